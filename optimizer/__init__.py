@@ -1,0 +1,1 @@
+"""Sealed candles to parameters: backtests, studies, levels and their gates."""

@@ -1,0 +1,1 @@
+"""What every part of tradeschool shares: words, settings, errors, candles and the store."""

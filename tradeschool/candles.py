@@ -1,0 +1,133 @@
+"""The contract that every page, file and backtest meets: what a frame of candles is.
+
+Columns, in this order, sorted by `ts`, one row a candle, missing candles simply absent:
+
+| column | type | meaning |
+|---|---|---|
+| ts | Datetime(us, UTC) | the candle's open |
+| open, high, low, close | Float64 | quote per base, finite, positive, low <= open, close <= high |
+| volume | Float64 | base units (Coinbase) or number of prices (OANDA), finite, not negative |
+| half_spread | Float64 | FX only: half of ask - bid at the open, quote per base, finite, not negative |
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tradeschool.errors import InvalidCandles
+from tradeschool.market import Dataset, Market, Timeframe, Window
+
+TIME = pl.Datetime("us", "UTC")
+PRICES = ("open", "high", "low", "close")
+
+
+def schema(dataset: Dataset) -> dict[str, pl.DataType]:
+    """The columns of a dataset's candles and their types, in order."""
+    columns: dict[str, pl.DataType] = {"ts": TIME}
+    columns |= {name: pl.Float64() for name in (*PRICES, "volume")}
+    if dataset.instrument.market is Market.FX:
+        columns["half_spread"] = pl.Float64()
+    return columns
+
+
+@dataclass(frozen=True, slots=True)
+class Candles:
+    """Candles of one dataset that meet the contract above."""
+
+    dataset: Dataset
+    frame: pl.DataFrame
+    """Columns of `schema(dataset)`, sorted by ts. Not to be touched in a process that will fork."""
+
+    @classmethod
+    def parse(cls, frame: pl.DataFrame, dataset: Dataset, window: Window) -> "Candles":
+        """The candles of `frame`, held against the contract; nothing is repaired or left out.
+
+        Raises:
+            InvalidCandles: which dataset, which rule, how many rows, and the first of them.
+        """
+        _check_columns(frame, dataset)
+        frame = frame.select(schema(dataset).keys())
+        for rule, broken in _rules(dataset, window):
+            _check_rule(frame, dataset, rule, broken)
+        return cls(dataset, frame)
+
+    @classmethod
+    def empty(cls, dataset: Dataset) -> "Candles":
+        return cls(dataset, pl.DataFrame(schema=schema(dataset)))
+
+    @property
+    def times(self) -> NDArray[np.int64]:
+        """Opens as Unix seconds, ascending, shape (n_candles,)."""
+        return self.frame["ts"].dt.epoch("s").to_numpy()
+
+    def within(self, window: Window) -> "Candles":
+        """The candles whose open lies in `window`."""
+        return Candles(
+            self.dataset, self.frame.filter(pl.col("ts").is_between(window.start, window.end, closed="left"))
+        )
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+
+def resample(candles: Candles, timeframe: Timeframe) -> Candles:
+    """Candles of a longer timeframe; a bucket exists where at least one of its parts does.
+
+    Open and half_spread are the first part's, close the last one's, volume the sum. For OANDA and Coinbase
+    this equals the provider's own candles: both build every timeframe from the same prices on the same grid.
+    Source: compared on about 22,000 OANDA buckets (all equal) and 19,589 Coinbase ones (prices all equal).
+    """
+    dataset = candles.dataset.at(timeframe)
+    aggregated = [
+        pl.col("open").first(),
+        pl.col("high").max(),
+        pl.col("low").min(),
+        pl.col("close").last(),
+        pl.col("volume").sum().round(8),
+    ]
+    if "half_spread" in candles.frame.columns:
+        aggregated.append(pl.col("half_spread").first())
+    buckets = candles.frame.group_by_dynamic("ts", every=f"{timeframe.seconds}s").agg(aggregated)
+    return Candles(dataset, buckets.select(schema(dataset).keys()))
+
+
+def _check_columns(frame: pl.DataFrame, dataset: Dataset) -> None:
+    for name, expected in schema(dataset).items():
+        if name not in frame.columns:
+            raise InvalidCandles(f"{dataset}: column {name!r} is missing; there are {', '.join(frame.columns)}")
+        if frame.schema[name] != expected:
+            raise InvalidCandles(f"{dataset}: column {name!r}: expected {expected}, was {frame.schema[name]}")
+
+
+def _rules(dataset: Dataset, window: Window) -> list[tuple[str, pl.Expr]]:
+    """Each rule with the expression that is true, and never null, where a row breaks it.
+
+    A null or NaN is looked for by itself: polars' horizontal minimum skips nulls, and NaN compares above
+    every number, so neither would break the order of prices.
+    """
+    time, step = pl.col("ts"), dataset.timeframe.seconds
+    numbers = [name for name in schema(dataset) if name != "ts"]
+    low, high = pl.col("low"), pl.col("high")
+    rules = [("ts must not be null", time.is_null())]
+    rules += [
+        (f"{name} must be a finite number", pl.col(name).is_null() | ~pl.col(name).is_finite()) for name in numbers
+    ]
+    rules += [(f"{name} must be positive", pl.col(name) <= 0) for name in PRICES]
+    rules += [(f"{name} must not be negative", pl.col(name) < 0) for name in numbers if name not in PRICES]
+    rules += [
+        ("low must be the lowest price", (low > pl.col("open")) | (low > pl.col("close")) | (low > high)),
+        ("high must be the highest price", (high < pl.col("open")) | (high < pl.col("close"))),
+        (f"ts must lie on the {dataset.timeframe.name} grid", time.dt.epoch("us") % (step * 1_000_000) != 0),
+        (f"ts must lie in {window}", (time < window.start) | (time >= window.end)),
+        ("ts must be strictly increasing", (time.diff().dt.total_microseconds() <= 0).fill_null(value=False)),
+    ]
+    return rules
+
+
+def _check_rule(frame: pl.DataFrame, dataset: Dataset, rule: str, broken: pl.Expr) -> None:
+    rows = frame.with_row_index("row").filter(broken)
+    if rows.height:
+        first = ", ".join(f"{name}={value}" for name, value in rows.row(0, named=True).items())
+        raise InvalidCandles(f"{dataset}: {rule}: broken by {rows.height} of {frame.height} rows, first: {first}")

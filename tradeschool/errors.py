@@ -1,0 +1,72 @@
+"""Everything that can go wrong, and the exit code with which the command says so.
+
+    TradeschoolError            1   something failed; the message says what, which and what to do
+    ├── SettingsError           2   a flag, setting, curriculum file or name is wrong
+    ├── GateNotMet              3   the search ended and its result is not good enough
+    ├── DataError               4   the candles that are needed are not there, or are not sound
+    │   ├── DataIncomplete      4   a dataset is missing, not sealed, or below its coverage
+    │   ├── InvalidCandles      4   candles break the contract of `tradeschool.candles`
+    │   └── ForeignFile         4   a file in the data folder was not written, or was changed, by others
+    ├── ServiceUnreachable      5   Redis, the study database or a provider does not answer
+    └── ProviderError           1   a provider's answer ends the download of one dataset
+        ├── ProviderRejected    1   it refuses the request: product, range, token
+        └── ProviderUnusable    1   its answer cannot be read; asked again before it is given up
+
+130, interrupted, has no class: it is Python's own KeyboardInterrupt.
+"""
+
+from typing import ClassVar
+
+
+class TradeschoolError(Exception):
+    """Something failed; the message alone tells an operator what, which and what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class SettingsError(TradeschoolError):
+    """A flag, a setting, a curriculum file or a name is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class GateNotMet(TradeschoolError):
+    """A level's search ended and its winner misses the gate, or nothing was feasible."""
+
+    exit_code = 3
+
+
+class DataError(TradeschoolError):
+    """The candles that are needed are not there, or are not sound."""
+
+    exit_code = 4
+
+
+class DataIncomplete(DataError):
+    """A dataset is missing, not sealed over the window that is needed, or below its coverage."""
+
+
+class InvalidCandles(DataError):
+    """Candles break the contract of `tradeschool.candles.Candles`."""
+
+
+class ForeignFile(DataError):
+    """A file in the data folder is not what its seal says: not ours, changed, cut or unreadable."""
+
+
+class ServiceUnreachable(TradeschoolError):
+    """Redis, the study database or a provider does not answer."""
+
+    exit_code = 5
+
+
+class ProviderError(TradeschoolError):
+    """A provider's answer ends the download of one dataset; the others go on."""
+
+
+class ProviderRejected(ProviderError):
+    """A provider refuses the request for good: unknown product, bad range, wrong token."""
+
+
+class ProviderUnusable(ProviderError):
+    """A provider's answer cannot be read: HTML, cut, or of another shape. Worth asking again."""

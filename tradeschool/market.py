@@ -1,0 +1,270 @@
+"""The things that are traded, the grid their candles lie on, and which of them we want by default.
+
+A candle's time is always its *open*, in UTC. A range of time is always [start, end).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+
+from tradeschool.errors import SettingsError
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Timeframe(Enum):
+    """The distance between two candles; the value is its length in seconds."""
+
+    M5 = 300
+    M15 = 900
+    H1 = 3600
+
+    @property
+    def seconds(self) -> int:
+        return self.value
+
+    @property
+    def duration(self) -> timedelta:
+        return timedelta(seconds=self.value)
+
+
+class Market(Enum):
+    """What decides when an instrument trades (see `tradeschool.sessions`)."""
+
+    CRYPTO = "crypto"
+    """Open all the time."""
+    FX = "fx"
+    """Open from Sunday 17:00 to Friday 17:00 New York time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """A pair that a provider quotes; prices are in `quote` per `base`."""
+
+    provider: str
+    base: str
+    quote: str
+    market: Market
+    decimals: int
+    """Digits after the point of the smallest price step (the tick)."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.base}-{self.quote}"
+
+    @property
+    def pair(self) -> str:
+        return f"{self.base}/{self.quote}"
+
+    @property
+    def tick(self) -> float:
+        """Smallest price step, in quote units."""
+        return float(10**-self.decimals)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """One instrument's candles of one timeframe, over all time."""
+
+    instrument: Instrument
+    timeframe: Timeframe
+
+    @property
+    def name(self) -> str:
+        """Such as `coinbase/BTC-USD/M5`; also its folder below `data_dir`."""
+        return f"{self.instrument.provider}/{self.instrument.name}/{self.timeframe.name}"
+
+    def at(self, timeframe: Timeframe) -> "Dataset":
+        return Dataset(instrument=self.instrument, timeframe=timeframe)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """A range of time [start, end), both UTC-aware.
+
+    Raises:
+        SettingsError: where a bound has no time zone or the range is empty or reversed.
+    """
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise SettingsError(f"time range {self.start}..{self.end} has no time zone: say UTC")
+        if self.start >= self.end:
+            raise SettingsError(f"time range {self.start:%Y-%m-%d %H:%M}..{self.end:%Y-%m-%d %H:%M} is empty")
+
+    @classmethod
+    def of_seconds(cls, start: int, end: int) -> "Window":
+        """Of two Unix times in seconds."""
+        return cls(datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC))
+
+    @property
+    def start_seconds(self) -> int:
+        """Unix time of the start."""
+        return int(self.start.timestamp())
+
+    @property
+    def end_seconds(self) -> int:
+        """Unix time of the end, which is not part of the range."""
+        return int(self.end.timestamp())
+
+    @property
+    def name(self) -> str:
+        """Such as `20200101-20220101`; with minutes where a bound is not midnight."""
+        return f"{_stamp(self.start)}-{_stamp(self.end)}"
+
+    def contains(self, other: "Window") -> bool:
+        return self.start <= other.start and other.end <= self.end
+
+    def overlap(self, other: "Window") -> "Window | None":
+        start, end = max(self.start, other.start), min(self.end, other.end)
+        return Window(start, end) if start < end else None
+
+    def years(self) -> Iterator[tuple[int, "Window"]]:
+        """Each calendar year (UTC) that the range touches, with the part of the range in it."""
+        for year in range(self.start.year, self.end.year + 1):
+            whole = Window(datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
+            if part := self.overlap(whole):
+                yield year, part
+
+    def __str__(self) -> str:
+        return f"{_readable(self.start)}..{_readable(self.end)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A dataset and one range of it that is to be downloaded and sealed on its own."""
+
+    dataset: Dataset
+    window: Window
+
+
+BTC_USD = Instrument(provider="coinbase", base="BTC", quote="USD", market=Market.CRYPTO, decimals=2)
+ETH_USD = Instrument(provider="coinbase", base="ETH", quote="USD", market=Market.CRYPTO, decimals=2)
+EUR_USD = Instrument(provider="oanda", base="EUR", quote="USD", market=Market.FX, decimals=5)
+GBP_USD = Instrument(provider="oanda", base="GBP", quote="USD", market=Market.FX, decimals=5)
+INSTRUMENTS = (BTC_USD, EUR_USD, ETH_USD, GBP_USD)
+"""In the order in which they are downloaded: what the first level needs comes first."""
+
+CURRICULUM_WINDOW = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
+EUR_USD_BULL_WINDOW = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC))
+SEALED_WINDOW = Window(datetime(2024, 4, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
+
+
+def default_catalogue() -> tuple[Wanted, ...]:
+    """The twelve datasets of the curriculum, EUR/USD's first quarter of 2024 included."""
+    windows = {EUR_USD: (EUR_USD_BULL_WINDOW, CURRICULUM_WINDOW)}
+    return tuple(
+        Wanted(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
+        for instrument in INSTRUMENTS
+        for window in windows.get(instrument, (CURRICULUM_WINDOW,))
+        for timeframe in Timeframe
+    )
+
+
+def sealed_catalogue() -> tuple[Wanted, ...]:
+    """The sealed period of all twelve datasets, kept apart under a root of its own."""
+    return tuple(
+        Wanted(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=SEALED_WINDOW)
+        for instrument in INSTRUMENTS
+        for timeframe in Timeframe
+    )
+
+
+def find_instrument(text: str) -> Instrument:
+    """The instrument named `BTC/USD`, `BTC-USD`, `BTC_USD` or `BTCUSD`, in any case.
+
+    Raises:
+        SettingsError: where no such instrument is known.
+    """
+    wanted = _letters(text)
+    for instrument in INSTRUMENTS:
+        if wanted == _letters(instrument.name):
+            return instrument
+    known = ", ".join(instrument.pair for instrument in INSTRUMENTS)
+    raise SettingsError(f"unknown pair {text!r}: expected one of {known}")
+
+
+def find_timeframe(text: str) -> Timeframe:
+    """The timeframe named `M5`, `M15` or `H1`, in any case.
+
+    Raises:
+        SettingsError: where no such timeframe is known.
+    """
+    try:
+        return Timeframe[text.strip().upper()]
+    except KeyError:
+        known = ", ".join(timeframe.name for timeframe in Timeframe)
+        raise SettingsError(f"unknown timeframe {text!r}: expected one of {known}") from None
+
+
+def find_dataset(name: str) -> Dataset:
+    """The dataset of a name such as `coinbase/BTC-USD/M5`.
+
+    Raises:
+        SettingsError: where the name has another form, or an unknown part.
+    """
+    parts = name.split("/")
+    if len(parts) != 3:
+        raise SettingsError(f"dataset {name!r}: expected provider/PAIR/timeframe, such as coinbase/BTC-USD/M5")
+    instrument = find_instrument(parts[1])
+    if parts[0] != instrument.provider:
+        raise SettingsError(f"dataset {name!r}: {instrument.pair} comes from {instrument.provider!r}, not {parts[0]!r}")
+    return Dataset(instrument=instrument, timeframe=find_timeframe(parts[2]))
+
+
+def parse_timerange(text: str) -> Window:
+    """The range of a text such as `20200101-20240101`, whole UTC days, end excluded.
+
+    Raises:
+        SettingsError: where the text has another form or the range is empty.
+    """
+    try:
+        start, end = (datetime.strptime(part, "%Y%m%d").replace(tzinfo=UTC) for part in text.split("-"))
+    except ValueError:
+        raise SettingsError(f"time range {text!r}: expected YYYYMMDD-YYYYMMDD, such as 20200101-20240101") from None
+    return Window(start, end)
+
+
+def merge(windows: list[Window]) -> list[Window]:
+    """The union of ranges, as the fewest ranges, in order."""
+    merged: list[Window] = []
+    for window in sorted(windows):
+        if merged and window.start <= merged[-1].end:
+            merged[-1] = Window(merged[-1].start, max(merged[-1].end, window.end))
+        else:
+            merged.append(window)
+    return merged
+
+
+def subtract(wanted: Window, present: list[Window]) -> list[Window]:
+    """The parts of `wanted` that no range of `present` covers, in order."""
+    missing: list[Window] = []
+    start = wanted.start
+    for window in merge(present):
+        if window.start > start:
+            if gap := Window(start, window.start).overlap(wanted):
+                missing.append(gap)
+        start = max(start, window.end)
+        if start >= wanted.end:
+            return missing
+    missing.append(Window(start, wanted.end))
+    return missing
+
+
+def _letters(text: str) -> str:
+    return "".join(letter for letter in text.upper() if letter.isalnum())
+
+
+def _stamp(time: datetime) -> str:
+    return f"{time:%Y%m%d}" if (time - EPOCH) % timedelta(days=1) == timedelta(0) else f"{time:%Y%m%dT%H%M}"
+
+
+def _readable(time: datetime) -> str:
+    return f"{time:%Y-%m-%d}" if (time - EPOCH) % timedelta(days=1) == timedelta(0) else f"{time:%Y-%m-%d %H:%M}"
