@@ -55,6 +55,7 @@ class Candles:
 
     @classmethod
     def empty(cls, dataset: Dataset) -> "Candles":
+        """No candles at all, with the right columns."""
         return cls(dataset, pl.DataFrame(schema=schema(dataset)))
 
     @property

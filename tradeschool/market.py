@@ -22,10 +22,12 @@ class Timeframe(Enum):
 
     @property
     def seconds(self) -> int:
+        """Length of one candle in seconds."""
         return self.value
 
     @property
     def duration(self) -> timedelta:
+        """Length of one candle."""
         return timedelta(seconds=self.value)
 
 
@@ -51,10 +53,12 @@ class Instrument:
 
     @property
     def name(self) -> str:
+        """Such as `BTC-USD`."""
         return f"{self.base}-{self.quote}"
 
     @property
     def pair(self) -> str:
+        """Such as `BTC/USD`."""
         return f"{self.base}/{self.quote}"
 
     @property
@@ -76,6 +80,7 @@ class Dataset:
         return f"{self.instrument.provider}/{self.instrument.name}/{self.timeframe.name}"
 
     def at(self, timeframe: Timeframe) -> "Dataset":
+        """The same instrument's candles of another timeframe."""
         return Dataset(instrument=self.instrument, timeframe=timeframe)
 
     def __str__(self) -> str:
@@ -120,9 +125,11 @@ class Window:
         return f"{_stamp(self.start)}-{_stamp(self.end)}"
 
     def contains(self, other: "Window") -> bool:
+        """Whether every moment of `other` is in this range."""
         return self.start <= other.start and other.end <= self.end
 
     def overlap(self, other: "Window") -> "Window | None":
+        """The part that both ranges share, None where they share none."""
         start, end = max(self.start, other.start), min(self.end, other.end)
         return Window(start, end) if start < end else None
 
@@ -248,9 +255,8 @@ def subtract(wanted: Window, present: list[Window]) -> list[Window]:
     missing: list[Window] = []
     start = wanted.start
     for window in merge(present):
-        if window.start > start:
-            if gap := Window(start, window.start).overlap(wanted):
-                missing.append(gap)
+        if window.start > start and (gap := Window(start, window.start).overlap(wanted)):
+            missing.append(gap)
         start = max(start, window.end)
         if start >= wanted.end:
             return missing
