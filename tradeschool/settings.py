@@ -1,0 +1,282 @@
+"""Every knob, its unit and its default; the only reader of the environment.
+
+flag > environment > `.env` > `tradeschool.toml` > default. A key that no knob has is an error wherever it
+stands. Environment names are `TRADESCHOOL_` and the path of the knob, joined by `__`:
+`TRADESCHOOL_FETCH__COINBASE_RATE`. Three names that the field's users have set already are understood too:
+`OPTUNA_STORAGE`, `RQ_REDIS_URL` and `OANDA_API_TOKEN`.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from tradeschool.errors import SettingsError
+
+PREFIX = "TRADESCHOOL_"
+DELIMITER = "__"
+SETTINGS_FILE = Path("tradeschool.toml")
+DOTENV_FILE = Path(".env")
+BORROWED_NAMES = {
+    "OPTUNA_STORAGE": "storage_url",
+    "RQ_REDIS_URL": "redis_url",
+    "OANDA_API_TOKEN": "oanda_api_token",
+}
+"""Names that other tools gave to the same things, and the knob that each one sets."""
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Settings of one part; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class FetchSettings(Section):
+    """What the fetcher asks, where, and how fast."""
+
+    coinbase_url: Annotated[str, Field(pattern=r"^https?://")] = "https://api.exchange.coinbase.com"
+    """Where Coinbase Exchange's public API is."""
+    oanda_url: Annotated[str, Field(pattern=r"^https?://")] = "https://api-fxpractice.oanda.com"
+    """Where OANDA's v20 API is; the token must be of the same host."""
+    coinbase_rate: Positive = 3.0
+    """Requests a second, all attempts counted."""
+    oanda_rate: Positive = 2.0
+    """Requests a second, all attempts counted."""
+    total_timeout_seconds: Positive = 60.0
+    """Of one attempt, from asking for a connection to the last byte."""
+    attempts: Annotated[int, Field(ge=1)] = 8
+    """How often one page is asked for before its dataset is given up for this run."""
+
+
+class WorkSettings(Section):
+    """How trials are handed out and watched."""
+
+    trial_timeout_seconds: Annotated[int, Field(gt=0)] = 600
+    """A trial that takes longer counts as crashed."""
+    lease_seconds: Annotated[int, Field(ge=5)] = 15
+    """A worker that has not been heard of for so long has lost its trial."""
+    trials_per_job: Annotated[int, Field(ge=1)] = 1
+    """How many trials a worker takes at once; changes no result."""
+
+
+class Settings(BaseSettings):
+    """All settings of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
+        extra="ignore",  # names that nobody knows are refused by _refuse_unknown, which can say where they stand
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    data_dir: Path = Path("data")
+    """Where candles are stored."""
+    results_dir: Path = Path("results")
+    """Where a run's tables, verdict and plots go."""
+    state_dir: Path = Path(".tradeschool")
+    """Where the embedded parts live: Valkey's files, the SQLite study, locks and logs."""
+    redis_url: SecretStr | None = None
+    """redis://, rediss:// or unix:// of a Redis or Valkey server; none starts the embedded one."""
+    storage_url: SecretStr | None = None
+    """SQLAlchemy URL of the Optuna study; none is SQLite in `state_dir`."""
+    oanda_api_token: SecretStr | None = None
+    """OANDA's token: from the environment, `.env` or `oanda_api_token_file` only."""
+    oanda_api_token_file: Path | None = None
+    """A file that holds nothing but OANDA's token."""
+    min_coverage: Annotated[float, Field(ge=0.60, le=1)] = 0.99
+    """No level starts on a dataset that holds less than this fraction of its expected candles."""
+    log_format: Literal["text", "json"] = "text"
+    """Text for people, JSON lines for machines; on standard error either way."""
+    fetch: FetchSettings = FetchSettings()
+    work: WorkSettings = WorkSettings()
+
+    _file: ClassVar[Path] = SETTINGS_FILE
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The order of precedence, highest first."""
+        del dotenv_settings, file_secret_settings
+        return (
+            init_settings,
+            env_settings,
+            _Names(settings_cls, _borrowed(os.environ)),
+            _Names(settings_cls, _own(_dotenv()) | _borrowed(_dotenv())),
+            TomlConfigSettingsSource(settings_cls, toml_file=cls._file),
+        )
+
+    @property
+    def storage(self) -> str:
+        """SQLAlchemy URL of the study, password and all: not to be shown."""
+        if self.storage_url:
+            return self.storage_url.get_secret_value()
+        return f"sqlite:///{self.state_dir.resolve() / 'study.sqlite3'}"
+
+    def oanda_token(self) -> str | None:
+        """OANDA's token, None where none is configured.
+
+        Raises:
+            SettingsError: where the token's file cannot be read or is empty.
+        """
+        if self.oanda_api_token:
+            return self.oanda_api_token.get_secret_value()
+        if self.oanda_api_token_file is None:
+            return None
+        try:
+            token = self.oanda_api_token_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"oanda_api_token_file: cannot read {self.oanda_api_token_file}: {error}") from error
+        if not token:
+            raise SettingsError(f"oanda_api_token_file: {self.oanda_api_token_file} is empty")
+        return token
+
+
+def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None) -> Settings:
+    """The settings of this process; `flags` win over everything else, `file` stands in for `tradeschool.toml`.
+
+    Raises:
+        SettingsError: naming the key, what was expected, what was found and where.
+    """
+    if file and not file.is_file():
+        raise SettingsError(f"settings file {file} does not exist")
+    path = file or SETTINGS_FILE
+    _refuse_unknown(path)
+
+    class Here(Settings):
+        _file: ClassVar[Path] = path
+
+    try:
+        return Here(**(flags or {}))
+    except ValidationError as error:
+        raise SettingsError("; ".join(_reprint(problem, path) for problem in error.errors())) from None
+
+
+def knobs(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+    """Every knob as its path and its field, such as `("fetch", "coinbase_rate")`."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from knobs(field.annotation, (*path, name))
+        else:
+            yield (*path, name), field
+
+
+def environment_name(path: tuple[str, ...]) -> str:
+    """The environment variable that sets a knob."""
+    return PREFIX + DELIMITER.join(path).upper()
+
+
+def mask_url(url: str) -> str:
+    """The URL without its password, fit to be shown."""
+    return re.sub(r"(://[^/@]*?:)[^/@]*(@)", r"\1***\2", re.sub(r"([?&]password=)[^&]*", r"\1***", url))
+
+
+class _Names(PydanticBaseSettingsSource):
+    """Knobs set by name: a plain mapping of nested values."""
+
+    def __init__(self, settings_cls: type[BaseSettings], values: dict[str, Any]) -> None:
+        super().__init__(settings_cls)
+        self._values = values
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self._values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return self._values
+
+
+def _dotenv() -> dict[str, str]:
+    return {name: value for name, value in dotenv_values(DOTENV_FILE).items() if value is not None}
+
+
+def _borrowed(names: Mapping[str, str]) -> dict[str, Any]:
+    return {knob: names[name] for name, knob in BORROWED_NAMES.items() if name in names}
+
+
+def _own(names: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for path, _ in knobs():
+        if environment_name(path) in names:
+            section = values
+            for part in path[:-1]:
+                section = section.setdefault(part, {})
+            section[path[-1]] = names[environment_name(path)]
+    return values
+
+
+def _refuse_unknown(file: Path) -> None:
+    known = {environment_name(path) for path, _ in knobs()}
+    for origin, names in (("the environment", os.environ), (str(DOTENV_FILE), _dotenv())):
+        for name in sorted(names):
+            if name.startswith(PREFIX) and name.upper() not in known:
+                raise SettingsError(f"unknown setting {name} in {origin}{_nearest(name, known)}")
+    _refuse_unknown_in_file(file)
+
+
+def _refuse_unknown_in_file(file: Path) -> None:
+    if not file.is_file():
+        return
+    try:
+        table = tomllib.loads(file.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"settings file {file} cannot be read: {error}") from error
+    if "oanda_api_token" in table:
+        raise SettingsError(
+            f"{file}: oanda_api_token does not belong in a file of settings; "
+            "set OANDA_API_TOKEN, or oanda_api_token_file"
+        )
+    known = {".".join(path) for path, _ in knobs()}
+    for name in _dotted(table):
+        if name not in known:
+            raise SettingsError(f"unknown setting {name} in {file}{_nearest(name, known)}")
+
+
+def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _reprint(problem: Any, file: Path) -> str:
+    path = tuple(str(part) for part in problem["loc"])
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"{'.'.join(path)}: {message}, was {_shown(path, problem['input'])} (from {_origin(path, file)})"
+
+
+def _shown(path: tuple[str, ...], value: object) -> str:
+    fields = dict(knobs())
+    secret = path in fields and "SecretStr" in str(fields[path].annotation)
+    return "***" if secret else repr(value)
+
+
+def _origin(path: tuple[str, ...], file: Path) -> str:
+    name = environment_name(path)
+    borrowed = [other for other, knob in BORROWED_NAMES.items() if (knob,) == path]
+    for names, where in ((os.environ, ""), (_dotenv(), f" in {DOTENV_FILE}")):
+        for candidate in (name, *borrowed):
+            if candidate in names:
+                return candidate + where
+    return str(file) if file.is_file() and ".".join(path) in _dotted(tomllib.loads(file.read_text())) else "a flag"

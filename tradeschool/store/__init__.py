@@ -1,0 +1,6 @@
+"""Sealed datasets on disk: written so that a reader sees a whole file or none, and trusts nothing unproven."""
+
+from tradeschool.store.seal import Gap, GapReason, PartFile, Seal
+from tradeschool.store.store import Store
+
+__all__ = ["Gap", "GapReason", "PartFile", "Seal", "Store"]

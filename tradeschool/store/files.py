@@ -1,0 +1,66 @@
+"""Files that are there whole or not at all, even when the power fails in between."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+from tradeschool.errors import DataError
+
+STAGING = ".staging"
+"""Folder below a root for files in the making: a stray file would break directory scans beside the finished."""
+
+
+def publish(root: Path, path: Path, write: Callable[[Path], None]) -> None:
+    """Make `path`, which lies below `root`, appear at once with what `write` puts into the file it is given.
+
+    Raises:
+        DataError: where the disk is full, read-only or not ours; nothing is left at `path`, nor in between.
+    """
+    staging = root / STAGING
+    temporary = staging / f"{path.name}.{uuid4().hex}"
+    try:
+        staging.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        sync(temporary)
+        temporary.replace(path)
+        for folder in (path.parent, *path.parent.parents):
+            sync(folder)
+            if folder == root:
+                break
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}; free space or fix permissions") from error
+    finally:
+        _discard(temporary)
+
+
+def sweep(root: Path) -> int:
+    """Remove what writers that were killed left in staging; how many files that were. One writer at a time."""
+    leftovers = list((root / STAGING).glob("*"))
+    for leftover in leftovers:
+        _discard(leftover)
+    return len(leftovers)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _discard(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return  # a disk that takes no writes takes no removals either; the next sweep does it

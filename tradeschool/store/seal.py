@@ -1,0 +1,88 @@
+"""A seal: the file that says that a range of a dataset is complete, written last.
+
+It accounts for every candle that the range should hold: stored, or listed as a gap with its reason.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+
+from tradeschool.market import Window
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class GapReason(StrEnum):
+    """Why candles that the calendar expects are not there."""
+
+    CONFIRMED_EMPTY = "confirmed empty"
+    """The provider answered twice that it has none."""
+    SOURCE_GAP = "gap in the source"
+    """The candles that this dataset is derived from are not there."""
+
+
+class Gap(_Strict):
+    """Neighbouring candles that are expected but not there."""
+
+    start: AwareDatetime
+    """Open of the first one."""
+    end: AwareDatetime
+    """Where the last one would have closed."""
+    slots: Annotated[int, Field(gt=0)]
+    """How many candles: fewer than the time between start and end where the market closes in it."""
+    reason: GapReason
+
+
+class PartFile(_Strict):
+    """One parquet file of a seal: one calendar year (UTC) of its range."""
+
+    path: str
+    """Relative to the seal's folder, such as `year=2020/20200101-20240101.parquet`."""
+    rows: Annotated[int, Field(ge=0)]
+    bytes: Annotated[int, Field(gt=0)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+    @field_validator("path")
+    @classmethod
+    def _stays_in_its_folder(cls, path: str) -> str:
+        parts = PurePosixPath(path).parts
+        if len(parts) != 2 or not parts[0].startswith("year=") or not parts[1].endswith(".parquet"):
+            raise ValueError("expected year=YYYY/NAME.parquet")
+        return path
+
+
+class Seal(_Strict):
+    """What a sealed range of a dataset holds."""
+
+    version: Literal[1] = 1
+    dataset: str
+    start: AwareDatetime
+    end: AwareDatetime
+    rows: Annotated[int, Field(ge=0)]
+    expected: Annotated[int, Field(ge=0)]
+    """Candles that the market's calendar expects in the range."""
+    gaps: tuple[Gap, ...]
+    derived: bool
+    """Built from a shorter timeframe of the same instrument, not asked of the provider."""
+    files: tuple[PartFile, ...]
+    sealed_at: datetime
+
+    @property
+    def window(self) -> Window:
+        """The range that is sealed."""
+        return Window(self.start, self.end)
+
+    @property
+    def missing(self) -> int:
+        """How many expected candles are not there."""
+        return sum(gap.slots for gap in self.gaps)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the expected candles that is there; 1 where none is expected."""
+        return 1.0 - self.missing / self.expected if self.expected else 1.0

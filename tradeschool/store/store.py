@@ -1,0 +1,252 @@
+"""The store: year files and seals below one root, and the only way to read or write them.
+
+    <root>/coinbase/BTC-USD/M5/year=2020/20200101-20240101.parquet     candles, one file a range and year
+    <root>/coinbase/BTC-USD/M5/20200101-20240101.seal.json             written last: the range is complete
+    <root>/.staging/                                                   files in the making
+
+Parquet is read with pyarrow on one thread and handed out as NumPy columns, because worker processes fork and a
+forked child of a process that has used polars hangs.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from tradeschool.candles import CandleArrays, Candles, schema
+from tradeschool.errors import DataIncomplete, ForeignFile
+from tradeschool.market import Dataset, Window, merge, subtract
+from tradeschool.sessions import expected_slots
+from tradeschool.store.files import publish, sha256_of, sync
+from tradeschool.store.seal import PartFile, Seal
+
+SEAL_SUFFIX = ".seal.json"
+COMPRESSION_LEVEL = 3  # zstd
+
+
+class Store:
+    """Datasets below one root folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, dataset: Dataset) -> Path:
+        """Where a dataset's files are."""
+        return self.root / dataset.name
+
+    def write_year(self, candles: Candles, window: Window, year: int) -> PartFile:
+        """Publish the candles of one calendar year of a range; what it takes to seal them.
+
+        Raises:
+            DataError: where the disk does not take the file; nothing of it is left.
+        """
+        folder = self.folder(candles.dataset)
+        path = folder / f"year={year}" / f"{window.name}.parquet"
+        publish(self.root, path, lambda temporary: _write_parquet(candles.frame, temporary))
+        return PartFile(
+            path=path.relative_to(folder).as_posix(),
+            rows=len(candles),
+            bytes=path.stat().st_size,
+            sha256=sha256_of(path),
+        )
+
+    def seal(self, dataset: Dataset, seal: Seal) -> None:
+        """Publish a seal, after its files.
+
+        Raises:
+            DataError: where the disk does not take it.
+        """
+        path = self.folder(dataset) / f"{seal.window.name}{SEAL_SUFFIX}"
+        publish(self.root, path, lambda temporary: _write_text(seal.model_dump_json(indent=1) + "\n", temporary))
+
+    def seals(self, dataset: Dataset) -> list[Seal]:
+        """Every sealed range of a dataset, in order of time.
+
+        Raises:
+            ForeignFile: where a seal cannot be read, or speaks of another dataset.
+        """
+        found = [_read_seal(path, dataset) for path in sorted(self.folder(dataset).glob(f"*{SEAL_SUFFIX}"))]
+        return sorted(found, key=lambda seal: (seal.start, seal.end))
+
+    def require(self, dataset: Dataset, window: Window, min_coverage: float = 0.0) -> None:
+        """Refuse to go on unless every moment of `window` is sealed and enough of its candles are there.
+
+        Raises:
+            DataIncomplete: which part is missing, or the coverage that was reached, and what to do.
+            ForeignFile: where a file is not what its seal says.
+        """
+        missing = subtract(window, [seal.window for seal in self.seals(dataset)])
+        if missing:
+            parts = ", ".join(str(part) for part in missing)
+            raise DataIncomplete(
+                f"{dataset}: {parts} is not sealed in {self.root}; run: tradeschool fetch "
+                f"--pairs {dataset.instrument.pair} --timeframes {dataset.timeframe.name} "
+                f"--timerange {_fetchable(missing)}"
+            )
+        self._check_files(dataset, window)
+        coverage = self.coverage(dataset, window)
+        if coverage < min_coverage:
+            raise DataIncomplete(
+                f"{dataset}: {window} holds {coverage:.2%} of its candles, expected at least {min_coverage:.2%}; "
+                "see: tradeschool data gaps"
+            )
+
+    def coverage(self, dataset: Dataset, window: Window) -> float:
+        """Share of the candles expected in a sealed window that is there; 1 where none is expected."""
+        expected = expected_slots(dataset, window)
+        if not len(expected):
+            return 1.0
+        return len(np.intersect1d(expected, self.arrays(dataset, window).time, assume_unique=True)) / len(expected)
+
+    def arrays(self, dataset: Dataset, window: Window) -> CandleArrays:
+        """The candles of a sealed window as NumPy columns.
+
+        Raises:
+            DataIncomplete: where the window is not sealed.
+            ForeignFile: where a file cannot be read.
+        """
+        tables = [
+            _read_parquet(self.folder(dataset) / file.path, dataset, part)
+            for file, part in self._parts(dataset, window)
+        ]
+        columns = {name: np.concatenate([table[name] for table in tables]) for name in schema(dataset)}
+        half_spread = columns.pop("half_spread", None)
+        return CandleArrays(dataset=dataset, time=columns.pop("ts"), half_spread=half_spread, **columns)
+
+    def candles(self, dataset: Dataset, window: Window) -> Candles:
+        """The candles of a sealed window as a frame; not for a process that will fork.
+
+        Raises:
+            DataIncomplete: where the window is not sealed.
+            ForeignFile: where a file is not what its seal says.
+        """
+        frames = []
+        self._check_files(dataset, window)
+        for file, part in self._parts(dataset, window):
+            path = self.folder(dataset) / file.path
+            frames.append(read_frame(path).filter(pl.col("ts").is_between(part.start, part.end, closed="left")))
+        return Candles.parse(pl.concat(frames), dataset, window)
+
+    def digest(self, dataset: Dataset, window: Window) -> str:
+        """Hexadecimal SHA-256 that stands for the candles of a sealed window: equal digests, equal candles.
+
+        Raises:
+            DataIncomplete: where the window is not sealed.
+        """
+        total = hashlib.sha256(f"{dataset.name} {window.name}".encode())
+        for file, part in self._parts(dataset, window):
+            total.update(f" {part.name} {file.sha256}".encode())
+        return total.hexdigest()
+
+    def verify(self, dataset: Dataset) -> list[Seal]:
+        """Every sealed range of a dataset, after its files were held against their digests.
+
+        Raises:
+            ForeignFile: the first file that is missing or changed.
+        """
+        seals = self.seals(dataset)
+        for seal in seals:
+            for file in seal.files:
+                self._check(self.folder(dataset) / file.path, file)
+        return seals
+
+    def strays(self, dataset: Dataset) -> list[Path]:
+        """Parquet files in a dataset's folder that no seal names: never read, perhaps a download under way."""
+        folder = self.folder(dataset)
+        named = {folder / file.path for seal in self.seals(dataset) for file in seal.files}
+        return sorted(path for path in folder.rglob("*.parquet") if path not in named)
+
+    def _check_files(self, dataset: Dataset, window: Window) -> None:
+        for file, _ in self._parts(dataset, window):
+            self._check(self.folder(dataset) / file.path, file)
+
+    def _check(self, path: Path, file: PartFile) -> None:
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            raise ForeignFile(f"{path}: {error.strerror}; its seal names it: run tradeschool data repair") from error
+        if found != file.sha256:
+            raise ForeignFile(f"{path}: changed since it was sealed: expected sha256 {file.sha256}, was {found}")
+
+    def _parts(self, dataset: Dataset, window: Window) -> list[tuple[PartFile, Window]]:
+        """The files that make up a window, in order of time, each with the part of the window it stands for."""
+        self._require_sealed(dataset, window)
+        parts: list[tuple[PartFile, Window]] = []
+        taken: list[Window] = []
+        for seal in self.seals(dataset):
+            for piece in _overlaps(window, seal.window, taken):
+                parts += [(file, year) for file, year in _years(seal, piece)]
+                taken = merge([*taken, piece])
+        return sorted(parts, key=lambda part: part[1])
+
+    def _require_sealed(self, dataset: Dataset, window: Window) -> None:
+        if subtract(window, [seal.window for seal in self.seals(dataset)]):
+            self.require(dataset, window)
+
+
+def read_frame(path: Path) -> pl.DataFrame:
+    """A parquet file of the data folder as a frame.
+
+    Raises:
+        ForeignFile: where it is not parquet, cut or unreadable.
+    """
+    try:
+        return pl.read_parquet(path, hive_partitioning=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise ForeignFile(f"{path}: cannot be read as parquet: {_first_line(error)}") from error
+
+
+def _overlaps(window: Window, sealed: Window, taken: list[Window]) -> list[Window]:
+    shared = window.overlap(sealed)
+    return subtract(shared, taken) if shared else []
+
+
+def _years(seal: Seal, piece: Window) -> Iterable[tuple[PartFile, Window]]:
+    by_year = {int(file.path.split("/")[0].removeprefix("year=")): file for file in seal.files}
+    return [(by_year[year], part) for year, part in piece.years() if year in by_year]
+
+
+def _read_seal(path: Path, dataset: Dataset) -> Seal:
+    try:
+        seal = Seal.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ForeignFile(f"{path}: not a seal that this version reads: {_first_line(error)}") from error
+    if seal.dataset != dataset.name:
+        raise ForeignFile(f"{path}: seals {seal.dataset}, expected {dataset}; was it moved or copied?")
+    return seal
+
+
+def _read_parquet(path: Path, dataset: Dataset, window: Window) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
+    try:
+        table = pq.read_table(path, columns=list(schema(dataset)), use_threads=False, partitioning=None)
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise ForeignFile(f"{path}: cannot be read as candles: {_first_line(error)}") from error
+    seconds = table["ts"].cast(pa.int64()).to_numpy() // 1_000_000
+    first, last = np.searchsorted(seconds, [window.start_seconds, window.end_seconds])
+    columns = {name: table[name].to_numpy()[first:last] for name in schema(dataset) if name != "ts"}
+    return {"ts": seconds[first:last], **columns}
+
+
+def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    frame.write_parquet(
+        path, compression="zstd", compression_level=COMPRESSION_LEVEL, statistics=True, row_group_size=1 << 30
+    )
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text)
+    sync(path)
+
+
+def _fetchable(missing: list[Window]) -> str:
+    return f"{missing[0].start:%Y%m%d}-{missing[-1].end:%Y%m%d}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
