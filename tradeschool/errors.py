@@ -7,6 +7,7 @@
     │   ├── DataIncomplete      4   a dataset is missing, not sealed, or below its coverage
     │   ├── InvalidCandles      4   candles break the contract of `tradeschool.candles`
     │   └── ForeignFile         4   a file in the data folder was not written, or was changed, by others
+    ├── StoreUnwritable         1   the disk does not take what is to be stored
     ├── ServiceUnreachable      5   Redis, the study database or a provider does not answer
     └── ProviderError           1   a provider's answer ends the download of one dataset
         ├── ProviderRejected    1   it refuses the request: product, range, token
@@ -54,6 +55,10 @@ class ForeignFile(DataError):
     """A file in the data folder is not what its seal says: not ours, changed, cut or unreadable."""
 
 
+class StoreUnwritable(TradeschoolError):
+    """The disk does not take what is to be stored: full, read-only or not ours. What was there stays."""
+
+
 class ServiceUnreachable(TradeschoolError):
     """Redis, the study database or a provider does not answer."""
 
@@ -66,6 +71,11 @@ class ProviderError(TradeschoolError):
 
 class ProviderRejected(ProviderError):
     """A provider refuses the request for good: unknown product, bad range, wrong token."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+        """HTTP status of the answer."""
 
 
 class ProviderUnusable(ProviderError):

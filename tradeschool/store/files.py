@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
-from tradeschool.errors import DataError
+from tradeschool.errors import StoreUnwritable
 
 STAGING = ".staging"
 """Folder below a root for files in the making: a stray file would break directory scans beside the finished."""
@@ -16,7 +16,7 @@ def publish(root: Path, path: Path, write: Callable[[Path], None]) -> None:
     """Make `path`, which lies below `root`, appear at once with what `write` puts into the file it is given.
 
     Raises:
-        DataError: where the disk is full, read-only or not ours; nothing is left at `path`, nor in between.
+        StoreUnwritable: where the disk is full, read-only or not ours; nothing is left at `path`, nor in between.
     """
     staging = root / STAGING
     temporary = staging / f"{path.name}.{uuid4().hex}"
@@ -31,7 +31,9 @@ def publish(root: Path, path: Path, write: Callable[[Path], None]) -> None:
             if folder == root:
                 break
     except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}; free space or fix permissions") from error
+        raise StoreUnwritable(
+            f"cannot write {path}: {error.strerror or error}; free space or fix permissions"
+        ) from error
     finally:
         _discard(temporary)
 

@@ -44,7 +44,7 @@ class Store:
         """Publish the candles of one calendar year of a range; what it takes to seal them.
 
         Raises:
-            DataError: where the disk does not take the file; nothing of it is left.
+            StoreUnwritable: where the disk does not take the file; nothing of it is left.
         """
         folder = self.folder(candles.dataset)
         path = folder / f"year={year}" / f"{window.name}.parquet"
@@ -60,10 +60,15 @@ class Store:
         """Publish a seal, after its files.
 
         Raises:
-            DataError: where the disk does not take it.
+            StoreUnwritable: where the disk does not take it.
         """
         path = self.folder(dataset) / f"{seal.window.name}{SEAL_SUFFIX}"
         publish(self.root, path, lambda temporary: _write_text(seal.model_dump_json(indent=1) + "\n", temporary))
+
+    def unseal(self, dataset: Dataset, window: Window) -> None:
+        """Take a range's seal away; its files stay until they are written again."""
+        (self.folder(dataset) / f"{window.name}{SEAL_SUFFIX}").unlink(missing_ok=True)
+        sync(self.folder(dataset))
 
     def seals(self, dataset: Dataset) -> list[Seal]:
         """Every sealed range of a dataset, in order of time.
@@ -153,8 +158,27 @@ class Store:
         seals = self.seals(dataset)
         for seal in seals:
             for file in seal.files:
-                self._check(self.folder(dataset) / file.path, file)
+                self.check(dataset, file)
         return seals
+
+    def check(self, dataset: Dataset, file: PartFile) -> None:
+        """Hold a file against its digest.
+
+        Raises:
+            ForeignFile: where it is missing, unreadable or changed.
+        """
+        path = self.folder(dataset) / file.path
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            raise ForeignFile(
+                f"{path}: {error.strerror}, but its seal names it; run tradeschool fetch to download it again"
+            ) from error
+        if found != file.sha256:
+            raise ForeignFile(
+                f"{path}: changed since it was sealed (sha256 {found[:12]}..., expected {file.sha256[:12]}...); "
+                "run tradeschool fetch to download it again"
+            )
 
     def strays(self, dataset: Dataset) -> list[Path]:
         """Parquet files in a dataset's folder that no seal names: never read, perhaps a download under way."""
@@ -164,15 +188,7 @@ class Store:
 
     def _check_files(self, dataset: Dataset, window: Window) -> None:
         for file, _ in self._parts(dataset, window):
-            self._check(self.folder(dataset) / file.path, file)
-
-    def _check(self, path: Path, file: PartFile) -> None:
-        try:
-            found = sha256_of(path)
-        except OSError as error:
-            raise ForeignFile(f"{path}: {error.strerror}; its seal names it: run tradeschool data repair") from error
-        if found != file.sha256:
-            raise ForeignFile(f"{path}: changed since it was sealed: expected sha256 {file.sha256}, was {found}")
+            self.check(dataset, file)
 
     def _parts(self, dataset: Dataset, window: Window) -> list[tuple[PartFile, Window]]:
         """The files that make up a window, in order of time, each with the part of the window it stands for."""

@@ -1,0 +1,223 @@
+"""One provider's connection: tokens, time-outs, retries, and what an answer's status means.
+
+Read downward, each step adds one thing: `page` retries, `_attempt` takes a token, `_send` speaks HTTP,
+`_judge` turns the answer into bytes or an error.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace, TracebackType
+from typing import Self, TypeVar
+
+import aiohttp
+
+from fetcher.provider import Access, Page, Provider, Request
+from fetcher.throttle import TokenBucket
+from tradeschool.candles import Candles
+from tradeschool.errors import InvalidCandles, ProviderRejected, ProviderUnusable, ServiceUnreachable
+from tradeschool.market import Dataset, Instrument
+
+log = logging.getLogger(__name__)
+
+USER_AGENT = "tradeschool/0.1"
+CONNECT_TIMEOUT = 10.0  # seconds
+READ_TIMEOUT = 30.0  # seconds without a byte
+KEEPALIVE = 60.0  # seconds
+FIRST_PAUSE = 0.25  # seconds; doubled with each failure in a row
+LONGEST_PAUSE = 2.0  # seconds, unless the provider names its own
+PROBE_PATIENCE = 5.0  # seconds; a wrong address should be told soon
+UNREADABLE_ATTEMPTS = 6  # of an answer that is HTML, cut, or breaks the contract
+UNAUTHORISED_ATTEMPTS = 2  # OANDA's users meet a 401 now and then that is gone when asked again
+
+T = TypeVar("T")
+
+
+class Transient(Exception):
+    """This attempt failed in a way that another may not; never leaves this module."""
+
+    def __init__(self, reason: str, *, pause_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.pause_seconds = pause_seconds
+        """What the provider asked for; None where it said nothing."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a client has done so far."""
+
+    requests: int = 0
+    """Attempts that were sent, each of which took a token."""
+    retries: int = 0
+    """Attempts after the first for the same page."""
+
+
+class Client:
+    """A session with one provider, to be used as a context."""
+
+    def __init__(self, provider: Provider, access: Access, *, jitter: Callable[[], float] = random.random) -> None:
+        self.provider = provider
+        self.access = access
+        self.bucket = TokenBucket(access.rate)
+        self.counters = Counters()
+        self._headers = {
+            **provider.headers(access.token),
+            "User-Agent": USER_AGENT,
+            "Accept-Encoding": "gzip",
+        }
+        self._jitter = jitter
+        self._failures = 0
+        self._probed: set[Instrument] = set()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit_per_host=self.provider.connections, keepalive_timeout=KEEPALIVE),
+            timeout=aiohttp.ClientTimeout(
+                total=self.access.total_timeout_seconds, connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT
+            ),
+            headers=self._headers,
+            trace_configs=[self._trace()],
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def probe(self, dataset: Dataset) -> None:
+        """Find out, before a long download, that address, token and instrument are right; once an instrument.
+
+        Raises:
+            ServiceUnreachable: where nobody answers for some seconds.
+            ProviderRejected: where the provider refuses.
+        """
+        if dataset.instrument not in self._probed:
+            await self._ask(self.provider.probe(dataset), str(dataset), lambda body: body, patience=PROBE_PATIENCE)
+            self._probed.add(dataset.instrument)
+
+    async def page(self, page: Page, *, fresh: bool = False) -> tuple[bytes, Candles]:
+        """A page's body and its candles; `fresh` asks that no cache on the way answers.
+
+        Raises:
+            ServiceUnreachable: where nobody answers for as long as `patience_seconds`.
+            ProviderRejected: where the provider refuses the page.
+            ProviderUnusable: where its answers stay unreadable.
+            InvalidCandles: where its candles stay wrong.
+        """
+        return await self._ask(
+            self.provider.request(page),
+            str(page),
+            lambda body: (body, self.provider.parse(body, page)),
+            fresh=fresh,
+            patience=self.access.patience_seconds,
+        )
+
+    async def _ask(
+        self, request: Request, what: str, read: Callable[[bytes], T], *, patience: float, fresh: bool = False
+    ) -> T:
+        """Ask until an answer can be read; reading is part of the attempt, because a cut body may come as a 200."""
+        started, wrong_answers = time.monotonic(), 0
+        while True:
+            try:
+                answer = read(await self._attempt(request, what, fresh=fresh))
+            except Transient as failure:
+                if time.monotonic() - started >= patience:
+                    where = f"{self.provider.name} at {self.access.url}"
+                    raise ServiceUnreachable(
+                        f"{where} does not answer ({what}: {failure}); check the network"
+                    ) from failure
+                self._pause(what, failure, failure.pause_seconds)
+            except (ProviderUnusable, InvalidCandles, ProviderRejected) as failure:
+                wrong_answers += 1
+                if wrong_answers >= _worth_asking(failure):
+                    raise
+                self._pause(what, failure, None)
+            else:
+                self._failures = 0
+                return answer
+            self.counters.retries += 1
+
+    async def _attempt(self, request: Request, what: str, *, fresh: bool) -> bytes:
+        tokens = [await self.bucket.acquire()]
+        try:
+            status, retry_after, body = await self._send(request, tokens, fresh=fresh)
+        except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError
+            raise Transient(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+        finally:
+            for token in tokens:
+                self.bucket.sent(token)
+        return self._judge(status, retry_after, body, what)
+
+    async def _send(self, request: Request, tokens: list[int], *, fresh: bool) -> tuple[int, str | None, bytes]:
+        if self._session is None:
+            raise RuntimeError("a Client is used as a context: async with Client(...) as client")
+        async with self._session.get(
+            self.access.url.rstrip("/") + request.path,
+            params=request.query,
+            headers={"Cache-Control": "no-cache"} if fresh else None,
+            allow_redirects=False,
+            trace_request_ctx=tokens,
+        ) as response:
+            return response.status, response.headers.get("Retry-After"), await response.read()
+
+    def _judge(self, status: int, retry_after: str | None, body: bytes, what: str) -> bytes:
+        if status == 200:
+            return body
+        if status == 429 or status >= 500:
+            raise Transient(f"status {status}", pause_seconds=_seconds(retry_after))
+        raise self.provider.refusal(status, body, what)
+
+    def _pause(self, what: str, reason: Exception, seconds: float | None) -> None:
+        """Stop the whole bucket: what fails for one page fails for the others at that moment."""
+        if seconds is None:
+            seconds = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures) * (0.5 + self._jitter() / 2)
+        self._failures = min(self._failures + 1, 16)
+        self.bucket.pause(seconds)
+        log.warning(
+            "Asking again",
+            extra={"action": "retry", "page": what, "reason": str(reason)[:200], "pause_seconds": round(seconds, 2)},
+        )
+
+    def _trace(self) -> aiohttp.TraceConfig:
+        """Hold aiohttp itself to the bucket.
+
+        It silently sends a GET again when a kept-alive connection turns out to be dead; each attempt after the
+        first shows as another connection taken or made, and takes a token of its own.
+        """
+        trace = aiohttp.TraceConfig()
+
+        async def on_connection(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
+            del session, params
+            context.attempts = getattr(context, "attempts", 0) + 1
+            if context.attempts > 1:
+                context.trace_request_ctx.append(await self.bucket.acquire())
+
+        async def on_sent(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
+            del session, params
+            self.counters.requests += 1
+            self.bucket.sent(context.trace_request_ctx[-1])
+
+        trace.on_connection_reuseconn.append(on_connection)
+        trace.on_connection_create_start.append(on_connection)
+        trace.on_request_headers_sent.append(on_sent)
+        return trace
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Of a Retry-After header; dates, which neither provider sends, are not read."""
+    try:
+        return max(0.0, float(retry_after or ""))
+    except ValueError:
+        return None
+
+
+def _worth_asking(failure: Exception) -> int:
+    """How often, in all, a page is asked for whose answers are wrong in this way."""
+    if isinstance(failure, ProviderRejected):
+        return UNAUTHORISED_ATTEMPTS if failure.status == 401 else 1
+    return UNREADABLE_ATTEMPTS

@@ -1,0 +1,226 @@
+"""The ledger of a data folder: every page that was answered, in one SQLite file, a page a transaction.
+
+Progress is what stands here, never what rows there are: the absence of candles proves nothing. A page whose
+answer lacked candles that the calendar expects is doubtful until it was asked again and said the same.
+A page's body is kept until its candles stand in a published file, and dropped in the transaction that says so.
+"""
+
+import hashlib
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fetcher.provider import Page
+from tradeschool.errors import StoreUnwritable, ForeignFile
+from tradeschool.market import Dataset, Wanted, Window
+from tradeschool.store import PartFile
+
+FILE_NAME = ".ledger.sqlite3"
+BUSY_TIMEOUT = 30.0  # seconds
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS pages (
+    id INTEGER PRIMARY KEY,
+    dataset TEXT NOT NULL,
+    start_seconds INTEGER NOT NULL,
+    end_seconds INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    doubtful INTEGER NOT NULL,   -- 1: candles were missing, and it has not been asked again yet
+    sha256 TEXT NOT NULL,        -- of the body as it came
+    body BLOB                    -- deflated; NULL once its candles are published
+);
+CREATE INDEX IF NOT EXISTS pages_by_window ON pages (dataset, start_seconds);
+CREATE TABLE IF NOT EXISTS files (
+    dataset TEXT NOT NULL,
+    start_seconds INTEGER NOT NULL,
+    end_seconds INTEGER NOT NULL,
+    year INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    rows INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY (dataset, start_seconds, end_seconds, year)
+);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPage:
+    """An answer as it was stored."""
+
+    page: Page
+    body: bytes
+
+
+class Ledger:
+    """One data folder's ledger; to be used by one thread at a time.
+
+    Every method raises StoreUnwritable where the disk does not take or give what is asked.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / FILE_NAME
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreUnwritable(
+                f"cannot open {self._path}: {error}; free space, fix permissions or move it away"
+            ) from error
+
+    def close(self) -> None:
+        """Close the file; the ledger is of no use after that."""
+        self._db.close()
+
+    def covered(self, dataset: Dataset) -> list[Window]:
+        """The windows whose every candle is accounted for, in order."""
+        return self._windows(
+            "SELECT start_seconds, end_seconds FROM pages WHERE dataset = ? AND NOT doubtful ORDER BY start_seconds",
+            dataset,
+        )
+
+    def doubtful(self, dataset: Dataset) -> list[Window]:
+        """The windows that lacked candles and have to be asked for again, in order."""
+        return self._windows(
+            "SELECT start_seconds, end_seconds FROM pages WHERE dataset = ? AND doubtful ORDER BY start_seconds",
+            dataset,
+        )
+
+    def add(self, page: Page, body: bytes, *, rows: int, complete: bool) -> None:
+        """Store an answer of so many candles.
+
+        Where it lacks candles that the calendar expects, its window stays doubtful until a second answer has the
+        same number; the larger of two answers that differ is the one to be confirmed.
+        """
+        start, end = page.window.start_seconds, page.window.end_seconds
+        digest = hashlib.sha256(body).hexdigest()
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO pages (dataset, start_seconds, end_seconds, rows, doubtful, sha256, body) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (page.dataset.name, start, end, rows, not complete, digest, zlib.compress(body, 6)),
+            )
+            if complete or self._agreed(page):
+                self._db.execute(
+                    "UPDATE pages SET doubtful = 0 WHERE dataset = ? AND start_seconds >= ? AND end_seconds <= ?",
+                    (page.dataset.name, start, end),
+                )
+
+    def bodies(self, dataset: Dataset, window: Window) -> Iterator[StoredPage]:
+        """The answers that touch a window and are not dropped yet, oldest answer first.
+
+        Raises:
+            ForeignFile: where a body is not what was stored.
+        """
+        rows = self._db.execute(
+            "SELECT start_seconds, end_seconds, sha256, body FROM pages "
+            "WHERE dataset = ? AND start_seconds < ? AND end_seconds > ? AND body IS NOT NULL ORDER BY id",
+            (dataset.name, window.end_seconds, window.start_seconds),
+        )
+        for start, end, digest, deflated in rows:
+            page = Page(dataset=dataset, window=Window.of_seconds(start, end))
+            yield StoredPage(page=page, body=self._inflate(deflated, digest, page))
+
+    def published(self, dataset: Dataset, window: Window) -> list[tuple[Window, int, PartFile]]:
+        """The files of a dataset that touch a window: range, year, file."""
+        rows = self._db.execute(
+            "SELECT start_seconds, end_seconds, year, path, rows, bytes, sha256 FROM files "
+            "WHERE dataset = ? AND start_seconds < ? AND end_seconds > ? ORDER BY start_seconds, year",
+            (dataset.name, window.end_seconds, window.start_seconds),
+        )
+        return [
+            (Window.of_seconds(start, end), year, PartFile(path=path, rows=count, bytes=size, sha256=digest))
+            for start, end, year, path, count, size, digest in rows
+        ]
+
+    def publish(self, wanted: Wanted, year: int, window: Window, file: PartFile) -> None:
+        """A year's candles stand in a file now; the bodies of pages that lie in it whole are dropped."""
+        dataset, whole = wanted.dataset, wanted.window
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    dataset.name,
+                    whole.start_seconds,
+                    whole.end_seconds,
+                    year,
+                    file.path,
+                    file.rows,
+                    file.bytes,
+                    file.sha256,
+                ),
+            )
+            self._db.execute(
+                "UPDATE pages SET body = NULL WHERE dataset = ? AND start_seconds >= ? AND end_seconds <= ?",
+                (dataset.name, window.start_seconds, window.end_seconds),
+            )
+
+    def drop(self, wanted: Wanted) -> None:
+        """The range is sealed: no body of a page that lies in it is needed any more."""
+        window = wanted.window
+        with self._transaction():
+            self._db.execute(
+                "UPDATE pages SET body = NULL WHERE dataset = ? AND start_seconds >= ? AND end_seconds <= ?",
+                (wanted.dataset.name, window.start_seconds, window.end_seconds),
+            )
+
+    def forget(self, dataset: Dataset, window: Window) -> None:
+        """A published file is lost: its window is to be asked for again, pages that still have a body excepted."""
+        bounds = (dataset.name, window.end_seconds, window.start_seconds)
+        with self._transaction():
+            for statement in (
+                "DELETE FROM pages WHERE dataset = ? AND start_seconds < ? AND end_seconds > ? AND body IS NULL",
+                "DELETE FROM files WHERE dataset = ? AND start_seconds < ? AND end_seconds > ?",
+            ):
+                self._db.execute(statement, bounds)
+
+    def _agreed(self, page: Page) -> bool:
+        """Whether two answers agree on the most candles that the page was ever seen to hold."""
+        answers = self._db.execute(
+            "SELECT count(*) FROM pages WHERE dataset = ? AND start_seconds = ? AND end_seconds = ? "
+            "GROUP BY rows ORDER BY rows DESC LIMIT 1",
+            (page.dataset.name, page.window.start_seconds, page.window.end_seconds),
+        ).fetchone()
+        return bool(answers[0] >= 2)
+
+    def _windows(self, query: str, dataset: Dataset) -> list[Window]:
+        return [Window.of_seconds(start, end) for start, end in self._db.execute(query, (dataset.name,))]
+
+    def _transaction(self) -> "_Transaction":
+        return _Transaction(self._db, self._path)
+
+    def _inflate(self, deflated: bytes, digest: str, page: Page) -> bytes:
+        try:
+            body = zlib.decompress(deflated)
+        except zlib.error as error:
+            raise ForeignFile(f"{self._path}: the stored page {page} is damaged: {error}") from error
+        if hashlib.sha256(body).hexdigest() != digest:
+            raise ForeignFile(f"{self._path}: the stored page {page} is not what was stored")
+        return body
+
+
+@dataclass(frozen=True, slots=True)
+class _Transaction:
+    """All of a block's statements, on the disk, or none."""
+
+    db: sqlite3.Connection
+    path: Path
+
+    def __enter__(self) -> None:
+        self.db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        try:
+            if kind is None:
+                self.db.execute("COMMIT")
+        except sqlite3.Error as failure:
+            error = failure
+        if error and self.db.in_transaction:  # SQLite ends it by itself when the disk is full
+            self.db.execute("ROLLBACK")
+        if isinstance(error, sqlite3.Error):
+            raise StoreUnwritable(f"cannot write {self.path}: {error}; free space or fix permissions") from error

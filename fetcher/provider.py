@@ -1,0 +1,103 @@
+"""What the fetcher knows of a source of candles, and nothing of any one of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Protocol
+
+from fetcher import providers
+from tradeschool.candles import Candles
+from tradeschool.errors import ProviderRejected, SettingsError
+from tradeschool.folder import entries
+from tradeschool.market import Dataset, Window
+
+
+class PageTooLarge(ProviderRejected):
+    """The provider holds the page for too long a range: ask for its halves instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One question: the candles of a dataset in a window that lies on its grid."""
+
+    dataset: Dataset
+    window: Window
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.window}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One question in a provider's own words."""
+
+    path: str
+    """Below the provider's URL, with a leading slash."""
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How to reach a provider: what differs between users, not between providers."""
+
+    url: str
+    rate: float
+    """Requests a second, all attempts counted."""
+    token: str | None = field(default=None, repr=False)
+    total_timeout_seconds: float = 60.0
+    """Of one attempt."""
+    patience_seconds: float = 300.0
+    """How long a provider that does not answer is asked again before the run gives up."""
+
+
+class Provider(Protocol):
+    """All that differs between sources of candles; one file each, found in `fetcher/providers/`."""
+
+    name: str
+    """As in a dataset's name."""
+    slots_per_page: int
+    """The longest range that one request may ask for, in candles."""
+    connections: int
+    """How many connections may be open at once."""
+
+    def headers(self, token: str | None) -> Mapping[str, str]:
+        """What every request carries.
+
+        Raises:
+            SettingsError: where the provider needs a token and there is none.
+        """
+
+    def probe(self, dataset: Dataset) -> Request:
+        """A cheap question that fails for a wrong host, token or instrument."""
+
+    def request(self, page: Page) -> Request:
+        """The question that asks for a page."""
+
+    def parse(self, body: bytes, page: Page) -> Candles:
+        """The settled candles of an answer, in order; those outside the page are left out.
+
+        Raises:
+            ProviderUnusable: where the body is not an answer to this page.
+            InvalidCandles: where its candles break the contract.
+        """
+
+    def refusal(self, status: int, body: bytes, page: str) -> ProviderRejected:
+        """The error of a 4xx answer, with the provider's own words in it."""
+
+
+@cache
+def load() -> dict[str, Provider]:
+    """Every provider, by name."""
+    return {provider.name: provider for provider in entries(providers, "PROVIDER").values()}
+
+
+def find(name: str) -> Provider:
+    """The provider of that name.
+
+    Raises:
+        SettingsError: where there is none.
+    """
+    try:
+        return load()[name]
+    except KeyError:
+        raise SettingsError(f"unknown provider {name!r}: expected one of {', '.join(load())}") from None

@@ -1,0 +1,1 @@
+"""One file a provider: all that differs between sources, and nothing else."""

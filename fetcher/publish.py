@@ -1,0 +1,103 @@
+"""Stored pages -> year files -> seal; derived datasets from the same candles. Safe to stop at any line."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fetcher.derive import derive
+from fetcher.ledger import Ledger
+from fetcher.plan import Download
+from fetcher.provider import Provider
+from tradeschool.candles import Candles
+from tradeschool.errors import ForeignFile
+from tradeschool.market import Dataset, Wanted, Window
+from tradeschool.sessions import expected_slots
+from tradeschool.store import Gap, GapReason, PartFile, Seal, Store
+from tradeschool.store.store import read_frame
+
+
+class Publisher:
+    """Turns what the ledger holds of a download into sealed datasets."""
+
+    def __init__(self, store: Store, ledger: Ledger, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._now = now
+
+    def forget_lost(self, download: Download) -> list[Window]:
+        """Published but unsealed files that are gone or changed; they are forgotten, and will be asked for again."""
+        lost = []
+        for whole, year, file in self._ledger.published(download.dataset, download.wanted.window):
+            try:
+                self._store.check(download.dataset, file)
+            except ForeignFile:
+                part = dict(whole.years())[year]
+                self._ledger.forget(download.dataset, part)
+                lost.append(part)
+        return lost
+
+    def publish(self, download: Download, provider: Provider) -> list[Seal]:
+        """Write and seal a download's dataset and everything that is derived from it.
+
+        Raises:
+            InvalidCandles: where the stored pages contradict each other or the contract.
+            StoreUnwritable: where the disk does not take it; what was there stays.
+        """
+        candles = self._collect(download.wanted, provider)
+        seals = [self._seal(download.wanted, candles, GapReason.CONFIRMED_EMPTY)]
+        for child in download.derived:
+            derived = derive(candles, child.dataset.timeframe).within(child.window)
+            seals.append(self._seal(child, derived, GapReason.SOURCE_GAP))
+        self._ledger.drop(download.wanted)
+        return seals
+
+    def _collect(self, wanted: Wanted, provider: Provider) -> Candles:
+        """Every candle of a range that is stored, in the latest form in which it was answered."""
+        frames = [
+            read_frame(self._store.folder(wanted.dataset) / file.path)
+            for _, _, file in self._ledger.published(wanted.dataset, wanted.window)
+        ]
+        frames += [
+            provider.parse(stored.body, stored.page).frame
+            for stored in self._ledger.bodies(wanted.dataset, wanted.window)
+        ]
+        frame = pl.concat([Candles.empty(wanted.dataset).frame, *frames])
+        frame = frame.unique("ts", keep="last", maintain_order=True).sort("ts")
+        within = pl.col("ts").is_between(wanted.window.start, wanted.window.end, closed="left")
+        return Candles.parse(frame.filter(within), wanted.dataset, wanted.window)
+
+    def _seal(self, wanted: Wanted, candles: Candles, reason: GapReason) -> Seal:
+        expected = expected_slots(wanted.dataset, wanted.window)
+        seal = Seal(
+            dataset=wanted.dataset.name,
+            start=wanted.window.start,
+            end=wanted.window.end,
+            rows=len(candles),
+            expected=len(expected),
+            gaps=tuple(gaps(wanted.dataset, expected, candles.times, reason)),
+            derived=reason is GapReason.SOURCE_GAP,
+            files=tuple(self._year(wanted, candles, year, part) for year, part in wanted.window.years()),
+            sealed_at=self._now(),
+        )
+        self._store.seal(wanted.dataset, seal)
+        return seal
+
+    def _year(self, wanted: Wanted, candles: Candles, year: int, part: Window) -> PartFile:
+        file = self._store.write_year(candles.within(part), wanted.window, year)
+        self._ledger.publish(wanted, year, part, file)
+        return file
+
+
+def gaps(dataset: Dataset, expected: NDArray[np.int64], present: NDArray[np.int64], reason: GapReason) -> Iterable[Gap]:
+    """The expected candles that are not there, neighbours in the calendar together.
+
+    `expected` and `present` are opens as Unix seconds, ascending.
+    """
+    positions = np.flatnonzero(~np.isin(expected, present, assume_unique=True))
+    runs = np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1) if len(positions) else []
+    for run in runs:
+        window = Window.of_seconds(int(expected[run[0]]), int(expected[run[-1]]) + dataset.timeframe.seconds)
+        yield Gap(start=window.start, end=window.end, slots=len(run), reason=reason)

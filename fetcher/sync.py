@@ -1,0 +1,313 @@
+"""The loop: plan, fetch, parse, store, seal; safe to kill at any line.
+
+One lane a provider, all at once; a lane asks for one download after the other, with several pages in flight.
+While a download is published, its lane goes on with the next. All that a restart needs is in the ledger and
+in the seals.
+"""
+
+import asyncio
+import fcntl
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fetcher.client import Client
+from fetcher.ledger import Ledger
+from fetcher.plan import Download, downloads, halves, pages
+from fetcher.provider import Access, Page, PageTooLarge, find
+from fetcher.publish import Publisher
+from tradeschool.candles import Candles
+from tradeschool.errors import ForeignFile, ProviderUnusable, ServiceUnreachable, StoreUnwritable, TradeschoolError
+from tradeschool.market import Wanted, Window, subtract
+from tradeschool.sessions import expected_slots
+from tradeschool.store import Seal, Store
+from tradeschool.store.files import sweep
+
+log = logging.getLogger(__name__)
+
+CONFIRM_AFTER = 2.0  # seconds between the first pass and asking again for what was missing
+CONFIRM_ROUNDS = 6  # how often doubtful pages are asked for again before their dataset is left unsealed
+LOCK_NAME = ".fetch.lock"
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """How far one download is; written by its lane, read by whoever shows it."""
+
+    download: Download
+    total: int = 0
+    """Pages that this run has to ask for, as far as is known."""
+    done: int = 0
+    """Pages stored by this run."""
+    requests: int = 0
+    """Attempts that were sent."""
+    retries: int = 0
+    """Attempts after the first for a page."""
+    reached: datetime | None = None
+    """End of the latest page stored."""
+    seals: list[Seal] = field(default_factory=list)
+    """What was sealed, derived datasets included."""
+    error: TradeschoolError | None = None
+    """Why the download was left unsealed."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this run will do no more for the download."""
+        return bool(self.seals) or self.error is not None
+
+
+def remaining(wanted: Sequence[Wanted], store: Store) -> list[Wanted]:
+    """The parts of what is wanted that no sound seal covers; a seal whose files are damaged is taken away."""
+    found = []
+    for want in wanted:
+        sealed = _sound_windows(want, store)
+        found += [Wanted(dataset=want.dataset, window=part) for part in subtract(want.window, sealed)]
+    return found
+
+
+def planned_pages(plan: Sequence[Download], ledger: Ledger) -> dict[Wanted, int]:
+    """How many pages each download will ask for when nothing goes wrong."""
+    return {download.wanted: len(_todo(download, ledger)) for download in plan}
+
+
+@contextmanager
+def exclusive(root: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Be the only fetcher of a data folder; `waiting` is told when another one has to end first."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = (root / LOCK_NAME).open("w")
+    except OSError as error:
+        raise StoreUnwritable(f"cannot write in {root}: {error.strerror}; fix permissions or set data_dir") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+async def run(
+    wanted: Sequence[Wanted],
+    *,
+    store: Store,
+    access: Mapping[str, Access],
+    native: bool,
+    now: Callable[[], datetime],
+    on_sealed: Callable[[Seal], None] = lambda seal: None,
+    show: Callable[[list[Progress]], None] = lambda progress: None,
+    confirm_after: float = CONFIRM_AFTER,
+) -> list[Progress]:
+    """Download, publish and seal what is wanted and not sealed yet, all providers at once.
+
+    A download that a provider's answers stop is left unsealed with its error in the result; the others go on.
+    `on_sealed` is called in a thread, a seal at a time. `access` names the providers that may be asked.
+
+    Raises:
+        StoreUnwritable: where the disk takes no more; what is stored stays, and the next run goes on from there.
+    """
+    sweep(store.root)
+    plan = downloads(remaining(wanted, store), native=native)
+    progress = [Progress(download=download) for download in plan]
+    show(progress)
+    with ThreadPoolExecutor(1, "ledger") as pages_disk, ThreadPoolExecutor(1, "publish") as files_disk:
+        site = _Site(
+            store=store,
+            pages=_Desk(pages_disk, Ledger(store.root)),
+            files=_Desk(files_disk, Ledger(store.root)),
+            now=now,
+            on_sealed=on_sealed,
+            confirm_after=confirm_after,
+        )
+        try:
+            await _all(
+                _lane(
+                    site, access[name], [each for each in progress if each.download.dataset.instrument.provider == name]
+                )
+                for name in access
+            )
+        finally:
+            await site.close()
+    return progress
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """A ledger and the one thread that touches it, so that no write blocks the event loop."""
+
+    thread: ThreadPoolExecutor
+    ledger: Ledger
+
+    async def call(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.thread, work)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Site:
+    """What all lanes of a run share."""
+
+    store: Store
+    pages: _Desk
+    files: _Desk
+    now: Callable[[], datetime]
+    on_sealed: Callable[[Seal], None]
+    confirm_after: float
+
+    async def close(self) -> None:
+        for desk in (self.pages, self.files):
+            await desk.call(desk.ledger.close)
+
+
+async def _lane(site: _Site, access: Access, lane: list[Progress]) -> None:
+    """One provider's downloads, in order; whoever does not answer ends the lane, any other failure its download."""
+    if not lane:
+        return
+    provider = find(lane[0].download.dataset.instrument.provider)
+    async with Client(provider, access) as client, asyncio.TaskGroup() as publishing:
+        for progress in lane:
+            try:
+                await _download(site, client, progress)
+            except StoreUnwritable:
+                raise
+            except ServiceUnreachable as error:
+                for left in lane[lane.index(progress) :]:
+                    left.error = error
+                break
+            except TradeschoolError as error:
+                progress.error = error
+            else:
+                publishing.create_task(_publish(site, client, progress))
+
+
+async def _download(site: _Site, client: Client, progress: Progress) -> None:
+    """Ask for every page that is missing, and again for those that lack candles, until all is accounted for."""
+    download, ledger = progress.download, site.pages.ledger
+    publisher = Publisher(site.store, ledger, site.now)
+    for lost in await site.pages.call(partial(publisher.forget_lost, download)):
+        log.warning(
+            "A published file is lost",
+            extra={"action": "file_lost", "dataset": download.dataset.name, "window": str(lost)},
+        )
+    todo = await site.pages.call(partial(_todo, download, ledger))
+    progress.total = len(todo)
+    if todo:
+        await client.probe(download.dataset)
+    await _ask(site, client, progress, todo, fresh=False)
+    for _ in range(CONFIRM_ROUNDS):
+        doubtful = await site.pages.call(partial(_doubtful, download, ledger))
+        if not doubtful:
+            return
+        progress.total += len(doubtful)
+        await asyncio.sleep(site.confirm_after)
+        await _ask(site, client, progress, doubtful, fresh=True)
+    if doubtful := await site.pages.call(partial(_doubtful, download, ledger)):
+        raise ProviderUnusable(
+            f"{doubtful[0]}: {client.provider.name} answers with other candles each time; run tradeschool fetch later"
+        )
+
+
+async def _ask(site: _Site, client: Client, progress: Progress, todo: list[Page], *, fresh: bool) -> None:
+    waiting = deque(todo)
+
+    async def work() -> None:
+        while waiting:
+            page = waiting.popleft()
+            try:
+                body, candles = await client.page(page, fresh=fresh)
+            except PageTooLarge:
+                parts = halves(page)
+                if len(parts) == 1:
+                    raise
+                waiting.extendleft(reversed(parts))
+                progress.total += 1
+                continue
+            await site.pages.call(partial(_store, site.pages.ledger, page, body, candles))
+            _count(progress, page)
+
+    before = client.counters.requests, client.counters.retries
+    try:
+        await _all(work() for _ in range(client.provider.connections))
+    finally:
+        progress.requests += client.counters.requests - before[0]
+        progress.retries += client.counters.retries - before[1]
+
+
+async def _publish(site: _Site, client: Client, progress: Progress) -> None:
+    publisher = Publisher(site.store, site.files.ledger, site.now)
+    try:
+        seals = await site.files.call(partial(publisher.publish, progress.download, client.provider))
+    except StoreUnwritable:
+        raise
+    except TradeschoolError as error:
+        progress.error = error
+        return
+    for seal in seals:
+        log.info(
+            "Dataset sealed",
+            extra={"action": "dataset_sealed", "dataset": seal.dataset, "rows": seal.rows, "missing": seal.missing},
+        )
+        await site.files.call(partial(site.on_sealed, seal))
+    progress.seals = seals
+
+
+def _store(ledger: Ledger, page: Page, body: bytes, candles: Candles) -> None:
+    complete = not len(np.setdiff1d(expected_slots(page.dataset, page.window), candles.times, assume_unique=True))
+    ledger.add(page, body, rows=len(candles), complete=complete)
+
+
+def _count(progress: Progress, page: Page) -> None:
+    progress.done += 1
+    progress.reached = max(page.window.end, progress.reached or page.window.end)
+
+
+def _todo(download: Download, ledger: Ledger) -> list[Page]:
+    known = [*ledger.covered(download.dataset), *ledger.doubtful(download.dataset)]
+    return pages(
+        download.dataset, download.wanted.window, known, find(download.dataset.instrument.provider).slots_per_page
+    )
+
+
+def _doubtful(download: Download, ledger: Ledger) -> list[Page]:
+    """The pages to ask for again, each once, in exactly the window in which they were asked for."""
+    windows = {window for window in ledger.doubtful(download.dataset) if window.overlap(download.wanted.window)}
+    return [Page(dataset=download.dataset, window=window) for window in sorted(windows)]
+
+
+def _sound_windows(want: Wanted, store: Store) -> list[Window]:
+    sound = []
+    for seal in store.seals(want.dataset):
+        try:
+            for file in seal.files:
+                store.check(want.dataset, file)
+        except ForeignFile as error:
+            log.warning("Seal taken away", extra={"action": "unsealed", "dataset": seal.dataset, "reason": str(error)})
+            store.unseal(want.dataset, seal.window)
+        else:
+            sound.append(seal.window)
+    return sound
+
+
+async def _all(work: Iterator[Coroutine[Any, Any, None]]) -> None:
+    """Do it all at once; of several failures the first is told, as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each)
+    except BaseExceptionGroup as failures:
+        raise _first(failures) from None
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = failures.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
