@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fetcher.provider import Page
-from tradeschool.errors import StoreUnwritable, ForeignFile
+from tradeschool.errors import ForeignFile, StoreUnwritable
 from tradeschool.market import Dataset, Wanted, Window
 from tradeschool.store import PartFile
 
