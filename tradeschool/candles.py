@@ -49,8 +49,11 @@ class Candles:
         """
         _check_columns(frame, dataset)
         frame = frame.select(schema(dataset).keys())
-        for rule, broken in _rules(dataset, window):
-            _check_rule(frame, dataset, rule, broken)
+        rules = _rules(dataset, window)
+        counts = frame.select(broken.sum().alias(rule) for rule, broken in rules.items()).row(0, named=True)
+        for rule, broken in rules.items():
+            if counts[rule]:
+                raise InvalidCandles(_finding(frame, dataset, rule, broken, counts[rule]))
         return cls(dataset, frame)
 
     @classmethod
@@ -100,33 +103,28 @@ def _check_columns(frame: pl.DataFrame, dataset: Dataset) -> None:
             raise InvalidCandles(f"{dataset}: column {name!r}: expected {expected}, was {frame.schema[name]}")
 
 
-def _rules(dataset: Dataset, window: Window) -> list[tuple[str, pl.Expr]]:
-    """Each rule with the expression that is true, and never null, where a row breaks it.
+def _rules(dataset: Dataset, window: Window) -> dict[str, pl.Expr]:
+    """Each rule with the expression that is true where a row breaks it, in the order in which they are told.
 
     A null or NaN is looked for by itself: polars' horizontal minimum skips nulls, and NaN compares above
     every number, so neither would break the order of prices.
     """
     time, step = pl.col("ts"), dataset.timeframe.seconds
+    open_, high, low, close = (pl.col(name) for name in PRICES)
     numbers = [name for name in schema(dataset) if name != "ts"]
-    low, high = pl.col("low"), pl.col("high")
-    rules = [("ts must not be null", time.is_null())]
-    rules += [
-        (f"{name} must be a finite number", pl.col(name).is_null() | ~pl.col(name).is_finite()) for name in numbers
-    ]
-    rules += [(f"{name} must be positive", pl.col(name) <= 0) for name in PRICES]
-    rules += [(f"{name} must not be negative", pl.col(name) < 0) for name in numbers if name not in PRICES]
-    rules += [
-        ("low must be the lowest price", (low > pl.col("open")) | (low > pl.col("close")) | (low > high)),
-        ("high must be the highest price", (high < pl.col("open")) | (high < pl.col("close"))),
-        (f"ts must lie on the {dataset.timeframe.name} grid", time.dt.epoch("us") % (step * 1_000_000) != 0),
-        (f"ts must lie in {window}", (time < window.start) | (time >= window.end)),
-        ("ts must be strictly increasing", (time.diff().dt.total_microseconds() <= 0).fill_null(value=False)),
-    ]
+    rules = {"ts must not be null": time.is_null()}
+    rules |= {f"{name} must be a finite number": ~pl.col(name).is_finite().fill_null(value=False) for name in numbers}
+    rules |= {f"{name} must be positive": pl.col(name) <= 0 for name in PRICES}
+    rules |= {f"{name} must not be negative": pl.col(name) < 0 for name in numbers if name not in PRICES}
+    rules["low must be the lowest price"] = (low > open_) | (low > close) | (low > high)
+    rules["high must be the highest price"] = (high < open_) | (high < close)
+    rules[f"ts must lie on the {dataset.timeframe.name} grid"] = time.dt.epoch("us") % (step * 1_000_000) != 0
+    rules[f"ts must lie in {window}"] = (time < window.start) | (time >= window.end)
+    rules["ts must be strictly increasing"] = time.diff().dt.total_microseconds() <= 0
     return rules
 
 
-def _check_rule(frame: pl.DataFrame, dataset: Dataset, rule: str, broken: pl.Expr) -> None:
-    rows = frame.with_row_index("row").filter(broken)
-    if rows.height:
-        first = ", ".join(f"{name}={value}" for name, value in rows.row(0, named=True).items())
-        raise InvalidCandles(f"{dataset}: {rule}: broken by {rows.height} of {frame.height} rows, first: {first}")
+def _finding(frame: pl.DataFrame, dataset: Dataset, rule: str, broken: pl.Expr, rows: int) -> str:
+    first = frame.filter(broken).row(0, named=True)
+    values = ", ".join(f"{name}={value}" for name, value in first.items())
+    return f"{dataset}: {rule}: broken by {rows} of {frame.height} rows, first: {values}"

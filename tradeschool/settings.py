@@ -54,8 +54,8 @@ class FetchSettings(Section):
     """Requests a second, all attempts counted."""
     total_timeout_seconds: Positive = 60.0
     """Of one attempt, from asking for a connection to the last byte."""
-    attempts: Annotated[int, Field(ge=1)] = 8
-    """How often one page is asked for before its dataset is given up for this run."""
+    patience_seconds: Positive = 300.0
+    """How long a provider that does not answer is asked again before the run gives up."""
 
 
 class WorkSettings(Section):

@@ -38,6 +38,15 @@ def publish(root: Path, path: Path, write: Callable[[Path], None]) -> None:
         _discard(temporary)
 
 
+def publish_text(root: Path, path: Path, text: str) -> None:
+    """The same for a text.
+
+    Raises:
+        StoreUnwritable: as above.
+    """
+    publish(root, path, lambda temporary: _write_text(temporary, text))
+
+
 def sweep(root: Path) -> int:
     """Remove what writers that were killed left in staging; how many files that were. One writer at a time."""
     leftovers = list((root / STAGING).glob("*"))
@@ -59,6 +68,10 @@ def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def _discard(path: Path) -> None:

@@ -23,7 +23,7 @@ from tradeschool.candles import CandleArrays, Candles, schema
 from tradeschool.errors import DataIncomplete, ForeignFile
 from tradeschool.market import Dataset, Window, merge, subtract
 from tradeschool.sessions import expected_slots
-from tradeschool.store.files import publish, sha256_of, sync
+from tradeschool.store.files import publish, publish_text, sha256_of, sync
 from tradeschool.store.seal import PartFile, Seal
 
 SEAL_SUFFIX = ".seal.json"
@@ -63,7 +63,7 @@ class Store:
             StoreUnwritable: where the disk does not take it.
         """
         path = self.folder(dataset) / f"{seal.window.name}{SEAL_SUFFIX}"
-        publish(self.root, path, lambda temporary: _write_text(seal.model_dump_json(indent=1) + "\n", temporary))
+        publish_text(self.root, path, seal.model_dump_json(indent=1) + "\n")
 
     def unseal(self, dataset: Dataset, window: Window) -> None:
         """Take a range's seal away; its files stay until they are written again."""
@@ -253,11 +253,6 @@ def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
     frame.write_parquet(
         path, compression="zstd", compression_level=COMPRESSION_LEVEL, statistics=True, row_group_size=1 << 30
     )
-
-
-def _write_text(text: str, path: Path) -> None:
-    path.write_text(text)
-    sync(path)
 
 
 def _fetchable(missing: list[Window]) -> str:

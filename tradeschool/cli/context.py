@@ -1,0 +1,79 @@
+"""What every command starts from: settings, log, store, clock, and how it prints."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+
+from tradeschool import log, settings
+from tradeschool.embedded import Valkey
+from tradeschool.settings import Settings
+from tradeschool.store import Store
+
+SEALED_FOLDER = "sealed"
+"""Below data_dir: the root of the sealed period, which search code never reads."""
+
+WIDTH = 140
+"""Columns of a table that does not go to a terminal."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+
+
+def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of the running command, its log configured."""
+    given = click.get_current_context().find_root().obj
+    chosen = dict(flags or {})
+    if given["log_format"]:
+        chosen["log_format"] = given["log_format"]
+    loaded = settings.load(chosen, file=given["settings_file"])
+    log.configure(loaded.log_format, level=logging.DEBUG if given["verbose"] else logging.WARNING)
+    return loaded
+
+
+def candles_of(loaded: Settings) -> Store:
+    """The store of the curriculum's candles."""
+    return Store(loaded.data_dir)
+
+
+def sealed_candles_of(loaded: Settings) -> Store:
+    """The store of the sealed period."""
+    return Store(loaded.data_dir / SEALED_FOLDER)
+
+
+@contextmanager
+def redis_url_of(loaded: Settings) -> Iterator[str]:
+    """URL of the configured Redis; without one, of the embedded server, which runs as long as it is used."""
+    if loaded.redis_url:
+        yield loaded.redis_url.get_secret_value()
+        return
+    with Valkey.of(loaded.state_dir).running() as valkey:
+        yield valkey.url
+
+
+def now() -> datetime:
+    """The clock of the command line."""
+    return datetime.now(UTC)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(value, indent=1, allow_nan=False))
+
+
+def console() -> Console:
+    """For what a person reads on standard output."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
+
+
+def say(line: str) -> None:
+    """One line for a person, on standard error, where progress goes."""
+    click.echo(line, err=True)
+
+
+Say = Callable[[str], None]

@@ -1,0 +1,75 @@
+"""`tradeschool exchange`: Coinbase's and OANDA's candle APIs on this machine."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import click
+
+from fetcher.exchange.faults import EXAMPLE, Faults
+from fetcher.exchange.generated import GeneratedCandles
+from fetcher.exchange.limits import COINBASE_LIMIT, OANDA_LIMIT, Limit
+from fetcher.exchange.mapping import DEFAULT_MAPPING
+from fetcher.exchange.replay import ReplayedCandles
+from fetcher.exchange.server import Exchange, serve
+from fetcher.exchange.source import CandleSource
+from tradeschool.cli.context import load_settings, say
+
+PORT = 8700
+LOOPBACK = "127.0.0.1"
+
+
+@click.command()
+@click.option("--replay", type=click.Path(path_type=Path), help="Serve the parquet files of this folder.")
+@click.option("--mapping", type=click.Path(path_type=Path), default=DEFAULT_MAPPING, help="Which file is what (TOML).")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of generated candles and of faults.")
+@click.option("--faults", default="", help=f"What goes wrong, such as {EXAMPLE}.")
+@click.option("--host", default=LOOPBACK, show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0 takes a free one.")
+@click.option("--coinbase-limit", type=float, help="Requests a second that Coinbase's side answers.")
+@click.option("--oanda-limit", type=float, help="Requests a second that OANDA's side answers.")
+@click.option("--oanda-token", help="The token to insist on; any is taken when not given.")
+@click.option("--log", "log_path", type=click.Path(path_type=Path), help="Append a line of JSON a request.")
+def exchange(
+    replay: Path | None,
+    mapping: Path,
+    seed: int,
+    faults: str,
+    host: str,
+    port: int,
+    coinbase_limit: float | None,
+    oanda_limit: float | None,
+    oanda_token: str | None,
+    log_path: Path | None,
+) -> None:
+    """Serve candles as Coinbase Exchange and OANDA v20 do, with their caps, errors and quirks, until interrupted.
+
+    Generated candles by default; real ones with --replay. Both APIs answer on one port.
+    """
+    load_settings()
+    source: CandleSource = ReplayedCandles(replay, mapping) if replay else GeneratedCandles(seed=seed)
+    built = Exchange(
+        source,
+        faults=Faults.parse(faults),
+        seed=seed,
+        oanda_token=oanda_token,
+        coinbase_limit=limit(coinbase_limit, COINBASE_LIMIT),
+        oanda_limit=limit(oanda_limit, OANDA_LIMIT),
+    )
+    asyncio.run(_serve(built, host, port, log_path))
+
+
+def limit(per_second: float | None, usual: Limit) -> Limit:
+    """The provider's own limit, or one of so many requests a second."""
+    return usual if per_second is None else Limit(rate_per_second=per_second, burst=max(1, round(per_second)))
+
+
+async def _serve(built: Exchange, host: str, port: int, log_path: Path | None) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with serve(built, host=host, port=port, log_path=log_path) as served:
+        say(f"exchange at {served.url}; in another terminal:")
+        say(f"  export TRADESCHOOL_FETCH__COINBASE_URL={served.url} TRADESCHOOL_FETCH__OANDA_URL={served.url}")
+        say("  export OANDA_API_TOKEN=any")
+        await stopped.wait()

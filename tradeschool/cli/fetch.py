@@ -1,0 +1,221 @@
+"""`tradeschool fetch`: download candles and seal them."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TypedDict
+
+import click
+from rich.table import Table
+
+from fetcher import sync
+from fetcher.ledger import Ledger
+from fetcher.plan import Download, downloads
+from fetcher.provider import Access, find
+from tradeschool.cli import summary
+from tradeschool.cli.context import (
+    candles_of,
+    console,
+    json_option,
+    load_settings,
+    now,
+    print_json,
+    say,
+    sealed_candles_of,
+)
+from tradeschool.cli.progress import watch
+from tradeschool.errors import SettingsError
+from tradeschool.market import (
+    Dataset,
+    Timeframe,
+    Wanted,
+    Window,
+    default_catalogue,
+    find_instrument,
+    find_timeframe,
+    parse_timerange,
+    sealed_catalogue,
+)
+from tradeschool.settings import Settings
+from tradeschool.store import Seal, Store
+
+SETTLED_AFTER = timedelta(hours=36)
+"""Age at which providers no longer restate a candle."""
+BYTES_PER_CANDLE = 25
+"""Of a sealed parquet file, measured."""
+
+
+class _Row(TypedDict):
+    dataset: str
+    provider: str
+    range: str
+    requests: int
+    derived: list[str]
+    slots: int
+
+
+@click.command()
+@click.option("--pairs", help="Such as BTC/USD,EUR/USD; all when not given.")
+@click.option("--timeframes", help="Such as M5,H1; all when not given.")
+@click.option("--timerange", help="Such as 20200101-20240101, end excluded; the catalogue's when not given.")
+@click.option("--native", is_flag=True, help="Ask the provider for M15 and H1 too, instead of deriving them.")
+@click.option("--sealed", is_flag=True, help="Fetch the sealed period, into a folder that no search reads.")
+@click.option("--dry-run", is_flag=True, help="Print requests, time at the limit and disk space, and ask nothing.")
+@json_option
+def fetch(
+    pairs: str | None,
+    timeframes: str | None,
+    timerange: str | None,
+    *,
+    native: bool,
+    sealed: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Download candles and seal them; run it again after any interruption to go on where it stopped."""
+    settings = load_settings()
+    wanted = choose(pairs, timeframes, timerange, sealed=sealed)
+    refuse_unsettled(wanted)
+    wanted, access = reachable(wanted, settings)
+    store = sealed_candles_of(settings) if sealed else candles_of(settings)
+    if dry_run:
+        show_plan(wanted, store, settings, native=native, as_json=as_json)
+        return
+    progress = asyncio.run(download(wanted, store, access, native=native))
+    summary.write(progress, store)
+    summary.show(progress, wanted, store, as_json=as_json)
+    raise_first(progress)
+
+
+def choose(pairs: str | None, timeframes: str | None, timerange: str | None, *, sealed: bool = False) -> list[Wanted]:
+    """What the flags ask for, in the catalogue's order.
+
+    Raises:
+        SettingsError: where a pair, timeframe or range is unknown.
+    """
+    instruments = {find_instrument(pair) for pair in pairs.split(",")} if pairs else None
+    frames = {find_timeframe(name) for name in timeframes.split(",")} if timeframes else set(Timeframe)
+    window = parse_timerange(timerange) if timerange else None
+    chosen: dict[tuple[Dataset, Window], Wanted] = {}
+    for want in sealed_catalogue() if sealed else default_catalogue():
+        if (instruments is None or want.dataset.instrument in instruments) and want.dataset.timeframe in frames:
+            this = Wanted(dataset=want.dataset, window=window or want.window)
+            chosen.setdefault((this.dataset, this.window), this)
+    return list(chosen.values())
+
+
+def refuse_unsettled(wanted: Sequence[Wanted]) -> None:
+    """Candles of the future, or so young that their provider may still restate them, cannot be sealed.
+
+    Raises:
+        SettingsError: with the last day that can be asked for.
+    """
+    settled = now() - SETTLED_AFTER
+    for want in wanted:
+        if want.window.end > settled:
+            raise SettingsError(
+                f"time range {want.window} ends after {settled:%Y-%m-%d %H:%M} UTC: younger candles are not settled; "
+                f"the latest end is {settled:%Y%m%d}"
+            )
+
+
+def reachable(wanted: list[Wanted], settings: Settings) -> tuple[list[Wanted], dict[str, Access]]:
+    """What can be asked for with the credentials that there are, and how to reach its providers.
+
+    Raises:
+        SettingsError: where nothing is left.
+    """
+    access = {}
+    for name in dict.fromkeys(want.dataset.instrument.provider for want in wanted):
+        access[name] = access_to(name, settings)
+        try:
+            find(name).headers(access[name].token)
+        except SettingsError as error:
+            if len({want.dataset.instrument.provider for want in wanted}) == 1:
+                raise
+            left_out = sum(want.dataset.instrument.provider == name for want in wanted)
+            say(f"{error}; going on without {left_out} dataset ranges of {name}")
+            del access[name]
+    return [want for want in wanted if want.dataset.instrument.provider in access], access
+
+
+def access_to(provider: str, settings: Settings) -> Access:
+    """Address, rate and token of a provider, from the settings."""
+    fetch = settings.fetch
+    url, rate, token = {
+        "coinbase": (fetch.coinbase_url, fetch.coinbase_rate, None),
+        "oanda": (fetch.oanda_url, fetch.oanda_rate, settings.oanda_token()),
+    }[provider]
+    return Access(
+        url=url,
+        rate=rate,
+        token=token,
+        total_timeout_seconds=fetch.total_timeout_seconds,
+        patience_seconds=fetch.patience_seconds,
+    )
+
+
+async def download(
+    wanted: list[Wanted],
+    store: Store,
+    access: dict[str, Access],
+    *,
+    native: bool,
+    on_sealed: Callable[[Seal], None] = lambda seal: None,
+) -> list[sync.Progress]:
+    """Fetch what is wanted, showing how far it is."""
+    with sync.exclusive(store.root, lambda: say(f"another fetcher works in {store.root}; waiting for it to end")):
+        async with watch({name: each.rate for name, each in access.items()}) as show:
+            return await sync.run(
+                wanted, store=store, access=access, native=native, now=now, on_sealed=on_sealed, show=show
+            )
+
+
+def raise_first(progress: Sequence[sync.Progress]) -> None:
+    """End with the error of the first download that failed, after every other one was said."""
+    failed = [each.error for each in progress if each.error]
+    for error in failed[1:]:
+        say(f"tradeschool: {error}")
+    if failed:
+        raise failed[0]
+
+
+def show_plan(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, as_json: bool) -> None:
+    """Print what a run would ask for."""
+    plan = downloads(sync.remaining(wanted, store), native=native)
+    ledger = Ledger(store.root)
+    requests = sync.planned_pages(plan, ledger)
+    ledger.close()
+    rows = [_planned(each, requests[each.wanted]) for each in plan]
+    rates = {"coinbase": settings.fetch.coinbase_rate, "oanda": settings.fetch.oanda_rate}
+    totals = {
+        name: sum(row["requests"] for row in rows if row["provider"] == name)
+        for name in dict.fromkeys(row["provider"] for row in rows)
+    }
+    seconds = max((totals[name] / rates[name] for name in totals), default=0.0)
+    if as_json:
+        print_json({"downloads": rows, "requests": totals, "seconds_at_the_limit": round(seconds, 1)})
+        return
+    table = Table("dataset", "range", "requests", "derived", "MB")
+    for row in rows:
+        megabytes = row["slots"] * BYTES_PER_CANDLE / 1e6
+        table.add_row(
+            row["dataset"], row["range"], f"{row['requests']:,}", ", ".join(row["derived"]), f"{megabytes:.1f}"
+        )
+    console().print(table)
+    for name, total in totals.items():
+        console().print(f"{name}: {total:,} requests, {total / rates[name] / 60:.1f} min at {rates[name]:g} requests/s")
+    console().print(f"all providers at once: {seconds / 60:.1f} min")
+
+
+def _planned(each: Download, requests: int) -> _Row:
+    window = each.wanted.window
+    slots = (window.end_seconds - window.start_seconds) // each.dataset.timeframe.seconds
+    return {
+        "dataset": each.dataset.name,
+        "provider": each.dataset.instrument.provider,
+        "range": str(window),
+        "requests": requests,
+        "derived": [child.dataset.timeframe.name for child in each.derived],
+        "slots": slots,
+    }

@@ -1,0 +1,99 @@
+"""What a download came to: a table, JSON, and `acquisition_summary.csv` beside the candles."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from typing import TypedDict
+
+from rich.table import Table
+
+from fetcher.sync import Progress
+from tradeschool.cli.context import console, print_json
+from tradeschool.market import Wanted, find_dataset
+from tradeschool.store import Seal, Store
+from tradeschool.store.files import publish_text
+
+SUMMARY_NAME = "acquisition_summary"
+
+
+class Row(TypedDict):
+    """One sealed range."""
+
+    dataset: str
+    start: str
+    end: str
+    rows: int
+    expected: int
+    coverage: float
+    gaps: int
+    missing: int
+    derived: bool
+    requests: int
+    retries: int
+
+
+def rows_of(progress: Iterable[Progress]) -> list[Row]:
+    """What this run sealed, a row a range; requests are counted where they were sent."""
+    return [
+        _row(seal, each.requests if not seal.derived else 0, each.retries if not seal.derived else 0)
+        for each in progress
+        for seal in each.seals
+    ]
+
+
+def write(progress: Sequence[Progress], store: Store) -> None:
+    """Publish `acquisition_summary.csv` and `.json` of this run, where it sealed anything."""
+    rows = rows_of(progress)
+    if not rows:
+        return
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(Row.__annotations__), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    for name, content in (("csv", text.getvalue()), ("json", json.dumps(rows, indent=1) + "\n")):
+        path = store.root / f"{SUMMARY_NAME}.{name}"
+        publish_text(store.root, path, content)
+
+
+def show(progress: Sequence[Progress], wanted: Sequence[Wanted], store: Store, *, as_json: bool) -> None:
+    """Print what this run sealed, and what was sealed before."""
+    rows = rows_of(progress)
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        if not any(each.error for each in progress):
+            console().print(f"nothing to do: all {len(wanted)} dataset ranges are sealed in {store.root}")
+        return
+    table = Table("dataset", "range", "candles", "expected", "coverage", "gaps", "requests", "retries", "")
+    for row in rows:
+        table.add_row(
+            row["dataset"],
+            f"{row['start'][:10]}..{row['end'][:10]}",
+            f"{row['rows']:,}",
+            f"{row['expected']:,}",
+            f"{row['coverage']:.3%}",
+            f"{row['gaps']} ({row['missing']} candles)",
+            f"{row['requests']:,}",
+            f"{row['retries']:,}",
+            "derived" if row["derived"] else "",
+        )
+    console().print(table)
+    console().print(f"in {store.root}, summary in {store.root / SUMMARY_NAME}.csv")
+
+
+def _row(seal: Seal, requests: int, retries: int) -> Row:
+    return Row(
+        dataset=find_dataset(seal.dataset).name,
+        start=seal.start.isoformat(),
+        end=seal.end.isoformat(),
+        rows=seal.rows,
+        expected=seal.expected,
+        coverage=round(seal.coverage, 6),
+        gaps=len(seal.gaps),
+        missing=seal.missing,
+        derived=seal.derived,
+        requests=requests,
+        retries=retries,
+    )
