@@ -111,7 +111,7 @@ def _ticks(rng: np.random.Generator, per_unit: float, times: Times, path: Path, 
     below = np.minimum(opens, path.logs) - shadows[1]
     # Rounding keeps order, so high and low stay outermost; a price of nothing is no price.
     prices = np.exp(np.stack([opens, above, below, path.logs], axis=1)) * per_unit
-    return np.maximum(np.rint(prices), 1.0)
+    return np.asarray(np.maximum(np.rint(prices), 1.0))
 
 
 def _opens(rng: np.random.Generator, times: Times, path: Path, start_log: float) -> NDArray[np.float64]:

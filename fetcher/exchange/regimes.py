@@ -40,9 +40,7 @@ class Character:
 CHARACTERS = {
     "BTC-USD": Character(price=24_000, volatility=0.6, trend=1.2, daily_swing=0.3, volume=40),
     "ETH-USD": Character(price=1_600, volatility=0.75, trend=1.4, daily_swing=0.3, volume=500),
-    "EUR-USD": Character(
-        price=1.12, volatility=0.075, trend=0.13, daily_swing=0.6, volume=320, half_spread_ticks=7
-    ),
+    "EUR-USD": Character(price=1.12, volatility=0.075, trend=0.13, daily_swing=0.6, volume=320, half_spread_ticks=7),
     "GBP-USD": Character(price=1.29, volatility=0.09, trend=0.15, daily_swing=0.6, volume=380, half_spread_ticks=9),
 }
 ANY_CRYPTO = Character(price=100, volatility=0.8, trend=1.4, daily_swing=0.3, volume=2_000)
@@ -89,7 +87,8 @@ def day_factors(times: NDArray[np.int64], swing: float) -> Floats:
 def _deviations(rng: np.random.Generator, character: Character, times: NDArray[np.int64]) -> Floats:
     slot = character.volatility / np.sqrt(_slots_a_year(times))
     restless = np.exp(0.35 * rng.standard_normal(len(times)))
-    return slot * _volatility_factors(rng, times) * day_factors(times, character.daily_swing) * restless
+    busy = _volatility_factors(rng, times) * day_factors(times, character.daily_swing)
+    return np.asarray(slot * busy * restless)
 
 
 def _volatility_factors(rng: np.random.Generator, times: NDArray[np.int64]) -> Floats:

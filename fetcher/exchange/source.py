@@ -1,6 +1,6 @@
 """Candles as arrays, and what the exchange asks of the place that they come from."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -35,8 +35,13 @@ class CandleArrays:
         return self[int(first) : int(last)]
 
     def __getitem__(self, chosen: slice | NDArray[np.intp]) -> "CandleArrays":
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        return CandleArrays(**{name: None if column is None else column[chosen] for name, column in columns.items()})
+        return CandleArrays(
+            times=self.times[chosen],
+            prices=self.prices[chosen],
+            volumes=self.volumes[chosen],
+            bid=None if self.bid is None else self.bid[chosen],
+            ask=None if self.ask is None else self.ask[chosen],
+        )
 
     def __len__(self) -> int:
         return len(self.times)
@@ -87,11 +92,15 @@ def joined(parts: list[CandleArrays]) -> CandleArrays:
     if len(parts) == 1:
         return parts[0]
 
-    def column(name: str) -> Prices | None:
-        arrays = [getattr(part, name) for part in parts]
-        return None if arrays[0] is None else np.concatenate(arrays)
-
-    return CandleArrays(**{field.name: column(field.name) for field in fields(CandleArrays)})  # type: ignore[arg-type]  # by name
+    bids = [part.bid for part in parts if part.bid is not None]
+    asks = [part.ask for part in parts if part.ask is not None]
+    return CandleArrays(
+        times=np.concatenate([part.times for part in parts]),
+        prices=np.concatenate([part.prices for part in parts]),
+        volumes=np.concatenate([part.volumes for part in parts]),
+        bid=np.concatenate(bids) if bids else None,
+        ask=np.concatenate(asks) if asks else None,
+    )
 
 
 def aggregated(candles: CandleArrays, timeframe: Timeframe) -> CandleArrays:
