@@ -1,0 +1,175 @@
+"""Both protocols on one port: each request passes the rate limit, its fate, the protocol, and is written down."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from gzip import compress
+from pathlib import Path
+
+from aiohttp import web
+
+from fetcher.exchange.answer import Answer, Answering, ProviderSide
+from fetcher.exchange.coinbase import Coinbase
+from fetcher.exchange.faults import Fate, Fates, Fault, Faults, failure_status, html_page
+from fetcher.exchange.limits import COINBASE_LIMIT, OANDA_LIMIT, Limit, TokenBucket
+from fetcher.exchange.oanda import Oanda
+from fetcher.exchange.record import Record, Seen
+from fetcher.exchange.source import CandleSource
+from tradeschool.errors import SettingsError
+
+REMEMBERED_REQUESTS = 10_000
+SMALLEST_COMPRESSED_BYTES = 256
+LARGEST_INLINE_BYTES = 100_000
+"""A longer body is compressed in a thread: it would hold up the other requests for milliseconds."""
+SHUTDOWN_SECONDS = 1.0
+"""Answers under way are given this long when the server stops."""
+
+NO_FAULTS = Faults()
+
+
+class Exchange:
+    """A source of candles behind both protocols; may be served once."""
+
+    def __init__(
+        self,
+        source: CandleSource,
+        *,
+        faults: Faults = NO_FAULTS,
+        seed: int = 0,
+        oanda_token: str | None = None,
+        coinbase_limit: Limit = COINBASE_LIMIT,
+        oanda_limit: Limit = OANDA_LIMIT,
+        remembered: int = REMEMBERED_REQUESTS,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Put a source behind both protocols.
+
+        `oanda_token` None accepts any token, but not none. `clock` tells Unix seconds: candles that begin later do
+        not exist yet. `monotonic` is what limits, outages and records go by.
+        """
+        self.record = Record(remembered)
+        self._monotonic = monotonic
+        self._fates = Fates(faults, seed, monotonic)
+        self._sides: dict[ProviderSide, TokenBucket] = {
+            Oanda(source, clock, oanda_token): TokenBucket(oanda_limit, monotonic),
+            Coinbase(source, clock): TokenBucket(coinbase_limit, monotonic),
+        }
+
+    def app(self) -> web.Application:
+        """The aiohttp application; every path is answered by one of the two protocols."""
+        app = web.Application()
+        for side in self._sides:
+            for path, answering in side.routes().items():
+                app.router.add_get(path, partial(self._handle, side, answering))
+        return app
+
+    async def _handle(self, side: ProviderSide, answering: Answering, request: web.Request) -> web.StreamResponse:
+        arrived_seconds = self._monotonic()
+        fate = Fate()
+        if self._sides[side].take():
+            fate = self._fates.draw(request.path_qs, is_for_candles=request.path.endswith("/candles"))
+            await asyncio.sleep(fate.delay_seconds)
+            answer = _answer(side, answering, request, fate)
+        else:
+            answer = side.too_many()
+        body, headers = await _encoded(answer, request)
+        self.record.add(
+            Seen(
+                arrived_seconds=arrived_seconds,
+                protocol=side.name,
+                path=request.path,
+                query=request.query_string,
+                status=0 if fate.is_without_answer else answer.status,
+                bytes=0 if fate.is_without_answer else _sent_bytes(body, fate),
+                fault=fate.fault.value,
+            )
+        )
+        if fate.fault is Fault.CUT:
+            return await _cut(request, fate, answer.status, body, headers)
+        return web.Response(status=answer.status, body=body, headers=headers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """An exchange that listens."""
+
+    url: str
+    """Such as `http://127.0.0.1:8700`."""
+    exchange: Exchange
+
+    @property
+    def requests(self) -> tuple[Seen, ...]:
+        """The last requests, oldest first."""
+        return tuple(self.exchange.record.requests)
+
+
+@asynccontextmanager
+async def serve(
+    exchange: Exchange, *, host: str = "127.0.0.1", port: int = 0, log_path: Path | None = None
+) -> AsyncIterator[Served]:
+    """Serve until the block ends; port 0 takes a free one, `log_path` gets a line of JSON a request.
+
+    Raises:
+        SettingsError: where the port cannot be listened on or the log cannot be written.
+    """
+    runner = web.AppRunner(exchange.app(), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    with exchange.record.appended_to(log_path):
+        await runner.setup()
+        try:
+            bound_port = await _listen(runner, host, port)
+            yield Served(url=f"http://{host}:{bound_port}", exchange=exchange)
+        finally:
+            await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> int:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise SettingsError(f"the exchange cannot listen on {host}:{port}: {error.strerror}") from error
+    return int(runner.addresses[0][1])
+
+
+def _answer(side: ProviderSide, answering: Answering, request: web.Request, fate: Fate) -> Answer:
+    match fate.fault:
+        case Fault.TOO_MANY:
+            return side.too_many()
+        case Fault.FAILURE:
+            return side.failure(failure_status(fate.chance))
+        case Fault.OUTAGE:
+            return side.failure(503)
+        case Fault.HTML:
+            return html_page(fate.chance)
+        case _:
+            return answering(request, fate.spoil)
+
+
+async def _encoded(answer: Answer, request: web.Request) -> tuple[bytes, dict[str, str]]:
+    """The body as it goes over the wire, and all its headers."""
+    headers = {"Content-Type": answer.content_type, **answer.headers}
+    if len(answer.body) < SMALLEST_COMPRESSED_BYTES or "gzip" not in request.headers.get("Accept-Encoding", ""):
+        return answer.body, headers
+    squeeze = partial(compress, answer.body, compresslevel=1, mtime=0)
+    body = squeeze() if len(answer.body) <= LARGEST_INLINE_BYTES else await asyncio.to_thread(squeeze)
+    return body, headers | {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+
+
+def _sent_bytes(body: bytes, fate: Fate) -> int:
+    return len(body) // 2 if fate.fault is Fault.CUT else len(body)
+
+
+async def _cut(
+    request: web.Request, fate: Fate, status: int, body: bytes, headers: dict[str, str]
+) -> web.StreamResponse:
+    """Announce the whole body, send half of it, or nothing at all, and hang up."""
+    response = web.StreamResponse(status=status, headers=headers | {"Content-Length": str(len(body))})
+    if not fate.is_without_answer:
+        await response.prepare(request)
+        await response.write(body[: _sent_bytes(body, fate)])
+    if request.transport is not None:
+        request.transport.close()
+    return response
