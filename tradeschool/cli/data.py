@@ -1,0 +1,150 @@
+"""`tradeschool data`: what is on disk, never what was asked for."""
+
+from pathlib import Path
+from typing import TypedDict
+
+import click
+import polars as pl
+from rich.table import Table
+
+from tradeschool.cli.context import candles_of, console, json_option, load_settings, print_json
+from tradeschool.errors import DataIncomplete, SettingsError, StoreUnwritable
+from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, find_dataset, parse_timerange
+from tradeschool.store import Seal
+
+FORMATS = (".parquet", ".csv", ".feather")
+
+
+class Status(TypedDict):
+    """One dataset, all of its sealed ranges together."""
+
+    dataset: str
+    rows: int
+    expected: int
+    coverage: float
+    first: str
+    last: str
+    gaps: int
+    sealed: bool
+    derived: bool
+    ranges: list[str]
+
+
+@click.group()
+def data() -> None:
+    """What is on disk: status, gaps, verify, export."""
+
+
+@data.command()
+@json_option
+def status(*, as_json: bool) -> None:
+    """Every dataset that holds a sealed range, with its coverage."""
+    store = candles_of(load_settings())
+    rows = [row for dataset in _datasets() if (row := _status(dataset, store.seals(dataset)))]
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        console().print(f"no sealed candles in {store.root}; run: tradeschool fetch")
+        return
+    table = Table("dataset", "sealed ranges", "candles", "expected", "coverage", "gaps", "")
+    for row in rows:
+        table.add_row(
+            row["dataset"],
+            ", ".join(row["ranges"]),
+            f"{row['rows']:,}",
+            f"{row['expected']:,}",
+            f"{row['coverage']:.3%}",
+            f"{row['gaps']:,}",
+            "derived" if row["derived"] else "",
+        )
+    console().print(table)
+
+
+@data.command()
+@click.argument("names", metavar="[DATASET]...", nargs=-1)
+@json_option
+def gaps(names: tuple[str, ...], *, as_json: bool) -> None:
+    """Each gap in the sealed ranges, with its reason."""
+    store = candles_of(load_settings())
+    found = [
+        {"dataset": seal.dataset, **gap.model_dump(mode="json")}
+        for dataset in _chosen(names)
+        for seal in store.seals(dataset)
+        for gap in seal.gaps
+    ]
+    if as_json:
+        print_json(found)
+        return
+    table = Table("dataset", "from", "to", "candles", "reason")
+    for gap in found:
+        table.add_row(gap["dataset"], gap["start"], gap["end"], f"{gap['slots']:,}", gap["reason"])
+    console().print(table)
+
+
+@data.command()
+@click.argument("names", metavar="[DATASET]...", nargs=-1)
+def verify(names: tuple[str, ...]) -> None:
+    """Hold every sealed file against its digest; exit code 4 at the first that differs."""
+    store = candles_of(load_settings())
+    for dataset in _chosen(names):
+        seals = store.verify(dataset)
+        if seals:
+            console().print(f"{dataset}: {sum(len(seal.files) for seal in seals)} files are what was sealed")
+        for stray in store.strays(dataset):
+            console().print(f"{stray}: no seal names this file; it is never read")
+
+
+@data.command()
+@click.argument("dataset")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help=f"One of {', '.join(FORMATS)}.")
+@click.option("--timerange", help="Such as 20200101-20220101; all that is sealed when not given.")
+def export(dataset: str, out: Path, timerange: str | None) -> None:
+    """Write a dataset's candles to one file."""
+    if out.suffix not in FORMATS:
+        raise SettingsError(f"--out {out}: expected a name that ends in {', '.join(FORMATS)}")
+    store, source = candles_of(load_settings()), find_dataset(dataset)
+    windows = [parse_timerange(timerange)] if timerange else [seal.window for seal in store.seals(source)]
+    if not windows:
+        raise DataIncomplete(f"{source}: nothing is sealed in {store.root}; run: tradeschool fetch")
+    whole = pl.concat([store.candles(source, window).frame for window in windows])
+    _write(whole.unique("ts", maintain_order=True).sort("ts"), out)
+    console().print(f"{whole.height:,} candles in {out}")
+
+
+def _write(frame: pl.DataFrame, out: Path) -> None:
+    try:
+        if out.suffix == ".csv":
+            frame.write_csv(out)
+        elif out.suffix == ".feather":
+            frame.write_ipc(out)
+        else:
+            frame.write_parquet(out)
+    except OSError as error:
+        raise StoreUnwritable(f"cannot write {out}: {error.strerror or error}") from error
+
+
+def _chosen(names: tuple[str, ...]) -> list[Dataset]:
+    return [find_dataset(name) for name in names] or _datasets()
+
+
+def _datasets() -> list[Dataset]:
+    return [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]
+
+
+def _status(dataset: Dataset, seals: list[Seal]) -> Status | None:
+    if not seals:
+        return None
+    expected, missing = sum(seal.expected for seal in seals), sum(seal.missing for seal in seals)
+    return Status(
+        dataset=dataset.name,
+        rows=sum(seal.rows for seal in seals),
+        expected=expected,
+        coverage=round(1 - missing / expected, 6) if expected else 1.0,
+        first=seals[0].start.isoformat(),
+        last=max(seal.end for seal in seals).isoformat(),
+        gaps=sum(len(seal.gaps) for seal in seals),
+        sealed=True,
+        derived=all(seal.derived for seal in seals),
+        ranges=[str(seal.window) for seal in seals],
+    )
