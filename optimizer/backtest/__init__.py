@@ -1,0 +1,1 @@
+"""Candles and entry signals to trades and daily equity."""

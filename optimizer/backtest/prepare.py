@@ -1,0 +1,169 @@
+"""Candle arrays checked once and turned into whole ticks, so that no trial has to look at them again.
+
+Nothing here touches polars: it runs in processes that fork.
+"""
+
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradeschool.candles import PRICES, CandleArrays
+from tradeschool.errors import DataIncomplete, InvalidCandles
+from tradeschool.market import Dataset, Window
+
+DAY_SECONDS = 86_400
+LARGEST_EXACT = 2**53
+"""Every whole number up to here is a float64 of its own."""
+TICK_TOLERANCE = 1e-4
+"""How far a price in ticks may lie from a whole number. A decimal price's float is off by at most 1e-6 ticks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Candles of one dataset in whole ticks, read-only, all arrays of shape (n_bars,) unless said.
+
+    The first bars feed indicators only; bars from `first_judged` on are traded and judged.
+    """
+
+    dataset: Dataset
+    window: Window
+    time: NDArray[np.int64]
+    """Opens as Unix seconds, ascending."""
+    open: NDArray[np.int32]
+    high: NDArray[np.int32]
+    low: NDArray[np.int32]
+    close: NDArray[np.int32]
+    half_spread: NDArray[np.float32]
+    """In ticks; zero where the dataset stores none."""
+    close_sums: NDArray[np.float64]
+    """Exact sum of the first n closes at place n, shape (n_bars + 1,)."""
+    first_judged: int
+    first_day: int
+    """Day of the first judged bar, in days since 1970-01-01 UTC."""
+    day_starts: NDArray[np.int32]
+    """Judged bars of judged day d are day_starts[d]..day_starts[d + 1] - 1; shape (n_days + 1,). Days run
+    from `first_day` to the window's last day, those without a bar included."""
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    @property
+    def day_count(self) -> int:
+        """Judged calendar days."""
+        return len(self.day_starts) - 1
+
+    @property
+    def judged_bars(self) -> int:
+        """Bars on which a position can be held or a signal counts."""
+        return len(self) - self.first_judged
+
+
+def prepare(candles: CandleArrays, window: Window, warm_up: int) -> Prepared:
+    """The candles of `window` ready for any number of backtests, the first `warm_up` bars not judged.
+
+    Raises:
+        DataIncomplete: no bar is left behind the warm-up.
+        InvalidCandles: dataset, bar and rule, where times do not ascend or leave the window, a price is not
+            a positive whole number of ticks within int32, low or high is not the extreme, or sums of closes
+            would not be exact.
+    """
+    _check_length(candles, warm_up)
+    _check_times(candles, window)
+    ticks = {name: _whole_ticks(candles, name) for name in PRICES}
+    _check_extremes(candles, ticks)
+    first_day = int(candles.time[warm_up]) // DAY_SECONDS
+    prepared = Prepared(
+        dataset=candles.dataset,
+        window=window,
+        time=candles.time.astype(np.int64),
+        **ticks,
+        half_spread=_half_spread_ticks(candles),
+        close_sums=_exact_sums(candles.dataset, ticks["close"], warm_up),
+        first_judged=warm_up,
+        first_day=first_day,
+        day_starts=_day_starts(candles.time, window, warm_up, first_day),
+    )
+    _make_read_only(prepared)
+    return prepared
+
+
+def _check_length(candles: CandleArrays, warm_up: int) -> None:
+    if len(candles) <= warm_up:
+        raise DataIncomplete(
+            f"{candles.dataset}: {len(candles)} bars, but the first {warm_up} only warm indicators up: "
+            "name a longer window or narrower ranges"
+        )
+
+
+def _check_times(candles: CandleArrays, window: Window) -> None:
+    time = candles.time
+    _check(candles, np.diff(time, prepend=time[0] - 1) <= 0, "times must ascend")
+    outside = (time < window.start_seconds) | (time >= window.end_seconds)
+    _check(candles, outside, f"times must lie in {window}")
+
+
+def _whole_ticks(candles: CandleArrays, name: str) -> NDArray[np.int32]:
+    values: NDArray[np.float64] = getattr(candles, name)
+    scale = _ticks_per_unit(candles.dataset)
+    _check(candles, ~np.isfinite(values), f"{name} must be a finite number")
+    exact = values * scale
+    ticks = np.rint(exact)
+    _check(candles, np.abs(exact - ticks) > TICK_TOLERANCE, f"{name} must be whole ticks of {1 / scale:g}", values)
+    _check(candles, ticks < 1, f"{name} must be at least one tick", values)
+    _check(candles, ticks > np.iinfo(np.int32).max, f"{name} in ticks must fit 32 bits", values)
+    return ticks.astype(np.int32)
+
+
+def _check_extremes(candles: CandleArrays, ticks: dict[str, NDArray[np.int32]]) -> None:
+    lowest = np.minimum(np.minimum(ticks["open"], ticks["close"]), ticks["high"])
+    highest = np.maximum(ticks["open"], ticks["close"])
+    _check(candles, ticks["low"] > lowest, "low must be the lowest price", candles.low)
+    _check(candles, ticks["high"] < highest, "high must be the highest price", candles.high)
+
+
+def _half_spread_ticks(candles: CandleArrays) -> NDArray[np.float32]:
+    if candles.half_spread is None:
+        return np.zeros(len(candles), dtype=np.float32)
+    usable = np.isfinite(candles.half_spread) & (candles.half_spread >= 0)
+    _check(candles, ~usable, "half_spread must be a finite number, not negative", candles.half_spread)
+    return (candles.half_spread * _ticks_per_unit(candles.dataset)).astype(np.float32)
+
+
+def _ticks_per_unit(dataset: Dataset) -> float:
+    return float(10**dataset.instrument.decimals)
+
+
+def _exact_sums(dataset: Dataset, closes: NDArray[np.int32], warm_up: int) -> NDArray[np.float64]:
+    """Prefix sums, held against what crossings need: a window's sum times a window's length, exactly."""
+    sums = np.concatenate(([0], np.cumsum(closes, dtype=np.int64)))
+    largest = max(int(sums[-1]), int(closes.max()) * warm_up**2)
+    if largest >= LARGEST_EXACT:
+        raise InvalidCandles(f"{dataset}: sums of closes reach {largest} ticks: expected less than 2^53, to be exact")
+    return sums.astype(np.float64)
+
+
+def _day_starts(time: NDArray[np.int64], window: Window, warm_up: int, first_day: int) -> NDArray[np.int32]:
+    last_day = (window.end_seconds - 1) // DAY_SECONDS
+    midnights = np.arange(first_day, last_day + 2, dtype=np.int64) * DAY_SECONDS
+    return np.maximum(np.searchsorted(time, midnights), warm_up).astype(np.int32)
+
+
+def _check(
+    candles: CandleArrays, broken: NDArray[np.bool_], rule: str, values: NDArray[np.float64] | None = None
+) -> None:
+    if not broken.any():
+        return
+    bar = int(np.argmax(broken))
+    opened = datetime.fromtimestamp(int(candles.time[bar]), UTC)
+    was = "" if values is None else f", was {float(values[bar])!r}"
+    raise InvalidCandles(f"{candles.dataset}: bar {bar} ({opened:%Y-%m-%d %H:%M} UTC): {rule}{was}")
+
+
+def _make_read_only(prepared: Prepared) -> None:
+    # Thousands of trials share these arrays: one careless strategy must not change what the others see.
+    for field in fields(prepared):
+        value = getattr(prepared, field.name)
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False

@@ -1,0 +1,91 @@
+"""What goes into a backtest beside candles, and what comes out."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.backtest.costs import Rates
+from optimizer.level import Direction, Level
+from tradeschool.market import Dataset
+
+INITIAL_EQUITY = 10_000.0
+"""Of every dataset, in its quote currency."""
+
+
+class Reason(IntEnum):
+    """Why a position was left."""
+
+    END = 0
+    """The run ended: its last close, or the close at which it passed the drawdown limit."""
+    STOP = 1
+    TARGET = 2
+    SIGNAL = 3
+
+
+TRADE = np.dtype(
+    [
+        ("entry_bar", np.int32),
+        ("exit_bar", np.int32),
+        ("entry_price", np.int32),  # ticks
+        ("exit_price", np.int32),  # ticks
+        ("side", np.int8),  # +1 long, -1 short
+        ("reason", np.int8),  # a Reason
+        ("units", np.float64),  # of the base currency
+        ("fees", np.float64),  # fee, half-spread and slippage of both sides, in quote currency
+        ("net", np.float64),  # side * (exit - entry) * units - fees, in quote currency
+    ],
+    align=True,
+)
+Trades = NDArray[np.void]
+"""Array of `TRADE`, in order of entry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How a dataset is traded."""
+
+    direction: Direction
+    rates: Rates
+    position_fraction: float = 1.0
+    """Notional of a new position over the equity at its fill."""
+    drawdown_limit: float = 1.0
+    """The run stops at the close of the bar whose intrabar drawdown is above this."""
+    initial_equity: float = INITIAL_EQUITY
+
+    @classmethod
+    def of(cls, level: Level, dataset: Dataset) -> "Rules":
+        """The rules that a level sets for one of its datasets."""
+        return cls(
+            direction=level.direction,
+            rates=Rates.of(level.costs, dataset.instrument.market),
+            position_fraction=level.position_fraction,
+            drawdown_limit=level.drawdown_limit,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The outcome of one backtest of one dataset. Money is in the quote currency."""
+
+    dataset: Dataset
+    trades: Trades
+    initial_equity: float
+    first_day: int
+    """In days since 1970-01-01 UTC."""
+    equity: NDArray[np.float64]
+    """At the end (00:00 UTC) of each judged calendar day, an open position at the last close; shape (n_days,).
+    Flat over days without a bar and after an early stop."""
+    lows: NDArray[np.float64]
+    """Lowest equity inside each judged day, its opening moment included; shape (n_days,)."""
+    max_intrabar_drawdown: float
+    """Deepest fall from the highest close so far to the worst price of a held bar, as a fraction of that close."""
+    judged_bars: int
+    stopped: bool
+    """Whether the run ended early: past the drawdown limit, or without equity."""
+
+    @property
+    def final_equity(self) -> float:
+        """Equity when everything is closed."""
+        return float(self.equity[-1])

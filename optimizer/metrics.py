@@ -1,0 +1,160 @@
+"""One function a formula. Fractions are fractions; what a formula cannot say is NaN, and NaN meets no target."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.backtest.run import Reason, Run, Trades
+from optimizer.portfolio import Portfolio, portfolio
+
+DAYS_A_YEAR = 365
+"""Calendar days: closed days return zero. For markets of 24 hours, 5 days this equals trading-day
+annualisation to 0.2 %."""
+NORMAL_95 = 1.959963984540054
+"""Two-sided 95 % quantile of the standard normal distribution."""
+
+
+def summarise(runs: Sequence[Run]) -> dict[str, float]:
+    """Every metric of runs taken together, by the names of `METRICS`: trades pooled, days as one portfolio."""
+    trades = np.concatenate([run.trades for run in runs])
+    account = portfolio(runs)
+    return _trade_metrics(trades) | _daily_metrics(account) | {"exposure": exposure(runs)}
+
+
+def _trade_metrics(trades: Trades) -> dict[str, float]:
+    net = trades["net"]
+    low, high = wilson_interval(wins(net), len(net))
+    return {
+        "trades": len(net),
+        "trades_open_at_end": int(np.count_nonzero(trades["reason"] == Reason.END)),
+        "win_rate": win_rate(net),
+        "win_rate_low": low,
+        "win_rate_high": high,
+        "profit_factor": profit_factor(net),
+    }
+
+
+def _daily_metrics(account: Portfolio) -> dict[str, float]:
+    intrabar = max_intrabar_drawdown(account)
+    growth = cagr(float(account.equity[-1]), len(account.days))
+    return {
+        "sharpe": sharpe(account.returns),
+        "sortino": sortino(account.returns),
+        "cagr": growth,
+        "max_drawdown": max_drawdown(account.equity),
+        "max_drawdown_intrabar": intrabar,
+        "calmar": calmar(growth, intrabar),
+        "days": len(account.days),
+    }
+
+
+METRICS = (
+    *("trades", "trades_open_at_end", "win_rate", "win_rate_low", "win_rate_high", "profit_factor"),
+    *("sharpe", "sortino", "cagr", "max_drawdown", "max_drawdown_intrabar", "calmar", "days", "exposure"),
+)
+"""Names of `summarise`, in its order."""
+
+
+def wins(net: NDArray[np.float64]) -> int:
+    """Trades that gained after all costs; break-even is not a win."""
+    return int(np.count_nonzero(net > 0))
+
+
+def win_rate(net: NDArray[np.float64]) -> float:
+    """Wins over trades; NaN without trades."""
+    return wins(net) / len(net) if len(net) else math.nan
+
+
+def wilson_interval(won: int, trades: int) -> tuple[float, float]:
+    """95 % score interval of a win rate; NaN without trades.
+
+    Source: E. B. Wilson, Probable Inference (1927), JASA 22:209-212; as eq. (4) of Brown, Cai and DasGupta,
+    Interval Estimation for a Binomial Proportion (2001), Statistical Science 16:101-133.
+    """
+    if trades == 0:
+        return math.nan, math.nan
+    share, z2 = won / trades, NORMAL_95**2
+    centre = (share + z2 / (2 * trades)) / (1 + z2 / trades)
+    half = NORMAL_95 / (1 + z2 / trades) * math.sqrt(share * (1 - share) / trades + z2 / (4 * trades**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def profit_and_loss(net: NDArray[np.float64]) -> tuple[float, float]:
+    """Sum of all gains and sum of all losses, neither negative."""
+    return float(net[net > 0].sum()), float(-net[net < 0].sum())
+
+
+def profit_factor(net: NDArray[np.float64]) -> float:
+    """Sum of gains over sum of losses; infinite without a loss, NaN with neither."""
+    profit, loss = profit_and_loss(net)
+    if loss == 0:
+        return math.inf if profit > 0 else math.nan
+    return profit / loss
+
+
+def sharpe(returns: NDArray[np.float64]) -> float:
+    """Mean over sample standard deviation of daily returns, a year; NaN where they do not vary.
+
+    Source: W. F. Sharpe, The Sharpe Ratio (1994), J. of Portfolio Management 21:49-58, with a riskless rate
+    of zero; annualised by the square root of time, A. W. Lo (2002), Financial Analysts Journal 58:36-52.
+    """
+    if len(returns) < 2 or returns.min() == returns.max():
+        return math.nan
+    return float(returns.mean() / returns.std(ddof=1)) * math.sqrt(DAYS_A_YEAR)
+
+
+def sortino(returns: NDArray[np.float64]) -> float:
+    """Mean over root mean square of the negative daily returns, a year; NaN without a negative one.
+
+    The mean square is over all days, those without a loss as zero.
+    Source: F. A. Sortino and L. N. Price, Performance Measurement in a Downside Risk Framework (1994),
+    J. of Investing 3:59-64, with a target of zero.
+    """
+    downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2)))
+    return float(returns.mean()) / downside * math.sqrt(DAYS_A_YEAR) if downside > 0 else math.nan
+
+
+def cagr(growth: float, days: int) -> float:
+    """Yearly rate that turns 1 into `growth` in `days`; -1 where nothing is left, infinite past float64.
+
+    Source: (E_T / E_0) ** (365 / days) - 1.
+    """
+    if growth <= 0:
+        return -1.0
+    try:
+        return math.expm1(math.log(growth) * DAYS_A_YEAR / days)
+    except OverflowError:
+        return math.inf
+
+
+def max_drawdown(equity: NDArray[np.float64]) -> float:
+    """Deepest fall of daily closes from their highest so far, as a fraction of it; equity starts from 1."""
+    peaks = np.maximum.accumulate(np.concatenate(([1.0], equity)))[1:]
+    return max(0.0, float(np.max((peaks - equity) / peaks)))
+
+
+def max_intrabar_drawdown(account: Portfolio) -> float:
+    """Deepest fall inside a day from the highest daily close before it, as a fraction of it."""
+    peaks = np.maximum.accumulate(np.concatenate(([1.0], account.equity[:-1])))
+    return max(0.0, float(np.max((peaks - account.lows) / peaks)))
+
+
+def calmar(growth: float, drawdown: float) -> float:
+    """CAGR over the (intrabar) maximum drawdown; NaN without a drawdown.
+
+    Source: T. W. Young, Calmar Ratio: A Smoother Tool (1991), Futures 20:40.
+    """
+    return growth / drawdown if drawdown > 0 else math.nan
+
+
+def exposure(runs: Sequence[Run]) -> float:
+    """Share of judged bars during which a position was held, at least in part."""
+    return sum(_held_bars(run.trades) for run in runs) / sum(run.judged_bars for run in runs)
+
+
+def _held_bars(trades: Trades) -> int:
+    """A bar in which one position ends and the next begins at its open counts once."""
+    inside = trades["reason"] != Reason.SIGNAL
+    return int(np.sum(trades["exit_bar"].astype(np.int64) - trades["entry_bar"] + inside))

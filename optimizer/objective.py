@@ -1,0 +1,209 @@
+"""One trial: backtest a level's datasets in order, give up early where it is hopeless, say what came of it.
+
+A crash is never a score, and a missed rule is a constraint: an evaluation either raises, which fails the
+trial, or has a finite value and finite constraints.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+
+from optimizer import metrics
+from optimizer.backtest.entries import find_entries
+from optimizer.backtest.prepare import Prepared, prepare
+from optimizer.backtest.reference import replay
+from optimizer.backtest.run import Rules, Run
+from optimizer.evaluation import Evaluation, Outcome, rounded, rounded_all
+from optimizer.gate import trades_needed
+from optimizer.level import Bounds, Level, Part
+from optimizer.portfolio import portfolio
+from optimizer.strategy import IntParameter, Parameter, check_names, check_parameters, load
+from tradeschool.candles import CandleArrays
+from tradeschool.errors import SettingsError
+from tradeschool.market import Dataset, Window
+
+VALUE_WITHOUT_SHARPE = 0.0
+"""Value of a complete trial whose daily returns do not vary, as without a trade: nothing risked, nothing
+earned. Such a trial is never feasible, and samplers rank infeasible trials by their constraints alone."""
+WHOLLY_MISSED = 1.0
+"""Constraint where there is nothing to measure: as far off as a fraction can be."""
+NO_LIMIT = 1.0
+"""Drawdown limit that only an account without any equity passes."""
+
+Read = Callable[[Dataset, Window], CandleArrays]
+"""The candles of a dataset whose open lies in a window."""
+
+
+def distributions(level: Level) -> dict[str, BaseDistribution]:
+    """What the search may draw for each parameter, in the strategy's order.
+
+    Raises:
+        SettingsError: where a range is missing, unknown, not of whole numbers for a whole number, or leaves
+            the strategy's hard bounds.
+    """
+    strategy = load(level.strategy)
+    check_names(strategy, level.ranges)
+    return {parameter.name: _distribution(level, parameter) for parameter in strategy.parameters}
+
+
+def repair(level: Level, parameters: Mapping[str, float]) -> dict[str, float]:
+    """The parameters that a trial is run with: those asked for, made to fit together by the strategy.
+
+    Raises:
+        SettingsError: where they are not the strategy's, or leave its hard bounds.
+    """
+    strategy = load(level.strategy)
+    check_parameters(strategy, parameters)
+    repaired = strategy.repair(parameters)
+    check_parameters(strategy, repaired)
+    return repaired
+
+
+def prepare_level(
+    level: Level, part: Part, read: Read, *, widest: Mapping[str, Bounds] | None = None
+) -> tuple[Prepared, ...]:
+    """One part of each of a level's datasets, in the level's order, ready for any number of trials.
+
+    All trials are judged over the same bars: the warm-up is that of the level's ranges, or of `widest` where
+    later attempts at the level will widen them.
+
+    Raises:
+        SettingsError: where a range is missing or unknown, or a dataset is left without a day.
+        DataError: where candles are missing, unsound, or not more than the warm-up.
+    """
+    strategy = load(level.strategy)
+    bounds = level.ranges if widest is None else widest
+    check_names(strategy, bounds)
+    warm_up = strategy.warm_up(bounds)
+    windows = [(dataset.source, level.window(dataset, part)) for dataset in level.datasets]
+    return tuple(prepare(read(source, window), window, warm_up) for source, window in windows)
+
+
+def evaluate(
+    level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float], thresholds: Sequence[float | None]
+) -> Evaluation:
+    """A trial on train: a step a dataset, pruned after a step that misses its threshold or the drawdown limit.
+
+    `thresholds`: for each step the median of what complete trials reported there, NaN where none reported a
+    number, None while the pruner is not to act.
+
+    Raises:
+        SettingsError: where parameters are not the strategy's, or thresholds are not one a dataset.
+    """
+    if len(thresholds) != len(prepared):
+        raise SettingsError(f"level {level.name}: expected {len(prepared)} thresholds, was {len(thresholds)}")
+    runs: list[Run] = []
+    intermediate: list[float] = []
+    for dataset, threshold in zip(prepared, thresholds, strict=True):
+        runs.append(backtest(level, dataset, parameters, drawdown_limit=level.drawdown_limit))
+        if runs[-1].stopped:
+            reason = f"{dataset.dataset} passed the drawdown limit of {level.drawdown_limit:g}"
+            return _pruned(level, runs, intermediate, reason)
+        intermediate.append(rounded(metrics.sharpe(portfolio(runs).returns)))
+        if is_pruned(intermediate, threshold):
+            return _pruned(level, runs, intermediate, f"below the median after {dataset.dataset}")
+    return _complete(level, Part.TRAIN, runs, intermediate)
+
+
+def judge(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float], part: Part) -> Evaluation:
+    """A parameter set on any part, run to its end whatever it loses: what a gate reads."""
+    runs = [backtest(level, dataset, parameters) for dataset in prepared]
+    steps = range(1, len(runs) + 1)
+    intermediate = [rounded(metrics.sharpe(portfolio(runs[:step]).returns)) for step in steps]
+    return _complete(level, part, runs, intermediate)
+
+
+def backtest(
+    level: Level, prepared: Prepared, parameters: Mapping[str, float], *, drawdown_limit: float = NO_LIMIT
+) -> Run:
+    """One dataset traded by a level's rules, to its end unless it passes `drawdown_limit`."""
+    repaired = repair(level, parameters)
+    entries = find_entries(load(level.strategy), prepared, repaired, level.direction)
+    rules = replace(Rules.of(level, prepared.dataset), drawdown_limit=drawdown_limit)
+    return replay(prepared, entries, rules)
+
+
+def is_pruned(intermediate: Sequence[float], threshold: float | None) -> bool:
+    """What optuna's MedianPruner says after the last of these values, given the median of its step.
+
+    Source: optuna 5.0, pruners/_percentile.py, `PercentilePruner.prune`, for a study that maximises.
+    """
+    if threshold is None:
+        return False
+    numbers = [value for value in intermediate if not math.isnan(value)]
+    return not numbers or max(numbers) < threshold
+
+
+def _complete(level: Level, part: Part, runs: Sequence[Run], intermediate: Sequence[float]) -> Evaluation:
+    value = intermediate[-1]
+    figures = metrics.summarise(runs)
+    return Evaluation(
+        state=Outcome.COMPLETE,
+        value=VALUE_WITHOUT_SHARPE if math.isnan(value) else value,
+        intermediate=tuple(intermediate),
+        constraints=_constraints(level, part, runs, figures),
+        metrics=rounded_all(figures),
+        pruned_reason=None,
+    )
+
+
+def _pruned(level: Level, runs: Sequence[Run], intermediate: Sequence[float], reason: str) -> Evaluation:
+    figures = metrics.summarise(runs)
+    value = intermediate[-1] if intermediate else math.nan
+    return Evaluation(
+        state=Outcome.PRUNED,
+        value=None if math.isnan(value) else value,
+        intermediate=tuple(intermediate),
+        constraints=_constraints(level, Part.TRAIN, runs, figures),
+        metrics=rounded_all(figures),
+        pruned_reason=reason,
+    )
+
+
+def _constraints(level: Level, part: Part, runs: Sequence[Run], figures: Mapping[str, float]) -> dict[str, float]:
+    """How far each rule is missed, as a fraction, so that no rule outweighs another; zero or less is feasible."""
+    gate, win_rate = level.gate, figures["win_rate"]
+    violations = {
+        "win_rate": WHOLLY_MISSED if math.isnan(win_rate) else gate.win_rate - win_rate,
+        "drawdown": _drawdown(runs, figures) - gate.max_drawdown,
+        "profit_factor": _profit_factor_violation(runs, gate.profit_factor),
+        "min_trades": _trades_violation(figures, trades_needed(level, part)),
+    }
+    return rounded_all(violations)
+
+
+def _drawdown(runs: Sequence[Run], figures: Mapping[str, float]) -> float:
+    """The portfolio's, or that of a dataset which was stopped for it: others must not hide it."""
+    stopped = [run.max_intrabar_drawdown for run in runs if run.stopped]
+    return max([figures["max_drawdown_intrabar"], *stopped])
+
+
+def _profit_factor_violation(runs: Sequence[Run], target: float) -> float:
+    """`target * loss - profit <= 0` over the turnover `profit + loss`: no division by a loss of zero."""
+    profit, loss = metrics.profit_and_loss(np.concatenate([run.trades["net"] for run in runs]))
+    turnover = profit + loss
+    return (target * loss - profit) / turnover if turnover > 0 else WHOLLY_MISSED
+
+
+def _trades_violation(figures: Mapping[str, float], needed: int) -> float:
+    """Share of the needed trades that is missing; wholly missed where there is no Sharpe ratio to rank."""
+    if math.isnan(figures["sharpe"]):
+        return WHOLLY_MISSED
+    return (needed - figures["trades"]) / max(needed, 1)
+
+
+def _distribution(level: Level, parameter: Parameter) -> BaseDistribution:
+    low, high = level.ranges[parameter.name]
+    if not parameter.low <= low <= high <= parameter.high:
+        raise SettingsError(
+            f"level {level.name}: {parameter.name}: expected a range inside "
+            f"{parameter.low:g}..{parameter.high:g}, was {low:g}..{high:g}"
+        )
+    if not isinstance(parameter, IntParameter):
+        return FloatDistribution(low, high, log=parameter.log, step=parameter.step)
+    if low != int(low) or high != int(high):
+        raise SettingsError(f"level {level.name}: {parameter.name}: expected whole numbers, was {low:g}..{high:g}")
+    return IntDistribution(int(low), int(high), log=parameter.log, step=parameter.step)
