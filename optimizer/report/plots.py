@@ -1,0 +1,67 @@
+"""Pictures of a run as SVG; matplotlib is imported here and nowhere else."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, TrialState
+
+from optimizer.level import Part
+from optimizer.portfolio import Portfolio
+from optimizer.study import is_feasible
+
+SIZE = (9.0, 5.0)  # inches
+COLOURS = {Part.TRAIN: "#2b6cb0", Part.VALIDATION: "#b7791f", Part.TEST: "#2f855a"}
+GREY, RED = "#a0aec0", "#c53030"
+
+
+def draw_equity(accounts: Mapping[Part, Portfolio]) -> bytes:
+    """Equity and intrabar drawdown of each part, one under the other; each part starts from 1 again."""
+    figure = Figure(figsize=SIZE, layout="constrained")
+    equity, drawdown = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    for part, account in accounts.items():
+        days = account.days.astype("datetime64[D]")
+        equity.plot(days, account.equity, ".-", markersize=2, linewidth=1, color=COLOURS[part], label=part)
+        drawdown.fill_between(days, -100 * _drawdowns(account), step="mid", color=COLOURS[part], alpha=0.6)
+    equity.axhline(1.0, color=GREY, linewidth=0.8)
+    equity.set(title="The winner's equity, costs paid", ylabel="start of each part = 1")
+    equity.legend(frameon=False)
+    drawdown.set(ylabel="drawdown, %")
+    return _svg(figure)
+
+
+def draw_search(trials: Sequence[FrozenTrial]) -> bytes:
+    """Each trial's value on train, and the best feasible one so far."""
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.subplots()
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE and trial.value is not None]
+    feasible = [trial for trial in complete if is_feasible(trial)]
+    others = [trial for trial in complete if not is_feasible(trial)]
+    pruned = [trial.number for trial in trials if trial.state is TrialState.PRUNED]
+    axes.plot([t.number for t in others], [t.value for t in others], ".", color=GREY, label="misses a constraint")
+    axes.plot(
+        [t.number for t in feasible], [t.value for t in feasible], "o", color=COLOURS[Part.TRAIN], label="feasible"
+    )
+    if feasible:
+        best = np.maximum.accumulate([trial.value for trial in feasible if trial.value is not None])
+        axes.step([trial.number for trial in feasible], best, where="post", color=RED, label="best feasible so far")
+    axes.plot(pruned, [0.0] * len(pruned), "|", color=RED, transform=axes.get_xaxis_transform(), label="pruned")
+    axes.set(title="The search on train", xlabel="trial", ylabel="Sharpe ratio, a year")
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def _drawdowns(account: Portfolio) -> NDArray[np.float64]:
+    peaks = np.maximum.accumulate(np.concatenate(([1.0], account.equity[:-1])))
+    return np.maximum(0.0, 1.0 - account.lows / peaks)
+
+
+def _svg(figure: Figure) -> bytes:
+    """Without the date and with fixed ids: equal pictures are equal files."""
+    content = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "tradeschool", "font.size": 9}):
+        figure.savefig(content, format="svg", metadata={"Date": None})
+    return content.getvalue()

@@ -1,0 +1,94 @@
+"""`tradeschool worker`: trials are evaluated on this machine."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.table import Table
+from workers.guard import TrialQueue
+from workers.jobs import Bench
+from workers.monitor import take_snapshot
+from workers.pool import Pool, PoolSettings
+from workers.queue import connect
+from workers.worker import WorkerSettings, run_worker, worker_name
+
+from optimizer.objective import evaluate, prepare_level
+from optimizer.warm import warm
+from tradeschool.cli.context import candles_of, console, json_option, load_settings, now, print_json, redis_url_of, say
+
+STOP_TIMEOUT = 30.0  # seconds until a pool that was told to stop is killed
+
+
+@click.group()
+def worker() -> None:
+    """Evaluate trials: start, list."""
+
+
+@worker.command()
+@click.option("-n", "--count", type=click.IntRange(1, 1024), default=2, show_default=True, help="How many workers.")
+@click.option("--parent", type=int, hidden=True, help="The process with which the pool ends.")
+def start(count: int, parent: int | None) -> None:
+    """Keep so many workers at work until interrupted; running trials are ended first."""
+    settings = load_settings()
+    with redis_url_of(settings) as url:
+        connect(url).close()
+        if parent is None:
+            say(f"{count} workers start; stop them with Ctrl-C")
+        Pool(_command("run"), count, PoolSettings(), parent=parent).run()
+
+
+@worker.command(hidden=True)
+@click.option("--parent", type=int, help="The process with which the worker ends.")
+def run(parent: int | None) -> None:
+    """Be one worker; `start` starts these."""
+    settings = load_settings()
+    with redis_url_of(settings) as url:
+        bench = Bench(store=candles_of(settings), prepare=prepare_level, evaluate=evaluate, worker=worker_name())
+        watched = WorkerSettings(lease_seconds=settings.work.lease_seconds)
+        run_worker(connect(url), bench, watched, warm=warm, parent=parent)
+
+
+@worker.command(name="list")
+@json_option
+def list_workers(*, as_json: bool) -> None:
+    """The workers that are at work, on any machine."""
+    with redis_url_of(load_settings()) as url:
+        found = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp()).workers
+    if as_json:
+        print_json([each.to_json() for each in found])
+        return
+    table = Table("worker", "host", "state", "heard of", "done", "failed")
+    for each in found:
+        heard = f"{each.heartbeat_age_seconds:.0f} s ago"
+        table.add_row(each.name, each.host, each.state, heard, f"{each.done:,}", f"{each.failed:,}")
+    console().print(table)
+
+
+@contextmanager
+def own_workers(count: int) -> Iterator[None]:
+    """A pool of so many workers, gone again when the block ends, however it ends."""
+    if not count:
+        yield
+        return
+    command = [*_command("start"), "-n", str(count), "--parent", str(os.getpid())]
+    pool = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603  # our own command
+    try:
+        yield
+    finally:
+        pool.terminate()
+        try:
+            pool.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            pool.kill()
+            pool.wait()
+
+
+def _command(name: str) -> list[str]:
+    """This program's own `worker NAME`, with the options that this process was given."""
+    given = click.get_current_context().find_root().obj
+    options = ["--config", str(given["settings_file"])] if given["settings_file"] else []
+    options += ["--log-format", given["log_format"]] if given["log_format"] else []
+    return [sys.executable, "-m", "tradeschool", *options, "worker", name]
