@@ -1,6 +1,6 @@
 """What goes wrong at an exchange, how often, and whether it does for one request: all from text and a seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from zlib import crc32
@@ -26,7 +26,7 @@ class Fault(Enum):
     HTML = "html"
     """A page of HTML: half of them with status 502, half with 200."""
     CUT = "cut"
-    """Half of them end in the middle of the body, half without any answer."""
+    """Half of them end in the middle of the body, half are reset before any answer."""
     EMPTY = "empty"
     """No candles, although there are some; never twice in a row for the same request."""
     DUPLICATE = "duplicate"
@@ -45,7 +45,7 @@ OF_CANDLES = (Fault.EMPTY, Fault.DUPLICATE)
 class Faults:
     """How often what goes wrong; nothing by default."""
 
-    shares: dict[Fault, float] = field(default_factory=dict)
+    shares: Mapping[Fault, float] = field(default_factory=dict)
     """Fraction of requests, of the faults in `SHARED`; their sum is at most 1."""
     latency_seconds: tuple[float, float] = (0.0, 0.0)
     """Shortest and longest delay of every answer."""

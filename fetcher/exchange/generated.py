@@ -50,7 +50,7 @@ class GeneratedCandles:
 
     def candles(self, dataset: Dataset, start: int, end: int) -> CandleArrays:
         """The candles that open in [start, end), Unix seconds."""
-        years = range(max(FIRST_YEAR, _year_of(start)), _year_of(end) + 1)
+        years = range(max(FIRST_YEAR, _year_of(start)), _year_of(end - 1) + 1)
         parts = [self._year(dataset, year).within(start, end) for year in years]
         return joined(parts or [no_candles(dataset.instrument.market)])
 

@@ -132,7 +132,7 @@ class Oanda:
             return no_candles(instrument.market)
         dataset = Dataset(instrument=instrument, timeframe=Timeframe[query.granularity])
         candles = as_of(self._chosen(dataset, query, math.floor(now) + 1), dataset, now)
-        return candles if query.include_first else candles[1:]
+        return candles if query.include_first or query.start is None else candles[1:]
 
     def _chosen(self, dataset: Dataset, query: _Query, begun: int) -> CandleArrays:
         end = begun if query.end is None else min(math.ceil(query.end), begun)

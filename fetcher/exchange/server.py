@@ -1,6 +1,8 @@
 """Both protocols on one port: each request passes the rate limit, its fate, the protocol, and is written down."""
 
 import asyncio
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -31,7 +33,7 @@ NO_FAULTS = Faults()
 
 
 class Exchange:
-    """A source of candles behind both protocols; may be served once."""
+    """A source of candles behind both protocols, with their limits, faults and a record of requests."""
 
     def __init__(
         self,
@@ -165,11 +167,21 @@ def _sent_bytes(body: bytes, fate: Fate) -> int:
 async def _cut(
     request: web.Request, fate: Fate, status: int, body: bytes, headers: dict[str, str]
 ) -> web.StreamResponse:
-    """Announce the whole body, send half of it, or nothing at all, and hang up."""
+    """Announce the whole body, send half of it and hang up; or reset the connection before any answer."""
     response = web.StreamResponse(status=status, headers=headers | {"Content-Length": str(len(body))})
-    if not fate.is_without_answer:
-        await response.prepare(request)
-        await response.write(body[: _sent_bytes(body, fate)])
+    if fate.is_without_answer:
+        _reset(request.transport)
+        return response
+    await response.prepare(request)
+    await response.write(body[: _sent_bytes(body, fate)])
     if request.transport is not None:
         request.transport.close()
     return response
+
+
+def _reset(transport: asyncio.Transport | None) -> None:
+    if transport is None:
+        return
+    # A socket that does not linger is closed with RST instead of FIN: "connection reset by peer".
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

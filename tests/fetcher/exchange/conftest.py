@@ -1,0 +1,147 @@
+import json
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+import pytest
+
+from fetcher.exchange.generated import GeneratedCandles
+from fetcher.exchange.limits import Limit
+from fetcher.exchange.server import Exchange, Served, serve
+from fetcher.exchange.source import CandleArrays, CandleSource, no_candles
+from tradeschool.market import BTC_USD, EUR_USD, Dataset, Instrument, Market
+
+UNLIMITED = Limit(rate_per_second=1e6, burst=1_000_000)
+TOKEN = {"Authorization": "Bearer made-up"}
+
+
+@dataclass
+class Clock:
+    """Stands still until it is moved; Unix seconds as `now`, and a monotonic clock that moves with it."""
+
+    now: float = datetime(2024, 3, 13, 11, 10, 40, tzinfo=UTC).timestamp()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Reply:
+    """A whole response."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+@dataclass
+class Client:
+    """Asks one exchange."""
+
+    served: Served
+    session: aiohttp.ClientSession
+
+    async def get(self, path: str, headers: dict[str, str] | None = None, **query: object) -> Reply:
+        named = {key.rstrip("_"): str(value) for key, value in query.items()}
+        async with self.session.get(path, params=named, headers=TOKEN | (headers or {})) as response:
+            return Reply(response.status, await response.read(), dict(response.headers))
+
+
+@dataclass
+class ArraySource:
+    """A source of the candles that a test writes down."""
+
+    written: dict[Dataset, CandleArrays] = field(default_factory=dict)
+    instruments: tuple[Instrument, ...] = (BTC_USD, EUR_USD)
+
+    def candles(self, dataset: Dataset, start: int, end: int) -> CandleArrays:
+        candles = self.written.get(dataset)
+        return no_candles(dataset.instrument.market) if candles is None else candles.within(start, end)
+
+
+Serving = Callable[..., AbstractAsyncContextManager[Client]]
+Written = Callable[..., ArraySource]
+
+
+@pytest.fixture(scope="session")
+def generated() -> GeneratedCandles:
+    return GeneratedCandles(seed=7)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """2024-03-13 11:10:40 UTC, a Wednesday."""
+    return Clock()
+
+
+@pytest.fixture
+def serving(generated: GeneratedCandles, clock: Clock) -> Serving:
+    """Serves a source, without limit if not told otherwise, to a client of its own."""
+
+    @asynccontextmanager
+    async def connected(source: CandleSource = generated, **options: object) -> AsyncIterator[Client]:
+        options = {"clock": clock, "coinbase_limit": UNLIMITED, "oanda_limit": UNLIMITED} | options
+        async with (
+            serve(Exchange(source, **options)) as served,
+            aiohttp.ClientSession(served.url) as session,
+        ):
+            yield Client(served, session)
+
+    return connected
+
+
+@pytest.fixture
+async def client(serving: Serving) -> AsyncIterator[Client]:
+    """Asks an exchange of generated candles."""
+    async with serving() as connected:
+        yield connected
+
+
+@pytest.fixture
+def written() -> Written:
+    """A source of one dataset with the given rows: time, open, high, low, close, volume."""
+
+    def source(dataset: Dataset, *rows: tuple[float, ...], half_spread: float = 0.0001) -> ArraySource:
+        columns = np.array(rows, dtype=np.float64).reshape(-1, 6)
+        prices = columns[:, 1:5]
+        is_fx = dataset.instrument.market is Market.FX
+        arrays = CandleArrays(
+            times=columns[:, 0].astype(np.int64),
+            prices=prices,
+            volumes=columns[:, 5],
+            bid=np.round(prices - half_spread, 5) if is_fx else None,
+            ask=np.round(prices + half_spread, 5) if is_fx else None,
+        )
+        return ArraySource({dataset: arrays})
+
+    return source
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real candles and recorded answers."""
+    beside = Path(__file__).parents[3].parent / "shared"
+    folder = Path(os.environ.get("TRADESCHOOL_SHARED", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no real candles and recorded answers in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recorded(shared: Path) -> Callable[[str], bytes]:
+    """The recorded body of a name such as `coinbase/c09`."""
+
+    def body(name: str) -> bytes:
+        (path,) = (shared / "recorded").glob(f"{name}*")
+        return path.read_bytes()
+
+    return body
