@@ -14,8 +14,8 @@ from optimizer.portfolio import Portfolio
 from optimizer.study import is_feasible
 
 SIZE = (9.0, 5.0)  # inches
-COLOURS = {Part.TRAIN: "#2b6cb0", Part.VALIDATION: "#b7791f", Part.TEST: "#2f855a"}
-GREY, RED = "#a0aec0", "#c53030"
+BLUE, GREY, RED = "#2b6cb0", "#a0aec0", "#c53030"
+COLOURS = {Part.TRAIN: BLUE, Part.VALIDATION: "#b7791f", Part.TEST: "#2f855a"}
 
 
 def draw_equity(accounts: Mapping[Part, Portfolio]) -> bytes:

@@ -130,7 +130,7 @@ def written() -> Written:
 def shared() -> Path:
     """The folder of real candles and recorded answers."""
     beside = Path(__file__).parents[3].parent / "shared"
-    folder = Path(os.environ.get("TRADESCHOOL_SHARED", beside))
+    folder = Path(os.environ.get("SHARED_FOLDER", beside))
     if not folder.is_dir():
         pytest.skip(f"no real candles and recorded answers in {folder}")
     return folder

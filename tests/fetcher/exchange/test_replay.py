@@ -5,9 +5,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from fetcher.derive import derive
 from fetcher.exchange.mapping import DEFAULT_MAPPING, read_mapping
 from fetcher.exchange.replay import ReplayedCandles
-from tradeschool.candles import Candles, resample
+from tradeschool.candles import Candles
 from tradeschool.errors import DataError, SettingsError
 from tradeschool.market import BTC_USD, ETH_USD, EUR_USD, Dataset, Timeframe, Window
 
@@ -198,7 +199,7 @@ class TestRealFolder:
     def test_longer_crypto_equals_the_reference_resampling(self, real, read, instrument, timeframe):
         m5 = Dataset(instrument=instrument, timeframe=Timeframe.M5)
         frame = read(f"binance_{instrument.base}-USDT_5m.parquet")
-        expected = resample(Candles(m5, frame), timeframe)
+        expected = derive(Candles(m5, frame), timeframe)
         candles = real.candles(m5.at(timeframe), *ALWAYS)
 
         assert candles.times.tolist() == expected.times.tolist()

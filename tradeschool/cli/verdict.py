@@ -1,0 +1,77 @@
+"""How a run's result is shown: a table for people, one object for programs."""
+
+from collections.abc import Sequence
+
+from optimizer.study import best_feasible
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import JsonValue
+from rich.table import Table
+
+from optimizer.report.files import Findings, finite
+from tradeschool.cli.context import console
+from workers.search import RunRecord
+
+SHUT, OPEN = "missed", "met"
+
+
+def as_object(record: RunRecord, findings: Sequence[Findings], exit_reason: str) -> dict[str, JsonValue]:
+    """What `optimize run --json` prints."""
+    return {
+        "run": record.name,
+        "seed": record.seed,
+        "levels": [_level(each) for each in findings],
+        "exit_reason": exit_reason,
+    }
+
+
+def show(findings: Findings) -> None:
+    """A level's verdict, criterion by criterion."""
+    winner = findings.winner
+    states = _counts(findings.trials)
+    counted = ", ".join(f"{count} {name}" for name, count in states.items())
+    console().print(f"level {findings.level.name}: {findings.level.title}: {len(findings.trials)} trials ({counted})")
+    if winner is None:
+        console().print("no trial met every constraint on train: the gate stays shut")
+        return
+    parameters = ", ".join(f"{name} {value:g}" for name, value in winner.parameters.items())
+    console().print(f"winner: trial {winner.number}: {parameters}")
+    table = Table("criterion", "train", "validation", "target", "gate", "test (decides nothing)")
+    for reading in winner.readings:
+        metric = METRIC_OF.get(reading.name, reading.name)
+        test = findings.test.metrics[metric] if findings.test else float("nan")
+        table.add_row(
+            reading.name,
+            f"{winner.train.metrics[metric]:.3f}",
+            f"{reading.value:.3f}",
+            f"{'<=' if reading.name == 'max_drawdown' else '>='} {reading.target:g}",
+            OPEN if reading.met else SHUT,
+            f"{test:.3f}",
+        )
+    console().print(table)
+
+
+METRIC_OF = {"max_drawdown": "max_drawdown_intrabar", "min_trades": "trades"}
+"""The metric behind a criterion of another name."""
+
+
+def _level(findings: Findings) -> dict[str, JsonValue]:
+    level, winner = findings.level, findings.winner
+    best = best_feasible(findings.trials)
+    return {
+        "level": level.name,
+        "attempt": findings.attempt,
+        "trials": len(findings.trials),
+        **{name: count for name, count in _counts(findings.trials).items()},
+        "best_value": best.value if best else None,
+        "best_params": dict(winner.parameters) if winner else None,
+        "gate": [
+            {"name": each.name, "value": finite(each.value), "target": each.target, "met": each.met}
+            for each in (winner.readings if winner else ())
+        ],
+        "passed": bool(winner and winner.passed),
+    }
+
+
+def _counts(trials: Sequence[FrozenTrial]) -> dict[str, int]:
+    names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+    return {name: sum(trial.state is state for trial in trials) for state, name in names.items()}
