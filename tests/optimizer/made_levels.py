@@ -1,0 +1,67 @@
+"""A small level over made candles, and the candles."""
+
+from datetime import date
+
+import numpy as np
+
+from optimizer.level import Costs, Direction, Gate, Level, LevelDataset, MinTrades
+from tests.optimizer.made_candles import random_ticks
+from tradeschool.candles import CandleArrays
+from tradeschool.market import Dataset, Market, Window
+
+RANGES = {
+    "fast": (5.0, 30.0),
+    "slow": (20.0, 60.0),
+    "atr_period": (7.0, 28.0),
+    "stop_atr": (1.0, 5.0),
+    "target_atr": (1.0, 8.0),
+}
+PARAMETERS = {"fast": 5, "slow": 20, "atr_period": 14, "stop_atr": 2.0, "target_atr": 3.0}
+DATASETS = ("coinbase/BTC-USD/H1", "oanda/EUR-USD/H1", "coinbase/ETH-USD/M15")
+
+
+def level_of(datasets: tuple[str, ...] = DATASETS, **fields: object) -> Level:
+    """Forty days from 1 March 2021, each dataset two days later than the one before."""
+    given = {
+        "name": "1",
+        "title": "Made",
+        "direction": Direction.BOTH,
+        "trials": 10,
+        "datasets": tuple(
+            LevelDataset(dataset=name, start=date(2021, 3, 1 + 2 * number), end=date(2021, 4, 10 + 2 * number))
+            for number, name in enumerate(datasets)
+        ),
+        "gate": Gate(win_rate=0.5, sharpe=0.8, max_drawdown=0.15, profit_factor=1.3),
+        "min_trades": MinTrades(train=30, validation=10),
+        "costs": Costs(),
+        "ranges": RANGES,
+    }
+    return Level(**{**given, **fields})
+
+
+def read_made(dataset: Dataset, window: Window) -> CandleArrays:
+    """A random walk of the dataset's own seed, without a missing bar; half-spreads for FX."""
+    times = np.arange(window.start_seconds, window.end_seconds, dataset.timeframe.seconds, dtype=np.int64)
+    seed = sum(dataset.name.encode())
+    tick = dataset.instrument.tick
+    prices = np.array(random_ticks(seed, len(times), start=100_000, swing=300), dtype=np.float64) * tick
+    is_fx = dataset.instrument.market is Market.FX
+    return CandleArrays(
+        dataset=dataset,
+        time=times,
+        open=prices[:, 0],
+        high=prices[:, 1],
+        low=prices[:, 2],
+        close=prices[:, 3],
+        volume=np.ones(len(times)),
+        half_spread=np.full(len(times), 7 * tick) if is_fx else None,
+    )
+
+
+def read_flat(dataset: Dataset, window: Window) -> CandleArrays:
+    """Prices that never move: no strategy can trade them."""
+    times = np.arange(window.start_seconds, window.end_seconds, dataset.timeframe.seconds, dtype=np.int64)
+    price = np.full(len(times), 100.0)
+    return CandleArrays(
+        dataset=dataset, time=times, open=price, high=price, low=price, close=price, volume=price, half_spread=None
+    )
