@@ -9,6 +9,7 @@
     │   └── ForeignFile         4   a file in the data folder was not written, or was changed, by others
     ├── StoreUnwritable         1   the disk does not take what is to be stored
     ├── ServiceUnreachable      5   Redis, the study database or a provider does not answer
+    ├── StudyChanged            1   another process wrote to the study; its trials have to be read again
     └── ProviderError           1   a provider's answer ends the download of one dataset
         ├── ProviderRejected    1   it refuses the request: product, range, token
         └── ProviderUnusable    1   its answer cannot be read; asked again before it is given up
@@ -63,6 +64,10 @@ class ServiceUnreachable(TradeschoolError):
     """Redis, the study database or a provider does not answer."""
 
     exit_code = 5
+
+
+class StudyChanged(TradeschoolError):
+    """Another process wrote to the study; what was planned is dropped and its trials are read again."""
 
 
 class ProviderError(TradeschoolError):

@@ -1,0 +1,301 @@
+"""A study in a database: opened for one level and one seed, written by one process, read by anybody.
+
+A finished trial is committed whole and in number order, with stock Optuna's own means: `optuna.load_study` and
+`best_trial` read values, steps, constraints and attributes without knowing anything of ours.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from pydantic import JsonValue
+from sqlalchemy import event, text
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.unitofwork import UOWTransaction
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from optimizer.asking import Parameters, Question, rounded
+from optimizer.level import Level
+from optimizer.objective import Evaluation
+from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
+
+BUSY_SECONDS = 30
+"""How long a write to SQLite waits for another process's."""
+UNIQUE_NUMBERS = "CREATE UNIQUE INDEX IF NOT EXISTS tradeschool_trial_numbers ON trials (study_id, number)"
+"""Optuna counts trials but keeps no two processes from counting the same; the database does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyFacts:
+    """What decides a study's trials; stored with it, and the same for as long as it lives."""
+
+    level: Level
+    seed: int
+    fingerprints: Mapping[str, str]
+    """Digests of code, data and settings, by name."""
+    first_points: tuple[Parameters, ...] = ()
+    """Parameters of trials 0, 1, ..., inherited from an earlier level."""
+
+    def attributes(self) -> dict[str, JsonValue]:
+        """As they are stored, by name."""
+        return {
+            "level": self.level.model_dump(mode="json"),
+            "lag": self.level.lag,
+            "seed": self.seed,
+            "first_points": [dict(point) for point in self.first_points],
+            **{f"fingerprint:{name}": digest for name, digest in self.fingerprints.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where and when a trial was evaluated; told to people, never to the sampler, and not exported."""
+
+    worker: str
+    started: float
+    """Unix time in seconds."""
+    seconds: float
+
+    @property
+    def start(self) -> datetime:
+        """When the evaluation began."""
+        return datetime.fromtimestamp(self.started, UTC)
+
+
+class OpenStudy:
+    """One study in its database."""
+
+    def __init__(self, storage: RDBStorage, study: Study, name: str, where: str) -> None:
+        self.name = name
+        self._storage, self._study, self._where = storage, study, where
+        self._expected = -1
+        event.listen(storage.scoped_session, "before_flush", self._guard_number)
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials in number order, read anew.
+
+        Raises:
+            ServiceUnreachable: where the database does not answer.
+        """
+        with _translated(self._where):
+            # Not through the study, whose cache would hide what another process wrote under a known number.
+            trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        return sorted(trials, key=lambda trial: trial.number)
+
+    def commit(self, trial: FrozenTrial) -> None:
+        """Store a finished trial whole, under the number it bears, in one transaction.
+
+        Raises:
+            StudyChanged: where that number is not the next one: another process has written.
+            ServiceUnreachable: where the database does not answer.
+        """
+        self._expected = trial.number
+        with _translated(self._where):
+            self._study.add_trial(trial)
+
+    def close(self) -> None:
+        """Give the database's connections back."""
+        self._storage.scoped_session.remove()
+        self._storage.engine.dispose()
+
+    @property
+    def _study_id(self) -> int:
+        return self._study._study_id  # Optuna offers the storage's methods but hides their key
+
+    def _guard_number(self, session: Session, _: UOWTransaction, __: object) -> None:
+        # Optuna counts the number itself, inside the transaction: the last moment at which it can be refused.
+        for row in session.dirty:
+            number = getattr(row, "number", None)
+            if number is not None and number != self._expected:
+                raise StudyChanged(
+                    f"study {self.name}: expected to store trial {self._expected}, but the next is {number}: "
+                    "another process writes to it; its trials have to be read again"
+                )
+
+
+def open_study(url: str, name: str, facts: StudyFacts) -> OpenStudy:
+    """The study of that name, made where there is none.
+
+    Raises:
+        SettingsError: where it exists and was made for other facts; the message names the first that differs.
+        ServiceUnreachable: where the database does not answer, or the URL cannot be understood.
+    """
+    # Optuna prints each study it makes to stderr; only the command prints.
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    where = masked(url)
+    with _translated(where):
+        storage = _open_storage(url)
+        study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+        _check_facts(study, facts)
+    return OpenStudy(storage, study, name, where)
+
+
+def finished_trial(
+    question: Question, distributions: Mapping[str, BaseDistribution], evaluation: Evaluation, origin: Origin
+) -> FrozenTrial:
+    """The trial of an evaluation, ready to be committed; its numbers are rounded to what all CPUs agree on."""
+    if not math.isfinite(evaluation.value):
+        return failed_trial(question, distributions, f"the value is {evaluation.value}, not a number", origin)
+    trial = create_trial(
+        state=TrialState.COMPLETE if evaluation.state == "complete" else TrialState.PRUNED,
+        value=rounded(evaluation.value),
+        params=dict(question.parameters),
+        distributions=dict(distributions),
+        intermediate_values={
+            step: math.nan if value is None else rounded(value) for step, value in enumerate(evaluation.intermediate)
+        },
+        constraints={name: rounded(value) for name, value in evaluation.constraints.items()},
+        user_attrs={"metrics": evaluation.metrics, **_origin_attributes(origin)},
+    )
+    return _placed(trial, question.number, origin)
+
+
+def failed_trial(
+    question: Question, distributions: Mapping[str, BaseDistribution], reason: str, origin: Origin
+) -> FrozenTrial:
+    """The trial of an evaluation that ended without a value."""
+    trial = create_trial(
+        state=TrialState.FAIL,
+        params=dict(question.parameters),
+        distributions=dict(distributions),
+        user_attrs={"failure": reason, **_origin_attributes(origin)},
+    )
+    return _placed(trial, question.number, origin)
+
+
+def repeated_trial(question: Question, known: FrozenTrial, now: float) -> FrozenTrial:
+    """The trial of a question that an earlier trial has answered: all of its results under a new number."""
+    trial = create_trial(
+        state=known.state,
+        value=known.value,
+        params=dict(question.parameters),
+        distributions=dict(known.distributions),
+        intermediate_values=dict(known.intermediate_values),
+        constraints=dict(known.constraints),
+        user_attrs={"metrics": known.user_attrs["metrics"], "repeats": known.number},
+    )
+    return _placed(trial, question.number, Origin(worker="", started=now, seconds=0.0))
+
+
+def best_feasible(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """The complete trial with the highest value of those that meet every constraint; the earliest of equals."""
+    feasible = [trial for trial in trials if trial.state is TrialState.COMPLETE and is_feasible(trial)]
+    return max(feasible, key=lambda trial: (trial.value, -trial.number), default=None)
+
+
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Whether the trial meets every constraint."""
+    return all(value <= 0 for value in trial.constraints.values())
+
+
+def trial_table(trials: Iterable[FrozenTrial]) -> bytes:
+    """One JSON object a line, in number order: the same bytes for the same seed, data and settings."""
+    ordered = sorted(trials, key=lambda trial: trial.number)
+    return b"".join(json.dumps(_row(trial), sort_keys=True).encode() + b"\n" for trial in ordered)
+
+
+def masked(url: str) -> str:
+    """The URL of a database without its password, fit for a message."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return f"{url.partition(':')[0]}:..."
+    hidden = {key: "***" for key in parsed.query if "pass" in key.lower()}
+    return parsed.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
+def _row(trial: FrozenTrial) -> dict[str, JsonValue]:
+    steps = sorted(trial.intermediate_values.items())
+    return {
+        "number": trial.number,
+        "state": trial.state.name,
+        "value": trial.value,
+        "params": dict(trial.params),
+        "intermediate": {str(step): None if math.isnan(value) else value for step, value in steps},
+        "constraints": dict(trial.constraints),
+        "metrics": trial.user_attrs.get("metrics", {}),
+    }
+
+
+def _origin_attributes(origin: Origin) -> dict[str, JsonValue]:
+    return {"worker": origin.worker, "started": origin.started, "seconds": origin.seconds}
+
+
+def _placed(trial: FrozenTrial, number: int, origin: Origin) -> FrozenTrial:
+    trial.number = number
+    trial.datetime_start = origin.start
+    trial.datetime_complete = origin.start + timedelta(seconds=origin.seconds)
+    return trial
+
+
+def _open_storage(url: str) -> RDBStorage:
+    is_sqlite = make_url(url).get_backend_name() == "sqlite"
+    arguments: dict[str, object] = {"connect_args": {"timeout": BUSY_SECONDS}} if is_sqlite else {"pool_pre_ping": True}
+    storage = RDBStorage(url, engine_kwargs=arguments)
+    if is_sqlite:
+        event.listen(storage.engine, "connect", _set_pragmas)
+        # Optuna has made its tables over a connection that has not heard of the pragmas.
+        storage.engine.dispose()
+    _create_index(storage.engine)
+    return storage
+
+
+def _set_pragmas(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_SECONDS * 1000}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _create_index(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(UNIQUE_NUMBERS))
+
+
+def _check_facts(study: Study, facts: StudyFacts) -> None:
+    stored = study.user_attrs
+    expected = json.loads(json.dumps(facts.attributes()))
+    for name, value in expected.items():
+        if name in stored and stored[name] != value:
+            raise SettingsError(_difference(study.study_name, name, stored[name], value))
+    for name in stored:
+        if name.startswith("fingerprint:") and name not in expected:
+            raise SettingsError(_difference(study.study_name, name, stored[name], None))
+    # A kill between the study's making and its last fact leaves some out; it has no trial then.
+    for name in expected.keys() - stored.keys():
+        study.set_user_attr(name, expected[name])
+
+
+def _difference(study: str, name: str, stored: JsonValue, wanted: JsonValue) -> str:
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        field = next(key for key in sorted(stored.keys() | wanted.keys()) if stored.get(key) != wanted.get(key))
+        return _difference(study, f"{name}.{field}", stored.get(field), wanted.get(field))
+    return (
+        f"study {study}: {name} is {json.dumps(wanted)}, but the study was made with {json.dumps(stored)}: "
+        "go on with what it was made with, or start a new run"
+    )
+
+
+@contextmanager
+def _translated(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        reason = "no such kind of database" if not isinstance(error, ImportError) else "its driver is not installed"
+        raise ServiceUnreachable(f"study database {where}: {reason}: check storage_url") from None
+    except (SQLAlchemyError, StorageInternalError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        reason = str(getattr(cause, "orig", None) or cause).strip().partition("\n")[0]
+        raise ServiceUnreachable(f"study database {where}: {reason}: is it running, is storage_url right?") from error

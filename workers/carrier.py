@@ -1,0 +1,139 @@
+"""How orders reach those who evaluate them, and answers come back: over the queue, or within this process."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol
+
+from tradeschool.errors import DataIncomplete
+from workers.guard import TrialQueue
+from workers.jobs import Answer, Arrays, Bench, Order, Prepared
+from workers.queue import JobReport, clean, enqueue, forget, look_at, losses_key, pop_answers, put_back, translated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Errand:
+    """One job of a study: the trials of a range, for the nth time."""
+
+    study: str
+    first: int
+    last: int
+    attempt: int = 1
+
+    @property
+    def job_id(self) -> str:
+        """Unique in Redis, and the same for every conductor."""
+        return f"{self.study}-{self.first}-{self.last}-a{self.attempt}"
+
+    @property
+    def numbers(self) -> range:
+        """The trials that it may hold."""
+        return range(self.first, self.last + 1)
+
+
+class Carrier(Protocol):
+    """The way between a conductor and those who evaluate."""
+
+    def send(self, errand: Errand, order: Order) -> None:
+        """Hand the order on; once, however often it is called."""
+
+    def send_again(self, errand: Errand, order: Order) -> None:
+        """Hand the order on although it was handed on before: nothing usable came back."""
+
+    def collect(self, wait_seconds: float) -> list[Answer]:
+        """The answers that have come, after waiting for the first of them."""
+
+    def look(self, errands: Sequence[Errand]) -> list[JobReport]:
+        """What has become of each errand."""
+
+    def put_back(self, errand: Errand) -> None:
+        """Return a stray job to the queue."""
+
+    def count_loss(self, errand: Errand) -> int:
+        """How often this errand has been lost, this time included."""
+
+
+log = logging.getLogger(__name__)
+
+
+class QueueCarrier:
+    """Over RQ's queue, to workers on any machine.
+
+    Every method raises ServiceUnreachable where Redis does not answer.
+    """
+
+    def __init__(self, queue: TrialQueue, *, study: str, url: str, job_timeout_seconds: int) -> None:
+        self._queue, self._study, self._url, self._timeout = queue, study, url, job_timeout_seconds
+
+    def send(self, errand: Errand, order: Order) -> None:
+        """Enqueue the errand's job where it is not known."""
+        with translated(self._url):
+            enqueue(self._queue, errand.job_id, order, self._timeout)
+
+    def send_again(self, errand: Errand, order: Order) -> None:
+        """Forget the errand's job and enqueue it anew."""
+        log.info("job sent again", extra={"action": "job_sent_again", "job": errand.job_id})
+        with translated(self._url):
+            forget(self._queue, errand.job_id)
+            enqueue(self._queue, errand.job_id, order, self._timeout)
+
+    def collect(self, wait_seconds: float) -> list[Answer]:
+        """The answers on the study's list."""
+        with translated(self._url):
+            return pop_answers(self._queue.connection, self._study, wait_seconds)
+
+    def look(self, errands: Sequence[Errand]) -> list[JobReport]:
+        """What Redis knows of each errand's job, after failing those whose lease has run out."""
+        with translated(self._url):
+            clean(self._queue)
+            return look_at(self._queue, [errand.job_id for errand in errands])
+
+    def put_back(self, errand: Errand) -> None:
+        """Return the job to the head of the queue."""
+        log.info("stray job put back", extra={"action": "job_put_back", "job": errand.job_id})
+        with translated(self._url):
+            put_back(self._queue, errand.job_id)
+
+    def count_loss(self, errand: Errand) -> int:
+        """Counted in Redis, so that the next conductor goes on counting."""
+        with translated(self._url):
+            return int(self._queue.connection.hincrby(losses_key(self._study), errand.job_id, 1))
+
+
+class BenchCarrier(Generic[Arrays, Prepared]):
+    """Within this process, one order after another; nothing is ever lost."""
+
+    def __init__(self, bench: Bench[Arrays, Prepared]) -> None:
+        self._bench = bench
+        self._answers: list[Answer] = []
+
+    def send(self, errand: Errand, order: Order) -> None:
+        """Evaluate the order here and now.
+
+        Raises:
+            DataIncomplete: where the bench refuses it: there is no other worker to ask.
+        """
+        answer = self._bench.answer(order)
+        if answer.refused is not None:
+            raise DataIncomplete(answer.refused)
+        self._answers.append(answer)
+
+    def send_again(self, errand: Errand, order: Order) -> None:
+        """The same as `send`."""
+        self.send(errand, order)
+
+    def collect(self, wait_seconds: float) -> list[Answer]:
+        """The answers since the last call."""
+        answers, self._answers = self._answers, []
+        return answers
+
+    def look(self, errands: Sequence[Errand]) -> list[JobReport]:
+        """Nothing is under way: every order was answered when it was sent."""
+        return []
+
+    def put_back(self, errand: Errand) -> None:
+        """Nothing strays."""
+
+    def count_loss(self, errand: Errand) -> int:
+        """Nothing is lost."""
+        return 0

@@ -1,0 +1,247 @@
+"""The conductor: asks, hands out, takes in and commits; the only writer of its study.
+
+It is a role (see `workers.role`), not a process that must live. All that it knows is rebuilt from the study and
+the queue, so another process can go on after a kill at any line.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from optuna.distributions import BaseDistribution
+
+from optimizer.asking import Parameters, Question, Space
+from optimizer.study import OpenStudy, StudyFacts
+from tradeschool.errors import DataIncomplete, ServiceUnreachable, SettingsError, StudyChanged
+from workers.carrier import Carrier, Errand
+from workers.jobs import Order
+from workers.ledger import Ledger, Progress
+from workers.queue import Fate, JobReport
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConductorSettings:
+    """How a study is conducted; none of it changes a result."""
+
+    trials_per_job: int = 1
+    """More than one is worth it where a trial takes less than about 150 ms; times workers, at most the lag."""
+    mend_seconds: float = 2.0
+    """Between two looks at the jobs that are under way."""
+    stray_seconds: float = 4.0
+    """How long a job may be in no list before it is put back."""
+    attempts: int = 3
+    """Crashes and time-outs after which a trial is given up."""
+    losses: int = 10
+    """Workers that may vanish with a job before it is taken for the reason."""
+    patience_seconds: float = 300.0
+    """How long Redis or the database may be away before the run ends."""
+
+
+class Run:
+    """One study under way; rebuilt whenever something outside has gone wrong."""
+
+    def __init__(
+        self,
+        *,
+        study: OpenStudy,
+        facts: StudyFacts,
+        distributions: Mapping[str, BaseDistribution],
+        repair: Callable[[Parameters], Parameters],
+        digests: Mapping[str, str],
+        carrier: Carrier,
+        settings: ConductorSettings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if settings.trials_per_job > facts.level.lag:
+            raise SettingsError(
+                f"trials_per_job is {settings.trials_per_job}: expected at most the study's lag, {facts.level.lag}"
+            )
+        self.carrier, self.settings, self.clock = carrier, settings, clock
+        self.next_mend = clock()
+        self.errands: dict[tuple[int, int], Errand] = {}
+        self.strays: dict[Errand, float] = {}
+        self._facts, self._digests, self._study = facts, dict(digests), study
+        space = Space(
+            seed=facts.seed,
+            lag=facts.level.lag,
+            distributions=distributions,
+            repair=repair,
+            first_points=facts.first_points,
+        )
+        self.ledger = Ledger(study=study, space=space, trials=facts.level.trials, order=self._order, clock=time.time)
+
+    def ask(self) -> Errand | None:
+        """The next errand, as many trials as go into one job; None where it has to wait or all is asked.
+
+        Jobs begin at multiples of their size, so that the next conductor names them as this one did.
+        """
+        first, size = self.ledger.next_number, self.settings.trials_per_job
+        block = first // size * size
+        if self.ledger.ask_until(block + size) is None:
+            return None
+        return Errand(study=self._study.name, first=block, last=block + size - 1)
+
+    def under_way(self) -> Iterator[Errand]:
+        """Every errand that some trial still waits for; the others are dropped."""
+        for place, errand in list(self.errands.items()):
+            if any(self.ledger.is_open(number) for number in errand.numbers):
+                yield errand
+            else:
+                del self.errands[place]
+                self.strays.pop(errand, None)
+
+    def _order(self, questions: tuple[Question, ...]) -> Order:
+        return Order(
+            study=self._study.name,
+            numbers=tuple(question.number for question in questions),
+            parameters=tuple(question.parameters for question in questions),
+            thresholds=tuple(question.thresholds for question in questions),
+            level=self._facts.level,
+            digests=self._digests,
+        )
+
+
+def advance(run: Run, wait_seconds: float = 0.0) -> Progress:
+    """One step: take in, mend, commit, ask and hand out; called again after a kill, it changes nothing twice.
+
+    Waits that long for an answer to come in.
+
+    Raises:
+        ServiceUnreachable, StudyChanged: the run is not to be used after that; make another.
+        DataIncomplete: every worker that was asked lacks the candles, or holds others.
+    """
+    for answer in run.carrier.collect(wait_seconds):
+        run.ledger.accept(answer)
+    if run.clock() >= run.next_mend:
+        _mend(run)
+        run.next_mend = run.clock() + run.settings.mend_seconds
+    run.ledger.commit()
+    while errand := run.ask():
+        _send(run, errand)
+        run.ledger.commit()
+    return run.ledger.progress()
+
+
+def conduct(
+    make: Callable[[], Run],
+    *,
+    settings: ConductorSettings,
+    stop: Callable[[], bool],
+    report: Callable[[Progress], None],
+    wait_seconds: float = 0.5,
+) -> Progress | None:
+    """Advance until every trial is committed; None where `stop` said so before.
+
+    After an outage, and whenever another process has written to the study, everything is dropped and made anew.
+
+    Raises:
+        ServiceUnreachable: where Redis or the database stays away for `patience_seconds`.
+    """
+    run, since = None, 0.0
+    while not stop():
+        try:
+            run = run or make()
+            progress = advance(run, wait_seconds)
+        except (ServiceUnreachable, StudyChanged) as error:
+            run, now = None, time.monotonic()
+            since = since or now
+            if now - since > settings.patience_seconds:
+                raise
+            log.warning("run interrupted", extra={"action": "run_interrupted", "reason": str(error)})
+            time.sleep(min(5.0, 0.2 + (now - since) / 2))
+            continue
+        since = 0.0
+        report(progress)
+        if progress.is_done:
+            return progress
+    return None
+
+
+def _send(run: Run, errand: Errand) -> None:
+    order = run.ledger.order(errand.numbers)
+    if order is not None:
+        run.errands[errand.first, errand.last] = errand
+        run.carrier.send(errand, order)
+
+
+def _send_again(run: Run, errand: Errand) -> None:
+    order = run.ledger.order(errand.numbers)
+    if order is not None:
+        run.carrier.send_again(errand, order)
+
+
+def _mend(run: Run) -> None:
+    errands = list(run.under_way())
+    for errand, found in zip(errands, run.carrier.look(errands), strict=False):
+        if found.fate is not Fate.STRAY:
+            run.strays.pop(errand, None)
+        _mend_one(run, errand, found)
+
+
+def _mend_one(run: Run, errand: Errand, found: JobReport) -> None:
+    match found.fate:
+        case Fate.MISSING:
+            _send_again(run, errand)
+        case Fate.STRAY:
+            _put_back(run, errand)
+        case Fate.FINISHED:
+            _take_in(run, errand, found)
+        case Fate.CRASHED:
+            _try_again(run, errand, found.reason)
+        case Fate.LOST:
+            _count_loss(run, errand, found.reason)
+        case Fate.WAITING:
+            pass
+
+
+def _put_back(run: Run, errand: Errand) -> None:
+    since = run.strays.setdefault(errand, run.clock())
+    if run.clock() - since > run.settings.stray_seconds:
+        run.carrier.put_back(errand)
+        del run.strays[errand]
+
+
+def _take_in(run: Run, errand: Errand, found: JobReport) -> None:
+    answer = found.answer
+    if answer is None:
+        _try_again(run, errand, "its answer cannot be read")
+    elif answer.refused is not None:
+        _refused(run, errand, answer.refused)
+    else:
+        run.ledger.accept(answer)
+        # Left over of another run under this name: it has answered other questions.
+        _send_again(run, errand)
+
+
+def _refused(run: Run, errand: Errand, reason: str) -> None:
+    if errand.attempt >= run.settings.attempts:
+        raise DataIncomplete(f"study {errand.study}: {errand.attempt} workers refuse trial {errand.first}: {reason}")
+    _try_again(run, errand, reason)
+
+
+def _count_loss(run: Run, errand: Errand, reason: str) -> None:
+    losses = run.carrier.count_loss(errand)
+    if losses > run.settings.losses:
+        _give_up(run, errand, f"{losses} workers vanished with it: {reason}")
+    else:
+        _send_again(run, errand)
+
+
+def _try_again(run: Run, errand: Errand, reason: str) -> None:
+    """The next attempt, one trial a job: what brings a job down must not take its neighbours with it."""
+    if errand.attempt >= run.settings.attempts:
+        _give_up(run, errand, f"{errand.attempt} attempts: {reason}")
+        return
+    log.warning("job failed", extra={"action": "job_failed", "job": errand.job_id, "reason": reason})
+    del run.errands[errand.first, errand.last]
+    for number in errand.numbers:
+        _send(run, replace(errand, first=number, last=number, attempt=errand.attempt + 1))
+
+
+def _give_up(run: Run, errand: Errand, reason: str) -> None:
+    for number in errand.numbers:
+        if run.ledger.is_open(number):
+            run.ledger.fail(number, reason)

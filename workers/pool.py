@@ -1,0 +1,112 @@
+"""Several workers on this machine: started, replaced when they die, drained together."""
+
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    """How workers are replaced and drained."""
+
+    first_pause_seconds: float = 0.5
+    """Before a dead worker is replaced; doubled with every death in a row."""
+    longest_pause_seconds: float = 30.0
+    steady_seconds: float = 20.0
+    """A worker that has lived this long did not die of its start."""
+    drain_seconds: float = 600.0
+    """How long running trials may take to end; what is left is killed, and its jobs are given to others."""
+    look_seconds: float = 0.1
+    """Between two looks at the workers."""
+
+
+class Slot:
+    """The place of one worker: its process, or the time at which it gets the next."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started = 0.0
+        self.due = 0.0
+        self.deaths = 0
+
+
+class Pool:
+    """Keeps `count` workers alive, each a fresh interpreter.
+
+    A fork would inherit threads and open connections. `command` becomes one worker; it is given
+    `--parent PID`, and is to call `run_worker(parent=PID)`, so that it drains when this process is killed. To be
+    run in a process's main thread: on Linux a child is told of the death of the thread that started it.
+    """
+
+    def __init__(
+        self, command: Sequence[str], count: int, settings: PoolSettings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._command = [*command, "--parent", str(os.getpid())]
+        self._slots = [Slot() for _ in range(count)]
+        self._settings, self._clock = settings, clock
+        self._signals = 0
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that are alive."""
+        return [process.pid for process in self._processes() if process.poll() is None]
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT, which lets running trials end; a second one does not."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        while not self._signals:
+            self.tend()
+            time.sleep(self._settings.look_seconds)
+        self.drain()
+
+    def tend(self) -> None:
+        """Note who has died, and start who is due."""
+        for slot in self._slots:
+            if slot.process is not None and slot.process.poll() is not None:
+                self._note_death(slot, slot.process)
+            if slot.process is None and self._clock() >= slot.due:
+                self._start(slot)
+
+    def drain(self) -> None:
+        """Let every worker end its trial, then kill what has not ended in time."""
+        log.info("pool drains", extra={"action": "pool_drains", "workers": len(self.pids)})
+        end = self._clock() + self._settings.drain_seconds
+        self._pass_on(signal.SIGTERM)
+        while self.pids and self._clock() < end and self._signals < 2:
+            time.sleep(self._settings.look_seconds)
+        self._pass_on(signal.SIGKILL)
+        for process in self._processes():
+            process.wait()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
+
+    def _pass_on(self, number: signal.Signals) -> None:
+        for process in self._processes():
+            process.send_signal(number)
+
+    def _processes(self) -> list[subprocess.Popen[bytes]]:
+        return [slot.process for slot in self._slots if slot.process is not None]
+
+    def _start(self, slot: Slot) -> None:
+        # In a session of its own: Ctrl-C is for the pool, which passes it on once.
+        slot.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603  # our own command
+        slot.started = self._clock()
+
+    def _note_death(self, slot: Slot, process: subprocess.Popen[bytes]) -> None:
+        now = self._clock()
+        slot.deaths = 1 if now - slot.started > self._settings.steady_seconds else slot.deaths + 1
+        pause = min(self._settings.first_pause_seconds * 2 ** (slot.deaths - 1), self._settings.longest_pause_seconds)
+        slot.process, slot.due = None, now + pause
+        log.warning(
+            "worker died",
+            extra={"action": "worker_died", "pid": process.pid, "code": process.returncode, "pause_seconds": pause},
+        )

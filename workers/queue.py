@@ -1,0 +1,273 @@
+"""The queue of trials in Redis: connection, enqueue, answers, and what has become of a job.
+
+A job's id is `{study}-{first}-{last}-a{attempt}`. RQ retries nothing: attempts belong to the conductor.
+"""
+
+import logging
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from pydantic import JsonValue
+from redis import Redis
+from redis.exceptions import RedisError
+from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.job import JobStatus
+from rq.job_lifecycle import record_job_failure
+from rq.results import Result
+from rq.serializers import JSONSerializer
+from rq.utils import as_text, current_timestamp, utcformat
+from rq.utils import now as rq_now
+from rq.worker_registration import clean_worker_registry
+
+from tradeschool.errors import ServiceUnreachable, SettingsError
+from workers.guard import TrialJob, TrialQueue
+from workers.jobs import FUNCTION, Answer, Order
+
+SCHEMES = ("redis", "rediss", "unix")
+CONNECT_SECONDS = 5
+ANSWER_SECONDS = 10
+"""How long a command may take; longer than any wait for an answer from a list."""
+KEEP_SECONDS = 86_400
+"""How long a finished job and an uncollected answer stay: RQ's own 500 s would lose them."""
+MOST_ANSWERS = 100
+LEASE_EXPIRED = "the worker's lease ran out"
+
+log = logging.getLogger(__name__)
+
+
+class Fate(Enum):
+    """What has become of a job, as the conductor needs to know it."""
+
+    MISSING = "missing"
+    """Redis does not know it."""
+    WAITING = "waiting"
+    """In the queue, or leased by a worker."""
+    STRAY = "stray"
+    """In no list: its worker was killed between taking and starting it."""
+    FINISHED = "finished"
+    CRASHED = "crashed"
+    """It ended without an answer: killed, timed out, stopped or refused."""
+    LOST = "lost"
+    """Its worker's lease ran out; that says nothing about the job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobReport:
+    """One look at one job."""
+
+    fate: Fate
+    answer: Answer | None = None
+    """Of a finished job, where it is sound."""
+    reason: str = ""
+    """Of a crashed or lost job, one line."""
+
+
+def connect(url: str) -> Redis:
+    """A connection that has been tried.
+
+    Raises:
+        SettingsError: where the URL is of another kind than redis://, rediss:// or unix://.
+        ServiceUnreachable: where nobody answers there.
+    """
+    if urlsplit(url).scheme not in SCHEMES:
+        raise SettingsError(f"redis_url {masked(url)}: expected redis://, rediss:// or unix://")
+    try:
+        connection = Redis.from_url(
+            url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=ANSWER_SECONDS, health_check_interval=15
+        )
+    except ValueError as error:
+        raise SettingsError(f"redis_url {masked(url)}: {error}") from None
+    with translated(url):
+        connection.ping()
+    return connection
+
+
+def masked(url: str) -> str:
+    """The URL without its password, fit for a message."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    name, colon, _ = user.partition(":")
+    shown = f"{name}:***{at}{host}" if colon else parts.netloc
+    query = urlencode([(key, "***" if "pass" in key.lower() else value) for key, value in parse_qsl(parts.query)])
+    return urlunsplit(parts._replace(netloc=shown, query=query))
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Redis's errors as ours, in one line."""
+    try:
+        yield
+    except RedisError as error:
+        reason = str(error).partition("\n")[0]
+        raise ServiceUnreachable(f"Redis {masked(where)}: {reason}: is it running, is redis_url right?") from error
+
+
+def results_key(study: str) -> str:
+    """The list on which workers push their answers."""
+    return f"tradeschool:results:{study}"
+
+
+def losses_key(study: str) -> str:
+    """The hash that counts how often each job was lost."""
+    return f"tradeschool:lost:{study}"
+
+
+def enqueue(queue: TrialQueue, job_id: str, order: Order, timeout_seconds: int) -> bool:
+    """Put the order at the end of the queue; False where a job of that id is known already."""
+    try:
+        queue.enqueue_call(
+            FUNCTION,
+            args=[order.model_dump(mode="json")],
+            job_id=job_id,
+            unique=True,
+            timeout=timeout_seconds,
+            result_ttl=KEEP_SECONDS,
+            failure_ttl=KEEP_SECONDS,
+            description=job_id,
+        )
+    except DuplicateJobError:
+        return False
+    return True
+
+
+def forget(queue: TrialQueue, job_id: str) -> None:
+    """Remove every trace of a job, so that its id can be enqueued again."""
+    with queue.connection.pipeline() as pipeline:
+        pipeline.lrem(queue.key, 0, job_id)
+        pipeline.lrem(queue.intermediate_queue_key, 0, job_id)
+        pipeline.zrem(queue.failed_job_registry.key, job_id)
+        pipeline.zrem(queue.finished_job_registry.key, job_id)
+        pipeline.delete(TrialJob.key_for(job_id), Result.get_key(job_id))
+        pipeline.execute()
+
+
+def put_back(queue: TrialQueue, job_id: str) -> None:
+    """Move a stray job to the head of the queue."""
+    with queue.connection.pipeline() as pipeline:
+        pipeline.lrem(queue.intermediate_queue_key, 0, job_id)
+        pipeline.lrem(queue.key, 0, job_id)
+        pipeline.lpush(queue.key, job_id)
+        pipeline.execute()
+
+
+def push_answer(connection: Redis, study: str, answer: bytes) -> None:
+    """Tell the conductor at once; what it misses here it finds as the job's return value."""
+    key = results_key(study)
+    with connection.pipeline() as pipeline:
+        pipeline.rpush(key, answer)
+        pipeline.expire(key, KEEP_SECONDS)
+        pipeline.execute()
+
+
+def pop_answers(connection: Redis, study: str, wait_seconds: float) -> list[Answer]:
+    """The answers that have come, after waiting for the first of them; unreadable ones are logged and dropped."""
+    key = results_key(study)
+    texts: list[bytes | str] = []
+    if wait_seconds > 0 and (first := connection.blpop([key], timeout=wait_seconds)):
+        texts.append(first[1])
+    more = connection.lpop(key, MOST_ANSWERS)
+    texts += more if isinstance(more, list) else []
+    answers = [_parse_answer(text, study) for text in texts]
+    return [answer for answer in answers if answer is not None]
+
+
+def depth(queue: TrialQueue) -> int:
+    """Jobs that wait, and jobs that are being evaluated; a look that changes nothing."""
+    return int(queue.connection.llen(queue.key)) + int(queue.started_job_registry.get_job_count(cleanup=False))
+
+
+def clean(queue: TrialQueue) -> None:
+    """Fail jobs whose lease has run out, and forget what has expired and workers that are gone.
+
+    In place of RQ's own maintenance: that takes a lock which a killed worker holds for fifteen minutes, and reads
+    dependents, groups and rate limits, which are not ours, as jobs of any kind.
+    """
+    _fail_expired(queue)
+    queue.finished_job_registry.cleanup()
+    queue.failed_job_registry.cleanup()
+    clean_worker_registry(queue)
+
+
+def look_at(queue: TrialQueue, job_ids: Sequence[str]) -> list[JobReport]:
+    """What has become of these jobs, in their order; one round trip, and one more for each that has ended."""
+    with queue.connection.pipeline() as pipeline:
+        pipeline.lrange(queue.key, 0, -1)
+        pipeline.zrange(queue.started_job_registry.key, 0, -1)
+        for job_id in job_ids:
+            pipeline.hget(TrialJob.key_for(job_id), "status")
+        queued, leases, *statuses = pipeline.execute(raise_on_error=False)
+    for listed in (queued, leases):
+        if isinstance(listed, RedisError):
+            raise listed
+    held = {entry.partition(b":")[0] for entry in leases} | set(queued)
+    looks = zip(job_ids, statuses, strict=True)
+    return [_report(queue, job_id, status, is_held=job_id.encode() in held) for job_id, status in looks]
+
+
+def _fail_expired(queue: TrialQueue) -> None:
+    leases, now = queue.started_job_registry.key, current_timestamp()
+    expired = queue.connection.zrangebyscore(leases, 0, now)
+    job_ids = [as_text(entry).partition(":")[0] for entry in expired if isinstance(entry, bytes)]
+    with queue.connection.pipeline() as pipeline:
+        for job in _started(queue, job_ids):
+            record_job_failure(job, f"{LEASE_EXPIRED}, at {utcformat(rq_now())}", pipeline)
+        pipeline.zremrangebyscore(leases, 0, now)
+        pipeline.execute()
+
+
+def _started(queue: TrialQueue, job_ids: Sequence[str]) -> Iterator[TrialJob]:
+    for job_id in job_ids:
+        with suppress(NoSuchJobError):
+            job = TrialJob.fetch(job_id, connection=queue.connection)
+            # An entry of a job that has ended is a left-over; only a started job is abandoned.
+            if job.get_status(refresh=False) is JobStatus.STARTED:
+                yield job
+
+
+def _report(queue: TrialQueue, job_id: str, status: object, *, is_held: bool) -> JobReport:
+    match status:
+        case b"finished":
+            return JobReport(fate=Fate.FINISHED, answer=_returned(queue, job_id))
+        case b"failed" | b"stopped" | b"canceled":
+            return _failure(queue, job_id)
+        case b"queued" | b"started":
+            return JobReport(fate=Fate.WAITING if is_held else Fate.STRAY)
+    # No hash, or one that no conductor writes.
+    return JobReport(fate=Fate.MISSING)
+
+
+def _returned(queue: TrialQueue, job_id: str) -> Answer | None:
+    result = _latest(queue, job_id)
+    if result is None or result.type is not Result.Type.SUCCESSFUL:
+        return None
+    value: JsonValue = result.return_value
+    return _parse_answer(value, job_id)
+
+
+def _failure(queue: TrialQueue, job_id: str) -> JobReport:
+    result = _latest(queue, job_id)
+    lines = (result.exc_string or "").strip().splitlines() if result else []
+    reason = lines[-1] if lines else "no reason was left behind"
+    is_lost = reason.startswith(LEASE_EXPIRED)
+    return JobReport(fate=Fate.LOST if is_lost else Fate.CRASHED, reason=reason[:512])
+
+
+def _latest(queue: TrialQueue, job_id: str) -> Result | None:
+    job = TrialJob(job_id, connection=queue.connection)
+    try:
+        return Result.fetch_latest(job, serializer=JSONSerializer)
+    except (ValueError, KeyError, zlib.error):
+        log.warning("result cannot be read", extra={"action": "result_unreadable", "job": job_id})
+        return None
+
+
+def _parse_answer(text: object, source: str) -> Answer | None:
+    try:
+        return Answer.parse(text)
+    except ValueError:
+        log.warning("answer cannot be read", extra={"action": "answer_unreadable", "source": source})
+        return None

@@ -1,0 +1,121 @@
+"""Who conducts a study: whoever holds its lock. The lock goes with the process, so another can take over at once."""
+
+import fcntl
+import re
+from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
+from typing import Protocol, TextIO
+
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from optimizer.study import masked
+from tradeschool.errors import ServiceUnreachable, SettingsError
+
+
+class Role(Protocol):
+    """The right to write to one study."""
+
+    def is_held(self) -> bool:
+        """Whether it is still ours; on a server, a lost connection ends it."""
+
+    def release(self) -> None:
+        """Let another process have it."""
+
+
+class FileRole:
+    """A lock on a file beside a SQLite database; the kernel gives it back when the process ends."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def is_held(self) -> bool:
+        """As long as the file is open."""
+        return not self._file.closed
+
+    def release(self) -> None:
+        """Close the file; it stays, because to remove it would let two processes lock two files of one name."""
+        self._file.close()
+
+
+class ServerRole:
+    """An advisory lock of a PostgreSQL session; the server gives it back when the connection ends."""
+
+    def __init__(self, engine: Engine, connection: Connection) -> None:
+        self._engine, self._connection = engine, connection
+
+    def is_held(self) -> bool:
+        """As long as the session answers."""
+        try:
+            self._connection.execute(text("SELECT 1"))
+        except SQLAlchemyError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """End the session."""
+        self._connection.close()
+        self._engine.dispose()
+
+
+def claim(storage_url: str, study: str) -> Role | None:
+    """The role of that study's conductor, None where another process holds it.
+
+    Raises:
+        SettingsError: where the database is of a kind that cannot lock.
+        ServiceUnreachable: where the database does not answer.
+    """
+    url = make_url(storage_url)
+    match url.get_backend_name():
+        case "sqlite" if url.database and url.database != ":memory:":
+            return _claim_file(Path(url.database), study)
+        case "postgresql":
+            return _claim_session(storage_url, study)
+    raise SettingsError(
+        f"storage_url {masked(storage_url)}: a study is conducted in a SQLite file or in PostgreSQL; "
+        "expected sqlite:///FILE or postgresql+psycopg://..."
+    )
+
+
+def wait_to_claim(
+    storage_url: str, study: str, *, stop: Callable[[], bool], sleep: Callable[[float], None]
+) -> Role | None:
+    """The role, as soon as its holder is gone; None where `stop` said so before."""
+    while not stop():
+        if role := claim(storage_url, study):
+            return role
+        sleep(1.0)
+    return None
+
+
+def _claim_file(database: Path, study: str) -> Role | None:
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", study)
+    try:
+        file = database.with_name(f"{database.name}.{safe}.conductor").open("a")
+    except OSError as error:
+        raise ServiceUnreachable(f"study database {database}: {error.strerror}: does its folder exist?") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return FileRole(file)
+
+
+def _claim_session(storage_url: str, study: str) -> Role | None:
+    key = int.from_bytes(blake2b(study.encode(), digest_size=8, person=b"conductor").digest(), "big", signed=True)
+    engine = create_engine(storage_url, isolation_level="AUTOCOMMIT", pool_size=1)
+    try:
+        connection = engine.connect()
+        is_ours = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar_one()
+    except SQLAlchemyError as error:
+        engine.dispose()
+        reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+        raise ServiceUnreachable(f"study database {masked(storage_url)}: {reason}: is it running?") from error
+    role = ServerRole(engine, connection)
+    if is_ours:
+        return role
+    role.release()
+    return None
