@@ -1,0 +1,95 @@
+"""A worker with a small deterministic objective, as a program; tests also load it for the same bench in-process.
+
+The level's title says how evaluations behave: `sleep 0.2`, or what a trial does whose `fast` is 13.
+"""
+
+import argparse
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.asking import Parameters
+from optimizer.level import Level, Part
+from optimizer.objective import Evaluation
+from tradeschool.errors import DataIncomplete
+from tradeschool.market import Dataset, Window
+from workers.jobs import Bench
+from workers.queue import connect
+from workers.worker import WorkerSettings, run_worker, worker_name
+
+Arrays = NDArray[np.float64]
+UNLUCKY = 13
+
+
+class Candles:
+    def __init__(self, digest: str) -> None:
+        self._digest = digest
+
+    def arrays(self, dataset: Dataset, window: Window) -> Arrays:
+        if self._digest == "missing":
+            raise DataIncomplete(f"{dataset}: not here")
+        return np.linspace(1.0, 2.0, num=64)
+
+    def digest(self, dataset: Dataset, window: Window) -> str:
+        return self._digest
+
+
+def prepare(level: Level, part: Part, read: Callable[[Dataset, Window], Arrays]) -> tuple[Arrays, ...]:
+    return tuple(read(dataset.source, level.window(dataset, part)) for dataset in level.datasets)
+
+
+def evaluate(
+    level: Level, prepared: tuple[Arrays, ...], parameters: Parameters, thresholds: Sequence[float | None]
+) -> Evaluation:
+    behave(level.title, is_unlucky=parameters["fast"] == UNLUCKY)
+    fast, slow, stop = (float(parameters[name]) for name in ("fast", "slow", "stop"))
+    value = float(prepared[0].sum()) - (fast - 20) ** 2 / 100 - (slow - 90) ** 2 / 1000 - math.sin(stop)
+    steps: list[float | None] = []
+    for step, part in enumerate((value - 1 / fast, value - 1 / slow, value)):
+        steps.append(part)
+        limit = thresholds[step] if step < len(thresholds) else None
+        if limit is not None and max(step for step in steps if step is not None) < limit and step < 2:
+            return Evaluation(state="pruned", value=part, intermediate=steps, constraints={}, metrics={})
+    return Evaluation(
+        state="complete", value=value, intermediate=steps, constraints={"stop": stop - 4}, metrics={"sharpe": value}
+    )
+
+
+def behave(title: str, *, is_unlucky: bool) -> None:
+    what, _, seconds = title.partition(" ")
+    if what == "sleep":
+        time.sleep(float(seconds))
+    if not is_unlucky:
+        return
+    if what == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "hang":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        time.sleep(60)
+    if what == "raise":
+        raise ZeroDivisionError("the unlucky number")
+
+
+def make_bench(name: str, digest: str = "d1") -> Bench[Arrays, Arrays]:
+    return Bench(store=Candles(digest), prepare=prepare, evaluate=evaluate, worker=name)
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--parent", type=int)
+    parser.add_argument("--digest", default="d1")
+    options = parser.parse_args(arguments)
+    settings = WorkerSettings(lease_seconds=3, monitoring_seconds=1, idle_seconds=1, hang_seconds=1)
+    bench = make_bench(worker_name(), options.digest)
+    run_worker(connect(options.url), bench, settings, warm=lambda: None, parent=options.parent)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

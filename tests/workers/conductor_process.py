@@ -1,0 +1,47 @@
+"""A conductor as a program, so that a test can kill it."""
+
+import json
+import sys
+import time
+
+from optimizer.level import Level
+from optimizer.objective import distributions, repair
+from optimizer.study import StudyFacts, open_study
+from workers.carrier import QueueCarrier
+from workers.conductor import ConductorSettings, Run, conduct
+from workers.guard import TrialQueue
+from workers.queue import connect
+from workers.role import wait_to_claim
+
+
+def main(text: str) -> None:
+    plan = json.loads(text)
+    level = Level.model_validate(plan["level"])
+    name, storage, url = plan["study"], plan["storage"], plan["url"]
+    facts = StudyFacts(
+        level=level, seed=plan["seed"], fingerprints={"data": "d1"}, first_points=tuple(plan["first_points"])
+    )
+    settings = ConductorSettings(trials_per_job=plan["trials_per_job"], mend_seconds=0.5, stray_seconds=1.5)
+
+    def make() -> Run:
+        queue = TrialQueue(connection=connect(url))
+        return Run(
+            study=open_study(storage, name, facts),
+            facts=facts,
+            distributions=distributions(level),
+            repair=lambda parameters: repair(level, parameters),
+            digests=plan["digests"],
+            carrier=QueueCarrier(queue, study=name, url=url, job_timeout_seconds=plan["job_timeout"]),
+            settings=settings,
+        )
+
+    role = wait_to_claim(storage, name, stop=lambda: False, sleep=lambda _: time.sleep(0.1))
+    assert role is not None
+    sys.stdout.write("conducting\n")
+    sys.stdout.flush()
+    conduct(make, settings=settings, stop=lambda: False, report=lambda _: None, wait_seconds=0.2)
+    role.release()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

