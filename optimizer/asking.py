@@ -17,7 +17,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-Parameter = bool | int | float | str
+Parameter = float
 Parameters = dict[str, Parameter]
 
 STARTUP_TRIALS = 10

@@ -51,9 +51,9 @@ class Evaluation:
         wire = {
             "state": self.state.value,
             "value": self.value,
-            "intermediate": [_finite_or_none(value) for value in self.intermediate],
+            "intermediate": [finite_or_none(value) for value in self.intermediate],
             "constraints": self.constraints,
-            "metrics": {name: _finite_or_none(value) for name, value in self.metrics.items()},
+            "metrics": {name: finite_or_none(value) for name, value in self.metrics.items()},
             "infinite": sorted(name for name, value in self.metrics.items() if value == math.inf),
             "pruned_reason": self.pruned_reason,
         }
@@ -131,5 +131,6 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _finite_or_none(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
+    """The value as JSON can say it: None for what is not a finite number."""
     return value if math.isfinite(value) else None

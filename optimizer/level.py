@@ -139,7 +139,7 @@ class Level(_Strict):
     position_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Notional of a new position as a fraction of the equity at its fill."""
     drawdown_limit: Annotated[float, Field(gt=0, le=1)] = 0.30
-    """A trial is pruned as soon as one dataset's intrabar drawdown passes this."""
+    """A trial is pruned once the account's intrabar drawdown passes this, datasets not run yet taken as flat."""
     ranges: dict[str, Bounds]
     """Lowest and highest value searched, both included, for every parameter of the strategy."""
     retries: Annotated[int, Field(ge=0)] = 3

@@ -6,7 +6,7 @@ trial, or has a finite value and finite constraints.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from itertools import zip_longest
 
 import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -15,7 +15,7 @@ from optimizer import metrics
 from optimizer.backtest.entries import find_entries
 from optimizer.backtest.prepare import Prepared, prepare
 from optimizer.backtest.reference import replay
-from optimizer.backtest.run import Rules, Run
+from optimizer.backtest.run import INITIAL_EQUITY, TRADE, Rules, Run
 from optimizer.evaluation import Evaluation, Outcome, rounded, rounded_all
 from optimizer.gate import trades_needed
 from optimizer.level import Bounds, Level, Part
@@ -30,8 +30,6 @@ VALUE_WITHOUT_SHARPE = 0.0
 earned. Such a trial is never feasible, and samplers rank infeasible trials by their constraints alone."""
 WHOLLY_MISSED = 1.0
 """Constraint where there is nothing to measure: as far off as a fraction can be."""
-NO_LIMIT = 1.0
-"""Drawdown limit that only an account without any equity passes."""
 
 Read = Callable[[Dataset, Window], CandleArrays]
 """The candles of a dataset whose open lies in a window."""
@@ -87,24 +85,22 @@ def evaluate(
 ) -> Evaluation:
     """A trial on train: a step a dataset, pruned after a step that misses its threshold or the drawdown limit.
 
-    `thresholds`: for each step the median of what complete trials reported there, NaN where none reported a
-    number, None while the pruner is not to act.
+    `thresholds`: for each step the median of what complete trials reported there, None, or the end of the
+    sequence, where the pruner is not to act.
 
     Raises:
-        SettingsError: where parameters are not the strategy's, or thresholds are not one a dataset.
+        SettingsError: where parameters are not the strategy's.
     """
-    if len(thresholds) != len(prepared):
-        raise SettingsError(f"level {level.name}: expected {len(prepared)} thresholds, was {len(thresholds)}")
     runs: list[Run] = []
     intermediate: list[float] = []
-    for dataset, threshold in zip(prepared, thresholds, strict=True):
-        runs.append(backtest(level, dataset, parameters, drawdown_limit=level.drawdown_limit))
-        if runs[-1].stopped:
-            reason = f"{dataset.dataset} passed the drawdown limit of {level.drawdown_limit:g}"
-            return _pruned(level, runs, intermediate, reason)
+    for dataset, threshold in zip_longest(prepared, thresholds[: len(prepared)]):
+        runs.append(backtest(level, dataset, parameters))
         intermediate.append(rounded(metrics.sharpe(portfolio(runs).returns)))
+        if _drawdown(runs, prepared) > level.drawdown_limit:
+            reason = f"past the drawdown limit of {level.drawdown_limit:g} after {dataset.dataset}"
+            return _pruned(level, runs, prepared, intermediate, reason)
         if is_pruned(intermediate, threshold):
-            return _pruned(level, runs, intermediate, f"below the median after {dataset.dataset}")
+            return _pruned(level, runs, prepared, intermediate, f"below the median after {dataset.dataset}")
     return _complete(level, Part.TRAIN, runs, intermediate)
 
 
@@ -116,14 +112,11 @@ def judge(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, f
     return _complete(level, part, runs, intermediate)
 
 
-def backtest(
-    level: Level, prepared: Prepared, parameters: Mapping[str, float], *, drawdown_limit: float = NO_LIMIT
-) -> Run:
-    """One dataset traded by a level's rules, to its end unless it passes `drawdown_limit`."""
+def backtest(level: Level, prepared: Prepared, parameters: Mapping[str, float]) -> Run:
+    """One dataset traded by a level's rules."""
     repaired = repair(level, parameters)
     entries = find_entries(load(level.strategy), prepared, repaired, level.direction)
-    rules = replace(Rules.of(level, prepared.dataset), drawdown_limit=drawdown_limit)
-    return replay(prepared, entries, rules)
+    return replay(prepared, entries, Rules.of(level, prepared.dataset))
 
 
 def is_pruned(intermediate: Sequence[float], threshold: float | None) -> bool:
@@ -144,41 +137,63 @@ def _complete(level: Level, part: Part, runs: Sequence[Run], intermediate: Seque
         state=Outcome.COMPLETE,
         value=VALUE_WITHOUT_SHARPE if math.isnan(value) else value,
         intermediate=tuple(intermediate),
-        constraints=_constraints(level, part, runs, figures),
+        constraints=_constraints(level, part, runs, figures, figures["max_drawdown_intrabar"]),
         metrics=rounded_all(figures),
         pruned_reason=None,
     )
 
 
-def _pruned(level: Level, runs: Sequence[Run], intermediate: Sequence[float], reason: str) -> Evaluation:
+def _pruned(
+    level: Level, runs: Sequence[Run], prepared: Sequence[Prepared], intermediate: Sequence[float], reason: str
+) -> Evaluation:
     figures = metrics.summarise(runs)
-    value = intermediate[-1] if intermediate else math.nan
     return Evaluation(
         state=Outcome.PRUNED,
-        value=None if math.isnan(value) else value,
+        value=None if math.isnan(intermediate[-1]) else intermediate[-1],
         intermediate=tuple(intermediate),
-        constraints=_constraints(level, Part.TRAIN, runs, figures),
+        constraints=_constraints(level, Part.TRAIN, runs, figures, _drawdown(runs, prepared)),
         metrics=rounded_all(figures),
         pruned_reason=reason,
     )
 
 
-def _constraints(level: Level, part: Part, runs: Sequence[Run], figures: Mapping[str, float]) -> dict[str, float]:
+def _constraints(
+    level: Level, part: Part, runs: Sequence[Run], figures: Mapping[str, float], drawdown: float
+) -> dict[str, float]:
     """How far each rule is missed, as a fraction, so that no rule outweighs another; zero or less is feasible."""
     gate, win_rate = level.gate, figures["win_rate"]
     violations = {
         "win_rate": WHOLLY_MISSED if math.isnan(win_rate) else gate.win_rate - win_rate,
-        "drawdown": _drawdown(runs, figures) - gate.max_drawdown,
+        "drawdown": drawdown - gate.max_drawdown,
         "profit_factor": _profit_factor_violation(runs, gate.profit_factor),
         "min_trades": _trades_violation(figures, trades_needed(level, part)),
     }
     return rounded_all(violations)
 
 
-def _drawdown(runs: Sequence[Run], figures: Mapping[str, float]) -> float:
-    """The portfolio's, or that of a dataset which was stopped for it: others must not hide it."""
-    stopped = [run.max_intrabar_drawdown for run in runs if run.stopped]
-    return max([figures["max_drawdown_intrabar"], *stopped])
+def _drawdown(runs: Sequence[Run], prepared: Sequence[Prepared]) -> float:
+    """The level's account's intrabar drawdown, as if the datasets that are not run yet stayed flat.
+
+    One dataset's own drawdown says little: over BTC/USD M5 nearly every trial's is deep, while the account that
+    holds it among others may keep well within a gate.
+    """
+    return metrics.max_intrabar_drawdown(portfolio([*runs, *map(_idle, prepared[len(runs) :])]))
+
+
+def _idle(prepared: Prepared) -> Run:
+    """A dataset in which nothing is traded."""
+    flat = np.full(prepared.day_count, INITIAL_EQUITY)
+    return Run(
+        dataset=prepared.dataset,
+        trades=np.zeros(0, dtype=TRADE),
+        initial_equity=INITIAL_EQUITY,
+        first_day=prepared.first_day,
+        equity=flat,
+        lows=flat,
+        max_intrabar_drawdown=0.0,
+        judged_bars=prepared.judged_bars,
+        stopped=False,
+    )
 
 
 def _profit_factor_violation(runs: Sequence[Run], target: float) -> float:

@@ -26,9 +26,9 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.unitofwork import UOWTransaction
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from optimizer.asking import Parameters, Question, rounded
+from optimizer.asking import Parameters, Question
+from optimizer.evaluation import Evaluation, Outcome, finite_or_none
 from optimizer.level import Level
-from optimizer.objective import Evaluation
 from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
 
 BUSY_SECONDS = 30
@@ -145,19 +145,18 @@ def open_study(url: str, name: str, facts: StudyFacts) -> OpenStudy:
 def finished_trial(
     question: Question, distributions: Mapping[str, BaseDistribution], evaluation: Evaluation, origin: Origin
 ) -> FrozenTrial:
-    """The trial of an evaluation, ready to be committed; its numbers are rounded to what all CPUs agree on."""
-    if not math.isfinite(evaluation.value):
-        return failed_trial(question, distributions, f"the value is {evaluation.value}, not a number", origin)
+    """The trial of an evaluation, ready to be committed.
+
+    A pruned trial without a value is one that reported no step.
+    """
     trial = create_trial(
-        state=TrialState.COMPLETE if evaluation.state == "complete" else TrialState.PRUNED,
-        value=rounded(evaluation.value),
+        state=TrialState.COMPLETE if evaluation.state is Outcome.COMPLETE else TrialState.PRUNED,
+        value=evaluation.value,
         params=dict(question.parameters),
         distributions=dict(distributions),
-        intermediate_values={
-            step: math.nan if value is None else rounded(value) for step, value in enumerate(evaluation.intermediate)
-        },
-        constraints={name: rounded(value) for name, value in evaluation.constraints.items()},
-        user_attrs={"metrics": evaluation.metrics, **_origin_attributes(origin)},
+        intermediate_values=dict(enumerate(evaluation.intermediate)),
+        constraints=evaluation.constraints,
+        user_attrs={**_attributes(evaluation), **_origin_attributes(origin)},
     )
     return _placed(trial, question.number, origin)
 
@@ -184,7 +183,8 @@ def repeated_trial(question: Question, known: FrozenTrial, now: float) -> Frozen
         distributions=dict(known.distributions),
         intermediate_values=dict(known.intermediate_values),
         constraints=dict(known.constraints),
-        user_attrs={"metrics": known.user_attrs["metrics"], "repeats": known.number},
+        user_attrs={name: known.user_attrs[name] for name in ("metrics", "pruned") if name in known.user_attrs}
+        | {"repeats": known.number},
     )
     return _placed(trial, question.number, Origin(worker="", started=now, seconds=0.0))
 
@@ -227,6 +227,12 @@ def _row(trial: FrozenTrial) -> dict[str, JsonValue]:
         "constraints": dict(trial.constraints),
         "metrics": trial.user_attrs.get("metrics", {}),
     }
+
+
+def _attributes(evaluation: Evaluation) -> dict[str, JsonValue]:
+    """The metrics as JSON can say them, null for what is not a finite number, and why the trial was pruned."""
+    metrics: dict[str, JsonValue] = {name: finite_or_none(value) for name, value in evaluation.metrics.items()}
+    return {"metrics": metrics} | ({"pruned": evaluation.pruned_reason} if evaluation.pruned_reason else {})
 
 
 def _origin_attributes(origin: Origin) -> dict[str, JsonValue]:

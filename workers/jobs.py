@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, Valid
 from rq.timeouts import BaseTimeoutException
 
 from optimizer.asking import Parameters
+from optimizer.evaluation import Evaluation
 from optimizer.level import Level, Part
-from optimizer.objective import Evaluation
 from tradeschool.errors import DataError, ForeignFile
 from tradeschool.market import Dataset, Window
 
@@ -56,7 +56,7 @@ class Order(_Wire):
 
     study: Name
     numbers: Annotated[tuple[Number, ...], Field(min_length=1, max_length=256)]
-    parameters: tuple[dict[Name, bool | int | FiniteFloat | Text], ...]
+    parameters: tuple[dict[Name, int | FiniteFloat], ...]
     """By trial."""
     thresholds: tuple[tuple[FiniteFloat | None, ...], ...]
     """By trial and step: the trial is pruned where its best value so far is below."""
@@ -92,7 +92,7 @@ class TrialAnswer(_Wire):
     started: FiniteFloat
     """Unix time in seconds."""
     seconds: FiniteFloat
-    evaluation: dict[str, JsonValue] | None = None
+    evaluation: Annotated[str, Field(max_length=65_536)] | None = None
     """`Evaluation.to_json`."""
     failure: Text | None = None
     """The strategy raised this; to ask again would raise it again."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.asking import History, Question, Space, ask
-from optimizer.objective import Evaluation
+from optimizer.evaluation import Evaluation
 from optimizer.study import OpenStudy, Origin, failed_trial, finished_trial, repeated_trial
-from tradeschool.errors import StudyChanged
+from tradeschool.errors import StudyChanged, TradeschoolError
 from workers.jobs import Answer, Order, TrialAnswer
 
 log = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class Ledger:
             try:
                 evaluation = Evaluation.from_json(found.evaluation)
                 return finished_trial(question, self._space.distributions, evaluation, origin)
-            except (ValueError, TypeError, KeyError) as error:
+            except TradeschoolError as error:
                 reason = f"its evaluation cannot be read: {error}".partition("\n")[0]
         return failed_trial(question, self._space.distributions, reason, origin)
 

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from optimizer.study import OpenStudy, StudyFacts, open_study
 from optuna.trial import FrozenTrial
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,6 +20,7 @@ from optimizer.objective import backtest, distributions, judge, prepare_level, r
 from optimizer.portfolio import Portfolio, portfolio
 from optimizer.report.files import Findings, log_opening, write_findings
 from optimizer.selection import Winner, candidates, choose
+from optimizer.study import OpenStudy, StudyFacts, open_study
 from tradeschool.errors import SettingsError
 from tradeschool.settings import WorkSettings
 from tradeschool.store import Store

@@ -61,7 +61,6 @@ class Rules:
             direction=level.direction,
             rates=Rates.of(level.costs, dataset.instrument.market),
             position_fraction=level.position_fraction,
-            drawdown_limit=level.drawdown_limit,
         )
 
 

@@ -9,7 +9,6 @@ results/<run>/openings.jsonl                        every look at validation and
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from optimizer.evaluation import Evaluation
+from optimizer.evaluation import Evaluation, finite_or_none
 from optimizer.level import Level, Part
 from optimizer.portfolio import Portfolio
 from optimizer.report.plots import draw_equity, draw_search
@@ -72,7 +71,7 @@ def log_opening(folder: Path, level: Level, attempt: int, part: Part, trials: Se
 def gate_json(findings: Findings) -> dict[str, object]:
     """The verdict: whether the gate is met, and each reading beside its target."""
     winner = findings.winner
-    readings = [{**asdict(each), "value": finite(each.value)} for each in winner.readings] if winner else []
+    readings = [{**asdict(each), "value": finite_or_none(each.value)} for each in winner.readings] if winner else []
     return {
         "level": findings.level.name,
         "attempt": findings.attempt,
@@ -81,11 +80,6 @@ def gate_json(findings: Findings) -> dict[str, object]:
         "trial": winner.number if winner else None,
         "gate": readings,
     }
-
-
-def finite(value: float) -> float | None:
-    """The value as JSON can say it: None for what is not a finite number."""
-    return value if math.isfinite(value) else None
 
 
 def _reason(winner: Winner | None) -> str:
@@ -102,7 +96,7 @@ def _best_parameters(level: Level, winner: Winner) -> dict[str, object]:
 def _metrics(winner: Winner, test: Evaluation | None) -> dict[str, object]:
     parts = {Part.TRAIN: winner.train, Part.VALIDATION: winner.validation, Part.TEST: test}
     return {
-        part: {name: finite(value) for name, value in evaluation.metrics.items()}
+        part: {name: finite_or_none(value) for name, value in evaluation.metrics.items()}
         for part, evaluation in parts.items()
         if evaluation
     }

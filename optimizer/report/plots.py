@@ -37,17 +37,15 @@ def draw_search(trials: Sequence[FrozenTrial]) -> bytes:
     """Each trial's value on train, and the best feasible one so far."""
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE and trial.value is not None]
-    feasible = [trial for trial in complete if is_feasible(trial)]
-    others = [trial for trial in complete if not is_feasible(trial)]
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    feasible = {trial.number: trial.value or 0.0 for trial in complete if is_feasible(trial)}
+    others = {trial.number: trial.value or 0.0 for trial in complete if not is_feasible(trial)}
     pruned = [trial.number for trial in trials if trial.state is TrialState.PRUNED]
-    axes.plot([t.number for t in others], [t.value for t in others], ".", color=GREY, label="misses a constraint")
-    axes.plot(
-        [t.number for t in feasible], [t.value for t in feasible], "o", color=COLOURS[Part.TRAIN], label="feasible"
-    )
+    axes.plot(list(others), list(others.values()), ".", color=GREY, label="misses a constraint")
+    axes.plot(list(feasible), list(feasible.values()), "o", color=BLUE, label="feasible")
     if feasible:
-        best = np.maximum.accumulate([trial.value for trial in feasible if trial.value is not None])
-        axes.step([trial.number for trial in feasible], best, where="post", color=RED, label="best feasible so far")
+        best = np.maximum.accumulate(list(feasible.values()))
+        axes.step(list(feasible), best, where="post", color=RED, label="best feasible so far")
     axes.plot(pruned, [0.0] * len(pruned), "|", color=RED, transform=axes.get_xaxis_transform(), label="pruned")
     axes.set(title="The search on train", xlabel="trial", ylabel="Sharpe ratio, a year")
     axes.legend(frameon=False)

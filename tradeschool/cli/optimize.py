@@ -7,9 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from workers.guard import TrialQueue
-from workers.monitor import take_snapshot
-from workers.queue import connect
 
 from optimizer.curriculum import find_level, load_levels
 from optimizer.level import Level
@@ -21,6 +18,9 @@ from tradeschool.cli.worker import own_workers
 from tradeschool.errors import GateNotMet, StoreUnwritable
 from tradeschool.settings import Settings
 from workers import search
+from workers.guard import TrialQueue
+from workers.monitor import take_snapshot
+from workers.queue import connect
 
 MOST_SEED = 2**32
 

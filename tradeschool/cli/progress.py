@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager, contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
-from workers.ledger import Progress as Trials
 
 from fetcher.sync import Progress
 from optimizer.level import Level
 from tradeschool.cli.context import say
+from workers.ledger import Progress as Trials
 
 REFRESH = 0.25  # seconds between two looks on a terminal
 LINE_EVERY = 10.0  # seconds between two lines elsewhere

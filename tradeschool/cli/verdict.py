@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from optimizer.study import best_feasible
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import JsonValue
 from rich.table import Table
 
-from optimizer.report.files import Findings, finite
+from optimizer.evaluation import finite_or_none
+from optimizer.report.files import Findings
+from optimizer.study import best_feasible
 from tradeschool.cli.context import console
 from workers.search import RunRecord
 
@@ -61,11 +62,11 @@ def _level(findings: Findings) -> dict[str, JsonValue]:
         "level": level.name,
         "attempt": findings.attempt,
         "trials": len(findings.trials),
-        **{name: count for name, count in _counts(findings.trials).items()},
+        **_counts(findings.trials),
         "best_value": best.value if best else None,
         "best_params": dict(winner.parameters) if winner else None,
         "gate": [
-            {"name": each.name, "value": finite(each.value), "target": each.target, "met": each.met}
+            {"name": each.name, "value": finite_or_none(each.value), "target": each.target, "met": each.met}
             for each in (winner.readings if winner else ())
         ],
         "passed": bool(winner and winner.passed),

@@ -1,23 +1,25 @@
 """`tradeschool worker`: trials are evaluated on this machine."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import click
 from rich.table import Table
+
+from optimizer.objective import evaluate, prepare_level
+from optimizer.warm import warm
+from tradeschool.cli.context import candles_of, console, json_option, load_settings, now, print_json, redis_url_of, say
 from workers.guard import TrialQueue
 from workers.jobs import Bench
 from workers.monitor import take_snapshot
 from workers.pool import Pool, PoolSettings
 from workers.queue import connect
-from workers.worker import WorkerSettings, run_worker, worker_name
-
-from optimizer.objective import evaluate, prepare_level
-from optimizer.warm import warm
-from tradeschool.cli.context import candles_of, console, json_option, load_settings, now, print_json, redis_url_of, say
+from workers.worker import WorkerSettings, die_with_parent, load_prctl, run_worker, worker_name
 
 STOP_TIMEOUT = 30.0  # seconds until a pool that was told to stop is killed
 
@@ -37,7 +39,9 @@ def start(count: int, parent: int | None) -> None:
         connect(url).close()
         if parent is None:
             say(f"{count} workers start; stop them with Ctrl-C")
-        Pool(_command("run"), count, PoolSettings(), parent=parent).run()
+        if parent is not None:
+            die_with_parent(parent, signal.SIGTERM, load_prctl())
+        Pool(_command("run"), count, PoolSettings()).run()
 
 
 @worker.command(hidden=True)
@@ -58,7 +62,7 @@ def list_workers(*, as_json: bool) -> None:
     with redis_url_of(load_settings()) as url:
         found = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp()).workers
     if as_json:
-        print_json([each.to_json() for each in found])
+        print_json([asdict(each) for each in found])
         return
     table = Table("worker", "host", "state", "heard of", "done", "failed")
     for each in found:
