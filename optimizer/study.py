@@ -142,6 +142,20 @@ def open_study(url: str, name: str, facts: StudyFacts) -> OpenStudy:
     return OpenStudy(storage, study, name, where)
 
 
+def read_trials(url: str, name: str) -> list[FrozenTrial]:
+    """The trials of a study as they stand, in number order; nothing is made or checked.
+
+    Raises:
+        SettingsError: where there is no study of that name.
+        ServiceUnreachable: where the database does not answer.
+    """
+    with _translated(masked(url)):
+        try:
+            return optuna.load_study(study_name=name, storage=_open_storage(url)).get_trials(deepcopy=False)
+        except KeyError:
+            raise SettingsError(f"no study {name!r} in {masked(url)}") from None
+
+
 def finished_trial(
     question: Question, distributions: Mapping[str, BaseDistribution], evaluation: Evaluation, origin: Origin
 ) -> FrozenTrial:

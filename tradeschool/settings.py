@@ -168,6 +168,12 @@ def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None) ->
         raise SettingsError("; ".join(_reprint(problem, path) for problem in error.errors())) from None
 
 
+def forget_environment() -> None:
+    """Take every variable that sets a knob out of this process' environment, and so out of its children's."""
+    for name in [name for name in os.environ if name.startswith(PREFIX) or name in BORROWED_NAMES]:
+        del os.environ[name]
+
+
 def knobs(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
     """Every knob as its path and its field, such as `("fetch", "coinbase_rate")`."""
     for name, field in model.model_fields.items():

@@ -48,8 +48,8 @@ class RunRecord(BaseModel):
     seed: int
     levels: tuple[Level, ...]
     created: AwareDatetime
-    fingerprints: dict[str, str]
-    """Digests of the code and of the candles; a run goes on only where they are the same."""
+    code: str
+    """Digest of the code; a run goes on only where it is the same."""
 
     def study(self, level: Level) -> str:
         """The name of a level's study."""
@@ -81,15 +81,13 @@ def begin(place: Place, name: str, levels: tuple[Level, ...], seed: int, now: da
 
     Raises:
         SettingsError: where a level cannot be searched, or there is a run of that name.
-        DataIncomplete: which candles are missing.
     """
     if (place.folder(name) / RECORD_NAME).exists():
         raise SettingsError(f"there is a run {name} in {place.results_dir}; go on with it: tradeschool optimize resume")
     for level in levels:
         distributions(level)
-    require_candles(place, levels)
     try:
-        record = RunRecord(name=name, seed=seed, levels=levels, created=now, fingerprints=_fingerprints(place, levels))
+        record = RunRecord(name=name, seed=seed, levels=levels, created=now, code=fingerprint.of_code())
     except ValidationError:
         raise SettingsError(f"run name {name!r}: expected up to 64 letters, digits, dashes and underscores") from None
     publish_text(place.results_dir, place.folder(name) / RECORD_NAME, record.model_dump_json(indent=1) + "\n")
@@ -100,17 +98,14 @@ def resume(place: Place, name: str) -> RunRecord:
     """A run that was begun before.
 
     Raises:
-        SettingsError: where there is none, or code or candles are not what it was begun with.
-        DataIncomplete: which candles are missing.
+        SettingsError: where there is none, or the code is not what it was begun with.
     """
-    record = read_record(place.results_dir, name)
-    require_candles(place, record.levels)
-    for what, now in _fingerprints(place, record.levels).items():
-        if record.fingerprints.get(what) != now:
-            raise SettingsError(
-                f"run {name} was begun with other {what} ({record.fingerprints.get(what)}, now {now}): its trials "
-                "could not be compared; begin a new run"
-            )
+    record, code = read_record(place.results_dir, name), fingerprint.of_code()
+    if record.code != code:
+        raise SettingsError(
+            f"run {name} was begun with other code ({record.code}, now {code}): its trials could not be compared; "
+            "begin a new run"
+        )
     return record
 
 
@@ -129,15 +124,14 @@ def read_record(results_dir: Path, name: str) -> RunRecord:
         raise SettingsError(f"{path}: cannot be read as a run: {str(error).splitlines()[0]}") from error
 
 
-def require_candles(place: Place, levels: tuple[Level, ...]) -> None:
+def require_candles(place: Place, level: Level) -> None:
     """Refuse to go on without every candle that a level names.
 
     Raises:
         DataIncomplete: which dataset lacks what.
     """
-    for level in levels:
-        for dataset in level.datasets:
-            place.store.require(dataset.source, dataset.window, place.min_coverage)
+    for dataset in level.datasets:
+        place.store.require(dataset.source, dataset.window, place.min_coverage)
 
 
 def search(place: Place, record: RunRecord, level: Level, redis_url: str, tell: Tell) -> Findings:
@@ -146,46 +140,38 @@ def search(place: Place, record: RunRecord, level: Level, redis_url: str, tell: 
     Takes the place of a conductor that is gone, and waits for one that is at work.
 
     Raises:
+        DataIncomplete: which candles are missing.
+        SettingsError: where the candles are not those that the level's search was begun with.
         ServiceUnreachable: where Redis or the study's database stays away.
     """
+    require_candles(place, level)
+    facts = _facts(place, record, level)
     role = wait_to_claim(place.storage_url, record.study(level), stop=lambda: False, sleep=time.sleep)
     assert role is not None  # it never stops waiting
-    study = open_study(place.storage_url, record.study(level), _facts(record, level))
+    study = open_study(place.storage_url, record.study(level), facts)
     try:
-        _conduct(place, record, level, redis_url, study, tell)
+        _conduct(place, study, facts, redis_url, tell)
         return _judge(place, record, level, study.trials())
     finally:
         study.close()
         role.release()
 
 
-def trials_of(place: Place, record: RunRecord, level: Level) -> list[FrozenTrial]:
-    """The trials that a level has so far, in number order.
-
-    Raises:
-        ServiceUnreachable: where the study's database does not answer.
-    """
-    study = open_study(place.storage_url, record.study(level), _facts(record, level))
-    try:
-        return study.trials()
-    finally:
-        study.close()
-
-
-def _conduct(place: Place, record: RunRecord, level: Level, redis_url: str, study: OpenStudy, tell: Tell) -> None:
+def _conduct(place: Place, study: OpenStudy, facts: StudyFacts, redis_url: str, tell: Tell) -> None:
+    level = facts.level
     settings = ConductorSettings(trials_per_job=place.work.trials_per_job)
     digests = level_digests(level, place.store)
 
     def make() -> Run:
         carrier = QueueCarrier(
             TrialQueue(connection=connect(redis_url)),
-            study=record.study(level),
+            study=study.name,
             url=redis_url,
             job_timeout_seconds=place.work.trial_timeout_seconds,
         )
         return Run(
             study=study,
-            facts=_facts(record, level),
+            facts=facts,
             distributions=distributions(level),
             repair=lambda parameters: repair(level, parameters),
             digests=digests,
@@ -211,7 +197,7 @@ def _judge(place: Place, record: RunRecord, level: Level, trials: list[FrozenTri
         test=judge(level, parts[Part.TEST], winner.parameters, Part.TEST) if winner else None,
         accounts={part: _account(level, parts[part], winner) for part in Part} if winner else {},
     )
-    write_findings(folder, findings)
+    write_findings(place.results_dir, folder, findings)
     return findings
 
 
@@ -219,17 +205,13 @@ def _account(level: Level, prepared: tuple[Prepared, ...], winner: Winner) -> Po
     return portfolio([backtest(level, dataset, winner.parameters) for dataset in prepared])
 
 
-def _facts(record: RunRecord, level: Level) -> StudyFacts:
-    return StudyFacts(level=level, seed=record.seed, fingerprints=record.fingerprints)
-
-
-def _fingerprints(place: Place, levels: tuple[Level, ...]) -> dict[str, str]:
+def _facts(place: Place, record: RunRecord, level: Level) -> StudyFacts:
     digests = {
         f"{dataset.dataset} {dataset.window.name}": place.store.digest(dataset.source, dataset.window)
-        for level in levels
         for dataset in level.datasets
     }
-    return {"code": fingerprint.of_code(), "candles": fingerprint.of_data(digests)}
+    fingerprints = {"code": record.code, "candles": fingerprint.of_data(digests)}
+    return StudyFacts(level=level, seed=record.seed, fingerprints=fingerprints)
 
 
 def _now() -> datetime:

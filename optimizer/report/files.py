@@ -41,22 +41,27 @@ class Findings:
     accounts: Mapping[Part, Portfolio]
     """The winner's, by part."""
 
+    @property
+    def passed(self) -> bool:
+        """Whether the gate is met."""
+        return self.winner is not None and self.winner.passed
 
-def write_findings(folder: Path, findings: Findings) -> Path:
-    """Publish the files of an attempt below a run's folder; where they are.
+
+def write_findings(results_dir: Path, folder: Path, findings: Findings) -> Path:
+    """Publish the files of an attempt in a run's folder, which lies in `results_dir`; where they are.
 
     Raises:
         StoreUnwritable: where the disk does not take them.
     """
     here = folder / findings.level.name
     for form in ("parquet", "csv"):
-        _publish(folder, here / f"trials.{form}", export(findings.trials, form))
-    _publish(folder, here / "gate.json", _text(gate_json(findings)))
-    _publish(folder, here / "plots" / "search.svg", draw_search(findings.trials))
+        _publish(results_dir, here / f"trials.{form}", export(findings.trials, form))
+    _publish(results_dir, here / "gate.json", _text(gate_json(findings)))
+    _publish(results_dir, here / "plots" / "search.svg", draw_search(findings.trials))
     if findings.winner:
-        _publish(folder, here / "best_params.json", _text(_best_parameters(findings.level, findings.winner)))
-        _publish(folder, here / "metrics.json", _text(_metrics(findings.winner, findings.test)))
-        _publish(folder, here / "plots" / "equity.svg", draw_equity(findings.accounts))
+        _publish(results_dir, here / "best_params.json", _text(_best_parameters(findings.level, findings.winner)))
+        _publish(results_dir, here / "metrics.json", _text(_metrics(findings.winner, findings.test)))
+        _publish(results_dir, here / "plots" / "equity.svg", draw_equity(findings.accounts))
     return here
 
 
@@ -75,7 +80,7 @@ def gate_json(findings: Findings) -> dict[str, object]:
     return {
         "level": findings.level.name,
         "attempt": findings.attempt,
-        "passed": bool(winner and winner.passed),
+        "passed": findings.passed,
         "reason": _reason(winner),
         "trial": winner.number if winner else None,
         "gate": readings,

@@ -4,6 +4,7 @@ Nothing heavy is imported here, so that `--help` answers at once; a command's mo
 """
 
 import importlib
+import signal
 import sys
 from pathlib import Path
 
@@ -70,6 +71,7 @@ def tradeschool(ctx: click.Context, settings_file: Path | None, log_format: str 
 
 def main() -> None:
     """Run the command line and end with its exit code; every failure is one line on standard error."""
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         code = tradeschool.main(standalone_mode=False, prog_name="tradeschool")
     except TradeschoolError as error:

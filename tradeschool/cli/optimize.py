@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import click
 
 from optimizer.curriculum import find_level, load_levels
 from optimizer.level import Level
+from optimizer.study import read_trials
 from optimizer.table import export as export_table
 from tradeschool.cli import verdict
 from tradeschool.cli.context import candles_of, json_option, load_settings, now, print_json, redis_url_of, say
@@ -100,7 +101,7 @@ def export(run_name: str, level_name: str | None, form: str, out: Path) -> None:
     place = place_of(load_settings())
     record = search.read_record(place.results_dir, run_name)
     level = find_level(level_name, record.levels) if level_name else record.levels[0]
-    trials = search.trials_of(place, record, level)
+    trials = read_trials(place.storage_url, record.study(level))
     try:
         out.write_bytes(export_table(trials, form))  # type: ignore[arg-type]  # click has checked it
     except OSError as error:
@@ -142,28 +143,48 @@ def carry_out(
     """Search and judge a run's levels, with the embedded parts and workers that it takes, and say what came of it.
 
     Raises:
+        DataIncomplete: which candles are missing; nothing was started.
         GateNotMet: where a level's gate was missed.
     """
-    folder = place.folder(record.name)
-    say(
-        f"run {record.name}, seed {record.seed}; go on after an interruption: tradeschool optimize resume {record.name}"
-    )
+    for level in record.levels:
+        search.require_candles(place, level)
+    with redis_url_of(settings) as url, enough_workers(url, workers):
+        climb(place, record, url, lambda level: None, as_json=as_json)
+
+
+def climb(
+    place: search.Place,
+    record: search.RunRecord,
+    url: str,
+    wait_for_candles: Callable[[Level], None],
+    *,
+    as_json: bool,
+) -> None:
+    """Level after level, each as soon as its candles are there, until a gate is missed; then say what came of it.
+
+    Raises:
+        GateNotMet: where a level's gate was missed.
+    """
+    say(f"run {record.name}, seed {record.seed}; if interrupted: tradeschool optimize resume {record.name}")
     found = []
-    with redis_url_of(settings) as url, enough_workers(url, workers), show_trials() as tell:
-        for level in record.levels:
+    missed = None
+    for level in record.levels:
+        wait_for_candles(level)
+        with show_trials() as tell:
             found.append(search.search(place, record, level, url, tell))
-            if not (found[-1].winner and found[-1].winner.passed):
-                break
-    missed = next((each.level.name for each in found if not (each.winner and each.winner.passed)), None)
+        if not found[-1].passed:
+            missed = level.name
+            break
     reason = f"the gate of level {missed} is not met" if missed else "every gate is met"
     if as_json:
         print_json(verdict.as_object(record, found, reason))
     else:
         for each in found:
             verdict.show(each)
-    say(f"{reason}; files: {folder}")
+    say(f"files: {place.folder(record.name)}")
     if missed:
         raise GateNotMet(reason)
+    say(reason)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def _level(findings: Findings) -> dict[str, JsonValue]:
             {"name": each.name, "value": finite_or_none(each.value), "target": each.target, "met": each.met}
             for each in (winner.readings if winner else ())
         ],
-        "passed": bool(winner and winner.passed),
+        "passed": findings.passed,
     }
 
 

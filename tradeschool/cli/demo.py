@@ -1,0 +1,99 @@
+"""`tradeschool demo`: `up` against the loopback exchange, over made-up candles, in a folder of its own."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from fetcher.exchange.generated import GeneratedCandles
+from fetcher.exchange.server import Exchange, serve
+from tradeschool import settings
+from tradeschool.cli.context import now, say
+from tradeschool.cli.up import up
+from tradeschool.errors import GateNotMet
+
+SEED = 7
+WORKERS = 2
+TOKEN_FILE, CURRICULUM_FILE = Path("token"), Path("curriculum.toml")
+
+SETTINGS = """\
+# What the demo ran with; every other setting has its default.
+oanda_api_token_file = "{token}"
+
+[fetch]
+coinbase_url = "{url}"
+oanda_url = "{url}"
+"""
+
+CURRICULUM = """\
+[[level]]
+name = "1"
+title = "Two months, to see it work"
+direction = "both"
+strategy = "sma_cross"
+trials = 40
+datasets = [
+  { dataset = "coinbase/BTC-USD/M5", start = 2023-01-01, end = 2023-03-01 },
+  { dataset = "coinbase/BTC-USD/M15", start = 2023-01-01, end = 2023-03-01 },
+  { dataset = "oanda/EUR-USD/M5", start = 2023-01-01, end = 2023-03-01 },
+  { dataset = "oanda/EUR-USD/M15", start = 2023-01-01, end = 2023-03-01 },
+]
+gate = { win_rate = 0.30, sharpe = 0.5, max_drawdown = 0.30, profit_factor = 1.0 }
+min_trades = { train = 10, validation = 3 }
+ranges = { fast = [5, 50], slow = [20, 150], atr_period = [7, 28], stop_atr = [1.0, 5.0], target_atr = [1.0, 8.0] }
+"""
+
+
+@click.command()
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
+@click.pass_context
+def demo(ctx: click.Context, folder: Path) -> None:
+    """Fetch made-up candles over both protocols, search a small level with two workers, and judge it.
+
+    Needs no key and no internet, and none of your settings. Exit code 0 when a verdict was reached, whatever it
+    says: on candles without skill in them the gate should stay shut.
+    """
+    here = folder.resolve() / now().strftime("%Y%m%d-%H%M%S")
+    here.mkdir(parents=True)
+    settings.forget_environment()
+    ctx.find_root().obj["settings_file"] = None
+    os.chdir(here)  # from here on everything is as in `cd demo/...; tradeschool up`
+    say(f"everything of this demo is in {here}")
+    with loopback_exchange() as url:
+        CURRICULUM_FILE.write_text(CURRICULUM)
+        TOKEN_FILE.write_text("any\n")
+        settings.SETTINGS_FILE.write_text(SETTINGS.format(token=TOKEN_FILE, url=url))
+        try:
+            ctx.invoke(up, curriculum=CURRICULUM_FILE, seed=SEED, workers=WORKERS, native=False, as_json=False)
+        except GateNotMet as verdict:
+            say(f"verdict: {verdict}: do not deploy")
+        else:
+            say("verdict: passed, on made-up candles: that is luck, and no reason to deploy anything")
+
+
+@contextmanager
+def loopback_exchange() -> Iterator[str]:
+    """The URL of an exchange that serves generated candles from a thread of its own."""
+    loop = asyncio.new_event_loop()
+    listening: list[str] = []
+    ready, over = threading.Event(), asyncio.Event()
+
+    async def listen() -> None:
+        async with serve(Exchange(GeneratedCandles(seed=SEED))) as served:
+            listening.append(served.url)
+            ready.set()
+            await over.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(listen()), name="exchange")
+    thread.start()
+    ready.wait()
+    try:
+        yield listening[0]
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+        loop.close()
