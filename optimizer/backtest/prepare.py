@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tradeschool.candles import PRICES, CandleArrays
 from tradeschool.errors import DataIncomplete, InvalidCandles
-from tradeschool.market import Dataset, Window
+from tradeschool.market import Dataset, Market, Window
 
 DAY_SECONDS = 86_400
 LARGEST_EXACT = 2**53
@@ -67,7 +67,7 @@ def prepare(candles: CandleArrays, window: Window, warm_up: int) -> Prepared:
         DataIncomplete: no bar is left behind the warm-up.
         InvalidCandles: dataset, bar and rule, where times do not ascend or leave the window, a price is not
             a positive whole number of ticks within int32, low or high is not the extreme, or sums of closes
-            would not be exact.
+            would not be exact; where FX comes without half-spreads.
     """
     _check_length(candles, warm_up)
     _check_times(candles, window)
@@ -125,10 +125,16 @@ def _check_extremes(candles: CandleArrays, ticks: dict[str, NDArray[np.int32]]) 
 
 def _half_spread_ticks(candles: CandleArrays) -> NDArray[np.float32]:
     if candles.half_spread is None:
+        _check_needs_no_spread(candles.dataset)
         return np.zeros(len(candles), dtype=np.float32)
     usable = np.isfinite(candles.half_spread) & (candles.half_spread >= 0)
     _check(candles, ~usable, "half_spread must be a finite number, not negative", candles.half_spread)
     return (candles.half_spread * _ticks_per_unit(candles.dataset)).astype(np.float32)
+
+
+def _check_needs_no_spread(dataset: Dataset) -> None:
+    if dataset.instrument.market is Market.FX:
+        raise InvalidCandles(f"{dataset}: half_spread is missing: FX would be traded without costs")
 
 
 def _ticks_per_unit(dataset: Dataset) -> float:

@@ -38,7 +38,7 @@ def test_every_real_price_is_a_whole_tick():
 def test_days_run_from_the_first_judged_bar_to_the_end_of_the_window():
     hours = [0, 1, 30, 31, 80]
     times = [int(START.timestamp()) + hour * 3600 for hour in hours]
-    candles = arrays_of(ROWS, dataset=EUR, times=times)
+    candles = arrays_of(ROWS, dataset=EUR, times=times, half_spread_ticks=1.0)
     window = Window(START, datetime(2021, 3, 7, tzinfo=UTC))
 
     prepared = prepare(candles, window, 1)
@@ -88,6 +88,11 @@ def test_a_broken_half_spread_is_named(spread):
 
     with pytest.raises(InvalidCandles, match=r"bar 2 .*half_spread must be a finite number, not negative"):
         prepare(dataclasses.replace(candles, half_spread=spreads), whole_window(candles), 0)
+
+
+def test_fx_without_half_spreads_is_refused():
+    with pytest.raises(InvalidCandles, match="EUR-USD/H1: half_spread is missing"):
+        prepared_of(ROWS, dataset=EUR)
 
 
 def test_a_repeated_time_is_refused():

@@ -184,6 +184,16 @@ def test_drawdown_is_measured_from_the_highest_close_to_the_worst_price_of_a_hel
     assert run.lows.tolist() == pytest.approx([9_000])
 
 
+def test_what_comes_after_an_exit_at_the_open_is_no_drawdown():
+    """The bar opens at the target itself, and falls only when the position is gone."""
+    prepared = prepared_of([FLAT, FLAT, (107, 107, 96, 100), FLAT])
+
+    run = run_of(prepared, (0, LONG, 5, 7))
+
+    assert fills(run) == [(1, 100, 2, 107, 1, "target")]
+    assert run.max_intrabar_drawdown == 0
+
+
 def test_a_run_stops_at_the_close_of_the_bar_that_passes_the_drawdown_limit():
     prepared = prepared_of([FLAT, FLAT, (100, 100, 69, 90), FLAT, FLAT])
 
