@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from fetcher.provider import Access
 from fetcher.sync import Progress
@@ -29,7 +30,7 @@ class Download:
         self._sealed = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[list[Progress]] | None = None
-        self._start = lambda: download(wanted, store, access, native=native, on_sealed=lambda seal: self._wake())
+        self._work = partial(download, wanted, store, access, native=native, on_sealed=lambda seal: self._wake())
         self._thread = threading.Thread(target=self._run, name="download")
         self.error: BaseException | None = None
         """What ended the download, None while it goes on and after a whole one."""
@@ -65,7 +66,7 @@ class Download:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._task = self._loop.create_task(self._start())
+        self._task = self._loop.create_task(self._work())
         try:
             raise_first(self._loop.run_until_complete(self._task))
         except asyncio.CancelledError:
