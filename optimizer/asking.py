@@ -5,6 +5,7 @@ so who finished first and how many workers there are changes nothing.
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -24,6 +25,8 @@ STARTUP_TRIALS = 10
 """Trials that are drawn at random before the sampler believes in a pattern; Optuna's own default."""
 PRUNING_STARTUP_TRIALS = 5
 """Complete trials that must be visible before any trial may be pruned; `MedianPruner`'s own default."""
+LOWEST = -sys.float_info.max
+"""Threshold of a step where no complete trial reported a number: only a trial that has none either is below."""
 SIGNIFICANT_DIGITS = 12
 """Digits that survive: below them, the mathematics libraries of two CPUs may disagree."""
 
@@ -128,7 +131,7 @@ def thresholds(trials: Sequence[FrozenTrial]) -> tuple[float | None, ...]:
 
 
 def rounded(value: float) -> float:
-    """The value with as many digits as two CPUs agree on."""
+    """The value with as many digits as two CPUs agree on; NaN and infinity unchanged."""
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
@@ -176,7 +179,7 @@ def _unfinished(number: int) -> FrozenTrial:
 def _median(values: list[float]) -> float | None:
     numbers = [value for value in values if not math.isnan(value)]
     if not numbers:
-        return None
+        return LOWEST if values else None
     median = float(np.percentile(np.array(numbers), 50))
     return median if math.isfinite(median) else None
 

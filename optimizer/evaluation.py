@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from optimizer.asking import rounded
 from optimizer.metrics import METRICS
 from tradeschool.errors import TradeschoolError
 
@@ -94,11 +95,6 @@ class _Wire(BaseModel):
     metrics: dict[str, float | None]
     infinite: list[str]
     pruned_reason: str | None
-
-
-def rounded(value: float) -> float:
-    """To 12 significant digits; NaN and infinity unchanged."""
-    return float(f"{value:.11e}")
 
 
 def rounded_all(values: Mapping[str, float]) -> dict[str, float]:

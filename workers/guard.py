@@ -15,6 +15,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from rq import Queue
 from rq.exceptions import NoSuchJobError
+from rq.intermediate_queue import IntermediateQueue
 from rq.job import JOB_ID_PATTERN, Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.utils import as_text, str_to_date
@@ -25,6 +26,8 @@ from workers.jobs import FUNCTION
 QUEUE = "trials"
 MOST_BYTES = 1_000_000
 """Of a job's data, unpacked."""
+NOBODY = b"nobody"
+"""An id under which RQ finds no job, and asks for the next."""
 NOT_ALLOWED = b'["refused", null, [], {}]'
 
 
@@ -169,6 +172,15 @@ class TrialQueue(Queue):
     def __init__(self, name: str = QUEUE, connection: Redis | None = None, **options: Any) -> None:
         options |= {"serializer": JSONSerializer, "job_class": TrialJob}
         super().__init__(name, connection=connection, **options)
+
+    @classmethod
+    def lmove(cls, connection: Redis, queue_key: str, timeout: int | None) -> tuple[str, bytes] | None:
+        """Take the next entry; one that is no job's id is dropped here, for RQ ends the worker over it."""
+        taken: tuple[str, bytes] | None = super().lmove(connection, queue_key, timeout)
+        if taken is not None and not JOB_ID_PATTERN.fullmatch(taken[1].decode(errors="replace")):
+            connection.lrem(IntermediateQueue.get_intermediate_queue_key(queue_key), 0, taken[1])  # type: ignore[arg-type]  # takes bytes, too
+            return queue_key, NOBODY
+        return taken
 
 
 def _is_field(name: bytes) -> bool:

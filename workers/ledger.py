@@ -154,7 +154,7 @@ class Ledger:
                 evaluation = Evaluation.from_json(found.evaluation)
                 return finished_trial(question, self._space.distributions, evaluation, origin)
             except TradeschoolError as error:
-                reason = f"its evaluation cannot be read: {error}".partition("\n")[0]
+                reason = " ".join(str(error).split())[:512]
         return failed_trial(question, self._space.distributions, reason, origin)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import JsonValue
 from redis import Redis
@@ -93,7 +93,7 @@ def masked(url: str) -> str:
     name, colon, _ = user.partition(":")
     shown = f"{name}:***{at}{host}" if colon else parts.netloc
     query = urlencode([(key, "***" if "pass" in key.lower() else value) for key, value in parse_qsl(parts.query)])
-    return urlunsplit(parts._replace(netloc=shown, query=query))
+    return f"{parts.scheme}://{shown}{parts.path}" + (f"?{query}" if query else "")
 
 
 @contextmanager
@@ -187,6 +187,7 @@ def clean(queue: TrialQueue) -> None:
     dependents, groups and rate limits, which are not ours, as jobs of any kind.
     """
     _fail_expired(queue)
+    _drop_unknown(queue)
     queue.finished_job_registry.cleanup()
     queue.failed_job_registry.cleanup()
     clean_worker_registry(queue)
@@ -217,6 +218,13 @@ def _fail_expired(queue: TrialQueue) -> None:
             record_job_failure(job, f"{LEASE_EXPIRED}, at {utcformat(rq_now())}", pipeline)
         pipeline.zremrangebyscore(leases, 0, now)
         pipeline.execute()
+
+
+def _drop_unknown(queue: TrialQueue) -> None:
+    connection, taken = queue.connection, queue.intermediate_queue_key
+    for entry in connection.lrange(taken, 0, -1):
+        if not connection.exists(TrialJob.key_for(as_text(entry))):
+            connection.lrem(taken, 0, as_text(entry))
 
 
 def _started(queue: TrialQueue, job_ids: Sequence[str]) -> Iterator[TrialJob]:

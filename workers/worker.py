@@ -17,6 +17,7 @@ from typing import Any, Generic
 from pydantic import JsonValue
 from redis import Redis
 from rq import Queue, Worker
+from rq.exceptions import StopRequested
 from rq.executions import Execution
 from rq.job import Job
 from rq.utils import now
@@ -71,6 +72,8 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
 
     def bootstrap(self, *_: object, **__: object) -> None:
         """Report for work, without RQ's own log handlers and colours."""
+        # RQ hears signals only after it has registered; one in between would leave a worker that is not there.
+        self._install_signal_handlers()  # type: ignore[no-untyped-call]  # RQ's
         self.register_birth()  # type: ignore[no-untyped-call]  # RQ's
         self.subscribe()  # type: ignore[no-untyped-call]  # RQ's
         self.set_state(WorkerStatus.STARTED)
@@ -146,7 +149,10 @@ def run_worker(
         logging.getLogger(name).setLevel(logging.WARNING)
     warm()
     worker = TrialWorker(connection, bench, settings)
-    worker.work(burst=False)
+    try:
+        worker.work(burst=False)
+    except StopRequested:
+        worker.teardown()  # type: ignore[no-untyped-call]  # RQ's
     log.info("worker ended", extra={"action": "worker_ended", "worker": worker.name})
 
 

@@ -12,7 +12,8 @@ from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optimizer.asking import History, Parameters, Question, Space, ask, thresholds, trial_seed
-from optimizer.objective import Evaluation
+from optimizer.evaluation import CONSTRAINTS, Evaluation, Outcome
+from optimizer.metrics import METRICS
 from optimizer.study import Origin, failed_trial, finished_trial
 
 DISTRIBUTIONS = {"slow": IntDistribution(20, 200), "fast": IntDistribution(5, 50), "stop": FloatDistribution(1.0, 5.0)}
@@ -35,11 +36,12 @@ def trial_of(question: Question) -> FrozenTrial:
         return failed_trial(question, DISTRIBUTIONS, "ZeroDivisionError: division by zero", ORIGIN)
     value = -((fast - 20) ** 2) / 100 - ((slow - 90) ** 2) / 1000 - (stop - 2) ** 2
     evaluation = Evaluation(
-        state="pruned" if question.number % 7 == 3 else "complete",
+        state=Outcome.PRUNED if question.number % 7 == 3 else Outcome.COMPLETE,
         value=value,
-        intermediate=[value - 1, None, value],
-        constraints={"stop": stop - 4},
-        metrics={"sharpe": value},
+        intermediate=(value - 1, math.nan, value),
+        constraints={**dict.fromkeys(CONSTRAINTS, -1.0), "drawdown": stop - 4},
+        metrics=dict.fromkeys(METRICS, value),
+        pruned_reason="below" if question.number % 7 == 3 else None,
     )
     return finished_trial(question, DISTRIBUTIONS, evaluation, ORIGIN)
 
@@ -88,7 +90,7 @@ def test_stock_optuna_would_have_sampled_the_same() -> None:
 
 
 @given(lag=st.integers(1, 9), order=st.randoms(use_true_random=False))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_any_order_of_completion_gives_the_same_trials(lag: int, order: st.DataObject) -> None:
     asked = space(lag=lag)
     expected = [trial.params for trial in asked_in_order(asked, 24)]
@@ -165,7 +167,7 @@ def test_a_range_of_one_value_is_not_searched(
     ),
     st.lists(st.floats(-10, 10), min_size=1, max_size=4),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_thresholds_prune_exactly_where_the_median_pruner_does(past: list[list[float]], ours: list[float]) -> None:
     study = optuna.create_study(direction="maximize", pruner=MedianPruner())
     study.add_trials(create_trial(value=0.0, intermediate_values=dict(enumerate(values))) for values in past)

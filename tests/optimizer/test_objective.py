@@ -155,22 +155,23 @@ def test_a_trial_below_the_threshold_is_pruned_with_its_constraints(prepared):
     assert Evaluation.from_json(evaluation.to_json()) == evaluation
 
 
-def test_a_dataset_past_the_drawdown_limit_prunes_and_reports_no_value(prepared):
+def test_an_account_past_the_drawdown_limit_prunes(prepared):
     evaluation = evaluate(level_of(drawdown_limit=0.001), prepared, PARAMETERS, OPEN)
 
     assert evaluation.state is Outcome.PRUNED
-    assert evaluation.intermediate == ()
-    assert evaluation.value is None
-    assert evaluation.pruned_reason == "coinbase/BTC-USD/H1 passed the drawdown limit of 0.001"
+    assert len(evaluation.intermediate) == 1
+    assert evaluation.pruned_reason == "past the drawdown limit of 0.001 after coinbase/BTC-USD/H1"
     assert all(math.isfinite(violation) for violation in evaluation.constraints.values())
 
 
-def test_a_dataset_that_was_stopped_is_not_hidden_by_the_others(prepared):
-    level = level_of(drawdown_limit=0.001, gate=Gate(win_rate=0, sharpe=0, max_drawdown=0.0005, profit_factor=0.1))
+def test_datasets_that_are_left_count_as_flat_for_the_drawdown(prepared):
+    """One dataset's own fall is shared among all that have the same days, as it is in the level's account."""
+    alone = evaluate(level_of(drawdown_limit=1.0), prepared[:1], PARAMETERS, OPEN)
+    drawdown = alone.metrics["max_drawdown_intrabar"]
 
-    evaluation = evaluate(level, prepared, PARAMETERS, OPEN)
+    evaluation = evaluate(level_of(drawdown_limit=drawdown * 0.99), prepared, PARAMETERS, OPEN)
 
-    assert evaluation.constraints["drawdown"] > 0.001 - 0.0005
+    assert len(evaluation.intermediate) > 1
 
 
 def test_a_trial_without_a_trade_is_complete_finite_and_infeasible():
@@ -224,9 +225,8 @@ def test_costs_of_a_level_reach_the_trades(prepared):
     assert trade["fees"] == pytest.approx(notional * 7e-4)
 
 
-def test_as_many_thresholds_as_datasets_are_needed(prepared):
-    with pytest.raises(SettingsError, match="expected 3 thresholds, was 2"):
-        evaluate(lenient(), prepared, PARAMETERS, [None, None])
+def test_a_step_beyond_the_thresholds_is_not_pruned(prepared):
+    assert evaluate(lenient(), prepared, PARAMETERS, []).state is Outcome.COMPLETE
 
 
 def test_wrong_parameters_fail_the_trial(prepared):

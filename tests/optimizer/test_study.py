@@ -10,8 +10,9 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.asking import Question
+from optimizer.evaluation import CONSTRAINTS, Evaluation, Outcome
 from optimizer.level import Level
-from optimizer.objective import Evaluation
+from optimizer.metrics import METRICS
 from optimizer.study import (
     OpenStudy,
     Origin,
@@ -60,11 +61,12 @@ def question(number: int, fast: int = 10) -> Question:
 
 def evaluation(value: float, *, drawdown: float = -0.1, state: str = "complete") -> Evaluation:
     return Evaluation(
-        state=state,
+        state=Outcome(state),
         value=value,
-        intermediate=[0.5, None, value],
-        constraints={"drawdown": drawdown},
-        metrics={"a": 1.0},
+        intermediate=(0.5, math.nan, value),
+        constraints={**dict.fromkeys(CONSTRAINTS, -1.0), "drawdown": drawdown},
+        metrics=dict.fromkeys(METRICS, 1.0) | {"calmar": math.inf},
+        pruned_reason="below the median" if state == "pruned" else None,
     )
 
 
@@ -86,8 +88,9 @@ def test_stock_optuna_reads_back_everything(study: OpenStudy, url: str) -> None:
     assert [complete.state, pruned.state, failed.state] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]
     assert (complete.number, complete.value, complete.params) == (0, 1.5, {"fast": 10, "stop": 1.25})
     assert complete.distributions == DISTRIBUTIONS
-    assert complete.constraints == {"drawdown": -0.1}
-    assert complete.user_attrs["metrics"] == {"a": 1.0}
+    assert complete.constraints == {"win_rate": -1.0, "drawdown": -0.1, "profit_factor": -1.0, "min_trades": -1.0}
+    assert complete.user_attrs["metrics"] == dict.fromkeys(METRICS, 1.0) | {"calmar": None}
+    assert pruned.user_attrs["pruned"] == "below the median"
     assert complete.user_attrs["worker"] == "there"
     assert complete.duration is not None
     assert complete.duration.total_seconds() == 0.25
@@ -112,14 +115,6 @@ def test_best_feasible_is_the_earliest_of_equals() -> None:
 
     assert best is trials[1]
     assert best_feasible(trials[:1]) is None
-
-
-def test_values_are_rounded_to_what_all_machines_agree_on() -> None:
-    assert trial(0, 0.1 + 0.2).value == 0.3
-
-
-def test_a_value_that_is_no_number_is_a_failure() -> None:
-    assert trial(0, math.nan).state is TrialState.FAIL
 
 
 def test_a_repeated_trial_has_the_results_of_the_first(study: OpenStudy) -> None:

@@ -1,6 +1,6 @@
 """A worker with a small deterministic objective, as a program; tests also load it for the same bench in-process.
 
-The level's title says how evaluations behave: `sleep 0.2`, or what a trial does whose `fast` is 13.
+The level's title says how evaluations behave: `sleep 0.2`, or what the one unlucky point does.
 """
 
 import argparse
@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from optimizer.asking import Parameters
+from optimizer.evaluation import CONSTRAINTS, Evaluation, Outcome
 from optimizer.level import Level, Part
-from optimizer.objective import Evaluation
+from optimizer.metrics import METRICS
 from tradeschool.errors import DataIncomplete
 from tradeschool.market import Dataset, Window
 from workers.jobs import Bench
@@ -24,7 +26,7 @@ from workers.queue import connect
 from workers.worker import WorkerSettings, run_worker, worker_name
 
 Arrays = NDArray[np.float64]
-UNLUCKY = 13
+UNLUCKY = {"fast": 13, "slow": 90}
 
 
 class Candles:
@@ -47,18 +49,36 @@ def prepare(level: Level, part: Part, read: Callable[[Dataset, Window], Arrays])
 def evaluate(
     level: Level, prepared: tuple[Arrays, ...], parameters: Parameters, thresholds: Sequence[float | None]
 ) -> Evaluation:
-    behave(level.title, is_unlucky=parameters["fast"] == UNLUCKY)
+    behave(level.title, is_unlucky=parameters.items() >= UNLUCKY.items())
     fast, slow, stop = (float(parameters[name]) for name in ("fast", "slow", "stop"))
     value = float(prepared[0].sum()) - (fast - 20) ** 2 / 100 - (slow - 90) ** 2 / 1000 - math.sin(stop)
-    steps: list[float | None] = []
+    steps: list[float] = []
     for step, part in enumerate((value - 1 / fast, value - 1 / slow, value)):
         steps.append(part)
         limit = thresholds[step] if step < len(thresholds) else None
-        if limit is not None and max(step for step in steps if step is not None) < limit and step < 2:
-            return Evaluation(state="pruned", value=part, intermediate=steps, constraints={}, metrics={})
+        if limit is not None and max(steps) < limit and step < 2:
+            return found(Outcome.PRUNED, part, steps, stop)
+    return found(Outcome.COMPLETE, value, steps, stop)
+
+
+def found(state: Outcome, value: float, steps: Sequence[float], stop: float) -> Evaluation:
     return Evaluation(
-        state="complete", value=value, intermediate=steps, constraints={"stop": stop - 4}, metrics={"sharpe": value}
+        state=state,
+        value=value,
+        intermediate=tuple(steps),
+        constraints={**dict.fromkeys(CONSTRAINTS, -1.0), "drawdown": stop - 4},
+        metrics=dict.fromkeys(METRICS, value),
+        pruned_reason="below" if state is Outcome.PRUNED else None,
     )
+
+
+def distributions(level: Level) -> dict[str, BaseDistribution]:
+    whole = {name: IntDistribution(int(low), int(high)) for name, (low, high) in level.ranges.items() if name != "stop"}
+    return whole | {"stop": FloatDistribution(*level.ranges["stop"])}
+
+
+def repair(level: Level, parameters: Parameters) -> Parameters:
+    return {name: parameters[name] for name in sorted(level.ranges)}
 
 
 def behave(title: str, *, is_unlucky: bool) -> None:

@@ -1,17 +1,20 @@
 """A conductor as a program, so that a test can kill it."""
 
 import json
+import runpy
 import sys
 import time
+from pathlib import Path
 
 from optimizer.level import Level
-from optimizer.objective import distributions, repair
 from optimizer.study import StudyFacts, open_study
 from workers.carrier import QueueCarrier
 from workers.conductor import ConductorSettings, Run, conduct
 from workers.guard import TrialQueue
 from workers.queue import connect
 from workers.role import wait_to_claim
+
+BENCH = runpy.run_path(str(Path(__file__).with_name("bench.py")))
 
 
 def main(text: str) -> None:
@@ -21,15 +24,15 @@ def main(text: str) -> None:
     facts = StudyFacts(
         level=level, seed=plan["seed"], fingerprints={"data": "d1"}, first_points=tuple(plan["first_points"])
     )
-    settings = ConductorSettings(trials_per_job=plan["trials_per_job"], mend_seconds=0.5, stray_seconds=1.5)
+    settings = ConductorSettings(trials_per_job=plan["trials_per_job"], mend_seconds=0.3, stray_seconds=0.6)
 
     def make() -> Run:
         queue = TrialQueue(connection=connect(url))
         return Run(
             study=open_study(storage, name, facts),
             facts=facts,
-            distributions=distributions(level),
-            repair=lambda parameters: repair(level, parameters),
+            distributions=BENCH["distributions"](level),
+            repair=lambda parameters: BENCH["repair"](level, parameters),
             digests=plan["digests"],
             carrier=QueueCarrier(queue, study=name, url=url, job_timeout_seconds=plan["job_timeout"]),
             settings=settings,

@@ -1,5 +1,6 @@
 """Whoever dies, and whoever is first: every trial once, and the same table."""
 
+import json
 import os
 import random
 import signal
@@ -56,10 +57,12 @@ class Shuffled:
 
 
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([1, 2, 3, 4]))
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_order_of_completion_gives_the_same_table(plan, make_bench, tmp_path_factory, seed: int, size: int) -> None:
-    expected = replace(plan, folder=tmp_path_factory.mktemp("expected")).table_in_process()
-    shuffled = replace(plan, folder=tmp_path_factory.mktemp("shuffled"), trials_per_job=size)
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_order_of_completion_gives_the_same_table(plan, make_bench, seed: int, size: int) -> None:
+    name = f"shuffled-{seed}-{size}"
+    shuffled = replace(plan, folder=plan.folder / name, study=name, trials_per_job=size)
+    shuffled.folder.mkdir(exist_ok=True)
+    expected = shuffled.table_in_process()
     study = shuffled.open()
 
     shuffled.finish(shuffled.run(study, Shuffled(make_bench("x"), random.Random(seed))))
@@ -70,6 +73,7 @@ def test_any_order_of_completion_gives_the_same_table(plan, make_bench, tmp_path
 
 
 def test_the_table_is_the_same_for_any_number_of_workers(plan, start_worker: Start) -> None:
+    plan = replace(plan, trials=30)
     expected = plan.table_in_process()
     start_worker()
     one = plan.table_by_queue()
@@ -77,6 +81,7 @@ def test_the_table_is_the_same_for_any_number_of_workers(plan, start_worker: Sta
     two = replace(plan, folder=plan.folder / "two", study="run-L1-a2", trials_per_job=2)
     two.folder.mkdir()
 
+    assert b"PRUNED" in expected
     assert one == expected
     assert two.table_by_queue() == expected
 
@@ -102,10 +107,12 @@ def test_a_killed_conductor_is_followed_by_another(plan, start: Start, start_wor
     slow = replace(plan, title="sleep 0.05", trials=20)
     expected = replace(slow, title="plain").table_in_process()
     start_worker()
-    first, second = (start("conductor_process.py", slow.as_json()) for _ in range(2))
     study = slow.open()
+    holder = start("conductor_process.py", slow.as_json())
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "conducting\n"
+    heir = start("conductor_process.py", slow.as_json())
     eventually(lambda: len(study.trials()) >= 6)
-    holder, heir = (first, second) if is_conducting(first) else (second, first)
     os.kill(holder.pid, signal.SIGKILL)
 
     assert heir.wait(timeout=30) == 0
@@ -113,9 +120,8 @@ def test_a_killed_conductor_is_followed_by_another(plan, start: Start, start_wor
     study.close()
 
 
-def test_a_trial_that_kills_its_process_is_given_up_after_three_attempts(plan, start_worker: Start) -> None:
-    poisoned = replace(plan, title="crash", trials=8, first_points=POISON)
-    start_worker()
+def test_a_trial_that_kills_its_process_is_given_up_after_three_attempts(served) -> None:
+    poisoned = replace(served, title="crash", trials=8, first_points=POISON)
     study = poisoned.open()
     progress = poisoned.finish(poisoned.run(study))
     failed = study.trials()[1]
@@ -126,9 +132,8 @@ def test_a_trial_that_kills_its_process_is_given_up_after_three_attempts(plan, s
     assert failed.user_attrs["failure"].startswith("3 attempts: Work-horse terminated unexpectedly")
 
 
-def test_what_kills_its_job_does_not_take_its_neighbours_with_it(plan, start_worker: Start) -> None:
-    poisoned = replace(plan, title="crash", trials=8, first_points=POISON, trials_per_job=4)
-    start_worker()
+def test_what_kills_its_job_does_not_take_its_neighbours_with_it(served) -> None:
+    poisoned = replace(served, title="crash", trials=8, first_points=POISON, trials_per_job=4)
     study = poisoned.open()
     poisoned.finish(poisoned.run(study))
     states = [trial.state for trial in study.trials()]
@@ -138,9 +143,8 @@ def test_what_kills_its_job_does_not_take_its_neighbours_with_it(plan, start_wor
     assert states[1] is TrialState.FAIL
 
 
-def test_native_code_that_ignores_the_time_out_is_killed(plan, start_worker: Start) -> None:
-    hanging = replace(plan, title="hang", trials=3, first_points=POISON, job_timeout=1)
-    start_worker()
+def test_native_code_that_ignores_the_time_out_is_killed(served) -> None:
+    hanging = replace(served, title="hang", trials=3, first_points=POISON, job_timeout=1, attempts=1)
     study = hanging.open()
     hanging.finish(hanging.run(study))
     failed = study.trials()[1]
@@ -149,9 +153,8 @@ def test_native_code_that_ignores_the_time_out_is_killed(plan, start_worker: Sta
     assert failed.state is TrialState.FAIL
 
 
-def test_an_exception_of_a_strategy_fails_its_trial_at_once(plan, start_worker: Start) -> None:
-    raising = replace(plan, title="raise", trials=6, first_points=POISON)
-    start_worker()
+def test_an_exception_of_a_strategy_fails_its_trial_at_once(served) -> None:
+    raising = replace(served, title="raise", trials=6, first_points=POISON)
     study = raising.open()
     raising.finish(raising.run(study))
     failed = study.trials()[1]
@@ -173,14 +176,13 @@ def test_workers_with_other_candles_end_the_run(plan, start_worker: Start) -> No
     study.close()
 
 
-def test_a_redis_that_forgets_everything_costs_no_trial(plan, start_worker: Start, eventually) -> None:
-    slow = replace(plan, title="sleep 0.02")
-    expected = plan.table_in_process()
-    start_worker()
+def test_a_redis_that_forgets_everything_costs_no_trial(served, eventually) -> None:
+    slow = replace(served, title="sleep 0.02")
+    expected = served.table_in_process()
     study = slow.open()
     run = slow.run(study)
     eventually(lambda: advance(run).finished >= 8)
-    slow.queue.connection.flushall()
+    slow.queue.connection.flushdb()
     slow.finish(run)
     table = trial_table(study.trials())
     study.close()
@@ -203,19 +205,18 @@ def test_a_job_that_lost_its_worker_before_it_began_is_put_back(plan, start_work
     assert queue.connection.llen(queue.intermediate_queue_key) == 0
 
 
-def test_an_answer_is_found_although_its_message_was_lost(plan, start_worker: Start, eventually) -> None:
-    study = plan.open()
-    run = plan.run(study)
-    start_worker()
+def test_an_answer_is_found_although_its_message_was_lost(served, eventually) -> None:
+    study = served.open()
+    run = served.run(study)
     advance(run)
-    connection = plan.queue.connection
-    eventually(lambda: connection.llen(results_key(plan.study)) == plan.lag)
-    connection.delete(results_key(plan.study))
-    plan.finish(run)
+    connection = served.queue.connection
+    eventually(lambda: connection.llen(results_key(served.study)) == served.lag)
+    connection.delete(results_key(served.study))
+    served.finish(run)
     table = trial_table(study.trials())
     study.close()
 
-    assert table == plan.table_in_process()
+    assert table == served.table_in_process()
 
 
 def test_a_late_or_foreign_answer_counts_for_nothing(plan, make_bench) -> None:
@@ -241,7 +242,8 @@ def test_a_second_answer_that_differs_is_an_alarm(plan, make_bench, caplog: pyte
     run = plan.run(study)
     advance(run)
     answer = make_bench("w").answer(run.ledger.order(range(1)))
-    other = answer.trials[0].model_copy(update={"evaluation": answer.trials[0].evaluation | {"value": 1e9}})
+    found = json.loads(answer.trials[0].evaluation)
+    other = answer.trials[0].model_copy(update={"evaluation": json.dumps(found | {"value": 1e9})})
     run.ledger.accept(answer)
     run.ledger.commit()
     run.ledger.accept(answer.model_copy(update={"trials": (other,)}))
@@ -250,27 +252,25 @@ def test_a_second_answer_that_differs_is_an_alarm(plan, make_bench, caplog: pyte
     assert [record.action for record in caplog.records if record.levelname == "ERROR"] == ["answers_differ"]
 
 
-def test_an_old_job_under_the_same_name_answers_nothing(plan, start_worker: Start) -> None:
+def test_an_old_job_under_the_same_name_answers_nothing(served) -> None:
     """A study that was deleted and made again meets the jobs of the old one."""
-    start_worker()
-    replace(plan, seed=1, folder=plan.folder, study="run-L1-a1").table_by_queue()
-    again = replace(plan, folder=plan.folder / "again")
+    replace(served, seed=1, folder=served.folder, study="run-L1-a1").table_by_queue()
+    again = replace(served, folder=served.folder / "again")
     again.folder.mkdir()
 
     assert again.table_by_queue() == again.table_in_process()
 
 
-def test_an_outage_is_waited_out(plan, start_worker: Start) -> None:
-    start_worker()
+def test_an_outage_is_waited_out(served) -> None:
     calls = []
 
     def make() -> Run:
-        calls.append(plan.open())
+        calls.append(served.open())
         if len(calls) == 1:
-            return plan.run(calls[-1], carrier=replace(plan, url="unix:///nowhere").run(calls[-1]).carrier)
-        return plan.run(calls[-1])
+            return served.run(calls[-1], carrier=replace(served, url="unix:///nowhere").run(calls[-1]).carrier)
+        return served.run(calls[-1])
 
-    done = conduct(make, settings=plan.settings, stop=lambda: False, report=lambda _: None)
+    done = conduct(make, settings=served.settings, stop=lambda: False, report=lambda _: None)
     for study in calls:
         study.close()
 
@@ -314,9 +314,3 @@ def is_alive(pid: int) -> bool:
             return False
         time.sleep(0.02)
     return True
-
-
-def is_conducting(process: subprocess.Popen[str]) -> bool:
-    assert process.stdout is not None
-    os.set_blocking(process.stdout.fileno(), False)
-    return "conducting" in (process.stdout.read() or "")

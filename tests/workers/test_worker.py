@@ -1,0 +1,102 @@
+"""A worker ends gently when told to, and never outlives its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from optimizer.study import trial_table
+from workers.conductor import advance
+from workers.guard import TrialJob
+from workers.pool import Pool, PoolSettings
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+def test_a_worker_that_is_told_to_end_ends_its_trial_first(plan, start_worker: Start, eventually) -> None:
+    slow = replace(plan, title="sleep 0.5", trials=4)
+    study, worker = slow.open(), start_worker()
+    run, job_id = slow.run(study), f"{plan.study}-0-0-a1"
+    advance(run)
+    eventually(lambda: TrialJob.fetch(job_id, slow.queue.connection).is_started)
+    worker.send_signal(signal.SIGTERM)
+
+    assert worker.wait(timeout=10) == 0
+    advance(run)
+    done = study.trials()
+    study.close()
+    assert [trial.number for trial in done] == [0]
+    assert TrialJob.fetch(job_id, slow.queue.connection).is_finished
+
+
+def test_an_orphan_does_not_start_to_work(start_worker: Start) -> None:
+    worker = start_worker("--parent", "1")
+
+    assert worker.wait(timeout=20) == 3
+
+
+def test_a_pool_replaces_a_dead_worker_and_drains(plan, bench_program: Path, eventually, monkeypatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent.parent))
+    settings = PoolSettings(first_pause_seconds=0.05, drain_seconds=20)
+    pool = Pool([sys.executable, str(bench_program), "--url", plan.url], 2, settings)
+    pool.tend()
+    before = pool.pids
+    os.kill(before[0], signal.SIGKILL)
+    eventually(lambda: len(pool.pids) == 1)
+    eventually(lambda: pool.tend() is None and len(pool.pids) == 2)
+    table = plan.table_by_queue()
+    after = pool.pids
+    pool.drain()
+
+    assert before[1] in after
+    assert before[0] not in after
+    assert pool.pids == []
+    assert table == plan.table_in_process()
+
+
+def test_a_pool_waits_longer_after_each_death() -> None:
+    now = [0.0]
+    pool = Pool([sys.executable, "-c", "raise SystemExit(1)"], 1, PoolSettings(), clock=lambda: now[0])
+    starts = []
+    for _ in range(4):
+        pool.tend()
+        slot = pool._slots[0]
+        assert slot.process is not None
+        slot.process.wait(timeout=10)
+        pool.tend()
+        starts.append(slot.due - now[0])
+        now[0] = slot.due
+
+    assert starts == [0.5, 1.0, 2.0, 4.0]
+
+
+def test_workers_of_a_killed_pool_drain(plan, start: Start, eventually) -> None:
+    pool = start("pool_process.py", plan.url)
+    eventually(lambda: len(plan.queue.connection.smembers("rq:workers:trials")) == 2)
+    pool.send_signal(signal.SIGKILL)
+    eventually(lambda: len(plan.queue.connection.smembers("rq:workers:trials")) == 0)
+
+    assert pool.wait(timeout=10) == -signal.SIGKILL
+
+
+def test_a_pool_passes_its_signal_on(plan, start: Start, eventually) -> None:
+    pool = start("pool_process.py", plan.url)
+    eventually(lambda: len(plan.queue.connection.smembers("rq:workers:trials")) == 2)
+    pool.send_signal(signal.SIGTERM)
+
+    assert pool.wait(timeout=10) == 0
+    assert plan.queue.connection.smembers("rq:workers:trials") == set()
+
+
+def test_a_worker_s_study_is_whole(served) -> None:
+    study = served.open()
+    served.finish(served.run(study))
+    table = trial_table(study.trials())
+    workers = {trial.user_attrs["worker"] for trial in study.trials() if "repeats" not in trial.user_attrs}
+    study.close()
+
+    assert len(table.splitlines()) == served.trials
+    assert len(workers) == 1
