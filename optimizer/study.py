@@ -5,7 +5,6 @@ A finished trial is committed whole and in number order, with stock Optuna's own
 """
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from optimizer.asking import Parameters, Question
 from optimizer.evaluation import Evaluation, Outcome, finite_or_none
 from optimizer.level import Level
 from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
+from tradeschool.settings import mask_url
 
 BUSY_SECONDS = 30
 """How long a write to SQLite waits for another process's."""
@@ -134,7 +134,7 @@ def open_study(url: str, name: str, facts: StudyFacts) -> OpenStudy:
     """
     # Optuna prints each study it makes to stderr; only the command prints.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    where = masked(url)
+    where = mask_url(url)
     with _translated(where):
         storage = _open_storage(url)
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
@@ -149,11 +149,11 @@ def read_trials(url: str, name: str) -> list[FrozenTrial]:
         SettingsError: where there is no study of that name.
         ServiceUnreachable: where the database does not answer.
     """
-    with _translated(masked(url)):
+    with _translated(mask_url(url)):
         try:
             return optuna.load_study(study_name=name, storage=_open_storage(url)).get_trials(deepcopy=False)
         except KeyError:
-            raise SettingsError(f"no study {name!r} in {masked(url)}") from None
+            raise SettingsError(f"no study {name!r} in {mask_url(url)}") from None
 
 
 def finished_trial(
@@ -212,35 +212,6 @@ def best_feasible(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
 def is_feasible(trial: FrozenTrial) -> bool:
     """Whether the trial meets every constraint."""
     return all(value <= 0 for value in trial.constraints.values())
-
-
-def trial_table(trials: Iterable[FrozenTrial]) -> bytes:
-    """One JSON object a line, in number order: the same bytes for the same seed, data and settings."""
-    ordered = sorted(trials, key=lambda trial: trial.number)
-    return b"".join(json.dumps(_row(trial), sort_keys=True).encode() + b"\n" for trial in ordered)
-
-
-def masked(url: str) -> str:
-    """The URL of a database without its password, fit for a message."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return f"{url.partition(':')[0]}:..."
-    hidden = {key: "***" for key in parsed.query if "pass" in key.lower()}
-    return parsed.update_query_dict(hidden).render_as_string(hide_password=True)
-
-
-def _row(trial: FrozenTrial) -> dict[str, JsonValue]:
-    steps = sorted(trial.intermediate_values.items())
-    return {
-        "number": trial.number,
-        "state": trial.state.name,
-        "value": trial.value,
-        "params": dict(trial.params),
-        "intermediate": {str(step): None if math.isnan(value) else value for step, value in steps},
-        "constraints": dict(trial.constraints),
-        "metrics": trial.user_attrs.get("metrics", {}),
-    }
 
 
 def _attributes(evaluation: Evaluation) -> dict[str, JsonValue]:

@@ -8,11 +8,11 @@ stands. Environment names are `TRADESCHOOL_` and the path of the knob, joined by
 
 import difflib
 import os
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -190,7 +190,18 @@ def environment_name(path: tuple[str, ...]) -> str:
 
 def mask_url(url: str) -> str:
     """The URL without its password, fit to be shown."""
-    return re.sub(r"(://[^/@]*?:)[^/@]*(@)", r"\1***\2", re.sub(r"([?&]password=)[^&]*", r"\1***", url))
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "..."
+    if not parts.scheme:
+        return "..."
+    user, at, host = parts.netloc.rpartition("@")
+    name, colon, _ = user.partition(":")
+    shown = f"{name}:***{at}{host}" if colon else parts.netloc
+    options = [(key, "***" if "pass" in key.lower() else value) for key, value in parse_qsl(parts.query)]
+    query = urlencode(options, safe="*/")
+    return f"{parts.scheme}://{shown}{parts.path}{'?' if query else ''}{query}"
 
 
 class _Names(PydanticBaseSettingsSource):

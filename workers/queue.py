@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import JsonValue
 from redis import Redis
@@ -24,6 +24,7 @@ from rq.utils import now as rq_now
 from rq.worker_registration import clean_worker_registry
 
 from tradeschool.errors import ServiceUnreachable, SettingsError
+from tradeschool.settings import mask_url
 from workers.guard import TrialJob, TrialQueue
 from workers.jobs import FUNCTION, Answer, Order
 
@@ -74,26 +75,16 @@ def connect(url: str) -> Redis:
         ServiceUnreachable: where nobody answers there.
     """
     if urlsplit(url).scheme not in SCHEMES:
-        raise SettingsError(f"redis_url {masked(url)}: expected redis://, rediss:// or unix://")
+        raise SettingsError(f"redis_url {mask_url(url)}: expected redis://, rediss:// or unix://")
     try:
         connection = Redis.from_url(
             url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=ANSWER_SECONDS, health_check_interval=15
         )
     except ValueError as error:
-        raise SettingsError(f"redis_url {masked(url)}: {error}") from None
+        raise SettingsError(f"redis_url {mask_url(url)}: {error}") from None
     with translated(url):
         connection.ping()
     return connection
-
-
-def masked(url: str) -> str:
-    """The URL without its password, fit for a message."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    name, colon, _ = user.partition(":")
-    shown = f"{name}:***{at}{host}" if colon else parts.netloc
-    query = urlencode([(key, "***" if "pass" in key.lower() else value) for key, value in parse_qsl(parts.query)])
-    return f"{parts.scheme}://{shown}{parts.path}" + (f"?{query}" if query else "")
 
 
 @contextmanager
@@ -103,7 +94,7 @@ def translated(where: str) -> Iterator[None]:
         yield
     except RedisError as error:
         reason = str(error).partition("\n")[0]
-        raise ServiceUnreachable(f"Redis {masked(where)}: {reason}: is it running, is redis_url right?") from error
+        raise ServiceUnreachable(f"Redis {mask_url(where)}: {reason}: is it running, is redis_url right?") from error
 
 
 def results_key(study: str) -> str:

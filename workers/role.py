@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from optimizer.study import masked
 from tradeschool.errors import ServiceUnreachable, SettingsError
+from tradeschool.settings import mask_url
 
 
 class Role(Protocol):
@@ -74,7 +74,7 @@ def claim(storage_url: str, study: str) -> Role | None:
         case "postgresql":
             return _claim_session(storage_url, study)
     raise SettingsError(
-        f"storage_url {masked(storage_url)}: a study is conducted in a SQLite file or in PostgreSQL; "
+        f"storage_url {mask_url(storage_url)}: a study is conducted in a SQLite file or in PostgreSQL; "
         "expected sqlite:///FILE or postgresql+psycopg://..."
     )
 
@@ -113,7 +113,7 @@ def _claim_session(storage_url: str, study: str) -> Role | None:
     except SQLAlchemyError as error:
         engine.dispose()
         reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
-        raise ServiceUnreachable(f"study database {masked(storage_url)}: {reason}: is it running?") from error
+        raise ServiceUnreachable(f"study database {mask_url(storage_url)}: {reason}: is it running?") from error
     role = ServerRole(engine, connection)
     if is_ours:
         return role

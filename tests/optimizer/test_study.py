@@ -20,12 +20,12 @@ from optimizer.study import (
     best_feasible,
     failed_trial,
     finished_trial,
-    masked,
     open_study,
     repeated_trial,
-    trial_table,
 )
+from optimizer.table import export
 from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
+from tradeschool.settings import mask_url
 
 DISTRIBUTIONS = {"fast": IntDistribution(5, 50), "stop": FloatDistribution(1.0, 5.0)}
 ORIGIN = Origin(worker="there", started=1_700_000_000.0, seconds=0.25)
@@ -160,7 +160,7 @@ def test_the_same_facts_open_the_study_again(study: OpenStudy, url: str) -> None
     trials = again.trials()
     again.close()
 
-    assert trial_table(trials) == trial_table([trial(0)])
+    assert export(trials, "csv") == export([trial(0)], "csv")
 
 
 @pytest.mark.parametrize(
@@ -216,11 +216,11 @@ def test_a_url_of_no_database_is_said_to_be_one(url: str) -> None:
 
 
 def test_a_password_among_the_options_is_masked_too() -> None:
-    assert "s3cret" not in masked("postgresql+psycopg://host/x?password=s3cret&sslmode=require")
+    assert "s3cret" not in mask_url("postgresql+psycopg://host/x?password=s3cret&sslmode=require")
 
 
 def test_the_table_says_nothing_of_workers_and_times() -> None:
     here = finished_trial(question(0), DISTRIBUTIONS, evaluation(1.0), ORIGIN)
     there = finished_trial(question(0), DISTRIBUTIONS, evaluation(1.0), Origin(worker="x", started=2.0, seconds=9.0))
 
-    assert trial_table([here]) == trial_table([there])
+    assert export([here], "csv") == export([there], "csv")

@@ -19,7 +19,8 @@ from redis.exceptions import ConnectionError as RedisAway
 
 from optimizer.asking import Parameters
 from optimizer.level import Level
-from optimizer.study import OpenStudy, StudyFacts, open_study, trial_table
+from optimizer.study import OpenStudy, StudyFacts, open_study
+from optimizer.table import export
 from workers.carrier import BenchCarrier, Carrier, QueueCarrier
 from workers.conductor import ConductorSettings, Run, advance
 from workers.guard import TrialQueue
@@ -106,7 +107,7 @@ class Plan:
     def table_by_queue(self) -> bytes:
         study = self.open()
         self.finish(self.run(study))
-        table = trial_table(study.trials())
+        table = export(study.trials(), "csv")
         study.close()
         return table
 
@@ -115,9 +116,9 @@ class Plan:
         plan.folder.mkdir(exist_ok=True)
         study = plan.open()
         plan.finish(plan.run(study, BenchCarrier(BENCH["make_bench"]("here"))))
-        table = trial_table(study.trials())
+        table = export(study.trials(), "csv")
         study.close()
-        assert b"COMPLETE" in table, "a table that proves nothing"
+        assert b"complete" in table, "a table that proves nothing"
         return table
 
     def as_json(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from optimizer.study import trial_table
+from optimizer.table import export
 from workers.conductor import advance
 from workers.guard import TrialJob
 from workers.pool import Pool, PoolSettings
@@ -94,9 +94,9 @@ def test_a_pool_passes_its_signal_on(plan, start: Start, eventually) -> None:
 def test_a_worker_s_study_is_whole(served) -> None:
     study = served.open()
     served.finish(served.run(study))
-    table = trial_table(study.trials())
+    table = export(study.trials(), "csv")
     workers = {trial.user_attrs["worker"] for trial in study.trials() if "repeats" not in trial.user_attrs}
     study.close()
 
-    assert len(table.splitlines()) == served.trials
+    assert len(table.splitlines()) == 1 + served.trials
     assert len(workers) == 1
