@@ -10,6 +10,7 @@ Columns, in this order, sorted by `ts`, one row a candle, missing candles simply
 | half_spread | Float64 | FX only: half of ask - bid at the open, quote per base, finite, not negative |
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from tradeschool.market import Dataset, Market, Window
 
 TIME = pl.Datetime("us", "UTC")
 PRICES = ("open", "high", "low", "close")
+MICROSECONDS = 1_000_000  # in a second
 
 
 def schema(dataset: Dataset) -> dict[str, pl.DataType]:
@@ -48,12 +50,11 @@ class Candles:
             InvalidCandles: which dataset, which rule, how many rows, and the first of them.
         """
         _check_columns(frame, dataset)
-        frame = frame.select(schema(dataset).keys())
-        rules = _rules(dataset, window)
-        counts = frame.select(broken.sum().alias(rule) for rule, broken in rules.items()).row(0, named=True)
-        for rule, broken in rules.items():
-            if counts[rule]:
-                raise InvalidCandles(_finding(frame, dataset, rule, broken, counts[rule]))
+        if frame.columns != list(schema(dataset)):
+            frame = frame.select(schema(dataset).keys())
+        for rule, broken in _rules(frame, dataset, window):
+            if broken.any():
+                raise InvalidCandles(_finding(frame, dataset, rule, broken))
         return cls(dataset, frame)
 
     @classmethod
@@ -103,28 +104,31 @@ def _check_columns(frame: pl.DataFrame, dataset: Dataset) -> None:
             raise InvalidCandles(f"{dataset}: column {name!r}: expected {expected}, was {frame.schema[name]}")
 
 
-def _rules(dataset: Dataset, window: Window) -> dict[str, pl.Expr]:
-    """Each rule with the expression that is true where a row breaks it, in the order in which they are told.
+def _rules(frame: pl.DataFrame, dataset: Dataset, window: Window) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Each rule with the rows that break it, shape (n_candles,); a rule may rely on those before it.
 
-    A null or NaN is looked for by itself: polars' horizontal minimum skips nulls, and NaN compares above
-    every number, so neither would break the order of prices.
+    In NumPy, because a provider's page is small: the same rules as polars expressions cost ten times its decoding.
     """
-    time, step = pl.col("ts"), dataset.timeframe.seconds
-    open_, high, low, close = (pl.col(name) for name in PRICES)
-    numbers = [name for name in schema(dataset) if name != "ts"]
-    rules = {"ts must not be null": time.is_null()}
-    rules |= {f"{name} must be a finite number": ~pl.col(name).is_finite().fill_null(value=False) for name in numbers}
-    rules |= {f"{name} must be positive": pl.col(name) <= 0 for name in PRICES}
-    rules |= {f"{name} must not be negative": pl.col(name) < 0 for name in numbers if name not in PRICES}
-    rules["low must be the lowest price"] = (low > open_) | (low > close) | (low > high)
-    rules["high must be the highest price"] = (high < open_) | (high < close)
-    rules[f"ts must lie on the {dataset.timeframe.name} grid"] = time.dt.epoch("us") % (step * 1_000_000) != 0
-    rules[f"ts must lie in {window}"] = (time < window.start) | (time >= window.end)
-    rules["ts must be strictly increasing"] = time.diff().dt.total_microseconds() <= 0
-    return rules
+    opened = frame["ts"].to_numpy()
+    yield "ts must not be null", np.isnat(opened)
+    time = opened.view(np.int64)
+    numbers = {name: frame[name].to_numpy() for name in schema(dataset) if name != "ts"}  # null becomes NaN
+    for name, values in numbers.items():
+        yield f"{name} must be a finite number", ~np.isfinite(values)
+    for name in PRICES:
+        yield f"{name} must be positive", numbers[name] <= 0
+    for name in [name for name in numbers if name not in PRICES]:
+        yield f"{name} must not be negative", numbers[name] < 0
+    open_, high, low, close = (numbers[name] for name in PRICES)
+    yield "low must be the lowest price", (low > open_) | (low > close) | (low > high)
+    yield "high must be the highest price", (high < open_) | (high < close)
+    yield f"ts must lie on the {dataset.timeframe.name} grid", time % (dataset.timeframe.seconds * MICROSECONDS) != 0
+    start, end = window.start_seconds * MICROSECONDS, window.end_seconds * MICROSECONDS
+    yield f"ts must lie in {window}", (time < start) | (time >= end)
+    yield "ts must be strictly increasing", np.diff(time, prepend=start - 1) <= 0
 
 
-def _finding(frame: pl.DataFrame, dataset: Dataset, rule: str, broken: pl.Expr, rows: int) -> str:
-    first = frame.filter(broken).row(0, named=True)
+def _finding(frame: pl.DataFrame, dataset: Dataset, rule: str, broken: NDArray[np.bool_]) -> str:
+    first = frame.row(int(broken.argmax()), named=True)
     values = ", ".join(f"{name}={value}" for name, value in first.items())
-    return f"{dataset}: {rule}: broken by {rows} of {frame.height} rows, first: {values}"
+    return f"{dataset}: {rule}: broken by {broken.sum()} of {frame.height} rows, first: {values}"

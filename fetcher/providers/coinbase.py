@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from fetcher.provider import Page, PageTooLarge, Request
-from tradeschool.candles import TIME, Candles
+from tradeschool.candles import MICROSECONDS, TIME, Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
 from tradeschool.market import Dataset
 
@@ -63,18 +63,14 @@ class Coinbase:
             rows = _rows.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ProviderUnusable(f"{page}: expected rows of candles, was {body[:80]!r}: {error}") from error
-        table = np.array(rows, dtype=np.float64).reshape(len(rows), 6)
-        time, low, high, open_, close, volume = np.unique(table[::-1], axis=0).T
-        frame = pl.DataFrame(
-            {
-                "ts": pl.Series((time * 1_000_000).astype(np.int64)).cast(TIME),
-                "open": open_,
-                "high": high,
-                "low": low,
-                "close": close,
-                "volume": volume,
-            }
-        ).filter(pl.col("ts").is_between(page.window.start, page.window.end, closed="left"))
+        table = np.array(rows, dtype=np.float64).reshape(len(rows), 6)[::-1]
+        if (np.diff(table[:, 0]) <= 0).any():  # rare, and sorting whole rows costs more than decoding them
+            table = np.unique(table, axis=0)
+        if len(table) and table[-1, 0] >= page.window.end_seconds:
+            raise ProviderUnusable(f"{page}: was answered with candles of a later time, up to {table[-1, 0]:.0f}")
+        time, low, high, open_, close, volume = table[table[:, 0] >= page.window.start_seconds].T
+        opened = pl.Series((time * MICROSECONDS).astype(np.int64), dtype=TIME)
+        frame = pl.DataFrame({"ts": opened, "open": open_, "high": high, "low": low, "close": close, "volume": volume})
         return Candles.parse(frame, page.dataset, page.window)
 
     def refusal(self, status: int, body: bytes, page: str) -> ProviderRejected:

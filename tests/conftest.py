@@ -1,0 +1,96 @@
+"""What every test may ask for: the folder of real candles, a store of its own, and a served exchange."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from fetcher.exchange.generated import GeneratedCandles
+from fetcher.exchange.limits import Limit
+from fetcher.exchange.server import Exchange, Served, serve
+from tradeschool.candles import Candles, schema
+from tradeschool.market import Dataset, Window
+from tradeschool.sessions import expected_slots
+from tradeschool.store import Store
+
+REPOSITORY = Path(__file__).parent.parent
+UNLIMITED = Limit(rate_per_second=1e6, burst=1_000_000)
+
+Serve = Callable[..., AbstractAsyncContextManager[Served]]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real candles and recorded answers; they may not be part of the repository."""
+    folder = Path(os.environ.get("TRADESCHOOL_SHARED", REPOSITORY.parent / "shared")).resolve()
+    if not (folder / "recorded" / "manifest.json").is_file():
+        pytest.skip(f"no real candles in {folder}: set TRADESCHOOL_SHARED")
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "data")
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Neither the environment nor the folder of whoever runs the tests has a say in them."""
+    for name in [*os.environ]:
+        if name.upper().startswith("TRADESCHOOL_"):
+            monkeypatch.delenv(name)
+    for name in ("OANDA_API_TOKEN", "OPTUNA_STORAGE", "RQ_REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    yield
+
+
+@pytest.fixture(scope="session")
+def generated() -> GeneratedCandles:
+    """One source for all exchanges: its years are drawn once."""
+    return GeneratedCandles(seed=7)
+
+
+@pytest.fixture
+def serving(generated: GeneratedCandles) -> Serve:
+    """Serve a new exchange over generated candles, without a limit where none is given."""
+
+    @asynccontextmanager
+    async def one(**options: object) -> AsyncIterator[Served]:
+        build = partial(Exchange, generated, seed=3)
+        limits = {"coinbase_limit": UNLIMITED, "oanda_limit": UNLIMITED}
+        async with AsyncExitStack() as stack:
+            yield await stack.enter_async_context(serve(build(**(limits | options))))  # type: ignore[arg-type]
+
+    return one
+
+
+@pytest.fixture(scope="session")
+def day() -> Callable[[str], datetime]:
+    """Midnight UTC of `2020-01-31`."""
+    return lambda text: datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def window(day: Callable[[str], datetime]) -> Callable[[str, str], Window]:
+    return lambda start, end: Window(day(start), day(end))
+
+
+@pytest.fixture(scope="session")
+def made() -> Callable[[Dataset, Window], Candles]:
+    """Sound candles in every slot that a window should hold; only their times mean anything."""
+
+    def candles(dataset: Dataset, window: Window) -> Candles:
+        times = expected_slots(dataset, window)
+        level = 1.0 + (times // 300 % 1000) / 1000
+        columns = {"open": level, "high": level + 0.2, "low": level - 0.2, "close": level + 0.1, "volume": level}
+        frame = pl.DataFrame({"ts": times * 1_000_000, **columns, "half_spread": np.full(len(times), 1e-4)})
+        return Candles.parse(frame.select(schema(dataset).keys()).cast(schema(dataset)), dataset, window)
+
+    return candles
