@@ -55,7 +55,7 @@ def _fx_weeks(window: Window) -> Iterator[Window]:
 
 def _closures(window: Window) -> list[Window]:
     closures = []
-    for year in range(window.start.year, window.end.year + 1):
+    for year in range(window.start.year, window.end.year + 2):  # New Year's closure begins in the year before
         closures.append(_day_until_rollover(_christmas_observed(year)))
         if date(year, 1, 1).weekday() != SUNDAY:
             closures.append(_day_until_rollover(date(year, 1, 1)))
