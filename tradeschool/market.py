@@ -92,15 +92,15 @@ class Window:
     """A range of time [start, end), both UTC-aware.
 
     Raises:
-        SettingsError: where a bound has no time zone or the range is empty or reversed.
+        SettingsError: where a bound is not in UTC or the range is empty or reversed.
     """
 
     start: datetime
     end: datetime
 
     def __post_init__(self) -> None:
-        if self.start.tzinfo is None or self.end.tzinfo is None:
-            raise SettingsError(f"time range {self.start}..{self.end} has no time zone: say UTC")
+        if {self.start.utcoffset(), self.end.utcoffset()} != {timedelta(0)}:
+            raise SettingsError(f"time range {self.start}..{self.end} is not in UTC: give both bounds in UTC")
         if self.start >= self.end:
             raise SettingsError(f"time range {self.start:%Y-%m-%d %H:%M}..{self.end:%Y-%m-%d %H:%M} is empty")
 
