@@ -8,11 +8,11 @@ stands. Environment names are `TRADESCHOOL_` and the path of the knob, joined by
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -133,19 +133,17 @@ class Settings(BaseSettings):
         """OANDA's token, None where none is configured.
 
         Raises:
-            SettingsError: where the token's file cannot be read or is empty.
+            SettingsError: where the token's file cannot be read, or what is there is not one word.
         """
         if self.oanda_api_token:
-            return self.oanda_api_token.get_secret_value()
+            return _one_word("oanda_api_token", self.oanda_api_token.get_secret_value())
         if self.oanda_api_token_file is None:
             return None
         try:
-            token = self.oanda_api_token_file.read_text().strip()
+            text = self.oanda_api_token_file.read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"oanda_api_token_file: cannot read {self.oanda_api_token_file}: {error}") from error
-        if not token:
-            raise SettingsError(f"oanda_api_token_file: {self.oanda_api_token_file} is empty")
-        return token
+        return _one_word(f"oanda_api_token_file: {self.oanda_api_token_file}", text)
 
 
 def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None) -> Settings:
@@ -189,19 +187,11 @@ def environment_name(path: tuple[str, ...]) -> str:
 
 
 def mask_url(url: str) -> str:
-    """The URL without its password, fit to be shown."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
+    """The URL without its password, fit to be shown; one that holds a raw `@` or `/` is hidden whole too."""
+    if not re.match(r"[a-z0-9+]+://", url):
         return "..."
-    if not parts.scheme:
-        return "..."
-    user, at, host = parts.netloc.rpartition("@")
-    name, colon, _ = user.partition(":")
-    shown = f"{name}:***{at}{host}" if colon else parts.netloc
-    options = [(key, "***" if "pass" in key.lower() else value) for key, value in parse_qsl(parts.query)]
-    query = urlencode(options, safe="*/")
-    return f"{parts.scheme}://{shown}{parts.path}{'?' if query else ''}{query}"
+    without_option = re.sub(r"(?i)([?&][^=&]*pass[^=&]*=)[^&]*", r"\1***", url)
+    return re.sub(r"(://[^/@]*?:).*(@)", r"\1***\2", without_option)
 
 
 class _Names(PydanticBaseSettingsSource):
@@ -218,8 +208,21 @@ class _Names(PydanticBaseSettingsSource):
         return self._values
 
 
+def _one_word(where: str, text: str) -> str:
+    """A secret without the white space around it; one with any inside could not be sent as a header."""
+    words = text.split()
+    if len(words) != 1:
+        raise SettingsError(f"{where}: expected one word, was {len(words)} words")
+    return words[0]
+
+
 def _dotenv() -> dict[str, str]:
-    return {name: value for name, value in dotenv_values(DOTENV_FILE).items() if value is not None}
+    """Names in capitals, because those of the environment may be written small too."""
+    try:
+        values = dotenv_values(DOTENV_FILE)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{DOTENV_FILE} cannot be read: {error}") from error
+    return {name.upper(): value for name, value in values.items() if value is not None}
 
 
 def _borrowed(names: Mapping[str, str]) -> dict[str, Any]:
@@ -241,7 +244,7 @@ def _refuse_unknown(file: Path) -> None:
     known = {environment_name(path) for path, _ in knobs()}
     for origin, names in (("the environment", os.environ), (str(DOTENV_FILE), _dotenv())):
         for name in sorted(names):
-            if name.startswith(PREFIX) and name.upper() not in known:
+            if name.upper().startswith(PREFIX) and name.upper() not in known:
                 raise SettingsError(f"unknown setting {name} in {origin}{_nearest(name, known)}")
     _refuse_unknown_in_file(file)
 
