@@ -1,36 +1,33 @@
-"""A folder is a registry."""
-
 import sys
-from types import ModuleType
+from pathlib import Path
 
 import pytest
 
-from tradeschool import folder
+from tradeschool.folder import entries
 
 
 @pytest.fixture
-def package(tmp_path, monkeypatch) -> ModuleType:
-    """A package `animals` with two entries, a module without one, and a folder below."""
-    where = tmp_path / "animals"
-    (where / "below").mkdir(parents=True)
-    (where / "__init__.py").touch()
-    (where / "below" / "__init__.py").touch()
-    (where / "zebra.py").write_text("NAME = 'stripes'")
-    (where / "ant.py").write_text("NAME = 'small'")
-    (where / "stone.py").write_text("WEIGHT = 3")
-    monkeypatch.syspath_prepend(tmp_path)
-    for name in ("animals", "animals.below", "animals.zebra", "animals.ant", "animals.stone"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return __import__("animals")
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A package of four modules, one of which holds no entry."""
+    folder = tmp_path / "zoo_of_entries"
+    folder.mkdir()
+    for name, text in {
+        "__init__": "",
+        "zebra": "ENTRY = 1",
+        "ape": "ENTRY = 2",
+        "notes": "",
+        "bee": "ENTRY = None",
+    }.items():
+        (folder / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield __import__("zoo_of_entries")
+    for name in [name for name in sys.modules if name.startswith("zoo_of_entries")]:
+        del sys.modules[name]
 
 
-def test_every_module_with_the_attribute_is_an_entry_by_name(package):
-    assert folder.entries(package, "NAME") == {"ant": "small", "zebra": "stripes"}
-    assert list(folder.entries(package, "NAME")) == ["ant", "zebra"]
+def test_entries_are_found_by_their_module_in_alphabetical_order(package) -> None:
+    assert list(entries(package, "ENTRY").items()) == [("ape", 2), ("bee", None), ("zebra", 1)]
 
 
-def test_an_error_inside_a_module_is_seen(package, tmp_path):
-    (tmp_path / "animals" / "broken.py").write_text("1 / 0")
-
-    with pytest.raises(ZeroDivisionError):
-        folder.entries(package, "NAME")
+def test_modules_without_the_attribute_are_left_out(package) -> None:
+    assert "notes" not in entries(package, "ENTRY")

@@ -1,0 +1,72 @@
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from tradeschool import log
+
+
+@pytest.fixture(autouse=True)
+def untouched() -> Iterator[None]:
+    """The root logger as pytest has set it up."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.splitlines()
+
+
+def test_text_is_one_line_with_its_values(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("text")
+    logging.getLogger("fetcher.client").warning("Asking again", extra={"action": "retry", "page": "BTC"})
+
+    (line,) = lines(capsys)
+    assert line.endswith("WARNING fetcher.client: Asking again action=retry page=BTC")
+
+
+def test_json_is_one_object_a_line_with_its_values(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("json")
+    logging.getLogger("fetcher.client").warning("Asking %s", "again", extra={"action": "retry", "pause_seconds": 0.5})
+
+    (line,) = lines(capsys)
+    told = json.loads(line)
+    assert told.pop("time").endswith("+00:00")
+    assert told == {
+        "level": "warning",
+        "logger": "fetcher.client",
+        "message": "Asking again",
+        "action": "retry",
+        "pause_seconds": 0.5,
+    }
+
+
+def test_what_json_does_not_know_is_told_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("json")
+    logging.getLogger("x").warning("m", extra={"where": ValueError("wrong")})
+
+    assert json.loads(lines(capsys)[0])["where"] == "wrong"
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_traceback_is_told(log_format, capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(log_format)
+    try:
+        raise ValueError("the cause")
+    except ValueError:
+        logging.getLogger("x").exception("Failed")
+
+    assert "ValueError: the cause" in "\n".join(lines(capsys))
+
+
+def test_libraries_that_talk_a_lot_are_told_only_when_something_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("text", level=logging.DEBUG)
+    logging.getLogger("optuna").info("chatter")
+    logging.getLogger("optuna").warning("trouble")
+
+    assert [line.rpartition(" ")[2] for line in lines(capsys)] == ["trouble"]
