@@ -17,7 +17,7 @@ OWN = {error.__name__: error for error in tree(TradeschoolError) if error.__modu
 
 
 def test_the_drawn_tree_is_the_tree() -> None:
-    assert DRAWN == {name: str(error.exit_code) for name, error in OWN.items()}
+    assert {name: str(error.exit_code) for name, error in OWN.items()} == DRAWN
 
 
 @pytest.mark.parametrize("error", OWN.values(), ids=OWN)

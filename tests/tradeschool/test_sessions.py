@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tradeschool.market import BTC_USD, EUR_USD, INSTRUMENTS, Dataset, Market, Timeframe, Window, merge
 from tradeschool.sessions import closed_windows, expected_slots, open_windows
+import itertools
 
 EUR_H1 = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)
 PLAN = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
@@ -114,7 +115,7 @@ def test_crypto_is_always_open() -> None:
 def test_the_slots_of_a_window_are_those_of_its_parts(instrument, timeframe, moments: list[datetime]) -> None:
     dataset = Dataset(instrument=instrument, timeframe=timeframe)
     bounds = sorted(moments)
-    parts = [Window(start, end) for start, end in zip(bounds, bounds[1:], strict=False)]
+    parts = [Window(start, end) for start, end in itertools.pairwise(bounds)]
     joined = np.concatenate([expected_slots(dataset, part) for part in parts])
 
     assert joined.tolist() == expected_slots(dataset, Window(bounds[0], bounds[-1])).tolist()
