@@ -21,11 +21,16 @@ from hashlib import sha256
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from tradeschool.errors import ServiceUnreachable
+from tradeschool.errors import ServiceUnreachable, StoreUnwritable
 
 log = logging.getLogger(__name__)
 
+NO_RETRY = Retry(NoBackoff(), 0)
+"""Redis-py's own retries would look for an absent server for seconds."""
+ANSWER_TIMEOUT = 2.0  # seconds in which a server that is there answers
 START_TIMEOUT = 10.0  # seconds until a fresh server must answer; loading a long append-only file counts
 STOP_TIMEOUT = 10.0  # seconds until a server that was told to stop is killed
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel's limit is 104 (macOS) or 108 (Linux)
@@ -58,13 +63,25 @@ class Valkey:
         return f"unix://{self.socket}"
 
     @property
+    def _log(self) -> Path:
+        return self.folder / "valkey.log"
+
+    @property
     def pid(self) -> int | None:
-        """Of the running server, None where none answers."""
+        """Of the running server, None where there is none.
+
+        Raises:
+            ServiceUnreachable: where there is one that does not answer; another one would spoil its files.
+        """
         try:
-            with redis.Redis(unix_socket_path=str(self.socket), socket_timeout=2.0) as connection:
-                return int(connection.info("server")["process_id"])
-        except redis.exceptions.RedisError:
+            with self._connection() as server:
+                return int(server.info("server")["process_id"])
+        except redis.exceptions.ConnectionError:
             return None
+        except redis.exceptions.TimeoutError as error:
+            raise ServiceUnreachable(
+                f"embedded Valkey at {self.socket} does not answer within {ANSWER_TIMEOUT:g} s; try again, or end it"
+            ) from error
 
     @contextmanager
     def running(self) -> Iterator["Valkey"]:
@@ -72,6 +89,7 @@ class Valkey:
 
         Raises:
             ServiceUnreachable: where no server binary is found, or it does not start.
+            StoreUnwritable: where the state folder cannot be made.
         """
         self._make_folders()
         with (self.folder / "users.lock").open("w") as users:
@@ -100,6 +118,7 @@ class Valkey:
             fcntl.flock(users, fcntl.LOCK_SH)
             if self.pid is None:
                 self._start()
+            self._wait_until_loaded()
 
     def _leave(self, users: int) -> None:
         with (self.folder / "start.lock").open("w") as starting:
@@ -111,22 +130,42 @@ class Valkey:
             self.stop()
 
     def _make_folders(self) -> None:
-        for folder in (self.folder, self.socket.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o700)
+        try:
+            for folder in (self.folder, self.socket.parent):
+                folder.mkdir(parents=True, exist_ok=True)
+                folder.chmod(0o700)
+        except OSError as error:
+            raise StoreUnwritable(
+                f"cannot make {folder}: {error.strerror}; set state_dir to a folder of yours"
+            ) from error
 
     def _start(self) -> None:
         """Start it as a daemon: it belongs to all its users, and no parent has to reap it."""
         started = subprocess.run(  # noqa: S603  # our own binary and arguments
             [str(find_binary()), *self._arguments()], cwd=self.folder, capture_output=True, text=True, check=False
         )
+        if started.returncode:
+            said = started.stderr.strip().splitlines()[-1:] or [f"see {self._log}"]
+            raise ServiceUnreachable(f"embedded Valkey did not start: {said[0]}")
+        log.info("Embedded Valkey started", extra={"action": "valkey_started", "socket": str(self.socket)})
+
+    def _wait_until_loaded(self) -> None:
+        """A server that still reads its append-only file refuses every command but a few."""
         deadline = time.monotonic() + START_TIMEOUT
-        while (pid := self.pid) is None:
-            if started.returncode or time.monotonic() > deadline:
-                said = started.stderr.strip().splitlines()[-1:] or [f"see {self.folder / 'valkey.log'}"]
-                raise ServiceUnreachable(f"embedded Valkey did not start: {said[0]}")
+        while not self._is_loaded():
+            if time.monotonic() > deadline:
+                raise ServiceUnreachable(f"embedded Valkey is not ready after {START_TIMEOUT:g} s; see {self._log}")
             time.sleep(0.02)
-        log.info("Embedded Valkey started", extra={"action": "valkey_started", "pid": pid})
+
+    def _connection(self) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=ANSWER_TIMEOUT, retry=NO_RETRY)
+
+    def _is_loaded(self) -> bool:
+        try:
+            with self._connection() as server:
+                return bool(server.ping())
+        except redis.exceptions.RedisError:
+            return False
 
     def _arguments(self) -> list[str]:
         options = {
@@ -135,7 +174,7 @@ class Valkey:
             "unixsocket": str(self.socket),
             "unixsocketperm": "700",
             "dir": str(self.folder),
-            "logfile": "valkey.log",
+            "logfile": self._log.name,
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",

@@ -1,0 +1,142 @@
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tradeschool.embedded import Valkey
+from tradeschool.errors import ServiceUnreachable, StoreUnwritable
+
+USER = """
+import sys, time
+from pathlib import Path
+from tradeschool.embedded import Valkey
+
+with Valkey.of(Path(sys.argv[1])).running():
+    print("in", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[Valkey]:
+    server = Valkey.of(tmp_path / "state")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def user(valkey: Valkey) -> Iterator[subprocess.Popen[str]]:
+    """Another process that uses the server."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", USER, str(valkey.folder.parent)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "in\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_the_server_answers_at_its_url_and_is_gone_afterwards(valkey: Valkey) -> None:
+    with valkey.running() as running, redis.Redis.from_url(running.url) as connection:
+        assert connection.ping()
+    assert valkey.pid is None
+
+
+def test_starting_what_runs_changes_nothing(valkey: Valkey) -> None:
+    with valkey.running():
+        first = valkey.pid
+        with valkey.running():
+            assert valkey.pid == first
+        assert valkey.pid == first
+    assert valkey.pid is None
+
+
+def test_of_two_users_the_last_one_stops_it(valkey: Valkey, user: subprocess.Popen[str]) -> None:
+    with valkey.running():
+        pid = valkey.pid
+        assert pid is not None
+    assert valkey.pid == pid
+
+    user.send_signal(signal.SIGINT)
+    user.wait()
+    assert valkey.pid is None
+
+
+def test_a_killed_user_leaves_no_lock(valkey: Valkey, user: subprocess.Popen[str]) -> None:
+    user.kill()
+    user.wait()
+    assert valkey.pid is not None
+
+    with valkey.running():
+        pass
+    assert valkey.pid is None
+
+
+def test_what_was_stored_outlives_a_killed_server(valkey: Valkey) -> None:
+    """Everything older than a second is in the append-only file, and what the kernel holds is not lost by a kill."""
+    with valkey.running(), redis.Redis.from_url(valkey.url) as connection:
+        connection.set("key", "value")
+        pid = valkey.pid
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        while valkey.pid is not None:
+            pass
+
+    with valkey.running(), redis.Redis.from_url(valkey.url) as connection:
+        assert connection.get("key") == b"value"
+
+
+def test_a_long_path_is_served_from_a_short_one(tmp_path: Path) -> None:
+    valkey = Valkey.of(tmp_path / ("long" * 30))
+    with valkey.running(), redis.Redis.from_url(valkey.url) as connection:
+        assert connection.ping()
+        assert (valkey.folder / "appendonlydir").is_dir()
+    valkey.socket.parent.rmdir()
+
+
+def test_nobody_else_may_use_it(valkey: Valkey) -> None:
+    with valkey.running():
+        assert stat.S_IMODE(valkey.folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE(valkey.socket.stat().st_mode) == 0o700
+
+
+def test_a_server_that_hangs_is_told_and_not_doubled(valkey: Valkey) -> None:
+    """A second server would take the socket and write into the same append-only file."""
+    with valkey.running():
+        pid = valkey.pid
+        assert pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(ServiceUnreachable, match="does not answer within 2 s"), valkey.running():
+                pass
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert valkey.pid == pid
+
+
+def test_a_server_that_cannot_start_is_told(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tradeschool.embedded.START_TIMEOUT", 0.3)  # how long is not what is tested
+    valkey.folder.mkdir(parents=True)
+    (valkey.folder / "appendonlydir").write_text("in the way")
+
+    with pytest.raises(ServiceUnreachable, match=r"embedded Valkey is not ready .*; see .*valkey\.log"), valkey.running():
+        pass
+
+
+def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("in the way")
+
+    with pytest.raises(StoreUnwritable, match="set state_dir"), Valkey.of(tmp_path / "state").running():
+        pass
+
+
+def test_stopping_what_does_not_run_says_so(tmp_path: Path) -> None:
+    assert not Valkey.of(tmp_path / "state").stop()
