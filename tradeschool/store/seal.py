@@ -5,11 +5,11 @@ It accounts for every candle that the range should hold: stored, or listed as a 
 
 from datetime import datetime
 from enum import StrEnum
-from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from tradeschool.errors import SettingsError
 from tradeschool.market import Window
 
 
@@ -41,19 +41,11 @@ class Gap(_Strict):
 class PartFile(_Strict):
     """One parquet file of a seal: one calendar year (UTC) of its range."""
 
-    path: str
+    path: Annotated[str, Field(pattern=r"^year=[0-9]{4}/[^/]+\.parquet$")]
     """Relative to the seal's folder, such as `year=2020/20200101-20240101.parquet`."""
     rows: Annotated[int, Field(ge=0)]
     bytes: Annotated[int, Field(gt=0)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-    @field_validator("path")
-    @classmethod
-    def _stays_in_its_folder(cls, path: str) -> str:
-        parts = PurePosixPath(path).parts
-        if len(parts) != 2 or not parts[0].startswith("year=") or not parts[1].endswith(".parquet"):
-            raise ValueError("expected year=YYYY/NAME.parquet")
-        return path
 
 
 class Seal(_Strict):
@@ -71,6 +63,14 @@ class Seal(_Strict):
     """Built from a shorter timeframe of the same instrument, not asked of the provider."""
     files: tuple[PartFile, ...]
     sealed_at: datetime
+
+    @model_validator(mode="after")
+    def _has_a_window(self) -> Self:
+        try:
+            Window(self.start, self.end)
+        except SettingsError as error:
+            raise ValueError(str(error)) from error
+        return self
 
     @property
     def window(self) -> Window:

@@ -10,6 +10,7 @@ forked child of a process that has used polars hangs.
 
 import hashlib
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -232,7 +233,9 @@ def _read_seal(path: Path, dataset: Dataset) -> Seal:
     try:
         seal = Seal.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise ForeignFile(f"{path}: not a seal that this version reads: {_first_line(error)}") from error
+        raise ForeignFile(
+            f"{path}: not a seal that this version reads ({_first_line(error)}); move it away and run tradeschool fetch"
+        ) from error
     if seal.dataset != dataset.name:
         raise ForeignFile(f"{path}: seals {seal.dataset}, expected {dataset}; was it moved or copied?")
     return seal
@@ -250,13 +253,18 @@ def _read_parquet(path: Path, dataset: Dataset, window: Window) -> dict[str, NDA
 
 
 def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    frame.write_parquet(
-        path, compression="zstd", compression_level=COMPRESSION_LEVEL, statistics=True, row_group_size=1 << 30
-    )
+    try:
+        frame.rechunk().write_parquet(
+            path, compression="zstd", compression_level=COMPRESSION_LEVEL, statistics=True, row_group_size=1 << 30
+        )
+    except pl.exceptions.PolarsError as error:  # such as ComputeError, where the disk is full
+        raise OSError(_first_line(error)) from error
 
 
 def _fetchable(missing: list[Window]) -> str:
-    return f"{missing[0].start:%Y%m%d}-{missing[-1].end:%Y%m%d}"
+    """The whole days that hold all of it, as `--timerange` takes them."""
+    last = missing[-1].end + timedelta(days=1) - timedelta(microseconds=1)
+    return f"{missing[0].start:%Y%m%d}-{last:%Y%m%d}"
 
 
 def _first_line(error: Exception) -> str:
