@@ -80,7 +80,8 @@ class TokenBucket(Throttler):
         now = self._clock()
         wait = max(self._due - (BURST - 1) * self._interval, self._paused_until) - now
         if len(self._unsent) + len(self._task_logs) >= self.rate_limit:
-            in_window = self._task_logs[0] + self.period - now if self._task_logs else math.inf
+            # Rounded as in flush: a request that is still in the log must not let two others pass at its last moment.
+            in_window = self.period - (now - self._task_logs[0]) if self._task_logs else math.inf
             wait = max(wait, in_window)
         return wait
 
