@@ -8,9 +8,11 @@ A page's body is kept until its candles stand in a published file, and dropped i
 import hashlib
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fetcher.provider import Page
 from tradeschool.errors import ForeignFile, StoreUnwritable
@@ -19,6 +21,7 @@ from tradeschool.store import PartFile
 
 FILE_NAME = ".ledger.sqlite3"
 BUSY_TIMEOUT = 30.0  # seconds
+ADVICE = "free space, fix permissions, or move it away: what is sealed stays, the rest is asked for again"
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS pages (
@@ -69,9 +72,7 @@ class Ledger:
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(SCHEMA)
         except (OSError, sqlite3.Error) as error:
-            raise StoreUnwritable(
-                f"cannot open {self._path}: {error}; free space, fix permissions or move it away"
-            ) from error
+            raise StoreUnwritable(f"cannot open {self._path}: {error}; {ADVICE}") from error
 
     def close(self) -> None:
         """Close the file; the ledger is of no use after that."""
@@ -117,7 +118,7 @@ class Ledger:
         Raises:
             ForeignFile: where a body is not what was stored.
         """
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT start_seconds, end_seconds, sha256, body FROM pages "
             "WHERE dataset = ? AND start_seconds < ? AND end_seconds > ? AND body IS NOT NULL ORDER BY id",
             (dataset.name, window.end_seconds, window.start_seconds),
@@ -128,7 +129,7 @@ class Ledger:
 
     def published(self, dataset: Dataset, window: Window) -> list[tuple[Window, int, PartFile]]:
         """The files of a dataset that touch a window: range, year, file."""
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT start_seconds, end_seconds, year, path, rows, bytes, sha256 FROM files "
             "WHERE dataset = ? AND start_seconds < ? AND end_seconds > ? ORDER BY start_seconds, year",
             (dataset.name, window.end_seconds, window.start_seconds),
@@ -169,15 +170,22 @@ class Ledger:
                 (wanted.dataset.name, window.start_seconds, window.end_seconds),
             )
 
-    def forget(self, dataset: Dataset, window: Window) -> None:
-        """A published file is lost: its window is to be asked for again, pages that still have a body excepted."""
-        bounds = (dataset.name, window.end_seconds, window.start_seconds)
+    def forget(self, dataset: Dataset, whole: Window, year: int) -> Window:
+        """A published file is lost: its part of the range is to be asked for again, and is returned.
+
+        Pages that still have a body are kept, and so are the range's files of other years.
+        """
+        part = dict(whole.years())[year]
         with self._transaction():
-            for statement in (
+            self._db.execute(
                 "DELETE FROM pages WHERE dataset = ? AND start_seconds < ? AND end_seconds > ? AND body IS NULL",
-                "DELETE FROM files WHERE dataset = ? AND start_seconds < ? AND end_seconds > ?",
-            ):
-                self._db.execute(statement, bounds)
+                (dataset.name, part.end_seconds, part.start_seconds),
+            )
+            self._db.execute(
+                "DELETE FROM files WHERE dataset = ? AND start_seconds = ? AND end_seconds = ? AND year = ?",
+                (dataset.name, whole.start_seconds, whole.end_seconds, year),
+            )
+        return part
 
     def _agreed(self, page: Page) -> bool:
         """Whether two answers agree on the most candles that the page was ever seen to hold."""
@@ -189,38 +197,36 @@ class Ledger:
         return bool(answers[0] >= 2)
 
     def _windows(self, query: str, dataset: Dataset) -> list[Window]:
-        return [Window.of_seconds(start, end) for start, end in self._db.execute(query, (dataset.name,))]
+        return [Window.of_seconds(start, end) for start, end in self._rows(query, (dataset.name,))]
 
-    def _transaction(self) -> "_Transaction":
-        return _Transaction(self._db, self._path)
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of a block's statements, on the disk, or none."""
+        with self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:  # SQLite ends it by itself when the disk is full
+                    self._db.execute("ROLLBACK")
+
+    def _rows(self, query: str, values: Sequence[str | int]) -> list[Any]:
+        with self._translated():
+            return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreUnwritable(f"cannot use {self._path}: {error}; {ADVICE}") from error
 
     def _inflate(self, deflated: bytes, digest: str, page: Page) -> bytes:
         try:
             body = zlib.decompress(deflated)
         except zlib.error as error:
-            raise ForeignFile(f"{self._path}: the stored page {page} is damaged: {error}") from error
+            raise ForeignFile(f"{self._path}: the stored page {page} is damaged: {error}; {ADVICE}") from error
         if hashlib.sha256(body).hexdigest() != digest:
-            raise ForeignFile(f"{self._path}: the stored page {page} is not what was stored")
+            raise ForeignFile(f"{self._path}: the stored page {page} is not what was stored; {ADVICE}")
         return body
-
-
-@dataclass(frozen=True, slots=True)
-class _Transaction:
-    """All of a block's statements, on the disk, or none."""
-
-    db: sqlite3.Connection
-    path: Path
-
-    def __enter__(self) -> None:
-        self.db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
-        try:
-            if kind is None:
-                self.db.execute("COMMIT")
-        except sqlite3.Error as failure:
-            error = failure
-        if error and self.db.in_transaction:  # SQLite ends it by itself when the disk is full
-            self.db.execute("ROLLBACK")
-        if isinstance(error, sqlite3.Error):
-            raise StoreUnwritable(f"cannot write {self.path}: {error}; free space or fix permissions") from error

@@ -1,13 +1,15 @@
 """What is stored + what is wanted -> the pages to ask for. Pure."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from fetcher.provider import Page
 from tradeschool.market import Dataset, Timeframe, Wanted, Window, subtract
 
 BASE = Timeframe.M5
 """What longer timeframes are derived from."""
+NOTHING_SEALED: Mapping[Dataset, Sequence[Window]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +19,8 @@ class Download:
     wanted: Wanted
     derived: tuple[Wanted, ...] = field(default=())
     """Longer timeframes of the same instrument, over ranges inside this one."""
+    from_sealed: bool = False
+    """Nothing is asked for: it is derived from base candles that are sealed already."""
 
     @property
     def dataset(self) -> Dataset:
@@ -52,26 +56,48 @@ def halves(page: Page) -> list[Page]:
     ]
 
 
-def downloads(wanted: Iterable[Wanted], *, native: bool) -> list[Download]:
+def downloads(
+    wanted: Iterable[Wanted], *, native: bool, sealed: Mapping[Dataset, Sequence[Window]] = NOTHING_SEALED
+) -> list[Download]:
     """Which ranges to ask for, in the order of what is wanted, and which to derive from them.
 
-    A longer timeframe is derived where its range of the base timeframe is wanted too, because that costs no
-    request; it is asked for by itself where that is not so, or where `native` says so.
+    A longer timeframe is derived where its range of the base timeframe is wanted too, or is sealed already,
+    because that costs no request; the rest of it is asked for by itself, and all of it where `native` says so.
+    `sealed` are the sealed ranges of base datasets.
     """
     wanted = list(wanted)
-    parents = {} if native else {want: _parent(want, wanted) for want in wanted}
+    parts = [part for want in wanted for part in ([_Part(wanted=want)] if native else _parts(want, wanted, sealed))]
     return [
-        Download(wanted=want, derived=tuple(child for child in wanted if parents.get(child) == want))
-        for want in wanted
-        if parents.get(want) is None
+        Download(
+            wanted=part.wanted,
+            derived=tuple(child.wanted for child in parts if child.parent == part.wanted),
+            from_sealed=part.from_sealed,
+        )
+        for part in parts
+        if part.parent is None
     ]
 
 
-def _parent(want: Wanted, wanted: list[Wanted]) -> Wanted | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A piece of what is wanted, and where it comes from: its provider where neither field says else."""
+
+    wanted: Wanted
+    parent: Wanted | None = None
+    from_sealed: bool = False
+
+
+def _parts(want: Wanted, wanted: list[Wanted], sealed: Mapping[Dataset, Sequence[Window]]) -> list[_Part]:
     if want.dataset.timeframe is BASE:
-        return None
+        return [_Part(wanted=want)]
     base = want.dataset.at(BASE)
-    for other in wanted:
-        if other.dataset == base and other.window.contains(want.window):
-            return other
-    return None
+    parents = [(other.window, other) for other in wanted if other.dataset == base]
+    parts, left = [], [want.window]
+    for window, parent in [*parents, *((window, None) for window in sealed.get(base, ()))]:
+        parts += [
+            _Part(wanted=replace(want, window=shared), parent=parent, from_sealed=parent is None)
+            for piece in left
+            if (shared := piece.overlap(window))
+        ]
+        left = [rest for piece in left for rest in subtract(piece, [window])]
+    return parts + [_Part(wanted=replace(want, window=piece)) for piece in left]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fetcher.derive import derive
 from fetcher.ledger import Ledger
-from fetcher.plan import Download
+from fetcher.plan import BASE, Download
 from fetcher.provider import Provider
 from tradeschool.candles import Candles
 from tradeschool.errors import ForeignFile
@@ -34,9 +34,7 @@ class Publisher:
             try:
                 self._store.check(download.dataset, file)
             except ForeignFile:
-                part = dict(whole.years())[year]
-                self._ledger.forget(download.dataset, part)
-                lost.append(part)
+                lost.append(self._ledger.forget(download.dataset, whole, year))
         return lost
 
     def publish(self, download: Download, provider: Provider) -> list[Seal]:
@@ -46,11 +44,12 @@ class Publisher:
             InvalidCandles: where the stored pages contradict each other or the contract.
             StoreUnwritable: where the disk does not take it; what was there stays.
         """
+        if download.from_sealed:
+            sealed = self._store.candles(download.dataset.at(BASE), download.wanted.window)
+            return [self._seal_derived(download.wanted, sealed)]
         candles = self._collect(download.wanted, provider)
         seals = [self._seal(download.wanted, candles, GapReason.CONFIRMED_EMPTY)]
-        for child in download.derived:
-            derived = derive(candles, child.dataset.timeframe).within(child.window)
-            seals.append(self._seal(child, derived, GapReason.SOURCE_GAP))
+        seals += [self._seal_derived(child, candles) for child in download.derived]
         self._ledger.drop(download.wanted)
         return seals
 
@@ -68,6 +67,9 @@ class Publisher:
         frame = frame.unique("ts", keep="last", maintain_order=True).sort("ts")
         within = pl.col("ts").is_between(wanted.window.start, wanted.window.end, closed="left")
         return Candles.parse(frame.filter(within), wanted.dataset, wanted.window)
+
+    def _seal_derived(self, wanted: Wanted, base: Candles) -> Seal:
+        return self._seal(wanted, derive(base, wanted.dataset.timeframe).within(wanted.window), GapReason.SOURCE_GAP)
 
     def _seal(self, wanted: Wanted, candles: Candles, reason: GapReason) -> Seal:
         expected = expected_slots(wanted.dataset, wanted.window)

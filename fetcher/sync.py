@@ -9,25 +9,25 @@ import asyncio
 import fcntl
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
 from fetcher.client import Client
 from fetcher.ledger import Ledger
-from fetcher.plan import Download, downloads, halves, pages
+from fetcher.plan import BASE, Download, downloads, halves, pages
 from fetcher.provider import Access, Page, PageTooLarge, find
 from fetcher.publish import Publisher
 from tradeschool.candles import Candles
 from tradeschool.errors import ForeignFile, ProviderUnusable, ServiceUnreachable, StoreUnwritable, TradeschoolError
-from tradeschool.market import Wanted, Window, subtract
+from tradeschool.market import Dataset, Wanted, Window, merge, subtract
 from tradeschool.sessions import expected_slots
 from tradeschool.store import Seal, Store
 from tradeschool.store.files import sweep
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 CONFIRM_AFTER = 2.0  # seconds between the first pass and asking again for what was missing
 CONFIRM_ROUNDS = 6  # how often doubtful pages are asked for again before their dataset is left unsealed
 LOCK_NAME = ".fetch.lock"
+LOCK_RETRY = 0.5  # seconds between two looks at a lock that another fetcher holds
 
 T = TypeVar("T")
 
@@ -71,9 +72,17 @@ def remaining(wanted: Sequence[Wanted], store: Store) -> list[Wanted]:
     """The parts of what is wanted that no sound seal covers; a seal whose files are damaged is taken away."""
     found = []
     for want in wanted:
-        sealed = _sound_windows(want, store)
+        sealed = _sound_windows(want.dataset, store)
         found += [Wanted(dataset=want.dataset, window=part) for part in subtract(want.window, sealed)]
     return found
+
+
+def remaining_downloads(wanted: Sequence[Wanted], store: Store, *, native: bool) -> list[Download]:
+    """What has to be done for the parts that no sound seal covers."""
+    left = remaining(wanted, store)
+    bases = dict.fromkeys(want.dataset.at(BASE) for want in left if want.dataset.timeframe is not BASE)
+    sealed = {base: merge(_sound_windows(base, store)) for base in bases}
+    return downloads(left, native=native, sealed=sealed)
 
 
 def planned_pages(plan: Sequence[Download], ledger: Ledger) -> dict[Wanted, int]:
@@ -81,20 +90,18 @@ def planned_pages(plan: Sequence[Download], ledger: Ledger) -> dict[Wanted, int]
     return {download.wanted: len(_todo(download, ledger)) for download in plan}
 
 
-@contextmanager
-def exclusive(root: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Be the only fetcher of a data folder; `waiting` is told when another one has to end first."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = (root / LOCK_NAME).open("w")
-    except OSError as error:
-        raise StoreUnwritable(f"cannot write in {root}: {error.strerror}; fix permissions or set data_dir") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+@asynccontextmanager
+async def exclusive(root: Path, waiting: Callable[[], None]) -> AsyncIterator[None]:
+    """Be the only fetcher of a data folder; `waiting` is told when another one has to end first.
+
+    Raises:
+        StoreUnwritable: where the folder cannot be made or written to.
+    """
+    with _lock_file(root) as lock:
+        if not _is_taken(lock):
             waiting()
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            while not _is_taken(lock):  # noqa: ASYNC110  # other processes set no event; a wait in flock has no end
+                await asyncio.sleep(LOCK_RETRY)
         yield
 
 
@@ -118,7 +125,7 @@ async def run(
         StoreUnwritable: where the disk takes no more; what is stored stays, and the next run goes on from there.
     """
     sweep(store.root)
-    plan = downloads(remaining(wanted, store), native=native)
+    plan = remaining_downloads(wanted, store, native=native)
     progress = [Progress(download=download) for download in plan]
     show(progress)
     with ThreadPoolExecutor(1, "ledger") as pages_disk, ThreadPoolExecutor(1, "publish") as files_disk:
@@ -177,7 +184,8 @@ async def _lane(site: _Site, access: Access, lane: list[Progress]) -> None:
     async with Client(provider, access) as client, asyncio.TaskGroup() as publishing:
         for progress in lane:
             try:
-                await _download(site, client, progress)
+                with _counted(client, progress):
+                    await _download(site, client, progress)
             except StoreUnwritable:
                 raise
             except ServiceUnreachable as error:
@@ -193,6 +201,8 @@ async def _lane(site: _Site, access: Access, lane: list[Progress]) -> None:
 async def _download(site: _Site, client: Client, progress: Progress) -> None:
     """Ask for every page that is missing, and again for those that lack candles, until all is accounted for."""
     download, ledger = progress.download, site.pages.ledger
+    if download.from_sealed:
+        return
     publisher = Publisher(site.store, ledger, site.now)
     for lost in await site.pages.call(partial(publisher.forget_lost, download)):
         log.warning(
@@ -235,9 +245,15 @@ async def _ask(site: _Site, client: Client, progress: Progress, todo: list[Page]
             await site.pages.call(partial(_store, site.pages.ledger, page, body, candles))
             _count(progress, page)
 
+    await _all(work() for _ in range(client.provider.connections))
+
+
+@contextmanager
+def _counted(client: Client, progress: Progress) -> Iterator[None]:
+    """Add what a client sends meanwhile to a download; a lane asks for one download at a time."""
     before = client.counters.requests, client.counters.retries
     try:
-        await _all(work() for _ in range(client.provider.connections))
+        yield
     finally:
         progress.requests += client.counters.requests - before[0]
         progress.retries += client.counters.retries - before[1]
@@ -261,6 +277,22 @@ async def _publish(site: _Site, client: Client, progress: Progress) -> None:
     progress.seals = seals
 
 
+def _lock_file(root: Path) -> IO[str]:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        return (root / LOCK_NAME).open("w")
+    except OSError as error:
+        raise StoreUnwritable(f"cannot write in {root}: {error.strerror}; fix permissions or set data_dir") from error
+
+
+def _is_taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _store(ledger: Ledger, page: Page, body: bytes, candles: Candles) -> None:
     complete = not len(np.setdiff1d(expected_slots(page.dataset, page.window), candles.times, assume_unique=True))
     ledger.add(page, body, rows=len(candles), complete=complete)
@@ -272,6 +304,8 @@ def _count(progress: Progress, page: Page) -> None:
 
 
 def _todo(download: Download, ledger: Ledger) -> list[Page]:
+    if download.from_sealed:
+        return []
     known = [*ledger.covered(download.dataset), *ledger.doubtful(download.dataset)]
     return pages(
         download.dataset, download.wanted.window, known, find(download.dataset.instrument.provider).slots_per_page
@@ -284,15 +318,15 @@ def _doubtful(download: Download, ledger: Ledger) -> list[Page]:
     return [Page(dataset=download.dataset, window=window) for window in sorted(windows)]
 
 
-def _sound_windows(want: Wanted, store: Store) -> list[Window]:
+def _sound_windows(dataset: Dataset, store: Store) -> list[Window]:
     sound = []
-    for seal in store.seals(want.dataset):
+    for seal in store.seals(dataset):
         try:
             for file in seal.files:
-                store.check(want.dataset, file)
+                store.check(dataset, file)
         except ForeignFile as error:
             log.warning("Seal taken away", extra={"action": "unsealed", "dataset": seal.dataset, "reason": str(error)})
-            store.unseal(want.dataset, seal.window)
+            store.unseal(dataset, seal.window)
         else:
             sound.append(seal.window)
     return sound

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from fetcher import sync
 from fetcher.ledger import Ledger
-from fetcher.plan import Download, downloads
+from fetcher.plan import Download
 from fetcher.provider import Access, find
 from tradeschool.cli import summary
 from tradeschool.cli.context import (
@@ -164,16 +164,19 @@ async def download(
     on_sealed: Callable[[Seal], None] = lambda seal: None,
 ) -> list[sync.Progress]:
     """Fetch what is wanted, showing how far it is."""
-    with sync.exclusive(store.root, lambda: say(f"another fetcher works in {store.root}; waiting for it to end")):
-        async with watch({name: each.rate for name, each in access.items()}) as show:
-            return await sync.run(
-                wanted, store=store, access=access, native=native, now=now, on_sealed=on_sealed, show=show
-            )
+    rates = {name: each.rate for name, each in access.items()}
+    async with (
+        sync.exclusive(store.root, lambda: say(f"another fetcher works in {store.root}; waiting for it to end")),
+        watch(rates) as show,
+    ):
+        return await sync.run(
+            wanted, store=store, access=access, native=native, now=now, on_sealed=on_sealed, show=show
+        )
 
 
 def raise_first(progress: Sequence[sync.Progress]) -> None:
     """End with the error of the first download that failed, after every other one was said."""
-    failed = [each.error for each in progress if each.error]
+    failed = list(dict.fromkeys(each.error for each in progress if each.error))  # one may end many downloads
     for error in failed[1:]:
         say(f"tradeschool: {error}")
     if failed:
@@ -182,7 +185,7 @@ def raise_first(progress: Sequence[sync.Progress]) -> None:
 
 def show_plan(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, as_json: bool) -> None:
     """Print what a run would ask for."""
-    plan = downloads(sync.remaining(wanted, store), native=native)
+    plan = sync.remaining_downloads(wanted, store, native=native)
     ledger = Ledger(store.root)
     requests = sync.planned_pages(plan, ledger)
     ledger.close()
