@@ -84,12 +84,12 @@ class Oanda:
         """Mid prices, and half of ask - bid at the open."""
         try:
             answer = _answer.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            frame = _frame([candle for candle in answer.candles if candle.complete])
+        except ValueError as error:  # msgspec's errors are ValueErrors, and so is that of a time
             raise ProviderUnusable(f"{page}: expected candles, was {body[:80]!r}: {error}") from error
         expected = (_symbol(page.dataset.instrument), page.dataset.timeframe.name)
         if (answer.instrument, answer.granularity) != expected:
             raise ProviderUnusable(f"{page}: expected {expected}, was {(answer.instrument, answer.granularity)}")
-        frame = _frame([candle for candle in answer.candles if candle.complete])
         frame = frame.filter(pl.col("ts").is_between(page.window.start, page.window.end, closed="left"))
         return Candles.parse(frame, page.dataset, page.window)
 
