@@ -1,0 +1,156 @@
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from fetcher.provider import Page, PageTooLarge
+from fetcher.providers.coinbase import PROVIDER
+from tradeschool.errors import InvalidCandles, ProviderRejected, ProviderUnusable
+from tradeschool.market import BTC_USD, Dataset, Timeframe, Window
+
+M5 = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
+START = datetime(2020, 3, 20, tzinfo=UTC)
+PAGE = Page(dataset=M5, window=Window(START, START + timedelta(minutes=30)))
+FIRST = PAGE.window.start_seconds
+
+
+def row(slot: int, **changes: float) -> list[float]:
+    values = {"low": 9.0, "high": 12, "open": 10, "close": 11.5, "volume": 1.25} | changes
+    return [FIRST + slot * 300, *values.values()]
+
+
+def body(*rows: list[float]) -> bytes:
+    return json.dumps(rows).encode()
+
+
+@pytest.fixture
+def recorded(shared: Path):
+    return lambda name: next((shared / "recorded" / "coinbase").glob(f"{name}_*.json")).read_bytes()
+
+
+def test_rows_are_turned_around_and_named() -> None:
+    parsed = PROVIDER.parse(body(row(1), row(0)), PAGE).frame.rows(named=True)
+
+    assert [each["ts"] for each in parsed] == [START, START + timedelta(minutes=5)]
+    assert parsed[0] | {"ts": None} == {"ts": None, "open": 10, "high": 12, "low": 9, "close": 11.5, "volume": 1.25}
+
+
+def test_whole_prices_may_come_as_integers() -> None:
+    body_of_integers = b"[[%d,9,12,10,11,1]]" % FIRST
+
+    assert PROVIDER.parse(body_of_integers, PAGE).frame["close"].to_list() == [11.0]
+
+
+def test_an_empty_page_is_no_candles(recorded) -> None:
+    assert len(PROVIDER.parse(recorded("c14"), PAGE)) == 0
+
+
+def test_a_row_that_stands_twice_is_taken_once() -> None:
+    assert len(PROVIDER.parse(body(row(2), row(1), row(1), row(0)), PAGE)) == 3
+
+
+def test_two_rows_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(InvalidCandles, match="ts must be strictly increasing"):
+        PROVIDER.parse(body(row(1), row(1, volume=2.0)), PAGE)
+
+
+def test_rows_before_the_page_are_left_out() -> None:
+    """Source: the documentation says that some candles may precede the declared start."""
+    assert len(PROVIDER.parse(body(row(0), row(-1), row(-2)), PAGE)) == 1
+
+
+def test_rows_after_the_page_are_an_answer_to_another_question() -> None:
+    """Where start and end are ignored the newest candles come, and silence about ours would look like a gap."""
+    with pytest.raises(ProviderUnusable, match="was answered with candles of a later time"):
+        PROVIDER.parse(body(row(7), row(6)), PAGE)
+
+
+@pytest.mark.parametrize("name", ["c07", "c08", "c09", "c10", "c11", "c12", "c13", "c15", "c16", "c18", "c19"])
+def test_a_recorded_answer_that_is_no_rows_is_unusable(recorded, name: str) -> None:
+    with pytest.raises(ProviderUnusable, match=r"coinbase/BTC-USD/M5 2020-03-20\.\.2020-03-20 00:30: expected rows"):
+        PROVIDER.parse(recorded(name), PAGE)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"<html>",
+        b"[[1,2]]",
+        b'[["1",1,1,1,1,1]]',
+        b"[[1584662400,1,1,1,null,1]]",
+        b"[[15846624",
+        b"\xff\xfe",
+        b"null",
+    ],
+    ids=["nothing", "HTML", "short row", "text", "null", "cut", "no text", "null body"],
+)
+def test_an_answer_of_another_shape_is_unusable(answer: bytes) -> None:
+    with pytest.raises(ProviderUnusable, match="expected rows of candles"):
+        PROVIDER.parse(answer, PAGE)
+
+
+def test_the_recorded_hour_is_its_candle(recorded) -> None:
+    start = datetime(2024, 3, 13, 11, tzinfo=UTC)
+    page = Page(dataset=M5.at(Timeframe.H1), window=Window(start, start + timedelta(hours=1)))
+
+    assert PROVIDER.parse(recorded("c04"), page).frame.row(0) == (
+        start,
+        73243.33,
+        73402.47,
+        73241.5,
+        73370.65,
+        1.56794406,
+    )
+
+
+def test_the_recorded_minutes_are_refused_on_a_longer_grid(recorded) -> None:
+    """They are 300 sound rows of one-minute candles: four of five lie beside the M5 grid."""
+    page = Page(dataset=M5, window=Window(START, START + timedelta(hours=5)))
+
+    with pytest.raises(InvalidCandles, match="ts must lie on the M5 grid: broken by 240 of 300 rows"):
+        PROVIDER.parse(recorded("c02"), page)
+
+
+def test_every_fifth_of_the_recorded_minutes_is_read_as_it_stands(recorded) -> None:
+    page = Page(dataset=M5, window=Window(START, START + timedelta(hours=5)))
+    rows = [each for each in json.loads(recorded("c02")) if each[0] % 300 == 0]
+    parsed = PROVIDER.parse(json.dumps(rows).encode(), page).frame
+
+    assert parsed["open"].to_list() == [each[3] for each in reversed(rows)]
+    assert parsed["volume"].to_list() == [each[5] for each in reversed(rows)]
+
+
+def test_a_page_is_asked_for_by_its_first_and_last_candle() -> None:
+    request = PROVIDER.request(PAGE)
+
+    assert request.path == "/products/BTC-USD/candles"
+    assert request.query == {"granularity": "300", "start": "2020-03-20T00:00:00Z", "end": "2020-03-20T00:25:00Z"}
+
+
+def test_a_page_over_300_candles_is_too_large(recorded) -> None:
+    error = PROVIDER.refusal(400, recorded("c09"), str(PAGE))
+
+    assert isinstance(error, PageTooLarge)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [("c10", 400, "Unsupported granularity"), ("c11", 404, "NotFound"), ("c18", 404, "Product NOPE-USD not supported")],
+)
+def test_a_refusal_has_the_providers_words(recorded, name: str, status: int, said: str) -> None:
+    error = PROVIDER.refusal(status, recorded(name), "coinbase/BTC-USD/M5")
+
+    assert type(error) is ProviderRejected
+    assert str(error) == f"coinbase/BTC-USD/M5: coinbase answered {status}: {said}"
+    assert error.status == status
+
+
+@pytest.mark.parametrize("answer", [b"<html>no</html>", b"\xff\xfe", b"", b'{"error": 1}'])
+def test_a_refusal_of_another_shape_is_told_by_its_first_letters(answer: bytes) -> None:
+    assert "coinbase answered 403: " in str(PROVIDER.refusal(403, answer, "page"))
+
+
+def test_candles_are_public() -> None:
+    assert PROVIDER.headers("ignored") == {}
