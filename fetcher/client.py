@@ -5,6 +5,7 @@ Read downward, each step adds one thing: `page` retries, `_attempt` takes a toke
 """
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
@@ -121,12 +122,13 @@ class Client:
         self, request: Request, what: str, read: Callable[[bytes], T], *, patience: float, fresh: bool = False
     ) -> T:
         """Ask until an answer can be read; reading is part of the attempt, because a cut body may come as a 200."""
-        started, wrong_answers = time.monotonic(), 0
+        silent_since, wrong_answers = math.inf, 0
         while True:
             try:
                 answer = read(await self._attempt(request, what, fresh=fresh))
             except Transient as failure:
-                if time.monotonic() - started >= patience:
+                silent_since = min(silent_since, time.monotonic())
+                if time.monotonic() - silent_since >= patience:
                     where = f"{self.provider.name} at {self.access.url}"
                     raise ServiceUnreachable(
                         f"{where} does not answer ({what}: {failure}); check the network"
@@ -195,6 +197,7 @@ class Client:
             del session, params
             context.attempts = getattr(context, "attempts", 0) + 1
             if context.attempts > 1:
+                self.bucket.sent(context.trace_request_ctx[-1])  # or a bucket of one would wait for itself
                 context.trace_request_ctx.append(await self.bucket.acquire())
 
         async def on_sent(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
@@ -209,11 +212,8 @@ class Client:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Of a Retry-After header; dates, which neither provider sends, are not read."""
-    try:
-        return max(0.0, float(retry_after or ""))
-    except ValueError:
-        return None
+    """Of a Retry-After header, whole seconds; dates, which neither provider sends, are not read."""
+    return float(retry_after) if retry_after and retry_after.isdecimal() else None
 
 
 def _worth_asking(failure: Exception) -> int:

@@ -1,0 +1,59 @@
+"""A loopback server that answers by a script, and how to reach it."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+
+from fetcher.provider import Access
+
+
+@dataclass(slots=True, kw_only=True)
+class Scripted:
+    """What the server was asked, and its address."""
+
+    url: str = ""
+    asked: list[web.Request] = field(default_factory=list)
+
+
+@pytest.fixture
+def scripted():
+    """Serve answers one after the other, the last one for ever; an answer of None hangs up."""
+
+    @asynccontextmanager
+    async def one(*answers: Callable[[], web.Response] | None) -> AsyncIterator[Scripted]:
+        script = Scripted()
+
+        async def answer(request: web.Request) -> web.Response:
+            script.asked.append(request)
+            make = answers[min(len(script.asked), len(answers)) - 1]
+            if make is None:
+                assert request.transport
+                request.transport.close()
+                return web.Response()
+            return make()
+
+        app = web.Application()
+        app.router.add_get("/{path:.*}", answer)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            script.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            yield script
+        finally:
+            await runner.cleanup()
+
+    return one
+
+
+@pytest.fixture
+def fast() -> Callable[..., Access]:
+    """Access without a limit that a test would notice."""
+
+    def access(url: str, **changes: object) -> Access:
+        return Access(**({"url": url, "rate": 500.0, "token": "any", "patience_seconds": 0.5} | changes))  # type: ignore[arg-type]
+
+    return access
