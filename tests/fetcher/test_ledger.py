@@ -1,0 +1,232 @@
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from fetcher.ledger import FILE_NAME, Ledger
+from fetcher.provider import Page
+from tradeschool.errors import ForeignFile, StoreUnwritable
+from tradeschool.market import BTC_USD, ETH_USD, Dataset, Timeframe, Wanted, Window
+from tradeschool.store import PartFile
+
+BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
+ETH = Dataset(instrument=ETH_USD, timeframe=Timeframe.M5)
+NEW_YEAR = datetime(2021, 1, 1, tzinfo=UTC)
+BODY = b"[[1,2,3,4,5,6]]" * 20
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from fetcher.ledger import Ledger
+from fetcher.provider import Page
+from tradeschool.market import BTC_USD, Dataset, Timeframe, Window
+
+ledger = Ledger(Path(sys.argv[1]))
+dataset = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
+page = Page(dataset=dataset, window=Window.of_seconds(1609459200, 1609462800))
+ledger.add(page, b"body", rows=1, complete=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def hours(first: int, last: int) -> Window:
+    """Hours counted from New Year 2021."""
+    return Window(NEW_YEAR + timedelta(hours=first), NEW_YEAR + timedelta(hours=last))
+
+
+def page(first: int, last: int, dataset: Dataset = BTC) -> Page:
+    return Page(dataset=dataset, window=hours(first, last))
+
+
+def part_file(year: int) -> PartFile:
+    return PartFile(path=f"year={year}/x.parquet", rows=1, bytes=1, sha256="0" * 64)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger(tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_a_complete_page_is_accounted_for(ledger: Ledger) -> None:
+    ledger.add(page(0, 4), BODY, rows=48, complete=True)
+
+    assert ledger.covered(BTC) == [hours(0, 4)]
+    assert ledger.doubtful(BTC) == []
+    assert [stored.body for stored in ledger.bodies(BTC, hours(3, 9))] == [BODY]
+
+
+def test_datasets_are_kept_apart(ledger: Ledger) -> None:
+    ledger.add(page(0, 4), BODY, rows=48, complete=True)
+
+    assert ledger.covered(ETH) == ledger.doubtful(ETH) == list(ledger.bodies(ETH, hours(0, 4))) == []
+
+
+def test_a_second_connection_sees_what_was_added(tmp_path: Path, ledger: Ledger) -> None:
+    ledger.add(page(0, 4), BODY, rows=48, complete=True)
+    other = Ledger(tmp_path)
+
+    assert other.covered(BTC) == [hours(0, 4)]
+    other.close()
+
+
+def test_what_was_added_outlives_a_killed_process(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    ledger = Ledger(tmp_path)
+
+    assert done.returncode == -signal.SIGKILL
+    assert ledger.covered(BTC) == [hours(0, 1)]
+    ledger.close()
+
+
+def test_a_page_that_lacks_candles_is_doubtful_until_a_second_answer_agrees(ledger: Ledger) -> None:
+    ledger.add(page(0, 4), BODY, rows=47, complete=False)
+    assert (ledger.covered(BTC), ledger.doubtful(BTC)) == ([], [hours(0, 4)])
+
+    ledger.add(page(0, 4), BODY, rows=47, complete=False)
+    assert ledger.doubtful(BTC) == []
+
+
+def test_an_answer_with_fewer_candles_confirms_nothing(ledger: Ledger) -> None:
+    """A false empty answer, then one with a real gap: the gap has been seen once only."""
+    ledger.add(page(0, 4), b"[]", rows=0, complete=False)
+    ledger.add(page(0, 4), BODY, rows=47, complete=False)
+    ledger.add(page(0, 4), b"[]", rows=0, complete=False)
+    assert ledger.covered(BTC) == []
+
+    ledger.add(page(0, 4), BODY, rows=47, complete=False)
+    assert ledger.doubtful(BTC) == []
+
+
+def test_a_complete_answer_ends_every_doubt_in_its_window(ledger: Ledger) -> None:
+    ledger.add(page(0, 2), b"[]", rows=0, complete=False)
+    ledger.add(page(0, 4), BODY, rows=48, complete=True)
+
+    assert ledger.doubtful(BTC) == []
+
+
+def test_answers_come_out_in_the_order_in_which_they_came_in(ledger: Ledger) -> None:
+    for number in range(4):
+        ledger.add(page(8 - 2 * number, 10 - 2 * number), b"%d" % number, rows=1, complete=True)
+
+    assert [stored.body for stored in ledger.bodies(BTC, hours(0, 10))] == [b"0", b"1", b"2", b"3"]
+
+
+def test_bodies_are_dropped_when_their_year_is_published(ledger: Ledger) -> None:
+    """But for that of a page that reaches into another year."""
+    whole = hours(-10, 10)
+    for first in (-10, -2, 2):
+        ledger.add(page(first, first + 4), b"%d" % first, rows=48, complete=True)
+    ledger.publish(Wanted(dataset=BTC, window=whole), 2021, hours(0, 10), part_file(2021))
+
+    assert [stored.body for stored in ledger.bodies(BTC, whole)] == [b"-10", b"-2"]
+    assert ledger.published(BTC, whole) == [(whole, 2021, part_file(2021))]
+    assert len(ledger.covered(BTC)) == 3
+
+
+def test_bodies_are_dropped_when_their_range_is_sealed(ledger: Ledger) -> None:
+    ledger.add(page(0, 4), BODY, rows=48, complete=True)
+    ledger.drop(Wanted(dataset=BTC, window=hours(0, 4)))
+
+    assert list(ledger.bodies(BTC, hours(0, 4))) == []
+    assert ledger.covered(BTC) == [hours(0, 4)]
+
+
+def test_a_lost_year_is_forgotten_and_the_others_are_not(ledger: Ledger) -> None:
+    whole = hours(-10, 10)
+    for first in (-10, -4, 4):
+        ledger.add(page(first, first + 6), BODY, rows=72, complete=True)
+    for year, part in whole.years():
+        ledger.publish(Wanted(dataset=BTC, window=whole), year, part, part_file(year))
+
+    assert ledger.forget(BTC, whole, 2021) == hours(0, 10)
+    assert [year for _, year, _ in ledger.published(BTC, whole)] == [2020]
+    assert ledger.covered(BTC) == [hours(-10, -4), hours(-4, 2)]
+
+
+def test_a_damaged_body_is_told(tmp_path: Path, ledger: Ledger) -> None:
+    ledger.add(page(0, 4), BODY, rows=48, complete=True)
+    with sqlite3.connect(tmp_path / FILE_NAME) as other:
+        other.execute("UPDATE pages SET body = x'00112233'")
+    other.close()
+
+    with pytest.raises(ForeignFile, match=r"the stored page coinbase/BTC-USD/M5 .* is damaged: .*move it away"):
+        list(ledger.bodies(BTC, hours(0, 4)))
+
+
+def test_a_body_that_is_another_is_told(tmp_path: Path, ledger: Ledger) -> None:
+    ledger.add(page(0, 4), BODY, rows=48, complete=True)
+    ledger.add(page(4, 8), b"[]", rows=48, complete=True)
+    with sqlite3.connect(tmp_path / FILE_NAME) as other:
+        other.execute("UPDATE pages SET body = (SELECT body FROM pages WHERE id = 2)")
+    other.close()
+
+    with pytest.raises(ForeignFile, match="is not what was stored"):
+        list(ledger.bodies(BTC, hours(0, 4)))
+
+
+def test_a_write_that_fails_leaves_nothing_of_it(tmp_path: Path, ledger: Ledger) -> None:
+    """The second statement of a transaction fails: the first one is undone, and the ledger goes on."""
+    ledger.add(page(0, 4), b"[]", rows=0, complete=False)
+    with sqlite3.connect(tmp_path / FILE_NAME) as other:
+        other.execute("CREATE TRIGGER refuse BEFORE UPDATE ON pages BEGIN SELECT RAISE(ABORT, 'refused'); END")
+    with pytest.raises(StoreUnwritable, match="refused"):
+        ledger.add(page(0, 4), BODY, rows=48, complete=True)
+    assert [stored.body for stored in ledger.bodies(BTC, hours(0, 4))] == [b"[]"]
+
+    other.execute("DROP TRIGGER refuse")
+    other.commit()
+    other.close()
+    ledger.add(page(0, 4), BODY, rows=48, complete=True)
+    assert ledger.covered(BTC) == [hours(0, 4), hours(0, 4)]
+
+
+def test_a_ledger_that_another_process_holds_is_told(tmp_path: Path, ledger: Ledger) -> None:
+    ledger._db.execute("PRAGMA busy_timeout = 10")
+    other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(StoreUnwritable, match=r"cannot use .*ledger\.sqlite3: database is locked"):
+        ledger.add(page(0, 4), BODY, rows=48, complete=True)
+    other.close()
+
+
+def test_a_file_that_is_no_ledger_is_told(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"no database" * 1000)
+
+    with pytest.raises(StoreUnwritable, match=r"cannot open .*: file is not a database; .*what is sealed stays"):
+        Ledger(tmp_path)
+
+
+def test_a_ledger_damaged_in_the_middle_is_told(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for first in range(300):
+        ledger.add(page(first, first + 1), os.urandom(2000), rows=12, complete=True)
+    ledger.close()
+    size = (tmp_path / FILE_NAME).stat().st_size
+    with (tmp_path / FILE_NAME).open("r+b") as file:
+        file.seek(4096 * 3)
+        file.write(b"\xff" * (size - 4096 * 3))
+    ledger = Ledger(tmp_path)
+
+    with pytest.raises(StoreUnwritable, match="malformed"):
+        list(ledger.bodies(BTC, hours(0, 300)))
+    ledger.close()
+
+
+def test_a_full_disk_is_told_and_what_was_stored_stays(small_disk: Path) -> None:
+    ledger = Ledger(small_disk / "data")
+    stored = 0
+
+    with pytest.raises(StoreUnwritable, match="full"):
+        for stored in range(1000):
+            ledger.add(page(stored, stored + 1), os.urandom(8000), rows=12, complete=True)
+    assert len(ledger.covered(BTC)) == stored
+    ledger.close()
