@@ -66,8 +66,7 @@ class History:
     """The finished trials that a question may look at, in number order; it only grows."""
 
     def __init__(self) -> None:
-        # Optuna prints each study it makes to stderr; this one is nobody's business.
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        quieten_optuna()
         self._storage = InMemoryStorage()
         self._name = "visible"
         self._study_id = self._storage.create_new_study([StudyDirection.MAXIMIZE], self._name)
@@ -95,6 +94,13 @@ class History:
 
     def __len__(self) -> int:
         return len(self.trials)
+
+
+def quieten_optuna() -> None:
+    """Optuna prints each study that it makes to standard error; only the command prints."""
+    optuna.logging.disable_default_handler()
+    optuna.logging.enable_propagation()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def ask(space: Space, history: History, number: int) -> Question:

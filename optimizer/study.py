@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.unitofwork import UOWTransaction
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from optimizer.asking import Parameters, Question
+from optimizer.asking import Parameters, Question, quieten_optuna
 from optimizer.evaluation import Evaluation, Outcome, finite_or_none
 from optimizer.level import Level
 from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
@@ -132,8 +132,7 @@ def open_study(url: str, name: str, facts: StudyFacts) -> OpenStudy:
         SettingsError: where it exists and was made for other facts; the message names the first that differs.
         ServiceUnreachable: where the database does not answer, or the URL cannot be understood.
     """
-    # Optuna prints each study it makes to stderr; only the command prints.
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    quieten_optuna()
     where = mask_url(url)
     with _translated(where):
         storage = _open_storage(url)
@@ -149,6 +148,7 @@ def read_trials(url: str, name: str) -> list[FrozenTrial]:
         SettingsError: where there is no study of that name.
         ServiceUnreachable: where the database does not answer.
     """
+    quieten_optuna()
     with _translated(mask_url(url)):
         try:
             return optuna.load_study(study_name=name, storage=_open_storage(url)).get_trials(deepcopy=False)

@@ -127,7 +127,10 @@ def test_a_server_that_cannot_start_is_told(valkey: Valkey, monkeypatch: pytest.
     valkey.folder.mkdir(parents=True)
     (valkey.folder / "appendonlydir").write_text("in the way")
 
-    with pytest.raises(ServiceUnreachable, match=r"embedded Valkey is not ready .*; see .*valkey\.log"), valkey.running():
+    with (
+        pytest.raises(ServiceUnreachable, match=r"embedded Valkey is not ready .*; see .*valkey\.log"),
+        valkey.running(),
+    ):
         pass
 
 

@@ -24,7 +24,6 @@ from tradeschool.market import (
     sealed_catalogue,
     subtract,
 )
-import itertools
 
 SPAN = 60  # of the small axis on which properties are tried, in units of five minutes
 FIRST, NEXT = datetime(2015, 1, 1, tzinfo=UTC), datetime(2015, 1, 2, tzinfo=UTC)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from tradeschool.market import BTC_USD, EUR_USD, INSTRUMENTS, Dataset, Market, Timeframe, Window, merge
 from tradeschool.sessions import closed_windows, expected_slots, open_windows
-import itertools
 
 EUR_H1 = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)
 PLAN = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
