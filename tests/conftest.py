@@ -29,9 +29,9 @@ Serve = Callable[..., AbstractAsyncContextManager[Served]]
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Real candles and recorded answers; they may not be part of the repository."""
-    folder = Path(os.environ.get("TRADESCHOOL_SHARED", REPOSITORY.parent / "shared")).resolve()
+    folder = Path(os.environ.get("SHARED_FOLDER", REPOSITORY.parent / "shared")).resolve()
     if not (folder / "recorded" / "manifest.json").is_file():
-        pytest.skip(f"no real candles in {folder}: set TRADESCHOOL_SHARED")
+        pytest.skip(f"no real candles in {folder}: set SHARED_FOLDER")
     return folder
 
 

@@ -19,7 +19,6 @@ from optuna.trial import FrozenTrial
 from optimizer.evaluation import Evaluation, finite_or_none
 from optimizer.level import Level, Part
 from optimizer.portfolio import Portfolio
-from optimizer.report.plots import draw_equity, draw_search
 from optimizer.selection import Winner
 from optimizer.table import export
 from tradeschool.store.files import publish
@@ -53,6 +52,8 @@ def write_findings(results_dir: Path, folder: Path, findings: Findings) -> Path:
     Raises:
         StoreUnwritable: where the disk does not take them.
     """
+    from optimizer.report.plots import draw_equity, draw_search  # matplotlib takes a second to import
+
     here = folder / findings.level.name
     for form in ("parquet", "csv"):
         _publish(results_dir, here / f"trials.{form}", export(findings.trials, form))

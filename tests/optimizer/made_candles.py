@@ -88,9 +88,9 @@ def random_prepared(seed: int, count: int, *, warm_up: int, dataset: Dataset = B
 def shared_frame(name: str) -> pl.DataFrame:
     """Real candles; skips the test where the folder of real candles is not there."""
     beside = Path(__file__).parents[2].parent / "shared"
-    path = Path(os.environ.get("TRADESCHOOL_SHARED", beside)) / "data" / f"{name}.parquet"
+    path = Path(os.environ.get("SHARED_FOLDER", beside)) / "data" / f"{name}.parquet"
     if not path.exists():
-        pytest.skip(f"no real candles at {path}: set TRADESCHOOL_SHARED")
+        pytest.skip(f"no real candles at {path}: set SHARED_FOLDER")
     return pl.read_parquet(path)
 
 

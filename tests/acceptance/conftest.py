@@ -1,0 +1,192 @@
+"""The product as a user has it: the command in processes of its own, against a loopback exchange, in a fresh folder."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+TIMEOUT = 120.0  # seconds; a command that takes longer is stuck
+CURRICULUM = """
+[[level]]
+name = "1"
+title = "Three weeks"
+direction = "both"
+trials = {trials}
+lag = 4
+datasets = [
+  {{ dataset = "coinbase/BTC-USD/M5", start = 2023-01-01, end = 2023-01-22 }},
+  {{ dataset = "coinbase/BTC-USD/M15", start = 2023-01-01, end = 2023-01-22 }},
+  {{ dataset = "oanda/EUR-USD/M5", start = 2023-01-01, end = 2023-01-22 }},
+]
+gate = {{ win_rate = {win_rate}, sharpe = -99, max_drawdown = 0.9, profit_factor = 0.01 }}
+min_trades = {{ train = 1, validation = 1 }}
+ranges = {{ fast = [3, 20], slow = [10, 60], atr_period = [5, 20], stop_atr = [1.0, 4.0], target_atr = [1.0, 6.0] }}
+"""
+EASY = 0.0
+"""A win rate that any winner has."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """`tradeschool` in a folder of its own."""
+
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """The command, until it ends."""
+        return subprocess.run(
+            self._command(arguments),
+            cwd=self.folder,
+            env=self._environment(environment),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+
+    def run_through(self, shell: tuple[str, ...], *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command, begun by a shell that is given the interpreter and the arguments."""
+        return subprocess.run(
+            [*shell, sys.executable, *arguments],
+            cwd=self.folder,
+            env=self._environment(None),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """The command, in the background, in a session of its own."""
+        return subprocess.Popen(
+            self._command(arguments),
+            cwd=self.folder,
+            env=self._environment(None),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def json(self, *arguments: str) -> object:
+        """What a command prints with `--json`."""
+        done = self.run(*arguments, "--json")
+        return json.loads(done.stdout)
+
+    def write_curriculum(self, *, win_rate: float = EASY, trials: int = 16) -> Path:
+        path = self.folder / "curriculum.toml"
+        path.write_text(CURRICULUM.format(win_rate=win_rate, trials=trials))
+        return path
+
+    def trials(self) -> int:
+        """How many trials are committed, whatever the run."""
+        try:
+            with closing(sqlite3.connect(self.folder / ".tradeschool" / "study.sqlite3")) as study:
+                return int(study.execute("SELECT count(*) FROM trials").fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0
+
+    def processes(self) -> list[int]:
+        """Every process that works in the folder, servers included."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                home = (entry / "cwd").readlink()
+            except OSError:
+                continue
+            if home.is_relative_to(self.folder):
+                found.append(int(entry.name))
+        return found
+
+    def _command(self, arguments: tuple[str, ...]) -> list[str]:
+        return [sys.executable, "-m", "tradeschool", *arguments]
+
+    def _environment(self, more: Mapping[str, str] | None) -> dict[str, str]:
+        return {**os.environ, **self.environment, **(more or {})}
+
+
+@pytest.fixture(scope="session")
+def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of `tradeschool exchange`, fast, with generated candles."""
+    program = Program(tmp_path_factory.mktemp("exchange"))
+    process = program.start("exchange", "--port", "0", "--coinbase-limit", "500", "--oanda-limit", "500")
+    assert process.stderr is not None
+    first = process.stderr.readline()
+    found = re.search(r"http://[0-9.:]+", first)
+    assert found, first
+    yield found[0].rstrip(";")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+
+
+@pytest.fixture
+def program(tmp_path: Path, exchange: str) -> Iterator[Program]:
+    """The command in an empty folder, pointed at the exchange; at the end nothing of it may be left running."""
+    made = program_in(tmp_path / "here", exchange)
+    yield made
+    left = made.processes()
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left, "processes were left running"
+
+
+@pytest.fixture(scope="session")
+def make_program(exchange: str) -> Callable[[Path], Program]:
+    """Makes the command at home in a folder."""
+    return lambda folder: program_in(folder, exchange)
+
+
+def program_in(folder: Path, exchange: str) -> Program:
+    folder.mkdir(parents=True)
+    return Program(
+        folder,
+        {
+            "TRADESCHOOL_FETCH__COINBASE_URL": exchange,
+            "TRADESCHOOL_FETCH__OANDA_URL": exchange,
+            "TRADESCHOOL_FETCH__COINBASE_RATE": "200",
+            "TRADESCHOOL_FETCH__OANDA_RATE": "200",
+            "OANDA_API_TOKEN": "s3cret-token",
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def candles(tmp_path_factory: pytest.TempPathFactory, exchange: str) -> Path:
+    """A data folder that holds what the small curriculum names."""
+    program = program_in(tmp_path_factory.mktemp("candles") / "here", exchange)
+    days = ("--timerange", "20230101-20230122")
+    done = program.run("fetch", "--pairs", "BTC/USD,EUR/USD", "--timeframes", "M5,M15", *days)
+    assert done.returncode == 0, done.stderr
+    return program.folder / "data"
+
+
+@pytest.fixture
+def fetched(program: Program, candles: Path) -> Program:
+    """With the candles that the small curriculum names."""
+    shutil.copytree(candles, program.folder / "data")
+    return program
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Poll until it is so."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, f"not so after {seconds} s"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    return wait_until

@@ -1,0 +1,121 @@
+"""From nothing to a verdict, with real processes."""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+GATE_NOT_MET, INTERRUPTED = 3, 130
+IMPOSSIBLE = 1.0  # a win rate that no winner has
+MANY = 120  # trials: enough to be interrupted among them
+
+
+def test_up_goes_from_nothing_to_a_verdict(program) -> None:
+    curriculum = program.write_curriculum()
+
+    done = program.run("up", "--curriculum", str(curriculum), "--seed", "7", "-j", "2", "--json")
+
+    assert done.returncode == 0, done.stderr
+    verdict = json.loads(done.stdout)
+    (level,) = verdict["levels"]
+    assert (level["level"], level["attempt"], level["trials"], level["passed"]) == ("1", 1, 16, True)
+    assert level["complete"] + level["pruned"] + level["failed"] == 16
+    assert {reading["name"] for reading in level["gate"]} >= {"win_rate", "sharpe", "max_drawdown", "profit_factor"}
+    files = {path.name for path in (program.folder / "results" / verdict["run"] / "1").rglob("*") if path.is_file()}
+    assert files >= {"trials.csv", "trials.parquet", "gate.json", "best_params.json", "metrics.json", "equity.svg"}
+
+
+def test_a_missed_gate_is_a_verdict_with_exit_code_3(fetched) -> None:
+    curriculum = fetched.write_curriculum(win_rate=IMPOSSIBLE)
+
+    done = fetched.run("optimize", "run", "--curriculum", str(curriculum), "--seed", "7", "-j", "2", "--json")
+
+    assert done.returncode == GATE_NOT_MET, done.stderr
+    verdict = json.loads(done.stdout)
+    assert verdict["levels"][0]["passed"] is False
+    assert verdict["exit_reason"] == "the gate of level 1 is not met"
+
+
+def test_the_trial_table_is_the_same_for_any_number_of_workers(fetched) -> None:
+    curriculum = str(fetched.write_curriculum())
+    tables = []
+    for workers in ("1", "3"):
+        name = f"with-{workers}"
+        done = fetched.run(
+            *("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", workers, "--run", name)
+        )
+        assert done.returncode == 0, done.stderr
+        done = fetched.run("optimize", "export", name, "--format", "csv", "--out", f"{name}.csv")
+        assert done.returncode == 0, done.stderr
+        tables.append((fetched.folder / f"{name}.csv").read_bytes())
+
+    assert tables[0] == tables[1]
+    assert tables[0].count(b"\n") == 17
+
+
+def test_workers_of_another_terminal_do_the_work(fetched, eventually: Callable[..., None]) -> None:
+    curriculum = str(fetched.write_curriculum())
+    pool = fetched.start("worker", "start", "-n", "2")
+    try:
+        eventually(lambda: len(fetched.json("worker", "list")) == 2)
+        done = fetched.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "0", "--run", "theirs")
+        status = fetched.json("queue", "status")
+    finally:
+        pool.send_signal(signal.SIGTERM)
+        pool.communicate(timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    assert (status["queued"], status["started"], status["failed"]) == (0, 0, 0)
+    assert sum(worker["done"] for worker in status["workers"]) == status["finished"] > 0
+
+
+@pytest.fixture(scope="session")
+def whole_table(candles: Path, make_program, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    """The trials of an undisturbed run."""
+    undisturbed = make_program(tmp_path_factory.mktemp("undisturbed") / "here")
+    shutil.copytree(candles, undisturbed.folder / "data")
+    curriculum = str(undisturbed.write_curriculum(trials=MANY))
+    done = undisturbed.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "whole")
+    assert done.returncode == 0, done.stderr
+    return table(undisturbed, "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing_behind_and_goes_on(fetched, number: int, eventually, whole_table) -> None:
+    curriculum = str(fetched.write_curriculum(trials=MANY))
+    search = fetched.start("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "1", "--run", "broken")
+    eventually(lambda: fetched.trials() >= 3)
+
+    os.kill(search.pid, number)
+    _, said = search.communicate(timeout=60)
+
+    assert search.returncode == INTERRUPTED, said
+    assert not fetched.processes()
+    assert fetched.run("optimize", "resume", "broken", "-j", "2").returncode == 0
+    assert table(fetched, "broken").equals(whole_table)
+
+
+def test_a_run_that_was_killed_with_all_its_workers_loses_no_trial(fetched, eventually, whole_table) -> None:
+    curriculum = str(fetched.write_curriculum(trials=MANY))
+    search = fetched.start("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "broken")
+    eventually(lambda: fetched.trials() >= 3)
+
+    for pid in fetched.processes():
+        os.kill(pid, signal.SIGKILL)
+    search.communicate(timeout=60)
+
+    done = fetched.run("optimize", "resume", "broken", "-j", "2")
+    assert done.returncode == 0, done.stderr
+    assert table(fetched, "broken").equals(whole_table)
+
+
+def table(program, run: str) -> pl.DataFrame:
+    """The trials that a run has so far."""
+    out = program.folder / f"{run}.parquet"
+    done = program.run("optimize", "export", run, "--format", "parquet", "--out", str(out))
+    return pl.read_parquet(out) if done.returncode == 0 else pl.DataFrame()
