@@ -64,8 +64,8 @@ def serving(generated: GeneratedCandles) -> Serve:
 
     @asynccontextmanager
     async def one(**options: object) -> AsyncIterator[Served]:
-        build = partial(Exchange, generated, seed=3)
-        limits = {"coinbase_limit": UNLIMITED, "oanda_limit": UNLIMITED}
+        build = partial(Exchange, generated)
+        limits = {"coinbase_limit": UNLIMITED, "oanda_limit": UNLIMITED, "seed": 3}
         async with AsyncExitStack() as stack:
             yield await stack.enter_async_context(serve(build(**(limits | options))))  # type: ignore[arg-type]
 
@@ -109,3 +109,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a small disk can be mounted by root only")
     yield disk
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.fixture
+def remount(small_disk: Path) -> Callable[[str], None]:
+    """Change what the small disk is, such as `ro` or `size=20m`."""
+
+    def change(option: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{option}", str(small_disk)], check=True)
+
+    return change
