@@ -98,7 +98,8 @@ class Client:
             ProviderRejected: where the provider refuses.
         """
         if dataset.instrument not in self._probed:
-            await self._ask(self.provider.probe(dataset), str(dataset), lambda body: body, patience=PROBE_PATIENCE)
+            patience = min(PROBE_PATIENCE, self.access.patience_seconds)
+            await self._ask(self.provider.probe(dataset), str(dataset), lambda body: body, patience=patience)
             self._probed.add(dataset.instrument)
 
     async def page(self, page: Page, *, fresh: bool = False) -> tuple[bytes, Candles]:
