@@ -1,0 +1,233 @@
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fetcher.exchange.faults import Faults
+from fetcher.exchange.server import Served
+from tradeschool.cli.main import main
+from tradeschool.market import BTC_USD, Dataset, Timeframe, parse_timerange
+from tradeschool.store import Store
+
+RANGE = ("--timerange", "20210301-20210303")
+TOKEN = "0123secret4567-token"
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Run the program in this process: exit code, standard output, standard error."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["tradeschool", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    return run
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Point both providers at an address, without a limit that a test would notice."""
+
+    def point(url: str) -> None:
+        for name in ("COINBASE", "OANDA"):
+            monkeypatch.setenv(f"TRADESCHOOL_FETCH__{name}_URL", url)
+            monkeypatch.setenv(f"TRADESCHOOL_FETCH__{name}_RATE", "1000")
+        monkeypatch.setenv("TRADESCHOOL_FETCH__PATIENCE_SECONDS", "0.2")
+
+    return point
+
+
+@pytest.fixture
+def exchange(serving, at) -> Callable[..., object]:
+    """Serve beside the command, which brings an event loop of its own."""
+
+    @contextmanager
+    def beside(**options: object) -> Iterator[Served]:
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        context = serving(**options)
+        try:
+            served = asyncio.run_coroutine_threadsafe(context.__aenter__(), loop).result()
+            at(served.url)
+            yield served
+            asyncio.run_coroutine_threadsafe(context.__aexit__(None, None, None), loop).result()
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    return beside
+
+
+def one_line(told: str) -> str:
+    (line,) = told.splitlines()
+    return line
+
+
+def test_candles_are_fetched_sealed_and_told(command, exchange, tmp_path: Path) -> None:
+    with exchange():
+        code, out, told = command("fetch", "--pairs", "BTC/USD", *RANGE)
+
+    assert code == 0
+    assert "coinbase/BTC-USD/M15" in out
+    assert "derived" in out
+    Store(tmp_path / "data").require(
+        Dataset(instrument=BTC_USD, timeframe=Timeframe.H1), parse_timerange(RANGE[1]), 0.9
+    )
+    assert "Traceback" not in told
+
+
+def test_standard_output_is_json_where_it_is_asked_for(command, exchange, tmp_path: Path) -> None:
+    with exchange():
+        code, out, _ = command("fetch", "--pairs", "BTC/USD", "--timeframes", "M5", *RANGE, "--json")
+    (row,) = json.loads(out)
+
+    assert code == 0
+    assert (row["dataset"], row["expected"], row["derived"]) == ("coinbase/BTC-USD/M5", 576, False)
+    assert json.loads((tmp_path / "data" / "acquisition_summary.json").read_text()) == [row]
+    assert (
+        (tmp_path / "data" / "acquisition_summary.csv")
+        .read_text()
+        .startswith("dataset,start,end,rows,expected,coverage")
+    )
+
+
+def test_a_finished_download_is_nothing_to_do(command, exchange) -> None:
+    with exchange() as served:
+        command("fetch", "--pairs", "BTC/USD", *RANGE)
+        asked = len(served.requests)
+        code, out, _ = command("fetch", "--pairs", "BTC/USD", *RANGE)
+
+        assert len(served.requests) == asked
+    assert code == 0
+    assert out.startswith("nothing to do: all 3 dataset ranges are sealed in data")
+
+
+def test_a_dry_run_asks_nothing(command, at) -> None:
+    at("http://127.0.0.1:9")
+    code, out, _ = command("fetch", "--dry-run", "--json")
+
+    assert code == 0
+    assert json.loads(out)["requests"] == {"coinbase": 2806}
+
+
+def test_a_dry_run_counts_the_requests(command, at, monkeypatch: pytest.MonkeyPatch) -> None:
+    at("http://127.0.0.1:9")
+    monkeypatch.setenv("OANDA_API_TOKEN", TOKEN)
+    _, out, _ = command("fetch", "--dry-run", "--json")
+
+    assert json.loads(out)["requests"] == {"coinbase": 2806, "oanda": 170 + 6}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ("--pairs", "DOGE/USD"),
+            "tradeschool: unknown pair 'DOGE/USD': expected one of BTC/USD, EUR/USD, ETH/USD, GBP/USD",
+        ),
+        (("--timeframes", "M6"), "tradeschool: unknown timeframe 'M6': expected one of M5, M15, H1"),
+        (
+            ("--timerange", "2020"),
+            "tradeschool: time range '2020': expected YYYYMMDD-YYYYMMDD, such as 20200101-20240101",
+        ),
+    ],
+    ids=["pair", "timeframe", "range"],
+)
+def test_a_wrong_flag_is_one_line_and_2(command, words: tuple[str, ...], told: str) -> None:
+    code, out, said = command("fetch", *words)
+
+    assert (code, out, one_line(said)) == (2, "", told)
+
+
+def test_a_range_in_the_future_is_told_with_the_latest_end(command) -> None:
+    code, _, told = command("fetch", "--pairs", "BTC/USD", "--timerange", "20200101-20990101")
+
+    assert code == 2
+    assert "time range 2020-01-01..2099-01-01 ends after" in one_line(told)
+    assert "the latest end is 2" in told
+
+
+def test_a_misspelt_setting_is_one_line_and_2(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADESCHOOL_FETCH__RATE", "3")
+    code, _, told = command("fetch")
+
+    assert code == 2
+    assert one_line(told).startswith("tradeschool: unknown setting TRADESCHOOL_FETCH__RATE in the environment")
+
+
+def test_without_a_token_fx_alone_is_refused(command) -> None:
+    code, _, told = command("fetch", "--pairs", "EUR/USD,GBP/USD", *RANGE)
+
+    assert code == 2
+    assert one_line(told) == "tradeschool: OANDA needs a token: set OANDA_API_TOKEN, or oanda_api_token_file"
+
+
+def test_without_a_token_crypto_goes_on_and_says_so(command, exchange) -> None:
+    with exchange():
+        code, out, told = command("fetch", "--pairs", "BTC/USD,EUR/USD", *RANGE)
+
+    assert code == 0
+    assert "coinbase/BTC-USD/M5" in out
+    assert "OANDA needs a token" in told
+    assert "going on without 3 dataset ranges of oanda" in told
+
+
+def test_a_wrong_token_is_one_line_that_does_not_tell_it(command, exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OANDA_API_TOKEN", TOKEN)
+    with exchange(oanda_token="another"):
+        code, _, told = command("-v", "fetch", "--pairs", "EUR/USD", *RANGE)
+
+    assert code == 1
+    assert told.splitlines()[-1].startswith(
+        "tradeschool: oanda/EUR-USD/M5: oanda answered 401: Insufficient authorization"
+    )
+    assert TOKEN not in told
+
+
+def test_a_provider_that_is_not_there_is_one_line_and_5(command, at) -> None:
+    """Once, however many datasets it ends."""
+    at("http://127.0.0.1:9")
+    code, out, told = command("fetch", "--pairs", "BTC/USD,ETH/USD", *RANGE)
+    lines = [line for line in told.splitlines() if line.startswith("tradeschool:")]
+
+    assert (code, out) == (5, "")
+    assert one_line("\n".join(lines)).startswith("tradeschool: coinbase at http://127.0.0.1:9 does not answer")
+
+
+def test_a_data_folder_that_is_a_file_is_one_line(command, exchange, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("in the way")
+    with exchange():
+        code, _, told = command("fetch", "--pairs", "BTC/USD", *RANGE)
+
+    assert code == 1
+    assert one_line(told).startswith("tradeschool: cannot write in data: ")
+
+
+def test_a_seal_that_cannot_be_read_is_one_line_and_4(command, exchange, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "coinbase" / "BTC-USD" / "M5"
+    folder.mkdir(parents=True)
+    (folder / "20210301-20210303.seal.json").write_text("{}")
+    with exchange():
+        code, _, told = command("fetch", "--pairs", "BTC/USD", *RANGE)
+
+    assert code == 4
+    assert "not a seal that this version reads" in one_line(told)
+
+
+def test_what_heals_is_told_in_the_log_and_ends_well(command, exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    with exchange(faults=Faults.parse("5xx=0.7"), seed=1):
+        monkeypatch.setenv("TRADESCHOOL_FETCH__PATIENCE_SECONDS", "30")
+        code, _, told = command("--log-format", "json", "fetch", "--pairs", "BTC/USD", "--timeframes", "M5", *RANGE)
+    logged = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+
+    assert code == 0
+    assert {line["action"] for line in logged} == {"retry"}

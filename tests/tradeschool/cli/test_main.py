@@ -1,0 +1,76 @@
+import subprocess
+import sys
+
+import pytest
+
+from tradeschool.cli.main import COMMANDS, main
+from tradeschool.errors import GateNotMet
+
+HEAVY = (
+    "aiohttp polars numpy pyarrow pydantic pydantic_settings optuna rich redis rq numba matplotlib sqlalchemy msgspec"
+)
+PROGRAM = f"""
+import sys
+from tradeschool.cli.main import main
+try:
+    main()
+finally:
+    print(*sorted(set({HEAVY!r}.split()) & set(sys.modules)), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"]], ids=" ".join)
+def test_help_imports_no_heavy_library(words: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, check=True)
+
+    assert done.stderr.strip() == ""
+
+
+def test_help_tells_every_command_and_exit_code(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.setattr("sys.argv", ["tradeschool", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr().out
+
+    assert ended.value.code == 0
+    assert all(name in told for name in COMMANDS)
+    assert "130 interrupted" in " ".join(told.split())
+
+
+def test_an_unknown_command_is_2(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.setattr("sys.argv", ["tradeschool", "fecth"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 2
+    assert "No such command 'fecth'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (GateNotMet("level 1 misses its gate"), 3, "tradeschool: level 1 misses its gate"),
+        (KeyboardInterrupt(), 130, "tradeschool: interrupted; what is stored stays: run the same command to go on"),
+    ],
+    ids=["our error", "interrupted"],
+)
+def test_every_end_has_its_line_and_code(error, code: int, told: str, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ends() -> None:
+        raise error
+
+    monkeypatch.setattr("sys.argv", ["tradeschool", "fetch"])
+    monkeypatch.setattr("tradeschool.cli.fetch.load_settings", ends)
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == code
+    assert capsys.readouterr().err.strip() == told
+
+
+def test_a_settings_file_that_is_absent_is_2(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.setattr("sys.argv", ["tradeschool", "--config", "absent.toml", "fetch"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "tradeschool: settings file absent.toml does not exist\n"
