@@ -224,7 +224,7 @@ def test_a_seal_that_cannot_be_read_is_one_line_and_4(command, exchange, tmp_pat
 
 
 def test_what_heals_is_told_in_the_log_and_ends_well(command, exchange, monkeypatch: pytest.MonkeyPatch) -> None:
-    with exchange(faults=Faults.parse("5xx=0.7"), seed=1):
+    with exchange(faults=Faults.parse("5xx=0.4"), seed=1):
         monkeypatch.setenv("TRADESCHOOL_FETCH__PATIENCE_SECONDS", "30")
         code, _, told = command("--log-format", "json", "fetch", "--pairs", "BTC/USD", "--timeframes", "M5", *RANGE)
     logged = [json.loads(line) for line in told.splitlines() if line.startswith("{")]

@@ -1,0 +1,171 @@
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fetcher.ledger import Ledger
+from fetcher.plan import Download
+from fetcher.provider import Page, find
+from fetcher.publish import Publisher, gaps
+from tradeschool.errors import ForeignFile, InvalidCandles
+from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Wanted, Window
+from tradeschool.sessions import expected_slots
+from tradeschool.store import GapReason, Store
+
+BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
+EUR_H1 = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = Window(datetime(2020, 12, 31, 23, 30, tzinfo=UTC), datetime(2021, 1, 1, 0, 30, tzinfo=UTC))
+WEEK = Window(datetime(2020, 12, 28, tzinfo=UTC), datetime(2021, 1, 5, tzinfo=UTC))
+WANTED = Wanted(dataset=BTC, window=HOUR)
+
+
+@pytest.fixture
+def ledger(store: Store) -> Iterator[Ledger]:
+    opened = Ledger(store.root)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def publisher(store: Store, ledger: Ledger) -> Publisher:
+    return Publisher(store, ledger, lambda: NOW)
+
+
+def answer(slots: range, *, close: float = 10.5) -> bytes:
+    """Rows of the hour's slots in Coinbase's form."""
+    rows = [f"[{HOUR.start_seconds + slot * 300},9,12,10,{close},1.5]" for slot in slots]
+    return f"[{','.join(rows)}]".encode()
+
+
+def put(ledger: Ledger, slots: range, **changes: float) -> None:
+    ledger.add(Page(dataset=BTC, window=HOUR), answer(slots, **changes), rows=len(slots), complete=True)
+
+
+def test_a_seal_tells_rows_gaps_and_a_file_a_year(publisher: Publisher, ledger: Ledger, store: Store) -> None:
+    put(ledger, range(3, 12))
+    (seal,) = publisher.publish(Download(wanted=WANTED), find("coinbase"))
+
+    assert (seal.rows, seal.expected, seal.missing, seal.sealed_at) == (9, 12, 3, NOW)
+    assert [(gap.slots, gap.start, gap.reason) for gap in seal.gaps] == [(3, HOUR.start, GapReason.CONFIRMED_EMPTY)]
+    assert [file.rows for file in seal.files] == [3, 6]
+    assert store.verify(BTC) == [seal]
+
+
+def test_of_two_answers_the_latest_form_of_a_candle_is_taken(
+    publisher: Publisher, ledger: Ledger, store: Store
+) -> None:
+    put(ledger, range(12), close=10.5)
+    put(ledger, range(6), close=11.0)
+    publisher.publish(Download(wanted=WANTED), find("coinbase"))
+
+    assert store.arrays(BTC, HOUR).close.tolist() == [11.0] * 6 + [10.5] * 6
+
+
+def test_publishing_again_from_files_alone_changes_not_a_byte(
+    publisher: Publisher, ledger: Ledger, store: Store
+) -> None:
+    """As after a kill between the last file and the seal."""
+    put(ledger, range(12))
+    first = publisher.publish(Download(wanted=WANTED), find("coinbase"))
+    store.unseal(BTC, HOUR)
+
+    assert publisher.publish(Download(wanted=WANTED), find("coinbase")) == first
+
+
+@pytest.mark.parametrize("stop_after", range(5))
+def test_stopped_at_any_write_it_ends_the_same(store: Store, ledger: Ledger, stop_after: int) -> None:
+    """Two year files, their lines in the ledger, and the seal: whichever is the first that is not written."""
+    put(ledger, range(12))
+    left = stop_after
+
+    class Stopped(Exception):
+        pass
+
+    def step() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Stopped
+
+    class StoppingStore(Store):
+        def write_year(self, *args, **kwargs):
+            step()
+            return super().write_year(*args, **kwargs)
+
+        def seal(self, *args) -> None:
+            step()
+            super().seal(*args)
+
+    class StoppingLedger(Ledger):
+        def publish(self, *args) -> None:
+            step()
+            super().publish(*args)
+
+    stopping = StoppingLedger(store.root)
+    with pytest.raises(Stopped):
+        Publisher(StoppingStore(store.root), stopping, lambda: NOW).publish(Download(wanted=WANTED), find("coinbase"))
+    stopping.close()
+    assert store.seals(BTC) == []
+
+    publisher = Publisher(store, ledger, lambda: NOW)
+    assert publisher.forget_lost(Download(wanted=WANTED)) == []
+    publisher.publish(Download(wanted=WANTED), find("coinbase"))
+    assert store.arrays(BTC, HOUR).close.tolist() == [10.5] * 12
+
+
+def test_a_page_that_breaks_the_contract_is_told_and_nothing_sealed(
+    publisher: Publisher, ledger: Ledger, store: Store
+) -> None:
+    put(ledger, range(12), close=100.0)
+
+    with pytest.raises(InvalidCandles, match="high must be the highest price"):
+        publisher.publish(Download(wanted=WANTED), find("coinbase"))
+    assert store.seals(BTC) == []
+
+
+def test_a_lost_file_is_forgotten_and_the_rest_kept(publisher: Publisher, ledger: Ledger, store: Store) -> None:
+    put(ledger, range(12))
+    (seal,) = publisher.publish(Download(wanted=WANTED), find("coinbase"))
+    (store.folder(BTC) / seal.files[1].path).unlink()
+
+    assert publisher.forget_lost(Download(wanted=WANTED)) == [Window(datetime(2021, 1, 1, tzinfo=UTC), HOUR.end)]
+    assert [year for _, year, _ in ledger.published(BTC, HOUR)] == [2020]
+
+
+def test_deriving_from_a_damaged_base_is_refused(publisher: Publisher, ledger: Ledger, store: Store) -> None:
+    put(ledger, range(12))
+    (seal,) = publisher.publish(Download(wanted=WANTED), find("coinbase"))
+    path: Path = store.folder(BTC) / seal.files[0].path
+    path.write_bytes(path.read_bytes() + b"x")
+    quarter = Wanted(dataset=BTC.at(Timeframe.M15), window=HOUR)
+
+    with pytest.raises(ForeignFile, match="changed since it was sealed"):
+        publisher.publish(Download(wanted=quarter, from_sealed=True), find("coinbase"))
+
+
+@given(st.sets(st.integers(0, 119)))
+def test_gaps_are_exactly_the_missing_slots(missing: set[int]) -> None:
+    """Over a week with a weekend and New Year in it."""
+    expected = expected_slots(EUR_H1, WEEK)
+    absent = np.array(sorted(slot for slot in missing if slot < len(expected)), dtype=np.int64)
+    found = list(gaps(EUR_H1, expected, np.delete(expected, absent), GapReason.CONFIRMED_EMPTY))
+    told = [
+        slot for slot in expected.tolist() if any(gap.start.timestamp() <= slot < gap.end.timestamp() for gap in found)
+    ]
+
+    assert told == expected[absent].tolist()
+    assert sum(gap.slots for gap in found) == len(absent)
+
+
+def test_a_gap_over_a_weekend_is_one_gap() -> None:
+    expected = expected_slots(EUR_H1, WEEK)
+    closing = int(np.flatnonzero(np.diff(expected) > 3600)[0])
+    (gap,) = gaps(EUR_H1, expected, np.delete(expected, [closing, closing + 1]), GapReason.CONFIRMED_EMPTY)
+
+    assert gap.slots == 2
+    assert gap.end - gap.start > timedelta(days=2)
