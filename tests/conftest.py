@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import settings
 
 from fetcher.exchange.generated import GeneratedCandles
 from fetcher.exchange.limits import Limit
@@ -19,6 +20,9 @@ from tradeschool.candles import Candles, schema
 from tradeschool.market import Dataset, Window
 from tradeschool.sessions import expected_slots
 from tradeschool.store import Store
+
+settings.register_profile("tradeschool", deadline=None)  # how long an example takes is no property of it
+settings.load_profile("tradeschool")
 
 REPOSITORY = Path(__file__).parent.parent
 UNLIMITED = Limit(rate_per_second=1e6, burst=1_000_000)

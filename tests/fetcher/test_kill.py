@@ -6,10 +6,14 @@ import os
 import random
 import sys
 from collections import Counter
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
+from fetcher import sync
 from fetcher.exchange.faults import Faults
+from fetcher.provider import Access
+from tradeschool.cli.fetch import choose
 from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Window, parse_timerange
 from tradeschool.store import Store
 
@@ -20,7 +24,7 @@ KILLS = 3
 PROGRAM = "from tradeschool.cli.main import main; main()"
 
 
-async def start(url: str, folder: Path) -> asyncio.subprocess.Process:
+async def start(url: str, folder: Path, timerange: str = RANGE) -> asyncio.subprocess.Process:
     environment = {
         "TRADESCHOOL_FETCH__COINBASE_URL": url,
         "TRADESCHOOL_FETCH__OANDA_URL": url,
@@ -30,7 +34,7 @@ async def start(url: str, folder: Path) -> asyncio.subprocess.Process:
         "OANDA_API_TOKEN": "any",
     }
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM, "fetch", "--pairs", "BTC/USD,EUR/USD", "--timerange", RANGE, "--json"),
+        *(sys.executable, "-c", PROGRAM, "fetch", "--pairs", "BTC/USD,EUR/USD", "--timerange", timerange, "--json"),
         env=os.environ | environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -42,6 +46,17 @@ async def finished(url: str, folder: Path) -> list[dict]:
     out, told = await process.communicate()
     assert process.returncode == 0, told.decode()
     return json.loads(out)
+
+
+async def undisturbed(url: str, folder: Path) -> None:
+    """The same download in this process."""
+    wanted = choose("BTC/USD,EUR/USD", None, RANGE)
+    access = {name: Access(url=url, rate=1000.0, token="any") for name in ("coinbase", "oanda")}
+    now = datetime.now(UTC)
+    progress = await sync.run(
+        wanted, store=Store(folder), access=access, native=False, now=lambda: now, confirm_after=0.0
+    )
+    assert not [each.error for each in progress if each.error]
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -58,7 +73,7 @@ def content(folder: Path) -> dict[str, str]:
 async def test_killed_and_started_again_it_ends_as_if_nothing_had_been(tmp_path: Path, serving) -> None:
     chance = random.Random(5)
     async with serving(faults=Faults.parse("latency=5-20")) as served:
-        await finished(served.url, tmp_path / "undisturbed")
+        await undisturbed(served.url, tmp_path / "undisturbed")
         once = Counter(seen.query for seen in served.requests if seen.path.endswith("candles"))
         before = len(served.requests)
         for _ in range(KILLS):
@@ -84,7 +99,7 @@ async def test_killed_and_started_again_it_ends_as_if_nothing_had_been(tmp_path:
 
 async def test_two_at_once_fetch_everything_once(tmp_path: Path, serving) -> None:
     async with serving(faults=Faults.parse("latency=5-20")) as served:
-        first, second = await asyncio.gather(start(served.url, tmp_path), start(served.url, tmp_path))
+        first, second = await asyncio.gather(*(start(served.url, tmp_path, "20210301-20210303") for _ in range(2)))
         answers = await asyncio.gather(first.communicate(), second.communicate())
         asked = Counter(seen.query for seen in served.requests if seen.path.endswith("/BTC-USD/candles"))
 

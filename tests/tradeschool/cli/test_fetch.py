@@ -127,6 +127,14 @@ def test_a_dry_run_counts_the_requests(command, at, monkeypatch: pytest.MonkeyPa
     assert json.loads(out)["requests"] == {"coinbase": 2806, "oanda": 170 + 6}
 
 
+def test_a_dry_run_tells_requests_and_time(command) -> None:
+    code, out, told = command("fetch", "--dry-run", "--pairs", "BTC/USD")
+
+    assert code == 0
+    assert told == ""
+    assert "coinbase: 1,403 requests, 7.8 min at 3 requests/s" in out
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -1,3 +1,4 @@
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -43,3 +44,15 @@ async def test_where_nothing_is_asked_for_nothing_is_told(capsys: pytest.Capture
         show([])
 
     assert capsys.readouterr().err == ""
+
+
+async def test_a_terminal_gets_a_bar_a_dataset(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    async with watch(RATES) as show:
+        show([progress(BTC_USD, 5, 10)])
+        await asyncio.sleep(0)
+    told = capsys.readouterr().err
+
+    assert "coinbase/BTC-USD/M5" in told
+    assert "2021-05-06" in told
