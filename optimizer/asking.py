@@ -18,8 +18,8 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-Parameter = float
-Parameters = dict[str, Parameter]
+from optimizer.evaluation import rounded
+from optimizer.level import Parameters
 
 STARTUP_TRIALS = 10
 """Trials that are drawn at random before the sampler believes in a pattern; Optuna's own default."""
@@ -27,8 +27,6 @@ PRUNING_STARTUP_TRIALS = 5
 """Complete trials that must be visible before any trial may be pruned; `MedianPruner`'s own default."""
 LOWEST = -sys.float_info.max
 """Threshold of a step where no complete trial reported a number: only a trial that has none either is below."""
-SIGNIFICANT_DIGITS = 12
-"""Digits that survive: below them, the mathematics libraries of two CPUs may disagree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +68,7 @@ class History:
         self._storage = InMemoryStorage()
         self._name = "visible"
         self._study_id = self._storage.create_new_study([StudyDirection.MAXIMIZE], self._name)
-        self._answered: dict[tuple[tuple[str, Parameter], ...], FrozenTrial] = {}
+        self._answered: dict[tuple[tuple[str, float], ...], FrozenTrial] = {}
 
     def append(self, trial: FrozenTrial) -> None:
         """Let the trial that follows the last one be seen."""
@@ -136,11 +134,6 @@ def thresholds(trials: Sequence[FrozenTrial]) -> tuple[float | None, ...]:
     return tuple(_median([values[step] for values in complete if step in values]) for step in range(steps))
 
 
-def rounded(value: float) -> float:
-    """The value with as many digits as two CPUs agree on; NaN and infinity unchanged."""
-    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
-
-
 def _sample(space: Space, history: History, number: int) -> Parameters:
     # Multivariate is Optuna's default for one objective and, unlike `group`, not experimental. The lie about
     # running trials is off: a question must not depend on which others are open.
@@ -164,13 +157,13 @@ def _sample(space: Space, history: History, number: int) -> Parameters:
     return parameters
 
 
-def _only(distribution: BaseDistribution) -> Parameter:
-    choices: Sequence[Parameter] = getattr(distribution, "choices", ())
-    only: Parameter = choices[0] if choices else getattr(distribution, "low")  # noqa: B009  # not of the base class
+def _only(distribution: BaseDistribution) -> float:
+    choices: Sequence[float] = getattr(distribution, "choices", ())
+    only: float = choices[0] if choices else getattr(distribution, "low")  # noqa: B009  # not of the base class
     return only
 
 
-def _agreed(value: Parameter, distribution: BaseDistribution) -> Parameter:
+def _agreed(value: float, distribution: BaseDistribution) -> float:
     if not isinstance(distribution, FloatDistribution):
         return value
     return min(max(rounded(float(value)), distribution.low), distribution.high)
@@ -190,5 +183,5 @@ def _median(values: list[float]) -> float | None:
     return median if math.isfinite(median) else None
 
 
-def _key(parameters: Mapping[str, Parameter]) -> tuple[tuple[str, Parameter], ...]:
+def _key(parameters: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(parameters.items()))

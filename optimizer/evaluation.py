@@ -8,12 +8,13 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from optimizer.asking import rounded
 from optimizer.metrics import METRICS
 from tradeschool.errors import TradeschoolError
 
 CONSTRAINTS = ("win_rate", "drawdown", "profit_factor", "min_trades")
 """Names of a trial's constraints, in the order in which a sampler gets them."""
+SIGNIFICANT_DIGITS = 12
+"""Digits that survive: below them, the mathematics libraries of two CPUs may disagree."""
 
 
 class Outcome(StrEnum):
@@ -95,6 +96,11 @@ class _Wire(BaseModel):
     metrics: dict[str, float | None]
     infinite: list[str]
     pruned_reason: str | None
+
+
+def rounded(value: float) -> float:
+    """The value with as many digits as two CPUs agree on; NaN and infinity unchanged."""
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
 def rounded_all(values: Mapping[str, float]) -> dict[str, float]:

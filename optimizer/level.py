@@ -118,6 +118,8 @@ class Costs(_Strict):
 
 
 Bounds = tuple[float, float]
+Parameters = dict[str, float]
+"""A strategy's parameters by name; whole numbers are integers."""
 
 
 class Level(_Strict):

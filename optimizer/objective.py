@@ -12,12 +12,11 @@ import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from optimizer import metrics
-from optimizer.asking import rounded
 from optimizer.backtest.entries import find_entries
 from optimizer.backtest.prepare import Prepared, prepare
 from optimizer.backtest.reference import replay
 from optimizer.backtest.run import INITIAL_EQUITY, TRADE, Rules, Run
-from optimizer.evaluation import Evaluation, Outcome, rounded_all
+from optimizer.evaluation import Evaluation, Outcome, rounded, rounded_all
 from optimizer.gate import trades_needed
 from optimizer.level import Bounds, Level, Part
 from optimizer.portfolio import portfolio

@@ -65,6 +65,16 @@ def choose(
     )
 
 
+def closest(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """Of the complete trials the one that misses the constraints by the least in sum; None without any."""
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    return min(complete, key=lambda trial: (_missed(trial), trial.number), default=None)
+
+
+def _missed(trial: FrozenTrial) -> float:
+    return sum(max(0.0, violation) for violation in trial.constraints.values())
+
+
 def _value(trial: FrozenTrial) -> float:
     if trial.value is None:
         raise ValueError(f"trial {trial.number} is complete but has no value")

@@ -25,9 +25,9 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.unitofwork import UOWTransaction
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from optimizer.asking import Parameters, Question, quieten_optuna
+from optimizer.asking import Question, quieten_optuna
 from optimizer.evaluation import Evaluation, Outcome, finite_or_none
-from optimizer.level import Level
+from optimizer.level import Level, Parameters
 from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
 from tradeschool.settings import mask_url
 

@@ -14,7 +14,7 @@ def configure(log_format: Literal["text", "json"], *, level: int = logging.INFO)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in ("rq.worker", "rq.queue", "rq.registry", "optuna", "matplotlib", "aiohttp.access"):
+    for chatty in ("rq", "optuna", "matplotlib", "aiohttp", "asyncio"):
         logger = logging.getLogger(chatty)
         logger.setLevel(max(level, logging.WARNING))
         logger.handlers.clear()  # Optuna brings one of its own, in a form of its own

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from optuna.distributions import BaseDistribution
 
-from optimizer.asking import Parameters, Question, Space
+from optimizer.asking import Question, Space
+from optimizer.level import Parameters
 from optimizer.study import OpenStudy, StudyFacts
 from tradeschool.errors import DataIncomplete, ServiceUnreachable, SettingsError, StudyChanged
 from workers.carrier import Carrier, Errand

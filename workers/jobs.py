@@ -14,9 +14,8 @@ from typing import Annotated, Generic, Literal, Protocol, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError, model_validator
 from rq.timeouts import BaseTimeoutException
 
-from optimizer.asking import Parameters
 from optimizer.evaluation import Evaluation
-from optimizer.level import Level, Part
+from optimizer.level import Level, Parameters, Part
 from tradeschool.errors import DataError, ForeignFile
 from tradeschool.market import Dataset, Window
 

@@ -3,16 +3,14 @@
 It is RQ's forking worker with short leases, its own maintenance, and nothing that Redis could turn against it.
 """
 
-import ctypes
 import logging
 import os
 import signal
 import socket
-import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Generic
 
 from pydantic import JsonValue
 from redis import Redis
@@ -25,13 +23,10 @@ from rq.worker import WorkerStatus
 
 from workers.guard import JobRefused, TrialJob, TrialQueue
 from workers.jobs import Answer, Arrays, Bench, Order, Prepared, evaluate_trials
+from workers.parent import die_with_parent, load_prctl
 from workers.queue import clean, push_answer
 
 log = logging.getLogger(__name__)
-
-PR_SET_PDEATHSIG = 1
-ORPHANED = 3
-"""Exit code of a process whose parent was gone before it could ask to die with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +63,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         )
         self.log_result_lifespan = False
         self._bench, self._settings = bench, settings
-        self._prctl = load_prctl()
+        load_prctl()
 
     def bootstrap(self, *_: object, **__: object) -> None:
         """Report for work, without RQ's own log handlers and colours."""
@@ -98,7 +93,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """In the fork: die with the worker, then evaluate."""
-        die_with_parent(self.pid or 0, signal.SIGKILL, self._prctl)
+        die_with_parent(self.pid or 0, signal.SIGKILL)
         assert isinstance(job, TrialJob)
         job.evaluator = self._evaluate
         super().main_work_horse(job, queue)
@@ -144,7 +139,7 @@ def run_worker(
     the process with which this one ends, in the same gentle way.
     """
     if parent is not None:
-        die_with_parent(parent, signal.SIGTERM, load_prctl())
+        die_with_parent(parent, signal.SIGTERM)
     for name in ("rq.worker", "rq.job", "rq.queue", "rq.registry"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warm()
@@ -159,19 +154,3 @@ def run_worker(
 def worker_name() -> str:
     """A name that no other worker has had: host, process and chance."""
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
-
-
-def load_prctl() -> Callable[[int, int], int] | None:
-    """Linux's call by which a process learns of its parent's death; None where there is none."""
-    if sys.platform != "linux":
-        return None
-    call: Any = ctypes.CDLL(None).prctl
-    return lambda option, value: int(call(option, value))
-
-
-def die_with_parent(parent: int, by: signal.Signals, prctl: Callable[[int, int], int] | None) -> None:
-    """Ask the kernel for a signal when the parent dies, and end at once where it is dead already."""
-    if prctl is not None:
-        prctl(PR_SET_PDEATHSIG, int(by))
-    if os.getppid() != parent:
-        os._exit(ORPHANED)

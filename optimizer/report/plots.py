@@ -23,9 +23,12 @@ def draw_equity(accounts: Mapping[Part, Portfolio]) -> bytes:
     figure = Figure(figsize=SIZE, layout="constrained")
     equity, drawdown = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     for part, account in accounts.items():
-        days = account.days.astype("datetime64[D]")
-        equity.plot(days, account.equity, ".-", markersize=2, linewidth=1, color=COLOURS[part], label=part)
-        drawdown.fill_between(days, -100 * _drawdowns(account), step="mid", color=COLOURS[part], alpha=0.6)
+        drawdowns = -100 * _drawdowns(account)
+        for number, run in enumerate(_neighbours(account.days)):
+            days, colour = account.days[run].astype("datetime64[D]"), COLOURS[part]
+            label = part if number == 0 else None
+            equity.plot(days, account.equity[run], ".-", markersize=2, linewidth=1, color=colour, label=label)
+            drawdown.fill_between(days, drawdowns[run], step="mid", color=colour, alpha=0.6)
     equity.axhline(1.0, color=GREY, linewidth=0.8)
     equity.set(title="The winner's equity, costs paid", ylabel="start of each part = 1")
     equity.legend(frameon=False)
@@ -50,6 +53,11 @@ def draw_search(trials: Sequence[FrozenTrial]) -> bytes:
     axes.set(title="The search on train", xlabel="trial", ylabel="Sharpe ratio, a year")
     axes.legend(frameon=False)
     return _svg(figure)
+
+
+def _neighbours(days: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+    """Places of days that follow one another: no line is drawn over days that nobody judged."""
+    return np.split(np.arange(len(days)), np.flatnonzero(np.diff(days) != 1) + 1)
 
 
 def _drawdowns(account: Portfolio) -> NDArray[np.float64]:

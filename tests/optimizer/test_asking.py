@@ -11,8 +11,9 @@ from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optimizer.asking import History, Parameters, Question, Space, ask, thresholds, trial_seed
+from optimizer.asking import History, Question, Space, ask, thresholds, trial_seed
 from optimizer.evaluation import CONSTRAINTS, Evaluation, Outcome
+from optimizer.level import Parameters
 from optimizer.metrics import METRICS
 from optimizer.study import Origin, failed_trial, finished_trial
 

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from optimizer.asking import Parameters
 from optimizer.evaluation import CONSTRAINTS, Evaluation, Outcome
-from optimizer.level import Level, Part
+from optimizer.level import Level, Parameters, Part
 from optimizer.metrics import METRICS
 from tradeschool.errors import DataIncomplete
 from tradeschool.market import Dataset, Window

@@ -17,8 +17,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisAway
 
-from optimizer.asking import Parameters
-from optimizer.level import Level
+from optimizer.level import Level, Parameters
 from optimizer.study import OpenStudy, StudyFacts, open_study
 from optimizer.table import export
 from workers.carrier import BenchCarrier, Carrier, QueueCarrier

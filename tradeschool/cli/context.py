@@ -32,7 +32,7 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     if given["log_format"]:
         chosen["log_format"] = given["log_format"]
     loaded = settings.load(chosen, file=given["settings_file"])
-    log.configure(loaded.log_format, level=logging.DEBUG if given["verbose"] else logging.WARNING)
+    log.configure(loaded.log_format, level=logging.INFO if given["verbose"] else logging.WARNING)
     return loaded
 
 

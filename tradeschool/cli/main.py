@@ -26,6 +26,8 @@ COMMANDS = {
     "doctor": ("config:doctor", "What is installed, reachable, writable, right."),
 }
 """Name -> module and attribute below tradeschool.cli, and the line of help."""
+HIDDEN = {"evaluate": "evaluate:evaluate"}
+"""Commands that other commands start."""
 
 INTERRUPTED = 130
 
@@ -41,9 +43,10 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, imported now."""
         del ctx
-        if cmd_name not in COMMANDS:
+        places = {name: place for name, (place, _) in COMMANDS.items()} | HIDDEN
+        if cmd_name not in places:
             return None
-        module, attribute = COMMANDS[cmd_name][0].split(":")
+        module, attribute = places[cmd_name].split(":")
         command: click.Command = getattr(importlib.import_module(f"tradeschool.cli.{module}"), attribute)
         return command
 

@@ -181,7 +181,7 @@ def climb(
     else:
         for each in found:
             verdict.show(each)
-    say(f"files: {place.folder(record.name)}")
+    say(f"files: {place.folder(record.name).resolve()}")
     if missed:
         raise GateNotMet(reason)
     say(reason)

@@ -7,7 +7,10 @@ from pydantic import JsonValue
 from rich.table import Table
 
 from optimizer.evaluation import finite_or_none
+from optimizer.gate import Reading, gate_readings
+from optimizer.level import Part
 from optimizer.report.files import Findings
+from optimizer.selection import closest
 from optimizer.study import best_feasible
 from tradeschool.cli.context import console
 from workers.search import RunRecord
@@ -33,6 +36,7 @@ def show(findings: Findings) -> None:
     console().print(f"level {findings.level.name}: {findings.level.title}: {len(findings.trials)} trials ({counted})")
     if winner is None:
         console().print("no trial met every constraint on train: the gate stays shut")
+        _show_closest(findings)
         return
     parameters = ", ".join(f"{name} {value:g}" for name, value in winner.parameters.items())
     console().print(f"winner: trial {winner.number}: {parameters}")
@@ -44,11 +48,28 @@ def show(findings: Findings) -> None:
             reading.name,
             f"{winner.train.metrics[metric]:.3f}",
             f"{reading.value:.3f}",
-            f"{'<=' if reading.name == 'max_drawdown' else '>='} {reading.target:g}",
+            _target(reading),
             OPEN if reading.met else SHUT,
             f"{test:.3f}",
         )
     console().print(table)
+
+
+def _show_closest(findings: Findings) -> None:
+    """How near the search came, so that a user knows which rule kept everything out."""
+    trial = closest(findings.trials)
+    if trial is None:
+        return
+    figures = {name: float("nan") if value is None else value for name, value in trial.user_attrs["metrics"].items()}
+    table = Table("criterion", f"closest, trial {trial.number}, train", "target")
+    for reading in gate_readings(findings.level, figures, Part.TRAIN):
+        value = f"{reading.value:.3f}" + ("" if reading.met else f" {SHUT}")
+        table.add_row(reading.name, value, _target(reading))
+    console().print(table)
+
+
+def _target(reading: Reading) -> str:
+    return f"{'<=' if reading.name == 'max_drawdown' else '>='} {reading.target:g}"
 
 
 METRIC_OF = {"max_drawdown": "max_drawdown_intrabar", "min_trades": "trades"}

@@ -11,15 +11,12 @@ from dataclasses import asdict
 import click
 from rich.table import Table
 
-from optimizer.objective import evaluate, prepare_level
-from optimizer.warm import warm
-from tradeschool.cli.context import candles_of, console, json_option, load_settings, now, print_json, redis_url_of, say
+from tradeschool.cli.context import console, json_option, load_settings, now, print_json, redis_url_of, say
 from workers.guard import TrialQueue
-from workers.jobs import Bench
 from workers.monitor import take_snapshot
+from workers.parent import die_with_parent
 from workers.pool import Pool, PoolSettings
 from workers.queue import connect
-from workers.worker import WorkerSettings, die_with_parent, load_prctl, run_worker, worker_name
 
 STOP_TIMEOUT = 30.0  # seconds until a pool that was told to stop is killed
 
@@ -40,19 +37,8 @@ def start(count: int, parent: int | None) -> None:
         if parent is None:
             say(f"{count} workers start; stop them with Ctrl-C")
         if parent is not None:
-            die_with_parent(parent, signal.SIGTERM, load_prctl())
-        Pool(_command("run"), count, PoolSettings()).run()
-
-
-@worker.command(hidden=True)
-@click.option("--parent", type=int, help="The process with which the worker ends.")
-def run(parent: int | None) -> None:
-    """Be one worker; `start` starts these."""
-    settings = load_settings()
-    with redis_url_of(settings) as url:
-        bench = Bench(store=candles_of(settings), prepare=prepare_level, evaluate=evaluate, worker=worker_name())
-        watched = WorkerSettings(lease_seconds=settings.work.lease_seconds)
-        run_worker(connect(url), bench, watched, warm=warm, parent=parent)
+            die_with_parent(parent, signal.SIGTERM)
+        Pool(_command("evaluate"), count, PoolSettings()).run()
 
 
 @worker.command(name="list")
@@ -77,7 +63,7 @@ def own_workers(count: int) -> Iterator[None]:
     if not count:
         yield
         return
-    command = [*_command("start"), "-n", str(count), "--parent", str(os.getpid())]
+    command = [*_command("worker", "start"), "-n", str(count), "--parent", str(os.getpid())]
     pool = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603  # our own command
     try:
         yield
@@ -90,9 +76,9 @@ def own_workers(count: int) -> Iterator[None]:
             pool.wait()
 
 
-def _command(name: str) -> list[str]:
-    """This program's own `worker NAME`, with the options that this process was given."""
+def _command(*words: str) -> list[str]:
+    """One of this program's own commands, with the options that this process was given."""
     given = click.get_current_context().find_root().obj
     options = ["--config", str(given["settings_file"])] if given["settings_file"] else []
     options += ["--log-format", given["log_format"]] if given["log_format"] else []
-    return [sys.executable, "-m", "tradeschool", *options, "worker", name]
+    return [sys.executable, "-m", "tradeschool", *options, *words]
