@@ -1,0 +1,58 @@
+"""What a user can say or meet stands in the reference."""
+
+import importlib
+from pathlib import Path
+
+import click
+import pytest
+
+from tradeschool import errors
+from tradeschool.cli.main import COMMANDS, INTERRUPTED, tradeschool
+from tradeschool.settings import knobs
+
+REFERENCE = (Path(__file__).parent.parent / "docs" / "reference.md").read_text()
+
+
+def commands() -> dict[str, click.Command]:
+    """Every command that is not hidden, by the words that call it."""
+    found: dict[str, click.Command] = {}
+    for name, (place, _) in COMMANDS.items():
+        module, attribute = place.split(":")
+        command = getattr(importlib.import_module(f"tradeschool.cli.{module}"), attribute)
+        if isinstance(command, click.Group):
+            found |= {f"{name} {below}": each for below, each in command.commands.items() if not each.hidden}
+        else:
+            found[name] = command
+    return found
+
+
+@pytest.mark.parametrize("words", commands())
+def test_every_command_and_option_is_documented(words: str) -> None:
+    row = next((line for line in REFERENCE.splitlines() if line.startswith(f"| `{words}` |")), None)
+    assert row is not None, f"no row for {words}"
+
+    options = [name for option in commands()[words].params for name in option.opts if not getattr(option, "hidden", 0)]
+
+    assert not [name for name in options if name.startswith("-") and f"`{name}`" not in row]
+
+
+def test_the_program_s_own_options_are_documented() -> None:
+    names = [name for option in tradeschool.params for name in option.opts]
+
+    assert not [name for name in names if f"`{name}" not in REFERENCE]
+
+
+def test_every_setting_and_its_default_is_documented() -> None:
+    for path, field in knobs():
+        row = next((line for line in REFERENCE.splitlines() if line.startswith(f"| `{'.'.join(path)}` |")), "")
+        default = "none" if field.default is None else field.default
+        shown = f"{default:g}" if isinstance(default, float) else str(default)
+
+        assert shown in row, path
+
+
+def test_every_exit_code_is_documented() -> None:
+    classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
+    codes = {each.exit_code for each in classes} | {0, INTERRUPTED}
+
+    assert not [code for code in codes if f"| {code} |" not in REFERENCE]
