@@ -6,17 +6,15 @@ in the seals.
 """
 
 import asyncio
-import fcntl
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -36,8 +34,6 @@ log = logging.getLogger(__name__)
 
 CONFIRM_AFTER = 2.0  # seconds between the first pass and asking again for what was missing
 CONFIRM_ROUNDS = 6  # how often doubtful pages are asked for again before their dataset is left unsealed
-LOCK_NAME = ".fetch.lock"
-LOCK_RETRY = 0.5  # seconds between two looks at a lock that another fetcher holds
 
 T = TypeVar("T")
 
@@ -88,21 +84,6 @@ def remaining_downloads(wanted: Sequence[Wanted], store: Store, *, native: bool)
 def planned_pages(plan: Sequence[Download], ledger: Ledger) -> dict[Wanted, int]:
     """How many pages each download will ask for when nothing goes wrong."""
     return {download.wanted: len(_todo(download, ledger)) for download in plan}
-
-
-@asynccontextmanager
-async def exclusive(root: Path, waiting: Callable[[], None]) -> AsyncIterator[None]:
-    """Be the only fetcher of a data folder; `waiting` is told when another one has to end first.
-
-    Raises:
-        StoreUnwritable: where the folder cannot be made or written to.
-    """
-    with _lock_file(root) as lock:
-        if not _is_taken(lock):
-            waiting()
-            while not _is_taken(lock):  # noqa: ASYNC110  # other processes set no event; a wait in flock has no end
-                await asyncio.sleep(LOCK_RETRY)
-        yield
 
 
 async def run(
@@ -275,22 +256,6 @@ async def _publish(site: _Site, client: Client, progress: Progress) -> None:
         )
         await site.files.call(partial(site.on_sealed, seal))
     progress.seals = seals
-
-
-def _lock_file(root: Path) -> IO[str]:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        return (root / LOCK_NAME).open("w")
-    except OSError as error:
-        raise StoreUnwritable(f"cannot write in {root}: {error.strerror}; fix permissions or set data_dir") from error
-
-
-def _is_taken(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _store(ledger: Ledger, page: Page, body: bytes, candles: Candles) -> None:

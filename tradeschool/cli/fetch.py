@@ -10,6 +10,7 @@ from rich.table import Table
 
 from fetcher import sync
 from fetcher.ledger import Ledger
+from fetcher.lock import exclusive
 from fetcher.plan import Download
 from fetcher.provider import Access, find
 from tradeschool.cli import summary
@@ -166,7 +167,7 @@ async def download(
     """Fetch what is wanted, showing how far it is."""
     rates = {name: each.rate for name, each in access.items()}
     async with (
-        sync.exclusive(store.root, lambda: say(f"another fetcher works in {store.root}; waiting for it to end")),
+        exclusive(store.root, lambda: say(f"another fetcher works in {store.root}; waiting for it to end")),
         watch(rates) as show,
     ):
         return await sync.run(

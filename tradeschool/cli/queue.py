@@ -2,11 +2,11 @@
 
 import click
 from rich.table import Table
+
+from tradeschool.cli.context import console, json_option, load_settings, now, print_json, redis_url_of
 from workers.guard import TrialQueue
 from workers.monitor import take_snapshot
 from workers.queue import connect
-
-from tradeschool.cli.context import console, json_option, load_settings, now, print_json, redis_url_of
 
 
 @click.group()
