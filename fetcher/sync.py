@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fetcher.audit import Audit, compare, sample
 from fetcher.client import Client
 from fetcher.ledger import Ledger
 from fetcher.plan import BASE, Download, downloads, halves, pages
@@ -55,6 +56,8 @@ class Progress:
     """End of the latest page stored."""
     seals: list[Seal] = field(default_factory=list)
     """What was sealed, derived datasets included."""
+    audits: list[Audit] = field(default_factory=list)
+    """Pages of what was derived, held against the provider's own."""
     error: TradeschoolError | None = None
     """Why the download was left unsealed."""
 
@@ -256,6 +259,39 @@ async def _publish(site: _Site, client: Client, progress: Progress) -> None:
         )
         await site.files.call(partial(site.on_sealed, seal))
     progress.seals = seals
+    await _audit(site, client, progress)
+
+
+async def _audit(site: _Site, client: Client, progress: Progress) -> None:
+    """Hold what was derived against native pages; a difference is told, and a failure ends nothing: all is sealed."""
+    for page in sample(progress.download, client.provider.slots_per_page, progress.done):
+        try:
+            _, native = await client.page(page)
+            derived = await site.files.call(partial(_derived, site.store, progress.download, page))
+        except TradeschoolError as error:
+            log.warning("Audit given up", extra={"action": "audit_failed", "page": str(page), "reason": str(error)})
+            return
+        audit = compare(derived, native, page)
+        progress.audits.append(audit)
+        level = logging.INFO if audit.is_clean else logging.WARNING
+        log.log(
+            level,
+            "Derived candles compared",
+            extra={
+                "action": "audited",
+                "page": str(page),
+                "candles": audit.candles,
+                "absent": audit.absent,
+                "other_prices": audit.other_prices,
+                "other_volumes": audit.other_volumes,
+            },
+        )
+
+
+def _derived(store: Store, download: Download, page: Page) -> Candles:
+    """The stored candles of a page; its last one may reach beyond what is sealed."""
+    inside = page.window.overlap(download.wanted.window)
+    return store.candles(page.dataset, inside) if inside else Candles.empty(page.dataset)
 
 
 def _store(ledger: Ledger, page: Page, body: bytes, candles: Candles) -> None:

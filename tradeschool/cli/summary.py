@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from rich.table import Table
 
+from fetcher.audit import Audit
 from fetcher.sync import Progress
 from tradeschool.cli.context import console, print_json
 from tradeschool.market import Wanted, find_dataset
@@ -80,7 +81,24 @@ def show(progress: Sequence[Progress], wanted: Sequence[Wanted], store: Store, *
             "derived" if row["derived"] else "",
         )
     console().print(table)
+    for line in audit_lines(progress):
+        console().print(line)
     console().print(f"in {store.root}, summary in {store.root / SUMMARY_NAME}.csv")
+
+
+def audit_lines(progress: Iterable[Progress]) -> list[str]:
+    """How derived candles compare with the provider's own, a line a dataset."""
+    by_dataset: dict[str, list[Audit]] = {}
+    for each in progress:
+        for audit in each.audits:
+            by_dataset.setdefault(audit.page.dataset.name, []).append(audit)
+    return [
+        f"{name}: {sum(audit.candles for audit in audits):,} derived candles compared with the provider's own: "
+        f"{sum(audit.absent for audit in audits)} on one side only, "
+        f"{sum(audit.other_prices for audit in audits)} with other prices, "
+        f"{sum(audit.other_volumes for audit in audits)} with another volume"
+        for name, audits in by_dataset.items()
+    ]
 
 
 def _row(seal: Seal, requests: int, retries: int) -> Row:
