@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -93,8 +94,10 @@ class Valkey:
         """
         self._make_folders()
         with (self.folder / "users.lock").open("w") as users:
-            self._ensure(users.fileno())
             try:
+                # In a thread, which no Ctrl-C reaches: a server half started could not be stopped.
+                with ThreadPoolExecutor(1) as starter:
+                    starter.submit(self._ensure, users.fileno()).result()
                 yield self
             finally:
                 self._leave(users.fileno())

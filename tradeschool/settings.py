@@ -172,6 +172,11 @@ def forget_environment() -> None:
         del os.environ[name]
 
 
+def environment_for_child(redis_url: str) -> dict[str, str]:
+    """This process' environment, for a child that is to use the very server that this process uses."""
+    return {**os.environ, environment_name(("redis_url",)): redis_url}
+
+
 def knobs(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
     """Every knob as its path and its field, such as `("fetch", "coinbase_rate")`."""
     for name, field in model.model_fields.items():

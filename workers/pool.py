@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
@@ -46,11 +46,17 @@ class Pool:
     """
 
     def __init__(
-        self, command: Sequence[str], count: int, settings: PoolSettings, clock: Callable[[], float] = time.monotonic
+        self,
+        command: Sequence[str],
+        count: int,
+        settings: PoolSettings,
+        *,
+        environment: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._command = [*command, "--parent", str(os.getpid())]
         self._slots = [Slot() for _ in range(count)]
-        self._settings, self._clock = settings, clock
+        self._settings, self._environment, self._clock = settings, environment, clock
         self._signals = 0
 
     @property
@@ -98,7 +104,9 @@ class Pool:
 
     def _start(self, slot: Slot) -> None:
         # In a session of its own: Ctrl-C is for the pool, which passes it on once.
-        slot.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603  # our own command
+        slot.process = subprocess.Popen(  # noqa: S603  # our own command
+            self._command, stdin=subprocess.DEVNULL, env=self._environment, start_new_session=True
+        )
         slot.started = self._clock()
 
     def _note_death(self, slot: Slot, process: subprocess.Popen[bytes]) -> None:

@@ -119,3 +119,15 @@ def table(program, run: str) -> pl.DataFrame:
     out = program.folder / f"{run}.parquet"
     done = program.run("optimize", "export", run, "--format", "parquet", "--out", str(out))
     return pl.read_parquet(out) if done.returncode == 0 else pl.DataFrame()
+
+
+def test_an_interrupted_demo_takes_everything_down(program, eventually) -> None:
+    demo = program.start("demo")
+    eventually(lambda: any((program.folder / "demo").glob("*/data/.ledger.sqlite3")))
+
+    os.kill(demo.pid, signal.SIGINT)
+    _, said = demo.communicate(timeout=60)
+
+    assert demo.returncode == INTERRUPTED, said
+    assert "Traceback" not in said
+    eventually(lambda: not program.processes(), seconds=10)

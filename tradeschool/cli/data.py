@@ -1,5 +1,6 @@
 """`tradeschool data`: what is on disk, never what was asked for."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypedDict
 
@@ -9,8 +10,8 @@ from rich.table import Table
 
 from tradeschool.cli.context import candles_of, console, json_option, load_settings, print_json
 from tradeschool.errors import DataIncomplete, SettingsError, StoreUnwritable
-from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, find_dataset, parse_timerange
-from tradeschool.store import Seal
+from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, Window, find_dataset, parse_timerange
+from tradeschool.store import Store
 
 FORMATS = (".parquet", ".csv", ".feather")
 
@@ -22,8 +23,10 @@ class Status(TypedDict):
     rows: int
     expected: int
     coverage: float
-    first: str
-    last: str
+    first: str | None
+    """Open of the first candle."""
+    last: str | None
+    """Open of the last candle."""
     gaps: int
     sealed: bool
     derived: bool
@@ -40,7 +43,7 @@ def data() -> None:
 def status(*, as_json: bool) -> None:
     """Every dataset that holds a sealed range, with its coverage."""
     store = candles_of(load_settings())
-    rows = [row for dataset in _datasets() if (row := _status(dataset, store.seals(dataset)))]
+    rows = [row for dataset in _datasets() if (row := _status(store, dataset))]
     if as_json:
         print_json(rows)
         return
@@ -132,7 +135,14 @@ def _datasets() -> list[Dataset]:
     return [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]
 
 
-def _status(dataset: Dataset, seals: list[Seal]) -> Status | None:
+def _moment(store: Store, dataset: Dataset, window: Window, place: int) -> str | None:
+    """The open of the first (0) or last (-1) candle of a sealed range, None where it holds none."""
+    times = store.arrays(dataset, window).time
+    return datetime.fromtimestamp(int(times[place]), UTC).isoformat() if len(times) else None
+
+
+def _status(store: Store, dataset: Dataset) -> Status | None:
+    seals = store.seals(dataset)
     if not seals:
         return None
     expected, missing = sum(seal.expected for seal in seals), sum(seal.missing for seal in seals)
@@ -141,8 +151,8 @@ def _status(dataset: Dataset, seals: list[Seal]) -> Status | None:
         rows=sum(seal.rows for seal in seals),
         expected=expected,
         coverage=round(1 - missing / expected, 6) if expected else 1.0,
-        first=seals[0].start.isoformat(),
-        last=max(seal.end for seal in seals).isoformat(),
+        first=_moment(store, dataset, seals[0].window, 0),
+        last=_moment(store, dataset, max(seals, key=lambda seal: seal.end).window, -1),
         gaps=sum(len(seal.gaps) for seal in seals),
         sealed=True,
         derived=all(seal.derived for seal in seals),

@@ -74,6 +74,7 @@ def tradeschool(ctx: click.Context, settings_file: Path | None, log_format: str 
 
 def main() -> None:
     """Run the command line and end with its exit code; every failure is one line on standard error."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         code = tradeschool.main(standalone_mode=False, prog_name="tradeschool")

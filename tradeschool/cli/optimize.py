@@ -196,5 +196,5 @@ def enough_workers(url: str, count: int | None) -> Iterator[None]:
         count = 0 if present else os.cpu_count() or 1
     if not count and not present:
         say("no worker is there yet; start some: tradeschool worker start -n 2")
-    with own_workers(count):
+    with own_workers(count, url):
         yield

@@ -12,6 +12,7 @@ import click
 from rich.table import Table
 
 from tradeschool.cli.context import console, json_option, load_settings, now, print_json, redis_url_of, say
+from tradeschool.settings import environment_for_child
 from workers.guard import TrialQueue
 from workers.monitor import take_snapshot
 from workers.parent import die_with_parent
@@ -38,7 +39,7 @@ def start(count: int, parent: int | None) -> None:
             say(f"{count} workers start; stop them with Ctrl-C")
         if parent is not None:
             die_with_parent(parent, signal.SIGTERM)
-        Pool(_command("evaluate"), count, PoolSettings()).run()
+        Pool(_command("evaluate"), count, PoolSettings(), environment=environment_for_child(url)).run()
 
 
 @worker.command(name="list")
@@ -58,13 +59,15 @@ def list_workers(*, as_json: bool) -> None:
 
 
 @contextmanager
-def own_workers(count: int) -> Iterator[None]:
+def own_workers(count: int, url: str) -> Iterator[None]:
     """A pool of so many workers, gone again when the block ends, however it ends."""
     if not count:
         yield
         return
     command = [*_command("worker", "start"), "-n", str(count), "--parent", str(os.getpid())]
-    pool = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603  # our own command
+    pool = subprocess.Popen(  # noqa: S603  # our own command
+        command, stdin=subprocess.DEVNULL, env=environment_for_child(url), start_new_session=True
+    )
     try:
         yield
     finally:
