@@ -10,6 +10,8 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import SimpleNamespace, TracebackType
 from typing import Self, TypeVar
 
@@ -69,6 +71,8 @@ class Client:
             "Accept-Encoding": "gzip",
         }
         self._jitter = jitter
+        self.server_time: datetime | None = None
+        """What the provider's clock said in its latest answer; None before the first that tells."""
         self._failures = 0
         self._probed: set[Instrument] = set()
         self._session: aiohttp.ClientSession | None = None
@@ -166,6 +170,7 @@ class Client:
             allow_redirects=False,
             trace_request_ctx=tokens,
         ) as response:
+            self.server_time = _moment(response.headers.get("Date")) or self.server_time
             return response.status, response.headers.get("Retry-After"), await response.read()
 
     def _judge(self, status: int, retry_after: str | None, body: bytes, what: str) -> bytes:
@@ -215,6 +220,14 @@ class Client:
 def _seconds(retry_after: str | None) -> float | None:
     """Of a Retry-After header, whole seconds; dates, which neither provider sends, are not read."""
     return float(retry_after) if retry_after and retry_after.isdecimal() else None
+
+
+def _moment(date: str | None) -> datetime | None:
+    """Of a Date header, to the second; None for what is none."""
+    try:
+        return parsedate_to_datetime(date).astimezone(UTC) if date else None
+    except ValueError:
+        return None
 
 
 def _worth_asking(failure: Exception) -> int:

@@ -99,8 +99,11 @@ async def run(
     on_sealed: Callable[[Seal], None] = lambda seal: None,
     show: Callable[[list[Progress]], None] = lambda progress: None,
     confirm_after: float = CONFIRM_AFTER,
+    seal: bool = True,
 ) -> list[Progress]:
     """Download, publish and seal what is wanted and not sealed yet, all providers at once.
+
+    Without `seal`, answers are stored in the ledger, where a later run finds them, and nothing is published.
 
     A download that a provider's answers stop is left unsealed with its error in the result; the others go on.
     `on_sealed` is called in a thread, a seal at a time. `access` names the providers that may be asked.
@@ -120,6 +123,7 @@ async def run(
             now=now,
             on_sealed=on_sealed,
             confirm_after=confirm_after,
+            seal=seal,
         )
         try:
             await _all(
@@ -154,6 +158,7 @@ class _Site:
     now: Callable[[], datetime]
     on_sealed: Callable[[Seal], None]
     confirm_after: float
+    seal: bool
 
     async def close(self) -> None:
         for desk in (self.pages, self.files):
@@ -197,6 +202,7 @@ async def _download(site: _Site, client: Client, progress: Progress) -> None:
     progress.total = len(todo)
     if todo:
         await client.probe(download.dataset)
+        _check_clock(client, download)
     await _ask(site, client, progress, todo, fresh=False)
     for _ in range(CONFIRM_ROUNDS):
         doubtful = await site.pages.call(partial(_doubtful, download, ledger))
@@ -208,6 +214,16 @@ async def _download(site: _Site, client: Client, progress: Progress) -> None:
     if doubtful := await site.pages.call(partial(_doubtful, download, ledger)):
         raise ProviderUnusable(
             f"{doubtful[0]}: {client.provider.name} answers with other candles each time; run tradeschool fetch later"
+        )
+
+
+def _check_clock(client: Client, download: Download) -> None:
+    """What a provider does not have yet would come as an empty answer, and be taken for a market without trades."""
+    there = client.server_time
+    if there and download.wanted.window.end > there:
+        raise ProviderUnusable(
+            f"{download.dataset}: candles until {download.wanted.window.end:%Y-%m-%d %H:%M} UTC are wanted, but for "
+            f"{client.provider.name} it is {there:%Y-%m-%d %H:%M} UTC: set this machine's clock"
         )
 
 
@@ -244,6 +260,8 @@ def _counted(client: Client, progress: Progress) -> Iterator[None]:
 
 
 async def _publish(site: _Site, client: Client, progress: Progress) -> None:
+    if not site.seal:
+        return
     publisher = Publisher(site.store, site.files.ledger, site.now)
     try:
         seals = await site.files.call(partial(publisher.publish, progress.download, client.provider))

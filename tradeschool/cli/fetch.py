@@ -9,6 +9,7 @@ import click
 from rich.table import Table
 
 from fetcher import sync
+from fetcher.follow import Following, follow
 from fetcher.ledger import Ledger
 from fetcher.lock import exclusive
 from fetcher.plan import Download
@@ -61,6 +62,8 @@ class _Row(TypedDict):
 @click.option("--timerange", help="Such as 20200101-20240101, end excluded; the catalogue's when not given.")
 @click.option("--native", is_flag=True, help="Ask the provider for M15 and H1 too, instead of deriving them.")
 @click.option("--sealed", is_flag=True, help="Fetch the sealed period, into a folder that no search reads.")
+@click.option("--follow", "keep_up", is_flag=True, help="Stay, and keep what was chosen up to date; its end is now.")
+@click.option("--every", type=click.FloatRange(1), default=300, show_default=True, help="Seconds between two rounds.")
 @click.option("--dry-run", is_flag=True, help="Print requests, time at the limit and disk space, and ask nothing.")
 @json_option
 def fetch(
@@ -70,17 +73,23 @@ def fetch(
     *,
     native: bool,
     sealed: bool,
+    keep_up: bool,
+    every: float,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Download candles and seal them; run it again after any interruption to go on where it stopped."""
     settings = load_settings()
     wanted = choose(pairs, timeframes, timerange, sealed=sealed)
-    refuse_unsettled(wanted)
+    if not keep_up:
+        refuse_unsettled(wanted)
     wanted, access = reachable(wanted, settings)
     store = sealed_candles_of(settings) if sealed else candles_of(settings)
     if dry_run:
         show_plan(wanted, store, settings, native=native, as_json=as_json)
+        return
+    if keep_up:
+        asyncio.run(stay(following(wanted, native=native), store, access, every))
         return
     progress = asyncio.run(download(wanted, store, access, native=native))
     summary.write(progress, store)
@@ -172,6 +181,29 @@ async def download(
     ):
         return await sync.run(
             wanted, store=store, access=access, native=native, now=now, on_sealed=on_sealed, show=show
+        )
+
+
+def following(wanted: Sequence[Wanted], *, native: bool) -> Following:
+    """What to keep up to date: the chosen datasets, from the first of the chosen days on."""
+    return Following(
+        datasets=tuple(dict.fromkeys(want.dataset for want in wanted)),
+        since=min(want.window.start for want in wanted),
+        settled_after=SETTLED_AFTER,
+        native=native,
+    )
+
+
+async def stay(what: Following, store: Store, access: dict[str, Access], every: float) -> None:
+    """Keep datasets up to date until interrupted, with a line a round."""
+    async with exclusive(store.root, lambda: say(f"another fetcher works in {store.root}; waiting for it to end")):
+        await follow(
+            what,
+            store=store,
+            access=access,
+            now=now,
+            pause=lambda: asyncio.sleep(every),
+            tell=lambda health: say(health.line()),
         )
 
 
