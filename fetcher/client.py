@@ -18,6 +18,7 @@ from typing import Self, TypeVar
 import aiohttp
 
 from fetcher.provider import Access, Page, Provider, Request
+from fetcher.shared import SharedTokenBucket
 from fetcher.throttle import TokenBucket
 from tradeschool.candles import Candles
 from tradeschool.errors import InvalidCandles, ProviderRejected, ProviderUnusable, ServiceUnreachable
@@ -63,7 +64,7 @@ class Client:
     def __init__(self, provider: Provider, access: Access, *, jitter: Callable[[], float] = random.random) -> None:
         self.provider = provider
         self.access = access
-        self.bucket = TokenBucket(access.rate)
+        self.bucket = _bucket(provider, access)
         self.counters = Counters()
         self._headers = {
             **provider.headers(access.token),
@@ -91,6 +92,7 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        await self.bucket.close()
         if self._session:
             await self._session.close()
 
@@ -215,6 +217,12 @@ class Client:
         trace.on_connection_create_start.append(on_connection)
         trace.on_request_headers_sent.append(on_sent)
         return trace
+
+
+def _bucket(provider: Provider, access: Access) -> TokenBucket:
+    if access.shared_limit_url is None:
+        return TokenBucket(access.rate)
+    return SharedTokenBucket(access.rate, url=access.shared_limit_url, name=provider.name)
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -1,9 +1,12 @@
-"""One fetcher a data folder: two would ask for the same pages, and together break the rate limit."""
+"""One fetcher a data folder, and one a provider: two would ask twice, and together break its limit."""
 
 import asyncio
 import fcntl
+import os
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
@@ -14,13 +17,15 @@ LOCK_RETRY = 0.5  # seconds between two looks at a lock that another fetcher hol
 
 
 @asynccontextmanager
-async def exclusive(root: Path, waiting: Callable[[], None]) -> AsyncIterator[None]:
-    """Be the only fetcher of a data folder; `waiting` is told when another one has to end first.
+async def exclusive(path: Path, waiting: Callable[[], None]) -> AsyncIterator[None]:
+    """Hold the lock of a file; `waiting` is told when another fetcher has to end first.
+
+    The kernel gives the lock back when its holder ends, however it does.
 
     Raises:
-        StoreUnwritable: where the folder cannot be made or written to.
+        StoreUnwritable: where the file or its folder cannot be made or written to.
     """
-    with _lock_file(root) as lock:
+    with _open(path) as lock:
         if not _is_taken(lock):
             waiting()
             while not _is_taken(lock):  # noqa: ASYNC110  # other processes set no event; a wait in flock has no end
@@ -28,12 +33,23 @@ async def exclusive(root: Path, waiting: Callable[[], None]) -> AsyncIterator[No
         yield
 
 
-def _lock_file(root: Path) -> IO[str]:
+def of_folder(root: Path) -> Path:
+    """The lock of a data folder."""
+    return root / LOCK_NAME
+
+
+def of_provider(name: str, url: str) -> Path:
+    """The lock of a provider at an address, for all of this user's fetchers on this machine."""
+    digest = sha256(url.encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"tradeschool-{os.getuid()}-fetch" / f"{name}-{digest}.lock"
+
+
+def _open(path: Path) -> IO[str]:
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        return (root / LOCK_NAME).open("w")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path.open("w")
     except OSError as error:
-        raise StoreUnwritable(f"cannot write in {root}: {error.strerror}; fix permissions or set data_dir") from error
+        raise StoreUnwritable(f"cannot write in {path.parent}: {error.strerror}; fix permissions or set data_dir") from error
 
 
 def _is_taken(lock: IO[str]) -> bool:

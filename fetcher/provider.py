@@ -44,6 +44,8 @@ class Access:
     rate: float
     """Requests a second, all attempts counted."""
     token: str | None = field(default=None, repr=False)
+    shared_limit_url: str | None = field(default=None, repr=False)
+    """Redis through which all fetchers of this provider keep one limit; None where this one is alone."""
     total_timeout_seconds: float = 60.0
     """Of one attempt."""
     patience_seconds: float = 300.0

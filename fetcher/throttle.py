@@ -69,6 +69,9 @@ class TokenBucket(Throttler):
         """Hand out no token for so long; a pause under way is only ever made longer."""
         self._paused_until = max(self._paused_until, self._clock() + seconds)
 
+    async def close(self) -> None:
+        """Nothing is held; a bucket that is shared holds a connection."""
+
     def flush(self) -> None:
         """Forget the requests that have left the window."""
         while self._task_logs and self._clock() - self._task_logs[0] >= self.period:

@@ -52,6 +52,8 @@ class FetchSettings(Section):
     """Requests a second, all attempts counted."""
     oanda_rate: Positive = 2.0
     """Requests a second, all attempts counted."""
+    shared_limit: bool = False
+    """Whether all fetchers that use the same `redis_url` keep one limit together; else each provider has one."""
     total_timeout_seconds: Positive = 60.0
     """Of one attempt, from asking for a connection to the last byte."""
     patience_seconds: Positive = 300.0

@@ -14,7 +14,7 @@ from fetcher.exchange.limits import Limit
 from fetcher.exchange.server import Exchange, serve
 from fetcher.exchange.source import CandleArrays
 from fetcher.ledger import Ledger
-from fetcher.lock import exclusive
+from fetcher.lock import exclusive, of_folder
 from fetcher.provider import Access, Page, PageTooLarge
 from fetcher.sync import Progress
 from tradeschool.errors import DataIncomplete, ProviderRejected, ProviderUnusable, ServiceUnreachable, StoreUnwritable
@@ -397,7 +397,7 @@ async def test_a_read_only_folder_is_told(small_disk: Path, remount, serving) ->
     remount("ro")
     async with serving() as served:
         with pytest.raises(StoreUnwritable, match="Read-only file system"):
-            async with exclusive(small_disk / "data", lambda: None):
+            async with exclusive(of_folder(small_disk / "data"), lambda: None):
                 pass
         with pytest.raises(StoreUnwritable, match=r"cannot open .*ledger.*; free space, fix permissions"):
             await fetch(wants(BTC_USD), Store(small_disk / "data"), served.url)
@@ -409,7 +409,7 @@ async def test_the_second_fetcher_waits_until_the_first_is_over(tmp_path: Path) 
     order = []
 
     async def one(name: str, seconds: float) -> None:
-        async with exclusive(tmp_path, lambda: order.append(f"{name} waits")):
+        async with exclusive(of_folder(tmp_path), lambda: order.append(f"{name} waits")):
             order.append(f"{name} in")
             await asyncio.sleep(seconds)
             order.append(f"{name} out")
@@ -420,7 +420,7 @@ async def test_the_second_fetcher_waits_until_the_first_is_over(tmp_path: Path) 
 
 
 async def test_waiting_for_another_fetcher_can_be_given_up(tmp_path: Path) -> None:
-    async with exclusive(tmp_path, lambda: None):
+    async with exclusive(of_folder(tmp_path), lambda: None):
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05), exclusive(tmp_path, lambda: None):
+            async with asyncio.timeout(0.05), exclusive(of_folder(tmp_path), lambda: None):
                 pass

@@ -1,8 +1,10 @@
 """`tradeschool fetch`: download candles and seal them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TypedDict
 
 import click
@@ -11,7 +13,7 @@ from rich.table import Table
 from fetcher import sync
 from fetcher.follow import Following, follow
 from fetcher.ledger import Ledger
-from fetcher.lock import exclusive
+from fetcher.lock import exclusive, of_folder, of_provider
 from fetcher.plan import Download
 from fetcher.provider import Access, find
 from tradeschool.cli import summary
@@ -160,9 +162,23 @@ def access_to(provider: str, settings: Settings) -> Access:
         url=url,
         rate=rate,
         token=token,
+        shared_limit_url=shared_limit_of(settings),
         total_timeout_seconds=fetch.total_timeout_seconds,
         patience_seconds=fetch.patience_seconds,
     )
+
+
+def shared_limit_of(settings: Settings) -> str | None:
+    """The Redis that keeps one limit for several fetchers, None where each keeps its own.
+
+    Raises:
+        SettingsError: where it is to be shared and there is no Redis.
+    """
+    if not settings.fetch.shared_limit:
+        return None
+    if settings.redis_url is None:
+        raise SettingsError("fetch.shared_limit needs a Redis that all fetchers reach: set redis_url")
+    return settings.redis_url.get_secret_value()
 
 
 async def download(
@@ -176,12 +192,25 @@ async def download(
     """Fetch what is wanted, showing how far it is."""
     rates = {name: each.rate for name, each in access.items()}
     async with (
-        exclusive(store.root, lambda: say(f"another fetcher works in {store.root}; waiting for it to end")),
+        alone(store, access),
         watch(rates) as show,
     ):
         return await sync.run(
             wanted, store=store, access=access, native=native, now=now, on_sealed=on_sealed, show=show
         )
+
+
+@asynccontextmanager
+async def alone(store: Store, access: dict[str, Access]) -> AsyncIterator[None]:
+    """Wait, and say so, until no other fetcher works in the folder or asks the same providers."""
+    async with AsyncExitStack() as locks:
+        waits = partial(say, f"another fetcher works in {store.root}; waiting for it to end")
+        await locks.enter_async_context(exclusive(of_folder(store.root), waits))
+        for name, each in access.items():
+            if each.shared_limit_url is None:
+                waits = partial(say, f"another fetcher asks {name} at {each.url}; waiting for it to end")
+                await locks.enter_async_context(exclusive(of_provider(name, each.url), waits))
+        yield
 
 
 def following(wanted: Sequence[Wanted], *, native: bool) -> Following:
@@ -196,7 +225,7 @@ def following(wanted: Sequence[Wanted], *, native: bool) -> Following:
 
 async def stay(what: Following, store: Store, access: dict[str, Access], every: float) -> None:
     """Keep datasets up to date until interrupted, with a line a round."""
-    async with exclusive(store.root, lambda: say(f"another fetcher works in {store.root}; waiting for it to end")):
+    async with alone(store, access):
         await follow(
             what,
             store=store,

@@ -1,0 +1,53 @@
+"""One limit for several fetchers, on one machine or many: each request reserves its moment in Redis."""
+
+from collections.abc import Awaitable
+from typing import cast
+
+from redis import asyncio as redis
+from redis.exceptions import RedisError
+
+from fetcher.throttle import MARGIN, TokenBucket
+from tradeschool.errors import ServiceUnreachable
+from tradeschool.settings import mask_url
+
+RESERVE = """
+local moment = redis.call('TIME')
+local now = moment[1] * 1000000 + moment[2]
+local due = math.max(now, tonumber(redis.call('GET', KEYS[1]) or 0))
+redis.call('SET', KEYS[1], string.format('%.0f', due + ARGV[1]), 'PX', 60000 + math.ceil((due - now) / 1000))
+return due - now
+"""
+"""Takes the next moment of KEYS[1], moves it on by ARGV[1], returns the wait: microseconds by Redis' clock."""
+KEY = "tradeschool:limit:{}"
+ANSWER_TIMEOUT = 5.0  # seconds
+
+
+class SharedTokenBucket(TokenBucket):
+    """A bucket whose tokens are the same for all fetchers that name the same Redis and the same limit."""
+
+    def __init__(self, rate: float, *, url: str, name: str) -> None:
+        super().__init__(rate)
+        self._where = url
+        self._key = KEY.format(name)
+        self._microseconds = round(1_000_000 * (1 + MARGIN) / rate)
+        self._redis = redis.Redis.from_url(url, socket_timeout=ANSWER_TIMEOUT, socket_connect_timeout=ANSWER_TIMEOUT)
+
+    async def acquire(self) -> int:
+        """Wait for a token of our own, then for the moment that Redis reserves for it.
+
+        Raises:
+            ServiceUnreachable: where Redis does not answer: without it nobody knows what the others ask.
+        """
+        token = await super().acquire()
+        try:
+            wait = await cast("Awaitable[int]", self._redis.eval(RESERVE, 1, self._key, str(self._microseconds)))
+        except RedisError as error:
+            self.sent(token)
+            raise ServiceUnreachable(f"Redis {mask_url(self._where)}: {error}; fetch.shared_limit needs it") from error
+        if wait > 0:
+            await self._sleep(wait / 1_000_000)
+        return token
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        await self._redis.aclose()

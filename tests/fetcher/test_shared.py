@@ -1,0 +1,65 @@
+"""Several buckets, one limit."""
+
+import asyncio
+import itertools
+import time
+
+import pytest
+
+from fetcher.lock import exclusive, of_provider
+from fetcher.shared import SharedTokenBucket
+from tradeschool.embedded import Valkey
+from tradeschool.errors import ServiceUnreachable
+
+RATE = 30
+
+
+@pytest.fixture
+def server(tmp_path):
+    with Valkey.of(tmp_path).running() as valkey:
+        yield valkey.url
+
+
+async def test_three_buckets_together_keep_one_limit(server) -> None:
+    buckets = [SharedTokenBucket(RATE, url=server, name="x") for _ in range(3)]
+    sent: list[float] = []
+
+    async def ask(bucket: SharedTokenBucket) -> None:
+        for _ in range(20):
+            token = await bucket.acquire()
+            sent.append(time.monotonic())
+            bucket.sent(token)
+
+    await asyncio.gather(*(ask(bucket) for bucket in buckets))
+    for bucket in buckets:
+        await bucket.close()
+
+    sent.sort()
+    assert len(sent) == 60
+    assert max(sum(first <= other < first + 1 for other in sent) for first in sent) <= RATE
+    assert min(later - earlier for earlier, later in itertools.pairwise(sent)) >= 0
+
+
+async def test_without_redis_nothing_is_asked() -> None:
+    bucket = SharedTokenBucket(RATE, url="redis://:s3cret@127.0.0.1:9", name="x")
+
+    with pytest.raises(ServiceUnreachable, match=r"fetch\.shared_limit needs it") as caught:
+        await bucket.acquire()
+
+    await bucket.close()
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_a_second_fetcher_of_a_provider_waits_and_says_so(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    order: list[str] = []
+
+    async def fetcher(name: str) -> None:
+        async with exclusive(of_provider("coinbase", "http://x"), lambda: order.append(f"{name} waits")):
+            order.append(f"{name} asks")
+            await asyncio.sleep(0.05)
+            order.append(f"{name} ends")
+
+    await asyncio.gather(fetcher("first"), fetcher("second"))
+
+    assert order == ["first asks", "second waits", "first ends", "second asks", "second ends"]
