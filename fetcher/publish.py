@@ -13,6 +13,7 @@ from fetcher.plan import BASE, Download
 from fetcher.provider import Provider
 from tradeschool.candles import Candles
 from tradeschool.errors import ForeignFile
+from tradeschool.findings import inspect, refuse
 from tradeschool.market import Dataset, Wanted, Window
 from tradeschool.sessions import expected_slots
 from tradeschool.store import Gap, GapReason, PartFile, Seal, Store
@@ -41,7 +42,7 @@ class Publisher:
         """Write and seal a download's dataset and everything that is derived from it.
 
         Raises:
-            InvalidCandles: where the stored pages contradict each other or the contract.
+            InvalidCandles: where the stored pages contradict each other, the contract, or a finding refuses them.
             StoreUnwritable: where the disk does not take it; what was there stays.
         """
         if download.from_sealed:
@@ -72,6 +73,8 @@ class Publisher:
         return self._seal(wanted, derive(base, wanted.dataset.timeframe).within(wanted.window), GapReason.SOURCE_GAP)
 
     def _seal(self, wanted: Wanted, candles: Candles, reason: GapReason) -> Seal:
+        findings = inspect(candles)  # before a file is written: that drops the pages
+        refuse(wanted.dataset, findings, f"run: tradeschool data repair {wanted.dataset}")
         expected = expected_slots(wanted.dataset, wanted.window)
         seal = Seal(
             dataset=wanted.dataset.name,
@@ -82,6 +85,7 @@ class Publisher:
             gaps=tuple(gaps(wanted.dataset, expected, candles.times, reason)),
             derived=reason is GapReason.SOURCE_GAP,
             files=tuple(self._year(wanted, candles, year, part) for year, part in wanted.window.years()),
+            findings=findings,
             sealed_at=self._now(),
         )
         self._store.seal(wanted.dataset, seal)

@@ -12,6 +12,7 @@ from fetcher.plan import Download
 from fetcher.provider import Page, find
 from fetcher.publish import Publisher, gaps
 from tradeschool.errors import ForeignFile, InvalidCandles
+from tradeschool.findings import FindingKind
 from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Wanted, Window
 from tradeschool.sessions import expected_slots
 from tradeschool.store import GapReason, Store
@@ -126,6 +127,28 @@ def test_a_page_that_breaks_the_contract_is_told_and_nothing_sealed(
     with pytest.raises(InvalidCandles, match="high must be the highest price"):
         publisher.publish(Download(wanted=WANTED), find("coinbase"))
     assert store.seals(BTC) == []
+
+
+def test_what_a_finding_refuses_is_told_and_its_pages_are_kept(
+    publisher: Publisher, ledger: Ledger, store: Store
+) -> None:
+    rows = [f"[{HOUR.start_seconds + slot * 300},9,12,10,10.5,1.5]" for slot in range(6)]
+    rows += [f"[{HOUR.start_seconds + slot * 300},900,1200,1000,1050,1.5]" for slot in range(6, 12)]
+    ledger.add(Page(dataset=BTC, window=HOUR), f"[{','.join(rows)}]".encode(), rows=12, complete=True)
+
+    with pytest.raises(InvalidCandles, match=r"price scale in .* run: tradeschool data repair coinbase/BTC-USD/M5"):
+        publisher.publish(Download(wanted=WANTED), find("coinbase"))
+    assert store.seals(BTC) == []
+    assert len(list(ledger.bodies(BTC, HOUR))) == 1
+
+
+def test_what_only_warns_is_stored_in_the_seal(publisher: Publisher, ledger: Ledger, store: Store) -> None:
+    rows = [f"[{HOUR.start_seconds + slot * 300},10,10,10,10,0]" for slot in range(12)]
+    ledger.add(Page(dataset=BTC, window=HOUR), f"[{','.join(rows)}]".encode(), rows=12, complete=True)
+    publisher.publish(Download(wanted=WANTED), find("coinbase"))
+    (seal,) = store.seals(BTC)
+
+    assert [(finding.kind, finding.rows) for finding in seal.findings] == [(FindingKind.FLAT_WITHOUT_VOLUME, 6)] * 2
 
 
 def test_a_lost_file_is_forgotten_and_the_rest_kept(publisher: Publisher, ledger: Ledger, store: Store) -> None:

@@ -28,6 +28,7 @@ class Status(TypedDict):
     last: str | None
     """Open of the last candle."""
     gaps: int
+    findings: list[str]
     sealed: bool
     derived: bool
     ranges: list[str]
@@ -35,7 +36,7 @@ class Status(TypedDict):
 
 @click.group()
 def data() -> None:
-    """What is on disk: status, gaps, verify, export."""
+    """What is on disk: status, gaps, findings, verify, export."""
 
 
 @data.command()
@@ -50,7 +51,7 @@ def status(*, as_json: bool) -> None:
     if not rows:
         console().print(f"no sealed candles in {store.root}; run: tradeschool fetch")
         return
-    table = Table("dataset", "sealed ranges", "candles", "expected", "coverage", "gaps", "")
+    table = Table("dataset", "sealed ranges", "candles", "expected", "coverage", "gaps", "findings", "")
     for row in rows:
         table.add_row(
             row["dataset"],
@@ -59,6 +60,7 @@ def status(*, as_json: bool) -> None:
             f"{row['expected']:,}",
             f"{row['coverage']:.3%}",
             f"{row['gaps']:,}",
+            ", ".join(row["findings"]),
             "derived" if row["derived"] else "",
         )
     console().print(table)
@@ -82,6 +84,27 @@ def gaps(names: tuple[str, ...], *, as_json: bool) -> None:
     table = Table("dataset", "from", "to", "candles", "reason")
     for gap in found:
         table.add_row(gap["dataset"], gap["start"], gap["end"], f"{gap['slots']:,}", gap["reason"])
+    console().print(table)
+
+
+@data.command()
+@click.argument("names", metavar="[DATASET]...", nargs=-1)
+@json_option
+def findings(names: tuple[str, ...], *, as_json: bool) -> None:
+    """What is odd about sealed candles, by kind and year."""
+    store = candles_of(load_settings())
+    found = [
+        {"dataset": seal.dataset, "severity": finding.severity, **finding.model_dump(mode="json")}
+        for dataset in _chosen(names)
+        for seal in store.seals(dataset)
+        for finding in seal.findings
+    ]
+    if as_json:
+        print_json(found)
+        return
+    table = Table("dataset", "finding", "first", "message")
+    for finding in found:
+        table.add_row(finding["dataset"], finding["kind"], finding["start"], finding["message"])
     console().print(table)
 
 
@@ -154,6 +177,7 @@ def _status(store: Store, dataset: Dataset) -> Status | None:
         first=_moment(store, dataset, seals[0].window, 0),
         last=_moment(store, dataset, max(seals, key=lambda seal: seal.end).window, -1),
         gaps=sum(len(seal.gaps) for seal in seals),
+        findings=list(dict.fromkeys(finding.kind.value for seal in seals for finding in seal.findings)),
         sealed=True,
         derived=all(seal.derived for seal in seals),
         ranges=[str(seal.window) for seal in seals],

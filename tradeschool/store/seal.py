@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from tradeschool.errors import SettingsError
+from tradeschool.findings import Finding
 from tradeschool.market import Window
 
 
@@ -62,6 +63,8 @@ class Seal(_Strict):
     derived: bool
     """Built from a shorter timeframe of the same instrument, not asked of the provider."""
     files: tuple[PartFile, ...]
+    findings: tuple[Finding, ...] = ()
+    """What is odd about the candles, but did not keep them from being sealed."""
     sealed_at: datetime
 
     @model_validator(mode="after")

@@ -324,3 +324,11 @@ def test_a_full_disk_is_one_line_and_leaves_no_file(small_disk: Path, made: Made
     with pytest.raises(StoreUnwritable, match=r"cannot write .*No space left.*; free space or fix permissions"):
         store.write_year(noisy, window, 2020)
     assert [path for path in small_disk.rglob("*") if path.is_file()] == []
+
+
+def test_a_seal_from_before_findings_is_read(sealed: Store) -> None:
+    told = json.loads(seal_file(sealed).read_text())
+    del told["findings"]
+    seal_file(sealed).write_text(json.dumps(told))
+
+    assert sealed.seals(BTC)[0].findings == ()

@@ -1,0 +1,65 @@
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from fetcher.ledger import Ledger
+from fetcher.plan import Download
+from fetcher.provider import Page, find
+from fetcher.publish import Publisher
+from tradeschool.candles import Candles
+from tradeschool.market import BTC_USD, Dataset, Timeframe, Wanted, Window
+from tradeschool.store import Seal, Store
+
+BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
+DAY = Window(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 3, 2, tzinfo=UTC))
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+Command = Callable[..., tuple[int, str, str]]
+Made = Callable[[Dataset, Window], Candles]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Where the program looks when nothing is set."""
+    return Store(tmp_path / "data")
+
+
+def publish(store: Store, candles: Candles) -> Seal:
+    """Seal candles as if Coinbase had answered them."""
+    rows = candles.frame.select(pl.col("ts").dt.epoch("s"), "low", "high", "open", "close", "volume").rows()
+    ledger = Ledger(store.root)
+    page = Page(dataset=BTC, window=DAY)
+    ledger.add(page, json.dumps(rows[::-1]).encode(), rows=len(rows), complete=True)
+    (seal,) = Publisher(store, ledger, lambda: NOW).publish(
+        Download(wanted=Wanted(dataset=BTC, window=DAY)), find("coinbase")
+    )
+    ledger.close()
+    return seal
+
+
+def with_flat_candles(candles: Candles) -> Candles:
+    flat = {name: pl.col("open") for name in ("high", "low", "close")}
+    return Candles(candles.dataset, candles.frame.with_columns(volume=pl.lit(0.0), **flat))
+
+
+def test_findings_are_shown_with_kind_and_place(command: Command, store: Store, made: Made) -> None:
+    publish(store, with_flat_candles(made(BTC, DAY)))
+    code, out, _ = command("data", "findings", "--json")
+    kinds = {each["kind"]: each for each in json.loads(out)}
+
+    assert code == 0
+    assert kinds["flat without volume"]["rows"] == 288
+    assert kinds["flat without volume"]["dataset"] == BTC.name
+    assert kinds["flat without volume"]["severity"] == "warn"
+    assert "flat without volume" in command("data", "findings", BTC.name)[1]
+
+
+def test_status_names_the_kinds_of_findings(command: Command, store: Store, made: Made) -> None:
+    publish(store, with_flat_candles(made(BTC, DAY)))
+    (status,) = json.loads(command("data", "status", "--json")[1])
+
+    assert "flat without volume" in status["findings"]
