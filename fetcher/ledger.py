@@ -8,7 +8,7 @@ A page's body is kept until its candles stand in a published file, and dropped i
 import hashlib
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,6 +188,33 @@ class Ledger:
             )
         return part
 
+    def damaged(self, dataset: Dataset) -> list[Window]:
+        """The windows of pages whose stored body is not what was stored, in the order of the answers."""
+        rows = self._rows(
+            "SELECT start_seconds, end_seconds, sha256, body FROM pages "
+            "WHERE dataset = ? AND body IS NOT NULL ORDER BY id",
+            (dataset.name,),
+        )
+        pages = [(Page(dataset=dataset, window=Window.of_seconds(*row[:2])), *row[2:]) for row in rows]
+        return [page.window for page, digest, deflated in pages if not self._is_sound(deflated, digest, page)]
+
+    def answered(self, dataset: Dataset) -> list[tuple[Window, int]]:
+        """The windows that were answered, each with the most candles that it was seen to hold, in order."""
+        rows = self._rows(
+            "SELECT start_seconds, end_seconds, max(rows) FROM pages WHERE dataset = ? "
+            "GROUP BY start_seconds, end_seconds ORDER BY start_seconds, end_seconds",
+            (dataset.name,),
+        )
+        return [(Window.of_seconds(start, end), count) for start, end, count in rows]
+
+    def forget_pages(self, dataset: Dataset, windows: Iterable[Window]) -> None:
+        """Every page that touches one of the windows is to be asked for again, whatever it answered."""
+        with self._transaction():
+            self._db.executemany(
+                "DELETE FROM pages WHERE dataset = ? AND start_seconds < ? AND end_seconds > ?",
+                [(dataset.name, window.end_seconds, window.start_seconds) for window in windows],
+            )
+
     def _agreed(self, page: Page) -> bool:
         """Whether two answers agree on the most candles that the page was ever seen to hold."""
         answers = self._db.execute(
@@ -227,7 +254,18 @@ class Ledger:
         try:
             body = zlib.decompress(deflated)
         except zlib.error as error:
-            raise ForeignFile(f"{self._path}: the stored page {page} is damaged: {error}; {ADVICE}") from error
+            raise ForeignFile(f"{self._path}: the stored page {page} is damaged: {error}; {_mended(page)}") from error
         if hashlib.sha256(body).hexdigest() != digest:
-            raise ForeignFile(f"{self._path}: the stored page {page} is not what was stored; {ADVICE}")
+            raise ForeignFile(f"{self._path}: the stored page {page} is not what was stored; {_mended(page)}")
         return body
+
+    def _is_sound(self, deflated: bytes, digest: str, page: Page) -> bool:
+        try:
+            self._inflate(deflated, digest, page)
+        except ForeignFile:
+            return False
+        return True
+
+
+def _mended(page: Page) -> str:
+    return f"run: tradeschool data repair {page.dataset}"

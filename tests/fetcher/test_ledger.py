@@ -157,7 +157,9 @@ def test_a_damaged_body_is_told(tmp_path: Path, ledger: Ledger) -> None:
         other.execute("UPDATE pages SET body = x'00112233'")
     other.close()
 
-    with pytest.raises(ForeignFile, match=r"the stored page coinbase/BTC-USD/M5 .* is damaged: .*move it away"):
+    with pytest.raises(
+        ForeignFile, match=r"the stored page coinbase/BTC-USD/M5 .* is damaged: .*data repair coinbase/BTC-USD/M5"
+    ):
         list(ledger.bodies(BTC, hours(0, 4)))
 
 

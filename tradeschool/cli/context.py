@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tradeschool import log, settings
 from tradeschool.embedded import Valkey
+from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, find_dataset
 from tradeschool.settings import Settings
 from tradeschool.store import Store
 
@@ -54,6 +55,12 @@ def redis_url_of(loaded: Settings) -> Iterator[str]:
         return
     with Valkey.of(loaded.state_dir).running() as valkey:
         yield valkey.url
+
+
+def chosen_datasets(names: Sequence[str]) -> list[Dataset]:
+    """The datasets of those names; every one that is known where none is named."""
+    every = [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]
+    return [find_dataset(name) for name in names] or every
 
 
 def now() -> datetime:

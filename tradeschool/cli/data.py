@@ -8,9 +8,10 @@ import click
 import polars as pl
 from rich.table import Table
 
-from tradeschool.cli.context import candles_of, console, json_option, load_settings, print_json
+from tradeschool.cli.context import candles_of, chosen_datasets, console, json_option, load_settings, print_json
+from tradeschool.cli.repair import repair
 from tradeschool.errors import DataIncomplete, SettingsError, StoreUnwritable
-from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, Window, find_dataset, parse_timerange
+from tradeschool.market import Dataset, Window, find_dataset, parse_timerange
 from tradeschool.store import Store
 
 FORMATS = (".parquet", ".csv", ".feather")
@@ -36,7 +37,10 @@ class Status(TypedDict):
 
 @click.group()
 def data() -> None:
-    """What is on disk: status, gaps, findings, verify, export."""
+    """What is on disk: status, gaps, findings, verify, repair, export."""
+
+
+data.add_command(repair)
 
 
 @data.command()
@@ -44,7 +48,7 @@ def data() -> None:
 def status(*, as_json: bool) -> None:
     """Every dataset that holds a sealed range, with its coverage."""
     store = candles_of(load_settings())
-    rows = [row for dataset in _datasets() if (row := _status(store, dataset))]
+    rows = [row for dataset in chosen_datasets(()) if (row := _status(store, dataset))]
     if as_json:
         print_json(rows)
         return
@@ -74,7 +78,7 @@ def gaps(names: tuple[str, ...], *, as_json: bool) -> None:
     store = candles_of(load_settings())
     found = [
         {"dataset": seal.dataset, **gap.model_dump(mode="json")}
-        for dataset in _chosen(names)
+        for dataset in chosen_datasets(names)
         for seal in store.seals(dataset)
         for gap in seal.gaps
     ]
@@ -95,7 +99,7 @@ def findings(names: tuple[str, ...], *, as_json: bool) -> None:
     store = candles_of(load_settings())
     found = [
         {"dataset": seal.dataset, "severity": finding.severity, **finding.model_dump(mode="json")}
-        for dataset in _chosen(names)
+        for dataset in chosen_datasets(names)
         for seal in store.seals(dataset)
         for finding in seal.findings
     ]
@@ -113,7 +117,7 @@ def findings(names: tuple[str, ...], *, as_json: bool) -> None:
 def verify(names: tuple[str, ...]) -> None:
     """Hold every sealed file against its digest; exit code 4 at the first that differs."""
     store = candles_of(load_settings())
-    for dataset in _chosen(names):
+    for dataset in chosen_datasets(names):
         seals = store.verify(dataset)
         if seals:
             console().print(f"{dataset}: {sum(len(seal.files) for seal in seals)} files are what was sealed")
@@ -148,14 +152,6 @@ def _write(frame: pl.DataFrame, out: Path) -> None:
             frame.write_parquet(out)
     except OSError as error:
         raise StoreUnwritable(f"cannot write {out}: {error.strerror or error}") from error
-
-
-def _chosen(names: tuple[str, ...]) -> list[Dataset]:
-    return [find_dataset(name) for name in names] or _datasets()
-
-
-def _datasets() -> list[Dataset]:
-    return [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]
 
 
 def _moment(store: Store, dataset: Dataset, window: Window, place: int) -> str | None:

@@ -5,13 +5,19 @@ It accounts for every candle that the range should hold: stored, or listed as a 
 
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tradeschool.errors import SettingsError
+from tradeschool.errors import ForeignFile, SettingsError
 from tradeschool.findings import Finding
-from tradeschool.market import Window
+from tradeschool.market import Dataset, Window
+
+FETCHED = "fetched"
+"""Source of candles that were asked of their provider, or derived from such."""
+IMPORTED = "imported:"
+"""Before the name of the file that candles came from."""
 
 
 class _Strict(BaseModel):
@@ -62,6 +68,8 @@ class Seal(_Strict):
     gaps: tuple[Gap, ...]
     derived: bool
     """Built from a shorter timeframe of the same instrument, not asked of the provider."""
+    source: Annotated[str, Field(pattern=r"^(fetched$|imported:.)")] = FETCHED
+    """`fetched`, or `imported:` and the name of the file that the candles came from."""
     files: tuple[PartFile, ...]
     findings: tuple[Finding, ...] = ()
     """What is odd about the candles, but did not keep them from being sealed."""
@@ -81,6 +89,11 @@ class Seal(_Strict):
         return Window(self.start, self.end)
 
     @property
+    def is_imported(self) -> bool:
+        """Whether the candles came from a file, so that no provider can mend them."""
+        return self.source.startswith(IMPORTED)
+
+    @property
     def missing(self) -> int:
         """How many expected candles are not there."""
         return sum(gap.slots for gap in self.gaps)
@@ -89,3 +102,30 @@ class Seal(_Strict):
     def coverage(self) -> float:
         """Share of the expected candles that is there; 1 where none is expected."""
         return 1.0 - self.missing / self.expected if self.expected else 1.0
+
+
+def read_seal(path: Path, dataset: Dataset) -> Seal:
+    """The seal in a file.
+
+    Raises:
+        ForeignFile: where it cannot be read, or speaks of another dataset.
+    """
+    try:
+        seal = Seal.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ForeignFile(
+            f"{path}: not a seal that this version reads ({reason}); run: tradeschool data repair {dataset}"
+        ) from error
+    if seal.dataset != dataset.name:
+        raise ForeignFile(f"{path}: seals {seal.dataset}, expected {dataset}; was it moved or copied?")
+    return seal
+
+
+def is_readable(path: Path, dataset: Dataset) -> bool:
+    """Whether a file holds a seal of that dataset."""
+    try:
+        read_seal(path, dataset)
+    except ForeignFile:
+        return False
+    return True

@@ -9,7 +9,7 @@ forked child of a process that has used polars hangs.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,14 +18,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from tradeschool.candles import CandleArrays, Candles, schema
 from tradeschool.errors import DataIncomplete, ForeignFile
 from tradeschool.market import Dataset, Window, merge, subtract
 from tradeschool.sessions import expected_slots
 from tradeschool.store.files import publish, publish_text, sha256_of, sync
-from tradeschool.store.seal import PartFile, Seal
+from tradeschool.store.seal import PartFile, Seal, is_readable, read_seal
 
 SEAL_SUFFIX = ".seal.json"
 COMPRESSION_LEVEL = 3  # zstd
@@ -68,8 +67,26 @@ class Store:
 
     def unseal(self, dataset: Dataset, window: Window) -> None:
         """Take a range's seal away; its files stay until they are written again."""
-        (self.folder(dataset) / f"{window.name}{SEAL_SUFFIX}").unlink(missing_ok=True)
-        sync(self.folder(dataset))
+        self.discard([self.folder(dataset) / f"{window.name}{SEAL_SUFFIX}"])
+
+    def unreadable_seals(self, dataset: Dataset) -> list[Path]:
+        """Seals that cannot be read, or speak of another dataset."""
+        return [path for path in self._seal_paths(dataset) if not is_readable(path, dataset)]
+
+    def discard(self, paths: Sequence[Path]) -> None:
+        """Remove files of a dataset, and wait until they are gone from the disk."""
+        for path in paths:
+            path.unlink(missing_ok=True)
+        for folder in {path.parent for path in paths}:
+            sync(folder)
+
+    def holds(self, dataset: Dataset, file: PartFile) -> bool:
+        """Whether a file is there and what its digest says."""
+        try:
+            self.check(dataset, file)
+        except ForeignFile:
+            return False
+        return True
 
     def seals(self, dataset: Dataset) -> list[Seal]:
         """Every sealed range of a dataset, in order of time.
@@ -77,7 +94,7 @@ class Store:
         Raises:
             ForeignFile: where a seal cannot be read, or speaks of another dataset.
         """
-        found = [_read_seal(path, dataset) for path in sorted(self.folder(dataset).glob(f"*{SEAL_SUFFIX}"))]
+        found = [read_seal(path, dataset) for path in self._seal_paths(dataset)]
         return sorted(found, key=lambda seal: (seal.start, seal.end))
 
     def require(self, dataset: Dataset, window: Window, min_coverage: float = 0.0) -> None:
@@ -91,9 +108,8 @@ class Store:
         if missing:
             parts = ", ".join(str(part) for part in missing)
             raise DataIncomplete(
-                f"{dataset}: {parts} is not sealed in {self.root}; run: tradeschool fetch "
-                f"--pairs {dataset.instrument.pair} --timeframes {dataset.timeframe.name} "
-                f"--timerange {_fetchable(missing)}"
+                f"{dataset}: {parts} is not sealed in {self.root}; run: "
+                f"{fetch_command([dataset], Window(missing[0].start, missing[-1].end))}"
             )
         self._check_files(dataset, window)
         coverage = self.coverage(dataset, window)
@@ -187,6 +203,9 @@ class Store:
         named = {folder / file.path for seal in self.seals(dataset) for file in seal.files}
         return sorted(path for path in folder.rglob("*.parquet") if path not in named)
 
+    def _seal_paths(self, dataset: Dataset) -> list[Path]:
+        return sorted(self.folder(dataset).glob(f"*{SEAL_SUFFIX}"))
+
     def _check_files(self, dataset: Dataset, window: Window) -> None:
         for file, _ in self._parts(dataset, window):
             self.check(dataset, file)
@@ -205,6 +224,16 @@ class Store:
     def _require_sealed(self, dataset: Dataset, window: Window) -> None:
         if subtract(window, [seal.window for seal in self.seals(dataset)]):
             self.require(dataset, window)
+
+
+def fetch_command(datasets: Sequence[Dataset], window: Window) -> str:
+    """What to type to fetch a range of an instrument's datasets, in whole days."""
+    last = window.end + timedelta(days=1) - timedelta(microseconds=1)
+    timeframes = ",".join(dict.fromkeys(dataset.timeframe.name for dataset in datasets))
+    return (
+        f"tradeschool fetch --pairs {datasets[0].instrument.pair} --timeframes {timeframes} "
+        f"--timerange {window.start:%Y%m%d}-{last:%Y%m%d}"
+    )
 
 
 def read_frame(path: Path) -> pl.DataFrame:
@@ -229,18 +258,6 @@ def _years(seal: Seal, piece: Window) -> Iterable[tuple[PartFile, Window]]:
     return [(by_year[year], part) for year, part in piece.years() if year in by_year]
 
 
-def _read_seal(path: Path, dataset: Dataset) -> Seal:
-    try:
-        seal = Seal.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise ForeignFile(
-            f"{path}: not a seal that this version reads ({_first_line(error)}); move it away and run tradeschool fetch"
-        ) from error
-    if seal.dataset != dataset.name:
-        raise ForeignFile(f"{path}: seals {seal.dataset}, expected {dataset}; was it moved or copied?")
-    return seal
-
-
 def _read_parquet(path: Path, dataset: Dataset, window: Window) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
     try:
         table = pq.read_table(path, columns=list(schema(dataset)), use_threads=False, partitioning=None)
@@ -259,12 +276,6 @@ def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
         )
     except pl.exceptions.PolarsError as error:  # such as ComputeError, where the disk is full
         raise OSError(_first_line(error)) from error
-
-
-def _fetchable(missing: list[Window]) -> str:
-    """The whole days that hold all of it, as `--timerange` takes them."""
-    last = missing[-1].end + timedelta(days=1) - timedelta(microseconds=1)
-    return f"{missing[0].start:%Y%m%d}-{last:%Y%m%d}"
 
 
 def _first_line(error: Exception) -> str:

@@ -63,3 +63,39 @@ def test_status_names_the_kinds_of_findings(command: Command, store: Store, made
     (status,) = json.loads(command("data", "status", "--json")[1])
 
     assert "flat without volume" in status["findings"]
+
+
+def test_repair_of_a_sound_folder_says_so(command: Command, store: Store, made: Made) -> None:
+    publish(store, made(BTC, DAY))
+
+    assert command("data", "repair") == (0, "nothing to repair\n", "")
+
+
+def test_repair_says_what_to_run(command: Command, store: Store, made: Made) -> None:
+    seal = publish(store, made(BTC, DAY))
+    (store.folder(BTC) / seal.files[0].path).write_bytes(b"changed")
+    code, out, _ = command("data", "repair", BTC.name)
+
+    assert code == 0
+    assert "2021-03-01..2021-03-02 is not sealed any more" in out
+    assert out.endswith("tradeschool fetch --pairs BTC/USD --timeframes M5 --timerange 20210301-20210302\n")
+    assert store.seals(BTC) == []
+
+
+def test_repair_as_json_tells_what_was_done(command: Command, store: Store, made: Made) -> None:
+    seal = publish(store, made(BTC, DAY))
+    (store.folder(BTC) / seal.files[0].path).unlink()
+    told = json.loads(command("data", "repair", "--json")[1])
+
+    assert told["repaired"][0]["unsealed"] == [{"dataset": BTC.name, "range": "20210301-20210302"}]
+    assert told["repaired"][0]["forgotten"] == ["20210301-20210302"]
+    assert len(told["run"]) == 1
+
+
+def test_a_lost_page_of_a_download_under_way_needs_no_range(command: Command, store: Store) -> None:
+    ledger = Ledger(store.root)
+    ledger.add(Page(dataset=BTC, window=DAY), b"[]", rows=0, complete=False)
+    ledger.close()
+    _, out, _ = command("data", "repair")
+
+    assert out.endswith("run:\ntradeschool fetch\n")

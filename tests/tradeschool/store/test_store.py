@@ -205,7 +205,7 @@ def test_a_seal_that_names_a_file_elsewhere_is_refused(sealed: Store, path: str)
 def test_a_seal_of_another_form_is_told_with_what_to_do(sealed: Store, change: dict[str, object]) -> None:
     seal_file(sealed).write_text(json.dumps(json.loads(seal_file(sealed).read_text()) | change))
 
-    with pytest.raises(ForeignFile, match=r"not a seal that this version reads .*; move it away and run") as caught:
+    with pytest.raises(ForeignFile, match=r"not a seal that this version reads .*; run: .* repair coinbase") as caught:
         sealed.seals(BTC)
     assert "\n" not in str(caught.value)
 

@@ -1,0 +1,86 @@
+"""`tradeschool data repair`: forget what is damaged or suspect, and say what to run."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+import click
+
+from fetcher import repair as mending
+from fetcher.ledger import Ledger
+from fetcher.lock import exclusive
+from fetcher.repair import Repair
+from tradeschool.cli.context import (
+    candles_of,
+    chosen_datasets,
+    console,
+    json_option,
+    load_settings,
+    print_json,
+    say,
+    sealed_candles_of,
+)
+from tradeschool.market import Dataset, Instrument, Window
+from tradeschool.store import Store
+from tradeschool.store.store import fetch_command
+
+
+@click.command()
+@click.argument("names", metavar="[DATASET]...", nargs=-1)
+@click.option("--gaps", is_flag=True, help="Ask again also for candles that were confirmed not to exist.")
+@click.option("--sealed", is_flag=True, help="Repair the sealed period's folder.")
+@json_option
+def repair(names: tuple[str, ...], *, gaps: bool, sealed: bool, as_json: bool) -> None:
+    """Take away the seals of damaged ranges and forget damaged or suspect pages; fetch then asks for them again."""
+    settings = load_settings()
+    store = sealed_candles_of(settings) if sealed else candles_of(settings)
+    done = [each for each in asyncio.run(_alone(store, chosen_datasets(names), gaps=gaps)) if not each.is_needless]
+    commands = [command + " --sealed" * sealed for command in _commands(done)]
+    if as_json:
+        print_json({"repaired": [_told(each) for each in done], "run": commands})
+        return
+    for each in done:
+        for line in _lines(each):
+            console().print(line, soft_wrap=True, highlight=False)
+    console().print("\n".join(["run:", *commands]) if commands else "nothing to repair", soft_wrap=True)
+
+
+async def _alone(store: Store, datasets: list[Dataset], *, gaps: bool) -> list[Repair]:
+    """Repair while no fetcher is at work in the folder."""
+    async with exclusive(store.root, lambda: say(f"a fetcher works in {store.root}; waiting for it to end")):
+        ledger = Ledger(store.root)
+        try:
+            return mending.repair(datasets, store, ledger, gaps=gaps)
+        finally:
+            ledger.close()
+
+
+def _lines(done: Repair) -> Iterator[str]:
+    for name in done.unreadable:
+        yield f"{done.dataset}: {name} could not be read, and is gone"
+    for each in done.unsealed:
+        yield f"{each.dataset}: {each.window} is not sealed any more"
+    for source in done.imported:
+        yield f"{done.dataset}: {source} is not sealed any more; import it again, or fetch the range"
+    for window in done.forgotten:
+        yield f"{done.dataset}: {window} will be asked for again"
+
+
+def _commands(done: Sequence[Repair]) -> list[str]:
+    """A line to type for each range; plain `fetch` where only a download under way lost something."""
+    ranges: dict[tuple[Instrument, Window], list[Dataset]] = {}
+    for each in done:
+        for lost in each.unsealed:
+            ranges.setdefault((lost.dataset.instrument, lost.window), []).append(lost.dataset)
+    named = [fetch_command(datasets, window) for (_, window), datasets in ranges.items()]
+    under_way = any(not each.unsealed for each in done)
+    return [*named, *(["tradeschool fetch"] if under_way else [])]
+
+
+def _told(done: Repair) -> dict[str, object]:
+    return {
+        "dataset": done.dataset.name,
+        "unsealed": [{"dataset": each.dataset.name, "range": each.window.name} for each in done.unsealed],
+        "imported": list(done.imported),
+        "unreadable": list(done.unreadable),
+        "forgotten": [window.name for window in done.forgotten],
+    }
