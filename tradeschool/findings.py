@@ -26,7 +26,7 @@ DAY_SHARE = 0.25
 """Of a day's candles that must be there for its median to count; an FX Sunday has an eighth."""
 PRICE_JUMP_FRACTION = {Market.CRYPTO: 0.25, Market.FX: 0.05}
 """Of a candle's high or low from the close before."""
-PRICE_RATIO = {Market.CRYPTO: 5.0, Market.FX: 1.5}
+PRICE_RATIO = {Market.CRYPTO: 5.0, Market.FX: 2.0}
 """Of a close to the close before: more is another scale, or another instrument."""
 STEP_CANDLES = 6
 """In a day, from which on a coarser grid is no chance."""

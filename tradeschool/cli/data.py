@@ -9,6 +9,7 @@ import polars as pl
 from rich.table import Table
 
 from tradeschool.cli.context import candles_of, chosen_datasets, console, json_option, load_settings, print_json
+from tradeschool.cli.importing import import_
 from tradeschool.cli.repair import repair
 from tradeschool.errors import DataIncomplete, SettingsError, StoreUnwritable
 from tradeschool.market import Dataset, Window, find_dataset, parse_timerange
@@ -37,10 +38,11 @@ class Status(TypedDict):
 
 @click.group()
 def data() -> None:
-    """What is on disk: status, gaps, findings, verify, repair, export."""
+    """What is on disk: status, gaps, findings, verify, repair, import, export."""
 
 
 data.add_command(repair)
+data.add_command(import_)
 
 
 @data.command()

@@ -17,7 +17,7 @@ COMMANDS = {
     "down": ("up:down", "Stop the embedded parts."),
     "demo": ("demo:demo", "See it work: no key, no internet, under a minute."),
     "fetch": ("fetch:fetch", "Download candles and seal them."),
-    "data": ("data:data", "What is on disk: status, gaps, findings, verify, repair, export."),
+    "data": ("data:data", "What is on disk: status, gaps, findings, verify, repair, import, export."),
     "optimize": ("optimize:optimize", "Search parameters and judge them: run, resume, list, show, export."),
     "worker": ("worker:worker", "Evaluate trials: start, list."),
     "queue": ("queue:queue", "What waits and what runs: status."),

@@ -31,6 +31,8 @@ class GapReason(StrEnum):
     """The provider answered twice that it has none."""
     SOURCE_GAP = "gap in the source"
     """The candles that this dataset is derived from are not there."""
+    NOT_IN_FILE = "not in the imported file"
+    """The file that the range was imported from does not hold them."""
 
 
 class Gap(_Strict):

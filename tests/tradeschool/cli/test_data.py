@@ -99,3 +99,42 @@ def test_a_lost_page_of_a_download_under_way_needs_no_range(command: Command, st
     _, out, _ = command("data", "repair")
 
     assert out.endswith("run:\ntradeschool fetch\n")
+
+
+def test_import_seals_and_says_what_is_odd(command: Command, store: Store, tmp_path: Path) -> None:
+    lines = [f"{DAY.start_seconds + at * 300},10,10,10,10,0" for at in range(288)]
+    (tmp_path / "vendor.csv").write_text("unix,open,high,low,close,volume\n" + "\n".join(lines))
+    code, out, _ = command("data", "import", "vendor.csv", "--dataset", BTC.name)
+
+    assert code == 0
+    assert "288 of 288 candles in 2021-03-01..2021-03-02 sealed, imported:vendor.csv" in out
+    assert "flat without volume: 288 candles" in out
+    assert store.seals(BTC)[0].source == "imported:vendor.csv"
+
+
+def test_import_as_json_tells_the_seal(command: Command, store: Store, tmp_path: Path, made: Made) -> None:
+    made(BTC, DAY).frame.write_csv(tmp_path / "ours.csv")
+    told = json.loads(command("data", "import", "ours.csv", "--dataset", BTC.name, "--json")[1])
+
+    assert (told["rows"], told["missing"], told["source"]) == (288, 0, "imported:ours.csv")
+    assert store.verify(BTC)
+
+
+def test_import_without_a_zone_is_refused_in_one_line(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "vendor.csv").write_text("date,open,high,low,close,volume\n2021-03-01 00:00,1,2,1,1,1\n")
+    code, _, told = command("data", "import", "vendor.csv", "--dataset", BTC.name)
+
+    assert (code, told.count("\n")) == (2, 1)
+    assert "--time-zone UTC" in told
+
+
+def test_an_imported_range_that_is_damaged_is_to_be_imported_again(
+    command: Command, store: Store, tmp_path: Path, made: Made
+) -> None:
+    made(BTC, DAY).frame.write_csv(tmp_path / "ours.csv")
+    command("data", "import", "ours.csv", "--dataset", BTC.name)
+    (store.folder(BTC) / store.seals(BTC)[0].files[0].path).unlink()
+    _, out, _ = command("data", "repair")
+
+    assert "imported:ours.csv is not sealed any more; import it again" in out
+    assert command("data", "import", "ours.csv", "--dataset", BTC.name)[0] == 0

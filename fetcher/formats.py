@@ -1,0 +1,152 @@
+"""Files of candles that others wrote -> rows in UTC with the contract's columns, and what was odd about them."""
+
+import gzip
+import io
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+import polars as pl
+
+from fetcher.times import with_utc
+from tradeschool.candles import PRICES
+from tradeschool.errors import InvalidCandles, SettingsError
+from tradeschool.findings import Finding, FindingKind
+from tradeschool.market import Dataset
+
+SUFFIXES = (".csv", ".parquet", ".feather", ".json", ".json.gz")
+FREQTRADE_COLUMNS = ("date", *PRICES, "volume")
+
+
+class Format(StrEnum):
+    """Who wrote a file."""
+
+    AUTO = "auto"
+    """To be seen from its name and columns."""
+    PLAIN = "plain"
+    """Columns open, high, low, close, volume and one of times, in any order and case."""
+    FREQTRADE = "freqtrade"
+    """Feather, parquet or JSON with date, open, high, low, close, volume."""
+    CRYPTODATADOWNLOAD = "cryptodatadownload"
+    """CSV with a line of address first, newest candle first, volumes named by their currency."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """A file's candles, not held against the contract yet."""
+
+    frame: pl.DataFrame
+    """ts, open, high, low, close, volume, and half_spread where the file has it; oldest first."""
+    findings: tuple[Finding, ...]
+
+
+def read(path: Path, dataset: Dataset, *, form: Format, zone: str | None, now: datetime) -> Rows:
+    """The rows of a file.
+
+    Raises:
+        InvalidCandles: where it cannot be read, lacks a column, or is of another instrument.
+        SettingsError: where its name or its times' zone leave open what it is.
+    """
+    try:
+        raw = _raw(path)
+        return _rows(raw.rename({name: name.strip().lower() for name in raw.columns}), dataset, form, zone, now)
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InvalidCandles(f"{path}: cannot be read as candles: {reason}") from error
+    except InvalidCandles as error:
+        raise InvalidCandles(f"{path}: {error}") from error
+
+
+def _rows(raw: pl.DataFrame, dataset: Dataset, form: Format, zone: str | None, now: datetime) -> Rows:
+    _check_symbol(raw, dataset)
+    by_currency = _volumes(raw)
+    seen = bool(by_currency) and "volume" not in raw.columns
+    vendor = form is Format.CRYPTODATADOWNLOAD or (form is Format.AUTO and seen)
+    needed = FREQTRADE_COLUMNS if form is Format.FREQTRADE else PRICES if vendor else (*PRICES, "volume")
+    if missing := [name for name in needed if name not in raw.columns]:
+        raise InvalidCandles(f"no column {', '.join(missing)}; there are {', '.join(raw.columns)}")
+    timed = with_utc(raw, zone)
+    findings: list[Finding] = []
+    if vendor:
+        timed = _with_base_volume(timed, by_currency, dataset, findings)
+    timed = _without_unfinished(timed, dataset, now, findings, vendor=vendor)
+    columns = [name for name in (*PRICES, "volume", "half_spread") if name in timed.columns]
+    return Rows(
+        frame=timed.select("ts", *(pl.col(name).cast(pl.Float64) for name in columns)), findings=tuple(findings)
+    )
+
+
+def _raw(path: Path) -> pl.DataFrame:
+    name = path.name.lower()
+    if name.endswith(".parquet"):
+        return pl.read_parquet(path, hive_partitioning=False)
+    if name.endswith(".feather"):
+        return pl.read_ipc(path)
+    if name.endswith((".json", ".json.gz")):
+        body = gzip.decompress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes()
+        return pl.DataFrame(json.loads(body), schema=list(FREQTRADE_COLUMNS), orient="row")
+    if name.endswith(".csv"):
+        return _csv(path.read_bytes())
+    raise SettingsError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
+
+
+def _csv(body: bytes) -> pl.DataFrame:
+    """With the vendor's line of address before the header left out."""
+    first = body[: body.find(b"\n") + 1]
+    is_address = b"://" in first or b"www." in first.lower()
+    return pl.read_csv(io.BytesIO(body[len(first) :] if is_address else body), infer_schema_length=None)
+
+
+def _check_symbol(raw: pl.DataFrame, dataset: Dataset) -> None:
+    if "symbol" not in raw.columns:
+        return
+    for symbol in raw["symbol"].cast(pl.String).unique().drop_nulls().sort():
+        if not symbol.strip().upper().startswith(dataset.instrument.base):
+            raise InvalidCandles(f"holds {symbol}, expected {dataset.instrument.pair}")
+
+
+def _volumes(raw: pl.DataFrame) -> list[str]:
+    return [name for name in raw.columns if name.startswith("volume ")]
+
+
+def _with_base_volume(
+    frame: pl.DataFrame, volumes: list[str], dataset: Dataset, findings: list[Finding]
+) -> pl.DataFrame:
+    """With `volume` in base units, row by row: quote volume is base volume times price, whatever the header says."""
+    base = f"volume {dataset.instrument.base.lower()}"
+    if base not in volumes:
+        raise InvalidCandles(f"no column {base!r}; there are {', '.join(frame.columns)}")
+    frame = frame.with_columns(pl.col("close", *volumes).cast(pl.Float64))
+    others = [name for name in volumes if name != base]
+    if not others:
+        return frame.with_columns(volume=pl.col(base))
+    # Where a unit costs more than 1, the base volume is the smaller of the two, else the larger.
+    swapped = (pl.col(base) != pl.col(others[0])) & ((pl.col(base) > pl.col(others[0])) == (pl.col("close") > 1))
+    frame = frame.with_columns(
+        swapped.alias("swapped"), volume=pl.when(swapped).then(pl.col(others[0])).otherwise(pl.col(base))
+    )
+    if rows := frame.filter("swapped").height:
+        words = f"{rows} rows have {base!r} and {others[0]!r} swapped; the base volume was taken"
+        findings.append(_finding(FindingKind.SWAPPED_VOLUMES, frame.filter("swapped"), dataset, words))
+    return frame
+
+
+def _without_unfinished(
+    frame: pl.DataFrame, dataset: Dataset, now: datetime, findings: list[Finding], *, vendor: bool
+) -> pl.DataFrame:
+    """Without the newest candle where it was in progress: not closed yet, or a vendor's without volume."""
+    unfinished = pl.col("ts") + dataset.timeframe.duration > now
+    if vendor:
+        unfinished |= (pl.int_range(pl.len()) == pl.len() - 1) & (pl.col("volume") == 0)
+    left_out = frame.filter(unfinished)
+    if left_out.height:
+        words = f"{left_out.height} candles, the last {left_out['ts'].item(-1):%Y-%m-%d %H:%M}, were left out"
+        findings.append(_finding(FindingKind.UNFINISHED, left_out, dataset, words))
+    return frame.filter(~unfinished)
+
+
+def _finding(kind: FindingKind, rows: pl.DataFrame, dataset: Dataset, words: str) -> Finding:
+    end = rows["ts"].item(-1) + dataset.timeframe.duration
+    return Finding(kind=kind, start=rows["ts"].item(0), end=end, rows=rows.height, message=words)

@@ -1,0 +1,119 @@
+"""Candles of a file -> a sealed range that says where it came from."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from fetcher.formats import Format, Rows, read
+from fetcher.publish import gaps
+from tradeschool.candles import Candles, schema
+from tradeschool.errors import InvalidCandles, SettingsError
+from tradeschool.findings import Finding, FindingKind, inspect, refuse, usual_spacing
+from tradeschool.market import Dataset, Market, Wanted, Window
+from tradeschool.sessions import expected_slots
+from tradeschool.store import GapReason, Seal, Store
+from tradeschool.store.seal import IMPORTED
+
+TICKS_PER_PIP = 10
+
+
+def import_file(
+    path: Path,
+    dataset: Dataset,
+    store: Store,
+    *,
+    form: Format,
+    zone: str | None,
+    spread_pips: float | None,
+    window: Window | None,
+    now: datetime,
+) -> Seal:
+    """Seal a file's candles, or those in `window`; an imported range that lies inside is replaced.
+
+    Raises:
+        InvalidCandles: where the file breaks the contract, or a finding refuses it.
+        SettingsError: where something has to be declared, or the range is sealed already.
+        StoreUnwritable: where the disk does not take it.
+    """
+    rows = read(path, dataset, form=form, zone=zone, now=now)
+    frame = _with_spread(rows.frame, dataset, spread_pips)
+    if window:
+        frame = frame.filter(pl.col("ts").is_between(window.start, window.end, closed="left"))
+    if frame.is_empty():
+        raise InvalidCandles(f"{path}: no candles{f' in {window}' if window else ''}")
+    wanted = Wanted(dataset=dataset, window=window or _spanned(frame, dataset))
+    candles, findings = _checked(frame, wanted, rows, path)
+    _make_room(wanted, store)
+    return _seal(wanted, candles, findings, store, source=f"{IMPORTED}{path.name}", now=now)
+
+
+def _with_spread(frame: pl.DataFrame, dataset: Dataset, spread_pips: float | None) -> pl.DataFrame:
+    if dataset.instrument.market is not Market.FX:
+        if spread_pips is not None:
+            raise SettingsError(f"--spread-pips {spread_pips:g}: {dataset} has no spread; leave it out")
+        return frame.select(schema(dataset).keys())
+    if spread_pips is not None:
+        half = spread_pips * TICKS_PER_PIP * dataset.instrument.tick / 2
+        frame = frame.with_columns(half_spread=pl.lit(half))
+    elif "half_spread" not in frame.columns:
+        raise SettingsError(f"{dataset}: the file has no half_spread: declare the whole one, such as --spread-pips 1.4")
+    return frame.select(schema(dataset).keys())
+
+
+def _spanned(frame: pl.DataFrame, dataset: Dataset) -> Window:
+    """From the first candle's open to the last one's close."""
+    times = frame["ts"].dt.epoch("s").to_numpy()
+    return Window.of_seconds(int(times.min()), int(times.max()) + dataset.timeframe.seconds)
+
+
+def _checked(frame: pl.DataFrame, wanted: Wanted, rows: Rows, path: Path) -> tuple[Candles, tuple[Finding, ...]]:
+    dataset, step = wanted.dataset, wanted.dataset.timeframe.seconds
+    spacing = usual_spacing(frame["ts"].dt.epoch("s").to_numpy())
+    if 0 < spacing < step:  # said before the contract does, which can only tell that they are off the grid
+        raise InvalidCandles(
+            f"{dataset}: {FindingKind.WRONG_STEP} in {path}: the candles lie {spacing} s apart, expected {step} s"
+        )
+    candles = Candles.parse(frame, dataset, wanted.window)
+    start, end = wanted.window.start, wanted.window.end
+    touching = [each for each in rows.findings if start < each.end and each.start <= end]  # one left out begins there
+    findings = (*inspect(candles), *touching)
+    refuse(dataset, findings, f"check {path}, its time zone and its timeframe")
+    return candles, findings
+
+
+def _make_room(wanted: Wanted, store: Store) -> None:
+    """Only what was imported may be replaced, and only whole."""
+    touched = [seal for seal in store.seals(wanted.dataset) if seal.window.overlap(wanted.window)]
+    for seal in touched:
+        if not (seal.is_imported and wanted.window.contains(seal.window)):
+            raise SettingsError(
+                f"{wanted.dataset}: {seal.window} is sealed already ({seal.source}) and {wanted.window} overlaps it; "
+                "give a --timerange beside it"
+            )
+    for seal in touched:
+        store.unseal(wanted.dataset, seal.window)
+
+
+def _seal(
+    wanted: Wanted, candles: Candles, findings: Sequence[Finding], store: Store, *, source: str, now: datetime
+) -> Seal:
+    expected = expected_slots(wanted.dataset, wanted.window)
+    seal = Seal(
+        dataset=wanted.dataset.name,
+        start=wanted.window.start,
+        end=wanted.window.end,
+        rows=len(candles),
+        expected=len(expected),
+        gaps=tuple(gaps(wanted.dataset, expected, candles.times, GapReason.NOT_IN_FILE)),
+        derived=False,
+        source=source,
+        files=tuple(
+            store.write_year(candles.within(part), wanted.window, year) for year, part in wanted.window.years()
+        ),
+        findings=tuple(findings),
+        sealed_at=now,
+    )
+    store.seal(wanted.dataset, seal)
+    return seal

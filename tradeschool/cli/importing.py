@@ -1,0 +1,64 @@
+"""`tradeschool data import`: candles of a file, checked and sealed."""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+import click
+
+from fetcher.formats import Format
+from fetcher.importing import import_file
+from fetcher.lock import exclusive
+from tradeschool.cli.context import candles_of, console, json_option, load_settings, now, print_json, say
+from tradeschool.market import find_dataset, parse_timerange
+from tradeschool.store import Seal, Store
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--dataset", required=True, help="Whose candles these are, such as coinbase/BTC-USD/M5.")
+@click.option("--time-zone", help="Of times that carry none, such as UTC or America/New_York.")
+@click.option("--format", "form", type=click.Choice(list(Format)), default=Format.AUTO, help="Who wrote the file.")
+@click.option("--spread-pips", type=click.FloatRange(min=0), help="Ask - bid of an FX file without half_spread.")
+@click.option("--timerange", help="Such as 20200101-20240101; all of the file when not given.")
+@json_option
+def import_(
+    file: Path,
+    dataset: str,
+    time_zone: str | None,
+    form: str,
+    spread_pips: float | None,
+    timerange: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Seal the candles of a CSV, parquet, feather or freqtrade JSON file."""
+    store = candles_of(load_settings())
+    work = partial(
+        import_file,
+        file,
+        find_dataset(dataset),
+        store,
+        form=Format(form),
+        zone=time_zone,
+        spread_pips=spread_pips,
+        window=parse_timerange(timerange) if timerange else None,
+        now=now(),
+    )
+    _show(asyncio.run(_alone(store, work)), as_json=as_json)
+
+
+async def _alone(store: Store, work: partial[Seal]) -> Seal:
+    """Import while no fetcher is at work in the folder."""
+    async with exclusive(store.root, lambda: say(f"a fetcher works in {store.root}; waiting for it to end")):
+        return work()
+
+
+def _show(seal: Seal, *, as_json: bool) -> None:
+    if as_json:
+        print_json(seal.model_dump(mode="json", exclude={"files", "gaps"}) | {"missing": seal.missing})
+        return
+    show = partial(console().print, soft_wrap=True, highlight=False)
+    show(f"{seal.dataset}: {seal.rows:,} of {seal.expected:,} candles in {seal.window} sealed, {seal.source}")
+    for finding in seal.findings:
+        show(f"{finding.kind}: {finding.message}")
