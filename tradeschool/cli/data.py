@@ -1,21 +1,17 @@
 """`tradeschool data`: what is on disk, never what was asked for."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TypedDict
 
 import click
-import polars as pl
 from rich.table import Table
 
 from tradeschool.cli.context import candles_of, chosen_datasets, console, json_option, load_settings, print_json
+from tradeschool.cli.export import export
 from tradeschool.cli.importing import import_
 from tradeschool.cli.repair import repair
-from tradeschool.errors import DataIncomplete, SettingsError, StoreUnwritable
-from tradeschool.market import Dataset, Window, find_dataset, parse_timerange
+from tradeschool.market import Dataset, Window
 from tradeschool.store import Store
-
-FORMATS = (".parquet", ".csv", ".feather")
 
 
 class Status(TypedDict):
@@ -33,6 +29,7 @@ class Status(TypedDict):
     findings: list[str]
     sealed: bool
     derived: bool
+    imported: bool
     ranges: list[str]
 
 
@@ -43,6 +40,7 @@ def data() -> None:
 
 data.add_command(repair)
 data.add_command(import_)
+data.add_command(export)
 
 
 @data.command()
@@ -67,7 +65,7 @@ def status(*, as_json: bool) -> None:
             f"{row['coverage']:.3%}",
             f"{row['gaps']:,}",
             ", ".join(row["findings"]),
-            "derived" if row["derived"] else "",
+            "derived" if row["derived"] else "imported" if row["imported"] else "",
         )
     console().print(table)
 
@@ -127,35 +125,6 @@ def verify(names: tuple[str, ...]) -> None:
             console().print(f"{stray}: no seal names this file; it is never read")
 
 
-@data.command()
-@click.argument("dataset")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help=f"One of {', '.join(FORMATS)}.")
-@click.option("--timerange", help="Such as 20200101-20220101; all that is sealed when not given.")
-def export(dataset: str, out: Path, timerange: str | None) -> None:
-    """Write a dataset's candles to one file."""
-    if out.suffix not in FORMATS:
-        raise SettingsError(f"--out {out}: expected a name that ends in {', '.join(FORMATS)}")
-    store, source = candles_of(load_settings()), find_dataset(dataset)
-    windows = [parse_timerange(timerange)] if timerange else [seal.window for seal in store.seals(source)]
-    if not windows:
-        raise DataIncomplete(f"{source}: nothing is sealed in {store.root}; run: tradeschool fetch")
-    whole = pl.concat([store.candles(source, window).frame for window in windows])
-    _write(whole.unique("ts", maintain_order=True).sort("ts"), out)
-    console().print(f"{whole.height:,} candles in {out}")
-
-
-def _write(frame: pl.DataFrame, out: Path) -> None:
-    try:
-        if out.suffix == ".csv":
-            frame.write_csv(out)
-        elif out.suffix == ".feather":
-            frame.write_ipc(out)
-        else:
-            frame.write_parquet(out)
-    except OSError as error:
-        raise StoreUnwritable(f"cannot write {out}: {error.strerror or error}") from error
-
-
 def _moment(store: Store, dataset: Dataset, window: Window, place: int) -> str | None:
     """The open of the first (0) or last (-1) candle of a sealed range, None where it holds none."""
     times = store.arrays(dataset, window).time
@@ -178,5 +147,6 @@ def _status(store: Store, dataset: Dataset) -> Status | None:
         findings=list(dict.fromkeys(finding.kind.value for seal in seals for finding in seal.findings)),
         sealed=True,
         derived=all(seal.derived for seal in seals),
+        imported=all(seal.is_imported for seal in seals),
         ranges=[str(seal.window) for seal in seals],
     )

@@ -18,7 +18,13 @@ from tradeschool.store import Seal, Store
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--dataset", required=True, help="Whose candles these are, such as coinbase/BTC-USD/M5.")
 @click.option("--time-zone", help="Of times that carry none, such as UTC or America/New_York.")
-@click.option("--format", "form", type=click.Choice(list(Format)), default=Format.AUTO, help="Who wrote the file.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([each.value for each in Format]),
+    default=Format.AUTO.value,
+    help="Who wrote the file.",
+)
 @click.option("--spread-pips", type=click.FloatRange(min=0), help="Ask - bid of an FX file without half_spread.")
 @click.option("--timerange", help="Such as 20200101-20240101; all of the file when not given.")
 @json_option

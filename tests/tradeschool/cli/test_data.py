@@ -5,16 +5,19 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from pyarrow import feather
 
 from fetcher.ledger import Ledger
 from fetcher.plan import Download
 from fetcher.provider import Page, find
 from fetcher.publish import Publisher
 from tradeschool.candles import Candles
-from tradeschool.market import BTC_USD, Dataset, Timeframe, Wanted, Window
+from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Wanted, Window
 from tradeschool.store import Seal, Store
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
+EUR = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)
+WEEK = Window(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 3, 5, tzinfo=UTC))
 DAY = Window(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 3, 2, tzinfo=UTC))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -114,7 +117,8 @@ def test_import_seals_and_says_what_is_odd(command: Command, store: Store, tmp_p
 
 def test_import_as_json_tells_the_seal(command: Command, store: Store, tmp_path: Path, made: Made) -> None:
     made(BTC, DAY).frame.write_csv(tmp_path / "ours.csv")
-    told = json.loads(command("data", "import", "ours.csv", "--dataset", BTC.name, "--json")[1])
+    words = ("data", "import", "ours.csv", "--dataset", BTC.name, "--format", "plain", "--json")
+    told = json.loads(command(*words)[1])
 
     assert (told["rows"], told["missing"], told["source"]) == (288, 0, "imported:ours.csv")
     assert store.verify(BTC)
@@ -138,3 +142,64 @@ def test_an_imported_range_that_is_damaged_is_to_be_imported_again(
 
     assert "imported:ours.csv is not sealed any more; import it again" in out
     assert command("data", "import", "ours.csv", "--dataset", BTC.name)[0] == 0
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".feather"])
+def test_export_writes_every_candle(command: Command, store: Store, tmp_path: Path, made: Made, suffix: str) -> None:
+    publish(store, made(BTC, DAY))
+    code, out, _ = command("data", "export", BTC.name, "--out", f"out{suffix}")
+    read = {".parquet": pl.read_parquet, ".csv": pl.read_csv, ".feather": pl.read_ipc}[suffix]
+
+    assert (code, out) == (0, f"288 candles in out{suffix}\n")
+    assert read(tmp_path / f"out{suffix}").columns == ["ts", "open", "high", "low", "close", "volume"]
+
+
+def test_export_in_freqtrade_s_layout_is_what_freqtrade_writes(
+    command: Command, store: Store, tmp_path: Path, made: Made
+) -> None:
+    """Read with pyarrow, as pandas does for freqtrade."""
+    publish(store, made(BTC, DAY))
+    command("data", "export", BTC.name, "--layout", "freqtrade", "--out", "user_data/data/coinbase")
+    table = feather.read_table(tmp_path / "user_data/data/coinbase/BTC_USD-5m.feather")
+
+    assert table.column_names == ["date", "open", "high", "low", "close", "volume"]
+    assert str(table.schema.field("date").type) == "timestamp[ms, tz=UTC]"
+    assert table.num_rows == 288
+    assert table["date"][0].as_py() == DAY.start
+
+
+def test_freqtrade_s_layout_of_fx_has_no_spread_and_comes_back(
+    command: Command, store: Store, tmp_path: Path, made: Made
+) -> None:
+    made(EUR, WEEK).frame.write_parquet(tmp_path / "eur.parquet")
+    command("data", "import", "eur.parquet", "--dataset", EUR.name)
+    command("data", "export", EUR.name, "--layout", "freqtrade", "--out", ".")
+    exported = tmp_path / "EUR_USD-1h.feather"
+    assert "half_spread" not in pl.read_ipc(exported).columns
+
+    words = ("data", "import", str(exported), "--dataset", EUR.name, "--spread-pips", "2")
+    assert command(*words)[0] == 0
+    assert store.arrays(EUR, WEEK).close.tolist() == made(EUR, WEEK).frame["close"].to_list()
+
+
+def test_an_export_of_nothing_is_told(command: Command) -> None:
+    code, _, told = command("data", "export", BTC.name, "--out", "out.csv")
+
+    assert code == 4
+    assert "nothing is sealed" in told
+
+
+def test_an_export_of_another_suffix_is_told(command: Command) -> None:
+    code, _, told = command("data", "export", BTC.name, "--out", "out.xlsx")
+
+    assert code == 2
+    assert "expected a name that ends in" in told
+
+
+def test_status_says_what_was_imported(command: Command, store: Store, tmp_path: Path, made: Made) -> None:
+    made(BTC, DAY).frame.write_csv(tmp_path / "ours.csv")
+    command("data", "import", "ours.csv", "--dataset", BTC.name)
+    (status,) = json.loads(command("data", "status", "--json")[1])
+
+    assert (status["imported"], status["derived"]) == (True, False)
+    assert "imported" in command("data", "status")[1]
