@@ -128,7 +128,7 @@ def _with_base_volume(
         swapped.alias("swapped"), volume=pl.when(swapped).then(pl.col(others[0])).otherwise(pl.col(base))
     )
     if rows := frame.filter("swapped").height:
-        words = f"{rows} rows have {base!r} and {others[0]!r} swapped; the base volume was taken"
+        words = f"{base!r} and {others[0]!r} are swapped in {rows} rows; the base volume was taken"
         findings.append(_finding(FindingKind.SWAPPED_VOLUMES, frame.filter("swapped"), dataset, words))
     return frame
 
@@ -142,7 +142,7 @@ def _without_unfinished(
         unfinished |= (pl.int_range(pl.len()) == pl.len() - 1) & (pl.col("volume") == 0)
     left_out = frame.filter(unfinished)
     if left_out.height:
-        words = f"{left_out.height} candles, the last {left_out['ts'].item(-1):%Y-%m-%d %H:%M}, were left out"
+        words = f"left out from {left_out['ts'].item(0):%Y-%m-%d %H:%M} on, because it was still in progress"
         findings.append(_finding(FindingKind.UNFINISHED, left_out, dataset, words))
     return frame.filter(~unfinished)
 

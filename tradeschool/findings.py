@@ -150,8 +150,10 @@ class _Check:
     kind: FindingKind
     look: Callable[[CandleArrays], tuple[Rows, Values]]
     """Both of shape (n_candles,)."""
+    unit: str
+    """What is counted."""
     words: str
-    """With `rows`, `worst` and `step`."""
+    """With `places`, `worst` and `step`."""
 
 
 def _findings(candles: CandleArrays, check: _Check) -> Iterator[Finding]:
@@ -163,7 +165,8 @@ def _findings(candles: CandleArrays, check: _Check) -> Iterator[Finding]:
         of_year = positions[years == year]
         worst = values[of_year][np.abs(values[of_year]).argmax()]
         window = Window.of_seconds(int(candles.time[of_year[0]]), int(candles.time[of_year[-1]]) + step)
-        message = check.words.format(rows=len(of_year), worst=worst, step=step)
+        places = f"{len(of_year):,} {check.unit}{'s' * (len(of_year) > 1)}"
+        message = check.words.format(places=places, worst=worst, step=step)
         yield Finding(kind=check.kind, start=window.start, end=window.end, rows=len(of_year), message=message)
 
 
@@ -233,37 +236,44 @@ CHECKS = (
     _Check(
         kind=FindingKind.WRONG_STEP,
         look=_wrong_step,
-        words="on {rows} days the candles lie {worst:.0f} s apart, expected {step} s",
+        unit="day",
+        words="on {places} the candles lie {worst:.0f} s apart, expected {step} s",
     ),
     _Check(
         kind=FindingKind.WRONG_TIME_ZONE,
         look=_wrong_time_zone,
-        words="{rows} weekends begin and end up to {worst:+.1f} h from Friday and Sunday 17:00 New York time",
+        unit="weekend",
+        words="{places} at which trading ends and begins up to {worst:+.1f} h off Friday and Sunday 17:00 New York",
     ),
     _Check(
         kind=FindingKind.PRICE_SCALE,
         look=_price_scale,
-        words="{rows} closes differ from the one before by a factor of up to {worst:.3g}",
+        unit="candle",
+        words="{places} with a close that differs from the one before by a factor of up to {worst:.3g}",
     ),
     _Check(
         kind=FindingKind.VOLUME_SCALE,
         look=_volume_scale,
-        words="{rows} days have a median volume that differs from the day before by a factor of up to {worst:,.0f}",
+        unit="day",
+        words="{places} with a median volume that differs from the day before by a factor of up to {worst:,.0f}",
     ),
     _Check(
         kind=FindingKind.PRICE_JUMP,
         look=_price_jump,
-        words="{rows} candles reach up to {worst:.1%} from the close before",
+        unit="candle",
+        words="{places} with a price up to {worst:.1%} from the close before",
     ),
     _Check(
         kind=FindingKind.FLAT_WITHOUT_VOLUME,
         look=_flat_without_volume,
-        words="{rows} candles have one price and no volume",
+        unit="candle",
+        words="{places} with one price and no volume",
     ),
     _Check(
         kind=FindingKind.OUT_OF_SESSION,
         look=_out_of_session,
-        words="{rows} candles stand where the market is closed by calendar",
+        unit="candle",
+        words="{places} where the market is closed by calendar",
     ),
 )
 """In the order in which they are told: what refuses first."""

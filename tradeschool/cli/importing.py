@@ -67,4 +67,4 @@ def _show(seal: Seal, *, as_json: bool) -> None:
     show = partial(console().print, soft_wrap=True, highlight=False)
     show(f"{seal.dataset}: {seal.rows:,} of {seal.expected:,} candles in {seal.window} sealed, {seal.source}")
     for finding in seal.findings:
-        show(f"{finding.kind}: {finding.message}")
+        show(f"{finding.kind} ({finding.start:%Y}): {finding.message}")

@@ -111,7 +111,7 @@ def test_import_seals_and_says_what_is_odd(command: Command, store: Store, tmp_p
 
     assert code == 0
     assert "288 of 288 candles in 2021-03-01..2021-03-02 sealed, imported:vendor.csv" in out
-    assert "flat without volume: 288 candles" in out
+    assert "flat without volume (2021): 288 candles with one price and no volume" in out
     assert store.seals(BTC)[0].source == "imported:vendor.csv"
 
 
