@@ -49,7 +49,9 @@ def _open(path: Path) -> IO[str]:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path.open("w")
     except OSError as error:
-        raise StoreUnwritable(f"cannot write in {path.parent}: {error.strerror}; fix permissions or set data_dir") from error
+        raise StoreUnwritable(
+            f"cannot write in {path.parent}: {error.strerror}; fix permissions or set data_dir"
+        ) from error
 
 
 def _is_taken(lock: IO[str]) -> bool:
