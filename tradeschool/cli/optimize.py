@@ -14,7 +14,7 @@ from optimizer.study import read_trials
 from optimizer.table import export as export_table
 from tradeschool.cli import verdict
 from tradeschool.cli.context import candles_of, json_option, load_settings, now, print_json, redis_url_of, say
-from tradeschool.cli.progress import show_trials
+from tradeschool.cli.trials import show_trials
 from tradeschool.cli.worker import own_workers
 from tradeschool.errors import GateNotMet, StoreUnwritable
 from tradeschool.settings import Settings

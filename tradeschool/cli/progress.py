@@ -1,19 +1,17 @@
-"""How far a download or a search is: bars on a terminal, a line now and then elsewhere."""
+"""How far a download is: bars on a terminal, a line now and then elsewhere."""
 
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from fetcher.sync import Progress
-from optimizer.level import Level
 from tradeschool.cli.context import say
-from workers.ledger import Progress as Trials
 
 REFRESH = 0.25  # seconds between two looks on a terminal
 LINE_EVERY = 10.0  # seconds between two lines elsewhere
@@ -102,39 +100,3 @@ class _Bars:
         done, total = sum(each.done for each in self._shown), sum(each.total for each in self._shown)
         left = f"about {eta_seconds(self._shown, self._rates):.0f} s left"
         self._bars.update(self._total, completed=done, total=total or None, reached=left)
-
-
-@contextmanager
-def show_trials() -> Iterator[Callable[[Level, Trials], None]]:
-    """Show how far a search is: a bar on a terminal, a line now and then elsewhere."""
-    if not sys.stderr.isatty():
-        yield _TrialLines().tell
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[states]}"))
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        yield _TrialBars(bars).tell
-
-
-class _TrialLines:
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    def tell(self, level: Level, trials: Trials) -> None:
-        if time.monotonic() >= self._next or trials.is_done:
-            self._next = time.monotonic() + LINE_EVERY
-            say(f"level {level.name}: {trials.finished:,} of {trials.trials:,} trials, {_states(trials)}")
-
-
-class _TrialBars:
-    def __init__(self, bars: Bars) -> None:
-        self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
-
-    def tell(self, level: Level, trials: Trials) -> None:
-        if level.name not in self._tasks:
-            self._tasks[level.name] = self._bars.add_task(f"level {level.name}", total=trials.trials, states="")
-        self._bars.update(self._tasks[level.name], completed=trials.finished, states=_states(trials))
-
-
-def _states(trials: Trials) -> str:
-    return f"{trials.complete:,} complete, {trials.pruned:,} pruned, {trials.failed:,} failed"

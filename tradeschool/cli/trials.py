@@ -1,0 +1,52 @@
+"""How far a search is: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+
+from optimizer.level import Level
+from tradeschool.cli.context import say
+from workers.ledger import Progress as Trials
+
+LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
+
+
+@contextmanager
+def show_trials() -> Iterator[Callable[[Level, Trials], None]]:
+    """Show how far a search is: a bar on a terminal, a line now and then elsewhere."""
+    if not sys.stderr.isatty():
+        yield _TrialLines().tell
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[states]}"))
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        yield _TrialBars(bars).tell
+
+
+class _TrialLines:
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def tell(self, level: Level, trials: Trials) -> None:
+        if time.monotonic() >= self._next or trials.is_done:
+            self._next = time.monotonic() + LINE_EVERY
+            say(f"level {level.name}: {trials.finished:,} of {trials.trials:,} trials, {_states(trials)}")
+
+
+class _TrialBars:
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def tell(self, level: Level, trials: Trials) -> None:
+        if level.name not in self._tasks:
+            self._tasks[level.name] = self._bars.add_task(f"level {level.name}", total=trials.trials, states="")
+        self._bars.update(self._tasks[level.name], completed=trials.finished, states=_states(trials))
+
+
+def _states(trials: Trials) -> str:
+    return f"{trials.complete:,} complete, {trials.pruned:,} pruned, {trials.failed:,} failed"
