@@ -4,10 +4,12 @@ Read downward, each step adds one thing: `page` retries, `_attempt` takes a toke
 `_judge` turns the answer into bytes or an error.
 """
 
+import gzip
 import logging
 import math
 import random
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -58,6 +60,16 @@ class Counters:
     """Attempts after the first for the same page."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    status: int
+    retry_after: str | None
+    packed: bytes
+    """The body as it came."""
+    body: bytes
+    """The same, uncompressed."""
+
+
 class Client:
     """A session with one provider, to be used as a context."""
 
@@ -86,6 +98,8 @@ class Client:
             ),
             headers=self._headers,
             trace_configs=[self._trace()],
+            auto_decompress=False,  # the ledger stores what came, so it need not be compressed again
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
 
@@ -105,11 +119,11 @@ class Client:
         """
         if dataset.instrument not in self._probed:
             patience = min(PROBE_PATIENCE, self.access.patience_seconds)
-            await self._ask(self.provider.probe(dataset), str(dataset), lambda body: body, patience=patience)
+            await self._ask(self.provider.probe(dataset), dataset, lambda answer: answer, patience=patience)
             self._probed.add(dataset.instrument)
 
     async def page(self, page: Page, *, fresh: bool = False) -> tuple[bytes, Candles]:
-        """A page's body and its candles; `fresh` asks that no cache on the way answers.
+        """A page's body as it came, gzip as a rule, and its candles; `fresh` asks that no cache on the way answers.
 
         Raises:
             ServiceUnreachable: where nobody answers for as long as `patience_seconds`.
@@ -119,14 +133,20 @@ class Client:
         """
         return await self._ask(
             self.provider.request(page),
-            str(page),
-            lambda body: (body, self.provider.parse(body, page)),
+            page,
+            lambda answer: (answer.packed, self.provider.parse(answer.body, page)),
             fresh=fresh,
             patience=self.access.patience_seconds,
         )
 
     async def _ask(
-        self, request: Request, what: str, read: Callable[[bytes], T], *, patience: float, fresh: bool = False
+        self,
+        request: Request,
+        what: Page | Dataset,
+        read: Callable[["_Answer"], T],
+        *,
+        patience: float,
+        fresh: bool = False,
     ) -> T:
         """Ask until an answer can be read; reading is part of the attempt, because a cut body may come as a 200."""
         silent_since, wrong_answers = math.inf, 0
@@ -151,18 +171,18 @@ class Client:
                 return answer
             self.counters.retries += 1
 
-    async def _attempt(self, request: Request, what: str, *, fresh: bool) -> bytes:
+    async def _attempt(self, request: Request, what: Page | Dataset, *, fresh: bool) -> "_Answer":
         tokens = [await self.bucket.acquire()]
         try:
-            status, retry_after, body = await self._send(request, tokens, fresh=fresh)
+            answer = await self._send(request, tokens, fresh=fresh)
         except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError
             raise Transient(f"{type(error).__name__}: {error}".rstrip(": ")) from error
         finally:
             for token in tokens:
                 self.bucket.sent(token)
-        return self._judge(status, retry_after, body, what)
+        return self._judge(answer, what)
 
-    async def _send(self, request: Request, tokens: list[int], *, fresh: bool) -> tuple[int, str | None, bytes]:
+    async def _send(self, request: Request, tokens: list[int], *, fresh: bool) -> "_Answer":
         if self._session is None:
             raise RuntimeError("a Client is used as a context: async with Client(...) as client")
         async with self._session.get(
@@ -173,16 +193,22 @@ class Client:
             trace_request_ctx=tokens,
         ) as response:
             self.server_time = _moment(response.headers.get("Date")) or self.server_time
-            return response.status, response.headers.get("Retry-After"), await response.read()
+            packed = await response.read()
+            return _Answer(
+                status=response.status,
+                retry_after=response.headers.get("Retry-After"),
+                packed=packed,
+                body=_inflated(packed) if response.headers.get("Content-Encoding") == "gzip" else packed,
+            )
 
-    def _judge(self, status: int, retry_after: str | None, body: bytes, what: str) -> bytes:
-        if status == 200:
-            return body
-        if status == 429 or status >= 500:
-            raise Transient(f"status {status}", pause_seconds=_seconds(retry_after))
-        raise self.provider.refusal(status, body, what)
+    def _judge(self, answer: "_Answer", what: Page | Dataset) -> "_Answer":
+        if answer.status == 200:
+            return answer
+        if answer.status == 429 or answer.status >= 500:
+            raise Transient(f"status {answer.status}", pause_seconds=_seconds(answer.retry_after))
+        raise self.provider.refusal(answer.status, answer.body, str(what))
 
-    def _pause(self, what: str, reason: Exception, seconds: float | None) -> None:
+    def _pause(self, what: Page | Dataset, reason: Exception, seconds: float | None) -> None:
         """Stop the whole bucket: what fails for one page fails for the others at that moment."""
         if seconds is None:
             seconds = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures) * (0.5 + self._jitter() / 2)
@@ -190,7 +216,12 @@ class Client:
         self.bucket.pause(seconds)
         log.warning(
             "Asking again",
-            extra={"action": "retry", "page": what, "reason": str(reason)[:200], "pause_seconds": round(seconds, 2)},
+            extra={
+                "action": "retry",
+                "page": str(what),
+                "reason": str(reason)[:200],
+                "pause_seconds": round(seconds, 2),
+            },
         )
 
     def _trace(self) -> aiohttp.TraceConfig:
@@ -223,6 +254,13 @@ def _bucket(provider: Provider, access: Access) -> TokenBucket:
     if access.shared_limit_url is None:
         return TokenBucket(access.rate)
     return SharedTokenBucket(access.rate, url=access.shared_limit_url, name=provider.name)
+
+
+def _inflated(packed: bytes) -> bytes:
+    try:
+        return gzip.decompress(packed)
+    except (OSError, EOFError, zlib.error) as error:
+        raise Transient(f"body is no gzip: {error}") from error
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -5,6 +5,7 @@ answer lacked candles that the calendar expects is doubtful until it was asked a
 A page's body is kept until its candles stand in a published file, and dropped in the transaction that says so.
 """
 
+import gzip
 import hashlib
 import sqlite3
 import zlib
@@ -21,7 +22,8 @@ from tradeschool.store import PartFile
 
 FILE_NAME = ".ledger.sqlite3"
 BUSY_TIMEOUT = 30.0  # seconds
-COMPRESSION_LEVEL = 4  # half the time of 6 for a tenth more bytes, which are dropped again
+GZIP_MAGIC = b"\x1f\x8b"  # no JSON begins so
+COMPRESSION_LEVEL = 1  # of a body that came uncompressed; it is dropped again soon
 ADVICE = "free space, fix permissions, or move it away: what is sealed stays, the rest is asked for again"
 
 SCHEMA = """
@@ -32,8 +34,8 @@ CREATE TABLE IF NOT EXISTS pages (
     end_seconds INTEGER NOT NULL,
     rows INTEGER NOT NULL,
     doubtful INTEGER NOT NULL,   -- 1: candles were missing, and it has not been asked again yet
-    sha256 TEXT NOT NULL,        -- of the body as it came
-    body BLOB                    -- deflated; NULL once its candles are published
+    sha256 TEXT NOT NULL,        -- of the body as it stands here
+    body BLOB                    -- gzip; NULL once its candles are published
 );
 CREATE INDEX IF NOT EXISTS pages_by_window ON pages (dataset, start_seconds);
 CREATE TABLE IF NOT EXISTS files (
@@ -52,10 +54,11 @@ CREATE TABLE IF NOT EXISTS files (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPage:
-    """An answer as it was stored."""
+    """An answer that still has its body."""
 
+    number: int
+    """Counts up with every answer of the ledger."""
     page: Page
-    body: bytes
 
 
 class Ledger:
@@ -93,40 +96,51 @@ class Ledger:
             dataset,
         )
 
-    def add(self, page: Page, body: bytes, *, rows: int, complete: bool) -> None:
-        """Store an answer of so many candles.
+    def add(self, page: Page, body: bytes, *, rows: int, complete: bool) -> int:
+        """Store an answer of so many candles, and return its number; a body that came as gzip is stored as it came.
 
         Where it lacks candles that the calendar expects, its window stays doubtful until a second answer has the
         same number; the larger of two answers that differ is the one to be confirmed.
         """
         start, end = page.window.start_seconds, page.window.end_seconds
-        digest = hashlib.sha256(body).hexdigest()
+        packed = body if body.startswith(GZIP_MAGIC) else gzip.compress(body, COMPRESSION_LEVEL, mtime=0)
+        digest = hashlib.sha256(packed).hexdigest()
         with self._transaction():
-            self._db.execute(
+            number = self._db.execute(
                 "INSERT INTO pages (dataset, start_seconds, end_seconds, rows, doubtful, sha256, body) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (page.dataset.name, start, end, rows, not complete, digest, zlib.compress(body, COMPRESSION_LEVEL)),
-            )
+                (page.dataset.name, start, end, rows, not complete, digest, packed),
+            ).lastrowid
             if complete or self._agreed(page):
+                # Only rows that change, between two bounds of the index: a row is written again with its whole body.
                 self._db.execute(
-                    "UPDATE pages SET doubtful = 0 WHERE dataset = ? AND start_seconds >= ? AND end_seconds <= ?",
-                    (page.dataset.name, start, end),
+                    "UPDATE pages SET doubtful = 0 WHERE dataset = ? AND start_seconds >= ? AND start_seconds < ? "
+                    "AND end_seconds <= ? AND doubtful",
+                    (page.dataset.name, start, end, end),
                 )
+        assert number is not None
+        return number
 
-    def bodies(self, dataset: Dataset, window: Window) -> Iterator[StoredPage]:
-        """The answers that touch a window and are not dropped yet, oldest answer first.
-
-        Raises:
-            ForeignFile: where a body is not what was stored.
-        """
+    def answers(self, dataset: Dataset, window: Window) -> list[StoredPage]:
+        """The answers that touch a window and whose bodies are not dropped yet, oldest answer first."""
         rows = self._rows(
-            "SELECT start_seconds, end_seconds, sha256, body FROM pages "
+            "SELECT id, start_seconds, end_seconds FROM pages "
             "WHERE dataset = ? AND start_seconds < ? AND end_seconds > ? AND body IS NOT NULL ORDER BY id",
             (dataset.name, window.end_seconds, window.start_seconds),
         )
-        for start, end, digest, deflated in rows:
-            page = Page(dataset=dataset, window=Window.of_seconds(start, end))
-            yield StoredPage(page=page, body=self._inflate(deflated, digest, page))
+        return [
+            StoredPage(number=number, page=Page(dataset=dataset, window=Window.of_seconds(start, end)))
+            for number, start, end in rows
+        ]
+
+    def body(self, stored: StoredPage) -> bytes:
+        """What the provider answered, uncompressed.
+
+        Raises:
+            ForeignFile: where it is not what was stored.
+        """
+        ((digest, packed),) = self._rows("SELECT sha256, body FROM pages WHERE id = ?", (stored.number,))
+        return self._inflate(packed, digest, stored.page)
 
     def published(self, dataset: Dataset, window: Window) -> list[tuple[Window, int, PartFile]]:
         """The files of a dataset that touch a window: range, year, file."""
@@ -250,12 +264,12 @@ class Ledger:
         except sqlite3.Error as error:
             raise StoreUnwritable(f"cannot use {self._path}: {error}; {ADVICE}") from error
 
-    def _inflate(self, deflated: bytes, digest: str, page: Page) -> bytes:
+    def _inflate(self, packed: bytes, digest: str, page: Page) -> bytes:
         try:
-            body = zlib.decompress(deflated)
-        except zlib.error as error:
+            body = gzip.decompress(packed)
+        except (OSError, EOFError, zlib.error) as error:
             raise ForeignFile(f"{self._path}: the stored page {page} is damaged: {error}; {_mended(page)}") from error
-        if hashlib.sha256(body).hexdigest() != digest:
+        if hashlib.sha256(packed).hexdigest() != digest:
             raise ForeignFile(f"{self._path}: the stored page {page} is not what was stored; {_mended(page)}")
         return body
 

@@ -1,23 +1,25 @@
 """Stored pages -> year files -> seal; derived datasets from the same candles. Safe to stop at any line."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from fetcher.derive import derive
 from fetcher.ledger import Ledger
 from fetcher.plan import BASE, Download
 from fetcher.provider import Provider
-from tradeschool.candles import Candles
+from tradeschool.candles import CandleArrays, Candles, joined
 from tradeschool.errors import ForeignFile
 from tradeschool.findings import inspect, refuse
 from tradeschool.market import Dataset, Wanted, Window
 from tradeschool.sessions import expected_slots
 from tradeschool.store import Gap, GapReason, PartFile, Seal, Store
 from tradeschool.store.store import read_frame
+
+NOTHING_PARSED: Mapping[int, Candles] = MappingProxyType({})
 
 
 class Publisher:
@@ -38,8 +40,13 @@ class Publisher:
                 lost.append(self._ledger.forget(download.dataset, whole, year))
         return lost
 
-    def publish(self, download: Download, provider: Provider) -> list[Seal]:
+    def publish(
+        self, download: Download, provider: Provider, parsed: Mapping[int, Candles] = NOTHING_PARSED
+    ) -> list[Seal]:
         """Write and seal a download's dataset and everything that is derived from it.
+
+        `parsed` are the candles of answers that this process has stored itself, by the answer's number; the bodies
+        of all others are read and parsed.
 
         Raises:
             InvalidCandles: where the stored pages contradict each other, the contract, or a finding refuses them.
@@ -48,26 +55,25 @@ class Publisher:
         if download.from_sealed:
             sealed = self._store.candles(download.dataset.at(BASE), download.wanted.window)
             return [self._seal_derived(download.wanted, sealed)]
-        candles = self._collect(download.wanted, provider)
+        candles = self._collect(download.wanted, provider, parsed)
         seals = [self._seal(download.wanted, candles, GapReason.CONFIRMED_EMPTY)]
         seals += [self._seal_derived(child, candles) for child in download.derived]
         self._ledger.drop(download.wanted)
         return seals
 
-    def _collect(self, wanted: Wanted, provider: Provider) -> Candles:
+    def _collect(self, wanted: Wanted, provider: Provider, parsed: Mapping[int, Candles]) -> Candles:
         """Every candle of a range that is stored, in the latest form in which it was answered."""
-        frames = [
-            read_frame(self._store.folder(wanted.dataset) / file.path)
-            for _, _, file in self._ledger.published(wanted.dataset, wanted.window)
-        ]
-        frames += [
-            provider.parse(stored.body, stored.page).frame
-            for stored in self._ledger.bodies(wanted.dataset, wanted.window)
-        ]
-        frame = pl.concat([Candles.empty(wanted.dataset).frame, *frames])
-        frame = frame.unique("ts", keep="last", maintain_order=True).sort("ts")
-        within = pl.col("ts").is_between(wanted.window.start, wanted.window.end, closed="left")
-        return Candles.parse(frame.filter(within), wanted.dataset, wanted.window)
+        everything = joined(wanted.dataset, self._parts(wanted, provider, parsed))
+        is_within = (everything.time >= wanted.window.start_seconds) & (everything.time < wanted.window.end_seconds)
+        return Candles.of_arrays(everything[is_within], wanted.window)
+
+    def _parts(self, wanted: Wanted, provider: Provider, parsed: Mapping[int, Candles]) -> Iterator[CandleArrays]:
+        for _, _, file in self._ledger.published(wanted.dataset, wanted.window):
+            yield Candles(wanted.dataset, read_frame(self._store.folder(wanted.dataset) / file.path)).arrays
+        for stored in self._ledger.answers(wanted.dataset, wanted.window):
+            known = parsed.get(stored.number)
+            candles = provider.parse(self._ledger.body(stored), stored.page) if known is None else known
+            yield candles.arrays
 
     def _seal_derived(self, wanted: Wanted, base: Candles) -> Seal:
         return self._seal(wanted, derive(base, wanted.dataset.timeframe).within(wanted.window), GapReason.SOURCE_GAP)

@@ -98,8 +98,8 @@ def _forget_lost_files(dataset: Dataset, store: Store, ledger: Ledger) -> list[W
 def _unsound_pages(dataset: Dataset, ledger: Ledger) -> list[Window]:
     """Pages not published yet that cannot be read, or whose candles show what keeps a range from being sealed."""
     windows, frames = [], [Candles.empty(dataset).frame]
-    for stored in ledger.bodies(dataset, EVER):
-        candles = _read(stored)
+    for stored in ledger.answers(dataset, EVER):
+        candles = _read(stored, ledger)
         if candles is None:
             windows.append(stored.page.window)
         else:
@@ -109,9 +109,9 @@ def _unsound_pages(dataset: Dataset, ledger: Ledger) -> list[Window]:
     return windows + [Window(each.start, each.end) for each in found if each.severity is Severity.REFUSE]
 
 
-def _read(stored: StoredPage) -> Candles | None:
+def _read(stored: StoredPage, ledger: Ledger) -> Candles | None:
     try:
-        return find(stored.page.dataset.instrument.provider).parse(stored.body, stored.page)
+        return find(stored.page.dataset.instrument.provider).parse(ledger.body(stored), stored.page)
     except (InvalidCandles, ProviderUnusable):
         return None
 

@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 CONFIRM_AFTER = 2.0  # seconds between the first pass and asking again for what was missing
 CONFIRM_ROUNDS = 6  # how often doubtful pages are asked for again before their dataset is left unsealed
 
+KEPT_CANDLES = 500_000  # of a download, some 30 MB, that publishing need not parse again
+
 T = TypeVar("T")
 
 
@@ -60,6 +62,8 @@ class Progress:
     """Pages of what was derived, held against the provider's own."""
     error: TradeschoolError | None = None
     """Why the download was left unsealed."""
+    parsed: dict[int, Candles] = field(default_factory=dict, repr=False)
+    """Candles of the answers that this run stored, by their number in the ledger, until they are published."""
 
     @property
     def is_over(self) -> bool:
@@ -183,6 +187,7 @@ async def _lane(site: _Site, access: Access, lane: list[Progress]) -> None:
                 break
             except TradeschoolError as error:
                 progress.error = error
+                progress.parsed.clear()
             else:
                 publishing.create_task(_publish(site, client, progress))
 
@@ -242,7 +247,9 @@ async def _ask(site: _Site, client: Client, progress: Progress, todo: list[Page]
                 waiting.extendleft(reversed(parts))
                 progress.total += 1
                 continue
-            await site.pages.call(partial(_store, site.pages.ledger, page, body, candles))
+            number = await site.pages.call(partial(_store, site.pages.ledger, page, body, candles))
+            if len(progress.parsed) * client.provider.slots_per_page < KEPT_CANDLES:
+                progress.parsed[number] = candles
             _count(progress, page)
 
     await _all(work() for _ in range(client.provider.connections))
@@ -264,12 +271,15 @@ async def _publish(site: _Site, client: Client, progress: Progress) -> None:
         return
     publisher = Publisher(site.store, site.files.ledger, site.now)
     try:
-        seals = await site.files.call(partial(publisher.publish, progress.download, client.provider))
+        work = partial(publisher.publish, progress.download, client.provider, progress.parsed)
+        seals = await site.files.call(work)
     except StoreUnwritable:
         raise
     except TradeschoolError as error:
         progress.error = error
         return
+    finally:
+        progress.parsed.clear()
     for seal in seals:
         log.info(
             "Dataset sealed",
@@ -312,9 +322,13 @@ def _derived(store: Store, download: Download, page: Page) -> Candles:
     return store.candles(page.dataset, inside) if inside else Candles.empty(page.dataset)
 
 
-def _store(ledger: Ledger, page: Page, body: bytes, candles: Candles) -> None:
-    complete = not len(np.setdiff1d(expected_slots(page.dataset, page.window), candles.times, assume_unique=True))
-    ledger.add(page, body, rows=len(candles), complete=complete)
+def _store(ledger: Ledger, page: Page, body: bytes, candles: Candles) -> int:
+    return ledger.add(page, body, rows=len(candles), complete=_is_complete(page, candles))
+
+
+def _is_complete(page: Page, candles: Candles) -> bool:
+    expected = expected_slots(page.dataset, page.window)
+    return np.array_equal(expected, candles.times) or bool(np.isin(expected, candles.times, assume_unique=True).all())
 
 
 def _count(progress: Progress, page: Page) -> None:

@@ -9,28 +9,31 @@ from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
-import polars as pl
 
 from fetcher.provider import Page, PageTooLarge, Request
-from tradeschool.candles import TIME, Candles
+from tradeschool.candles import CandleArrays, Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
 from tradeschool.market import Dataset, Instrument
 
 
-class _Quote(msgspec.Struct):
+class _Quote(msgspec.Struct, gc=False):
     o: float
     h: float
     l: float  # noqa: E741  # OANDA's name
     c: float
 
 
-class _Candle(msgspec.Struct):
+class _Open(msgspec.Struct, gc=False):
+    o: float
+
+
+class _Candle(msgspec.Struct, gc=False):
     time: str
     volume: int
     complete: bool
     mid: _Quote
-    bid: _Quote
-    ask: _Quote
+    bid: _Open
+    ask: _Open
 
 
 class _Answer(msgspec.Struct):
@@ -85,14 +88,14 @@ class Oanda:
         """Mid prices, and half of ask - bid at the open."""
         try:
             answer = _answer.decode(body)
-            frame = _frame([candle for candle in answer.candles if candle.complete])
+            arrays = _arrays([candle for candle in answer.candles if candle.complete], page.dataset)
         except (ValueError, OverflowError) as error:  # of msgspec, and of a time that is none
             raise ProviderUnusable(f"{page}: expected candles, was {body[:80]!r}: {error}") from error
         expected = (_symbol(page.dataset.instrument), page.dataset.timeframe.name)
         if (answer.instrument, answer.granularity) != expected:
             raise ProviderUnusable(f"{page}: expected {expected}, was {(answer.instrument, answer.granularity)}")
-        frame = frame.filter(pl.col("ts").is_between(page.window.start, page.window.end, closed="left"))
-        return Candles.parse(frame, page.dataset, page.window)
+        is_ours = (arrays.time >= page.window.start_seconds) & (arrays.time < page.window.end_seconds)
+        return Candles.of_arrays(arrays if is_ours.all() else arrays[is_ours], page.window)
 
     def refusal(self, status: int, body: bytes, page: str) -> ProviderRejected:
         """An object with `errorMessage`; 401 means that the token is wrong, or belongs to the other host."""
@@ -109,23 +112,30 @@ class Oanda:
 PROVIDER = Oanda()
 
 
-def _frame(candles: list[_Candle]) -> pl.DataFrame:
-    rows = [
-        (_microseconds(c.time), c.mid.o, c.mid.h, c.mid.l, c.mid.c, float(c.volume), (c.ask.o - c.bid.o) / 2)
-        for c in candles
-    ]
-    table = np.array(rows, dtype=np.float64).reshape(len(rows), 7)  # microseconds of this age are exact in a float
-    names = ["open", "high", "low", "close", "volume", "half_spread"]
-    columns = dict(zip(names, table[:, 1:].T, strict=True))
-    frame = pl.DataFrame({"ts": pl.Series(table[:, 0].astype(np.int64), dtype=TIME), **columns})
-    return frame.with_columns(pl.col("half_spread").round(6)).unique(maintain_order=True)
+def _arrays(candles: list[_Candle], dataset: Dataset) -> CandleArrays:
+    """The columns of an answer; a candle that stands twice, one after the other, is taken once."""
+    arrays = CandleArrays(
+        dataset=dataset,
+        time=np.array([_seconds(candle.time) for candle in candles], np.int64),
+        open=np.array([candle.mid.o for candle in candles], np.float64),
+        high=np.array([candle.mid.h for candle in candles], np.float64),
+        low=np.array([candle.mid.l for candle in candles], np.float64),
+        close=np.array([candle.mid.c for candle in candles], np.float64),
+        volume=np.array([candle.volume for candle in candles], np.float64),
+        half_spread=np.array([(candle.ask.o - candle.bid.o) / 2 for candle in candles], np.float64).round(6),
+    )
+    is_new = np.ones(len(arrays), np.bool_)
+    is_new[1:] = arrays.time[1:] != arrays.time[:-1]
+    for values in arrays.numbers.values():
+        is_new[1:] |= values[1:] != values[:-1]
+    return arrays if is_new.all() else arrays[is_new]
 
 
-def _microseconds(time: str) -> int:
+def _seconds(time: str) -> int:
     """Of "1786668660.000000000" or "2024-08-23T13:30:00.000000000Z"."""
     if "T" in time:
-        return int(datetime.fromisoformat(time[:19]).replace(tzinfo=UTC).timestamp()) * 1_000_000
-    return int(float(time)) * 1_000_000
+        return int(datetime.fromisoformat(time[:19]).replace(tzinfo=UTC).timestamp())
+    return int(float(time))
 
 
 def _symbol(instrument: Instrument) -> str:

@@ -1,3 +1,4 @@
+import gzip
 import os
 import signal
 import sqlite3
@@ -44,6 +45,10 @@ def page(first: int, last: int, dataset: Dataset = BTC) -> Page:
     return Page(dataset=dataset, window=hours(first, last))
 
 
+def bodies(ledger: Ledger, dataset: Dataset, window: Window) -> list[bytes]:
+    return [ledger.body(stored) for stored in ledger.answers(dataset, window)]
+
+
 def part_file(year: int) -> PartFile:
     return PartFile(path=f"year={year}/x.parquet", rows=1, bytes=1, sha256="0" * 64)
 
@@ -60,13 +65,13 @@ def test_a_complete_page_is_accounted_for(ledger: Ledger) -> None:
 
     assert ledger.covered(BTC) == [hours(0, 4)]
     assert ledger.doubtful(BTC) == []
-    assert [stored.body for stored in ledger.bodies(BTC, hours(3, 9))] == [BODY]
+    assert bodies(ledger, BTC, hours(3, 9)) == [BODY]
 
 
 def test_datasets_are_kept_apart(ledger: Ledger) -> None:
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
 
-    assert ledger.covered(ETH) == ledger.doubtful(ETH) == list(ledger.bodies(ETH, hours(0, 4))) == []
+    assert ledger.covered(ETH) == ledger.doubtful(ETH) == bodies(ledger, ETH, hours(0, 4)) == []
 
 
 def test_a_second_connection_sees_what_was_added(tmp_path: Path, ledger: Ledger) -> None:
@@ -116,7 +121,24 @@ def test_answers_come_out_in_the_order_in_which_they_came_in(ledger: Ledger) -> 
     for number in range(4):
         ledger.add(page(8 - 2 * number, 10 - 2 * number), b"%d" % number, rows=1, complete=True)
 
-    assert [stored.body for stored in ledger.bodies(BTC, hours(0, 10))] == [b"0", b"1", b"2", b"3"]
+    assert bodies(ledger, BTC, hours(0, 10)) == [b"0", b"1", b"2", b"3"]
+
+
+def test_a_body_that_came_as_gzip_is_stored_as_it_came(tmp_path: Path, ledger: Ledger) -> None:
+    packed = gzip.compress(BODY, 9)
+    ledger.add(page(0, 4), packed, rows=48, complete=True)
+    with sqlite3.connect(tmp_path / FILE_NAME) as other:
+        ((stored,),) = other.execute("SELECT body FROM pages").fetchall()
+    other.close()
+
+    assert stored == packed
+    assert bodies(ledger, BTC, hours(0, 4)) == [BODY]
+
+
+def test_answers_are_numbered_as_they_come(ledger: Ledger) -> None:
+    numbers = [ledger.add(page(first, first + 1), BODY, rows=12, complete=True) for first in range(3)]
+
+    assert [stored.number for stored in ledger.answers(BTC, hours(0, 3))] == numbers == sorted(set(numbers))
 
 
 def test_bodies_are_dropped_when_their_year_is_published(ledger: Ledger) -> None:
@@ -126,7 +148,7 @@ def test_bodies_are_dropped_when_their_year_is_published(ledger: Ledger) -> None
         ledger.add(page(first, first + 4), b"%d" % first, rows=48, complete=True)
     ledger.publish(Wanted(dataset=BTC, window=whole), 2021, hours(0, 10), part_file(2021))
 
-    assert [stored.body for stored in ledger.bodies(BTC, whole)] == [b"-10", b"-2"]
+    assert bodies(ledger, BTC, whole) == [b"-10", b"-2"]
     assert ledger.published(BTC, whole) == [(whole, 2021, part_file(2021))]
     assert len(ledger.covered(BTC)) == 3
 
@@ -135,7 +157,7 @@ def test_bodies_are_dropped_when_their_range_is_sealed(ledger: Ledger) -> None:
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
     ledger.drop(Wanted(dataset=BTC, window=hours(0, 4)))
 
-    assert list(ledger.bodies(BTC, hours(0, 4))) == []
+    assert bodies(ledger, BTC, hours(0, 4)) == []
     assert ledger.covered(BTC) == [hours(0, 4)]
 
 
@@ -160,7 +182,7 @@ def test_a_damaged_body_is_told(tmp_path: Path, ledger: Ledger) -> None:
     with pytest.raises(
         ForeignFile, match=r"the stored page coinbase/BTC-USD/M5 .* is damaged: .*data repair coinbase/BTC-USD/M5"
     ):
-        list(ledger.bodies(BTC, hours(0, 4)))
+        bodies(ledger, BTC, hours(0, 4))
 
 
 def test_a_body_that_is_another_is_told(tmp_path: Path, ledger: Ledger) -> None:
@@ -171,7 +193,7 @@ def test_a_body_that_is_another_is_told(tmp_path: Path, ledger: Ledger) -> None:
     other.close()
 
     with pytest.raises(ForeignFile, match="is not what was stored"):
-        list(ledger.bodies(BTC, hours(0, 4)))
+        bodies(ledger, BTC, hours(0, 4))
 
 
 def test_a_write_that_fails_leaves_nothing_of_it(tmp_path: Path, ledger: Ledger) -> None:
@@ -181,7 +203,7 @@ def test_a_write_that_fails_leaves_nothing_of_it(tmp_path: Path, ledger: Ledger)
         other.execute("CREATE TRIGGER refuse BEFORE UPDATE ON pages BEGIN SELECT RAISE(ABORT, 'refused'); END")
     with pytest.raises(StoreUnwritable, match="refused"):
         ledger.add(page(0, 4), BODY, rows=48, complete=True)
-    assert [stored.body for stored in ledger.bodies(BTC, hours(0, 4))] == [b"[]"]
+    assert bodies(ledger, BTC, hours(0, 4)) == [b"[]"]
 
     other.execute("DROP TRIGGER refuse")
     other.commit()
@@ -219,7 +241,7 @@ def test_a_ledger_damaged_in_the_middle_is_told(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
 
     with pytest.raises(StoreUnwritable, match="malformed"):
-        list(ledger.bodies(BTC, hours(0, 300)))
+        bodies(ledger, BTC, hours(0, 300))
     ledger.close()
 
 

@@ -67,6 +67,17 @@ def test_of_two_answers_the_latest_form_of_a_candle_is_taken(
     assert store.arrays(BTC, HOUR).close.tolist() == [11.0] * 6 + [10.5] * 6
 
 
+def test_what_was_parsed_before_is_not_parsed_again(publisher: Publisher, ledger: Ledger, store: Store) -> None:
+    """An answer that this process stored is taken as parsed then, one of an earlier process from its body."""
+    coinbase, page = find("coinbase"), Page(dataset=BTC, window=HOUR)
+    put(ledger, range(6), close=10.0)
+    parsed = coinbase.parse(answer(range(6, 12), close=11.0), page)
+    number = ledger.add(page, b"not to be read", rows=6, complete=True)
+    publisher.publish(Download(wanted=WANTED), coinbase, {number: parsed})
+
+    assert store.arrays(BTC, HOUR).close.tolist() == [10.0] * 6 + [11.0] * 6
+
+
 def test_publishing_again_from_files_alone_changes_not_a_byte(
     publisher: Publisher, ledger: Ledger, store: Store
 ) -> None:

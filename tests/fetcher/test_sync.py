@@ -134,7 +134,7 @@ def test_every_expected_candle_is_accounted_for(undisturbed: Store) -> None:
 def test_the_sealed_pages_leave_no_body_behind(undisturbed: Store) -> None:
     ledger = Ledger(undisturbed.root)
 
-    assert not [each for want in wants(BTC_USD, EUR_USD) for each in ledger.bodies(want.dataset, MONTH)]
+    assert not [each for want in wants(BTC_USD, EUR_USD) for each in ledger.answers(want.dataset, MONTH)]
     ledger.close()
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from tradeschool.candles import TIME, Candles, schema
+from tradeschool.candles import TIME, Candles, joined, schema
 from tradeschool.errors import InvalidCandles
 from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Window
 
@@ -150,3 +150,32 @@ def test_a_part_holds_the_candles_that_open_in_it() -> None:
 def test_empty_candles_have_the_columns_of_their_dataset() -> None:
     assert Candles.empty(EUR_M5).frame.schema["half_spread"] == pl.Float64()
     assert Candles.empty(EUR_M5).frame.schema["ts"] == TIME
+
+
+@pytest.mark.parametrize("dataset", [BTC_M5, EUR_M5], ids=str)
+def test_columns_and_frame_say_the_same(dataset: Dataset) -> None:
+    arrays = Candles(dataset, frame(dataset)).arrays
+    candles = Candles.of_arrays(arrays, WINDOW)
+
+    assert (len(candles), candles.times.tolist()) == (ROWS, arrays.time.tolist())
+    assert candles.frame.equals(frame(dataset))
+
+
+def test_columns_are_held_against_the_contract() -> None:
+    arrays = Candles(BTC_M5, with_value("low", 10.5)).arrays
+
+    with pytest.raises(InvalidCandles, match=r"low must be the lowest price: broken by 1 of 6 rows, first: ts=2020"):
+        Candles.of_arrays(arrays, WINDOW)
+
+
+def test_joined_candles_are_in_order_and_the_latest_part_wins() -> None:
+    old = Candles(EUR_M5, frame(EUR_M5)).arrays
+    new = Candles(EUR_M5, frame(EUR_M5).with_columns(volume=pl.lit(7.0))[[1, 0]]).arrays
+    both = joined(EUR_M5, [old, new])
+
+    assert both.time.tolist() == old.time.tolist()
+    assert both.volume.tolist() == [7.0, 7.0, 1.0, 1.0, 1.0, 1.0]
+
+
+def test_of_no_parts_there_are_no_candles() -> None:
+    assert len(joined(EUR_M5, [])) == 0
