@@ -1,0 +1,189 @@
+"""Targets 1, 5, 7, 8 and 9: what a whole plan costs, beside ccxt's loop and a download held in memory."""
+
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from command import Fetch, fetched_candles, parquet_bytes, sealed_candles
+from loopback import Seen, exchange
+from peers import CCXT, MEMORY, PROGRAMS
+from process import Cost, run
+from table import Row
+
+LOOP_RATE = 60.0  # requests a second of the loops side by side
+
+
+@dataclass(slots=True)
+class Rounds:
+    """What the programs of every round cost, by program."""
+
+    plan: list[Cost] = field(default_factory=list)
+    restart: list[Cost] = field(default_factory=list)
+    ours: list[Cost] = field(default_factory=list)
+    ccxt: list[Cost] = field(default_factory=list)
+    memory: list[Cost] = field(default_factory=list)
+
+
+def measure(rounds: int, timerange: str | None, pages: int) -> list[Row]:
+    """Rounds in which every program runs once, so that a noisy moment meets them all."""
+    with exchange() as loopback, TemporaryDirectory(prefix="tradeschool-bench-") as scratch:
+        plan = Fetch(url=loopback.url, folder=Path(scratch) / "drawn", timerange=timerange)
+        floor = plan.floor()
+        plan.run()  # the exchange draws its candles when they are first asked for
+        seen = loopback.pages()
+        costs = Rounds()
+        for number in range(rounds):
+            last = replace(plan, folder=Path(scratch) / f"plan{number}")
+            costs.plan.append(last.run())
+            before = len(loopback.seen())
+            costs.restart.append(last.run())
+            asked_again = len(loopback.seen()) - before
+            _loops(costs, loopback.url, pages, Path(scratch) / "memory.parquet")
+        load = run([sys.executable, str(PROGRAMS / "load.py"), str(last.folder)], {}).said
+        parquet = parquet_bytes(last.folder)
+    return [
+        *_requests(floor, seen),
+        *_cpu(costs),
+        *_loop_ratios(costs),
+        *_restart(costs, asked_again),
+        *_disk(costs.plan, parquet),
+        *_load(load),
+    ]
+
+
+def _loops(costs: Rounds, url: str, pages: int, path: Path) -> None:
+    words = (url, str(LOOP_RATE), str(pages))
+    costs.ours.append(run([sys.executable, str(PROGRAMS / "page_loop.py"), *words], {}))
+    costs.ccxt.append(run(CCXT.command(*words), {"PYTHONPATH": ""}))
+    costs.memory.append(run(MEMORY.command(*words, path), {"PYTHONPATH": ""}))
+
+
+def _requests(floor: int, seen: list[Seen]) -> list[Row]:
+    different = len({request.path + request.query for request in seen})
+    return [
+        Row(
+            target=1,
+            what="different pages asked for, over the floor of the plan",
+            wanted="<= 1.01",
+            reached=f"{different / floor:.3f} ({different:,} of {floor:,})",
+            met=different <= 1.01 * floor,
+        ),
+        Row(
+            target=1,
+            what="pages asked for again because the exchange lacks candles in them",
+            wanted="",
+            reached=f"{len(seen) - different} ({(len(seen) - different) / floor:.1%})",
+        ),
+    ]
+
+
+def _cpu(costs: Rounds) -> list[Row]:
+    fetched, sealed = fetched_candles(costs.plan[0]), sealed_candles(costs.plan[0])
+    spent = median(cost.cpu_seconds for cost in costs.plan)
+    idle = median(cost.cpu_seconds for cost in costs.restart)
+    a_million = spent / fetched * 1e6
+    return [
+        Row(
+            target=5,
+            what="CPU a million fetched candles, whole command, fsync and start-up included",
+            wanted="<= 4.5 s",
+            reached=f"{a_million:.1f} s ({spent:.1f} s for {fetched:,})",
+            met=a_million <= 4.5,
+        ),
+        Row(
+            target=5,
+            what="the same a million sealed candles, derived ones counted",
+            wanted="",
+            reached=f"{spent / sealed * 1e6:.1f} s",
+        ),
+        Row(
+            target=5,
+            what="the same a million fetched ones, without the command's start",
+            wanted="",
+            reached=f"{(spent - idle) / fetched * 1e6:.1f} s (start: {idle:.1f} s)",
+        ),
+    ]
+
+
+def _loop_ratios(costs: Rounds) -> list[Row]:
+    pairs = list(zip(costs.ours, costs.ccxt, strict=True))
+    ratio = median(ours.said["cpu_seconds"] / peer.said["cpu_seconds"] for ours, peer in pairs)
+    a_million = [
+        median(cost.said["cpu_seconds"] / cost.said["candles"] for cost in each) * 1e6
+        for each in (costs.ours, costs.ccxt)
+    ]
+    slower = median(peer.said["wall_seconds"] / ours.said["wall_seconds"] for ours, peer in pairs)
+    whole = median(cost.cpu_seconds / cost.said["candles"] for cost in costs.memory) * 1e6
+    return [
+        Row(
+            target=5,
+            what="CPU to fetch, decode and check, over ccxt's fetch loop",
+            wanted="<= 0.25",
+            reached=f"{ratio:.2f} ({a_million[0]:.1f} s and {a_million[1]:.1f} s a million)",
+            met=ratio <= 0.25,
+        ),
+        Row(
+            target=5,
+            what=f"time of ccxt's loop over ours, both told {LOOP_RATE:.0f} requests/s",
+            wanted="",
+            reached=f"{slower:.2f}",
+        ),
+        Row(
+            target=5,
+            what="CPU a million candles of one pair held in memory and written at the end, whole program",
+            wanted="",
+            reached=f"{whole:.1f} s ({costs.memory[0].said['candles']:,} candles, nothing survives a kill)",
+        ),
+    ]
+
+
+def _restart(costs: Rounds, asked: int) -> list[Row]:
+    seconds = median(cost.wall_seconds for cost in costs.restart)
+    return [
+        Row(
+            target=6,
+            what="a finished download started again: time and requests",
+            wanted="< 0.5 s, 0",
+            reached=f"{seconds:.2f} s, {asked}",
+            met=seconds < 0.5 and asked == 0,
+        )
+    ]
+
+
+def _disk(plans: list[Cost], parquet: int) -> list[Row]:
+    written = median(cost.written_bytes for cost in plans) / parquet
+    megabytes = median(cost.peak_megabytes for cost in plans)
+    a_candle = parquet / sealed_candles(plans[0])
+    return [
+        Row(
+            target=7,
+            what="bytes written over final parquet (/proc/pid/io)",
+            wanted="<= 6",
+            reached=f"{written:.1f} ({parquet / 1e6:.1f} MB of parquet)",
+            met=written <= 6,
+        ),
+        Row(target=8, what="peak memory", wanted="<= 250 MB", reached=f"{megabytes:.0f} MB", met=megabytes <= 250),
+        Row(target=9, what="bytes a candle", wanted="<= 25", reached=f"{a_candle:.1f}", met=a_candle <= 25),
+    ]
+
+
+def _load(load: dict[str, float]) -> list[Row]:
+    first, second = load["first_seconds"], load["second_seconds"]
+    return [
+        Row(
+            target=9,
+            what=f"a worker loads all {load['ranges']:.0f} ranges, first time",
+            wanted="<= 0.5 s",
+            reached=f"{first * 1000:.0f} ms",
+            met=first <= 0.5,
+        ),
+        Row(
+            target=9,
+            what="the same again in that process",
+            wanted="<= 20 ms",
+            reached=f"{second * 1000:.0f} ms",
+            met=second <= 0.02,
+        ),
+    ]

@@ -1,0 +1,36 @@
+"""A hundred pages asked for at once at a rate, for some seconds: what the exchange sees is what is judged."""
+
+import asyncio
+import json
+import sys
+
+from fetcher.client import Client
+from fetcher.provider import Access, Page, find
+from tradeschool.market import Dataset, Timeframe, Window, find_instrument
+
+WAITERS = 100
+BEGIN = 1_577_836_800  # 2020-01-01
+SPAN = 3600  # seconds of candles: small answers, for the pace is what is measured
+
+
+async def main(url: str, pair: str, rate: float, seconds: float) -> None:
+    """Keep a hundred waiting until the time is over; print the tokens taken."""
+    dataset = Dataset(instrument=find_instrument(pair), timeframe=Timeframe.M5)
+    numbers = iter(range(1_000_000))
+
+    async def work(client: Client) -> None:
+        while True:
+            start = BEGIN + next(numbers) * SPAN
+            await client.page(Page(dataset=dataset, window=Window.of_seconds(start, start + SPAN)))
+
+    provider = find(dataset.instrument.provider)
+    async with Client(provider, Access(url=url, rate=rate, token="any")) as client:
+        tasks = [asyncio.create_task(work(client)) for _ in range(WAITERS)]
+        await asyncio.sleep(seconds)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    print(json.dumps({"tokens": client.bucket.taken}))
+
+
+asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])))
