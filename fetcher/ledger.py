@@ -24,6 +24,7 @@ FILE_NAME = ".ledger.sqlite3"
 BUSY_TIMEOUT = 30.0  # seconds
 GZIP_MAGIC = b"\x1f\x8b"  # no JSON begins so
 COMPRESSION_LEVEL = 1  # of a body that came uncompressed; it is dropped again soon
+CHECKPOINT_PAGES = 4000  # of SQLite's log, 16 MB: a page of the file that many answers touch is written once
 ADVICE = "free space, fix permissions, or move it away: what is sealed stays, the rest is asked for again"
 
 SCHEMA = """
@@ -74,6 +75,8 @@ class Ledger:
             self._db = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+            self._db.execute("PRAGMA secure_delete=OFF")  # some builds overwrite what is dropped: twice the bytes
             self._db.executescript(SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise StoreUnwritable(f"cannot open {self._path}: {error}; {ADVICE}") from error

@@ -65,7 +65,7 @@ class Publisher:
         """Every candle of a range that is stored, in the latest form in which it was answered."""
         everything = joined(wanted.dataset, self._parts(wanted, provider, parsed))
         is_within = (everything.time >= wanted.window.start_seconds) & (everything.time < wanted.window.end_seconds)
-        return Candles.of_arrays(everything[is_within], wanted.window)
+        return Candles.of_arrays(everything if is_within.all() else everything[is_within], wanted.window)
 
     def _parts(self, wanted: Wanted, provider: Provider, parsed: Mapping[int, Candles]) -> Iterator[CandleArrays]:
         for _, _, file in self._ledger.published(wanted.dataset, wanted.window):

@@ -162,9 +162,12 @@ def joined(dataset: Dataset, parts: Iterable[CandleArrays]) -> CandleArrays:
     parts = [Candles.empty(dataset).arrays, *parts]
     numbers = {name: np.concatenate([part.numbers[name] for part in parts]) for name in parts[0].numbers}
     time = np.concatenate([part.time for part in parts])
+    everything = CandleArrays.of(dataset, time, numbers)
+    if (time[1:] > time[:-1]).all():
+        return everything
     order = np.argsort(time, kind="stable")
-    is_latest = np.append(np.diff(time[order]) != 0, True)[: len(order)]
-    return CandleArrays.of(dataset, time, numbers)[order[is_latest]]
+    is_latest = np.append(np.diff(time[order]) != 0, True)
+    return everything[order[is_latest]]
 
 
 def _frame_of(arrays: CandleArrays) -> pl.DataFrame:

@@ -181,7 +181,7 @@ def _load(load: dict[str, float]) -> list[Row]:
         ),
         Row(
             target=9,
-            what="the same again in that process",
+            what="the same again in that process; a worker keeps what it prepared, and does neither for its next trial",
             wanted="<= 20 ms",
             reached=f"{second * 1000:.0f} ms",
             met=second <= 0.02,

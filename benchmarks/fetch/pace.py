@@ -1,4 +1,4 @@
-"""Targets 2, 3 and 10: how near the limit, never over it, and what an outage costs; all at once, for it is idle time."""
+"""Targets 2, 3 and 10: how near the limit, never over it, what an outage costs; all at once, for it is idle time."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +17,8 @@ LIMITS = {"EUR/USD": 2.0, "BTC/USD": 3.0, "ETH/USD": 30.0}
 LATENCY = "latency=80-250"
 PAGE_SECONDS = 300 * 300  # of candles in a page of Coinbase's
 COINBASE_RATE = 3.0
+PLAN_PAGES = 2806
+PLAN_PAIRS = 2
 OUTAGE_RATE = 30.0
 
 
@@ -42,23 +44,24 @@ def _wall(seconds: float) -> list[Row]:
             coinbase_rate=COINBASE_RATE,
             oanda_rate=2.0,
         ).run()
-        arrivals = [seen.arrived_seconds for seen in loopback.pages() if seen.path.startswith("/products")]
-    at_the_limit = len(arrivals) / COINBASE_RATE
-    asking = arrivals[-1] - arrivals[0]
+        pages = [seen for seen in loopback.pages() if seen.path.startswith("/products")]
+    first = {seen.query: seen.arrived_seconds for seen in reversed(pages)}
+    asking = max(first.values()) - min(first.values())
     besides = cost.wall_seconds - asking
-    planned = 2806 / COINBASE_RATE
-    projected = (planned * asking / ((len(arrivals) - 1) / COINBASE_RATE) + besides) / planned
+    pace = (len(first) - 1) / asking / COINBASE_RATE
+    projected = (PLAN_PAGES / COINBASE_RATE / pace + PLAN_PAIRS * besides) / (PLAN_PAGES / COINBASE_RATE)
+    at_the_limit = len(pages) / COINBASE_RATE
     return [
         Row(
             target=2,
-            what=f"wall over requests/rate at 3/s with 80-250 ms, {len(arrivals)} pages, start to end",
+            what=f"wall over requests/rate at 3/s with 80-250 ms, {len(pages)} pages, start to end",
             wanted="<= 1.05",
-            reached=f"{cost.wall_seconds / at_the_limit:.3f} ({besides:.1f} s of it start-up, probe and publishing)",
+            reached=f"{cost.wall_seconds / at_the_limit:.3f} ({besides:.1f} s besides the first pass)",
             met=cost.wall_seconds <= 1.05 * at_the_limit,
         ),
         Row(
             target=2,
-            what="the same for the plan's 2,806 pages, computed from that pace and those seconds",
+            what=f"the same for the plan's {PLAN_PAGES:,} pages, computed from the pace and those seconds a pair",
             wanted="<= 1.05",
             reached=f"{projected:.3f}",
             met=projected <= 1.05,

@@ -36,7 +36,7 @@ class Scale:
 
 
 FULL = Scale(rounds=3, timerange=None, pages=240, seconds=90, kills=8)
-QUICK = Scale(rounds=1, timerange="20200101-20210101", pages=120, seconds=20, kills=3)
+QUICK = Scale(rounds=1, timerange="20200101-20210101", pages=120, seconds=15, kills=3)
 
 
 def main() -> None:

@@ -36,9 +36,10 @@ def markdown(rows: list[Row], about: dict[str, str]) -> str:
 
 def machine() -> dict[str, str]:
     """Where and when, as far as it matters."""
+    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     return {
         "measured at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{os.cpu_count()} cores, {system}",
         "load when it began": f"{os.getloadavg()[0]:.1f}",
     }
 

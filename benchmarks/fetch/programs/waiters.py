@@ -1,6 +1,7 @@
 """What waiting costs: a hundred waiters at 3/s, of our bucket and of the library's own, without any HTTP."""
 
 import asyncio
+import itertools
 import json
 import sys
 import time
@@ -46,7 +47,7 @@ async def main(seconds: float) -> None:
     spent = await cpu_a_second([asyncio.create_task(ours(bucket, taken)) for _ in range(WAITERS)], seconds)
     throttler = Throttler(rate_limit=RATE)
     peer = await cpu_a_second([asyncio.create_task(stock(throttler)) for _ in range(WAITERS)], seconds)
-    inversions = sum(later < earlier for earlier, later in zip(taken, taken[1:], strict=False))
+    inversions = sum(later < earlier for earlier, later in itertools.pairwise(taken))
     print(json.dumps({"ours_milliseconds": spent, "stock_milliseconds": peer, "inversions": inversions}))
 
 

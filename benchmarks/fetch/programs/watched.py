@@ -39,7 +39,8 @@ async def main(url: str, folder: str, pairs: str, timerange: str, rate: float) -
     client.TokenBucket = Counted
     late: list[float] = []
     watching = asyncio.create_task(lateness(late))
-    access = {name: Access(url=url, rate=rate, token="any") for name in ("coinbase", "oanda")}
+    any_token = "any"  # noqa: S105  # the loopback exchange insists on none
+    access = {name: Access(url=url, rate=rate, token=any_token) for name in ("coinbase", "oanda")}
     progress = await sync.run(
         choose(pairs, None, timerange),
         store=Store(Path(folder)),
