@@ -150,7 +150,7 @@ def test_what_a_finding_refuses_is_told_and_its_pages_are_kept(
     with pytest.raises(InvalidCandles, match=r"price scale in .* run: tradeschool data repair coinbase/BTC-USD/M5"):
         publisher.publish(Download(wanted=WANTED), find("coinbase"))
     assert store.seals(BTC) == []
-    assert len(list(ledger.bodies(BTC, HOUR))) == 1
+    assert len(ledger.answers(BTC, HOUR)) == 1
 
 
 def test_what_only_warns_is_stored_in_the_seal(publisher: Publisher, ledger: Ledger, store: Store) -> None:

@@ -8,7 +8,7 @@ import click
 
 from fetcher.formats import Format
 from fetcher.importing import import_file
-from fetcher.lock import exclusive
+from fetcher.lock import exclusive, of_folder
 from tradeschool.cli.context import candles_of, console, json_option, load_settings, now, print_json, say
 from tradeschool.market import find_dataset, parse_timerange
 from tradeschool.store import Seal, Store
@@ -56,7 +56,7 @@ def import_(
 
 async def _alone(store: Store, work: partial[Seal]) -> Seal:
     """Import while no fetcher is at work in the folder."""
-    async with exclusive(store.root, lambda: say(f"a fetcher works in {store.root}; waiting for it to end")):
+    async with exclusive(of_folder(store.root), lambda: say(f"a fetcher works in {store.root}; waiting for it to end")):
         return work()
 
 

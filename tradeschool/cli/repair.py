@@ -7,7 +7,7 @@ import click
 
 from fetcher import repair as mending
 from fetcher.ledger import Ledger
-from fetcher.lock import exclusive
+from fetcher.lock import exclusive, of_folder
 from fetcher.repair import Repair
 from tradeschool.cli.context import (
     candles_of,
@@ -46,7 +46,7 @@ def repair(names: tuple[str, ...], *, gaps: bool, sealed: bool, as_json: bool) -
 
 async def _alone(store: Store, datasets: list[Dataset], *, gaps: bool) -> list[Repair]:
     """Repair while no fetcher is at work in the folder."""
-    async with exclusive(store.root, lambda: say(f"a fetcher works in {store.root}; waiting for it to end")):
+    async with exclusive(of_folder(store.root), lambda: say(f"a fetcher works in {store.root}; waiting for it to end")):
         ledger = Ledger(store.root)
         try:
             return mending.repair(datasets, store, ledger, gaps=gaps)
