@@ -204,7 +204,7 @@ class Client:
     def _judge(self, answer: "_Answer", what: Page | Dataset) -> "_Answer":
         if answer.status == 200:
             return answer
-        if answer.status == 429 or answer.status >= 500:
+        if answer.status in self.provider.busy or answer.status >= 500:
             raise Transient(f"status {answer.status}", pause_seconds=_seconds(answer.retry_after))
         raise self.provider.refusal(answer.status, answer.body, str(what))
 
@@ -264,7 +264,7 @@ def _inflated(packed: bytes) -> bytes:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Of a Retry-After header, whole seconds; dates, which neither provider sends, are not read."""
+    """Of a Retry-After header, whole seconds; dates, which no provider sends, are not read."""
     return float(retry_after) if retry_after and retry_after.isdecimal() else None
 
 

@@ -36,7 +36,8 @@ CREATE TABLE IF NOT EXISTS pages (
     rows INTEGER NOT NULL,
     doubtful INTEGER NOT NULL,   -- 1: candles were missing, and it has not been asked again yet
     sha256 TEXT NOT NULL,        -- of the body as it stands here
-    body BLOB                    -- gzip; NULL once its candles are published
+    body BLOB,                   -- gzip; NULL once its candles are published
+    source TEXT                  -- which of the provider's APIs answered; NULL is its usual one
 );
 CREATE INDEX IF NOT EXISTS pages_by_window ON pages (dataset, start_seconds);
 CREATE TABLE IF NOT EXISTS files (
@@ -60,6 +61,8 @@ class StoredPage:
     number: int
     """Counts up with every answer of the ledger."""
     page: Page
+    source: str | None
+    """Which of the provider's APIs answered, None for its usual one."""
 
 
 class Ledger:
@@ -78,6 +81,7 @@ class Ledger:
             self._db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
             self._db.execute("PRAGMA secure_delete=OFF")  # some builds overwrite what is dropped: twice the bytes
             self._db.executescript(SCHEMA)
+            self._add_source()
         except (OSError, sqlite3.Error) as error:
             raise StoreUnwritable(f"cannot open {self._path}: {error}; {ADVICE}") from error
 
@@ -99,7 +103,7 @@ class Ledger:
             dataset,
         )
 
-    def add(self, page: Page, body: bytes, *, rows: int, complete: bool) -> int:
+    def add(self, page: Page, body: bytes, *, rows: int, complete: bool, source: str | None = None) -> int:
         """Store an answer of so many candles, and return its number; a body that came as gzip is stored as it came.
 
         Where it lacks candles that the calendar expects, its window stays doubtful until a second answer has the
@@ -110,9 +114,9 @@ class Ledger:
         digest = hashlib.sha256(packed).hexdigest()
         with self._transaction():
             number = self._db.execute(
-                "INSERT INTO pages (dataset, start_seconds, end_seconds, rows, doubtful, sha256, body) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (page.dataset.name, start, end, rows, not complete, digest, packed),
+                "INSERT INTO pages (dataset, start_seconds, end_seconds, rows, doubtful, sha256, body, source) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (page.dataset.name, start, end, rows, not complete, digest, packed, source),
             ).lastrowid
             if complete or self._agreed(page):
                 # Only rows that change, between two bounds of the index: a row is written again with its whole body.
@@ -127,13 +131,13 @@ class Ledger:
     def answers(self, dataset: Dataset, window: Window) -> list[StoredPage]:
         """The answers that touch a window and whose bodies are not dropped yet, oldest answer first."""
         rows = self._rows(
-            "SELECT id, start_seconds, end_seconds FROM pages "
+            "SELECT id, start_seconds, end_seconds, source FROM pages "
             "WHERE dataset = ? AND start_seconds < ? AND end_seconds > ? AND body IS NOT NULL ORDER BY id",
             (dataset.name, window.end_seconds, window.start_seconds),
         )
         return [
-            StoredPage(number=number, page=Page(dataset=dataset, window=Window.of_seconds(start, end)))
-            for number, start, end in rows
+            StoredPage(number=number, page=Page(dataset=dataset, window=Window.of_seconds(start, end)), source=source)
+            for number, start, end, source in rows
         ]
 
     def body(self, stored: StoredPage) -> bytes:
@@ -231,6 +235,12 @@ class Ledger:
                 "DELETE FROM pages WHERE dataset = ? AND start_seconds < ? AND end_seconds > ?",
                 [(dataset.name, window.end_seconds, window.start_seconds) for window in windows],
             )
+
+    def _add_source(self) -> None:
+        """Ledgers were written before a provider could have two sources."""
+        columns = {name for _, name, *_ in self._db.execute("PRAGMA table_info(pages)")}
+        if "source" not in columns:
+            self._db.execute("ALTER TABLE pages ADD COLUMN source TEXT")
 
     def _agreed(self, page: Page) -> bool:
         """Whether two answers agree on the most candles that the page was ever seen to hold."""

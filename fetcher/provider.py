@@ -43,6 +43,8 @@ class Access:
     url: str
     rate: float
     """Requests a second, all attempts counted."""
+    source: str | None = None
+    """Which of the provider's APIs is asked; None is its usual one."""
     token: str | None = field(default=None, repr=False)
     shared_limit_url: str | None = field(default=None, repr=False)
     """Redis through which all fetchers of this provider keep one limit; None where this one is alone."""
@@ -57,6 +59,16 @@ class Provider(Protocol):
 
     name: str
     """As in a dataset's name."""
+    source: str
+    """Which of a provider's APIs this is; each one has a file, the usual one in the file of the provider's name."""
+    url: str
+    """Where it is when the settings say nothing."""
+    rate: float
+    """Requests a second when the settings say nothing."""
+    needs_token: bool
+    """Whether it answers to nobody without one; any other is never sent one."""
+    busy: frozenset[int]
+    """Statuses below 500 that mean "ask again later"."""
     slots_per_page: int
     """The longest range that one request may ask for, in candles."""
     connections: int
@@ -89,17 +101,22 @@ class Provider(Protocol):
 
 @cache
 def load() -> dict[str, Provider]:
-    """Every provider, by name."""
-    return {provider.name: provider for provider in entries(providers, "PROVIDER").values()}
+    """Every provider, by the name of its file."""
+    return entries(providers, "PROVIDER")
 
 
-def find(name: str) -> Provider:
-    """The provider of that name.
+def find(name: str, source: str | None = None) -> Provider:
+    """The provider of that name, or that one of its APIs.
 
     Raises:
         SettingsError: where there is none.
     """
-    try:
+    sources = {each.source: each for each in load().values() if each.name == name}
+    if not sources:
+        known = ", ".join(sorted({each.name for each in load().values()}))
+        raise SettingsError(f"unknown provider {name!r}: expected one of {known}")
+    if source is None:
         return load()[name]
-    except KeyError:
-        raise SettingsError(f"unknown provider {name!r}: expected one of {', '.join(load())}") from None
+    if source not in sources:
+        raise SettingsError(f"unknown source {source!r} of {name}: expected one of {', '.join(sources)}")
+    return sources[source]

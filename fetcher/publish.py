@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fetcher.derive import derive
-from fetcher.ledger import Ledger
+from fetcher.ledger import Ledger, StoredPage
 from fetcher.plan import BASE, Download
-from fetcher.provider import Provider
+from fetcher.provider import find
 from tradeschool.candles import CandleArrays, Candles, joined
 from tradeschool.errors import ForeignFile
 from tradeschool.findings import inspect, refuse
@@ -40,9 +40,7 @@ class Publisher:
                 lost.append(self._ledger.forget(download.dataset, whole, year))
         return lost
 
-    def publish(
-        self, download: Download, provider: Provider, parsed: Mapping[int, Candles] = NOTHING_PARSED
-    ) -> list[Seal]:
+    def publish(self, download: Download, parsed: Mapping[int, Candles] = NOTHING_PARSED) -> list[Seal]:
         """Write and seal a download's dataset and everything that is derived from it.
 
         `parsed` are the candles of answers that this process has stored itself, by the answer's number; the bodies
@@ -55,25 +53,28 @@ class Publisher:
         if download.from_sealed:
             sealed = self._store.candles(download.dataset.at(BASE), download.wanted.window)
             return [self._seal_derived(download.wanted, sealed)]
-        candles = self._collect(download.wanted, provider, parsed)
+        candles = self._collect(download.wanted, parsed)
         seals = [self._seal(download.wanted, candles, GapReason.CONFIRMED_EMPTY)]
         seals += [self._seal_derived(child, candles) for child in download.derived]
         self._ledger.drop(download.wanted)
         return seals
 
-    def _collect(self, wanted: Wanted, provider: Provider, parsed: Mapping[int, Candles]) -> Candles:
+    def _collect(self, wanted: Wanted, parsed: Mapping[int, Candles]) -> Candles:
         """Every candle of a range that is stored, in the latest form in which it was answered."""
-        everything = joined(wanted.dataset, self._parts(wanted, provider, parsed))
+        everything = joined(wanted.dataset, self._parts(wanted, parsed))
         is_within = (everything.time >= wanted.window.start_seconds) & (everything.time < wanted.window.end_seconds)
         return Candles.of_arrays(everything if is_within.all() else everything[is_within], wanted.window)
 
-    def _parts(self, wanted: Wanted, provider: Provider, parsed: Mapping[int, Candles]) -> Iterator[CandleArrays]:
+    def _parts(self, wanted: Wanted, parsed: Mapping[int, Candles]) -> Iterator[CandleArrays]:
         for _, _, file in self._ledger.published(wanted.dataset, wanted.window):
             yield Candles(wanted.dataset, read_frame(self._store.folder(wanted.dataset) / file.path)).arrays
         for stored in self._ledger.answers(wanted.dataset, wanted.window):
             known = parsed.get(stored.number)
-            candles = provider.parse(self._ledger.body(stored), stored.page) if known is None else known
-            yield candles.arrays
+            yield (self._parse(stored) if known is None else known).arrays
+
+    def _parse(self, stored: StoredPage) -> Candles:
+        provider = find(stored.page.dataset.instrument.provider, stored.source)
+        return provider.parse(self._ledger.body(stored), stored.page)
 
     def _seal_derived(self, wanted: Wanted, base: Candles) -> Seal:
         return self._seal(wanted, derive(base, wanted.dataset.timeframe).within(wanted.window), GapReason.SOURCE_GAP)

@@ -111,7 +111,7 @@ def _unsound_pages(dataset: Dataset, ledger: Ledger) -> list[Window]:
 
 def _read(stored: StoredPage, ledger: Ledger) -> Candles | None:
     try:
-        return find(stored.page.dataset.instrument.provider).parse(ledger.body(stored), stored.page)
+        return find(stored.page.dataset.instrument.provider, stored.source).parse(ledger.body(stored), stored.page)
     except (InvalidCandles, ProviderUnusable):
         return None
 

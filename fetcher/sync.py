@@ -22,7 +22,7 @@ from fetcher.audit import Audit, compare, sample
 from fetcher.client import Client
 from fetcher.ledger import Ledger
 from fetcher.plan import BASE, Download, downloads, halves, pages
-from fetcher.provider import Access, Page, PageTooLarge, find
+from fetcher.provider import Access, Page, PageTooLarge, Provider, find
 from fetcher.publish import Publisher
 from tradeschool.candles import Candles
 from tradeschool.errors import ForeignFile, ProviderUnusable, ServiceUnreachable, StoreUnwritable, TradeschoolError
@@ -88,9 +88,12 @@ def remaining_downloads(wanted: Sequence[Wanted], store: Store, *, native: bool)
     return downloads(left, native=native, sealed=sealed)
 
 
-def planned_pages(plan: Sequence[Download], ledger: Ledger) -> dict[Wanted, int]:
+def planned_pages(plan: Sequence[Download], ledger: Ledger, access: Mapping[str, Access]) -> dict[Wanted, int]:
     """How many pages each download will ask for when nothing goes wrong."""
-    return {download.wanted: len(_todo(download, ledger)) for download in plan}
+    asked = {name: find(name, each.source) for name, each in access.items()}
+    return {
+        download.wanted: len(_todo(download, ledger, asked[download.dataset.instrument.provider])) for download in plan
+    }
 
 
 async def run(
@@ -173,7 +176,7 @@ async def _lane(site: _Site, access: Access, lane: list[Progress]) -> None:
     """One provider's downloads, in order; whoever does not answer ends the lane, any other failure its download."""
     if not lane:
         return
-    provider = find(lane[0].download.dataset.instrument.provider)
+    provider = find(lane[0].download.dataset.instrument.provider, access.source)
     async with Client(provider, access) as client, asyncio.TaskGroup() as publishing:
         for progress in lane:
             try:
@@ -203,7 +206,7 @@ async def _download(site: _Site, client: Client, progress: Progress) -> None:
             "A published file is lost",
             extra={"action": "file_lost", "dataset": download.dataset.name, "window": str(lost)},
         )
-    todo = await site.pages.call(partial(_todo, download, ledger))
+    todo = await site.pages.call(partial(_todo, download, ledger, client.provider))
     progress.total = len(todo)
     if todo:
         await client.probe(download.dataset)
@@ -247,7 +250,8 @@ async def _ask(site: _Site, client: Client, progress: Progress, todo: list[Page]
                 waiting.extendleft(reversed(parts))
                 progress.total += 1
                 continue
-            number = await site.pages.call(partial(_store, site.pages.ledger, page, body, candles))
+            stored = partial(_store, site.pages.ledger, page, body, candles, client.provider.source)
+            number = await site.pages.call(stored)
             if len(progress.parsed) * client.provider.slots_per_page < KEPT_CANDLES:
                 progress.parsed[number] = candles
             _count(progress, page)
@@ -271,7 +275,7 @@ async def _publish(site: _Site, client: Client, progress: Progress) -> None:
         return
     publisher = Publisher(site.store, site.files.ledger, site.now)
     try:
-        work = partial(publisher.publish, progress.download, client.provider, progress.parsed)
+        work = partial(publisher.publish, progress.download, progress.parsed)
         seals = await site.files.call(work)
     except StoreUnwritable:
         raise
@@ -322,8 +326,8 @@ def _derived(store: Store, download: Download, page: Page) -> Candles:
     return store.candles(page.dataset, inside) if inside else Candles.empty(page.dataset)
 
 
-def _store(ledger: Ledger, page: Page, body: bytes, candles: Candles) -> int:
-    return ledger.add(page, body, rows=len(candles), complete=_is_complete(page, candles))
+def _store(ledger: Ledger, page: Page, body: bytes, candles: Candles, source: str) -> int:
+    return ledger.add(page, body, rows=len(candles), complete=_is_complete(page, candles), source=source)
 
 
 def _is_complete(page: Page, candles: Candles) -> bool:
@@ -336,13 +340,11 @@ def _count(progress: Progress, page: Page) -> None:
     progress.reached = max(page.window.end, progress.reached or page.window.end)
 
 
-def _todo(download: Download, ledger: Ledger) -> list[Page]:
+def _todo(download: Download, ledger: Ledger, provider: Provider) -> list[Page]:
     if download.from_sealed:
         return []
     known = [*ledger.covered(download.dataset), *ledger.doubtful(download.dataset)]
-    return pages(
-        download.dataset, download.wanted.window, known, find(download.dataset.instrument.provider).slots_per_page
-    )
+    return pages(download.dataset, download.wanted.window, known, provider.slots_per_page)
 
 
 def _doubtful(download: Download, ledger: Ledger) -> list[Page]:

@@ -69,9 +69,9 @@ def serving(generated: GeneratedCandles) -> Serve:
     @asynccontextmanager
     async def one(**options: object) -> AsyncIterator[Served]:
         build = partial(Exchange, generated)
-        limits = {"coinbase_limit": UNLIMITED, "oanda_limit": UNLIMITED, "seed": 3}
+        limits = {f"{side}_limit": UNLIMITED for side in ("coinbase", "coinbase_advanced", "oanda", "binance")}
         async with AsyncExitStack() as stack:
-            yield await stack.enter_async_context(serve(build(**(limits | options))))  # type: ignore[arg-type]
+            yield await stack.enter_async_context(serve(build(**({"seed": 3} | limits | options))))  # type: ignore[arg-type]
 
     return one
 

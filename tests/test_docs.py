@@ -8,7 +8,7 @@ import pytest
 
 from tradeschool import errors
 from tradeschool.cli.main import COMMANDS, INTERRUPTED, tradeschool
-from tradeschool.settings import knobs
+from tradeschool.settings import PROVIDERS, knobs
 
 REFERENCE = (Path(__file__).parent.parent / "docs" / "reference.md").read_text()
 
@@ -43,8 +43,10 @@ def test_the_program_s_own_options_are_documented() -> None:
 
 
 def test_every_setting_and_its_default_is_documented() -> None:
+    """One row stands for the same setting of every provider in the table."""
     for path, field in knobs():
-        row = next((line for line in REFERENCE.splitlines() if line.startswith(f"| `{'.'.join(path)}` |")), "")
+        name = ".".join(("fetch", "providers", "NAME", path[-1]) if path[:2] == PROVIDERS else path)
+        row = next((line for line in REFERENCE.splitlines() if line.startswith(f"| `{name}` |")), "")
         default = "none" if field.default is None else field.default
         shown = f"{default:g}" if isinstance(default, float) else str(default)
 

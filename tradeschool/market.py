@@ -3,7 +3,7 @@
 A candle's time is always its *open*, in UTC. A range of time is always [start, end).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -156,30 +156,37 @@ BTC_USD = Instrument(provider="coinbase", base="BTC", quote="USD", market=Market
 ETH_USD = Instrument(provider="coinbase", base="ETH", quote="USD", market=Market.CRYPTO, decimals=2)
 EUR_USD = Instrument(provider="oanda", base="EUR", quote="USD", market=Market.FX, decimals=5)
 GBP_USD = Instrument(provider="oanda", base="GBP", quote="USD", market=Market.FX, decimals=5)
-INSTRUMENTS = (BTC_USD, EUR_USD, ETH_USD, GBP_USD)
+BTC_USDT = Instrument(provider="binance", base="BTC", quote="USDT", market=Market.CRYPTO, decimals=2)
+ETH_USDT = Instrument(provider="binance", base="ETH", quote="USDT", market=Market.CRYPTO, decimals=2)
+CURRICULUM_INSTRUMENTS = (BTC_USD, EUR_USD, ETH_USD, GBP_USD)
 """In the order in which they are downloaded: what the first level needs comes first."""
+INSTRUMENTS = (*CURRICULUM_INSTRUMENTS, BTC_USDT, ETH_USDT)
+"""All that are known; those outside the curriculum are downloaded only where they are named."""
 
 CURRICULUM_WINDOW = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
 EUR_USD_BULL_WINDOW = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC))
 SEALED_WINDOW = Window(datetime(2024, 4, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
 
 
-def default_catalogue() -> tuple[Wanted, ...]:
-    """The twelve datasets of the curriculum, EUR/USD's first quarter of 2024 included."""
+def default_catalogue(instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS) -> tuple[Wanted, ...]:
+    """The datasets of these instruments over the curriculum's time, EUR/USD's first quarter of 2024 included.
+
+    Twelve datasets when no instrument is named.
+    """
     windows = {EUR_USD: (EUR_USD_BULL_WINDOW, CURRICULUM_WINDOW)}
     return tuple(
         Wanted(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
-        for instrument in INSTRUMENTS
+        for instrument in instruments
         for window in windows.get(instrument, (CURRICULUM_WINDOW,))
         for timeframe in Timeframe
     )
 
 
-def sealed_catalogue() -> tuple[Wanted, ...]:
-    """The sealed period of all twelve datasets, kept apart under a root of its own."""
+def sealed_catalogue(instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS) -> tuple[Wanted, ...]:
+    """The sealed period of the same datasets, kept apart under a root of its own."""
     return tuple(
         Wanted(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=SEALED_WINDOW)
-        for instrument in INSTRUMENTS
+        for instrument in instruments
         for timeframe in Timeframe
     )
 

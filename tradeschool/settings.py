@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from tradeschool.errors import SettingsError
+from tradeschool.market import INSTRUMENTS
 
 PREFIX = "TRADESCHOOL_"
 DELIMITER = "__"
@@ -31,8 +32,16 @@ BORROWED_NAMES = {
     "OANDA_API_TOKEN": "oanda_api_token",
 }
 """Names that other tools gave to the same things, and the knob that each one sets."""
+OLDEST_PROVIDERS = ("coinbase", "oanda")
+"""Those whose knobs have names of their own, which other programs rely on: `fetch.coinbase_url`."""
+
+PROVIDERS = ("fetch", "providers")
+"""The knob that is a table of providers, each with knobs of its own."""
+FURTHER_PROVIDERS = tuple(dict.fromkeys(each.provider for each in INSTRUMENTS if each.provider not in OLDEST_PROVIDERS))
+"""The providers that are set in that table."""
 
 Positive = Annotated[float, Field(gt=0)]
+Address = Annotated[str, Field(pattern=r"^https?://")]
 
 
 class Section(BaseModel):
@@ -41,23 +50,55 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+class ProviderSettings(Section):
+    """What a user says of one provider; where nothing is said, what the provider's own file says."""
+
+    url: Address | None = None
+    """Where its API is."""
+    rate: Positive | None = None
+    """Requests a second, all attempts counted."""
+    source: str | None = None
+    """Which of its APIs is asked, where it has several."""
+    token: SecretStr | None = None
+    """From the environment, `.env` or `token_file` only."""
+    token_file: Path | None = None
+    """A file that holds nothing but the token."""
+
+
 class FetchSettings(Section):
     """What the fetcher asks, where, and how fast."""
 
-    coinbase_url: Annotated[str, Field(pattern=r"^https?://")] = "https://api.exchange.coinbase.com"
+    coinbase_source: Literal["exchange", "advanced_trade"] = "exchange"
+    """Which of Coinbase's public APIs answers for its datasets; their candles are the same."""
+    coinbase_url: Address | None = None
     """Where Coinbase Exchange's public API is."""
-    oanda_url: Annotated[str, Field(pattern=r"^https?://")] = "https://api-fxpractice.oanda.com"
+    coinbase_advanced_url: Address | None = None
+    """Where Coinbase Advanced Trade's public API is."""
+    oanda_url: Address | None = None
     """Where OANDA's v20 API is; the token must be of the same host."""
-    coinbase_rate: Positive = 3.0
+    coinbase_rate: Positive | None = None
     """Requests a second, all attempts counted."""
-    oanda_rate: Positive = 2.0
+    oanda_rate: Positive | None = None
     """Requests a second, all attempts counted."""
     shared_limit: bool = False
     """Whether all fetchers that use the same `redis_url` keep one limit together; else each provider has one."""
+    providers: dict[str, ProviderSettings] = {}
+    """Every further provider, by its name."""
     total_timeout_seconds: Positive = 60.0
     """Of one attempt, from asking for a connection to the last byte."""
     patience_seconds: Positive = 300.0
     """How long a provider that does not answer is asked again before the run gives up."""
+
+    def provider(self, name: str) -> ProviderSettings:
+        """What is said of a provider, under whichever names."""
+        match name:
+            case "coinbase":
+                url = self.coinbase_url if self.coinbase_source == "exchange" else self.coinbase_advanced_url
+                return ProviderSettings(source=self.coinbase_source, url=url, rate=self.coinbase_rate)
+            case "oanda":
+                return ProviderSettings(url=self.oanda_url, rate=self.oanda_rate)
+            case _:
+                return self.providers.get(name, ProviderSettings())
 
 
 class WorkSettings(Section):
@@ -137,15 +178,18 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: where the token's file cannot be read, or what is there is not one word.
         """
-        if self.oanda_api_token:
-            return _one_word("oanda_api_token", self.oanda_api_token.get_secret_value())
-        if self.oanda_api_token_file is None:
-            return None
-        try:
-            text = self.oanda_api_token_file.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"oanda_api_token_file: cannot read {self.oanda_api_token_file}: {error}") from error
-        return _one_word(f"oanda_api_token_file: {self.oanda_api_token_file}", text)
+        return _token("oanda_api_token", self.oanda_api_token, self.oanda_api_token_file)
+
+    def token(self, provider: str) -> str | None:
+        """A provider's token, None where none is configured.
+
+        Raises:
+            SettingsError: as `oanda_token` does.
+        """
+        if provider == "oanda":
+            return self.oanda_token()
+        given = self.fetch.provider(provider)
+        return _token(".".join((*PROVIDERS, provider, "token")), given.token, given.token_file)
 
 
 def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None) -> Settings:
@@ -182,7 +226,10 @@ def environment_for_child(redis_url: str) -> dict[str, str]:
 def knobs(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
     """Every knob as its path and its field, such as `("fetch", "coinbase_rate")`."""
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        if (*path, name) == PROVIDERS:
+            for provider in FURTHER_PROVIDERS:
+                yield from knobs(ProviderSettings, (*PROVIDERS, provider))
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from knobs(field.annotation, (*path, name))
         else:
             yield (*path, name), field
@@ -213,6 +260,19 @@ class _Names(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         return self._values
+
+
+def _token(knob: str, token: SecretStr | None, file: Path | None) -> str | None:
+    """What a knob, or the file that another one names, holds."""
+    if token:
+        return _one_word(knob, token.get_secret_value())
+    if file is None:
+        return None
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{knob}_file: cannot read {file}: {error}") from error
+    return _one_word(f"{knob}_file: {file}", text)
 
 
 def _one_word(where: str, text: str) -> str:
@@ -263,15 +323,13 @@ def _refuse_unknown_in_file(file: Path) -> None:
         table = tomllib.loads(file.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"settings file {file} cannot be read: {error}") from error
-    if "oanda_api_token" in table:
-        raise SettingsError(
-            f"{file}: oanda_api_token does not belong in a file of settings; "
-            "set OANDA_API_TOKEN, or oanda_api_token_file"
-        )
-    known = {".".join(path) for path, _ in knobs()}
+    known = {".".join(path): path for path, _ in knobs()}
     for name in _dotted(table):
         if name not in known:
-            raise SettingsError(f"unknown setting {name} in {file}{_nearest(name, known)}")
+            raise SettingsError(f"unknown setting {name} in {file}{_nearest(name, set(known))}")
+        if name.endswith("token"):
+            variable = {knob: other for other, knob in BORROWED_NAMES.items()}.get(name, environment_name(known[name]))
+            raise SettingsError(f"{file}: {name} does not belong in a file of settings; set {variable}, or {name}_file")
 
 
 def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""The loopback exchange: the other side of the two candle protocols, with faults where they are asked for."""
+"""The loopback exchange: the other side of the candle protocols, with faults where they are asked for."""

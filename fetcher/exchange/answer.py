@@ -1,4 +1,4 @@
-"""What both protocols share: an answer before it is sent, a refusal, and reading a moment."""
+"""What the protocols share: an answer before it is sent, a refusal, and reading a moment."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

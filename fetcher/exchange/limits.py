@@ -1,7 +1,7 @@
 """The server's side of a rate limit: a token bucket that is filled when it is looked at."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,12 +11,22 @@ class Limit:
     rate_per_second: float
     burst: int
     """Requests that a rested bucket answers at once."""
+    weights: Mapping[str, int] = field(default_factory=dict)
+    """How many requests one of a path counts for, where it is not one."""
 
 
 COINBASE_LIMIT = Limit(rate_per_second=10, burst=15)
 """Public endpoints, an address. Source: Coinbase Exchange documentation, rate limits."""
 OANDA_LIMIT = Limit(rate_per_second=120, burst=120)
 """An address. Source: OANDA v20 development guide."""
+COINBASE_ADVANCED_LIMIT = Limit(rate_per_second=10, burst=15)
+"""An address. None is published for the public endpoints: Exchange's."""
+BINANCE_LIMIT = Limit(
+    rate_per_second=100,
+    burst=6000,
+    weights={"/api/v3/klines": 2, "/api/v3/exchangeInfo": 20},
+)
+"""An address, in weight: 6000 a minute there, here brought back evenly. Source: rest-api.md, IP limits."""
 
 
 class TokenBucket:
@@ -28,12 +38,13 @@ class TokenBucket:
         self._tokens = float(limit.burst)
         self._filled_at = monotonic()
 
-    def take(self) -> bool:
-        """Take a token; False where there is none, which costs nothing."""
+    def take(self, path: str = "") -> bool:
+        """Take what a request of a path weighs; False where it is not there, which costs nothing."""
         self._fill()
-        if self._tokens < 1.0:
+        weight = self._limit.weights.get(path, 1)
+        if self._tokens < weight:
             return False
-        self._tokens -= 1.0
+        self._tokens -= weight
         return True
 
     def _fill(self) -> None:

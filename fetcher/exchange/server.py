@@ -1,4 +1,4 @@
-"""Both protocols on one port: each request passes the rate limit, its fate, the protocol, and is written down."""
+"""All protocols on one port: each request passes the rate limit, its fate, the protocol, and is written down."""
 
 import asyncio
 import socket
@@ -14,9 +14,18 @@ from pathlib import Path
 from aiohttp import web
 
 from fetcher.exchange.answer import Answer, Answering, ProviderSide
+from fetcher.exchange.binance import Binance
 from fetcher.exchange.coinbase import Coinbase
+from fetcher.exchange.coinbase_advanced import CoinbaseAdvanced
 from fetcher.exchange.faults import Fate, Fates, Fault, Faults, failure_status, html_page
-from fetcher.exchange.limits import COINBASE_LIMIT, OANDA_LIMIT, Limit, TokenBucket
+from fetcher.exchange.limits import (
+    BINANCE_LIMIT,
+    COINBASE_ADVANCED_LIMIT,
+    COINBASE_LIMIT,
+    OANDA_LIMIT,
+    Limit,
+    TokenBucket,
+)
 from fetcher.exchange.oanda import Oanda
 from fetcher.exchange.record import Record, Seen
 from fetcher.exchange.source import CandleSource
@@ -30,10 +39,12 @@ SHUTDOWN_SECONDS = 1.0
 """Answers under way are given this long when the server stops."""
 
 NO_FAULTS = Faults()
+CANDLE_PATHS = ("/candles", "/klines")
+"""How the paths end that are answered with candles."""
 
 
 class Exchange:
-    """A source of candles behind both protocols, with their limits, faults and a record of requests."""
+    """A source of candles behind every protocol, with their limits, faults and a record of requests."""
 
     def __init__(
         self,
@@ -44,11 +55,13 @@ class Exchange:
         oanda_token: str | None = None,
         coinbase_limit: Limit = COINBASE_LIMIT,
         oanda_limit: Limit = OANDA_LIMIT,
+        coinbase_advanced_limit: Limit = COINBASE_ADVANCED_LIMIT,
+        binance_limit: Limit = BINANCE_LIMIT,
         remembered: int = REMEMBERED_REQUESTS,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Put a source behind both protocols.
+        """Put a source behind every protocol.
 
         `oanda_token` None accepts any token, but not none. `clock` tells Unix seconds: candles that begin later do
         not exist yet. `monotonic` is what limits, outages and records go by.
@@ -58,11 +71,13 @@ class Exchange:
         self._fates = Fates(faults, seed, monotonic)
         self._sides: dict[ProviderSide, TokenBucket] = {
             Oanda(source, clock, oanda_token): TokenBucket(oanda_limit, monotonic),
+            CoinbaseAdvanced(source, clock): TokenBucket(coinbase_advanced_limit, monotonic),
+            Binance(source, clock): TokenBucket(binance_limit, monotonic),
             Coinbase(source, clock): TokenBucket(coinbase_limit, monotonic),
         }
 
     def app(self) -> web.Application:
-        """The aiohttp application; every path is answered by one of the two protocols."""
+        """The aiohttp application; every path is answered by one of the protocols."""
         app = web.Application()
         for side in self._sides:
             for path, answering in side.routes().items():
@@ -72,8 +87,8 @@ class Exchange:
     async def _handle(self, side: ProviderSide, answering: Answering, request: web.Request) -> web.StreamResponse:
         arrived_seconds = self._monotonic()
         fate = Fate()
-        if self._sides[side].take():
-            fate = self._fates.draw(request.path_qs, is_for_candles=request.path.endswith("/candles"))
+        if self._sides[side].take(request.path):
+            fate = self._fates.draw(request.path_qs, is_for_candles=request.path.endswith(CANDLE_PATHS))
             await asyncio.sleep(fate.delay_seconds)
             answer = _answer(side, answering, request, fate)
         else:

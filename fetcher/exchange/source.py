@@ -106,7 +106,7 @@ def joined(parts: list[CandleArrays]) -> CandleArrays:
 def aggregated(candles: CandleArrays, timeframe: Timeframe) -> CandleArrays:
     """Candles of a longer timeframe; a bucket exists where at least one of its parts does.
 
-    Source: both providers build every timeframe from the same prices on the same grid.
+    Source: the providers build every timeframe from the same prices on the same grid.
     """
     if not len(candles):
         return candles

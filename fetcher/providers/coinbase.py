@@ -12,12 +12,16 @@ import msgspec
 import numpy as np
 
 from fetcher.provider import Page, PageTooLarge, Request
-from tradeschool.candles import CandleArrays, Candles
+from fetcher.rows import candles_of
+from tradeschool.candles import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
 from tradeschool.market import Dataset
 
 Row = tuple[int, float, float, float, float, float]
 """time, low, high, open, close, volume; whole prices come as integers."""
+
+OHLC_ORDER = [0, 3, 2, 1, 4, 5]
+"""Where time, open, high, low, close and volume stand in a row."""
 
 _rows = msgspec.json.Decoder(list[Row])
 
@@ -30,6 +34,12 @@ class Coinbase:
     """Newest first, empty buckets left out, an error told as an object instead of a list."""
 
     name = "coinbase"
+    source = "exchange"
+    url = "https://api.exchange.coinbase.com"
+    rate = 3.0
+    """A third of the documented limit: other programs may ask from the same address."""
+    needs_token = False
+    busy = frozenset({429})
     slots_per_page = 300
     connections = 4
 
@@ -63,24 +73,8 @@ class Coinbase:
             rows = _rows.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ProviderUnusable(f"{page}: expected rows of candles, was {body[:80]!r}: {error}") from error
-        table = np.fromiter(chain.from_iterable(rows), np.float64, 6 * len(rows)).reshape(-1, 6)[::-1]
-        if (table[1:, 0] <= table[:-1, 0]).any():  # rare, and sorting whole rows costs more than decoding them
-            table = np.unique(table, axis=0)
-        if len(table) and table[-1, 0] >= page.window.end_seconds:
-            raise ProviderUnusable(f"{page}: was answered with candles of a later time, up to {table[-1, 0]:.0f}")
-        first = int(np.searchsorted(table[:, 0], page.window.start_seconds))
-        time, low, high, open_, close, volume = np.ascontiguousarray(table[first:].T)
-        arrays = CandleArrays(
-            dataset=page.dataset,
-            time=time.astype(np.int64),
-            open=open_,
-            high=high,
-            low=low,
-            close=close,
-            volume=volume,
-            half_spread=None,
-        )
-        return Candles.of_arrays(arrays, page.window)
+        table = np.fromiter(chain.from_iterable(rows), np.float64, 6 * len(rows)).reshape(-1, 6)
+        return candles_of(table[:, OHLC_ORDER], page)
 
     def refusal(self, status: int, body: bytes, page: str) -> ProviderRejected:
         """An object with one field, `message`."""

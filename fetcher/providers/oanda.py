@@ -54,6 +54,11 @@ class Oanda:
     """Oldest first, intervals without a price left out, the forming candle marked incomplete."""
 
     name = "oanda"
+    source = "v20"
+    url = "https://api-fxpractice.oanda.com"
+    rate = 2.0
+    needs_token = True
+    busy = frozenset({429})
     slots_per_page = 4999
     """5000 is the documented most; whether it counts both ends is not, and one less costs no request."""
     connections = 2

@@ -49,7 +49,7 @@ def put(ledger: Ledger, slots: range, **changes: float) -> None:
 
 def test_a_seal_tells_rows_gaps_and_a_file_a_year(publisher: Publisher, ledger: Ledger, store: Store) -> None:
     put(ledger, range(3, 12))
-    (seal,) = publisher.publish(Download(wanted=WANTED), find("coinbase"))
+    (seal,) = publisher.publish(Download(wanted=WANTED))
 
     assert (seal.rows, seal.expected, seal.missing, seal.sealed_at) == (9, 12, 3, NOW)
     assert [(gap.slots, gap.start, gap.reason) for gap in seal.gaps] == [(3, HOUR.start, GapReason.CONFIRMED_EMPTY)]
@@ -62,7 +62,7 @@ def test_of_two_answers_the_latest_form_of_a_candle_is_taken(
 ) -> None:
     put(ledger, range(12), close=10.5)
     put(ledger, range(6), close=11.0)
-    publisher.publish(Download(wanted=WANTED), find("coinbase"))
+    publisher.publish(Download(wanted=WANTED))
 
     assert store.arrays(BTC, HOUR).close.tolist() == [11.0] * 6 + [10.5] * 6
 
@@ -73,7 +73,7 @@ def test_what_was_parsed_before_is_not_parsed_again(publisher: Publisher, ledger
     put(ledger, range(6), close=10.0)
     parsed = coinbase.parse(answer(range(6, 12), close=11.0), page)
     number = ledger.add(page, b"not to be read", rows=6, complete=True)
-    publisher.publish(Download(wanted=WANTED), coinbase, {number: parsed})
+    publisher.publish(Download(wanted=WANTED), {number: parsed})
 
     assert store.arrays(BTC, HOUR).close.tolist() == [10.0] * 6 + [11.0] * 6
 
@@ -83,10 +83,10 @@ def test_publishing_again_from_files_alone_changes_not_a_byte(
 ) -> None:
     """As after a kill between the last file and the seal."""
     put(ledger, range(12))
-    first = publisher.publish(Download(wanted=WANTED), find("coinbase"))
+    first = publisher.publish(Download(wanted=WANTED))
     store.unseal(BTC, HOUR)
 
-    assert publisher.publish(Download(wanted=WANTED), find("coinbase")) == first
+    assert publisher.publish(Download(wanted=WANTED)) == first
 
 
 @pytest.mark.parametrize("stop_after", range(5))
@@ -120,13 +120,13 @@ def test_stopped_at_any_write_it_ends_the_same(store: Store, ledger: Ledger, sto
 
     stopping = StoppingLedger(store.root)
     with pytest.raises(Stopped):
-        Publisher(StoppingStore(store.root), stopping, lambda: NOW).publish(Download(wanted=WANTED), find("coinbase"))
+        Publisher(StoppingStore(store.root), stopping, lambda: NOW).publish(Download(wanted=WANTED))
     stopping.close()
     assert store.seals(BTC) == []
 
     publisher = Publisher(store, ledger, lambda: NOW)
     assert publisher.forget_lost(Download(wanted=WANTED)) == []
-    publisher.publish(Download(wanted=WANTED), find("coinbase"))
+    publisher.publish(Download(wanted=WANTED))
     assert store.arrays(BTC, HOUR).close.tolist() == [10.5] * 12
 
 
@@ -136,7 +136,7 @@ def test_a_page_that_breaks_the_contract_is_told_and_nothing_sealed(
     put(ledger, range(12), close=100.0)
 
     with pytest.raises(InvalidCandles, match="high must be the highest price"):
-        publisher.publish(Download(wanted=WANTED), find("coinbase"))
+        publisher.publish(Download(wanted=WANTED))
     assert store.seals(BTC) == []
 
 
@@ -148,7 +148,7 @@ def test_what_a_finding_refuses_is_told_and_its_pages_are_kept(
     ledger.add(Page(dataset=BTC, window=HOUR), f"[{','.join(rows)}]".encode(), rows=12, complete=True)
 
     with pytest.raises(InvalidCandles, match=r"price scale in .* run: tradeschool data repair coinbase/BTC-USD/M5"):
-        publisher.publish(Download(wanted=WANTED), find("coinbase"))
+        publisher.publish(Download(wanted=WANTED))
     assert store.seals(BTC) == []
     assert len(ledger.answers(BTC, HOUR)) == 1
 
@@ -156,7 +156,7 @@ def test_what_a_finding_refuses_is_told_and_its_pages_are_kept(
 def test_what_only_warns_is_stored_in_the_seal(publisher: Publisher, ledger: Ledger, store: Store) -> None:
     rows = [f"[{HOUR.start_seconds + slot * 300},10,10,10,10,0]" for slot in range(12)]
     ledger.add(Page(dataset=BTC, window=HOUR), f"[{','.join(rows)}]".encode(), rows=12, complete=True)
-    publisher.publish(Download(wanted=WANTED), find("coinbase"))
+    publisher.publish(Download(wanted=WANTED))
     (seal,) = store.seals(BTC)
 
     assert [(finding.kind, finding.rows) for finding in seal.findings] == [(FindingKind.FLAT_WITHOUT_VOLUME, 6)] * 2
@@ -164,7 +164,7 @@ def test_what_only_warns_is_stored_in_the_seal(publisher: Publisher, ledger: Led
 
 def test_a_lost_file_is_forgotten_and_the_rest_kept(publisher: Publisher, ledger: Ledger, store: Store) -> None:
     put(ledger, range(12))
-    (seal,) = publisher.publish(Download(wanted=WANTED), find("coinbase"))
+    (seal,) = publisher.publish(Download(wanted=WANTED))
     (store.folder(BTC) / seal.files[1].path).unlink()
 
     assert publisher.forget_lost(Download(wanted=WANTED)) == [Window(datetime(2021, 1, 1, tzinfo=UTC), HOUR.end)]
@@ -173,13 +173,13 @@ def test_a_lost_file_is_forgotten_and_the_rest_kept(publisher: Publisher, ledger
 
 def test_deriving_from_a_damaged_base_is_refused(publisher: Publisher, ledger: Ledger, store: Store) -> None:
     put(ledger, range(12))
-    (seal,) = publisher.publish(Download(wanted=WANTED), find("coinbase"))
+    (seal,) = publisher.publish(Download(wanted=WANTED))
     path: Path = store.folder(BTC) / seal.files[0].path
     path.write_bytes(path.read_bytes() + b"x")
     quarter = Wanted(dataset=BTC.at(Timeframe.M15), window=HOUR)
 
     with pytest.raises(ForeignFile, match="changed since it was sealed"):
-        publisher.publish(Download(wanted=quarter, from_sealed=True), find("coinbase"))
+        publisher.publish(Download(wanted=quarter, from_sealed=True))
 
 
 @given(st.sets(st.integers(0, 119)))

@@ -6,7 +6,7 @@ import pytest
 
 from tradeschool import settings
 from tradeschool.errors import SettingsError
-from tradeschool.settings import Settings, environment_name, knobs, load, mask_url
+from tradeschool.settings import ProviderSettings, Settings, environment_name, knobs, load, mask_url
 
 TOKEN = "0123secret4567-token"
 
@@ -23,12 +23,12 @@ def written(name: str, text: str) -> Path:
         ({"environment", "dotenv", "toml"}, 6.0),
         ({"dotenv", "toml"}, 7.0),
         ({"toml"}, 8.0),
-        (set(), 3.0),
+        (set(), None),
     ],
     ids=["flag", "environment", ".env", "file", "default"],
 )
-def test_the_nearest_place_wins(places: set[str], rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """flag > environment > .env > tradeschool.toml > default."""
+def test_the_nearest_place_wins(places: set[str], rate: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """flag > environment > .env > tradeschool.toml > default, which is the provider's own."""
     if "environment" in places:
         monkeypatch.setenv("TRADESCHOOL_FETCH__COINBASE_RATE", "6")
     if "dotenv" in places:
@@ -232,6 +232,99 @@ def test_an_empty_token_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OANDA_API_TOKEN", "")
 
     assert load().oanda_token() is None
+
+
+BINANCE = "TRADESCHOOL_FETCH__PROVIDERS__BINANCE__"
+
+
+def test_a_further_provider_is_set_in_a_table_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Places are merged key by key there too, and settings.py knows nothing of it but its name."""
+    written("tradeschool.toml", "[fetch.providers.binance]\nurl = 'https://file'\nrate = 4\n")
+    written(".env", f"{BINANCE}RATE=5\n{BINANCE}SOURCE=dotenv\n")
+    monkeypatch.setenv(f"{BINANCE}SOURCE", "spot")
+    binance = load().fetch.provider("binance")
+
+    assert (binance.url, binance.rate, binance.source) == ("https://file", 5.0, "spot")
+
+
+def test_of_a_provider_that_nobody_set_nothing_is_said() -> None:
+    assert load().fetch.provider("binance") == ProviderSettings()
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "url"),
+    [
+        ("coinbase", "coinbase_url = 'http://here'\ncoinbase_advanced_url = 'http://there'", "http://here"),
+        (
+            "coinbase",
+            "coinbase_source = 'advanced_trade'\ncoinbase_url = 'http://here'\ncoinbase_advanced_url = 'http://there'",
+            "http://there",
+        ),
+        ("oanda", "oanda_url = 'http://here'", "http://here"),
+    ],
+    ids=["exchange", "advanced trade", "oanda"],
+)
+def test_the_oldest_providers_are_set_by_names_of_their_own(name: str, table: str, url: str) -> None:
+    written("tradeschool.toml", f"[fetch]\n{table}\n")
+
+    assert load().fetch.provider(name).url == url
+
+
+def test_one_rate_holds_for_coinbase_whichever_source_answers() -> None:
+    written("tradeschool.toml", "[fetch]\ncoinbase_source = 'advanced_trade'\ncoinbase_rate = 2\n")
+    coinbase = load().fetch.provider("coinbase")
+
+    assert (coinbase.source, coinbase.rate) == ("advanced_trade", 2.0)
+
+
+@pytest.mark.parametrize("key", ["binance.raet", "kraken.url", "coinbase.url", "binance.url.more"])
+def test_an_unknown_key_of_the_table_is_told_with_its_place(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that has knobs of its own is not set twice."""
+    *table, name = key.split(".")
+    file = written("tradeschool.toml", f"[fetch.providers.{'.'.join(table)}]\n{name} = 'x'\n")
+    with pytest.raises(SettingsError, match=re.escape(f"unknown setting fetch.providers.{key} in tradeschool.toml")):
+        load()
+    file.unlink()
+    variable = environment_name(("fetch", "providers", *key.split(".")))
+    monkeypatch.setenv(variable, "x")
+    with pytest.raises(SettingsError, match=f"unknown setting {variable} in the environment"):
+        load()
+
+
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_a_wrong_value_of_the_table_is_told_with_its_origin(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if place == "environment":
+        monkeypatch.setenv(f"{BINANCE}RATE", "fast")
+    else:
+        written("tradeschool.toml", "[fetch.providers.binance]\nrate = 'fast'\n")
+    origin = f"{BINANCE}RATE" if place == "environment" else "tradeschool.toml"
+
+    with pytest.raises(SettingsError, match=rf"fetch\.providers\.binance\.rate: .*was 'fast' \(from {origin}\)"):
+        load()
+
+
+def test_a_token_of_the_table_comes_from_the_environment_or_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    written("token", f"{TOKEN}\n")
+    written("tradeschool.toml", "[fetch.providers.binance]\ntoken_file = 'token'\n")
+    assert load().token("binance") == TOKEN
+
+    monkeypatch.setenv(f"{BINANCE}TOKEN", "nearer")
+    assert load().token("binance") == "nearer"
+    assert "nearer" not in repr(load())
+
+
+def test_a_token_of_the_table_does_not_belong_in_the_file() -> None:
+    written("tradeschool.toml", f"[fetch.providers.binance]\ntoken = '{TOKEN}'\n")
+
+    with pytest.raises(SettingsError, match=rf"binance\.token does not belong .*; set {BINANCE}TOKEN, or") as caught:
+        load()
+    assert TOKEN not in str(caught.value)
+
+
+def test_oanda_s_token_is_a_provider_s_token_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OANDA_API_TOKEN", TOKEN)
+
+    assert load().token("oanda") == TOKEN
 
 
 def test_secrets_are_in_no_print_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:

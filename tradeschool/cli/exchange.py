@@ -1,4 +1,4 @@
-"""`tradeschool exchange`: Coinbase's and OANDA's candle APIs on this machine."""
+"""`tradeschool exchange`: the candle APIs of Coinbase, OANDA and Binance on this machine."""
 
 import asyncio
 import signal
@@ -8,7 +8,7 @@ import click
 
 from fetcher.exchange.faults import EXAMPLE, Faults
 from fetcher.exchange.generated import GeneratedCandles
-from fetcher.exchange.limits import COINBASE_LIMIT, OANDA_LIMIT, Limit
+from fetcher.exchange.limits import BINANCE_LIMIT, COINBASE_ADVANCED_LIMIT, COINBASE_LIMIT, OANDA_LIMIT, Limit
 from fetcher.exchange.mapping import DEFAULT_MAPPING
 from fetcher.exchange.replay import ReplayedCandles
 from fetcher.exchange.server import Exchange, serve
@@ -26,8 +26,9 @@ LOOPBACK = "127.0.0.1"
 @click.option("--faults", default="", help=f"What goes wrong, such as {EXAMPLE}.")
 @click.option("--host", default=LOOPBACK, show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0 takes a free one.")
-@click.option("--coinbase-limit", type=float, help="Requests a second that Coinbase's side answers.")
+@click.option("--coinbase-limit", type=float, help="Requests a second that each of Coinbase's sides answers.")
 @click.option("--oanda-limit", type=float, help="Requests a second that OANDA's side answers.")
+@click.option("--binance-limit", type=float, help="Requests a second that Binance's side answers.")
 @click.option("--oanda-token", help="The token to insist on; any is taken when not given.")
 @click.option("--log", "log_path", type=click.Path(path_type=Path), help="Append a line of JSON a request.")
 def exchange(
@@ -39,12 +40,14 @@ def exchange(
     port: int,
     coinbase_limit: float | None,
     oanda_limit: float | None,
+    binance_limit: float | None,
     oanda_token: str | None,
     log_path: Path | None,
 ) -> None:
-    """Serve candles as Coinbase Exchange and OANDA v20 do, with their caps, errors and quirks, until interrupted.
+    """Serve candles as Coinbase, OANDA and Binance do, with their caps, errors and quirks, until interrupted.
 
-    Generated candles by default; real ones with --replay. Both APIs answer on one port.
+    Generated candles by default; real ones with --replay. Coinbase Exchange and Advanced Trade, OANDA v20 and
+    Binance spot all answer on one port.
     """
     load_settings()
     source: CandleSource = ReplayedCandles(replay, mapping) if replay else GeneratedCandles(seed=seed)
@@ -55,6 +58,8 @@ def exchange(
         oanda_token=oanda_token,
         coinbase_limit=limit(coinbase_limit, COINBASE_LIMIT),
         oanda_limit=limit(oanda_limit, OANDA_LIMIT),
+        coinbase_advanced_limit=limit(coinbase_limit, COINBASE_ADVANCED_LIMIT),
+        binance_limit=limit(binance_limit, BINANCE_LIMIT),
     )
     asyncio.run(_serve(built, host, port, log_path))
 
@@ -71,5 +76,5 @@ async def _serve(built: Exchange, host: str, port: int, log_path: Path | None) -
     async with serve(built, host=host, port=port, log_path=log_path) as served:
         say(f"exchange at {served.url}; in another terminal:")
         say(f"  export TRADESCHOOL_FETCH__COINBASE_URL={served.url} TRADESCHOOL_FETCH__OANDA_URL={served.url}")
-        say("  export OANDA_API_TOKEN=any")
+        say(f"  export TRADESCHOOL_FETCH__PROVIDERS__BINANCE__URL={served.url} OANDA_API_TOKEN=any")
         await stopped.wait()

@@ -30,6 +30,8 @@ from tradeschool.cli.context import (
 from tradeschool.cli.progress import watch
 from tradeschool.errors import SettingsError
 from tradeschool.market import (
+    CURRICULUM_INSTRUMENTS,
+    INSTRUMENTS,
     Dataset,
     Timeframe,
     Wanted,
@@ -88,7 +90,7 @@ def fetch(
     wanted, access = reachable(wanted, settings)
     store = sealed_candles_of(settings) if sealed else candles_of(settings)
     if dry_run:
-        show_plan(wanted, store, settings, native=native, as_json=as_json)
+        show_plan(wanted, store, access, native=native, as_json=as_json)
         return
     if keep_up:
         asyncio.run(stay(following(wanted, native=native), store, access, every))
@@ -105,12 +107,13 @@ def choose(pairs: str | None, timeframes: str | None, timerange: str | None, *, 
     Raises:
         SettingsError: where a pair, timeframe or range is unknown.
     """
-    instruments = {find_instrument(pair) for pair in pairs.split(",")} if pairs else None
+    named = {find_instrument(pair) for pair in pairs.split(",")} if pairs else set(CURRICULUM_INSTRUMENTS)
+    instruments = [instrument for instrument in INSTRUMENTS if instrument in named]
     frames = {find_timeframe(name) for name in timeframes.split(",")} if timeframes else set(Timeframe)
     window = parse_timerange(timerange) if timerange else None
     chosen: dict[tuple[Dataset, Window], Wanted] = {}
-    for want in sealed_catalogue() if sealed else default_catalogue():
-        if (instruments is None or want.dataset.instrument in instruments) and want.dataset.timeframe in frames:
+    for want in sealed_catalogue(instruments) if sealed else default_catalogue(instruments):
+        if want.dataset.timeframe in frames:
             this = Wanted(dataset=want.dataset, window=window or want.window)
             chosen.setdefault((this.dataset, this.window), this)
     return list(chosen.values())
@@ -141,7 +144,7 @@ def reachable(wanted: list[Wanted], settings: Settings) -> tuple[list[Wanted], d
     for name in dict.fromkeys(want.dataset.instrument.provider for want in wanted):
         access[name] = access_to(name, settings)
         try:
-            find(name).headers(access[name].token)
+            find(name, access[name].source).headers(access[name].token)
         except SettingsError as error:
             if len({want.dataset.instrument.provider for want in wanted}) == 1:
                 raise
@@ -152,19 +155,17 @@ def reachable(wanted: list[Wanted], settings: Settings) -> tuple[list[Wanted], d
 
 
 def access_to(provider: str, settings: Settings) -> Access:
-    """Address, rate and token of a provider, from the settings."""
-    fetch = settings.fetch
-    url, rate, token = {
-        "coinbase": (fetch.coinbase_url, fetch.coinbase_rate, None),
-        "oanda": (fetch.oanda_url, fetch.oanda_rate, settings.oanda_token()),
-    }[provider]
+    """How to reach a provider: what the settings say of it, and else what it says of itself."""
+    given = settings.fetch.provider(provider)
+    asked = find(provider, given.source)
     return Access(
-        url=url,
-        rate=rate,
-        token=token,
+        url=given.url or asked.url,
+        rate=given.rate or asked.rate,
+        source=asked.source,
+        token=settings.token(provider) if asked.needs_token else None,
         shared_limit_url=shared_limit_of(settings),
-        total_timeout_seconds=fetch.total_timeout_seconds,
-        patience_seconds=fetch.patience_seconds,
+        total_timeout_seconds=settings.fetch.total_timeout_seconds,
+        patience_seconds=settings.fetch.patience_seconds,
     )
 
 
@@ -245,14 +246,14 @@ def raise_first(progress: Sequence[sync.Progress]) -> None:
         raise failed[0]
 
 
-def show_plan(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, as_json: bool) -> None:
+def show_plan(wanted: list[Wanted], store: Store, access: dict[str, Access], *, native: bool, as_json: bool) -> None:
     """Print what a run would ask for."""
     plan = sync.remaining_downloads(wanted, store, native=native)
     ledger = Ledger(store.root)
-    requests = sync.planned_pages(plan, ledger)
+    requests = sync.planned_pages(plan, ledger, access)
     ledger.close()
     rows = [_planned(each, requests[each.wanted]) for each in plan]
-    rates = {"coinbase": settings.fetch.coinbase_rate, "oanda": settings.fetch.oanda_rate}
+    rates = {name: each.rate for name, each in access.items()}
     totals = {
         name: sum(row["requests"] for row in rows if row["provider"] == name)
         for name in dict.fromkeys(row["provider"] for row in rows)

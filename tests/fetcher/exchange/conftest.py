@@ -89,7 +89,8 @@ def serving(generated: GeneratedCandles, clock: Clock) -> Serving:
 
     @asynccontextmanager
     async def connected(source: CandleSource = generated, **options: object) -> AsyncIterator[Client]:
-        options = {"clock": clock, "coinbase_limit": UNLIMITED, "oanda_limit": UNLIMITED} | options
+        limits = {f"{side}_limit": UNLIMITED for side in ("coinbase", "coinbase_advanced", "oanda", "binance")}
+        options = {"clock": clock} | limits | options
         async with (
             serve(Exchange(source, **options)) as served,
             aiohttp.ClientSession(served.url) as session,

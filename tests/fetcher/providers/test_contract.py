@@ -1,15 +1,21 @@
 """What every provider must do; a new one is tested by being there."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from fetcher.provider import Page, Provider, find, load
-from fetcher.providers import coinbase, oanda
+from fetcher import sync
+from fetcher.exchange.faults import Faults
+from fetcher.provider import Access, Page, Provider, find, load
+from fetcher.providers import coinbase
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
-from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, Window
+from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, Wanted, Window
 
 START = datetime(2020, 1, 6, tzinfo=UTC)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FAULTS = "5xx=0.05,html=0.05,cut=0.05,empty=0.1,duplicate=0.1"
 
 
 @pytest.fixture(params=load().values(), ids=load())
@@ -25,17 +31,77 @@ def page(request: pytest.FixtureRequest, provider: Provider) -> Page:
     return Page(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
 
 
-def test_providers_are_found_by_name() -> None:
-    assert load() == {"coinbase": coinbase.PROVIDER, "oanda": oanda.PROVIDER}
+def test_a_provider_is_there_because_its_file_is() -> None:
+    files = {path.stem for path in Path(coinbase.__file__).parent.glob("[!_]*.py")}
+
+    assert load().keys() == files
+    assert load()["coinbase"] is coinbase.PROVIDER
 
 
 def test_an_unknown_provider_is_told_with_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match="unknown provider 'kraken': expected one of coinbase, oanda"):
+    with pytest.raises(SettingsError, match=r"unknown provider 'kraken': expected one of binance, coinbase, oanda$"):
         find("kraken")
 
 
+def test_an_unknown_source_is_told_with_the_known_ones() -> None:
+    with pytest.raises(
+        SettingsError, match="unknown source 'pro' of coinbase: expected one of exchange, advanced_trade"
+    ):
+        find("coinbase", "pro")
+
+
 def test_every_instrument_has_its_provider() -> None:
-    assert {instrument.provider for instrument in INSTRUMENTS} == load().keys()
+    assert {instrument.provider for instrument in INSTRUMENTS} == {provider.name for provider in load().values()}
+
+
+def test_a_source_is_found_by_name_and_the_usual_one_without(provider: Provider) -> None:
+    assert find(provider.name, provider.source) is provider
+    assert find(provider.name) is load()[provider.name]
+
+
+def test_it_says_itself_where_and_how_fast_it_is_asked(provider: Provider) -> None:
+    assert provider.url.startswith("https://")
+    assert provider.rate > 0
+    assert provider.connections >= 1
+    assert provider.slots_per_page >= 1
+    assert 429 in provider.busy
+
+
+def test_one_that_needs_a_token_says_so_before_anything_is_asked(provider: Provider) -> None:
+    if not provider.needs_token:
+        assert provider.headers(None) == provider.headers("ignored")
+        return
+    with pytest.raises(SettingsError, match="needs a token"):
+        provider.headers(None)
+
+
+@pytest.mark.parametrize("faults", ["", FAULTS], ids=["undisturbed", "with faults"])
+async def test_a_whole_fetch_equals_the_source(provider: Provider, faults: str, serving, store, generated) -> None:
+    """Over the loopback exchange, all timeframes, to the last digit; the longest page is asked for and answered."""
+    instrument = next(each for each in INSTRUMENTS if each.provider == provider.name)
+    length = 2 * provider.slots_per_page * Timeframe.M5.duration
+    window = Window(START, START + timedelta(days=-(-length // timedelta(days=1))))
+    datasets = [Dataset(instrument=instrument, timeframe=timeframe) for timeframe in Timeframe]
+    async with serving(faults=Faults.parse(faults)) as served:
+        access = Access(url=served.url, rate=2000.0, source=provider.source, token="any", patience_seconds=20.0)
+        progress = await sync.run(
+            [Wanted(dataset=dataset, window=window) for dataset in datasets],
+            store=store,
+            access={provider.name: access},
+            native=True,
+            now=lambda: NOW,
+            confirm_after=0.0,
+        )
+
+    assert [each.error for each in progress] == [None] * 3
+    for dataset in datasets:
+        found, source = (
+            store.arrays(dataset, window),
+            generated.candles(dataset, window.start_seconds, window.end_seconds),
+        )
+        assert found.time.tolist() == source.times.tolist()
+        assert np.array_equal(np.column_stack([found.open, found.high, found.low, found.close]), source.prices)
+        assert np.array_equal(found.volume, source.volumes)
 
 
 @pytest.mark.parametrize("answer", [b"", b"<!DOCTYPE html>", b"{", b"\x00", b"{}", b'"text"', b"[[]]"])

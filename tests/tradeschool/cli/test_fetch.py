@@ -140,7 +140,8 @@ def test_a_dry_run_tells_requests_and_time(command) -> None:
     [
         (
             ("--pairs", "DOGE/USD"),
-            "tradeschool: unknown pair 'DOGE/USD': expected one of BTC/USD, EUR/USD, ETH/USD, GBP/USD",
+            "tradeschool: unknown pair 'DOGE/USD': expected one of BTC/USD, EUR/USD, ETH/USD, GBP/USD, "
+            "BTC/USDT, ETH/USDT",
         ),
         (("--timeframes", "M6"), "tradeschool: unknown timeframe 'M6': expected one of M5, M15, H1"),
         (
