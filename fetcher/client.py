@@ -34,6 +34,7 @@ READ_TIMEOUT = 30.0  # seconds without a byte
 KEEPALIVE = 60.0  # seconds
 FIRST_PAUSE = 0.25  # seconds; doubled with each failure in a row
 LONGEST_PAUSE = 2.0  # seconds, unless the provider names its own
+LONGEST_WAIT = 600.0  # seconds that a provider may ask for; a ban of days is told instead
 PROBE_PATIENCE = 5.0  # seconds; a wrong address should be told soon
 UNREADABLE_ATTEMPTS = 6  # of an answer that is HTML, cut, or breaks the contract
 UNAUTHORISED_ATTEMPTS = 2  # OANDA's users meet a 401 now and then that is gone when asked again
@@ -155,7 +156,7 @@ class Client:
                 answer = read(await self._attempt(request, what, fresh=fresh))
             except Transient as failure:
                 silent_since = min(silent_since, time.monotonic())
-                if time.monotonic() - silent_since >= patience:
+                if time.monotonic() - silent_since >= patience or (failure.pause_seconds or 0.0) > LONGEST_WAIT:
                     where = f"{self.provider.name} at {self.access.url}"
                     raise ServiceUnreachable(
                         f"{where} does not answer ({what}: {failure}); check the network"
@@ -205,7 +206,9 @@ class Client:
         if answer.status == 200:
             return answer
         if answer.status in self.provider.busy or answer.status >= 500:
-            raise Transient(f"status {answer.status}", pause_seconds=_seconds(answer.retry_after))
+            seconds = _seconds(answer.retry_after)
+            later = "" if seconds is None else f", to be asked again in {seconds:g} s"
+            raise Transient(f"status {answer.status}{later}", pause_seconds=seconds)
         raise self.provider.refusal(answer.status, answer.body, str(what))
 
     def _pause(self, what: Page | Dataset, reason: Exception, seconds: float | None) -> None:

@@ -15,7 +15,7 @@ from fetcher.exchange.faults import Faults
 from fetcher.plan import pages
 from fetcher.provider import Access, Page, PageTooLarge, find
 from tradeschool.errors import InvalidCandles, ProviderRejected, ProviderUnusable, ServiceUnreachable, TradeschoolError
-from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Window
+from tradeschool.market import BTC_USD, BTC_USDT, EUR_USD, Dataset, Timeframe, Window
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 EUR = Dataset(instrument=EUR_USD, timeframe=Timeframe.M5)
@@ -88,6 +88,34 @@ async def test_what_heals_is_asked_again(failure, scripted, fast) -> None:
 
     assert len(candles) == 2
     assert client.bucket.taken == len(server.asked) == 3
+
+
+async def test_a_ban_is_waited_for_as_long_as_the_provider_says(scripted, fast) -> None:
+    """418 is Binance's own word for it: to any other provider it is a refusal."""
+    ban, klines = answer(418, '{"code":-1003,"msg":"IP banned"}', Retry_After="120"), answer(200, "[]")
+    page = Page(dataset=Dataset(instrument=BTC_USDT, timeframe=Timeframe.M5), window=WINDOW)
+    async with (
+        scripted(ban, klines) as server,
+        client_of(fast(server.url, patience_seconds=300.0), "binance") as client,
+    ):
+        await client.page(page)
+    assert PAUSES == [120.0]
+
+    async with scripted(ban) as server, client_of(fast(server.url)) as client:
+        with pytest.raises(ProviderRejected, match="coinbase answered 418"):
+            await client.page(PAGE)
+
+
+async def test_a_wait_of_days_ends_at_once_and_is_told(scripted, fast) -> None:
+    """A ban may last three days."""
+    async with (
+        scripted(answer(429, Retry_After="259200")) as server,
+        client_of(fast(server.url, patience_seconds=300.0)) as client,
+    ):
+        with pytest.raises(ServiceUnreachable, match=r"status 429, to be asked again in 259200 s"):
+            await client.page(PAGE)
+
+        assert len(server.asked) == 1
 
 
 async def test_every_attempt_takes_a_token(scripted, fast) -> None:

@@ -254,3 +254,32 @@ def test_a_full_disk_is_told_and_what_was_stored_stays(small_disk: Path) -> None
             ledger.add(page(stored, stored + 1), os.urandom(8000), rows=12, complete=True)
     assert len(ledger.covered(BTC)) == stored
     ledger.close()
+
+
+def test_an_answer_is_kept_with_its_source(ledger: Ledger) -> None:
+    ledger.add(page(0, 4), b"one", rows=48, complete=True)
+    ledger.add(page(4, 8), b"other", rows=48, complete=True, source="advanced_trade")
+
+    assert [stored.source for stored in ledger.bodies(BTC, hours(0, 8))] == [None, "advanced_trade"]
+
+
+def test_two_sources_that_agree_confirm_each_other(ledger: Ledger) -> None:
+    ledger.add(page(0, 4), b"one", rows=47, complete=False, source="exchange")
+    ledger.add(page(0, 4), b"other", rows=47, complete=False, source="advanced_trade")
+
+    assert ledger.doubtful(BTC) == []
+
+
+def test_a_ledger_from_before_there_were_sources_goes_on(tmp_path: Path) -> None:
+    """Its answers are those of the provider's usual source, the only one that there was."""
+    ledger = Ledger(tmp_path)
+    ledger.add(page(0, 4), BODY, rows=48, complete=True)
+    ledger.close()
+    with sqlite3.connect(tmp_path / FILE_NAME) as older:
+        older.execute("ALTER TABLE pages DROP COLUMN source")
+    older.close()
+    ledger = Ledger(tmp_path)
+    ledger.add(page(4, 8), b"[]", rows=48, complete=True, source="advanced_trade")
+
+    assert [stored.source for stored in ledger.bodies(BTC, hours(0, 8))] == [None, "advanced_trade"]
+    ledger.close()

@@ -372,6 +372,26 @@ async def test_a_cancelled_run_goes_on_where_it_stopped(store: Store, serving, u
     assert len(pages_asked) < 2 * (PAGES[BTC_USD] + PAGES[EUR_USD])
 
 
+async def test_a_download_may_change_its_source_half_way(store: Store, serving, undisturbed: Store) -> None:
+    """Pages that either of Coinbase's APIs answered become the same files, to the byte."""
+    datasets = [want.dataset for want in wants(BTC_USD)]
+    half = PAGES[BTC_USD] // 2
+    async with serving(faults=Faults.parse("latency=20-20")) as served:
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(fetch(wants(BTC_USD), store, served.url, source="exchange"))
+            while sum(seen.path.endswith("/candles") for seen in served.requests) < half:  # noqa: ASYNC110  # no event tells it
+                await asyncio.sleep(0.005)
+            first.cancel()
+        await fetch(wants(BTC_USD), store, served.url, source="advanced_trade")
+        asked = {seen.protocol for seen in served.requests}
+
+    assert asked == {"coinbase", "coinbase_advanced"}
+    for dataset in datasets:
+        (seal,) = store.verify(dataset)
+        (other,) = undisturbed.verify(dataset)
+        assert (seal.rows, seal.files, seal.gaps) == (other.rows, other.files, other.gaps)
+
+
 async def test_a_full_disk_ends_the_run_and_loses_nothing(small_disk: Path, remount, serving, store: Store) -> None:
     """What was stored before is not asked for again when there is space."""
     little = Store(small_disk / "data")

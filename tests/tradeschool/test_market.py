@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tradeschool.errors import SettingsError
 from tradeschool.market import (
     BTC_USD,
+    BTC_USDT,
     EUR_USD,
     INSTRUMENTS,
     SEALED_WINDOW,
@@ -152,6 +153,14 @@ def test_a_wrong_dataset_name_is_told_by_its_wrong_part(name: str, problem: str)
 
 def test_the_catalogue_holds_twelve_datasets() -> None:
     assert len({want.dataset for want in default_catalogue()}) == 12
+
+
+def test_what_is_outside_the_curriculum_is_wanted_only_where_it_is_named() -> None:
+    assert BTC_USDT not in {want.dataset.instrument for want in (*default_catalogue(), *sealed_catalogue())}
+    assert [str(want.window) for want in default_catalogue([BTC_USDT])] == ["2020-01-01..2024-01-01"] * 3
+    assert {want.dataset.name for want in sealed_catalogue([BTC_USDT])} == {
+        f"binance/BTC-USDT/{timeframe.name}" for timeframe in Timeframe
+    }
 
 
 def test_no_range_of_the_curriculum_reaches_into_the_sealed_period() -> None:

@@ -61,7 +61,7 @@ class _Row(TypedDict):
 
 
 @click.command()
-@click.option("--pairs", help="Such as BTC/USD,EUR/USD; all when not given.")
+@click.option("--pairs", help="Such as BTC/USD,EUR/USD; the curriculum's when not given.")
 @click.option("--timeframes", help="Such as M5,H1; all when not given.")
 @click.option("--timerange", help="Such as 20200101-20240101, end excluded; the catalogue's when not given.")
 @click.option("--native", is_flag=True, help="Ask the provider for M15 and H1 too, instead of deriving them.")

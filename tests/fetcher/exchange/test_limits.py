@@ -1,6 +1,6 @@
 import pytest
 
-from fetcher.exchange.limits import COINBASE_LIMIT, OANDA_LIMIT, Limit, TokenBucket
+from fetcher.exchange.limits import BINANCE_LIMIT, COINBASE_LIMIT, OANDA_LIMIT, Limit, TokenBucket
 
 
 class Moment:
@@ -48,6 +48,18 @@ def test_refusals_cost_nothing(moment):
     assert bucket.take()
 
 
+def test_a_path_takes_what_it_weighs(moment):
+    bucket = TokenBucket(Limit(rate_per_second=1, burst=5, weights={"/heavy": 4}), moment)
+
+    assert [bucket.take("/heavy"), bucket.take("/heavy"), bucket.take("/light"), bucket.take()] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+
+
 def test_the_limits_are_the_providers():
     assert (COINBASE_LIMIT.rate_per_second, COINBASE_LIMIT.burst) == (10, 15)
     assert OANDA_LIMIT.rate_per_second == 120
+    assert (BINANCE_LIMIT.rate_per_second * 60, BINANCE_LIMIT.weights["/api/v3/klines"]) == (6000, 2)

@@ -12,6 +12,7 @@ TUESDAY = int(datetime(2022, 3, 1, tzinfo=UTC).timestamp())
 SATURDAY = int(datetime(2022, 3, 5, tzinfo=UTC).timestamp())
 FUTURE = "2030-01-01T00:00:00Z"
 BTC = "/products/BTC-USD/candles"
+ADVANCED = "/api/v3/brokerage/market/products"
 EUR = "/v3/instruments/EUR_USD/candles"
 LONG = {"granularity": 300, "start": TUESDAY, "end": TUESDAY + 301 * 300}
 
@@ -56,6 +57,38 @@ async def test_the_rate_limit_has_the_recorded_body(serving, recorded, name, pat
         reply = await client.get(path)
 
     assert (reply.status, reply.body) == (429, recorded(name))
+
+
+async def test_advanced_trade_s_refusals_have_the_recorded_bodies(serving, recorded):
+    none = Limit(rate_per_second=0, burst=0)
+    async with serving() as client:
+        unknown = await client.get(f"{ADVANCED}/NOPE-USD")
+    async with serving(coinbase_advanced_limit=none) as client:
+        refused = await client.get(f"{ADVANCED}/BTC-USD")
+
+    assert (unknown.status, unknown.body) == (404, recorded("coinbase/c18"))
+    assert (refused.status, refused.json) == (429, json.loads(recorded("coinbase/c19")))
+
+
+async def test_advanced_trade_s_candles_have_the_recorded_shape(client, recorded):
+    """The same fields in the same order, all of them strings that read as a number."""
+    taken = json.loads(recorded("coinbase/c15"))
+    query = {"granularity": "ONE_HOUR", "start": TUESDAY, "end": TUESDAY + 3600}
+    served = (await client.get(f"{ADVANCED}/BTC-USD/candles", **query)).json
+
+    assert list(served) == list(taken)
+    assert len(served["candles"]) == len(taken["candles"])
+    for one, other in zip(served["candles"], taken["candles"], strict=True):
+        assert list(one) == list(other)
+        assert all(isinstance(text, str) and "e" not in text and float(text) > 0 for text in one.values())
+    assert [candle["start"] for candle in served["candles"]] == [str(TUESDAY + 3600), str(TUESDAY)]
+
+
+async def test_advanced_trade_s_product_has_recorded_fields_with_recorded_values(client, recorded):
+    taken = json.loads(recorded("coinbase/c16"))
+    product = (await client.get(f"{ADVANCED}/BTC-USD")).json
+
+    assert product == {name: taken[name] for name in product}
 
 
 async def test_an_outage_has_the_recorded_words_of_maintenance(serving, recorded):

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from fetcher.provider import Access, Page, Provider, find, load
 from fetcher.providers import coinbase
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
 from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, Wanted, Window
+from tradeschool.settings import FetchSettings
 
 START = datetime(2020, 1, 6, tzinfo=UTC)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -122,3 +124,10 @@ def test_any_refusal_is_told_with_status_and_page(provider: Provider, answer: by
 def test_requests_are_below_the_url(provider: Provider, page: Page) -> None:
     assert provider.request(page).path.startswith("/")
     assert provider.probe(page.dataset).path.startswith("/")
+
+
+def test_the_settings_know_the_sources_of_coinbase() -> None:
+    """They cannot look: nothing of the shared words imports the fetcher."""
+    named = get_args(FetchSettings.model_fields["coinbase_source"].annotation)
+
+    assert set(named) == {provider.source for provider in load().values() if provider.name == "coinbase"}

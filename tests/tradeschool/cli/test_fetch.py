@@ -10,7 +10,7 @@ import pytest
 from fetcher.exchange.faults import Faults
 from fetcher.exchange.server import Served
 from tradeschool.cli.main import main
-from tradeschool.market import BTC_USD, Dataset, Timeframe, parse_timerange
+from tradeschool.market import BTC_USD, BTC_USDT, Dataset, Timeframe, parse_timerange
 from tradeschool.store import Store
 
 RANGE = ("--timerange", "20210301-20210303")
@@ -133,6 +133,85 @@ def test_a_dry_run_tells_requests_and_time(command) -> None:
     assert code == 0
     assert told == ""
     assert "coinbase: 1,403 requests, 7.8 min at 3 requests/s" in out
+
+
+@pytest.fixture
+def binance_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Point the table of a further provider at an address, by the environment alone."""
+
+    def point(url: str) -> None:
+        monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__URL", url)
+        monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__RATE", "1000")
+
+    return point
+
+
+def test_a_further_provider_s_pair_is_fetched_where_it_is_named(command, exchange, binance_at, tmp_path: Path) -> None:
+    with exchange() as served:
+        binance_at(served.url)
+        code, out, _ = command("fetch", "--pairs", "BTC/USDT", *RANGE)
+        asked = {seen.protocol for seen in served.requests}
+
+    assert (code, asked) == (0, {"binance"})
+    assert "binance/BTC-USDT/H1" in out
+    Store(tmp_path / "data").require(
+        Dataset(instrument=BTC_USDT, timeframe=Timeframe.M15), parse_timerange(RANGE[1]), 0.9
+    )
+
+
+def test_its_requests_and_pace_are_its_own(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand candles a request, and ten requests a second when the settings say nothing."""
+    assert "binance: 421 requests, 0.7 min at 10 requests/s" in command("fetch", "--dry-run", "--pairs", "BTC/USDT")[1]
+
+    monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__RATE", "5")
+    assert "binance: 421 requests, 1.4 min at 5 requests/s" in command("fetch", "--dry-run", "--pairs", "BTC/USDT")[1]
+
+
+def test_coinbase_s_second_source_fills_the_same_datasets(
+    command, exchange, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with exchange() as served:
+        monkeypatch.setenv("TRADESCHOOL_FETCH__COINBASE_URL", "http://127.0.0.1:9")
+        monkeypatch.setenv("TRADESCHOOL_FETCH__COINBASE_ADVANCED_URL", served.url)
+        monkeypatch.setenv("TRADESCHOOL_FETCH__COINBASE_SOURCE", "advanced_trade")
+        code, out, _ = command("fetch", "--pairs", "BTC/USD", *RANGE)
+        asked = {seen.protocol for seen in served.requests}
+
+    assert (code, asked) == (0, {"coinbase_advanced"})
+    assert "coinbase/BTC-USD/M15" in out
+    assert (tmp_path / "data" / "coinbase" / "BTC-USD" / "M5" / "20210301-20210303.seal.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("COINBASE_SOURCE", "pro", "fetch.coinbase_source: input should be 'exchange' or 'advanced_trade', was 'pro'"),
+        ("PROVIDERS__BINANCE__SOURCE", "futures", "unknown source 'futures' of binance: expected one of spot"),
+        ("PROVIDERS__KRAKEN__URL", "http://x", "unknown setting TRADESCHOOL_FETCH__PROVIDERS__KRAKEN__URL"),
+        ("PROVIDERS__BINANCE__URL", "x", "fetch.providers.binance.url: string should match pattern"),
+    ],
+)
+def test_a_wrong_provider_setting_is_one_line_and_2(
+    command, variable: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"TRADESCHOOL_FETCH__{variable}", value)
+    code, _, said = command("fetch", "--dry-run", "--pairs", "BTC/USDT,BTC/USD")
+
+    assert code == 2
+    assert one_line(said).startswith(f"tradeschool: {told}")
+
+
+def test_the_settings_are_shown_with_what_the_providers_say_themselves(
+    command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRADESCHOOL_FETCH__OANDA_RATE", "1")
+    monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__TOKEN", TOKEN)
+    shown = json.loads(command("config", "show", "--json")[1])
+
+    assert shown["fetch.coinbase_url"] == "https://api.exchange.coinbase.com"
+    assert (shown["fetch.coinbase_rate"], shown["fetch.oanda_rate"]) == ("3.0", "1.0")
+    assert shown["fetch.providers.binance.url"] == "https://data-api.binance.vision"
+    assert shown["fetch.providers.binance.token"] == "***"
 
 
 @pytest.mark.parametrize(
