@@ -37,9 +37,13 @@ class Character:
     """Half of ask - bid in a quiet hour; FX only."""
 
 
+BITCOIN = Character(price=24_000, volatility=0.6, trend=1.2, daily_swing=0.3, volume=40)
+ETHER = Character(price=1_600, volatility=0.75, trend=1.4, daily_swing=0.3, volume=500)
 CHARACTERS = {
-    "BTC-USD": Character(price=24_000, volatility=0.6, trend=1.2, daily_swing=0.3, volume=40),
-    "ETH-USD": Character(price=1_600, volatility=0.75, trend=1.4, daily_swing=0.3, volume=500),
+    "BTC-USD": BITCOIN,
+    "BTC-USDT": BITCOIN,
+    "ETH-USD": ETHER,
+    "ETH-USDT": ETHER,
     "EUR-USD": Character(price=1.12, volatility=0.075, trend=0.13, daily_swing=0.6, volume=320, half_spread_ticks=7),
     "GBP-USD": Character(price=1.29, volatility=0.09, trend=0.15, daily_swing=0.6, volume=380, half_spread_ticks=9),
 }

@@ -82,7 +82,7 @@ def _checks(settings: Settings) -> dict[str, Callable[[], str]]:
         "results_dir": lambda: _writable(settings.results_dir),
         "state_dir": lambda: _writable(settings.state_dir),
         **{name: partial(_asked, name, settings) for name in sorted({each.name for each in load().values()})},
-        "OANDA token": lambda: "set" if settings.oanda_token() else "none: only Coinbase's datasets can be fetched",
+        "OANDA token": lambda: "set" if settings.oanda_token() else "none: OANDA's datasets cannot be fetched",
     }
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from fetcher.exchange.faults import Faults
 from fetcher.exchange.server import Served
+from tradeschool.cli.fetch import access_to
 from tradeschool.cli.main import main
 from tradeschool.market import BTC_USD, BTC_USDT, Dataset, Timeframe, parse_timerange
+from tradeschool.settings import load
 from tradeschool.store import Store
 
 RANGE = ("--timerange", "20210301-20210303")
@@ -199,6 +201,26 @@ def test_a_wrong_provider_setting_is_one_line_and_2(
 
     assert code == 2
     assert one_line(said).startswith(f"tradeschool: {told}")
+
+
+def test_a_token_goes_to_nobody_who_does_not_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OANDA_API_TOKEN", TOKEN)
+    monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__TOKEN", TOKEN)
+
+    assert {name: access_to(name, load()).token for name in ("binance", "coinbase", "oanda")} == {
+        "binance": None,
+        "coinbase": None,
+        "oanda": TOKEN,
+    }
+
+
+def test_doctor_tells_where_each_provider_is_asked(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADESCHOOL_FETCH__COINBASE_SOURCE", "advanced_trade")
+    monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__RATE", "5")
+    _, out, _ = command("doctor")
+
+    assert "asked at https://api.coinbase.com (advanced_trade), 3 requests/s" in out
+    assert "asked at https://data-api.binance.vision (spot), 5 requests/s" in out
 
 
 def test_the_settings_are_shown_with_what_the_providers_say_themselves(
