@@ -1,5 +1,7 @@
 """What every provider must do; a new one is tested by being there."""
 
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
@@ -7,13 +9,14 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from fetcher import sync
+from fetcher import providers, sync
 from fetcher.exchange.faults import Faults
 from fetcher.provider import Access, Page, Provider, find, load
 from fetcher.providers import coinbase
+from tradeschool.cli.fetch import access_to
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
 from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, Wanted, Window
-from tradeschool.settings import FetchSettings
+from tradeschool.settings import FetchSettings, Settings
 
 START = datetime(2020, 1, 6, tzinfo=UTC)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,6 +41,30 @@ def test_a_provider_is_there_because_its_file_is() -> None:
 
     assert load().keys() == files
     assert load()["coinbase"] is coinbase.PROVIDER
+
+
+@pytest.fixture
+def dropped_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a provider whose file was put into the folder, and nothing else done."""
+    (tmp_path / "kraken.py").write_text(
+        "from fetcher.providers.binance import Binance\n\n"
+        "class Kraken(Binance):\n    name = 'kraken'\n    url = 'https://api.kraken.com'\n    rate = 1.0\n\n"
+        "PROVIDER = Kraken()\n"
+    )
+    monkeypatch.setattr(providers, "__path__", [*providers.__path__, str(tmp_path)])
+    load.cache_clear()
+    yield "kraken"
+    load.cache_clear()
+    sys.modules.pop("fetcher.providers.kraken", None)
+    vars(providers).pop("kraken", None)
+
+
+def test_a_file_is_all_that_a_provider_takes(dropped_in: str) -> None:
+    """It is found, and says itself how it is reached: neither the command nor the settings have a word of it."""
+    access = access_to(dropped_in, Settings())
+
+    assert find(dropped_in).name == dropped_in
+    assert (access.url, access.rate, access.token) == ("https://api.kraken.com", 1.0, None)
 
 
 def test_an_unknown_provider_is_told_with_the_known_ones() -> None:
