@@ -10,7 +10,8 @@ from fetcher.formats import Format, Rows, read
 from fetcher.publish import gaps
 from tradeschool.candles import Candles, schema
 from tradeschool.errors import InvalidCandles, SettingsError
-from tradeschool.findings import Finding, FindingKind, inspect, refuse, usual_spacing
+from tradeschool.findings import Finding, FindingKind, refuse
+from tradeschool.inspection import inspect, usual_spacing
 from tradeschool.market import Dataset, Market, Wanted, Window
 from tradeschool.sessions import expected_slots
 from tradeschool.store import GapReason, Seal, Store

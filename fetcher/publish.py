@@ -13,7 +13,8 @@ from fetcher.plan import BASE, Download
 from fetcher.provider import find
 from tradeschool.candles import CandleArrays, Candles, joined
 from tradeschool.errors import ForeignFile
-from tradeschool.findings import inspect, refuse
+from tradeschool.findings import refuse
+from tradeschool.inspection import inspect
 from tradeschool.market import Dataset, Wanted, Window
 from tradeschool.sessions import expected_slots
 from tradeschool.store import Gap, GapReason, PartFile, Seal, Store

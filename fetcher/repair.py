@@ -15,7 +15,8 @@ from fetcher.plan import BASE
 from fetcher.provider import find
 from tradeschool.candles import Candles
 from tradeschool.errors import InvalidCandles, ProviderUnusable
-from tradeschool.findings import Severity, inspect
+from tradeschool.findings import Severity
+from tradeschool.inspection import inspect
 from tradeschool.market import EPOCH, Dataset, Timeframe, Wanted, Window, merge
 from tradeschool.sessions import expected_slots
 from tradeschool.store import Seal, Store
