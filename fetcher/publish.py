@@ -1,8 +1,7 @@
 """Stored pages -> year files -> seal; derived datasets from the same candles. Safe to stop at any line."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from datetime import datetime
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +18,6 @@ from tradeschool.market import Dataset, Wanted, Window
 from tradeschool.sessions import expected_slots
 from tradeschool.store import Gap, GapReason, PartFile, Seal, Store
 from tradeschool.store.store import read_frame
-
-NOTHING_PARSED: Mapping[int, Candles] = MappingProxyType({})
 
 
 class Publisher:
@@ -41,11 +38,11 @@ class Publisher:
                 lost.append(self._ledger.forget(download.dataset, whole, year))
         return lost
 
-    def publish(self, download: Download, parsed: Mapping[int, Candles] = NOTHING_PARSED) -> list[Seal]:
+    def publish(self, download: Download, parsed: MutableMapping[int, Candles] | None = None) -> list[Seal]:
         """Write and seal a download's dataset and everything that is derived from it.
 
-        `parsed` are the candles of answers that this process has stored itself, by the answer's number; the bodies
-        of all others are read and parsed.
+        `parsed` are the candles of answers that this process has stored itself, by the answer's number, and are
+        taken out of it; the bodies of all others are read and parsed.
 
         Raises:
             InvalidCandles: where the stored pages contradict each other, the contract, or a finding refuses them.
@@ -54,23 +51,23 @@ class Publisher:
         if download.from_sealed:
             sealed = self._store.candles(download.dataset.at(BASE), download.wanted.window)
             return [self._seal_derived(download.wanted, sealed)]
-        candles = self._collect(download.wanted, parsed)
+        candles = self._collect(download.wanted, {} if parsed is None else parsed)
         seals = [self._seal(download.wanted, candles, GapReason.CONFIRMED_EMPTY)]
         seals += [self._seal_derived(child, candles) for child in download.derived]
         self._ledger.drop(download.wanted)
         return seals
 
-    def _collect(self, wanted: Wanted, parsed: Mapping[int, Candles]) -> Candles:
+    def _collect(self, wanted: Wanted, parsed: MutableMapping[int, Candles]) -> Candles:
         """Every candle of a range that is stored, in the latest form in which it was answered."""
         everything = joined(wanted.dataset, self._parts(wanted, parsed))
         is_within = (everything.time >= wanted.window.start_seconds) & (everything.time < wanted.window.end_seconds)
         return Candles.of_arrays(everything if is_within.all() else everything[is_within], wanted.window)
 
-    def _parts(self, wanted: Wanted, parsed: Mapping[int, Candles]) -> Iterator[CandleArrays]:
+    def _parts(self, wanted: Wanted, parsed: MutableMapping[int, Candles]) -> Iterator[CandleArrays]:
         for _, _, file in self._ledger.published(wanted.dataset, wanted.window):
             yield Candles(wanted.dataset, read_frame(self._store.folder(wanted.dataset) / file.path)).arrays
         for stored in self._ledger.answers(wanted.dataset, wanted.window):
-            known = parsed.get(stored.number)
+            known = parsed.pop(stored.number, None)
             yield (self._parse(stored) if known is None else known).arrays
 
     def _parse(self, stored: StoredPage) -> Candles:

@@ -1,6 +1,7 @@
 """Targets 4, 6 and 8: every attempt counted, nothing lost under SIGKILL, and the event loop never held up."""
 
 import random
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -10,19 +11,20 @@ from tempfile import TemporaryDirectory
 
 from command import Fetch, content
 from loopback import Loopback, exchange
-from peers import PROGRAMS
-from process import run
+from peers import MEMORY, PROGRAMS
+from process import environment, run
 from table import Row
 
 FAULTS = "429=0.03,5xx=0.03,html=0.02,cut=0.10,empty=0.02,latency=1-20"
 PAIRS = "BTC/USD,EUR/USD"
 IN_FLIGHT = 4 + 2  # connections to the two providers
 RATE = 100.0
+MEMORY_PAGES = 100
 
 
 def measure(kills: int, timerange: str, watched_range: str) -> list[Row]:
     """One after the other: each wants the machine for itself."""
-    return [*_tokens(timerange), *_lateness(watched_range), *_kills(kills, timerange)]
+    return [*_tokens(timerange), *_lateness(watched_range), *_kills(kills, timerange), *_killed_in_memory()]
 
 
 def _watched(loopback: Loopback, folder: str, timerange: str, rate: float) -> dict[str, float]:
@@ -78,7 +80,7 @@ def _kills(kills: int, timerange: str) -> list[Row]:
         before = len(loopback.pages())
         killed = replace(plan, folder=Path(scratch) / "killed")
         for _ in range(kills):
-            _kill(killed, loopback, chance.randrange(1, once.total() // kills))
+            _kill(killed.start(), loopback, chance.randrange(1, once.total() // kills))
         killed.run()
         again = _times(loopback, before)
         equal = content(plan.folder) == content(killed.folder)
@@ -101,14 +103,32 @@ def _kills(kills: int, timerange: str) -> list[Row]:
     ]
 
 
+def _killed_in_memory() -> list[Row]:
+    """What one kill half-way costs a download that is written at the end."""
+    with exchange() as loopback, TemporaryDirectory(prefix="tradeschool-bench-") as scratch:
+        command = MEMORY.command(loopback.url, RATE, MEMORY_PAGES, Path(scratch) / "pair.parquet")
+        process = subprocess.Popen(command, env=environment({"PYTHONPATH": ""}))
+        _kill(process, loopback, MEMORY_PAGES // 2)
+        killed_after = len(loopback.pages())
+        run(command, {"PYTHONPATH": ""})
+        refetched = len(loopback.pages()) - MEMORY_PAGES
+    return [
+        Row(
+            target=6,
+            what="the same of a pair held in memory and written at the end, after one kill",
+            wanted="",
+            reached=f"{refetched} of {killed_after}",
+        )
+    ]
+
+
 def _times(loopback: Loopback, first: int) -> Counter[str]:
     return Counter(request.path + request.query for request in loopback.pages()[first:])
 
 
-def _kill(fetch: Fetch, loopback: Loopback, after: int) -> None:
+def _kill(process: subprocess.Popen[bytes], loopback: Loopback, after: int) -> None:
     """Kill it when so many more pages were asked for, or when it is done."""
     goal = len(loopback.pages()) + after
-    process = fetch.start()
     while len(loopback.pages()) < goal and process.poll() is None:
         time.sleep(0.002)
     process.kill()

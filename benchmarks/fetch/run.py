@@ -35,7 +35,7 @@ class Scale:
     kills: int
 
 
-FULL = Scale(rounds=3, timerange=None, pages=240, seconds=90, kills=8)
+FULL = Scale(rounds=3, timerange=None, pages=240, seconds=60, kills=8)
 QUICK = Scale(rounds=1, timerange="20200101-20210101", pages=120, seconds=15, kills=3)
 
 
