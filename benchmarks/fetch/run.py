@@ -36,7 +36,7 @@ class Scale:
 
 
 FULL = Scale(rounds=3, timerange=None, pages=240, seconds=60, kills=8)
-QUICK = Scale(rounds=1, timerange="20200101-20210101", pages=120, seconds=15, kills=3)
+QUICK = Scale(rounds=1, timerange="20200101-20200701", pages=90, seconds=12, kills=2)
 
 
 def main() -> None:
