@@ -134,30 +134,36 @@ def require_candles(place: Place, level: Level) -> None:
         place.store.require(dataset.source, dataset.window, place.min_coverage)
 
 
-def search(place: Place, record: RunRecord, level: Level, redis_url: str, tell: Tell) -> Findings:
+def search(
+    place: Place, record: RunRecord, level: Level, redis_url: str, tell: Tell, stop: Callable[[], bool]
+) -> Findings:
     """Have a level's trials evaluated, choose and judge its winner, and write down all of it.
 
     Takes the place of a conductor that is gone, and waits for one that is at work.
 
     Raises:
+        KeyboardInterrupt: where `stop` says so before the last trial.
         DataIncomplete: which candles are missing.
         SettingsError: where the candles are not those that the level's search was begun with.
         ServiceUnreachable: where Redis or the study's database stays away.
     """
     require_candles(place, level)
     facts = _facts(place, record, level)
-    role = wait_to_claim(place.storage_url, record.study(level), stop=lambda: False, sleep=time.sleep)
-    assert role is not None  # it never stops waiting
+    role = wait_to_claim(place.storage_url, record.study(level), stop=stop, sleep=time.sleep)
+    if role is None:
+        raise KeyboardInterrupt
     study = open_study(place.storage_url, record.study(level), facts)
     try:
-        _conduct(place, study, facts, redis_url, tell)
+        _conduct(place, study, facts, redis_url, tell, stop)
         return _judge(place, record, level, study.trials())
     finally:
         study.close()
         role.release()
 
 
-def _conduct(place: Place, study: OpenStudy, facts: StudyFacts, redis_url: str, tell: Tell) -> None:
+def _conduct(
+    place: Place, study: OpenStudy, facts: StudyFacts, redis_url: str, tell: Tell, stop: Callable[[], bool]
+) -> None:
     level = facts.level
     settings = ConductorSettings(trials_per_job=place.work.trials_per_job)
     digests = level_digests(level, place.store)
@@ -179,7 +185,8 @@ def _conduct(place: Place, study: OpenStudy, facts: StudyFacts, redis_url: str, 
             settings=settings,
         )
 
-    conduct(make, settings=settings, stop=lambda: False, report=lambda progress: tell(level, progress))
+    if conduct(make, settings=settings, stop=stop, report=lambda progress: tell(level, progress)) is None:
+        raise KeyboardInterrupt
 
 
 def _judge(place: Place, record: RunRecord, level: Level, trials: list[FrozenTrial]) -> Findings:

@@ -260,7 +260,7 @@ def test_an_answer_is_kept_with_its_source(ledger: Ledger) -> None:
     ledger.add(page(0, 4), b"one", rows=48, complete=True)
     ledger.add(page(4, 8), b"other", rows=48, complete=True, source="advanced_trade")
 
-    assert [stored.source for stored in ledger.bodies(BTC, hours(0, 8))] == [None, "advanced_trade"]
+    assert [stored.source for stored in ledger.answers(BTC, hours(0, 8))] == [None, "advanced_trade"]
 
 
 def test_two_sources_that_agree_confirm_each_other(ledger: Ledger) -> None:
@@ -281,5 +281,5 @@ def test_a_ledger_from_before_there_were_sources_goes_on(tmp_path: Path) -> None
     ledger = Ledger(tmp_path)
     ledger.add(page(4, 8), b"[]", rows=48, complete=True, source="advanced_trade")
 
-    assert [stored.source for stored in ledger.bodies(BTC, hours(0, 8))] == [None, "advanced_trade"]
+    assert [stored.source for stored in ledger.answers(BTC, hours(0, 8))] == [None, "advanced_trade"]
     ledger.close()

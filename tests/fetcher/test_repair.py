@@ -12,7 +12,7 @@ import pytest
 from fetcher import sync
 from fetcher.ledger import FILE_NAME, Ledger
 from fetcher.plan import Download
-from fetcher.provider import Access, Page, find
+from fetcher.provider import Access, Page
 from fetcher.publish import Publisher
 from fetcher.repair import Repair, repair
 from tradeschool.errors import ForeignFile, InvalidCandles
@@ -66,7 +66,7 @@ def fill(ledger: Ledger, hours: range, *, missing: range = range(0), scale: floa
 
 
 def publish(publisher: Publisher) -> None:
-    publisher.publish(Download(wanted=WANTED[0], derived=(WANTED[1],)), find("coinbase"))
+    publisher.publish(Download(wanted=WANTED[0], derived=(WANTED[1],)))
 
 
 def mend(store: Store, ledger: Ledger, *, gaps: bool = False, names: tuple[Dataset, ...] = (BTC, H1)) -> list[Repair]:

@@ -2,9 +2,12 @@
 
 import os
 import secrets
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -170,8 +173,8 @@ def climb(
     missed = None
     for level in record.levels:
         wait_for_candles(level)
-        with show_trials() as tell:
-            found.append(search.search(place, record, level, url, tell))
+        with show_trials() as tell, interrupts() as stop:
+            found.append(search.search(place, record, level, url, tell, stop))
         if not found[-1].passed:
             missed = level.name
             break
@@ -185,6 +188,23 @@ def climb(
     if missed:
         raise GateNotMet(reason)
     say(reason)
+
+
+@contextmanager
+def interrupts() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed: Python drops the exception where it meets a garbage collection, the flag stays."""
+    pressed = threading.Event()
+
+    def press(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        pressed.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

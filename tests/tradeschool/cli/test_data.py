@@ -9,7 +9,7 @@ from pyarrow import feather
 
 from fetcher.ledger import Ledger
 from fetcher.plan import Download
-from fetcher.provider import Page, find
+from fetcher.provider import Page
 from fetcher.publish import Publisher
 from tradeschool.candles import Candles
 from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Wanted, Window
@@ -37,9 +37,7 @@ def publish(store: Store, candles: Candles) -> Seal:
     ledger = Ledger(store.root)
     page = Page(dataset=BTC, window=DAY)
     ledger.add(page, json.dumps(rows[::-1]).encode(), rows=len(rows), complete=True)
-    (seal,) = Publisher(store, ledger, lambda: NOW).publish(
-        Download(wanted=Wanted(dataset=BTC, window=DAY)), find("coinbase")
-    )
+    (seal,) = Publisher(store, ledger, lambda: NOW).publish(Download(wanted=Wanted(dataset=BTC, window=DAY)))
     ledger.close()
     return seal
 
