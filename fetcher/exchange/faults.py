@@ -11,7 +11,7 @@ from fetcher.exchange.answer import HTML, Answer
 from fetcher.exchange.source import CandleArrays
 from tradeschool.errors import SettingsError
 
-EXAMPLE = "429=0.02,5xx=0.01,html=0.01,cut=0.01,empty=0.05,duplicate=0.05,latency=80-250,outage=60+30"
+EXAMPLE = "429=0.02,5xx=0.01,html=0.01,cut=0.01,slow=0.01,empty=0.05,duplicate=0.05,latency=80-250,outage=60+30"
 FAILURE_STATUSES = (500, 502, 503, 504)
 
 
@@ -27,6 +27,8 @@ class Fault(Enum):
     """A page of HTML: half of them with status 502, half with 200."""
     CUT = "cut"
     """Half of them end in the middle of the body, half are reset before any answer."""
+    SLOW = "slow"
+    """The body comes a byte at a time, for minutes."""
     EMPTY = "empty"
     """No candles, although there are some; never twice in a row for the same request."""
     DUPLICATE = "duplicate"
@@ -35,7 +37,7 @@ class Fault(Enum):
     """503, as everything in that time."""
 
 
-SHARED = (Fault.TOO_MANY, Fault.FAILURE, Fault.HTML, Fault.CUT, Fault.EMPTY, Fault.DUPLICATE)
+SHARED = (Fault.TOO_MANY, Fault.FAILURE, Fault.HTML, Fault.CUT, Fault.SLOW, Fault.EMPTY, Fault.DUPLICATE)
 """The faults that befall a share of requests, in the order of their draw."""
 OF_CANDLES = (Fault.EMPTY, Fault.DUPLICATE)
 """The faults that only a page of candles can have."""

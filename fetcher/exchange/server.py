@@ -5,7 +5,7 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from gzip import compress
@@ -23,8 +23,8 @@ from fetcher.exchange.limits import (
     COINBASE_ADVANCED_LIMIT,
     COINBASE_LIMIT,
     OANDA_LIMIT,
+    Gate,
     Limit,
-    TokenBucket,
 )
 from fetcher.exchange.oanda import Oanda
 from fetcher.exchange.record import Record, Seen
@@ -35,6 +35,8 @@ REMEMBERED_REQUESTS = 10_000
 SMALLEST_COMPRESSED_BYTES = 256
 LARGEST_INLINE_BYTES = 100_000
 """A longer body is compressed in a thread: it would hold up the other requests for milliseconds."""
+SLOW_SECONDS = 120.0
+"""How long a slow body takes, a byte at a time."""
 SHUTDOWN_SECONDS = 1.0
 """Answers under way are given this long when the server stops."""
 
@@ -69,11 +71,11 @@ class Exchange:
         self.record = Record(remembered)
         self._monotonic = monotonic
         self._fates = Fates(faults, seed, monotonic)
-        self._sides: dict[ProviderSide, TokenBucket] = {
-            Oanda(source, clock, oanda_token): TokenBucket(oanda_limit, monotonic),
-            CoinbaseAdvanced(source, clock): TokenBucket(coinbase_advanced_limit, monotonic),
-            Binance(source, clock): TokenBucket(binance_limit, monotonic),
-            Coinbase(source, clock): TokenBucket(coinbase_limit, monotonic),
+        self._sides: dict[ProviderSide, Gate] = {
+            Oanda(source, clock, oanda_token): Gate(oanda_limit, monotonic),
+            CoinbaseAdvanced(source, clock): Gate(coinbase_advanced_limit, monotonic),
+            Binance(source, clock): Gate(binance_limit, monotonic),
+            Coinbase(source, clock): Gate(coinbase_limit, monotonic),
         }
 
     def app(self) -> web.Application:
@@ -87,7 +89,7 @@ class Exchange:
     async def _handle(self, side: ProviderSide, answering: Answering, request: web.Request) -> web.StreamResponse:
         arrived_seconds = self._monotonic()
         fate = Fate()
-        if self._sides[side].take(request.path):
+        if self._sides[side].admits(request.path, request.transport):
             fate = self._fates.draw(request.path_qs, is_for_candles=request.path.endswith(CANDLE_PATHS))
             await asyncio.sleep(fate.delay_seconds)
             answer = _answer(side, answering, request, fate)
@@ -107,6 +109,8 @@ class Exchange:
         )
         if fate.fault is Fault.CUT:
             return await _cut(request, fate, answer.status, body, headers)
+        if fate.fault is Fault.SLOW:
+            return await _drip(request, answer.status, body, headers)
         return web.Response(status=answer.status, body=body, headers=headers)
 
 
@@ -191,6 +195,18 @@ async def _cut(
     await response.write(body[: _sent_bytes(body, fate)])
     if request.transport is not None:
         request.transport.close()
+    return response
+
+
+async def _drip(request: web.Request, status: int, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
+    """Send the body so slowly that only a limit on the whole answer ends the wait."""
+    response = web.StreamResponse(status=status, headers=headers | {"Content-Length": str(len(body))})
+    await response.prepare(request)
+    pause = SLOW_SECONDS / len(body)
+    with suppress(ConnectionResetError):  # nobody waits for all of it
+        for place in range(len(body)):
+            await response.write(body[place : place + 1])
+            await asyncio.sleep(pause)
     return response
 
 

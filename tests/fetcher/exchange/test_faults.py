@@ -1,3 +1,4 @@
+import asyncio
 import errno
 import json
 import time
@@ -43,6 +44,7 @@ class TestParse:
                 Fault.FAILURE: 0.01,
                 Fault.HTML: 0.01,
                 Fault.CUT: 0.01,
+                Fault.SLOW: 0.01,
                 Fault.EMPTY: 0.05,
                 Fault.DUPLICATE: 0.05,
             },
@@ -210,6 +212,17 @@ class TestServed:
 
         assert None in replies
         assert 200 in {reply.status for reply in replies if reply}
+
+    async def test_a_slow_body_drips_for_longer_than_anybody_waits(self, serving):
+        async with serving(faults=Faults.parse("slow=1")) as client:
+            patience = aiohttp.ClientTimeout(total=0.5)
+            async with client.session.get(CANDLES, params=PAGE) as response:
+                announced = int(response.headers["Content-Length"])
+                first = await response.content.readexactly(2)
+            with pytest.raises(asyncio.TimeoutError):
+                await (await client.session.get(CANDLES, params=PAGE, timeout=patience)).read()
+
+        assert (len(first), announced > 1000) == (2, True)
 
     async def test_an_empty_page_is_full_when_asked_again(self, serving):
         async with serving(faults=Faults.parse("empty=1")) as client:

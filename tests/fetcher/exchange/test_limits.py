@@ -1,6 +1,6 @@
 import pytest
 
-from fetcher.exchange.limits import BINANCE_LIMIT, COINBASE_LIMIT, OANDA_LIMIT, Limit, TokenBucket
+from fetcher.exchange.limits import BINANCE_LIMIT, COINBASE_LIMIT, OANDA_LIMIT, Gate, Limit, TokenBucket
 
 
 class Moment:
@@ -59,7 +59,28 @@ def test_a_path_takes_what_it_weighs(moment):
     ]
 
 
+class Connection:
+    """Any object that a request comes over."""
+
+
+def test_new_connections_have_a_limit_of_their_own(moment):
+    gate = Gate(Limit(rate_per_second=100, burst=100, connections_per_second=2), moment)
+    connections = [Connection() for _ in range(4)]
+    first = [gate.admits("/", connection) for connection in connections]
+    moment.seconds += 1.0
+    second = [gate.admits("/", connection) for connection in connections]
+
+    assert first == [True, True, False, False]
+    assert second == [True, True, True, True]
+
+
+def test_without_such_a_limit_connections_do_not_count(moment):
+    gate = Gate(Limit(rate_per_second=100, burst=100), moment)
+
+    assert all(gate.admits("/", Connection()) for _ in range(50))
+
+
 def test_the_limits_are_the_providers():
     assert (COINBASE_LIMIT.rate_per_second, COINBASE_LIMIT.burst) == (10, 15)
-    assert OANDA_LIMIT.rate_per_second == 120
+    assert (OANDA_LIMIT.rate_per_second, OANDA_LIMIT.connections_per_second) == (120, 2)
     assert (BINANCE_LIMIT.rate_per_second * 60, BINANCE_LIMIT.weights["/api/v3/klines"]) == (6000, 2)

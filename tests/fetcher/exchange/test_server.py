@@ -10,6 +10,7 @@ from fetcher.exchange.server import Exchange, serve
 from tradeschool.errors import SettingsError
 
 HOURS = "/v3/instruments/EUR_USD/candles"
+TOKEN = {"Authorization": "Bearer made-up"}
 
 
 class TestServe:
@@ -32,6 +33,19 @@ class TestServe:
             statuses = [(await client.get(path)).status for path in ("/time", HOURS, "/time", HOURS)]
 
         assert statuses == [200, 200, 429, 429]
+
+    async def test_oanda_answers_two_new_connections_a_second(self, generated, clock):
+        """However many requests come over the ones that it knows."""
+        async with serve(Exchange(generated, monotonic=clock)) as served:
+            async with aiohttp.ClientSession(served.url, headers=TOKEN) as kept:
+                known = [(await kept.get(HOURS)).status for _ in range(5)]
+            strangers = []
+            for _ in range(3):
+                async with aiohttp.ClientSession(served.url, headers=TOKEN) as stranger:
+                    strangers.append((await stranger.get(HOURS)).status)
+
+        assert known == [200] * 5
+        assert strangers == [200, 429, 429]
 
 
 class TestCompression:
