@@ -20,8 +20,8 @@ from typing import Self, TypeVar
 import aiohttp
 
 from fetcher.provider import Access, Page, Provider, Request
-from fetcher.shared import SharedTokenBucket
 from fetcher.throttle import TokenBucket
+from fetcher.traffic import Outcome, Traffic
 from tradeschool.candles import Candles
 from tradeschool.errors import InvalidCandles, ProviderRejected, ProviderUnusable, ServiceUnreachable
 from tradeschool.market import Dataset, Instrument
@@ -45,20 +45,11 @@ T = TypeVar("T")
 class Transient(Exception):
     """This attempt failed in a way that another may not; never leaves this module."""
 
-    def __init__(self, reason: str, *, pause_seconds: float | None = None) -> None:
+    def __init__(self, reason: str, outcome: Outcome, *, pause_seconds: float | None = None) -> None:
         super().__init__(reason)
+        self.outcome = outcome
         self.pause_seconds = pause_seconds
         """What the provider asked for; None where it said nothing."""
-
-
-@dataclass(slots=True)
-class Counters:
-    """What a client has done so far."""
-
-    requests: int = 0
-    """Attempts that were sent, each of which took a token."""
-    retries: int = 0
-    """Attempts after the first for the same page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +65,18 @@ class _Answer:
 class Client:
     """A session with one provider, to be used as a context."""
 
-    def __init__(self, provider: Provider, access: Access, *, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        access: Access,
+        traffic: Traffic | None = None,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
         self.provider = provider
         self.access = access
         self.bucket = _bucket(provider, access)
-        self.counters = Counters()
+        self.traffic = traffic or Traffic()
         self._headers = {
             **provider.headers(access.token),
             "User-Agent": USER_AGENT,
@@ -155,29 +153,35 @@ class Client:
             try:
                 answer = read(await self._attempt(request, what, fresh=fresh))
             except Transient as failure:
+                self.traffic.outcomes[failure.outcome] += 1
                 silent_since = min(silent_since, time.monotonic())
                 if time.monotonic() - silent_since >= patience or (failure.pause_seconds or 0.0) > LONGEST_WAIT:
                     where = f"{self.provider.name} at {self.access.url}"
                     raise ServiceUnreachable(
                         f"{where} does not answer ({what}: {failure}); check the network"
                     ) from failure
-                self._pause(what, failure, failure.pause_seconds)
+                await self._pause(what, failure, failure.pause_seconds)
             except (ProviderUnusable, InvalidCandles, ProviderRejected) as failure:
+                refused = isinstance(failure, ProviderRejected)
+                self.traffic.outcomes[Outcome.REFUSED if refused else Outcome.UNREADABLE] += 1
                 wrong_answers += 1
                 if wrong_answers >= _worth_asking(failure):
                     raise
-                self._pause(what, failure, None)
+                await self._pause(what, failure, None)
             else:
+                self.traffic.outcomes[Outcome.OK] += 1
                 self._failures = 0
                 return answer
-            self.counters.retries += 1
+            self.traffic.retries += 1
 
     async def _attempt(self, request: Request, what: Page | Dataset, *, fresh: bool) -> "_Answer":
-        tokens = [await self.bucket.acquire()]
+        with self.traffic.holding_back():
+            tokens = [await self.bucket.acquire()]
         try:
-            answer = await self._send(request, tokens, fresh=fresh)
+            with self.traffic.asking():
+                answer = await self._send(request, tokens, fresh=fresh)
         except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError
-            raise Transient(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+            raise Transient(f"{type(error).__name__}: {error}".rstrip(": "), Outcome.NO_ANSWER) from error
         finally:
             for token in tokens:
                 self.bucket.sent(token)
@@ -208,15 +212,17 @@ class Client:
         if answer.status in self.provider.busy or answer.status >= 500:
             seconds = _seconds(answer.retry_after)
             later = "" if seconds is None else f", to be asked again in {seconds:g} s"
-            raise Transient(f"status {answer.status}{later}", pause_seconds=seconds)
+            outcome = Outcome.SERVER_ERROR if answer.status >= 500 else Outcome.BUSY
+            raise Transient(f"status {answer.status}{later}", outcome, pause_seconds=seconds)
         raise self.provider.refusal(answer.status, answer.body, str(what))
 
-    def _pause(self, what: Page | Dataset, reason: Exception, seconds: float | None) -> None:
+    async def _pause(self, what: Page | Dataset, reason: Exception, seconds: float | None) -> None:
         """Stop the whole bucket: what fails for one page fails for the others at that moment."""
         if seconds is None:
             seconds = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures) * (0.5 + self._jitter() / 2)
         self._failures = min(self._failures + 1, 16)
-        self.bucket.pause(seconds)
+        self.traffic.paused_until = max(self.traffic.paused_until, time.monotonic() + seconds)
+        await self.bucket.pause(seconds)
         log.warning(
             "Asking again",
             extra={
@@ -244,7 +250,7 @@ class Client:
 
         async def on_sent(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
             del session, params
-            self.counters.requests += 1
+            self.traffic.requests += 1
             self.bucket.sent(context.trace_request_ctx[-1])
 
         trace.on_connection_reuseconn.append(on_connection)
@@ -256,6 +262,9 @@ class Client:
 def _bucket(provider: Provider, access: Access) -> TokenBucket:
     if access.shared_limit_url is None:
         return TokenBucket(access.rate)
+    # Redis' client is half as much to import as all of aiohttp, and most fetchers are alone.
+    from fetcher.shared import SharedTokenBucket
+
     return SharedTokenBucket(access.rate, url=access.shared_limit_url, name=provider.name)
 
 
@@ -263,7 +272,7 @@ def _inflated(packed: bytes) -> bytes:
     try:
         return gzip.decompress(packed)
     except (OSError, EOFError, zlib.error) as error:
-        raise Transient(f"body is no gzip: {error}") from error
+        raise Transient(f"body is no gzip: {error}", Outcome.UNREADABLE) from error
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -18,6 +18,14 @@ redis.call('SET', KEYS[1], string.format('%.0f', due + ARGV[1]), 'PX', 60000 + m
 return due - now
 """
 """Takes the next moment of KEYS[1], moves it on by ARGV[1], returns the wait: microseconds by Redis' clock."""
+PAUSE = """
+local moment = redis.call('TIME')
+local now = moment[1] * 1000000 + moment[2]
+local due = math.max(now + ARGV[1], tonumber(redis.call('GET', KEYS[1]) or 0))
+redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', 60000 + math.ceil((due - now) / 1000))
+return 0
+"""
+"""Moves the next moment of KEYS[1] to ARGV[1] microseconds from now, unless it is later already."""
 KEY = "tradeschool:limit:{}"
 ANSWER_TIMEOUT = 5.0  # seconds
 
@@ -40,14 +48,29 @@ class SharedTokenBucket(TokenBucket):
         """
         token = await super().acquire()
         try:
-            wait = await cast("Awaitable[int]", self._redis.eval(RESERVE, 1, self._key, str(self._microseconds)))
-        except RedisError as error:
+            wait = await self._call(RESERVE, self._microseconds)
+        except ServiceUnreachable:
             self.sent(token)
-            raise ServiceUnreachable(f"Redis {mask_url(self._where)}: {error}; fetch.shared_limit needs it") from error
+            raise
         if wait > 0:
             await self._sleep(wait / 1_000_000)
         return token
 
+    async def pause(self, seconds: float) -> None:
+        """Hand out no token for so long, here and to every fetcher that shares the limit.
+
+        Raises:
+            ServiceUnreachable: as above.
+        """
+        await super().pause(seconds)
+        await self._call(PAUSE, round(seconds * 1_000_000))
+
     async def close(self) -> None:
         """Give the connection back."""
         await self._redis.aclose()
+
+    async def _call(self, script: str, microseconds: int) -> int:
+        try:
+            return await cast("Awaitable[int]", self._redis.eval(script, 1, self._key, str(microseconds)))
+        except RedisError as error:
+            raise ServiceUnreachable(f"Redis {mask_url(self._where)}: {error}; fetch.shared_limit needs it") from error

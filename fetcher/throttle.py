@@ -65,7 +65,7 @@ class TokenBucket(Throttler):
             self._task_logs.append(self._clock())
             self._changed.set()
 
-    def pause(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
         """Hand out no token for so long; a pause under way is only ever made longer."""
         self._paused_until = max(self._paused_until, self._clock() + seconds)
 

@@ -45,12 +45,16 @@ def cut() -> web.Response:
 @asynccontextmanager
 async def client_of(access: Access, provider: str = "coinbase") -> AsyncIterator[Client]:
     async with Client(find(provider), access, jitter=lambda: 0.0) as client:
-        client.bucket.pause = lambda seconds: PAUSES.append(seconds)  # type: ignore[method-assign]
+        client.bucket.pause = note_pause  # type: ignore[method-assign]
         yield client
 
 
 PAUSES: list[float] = []
 """What the bucket was told, instead of waiting."""
+
+
+async def note_pause(seconds: float) -> None:
+    PAUSES.append(seconds)
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +68,7 @@ async def test_a_page_is_asked_for_once(scripted, fast) -> None:
 
     assert json.loads(body) == ROWS
     assert len(candles) == 2
-    assert (client.counters.requests, client.counters.retries, client.bucket.taken) == (1, 0, 1)
+    assert (client.traffic.requests, client.traffic.retries, client.bucket.taken) == (1, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +128,7 @@ async def test_every_attempt_takes_a_token(scripted, fast) -> None:
         await client.page(PAGE)
         await client.page(PAGE)
 
-        assert client.bucket.taken == client.counters.requests == len(server.asked)
+        assert client.bucket.taken == client.traffic.requests == len(server.asked)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +212,7 @@ async def test_a_slow_answer_times_out_and_is_asked_again(scripted, fast) -> Non
 
     async with scripted(slow, good) as server, client_of(fast(server.url, total_timeout_seconds=0.1)) as client:
         assert len((await client.page(PAGE))[1]) == 2
-        assert client.counters.retries == 1
+        assert client.traffic.retries == 1
 
 
 @pytest.mark.parametrize(
@@ -337,8 +341,8 @@ async def test_at_the_defaults_no_second_is_over_the_limit(serving, fast) -> Non
     for name, limit in (("coinbase", 3), ("oanda", 2)):
         assert in_a_second(sends[name]) <= limit
         assert in_a_second_at_the_server(arrivals[name], sends[name]) <= limit
-    assert coinbase.bucket.taken == coinbase.counters.requests == len(arrivals["coinbase"]) == 18
-    assert oanda.bucket.taken == oanda.counters.requests == len(arrivals["oanda"]) == 12
+    assert coinbase.bucket.taken == coinbase.traffic.requests == len(arrivals["coinbase"]) == 18
+    assert oanda.bucket.taken == oanda.traffic.requests == len(arrivals["oanda"]) == 12
 
 
 @pytest.mark.parametrize("dataset", [BTC, EUR], ids=["coinbase", "oanda"])
@@ -348,11 +352,11 @@ async def test_with_connections_cut_every_request_took_a_token(dataset: Dataset,
     todo = pages(dataset, Window(START, START + timedelta(days=60)), [], 100)[:60]
     async with serving(faults=Faults.parse("cut=0.3")) as server:
         async with Client(provider, fast(server.url, patience_seconds=30.0), jitter=lambda: 0.0) as client:
-            client.bucket.pause = lambda seconds: None  # type: ignore[method-assign]
+            client.bucket.pause = note_pause  # type: ignore[method-assign]
             await download(client, todo)
         seen = len(server.requests)
 
-    assert client.bucket.taken == client.counters.requests == seen
+    assert client.bucket.taken == client.traffic.requests == seen
     assert seen > len(todo)
 
 
@@ -366,5 +370,5 @@ async def test_a_limit_of_one_does_not_wait_for_itself(scripted, fast) -> None:
         await client.page(PAGE)
         await client.page(PAGE)
 
-        assert client.counters.retries == 0
+        assert client.traffic.retries == 0
         assert client.bucket.taken == len(server.asked) == 3

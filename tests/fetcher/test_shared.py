@@ -40,6 +40,20 @@ async def test_three_buckets_together_keep_one_limit(server) -> None:
     assert max(sent) - begun >= 59 * (1 + MARGIN) / RATE
 
 
+async def test_a_pause_of_one_holds_the_others(server) -> None:
+    """The fetcher that is told to wait tells all who share its limit."""
+    one, other = (SharedTokenBucket(RATE, url=server, name="x") for _ in range(2))
+    begun = time.monotonic()
+    await one.pause(0.4)
+    other.sent(await other.acquire())
+    waited = time.monotonic() - begun
+    await one.pause(0.05)
+    for bucket in (one, other):
+        await bucket.close()
+
+    assert waited >= 0.4
+
+
 async def test_without_redis_nothing_is_asked() -> None:
     bucket = SharedTokenBucket(RATE, url="redis://:s3cret@127.0.0.1:9", name="x")
 

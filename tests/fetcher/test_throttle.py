@@ -113,7 +113,7 @@ async def test_a_pause_holds_everybody() -> None:
         bucket.sent(await bucket.acquire())
         times.append(clock())
 
-    bucket.pause(30.0)
+    await bucket.pause(30.0)
     await clock.run(*(request() for _ in range(3)))
 
     assert times[0] == pytest.approx(1030.0)
@@ -129,7 +129,7 @@ async def test_a_pause_begins_while_somebody_waits() -> None:
 
     async def pausing() -> None:
         await clock.sleep(0.5)
-        bucket.pause(10.0)
+        await bucket.pause(10.0)
 
     await clock.run(request(), request(), pausing())
 
@@ -144,8 +144,8 @@ async def test_a_pause_is_only_made_longer() -> None:
         bucket.sent(await bucket.acquire())
         times.append(clock())
 
-    bucket.pause(5.0)
-    bucket.pause(1.0)
+    await bucket.pause(5.0)
+    await bucket.pause(1.0)
     await clock.run(request())
 
     assert times == pytest.approx([1005.0])
