@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fetcher import sync
+from fetcher.progress import Progress
 from fetcher.provider import Access
 from tradeschool.errors import StoreUnwritable, TradeschoolError
 from tradeschool.market import Dataset, Wanted, Window
@@ -105,7 +106,7 @@ async def one_round(
     """
     settled = settled_until(following, now())
     years, rest = split(following, settled)
-    progress: list[sync.Progress] = []
+    progress: list[Progress] = []
     failure: tuple[str, ...] = ()
     try:
         async with asyncio.timeout(LONGEST_ROUND):

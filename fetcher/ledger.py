@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from fetcher.provider import Page
 from tradeschool.errors import ForeignFile, StoreUnwritable
@@ -40,6 +40,13 @@ CREATE TABLE IF NOT EXISTS pages (
     source TEXT                  -- which of the provider's APIs answered; NULL is its usual one
 );
 CREATE INDEX IF NOT EXISTS pages_by_window ON pages (dataset, start_seconds);
+CREATE TABLE IF NOT EXISTS failures (
+    dataset TEXT NOT NULL,
+    start_seconds INTEGER NOT NULL,
+    end_seconds INTEGER NOT NULL,
+    reason TEXT NOT NULL,        -- why no answer for it could be stored; gone once one is
+    PRIMARY KEY (dataset, start_seconds, end_seconds)
+);
 CREATE TABLE IF NOT EXISTS files (
     dataset TEXT NOT NULL,
     start_seconds INTEGER NOT NULL,
@@ -66,12 +73,13 @@ class StoredPage:
 
 
 class Ledger:
-    """One data folder's ledger; to be used by one thread at a time.
+    """One data folder's ledger; to be used by one thread at a time, or as a context.
 
     Every method raises StoreUnwritable where the disk does not take or give what is asked.
     """
 
     def __init__(self, root: Path) -> None:
+        """Make the folder and its ledger where there is none."""
         self._path = root / FILE_NAME
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -82,8 +90,15 @@ class Ledger:
             self._db.execute("PRAGMA secure_delete=OFF")  # some builds overwrite what is dropped: twice the bytes
             self._db.executescript(SCHEMA)
             self._add_source()
+            self._has_failures = bool(self._db.execute("SELECT EXISTS (SELECT 1 FROM failures)").fetchone()[0])
         except (OSError, sqlite3.Error) as error:
             raise StoreUnwritable(f"cannot open {self._path}: {error}; {ADVICE}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the file; the ledger is of no use after that."""
@@ -113,6 +128,8 @@ class Ledger:
         packed = body if body.startswith(GZIP_MAGIC) else gzip.compress(body, COMPRESSION_LEVEL, mtime=0)
         digest = hashlib.sha256(packed).hexdigest()
         with self._transaction():
+            if self._has_failures:
+                self._forget_failures(page.dataset, [page.window])
             number = self._db.execute(
                 "INSERT INTO pages (dataset, start_seconds, end_seconds, rows, doubtful, sha256, body, source) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -127,6 +144,23 @@ class Ledger:
                 )
         assert number is not None
         return number
+
+    def fail(self, page: Page, reason: str) -> None:
+        """Note that no answer for a page could be stored, and why; the next one that is makes up for it."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)",
+                (page.dataset.name, page.window.start_seconds, page.window.end_seconds, reason),
+            )
+        self._has_failures = True
+
+    def failures(self, dataset: Dataset) -> list[tuple[Window, str]]:
+        """The windows that were asked for without an answer that could be stored, in order, each with the reason."""
+        rows = self._rows(
+            "SELECT start_seconds, end_seconds, reason FROM failures WHERE dataset = ? ORDER BY start_seconds",
+            (dataset.name,),
+        )
+        return [(Window.of_seconds(start, end), reason) for start, end, reason in rows]
 
     def answers(self, dataset: Dataset, window: Window) -> list[StoredPage]:
         """The answers that touch a window and whose bodies are not dropped yet, oldest answer first."""
@@ -235,6 +269,12 @@ class Ledger:
                 "DELETE FROM pages WHERE dataset = ? AND start_seconds < ? AND end_seconds > ?",
                 [(dataset.name, window.end_seconds, window.start_seconds) for window in windows],
             )
+
+    def _forget_failures(self, dataset: Dataset, windows: Iterable[Window]) -> None:
+        self._db.executemany(
+            "DELETE FROM failures WHERE dataset = ? AND start_seconds < ? AND end_seconds > ?",
+            [(dataset.name, window.end_seconds, window.start_seconds) for window in windows],
+        )
 
     def _add_source(self) -> None:
         """Ledgers were written before a provider could have two sources."""

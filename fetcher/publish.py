@@ -51,28 +51,12 @@ class Publisher:
         if download.from_sealed:
             sealed = self._store.candles(download.dataset.at(BASE), download.wanted.window)
             return [self._seal_derived(download.wanted, sealed)]
-        candles = self._collect(download.wanted, {} if parsed is None else parsed)
+        everything = stored_candles(download.wanted, self._store, self._ledger, parsed)
+        candles = Candles.of_arrays(everything, download.wanted.window)
         seals = [self._seal(download.wanted, candles, GapReason.CONFIRMED_EMPTY)]
         seals += [self._seal_derived(child, candles) for child in download.derived]
         self._ledger.drop(download.wanted)
         return seals
-
-    def _collect(self, wanted: Wanted, parsed: MutableMapping[int, Candles]) -> Candles:
-        """Every candle of a range that is stored, in the latest form in which it was answered."""
-        everything = joined(wanted.dataset, self._parts(wanted, parsed))
-        is_within = (everything.time >= wanted.window.start_seconds) & (everything.time < wanted.window.end_seconds)
-        return Candles.of_arrays(everything if is_within.all() else everything[is_within], wanted.window)
-
-    def _parts(self, wanted: Wanted, parsed: MutableMapping[int, Candles]) -> Iterator[CandleArrays]:
-        for _, _, file in self._ledger.published(wanted.dataset, wanted.window):
-            yield Candles(wanted.dataset, read_frame(self._store.folder(wanted.dataset) / file.path)).arrays
-        for stored in self._ledger.answers(wanted.dataset, wanted.window):
-            known = parsed.pop(stored.number, None)
-            yield (self._parse(stored) if known is None else known).arrays
-
-    def _parse(self, stored: StoredPage) -> Candles:
-        provider = find(stored.page.dataset.instrument.provider, stored.source)
-        return provider.parse(self._ledger.body(stored), stored.page)
 
     def _seal_derived(self, wanted: Wanted, base: Candles) -> Seal:
         return self._seal(wanted, derive(base, wanted.dataset.timeframe).within(wanted.window), GapReason.SOURCE_GAP)
@@ -100,6 +84,41 @@ class Publisher:
         file = self._store.write_year(candles.within(part), wanted.window, year)
         self._ledger.publish(wanted, year, part, file)
         return file
+
+
+def stored_candles(
+    wanted: Wanted, store: Store, ledger: Ledger, parsed: MutableMapping[int, Candles] | None = None
+) -> CandleArrays:
+    """Every candle of an unsealed range that was answered, in the latest form in which it was.
+
+    `parsed` are candles of answers, by the answer's number, that need not be parsed again; they are taken out of it.
+
+    Raises:
+        ForeignFile: where a file or a stored page cannot be read.
+    """
+    everything = joined(wanted.dataset, _parts(wanted, store, ledger, {} if parsed is None else parsed))
+    is_within = (everything.time >= wanted.window.start_seconds) & (everything.time < wanted.window.end_seconds)
+    return everything if is_within.all() else everything[is_within]
+
+
+def parse_stored(stored: StoredPage, ledger: Ledger) -> Candles:
+    """The candles of an answer as it stands in the ledger.
+
+    Raises:
+        ForeignFile: where it is not what was stored.
+        InvalidCandles, ProviderUnusable: where this version reads it otherwise than the one that stored it.
+    """
+    return find(stored.page.dataset.instrument.provider, stored.source).parse(ledger.body(stored), stored.page)
+
+
+def _parts(
+    wanted: Wanted, store: Store, ledger: Ledger, parsed: MutableMapping[int, Candles]
+) -> Iterator[CandleArrays]:
+    for _, _, file in ledger.published(wanted.dataset, wanted.window):
+        yield Candles(wanted.dataset, read_frame(store.folder(wanted.dataset) / file.path)).arrays
+    for stored in ledger.answers(wanted.dataset, wanted.window):
+        known = parsed.pop(stored.number, None)
+        yield (parse_stored(stored, ledger) if known is None else known).arrays
 
 
 def gaps(dataset: Dataset, expected: NDArray[np.int64], present: NDArray[np.int64], reason: GapReason) -> Iterable[Gap]:

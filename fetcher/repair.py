@@ -12,7 +12,7 @@ import polars as pl
 
 from fetcher.ledger import Ledger, StoredPage
 from fetcher.plan import BASE
-from fetcher.provider import find
+from fetcher.publish import parse_stored
 from tradeschool.candles import Candles
 from tradeschool.errors import InvalidCandles, ProviderUnusable
 from tradeschool.findings import Severity
@@ -112,7 +112,7 @@ def _unsound_pages(dataset: Dataset, ledger: Ledger) -> list[Window]:
 
 def _read(stored: StoredPage, ledger: Ledger) -> Candles | None:
     try:
-        return find(stored.page.dataset.instrument.provider, stored.source).parse(ledger.body(stored), stored.page)
+        return parse_stored(stored, ledger)
     except (InvalidCandles, ProviderUnusable):
         return None
 

@@ -11,22 +11,32 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
-from fetcher.audit import Audit, compare, sample
+from fetcher.audit import compare, sample
 from fetcher.client import Client
 from fetcher.ledger import Ledger
-from fetcher.plan import BASE, Download, downloads, halves, pages
-from fetcher.provider import Access, Page, PageTooLarge, Provider, find
+from fetcher.plan import Download, halves
+from fetcher.progress import Progress
+from fetcher.provider import Access, Page, PageTooLarge, find
 from fetcher.publish import Publisher
+from fetcher.remaining import doubtful_pages, planned_pages, remaining_downloads, unasked_pages
+from fetcher.traffic import Traffic
 from tradeschool.candles import Candles
-from tradeschool.errors import ForeignFile, ProviderUnusable, ServiceUnreachable, StoreUnwritable, TradeschoolError
-from tradeschool.market import Dataset, Wanted, Window, merge, subtract
+from tradeschool.errors import (
+    InvalidCandles,
+    ProviderError,
+    ProviderUnusable,
+    ServiceUnreachable,
+    StoreUnwritable,
+    TradeschoolError,
+)
+from tradeschool.market import Wanted
 from tradeschool.sessions import expected_slots
 from tradeschool.store import Seal, Store
 from tradeschool.store.files import sweep
@@ -39,61 +49,6 @@ CONFIRM_ROUNDS = 6  # how often doubtful pages are asked for again before their 
 KEPT_CANDLES = 500_000  # of a download, some 25 MB, that publishing need not parse again
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True, kw_only=True)
-class Progress:
-    """How far one download is; written by its lane, read by whoever shows it."""
-
-    download: Download
-    total: int = 0
-    """Pages that this run has to ask for, as far as is known."""
-    done: int = 0
-    """Pages stored by this run."""
-    requests: int = 0
-    """Attempts that were sent."""
-    retries: int = 0
-    """Attempts after the first for a page."""
-    reached: datetime | None = None
-    """End of the latest page stored."""
-    seals: list[Seal] = field(default_factory=list)
-    """What was sealed, derived datasets included."""
-    audits: list[Audit] = field(default_factory=list)
-    """Pages of what was derived, held against the provider's own."""
-    error: TradeschoolError | None = None
-    """Why the download was left unsealed."""
-    parsed: dict[int, Candles] = field(default_factory=dict, repr=False)
-    """Candles of the answers that this run stored, by their number in the ledger, until they are published."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether this run will do no more for the download."""
-        return bool(self.seals) or self.error is not None
-
-
-def remaining(wanted: Sequence[Wanted], store: Store) -> list[Wanted]:
-    """The parts of what is wanted that no sound seal covers; a seal whose files are damaged is taken away."""
-    found = []
-    for want in wanted:
-        sealed = _sound_windows(want.dataset, store)
-        found += [Wanted(dataset=want.dataset, window=part) for part in subtract(want.window, sealed)]
-    return found
-
-
-def remaining_downloads(wanted: Sequence[Wanted], store: Store, *, native: bool) -> list[Download]:
-    """What has to be done for the parts that no sound seal covers."""
-    left = remaining(wanted, store)
-    bases = dict.fromkeys(want.dataset.at(BASE) for want in left if want.dataset.timeframe is not BASE)
-    sealed = {base: merge(_sound_windows(base, store)) for base in bases}
-    return downloads(left, native=native, sealed=sealed)
-
-
-def planned_pages(plan: Sequence[Download], ledger: Ledger, access: Mapping[str, Access]) -> dict[Wanted, int]:
-    """How many pages each download will ask for when nothing goes wrong."""
-    asked = {name: find(name, each.source) for name, each in access.items()}
-    return {
-        download.wanted: len(_todo(download, ledger, asked[download.dataset.instrument.provider])) for download in plan
-    }
 
 
 async def run(
@@ -120,8 +75,8 @@ async def run(
     """
     sweep(store.root)
     plan = remaining_downloads(wanted, store, native=native)
-    progress = [Progress(download=download) for download in plan]
-    show(progress)
+    traffic = {name: Traffic() for name in access}
+    progress = [Progress(download=download, traffic=traffic[download.dataset.instrument.provider]) for download in plan]
     with ThreadPoolExecutor(1, "ledger") as pages_disk, ThreadPoolExecutor(1, "publish") as files_disk:
         site = _Site(
             store=store,
@@ -133,10 +88,12 @@ async def run(
             seal=seal,
         )
         try:
+            planned = await site.pages.call(partial(planned_pages, plan, site.pages.ledger, access))
+            for each in progress:
+                each.total = planned[each.download.wanted]
+            show(progress)
             await _all(
-                _lane(
-                    site, access[name], [each for each in progress if each.download.dataset.instrument.provider == name]
-                )
+                _lane(site, access[name], [each for each in progress if each.traffic is traffic[name]])
                 for name in access
             )
         finally:
@@ -177,7 +134,7 @@ async def _lane(site: _Site, access: Access, lane: list[Progress]) -> None:
     if not lane:
         return
     provider = find(lane[0].download.dataset.instrument.provider, access.source)
-    async with Client(provider, access) as client, asyncio.TaskGroup() as publishing:
+    async with Client(provider, access, lane[0].traffic) as client, asyncio.TaskGroup() as publishing:
         for progress in lane:
             try:
                 with _counted(client, progress):
@@ -206,20 +163,21 @@ async def _download(site: _Site, client: Client, progress: Progress) -> None:
             "A published file is lost",
             extra={"action": "file_lost", "dataset": download.dataset.name, "window": str(lost)},
         )
-    todo = await site.pages.call(partial(_todo, download, ledger, client.provider))
+    todo = await site.pages.call(partial(unasked_pages, download, ledger, client.provider))
     progress.total = len(todo)
+    progress.short = len(await site.pages.call(partial(doubtful_pages, download, ledger)))
     if todo:
         await client.probe(download.dataset)
         _check_clock(client, download)
     await _ask(site, client, progress, todo, fresh=False)
     for _ in range(CONFIRM_ROUNDS):
-        doubtful = await site.pages.call(partial(_doubtful, download, ledger))
+        doubtful = await site.pages.call(partial(doubtful_pages, download, ledger))
         if not doubtful:
             return
-        progress.total += len(doubtful)
+        progress.ask_again(len(doubtful))
         await asyncio.sleep(site.confirm_after)
         await _ask(site, client, progress, doubtful, fresh=True)
-    if doubtful := await site.pages.call(partial(_doubtful, download, ledger)):
+    if doubtful := await site.pages.call(partial(doubtful_pages, download, ledger)):
         raise ProviderUnusable(
             f"{doubtful[0]}: {client.provider.name} answers with other candles each time; run tradeschool fetch later"
         )
@@ -250,11 +208,22 @@ async def _ask(site: _Site, client: Client, progress: Progress, todo: list[Page]
                 waiting.extendleft(reversed(parts))
                 progress.total += 1
                 continue
-            stored = partial(_store, site.pages.ledger, page, body, candles, client.provider.source)
+            except (ProviderError, InvalidCandles, ServiceUnreachable) as error:
+                await site.pages.call(partial(site.pages.ledger.fail, page, str(error)))
+                raise
+            complete = _is_complete(page, candles)
+            stored = partial(
+                site.pages.ledger.add,
+                page,
+                body,
+                rows=len(candles),
+                complete=complete,
+                source=client.provider.source,
+            )
             number = await site.pages.call(stored)
             if len(progress.parsed) * client.provider.slots_per_page < KEPT_CANDLES:
                 progress.parsed[number] = candles
-            _count(progress, page)
+            progress.count(page.window.end, is_short=not complete and not fresh)
 
     await _all(work() for _ in range(client.provider.connections))
 
@@ -262,12 +231,12 @@ async def _ask(site: _Site, client: Client, progress: Progress, todo: list[Page]
 @contextmanager
 def _counted(client: Client, progress: Progress) -> Iterator[None]:
     """Add what a client sends meanwhile to a download; a lane asks for one download at a time."""
-    before = client.counters.requests, client.counters.retries
+    before = client.traffic.requests, client.traffic.retries
     try:
         yield
     finally:
-        progress.requests += client.counters.requests - before[0]
-        progress.retries += client.counters.retries - before[1]
+        progress.requests += client.traffic.requests - before[0]
+        progress.retries += client.traffic.retries - before[1]
 
 
 async def _publish(site: _Site, client: Client, progress: Progress) -> None:
@@ -326,45 +295,9 @@ def _derived(store: Store, download: Download, page: Page) -> Candles:
     return store.candles(page.dataset, inside) if inside else Candles.empty(page.dataset)
 
 
-def _store(ledger: Ledger, page: Page, body: bytes, candles: Candles, source: str) -> int:
-    return ledger.add(page, body, rows=len(candles), complete=_is_complete(page, candles), source=source)
-
-
 def _is_complete(page: Page, candles: Candles) -> bool:
     expected = expected_slots(page.dataset, page.window)
     return np.array_equal(expected, candles.times) or bool(np.isin(expected, candles.times, assume_unique=True).all())
-
-
-def _count(progress: Progress, page: Page) -> None:
-    progress.done += 1
-    progress.reached = max(page.window.end, progress.reached or page.window.end)
-
-
-def _todo(download: Download, ledger: Ledger, provider: Provider) -> list[Page]:
-    if download.from_sealed:
-        return []
-    known = [*ledger.covered(download.dataset), *ledger.doubtful(download.dataset)]
-    return pages(download.dataset, download.wanted.window, known, provider.slots_per_page)
-
-
-def _doubtful(download: Download, ledger: Ledger) -> list[Page]:
-    """The pages to ask for again, each once, in exactly the window in which they were asked for."""
-    windows = {window for window in ledger.doubtful(download.dataset) if window.overlap(download.wanted.window)}
-    return [Page(dataset=download.dataset, window=window) for window in sorted(windows)]
-
-
-def _sound_windows(dataset: Dataset, store: Store) -> list[Window]:
-    sound = []
-    for seal in store.seals(dataset):
-        try:
-            for file in seal.files:
-                store.check(dataset, file)
-        except ForeignFile as error:
-            log.warning("Seal taken away", extra={"action": "unsealed", "dataset": seal.dataset, "reason": str(error)})
-            store.unseal(dataset, seal.window)
-        else:
-            sound.append(seal.window)
-    return sound
 
 
 async def _all(work: Iterator[Coroutine[Any, Any, None]]) -> None:

@@ -78,10 +78,11 @@ async def test_a_clock_ahead_of_the_provider_s_stores_nothing(serving, store, fa
     assert "set this machine's clock" in health.errors[0]
 
 
-async def test_rounds_go_on_through_an_outage(serving, store, fast) -> None:
-    """Nobody answers in the first round; the second finds the provider back."""
+@pytest.mark.parametrize("away", ["http://127.0.0.1:9", "http://exchange.invalid"], ids=["refused", "no such name"])
+async def test_rounds_go_on_through_an_outage(away: str, serving, store, fast) -> None:
+    """Nobody answers in the first round, or no name server knows the host; the second finds the provider back."""
     rounds: list[Health] = []
-    access: dict[str, Access] = {"coinbase": fast("http://127.0.0.1:9")}
+    access: dict[str, Access] = {"coinbase": fast(away)}
 
     async def pause() -> None:
         access["coinbase"] = fast(served.url)

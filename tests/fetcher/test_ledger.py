@@ -238,11 +238,22 @@ def test_a_ledger_damaged_in_the_middle_is_told(tmp_path: Path) -> None:
     with (tmp_path / FILE_NAME).open("r+b") as file:
         file.seek(4096 * 3)
         file.write(b"\xff" * (size - 4096 * 3))
-    ledger = Ledger(tmp_path)
 
-    with pytest.raises(StoreUnwritable, match="malformed"):
+    with pytest.raises(StoreUnwritable, match="malformed"), Ledger(tmp_path) as ledger:
         bodies(ledger, BTC, hours(0, 300))
-    ledger.close()
+
+
+def test_a_failure_lasts_until_an_answer_makes_up_for_it(tmp_path: Path) -> None:
+    """Over a restart too, and only for the windows that the answer touches."""
+    with Ledger(tmp_path) as ledger:
+        ledger.fail(page(0, 2), "status 400")
+        ledger.fail(page(4, 6), "status 403")
+        before = [reason for _, reason in ledger.failures(BTC)]
+    with Ledger(tmp_path) as again:
+        again.add(page(0, 2), b"[]", rows=0, complete=False)
+
+        assert before == ["status 400", "status 403"]
+        assert again.failures(BTC) == [(hours(4, 6), "status 403")]
 
 
 def test_a_full_disk_is_told_and_what_was_stored_stays(small_disk: Path) -> None:

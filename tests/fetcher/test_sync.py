@@ -15,8 +15,8 @@ from fetcher.exchange.server import Exchange, serve
 from fetcher.exchange.source import CandleArrays
 from fetcher.ledger import Ledger
 from fetcher.lock import exclusive, of_folder
+from fetcher.progress import Progress
 from fetcher.provider import Access, Page, PageTooLarge
-from fetcher.sync import Progress
 from tradeschool.errors import DataIncomplete, ProviderRejected, ProviderUnusable, ServiceUnreachable, StoreUnwritable
 from tradeschool.market import (
     BTC_USD,

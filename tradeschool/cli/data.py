@@ -1,16 +1,21 @@
 """`tradeschool data`: what is on disk, never what was asked for."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TypedDict
 
 import click
 from rich.table import Table
 
+from fetcher import accounts
+from fetcher.accounts import SlotState
+from fetcher.ledger import Ledger
 from tradeschool.cli.context import candles_of, chosen_datasets, console, json_option, load_settings, print_json
 from tradeschool.cli.export import export
 from tradeschool.cli.importing import import_
 from tradeschool.cli.repair import repair
-from tradeschool.market import Dataset, Window
+from tradeschool.market import Dataset, Wanted, Window, default_catalogue, parse_timerange
+from tradeschool.sessions import expected_slots
 from tradeschool.store import Store
 
 
@@ -33,9 +38,17 @@ class Status(TypedDict):
     ranges: list[str]
 
 
+class _Gap(TypedDict):
+    dataset: str
+    start: str
+    end: str
+    slots: int
+    reason: str
+
+
 @click.group()
 def data() -> None:
-    """What is on disk: status, gaps, findings, verify, repair, import, export."""
+    """What is on disk: status, gaps, account, findings, verify, repair, import, export."""
 
 
 data.add_command(repair)
@@ -74,14 +87,10 @@ def status(*, as_json: bool) -> None:
 @click.argument("names", metavar="[DATASET]...", nargs=-1)
 @json_option
 def gaps(names: tuple[str, ...], *, as_json: bool) -> None:
-    """Each gap in the sealed ranges, with its reason."""
+    """Each gap in the sealed ranges, and each range that a download under way failed to get, with its reason."""
     store = candles_of(load_settings())
-    found = [
-        {"dataset": seal.dataset, **gap.model_dump(mode="json")}
-        for dataset in chosen_datasets(names)
-        for seal in store.seals(dataset)
-        for gap in seal.gaps
-    ]
+    with Ledger(store.root) as ledger:
+        found = [gap for dataset in chosen_datasets(names) for gap in _gaps(dataset, store, ledger)]
     if as_json:
         print_json(found)
         return
@@ -123,6 +132,51 @@ def verify(names: tuple[str, ...]) -> None:
             console().print(f"{dataset}: {sum(len(seal.files) for seal in seals)} files are what was sealed")
         for stray in store.strays(dataset):
             console().print(f"{stray}: no seal names this file; it is never read")
+
+
+@data.command()
+@click.argument("names", metavar="[DATASET]...", nargs=-1)
+@click.option("--timerange", help="Such as 20200101-20240101, end excluded; the catalogue's when not given.")
+@json_option
+def account(names: tuple[str, ...], timerange: str | None, *, as_json: bool) -> None:
+    """Every slot of a range by its state: stored, confirmed empty, closed by calendar, failed, not yet asked."""
+    store = candles_of(load_settings())
+    window = parse_timerange(timerange) if timerange else None
+    with Ledger(store.root) as ledger:
+        found = [accounts.account(want, store, ledger) for want in _wanted(names, window)]
+    if as_json:
+        print_json(
+            [{"dataset": each.wanted.dataset.name, "range": str(each.wanted.window), **each.slots} for each in found]
+        )
+        return
+    table = Table("dataset", "range", *SlotState)
+    for each in found:
+        counts = (f"{each.slots[state]:,}" for state in SlotState)
+        table.add_row(each.wanted.dataset.name, str(each.wanted.window), *counts)
+    console().print(table)
+
+
+def _wanted(names: tuple[str, ...], window: Window | None) -> list[Wanted]:
+    """What the catalogue wants, of all its datasets or those that are named, or those in another window."""
+    named = chosen_datasets(names) if names else [want.dataset for want in default_catalogue()]
+    catalogue = default_catalogue(dict.fromkeys(dataset.instrument for dataset in named))
+    wanted = [want for want in catalogue if want.dataset in named]
+    if window:
+        return [Wanted(dataset=dataset, window=window) for dataset in dict.fromkeys(want.dataset for want in wanted)]
+    return wanted
+
+
+def _gaps(dataset: Dataset, store: Store, ledger: Ledger) -> Iterator[_Gap]:
+    for seal in store.seals(dataset):
+        for gap in seal.gaps:
+            yield _gap(dataset, Window(gap.start, gap.end), gap.slots, gap.reason.value)
+    for window, reason in ledger.failures(dataset):
+        yield _gap(dataset, window, len(expected_slots(dataset, window)), f"failed: {reason}")
+
+
+def _gap(dataset: Dataset, window: Window, slots: int, reason: str) -> _Gap:
+    start, end = (moment.isoformat().replace("+00:00", "Z") for moment in (window.start, window.end))
+    return _Gap(dataset=dataset.name, start=start, end=end, slots=slots, reason=reason)
 
 
 def _moment(store: Store, dataset: Dataset, window: Window, place: int) -> str | None:

@@ -15,7 +15,9 @@ from fetcher.follow import Following, follow
 from fetcher.ledger import Ledger
 from fetcher.lock import exclusive, of_folder, of_provider
 from fetcher.plan import Download
+from fetcher.progress import Progress
 from fetcher.provider import Access, find
+from fetcher.remaining import planned_pages, remaining_downloads
 from tradeschool.cli import summary
 from tradeschool.cli.context import (
     candles_of,
@@ -189,12 +191,12 @@ async def download(
     *,
     native: bool,
     on_sealed: Callable[[Seal], None] = lambda seal: None,
-) -> list[sync.Progress]:
+) -> list[Progress]:
     """Fetch what is wanted, showing how far it is."""
     rates = {name: each.rate for name, each in access.items()}
     async with (
         alone(store, access),
-        watch(rates) as show,
+        watch(rates, store.root) as show,
     ):
         return await sync.run(
             wanted, store=store, access=access, native=native, now=now, on_sealed=on_sealed, show=show
@@ -237,7 +239,7 @@ async def stay(what: Following, store: Store, access: dict[str, Access], every: 
         )
 
 
-def raise_first(progress: Sequence[sync.Progress]) -> None:
+def raise_first(progress: Sequence[Progress]) -> None:
     """End with the error of the first download that failed, after every other one was said."""
     failed = list(dict.fromkeys(each.error for each in progress if each.error))  # one may end many downloads
     for error in failed[1:]:
@@ -248,10 +250,9 @@ def raise_first(progress: Sequence[sync.Progress]) -> None:
 
 def show_plan(wanted: list[Wanted], store: Store, access: dict[str, Access], *, native: bool, as_json: bool) -> None:
     """Print what a run would ask for."""
-    plan = sync.remaining_downloads(wanted, store, native=native)
-    ledger = Ledger(store.root)
-    requests = sync.planned_pages(plan, ledger, access)
-    ledger.close()
+    plan = remaining_downloads(wanted, store, native=native)
+    with Ledger(store.root) as ledger:
+        requests = planned_pages(plan, ledger, access)
     rows = [_planned(each, requests[each.wanted]) for each in plan]
     rates = {name: each.rate for name, each in access.items()}
     totals = {

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from fetcher.progress import Progress
 from fetcher.provider import Access
-from fetcher.sync import Progress
 from optimizer.level import Level
 from tradeschool.cli.fetch import download, raise_first, reachable
 from tradeschool.errors import DataIncomplete

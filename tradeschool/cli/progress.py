@@ -1,82 +1,88 @@
-"""How far a download is: bars on a terminal, a line now and then elsewhere."""
+"""How far a download is: bars on a terminal, a line now and then elsewhere, and a record for other programs."""
 
 import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from fetcher.sync import Progress
-from tradeschool.cli.context import say
+from fetcher.progress import Progress
+from fetcher.state import acquisition
+from tradeschool.acquisition import Acquisition, DownloadState, LaneState
+from tradeschool.cli.context import now, say
 
 REFRESH = 0.25  # seconds between two looks on a terminal
 LINE_EVERY = 10.0  # seconds between two lines elsewhere
+RECORD_EVERY = 2.0  # seconds between two records
+WORTH_A_LINE = 2.0  # seconds that a pause has to last to be told
 
 
 @asynccontextmanager
-async def watch(rates: Mapping[str, float]) -> AsyncIterator[Callable[[list[Progress]], None]]:
-    """Show the progress that is handed over, until the block ends; `rates` are requests a second by provider."""
+async def watch(rates: Mapping[str, float], root: Path) -> AsyncIterator[Callable[[list[Progress]], None]]:
+    """Show the progress that is handed over, until the block ends, and publish it below `root`.
+
+    `rates` are the limits in requests a second, by provider.
+    """
     shown: list[Progress] = []
-    board = _Bars(shown, rates) if sys.stderr.isatty() else _Lines(shown, rates)
-    task = asyncio.create_task(board.run())
+    begun = time.monotonic()
+
+    def state(*, running: bool = True) -> Acquisition:
+        return acquisition(shown, rates, elapsed=time.monotonic() - begun, now=now(), running=running)
+
+    board = _Bars(state) if sys.stderr.isatty() else _Lines(state)
+    tasks = [asyncio.create_task(work) for work in (board.run(), _publish(state, root))]
     try:
         yield shown.extend
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         board.close()
+        if shown:
+            state(running=False).publish(root)
 
 
-def eta_seconds(shown: list[Progress], rates: Mapping[str, float]) -> float:
-    """Time until the last page at the limit's pace; providers work side by side."""
-    left = {
-        name: sum(max(0, each.total - each.done) for each in shown if each.download.dataset.instrument.provider == name)
-        for name in rates
-    }
-    return max((pages / rates[name] for name, pages in left.items()), default=0.0)
+async def _publish(state: Callable[[], Acquisition], root: Path) -> None:
+    while True:
+        await asyncio.sleep(RECORD_EVERY)
+        await asyncio.to_thread(state().publish, root)
 
 
 class _Lines:
     """One line now and then: for logs."""
 
-    def __init__(self, shown: list[Progress], rates: Mapping[str, float]) -> None:
-        self._shown, self._rates, self._started = shown, rates, time.monotonic()
+    def __init__(self, state: Callable[[], Acquisition]) -> None:
+        self._state = state
 
     async def run(self) -> None:
         while True:
             await asyncio.sleep(LINE_EVERY)
-            say(self._line())
+            say(line(self._state()))
 
     def close(self) -> None:
-        if any(each.total for each in self._shown):
-            say(self._line())
-
-    def _line(self) -> str:
-        done, total = sum(each.done for each in self._shown), sum(each.total for each in self._shown)
-        pace = done / (time.monotonic() - self._started)
-        active = next((each for each in self._shown if each.done < each.total), None)
-        where = f", {active.download.dataset} reached {active.reached:%Y-%m-%d}" if active and active.reached else ""
-        left = f", about {eta_seconds(self._shown, self._rates):.0f} s left" if active else ""
-        return f"fetched {done:,} of {total:,} pages, {pace:.2f} pages/s{where}{left}"
+        state = self._state()
+        if state.pages_total:
+            say(line(state))
 
 
 class _Bars:
     """A bar a dataset: for people."""
 
-    def __init__(self, shown: list[Progress], rates: Mapping[str, float]) -> None:
-        self._shown, self._rates = shown, rates
+    def __init__(self, state: Callable[[], Acquisition]) -> None:
+        self._state = state
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[reached]}"),
+            TextColumn("{task.fields[remark]}"),
             console=Console(stderr=True),
         )
-        self._total = self._bars.add_task("all", total=None, reached="")
+        self._tasks: dict[str, TaskID] = {"all": self._bars.add_task("all", total=None, remark="")}
 
     async def run(self) -> None:
         self._bars.start()
@@ -89,14 +95,37 @@ class _Bars:
         self._bars.stop()
 
     def _draw(self) -> None:
-        tasks = {task.description: task.id for task in self._bars.tasks}
-        for each in self._shown:
-            name = f"{each.download.dataset} {each.download.wanted.window}"
-            if each.total and name not in tasks:
-                tasks[name] = self._bars.add_task(name, reached="")
-            if name in tasks:
-                reached = f"{each.reached:%Y-%m-%d}" if each.reached else ""
-                self._bars.update(tasks[name], completed=each.done, total=each.total, reached=reached)
-        done, total = sum(each.done for each in self._shown), sum(each.total for each in self._shown)
-        left = f"about {eta_seconds(self._shown, self._rates):.0f} s left"
-        self._bars.update(self._total, completed=done, total=total or None, reached=left)
+        state = self._state()
+        for each in state.downloads:
+            if each.pages_total:
+                self._update(f"{each.dataset} {each.range}", each.pages_done, each.pages_total, _reached(each))
+        for lane in state.lanes:
+            self._update(lane.provider, lane.requests, None, f"requests, {_traffic(lane)}")
+        left = f"about {state.eta_seconds:.0f} s left"
+        self._update("all", state.pages_done, state.pages_total or None, left)
+
+    def _update(self, name: str, done: int, total: int | None, remark: str) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=total, remark="")
+        self._bars.update(self._tasks[name], completed=done, total=total, remark=remark)
+
+
+def line(state: Acquisition) -> str:
+    """A run's progress in one line."""
+    told = [f"fetched {state.pages_done:,} of {state.pages_total:,} pages"]
+    told += [f"{lane.provider} {_traffic(lane)}" for lane in state.lanes if lane.requests]
+    active = next((each for each in state.downloads if each.pages_done < each.pages_total and not each.error), None)
+    if active:
+        told += [f"{active.dataset} {_reached(active)}".rstrip(), f"about {state.eta_seconds:.0f} s left"]
+    return ", ".join(told)
+
+
+def _traffic(lane: LaneState) -> str:
+    pace = f"{lane.requests_per_second:.2f}/s ({lane.limit_share:.0%} of the limit)"
+    waits = f"{lane.waiting_for_token} waiting for the limit, {lane.waiting_for_network} for the network"
+    pause = f", pausing {lane.paused_seconds:.0f} s" if lane.paused_seconds >= WORTH_A_LINE else ""
+    return f"{pace}, {waits}{pause}"
+
+
+def _reached(each: DownloadState) -> str:
+    return f"reached {each.reached:%Y-%m-%d}" if each.reached else ""

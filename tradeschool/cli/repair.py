@@ -47,11 +47,8 @@ def repair(names: tuple[str, ...], *, gaps: bool, sealed: bool, as_json: bool) -
 async def _alone(store: Store, datasets: list[Dataset], *, gaps: bool) -> list[Repair]:
     """Repair while no fetcher is at work in the folder."""
     async with exclusive(of_folder(store.root), lambda: say(f"a fetcher works in {store.root}; waiting for it to end")):
-        ledger = Ledger(store.root)
-        try:
+        with Ledger(store.root) as ledger:
             return mending.repair(datasets, store, ledger, gaps=gaps)
-        finally:
-            ledger.close()
 
 
 def _lines(done: Repair) -> Iterator[str]:

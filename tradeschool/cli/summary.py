@@ -9,7 +9,7 @@ from typing import TypedDict
 from rich.table import Table
 
 from fetcher.audit import Audit
-from fetcher.sync import Progress
+from fetcher.progress import Progress
 from tradeschool.cli.context import console, print_json
 from tradeschool.market import Wanted, find_dataset
 from tradeschool.store import Seal, Store

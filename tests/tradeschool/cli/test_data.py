@@ -47,6 +47,36 @@ def with_flat_candles(candles: Candles) -> Candles:
     return Candles(candles.dataset, candles.frame.with_columns(volume=pl.lit(0.0), **flat))
 
 
+def test_what_failed_stands_among_the_gaps_with_its_reason(command: Command, store: Store, made: Made) -> None:
+    publish(store, made(BTC, DAY))
+    with Ledger(store.root) as ledger:
+        ledger.fail(Page(dataset=EUR, window=DAY), "oanda refuses")
+    code, out, _ = command("data", "gaps", "--json")
+
+    assert code == 0
+    assert json.loads(out) == [
+        {
+            "dataset": EUR.name,
+            "start": "2021-03-01T00:00:00Z",
+            "end": "2021-03-02T00:00:00Z",
+            "slots": 24,
+            "reason": "failed: oanda refuses",
+        }
+    ]
+
+
+def test_every_slot_is_accounted_for(command: Command, store: Store, made: Made) -> None:
+    publish(store, made(BTC, DAY))
+    code, out, _ = command("data", "account", BTC.name, "--timerange", "20210301-20210303", "--json")
+    (found,) = json.loads(out)
+
+    assert code == 0
+    assert found["range"] == "2021-03-01..2021-03-03"
+    assert (found["stored"], found["not yet asked"]) == (288, 288)
+    assert "not yet asked" in command("data", "account", BTC.name)[1]
+    assert len(json.loads(command("data", "account", "--json")[1])) == 15
+
+
 def test_findings_are_shown_with_kind_and_place(command: Command, store: Store, made: Made) -> None:
     publish(store, with_flat_candles(made(BTC, DAY)))
     code, out, _ = command("data", "findings", "--json")

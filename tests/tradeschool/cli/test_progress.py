@@ -1,36 +1,69 @@
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from fetcher.plan import Download
-from fetcher.sync import Progress
-from tradeschool.cli.progress import eta_seconds, watch
+from fetcher.progress import Progress
+from fetcher.state import acquisition
+from fetcher.traffic import Outcome
+from tradeschool.acquisition import FILE_NAME, read_acquisition
+from tradeschool.cli.progress import line, watch
+from tradeschool.errors import ForeignFile, ProviderUnusable
 from tradeschool.market import BTC_USD, CURRICULUM_WINDOW, EUR_USD, Dataset, Instrument, Timeframe, Wanted
 
 RATES = {"coinbase": 3.0, "oanda": 2.0}
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def progress(instrument: Instrument, done: int, total: int) -> Progress:
+def progress(instrument: Instrument, done: int, total: int, **more: object) -> Progress:
     wanted = Wanted(dataset=Dataset(instrument=instrument, timeframe=Timeframe.M5), window=CURRICULUM_WINDOW)
     reached = datetime(2021, 5, 6, tzinfo=UTC) if done else None
-    return Progress(download=Download(wanted=wanted), done=done, total=total, reached=reached)
+    return Progress(download=Download(wanted=wanted), done=done, total=total, reached=reached, **more)  # type: ignore[arg-type]
 
 
-def test_the_time_left_is_that_of_the_slower_provider() -> None:
-    assert eta_seconds([progress(BTC_USD, 3, 30), progress(EUR_USD, 10, 50)], RATES) == 20.0
+def eta(*shown: Progress, elapsed: float = 1.0) -> float:
+    return acquisition(shown, RATES, elapsed=elapsed, now=NOW, running=True).eta_seconds
+
+
+def test_at_first_the_time_left_is_that_of_the_slower_provider_at_its_limit() -> None:
+    assert eta(progress(BTC_USD, 3, 30), progress(EUR_USD, 10, 50)) == 20.0
+
+
+def test_later_the_pace_that_was_seen_counts() -> None:
+    assert eta(progress(BTC_USD, 50, 100), elapsed=100.0) == 100.0
+
+
+def test_pages_to_be_asked_again_are_guessed_from_those_that_were_short() -> None:
+    """Four in the hundred so far, and as many of the hundred that are left."""
+    assert eta(progress(BTC_USD, 100, 200, short=4), elapsed=100.0) == 108.0
+
+
+def test_a_download_that_failed_takes_no_more_time() -> None:
+    assert eta(progress(BTC_USD, 10, 100, error=ProviderUnusable("no")), elapsed=50.0) == 0.0
 
 
 def test_pages_beyond_the_plan_are_no_time_gained() -> None:
-    assert eta_seconds([progress(BTC_USD, 40, 30), progress(EUR_USD, 0, 2)], RATES) == 1.0
+    assert eta(progress(BTC_USD, 40, 30), progress(EUR_USD, 0, 2)) == 1.0
 
 
 def test_of_nothing_no_time_is_left() -> None:
-    assert eta_seconds([], {}) == 0.0
+    assert acquisition([], {}, elapsed=0.0, now=NOW, running=True).eta_seconds == 0.0
 
 
-async def test_the_end_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    async with watch(RATES) as show:
+def test_a_line_says_what_requests_wait_for() -> None:
+    shown = progress(BTC_USD, 50, 100)
+    shown.traffic.requests, shown.traffic.waiting_for_token, shown.traffic.waiting_for_network = 58, 3, 1
+
+    assert line(acquisition([shown], RATES, elapsed=20.0, now=NOW, running=True)) == (
+        "fetched 50 of 100 pages, coinbase 2.90/s (97% of the limit), 3 waiting for the limit, 1 for the network, "
+        "coinbase/BTC-USD/M5 reached 2021-05-06, about 20 s left"
+    )
+
+
+async def test_the_end_is_told_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    async with watch(RATES, tmp_path) as show:
         show([progress(BTC_USD, 10, 10), progress(EUR_USD, 5, 6)])
     told = capsys.readouterr()
 
@@ -39,20 +72,46 @@ async def test_the_end_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -
     assert "oanda/EUR-USD/M5 reached 2021-05-06, about 0 s left" in told.err
 
 
-async def test_where_nothing_is_asked_for_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    async with watch(RATES) as show:
+async def test_where_nothing_is_asked_for_nothing_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    async with watch(RATES, tmp_path) as show:
         show([])
 
     assert capsys.readouterr().err == ""
+    assert read_acquisition(tmp_path) is None
 
 
-async def test_a_terminal_gets_a_bar_a_dataset(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+async def test_a_terminal_gets_a_bar_a_dataset(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    async with watch(RATES) as show:
+    async with watch(RATES, tmp_path) as show:
         show([progress(BTC_USD, 5, 10)])
         await asyncio.sleep(0)
     told = capsys.readouterr().err
 
     assert "coinbase/BTC-USD/M5" in told
     assert "2021-05-06" in told
+    assert "waiting for the limit" in told
+
+
+async def test_other_programs_read_the_record(tmp_path: Path) -> None:
+    shown = progress(BTC_USD, 5, 10)
+    shown.traffic.outcomes[Outcome.BUSY] = 2
+    shown.traffic.answer_seconds.add(0.2)
+    async with watch(RATES, tmp_path) as show:
+        show([shown])
+    record = read_acquisition(tmp_path)
+
+    assert record is not None
+    assert (record.running, record.pages_done, record.pages_total) == (False, 5, 10)
+    assert record.lanes[0].outcomes == {"busy": 2}
+    assert record.lanes[0].answer_seconds.counts[2] == 1
+
+
+def test_a_record_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text("{}")
+
+    with pytest.raises(ForeignFile, match=r"acquisition\.json: not a record"):
+        read_acquisition(tmp_path)

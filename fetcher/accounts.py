@@ -1,0 +1,82 @@
+"""Where every candle of a range stands: each slot of its grid is in exactly one of five states."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fetcher.ledger import Ledger
+from fetcher.publish import stored_candles
+from tradeschool.market import Dataset, Wanted, Window, merge, subtract
+from tradeschool.sessions import expected_slots
+from tradeschool.store import Store
+
+
+class SlotState(StrEnum):
+    """What is known of one candle."""
+
+    STORED = "stored"
+    CONFIRMED_EMPTY = "confirmed empty"
+    """The provider, the imported file or the candles it is derived from have none."""
+    CLOSED = "closed by calendar"
+    FAILED = "failed"
+    """It was asked for, and no answer could be taken for the last word yet."""
+    UNASKED = "not yet asked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """How many slots of a range are in which state."""
+
+    wanted: Wanted
+    slots: dict[SlotState, int]
+    """Every state has its number; together they are all slots of the grid."""
+
+
+def account(wanted: Wanted, store: Store, ledger: Ledger) -> Account:
+    """Count a range's slots by what seals say of the sealed parts, and the ledger of the others.
+
+    Raises:
+        ForeignFile: where a seal, a file or a stored page cannot be read.
+    """
+    dataset, window = wanted.dataset, wanted.window
+    sealed = merge([part for seal in store.seals(dataset) if (part := seal.window.overlap(window))])
+    slots = dict.fromkeys(SlotState, 0)
+    for part in sealed:
+        expected = expected_slots(dataset, part)
+        stored = int(np.isin(expected, store.arrays(dataset, part).time, assume_unique=True).sum())
+        slots[SlotState.STORED] += stored
+        slots[SlotState.CONFIRMED_EMPTY] += len(expected) - stored
+    for part in subtract(window, sealed):
+        for state, count in _under_way(Wanted(dataset=dataset, window=part), store, ledger).items():
+            slots[state] += count
+    slots[SlotState.CLOSED] = _grid_slots(dataset, window) - sum(slots.values())
+    return Account(wanted=wanted, slots=slots)
+
+
+def _under_way(wanted: Wanted, store: Store, ledger: Ledger) -> dict[SlotState, int]:
+    """The expected slots of an unsealed range."""
+    dataset, expected = wanted.dataset, expected_slots(wanted.dataset, wanted.window)
+    failed = [*ledger.doubtful(dataset), *(window for window, _ in ledger.failures(dataset))]
+    is_stored = np.isin(expected, stored_candles(wanted, store, ledger).time, assume_unique=True)
+    is_failed = ~is_stored & _inside(expected, failed)
+    is_empty = ~is_stored & ~is_failed & _inside(expected, ledger.covered(dataset))
+    masks = {SlotState.STORED: is_stored, SlotState.FAILED: is_failed, SlotState.CONFIRMED_EMPTY: is_empty}
+    counts = {state: int(mask.sum()) for state, mask in masks.items()}
+    return counts | {SlotState.UNASKED: len(expected) - sum(counts.values())}
+
+
+def _inside(times: NDArray[np.int64], windows: Sequence[Window]) -> NDArray[np.bool_]:
+    """Which times lie in one of the windows."""
+    chosen = np.zeros(len(times), dtype=np.bool_)
+    for window in merge(list(windows)):
+        first, last = np.searchsorted(times, [window.start_seconds, window.end_seconds])
+        chosen[first:last] = True
+    return chosen
+
+
+def _grid_slots(dataset: Dataset, window: Window) -> int:
+    step = dataset.timeframe.seconds
+    return -(-window.end_seconds // step) - -(-window.start_seconds // step)

@@ -1,0 +1,67 @@
+"""What is still to be done: what is wanted, less what seals and the ledger hold."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from fetcher.ledger import Ledger
+from fetcher.plan import BASE, Download, downloads, pages
+from fetcher.provider import Access, Page, Provider, find
+from tradeschool.errors import ForeignFile
+from tradeschool.market import Dataset, Wanted, Window, merge, subtract
+from tradeschool.store import Store
+
+log = logging.getLogger(__name__)
+
+
+def remaining(wanted: Sequence[Wanted], store: Store) -> list[Wanted]:
+    """The parts of what is wanted that no sound seal covers; a seal whose files are damaged is taken away."""
+    found = []
+    for want in wanted:
+        sealed = _sound_windows(want.dataset, store)
+        found += [Wanted(dataset=want.dataset, window=part) for part in subtract(want.window, sealed)]
+    return found
+
+
+def remaining_downloads(wanted: Sequence[Wanted], store: Store, *, native: bool) -> list[Download]:
+    """What has to be done for the parts that no sound seal covers."""
+    left = remaining(wanted, store)
+    bases = dict.fromkeys(want.dataset.at(BASE) for want in left if want.dataset.timeframe is not BASE)
+    sealed = {base: merge(_sound_windows(base, store)) for base in bases}
+    return downloads(left, native=native, sealed=sealed)
+
+
+def planned_pages(plan: Sequence[Download], ledger: Ledger, access: Mapping[str, Access]) -> dict[Wanted, int]:
+    """How many pages each download will ask for when nothing goes wrong."""
+    asked = {name: find(name, each.source) for name, each in access.items()}
+    return {
+        download.wanted: len(unasked_pages(download, ledger, asked[download.dataset.instrument.provider]))
+        for download in plan
+    }
+
+
+def unasked_pages(download: Download, ledger: Ledger, provider: Provider) -> list[Page]:
+    """The pages of a download that were never answered."""
+    if download.from_sealed:
+        return []
+    known = [*ledger.covered(download.dataset), *ledger.doubtful(download.dataset)]
+    return pages(download.dataset, download.wanted.window, known, provider.slots_per_page)
+
+
+def doubtful_pages(download: Download, ledger: Ledger) -> list[Page]:
+    """The pages to ask for again, each once, in exactly the window in which they were asked for."""
+    windows = {window for window in ledger.doubtful(download.dataset) if window.overlap(download.wanted.window)}
+    return [Page(dataset=download.dataset, window=window) for window in sorted(windows)]
+
+
+def _sound_windows(dataset: Dataset, store: Store) -> list[Window]:
+    sound = []
+    for seal in store.seals(dataset):
+        try:
+            for file in seal.files:
+                store.check(dataset, file)
+        except ForeignFile as error:
+            log.warning("Seal taken away", extra={"action": "unsealed", "dataset": seal.dataset, "reason": str(error)})
+            store.unseal(dataset, seal.window)
+        else:
+            sound.append(seal.window)
+    return sound

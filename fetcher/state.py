@@ -1,0 +1,65 @@
+"""A run's progress as the record that others read: pace, share of the limit, time left."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from fetcher.progress import Progress
+from fetcher.traffic import BOUNDS_SECONDS, Histogram, Traffic
+from tradeschool.acquisition import Acquisition, DownloadState, Durations, LaneState
+
+MEASURED_AFTER = 20.0
+"""Seconds after which a lane's own pace counts; before, its limit does."""
+
+
+def acquisition(
+    progress: Sequence[Progress], rates: Mapping[str, float], *, elapsed: float, now: datetime, running: bool
+) -> Acquisition:
+    """What a run has done in `elapsed` seconds; `rates` are its providers' limits in requests a second."""
+    lanes = tuple(
+        _lane(name, rate, [each for each in progress if each.download.dataset.instrument.provider == name], elapsed)
+        for name, rate in rates.items()
+    )
+    return Acquisition(
+        time=now,
+        running=running,
+        eta_seconds=max((lane.eta_seconds for lane in lanes), default=0.0),
+        lanes=lanes,
+        downloads=tuple(_download(each) for each in progress),
+    )
+
+
+def _lane(name: str, rate: float, lane: Sequence[Progress], elapsed: float) -> LaneState:
+    traffic = lane[0].traffic if lane else Traffic()
+    done = sum(each.done for each in lane)
+    pace = done / elapsed if done and elapsed >= MEASURED_AFTER else rate
+    return LaneState(
+        provider=name,
+        limit_per_second=rate,
+        requests=traffic.requests,
+        retries=traffic.retries,
+        requests_per_second=traffic.requests / elapsed if elapsed > 0 else 0.0,
+        waiting_for_token=traffic.waiting_for_token,
+        waiting_for_network=traffic.waiting_for_network,
+        paused_seconds=traffic.paused_seconds,
+        eta_seconds=sum(each.left for each in lane) / pace,
+        outcomes={outcome.value: count for outcome, count in traffic.outcomes.items()},
+        token_seconds=_durations(traffic.token_seconds),
+        answer_seconds=_durations(traffic.answer_seconds),
+    )
+
+
+def _download(progress: Progress) -> DownloadState:
+    wanted = progress.download.wanted
+    return DownloadState(
+        dataset=wanted.dataset.name,
+        range=str(wanted.window),
+        pages_done=progress.done,
+        pages_total=max(progress.total, progress.done),
+        reached=progress.reached,
+        sealed=tuple(seal.dataset for seal in progress.seals),
+        error=str(progress.error) if progress.error else None,
+    )
+
+
+def _durations(histogram: Histogram) -> Durations:
+    return Durations(bounds_seconds=BOUNDS_SECONDS, counts=tuple(histogram.counts), seconds=histogram.seconds)

@@ -1,0 +1,89 @@
+"""What it takes to kill a program at any moment and look at what is left."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+KILLED = -9
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run of the program ended."""
+
+    code: int
+    """-9 where it was killed."""
+    points: list[str]
+    """Each moment before a write that it reached, in order."""
+    log: str
+
+
+class Nursery:
+    """Runs the program in forks; see `nursery.py`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
+        self._process, self._folder = process, folder
+
+    async def run(self, *words: str, data: Path, environment: dict[str, str], kill_at: int | None = None) -> Ended:
+        log = self._folder / f"{data.name}.log"
+        order = {
+            "words": words,
+            "environment": environment | {"TRADESCHOOL_DATA_DIR": str(data)},
+            "folder": str(data),
+            "kill_at": kill_at,
+            "log": str(log),
+        }
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        told = json.loads(await self._process.stdout.readline())
+        return Ended(**told, log=log.read_text())
+
+
+@pytest.fixture
+def nursery_of(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[Nursery]]:
+    """A nursery; several of them run the program several times at once."""
+
+    @asynccontextmanager
+    async def one() -> AsyncIterator[Nursery]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(Path(__file__).with_name("nursery.py"))),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=1 << 24,
+            cwd=tmp_path,
+        )
+        assert process.stdin
+        try:
+            yield Nursery(process, tmp_path)
+        finally:
+            process.stdin.close()
+            await process.wait()
+
+    return one
+
+
+@pytest.fixture
+async def nursery(nursery_of: Callable[[], AbstractAsyncContextManager[Nursery]]) -> AsyncIterator[Nursery]:
+    async with nursery_of() as only:
+        yield only
+
+
+@pytest.fixture(scope="session")
+def content() -> Callable[[Path], dict[str, object]]:
+    """What a data folder holds: parquet files by their bytes, seals by all that they say but when."""
+
+    def read(folder: Path) -> dict[str, object]:
+        files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*.parquet"))}
+        seals = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*.seal.json"))}
+        return {name: sha256(path.read_bytes()).hexdigest() for name, path in files.items()} | {
+            name: json.loads(path.read_text()) | {"sealed_at": None} for name, path in seals.items()
+        }
+
+    return read

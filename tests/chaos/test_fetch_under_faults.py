@@ -1,0 +1,104 @@
+"""`tradeschool fetch` killed at random while everything goes wrong at the exchange, on the disk and beside it."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fetcher.exchange.faults import Faults
+
+WORDS = ("fetch", "--pairs", "BTC/USD,EUR/USD", "--timerange", "20211220-20220120")
+ENVIRONMENT = {
+    "TRADESCHOOL_FETCH__COINBASE_RATE": "100",
+    "TRADESCHOOL_FETCH__OANDA_RATE": "40",
+    "TRADESCHOOL_FETCH__TOTAL_TIMEOUT_SECONDS": "1",
+    "OANDA_API_TOKEN": "any",
+}
+EVERYTHING = "429=0.04,5xx=0.04,html=0.04,cut=0.06,slow=0.02,empty=0.06,duplicate=0.06,latency=5-30"
+KILLS = 12
+MOST_RUNS = KILLS + 4  # a page may be answered wrongly so often in a row that its download is given up
+KILLED = -9
+
+
+def reached_by(url: str) -> dict[str, str]:
+    return ENVIRONMENT | {f"TRADESCHOOL_FETCH__{name}_URL": url for name in ("COINBASE", "OANDA")}
+
+
+@pytest.fixture
+async def whole(tmp_path: Path, serving, nursery, content) -> dict[str, object]:
+    """What an undisturbed run leaves."""
+    async with serving() as served:
+        ended = await nursery.run(*WORDS, data=tmp_path / "undisturbed", environment=reached_by(served.url))
+    assert ended.code == 0, ended.log
+    return content(tmp_path / "undisturbed")
+
+
+async def test_killed_at_random_under_every_fault_it_ends_the_same(
+    tmp_path: Path, serving, nursery, content, whole
+) -> None:
+    """429, errors, HTML, cut and dripping bodies, false empties, doubled rows, and twelve kills."""
+    chance, data, kills = random.Random(11), tmp_path / "killed", 0
+    async with serving(faults=Faults.parse(EVERYTHING)) as served:
+        for _ in range(MOST_RUNS):
+            kill_at = chance.randrange(20, 80) if kills < KILLS else None
+            ended = await nursery.run(*WORDS, data=data, environment=reached_by(served.url), kill_at=kill_at)
+            kills += ended.code == KILLED
+            if ended.code == 0:
+                break
+        faults = {seen.fault for seen in served.requests}
+
+    assert kills == KILLS
+    assert ended.code == 0, ended.log
+    assert faults >= {"429", "5xx", "html", "cut", "slow", "empty", "duplicate"}
+    assert content(data) == whole
+
+
+async def test_a_full_disk_is_told_and_space_is_all_it_needs(
+    small_disk: Path, remount: Callable[[str], None], serving, nursery, content, whole
+) -> None:
+    async with serving() as served:
+        full = await nursery.run(*WORDS, data=small_disk / "data", environment=reached_by(served.url))
+        remount("size=50m")
+        after = await nursery.run(*WORDS, data=small_disk / "data", environment=reached_by(served.url))
+
+    assert full.code == 1
+    assert "free space" in full.log.splitlines()[-1]
+    assert after.code == 0, after.log
+    assert content(small_disk / "data") == whole
+
+
+async def test_a_disk_that_turns_read_only_is_told_and_nothing_is_lost(
+    small_disk: Path, remount: Callable[[str], None], serving, nursery, content, whole
+) -> None:
+    data = small_disk / "data"
+    remount("size=50m")
+    async with serving() as served:
+        await nursery.run(*WORDS, data=data, environment=reached_by(served.url), kill_at=60)
+        remount("ro")
+        refused = await nursery.run(*WORDS, data=data, environment=reached_by(served.url))
+        remount("rw")
+        after = await nursery.run(*WORDS, data=data, environment=reached_by(served.url))
+
+    assert refused.code == 1
+    assert "cannot write" in refused.log.splitlines()[-1]
+    assert after.code == 0, after.log
+    assert content(data) == whole
+
+
+async def test_two_at_once_and_one_of_them_killed_end_the_same(
+    tmp_path: Path, serving, nursery_of, content, whole
+) -> None:
+    """The second waits for the first, and takes over the moment it is dead."""
+    data = tmp_path / "shared"
+    async with serving(faults=Faults.parse("latency=20-40")) as served, nursery_of() as one, nursery_of() as other:
+        killed, second = await asyncio.gather(
+            one.run(*WORDS, data=data, environment=reached_by(served.url), kill_at=80),
+            other.run(*WORDS, data=data, environment=reached_by(served.url)),
+        )
+        if second.code == KILLED:
+            killed, second = second, killed
+
+    assert (killed.code, second.code) == (KILLED, 0), second.log
+    assert content(data) == whole

@@ -1,0 +1,81 @@
+"""`tradeschool fetch --follow` outlives maintenance, a suspended machine and a kill."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from fetcher.exchange.faults import Faults
+
+PROGRAM = "from tradeschool.cli.main import main; main()"
+MAINTENANCE = Faults.parse("outage=0+4")
+
+
+async def start(url: str, data: Path) -> asyncio.subprocess.Process:
+    since = datetime.now(UTC) - timedelta(days=5)
+    environment = {
+        "TRADESCHOOL_FETCH__COINBASE_URL": url,
+        "TRADESCHOOL_FETCH__COINBASE_RATE": "50",
+        "TRADESCHOOL_FETCH__PATIENCE_SECONDS": "1",
+        "TRADESCHOOL_DATA_DIR": str(data),
+    }
+    words = (
+        "--follow",
+        "--every",
+        "1",
+        "--pairs",
+        "BTC/USD",
+        "--timerange",
+        f"{since:%Y%m%d}-{datetime.now(UTC):%Y%m%d}",
+    )
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PROGRAM, "fetch", *words),
+        env=os.environ | environment,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def health(data: Path, after: datetime, *, well: bool) -> dict:
+    """What the first round that ends after a moment, with errors or without, says of itself."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                told = json.loads((data / "follow.json").read_text())
+            except FileNotFoundError:
+                told = {"time": "1970-01-01T00:00:00+00:00", "errors": []}
+            if datetime.fromisoformat(told["time"]) > after and (not told["errors"]) is well:
+                return told
+            await asyncio.sleep(0.05)
+
+
+async def test_it_goes_on_after_maintenance_suspension_and_a_kill(tmp_path: Path, serving) -> None:
+    def answered() -> int:
+        return sum("candles" in seen.path and seen.status == 200 for seen in served.requests)
+
+    async with serving(faults=MAINTENANCE) as served:
+        process = await start(served.url, tmp_path)
+        maintenance = await health(tmp_path, datetime.min.replace(tzinfo=UTC), well=False)
+        back = await health(tmp_path, datetime.fromisoformat(maintenance["time"]), well=True)
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(3)
+        resumed = datetime.now(UTC)
+        process.send_signal(signal.SIGCONT)
+        after_suspension = await health(tmp_path, resumed, well=True)
+        process.kill()
+        await process.communicate()
+        before, restarted = answered(), datetime.now(UTC)
+        process = await start(served.url, tmp_path)
+        await health(tmp_path, restarted, well=True)
+        process.send_signal(signal.SIGINT)
+        _, told = await process.communicate()
+        again = answered() - before
+
+    assert "does not answer" in maintenance["errors"][0]
+    assert back["pages"] > 0
+    assert after_suspension["settled"] >= back["settled"]
+    assert again <= 1  # what is stored stays; an hour may have settled meanwhile
+    assert process.returncode == 130
+    assert b"all is well" in told

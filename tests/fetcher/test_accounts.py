@@ -1,0 +1,80 @@
+"""Every slot of a grid is in one of five states, whatever a download has come to."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from fetcher import sync
+from fetcher.accounts import Account, SlotState, account
+from fetcher.ledger import Ledger
+from fetcher.provider import Page
+from tradeschool.market import BTC_USD, EUR_USD, Dataset, Instrument, Timeframe, Wanted, Window
+from tradeschool.store import Store
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+DAYS = Window(datetime(2020, 1, 3, tzinfo=UTC), datetime(2020, 1, 6, tzinfo=UTC))  # from a Friday to a Monday
+DAY = 288
+
+
+def m5(instrument: Instrument) -> Wanted:
+    return Wanted(dataset=Dataset(instrument=instrument, timeframe=Timeframe.M5), window=DAYS)
+
+
+def counted(wanted: Wanted, store: Store) -> dict[SlotState, int]:
+    with Ledger(store.root) as ledger:
+        found: Account = account(wanted, store, ledger)
+    assert sum(found.slots.values()) == 3 * DAY
+    return {state: count for state, count in found.slots.items() if count}
+
+
+def test_before_anything_is_asked_only_the_calendar_is_known(store) -> None:
+    assert counted(m5(BTC_USD), store) == {SlotState.UNASKED: 3 * DAY}
+    assert counted(m5(EUR_USD), store) == {SlotState.CLOSED: 576, SlotState.UNASKED: 288}
+
+
+@pytest.mark.parametrize("seal", [False, True], ids=["in the ledger", "sealed"])
+async def test_what_is_answered_is_stored_or_confirmed_empty(seal: bool, serving, store, fast) -> None:
+    async with serving() as served:
+        await sync.run(
+            [m5(EUR_USD)],
+            store=store,
+            access={"oanda": fast(served.url)},
+            native=False,
+            now=lambda: NOW,
+            confirm_after=0.0,
+            seal=seal,
+        )
+    found = counted(m5(EUR_USD), store)
+
+    assert found[SlotState.CLOSED] == 576
+    assert found[SlotState.STORED] + found.get(SlotState.CONFIRMED_EMPTY, 0) == 288
+    assert bool(store.seals(m5(EUR_USD).dataset)) is seal
+
+
+def test_half_an_answer_is_stored_and_the_rest_has_failed(store, made) -> None:
+    """A page that lacked a candle is no last word until it was asked again; one that was refused is none either."""
+    wanted = m5(BTC_USD)
+    first, second, _ = (
+        Window.of_seconds(DAYS.start_seconds + n * 86400, DAYS.start_seconds + (n + 1) * 86400) for n in range(3)
+    )
+    rows = [[time, 0.8, 1.2, 1.0, 1.1, 5.0] for time in range(first.start_seconds, first.end_seconds, 300)][1:]
+    with Ledger(store.root) as ledger:
+        page = Page(dataset=wanted.dataset, window=first)
+        ledger.add(page, str(rows[::-1]).encode(), rows=len(rows), complete=False)
+        ledger.fail(Page(dataset=wanted.dataset, window=second), "status 400")
+
+    assert counted(wanted, store) == {
+        SlotState.STORED: DAY - 1,
+        SlotState.FAILED: DAY + 1,
+        SlotState.UNASKED: DAY,
+    }
+
+
+def test_a_confirmed_page_has_empty_slots(store) -> None:
+    wanted = m5(BTC_USD)
+    first = Window.of_seconds(DAYS.start_seconds, DAYS.start_seconds + 86400)
+    with Ledger(store.root) as ledger:
+        for _ in range(2):
+            ledger.add(Page(dataset=wanted.dataset, window=first), b"[]", rows=0, complete=False)
+
+    assert counted(wanted, store) == {SlotState.CONFIRMED_EMPTY: DAY, SlotState.UNASKED: 2 * DAY}
