@@ -1,0 +1,147 @@
+"""A run's own log, `results/<run>/events.jsonl`: what happened when, one JSON object a line, never rewritten.
+
+The page draws its timeline from it, and whoever wants to be told is told from it. To lose a line is better than to
+stop a search: a disk that takes no more is a warning.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import JsonValue
+
+NAME = "events.jsonl"
+MOST_BYTES = 8_192
+"""Of a line; longer texts are cut."""
+MOST_READ_BYTES = 512 * 1024
+"""Of the file's end; what is older is not read."""
+MOST_TEXT = 512
+
+SENTENCES: Mapping[str, str] = {
+    "run_started": "run {run} begins, seed {seed}",
+    "run_resumed": "run {run} goes on",
+    "run_finished": "run {run} is over: {reason}",
+    "run_interrupted": "run {run} is interrupted: {reason}",
+    "dataset_sealed": "{dataset} {window} is sealed: {rows} candles, coverage {coverage}",
+    "level_started": "level {level}, attempt {attempt} begins: {trials} trials",
+    "level_passed": "level {level}, attempt {attempt}: the gate is met by trial {trial}",
+    "level_missed": "level {level}, attempt {attempt}: the gate is missed: {reason}",
+    "level_escalated": "level {level} is escalated after attempt {attempt}: {reason}",
+    "level_waiting": "level {level} waits: {reason}",
+    "level_trials": "level {level}, attempt {attempt}: {done} of {trials} trials",
+    "trial_given_up": "trial {number} of level {level} is given up: {reason}",
+    "worker_lost": "worker {worker} on {host} is lost: not heard of for {seconds} s",
+    "provider_paused": "{provider} asks for a pause of {seconds} s",
+    "provider_banned": "{provider} refuses to answer: {reason}",
+    "recommendation": "recommendation: {action}: {reason}",
+    "jobs_requeued": "{jobs} failed jobs go back to the queue",
+}
+"""The events that have words of their own, with the facts that they carry; others are told by name."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened."""
+
+    time: datetime
+    name: str
+    """Such as `level_passed`."""
+    facts: Mapping[str, JsonValue]
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        template = SENTENCES.get(self.name)
+        if template is None:
+            facts = ", ".join(f"{name} {value}" for name, value in self.facts.items())
+            return f"{self.name.replace('_', ' ')}{': ' if facts else ''}{facts}"
+        return template.format_map(_Known(self.facts))
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """For programs, the sentence included."""
+        return {
+            "time": self.time.isoformat(timespec="milliseconds"),
+            "event": self.name,
+            "sentence": self.sentence,
+            **{name: value for name, value in self.facts.items() if name not in {"time", "event", "sentence"}},
+        }
+
+
+def record(folder: Path, event: str, **facts: JsonValue) -> None:
+    """Append that something happened now; `folder` is the run's. Never raises: a full disk is logged."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    line = json.dumps({"time": now, "event": event, **{name: _cut(value) for name, value in facts.items()}})
+    if len(line) > MOST_BYTES:
+        line = json.dumps({"time": now, "event": event, "cut": True})
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _append(folder / NAME, line.encode() + b"\n")
+    except OSError as error:
+        log.warning(
+            "event not recorded", extra={"action": "event_lost", "event": event, "reason": error.strerror or str(error)}
+        )
+
+
+def read(folder: Path, most: int = 500) -> tuple[Event, ...]:
+    """The latest events of a run, oldest first; none where the file is absent or cannot be read."""
+    return Follower(folder, most=most).news()
+
+
+class Follower:
+    """Reads a run's events as they come, each once; a call reads a bounded piece of the file's end."""
+
+    def __init__(self, folder: Path, *, most: int = 500) -> None:
+        self._path, self._most, self._offset = folder / NAME, most, 0
+
+    def news(self) -> tuple[Event, ...]:
+        """The events since the last call, oldest first."""
+        try:
+            with self._path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                start = 0 if size < self._offset else self._offset
+                begin = max(start, size - MOST_READ_BYTES)
+                file.seek(begin)
+                piece = file.read(MOST_READ_BYTES)
+        except OSError:
+            return ()
+        whole, _, rest = piece.rpartition(b"\n")
+        self._offset = begin + len(piece) - len(rest)
+        return tuple(_parsed(whole.split(b"\n")))[-self._most :]
+
+
+class _Known(dict[str, JsonValue]):
+    """Facts for a sentence; one that an older line lacks is a question mark."""
+
+    def __missing__(self, key: str) -> JsonValue:
+        return "?"
+
+
+def _append(path: Path, line: bytes) -> None:
+    """In one write, which the kernel keeps whole among writers; after a line that was cut short, on a new one."""
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        size = os.fstat(descriptor).st_size
+        is_cut = size and os.pread(descriptor, 1, size - 1) != b"\n"
+        os.write(descriptor, b"\n" + line if is_cut else line)
+    finally:
+        os.close(descriptor)
+
+
+def _parsed(lines: Iterable[bytes]) -> Iterator[Event]:
+    for line in lines:
+        try:
+            found = json.loads(line)
+            time = datetime.fromisoformat(found.pop("time")).astimezone(UTC)
+            yield Event(time=time, name=str(found.pop("event")), facts=found)
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+            continue  # cut by a kill, or not ours
+
+
+def _cut(value: JsonValue) -> JsonValue:
+    return value[:MOST_TEXT] if isinstance(value, str) else value
