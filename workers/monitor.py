@@ -1,10 +1,13 @@
-"""One look at queue and workers that changes nothing: RQ's own counts would fail jobs while they count."""
+"""One look at queue and workers that changes nothing: RQ's own counts would fail jobs while they count.
 
-from collections.abc import Mapping
+Two round trips, whatever there is to see; what is listed is bounded, what is counted is not.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from pydantic import JsonValue
-from rq.registry import BaseRegistry
 from rq.utils import as_text, str_to_date
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
@@ -12,6 +15,13 @@ from workers.guard import TrialJob, TrialQueue
 from workers.queue import KEEP_SECONDS
 
 MINUTE = 60
+MOST_FLIGHTS = 256
+"""Jobs under way that are listed."""
+MOST_WORKERS = 1_024
+ERRAND = re.compile(
+    r"(?P<run>.+)-L(?P<level>[A-Za-z0-9]+)-a(?P<round>\d+)-(?P<first>\d+)-(?P<last>\d+)-a(?P<attempt>\d+)"
+)
+"""A job's id: run, level, the level's attempt, first and last trial, the job's attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +36,25 @@ class WorkerSnapshot:
     done: int
     """Jobs, since it was started."""
     failed: int
+    working_seconds: float = 0.0
+    """Spent on jobs, since it was started."""
+    job: str = ""
+    """What it evaluates now; empty where nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flight:
+    """One job that a worker evaluates."""
+
+    job: str
+    worker: str
+    seconds: float
+    """Since it was begun."""
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """With the trials that it holds, where its id tells them."""
+        found = ERRAND.fullmatch(self.job)
+        return {**asdict(self), **({"trials": trials_of(self.job), "level": found["level"]} if found else {})}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,63 +73,108 @@ class Snapshot:
     throughput_per_minute: int
     """Jobs finished in the last minute."""
     workers: tuple[WorkerSnapshot, ...]
+    flights: tuple[Flight, ...] = ()
+    """Longest first."""
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Until what is queued and started is done at the pace of the last minute; None where nothing moves."""
+        left = self.queued + self.started
+        if not left:
+            return 0.0
+        return left / self.throughput_per_minute * MINUTE if self.throughput_per_minute else None
 
     def to_json(self) -> dict[str, JsonValue]:
         """The object of `queue status --json`."""
-        return {**asdict(self), "workers": [asdict(worker) for worker in self.workers]}
+        return {
+            **asdict(self),
+            "workers": [asdict(worker) for worker in self.workers],
+            "flights": [flight.to_json() for flight in self.flights],
+            "eta_seconds": self.eta_seconds,
+        }
 
 
 def take_snapshot(queue: TrialQueue, now: float) -> Snapshot:
     """The queue and its workers as Redis knows them; `now` is Unix time in seconds."""
+    done = queue.finished_job_registry.key
+    with queue.connection.pipeline(transaction=False) as pipeline:
+        pipeline.llen(queue.key)
+        for registry in (
+            queue.started_job_registry,
+            queue.finished_job_registry,
+            queue.failed_job_registry,
+            queue.deferred_job_registry,
+            queue.scheduled_job_registry,
+        ):
+            pipeline.zcard(registry.key)
+        # A finished job's score is the time at which it is to be forgotten.
+        pipeline.zcount(done, now + KEEP_SECONDS - MINUTE, "+inf")
+        pipeline.lindex(queue.key, 0)
+        pipeline.zrange(queue.started_job_registry.key, 0, MOST_FLIGHTS - 1)
+        pipeline.smembers(WORKERS_BY_QUEUE_KEY % queue.name)
+        queued, started, finished, failed, deferred, scheduled, lately, head, leases, keys = pipeline.execute()
+    oldest, flights, workers = _details(queue, head, leases, sorted(keys)[:MOST_WORKERS], now)
     return Snapshot(
-        queued=queue.connection.llen(queue.key),
-        started=_count(queue.started_job_registry),
-        finished=_count(queue.finished_job_registry),
-        failed=_count(queue.failed_job_registry),
-        deferred=_count(queue.deferred_job_registry),
-        scheduled=_count(queue.scheduled_job_registry),
-        oldest_seconds=_oldest_seconds(queue, now),
-        throughput_per_minute=_throughput(queue, now),
-        workers=_workers(queue, now),
+        queued=queued,
+        started=started,
+        finished=finished,
+        failed=failed,
+        deferred=deferred,
+        scheduled=scheduled,
+        oldest_seconds=oldest,
+        throughput_per_minute=lately,
+        workers=workers,
+        flights=flights,
     )
 
 
-def _count(registry: BaseRegistry) -> int:
-    return int(registry.get_job_count(cleanup=False))
+def trials_of(job: str) -> str:
+    """The trials that a job holds, such as `12` or `12-15`; the job's id where it does not tell them."""
+    found = ERRAND.fullmatch(job)
+    if found is None:
+        return job
+    return found["first"] if found["first"] == found["last"] else f"{found['first']}-{found['last']}"
 
 
-def _oldest_seconds(queue: TrialQueue, now: float) -> float:
-    head = queue.connection.lindex(queue.key, 0)
-    if not isinstance(head, bytes):
-        return 0.0
-    enqueued = queue.connection.hget(TrialJob.key_for(head.decode(errors="replace")), "enqueued_at")
-    return _age(enqueued, now)
-
-
-def _throughput(queue: TrialQueue, now: float) -> int:
-    # A finished job's score is the time at which it is to be forgotten.
-    return int(queue.connection.zcount(queue.finished_job_registry.key, now + KEEP_SECONDS - MINUTE, "+inf"))
-
-
-def _workers(queue: TrialQueue, now: float) -> tuple[WorkerSnapshot, ...]:
-    keys = sorted(queue.connection.smembers(WORKERS_BY_QUEUE_KEY % queue.name))
+def _details(
+    queue: TrialQueue, head: object, leases: Sequence[bytes], keys: Sequence[bytes], now: float
+) -> tuple[float, tuple[Flight, ...], tuple[WorkerSnapshot, ...]]:
+    jobs = list(dict.fromkeys(_text(lease).partition(":")[0] for lease in leases))
     with queue.connection.pipeline(transaction=False) as pipeline:
+        pipeline.hget(TrialJob.key_for(_text(head)), "enqueued_at")
+        for job in jobs:
+            pipeline.hmget(TrialJob.key_for(job), "worker_name", "started_at")
         for key in keys:
             pipeline.hgetall(key)
-        found = pipeline.execute()
-    pairs = zip(keys, found, strict=True)
-    return tuple(_worker(as_text(key).rpartition(":")[2], fields, now) for key, fields in pairs if fields)
+        enqueued, *found = pipeline.execute()
+    flights = tuple(
+        Flight(job=job, worker=_text(worker), seconds=_age(started, now))
+        for job, (worker, started) in zip(jobs, found, strict=False)
+    )
+    busy = {flight.worker: flight.job for flight in flights}
+    workers = tuple(
+        _worker(as_text(key).rpartition(":")[2], fields, busy, now)
+        for key, fields in zip(keys, found[len(jobs) :], strict=True)
+        if fields
+    )
+    return _age(enqueued, now), tuple(sorted(flights, key=lambda flight: -flight.seconds)), workers
 
 
-def _worker(name: str, fields: Mapping[bytes, bytes], now: float) -> WorkerSnapshot:
+def _worker(name: str, fields: Mapping[bytes, bytes], busy: Mapping[str, str], now: float) -> WorkerSnapshot:
     return WorkerSnapshot(
         name=name,
-        host=fields.get(b"hostname", b"").decode(),
-        state=fields.get(b"state", b"").decode(),
+        host=_text(fields.get(b"hostname")),
+        state=_text(fields.get(b"state")),
         heartbeat_age_seconds=_age(fields.get(b"last_heartbeat"), now),
         done=int(fields.get(b"successful_job_count", 0)),
         failed=int(fields.get(b"failed_job_count", 0)),
+        working_seconds=float(fields.get(b"total_working_time", 0)),
+        job=busy.get(name, ""),
     )
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else ""
 
 
 def _age(date: object, now: float) -> float:

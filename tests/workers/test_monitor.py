@@ -1,11 +1,13 @@
 """A look at the queue tells everything and changes nothing."""
 
 import time
+from dataclasses import replace
 
+import pytest
 from redis import Redis
 
 from workers.conductor import advance
-from workers.monitor import take_snapshot
+from workers.monitor import Snapshot, take_snapshot, trials_of
 
 
 def everything(connection: Redis) -> dict[bytes, object]:
@@ -25,6 +27,8 @@ def test_an_empty_queue_has_nothing(plan) -> None:
         "oldest_seconds": 0.0,
         "throughput_per_minute": 0,
         "workers": [],
+        "flights": [],
+        "eta_seconds": 0.0,
     }
 
 
@@ -67,3 +71,67 @@ def test_finished_work_and_its_worker_are_told(plan, start_worker) -> None:
     assert worker.failed == 0
     assert worker.state in {"idle", "busy"}
     assert worker.heartbeat_age_seconds < 30
+
+
+def test_a_job_under_way_tells_its_trials_its_worker_and_its_age(plan, start_worker, eventually) -> None:
+    slow = replace(plan, title="sleep 1.0")
+    study = slow.open()
+    run = slow.run(study)
+    advance(run)
+    start_worker()
+    eventually(lambda: [each.worker for each in take_snapshot(plan.queue, time.time()).flights] not in ([], [""]))
+
+    snapshot = take_snapshot(plan.queue, time.time() + 5)
+    study.close()
+
+    (flight,) = snapshot.flights
+    assert flight.to_json()["trials"] == "0"
+    assert flight.to_json()["level"] == "1"
+    assert 5 <= flight.seconds < 20
+    assert [worker.job for worker in snapshot.workers] == [flight.job]
+    assert snapshot.workers[0].name == flight.worker
+
+
+def test_a_look_is_two_round_trips(plan) -> None:
+    queue = plan.queue
+    study = plan.open()
+    advance(plan.run(study))
+    study.close()
+    take_snapshot(queue, time.time())
+    before = queue.connection.info("stats")["total_reads_processed"]
+    take_snapshot(queue, time.time())
+
+    assert queue.connection.info("stats")["total_reads_processed"] - before == 2 + 1, "and the look at the statistics"
+
+
+@pytest.mark.parametrize(
+    ("job", "trials"),
+    [
+        ("20261125-101010-s7-L1-a1-3-3-a1", "3"),
+        ("r-L4-a12-16-19-a2", "16-19"),
+        ("r-L1-L2-a1-1-2-a1", "1-2"),
+        ("nonsense", "nonsense"),
+        ("", ""),
+    ],
+)
+def test_a_job_tells_its_trials(job: str, trials: str) -> None:
+    assert trials_of(job) == trials
+
+
+@pytest.mark.parametrize(
+    ("queued", "started", "pace", "eta"), [(0, 0, 0, 0.0), (5, 1, 0, None), (5, 1, 12, 30.0)], ids=str
+)
+def test_what_is_left_has_a_time(queued: int, started: int, pace: int, eta: float | None) -> None:
+    snapshot = Snapshot(
+        queued=queued,
+        started=started,
+        finished=0,
+        failed=0,
+        deferred=0,
+        scheduled=0,
+        oldest_seconds=0,
+        throughput_per_minute=pace,
+        workers=(),
+    )
+
+    assert snapshot.eta_seconds == eta

@@ -1,0 +1,206 @@
+"""Studies seen from outside: read-only connections, each trial read once, nothing of Optuna's loaded.
+
+A conductor commits a trial whole and never touches it again, so a look at a study of any size costs two small
+statements and the rows that are new.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from pydantic import JsonValue
+from sqlalchemy import Connection, Engine, TextClause, bindparam, create_engine, text
+from sqlalchemy.engine import Row, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from tradeschool.errors import ServiceUnreachable
+from tradeschool.settings import mask_url
+
+BUSY_SECONDS = 5
+STATES: Mapping[str, str] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+MOST_NEW = 2_000
+"""Trials that one look takes in; the next goes on from there."""
+
+_STUDY = text("SELECT study_id FROM studies WHERE study_name = :name")
+_TRIALS = text(
+    "SELECT trial_id, number, state, datetime_complete FROM trials "
+    "WHERE study_id = :study AND trial_id > :after ORDER BY trial_id LIMIT :most"
+)
+_PARAMETERS = text(
+    "SELECT trial_id, param_name, param_value, distribution_json FROM trial_params WHERE trial_id IN :ids"
+)
+_VALUES = text("SELECT trial_id, value, value_type FROM trial_values WHERE objective = 0 AND trial_id IN :ids")
+_ATTRIBUTES = text('SELECT trial_id, "key", value_json FROM trial_user_attributes WHERE trial_id IN :ids')
+_CONSTRAINTS = text(
+    'SELECT trial_id, "key", value_json FROM trial_system_attributes '
+    "WHERE \"key\" LIKE 'constraint%' AND trial_id IN :ids"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenTrial:
+    """A finished trial, as far as somebody who watches wants to know it."""
+
+    number: int
+    state: str
+    """complete, pruned or failed."""
+    value: float | None
+    """On train; None where it has none."""
+    is_feasible: bool
+    """Complete, and no constraint is missed."""
+    parameters: Mapping[str, JsonValue]
+    metrics: Mapping[str, float | None]
+    worker: str
+    ended: float | None
+    """Unix time in seconds."""
+    seconds: float
+    """That its evaluation took."""
+    reason: str
+    """Why it was pruned or failed."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    study: int
+    last: int = -1
+    trials: list[SeenTrial] = field(default_factory=list)
+
+
+class StudyWatch:
+    """What is known of the studies of one database; to be used by one thread at a time."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._where = url, mask_url(url)
+        self._engine: Engine | None = None
+        self._seen: dict[str, _Seen] = {}
+
+    def trials(self, study: str) -> Sequence[SeenTrial]:
+        """The finished trials of a study in the order of their commit; none where there is no such study yet.
+
+        Raises:
+            ServiceUnreachable: where the database does not answer; what was known is kept.
+        """
+        try:
+            with self._connected().connect() as connection:
+                return self._look(connection, study)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise ServiceUnreachable(f"study database {self._where}: cannot be used: check storage_url") from error
+        except SQLAlchemyError as error:
+            self.close()
+            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            raise ServiceUnreachable(f"study database {self._where}: {reason}") from error
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    def _connected(self) -> Engine:
+        self._engine = self._engine or _read_only(self._url)
+        return self._engine
+
+    def _look(self, connection: Connection, study: str) -> Sequence[SeenTrial]:
+        number = connection.execute(_STUDY, {"name": study}).scalar_one_or_none()
+        if number is None:
+            self._seen.pop(study, None)
+            return ()
+        seen = self._seen.get(study)
+        if seen is None or seen.study != number:
+            seen = self._seen[study] = _Seen(study=number)
+        rows = connection.execute(_TRIALS, {"study": number, "after": seen.last, "most": MOST_NEW}).all()
+        # A conductor's trial is finished when it appears; what runs under another's hands is not looked at.
+        done = [row for row in rows if row.state in STATES]
+        if done:
+            seen.trials += _details(connection, done)
+            seen.last = done[-1].trial_id
+        return seen.trials
+
+
+def best_so_far(trials: Iterable[SeenTrial]) -> SeenTrial | None:
+    """The feasible trial with the highest value; the earliest of equals."""
+    feasible = [trial for trial in trials if trial.is_feasible and trial.value is not None]
+    return max(feasible, key=lambda trial: (trial.value, -trial.number), default=None)
+
+
+def _read_only(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        options = f"-c default_transaction_read_only=on -c statement_timeout={BUSY_SECONDS * 1000}"
+        arguments = {"options": options, "connect_timeout": BUSY_SECONDS}
+        return create_engine(url, connect_args=arguments, pool_size=1, max_overflow=0, pool_pre_ping=True)
+    read_only = parsed.set(database=f"file:{parsed.database}", query={"mode": "ro", "uri": "true"})
+    return create_engine(read_only, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+
+
+def _details(connection: Connection, rows: Sequence[Row[tuple[int, int, str, datetime | None]]]) -> list[SeenTrial]:
+    ids = [row.trial_id for row in rows]
+    parameters: dict[int, dict[str, JsonValue]] = defaultdict(dict)
+    for row in _of(connection, _PARAMETERS, ids):
+        parameters[row.trial_id][row.param_name] = _external(row.param_value, row.distribution_json)
+    values = {row.trial_id: row.value for row in _of(connection, _VALUES, ids) if row.value_type == "FINITE"}
+    attributes: dict[int, dict[str, JsonValue]] = defaultdict(dict)
+    for row in _of(connection, _ATTRIBUTES, ids):
+        attributes[row.trial_id][row.key] = json.loads(row.value_json)
+    missed = {row.trial_id for row in _of(connection, _CONSTRAINTS, ids) if _is_missed(json.loads(row.value_json))}
+    return [
+        _trial(
+            row, parameters[row.trial_id], values.get(row.trial_id), attributes[row.trial_id], row.trial_id in missed
+        )
+        for row in rows
+    ]
+
+
+def _of(connection: Connection, statement: TextClause, ids: Sequence[int]) -> Iterable[Row[tuple[object, ...]]]:
+    expanding = statement.bindparams(bindparam("ids", expanding=True))
+    for start in range(0, len(ids), 500):  # SQLite takes 32,766 variables, PostgreSQL 65,535
+        yield from connection.execute(expanding, {"ids": ids[start : start + 500]})
+
+
+def _trial(
+    row: Row[tuple[int, int, str, datetime | None]],
+    parameters: Mapping[str, JsonValue],
+    value: float | None,
+    attributes: Mapping[str, JsonValue],
+    is_missed: bool,
+) -> SeenTrial:
+    metrics = attributes.get("metrics")
+    reason = attributes.get("failure") or attributes.get("pruned") or ""
+    seconds = attributes.get("seconds")
+    return SeenTrial(
+        number=row.number,
+        state=STATES[row.state],
+        value=value,
+        is_feasible=row.state == "COMPLETE" and value is not None and not is_missed,
+        parameters=parameters,
+        metrics=metrics if isinstance(metrics, dict) else {},  # type: ignore[arg-type]  # ours: numbers and nulls
+        worker=str(attributes.get("worker") or ""),
+        ended=_unix(row.datetime_complete),
+        seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
+        reason=str(reason),
+    )
+
+
+def _unix(moment: datetime | str | None) -> float | None:
+    """SQLite says a moment as text, PostgreSQL as a datetime; Optuna stores UTC, without saying so."""
+    parsed = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return parsed.replace(tzinfo=UTC).timestamp() if parsed else None
+
+
+def _external(value: float, distribution: str) -> JsonValue:
+    described = json.loads(distribution)
+    match described["name"]:
+        case "IntDistribution":
+            return int(value)
+        case "CategoricalDistribution":
+            choice: JsonValue = described["attributes"]["choices"][int(value)]
+            return choice
+    return value
+
+
+def _is_missed(constraint: JsonValue) -> bool:
+    """Optuna stores a constraint each, or all in a list; above zero is missed."""
+    values = constraint if isinstance(constraint, list) else [constraint]
+    return any(isinstance(value, int | float) and value > 0 for value in values)
