@@ -1,7 +1,6 @@
 """`tradeschool data`: what is on disk, never what was asked for."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import TypedDict
 
 import click
@@ -17,25 +16,7 @@ from tradeschool.cli.repair import repair
 from tradeschool.market import Dataset, Wanted, Window, default_catalogue, parse_timerange
 from tradeschool.sessions import expected_slots
 from tradeschool.store import Store
-
-
-class Status(TypedDict):
-    """One dataset, all of its sealed ranges together."""
-
-    dataset: str
-    rows: int
-    expected: int
-    coverage: float
-    first: str | None
-    """Open of the first candle."""
-    last: str | None
-    """Open of the last candle."""
-    gaps: int
-    findings: list[str]
-    sealed: bool
-    derived: bool
-    imported: bool
-    ranges: list[str]
+from tradeschool.store.holdings import holding_of
 
 
 class _Gap(TypedDict):
@@ -61,9 +42,9 @@ data.add_command(export)
 def status(*, as_json: bool) -> None:
     """Every dataset that holds a sealed range, with its coverage."""
     store = candles_of(load_settings())
-    rows = [row for dataset in chosen_datasets(()) if (row := _status(store, dataset))]
+    rows = [row for dataset in chosen_datasets(()) if (row := holding_of(store, dataset))]
     if as_json:
-        print_json(rows)
+        print_json([row.to_json() for row in rows])
         return
     if not rows:
         console().print(f"no sealed candles in {store.root}; run: tradeschool fetch")
@@ -71,14 +52,14 @@ def status(*, as_json: bool) -> None:
     table = Table("dataset", "sealed ranges", "candles", "expected", "coverage", "gaps", "findings", "")
     for row in rows:
         table.add_row(
-            row["dataset"],
-            ", ".join(row["ranges"]),
-            f"{row['rows']:,}",
-            f"{row['expected']:,}",
-            f"{row['coverage']:.3%}",
-            f"{row['gaps']:,}",
-            ", ".join(row["findings"]),
-            "derived" if row["derived"] else "imported" if row["imported"] else "",
+            row.dataset,
+            ", ".join(row.ranges),
+            f"{row.rows:,}",
+            f"{row.expected:,}",
+            f"{row.coverage:.3%}",
+            f"{row.gaps:,}",
+            ", ".join(row.findings),
+            "derived" if row.derived else "imported" if row.imported else "",
         )
     console().print(table)
 
@@ -177,30 +158,3 @@ def _gaps(dataset: Dataset, store: Store, ledger: Ledger) -> Iterator[_Gap]:
 def _gap(dataset: Dataset, window: Window, slots: int, reason: str) -> _Gap:
     start, end = (moment.isoformat().replace("+00:00", "Z") for moment in (window.start, window.end))
     return _Gap(dataset=dataset.name, start=start, end=end, slots=slots, reason=reason)
-
-
-def _moment(store: Store, dataset: Dataset, window: Window, place: int) -> str | None:
-    """The open of the first (0) or last (-1) candle of a sealed range, None where it holds none."""
-    times = store.arrays(dataset, window).time
-    return datetime.fromtimestamp(int(times[place]), UTC).isoformat() if len(times) else None
-
-
-def _status(store: Store, dataset: Dataset) -> Status | None:
-    seals = store.seals(dataset)
-    if not seals:
-        return None
-    expected, missing = sum(seal.expected for seal in seals), sum(seal.missing for seal in seals)
-    return Status(
-        dataset=dataset.name,
-        rows=sum(seal.rows for seal in seals),
-        expected=expected,
-        coverage=round(1 - missing / expected, 6) if expected else 1.0,
-        first=_moment(store, dataset, seals[0].window, 0),
-        last=_moment(store, dataset, max(seals, key=lambda seal: seal.end).window, -1),
-        gaps=sum(len(seal.gaps) for seal in seals),
-        findings=list(dict.fromkeys(finding.kind.value for seal in seals for finding in seal.findings)),
-        sealed=True,
-        derived=all(seal.derived for seal in seals),
-        imported=all(seal.is_imported for seal in seals),
-        ranges=[str(seal.window) for seal in seals],
-    )

@@ -97,6 +97,15 @@ class Store:
         found = [read_seal(path, dataset) for path in self._seal_paths(dataset)]
         return sorted(found, key=lambda seal: (seal.start, seal.end))
 
+    def stamp(self, dataset: Dataset) -> tuple[tuple[str, int, int], ...]:
+        """What differs whenever a seal of a dataset was added, replaced or taken away: names, times, sizes.
+
+        Raises:
+            OSError: where the folder cannot be looked into.
+        """
+        looks = [(path.name, path.stat()) for path in self._seal_paths(dataset)]
+        return tuple((name, look.st_mtime_ns, look.st_size) for name, look in looks)
+
     def require(self, dataset: Dataset, window: Window, min_coverage: float = 0.0) -> None:
         """Refuse to go on unless every moment of `window` is sealed and enough of its candles are there.
 
