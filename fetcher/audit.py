@@ -6,7 +6,8 @@ import polars as pl
 
 from fetcher.plan import Download, pages
 from fetcher.provider import Page
-from tradeschool.candles import PRICES, Candles
+from tradeschool.candles import Candles
+from tradeschool.columns import PRICES
 from tradeschool.market import Wanted
 
 AUDITED_FROM = 80

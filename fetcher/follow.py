@@ -17,8 +17,9 @@ from fetcher.progress import Progress
 from fetcher.provider import Access
 from tradeschool.errors import StoreUnwritable, TradeschoolError
 from tradeschool.market import Dataset, Wanted, Window
-from tradeschool.store import Seal, Store
+from tradeschool.store import Seal
 from tradeschool.store.files import publish_text
+from tradeschool.store.frames import FrameStore
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Health:
 async def follow(
     following: Following,
     *,
-    store: Store,
+    store: FrameStore,
     access: Mapping[str, Access],
     now: Callable[[], datetime],
     pause: Callable[[], Awaitable[None]],
@@ -94,7 +95,7 @@ async def follow(
 async def one_round(
     following: Following,
     *,
-    store: Store,
+    store: FrameStore,
     access: Mapping[str, Access],
     now: Callable[[], datetime],
     on_sealed: Callable[[Seal], None] = lambda seal: None,

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from fetcher.times import with_utc
-from tradeschool.candles import PRICES
+from tradeschool.columns import PRICES
 from tradeschool.errors import InvalidCandles, SettingsError
 from tradeschool.findings import Finding, FindingKind
 from tradeschool.market import Dataset

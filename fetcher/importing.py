@@ -15,6 +15,7 @@ from tradeschool.inspection import inspect, usual_spacing
 from tradeschool.market import Dataset, Market, Wanted, Window
 from tradeschool.sessions import expected_slots
 from tradeschool.store import GapReason, Seal, Store
+from tradeschool.store.frames import FrameStore
 from tradeschool.store.seal import IMPORTED
 
 TICKS_PER_PIP = 10
@@ -23,7 +24,7 @@ TICKS_PER_PIP = 10
 def import_file(
     path: Path,
     dataset: Dataset,
-    store: Store,
+    store: FrameStore,
     *,
     form: Format,
     zone: str | None,
@@ -98,7 +99,7 @@ def _make_room(wanted: Wanted, store: Store) -> None:
 
 
 def _seal(
-    wanted: Wanted, candles: Candles, findings: Sequence[Finding], store: Store, *, source: str, now: datetime
+    wanted: Wanted, candles: Candles, findings: Sequence[Finding], store: FrameStore, *, source: str, now: datetime
 ) -> Seal:
     expected = expected_slots(wanted.dataset, wanted.window)
     seal = Seal(

@@ -1,7 +1,8 @@
 """The ledger of a data folder: every page that was answered, in one SQLite file, a page a transaction.
 
 Progress is what stands here, never what rows there are: the absence of candles proves nothing. A page whose
-answer lacked candles that the calendar expects is doubtful until it was asked again and said the same.
+answer lacked candles that the calendar expects is doubtful until it was asked again and said the same; one that
+held none at all, until it said so three times.
 A page's body is kept until its candles stand in a published file, and dropped in the transaction that says so.
 """
 
@@ -25,6 +26,8 @@ BUSY_TIMEOUT = 30.0  # seconds
 GZIP_MAGIC = b"\x1f\x8b"  # no JSON begins so
 COMPRESSION_LEVEL = 1  # of a body that came uncompressed; it is dropped again soon
 CHECKPOINT_PAGES = 4000  # of SQLite's log, 16 MB: a page of the file that many answers touch is written once
+AGREEING_ANSWERS = 2  # on a page that lacks candles
+AGREEING_EMPTY_ANSWERS = 3  # on a page without any: false ones are known, and may come on both sides of a kill
 ADVICE = "free space, fix permissions, or move it away: what is sealed stays, the rest is asked for again"
 
 SCHEMA = """
@@ -121,8 +124,9 @@ class Ledger:
     def add(self, page: Page, body: bytes, *, rows: int, complete: bool, source: str | None = None) -> int:
         """Store an answer of so many candles, and return its number; a body that came as gzip is stored as it came.
 
-        Where it lacks candles that the calendar expects, its window stays doubtful until a second answer has the
-        same number; the larger of two answers that differ is the one to be confirmed.
+        Where it lacks candles that the calendar expects, its window stays doubtful until another answer has the
+        same number, and where it holds none at all, until two others have; the larger of answers that differ is the
+        one to be confirmed.
         """
         start, end = page.window.start_seconds, page.window.end_seconds
         packed = body if body.startswith(GZIP_MAGIC) else gzip.compress(body, COMPRESSION_LEVEL, mtime=0)
@@ -283,13 +287,13 @@ class Ledger:
             self._db.execute("ALTER TABLE pages ADD COLUMN source TEXT")
 
     def _agreed(self, page: Page) -> bool:
-        """Whether two answers agree on the most candles that the page was ever seen to hold."""
-        answers = self._db.execute(
-            "SELECT count(*) FROM pages WHERE dataset = ? AND start_seconds = ? AND end_seconds = ? "
+        """Whether enough answers agree on the most candles that the page was ever seen to hold."""
+        rows, answers = self._db.execute(
+            "SELECT rows, count(*) FROM pages WHERE dataset = ? AND start_seconds = ? AND end_seconds = ? "
             "GROUP BY rows ORDER BY rows DESC LIMIT 1",
             (page.dataset.name, page.window.start_seconds, page.window.end_seconds),
         ).fetchone()
-        return bool(answers[0] >= 2)
+        return bool(answers >= (AGREEING_ANSWERS if rows else AGREEING_EMPTY_ANSWERS))
 
     def _windows(self, query: str, dataset: Dataset) -> list[Window]:
         return [Window.of_seconds(start, end) for start, end in self._rows(query, (dataset.name,))]

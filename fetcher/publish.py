@@ -10,20 +10,21 @@ from fetcher.derive import derive
 from fetcher.ledger import Ledger, StoredPage
 from fetcher.plan import BASE, Download
 from fetcher.provider import find
-from tradeschool.candles import CandleArrays, Candles, joined
+from tradeschool.candles import Candles
+from tradeschool.columns import CandleArrays, joined
 from tradeschool.errors import ForeignFile
 from tradeschool.findings import refuse
 from tradeschool.inspection import inspect
 from tradeschool.market import Dataset, Wanted, Window
 from tradeschool.sessions import expected_slots
 from tradeschool.store import Gap, GapReason, PartFile, Seal, Store
-from tradeschool.store.store import read_frame
+from tradeschool.store.frames import FrameStore, read_frame
 
 
 class Publisher:
     """Turns what the ledger holds of a download into sealed datasets."""
 
-    def __init__(self, store: Store, ledger: Ledger, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: FrameStore, ledger: Ledger, now: Callable[[], datetime]) -> None:
         self._store = store
         self._ledger = ledger
         self._now = now

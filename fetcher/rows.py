@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fetcher.provider import Page
-from tradeschool.candles import CandleArrays, Candles
+from tradeschool.candles import Candles
+from tradeschool.columns import CandleArrays
 from tradeschool.errors import ProviderUnusable
 
 

@@ -38,8 +38,9 @@ from tradeschool.errors import (
 )
 from tradeschool.market import Wanted
 from tradeschool.sessions import expected_slots
-from tradeschool.store import Seal, Store
+from tradeschool.store import Seal
 from tradeschool.store.files import sweep
+from tradeschool.store.frames import FrameStore
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ T = TypeVar("T")
 async def run(
     wanted: Sequence[Wanted],
     *,
-    store: Store,
+    store: FrameStore,
     access: Mapping[str, Access],
     native: bool,
     now: Callable[[], datetime],
@@ -116,7 +117,7 @@ class _Desk:
 class _Site:
     """What all lanes of a run share."""
 
-    store: Store
+    store: FrameStore
     pages: _Desk
     files: _Desk
     now: Callable[[], datetime]
@@ -289,7 +290,7 @@ async def _audit(site: _Site, client: Client, progress: Progress) -> None:
         )
 
 
-def _derived(store: Store, download: Download, page: Page) -> Candles:
+def _derived(store: FrameStore, download: Download, page: Page) -> Candles:
     """The stored candles of a page; its last one may reach beyond what is sealed."""
     inside = page.window.overlap(download.wanted.window)
     return store.candles(page.dataset, inside) if inside else Candles.empty(page.dataset)

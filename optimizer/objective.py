@@ -21,7 +21,7 @@ from optimizer.gate import trades_needed
 from optimizer.level import Bounds, Level, Part
 from optimizer.portfolio import portfolio
 from optimizer.strategy import IntParameter, Parameter, check_names, check_parameters, load
-from tradeschool.candles import CandleArrays
+from tradeschool.columns import CandleArrays
 from tradeschool.errors import SettingsError
 from tradeschool.market import Dataset, Window
 

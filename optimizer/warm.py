@@ -7,7 +7,7 @@ import numpy as np
 from optimizer.level import Direction, Gate, Level, LevelDataset, Part
 from optimizer.objective import evaluate, prepare_level
 from optimizer.strategies.sma_cross import STRATEGY
-from tradeschool.candles import CandleArrays
+from tradeschool.columns import CandleArrays
 from tradeschool.market import Dataset, Window
 
 SAMPLE = "coinbase/BTC-USD/H1"

@@ -19,7 +19,7 @@ from fetcher.exchange.server import Exchange, Served, serve
 from tradeschool.candles import Candles, schema
 from tradeschool.market import Dataset, Window
 from tradeschool.sessions import expected_slots
-from tradeschool.store import Store
+from tradeschool.store.frames import FrameStore
 
 settings.register_profile("tradeschool", deadline=None)  # how long an example takes is no property of it
 settings.load_profile("tradeschool")
@@ -40,8 +40,8 @@ def shared() -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "data")
+def store(tmp_path: Path) -> FrameStore:
+    return FrameStore(tmp_path / "data")
 
 
 @pytest.fixture(autouse=True)

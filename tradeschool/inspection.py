@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.candles import CandleArrays, Candles
+from tradeschool.candles import Candles
+from tradeschool.columns import CandleArrays
 from tradeschool.findings import Finding, FindingKind
 from tradeschool.market import Market, Window
 from tradeschool.sessions import closed_windows, expected_slots

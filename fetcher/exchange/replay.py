@@ -10,7 +10,8 @@ import polars as pl
 
 from fetcher.exchange.mapping import DEFAULT_MAPPING, ReplayFile, read_mapping
 from fetcher.exchange.source import CandleArrays, Prices, aggregated, no_candles
-from tradeschool.candles import PRICES, TIME
+from tradeschool.candles import TIME
+from tradeschool.columns import PRICES
 from tradeschool.errors import DataError, SettingsError
 from tradeschool.market import Dataset, Instrument
 

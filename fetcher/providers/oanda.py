@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 
 from fetcher.provider import Page, PageTooLarge, Request
-from tradeschool.candles import CandleArrays, Candles
+from tradeschool.candles import Candles
+from tradeschool.columns import CandleArrays
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
 from tradeschool.market import Dataset, Instrument
 

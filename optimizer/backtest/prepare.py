@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.candles import PRICES, CandleArrays
+from tradeschool.columns import PRICES, CandleArrays
 from tradeschool.errors import DataIncomplete, InvalidCandles
 from tradeschool.market import Dataset, Market, Window
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 # Imported before the fork, so that no fork has to.
 import tradeschool.cli.data
-import tradeschool.cli.fetch
+import tradeschool.cli.downloading
 import tradeschool.cli.main
 
 FILES = {"open", "os.rename", "os.remove", "os.mkdir", "os.truncate"}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fetcher.exchange.faults import Faults
+from fetcher.ledger import FILE_NAME
 
 WORDS = ("fetch", "--pairs", "BTC/USD,EUR/USD", "--timerange", "20211220-20220120")
 ENVIRONMENT = {
@@ -93,12 +94,11 @@ async def test_two_at_once_and_one_of_them_killed_end_the_same(
     """The second waits for the first, and takes over the moment it is dead."""
     data = tmp_path / "shared"
     async with serving(faults=Faults.parse("latency=20-40")) as served, nursery_of() as one, nursery_of() as other:
-        killed, second = await asyncio.gather(
-            one.run(*WORDS, data=data, environment=reached_by(served.url), kill_at=80),
-            other.run(*WORDS, data=data, environment=reached_by(served.url)),
-        )
-        if second.code == KILLED:
-            killed, second = second, killed
+        first = asyncio.create_task(one.run(*WORDS, data=data, environment=reached_by(served.url), kill_at=80))
+        while not (data / FILE_NAME).exists():  # noqa: ASYNC110  # another process makes it, and holds its lock by then
+            await asyncio.sleep(0.01)
+        second = await other.run(*WORDS, data=data, environment=reached_by(served.url))
+        killed = await first
 
     assert (killed.code, second.code) == (KILLED, 0), second.log
     assert content(data) == whole

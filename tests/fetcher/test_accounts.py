@@ -6,10 +6,10 @@ import pytest
 
 from fetcher import sync
 from fetcher.accounts import Account, SlotState, account
-from fetcher.ledger import Ledger
+from fetcher.ledger import AGREEING_EMPTY_ANSWERS, Ledger
 from fetcher.provider import Page
 from tradeschool.market import BTC_USD, EUR_USD, Dataset, Instrument, Timeframe, Wanted, Window
-from tradeschool.store import Store
+from tradeschool.store.frames import FrameStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = Window(datetime(2020, 1, 3, tzinfo=UTC), datetime(2020, 1, 6, tzinfo=UTC))  # from a Friday to a Monday
@@ -20,7 +20,7 @@ def m5(instrument: Instrument) -> Wanted:
     return Wanted(dataset=Dataset(instrument=instrument, timeframe=Timeframe.M5), window=DAYS)
 
 
-def counted(wanted: Wanted, store: Store) -> dict[SlotState, int]:
+def counted(wanted: Wanted, store: FrameStore) -> dict[SlotState, int]:
     with Ledger(store.root) as ledger:
         found: Account = account(wanted, store, ledger)
     assert sum(found.slots.values()) == 3 * DAY
@@ -74,7 +74,7 @@ def test_a_confirmed_page_has_empty_slots(store) -> None:
     wanted = m5(BTC_USD)
     first = Window.of_seconds(DAYS.start_seconds, DAYS.start_seconds + 86400)
     with Ledger(store.root) as ledger:
-        for _ in range(2):
+        for _ in range(AGREEING_EMPTY_ANSWERS):
             ledger.add(Page(dataset=wanted.dataset, window=first), b"[]", rows=0, complete=False)
 
     assert counted(wanted, store) == {SlotState.CONFIRMED_EMPTY: DAY, SlotState.UNASKED: 2 * DAY}

@@ -15,7 +15,8 @@ from tradeschool.candles import Candles
 from tradeschool.errors import InvalidCandles, SettingsError, TradeschoolError
 from tradeschool.findings import FindingKind
 from tradeschool.market import BTC_USD, EUR_USD, GBP_USD, Dataset, Timeframe, Window
-from tradeschool.store import GapReason, Seal, Store
+from tradeschool.store import GapReason, Seal
+from tradeschool.store.frames import FrameStore
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.H1)
 EUR = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)
@@ -27,7 +28,7 @@ CSV = "time,open,high,low,close,volume\n"
 Made = Callable[[Dataset, Window], Candles]
 
 
-def put(path: Path, store: Store, dataset: Dataset = BTC, **options: object) -> Seal:
+def put(path: Path, store: FrameStore, dataset: Dataset = BTC, **options: object) -> Seal:
     defaults = {"form": Format.AUTO, "zone": None, "spread_pips": None, "window": None, "now": NOW}
     return import_file(path, dataset, store, **(defaults | options))  # type: ignore[arg-type]
 
@@ -66,7 +67,7 @@ def vendor(tmp_path: Path, header: str, *, swapped: int = 0, in_progress: bool =
 HEADER = "unix,date,symbol,open,high,low,close,Volume BTC,Volume USD"
 
 
-def test_a_plain_csv_is_sealed_with_its_name(tmp_path: Path, store: Store) -> None:
+def test_a_plain_csv_is_sealed_with_its_name(tmp_path: Path, store: FrameStore) -> None:
     seal = put(csv(tmp_path, rows()), store)
 
     assert (seal.source, seal.window, seal.rows, seal.missing) == ("imported:candles.csv", DAY, 24, 0)
@@ -77,7 +78,7 @@ def test_a_plain_csv_is_sealed_with_its_name(tmp_path: Path, store: Store) -> No
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".feather"])
 @pytest.mark.parametrize("dataset", [BTC, EUR], ids=str)
 def test_what_we_export_is_imported_unchanged(
-    tmp_path: Path, store: Store, made: Made, dataset: Dataset, suffix: str
+    tmp_path: Path, store: FrameStore, made: Made, dataset: Dataset, suffix: str
 ) -> None:
     candles, path = made(dataset, DAY), tmp_path / f"out{suffix}"
     {".csv": candles.frame.write_csv, ".parquet": candles.frame.write_parquet, ".feather": candles.frame.write_ipc}[
@@ -89,7 +90,7 @@ def test_what_we_export_is_imported_unchanged(
 
 
 @pytest.mark.parametrize("unit", ["ms", "ns"])
-def test_freqtrade_s_feather_is_read(tmp_path: Path, store: Store, made: Made, unit: str) -> None:
+def test_freqtrade_s_feather_is_read(tmp_path: Path, store: FrameStore, made: Made, unit: str) -> None:
     frame = made(BTC, DAY).frame.rename({"ts": "date"}).with_columns(pl.col("date").dt.cast_time_unit(unit))
     frame.write_ipc(tmp_path / "BTC_USD-1h.feather", compression="lz4")
     put(tmp_path / "BTC_USD-1h.feather", store, form=Format.FREQTRADE)
@@ -98,7 +99,7 @@ def test_freqtrade_s_feather_is_read(tmp_path: Path, store: Store, made: Made, u
 
 
 @pytest.mark.parametrize("name", ["BTC_USD-1h.json", "BTC_USD-1h.json.gz"])
-def test_freqtrade_s_json_is_read(tmp_path: Path, store: Store, made: Made, name: str) -> None:
+def test_freqtrade_s_json_is_read(tmp_path: Path, store: FrameStore, made: Made, name: str) -> None:
     times = made(BTC, DAY).times.tolist()
     body = json.dumps([[time * 1000, 100, 102.5, 99, 101, 1.5] for time in times]).encode()
     (tmp_path / name).write_bytes(gzip.compress(body) if name.endswith("gz") else body)
@@ -107,7 +108,7 @@ def test_freqtrade_s_json_is_read(tmp_path: Path, store: Store, made: Made, name
 
 
 @pytest.mark.parametrize("header", [HEADER, "unix,date,symbol,open,high,low,close,Volume USD,Volume BTC"])
-def test_a_vendor_s_volume_is_found_by_its_name(tmp_path: Path, store: Store, header: str) -> None:
+def test_a_vendor_s_volume_is_found_by_its_name(tmp_path: Path, store: FrameStore, header: str) -> None:
     """Newest first, a line of address, and Unix times that change their unit in the middle."""
     seal = put(vendor(tmp_path, header), store)
 
@@ -115,40 +116,40 @@ def test_a_vendor_s_volume_is_found_by_its_name(tmp_path: Path, store: Store, he
     assert store.arrays(BTC, DAY).volume.tolist() == [at + 1 for at in range(24)]
 
 
-def test_swapped_volumes_are_told_and_the_right_one_taken(tmp_path: Path, store: Store) -> None:
+def test_swapped_volumes_are_told_and_the_right_one_taken(tmp_path: Path, store: FrameStore) -> None:
     (finding,) = put(vendor(tmp_path, HEADER, swapped=5), store).findings
 
     assert (finding.kind, finding.rows, finding.start) == (FindingKind.SWAPPED_VOLUMES, 5, START)
     assert store.arrays(BTC, DAY).volume.tolist() == [at + 1 for at in range(24)]
 
 
-def test_a_vendor_s_last_candle_in_progress_is_left_out_and_told(tmp_path: Path, store: Store) -> None:
+def test_a_vendor_s_last_candle_in_progress_is_left_out_and_told(tmp_path: Path, store: FrameStore) -> None:
     seal = put(vendor(tmp_path, HEADER, in_progress=True), store)
 
     assert (seal.rows, seal.end) == (23, DAY.end - timedelta(hours=1))
     assert [finding.kind for finding in seal.findings] == [FindingKind.UNFINISHED]
 
 
-def test_a_candle_that_is_not_closed_yet_is_left_out(tmp_path: Path, store: Store) -> None:
+def test_a_candle_that_is_not_closed_yet_is_left_out(tmp_path: Path, store: FrameStore) -> None:
     seal = put(csv(tmp_path, rows()), store, now=DAY.end - timedelta(minutes=1))
 
     assert seal.rows == 23
 
 
-def test_what_the_file_lacks_is_a_gap(tmp_path: Path, store: Store) -> None:
+def test_what_the_file_lacks_is_a_gap(tmp_path: Path, store: FrameStore) -> None:
     (gap,) = put(csv(tmp_path, rows()[:5] + rows()[8:]), store).gaps
 
     assert (gap.slots, gap.reason) == (3, GapReason.NOT_IN_FILE)
 
 
-def test_a_time_range_is_sealed_as_it_was_declared(tmp_path: Path, store: Store) -> None:
+def test_a_time_range_is_sealed_as_it_was_declared(tmp_path: Path, store: FrameStore) -> None:
     two_days = Window(START, START + timedelta(days=2))
     seal = put(csv(tmp_path, rows()), store, window=two_days)
 
     assert (seal.window, seal.rows, seal.missing) == (two_days, 24, 24)
 
 
-def test_the_spread_of_fx_is_declared_in_pips(tmp_path: Path, store: Store, made: Made) -> None:
+def test_the_spread_of_fx_is_declared_in_pips(tmp_path: Path, store: FrameStore, made: Made) -> None:
     made(EUR, DAY).frame.drop("half_spread").write_parquet(tmp_path / "eur.parquet")
     put(tmp_path / "eur.parquet", store, EUR, spread_pips=1.4)
     half_spread = store.arrays(EUR, DAY).half_spread
@@ -157,14 +158,14 @@ def test_the_spread_of_fx_is_declared_in_pips(tmp_path: Path, store: Store, made
     assert half_spread.tolist() == pytest.approx([0.00007] * len(half_spread))
 
 
-def test_an_import_is_replaced_by_a_longer_one(tmp_path: Path, store: Store) -> None:
+def test_an_import_is_replaced_by_a_longer_one(tmp_path: Path, store: FrameStore) -> None:
     put(csv(tmp_path, rows(12)), store)
     seal = put(csv(tmp_path, rows()), store)
 
     assert store.seals(BTC) == [seal]
 
 
-def test_what_was_fetched_is_never_replaced(tmp_path: Path, store: Store) -> None:
+def test_what_was_fetched_is_never_replaced(tmp_path: Path, store: FrameStore) -> None:
     fetched = put(csv(tmp_path, rows()), store).model_copy(update={"source": "fetched"})
     store.seal(BTC, fetched)
 
@@ -173,11 +174,11 @@ def test_what_was_fetched_is_never_replaced(tmp_path: Path, store: Store) -> Non
     assert store.verify(BTC) == [fetched]
 
 
-def test_stopped_before_its_seal_it_ends_the_same_again(tmp_path: Path, store: Store) -> None:
+def test_stopped_before_its_seal_it_ends_the_same_again(tmp_path: Path, store: FrameStore) -> None:
     class Stopped(Exception):
         pass
 
-    class StoppingStore(Store):
+    class StoppingStore(FrameStore):
         def seal(self, *args) -> None:
             raise Stopped
 
@@ -212,7 +213,7 @@ def test_stopped_before_its_seal_it_ends_the_same_again(tmp_path: Path, store: S
     ],
 )
 def test_what_cannot_be_imported_is_told(
-    tmp_path: Path, store: Store, lines: list[str], header: str, options: dict, told: str
+    tmp_path: Path, store: FrameStore, lines: list[str], header: str, options: dict, told: str
 ) -> None:
     with pytest.raises(TradeschoolError, match=told) as caught:
         put(csv(tmp_path, lines, header), store, **options)
@@ -221,21 +222,21 @@ def test_what_cannot_be_imported_is_told(
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.parquet", "x.feather", "x.json"])
-def test_a_file_that_is_not_what_its_name_says_is_told(tmp_path: Path, store: Store, name: str) -> None:
+def test_a_file_that_is_not_what_its_name_says_is_told(tmp_path: Path, store: FrameStore, name: str) -> None:
     (tmp_path / name).write_bytes(b"\x00\x01\x02" * 50)
 
     with pytest.raises(InvalidCandles):
         put(tmp_path / name, store)
 
 
-def test_another_suffix_is_told(tmp_path: Path, store: Store) -> None:
+def test_another_suffix_is_told(tmp_path: Path, store: FrameStore) -> None:
     (tmp_path / "x.xlsx").touch()
 
     with pytest.raises(SettingsError, match=r"expected a name that ends in \.csv"):
         put(tmp_path / "x.xlsx", store)
 
 
-def test_a_year_of_fx_on_the_wrong_clock_is_refused(tmp_path: Path, store: Store, made: Made) -> None:
+def test_a_year_of_fx_on_the_wrong_clock_is_refused(tmp_path: Path, store: FrameStore, made: Made) -> None:
     year = Window(datetime(2021, 1, 4, tzinfo=UTC), datetime(2021, 12, 1, tzinfo=UTC))
     athens = pl.col("ts").dt.convert_time_zone("Europe/Athens").dt.replace_time_zone(None)
     made(EUR, year).frame.with_columns(athens).write_csv(tmp_path / "broker.csv")
@@ -255,7 +256,7 @@ def test_a_year_of_fx_on_the_wrong_clock_is_refused(tmp_path: Path, store: Store
         ("oanda_EUR-USD_1h", EUR, {"spread_pips": 1.4}),
     ],
 )
-def test_real_files_are_imported(shared: Path, store: Store, name: str, dataset: Dataset, options: dict) -> None:
+def test_real_files_are_imported(shared: Path, store: FrameStore, name: str, dataset: Dataset, options: dict) -> None:
     path = shared / "data" / f"{name}.parquet"
     seal = put(path, store, dataset, **options)
 

@@ -15,7 +15,7 @@ from fetcher.exchange.faults import Faults
 from fetcher.provider import Access
 from tradeschool.cli.fetch import choose
 from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Window, parse_timerange
-from tradeschool.store import Store
+from tradeschool.store.frames import FrameStore
 
 RANGE = "20201001-20210201"
 PAGES = 119 + 8  # of Coinbase and OANDA, M5, the latter cut at 4999 candles
@@ -54,7 +54,7 @@ async def undisturbed(url: str, folder: Path) -> None:
     access = {name: Access(url=url, rate=1000.0, token="any") for name in ("coinbase", "oanda")}
     now = datetime.now(UTC)
     progress = await sync.run(
-        wanted, store=Store(folder), access=access, native=False, now=lambda: now, confirm_after=0.0
+        wanted, store=FrameStore(folder), access=access, native=False, now=lambda: now, confirm_after=0.0
     )
     assert not [each.error for each in progress if each.error]
 
@@ -94,7 +94,7 @@ async def test_killed_and_started_again_it_ends_as_if_nothing_had_been(tmp_path:
     assert again.total() - once.total() <= KILLS * (IN_FLIGHT + 2)  # two of them are the probes for a candle of OANDA's
     whole: Window = parse_timerange(RANGE)
     for instrument in (BTC_USD, EUR_USD):
-        Store(tmp_path / "killed").require(Dataset(instrument=instrument, timeframe=Timeframe.M15), whole, 0.99)
+        FrameStore(tmp_path / "killed").require(Dataset(instrument=instrument, timeframe=Timeframe.M15), whole, 0.99)
 
 
 async def test_two_at_once_fetch_everything_once(tmp_path: Path, serving) -> None:

@@ -243,6 +243,17 @@ def test_a_ledger_damaged_in_the_middle_is_told(tmp_path: Path) -> None:
         bodies(ledger, BTC, hours(0, 300))
 
 
+def test_a_page_without_any_candle_takes_three_answers(tmp_path: Path) -> None:
+    """An exchange that answers falsely empty may do so before a kill and after it."""
+    with Ledger(tmp_path) as ledger:
+        doubtful = []
+        for _ in range(3):
+            ledger.add(page(0, 2), b"[]", rows=0, complete=False)
+            doubtful.append(bool(ledger.doubtful(BTC)))
+
+    assert doubtful == [True, True, False]
+
+
 def test_a_failure_lasts_until_an_answer_makes_up_for_it(tmp_path: Path) -> None:
     """Over a restart too, and only for the windows that the answer touches."""
     with Ledger(tmp_path) as ledger:

@@ -15,7 +15,8 @@ from tradeschool.errors import ForeignFile, InvalidCandles
 from tradeschool.findings import FindingKind
 from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Wanted, Window
 from tradeschool.sessions import expected_slots
-from tradeschool.store import GapReason, Store
+from tradeschool.store import GapReason
+from tradeschool.store.frames import FrameStore
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 EUR_H1 = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)
@@ -26,14 +27,14 @@ WANTED = Wanted(dataset=BTC, window=HOUR)
 
 
 @pytest.fixture
-def ledger(store: Store) -> Iterator[Ledger]:
+def ledger(store: FrameStore) -> Iterator[Ledger]:
     opened = Ledger(store.root)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def publisher(store: Store, ledger: Ledger) -> Publisher:
+def publisher(store: FrameStore, ledger: Ledger) -> Publisher:
     return Publisher(store, ledger, lambda: NOW)
 
 
@@ -47,7 +48,7 @@ def put(ledger: Ledger, slots: range, **changes: float) -> None:
     ledger.add(Page(dataset=BTC, window=HOUR), answer(slots, **changes), rows=len(slots), complete=True)
 
 
-def test_a_seal_tells_rows_gaps_and_a_file_a_year(publisher: Publisher, ledger: Ledger, store: Store) -> None:
+def test_a_seal_tells_rows_gaps_and_a_file_a_year(publisher: Publisher, ledger: Ledger, store: FrameStore) -> None:
     put(ledger, range(3, 12))
     (seal,) = publisher.publish(Download(wanted=WANTED))
 
@@ -58,7 +59,7 @@ def test_a_seal_tells_rows_gaps_and_a_file_a_year(publisher: Publisher, ledger: 
 
 
 def test_of_two_answers_the_latest_form_of_a_candle_is_taken(
-    publisher: Publisher, ledger: Ledger, store: Store
+    publisher: Publisher, ledger: Ledger, store: FrameStore
 ) -> None:
     put(ledger, range(12), close=10.5)
     put(ledger, range(6), close=11.0)
@@ -67,7 +68,7 @@ def test_of_two_answers_the_latest_form_of_a_candle_is_taken(
     assert store.arrays(BTC, HOUR).close.tolist() == [11.0] * 6 + [10.5] * 6
 
 
-def test_what_was_parsed_before_is_not_parsed_again(publisher: Publisher, ledger: Ledger, store: Store) -> None:
+def test_what_was_parsed_before_is_not_parsed_again(publisher: Publisher, ledger: Ledger, store: FrameStore) -> None:
     """An answer that this process stored is taken as parsed then, one of an earlier process from its body."""
     coinbase, page = find("coinbase"), Page(dataset=BTC, window=HOUR)
     put(ledger, range(6), close=10.0)
@@ -79,7 +80,7 @@ def test_what_was_parsed_before_is_not_parsed_again(publisher: Publisher, ledger
 
 
 def test_publishing_again_from_files_alone_changes_not_a_byte(
-    publisher: Publisher, ledger: Ledger, store: Store
+    publisher: Publisher, ledger: Ledger, store: FrameStore
 ) -> None:
     """As after a kill between the last file and the seal."""
     put(ledger, range(12))
@@ -90,7 +91,7 @@ def test_publishing_again_from_files_alone_changes_not_a_byte(
 
 
 @pytest.mark.parametrize("stop_after", range(5))
-def test_stopped_at_any_write_it_ends_the_same(store: Store, ledger: Ledger, stop_after: int) -> None:
+def test_stopped_at_any_write_it_ends_the_same(store: FrameStore, ledger: Ledger, stop_after: int) -> None:
     """Two year files, their lines in the ledger, and the seal: whichever is the first that is not written."""
     put(ledger, range(12))
     left = stop_after
@@ -104,7 +105,7 @@ def test_stopped_at_any_write_it_ends_the_same(store: Store, ledger: Ledger, sto
         if left < 0:
             raise Stopped
 
-    class StoppingStore(Store):
+    class StoppingStore(FrameStore):
         def write_year(self, *args, **kwargs):
             step()
             return super().write_year(*args, **kwargs)
@@ -131,7 +132,7 @@ def test_stopped_at_any_write_it_ends_the_same(store: Store, ledger: Ledger, sto
 
 
 def test_a_page_that_breaks_the_contract_is_told_and_nothing_sealed(
-    publisher: Publisher, ledger: Ledger, store: Store
+    publisher: Publisher, ledger: Ledger, store: FrameStore
 ) -> None:
     put(ledger, range(12), close=100.0)
 
@@ -141,7 +142,7 @@ def test_a_page_that_breaks_the_contract_is_told_and_nothing_sealed(
 
 
 def test_what_a_finding_refuses_is_told_and_its_pages_are_kept(
-    publisher: Publisher, ledger: Ledger, store: Store
+    publisher: Publisher, ledger: Ledger, store: FrameStore
 ) -> None:
     rows = [f"[{HOUR.start_seconds + slot * 300},9,12,10,10.5,1.5]" for slot in range(6)]
     rows += [f"[{HOUR.start_seconds + slot * 300},900,1200,1000,1050,1.5]" for slot in range(6, 12)]
@@ -153,7 +154,7 @@ def test_what_a_finding_refuses_is_told_and_its_pages_are_kept(
     assert len(ledger.answers(BTC, HOUR)) == 1
 
 
-def test_what_only_warns_is_stored_in_the_seal(publisher: Publisher, ledger: Ledger, store: Store) -> None:
+def test_what_only_warns_is_stored_in_the_seal(publisher: Publisher, ledger: Ledger, store: FrameStore) -> None:
     rows = [f"[{HOUR.start_seconds + slot * 300},10,10,10,10,0]" for slot in range(12)]
     ledger.add(Page(dataset=BTC, window=HOUR), f"[{','.join(rows)}]".encode(), rows=12, complete=True)
     publisher.publish(Download(wanted=WANTED))
@@ -162,7 +163,7 @@ def test_what_only_warns_is_stored_in_the_seal(publisher: Publisher, ledger: Led
     assert [(finding.kind, finding.rows) for finding in seal.findings] == [(FindingKind.FLAT_WITHOUT_VOLUME, 6)] * 2
 
 
-def test_a_lost_file_is_forgotten_and_the_rest_kept(publisher: Publisher, ledger: Ledger, store: Store) -> None:
+def test_a_lost_file_is_forgotten_and_the_rest_kept(publisher: Publisher, ledger: Ledger, store: FrameStore) -> None:
     put(ledger, range(12))
     (seal,) = publisher.publish(Download(wanted=WANTED))
     (store.folder(BTC) / seal.files[1].path).unlink()
@@ -171,7 +172,7 @@ def test_a_lost_file_is_forgotten_and_the_rest_kept(publisher: Publisher, ledger
     assert [year for _, year, _ in ledger.published(BTC, HOUR)] == [2020]
 
 
-def test_deriving_from_a_damaged_base_is_refused(publisher: Publisher, ledger: Ledger, store: Store) -> None:
+def test_deriving_from_a_damaged_base_is_refused(publisher: Publisher, ledger: Ledger, store: FrameStore) -> None:
     put(ledger, range(12))
     (seal,) = publisher.publish(Download(wanted=WANTED))
     path: Path = store.folder(BTC) / seal.files[0].path

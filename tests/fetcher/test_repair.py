@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from fetcher import sync
-from fetcher.ledger import FILE_NAME, Ledger
+from fetcher.ledger import AGREEING_EMPTY_ANSWERS, FILE_NAME, Ledger
 from fetcher.plan import Download
 from fetcher.provider import Access, Page
 from fetcher.publish import Publisher
 from fetcher.repair import Repair, repair
 from tradeschool.errors import ForeignFile, InvalidCandles
 from tradeschool.market import BTC_USD, Dataset, Timeframe, Wanted, Window
-from tradeschool.store import Store
+from tradeschool.store.frames import FrameStore
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 H1 = BTC.at(Timeframe.H1)
@@ -28,19 +28,19 @@ WANTED = [Wanted(dataset=BTC, window=DAYS), Wanted(dataset=H1, window=DAYS)]
 
 
 @pytest.fixture
-def ledger(store: Store) -> Iterator[Ledger]:
+def ledger(store: FrameStore) -> Iterator[Ledger]:
     opened = Ledger(store.root)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def publisher(store: Store, ledger: Ledger) -> Publisher:
+def publisher(store: FrameStore, ledger: Ledger) -> Publisher:
     return Publisher(store, ledger, lambda: NOW)
 
 
 @pytest.fixture
-def download(store: Store, serving) -> Callable:
+def download(store: FrameStore, serving) -> Callable:
     """Download what is wanted from an exchange; how many pages that took."""
 
     async def run(**options: object) -> int:
@@ -69,11 +69,13 @@ def publish(publisher: Publisher) -> None:
     publisher.publish(Download(wanted=WANTED[0], derived=(WANTED[1],)))
 
 
-def mend(store: Store, ledger: Ledger, *, gaps: bool = False, names: tuple[Dataset, ...] = (BTC, H1)) -> list[Repair]:
+def mend(
+    store: FrameStore, ledger: Ledger, *, gaps: bool = False, names: tuple[Dataset, ...] = (BTC, H1)
+) -> list[Repair]:
     return [each for each in repair(names, store, ledger, gaps=gaps) if not each.is_needless]
 
 
-def break_bodies(store: Store, count: int = 1) -> None:
+def break_bodies(store: FrameStore, count: int = 1) -> None:
     with closing(sqlite3.connect(store.root / FILE_NAME)) as other:
         other.execute("UPDATE pages SET body = x'00112233' WHERE id <= ?", (count,))
         other.commit()
@@ -84,7 +86,7 @@ def content(folder: Path) -> dict[str, object]:
     return seals | {str(path): path.read_bytes() for path in folder.rglob("*.parquet")}
 
 
-def test_of_a_sound_folder_nothing_is_forgotten(store: Store, ledger: Ledger, publisher: Publisher) -> None:
+def test_of_a_sound_folder_nothing_is_forgotten(store: FrameStore, ledger: Ledger, publisher: Publisher) -> None:
     fill(ledger, range(96), missing=range(3))
     publish(publisher)
     before = content(store.root), ledger.covered(BTC)
@@ -93,7 +95,7 @@ def test_of_a_sound_folder_nothing_is_forgotten(store: Store, ledger: Ledger, pu
     assert (content(store.root), ledger.covered(BTC)) == before
 
 
-def test_a_damaged_page_is_forgotten_alone(store: Store, ledger: Ledger) -> None:
+def test_a_damaged_page_is_forgotten_alone(store: FrameStore, ledger: Ledger) -> None:
     fill(ledger, range(4))
     break_bodies(store)
     with pytest.raises(ForeignFile, match="data repair"):
@@ -104,7 +106,7 @@ def test_a_damaged_page_is_forgotten_alone(store: Store, ledger: Ledger) -> None
     assert len(ledger.answers(BTC, DAYS)) == len(ledger.covered(BTC)) == 3
 
 
-async def test_a_damaged_page_is_healed_by_the_next_download(store: Store, ledger: Ledger, download) -> None:
+async def test_a_damaged_page_is_healed_by_the_next_download(store: FrameStore, ledger: Ledger, download) -> None:
     first = Page(dataset=BTC, window=Window.of_seconds(DAYS.start_seconds, DAYS.start_seconds + 300 * 300))
     ledger.add(first, b"[]", rows=300, complete=True)
     break_bodies(store)
@@ -114,7 +116,7 @@ async def test_a_damaged_page_is_healed_by_the_next_download(store: Store, ledge
     assert len(store.verify(BTC)) == len(store.verify(H1)) == 1
 
 
-def test_doubtful_pages_are_forgotten(store: Store, ledger: Ledger) -> None:
+def test_doubtful_pages_are_forgotten(store: FrameStore, ledger: Ledger) -> None:
     page = Page(dataset=BTC, window=Window.of_seconds(DAYS.start_seconds, DAYS.start_seconds + 3600))
     ledger.add(page, b"[]", rows=0, complete=False)
 
@@ -122,7 +124,7 @@ def test_doubtful_pages_are_forgotten(store: Store, ledger: Ledger) -> None:
     assert ledger.doubtful(BTC) == ledger.covered(BTC) == []
 
 
-def test_pages_that_a_finding_refuses_are_forgotten(store: Store, ledger: Ledger, publisher: Publisher) -> None:
+def test_pages_that_a_finding_refuses_are_forgotten(store: FrameStore, ledger: Ledger, publisher: Publisher) -> None:
     fill(ledger, range(95))
     fill(ledger, range(95, 96), scale=100)
     with pytest.raises(InvalidCandles, match="price scale"):
@@ -134,7 +136,7 @@ def test_pages_that_a_finding_refuses_are_forgotten(store: Store, ledger: Ledger
     publish(publisher)
 
 
-def test_pages_that_break_the_contract_are_forgotten(store: Store, ledger: Ledger) -> None:
+def test_pages_that_break_the_contract_are_forgotten(store: FrameStore, ledger: Ledger) -> None:
     fill(ledger, range(4))
     page = Page(dataset=BTC, window=Window.of_seconds(DAYS.end_seconds - 3600, DAYS.end_seconds))
     ledger.add(page, b"not json", rows=12, complete=True)
@@ -145,7 +147,7 @@ def test_pages_that_break_the_contract_are_forgotten(store: Store, ledger: Ledge
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])
 def test_a_damaged_file_takes_its_seal_and_its_year_along(
-    store: Store, ledger: Ledger, publisher: Publisher, damage: str
+    store: FrameStore, ledger: Ledger, publisher: Publisher, damage: str
 ) -> None:
     fill(ledger, range(96))
     publish(publisher)
@@ -158,7 +160,7 @@ def test_a_damaged_file_takes_its_seal_and_its_year_along(
     assert (len(store.seals(BTC)), len(store.seals(H1))) == (0, 1)
 
 
-def test_a_seal_that_cannot_be_read_is_taken_away(store: Store, ledger: Ledger, publisher: Publisher) -> None:
+def test_a_seal_that_cannot_be_read_is_taken_away(store: FrameStore, ledger: Ledger, publisher: Publisher) -> None:
     fill(ledger, range(96))
     publish(publisher)
     seal = next(store.folder(BTC).glob("*.seal.json"))
@@ -173,7 +175,7 @@ def test_a_seal_that_cannot_be_read_is_taken_away(store: Store, ledger: Ledger, 
 
 
 def test_gaps_are_asked_for_again_and_derived_ranges_derived_again(
-    store: Store, ledger: Ledger, publisher: Publisher
+    store: FrameStore, ledger: Ledger, publisher: Publisher
 ) -> None:
     fill(ledger, range(90))
     fill(ledger, range(90, 96), missing=range(3))
@@ -189,7 +191,7 @@ def test_gaps_are_asked_for_again_and_derived_ranges_derived_again(
 
 
 def test_the_gaps_of_a_derived_dataset_are_those_of_its_base(
-    store: Store, ledger: Ledger, publisher: Publisher
+    store: FrameStore, ledger: Ledger, publisher: Publisher
 ) -> None:
     fill(ledger, range(95))
     ledger.add(
@@ -204,9 +206,9 @@ def test_the_gaps_of_a_derived_dataset_are_those_of_its_base(
     assert store.seals(BTC) == store.seals(H1) == []
 
 
-async def test_gaps_that_an_exchange_fills_later_are_filled(store: Store, ledger: Ledger, download) -> None:
+async def test_gaps_that_an_exchange_fills_later_are_filled(store: FrameStore, ledger: Ledger, download) -> None:
     page = Page(dataset=BTC, window=Window.of_seconds(DAYS.start_seconds, DAYS.start_seconds + 300 * 300))
-    for _ in range(2):
+    for _ in range(AGREEING_EMPTY_ANSWERS):
         ledger.add(page, b"[]", rows=0, complete=False)
     await download()
     assert store.seals(BTC)[0].missing >= 300
@@ -219,7 +221,7 @@ async def test_gaps_that_an_exchange_fills_later_are_filled(store: Store, ledger
 
 @pytest.mark.parametrize("stop_after", range(8))
 def test_stopped_at_any_write_the_next_repair_ends_the_same(
-    store: Store, ledger: Ledger, publisher: Publisher, stop_after: int
+    store: FrameStore, ledger: Ledger, publisher: Publisher, stop_after: int
 ) -> None:
     fill(ledger, range(90))
     fill(ledger, range(90, 96), missing=range(3))
@@ -236,7 +238,7 @@ def test_stopped_at_any_write_the_next_repair_ends_the_same(
         if left < 0:
             raise Stopped
 
-    class StoppingStore(Store):
+    class StoppingStore(FrameStore):
         def unseal(self, *args) -> None:
             step()
             super().unseal(*args)

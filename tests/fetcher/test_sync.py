@@ -30,7 +30,8 @@ from tradeschool.market import (
     Window,
 )
 from tradeschool.sessions import expected_slots
-from tradeschool.store import GapReason, Seal, Store
+from tradeschool.store import GapReason, Seal
+from tradeschool.store.frames import FrameStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MONTH = Window(datetime(2020, 12, 15, tzinfo=UTC), datetime(2021, 1, 12, tzinfo=UTC))
@@ -51,7 +52,7 @@ def wants(
 
 
 async def fetch(
-    wanted: list[Wanted], store: Store, url: str, *, native: bool = False, **changes: object
+    wanted: list[Wanted], store: FrameStore, url: str, *, native: bool = False, **changes: object
 ) -> list[Progress]:
     """One run, as fast as the machine is."""
     access = {
@@ -61,7 +62,7 @@ async def fetch(
     return await sync.run(wanted, store=store, access=access, native=native, now=lambda: NOW, confirm_after=0.0)
 
 
-def content(store: Store) -> dict[str, str]:
+def content(store: FrameStore) -> dict[str, str]:
     """Every file of a store that a reader sees, with its digest."""
     return {
         path.relative_to(store.root).as_posix(): sha256(path.read_bytes()).hexdigest()
@@ -70,7 +71,7 @@ def content(store: Store) -> dict[str, str]:
     }
 
 
-def files(store: Store) -> list[Path]:
+def files(store: FrameStore) -> list[Path]:
     return sorted(store.root.rglob("*.parquet"))
 
 
@@ -79,9 +80,9 @@ def errors(progress: list[Progress]) -> list[type[Exception] | None]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, generated: GeneratedCandles) -> Store:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, generated: GeneratedCandles) -> FrameStore:
     """A month of two instruments, one a protocol, fetched while nothing goes wrong."""
-    store = Store(tmp_path_factory.mktemp("undisturbed"))
+    store = FrameStore(tmp_path_factory.mktemp("undisturbed"))
 
     async def run() -> None:
         async with serve(Exchange(generated, coinbase_limit=UNLIMITED)) as served:
@@ -91,7 +92,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, generated: GeneratedCa
     return store
 
 
-def test_everything_that_the_source_holds_is_sealed(undisturbed: Store, generated: GeneratedCandles) -> None:
+def test_everything_that_the_source_holds_is_sealed(undisturbed: FrameStore, generated: GeneratedCandles) -> None:
     """Both protocols, all timeframes, to the last digit."""
     for want in wants(BTC_USD, EUR_USD):
         found = undisturbed.arrays(want.dataset, MONTH)
@@ -103,7 +104,7 @@ def test_everything_that_the_source_holds_is_sealed(undisturbed: Store, generate
         assert np.array_equal(found.volume, source.volumes)
 
 
-def test_half_of_the_spread_at_the_open_is_sealed(undisturbed: Store, generated: GeneratedCandles) -> None:
+def test_half_of_the_spread_at_the_open_is_sealed(undisturbed: FrameStore, generated: GeneratedCandles) -> None:
     for timeframe in Timeframe:
         dataset = Dataset(instrument=EUR_USD, timeframe=timeframe)
         source = generated.candles(dataset, MONTH.start_seconds, MONTH.end_seconds)
@@ -114,7 +115,7 @@ def test_half_of_the_spread_at_the_open_is_sealed(undisturbed: Store, generated:
         assert np.array_equal(undisturbed.arrays(dataset, MONTH).half_spread, expected)
 
 
-def test_every_expected_candle_is_accounted_for(undisturbed: Store) -> None:
+def test_every_expected_candle_is_accounted_for(undisturbed: FrameStore) -> None:
     for want in wants(BTC_USD, EUR_USD):
         (seal,) = undisturbed.verify(want.dataset)
         expected = expected_slots(want.dataset, MONTH)
@@ -131,14 +132,14 @@ def test_every_expected_candle_is_accounted_for(undisturbed: Store) -> None:
         }
 
 
-def test_the_sealed_pages_leave_no_body_behind(undisturbed: Store) -> None:
+def test_the_sealed_pages_leave_no_body_behind(undisturbed: FrameStore) -> None:
     ledger = Ledger(undisturbed.root)
 
     assert not [each for want in wants(BTC_USD, EUR_USD) for each in ledger.answers(want.dataset, MONTH)]
     ledger.close()
 
 
-async def test_each_page_is_asked_for_once_and_doubtful_ones_twice(store: Store, serving) -> None:
+async def test_each_page_is_asked_for_once_and_doubtful_ones_twice(store: FrameStore, serving) -> None:
     async with serving() as served:
         (progress,) = await fetch(wants(BTC_USD), store, served.url)
         seen = [request.path + request.query for request in served.requests]
@@ -150,7 +151,7 @@ async def test_each_page_is_asked_for_once_and_doubtful_ones_twice(store: Store,
     assert progress.done == progress.total == len(candles)
 
 
-async def test_a_finished_run_asks_for_nothing_and_changes_nothing(store: Store, serving) -> None:
+async def test_a_finished_run_asks_for_nothing_and_changes_nothing(store: FrameStore, serving) -> None:
     async with serving() as served:
         await fetch(wants(BTC_USD, EUR_USD), store, served.url)
         asked, before = len(served.requests), content(store)
@@ -161,7 +162,7 @@ async def test_a_finished_run_asks_for_nothing_and_changes_nothing(store: Store,
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_faults_change_not_a_byte(store: Store, serving, undisturbed: Store, seed: int) -> None:
+async def test_faults_change_not_a_byte(store: FrameStore, serving, undisturbed: FrameStore, seed: int) -> None:
     async with serving(faults=Faults.parse(FAULTS), seed=seed) as served:
         progress = await fetch(wants(BTC_USD, EUR_USD), store, served.url)
 
@@ -169,14 +170,14 @@ async def test_faults_change_not_a_byte(store: Store, serving, undisturbed: Stor
     assert content(store) == content(undisturbed)
 
 
-async def test_an_outage_changes_not_a_byte(store: Store, serving, undisturbed: Store) -> None:
+async def test_an_outage_changes_not_a_byte(store: FrameStore, serving, undisturbed: FrameStore) -> None:
     async with serving(faults=Faults.parse("outage=0.05+1,latency=1-5")) as served:
         await fetch(wants(BTC_USD, EUR_USD), store, served.url)
 
     assert content(store) == content(undisturbed)
 
 
-async def test_a_longer_range_asks_for_the_new_part_only(store: Store, serving) -> None:
+async def test_a_longer_range_asks_for_the_new_part_only(store: FrameStore, serving) -> None:
     shorter = Window(MONTH.start, MONTH.start + timedelta(days=14))
     async with serving() as served:
         await fetch(wants(BTC_USD, window=shorter), store, served.url)
@@ -188,7 +189,9 @@ async def test_a_longer_range_asks_for_the_new_part_only(store: Store, serving) 
     assert store.coverage(Dataset(instrument=BTC_USD, timeframe=Timeframe.M15), MONTH) > 0.9
 
 
-async def test_longer_timeframes_are_derived_later_without_a_request(store: Store, serving, undisturbed: Store) -> None:
+async def test_longer_timeframes_are_derived_later_without_a_request(
+    store: FrameStore, serving, undisturbed: FrameStore
+) -> None:
     """Also where a run was killed between the seal of M5 and that of M15."""
     async with serving() as served:
         await fetch(wants(BTC_USD, EUR_USD, frames=(Timeframe.M5,)), store, served.url)
@@ -202,7 +205,7 @@ async def test_longer_timeframes_are_derived_later_without_a_request(store: Stor
     assert content(store) == content(undisturbed)
 
 
-async def test_native_timeframes_are_asked_for(store: Store, serving, undisturbed: Store) -> None:
+async def test_native_timeframes_are_asked_for(store: FrameStore, serving, undisturbed: FrameStore) -> None:
     async with serving() as served:
         progress = await fetch(wants(EUR_USD), store, served.url, native=True)
         asked = {seen.query.split("&")[0] for seen in served.requests}
@@ -221,7 +224,7 @@ def damage(path: Path) -> None:
 @pytest.mark.parametrize("timeframe", Timeframe, ids=lambda timeframe: timeframe.name)
 @pytest.mark.parametrize("year", [2020, 2021])
 async def test_a_damaged_file_is_fetched_again_alone(
-    store: Store, serving, undisturbed: Store, spoil: Callable[[Path], None], timeframe: Timeframe, year: int
+    store: FrameStore, serving, undisturbed: FrameStore, spoil: Callable[[Path], None], timeframe: Timeframe, year: int
 ) -> None:
     """Only its year is asked for, and of a derived dataset nothing; the other year's candles stay."""
     async with serving() as served:
@@ -236,7 +239,7 @@ async def test_a_damaged_file_is_fetched_again_alone(
     assert content(store) == {name: it for name, it in content(undisturbed).items() if "oanda" not in name}
 
 
-async def test_a_lost_ledger_loses_nothing_that_is_sealed(store: Store, serving) -> None:
+async def test_a_lost_ledger_loses_nothing_that_is_sealed(store: FrameStore, serving) -> None:
     async with serving() as served:
         await fetch(wants(BTC_USD), store, served.url)
         before = content(store)
@@ -247,7 +250,7 @@ async def test_a_lost_ledger_loses_nothing_that_is_sealed(store: Store, serving)
     assert content(store) == before
 
 
-async def test_one_dataset_is_refused_and_the_others_go_on(store: Store, generated: GeneratedCandles) -> None:
+async def test_one_dataset_is_refused_and_the_others_go_on(store: FrameStore, generated: GeneratedCandles) -> None:
     class WithoutBitcoin:
         instruments = tuple(each for each in INSTRUMENTS if each is not BTC_USD)
         candles = generated.candles
@@ -261,7 +264,7 @@ async def test_one_dataset_is_refused_and_the_others_go_on(store: Store, generat
     store.require(Dataset(instrument=EUR_USD, timeframe=Timeframe.H1), MONTH)
 
 
-async def test_a_wrong_token_ends_oanda_and_nothing_else(store: Store, serving) -> None:
+async def test_a_wrong_token_ends_oanda_and_nothing_else(store: FrameStore, serving) -> None:
     async with serving(oanda_token="another") as served:
         progress = await fetch(wants(BTC_USD, EUR_USD), store, served.url)
 
@@ -269,7 +272,7 @@ async def test_a_wrong_token_ends_oanda_and_nothing_else(store: Store, serving) 
     assert "Check OANDA_API_TOKEN" in str(progress[1].error)
 
 
-async def test_a_provider_that_does_not_answer_ends_its_own_downloads(store: Store, serving) -> None:
+async def test_a_provider_that_does_not_answer_ends_its_own_downloads(store: FrameStore, serving) -> None:
     async with serving() as served:
         access = {
             "coinbase": Access(url="http://127.0.0.1:9", rate=500.0, patience_seconds=0.0),
@@ -294,7 +297,7 @@ class Flaky:
         return self._change(self._source.candles(dataset, start, end), self._asked)
 
 
-async def test_an_answer_that_differs_each_time_is_never_sealed(store: Store, generated: GeneratedCandles) -> None:
+async def test_an_answer_that_differs_each_time_is_never_sealed(store: FrameStore, generated: GeneratedCandles) -> None:
     week = Window(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 3, 2, tzinfo=UTC))
     fewer = Flaky(generated, lambda candles, asked: candles[: 100 + asked])
     async with serve(Exchange(fewer, coinbase_limit=UNLIMITED)) as served:
@@ -306,7 +309,7 @@ async def test_an_answer_that_differs_each_time_is_never_sealed(store: Store, ge
         store.require(wants(BTC_USD)[0].dataset, week)
 
 
-async def test_a_stored_page_that_cannot_be_read_ends_its_dataset_alone(store: Store, serving) -> None:
+async def test_a_stored_page_that_cannot_be_read_ends_its_dataset_alone(store: FrameStore, serving) -> None:
     day = Window(MONTH.start, MONTH.start + timedelta(days=1))
     ledger = Ledger(store.root)
     ledger.add(
@@ -320,7 +323,7 @@ async def test_a_stored_page_that_cannot_be_read_ends_its_dataset_alone(store: S
 
 
 async def test_a_candle_that_is_too_large_a_page_ends_its_dataset(
-    store: Store, serving, monkeypatch: pytest.MonkeyPatch
+    store: FrameStore, serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fetcher.exchange.coinbase.MAX_INTERVALS", -1)
     async with serving() as served:
@@ -330,7 +333,7 @@ async def test_a_candle_that_is_too_large_a_page_ends_its_dataset(
 
 
 async def test_a_page_that_is_too_large_is_asked_for_in_halves(
-    store: Store, serving, undisturbed: Store, monkeypatch: pytest.MonkeyPatch
+    store: FrameStore, serving, undisturbed: FrameStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where a provider lowers its limit below what is documented."""
     monkeypatch.setattr("fetcher.exchange.coinbase.MAX_INTERVALS", 80)
@@ -342,7 +345,7 @@ async def test_a_page_that_is_too_large_is_asked_for_in_halves(
     assert content(store) == {name: it for name, it in content(undisturbed).items() if "oanda" not in name}
 
 
-async def test_whoever_waits_is_told_when_a_dataset_is_sealed(store: Store, serving) -> None:
+async def test_whoever_waits_is_told_when_a_dataset_is_sealed(store: FrameStore, serving) -> None:
     told: list[Seal] = []
     async with serving() as served:
         access = {"coinbase": Access(url=served.url, rate=2000.0)}
@@ -359,7 +362,7 @@ async def test_whoever_waits_is_told_when_a_dataset_is_sealed(store: Store, serv
     assert [seal.dataset for seal in told] == [want.dataset.name for want in wants(BTC_USD)]
 
 
-async def test_a_cancelled_run_goes_on_where_it_stopped(store: Store, serving, undisturbed: Store) -> None:
+async def test_a_cancelled_run_goes_on_where_it_stopped(store: FrameStore, serving, undisturbed: FrameStore) -> None:
     async with serving(faults=Faults.parse("latency=60-90")) as served:
         for seconds in (0.05, 0.1, 0.15):
             with pytest.raises(TimeoutError):
@@ -372,7 +375,7 @@ async def test_a_cancelled_run_goes_on_where_it_stopped(store: Store, serving, u
     assert len(pages_asked) < 2 * (PAGES[BTC_USD] + PAGES[EUR_USD])
 
 
-async def test_a_download_may_change_its_source_half_way(store: Store, serving, undisturbed: Store) -> None:
+async def test_a_download_may_change_its_source_half_way(store: FrameStore, serving, undisturbed: FrameStore) -> None:
     """Pages that either of Coinbase's APIs answered become the same files, to the byte."""
     datasets = [want.dataset for want in wants(BTC_USD)]
     half = PAGES[BTC_USD] // 2
@@ -392,9 +395,11 @@ async def test_a_download_may_change_its_source_half_way(store: Store, serving, 
         assert (seal.rows, seal.files, seal.gaps) == (other.rows, other.files, other.gaps)
 
 
-async def test_a_full_disk_ends_the_run_and_loses_nothing(small_disk: Path, remount, serving, store: Store) -> None:
+async def test_a_full_disk_ends_the_run_and_loses_nothing(
+    small_disk: Path, remount, serving, store: FrameStore
+) -> None:
     """What was stored before is not asked for again when there is space."""
-    little = Store(small_disk / "data")
+    little = FrameStore(small_disk / "data")
     quarter = Window(MONTH.start, MONTH.start + timedelta(days=150))
     async with serving() as served:
         with pytest.raises(StoreUnwritable, match=r"free space|full"):
@@ -420,7 +425,7 @@ async def test_a_read_only_folder_is_told(small_disk: Path, remount, serving) ->
             async with exclusive(of_folder(small_disk / "data"), lambda: None):
                 pass
         with pytest.raises(StoreUnwritable, match=r"cannot open .*ledger.*; free space, fix permissions"):
-            await fetch(wants(BTC_USD), Store(small_disk / "data"), served.url)
+            await fetch(wants(BTC_USD), FrameStore(small_disk / "data"), served.url)
 
         assert not served.requests
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from optimizer.backtest.prepare import Prepared, prepare
-from tradeschool.candles import CandleArrays
+from tradeschool.columns import CandleArrays
 from tradeschool.market import Dataset, Window, find_dataset
 
 BTC = find_dataset("coinbase/BTC-USD/M5")

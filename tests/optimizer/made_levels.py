@@ -6,7 +6,7 @@ import numpy as np
 
 from optimizer.level import Costs, Direction, Gate, Level, LevelDataset, MinTrades
 from tests.optimizer.made_candles import random_ticks
-from tradeschool.candles import CandleArrays
+from tradeschool.columns import CandleArrays
 from tradeschool.market import Dataset, Market, Window
 
 RANGES = {

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from tradeschool.candles import TIME, Candles, joined, schema
+from tradeschool.candles import TIME, Candles, schema
+from tradeschool.columns import joined
 from tradeschool.errors import InvalidCandles
 from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Window
 

@@ -18,7 +18,7 @@ import tradeschool
 import workers
 from fetcher.provider import load
 from tradeschool.cli.context import console, json_option, load_settings, print_json
-from tradeschool.cli.fetch import access_to
+from tradeschool.cli.downloading import access_to
 from tradeschool.embedded import find_binary
 from tradeschool.errors import TradeschoolError
 from tradeschool.settings import PROVIDERS, Settings, knobs, mask_url

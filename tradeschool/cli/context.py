@@ -12,7 +12,6 @@ import click
 from rich.console import Console
 
 from tradeschool import log, settings
-from tradeschool.embedded import Valkey
 from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, find_dataset
 from tradeschool.settings import Settings
 from tradeschool.store import Store
@@ -53,6 +52,9 @@ def redis_url_of(loaded: Settings) -> Iterator[str]:
     if loaded.redis_url:
         yield loaded.redis_url.get_secret_value()
         return
+    # Most commands need no server, and what starts one is slow to import.
+    from tradeschool.embedded import Valkey
+
     with Valkey.of(loaded.state_dir).running() as valkey:
         yield valkey.url
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 import polars as pl
 
-from tradeschool.candles import PRICES
-from tradeschool.cli.context import candles_of, console, load_settings
+from tradeschool.cli.context import console, load_settings
+from tradeschool.columns import PRICES
 from tradeschool.errors import DataIncomplete, SettingsError, StoreUnwritable
 from tradeschool.market import Dataset, find_dataset, parse_timerange
-from tradeschool.store import Store
+from tradeschool.store.frames import FrameStore
 
 FORMATS = (".parquet", ".csv", ".feather")
 
@@ -46,7 +46,7 @@ def export(dataset: str, out: Path, layout: str, timerange: str | None) -> None:
         out = out / freqtrade_name(source)
     if out.suffix not in FORMATS:
         raise SettingsError(f"--out {out}: expected a name that ends in {', '.join(FORMATS)}")
-    frame = _sealed(candles_of(load_settings()), source, timerange)
+    frame = _sealed(FrameStore(load_settings().data_dir), source, timerange)
     _write(_for_freqtrade(frame) if layout == Layout.FREQTRADE else frame, out)
     console().print(f"{frame.height:,} candles in {out}", soft_wrap=True)
 
@@ -58,7 +58,7 @@ def freqtrade_name(dataset: Dataset) -> str:
     return f"{dataset.instrument.base}_{dataset.instrument.quote}-{timeframe}.feather"
 
 
-def _sealed(store: Store, source: Dataset, timerange: str | None) -> pl.DataFrame:
+def _sealed(store: FrameStore, source: Dataset, timerange: str | None) -> pl.DataFrame:
     windows = [parse_timerange(timerange)] if timerange else [seal.window for seal in store.seals(source)]
     if not windows:
         raise DataIncomplete(f"{source}: nothing is sealed in {store.root}; run: tradeschool fetch")

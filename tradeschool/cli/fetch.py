@@ -1,24 +1,10 @@
 """`tradeschool fetch`: download candles and seal them."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
 from datetime import timedelta
-from functools import partial
-from typing import TypedDict
 
 import click
-from rich.table import Table
 
-from fetcher import sync
-from fetcher.follow import Following, follow
-from fetcher.ledger import Ledger
-from fetcher.lock import exclusive, of_folder, of_provider
-from fetcher.plan import Download
-from fetcher.progress import Progress
-from fetcher.provider import Access, find
-from fetcher.remaining import planned_pages, remaining_downloads
-from tradeschool.cli import summary
 from tradeschool.cli.context import (
     candles_of,
     console,
@@ -26,10 +12,8 @@ from tradeschool.cli.context import (
     load_settings,
     now,
     print_json,
-    say,
     sealed_candles_of,
 )
-from tradeschool.cli.progress import watch
 from tradeschool.errors import SettingsError
 from tradeschool.market import (
     CURRICULUM_INSTRUMENTS,
@@ -44,22 +28,11 @@ from tradeschool.market import (
     parse_timerange,
     sealed_catalogue,
 )
-from tradeschool.settings import Settings
-from tradeschool.store import Seal, Store
+from tradeschool.store import Store
+from tradeschool.store.files import is_swept
 
 SETTLED_AFTER = timedelta(hours=36)
 """Age at which providers no longer restate a candle."""
-BYTES_PER_CANDLE = 25
-"""Of a sealed parquet file, measured."""
-
-
-class _Row(TypedDict):
-    dataset: str
-    provider: str
-    range: str
-    requests: int
-    derived: list[str]
-    slots: int
 
 
 @click.command()
@@ -87,20 +60,29 @@ def fetch(
     """Download candles and seal them; run it again after any interruption to go on where it stopped."""
     settings = load_settings()
     wanted = choose(pairs, timeframes, timerange, sealed=sealed)
+    store = sealed_candles_of(settings) if sealed else candles_of(settings)
     if not keep_up:
         refuse_unsettled(wanted)
-    wanted, access = reachable(wanted, settings)
-    store = sealed_candles_of(settings) if sealed else candles_of(settings)
+        if not dry_run and store.holds_all(wanted) and is_swept(store.root):
+            say_nothing_to_do(wanted, store, as_json=as_json)
+            return
+    # Only now: what speaks HTTP and makes frames takes longer to import than it takes to see that all is there.
+    from tradeschool.cli import downloading
+
     if dry_run:
-        show_plan(wanted, store, access, native=native, as_json=as_json)
-        return
-    if keep_up:
-        asyncio.run(stay(following(wanted, native=native), store, access, every))
-        return
-    progress = asyncio.run(download(wanted, store, access, native=native))
-    summary.write(progress, store)
-    summary.show(progress, wanted, store, as_json=as_json)
-    raise_first(progress)
+        downloading.show_plan(wanted, store, settings, native=native, as_json=as_json)
+    elif keep_up:
+        downloading.keep_up(wanted, store, settings, native=native, every=every, settled_after=SETTLED_AFTER)
+    else:
+        downloading.fetch_all(wanted, store, settings, native=native, as_json=as_json)
+
+
+def say_nothing_to_do(wanted: Sequence[Wanted], store: Store, *, as_json: bool) -> None:
+    """All that is wanted is sealed."""
+    if as_json:
+        print_json([])
+    else:
+        console().print(f"nothing to do: all {len(wanted)} dataset ranges are sealed in {store.root}")
 
 
 def choose(pairs: str | None, timeframes: str | None, timerange: str | None, *, sealed: bool = False) -> list[Wanted]:
@@ -134,155 +116,3 @@ def refuse_unsettled(wanted: Sequence[Wanted]) -> None:
                 f"time range {want.window} ends after {settled:%Y-%m-%d %H:%M} UTC: younger candles are not settled; "
                 f"the latest end is {settled:%Y%m%d}"
             )
-
-
-def reachable(wanted: list[Wanted], settings: Settings) -> tuple[list[Wanted], dict[str, Access]]:
-    """What can be asked for with the credentials that there are, and how to reach its providers.
-
-    Raises:
-        SettingsError: where nothing is left.
-    """
-    access = {}
-    for name in dict.fromkeys(want.dataset.instrument.provider for want in wanted):
-        access[name] = access_to(name, settings)
-        try:
-            find(name, access[name].source).headers(access[name].token)
-        except SettingsError as error:
-            if len({want.dataset.instrument.provider for want in wanted}) == 1:
-                raise
-            left_out = sum(want.dataset.instrument.provider == name for want in wanted)
-            say(f"{error}; going on without {left_out} dataset ranges of {name}")
-            del access[name]
-    return [want for want in wanted if want.dataset.instrument.provider in access], access
-
-
-def access_to(provider: str, settings: Settings) -> Access:
-    """How to reach a provider: what the settings say of it, and else what it says of itself."""
-    given = settings.fetch.provider(provider)
-    asked = find(provider, given.source)
-    return Access(
-        url=given.url or asked.url,
-        rate=given.rate or asked.rate,
-        source=asked.source,
-        token=settings.token(provider) if asked.needs_token else None,
-        shared_limit_url=shared_limit_of(settings),
-        total_timeout_seconds=settings.fetch.total_timeout_seconds,
-        patience_seconds=settings.fetch.patience_seconds,
-    )
-
-
-def shared_limit_of(settings: Settings) -> str | None:
-    """The Redis that keeps one limit for several fetchers, None where each keeps its own.
-
-    Raises:
-        SettingsError: where it is to be shared and there is no Redis.
-    """
-    if not settings.fetch.shared_limit:
-        return None
-    if settings.redis_url is None:
-        raise SettingsError("fetch.shared_limit needs a Redis that all fetchers reach: set redis_url")
-    return settings.redis_url.get_secret_value()
-
-
-async def download(
-    wanted: list[Wanted],
-    store: Store,
-    access: dict[str, Access],
-    *,
-    native: bool,
-    on_sealed: Callable[[Seal], None] = lambda seal: None,
-) -> list[Progress]:
-    """Fetch what is wanted, showing how far it is."""
-    rates = {name: each.rate for name, each in access.items()}
-    async with (
-        alone(store, access),
-        watch(rates, store.root) as show,
-    ):
-        return await sync.run(
-            wanted, store=store, access=access, native=native, now=now, on_sealed=on_sealed, show=show
-        )
-
-
-@asynccontextmanager
-async def alone(store: Store, access: dict[str, Access]) -> AsyncIterator[None]:
-    """Wait, and say so, until no other fetcher works in the folder or asks the same providers."""
-    async with AsyncExitStack() as locks:
-        waits = partial(say, f"another fetcher works in {store.root}; waiting for it to end")
-        await locks.enter_async_context(exclusive(of_folder(store.root), waits))
-        for name, each in access.items():
-            if each.shared_limit_url is None:
-                waits = partial(say, f"another fetcher asks {name} at {each.url}; waiting for it to end")
-                await locks.enter_async_context(exclusive(of_provider(name, each.url), waits))
-        yield
-
-
-def following(wanted: Sequence[Wanted], *, native: bool) -> Following:
-    """What to keep up to date: the chosen datasets, from the first of the chosen days on."""
-    return Following(
-        datasets=tuple(dict.fromkeys(want.dataset for want in wanted)),
-        since=min(want.window.start for want in wanted),
-        settled_after=SETTLED_AFTER,
-        native=native,
-    )
-
-
-async def stay(what: Following, store: Store, access: dict[str, Access], every: float) -> None:
-    """Keep datasets up to date until interrupted, with a line a round."""
-    async with alone(store, access):
-        await follow(
-            what,
-            store=store,
-            access=access,
-            now=now,
-            pause=lambda: asyncio.sleep(every),
-            tell=lambda health: say(health.line()),
-        )
-
-
-def raise_first(progress: Sequence[Progress]) -> None:
-    """End with the error of the first download that failed, after every other one was said."""
-    failed = list(dict.fromkeys(each.error for each in progress if each.error))  # one may end many downloads
-    for error in failed[1:]:
-        say(f"tradeschool: {error}")
-    if failed:
-        raise failed[0]
-
-
-def show_plan(wanted: list[Wanted], store: Store, access: dict[str, Access], *, native: bool, as_json: bool) -> None:
-    """Print what a run would ask for."""
-    plan = remaining_downloads(wanted, store, native=native)
-    with Ledger(store.root) as ledger:
-        requests = planned_pages(plan, ledger, access)
-    rows = [_planned(each, requests[each.wanted]) for each in plan]
-    rates = {name: each.rate for name, each in access.items()}
-    totals = {
-        name: sum(row["requests"] for row in rows if row["provider"] == name)
-        for name in dict.fromkeys(row["provider"] for row in rows)
-    }
-    seconds = max((totals[name] / rates[name] for name in totals), default=0.0)
-    if as_json:
-        print_json({"downloads": rows, "requests": totals, "seconds_at_the_limit": round(seconds, 1)})
-        return
-    table = Table("dataset", "range", "requests", "derived", "MB")
-    for row in rows:
-        megabytes = row["slots"] * BYTES_PER_CANDLE / 1e6
-        table.add_row(
-            row["dataset"], row["range"], f"{row['requests']:,}", ", ".join(row["derived"]), f"{megabytes:.1f}"
-        )
-    console().print(table)
-    for name, total in totals.items():
-        console().print(f"{name}: {total:,} requests, {total / rates[name] / 60:.1f} min at {rates[name]:g} requests/s")
-    console().print(f"all providers at once: {seconds / 60:.1f} min")
-
-
-def _planned(each: Download, requests: int) -> _Row:
-    window = each.wanted.window
-    slots = (window.end_seconds - window.start_seconds) // each.dataset.timeframe.seconds
-    return {
-        "dataset": each.dataset.name,
-        "provider": each.dataset.instrument.provider,
-        "range": str(window),
-        "requests": requests,
-        "derived": [child.dataset.timeframe.name for child in each.derived],
-        "slots": slots,
-    }

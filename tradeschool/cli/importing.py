@@ -9,9 +9,10 @@ import click
 from fetcher.formats import Format
 from fetcher.importing import import_file
 from fetcher.lock import exclusive, of_folder
-from tradeschool.cli.context import candles_of, console, json_option, load_settings, now, print_json, say
+from tradeschool.cli.context import console, json_option, load_settings, now, print_json, say
 from tradeschool.market import find_dataset, parse_timerange
 from tradeschool.store import Seal, Store
+from tradeschool.store.frames import FrameStore
 
 
 @click.command("import")
@@ -39,7 +40,7 @@ def import_(
     as_json: bool,
 ) -> None:
     """Seal the candles of a CSV, parquet, feather or freqtrade JSON file."""
-    store = candles_of(load_settings())
+    store = FrameStore(load_settings().data_dir)
     work = partial(
         import_file,
         file,

@@ -9,7 +9,7 @@ from functools import partial
 from fetcher.progress import Progress
 from fetcher.provider import Access
 from optimizer.level import Level
-from tradeschool.cli.fetch import download, raise_first, reachable
+from tradeschool.cli.downloading import download, raise_first, reachable
 from tradeschool.errors import DataIncomplete
 from tradeschool.market import Wanted
 from tradeschool.settings import Settings

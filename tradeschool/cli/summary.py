@@ -11,7 +11,7 @@ from rich.table import Table
 from fetcher.audit import Audit
 from fetcher.progress import Progress
 from tradeschool.cli.context import console, print_json
-from tradeschool.market import Wanted, find_dataset
+from tradeschool.market import find_dataset
 from tradeschool.store import Seal, Store
 from tradeschool.store.files import publish_text
 
@@ -57,15 +57,13 @@ def write(progress: Sequence[Progress], store: Store) -> None:
         publish_text(store.root, path, content)
 
 
-def show(progress: Sequence[Progress], wanted: Sequence[Wanted], store: Store, *, as_json: bool) -> None:
-    """Print what this run sealed, and what was sealed before."""
+def show(progress: Sequence[Progress], store: Store, *, as_json: bool) -> None:
+    """Print what this run sealed."""
     rows = rows_of(progress)
     if as_json:
         print_json(rows)
         return
     if not rows:
-        if not any(each.error for each in progress):
-            console().print(f"nothing to do: all {len(wanted)} dataset ranges are sealed in {store.root}")
         return
     table = Table("dataset", "range", "candles", "expected", "coverage", "gaps", "requests", "retries", "")
     for row in rows:

@@ -55,6 +55,11 @@ def sweep(root: Path) -> int:
     return len(leftovers)
 
 
+def is_swept(root: Path) -> bool:
+    """Whether nothing is in the making below a root, nor left over from a writer that was killed."""
+    return not any((root / STAGING).glob("*"))
+
+
 def sync(path: Path) -> None:
     """Wait until a file's content, or a folder's names, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -28,7 +28,7 @@ class GapReason(StrEnum):
     """Why candles that the calendar expects are not there."""
 
     CONFIRMED_EMPTY = "confirmed empty"
-    """The provider answered twice that it has none."""
+    """The provider said so again when it was asked again."""
     SOURCE_GAP = "gap in the source"
     """The candles that this dataset is derived from are not there."""
     NOT_IN_FILE = "not in the imported file"

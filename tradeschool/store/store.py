@@ -1,11 +1,11 @@
-"""The store: year files and seals below one root, and the only way to read or write them.
+"""The store: year files and seals below one root, and what it takes to trust them.
 
     <root>/coinbase/BTC-USD/M5/year=2020/20200101-20240101.parquet     candles, one file a range and year
     <root>/coinbase/BTC-USD/M5/20200101-20240101.seal.json             written last: the range is complete
     <root>/.staging/                                                   files in the making
 
 Parquet is read with pyarrow on one thread and handed out as NumPy columns, because worker processes fork and a
-forked child of a process that has used polars hangs.
+forked child of a process that has used polars hangs. `tradeschool.store.frames` writes files, and reads frames.
 """
 
 import hashlib
@@ -14,20 +14,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tradeschool.candles import CandleArrays, Candles, schema
+from tradeschool.columns import CandleArrays, number_names
 from tradeschool.errors import DataIncomplete, ForeignFile
-from tradeschool.market import Dataset, Window, merge, subtract
+from tradeschool.market import Dataset, Wanted, Window, merge, subtract
 from tradeschool.sessions import expected_slots
-from tradeschool.store.files import publish, publish_text, sha256_of, sync
+from tradeschool.store.files import publish_text, sha256_of, sync
 from tradeschool.store.seal import PartFile, Seal, is_readable, read_seal
 
 SEAL_SUFFIX = ".seal.json"
-COMPRESSION_LEVEL = 3  # zstd
 
 
 class Store:
@@ -39,22 +37,6 @@ class Store:
     def folder(self, dataset: Dataset) -> Path:
         """Where a dataset's files are."""
         return self.root / dataset.name
-
-    def write_year(self, candles: Candles, window: Window, year: int) -> PartFile:
-        """Publish the candles of one calendar year of a range; what it takes to seal them.
-
-        Raises:
-            StoreUnwritable: where the disk does not take the file; nothing of it is left.
-        """
-        folder = self.folder(candles.dataset)
-        path = folder / f"year={year}" / f"{window.name}.parquet"
-        publish(self.root, path, lambda temporary: _write_parquet(candles.frame, temporary))
-        return PartFile(
-            path=path.relative_to(folder).as_posix(),
-            rows=len(candles),
-            bytes=path.stat().st_size,
-            sha256=sha256_of(path),
-        )
 
     def seal(self, dataset: Dataset, seal: Seal) -> None:
         """Publish a seal, after its files.
@@ -106,6 +88,14 @@ class Store:
         looks = [(path.name, path.stat()) for path in self._seal_paths(dataset)]
         return tuple((name, look.st_mtime_ns, look.st_size) for name, look in looks)
 
+    def holds_all(self, wanted: Iterable[Wanted]) -> bool:
+        """Whether sound seals cover everything that is wanted.
+
+        Raises:
+            ForeignFile: where a seal cannot be read.
+        """
+        return not any(subtract(want.window, self._sound_windows(want.dataset)) for want in wanted)
+
     def require(self, dataset: Dataset, window: Window, min_coverage: float = 0.0) -> None:
         """Refuse to go on unless every moment of `window` is sealed and enough of its candles are there.
 
@@ -120,7 +110,7 @@ class Store:
                 f"{dataset}: {parts} is not sealed in {self.root}; run: "
                 f"{fetch_command([dataset], Window(missing[0].start, missing[-1].end))}"
             )
-        self._check_files(dataset, window)
+        self.check_files(dataset, window)
         coverage = self.coverage(dataset, window)
         if coverage < min_coverage:
             raise DataIncomplete(
@@ -143,26 +133,11 @@ class Store:
             ForeignFile: where a file cannot be read.
         """
         tables = [
-            _read_parquet(self.folder(dataset) / file.path, dataset, part)
-            for file, part in self._parts(dataset, window)
+            _read_parquet(self.folder(dataset) / file.path, dataset, part) for file, part in self.parts(dataset, window)
         ]
-        columns = {name: np.concatenate([table[name] for table in tables]) for name in schema(dataset)}
+        columns = {name: np.concatenate([table[name] for table in tables]) for name in ("ts", *number_names(dataset))}
         half_spread = columns.pop("half_spread", None)
         return CandleArrays(dataset=dataset, time=columns.pop("ts"), half_spread=half_spread, **columns)
-
-    def candles(self, dataset: Dataset, window: Window) -> Candles:
-        """The candles of a sealed window as a frame; not for a process that will fork.
-
-        Raises:
-            DataIncomplete: where the window is not sealed.
-            ForeignFile: where a file is not what its seal says.
-        """
-        frames = []
-        self._check_files(dataset, window)
-        for file, part in self._parts(dataset, window):
-            path = self.folder(dataset) / file.path
-            frames.append(read_frame(path).filter(pl.col("ts").is_between(part.start, part.end, closed="left")))
-        return Candles.parse(pl.concat(frames), dataset, window)
 
     def digest(self, dataset: Dataset, window: Window) -> str:
         """Hexadecimal SHA-256 that stands for the candles of a sealed window: equal digests, equal candles.
@@ -171,7 +146,7 @@ class Store:
             DataIncomplete: where the window is not sealed.
         """
         total = hashlib.sha256(f"{dataset.name} {window.name}".encode())
-        for file, part in self._parts(dataset, window):
+        for file, part in self.parts(dataset, window):
             total.update(f" {part.name} {file.sha256}".encode())
         return total.hexdigest()
 
@@ -212,15 +187,28 @@ class Store:
         named = {folder / file.path for seal in self.seals(dataset) for file in seal.files}
         return sorted(path for path in folder.rglob("*.parquet") if path not in named)
 
+    def _sound_windows(self, dataset: Dataset) -> list[Window]:
+        return [seal.window for seal in self.seals(dataset) if all(self.holds(dataset, file) for file in seal.files)]
+
     def _seal_paths(self, dataset: Dataset) -> list[Path]:
         return sorted(self.folder(dataset).glob(f"*{SEAL_SUFFIX}"))
 
-    def _check_files(self, dataset: Dataset, window: Window) -> None:
-        for file, _ in self._parts(dataset, window):
+    def check_files(self, dataset: Dataset, window: Window) -> None:
+        """Hold every file of a sealed window against its digest.
+
+        Raises:
+            DataIncomplete: where the window is not sealed.
+            ForeignFile: the first file that is missing or changed.
+        """
+        for file, _ in self.parts(dataset, window):
             self.check(dataset, file)
 
-    def _parts(self, dataset: Dataset, window: Window) -> list[tuple[PartFile, Window]]:
-        """The files that make up a window, in order of time, each with the part of the window it stands for."""
+    def parts(self, dataset: Dataset, window: Window) -> list[tuple[PartFile, Window]]:
+        """The files that make up a sealed window, in order of time, each with the part of the window it stands for.
+
+        Raises:
+            DataIncomplete: where the window is not sealed.
+        """
         self._require_sealed(dataset, window)
         parts: list[tuple[PartFile, Window]] = []
         taken: list[Window] = []
@@ -245,18 +233,6 @@ def fetch_command(datasets: Sequence[Dataset], window: Window) -> str:
     )
 
 
-def read_frame(path: Path) -> pl.DataFrame:
-    """A parquet file of the data folder as a frame.
-
-    Raises:
-        ForeignFile: where it is not parquet, cut or unreadable.
-    """
-    try:
-        return pl.read_parquet(path, hive_partitioning=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise ForeignFile(f"{path}: cannot be read as parquet: {_first_line(error)}") from error
-
-
 def _overlaps(window: Window, sealed: Window, taken: list[Window]) -> list[Window]:
     shared = window.overlap(sealed)
     return subtract(shared, taken) if shared else []
@@ -269,23 +245,15 @@ def _years(seal: Seal, piece: Window) -> Iterable[tuple[PartFile, Window]]:
 
 def _read_parquet(path: Path, dataset: Dataset, window: Window) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
     try:
-        table = pq.read_table(path, columns=list(schema(dataset)), use_threads=False, partitioning=None)
+        table = pq.read_table(path, columns=["ts", *number_names(dataset)], use_threads=False, partitioning=None)
     except (OSError, pa.ArrowException, KeyError) as error:
-        raise ForeignFile(f"{path}: cannot be read as candles: {_first_line(error)}") from error
+        raise ForeignFile(f"{path}: cannot be read as candles: {first_line(error)}") from error
     seconds = table["ts"].cast(pa.int64()).to_numpy() // 1_000_000
     first, last = np.searchsorted(seconds, [window.start_seconds, window.end_seconds])
-    columns = {name: table[name].to_numpy()[first:last] for name in schema(dataset) if name != "ts"}
+    columns = {name: table[name].to_numpy()[first:last] for name in number_names(dataset)}
     return {"ts": seconds[first:last], **columns}
 
 
-def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    try:
-        frame.rechunk().write_parquet(
-            path, compression="zstd", compression_level=COMPRESSION_LEVEL, statistics=True, row_group_size=1 << 30
-        )
-    except pl.exceptions.PolarsError as error:  # such as ComputeError, where the disk is full
-        raise OSError(_first_line(error)) from error
-
-
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a library says of its failure, without what follows."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -13,7 +13,7 @@ from fetcher import providers, sync
 from fetcher.exchange.faults import Faults
 from fetcher.provider import Access, Page, Provider, find, load
 from fetcher.providers import coinbase
-from tradeschool.cli.fetch import access_to
+from tradeschool.cli.downloading import access_to
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
 from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, Wanted, Window
 from tradeschool.settings import FetchSettings, Settings

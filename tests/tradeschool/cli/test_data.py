@@ -13,7 +13,8 @@ from fetcher.provider import Page
 from fetcher.publish import Publisher
 from tradeschool.candles import Candles
 from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Wanted, Window
-from tradeschool.store import Seal, Store
+from tradeschool.store import Seal
+from tradeschool.store.frames import FrameStore
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 EUR = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)
@@ -26,12 +27,12 @@ Made = Callable[[Dataset, Window], Candles]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> FrameStore:
     """Where the program looks when nothing is set."""
-    return Store(tmp_path / "data")
+    return FrameStore(tmp_path / "data")
 
 
-def publish(store: Store, candles: Candles) -> Seal:
+def publish(store: FrameStore, candles: Candles) -> Seal:
     """Seal candles as if Coinbase had answered them."""
     rows = candles.frame.select(pl.col("ts").dt.epoch("s"), "low", "high", "open", "close", "volume").rows()
     ledger = Ledger(store.root)
@@ -47,7 +48,7 @@ def with_flat_candles(candles: Candles) -> Candles:
     return Candles(candles.dataset, candles.frame.with_columns(volume=pl.lit(0.0), **flat))
 
 
-def test_what_failed_stands_among_the_gaps_with_its_reason(command: Command, store: Store, made: Made) -> None:
+def test_what_failed_stands_among_the_gaps_with_its_reason(command: Command, store: FrameStore, made: Made) -> None:
     publish(store, made(BTC, DAY))
     with Ledger(store.root) as ledger:
         ledger.fail(Page(dataset=EUR, window=DAY), "oanda refuses")
@@ -65,7 +66,7 @@ def test_what_failed_stands_among_the_gaps_with_its_reason(command: Command, sto
     ]
 
 
-def test_every_slot_is_accounted_for(command: Command, store: Store, made: Made) -> None:
+def test_every_slot_is_accounted_for(command: Command, store: FrameStore, made: Made) -> None:
     publish(store, made(BTC, DAY))
     code, out, _ = command("data", "account", BTC.name, "--timerange", "20210301-20210303", "--json")
     (found,) = json.loads(out)
@@ -77,7 +78,7 @@ def test_every_slot_is_accounted_for(command: Command, store: Store, made: Made)
     assert len(json.loads(command("data", "account", "--json")[1])) == 15
 
 
-def test_findings_are_shown_with_kind_and_place(command: Command, store: Store, made: Made) -> None:
+def test_findings_are_shown_with_kind_and_place(command: Command, store: FrameStore, made: Made) -> None:
     publish(store, with_flat_candles(made(BTC, DAY)))
     code, out, _ = command("data", "findings", "--json")
     kinds = {each["kind"]: each for each in json.loads(out)}
@@ -89,20 +90,20 @@ def test_findings_are_shown_with_kind_and_place(command: Command, store: Store, 
     assert "flat without volume" in command("data", "findings", BTC.name)[1]
 
 
-def test_status_names_the_kinds_of_findings(command: Command, store: Store, made: Made) -> None:
+def test_status_names_the_kinds_of_findings(command: Command, store: FrameStore, made: Made) -> None:
     publish(store, with_flat_candles(made(BTC, DAY)))
     (status,) = json.loads(command("data", "status", "--json")[1])
 
     assert "flat without volume" in status["findings"]
 
 
-def test_repair_of_a_sound_folder_says_so(command: Command, store: Store, made: Made) -> None:
+def test_repair_of_a_sound_folder_says_so(command: Command, store: FrameStore, made: Made) -> None:
     publish(store, made(BTC, DAY))
 
     assert command("data", "repair") == (0, "nothing to repair\n", "")
 
 
-def test_repair_says_what_to_run(command: Command, store: Store, made: Made) -> None:
+def test_repair_says_what_to_run(command: Command, store: FrameStore, made: Made) -> None:
     seal = publish(store, made(BTC, DAY))
     (store.folder(BTC) / seal.files[0].path).write_bytes(b"changed")
     code, out, _ = command("data", "repair", BTC.name)
@@ -113,7 +114,7 @@ def test_repair_says_what_to_run(command: Command, store: Store, made: Made) -> 
     assert store.seals(BTC) == []
 
 
-def test_repair_as_json_tells_what_was_done(command: Command, store: Store, made: Made) -> None:
+def test_repair_as_json_tells_what_was_done(command: Command, store: FrameStore, made: Made) -> None:
     seal = publish(store, made(BTC, DAY))
     (store.folder(BTC) / seal.files[0].path).unlink()
     told = json.loads(command("data", "repair", "--json")[1])
@@ -123,7 +124,7 @@ def test_repair_as_json_tells_what_was_done(command: Command, store: Store, made
     assert len(told["run"]) == 1
 
 
-def test_a_lost_page_of_a_download_under_way_needs_no_range(command: Command, store: Store) -> None:
+def test_a_lost_page_of_a_download_under_way_needs_no_range(command: Command, store: FrameStore) -> None:
     ledger = Ledger(store.root)
     ledger.add(Page(dataset=BTC, window=DAY), b"[]", rows=0, complete=False)
     ledger.close()
@@ -132,7 +133,7 @@ def test_a_lost_page_of_a_download_under_way_needs_no_range(command: Command, st
     assert out.endswith("run:\ntradeschool fetch\n")
 
 
-def test_import_seals_and_says_what_is_odd(command: Command, store: Store, tmp_path: Path) -> None:
+def test_import_seals_and_says_what_is_odd(command: Command, store: FrameStore, tmp_path: Path) -> None:
     lines = [f"{DAY.start_seconds + at * 300},10,10,10,10,0" for at in range(288)]
     (tmp_path / "vendor.csv").write_text("unix,open,high,low,close,volume\n" + "\n".join(lines))
     code, out, _ = command("data", "import", "vendor.csv", "--dataset", BTC.name)
@@ -143,7 +144,7 @@ def test_import_seals_and_says_what_is_odd(command: Command, store: Store, tmp_p
     assert store.seals(BTC)[0].source == "imported:vendor.csv"
 
 
-def test_import_as_json_tells_the_seal(command: Command, store: Store, tmp_path: Path, made: Made) -> None:
+def test_import_as_json_tells_the_seal(command: Command, store: FrameStore, tmp_path: Path, made: Made) -> None:
     made(BTC, DAY).frame.write_csv(tmp_path / "ours.csv")
     words = ("data", "import", "ours.csv", "--dataset", BTC.name, "--format", "plain", "--json")
     told = json.loads(command(*words)[1])
@@ -161,7 +162,7 @@ def test_import_without_a_zone_is_refused_in_one_line(command: Command, tmp_path
 
 
 def test_an_imported_range_that_is_damaged_is_to_be_imported_again(
-    command: Command, store: Store, tmp_path: Path, made: Made
+    command: Command, store: FrameStore, tmp_path: Path, made: Made
 ) -> None:
     made(BTC, DAY).frame.write_csv(tmp_path / "ours.csv")
     command("data", "import", "ours.csv", "--dataset", BTC.name)
@@ -173,7 +174,9 @@ def test_an_imported_range_that_is_damaged_is_to_be_imported_again(
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".feather"])
-def test_export_writes_every_candle(command: Command, store: Store, tmp_path: Path, made: Made, suffix: str) -> None:
+def test_export_writes_every_candle(
+    command: Command, store: FrameStore, tmp_path: Path, made: Made, suffix: str
+) -> None:
     publish(store, made(BTC, DAY))
     code, out, _ = command("data", "export", BTC.name, "--out", f"out{suffix}")
     read = {".parquet": pl.read_parquet, ".csv": pl.read_csv, ".feather": pl.read_ipc}[suffix]
@@ -183,7 +186,7 @@ def test_export_writes_every_candle(command: Command, store: Store, tmp_path: Pa
 
 
 def test_export_in_freqtrade_s_layout_is_what_freqtrade_writes(
-    command: Command, store: Store, tmp_path: Path, made: Made
+    command: Command, store: FrameStore, tmp_path: Path, made: Made
 ) -> None:
     """Read with pyarrow, as pandas does for freqtrade."""
     publish(store, made(BTC, DAY))
@@ -197,7 +200,7 @@ def test_export_in_freqtrade_s_layout_is_what_freqtrade_writes(
 
 
 def test_freqtrade_s_layout_of_fx_has_no_spread_and_comes_back(
-    command: Command, store: Store, tmp_path: Path, made: Made
+    command: Command, store: FrameStore, tmp_path: Path, made: Made
 ) -> None:
     made(EUR, WEEK).frame.write_parquet(tmp_path / "eur.parquet")
     command("data", "import", "eur.parquet", "--dataset", EUR.name)
@@ -224,7 +227,7 @@ def test_an_export_of_another_suffix_is_told(command: Command) -> None:
     assert "expected a name that ends in" in told
 
 
-def test_status_says_what_was_imported(command: Command, store: Store, tmp_path: Path, made: Made) -> None:
+def test_status_says_what_was_imported(command: Command, store: FrameStore, tmp_path: Path, made: Made) -> None:
     made(BTC, DAY).frame.write_csv(tmp_path / "ours.csv")
     command("data", "import", "ours.csv", "--dataset", BTC.name)
     (status,) = json.loads(command("data", "status", "--json")[1])

@@ -9,7 +9,7 @@ import pytest
 
 from fetcher.exchange.faults import Faults
 from fetcher.exchange.server import Served
-from tradeschool.cli.fetch import access_to
+from tradeschool.cli.downloading import access_to
 from tradeschool.cli.main import main
 from tradeschool.market import BTC_USD, BTC_USDT, Dataset, Timeframe, parse_timerange
 from tradeschool.settings import load

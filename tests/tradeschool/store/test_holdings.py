@@ -8,7 +8,8 @@ import pytest
 
 from tradeschool.candles import Candles
 from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Window
-from tradeschool.store import Gap, GapReason, Seal, Store
+from tradeschool.store import Gap, GapReason, Seal
+from tradeschool.store.frames import FrameStore
 from tradeschool.store.holdings import Holdings, holding_of, months_of
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.H1)
@@ -21,7 +22,7 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def seal(store: Store, candles: Candles, window: Window, gaps: tuple[Gap, ...] = ()) -> Seal:
+def seal(store: FrameStore, candles: Candles, window: Window, gaps: tuple[Gap, ...] = ()) -> Seal:
     files = tuple(
         store.write_year(candles, window, year) for year, part in window.years() if part == window or year == 2021
     )
@@ -41,7 +42,7 @@ def seal(store: Store, candles: Candles, window: Window, gaps: tuple[Gap, ...] =
     return made
 
 
-def test_what_is_sealed_is_told(store: Store, made: Made) -> None:
+def test_what_is_sealed_is_told(store: FrameStore, made: Made) -> None:
     window = Window(moment("2021-03-01"), moment("2021-03-03"))
     seal(store, made(BTC, window), window)
 
@@ -54,7 +55,7 @@ def test_what_is_sealed_is_told(store: Store, made: Made) -> None:
     assert holding.to_json()["ranges"] == ["2021-03-01..2021-03-03"]
 
 
-def test_months_count_what_the_calendar_expects_and_the_gaps_leave(store: Store, made: Made) -> None:
+def test_months_count_what_the_calendar_expects_and_the_gaps_leave(store: FrameStore, made: Made) -> None:
     window = Window(moment("2021-01-25"), moment("2021-03-05"))
     gap = Gap(start=moment("2021-01-31T12:00"), end=moment("2021-02-01T06:00"), slots=18, reason=GapReason.SOURCE_GAP)
     sealed = seal(store, made(BTC, window), window, (gap,))
@@ -66,24 +67,24 @@ def test_months_count_what_the_calendar_expects_and_the_gaps_leave(store: Store,
     }
 
 
-def test_a_closed_market_misses_nothing(store: Store, made: Made) -> None:
+def test_a_closed_market_misses_nothing(store: FrameStore, made: Made) -> None:
     window = Window(moment("2021-03-01"), moment("2021-04-01"))
 
     assert months_of(EUR, [seal(store, made(EUR, window), window)]) == {"2021-03": 1.0}
 
 
-def test_only_what_changed_is_read_again(store: Store, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_changed_is_read_again(store: FrameStore, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     window = Window(moment("2021-03-01"), moment("2021-03-03"))
     seal(store, made(BTC, window), window)
     holdings = Holdings(store)
     reads: list[Dataset] = []
-    read = Store.arrays
+    read = FrameStore.arrays
 
-    def noted(self: Store, dataset: Dataset, window: Window):
+    def noted(self: FrameStore, dataset: Dataset, window: Window):
         reads.append(dataset)
         return read(self, dataset, window)
 
-    monkeypatch.setattr(Store, "arrays", noted)
+    monkeypatch.setattr(FrameStore, "arrays", noted)
     assert len(holdings.look([BTC, EUR])) == 1
     first = len(reads)
     assert holdings.look([BTC, EUR])[0][0].rows == 48
@@ -95,7 +96,7 @@ def test_only_what_changed_is_read_again(store: Store, made: Made, monkeypatch: 
     assert len(reads) > first
 
 
-def test_a_seal_that_cannot_be_read_is_told_beside_the_others(store: Store, made: Made) -> None:
+def test_a_seal_that_cannot_be_read_is_told_beside_the_others(store: FrameStore, made: Made) -> None:
     window = Window(moment("2021-03-01"), moment("2021-03-03"))
     seal(store, made(EUR, window), window)
     (store.folder(BTC)).mkdir(parents=True)
@@ -109,4 +110,4 @@ def test_a_seal_that_cannot_be_read_is_told_beside_the_others(store: Store, made
 
 
 def test_a_folder_that_is_away_holds_nothing(tmp_path: Path) -> None:
-    assert Holdings(Store(tmp_path / "absent")).look([BTC, EUR]) == []
+    assert Holdings(FrameStore(tmp_path / "absent")).look([BTC, EUR]) == []

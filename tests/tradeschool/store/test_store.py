@@ -15,7 +15,8 @@ from tradeschool.candles import Candles, schema
 from tradeschool.errors import DataIncomplete, ForeignFile, StoreUnwritable
 from tradeschool.market import BTC_USD, ETH_USD, EUR_USD, Dataset, Timeframe, Window
 from tradeschool.sessions import expected_slots
-from tradeschool.store import Gap, GapReason, PartFile, Seal, Store
+from tradeschool.store import Gap, GapReason, PartFile, Seal
+from tradeschool.store.frames import FrameStore
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.H1)
 ETH = Dataset(instrument=ETH_USD, timeframe=Timeframe.H1)
@@ -46,7 +47,7 @@ def seal_of(candles: Candles, window: Window, files: list[PartFile]) -> Seal:
     )
 
 
-def put(store: Store, candles: Candles, window: Window) -> Seal:
+def put(store: FrameStore, candles: Candles, window: Window) -> Seal:
     """Write and seal candles, a file a year."""
     files = [store.write_year(candles.within(part), window, year) for year, part in window.years()]
     seal = seal_of(candles, window, files)
@@ -60,28 +61,28 @@ def dataset(request: pytest.FixtureRequest) -> Dataset:
 
 
 @pytest.fixture
-def sealed(store: Store, made: Made) -> Store:
+def sealed(store: FrameStore, made: Made) -> FrameStore:
     """Three weeks of BTC over New Year, in two files."""
     put(store, made(BTC, OVER_NEW_YEAR), OVER_NEW_YEAR)
     return store
 
 
-def first_file(store: Store) -> Path:
+def first_file(store: FrameStore) -> Path:
     return sorted(store.folder(BTC).rglob("*.parquet"))[0]
 
 
-def seal_file(store: Store) -> Path:
+def seal_file(store: FrameStore) -> Path:
     return next(store.folder(BTC).glob("*.seal.json"))
 
 
-def test_what_is_written_is_read(store: Store, made: Made, dataset: Dataset) -> None:
+def test_what_is_written_is_read(store: FrameStore, made: Made, dataset: Dataset) -> None:
     candles = made(dataset, OVER_NEW_YEAR)
     put(store, candles, OVER_NEW_YEAR)
 
     assert store.candles(dataset, OVER_NEW_YEAR).frame.equals(candles.frame)
 
 
-def test_arrays_are_the_candles(store: Store, made: Made, dataset: Dataset) -> None:
+def test_arrays_are_the_candles(store: FrameStore, made: Made, dataset: Dataset) -> None:
     put(store, made(dataset, OVER_NEW_YEAR), OVER_NEW_YEAR)
     part = days("2020-12-29", "2021-01-03")
     arrays, frame = store.arrays(dataset, part), store.candles(dataset, part).frame
@@ -96,20 +97,20 @@ def test_the_same_candles_are_the_same_bytes(tmp_path: Path, made: Made) -> None
     candles = made(EUR, OVER_NEW_YEAR)
     chunked = Candles(EUR, pl.concat([candles.frame[:100], candles.frame[100:]], rechunk=False))
     year, part = next(OVER_NEW_YEAR.years())
-    one = Store(tmp_path / "one").write_year(candles.within(part), OVER_NEW_YEAR, year)
-    other = Store(tmp_path / "other").write_year(chunked.within(part), OVER_NEW_YEAR, year)
+    one = FrameStore(tmp_path / "one").write_year(candles.within(part), OVER_NEW_YEAR, year)
+    other = FrameStore(tmp_path / "other").write_year(chunked.within(part), OVER_NEW_YEAR, year)
 
     assert one == other
 
 
-def test_a_part_file_tells_its_size_and_digest(sealed: Store) -> None:
+def test_a_part_file_tells_its_size_and_digest(sealed: FrameStore) -> None:
     file = sealed.seals(BTC)[0].files[0]
 
     assert file.bytes == first_file(sealed).stat().st_size
     assert file.path == "year=2020/20201221-20210111.parquet"
 
 
-def test_candles_without_a_seal_are_not_there(store: Store, made: Made) -> None:
+def test_candles_without_a_seal_are_not_there(store: FrameStore, made: Made) -> None:
     """The seal is written last: what a writer that was killed before it has left is not read."""
     year, part = next(OVER_NEW_YEAR.years())
     store.write_year(made(BTC, part), OVER_NEW_YEAR, year)
@@ -120,7 +121,7 @@ def test_candles_without_a_seal_are_not_there(store: Store, made: Made) -> None:
         store.arrays(BTC, part)
 
 
-def test_a_changed_byte_is_found(sealed: Store) -> None:
+def test_a_changed_byte_is_found(sealed: FrameStore) -> None:
     path = first_file(sealed)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -136,7 +137,7 @@ def test_a_changed_byte_is_found(sealed: Store) -> None:
             read(BTC)
 
 
-def test_a_lost_file_is_found(sealed: Store) -> None:
+def test_a_lost_file_is_found(sealed: FrameStore) -> None:
     first_file(sealed).unlink()
 
     with pytest.raises(
@@ -146,7 +147,9 @@ def test_a_lost_file_is_found(sealed: Store) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no parquet at all", None], ids=["empty", "text", "other columns"])
-def test_a_file_that_is_no_parquet_of_candles_is_told_when_it_is_read(sealed: Store, content: bytes | None) -> None:
+def test_a_file_that_is_no_parquet_of_candles_is_told_when_it_is_read(
+    sealed: FrameStore, content: bytes | None
+) -> None:
     path = first_file(sealed)
     if content is None:
         pl.DataFrame({"x": [1]}).write_parquet(path)
@@ -157,7 +160,7 @@ def test_a_file_that_is_no_parquet_of_candles_is_told_when_it_is_read(sealed: St
         sealed.arrays(BTC, OVER_NEW_YEAR)
 
 
-def test_a_seal_of_another_dataset_is_told(sealed: Store) -> None:
+def test_a_seal_of_another_dataset_is_told(sealed: FrameStore) -> None:
     there = sealed.folder(ETH) / seal_file(sealed).name
     there.parent.mkdir(parents=True)
     there.write_bytes(seal_file(sealed).read_bytes())
@@ -180,7 +183,7 @@ def test_a_seal_of_another_dataset_is_told(sealed: Store) -> None:
         "",
     ],
 )
-def test_a_seal_that_names_a_file_elsewhere_is_refused(sealed: Store, path: str) -> None:
+def test_a_seal_that_names_a_file_elsewhere_is_refused(sealed: FrameStore, path: str) -> None:
     seal = json.loads(seal_file(sealed).read_text())
     seal["files"][0]["path"] = path
     seal_file(sealed).write_text(json.dumps(seal))
@@ -202,7 +205,7 @@ def test_a_seal_that_names_a_file_elsewhere_is_refused(sealed: Store, path: str)
     ],
     ids=["version", "negative rows", "unknown key", "empty range", "naive time", "other zone", "digest"],
 )
-def test_a_seal_of_another_form_is_told_with_what_to_do(sealed: Store, change: dict[str, object]) -> None:
+def test_a_seal_of_another_form_is_told_with_what_to_do(sealed: FrameStore, change: dict[str, object]) -> None:
     seal_file(sealed).write_text(json.dumps(json.loads(seal_file(sealed).read_text()) | change))
 
     with pytest.raises(ForeignFile, match=r"not a seal that this version reads .*; run: .* repair coinbase") as caught:
@@ -210,14 +213,14 @@ def test_a_seal_of_another_form_is_told_with_what_to_do(sealed: Store, change: d
     assert "\n" not in str(caught.value)
 
 
-def test_a_cut_seal_is_told(sealed: Store) -> None:
+def test_a_cut_seal_is_told(sealed: FrameStore) -> None:
     seal_file(sealed).write_bytes(seal_file(sealed).read_bytes()[:50])
 
     with pytest.raises(ForeignFile, match="not a seal that this version reads"):
         sealed.seals(BTC)
 
 
-def test_what_is_missing_is_told_with_the_command_that_fetches_it(sealed: Store) -> None:
+def test_what_is_missing_is_told_with_the_command_that_fetches_it(sealed: FrameStore) -> None:
     told = (
         "coinbase/BTC-USD/H1: 2020-12-11..2020-12-21, 2021-01-11..2021-01-12 is not sealed in .*; run: tradeschool "
         "fetch --pairs BTC/USD --timeframes H1 --timerange 20201211-20210112"
@@ -227,18 +230,18 @@ def test_what_is_missing_is_told_with_the_command_that_fetches_it(sealed: Store)
         sealed.require(BTC, days("2020-12-11", "2021-01-12"))
 
 
-def test_a_missing_part_of_a_day_is_fetched_with_the_whole_day(store: Store) -> None:
+def test_a_missing_part_of_a_day_is_fetched_with_the_whole_day(store: FrameStore) -> None:
     morning = Window(OVER_NEW_YEAR.start + timedelta(hours=6), OVER_NEW_YEAR.start + timedelta(hours=12))
 
     with pytest.raises(DataIncomplete, match="--timerange 20201221-20201222"):
         store.require(BTC, morning)
 
 
-def test_what_is_sealed_satisfies(sealed: Store) -> None:
+def test_what_is_sealed_satisfies(sealed: FrameStore) -> None:
     sealed.require(BTC, OVER_NEW_YEAR, min_coverage=1.0)
 
 
-def test_too_few_candles_are_told_with_both_shares(store: Store, made: Made) -> None:
+def test_too_few_candles_are_told_with_both_shares(store: FrameStore, made: Made) -> None:
     candles = made(BTC, OVER_NEW_YEAR)
     put(store, Candles(BTC, candles.frame[::2]), OVER_NEW_YEAR)
 
@@ -247,7 +250,7 @@ def test_too_few_candles_are_told_with_both_shares(store: Store, made: Made) -> 
         store.require(BTC, OVER_NEW_YEAR, min_coverage=0.99)
 
 
-def test_a_window_in_which_nothing_trades_is_covered(store: Store, made: Made) -> None:
+def test_a_window_in_which_nothing_trades_is_covered(store: FrameStore, made: Made) -> None:
     put(store, made(EUR, OVER_NEW_YEAR), OVER_NEW_YEAR)
     saturday = days("2021-01-02", "2021-01-03")
 
@@ -271,7 +274,7 @@ def test_overlapping_seals_double_no_candle(
     def of(bounds: tuple[int, int]) -> Window:
         return Window(first + timedelta(days=bounds[0]), first + timedelta(days=bounds[1]))
 
-    store = Store(tmp_path_factory.mktemp("data"))
+    store = FrameStore(tmp_path_factory.mktemp("data"))
     for bounds in ranges:
         put(store, made(BTC, of(bounds)), of(bounds))
     days_sealed = {day for bounds in ranges for day in range(*bounds)}
@@ -282,15 +285,15 @@ def test_overlapping_seals_double_no_candle(
             store.arrays(BTC, of(asked))
 
 
-def test_equal_candles_have_equal_digests_wherever_they_are(tmp_path: Path, sealed: Store, made: Made) -> None:
-    other = Store(tmp_path / "elsewhere")
+def test_equal_candles_have_equal_digests_wherever_they_are(tmp_path: Path, sealed: FrameStore, made: Made) -> None:
+    other = FrameStore(tmp_path / "elsewhere")
     put(other, made(BTC, OVER_NEW_YEAR), OVER_NEW_YEAR)
 
     assert other.digest(BTC, OVER_NEW_YEAR) == sealed.digest(BTC, OVER_NEW_YEAR)
 
 
-def test_another_candle_or_window_is_another_digest(tmp_path: Path, sealed: Store, made: Made) -> None:
-    other = Store(tmp_path / "elsewhere")
+def test_another_candle_or_window_is_another_digest(tmp_path: Path, sealed: FrameStore, made: Made) -> None:
+    other = FrameStore(tmp_path / "elsewhere")
     put(other, Candles(BTC, made(BTC, OVER_NEW_YEAR).frame[1:]), OVER_NEW_YEAR)
     part = days("2020-12-22", "2021-01-11")
 
@@ -298,7 +301,7 @@ def test_another_candle_or_window_is_another_digest(tmp_path: Path, sealed: Stor
     assert len(set(digests)) == 3
 
 
-def test_a_seal_that_is_taken_away_leaves_its_files(sealed: Store) -> None:
+def test_a_seal_that_is_taken_away_leaves_its_files(sealed: FrameStore) -> None:
     sealed.unseal(BTC, OVER_NEW_YEAR)
 
     assert sealed.seals(BTC) == []
@@ -315,7 +318,7 @@ def test_a_seal_counts_what_is_missing() -> None:
 
 def test_a_full_disk_is_one_line_and_leaves_no_file(small_disk: Path, made: Made) -> None:
     """Polars says it in its own way; a year of M5 does not fit into what is there."""
-    store = Store(small_disk / "data")
+    store = FrameStore(small_disk / "data")
     window = days("2020-01-01", "2021-01-01")
     noise = np.random.default_rng(1).random(105_408)
     candles = made(BTC.at(Timeframe.M5), window)
@@ -326,7 +329,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_file(small_disk: Path, made: Made
     assert [path for path in small_disk.rglob("*") if path.is_file()] == []
 
 
-def test_a_seal_from_before_findings_is_read(sealed: Store) -> None:
+def test_a_seal_from_before_findings_is_read(sealed: FrameStore) -> None:
     told = json.loads(seal_file(sealed).read_text())
     del told["findings"]
     seal_file(sealed).write_text(json.dumps(told))

@@ -1,0 +1,223 @@
+"""What `tradeschool fetch` does once there is something to download: ask, follow, or print the plan."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from typing import TypedDict
+
+from rich.table import Table
+
+from fetcher import sync
+from fetcher.follow import Following, follow
+from fetcher.ledger import Ledger
+from fetcher.lock import exclusive, of_folder, of_provider
+from fetcher.plan import Download
+from fetcher.progress import Progress
+from fetcher.provider import Access, find
+from fetcher.remaining import planned_pages, remaining_downloads
+from tradeschool.cli import summary
+from tradeschool.cli.context import console, now, print_json, say
+from tradeschool.cli.fetch import say_nothing_to_do
+from tradeschool.cli.progress import watch
+from tradeschool.errors import SettingsError
+from tradeschool.market import Wanted
+from tradeschool.settings import Settings
+from tradeschool.store import Seal, Store
+from tradeschool.store.frames import FrameStore
+
+BYTES_PER_CANDLE = 25
+"""Of a sealed parquet file, measured."""
+
+
+class _Row(TypedDict):
+    dataset: str
+    provider: str
+    range: str
+    requests: int
+    derived: list[str]
+    slots: int
+
+
+def fetch_all(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, as_json: bool) -> None:
+    """Download and seal, and say what came of it.
+
+    Raises:
+        TradeschoolError: of the first download that failed; the others went on.
+    """
+    wanted, access = reachable(wanted, settings)
+    progress = asyncio.run(download(wanted, store, access, native=native))
+    summary.write(progress, store)
+    if progress:
+        summary.show(progress, store, as_json=as_json)
+    else:
+        say_nothing_to_do(wanted, store, as_json=as_json)
+    raise_first(progress)
+
+
+def keep_up(
+    wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, every: float, settled_after: timedelta
+) -> None:
+    """Keep the chosen datasets up to date until interrupted, with a line a round."""
+    wanted, access = reachable(wanted, settings)
+    asyncio.run(_stay(_following(wanted, settled_after, native=native), store, access, every))
+
+
+def reachable(wanted: list[Wanted], settings: Settings) -> tuple[list[Wanted], dict[str, Access]]:
+    """What can be asked for with the credentials that there are, and how to reach its providers.
+
+    Raises:
+        SettingsError: where nothing is left.
+    """
+    access = {}
+    for name in dict.fromkeys(want.dataset.instrument.provider for want in wanted):
+        access[name] = access_to(name, settings)
+        try:
+            find(name, access[name].source).headers(access[name].token)
+        except SettingsError as error:
+            if len({want.dataset.instrument.provider for want in wanted}) == 1:
+                raise
+            left_out = sum(want.dataset.instrument.provider == name for want in wanted)
+            say(f"{error}; going on without {left_out} dataset ranges of {name}")
+            del access[name]
+    return [want for want in wanted if want.dataset.instrument.provider in access], access
+
+
+def access_to(provider: str, settings: Settings) -> Access:
+    """How to reach a provider: what the settings say of it, and else what it says of itself."""
+    given = settings.fetch.provider(provider)
+    asked = find(provider, given.source)
+    return Access(
+        url=given.url or asked.url,
+        rate=given.rate or asked.rate,
+        source=asked.source,
+        token=settings.token(provider) if asked.needs_token else None,
+        shared_limit_url=shared_limit_of(settings),
+        total_timeout_seconds=settings.fetch.total_timeout_seconds,
+        patience_seconds=settings.fetch.patience_seconds,
+    )
+
+
+def shared_limit_of(settings: Settings) -> str | None:
+    """The Redis that keeps one limit for several fetchers, None where each keeps its own.
+
+    Raises:
+        SettingsError: where it is to be shared and there is no Redis.
+    """
+    if not settings.fetch.shared_limit:
+        return None
+    if settings.redis_url is None:
+        raise SettingsError("fetch.shared_limit needs a Redis that all fetchers reach: set redis_url")
+    return settings.redis_url.get_secret_value()
+
+
+async def download(
+    wanted: list[Wanted],
+    store: Store,
+    access: dict[str, Access],
+    *,
+    native: bool,
+    on_sealed: Callable[[Seal], None] = lambda seal: None,
+) -> list[Progress]:
+    """Fetch what is wanted, showing how far it is."""
+    rates = {name: each.rate for name, each in access.items()}
+    async with (
+        alone(store, access),
+        watch(rates, store.root) as show,
+    ):
+        return await sync.run(
+            wanted,
+            store=FrameStore(store.root),
+            access=access,
+            native=native,
+            now=now,
+            on_sealed=on_sealed,
+            show=show,
+        )
+
+
+@asynccontextmanager
+async def alone(store: Store, access: dict[str, Access]) -> AsyncIterator[None]:
+    """Wait, and say so, until no other fetcher works in the folder or asks the same providers."""
+    async with AsyncExitStack() as locks:
+        waits = partial(say, f"another fetcher works in {store.root}; waiting for it to end")
+        await locks.enter_async_context(exclusive(of_folder(store.root), waits))
+        for name, each in access.items():
+            if each.shared_limit_url is None:
+                waits = partial(say, f"another fetcher asks {name} at {each.url}; waiting for it to end")
+                await locks.enter_async_context(exclusive(of_provider(name, each.url), waits))
+        yield
+
+
+def _following(wanted: Sequence[Wanted], settled_after: timedelta, *, native: bool) -> Following:
+    """What to keep up to date: the chosen datasets, from the first of the chosen days on."""
+    return Following(
+        datasets=tuple(dict.fromkeys(want.dataset for want in wanted)),
+        since=min(want.window.start for want in wanted),
+        settled_after=settled_after,
+        native=native,
+    )
+
+
+async def _stay(what: Following, store: Store, access: dict[str, Access], every: float) -> None:
+    """Keep datasets up to date until interrupted, with a line a round."""
+    async with alone(store, access):
+        await follow(
+            what,
+            store=FrameStore(store.root),
+            access=access,
+            now=now,
+            pause=lambda: asyncio.sleep(every),
+            tell=lambda health: say(health.line()),
+        )
+
+
+def raise_first(progress: Sequence[Progress]) -> None:
+    """End with the error of the first download that failed, after every other one was said."""
+    failed = list(dict.fromkeys(each.error for each in progress if each.error))  # one may end many downloads
+    for error in failed[1:]:
+        say(f"tradeschool: {error}")
+    if failed:
+        raise failed[0]
+
+
+def show_plan(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, as_json: bool) -> None:
+    """Print what a run would ask for."""
+    wanted, access = reachable(wanted, settings)
+    plan = remaining_downloads(wanted, store, native=native)
+    with Ledger(store.root) as ledger:
+        requests = planned_pages(plan, ledger, access)
+    rows = [_planned(each, requests[each.wanted]) for each in plan]
+    rates = {name: each.rate for name, each in access.items()}
+    totals = {
+        name: sum(row["requests"] for row in rows if row["provider"] == name)
+        for name in dict.fromkeys(row["provider"] for row in rows)
+    }
+    seconds = max((totals[name] / rates[name] for name in totals), default=0.0)
+    if as_json:
+        print_json({"downloads": rows, "requests": totals, "seconds_at_the_limit": round(seconds, 1)})
+        return
+    table = Table("dataset", "range", "requests", "derived", "MB")
+    for row in rows:
+        megabytes = row["slots"] * BYTES_PER_CANDLE / 1e6
+        table.add_row(
+            row["dataset"], row["range"], f"{row['requests']:,}", ", ".join(row["derived"]), f"{megabytes:.1f}"
+        )
+    console().print(table)
+    for name, total in totals.items():
+        console().print(f"{name}: {total:,} requests, {total / rates[name] / 60:.1f} min at {rates[name]:g} requests/s")
+    console().print(f"all providers at once: {seconds / 60:.1f} min")
+
+
+def _planned(each: Download, requests: int) -> _Row:
+    window = each.wanted.window
+    slots = (window.end_seconds - window.start_seconds) // each.dataset.timeframe.seconds
+    return {
+        "dataset": each.dataset.name,
+        "provider": each.dataset.instrument.provider,
+        "range": str(window),
+        "requests": requests,
+        "derived": [child.dataset.timeframe.name for child in each.derived],
+        "slots": slots,
+    }

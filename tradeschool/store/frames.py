@@ -1,0 +1,69 @@
+"""The store for those who write candles, or want them as frames. Not for a process that will fork."""
+
+from pathlib import Path
+
+import polars as pl
+
+from tradeschool.candles import Candles
+from tradeschool.errors import ForeignFile
+from tradeschool.market import Dataset, Window
+from tradeschool.store.files import publish, sha256_of
+from tradeschool.store.seal import PartFile
+from tradeschool.store.store import Store, first_line
+
+COMPRESSION_LEVEL = 3  # zstd
+
+
+class FrameStore(Store):
+    """A store whose candles can be written, and read with polars."""
+
+    def write_year(self, candles: Candles, window: Window, year: int) -> PartFile:
+        """Publish the candles of one calendar year of a range; what it takes to seal them.
+
+        Raises:
+            StoreUnwritable: where the disk does not take the file; nothing of it is left.
+        """
+        folder = self.folder(candles.dataset)
+        path = folder / f"year={year}" / f"{window.name}.parquet"
+        publish(self.root, path, lambda temporary: _write_parquet(candles.frame, temporary))
+        return PartFile(
+            path=path.relative_to(folder).as_posix(),
+            rows=len(candles),
+            bytes=path.stat().st_size,
+            sha256=sha256_of(path),
+        )
+
+    def candles(self, dataset: Dataset, window: Window) -> Candles:
+        """The candles of a sealed window as a frame; not for a process that will fork.
+
+        Raises:
+            DataIncomplete: where the window is not sealed.
+            ForeignFile: where a file is not what its seal says.
+        """
+        frames = []
+        self.check_files(dataset, window)
+        for file, part in self.parts(dataset, window):
+            path = self.folder(dataset) / file.path
+            frames.append(read_frame(path).filter(pl.col("ts").is_between(part.start, part.end, closed="left")))
+        return Candles.parse(pl.concat(frames), dataset, window)
+
+
+def read_frame(path: Path) -> pl.DataFrame:
+    """A parquet file of the data folder as a frame.
+
+    Raises:
+        ForeignFile: where it is not parquet, cut or unreadable.
+    """
+    try:
+        return pl.read_parquet(path, hive_partitioning=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise ForeignFile(f"{path}: cannot be read as parquet: {first_line(error)}") from error
+
+
+def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    try:
+        frame.rechunk().write_parquet(
+            path, compression="zstd", compression_level=COMPRESSION_LEVEL, statistics=True, row_group_size=1 << 30
+        )
+    except pl.exceptions.PolarsError as error:  # such as ComputeError, where the disk is full
+        raise OSError(first_line(error)) from error
