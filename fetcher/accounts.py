@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fetcher.ledger import Ledger
 from fetcher.publish import stored_candles
+from tradeschool.columns import are_among
 from tradeschool.market import Dataset, Wanted, Window, merge, subtract
 from tradeschool.sessions import expected_slots
 from tradeschool.store import Store
@@ -46,7 +47,7 @@ def account(wanted: Wanted, store: Store, ledger: Ledger) -> Account:
     slots = dict.fromkeys(SlotState, 0)
     for part in sealed:
         expected = expected_slots(dataset, part)
-        stored = int(np.isin(expected, store.arrays(dataset, part).time, assume_unique=True).sum())
+        stored = int(are_among(expected, store.arrays(dataset, part).time).sum())
         slots[SlotState.STORED] += stored
         slots[SlotState.CONFIRMED_EMPTY] += len(expected) - stored
     for part in subtract(window, sealed):
@@ -60,7 +61,7 @@ def _under_way(wanted: Wanted, store: Store, ledger: Ledger) -> dict[SlotState, 
     """The expected slots of an unsealed range."""
     dataset, expected = wanted.dataset, expected_slots(wanted.dataset, wanted.window)
     failed = [*ledger.doubtful(dataset), *(window for window, _ in ledger.failures(dataset))]
-    is_stored = np.isin(expected, stored_candles(wanted, store, ledger).time, assume_unique=True)
+    is_stored = are_among(expected, stored_candles(wanted, store, ledger).time)
     is_failed = ~is_stored & _inside(expected, failed)
     is_empty = ~is_stored & ~is_failed & _inside(expected, ledger.covered(dataset))
     masks = {SlotState.STORED: is_stored, SlotState.FAILED: is_failed, SlotState.CONFIRMED_EMPTY: is_empty}

@@ -83,8 +83,7 @@ class Client:
             "Accept-Encoding": "gzip",
         }
         self._jitter = jitter
-        self.server_time: datetime | None = None
-        """What the provider's clock said in its latest answer; None before the first that tells."""
+        self._date: str | None = None
         self._failures = 0
         self._probed: set[Instrument] = set()
         self._session: aiohttp.ClientSession | None = None
@@ -108,6 +107,11 @@ class Client:
         await self.bucket.close()
         if self._session:
             await self._session.close()
+
+    @property
+    def server_time(self) -> datetime | None:
+        """What the provider's clock said in its latest answer; None before the first that tells."""
+        return _moment(self._date)
 
     async def probe(self, dataset: Dataset) -> None:
         """Find out, before a long download, that address, token and instrument are right; once an instrument.
@@ -197,7 +201,7 @@ class Client:
             allow_redirects=False,
             trace_request_ctx=tokens,
         ) as response:
-            self.server_time = _moment(response.headers.get("Date")) or self.server_time
+            self._date = response.headers.get("Date", self._date)
             packed = await response.read()
             return _Answer(
                 status=response.status,

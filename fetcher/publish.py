@@ -11,7 +11,7 @@ from fetcher.ledger import Ledger, StoredPage
 from fetcher.plan import BASE, Download
 from fetcher.provider import find
 from tradeschool.candles import Candles
-from tradeschool.columns import CandleArrays, joined
+from tradeschool.columns import CandleArrays, are_among, joined
 from tradeschool.errors import ForeignFile
 from tradeschool.findings import refuse
 from tradeschool.inspection import inspect
@@ -52,8 +52,9 @@ class Publisher:
         if download.from_sealed:
             sealed = self._store.candles(download.dataset.at(BASE), download.wanted.window)
             return [self._seal_derived(download.wanted, sealed)]
-        everything = stored_candles(download.wanted, self._store, self._ledger, parsed)
-        candles = Candles.of_arrays(everything, download.wanted.window)
+        candles = Candles.of_arrays(
+            stored_candles(download.wanted, self._store, self._ledger, parsed), download.wanted.window
+        )
         seals = [self._seal(download.wanted, candles, GapReason.CONFIRMED_EMPTY)]
         seals += [self._seal_derived(child, candles) for child in download.derived]
         self._ledger.drop(download.wanted)
@@ -127,7 +128,7 @@ def gaps(dataset: Dataset, expected: NDArray[np.int64], present: NDArray[np.int6
 
     `expected` and `present` are opens as Unix seconds, ascending.
     """
-    positions = np.flatnonzero(~np.isin(expected, present, assume_unique=True))
+    positions = np.flatnonzero(~are_among(expected, present))
     runs = np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1) if len(positions) else []
     for run in runs:
         window = Window.of_seconds(int(expected[run[0]]), int(expected[run[-1]]) + dataset.timeframe.seconds)

@@ -16,8 +16,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
-
 from fetcher.audit import compare, sample
 from fetcher.client import Client
 from fetcher.ledger import Ledger
@@ -28,6 +26,7 @@ from fetcher.publish import Publisher
 from fetcher.remaining import doubtful_pages, planned_pages, remaining_downloads, unasked_pages
 from fetcher.traffic import Traffic
 from tradeschool.candles import Candles
+from tradeschool.columns import are_among
 from tradeschool.errors import (
     InvalidCandles,
     ProviderError,
@@ -298,7 +297,7 @@ def _derived(store: FrameStore, download: Download, page: Page) -> Candles:
 
 def _is_complete(page: Page, candles: Candles) -> bool:
     expected = expected_slots(page.dataset, page.window)
-    return np.array_equal(expected, candles.times) or bool(np.isin(expected, candles.times, assume_unique=True).all())
+    return bool(are_among(expected, candles.times).all())
 
 
 async def _all(work: Iterator[Coroutine[Any, Any, None]]) -> None:

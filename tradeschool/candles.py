@@ -78,6 +78,9 @@ class Candles:
         """Columns of `schema(dataset)`, sorted by ts. Not to be touched in a process that will fork."""
         if self._frame is None:
             self._frame = _frame_of(self.arrays)
+            self._arrays = (
+                None  # the frame's own columns are read in place, and years of candles need not be held twice
+            )
         return self._frame
 
     @property

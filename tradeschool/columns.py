@@ -82,6 +82,14 @@ def joined(dataset: Dataset, parts: Iterable[CandleArrays]) -> CandleArrays:
     return everything[order[is_latest]]
 
 
+def are_among(times: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of some times stand among others, shape (n_times,); both ascend, so nothing has to be sorted."""
+    places = np.searchsorted(others, times)
+    found = places < len(others)
+    found[found] = others[places[found]] == times[found]
+    return found
+
+
 def no_candles(dataset: Dataset) -> CandleArrays:
     """Empty columns, those that the dataset has."""
     numbers = {name: np.empty(0) for name in number_names(dataset)}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.candles import Candles
-from tradeschool.columns import CandleArrays
+from tradeschool.columns import CandleArrays, are_among
 from tradeschool.findings import Finding, FindingKind
 from tradeschool.market import Market, Window
 from tradeschool.sessions import closed_windows, expected_slots
@@ -139,7 +139,7 @@ def _flat_without_volume(candles: CandleArrays) -> tuple[Rows, Values]:
 
 
 def _out_of_session(candles: CandleArrays) -> tuple[Rows, Values]:
-    stray = ~np.isin(candles.time, expected_slots(candles.dataset, _window(candles)), assume_unique=True)
+    stray = ~are_among(candles.time, expected_slots(candles.dataset, _window(candles)))
     return stray, stray.astype(np.float64)
 
 

@@ -2,11 +2,14 @@ import math
 import re
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tradeschool.candles import TIME, Candles, schema
-from tradeschool.columns import joined
+from tradeschool.columns import are_among, joined
 from tradeschool.errors import InvalidCandles
 from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Window
 
@@ -180,3 +183,11 @@ def test_joined_candles_are_in_order_and_the_latest_part_wins() -> None:
 
 def test_of_no_parts_there_are_no_candles() -> None:
     assert len(joined(EUR_M5, [])) == 0
+
+
+@given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)))
+def test_times_are_found_among_others(times: set[int], others: set[int]) -> None:
+    ascending = np.array(sorted(times), dtype=np.int64)
+    found = are_among(ascending, np.array(sorted(others), dtype=np.int64))
+
+    assert set(ascending[found].tolist()) == times & others

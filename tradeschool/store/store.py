@@ -14,8 +14,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tradeschool.columns import CandleArrays, number_names
@@ -244,6 +242,10 @@ def _years(seal: Seal, piece: Window) -> Iterable[tuple[PartFile, Window]]:
 
 
 def _read_parquet(path: Path, dataset: Dataset, window: Window) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
+    # Only where columns are read: a fetcher reads none, and would be a seventh larger and slower to start.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         table = pq.read_table(path, columns=["ts", *number_names(dataset)], use_threads=False, partitioning=None)
     except (OSError, pa.ArrowException, KeyError) as error:
