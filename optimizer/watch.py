@@ -6,9 +6,11 @@ statements and the rows that are new.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
 
 from pydantic import JsonValue
 from sqlalchemy import Connection, Engine, TextClause, bindparam, create_engine, text
@@ -23,7 +25,14 @@ STATES: Mapping[str, str] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL":
 MOST_NEW = 2_000
 """Trials that one look takes in; the next goes on from there."""
 
+T = TypeVar("T")
+
 _STUDY = text("SELECT study_id FROM studies WHERE study_name = :name")
+_NAMES = text("SELECT study_name FROM studies WHERE substr(study_name, 1, :length) = :prefix ORDER BY study_name")
+_FACTS = text(
+    'SELECT a."key", a.value_json FROM study_user_attributes a JOIN studies s ON s.study_id = a.study_id '
+    "WHERE s.study_name = :name"
+)
 _TRIALS = text(
     "SELECT trial_id, number, state, datetime_complete FROM trials "
     "WHERE study_id = :study AND trial_id > :after ORDER BY trial_id LIMIT :most"
@@ -75,28 +84,59 @@ class StudyWatch:
         self._url, self._where = url, mask_url(url)
         self._engine: Engine | None = None
         self._seen: dict[str, _Seen] = {}
+        self._facts: dict[str, dict[str, JsonValue]] = {}
 
     def trials(self, study: str) -> Sequence[SeenTrial]:
-        """The finished trials of a study in the order of their commit; none where there is no such study yet.
+        """The finished trials of a study in the order of their commit; none where no such study was made yet.
 
         Raises:
             ServiceUnreachable: where the database does not answer; what was known is kept.
         """
-        try:
-            with self._connected().connect() as connection:
-                return self._look(connection, study)
-        except (ArgumentError, NoSuchModuleError, ImportError) as error:
-            raise ServiceUnreachable(f"study database {self._where}: cannot be used: check storage_url") from error
-        except SQLAlchemyError as error:
-            self.close()
-            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-            raise ServiceUnreachable(f"study database {self._where}: {reason}") from error
+        return self._ask(lambda connection: self._look(connection, study)) if self._is_made() else ()
+
+    def studies(self, prefix: str) -> list[str]:
+        """The names of the studies that begin so, in order.
+
+        Raises:
+            ServiceUnreachable: as `trials` does.
+        """
+        return self._ask(lambda connection: _names(connection, prefix)) if self._is_made() else []
+
+    def facts(self, study: str) -> Mapping[str, JsonValue]:
+        """What was stored with a study when it was made; asked once, since it never changes.
+
+        Raises:
+            ServiceUnreachable: as `trials` does.
+        """
+        if study not in self._facts:
+            found = self._ask(lambda connection: connection.execute(_FACTS, {"name": study}).all())
+            facts: dict[str, JsonValue] = {row.key: json.loads(row.value_json) for row in found}
+            if "level" not in facts:  # made a moment ago: not all of them are there yet
+                return facts
+            self._facts[study] = facts
+        return self._facts[study]
 
     def close(self) -> None:
         """Give the connection back."""
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
+
+    def _is_made(self) -> bool:
+        """Whether there is a file to read; one that was read before and is gone is away, not unmade."""
+        url = make_url(self._url)
+        return url.get_backend_name() != "sqlite" or bool(self._seen) or Path(url.database or "").exists()
+
+    def _ask(self, work: Callable[[Connection], T]) -> T:
+        try:
+            with self._connected().connect() as connection:
+                return work(connection)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise ServiceUnreachable(f"study database {self._where}: cannot be used: check storage_url") from error
+        except SQLAlchemyError as error:
+            self.close()
+            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            raise ServiceUnreachable(f"study database {self._where}: {reason}") from error
 
     def _connected(self) -> Engine:
         self._engine = self._engine or _read_only(self._url)
@@ -123,6 +163,10 @@ def best_so_far(trials: Iterable[SeenTrial]) -> SeenTrial | None:
     """The feasible trial with the highest value; the earliest of equals."""
     feasible = [trial for trial in trials if trial.is_feasible and trial.value is not None]
     return max(feasible, key=lambda trial: (trial.value, -trial.number), default=None)
+
+
+def _names(connection: Connection, prefix: str) -> list[str]:
+    return list(connection.execute(_NAMES, {"prefix": prefix, "length": len(prefix)}).scalars())
 
 
 def _read_only(url: str) -> Engine:

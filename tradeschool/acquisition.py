@@ -3,7 +3,7 @@
 `<data_dir>/acquisition.json` is written by the fetcher and read by the page and the metrics, which know no fetcher.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -106,6 +106,12 @@ class Acquisition(_Strict):
     def pages_total(self) -> int:
         """Pages that this run has to ask for, as far as is known."""
         return sum(each.pages_total for each in self.downloads)
+
+    def state(self, now: datetime) -> Literal["running", "over", "lost"]:
+        """What has become of the fetcher that wrote this; lost is one that was killed."""
+        if not self.running:
+            return "over"
+        return "running" if now - self.time < FRESH else "lost"
 
     def publish(self, root: Path) -> None:
         """Write it where readers look, whole or not at all.

@@ -117,19 +117,44 @@ def test_a_look_writes_nothing(watch: StudyWatch, study: optuna.Study, tmp_path:
     assert (tmp_path / "study.sqlite3").read_bytes() == before
 
 
-def test_a_database_that_is_not_there_is_said_and_not_made(watch: StudyWatch, tmp_path: Path) -> None:
-    with pytest.raises(ServiceUnreachable, match=r"study database .*study.sqlite3"):
-        watch.trials("run-L1-a1")
-
+def test_a_database_that_nobody_made_yet_holds_nothing_and_is_not_made(watch: StudyWatch, tmp_path: Path) -> None:
+    assert watch.trials("run-L1-a1") == ()
+    assert watch.studies("run") == []
     assert not (tmp_path / "study.sqlite3").exists()
 
 
-def test_a_database_that_comes_later_is_read(watch: StudyWatch, request: pytest.FixtureRequest) -> None:
-    with pytest.raises(ServiceUnreachable):
-        watch.trials("run-L1-a1")
-    request.getfixturevalue("study").add_trial(trial(1.0))
-
+def test_a_database_that_goes_away_is_said_and_read_on_when_it_is_back(
+    watch: StudyWatch, study: optuna.Study, tmp_path: Path
+) -> None:
+    study.add_trial(trial(1.0))
     assert len(watch.trials("run-L1-a1")) == 1
+    (tmp_path / "study.sqlite3").rename(tmp_path / "elsewhere")
+    watch.close()
+    with pytest.raises(ServiceUnreachable, match=r"study database .*study.sqlite3"):
+        watch.trials("run-L1-a1")
+    (tmp_path / "elsewhere").rename(tmp_path / "study.sqlite3")
+    study.add_trial(trial(2.0))
+
+    assert [each.value for each in watch.trials("run-L1-a1")] == [1.0, 2.0]
+
+
+def test_studies_are_found_by_the_beginning_of_their_names(watch: StudyWatch, study: optuna.Study) -> None:
+    for name in ("run-L1-a2", "run_-L1-a1", "other"):
+        optuna.create_study(storage=study._storage, study_name=name)
+
+    assert watch.studies("run-L") == ["run-L1-a1", "run-L1-a2"]
+
+
+def test_what_was_stored_with_a_study_is_asked_once(
+    watch: StudyWatch, study: optuna.Study, statements: list[str]
+) -> None:
+    assert watch.facts("run-L1-a1") == {}
+    study.set_user_attr("level", {"trials": 150})
+    assert watch.facts("run-L1-a1") == {"level": {"trials": 150}}
+    statements.clear()
+
+    assert watch.facts("run-L1-a1") == {"level": {"trials": 150}}
+    assert statements == []
 
 
 def test_a_study_that_is_made_anew_is_read_anew(watch: StudyWatch, study: optuna.Study) -> None:

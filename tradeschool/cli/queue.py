@@ -1,17 +1,27 @@
 """`tradeschool queue`: what waits and what runs."""
 
+import json
+import logging
+import time
+from contextlib import suppress
+
 import click
+from rich.live import Live
 from rich.table import Table
 
 from tradeschool.cli.context import console, json_option, load_settings, now, print_json, redis_url_of
+from tradeschool.cli.watching import duration, line, looking, screen
 from workers.guard import TrialQueue
 from workers.monitor import take_snapshot
 from workers.queue import connect
 
+EVERY, QUIET_EVERY = 1.0, 10.0
+"""Seconds between two looks, on a terminal and elsewhere."""
+
 
 @click.group()
 def queue() -> None:
-    """What waits and what runs: status."""
+    """What waits and what runs: status, watch."""
 
 
 @queue.command()
@@ -23,7 +33,9 @@ def status(*, as_json: bool) -> None:
     if as_json:
         print_json(found.to_json())
         return
-    table = Table("queued", "started", "finished", "failed", "oldest waits", "finished in the last minute", "workers")
+    table = Table(
+        "queued", "started", "finished", "failed", "oldest waits", "finished in the last minute", "left", "workers"
+    )
     table.add_row(
         f"{found.queued:,}",
         f"{found.started:,}",
@@ -31,6 +43,30 @@ def status(*, as_json: bool) -> None:
         f"{found.failed:,}",
         f"{found.oldest_seconds:.0f} s",
         f"{found.throughput_per_minute:,}",
+        duration(found.eta_seconds),
         f"{len(found.workers):,}",
     )
     console().print(table)
+
+
+@queue.command()
+@click.option("--every", type=click.FloatRange(0.2), help="Seconds between two looks; 1 on a terminal, 10 elsewhere.")
+@json_option
+def watch(every: float | None, *, as_json: bool) -> None:
+    """Everything under way, live: queue, workers, levels, download; a line now and then where there is no terminal.
+
+    Starts nothing and changes nothing. What is away is said, and shown again as soon as it is back.
+    """
+    out = console()
+    with suppress(KeyboardInterrupt), looking(load_settings()) as look:
+        if as_json or not out.is_terminal:
+            while True:
+                seen = look()
+                queued = seen.queue.value.to_json() if seen.queue.value else None
+                click.echo(json.dumps(queued) if as_json else line(seen))
+                time.sleep(every or QUIET_EVERY)
+        logging.getLogger("workers.overview").setLevel(logging.ERROR)  # the screen says the same
+        with Live(screen(look()), console=out, screen=True, auto_refresh=False) as live:
+            while True:
+                live.update(screen(look()), refresh=True)
+                time.sleep(every or EVERY)

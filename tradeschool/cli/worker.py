@@ -14,7 +14,7 @@ from rich.table import Table
 from tradeschool.cli.context import console, json_option, load_settings, now, print_json, redis_url_of, say
 from tradeschool.settings import environment_for_child
 from workers.guard import TrialQueue
-from workers.monitor import take_snapshot
+from workers.monitor import take_snapshot, trials_of
 from workers.parent import die_with_parent
 from workers.pool import Pool, PoolSettings
 from workers.queue import connect
@@ -51,10 +51,12 @@ def list_workers(*, as_json: bool) -> None:
     if as_json:
         print_json([asdict(each) for each in found])
         return
-    table = Table("worker", "host", "state", "heard of", "done", "failed")
+    table = Table("worker", "host", "state", "heard of", "trial", "done", "failed")
     for each in found:
         heard = f"{each.heartbeat_age_seconds:.0f} s ago"
-        table.add_row(each.name, each.host, each.state, heard, f"{each.done:,}", f"{each.failed:,}")
+        table.add_row(
+            each.name, each.host, each.state, heard, trials_of(each.job), f"{each.done:,}", f"{each.failed:,}"
+        )
     console().print(table)
 
 

@@ -47,30 +47,44 @@ Months = dict[str, float]
 """Coverage by month, such as `2020-03`; months of which nothing is sealed are not there."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """One dataset in full."""
+
+    holding: Holding
+    months: Months
+    sealed: tuple[Window, ...]
+    """Ranges that do not touch, in order of time."""
+
+
 class Holdings:
     """Looks again at those datasets only whose seals have changed since the last look."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: dict[Dataset, tuple[object, Holding | None, Months]] = {}
+        self._known: dict[Dataset, tuple[object, Held | None]] = {}
 
-    def look(self, datasets: Sequence[Dataset]) -> list[tuple[Holding, Months]]:
+    def look(self, datasets: Sequence[Dataset]) -> list[Held]:
         """Every dataset of these that holds a sealed range, or one that cannot be read."""
-        found = [self._one(dataset) for dataset in datasets]
-        return [(holding, months) for holding, months in found if holding]
+        return [held for dataset in datasets if (held := self._one(dataset))]
 
-    def _one(self, dataset: Dataset) -> tuple[Holding | None, Months]:
+    def _one(self, dataset: Dataset) -> Held | None:
         stamp = self._store.stamp(dataset)
         known = self._known.get(dataset)
         if known is None or known[0] != stamp:
-            known = self._known[dataset] = (stamp, *self._read(dataset))
-        return known[1:]
+            known = self._known[dataset] = (stamp, self._read(dataset))
+        return known[1]
 
-    def _read(self, dataset: Dataset) -> tuple[Holding | None, Months]:
+    def _read(self, dataset: Dataset) -> Held | None:
         try:
-            return holding_of(self._store, dataset), months_of(dataset, self._store.seals(dataset))
+            holding = holding_of(self._store, dataset)
+            if holding is None:
+                return None
+            seals = self._store.seals(dataset)
         except (DataError, OSError) as error:
-            return _unreadable(dataset, str(error)), {}
+            return Held(holding=_unreadable(dataset, str(error)), months={}, sealed=())
+        sealed = tuple(merge([seal.window for seal in seals]))
+        return Held(holding=holding, months=months_of(dataset, seals), sealed=sealed)
 
 
 def holding_of(store: Store, dataset: Dataset) -> Holding | None:

@@ -87,12 +87,12 @@ def test_only_what_changed_is_read_again(store: FrameStore, made: Made, monkeypa
     monkeypatch.setattr(FrameStore, "arrays", noted)
     assert len(holdings.look([BTC, EUR])) == 1
     first = len(reads)
-    assert holdings.look([BTC, EUR])[0][0].rows == 48
+    assert holdings.look([BTC, EUR])[0].holding.rows == 48
     assert len(reads) == first > 0
     later = Window(moment("2021-03-03"), moment("2021-03-04"))
     seal(store, made(BTC, later), later)
 
-    assert holdings.look([BTC, EUR])[0][0].rows == 72
+    assert holdings.look([BTC, EUR])[0].holding.rows == 72
     assert len(reads) > first
 
 
@@ -102,7 +102,7 @@ def test_a_seal_that_cannot_be_read_is_told_beside_the_others(store: FrameStore,
     (store.folder(BTC)).mkdir(parents=True)
     (store.folder(BTC) / "20210301-20210303.seal.json").write_text("{")
 
-    broken, sound = (holding for holding, _ in Holdings(store).look([BTC, EUR]))
+    broken, sound = (held.holding for held in Holdings(store).look([BTC, EUR]))
 
     assert "not a seal" in broken.trouble
     assert not broken.sealed

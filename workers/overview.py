@@ -1,0 +1,143 @@
+"""What there is to see of a whole installation: queue, run, candles, download; each on its own.
+
+What is away - Redis, the study, the data folder - is a line that says so, and the others are told all the same.
+Every figure comes from the function that the command of the same name uses.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from optimizer.watch import StudyWatch
+from tradeschool.acquisition import Acquisition, read_acquisition
+from tradeschool.errors import TradeschoolError
+from tradeschool.market import Dataset
+from tradeschool.settings import mask_url
+from tradeschool.store import Store
+from tradeschool.store.holdings import Held, Holdings
+from workers.guard import TrialQueue
+from workers.history import Moment, note, recall
+from workers.monitor import Snapshot, take_snapshot
+from workers.standing import Standing, newest_run, stand
+
+ANSWER_SECONDS = 2.0
+"""In which a server that is there answers a look."""
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View(Generic[T]):
+    """One part of the whole, or the reason why it cannot be seen now."""
+
+    value: T | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where to look."""
+
+    redis_url: str
+    storage_url: str
+    store: Store
+    results_dir: Path
+    datasets: Sequence[Dataset]
+    """Those whose candles are looked for."""
+
+
+class Lookout:
+    """Keeps connections and what was read before between looks; to be used by one thread at a time."""
+
+    def __init__(self, sources: Sources, clock: Callable[[], float] = time.time) -> None:
+        self.sources, self.clock = sources, clock
+        self.studies = StudyWatch(sources.storage_url)
+        self._queue: TrialQueue | None = None
+        self._holdings = Holdings(sources.store)
+        self._troubles: dict[str, str] = {}
+
+    def queue(self) -> View[Snapshot]:
+        """The queue and its workers, kept for the history where it is time for that."""
+        return self._see("queue", self._snapshot)
+
+    def past(self) -> View[list[Moment]]:
+        """The queue's past."""
+        return self._see("queue", lambda: recall(self.connection()))
+
+    def run(self, name: str | None = None) -> View[Standing]:
+        """How a run stands, the newest where none is named; no value and no trouble where there is none."""
+        return self._see("run", lambda: self._standing(name))
+
+    def candles(self) -> View[list[Held]]:
+        """What is sealed."""
+        return self._see("candles", lambda: self._holdings.look(self.sources.datasets))
+
+    def download(self) -> View[Acquisition]:
+        """How the latest download goes; no value where there was none."""
+        return self._see("download", lambda: read_acquisition(self.sources.store.root))
+
+    def connection(self) -> Redis:
+        """A connection to Redis that does not wait for long; made when it is needed."""
+        return self.trials().connection
+
+    def trials(self) -> TrialQueue:
+        """The queue, over that connection."""
+        if self._queue is None:
+            connection = Redis.from_url(
+                self.sources.redis_url,
+                socket_connect_timeout=ANSWER_SECONDS,
+                socket_timeout=ANSWER_SECONDS,
+                retry=Retry(NoBackoff(), 0),
+            )
+            self._queue = TrialQueue(connection=connection)
+        return self._queue
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.studies.close()
+        if self._queue is not None:
+            self._queue.connection.close()
+            self._queue = None
+
+    def _snapshot(self) -> Snapshot:
+        now = self.clock()
+        snapshot = take_snapshot(self.trials(), now)
+        note(self.connection(), snapshot, now)
+        return snapshot
+
+    def _standing(self, name: str | None) -> Standing | None:
+        folder = self.sources.results_dir
+        chosen = name or newest_run(folder)
+        return stand(folder, chosen, self.studies, self.clock()) if chosen else None
+
+    def _see(self, what: str, look: Callable[[], T | None]) -> View[T]:
+        try:
+            seen = View(value=look())
+        except (RedisError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            seen = View(trouble=f"Redis {mask_url(self.sources.redis_url)} does not answer: {reason}")
+        except TradeschoolError as error:
+            seen = View(trouble=str(error))
+        except OSError as error:
+            seen = View(trouble=f"{error.filename or what}: {error.strerror or error}")
+        self._tell(what, seen.trouble)
+        return seen
+
+    def _tell(self, what: str, trouble: str) -> None:
+        """Say in the log when something goes away and when it is back; once each."""
+        before = self._troubles.get(what, "")
+        if trouble and not before:
+            log.warning("cannot see", extra={"action": "view_lost", "what": what, "reason": trouble})
+        if before and not trouble:
+            log.warning("seen again", extra={"action": "view_back", "what": what})
+        self._troubles[what] = trouble
