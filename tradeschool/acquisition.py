@@ -3,6 +3,7 @@
 `<data_dir>/acquisition.json` is written by the fetcher and read by the page and the metrics, which know no fetcher.
 """
 
+from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -84,6 +85,16 @@ class DownloadState(_Strict):
     error: str | None
     """Why it was left unsealed."""
 
+    @property
+    def provider(self) -> str:
+        """The first word of its dataset's name."""
+        return self.dataset.partition("/")[0]
+
+    @property
+    def pages_left(self) -> int:
+        """Still to be asked for, as far as is known; none of what was given up."""
+        return 0 if self.sealed or self.error else max(0, self.pages_total - self.pages_done)
+
 
 class Acquisition(_Strict):
     """A whole run."""
@@ -106,6 +117,21 @@ class Acquisition(_Strict):
     def pages_total(self) -> int:
         """Pages that this run has to ask for, as far as is known."""
         return sum(each.pages_total for each in self.downloads)
+
+    @property
+    def etas_seconds(self) -> tuple[float, ...]:
+        """By download: until its own last page. Those of a provider are asked for one after the other."""
+        ahead: dict[str, int] = defaultdict(int)
+        behind = Counter[str]()
+        for each in self.downloads:
+            behind[each.provider] += each.pages_left
+        seconds = {lane.provider: lane.eta_seconds for lane in self.lanes}
+        etas = []
+        for each in self.downloads:
+            ahead[each.provider] += each.pages_left
+            share = ahead[each.provider] / behind[each.provider] if each.pages_left else 0.0
+            etas.append(share * seconds.get(each.provider, 0.0))
+        return tuple(etas)
 
     def state(self, now: datetime) -> Literal["running", "over", "lost"]:
         """What has become of the fetcher that wrote this; lost is one that was killed."""

@@ -40,6 +40,9 @@ PROVIDERS = ("fetch", "providers")
 FURTHER_PROVIDERS = tuple(dict.fromkeys(each.provider for each in INSTRUMENTS if each.provider not in OLDEST_PROVIDERS))
 """The providers that are set in that table."""
 
+SHORTEST_TOKEN = 16
+"""Characters of the page's token."""
+
 Positive = Annotated[float, Field(gt=0)]
 Address = Annotated[str, Field(pattern=r"^https?://")]
 
@@ -112,6 +115,19 @@ class WorkSettings(Section):
     """How many trials a worker takes at once; changes no result."""
 
 
+class ServeSettings(Section):
+    """Where the page is, and who may see it."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on; other machines reach any but loopback, and then a token is needed."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8765
+    """0 takes one that is free."""
+    token: SecretStr | None = None
+    """What has to be shown before anything is: from the environment, `.env` or `token_file` only."""
+    token_file: Path | None = None
+    """A file that holds nothing but the token."""
+
+
 class Settings(BaseSettings):
     """All settings of one process."""
 
@@ -143,6 +159,7 @@ class Settings(BaseSettings):
     """Text for people, JSON lines for machines; on standard error either way."""
     fetch: FetchSettings = FetchSettings()
     work: WorkSettings = WorkSettings()
+    serve: ServeSettings = ServeSettings()
 
     _file: ClassVar[Path] = SETTINGS_FILE
 
@@ -179,6 +196,17 @@ class Settings(BaseSettings):
             SettingsError: where the token's file cannot be read, or what is there is not one word.
         """
         return _token("oanda_api_token", self.oanda_api_token, self.oanda_api_token_file)
+
+    def page_token(self) -> str | None:
+        """What has to be shown to the page, None where nothing has.
+
+        Raises:
+            SettingsError: as `oanda_token` does, and where it is so short that it could be guessed.
+        """
+        token = _token("serve.token", self.serve.token, self.serve.token_file)
+        if token is not None and len(token) < SHORTEST_TOKEN:
+            raise SettingsError(f"serve.token: expected at least {SHORTEST_TOKEN} characters, was {len(token)}")
+        return token
 
     def token(self, provider: str) -> str | None:
         """A provider's token, None where none is configured.

@@ -5,6 +5,7 @@ Every figure comes from the function that the command of the same name uses.
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -124,8 +125,7 @@ class Lookout:
         try:
             seen = View(value=look())
         except (RedisError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
-            seen = View(trouble=f"Redis {mask_url(self.sources.redis_url)} does not answer: {reason}")
+            seen = View(trouble=f"Redis {mask_url(self.sources.redis_url)} does not answer: {_reason(error)}")
         except TradeschoolError as error:
             seen = View(trouble=str(error))
         except OSError as error:
@@ -141,3 +141,9 @@ class Lookout:
         if before and not trouble:
             log.warning("seen again", extra={"action": "view_back", "what": what})
         self._troubles[what] = trouble
+
+
+def _reason(error: Exception) -> str:
+    """Without the address, which redis-py says twice more."""
+    first = str(error).partition("\n")[0]
+    return re.sub(r"^Error -?\d+ connecting to \S+ ", "", first).rstrip(".").lower()

@@ -19,6 +19,7 @@ from workers.search import RECORD_NAME, read_record
 PACE_SECONDS = 120.0
 """Over which the pace of trials is measured."""
 SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+EQUITY_NAME = "equity.json"
 MOST_BYTES = 32_000_000
 """Of a result file that is read."""
 
@@ -86,6 +87,8 @@ class LevelStanding:
     """The trial whose parameters the level chose."""
     reason: str
     """Why the gate is met or missed."""
+    has_equity: bool
+    """Whether the winner's equity was written down."""
     null: JsonValue
     """What the same search finds where there is no skill; null where it was not asked."""
     datasets: tuple[Mapping[str, str], ...]
@@ -204,6 +207,7 @@ def _level(
         gate_part="validation" if judged else "train",
         winner=_whole(judged.get("trial")),
         reason=str(judged.get("reason") or ""),
+        has_equity=bool(judged) and (folder / level.name / EQUITY_NAME).is_file(),
         null=judged.get("null"),
         datasets=tuple(
             {"dataset": each.dataset, "start": each.start.isoformat(), "end": each.end.isoformat()}

@@ -58,7 +58,12 @@ def looking(settings: Settings) -> Iterator[Callable[[], Look]]:
     """A function that looks at everything, until the block ends."""
     lookout = Lookout(sources_of(settings))
     try:
-        yield lambda: Look(queue=lookout.queue(), run=lookout.run(), download=lookout.download(), now=datetime.fromtimestamp(lookout.clock(), UTC))
+        yield lambda: Look(
+            queue=lookout.queue(),
+            run=lookout.run(),
+            download=lookout.download(),
+            now=datetime.fromtimestamp(lookout.clock(), UTC),
+        )
     finally:
         lookout.close()
 

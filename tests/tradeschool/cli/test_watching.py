@@ -66,6 +66,7 @@ RUN = Standing(
             gate=({"name": "sharpe", "value": 1.0, "target": 0.8, "met": True},) if attempts else (),
             gate_part="train",
             winner=None,
+            has_equity=False,
             reason="",
             null=None,
             datasets=(),
@@ -120,7 +121,17 @@ def shown(look: Look) -> str:
 def test_the_screen_tells_queue_workers_levels_and_download() -> None:
     text = shown(Look(queue=View(value=queue(2)), run=View(value=RUN), download=View(value=DOWNLOAD), now=NOW))
 
-    for words in ("1,234", "16-19", "host1", "99 s ago", "75 of 150", "1.250", "1 of 1 met on train", "30 of 1,400", "pauses for 7 s"):
+    for words in (
+        "1,234",
+        "16-19",
+        "host1",
+        "99 s ago",
+        "75 of 150",
+        "1.250",
+        "1 of 1 met on train",
+        "30 of 1,400",
+        "pauses for 7 s",
+    ):
         assert words in text, words
     assert "waiting" in text
 
@@ -141,7 +152,9 @@ def test_what_is_away_is_on_the_screen_and_in_the_line() -> None:
 
 
 def test_a_fetcher_that_was_killed_is_told_on_the_screen() -> None:
-    text = shown(Look(queue=View(value=queue(0)), run=View(), download=View(value=DOWNLOAD), now=NOW + timedelta(minutes=5)))
+    text = shown(
+        Look(queue=View(value=queue(0)), run=View(), download=View(value=DOWNLOAD), now=NOW + timedelta(minutes=5))
+    )
 
     assert "killed? run tradeschool fetch to go on" in text
     assert "no worker is there" in text

@@ -1,0 +1,198 @@
+"""A served page over a run of its own: real files, a real study, a real Valkey."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import optuna
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+from schemathesis import GenerationMode
+
+from optimizer.level import Level
+from tradeschool.market import BTC_USD, Dataset, Timeframe
+from tradeschool.store import Store
+from workers import events
+from workers.overview import Lookout, Sources
+from workers.search import RunRecord
+from workers.web import app
+from workers.web.guard import Guard
+
+TOKEN = "a-token-of-some-length"
+BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
+METRICS = {"win_rate": 0.6, "sharpe": 0.5, "max_drawdown_intrabar": 0.1, "profit_factor": 1.4, "trades": 40}
+DISTRIBUTIONS = {"fast": IntDistribution(5, 50), "stop": FloatDistribution(1.0, 5.0)}
+LEVEL = Level.model_validate(
+    {
+        "name": "1",
+        "title": "Long in bull markets",
+        "direction": "long",
+        "trials": 40,
+        "datasets": [{"dataset": "coinbase/BTC-USD/M5", "start": "2020-01-01", "end": "2022-01-01"}],
+        "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown": 0.15, "profit_factor": 1.3},
+        "ranges": {"fast": [5, 50], "stop": [1.0, 5.0]},
+    }
+)
+
+
+@dataclass
+class Site:
+    """An installation's folders."""
+
+    folder: Path
+    redis_url: str
+    run: str = "r1"
+    made: list[optuna.storages.RDBStorage] = field(default_factory=list)
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    @property
+    def storage(self) -> str:
+        return f"sqlite:///{self.folder / 'study.sqlite3'}"
+
+    def lookout(self) -> Lookout:
+        return Lookout(
+            Sources(
+                redis_url=self.redis_url,
+                storage_url=self.storage,
+                store=Store(self.folder / "data"),
+                results_dir=self.results,
+                datasets=[BTC],
+            )
+        )
+
+    def begin_run(self, run: str = "r1") -> None:
+        record = RunRecord(name=run, seed=7, levels=(LEVEL,), created=datetime.now(UTC), code="c")
+        (self.results / run).mkdir(parents=True)
+        (self.results / run / "run.json").write_text(record.model_dump_json())
+        events.record(self.results / run, "run_started", run=run, seed=7)
+
+    def add_trials(self, count: int, study: str = "r1-L1-a1") -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        storage = optuna.storages.RDBStorage(self.storage)
+        self.made.append(storage)
+        found = optuna.create_study(storage=storage, study_name=study, load_if_exists=True, direction="maximize")
+        found.set_user_attr("level", LEVEL.model_dump(mode="json"))
+        for _ in range(count):
+            number = len(found.trials)
+            found.add_trial(
+                create_trial(
+                    state=TrialState.PRUNED if number % 5 == 4 else TrialState.COMPLETE,
+                    value=number / 10,
+                    params={"fast": 5 + number % 40, "stop": 1.0 + number % 3},
+                    distributions=DISTRIBUTIONS,
+                    constraints={"sharpe": -1.0 if number % 2 else 1.0},
+                    user_attrs={"metrics": METRICS, "worker": "w", "seconds": 0.25},
+                )
+            )
+
+    def judge(self, *, passed: bool) -> None:
+        here = self.results / self.run / "1"
+        here.mkdir(exist_ok=True)
+        gate = [{"name": "sharpe", "value": 0.9, "target": 0.8, "met": passed}]
+        verdict = {"level": "1", "attempt": 1, "passed": passed, "reason": "as read", "trial": 3, "gate": gate}
+        (here / "gate.json").write_text(json.dumps(verdict))
+
+    def close(self) -> None:
+        for storage in self.made:
+            storage.scoped_session.remove()
+            storage.engine.dispose()
+
+
+class Client(requests.Session):
+    """A program that asks a page; redirects are answers, and no proxy stands between."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url, self.trust_env = url, False
+
+    def request(self, method: str, url: str, **options: object) -> requests.Response:  # type: ignore[override]
+        asked = url if "://" in url else self.url + url
+        return super().request(method, asked, **({"timeout": 10} | options | {"allow_redirects": False}))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def site(tmp_path: Path, url: str) -> Iterator[Site]:
+    made = Site(folder=tmp_path, redis_url=url)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., object]:
+    """Serves an installation from a thread of its own; gives its URL."""
+
+    @contextmanager
+    def one(site: Site, token: str | None = None, clock: Callable[[], float] = time.time) -> Iterator[str]:
+        loop = asyncio.new_event_loop()
+        made = app.make_app(site.lookout(), Guard(token=token, clock=clock))
+        runner = loop.run_until_complete(app.serve(made, "127.0.0.1", 0))
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        try:
+            yield app.address(runner)
+        finally:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    return one
+
+
+@pytest.fixture
+def page(site: Site, serve: Callable[..., object]) -> Iterator[Client]:
+    """A program that asks a page without a token."""
+    with serve(site) as url, Client(url) as client:
+        yield client
+
+
+@pytest.fixture
+def locked(site: Site, serve: Callable[..., object]) -> Iterator[Client]:
+    """A program that asks a page with one."""
+    with serve(site, TOKEN) as url, Client(url) as client:
+        yield client
+
+
+@pytest.fixture
+def client() -> Callable[[str], Client]:
+    return Client
+
+
+@pytest.fixture
+def schema_of() -> Callable[[str], int]:
+    """Holds what is served at a URL against its OpenAPI document; gives the number of calls."""
+
+    def check(url: str) -> int:
+        calls = 0
+        schema = schemathesis.openapi.from_dict(Client(url).get("/api/openapi.json").json())
+        schema.config.update(base_url=url)
+        for result in schema.get_all_operations():
+            operation = result.ok()
+            if operation.path == "/api/stream":
+                continue  # its answer never ends
+
+            @settings(max_examples=24, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+            @given(case=operation.as_strategy() | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
+            def holds(case: schemathesis.Case) -> None:
+                nonlocal calls
+                calls += 1
+                with Client(url) as session:
+                    case.validate_response(case.call(session=session))
+
+            holds()
+        return calls
+
+    return check

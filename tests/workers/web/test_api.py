@@ -1,0 +1,344 @@
+"""What the API answers is what is there; what is away is said."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+
+import pytest
+from redis import Redis
+from rq.job_lifecycle import record_job_failure
+
+from workers.conductor import advance
+from workers.monitor import take_snapshot
+from workers.web import api, app
+from workers.web.guard import Guard
+
+SPEC = json.loads((resources.files("workers.web") / "static" / "openapi.json").read_text())
+
+
+@contextmanager
+def stream(page) -> Iterator[Iterator[tuple[str, dict]]]:
+    """The events of a stream, as they come."""
+    answer = page.get("/api/stream", stream=True)
+    assert answer.headers["Content-Type"] == "text/event-stream"
+
+    def parsed() -> Iterator[tuple[str, dict]]:
+        name = ""
+        for line in answer.iter_lines(chunk_size=1):
+            field, _, value = line.decode().partition(": ")
+            if field == "event":
+                name = value
+            elif field == "data":
+                yield name, json.loads(value)
+
+    yield parsed()
+    answer.close()
+
+
+def eventually(look, seconds: float = 10.0):
+    end = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < end, f"not so after {seconds} s"
+        time.sleep(0.05)
+    return found
+
+
+def test_a_new_page_hears_every_topic_at_once(page, site) -> None:
+    site.begin_run()
+    with stream(page) as told:
+        seen = dict(next(told) for _ in range(5))
+
+    assert set(seen) == {"queue", "run", "events", "candles", "download"}
+
+
+def test_what_happens_reaches_an_open_page(page, site, plan) -> None:
+    site.begin_run()
+    with stream(page) as told:
+        study = plan.open()
+        advance(plan.run(study))
+        study.close()
+        site.add_trials(3)
+
+        queued = next(topic for name, topic in told if name == "queue" and topic["queue"]["queued"])
+        run = next(topic for name, topic in told if name == "run" and topic["run"]["levels"][0]["attempts"])
+
+    assert queued["queue"]["queued"] == plan.lag
+    assert run["run"]["levels"][0]["attempts"][0]["finished"] == 3
+
+
+def test_a_topic_is_what_the_command_prints(page, plan) -> None:
+    study = plan.open()
+    advance(plan.run(study))
+    study.close()
+
+    told = eventually(lambda: (found := page.get("/api/queue").json()["queue"]) and found["queued"] and found)
+
+    known = take_snapshot(plan.queue, time.time()).to_json()
+    assert {**told, "oldest_seconds": 0} == {**json.loads(json.dumps(known)), "oldest_seconds": 0}
+
+
+def test_trials_come_in_pieces(page, site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.web.details.MOST_ROWS", 7)
+    site.begin_run()
+    site.add_trials(12)
+    rows, after, more = [], 0, True
+    while more:
+        found = page.get(f"/api/runs/r1/levels/1/attempts/1/trials?after={after}").json()
+        rows += found["trials"]
+        after, more = found["next"], found["more"]
+
+    assert [row[0] for row in rows] == list(range(12))
+    assert found["columns"][-2:] == ["fast", "stop"]
+    assert rows[3][:4] == [3, "complete", 0.3, True]
+    assert rows[4][1:4] == ["pruned", 0.4, False]
+
+
+def test_what_mattered_is_said_once_there_is_enough(page, site) -> None:
+    site.begin_run()
+    site.add_trials(5)
+    path = "/api/runs/r1/levels/1/attempts/1/importance"
+    assert page.get(path).json()["importances"] == {}
+    site.add_trials(35)
+
+    found = eventually(lambda: page.get(path).json()["importances"])
+
+    assert set(found) == {"fast", "stop"}
+    assert sum(found.values()) == pytest.approx(1.0, abs=0.001)
+
+
+def test_a_verdict_changes_the_run(page, site) -> None:
+    site.begin_run()
+    site.add_trials(40)
+    site.judge(passed=True)
+
+    level = page.get("/api/runs/r1").json()["levels"][0]
+
+    assert (level["state"], level["winner"], level["gate_part"]) == ("passed", 3, "validation")
+
+
+def test_events_are_told_with_their_sentences(page, site) -> None:
+    site.begin_run()
+
+    (event,) = page.get("/api/runs/r1/events").json()["events"]
+
+    assert (event["event"], event["sentence"]) == ("run_started", "run r1 begins, seed 7")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/runs/absent",
+        "/api/runs/..",
+        "/api/runs/%2e%2e",
+        "/api/runs/r1%2f..",
+        "/api/runs/r1/report",
+        "/api/runs/r1/levels/1/equity",
+        "/api/runs/r1/levels/%2e%2e/equity",
+        "/api/runs/r1/levels/1/attempts/0/trials",
+        "/api/runs/r1/levels/1/attempts/x/trials",
+        "/api/absent",
+    ],
+)
+def test_what_is_not_there_is_404_in_one_line(page, site, path: str) -> None:
+    site.begin_run()
+    (site.folder / "run.json").write_text("{}")
+    answer = page.get(path)
+
+    assert answer.status_code == 404
+    assert "error" in answer.json()
+
+
+@pytest.mark.parametrize("after", ["-1", "x", "", "1e3", "99999999999999999999"])
+def test_a_place_that_is_no_number_is_400(page, site, after: str) -> None:
+    site.begin_run()
+    answer = page.get(f"/api/runs/r1/levels/1/attempts/1/trials?after={after}")
+
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("after: expected a whole number")
+
+
+def test_a_run_s_report_is_shown_but_runs_nothing(page, site) -> None:
+    site.begin_run()
+    (site.results / "r1" / "report.html").write_text("<h1>Report</h1><script>alert(1)</script>")
+    answer = page.get("/api/runs/r1/report")
+
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
+    assert "script-src" not in answer.headers["Content-Security-Policy"]
+
+
+def test_equity_is_what_was_written_down(page, site) -> None:
+    site.begin_run()
+    site.judge(passed=True)
+    found = {"days": [1, 2], "equity": [1.0, 1.1], "hold": [1.0, 1.2], "drawdown": [0.0, 0.0]}
+    (site.results / "r1" / "1" / "equity.json").write_text(json.dumps(found))
+
+    assert page.get("/api/runs/r1/levels/1/equity").json() == found
+
+
+def failed_job(plan) -> str:
+    """A job that ended without an answer."""
+    study = plan.open()
+    advance(plan.run(study))
+    study.close()
+    queue = plan.queue
+    job = queue.fetch_job(queue.job_ids[0])
+    queue.connection.lrem(queue.key, 0, job.id)
+    with queue.connection.pipeline() as pipeline:
+        record_job_failure(job, "Traceback\nRuntimeError: no luck", pipeline)
+        pipeline.execute()
+    return str(job.id)
+
+
+def test_failed_jobs_are_told_with_reason_and_go_back(page, site, plan) -> None:
+    site.begin_run()
+    job = failed_job(plan)
+    (told,) = page.get("/api/failed").json()["jobs"]
+    assert (told["job"], told["trials"], told["level"], told["attempt"]) == (job, "0", "1", 1)
+    assert "no luck" in told["reason"]
+    answer = page.post("/api/failed/requeue", json={"jobs": [job, "absent", "rq:job:../x"]})
+
+    assert answer.json() == {"requeued": [job]}
+    assert plan.queue.job_ids[-1] == job
+    assert plan.queue.fetch_job(job).get_status() == "queued"
+    again = page.post("/api/failed/requeue", json={"jobs": [job]})
+    assert again.json() == {"requeued": []}
+    assert plan.queue.job_ids.count(job) == 1
+    assert page.get("/api/runs/r1/events").json()["events"][-1]["event"] == "jobs_requeued"
+
+
+def test_a_requeued_job_is_worked_off(page, site, plan, start_worker) -> None:
+    site.begin_run()
+    failed_job(plan)
+    page.post("/api/failed/requeue", json={})
+    start_worker()
+
+    eventually(lambda: take_snapshot(plan.queue, time.time()).finished == plan.lag, 20)
+    assert take_snapshot(plan.queue, time.time()).failed == 0
+
+
+@pytest.mark.parametrize(
+    "body", ["", "[]", "{", '{"jobs": 3}', '{"jobs": [3]}', '{"all": true}', '{"jobs": ' + "[" * 5000, "nul"]
+)
+def test_a_body_that_says_nothing_is_400(page, body: str) -> None:
+    answer = page.post("/api/failed/requeue", data=body, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+
+
+def test_a_body_that_is_too_large_is_413(page) -> None:
+    body = json.dumps({"jobs": ["x" * 100] * 20_000})
+    answer = page.post("/api/failed/requeue", data=body, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 413
+
+
+def test_while_redis_is_away_the_rest_is_told(site, serve, client) -> None:
+    site.redis_url = "redis://:s3cret@127.0.0.1:9/0"
+    site.begin_run()
+    with serve(site) as url:
+        page = client(url)
+        queue = eventually(lambda: (found := page.get("/api/queue")).status_code == 200 and found.json())
+        run = eventually(lambda: (found := page.get("/api/run")).status_code == 200 and found.json())
+        failed = page.get("/api/failed")
+        health = page.get("/healthz")
+
+    assert "does not answer" in queue["trouble"]
+    assert "s3cret" not in json.dumps(queue)
+    assert run["run"]["run"] == "r1"
+    assert failed.status_code == 503
+    assert "does not answer" in failed.json()["error"]
+    assert health.json() == {"status": "ok"}
+
+
+def test_one_part_that_breaks_takes_nothing_with_it(page, site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.web.poller.runs", lambda folder: 1 / 0)
+    site.begin_run()
+
+    told = eventually(lambda: page.get("/api/run").json().get("trouble"))
+    assert told == "the run cannot be shown; the log says why"
+    assert page.get("/api/queue").status_code == 200
+
+
+def test_every_address_is_documented_and_every_documented_one_is_there(site) -> None:
+    served = {
+        (route.method.lower(), route.resource.canonical)
+        for route in app.make_app(site.lookout(), Guard(token=None)).router.routes()
+        if route.method != "HEAD" and not route.resource.canonical.startswith(("/static/", "/log", "/api/openapi"))
+    }
+    documented = {(method, path) for path, methods in SPEC["paths"].items() for method in methods}
+
+    assert served - {("get", "/")} == documented
+
+
+def test_the_documented_answers_hold_for_whatever_is_asked(page, site, schema_of) -> None:
+    """Schemathesis makes up calls, right and wrong ones, and holds every answer against the document."""
+    site.begin_run()
+    site.add_trials(12)
+    assert schema_of(page.url) > 50
+
+
+def test_200_open_pages_cost_no_more_looks_than_one(page, site, plan) -> None:
+    """One poller looks, whoever listens: counted at Redis itself."""
+    site.begin_run()
+    connection = Redis.from_url(plan.url)
+
+    def commands(seconds: float) -> float:
+        before = connection.info("stats")["total_commands_processed"]
+        time.sleep(seconds)
+        return connection.info("stats")["total_commands_processed"] - before
+
+    with stream(page) as one:
+        next(one)
+        alone = commands(3)
+        others = [page.get("/api/stream", stream=True) for _ in range(199)]
+        with_all = commands(3)
+        heard = [next(each.iter_lines()) for each in others]
+        for each in others:
+            each.close()
+
+    assert len(heard) == 199
+    assert with_all <= alone * 1.5 + 10
+
+
+def test_no_more_pages_than_it_can_bear(page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "MOST_STREAMS", 2)
+    open_pages = [page.get("/api/stream", stream=True) for _ in range(2)]
+    refused = page.get("/api/stream")
+    for each in open_pages:
+        each.close()
+
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "30")
+
+
+def test_a_stream_on_which_nothing_happens_shows_that_it_lives(page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("workers.web.board.Board.news", never)
+    answer = page.get("/api/stream", stream=True)
+    lines = answer.iter_lines(chunk_size=1)
+
+    assert b": beat" in [next(lines) for _ in range(4)]
+    answer.close()
+
+
+async def never(board, seen: int):
+    import asyncio
+
+    await asyncio.sleep(60)
+
+
+def test_a_closed_page_is_forgotten(page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "MOST_STREAMS", 1)
+    with stream(page) as told:
+        next(told)
+        assert page.get("/api/stream").status_code == 503
+
+    def opens() -> bool:
+        answer = page.get("/api/stream", stream=True)
+        answer.close()
+        return bool(answer.status_code == 200)
+
+    assert eventually(opens)

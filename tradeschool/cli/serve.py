@@ -1,0 +1,35 @@
+"""`tradeschool serve`: the page, its API and its metrics."""
+
+import asyncio
+import signal
+
+import click
+
+from tradeschool.cli.context import load_settings, say
+from tradeschool.cli.watching import sources_of
+from tradeschool.settings import Settings
+from workers.overview import Lookout
+from workers.web import app
+from workers.web.guard import Guard
+
+
+@click.command()
+@click.option("--host", help="Where to listen; any but loopback needs a token (serve.token_file).")
+@click.option("--port", type=click.IntRange(0, 65_535), help="0 takes one that is free.")
+def serve(host: str | None, port: int | None) -> None:
+    """Serve the page until interrupted; it shows what is there, says what is away, and starts nothing."""
+    settings = load_settings()
+    asyncio.run(_serve(settings, host or settings.serve.host, settings.serve.port if port is None else port))
+
+
+async def _serve(settings: Settings, host: str, port: int) -> None:
+    over = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, over.set)
+    made = app.make_app(Lookout(sources_of(settings)), Guard(token=settings.page_token()))
+    runner = await app.serve(made, host, port)
+    try:
+        say(f"the page is at {app.address(runner)}; Ctrl-C stops it, and nothing else")
+        await over.wait()
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,1 @@
+"""The page, its JSON API and its metrics: one poller looks, everybody else is told."""

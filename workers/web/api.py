@@ -1,0 +1,249 @@
+"""What the page and programs ask: the board's topics, the stream, a run's details, requeue."""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Mapping
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from redis.exceptions import RedisError
+
+from tradeschool.errors import ServiceUnreachable, TradeschoolError
+from workers import events
+from workers.standing import EQUITY_NAME, SAFE_NAME, read_json, runs
+from workers.web import details
+from workers.web.board import Board
+from workers.web.guard import REPORT_POLICY, Handler
+from workers.web.poller import Poller
+
+BEAT_SECONDS = 15.0
+"""Between two signs of life on a stream on which nothing happens."""
+WRITE_SECONDS = 30.0
+"""How long a listener may take to read before it is let go."""
+MOST_STREAMS = 1_000
+LEVEL_NAME = re.compile(r"[A-Za-z0-9]{1,16}")
+TOPICS = ("queue", "run", "candles", "download")
+
+POLLER = web.AppKey("poller", Poller)
+BOARD = web.AppKey("board", Board)
+
+
+class Requeue(BaseModel):
+    """Which failed jobs are to be tried again; all of them where none is named."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    jobs: list[str] | None = Field(default=None, max_length=10_000)
+
+
+def routes() -> list[web.RouteDef]:
+    """Every address of the API."""
+    return [
+        *(web.get(f"/api/{topic}", _topic(topic)) for topic in TOPICS),
+        web.get("/api/stream", stream),
+        web.get("/api/history", history),
+        web.get("/api/failed", failed),
+        web.post("/api/failed/requeue", requeue),
+        web.get("/api/runs", list_runs),
+        web.get("/api/runs/{run}", run_status),
+        web.get("/api/runs/{run}/events", run_events),
+        web.get("/api/runs/{run}/report", report),
+        web.get("/api/runs/{run}/levels/{level}/equity", equity),
+        web.get("/api/runs/{run}/levels/{level}/attempts/{attempt}/trials", trials),
+        web.get("/api/runs/{run}/levels/{level}/attempts/{attempt}/importance", importance),
+    ]
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    """Every topic at once, and then each as it changes."""
+    board = request.app[BOARD]
+    if board.listeners >= MOST_STREAMS:
+        raise web.HTTPServiceUnavailable(text=f"{MOST_STREAMS} pages are open", headers={"Retry-After": "30"})
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+    await response.prepare(request)
+    with board.listening():
+        await _pour(board, response)
+    return response
+
+
+async def _pour(board: Board, response: web.StreamResponse) -> None:
+    seen, frames = 0, [b"retry: 2000\n\n"]
+    while True:
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await response.write(b"".join(frames))
+        except (ConnectionError, TimeoutError):
+            return  # the page is closed, or does not read
+        try:
+            async with asyncio.timeout(BEAT_SECONDS):
+                frames, seen = await board.news(seen)
+        except TimeoutError:
+            frames = [b": beat\n\n"]
+
+
+async def history(request: web.Request) -> web.Response:
+    """The queue's past."""
+    poller = request.app[POLLER]
+    return _json(await poller.recent("history", poller.history))
+
+
+async def failed(request: web.Request) -> web.Response:
+    """Failed jobs with their reasons, the latest first."""
+    poller = request.app[POLLER]
+    return _json(await _from_redis(poller.recent("failed", lambda: details.failed(poller.lookout))))
+
+
+async def requeue(request: web.Request) -> web.Response:
+    """Failed jobs back into the queue."""
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="expected application/json")
+    try:
+        asked = Requeue.model_validate_json(await request.read())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "body"
+        raise web.HTTPBadRequest(text=f"{where}: {first['msg']}") from None
+    poller = request.app[POLLER]
+    return _json(await _from_redis(poller.ask(lambda: details.requeue_jobs(poller.lookout, asked.jobs))))
+
+
+async def list_runs(request: web.Request) -> web.Response:
+    """The names of all runs, the newest first."""
+    poller = request.app[POLLER]
+    names: list[JsonValue] = []
+    names += await poller.recent("runs", lambda: list(reversed(runs(poller.lookout.sources.results_dir))))
+    return _json({"runs": names})
+
+
+async def run_status(request: web.Request) -> web.Response:
+    """How a run stands."""
+    poller, run = request.app[POLLER], _run(request)
+    view = await poller.recent(("run", run), lambda: poller.lookout.run(run))
+    if view.value is None:
+        raise web.HTTPServiceUnavailable(text=view.trouble)
+    return _json(view.value.to_json())
+
+
+async def run_events(request: web.Request) -> web.Response:
+    """What happened in a run, the latest last."""
+    poller, run = request.app[POLLER], _run(request)
+    found = await poller.recent(("events", run), lambda: events.read(poller.folder(run)))
+    return _json({"run": run, "events": [event.to_json() for event in found]})
+
+
+async def report(request: web.Request) -> web.StreamResponse:
+    """The report that a run wrote at its end."""
+    path = request.app[POLLER].folder(_run(request)) / "report.html"
+    if not path.is_file():
+        raise web.HTTPNotFound(text="this run has no report yet")
+    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": REPORT_POLICY}
+    return web.FileResponse(path, headers=headers)
+
+
+async def equity(request: web.Request) -> web.Response:
+    """A level's winner beside buying and holding, day by day."""
+    poller, run, level = request.app[POLLER], _run(request), _level(request)
+    path = poller.folder(run) / level / EQUITY_NAME
+    return _json(_found(await poller.recent(("equity", run, level), lambda: read_json(path)), "no winner yet"))
+
+
+async def trials(request: web.Request) -> web.Response:
+    """The finished trials of an attempt from a place on, in the order of their commit."""
+    poller, study = request.app[POLLER], _study(request)
+    after = _whole(request.query.get("after", "0"), "after", most=10**9)
+    found = await poller.recent(("trials", study), lambda: poller.lookout.studies.trials(study))
+    return _json(details.trial_table(study, found, after), is_large=True)
+
+
+async def importance(request: web.Request) -> web.Response:
+    """How much each parameter mattered in an attempt."""
+    poller, study = request.app[POLLER], _study(request)
+    found = await poller.recent(("trials", study), lambda: poller.lookout.studies.trials(study))
+    facts = await poller.recent(("facts", study), lambda: poller.lookout.studies.facts(study))
+    return _json(await poller.recent(("importance", study), lambda: poller.importances.of(study, found, facts)))
+
+
+@web.middleware
+async def tell_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every failure of the API as one JSON object with one line."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400 or not request.path.startswith("/api/"):
+            raise
+        return _json({"error": error.text or error.reason}, status=error.status, headers=_kept(error.headers))
+    except ServiceUnreachable as error:
+        return _json({"error": str(error)}, status=503)
+    except TradeschoolError as error:
+        return _json({"error": str(error)}, status=500)
+
+
+def _topic(topic: str) -> Handler:
+    async def answer(request: web.Request) -> web.Response:
+        text = request.app[BOARD].text(topic)
+        if text is None:
+            raise web.HTTPServiceUnavailable(text=f"the {topic} was not looked at yet", headers={"Retry-After": "1"})
+        return web.Response(body=text, content_type="application/json")
+
+    return answer
+
+
+def _json(
+    value: JsonValue, *, status: int = 200, headers: Mapping[str, str] | None = None, is_large: bool = False
+) -> web.Response:
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    response = web.Response(text=text, status=status, content_type="application/json", headers=headers)
+    if is_large:
+        response.enable_compression()
+    return response
+
+
+async def _from_redis(answer: Awaitable[JsonValue]) -> JsonValue:
+    try:
+        return await answer
+    except RedisError as error:
+        raise ServiceUnreachable(f"Redis does not answer: {str(error).partition(chr(10))[0]}") from error
+
+
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: headers[name] for name in ("Allow", "Retry-After", "WWW-Authenticate") if name in headers}
+
+
+def _run(request: web.Request) -> str:
+    """The run of an address; only those that are there.
+
+    Raises:
+        HTTPNotFound: where there is none of that name.
+    """
+    name = request.match_info["run"]
+    folder = request.app[POLLER].lookout.sources.results_dir
+    if not SAFE_NAME.fullmatch(name) or not (folder / name / "run.json").is_file():
+        raise web.HTTPNotFound(text="no such run")
+    return name
+
+
+def _level(request: web.Request) -> str:
+    level = request.match_info["level"]
+    if not LEVEL_NAME.fullmatch(level):
+        raise web.HTTPNotFound(text="no such level")
+    return level
+
+
+def _study(request: web.Request) -> str:
+    attempt = request.match_info["attempt"]
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", attempt):
+        raise web.HTTPNotFound(text="no such attempt")
+    return f"{_run(request)}-L{_level(request)}-a{attempt}"
+
+
+def _whole(text: str, name: str, *, most: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > most:
+        raise web.HTTPBadRequest(text=f"{name}: expected a whole number from 0 to {most}")
+    return int(text)
+
+
+def _found(value: JsonValue, otherwise: str) -> JsonValue:
+    if value is None:
+        raise web.HTTPNotFound(text=otherwise)
+    return value

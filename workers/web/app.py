@@ -1,0 +1,157 @@
+"""The application: middlewares, addresses, the files of the page, and the poller that lives as long as it does."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from importlib import resources
+
+from aiohttp import web
+
+from tradeschool.errors import ServiceUnreachable, SettingsError
+from workers.overview import Lookout
+from workers.web import api, metrics
+from workers.web.board import Board
+from workers.web.guard import COOKIE, SESSION_SECONDS, Guard, Handler, guarded, is_loopback, set_headers
+from workers.web.poller import Poller
+
+MOST_BODY_BYTES = 1_000_000
+HANGING_SECONDS = 60.0
+"""Without a look, after which the poller counts as hanging."""
+STOP_SECONDS = 2.0
+"""How long open streams may take to end."""
+CONTENT_TYPES = {
+    "css": "text/css; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "json": "application/json",
+    "svg": "image/svg+xml",
+    "txt": "text/plain; charset=utf-8",
+}
+
+GUARD = web.AppKey("guard", Guard)
+
+log = logging.getLogger(__name__)
+
+
+def make_app(lookout: Lookout, guard: Guard) -> web.Application:
+    """The page, its API and its metrics over what a lookout sees."""
+    board = Board()
+    app = web.Application(middlewares=[api.tell_errors, guarded(guard)], client_max_size=MOST_BODY_BYTES)
+    app[GUARD], app[api.BOARD] = guard, board
+    app[api.POLLER] = Poller(lookout, board)
+    app.on_response_prepare.append(set_headers)
+    app.cleanup_ctx.append(_polling)
+    app.add_routes(
+        [
+            web.get("/", _file("index.html")),
+            web.get("/login", _file("login.html")),
+            web.post("/login", log_in),
+            web.post("/logout", log_out),
+            web.get("/healthz", health),
+            web.get("/metrics", metrics.scrape),
+            web.get("/api/openapi.json", _file("openapi.json")),
+            *api.routes(),
+            *(web.get(f"/static/{name}", _file(name)) for name in _names() if not name.endswith(".html")),
+        ]
+    )
+    return app
+
+
+async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
+    """Listen; whoever calls this cleans the runner up.
+
+    Raises:
+        SettingsError: where other machines could reach it without a token.
+        ServiceUnreachable: where the address is taken or not ours.
+    """
+    if app[GUARD].token is None and not is_loopback(host):
+        raise SettingsError(
+            f"serve.host is {host}: a token is needed where other machines can reach the page; "
+            "set TRADESCHOOL_SERVE__TOKEN, or serve.token_file"
+        )
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS, handler_cancellation=True)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ServiceUnreachable(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
+    return runner
+
+
+def address(runner: web.AppRunner) -> str:
+    """Where the page is, for a browser."""
+    host, port = runner.addresses[0][:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+async def log_in(request: web.Request) -> web.Response:
+    """The token in exchange for a session."""
+    guard = request.app[GUARD]
+    if not guard.may_try():
+        raise web.HTTPTooManyRequests(text="too many wrong tokens; wait a minute", headers={"Retry-After": "60"})
+    form = await request.post()
+    given = form.get("token", "")
+    if not isinstance(given, str) or not guard.is_token(given.strip()):
+        guard.note_failure()
+        log.warning("wrong token", extra={"action": "login_refused", "peer": request.remote})
+        raise web.HTTPSeeOther("/login?wrong")
+    answer = web.HTTPSeeOther("/")
+    answer.set_cookie(
+        COOKIE,
+        guard.session(),
+        max_age=SESSION_SECONDS,
+        httponly=True,
+        samesite="Strict",
+        secure=request.headers.get("X-Forwarded-Proto") == "https",
+    )
+    raise answer
+
+
+async def log_out(request: web.Request) -> web.Response:
+    """Forget the session in this browser."""
+    del request
+    answer = web.HTTPSeeOther("/login")
+    answer.del_cookie(COOKIE)
+    raise answer
+
+
+async def health(request: web.Request) -> web.Response:
+    """Whether this process works; what it looks at may be away all the same."""
+    idle = asyncio.get_running_loop().time() - request.app[api.POLLER].looked
+    works = idle < HANGING_SECONDS
+    return web.json_response({"status": "ok" if works else "hanging"}, status=200 if works else 503)
+
+
+async def _polling(app: web.Application) -> AsyncIterator[None]:
+    task = asyncio.create_task(app[api.POLLER].run())
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _names() -> list[str]:
+    """The files of the page, by their path in its folder."""
+    root = resources.files("workers.web") / "static"
+    vendor = [f"vendor/{each.name}" for each in (root / "vendor").iterdir()]
+    return [each.name for each in root.iterdir() if each.is_file()] + vendor
+
+
+def _file(name: str) -> Handler:
+    """A file of the page, read once."""
+    content = (resources.files("workers.web") / "static" / name).read_bytes()
+    tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+    kind = CONTENT_TYPES[name.rpartition(".")[2]]
+
+    async def answer(request: web.Request) -> web.Response:
+        headers = {"ETag": tag, "Cache-Control": "no-cache", "Content-Type": kind}
+        if request.headers.get("If-None-Match") == tag:
+            return web.Response(status=304, headers={"ETag": tag})
+        response = web.Response(body=content, headers=headers)
+        response.enable_compression()
+        return response
+
+    return answer

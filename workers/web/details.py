@@ -1,0 +1,87 @@
+"""What a page asks for beside the board's topics: tables of trials, importances, failed jobs."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from pydantic import JsonValue
+
+from optimizer.importance import importances
+from optimizer.watch import SeenTrial
+from workers import events
+from workers.failures import failed_jobs, requeue
+from workers.overview import Lookout
+from workers.standing import newest_run
+
+log = logging.getLogger(__name__)
+
+MOST_ROWS = 5_000
+"""Trials in one answer; the page asks for the next from there."""
+
+
+def trial_table(study: str, trials: Sequence[SeenTrial], after: int) -> JsonValue:
+    """Trials from place `after` on, as rows: a tenth of the bytes of objects."""
+    shown = trials[after : after + MOST_ROWS]
+    names = sorted({name for trial in trials[:50] for name in trial.parameters})
+    rows: list[JsonValue] = [
+        [
+            trial.number,
+            trial.state,
+            trial.value,
+            trial.is_feasible,
+            round(trial.seconds, 3),
+            trial.ended,
+            *(trial.parameters.get(name) for name in names),
+        ]
+        for trial in shown
+    ]
+    return {
+        "study": study,
+        "next": after + len(shown),
+        "more": after + len(shown) < len(trials),
+        "parameters": [*names],
+        "columns": ["number", "state", "value", "feasible", "seconds", "ended", *names],
+        "trials": rows,
+    }
+
+
+class Importance:
+    """Remembers what it worked out until a tenth more trials are there."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[int, dict[str, float]]] = {}
+
+    def of(self, study: str, trials: Sequence[SeenTrial], facts: Mapping[str, JsonValue]) -> JsonValue:
+        """How much each parameter of an attempt mattered."""
+        counted, shares = self._known.get(study, (0, {}))
+        if not counted or len(trials) >= counted * 1.1:
+            counted, shares = len(trials), importances(trials, _ranges(facts.get("level")))
+            self._known[study] = counted, shares
+        found: dict[str, JsonValue] = {**shares}
+        return {"study": study, "trials": counted, "importances": found}
+
+
+def _ranges(level: JsonValue) -> dict[str, tuple[float, float]]:
+    found = level.get("ranges") if isinstance(level, dict) else None
+    if not isinstance(found, dict):
+        return {}
+    pairs = {name: bounds for name, bounds in found.items() if isinstance(bounds, list) and len(bounds) == 2}
+    return {
+        name: (float(low), float(high))
+        for name, (low, high) in pairs.items()
+        if isinstance(low, int | float) and isinstance(high, int | float)
+    }
+
+
+def failed(lookout: Lookout) -> JsonValue:
+    """The latest failed jobs with their reasons."""
+    return {"jobs": [job.to_json() for job in failed_jobs(lookout.trials())]}
+
+
+def requeue_jobs(lookout: Lookout, jobs: Sequence[str] | None) -> JsonValue:
+    """Those jobs, or all that failed, back into the queue; told in the log of the newest run."""
+    queued = requeue(lookout.trials(), jobs)
+    log.warning("failed jobs requeued", extra={"action": "jobs_requeued", "jobs": len(queued)})
+    run = newest_run(lookout.sources.results_dir)
+    if queued and run:
+        events.record(lookout.sources.results_dir / run, "jobs_requeued", jobs=len(queued))
+    return {"requeued": [*queued]}

@@ -1,0 +1,202 @@
+"""`/metrics`: what the board knows, in Prometheus' words; a scrape costs no look of its own.
+
+The `rq_` names and labels are those of rq-exporter, which does not work with RQ 3.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from itertools import accumulate
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from pydantic import JsonValue
+
+from workers.guard import QUEUE
+from workers.web import api
+from workers.web.board import Board
+
+Object = Mapping[str, JsonValue]
+Sample = tuple[Sequence[str], JsonValue]
+"""A sample's labels and its value; one whose value is no number is left out."""
+
+PARTS = ("queue", "run", "candles", "download")
+JOB_STATES = ("queued", "started", "finished", "failed", "deferred", "scheduled")
+TRIAL_STATES = ("complete", "pruned", "failed")
+LEVEL_STATES = ("waiting", "searching", "judging", "missed", "passed")
+
+
+async def scrape(request: web.Request) -> web.Response:
+    """Everything, as text."""
+    registry = CollectorRegistry()
+    registry.register(BoardCollector(request.app[api.BOARD]))
+    return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+class BoardCollector(Collector):
+    """Reads a board; a family of which nothing is known is there without samples, so that every name can be found."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family."""
+        topics = {part: _object(json.loads(self._board.text(part) or b"{}")) for part in PARTS}
+        queue, download = _object(topics["queue"].get("queue")), topics["download"]
+        yield _gauge(
+            "tradeschool_build_info",
+            "The version that answers.",
+            ["version"],
+            [([version("tradeschool-curriculum")], 1)],
+        )
+        seen = [([part], bool(topic) and not topic.get("trouble")) for part, topic in topics.items()]
+        yield _gauge("tradeschool_up", "Whether a part could be seen at the last look.", ["part"], seen)
+        yield from _queue(queue)
+        yield from _workers(_objects(queue.get("workers")))
+        yield from _levels(_objects(_object(topics["run"].get("run")).get("levels")))
+        yield from _candles(_objects(topics["candles"].get("datasets")))
+        yield from _downloads(_object(download.get("download")), download.get("state") == "running")
+        yield from _lanes(_objects(_object(download.get("download")).get("lanes")))
+
+
+def _queue(queue: Object) -> Iterator[Metric]:
+    jobs = [([QUEUE, state], queue.get(state)) for state in JOB_STATES]
+    labels = ["queue", "status"]
+    yield _gauge("rq_jobs", "Jobs by queue and status.", labels, jobs)
+    yield _gauge(
+        "tradeschool_queue_jobs", "Jobs by queue and status; finished and failed in the last day.", labels, jobs
+    )
+    yield _gauge(
+        "tradeschool_queue_oldest_seconds", "How long the oldest job waits.", [], [([], queue.get("oldest_seconds"))]
+    )
+    yield _gauge(
+        "tradeschool_queue_finished_last_minute",
+        "Jobs finished in the last minute.",
+        [],
+        [([], queue.get("throughput_per_minute"))],
+    )
+
+
+def _workers(workers: Sequence[Object]) -> Iterator[Metric]:
+    known = [(str(worker.get("name")), worker) for worker in workers]
+    states = [([name, str(worker.get("state")), QUEUE], 1) for name, worker in known]
+    yield _gauge("rq_workers", "Workers and what they do.", ["name", "state", "queues"], states)
+    for name, field, told in (
+        ("rq_workers_success", "done", "Jobs that a worker has finished."),
+        ("rq_workers_failed", "failed", "Jobs that failed at a worker."),
+        ("rq_workers_working_time", "working_seconds", "Seconds that a worker has spent on jobs."),
+    ):
+        yield _counter(name, told, ["name", "queues"], [([each, QUEUE], worker.get(field)) for each, worker in known])
+    ages = [([name, str(worker.get("host"))], worker.get("heartbeat_age_seconds")) for name, worker in known]
+    yield _gauge(
+        "tradeschool_worker_heartbeat_age_seconds", "Since a worker was last heard of.", ["name", "host"], ages
+    )
+
+
+def _levels(levels: Sequence[Object]) -> Iterator[Metric]:
+    named = [(str(level.get("level")), level) for level in levels]
+    last = [(name, attempts[-1]) for name, level in named if (attempts := _objects(level.get("attempts")))]
+    trials: list[Sample] = [([name, state], attempt.get(state)) for name, attempt in last for state in TRIAL_STATES]
+    trials += [([name, "wanted"], attempt.get("trials")) for name, attempt in last]
+    yield _gauge("tradeschool_trials", "Trials of a level's latest attempt.", ["level", "state"], trials)
+    best = [([name], _object(attempt.get("best")).get("value")) for name, attempt in last]
+    yield _gauge("tradeschool_level_best_value", "Best feasible value on train.", ["level"], best)
+    numbers = [([name], attempt.get("attempt")) for name, attempt in last]
+    yield _gauge("tradeschool_level_attempt", "Which attempt at a level is the latest.", ["level"], numbers)
+    for field in ("value", "target", "met"):
+        readings = [
+            ([name, str(reading.get("name"))], reading.get(field))
+            for name, level in named
+            for reading in _objects(level.get("gate"))
+        ]
+        told = f"The {field} of each criterion of a level's gate: on validation once it was judged, before on train."
+        yield _gauge(f"tradeschool_level_gate_{field}", told, ["level", "gate"], readings)
+    states = [([name, state], state == level.get("state")) for name, level in named for state in LEVEL_STATES]
+    yield _gauge("tradeschool_level_state", "1 for the state that a level is in.", ["level", "state"], states)
+
+
+def _candles(datasets: Sequence[Object]) -> Iterator[Metric]:
+    covered: list[Sample] = [([str(each.get("dataset"))], each.get("coverage")) for each in datasets]
+    stored: list[Sample] = [([str(each.get("dataset"))], each.get("rows")) for each in datasets]
+    yield _gauge(
+        "tradeschool_dataset_coverage_ratio",
+        "Share of the expected candles of what is sealed that is there.",
+        ["dataset"],
+        covered,
+    )
+    yield _gauge("tradeschool_dataset_candles", "Sealed candles.", ["dataset"], stored)
+
+
+def _downloads(download: Object, is_running: bool) -> Iterator[Metric]:
+    pages: list[Sample] = []
+    for each in _objects(download.get("downloads")):
+        pages += [([str(each.get("dataset")), state], each.get(f"pages_{state}")) for state in ("done", "total")]
+    yield _gauge(
+        "tradeschool_dataset_pages",
+        "Pages of the latest download: stored, and all that it asks for.",
+        ["dataset", "state"],
+        pages,
+    )
+    yield _gauge("tradeschool_fetch_running", "Whether a fetcher is at work.", [], [([], is_running)])
+    yield _gauge(
+        "tradeschool_fetch_eta_seconds",
+        "Until the last page at the limit's pace.",
+        [],
+        [([], download.get("eta_seconds") if is_running else None)],
+    )
+
+
+def _lanes(lanes: Sequence[Object]) -> Iterator[Metric]:
+    named = [(str(each.get("provider")), each) for each in lanes]
+    outcomes = [
+        ([name, outcome], count) for name, each in named for outcome, count in _object(each.get("outcomes")).items()
+    ]
+    yield _counter("tradeschool_fetch_requests", "Attempts, by what came of them.", ["provider", "outcome"], outcomes)
+    for name, field, told in (
+        ("tradeschool_fetch_request_duration_seconds", "answer_seconds", "From sending to the whole answer."),
+        ("tradeschool_fetch_throttle_wait_seconds", "token_seconds", "How long the rate limit held a request back."),
+    ):
+        family = HistogramMetricFamily(name, told, labels=["provider"])
+        for provider, each in named:
+            _add_spread(family, provider, _object(each.get(field)))
+        yield family
+    pauses = [([name], each.get("paused_seconds")) for name, each in named]
+    yield _gauge("tradeschool_fetch_paused_seconds", "How much of a provider's pause is left.", ["provider"], pauses)
+
+
+def _add_spread(family: HistogramMetricFamily, provider: str, spread: Object) -> None:
+    bounds, counts = _numbers(spread.get("bounds_seconds")), _numbers(spread.get("counts"))
+    if len(counts) != len(bounds) + 1:
+        return
+    names = [*(f"{bound:g}" for bound in bounds), "+Inf"]
+    (seconds,) = _numbers([spread.get("seconds")]) or (0.0,)
+    family.add_metric([provider], list(zip(names, accumulate(counts), strict=True)), seconds)
+
+
+def _gauge(name: str, told: str, labels: Sequence[str], samples: Iterable[Sample]) -> Metric:
+    return _filled(GaugeMetricFamily(name, told, labels=labels), samples)
+
+
+def _counter(name: str, told: str, labels: Sequence[str], samples: Iterable[Sample]) -> Metric:
+    return _filled(CounterMetricFamily(name, told, labels=labels), samples)
+
+
+def _filled(family: GaugeMetricFamily | CounterMetricFamily, samples: Iterable[Sample]) -> Metric:
+    for labels, value in samples:
+        if isinstance(value, int | float):
+            family.add_metric(labels, float(value))
+    return family
+
+
+def _object(value: JsonValue) -> Object:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: JsonValue) -> list[Object]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _numbers(value: JsonValue) -> list[float]:
+    return [float(each) for each in value if isinstance(each, int | float)] if isinstance(value, list) else []

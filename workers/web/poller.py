@@ -1,0 +1,147 @@
+"""The only one who looks: each part in its own rhythm, over one thread, however many pages are open."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import JsonValue
+
+from workers import events
+from workers.overview import Lookout
+from workers.standing import runs
+from workers.web.board import Board
+from workers.web.details import Importance
+
+log = logging.getLogger(__name__)
+
+REMEMBER_SECONDS = 2.0
+"""How long an answer to a page's own question is given to others who ask the same."""
+MOST_REMEMBERED = 256
+MOST_EVENTS = 200
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One topic and how often it is looked at."""
+
+    topic: str
+    look: Callable[[], JsonValue]
+    watched_seconds: float
+    idle_seconds: float
+    """While no page is open: the history and the metrics go on."""
+
+
+class Poller:
+    """Looks at everything and puts it on the board."""
+
+    def __init__(self, lookout: Lookout, board: Board) -> None:
+        self.lookout, self.board = lookout, board
+        self.looked = time.monotonic()
+        """When the last look ended; a poller that hangs is seen by it."""
+        self.importances = Importance()
+        self._thread = ThreadPoolExecutor(1, "lookout")
+        self._answers: dict[object, tuple[float, asyncio.Task[Any]]] = {}
+        self._run: str | None = None
+        self._parts = (
+            Part(topic="queue", look=self._queue, watched_seconds=1.0, idle_seconds=4.9),
+            Part(topic="run", look=self._standing, watched_seconds=2.0, idle_seconds=10.0),
+            Part(topic="events", look=self._events, watched_seconds=2.0, idle_seconds=10.0),
+            Part(topic="download", look=self._download, watched_seconds=2.0, idle_seconds=10.0),
+            Part(topic="candles", look=self._candles, watched_seconds=5.0, idle_seconds=30.0),
+        )
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for part in self._parts:
+                    group.create_task(self._keep(part))
+        finally:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self.lookout.close)
+            self._thread.shutdown(wait=False)
+
+    async def look(self) -> None:
+        """Everything once, in order, now."""
+        for part in self._parts:
+            await self._once(part)
+
+    async def ask(self, work: Callable[[], T]) -> T:
+        """What only one asks, such as a requeue; in the same thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def recent(self, key: object, work: Callable[[], T]) -> T:
+        """What a page asks for itself: everybody who asks the same within two seconds gets the same answer."""
+        now = time.monotonic()
+        known = self._answers.get(key)
+        if known is None or now - known[0] > REMEMBER_SECONDS:
+            if len(self._answers) >= MOST_REMEMBERED:
+                self._answers.clear()
+            known = self._answers[key] = (now, asyncio.create_task(self.ask(work)))
+        # Shielded: others wait for the same answer when one of them goes away.
+        return cast(T, await asyncio.shield(known[1]))  # one key, one kind of answer
+
+    async def _keep(self, part: Part) -> None:
+        while True:
+            await self._once(part)
+            await self.board.pause(part.watched_seconds, part.idle_seconds)
+
+    async def _once(self, part: Part) -> None:
+        try:
+            self.board.put(part.topic, await self.ask(part.look))
+        except Exception:  # the outermost loop: one part that cannot be seen must not take the page down
+            log.exception("look failed", extra={"action": "look_failed", "topic": part.topic})
+            self.board.put(part.topic, {"trouble": f"the {part.topic} cannot be shown; the log says why"})
+        self.looked = time.monotonic()
+
+    def _queue(self) -> JsonValue:
+        view = self.lookout.queue()
+        return {
+            "trouble": view.trouble,
+            "time": self.lookout.clock(),
+            "queue": view.value.to_json() if view.value else None,
+        }
+
+    def _standing(self) -> JsonValue:
+        view = self.lookout.run()
+        self._run = view.value.run if view.value else self._run
+        names: list[JsonValue] = list(reversed(runs(self.lookout.sources.results_dir)[-50:]))
+        return {"trouble": view.trouble, "run": view.value.to_json() if view.value else None, "runs": names}
+
+    def _events(self) -> JsonValue:
+        found = events.read(self.folder(self._run), MOST_EVENTS) if self._run else ()
+        return {"run": self._run, "events": [event.to_json() for event in found]}
+
+    def _download(self) -> JsonValue:
+        view = self.lookout.download()
+        found = view.value
+        if found is None:
+            return {"trouble": view.trouble, "state": None, "download": None}
+        told = found.model_dump(mode="json")
+        for each, seconds in zip(told["downloads"], found.etas_seconds, strict=True):
+            each["eta_seconds"] = seconds
+        state = found.state(datetime.fromtimestamp(self.lookout.clock(), UTC))
+        return {"trouble": view.trouble, "state": state, "download": told}
+
+    def _candles(self) -> JsonValue:
+        view = self.lookout.candles()
+        datasets: list[JsonValue] = [
+            {**held.holding.to_json(), "months": dict(held.months)} for held in view.value or ()
+        ]
+        return {"trouble": view.trouble, "datasets": datasets}
+
+    def history(self) -> JsonValue:
+        """The queue's past."""
+        view = self.lookout.past()
+        return {"trouble": view.trouble, "moments": [asdict(moment) for moment in view.value or ()]}
+
+    def folder(self, run: str) -> Path:
+        """A run's own folder; the name has been checked."""
+        return self.lookout.sources.results_dir / run

@@ -1,0 +1,130 @@
+// What is known, from one stream; each panel draws its own part when that part changes.
+
+import { redraw } from "./charts.js";
+import { h, show } from "./dom.js";
+import { showCandles, showDownload } from "./candles.js";
+import { currentLevel, showCurriculum } from "./curriculum.js";
+import { showFigures } from "./figures.js";
+import { Search } from "./search.js";
+import { showTimeline } from "./timeline.js";
+import { Verdict } from "./verdict.js";
+import { Work } from "./work.js";
+
+const TOPICS = ["queue", "run", "candles", "download", "events"];
+const AGAIN_MS = 4000; // between two looks at a run that is not the newest
+const byId = (id) => document.getElementById(id);
+
+/** Everything the panels draw from. */
+const state = { queue: null, run: null, candles: null, download: null, events: null, chosen: null, level: null, older: null };
+
+const search = new Search();
+const verdict = new Verdict();
+const work = new Work(ask, say);
+
+/** What a run of the API says; null where it cannot be had, which the page says by itself. */
+async function ask(path, options) {
+  try {
+    const answer = await fetch(path, { headers: { Accept: "application/json" }, ...options });
+    if (answer.status === 401) location.assign("/login");
+    const said = await answer.json();
+    return answer.ok ? said : { error: said.error ?? `status ${answer.status}` };
+  } catch {
+    return { error: "the server does not answer" };
+  }
+}
+
+/** The run that is shown: the newest, unless another was chosen. */
+const shownRun = () => (state.chosen ? state.older : state.run?.run ?? null);
+
+function draw(topic) {
+  const run = shownRun();
+  if (topic === "queue" || topic === "run" || topic === "download") showFigures(byId("figures"), state, run);
+  if (topic === "queue") work.show(state.queue);
+  if (topic === "candles") showCandles(byId("p-coverage"), state.candles);
+  if (topic === "download") showDownload(byId("p-download"), state.download);
+  if (topic === "events") showTimeline(byId("p-timeline"), state.events);
+  if (topic === "run") drawRun(run);
+  showTroubles();
+}
+
+function drawRun(run) {
+  showRuns();
+  const level = run ? currentLevel(run, state.level) : null;
+  showCurriculum(byId("p-curriculum"), run, level?.level, (name) => { state.level = name; drawRun(shownRun()); });
+  search.show(run, level, ask);
+  verdict.show(run, level, ask);
+}
+
+function showTroubles() {
+  const told = new Set(TOPICS.map((topic) => state[topic]?.trouble).filter(Boolean));
+  if (state.chosen && state.older === null) told.add(`run ${state.chosen} cannot be shown now`);
+  show(byId("troubles"), [...told].map((text) => h("p", { class: "trouble", key: text }, text)));
+}
+
+function showRuns() {
+  const names = state.run?.runs ?? [];
+  const options = names.map((name, place) => h("option", { value: place ? name : "", key: name }, name));
+  show(byId("run"), options.length ? options : h("option", { value: "" }, "no run yet"));
+  byId("run").value = state.chosen ?? "";
+}
+
+function say(text, kind = "") {
+  const link = byId("link");
+  link.className = `link ${kind}`;
+  byId("link-text").textContent = text;
+}
+
+function listen() {
+  const stream = new EventSource("/api/stream");
+  stream.onopen = () => say("live", "live");
+  stream.onerror = async () => {
+    say("reconnecting", "lost");
+    await ask("/api/runs"); // the session may be over: that goes to the page that asks for the token
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
+  };
+  for (const topic of TOPICS) {
+    stream.addEventListener(topic, (event) => {
+      if (state.chosen && topic === "events") return;
+      state[topic] = JSON.parse(event.data);
+      draw(topic);
+    });
+  }
+}
+
+async function choose(name) {
+  state.chosen = name || null;
+  state.level = null;
+  state.older = null;
+  history.replaceState(null, "", name ? `#run=${encodeURIComponent(name)}` : location.pathname);
+  await lookAtOlder();
+  draw("run");
+}
+
+async function lookAtOlder() {
+  const name = state.chosen;
+  const path = `/api/runs/${encodeURIComponent(name ?? state.run?.run?.run ?? "")}`;
+  if (name) {
+    const run = await ask(path);
+    state.older = run.error ? null : run;
+  }
+  const events = name || state.run?.run ? await ask(`${path}/events`) : null;
+  if (events && !events.error && state.chosen === name) state.events = events;
+  draw("events");
+}
+
+byId("run").addEventListener("change", (event) => choose(event.target.value));
+byId("theme").addEventListener("click", () => {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  try { localStorage.setItem("theme", root.dataset.theme); } catch { /* a browser that keeps nothing */ }
+  redraw();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+setInterval(async () => { if (state.chosen) { await lookAtOlder(); draw("run"); } }, AGAIN_MS);
+
+for (const topic of TOPICS) draw(topic);
+work.recall();
+listen();
+const linked = /^#run=(.+)$/.exec(location.hash);
+if (linked) choose(decodeURIComponent(linked[1]));

@@ -1,0 +1,66 @@
+// uPlot in the page's colours: made once, fed as data comes, as wide as its box.
+/* global uPlot */
+
+const charts = new Set();
+
+export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+/** A chart in a box. `make` gives uPlot's options in the colours of the moment; `describe` says it in words. */
+export function chart(box, make, describe) {
+  const it = { plot: null, data: null };
+  box.setAttribute("role", "img");
+  const draw = () => {
+    it.plot?.destroy();
+    it.plot = null;
+    if (!it.data || box.clientWidth < 40) return;
+    const options = make();
+    it.height = options.height ?? 240;
+    it.plot = new uPlot({ ...options, width: box.clientWidth, height: it.height }, it.data, box);
+  };
+  it.feed = (data) => {
+    it.data = data;
+    box.setAttribute("aria-label", describe(data));
+    if (it.plot) it.plot.setData(data);
+    else draw();
+  };
+  it.draw = draw;
+  new ResizeObserver(() => {
+    if (!it.plot) draw();
+    else if (Math.abs(it.plot.width - box.clientWidth) > 1) it.plot.setSize({ width: box.clientWidth, height: it.height });
+  }).observe(box);
+  charts.add(it);
+  return it;
+}
+
+/** Draw every chart anew: the colours have changed. */
+export const redraw = () => charts.forEach((it) => it.draw());
+
+/** An axis in the page's colours. */
+export function axis(extra = {}) {
+  return {
+    stroke: colour("muted"),
+    grid: { stroke: colour("line"), width: 1 },
+    ticks: { stroke: colour("line"), width: 1, size: 4 },
+    font: "12px system-ui, sans-serif",
+    ...extra,
+  };
+}
+
+/** Points without a line between them. */
+export function dots(label, name, { size = 5, hollow = false, scale } = {}) {
+  const stroke = colour(name);
+  return { label, stroke, width: 0, paths: () => null, ...(scale ? { scale } : {}), points: { show: true, size, stroke, width: 1, fill: hollow ? "transparent" : stroke } };
+}
+
+/** A line; `step` keeps the last value until the next. */
+export function line(label, name, { width = 2, step = false, fill = null, dash, scale, points = false } = {}) {
+  return {
+    label, stroke: colour(name), width, ...(scale ? { scale } : {}), ...(dash ? { dash } : {}),
+    ...(fill ? { fill: colour(fill) } : {}), ...(step ? { paths: uPlot.paths.stepped({ align: 1 }) } : {}), points: { show: points },
+  };
+}
+
+/** A cursor that selects nothing: to zoom by dragging would hide what comes. */
+export const cursor = { drag: { x: false, y: false }, points: { size: 7 } };
+
+export const utc = (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC");

@@ -1,0 +1,48 @@
+// The winner beside buying and holding, and what the run recommends.
+
+import { axis, chart, cursor, line, utc } from "./charts.js";
+import { h, show } from "./dom.js";
+import { percent } from "./format.js";
+
+const byId = (id) => document.getElementById(id);
+
+export class Verdict {
+  constructor() {
+    this.asked = null;
+  }
+
+  async show(run, level, ask) {
+    showRecommendation(byId("p-recommendation"), run);
+    const key = run && level?.has_equity ? `${run.run} ${level.level} ${level.attempts.length} ${level.winner}` : null;
+    if (key === this.asked) return;
+    this.asked = key;
+    const found = key ? await ask(`/api/runs/${encodeURIComponent(run.run)}/levels/${level.level}/equity`) : null;
+    if (this.asked === key) showEquity(byId("p-equity"), found && !found.error ? found : null, level);
+  }
+}
+
+function showRecommendation(box, run) {
+  const said = run?.recommendation;
+  if (!said) return show(box, h("p", { class: "empty" }, run ? "Made at the end of the run." : "No run yet."), reportLink(run));
+  const action = String(said.action ?? said.recommendation ?? said.verdict ?? "").replaceAll("_", " ");
+  const kind = /not/.test(action) ? "bad" : /paper/.test(action) ? "warn" : "good";
+  const reasons = [said.rule, said.reason, said.why, ...(said.reasons ?? [])].filter((each) => typeof each === "string");
+  show(box, h("p", { class: `verdict ${kind}` }, action), reasons.map((each) => h("p", {}, each)), said.tier && h("p", { class: "empty" }, `Outcome: ${said.tier}`), reportLink(run));
+}
+
+const reportLink = (run) => run?.has_report && h("p", {}, h("a", { href: `/api/runs/${encodeURIComponent(run.run)}/report`, target: "_blank", rel: "noopener" }, "The whole report"));
+
+function showEquity(box, found, level) {
+  if (!found) return show(box, h("p", { class: "empty" }, level?.state === "missed" && level.winner === null ? "No trial met every constraint, so there is no winner." : "Drawn when a level has a winner."));
+  show(box, h("div", { class: "chart", key: "equity", id: "c-equity" }), h("div", { class: "chart", key: "drawdown", id: "c-drawdown" }), h("p", { class: "empty" }, "Train, validation and test each begin at 1 again; costs are paid. Test decides nothing."));
+  const sync = { ...cursor, sync: { key: "equity" } };
+  chart(byId("c-equity"), () => ({
+    height: 250, cursor: sync, tzDate: utc, axes: [axis({ size: 32 }), axis({ size: 48 })],
+    series: [{ label: "day" }, line("winner", "accent", { fill: "accent-fill" }), line("bought and held", "grey", { dash: [5, 4] })],
+  }), ([, equity, hold]) => `Equity of the winner, at the end ${percent(equity.at(-1) - 1)} against ${percent((hold.at(-1) ?? NaN) - 1)} of buying and holding`)
+    .feed([found.days.map((each) => each * 86400), found.equity, found.hold ?? found.equity.map(() => null)]);
+  chart(byId("c-drawdown"), () => ({
+    height: 130, cursor: sync, tzDate: utc, legend: { show: false }, axes: [axis({ size: 32 }), axis({ size: 48, values: (plot, ticks) => ticks.map((each) => percent(each, 0)) })],
+    series: [{ label: "day" }, line("drawdown", "bad", { fill: "bad-fill", width: 1 })],
+  }), ([, drawdown]) => `Drawdown of the winner, at most ${percent(-Math.min(...drawdown))}`).feed([found.days.map((each) => each * 86400), found.drawdown.map((each) => -each)]);
+}
