@@ -19,6 +19,7 @@ export function chart(box, make, describe) {
   };
   it.feed = (data) => {
     it.data = data;
+    box.classList.toggle("nothing", !data[0].length);
     box.setAttribute("aria-label", describe(data));
     if (it.plot) it.plot.setData(data);
     else draw();
@@ -62,5 +63,37 @@ export function line(label, name, { width = 2, step = false, fill = null, dash, 
 
 /** A cursor that selects nothing: to zoom by dragging would hide what comes. */
 export const cursor = { drag: { x: false, y: false }, points: { size: 7 } };
+
+const two = (number) => String(number).padStart(2, "0");
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const DAY = 86400;
+
+/** A day of a Unix time, such as "3 Mar 2022". */
+export function date(plot, seconds) {
+  if (seconds === null) return "–";
+  const time = new Date(seconds * 1e3);
+  return `${time.getUTCDate()} ${MONTHS[time.getUTCMonth()]} ${time.getUTCFullYear()}`;
+}
+
+/** A time of day of a Unix time, in UTC. */
+export function clock(plot, seconds) {
+  if (seconds === null) return "–";
+  const time = new Date(seconds * 1e3);
+  return `${two(time.getUTCHours())}:${two(time.getUTCMinutes())}:${two(time.getUTCSeconds())}`;
+}
+
+/** The ticks of an axis of time: of a day's clock, of the days where they are a day or more apart. */
+export function times(plot, ticks, axisNumber, space, step) {
+  let before = "";
+  return ticks.map((seconds) => {
+    const time = new Date(seconds * 1e3);
+    const year = String(time.getUTCFullYear());
+    const day = `${time.getUTCDate()} ${MONTHS[time.getUTCMonth()]}`;
+    const [first, second] = step >= DAY ? [step >= 28 * DAY ? MONTHS[time.getUTCMonth()] : day, year] : [step < 60 ? clock(plot, seconds) : clock(plot, seconds).slice(0, 5), day];
+    const shown = second === before ? first : `${first}\n${second}`;
+    before = second;
+    return shown;
+  });
+}
 
 export const utc = (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC");

@@ -46,13 +46,13 @@ const waiting = (level) => h("p", { class: "sub" }, `Waits: ${[...new Set(level.
 function gate(level) {
   const judged = level.gate_part === "validation";
   return h("table", { class: "gate" },
-    h("caption", {}, judged ? `winner: trial ${level.winner ?? "–"}, read on validation` : "so far: the best trial, read on train"),
+    level.attempts.length > 0 && h("caption", {}, judged ? `winner: trial ${level.winner ?? "–"}, read on validation` : "so far: the best trial, read on train"),
     h("thead", { class: "hidden" }, h("tr", {}, ["criterion", "value", "target", "met"].map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, level.gate.map((reading) => h("tr", { class: reading.met ? "met" : "missed" },
+    h("tbody", {}, level.gate.map((reading) => h("tr", { class: level.attempts.length ? (reading.met ? "met" : "missed") : "" },
       h("th", { scope: "row" }, words(reading.name)),
-      h("td", { class: "read" }, said(reading.name, reading.value)),
+      level.attempts.length > 0 && h("td", { class: "read" }, said(reading.name, reading.value)),
       h("td", {}, `${AT_MOST.has(reading.name) ? "≤" : "≥"} ${said(reading.name, reading.target)}`),
-      h("td", { class: "mark" }, reading.met ? "✓" : "✗", h("span", { class: "hidden" }, reading.met ? "met" : "missed"))))));
+      level.attempts.length > 0 && h("td", { class: "mark" }, reading.met ? "✓" : "✗", h("span", { class: "hidden" }, reading.met ? "met" : "missed"))))));
 }
 
 function nullLine(level) {

@@ -1,6 +1,6 @@
 // The winner beside buying and holding, and what the run recommends.
 
-import { axis, chart, cursor, line, utc } from "./charts.js";
+import { axis, chart, cursor, date, line, times, utc } from "./charts.js";
 import { h, show } from "./dom.js";
 import { percent } from "./format.js";
 
@@ -8,7 +8,7 @@ const byId = (id) => document.getElementById(id);
 
 export class Verdict {
   constructor() {
-    this.asked = null;
+    this.asked = undefined; // nothing was drawn yet
   }
 
   async show(run, level, ask) {
@@ -37,12 +37,12 @@ function showEquity(box, found, level) {
   show(box, h("div", { class: "chart", key: "equity", id: "c-equity" }), h("div", { class: "chart", key: "drawdown", id: "c-drawdown" }), h("p", { class: "empty" }, "Train, validation and test each begin at 1 again; costs are paid. Test decides nothing."));
   const sync = { ...cursor, sync: { key: "equity" } };
   chart(byId("c-equity"), () => ({
-    height: 250, cursor: sync, tzDate: utc, axes: [axis({ size: 32 }), axis({ size: 48 })],
-    series: [{ label: "day" }, line("winner", "accent", { fill: "accent-fill" }), line("bought and held", "grey", { dash: [5, 4] })],
+    height: 250, cursor: sync, tzDate: utc, axes: [axis({ size: 42, values: times }), axis({ size: 48 })],
+    series: [{ label: "day", value: date }, line("winner", "accent", { fill: "accent-fill" }), line("bought and held", "grey", { dash: [5, 4] })],
   }), ([, equity, hold]) => `Equity of the winner, at the end ${percent(equity.at(-1) - 1)} against ${percent((hold.at(-1) ?? NaN) - 1)} of buying and holding`)
     .feed([found.days.map((each) => each * 86400), found.equity, found.hold ?? found.equity.map(() => null)]);
   chart(byId("c-drawdown"), () => ({
-    height: 130, cursor: sync, tzDate: utc, legend: { show: false }, axes: [axis({ size: 32 }), axis({ size: 48, values: (plot, ticks) => ticks.map((each) => percent(each, 0)) })],
-    series: [{ label: "day" }, line("drawdown", "bad", { fill: "bad-fill", width: 1 })],
+    height: 130, cursor: sync, tzDate: utc, legend: { show: false }, axes: [axis({ size: 42, values: times }), axis({ size: 48, values: (plot, ticks) => ticks.map((each) => percent(each, 0)) })],
+    series: [{ label: "day", value: date }, line("drawdown", "bad", { fill: "bad-fill", width: 1 })],
   }), ([, drawdown]) => `Drawdown of the winner, at most ${percent(-Math.min(...drawdown))}`).feed([found.days.map((each) => each * 86400), found.drawdown.map((each) => -each)]);
 }

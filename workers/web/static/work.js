@@ -1,6 +1,6 @@
 // The queue over time, workers by host, trials in flight, failed jobs.
 
-import { axis, chart, cursor, line, utc } from "./charts.js";
+import { axis, chart, clock, cursor, line, times, utc } from "./charts.js";
 import { h, show } from "./dom.js";
 import { count, duration } from "./format.js";
 
@@ -14,8 +14,8 @@ export class Work {
     Object.assign(this, { ask, say, moments: [], failed: null, seen: -1, busy: false, note: "" });
     this.course = chart(byId("c-queue"), () => ({
       height: 260, cursor, tzDate: utc, scales: { y: { range: (plot, low, high) => [0, Math.max(4, high * 1.1)] }, pace: { range: (plot, low, high) => [0, Math.max(4, high * 1.1)] } },
-      axes: [axis({ size: 32 }), axis({ size: 44 }), axis({ scale: "pace", side: 1, size: 44, grid: { show: false } })],
-      series: [{ label: "UTC" }, line("waiting", "accent", { fill: "accent-fill" }), line("running", "second"), line("failed", "bad"), line("finished a minute", "good", { scale: "pace", dash: [5, 4] })],
+      axes: [axis({ size: 42, values: times }), axis({ size: 44 }), axis({ scale: "pace", side: 1, size: 44, grid: { show: false } })],
+      series: [{ label: "UTC", value: clock }, line("waiting", "accent", { fill: "accent-fill" }), line("running", "second"), line("failed", "bad"), line("finished a minute", "good", { scale: "pace", dash: [5, 4] })],
     }), ([times, waiting]) => `Queue over time, ${times.length} moments; ${count(waiting.at(-1) ?? 0)} jobs wait now`);
   }
 
