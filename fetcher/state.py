@@ -1,5 +1,7 @@
 """A run's progress as the record that others read: pace, share of the limit, time left."""
 
+import resource
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -19,10 +21,13 @@ def acquisition(
         _lane(name, rate, [each for each in progress if each.download.dataset.instrument.provider == name], elapsed)
         for name, rate in rates.items()
     )
+    used = resource.getrusage(resource.RUSAGE_SELF)
     return Acquisition(
         time=now,
         running=running,
         eta_seconds=max((lane.eta_seconds for lane in lanes), default=0.0),
+        cpu_seconds=round(used.ru_utime + used.ru_stime, 2),
+        memory_bytes=used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
         lanes=lanes,
         downloads=tuple(_download(each) for each in progress),
     )

@@ -105,6 +105,10 @@ class Acquisition(_Strict):
     running: bool
     eta_seconds: Seconds
     """Until the last page of the slowest provider."""
+    cpu_seconds: Seconds = 0.0
+    """Of processor time that the fetcher has used."""
+    memory_bytes: Count = 0
+    """That it has used at its largest."""
     lanes: tuple[LaneState, ...]
     downloads: tuple[DownloadState, ...]
 

@@ -40,6 +40,11 @@ PROVIDERS = ("fetch", "providers")
 FURTHER_PROVIDERS = tuple(dict.fromkeys(each.provider for each in INSTRUMENTS if each.provider not in OLDEST_PROVIDERS))
 """The providers that are set in that table."""
 
+EVENTS = (
+    "dataset_sealed,level_passed,level_missed,level_escalated,run_finished,run_interrupted,recommendation,"
+    "worker_lost,provider_paused,provider_banned,download_failed,fetcher_lost"
+)
+"""The events that are told where nothing is said of it."""
 SHORTEST_TOKEN = 16
 """Characters of the page's token."""
 
@@ -128,6 +133,30 @@ class ServeSettings(Section):
     """A file that holds nothing but the token."""
 
 
+class NotifySettings(Section):
+    """Who is told what, elsewhere; nobody where no address is set."""
+
+    webhook_url: SecretStr | None = None
+    """An address that takes each message as JSON."""
+    slack_url: SecretStr | None = None
+    """An incoming webhook of Slack, or of what understands the same."""
+    smtp_url: SecretStr | None = None
+    """smtp://user:password@host:587, which has to offer STARTTLS to get a password, or smtps://host:465."""
+    mail_from: str | None = None
+    """The sender's address."""
+    mail_to: str | None = None
+    """The receivers' addresses, joined by commas."""
+    events: str = EVENTS
+    """Which events are told, joined by commas."""
+    digest_minutes: Annotated[float, Field(ge=0)] = 30.0
+    """Between two digests while a run or a download goes on; 0 for none."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is anybody to tell."""
+        return any((self.webhook_url, self.slack_url, self.smtp_url))
+
+
 class Settings(BaseSettings):
     """All settings of one process."""
 
@@ -160,6 +189,7 @@ class Settings(BaseSettings):
     fetch: FetchSettings = FetchSettings()
     work: WorkSettings = WorkSettings()
     serve: ServeSettings = ServeSettings()
+    notify: NotifySettings = NotifySettings()
 
     _file: ClassVar[Path] = SETTINGS_FILE
 

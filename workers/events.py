@@ -26,15 +26,16 @@ SENTENCES: Mapping[str, str] = {
     "run_resumed": "run {run} goes on",
     "run_finished": "run {run} is over: {reason}",
     "run_interrupted": "run {run} is interrupted: {reason}",
-    "dataset_sealed": "{dataset} {window} is sealed: {rows} candles, coverage {coverage}",
+    "dataset_sealed": "{dataset} {window} is sealed",
+    "download_failed": "{dataset} {window} is left unsealed: {reason}",
+    "fetcher_lost": "the fetcher was not heard of for {seconds} s; run tradeschool fetch to go on",
     "level_started": "level {level}, attempt {attempt} begins: {trials} trials",
     "level_passed": "level {level}, attempt {attempt}: the gate is met by trial {trial}",
     "level_missed": "level {level}, attempt {attempt}: the gate is missed: {reason}",
     "level_escalated": "level {level} is escalated after attempt {attempt}: {reason}",
     "level_waiting": "level {level} waits: {reason}",
-    "level_trials": "level {level}, attempt {attempt}: {done} of {trials} trials",
     "trial_given_up": "trial {number} of level {level} is given up: {reason}",
-    "worker_lost": "worker {worker} on {host} is lost: not heard of for {seconds} s",
+    "worker_lost": "worker {worker} on {host} is lost; its trial is given to another",
     "provider_paused": "{provider} asks for a pause of {seconds} s",
     "provider_banned": "{provider} refuses to answer: {reason}",
     "recommendation": "recommendation: {action}: {reason}",
@@ -96,22 +97,22 @@ def read(folder: Path, most: int = 500) -> tuple[Event, ...]:
 class Follower:
     """Reads a run's events as they come, each once; a call reads a bounded piece of the file's end."""
 
-    def __init__(self, folder: Path, *, most: int = 500) -> None:
-        self._path, self._most, self._offset = folder / NAME, most, 0
+    def __init__(self, folder: Path, *, most: int = 500, offset: int = 0) -> None:
+        self._path, self._most, self.offset = folder / NAME, most, offset
 
     def news(self) -> tuple[Event, ...]:
         """The events since the last call, oldest first."""
         try:
             with self._path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
-                start = 0 if size < self._offset else self._offset
+                start = 0 if size < self.offset else self.offset
                 begin = max(start, size - MOST_READ_BYTES)
                 file.seek(begin)
                 piece = file.read(MOST_READ_BYTES)
         except OSError:
             return ()
         whole, _, rest = piece.rpartition(b"\n")
-        self._offset = begin + len(piece) - len(rest)
+        self.offset = begin + len(piece) - len(rest)
         return tuple(_parsed(whole.split(b"\n")))[-self._most :]
 
 

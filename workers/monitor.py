@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from rq.utils import as_text, str_to_date
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
+from workers import usage
 from workers.guard import TrialJob, TrialQueue
 from workers.queue import KEEP_SECONDS
 
@@ -40,6 +41,10 @@ class WorkerSnapshot:
     """Spent on jobs, since it was started."""
     job: str = ""
     """What it evaluates now; empty where nothing."""
+    cpu_seconds: float = 0.0
+    """Of processor time, since it was started; 0 where it does not say."""
+    memory_bytes: int = 0
+    """At its largest; 0 where it does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,21 +151,24 @@ def _details(
             pipeline.hmget(TrialJob.key_for(job), "worker_name", "started_at")
         for key in keys:
             pipeline.hgetall(key)
-        enqueued, *found = pipeline.execute()
+        names = [as_text(key).rpartition(":")[2] for key in keys]
+        pipeline.hmget(usage.KEY, *names) if names else pipeline.hlen(usage.KEY)
+        enqueued, *found, used = pipeline.execute()
     flights = tuple(
         Flight(job=job, worker=_text(worker), seconds=_age(started, now))
         for job, (worker, started) in zip(jobs, found, strict=False)
     )
     busy = {flight.worker: flight.job for flight in flights}
+    uses = map(usage.parse, used) if names else ()
     workers = tuple(
-        _worker(as_text(key).rpartition(":")[2], fields, busy, now)
-        for key, fields in zip(keys, found[len(jobs) :], strict=True)
+        _worker(name, fields, busy.get(name, ""), uses_it, now)
+        for name, fields, uses_it in zip(names, found[len(jobs) :], uses, strict=True)
         if fields
     )
     return _age(enqueued, now), tuple(sorted(flights, key=lambda flight: -flight.seconds)), workers
 
 
-def _worker(name: str, fields: Mapping[bytes, bytes], busy: Mapping[str, str], now: float) -> WorkerSnapshot:
+def _worker(name: str, fields: Mapping[bytes, bytes], job: str, used: usage.Usage, now: float) -> WorkerSnapshot:
     return WorkerSnapshot(
         name=name,
         host=_text(fields.get(b"hostname")),
@@ -169,7 +177,9 @@ def _worker(name: str, fields: Mapping[bytes, bytes], busy: Mapping[str, str], n
         done=int(fields.get(b"successful_job_count", 0)),
         failed=int(fields.get(b"failed_job_count", 0)),
         working_seconds=float(fields.get(b"total_working_time", 0)),
-        job=busy.get(name, ""),
+        job=job,
+        cpu_seconds=used.cpu_seconds,
+        memory_bytes=used.memory_bytes,
     )
 
 

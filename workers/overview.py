@@ -60,8 +60,9 @@ class Sources:
 class Lookout:
     """Keeps connections and what was read before between looks; to be used by one thread at a time."""
 
-    def __init__(self, sources: Sources, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, sources: Sources, *, clock: Callable[[], float] = time.time, is_quiet: bool = False) -> None:
         self.sources, self.clock = sources, clock
+        self._is_quiet = is_quiet
         self.studies = StudyWatch(sources.storage_url)
         self._queue: TrialQueue | None = None
         self._holdings = Holdings(sources.store)
@@ -134,7 +135,9 @@ class Lookout:
         return seen
 
     def _tell(self, what: str, trouble: str) -> None:
-        """Say in the log when something goes away and when it is back; once each."""
+        """Say in the log when something goes away and when it is back; once each, unless somebody else does."""
+        if self._is_quiet:
+            return
         before = self._troubles.get(what, "")
         if trouble and not before:
             log.warning("cannot see", extra={"action": "view_lost", "what": what, "reason": trouble})

@@ -139,5 +139,6 @@ def _value(settings: Settings, path: tuple[str, ...]) -> object:
 def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         url = value.get_secret_value()
-        return mask_url(url) if "://" in url else "***"
+        # Of a hook, the path is the secret; of a server's address, the password.
+        return "***" if "://" not in url or url.startswith("http") else mask_url(url)
     return "" if value is None else str(value)

@@ -1,8 +1,8 @@
 """What `tradeschool fetch` does once there is something to download: ask, follow, or print the plan."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import TypedDict
@@ -47,7 +47,8 @@ def fetch_all(wanted: list[Wanted], store: Store, settings: Settings, *, native:
         TradeschoolError: of the first download that failed; the others went on.
     """
     wanted, access = reachable(wanted, settings)
-    progress = asyncio.run(download(wanted, store, access, native=native))
+    with _telling(settings):
+        progress = asyncio.run(download(wanted, store, access, native=native))
     summary.write(progress, store)
     if progress:
         summary.show(progress, store, as_json=as_json)
@@ -61,7 +62,20 @@ def keep_up(
 ) -> None:
     """Keep the chosen datasets up to date until interrupted, with a line a round."""
     wanted, access = reachable(wanted, settings)
-    asyncio.run(_stay(_following(wanted, settled_after, native=native), store, access, every))
+    with _telling(settings):
+        asyncio.run(_stay(_following(wanted, settled_after, native=native), store, access, every))
+
+
+@contextmanager
+def _telling(settings: Settings) -> Iterator[None]:
+    """Have whoever the settings name told of what is fetched until the block ends."""
+    if not settings.notify.is_set:
+        yield
+        return
+    from tradeschool.cli.heralding import heralded  # loads the code of the search, which a download does not need
+
+    with heralded(settings):
+        yield
 
 
 def reachable(wanted: list[Wanted], settings: Settings) -> tuple[list[Wanted], dict[str, Access]]:

@@ -1,7 +1,6 @@
 """`tradeschool queue`: what waits and what runs."""
 
 import json
-import logging
 import time
 from contextlib import suppress
 
@@ -65,7 +64,6 @@ def watch(every: float | None, *, as_json: bool) -> None:
                 queued = seen.queue.value.to_json() if seen.queue.value else None
                 click.echo(json.dumps(queued) if as_json else line(seen))
                 time.sleep(every or QUIET_EVERY)
-        logging.getLogger("workers.overview").setLevel(logging.ERROR)  # the screen says the same
         with Live(screen(look()), console=out, screen=True, auto_refresh=False) as live:
             while True:
                 live.update(screen(look()), refresh=True)

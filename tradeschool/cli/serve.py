@@ -6,6 +6,7 @@ import signal
 import click
 
 from tradeschool.cli.context import load_settings, say
+from tradeschool.cli.heralding import heralded
 from tradeschool.cli.watching import sources_of
 from tradeschool.settings import Settings
 from workers.overview import Lookout
@@ -19,7 +20,8 @@ from workers.web.guard import Guard
 def serve(host: str | None, port: int | None) -> None:
     """Serve the page until interrupted; it shows what is there, says what is away, and starts nothing."""
     settings = load_settings()
-    asyncio.run(_serve(settings, host or settings.serve.host, settings.serve.port if port is None else port))
+    with heralded(settings):
+        asyncio.run(_serve(settings, host or settings.serve.host, settings.serve.port if port is None else port))
 
 
 async def _serve(settings: Settings, host: str, port: int) -> None:

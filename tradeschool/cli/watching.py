@@ -56,7 +56,7 @@ def sources_of(settings: Settings) -> Sources:
 @contextmanager
 def looking(settings: Settings) -> Iterator[Callable[[], Look]]:
     """A function that looks at everything, until the block ends."""
-    lookout = Lookout(sources_of(settings))
+    lookout = Lookout(sources_of(settings), is_quiet=True)
     try:
         yield lambda: Look(
             queue=lookout.queue(),

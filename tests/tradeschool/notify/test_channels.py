@@ -1,0 +1,316 @@
+"""Messages arrive at real servers, and where they do not, nobody waits and no secret is told."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, Envelope
+
+from tradeschool.errors import SettingsError
+from tradeschool.notify import Mail, Message, Notifier, Slack, Webhook
+from tradeschool.notify import notifier as notifying
+from tradeschool.notify.channels import NotTold, check_hook, check_mail
+
+MESSAGE = Message(
+    event="level_passed",
+    kind="good",
+    title="level 1: the gate is met",
+    time=datetime(2026, 1, 1, tzinfo=UTC),
+    lines=("sharpe 0.9 <of> 0.8 & more",),
+    facts={"level": "1", "attempt": 2},
+)
+SECRET = "s3cret-path"
+
+
+@dataclass
+class Hook:
+    """A server that notes what it was sent, and answers as it is told to."""
+
+    answers: list[int] = field(default_factory=list)
+    got: list[dict] = field(default_factory=list)
+    seconds: float = 0.0
+    url: str = ""
+
+
+@contextmanager
+def serving(hook: Hook) -> Iterator[Hook]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            time.sleep(hook.seconds)
+            hook.got.append({"path": self.path, "type": self.headers["Content-Type"], "body": json.loads(body)})
+            self.send_response(hook.answers.pop(0) if hook.answers else 200)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    hook.url = f"http://127.0.0.1:{server.server_port}/{SECRET}"
+    try:
+        yield hook
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with serving(Hook()) as served:
+        yield served
+
+
+class Box:
+    """A mail box."""
+
+    def __init__(self) -> None:
+        self.mails: list[Envelope] = []
+        self.answers: list[str] = []
+
+    async def handle_DATA(self, server: object, session: object, envelope: Envelope) -> str:
+        if self.answers:
+            return self.answers.pop(0)
+        self.mails.append(envelope)
+        return "250 taken"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+@pytest.fixture
+def box() -> Iterator[tuple[Box, str]]:
+    made = Box()
+    controller = Controller(made, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    yield made, f"smtp://127.0.0.1:{controller.port}"
+    controller.stop()
+
+
+def eventually(is_so: Callable[[], object], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_webhook_gets_the_message_as_json(hook: Hook) -> None:
+    Webhook(hook.url).send(MESSAGE)
+
+    (got,) = hook.got
+    assert got["path"] == f"/{SECRET}"
+    assert got["type"] == "application/json"
+    assert got["body"] == {
+        "source": "tradeschool",
+        "event": "level_passed",
+        "kind": "good",
+        "title": "level 1: the gate is met",
+        "text": "sharpe 0.9 <of> 0.8 & more",
+        "time": "2026-01-01T00:00:00+00:00",
+        "facts": {"level": "1", "attempt": 2},
+    }
+
+
+def test_slack_gets_a_text_in_which_nothing_is_a_mark_of_its_own(hook: Hook) -> None:
+    Slack(hook.url).send(MESSAGE)
+
+    assert hook.got[0]["body"] == {"text": "✅ level 1: the gate is met\nsharpe 0.9 &lt;of&gt; 0.8 &amp; more"}
+
+
+def test_a_mail_arrives(box: tuple[Box, str]) -> None:
+    there, url = box
+    Mail(url, "from@here.example", ("one@there.example", "two@there.example")).send(MESSAGE)
+
+    (envelope,) = there.mails
+    assert envelope.mail_from == "from@here.example"
+    assert envelope.rcpt_tos == ["one@there.example", "two@there.example"]
+    mail = message_from_bytes(envelope.original_content, policy=policy.default)
+    assert mail["Subject"] == "tradeschool: level 1: the gate is met"
+    assert mail["To"] == "one@there.example, two@there.example"
+    assert "sharpe 0.9 <of> 0.8 & more" in mail.get_content()
+
+
+def test_a_title_of_several_lines_makes_no_header_of_its_own(box: tuple[Box, str]) -> None:
+    there, url = box
+    forged = Message(event="x", kind="info", title="a\r\nBcc: all@there.example\n\nb", time=MESSAGE.time)
+    Mail(url, "from@here.example", ("one@there.example",)).send(forged)
+
+    mail = message_from_bytes(there.mails[0].original_content, policy=policy.default)
+    assert mail["Bcc"] is None
+    assert mail["Subject"] == "tradeschool: a Bcc: all@there.example b"
+
+
+def test_a_password_does_not_go_in_the_clear(box: tuple[Box, str]) -> None:
+    there, url = box
+    with pytest.raises(NotTold, match="no STARTTLS") as told:
+        Mail(url.replace("//", "//me:s3cret@"), "a@b.example", ("c@d.example",)).send(MESSAGE)
+
+    assert told.value.is_final
+    assert there.mails == []
+    assert "s3cret" not in str(told.value)
+
+
+@pytest.mark.parametrize(("answer", "is_final"), [("451 later", False), ("550 never", True)])
+def test_a_mail_server_that_refuses_is_asked_again_only_where_that_helps(
+    box: tuple[Box, str], answer: str, is_final: bool
+) -> None:
+    there, url = box
+    there.answers.append(answer)
+    with pytest.raises(NotTold) as told:
+        Mail(url, "a@b.example", ("c@d.example",)).send(MESSAGE)
+
+    assert told.value.is_final is is_final
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_final"), [(500, False), (503, False), (429, False), (404, True), (403, True), (302, True)]
+)
+def test_a_hook_that_refuses_is_asked_again_only_where_that_helps(hook: Hook, answer: int, is_final: bool) -> None:
+    hook.answers.append(answer)
+    with pytest.raises(NotTold, match=str(answer)) as told:
+        Webhook(hook.url).send(MESSAGE)
+
+    assert told.value.is_final is is_final
+    assert len(hook.got) == 1, "a redirect was followed"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/s3cret-path", "http://s3cret-path\x01.example/", "http://[s3cret"])
+def test_nothing_of_an_address_is_told_but_its_host(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        channel = Webhook(check_hook("notify.webhook_url", url))
+    except (SettingsError, ValueError) as error:
+        assert "s3cret" not in str(error)
+        return
+    notifier = Notifier([channel], first_pause_seconds=0.001)
+    notifier.tell(MESSAGE)
+    notifier.close()
+
+    assert "message_given_up" in [record.action for record in caplog.records]
+    assert "s3cret-path/" not in repr(channel)
+    assert "/s3cret-path" not in caplog.text + repr(channel) + "".join(str(vars(each)) for each in caplog.records)
+
+
+def test_what_fails_is_told_again_and_in_order(hook: Hook) -> None:
+    hook.answers += [500, 503, 200]
+    notifier = Notifier([Webhook(hook.url)], first_pause_seconds=0.01)
+    notifier.tell(MESSAGE)
+    notifier.tell(Message(event="second", kind="info", title="t", time=MESSAGE.time))
+    notifier.close()
+
+    assert [got["body"]["event"] for got in hook.got] == ["level_passed"] * 3 + ["second"]
+
+
+def test_nobody_waits_for_a_server_that_hangs(hook: Hook) -> None:
+    with serving(Hook()) as other:
+        hook.seconds = 3.0
+        notifier = Notifier([Webhook(hook.url), Webhook(other.url)])
+        begun = time.monotonic()
+        for _ in range(50):
+            notifier.tell(MESSAGE)
+        took = time.monotonic() - begun
+        eventually(lambda: len(other.got) == 50)
+
+        assert took < 0.5, "telling waited"
+        notifier.close(0.1)
+        assert time.monotonic() - begun < 3.0, "closing waited"
+
+
+def test_what_does_not_fit_is_given_up_oldest_first(
+    hook: Hook, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifying, "MOST_WAITING", 3)
+    hook.seconds = 0.2
+    notifier = Notifier([Webhook(hook.url)])
+    for number in range(6):
+        notifier.tell(Message(event=f"e{number}", kind="info", title="t", time=MESSAGE.time))
+    notifier.close()
+
+    assert [got["body"]["event"] for got in hook.got][-2:] == ["e4", "e5"]
+    assert "too many wait" in [record.reason for record in caplog.records]
+
+
+def test_a_channel_that_breaks_outlives_its_message(caplog: pytest.LogCaptureFixture, hook: Hook) -> None:
+    class Broken:
+        name = "broken"
+        sent = 0
+
+        def send(self, message: Message) -> None:
+            self.sent += 1
+            raise RuntimeError(SECRET)
+
+    broken = Broken()
+    notifier = Notifier([broken])
+    notifier.tell(MESSAGE)
+    notifier.tell(MESSAGE)
+    notifier.close()
+
+    assert broken.sent == 2
+    assert SECRET not in caplog.text
+
+
+def test_without_channels_nothing_happens() -> None:
+    notifier = Notifier([])
+    notifier.tell(MESSAGE)
+    notifier.close()
+
+
+@pytest.mark.parametrize("url", ["ftp://x.example/s3cret", "s3cret", "http:///s3cret", ""])
+def test_an_address_that_is_none_is_said_without_being_shown(url: str) -> None:
+    for check in (lambda: check_hook("notify.slack_url", url), lambda: check_mail(url)):
+        with pytest.raises(SettingsError) as told:
+            check()
+
+        assert "s3cret" not in str(told.value)
+
+
+def test_a_mail_server_with_encryption_and_login_gets_both(tmp_path) -> None:
+    """Against a certificate that this machine does not know, nothing is sent: not the password, not the mail."""
+    import ssl
+    import subprocess
+
+    key = tmp_path / "key.pem"
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", key, "-subj", "/CN=x"],
+        capture_output=True,
+        check=False,
+    )
+    if made.returncode:
+        pytest.skip("no openssl here to make a certificate with")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(key)
+    seen: list[object] = []
+
+    def authenticate(*given: object) -> AuthResult:
+        seen.append(given)
+        return AuthResult(success=True)
+
+    box = Box()
+    controller = Controller(
+        box,
+        hostname="127.0.0.1",
+        port=free_port(),
+        tls_context=context,
+        authenticator=authenticate,
+        require_starttls=True,
+    )
+    controller.start()
+    with pytest.raises(NotTold, match="SSLCertVerificationError"):
+        Mail(f"smtp://me:s3cret@127.0.0.1:{controller.port}", "a@b.example", ("c@d.example",)).send(MESSAGE)
+    controller.stop()
+
+    assert (seen, box.mails) == ([], [])

@@ -1,0 +1,192 @@
+"""The ways to somebody: an address that takes JSON, Slack's kind of it, and mail.
+
+An address of a hook is a secret as a whole, because whoever has it can write; no part of it but its host is told.
+"""
+
+import json
+import smtplib
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from http.client import HTTPException
+from typing import Any, Protocol
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from pydantic import JsonValue
+
+from tradeschool.errors import SettingsError
+from tradeschool.notify.message import Message
+
+ANSWER_SECONDS = 10.0
+REFUSALS = frozenset({400, 401, 403, 404, 405, 410, 413, 422})
+"""Statuses that another attempt would get again."""
+MOST_TEXT = 3_000
+"""Characters of a Slack message."""
+
+
+class NotTold(Exception):
+    """A message did not arrive; never leaves this package."""
+
+    def __init__(self, reason: str, *, is_final: bool = False) -> None:
+        super().__init__(reason)
+        self.is_final = is_final
+        """Whether another attempt would fail in the same way."""
+
+
+class Channel(Protocol):
+    """One way to somebody."""
+
+    @property
+    def name(self) -> str:
+        """For the log: without a secret."""
+
+    def send(self, message: Message) -> None:
+        """Deliver a message, or raise NotTold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """An address that takes a message as JSON."""
+
+    url: str = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Its kind and host."""
+        return f"webhook {urlsplit(self.url).hostname}"
+
+    def send(self, message: Message) -> None:
+        """POST the message."""
+        _post(self.url, message.to_json())
+
+
+@dataclass(frozen=True, slots=True)
+class Slack:
+    """An incoming webhook of Slack, or of what understands the same: Mattermost, Rocket.Chat, Discord with /slack."""
+
+    url: str = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Its kind and host."""
+        return f"slack {urlsplit(self.url).hostname}"
+
+    def send(self, message: Message) -> None:
+        """POST the message's text."""
+        text = message.text[:MOST_TEXT]
+        for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):  # Slack's own marks
+            text = text.replace(sign, entity)
+        _post(self.url, {"text": text})
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail server: `smtp://user:password@host:587`, which has to offer STARTTLS to get a password, or `smtps://`."""
+
+    url: str = field(repr=False)
+    sender: str
+    receivers: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Its kind and host."""
+        return f"mail {urlsplit(self.url).hostname}"
+
+    def send(self, message: Message) -> None:
+        """Hand the message to the server."""
+        try:
+            with _connected(urlsplit(self.url)) as server:
+                server.send_message(self._mail(message), self.sender, list(self.receivers))
+        except smtplib.SMTPResponseException as error:
+            raise NotTold(f"status {error.smtp_code}", is_final=500 <= error.smtp_code < 600) from error
+        except smtplib.SMTPRecipientsRefused as error:
+            raise NotTold("every receiver is refused", is_final=True) from error
+        except (OSError, smtplib.SMTPException) as error:
+            raise NotTold(type(error).__name__) from error
+
+    def _mail(self, message: Message) -> EmailMessage:
+        mail = EmailMessage()
+        mail["Subject"] = " ".join(f"tradeschool: {message.title}".split())[:200]
+        mail["From"], mail["To"] = self.sender, ", ".join(self.receivers)
+        mail["Date"] = message.time
+        mail["Auto-Submitted"] = "auto-generated"
+        mail.set_content(f"{message.text}\n")
+        return mail
+
+
+def check_hook(knob: str, url: str) -> str:
+    """The address of a hook.
+
+    Raises:
+        SettingsError: where it is none; what it is is not told.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise SettingsError(f"{knob}: expected http://... or https://..., was something else (not shown: a secret)")
+    return url
+
+
+def check_mail(url: str) -> str:
+    """The address of a mail server.
+
+    Raises:
+        SettingsError: where it is none.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+        raise SettingsError("notify.smtp_url: expected smtp://host:587 or smtps://host:465 (not shown: a secret)")
+    return url
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A hook that sends elsewhere is refused: the message was not meant for there."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _post(url: str, value: Mapping[str, JsonValue]) -> None:
+    body = json.dumps(value, allow_nan=False).encode()
+    headers = {"Content-Type": "application/json", "User-Agent": "tradeschool"}
+    asked = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310  # see check_hook
+    try:
+        with urllib.request.build_opener(_NoRedirect).open(asked, timeout=ANSWER_SECONDS) as answer:
+            answer.read(1024)
+    except urllib.error.HTTPError as error:
+        error.close()
+        is_final = error.code in REFUSALS or 300 <= error.code < 400
+        raise NotTold(f"status {error.code}", is_final=is_final) from None
+    except (OSError, ValueError, HTTPException) as error:  # their texts may hold the address
+        reason = getattr(error, "reason", None)
+        raise NotTold(type(reason).__name__ if isinstance(reason, Exception) else type(error).__name__) from None
+
+
+def _connected(url: SplitResult) -> smtplib.SMTP:
+    context = ssl.create_default_context()
+    host = url.hostname or ""
+    if url.scheme == "smtps":
+        server: smtplib.SMTP = smtplib.SMTP_SSL(host, url.port or 465, timeout=ANSWER_SECONDS, context=context)
+    else:
+        server = smtplib.SMTP(host, url.port or 587, timeout=ANSWER_SECONDS)
+    try:
+        _log_in(server, url, context)
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _log_in(server: smtplib.SMTP, url: SplitResult, context: ssl.SSLContext) -> None:
+    server.ehlo()
+    is_private = url.scheme == "smtps"
+    if not is_private and server.has_extn("starttls"):
+        server.starttls(context=context)
+        server.ehlo()
+        is_private = True
+    if url.username and url.password:
+        if not is_private:
+            raise NotTold("the server offers no STARTTLS, and a password does not go in the clear", is_final=True)
+        server.login(unquote(url.username), unquote(url.password))

@@ -1,0 +1,112 @@
+"""Tells every channel in a thread of its own, again where it fails, and lets nobody wait for it."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from tradeschool.notify.channels import Channel, NotTold
+from tradeschool.notify.message import Message
+
+ATTEMPTS = 6
+FIRST_PAUSE_SECONDS = 1.0
+"""Before the second attempt; doubled before each further one: half a minute in all."""
+MOST_WAITING = 200
+"""Messages of a channel; beyond them the oldest is given up."""
+
+log = logging.getLogger(__name__)
+
+
+class Notifier:
+    """Several channels; `tell` returns at once whatever they do."""
+
+    def __init__(self, channels: Sequence[Channel], *, first_pause_seconds: float = FIRST_PAUSE_SECONDS) -> None:
+        self._lines = [_Line(channel, first_pause_seconds) for channel in channels]
+
+    def tell(self, message: Message) -> None:
+        """Have every channel deliver a message."""
+        for line in self._lines:
+            line.put(message)
+
+    def close(self, seconds: float = 5.0) -> None:
+        """Let what waits be delivered, for so long in all; what is left then is given up, and said."""
+        end = time.monotonic() + seconds
+        for line in self._lines:
+            line.finish()
+        for line in self._lines:
+            line.join(max(0.0, end - time.monotonic()))
+
+
+class _Line:
+    """One channel and its thread, which is started by the first message."""
+
+    def __init__(self, channel: Channel, first_pause_seconds: float) -> None:
+        self._channel, self._first_pause = channel, first_pause_seconds
+        self._waiting: deque[Message] = deque()
+        self._changed = threading.Condition()
+        self._finishing = False
+        self._given_up = threading.Event()
+        # As a daemon: a server that does not answer must not keep a command from ending.
+        self._thread = threading.Thread(target=self._run, name=f"notify {channel.name}", daemon=True)
+
+    def put(self, message: Message) -> None:
+        with self._changed:
+            if len(self._waiting) >= MOST_WAITING:
+                lost = self._waiting.popleft()
+                log.warning("message given up", extra=self._extra("message_given_up", lost, "too many wait"))
+            self._waiting.append(message)
+            self._changed.notify()
+            if not self._thread.is_alive() and not self._finishing:
+                self._thread.start()
+
+    def finish(self) -> None:
+        with self._changed:
+            self._finishing = True
+            self._changed.notify()
+
+    def join(self, seconds: float) -> None:
+        if not self._thread.is_alive():
+            return
+        self._thread.join(seconds)
+        self._given_up.set()
+        for message in list(self._waiting):
+            log.warning("message given up", extra=self._extra("message_given_up", message, "the program ends"))
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self._finishing:
+                    self._changed.wait()
+                if not self._waiting:
+                    return
+                message = self._waiting[0]
+            self._deliver(message)
+            with self._changed:
+                if self._waiting and self._waiting[0] is message:
+                    self._waiting.popleft()
+
+    def _deliver(self, message: Message) -> None:
+        pause, reason = self._first_pause, ""
+        for attempt in range(1, ATTEMPTS + 1):
+            if self._given_up.is_set():
+                return
+            try:
+                self._channel.send(message)
+            except NotTold as error:
+                reason = str(error)
+                if error.is_final or attempt == ATTEMPTS:
+                    break
+            except Exception as error:  # noqa: BLE001  # the outermost loop of this thread must outlive a message
+                # Its kind alone: text and traceback may hold an address.
+                log.warning("channel failed", extra=self._extra("channel_failed", message, type(error).__name__))
+                return
+            else:
+                log.info("told", extra=self._extra("told", message, ""))
+                return
+            self._given_up.wait(pause)
+            pause *= 2
+        log.warning("message given up", extra=self._extra("message_given_up", message, reason))
+
+    def _extra(self, action: str, message: Message, reason: str) -> dict[str, str]:
+        return {"action": action, "channel": self._channel.name, "event": message.event, "reason": reason}
