@@ -21,8 +21,8 @@ class Limit:
 COINBASE_LIMIT = Limit(rate_per_second=10, burst=15)
 """Public endpoints, an address. Source: Coinbase Exchange documentation, rate limits."""
 OANDA_LIMIT = Limit(rate_per_second=120, burst=120, connections_per_second=2)
-"""An address. Source: OANDA v20 development guide and its best practices; what a third connection in a second is
-answered stands nowhere: here 429."""
+"""An address. Source: OANDA v20 development guide and its best practices; its v1 answered 429 to a third new connection
+in a second."""
 COINBASE_ADVANCED_LIMIT = Limit(rate_per_second=10, burst=15)
 """An address. None is published for the public endpoints: Exchange's."""
 BINANCE_LIMIT = Limit(

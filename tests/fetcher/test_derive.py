@@ -63,6 +63,18 @@ def test_hours_derived_from_quarters_are_those_derived_from_fives(shared: Path, 
     assert derive(quarters, Timeframe.H1).frame.equals(derive(base, Timeframe.H1).frame)
 
 
+@pytest.mark.parametrize("instrument", [EUR_USD, GBP_USD], ids=lambda instrument: instrument.name)
+@pytest.mark.parametrize(("timeframe", "name"), [(Timeframe.M5, "5m"), (Timeframe.M15, "15m")], ids=["M5", "M15"])
+def test_derived_fx_hours_are_oandas_own(shared: Path, instrument: Instrument, timeframe: Timeframe, name: str) -> None:
+    """The native hours were downloaded by somebody else, and end at the last hour of 2024."""
+    base = read(shared, f"oanda2024_{instrument.name}_{name}", instrument, timeframe)
+    native = read(shared, f"oanda_{instrument.name}_1h", instrument, Timeframe.H1)
+    both = compared(derive(base, Timeframe.H1), native)
+
+    assert both.height >= 332
+    assert [different(both, column) for column in [*PRICES, "volume"]] == [0] * 5
+
+
 def test_a_bucket_exists_where_any_of_its_parts_does(made) -> None:
     dataset = Dataset(instrument=EUR_USD, timeframe=Timeframe.M5)
     window = Window.of_seconds(1578268800, 1578268800 + 3600)
