@@ -13,7 +13,7 @@ from pathlib import Path
 from fetcher import sync
 from fetcher.exchange.faults import Faults
 from fetcher.provider import Access
-from tradeschool.cli.fetch import choose
+from tradeschool.cli.wanted import choose
 from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Window, parse_timerange
 from tradeschool.store.frames import FrameStore
 

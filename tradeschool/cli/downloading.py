@@ -19,8 +19,8 @@ from fetcher.provider import Access, find
 from fetcher.remaining import planned_pages, remaining_downloads
 from tradeschool.cli import summary
 from tradeschool.cli.context import console, now, print_json, say
-from tradeschool.cli.fetch import say_nothing_to_do
 from tradeschool.cli.progress import watch
+from tradeschool.cli.wanted import say_nothing_to_do
 from tradeschool.errors import SettingsError
 from tradeschool.market import Wanted
 from tradeschool.settings import Settings

@@ -1,38 +1,10 @@
 """`tradeschool fetch`: download candles and seal them."""
 
-from collections.abc import Sequence
-from datetime import timedelta
-
 import click
 
-from tradeschool.cli.context import (
-    candles_of,
-    console,
-    json_option,
-    load_settings,
-    now,
-    print_json,
-    sealed_candles_of,
-)
-from tradeschool.errors import SettingsError
-from tradeschool.market import (
-    CURRICULUM_INSTRUMENTS,
-    INSTRUMENTS,
-    Dataset,
-    Timeframe,
-    Wanted,
-    Window,
-    default_catalogue,
-    find_instrument,
-    find_timeframe,
-    parse_timerange,
-    sealed_catalogue,
-)
-from tradeschool.store import Store
+from tradeschool.cli.context import candles_of, json_option, load_settings, sealed_candles_of
+from tradeschool.cli.wanted import SETTLED_AFTER, choose, refuse_unsettled, say_nothing_to_do
 from tradeschool.store.files import is_swept
-
-SETTLED_AFTER = timedelta(hours=36)
-"""Age at which providers no longer restate a candle."""
 
 
 @click.command()
@@ -75,44 +47,3 @@ def fetch(
         downloading.keep_up(wanted, store, settings, native=native, every=every, settled_after=SETTLED_AFTER)
     else:
         downloading.fetch_all(wanted, store, settings, native=native, as_json=as_json)
-
-
-def say_nothing_to_do(wanted: Sequence[Wanted], store: Store, *, as_json: bool) -> None:
-    """All that is wanted is sealed."""
-    if as_json:
-        print_json([])
-    else:
-        console().print(f"nothing to do: all {len(wanted)} dataset ranges are sealed in {store.root}")
-
-
-def choose(pairs: str | None, timeframes: str | None, timerange: str | None, *, sealed: bool = False) -> list[Wanted]:
-    """What the flags ask for, in the catalogue's order.
-
-    Raises:
-        SettingsError: where a pair, timeframe or range is unknown.
-    """
-    named = {find_instrument(pair) for pair in pairs.split(",")} if pairs else set(CURRICULUM_INSTRUMENTS)
-    instruments = [instrument for instrument in INSTRUMENTS if instrument in named]
-    frames = {find_timeframe(name) for name in timeframes.split(",")} if timeframes else set(Timeframe)
-    window = parse_timerange(timerange) if timerange else None
-    chosen: dict[tuple[Dataset, Window], Wanted] = {}
-    for want in sealed_catalogue(instruments) if sealed else default_catalogue(instruments):
-        if want.dataset.timeframe in frames:
-            this = Wanted(dataset=want.dataset, window=window or want.window)
-            chosen.setdefault((this.dataset, this.window), this)
-    return list(chosen.values())
-
-
-def refuse_unsettled(wanted: Sequence[Wanted]) -> None:
-    """Candles of the future, or so young that their provider may still restate them, cannot be sealed.
-
-    Raises:
-        SettingsError: with the last day that can be asked for.
-    """
-    settled = now() - SETTLED_AFTER
-    for want in wanted:
-        if want.window.end > settled:
-            raise SettingsError(
-                f"time range {want.window} ends after {settled:%Y-%m-%d %H:%M} UTC: younger candles are not settled; "
-                f"the latest end is {settled:%Y%m%d}"
-            )

@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from tradeschool.cli.context import json_option, load_settings, now, redis_url_of, say
-from tradeschool.cli.fetch import refuse_unsettled
 from tradeschool.cli.optimize import (
     choose,
     climb,
@@ -19,6 +18,7 @@ from tradeschool.cli.optimize import (
     workers_option,
 )
 from tradeschool.cli.pipeline import candles_on_the_way, wanted_by
+from tradeschool.cli.wanted import refuse_unsettled
 from tradeschool.embedded import Valkey
 from workers import search
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from fetcher import client, sync
 from fetcher.provider import Access
 from fetcher.throttle import TokenBucket
-from tradeschool.cli.fetch import choose
-from tradeschool.store import Store
+from tradeschool.cli.wanted import choose
+from tradeschool.store.frames import FrameStore
 
 TICK = 0.01  # seconds
 
@@ -43,7 +43,7 @@ async def main(url: str, folder: str, pairs: str, timerange: str, rate: float) -
     access = {name: Access(url=url, rate=rate, token=any_token) for name in ("coinbase", "oanda")}
     progress = await sync.run(
         choose(pairs, None, timerange),
-        store=Store(Path(folder)),
+        store=FrameStore(Path(folder)),
         access=access,
         native=False,
         now=lambda: datetime.now(UTC),
