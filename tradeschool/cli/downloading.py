@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import timedelta
 from functools import partial
 from typing import TypedDict
 
@@ -20,7 +19,7 @@ from fetcher.remaining import planned_pages, remaining_downloads
 from tradeschool.cli import summary
 from tradeschool.cli.context import console, now, print_json, say
 from tradeschool.cli.progress import watch
-from tradeschool.cli.wanted import say_nothing_to_do
+from tradeschool.cli.wanted import SETTLED_AFTER, say_nothing_to_do
 from tradeschool.errors import SettingsError
 from tradeschool.market import Wanted
 from tradeschool.settings import Settings
@@ -57,13 +56,11 @@ def fetch_all(wanted: list[Wanted], store: Store, settings: Settings, *, native:
     raise_first(progress)
 
 
-def keep_up(
-    wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, every: float, settled_after: timedelta
-) -> None:
+def keep_up(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, every: float) -> None:
     """Keep the chosen datasets up to date until interrupted, with a line a round."""
     wanted, access = reachable(wanted, settings)
     with _telling(settings):
-        asyncio.run(_stay(_following(wanted, settled_after, native=native), store, access, every))
+        asyncio.run(_stay(_following(wanted, native=native), store, access, every))
 
 
 @contextmanager
@@ -164,12 +161,12 @@ async def alone(store: Store, access: dict[str, Access]) -> AsyncIterator[None]:
         yield
 
 
-def _following(wanted: Sequence[Wanted], settled_after: timedelta, *, native: bool) -> Following:
+def _following(wanted: Sequence[Wanted], *, native: bool) -> Following:
     """What to keep up to date: the chosen datasets, from the first of the chosen days on."""
     return Following(
         datasets=tuple(dict.fromkeys(want.dataset for want in wanted)),
         since=min(want.window.start for want in wanted),
-        settled_after=settled_after,
+        settled_after=SETTLED_AFTER,
         native=native,
     )
 

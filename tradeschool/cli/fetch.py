@@ -3,7 +3,7 @@
 import click
 
 from tradeschool.cli.context import candles_of, json_option, load_settings, sealed_candles_of
-from tradeschool.cli.wanted import SETTLED_AFTER, choose, refuse_unsettled, say_nothing_to_do
+from tradeschool.cli.wanted import choose, refuse_unsettled, say_nothing_to_do
 from tradeschool.store.files import is_swept
 
 
@@ -44,6 +44,6 @@ def fetch(
     if dry_run:
         downloading.show_plan(wanted, store, settings, native=native, as_json=as_json)
     elif keep_up:
-        downloading.keep_up(wanted, store, settings, native=native, every=every, settled_after=SETTLED_AFTER)
+        downloading.keep_up(wanted, store, settings, native=native, every=every)
     else:
         downloading.fetch_all(wanted, store, settings, native=native, as_json=as_json)
