@@ -38,12 +38,15 @@ class Audit:
         return not self.absent and not self.other_prices
 
 
+def audited_pages(asked: int) -> int:
+    """How many pages of each derived dataset are asked for, after a download of so many."""
+    return 1 + asked // PAGES_FOR_EACH if asked >= AUDITED_FROM else 0
+
+
 def sample(download: Download, slots_per_page: int, asked: int) -> list[Page]:
     """The pages to ask for of what is derived from a download of so many pages, spread evenly over its range."""
-    if asked < AUDITED_FROM:
-        return []
-    count = 1 + asked // PAGES_FOR_EACH
-    return [page for child in download.derived for page in _spread(child, slots_per_page, count)]
+    count = audited_pages(asked)
+    return [page for child in download.derived for page in _spread(child, slots_per_page, count)] if count else []
 
 
 def compare(derived: Candles, native: Candles, page: Page) -> Audit:

@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from fetcher.audit import Audit
+from fetcher.audit import Audit, audited_pages
 from fetcher.plan import Download
 from fetcher.traffic import Traffic
 from tradeschool.candles import Candles
 from tradeschool.errors import TradeschoolError
 from tradeschool.store import Seal
+
+CONFIRM_AFTER = 2.0  # seconds between the first pass and asking again for what was missing
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,11 +48,12 @@ class Progress:
 
     @property
     def left(self) -> float:
-        """Pages that are still to be asked for; those to be asked for again are guessed from those stored so far."""
+        """Pages that are still to be asked for, audits included; those to be asked for again are guessed so far."""
         if self.is_over:
             return 0.0
         known = max(0, self.total - self.done)
-        return known + self.short + known * self.short / max(1, self.done)
+        audits = len(self.download.derived) * audited_pages(self.total)
+        return known + self.short + known * self.short / max(1, self.done) + audits
 
     def count(self, end: datetime, *, is_short: bool) -> None:
         """One more page is stored, and whether it lacks candles for the first time."""

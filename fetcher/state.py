@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from fetcher.progress import Progress
+from fetcher.progress import CONFIRM_AFTER, Progress
 from fetcher.traffic import BOUNDS_SECONDS, Histogram, Traffic
 from tradeschool.acquisition import Acquisition, DownloadState, Durations, LaneState
 
@@ -46,7 +46,7 @@ def _lane(name: str, rate: float, lane: Sequence[Progress], elapsed: float) -> L
         waiting_for_token=traffic.waiting_for_token,
         waiting_for_network=traffic.waiting_for_network,
         paused_seconds=traffic.paused_seconds,
-        eta_seconds=sum(each.left for each in lane) / pace,
+        eta_seconds=sum(each.left for each in lane) / pace + CONFIRM_AFTER * any(each.short for each in lane),
         outcomes={outcome.value: count for outcome, count in traffic.outcomes.items()},
         token_seconds=_durations(traffic.token_seconds),
         answer_seconds=_durations(traffic.answer_seconds),

@@ -20,7 +20,7 @@ from fetcher.audit import compare, sample
 from fetcher.client import Client
 from fetcher.ledger import Ledger
 from fetcher.plan import Download, halves
-from fetcher.progress import Progress
+from fetcher.progress import CONFIRM_AFTER, Progress
 from fetcher.provider import Access, Page, PageTooLarge, find
 from fetcher.publish import Publisher
 from fetcher.remaining import doubtful_pages, planned_pages, remaining_downloads, unasked_pages
@@ -43,7 +43,6 @@ from tradeschool.store.frames import FrameStore
 
 log = logging.getLogger(__name__)
 
-CONFIRM_AFTER = 2.0  # seconds between the first pass and asking again for what was missing
 CONFIRM_ROUNDS = 6  # how often doubtful pages are asked for again before their dataset is left unsealed
 
 KEPT_CANDLES = 500_000  # of a download, some 25 MB, that publishing need not parse again

@@ -1,11 +1,12 @@
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from fetcher.plan import Download
-from fetcher.progress import Progress
+from fetcher.progress import CONFIRM_AFTER, Progress
 from fetcher.state import acquisition
 from fetcher.traffic import Outcome
 from tradeschool.acquisition import FILE_NAME, read_acquisition
@@ -13,6 +14,7 @@ from tradeschool.cli.progress import line, watch
 from tradeschool.errors import ForeignFile, ProviderUnusable
 from tradeschool.market import BTC_USD, CURRICULUM_WINDOW, EUR_USD, Dataset, Instrument, Timeframe, Wanted
 
+M15, H1 = Timeframe.M15, Timeframe.H1
 RATES = {"coinbase": 3.0, "oanda": 2.0}
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -37,7 +39,16 @@ def test_later_the_pace_that_was_seen_counts() -> None:
 
 def test_pages_to_be_asked_again_are_guessed_from_those_that_were_short() -> None:
     """Four in the hundred so far, and as many of the hundred that are left."""
-    assert eta(progress(BTC_USD, 100, 200, short=4), elapsed=100.0) == 108.0
+    assert eta(progress(BTC_USD, 100, 200, short=4), elapsed=100.0) == 108.0 + CONFIRM_AFTER
+
+
+def test_pages_to_audit_are_counted() -> None:
+    """Of M15 and H1 two pages each, after more than four hundred."""
+    shown = progress(BTC_USD, 400, 500)
+    derived = tuple(replace(shown.download.wanted, dataset=shown.download.dataset.at(each)) for each in (M15, H1))
+    shown.download = replace(shown.download, derived=derived)
+
+    assert eta(shown, elapsed=400.0) == 104.0
 
 
 def test_a_download_that_failed_takes_no_more_time() -> None:
