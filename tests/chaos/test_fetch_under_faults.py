@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,18 +57,34 @@ async def test_killed_at_random_under_every_fault_it_ends_the_same(
     assert content(data) == whole
 
 
-async def test_a_full_disk_is_told_and_space_is_all_it_needs(
+async def test_a_disk_that_fills_up_is_told_and_space_is_all_it_needs(
     small_disk: Path, remount: Callable[[str], None], serving, nursery, content, whole
 ) -> None:
-    async with serving() as served:
-        full = await nursery.run(*WORDS, data=small_disk / "data", environment=reached_by(served.url))
-        remount("size=50m")
-        after = await nursery.run(*WORDS, data=small_disk / "data", environment=reached_by(served.url))
+    data, other = small_disk / "data", small_disk / "somebody else's"
+    remount("size=50m")
+    async with serving(faults=Faults.parse("latency=20-30")) as served:
+        filling = asyncio.create_task(nursery.run(*WORDS, data=data, environment=reached_by(served.url)))
+        while len(served.requests) < 5:  # noqa: ASYNC110  # no event tells it
+            await asyncio.sleep(0.005)
+        with suppress(OSError):
+            other.write_bytes(bytes(60_000_000))
+        full = await filling
+        other.unlink()
+        after = await nursery.run(*WORDS, data=data, environment=reached_by(served.url))
 
     assert full.code == 1
     assert "free space" in full.log.splitlines()[-1]
     assert after.code == 0, after.log
-    assert content(small_disk / "data") == whole
+    assert content(data) == whole
+
+
+async def test_a_disk_that_is_too_small_is_told_before_anything_is_asked(small_disk: Path, serving, nursery) -> None:
+    async with serving() as served:
+        refused = await nursery.run(*WORDS, data=small_disk / "data", environment=reached_by(served.url))
+
+    assert refused.code == 1
+    assert "the download takes about" in refused.log.splitlines()[-1]
+    assert not served.requests
 
 
 async def test_a_disk_that_turns_read_only_is_told_and_nothing_is_lost(

@@ -1,23 +1,19 @@
-"""What `tradeschool fetch` does once there is something to download: ask, follow, or print the plan."""
+"""What `tradeschool fetch` does once there is something to download: ask, and perhaps follow."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
-from typing import TypedDict
-
-from rich.table import Table
 
 from fetcher import sync
 from fetcher.follow import Following, follow
-from fetcher.ledger import Ledger
 from fetcher.lock import exclusive, of_folder, of_provider
-from fetcher.plan import Download
 from fetcher.progress import Progress
 from fetcher.provider import Access, find
-from fetcher.remaining import planned_pages, remaining_downloads
+from fetcher.remaining import remaining_downloads
 from tradeschool.cli import summary
-from tradeschool.cli.context import console, now, print_json, say
+from tradeschool.cli.context import now, say
+from tradeschool.cli.planning import require_space, show_plan
 from tradeschool.cli.progress import watch
 from tradeschool.cli.wanted import SETTLED_AFTER, say_nothing_to_do
 from tradeschool.errors import SettingsError
@@ -26,26 +22,16 @@ from tradeschool.settings import Settings
 from tradeschool.store import Seal, Store
 from tradeschool.store.frames import FrameStore
 
-BYTES_PER_CANDLE = 25
-"""Of a sealed parquet file, measured."""
-
-
-class _Row(TypedDict):
-    dataset: str
-    provider: str
-    range: str
-    requests: int
-    derived: list[str]
-    slots: int
-
 
 def fetch_all(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, as_json: bool) -> None:
     """Download and seal, and say what came of it.
 
     Raises:
+        StoreUnwritable: where the disk is too small; nothing was asked then.
         TradeschoolError: of the first download that failed; the others went on.
     """
     wanted, access = reachable(wanted, settings)
+    require_space(remaining_downloads(wanted, store, native=native), store)
     with _telling(settings):
         progress = asyncio.run(download(wanted, store, access, native=native))
     summary.write(progress, store)
@@ -54,6 +40,12 @@ def fetch_all(wanted: list[Wanted], store: Store, settings: Settings, *, native:
     else:
         say_nothing_to_do(wanted, store, as_json=as_json)
     raise_first(progress)
+
+
+def plan(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, as_json: bool) -> None:
+    """Print what a run would ask for and take."""
+    wanted, access = reachable(wanted, settings)
+    show_plan(wanted, store, access, native=native, as_json=as_json)
 
 
 def keep_up(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, every: float) -> None:
@@ -191,44 +183,3 @@ def raise_first(progress: Sequence[Progress]) -> None:
         say(f"tradeschool: {error}")
     if failed:
         raise failed[0]
-
-
-def show_plan(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, as_json: bool) -> None:
-    """Print what a run would ask for."""
-    wanted, access = reachable(wanted, settings)
-    plan = remaining_downloads(wanted, store, native=native)
-    with Ledger(store.root) as ledger:
-        requests = planned_pages(plan, ledger, access)
-    rows = [_planned(each, requests[each.wanted]) for each in plan]
-    rates = {name: each.rate for name, each in access.items()}
-    totals = {
-        name: sum(row["requests"] for row in rows if row["provider"] == name)
-        for name in dict.fromkeys(row["provider"] for row in rows)
-    }
-    seconds = max((totals[name] / rates[name] for name in totals), default=0.0)
-    if as_json:
-        print_json({"downloads": rows, "requests": totals, "seconds_at_the_limit": round(seconds, 1)})
-        return
-    table = Table("dataset", "range", "requests", "derived", "MB")
-    for row in rows:
-        megabytes = row["slots"] * BYTES_PER_CANDLE / 1e6
-        table.add_row(
-            row["dataset"], row["range"], f"{row['requests']:,}", ", ".join(row["derived"]), f"{megabytes:.1f}"
-        )
-    console().print(table)
-    for name, total in totals.items():
-        console().print(f"{name}: {total:,} requests, {total / rates[name] / 60:.1f} min at {rates[name]:g} requests/s")
-    console().print(f"all providers at once: {seconds / 60:.1f} min")
-
-
-def _planned(each: Download, requests: int) -> _Row:
-    window = each.wanted.window
-    slots = (window.end_seconds - window.start_seconds) // each.dataset.timeframe.seconds
-    return {
-        "dataset": each.dataset.name,
-        "provider": each.dataset.instrument.provider,
-        "range": str(window),
-        "requests": requests,
-        "derived": [child.dataset.timeframe.name for child in each.derived],
-        "slots": slots,
-    }

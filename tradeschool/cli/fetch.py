@@ -42,7 +42,7 @@ def fetch(
     from tradeschool.cli import downloading
 
     if dry_run:
-        downloading.show_plan(wanted, store, settings, native=native, as_json=as_json)
+        downloading.plan(wanted, store, settings, native=native, as_json=as_json)
     elif keep_up:
         downloading.keep_up(wanted, store, settings, native=native, every=every)
     else:

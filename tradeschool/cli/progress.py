@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +15,7 @@ from fetcher.progress import Progress
 from fetcher.state import acquisition
 from tradeschool.acquisition import Acquisition, DownloadState, LaneState
 from tradeschool.cli.context import now, say
+from tradeschool.errors import StoreUnwritable
 
 REFRESH = 0.25  # seconds between two looks on a terminal
 LINE_EVERY = 10.0  # seconds between two lines elsewhere
@@ -44,13 +45,15 @@ async def watch(rates: Mapping[str, float], root: Path) -> AsyncIterator[Callabl
         await asyncio.gather(*tasks, return_exceptions=True)
         board.close()
         if shown:
-            state(running=False).publish(root)
+            with suppress(StoreUnwritable):  # the download's own error says so, and nobody needs the record to go on
+                state(running=False).publish(root)
 
 
 async def _publish(state: Callable[[], Acquisition], root: Path) -> None:
     while True:
         await asyncio.sleep(RECORD_EVERY)
-        await asyncio.to_thread(state().publish, root)
+        with suppress(StoreUnwritable):
+            await asyncio.to_thread(state().publish, root)
 
 
 class _Lines:

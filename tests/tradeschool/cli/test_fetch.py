@@ -129,6 +129,18 @@ def test_a_dry_run_counts_the_requests(command, at, monkeypatch: pytest.MonkeyPa
     assert json.loads(out)["requests"] == {"coinbase": 2806, "oanda": 170 + 6}
 
 
+def test_a_dry_run_tells_what_a_disk_must_hold(command, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And refuses one that is too small, after it has told the rest."""
+    monkeypatch.setenv("TRADESCHOOL_DATA_DIR", str(small_disk))
+    code, out, told = command("fetch", "--dry-run", "--pairs", "BTC/USD", "--json")
+    plan = json.loads(out)
+
+    assert plan["disk_bytes"] == 25 * (420_768 + 140_256 + 35_064) + 30 * 420_768
+    assert plan["free_bytes"] < 600_000
+    assert code == 1
+    assert "free space or set data_dir" in told
+
+
 def test_a_dry_run_tells_requests_and_time(command) -> None:
     code, out, told = command("fetch", "--dry-run", "--pairs", "BTC/USD")
 
