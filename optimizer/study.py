@@ -1,11 +1,11 @@
 """A study in a database: opened for one level and one seed, written by one process, read by anybody.
 
-A finished trial is committed whole and in number order, with stock Optuna's own means: `optuna.load_study` and
-`best_trial` read values, steps, constraints and attributes without knowing anything of ours.
+Finished trials are committed whole and in number order, as stock Optuna would have stored them: `optuna.load_study`
+and `best_trial` read values, steps, constraints and attributes without knowing anything of ours.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from pydantic import JsonValue
 from sqlalchemy import event, text
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.unitofwork import UOWTransaction
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -28,6 +28,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from optimizer.asking import Question, quieten_optuna
 from optimizer.evaluation import Evaluation, Outcome, finite_or_none
 from optimizer.level import Level, Parameters
+from optimizer.writer import can_write, write
 from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
 from tradeschool.settings import mask_url
 
@@ -80,6 +81,8 @@ class OpenStudy:
     def __init__(self, storage: RDBStorage, study: Study, name: str, where: str) -> None:
         self.name = name
         self._storage, self._study, self._where = storage, study, where
+        self._is_known = can_write(storage.engine)
+        """Whether trials can be written in bulk; Optuna's own way takes twenty times as long."""
         self._expected = -1
         event.listen(storage.scoped_session, "before_flush", self._guard_number)
 
@@ -94,16 +97,20 @@ class OpenStudy:
             trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
         return sorted(trials, key=lambda trial: trial.number)
 
-    def commit(self, trial: FrozenTrial) -> None:
-        """Store a finished trial whole, under the number it bears, in one transaction.
+    def commit(self, *trials: FrozenTrial) -> None:
+        """Store finished trials whole, under the numbers they bear, in one transaction where the tables are known.
 
         Raises:
-            StudyChanged: where that number is not the next one: another process has written.
+            StudyChanged: where the first number is not the next one: another process has written.
             ServiceUnreachable: where the database does not answer.
         """
-        self._expected = trial.number
         with _translated(self._where):
-            self._study.add_trial(trial)
+            if self._is_known:
+                self._write(trials)
+                return
+            for trial in trials:
+                self._expected = trial.number
+                self._study.add_trial(trial)
 
     def close(self) -> None:
         """Give the database's connections back."""
@@ -114,15 +121,28 @@ class OpenStudy:
     def _study_id(self) -> int:
         return self._study._study_id  # Optuna offers the storage's methods but hides their key
 
+    def _write(self, trials: Sequence[FrozenTrial]) -> None:
+        first = trials[0].number
+        try:
+            with self._storage.engine.begin() as connection:
+                expected = write(connection, self._study_id, trials)
+                if expected != first:
+                    raise self._changed(first, expected)
+        except IntegrityError as error:
+            raise self._changed(first, first + 1) from error
+
     def _guard_number(self, session: Session, _: UOWTransaction, __: object) -> None:
         # Optuna counts the number itself, inside the transaction: the last moment at which it can be refused.
         for row in session.dirty:
             number = getattr(row, "number", None)
             if number is not None and number != self._expected:
-                raise StudyChanged(
-                    f"study {self.name}: expected to store trial {self._expected}, but the next is {number}: "
-                    "another process writes to it; its trials have to be read again"
-                )
+                raise self._changed(self._expected, number)
+
+    def _changed(self, number: int, found: int) -> StudyChanged:
+        return StudyChanged(
+            f"study {self.name}: expected to store trial {number}, but the next is {found}: "
+            "another process writes to it; its trials have to be read again"
+        )
 
 
 def open_study(url: str, name: str, facts: StudyFacts) -> OpenStudy:

@@ -108,12 +108,16 @@ class Ledger:
         Raises:
             StudyChanged, ServiceUnreachable: see `OpenStudy.commit`; the ledger is not to be used after that.
         """
-        before = len(self._committed)
-        while trial := self._settled.pop(len(self._committed), None):
-            self._study.commit(trial)
+        ready: list[FrozenTrial] = []
+        while trial := self._settled.get(len(self._committed) + len(ready)):
+            ready.append(trial)
+        if ready:
+            self._study.commit(*ready)
+        for trial in ready:
             self._committed.append(trial)
+            self._settled.pop(trial.number)
             self._open.pop(trial.number, None)
-        return len(self._committed) - before
+        return len(ready)
 
     def progress(self) -> Progress:
         """How far the study is."""

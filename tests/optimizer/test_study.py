@@ -48,8 +48,11 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'study.db'}"
 
 
-@pytest.fixture
-def study(url: str):
+@pytest.fixture(params=["in bulk", "by optuna"])
+def study(url: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    """Written in bulk, and by Optuna's own means where its tables are not known: no test tells them apart."""
+    if request.param == "by optuna":
+        monkeypatch.setattr("optimizer.study.can_write", lambda engine: False)
     opened = open_study(url, "run-L1-a1", FACTS)
     yield opened
     opened.close()
@@ -115,6 +118,23 @@ def test_best_feasible_is_the_earliest_of_equals() -> None:
 
     assert best is trials[1]
     assert best_feasible(trials[:1]) is None
+
+
+def test_many_trials_are_stored_at_once(study: OpenStudy, url: str) -> None:
+    study.commit(trial(0), trial(1), trial(2))
+
+    assert [each.number for each in stock(url).trials] == [0, 1, 2]
+
+
+def test_of_many_trials_none_is_stored_where_one_cannot_be(study: OpenStudy) -> None:
+    study.commit(trial(0))
+
+    with pytest.raises(StudyChanged):
+        study.commit(trial(0), trial(1))
+    with pytest.raises(StudyChanged):
+        study.commit(trial(3), trial(4))
+
+    assert [each.number for each in study.trials()] == [0]
 
 
 def test_a_repeated_trial_has_the_results_of_the_first(study: OpenStudy) -> None:
