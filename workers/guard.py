@@ -8,14 +8,12 @@ and the function is looked up by name in a table of one, never imported. A job t
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NoReturn
 
-from pydantic import JsonValue
 from redis import Redis
 from redis.exceptions import ResponseError
 from rq import Queue
 from rq.exceptions import NoSuchJobError
-from rq.intermediate_queue import IntermediateQueue
 from rq.job import JOB_ID_PATTERN, Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.utils import as_text, str_to_date
@@ -26,20 +24,11 @@ from workers.jobs import FUNCTION
 QUEUE = "trials"
 MOST_BYTES = 1_000_000
 """Of a job's data, unpacked."""
-NOBODY = b"nobody"
-"""An id under which RQ finds no job, and asks for the next."""
 NOT_ALLOWED = b'["refused", null, [], {}]'
 
 
 class JobRefused(TradeschoolError):
     """A job is not one that a conductor writes; it is not executed."""
-
-
-class Evaluator(Protocol):
-    """What turns a job's argument into its return value, inside a worker."""
-
-    def __call__(self, payload: object) -> JsonValue:
-        """The answer to an order, both JSON."""
 
 
 def _seconds(value: bytes) -> None:
@@ -91,8 +80,6 @@ FIELDS: Mapping[str, Callable[[bytes], None]] = {
 class TrialJob(Job):
     """A job that names `FUNCTION` and carries one JSON argument, or is refused."""
 
-    evaluator: Evaluator | None = None
-    """Set by the worker that took the job."""
     refusal: str | None = None
 
     def __init__(self, id: str | None = None, connection: Redis | None = None, serializer: object = None) -> None:
@@ -137,11 +124,9 @@ class TrialJob(Job):
             raise JobRefused(f"job {self.id} is not allowed: {self.refusal}")
         return self.args[0]
 
-    def _execute(self) -> JsonValue:
-        order = self.order()
-        if self.evaluator is None:
-            raise JobRefused(f"job {self.id}: only a trial worker may execute it")
-        return self.evaluator(order)
+    def _execute(self) -> NoReturn:
+        self.order()
+        raise JobRefused(f"job {self.id}: only a trial worker may execute it")
 
     def _is_sound(self, name: str, value: bytes) -> bool:
         try:
@@ -172,15 +157,6 @@ class TrialQueue(Queue):
     def __init__(self, name: str = QUEUE, connection: Redis | None = None, **options: Any) -> None:
         options |= {"serializer": JSONSerializer, "job_class": TrialJob}
         super().__init__(name, connection=connection, **options)
-
-    @classmethod
-    def lmove(cls, connection: Redis, queue_key: str, timeout: int | None) -> tuple[str, bytes] | None:
-        """Take the next entry; one that is no job's id is dropped here, for RQ ends the worker over it."""
-        taken: tuple[str, bytes] | None = super().lmove(connection, queue_key, timeout)
-        if taken is not None and not JOB_ID_PATTERN.fullmatch(taken[1].decode(errors="replace")):
-            connection.lrem(IntermediateQueue.get_intermediate_queue_key(queue_key), 0, taken[1])  # type: ignore[arg-type]  # takes bytes, too
-            return queue_key, NOBODY
-        return taken
 
 
 def _is_field(name: bytes) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Annotated, Generic, Literal, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from rq.timeouts import BaseTimeoutException
 
 from optimizer.evaluation import Evaluation
@@ -71,8 +71,13 @@ class Order(_Wire):
 
     @classmethod
     def parse(cls, payload: object) -> "Order":
-        """The order of a job's argument; raises ValueError where it is none."""
-        return cls.model_validate_json(json.dumps(payload))
+        """The order of a job's argument; raises ValueError where it is none of this version."""
+        try:
+            return cls.model_validate_json(json.dumps(payload))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ValueError(f"not an order of version {VERSION}: {where}: {first['msg']}") from None
 
     def questions(self) -> tuple[str, ...]:
         """By trial, a digest of everything that its evaluation depends on: it ties an answer to its question."""
@@ -169,8 +174,8 @@ class Bench(Generic[Arrays, Prepared]):
         evaluation, failure = None, None
         try:
             evaluation = self._evaluate(level, prepared, dict(parameters), thresholds).to_json()
-        except BaseTimeoutException:
-            raise
+        except (BaseTimeoutException, MemoryError):
+            raise  # says something of this process, not of the trial
         except Exception as error:  # a strategy is a stranger's code: whatever it raises is its answer
             failure = _short(f"{type(error).__name__}: {error}")
             log.warning("trial failed", exc_info=True, extra={"action": "trial_failed", "number": number})
@@ -180,19 +185,13 @@ class Bench(Generic[Arrays, Prepared]):
         )
 
 
-def evaluate_trials(payload: object, bench: Bench[Arrays, Prepared]) -> dict[str, JsonValue]:
+def evaluate_trials(order: bytes, bench: Bench[Arrays, Prepared]) -> bytes:
     """What the job `FUNCTION` does: an order in, an answer out, both JSON.
 
     Raises:
-        ValueError: where the payload is no order of this version.
+        ValueError: where it is no order of this version.
     """
-    try:
-        order = Order.parse(payload)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"not an order of version {VERSION}: {first['loc']}: {first['msg']}") from None
-    answer: dict[str, JsonValue] = bench.answer(order).model_dump(mode="json")
-    return answer
+    return bench.answer(Order.parse(json.loads(order))).model_dump_json().encode()
 
 
 def level_digests(level: Level, store: CandleStore[Arrays]) -> dict[str, str]:

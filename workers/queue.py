@@ -35,6 +35,7 @@ ANSWER_SECONDS = 10
 KEEP_SECONDS = 86_400
 """How long a finished job and an uncollected answer stay: RQ's own 500 s would lose them."""
 MOST_ANSWERS = 100
+MAINTENANCE_KEY = "tradeschool:maintenance"
 LEASE_EXPIRED = "the worker's lease ran out"
 
 log = logging.getLogger(__name__)
@@ -182,6 +183,14 @@ def clean(queue: TrialQueue) -> None:
     queue.finished_job_registry.cleanup()
     queue.failed_job_registry.cleanup()
     clean_worker_registry(queue)
+
+
+def clean_in_turn(queue: TrialQueue, seconds: int) -> bool:
+    """Clean, unless one of the workers has done so within that time; whether it was this one's turn."""
+    if not queue.connection.set(MAINTENANCE_KEY, 1, nx=True, ex=seconds):
+        return False
+    clean(queue)
+    return True
 
 
 def look_at(queue: TrialQueue, job_ids: Sequence[str]) -> list[JobReport]:

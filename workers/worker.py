@@ -1,37 +1,46 @@
-"""A worker: takes a job, forks, evaluates, answers. It needs Redis and candles, and no database.
+"""A worker: takes a job, has its horse evaluate it, hands the answer in. It needs Redis and candles, no database.
 
-It is RQ's forking worker with short leases, its own maintenance, and nothing that Redis could turn against it.
+To RQ and its tools it is a worker like any other. Its loop is its own: two ways to Redis a job, a horse that lives
+for many jobs, and nothing that Redis could turn against it.
 """
 
 import logging
 import os
+import random
 import signal
 import socket
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic
+from types import FrameType
+from typing import Any, Generic, TypeVar
 
-from pydantic import JsonValue
 from redis import Redis
-from rq import Queue, Worker
+from redis.exceptions import ConnectionError as RedisAway
+from redis.exceptions import TimeoutError as RedisSilent
+from rq import Worker
 from rq.exceptions import StopRequested
-from rq.executions import Execution
-from rq.job import Job
 from rq.utils import now
 from rq.worker import WorkerStatus
+from rq.worker_registration import register
 
+from tradeschool.errors import DataError
+from workers.desk import Desk, Held
 from workers.guard import JobRefused, TrialJob, TrialQueue
+from workers.horse import Horse, Reply
 from workers.jobs import Answer, Arrays, Bench, Order, Prepared, evaluate_trials
 from workers.parent import die_with_parent, load_prctl
-from workers.queue import clean, push_answer
+from workers.queue import clean_in_turn
 
 log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """How closely a worker is watched, in whole seconds."""
+    """How closely a worker is watched, in whole seconds, and how long its horse lives."""
 
     lease_seconds: int = 15
     """A job is given to another worker this long after its own was last heard of; several times the next."""
@@ -39,90 +48,182 @@ class WorkerSettings:
     """Between two heartbeats of a worker that evaluates."""
     idle_seconds: int = 5
     """Between two heartbeats, and two rounds of maintenance, of a worker that waits."""
-    hang_seconds: int = 5
+    hang_seconds: int = 3
     """How long after a job's time-out native code that ignores it is killed."""
+    trials_per_horse: int = 100
+    """After so many trials a horse is replaced, so that what a strategy leaks does not add up."""
+    memory_bytes: int | None = None
+    """How much a horse may allocate; None is without limit."""
+    refusal_seconds: float = 1.0
+    """How long a worker that lacks candles leaves the queue to others."""
 
 
 class TrialWorker(Worker, Generic[Arrays, Prepared]):
-    """RQ's forking worker for trials."""
+    """RQ's worker for trials."""
 
     queue_class = TrialQueue  # type: ignore[assignment]  # it takes its class and serializer from nobody
     job_class = TrialJob
 
     def __init__(self, connection: Redis, bench: Bench[Arrays, Prepared], settings: WorkerSettings) -> None:
         self._queue = TrialQueue(connection=connection)
-        super().__init__(
-            [self._queue],
-            name=bench.worker,
-            connection=connection,
-            job_monitoring_interval=settings.monitoring_seconds,
-            maintenance_interval=settings.idle_seconds,
-            # RQ waits for a job 15 seconds less than it says it may be silent.
-            worker_ttl=settings.idle_seconds + 15,
-            log_job_description=False,
-        )
-        self.log_result_lifespan = False
+        super().__init__([self._queue], name=bench.worker, connection=connection)
         self._bench, self._settings = bench, settings
+        self._desk = Desk(
+            self._queue,
+            name=self.name,
+            key=self.key,
+            lease_seconds=settings.lease_seconds,
+            silence_seconds=4 * settings.idle_seconds + settings.lease_seconds,
+        )
+        self._horse: Horse | None = None
+        self._ready: object = None
+        self._is_waiting, self._signals = False, 0
         load_prctl()
 
-    def bootstrap(self, *_: object, **__: object) -> None:
-        """Report for work, without RQ's own log handlers and colours."""
-        # RQ hears signals only after it has registered; one in between would leave a worker that is not there.
-        self._install_signal_handlers()  # type: ignore[no-untyped-call]  # RQ's
-        self.register_birth()  # type: ignore[no-untyped-call]  # RQ's
-        self.subscribe()  # type: ignore[no-untyped-call]  # RQ's
-        self.set_state(WorkerStatus.STARTED)
+    # RQ hands its loop's options through; none of them is for this one.
+    def work(self, *_: Any, **__: Any) -> bool:
+        """Job after job until SIGTERM or SIGINT, which let the running job end; a second one does not."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self._insist(self._register)
         log.info("worker started", extra={"action": "worker_started", "worker": self.name, "pid": os.getpid()})
-
-    def run_maintenance_tasks(self) -> None:
-        """Fail jobs whose lease has run out; see `workers.queue.clean` for what RQ's own would do."""
-        clean(self._queue)
-        self.last_cleaned_at = now()  # type: ignore[assignment]  # RQ's own type is that of its first value
-
-    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
-        """The lease, in seconds, whatever the job's own time-out."""
-        return self._settings.lease_seconds
-
-    def execute_job(self, job: Job, queue: Queue) -> None:
-        """Lease the job, bring its candles into memory, fork, and watch over the horse."""
-        execution = self.prepare_execution(job)
-        self._make_ready(job, execution)
-        self.fork_work_horse(job, queue)
-        self.monitor_work_horse(job, queue, execution)
-        self.set_state(WorkerStatus.IDLE)
-
-    def main_work_horse(self, job: Job, queue: Queue) -> None:
-        """In the fork: die with the worker, then evaluate."""
-        die_with_parent(self.pid or 0, signal.SIGKILL)
-        assert isinstance(job, TrialJob)
-        job.evaluator = self._evaluate
-        super().main_work_horse(job, queue)
-
-    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """Renew the lease, unless the job's time is long up: then native code hangs, and only a kill helps."""
-        if job.started_at and job.timeout and self._is_hanging((now() - job.started_at).total_seconds(), job.timeout):
-            log.warning("hanging job killed", extra={"action": "job_killed", "worker": self.name, "job": job.id})
-            self.kill_horse()
-        super().maintain_heartbeats(job, execution)
-
-    def _is_hanging(self, seconds: float, timeout: float) -> bool:
-        return self.horse_pid != 0 and seconds > timeout + self._settings.hang_seconds
-
-    def _make_ready(self, job: Job, execution: Execution) -> None:
-        """Read what the horse will need, so that every fork finds it in memory; what goes wrong, it meets itself."""
-        assert isinstance(job, TrialJob)
         try:
-            self._bench.make_ready(Order.parse(job.order()), lambda: self.maintain_heartbeats(job, execution))
-        except (JobRefused, ValueError) as error:
-            log.warning("job refused", extra={"action": "job_refused", "job": job.id, "reason": str(error)[:512]})
-        except Exception:  # a strategy's module is a stranger's code, and the worker must outlive it
-            log.warning("level not ready", exc_info=True, extra={"action": "level_not_ready", "job": job.id})
+            next_job = None
+            while not self._signals:
+                next_job = self._run(next_job) if next_job else self._wait()
+        except StopRequested:
+            log.info("worker told to stop", extra={"action": "worker_stops", "worker": self.name})
+        finally:
+            self._replace_horse()
+            self.register_death()  # type: ignore[no-untyped-call]  # RQ's
+        return True
 
-    def _evaluate(self, payload: object) -> JsonValue:
-        answer = evaluate_trials(payload, self._bench)
-        parsed = Answer.parse(answer)
-        push_answer(self.connection, parsed.study, parsed.model_dump_json().encode())
-        return answer
+    @property
+    def horse_pid(self) -> int:
+        """The process that evaluates, 0 where there is none."""
+        return self._horse.pid if self._horse else 0
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
+        if self._signals > 1 and self._horse:
+            self._horse.kill()
+        if self._is_waiting or self._signals > 1:
+            raise StopRequested
+
+    def _wait(self) -> str | None:
+        """The next job, None after a while without one."""
+        if self._insist(lambda: clean_in_turn(self._queue, self._settings.idle_seconds)):
+            log.debug("maintenance done", extra={"action": "maintenance_done", "worker": self.name})
+        if not self._insist(lambda: self._desk.beat(WorkerStatus.IDLE)):
+            self._insist(self._register)
+        # Not all at once, where many workers were started together.
+        seconds = self._settings.idle_seconds * random.uniform(0.8, 1.0)  # noqa: S311  # no secret hangs on it
+        self._is_waiting = True
+        try:
+            return self._insist(lambda: self._desk.wait(seconds))
+        finally:
+            self._is_waiting = False
+
+    def _run(self, job_id: str) -> str | None:
+        """Do one job, and return the next where there is one."""
+        held = self._insist(lambda: self._desk.begin(job_id))
+        if held is None:
+            return None
+        study, reply = self._answer(held)
+        go_on = not self._signals
+        if reply.answer is not None:
+            answer = reply.answer
+            return self._insist(lambda: self._desk.hand_in(held, study, answer, go_on=go_on))
+        reason = reply.failure or "no reason was left behind"
+        log.warning("job failed", extra={"action": "job_failed", "job": job_id, "reason": reason})
+        return self._insist(lambda: self._desk.fail(held, reason, go_on=go_on))
+
+    def _answer(self, held: Held) -> tuple[str, Reply]:
+        """The study that is asked for, and how its order ended; every reason is an answer or a failure."""
+        try:
+            order = Order.parse(held.job.order())
+        except (JobRefused, ValueError) as error:
+            return "", Reply(failure=f"{type(error).__name__}: {' '.join(str(error).split())}"[:512])
+        try:
+            ready = self._bench.make_ready(order, lambda: self._renew(held))
+        except DataError as error:
+            return order.study, self._refuse(order, error)
+        except Exception as error:  # a strategy's module is a stranger's code, and the worker must outlive it
+            log.warning("level not ready", exc_info=True, extra={"action": "level_not_ready", "job": held.job.id})
+            return order.study, Reply(failure=f"{type(error).__name__}: {error}"[:512])
+        return order.study, self._evaluate(held, order, ready)
+
+    def _refuse(self, order: Order, error: DataError) -> Reply:
+        log.error("order refused", extra={"action": "order_refused", "study": order.study, "reason": str(error)})
+        time.sleep(self._settings.refusal_seconds)
+        refusal = Answer(study=order.study, worker=self.name, refused=str(error)[:512])
+        return Reply(answer=refusal.model_dump_json().encode())
+
+    def _evaluate(self, held: Held, order: Order, ready: object) -> Reply:
+        horse = self._horse_for(held.job, ready)
+        timeout = int(held.job.timeout or 1)
+        horse.send(order.model_dump_json().encode(), timeout, len(order.numbers))
+        end = time.monotonic() + timeout + self._settings.hang_seconds
+        while (reply := horse.wait(self._settings.monitoring_seconds)) is None:
+            if time.monotonic() > end:
+                log.warning("hanging job killed", extra={"action": "job_killed", "worker": self.name})
+                horse.kill()
+                reply = Reply(failure=f"it did not end within its {timeout} s, and was killed", is_harmed=True)
+                break
+            self._renew(held)
+        if reply.is_harmed:
+            self._replace_horse()
+        return reply
+
+    def _horse_for(self, job: TrialJob, ready: object) -> Horse:
+        """The horse that has these candles; a fresh one for a job that has brought one down already."""
+        horse = self._horse
+        is_worn = horse is not None and horse.trials >= self._settings.trials_per_horse
+        if horse is None or self._ready is not ready or is_worn or not job.id.endswith("-a1"):
+            self._replace_horse()
+            horse = self._horse = Horse(
+                lambda order: evaluate_trials(order, self._bench),
+                close=self.connection.connection_pool.disconnect,
+                memory_bytes=self._settings.memory_bytes,
+            )
+            self._ready = ready
+        return horse
+
+    def _replace_horse(self) -> None:
+        if self._horse:
+            self._horse.retire()
+        self._horse = None
+
+    def _renew(self, held: Held) -> None:
+        """Keep the lease where Redis answers; where it does not, the answer will be handed in all the same."""
+        try:
+            if not self._desk.renew(held):
+                self._register()
+        except (RedisAway, RedisSilent) as error:
+            log.warning("lease not renewed", extra={"action": "lease_not_renewed", "reason": str(error)})
+
+    def _register(self) -> None:
+        """Make this worker known; also after its entry has run out, or Redis has forgotten everything."""
+        self.birth_date = self.birth_date or now()
+        self.last_heartbeat = now()
+        with self.connection.pipeline() as pipeline:
+            pipeline.hset(self.key, mapping=self.serialize())
+            register(self, pipeline)
+            pipeline.execute()
+        self._desk.beat(WorkerStatus.IDLE)
+
+    def _insist(self, step: Callable[[], Found]) -> Found:
+        """Take the step as soon as Redis answers, however long that is; told to stop, give up."""
+        pause = 0.1
+        while True:
+            try:
+                return step()
+            except (RedisAway, RedisSilent) as error:
+                log.warning("redis away", extra={"action": "redis_away", "worker": self.name, "reason": str(error)})
+                if self._signals:
+                    raise StopRequested from error
+                time.sleep(pause)
+                pause = min(2 * pause, 2.0)
 
 
 def run_worker(
@@ -144,10 +245,7 @@ def run_worker(
         logging.getLogger(name).setLevel(logging.WARNING)
     warm()
     worker = TrialWorker(connection, bench, settings)
-    try:
-        worker.work(burst=False)
-    except StopRequested:
-        worker.teardown()  # type: ignore[no-untyped-call]  # RQ's
+    worker.work()
     log.info("worker ended", extra={"action": "worker_ended", "worker": worker.name})
 
 

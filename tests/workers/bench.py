@@ -105,7 +105,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--parent", type=int)
     parser.add_argument("--digest", default="d1")
     options = parser.parse_args(arguments)
-    settings = WorkerSettings(lease_seconds=3, monitoring_seconds=1, idle_seconds=1, hang_seconds=1)
+    settings = WorkerSettings(
+        lease_seconds=3, monitoring_seconds=1, idle_seconds=1, hang_seconds=1, refusal_seconds=0.05
+    )
     bench = make_bench(worker_name(), options.digest)
     run_worker(connect(options.url), bench, settings, warm=lambda: None, parent=options.parent)
 

@@ -130,7 +130,7 @@ def test_a_trial_that_kills_its_process_is_given_up_after_three_attempts(served)
 
     assert (progress.failed, progress.complete + progress.pruned) == (1, 7)
     assert failed.state is TrialState.FAIL
-    assert failed.user_attrs["failure"].startswith("3 attempts: Work-horse terminated unexpectedly")
+    assert failed.user_attrs["failure"].startswith("3 attempts: its process was killed by SIGKILL")
 
 
 def test_what_kills_its_job_does_not_take_its_neighbours_with_it(served) -> None:

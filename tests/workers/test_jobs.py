@@ -69,11 +69,11 @@ def test_an_order_holds_no_secret_and_no_place(plan, order: Order) -> None:
 )
 def test_a_payload_of_another_form_is_refused(order: Order, make_bench, change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="not an order of version 1"):
-        evaluate_trials(order.model_dump(mode="json") | change, make_bench("w"))
+        evaluate_trials(json.dumps(order.model_dump(mode="json") | change).encode(), make_bench("w"))
 
 
 def test_every_trial_is_answered_with_its_question(order: Order, make_bench) -> None:
-    answer = Answer.parse(evaluate_trials(order.model_dump(mode="json"), make_bench("w")))
+    answer = Answer.parse(evaluate_trials(order.model_dump_json().encode(), make_bench("w")))
 
     assert [trial.number for trial in answer.trials] == [3, 4]
     assert [trial.question for trial in answer.trials] == list(order.questions())

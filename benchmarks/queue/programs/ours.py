@@ -1,0 +1,143 @@
+"""Ours: `ours.py worker URL` is one worker, `ours.py conduct FOLDER URL COST TRIALS WORKERS LAG SIZE` a whole search.
+
+Prints a JSON object: trials a second, from the first question to the last commit, workers warm.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from objective import REAL, WHOLE, evaluate, spend
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+
+from optimizer.evaluation import CONSTRAINTS, Evaluation, Outcome, rounded
+from optimizer.level import Level, Parameters, Part
+from optimizer.metrics import METRICS
+from optimizer.study import StudyFacts, open_study
+from tradeschool.market import Dataset, Window
+from workers.carrier import QueueCarrier
+from workers.conductor import ConductorSettings, Run, advance
+from workers.guard import TrialQueue
+from workers.jobs import Bench, level_digests
+from workers.queue import connect
+from workers.worker import WorkerSettings, run_worker, worker_name
+
+Arrays = NDArray[np.float64]
+DISTRIBUTIONS: dict[str, BaseDistribution] = {
+    **{name: IntDistribution(*bounds) for name, bounds in WHOLE.items()},
+    **{name: FloatDistribution(*bounds) for name, bounds in REAL.items()},
+}
+
+
+class Candles:
+    """None that matter."""
+
+    def arrays(self, dataset: Dataset, window: Window) -> Arrays:
+        return np.zeros(1)
+
+    def digest(self, dataset: Dataset, window: Window) -> str:
+        return "d1"
+
+
+def trial(
+    level: Level, prepared: tuple[Arrays, ...], parameters: Parameters, thresholds: Sequence[float | None]
+) -> Evaluation:
+    steps, value, constraints = evaluate(parameters)
+    spend(level.title)
+    reported: list[float] = []
+    state = Outcome.COMPLETE
+    for step, limit in zip(steps, [*thresholds, *[None] * len(steps)], strict=False):
+        reported.append(rounded(step))
+        if limit is not None and max(reported) < limit:
+            state, value = Outcome.PRUNED, reported[-1]
+            break
+    return Evaluation(
+        state=state,
+        value=rounded(value),
+        intermediate=tuple(reported),
+        constraints=dict(zip(CONSTRAINTS, map(rounded, [*constraints, -1.0]), strict=True)),
+        metrics=dict.fromkeys(METRICS, 1.0),
+        pruned_reason="below the median" if state is Outcome.PRUNED else None,
+    )
+
+
+def prepare(level: Level, part: Part, read: Callable[[Dataset, Window], Arrays]) -> tuple[Arrays, ...]:
+    return (np.zeros(1),)
+
+
+def level_of(cost: str, trials: int, lag: int) -> Level:
+    return Level.model_validate(
+        {
+            "name": "1",
+            "title": cost,
+            "direction": "long",
+            "trials": trials,
+            "lag": lag,
+            "datasets": [{"dataset": "coinbase/BTC-USD/M5", "start": "2020-01-01", "end": "2022-01-01"}],
+            "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown": 0.15, "profit_factor": 1.3},
+            "ranges": {**WHOLE, **REAL},
+        }
+    )
+
+
+def make_run(folder: Path, url: str, name: str, level: Level, size: int) -> Run:
+    facts = StudyFacts(level=level, seed=7, fingerprints={})
+    queue = TrialQueue(connection=connect(url))
+    return Run(
+        study=open_study(f"sqlite:///{folder}/study.db", name, facts),
+        facts=facts,
+        distributions=DISTRIBUTIONS,
+        repair=lambda parameters: parameters,
+        digests=level_digests(level, Candles()),
+        carrier=QueueCarrier(queue, study=name, url=url, job_timeout_seconds=60),
+        settings=ConductorSettings(trials_per_job=size),
+    )
+
+
+def conduct(run: Run) -> float:
+    began = time.monotonic()
+    while not advance(run, wait_seconds=0.5).is_done:
+        pass
+    return time.monotonic() - began
+
+
+def work(url: str, parent: int) -> None:
+    bench = Bench(store=Candles(), prepare=prepare, evaluate=trial, worker=worker_name())
+    run_worker(connect(url), bench, WorkerSettings(), warm=lambda: None, parent=parent)
+
+
+def search(folder: str, url: str, cost: str, trials: int, workers: int, lag: int, size: int) -> None:
+    import os
+
+    command = [sys.executable, __file__, "worker", url, str(os.getpid())]
+    pool = [subprocess.Popen(command, start_new_session=True) for _ in range(workers)]
+    try:
+        warm = make_run(Path(folder), url, f"warm{time.time_ns()}", level_of("sleep 0.05", 2 * workers, 2 * workers), 1)
+        while len(warm.carrier._queue.connection.smembers("rq:workers:trials")) < workers:
+            time.sleep(0.05)
+        conduct(warm)
+        run = make_run(Path(folder), url, f"run{time.time_ns()}", level_of(cost, trials, lag), size)
+        seconds = conduct(run)
+    finally:
+        for process in pool:
+            process.send_signal(signal.SIGTERM)
+        for process in pool:
+            process.wait(30)
+    print(json.dumps({"rate": trials / seconds}))
+
+
+def main(words: list[str]) -> None:
+    if words[0] == "worker":
+        work(words[1], int(words[2]))
+    else:
+        search(words[1], words[2], words[3], *map(int, words[4:8]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
