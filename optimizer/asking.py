@@ -1,11 +1,12 @@
 """Trial n's parameters from the seed and the finished trials 0..n-lag: pure, and the same on every machine.
 
 The sampler is made anew for every question and sees exactly the trials that are visible to it, in number order,
-so who finished first and how many workers there are changes nothing.
+so who finished first and how many workers there are changes nothing. Its arithmetic is in `optimizer.parzen`.
 """
 
 import math
 import sys
+from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -20,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.evaluation import rounded
 from optimizer.level import Parameters
+from optimizer.parzen import MOST_BELOW, Array, Axes, split, suggest
 
 STARTUP_TRIALS = 10
 """Trials that are drawn at random before the sampler believes in a pattern; Optuna's own default."""
@@ -61,37 +63,86 @@ class Question:
 
 
 class History:
-    """The finished trials that a question may look at, in number order; it only grows."""
+    """The finished trials that a question may look at, in number order; it only grows.
 
-    def __init__(self) -> None:
-        quieten_optuna()
-        self._storage = InMemoryStorage()
-        self._name = "visible"
-        self._study_id = self._storage.create_new_study([StudyDirection.MAXIMIZE], self._name)
+    What questions need of them is kept as it grows, so that the ten thousandth costs no more than the hundredth.
+    """
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
+        searched = {name: each for name, each in sorted(distributions.items()) if not each.single()}
+        self.searched = searched
+        """The parameters that have more than one value, in order of name."""
+        self.axes = Axes.of(searched)
+        """None where the sampler has to be Optuna's own."""
+        self._trials: list[FrozenTrial] = []
         self._answered: dict[tuple[tuple[str, float], ...], FrozenTrial] = {}
+        self._scored: list[FrozenTrial] = []
+        """Those that completed or were pruned, which a sampler learns from."""
+        self._ranks: list[tuple[int, float, float, int]] = []
+        """Of the scored ones, best first; the last entry is the place among them."""
+        self._values = np.empty((len(searched), 64))
+        self._steps: dict[int, list[float]] = {}
+        """What complete trials have reported, in order of size, without NaN."""
+        self._complete = 0
 
     def append(self, trial: FrozenTrial) -> None:
         """Let the trial that follows the last one be seen."""
         assert trial.number == len(self), f"expected trial {len(self)}, was {trial.number}"
-        self._storage.create_new_trial(self._study_id, trial)
-        if trial.state is not TrialState.FAIL:
-            self._answered.setdefault(_key(trial.params), trial)
+        self._trials.append(trial)
+        if trial.state is TrialState.FAIL:
+            return
+        self._answered.setdefault(_key(trial.params), trial)
+        self._score(trial)
+        if trial.state is TrialState.COMPLETE:
+            self._complete += 1
+            for step, value in trial.intermediate_values.items():
+                numbers = self._steps.setdefault(step, [])
+                if not math.isnan(value):
+                    insort(numbers, value)
 
     @property
-    def trials(self) -> Sequence[FrozenTrial]:
-        """All visible trials in number order; not to be changed."""
-        return self._storage.get_all_trials(self._study_id, deepcopy=False)
+    def scored(self) -> int:
+        """How many trials a sampler can learn from."""
+        return len(self._scored)
 
     def answer(self, parameters: Parameters) -> FrozenTrial | None:
         """The first visible trial that completed, or was pruned, with these very parameters."""
         return self._answered.get(_key(parameters))
 
+    def thresholds(self) -> tuple[float | None, ...]:
+        """By step, the median of the complete trials; None, or the end, where nothing may be pruned.
+
+        Source: `optuna.pruners.MedianPruner` with its defaults, maximising.
+        """
+        if self._complete < PRUNING_STARTUP_TRIALS or not self._steps:
+            return ()
+        return tuple(_median(self._steps.get(step)) for step in range(max(self._steps) + 1))
+
+    def split(self) -> tuple[Array, Array]:
+        """Values of the good and of the other trials, each of shape (n_parameters, n_trials)."""
+        good, others = split([rank[-1] for rank in self._ranks[:MOST_BELOW]], len(self._scored))
+        return self._values[:, good], self._values[:, others]
+
     def study(self, sampler: TPESampler) -> Study:
-        """The visible trials as an Optuna study; made anew because a study caches its trials."""
-        return optuna.load_study(study_name=self._name, storage=self._storage, sampler=sampler)
+        """The visible trials as an Optuna study."""
+        quieten_optuna()
+        storage = InMemoryStorage()
+        study_id = storage.create_new_study([StudyDirection.MAXIMIZE], "visible")
+        for trial in self._trials:
+            storage.create_new_trial(study_id, trial)
+        return optuna.load_study(study_name="visible", storage=storage, sampler=sampler)
 
     def __len__(self) -> int:
-        return len(self.trials)
+        return len(self._trials)
+
+    def _score(self, trial: FrozenTrial) -> None:
+        place = len(self._scored)
+        if place == self._values.shape[1]:
+            self._values = np.concatenate([self._values, np.empty_like(self._values)], axis=1)
+        if self.axes is not None:
+            self._values[:, place] = [each.to_internal_repr(trial.params[name]) for name, each in self.searched.items()]
+        self._scored.append(trial)
+        insort(self._ranks, (*_rank(trial), place))
 
 
 def quieten_optuna() -> None:
@@ -112,7 +163,7 @@ def ask(space: Space, history: History, number: int) -> Question:
     return Question(
         number=number,
         parameters=parameters,
-        thresholds=thresholds(history.trials),
+        thresholds=history.thresholds(),
         known=history.answer(parameters),
     )
 
@@ -122,39 +173,30 @@ def trial_seed(seed: int, number: int) -> int:
     return int.from_bytes(blake2b(f"{seed}:{number}".encode(), digest_size=4).digest(), "big")
 
 
-def thresholds(trials: Sequence[FrozenTrial]) -> tuple[float | None, ...]:
-    """By step, the median of the complete trials; None, or the end, where nothing may be pruned.
-
-    Source: `optuna.pruners.MedianPruner` with its defaults, maximising.
-    """
-    complete = [trial.intermediate_values for trial in trials if trial.state is TrialState.COMPLETE]
-    if len(complete) < PRUNING_STARTUP_TRIALS:
-        return ()
-    steps = max((step + 1 for values in complete for step in values), default=0)
-    return tuple(_median([values[step] for values in complete if step in values]) for step in range(steps))
-
-
 def _sample(space: Space, history: History, number: int) -> Parameters:
+    drawn = _drawn(space, history, number)
+    return {
+        name: _agreed(drawn[name], distribution) if name in drawn else _only(distribution)
+        for name, distribution in sorted(space.distributions.items())
+    }
+
+
+def _drawn(space: Space, history: History, number: int) -> Parameters:
+    """Of the parameters that are searched."""
+    seed = trial_seed(space.seed, number)
+    if history.axes is not None and history.scored >= STARTUP_TRIALS:
+        return suggest(history.axes, *history.split(), np.random.RandomState(seed))  # Optuna's generator
     # Multivariate is Optuna's default for one objective and, unlike `group`, not experimental. The lie about
     # running trials is off: a question must not depend on which others are open.
-    sampler = TPESampler(
-        n_startup_trials=STARTUP_TRIALS, seed=trial_seed(space.seed, number), multivariate=True, constant_liar=False
-    )
+    sampler = TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed, multivariate=True, constant_liar=False)
     study, trial = history.study(sampler), _unfinished(number)
     # All trials of a study have the same distributions, so their intersection, for which Optuna compares every
     # trial with every other, is what we know already.
-    ordered = sorted(space.distributions.items())
-    searched = {name: distribution for name, distribution in ordered if not distribution.single()}
-    drawn = sampler.sample_relative(study, trial, searched)
-    parameters: Parameters = {}
-    for name, distribution in ordered:
-        if distribution.single():
-            parameters[name] = _only(distribution)
-        elif name in drawn:
-            parameters[name] = _agreed(drawn[name], distribution)
-        else:
-            parameters[name] = _agreed(sampler.sample_independent(study, trial, name, distribution), distribution)
-    return parameters
+    drawn: Parameters = sampler.sample_relative(study, trial, dict(history.searched))
+    for name, distribution in history.searched.items():
+        if name not in drawn:
+            drawn[name] = sampler.sample_independent(study, trial, name, distribution)
+    return drawn
 
 
 def _only(distribution: BaseDistribution) -> float:
@@ -175,11 +217,29 @@ def _unfinished(number: int) -> FrozenTrial:
     return trial
 
 
-def _median(values: list[float]) -> float | None:
-    numbers = [value for value in values if not math.isnan(value)]
+def _rank(trial: FrozenTrial) -> tuple[int, float, float]:
+    """The less, the better: feasible complete trials by value, pruned ones by how far they came, then the infeasible.
+
+    Source: optuna 5.0, samplers/_tpe/sampler.py, `_split_trials`, for a study that maximises.
+    """
+    violation = sum(value for value in trial.constraints.values() if value > 0)
+    if violation > 0:
+        return 2, violation, 0.0
+    if trial.state is TrialState.COMPLETE:
+        assert trial.value is not None
+        return 0, -trial.value, 0.0
+    if not trial.intermediate_values:
+        return 1, 1.0, 0.0
+    step, value = max(trial.intermediate_values.items())
+    return 1, -step, math.inf if math.isnan(value) else -value
+
+
+def _median(numbers: Sequence[float] | None) -> float | None:
+    """Of numbers in order of size, as NumPy's percentile counts it; None of a step that nobody reported."""
     if not numbers:
-        return LOWEST if values else None
-    median = float(np.percentile(np.array(numbers), 50))
+        return None if numbers is None else LOWEST
+    low, high = numbers[(len(numbers) - 1) // 2], numbers[len(numbers) // 2]
+    median = high - (high - low) * 0.5
     return median if math.isfinite(median) else None
 
 

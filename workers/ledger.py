@@ -56,7 +56,7 @@ class Ledger:
     ) -> None:
         self._study, self._space, self._trials, self._order, self._clock = study, space, trials, order, clock
         self._committed = _checked(study)
-        self._history = History()
+        self._history = History(space.distributions)
         self._open: dict[int, Question] = {}
         self._digests: dict[int, str] = {}
         self._settled: dict[int, FrozenTrial] = {}

@@ -1,6 +1,7 @@
 """Questions depend on the seed and the visible trials alone."""
 
 import math
+from collections.abc import Mapping
 
 import optuna
 import pytest
@@ -8,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import MedianPruner
-from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optimizer.asking import History, Question, Space, ask, thresholds, trial_seed
+from optimizer.asking import History, Question, Space, ask
 from optimizer.evaluation import CONSTRAINTS, Evaluation, Outcome
 from optimizer.level import Parameters
 from optimizer.metrics import METRICS
@@ -48,7 +48,7 @@ def trial_of(question: Question) -> FrozenTrial:
 
 
 def asked_in_order(asked: Space, trials: int) -> list[FrozenTrial]:
-    history, finished = History(), []
+    history, finished = History(asked.distributions), []
     for number in range(trials):
         while len(history) < asked.visible(number):
             history.append(finished[len(history)])
@@ -56,8 +56,10 @@ def asked_in_order(asked: Space, trials: int) -> list[FrozenTrial]:
     return finished
 
 
-def history_of(trials: list[FrozenTrial]) -> History:
-    history = History()
+def history_of(
+    trials: list[FrozenTrial], distributions: Mapping[str, optuna.distributions.BaseDistribution] = DISTRIBUTIONS
+) -> History:
+    history = History(distributions)
     for trial in trials:
         history.append(trial)
     return history
@@ -77,26 +79,13 @@ def test_another_seed_asks_otherwise() -> None:
     assert [trial.params for trial in one] != [trial.params for trial in other]
 
 
-def test_stock_optuna_would_have_sampled_the_same() -> None:
-    """What we leave out of Optuna's `ask` for speed changes nothing."""
-    asked = space(lag=1, repair=lambda parameters: parameters)
-    trials = asked_in_order(asked, 30)
-    study = optuna.create_study(direction="maximize")
-    study.add_trials(trials[:29])
-    study.sampler = TPESampler(seed=trial_seed(7, 29), n_startup_trials=10, multivariate=True, constant_liar=False)
-
-    stock = study.ask(dict(sorted(DISTRIBUTIONS.items()))).params
-
-    assert trials[29].params == pytest.approx(stock, rel=1e-11)
-
-
 @given(lag=st.integers(1, 9), order=st.randoms(use_true_random=False))
 @settings(max_examples=8, deadline=None)
 def test_any_order_of_completion_gives_the_same_trials(lag: int, order: st.DataObject) -> None:
     asked = space(lag=lag)
     expected = [trial.params for trial in asked_in_order(asked, 24)]
 
-    history, opened, done = History(), {}, {}
+    history, opened, done = History(DISTRIBUTIONS), {}, {}
     while len(done) < 24:
         while (number := len(opened)) < 24 and all(seen in done for seen in range(asked.visible(number))):
             while len(history) < asked.visible(number):
@@ -117,7 +106,7 @@ def test_repaired_parameters_are_the_trial_s() -> None:
 def test_inherited_points_come_first() -> None:
     points = ({"fast": 11, "slow": 77, "stop": 2.5}, {"fast": 12})
 
-    first, second = (ask(space(first_points=points), History(), number).parameters for number in (0, 1))
+    first, second = (ask(space(first_points=points), History(DISTRIBUTIONS), number).parameters for number in (0, 1))
 
     assert first == points[0]
     assert second["fast"] == 12
@@ -126,7 +115,7 @@ def test_inherited_points_come_first() -> None:
 
 def test_a_point_seen_before_is_answered_from_memory() -> None:
     asked = space(lag=1, distributions={"fast": IntDistribution(5, 6), "slow": IntDistribution(30, 30)})
-    history = History()
+    history = History(asked.distributions)
     complete = create_trial(value=1.0, params={"fast": 5, "slow": 30}, distributions=dict(asked.distributions))
     complete.number = 0
     history.append(complete)
@@ -138,7 +127,7 @@ def test_a_point_seen_before_is_answered_from_memory() -> None:
 
 def test_a_failed_point_is_tried_again() -> None:
     asked = space(lag=1, first_points=({"fast": 9, "slow": 50, "stop": 2.0},) * 2)
-    history = History()
+    history = History(DISTRIBUTIONS)
     history.append(failed_trial(ask(asked, history, 0), DISTRIBUTIONS, "killed", ORIGIN))
 
     assert ask(asked, history, 1).known is None
@@ -157,7 +146,7 @@ def test_a_range_of_one_value_is_not_searched(
 ) -> None:
     asked = space(distributions={"it": distribution}, repair=lambda parameters: parameters)
 
-    assert ask(asked, History(), 0).parameters == {"it": only}
+    assert ask(asked, History(asked.distributions), 0).parameters == {"it": only}
 
 
 @given(
@@ -172,7 +161,7 @@ def test_a_range_of_one_value_is_not_searched(
 def test_thresholds_prune_exactly_where_the_median_pruner_does(past: list[list[float]], ours: list[float]) -> None:
     study = optuna.create_study(direction="maximize", pruner=MedianPruner())
     study.add_trials(create_trial(value=0.0, intermediate_values=dict(enumerate(values))) for values in past)
-    limits = thresholds(study.trials)
+    limits = history_of(study.trials, {}).thresholds()
     for step in range(len(ours)):
         trial = create_trial(state=TrialState.RUNNING, intermediate_values=dict(enumerate(ours[: step + 1])))
         if not any(not math.isnan(values[step]) for values in past if len(values) > step):
@@ -183,7 +172,9 @@ def test_thresholds_prune_exactly_where_the_median_pruner_does(past: list[list[f
 
 
 def test_nothing_is_pruned_before_five_complete_trials() -> None:
-    trials = [create_trial(value=1.0, intermediate_values={0: 1.0}) for _ in range(4)]
+    trials = [create_trial(value=1.0, intermediate_values={0: 1.0}) for _ in range(5)]
+    for number, trial in enumerate(trials):
+        trial.number = number
 
-    assert thresholds(trials) == ()
-    assert thresholds([*trials, trials[0]]) == (1.0,)
+    assert history_of(trials[:4], {}).thresholds() == ()
+    assert history_of(trials, {}).thresholds() == (1.0,)
