@@ -1,4 +1,4 @@
-"""Several workers on this machine: started, replaced when they die, drained together."""
+"""Several workers on this machine: started, replaced when they die, scaled, drained together."""
 
 import logging
 import os
@@ -28,9 +28,10 @@ class PoolSettings:
 
 
 class Slot:
-    """The place of one worker: its process, or the time at which it gets the next."""
+    """The place of one process: the process, or the time at which the place gets the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str]) -> None:
+        self.command = command
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
         self.due = 0.0
@@ -40,9 +41,10 @@ class Slot:
 class Pool:
     """Keeps `count` workers alive, each a fresh interpreter.
 
-    A fork would inherit threads and open connections. `command` becomes one worker; it is given
-    `--parent PID`, and is to call `run_worker(parent=PID)`, so that it drains when this process is killed. To be
-    run in a process's main thread: on Linux a child is told of the death of the thread that started it.
+    A fork would inherit threads and open connections. `command` becomes one worker, `deputy` one more process beside
+    them (see `workers.deputy`); each is given `--parent PID`, and is to ask for SIGTERM when that one dies, so that
+    all drain when this process is killed. To be run in a process's main thread: on Linux a child is told of the
+    death of the thread that started it. On SIGHUP it keeps as many workers as `wanted` says then.
     """
 
     def __init__(
@@ -51,13 +53,18 @@ class Pool:
         count: int,
         settings: PoolSettings,
         *,
+        deputy: Sequence[str] | None = None,
         environment: Mapping[str, str] | None = None,
+        wanted: Callable[[], int | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._command = [*command, "--parent", str(os.getpid())]
-        self._slots = [Slot() for _ in range(count)]
-        self._settings, self._environment, self._clock = settings, environment, clock
-        self._signals = 0
+        parent = ["--parent", str(os.getpid())]
+        self._command = [*command, *parent]
+        self._slots = [Slot(self._command) for _ in range(count)]
+        self._leaving: list[subprocess.Popen[bytes]] = []
+        self._deputies = [Slot([*deputy, *parent])] if deputy else []
+        self._settings, self._environment, self._wanted, self._clock = settings, environment, wanted, clock
+        self._signals, self._is_rescaled = 0, False
 
     @property
     def pids(self) -> list[int]:
@@ -68,6 +75,7 @@ class Pool:
         """Until SIGTERM or SIGINT, which lets running trials end; a second one does not."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGHUP, self._on_rescale)
         while not self._signals:
             self.tend()
             time.sleep(self._settings.look_seconds)
@@ -75,11 +83,25 @@ class Pool:
 
     def tend(self) -> None:
         """Note who has died, and start who is due."""
-        for slot in self._slots:
+        count = self._wanted() if self._is_rescaled else None
+        self._is_rescaled = False
+        if count is not None:
+            self.scale(count)
+        self._leaving = [process for process in self._leaving if process.poll() is None]
+        for slot in (*self._slots, *self._deputies):
             if slot.process is not None and slot.process.poll() is not None:
                 self._note_death(slot, slot.process)
             if slot.process is None and self._clock() >= slot.due:
                 self._start(slot)
+
+    def scale(self, count: int) -> None:
+        """Keep so many workers from now on; those that are too many are told to end, and end their trial first."""
+        log.info("pool scaled", extra={"action": "pool_scaled", "was": len(self._slots), "workers": count})
+        gone, self._slots = self._slots[count:], self._slots[:count]
+        self._slots += [Slot(self._command) for _ in range(count - len(self._slots))]
+        for process in [slot.process for slot in gone if slot.process is not None]:
+            process.terminate()
+            self._leaving.append(process)
 
     def drain(self) -> None:
         """Let every worker end its trial, then kill what has not ended in time."""
@@ -95,17 +117,21 @@ class Pool:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
 
+    def _on_rescale(self, number: int, frame: FrameType | None) -> None:
+        self._is_rescaled = True
+
     def _pass_on(self, number: signal.Signals) -> None:
         for process in self._processes():
             process.send_signal(number)
 
     def _processes(self) -> list[subprocess.Popen[bytes]]:
-        return [slot.process for slot in self._slots if slot.process is not None]
+        placed = [slot.process for slot in (*self._slots, *self._deputies) if slot.process is not None]
+        return [*placed, *self._leaving]
 
     def _start(self, slot: Slot) -> None:
         # In a session of its own: Ctrl-C is for the pool, which passes it on once.
         slot.process = subprocess.Popen(  # noqa: S603  # our own command
-            self._command, stdin=subprocess.DEVNULL, env=self._environment, start_new_session=True
+            slot.command, stdin=subprocess.DEVNULL, env=self._environment, start_new_session=True
         )
         slot.started = self._clock()
 

@@ -90,6 +90,34 @@ def wait_to_claim(
     return None
 
 
+def is_conducted(storage_url: str, run: str) -> bool:
+    """Whether a process holds the role of a run, or of one of its studies; a look that takes nothing from anybody.
+
+    Raises:
+        SettingsError, ServiceUnreachable: as `claim` does.
+    """
+    return any(_is_held(storage_url, name) for name in (run, *_studies_of(storage_url, run)))
+
+
+def _is_held(storage_url: str, name: str) -> bool:
+    role = claim(storage_url, name)
+    if role is not None:
+        role.release()
+    return role is None
+
+
+def _studies_of(storage_url: str, run: str) -> list[str]:
+    engine = create_engine(storage_url)
+    try:
+        with engine.connect() as connection:
+            names = connection.execute(text("SELECT study_name FROM studies")).scalars()
+            return [name for name in names if name.startswith(f"{run}-L")]
+    except SQLAlchemyError:  # no study has been made there yet
+        return []
+    finally:
+        engine.dispose()
+
+
 def _claim_file(database: Path, study: str) -> Role | None:
     safe = re.sub(r"[^A-Za-z0-9_-]", "_", study)
     try:

@@ -4,7 +4,14 @@ import sys
 from pathlib import Path
 
 from workers.pool import Pool, PoolSettings
+from workers.roster import entered, wanted
 
 if __name__ == "__main__":
     program = Path(__file__).parent / "bench.py"
-    Pool([sys.executable, str(program), "--url", sys.argv[1]], 2, PoolSettings()).run()
+    url, *folder = sys.argv[1:]
+    command = [sys.executable, str(program), "--url", url]
+    if folder:
+        with entered(Path(folder[0]), 2) as entry:
+            Pool(command, 2, PoolSettings(), wanted=lambda: wanted(entry)).run()
+    else:
+        Pool(command, 2, PoolSettings()).run()

@@ -59,6 +59,14 @@ def redis_url_of(loaded: Settings) -> Iterator[str]:
         yield valkey.url
 
 
+def own_command(*words: str) -> list[str]:
+    """The command line of one of this program's own commands, with the options that this process was given."""
+    given = click.get_current_context().find_root().obj
+    options = ["--config", str(given["settings_file"])] if given["settings_file"] else []
+    options += ["--log-format", given["log_format"]] if given["log_format"] else []
+    return [sys.executable, "-m", "tradeschool", *options, *words]
+
+
 def chosen_datasets(names: Sequence[str]) -> list[Dataset]:
     """The datasets of those names; every one that is known where none is named."""
     every = [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]

@@ -19,15 +19,15 @@ COMMANDS = {
     "fetch": ("fetch:fetch", "Download candles and seal them."),
     "data": ("data:data", "What is on disk: status, gaps, findings, verify, repair, import, export."),
     "optimize": ("optimize:optimize", "Search parameters and judge them: run, resume, list, show, export."),
-    "worker": ("worker:worker", "Evaluate trials: start, list."),
-    "queue": ("queue:queue", "What waits and what runs: status, watch."),
+    "worker": ("worker:worker", "Evaluate trials: start, list, scale, drain."),
+    "queue": ("queue:queue", "What waits, runs and failed: status, watch, failed, requeue."),
     "serve": ("serve:serve", "The page, its API and metrics: everything live, in a browser."),
     "exchange": ("exchange:exchange", "Serve candles as Coinbase and OANDA do, on this machine."),
     "config": ("config:config", "Show or validate the settings."),
     "doctor": ("config:doctor", "What is installed, reachable, writable, right."),
 }
 """Name -> module and attribute below tradeschool.cli, and the line of help."""
-HIDDEN = {"evaluate": "evaluate:evaluate"}
+HIDDEN = {"evaluate": "evaluate:evaluate", "deputy": "deputy:deputy"}
 """Commands that other commands start."""
 
 INTERRUPTED = 130

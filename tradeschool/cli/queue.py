@@ -3,15 +3,19 @@
 import json
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import click
 from rich.live import Live
 from rich.table import Table
 
-from tradeschool.cli.context import console, json_option, load_settings, now, print_json, redis_url_of
+from tradeschool.cli.context import console, json_option, load_settings, now, print_json, redis_url_of, say
 from tradeschool.cli.watching import duration, line, looking, screen
+from tradeschool.errors import SettingsError
+from workers.failures import failed_jobs
+from workers.failures import requeue as put_back_failed
 from workers.guard import TrialQueue
-from workers.monitor import take_snapshot
+from workers.monitor import take_snapshot, trials_of
 from workers.queue import connect
 
 EVERY, QUIET_EVERY = 1.0, 10.0
@@ -20,7 +24,7 @@ EVERY, QUIET_EVERY = 1.0, 10.0
 
 @click.group()
 def queue() -> None:
-    """What waits and what runs: status, watch."""
+    """What waits, runs and failed: status, watch, failed, requeue."""
 
 
 @queue.command()
@@ -68,3 +72,41 @@ def watch(every: float | None, *, as_json: bool) -> None:
             while True:
                 live.update(screen(look()), refresh=True)
                 time.sleep(every or EVERY)
+
+
+@queue.command()
+@json_option
+def failed(*, as_json: bool) -> None:
+    """The jobs that failed in the last day, the latest first, and why.
+
+    A trial is tried three times; one that failed each time is stored as failed with its reason, and stays so.
+    """
+    with redis_url_of(load_settings()) as url:
+        found = failed_jobs(TrialQueue(connection=connect(url)))
+    if as_json:
+        print_json([each.to_json() for each in found])
+        return
+    table = Table("job", "trials", "ended", "reason")
+    for each in found:
+        ended = f"{datetime.fromtimestamp(each.ended, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        table.add_row(each.job, trials_of(each.job), ended, each.reason)
+    console().print(table)
+
+
+@queue.command()
+@click.argument("jobs", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Every failed job.")
+@json_option
+def requeue(jobs: tuple[str, ...], *, every: bool, as_json: bool) -> None:
+    """Put failed JOBS back into the queue; trials that are stored already stay as they are."""
+    if bool(jobs) == every:
+        raise SettingsError("which jobs? name some of `tradeschool queue failed`, or say --all")
+    with redis_url_of(load_settings()) as url:
+        queued = put_back_failed(TrialQueue(connection=connect(url)), None if every else jobs)
+    if as_json:
+        print_json(list(queued))
+        return
+    for job in jobs:
+        if job not in queued:
+            say(f"{job}: not among the failed jobs")
+    say(f"{len(queued)} jobs are queued again")

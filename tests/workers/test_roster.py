@@ -1,0 +1,79 @@
+"""Pools are found while they live, scaled and drained from elsewhere."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tradeschool.errors import StoreUnwritable
+from workers import roster
+from workers.conductor import advance
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+def workers(plan) -> int:
+    return len(plan.queue.connection.smembers("rq:workers:trials"))
+
+
+def test_a_pool_is_known_for_as_long_as_it_lives(tmp_path: Path) -> None:
+    with roster.entered(tmp_path / "pools", 3) as path:
+        (found,) = roster.pools(tmp_path / "pools")
+        asked = roster.wanted(path)
+
+    assert (found.pid, found.count, asked) == (os.getpid(), 3, 3)
+    assert roster.pools(tmp_path / "pools") == []
+
+
+def test_what_a_killed_pool_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "123.pool").write_text("2\n")
+    (tmp_path / "nonsense.pool").write_text("x")
+
+    assert roster.pools(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_pools_are_found_where_there_is_no_folder(tmp_path: Path) -> None:
+    assert roster.pools(tmp_path / "none") == []
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StoreUnwritable, match="state_dir"), roster.entered(tmp_path / "file" / "pools", 1):
+        pass
+
+
+def test_a_pool_grows_shrinks_and_drains(plan, start: Start, eventually, tmp_path: Path) -> None:
+    pool = start("pool_process.py", plan.url, str(tmp_path))
+    eventually(lambda: workers(plan) == 2)
+    (entry,) = roster.pools(tmp_path)
+    roster.scale(entry, 4)
+    eventually(lambda: workers(plan) == 4)
+    roster.scale(entry, 1)
+    eventually(lambda: workers(plan) == 1)
+    roster.drain(entry)
+
+    assert pool.wait(timeout=10) == 0
+    assert workers(plan) == 0
+    assert roster.pools(tmp_path) == []
+
+
+def test_workers_that_are_too_many_end_their_trial_first(plan, start: Start, eventually, tmp_path: Path) -> None:
+    slow = replace(plan, title="sleep 0.4", trials=2)
+    pool = start("pool_process.py", plan.url, str(tmp_path))
+    eventually(lambda: workers(plan) == 2)
+    study = slow.open()
+    run = slow.run(study)
+    advance(run)
+    eventually(lambda: plan.queue.connection.zcard("rq:wip:trials") == 2)
+    (entry,) = roster.pools(tmp_path)
+    roster.drain(entry)
+    code = pool.wait(timeout=10)
+    finished = advance(run).finished
+    study.close()
+
+    assert (code, finished) == (0, 2)

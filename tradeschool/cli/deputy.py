@@ -1,0 +1,21 @@
+"""`tradeschool deputy`: beside a pool, goes on with runs whose conductor was killed; `worker start` starts it."""
+
+import signal
+
+import click
+
+from tradeschool.cli.context import load_settings, own_command, redis_url_of
+from workers.deputy import Deputy
+from workers.parent import die_with_parent
+from workers.queue import connect
+
+
+@click.command()
+@click.option("--parent", type=int, help="The process with which the deputy ends.")
+def deputy(parent: int | None) -> None:
+    """Look after the runs of this machine until interrupted."""
+    settings = load_settings()
+    if parent is not None:
+        die_with_parent(parent, signal.SIGTERM)
+    with redis_url_of(settings) as url:
+        Deputy(connect(url), settings.storage, lambda run: own_command("optimize", "resume", run, "-j", "0")).run()
