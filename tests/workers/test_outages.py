@@ -1,0 +1,91 @@
+"""What a search needs goes away and comes back: it waits, and finds the same."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from optimizer.study import OpenStudy
+from optimizer.table import export
+from tradeschool.errors import ServiceUnreachable
+from workers.conductor import Run, conduct
+from workers.ledger import Progress
+
+
+def conducted(plan, at: int, meanwhile: Callable[[], None]) -> bytes:
+    """The table of a study during which something happens once, after so many trials."""
+    opened: list[OpenStudy] = []
+    happened: list[int] = []
+
+    def make() -> Run:
+        opened.append(plan.open())
+        return plan.run(opened[-1])
+
+    def report(progress: Progress) -> None:
+        if progress.finished >= at and not happened:
+            happened.append(progress.finished)
+            meanwhile()
+
+    done = conduct(make, settings=plan.settings, stop=lambda: False, report=report, wait_seconds=0.1)
+    table = export(opened[-1].trials(), "csv")
+    for study in opened:
+        study.close()
+    assert done is not None
+    assert happened
+    assert len(opened) > 1, "nothing was dropped and made anew"
+    return table
+
+
+def test_a_database_server_that_stops_for_a_while_costs_no_trial(served, postgres) -> None:
+    server, url = postgres
+    plan = replace(served, database=url, study="outage-L1-a1", trials=24)
+
+    def outage() -> None:
+        server.stop()
+        threading.Timer(1.0, server.start).start()
+
+    assert conducted(plan, 8, outage) == plan.table_in_process()
+
+
+def test_a_full_disk_costs_no_trial(served, small_disk: Path, remount: Callable[[str], None]) -> None:
+    remount("size=2m")
+    plan = replace(served, folder=small_disk, trials=24, title="sleep 0.01")
+    filling = small_disk / "filling"
+
+    def fill() -> None:
+        with pytest.raises(OSError, match="No space"), filling.open("wb") as file:
+            while True:
+                file.write(bytes(1 << 12))
+                file.flush()
+        timer = threading.Timer(1.5, filling.unlink)
+        timer.start()
+
+    expected = replace(plan, folder=served.folder).table_in_process()
+
+    assert conducted(plan, 8, fill) == expected
+
+
+def test_a_database_that_stays_away_ends_the_run(served, small_disk: Path) -> None:
+    settings = replace(served.settings, patience_seconds=0.5)
+    missing = replace(served, folder=small_disk / "none")
+    began = time.monotonic()
+
+    with pytest.raises(ServiceUnreachable, match="unable to open database file"):
+        conduct(lambda: missing.run(missing.open()), settings=settings, stop=lambda: False, report=lambda _: None)
+
+    assert time.monotonic() - began < 10
+
+
+def test_a_redis_that_is_away_for_a_while_costs_no_trial(plan, mortal, start_program) -> None:
+    slow = replace(plan, url=mortal.url, title="sleep 0.05", trials=24)
+    worker = start_program("bench.py", "--url", mortal.url)
+
+    def outage() -> None:
+        mortal.kill()
+        threading.Timer(3.0, mortal.start).start()
+
+    assert conducted(slow, 8, outage) == slow.table_in_process()
+    assert worker.poll() is None, "the worker has waited, too"
