@@ -20,7 +20,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.evaluation import rounded
-from optimizer.level import Parameters
+from optimizer.level import Mode, Parameters
 from optimizer.parzen import MOST_BELOW, Array, Axes, split, suggest
 
 STARTUP_TRIALS = 10
@@ -41,6 +41,7 @@ class Space:
     distributions: Mapping[str, BaseDistribution]
     repair: Callable[[Parameters], Parameters]
     """The nearest parameters that obey the strategy's own rules; what it returns is the trial's parameters."""
+    mode: Mode = Mode.LAGGED
     first_points: tuple[Parameters, ...] = ()
     """Parameters of trials 0, 1, ...; a parameter that a point leaves out is sampled."""
 
@@ -63,7 +64,7 @@ class Question:
 
 
 class History:
-    """The finished trials that a question may look at, in number order; it only grows.
+    """The finished trials that a question may look at, in the order in which they came; it only grows.
 
     What questions need of them is kept as it grows, so that the ten thousandth costs no more than the hundredth.
     """
@@ -86,8 +87,7 @@ class History:
         self._complete = 0
 
     def append(self, trial: FrozenTrial) -> None:
-        """Let the trial that follows the last one be seen."""
-        assert trial.number == len(self), f"expected trial {len(self)}, was {trial.number}"
+        """Let one more trial be seen; the order in which they come is part of what is asked."""
         self._trials.append(trial)
         if trial.state is TrialState.FAIL:
             return
@@ -153,9 +153,9 @@ def quieten_optuna() -> None:
 
 
 def ask(space: Space, history: History, number: int) -> Question:
-    """The question of trial `number`; `history` must hold exactly `space.visible(number)` trials."""
+    """The question of trial `number`; where that is lagged, `history` holds exactly `space.visible(number)` trials."""
     expected = space.visible(number)
-    assert len(history) == expected, f"trial {number} looks at {expected} trials, not {len(history)}"
+    assert space.mode is Mode.ASYNC or len(history) == expected, f"{number} looks at {expected}, not {len(history)}"
     parameters = _sample(space, history, number)
     if number < len(space.first_points):
         parameters |= space.first_points[number]

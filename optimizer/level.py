@@ -27,6 +27,15 @@ class Direction(StrEnum):
     BOTH = "both"
 
 
+class Mode(StrEnum):
+    """What a new trial learns from."""
+
+    LAGGED = "lagged"
+    """Trials 0..n-lag, whatever else is finished: the same trials for any number of workers."""
+    ASYNC = "async"
+    """Whatever is finished: not to be repeated, for it depends on who finished first."""
+
+
 class Part(StrEnum):
     """The three parts of each dataset of a level, in time order."""
 
@@ -133,6 +142,7 @@ class Level(_Strict):
     trials: Annotated[int, Field(ge=1)]
     lag: Annotated[int, Field(ge=1)] = 8
     """Trial n is asked for once trials 0..n-lag are finished, and the sampler sees exactly those."""
+    mode: Mode = Mode.LAGGED
     datasets: Annotated[tuple[LevelDataset, ...], Field(min_length=1)]
     split: Split = Split()
     gate: Gate

@@ -47,6 +47,8 @@ EVENTS = (
 """The events that are told where nothing is said of it."""
 SHORTEST_TOKEN = 16
 """Characters of the page's token."""
+SHORTEST_KEY = 16
+"""Characters of a key that signs orders and answers."""
 
 Positive = Annotated[float, Field(gt=0)]
 Address = Annotated[str, Field(pattern=r"^https?://")]
@@ -118,6 +120,26 @@ class WorkSettings(Section):
     """A worker that has not been heard of for so long has lost its trial."""
     trials_per_job: Annotated[int, Field(ge=1)] = 1
     """How many trials a worker takes at once; changes no result."""
+    trials_per_process: Annotated[int, Field(ge=1)] = 100
+    """After so many trials a worker's evaluating process is replaced by a fresh one; 1 for one a job."""
+    trial_memory_mb: Annotated[int, Field(ge=16)] | None = None
+    """How much a worker's evaluating process may allocate, in megabytes; Linux only; none is without limit."""
+    signing_key: SecretStr | None = None
+    """Shared by conductors and workers, who then sign orders and answers: from the environment or
+    `work.signing_key_file` only."""
+    signing_key_file: Path | None = None
+    """A file that holds nothing but the signing key."""
+
+    def key(self) -> bytes | None:
+        """The key with which orders and answers are signed, None where there is none.
+
+        Raises:
+            SettingsError: where its file cannot be read, what is there is not one word, or it is too short.
+        """
+        key = _token("work.signing_key", self.signing_key, self.signing_key_file)
+        if key is not None and len(key) < SHORTEST_KEY:
+            raise SettingsError(f"work.signing_key: expected at least {SHORTEST_KEY} characters, was {len(key)}")
+        return key.encode() if key else None
 
 
 class ServeSettings(Section):
@@ -385,7 +407,7 @@ def _refuse_unknown_in_file(file: Path) -> None:
     for name in _dotted(table):
         if name not in known:
             raise SettingsError(f"unknown setting {name} in {file}{_nearest(name, set(known))}")
-        if name.endswith("token"):
+        if name.endswith(("token", "signing_key")):
             variable = {knob: other for other, knob in BORROWED_NAMES.items()}.get(name, environment_name(known[name]))
             raise SettingsError(f"{file}: {name} does not belong in a file of settings; set {variable}, or {name}_file")
 

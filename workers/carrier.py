@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Generic, Protocol
 
 from tradeschool.errors import DataIncomplete
+from workers.board import Notice, put_up, take_down
 from workers.guard import TrialQueue
 from workers.jobs import Answer, Arrays, Bench, Order, Prepared
 from workers.queue import JobReport, clean, enqueue, forget, look_at, losses_key, pop_answers, put_back, translated
+from workers.signing import UNSIGNED, Signer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -34,8 +36,8 @@ class Errand:
 class Carrier(Protocol):
     """The way between a conductor and those who evaluate."""
 
-    def send(self, errand: Errand, order: Order) -> None:
-        """Hand the order on; once, however often it is called."""
+    def send(self, errand: Errand, order: Order) -> bool:
+        """Hand the order on; once, however often it is called. False where it was handed on before."""
 
     def send_again(self, errand: Errand, order: Order) -> None:
         """Hand the order on although it was handed on before: nothing usable came back."""
@@ -52,6 +54,9 @@ class Carrier(Protocol):
     def count_loss(self, errand: Errand) -> int:
         """How often this errand has been lost, this time included."""
 
+    def announce(self, notice: Notice) -> None:
+        """Let others know how far the study is."""
+
 
 log = logging.getLogger(__name__)
 
@@ -62,31 +67,35 @@ class QueueCarrier:
     Every method raises ServiceUnreachable where Redis does not answer.
     """
 
-    def __init__(self, queue: TrialQueue, *, study: str, url: str, job_timeout_seconds: int) -> None:
+    def __init__(
+        self, queue: TrialQueue, *, study: str, url: str, job_timeout_seconds: int, signer: Signer = UNSIGNED
+    ) -> None:
         self._queue, self._study, self._url, self._timeout = queue, study, url, job_timeout_seconds
+        self._signer = signer
 
-    def send(self, errand: Errand, order: Order) -> None:
-        """Enqueue the errand's job where it is not known."""
+    def send(self, errand: Errand, order: Order) -> bool:
+        """Enqueue the errand's job where it is not known; its time-out is that of all its trials together."""
+        seconds = self._timeout * len(order.numbers)
         with translated(self._url):
-            enqueue(self._queue, errand.job_id, order, self._timeout)
+            return enqueue(self._queue, errand.job_id, order, seconds, self._signer)
 
     def send_again(self, errand: Errand, order: Order) -> None:
         """Forget the errand's job and enqueue it anew."""
         log.info("job sent again", extra={"action": "job_sent_again", "job": errand.job_id})
         with translated(self._url):
             forget(self._queue, errand.job_id)
-            enqueue(self._queue, errand.job_id, order, self._timeout)
+        self.send(errand, order)
 
     def collect(self, wait_seconds: float) -> list[Answer]:
         """The answers on the study's list."""
         with translated(self._url):
-            return pop_answers(self._queue.connection, self._study, wait_seconds)
+            return pop_answers(self._queue.connection, self._study, wait_seconds, self._signer)
 
     def look(self, errands: Sequence[Errand]) -> list[JobReport]:
         """What Redis knows of each errand's job, after failing those whose lease has run out."""
         with translated(self._url):
             clean(self._queue)
-            return look_at(self._queue, [errand.job_id for errand in errands])
+            return look_at(self._queue, [errand.job_id for errand in errands], self._signer)
 
     def put_back(self, errand: Errand) -> None:
         """Return the job to the head of the queue."""
@@ -99,6 +108,14 @@ class QueueCarrier:
         with translated(self._url):
             return int(self._queue.connection.hincrby(losses_key(self._study), errand.job_id, 1))
 
+    def announce(self, notice: Notice) -> None:
+        """Put up a notice, and take it down when every trial is finished."""
+        with translated(self._url):
+            if notice.finished < notice.trials:
+                put_up(self._queue.connection, self._study, notice)
+            else:
+                take_down(self._queue.connection, self._study)
+
 
 class BenchCarrier(Generic[Arrays, Prepared]):
     """Within this process, one order after another; nothing is ever lost."""
@@ -107,7 +124,7 @@ class BenchCarrier(Generic[Arrays, Prepared]):
         self._bench = bench
         self._answers: list[Answer] = []
 
-    def send(self, errand: Errand, order: Order) -> None:
+    def send(self, errand: Errand, order: Order) -> bool:
         """Evaluate the order here and now.
 
         Raises:
@@ -117,6 +134,7 @@ class BenchCarrier(Generic[Arrays, Prepared]):
         if answer.refused is not None:
             raise DataIncomplete(answer.refused)
         self._answers.append(answer)
+        return True
 
     def send_again(self, errand: Errand, order: Order) -> None:
         """The same as `send`."""
@@ -137,3 +155,6 @@ class BenchCarrier(Generic[Arrays, Prepared]):
     def count_loss(self, errand: Errand) -> int:
         """Nothing is lost."""
         return 0
+
+    def announce(self, notice: Notice) -> None:
+        """Nobody else has a part in it."""

@@ -15,8 +15,9 @@ from optimizer.asking import Question, Space
 from optimizer.level import Parameters
 from optimizer.study import OpenStudy, StudyFacts
 from tradeschool.errors import DataIncomplete, ServiceUnreachable, SettingsError, StudyChanged
+from workers.board import Notice
 from workers.carrier import Carrier, Errand
-from workers.jobs import Order
+from workers.jobs import VERSION, Order
 from workers.ledger import Ledger, Progress
 from workers.queue import Fate, JobReport
 
@@ -64,12 +65,15 @@ class Run:
         self.next_mend = clock()
         self.errands: dict[tuple[int, int], Errand] = {}
         self.strays: dict[Errand, float] = {}
+        self.sent: set[Errand] = set()
+        """Errands that this very run has handed on; what is known of others may be left over from another day."""
         self._facts, self._digests, self._study = facts, dict(digests), study
         space = Space(
             seed=facts.seed,
             lag=facts.level.lag,
             distributions=distributions,
             repair=repair,
+            mode=facts.level.mode,
             first_points=facts.first_points,
         )
         self.ledger = Ledger(study=study, space=space, trials=facts.level.trials, order=self._order, clock=time.time)
@@ -94,6 +98,23 @@ class Run:
                 del self.errands[place]
                 self.strays.pop(errand, None)
 
+    def announce(self) -> None:
+        """Let others know how far the study is."""
+        level, progress = self._facts.level, self.ledger.progress()
+        notice = Notice(
+            v=VERSION,
+            seen=time.time(),
+            trials=progress.trials,
+            finished=progress.finished,
+            complete=progress.complete,
+            pruned=progress.pruned,
+            failed=progress.failed,
+            lag=level.lag,
+            level=level,
+            digests=self._digests,
+        )
+        self.carrier.announce(notice)
+
     def _order(self, questions: tuple[Question, ...]) -> Order:
         return Order(
             study=self._study.name,
@@ -106,7 +127,7 @@ class Run:
 
 
 def advance(run: Run, wait_seconds: float = 0.0) -> Progress:
-    """One step: take in, mend, commit, ask and hand out; called again after a kill, it changes nothing twice.
+    """One step: take in, mend, ask and hand out, commit; called again after a kill, it changes nothing twice.
 
     Waits that long for an answer to come in.
 
@@ -118,12 +139,16 @@ def advance(run: Run, wait_seconds: float = 0.0) -> Progress:
         run.ledger.accept(answer)
     if run.clock() >= run.next_mend:
         _mend(run)
+        run.announce()
         run.next_mend = run.clock() + run.settings.mend_seconds
-    run.ledger.commit()
     while errand := run.ask():
         _send(run, errand)
-        run.ledger.commit()
-    return run.ledger.progress()
+    # Last, because a worker that waits for its next trial need not wait for the disk.
+    run.ledger.commit()
+    progress = run.ledger.progress()
+    if progress.is_done:
+        run.announce()
+    return progress
 
 
 def conduct(
@@ -165,12 +190,14 @@ def _send(run: Run, errand: Errand) -> None:
     order = run.ledger.order(errand.numbers)
     if order is not None:
         run.errands[errand.first, errand.last] = errand
-        run.carrier.send(errand, order)
+        if run.carrier.send(errand, order):
+            run.sent.add(errand)
 
 
 def _send_again(run: Run, errand: Errand) -> None:
     order = run.ledger.order(errand.numbers)
     if order is not None:
+        run.sent.add(errand)
         run.carrier.send_again(errand, order)
 
 
@@ -218,6 +245,9 @@ def _take_in(run: Run, errand: Errand, found: JobReport) -> None:
 
 
 def _refused(run: Run, errand: Errand, reason: str) -> None:
+    if errand not in run.sent:  # the candles may have come since
+        _send_again(run, errand)
+        return
     if errand.attempt >= run.settings.attempts:
         raise DataIncomplete(f"study {errand.study}: {errand.attempt} workers refuse trial {errand.first}: {reason}")
     _try_again(run, errand, reason)

@@ -127,8 +127,10 @@ class Bench(Generic[Arrays, Prepared]):
         prepare: Callable[[Level, Part, Callable[[Dataset, Window], Arrays]], tuple[Prepared, ...]],
         evaluate: Callable[[Level, tuple[Prepared, ...], Parameters, Sequence[float | None]], Evaluation],
         worker: str,
+        share: Callable[[tuple[Prepared, ...], str], tuple[Prepared, ...]] = lambda prepared, key: prepared,
     ) -> None:
         self.worker = worker
+        self._share = share
         self._store, self._prepare, self._evaluate = store, prepare, evaluate
         self._ready: dict[str, tuple[Prepared, ...]] = {}
 
@@ -142,14 +144,23 @@ class Bench(Generic[Arrays, Prepared]):
         """
         key = json.dumps([order.level.model_dump(mode="json"), order.digests], sort_keys=True)
         if key not in self._ready:
-            _check_digests(order, self._store)
+            _check_digests(order.level, order.digests, self._store)
 
             def read(dataset: Dataset, window: Window) -> Arrays:
                 beat()
                 return self._store.arrays(dataset, window)
 
-            self._ready = {key: self._prepare(order.level, Part.TRAIN, read)}
+            self._ready = {}  # what the last level had mapped or held goes before the next one's comes
+            self._ready = {key: self._share(self._prepare(order.level, Part.TRAIN, read), key)}
         return self._ready[key]
+
+    def check(self, level: Level, digests: Mapping[str, str]) -> None:
+        """Refuse where this worker's candles are not those of a study.
+
+        Raises:
+            DataError: where candles are missing, or are others.
+        """
+        _check_digests(level, digests, self._store)
 
     def answer(self, order: Order) -> Answer:
         """Every trial of the order evaluated; a strategy's exception is an answer, missing candles a refusal."""
@@ -204,12 +215,11 @@ def level_digests(level: Level, store: CandleStore[Arrays]) -> dict[str, str]:
     return {f"{dataset.name} {window.name}": store.digest(dataset, window) for dataset, window in windows}
 
 
-def _check_digests(order: Order, store: CandleStore[Arrays]) -> None:
-    present: Mapping[str, str] = level_digests(order.level, store)
-    for name, digest in present.items():
-        if order.digests.get(name) != digest:
+def _check_digests(level: Level, digests: Mapping[str, str], store: CandleStore[Arrays]) -> None:
+    for name, digest in level_digests(level, store).items():
+        if digests.get(name) != digest:
             raise ForeignFile(
-                f"{name}: this worker holds other candles than the conductor: expected {order.digests.get(name)}, "
+                f"{name}: this worker holds other candles than the conductor: expected {digests.get(name)}, "
                 f"was {digest}: fetch or copy the same data to every machine"
             )
 

@@ -1,10 +1,12 @@
 """What has been asked, answered and committed of one study; rebuilt from the study alone.
 
-Answers come in any order. They are committed in number order, and trial n is asked from trials 0..n-lag, so the
-trial table does not depend on that order.
+Answers come in any order. They are taken and committed in number order, and trial n is asked from trials 0..n-lag,
+so the trial table does not depend on that order. A question may be asked before what it looks at is committed: were
+the commit lost, the same answers would be found again, and lead to the same question.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.asking import History, Question, Space, ask
 from optimizer.evaluation import Evaluation
+from optimizer.level import Mode
 from optimizer.study import OpenStudy, Origin, failed_trial, finished_trial, repeated_trial
 from tradeschool.errors import StudyChanged, TradeschoolError
 from workers.jobs import Answer, Order, TrialAnswer
@@ -29,7 +32,7 @@ class Progress:
     pruned: int
     failed: int
     open: int
-    """Asked and not yet committed."""
+    """Asked and not yet answered."""
 
     @property
     def finished(self) -> int:
@@ -55,16 +58,24 @@ class Ledger:
         clock: Callable[[], float],
     ) -> None:
         self._study, self._space, self._trials, self._order, self._clock = study, space, trials, order, clock
-        self._committed = _checked(study)
+        self._known = _checked(study)
+        """Trials 0, 1, ... without a gap, finished; the first `_stored` of them are committed."""
+        self._stored = len(self._known)
+        self._states = Counter(trial.state for trial in self._known)
+        self._given_up: set[int] = set()
         self._history = History(space.distributions)
         self._open: dict[int, Question] = {}
         self._digests: dict[int, str] = {}
         self._settled: dict[int, FrozenTrial] = {}
-        self._next = len(self._committed)
+        """Finished trials that an earlier one is still missing before."""
+        self._next = len(self._known)
+        if space.mode is Mode.ASYNC:
+            for trial in self._known:
+                self._history.append(trial)
 
     def is_open(self, number: int) -> bool:
         """Whether the trial was asked and nothing is known of it yet."""
-        return number in self._open and number not in self._settled
+        return number in self._open
 
     def ask_until(self, end: int) -> tuple[Question, ...] | None:
         """The questions of all trials from the next one to `end`, without those that memory answers.
@@ -72,7 +83,7 @@ class Ledger:
         None where one of them has to wait for earlier trials, or where all have been asked.
         """
         end = min(end, self._trials)
-        if end <= self._next or self._space.visible(end - 1) > len(self._committed):
+        if end <= self._next or not self._may_ask(end):
             return None
         asked = tuple(self._ask(number) for number in range(self._next, end))
         self._next = end
@@ -99,55 +110,66 @@ class Ledger:
     def fail(self, number: int, reason: str) -> None:
         """End an open trial without a value."""
         origin = Origin(worker="", started=self._clock(), seconds=0.0)
-        self._settled[number] = failed_trial(self._open[number], self._space.distributions, reason, origin)
+        self._settle(failed_trial(self._open[number], self._space.distributions, reason, origin))
+        self._given_up.add(number)
         log.error("trial given up", extra={"action": "trial_given_up", "number": number, "reason": reason})
 
     def commit(self) -> int:
-        """Store every settled trial whose turn it is; how many that were.
+        """Store every trial whose turn it is; how many that were.
 
         Raises:
             StudyChanged, ServiceUnreachable: see `OpenStudy.commit`; the ledger is not to be used after that.
         """
-        ready: list[FrozenTrial] = []
-        while trial := self._settled.get(len(self._committed) + len(ready)):
-            ready.append(trial)
+        ready = self._known[self._stored :]
         if ready:
             self._study.commit(*ready)
-        for trial in ready:
-            self._committed.append(trial)
-            self._settled.pop(trial.number)
-            self._open.pop(trial.number, None)
+        self._stored += len(ready)
+        self._states.update(trial.state for trial in ready)
         return len(ready)
 
     def progress(self) -> Progress:
         """How far the study is."""
-        states = [trial.state for trial in self._committed]
         return Progress(
             trials=self._trials,
-            complete=states.count(TrialState.COMPLETE),
-            pruned=states.count(TrialState.PRUNED),
-            failed=states.count(TrialState.FAIL),
+            complete=self._states[TrialState.COMPLETE],
+            pruned=self._states[TrialState.PRUNED],
+            failed=self._states[TrialState.FAIL],
             open=len(self._open),
         )
 
     def _ask(self, number: int) -> Question:
-        while len(self._history) < self._space.visible(number):
-            self._history.append(self._committed[len(self._history)])
+        if self._space.mode is Mode.LAGGED:
+            while len(self._history) < self._space.visible(number):
+                self._history.append(self._known[len(self._history)])
         question = ask(self._space, self._history, number)
         self._open[number] = question
         self._digests[number] = self._order((question,)).questions()[0]
         if question.known is not None:
-            self._settled[number] = repeated_trial(question, question.known, self._clock())
+            self._settle(repeated_trial(question, question.known, self._clock()))
         return question
+
+    def _may_ask(self, end: int) -> bool:
+        if self._space.mode is Mode.ASYNC:
+            return len(self._open) + end - self._next <= self._space.lag
+        return self._space.visible(end - 1) <= len(self._known)
+
+    def _settle(self, trial: FrozenTrial) -> None:
+        if self._space.mode is Mode.ASYNC:
+            self._history.append(trial)
+        self._settled[trial.number] = trial
+        del self._open[trial.number]
+        while following := self._settled.pop(len(self._known), None):
+            self._known.append(following)
 
     def _take(self, found: TrialAnswer, worker: str) -> None:
         number = found.number
-        question = self._open.get(number)
-        earlier = self._settled.get(number) or (self._committed[number] if question is None else None)
-        trial = self._trial(question or _question_of(earlier), found, worker)
-        if earlier is None:
-            self._settled[number] = trial
-        elif not _agree(earlier, trial):
+        if question := self._open.get(number):
+            self._settle(self._trial(question, found, worker))
+            return
+        earlier = self._settled.get(number) or self._known[number]
+        if number in self._given_up:
+            log.warning("answer too late", extra={"action": "answer_too_late", "number": number, "worker": worker})
+        elif not _agree(earlier, self._trial(_question_of(earlier), found, worker)):
             log.error("two answers differ", extra={"action": "answers_differ", "number": number, "worker": worker})
 
     def _trial(self, question: Question, found: TrialAnswer, worker: str) -> FrozenTrial:
@@ -173,8 +195,7 @@ def _checked(study: OpenStudy) -> list[FrozenTrial]:
     return trials
 
 
-def _question_of(trial: FrozenTrial | None) -> Question:
-    assert trial is not None
+def _question_of(trial: FrozenTrial) -> Question:
     return Question(number=trial.number, parameters=dict(trial.params), thresholds=(), known=None)
 
 

@@ -3,6 +3,7 @@
 A job's id is `{study}-{first}-{last}-a{attempt}`. RQ retries nothing: attempts belong to the conductor.
 """
 
+import json
 import logging
 import zlib
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import JsonValue
 from redis import Redis
 from redis.exceptions import RedisError
-from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.exceptions import NoSuchJobError
 from rq.job import JobStatus
 from rq.job_lifecycle import record_job_failure
 from rq.results import Result
@@ -27,6 +28,7 @@ from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.settings import mask_url
 from workers.guard import TrialJob, TrialQueue
 from workers.jobs import FUNCTION, Answer, Order
+from workers.signing import UNSIGNED, Signer
 
 SCHEMES = ("redis", "rediss", "unix")
 CONNECT_SECONDS = 5
@@ -36,6 +38,14 @@ KEEP_SECONDS = 86_400
 """How long a finished job and an uncollected answer stay: RQ's own 500 s would lose them."""
 MOST_ANSWERS = 100
 MAINTENANCE_KEY = "tradeschool:maintenance"
+ENQUEUE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+redis.call('SADD', KEYS[3], KEYS[2])
+redis.call('RPUSH', KEYS[2], ARGV[1])
+return 1
+"""
+"""In one step, because a conductor that is killed half way would leave a job that is known and in no list."""
 LEASE_EXPIRED = "the worker's lease ran out"
 
 log = logging.getLogger(__name__)
@@ -108,22 +118,22 @@ def losses_key(study: str) -> str:
     return f"tradeschool:lost:{study}"
 
 
-def enqueue(queue: TrialQueue, job_id: str, order: Order, timeout_seconds: int) -> bool:
+def enqueue(queue: TrialQueue, job_id: str, order: Order, timeout_seconds: int, signer: Signer) -> bool:
     """Put the order at the end of the queue; False where a job of that id is known already."""
-    try:
-        queue.enqueue_call(
-            FUNCTION,
-            args=[order.model_dump(mode="json")],
-            job_id=job_id,
-            unique=True,
-            timeout=timeout_seconds,
-            result_ttl=KEEP_SECONDS,
-            failure_ttl=KEEP_SECONDS,
-            description=job_id,
-        )
-    except DuplicateJobError:
-        return False
-    return True
+    job = queue.create_job(
+        FUNCTION,
+        args=[json.loads(signer.sign("order", order.model_dump_json()))],
+        job_id=job_id,
+        timeout=timeout_seconds,
+        result_ttl=KEEP_SECONDS,
+        failure_ttl=KEEP_SECONDS,
+        description=job_id,
+        status=JobStatus.QUEUED,
+    )
+    job.enqueued_at = rq_now()
+    fields = [part for pair in job.to_dict().items() for part in pair]
+    keys = (job.key, queue.key, queue.redis_queues_keys)
+    return bool(queue.connection.eval(ENQUEUE, len(keys), *keys, job_id, *fields))
 
 
 def forget(queue: TrialQueue, job_id: str) -> None:
@@ -146,16 +156,7 @@ def put_back(queue: TrialQueue, job_id: str) -> None:
         pipeline.execute()
 
 
-def push_answer(connection: Redis, study: str, answer: bytes) -> None:
-    """Tell the conductor at once; what it misses here it finds as the job's return value."""
-    key = results_key(study)
-    with connection.pipeline() as pipeline:
-        pipeline.rpush(key, answer)
-        pipeline.expire(key, KEEP_SECONDS)
-        pipeline.execute()
-
-
-def pop_answers(connection: Redis, study: str, wait_seconds: float) -> list[Answer]:
+def pop_answers(connection: Redis, study: str, wait_seconds: float, signer: Signer) -> list[Answer]:
     """The answers that have come, after waiting for the first of them; unreadable ones are logged and dropped."""
     key = results_key(study)
     texts: list[bytes | str] = []
@@ -163,7 +164,7 @@ def pop_answers(connection: Redis, study: str, wait_seconds: float) -> list[Answ
         texts.append(first[1])
     more = connection.lpop(key, MOST_ANSWERS)
     texts += more if isinstance(more, list) else []
-    answers = [_parse_answer(text, study) for text in texts]
+    answers = [_parse_answer(text, study, signer) for text in texts]
     return [answer for answer in answers if answer is not None]
 
 
@@ -193,7 +194,7 @@ def clean_in_turn(queue: TrialQueue, seconds: int) -> bool:
     return True
 
 
-def look_at(queue: TrialQueue, job_ids: Sequence[str]) -> list[JobReport]:
+def look_at(queue: TrialQueue, job_ids: Sequence[str], signer: Signer = UNSIGNED) -> list[JobReport]:
     """What has become of these jobs, in their order; one round trip, and one more for each that has ended."""
     with queue.connection.pipeline() as pipeline:
         pipeline.lrange(queue.key, 0, -1)
@@ -206,7 +207,7 @@ def look_at(queue: TrialQueue, job_ids: Sequence[str]) -> list[JobReport]:
             raise listed
     held = {entry.partition(b":")[0] for entry in leases} | set(queued)
     looks = zip(job_ids, statuses, strict=True)
-    return [_report(queue, job_id, status, is_held=job_id.encode() in held) for job_id, status in looks]
+    return [_report(queue, job_id, status, signer, is_held=job_id.encode() in held) for job_id, status in looks]
 
 
 def _fail_expired(queue: TrialQueue) -> None:
@@ -236,10 +237,10 @@ def _started(queue: TrialQueue, job_ids: Sequence[str]) -> Iterator[TrialJob]:
                 yield job
 
 
-def _report(queue: TrialQueue, job_id: str, status: object, *, is_held: bool) -> JobReport:
+def _report(queue: TrialQueue, job_id: str, status: object, signer: Signer, *, is_held: bool) -> JobReport:
     match status:
         case b"finished":
-            return JobReport(fate=Fate.FINISHED, answer=_returned(queue, job_id))
+            return JobReport(fate=Fate.FINISHED, answer=_returned(queue, job_id, signer))
         case b"failed" | b"stopped" | b"canceled":
             return _failure(queue, job_id)
         case b"queued" | b"started":
@@ -248,12 +249,12 @@ def _report(queue: TrialQueue, job_id: str, status: object, *, is_held: bool) ->
     return JobReport(fate=Fate.MISSING)
 
 
-def _returned(queue: TrialQueue, job_id: str) -> Answer | None:
+def _returned(queue: TrialQueue, job_id: str, signer: Signer) -> Answer | None:
     result = _latest(queue, job_id)
     if result is None or result.type is not Result.Type.SUCCESSFUL:
         return None
     value: JsonValue = result.return_value
-    return _parse_answer(value, job_id)
+    return _parse_answer(value, job_id, signer)
 
 
 def _failure(queue: TrialQueue, job_id: str) -> JobReport:
@@ -268,14 +269,14 @@ def _latest(queue: TrialQueue, job_id: str) -> Result | None:
     job = TrialJob(job_id, connection=queue.connection)
     try:
         return Result.fetch_latest(job, serializer=JSONSerializer)
-    except (ValueError, KeyError, zlib.error):
+    except (ValueError, KeyError, RecursionError, zlib.error):
         log.warning("result cannot be read", extra={"action": "result_unreadable", "job": job_id})
         return None
 
 
-def _parse_answer(text: object, source: str) -> Answer | None:
+def _parse_answer(text: object, source: str, signer: Signer) -> Answer | None:
     try:
-        return Answer.parse(text)
-    except ValueError:
+        return Answer.parse(signer.check("answer", text))
+    except (ValueError, RecursionError):
         log.warning("answer cannot be read", extra={"action": "answer_unreadable", "source": source})
         return None

@@ -32,6 +32,7 @@ from workers.jobs import level_digests
 from workers.ledger import Progress
 from workers.queue import connect
 from workers.role import wait_to_claim
+from workers.signing import Signer
 
 RECORD_NAME = "run.json"
 ATTEMPT = 1
@@ -174,6 +175,7 @@ def _conduct(
             study=study.name,
             url=redis_url,
             job_timeout_seconds=place.work.trial_timeout_seconds,
+            signer=Signer(place.work.key()),
         )
         return Run(
             study=study,

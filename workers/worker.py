@@ -25,13 +25,15 @@ from rq.utils import now
 from rq.worker import WorkerStatus
 from rq.worker_registration import register
 
-from tradeschool.errors import DataError
+from tradeschool.errors import DataError, SettingsError
+from workers.board import notices
 from workers.desk import Desk, Held
 from workers.guard import JobRefused, TrialJob, TrialQueue
 from workers.horse import Horse, Reply
-from workers.jobs import Answer, Arrays, Bench, Order, Prepared, evaluate_trials
+from workers.jobs import VERSION, Answer, Arrays, Bench, Order, Prepared, evaluate_trials
 from workers.parent import die_with_parent, load_prctl
 from workers.queue import clean_in_turn
+from workers.signing import UNSIGNED, Signer
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +66,12 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
     queue_class = TrialQueue  # type: ignore[assignment]  # it takes its class and serializer from nobody
     job_class = TrialJob
 
-    def __init__(self, connection: Redis, bench: Bench[Arrays, Prepared], settings: WorkerSettings) -> None:
+    def __init__(
+        self, connection: Redis, bench: Bench[Arrays, Prepared], settings: WorkerSettings, signer: Signer
+    ) -> None:
         self._queue = TrialQueue(connection=connection)
         super().__init__([self._queue], name=bench.worker, connection=connection)
-        self._bench, self._settings = bench, settings
+        self._bench, self._settings, self._signer = bench, settings, signer
         self._desk = Desk(
             self._queue,
             name=self.name,
@@ -132,7 +136,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         study, reply = self._answer(held)
         go_on = not self._signals
         if reply.answer is not None:
-            answer = reply.answer
+            answer = self._signer.sign("answer", reply.answer.decode(errors="replace")).encode()
             return self._insist(lambda: self._desk.hand_in(held, study, answer, go_on=go_on))
         reason = reply.failure or "no reason was left behind"
         log.warning("job failed", extra={"action": "job_failed", "job": job_id, "reason": reason})
@@ -141,7 +145,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
     def _answer(self, held: Held) -> tuple[str, Reply]:
         """The study that is asked for, and how its order ended; every reason is an answer or a failure."""
         try:
-            order = Order.parse(held.job.order())
+            order = Order.parse(self._signer.check("order", held.job.order()))
         except (JobRefused, ValueError) as error:
             return "", Reply(failure=f"{type(error).__name__}: {' '.join(str(error).split())}"[:512])
         try:
@@ -232,21 +236,44 @@ def run_worker(
     settings: WorkerSettings,
     *,
     warm: Callable[[], None],
+    signer: Signer = UNSIGNED,
     parent: int | None = None,
 ) -> None:
     """Work until SIGTERM or SIGINT, which let the running job end; a second signal does not.
 
     `warm` compiles what would otherwise be compiled in every fork; it is called before the first job. `parent` is
     the process with which this one ends, in the same gentle way.
+
+    Raises:
+        SettingsError: where a study is under way in another version of the wire format.
+        DataError: where its candles are missing here, or are others.
     """
     if parent is not None:
         die_with_parent(parent, signal.SIGTERM)
     for name in ("rq.worker", "rq.job", "rq.queue", "rq.registry"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    check_in(connection, bench)
     warm()
-    worker = TrialWorker(connection, bench, settings)
+    worker = TrialWorker(connection, bench, settings, signer)
     worker.work()
     log.info("worker ended", extra={"action": "worker_ended", "worker": worker.name})
+
+
+def check_in(connection: Redis, bench: Bench[Arrays, Prepared]) -> None:
+    """Refuse to work where a study that is under way could not be served.
+
+    Raises:
+        SettingsError: where its conductor speaks another version of the wire format.
+        DataError: where its candles are missing here, or are others.
+    """
+    for study, notice in notices(connection).items():
+        if notice.v != VERSION:
+            raise SettingsError(
+                f"study {study} is conducted in version {notice.v} of the wire format, this worker speaks {VERSION}: "
+                "install the same release everywhere"
+            )
+        if notice.level:
+            bench.check(notice.level, notice.digests)
 
 
 def worker_name() -> str:

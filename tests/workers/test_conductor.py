@@ -33,8 +33,9 @@ class Shuffled:
     def __init__(self, bench, choose: random.Random) -> None:
         self._bench, self._choose, self._orders = bench, choose, []
 
-    def send(self, errand, order: Order) -> None:
+    def send(self, errand, order: Order) -> bool:
         self._orders.append(order)
+        return True
 
     def send_again(self, errand, order: Order) -> None:
         self.send(errand, order)
@@ -55,6 +56,9 @@ class Shuffled:
 
     def count_loss(self, errand) -> int:
         return 0
+
+    def announce(self, notice) -> None:
+        """Nobody looks."""
 
 
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([1, 2, 3, 4]))
@@ -85,6 +89,19 @@ def test_the_table_is_the_same_for_any_number_of_workers(plan, start_worker: Sta
     assert b"pruned" in expected
     assert one == expected
     assert two.table_by_queue() == expected
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_the_table_is_the_same_in_another_database_and_for_jobs_of_any_size(served, postgres, size: int) -> None:
+    plan = replace(served, database=postgres[1], study=f"sized{size}-L1-a1", trials=20, trials_per_job=size)
+    expected = plan.table_in_process()
+    study = plan.open()
+    run = plan.run(study)
+    while advance(run, wait_seconds=0.1).finished < 8:
+        pass
+    study.close()
+
+    assert plan.table_by_queue() == expected  # gone on with from where the other conductor was left
 
 
 def test_a_worker_killed_in_mid_trial_costs_no_trial(plan, start_worker: Start, eventually) -> None:
@@ -166,8 +183,9 @@ def test_an_exception_of_a_strategy_fails_its_trial_at_once(served) -> None:
     assert jobs == [b"rq:job:run-L1-a1-1-1-a1"]
 
 
-def test_workers_with_other_candles_end_the_run(plan, start_worker: Start) -> None:
+def test_workers_with_other_candles_end_the_run(plan, start_worker: Start, eventually) -> None:
     start_worker("--digest", "d2")
+    eventually(lambda: plan.queue.connection.smembers("rq:workers:trials"))
     study = plan.open()
 
     with pytest.raises(DataIncomplete, match="expected d1, was d2"):
@@ -175,6 +193,52 @@ def test_workers_with_other_candles_end_the_run(plan, start_worker: Start) -> No
 
     assert study.trials() == []
     study.close()
+
+
+def test_candles_that_came_since_are_asked_for_again(plan, start_worker: Start, eventually) -> None:
+    """A refusal of yesterday says nothing of today; only those of this very run count."""
+    expected = plan.table_in_process()
+    other = start_worker("--digest", "d2")
+    eventually(lambda: plan.queue.connection.smembers("rq:workers:trials"))
+    study = plan.open()
+    with pytest.raises(DataIncomplete):
+        plan.finish(plan.run(study))
+    other.terminate()
+    other.wait(timeout=10)
+    start_worker()
+    plan.finish(plan.run(study))
+    table = export(study.trials(), "csv")
+    study.close()
+
+    assert table == expected
+
+
+def test_a_trial_that_allocates_too_much_is_given_up(plan, start_worker: Start) -> None:
+    swallowing = replace(plan, title="swallow", trials=3, first_points=POISON)
+    start_worker("--memory", str(1 << 28))
+    study = swallowing.open()
+    swallowing.finish(swallowing.run(study))
+    failed = study.trials()[1]
+    study.close()
+
+    assert failed.state is TrialState.FAIL
+    assert "MemoryError" in failed.user_attrs["failure"]
+
+
+def test_asynchronous_trials_are_exactly_as_many(plan, start_worker: Start) -> None:
+    loose = replace(plan, mode="async", title="sleep 0.01", trials=24)
+    start_worker()
+    start_worker()
+    study = loose.open()
+    run = loose.run(study)
+    while advance(run, wait_seconds=0.1).finished < 8:
+        pass
+    progress = loose.finish(loose.run(study))
+    numbers = [trial.number for trial in study.trials()]
+    study.close()
+
+    assert numbers == list(range(24))
+    assert (progress.failed, progress.open) == (0, 0)
 
 
 def test_a_redis_that_forgets_everything_costs_no_trial(served, eventually) -> None:

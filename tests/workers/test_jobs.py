@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from optimizer.asking import Question
 from workers.jobs import FUNCTION, VERSION, Answer, Order, evaluate_trials
 from workers.queue import enqueue
+from workers.signing import Signer
 
 
 def question(number: int) -> Question:
@@ -115,8 +116,8 @@ def test_a_level_is_prepared_once(order: Order, make_bench) -> None:
 
 
 def test_a_job_is_known_by_its_id_once(plan, order: Order) -> None:
-    assert enqueue(plan.queue, "a-3-4-a1", order, timeout_seconds=30)
-    assert not enqueue(plan.queue, "a-3-4-a1", order, timeout_seconds=30)
+    assert enqueue(plan.queue, "a-3-4-a1", order, timeout_seconds=30, signer=Signer())
+    assert not enqueue(plan.queue, "a-3-4-a1", order, timeout_seconds=30, signer=Signer())
     assert plan.queue.connection.llen("rq:queue:trials") == 1
 
 

@@ -6,6 +6,7 @@ from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.settings import mask_url
 from workers.conductor import advance
 from workers.queue import Fate, connect, depth, forget, look_at, put_back
+from workers.signing import Signer
 
 
 @pytest.mark.parametrize(
@@ -52,10 +53,10 @@ def test_jobs_are_seen_waiting_astray_and_missing(plan) -> None:
     queue.connection.lmove(queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT")
     forget(queue, jobs[2])
 
-    assert [report.fate for report in look_at(queue, jobs)] == [Fate.STRAY, Fate.WAITING, Fate.MISSING]
+    assert [report.fate for report in look_at(queue, jobs, Signer())] == [Fate.STRAY, Fate.WAITING, Fate.MISSING]
     assert depth(queue) == plan.lag - 2
 
     put_back(queue, jobs[0])
 
-    assert look_at(queue, jobs[:1])[0].fate is Fate.WAITING
+    assert look_at(queue, jobs[:1], Signer())[0].fate is Fate.WAITING
     assert queue.connection.lindex(queue.key, 0) == jobs[0].encode()

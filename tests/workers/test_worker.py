@@ -4,14 +4,20 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from optimizer.table import export
+from tradeschool.errors import SettingsError
+from workers.board import Notice, notices, put_up
 from workers.conductor import advance
 from workers.guard import TrialJob
 from workers.pool import Pool, PoolSettings
+from workers.worker import check_in
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -100,3 +106,58 @@ def test_a_worker_s_study_is_whole(served) -> None:
 
     assert len(table.splitlines()) == 1 + served.trials
     assert len(workers) == 1
+
+
+def test_a_worker_of_another_release_refuses_to_start(plan, start_worker: Start) -> None:
+    note = Notice(v=2, seen=time.time(), trials=1)
+    put_up(plan.queue.connection, "other", note)
+    worker = start_worker()
+
+    assert worker.wait(timeout=20) != 0
+    assert plan.queue.connection.smembers("rq:workers:trials") == set()
+
+
+def test_a_worker_with_other_candles_refuses_to_start(plan, start_worker: Start) -> None:
+    study = plan.open()
+    advance(plan.run(study))
+    study.close()
+    worker = start_worker("--digest", "d2")
+
+    assert worker.wait(timeout=20) != 0
+
+
+def test_studies_that_are_over_or_silent_keep_no_worker_away(plan, make_bench) -> None:
+    connection = plan.queue.connection
+    put_up(connection, "silent", Notice(v=2, seen=time.time() - 100, trials=1))
+    connection.hset("tradeschool:studies", "hostile", b"[" * 100_000)
+    connection.hset("tradeschool:studies", "foreign", b'{"v": "x"}')
+
+    check_in(connection, make_bench("w"))
+
+
+@pytest.mark.parametrize(
+    ("notice", "reason"),
+    [
+        pytest.param(
+            '{"v": 9, "seen": NOW, "anything": []}', "version 9 of the wire format, this worker speaks 1", id="v"
+        ),
+        pytest.param('{"v": 2, "seen": NOW, "trials": 4}', "install the same release everywhere", id="known form"),
+    ],
+)
+def test_another_version_is_named(plan, make_bench, notice: str, reason: str) -> None:
+    plan.queue.connection.hset("tradeschool:studies", "run-L1-a1", notice.replace("NOW", str(time.time())))
+
+    with pytest.raises(SettingsError, match=reason):
+        check_in(plan.queue.connection, make_bench("w"))
+
+
+def test_a_notice_is_taken_down_at_the_end(served) -> None:
+    study = served.open()
+    run = served.run(study)
+    advance(run)
+    during = notices(served.queue.connection)
+    served.finish(run)
+    study.close()
+
+    assert during[served.study].trials == served.trials
+    assert notices(served.queue.connection) == {}

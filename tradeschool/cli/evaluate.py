@@ -2,13 +2,18 @@
 
 import click
 
+from optimizer import fingerprint
 from optimizer.objective import evaluate as evaluate_trial
 from optimizer.objective import prepare_level
 from optimizer.warm import warm
 from tradeschool.cli.context import candles_of, load_settings, redis_url_of
+from workers.arrays import share
 from workers.jobs import Bench
 from workers.queue import connect
+from workers.signing import Signer
 from workers.worker import WorkerSettings, run_worker, worker_name
+
+MEGABYTE = 1_000_000
 
 
 @click.command()
@@ -17,6 +22,19 @@ def evaluate(parent: int | None) -> None:
     """Be one worker until interrupted; a running trial is ended first."""
     settings = load_settings()
     with redis_url_of(settings) as url:
-        bench = Bench(store=candles_of(settings), prepare=prepare_level, evaluate=evaluate_trial, worker=worker_name())
-        watched = WorkerSettings(lease_seconds=settings.work.lease_seconds)
-        run_worker(connect(url), bench, watched, warm=warm, parent=parent)
+        code, arrays = fingerprint.of_code(), settings.state_dir / "arrays"
+        bench = Bench(
+            store=candles_of(settings),
+            prepare=prepare_level,
+            evaluate=evaluate_trial,
+            worker=worker_name(),
+            share=lambda prepared, key: share(prepared, arrays, f"{code} {key}"),
+        )
+        work = settings.work
+        watched = WorkerSettings(
+            lease_seconds=work.lease_seconds,
+            trials_per_horse=work.trials_per_process,
+            memory_bytes=work.trial_memory_mb * MEGABYTE if work.trial_memory_mb else None,
+        )
+        signer = Signer(work.key())
+        run_worker(connect(url), bench, watched, warm=warm, signer=signer, parent=parent)

@@ -12,7 +12,7 @@ from types import FrameType
 import click
 
 from optimizer.curriculum import find_level, load_levels
-from optimizer.level import Level
+from optimizer.level import Level, Mode
 from optimizer.study import read_trials
 from optimizer.table import export as export_table
 from tradeschool.cli import verdict
@@ -22,6 +22,7 @@ from tradeschool.cli.worker import own_workers
 from tradeschool.errors import GateNotMet, StoreUnwritable
 from tradeschool.settings import Settings
 from workers import search
+from workers.board import conducted
 from workers.guard import TrialQueue
 from workers.monitor import take_snapshot
 from workers.queue import connect
@@ -32,6 +33,11 @@ curriculum_option = click.option("--curriculum", type=click.Path(path_type=Path)
 level_option = click.option("--level", "level_name", help="This level alone.")
 trials_option = click.option("--trials", type=click.IntRange(1), help="Instead of the level's own number.")
 seed_option = click.option("--seed", type=click.IntRange(0, MOST_SEED - 1), help="Drawn, and printed, when not given.")
+mode_option = click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in Mode]),
+    help="lagged: the same trials for any number of workers (default); async: learns from whatever is finished.",
+)
 workers_option = click.option(
     "-j", "--workers", type=click.IntRange(0), help="Workers of its own; 0 uses those that are there."
 )
@@ -48,6 +54,7 @@ def optimize() -> None:
 @trials_option
 @seed_option
 @workers_option
+@mode_option
 @click.option("--run", "run_name", help="A name for the run; drawn from the clock when not given.")
 @json_option
 def run(
@@ -56,13 +63,16 @@ def run(
     trials: int | None,
     seed: int | None,
     workers: int | None,
+    mode: str | None,
     run_name: str | None,
     *,
     as_json: bool,
 ) -> None:
     """Search each level in turn until a gate is missed; exit code 0 when all were met, 3 when one was not."""
     settings = load_settings()
-    levels = choose(curriculum, level_name, trials)
+    levels = choose(curriculum, level_name, trials, mode)
+    if any(level.mode is Mode.ASYNC for level in levels):
+        say("asynchronous search: the same seed will not give the same trials again")
     seed = draw_seed(seed)
     place = place_of(settings)
     record = search.begin(place, run_name or search.new_run_name(now(), seed), levels, seed, now())
@@ -112,7 +122,9 @@ def export(run_name: str, level_name: str | None, form: str, out: Path) -> None:
     say(f"{len(trials)} trials in {out}")
 
 
-def choose(curriculum: Path | None, level_name: str | None, trials: int | None) -> tuple[Level, ...]:
+def choose(
+    curriculum: Path | None, level_name: str | None, trials: int | None, mode: str | None = None
+) -> tuple[Level, ...]:
     """The levels that the flags name.
 
     Raises:
@@ -120,7 +132,8 @@ def choose(curriculum: Path | None, level_name: str | None, trials: int | None) 
     """
     levels = load_levels(curriculum)
     chosen = (find_level(level_name, levels),) if level_name else levels
-    return tuple(level.model_copy(update={"trials": trials}) if trials else level for level in chosen)
+    changes = {"trials": trials, "mode": mode}
+    return tuple(level.model_copy(update={name: value for name, value in changes.items() if value}) for level in chosen)
 
 
 def draw_seed(seed: int | None) -> int:
@@ -151,7 +164,7 @@ def carry_out(
     """
     for level in record.levels:
         search.require_candles(place, level)
-    with redis_url_of(settings) as url, enough_workers(url, workers):
+    with redis_url_of(settings) as url, enough_workers(url, workers), conducted(connect(url), record.name):
         climb(place, record, url, lambda level: None, as_json=as_json)
 
 

@@ -4,6 +4,7 @@ Prints a JSON object: trials a second, from the first question to the last commi
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -39,15 +40,18 @@ class Candles:
     """None that matter."""
 
     def arrays(self, dataset: Dataset, window: Window) -> Arrays:
+        """One number."""
         return np.zeros(1)
 
     def digest(self, dataset: Dataset, window: Window) -> str:
+        """The same everywhere."""
         return "d1"
 
 
 def trial(
     level: Level, prepared: tuple[Arrays, ...], parameters: Parameters, thresholds: Sequence[float | None]
 ) -> Evaluation:
+    """One trial, pruned by the thresholds that came with it."""
     steps, value, constraints = evaluate(parameters)
     spend(level.title)
     reported: list[float] = []
@@ -68,10 +72,12 @@ def trial(
 
 
 def prepare(level: Level, part: Part, read: Callable[[Dataset, Window], Arrays]) -> tuple[Arrays, ...]:
+    """Nothing to prepare."""
     return (np.zeros(1),)
 
 
 def level_of(cost: str, trials: int, lag: int) -> Level:
+    """A level whose title says what a trial costs."""
     return Level.model_validate(
         {
             "name": "1",
@@ -87,6 +93,7 @@ def level_of(cost: str, trials: int, lag: int) -> Level:
 
 
 def make_run(folder: Path, url: str, name: str, level: Level, size: int) -> Run:
+    """A study of that name, made where there is none."""
     facts = StudyFacts(level=level, seed=7, fingerprints={})
     queue = TrialQueue(connection=connect(url))
     return Run(
@@ -101,6 +108,7 @@ def make_run(folder: Path, url: str, name: str, level: Level, size: int) -> Run:
 
 
 def conduct(run: Run) -> float:
+    """Seconds until every trial is committed."""
     began = time.monotonic()
     while not advance(run, wait_seconds=0.5).is_done:
         pass
@@ -108,13 +116,13 @@ def conduct(run: Run) -> float:
 
 
 def work(url: str, parent: int) -> None:
+    """Be one worker."""
     bench = Bench(store=Candles(), prepare=prepare, evaluate=trial, worker=worker_name())
     run_worker(connect(url), bench, WorkerSettings(), warm=lambda: None, parent=parent)
 
 
 def search(folder: str, url: str, cost: str, trials: int, workers: int, lag: int, size: int) -> None:
-    import os
-
+    """Start workers, warm them with a study of its own, and time another."""
     command = [sys.executable, __file__, "worker", url, str(os.getpid())]
     pool = [subprocess.Popen(command, start_new_session=True) for _ in range(workers)]
     try:
@@ -133,6 +141,7 @@ def search(folder: str, url: str, cost: str, trials: int, workers: int, lag: int
 
 
 def main(words: list[str]) -> None:
+    """One of the two."""
     if words[0] == "worker":
         work(words[1], int(words[2]))
     else:
