@@ -1,12 +1,20 @@
 """What every test may ask for: the folder of real candles, a store of its own, and a served exchange."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -123,3 +131,50 @@ def remount(small_disk: Path) -> Callable[[str], None]:
         subprocess.run(["mount", "-o", f"remount,{option}", str(small_disk)], check=True)
 
     return change
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium; for modules without asynchronous tests, because its driver keeps an event loop running."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium here: it is Debian's package of that name, which .ci/run installs")
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: ./scripts/bootstrap installs it")
+    flags = "--no-sandbox --headless --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    flags += " --disable-component-update --disable-sync"
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium, args=flags.split())
+        yield opened
+        opened.close()
+
+
+class Visit:
+    """A page, and what a visitor should never meet on it."""
+
+    def __init__(self, browser: Any, url: str, **options: Any) -> None:
+        self.url, self.wrong = url, list[str]()
+        self.context = browser.new_context(**({"viewport": {"width": 1360, "height": 900}} | options))
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(20_000)
+        self.page.on("console", lambda said: said.type in {"error", "warning"} and self.wrong.append(said.text))
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("request", lambda asked: self.note(asked.url))
+
+    def note(self, asked: str) -> None:
+        if not asked.startswith((self.url, "data:")):
+            self.wrong.append(f"a request went elsewhere: {asked}")
+
+
+@pytest.fixture
+def visit(browser: Any) -> Callable[..., AbstractContextManager[Any]]:
+    """Opens a page; at its end it may have met no error and asked nobody else. `expected` is what it may meet."""
+
+    @contextmanager
+    def one(url: str, expected: str | None = None, **options: Any) -> Iterator[Any]:
+        visit = Visit(browser, url, **options)
+        visit.page.goto(url)
+        yield visit.page
+        visit.context.close()
+        assert [text for text in visit.wrong if not (expected and expected in text)] == []
+
+    return one

@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from optimizer.level import Level, Parameters
 from optimizer.study import OpenStudy, StudyFacts, open_study
 from optimizer.table import export
+from tradeschool.embedded import find_binary
 from workers.carrier import BenchCarrier, Carrier, QueueCarrier
 from workers.conductor import ConductorSettings, Run, advance
 from workers.guard import TrialQueue
@@ -304,3 +305,31 @@ def make_bench() -> Callable[..., object]:
 @pytest.fixture
 def bench_program() -> Path:
     return HERE / "bench.py"
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Short enough for a socket's path."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def start_server(place: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Starts a Valkey at the same socket each time."""
+    started = []
+
+    def start() -> subprocess.Popen[bytes]:
+        command = [str(find_binary()), "--port", "0", "--unixsocket", str(place / "v"), "--save", "", "--dir", place]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        started.append(process)
+        end = time.monotonic() + 10
+        while not (place / "v").exists():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()

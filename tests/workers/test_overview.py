@@ -1,7 +1,6 @@
 """What is away is said, the rest is told all the same, and what is back is seen again."""
 
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,40 +10,11 @@ import pytest
 from redis import Redis
 
 from tradeschool.acquisition import Acquisition
-from tradeschool.embedded import find_binary
 from tradeschool.market import BTC_USD, Dataset, Timeframe
 from tradeschool.store import Store
 from workers.overview import Lookout, Sources
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """Short enough for a socket's path."""
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
-
-
-@pytest.fixture
-def start_server(place: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """Starts a Valkey at the same socket each time."""
-    started = []
-
-    def start() -> subprocess.Popen[bytes]:
-        command = [str(find_binary()), "--port", "0", "--unixsocket", str(place / "v"), "--save", "", "--dir", place]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        started.append(process)
-        end = time.monotonic() + 10
-        while not (place / "v").exists():
-            assert time.monotonic() < end
-            time.sleep(0.02)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture

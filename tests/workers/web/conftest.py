@@ -123,6 +123,11 @@ class Client(requests.Session):
         return super().request(method, asked, **({"timeout": 10} | options | {"allow_redirects": False}))  # type: ignore[arg-type]
 
 
+@pytest.fixture(scope="session")
+def make_site() -> Callable[[Path, str], Site]:
+    return lambda folder, redis_url: Site(folder=folder, redis_url=redis_url)
+
+
 @pytest.fixture
 def site(tmp_path: Path, url: str) -> Iterator[Site]:
     made = Site(folder=tmp_path, redis_url=url)
@@ -135,12 +140,14 @@ def serve() -> Callable[..., object]:
     """Serves an installation from a thread of its own; gives its URL."""
 
     @contextmanager
-    def one(site: Site, token: str | None = None, clock: Callable[[], float] = time.time) -> Iterator[str]:
+    def one(
+        site: Site, token: str | None = None, clock: Callable[[], float] = time.time, port: int = 0
+    ) -> Iterator[str]:
         loop = asyncio.new_event_loop()
         made = app.make_app(site.lookout(), Guard(token=token, clock=clock))
-        runner = loop.run_until_complete(app.serve(made, "127.0.0.1", 0))
         thread = threading.Thread(target=loop.run_forever)
         thread.start()
+        runner = asyncio.run_coroutine_threadsafe(app.serve(made, "127.0.0.1", port), loop).result(10)
         try:
             yield app.address(runner)
         finally:

@@ -1,0 +1,281 @@
+"""The page in a real browser: every panel shows what is there, by eye, by keyboard, on a phone, in the dark."""
+
+import json
+import shutil
+import time
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from rq.job_lifecycle import record_job_failure
+
+from workers import events
+from workers.conductor import advance
+
+TOKEN = "a-token-of-some-length"
+
+CONTRASTS = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const paint = (colour, under) => {
+    canvas.fillStyle = `rgb(${under})`; canvas.fillRect(0, 0, 1, 1);
+    canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const ground = (element) => {
+    const chain = [];
+    for (let each = element; each; each = each.parentElement) chain.unshift(getComputedStyle(each).backgroundColor);
+    return chain.reduce((under, colour) => paint(colour, under), [255, 255, 255]);
+  };
+  const linear = (each) => (each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4);
+  const light = (rgb) => rgb.map((each) => linear(each / 255)).reduce(
+    (sum, each, place) => sum + each * [0.2126, 0.7152, 0.0722][place], 0);
+  const found = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    if (!texts.currentNode.data.trim() || !element.checkVisibility()) continue;
+    if (element.closest(".hidden, .skip, noscript, option")) continue;
+    const style = getComputedStyle(element), under = ground(element);
+    const [one, other] = [light(paint(style.color, under)), light(under)].sort((a, b) => b - a);
+    const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
+    const ratio = (one + 0.05) / (other + 0.05);
+    if (ratio < (large ? 3 : 4.5)) found.push(`${ratio.toFixed(2)}: ${texts.currentNode.data.trim().slice(0, 40)}`);
+  }
+  return found;
+}"""
+
+
+def fail_a_job(plan) -> str:
+    study = plan.open()
+    advance(plan.run(study))
+    study.close()
+    queue = plan.queue
+    job = queue.fetch_job(queue.job_ids[0])
+    queue.connection.lrem(queue.key, 0, job.id)
+    with queue.connection.pipeline() as pipeline:
+        record_job_failure(job, "Traceback\nRuntimeError: <b>no luck</b>", pipeline)
+        pipeline.execute()
+    job.set_status("failed")
+    return str(job.id)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, make_site) -> Path:
+    """The database of a finished search; made once, because forty commits take their time."""
+    made = make_site(tmp_path_factory.mktemp("study"), "")
+    made.add_trials(40)
+    made.close()
+    return Path(made.folder / "study.sqlite3")
+
+
+@pytest.fixture
+def busy(site, plan, study: Path):
+    """An installation in which something of everything is there."""
+    site.begin_run()
+    shutil.copy(study, site.folder / "study.sqlite3")
+    site.judge(passed=True)
+    days = list(range(18_000, 18_100))
+    equity = {"days": days, "equity": [1 + day / 100 for day in range(100)], "drawdown": [0.01] * 100}
+    (site.results / "r1" / "1" / "equity.json").write_text(json.dumps(equity | {"hold": [1.0] * 100}))
+    reason = "the gate of level 1 is not met <script>"
+    (site.results / "r1" / "recommendation.json").write_text(json.dumps({"action": "do not deploy", "reason": reason}))
+    (site.results / "r1" / "report.html").write_text("<h1>Report</h1>")
+    events.record(site.results / "r1", "level_passed", level="1", attempt=1, trial=3)
+    fail_a_job(plan)
+    return site
+
+
+def test_every_panel_shows_what_is_there(busy, serve, visit) -> None:
+    with serve(busy) as url, visit(url) as page:
+        page.wait_for_selector("#p-importance .shares")
+
+        for text in (
+            "40 / 40",
+            "Long in bull markets",
+            "passed",
+            "winner: trial 3, read on validation",
+            "PED-ANOVA over 40 trials",
+            "do not deploy",
+            "the gate of level 1 is not met <script>",
+            "RuntimeError: <b>no luck</b>",
+            "No worker is there",
+            "No sealed candles yet",
+            "No download yet",
+            "level 1, attempt 1: the gate is met by trial 3",
+        ):
+            page.get_by_text(text, exact=False).first.wait_for()
+        for chart in ("c-search", "slice-fast", "slice-stop", "c-equity", "c-drawdown", "c-queue"):
+            page.wait_for_selector(f"#{chart} canvas")
+            assert page.locator(f"#{chart}").get_attribute("aria-label")
+        assert page.locator("main b", has_text="no luck").count() == 0, "a text was taken for markup"
+        assert page.locator("main script").count() == 0
+        assert page.get_by_role("link", name="The whole report").get_attribute("href") == "/api/runs/r1/report"
+
+
+def test_an_empty_installation_says_what_to_do(site, serve, visit) -> None:
+    with serve(site) as url, visit(url) as page:
+        for text in (
+            "No run yet. Begin one",
+            "tradeschool optimize run",
+            "tradeschool fetch",
+            "tradeschool worker start -n 2",
+        ):
+            page.get_by_text(text, exact=False).first.wait_for()
+
+
+def test_what_happens_is_seen_without_reloading(site, serve, visit) -> None:
+    site.begin_run()
+    with serve(site) as url, visit(url) as page:
+        page.get_by_text("waiting").first.wait_for()
+        site.add_trials(12)
+        page.get_by_text("12 / 40").first.wait_for()
+        page.wait_for_selector("#c-search canvas")
+        site.add_trials(28)
+        site.judge(passed=False)
+        page.locator(".level.missed").wait_for()
+        site.begin_run("r2")
+        page.locator("#run option", has_text="r2").wait_for(state="attached")
+
+        assert page.locator("#run").input_value() == ""
+
+
+def test_an_earlier_run_can_be_chosen_and_is_kept_in_the_address(busy, serve, visit) -> None:
+    busy.begin_run("r2")
+    with serve(busy) as url, visit(url) as page:
+        page.locator("#run option", has_text="r1").wait_for(state="attached")
+        page.get_by_text("waiting").first.wait_for()
+        page.locator("#run").select_option("r1")
+        page.get_by_text("40 / 40").first.wait_for()
+        assert page.url.endswith("#run=r1")
+        page.reload()
+
+        page.get_by_text("40 / 40").first.wait_for()
+
+
+def test_a_failed_job_goes_back_by_the_button(busy, serve, visit, plan) -> None:
+    with serve(busy) as url, visit(url) as page:
+        page.get_by_role("button", name="Requeue trials 0").click()
+        page.get_by_text("1 job goes back to the queue").wait_for()
+        page.locator("#p-failed tr").first.wait_for(state="detached")
+
+        assert plan.queue.fetch_job(plan.queue.job_ids[-1]).get_status() == "queued"
+        assert plan.queue.failed_job_registry.get_job_count(cleanup=False) == 0
+        page.get_by_text("1 failed jobs go back to the queue").wait_for()
+
+
+def test_the_token_page_lets_in_who_has_it(busy, serve, visit) -> None:
+    with serve(busy, TOKEN) as url, visit(url) as page:
+        assert page.url == f"{url}/login"
+        page.get_by_label("Token").fill("not-the-token-at-all")
+        page.get_by_role("button").click()
+        page.get_by_text("That is not the token.").wait_for()
+        page.get_by_label("Token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        page.get_by_text("40 / 40").first.wait_for()
+
+        assert page.url == f"{url}/"
+        assert TOKEN not in page.content()
+        page.get_by_role("button", name="Requeue all").click()
+        page.get_by_text("goes back to the queue").first.wait_for()
+
+
+def test_a_server_that_is_away_is_said_until_it_is_back(site, serve, visit, place: Path, start_server) -> None:
+    site.redis_url = f"unix://{place / 'v'}"
+    site.begin_run()
+    with serve(site) as url, visit(url) as page:
+        page.locator("#troubles", has_text="does not answer").wait_for()
+        page.get_by_text("Long in bull markets").first.wait_for()
+        start_server()
+        page.locator("#troubles .trouble").wait_for(state="detached")
+
+        page.get_by_text("0 wait, 0 run").first.wait_for()
+
+
+def test_a_page_whose_server_restarts_goes_on_by_itself(busy, serve, visit) -> None:
+    with ExitStack() as stack:
+        with serve(busy) as url:
+            page = stack.enter_context(visit(url, expected="net::ERR_"))
+            page.locator("#link.live").wait_for()
+        page.locator("#link.lost").wait_for()
+        with serve(busy, port=int(url.rpartition(":")[2])):
+            page.locator("#link.live").wait_for()
+            stack.close()
+
+
+def test_every_text_stands_out_in_light_and_dark(busy, serve, visit) -> None:
+    """WCAG's 4.5 to 1, 3 to 1 for large texts, against what is really behind each text."""
+    with serve(busy) as url, visit(url) as page:
+        page.wait_for_selector("#p-importance .shares")
+        page.get_by_text("RuntimeError").first.wait_for()
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+
+            assert page.evaluate(CONTRASTS) == [], scheme
+
+
+def test_light_and_dark_can_be_chosen_and_are_kept(busy, serve, visit) -> None:
+    with serve(busy) as url, visit(url, color_scheme="light") as page:
+        ground = "() => getComputedStyle(document.body).backgroundColor"
+        light = page.evaluate(ground)
+        page.get_by_role("button", name="Switch between light and dark").click()
+        dark = page.evaluate(ground)
+        page.reload()
+
+        assert light != dark
+        assert page.evaluate(ground) == dark
+
+
+def test_nothing_is_wider_than_a_phone(busy, serve, visit) -> None:
+    wide = "() => [...document.querySelectorAll('main *')].filter((each) => !each.closest('.scroll, .wrap, .hidden')"
+    wide += " && each.getBoundingClientRect().right > innerWidth + 1).map((each) => each.outerHTML.slice(0, 80))"
+    with serve(busy) as url, visit(url, viewport={"width": 390, "height": 800}, has_touch=True) as page:
+        page.wait_for_selector("#p-importance .shares")
+        page.wait_for_selector("#c-equity canvas")
+        for width in (390, 320, 768):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth")
+
+            assert page.evaluate(wide) == [], width
+
+
+def test_everything_is_reached_by_keyboard_and_shows_where_it_is(busy, serve, visit) -> None:
+    with serve(busy) as url, visit(url) as page:
+        page.get_by_role("button", name="Requeue trials 0").wait_for()
+        page.keyboard.press("Tab")
+        assert page.evaluate("() => document.activeElement.textContent") == "Skip to content"
+        reached = []
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            here = "() => { const it = document.activeElement, style = getComputedStyle(it);"
+            here += " return [it.tagName, it.textContent.trim().slice(0, 20) || it.id, style.outlineStyle]; }"
+            reached.append(page.evaluate(here))
+        button = page.get_by_role("button", name="Requeue trials 0")
+        button.focus()
+        time.sleep(2.2)  # the page draws itself anew meanwhile
+        assert button.evaluate("(it) => it === document.activeElement")
+        page.keyboard.press("Enter")
+
+        page.get_by_text("1 job goes back to the queue").wait_for()
+        names = {name for _, name, _ in reached}
+        assert {"Curriculum", "run", "theme", "Requeue", "Requeue all", "Search is shown belo"} <= {*names, "run"}
+        assert all(outline != "none" for tag, _, outline in reached if tag in {"A", "BUTTON", "SELECT"})
+
+
+def test_headings_landmarks_and_names_are_there_for_a_screen_reader(busy, serve, visit) -> None:
+    with serve(busy) as url, visit(url) as page:
+        page.wait_for_selector("#p-importance .shares")
+        unnamed = "() => [...document.querySelectorAll('button, a, select, input, [role=img], [role=region]')]"
+        unnamed += (
+            ".filter((each) => !(each.getAttribute('aria-label') || each.textContent.trim() || each.labels?.length))"
+        )
+        unnamed += ".map((each) => each.outerHTML.slice(0, 80))"
+
+        assert page.evaluate(unnamed) == []
+        assert page.get_by_role("main").count() == page.get_by_role("banner").count() == 1
+        assert page.locator("h1").count() == 1
+        levels = page.evaluate("() => [...document.querySelectorAll('h1, h2, h3, h4')].map((each) => +each.tagName[1])")
+        assert all(after - before <= 1 for before, after in pairwise(levels))
+        assert page.evaluate("() => document.documentElement.lang") == "en"
+        page.emulate_media(reduced_motion="reduce")
+        assert page.evaluate("() => getComputedStyle(document.querySelector('.bar span')).transitionDuration") == "0s"
