@@ -3,10 +3,28 @@
 import json
 import logging
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Literal
 
 _OWN_FIELDS = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+_ABOUT: ContextVar[Mapping[str, object]] = ContextVar("about", default={})  # noqa: B039  # a mapping nobody changes
+
+
+@contextmanager
+def about(**facts: object) -> Iterator[None]:
+    """What every line until the block ends is about: run, level, trial, dataset, worker; a line's own values win.
+
+    Holds for this thread or task and for processes that are forked from it, not for threads that are started.
+    """
+    token = _ABOUT.set({**_ABOUT.get(), **facts})
+    try:
+        yield
+    finally:
+        _ABOUT.reset(token)
 
 
 def configure(log_format: Literal["text", "json"], *, level: int = logging.INFO) -> None:
@@ -33,13 +51,16 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and the values of `extra`."""
+    """One JSON object a line: time, severity, logger, message, the values of `extra` and what the line is about.
+
+    `level` is a level of the curriculum.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """One line; the traceback, where there is one, under `exception`."""
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
+            "severity": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
             **_extra(record),
@@ -50,4 +71,5 @@ class JsonLines(logging.Formatter):
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:
-    return {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
+    own = {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
+    return {**_ABOUT.get(), **own}

@@ -38,7 +38,7 @@ def test_json_is_one_object_a_line_with_its_values(capsys: pytest.CaptureFixture
     told = json.loads(line)
     assert told.pop("time").endswith("+00:00")
     assert told == {
-        "level": "warning",
+        "severity": "warning",
         "logger": "fetcher.client",
         "message": "Asking again",
         "action": "retry",
@@ -70,3 +70,15 @@ def test_libraries_that_talk_a_lot_are_told_only_when_something_is_wrong(capsys:
     logging.getLogger("optuna").warning("trouble")
 
     assert [line.rpartition(" ")[2] for line in lines(capsys)] == ["trouble"]
+
+
+def test_lines_bear_what_they_are_about(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("json")
+    with log.about(run="r1", level="2"), log.about(trial=7):
+        logging.getLogger("x").warning("inside", extra={"run": "another"})
+    logging.getLogger("x").warning("outside")
+
+    inside, outside = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (inside["run"], inside["level"], inside["trial"]) == ("another", "2", 7)
+    assert inside["severity"] == "warning"
+    assert "run" not in outside

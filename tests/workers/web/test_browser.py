@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -111,6 +112,20 @@ def test_every_panel_shows_what_is_there(busy, serve, visit) -> None:
         assert page.locator("main b", has_text="no luck").count() == 0, "a text was taken for markup"
         assert page.locator("main script").count() == 0
         assert page.get_by_role("link", name="The whole report").get_attribute("href") == "/api/runs/r1/report"
+
+
+def test_workers_and_their_trials_are_seen_while_they_work(site, serve, visit, plan, start_worker) -> None:
+    slow = replace(plan, title="sleep 1.5")
+    study = slow.open()
+    advance(slow.run(study))
+    study.close()
+    start_worker()
+    with serve(site) as url, visit(url) as page:
+        page.locator("#p-flights td").first.wait_for()
+
+        assert page.locator("#p-workers .chip.busy").count() == 1
+        row = page.locator("#p-flights tbody tr").first.inner_text().split()
+        assert (row[1], row[3]) == ("1", "s")
 
 
 def test_an_empty_installation_says_what_to_do(site, serve, visit) -> None:
