@@ -124,6 +124,9 @@ class Costs(_Strict):
     """Of the price, in hundredths of a percent."""
     fx_fee_bps: Annotated[float, Field(ge=0)] = 0.0
     fx_slippage_bps: Annotated[float, Field(ge=0)] = 0.0
+    crypto_financing_bps: Annotated[float, Field(ge=0)] = 0.0
+    """Of the notional at entry, for each midnight (UTC) over which a position is held."""
+    fx_financing_bps: Annotated[float, Field(ge=0)] = 0.0
 
 
 Bounds = tuple[float, float]

@@ -9,18 +9,27 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 
 import numpy as np
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from optimizer import metrics
-from optimizer.backtest.entries import find_entries
+from optimizer.backtest.engine import atr_periods, run_strategy, warm_up_bars
 from optimizer.backtest.prepare import Prepared, prepare
-from optimizer.backtest.reference import replay
 from optimizer.backtest.run import INITIAL_EQUITY, TRADE, Rules, Run
 from optimizer.evaluation import Evaluation, Outcome, rounded, rounded_all
 from optimizer.gate import trades_needed
 from optimizer.level import Bounds, Level, Part
+from optimizer.management import Management
 from optimizer.portfolio import portfolio
-from optimizer.strategy import IntParameter, Parameter, check_names, check_parameters, load
+from optimizer.strategy import (
+    CategoricalParameter,
+    IntParameter,
+    Parameter,
+    Strategy,
+    check_names,
+    check_parameters,
+    completed,
+    load,
+)
 from tradeschool.columns import CandleArrays
 from tradeschool.errors import SettingsError
 from tradeschool.market import Dataset, Window
@@ -36,7 +45,7 @@ Read = Callable[[Dataset, Window], CandleArrays]
 
 
 def distributions(level: Level) -> dict[str, BaseDistribution]:
-    """What the search may draw for each parameter, in the strategy's order.
+    """What the search may draw for each parameter that the level gives a range, in the strategy's order.
 
     Raises:
         SettingsError: where a range is missing, unknown, not of whole numbers for a whole number, or leaves
@@ -44,7 +53,8 @@ def distributions(level: Level) -> dict[str, BaseDistribution]:
     """
     strategy = load(level.strategy)
     check_names(strategy, level.ranges)
-    return {parameter.name: _distribution(level, parameter) for parameter in strategy.parameters}
+    searched = [parameter for parameter in strategy.parameters if parameter.name in level.ranges]
+    return {parameter.name: _distribution(level, parameter) for parameter in searched}
 
 
 def repair(level: Level, parameters: Mapping[str, float]) -> dict[str, float]:
@@ -53,9 +63,14 @@ def repair(level: Level, parameters: Mapping[str, float]) -> dict[str, float]:
     Raises:
         SettingsError: where they are not the strategy's, or leave its hard bounds.
     """
-    strategy = load(level.strategy)
+    repaired = _repaired(load(level.strategy), parameters)
+    return {name: repaired[name] for name in parameters}
+
+
+def _repaired(strategy: Strategy, parameters: Mapping[str, float]) -> dict[str, float]:
+    """The complete parameters that make sense together."""
     check_parameters(strategy, parameters)
-    repaired = strategy.repair(parameters)
+    repaired = strategy.repair(completed(strategy, parameters))
     check_parameters(strategy, repaired)
     return repaired
 
@@ -75,9 +90,12 @@ def prepare_level(
     strategy = load(level.strategy)
     bounds = level.ranges if widest is None else widest
     check_names(strategy, bounds)
-    warm_up = strategy.warm_up(bounds)
     windows = [(dataset.source, level.window(dataset, part)) for dataset in level.datasets]
-    return tuple(prepare(read(source, window), window, warm_up) for source, window in windows)
+    periods = atr_periods(strategy, bounds)
+    return tuple(
+        prepare(read(source, window), window, warm_up_bars(strategy, bounds, source.timeframe), periods)
+        for source, window in windows
+    )
 
 
 def evaluate(
@@ -114,9 +132,9 @@ def judge(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, f
 
 def backtest(level: Level, prepared: Prepared, parameters: Mapping[str, float]) -> Run:
     """One dataset traded by a level's rules."""
-    repaired = repair(level, parameters)
-    entries = find_entries(load(level.strategy), prepared, repaired, level.direction)
-    return replay(prepared, entries, Rules.of(level, prepared.dataset))
+    strategy = load(level.strategy)
+    repaired = _repaired(strategy, parameters)
+    return run_strategy(strategy, prepared, repaired, Rules.of(level, prepared.dataset, Management.of(repaired)))
 
 
 def is_pruned(intermediate: Sequence[float], threshold: float | None) -> bool:
@@ -217,8 +235,10 @@ def _distribution(level: Level, parameter: Parameter) -> BaseDistribution:
             f"level {level.name}: {parameter.name}: expected a range inside "
             f"{parameter.low:g}..{parameter.high:g}, was {low:g}..{high:g}"
         )
-    if not isinstance(parameter, IntParameter):
+    if not isinstance(parameter, IntParameter | CategoricalParameter):
         return FloatDistribution(low, high, log=parameter.log, step=parameter.step)
     if low != int(low) or high != int(high):
         raise SettingsError(f"level {level.name}: {parameter.name}: expected whole numbers, was {low:g}..{high:g}")
+    if isinstance(parameter, CategoricalParameter):
+        return CategoricalDistribution(range(int(low), int(high) + 1))
     return IntDistribution(int(low), int(high), log=parameter.log, step=parameter.step)

@@ -1,12 +1,15 @@
-"""What a strategy is: declared parameters, and entry signals from candles.
+"""What a strategy is: declared parameters, and either signals of all candles or decisions bar by bar.
 
 A built-in strategy is a file in `optimizer/strategies/` with a `STRATEGY`; a user's is named `module:NAME`.
 """
 
 import importlib
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -17,6 +20,41 @@ from optimizer.backtest.prepare import Prepared
 from optimizer.level import Bounds, Direction
 from tradeschool import folder
 from tradeschool.errors import SettingsError
+from tradeschool.market import Dataset, Timeframe
+
+MEMBERS = "an object with name, parameters, warm_up, repair, and signals or decider"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One candle at its close, prices in quote per base."""
+
+    number: int
+    """Counted from the dataset's first bar."""
+    time: int
+    """Its open as Unix seconds."""
+    open: float
+    high: float
+    low: float
+    close: float
+    half_spread: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """What is held at the close of a bar."""
+
+    side: int
+    """+1 long, -1 short."""
+    entry_bar: int
+    entry_price: float
+    """Quote per base, as is `stop` and `target`."""
+    units: float
+    """Of the base currency."""
+    stop: float | None
+    target: float | None
+    profit: float
+    """In quote currency at this close, entry's costs paid, exit's not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +72,8 @@ class IntParameter:
     log: bool = False
     """Whether a search draws its logarithm evenly."""
     step: int = 1
+    fixed: bool = False
+    """Whether it stays at its default where a level gives it no range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,26 +92,39 @@ class FloatParameter:
     """Whether a search draws its logarithm evenly."""
     step: float | None = None
     """Distance of the values searched; None for all of them."""
-
-
-Parameter = IntParameter | FloatParameter
+    fixed: bool = False
+    """Whether it stays at its default where a level gives it no range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AtrStops:
-    """Names of the parameters that place a strategy's stop and target."""
+class CategoricalParameter:
+    """One of several choices without an order. Its value is the choice's place, counted from 0."""
 
-    period: str
-    """Bars of Wilder's average true range."""
-    stop: str
-    """Distance of the stop from the fill, in ATRs of the signal's bar."""
-    target: str
-    """Distance of the target from the fill, in ATRs of the signal's bar."""
+    name: str
+    choices: tuple[str, ...]
+    default: int
+    """Place of the choice that is taken where none is named."""
+    meaning: str
+    """One line for people."""
+    fixed: bool = False
+    """Whether it stays at its default where a level gives it no range."""
+
+    @property
+    def low(self) -> int:
+        """Place of the first choice."""
+        return 0
+
+    @property
+    def high(self) -> int:
+        """Place of the last choice."""
+        return len(self.choices) - 1
 
 
-@runtime_checkable
-class Strategy(Protocol):
-    """Signals from candles. Must not keep state between calls: trials run in any order, in any process."""
+Parameter = IntParameter | FloatParameter | CategoricalParameter
+
+
+class Declared(Protocol):
+    """What every strategy says of itself, however it decides."""
 
     @property
     def name(self) -> str:
@@ -79,19 +132,24 @@ class Strategy(Protocol):
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Everything that a search may choose, and within what bounds."""
+        """Everything that a search may choose, and within what bounds. A name of `optimizer.management` has the
+        engine act by its rule."""
 
-    @property
-    def stops(self) -> AtrStops | None:
-        """How stop and target are placed; None leaves every position to the signals."""
+    def warm_up(self, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
+        """Bars before the first one that may be judged, for any parameters within `bounds`.
 
-    def warm_up(self, bounds: Mapping[str, Bounds]) -> int:
-        """Bars before the first one that may be judged, for any parameters within `bounds`."""
+        What the rules of `optimizer.management` need comes on top by itself.
+        """
 
     def repair(self, parameters: Mapping[str, float]) -> dict[str, float]:
         """The nearest parameters that make sense together, within the hard bounds; sound ones unchanged."""
 
-    def signals(self, prepared: Prepared, parameters: Mapping[str, float], direction: Direction) -> NDArray[np.int8]:
+
+@runtime_checkable
+class SignalStrategy(Declared, Protocol):
+    """Signals of all candles at once. Must not keep state between calls: trials run in any order, in any process."""
+
+    def signals(self, candles: Prepared, parameters: Mapping[str, float], direction: Direction) -> NDArray[np.int8]:
         """What each bar says at its close, from itself and earlier bars only; shape (n_bars,).
 
         +1 be long, -1 be short, 2 be out, 0 nothing. It fills at the open of the next bar. A signal against
@@ -100,16 +158,45 @@ class Strategy(Protocol):
         """
 
 
+class Decider(Protocol):
+    """A decision engine at work on one dataset, from its first bar to its last."""
+
+    def decide(self, bar: Bar, position: Position | None) -> int:
+        """What to do at the close of a bar: +1 be long, -1 be short, 2 be out, 0 nothing.
+
+        Called once a bar, in order, the warm-up's bars included, whose answers are not traded. `position` is what
+        is held at that close, None where nothing is.
+        """
+
+
+@runtime_checkable
+class BarStrategy(Declared, Protocol):
+    """A decision engine that is asked bar by bar: slower by a factor of hundreds, and able to see its position."""
+
+    def decider(self, dataset: Dataset, parameters: Mapping[str, float], direction: Direction) -> Decider:
+        """A new engine that has seen nothing yet."""
+
+
+Strategy = SignalStrategy | BarStrategy
+
+
 def load(name: str) -> Strategy:
     """The built-in strategy of that name, or the object that `module:NAME` names.
+
+    A module is also looked for in the working folder, after everything that is installed.
 
     Raises:
         SettingsError: where there is none, with the known names, or where it is no strategy.
     """
     found = _import(name) if ":" in name else _built_in(name)
-    if not isinstance(found, Strategy):
-        raise SettingsError(f"strategy {name!r}: expected {_members()}, was {type(found).__name__}")
+    if not isinstance(found, SignalStrategy | BarStrategy):
+        raise SettingsError(f"strategy {name!r}: expected {MEMBERS}, was {type(found).__name__}")
     return found
+
+
+def built_in_names() -> list[str]:
+    """The strategies that come with the project."""
+    return list(folder.entries(strategies, "STRATEGY"))
 
 
 def bounds_of(strategy: Strategy) -> dict[str, Bounds]:
@@ -118,18 +205,30 @@ def bounds_of(strategy: Strategy) -> dict[str, Bounds]:
 
 
 def check_parameters(strategy: Strategy, parameters: Mapping[str, float]) -> None:
-    """Passes parameters that are complete, of the right kind and inside the hard bounds.
+    """Passes parameters that are complete but for fixed ones, of the right kind and inside the hard bounds.
 
     Raises:
         SettingsError: which strategy, which parameter, what was expected.
     """
     check_names(strategy, parameters)
     for parameter in strategy.parameters:
-        _check_value(strategy, parameter, parameters[parameter.name])
+        if parameter.name in parameters:
+            _check_value(strategy, parameter, parameters[parameter.name])
+
+
+def completed(strategy: Strategy, parameters: Mapping[str, float]) -> dict[str, float]:
+    """The parameters, those that are not named at their defaults."""
+    return {parameter.name: parameter.default for parameter in strategy.parameters} | dict(parameters)
+
+
+def completed_bounds(strategy: Strategy, bounds: Mapping[str, Bounds]) -> dict[str, Bounds]:
+    """The bounds, a parameter that they leave out held at its default."""
+    held = {parameter.name: (parameter.default, parameter.default) for parameter in strategy.parameters}
+    return held | dict(bounds)
 
 
 def check_names(strategy: Strategy, named: Mapping[str, object]) -> None:
-    """Passes a mapping that names every parameter and nothing else.
+    """Passes a mapping that names every parameter that is not fixed, and nothing that is none.
 
     Raises:
         SettingsError: which names are unknown or missing, and which are known.
@@ -137,7 +236,8 @@ def check_names(strategy: Strategy, named: Mapping[str, object]) -> None:
     known = [parameter.name for parameter in strategy.parameters]
     if unknown := [name for name in named if name not in known]:
         raise SettingsError(f"strategy {strategy.name!r} has no {', '.join(unknown)}: it has {', '.join(known)}")
-    if missing := [name for name in known if name not in named]:
+    needed = [parameter.name for parameter in strategy.parameters if not parameter.fixed]
+    if missing := [name for name in needed if name not in named]:
         raise SettingsError(f"strategy {strategy.name!r}: {', '.join(missing)} is missing")
 
 
@@ -145,7 +245,7 @@ def _check_value(strategy: Strategy, parameter: Parameter, value: float) -> None
     subject = f"strategy {strategy.name!r}: {parameter.name}"
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise SettingsError(f"{subject}: expected a number, was {value!r}")
-    if isinstance(parameter, IntParameter) and value != int(value):
+    if not isinstance(parameter, FloatParameter) and value != int(value):
         raise SettingsError(f"{subject}: expected a whole number, was {value!r}")
     if not parameter.low <= value <= parameter.high:
         raise SettingsError(f"{subject}: expected {parameter.low:g}..{parameter.high:g}, was {value!r}")
@@ -161,10 +261,21 @@ def _built_in(name: str) -> object:
 def _import(name: str) -> object:
     module, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+        with _working_folder_importable():
+            return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise SettingsError(f"strategy {name!r} cannot be imported: {error}") from error
 
 
-def _members() -> str:
-    return "an object with name, parameters, stops, warm_up, repair and signals"
+@contextmanager
+def _working_folder_importable() -> Iterator[None]:
+    # A console script's path does not hold it; last, so that a user's file never hides an installed module.
+    folder_name = str(Path.cwd())
+    if folder_name in sys.path:
+        yield
+        return
+    sys.path.append(folder_name)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder_name)

@@ -6,6 +6,7 @@ A fill's price is what the candle shows, in whole ticks; everything below is boo
 |---|---|---|---|
 | entry, exit by signal, stop, end | yes | yes | yes |
 | target | yes | no | no |
+| a midnight (UTC) over which a position is held | financing on the notional at entry | no | no |
 """
 
 from dataclasses import dataclass
@@ -19,14 +20,22 @@ BPS = 1e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """Costs of one side of a trade as fractions of its notional."""
+    """Costs as fractions of the notional: of each side of a trade, and of each day that it is held."""
 
     fee: float
     slippage: float
+    financing: float = 0.0
+    """Of the entry's notional, for each midnight (UTC) over which a position is held."""
 
     @classmethod
     def of(cls, costs: Costs, market: Market) -> "Rates":
         """The rates that a level sets for a market."""
         if market is Market.CRYPTO:
-            return cls(fee=costs.crypto_fee_bps * BPS, slippage=costs.crypto_slippage_bps * BPS)
-        return cls(fee=costs.fx_fee_bps * BPS, slippage=costs.fx_slippage_bps * BPS)
+            return cls(
+                fee=costs.crypto_fee_bps * BPS,
+                slippage=costs.crypto_slippage_bps * BPS,
+                financing=costs.crypto_financing_bps * BPS,
+            )
+        return cls(
+            fee=costs.fx_fee_bps * BPS, slippage=costs.fx_slippage_bps * BPS, financing=costs.fx_financing_bps * BPS
+        )

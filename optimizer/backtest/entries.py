@@ -1,4 +1,4 @@
-"""Signals with the distances of their stops and targets: all that an engine needs to know of a strategy."""
+"""Signals with what a fill of each would do: all that an engine needs to know of a strategy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,14 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.backtest.indicators import wilder_atr
+from optimizer.backtest.filters import in_band, in_session, with_trend
+from optimizer.backtest.indicators import atr_at, marks_of, wilder_atr
 from optimizer.backtest.prepare import Prepared
 from optimizer.level import Direction
-from optimizer.strategy import AtrStops, Strategy
+from optimizer.management import Management
+from optimizer.strategy import SignalStrategy
 from tradeschool.errors import SettingsError
 
 LONG, SHORT, EXIT, NONE = 1, -1, 2, 0
 """What a signal at the close of a bar says: be long, be short, be out, nothing."""
+FURTHEST = 2**31 - 1
+"""Distance in ticks that no price has: further stops and targets are never reached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,57 +27,120 @@ class Entries:
     bar: NDArray[np.int32]
     signal: NDArray[np.int8]
     """LONG, SHORT or EXIT."""
+    enters: NDArray[np.bool_]
+    """Whether it may open a position; if not, it still ends an opposite one."""
     stop_ticks: NDArray[np.int64]
     """Distance from the fill to the stop; 0 for none."""
     target_ticks: NDArray[np.int64]
     """Distance from the fill to the target; 0 for none."""
+    trail_ticks: NDArray[np.int64]
+    """Distance from the best price so far to the stop; 0 for none."""
+    atr_ticks: NDArray[np.float64]
+    """Average true range at the signal's bar; 0 where nothing is measured in it."""
 
     def __len__(self) -> int:
         return len(self.bar)
 
 
+def find_entries(
+    strategy: SignalStrategy, prepared: Prepared, parameters: Mapping[str, float], direction: Direction
+) -> Entries:
+    """The judged signals of a strategy with its complete, repaired parameters.
+
+    Raises:
+        SettingsError: where a strategy answers with anything but one int8 signal a bar, or a judged bar comes before
+            its first average true range.
+    """
+    signals = strategy.signals(prepared, parameters, direction)
+    _check_signals(strategy.name, signals, prepared)
+    bars = judged_bars_of(signals, prepared)
+    return entries_at(prepared, Management.of(parameters), bars, signals[bars], direction)
+
+
+def entries_at(
+    prepared: Prepared,
+    management: Management,
+    bars: NDArray[np.int32],
+    signals: NDArray[np.int8],
+    direction: Direction,
+) -> Entries:
+    """The given signals with their distances, and whether direction and filters let them enter."""
+    atr, marks = _average_true_ranges(prepared, management, bars)
+    enters = _is_allowed(signals, direction)
+    if management.has_session:
+        enters &= in_session(prepared, management, bars)
+    if management.trend:
+        enters &= with_trend(prepared, management, bars, signals)
+    if management.has_band:
+        enters &= in_band(management, bars, atr, marks)
+    return Entries(
+        bar=bars,
+        signal=signals,
+        enters=enters,
+        stop_ticks=distance_ticks(atr, management.stop_atr),
+        target_ticks=distance_ticks(atr, management.target_atr),
+        trail_ticks=distance_ticks(atr, management.trail_atr),
+        atr_ticks=atr,
+    )
+
+
 def judged_bars_of(signals: NDArray[np.int8], prepared: Prepared) -> NDArray[np.int32]:
     """The judged bars that carry a signal, shape (n_signals,). Warm-up bars carry none, whatever they say."""
-    judged = np.flatnonzero(signals[prepared.first_judged :] != NONE)
+    judged = np.flatnonzero(signals[prepared.first_judged :].view(np.bool_))  # as bytes it takes ten times as long
     return (judged + prepared.first_judged).astype(np.int32)
 
 
 def distance_ticks(atr: NDArray[np.float64], multiple: float) -> NDArray[np.int64]:
-    """Multiples of the ATR as whole ticks, halves rounded up, at least one tick.
+    """Multiples of the ATR as whole ticks, halves rounded up, at least one tick; 0 where the multiple is.
 
     A fill is a whole tick, so that this rounds the level itself.
     """
-    return np.maximum(np.floor(atr * multiple + 0.5), 1.0).astype(np.int64)
+    if multiple <= 0:
+        return np.zeros(len(atr), dtype=np.int64)
+    return np.clip(np.floor(atr * multiple + 0.5), 1.0, FURTHEST).astype(np.int64)
 
 
-def find_entries(
-    strategy: Strategy, prepared: Prepared, parameters: Mapping[str, float], direction: Direction
-) -> Entries:
-    """The judged signals of a strategy with its repaired parameters, and their distances from each bar's ATR.
-
-    Raises:
-        SettingsError: where a strategy answers with anything but one int8 signal a bar.
-    """
-    signals = strategy.signals(prepared, parameters, direction)
-    _check_signals(strategy, signals, len(prepared))
-    bars = judged_bars_of(signals, prepared)
-    stop_ticks, target_ticks = _distances(strategy.stops, prepared, parameters, bars)
-    return Entries(bar=bars, signal=signals[bars], stop_ticks=stop_ticks, target_ticks=target_ticks)
+def _is_allowed(signals: NDArray[np.int8], direction: Direction) -> NDArray[np.bool_]:
+    wanted = {Direction.LONG: (LONG,), Direction.SHORT: (SHORT,), Direction.BOTH: (LONG, SHORT)}[direction]
+    return np.isin(signals, wanted)
 
 
-def _check_signals(strategy: Strategy, signals: NDArray[np.int8], length: int) -> None:
-    if signals.shape != (length,) or signals.dtype != np.int8:
-        was = f"{signals.dtype} of shape {signals.shape}"
-        raise SettingsError(f"strategy {strategy.name!r}: signals must be int8 of shape ({length},), was {was}")
+def _average_true_ranges(
+    prepared: Prepared, management: Management, bars: NDArray[np.int32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """At the given bars, and at the marks between them (see `indicators`)."""
+    if not management.needs_atr:
+        return np.zeros(len(bars)), np.zeros(0)
+    candles, period = (prepared.high, prepared.low, prepared.close), management.atr_period
+    if len(bars) and bars[0] < period - 1:
+        raise SettingsError(
+            f"{prepared.dataset}, bar {bars[0]}: atr_period: at most {bars[0] + 1}, the bars so far, was {period}"
+        )
+    row = period - prepared.first_atr_period
+    if 0 <= row < len(prepared.atr_marks):
+        marks = prepared.atr_marks[row]
+        return atr_at(bars, *candles, period, marks), marks
+    average = wilder_atr(*candles, period)
+    return average[bars], marks_of(average)
+
+
+def _check_signals(name: str, signals: NDArray[np.int8], prepared: Prepared) -> None:
+    if not isinstance(signals, np.ndarray) or signals.shape != (len(prepared),) or signals.dtype != np.int8:
+        raise SettingsError(
+            f"strategy {name!r} on {prepared.dataset}: signals must be int8 of shape ({len(prepared)},), "
+            f"was {_described(signals)}"
+        )
     if signals.min() < SHORT or signals.max() > EXIT:
-        raise SettingsError(f"strategy {strategy.name!r}: signals must be 1 long, -1 short, 2 exit or 0 none")
+        bar = int(np.argmax((signals < SHORT) | (signals > EXIT)))
+        raise SettingsError(
+            f"strategy {name!r} on {prepared.dataset}, bar {bar}: signals must be 1 long, -1 short, 2 exit or "
+            f"0 none, was {signals[bar]}"
+        )
 
 
-def _distances(
-    stops: AtrStops | None, prepared: Prepared, parameters: Mapping[str, float], bars: NDArray[np.int32]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    if stops is None:
-        none = np.zeros(len(bars), dtype=np.int64)
-        return none, none
-    atr = wilder_atr(prepared.high, prepared.low, prepared.close, int(parameters[stops.period]))[bars]
-    return distance_ticks(atr, parameters[stops.stop]), distance_ticks(atr, parameters[stops.target])
+def _described(signals: object) -> str:
+    if not isinstance(signals, np.ndarray):
+        return type(signals).__name__
+    nan = np.isnan(signals) if signals.dtype.kind == "f" else np.zeros(0, dtype=bool)
+    first = f", NaN from bar {int(np.argmax(nan))} on" if nan.any() else ""
+    return f"{signals.dtype} of shape {signals.shape}{first}"

@@ -1,24 +1,59 @@
-"""Indicators on whole ticks."""
+"""Wilder's average true range on whole ticks: of every bar, or of a few bars from marks that are kept.
+
+The first value, at bar `period - 1`, is the mean of `period` true ranges; then atr += (true range - atr) *
+(1 / period), in float64 and in this order of operations, which is part of the contract: every way to work it out
+here gives the same bits. The first bar has no close before it: its true range is high - low.
+Source: J. Welles Wilder, New Concepts in Technical Trading Systems (1978), "Volatility Index".
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.backtest.jit import njit
 
+ATR_SPACING = 32
+"""Bars between two marks."""
+
 
 def wilder_atr(
     high: NDArray[np.int32], low: NDArray[np.int32], close: NDArray[np.int32], period: int
 ) -> NDArray[np.float64]:
-    """Average true range in ticks, shape (n_bars,); NaN before bar `period - 1`.
-
-    The first value is the mean of `period` true ranges; then atr += (true range - atr) * (1 / period), in
-    float64 and in this order of operations, which is part of the contract. The first bar has no close before
-    it: its true range is high - low.
-    Source: J. Welles Wilder, New Concepts in Technical Trading Systems (1978), "Volatility Index".
-    """
+    """Average true range in ticks, shape (n_bars,); NaN before bar `period - 1`."""
     average = np.full(len(close), np.nan)
     if len(close) >= period:
         _fill_atr(high, low, close, period, average)
+    return average
+
+
+def atr_marks(
+    high: NDArray[np.int32], low: NDArray[np.int32], close: NDArray[np.int32], periods: range
+) -> NDArray[np.float64]:
+    """The average true range at bars 31, 63, 95, ..., a row for each of consecutive periods.
+
+    All periods are worked out in one pass, side by side: each alone would wait for its own last value.
+    """
+    marks = np.full((len(close) // ATR_SPACING, len(periods)), np.nan)
+    if len(periods) and len(close) > periods[-1]:
+        _fill_marks(high, low, close, np.array(periods, dtype=np.int64), marks)
+    return np.ascontiguousarray(marks.T)
+
+
+def marks_of(average: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same marks of one period from the average true range of every bar."""
+    return average[ATR_SPACING - 1 :: ATR_SPACING].copy()
+
+
+def atr_at(
+    bars: NDArray[np.int32],
+    high: NDArray[np.int32],
+    low: NDArray[np.int32],
+    close: NDArray[np.int32],
+    period: int,
+    marks: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The average true range at some bars, none before bar `period - 1`, worked out from the marks before them."""
+    average = np.empty(len(bars))
+    _fill_atr_at(bars, high, low, close, period, marks, average)
     return average
 
 
@@ -30,17 +65,86 @@ def _fill_atr(
     period: int,
     average: NDArray[np.float64],
 ) -> None:
-    total = int(high[0]) - int(low[0])
-    for bar in range(1, period):
-        total += _true_range(high[bar], low[bar], close[bar - 1])
-    atr = total / period
+    atr = _first_atr(high, low, close, period)
     average[period - 1] = atr
     weight = 1.0 / period
     for bar in range(period, close.size):
-        atr += (_true_range(high[bar], low[bar], close[bar - 1]) - atr) * weight
+        atr += (_true_range(high, low, close, bar) - atr) * weight
         average[bar] = atr
 
 
 @njit
-def _true_range(high: np.int32, low: np.int32, previous_close: np.int32) -> int:
-    return max(int(high), int(previous_close)) - min(int(low), int(previous_close))
+def _fill_marks(
+    high: NDArray[np.int32],
+    low: NDArray[np.int32],
+    close: NDArray[np.int32],
+    periods: NDArray[np.int64],
+    marks: NDArray[np.float64],
+) -> None:
+    longest = periods[-1]
+    atr, weight = np.empty(periods.size), 1.0 / periods
+    for number in range(periods.size):
+        _begin_marks(high, low, close, periods[number], longest, atr[number:], marks[:, number])
+    for bar in range(longest, close.size):
+        true_range = float(_true_range(high, low, close, bar))
+        for number in range(periods.size):
+            atr[number] += (true_range - atr[number]) * weight[number]
+        if bar % ATR_SPACING == ATR_SPACING - 1:
+            marks[bar // ATR_SPACING] = atr
+
+
+@njit
+def _begin_marks(
+    high: NDArray[np.int32],
+    low: NDArray[np.int32],
+    close: NDArray[np.int32],
+    period: int,
+    longest: int,
+    atr: NDArray[np.float64],
+    marks: NDArray[np.float64],
+) -> None:
+    """One period's average and marks up to where the longest begins."""
+    atr[0] = _first_atr(high, low, close, period)
+    for bar in range(period - 1, longest):
+        if bar >= period:
+            atr[0] += (_true_range(high, low, close, bar) - atr[0]) * (1.0 / period)
+        if bar % ATR_SPACING == ATR_SPACING - 1:
+            marks[bar // ATR_SPACING] = atr[0]
+
+
+@njit
+def _fill_atr_at(
+    bars: NDArray[np.int32],
+    high: NDArray[np.int32],
+    low: NDArray[np.int32],
+    close: NDArray[np.int32],
+    period: int,
+    marks: NDArray[np.float64],
+    average: NDArray[np.float64],
+) -> None:
+    weight = 1.0 / period
+    for place in range(bars.size):
+        last = bars[place]
+        start = last // ATR_SPACING * ATR_SPACING
+        if start >= period:
+            atr = marks[start // ATR_SPACING - 1]
+        else:
+            atr = _first_atr(high, low, close, period)
+            start = period
+        for bar in range(start, last + 1):
+            atr += (_true_range(high, low, close, bar) - atr) * weight
+        average[place] = atr
+
+
+@njit
+def _first_atr(high: NDArray[np.int32], low: NDArray[np.int32], close: NDArray[np.int32], period: int) -> float:
+    total = int(high[0]) - int(low[0])
+    for bar in range(1, period):
+        total += _true_range(high, low, close, bar)
+    return total / period
+
+
+@njit
+def _true_range(high: NDArray[np.int32], low: NDArray[np.int32], close: NDArray[np.int32], bar: int) -> int:
+    before = int(close[bar - 1])
+    return max(int(high[bar]), before) - min(int(low[bar]), before)

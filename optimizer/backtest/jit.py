@@ -24,4 +24,4 @@ def njit(function: Function) -> Function:
     import numba
 
     # With Python's error model every division would carry a branch that raises; that costs half the speed.
-    return cast(Function, numba.njit(cache=True, error_model="numpy")(function))
+    return cast(Function, numba.njit(cache=True, error_model="numpy", forceinline=True)(function))

@@ -3,17 +3,23 @@
 Nothing here touches polars: it runs in processes that fork.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.backtest.indicators import ATR_SPACING, atr_marks
 from tradeschool.columns import PRICES, CandleArrays
 from tradeschool.errors import DataIncomplete, InvalidCandles
 from tradeschool.market import Dataset, Market, Window
 
 DAY_SECONDS = 86_400
+HOUR_SECONDS = 3_600
+BLOCK = 16
+"""Bars of a block, whose extremes are known without looking at its bars."""
+LOWEST, HIGHEST, LOWEST_CLOSE, HIGHEST_CLOSE = range(4)
+"""Columns of `Prepared.blocks`."""
 LARGEST_EXACT = 2**53
 """Every whole number up to here is a float64 of its own."""
 TICK_TOLERANCE = 1e-4
@@ -29,8 +35,8 @@ class Prepared:
 
     dataset: Dataset
     window: Window
-    time: NDArray[np.int64]
-    """Opens as Unix seconds, ascending."""
+    slots: NDArray[np.int32]
+    """Opens in timeframes since 1970-01-01 UTC, ascending."""
     open: NDArray[np.int32]
     high: NDArray[np.int32]
     low: NDArray[np.int32]
@@ -45,9 +51,23 @@ class Prepared:
     day_starts: NDArray[np.int32]
     """Judged bars of judged day d are day_starts[d]..day_starts[d + 1] - 1; shape (n_days + 1,). Days run
     from `first_day` to the window's last day, those without a bar included."""
+    hour_ends: NDArray[np.int32]
+    """The last bar of each UTC hour that has one; shape (n_hours,)."""
+    blocks: NDArray[np.int32]
+    """Lowest low, highest high, lowest and highest close of bars 16 n .. 16 n + 15 at row n; shape
+    (n_bars // 16, 4)."""
+    first_atr_period: int
+    """Of `atr_marks`."""
+    atr_marks: NDArray[np.float64]
+    """Average true ranges that were worked out beforehand, see `indicators.atr_marks`; a row a period."""
+
+    @property
+    def time(self) -> NDArray[np.int64]:
+        """Opens as Unix seconds, made anew at each call."""
+        return self.slots.astype(np.int64) * self.dataset.timeframe.seconds
 
     def __len__(self) -> int:
-        return len(self.time)
+        return len(self.slots)
 
     @property
     def day_count(self) -> int:
@@ -60,8 +80,12 @@ class Prepared:
         return len(self) - self.first_judged
 
 
-def prepare(candles: CandleArrays, window: Window, warm_up: int) -> Prepared:
+def prepare(
+    candles: CandleArrays, window: Window, warm_up: int, atr_periods: tuple[int, int] | None = None
+) -> Prepared:
     """The candles of `window` ready for any number of backtests, the first `warm_up` bars not judged.
+
+    `atr_periods`: lowest and highest period whose average true ranges are worked out beforehand, all in one pass.
 
     Raises:
         DataIncomplete: no bar is left behind the warm-up.
@@ -74,19 +98,58 @@ def prepare(candles: CandleArrays, window: Window, warm_up: int) -> Prepared:
     ticks = {name: _whole_ticks(candles, name) for name in PRICES}
     _check_extremes(candles, ticks)
     first_day = int(candles.time[warm_up]) // DAY_SECONDS
+    first_period, last_period = atr_periods or (0, -1)
     prepared = Prepared(
         dataset=candles.dataset,
         window=window,
-        time=candles.time.astype(np.int64),
+        slots=(candles.time // candles.dataset.timeframe.seconds).astype(np.int32),
         **ticks,
         half_spread=_half_spread_ticks(candles),
         close_sums=_exact_sums(candles.dataset, ticks["close"], warm_up),
         first_judged=warm_up,
         first_day=first_day,
         day_starts=_day_starts(candles.time, window, warm_up, first_day),
+        hour_ends=_hour_ends(candles.time),
+        blocks=_blocks(ticks),
+        first_atr_period=first_period,
+        atr_marks=atr_marks(ticks["high"], ticks["low"], ticks["close"], range(first_period, last_period + 1)),
     )
     _make_read_only(prepared)
     return prepared
+
+
+def head(prepared: Prepared, bars: int) -> Prepared:
+    """The same candles as if the future from bar `bars` on had not happened yet; at least one bar is judged."""
+    days = int(np.searchsorted(prepared.day_starts, bars))
+    hours = prepared.hour_ends[prepared.hour_ends < bars]
+    if not len(hours) or hours[-1] != bars - 1:
+        hours = np.append(hours, np.int32(bars - 1))
+    per_bar = {name: getattr(prepared, name)[:bars] for name in ("slots", *PRICES, "half_spread")}
+    return replace(
+        prepared,
+        **per_bar,
+        close_sums=prepared.close_sums[: bars + 1],
+        day_starts=np.append(prepared.day_starts[:days], np.int32(bars)),
+        hour_ends=hours,
+        blocks=prepared.blocks[: bars // BLOCK],
+        atr_marks=prepared.atr_marks[:, : bars // ATR_SPACING],
+    )
+
+
+def tail(prepared: Prepared, start: int) -> Prepared:
+    """The same candles as if there had been none before bar `start`; the judged ones among them stay judged."""
+    candles = {name: getattr(prepared, name)[start:] for name in ("slots", *PRICES, "half_spread")}
+    first_judged = max(prepared.first_judged - start, 0)
+    return replace(
+        prepared,
+        **candles,
+        close_sums=np.concatenate(([0.0], np.cumsum(candles["close"], dtype=np.int64).astype(np.float64))),
+        first_judged=first_judged,
+        day_starts=np.maximum(prepared.day_starts - start, first_judged).astype(np.int32),
+        hour_ends=prepared.hour_ends[prepared.hour_ends >= start] - np.int32(start),
+        blocks=_blocks(candles),
+        atr_marks=np.empty((0, 0)),
+    )
 
 
 def _check_length(candles: CandleArrays, warm_up: int) -> None:
@@ -154,6 +217,23 @@ def _day_starts(time: NDArray[np.int64], window: Window, warm_up: int, first_day
     last_day = (window.end_seconds - 1) // DAY_SECONDS
     midnights = np.arange(first_day, last_day + 2, dtype=np.int64) * DAY_SECONDS
     return np.maximum(np.searchsorted(time, midnights), warm_up).astype(np.int32)
+
+
+def _hour_ends(time: NDArray[np.int64]) -> NDArray[np.int32]:
+    return np.flatnonzero(np.diff(time // HOUR_SECONDS, append=-1)).astype(np.int32)
+
+
+def _blocks(ticks: dict[str, NDArray[np.int32]]) -> NDArray[np.int32]:
+    extremes = np.empty((len(ticks["close"]) // BLOCK, 4), dtype=np.int32)
+    for column, name, most in (
+        (LOWEST, "low", np.min),
+        (HIGHEST, "high", np.max),
+        (LOWEST_CLOSE, "close", np.min),
+        (HIGHEST_CLOSE, "close", np.max),
+    ):
+        whole = ticks[name][: len(extremes) * BLOCK].reshape(-1, BLOCK)
+        extremes[:, column] = most(whole, axis=1)
+    return extremes
 
 
 def _check(

@@ -1,7 +1,7 @@
 """The backtest as one loop over bars that can be read against its rules, line by line.
 
-The order inside a bar is the order of the lines of `_replay_day`: exit, then entry at the open; stop, then
-target; mark at the close; new signal. The faster kernel must equal this one in every trade.
+The order inside a bar is the order of the lines of `_replay_bar`: exit, then entry at the open; stop, then
+target; mark at the close; new signal. The faster kernel equals this one in every bit of every trade and day.
 
 | situation | rule |
 |---|---|
@@ -12,7 +12,11 @@ target; mark at the close; new signal. The faster kernel must equal this one in 
 | exit due at the open, stop hit later in that bar | the exit at the open |
 | signal that agrees with the position | ignored |
 | signal against the position | exit, and a new entry where the direction allows it |
+| `max_bars` bars held | exit at the next open, reason `time`; a signal's exit at the same open comes first |
+| trailing stop | follows the best price of the bars before, never away from the price |
+| a losing exit, `cooldown_bars` | no entry fills in so many bars from the exit's on |
 | position at the last bar | closed at its close with costs, reason `end` |
+| midnight, UTC | a position held over it pays financing, days without a bar included |
 
 Prices are whole ticks. A position's `size` is money per tick, so that money = ticks * size throughout.
 """
@@ -26,11 +30,10 @@ from optimizer.backtest.entries import Entries
 from optimizer.backtest.jit import njit
 from optimizer.backtest.prepare import Prepared
 from optimizer.backtest.run import TRADE, Rules, Run
-from optimizer.level import Direction
 
 NEVER = 2**40
 """Distance in ticks of a stop or target that is not there: no price gets so far."""
-END, STOP, TARGET, SIGNAL = 0, 1, 2, 3  # numbers of `run.Reason`, as the compiler wants them
+END, STOP, TARGET, SIGNAL, TIME = 0, 1, 2, 3, 4  # numbers of `run.Reason`, as the compiler wants them
 
 BOOK = np.dtype(
     [
@@ -40,14 +43,16 @@ BOOK = np.dtype(
         ("drawdown", np.float64),  # deepest so far, as a fraction of its peak
         ("day_low", np.float64),  # lowest value inside this day
         ("stopped", np.int64),
-        ("side", np.int64),  # +1 long, -1 short, 0 no position; the next six are the position's
+        ("side", np.int64),  # +1 long, -1 short, 0 no position; the next seven are the position's
         ("entry_bar", np.int64),
         ("entry_price", np.int64),
         ("stop", np.int64),
         ("target", np.int64),
+        ("trail", np.int64),  # distance of the trailing stop, 0 for none
         ("size", np.float64),
         ("fees", np.float64),
         ("exit_due", np.int64),  # whether to exit at the next open
+        ("pause_end", np.int64),  # no entry fills before this bar
         ("entry_due", np.int64),  # number of the entry that fills at the next open, -1 for none
         ("next_signal", np.int64),  # number of the next signal in the plan
         ("trades", np.int64),  # trades closed so far
@@ -55,7 +60,13 @@ BOOK = np.dtype(
 )
 
 
-class _Market(NamedTuple):
+Book = np.void
+"""The one record of `BOOK` that a run keeps; written in place."""
+
+
+class Market(NamedTuple):
+    """The columns that a replay looks at, a bar a place."""
+
     open: NDArray[np.int32]
     high: NDArray[np.int32]
     low: NDArray[np.int32]
@@ -72,24 +83,30 @@ class _Bar(NamedTuple):
     half_spread: float
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
+    """The columns of `Entries`."""
+
     bar: NDArray[np.int32]
     signal: NDArray[np.int8]
+    enters: NDArray[np.bool_]
     stop_ticks: NDArray[np.int64]
     target_ticks: NDArray[np.int64]
+    trail_ticks: NDArray[np.int64]
+    atr_ticks: NDArray[np.float64]
 
 
-class _Terms(NamedTuple):
+class Terms(NamedTuple):
+    """The numbers of `Rules`; size is money per tick here."""
+
     fee: float
     slippage: float
+    financing: float
     fraction: float
+    fixed_size: float
+    atr_risk: float
+    max_bars: int
+    cooldown_bars: int
     drawdown_limit: float
-    long: bool
-    short: bool
-
-
-Book = np.void
-"""The one record of `BOOK` that a run keeps; written in place."""
 
 
 def replay(prepared: Prepared, entries: Entries, rules: Rules) -> Run:
@@ -97,11 +114,55 @@ def replay(prepared: Prepared, entries: Entries, rules: Rules) -> Run:
 
     `sum(net) == final equity - initial equity`, to float64 rounding.
     """
-    market = _Market(prepared.open, prepared.high, prepared.low, prepared.close, prepared.half_spread)
-    plan = _Plan(entries.bar, entries.signal, entries.stop_ticks, entries.target_ticks)
     trades = np.zeros(len(entries), dtype=TRADE)
     equity, lows = np.empty(prepared.day_count), np.empty(prepared.day_count)
-    book = _replay(market, prepared.day_starts, plan, _terms(rules), rules.initial_equity, trades, equity, lows)[0]
+    plan, terms = plan_of(entries), terms_of(prepared, rules)
+    book = _replay(market_of(prepared), prepared.day_starts, plan, terms, rules.initial_equity, trades, equity, lows)[0]
+    return run_of(prepared, rules, book, trades, equity, lows)
+
+
+def market_of(prepared: Prepared) -> Market:
+    """The candles that a replay looks at."""
+    return Market(prepared.open, prepared.high, prepared.low, prepared.close, prepared.half_spread)
+
+
+def plan_of(entries: Entries) -> Plan:
+    """The signals that a replay follows."""
+    return Plan(
+        bar=entries.bar,
+        signal=entries.signal,
+        enters=entries.enters,
+        stop_ticks=entries.stop_ticks,
+        target_ticks=entries.target_ticks,
+        trail_ticks=entries.trail_ticks,
+        atr_ticks=entries.atr_ticks,
+    )
+
+
+def terms_of(prepared: Prepared, rules: Rules) -> Terms:
+    """The numbers that a replay keeps to."""
+    return Terms(
+        fee=float(rules.rates.fee),  # a whole number would have the compiler make a second program of its own
+        slippage=float(rules.rates.slippage),
+        financing=float(rules.rates.financing),
+        fraction=float(rules.position_fraction),
+        fixed_size=float(rules.position_units * prepared.dataset.instrument.tick),
+        atr_risk=float(rules.atr_risk),
+        max_bars=int(rules.max_bars),
+        cooldown_bars=int(rules.cooldown_bars),
+        drawdown_limit=float(rules.drawdown_limit),
+    )
+
+
+def run_of(
+    prepared: Prepared,
+    rules: Rules,
+    book: Book,
+    trades: NDArray[np.void],
+    equity: NDArray[np.float64],
+    lows: NDArray[np.float64],
+) -> Run:
+    """What a replay's last book and columns say."""
     trades = trades[: int(book["trades"])]
     trades["units"] /= prepared.dataset.instrument.tick
     return Run(
@@ -117,23 +178,12 @@ def replay(prepared: Prepared, entries: Entries, rules: Rules) -> Run:
     )
 
 
-def _terms(rules: Rules) -> _Terms:
-    return _Terms(
-        fee=rules.rates.fee,
-        slippage=rules.rates.slippage,
-        fraction=rules.position_fraction,
-        drawdown_limit=rules.drawdown_limit,
-        long=rules.direction is not Direction.SHORT,
-        short=rules.direction is not Direction.LONG,
-    )
-
-
 @njit
 def _replay(
-    market: _Market,
+    market: Market,
     day_starts: NDArray[np.int32],
-    plan: _Plan,
-    terms: _Terms,
+    plan: Plan,
+    terms: Terms,
     initial_equity: float,
     trades: NDArray[np.void],
     equity: NDArray[np.float64],
@@ -141,41 +191,70 @@ def _replay(
 ) -> NDArray[np.void]:
     books = np.zeros(1, dtype=BOOK)
     book = books[0]
-    book["equity"] = book["value"] = book["peak"] = initial_equity
-    book["entry_due"] = -1
+    open_book(book, initial_equity)
     for day in range(equity.size):
-        book["day_low"] = book["value"]
-        if not book["stopped"]:
-            _replay_day(book, market, day_starts[day], day_starts[day + 1], plan, terms, trades)
+        begin_day(book, terms)
+        for number in range(day_starts[day], day_starts[day + 1]):
+            if not book["stopped"]:
+                replay_bar(book, market, number, plan, terms, trades)
+                read_signal(book, number, plan)
         equity[day] = book["value"]
         lows[day] = book["day_low"]
     return books
 
 
 @njit
-def _replay_day(
-    book: Book, market: _Market, start: int, end: int, plan: _Plan, terms: _Terms, trades: NDArray[np.void]
-) -> None:
-    for number in range(start, end):
-        bar = _bar_at(market, number)
-        if book["exit_due"]:
-            _exit_at_open(book, bar, terms, trades)
-        if book["entry_due"] >= 0 and book["equity"] > 0:
-            _enter(book, bar, plan, terms)
-        if book["side"] != 0:
-            _fill_inside(book, bar, terms, trades)
-        _mark(book, bar)
-        if _is_over(book, terms) or number == market.close.size - 1:
-            _close(book, bar, terms, trades)
-        if _is_over(book, terms):
-            book["stopped"] = 1
-            return
-        if book["next_signal"] < plan.bar.size and plan.bar[book["next_signal"]] == number:
-            _read_signal(book, plan, terms)
+def open_book(book: Book, initial_equity: float) -> None:
+    """Before the first judged day."""
+    book["equity"] = book["value"] = book["peak"] = initial_equity
+    book["entry_due"] = -1
 
 
 @njit
-def _bar_at(market: _Market, number: int) -> _Bar:
+def begin_day(book: Book, terms: Terms) -> None:
+    """At midnight: the day's lowest value starts from here, and a held position pays for the night."""
+    book["day_low"] = book["value"]
+    if book["side"] != 0 and terms.financing != 0:
+        charge = book["size"] * book["entry_price"] * terms.financing
+        book["fees"] += charge
+        book["equity"] -= charge
+        book["value"] -= charge
+        _pass_through(book, book["value"])
+
+
+@njit
+def replay_bar(book: Book, market: Market, number: int, plan: Plan, terms: Terms, trades: NDArray[np.void]) -> None:
+    """Everything that happens in a bar but its own signal."""
+    bar = _bar_at(market, number)
+    if book["exit_due"] or _is_time_up(book, number, terms):
+        _exit_at_open(book, bar, terms, trades)
+    if book["entry_due"] >= 0:
+        _enter_or_drop(book, bar, plan, terms)
+    if book["side"] != 0:
+        _fill_inside(book, bar, terms, trades)
+    _mark(book, bar)
+    if _is_over(book, terms) or number == market.close.size - 1:
+        _close(book, bar, terms, trades)
+    if _is_over(book, terms):
+        book["stopped"] = 1
+
+
+@njit
+def read_signal(book: Book, number: int, plan: Plan) -> None:
+    """The signal at the close of bar `number`, if there is one: what it makes due at the next open."""
+    entry = book["next_signal"]
+    if entry == plan.bar.size or plan.bar[entry] != number:
+        return
+    book["next_signal"] += 1
+    if plan.signal[entry] == book["side"]:
+        return
+    book["exit_due"] = book["side"] != 0
+    if plan.enters[entry]:
+        book["entry_due"] = entry
+
+
+@njit
+def _bar_at(market: Market, number: int) -> _Bar:
     return _Bar(
         number,
         int(market.open[number]),
@@ -187,39 +266,63 @@ def _bar_at(market: _Market, number: int) -> _Bar:
 
 
 @njit
-def _exit_at_open(book: Book, bar: _Bar, terms: _Terms, trades: NDArray[np.void]) -> None:
-    _exit(book, bar, bar.open, SIGNAL, _market_cost(book["size"], bar.open, bar, terms), trades)
+def _is_time_up(book: Book, number: int, terms: Terms) -> bool:
+    return bool(book["side"] != 0 and terms.max_bars > 0 and number == book["entry_bar"] + terms.max_bars)
+
+
+@njit
+def _exit_at_open(book: Book, bar: _Bar, terms: Terms, trades: NDArray[np.void]) -> None:
+    reason = SIGNAL if book["exit_due"] else TIME
+    _exit(book, bar, bar.open, reason, _market_cost(book["size"], bar.open, bar, terms), terms, trades)
     book["exit_due"] = 0
 
 
 @njit
-def _enter(book: Book, bar: _Bar, plan: _Plan, terms: _Terms) -> None:
-    entry = book["entry_due"]
-    side = int(plan.signal[entry])
-    book["side"] = side
-    book["entry_bar"] = bar.number
-    book["entry_price"] = bar.open
-    book["stop"] = bar.open - side * _distance(plan.stop_ticks[entry])
-    book["target"] = bar.open + side * _distance(plan.target_ticks[entry])
-    book["size"] = terms.fraction * book["equity"] / bar.open
-    book["fees"] = _market_cost(book["size"], bar.open, bar, terms)
-    book["equity"] -= book["fees"]
+def _enter_or_drop(book: Book, bar: _Bar, plan: Plan, terms: Terms) -> None:
+    if book["equity"] > 0 and bar.number >= book["pause_end"]:
+        _enter(book, bar, plan, terms)
     book["entry_due"] = -1
 
 
 @njit
-def _fill_inside(book: Book, bar: _Bar, terms: _Terms, trades: NDArray[np.void]) -> None:
+def _enter(book: Book, bar: _Bar, plan: Plan, terms: Terms) -> None:
+    entry = book["entry_due"]
+    side = int(plan.signal[entry])
+    stop_ticks, trail_ticks = _distance(plan.stop_ticks[entry]), _distance(plan.trail_ticks[entry])
+    book["side"] = side
+    book["entry_bar"] = bar.number
+    book["entry_price"] = bar.open
+    book["stop"] = bar.open - side * min(stop_ticks, trail_ticks)
+    book["target"] = bar.open + side * _distance(plan.target_ticks[entry])
+    book["trail"] = plan.trail_ticks[entry]
+    book["size"] = _size(book["equity"], bar.open, plan.atr_ticks[entry], terms)
+    book["fees"] = _market_cost(book["size"], bar.open, bar, terms)
+    book["equity"] -= book["fees"]
+
+
+@njit
+def _size(equity: float, price: int, atr: float, terms: Terms) -> float:
+    if terms.fixed_size > 0:
+        return terms.fixed_size
+    size = terms.fraction * equity / price
+    return min(size, terms.atr_risk * equity / atr) if terms.atr_risk > 0 and atr > 0 else size
+
+
+@njit
+def _fill_inside(book: Book, bar: _Bar, terms: Terms, trades: NDArray[np.void]) -> None:
     side = book["side"]
     worst, best = (bar.low, bar.high) if side > 0 else (bar.high, bar.low)
     if side * (worst - book["stop"]) <= 0:
         price = side * min(side * book["stop"], side * bar.open)
-        _exit(book, bar, price, STOP, _market_cost(book["size"], price, bar, terms), trades)
+        _exit(book, bar, price, STOP, _market_cost(book["size"], price, bar, terms), terms, trades)
     elif side * (bar.open - book["target"]) >= 0:
-        _exit(book, bar, bar.open, TARGET, _target_cost(book["size"], bar.open, terms), trades)
+        _exit(book, bar, bar.open, TARGET, _target_cost(book["size"], bar.open, terms), terms, trades)
     else:
         _pass_through(book, _value_at(book, worst))
         if side * (best - book["target"]) >= 0:
-            _exit(book, bar, book["target"], TARGET, _target_cost(book["size"], book["target"], terms), trades)
+            _exit(book, bar, book["target"], TARGET, _target_cost(book["size"], book["target"], terms), terms, trades)
+        elif book["trail"] > 0:
+            book["stop"] = side * max(side * book["stop"], side * best - book["trail"])
 
 
 @njit
@@ -231,26 +334,14 @@ def _mark(book: Book, bar: _Bar) -> None:
 
 
 @njit
-def _close(book: Book, bar: _Bar, terms: _Terms, trades: NDArray[np.void]) -> None:
+def _close(book: Book, bar: _Bar, terms: Terms, trades: NDArray[np.void]) -> None:
     if book["side"] != 0:
-        _exit(book, bar, bar.close, END, _market_cost(book["size"], bar.close, bar, terms), trades)
+        _exit(book, bar, bar.close, END, _market_cost(book["size"], bar.close, bar, terms), terms, trades)
         book["value"] = book["equity"]
 
 
 @njit
-def _read_signal(book: Book, plan: _Plan, terms: _Terms) -> None:
-    entry = book["next_signal"]
-    book["next_signal"] += 1
-    signal = plan.signal[entry]
-    if signal == book["side"]:
-        return
-    book["exit_due"] = book["side"] != 0
-    if (signal == 1 and terms.long) or (signal == -1 and terms.short):
-        book["entry_due"] = entry
-
-
-@njit
-def _exit(book: Book, bar: _Bar, price: int, reason: int, cost: float, trades: NDArray[np.void]) -> None:
+def _exit(book: Book, bar: _Bar, price: int, reason: int, cost: float, terms: Terms, trades: NDArray[np.void]) -> None:
     gain = book["side"] * (price - book["entry_price"]) * book["size"]
     trade = trades[book["trades"]]
     trade["entry_bar"] = book["entry_bar"]
@@ -265,6 +356,8 @@ def _exit(book: Book, bar: _Bar, price: int, reason: int, cost: float, trades: N
     book["trades"] += 1
     book["side"] = 0
     book["equity"] += gain - cost
+    if trade["net"] < 0:
+        book["pause_end"] = bar.number + terms.cooldown_bars
     _pass_through(book, book["equity"])
 
 
@@ -275,7 +368,7 @@ def _pass_through(book: Book, value: float) -> None:
 
 
 @njit
-def _is_over(book: Book, terms: _Terms) -> bool:
+def _is_over(book: Book, terms: Terms) -> bool:
     return bool(book["drawdown"] > terms.drawdown_limit or book["value"] <= 0)
 
 
@@ -290,10 +383,10 @@ def _distance(ticks: int) -> int:
 
 
 @njit
-def _market_cost(size: float, price: int, bar: _Bar, terms: _Terms) -> float:
+def _market_cost(size: float, price: int, bar: _Bar, terms: Terms) -> float:
     return size * (price * (terms.fee + terms.slippage) + bar.half_spread)
 
 
 @njit
-def _target_cost(size: float, price: int, terms: _Terms) -> float:
+def _target_cost(size: float, price: int, terms: Terms) -> float:
     return size * price * terms.fee

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from optimizer.backtest.costs import Rates
 from optimizer.level import Direction, Level
+from optimizer.management import Management
 from tradeschool.market import Dataset
 
 INITIAL_EQUITY = 10_000.0
@@ -22,6 +23,8 @@ class Reason(IntEnum):
     STOP = 1
     TARGET = 2
     SIGNAL = 3
+    TIME = 4
+    """It was held for `max_bars` bars."""
 
 
 TRADE = np.dtype(
@@ -33,7 +36,7 @@ TRADE = np.dtype(
         ("side", np.int8),  # +1 long, -1 short
         ("reason", np.int8),  # a Reason
         ("units", np.float64),  # of the base currency
-        ("fees", np.float64),  # fee, half-spread and slippage of both sides, in quote currency
+        ("fees", np.float64),  # fee, half-spread, slippage of both sides and financing, in quote currency
         ("net", np.float64),  # side * (exit - entry) * units - fees, in quote currency
     ],
     align=True,
@@ -49,18 +52,30 @@ class Rules:
     direction: Direction
     rates: Rates
     position_fraction: float = 1.0
-    """Notional of a new position over the equity at its fill."""
+    """Notional of a new position over the equity at its fill, at most or as it is (see `Management`)."""
+    position_units: float = 0.0
+    """Size of every position in units of the base currency; 0 is off."""
+    atr_risk: float = 0.0
+    """Fraction of the equity that a move of one ATR wins or loses; 0 is off."""
+    max_bars: int = 0
+    """Bars after which a position is left; 0 is off."""
+    cooldown_bars: int = 0
+    """Bars, from a losing exit's on, in which no entry fills."""
     drawdown_limit: float = 1.0
     """The run stops at the close of the bar whose intrabar drawdown is above this."""
     initial_equity: float = INITIAL_EQUITY
 
     @classmethod
-    def of(cls, level: Level, dataset: Dataset) -> "Rules":
-        """The rules that a level sets for one of its datasets."""
+    def of(cls, level: Level, dataset: Dataset, management: Management) -> "Rules":
+        """The rules that a level and a trial's parameters set for one of its datasets."""
         return cls(
             direction=level.direction,
             rates=Rates.of(level.costs, dataset.instrument.market),
-            position_fraction=level.position_fraction,
+            position_fraction=management.position_fraction or level.position_fraction,
+            position_units=management.position_units,
+            atr_risk=management.atr_risk,
+            max_bars=management.max_bars,
+            cooldown_bars=management.cooldown_bars,
         )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from optimizer.backtest.prepare import Prepared, prepare
 from tradeschool.columns import CandleArrays
-from tradeschool.market import Dataset, Window, find_dataset
+from tradeschool.market import Dataset, Market, Window, find_dataset
 
 BTC = find_dataset("coinbase/BTC-USD/M5")
 EUR = find_dataset("oanda/EUR-USD/H1")
@@ -115,3 +115,49 @@ def _arrays(frame: pl.DataFrame, dataset: Dataset, half_spread: np.ndarray | Non
     columns = {name: frame[name].to_numpy() for name in ("open", "high", "low", "close", "volume")}
     time = frame["ts"].dt.epoch("s").to_numpy()
     return CandleArrays(dataset=dataset, time=time, half_spread=half_spread, **columns)
+
+
+SHARED = (
+    *((f"binance_{coin}-USDT_5m", f"coinbase/{coin}-USD/M5") for coin in ("BTC", "ETH")),
+    *(
+        (f"binance-freqtrade2022_{coin}-USDT_{name}", f"coinbase/{coin}-USD/{timeframe}")
+        for coin in ("BTC", "ETH")
+        for name, timeframe in (("5m", "M5"), ("15m", "M15"), ("1h", "H1"))
+    ),
+    *((f"coinbase_{coin}-USD_1m", f"coinbase/{coin}-USD/M5") for coin in ("BTC", "ETH")),
+    ("coinbase-cdd_BTC-USD_1h", "coinbase/BTC-USD/H1"),
+    *(
+        (f"{source}_{coin}-USD_{name}", f"oanda/{coin}-USD/{timeframe}")
+        for coin in ("EUR", "GBP")
+        for source, name, timeframe in (
+            ("mt5a", "5m", "M5"),
+            ("mt5b", "15m", "M15"),
+            ("oanda", "1h", "H1"),
+            ("oanda2024", "5m", "M5"),
+            ("oanda2024", "15m", "M15"),
+        )
+    ),
+)
+"""Every file of real candles that is not bid and ask, and the dataset that it stands in for."""
+
+
+def shared_candles(file: str, dataset_name: str) -> CandleArrays:
+    """All candles of a file, minutes joined to five of them; FX pays the quotes' spread or, without any, 1.4 pips."""
+    dataset = find_dataset(dataset_name)
+    frame = shared_frame(file)
+    if file.endswith("_1m"):
+        frame = frame.group_by_dynamic("ts", every="5m").agg(
+            pl.col("open").first(),
+            pl.col("high").max(),
+            pl.col("low").min(),
+            pl.col("close").last(),
+            pl.col("volume").sum(),
+        )
+    spread = None
+    if dataset.instrument.market is Market.FX:
+        spread = np.full(frame.height, 7e-5)
+        if file.startswith("oanda_"):
+            quotes = shared_frame(file.replace("oanda_", "oanda-bidask_"))
+            frame = frame.join(quotes.drop("volume"), on="ts", how="inner", maintain_order="left")
+            spread = ((frame["ask_o"] - frame["bid_o"]) / 2).to_numpy()
+    return _arrays(frame, dataset, spread)

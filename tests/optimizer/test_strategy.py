@@ -1,6 +1,7 @@
 """The protocol, the registry, and what every built-in strategy keeps to."""
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,13 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer import strategies
+from optimizer.backtest.engine import warm_up_bars
 from optimizer.backtest.entries import find_entries
 from optimizer.level import Direction
-from optimizer.strategy import IntParameter, Strategy, bounds_of, check_parameters, load
+from optimizer.strategy import FloatParameter, Strategy, bounds_of, check_parameters, load
 from tests.optimizer.made_candles import prepared_of, random_prepared
 from tests.optimizer.trading import SMA
 from tradeschool import folder
 from tradeschool.errors import SettingsError
+from tradeschool.market import Timeframe, find_dataset
 
 BUILT_IN = sorted(folder.entries(strategies, "STRATEGY"))
 DEFAULTS = {parameter.name: parameter.default for parameter in SMA.parameters}
@@ -25,7 +28,7 @@ def drawn_parameters(strategy: Strategy) -> st.SearchStrategy[dict[str, float]]:
     return st.fixed_dictionaries(
         {
             parameter.name: st.integers(parameter.low, parameter.high)
-            if isinstance(parameter, IntParameter)
+            if not isinstance(parameter, FloatParameter)
             else st.floats(parameter.low, parameter.high)
             for parameter in strategy.parameters
         }
@@ -45,11 +48,6 @@ class TestEveryBuiltIn:
 
         assert strategy.repair(defaults) == defaults
 
-    def test_names_the_parameters_of_its_stops(self, name):
-        strategy = load(name)
-        if strategy.stops is not None:
-            assert {strategy.stops.period, strategy.stops.stop, strategy.stops.target} <= bounds_of(strategy).keys()
-
     @given(data=st.data())
     @settings(deadline=None, max_examples=30)
     def test_repairs_once_and_inside_its_bounds(self, name, data):
@@ -65,7 +63,10 @@ class TestEveryBuiltIn:
     def test_is_warm_at_the_first_judged_bar(self, name, data, seed):
         """A signal and its distances depend on bars from the first one on, which are then all there."""
         strategy = load(name)
-        prepared = random_prepared(seed, 400, warm_up=strategy.warm_up(bounds_of(strategy)))
+        dataset = find_dataset("coinbase/BTC-USD/H1")
+        prepared = random_prepared(
+            seed, 2_400, warm_up=warm_up_bars(strategy, bounds_of(strategy), dataset.timeframe), dataset=dataset
+        )
         parameters = strategy.repair(data.draw(drawn_parameters(strategy)))
 
         entries = find_entries(strategy, prepared, parameters, Direction.BOTH)
@@ -97,9 +98,23 @@ def test_averages_that_touch_and_part_again_cross():
 def test_sma_cross_warm_up_covers_a_repaired_slow_average():
     bounds = {"fast": (5.0, 50.0), "slow": (20.0, 40.0), "atr_period": (7.0, 28.0)}
 
-    assert SMA.warm_up(bounds) == 55
-    assert SMA.warm_up({**bounds, "slow": (20.0, 200.0)}) == 200
-    assert SMA.warm_up({**bounds, "atr_period": (7.0, 90.0)}) == 90
+    assert warm_up_bars(SMA, bounds, Timeframe.M5) == 55
+    assert warm_up_bars(SMA, {**bounds, "slow": (20.0, 200.0)}, Timeframe.M5) == 200
+    assert warm_up_bars(SMA, {**bounds, "atr_period": (7.0, 90.0)}, Timeframe.M5) == 90
+
+
+@pytest.mark.parametrize(("timeframe", "expected"), [(Timeframe.M5, 402 * 12), (Timeframe.H1, 402)])
+def test_warm_up_covers_the_hours_of_a_trend(timeframe, expected):
+    bounds = {"fast": (5.0, 50.0), "slow": (20.0, 40.0), "trend": (0.0, 1.0), "trend_period": (50.0, 400.0)}
+
+    assert warm_up_bars(SMA, bounds, timeframe) == expected
+    assert warm_up_bars(SMA, {**bounds, "trend": (0.0, 0.0)}, timeframe) == 55
+
+
+def test_warm_up_covers_the_past_of_a_volatility_band():
+    bounds = {"fast": (5.0, 50.0), "slow": (20.0, 40.0), "atr_period": (7.0, 28.0), "vol_low": (0.0, 0.5)}
+
+    assert warm_up_bars(SMA, bounds, Timeframe.H1) == 1024 + 32 + 28
 
 
 def test_slow_is_moved_away_from_fast():
@@ -117,6 +132,14 @@ def test_a_user_s_strategy_is_named_by_module_and_name(monkeypatch):
     assert load("mine:BEST") is SMA
 
 
+def test_a_user_s_module_is_found_in_the_working_folder():
+    Path("my_own_strategy.py").write_text("from optimizer.strategies.sma_cross import STRATEGY")
+    before = list(sys.path)
+
+    assert load("my_own_strategy:STRATEGY").name == "sma_cross"
+    assert sys.path == before
+
+
 @pytest.mark.parametrize("name", ["no_such_module:X", "optimizer.strategy:NO_SUCH", ":X", "optimizer.strategy:"])
 def test_a_strategy_that_cannot_be_imported_says_so(name):
     with pytest.raises(SettingsError, match="cannot be imported"):
@@ -124,7 +147,7 @@ def test_a_strategy_that_cannot_be_imported_says_so(name):
 
 
 def test_an_object_that_is_no_strategy_is_refused():
-    with pytest.raises(SettingsError, match="expected an object with name, parameters"):
+    with pytest.raises(SettingsError, match="expected an object with name, parameters, warm_up, repair, and signals"):
         load("optimizer.strategy:load")
 
 
@@ -155,11 +178,13 @@ def test_a_missing_parameter_is_named():
     [
         (np.zeros(3, dtype=np.int8), r"must be int8 of shape \(4,\), was int8 of shape \(3,\)"),
         (np.zeros(4), "must be int8 of shape"),
-        (np.array([0, 3, 0, 0], dtype=np.int8), "signals must be 1 long, -1 short, 2 exit or 0 none"),
+        (np.array([0, 0, np.nan, np.nan]), "BTC-USD/M5: .*was float64 of shape .*NaN from bar 2 on"),
+        (None, "was NoneType"),
+        (np.array([0, 3, 0, 0], dtype=np.int8), "bar 1: signals must be 1 long, -1 short, 2 exit or 0 none, was 3"),
     ],
 )
 def test_signals_of_another_form_are_refused(signals, message):
-    strategy = SimpleNamespace(name="mine", stops=None, signals=lambda *_: signals)
+    strategy = SimpleNamespace(name="mine", signals=lambda *_: signals)
 
     with pytest.raises(SettingsError, match=message):
         find_entries(strategy, prepared_of([(1, 1, 1, 1)] * 4), {}, Direction.BOTH)

@@ -4,19 +4,38 @@ import numpy as np
 
 from optimizer.backtest.costs import Rates
 from optimizer.backtest.entries import Entries
-from optimizer.backtest.run import Reason, Run
-from optimizer.strategy import load
+from optimizer.backtest.run import Reason, Rules, Run
+from optimizer.level import Direction
+from optimizer.management import Management
+from optimizer.strategy import completed, load
 
 SMA = load("sma_cross")
 FREE = Rates(fee=0.0, slippage=0.0)
 COSTS = [FREE, Rates(fee=5e-4, slippage=2e-4)]
 
 
-def entries_of(*signals: tuple[int, int, int, int]) -> Entries:
+def assert_same(run: Run, other: Run) -> None:
+    """Two engines agree in every bit."""
+    assert len(run.trades) == len(other.trades)
+    for name in run.trades.dtype.names or ():
+        np.testing.assert_array_equal(run.trades[name], other.trades[name], err_msg=name)
+    np.testing.assert_array_equal(run.equity, other.equity)
+    np.testing.assert_array_equal(run.lows, other.lows)
+    assert run.max_intrabar_drawdown == other.max_intrabar_drawdown
+    assert run.stopped == other.stopped
+
+
+def entries_of(*signals: tuple[int, int, int, int], direction: Direction = Direction.BOTH, trail: int = 0) -> Entries:
     """Rows of bar, signal, stop distance and target distance."""
     bar, signal, stop, target = np.array(signals, dtype=np.int64).reshape(-1, 4).T
     return Entries(
-        bar=bar.astype(np.int32), signal=signal.astype(np.int8), stop_ticks=stop.copy(), target_ticks=target.copy()
+        bar=bar.astype(np.int32),
+        signal=signal.astype(np.int8),
+        enters=np.isin(signal, {"long": [1], "short": [-1], "both": [1, -1]}[direction]),
+        stop_ticks=stop.copy(),
+        target_ticks=target.copy(),
+        trail_ticks=np.full(len(bar), trail, dtype=np.int64),
+        atr_ticks=np.zeros(len(bar)),
     )
 
 
@@ -36,12 +55,52 @@ def fills(run: Run) -> list[tuple[int, int, int, int, int, str]]:
 
 
 def random_parameters(random: np.random.Generator) -> dict[str, float]:
+    """Of sma_cross: what it always searches."""
     return SMA.repair(
-        {
-            "fast": int(random.integers(2, 12)),
-            "slow": int(random.integers(7, 40)),
-            "atr_period": int(random.integers(2, 29)),
-            "stop_atr": float(random.choice([0.5, 1.0, 1.5, 3.5, round(random.uniform(0.5, 5), 3)])),
-            "target_atr": float(random.choice([0.5, 1.0, 2.5, 7.0, round(random.uniform(0.5, 8), 3)])),
-        }
+        completed(
+            SMA,
+            {
+                "fast": int(random.integers(2, 12)),
+                "slow": int(random.integers(7, 40)),
+                "atr_period": int(random.integers(2, 29)),
+                "stop_atr": float(random.choice([0.5, 1.0, 1.5, 3.5, round(random.uniform(0.5, 5), 3)])),
+                "target_atr": float(random.choice([0.5, 1.0, 2.5, 7.0, round(random.uniform(0.5, 8), 3)])),
+            },
+        )
+    )
+
+
+def managed_parameters(random: np.random.Generator) -> dict[str, float]:
+    """The same with some of what the engine can do besides, each in one of three sets."""
+    offers = (
+        {"trail_atr": round(float(random.uniform(0.3, 5)), 3)},
+        {"max_bars": int(random.integers(1, 30))},
+        {"cooldown_bars": int(random.integers(1, 30))},
+        {"hour_start": int(random.integers(24)), "hour_length": int(random.integers(4, 24))},
+        {"weekdays": int(random.integers(1, 128))},
+        {"trend": 1, "trend_period": int(random.integers(2, 5))},
+        {"atr_risk": float(random.choice([0.002, 0.01]))},
+        {"position_units": float(random.choice([0.1, 2.0]))},
+        {"position_fraction": float(random.choice([0.25, 1.0]))},
+    )
+    chosen = [offer for offer in offers if random.random() < 1 / 3]
+    return random_parameters(random) | {name: value for offer in chosen for name, value in offer.items()}
+
+
+def random_rules(random: np.random.Generator, parameters: dict[str, float]) -> Rules:
+    """Any direction, with costs and without, with and without an early end."""
+    managed = Management.of(parameters)
+    return Rules(
+        direction=list(Direction)[random.integers(3)],
+        rates=Rates(
+            fee=float(random.choice([0.0, 5e-4])),
+            slippage=float(random.choice([0.0, 2e-4])),
+            financing=float(random.choice([0.0, 1e-4])),
+        ),
+        position_fraction=managed.position_fraction or 0.9,
+        position_units=managed.position_units,
+        atr_risk=managed.atr_risk,
+        max_bars=managed.max_bars,
+        cooldown_bars=managed.cooldown_bars,
+        drawdown_limit=float(random.choice([1.0, 1.0, 0.2, 0.05])),
     )

@@ -14,6 +14,7 @@ if sys.argv[1] == "plain":
 from optimizer.backtest.costs import Rates
 from optimizer.backtest.entries import find_entries
 from optimizer.backtest.jit import is_compiled
+from optimizer.backtest.kernel import trade
 from optimizer.backtest.reference import replay
 from optimizer.backtest.run import Rules
 from optimizer.level import Direction
@@ -23,13 +24,11 @@ assert is_compiled() == (sys.argv[1] == "compiled")
 for seed in range(4):
     prepared = random_prepared(seed, 600, warm_up=45, dataset=EUR)
     parameters = {"fast": 3, "slow": 12, "atr_period": 9, "stop_atr": 1.3, "target_atr": 2.1}
-    run = replay(
-        prepared,
-        find_entries(SMA, prepared, parameters, Direction.BOTH),
-        Rules(direction=Direction.BOTH, rates=COSTS[1]),
-    )
-    assert len(run.trades) > 20
-    print(run.trades.tolist(), run.equity.tolist(), run.lows.tolist(), run.max_intrabar_drawdown, run.stopped)
+    entries = find_entries(SMA, prepared, parameters, Direction.BOTH)
+    for engine in (replay, trade):
+        run = engine(prepared, entries, Rules(direction=Direction.BOTH, rates=COSTS[1]))
+        assert len(run.trades) > 20
+        print(run.trades.tolist(), run.equity.tolist(), run.lows.tolist(), run.max_intrabar_drawdown, run.stopped)
 """
 
 

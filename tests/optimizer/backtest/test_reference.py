@@ -8,12 +8,13 @@ import pytest
 
 from optimizer.backtest.costs import Rates
 from optimizer.backtest.entries import EXIT, LONG, SHORT, find_entries
+from optimizer.backtest.kernel import trade
 from optimizer.backtest.prepare import Prepared
 from optimizer.backtest.reference import replay
 from optimizer.backtest.run import Rules, Run
 from optimizer.level import Direction
 from tests.optimizer.made_candles import EUR, prepared_of
-from tests.optimizer.trading import FREE, entries_of, fills
+from tests.optimizer.trading import FREE, assert_same, entries_of, fills
 
 FLAT = (100, 100, 100, 100)
 
@@ -21,7 +22,11 @@ FLAT = (100, 100, 100, 100)
 def run_of(
     prepared: Prepared, *signals: tuple[int, int, int, int], direction: Direction = Direction.BOTH, **rules: object
 ) -> Run:
-    return replay(prepared, entries_of(*signals), Rules(direction=direction, **{"rates": FREE, **rules}))
+    """What both engines say, which is the same."""
+    entries, given = entries_of(*signals, direction=direction), Rules(direction=direction, **{"rates": FREE, **rules})
+    run = replay(prepared, entries, given)
+    assert_same(run, trade(prepared, entries, given))
+    return run
 
 
 CASES = {

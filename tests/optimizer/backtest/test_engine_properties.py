@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.backtest.entries import find_entries
-from optimizer.backtest.prepare import Prepared
-from optimizer.backtest.reference import replay
+from optimizer.backtest.kernel import trade
+from optimizer.backtest.prepare import Prepared, head
 from optimizer.backtest.run import Rules, Run
 from optimizer.level import Direction
-from tests.optimizer.made_candles import BTC, EUR, random_prepared
-from tests.optimizer.trading import COSTS, SMA, fills, random_parameters
+from tests.optimizer.made_candles import BTC, EUR, prepared_of, random_prepared
+from tests.optimizer.trading import COSTS, SMA, fills, managed_parameters, random_parameters, random_rules
 
 market = st.builds(
     random_prepared, st.integers(0, 2**32 - 1), st.just(300), warm_up=st.just(45), dataset=st.sampled_from([BTC, EUR])
@@ -21,14 +21,14 @@ market = st.builds(
 
 
 def replayed(prepared: Prepared, parameters: dict[str, float], direction: Direction = Direction.BOTH) -> Run:
-    rules = Rules(direction=direction, rates=COSTS[1])
-    return replay(prepared, find_entries(SMA, prepared, parameters, direction), rules)
+    rules = dataclasses.replace(random_rules(np.random.default_rng(1), parameters), direction=direction, rates=COSTS[1])
+    return trade(prepared, find_entries(SMA, prepared, parameters, direction), rules)
 
 
 @given(market, st.integers(0, 1000))
 @settings(deadline=None, max_examples=40)
 def test_money_is_conserved(prepared, seed):
-    run = replayed(prepared, random_parameters(np.random.default_rng(seed)))
+    run = replayed(prepared, managed_parameters(np.random.default_rng(seed)))
 
     assert run.trades["net"].sum() == pytest.approx(run.final_equity - 10_000, abs=1e-6)
 
@@ -36,7 +36,7 @@ def test_money_is_conserved(prepared, seed):
 @given(market, st.integers(0, 1000))
 @settings(deadline=None, max_examples=40)
 def test_net_is_what_prices_units_and_fees_say(prepared, seed):
-    run = replayed(prepared, random_parameters(np.random.default_rng(seed)))
+    run = replayed(prepared, managed_parameters(np.random.default_rng(seed)))
     trades, tick = run.trades, prepared.dataset.instrument.tick
     moved = (trades["exit_price"] - trades["entry_price"]) * trades["side"] * tick
 
@@ -46,24 +46,13 @@ def test_net_is_what_prices_units_and_fees_say(prepared, seed):
 @given(market, st.integers(0, 1000), st.integers(60, 299))
 @settings(deadline=None, max_examples=60)
 def test_cutting_the_future_off_changes_no_past_signal_and_no_past_trade(prepared, seed, cut):
-    parameters = random_parameters(np.random.default_rng(seed))
-    shorter = _cut(prepared, cut)
+    parameters = managed_parameters(np.random.default_rng(seed))
+    shorter = head(prepared, cut)
 
     whole, part = (SMA.signals(one, parameters, Direction.BOTH) for one in (prepared, shorter))
     assert (whole[:cut] == part).all()
     before = [fill for fill in fills(replayed(prepared, parameters)) if fill[2] < cut - 1]
     assert fills(replayed(shorter, parameters))[: len(before)] == before
-
-
-def _cut(prepared: Prepared, bars: int) -> Prepared:
-    kept = prepared.day_starts[prepared.day_starts < bars]
-    columns = ("time", "open", "high", "low", "close", "half_spread")
-    return dataclasses.replace(
-        prepared,
-        **{name: getattr(prepared, name)[:bars] for name in columns},
-        close_sums=prepared.close_sums[: bars + 1],
-        day_starts=np.append(kept, np.int32(bars)),
-    )
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 1000), st.sampled_from([2, 8, 64]))
@@ -75,6 +64,7 @@ def test_prices_times_a_power_of_two_give_the_same_trades_and_the_same_money(see
         prepared,
         **{name: getattr(prepared, name) * np.int32(factor) for name in ("open", "high", "low", "close")},
         close_sums=prepared.close_sums * factor,
+        blocks=prepared.blocks * np.int32(factor),
     )
     parameters = random_parameters(np.random.default_rng(drawn))
     entries = find_entries(SMA, prepared, parameters, Direction.BOTH)
@@ -84,10 +74,46 @@ def test_prices_times_a_power_of_two_give_the_same_trades_and_the_same_money(see
         target_ticks=entries.target_ticks * factor,
     )
     rules = Rules(direction=Direction.BOTH, rates=COSTS[1])
-    run, scaled_run = replay(prepared, entries, rules), replay(scaled, larger, rules)
+    run, scaled_run = trade(prepared, entries, rules), trade(scaled, larger, rules)
 
     assert (larger.bar == entries.bar).all()
     assert (larger.signal == entries.signal).all()
     for name in ("entry_bar", "exit_bar", "side", "reason", "fees", "net"):
         assert (run.trades[name] == scaled_run.trades[name]).all(), name
     assert (run.equity == scaled_run.equity).all()
+
+
+@given(market, st.integers(0, 1000), st.sampled_from(["fee", "slippage", "financing"]))
+@settings(deadline=None, max_examples=60)
+def test_a_costlier_run_never_ends_richer_on_the_same_trades(prepared, seed, dearer):
+    """Of one size throughout, so that both runs trade the same."""
+    parameters = random_parameters(np.random.default_rng(seed))
+    entries = find_entries(SMA, prepared, parameters, Direction.BOTH)
+    rules = Rules(direction=Direction.BOTH, rates=COSTS[1], position_units=0.01)
+    costlier = dataclasses.replace(rules, rates=dataclasses.replace(COSTS[1], **{dearer: 1e-3}))
+    run, other = trade(prepared, entries, rules), trade(prepared, entries, costlier)
+
+    assert fills(run) == fills(other)
+    assert (other.trades["net"] <= run.trades["net"]).all()
+    assert other.final_equity <= run.final_equity
+
+
+@given(market, st.integers(0, 1000), st.integers(1, 250))
+@settings(deadline=None, max_examples=40)
+def test_prices_of_the_future_change_no_past_trade(prepared, seed, bar):
+    """Every price from a bar on is another, and the bars before are traded as if nothing had happened."""
+    parameters = managed_parameters(np.random.default_rng(seed))
+    rows = np.column_stack([getattr(prepared, name) for name in ("open", "high", "low", "close")])
+    other = np.concatenate((rows[: bar + 46], rows[bar + 46 :] + 7_000))
+    times, spreads = prepared.time.tolist(), prepared.half_spread.tolist()
+    dataset = prepared.dataset
+    changed = prepared_of(
+        other.tolist(),
+        warm_up=45,
+        dataset=dataset,
+        times=times,
+        half_spread_ticks=spreads if dataset is EUR else None,
+    )
+
+    before = [fill for fill in fills(replayed(prepared, parameters)) if fill[2] < bar + 45]
+    assert fills(replayed(changed, parameters))[: len(before)] == before

@@ -1,0 +1,39 @@
+"""Where a sign changes, found eight bars at a time: signs seldom change."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.backtest.jit import njit
+
+WORD = 8
+"""Signs that are compared at once."""
+EIGHT_TIMES = np.uint64(0x0101010101010101)
+"""What an octet is multiplied by to stand in all eight places."""
+
+
+def mark_changes(signs: NDArray[np.int8], signals: NDArray[np.int8]) -> None:
+    """Write a sign into `signals`, both of shape (n_bars,), wherever it is not zero and not that of the bar before.
+
+    The first bar has no bar before it and is left alone, like every other bar.
+    """
+    words = signs[: len(signs) // WORD * WORD].view(np.uint64)
+    _mark(signs, signs.view(np.uint8), words, signals)
+
+
+@njit
+def _mark(
+    signs: NDArray[np.int8], octets: NDArray[np.uint8], words: NDArray[np.uint64], signals: NDArray[np.int8]
+) -> None:
+    last = 0
+    for number in range(words.size):
+        if words[number] != octets[last] * EIGHT_TIMES:
+            _mark_each(signs, max(1, number * WORD), number * WORD + WORD, signals)
+            last = number * WORD + WORD - 1
+    _mark_each(signs, max(1, words.size * WORD), signs.size, signals)
+
+
+@njit
+def _mark_each(signs: NDArray[np.int8], start: int, end: int, signals: NDArray[np.int8]) -> None:
+    for bar in range(start, end):
+        if signs[bar] != signs[bar - 1] and signs[bar] != 0:
+            signals[bar] = signs[bar]
