@@ -93,6 +93,8 @@ ATR_RISK = FloatParameter(
 )
 SIZES = (POSITION_FRACTION, POSITION_UNITS, ATR_RISK)
 """How large a position is; the level's fraction of the equity unless a range or flag says otherwise."""
+MANAGED = (*STOPS, *FILTERS, *EXITS, *SIZES)
+"""All of it: a stop and a target, and everything else at hand but off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

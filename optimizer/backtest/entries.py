@@ -52,7 +52,7 @@ def find_entries(
             its first average true range.
     """
     signals = strategy.signals(prepared, parameters, direction)
-    _check_signals(strategy.name, signals, prepared)
+    check_signals(strategy.name, signals, prepared)
     bars = judged_bars_of(signals, prepared)
     return entries_at(prepared, Management.of(parameters), bars, signals[bars], direction)
 
@@ -124,7 +124,12 @@ def _average_true_ranges(
     return average[bars], marks_of(average)
 
 
-def _check_signals(name: str, signals: NDArray[np.int8], prepared: Prepared) -> None:
+def check_signals(name: str, signals: NDArray[np.int8], prepared: Prepared) -> None:
+    """Pass one int8 signal a bar, each LONG, SHORT, EXIT or NONE.
+
+    Raises:
+        SettingsError: which strategy and dataset, what was expected, and the first bar that is wrong.
+    """
     if not isinstance(signals, np.ndarray) or signals.shape != (len(prepared),) or signals.dtype != np.int8:
         raise SettingsError(
             f"strategy {name!r} on {prepared.dataset}: signals must be int8 of shape ({len(prepared)},), "

@@ -3,13 +3,14 @@
 Nothing here touches polars: it runs in processes that fork.
 """
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.backtest.indicators import ATR_SPACING, atr_marks
+from optimizer.backtest.indicators import atr_marks
 from tradeschool.columns import PRICES, CandleArrays
 from tradeschool.errors import DataIncomplete, InvalidCandles
 from tradeschool.market import Dataset, Market, Window
@@ -110,46 +111,12 @@ def prepare(
         first_day=first_day,
         day_starts=_day_starts(candles.time, window, warm_up, first_day),
         hour_ends=_hour_ends(candles.time),
-        blocks=_blocks(ticks),
+        blocks=extremes_of_blocks(ticks),
         first_atr_period=first_period,
         atr_marks=atr_marks(ticks["high"], ticks["low"], ticks["close"], range(first_period, last_period + 1)),
     )
     _make_read_only(prepared)
     return prepared
-
-
-def head(prepared: Prepared, bars: int) -> Prepared:
-    """The same candles as if the future from bar `bars` on had not happened yet; at least one bar is judged."""
-    days = int(np.searchsorted(prepared.day_starts, bars))
-    hours = prepared.hour_ends[prepared.hour_ends < bars]
-    if not len(hours) or hours[-1] != bars - 1:
-        hours = np.append(hours, np.int32(bars - 1))
-    per_bar = {name: getattr(prepared, name)[:bars] for name in ("slots", *PRICES, "half_spread")}
-    return replace(
-        prepared,
-        **per_bar,
-        close_sums=prepared.close_sums[: bars + 1],
-        day_starts=np.append(prepared.day_starts[:days], np.int32(bars)),
-        hour_ends=hours,
-        blocks=prepared.blocks[: bars // BLOCK],
-        atr_marks=prepared.atr_marks[:, : bars // ATR_SPACING],
-    )
-
-
-def tail(prepared: Prepared, start: int) -> Prepared:
-    """The same candles as if there had been none before bar `start`; the judged ones among them stay judged."""
-    candles = {name: getattr(prepared, name)[start:] for name in ("slots", *PRICES, "half_spread")}
-    first_judged = max(prepared.first_judged - start, 0)
-    return replace(
-        prepared,
-        **candles,
-        close_sums=np.concatenate(([0.0], np.cumsum(candles["close"], dtype=np.int64).astype(np.float64))),
-        first_judged=first_judged,
-        day_starts=np.maximum(prepared.day_starts - start, first_judged).astype(np.int32),
-        hour_ends=prepared.hour_ends[prepared.hour_ends >= start] - np.int32(start),
-        blocks=_blocks(candles),
-        atr_marks=np.empty((0, 0)),
-    )
 
 
 def _check_length(candles: CandleArrays, warm_up: int) -> None:
@@ -223,7 +190,8 @@ def _hour_ends(time: NDArray[np.int64]) -> NDArray[np.int32]:
     return np.flatnonzero(np.diff(time // HOUR_SECONDS, append=-1)).astype(np.int32)
 
 
-def _blocks(ticks: dict[str, NDArray[np.int32]]) -> NDArray[np.int32]:
+def extremes_of_blocks(ticks: Mapping[str, NDArray[np.int32]]) -> NDArray[np.int32]:
+    """What `Prepared.blocks` holds, from low, high and close."""
     extremes = np.empty((len(ticks["close"]) // BLOCK, 4), dtype=np.int32)
     for column, name, most in (
         (LOWEST, "low", np.min),

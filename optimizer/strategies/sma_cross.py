@@ -10,7 +10,7 @@ from optimizer.backtest.changes import mark_changes
 from optimizer.backtest.jit import njit
 from optimizer.backtest.prepare import Prepared
 from optimizer.level import Bounds, Direction
-from optimizer.management import EXITS, FILTERS, SIZES, STOPS
+from optimizer.management import MANAGED
 from optimizer.strategy import IntParameter, Parameter
 from tradeschool.market import Timeframe
 
@@ -31,10 +31,7 @@ class SmaCross:
     parameters: tuple[Parameter, ...] = (
         IntParameter(name="fast", low=2, high=100, default=20, meaning="Bars of the fast average."),
         IntParameter(name="slow", low=7, high=250, default=100, meaning="Bars of the slow average."),
-        *STOPS,
-        *FILTERS,
-        *EXITS,
-        *SIZES,
+        *MANAGED,
     )
 
     def warm_up(self, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:

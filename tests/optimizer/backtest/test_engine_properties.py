@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optimizer.backtest.cutting import head
 from optimizer.backtest.entries import find_entries
 from optimizer.backtest.kernel import trade
-from optimizer.backtest.prepare import Prepared, head
+from optimizer.backtest.prepare import Prepared
 from optimizer.backtest.run import Rules, Run
 from optimizer.level import Direction
 from tests.optimizer.made_candles import BTC, EUR, prepared_of, random_prepared

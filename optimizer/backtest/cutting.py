@@ -1,0 +1,64 @@
+"""Prepared candles without their future, without their past, or with other prices."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.backtest.indicators import ATR_SPACING
+from optimizer.backtest.prepare import BLOCK, Prepared, extremes_of_blocks
+
+
+def head(prepared: Prepared, bars: int) -> Prepared:
+    """The same candles as if the future from bar `bars` on had not happened yet; at least one bar is judged."""
+    days = int(np.searchsorted(prepared.day_starts, bars))
+    hours = prepared.hour_ends[prepared.hour_ends < bars]
+    if not len(hours) or hours[-1] != bars - 1:
+        hours = np.append(hours, np.int32(bars - 1))
+    return replace(
+        _columns(prepared, slice(0, bars)),
+        close_sums=prepared.close_sums[: bars + 1],
+        day_starts=np.append(prepared.day_starts[:days], np.int32(bars)),
+        hour_ends=hours,
+        blocks=prepared.blocks[: bars // BLOCK],
+        atr_marks=prepared.atr_marks[:, : bars // ATR_SPACING].copy(),
+    )
+
+
+def tail(prepared: Prepared, start: int) -> Prepared:
+    """The same candles as if there had been none before bar `start`; the judged ones among them stay judged."""
+    first_judged = max(prepared.first_judged - start, 0)
+    return replace(
+        _derived(_columns(prepared, slice(start, None))),
+        first_judged=first_judged,
+        day_starts=np.maximum(prepared.day_starts - start, first_judged).astype(np.int32),
+        hour_ends=prepared.hour_ends[prepared.hour_ends >= start] - np.int32(start),
+    )
+
+
+def changed(prepared: Prepared, column: str, values: NDArray[np.int32] | NDArray[np.float32]) -> Prepared:
+    """The same candles with another column; whether the prices still fit together is the caller's business."""
+    return _derived(replace(prepared, **{column: values}))  # type: ignore[arg-type]  # the name is not known to mypy
+
+
+def _columns(prepared: Prepared, bars: slice) -> Prepared:
+    return replace(
+        prepared,
+        slots=prepared.slots[bars],
+        open=prepared.open[bars],
+        high=prepared.high[bars],
+        low=prepared.low[bars],
+        close=prepared.close[bars],
+        half_spread=prepared.half_spread[bars],
+    )
+
+
+def _derived(prepared: Prepared) -> Prepared:
+    """The candles with all that follows from their prices worked out anew."""
+    sums = np.concatenate(([0], np.cumsum(prepared.close, dtype=np.int64)))
+    return replace(
+        prepared,
+        close_sums=sums.astype(np.float64),
+        blocks=extremes_of_blocks({"low": prepared.low, "high": prepared.high, "close": prepared.close}),
+        atr_marks=np.empty((0, 0)),
+    )

@@ -1,0 +1,41 @@
+"""Made-up candles: a random walk with the gaps, flat bars and jumps that real candles have."""
+
+import numpy as np
+
+from tradeschool.columns import CandleArrays
+from tradeschool.market import Dataset, Market, Window
+
+START_TICKS = {Market.CRYPTO: 2_000_000, Market.FX: 110_000}
+"""20,000.00 of a coin, 1.10000 of a currency."""
+MISSING = 0.002
+"""Share of bars that are not there."""
+VOLATILITY = 0.05
+"""Of the price, in the square root of a day."""
+DAY_SECONDS = 86_400
+HALF_SPREAD_TICKS = 7
+
+
+def random_walk(dataset: Dataset, window: Window, seed: int) -> CandleArrays:
+    """Candles all over a window, the same for the same seed; FX with half-spreads, and open all the time."""
+    random = np.random.default_rng(seed)
+    slots = np.arange(window.start_seconds, window.end_seconds, dataset.timeframe.seconds, dtype=np.int64)
+    time = slots[random.random(len(slots)) >= MISSING]
+    start, tick = START_TICKS[dataset.instrument.market], dataset.instrument.tick
+    step = VOLATILITY * np.sqrt(dataset.timeframe.seconds / DAY_SECONDS)
+    moves = random.standard_t(4, len(time)) * step / np.sqrt(2)
+    close = np.maximum(np.rint(start * np.exp(np.cumsum(moves - moves.mean()))), 2.0)
+    opened = np.concatenate(([start], close[:-1]))
+    reach = np.rint(np.abs(random.normal(0, step / 2, (2, len(time)))) * close)
+    low = np.maximum(np.minimum(opened, close) - reach[0], 1.0)
+    high = np.maximum(opened, close) + reach[1]
+    is_fx = dataset.instrument.market is Market.FX
+    return CandleArrays(
+        dataset=dataset,
+        time=time,
+        open=opened * tick,
+        high=high * tick,
+        low=low * tick,
+        close=close * tick,
+        volume=random.integers(1, 1_000, len(time)).astype(np.float64),
+        half_spread=np.full(len(time), HALF_SPREAD_TICKS * tick) if is_fx else None,
+    )

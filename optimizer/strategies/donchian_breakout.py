@@ -1,0 +1,72 @@
+"""Follow the break: long when a bar closes above the highest price of a channel of bars before it, short below."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.backtest.jit import njit
+from optimizer.backtest.prepare import Prepared
+from optimizer.level import Bounds, Direction
+from optimizer.management import MANAGED
+from optimizer.strategy import IntParameter, Parameter
+from tradeschool.market import Timeframe
+
+
+@dataclass(frozen=True, slots=True)
+class DonchianBreakout:
+    """Breaks of the Donchian channel, with a stop and a target in multiples of the ATR."""
+
+    name: str = "donchian_breakout"
+    parameters: tuple[Parameter, ...] = (
+        IntParameter(name="channel", low=2, high=500, default=55, meaning="Bars of the channel."),
+        *MANAGED,
+    )
+
+    def warm_up(self, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
+        """As many bars as the channel has."""
+        del timeframe
+        return int(bounds["channel"][1])
+
+    def repair(self, parameters: Mapping[str, float]) -> dict[str, float]:
+        """Any parameters make sense together."""
+        return dict(parameters)
+
+    def signals(self, candles: Prepared, parameters: Mapping[str, float], direction: Direction) -> NDArray[np.int8]:
+        """Every close outside the channel, whatever the direction: one that a level does not trade is its exit."""
+        del direction
+        signals = np.zeros(len(candles), dtype=np.int8)
+        _mark_breaks(candles.high, candles.low, candles.close, int(parameters["channel"]), signals)
+        return signals
+
+
+@njit
+def _mark_breaks(
+    high: NDArray[np.int32], low: NDArray[np.int32], close: NDArray[np.int32], channel: int, signals: NDArray[np.int8]
+) -> None:
+    top = bottom = -1
+    for bar in range(channel, close.size):
+        top = _place_of_extreme(high, bar - channel, bar, top, 1)
+        bottom = _place_of_extreme(low, bar - channel, bar, bottom, -1)
+        if close[bar] > high[top]:
+            signals[bar] = 1
+        elif close[bar] < low[bottom]:
+            signals[bar] = -1
+
+
+@njit
+def _place_of_extreme(prices: NDArray[np.int32], start: int, end: int, before: int, sign: int) -> int:
+    """The last place of the highest (sign 1) or lowest (sign -1) price from `start` to before `end`.
+
+    `before` is that of the range one bar earlier: as long as it is still inside, only the newest bar can beat it.
+    """
+    place = max(before, start)
+    first = end - 1 if before >= start else start + 1
+    for bar in range(first, end):
+        if sign * prices[bar] >= sign * prices[place]:
+            place = bar
+    return place
+
+
+STRATEGY = DonchianBreakout()
