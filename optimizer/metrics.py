@@ -137,8 +137,7 @@ def max_drawdown(equity: NDArray[np.float64]) -> float:
 
 def max_intrabar_drawdown(account: Portfolio) -> float:
     """Deepest fall inside a day from the highest daily close before it, as a fraction of it."""
-    peaks = np.maximum.accumulate(np.concatenate(([1.0], account.equity[:-1])))
-    return max(0.0, float(np.max((peaks - account.lows) / peaks)))
+    return float(np.max(account.drawdowns))
 
 
 def calmar(growth: float, drawdown: float) -> float:

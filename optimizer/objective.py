@@ -24,11 +24,9 @@ from optimizer.strategy import (
     CategoricalParameter,
     IntParameter,
     Parameter,
-    Strategy,
     check_names,
-    check_parameters,
-    completed,
     load,
+    repaired,
 )
 from tradeschool.columns import CandleArrays
 from tradeschool.errors import SettingsError
@@ -63,16 +61,8 @@ def repair(level: Level, parameters: Mapping[str, float]) -> dict[str, float]:
     Raises:
         SettingsError: where they are not the strategy's, or leave its hard bounds.
     """
-    repaired = _repaired(load(level.strategy), parameters)
-    return {name: repaired[name] for name in parameters}
-
-
-def _repaired(strategy: Strategy, parameters: Mapping[str, float]) -> dict[str, float]:
-    """The complete parameters that make sense together."""
-    check_parameters(strategy, parameters)
-    repaired = strategy.repair(completed(strategy, parameters))
-    check_parameters(strategy, repaired)
-    return repaired
+    whole = repaired(load(level.strategy), parameters)
+    return {name: whole[name] for name in parameters}
 
 
 def prepare_level(
@@ -133,8 +123,10 @@ def judge(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, f
 def backtest(level: Level, prepared: Prepared, parameters: Mapping[str, float]) -> Run:
     """One dataset traded by a level's rules."""
     strategy = load(level.strategy)
-    repaired = _repaired(strategy, parameters)
-    return run_strategy(strategy, prepared, repaired, Rules.of(level, prepared.dataset, Management.of(repaired)))
+    whole = repaired(strategy, parameters)
+    managed, dataset = Management.of(whole), prepared.dataset
+    rules = Rules.of(level.direction, level.costs, level.position_fraction, dataset, managed)
+    return run_strategy(strategy, prepared, whole, rules)
 
 
 def is_pruned(intermediate: Sequence[float], threshold: float | None) -> bool:

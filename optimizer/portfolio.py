@@ -34,6 +34,12 @@ class Portfolio:
         """Lowest value inside each day, on the scale of `equity`."""
         return _starts(self.equity, 1.0) * (1.0 + self.low_returns)
 
+    @property
+    def drawdowns(self) -> NDArray[np.float64]:
+        """Fall of each day's low from the highest daily close before it, as a fraction of that; never negative."""
+        peaks = np.maximum.accumulate(_starts(self.equity, 1.0))
+        return np.maximum(0.0, (peaks - self.lows) / peaks)
+
 
 def portfolio(runs: Sequence[Run]) -> Portfolio:
     """The account that holds every run's dataset in equal parts, set anew each day; at least one run."""

@@ -221,6 +221,18 @@ def completed(strategy: Strategy, parameters: Mapping[str, float]) -> dict[str, 
     return {parameter.name: parameter.default for parameter in strategy.parameters} | dict(parameters)
 
 
+def repaired(strategy: Strategy, parameters: Mapping[str, float]) -> dict[str, float]:
+    """The parameters, completed with defaults and made to fit together by the strategy.
+
+    Raises:
+        SettingsError: where they are not the strategy's, or leave its hard bounds.
+    """
+    check_parameters(strategy, parameters)
+    whole = strategy.repair(completed(strategy, parameters))
+    check_parameters(strategy, whole)
+    return whole
+
+
 def completed_bounds(strategy: Strategy, bounds: Mapping[str, Bounds]) -> dict[str, Bounds]:
     """The bounds, a parameter that they leave out held at its default."""
     held = {parameter.name: (parameter.default, parameter.default) for parameter in strategy.parameters}

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from tradeschool import errors
 from tradeschool.cli.main import COMMANDS, INTERRUPTED, tradeschool
 from tradeschool.settings import PROVIDERS, knobs
 
-REFERENCE = (Path(__file__).parent.parent / "docs" / "reference.md").read_text()
+REFERENCE_FOLDER = Path(__file__).parent.parent / "docs"
+REFERENCE = (REFERENCE_FOLDER / "reference.md").read_text()
 
 
 def commands() -> dict[str, click.Command]:
@@ -58,3 +60,16 @@ def test_every_exit_code_is_documented() -> None:
     codes = {each.exit_code for each in classes} | {0, INTERRUPTED}
 
     assert not [code for code in codes if f"| {code} |" not in REFERENCE]
+
+
+def test_the_decision_engine_of_the_docs_trades(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example as it stands, checked by the command that it is for."""
+    page = (REFERENCE_FOLDER / "writing-a-strategy.md").read_text()
+    example = next(block for block in page.split("```python\n")[1:] if "STRATEGY = " in block).split("```")[0]
+    (tmp_path / "docs_example.py").write_text(example)
+    monkeypatch.chdir(tmp_path)
+
+    told = CliRunner().invoke(tradeschool, ["strategy", "check", "docs_example:STRATEGY"])
+
+    assert told.exit_code == 0, told.output
+    assert "nothing found" in told.output

@@ -25,9 +25,9 @@ def head(prepared: Prepared, bars: int) -> Prepared:
     )
 
 
-def tail(prepared: Prepared, start: int) -> Prepared:
-    """The same candles as if there had been none before bar `start`; the judged ones among them stay judged."""
-    first_judged = max(prepared.first_judged - start, 0)
+def tail(prepared: Prepared, start: int, warm_up: int) -> Prepared:
+    """The same candles as if there had been none before bar `start`; judged bars stay judged but for a warm-up."""
+    first_judged = max(prepared.first_judged - start, warm_up)
     return replace(
         _derived(_columns(prepared, slice(start, None))),
         first_judged=first_judged,

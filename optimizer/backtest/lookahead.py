@@ -71,24 +71,35 @@ def signals_of(strategy: Strategy, parameters: Mapping[str, float], direction: D
     return found
 
 
-def look_ahead(signals: Signals, prepared: Prepared, seed: int, cuts: int = CUTS) -> Leak | None:
-    """The first judged signal that is another one without its future; None where none of the cuts shows one."""
+def look_ahead(
+    signals: Signals, prepared: Prepared, seed: int, *, cuts: int = CUTS, is_asked: bool = False
+) -> Leak | None:
+    """The first judged signal that is another one without its future; None where none of the cuts shows one.
+
+    `is_asked`: they are a decision engine's, whose position is closed in the last bar before it is asked there, so that
+    this bar says nothing.
+    """
     whole = signals(prepared)
     for cut in _bars(prepared.first_judged + 1, len(prepared), cuts, seed):
         part = signals(head(prepared, cut))
-        if leak := _first_difference(whole, part, prepared.first_judged, cut):
+        leak = _first_difference(whole, part, prepared.first_judged, cut - is_asked)
+        if leak is not None:
             columns = tuple(name for name in COLUMNS if _looks_at(signals, prepared, whole, cut, name))
             return Leak(bar=leak, cut=cut, signal=int(whole[leak]), without=int(part[leak]), columns=columns)
     return None
 
 
 def short_warm_up(signals: Signals, prepared: Prepared, warm_up: int, seed: int, starts: int = STARTS) -> Leak | None:
-    """The first signal behind `warm_up` bars that is another one without the bars before those; None without one."""
+    """The first signal behind `warm_up` bars that is another one without the bars before those; None without one.
+
+    Not for a decision engine: it may decide by a position that it entered before.
+    """
     whole = signals(prepared)
     for start in _bars(1, len(prepared) - warm_up, starts, seed):
-        part = np.concatenate((np.zeros(start, dtype=np.int8), signals(tail(prepared, start))))
+        part = np.concatenate((np.zeros(start, dtype=np.int8), signals(tail(prepared, start, warm_up))))
         first = max(start + warm_up, prepared.first_judged)
-        if leak := _first_difference(whole, part, first, len(prepared)):
+        leak = _first_difference(whole, part, first, len(prepared))
+        if leak is not None:
             return Leak(bar=leak, cut=start, signal=int(whole[leak]), without=int(part[leak]))
     return None
 
@@ -106,10 +117,10 @@ def _bars(first: int, end: int, count: int, seed: int) -> list[int]:
     return sorted(int(bar) for bar in random.choice(np.arange(first, end), min(count, end - first), replace=False))
 
 
-def _first_difference(whole: NDArray[np.int8], part: NDArray[np.int8], first: int, end: int) -> int:
-    """The first bar from `first` to before `end` whose signals differ; 0, where nothing is judged, for none."""
+def _first_difference(whole: NDArray[np.int8], part: NDArray[np.int8], first: int, end: int) -> int | None:
+    """The first bar from `first` to before `end` whose signals differ."""
     differs = whole[first:end] != part[first:end]
-    return first + int(np.argmax(differs)) if differs.any() else 0
+    return first + int(np.argmax(differs)) if differs.any() else None
 
 
 def _looks_at(signals: Signals, prepared: Prepared, whole: NDArray[np.int8], cut: int, column: str) -> bool:

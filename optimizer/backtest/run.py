@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.backtest.costs import Rates
-from optimizer.level import Direction, Level
+from optimizer.level import Costs, Direction
 from optimizer.management import Management
 from tradeschool.market import Dataset
 
@@ -66,12 +66,14 @@ class Rules:
     initial_equity: float = INITIAL_EQUITY
 
     @classmethod
-    def of(cls, level: Level, dataset: Dataset, management: Management) -> "Rules":
-        """The rules that a level and a trial's parameters set for one of its datasets."""
+    def of(
+        cls, direction: Direction, costs: Costs, position_fraction: float, dataset: Dataset, management: Management
+    ) -> "Rules":
+        """The rules that a level and a trial's parameters set for one dataset."""
         return cls(
-            direction=level.direction,
-            rates=Rates.of(level.costs, dataset.instrument.market),
-            position_fraction=management.position_fraction or level.position_fraction,
+            direction=direction,
+            rates=Rates.of(costs, dataset.instrument.market),
+            position_fraction=management.position_fraction or position_fraction,
             position_units=management.position_units,
             atr_risk=management.atr_risk,
             max_bars=management.max_bars,

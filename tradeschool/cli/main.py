@@ -19,6 +19,8 @@ COMMANDS = {
     "fetch": ("fetch:fetch", "Download candles and seal them."),
     "data": ("data:data", "What is on disk: status, gaps, findings, verify, repair, import, export."),
     "optimize": ("optimize:optimize", "Search parameters and judge them: run, resume, list, show, export."),
+    "backtest": ("backtest:backtest", "Trade one strategy with one set of parameters."),
+    "strategy": ("strategy:strategy", "Strategies: list, new, check."),
     "worker": ("worker:worker", "Evaluate trials: start, list, scale, drain."),
     "queue": ("queue:queue", "What waits, runs and failed: status, watch, failed, requeue."),
     "serve": ("serve:serve", "The page, its API and metrics: everything live, in a browser."),

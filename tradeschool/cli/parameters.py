@@ -1,0 +1,102 @@
+"""A strategy's parameters from the command line: single ones, or a file such as a run's best_params.json."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from optimizer.level import Direction
+from optimizer.strategy import CategoricalParameter, FloatParameter, Parameter, Strategy, load
+from tradeschool.errors import SettingsError
+
+DEFAULT_STRATEGY = "sma_cross"
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What the command line says of a strategy."""
+
+    strategy: str
+    parameters: dict[str, float]
+    """Those that are not fixed are all there; checked by nobody yet."""
+    direction: str | None
+    """Of the file, None where it names none."""
+
+
+def parameter_options(function: Function) -> Function:
+    """The two options that say parameters."""
+    several = click.option("-p", "--parameter", "chosen", multiple=True, help="Such as fast=20; repeat as needed.")
+    file = click.option(
+        "--parameters", "parameter_file", type=click.Path(path_type=Path), help="A file such as best_params.json."
+    )
+    return several(file(function))
+
+
+def parameters_of(strategy_name: str | None, file: Path | None, chosen: tuple[str, ...]) -> Given:
+    """Defaults, then the file's, then single ones; the strategy is the one named, else the file's, else sma_cross.
+
+    Raises:
+        SettingsError: where the file is no set of parameters, or one is unknown or no number.
+    """
+    read = _read(file) if file else {}
+    name = strategy_name or str(read.get("strategy", DEFAULT_STRATEGY))
+    strategy = load(name)
+    parameters = {parameter.name: float(parameter.default) for parameter in strategy.parameters}
+    parameters |= _numbers(file, read.get("parameters", {}))
+    for text in chosen:
+        parameters |= _one(strategy, text)
+    direction = read.get("direction")
+    if direction is not None and direction not in list(Direction):
+        raise SettingsError(f"--parameters {file}: direction: expected {', '.join(Direction)}, was {direction!r}")
+    side = None if direction is None else str(direction)
+    return Given(strategy=name, parameters=_whole(strategy, parameters), direction=side)
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"--parameters {file}: cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise SettingsError(f"--parameters {file}: expected an object, was {type(content).__name__}")
+    return content if "parameters" in content else {"parameters": content}
+
+
+def _numbers(file: Path | None, content: object) -> dict[str, float]:
+    if not isinstance(content, dict):
+        raise SettingsError(f"--parameters {file}: parameters: expected an object, was {content!r}")
+    for name, value in content.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SettingsError(f"--parameters {file}: {name}: expected a number, was {value!r}")
+    return content
+
+
+def _one(strategy: Strategy, text: str) -> dict[str, float]:
+    name, separator, value = text.partition("=")
+    known = {parameter.name: parameter for parameter in strategy.parameters}
+    if not separator or name not in known:
+        raise SettingsError(f"-p {text}: expected name=value, the name one of {', '.join(known)}")
+    return {name: _value(known[name], text, value)}
+
+
+def _value(parameter: Parameter, text: str, value: str) -> float:
+    if isinstance(parameter, CategoricalParameter) and value in parameter.choices:
+        return parameter.choices.index(value)
+    try:
+        return float(value)
+    except ValueError:
+        choices = f" or one of {', '.join(parameter.choices)}" if isinstance(parameter, CategoricalParameter) else ""
+        raise SettingsError(f"-p {text}: expected a number{choices}, was {value!r}") from None
+
+
+def _whole(strategy: Strategy, parameters: dict[str, float]) -> dict[str, float]:
+    """Whole numbers as such, where the strategy wants them."""
+    floats = {parameter.name for parameter in strategy.parameters if isinstance(parameter, FloatParameter)}
+    return {
+        name: int(value) if name not in floats and float(value).is_integer() else value
+        for name, value in parameters.items()
+    }

@@ -1,0 +1,149 @@
+"""`tradeschool strategy`: what there is, a start for one's own, and whether one looks where it must not."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from optimizer.backtest.cutting import head
+from optimizer.backtest.engine import run_strategy, warm_up_bars
+from optimizer.backtest.lookahead import Leak, Signals, is_repeatable, look_ahead, short_warm_up, signals_of
+from optimizer.backtest.prepare import Prepared, prepare
+from optimizer.backtest.run import Rules
+from optimizer.backtest.walk import random_walk
+from optimizer.level import Costs, Direction
+from optimizer.management import Management
+from optimizer.strategy import BarStrategy, CategoricalParameter, Parameter, built_in_names, load, repaired
+from tradeschool.cli.context import candles_of, console, json_option, load_settings, print_json, say
+from tradeschool.cli.parameters import parameter_options, parameters_of
+from tradeschool.cli.scaffold import write_strategy
+from tradeschool.errors import DataIncomplete, TradeschoolError
+from tradeschool.market import Dataset, Window, find_dataset, parse_timerange
+
+SAMPLE = "coinbase/BTC-USD/M5"
+SAMPLE_WINDOW = parse_timerange("20210101-20210401")
+SEED = 1
+MOST_BARS_ASKED = 3_000
+"""Bars that a decision engine is asked for at most: it is asked dozens of times."""
+
+
+@click.group()
+def strategy() -> None:
+    """Strategies: list, new, check."""
+
+
+@strategy.command(name="list")
+@json_option
+def list_strategies(*, as_json: bool) -> None:
+    """The strategies that come with the program, and their parameters."""
+    found = [load(name) for name in built_in_names()]
+    if as_json:
+        print_json([{"name": each.name, "parameters": [_as_object(one) for one in each.parameters]} for each in found])
+        return
+    for each in found:
+        table = Table("parameter", "from", "to", "default", "searched", "meaning", title=each.name)
+        for one in each.parameters:
+            searched = "where a level says so" if one.fixed else "always"
+            table.add_row(one.name, f"{one.low:g}", f"{one.high:g}", f"{one.default:g}", searched, one.meaning)
+        console().print(table)
+
+
+@strategy.command()
+@click.argument("name")
+@click.option("--folder", type=click.Path(path_type=Path), default=Path(), help="Where to; here when not given.")
+def new(name: str, folder: Path) -> None:
+    """Write NAME.py, a strategy to start from, and its tests; nothing is overwritten."""
+    module, tests = write_strategy(name, folder)
+    say(f"written: {module} and {tests}")
+    say(f"try it:  cd {folder}; tradeschool strategy check {name}:STRATEGY; tradeschool backtest {name}:STRATEGY")
+
+
+@strategy.command()
+@click.argument("strategy_name", metavar="STRATEGY")
+@parameter_options
+@click.option("--dataset", "dataset_name", help="Sealed candles to check on; made-up ones when not given.")
+@click.option("--timerange", help="Of those candles, such as 20210101-20210401; the first sealed range when not given.")
+@click.option("--direction", type=click.Choice([each.value for each in Direction]), default="both", show_default=True)
+@json_option
+def check(
+    strategy_name: str,
+    parameter_file: Path | None,
+    chosen: tuple[str, ...],
+    dataset_name: str | None,
+    timerange: str | None,
+    direction: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Whether STRATEGY looks ahead, needs more than its warm-up, or says something else twice; exit code 1 if so."""
+    given = parameters_of(strategy_name, parameter_file, chosen)
+    checked = load(given.strategy)
+    parameters = repaired(checked, given.parameters)
+    dataset = find_dataset(dataset_name or SAMPLE)
+    window = parse_timerange(timerange) if timerange else None
+    warm_up = warm_up_bars(checked, {name: (value, value) for name, value in parameters.items()}, dataset.timeframe)
+    prepared = _candles(dataset, dataset_name is not None, window, warm_up)
+    if isinstance(checked, BarStrategy):
+        prepared = head(prepared, min(len(prepared), warm_up + MOST_BARS_ASKED))
+    signals = signals_of(checked, parameters, Direction(direction))
+    findings = _findings(signals, prepared, None if isinstance(checked, BarStrategy) else warm_up)
+    rules = Rules.of(Direction(direction), Costs(), 1.0, dataset, Management.of(parameters))
+    trades = len(run_strategy(checked, prepared, parameters, rules).trades)
+    if as_json:
+        print_json({"strategy": given.strategy, "bars": len(prepared), "trades": trades, "findings": findings})
+    else:
+        console().print(f"{given.strategy} on {len(prepared):,} bars of {dataset}: {trades:,} trades", highlight=False)
+        console().print("\n".join(findings) or "nothing found: no look-ahead, the warm-up suffices, repeatable")
+    if findings:
+        raise TradeschoolError(
+            f"strategy {given.strategy} failed: {', '.join(each.split(':')[0] for each in findings)}"
+        )
+
+
+def _candles(dataset: Dataset, is_named: bool, window: Window | None, warm_up: int) -> Prepared:
+    if not is_named:
+        chosen = window or SAMPLE_WINDOW
+        return prepare(random_walk(dataset, chosen, SEED), chosen, warm_up)
+    store = candles_of(load_settings())
+    seals = store.seals(dataset)
+    if not seals and not window:
+        raise DataIncomplete(f"{dataset}: nothing is sealed in {store.root}; run: tradeschool fetch")
+    chosen = window or seals[0].window
+    store.require(dataset, chosen)
+    return prepare(store.arrays(dataset, chosen), chosen, warm_up)
+
+
+def _findings(signals: Signals, prepared: Prepared, warm_up: int | None) -> list[str]:
+    """What is wrong. Without a warm-up they are a decision engine's, which may remember and decide by its position."""
+    found = []
+    if not is_repeatable(signals, prepared):
+        return [
+            "not repeatable: the same candles gave other signals the second time; look-ahead cannot be told from it"
+        ]
+    if leak := look_ahead(signals, prepared, SEED, is_asked=warm_up is None):
+        columns = f"column {', '.join(leak.columns)}" if leak.columns else "the number of bars to come"
+        found.append(f"look-ahead: {_told(leak, prepared)} without the bars from {leak.cut} on; it looks at {columns}")
+    if warm_up is not None and (leak := short_warm_up(signals, prepared, warm_up, SEED)):
+        found.append(
+            f"warm-up: {_told(leak, prepared)} without the bars before {leak.cut}; "
+            f"{warm_up} bars do not suffice to forget them"
+        )
+    return found
+
+
+def _told(leak: Leak, prepared: Prepared) -> str:
+    opened = datetime.fromtimestamp(int(prepared.time[leak.bar]), UTC)
+    return f"bar {leak.bar} ({opened:%Y-%m-%d %H:%M} UTC) says {leak.signal}, but {leak.without}"
+
+
+def _as_object(parameter: Parameter) -> dict[str, object]:
+    described: dict[str, object] = {
+        "name": parameter.name,
+        "low": parameter.low,
+        "high": parameter.high,
+        "default": parameter.default,
+        "fixed": parameter.fixed,
+        "meaning": parameter.meaning,
+    }
+    return described | ({"choices": list(parameter.choices)} if isinstance(parameter, CategoricalParameter) else {})
