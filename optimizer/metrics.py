@@ -137,7 +137,7 @@ def max_drawdown(equity: NDArray[np.float64]) -> float:
 
 def max_intrabar_drawdown(account: Portfolio) -> float:
     """Deepest fall inside a day from the highest daily close before it, as a fraction of it."""
-    return float(np.max(account.drawdowns))
+    return account.max_drawdown
 
 
 def calmar(growth: float, drawdown: float) -> float:

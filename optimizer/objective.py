@@ -12,14 +12,14 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from optimizer import metrics
-from optimizer.backtest.engine import atr_periods, run_strategy, warm_up_bars
+from optimizer.backtest.engine import atr_periods, engine_of, warm_up_bars
 from optimizer.backtest.prepare import Prepared, prepare
-from optimizer.backtest.run import INITIAL_EQUITY, TRADE, Rules, Run
+from optimizer.backtest.run import Rules, Run
 from optimizer.evaluation import Evaluation, Outcome, rounded, rounded_all
 from optimizer.gate import trades_needed
 from optimizer.level import Bounds, Level, Part
 from optimizer.management import Management
-from optimizer.portfolio import portfolio
+from optimizer.portfolio import Account
 from optimizer.strategy import (
     CategoricalParameter,
     IntParameter,
@@ -99,34 +99,51 @@ def evaluate(
     Raises:
         SettingsError: where parameters are not the strategy's.
     """
+    trade = _trader(level, parameters)
+    account = Account([(dataset.first_day, dataset.day_count) for dataset in prepared])
     runs: list[Run] = []
     intermediate: list[float] = []
     for dataset, threshold in zip_longest(prepared, thresholds[: len(prepared)]):
-        runs.append(backtest(level, dataset, parameters))
-        intermediate.append(rounded(metrics.sharpe(portfolio(runs).returns)))
-        if _drawdown(runs, prepared) > level.drawdown_limit:
+        runs.append(trade(dataset))
+        account.join(runs[-1])
+        intermediate.append(rounded(metrics.sharpe(account.so_far().returns)))
+        if account.drawdown() > level.drawdown_limit:
             reason = f"past the drawdown limit of {level.drawdown_limit:g} after {dataset.dataset}"
-            return _pruned(level, runs, prepared, intermediate, reason)
+            return _pruned(level, runs, account.drawdown(), intermediate, reason)
         if is_pruned(intermediate, threshold):
-            return _pruned(level, runs, prepared, intermediate, f"below the median after {dataset.dataset}")
+            return _pruned(level, runs, account.drawdown(), intermediate, f"below the median after {dataset.dataset}")
     return _complete(level, Part.TRAIN, runs, intermediate)
 
 
 def judge(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float], part: Part) -> Evaluation:
     """A parameter set on any part, run to its end whatever it loses: what a gate reads."""
-    runs = [backtest(level, dataset, parameters) for dataset in prepared]
-    steps = range(1, len(runs) + 1)
-    intermediate = [rounded(metrics.sharpe(portfolio(runs[:step]).returns)) for step in steps]
+    trade = _trader(level, parameters)
+    account = Account([(dataset.first_day, dataset.day_count) for dataset in prepared])
+    runs: list[Run] = []
+    intermediate: list[float] = []
+    for dataset in prepared:
+        runs.append(trade(dataset))
+        account.join(runs[-1])
+        intermediate.append(rounded(metrics.sharpe(account.so_far().returns)))
     return _complete(level, part, runs, intermediate)
 
 
 def backtest(level: Level, prepared: Prepared, parameters: Mapping[str, float]) -> Run:
     """One dataset traded by a level's rules."""
+    return _trader(level, parameters)(prepared)
+
+
+def _trader(level: Level, parameters: Mapping[str, float]) -> Callable[[Prepared], Run]:
+    """What trades a dataset by a level's rules; strategy and parameters are looked up and checked once."""
     strategy = load(level.strategy)
     whole = repaired(strategy, parameters)
-    managed, dataset = Management.of(whole), prepared.dataset
-    rules = Rules.of(level.direction, level.costs, level.position_fraction, dataset, managed)
-    return run_strategy(strategy, prepared, whole, rules)
+    managed, trade = Management.of(whole), engine_of(strategy)
+
+    def one(prepared: Prepared) -> Run:
+        rules = Rules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed)
+        return trade(prepared, whole, rules)
+
+    return one
 
 
 def is_pruned(intermediate: Sequence[float], threshold: float | None) -> bool:
@@ -154,14 +171,14 @@ def _complete(level: Level, part: Part, runs: Sequence[Run], intermediate: Seque
 
 
 def _pruned(
-    level: Level, runs: Sequence[Run], prepared: Sequence[Prepared], intermediate: Sequence[float], reason: str
+    level: Level, runs: Sequence[Run], drawdown: float, intermediate: Sequence[float], reason: str
 ) -> Evaluation:
     figures = metrics.summarise(runs)
     return Evaluation(
         state=Outcome.PRUNED,
         value=None if math.isnan(intermediate[-1]) else intermediate[-1],
         intermediate=tuple(intermediate),
-        constraints=_constraints(level, Part.TRAIN, runs, figures, _drawdown(runs, prepared)),
+        constraints=_constraints(level, Part.TRAIN, runs, figures, drawdown),
         metrics=rounded_all(figures),
         pruned_reason=reason,
     )
@@ -179,31 +196,6 @@ def _constraints(
         "min_trades": _trades_violation(figures, trades_needed(level, part)),
     }
     return rounded_all(violations)
-
-
-def _drawdown(runs: Sequence[Run], prepared: Sequence[Prepared]) -> float:
-    """The level's account's intrabar drawdown, as if the datasets that are not run yet stayed flat.
-
-    One dataset's own drawdown says little: over BTC/USD M5 nearly every trial's is deep, while the account that
-    holds it among others may keep well within a gate.
-    """
-    return metrics.max_intrabar_drawdown(portfolio([*runs, *map(_idle, prepared[len(runs) :])]))
-
-
-def _idle(prepared: Prepared) -> Run:
-    """A dataset in which nothing is traded."""
-    flat = np.full(prepared.day_count, INITIAL_EQUITY)
-    return Run(
-        dataset=prepared.dataset,
-        trades=np.zeros(0, dtype=TRADE),
-        initial_equity=INITIAL_EQUITY,
-        first_day=prepared.first_day,
-        equity=flat,
-        lows=flat,
-        max_intrabar_drawdown=0.0,
-        judged_bars=prepared.judged_bars,
-        stopped=False,
-    )
 
 
 def _profit_factor_violation(runs: Sequence[Run], target: float) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.backtest.jit import njit
 from optimizer.backtest.run import Run
 
 
@@ -40,29 +41,83 @@ class Portfolio:
         peaks = np.maximum.accumulate(_starts(self.equity, 1.0))
         return np.maximum(0.0, (peaks - self.lows) / peaks)
 
+    @property
+    def max_drawdown(self) -> float:
+        """The deepest of `drawdowns`."""
+        return float(_deepest(self.returns, self.low_returns))
+
+
+class Account:
+    """Datasets of known days, joined one after the other as they are traded."""
+
+    def __init__(self, days: Sequence[tuple[int, int]]) -> None:
+        """Of each dataset its first judged day and their number; at least one."""
+        self._first_day = min(first for first, _ in days)
+        length = max(first + count for first, count in days) - self._first_day
+        self._due = np.zeros(length, dtype=np.int64)
+        for first, count in days:
+            self._due[first - self._first_day : first - self._first_day + count] += 1
+        self._joined = np.zeros(length, dtype=np.int64)
+        self._returns, self._low_returns = np.zeros(length), np.zeros(length)
+
+    def join(self, run: Run) -> None:
+        """Add a dataset that has been traded."""
+        first = run.first_day - self._first_day
+        days = slice(first, first + len(run.equity))
+        self._joined[days] += 1
+        _add_changes(run.equity, run.lows, run.initial_equity, self._returns[days], self._low_returns[days])
+
+    def so_far(self) -> Portfolio:
+        """The account of the datasets that have joined; at least one."""
+        return self._over(self._joined)
+
+    def drawdown(self) -> float:
+        """The account's intrabar drawdown if the datasets that have not joined stay flat."""
+        return self._over(self._due).max_drawdown
+
+    def _over(self, counts: NDArray[np.int64]) -> Portfolio:
+        kept = np.flatnonzero(counts)
+        shares = counts[kept]
+        days = np.arange(self._first_day, self._first_day + len(counts))[kept]
+        return Portfolio(days=days, returns=self._returns[kept] / shares, low_returns=self._low_returns[kept] / shares)
+
 
 def portfolio(runs: Sequence[Run]) -> Portfolio:
     """The account that holds every run's dataset in equal parts, set anew each day; at least one run."""
-    first_day = min(run.first_day for run in runs)
-    last_day = max(run.first_day + len(run.equity) for run in runs)
-    counts = np.zeros(last_day - first_day, dtype=np.int64)
-    returns, low_returns = np.zeros(len(counts)), np.zeros(len(counts))
+    account = Account([(run.first_day, len(run.equity)) for run in runs])
     for run in runs:
-        days = slice(run.first_day - first_day, run.first_day - first_day + len(run.equity))
-        start = _starts(run.equity, run.initial_equity)
-        counts[days] += 1
-        returns[days] += _change(run.equity, start)
-        low_returns[days] += _change(run.lows, start)
-    kept = np.flatnonzero(counts)
-    return Portfolio(
-        days=kept + first_day, returns=returns[kept] / counts[kept], low_returns=low_returns[kept] / counts[kept]
-    )
+        account.join(run)
+    return account.so_far()
 
 
 def _starts(equity: NDArray[np.float64], initial: float) -> NDArray[np.float64]:
     return np.concatenate(([initial], equity[:-1]))
 
 
-def _change(equity: NDArray[np.float64], start: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Relative change; zero on the days after everything is lost."""
-    return np.divide(equity - start, start, out=np.zeros(len(equity)), where=start > 0)
+@njit
+def _add_changes(
+    equity: NDArray[np.float64],
+    lows: NDArray[np.float64],
+    initial: float,
+    returns: NDArray[np.float64],
+    low_returns: NDArray[np.float64],
+) -> None:
+    """Relative changes over each day's start; none on the days after everything is lost."""
+    start = initial
+    for day in range(equity.size):
+        if start > 0:
+            returns[day] += (equity[day] - start) / start
+            low_returns[day] += (lows[day] - start) / start
+        start = equity[day]
+
+
+@njit
+def _deepest(returns: NDArray[np.float64], low_returns: NDArray[np.float64]) -> float:
+    equity = peak = 1.0
+    deepest = 0.0
+    for day in range(returns.size):
+        low = equity * (1.0 + low_returns[day])
+        deepest = max(deepest, (peak - low) / peak)
+        equity *= 1.0 + returns[day]
+        peak = max(peak, equity)
+    return deepest

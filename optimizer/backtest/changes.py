@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.backtest.jit import njit
+from optimizer.backtest.jit import inlined, njit
 
 WORD = 8
 """Signs that are compared at once."""
@@ -32,7 +32,7 @@ def _mark(
     _mark_each(signs, max(1, words.size * WORD), signs.size, signals)
 
 
-@njit
+@inlined
 def _mark_each(signs: NDArray[np.int8], start: int, end: int, signals: NDArray[np.int8]) -> None:
     for bar in range(start, end):
         if signs[bar] != signs[bar - 1] and signs[bar] != 0:

@@ -1,6 +1,6 @@
 """One strategy over one dataset, by whichever of the engines suits the strategy."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from optimizer import management
 from optimizer.backtest.entries import find_entries
@@ -13,6 +13,9 @@ from optimizer.strategy import BarStrategy, SignalStrategy, Strategy, bounds_of,
 from tradeschool.errors import SettingsError
 from tradeschool.market import Timeframe
 
+Engine = Callable[[Prepared, Mapping[str, float], Rules], Run]
+"""From candles, complete and repaired parameters, and rules to what comes of them."""
+
 
 def run_strategy(strategy: Strategy, prepared: Prepared, parameters: Mapping[str, float], rules: Rules) -> Run:
     """What comes of trading a dataset with complete, repaired parameters.
@@ -20,9 +23,16 @@ def run_strategy(strategy: Strategy, prepared: Prepared, parameters: Mapping[str
     Raises:
         SettingsError: where the strategy answers with what is no signal; with dataset and bar.
     """
+    return engine_of(strategy)(prepared, parameters, rules)
+
+
+def engine_of(strategy: Strategy) -> Engine:
+    """How to trade datasets by a strategy: found once, because to look at what it is takes longer than a small one."""
     if isinstance(strategy, BarStrategy):
-        return step_through(strategy, prepared, parameters, rules)[0]
-    return trade(prepared, find_entries(strategy, prepared, parameters, rules.direction), rules)
+        return lambda prepared, parameters, rules: step_through(strategy, prepared, parameters, rules)[0]
+    return lambda prepared, parameters, rules: trade(
+        prepared, find_entries(strategy, prepared, parameters, rules.direction), rules
+    )
 
 
 def warm_up_bars(strategy: Strategy, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:

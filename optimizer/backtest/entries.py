@@ -101,8 +101,11 @@ def distance_ticks(atr: NDArray[np.float64], multiple: float) -> NDArray[np.int6
 
 
 def _is_allowed(signals: NDArray[np.int8], direction: Direction) -> NDArray[np.bool_]:
-    wanted = {Direction.LONG: (LONG,), Direction.SHORT: (SHORT,), Direction.BOTH: (LONG, SHORT)}[direction]
-    return np.isin(signals, wanted)
+    lowest, highest = (
+        SHORT if direction is not Direction.LONG else LONG,
+        LONG if direction is not Direction.SHORT else SHORT,
+    )
+    return (signals >= lowest) & (signals <= highest)
 
 
 def _average_true_ranges(

@@ -9,7 +9,7 @@ Source: J. Welles Wilder, New Concepts in Technical Trading Systems (1978), "Vol
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.backtest.jit import njit
+from optimizer.backtest.jit import inlined, njit
 
 ATR_SPACING = 32
 """Bars between two marks."""
@@ -93,7 +93,7 @@ def _fill_marks(
             marks[bar // ATR_SPACING] = atr
 
 
-@njit
+@inlined
 def _begin_marks(
     high: NDArray[np.int32],
     low: NDArray[np.int32],
@@ -136,7 +136,7 @@ def _fill_atr_at(
         average[place] = atr
 
 
-@njit
+@inlined
 def _first_atr(high: NDArray[np.int32], low: NDArray[np.int32], close: NDArray[np.int32], period: int) -> float:
     total = int(high[0]) - int(low[0])
     for bar in range(1, period):
@@ -144,7 +144,7 @@ def _first_atr(high: NDArray[np.int32], low: NDArray[np.int32], close: NDArray[n
     return total / period
 
 
-@njit
+@inlined
 def _true_range(high: NDArray[np.int32], low: NDArray[np.int32], close: NDArray[np.int32], bar: int) -> int:
     before = int(close[bar - 1])
     return max(int(high[bar]), before) - min(int(low[bar]), before)

@@ -13,15 +13,28 @@ def is_compiled() -> bool:
 
 
 def njit(function: Function) -> Function:
-    """The function compiled at its first call and kept on disk, or unchanged where numba is absent.
+    """The function compiled at its first call from Python and kept on disk, or unchanged where numba is absent.
 
-    numba's disk cache watches only the file of the function that is called. A compiled function must
-    therefore call compiled functions of its own module alone, or an edit elsewhere would go unnoticed.
-    No fastmath: every machine gives the same bits.
+    What it calls must be `inlined` functions of its own module: numba's disk cache watches only the file of the
+    function that is kept, so an edit elsewhere would go unnoticed. No fastmath: every machine gives the same bits.
     """
+    return _compiled(function, is_kept=True)
+
+
+def inlined(function: Function) -> Function:
+    """A function that compiled ones call and take into themselves.
+
+    It is not kept on disk: a kept one comes back as machine code that nobody can take in any more, and a caller that is
+    compiled then (for another type of array, say) runs ten times as slow.
+    """
+    return _compiled(function, is_kept=False)
+
+
+def _compiled(function: Function, *, is_kept: bool) -> Function:
     if not is_compiled():
         return function
     import numba
 
     # With Python's error model every division would carry a branch that raises; that costs half the speed.
-    return cast(Function, numba.njit(cache=True, error_model="numpy", forceinline=True)(function))
+    compiled = numba.njit(cache=is_kept, error_model="numpy", forceinline=not is_kept)(function)
+    return cast(Function, compiled)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.backtest.entries import Entries
-from optimizer.backtest.jit import njit
+from optimizer.backtest.jit import inlined, njit
 from optimizer.backtest.prepare import BLOCK, HIGHEST, LOWEST, Prepared
 from optimizer.backtest.reference import Book, Market, Plan, Terms, market_of, plan_of, run_of, terms_of
 from optimizer.backtest.run import TRADE, Rules, Run
@@ -97,7 +97,7 @@ def _trade(
     return books
 
 
-@njit
+@inlined
 def _next_entry(book: Book, plan: Plan, bars: int, terms: Terms) -> int:
     """The signal that opens the next position, -1 for none; the book's `next_signal` is the first in question."""
     for entry in range(book["next_signal"], plan.bar.size):
@@ -111,7 +111,7 @@ def _next_entry(book: Book, plan: Plan, bars: int, terms: Terms) -> int:
     return -1
 
 
-@njit
+@inlined
 def _next_against(book: Book, plan: Plan, entry: int) -> int:
     """The first later signal that does not agree with the position, or the number of signals."""
     for later in range(entry + 1, plan.bar.size):
@@ -120,14 +120,14 @@ def _next_against(book: Book, plan: Plan, entry: int) -> int:
     return plan.bar.size
 
 
-@njit
+@inlined
 def _due_bar(book: Book, plan: Plan, against: int, bars: int, terms: Terms) -> int:
     """The bar at whose open the position has to be left; the number of bars where that is its last close."""
     due = bars if against == plan.bar.size else min(plan.bar[against] + 1, bars)
     return min(due, book["entry_bar"] + terms.max_bars) if terms.max_bars > 0 else due
 
 
-@njit
+@inlined
 def _leave_when_due(
     book: Book, market: Market, plan: Plan, against: int, due: int, terms: Terms, trades: NDArray[np.void]
 ) -> None:
@@ -146,7 +146,7 @@ def _leave_when_due(
         book["next_signal"] += 1
 
 
-@njit
+@inlined
 def _end_days(
     book: Book,
     day_starts: NDArray[np.int32],
@@ -160,7 +160,7 @@ def _end_days(
         _end_day(book, terms, equity, lows)
 
 
-@njit
+@inlined
 def _end_day(book: Book, terms: Terms, equity: NDArray[np.float64], lows: NDArray[np.float64]) -> None:
     equity[book["day"]] = book["value"]
     lows[book["day"]] = book["day_low"]
@@ -174,7 +174,7 @@ def _end_day(book: Book, terms: Terms, equity: NDArray[np.float64], lows: NDArra
         _pass_through(book, book["value"])
 
 
-@njit
+@inlined
 def _enter(book: Book, market: Market, bar: int, entry: int, plan: Plan, terms: Terms) -> None:
     if bar > book["left_bar"]:
         book["peak"] = max(book["peak"], book["equity"])  # at the close of the bar in which the last one was left
@@ -191,7 +191,7 @@ def _enter(book: Book, market: Market, bar: int, entry: int, plan: Plan, terms: 
     book["next_signal"] = entry + 1
 
 
-@njit
+@inlined
 def _size(equity: float, price: int, atr: float, terms: Terms) -> float:
     if terms.fixed_size > 0:
         return terms.fixed_size
@@ -199,7 +199,7 @@ def _size(equity: float, price: int, atr: float, terms: Terms) -> float:
     return min(size, terms.atr_risk * equity / atr) if terms.atr_risk > 0 and atr > 0 else size
 
 
-@njit
+@inlined
 def _hold(
     book: Book,
     market: Market,
@@ -225,7 +225,7 @@ def _hold(
         bar = stop
 
 
-@njit
+@inlined
 def _scan(market: Market, book: Book, start: int, end: int) -> tuple[int, int, int, int, int]:
     """The first bar that touches stop or target, or `end`, and the extremes of the bars before it."""
     side, stop, target, trail = book["side"], book["stop"], book["target"], book["trail"]
@@ -242,7 +242,7 @@ def _scan(market: Market, book: Book, start: int, end: int) -> tuple[int, int, i
     return end, lowest, highest, lowest_close, highest_close
 
 
-@njit
+@inlined
 def _is_passed(book: Book, lowest: int, highest: int) -> bool:
     """Whether bars of these extremes touch neither stop nor target, wherever the stop may follow them to."""
     stop, target, trail = book["stop"], book["target"], book["trail"]
@@ -251,7 +251,7 @@ def _is_passed(book: Book, lowest: int, highest: int) -> bool:
     return bool(highest < (min(stop, lowest + trail) if trail > 0 else stop) and lowest > target)
 
 
-@njit
+@inlined
 def _passes(book: Book, lowest: int, highest: int, lowest_close: int, highest_close: int, terms: Terms) -> bool:
     """Carry the position past bars that fill nothing; False, and nothing done, where they have to be walked.
 
@@ -276,7 +276,7 @@ def _passes(book: Book, lowest: int, highest: int, lowest_close: int, highest_cl
     return True
 
 
-@njit
+@inlined
 def _follow(book: Book, best: int) -> None:
     """Have a trailing stop follow the best price."""
     side = book["side"]
@@ -284,7 +284,7 @@ def _follow(book: Book, best: int) -> None:
         book["stop"] = side * max(side * book["stop"], side * best - book["trail"])
 
 
-@njit
+@inlined
 def _walk(book: Book, market: Market, start: int, end: int, terms: Terms, trades: NDArray[np.void]) -> None:
     """Carry the position through bars one by one, until it is left or the run is over."""
     for bar in range(start, end):
@@ -298,7 +298,7 @@ def _walk(book: Book, market: Market, start: int, end: int, terms: Terms, trades
             return
 
 
-@njit
+@inlined
 def _fill_inside(book: Book, market: Market, bar: int, terms: Terms, trades: NDArray[np.void]) -> None:
     side, opened = book["side"], int(market.open[bar])
     low, high = int(market.low[bar]), int(market.high[bar])
@@ -316,7 +316,7 @@ def _fill_inside(book: Book, market: Market, bar: int, terms: Terms, trades: NDA
             _follow(book, best)
 
 
-@njit
+@inlined
 def _leave_at_close(book: Book, market: Market, bar: int, terms: Terms, trades: NDArray[np.void]) -> None:
     price = int(market.close[bar])
     # The bar is marked before it is left: a run that ends here may end at its peak.
@@ -325,7 +325,7 @@ def _leave_at_close(book: Book, market: Market, bar: int, terms: Terms, trades: 
     _exit(book, bar, price, END, cost, terms, trades)
 
 
-@njit
+@inlined
 def _exit(book: Book, bar: int, price: int, reason: int, cost: float, terms: Terms, trades: NDArray[np.void]) -> None:
     gain = book["side"] * (price - book["entry_price"]) * book["size"]
     trade = trades[book["trades"]]
@@ -348,33 +348,33 @@ def _exit(book: Book, bar: int, price: int, reason: int, cost: float, terms: Ter
     _pass_through(book, book["equity"])
 
 
-@njit
+@inlined
 def _pass_through(book: Book, value: float) -> None:
     book["day_low"] = min(book["day_low"], value)
     if book["peak"] - value > book["peak"] * (book["drawdown"] - MARGIN):  # a division is slow, and seldom needed
         book["drawdown"] = max(book["drawdown"], (book["peak"] - value) / book["peak"])
 
 
-@njit
+@inlined
 def _is_over(book: Book, terms: Terms) -> bool:
     return bool(book["drawdown"] > terms.drawdown_limit or book["value"] <= 0)
 
 
-@njit
+@inlined
 def _value_at(book: Book, price: int) -> float:
     return float(book["equity"] + book["side"] * (price - book["entry_price"]) * book["size"])
 
 
-@njit
+@inlined
 def _distance(ticks: int) -> int:
     return ticks if ticks > 0 else NEVER
 
 
-@njit
+@inlined
 def _market_cost(size: float, price: int, half_spread: float, terms: Terms) -> float:
     return size * (price * (terms.fee + terms.slippage) + float(half_spread))
 
 
-@njit
+@inlined
 def _target_cost(size: float, price: int, terms: Terms) -> float:
     return size * price * terms.fee

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.backtest.entries import Entries
-from optimizer.backtest.jit import njit
+from optimizer.backtest.jit import inlined, njit
 from optimizer.backtest.prepare import Prepared
 from optimizer.backtest.run import TRADE, Rules, Run
 
@@ -191,28 +191,49 @@ def _replay(
 ) -> NDArray[np.void]:
     books = np.zeros(1, dtype=BOOK)
     book = books[0]
-    open_book(book, initial_equity)
+    _open_book(book, initial_equity)
     for day in range(equity.size):
-        begin_day(book, terms)
+        _begin_day(book, terms)
         for number in range(day_starts[day], day_starts[day + 1]):
             if not book["stopped"]:
-                replay_bar(book, market, number, plan, terms, trades)
-                read_signal(book, number, plan)
+                _replay_bar(book, market, number, plan, terms, trades)
+                _read_signal(book, number, plan)
         equity[day] = book["value"]
         lows[day] = book["day_low"]
     return books
 
 
-@njit
 def open_book(book: Book, initial_equity: float) -> None:
     """Before the first judged day."""
-    book["equity"] = book["value"] = book["peak"] = initial_equity
-    book["entry_due"] = -1
+    _open_book(book, initial_equity)
 
 
 @njit
 def begin_day(book: Book, terms: Terms) -> None:
-    """At midnight: the day's lowest value starts from here, and a held position pays for the night."""
+    """At midnight, for one who steps through the bars."""
+    _begin_day(book, terms)
+
+
+@njit
+def replay_bar(book: Book, market: Market, number: int, plan: Plan, terms: Terms, trades: NDArray[np.void]) -> None:
+    """Everything that happens in a bar but its own signal."""
+    _replay_bar(book, market, number, plan, terms, trades)
+
+
+@njit
+def read_signal(book: Book, number: int, plan: Plan) -> None:
+    """The signal at the close of bar `number`, if there is one: what it makes due at the next open."""
+    _read_signal(book, number, plan)
+
+
+@inlined
+def _open_book(book: Book, initial_equity: float) -> None:
+    book["equity"] = book["value"] = book["peak"] = initial_equity
+    book["entry_due"] = -1
+
+
+@inlined
+def _begin_day(book: Book, terms: Terms) -> None:
     book["day_low"] = book["value"]
     if book["side"] != 0 and terms.financing != 0:
         charge = book["size"] * book["entry_price"] * terms.financing
@@ -222,9 +243,8 @@ def begin_day(book: Book, terms: Terms) -> None:
         _pass_through(book, book["value"])
 
 
-@njit
-def replay_bar(book: Book, market: Market, number: int, plan: Plan, terms: Terms, trades: NDArray[np.void]) -> None:
-    """Everything that happens in a bar but its own signal."""
+@inlined
+def _replay_bar(book: Book, market: Market, number: int, plan: Plan, terms: Terms, trades: NDArray[np.void]) -> None:
     bar = _bar_at(market, number)
     if book["exit_due"] or _is_time_up(book, number, terms):
         _exit_at_open(book, bar, terms, trades)
@@ -239,9 +259,8 @@ def replay_bar(book: Book, market: Market, number: int, plan: Plan, terms: Terms
         book["stopped"] = 1
 
 
-@njit
-def read_signal(book: Book, number: int, plan: Plan) -> None:
-    """The signal at the close of bar `number`, if there is one: what it makes due at the next open."""
+@inlined
+def _read_signal(book: Book, number: int, plan: Plan) -> None:
     entry = book["next_signal"]
     if entry == plan.bar.size or plan.bar[entry] != number:
         return
@@ -253,7 +272,7 @@ def read_signal(book: Book, number: int, plan: Plan) -> None:
         book["entry_due"] = entry
 
 
-@njit
+@inlined
 def _bar_at(market: Market, number: int) -> _Bar:
     return _Bar(
         number,
@@ -265,26 +284,26 @@ def _bar_at(market: Market, number: int) -> _Bar:
     )
 
 
-@njit
+@inlined
 def _is_time_up(book: Book, number: int, terms: Terms) -> bool:
     return bool(book["side"] != 0 and terms.max_bars > 0 and number == book["entry_bar"] + terms.max_bars)
 
 
-@njit
+@inlined
 def _exit_at_open(book: Book, bar: _Bar, terms: Terms, trades: NDArray[np.void]) -> None:
     reason = SIGNAL if book["exit_due"] else TIME
     _exit(book, bar, bar.open, reason, _market_cost(book["size"], bar.open, bar, terms), terms, trades)
     book["exit_due"] = 0
 
 
-@njit
+@inlined
 def _enter_or_drop(book: Book, bar: _Bar, plan: Plan, terms: Terms) -> None:
     if book["equity"] > 0 and bar.number >= book["pause_end"]:
         _enter(book, bar, plan, terms)
     book["entry_due"] = -1
 
 
-@njit
+@inlined
 def _enter(book: Book, bar: _Bar, plan: Plan, terms: Terms) -> None:
     entry = book["entry_due"]
     side = int(plan.signal[entry])
@@ -300,7 +319,7 @@ def _enter(book: Book, bar: _Bar, plan: Plan, terms: Terms) -> None:
     book["equity"] -= book["fees"]
 
 
-@njit
+@inlined
 def _size(equity: float, price: int, atr: float, terms: Terms) -> float:
     if terms.fixed_size > 0:
         return terms.fixed_size
@@ -308,7 +327,7 @@ def _size(equity: float, price: int, atr: float, terms: Terms) -> float:
     return min(size, terms.atr_risk * equity / atr) if terms.atr_risk > 0 and atr > 0 else size
 
 
-@njit
+@inlined
 def _fill_inside(book: Book, bar: _Bar, terms: Terms, trades: NDArray[np.void]) -> None:
     side = book["side"]
     worst, best = (bar.low, bar.high) if side > 0 else (bar.high, bar.low)
@@ -325,7 +344,7 @@ def _fill_inside(book: Book, bar: _Bar, terms: Terms, trades: NDArray[np.void]) 
             book["stop"] = side * max(side * book["stop"], side * best - book["trail"])
 
 
-@njit
+@inlined
 def _mark(book: Book, bar: _Bar) -> None:
     # No close lies below what `_fill_inside` or `_exit` has passed through in this bar already.
     value = _value_at(book, bar.close)
@@ -333,14 +352,14 @@ def _mark(book: Book, bar: _Bar) -> None:
     book["value"] = value
 
 
-@njit
+@inlined
 def _close(book: Book, bar: _Bar, terms: Terms, trades: NDArray[np.void]) -> None:
     if book["side"] != 0:
         _exit(book, bar, bar.close, END, _market_cost(book["size"], bar.close, bar, terms), terms, trades)
         book["value"] = book["equity"]
 
 
-@njit
+@inlined
 def _exit(book: Book, bar: _Bar, price: int, reason: int, cost: float, terms: Terms, trades: NDArray[np.void]) -> None:
     gain = book["side"] * (price - book["entry_price"]) * book["size"]
     trade = trades[book["trades"]]
@@ -361,32 +380,32 @@ def _exit(book: Book, bar: _Bar, price: int, reason: int, cost: float, terms: Te
     _pass_through(book, book["equity"])
 
 
-@njit
+@inlined
 def _pass_through(book: Book, value: float) -> None:
     book["day_low"] = min(book["day_low"], value)
     book["drawdown"] = max(book["drawdown"], (book["peak"] - value) / book["peak"])
 
 
-@njit
+@inlined
 def _is_over(book: Book, terms: Terms) -> bool:
     return bool(book["drawdown"] > terms.drawdown_limit or book["value"] <= 0)
 
 
-@njit
+@inlined
 def _value_at(book: Book, price: int) -> float:
     return float(book["equity"] + book["side"] * (price - book["entry_price"]) * book["size"])
 
 
-@njit
+@inlined
 def _distance(ticks: int) -> int:
     return ticks if ticks > 0 else NEVER
 
 
-@njit
+@inlined
 def _market_cost(size: float, price: int, bar: _Bar, terms: Terms) -> float:
     return size * (price * (terms.fee + terms.slippage) + bar.half_spread)
 
 
-@njit
+@inlined
 def _target_cost(size: float, price: int, terms: Terms) -> float:
     return size * price * terms.fee

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.backtest.jit import njit
+from optimizer.backtest.jit import inlined, njit
 from optimizer.backtest.prepare import Prepared
 from optimizer.level import Bounds, Direction
 from optimizer.management import MANAGED
@@ -55,7 +55,7 @@ def _mark_breaks(
             signals[bar] = -1
 
 
-@njit
+@inlined
 def _place_of_extreme(prices: NDArray[np.int32], start: int, end: int, before: int, sign: int) -> int:
     """The last place of the highest (sign 1) or lowest (sign -1) price from `start` to before `end`.
 
