@@ -8,7 +8,7 @@ from rq.results import Result
 from rq.utils import as_text
 
 from workers.guard import TrialJob, TrialQueue
-from workers.monitor import ERRAND, trials_of
+from workers.names import attempt_of, level_of, trials_of
 from workers.queue import KEEP_SECONDS, look_at
 
 MOST_LISTED = 200
@@ -41,13 +41,8 @@ class FailedJob:
 
     def to_json(self) -> dict[str, JsonValue]:
         """With the trials that it holds."""
-        found = ERRAND.fullmatch(self.job)
-        return {
-            **asdict(self),
-            "trials": trials_of(self.job),
-            "level": found["level"] if found else "",
-            "attempt": int(found["attempt"]) if found else 1,
-        }
+        told = {"trials": trials_of(self.job), "level": level_of(self.job), "attempt": attempt_of(self.job)}
+        return {**asdict(self), **told}
 
 
 def failed_jobs(queue: TrialQueue, most: int = MOST_LISTED) -> list[FailedJob]:

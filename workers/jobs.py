@@ -17,7 +17,9 @@ from rq.timeouts import BaseTimeoutException
 from optimizer.evaluation import Evaluation
 from optimizer.level import Level, Parameters, Part
 from tradeschool.errors import DataError, ForeignFile
+from tradeschool.log import about
 from tradeschool.market import Dataset, Window
+from workers.names import about_study
 
 VERSION = 1
 FUNCTION = "workers.jobs.evaluate_trials"
@@ -169,7 +171,8 @@ class Bench(Generic[Arrays, Prepared]):
         except DataError as error:
             return Answer(study=order.study, worker=self.worker, refused=_short(str(error)))
         asked = zip(order.numbers, order.questions(), order.parameters, order.thresholds, strict=True)
-        trials = tuple(self._answer_one(order.level, prepared, *question) for question in asked)
+        with about(**about_study(order.study)):
+            trials = tuple(self._answer_one(order.level, prepared, *question) for question in asked)
         return Answer(study=order.study, worker=self.worker, trials=trials)
 
     def _answer_one(
@@ -189,7 +192,7 @@ class Bench(Generic[Arrays, Prepared]):
             raise  # says something of this process, not of the trial
         except Exception as error:  # a strategy is a stranger's code: whatever it raises is its answer
             failure = _short(f"{type(error).__name__}: {error}")
-            log.warning("trial failed", exc_info=True, extra={"action": "trial_failed", "number": number})
+            log.warning("trial failed", exc_info=True, extra={"action": "trial_failed", "trial": number})
         seconds = time.monotonic() - clock
         return TrialAnswer(
             number=number, question=question, started=started, seconds=seconds, evaluation=evaluation, failure=failure

@@ -3,7 +3,6 @@
 Two round trips, whatever there is to see; what is listed is bounded, what is counted is not.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -11,18 +10,14 @@ from pydantic import JsonValue
 from rq.utils import as_text, str_to_date
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from workers import usage
 from workers.guard import TrialJob, TrialQueue
+from workers.names import level_of, trials_of
 from workers.queue import KEEP_SECONDS
 
 MINUTE = 60
 MOST_FLIGHTS = 256
 """Jobs under way that are listed."""
 MOST_WORKERS = 1_024
-ERRAND = re.compile(
-    r"(?P<run>.+)-L(?P<level>[A-Za-z0-9]+)-a(?P<round>\d+)-(?P<first>\d+)-(?P<last>\d+)-a(?P<attempt>\d+)"
-)
-"""A job's id: run, level, the level's attempt, first and last trial, the job's attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +52,8 @@ class Flight:
     """Since it was begun."""
 
     def to_json(self) -> dict[str, JsonValue]:
-        """With the trials that it holds, where its id tells them."""
-        found = ERRAND.fullmatch(self.job)
-        return {**asdict(self), **({"trials": trials_of(self.job), "level": found["level"]} if found else {})}
+        """With the trials that it holds."""
+        return {**asdict(self), "trials": trials_of(self.job), "level": level_of(self.job)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,14 +127,6 @@ def take_snapshot(queue: TrialQueue, now: float) -> Snapshot:
     )
 
 
-def trials_of(job: str) -> str:
-    """The trials that a job holds, such as `12` or `12-15`; the job's id where it does not tell them."""
-    found = ERRAND.fullmatch(job)
-    if found is None:
-        return job
-    return found["first"] if found["first"] == found["last"] else f"{found['first']}-{found['last']}"
-
-
 def _details(
     queue: TrialQueue, head: object, leases: Sequence[bytes], keys: Sequence[bytes], now: float
 ) -> tuple[float, tuple[Flight, ...], tuple[WorkerSnapshot, ...]]:
@@ -151,24 +137,21 @@ def _details(
             pipeline.hmget(TrialJob.key_for(job), "worker_name", "started_at")
         for key in keys:
             pipeline.hgetall(key)
-        names = [as_text(key).rpartition(":")[2] for key in keys]
-        pipeline.hmget(usage.KEY, *names) if names else pipeline.hlen(usage.KEY)
-        enqueued, *found, used = pipeline.execute()
+        enqueued, *found = pipeline.execute()
     flights = tuple(
         Flight(job=job, worker=_text(worker), seconds=_age(started, now))
         for job, (worker, started) in zip(jobs, found, strict=False)
     )
     busy = {flight.worker: flight.job for flight in flights}
-    uses = map(usage.parse, used) if names else ()
     workers = tuple(
-        _worker(name, fields, busy.get(name, ""), uses_it, now)
-        for name, fields, uses_it in zip(names, found[len(jobs) :], uses, strict=True)
+        _worker(as_text(key).rpartition(":")[2], fields, busy, now)
+        for key, fields in zip(keys, found[len(jobs) :], strict=True)
         if fields
     )
     return _age(enqueued, now), tuple(sorted(flights, key=lambda flight: -flight.seconds)), workers
 
 
-def _worker(name: str, fields: Mapping[bytes, bytes], job: str, used: usage.Usage, now: float) -> WorkerSnapshot:
+def _worker(name: str, fields: Mapping[bytes, bytes], busy: Mapping[str, str], now: float) -> WorkerSnapshot:
     return WorkerSnapshot(
         name=name,
         host=_text(fields.get(b"hostname")),
@@ -177,9 +160,9 @@ def _worker(name: str, fields: Mapping[bytes, bytes], job: str, used: usage.Usag
         done=int(fields.get(b"successful_job_count", 0)),
         failed=int(fields.get(b"failed_job_count", 0)),
         working_seconds=float(fields.get(b"total_working_time", 0)),
-        job=job,
-        cpu_seconds=used.cpu_seconds,
-        memory_bytes=used.memory_bytes,
+        job=busy.get(name, ""),
+        cpu_seconds=float(fields.get(b"cpu_seconds", 0)),
+        memory_bytes=int(fields.get(b"memory_bytes", 0)),
     )
 
 

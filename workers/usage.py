@@ -1,59 +1,37 @@
-"""What each worker uses, kept in Redis beside its heartbeat, so that it is known of every host."""
+"""What a worker uses: its own process, those of its children that have ended, and the one that evaluates."""
 
-import json
+import os
 import resource
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-
-from redis import Redis
-
-KEY = "tradeschool:usage"
+from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Of one process and those of its children that have ended."""
+    """Of one worker, since its start."""
 
     cpu_seconds: float
-    """Of processor time, since its start."""
+    """Of processor time."""
     memory_bytes: int
-    """At its largest."""
+    """Its own at its largest, and what its child has now beyond what both share."""
 
 
-NOTHING = Usage(cpu_seconds=0.0, memory_bytes=0)
-
-
-def own() -> Usage:
-    """This process' usage."""
-    mine, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = sum(each.ru_utime + each.ru_stime for each in (mine, children))
+def used(child: int = 0) -> Usage:
+    """This process' usage; `child` is the process that evaluates for it, 0 where there is none."""
+    mine, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds, memory = _of_child(child) if child else (0.0, 0)
+    cpu = sum(each.ru_utime + each.ru_stime for each in (mine, ended))
     unit = 1 if sys.platform == "darwin" else 1024
-    return Usage(cpu_seconds=round(cpu, 2), memory_bytes=max(mine.ru_maxrss, children.ru_maxrss) * unit)
+    return Usage(cpu_seconds=round(cpu + seconds, 2), memory_bytes=mine.ru_maxrss * unit + memory)
 
 
-def note(connection: Redis, worker: str) -> None:
-    """Keep what this worker uses, for a day at most after the last of them."""
-    with connection.pipeline(transaction=False) as pipeline:
-        pipeline.hset(KEY, worker, json.dumps(asdict(own())))
-        pipeline.expire(KEY, 86_400)
-        pipeline.execute()
-
-
-def forget(connection: Redis, worker: str) -> None:
-    """The worker ends."""
-    connection.hdel(KEY, worker)
-
-
-def parse(text: object) -> Usage:
-    """What was kept of a worker; nothing where nothing was, or it cannot be read."""
+def _of_child(pid: int) -> tuple[float, int]:
+    """Processor seconds and bytes of a process that lives; nothing where the system does not tell."""
     try:
-        found = json.loads(text) if isinstance(text, bytes | str) else None
-    except ValueError:
-        return NOTHING
-    if not isinstance(found, Mapping):
-        return NOTHING
-    cpu, memory = found.get("cpu_seconds"), found.get("memory_bytes")
-    if not isinstance(cpu, int | float) or not isinstance(memory, int):
-        return NOTHING
-    return Usage(cpu_seconds=float(cpu), memory_bytes=memory)
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        resident, shared = map(int, Path(f"/proc/{pid}/statm").read_text().split()[1:3])
+    except (OSError, ValueError):
+        return 0.0, 0
+    ticks = int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK"), max(0, resident - shared) * resource.getpagesize()

@@ -26,14 +26,17 @@ from rq.worker import WorkerStatus
 from rq.worker_registration import register
 
 from tradeschool.errors import DataError, SettingsError
+from tradeschool.log import about
 from workers.board import notices
 from workers.desk import Desk, Held
 from workers.guard import JobRefused, TrialJob, TrialQueue
 from workers.horse import Horse, Reply
 from workers.jobs import VERSION, Answer, Arrays, Bench, Order, Prepared, evaluate_trials
+from workers.names import about_job
 from workers.parent import die_with_parent, load_prctl
 from workers.queue import clean_in_turn
 from workers.signing import UNSIGNED, Signer
+from workers.usage import used
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +84,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         )
         self._horse: Horse | None = None
         self._ready: object = None
-        self._is_waiting, self._signals = False, 0
+        self._is_waiting, self._signals, self._next_usage = False, 0, 0.0
         load_prctl()
 
     # RQ hands its loop's options through; none of them is for this one.
@@ -120,6 +123,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             log.debug("maintenance done", extra={"action": "maintenance_done", "worker": self.name})
         if not self._insist(lambda: self._desk.beat(WorkerStatus.IDLE)):
             self._insist(self._register)
+        self._tell_usage()
         # Not all at once, where many workers were started together.
         seconds = self._settings.idle_seconds * random.uniform(0.8, 1.0)  # noqa: S311  # no secret hangs on it
         self._is_waiting = True
@@ -133,7 +137,9 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         held = self._insist(lambda: self._desk.begin(job_id))
         if held is None:
             return None
-        study, reply = self._answer(held)
+        with about(**about_job(job_id)):
+            study, reply = self._answer(held)
+        self._tell_usage()
         go_on = not self._signals
         if reply.answer is not None:
             answer = self._signer.sign("answer", reply.answer.decode(errors="replace")).encode()
@@ -192,6 +198,14 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             )
             self._ready = ready
         return horse
+
+    def _tell_usage(self) -> None:
+        """Say now and then what this worker uses, for who watches."""
+        if time.monotonic() < self._next_usage:
+            return
+        self._next_usage, use = time.monotonic() + self._settings.idle_seconds, used(self.horse_pid)
+        fields = {"cpu_seconds": str(use.cpu_seconds), "memory_bytes": str(use.memory_bytes)}
+        self._insist(lambda: self.connection.hset(self.key, mapping=fields))  # type: ignore[arg-type]  # a dict's keys are invariant
 
     def _replace_horse(self) -> None:
         if self._horse:
@@ -255,8 +269,9 @@ def run_worker(
     check_in(connection, bench)
     warm()
     worker = TrialWorker(connection, bench, settings, signer)
-    worker.work()
-    log.info("worker ended", extra={"action": "worker_ended", "worker": worker.name})
+    with about(worker=worker.name):
+        worker.work()
+        log.info("worker ended", extra={"action": "worker_ended"})
 
 
 def check_in(connection: Redis, bench: Bench[Arrays, Prepared]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 
 from workers.conductor import advance
-from workers.monitor import Snapshot, take_snapshot, trials_of
+from workers.monitor import Snapshot, take_snapshot
 
 
 def everything(connection: Redis) -> dict[bytes, object]:
@@ -105,20 +105,6 @@ def test_a_look_is_two_round_trips(plan) -> None:
 
 
 @pytest.mark.parametrize(
-    ("job", "trials"),
-    [
-        ("20261125-101010-s7-L1-a1-3-3-a1", "3"),
-        ("r-L4-a12-16-19-a2", "16-19"),
-        ("r-L1-L2-a1-1-2-a1", "1-2"),
-        ("nonsense", "nonsense"),
-        ("", ""),
-    ],
-)
-def test_a_job_tells_its_trials(job: str, trials: str) -> None:
-    assert trials_of(job) == trials
-
-
-@pytest.mark.parametrize(
     ("queued", "started", "pace", "eta"), [(0, 0, 0, 0.0), (5, 1, 0, None), (5, 1, 12, 30.0)], ids=str
 )
 def test_what_is_left_has_a_time(queued: int, started: int, pace: int, eta: float | None) -> None:
@@ -135,3 +121,12 @@ def test_what_is_left_has_a_time(queued: int, started: int, pace: int, eta: floa
     )
 
     assert snapshot.eta_seconds == eta
+
+
+def test_a_worker_tells_what_it_uses(plan, start_worker, eventually) -> None:
+    start_worker()
+
+    eventually(lambda: [worker for worker in take_snapshot(plan.queue, time.time()).workers if worker.memory_bytes])
+    (worker,) = take_snapshot(plan.queue, time.time()).workers
+    assert worker.memory_bytes > 10_000_000
+    assert worker.cpu_seconds > 0.05

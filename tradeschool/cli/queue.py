@@ -15,7 +15,8 @@ from tradeschool.errors import SettingsError
 from workers.failures import failed_jobs
 from workers.failures import requeue as put_back_failed
 from workers.guard import TrialQueue
-from workers.monitor import take_snapshot, trials_of
+from workers.monitor import take_snapshot
+from workers.names import trials_of
 from workers.queue import connect
 
 EVERY, QUIET_EVERY = 1.0, 10.0

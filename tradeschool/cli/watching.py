@@ -15,7 +15,8 @@ from tradeschool.acquisition import Acquisition
 from tradeschool.cli.context import candles_of, chosen_datasets
 from tradeschool.embedded import Valkey
 from tradeschool.settings import Settings
-from workers.monitor import Snapshot, WorkerSnapshot, trials_of
+from workers.monitor import Snapshot, WorkerSnapshot
+from workers.names import trials_of
 from workers.overview import Lookout, Sources, View
 from workers.standing import LevelStanding, Standing
 

@@ -26,7 +26,8 @@ from tradeschool.errors import SettingsError, TradeschoolError
 from tradeschool.settings import Settings, environment_for_child
 from workers import roster
 from workers.guard import TrialQueue
-from workers.monitor import take_snapshot, trials_of
+from workers.monitor import take_snapshot
+from workers.names import trials_of
 from workers.parent import die_with_parent
 from workers.pool import Pool, PoolSettings
 from workers.queue import connect

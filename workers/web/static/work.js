@@ -97,13 +97,13 @@ const row = (worker, flight) => h("tr", { key: worker.name },
   h("td", {}, worker.name.startsWith(`${worker.host}-`) ? worker.name.slice(worker.host.length + 1) : worker.name),
   h("td", {}, h("span", { class: `chip ${worker.heartbeat_age_seconds > LATE_SECONDS ? "late" : worker.state}` }, worker.heartbeat_age_seconds > LATE_SECONDS ? "silent" : worker.state)),
   h("td", {}, `${duration(worker.heartbeat_age_seconds)} ago`),
-  h("td", {}, flight?.trials ?? flight?.job ?? "–"),
+  h("td", {}, flight?.trials ?? "–"),
   h("td", {}, count(worker.done)), h("td", {}, count(worker.failed)), h("td", {}, duration(worker.working_seconds)));
 
 function showFlights(box, queue) {
   if (!queue?.flights.length) return show(box, h("p", { class: "empty" }, queue ? "Nothing is evaluated now." : "Redis cannot be seen now."));
   show(box, h("table", { class: "list" }, head("trial", "level", "since"),
-    h("tbody", {}, queue.flights.map((flight) => h("tr", { key: flight.job }, h("td", {}, flight.trials ?? flight.job), h("td", {}, flight.level ?? "–"), h("td", {}, duration(flight.seconds)))))));
+    h("tbody", {}, queue.flights.map((flight) => h("tr", { key: flight.job }, h("td", {}, flight.trials), h("td", {}, flight.level || "–"), h("td", {}, duration(flight.seconds)))))));
 }
 
 function grouped(workers) {

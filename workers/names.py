@@ -1,0 +1,38 @@
+"""What the names of studies and jobs tell: `{run}-L{level}-a{round}`, and after it `-{first}-{last}-a{attempt}`."""
+
+import re
+
+STUDY = re.compile(r"(?P<run>.+)-L(?P<level>[A-Za-z0-9]+)-a(?P<round>\d+)")
+JOB = re.compile(rf"{STUDY.pattern}-(?P<first>\d+)-(?P<last>\d+)-a(?P<attempt>\d+)")
+
+
+def trials_of(job: str) -> str:
+    """The trials that a job holds, such as `12` or `12-15`; the job's id where it does not tell them."""
+    found = JOB.fullmatch(job)
+    if found is None:
+        return job
+    return found["first"] if found["first"] == found["last"] else f"{found['first']}-{found['last']}"
+
+
+def level_of(job: str) -> str:
+    """The level that a job belongs to; empty where its id does not tell it."""
+    found = JOB.fullmatch(job)
+    return found["level"] if found else ""
+
+
+def attempt_of(job: str) -> int:
+    """For which time a job's trials are asked for."""
+    found = JOB.fullmatch(job)
+    return int(found["attempt"]) if found else 1
+
+
+def about_study(study: str) -> dict[str, str]:
+    """What log lines on a study are about."""
+    found = STUDY.fullmatch(study)
+    return {"run": found["run"], "level": found["level"]} if found else {"study": study}
+
+
+def about_job(job: str) -> dict[str, str]:
+    """What log lines on a job are about."""
+    study = job.rsplit("-", 3)[0]
+    return {**about_study(study), "trial": trials_of(job)} if JOB.fullmatch(job) else {"job": job}
