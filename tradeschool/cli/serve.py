@@ -10,6 +10,7 @@ from tradeschool.cli.heralding import heralded
 from tradeschool.cli.watching import sources_of
 from tradeschool.settings import Settings
 from workers.overview import Lookout
+from workers.parent import die_with_parent
 from workers.web import app
 from workers.web.guard import Guard
 
@@ -17,8 +18,11 @@ from workers.web.guard import Guard
 @click.command()
 @click.option("--host", help="Where to listen; any but loopback needs a token (serve.token_file).")
 @click.option("--port", type=click.IntRange(0, 65_535), help="0 takes one that is free.")
-def serve(host: str | None, port: int | None) -> None:
+@click.option("--parent", type=int, hidden=True, help="The process with which the page ends.")
+def serve(host: str | None, port: int | None, parent: int | None) -> None:
     """Serve the page until interrupted; it shows what is there, says what is away, and starts nothing."""
+    if parent is not None:
+        die_with_parent(parent, signal.SIGTERM)
     settings = load_settings()
     with heralded(settings):
         asyncio.run(_serve(settings, host or settings.serve.host, settings.serve.port if port is None else port))

@@ -32,17 +32,33 @@ function showRecommendation(box, run) {
 
 const reportLink = (run) => run?.has_report && h("p", {}, h("a", { href: `/api/runs/${encodeURIComponent(run.run)}/report`, target: "_blank", rel: "noopener" }, "The whole report"));
 
+/** The columns with a gap between two parts: no line is drawn from the end of one to the beginning of the next. */
+function apart(found) {
+  const names = ["equity", "hold", "drawdown"];
+  const columns = Object.fromEntries(["days", ...names].map((name) => [name, []]));
+  found.days.forEach((day, place) => {
+    if (place && (found.part?.[place] !== found.part?.[place - 1] || day - found.days[place - 1] > 7)) {
+      columns.days.push(day - 0.5);
+      for (const name of names) columns[name].push(null);
+    }
+    columns.days.push(day);
+    for (const name of names) columns[name].push(found[name]?.[place] ?? null);
+  });
+  return columns;
+}
+
 function showEquity(box, found, level) {
   if (!found) return show(box, h("p", { class: "empty" }, level?.state === "missed" && level.winner === null ? "No trial met every constraint, so there is no winner." : "Drawn when a level has a winner."));
   show(box, h("div", { class: "chart", key: "equity", id: "c-equity" }), h("div", { class: "chart", key: "drawdown", id: "c-drawdown" }), h("p", { class: "empty" }, "Train, validation and test each begin at 1 again; costs are paid. Test decides nothing."));
+  const { days, equity, hold, drawdown } = apart(found);
   const sync = { ...cursor, sync: { key: "equity" } };
   chart(byId("c-equity"), () => ({
     height: 250, cursor: sync, tzDate: utc, axes: [axis({ size: 42, values: times }), axis({ size: 48 })],
     series: [{ label: "day", value: date }, line("winner", "accent", { fill: "accent-fill" }), line("bought and held", "grey", { dash: [5, 4] })],
   }), ([, equity, hold]) => `Equity of the winner, at the end ${percent(equity.at(-1) - 1)} against ${percent((hold.at(-1) ?? NaN) - 1)} of buying and holding`)
-    .feed([found.days.map((each) => each * 86400), found.equity, found.hold ?? found.equity.map(() => null)]);
+    .feed([days.map((each) => each * 86400), equity, hold]);
   chart(byId("c-drawdown"), () => ({
     height: 130, cursor: sync, tzDate: utc, legend: { show: false }, axes: [axis({ size: 42, values: times }), axis({ size: 48, values: (plot, ticks) => ticks.map((each) => percent(each, 0)) })],
     series: [{ label: "day", value: date }, line("drawdown", "bad", { fill: "bad-fill", width: 1 })],
-  }), ([, drawdown]) => `Drawdown of the winner, at most ${percent(-Math.min(...drawdown))}`).feed([found.days.map((each) => each * 86400), found.drawdown.map((each) => -each)]);
+  }), ([, drawdown]) => `Drawdown of the winner, at most ${percent(-Math.min(...drawdown))}`).feed([days.map((each) => each * 86400), drawdown.map((each) => (each === null ? null : -each))]);
 }
