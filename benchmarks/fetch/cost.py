@@ -196,14 +196,14 @@ def _load(load: dict[str, float]) -> list[Row]:
     return [
         Row(
             target=9,
-            what=f"a worker loads all {load['ranges']:.0f} ranges, first time",
+            what=f"a worker loads all {load['ranges']:.0f} ranges, the first of its machine",
             wanted="<= 0.5 s",
             reached=f"{first * 1000:.0f} ms",
             met=first <= 0.5,
         ),
         Row(
             target=9,
-            what="the same again in that process; a worker keeps what it prepared, and does neither for its next trial",
+            what="the same for every other worker",
             wanted="<= 20 ms",
             reached=f"{second * 1000:.0f} ms",
             met=second <= 0.02,

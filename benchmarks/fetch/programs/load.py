@@ -1,4 +1,4 @@
-"""What a worker waits for before its first trial: every sealed range as arrays, twice."""
+"""What a worker waits for before its first trial: every sealed range as arrays, decoded and then mapped."""
 
 import json
 import sys
@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 
 from tradeschool.market import find_dataset
-from tradeschool.store import Store
+from tradeschool.store.cached import CachedStore
 
 
 def main(folder: Path) -> None:
     """Print the seconds of a first and a second load in one process, and how many ranges that was."""
-    store = Store(folder)
+    store = CachedStore(folder, folder / ".columns")
     names = {str(path.parent.relative_to(folder)) for path in folder.rglob("*.seal.json")}
     ranges = [(find_dataset(name), seal.window) for name in sorted(names) for seal in store.seals(find_dataset(name))]
     seconds = []
