@@ -19,7 +19,7 @@ export function showDownload(box, topic) {
         h("td", { class: "number" }, `${count(each.pages_done)} / ${count(each.pages_total)}`),
         h("td", {}, h("div", { class: "bar", role: "progressbar", "aria-label": each.dataset, "aria-valuemin": 0, "aria-valuemax": each.pages_total, "aria-valuenow": each.pages_done }, h("span", { style: { width: `${(100 * each.pages_done) / Math.max(1, each.pages_total)}%` } }))),
         h("td", { class: "optional" }, (each.reached ?? "").slice(0, 10)),
-        h("td", {}, each.error ? h("span", { class: "chip error", title: each.error }, "failed") : each.sealed.length ? h("span", { class: "chip sealed" }, "sealed") : duration(each.eta_seconds))))))),
+        h("td", {}, each.error ? h("span", { class: "chip error", title: each.error }, "failed") : each.sealed.length ? h("span", { class: "chip sealed" }, "sealed") : topic.state === "running" ? duration(each.eta_seconds) : "not done")))))),
     going.filter((each) => each.error).map((each) => h("p", { class: "trouble", key: each.dataset }, `${each.dataset}: ${each.error}`)),
     h("p", { class: "empty" }, told.lanes.map((each) => `${each.provider}: ${count(each.requests)} requests (${Object.entries(each.outcomes).map(([name, times]) => `${count(times)} ${words(name)}`).join(", ")}), ${percent(each.requests_per_second / each.limit_per_second, 0)} of the limit of ${each.limit_per_second} a second`).join("; ")));
 }
