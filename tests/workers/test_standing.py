@@ -9,10 +9,11 @@ import optuna
 import pytest
 from optuna.distributions import IntDistribution
 from optuna.trial import TrialState, create_trial
+from sqlalchemy import text
 
 from optimizer.level import Level
 from optimizer.watch import StudyWatch
-from tradeschool.errors import SettingsError
+from tradeschool.errors import ServiceUnreachable, SettingsError
 from workers.search import RunRecord
 from workers.standing import Standing, newest_run, runs, stand
 
@@ -163,3 +164,26 @@ def test_the_newest_run_is_the_one_begun_last(results: Path) -> None:
 def test_a_run_that_is_not_there_is_said(results: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no run 'x'"):
         stand(results, "x", StudyWatch(f"sqlite:///{tmp_path / 'study.sqlite3'}"), NOW)
+
+
+def test_postgresql_is_read_over_a_connection_that_cannot_write(postgres) -> None:
+    _, url = postgres
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.RDBStorage(url)
+    add(storage, "r1-L1-a1", 0.5, None, 0.9)
+    watch = StudyWatch(url)
+    seen = watch.trials("r1-L1-a1")
+
+    assert [(trial.number, trial.state, trial.value) for trial in seen] == [
+        (0, "complete", 0.5),
+        (1, "failed", None),
+        (2, "complete", 0.9),
+    ]
+    assert seen[0].ended == pytest.approx(NOW - 30)
+    assert seen[0].parameters == {"fast": 9}
+    assert watch.studies("r1-L") == ["r1-L1-a1"]
+    with pytest.raises(ServiceUnreachable, match="read-only"):
+        watch._ask(lambda connection: connection.execute(text("DELETE FROM studies")))
+    watch.close()
+    storage.scoped_session.remove()
+    storage.engine.dispose()
