@@ -1,5 +1,6 @@
 """What others do, each in an environment of its own below a cache folder."""
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Peer:
 
     def versions(self) -> str:
         """What is installed of what it needs."""
-        names = [requirement.split("==")[0] for requirement in self.requirements]
+        names = [re.split(r"[=\[]", requirement)[0] for requirement in self.requirements]
         code = f"import importlib.metadata as m; print(', '.join(n + ' ' + m.version(n) for n in {names!r}))"
         return subprocess.run([self.python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 

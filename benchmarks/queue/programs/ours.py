@@ -22,7 +22,7 @@ from optimizer.level import Level, Parameters, Part
 from optimizer.metrics import METRICS
 from optimizer.study import StudyFacts, open_study
 from tradeschool.market import Dataset, Window
-from workers.carrier import QueueCarrier
+from workers.carrier import Carrier, QueueCarrier
 from workers.conductor import ConductorSettings, Run, advance
 from workers.guard import TrialQueue
 from workers.jobs import Bench, level_digests
@@ -92,17 +92,21 @@ def level_of(cost: str, trials: int, lag: int) -> Level:
     )
 
 
-def make_run(folder: Path, url: str, name: str, level: Level, size: int) -> Run:
+def queued(url: str, name: str) -> QueueCarrier:
+    """The way to the workers of a server."""
+    return QueueCarrier(TrialQueue(connection=connect(url)), study=name, url=url, job_timeout_seconds=60)
+
+
+def make_run(folder: Path, name: str, level: Level, size: int, carrier: Carrier) -> Run:
     """A study of that name, made where there is none."""
     facts = StudyFacts(level=level, seed=7, fingerprints={})
-    queue = TrialQueue(connection=connect(url))
     return Run(
         study=open_study(f"sqlite:///{folder}/study.db", name, facts),
         facts=facts,
         distributions=DISTRIBUTIONS,
         repair=lambda parameters: parameters,
         digests=level_digests(level, Candles()),
-        carrier=QueueCarrier(queue, study=name, url=url, job_timeout_seconds=60),
+        carrier=carrier,
         settings=ConductorSettings(trials_per_job=size),
     )
 
@@ -126,12 +130,12 @@ def search(folder: str, url: str, cost: str, trials: int, workers: int, lag: int
     command = [sys.executable, __file__, "worker", url, str(os.getpid())]
     pool = [subprocess.Popen(command, start_new_session=True) for _ in range(workers)]
     try:
-        warm = make_run(Path(folder), url, f"warm{time.time_ns()}", level_of("sleep 0.05", 2 * workers, 2 * workers), 1)
-        while len(warm.carrier._queue.connection.smembers("rq:workers:trials")) < workers:
-            time.sleep(0.05)
-        conduct(warm)
-        run = make_run(Path(folder), url, f"run{time.time_ns()}", level_of(cost, trials, lag), size)
-        seconds = conduct(run)
+        with connect(url) as connection:
+            while connection.scard("rq:workers:trials") < workers:
+                time.sleep(0.05)
+        warm, name = f"warm{time.time_ns()}", f"run{time.time_ns()}"
+        conduct(make_run(Path(folder), warm, level_of("sleep 0.05", 2 * workers, 2 * workers), 1, queued(url, warm)))
+        seconds = conduct(make_run(Path(folder), name, level_of(cost, trials, lag), size, queued(url, name)))
     finally:
         for process in pool:
             process.send_signal(signal.SIGTERM)

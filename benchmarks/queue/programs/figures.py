@@ -1,0 +1,84 @@
+"""What single steps of ours cost: `figures.py FOLDER [POSTGRESQL_URL]`; prints a JSON object of seconds."""
+
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from ours import DISTRIBUTIONS, Candles, level_of, make_run, prepare, trial
+
+from optimizer.asking import History, Space, ask
+from optimizer.study import Origin, StudyFacts, finished_trial, open_study
+from workers.carrier import BenchCarrier
+from workers.conductor import Run, advance
+from workers.jobs import Bench
+
+ORIGIN = Origin(worker="w", started=1.0, seconds=0.1)
+
+
+def finished(count: int) -> list[object]:
+    """Trials 0..count-1 of a study with a lag of 8, and what it took to ask each."""
+    space = Space(seed=7, lag=8, distributions=DISTRIBUTIONS, repair=lambda parameters: parameters)
+    history, done, level = History(DISTRIBUTIONS), [], level_of("none", count, 8)
+    costs = []
+    for number in range(count):
+        while len(history) < space.visible(number):
+            history.append(done[len(history)])
+        began = time.perf_counter()
+        question = ask(space, history, number)
+        costs.append(time.perf_counter() - began)
+        done.append(finished_trial(question, DISTRIBUTIONS, trial(level, (), question.parameters, ()), ORIGIN))
+    return [done, costs]
+
+
+def write(url: str, trials: list[object], size: int) -> float:
+    """Seconds a trial, the median of commits of so many."""
+    study = open_study(url, f"write{time.time_ns()}", StudyFacts(level=level_of("none", 1, 1), seed=1, fingerprints={}))
+    costs = []
+    for first in range(0, len(trials) - size + 1, size):
+        began = time.perf_counter()
+        study.commit(*trials[first : first + size])
+        costs.append((time.perf_counter() - began) / size)
+    study.close()
+    return statistics.median(costs)
+
+
+def whole(folder: Path, count: int) -> dict[str, float]:
+    """A study from its first trial to its last, in this process: what a trial costs early and late; once resumed."""
+    bench = Bench(store=Candles(), prepare=prepare, evaluate=trial, worker="here")
+    level = level_of("none", count, 8)
+
+    def until(run: Run, wanted: int) -> None:
+        while advance(run).finished < wanted:
+            pass
+
+    def timed(run: Run, wanted: int, trials: int) -> float:
+        until(run, wanted - trials)
+        began = time.perf_counter()
+        until(run, wanted)
+        return (time.perf_counter() - began) / trials
+
+    run = make_run(folder, "whole", level, 1, BenchCarrier(bench))
+    early = timed(run, 250, 200)
+    until(run, 2000)
+    began = time.perf_counter()
+    run = make_run(folder, "whole", level, 1, BenchCarrier(bench))
+    resume = time.perf_counter() - began
+    return {"early": early, "late": timed(run, count, 200), "resume": resume}
+
+
+def main(folder: str, database: str | None = None) -> None:
+    """Everything, once."""
+    trials, costs = finished(520)
+    found = {"ask": statistics.median(costs[490:]), "ask_early": statistics.median(costs[90:120])}
+    found["write"] = write(f"sqlite:///{folder}/write.db", trials[:160], 1)
+    found["write_16"] = write(f"sqlite:///{folder}/write.db", trials[:160], 16)
+    if database:
+        found["write_server"] = write(database, trials[:160], 1)
+        found["write_server_16"] = write(database, trials[:160], 16)
+    print(json.dumps(found | whole(Path(folder), 10_000)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

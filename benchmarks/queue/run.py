@@ -1,0 +1,83 @@
+"""Measure the queue's targets on this machine: `python benchmarks/queue/run.py [--only PART ...]`.
+
+Trials of no use are sent to workers by ours and by peers, each peer in an environment below ~/.cache/tradeschool-bench
+that is made on the first run, which takes the network. Figures are medians of turns taken side by side; a part that is
+measured again replaces its rows of the last run.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).parents[1] / "fetch"))
+
+import steps
+import throughput
+from table import RESULTS, Row, machine, markdown, write
+
+from tradeschool.embedded import Valkey
+
+NAME = "queue"
+
+
+@contextmanager
+def place() -> Iterator[tuple[Path, str]]:
+    """A folder of our own, and the URL of a Valkey of our own, append-only file on."""
+    with tempfile.TemporaryDirectory() as name, Valkey.of(Path(name)).running() as valkey:
+        yield Path(name), valkey.url
+
+
+def parts() -> dict[str, Callable[[Path, str], list[Row]]]:
+    """What can be measured, by name."""
+    t = throughput
+    return {
+        "free": lambda folder, url: t.beside((t.FREE, t.FREE_FOUR), folder, url, 3),
+        "work": lambda folder, url: t.beside((t.WORK, t.WORK_FOUR), folder, url, 2),
+        "sleep": lambda folder, url: t.beside((t.SLEEP,), folder, url, 2),
+        "many": lambda folder, url: t.alone(t.MANY, folder, url, 2) + t.alone(t.MOST, folder, url, 2),
+        "steps": lambda folder, url: steps.costs(folder),
+        "recovery": steps.recovery,
+    }
+
+
+def main() -> None:
+    """Print the table and write both files."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--only", nargs="+", choices=list(parts()), default=list(parts()))
+    chosen = options.parse_args().only
+    rows, about = _last(), machine()
+    for name in chosen:
+        print(f"measuring {name}", file=sys.stderr)
+        began = time.monotonic()
+        with place() as (folder, url):
+            rows[name] = parts()[name](folder, url)
+        about[f"part {name}"] = f"{time.monotonic() - began:.0f} s"
+    for peer in throughput.PEERS.values():
+        about[f"peer {peer.name}"] = peer.versions()
+    every = sorted((row for name in rows for row in rows[name]), key=lambda row: (row.target or 99, row.what))
+    path = write(every, about, NAME)
+    kept = json.loads(path.with_suffix(".json").read_text()) | {
+        "parts": {name: [row.what for row in found] for name, found in rows.items()}
+    }
+    path.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n")
+    print(markdown(every, about))
+    print(f"written to {path} and beside it as JSON")
+
+
+def _last() -> dict[str, list[Row]]:
+    """The rows of the last run, by part."""
+    try:
+        kept = json.loads((RESULTS / f"{NAME}.json").read_text())
+    except FileNotFoundError:
+        return {}
+    known = {row["what"]: Row(**row) for row in kept["rows"]}
+    return {name: [known[what] for what in found] for name, found in kept["parts"].items()}
+
+
+if __name__ == "__main__":
+    main()
