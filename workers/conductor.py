@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution
 from optimizer.asking import Question, Space
 from optimizer.level import Parameters
 from optimizer.study import OpenStudy, StudyFacts
-from tradeschool.errors import DataIncomplete, ServiceUnreachable, SettingsError, StudyChanged
+from tradeschool.errors import DataIncomplete, ServiceUnreachable, SettingsError, StudyChanged, TradeschoolError
 from workers.board import Notice
 from workers.carrier import Carrier, Errand
 from workers.jobs import VERSION, Order
@@ -134,6 +134,7 @@ def advance(run: Run, wait_seconds: float = 0.0) -> Progress:
     Raises:
         ServiceUnreachable, StudyChanged: the run is not to be used after that; make another.
         DataIncomplete: every worker that was asked lacks the candles, or holds others.
+        SettingsError: every worker that was asked has another signing key, or is of another release.
     """
     for answer in run.carrier.collect(wait_seconds):
         run.ledger.accept(answer)
@@ -217,6 +218,8 @@ def _mend_one(run: Run, errand: Errand, found: JobReport) -> None:
             _put_back(run, errand)
         case Fate.FINISHED:
             _take_in(run, errand, found)
+        case Fate.REFUSED:
+            _refused(run, errand, found.reason, SettingsError)
         case Fate.CRASHED:
             _try_again(run, errand, found.reason)
         case Fate.LOST:
@@ -237,19 +240,20 @@ def _take_in(run: Run, errand: Errand, found: JobReport) -> None:
     if answer is None:
         _try_again(run, errand, "its answer cannot be read")
     elif answer.refused is not None:
-        _refused(run, errand, answer.refused)
+        _refused(run, errand, answer.refused, DataIncomplete)
     else:
         run.ledger.accept(answer)
         # Left over of another run under this name: it has answered other questions.
         _send_again(run, errand)
 
 
-def _refused(run: Run, errand: Errand, reason: str) -> None:
-    if errand not in run.sent:  # the candles may have come since
+def _refused(run: Run, errand: Errand, reason: str, error: type[TradeschoolError]) -> None:
+    """It says something of the workers, nothing of the trials: they are not failed, the run ends."""
+    if errand not in run.sent:  # the cause may be gone since
         _send_again(run, errand)
         return
     if errand.attempt >= run.settings.attempts:
-        raise DataIncomplete(f"study {errand.study}: {errand.attempt} workers refuse trial {errand.first}: {reason}")
+        raise error(f"study {errand.study}: {errand.attempt} workers refuse trial {errand.first}: {reason}")
     _try_again(run, errand, reason)
 
 

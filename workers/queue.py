@@ -47,6 +47,8 @@ return 1
 """
 """In one step, because a conductor that is killed half way would leave a job that is known and in no list."""
 LEASE_EXPIRED = "the worker's lease ran out"
+ORDER_REFUSED = "order refused"
+"""How the reason begins of a job whose order a worker would not read: it says nothing of the trials."""
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,8 @@ class Fate(Enum):
     FINISHED = "finished"
     CRASHED = "crashed"
     """It ended without an answer: killed, timed out, stopped or refused."""
+    REFUSED = "refused"
+    """A worker would not read its order: not signed as it should be, or of another version."""
     LOST = "lost"
     """Its worker's lease ran out; that says nothing about the job."""
 
@@ -261,8 +265,9 @@ def _failure(queue: TrialQueue, job_id: str) -> JobReport:
     result = _latest(queue, job_id)
     lines = (result.exc_string or "").strip().splitlines() if result else []
     reason = lines[-1] if lines else "no reason was left behind"
-    is_lost = reason.startswith(LEASE_EXPIRED)
-    return JobReport(fate=Fate.LOST if is_lost else Fate.CRASHED, reason=reason[:512])
+    fates = {LEASE_EXPIRED: Fate.LOST, ORDER_REFUSED: Fate.REFUSED}
+    fate = next((fate for begin, fate in fates.items() if reason.startswith(begin)), Fate.CRASHED)
+    return JobReport(fate=fate, reason=reason[:512])
 
 
 def _latest(queue: TrialQueue, job_id: str) -> Result | None:

@@ -34,7 +34,7 @@ from workers.horse import Horse, Reply
 from workers.jobs import VERSION, Answer, Arrays, Bench, Order, Prepared, evaluate_trials
 from workers.names import about_job
 from workers.parent import die_with_parent, load_prctl
-from workers.queue import clean_in_turn
+from workers.queue import ORDER_REFUSED, clean_in_turn
 from workers.signing import UNSIGNED, Signer
 from workers.usage import used
 
@@ -60,7 +60,7 @@ class WorkerSettings:
     memory_bytes: int | None = None
     """How much a horse may allocate; None is without limit."""
     refusal_seconds: float = 1.0
-    """How long a worker that lacks candles leaves the queue to others."""
+    """How long a worker that refuses an order leaves the queue to others."""
 
 
 class TrialWorker(Worker, Generic[Arrays, Prepared]):
@@ -153,7 +153,8 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         try:
             order = Order.parse(self._signer.check("order", held.job.order()))
         except (JobRefused, ValueError) as error:
-            return "", Reply(failure=f"{type(error).__name__}: {' '.join(str(error).split())}"[:512])
+            time.sleep(self._settings.refusal_seconds)
+            return "", Reply(failure=f"{ORDER_REFUSED}: {' '.join(str(error).split())}"[:512])
         try:
             ready = self._bench.make_ready(order, lambda: self._renew(held))
         except DataError as error:

@@ -95,6 +95,18 @@ def test_a_worker_with_a_key_evaluates_no_unsigned_order(plan, start_worker, eve
     assert "without a good signature" in TrialJob.fetch("forged", connection).latest_result().exc_string
 
 
+@pytest.mark.parametrize("key", [None, "another key, long enough"])
+def test_workers_with_another_key_end_the_run_and_fail_no_trial(plan, start_worker, key: str | None) -> None:
+    start_worker(*(["--key", key] if key else []))
+    study = plan.open()
+
+    with pytest.raises(SettingsError, match="workers refuse trial 0: order refused"):
+        plan.finish(signed_run(plan, study))
+
+    assert study.trials() == []
+    study.close()
+
+
 def test_a_key_comes_from_a_file(tmp_path) -> None:
     (tmp_path / "key").write_text(f"{KEY}\n")
 
