@@ -5,10 +5,12 @@
     ├── GateNotMet              3   the search ended and its result is not good enough
     ├── DataError               4   the candles that are needed are not there, or are not sound
     │   ├── DataIncomplete      4   a dataset is missing, not sealed, or below its coverage
+    │   ├── PeriodClosed        4   candles of the sealed period were asked for by a search
     │   ├── InvalidCandles      4   candles break the contract of `tradeschool.candles`
     │   └── ForeignFile         4   a file in the data folder was not written, or was changed, by others
     ├── StoreUnwritable         1   the disk does not take what is to be stored
     ├── ServiceUnreachable      5   Redis, the study database or a provider does not answer
+    ├── TrialDiffers            1   a recorded trial, run again, came out differently
     ├── StudyChanged            1   another process wrote to the study; its trials have to be read again
     └── ProviderError           1   a provider's answer ends the download of one dataset
         ├── ProviderRejected    1   it refuses the request: product, range, token
@@ -48,6 +50,10 @@ class DataIncomplete(DataError):
     """A dataset is missing, not sealed over the window that is needed, or below its coverage."""
 
 
+class PeriodClosed(DataError):
+    """Candles of the sealed period were asked for by a search: they are opened once, when a run is over."""
+
+
 class InvalidCandles(DataError):
     """Candles break the contract of `tradeschool.candles.Candles`."""
 
@@ -68,6 +74,10 @@ class ServiceUnreachable(TradeschoolError):
 
 class StudyChanged(TradeschoolError):
     """Another process wrote to the study; what was planned is dropped and its trials are read again."""
+
+
+class TrialDiffers(TradeschoolError):
+    """A recorded trial, run again, came out differently: other code, other candles, or a strategy that keeps state."""
 
 
 class ProviderError(TradeschoolError):

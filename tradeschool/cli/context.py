@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from tradeschool import log, settings
-from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, find_dataset
+from tradeschool.market import INSTRUMENTS, SEALED_WINDOW, Dataset, Timeframe, find_dataset
 from tradeschool.settings import Settings
 from tradeschool.store import Store
 
@@ -39,6 +39,11 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
 def candles_of(loaded: Settings) -> Store:
     """The store of the curriculum's candles."""
     return Store(loaded.data_dir)
+
+
+def searched_candles_of(loaded: Settings) -> Store:
+    """The same for a search, whichever process runs it: the sealed period is closed to it."""
+    return Store(loaded.data_dir, closed=SEALED_WINDOW)
 
 
 def sealed_candles_of(loaded: Settings) -> Store:

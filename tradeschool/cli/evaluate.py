@@ -6,7 +6,7 @@ from optimizer import fingerprint
 from optimizer.objective import evaluate as evaluate_trial
 from optimizer.objective import prepare_level
 from optimizer.warm import warm
-from tradeschool.cli.context import candles_of, load_settings, redis_url_of
+from tradeschool.cli.context import load_settings, redis_url_of, searched_candles_of
 from workers.arrays import share
 from workers.jobs import Bench
 from workers.queue import connect
@@ -24,7 +24,7 @@ def evaluate(parent: int | None) -> None:
     with redis_url_of(settings) as url:
         code, arrays = fingerprint.of_code(), settings.state_dir / "arrays"
         bench = Bench(
-            store=candles_of(settings),
+            store=searched_candles_of(settings),
             prepare=prepare_level,
             evaluate=evaluate_trial,
             worker=worker_name(),

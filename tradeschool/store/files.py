@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 from tradeschool.errors import StoreUnwritable
@@ -47,6 +48,27 @@ def publish_text(root: Path, path: Path, text: str) -> None:
     publish(root, path, lambda temporary: _write_text(temporary, text))
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line to the end of a log, and wait until it is on the disk.
+
+    What a full disk left of an earlier line is closed by a line break first.
+
+    Raises:
+        StoreUnwritable: where the disk is full, read-only or not ours; at most a part of the line is left.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as log:
+            is_cut = log.seek(0, os.SEEK_END) > 0 and _last_byte(log) != b"\n"
+            log.write(b"\n" * is_cut + line.encode() + b"\n")
+            log.flush()
+            os.fsync(log.fileno())
+    except OSError as error:
+        raise StoreUnwritable(
+            f"cannot write {path}: {error.strerror or error}; free space or fix permissions"
+        ) from error
+
+
 def sweep(root: Path) -> int:
     """Remove what writers that were killed left in staging; how many files that were. One writer at a time."""
     leftovers = list((root / STAGING).glob("*"))
@@ -77,6 +99,11 @@ def sha256_of(path: Path) -> str:
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
+
+
+def _last_byte(file: BinaryIO) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)
 
 
 def _discard(path: Path) -> None:

@@ -17,20 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.columns import CandleArrays, number_names
-from tradeschool.errors import DataIncomplete, ForeignFile
+from tradeschool.errors import DataIncomplete, ForeignFile, PeriodClosed
 from tradeschool.market import Dataset, Wanted, Window, merge, subtract
 from tradeschool.sessions import expected_slots
 from tradeschool.store.files import publish_text, sha256_of, sync
 from tradeschool.store.seal import PartFile, Seal, is_readable, read_seal
 
 SEAL_SUFFIX = ".seal.json"
+GAPS_NAMED = 3
+"""How many gaps an error names."""
 
 
 class Store:
-    """Datasets below one root folder."""
+    """Datasets below one root folder; `closed` is a range of time whose candles it gives to nobody."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, closed: Window | None = None) -> None:
         self.root = root
+        self._closed = closed
 
     def folder(self, dataset: Dataset) -> Path:
         """Where a dataset's files are."""
@@ -98,9 +101,27 @@ class Store:
         """Refuse to go on unless every moment of `window` is sealed and enough of its candles are there.
 
         Raises:
-            DataIncomplete: which part is missing, or the coverage that was reached, and what to do.
+            DataIncomplete: which part is missing, or the coverage that was reached with its gaps, and what to do.
             ForeignFile: where a file is not what its seal says.
+            PeriodClosed: where a part of the window is closed.
         """
+        self.require_sealed(dataset, window)
+        self.check_files(dataset, window)
+        coverage = self.coverage(dataset, window)
+        if coverage < min_coverage:
+            raise DataIncomplete(
+                f"{dataset}: {window} holds {coverage:.2%} of its candles, expected at least {min_coverage:.2%}; "
+                f"{self._gaps_in(dataset, window)}; see: tradeschool data gaps {dataset}"
+            )
+
+    def require_sealed(self, dataset: Dataset, window: Window) -> None:
+        """Refuse to go on unless every moment of `window` is sealed.
+
+        Raises:
+            DataIncomplete: which part is missing, and what to do.
+            PeriodClosed: where a part of the window is closed.
+        """
+        self._refuse_closed(dataset, window)
         missing = subtract(window, [seal.window for seal in self.seals(dataset)])
         if missing:
             parts = ", ".join(str(part) for part in missing)
@@ -108,13 +129,20 @@ class Store:
                 f"{dataset}: {parts} is not sealed in {self.root}; run: "
                 f"{fetch_command([dataset], Window(missing[0].start, missing[-1].end))}"
             )
-        self.check_files(dataset, window)
-        coverage = self.coverage(dataset, window)
-        if coverage < min_coverage:
-            raise DataIncomplete(
-                f"{dataset}: {window} holds {coverage:.2%} of its candles, expected at least {min_coverage:.2%}; "
-                "see: tradeschool data gaps"
+
+    def _refuse_closed(self, dataset: Dataset, window: Window) -> None:
+        if self._closed and (part := window.overlap(self._closed)):
+            raise PeriodClosed(
+                f"{dataset}: {part} lies in the sealed period {self._closed}, which no search may read: "
+                "name a range outside of it"
             )
+
+    def _gaps_in(self, dataset: Dataset, window: Window) -> str:
+        """How many gaps there are, and the longest ones."""
+        spans = [(gap.slots, Window(gap.start, gap.end)) for seal in self.seals(dataset) for gap in seal.gaps]
+        inside = sorted({(slots, gap) for slots, gap in spans if gap.overlap(window)}, key=lambda each: -each[0])
+        longest = ", ".join(f"{gap} ({slots:,} candles)" for slots, gap in inside[:GAPS_NAMED])
+        return f"gaps: {len(inside):,}, the longest {longest}"
 
     def coverage(self, dataset: Dataset, window: Window) -> float:
         """Share of the candles expected in a sealed window that is there; 1 where none is expected."""
@@ -207,7 +235,7 @@ class Store:
         Raises:
             DataIncomplete: where the window is not sealed.
         """
-        self._require_sealed(dataset, window)
+        self.require_sealed(dataset, window)
         parts: list[tuple[PartFile, Window]] = []
         taken: list[Window] = []
         for seal in self.seals(dataset):
@@ -215,10 +243,6 @@ class Store:
                 parts += [(file, year) for file, year in _years(seal, piece)]
                 taken = merge([*taken, piece])
         return sorted(parts, key=lambda part: part[1])
-
-    def _require_sealed(self, dataset: Dataset, window: Window) -> None:
-        if subtract(window, [seal.window for seal in self.seals(dataset)]):
-            self.require(dataset, window)
 
 
 def fetch_command(datasets: Sequence[Dataset], window: Window) -> str:
