@@ -1,77 +1,127 @@
-"""Which levels there are, and in which order: those of the project, or those of a user's TOML file."""
+"""The ladder as a state machine: what is known of a run goes in, what has to be done next comes out. Pure.
 
-import re
-import tomllib
-from pathlib import Path
+    wait for candles -> search -> judge -> passed: the next level, or the end
+                                        -> missed: again, while there are retries, else escalated: the end
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+Nothing but facts decides, so a run that was stopped anywhere goes on as if it had not been.
+"""
 
-from optimizer import levels
-from optimizer.level import Level
-from tradeschool.errors import SettingsError
-from tradeschool.folder import entries
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    level: tuple[Level, ...] = Field(min_length=1)
-
-    @field_validator("level")
-    @classmethod
-    def _names_differ(cls, found: tuple[Level, ...]) -> tuple[Level, ...]:
-        names = [level.name for level in found]
-        if len(set(names)) != len(names):
-            raise ValueError(f"every level needs a name of its own, were {', '.join(names)}")
-        return found
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 
-def load_levels(file: Path | None = None) -> tuple[Level, ...]:
-    """The levels of a curriculum file, or the project's own where none is named.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """What the ladder knows of a level."""
+
+    name: str
+    retries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What became of one attempt at a level."""
+
+    level: str
+    number: int
+    """Counted from 1."""
+    searched: bool
+    """Whether its last trial is committed."""
+    passed: bool | None = None
+    """What its gate said; None before it was judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that decides what a run does next."""
+
+    rungs: Sequence[Rung]
+    """In the order in which they are climbed."""
+    attempts: Sequence[Attempt]
+    """In the order in which they were begun."""
+    ready: Collection[str]
+    """Names of the levels whose candles are all sealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Until every candle that the level names is sealed."""
+
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Have the attempt's trials evaluated; it may have been begun before."""
+
+    level: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Choose the attempt's winner and read its gate."""
+
+    level: str
+    attempt: int
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    PASSED = "passed"
+    """Every level's gate is met."""
+    ESCALATED = "escalated"
+    """A level's gate was missed by every attempt; nothing after it is run."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Nothing is left to do."""
+
+    outcome: Outcome
+    level: str
+    """The last one that was tried."""
+
+
+Action = Wait | Search | Judge | End
+
+
+def next_action(facts: Facts) -> Action:
+    """What a run with these facts does next.
 
     Raises:
-        SettingsError: naming the line and key that is wrong, what was expected and what was found.
+        ValueError: where no run can have come to them.
     """
-    if file is None:
-        return tuple(entries(levels, "LEVEL").values())
-    try:
-        text = file.read_text(encoding="utf-8")
-        return _File.model_validate(tomllib.loads(text)).level
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"curriculum {file} cannot be read: {error}") from error
-    except ValidationError as error:
-        problems = [
-            _reprint(file, text, problem["loc"], problem["msg"], problem["input"]) for problem in error.errors()
-        ]
-        raise SettingsError("; ".join(problems)) from None
+    attempts = list(facts.attempts)
+    for rung in facts.rungs:
+        own = [attempt for attempt in attempts if attempt.level == rung.name]
+        _check(rung, own)
+        if own and own[-1].passed:
+            attempts = [attempt for attempt in attempts if attempt.level != rung.name]
+            continue
+        if len(own) < len(attempts):
+            raise ValueError(f"level {rung.name} is not passed, but a level after it was begun")
+        return _on(rung, own, facts.ready)
+    if attempts:
+        raise ValueError(f"unknown level {attempts[0].level}")
+    return End(Outcome.PASSED, facts.rungs[-1].name)
 
 
-def find_level(name: str, found: tuple[Level, ...]) -> Level:
-    """The level of that name.
-
-    Raises:
-        SettingsError: where there is none, with the names that there are.
-    """
-    for level in found:
-        if level.name == name:
-            return level
-    raise SettingsError(f"unknown level {name!r}: expected one of {', '.join(level.name for level in found)}")
+def _on(rung: Rung, attempts: Sequence[Attempt], ready: Collection[str]) -> Action:
+    missed = sum(attempt.passed is False for attempt in attempts)
+    if missed > rung.retries:
+        return End(Outcome.ESCALATED, rung.name)
+    if missed < len(attempts) and attempts[-1].searched:
+        return Judge(rung.name, missed + 1) if rung.name in ready else Wait(rung.name)
+    return Search(rung.name, missed + 1) if rung.name in ready else Wait(rung.name)
 
 
-def _reprint(file: Path, text: str, path: tuple[int | str, ...], message: str, found: object) -> str:
-    key = ".".join(str(part) for part in path)
-    shown = "" if isinstance(found, dict | list | tuple) else f", was {found!r}"
-    return f"{file}:{_line(text, path)}: {key}: {message[0].lower()}{message[1:]}{shown}"
-
-
-def _line(text: str, path: tuple[int | str, ...]) -> int:
-    """Where a key stands: in its level's part of the file the line that names it first, else the level's own."""
-    starts = [match.start() for match in re.finditer(r"^\s*\[\[level\]\]", text, re.MULTILINE)]
-    index = next((part for part in path if isinstance(part, int)), 0)
-    start = starts[index] if index < len(starts) else 0
-    end = starts[index + 1] if index + 1 < len(starts) else len(text)
-    for key in reversed([part for part in path if isinstance(part, str)]):
-        if found := re.search(rf"\b{re.escape(key)}\b\s*[=\]]", text[start:end]):
-            start += found.start()
-            break
-    return text.count("\n", 0, start) + 1
+def _check(rung: Rung, attempts: Sequence[Attempt]) -> None:
+    if [attempt.number for attempt in attempts] != list(range(1, len(attempts) + 1)):
+        raise ValueError(f"level {rung.name}: attempts are not 1, 2, ...")
+    if any(attempt.passed is not False for attempt in attempts[:-1]):
+        raise ValueError(f"level {rung.name}: an attempt was begun before the one before it was missed")
+    if any(attempt.passed is not None and not attempt.searched for attempt in attempts):
+        raise ValueError(f"level {rung.name}: an attempt was judged before it was searched")

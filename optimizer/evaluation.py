@@ -36,7 +36,7 @@ class Evaluation:
     """The portfolio's Sharpe ratio over the first n + 1 datasets at place n, NaN where it has none. Fewer
     than datasets where the trial was pruned; a dataset stopped at the drawdown limit reports none."""
     constraints: dict[str, float]
-    """By the names of `CONSTRAINTS`, finite; zero or less is feasible."""
+    """By the names of `CONSTRAINTS` and of the level's further ones, finite; zero or less is feasible."""
     metrics: dict[str, float]
     """By the names of `metrics.METRICS`, over the datasets that were run; NaN or infinite where so defined."""
     pruned_reason: str | None
@@ -80,7 +80,7 @@ class Evaluation:
             state=wire.state,
             value=wire.value,
             intermediate=tuple(_number(value) for value in wire.intermediate),
-            constraints={name: wire.constraints[name] for name in CONSTRAINTS},
+            constraints=_ordered(wire.constraints),
             metrics={name: _metric(wire, name) for name in METRICS},
             pruned_reason=wire.pruned_reason,
         )
@@ -111,7 +111,7 @@ def rounded_all(values: Mapping[str, float]) -> dict[str, float]:
 def _check(wire: _Wire) -> None:
     is_complete = wire.state is Outcome.COMPLETE
     for holds, rule in (
-        (wire.constraints.keys() == set(CONSTRAINTS), f"constraints: expected {', '.join(CONSTRAINTS)}"),
+        (wire.constraints.keys() >= set(CONSTRAINTS), f"constraints: expected {', '.join(CONSTRAINTS)}"),
         (wire.metrics.keys() == set(METRICS), f"metrics: expected {', '.join(METRICS)}"),
         (_nulls(wire).issuperset(wire.infinite), "infinite: names a metric that is not null"),
         (not is_complete or wire.value is not None, "value: a complete trial has one"),
@@ -119,6 +119,11 @@ def _check(wire: _Wire) -> None:
     ):
         if not holds:
             raise TradeschoolError(f"a trial's result cannot be read: {rule}")
+
+
+def _ordered(constraints: Mapping[str, float]) -> dict[str, float]:
+    further = sorted(constraints.keys() - set(CONSTRAINTS))
+    return {name: constraints[name] for name in (*CONSTRAINTS, *further)}
 
 
 def _nulls(wire: _Wire) -> set[str]:

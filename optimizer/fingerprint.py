@@ -1,11 +1,13 @@
 """Short digests of what a search depends on, so that nobody goes on with, or compares, what is not the same."""
 
 import importlib.metadata
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
 import optimizer
+from optimizer.level import Level
 
 LIBRARIES = ("numba", "numpy", "optuna")
 """Libraries whose release may change a result."""
@@ -27,6 +29,17 @@ def of_code() -> str:
 def of_data(digests: Mapping[str, str]) -> str:
     """Of the candles behind the given digests, by dataset and window."""
     return sha256(repr(sorted(digests.items())).encode()).hexdigest()[:LENGTH]
+
+
+def of_settings(levels: Sequence[Level], min_coverage: float) -> str:
+    """Of everything that a user can set and that a result depends on; the seed is not among it."""
+    settings = {"levels": [level.model_dump(mode="json") for level in levels], "min_coverage": min_coverage}
+    return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:LENGTH]
+
+
+def changes(was: Mapping[str, str], now: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """What both name and do not agree on: before and now, by name."""
+    return {name: (was[name], now[name]) for name in was if name in now and was[name] != now[name]}
 
 
 def _version(name: str) -> str:

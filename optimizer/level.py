@@ -8,15 +8,11 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from optimizer.limits import Analysis, Constraint, Fraction, StressLimits, Strict
+from tradeschool.errors import SettingsError
 from tradeschool.market import Dataset, Window, find_dataset
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Direction(StrEnum):
@@ -47,7 +43,7 @@ class Part(StrEnum):
     """Opened once after the gate; reported, decides nothing."""
 
 
-class LevelDataset(_Strict):
+class LevelDataset(Strict):
     """A dataset and the days of it that a level looks at."""
 
     dataset: str
@@ -58,7 +54,10 @@ class LevelDataset(_Strict):
 
     @model_validator(mode="after")
     def _is_known_and_not_empty(self) -> Self:
-        find_dataset(self.dataset)
+        try:
+            find_dataset(self.dataset)
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
         if self.start >= self.end:
             raise ValueError(f"{self.dataset}: start {self.start} must come before end {self.end}")
         return self
@@ -74,7 +73,7 @@ class LevelDataset(_Strict):
         return Window(_midnight(self.start), _midnight(self.end))
 
 
-class Split(_Strict):
+class Split(Strict):
     """How each dataset's days are shared out, in time order, as fractions of its whole length."""
 
     train: Fraction = 0.6
@@ -92,7 +91,7 @@ class Split(_Strict):
         return self
 
 
-class Gate(_Strict):
+class Gate(Strict):
     """What a level's winner must reach on validation. A reading that is not a number keeps the gate shut."""
 
     win_rate: Fraction
@@ -105,14 +104,14 @@ class Gate(_Strict):
     """At least this sum of gains over sum of losses."""
 
 
-class MinTrades(_Strict):
+class MinTrades(Strict):
     """How many closed trades a trial needs before its figures count."""
 
     train: Annotated[int, Field(ge=0)] = 30
     validation: Annotated[int, Field(ge=0)] = 10
 
 
-class Costs(_Strict):
+class Costs(Strict):
     """What trading costs, a side. Half-spread and slippage fall on market and stop fills, not on targets.
 
     FX pays the half-spread that is stored with its candles; crypto has none stored and pays slippage.
@@ -134,7 +133,7 @@ Parameters = dict[str, float]
 """A strategy's parameters by name; whole numbers are integers."""
 
 
-class Level(_Strict):
+class Level(Strict):
     """One step of the curriculum."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,16}$")]
@@ -156,8 +155,22 @@ class Level(_Strict):
     drawdown_limit: Annotated[float, Field(gt=0, le=1)] = 0.30
     """A trial is pruned once the account's intrabar drawdown passes this, datasets not run yet taken as flat."""
     ranges: dict[str, Bounds]
-    """Lowest and highest value searched, both included, for every parameter of the strategy."""
+    """Lowest and highest value searched, both included; a parameter of the strategy that is not named keeps its
+    default."""
+    narrow: bool = False
+    """Whether only the quarter of each range to either side of the level before's winner is searched."""
     retries: Annotated[int, Field(ge=0)] = 3
+    """How often a missed gate is tried again, with more trials and wider ranges."""
+    relax: Fraction = 0.0
+    """By this share of itself each retry lowers every target of the gate, on train too; shown wherever it counts."""
+    early_stop: Annotated[int, Field(ge=1)] | None = None
+    """The search ends after so many trials without a better feasible one."""
+    constraints: tuple[Constraint, ...] = ()
+    """Further rules, such as `calmar >= 1`, kept on train by the search and on validation by the gate."""
+    stress: StressLimits | None = None
+    """What the gate asks of the winner under stress; nothing where not said."""
+    analyses: tuple[Analysis, ...] = ()
+    """What else the winner is looked at for; none of it decides anything."""
 
     @field_validator("ranges")
     @classmethod

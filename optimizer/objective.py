@@ -17,9 +17,10 @@ from optimizer.backtest.prepare import Prepared, prepare
 from optimizer.backtest.run import Rules, Run
 from optimizer.evaluation import Evaluation, Outcome, rounded, rounded_all
 from optimizer.gate import trades_needed
-from optimizer.level import Bounds, Level, Part
+from optimizer.level import Level, Part
 from optimizer.management import Management
 from optimizer.portfolio import Account
+from optimizer.ranges import widest
 from optimizer.strategy import (
     CategoricalParameter,
     IntParameter,
@@ -65,20 +66,18 @@ def repair(level: Level, parameters: Mapping[str, float]) -> dict[str, float]:
     return {name: whole[name] for name in parameters}
 
 
-def prepare_level(
-    level: Level, part: Part, read: Read, *, widest: Mapping[str, Bounds] | None = None
-) -> tuple[Prepared, ...]:
+def prepare_level(level: Level, part: Part, read: Read) -> tuple[Prepared, ...]:
     """One part of each of a level's datasets, in the level's order, ready for any number of trials.
 
-    All trials are judged over the same bars: the warm-up is that of the level's ranges, or of `widest` where
-    later attempts at the level will widen them.
+    All trials of all attempts are judged over the same bars: the warm-up is that of the widest ranges that the
+    level's retries may reach.
 
     Raises:
         SettingsError: where a range is missing or unknown, or a dataset is left without a day.
         DataError: where candles are missing, unsound, or not more than the warm-up.
     """
     strategy = load(level.strategy)
-    bounds = level.ranges if widest is None else widest
+    bounds = widest(level)
     check_names(strategy, bounds)
     windows = [(dataset.source, level.window(dataset, part)) for dataset in level.datasets]
     periods = atr_periods(strategy, bounds)
@@ -195,7 +194,8 @@ def _constraints(
         "profit_factor": _profit_factor_violation(runs, gate.profit_factor),
         "min_trades": _trades_violation(figures, trades_needed(level, part)),
     }
-    return rounded_all(violations)
+    further = {each.name: each.violation(figures[each.metric]) for each in level.constraints}
+    return rounded_all(violations | further)
 
 
 def _profit_factor_violation(runs: Sequence[Run], target: float) -> float:

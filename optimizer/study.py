@@ -48,6 +48,8 @@ class StudyFacts:
     """Digests of code, data and settings, by name."""
     first_points: tuple[Parameters, ...] = ()
     """Parameters of trials 0, 1, ..., inherited from an earlier level."""
+    carried: int = 0
+    """How many trials an earlier attempt at the level has left behind; the study begins with them."""
 
     def attributes(self) -> dict[str, JsonValue]:
         """As they are stored, by name."""
@@ -56,6 +58,7 @@ class StudyFacts:
             "lag": self.level.lag,
             "seed": self.seed,
             "first_points": [dict(point) for point in self.first_points],
+            "carried": self.carried,
             **{f"fingerprint:{name}": digest for name, digest in self.fingerprints.items()},
         }
 

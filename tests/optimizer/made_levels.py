@@ -35,6 +35,7 @@ def level_of(datasets: tuple[str, ...] = DATASETS, **fields: object) -> Level:
         "min_trades": MinTrades(train=30, validation=10),
         "costs": Costs(),
         "ranges": RANGES,
+        "retries": 0,
     }
     return Level(**{**given, **fields})
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from optimizer.attempts import at_attempt
 from optimizer.evaluation import Evaluation, Outcome
 from optimizer.level import Direction, Gate, MinTrades, Part
 from optimizer.metrics import profit_and_loss
@@ -47,7 +48,6 @@ def test_distributions_are_the_level_s_ranges_in_the_strategy_s_order():
         ({**RANGES, "slow": (20.0, 900.0)}, r"slow: expected a range inside 7\.\.250"),
         ({**RANGES, "fast": (5.5, 30.0)}, r"fast: expected whole numbers, was 5\.5\.\.30"),
         ({**RANGES, "speed": (1.0, 2.0)}, "has no speed"),
-        ({"fast": (5.0, 30.0)}, "slow, atr_period, stop_atr, target_atr is missing"),
     ],
 )
 def test_wrong_ranges_are_named(ranges, message):
@@ -85,11 +85,12 @@ def test_all_parameters_are_judged_over_the_bars_behind_the_widest_warm_up(prepa
 
 
 def test_later_attempts_can_be_judged_over_the_same_bars():
-    widest = {**RANGES, "slow": (7.0, 120.0)}
+    """What a level may still widen its ranges to is warmed up from its first attempt on."""
+    level = level_of(retries=2)
+    bars = [prepare_level(at_attempt(level, attempt), Part.TRAIN, read_made) for attempt in (1, 2, 3)]
 
-    wide = prepare_level(level_of(), Part.TRAIN, read_made, widest=widest)
-
-    assert {one.first_judged for one in wide} == {120}
+    assert [{one.first_judged for one in each} for each in bars] == [{85}] * 3
+    assert at_attempt(level, 3).ranges["slow"] == (7, 85)
 
 
 def test_a_part_shorter_than_the_warm_up_is_refused():

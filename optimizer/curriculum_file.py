@@ -1,0 +1,77 @@
+"""Which levels there are, and in which order: those of the project, or those of a user's TOML file."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from optimizer import levels
+from optimizer.level import Level
+from tradeschool.errors import SettingsError
+from tradeschool.folder import entries
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: tuple[Level, ...] = Field(min_length=1)
+
+    @field_validator("level")
+    @classmethod
+    def _names_differ(cls, found: tuple[Level, ...]) -> tuple[Level, ...]:
+        names = [level.name for level in found]
+        if len(set(names)) != len(names):
+            raise ValueError(f"every level needs a name of its own, were {', '.join(names)}")
+        return found
+
+
+def load_levels(file: Path | None = None) -> tuple[Level, ...]:
+    """The levels of a curriculum file, or the project's own where none is named.
+
+    Raises:
+        SettingsError: naming the line and key that is wrong, what was expected and what was found.
+    """
+    if file is None:
+        return tuple(entries(levels, "LEVEL").values())
+    try:
+        text = file.read_text(encoding="utf-8")
+        return _File.model_validate(tomllib.loads(text)).level
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"curriculum {file} cannot be read: {error}") from error
+    except ValidationError as error:
+        problems = [
+            _reprint(file, text, problem["loc"], problem["msg"], problem["input"]) for problem in error.errors()
+        ]
+        raise SettingsError("; ".join(problems)) from None
+
+
+def find_level(name: str, found: tuple[Level, ...]) -> Level:
+    """The level of that name.
+
+    Raises:
+        SettingsError: where there is none, with the names that there are.
+    """
+    for level in found:
+        if level.name == name:
+            return level
+    raise SettingsError(f"unknown level {name!r}: expected one of {', '.join(level.name for level in found)}")
+
+
+def _reprint(file: Path, text: str, path: tuple[int | str, ...], message: str, found: object) -> str:
+    key = ".".join(str(part) for part in path)
+    shown = "" if isinstance(found, dict | list | tuple) else f", was {found!r}"
+    return f"{file}:{_line(text, path)}: {key}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _line(text: str, path: tuple[int | str, ...]) -> int:
+    """Where a key stands: in its level's part of the file the line that names it first, else the level's own."""
+    starts = [match.start() for match in re.finditer(r"^\s*\[\[level\]\]", text, re.MULTILINE)]
+    index = next((part for part in path if isinstance(part, int)), 0)
+    start = starts[index] if index < len(starts) else 0
+    end = starts[index + 1] if index + 1 < len(starts) else len(text)
+    for key in reversed([part for part in path if isinstance(part, str)]):
+        if found := re.search(rf"\b{re.escape(key)}\b\s*[=\]]", text[start:end]):
+            start += found.start()
+            break
+    return text.count("\n", 0, start) + 1

@@ -1,0 +1,28 @@
+"""The last step: earn in every regime, with filters, and hold out under stress."""
+
+from optimizer.level import Bounds, Direction, Gate, Level
+from optimizer.levels.level_3 import LEVEL as LEVEL_3
+from optimizer.limits import Analysis, StressLimits
+
+FILTERS: dict[str, Bounds] = {
+    "vol_low": (0.0, 0.5),
+    "vol_high": (0.5, 1.0),
+    "trend": (0, 1),
+    "trend_period": (50, 400),
+    "hour_start": (0, 23),
+    "hour_length": (4, 24),
+    "cooldown_bars": (0, 48),
+}
+"""Volatility band as percentiles of the ATR, slope of an H1 average, hours of the day, rest after a loss."""
+
+LEVEL = Level(
+    name="4",
+    title="All regimes, robust",
+    direction=Direction.BOTH,
+    trials=200,
+    datasets=LEVEL_3.datasets,
+    gate=Gate(win_rate=0.53, sharpe=1.2, max_drawdown=0.15, profit_factor=1.3),
+    ranges={**LEVEL_3.ranges, **FILTERS},
+    stress=StressLimits(),
+    analyses=(Analysis.STABILITY,),
+)

@@ -1,0 +1,34 @@
+"""When a search has gone on long enough without finding anything better."""
+
+from optuna.trial import FrozenTrial, TrialState
+
+from optimizer.study import is_feasible
+
+
+class Patience:
+    """Counts trials since the last better feasible one; told of each committed trial once, in number order.
+
+    It looks at nothing else, so a search ends with the same trial whoever evaluates it and however often it is
+    interrupted.
+    """
+
+    def __init__(self, most: int | None, carried: int) -> None:
+        """`most` trials without a better one, None for ever; the first `carried` ones are known but do not count."""
+        self._most, self._carried = most, carried
+        self._best: float | None = None
+        self._since = 0
+
+    def is_over(self, trial: FrozenTrial) -> bool:
+        """Whether the search ends with this trial."""
+        is_better = self._is_better(trial)
+        if is_better:
+            self._best = trial.value
+        if trial.number < self._carried:
+            return False
+        self._since = 0 if is_better else self._since + 1
+        return self._most is not None and self._since >= self._most
+
+    def _is_better(self, trial: FrozenTrial) -> bool:
+        if trial.state is not TrialState.COMPLETE or trial.value is None or not is_feasible(trial):
+            return False
+        return self._best is None or trial.value > self._best
