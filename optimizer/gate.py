@@ -4,7 +4,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from optimizer.evaluation import finite_or_none
 from optimizer.level import Level, Part
+
+Interval = tuple[float, float]
+UNKNOWN: Interval = (math.nan, math.nan)
+METRIC_OF = {"max_drawdown": "max_drawdown_intrabar", "min_trades": "trades"}
+"""The metric behind a criterion of another name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,19 +21,56 @@ class Reading:
     value: float
     """NaN where there is nothing to measure."""
     target: float
-    met: bool
-    """Never where the value is NaN."""
+    is_ceiling: bool
+    """Whether the value may be at most, and not at least, the target."""
+    low: float = math.nan
+    """Of the 95 % interval around the value; NaN where there is none."""
+    high: float = math.nan
+    trades: int
+    """How many closed trades the value is made of."""
+
+    @property
+    def met(self) -> bool:
+        """Whether the value keeps to the target; never where it is NaN."""
+        if math.isnan(self.value):
+            return False
+        return self.value <= self.target if self.is_ceiling else self.value >= self.target
+
+    def as_json(self) -> dict[str, str | float | bool | None]:
+        """For a file or another program; what is no finite number is null, and `infinite` says which kind."""
+        return {
+            "name": self.name,
+            "value": finite_or_none(self.value),
+            "infinite": math.isinf(self.value),
+            "target": self.target,
+            "sign": "<=" if self.is_ceiling else ">=",
+            "met": self.met,
+            "low": finite_or_none(self.low),
+            "high": finite_or_none(self.high),
+            "trades": self.trades,
+        }
 
 
-def gate_readings(level: Level, metrics: Mapping[str, float], part: Part) -> list[Reading]:
-    """Every criterion of the gate, the minimum number of trades included; the drawdown is the intrabar one."""
-    gate = level.gate
+def gate_readings(
+    level: Level, metrics: Mapping[str, float], part: Part, intervals: Mapping[str, Interval] | None = None
+) -> list[Reading]:
+    """Every criterion of the gate, the minimum number of trades and further constraints included.
+
+    The drawdown is the intrabar one. `intervals` are the 95 % ones of metrics, by name, as far as they are known.
+    """
+    gate, known = level.gate, intervals or {}
+    asked = [
+        ("win_rate", gate.win_rate, False),
+        ("sharpe", gate.sharpe, False),
+        ("max_drawdown", gate.max_drawdown, True),
+        ("profit_factor", gate.profit_factor, False),
+        ("min_trades", trades_needed(level, part), False),
+        *((each.name, each.bound, each.at_least is None) for each in level.constraints),
+    ]
+    metric_of = METRIC_OF | {each.name: each.metric for each in level.constraints}
     return [
-        _at_least("win_rate", metrics["win_rate"], gate.win_rate),
-        _at_least("sharpe", metrics["sharpe"], gate.sharpe),
-        _at_most("max_drawdown", metrics["max_drawdown_intrabar"], gate.max_drawdown),
-        _at_least("profit_factor", metrics["profit_factor"], gate.profit_factor),
-        _at_least("min_trades", metrics["trades"], trades_needed(level, part)),
+        _reading(name, metric_of.get(name, name), target, metrics, known, is_ceiling=is_ceiling)
+        for name, target, is_ceiling in asked
     ]
 
 
@@ -41,9 +84,23 @@ def trades_needed(level: Level, part: Part) -> int:
     return level.min_trades.train if part is Part.TRAIN else level.min_trades.validation
 
 
-def _at_least(name: str, value: float, target: float) -> Reading:
-    return Reading(name=name, value=value, target=target, met=not math.isnan(value) and value >= target)
-
-
-def _at_most(name: str, value: float, target: float) -> Reading:
-    return Reading(name=name, value=value, target=target, met=not math.isnan(value) and value <= target)
+def _reading(
+    name: str,
+    metric: str,
+    target: float,
+    metrics: Mapping[str, float],
+    intervals: Mapping[str, Interval],
+    *,
+    is_ceiling: bool,
+) -> Reading:
+    low, high = intervals.get(metric, UNKNOWN)
+    trades = metrics["trades"]
+    return Reading(
+        name=name,
+        value=metrics[metric],
+        target=target,
+        is_ceiling=is_ceiling,
+        low=low,
+        high=high,
+        trades=0 if math.isnan(trades) else int(trades),
+    )

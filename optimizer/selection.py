@@ -1,7 +1,6 @@
-"""From a finished search to a level's verdict: candidates on train, winner on validation, gate, one look at test.
+"""From a finished search to a winner: candidates on train, the best of them on validation.
 
-The search saw train only. Validation chooses among few and is what the gate reads; test is opened once, after
-the gate, and decides nothing.
+The search saw train only. Validation chooses among few and is what the gate reads.
 """
 
 from collections.abc import Sequence
@@ -11,7 +10,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.backtest.prepare import Prepared
 from optimizer.evaluation import Evaluation
-from optimizer.gate import Reading, gate_readings, is_passed
 from optimizer.level import Level, Part
 from optimizer.objective import judge
 from optimizer.study import is_feasible
@@ -29,20 +27,18 @@ class Winner:
     parameters: dict[str, float]
     train: Evaluation
     validation: Evaluation
-    readings: tuple[Reading, ...]
-    """The gate on validation, criterion by criterion."""
 
-    @property
-    def passed(self) -> bool:
-        """Whether the gate is met."""
-        return is_passed(list(self.readings))
+
+def ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The feasible complete trials on train, best first; of trials with equal parameters the earliest."""
+    feasible = [trial for trial in trials if trial.state is TrialState.COMPLETE and is_feasible(trial)]
+    distinct = {tuple(sorted(trial.params.items())): trial for trial in reversed(feasible)}
+    return sorted(distinct.values(), key=lambda trial: (-_value(trial), trial.number))
 
 
 def candidates(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The best feasible complete trials on train, best first; of trials with equal parameters the earliest."""
-    feasible = [trial for trial in trials if trial.state is TrialState.COMPLETE and is_feasible(trial)]
-    distinct = {tuple(sorted(trial.params.items())): trial for trial in reversed(feasible)}
-    return sorted(distinct.values(), key=lambda trial: (-_value(trial), trial.number))[:CANDIDATES]
+    """The trials that may be looked at on validation."""
+    return ranked(trials)[:CANDIDATES]
 
 
 def choose(
@@ -61,7 +57,6 @@ def choose(
         parameters=dict(best.params),
         train=judge(level, train, best.params, Part.TRAIN),
         validation=evaluation,
-        readings=tuple(gate_readings(level, evaluation.metrics, Part.VALIDATION)),
     )
 
 

@@ -1,49 +1,32 @@
-"""The files of one attempt at a level.
+"""The files of a run.
 
-results/<run>/<level>/trials.parquet, trials.csv    every trial of the search
-results/<run>/<level>/gate.json                     each criterion: value, target, met
+results/<run>/<level>/trials.parquet, trials.csv    every trial of the search, earlier attempts' included
+results/<run>/<level>/gate.json                     each criterion: value, interval, target, met
 results/<run>/<level>/best_params.json              the winner's parameters; a strategy loads them
 results/<run>/<level>/metrics.json                  the winner's figures on train, validation and test
+results/<run>/<level>/equity.json                   the winner's equity and drawdown by day, beside buying and holding
+results/<run>/<level>/similarity.json, regimes.json, stress.json, stability.json     where the level asks for them
 results/<run>/<level>/plots/*.svg                   equity and drawdown, the course of the search
-results/<run>/openings.jsonl                        every look at validation and test, appended
+results/<run>/lineage.json                          which attempt came from what, and what its gate said
+results/<run>/escalation.json                       what fell short, where a level was given up
+results/<run>/openings.jsonl                        every look at validation, test and the sealed period, appended
+
+A later attempt's files take the place of an earlier one's.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 
-from optuna.trial import FrozenTrial
-
 from optimizer.evaluation import Evaluation, finite_or_none
+from optimizer.judging import Findings
 from optimizer.level import Level, Part
-from optimizer.portfolio import Portfolio
+from optimizer.runs import AttemptRow, RunRecord
 from optimizer.selection import Winner
 from optimizer.table import export
 from tradeschool.store.files import publish
 
 Json = Mapping[str, object] | Sequence[object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
-    """All that one attempt at a level came to."""
-
-    level: Level
-    attempt: int
-    trials: tuple[FrozenTrial, ...]
-    winner: Winner | None
-    """None where no trial was feasible on train."""
-    test: Evaluation | None
-    """Of the winner; opened once, decides nothing."""
-    accounts: Mapping[Part, Portfolio]
-    """The winner's, by part."""
-
-    @property
-    def passed(self) -> bool:
-        """Whether the gate is met."""
-        return self.winner is not None and self.winner.passed
 
 
 def write_findings(results_dir: Path, folder: Path, findings: Findings) -> Path:
@@ -54,45 +37,111 @@ def write_findings(results_dir: Path, folder: Path, findings: Findings) -> Path:
     """
     from optimizer.report.plots import draw_equity, draw_search  # matplotlib takes a second to import
 
-    here = folder / findings.level.name
+    here, trials = folder / findings.level.name, findings.case.trials
     for form in ("parquet", "csv"):
-        _publish(results_dir, here / f"trials.{form}", export(findings.trials, form))
+        _publish(results_dir, here / f"trials.{form}", export(trials, form))
     _publish(results_dir, here / "gate.json", _text(gate_json(findings)))
-    _publish(results_dir, here / "plots" / "search.svg", draw_search(findings.trials))
+    _publish(results_dir, here / "plots" / "search.svg", draw_search(trials))
     if findings.winner:
         _publish(results_dir, here / "best_params.json", _text(_best_parameters(findings.level, findings.winner)))
         _publish(results_dir, here / "metrics.json", _text(_metrics(findings.winner, findings.test)))
+        _publish(results_dir, here / "equity.json", _text(equity_json(findings)))
         _publish(results_dir, here / "plots" / "equity.svg", draw_equity(findings.accounts))
+    for name, analysis in findings.analyses.items():
+        _publish(results_dir, here / f"{name}.json", _text(analysis))
     return here
 
 
-def log_opening(folder: Path, level: Level, attempt: int, part: Part, trials: Sequence[int], now: datetime) -> None:
-    """Append that a part was looked at, and with which trials' parameters."""
-    line = {"time": now.isoformat(), "level": level.name, "attempt": attempt, "part": part, "trials": list(trials)}
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "openings.jsonl").open("a", encoding="utf-8") as log:
-        log.write(json.dumps(line) + "\n")
+def write_lineage(results_dir: Path, folder: Path, record: RunRecord) -> None:
+    """Publish which attempt came from what.
+
+    Raises:
+        StoreUnwritable: where the disk does not take it.
+    """
+    _publish(results_dir, folder / "lineage.json", _text(lineage_json(record)))
+
+
+def write_escalation(results_dir: Path, folder: Path, level: Level, shortfalls: Sequence[Mapping[str, object]]) -> None:
+    """Publish what each attempt at a level that was given up fell short by.
+
+    Raises:
+        StoreUnwritable: where the disk does not take it.
+    """
+    report = {"level": level.name, "title": level.title, "attempts": list(shortfalls)}
+    _publish(results_dir, folder / "escalation.json", _text(report))
 
 
 def gate_json(findings: Findings) -> dict[str, object]:
     """The verdict: whether the gate is met, and each reading beside its target."""
-    winner = findings.winner
-    readings = [{**asdict(each), "value": finite_or_none(each.value)} for each in winner.readings] if winner else []
     return {
         "level": findings.level.name,
-        "attempt": findings.attempt,
+        "attempt": findings.case.attempt,
         "passed": findings.passed,
-        "reason": _reason(winner),
-        "trial": winner.number if winner else None,
-        "gate": readings,
+        "relaxed": findings.case.relaxed,
+        "reason": findings.reason,
+        "trial": findings.winner.number if findings.winner else None,
+        "gate": [each.as_json() for each in findings.readings],
     }
 
 
-def _reason(winner: Winner | None) -> str:
-    if winner is None:
-        return "no trial met every constraint on train"
-    missed = [reading.name for reading in winner.readings if not reading.met]
-    return f"missed on validation: {', '.join(missed)}" if missed else "every criterion is met on validation"
+def equity_json(findings: Findings) -> dict[str, object]:
+    """By day since 1970, ascending: the winner's equity and intrabar drawdown, and the equity of who only held.
+
+    Each part begins at 1 again; a day of two parts, as datasets of different years have, is the earlier part's.
+    """
+    by_day: dict[int, tuple[str, float, float, float]] = {}
+    for part, account in findings.accounts.items():
+        held, fallen = findings.held[part].equity, account.drawdowns
+        for place, day in enumerate(account.days.tolist()):
+            by_day.setdefault(day, (part, account.equity[place], fallen[place], held[place]))
+    days = sorted(by_day)
+    columns = list(zip(*(by_day[day] for day in days), strict=True))
+    return {
+        "days": days,
+        "part": list(columns[0]),
+        **{
+            name: [float(value) for value in columns[place]]
+            for place, name in ((1, "equity"), (2, "drawdown"), (3, "hold"))
+        },
+    }
+
+
+def lineage_json(record: RunRecord) -> dict[str, object]:
+    """A run's attempts in order, and everything that was changed or forced under way."""
+    return {
+        "run": record.name,
+        "seed": record.seed,
+        "created": record.created.isoformat(),
+        "fingerprints": dict(record.fingerprints),
+        "attempts": [_attempt_json(record, each) for each in record.attempts],
+        "forced": [each.model_dump(mode="json") for each in record.forced],
+    }
+
+
+def _attempt_json(record: RunRecord, attempt: AttemptRow) -> dict[str, object]:
+    level, verdict = record.searched_level(attempt), attempt.verdict
+    before = record.before(level.name)
+    return {
+        "level": level.name,
+        "attempt": attempt.number,
+        "study": record.study(attempt.level, attempt.number),
+        "trials": level.trials,
+        "carried": attempt.carried,
+        "ranges": {name: list(bounds) for name, bounds in level.ranges.items()},
+        "fingerprints": dict(attempt.fingerprints),
+        "inherited_from": before.name if before and attempt.inherited else None,
+        "inherited": attempt.inherited,
+        "verdict": {
+            "passed": verdict.passed,
+            "relaxed": verdict.relaxed,
+            "reason": verdict.reason,
+            "trial": verdict.trial,
+            "parameters": verdict.parameters,
+            "gate": [each.as_json() for each in verdict.readings],
+        }
+        if verdict
+        else None,
+    }
 
 
 def _best_parameters(level: Level, winner: Winner) -> dict[str, object]:

@@ -1,0 +1,79 @@
+"""How far a gate's figures may be chance: 95 % intervals by resampling days and trades."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.backtest.run import Run
+from optimizer.gate import UNKNOWN, Interval
+from optimizer.metrics import DAYS_A_YEAR
+from optimizer.portfolio import Portfolio, portfolio
+from optimizer.statistics.bootstrap import block_length, resampled_days, sharpe_ratios
+
+RESAMPLES = 2_000
+QUANTILES = (0.025, 0.975)
+MOST_DRAWN = 2_000_000
+"""Trades held in memory at once."""
+Floats = NDArray[np.float64]
+
+
+def intervals(runs: Sequence[Run], figures: Mapping[str, float], seed: int) -> dict[str, Interval]:
+    """95 % intervals of win rate, Sharpe ratio, intrabar drawdown and profit factor, by metric; NaN where unknown.
+
+    Days are resampled in blocks, because they depend on one another; trades one by one. The win rate's is Wilson's.
+    """
+    account, net = portfolio(runs), np.concatenate([run.trades["net"] for run in runs])
+    sharpe, drawdown = _of_days(account, seed)
+    return {
+        "win_rate": (figures["win_rate_low"], figures["win_rate_high"]),
+        "sharpe": sharpe,
+        "max_drawdown_intrabar": drawdown,
+        "profit_factor": _of_trades(net, seed),
+    }
+
+
+def _of_days(account: Portfolio, seed: int) -> tuple[Interval, Interval]:
+    if len(account.days) < 2:
+        return UNKNOWN, UNKNOWN
+    block = block_length(account.returns)
+    batches = list(resampled_days(len(account.days), block, seed, RESAMPLES))
+    sharpes = [sharpe_ratios(account.returns[days]) * np.sqrt(DAYS_A_YEAR) for days in batches]
+    return _middle(np.concatenate(sharpes)), _middle(np.concatenate([_drawdowns(account, days) for days in batches]))
+
+
+def _drawdowns(account: Portfolio, days: NDArray[np.int64]) -> Floats:
+    """The deepest intrabar fall of each resampled history; `days` of shape (n_days, n_histories)."""
+    ends = np.cumprod(1.0 + account.returns[days], axis=0)
+    starts = np.concatenate([np.ones((1, days.shape[1])), ends[:-1]])
+    peaks = np.maximum.accumulate(starts, axis=0)
+    lows = starts * (1.0 + account.low_returns[days])
+    fallen: Floats = np.maximum(0.0, ((peaks - lows) / peaks).max(axis=0))
+    return fallen
+
+
+def _of_trades(net: Floats, seed: int) -> Interval:
+    if not len(net):
+        return UNKNOWN
+    random, rows = np.random.default_rng(seed), max(1, MOST_DRAWN // len(net))
+    sizes = [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]
+    drawn = [net[random.integers(0, len(net), size=(size, len(net)))] for size in sizes]
+    return _middle(np.concatenate([_profit_factors(each) for each in drawn]))
+
+
+def _profit_factors(net: Floats) -> Floats:
+    """Of each row; infinite without a loss, NaN with neither gain nor loss."""
+    profit, loss = np.maximum(net, 0.0).sum(axis=1), np.maximum(-net, 0.0).sum(axis=1)
+    ratios: Floats = np.where(profit > 0, np.inf, np.nan)
+    np.divide(profit, loss, out=ratios, where=loss > 0)
+    return ratios
+
+
+def _middle(values: Floats) -> Interval:
+    """Where 95 of 100 values lie; NaN where fewer than half have a value."""
+    values = np.sort(values[~np.isnan(values)])
+    if len(values) < RESAMPLES / 2:
+        return UNKNOWN
+    # Values, not points between them: between a number and infinity there is none.
+    low, high = (values[round(quantile * (len(values) - 1))] for quantile in QUANTILES)
+    return float(low), float(high)

@@ -1,0 +1,177 @@
+"""What kind of market earned a winner's profit: each day labelled by trend and volatility, metrics for each cell.
+
+A day's labels come from the closes of the days before it alone, so that a strategy could have known them.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer import metrics
+from optimizer.backtest.prepare import DAY_SECONDS, Prepared
+from optimizer.backtest.run import Run
+from optimizer.evaluation import finite_or_none
+from optimizer.level import Part
+from tradeschool.columns import CandleArrays
+
+TREND_DAYS = 50
+"""Days over which a trend is measured."""
+TREND_BOUND = 0.5
+"""A move over that time counts as a trend from so many of its own standard deviations on."""
+VOLATILITY_DAYS = 20
+"""Days over which volatility is measured."""
+VOLATILITY_MEMORY = 365
+"""Days among whose volatilities a day's is ranked; fewer at the beginning."""
+CARRIES = 0.8
+"""Share of the profit of all profitable cells from which on one cell carries it."""
+
+
+class Trend(StrEnum):
+    """Where prices went."""
+
+    BULL = "bull"
+    BEAR = "bear"
+    SIDEWAYS = "sideways"
+
+
+class Volatility(StrEnum):
+    """How much they moved, among the year before."""
+
+    LOW = "low"
+    MID = "mid"
+    HIGH = "high"
+
+
+Cell = tuple[Trend, Volatility]
+Traded = tuple[Prepared, Run]
+"""A dataset's bars and what was traded on them."""
+CELLS: tuple[Cell, ...] = tuple(product(Trend, Volatility))
+UNLABELLED = -1
+"""A day with too few days before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """The cell of each calendar day of a dataset."""
+
+    first_day: int
+    """In days since 1970-01-01 UTC."""
+    cells: NDArray[np.int64]
+    """Places in `CELLS`, or `UNLABELLED`; shape (n_days,)."""
+
+    def of(self, days: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The cells of days given as days since 1970-01-01; unlabelled outside."""
+        place = days - self.first_day
+        inside = (place >= 0) & (place < len(self.cells))
+        return np.where(inside, self.cells[np.clip(place, 0, len(self.cells) - 1)], UNLABELLED)
+
+
+def label(candles: CandleArrays) -> Labels:
+    """The labels of every day from the first candle's to the last's; at least one candle."""
+    days = candles.time // DAY_SECONDS
+    first, last = int(days[0]), int(days[-1])
+    closes = candles.close[np.searchsorted(days, np.arange(first, last + 1), side="right") - 1]
+    moves = np.diff(np.log(closes))
+    spreads = _spreads(moves)
+    # Of day d, closes 0..d-1 are known: the first d - 1 moves.
+    cells = np.array([_cell(moves[: max(0, day - 1)], spreads) for day in range(len(closes))])
+    return Labels(first_day=first, cells=cells)
+
+
+def regime_table(runs: Mapping[Part, Sequence[Traded]], labels: Mapping[str, Labels]) -> dict[str, object]:
+    """By part and cell: days, trades and what they came to, and whether one cell carries the profit.
+
+    `labels` are by dataset name. A trade belongs to the cell of its exit's day, a day's return to its own.
+    """
+    return {
+        "definition": {
+            "trend": f"move of {TREND_DAYS} days beyond +-{TREND_BOUND} of its standard deviations",
+            "volatility": f"thirds of {VOLATILITY_DAYS}-day volatility among {VOLATILITY_MEMORY} days before",
+        },
+        **{part: _table(found, labels) for part, found in runs.items()},
+    }
+
+
+def _spreads(moves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Volatility over the `VOLATILITY_DAYS` moves from each place on."""
+    if len(moves) < VOLATILITY_DAYS:
+        return np.zeros(0)
+    spreads: NDArray[np.float64] = np.lib.stride_tricks.sliding_window_view(moves, VOLATILITY_DAYS).std(axis=1)
+    return spreads
+
+
+def _cell(moves: NDArray[np.float64], spreads: NDArray[np.float64]) -> int:
+    """The cell of the day after these daily log returns."""
+    if len(moves) < TREND_DAYS:
+        return UNLABELLED
+    known = spreads[max(0, len(moves) - VOLATILITY_MEMORY) : len(moves) - VOLATILITY_DAYS + 1]
+    return CELLS.index((_trend(moves[-TREND_DAYS:]), _volatility(known)))
+
+
+def _trend(moves: NDArray[np.float64]) -> Trend:
+    spread = float(moves.std(ddof=1)) * math.sqrt(len(moves))
+    strength = float(moves.sum()) / spread if spread > 0 else 0.0
+    if abs(strength) < TREND_BOUND:
+        return Trend.SIDEWAYS
+    return Trend.BULL if strength > 0 else Trend.BEAR
+
+
+def _volatility(spreads: NDArray[np.float64]) -> Volatility:
+    """By the rank of the latest among those before it."""
+    rank = float(np.mean(spreads[:-1] < spreads[-1]))
+    return Volatility.LOW if rank < 1 / 3 else Volatility.MID if rank < 2 / 3 else Volatility.HIGH
+
+
+def _table(runs: Sequence[Traded], labels: Mapping[str, Labels]) -> dict[str, object]:
+    days = np.concatenate([labels[run.dataset.name].of(_days(run)) for _, run in runs])
+    returns = np.concatenate([_returns(run) for _, run in runs])
+    trades = np.concatenate([labels[run.dataset.name].of(_exit_days(prepared, run)) for prepared, run in runs])
+    net = np.concatenate([run.trades["net"] / run.initial_equity for _, run in runs])
+    rows = [_row(place, returns[days == place], net[trades == place]) for place in (*range(len(CELLS)), UNLABELLED)]
+    return {"cells": rows, **_carrier(rows)}
+
+
+def _row(place: int, returns: NDArray[np.float64], net: NDArray[np.float64]) -> dict[str, object]:
+    trend, volatility = CELLS[place] if place != UNLABELLED else (None, None)
+    return {
+        "trend": trend,
+        "volatility": volatility,
+        "dataset_days": len(returns),
+        "trades": len(net),
+        "net": float(net.sum()),
+        "win_rate": finite_or_none(metrics.win_rate(net)),
+        "profit_factor": finite_or_none(metrics.profit_factor(net)),
+        "sharpe": finite_or_none(metrics.sharpe(returns)),
+    }
+
+
+def _carrier(rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """The cell that earned the most, its share of what the profitable ones earned, and whether it carries all."""
+    gains = [max(0.0, float(str(row["net"]))) for row in rows]
+    total = sum(gains)
+    best = rows[int(np.argmax(gains))]
+    share = max(gains) / total if total > 0 else None
+    return {
+        "best_cell": {"trend": best["trend"], "volatility": best["volatility"]} if total > 0 else None,
+        "best_share": share,
+        "one_cell_carries": share is not None and share >= CARRIES,
+    }
+
+
+def _days(run: Run) -> NDArray[np.int64]:
+    return run.first_day + np.arange(len(run.equity), dtype=np.int64)
+
+
+def _exit_days(prepared: Prepared, run: Run) -> NDArray[np.int64]:
+    days: NDArray[np.int64] = prepared.time[run.trades["exit_bar"]] // DAY_SECONDS
+    return days
+
+
+def _returns(run: Run) -> NDArray[np.float64]:
+    start = np.concatenate(([run.initial_equity], run.equity[:-1]))
+    return np.divide(run.equity - start, start, out=np.zeros(len(start)), where=start > 0)

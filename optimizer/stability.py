@@ -1,0 +1,81 @@
+"""Whether a winner stands on a plateau or on a needle: what its neighbours come to, and where its ranges end."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from optimizer.backtest.prepare import Prepared
+from optimizer.evaluation import finite_or_none
+from optimizer.level import Level, Part
+from optimizer.objective import judge, repair
+from optimizer.strategy import CategoricalParameter, FloatParameter, Parameter, load
+
+STEPS = (-0.20, -0.10, -0.05, 0.05, 0.10, 0.20)
+"""By which each parameter is moved, the others kept, as shares of itself."""
+EDGE = 0.02
+"""A value within this share of its range from an end lies at the edge."""
+STABLE = 0.7
+"""Share of the winner's Sharpe ratio that the median neighbour keeps where the winner counts as stable."""
+
+
+def stability(level: Level, prepared: Sequence[Prepared], winner: Mapping[str, float]) -> dict[str, object]:
+    """The winner's Sharpe ratio on validation beside its neighbours', and the parameters at the edge of their range."""
+    centre = _sharpe(level, prepared, winner)
+    rows = [
+        {
+            "parameter": name,
+            "step": step,
+            "parameters": moved,
+            "sharpe": finite_or_none(_sharpe(level, prepared, moved)),
+        }
+        for name, step, moved in _neighbours(level, winner)
+    ]
+    found = [float(str(row["sharpe"])) if row["sharpe"] is not None else math.nan for row in rows]
+    median, worst = (float(np.median(found)), min(found)) if found and not np.isnan(found).any() else (math.nan,) * 2
+    kept = median / centre if centre > 0 else math.nan
+    return {
+        "part": Part.VALIDATION,
+        "sharpe": finite_or_none(centre),
+        "neighbours": rows,
+        "median_kept": finite_or_none(kept),
+        "worst_kept": finite_or_none(worst / centre if centre > 0 else math.nan),
+        "stable": kept >= STABLE,
+        "at_the_edge": at_the_edge(level, winner),
+    }
+
+
+def at_the_edge(level: Level, winner: Mapping[str, float]) -> list[str]:
+    """Parameters whose best value lies at an end of the range that was searched: the best may lie beyond."""
+    return [
+        name
+        for name, (low, high) in level.ranges.items()
+        if high > low and min(winner[name] - low, high - winner[name]) <= EDGE * (high - low)
+    ]
+
+
+def _neighbours(level: Level, winner: Mapping[str, float]) -> list[tuple[str, float, dict[str, float]]]:
+    """Each searched parameter moved by each step, within its hard bounds; what rounds to the winner is left out."""
+    kinds = {parameter.name: parameter for parameter in load(level.strategy).parameters}
+    searched = [
+        name
+        for name, (low, high) in level.ranges.items()
+        if high > low and not isinstance(kinds[name], CategoricalParameter)
+    ]
+    moved = [
+        (name, step, repair(level, {**winner, name: _moved(kinds[name], winner[name], step)}))
+        for name in searched
+        for step in STEPS
+    ]
+    return [(name, step, each) for name, step, each in moved if each != dict(winner)]
+
+
+def _moved(parameter: Parameter, value: float, step: float) -> float:
+    moved = value * (1 + step)
+    if not isinstance(parameter, FloatParameter):
+        moved = round(moved)
+    return min(max(moved, parameter.low), parameter.high)
+
+
+def _sharpe(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float]) -> float:
+    return judge(level, prepared, parameters, Part.VALIDATION).metrics["sharpe"]

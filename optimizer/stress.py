@@ -1,0 +1,249 @@
+"""How a winner holds out when the market, the costs or the luck are worse than on validation.
+
+Everything is computed on validation, drawdowns inside named windows on train too; test stays closed.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer import metrics
+from optimizer.backtest.engine import engine_of
+from optimizer.backtest.prepare import DAY_SECONDS, Prepared
+from optimizer.backtest.run import Rules, Run
+from optimizer.gate import Reading
+from optimizer.level import Costs, Direction, Level, Part
+from optimizer.limits import StressLimits, StressWindow
+from optimizer.management import Management
+from optimizer.objective import Read, backtest, prepare_level
+from optimizer.portfolio import Portfolio, portfolio
+from optimizer.strategy import (
+    Bar,
+    BarStrategy,
+    Decider,
+    Declared,
+    Position,
+    SignalStrategy,
+    load,
+    repaired,
+)
+from tradeschool.columns import CandleArrays
+from tradeschool.market import Dataset, Window
+
+MISSING_DRAWS = 5
+"""How often bars are taken away anew; the median Sharpe ratio counts."""
+SHUFFLES = 1000
+"""Orders of the trades that are tried."""
+SHUFFLE_PERCENTILE = 95.0
+
+Runs = Sequence[Run]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """A winner and the bars that it is put under stress on."""
+
+    level: Level
+    parameters: Mapping[str, float]
+    read: Read
+    """Candles of train and validation."""
+    prepared: Mapping[Part, Sequence[Prepared]]
+    runs: Mapping[Part, Runs]
+    """What the winner traded on them without stress."""
+    seed: int
+
+
+def stress_readings(patient: Patient, limits: StressLimits) -> list[Reading]:
+    """Every stress test's figure beside its own limit.
+
+    A share of a Sharpe ratio that is not above zero is no number, and keeps the gate shut.
+    """
+    base = _figures(patient.runs[Part.VALIDATION])
+    costly = _figures(with_costs(patient, limits.costs_factor))
+    late = _figures(a_bar_late(patient))
+    missing = sorted(_figures(draw)["sharpe"] for draw in missing_bars(patient, limits.missing_fraction))
+    window_drawdown = max((each for each in window_drawdowns(patient, limits).values()), default=math.nan)
+    shuffled = shuffled_drawdown(patient.runs[Part.VALIDATION], patient.seed)
+    factor, share, trades = f"costs_x{limits.costs_factor:g}", f"{limits.missing_fraction:g}", int(base["trades"])
+
+    def floor(name: str, value: float, target: float, count: float = trades) -> Reading:
+        return Reading(name=name, value=value, target=target, is_ceiling=False, trades=int(count))
+
+    def ceiling(name: str, value: float, target: float) -> Reading:
+        return Reading(name=name, value=value, target=target, is_ceiling=True, trades=trades)
+
+    return [
+        ceiling("window_drawdown", window_drawdown, limits.window_drawdown),
+        floor(f"{factor}_profit_factor", costly["profit_factor"], limits.costs_profit_factor, costly["trades"]),
+        floor(f"{factor}_sharpe_kept", _kept(costly["sharpe"], base), limits.costs_sharpe_kept, costly["trades"]),
+        floor("late_sharpe_kept", _kept(late["sharpe"], base), limits.late_sharpe_kept, late["trades"]),
+        floor(f"missing_{share}_sharpe_kept", _kept(missing[len(missing) // 2], base), limits.missing_sharpe_kept),
+        ceiling("shuffled_drawdown", shuffled, limits.shuffled_drawdown),
+    ]
+
+
+def stress_table(patient: Patient, limits: StressLimits, readings: Sequence[Reading]) -> dict[str, object]:
+    """What the stress file says: the readings, and each named window by itself."""
+    return {
+        "readings": [reading.as_json() for reading in readings],
+        "windows": [
+            {"name": window.name, "window": str(window.window), "part": part, "max_drawdown": value}
+            for (window, part), value in window_drawdowns(patient, limits).items()
+        ],
+        "left_out": [
+            window.name
+            for window in limits.windows
+            if window not in {each for each, _ in window_drawdowns(patient, limits)}
+        ],
+    }
+
+
+def with_costs(patient: Patient, factor: float) -> Runs:
+    """Validation with fees, slippage and half-spreads multiplied."""
+    costs = {name: rate * factor for name, rate in patient.level.costs.model_dump().items()}
+    level = patient.level.model_copy(update={"costs": Costs.model_validate(costs)})
+    dearer = [
+        replace(each, half_spread=each.half_spread * np.float32(factor)) for each in patient.prepared[Part.VALIDATION]
+    ]
+    return [backtest(level, prepared, patient.parameters) for prepared in dearer]
+
+
+def a_bar_late(patient: Patient) -> Runs:
+    """Validation with every signal acted on a bar later than it could be."""
+    level, strategy = patient.level, load(patient.level.strategy)
+    whole = repaired(strategy, patient.parameters)
+    late = _LateDecisions(strategy) if isinstance(strategy, BarStrategy) else _LateSignals(strategy)
+    managed, trade = Management.of(whole), engine_of(late)
+    return [
+        trade(
+            prepared,
+            whole,
+            Rules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed),
+        )
+        for prepared in patient.prepared[Part.VALIDATION]
+    ]
+
+
+def missing_bars(patient: Patient, fraction: float) -> list[Runs]:
+    """Validation without that share of its bars, drawn anew several times."""
+    return [
+        [backtest(patient.level, prepared, patient.parameters) for prepared in _thinned(patient, fraction, draw)]
+        for draw in range(MISSING_DRAWS)
+    ]
+
+
+def window_drawdowns(patient: Patient, limits: StressLimits) -> dict[tuple[StressWindow, Part], float]:
+    """The account's deepest intrabar fall inside each named window, as far as train and validation hold it."""
+    found = {}
+    for window in limits.windows:
+        for part in (Part.TRAIN, Part.VALIDATION):
+            runs = [run for run in patient.runs[part] if _is_of(window, run.dataset)]
+            inside = _inside(portfolio(runs), window.window) if runs else None
+            if inside is not None:
+                found[window, part] = metrics.max_intrabar_drawdown(inside)
+    return found
+
+
+def shuffled_drawdown(runs: Runs, seed: int) -> float:
+    """The drawdown that 95 of 100 random orders of all trades stay below, each weighing as it did in the account.
+
+    NaN without trades.
+    """
+    gains = np.concatenate([_gains(run) for run in runs]) / len(runs)
+    if not len(gains):
+        return math.nan
+    random = np.random.default_rng(seed)
+    found = [
+        metrics.max_drawdown(np.cumprod(1.0 + random.permutation(gains), dtype=np.float64)) for _ in range(SHUFFLES)
+    ]
+    return float(np.percentile(found, SHUFFLE_PERCENTILE))
+
+
+def _figures(runs: Runs) -> dict[str, float]:
+    return metrics.summarise(runs)
+
+
+def _kept(sharpe: float, base: Mapping[str, float]) -> float:
+    return sharpe / base["sharpe"] if base["sharpe"] > 0 else math.nan
+
+
+class _Late:
+    """A strategy in all but when it speaks."""
+
+    def __init__(self, strategy: Declared) -> None:
+        self.name, self.parameters, self.warm_up, self.repair = (
+            strategy.name,
+            strategy.parameters,
+            strategy.warm_up,
+            strategy.repair,
+        )
+
+
+class _LateSignals(_Late):
+    def __init__(self, strategy: SignalStrategy) -> None:
+        super().__init__(strategy)
+        self._signals = strategy.signals
+
+    def signals(self, candles: Prepared, parameters: Mapping[str, float], direction: Direction) -> NDArray[np.int8]:
+        late = np.zeros(len(candles), dtype=np.int8)
+        late[1:] = self._signals(candles, parameters, direction)[:-1]
+        return late
+
+
+class _LateDecisions(_Late):
+    def __init__(self, strategy: BarStrategy) -> None:
+        super().__init__(strategy)
+        self._decider = strategy.decider
+
+    def decider(self, dataset: Dataset, parameters: Mapping[str, float], direction: Direction) -> Decider:
+        return _LateDecider(self._decider(dataset, parameters, direction))
+
+
+class _LateDecider:
+    def __init__(self, decider: Decider) -> None:
+        self._decider, self._before = decider, 0
+
+    def decide(self, bar: Bar, position: Position | None) -> int:
+        now, self._before = self._before, self._decider.decide(bar, position)
+        return now
+
+
+def _thinned(patient: Patient, fraction: float, draw: int) -> Sequence[Prepared]:
+    places = iter(range(len(patient.level.datasets)))
+
+    def read(dataset: Dataset, window: Window) -> CandleArrays:
+        return _without(patient.read(dataset, window), fraction, [patient.seed, draw, next(places)])
+
+    return list(prepare_level(patient.level, Part.VALIDATION, read))
+
+
+def _without(candles: CandleArrays, fraction: float, seed: Sequence[int]) -> CandleArrays:
+    kept = np.random.default_rng(seed).random(len(candles)) >= fraction
+    columns = {name: getattr(candles, name)[kept] for name in ("time", "open", "high", "low", "close", "volume")}
+    half_spread = None if candles.half_spread is None else candles.half_spread[kept]
+    return replace(candles, half_spread=half_spread, **columns)
+
+
+def _is_of(window: StressWindow, dataset: Dataset) -> bool:
+    return not window.pairs or dataset.instrument.pair in window.pairs
+
+
+def _inside(account: Portfolio, window: Window) -> Portfolio | None:
+    first, last = window.start_seconds // DAY_SECONDS, window.end_seconds // DAY_SECONDS
+    inside = (account.days >= first) & (account.days < last)
+    if not inside.any():
+        return None
+    return Portfolio(
+        days=account.days[inside], returns=account.returns[inside], low_returns=account.low_returns[inside]
+    )
+
+
+def _gains(run: Run) -> NDArray[np.float64]:
+    """What each trade gained, as a fraction of the equity at its start; a dataset that lost all earns no more."""
+    net = run.trades["net"]
+    before = run.initial_equity + np.concatenate(([0.0], np.cumsum(net)[:-1]))[: len(net)]
+    gains: NDArray[np.float64] = np.divide(net, before, out=np.zeros(len(net)), where=before > 0)
+    return gains
