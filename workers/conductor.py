@@ -76,7 +76,15 @@ class Run:
             mode=facts.level.mode,
             first_points=facts.first_points,
         )
-        self.ledger = Ledger(study=study, space=space, trials=facts.level.trials, order=self._order, clock=time.time)
+        self.ledger = Ledger(
+            study=study,
+            space=space,
+            trials=facts.carried + facts.level.trials,
+            order=self._order,
+            clock=time.time,
+            carried=facts.carried,
+            early_stop=facts.level.early_stop,
+        )
 
     def ask(self) -> Errand | None:
         """The next errand, as many trials as go into one job; None where it has to wait or all is asked.

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optimizer.asking import History, Question, Space, ask
 from optimizer.evaluation import Evaluation
 from optimizer.level import Mode
+from optimizer.stopping import Patience
 from optimizer.study import OpenStudy, Origin, failed_trial, finished_trial, repeated_trial
 from tradeschool.errors import StudyChanged, TradeschoolError
 from workers.jobs import Answer, Order, TrialAnswer
@@ -27,7 +28,7 @@ class Progress:
     """How far a study is."""
 
     trials: int
-    """Wanted in all."""
+    """Wanted in all; those that were carried over from an earlier attempt are neither wanted nor counted."""
     complete: int
     pruned: int
     failed: int
@@ -56,12 +57,16 @@ class Ledger:
         trials: int,
         order: Callable[[tuple[Question, ...]], Order],
         clock: Callable[[], float],
+        carried: int = 0,
+        early_stop: int | None = None,
     ) -> None:
+        """`trials` in all, the first `carried` of an earlier attempt among them."""
         self._study, self._space, self._trials, self._order, self._clock = study, space, trials, order, clock
         self._known = _checked(study)
         """Trials 0, 1, ... without a gap, finished; the first `_stored` of them are committed."""
         self._stored = len(self._known)
-        self._states = Counter(trial.state for trial in self._known)
+        self._carried, self._patience = carried, Patience(early_stop, carried)
+        self._states = Counter(trial.state for trial in self._known[carried:])
         self._given_up: set[int] = set()
         self._history = History(space.distributions)
         self._open: dict[int, Question] = {}
@@ -69,6 +74,8 @@ class Ledger:
         self._settled: dict[int, FrozenTrial] = {}
         """Finished trials that an earlier one is still missing before."""
         self._next = len(self._known)
+        for trial in self._known:
+            self._end_if_over(trial)
         if space.mode is Mode.ASYNC:
             for trial in self._known:
                 self._history.append(trial)
@@ -85,7 +92,8 @@ class Ledger:
         end = min(end, self._trials)
         if end <= self._next or not self._may_ask(end):
             return None
-        asked = tuple(self._ask(number) for number in range(self._next, end))
+        # A trial that memory answers may end the search in between.
+        asked = [self._ask(number) for number in range(self._next, end) if number < self._trials]
         self._next = end
         return tuple(question for question in asked if self.is_open(question.number))
 
@@ -130,7 +138,7 @@ class Ledger:
     def progress(self) -> Progress:
         """How far the study is."""
         return Progress(
-            trials=self._trials,
+            trials=self._trials - self._carried,
             complete=self._states[TrialState.COMPLETE],
             pruned=self._states[TrialState.PRUNED],
             failed=self._states[TrialState.FAIL],
@@ -158,8 +166,17 @@ class Ledger:
             self._history.append(trial)
         self._settled[trial.number] = trial
         del self._open[trial.number]
-        while following := self._settled.pop(len(self._known), None):
+        while len(self._known) < self._trials and (following := self._settled.pop(len(self._known), None)):
             self._known.append(following)
+            self._end_if_over(following)
+
+    def _end_if_over(self, trial: FrozenTrial) -> None:
+        """Want no trial after this one, where the search has gone on long enough; those asked already are dropped."""
+        if not self._patience.is_over(trial):
+            return
+        self._trials = trial.number + 1
+        for number in [number for number in self._open if number >= self._trials]:
+            del self._open[number], self._digests[number]
 
     def _take(self, found: TrialAnswer, worker: str) -> None:
         number = found.number

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
-from optimizer.evaluation import finite_or_none
 from optimizer.gate import Reading, gate_readings
 from optimizer.level import Level, Part
 from optimizer.watch import SeenTrial, StudyWatch, best_so_far
@@ -217,9 +216,11 @@ def _level(
 
 
 def _attempt(level: Level, study: str, number: int, studies: StudyWatch, now: float) -> AttemptStanding:
-    trials = studies.trials(study)
+    carried = _whole(studies.facts(study).get("carried")) or 0
+    every = studies.trials(study)
+    trials = every[carried:]
     states = Counter(trial.state for trial in trials)
-    best = best_so_far(trials)
+    best = best_so_far(every)
     lately = sum(trial.ended is not None and now - trial.ended <= PACE_SECONDS for trial in trials)
     return AttemptStanding(
         attempt=number,
@@ -267,7 +268,7 @@ class _Known(dict[str, float]):
 
 
 def _as_json(reading: Reading) -> Mapping[str, JsonValue]:
-    return {**asdict(reading), "value": finite_or_none(reading.value)}
+    return reading.as_json()
 
 
 def _whole(value: JsonValue) -> int | None:

@@ -32,6 +32,7 @@ datasets = [
 gate = {{ win_rate = {win_rate}, sharpe = -99, max_drawdown = 0.9, profit_factor = 0.01 }}
 min_trades = {{ train = 1, validation = 1 }}
 ranges = {{ fast = [3, 20], slow = [10, 60], atr_period = [5, 20], stop_atr = [1.0, 4.0], target_atr = [1.0, 6.0] }}
+retries = 0
 """
 EASY = 0.0
 """A win rate that any winner has."""

@@ -66,7 +66,7 @@ class Site:
             "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown": 0.15, "profit_factor": 1.3},
             "ranges": {"fast": [5, 50]},
         }
-        record = {"name": name, "seed": 7, "levels": [level], "created": "2026-01-01T00:00:00Z", "code": "c"}
+        record = {"name": name, "seed": 7, "levels": [level], "created": "2026-01-01T00:00:00Z", "fingerprints": {}}
         (folder / "run.json").write_text(json.dumps(record))
         events.record(folder, "run_started", run=name, seed=7)
         return folder

@@ -12,9 +12,9 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy import text
 
 from optimizer.level import Level
+from optimizer.runs import RunRecord
 from optimizer.watch import StudyWatch
 from tradeschool.errors import ServiceUnreachable, SettingsError
-from workers.search import RunRecord
 from workers.standing import Standing, newest_run, runs, stand
 
 NOW = 1_800_000_000.0
@@ -41,7 +41,7 @@ def results(tmp_path: Path) -> Path:
 
 
 def write_run(results: Path, name: str) -> Path:
-    record = RunRecord(name=name, seed=7, levels=LEVELS, created=datetime(2026, 1, 1, tzinfo=UTC), code="c")
+    record = RunRecord(name=name, seed=7, levels=LEVELS, created=datetime(2026, 1, 1, tzinfo=UTC), fingerprints={})
     (results / name).mkdir(parents=True)
     (results / name / "run.json").write_text(record.model_dump_json())
     return results

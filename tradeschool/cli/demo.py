@@ -45,6 +45,7 @@ datasets = [
 gate = { win_rate = 0.30, sharpe = 0.5, max_drawdown = 0.30, profit_factor = 1.0 }
 min_trades = { train = 10, validation = 3 }
 ranges = { fast = [5, 50], slow = [20, 150], atr_period = [7, 28], stop_atr = [1.0, 5.0], target_atr = [1.0, 8.0] }
+retries = 0
 """
 
 
@@ -68,7 +69,7 @@ def demo(ctx: click.Context, folder: Path) -> None:
         TOKEN_FILE.write_text("any\n")
         settings.SETTINGS_FILE.write_text(SETTINGS.format(token=TOKEN_FILE, url=url))
         try:
-            ctx.invoke(up, curriculum=CURRICULUM_FILE, seed=SEED, workers=WORKERS, native=False, as_json=False)
+            ctx.invoke(up, curriculum=CURRICULUM_FILE, seed=SEED, workers=WORKERS)
         except GateNotMet as verdict:
             say(f"verdict: {verdict}: do not deploy")
         else:

@@ -1,9 +1,11 @@
 """`tradeschool fetch`: download candles and seal them."""
 
+from pathlib import Path
+
 import click
 
 from tradeschool.cli.context import candles_of, json_option, load_settings, sealed_candles_of
-from tradeschool.cli.wanted import choose, refuse_unsettled, say_nothing_to_do
+from tradeschool.cli.wanted import choose, refuse_beside_search, refuse_unsettled, say_nothing_to_do
 from tradeschool.store.files import is_swept
 
 
@@ -12,6 +14,11 @@ from tradeschool.store.files import is_swept
 @click.option("--timeframes", help="Such as M5,H1; all when not given.")
 @click.option("--timerange", help="Such as 20200101-20240101, end excluded; the catalogue's when not given.")
 @click.option("--native", is_flag=True, help="Ask the provider for M15 and H1 too, instead of deriving them.")
+@click.option("--then-optimize", is_flag=True, help="Search each level as soon as its datasets are sealed.")
+@click.option("--curriculum", type=click.Path(path_type=Path), help="With --then-optimize: levels of a TOML file.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="With --then-optimize: drawn when not given.")
+@click.option("-j", "--workers", type=click.IntRange(0), help="With --then-optimize: workers of its own.")
+@click.option("--run", "run_name", help="With --then-optimize: a name; a run that is there already is gone on with.")
 @click.option("--sealed", is_flag=True, help="Fetch the sealed period, into a folder that no search reads.")
 @click.option("--follow", "keep_up", is_flag=True, help="Stay, and keep what was chosen up to date; its end is now.")
 @click.option("--every", type=click.FloatRange(1), default=300, show_default=True, help="Seconds between two rounds.")
@@ -23,6 +30,11 @@ def fetch(
     timerange: str | None,
     *,
     native: bool,
+    then_optimize: bool,
+    curriculum: Path | None,
+    seed: int | None,
+    workers: int | None,
+    run_name: str | None,
     sealed: bool,
     keep_up: bool,
     every: float,
@@ -33,6 +45,13 @@ def fetch(
     settings = load_settings()
     wanted = choose(pairs, timeframes, timerange, sealed=sealed)
     store = sealed_candles_of(settings) if sealed else candles_of(settings)
+    if then_optimize:
+        refuse_beside_search(sealed=sealed, keep_up=keep_up, dry_run=dry_run)
+        from tradeschool.cli import pipeline  # a download alone loads no search code
+
+        options = {"curriculum": curriculum, "seed": seed, "workers": workers}
+        pipeline.fetch_and_search(settings, wanted, options, run_name, native=native, as_json=as_json)
+        return
     if not keep_up:
         refuse_unsettled(wanted)
         if not dry_run and store.holds_all(wanted) and is_swept(store.root):

@@ -17,7 +17,7 @@ LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
 
 
 @contextmanager
-def show_trials() -> Iterator[Callable[[Level, Trials], None]]:
+def show_trials() -> Iterator[Callable[[Level, int, Trials], None]]:
     """Show how far a search is: a bar on a terminal, a line now and then elsewhere."""
     if not sys.stderr.isatty():
         yield _TrialLines().tell
@@ -31,10 +31,10 @@ class _TrialLines:
     def __init__(self) -> None:
         self._next = 0.0
 
-    def tell(self, level: Level, trials: Trials) -> None:
+    def tell(self, level: Level, attempt: int, trials: Trials) -> None:
         if time.monotonic() >= self._next or trials.is_done:
             self._next = time.monotonic() + LINE_EVERY
-            say(f"level {level.name}: {trials.finished:,} of {trials.trials:,} trials, {_states(trials)}")
+            say(f"{_name(level, attempt)}: {trials.finished:,} of {trials.trials:,} trials, {_states(trials)}")
 
 
 class _TrialBars:
@@ -42,10 +42,15 @@ class _TrialBars:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
 
-    def tell(self, level: Level, trials: Trials) -> None:
-        if level.name not in self._tasks:
-            self._tasks[level.name] = self._bars.add_task(f"level {level.name}", total=trials.trials, states="")
-        self._bars.update(self._tasks[level.name], completed=trials.finished, states=_states(trials))
+    def tell(self, level: Level, attempt: int, trials: Trials) -> None:
+        name = _name(level, attempt)
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=trials.trials, states="")
+        self._bars.update(self._tasks[name], completed=trials.finished, total=trials.trials, states=_states(trials))
+
+
+def _name(level: Level, attempt: int) -> str:
+    return f"level {level.name}" if attempt == 1 else f"level {level.name}, attempt {attempt}"
 
 
 def _states(trials: Trials) -> str:

@@ -1,99 +1,116 @@
-"""How a run's result is shown: a table for people, one object for programs."""
+"""How a run stands, as tables for people."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping
 
-from optuna.trial import FrozenTrial, TrialState
-from pydantic import JsonValue
+from optuna.trial import FrozenTrial
 from rich.table import Table
 
-from optimizer.evaluation import finite_or_none
-from optimizer.gate import Reading, gate_readings
+from optimizer.gate import METRIC_OF, Reading
 from optimizer.level import Part
-from optimizer.report.files import Findings
-from optimizer.selection import closest
-from optimizer.study import best_feasible
+from optimizer.runs import RunRecord, Verdict
 from tradeschool.cli.context import console
-from workers.search import RunRecord
+from workers.status import AttemptStatus, RunStatus
 
 SHUT, OPEN = "missed", "met"
 
 
-def as_object(record: RunRecord, findings: Sequence[Findings], exit_reason: str) -> dict[str, JsonValue]:
-    """What `optimize run --json` prints."""
-    return {
-        "run": record.name,
-        "seed": record.seed,
-        "levels": [_level(each) for each in findings],
-        "exit_reason": exit_reason,
-    }
+def show(status: RunStatus) -> None:
+    """Each attempt with its trials, its best, and its gate, criterion by criterion."""
+    for each in status.attempts:
+        _show_attempt(status.record, each)
+    for forced in status.record.forced:
+        console().print(
+            f"mixed by force on {forced.time:%Y-%m-%d %H:%M} UTC: {forced.what} was {forced.was}, {forced.now} since"
+        )
+    console().print(status.reason)
 
 
-def show(findings: Findings) -> None:
-    """A level's verdict, criterion by criterion."""
-    winner = findings.winner
-    states = _counts(findings.trials)
-    counted = ", ".join(f"{count} {name}" for name, count in states.items())
-    console().print(f"level {findings.level.name}: {findings.level.title}: {len(findings.trials)} trials ({counted})")
-    if winner is None:
-        console().print("no trial met every constraint on train: the gate stays shut")
-        _show_closest(findings)
+def show_trial(trial: FrozenTrial) -> None:
+    """One trial of a search: parameters, constraints and metrics on train."""
+    value = f", {trial.value:.6g} on train" if trial.value is not None else ""
+    console().print(f"trial {trial.number}: {trial.state.name.lower()}{value}")
+    console().print(parameters_line(trial.params))
+    for name in ("pruned", "failure", "repeats"):
+        if name in trial.user_attrs:
+            console().print(f"{name}: {trial.user_attrs[name]}")
+    table = Table("constraint", "missed by")
+    for name, violation in trial.constraints.items():
+        table.add_row(name, f"{violation:.4f}" if violation > 0 else "-")
+    metrics = Table("metric", "train")
+    for name, figure in trial.user_attrs.get("metrics", {}).items():
+        metrics.add_row(name, "-" if figure is None else f"{figure:.6g}")
+    console().print(table, metrics)
+
+
+def parameters_line(parameters: Mapping[str, float]) -> str:
+    """Such as `fast 20, slow 100`."""
+    return ", ".join(f"{name} {value:g}" for name, value in parameters.items())
+
+
+def _show_attempt(record: RunRecord, attempt: AttemptStatus) -> None:
+    row, verdict = attempt.row, attempt.row.verdict
+    counts = f"{attempt.complete} complete, {attempt.pruned} pruned, {attempt.failed} failed"
+    carried = f", {row.carried} carried over" if row.carried else ""
+    left = f", about {attempt.eta_seconds:.0f} s left" if attempt.eta_seconds else ""
+    console().print(
+        f"level {row.level}, attempt {row.number}: {attempt.title}: "
+        f"{attempt.finished} of {attempt.trials} trials ({counts}{carried}){left}"
+    )
+    if attempt.best and attempt.best.value is not None:
+        console().print(f"best feasible on train: trial {attempt.best.number}, {attempt.best.value:.3f}")
+    if verdict is None:
         return
-    parameters = ", ".join(f"{name} {value:g}" for name, value in winner.parameters.items())
-    console().print(f"winner: trial {winner.number}: {parameters}")
-    table = Table("criterion", "train", "validation", "target", "gate", "test (decides nothing)")
-    for reading in winner.readings:
-        metric = METRIC_OF.get(reading.name, reading.name)
-        test = findings.test.metrics[metric] if findings.test else float("nan")
+    if verdict.trial is None or verdict.parameters is None:
+        console().print(f"{verdict.reason}: the gate stays shut")
+        _show_closest(record, attempt)
+        return
+    console().print(f"winner: trial {verdict.trial}: {parameters_line(verdict.parameters)}")
+    console().print(_gate_table(verdict))
+    console().print(verdict.reason)
+
+
+def _gate_table(verdict: Verdict) -> Table:
+    table = Table(
+        "criterion", "train", "validation", "95 % interval", "trades", "target", "gate", "test (decides nothing)"
+    )
+    for reading in verdict.readings:
         table.add_row(
             reading.name,
-            f"{winner.train.metrics[metric]:.3f}",
-            f"{reading.value:.3f}",
+            _figure(verdict, Part.TRAIN, reading),
+            _number(reading.value),
+            "" if math.isnan(reading.low) else f"{_number(reading.low)} .. {_number(reading.high)}",
+            f"{reading.trades:,}",
             _target(reading),
             OPEN if reading.met else SHUT,
-            f"{test:.3f}",
+            _figure(verdict, Part.TEST, reading),
         )
-    console().print(table)
+    return table
 
 
-def _show_closest(findings: Findings) -> None:
+def _figure(verdict: Verdict, part: Part, reading: Reading) -> str:
+    metric = METRIC_OF.get(reading.name, reading.name.split(" ")[0])
+    figures = verdict.figures.get(part, {})
+    return _number(figures[metric]) if metric in figures else ""
+
+
+def _show_closest(record: RunRecord, attempt: AttemptStatus) -> None:
     """How near the search came, so that a user knows which rule kept everything out."""
-    trial = closest(findings.trials)
-    if trial is None:
+    verdict = attempt.row.verdict
+    near = verdict.shortfall.get("closest_on_train") if verdict else None
+    if not isinstance(near, dict):
         return
-    figures = {name: float("nan") if value is None else value for name, value in trial.user_attrs["metrics"].items()}
-    table = Table("criterion", f"closest, trial {trial.number}, train", "target")
-    for reading in gate_readings(findings.level, figures, Part.TRAIN):
-        value = f"{reading.value:.3f}" + ("" if reading.met else f" {SHUT}")
-        table.add_row(reading.name, value, _target(reading))
+    table = Table("criterion", f"closest, trial {near['trial']}, train: missed by")
+    violations = near["violations"]
+    for name, violation in violations.items() if isinstance(violations, dict) else ():
+        missed = isinstance(violation, int | float) and violation > 0
+        table.add_row(name, f"{violation:.3f}" if missed else "-")
     console().print(table)
 
 
 def _target(reading: Reading) -> str:
-    return f"{'<=' if reading.name == 'max_drawdown' else '>='} {reading.target:g}"
+    return f"{'<=' if reading.is_ceiling else '>='} {reading.target:g}"
 
 
-METRIC_OF = {"max_drawdown": "max_drawdown_intrabar", "min_trades": "trades"}
-"""The metric behind a criterion of another name."""
-
-
-def _level(findings: Findings) -> dict[str, JsonValue]:
-    level, winner = findings.level, findings.winner
-    best = best_feasible(findings.trials)
-    return {
-        "level": level.name,
-        "attempt": findings.attempt,
-        "trials": len(findings.trials),
-        **_counts(findings.trials),
-        "best_value": best.value if best else None,
-        "best_params": dict(winner.parameters) if winner else None,
-        "gate": [
-            {"name": each.name, "value": finite_or_none(each.value), "target": each.target, "met": each.met}
-            for each in (winner.readings if winner else ())
-        ],
-        "passed": findings.passed,
-    }
-
-
-def _counts(trials: Sequence[FrozenTrial]) -> dict[str, int]:
-    names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-    return {name: sum(trial.state is state for trial in trials) for state, name in names.items()}
+def _number(value: float) -> str:
+    return f"{value:.3f}"

@@ -50,6 +50,17 @@ def choose(pairs: str | None, timeframes: str | None, timerange: str | None, *, 
     return list(chosen.values())
 
 
+def refuse_beside_search(*, sealed: bool, keep_up: bool, dry_run: bool) -> None:
+    """What does not go with a search.
+
+    Raises:
+        SettingsError: naming the first of what was given all the same.
+    """
+    for name, is_given in (("--sealed", sealed), ("--follow", keep_up), ("--dry-run", dry_run)):
+        if is_given:
+            raise SettingsError(f"--then-optimize does not go with {name}: leave one of them out")
+
+
 def refuse_unsettled(wanted: Sequence[Wanted]) -> None:
     """Candles of the future, or so young that their provider may still restate them, cannot be sealed.
 

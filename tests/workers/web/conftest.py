@@ -20,11 +20,11 @@ from optuna.trial import TrialState, create_trial
 from schemathesis import GenerationMode
 
 from optimizer.level import Level
+from optimizer.runs import RunRecord
 from tradeschool.market import BTC_USD, Dataset, Timeframe
 from tradeschool.store import Store
 from workers import events
 from workers.overview import Lookout, Sources
-from workers.search import RunRecord
 from workers.web import app
 from workers.web.guard import Guard
 
@@ -74,7 +74,7 @@ class Site:
         )
 
     def begin_run(self, run: str = "r1") -> None:
-        record = RunRecord(name=run, seed=7, levels=(LEVEL,), created=datetime.now(UTC), code="c")
+        record = RunRecord(name=run, seed=7, levels=(LEVEL,), created=datetime.now(UTC), fingerprints={})
         (self.results / run).mkdir(parents=True)
         (self.results / run / "run.json").write_text(record.model_dump_json())
         events.record(self.results / run, "run_started", run=run, seed=7)

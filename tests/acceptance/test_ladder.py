@@ -1,0 +1,160 @@
+"""Two levels, from nothing: what comes in first is searched first, and whatever dies, the end is the same."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+GATE_NOT_MET, DATA_INCOMPLETE = 3, 4
+LEVEL = """
+[[level]]
+name = "{name}"
+title = "Made"
+direction = "both"
+trials = 12
+lag = 4
+datasets = [{{ dataset = "{dataset}", start = 2023-01-01, end = {end} }}]
+gate = {{ win_rate = 0.0, sharpe = {sharpe}, max_drawdown = 1.0, profit_factor = 0.01 }}
+min_trades = {{ train = 1, validation = 1 }}
+drawdown_limit = 1.0
+ranges = {{ fast = [3, 20], slow = [10, 40], atr_period = [5, 20], stop_atr = [1.0, 4.0], target_atr = [1.0, 6.0] }}
+retries = {retries}
+"""
+ANY, NONE = -99, 99
+
+
+def write(folder: Path, *levels: str) -> str:
+    (folder / "ladder.toml").write_text("".join(levels))
+    return "ladder.toml"
+
+
+def level(name: str, dataset: str, *, end: str = "2023-01-22", sharpe: int = ANY, retries: int = 0) -> str:
+    return LEVEL.format(name=name, dataset=dataset, end=end, sharpe=sharpe, retries=retries)
+
+
+FIRST, SECOND = level("1", "coinbase/BTC-USD/M5"), level("2", "oanda/EUR-USD/M5", sharpe=NONE, retries=1)
+
+
+def results(program, run: str) -> dict[str, bytes]:
+    folder = program.folder / "results" / run
+    untimed = {"run.json", "lineage.json", "events.jsonl", "openings.jsonl"}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in untimed
+    }
+
+
+def events(program, run: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (program.folder / "results" / run / "events.jsonl").read_text().splitlines()]
+
+
+def test_a_level_starts_while_what_comes_after_it_is_still_downloaded(program) -> None:
+    """Level 2 wants two years more of its dataset: level 1 is judged long before they are there."""
+    curriculum = write(program.folder, FIRST, level("2", "coinbase/BTC-USD/M5", end="2023-12-20"))
+    slow = {"TRADESCHOOL_FETCH__COINBASE_RATE": "20"}
+
+    done = program.run(
+        *("fetch", "--pairs", "BTC/USD", "--timeframes", "M5", "--timerange", "20230101-20230102", "--then-optimize"),
+        *("--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "early"),
+        environment=slow,
+    )
+
+    assert done.returncode == 0, done.stderr
+    told = [(each["event"], each.get("level") or each.get("window")) for each in events(program, "early")]
+    assert told.index(("level_passed", "1")) < told.index(("dataset_sealed", "2023-01-22..2023-12-20"))
+    assert told.index(("dataset_sealed", "2023-01-01..2023-01-22")) < told.index(("level_started", "1"))
+    assert told[-1][0] == "run_finished"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(candles: Path, make_program, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    made = make_program(tmp_path_factory.mktemp("undisturbed") / "here")
+    shutil.copytree(candles, made.folder / "data")
+    curriculum = write(made.folder, FIRST, SECOND)
+    done = made.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "whole", "--json")
+    assert done.returncode == GATE_NOT_MET, done.stderr
+    verdict = json.loads(done.stdout)
+    assert [(each["level"], each["attempt"], each["passed"]) for each in verdict["levels"]] == [
+        ("1", 1, True),
+        ("2", 1, False),
+        ("2", 2, False),
+    ]
+    assert verdict["exit_reason"] == "the gate of level 2 is not met after 2 attempts"
+    return results(made, "whole")
+
+
+def test_a_run_that_is_killed_again_and_again_leaves_the_same_files(fetched, eventually, undisturbed) -> None:
+    """kill -9 of command, workers and server at once, in the first level, in the second, and in its retry."""
+    curriculum = write(fetched.folder, FIRST, SECOND)
+    command = ["optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "whole"]
+    for trials in (4, 16, 40):  # of 12, 12, and 12 carried over with 18 more
+        search = fetched.start(*command)
+        eventually(lambda trials=trials: fetched.trials() >= trials)
+        for pid in fetched.processes():
+            os.kill(pid, signal.SIGKILL)
+        search.communicate(timeout=60)
+        command = ["optimize", "resume", "whole", "-j", "2"]
+
+    done = fetched.run(*command)
+
+    assert done.returncode == GATE_NOT_MET, done.stderr
+    assert results(fetched, "whole") == undisturbed
+
+
+def test_looking_at_a_run_tells_how_it_stands_and_whether_it_comes_out_again(fetched) -> None:
+    curriculum = write(fetched.folder, FIRST)
+    assert (
+        fetched.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "a").returncode
+        == 0
+    )
+
+    status = fetched.json("optimize", "status")
+    best = fetched.json("optimize", "best", "a", "-n", "3")
+    verified = fetched.json("optimize", "verify", "a", str(best[0]["trial"]))
+    shown = fetched.run("optimize", "show", "a", str(best[0]["trial"]))
+    planned = fetched.json("optimize", "plan", "--curriculum", curriculum)
+    with sqlite3.connect(fetched.folder / ".tradeschool" / "study.sqlite3") as study:
+        study.execute("UPDATE trial_intermediate_values SET intermediate_value = 0.125 WHERE trial_id = 4")
+    changed = fetched.run("optimize", "verify", "a", "3")
+
+    assert (status["run"], status["outcome"], status["levels"][0]["complete"] > 0) == ("a", "passed", True)
+    assert [each["value"] for each in best] == sorted((each["value"] for each in best), reverse=True)
+    assert verified["same"] is True
+    assert "metric" in shown.stdout
+    assert [each["stored"] for each in planned["levels"][0]["parts"]] == [3744, 864, 864]
+    assert changed.returncode == 1
+    assert "trial 3 of level 1 does not repeat: intermediate_0: recorded 0.125" in changed.stderr
+
+
+def test_a_full_disk_under_the_results_ends_with_one_line_and_the_run_goes_on(
+    fetched, small_disk: Path, remount: Callable[[str], None], undisturbed
+) -> None:
+    curriculum = write(fetched.folder, FIRST, SECOND)
+    (small_disk / "ballast").write_bytes(b"x" * 470_000)
+    (fetched.folder / "results").symlink_to(small_disk)
+
+    full = fetched.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "whole")
+    remount("size=20m")
+    done = fetched.run("optimize", "resume", "whole", "-j", "2")
+
+    assert full.returncode == 1, full.stderr
+    assert "cannot write" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert done.returncode == GATE_NOT_MET, done.stderr
+    assert {name: each for name, each in results(fetched, "whole").items() if name != "ballast"} == undisturbed
+
+
+def test_candles_below_the_coverage_are_told_before_anything_starts(fetched) -> None:
+    curriculum = write(fetched.folder, level("1", "coinbase/BTC-USD/M5", end="2023-02-10"))
+
+    done = fetched.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2")
+
+    assert done.returncode == DATA_INCOMPLETE
+    assert "level 1 cannot start: coinbase/BTC-USD/M5: 2023-01-22..2023-02-10 is not sealed" in done.stderr
+    assert not (fetched.folder / "results").exists()

@@ -1,0 +1,475 @@
+"""A whole run in one process: levels, gates, inheritance, retries, and the same files wherever it was stopped."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from optimizer.curriculum import Outcome
+from optimizer.inheritance import first_points
+from optimizer.level import Gate, Level, LevelDataset, MinTrades
+from optimizer.limits import Analysis, StressLimits
+from optimizer.objective import evaluate, prepare_level, repair
+from optimizer.openings import read_openings
+from optimizer.study import read_trials
+from optimizer.table import export
+from tests.optimizer.made_levels import level_of
+from tests.optimizer.made_store import seal_made
+from tradeschool.errors import DataIncomplete, ForeignFile, ServiceUnreachable, SettingsError
+from tradeschool.market import SEALED_WINDOW, Window, find_dataset
+from tradeschool.settings import WorkSettings
+from tradeschool.store import Gap, GapReason, Store
+from tradeschool.store.frames import FrameStore
+from workers import events
+from workers.carrier import BenchCarrier
+from workers.jobs import Bench
+from workers.place import Place
+from workers.search import begin, carry_on_with, changes, next_of, opened, read_run, resume, unfinished
+from workers.status import run_status
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+DATASETS = ("coinbase/BTC-USD/H1", "oanda/EUR-USD/H1")
+DAYS = (date(2021, 3, 1), date(2021, 6, 9))
+ANY = Gate(win_rate=0.0, sharpe=-99, max_drawdown=1.0, profit_factor=0.01)
+"""A gate that any winner passes."""
+NONE = Gate(win_rate=1.0, sharpe=-99, max_drawdown=1.0, profit_factor=0.01)
+"""One that none passes, and no trial is feasible for."""
+ALMOST = Gate(win_rate=0.0, sharpe=99.0, max_drawdown=1.0, profit_factor=0.01)
+"""One that trials are feasible for, and no winner passes."""
+
+
+def level(name: str, gate: Gate, **fields: object) -> Level:
+    datasets = tuple(LevelDataset(dataset=each, start=DAYS[0], end=DAYS[1]) for each in DATASETS)
+    made = level_of(
+        DATASETS,
+        name=name,
+        gate=gate,
+        drawdown_limit=1.0,
+        lag=3,
+        min_trades=MinTrades(train=1, validation=1),
+        **{"trials": 8, **fields},
+    )
+    return made.model_copy(update={"datasets": datasets})
+
+
+@pytest.fixture(scope="module")
+def candles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = FrameStore(tmp_path_factory.mktemp("candles"))
+    for name in DATASETS:
+        window = Window(*(datetime(day.year, day.month, day.day, tzinfo=UTC) for day in DAYS))
+        seal_made(store, find_dataset(name), window)
+    return store.root
+
+
+@dataclass(frozen=True)
+class School:
+    """A folder, and runs in it that are evaluated in this process."""
+
+    place: Place
+
+    def begin(self, *levels: Level, name: str = "run", seed: int = 7) -> str:
+        return begin(self.place, name, levels, seed, NOW).name
+
+    def go_on(self, name: str = "run", *, stop: Callable[[], bool] = lambda: False, tell=lambda *_: None):
+        bench = Bench(store=self.place.store, prepare=prepare_level, evaluate=evaluate, worker="here")
+        return carry_on_with(lambda _: BenchCarrier(bench), self.place, name, tell, stop)
+
+    def table(self, level: str, attempt: int = 1, name: str = "run") -> bytes:
+        return export(read_trials(self.place.storage_url, f"{name}-L{level}-a{attempt}"), "csv")
+
+    def file(self, path: str, name: str = "run"):
+        return json.loads((self.place.folder(name) / path).read_text())
+
+    def files(self, name: str = "run") -> dict[str, bytes]:
+        """Every file of a run by its path, without what only tells when it was written."""
+        folder = self.place.folder(name)
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file() and path.name not in {"run.json", "lineage.json", "events.jsonl", "openings.jsonl"}
+        }
+
+    def rows(self, name: str = "run") -> list[str]:
+        """As text, because a figure that is no number equals nothing."""
+        return [row.model_dump_json() for row in read_run(self.place, name).attempts]
+
+    def looks(self, name: str = "run") -> list[dict[str, object]]:
+        return [{**line, "time": None} for line in read_openings(self.place.folder(name))]
+
+    def events(self, name: str = "run") -> list[str]:
+        return [event.name for event in events.read(self.place.folder(name))]
+
+
+def school_in(folder: Path, candles: Path) -> School:
+    place = Place(
+        store=Store(candles, closed=SEALED_WINDOW),
+        results_dir=folder / "results",
+        storage_url=f"sqlite:///{folder / 'study.sqlite3'}",
+        min_coverage=0.9,
+        work=WorkSettings(),
+    )
+    return School(place)
+
+
+@pytest.fixture
+def school(folder: Path, candles: Path) -> School:
+    return school_in(folder, candles)
+
+
+def test_a_run_climbs_every_level_and_inherits(school: School) -> None:
+    school.begin(level("1", ANY), level("2", ANY, trials=12, analyses=(Analysis.SIMILARITY,)))
+
+    ended = school.go_on()
+
+    assert (ended.outcome, ended.level, ended.reason) == (Outcome.PASSED, "2", "every gate is met")
+    first, second = ended.record.attempts
+    assert (first.inherited, first.verdict.passed) == (None, True)
+    assert second.inherited == first.verdict.parameters
+    points = first_points(ended.record.level("2"), first.verdict.parameters, 7)
+    asked = [trial.params for trial in read_trials(school.place.storage_url, "run-L2-a1")[: len(points)]]
+    assert asked == [repair(ended.record.level("2"), point) for point in points]
+    assert all(isinstance(point["fast"], int) for point in [*points, second.inherited])
+    assert school.file("2/similarity.json")["compared_with"] == "1"
+    assert school.file("lineage.json")["attempts"][1]["inherited_from"] == "1"
+
+
+def test_a_missed_gate_is_tried_again_and_then_given_up(school: School) -> None:
+    school.begin(level("1", ALMOST, retries=2), level("2", ANY))
+
+    ended = school.go_on()
+
+    assert (ended.outcome, ended.level) == (Outcome.ESCALATED, "1")
+    assert ended.reason == "the gate of level 1 is not met after 3 attempts"
+    assert [(each.number, each.carried) for each in ended.record.attempts] == [(1, 0), (2, 8), (3, 20)]
+    status = run_status(school.place, "run")
+    assert [(each.trials, each.finished) for each in status.attempts] == [(8, 8), (12, 12), (18, 18)]
+    assert len(read_trials(school.place.storage_url, "run-L1-a3")) == 8 + 12 + 18
+    assert school.table("1", 3).startswith(school.table("1", 1))
+    shortfalls = school.file("escalation.json")["attempts"]
+    assert [[each["name"] for each in one["missed"]] for one in shortfalls] == [["sharpe"]] * 3
+    assert not (school.place.folder("run") / "2").exists()
+
+
+def test_without_a_feasible_trial_nothing_is_opened_and_the_nearest_is_told(school: School) -> None:
+    school.begin(level("1", NONE))
+
+    ended = school.go_on()
+
+    assert ended.outcome is Outcome.ESCALATED
+    (shortfall,) = school.file("escalation.json")["attempts"]
+    assert shortfall["reason"] == "no trial met every constraint on train"
+    assert shortfall["closest_on_train"]["violations"]["win_rate"] > 0
+    assert [line["part"] for line in read_openings(school.place.folder("run"))] == ["validation"]
+    assert read_openings(school.place.folder("run"))[0]["trials"] == []
+
+
+def test_a_relaxed_pass_says_so_wherever_it_is_shown(school: School) -> None:
+    strict = Gate(win_rate=0.0, sharpe=-99, max_drawdown=1.0, profit_factor=0.01)
+    almost = strict.model_copy(update={"profit_factor": 60.0})
+    school.begin(level("1", almost, retries=1, relax=1.0))
+
+    ended = school.go_on()
+
+    assert ended.outcome is Outcome.PASSED
+    assert ended.reason == "every gate is met, with targets relaxed: level 1 by 1"
+    assert school.file("1/gate.json")["relaxed"] == 1.0
+    assert "(targets relaxed by 1)" in school.file("1/gate.json")["reason"]
+    assert run_status(school.place, "run").to_json()["levels"][1]["relaxed"] == 1.0
+    assert school.file("lineage.json")["attempts"][1]["verdict"]["relaxed"] == 1.0
+
+
+def test_every_look_at_validation_and_test_is_one_line(school: School) -> None:
+    school.begin(level("1", ALMOST, retries=1))
+
+    school.go_on()
+    school.go_on()
+
+    lines = read_openings(school.place.folder("run"))
+    assert [(line["part"], line["attempt"]) for line in lines] == [
+        ("validation", 1),
+        ("test", 1),
+        ("validation", 2),
+        ("test", 2),
+    ]
+
+
+def test_a_level_with_stress_and_analyses_writes_each_file(school: School) -> None:
+    limits = StressLimits(
+        windows=({"name": "spring", "start": date(2021, 3, 20), "end": date(2021, 4, 2)},), window_drawdown=1.0
+    )
+    analyses = (Analysis.REGIMES, Analysis.STABILITY)
+    school.begin(level("1", ANY, stress=limits, analyses=analyses))
+
+    ended = school.go_on()
+
+    names = [each.name for each in ended.record.attempts[0].verdict.readings]
+    assert names[5:] == [
+        "window_drawdown",
+        "costs_x2_profit_factor",
+        "costs_x2_sharpe_kept",
+        "late_sharpe_kept",
+        "missing_0.05_sharpe_kept",
+        "shuffled_drawdown",
+    ]
+    files = {path for path in school.files() if path.startswith("1/")}
+    assert files >= {"1/stress.json", "1/regimes.json", "1/stability.json", "1/plots/equity.svg", "1/metrics.json"}
+    assert [each["name"] for each in school.file("1/stress.json")["windows"]] == ["spring"]
+
+
+def test_further_constraints_and_an_early_end_hold(school: School) -> None:
+    school.begin(level("1", ANY, trials=40, early_stop=5, constraints=("exposure <= 0.9",)))
+
+    ended = school.go_on()
+
+    (status,) = run_status(school.place, "run").attempts
+    assert status.finished < 40
+    assert "exposure <= 0.9" in [each.name for each in ended.record.attempts[0].verdict.readings]
+    assert all("exposure <= 0.9" in trial.constraints for trial in read_trials(school.place.storage_url, "run-L1-a1"))
+
+
+LADDER = (
+    level("1", ANY),
+    level("2", ALMOST, retries=1, analyses=(Analysis.SIMILARITY,)),
+)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(candles: Path) -> Iterator[School]:
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        made = school_in(Path(name), candles)
+        made.begin(*LADDER)
+        made.go_on()
+        yield made
+
+
+class Killed(BaseException):
+    """What nobody catches."""
+
+
+class Dying:
+    """Candles that a process lives to read so many times only."""
+
+    def __init__(self, store: Store, lives: int) -> None:
+        self._store, self._lives = store, lives
+
+    def __getattr__(self, name: str):
+        return getattr(self._store, name)
+
+    def arrays(self, dataset, window):
+        self._lives -= 1
+        if self._lives < 0:
+            raise Killed
+        return self._store.arrays(dataset, window)
+
+
+def after(calls: int) -> Callable[..., None]:
+    """A progress report that is the last thing a process does."""
+    left = [calls]
+
+    def tell(*_: object) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+
+    return tell
+
+
+def broken(school: School, kills: Iterator[tuple[str, int]]) -> None:
+    for kind, when in kills:
+        dying = replace(school.place, store=Dying(school.place.store, when)) if kind == "read" else school.place
+        tell = after(when) if kind == "told" else lambda *_: None
+        try:
+            School(dying).go_on(tell=tell)
+        except Killed:
+            continue
+        return
+
+
+@pytest.mark.parametrize(
+    "kills",
+    [
+        [("told", when) for when in range(12)],
+        [("read", when) for when in (1, 3, 5, 6, 7, 8, 9, 12, 15, 20, 22, 24, 26)],
+        [("read", 2), ("told", 3), ("read", 9), ("told", 5), ("read", 13), ("told", 1), ("read", 7)],
+    ],
+    ids=["while searching", "while reading", "both"],
+)
+def test_a_run_that_is_killed_anywhere_leaves_the_same_files(school: School, undisturbed: School, kills) -> None:
+    school.begin(*LADDER)
+
+    broken(school, iter(kills))
+    ended = school.go_on()
+
+    assert ended.outcome is Outcome.ESCALATED
+    assert school.rows() == undisturbed.rows()
+    for name, attempt in (("1", 1), ("2", 1), ("2", 2)):
+        assert school.table(name, attempt) == undisturbed.table(name, attempt)
+    assert school.files() == undisturbed.files()
+    assert school.looks() == undisturbed.looks()
+
+
+def test_an_ended_run_ends_again_and_changes_nothing(undisturbed: School) -> None:
+    before, told = undisturbed.files(), undisturbed.events()
+
+    ended = undisturbed.go_on()
+
+    assert ended.outcome is Outcome.ESCALATED
+    assert undisturbed.files() == before
+    assert undisturbed.events() == told
+    assert unfinished(undisturbed.place) == []
+
+
+def test_what_happened_is_told_in_order(undisturbed: School) -> None:
+    assert undisturbed.events() == [
+        "run_started",
+        "level_started",
+        "level_passed",
+        "level_started",
+        "level_missed",
+        "level_started",
+        "level_missed",
+        "level_escalated",
+        "run_finished",
+    ]
+
+
+def test_an_interrupted_run_is_unfinished(school: School) -> None:
+    school.begin(level("1", ANY))
+
+    with pytest.raises(KeyboardInterrupt):
+        school.go_on(stop=lambda: True)
+
+    assert unfinished(school.place) == ["run"]
+    assert run_status(school.place, "run").outcome is None
+
+
+CHANGES = {
+    "code": lambda school: _rewrite(school, "fingerprints", "code"),
+    "settings": lambda school: School(replace(school.place, min_coverage=0.8)),
+    "coinbase/BTC-USD/H1 20210301-20210609": lambda school: _rewrite(
+        school, "candles", "coinbase/BTC-USD/H1 20210301-20210609"
+    ),
+}
+
+
+def _rewrite(school: School, field: str, key: str) -> School:
+    """As if the run had been begun with other code or candles."""
+    record = read_run(school.place, "run")
+    with opened(school.place) as runs:
+        runs.write(record.model_copy(update={field: {**getattr(record, field), key: "0" * 16}}))
+    return school
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_run_does_not_go_on_with_what_has_changed_but_by_force(school: School, what: str) -> None:
+    school.begin(*LADDER)
+    with pytest.raises(Killed):
+        school.go_on(tell=after(3))
+    changed = CHANGES[what](school)
+
+    with pytest.raises(SettingsError, match="changed since it was begun: " + what.replace("/", ".") + r" \(was"):
+        resume(changed.place, "run")
+    forced = resume(changed.place, "run", force=True)
+
+    assert [each.what for each in forced.forced] == [what]
+    assert changes(changed.place, forced) == {}
+    assert resume(changed.place, "run").forced == forced.forced
+    assert changed.go_on().record.forced == forced.forced
+    assert [each["what"] for each in school.file("lineage.json")["forced"]] == [what]
+
+
+def test_missing_candles_are_named_with_coverage_and_gaps(tmp_path: Path, folder: Path, window) -> None:
+    store = FrameStore(tmp_path / "thin")
+    dataset, days = find_dataset(DATASETS[0]), Window(*(datetime(d.year, d.month, d.day, tzinfo=UTC) for d in DAYS))
+    lost = window("2021-04-01", "2021-04-21")
+    gap = Gap(start=lost.start, end=lost.end, slots=480, reason=GapReason.CONFIRMED_EMPTY)
+    seal_made(store, dataset, days, gaps=(gap,))
+    school = school_in(folder, store.root)
+    thin = level("1", ANY).model_copy(
+        update={"datasets": (LevelDataset(dataset=DATASETS[0], start=DAYS[0], end=DAYS[1]),)}
+    )
+    school.begin(thin)
+
+    with pytest.raises(DataIncomplete) as caught:
+        school.go_on()
+
+    said = str(caught.value)
+    assert "coinbase/BTC-USD/H1: 2021-03-01..2021-06-09 holds 80.00% of its candles, expected at least 90.00%" in said
+    assert "gaps: 1, the longest 2021-04-01..2021-04-21 (480 candles)" in said
+    assert caught.value.exit_code == 4
+
+
+def test_candles_that_are_damaged_between_two_levels_stop_the_run_until_they_are_mended(
+    folder: Path, candles: Path, undisturbed: School
+) -> None:
+    here = folder / "copy"
+    shutil.copytree(candles, here)
+    school = school_in(folder, here)
+    school.begin(*LADDER)
+    with pytest.raises(Killed):
+        school.go_on(tell=lambda level, attempt, progress: (_ for _ in ()).throw(Killed) if level.name == "2" else None)
+    file = next(here.rglob("oanda/**/*.parquet"))
+    sound = file.read_bytes()
+    file.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+
+    with pytest.raises(ForeignFile, match="changed since it was sealed"):
+        school.go_on()
+    file.write_bytes(sound)
+    school.go_on()
+
+    assert school.files() == undisturbed.files()
+
+
+def test_a_study_database_that_was_moved_away_is_told_and_nothing_is_lost(
+    school: School, folder: Path, undisturbed: School
+) -> None:
+    school.begin(*LADDER)
+    with pytest.raises(Killed):
+        school.go_on(tell=after(3))
+    study, elsewhere = folder / "study.sqlite3", folder / "elsewhere"
+    study.rename(elsewhere)
+
+    with pytest.raises(SettingsError, match="was the study's database moved"):
+        school.go_on()
+    assert not study.exists()
+    elsewhere.rename(study)
+    school.go_on()
+
+    assert school.files() == undisturbed.files()
+
+
+def test_a_database_that_is_replaced_under_a_run_is_noticed(school: School, folder: Path) -> None:
+    school.begin(*LADDER)
+
+    def replace_it(*_: object) -> None:
+        (folder / "study.sqlite3").unlink(missing_ok=True)
+
+    with pytest.raises((SettingsError, ServiceUnreachable), match="run"):
+        school.go_on(tell=replace_it)
+
+
+def test_two_runs_of_one_name_are_refused(school: School) -> None:
+    school.begin(level("1", ANY))
+
+    with pytest.raises(SettingsError, match="go on with it"):
+        school.begin(level("1", ANY))
+
+
+def test_status_tells_what_comes_next(school: School) -> None:
+    school.begin(*LADDER)
+    assert run_status(school.place, "run").reason == "next: search level 1, attempt 1"
+
+    with pytest.raises(Killed):
+        school.go_on(tell=after(1))
+
+    status = run_status(school.place, "run")
+    (attempt,) = status.attempts
+    assert 0 < attempt.finished < attempt.trials == 8
+    assert status.to_json()["waiting"] == ["2"]
+    assert next_of(school.place, status.record) == status.action

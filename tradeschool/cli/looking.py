@@ -1,0 +1,139 @@
+"""`tradeschool optimize status, show, best, verify`: what a run came to so far, and whether it comes out again."""
+
+from collections.abc import Sequence
+
+import click
+from optuna.trial import FrozenTrial
+from rich.table import Table
+
+from optimizer import fingerprint
+from optimizer.level import Part
+from optimizer.objective import prepare_level
+from optimizer.runs import AttemptRow, RunRecord
+from optimizer.selection import ranked
+from optimizer.study import read_trials
+from optimizer.table import trial_rows
+from tradeschool.cli import verdict
+from tradeschool.cli.context import console, json_option, load_settings, print_json
+from tradeschool.cli.searching import begun, place_of
+from tradeschool.errors import SettingsError, TrialDiffers
+from workers import search
+from workers.attempt import verify as verify_trial
+from workers.place import Place
+from workers.status import run_status
+
+run_argument = click.argument("run_name", metavar="RUN")
+level_option = click.option("--level", "level_name", help="Of this level; the first when not given.")
+attempt_option = click.option("--attempt", type=click.IntRange(1), help="Of this attempt; the latest when not given.")
+
+
+@click.command()
+@click.argument("run_name", metavar="[RUN]", required=False)
+@json_option
+def status(run_name: str | None, *, as_json: bool) -> None:
+    """Each level's attempts, trials, best, gate and time left; of the run begun last when none is named."""
+    place = place_of(load_settings())
+    found = run_status(place, run_name or _latest(place))
+    if as_json:
+        print_json(found.to_json())
+    else:
+        verdict.show(found)
+
+
+@click.command()
+@run_argument
+@click.argument("number", metavar="TRIAL", type=click.IntRange(0))
+@level_option
+@attempt_option
+@json_option
+def show(run_name: str, number: int, level_name: str | None, attempt: int | None, *, as_json: bool) -> None:
+    """One trial: parameters, constraints and metrics."""
+    place = place_of(load_settings())
+    record = search.read_run(place, run_name)
+    row = begun(record, level_name, attempt)
+    trial = _trials(place, record, row, number)[number]
+    if as_json:
+        print_json(trial_rows([trial])[0])
+    else:
+        verdict.show_trial(trial)
+
+
+@click.command()
+@click.argument("run_names", metavar="RUN...", nargs=-1, required=True)
+@level_option
+@click.option("-n", "--count", type=click.IntRange(1), default=10, show_default=True, help="How many trials of each.")
+@click.option("--force", is_flag=True, help="Compare although code, settings or candles of the runs differ.")
+@json_option
+def best(run_names: Sequence[str], level_name: str | None, count: int, *, force: bool, as_json: bool) -> None:
+    """The best feasible trials on train; several runs are compared where they can be."""
+    place = place_of(load_settings())
+    records = [search.read_run(place, name) for name in run_names]
+    if not force:
+        for other in records[1:]:
+            _refuse_to_compare(records[0], other)
+    found = [
+        (record.name, trial)
+        for record in records
+        for trial in ranked(_trials(place, record, begun(record, level_name, None)))[:count]
+    ]
+    found.sort(key=lambda pair: -(pair[1].value or 0.0))
+    if as_json:
+        print_json(
+            [{"run": name, "trial": each.number, "value": each.value, "params": each.params} for name, each in found]
+        )
+        return
+    if not found:
+        console().print("none feasible")
+        return
+    table = Table("run", "trial", "Sharpe on train", "parameters")
+    for name, trial in found:
+        table.add_row(name, str(trial.number), f"{trial.value:.3f}", verdict.parameters_line(trial.params))
+    console().print(table)
+
+
+@click.command()
+@run_argument
+@click.argument("number", metavar="TRIAL", type=click.IntRange(0))
+@level_option
+@attempt_option
+@json_option
+def verify(run_name: str, number: int, level_name: str | None, attempt: int | None, *, as_json: bool) -> None:
+    """Ask for and evaluate a trial again on this core; exit code 1 where a single byte differs."""
+    place = place_of(load_settings())
+    record = search.read_run(place, run_name)
+    row = begun(record, level_name, attempt)
+    _trials(place, record, row, number)
+    level = record.level(row.level)
+    place.require_candles(level)
+    differences = verify_trial(place, record, row, number, prepare_level(level, Part.TRAIN, place.store.arrays))
+    said = [str(each) for each in differences]
+    if as_json:
+        print_json({"run": run_name, "level": level.name, "trial": number, "same": not said, "differences": said})
+    if said:
+        raise TrialDiffers(f"trial {number} of level {level.name} does not repeat: {'; '.join(said[:3])}")
+    if not as_json:
+        console().print(f"trial {number} of level {level.name}, attempt {row.number}: the same, byte for byte")
+
+
+def _latest(place: Place) -> str:
+    with search.opened(place) as runs:
+        found = runs.all()
+    if not found:
+        raise SettingsError("there is no run yet; begin one: tradeschool optimize run")
+    return max(found, key=lambda record: record.created).name
+
+
+def _trials(place: Place, record: RunRecord, row: AttemptRow, number: int = 0) -> list[FrozenTrial]:
+    trials = read_trials(place.storage_url, record.study(row.level, row.number))
+    if number >= len(trials):
+        raise SettingsError(f"level {row.level}, attempt {row.number} has {len(trials)} trials, numbered from 0")
+    return trials
+
+
+def _refuse_to_compare(one: RunRecord, other: RunRecord) -> None:
+    found = fingerprint.changes({**one.fingerprints, **one.candles}, {**other.fingerprints, **other.candles})
+    if found:
+        said = "; ".join(f"{what} is {was} and {now}" for what, (was, now) in found.items())
+        raise SettingsError(
+            f"runs {one.name} and {other.name} cannot be compared: {said}; --force to do it all the same"
+        )

@@ -1,0 +1,68 @@
+"""`tradeschool optimize plan`: what a run would look at."""
+
+import click
+from rich.table import Table
+
+from optimizer.attempts import at_attempt
+from optimizer.level import Level, Part
+from optimizer.plan import PlannedPart, plan_level
+from tradeschool.cli.context import console, json_option, load_settings, print_json
+from tradeschool.cli.searching import Chosen, place_of, search_options
+from tradeschool.market import SEALED_WINDOW
+
+
+@click.command()
+@search_options
+@json_option
+def plan(*, as_json: bool, **options: object) -> None:
+    """Each level's parts and bar counts, trials and retries; nothing is searched, no price is looked at."""
+    store = place_of(load_settings()).store
+    levels = Chosen(**options).levels()  # type: ignore[arg-type]  # click has checked them
+    planned = [(level, plan_level(level, store)) for level in levels]
+    if as_json:
+        print_json({"levels": [_as_json(level, parts) for level, parts in planned], "sealed": str(SEALED_WINDOW)})
+        return
+    for level, parts in planned:
+        _show(level, parts)
+    console().print(f"sealed period, which no search reads: {SEALED_WINDOW}")
+
+
+def _show(level: Level, parts: list[PlannedPart]) -> None:
+    trials = [at_attempt(level, attempt).trials for attempt in range(1, level.retries + 2)]
+    tried = f"{trials[0]} trials" + (f", on retries {', '.join(map(str, trials[1:]))}" if level.retries else "")
+    console().print(f"level {level.name}: {level.title}: {level.direction}, {level.strategy}, {tried}")
+    embargo = f"{level.split.embargo_days} days of embargo and {parts[0].warm_up} bars of warm-up before each part"
+    table = Table("dataset", "part", "days", "bars expected", "bars stored", "bars judged", caption=embargo)
+    for each in parts:
+        stored = "-" if each.stored is None else f"{each.stored:,}"
+        row = (str(each.window), f"{each.expected:,}", stored, f"{each.judged:,}")
+        table.add_row(each.dataset if each.part is Part.TRAIN else "", each.part, *row)
+    totals = {part: sum(each.judged for each in parts if each.part is part) for part in Part}
+    table.add_section()
+    for part, total in totals.items():
+        table.add_row("all" if part is Part.TRAIN else "", part, "", "", "", f"{total:,}")
+    console().print(table)
+
+
+def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:
+    return {
+        "level": level.name,
+        "title": level.title,
+        "direction": level.direction,
+        "trials": level.trials,
+        "retries": level.retries,
+        "embargo_days": level.split.embargo_days,
+        "parts": [
+            {
+                "dataset": each.dataset,
+                "part": each.part,
+                "start": each.window.start.isoformat(),
+                "end": each.window.end.isoformat(),
+                "expected": each.expected,
+                "stored": each.stored,
+                "warm_up": each.warm_up,
+                "judged": each.judged,
+            }
+            for each in parts
+        ],
+    }

@@ -1,0 +1,71 @@
+"""Where a run finds and leaves what it works with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimizer.fingerprint import LENGTH
+from optimizer.level import Level, LevelDataset
+from tradeschool.errors import DataIncomplete
+from tradeschool.market import Dataset, Window
+from tradeschool.settings import WorkSettings
+from tradeschool.store import Store
+
+NAMED = 3
+"""Datasets that an error names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Candles, results and studies; the store refuses the sealed period."""
+
+    store: Store
+    results_dir: Path
+    storage_url: str
+    min_coverage: float
+    work: WorkSettings
+
+    def folder(self, run: str) -> Path:
+        """A run's own folder."""
+        return self.results_dir / run
+
+    def require_candles(self, level: Level) -> None:
+        """Refuse to go on without every candle that a level names.
+
+        Raises:
+            DataIncomplete: which datasets lack what, the coverage and gaps of each that is thin.
+            ForeignFile: where a file is not what its seal says.
+            PeriodClosed: where the level names days of the sealed period.
+        """
+        lacking = [each for dataset in level.datasets if (each := self._lack(dataset, self.store.require_sealed))]
+        if not lacking:  # digests and coverage take reading: not while a download goes on
+            lacking = [each for dataset in level.datasets if (each := self._lack(dataset, self._require))]
+        if lacking:
+            more = f"; and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
+            raise DataIncomplete(f"level {level.name} cannot start: {'; '.join(lacking[:NAMED])}{more}")
+
+    def is_ready(self, level: Level) -> bool:
+        """Whether every candle that a level names is sealed."""
+        return not any(self._lack(dataset, self.store.require_sealed) for dataset in level.datasets)
+
+    def digests(self, level: Level) -> dict[str, str]:
+        """A short digest of every dataset's whole window, by `dataset window`.
+
+        Raises:
+            DataIncomplete: where candles are missing.
+        """
+        return {
+            f"{dataset.dataset} {dataset.window.name}": self.store.digest(dataset.source, dataset.window)[:LENGTH]
+            for dataset in level.datasets
+        }
+
+    def _require(self, dataset: Dataset, window: Window) -> None:
+        self.store.require(dataset, window, self.min_coverage)
+
+    def _lack(self, dataset: LevelDataset, require: Callable[[Dataset, Window], None]) -> str | None:
+        """What of a dataset is missing, None where nothing is."""
+        try:
+            require(dataset.source, dataset.window)
+        except DataIncomplete as error:
+            return str(error)
+        return None
