@@ -15,6 +15,7 @@ from tradeschool import log, settings
 from tradeschool.market import INSTRUMENTS, SEALED_WINDOW, Dataset, Timeframe, find_dataset
 from tradeschool.settings import Settings
 from tradeschool.store import Store
+from tradeschool.store.cached import CachedStore
 
 SEALED_FOLDER = "sealed"
 """Below data_dir: the root of the sealed period, which search code never reads."""
@@ -42,8 +43,8 @@ def candles_of(loaded: Settings) -> Store:
 
 
 def searched_candles_of(loaded: Settings) -> Store:
-    """The same for a search, whichever process runs it: the sealed period is closed to it."""
-    return Store(loaded.data_dir, closed=SEALED_WINDOW)
+    """The same for a search, whichever process runs it: decoded once a machine, and the sealed period is closed."""
+    return CachedStore(loaded.data_dir, loaded.state_dir / "columns", closed=SEALED_WINDOW)
 
 
 def sealed_candles_of(loaded: Settings) -> Store:

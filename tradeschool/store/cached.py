@@ -25,8 +25,8 @@ KEEP_SECONDS = 7 * 86_400.0
 class CachedStore(Store):
     """The same candles as those of a store, mapped from files in a folder of this machine."""
 
-    def __init__(self, root: Path, folder: Path) -> None:
-        super().__init__(root)
+    def __init__(self, root: Path, folder: Path, *, closed: Window | None = None) -> None:
+        super().__init__(root, closed=closed)
         self._folder = folder
 
     def arrays(self, dataset: Dataset, window: Window) -> CandleArrays:
@@ -34,6 +34,7 @@ class CachedStore(Store):
 
         Raises:
             DataIncomplete: where the window is not sealed.
+            PeriodClosed: where a part of the window is closed.
             ForeignFile: where a file cannot be read, or is not what its seal says.
         """
         path = self._folder / f"{self.digest(dataset, window)}.npy"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tradeschool.errors import DataIncomplete, ForeignFile
+from tradeschool.errors import DataIncomplete, ForeignFile, PeriodClosed
 from tradeschool.market import BTC_USD, EUR_USD, Dataset, Instrument, Timeframe, Window
 from tradeschool.store import Seal
 from tradeschool.store.cached import KEEP_SECONDS, CachedStore
@@ -112,6 +112,15 @@ def test_what_nobody_opens_is_removed(store, cached, made) -> None:
 
     assert not old.exists()
     assert len(list(cached._folder.glob("*.npy"))) == 1
+
+
+def test_what_is_closed_stays_closed_when_it_is_mapped_already(store, cached, made) -> None:
+    dataset = sealed(store, made, BTC_USD)
+    cached.arrays(dataset, PART)
+    closed = CachedStore(store.root, cached._folder, closed=Window(PART.start, WEEK.end))
+
+    with pytest.raises(PeriodClosed, match="sealed period"):
+        closed.arrays(dataset, PART)
 
 
 def test_what_is_not_sealed_is_not_there(cached) -> None:
