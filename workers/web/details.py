@@ -53,7 +53,7 @@ class Importance:
     def of(self, study: str, trials: Sequence[SeenTrial], facts: Mapping[str, JsonValue]) -> JsonValue:
         """How much each parameter of an attempt mattered."""
         counted, shares = self._known.get(study, (0, {}))
-        if not counted or len(trials) >= counted * 1.1:
+        if len(trials) >= counted * 1.1 or (not shares and len(trials) > counted):
             counted, shares = len(trials), importances(trials, _ranges(facts.get("level")))
             self._known[study] = counted, shares
         found: dict[str, JsonValue] = {**shares}

@@ -44,7 +44,8 @@ export class Search {
       more = found.more;
     }
     this.draw();
-    if (this.rows.length >= this.important * 1.1) {
+    const isLast = this.next >= attempt.trials && this.rows.length > this.important;
+    if (this.rows.length >= this.important * 1.1 || isLast) {
       this.important = this.rows.length;
       const found = await ask(`${path}/importance`);
       if (!found.error && this.study === attempt.study) showImportance(found);
