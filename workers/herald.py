@@ -131,6 +131,8 @@ class Herald:
             self._memory.run = run
         for event in self._follower.news():
             self._under_way = event.name not in ENDS
+            if event.name == "dataset_sealed":  # whoever fetches for a run records it, too
+                self._is_new("dataset_sealed", f"{event.facts.get('dataset')} {event.facts.get('window')}")
             if tells:
                 self._say(event)
         self._memory.offset = self._follower.offset
@@ -166,10 +168,16 @@ class Herald:
                 yield from self._once("worker_lost", worker.name, worker=worker.name, host=worker.host)
 
     def _once(self, name: str, key: str, **facts: JsonValue) -> Iterator[Event]:
-        mark = f"{name} {key}"[:400]
-        if mark not in self._memory.said:
-            self._memory.said = [*self._memory.said, mark][-MOST_REMEMBERED:]
+        if self._is_new(name, key):
             yield Event(time=datetime.fromtimestamp(self.lookout.clock(), UTC), name=name, facts=facts)
+
+    def _is_new(self, name: str, key: str) -> bool:
+        """Whether this was not heard of before; from now on it was."""
+        mark = f"{name} {key}"[:400]
+        if mark in self._memory.said:
+            return False
+        self._memory.said = [*self._memory.said, mark][-MOST_REMEMBERED:]
+        return True
 
     def _say(self, event: Event) -> None:
         if event.name in self.wanted:

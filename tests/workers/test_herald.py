@@ -182,6 +182,18 @@ def test_what_is_noticed_while_a_run_goes_on_stands_in_its_log_and_is_said_once(
     assert [event.name for event in events.read(run)] == ["run_started", "dataset_sealed", "dataset_sealed"]
 
 
+def test_what_the_run_s_own_fetcher_has_recorded_is_not_recorded_and_said_again(site: Site) -> None:
+    herald = site.herald()
+    run = site.begin_run()
+    events.record(run, "dataset_sealed", dataset="coinbase/BTC-USD/M5", window="2020", rows=3)
+    site.fetch(sealed=("coinbase/BTC-USD/M5",))
+    for _ in range(2):
+        herald.look()
+
+    assert site.said() == ["dataset_sealed"]
+    assert [event.name for event in events.read(run)] == ["run_started", "dataset_sealed"]
+
+
 def test_after_a_run_s_end_nothing_is_added_to_its_log(site: Site) -> None:
     herald = site.herald()
     run = site.begin_run()
