@@ -5,6 +5,7 @@ statements and the rows that are new.
 """
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ MOST_NEW = 2_000
 
 T = TypeVar("T")
 
+_UNMADE = re.compile(r"no such table: stud|relation \"stud\w+\" does not exist")
+"""What SQLite and PostgreSQL say before the first study is made."""
 _STUDY = text("SELECT study_id FROM studies WHERE study_name = :name")
 _NAMES = text("SELECT study_name FROM studies WHERE substr(study_name, 1, :length) = :prefix ORDER BY study_name")
 _FACTS = text(
@@ -92,7 +95,7 @@ class StudyWatch:
         Raises:
             ServiceUnreachable: where the database does not answer; what was known is kept.
         """
-        return self._ask(lambda connection: self._look(connection, study)) if self._is_made() else ()
+        return self._ask(lambda connection: self._look(connection, study)) or ()
 
     def studies(self, prefix: str) -> list[str]:
         """The names of the studies that begin so, in order.
@@ -100,7 +103,7 @@ class StudyWatch:
         Raises:
             ServiceUnreachable: as `trials` does.
         """
-        return self._ask(lambda connection: _names(connection, prefix)) if self._is_made() else []
+        return self._ask(lambda connection: _names(connection, prefix)) or []
 
     def facts(self, study: str) -> Mapping[str, JsonValue]:
         """What was stored with a study when it was made; asked once, since it never changes.
@@ -109,7 +112,7 @@ class StudyWatch:
             ServiceUnreachable: as `trials` does.
         """
         if study not in self._facts:
-            found = self._ask(lambda connection: connection.execute(_FACTS, {"name": study}).all())
+            found = self._ask(lambda connection: connection.execute(_FACTS, {"name": study}).all()) or []
             facts: dict[str, JsonValue] = {row.key: json.loads(row.value_json) for row in found}
             if "level" not in facts:  # made a moment ago: not all of them are there yet
                 return facts
@@ -127,7 +130,10 @@ class StudyWatch:
         url = make_url(self._url)
         return url.get_backend_name() != "sqlite" or bool(self._seen) or Path(url.database or "").exists()
 
-    def _ask(self, work: Callable[[Connection], T]) -> T:
+    def _ask(self, work: Callable[[Connection], T]) -> T | None:
+        """What the database says; None where it was not made yet, or nothing of Optuna's is in it yet."""
+        if not self._is_made():
+            return None
         try:
             with self._connected().connect() as connection:
                 return work(connection)
@@ -136,6 +142,8 @@ class StudyWatch:
         except SQLAlchemyError as error:
             self.close()
             reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            if _UNMADE.search(reason) and not self._seen:
+                return None
             raise ServiceUnreachable(f"study database {self._where}: {reason}") from error
 
     def _connected(self) -> Engine:

@@ -17,6 +17,8 @@ from workers.search import RECORD_NAME, read_record
 
 PACE_SECONDS = 120.0
 """Over which the pace of trials is measured."""
+LEAST_PACE_SECONDS = 5.0
+"""Over less, a pace is chance."""
 SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 EQUITY_NAME = "equity.json"
 MOST_BYTES = 32_000_000
@@ -45,7 +47,7 @@ class AttemptStanding:
     failed: int
     best: Best | None
     pace_per_minute: float
-    """Trials that ended in the last two minutes."""
+    """Of the last two minutes."""
 
     @property
     def finished(self) -> int:
@@ -230,8 +232,14 @@ def _attempt(level: Level, study: str, number: int, studies: StudyWatch, now: fl
         pruned=states["pruned"],
         failed=states["failed"],
         best=Best(number=best.number, value=best.value, parameters=best.parameters) if best else None,
-        pace_per_minute=lately / PACE_SECONDS * 60,
+        pace_per_minute=_pace(trials, lately, now),
     )
+
+
+def _pace(trials: Sequence[SeenTrial], lately: int, now: float) -> float:
+    """Trials a minute over the last two; over the time since the first one where that is less."""
+    first = min((trial.ended for trial in trials if trial.ended is not None), default=now)
+    return lately / min(PACE_SECONDS, max(LEAST_PACE_SECONDS, now - first)) * 60
 
 
 def _searched(level: Level, stored: JsonValue) -> Level:

@@ -1,6 +1,8 @@
 """What a watcher sees of a study is what is stored, and it reads each trial once."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -121,6 +123,16 @@ def test_a_database_that_nobody_made_yet_holds_nothing_and_is_not_made(watch: St
     assert watch.trials("run-L1-a1") == ()
     assert watch.studies("run") == []
     assert not (tmp_path / "study.sqlite3").exists()
+
+
+def test_a_database_without_a_study_yet_holds_none(watch: StudyWatch, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "study.sqlite3")) as made:
+        made.execute("CREATE TABLE tradeschool_runs (name TEXT)")
+        made.commit()
+
+    assert watch.trials("run-L1-a1") == ()
+    assert watch.studies("run") == []
+    assert watch.facts("run-L1-a1") == {}
 
 
 def test_a_database_that_goes_away_is_said_and_read_on_when_it_is_back(

@@ -99,8 +99,8 @@ def test_a_level_that_is_searched_tells_its_trials_best_pace_and_time(look, stor
     assert (level.state, attempt.finished, attempt.complete, attempt.failed) == ("searching", 3, 2, 1)
     assert attempt.best is not None
     assert (attempt.best.number, attempt.best.value) == (2, 0.9)
-    assert attempt.pace_per_minute == 1.5
-    assert attempt.eta_seconds == 40.0
+    assert attempt.pace_per_minute == pytest.approx(6.0), "three in the thirty seconds since the first"
+    assert attempt.eta_seconds == pytest.approx(10.0)
 
 
 def test_before_the_verdict_the_gate_is_read_on_train_and_says_so(look, storage) -> None:
@@ -168,10 +168,11 @@ def test_a_run_that_is_not_there_is_said(results: Path, tmp_path: Path) -> None:
 
 def test_postgresql_is_read_over_a_connection_that_cannot_write(postgres) -> None:
     _, url = postgres
+    watch = StudyWatch(url)
+    assert watch.trials("r1-L1-a1") == ()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.RDBStorage(url)
     add(storage, "r1-L1-a1", 0.5, None, 0.9)
-    watch = StudyWatch(url)
     seen = watch.trials("r1-L1-a1")
 
     assert [(trial.number, trial.state, trial.value) for trial in seen] == [
