@@ -72,7 +72,12 @@ def test_a_scrape_tells_what_the_board_knows(page, site) -> None:
     record = Acquisition(time=datetime.now(UTC), running=True, eta_seconds=9, lanes=(lane,), downloads=(download,))
     record.publish(site.folder / "data")
 
-    samples = scraped(page, until='tradeschool_trials{level="1",state="complete"}')
+    samples = scraped(
+        page,
+        'tradeschool_trials{level="1",state="complete"}',
+        'tradeschool_fetch_requests_total{outcome="busy",provider="coinbase"}',
+        "tradeschool_queue_oldest_seconds",
+    )
 
     assert samples['tradeschool_trials{level="1",state="complete"}'] == 10
     assert samples['tradeschool_trials{level="1",state="wanted"}'] == 40
@@ -88,7 +93,7 @@ def test_a_scrape_tells_what_the_board_knows(page, site) -> None:
     assert samples['tradeschool_up{part="queue"}'] == 1
 
 
-def scraped(page, until: str) -> dict[str, float]:
+def scraped(page, *wanted: str) -> dict[str, float]:
     import time
 
     end = time.monotonic() + 15
@@ -99,11 +104,7 @@ def scraped(page, until: str) -> dict[str, float]:
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         }
-        if (
-            until in samples
-            and "tradeschool_queue_oldest_seconds" in samples
-            and "tradeschool_fetch_running" in samples
-        ):
+        if all(name in samples for name in wanted):
             return samples
         assert time.monotonic() < end, text
         time.sleep(0.1)
