@@ -10,7 +10,7 @@ does not declare is off. They act the same for every strategy:
 | trail_atr | the stop follows the best price of the bars held so far at this distance, from the next bar on; 0 is off |
 | max_bars | a position is left at the open after so many bars, reason `time`; 0 is off |
 | cooldown_bars | no entry fills in so many bars from a losing exit's bar on; 0 is off |
-| vol_low, vol_high | a signal enters only where its ATR's rank among those of the last 1,024 bars lies in this band |
+| vol_low, vol_high | a signal enters only where its ATR's rank among those of the last 960 bars lies in this band |
 | trend, trend_period | 1: a signal enters only with the slope of an average of closed H1 bars, so many of them long |
 | hour_start, hour_length | a signal enters only where its bar closes in these hours of the day, UTC; 24 is always |
 | weekdays | the same by day: 1 Monday, 2 Tuesday, 4 Wednesday ... 64 Sunday, added; 127 is always |
@@ -32,7 +32,7 @@ from tradeschool.market import Timeframe
 HOUR_SECONDS = 3600
 HOURS_A_DAY = 24
 EVERY_DAY = 0b111_1111
-VOLATILITY_BARS = 1024
+VOLATILITY_BARS = 960
 """Bars whose ATRs a signal's is ranked among."""
 
 ATR_PERIOD = IntParameter(name="atr_period", low=2, high=50, default=14, meaning="Bars of the average true range.")

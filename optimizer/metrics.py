@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.backtest.run import Reason, Run, Trades
+from optimizer.backtest.run import Run
+from optimizer.backtest.tally import Tally, tally
 from optimizer.portfolio import Portfolio, portfolio
 
 DAYS_A_YEAR = 365
@@ -18,21 +19,19 @@ NORMAL_95 = 1.959963984540054
 
 def summarise(runs: Sequence[Run]) -> dict[str, float]:
     """Every metric of runs taken together, by the names of `METRICS`: trades pooled, days as one portfolio."""
-    trades = np.concatenate([run.trades for run in runs])
-    account = portfolio(runs)
-    return _trade_metrics(trades) | _daily_metrics(account) | {"exposure": exposure(runs)}
+    total = tally(runs)
+    return _trade_metrics(total) | _daily_metrics(portfolio(runs)) | {"exposure": exposure(runs, total)}
 
 
-def _trade_metrics(trades: Trades) -> dict[str, float]:
-    net = trades["net"]
-    low, high = wilson_interval(wins(net), len(net))
+def _trade_metrics(total: Tally) -> dict[str, float]:
+    low, high = wilson_interval(total.wins, total.trades)
     return {
-        "trades": len(net),
-        "trades_open_at_end": int(np.count_nonzero(trades["reason"] == Reason.END)),
-        "win_rate": win_rate(net),
+        "trades": total.trades,
+        "trades_open_at_end": total.open_at_end,
+        "win_rate": _share(total.wins, total.trades),
         "win_rate_low": low,
         "win_rate_high": high,
-        "profit_factor": profit_factor(net),
+        "profit_factor": _factor(total.profit, total.loss),
     }
 
 
@@ -57,14 +56,13 @@ METRICS = (
 """Names of `summarise`, in its order."""
 
 
-def wins(net: NDArray[np.float64]) -> int:
-    """Trades that gained after all costs; break-even is not a win."""
-    return int(np.count_nonzero(net > 0))
-
-
 def win_rate(net: NDArray[np.float64]) -> float:
-    """Wins over trades; NaN without trades."""
-    return wins(net) / len(net) if len(net) else math.nan
+    """Trades that gained after all costs over trades; break-even is not a win; NaN without trades."""
+    return _share(int(np.count_nonzero(net > 0)), len(net))
+
+
+def _share(won: int, trades: int) -> float:
+    return won / trades if trades else math.nan
 
 
 def wilson_interval(won: int, trades: int) -> tuple[float, float]:
@@ -88,7 +86,10 @@ def profit_and_loss(net: NDArray[np.float64]) -> tuple[float, float]:
 
 def profit_factor(net: NDArray[np.float64]) -> float:
     """Sum of gains over sum of losses; infinite without a loss, NaN with neither."""
-    profit, loss = profit_and_loss(net)
+    return _factor(*profit_and_loss(net))
+
+
+def _factor(profit: float, loss: float) -> float:
     if loss == 0:
         return math.inf if profit > 0 else math.nan
     return profit / loss
@@ -148,12 +149,6 @@ def calmar(growth: float, drawdown: float) -> float:
     return growth / drawdown if drawdown > 0 else math.nan
 
 
-def exposure(runs: Sequence[Run]) -> float:
-    """Share of judged bars during which a position was held, at least in part."""
-    return sum(_held_bars(run.trades) for run in runs) / sum(run.judged_bars for run in runs)
-
-
-def _held_bars(trades: Trades) -> int:
-    """A bar in which one position ends and the next begins at its open counts once."""
-    inside = trades["reason"] != Reason.SIGNAL
-    return int(np.sum(trades["exit_bar"].astype(np.int64) - trades["entry_bar"] + inside))
+def exposure(runs: Sequence[Run], total: Tally) -> float:
+    """Share of judged bars during which a position was held, at least in part; `total` is the runs' tally."""
+    return total.held_bars / sum(run.judged_bars for run in runs)

@@ -8,13 +8,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 
-import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from optimizer import metrics
 from optimizer.backtest.engine import atr_periods, engine_of, warm_up_bars
 from optimizer.backtest.prepare import Prepared, prepare
 from optimizer.backtest.run import Rules, Run
+from optimizer.backtest.tally import tally
 from optimizer.evaluation import Evaluation, Outcome, rounded, rounded_all
 from optimizer.gate import trades_needed
 from optimizer.level import Level, Part
@@ -200,9 +200,9 @@ def _constraints(
 
 def _profit_factor_violation(runs: Sequence[Run], target: float) -> float:
     """`target * loss - profit <= 0` over the turnover `profit + loss`: no division by a loss of zero."""
-    profit, loss = metrics.profit_and_loss(np.concatenate([run.trades["net"] for run in runs]))
-    turnover = profit + loss
-    return (target * loss - profit) / turnover if turnover > 0 else WHOLLY_MISSED
+    total = tally(runs)
+    turnover = total.profit + total.loss
+    return (target * total.loss - total.profit) / turnover if turnover > 0 else WHOLLY_MISSED
 
 
 def _trades_violation(figures: Mapping[str, float], needed: int) -> float:

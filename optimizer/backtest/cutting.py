@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from optimizer.backtest.indicators import ATR_SPACING
 from optimizer.backtest.prepare import BLOCK, Prepared, extremes_of_blocks
+from tradeschool.columns import PRICES
 
 
 def head(prepared: Prepared, bars: int) -> Prepared:
@@ -16,7 +17,7 @@ def head(prepared: Prepared, bars: int) -> Prepared:
     if not len(hours) or hours[-1] != bars - 1:
         hours = np.append(hours, np.int32(bars - 1))
     return replace(
-        _columns(prepared, slice(0, bars)),
+        _bars(prepared, slice(0, bars)),
         close_sums=prepared.close_sums[: bars + 1],
         day_starts=np.append(prepared.day_starts[:days], np.int32(bars)),
         hour_ends=hours,
@@ -29,7 +30,7 @@ def tail(prepared: Prepared, start: int, warm_up: int) -> Prepared:
     """The same candles as if there had been none before bar `start`; judged bars stay judged but for a warm-up."""
     first_judged = max(prepared.first_judged - start, warm_up)
     return replace(
-        _derived(_columns(prepared, slice(start, None))),
+        _derived(_bars(prepared, slice(start, None))),
         first_judged=first_judged,
         day_starts=np.maximum(prepared.day_starts - start, first_judged).astype(np.int32),
         hour_ends=prepared.hour_ends[prepared.hour_ends >= start] - np.int32(start),
@@ -38,18 +39,19 @@ def tail(prepared: Prepared, start: int, warm_up: int) -> Prepared:
 
 def changed(prepared: Prepared, column: str, values: NDArray[np.int32] | NDArray[np.float32]) -> Prepared:
     """The same candles with another column; whether the prices still fit together is the caller's business."""
-    return _derived(replace(prepared, **{column: values}))  # type: ignore[arg-type]  # the name is not known to mypy
+    if column == "half_spread":
+        return replace(prepared, spreads=values.astype(np.float32))
+    prices = prepared.prices.copy()
+    prices[:, PRICES.index(column)] = values
+    return _derived(replace(prepared, prices=prices))
 
 
-def _columns(prepared: Prepared, bars: slice) -> Prepared:
+def _bars(prepared: Prepared, bars: slice) -> Prepared:
     return replace(
         prepared,
         slots=prepared.slots[bars],
-        open=prepared.open[bars],
-        high=prepared.high[bars],
-        low=prepared.low[bars],
-        close=prepared.close[bars],
-        half_spread=prepared.half_spread[bars],
+        prices=prepared.prices[bars],
+        spreads=prepared.spreads[bars] if len(prepared.spreads) > 1 else prepared.spreads,
     )
 
 
@@ -59,6 +61,6 @@ def _derived(prepared: Prepared) -> Prepared:
     return replace(
         prepared,
         close_sums=sums.astype(np.float64),
-        blocks=extremes_of_blocks({"low": prepared.low, "high": prepared.high, "close": prepared.close}),
+        blocks=extremes_of_blocks(prepared.prices),
         atr_marks=np.empty((0, 0)),
     )

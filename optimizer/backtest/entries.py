@@ -114,7 +114,7 @@ def _average_true_ranges(
     """At the given bars, and at the marks between them (see `indicators`)."""
     if not management.needs_atr:
         return np.zeros(len(bars)), np.zeros(0)
-    candles, period = (prepared.high, prepared.low, prepared.close), management.atr_period
+    period = management.atr_period
     if len(bars) and bars[0] < period - 1:
         raise SettingsError(
             f"{prepared.dataset}, bar {bars[0]}: atr_period: at most {bars[0] + 1}, the bars so far, was {period}"
@@ -122,8 +122,8 @@ def _average_true_ranges(
     row = period - prepared.first_atr_period
     if 0 <= row < len(prepared.atr_marks):
         marks = prepared.atr_marks[row]
-        return atr_at(bars, *candles, period, marks), marks
-    average = wilder_atr(*candles, period)
+        return atr_at(bars, prepared.prices, period, marks), marks
+    average = wilder_atr(prepared.prices, period)
     return average[bars], marks_of(average)
 
 

@@ -37,9 +37,9 @@ def with_trend(
 def in_band(
     management: Management, bars: NDArray[np.int32], atr: NDArray[np.float64], marks: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Whether each bar's ATR ranks within the band among the last 1,024 bars' before it, 0 lowest, 1 highest.
+    """Whether each bar's ATR ranks within the band among the last 960 bars' before it, 0 lowest, 1 highest.
 
-    The rank is the share of those bars, every 32nd of them, whose ATR is lower. `marks`: ATRs at bars 31, 63, ...
+    The rank is the share of those bars, every 24th of them, whose ATR is lower. `marks`: ATRs at bars 23, 47, ...
     Bars too early for a full past are outside.
     """
     newest = bars // ATR_SPACING

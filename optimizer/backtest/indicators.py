@@ -11,30 +11,28 @@ from numpy.typing import NDArray
 
 from optimizer.backtest.jit import inlined, njit
 
-ATR_SPACING = 32
+HIGH, LOW, CLOSE = 1, 2, 3
+"""Columns of prices, which lie side by side as in `Prepared.prices`."""
+ATR_SPACING = 24
 """Bars between two marks."""
 
 
-def wilder_atr(
-    high: NDArray[np.int32], low: NDArray[np.int32], close: NDArray[np.int32], period: int
-) -> NDArray[np.float64]:
+def wilder_atr(prices: NDArray[np.int32], period: int) -> NDArray[np.float64]:
     """Average true range in ticks, shape (n_bars,); NaN before bar `period - 1`."""
-    average = np.full(len(close), np.nan)
-    if len(close) >= period:
-        _fill_atr(high, low, close, period, average)
+    average = np.full(len(prices), np.nan)
+    if len(prices) >= period:
+        _fill_atr(prices, period, average)
     return average
 
 
-def atr_marks(
-    high: NDArray[np.int32], low: NDArray[np.int32], close: NDArray[np.int32], periods: range
-) -> NDArray[np.float64]:
-    """The average true range at bars 31, 63, 95, ..., a row for each of consecutive periods.
+def atr_marks(prices: NDArray[np.int32], periods: range) -> NDArray[np.float64]:
+    """The average true range at bars 23, 47, 71, ..., a row for each of consecutive periods.
 
     All periods are worked out in one pass, side by side: each alone would wait for its own last value.
     """
-    marks = np.full((len(close) // ATR_SPACING, len(periods)), np.nan)
-    if len(periods) and len(close) > periods[-1]:
-        _fill_marks(high, low, close, np.array(periods, dtype=np.int64), marks)
+    marks = np.full((len(prices) // ATR_SPACING, len(periods)), np.nan)
+    if len(periods) and len(prices) > periods[-1]:
+        _fill_marks(prices, np.array(periods, dtype=np.int64), marks)
     return np.ascontiguousarray(marks.T)
 
 
@@ -45,48 +43,42 @@ def marks_of(average: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def atr_at(
     bars: NDArray[np.int32],
-    high: NDArray[np.int32],
-    low: NDArray[np.int32],
-    close: NDArray[np.int32],
+    prices: NDArray[np.int32],
     period: int,
     marks: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """The average true range at some bars, none before bar `period - 1`, worked out from the marks before them."""
     average = np.empty(len(bars))
-    _fill_atr_at(bars, high, low, close, period, marks, average)
+    _fill_atr_at(bars, prices, period, marks, average)
     return average
 
 
 @njit
 def _fill_atr(
-    high: NDArray[np.int32],
-    low: NDArray[np.int32],
-    close: NDArray[np.int32],
+    prices: NDArray[np.int32],
     period: int,
     average: NDArray[np.float64],
 ) -> None:
-    atr = _first_atr(high, low, close, period)
+    atr = _first_atr(prices, period)
     average[period - 1] = atr
     weight = 1.0 / period
-    for bar in range(period, close.size):
-        atr += (_true_range(high, low, close, bar) - atr) * weight
+    for bar in range(period, len(prices)):
+        atr += (_true_range(prices, bar) - atr) * weight
         average[bar] = atr
 
 
 @njit
 def _fill_marks(
-    high: NDArray[np.int32],
-    low: NDArray[np.int32],
-    close: NDArray[np.int32],
+    prices: NDArray[np.int32],
     periods: NDArray[np.int64],
     marks: NDArray[np.float64],
 ) -> None:
     longest = periods[-1]
     atr, weight = np.empty(periods.size), 1.0 / periods
     for number in range(periods.size):
-        _begin_marks(high, low, close, periods[number], longest, atr[number:], marks[:, number])
-    for bar in range(longest, close.size):
-        true_range = float(_true_range(high, low, close, bar))
+        _begin_marks(prices, periods[number], longest, atr[number:], marks[:, number])
+    for bar in range(longest, len(prices)):
+        true_range = float(_true_range(prices, bar))
         for number in range(periods.size):
             atr[number] += (true_range - atr[number]) * weight[number]
         if bar % ATR_SPACING == ATR_SPACING - 1:
@@ -95,19 +87,17 @@ def _fill_marks(
 
 @inlined
 def _begin_marks(
-    high: NDArray[np.int32],
-    low: NDArray[np.int32],
-    close: NDArray[np.int32],
+    prices: NDArray[np.int32],
     period: int,
     longest: int,
     atr: NDArray[np.float64],
     marks: NDArray[np.float64],
 ) -> None:
     """One period's average and marks up to where the longest begins."""
-    atr[0] = _first_atr(high, low, close, period)
+    atr[0] = _first_atr(prices, period)
     for bar in range(period - 1, longest):
         if bar >= period:
-            atr[0] += (_true_range(high, low, close, bar) - atr[0]) * (1.0 / period)
+            atr[0] += (_true_range(prices, bar) - atr[0]) * (1.0 / period)
         if bar % ATR_SPACING == ATR_SPACING - 1:
             marks[bar // ATR_SPACING] = atr[0]
 
@@ -115,9 +105,7 @@ def _begin_marks(
 @njit
 def _fill_atr_at(
     bars: NDArray[np.int32],
-    high: NDArray[np.int32],
-    low: NDArray[np.int32],
-    close: NDArray[np.int32],
+    prices: NDArray[np.int32],
     period: int,
     marks: NDArray[np.float64],
     average: NDArray[np.float64],
@@ -129,22 +117,22 @@ def _fill_atr_at(
         if start >= period:
             atr = marks[start // ATR_SPACING - 1]
         else:
-            atr = _first_atr(high, low, close, period)
+            atr = _first_atr(prices, period)
             start = period
         for bar in range(start, last + 1):
-            atr += (_true_range(high, low, close, bar) - atr) * weight
+            atr += (_true_range(prices, bar) - atr) * weight
         average[place] = atr
 
 
 @inlined
-def _first_atr(high: NDArray[np.int32], low: NDArray[np.int32], close: NDArray[np.int32], period: int) -> float:
-    total = int(high[0]) - int(low[0])
+def _first_atr(prices: NDArray[np.int32], period: int) -> float:
+    total = int(prices[0, HIGH]) - int(prices[0, LOW])
     for bar in range(1, period):
-        total += _true_range(high, low, close, bar)
+        total += _true_range(prices, bar)
     return total / period
 
 
 @inlined
-def _true_range(high: NDArray[np.int32], low: NDArray[np.int32], close: NDArray[np.int32], bar: int) -> int:
-    before = int(close[bar - 1])
-    return max(int(high[bar]), before) - min(int(low[bar]), before)
+def _true_range(prices: NDArray[np.int32], bar: int) -> int:
+    before = int(prices[bar - 1, CLOSE])
+    return max(int(prices[bar, HIGH]), before) - min(int(prices[bar, LOW]), before)

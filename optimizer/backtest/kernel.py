@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from optimizer.backtest.entries import Entries
 from optimizer.backtest.jit import inlined, njit
-from optimizer.backtest.prepare import BLOCK, HIGHEST, LOWEST, Prepared
+from optimizer.backtest.prepare import BLOCK, CLOSE, HIGH, HIGHEST, LOW, LOWEST, OPEN, Prepared
 from optimizer.backtest.reference import Book, Market, Plan, Terms, market_of, plan_of, run_of, terms_of
 from optimizer.backtest.run import TRADE, Rules, Run
 
@@ -75,22 +75,22 @@ def _trade(
     book = books[0]
     book["equity"] = book["value"] = book["peak"] = book["day_low"] = initial_equity
     book["left_bar"] = -1
-    entry = _next_entry(book, plan, market.close.size, terms)
+    entry = _next_entry(book, plan, len(market.prices), terms)
     while entry >= 0:
         bar = plan.bar[entry] + 1
         _end_days(book, day_starts, bar, terms, equity, lows)
         _enter(book, market, bar, entry, plan, terms)
         against = _next_against(book, plan, entry)
-        due = _due_bar(book, plan, against, market.close.size, terms)
+        due = _due_bar(book, plan, against, len(market.prices), terms)
         while bar < due and book["side"] != 0:
             end = min(due, day_starts[book["day"] + 1])
             _hold(book, market, blocks, bar, end, terms, trades)
             bar = end
-            if book["side"] != 0 and end < market.close.size:
-                book["value"] = _value_at(book, market.close[end - 1])
+            if book["side"] != 0 and end < len(market.prices):
+                book["value"] = _value_at(book, market.prices[end - 1, CLOSE])
                 _end_days(book, day_starts, end, terms, equity, lows)
         _leave_when_due(book, market, plan, against, due, terms, trades)
-        entry = _next_entry(book, plan, market.close.size, terms)
+        entry = _next_entry(book, plan, len(market.prices), terms)
     book["stopped"] = _is_over(book, terms)
     while book["day"] < equity.size:
         _end_day(book, terms, equity, lows)
@@ -132,12 +132,12 @@ def _leave_when_due(
     book: Book, market: Market, plan: Plan, against: int, due: int, terms: Terms, trades: NDArray[np.void]
 ) -> None:
     """Leave a position that nothing else ended, and find the first signal that is to be looked at next."""
-    if book["side"] != 0 and due == market.close.size:
+    if book["side"] != 0 and due == len(market.prices):
         _leave_at_close(book, market, due - 1, terms, trades)
     elif book["side"] != 0:
         is_signal = against < plan.bar.size and plan.bar[against] + 1 == due
-        price = int(market.open[due])
-        cost = _market_cost(book["size"], price, market.half_spread[due], terms)
+        price = int(market.prices[due, OPEN])
+        cost = _market_cost(book["size"], price, market.spreads[due * terms.spread_step], terms)
         _exit(book, due, price, SIGNAL if is_signal else TIME, cost, terms, trades)
         if is_signal:
             book["next_signal"] = against
@@ -178,7 +178,7 @@ def _end_day(book: Book, terms: Terms, equity: NDArray[np.float64], lows: NDArra
 def _enter(book: Book, market: Market, bar: int, entry: int, plan: Plan, terms: Terms) -> None:
     if bar > book["left_bar"]:
         book["peak"] = max(book["peak"], book["equity"])  # at the close of the bar in which the last one was left
-    side, price = int(plan.signal[entry]), int(market.open[bar])
+    side, price = int(plan.signal[entry]), int(market.prices[bar, OPEN])
     book["side"] = side
     book["entry_bar"] = bar
     book["entry_price"] = price
@@ -186,7 +186,7 @@ def _enter(book: Book, market: Market, bar: int, entry: int, plan: Plan, terms: 
     book["target"] = price + side * _distance(plan.target_ticks[entry])
     book["trail"] = plan.trail_ticks[entry]
     book["size"] = _size(book["equity"], price, plan.atr_ticks[entry], terms)
-    book["fees"] = _market_cost(book["size"], price, market.half_spread[bar], terms)
+    book["fees"] = _market_cost(book["size"], price, market.spreads[bar * terms.spread_step], terms)
     book["equity"] -= book["fees"]
     book["next_signal"] = entry + 1
 
@@ -232,7 +232,7 @@ def _scan(market: Market, book: Book, start: int, end: int) -> tuple[int, int, i
     lower, upper = (stop, target) if side > 0 else (target, stop)
     lowest, highest, lowest_close, highest_close = NEVER, 0, NEVER, 0
     for bar in range(start, end):
-        low, high, close = int(market.low[bar]), int(market.high[bar]), int(market.close[bar])
+        low, high, close = int(market.prices[bar, LOW]), int(market.prices[bar, HIGH]), int(market.prices[bar, CLOSE])
         if low <= lower or high >= upper:
             return bar, lowest, highest, lowest_close, highest_close
         lowest, highest = min(lowest, low), max(highest, high)
@@ -291,7 +291,7 @@ def _walk(book: Book, market: Market, start: int, end: int, terms: Terms, trades
         _fill_inside(book, market, bar, terms, trades)
         if book["side"] == 0:
             return
-        book["value"] = _value_at(book, market.close[bar])
+        book["value"] = _value_at(book, market.prices[bar, CLOSE])
         book["peak"] = max(book["peak"], book["value"])
         if _is_over(book, terms):
             _leave_at_close(book, market, bar, terms, trades)
@@ -300,12 +300,20 @@ def _walk(book: Book, market: Market, start: int, end: int, terms: Terms, trades
 
 @inlined
 def _fill_inside(book: Book, market: Market, bar: int, terms: Terms, trades: NDArray[np.void]) -> None:
-    side, opened = book["side"], int(market.open[bar])
-    low, high = int(market.low[bar]), int(market.high[bar])
+    side, opened = book["side"], int(market.prices[bar, OPEN])
+    low, high = int(market.prices[bar, LOW]), int(market.prices[bar, HIGH])
     worst, best = (low, high) if side > 0 else (high, low)
     if side * (worst - book["stop"]) <= 0:
         price = side * min(side * book["stop"], side * opened)
-        _exit(book, bar, price, STOP, _market_cost(book["size"], price, market.half_spread[bar], terms), terms, trades)
+        _exit(
+            book,
+            bar,
+            price,
+            STOP,
+            _market_cost(book["size"], price, market.spreads[bar * terms.spread_step], terms),
+            terms,
+            trades,
+        )
     elif side * (opened - book["target"]) >= 0:
         _exit(book, bar, opened, TARGET, _target_cost(book["size"], opened, terms), terms, trades)
     else:
@@ -318,10 +326,10 @@ def _fill_inside(book: Book, market: Market, bar: int, terms: Terms, trades: NDA
 
 @inlined
 def _leave_at_close(book: Book, market: Market, bar: int, terms: Terms, trades: NDArray[np.void]) -> None:
-    price = int(market.close[bar])
+    price = int(market.prices[bar, CLOSE])
     # The bar is marked before it is left: a run that ends here may end at its peak.
     book["peak"] = max(book["peak"], _value_at(book, price))
-    cost = _market_cost(book["size"], price, market.half_spread[bar], terms)
+    cost = _market_cost(book["size"], price, market.spreads[bar * terms.spread_step], terms)
     _exit(book, bar, price, END, cost, terms, trades)
 
 

@@ -3,7 +3,6 @@
 Nothing here touches polars: it runs in processes that fork.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
@@ -21,6 +20,8 @@ BLOCK = 16
 """Bars of a block, whose extremes are known without looking at its bars."""
 LOWEST, HIGHEST, LOWEST_CLOSE, HIGHEST_CLOSE = range(4)
 """Columns of `Prepared.blocks`."""
+OPEN, HIGH, LOW, CLOSE = range(4)
+"""Columns of `Prepared.prices`, in the order of `PRICES`."""
 LARGEST_EXACT = 2**53
 """Every whole number up to here is a float64 of its own."""
 TICK_TOLERANCE = 1e-4
@@ -38,12 +39,11 @@ class Prepared:
     window: Window
     slots: NDArray[np.int32]
     """Opens in timeframes since 1970-01-01 UTC, ascending."""
-    open: NDArray[np.int32]
-    high: NDArray[np.int32]
-    low: NDArray[np.int32]
-    close: NDArray[np.int32]
-    half_spread: NDArray[np.float32]
-    """In ticks; zero where the dataset stores none."""
+    prices: NDArray[np.int32]
+    """Open, high, low and close of each bar side by side, shape (n_bars, 4): who jumps to a bar finds all of them in
+    one place."""
+    spreads: NDArray[np.float32]
+    """Half-spreads in ticks; a single zero where the dataset stores none."""
     close_sums: NDArray[np.float64]
     """Exact sum of the first n closes at place n, shape (n_bars + 1,)."""
     first_judged: int
@@ -66,6 +66,31 @@ class Prepared:
     def time(self) -> NDArray[np.int64]:
         """Opens as Unix seconds, made anew at each call."""
         return self.slots.astype(np.int64) * self.dataset.timeframe.seconds
+
+    @property
+    def open(self) -> NDArray[np.int32]:
+        """First price of each bar."""
+        return self.prices[:, OPEN]
+
+    @property
+    def high(self) -> NDArray[np.int32]:
+        """Highest price of each bar."""
+        return self.prices[:, HIGH]
+
+    @property
+    def low(self) -> NDArray[np.int32]:
+        """Lowest price of each bar."""
+        return self.prices[:, LOW]
+
+    @property
+    def close(self) -> NDArray[np.int32]:
+        """Last price of each bar."""
+        return self.prices[:, CLOSE]
+
+    @property
+    def half_spread(self) -> NDArray[np.float32]:
+        """In ticks; zero where the dataset stores none."""
+        return np.broadcast_to(self.spreads, len(self))
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -96,24 +121,24 @@ def prepare(
     """
     _check_length(candles, warm_up)
     _check_times(candles, window)
-    ticks = {name: _whole_ticks(candles, name) for name in PRICES}
-    _check_extremes(candles, ticks)
+    prices = np.column_stack([_whole_ticks(candles, name) for name in PRICES])
+    _check_extremes(candles, prices)
     first_day = int(candles.time[warm_up]) // DAY_SECONDS
     first_period, last_period = atr_periods or (0, -1)
     prepared = Prepared(
         dataset=candles.dataset,
         window=window,
         slots=(candles.time // candles.dataset.timeframe.seconds).astype(np.int32),
-        **ticks,
-        half_spread=_half_spread_ticks(candles),
-        close_sums=_exact_sums(candles.dataset, ticks["close"], warm_up),
+        prices=prices,
+        spreads=_half_spread_ticks(candles),
+        close_sums=_exact_sums(candles.dataset, prices[:, CLOSE], warm_up),
         first_judged=warm_up,
         first_day=first_day,
         day_starts=_day_starts(candles.time, window, warm_up, first_day),
         hour_ends=_hour_ends(candles.time),
-        blocks=extremes_of_blocks(ticks),
+        blocks=extremes_of_blocks(prices),
         first_atr_period=first_period,
-        atr_marks=atr_marks(ticks["high"], ticks["low"], ticks["close"], range(first_period, last_period + 1)),
+        atr_marks=atr_marks(prices, range(first_period, last_period + 1)),
     )
     _make_read_only(prepared)
     return prepared
@@ -146,17 +171,17 @@ def _whole_ticks(candles: CandleArrays, name: str) -> NDArray[np.int32]:
     return ticks.astype(np.int32)
 
 
-def _check_extremes(candles: CandleArrays, ticks: dict[str, NDArray[np.int32]]) -> None:
-    lowest = np.minimum(np.minimum(ticks["open"], ticks["close"]), ticks["high"])
-    highest = np.maximum(ticks["open"], ticks["close"])
-    _check(candles, ticks["low"] > lowest, "low must be the lowest price", candles.low)
-    _check(candles, ticks["high"] < highest, "high must be the highest price", candles.high)
+def _check_extremes(candles: CandleArrays, prices: NDArray[np.int32]) -> None:
+    opened, high, low, close = prices.T
+    lowest, highest = np.minimum(np.minimum(opened, close), high), np.maximum(opened, close)
+    _check(candles, low > lowest, "low must be the lowest price", candles.low)
+    _check(candles, high < highest, "high must be the highest price", candles.high)
 
 
 def _half_spread_ticks(candles: CandleArrays) -> NDArray[np.float32]:
     if candles.half_spread is None:
         _check_needs_no_spread(candles.dataset)
-        return np.zeros(len(candles), dtype=np.float32)
+        return np.zeros(1, dtype=np.float32)
     usable = np.isfinite(candles.half_spread) & (candles.half_spread >= 0)
     _check(candles, ~usable, "half_spread must be a finite number, not negative", candles.half_spread)
     return (candles.half_spread * _ticks_per_unit(candles.dataset)).astype(np.float32)
@@ -190,17 +215,15 @@ def _hour_ends(time: NDArray[np.int64]) -> NDArray[np.int32]:
     return np.flatnonzero(np.diff(time // HOUR_SECONDS, append=-1)).astype(np.int32)
 
 
-def extremes_of_blocks(ticks: Mapping[str, NDArray[np.int32]]) -> NDArray[np.int32]:
-    """What `Prepared.blocks` holds, from low, high and close."""
-    extremes = np.empty((len(ticks["close"]) // BLOCK, 4), dtype=np.int32)
-    for column, name, most in (
-        (LOWEST, "low", np.min),
-        (HIGHEST, "high", np.max),
-        (LOWEST_CLOSE, "close", np.min),
-        (HIGHEST_CLOSE, "close", np.max),
-    ):
-        whole = ticks[name][: len(extremes) * BLOCK].reshape(-1, BLOCK)
-        extremes[:, column] = most(whole, axis=1)
+def extremes_of_blocks(prices: NDArray[np.int32]) -> NDArray[np.int32]:
+    """What `Prepared.blocks` holds, from `Prepared.prices`."""
+    count = len(prices) // BLOCK
+    whole = prices[: count * BLOCK].reshape(count, BLOCK, len(PRICES))
+    extremes = np.empty((count, 4), dtype=np.int32)
+    extremes[:, LOWEST] = whole[:, :, LOW].min(axis=1, initial=np.iinfo(np.int32).max)
+    extremes[:, HIGHEST] = whole[:, :, HIGH].max(axis=1, initial=0)
+    extremes[:, LOWEST_CLOSE] = whole[:, :, CLOSE].min(axis=1, initial=np.iinfo(np.int32).max)
+    extremes[:, HIGHEST_CLOSE] = whole[:, :, CLOSE].max(axis=1, initial=0)
     return extremes
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from optimizer.backtest.entries import Entries
 from optimizer.backtest.jit import inlined, njit
-from optimizer.backtest.prepare import Prepared
+from optimizer.backtest.prepare import CLOSE, HIGH, LOW, OPEN, Prepared
 from optimizer.backtest.run import TRADE, Rules, Run
 
 NEVER = 2**40
@@ -65,13 +65,10 @@ Book = np.void
 
 
 class Market(NamedTuple):
-    """The columns that a replay looks at, a bar a place."""
+    """The candles that a replay looks at, see `Prepared`."""
 
-    open: NDArray[np.int32]
-    high: NDArray[np.int32]
-    low: NDArray[np.int32]
-    close: NDArray[np.int32]
-    half_spread: NDArray[np.float32]
+    prices: NDArray[np.int32]
+    spreads: NDArray[np.float32]
 
 
 class _Bar(NamedTuple):
@@ -107,6 +104,8 @@ class Terms(NamedTuple):
     max_bars: int
     cooldown_bars: int
     drawdown_limit: float
+    spread_step: int
+    """1 where each bar has a half-spread of its own, 0 where all have the first."""
 
 
 def replay(prepared: Prepared, entries: Entries, rules: Rules) -> Run:
@@ -123,7 +122,7 @@ def replay(prepared: Prepared, entries: Entries, rules: Rules) -> Run:
 
 def market_of(prepared: Prepared) -> Market:
     """The candles that a replay looks at."""
-    return Market(prepared.open, prepared.high, prepared.low, prepared.close, prepared.half_spread)
+    return Market(prepared.prices, prepared.spreads)
 
 
 def plan_of(entries: Entries) -> Plan:
@@ -151,6 +150,7 @@ def terms_of(prepared: Prepared, rules: Rules) -> Terms:
         max_bars=int(rules.max_bars),
         cooldown_bars=int(rules.cooldown_bars),
         drawdown_limit=float(rules.drawdown_limit),
+        spread_step=int(len(prepared.spreads) > 1),
     )
 
 
@@ -245,7 +245,7 @@ def _begin_day(book: Book, terms: Terms) -> None:
 
 @inlined
 def _replay_bar(book: Book, market: Market, number: int, plan: Plan, terms: Terms, trades: NDArray[np.void]) -> None:
-    bar = _bar_at(market, number)
+    bar = _bar_at(market, number, terms)
     if book["exit_due"] or _is_time_up(book, number, terms):
         _exit_at_open(book, bar, terms, trades)
     if book["entry_due"] >= 0:
@@ -253,7 +253,7 @@ def _replay_bar(book: Book, market: Market, number: int, plan: Plan, terms: Term
     if book["side"] != 0:
         _fill_inside(book, bar, terms, trades)
     _mark(book, bar)
-    if _is_over(book, terms) or number == market.close.size - 1:
+    if _is_over(book, terms) or number == len(market.prices) - 1:
         _close(book, bar, terms, trades)
     if _is_over(book, terms):
         book["stopped"] = 1
@@ -273,14 +273,14 @@ def _read_signal(book: Book, number: int, plan: Plan) -> None:
 
 
 @inlined
-def _bar_at(market: Market, number: int) -> _Bar:
+def _bar_at(market: Market, number: int, terms: Terms) -> _Bar:
     return _Bar(
         number,
-        int(market.open[number]),
-        int(market.high[number]),
-        int(market.low[number]),
-        int(market.close[number]),
-        float(market.half_spread[number]),
+        int(market.prices[number, OPEN]),
+        int(market.prices[number, HIGH]),
+        int(market.prices[number, LOW]),
+        int(market.prices[number, CLOSE]),
+        float(market.spreads[number * terms.spread_step]),
     )
 
 

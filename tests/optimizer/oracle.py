@@ -139,9 +139,9 @@ def passes_filters(prepared: Prepared, bar: int, side: int, parameters: dict[str
     low, high = parameters.get("vol_low", 0.0), parameters.get("vol_high", 1.0)
     if low <= 0 and high >= 1:
         return True
-    past = list(range(31, bar // 32 * 32, 32))[-32:]
-    rank = sum(atr[place] < atr[bar] for place in past) / 32
-    return len(past) == 32 and low <= rank <= high
+    past = list(range(23, bar // 24 * 24, 24))[-40:]
+    rank = sum(atr[place] < atr[bar] for place in past) / 40
+    return len(past) == 40 and low <= rank <= high
 
 
 def trend(prepared: Prepared, bar: int, period: int) -> int:

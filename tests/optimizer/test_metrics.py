@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from optimizer import metrics
 from optimizer.backtest.run import TRADE, Reason, Run
+from optimizer.backtest.tally import tally
 from tests.optimizer.made_candles import BTC
 
 
@@ -104,7 +105,31 @@ def test_exposure_counts_a_bar_left_inside_and_not_one_left_at_its_open():
     stopped = (2, 4, Reason.STOP, -1.0)
     reversed_at_open = (6, 8, Reason.SIGNAL, 1.0)
 
-    assert metrics.exposure([run_of([10_000], trades=[stopped, reversed_at_open])]) == 0.5
+    runs = [run_of([10_000], trades=[stopped, reversed_at_open])]
+
+    assert metrics.exposure(runs, tally(runs)) == 0.5
+
+
+def test_a_tally_is_what_the_formulae_say_of_all_trades():
+    nets = np.random.default_rng(4).normal(size=200).round(1)
+    rows = [(bar, bar + 3, Reason(bar % 5), gained) for bar, gained in enumerate(nets)]
+    total = tally([run_of([1.0], trades=rows[:90]), run_of([1.0], trades=rows[90:])])
+
+    assert (total.profit, total.loss) == pytest.approx(metrics.profit_and_loss(nets))
+    assert total.wins / total.trades == metrics.win_rate(nets)
+    assert total.open_at_end == 40
+    assert total.held_bars == 200 * 3 + 120
+
+
+def test_empyrical_says_the_same_of_daily_returns():
+    empyrical = pytest.importorskip("empyrical")
+    returns = np.random.default_rng(4).normal(0.001, 0.01, 500)
+    account = np.cumprod(1 + returns)
+
+    assert metrics.sharpe(returns) == pytest.approx(empyrical.sharpe_ratio(returns, annualization=365), rel=1e-12)
+    assert metrics.sortino(returns) == pytest.approx(empyrical.sortino_ratio(returns, annualization=365), rel=1e-12)
+    assert metrics.max_drawdown(account) == pytest.approx(-empyrical.max_drawdown(returns), rel=1e-12)
+    assert metrics.cagr(float(account[-1]), 500) == pytest.approx(empyrical.cagr(returns, annualization=365), rel=1e-12)
 
 
 def test_a_summary_names_every_metric_in_order():

@@ -114,7 +114,7 @@ def test_warm_up_covers_the_hours_of_a_trend(timeframe, expected):
 def test_warm_up_covers_the_past_of_a_volatility_band():
     bounds = {"fast": (5.0, 50.0), "slow": (20.0, 40.0), "atr_period": (7.0, 28.0), "vol_low": (0.0, 0.5)}
 
-    assert warm_up_bars(SMA, bounds, Timeframe.H1) == 1024 + 32 + 28
+    assert warm_up_bars(SMA, bounds, Timeframe.H1) == 960 + 24 + 28
 
 
 def test_slow_is_moved_away_from_fast():

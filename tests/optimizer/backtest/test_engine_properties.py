@@ -63,7 +63,7 @@ def test_prices_times_a_power_of_two_give_the_same_trades_and_the_same_money(see
     prepared = random_prepared(seed, 300, warm_up=45)
     scaled = dataclasses.replace(
         prepared,
-        **{name: getattr(prepared, name) * np.int32(factor) for name in ("open", "high", "low", "close")},
+        prices=prepared.prices * np.int32(factor),
         close_sums=prepared.close_sums * factor,
         blocks=prepared.blocks * np.int32(factor),
     )

@@ -11,7 +11,7 @@ from tests.optimizer.made_candles import prepared_of
 def test_true_range_reaches_to_the_close_before():
     prepared = prepared_of([(10, 14, 8, 12), (20, 22, 18, 20), (5, 6, 4, 5)])
 
-    atr = wilder_atr(prepared.high, prepared.low, prepared.close, 1)
+    atr = wilder_atr(prepared.prices, 1)
 
     assert atr.tolist() == [6, 22 - 12, 20 - 4]
 
@@ -19,7 +19,7 @@ def test_true_range_reaches_to_the_close_before():
 def test_the_first_value_is_a_mean_and_the_rest_is_smoothed():
     prepared = prepared_of([(10, 14, 8, 12), (12, 14, 10, 12), (12, 22, 12, 20), (20, 20, 20, 20)])
 
-    atr = wilder_atr(prepared.high, prepared.low, prepared.close, 2)
+    atr = wilder_atr(prepared.prices, 2)
 
     assert np.isnan(atr[0])
     assert atr[1:].tolist() == [5, 7.5, 3.75]
@@ -28,7 +28,7 @@ def test_the_first_value_is_a_mean_and_the_rest_is_smoothed():
 def test_fewer_bars_than_the_period_have_no_average():
     prepared = prepared_of([(10, 14, 8, 12)])
 
-    assert np.isnan(wilder_atr(prepared.high, prepared.low, prepared.close, 2)).all()
+    assert np.isnan(wilder_atr(prepared.prices, 2)).all()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""What all trades of a run add up to, counted in one pass: a search asks for nothing else of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.backtest.jit import njit
+from optimizer.backtest.run import Run
+
+END, SIGNAL, TIME = 0, 3, 4  # numbers of `run.Reason`, as the compiler wants them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Counts and sums of trades."""
+
+    trades: int
+    wins: int
+    """Trades with a net above zero; break-even is not a win."""
+    profit: float
+    """Sum of all gains, not negative."""
+    loss: float
+    """Sum of all losses, not negative."""
+    open_at_end: int
+    held_bars: int
+    """Bars with a position, at least in part; one in which a position ends and the next begins counts once."""
+
+
+def tally(runs: Sequence[Run]) -> Tally:
+    """Of the trades of all runs together."""
+    counts, sums = np.zeros(3, dtype=np.int64), np.zeros(2)
+    for run in runs:
+        if len(run.trades):
+            _add(run.trades, counts, sums)
+    return Tally(
+        trades=sum(len(run.trades) for run in runs),
+        wins=int(counts[0]),
+        profit=float(sums[0]),
+        loss=float(sums[1]),
+        open_at_end=int(counts[1]),
+        held_bars=int(counts[2]),
+    )
+
+
+@njit
+def _add(trades: NDArray[np.void], counts: NDArray[np.int64], sums: NDArray[np.float64]) -> None:
+    wins, ended, held = 0, 0, 0
+    profit, loss = 0.0, 0.0
+    for place in range(trades.size):
+        trade = trades[place]
+        net, reason = trade["net"], trade["reason"]
+        wins += net > 0
+        profit += max(net, 0.0)
+        loss -= min(net, 0.0)
+        ended += reason == END
+        # Left at a bar's open, that bar was not held through.
+        held += trade["exit_bar"] - trade["entry_bar"] + (0 if reason in (SIGNAL, TIME) else 1)
+    counts[0] += wins
+    counts[1] += ended
+    counts[2] += held
+    sums[0] += profit
+    sums[1] += loss
