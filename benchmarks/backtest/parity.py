@@ -25,10 +25,14 @@ class Parity:
     """But for one that only the end closed."""
     equal: int
     """In bars, side, prices and net, to 1e-9 relative."""
+    explained: int
+    """Others of ours that are due to the listed differences: the peer looks at neither stop nor target in the bar of
+    the entry, and in a bar at whose open an exit is due it lets them go first and enters nothing there. The trades that
+    cannot be because the peer still holds such a one are counted, too."""
     refused: int
     """Orders that the peer refused, and that we therefore did not give."""
     differences: tuple[int, ...]
-    """Entry bars of ours that have no equal, in order."""
+    """Entry bars of ours that have no equal and no explanation, in order."""
 
 
 def our_trades(prepared: Prepared, entries: Entries, refused: NDArray[np.int64]) -> Columns:
@@ -44,6 +48,7 @@ def our_trades(prepared: Prepared, entries: Entries, refused: NDArray[np.int64])
         "entry_price": closed["entry_price"] * tick,
         "exit_price": closed["exit_price"] * tick,
         "net": closed["net"],
+        "is_signal": (closed["reason"] == Reason.SIGNAL).astype(np.float64),
     }
 
 
@@ -57,12 +62,39 @@ def compare(prepared: Prepared, entries: Entries, theirs: Columns) -> Parity:
     matched = order[place]
     equal = starts[place] == ours["entry_bar"]
     price = ours["entry_price"]
-    for name in [name for name in ours if name in theirs and name != "entry_bar"]:
+    for name in [name for name in ours if name in theirs and name not in ("entry_bar", "refused")]:
         scale = price if name in ("entry_price", "exit_price", "net") else 1.0
         equal &= np.abs(theirs[name][matched] - ours[name]) <= RELATIVE * scale
+    explained = ~equal & _is_explained(prepared, entries, ours, theirs)
     return Parity(
         ours=len(price),
         equal=int(equal.sum()),
+        explained=int(explained.sum()),
         refused=len(refused),
-        differences=tuple(int(bar) for bar in ours["entry_bar"][~equal]),
+        differences=tuple(int(bar) for bar in ours["entry_bar"][~equal & ~explained]),
     )
+
+
+def _is_explained(prepared: Prepared, entries: Entries, ours: Columns, theirs: Columns) -> NDArray[np.bool_]:
+    listed = _is_late(prepared, entries, ours)
+    listed |= np.isin(ours["entry_bar"], ours["exit_bar"][listed])
+    listed |= (ours["exit_bar"] == ours["entry_bar"]) & (ours["is_signal"] == 0)
+    begins, ends = theirs["entry_bar"], theirs["exit_bar"]
+    for place in np.flatnonzero(~listed):
+        bar = ours["entry_bar"][place]
+        still = begins[(begins < bar) & (bar <= ends)]
+        listed[place] = bool(np.isin(still, ours["entry_bar"][listed]).any())
+    return listed
+
+
+def _is_late(prepared: Prepared, entries: Entries, ours: Columns) -> NDArray[np.bool_]:
+    """Whether a trade was left at an open in whose bar its stop or target was touched."""
+    tick, left = prepared.dataset.instrument.tick, ours["exit_bar"].astype(np.int64)
+    entry = np.searchsorted(entries.bar, ours["entry_bar"].astype(np.int64) - 1)
+    side, price, near = ours["side"], ours["entry_price"], tick / 2
+    stop, target = price - side * entries.stop_ticks[entry] * tick, price + side * entries.target_ticks[entry] * tick
+    low, high = prepared.low[left] * tick, prepared.high[left] * tick
+    touches_stop = np.where(side > 0, low <= stop + near, high >= stop - near)
+    touches_target = np.where(side > 0, high >= target - near, low <= target + near)
+    is_late: NDArray[np.bool_] = (ours["is_signal"] > 0) & (touches_stop | touches_target)
+    return is_late

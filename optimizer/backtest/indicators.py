@@ -32,7 +32,8 @@ def atr_marks(prices: NDArray[np.int32], periods: range) -> NDArray[np.float64]:
     """
     marks = np.full((len(prices) // ATR_SPACING, len(periods)), np.nan)
     if len(periods) and len(prices) > periods[-1]:
-        _fill_marks(prices, np.array(periods, dtype=np.int64), marks)
+        chosen = np.array(periods, dtype=np.int64)
+        _fill_marks(prices, chosen, 1.0 / chosen, np.empty(len(chosen)), marks)
     return np.ascontiguousarray(marks.T)
 
 
@@ -71,35 +72,34 @@ def _fill_atr(
 def _fill_marks(
     prices: NDArray[np.int32],
     periods: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    atr: NDArray[np.float64],
     marks: NDArray[np.float64],
 ) -> None:
     longest = periods[-1]
-    atr, weight = np.empty(periods.size), 1.0 / periods
     for number in range(periods.size):
-        _begin_marks(prices, periods[number], longest, atr[number:], marks[:, number])
+        atr[number] = _begin_marks(prices, periods[number], weights[number], longest, number, marks)
     for bar in range(longest, len(prices)):
         true_range = float(_true_range(prices, bar))
         for number in range(periods.size):
-            atr[number] += (true_range - atr[number]) * weight[number]
+            atr[number] += (true_range - atr[number]) * weights[number]
         if bar % ATR_SPACING == ATR_SPACING - 1:
-            marks[bar // ATR_SPACING] = atr
+            for number in range(periods.size):
+                marks[bar // ATR_SPACING, number] = atr[number]
 
 
 @inlined
 def _begin_marks(
-    prices: NDArray[np.int32],
-    period: int,
-    longest: int,
-    atr: NDArray[np.float64],
-    marks: NDArray[np.float64],
-) -> None:
-    """One period's average and marks up to where the longest begins."""
-    atr[0] = _first_atr(prices, period)
+    prices: NDArray[np.int32], period: int, weight: float, longest: int, number: int, marks: NDArray[np.float64]
+) -> float:
+    """One period's average, and its marks, up to where the longest begins."""
+    atr = _first_atr(prices, period)
     for bar in range(period - 1, longest):
         if bar >= period:
-            atr[0] += (_true_range(prices, bar) - atr[0]) * (1.0 / period)
+            atr += (_true_range(prices, bar) - atr) * weight
         if bar % ATR_SPACING == ATR_SPACING - 1:
-            marks[bar // ATR_SPACING] = atr[0]
+            marks[bar // ATR_SPACING, number] = atr
+    return atr
 
 
 @njit

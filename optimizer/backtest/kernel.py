@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 
 from optimizer.backtest.entries import Entries
 from optimizer.backtest.jit import inlined, njit
-from optimizer.backtest.prepare import BLOCK, CLOSE, HIGH, HIGHEST, LOW, LOWEST, OPEN, Prepared
+from optimizer.backtest.prepare import (
+    BLOCK,
+    CLOSE,
+    HIGH,
+    HIGHEST,
+    HIGHEST_CLOSE,
+    LOW,
+    LOWEST,
+    LOWEST_CLOSE,
+    OPEN,
+    Prepared,
+)
 from optimizer.backtest.reference import Book, Market, Plan, Terms, market_of, plan_of, run_of, terms_of
 from optimizer.backtest.run import TRADE, Rules, Run
 
@@ -213,8 +224,10 @@ def _hold(
     bar = start
     while bar < end and book["side"] != 0:
         stop = min(end, (bar // BLOCK + 1) * BLOCK)
-        if stop - bar == BLOCK and _is_passed(book, blocks[bar // BLOCK, LOWEST], blocks[bar // BLOCK, HIGHEST]):
-            lowest, highest, lowest_close, highest_close = blocks[bar // BLOCK]
+        block = bar // BLOCK
+        if stop - bar == BLOCK and _is_passed(book, blocks[block, LOWEST], blocks[block, HIGHEST]):
+            lowest, highest = int(blocks[block, LOWEST]), int(blocks[block, HIGHEST])
+            lowest_close, highest_close = int(blocks[block, LOWEST_CLOSE]), int(blocks[block, HIGHEST_CLOSE])
             touched = stop
         else:
             touched, lowest, highest, lowest_close, highest_close = _scan(market, book, bar, stop)

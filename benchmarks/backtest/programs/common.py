@@ -16,9 +16,9 @@ def serve(prepare, run):
     prepared = prepare(dict(np.load(sys.argv[1])))
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
-        began = time.perf_counter()
-        trades = run(prepared)
-        seconds = time.perf_counter() - began
+        began = time.process_time()
+        trades = run(prepared)  # all of it on one core: processor time does not count what others do meanwhile
+        seconds = time.process_time() - began
         if line.strip() == "trades":
             np.savez(sys.argv[2], **trades)
         print(json.dumps({"seconds": seconds, "trades": len(trades["entry_bar"])}), flush=True)

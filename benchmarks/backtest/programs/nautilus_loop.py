@@ -21,7 +21,7 @@ class Follow(Strategy):
     def __init__(self, task, instrument, bar_type):
         super().__init__(StrategyConfig())
         self.task, self.instrument, self.bar_type = task, instrument, bar_type
-        self.place, self.side, self.stop, self.target, self.trades = -1, 0, 0.0, 0.0, 0
+        self.place, self.side, self.stop_level, self.target_level, self.trades = -1, 0, 0.0, 0.0, 0
 
     def on_start(self):
         """Ask for the bars."""
@@ -43,11 +43,18 @@ class Follow(Strategy):
             self.trades += 1
         self._order(signal)
         self.side, close = signal, task["close"][place]
-        self.stop, self.target = close - signal * task["stop"][place], close + signal * task["target"][place]
+        self.stop_level, self.target_level = (
+            close - signal * task["stop"][place],
+            close + signal * task["target"][place],
+        )
 
     def _is_touched(self, place):
         low, high = self.task["low"][place], self.task["high"][place]
-        return low <= self.stop or high >= self.target if self.side > 0 else high >= self.stop or low <= self.target
+        return (
+            low <= self.stop_level or high >= self.target_level
+            if self.side > 0
+            else high >= self.stop_level or low <= self.target_level
+        )
 
     def _order(self, side):
         direction = OrderSide.BUY if side > 0 else OrderSide.SELL

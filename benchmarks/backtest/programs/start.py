@@ -1,0 +1,44 @@
+"""A worker's start: seconds of processor time to the end of a first trial; with a folder of arrays also its memory."""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from optimizer.warm import warm
+
+warm()
+seconds = time.process_time()
+memory, size = 0.0, 0
+if len(sys.argv) > 1:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    import bag
+
+    from optimizer.backtest.engine import run_strategy, warm_up_bars
+    from optimizer.backtest.prepare import prepare
+    from optimizer.backtest.run import Rules
+    from optimizer.level import Costs, Direction
+    from optimizer.management import Management
+    from optimizer.strategy import repaired
+    from tradeschool.columns import CandleArrays
+    from tradeschool.market import Window, find_dataset
+
+    parameters = repaired(bag.SMA, bag.USUAL)
+    ready = []
+    for path in sorted(Path(sys.argv[1]).glob("*.npz")):
+        numbers = dict(np.load(path))
+        time_ = numbers.pop("time")
+        dataset = find_dataset(path.stem.replace("_", "/"))
+        window = Window.of_seconds(int(time_[0]) // 86_400 * 86_400, int(time_[-1]) + 86_400)
+        bars = warm_up_bars(bag.SMA, bag.RANGES, dataset.timeframe)
+        ready.append(prepare(CandleArrays.of(dataset, time_, numbers), window, bars, (7, 28)))
+        rules = Rules.of(Direction.BOTH, Costs(), 1.0, dataset, Management.of(parameters))
+        run_strategy(bag.SMA, ready[-1], parameters, rules)
+    del numbers
+    memory = next(int(line.split()[1]) / 1e3 for line in open("/proc/self/status") if line.startswith("VmRSS"))  # noqa: SIM115, PTH123
+    fields = ready[0].__dataclass_fields__
+    size = sum(
+        getattr(each, name).nbytes for each in ready for name in fields if hasattr(getattr(each, name), "nbytes")
+    )
+print(seconds, memory, size / 1e6)
