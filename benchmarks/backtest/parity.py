@@ -26,9 +26,9 @@ class Parity:
     equal: int
     """In bars, side, prices and net, to 1e-9 relative."""
     explained: int
-    """Others of ours that are due to the listed differences: the peer looks at neither stop nor target in the bar of
-    the entry, and in a bar at whose open an exit is due it lets them go first and enters nothing there. The trades that
-    cannot be because the peer still holds such a one are counted, too."""
+    """Others of ours, due to the listed differences: the peer looks at neither stop nor target in the bar of
+    the entry; in a bar at whose open an exit is due it lets them go first and enters nothing there; a level that a bar
+    touches to the very tick may round past it. Trades that cannot be since the peer still holds such a one count."""
     refused: int
     """Orders that the peer refused, and that we therefore did not give."""
     differences: tuple[int, ...]
@@ -79,12 +79,21 @@ def _is_explained(prepared: Prepared, entries: Entries, ours: Columns, theirs: C
     listed = _is_late(prepared, entries, ours)
     listed |= np.isin(ours["entry_bar"], ours["exit_bar"][listed])
     listed |= (ours["exit_bar"] == ours["entry_bar"]) & (ours["is_signal"] == 0)
+    listed |= _is_touched_exactly(prepared, ours)
     begins, ends = theirs["entry_bar"], theirs["exit_bar"]
     for place in np.flatnonzero(~listed):
         bar = ours["entry_bar"][place]
         still = begins[(begins < bar) & (bar <= ends)]
         listed[place] = bool(np.isin(still, ours["entry_bar"][listed]).any())
     return listed
+
+
+def _is_touched_exactly(prepared: Prepared, ours: Columns) -> NDArray[np.bool_]:
+    tick, left = prepared.dataset.instrument.tick, ours["exit_bar"].astype(np.int64)
+    low, high = prepared.low[left] * tick, prepared.high[left] * tick
+    distance = np.minimum(np.abs(ours["exit_price"] - low), np.abs(ours["exit_price"] - high))
+    is_exact: NDArray[np.bool_] = (ours["is_signal"] == 0) & (distance < tick / 2)
+    return is_exact
 
 
 def _is_late(prepared: Prepared, entries: Entries, ours: Columns) -> NDArray[np.bool_]:

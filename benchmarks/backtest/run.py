@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def _ours(prepared: Prepared) -> float:
-    """Seconds of everything: signals, distances, trades, daily equity, metrics; the mean of some runs, each is short."""
+    """Seconds of everything, signals to metrics: the mean of some runs, since each is short."""
     began = time.process_time()
     for _ in range(OUR_RUNS):
         summarise([trade(prepared, bag.entries_of(prepared, bag.USUAL), RULES)])
