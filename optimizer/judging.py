@@ -107,9 +107,11 @@ def judge_attempt(case: Case, read: Read, opening: Opening, repeat: Repeat) -> F
         TradeschoolError: what `repeat` raises: the winner is not to be reported then.
         DataError: where candles are missing or unsound.
     """
-    level = case.level
+    level, promising = case.level, candidates(case.trials)
+    if not promising:
+        return Findings(case=case, winner=None)
+    opening(Part.VALIDATION, [trial.number for trial in promising])
     prepared = {part: prepare_level(level, part, read) for part in (Part.TRAIN, Part.VALIDATION)}
-    opening(Part.VALIDATION, [trial.number for trial in candidates(case.trials)])
     winner = choose(level, case.trials, prepared[Part.TRAIN], prepared[Part.VALIDATION])
     if winner is None:
         return Findings(case=case, winner=None)

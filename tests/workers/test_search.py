@@ -164,8 +164,7 @@ def test_without_a_feasible_trial_nothing_is_opened_and_the_nearest_is_told(scho
     (shortfall,) = school.file("escalation.json")["attempts"]
     assert shortfall["reason"] == "no trial met every constraint on train"
     assert shortfall["closest_on_train"]["violations"]["win_rate"] > 0
-    assert [line["part"] for line in read_openings(school.place.folder("run"))] == ["validation"]
-    assert read_openings(school.place.folder("run"))[0]["trials"] == []
+    assert read_openings(school.place.folder("run")) == []
 
 
 def test_a_relaxed_pass_says_so_wherever_it_is_shown(school: School) -> None:
