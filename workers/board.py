@@ -89,6 +89,11 @@ def conducted(connection: Redis, run: str) -> Iterator[None]:
             connection.srem(RUNS_KEY, run)
 
 
+def forget_run(connection: Redis, run: str) -> None:
+    """Tell no more that a run is somebody's work."""
+    connection.srem(RUNS_KEY, run)
+
+
 def conducted_runs(connection: Redis) -> list[str]:
     """The runs that are somebody's work, or were when that somebody was killed."""
     return sorted(as_text(name) for name in connection.smembers(RUNS_KEY))

@@ -15,7 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tradeschool.errors import TradeschoolError
-from workers.board import conducted_runs
+from workers.board import conducted_runs, forget_run
 from workers.role import is_conducted
 
 LOOK_SECONDS = 1.0
@@ -25,6 +25,8 @@ STOP_SECONDS = 30.0
 """Until a conductor that was told to stop is killed; what it has not committed is found again."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 300.0
 """Before a conductor that has failed is started again."""
+MOST_FAILURES = 5
+"""In a row; then the run is left to people."""
 
 log = logging.getLogger(__name__)
 
@@ -107,3 +109,7 @@ class Deputy:
         pause = min(FIRST_PAUSE_SECONDS * 2 ** (duty.failures - 1), LONGEST_PAUSE_SECONDS)
         duty.due = self._clock() + pause
         log.info("conductor ended", extra={"action": "conductor_ended", "run": run, "code": code})
+        if duty.failures >= MOST_FAILURES:
+            log.error("run left alone", extra={"action": "run_left_alone", "run": run, "code": code})
+            forget_run(self._connection, run)
+            del self._duties[run]

@@ -80,6 +80,22 @@ def test_a_conductor_that_fails_is_started_ever_later(plan, connection: Redis, e
     assert starts == pytest.approx([2.0, 4.0, 8.0])
 
 
+def test_a_run_that_cannot_be_gone_on_with_is_left_alone(plan, connection: Redis, eventually) -> None:
+    now = [0.0]
+    connection.sadd(RUNS_KEY, "run")
+    watching = Deputy(connection, plan.storage, lambda run: ["false"], clock=lambda: now[0])
+
+    def is_left() -> bool:
+        now[0] += 100.0
+        watching.look()
+        return not conducted_runs(connection)
+
+    eventually(is_left)
+    watching.look()
+
+    assert watching._duties == {}
+
+
 def test_a_run_is_conducted_while_its_own_role_or_a_study_s_is_held(plan) -> None:
     plan.open().close()
     free = is_conducted(plan.storage, "run")
