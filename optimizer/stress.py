@@ -105,9 +105,7 @@ def with_costs(patient: Patient, factor: float) -> Runs:
     """Validation with fees, slippage and half-spreads multiplied."""
     costs = {name: rate * factor for name, rate in patient.level.costs.model_dump().items()}
     level = patient.level.model_copy(update={"costs": Costs.model_validate(costs)})
-    dearer = [
-        replace(each, half_spread=each.half_spread * np.float32(factor)) for each in patient.prepared[Part.VALIDATION]
-    ]
+    dearer = [replace(each, spreads=each.spreads * np.float32(factor)) for each in patient.prepared[Part.VALIDATION]]
     return [backtest(level, prepared, patient.parameters) for prepared in dearer]
 
 
