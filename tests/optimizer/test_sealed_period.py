@@ -91,7 +91,7 @@ def test_selection_and_gate_cannot_read_it(closed: FrameStore) -> None:
     with pytest.raises(PeriodClosed):
         judge_attempt(case, closed.arrays, lambda part, _: opened.append(part), lambda *_: None)
 
-    assert not opened
+    assert opened == [Part.VALIDATION], "the look is logged before it is refused"
 
 
 def test_a_plan_and_a_run_that_name_it_are_refused_before_anything_starts(closed: FrameStore, tmp_path) -> None:
