@@ -27,6 +27,9 @@ oanda_api_token_file = "{token}"
 [fetch]
 coinbase_url = "{url}"
 oanda_url = "{url}"
+
+[serve]
+port = 0
 """
 
 CURRICULUM = """\

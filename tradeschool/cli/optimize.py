@@ -8,6 +8,7 @@ from optimizer.runs import RunRecord
 from optimizer.study import read_trials
 from optimizer.table import export as export_table
 from tradeschool.cli.context import json_option, load_settings, print_json, redis_url_of, say
+from tradeschool.cli.heralding import heralded
 from tradeschool.cli.looking import best, show, status, verify
 from tradeschool.cli.plan import plan
 from tradeschool.cli.searching import (
@@ -47,7 +48,7 @@ def run(run_name: str | None, *, as_json: bool, **options: object) -> None:
     for level in chosen.levels():
         place.require_candles(level)
     name = begin(place, chosen, run_name)
-    with redis_url_of(settings) as url, enough_workers(url, chosen.workers):
+    with heralded(settings), redis_url_of(settings) as url, enough_workers(url, chosen.workers):
         climb(place, name, url, as_json=as_json)
 
 
@@ -61,7 +62,7 @@ def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) ->
     settings = load_settings()
     place = place_of(settings)
     search.resume(place, run_name, force=force)
-    with redis_url_of(settings) as url, enough_workers(url, workers):
+    with heralded(settings), redis_url_of(settings) as url, enough_workers(url, workers):
         climb(place, run_name, url, as_json=as_json)
 
 

@@ -13,6 +13,8 @@ from fetcher.provider import Access
 from optimizer.level import Level
 from tradeschool.cli.context import redis_url_of, sealed_candles_of
 from tradeschool.cli.downloading import download, raise_first, reachable
+from tradeschool.cli.heralding import heralded
+from tradeschool.cli.own_page import own_page
 from tradeschool.cli.searching import Chosen, begin, climb, enough_workers, place_of
 from tradeschool.cli.wanted import refuse_unsettled
 from tradeschool.errors import GateNotMet
@@ -70,7 +72,9 @@ def fetch_and_search(
     first = wanted_by(chosen.levels())
     every = [*first, *without(wanted, first)]
     refuse_unsettled(every)
-    search_while_fetching(settings, chosen, every, run_name, native=native, to_the_end=True, as_json=as_json)
+    search_while_fetching(
+        settings, chosen, every, run_name, native=native, to_the_end=True, page=False, as_json=as_json
+    )
 
 
 def search_while_fetching(
@@ -81,11 +85,13 @@ def search_while_fetching(
     *,
     native: bool,
     to_the_end: bool,
+    page: bool,
     as_json: bool,
 ) -> None:
     """Download what is wanted and the sealed period, and climb the chosen levels as their candles come in.
 
-    A run of that name is gone on with. The download is given up when the run ends, unless it is to go `to_the_end`.
+    A run of that name is gone on with; `page` has the page served beside it. The download is given up when the run
+    ends, unless it is to go `to_the_end`.
 
     Raises:
         GateNotMet: where a level was given up.
@@ -108,7 +114,13 @@ def search_while_fetching(
 
     parts: list[Job] = [(reached, place.store, on_sealed), (sealed, sealed_candles_of(settings), lambda seal: None)]
     running = Download(parts, access, native=native)
-    with redis_url_of(settings) as url, enough_workers(url, chosen.workers), running.running(to_the_end=to_the_end):
+    with (
+        heralded(settings),
+        redis_url_of(settings) as url,
+        own_page(url, wanted=page),
+        enough_workers(url, chosen.workers),
+        running.running(to_the_end=to_the_end),
+    ):
         climb(place, name, url, lambda level: running.wait_until(partial(place.is_ready, level)), as_json=as_json)
 
 
