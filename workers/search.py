@@ -20,6 +20,7 @@ from optimizer.objective import distributions
 from optimizer.report.files import write_escalation, write_lineage
 from optimizer.runs import AttemptRow, Forced, RunRecord, Runs
 from tradeschool.errors import SettingsError
+from tradeschool.log import about
 from tradeschool.store.files import publish_text
 from workers import events
 from workers.attempt import Carriers, Tell, begin_attempt, judge, queue_carriers, search_attempt
@@ -204,7 +205,8 @@ def carry_on_with(
     try:
         with _told(place, name):
             while not isinstance(action := next_of(place, record := read_run(place, name)), End):
-                _take_step(carriers, place, record, action, tell, stop, wait or place.require_candles)
+                with about(run=name, level=action.level):
+                    _take_step(carriers, place, record, action, tell, stop, wait or place.require_candles)
         _write_end(place, record, action)
         return Ended(record=record, outcome=action.outcome, level=action.level)
     finally:

@@ -63,3 +63,28 @@ def test_an_event_that_is_wrong_is_said_before_anything_begins(program) -> None:
 
     assert done.returncode == 2
     assert "unknown event 'level_pased'" in done.stderr
+
+
+def test_a_run_tells_its_gates_and_its_end(fetched, hook) -> None:
+    url, got = hook
+    curriculum = str(fetched.write_curriculum())
+    told = {"TRADESCHOOL_NOTIFY__WEBHOOK_URL": url}
+    words = ("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "1", "--run", "r")
+    done = fetched.run(*words, environment=told)
+
+    assert done.returncode == 0, done.stderr
+    assert [each["event"] for each in got] == ["level_passed", "run_finished"]
+    assert [each["kind"] for each in got] == ["good", "good"]
+    assert SECRET not in done.stderr
+
+
+def test_up_serves_the_page_beside_its_run(program) -> None:
+    curriculum = str(program.write_curriculum())
+    port = {"TRADESCHOOL_SERVE__PORT": "0"}
+    done = program.run("up", "--curriculum", curriculum, "--seed", "7", "-j", "1", environment=port)
+
+    assert done.returncode == 0, done.stderr
+    assert "the page is at http://127.0.0.1:" in done.stderr
+    without = program.run("up", "--curriculum", curriculum, "--seed", "7", "-j", "1", "--no-page", environment=port)
+    assert without.returncode == 0, without.stderr
+    assert "the page is at" not in without.stderr
