@@ -21,13 +21,13 @@ def summary(
     lines: list[str] = []
     for level in run.levels if run else ():
         if level.attempts:
-            attempt = level.attempts[-1]
-            done[attempt.study] = attempt.finished
-            since = attempt.finished - before.get(attempt.study, 0)
-            best = f", best {attempt.best.value:.3f}" if attempt.best and attempt.best.value is not None else ""
-            left = f", about {minutes(attempt.eta_seconds)} left" if attempt.eta_seconds else ""
+            attempt, tally = level.attempts[-1], level.attempts[-1].tally
+            done[attempt.study] = tally.finished
+            since = tally.finished - before.get(attempt.study, 0)
+            best = "" if tally.best_value is None else f", best {tally.best_value:.3f}"
+            left = f", about {minutes(tally.eta_seconds)} left" if tally.eta_seconds else ""
             state = f"level {level.level}, attempt {attempt.attempt}: {level.state}"
-            lines.append(f"{state}, {attempt.finished} of {attempt.trials} trials ({since:+d}){best}{left}")
+            lines.append(f"{state}, {tally.finished} of {tally.trials} trials ({since:+d}){best}{left}")
         else:
             lines.append(f"level {level.level}: {level.state}")
     if download:

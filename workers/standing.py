@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,26 +11,14 @@ from pydantic import JsonValue, ValidationError
 
 from optimizer.gate import Reading, gate_readings
 from optimizer.level import Level, Part
-from optimizer.watch import SeenTrial, StudyWatch, best_so_far
+from optimizer.watch import SeenTrial, StudyWatch
 from workers.search import RECORD_NAME, read_record
+from workers.tally import Tally, tally
 
-PACE_SECONDS = 120.0
-"""Over which the pace of trials is measured."""
-LEAST_PACE_SECONDS = 5.0
-"""Over less, a pace is chance."""
 SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 EQUITY_NAME = "equity.json"
 MOST_BYTES = 32_000_000
 """Of a result file that is read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Best:
-    """The feasible trial with the highest value so far."""
-
-    number: int
-    value: float | None
-    parameters: Mapping[str, JsonValue]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,32 +27,23 @@ class AttemptStanding:
 
     attempt: int
     study: str
-    trials: int
-    """Wanted in all."""
-    complete: int
-    pruned: int
-    failed: int
-    best: Best | None
-    pace_per_minute: float
-    """Of the last two minutes."""
-
-    @property
-    def finished(self) -> int:
-        """Trials that are committed."""
-        return self.complete + self.pruned + self.failed
-
-    @property
-    def eta_seconds(self) -> float | None:
-        """Until the last trial at that pace; None where nothing moves."""
-        left = max(0, self.trials - self.finished)
-        if not left:
-            return 0.0
-        return left / self.pace_per_minute * 60 if self.pace_per_minute else None
+    tally: Tally
 
     def to_json(self) -> dict[str, JsonValue]:
         """For programs."""
-        best = {**asdict(self.best), "parameters": dict(self.best.parameters)} if self.best else None
-        return {**asdict(self), "best": best, "finished": self.finished, "eta_seconds": self.eta_seconds}
+        tally, best = self.tally, self.tally.best
+        return {
+            "attempt": self.attempt,
+            "study": self.study,
+            "trials": tally.trials,
+            "complete": tally.complete,
+            "pruned": tally.pruned,
+            "failed": tally.failed,
+            "finished": tally.finished,
+            "best": {"number": best.number, "value": best.value, "parameters": dict(best.parameters)} if best else None,
+            "pace_per_minute": tally.pace_per_minute,
+            "eta_seconds": tally.eta_seconds,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +174,7 @@ def _level(
     judged = verdict if isinstance(verdict, dict) and attempts and verdict.get("attempt") == numbers[-1] else {}
     passed = judged.get("passed")
     gate = judged.get("gate")
-    best = best_so_far(studies.trials(attempts[-1].study)) if attempts else None
+    best = attempts[-1].tally.best if attempts else None
     return LevelStanding(
         level=level.name,
         title=level.title,
@@ -218,28 +196,10 @@ def _level(
 
 
 def _attempt(level: Level, study: str, number: int, studies: StudyWatch, now: float) -> AttemptStanding:
-    carried = _whole(studies.facts(study).get("carried")) or 0
-    every = studies.trials(study)
-    trials = every[carried:]
-    states = Counter(trial.state for trial in trials)
-    best = best_so_far(every)
-    lately = sum(trial.ended is not None and now - trial.ended <= PACE_SECONDS for trial in trials)
-    return AttemptStanding(
-        attempt=number,
-        study=study,
-        trials=_searched(level, studies.facts(study).get("level")).trials,
-        complete=states["complete"],
-        pruned=states["pruned"],
-        failed=states["failed"],
-        best=Best(number=best.number, value=best.value, parameters=best.parameters) if best else None,
-        pace_per_minute=_pace(trials, lately, now),
-    )
-
-
-def _pace(trials: Sequence[SeenTrial], lately: int, now: float) -> float:
-    """Trials a minute over the last two; over the time since the first one where that is less."""
-    first = min((trial.ended for trial in trials if trial.ended is not None), default=now)
-    return lately / min(PACE_SECONDS, max(LEAST_PACE_SECONDS, now - first)) * 60
+    facts = studies.facts(study)
+    carried, wanted = _whole(facts.get("carried")) or 0, _searched(level, facts.get("level")).trials
+    found = tally(studies.trials(study), carried=carried, wanted=wanted, now=now)
+    return AttemptStanding(attempt=number, study=study, tally=found)
 
 
 def _searched(level: Level, stored: JsonValue) -> Level:
@@ -255,7 +215,7 @@ def _state(attempts: Sequence[AttemptStanding], passed: JsonValue) -> str:
         return "waiting"
     if isinstance(passed, bool):
         return "passed" if passed else "missed"
-    return "judging" if attempts[-1].finished >= attempts[-1].trials else "searching"
+    return "judging" if attempts[-1].tally.finished >= attempts[-1].tally.trials else "searching"
 
 
 def _so_far(level: Level, best: SeenTrial | None) -> tuple[Mapping[str, JsonValue], ...]:

@@ -1,19 +1,15 @@
 """How a run stands: each attempt's trials, best so far, gate and time left, from the study's database alone."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 
 from optimizer.curriculum import Action, End
 from optimizer.runs import AttemptRow, RunRecord
-from optimizer.watch import SeenTrial, StudyWatch, best_so_far
+from optimizer.watch import StudyWatch
 from workers.place import Place
 from workers.search import end_reason, next_of, read_run
-
-PACE_TRIALS = 20
-"""Latest trials from which the pace is taken."""
+from workers.tally import Tally, tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,35 +18,27 @@ class AttemptStatus:
 
     row: AttemptRow
     title: str
-    trials: int
-    """Wanted; those that were carried over are neither wanted nor counted."""
-    complete: int
-    pruned: int
-    failed: int
-    best: SeenTrial | None
-    """The feasible trial with the highest value on train, carried ones included."""
-    eta_seconds: float | None
-    """Until the last trial, at the pace of the latest ones; None where there is none yet."""
+    tally: Tally
 
     @property
-    def finished(self) -> int:
-        """Trials that are committed."""
-        return self.complete + self.pruned + self.failed
+    def eta_seconds(self) -> float | None:
+        """Until the last trial; 0 of a search that was stopped before it."""
+        return 0.0 if self.row.searched else self.tally.eta_seconds
 
     def to_json(self) -> dict[str, JsonValue]:
         """One entry of `levels` in what `optimize run --json` prints."""
-        verdict = self.row.verdict
+        verdict, tally = self.row.verdict, self.tally
         return {
             "level": self.row.level,
             "title": self.title,
             "attempt": self.row.number,
-            "trials": self.trials,
+            "trials": tally.trials,
             "carried": self.row.carried,
-            "complete": self.complete,
-            "pruned": self.pruned,
-            "failed": self.failed,
-            "best_value": self.best.value if self.best else None,
-            "best_trial": self.best.number if self.best else None,
+            "complete": tally.complete,
+            "pruned": tally.pruned,
+            "failed": tally.failed,
+            "best_value": tally.best.value if tally.best else None,
+            "best_trial": tally.best.number if tally.best else None,
             "best_params": dict(verdict.parameters) if verdict and verdict.parameters else None,
             "winner": verdict.trial if verdict else None,
             "gate": [dict(each.as_json()) for each in verdict.readings] if verdict else [],
@@ -102,8 +90,8 @@ class RunStatus:
         }
 
 
-def run_status(place: Place, name: str) -> RunStatus:
-    """How a run stands; looking changes nothing.
+def run_status(place: Place, name: str, now: float) -> RunStatus:
+    """How a run stands at a moment, in Unix seconds; looking changes nothing.
 
     Raises:
         SettingsError: where there is no such run.
@@ -112,31 +100,13 @@ def run_status(place: Place, name: str) -> RunStatus:
     record = read_run(place, name)
     watch = StudyWatch(place.storage_url)
     try:
-        attempts = tuple(_attempt(record, each, watch) for each in record.attempts)
+        attempts = tuple(_attempt(record, each, watch, now) for each in record.attempts)
     finally:
         watch.close()
     return RunStatus(record=record, attempts=attempts, action=next_of(place, record))
 
 
-def _attempt(record: RunRecord, row: AttemptRow, watch: StudyWatch) -> AttemptStatus:
-    level = record.searched_level(row)
-    trials = watch.trials(record.study(row.level, row.number))
-    own = trials[row.carried :]
-    states: Mapping[str, int] = Counter(trial.state for trial in own)
-    return AttemptStatus(
-        row=row,
-        title=level.title,
-        trials=level.trials,
-        complete=states.get("complete", 0),
-        pruned=states.get("pruned", 0),
-        failed=states.get("failed", 0),
-        best=best_so_far(trials),
-        eta_seconds=0.0 if row.searched else _eta_seconds(own, level.trials),
-    )
-
-
-def _eta_seconds(trials: Sequence[SeenTrial], wanted: int) -> float | None:
-    ends = [trial.ended for trial in trials[-PACE_TRIALS:] if trial.ended is not None]
-    if len(ends) < 2 or max(ends) <= min(ends):
-        return None
-    return (wanted - len(trials)) * (max(ends) - min(ends)) / (len(ends) - 1)
+def _attempt(record: RunRecord, row: AttemptRow, watch: StudyWatch, now: float) -> AttemptStatus:
+    level, trials = record.searched_level(row), watch.trials(record.study(row.level, row.number))
+    found = tally(trials, carried=row.carried, wanted=level.trials, now=now)
+    return AttemptStatus(row=row, title=level.title, tally=found)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -146,7 +147,7 @@ def test_a_missed_gate_is_tried_again_and_then_given_up(school: School) -> None:
     assert (ended.outcome, ended.level) == (Outcome.ESCALATED, "1")
     assert ended.reason == "the gate of level 1 is not met after 3 attempts"
     assert [(each.number, each.carried) for each in ended.record.attempts] == [(1, 0), (2, 8), (3, 20)]
-    status = run_status(school.place, "run")
+    status = run_status(school.place, "run", time.time())
     assert [(each.trials, each.finished) for each in status.attempts] == [(8, 8), (12, 12), (18, 18)]
     assert len(read_trials(school.place.storage_url, "run-L1-a3")) == 8 + 12 + 18
     assert school.table("1", 3).startswith(school.table("1", 1))
@@ -178,7 +179,7 @@ def test_a_relaxed_pass_says_so_wherever_it_is_shown(school: School) -> None:
     assert ended.reason == "every gate is met, with targets relaxed: level 1 by 1"
     assert school.file("1/gate.json")["relaxed"] == 1.0
     assert "(targets relaxed by 1)" in school.file("1/gate.json")["reason"]
-    assert run_status(school.place, "run").to_json()["levels"][1]["relaxed"] == 1.0
+    assert run_status(school.place, "run", time.time()).to_json()["levels"][1]["relaxed"] == 1.0
     assert school.file("lineage.json")["attempts"][1]["verdict"]["relaxed"] == 1.0
 
 
@@ -225,7 +226,7 @@ def test_further_constraints_and_an_early_end_hold(school: School) -> None:
 
     ended = school.go_on()
 
-    (status,) = run_status(school.place, "run").attempts
+    (status,) = run_status(school.place, "run", time.time()).attempts
     assert status.finished < 40
     assert "exposure <= 0.9" in [each.name for each in ended.record.attempts[0].verdict.readings]
     assert all("exposure <= 0.9" in trial.constraints for trial in read_trials(school.place.storage_url, "run-L1-a1"))
@@ -345,7 +346,7 @@ def test_an_interrupted_run_is_unfinished(school: School) -> None:
         school.go_on(stop=lambda: True)
 
     assert unfinished(school.place) == ["run"]
-    assert run_status(school.place, "run").outcome is None
+    assert run_status(school.place, "run", time.time()).outcome is None
 
 
 CHANGES = {
@@ -462,13 +463,13 @@ def test_two_runs_of_one_name_are_refused(school: School) -> None:
 
 def test_status_tells_what_comes_next(school: School) -> None:
     school.begin(*LADDER)
-    assert run_status(school.place, "run").reason == "next: search level 1, attempt 1"
+    assert run_status(school.place, "run", time.time()).reason == "next: search level 1, attempt 1"
 
     with pytest.raises(Killed):
         school.go_on(tell=after(1))
 
-    status = run_status(school.place, "run")
+    status = run_status(school.place, "run", time.time())
     (attempt,) = status.attempts
-    assert 0 < attempt.finished < attempt.trials == 8
+    assert 0 < attempt.tally.finished < attempt.tally.trials == 8
     assert status.to_json()["waiting"] == ["2"]
     assert next_of(school.place, status.record) == status.action

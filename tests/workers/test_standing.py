@@ -96,11 +96,11 @@ def test_a_level_that_is_searched_tells_its_trials_best_pace_and_time(look, stor
     level = look().levels[0]
 
     (attempt,) = level.attempts
-    assert (level.state, attempt.finished, attempt.complete, attempt.failed) == ("searching", 3, 2, 1)
-    assert attempt.best is not None
-    assert (attempt.best.number, attempt.best.value) == (2, 0.9)
-    assert attempt.pace_per_minute == pytest.approx(6.0), "three in the thirty seconds since the first"
-    assert attempt.eta_seconds == pytest.approx(10.0)
+    assert (level.state, attempt.tally.finished, attempt.tally.complete, attempt.tally.failed) == ("searching", 3, 2, 1)
+    assert attempt.tally.best is not None
+    assert (attempt.tally.best.number, attempt.tally.best.value) == (2, 0.9)
+    assert attempt.tally.pace_per_minute == pytest.approx(6.0), "three in the thirty seconds since the first"
+    assert attempt.tally.eta_seconds == pytest.approx(10.0)
 
 
 def test_before_the_verdict_the_gate_is_read_on_train_and_says_so(look, storage) -> None:
@@ -128,7 +128,7 @@ def test_the_verdict_counts_for_the_attempt_it_was_given_on(look, storage, resul
     again = look().levels[0]
 
     assert (again.state, again.gate_part) == ("searching", "train")
-    assert [(each.attempt, each.trials) for each in again.attempts] == [(1, 4), (2, 6)]
+    assert [(each.attempt, each.tally.trials) for each in again.attempts] == [(1, 4), (2, 6)]
 
 
 def test_another_run_s_studies_are_not_this_one_s(look, storage) -> None:

@@ -14,7 +14,7 @@ from optimizer.selection import ranked
 from optimizer.study import read_trials
 from optimizer.table import trial_rows
 from tradeschool.cli import verdict
-from tradeschool.cli.context import console, json_option, load_settings, print_json
+from tradeschool.cli.context import console, json_option, load_settings, now, print_json
 from tradeschool.cli.searching import begun, place_of
 from tradeschool.errors import SettingsError, TrialDiffers
 from workers import search
@@ -33,7 +33,7 @@ attempt_option = click.option("--attempt", type=click.IntRange(1), help="Of this
 def status(run_name: str | None, *, as_json: bool) -> None:
     """Each level's attempts, trials, best, gate and time left; of the run begun last when none is named."""
     place = place_of(load_settings())
-    found = run_status(place, run_name or _latest(place))
+    found = run_status(place, run_name or _latest(place), now().timestamp())
     if as_json:
         print_json(found.to_json())
     else:

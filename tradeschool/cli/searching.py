@@ -163,7 +163,7 @@ def climb(place: Place, name: str, url: str, wait: Callable[[Level], None] | Non
     say(f"run {name}, seed {record.seed}; if interrupted: tradeschool optimize resume {name}")
     with conducted(connect(url), name), show_trials() as tell, interrupts() as stop:
         ended = search.carry_on(place, name, url, tell, stop, wait)
-    status = run_status(place, name)
+    status = run_status(place, name, now().timestamp())
     if as_json:
         print_json(status.to_json())
     else:

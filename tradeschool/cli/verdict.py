@@ -49,16 +49,16 @@ def parameters_line(parameters: Mapping[str, float]) -> str:
 
 
 def _show_attempt(record: RunRecord, attempt: AttemptStatus) -> None:
-    row, verdict = attempt.row, attempt.row.verdict
-    counts = f"{attempt.complete} complete, {attempt.pruned} pruned, {attempt.failed} failed"
+    row, verdict, tally = attempt.row, attempt.row.verdict, attempt.tally
+    counts = f"{tally.complete} complete, {tally.pruned} pruned, {tally.failed} failed"
     carried = f", {row.carried} carried over" if row.carried else ""
     left = f", about {attempt.eta_seconds:.0f} s left" if attempt.eta_seconds else ""
     console().print(
         f"level {row.level}, attempt {row.number}: {attempt.title}: "
-        f"{attempt.finished} of {attempt.trials} trials ({counts}{carried}){left}"
+        f"{tally.finished} of {tally.trials} trials ({counts}{carried}){left}"
     )
-    if attempt.best and attempt.best.value is not None:
-        console().print(f"best feasible on train: trial {attempt.best.number}, {attempt.best.value:.3f}")
+    if tally.best and tally.best_value is not None:
+        console().print(f"best feasible on train: trial {tally.best.number}, {tally.best_value:.3f}")
     if verdict is None:
         return
     if verdict.trial is None or verdict.parameters is None:

@@ -91,8 +91,8 @@ def line(look: Look) -> str:
         )
     if (run := look.run.value) and run.current.attempts:
         attempt = run.current.attempts[-1]
-        left = f", about {duration(attempt.eta_seconds)} left" if attempt.eta_seconds else ""
-        parts.append(f"level {run.current.level}: {attempt.finished:,} of {attempt.trials:,} trials{left}")
+        left = f", about {duration(attempt.tally.eta_seconds)} left" if attempt.tally.eta_seconds else ""
+        parts.append(f"level {run.current.level}: {attempt.tally.finished:,} of {attempt.tally.trials:,} trials{left}")
     download = look.download.value
     if download and download.state(look.now) == "running":
         left = f"about {duration(download.eta_seconds)} left"
@@ -164,16 +164,17 @@ def _level(level: LevelStanding) -> list[RenderableType]:
         return [name, level.state, "", "", "", "", "", ""]
     attempt = level.attempts[-1]
     met = sum(bool(reading["met"]) for reading in level.gate)
-    best = f"{attempt.best.value:.3f}" if attempt.best and attempt.best.value is not None else "none feasible"
+    tally = attempt.tally
+    best = "none feasible" if tally.best_value is None else f"{tally.best_value:.3f}"
     return [
         name,
         Text(level.state, style={"passed": "green", "missed": "red", "searching": "cyan"}.get(level.state, "")),
         f"{attempt.attempt}",
-        f"{attempt.finished:,} of {attempt.trials:,}",
-        ProgressBar(total=attempt.trials, completed=attempt.finished, width=BAR),
+        f"{tally.finished:,} of {tally.trials:,}",
+        ProgressBar(total=tally.trials, completed=tally.finished, width=BAR),
         best,
         f"{met} of {len(level.gate)} met on {level.gate_part}" if level.gate else "",
-        duration(attempt.eta_seconds),
+        duration(tally.eta_seconds),
     ]
 
 

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
+from optimizer.watch import SeenTrial
 from tradeschool.acquisition import Acquisition, DownloadState, Durations, LaneState
 from tradeschool.cli.watching import MOST_WORKERS, Look, duration, line, screen
 from workers.monitor import Flight, Snapshot, WorkerSnapshot
 from workers.overview import View
-from workers.standing import AttemptStanding, Best, LevelStanding, Standing
+from workers.standing import AttemptStanding, LevelStanding, Standing
+from workers.tally import Tally
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -44,12 +46,25 @@ def queue(workers: int) -> Snapshot:
 ATTEMPT = AttemptStanding(
     attempt=2,
     study="r-L1-a2",
-    trials=150,
-    complete=50,
-    pruned=20,
-    failed=5,
-    best=Best(number=3, value=1.25, parameters={}),
-    pace_per_minute=30,
+    tally=Tally(
+        trials=150,
+        complete=50,
+        pruned=20,
+        failed=5,
+        best=SeenTrial(
+            number=3,
+            state="complete",
+            value=1.25,
+            is_feasible=True,
+            parameters={},
+            metrics={},
+            worker="w",
+            ended=0.0,
+            seconds=1.0,
+            reason="",
+        ),
+        pace_per_minute=30,
+    ),
 )
 RUN = Standing(
     run="r",
