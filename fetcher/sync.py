@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 CONFIRM_ROUNDS = 6  # how often doubtful pages are asked for again before their dataset is left unsealed
 
-KEPT_CANDLES = 500_000  # of a download, some 25 MB, that publishing need not parse again
+KEPT_CANDLES = 250_000  # of a download, some 14 MB, that publishing need not parse again
 
 T = TypeVar("T")
 
