@@ -99,15 +99,17 @@ def failed(*, as_json: bool) -> None:
 @click.option("--all", "every", is_flag=True, help="Every failed job.")
 @json_option
 def requeue(jobs: tuple[str, ...], *, every: bool, as_json: bool) -> None:
-    """Put failed JOBS back into the queue; trials that are stored already stay as they are."""
+    """Put failed JOBS back into the queue; trials that are stored already stay as they are.
+
+    Exit code 2 where one of them is not among the failed jobs; the others are queued all the same.
+    """
     if bool(jobs) == every:
         raise SettingsError("which jobs? name some of `tradeschool queue failed`, or say --all")
     with redis_url_of(load_settings()) as url:
         queued = put_back_failed(TrialQueue(connection=connect(url)), None if every else jobs)
     if as_json:
         print_json(list(queued))
-        return
-    for job in jobs:
-        if job not in queued:
-            say(f"{job}: not among the failed jobs")
-    say(f"{len(queued)} jobs are queued again")
+    else:
+        say(f"{len(queued)} jobs are queued again")
+    if unknown := [job for job in jobs if job not in queued]:
+        raise SettingsError(f"not among the failed jobs: {', '.join(unknown)}; see: tradeschool queue failed")

@@ -1,0 +1,26 @@
+"""`tradeschool queue`, against a server of its own."""
+
+import json
+from collections.abc import Callable
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def test_a_job_that_did_not_fail_is_named_with_exit_code_2(command: Command) -> None:
+    code, _, told = command("queue", "requeue", "r-L1-a1-0-0-a1")
+
+    assert code == 2
+    assert "not among the failed jobs: r-L1-a1-0-0-a1" in told
+
+
+def test_requeue_wants_jobs_or_all_of_them(command: Command) -> None:
+    assert command("queue", "requeue")[0] == 2
+    assert command("queue", "requeue", "--all", "--json")[1].strip() == "[]"
+
+
+def test_an_empty_queue_has_its_figures(command: Command) -> None:
+    code, out, _ = command("queue", "status", "--json")
+    found = json.loads(out)
+
+    assert code == 0
+    assert (found["queued"], found["failed"], found["workers"]) == (0, 0, [])
