@@ -148,7 +148,7 @@ def test_a_missed_gate_is_tried_again_and_then_given_up(school: School) -> None:
     assert ended.reason == "the gate of level 1 is not met after 3 attempts"
     assert [(each.number, each.carried) for each in ended.record.attempts] == [(1, 0), (2, 8), (3, 20)]
     status = run_status(school.place, "run", time.time())
-    assert [(each.trials, each.finished) for each in status.attempts] == [(8, 8), (12, 12), (18, 18)]
+    assert [(each.tally.trials, each.tally.finished) for each in status.attempts] == [(8, 8), (12, 12), (18, 18)]
     assert len(read_trials(school.place.storage_url, "run-L1-a3")) == 8 + 12 + 18
     assert school.table("1", 3).startswith(school.table("1", 1))
     shortfalls = school.file("escalation.json")["attempts"]
@@ -227,7 +227,7 @@ def test_further_constraints_and_an_early_end_hold(school: School) -> None:
     ended = school.go_on()
 
     (status,) = run_status(school.place, "run", time.time()).attempts
-    assert status.finished < 40
+    assert status.tally.finished < 40
     assert "exposure <= 0.9" in [each.name for each in ended.record.attempts[0].verdict.readings]
     assert all("exposure <= 0.9" in trial.constraints for trial in read_trials(school.place.storage_url, "run-L1-a1"))
 
