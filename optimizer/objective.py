@@ -31,6 +31,7 @@ from optimizer.strategy import (
 )
 from tradeschool.columns import CandleArrays
 from tradeschool.errors import SettingsError
+from tradeschool.log import about
 from tradeschool.market import Dataset, Window
 
 VALUE_WITHOUT_SHARPE = 0.0
@@ -81,10 +82,12 @@ def prepare_level(level: Level, part: Part, read: Read) -> tuple[Prepared, ...]:
     check_names(strategy, bounds)
     windows = [(dataset.source, level.window(dataset, part)) for dataset in level.datasets]
     periods = atr_periods(strategy, bounds)
-    return tuple(
-        prepare(read(source, window), window, warm_up_bars(strategy, bounds, source.timeframe), periods)
-        for source, window in windows
-    )
+
+    def one(source: Dataset, window: Window) -> Prepared:
+        with about(dataset=source.name):
+            return prepare(read(source, window), window, warm_up_bars(strategy, bounds, source.timeframe), periods)
+
+    return tuple(one(source, window) for source, window in windows)
 
 
 def evaluate(
@@ -140,7 +143,8 @@ def _trader(level: Level, parameters: Mapping[str, float]) -> Callable[[Prepared
 
     def one(prepared: Prepared) -> Run:
         rules = Rules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed)
-        return trade(prepared, whole, rules)
+        with about(dataset=prepared.dataset.name):
+            return trade(prepared, whole, rules)
 
     return one
 

@@ -188,7 +188,7 @@ class Runs:
         """
         with self._connected() as names:
             if name in names:
-                return _parsed(name, names[name])
+                return parsed(name, names[name])
         raise SettingsError(f"no run {name!r} in {self._where}; see: tradeschool optimize list")
 
     def all(self) -> list[RunRecord]:
@@ -199,7 +199,7 @@ class Runs:
             ServiceUnreachable: where the database does not answer.
         """
         with self._connected() as names:
-            return [_parsed(name, facts) for name, facts in sorted(names.items())]
+            return [parsed(name, facts) for name, facts in sorted(names.items())]
 
     def close(self) -> None:
         """Give the database's connections back."""
@@ -233,7 +233,12 @@ def _sqlite_file(url: str) -> Path | None:
     return Path(str(parsed.database)) if is_file else None
 
 
-def _parsed(name: str, facts: str) -> RunRecord:
+def parsed(name: str, facts: str) -> RunRecord:
+    """The run that a row says.
+
+    Raises:
+        SettingsError: where another version wrote it.
+    """
     try:
         return RunRecord.model_validate_json(facts)
     except ValidationError as error:

@@ -1,37 +1,30 @@
-"""Studies seen from outside: read-only connections, each trial read once, nothing of Optuna's loaded.
+"""Runs and studies seen from outside: read-only connections, each trial read once, nothing of Optuna's loaded.
 
 A conductor commits a trial whole and never touches it again, so a look at a study of any size costs two small
 statements and the rows that are new.
 """
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TypeVar
 
 from pydantic import JsonValue
-from sqlalchemy import Connection, Engine, TextClause, bindparam, create_engine, text
-from sqlalchemy.engine import Row, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy import Connection, TextClause, bindparam, select, text
+from sqlalchemy.engine import Row
 
-from tradeschool.errors import ServiceUnreachable
-from tradeschool.settings import mask_url
+from optimizer.database import Database
+from optimizer.runs import RUNS, RunRecord, parsed
 
-BUSY_SECONDS = 5
 STATES: Mapping[str, str] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 MOST_NEW = 2_000
 """Trials that one look takes in; the next goes on from there."""
 
 T = TypeVar("T")
 
-_UNMADE = re.compile(r"no such table: stud|relation \"stud\w+\" does not exist")
-"""What SQLite and PostgreSQL say before the first study is made."""
 _STUDY = text("SELECT study_id FROM studies WHERE study_name = :name")
-_NAMES = text("SELECT study_name FROM studies WHERE substr(study_name, 1, :length) = :prefix ORDER BY study_name")
 _FACTS = text(
     'SELECT a."key", a.value_json FROM study_user_attributes a JOIN studies s ON s.study_id = a.study_id '
     "WHERE s.study_name = :name"
@@ -81,38 +74,53 @@ class _Seen:
 
 
 class StudyWatch:
-    """What is known of the studies of one database; to be used by one thread at a time."""
+    """What is known of the runs and studies of one database; to be used by one thread at a time."""
 
     def __init__(self, url: str) -> None:
-        self._url, self._where = url, mask_url(url)
-        self._engine: Engine | None = None
+        self._database = Database(url)
+        self._begun: dict[str, datetime] = {}
+        """When each run was begun: it never changes."""
         self._seen: dict[str, _Seen] = {}
         self._facts: dict[str, dict[str, JsonValue]] = {}
+
+    def runs(self) -> list[str]:
+        """The names of all runs, the one that was begun last at the end.
+
+        Raises:
+            ServiceUnreachable: where the database does not answer; what was known is kept.
+        """
+        names = self._of_runs(lambda connection: list(connection.execute(select(RUNS.c.name)).scalars())) or []
+        for name in names:
+            if name not in self._begun and (facts := self._run(name)):
+                self._begun[name] = datetime.fromisoformat(json.loads(facts)["created"])
+        return sorted(self._begun.keys() & names, key=lambda name: (self._begun[name], name))
+
+    def run(self, name: str) -> RunRecord | None:
+        """A run as the database knows it now, None where there is none of that name.
+
+        Raises:
+            SettingsError: where another version wrote it.
+            ServiceUnreachable: as `runs` does.
+        """
+        facts = self._run(name)
+        return parsed(name, facts) if facts else None
 
     def trials(self, study: str) -> Sequence[SeenTrial]:
         """The finished trials of a study in the order of their commit; none where no such study was made yet.
 
         Raises:
-            ServiceUnreachable: where the database does not answer; what was known is kept.
+            ServiceUnreachable: as `runs` does.
         """
-        return self._ask(lambda connection: self._look(connection, study)) or ()
-
-    def studies(self, prefix: str) -> list[str]:
-        """The names of the studies that begin so, in order.
-
-        Raises:
-            ServiceUnreachable: as `trials` does.
-        """
-        return self._ask(lambda connection: _names(connection, prefix)) or []
+        return self._of_studies(lambda connection: self._look(connection, study)) or ()
 
     def facts(self, study: str) -> Mapping[str, JsonValue]:
         """What was stored with a study when it was made; asked once, since it never changes.
 
         Raises:
-            ServiceUnreachable: as `trials` does.
+            ServiceUnreachable: as `runs` does.
         """
         if study not in self._facts:
-            found = self._ask(lambda connection: connection.execute(_FACTS, {"name": study}).all()) or []
+            found = self._of_studies(lambda connection: connection.execute(_FACTS, {"name": study}).all()) or []
             facts: dict[str, JsonValue] = {row.key: json.loads(row.value_json) for row in found}
             if "level" not in facts:  # made a moment ago: not all of them are there yet
                 return facts
@@ -121,34 +129,17 @@ class StudyWatch:
 
     def close(self) -> None:
         """Give the connection back."""
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
+        self._database.close()
 
-    def _is_made(self) -> bool:
-        """Whether there is a file to read; one that was read before and is gone is away, not unmade."""
-        url = make_url(self._url)
-        return url.get_backend_name() != "sqlite" or bool(self._seen) or Path(url.database or "").exists()
+    def _run(self, name: str) -> str | None:
+        row = select(RUNS.c.facts).where(RUNS.c.name == name)
+        return self._of_runs(lambda connection: connection.execute(row).scalar_one_or_none())
 
-    def _ask(self, work: Callable[[Connection], T]) -> T | None:
-        """What the database says; None where it was not made yet, or nothing of Optuna's is in it yet."""
-        if not self._is_made():
-            return None
-        try:
-            with self._connected().connect() as connection:
-                return work(connection)
-        except (ArgumentError, NoSuchModuleError, ImportError) as error:
-            raise ServiceUnreachable(f"study database {self._where}: cannot be used: check storage_url") from error
-        except SQLAlchemyError as error:
-            self.close()
-            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-            if _UNMADE.search(reason) and not self._seen:
-                return None
-            raise ServiceUnreachable(f"study database {self._where}: {reason}") from error
+    def _of_runs(self, work: Callable[[Connection], T]) -> T | None:
+        return self._database.ask(work, is_known=bool(self._begun))
 
-    def _connected(self) -> Engine:
-        self._engine = self._engine or _read_only(self._url)
-        return self._engine
+    def _of_studies(self, work: Callable[[Connection], T]) -> T | None:
+        return self._database.ask(work, is_known=bool(self._seen))
 
     def _look(self, connection: Connection, study: str) -> Sequence[SeenTrial]:
         number = connection.execute(_STUDY, {"name": study}).scalar_one_or_none()
@@ -171,20 +162,6 @@ def best_so_far(trials: Iterable[SeenTrial]) -> SeenTrial | None:
     """The feasible trial with the highest value; the earliest of equals."""
     feasible = [trial for trial in trials if trial.is_feasible and trial.value is not None]
     return max(feasible, key=lambda trial: (trial.value, -trial.number), default=None)
-
-
-def _names(connection: Connection, prefix: str) -> list[str]:
-    return list(connection.execute(_NAMES, {"prefix": prefix, "length": len(prefix)}).scalars())
-
-
-def _read_only(url: str) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        options = f"-c default_transaction_read_only=on -c statement_timeout={BUSY_SECONDS * 1000}"
-        arguments = {"options": options, "connect_timeout": BUSY_SECONDS}
-        return create_engine(url, connect_args=arguments, pool_size=1, max_overflow=0, pool_pre_ping=True)
-    read_only = parsed.set(database=f"file:{parsed.database}", query={"mode": "ro", "uri": "true"})
-    return create_engine(read_only, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
 
 
 def _details(connection: Connection, rows: Sequence[Row[tuple[int, int, str, datetime | None]]]) -> list[SeenTrial]:

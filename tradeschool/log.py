@@ -11,6 +11,7 @@ from typing import Literal
 
 _OWN_FIELDS = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
+_FACTS = "_tradeschool_facts"
 _ABOUT: ContextVar[Mapping[str, object]] = ContextVar("about", default={})  # noqa: B039  # a mapping nobody changes
 
 
@@ -18,13 +19,23 @@ _ABOUT: ContextVar[Mapping[str, object]] = ContextVar("about", default={})  # no
 def about(**facts: object) -> Iterator[None]:
     """What every line until the block ends is about: run, level, trial, dataset, worker; a line's own values win.
 
-    Holds for this thread or task and for processes that are forked from it, not for threads that are started.
+    An exception that leaves the block keeps the facts, and a line that logs it tells them. Holds for this thread or
+    task and for processes that are forked from it, not for threads that are started.
     """
     token = _ABOUT.set({**_ABOUT.get(), **facts})
     try:
         yield
+    except Exception as error:
+        setattr(error, _FACTS, {**facts, **facts_of(error)})
+        raise
     finally:
         _ABOUT.reset(token)
+
+
+def facts_of(error: BaseException | None) -> Mapping[str, object]:
+    """What was at work where an exception was raised; the innermost block's word stands."""
+    found: Mapping[str, object] = getattr(error, _FACTS, {})
+    return found
 
 
 def configure(log_format: Literal["text", "json"], *, level: int = logging.INFO) -> None:
@@ -72,4 +83,5 @@ class JsonLines(logging.Formatter):
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:
     own = {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
-    return {**_ABOUT.get(), **own}
+    raised = facts_of(record.exc_info[1]) if record.exc_info else {}
+    return {**_ABOUT.get(), **raised, **own}

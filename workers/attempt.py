@@ -97,7 +97,7 @@ def search_attempt(
     try:
         _carry_over(place, record, attempt, study)
         report = partial(tell, facts.level, attempt.number)
-        _conduct(carriers, place, study, facts, report, stop)
+        _conduct(carriers, place, record, study, facts, report, stop)
     finally:
         study.close()
 
@@ -197,6 +197,7 @@ def _carry_over(place: Place, record: RunRecord, attempt: AttemptRow, study: Ope
 def _conduct(
     carriers: Carriers,
     place: Place,
+    record: RunRecord,
     study: OpenStudy,
     facts: StudyFacts,
     report: Callable[[Progress], None],
@@ -205,6 +206,9 @@ def _conduct(
     level = facts.level
     settings = ConductorSettings(trials_per_job=place.work.trials_per_job)
     digests = level_digests(level, place.store)
+
+    def given_up(number: int, reason: str) -> None:
+        events.record(place.folder(record.name), "trial_given_up", level=level.name, trial=number, reason=reason)
 
     def make() -> Run:
         return Run(
@@ -215,6 +219,7 @@ def _conduct(
             digests=digests,
             carrier=carriers(study.name),
             settings=settings,
+            given_up=given_up,
         )
 
     if conduct(make, settings=settings, stop=stop, report=report) is None:

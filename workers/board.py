@@ -39,10 +39,16 @@ class Notice(BaseModel):
     pruned: Annotated[int, Field(ge=0)] = 0
     failed: Annotated[int, Field(ge=0)] = 0
     lag: Annotated[int, Field(ge=1)] = 1
-    """Trials that can be under way at once: more workers than that are of no use to this study."""
+    """Trials that can be under way at once."""
+    trials_per_job: Annotated[int, Field(ge=1)] = 1
     level: Level | None = None
     """None of a version that this program does not know."""
     digests: Mapping[str, str] = {}
+
+    @property
+    def most_jobs(self) -> int:
+        """Jobs that can be under way at once: more workers than that are of no use to this study."""
+        return max(1, self.lag // self.trials_per_job)
 
 
 class _Foreign(BaseModel):
@@ -64,9 +70,13 @@ def take_down(connection: Redis, study: str) -> None:
 
 def notices(connection: Redis, now: float | None = None) -> dict[str, Notice]:
     """Every study that is under way, by name; what cannot be read is left out."""
-    now = time.time() if now is None else now
+    return parse_notices(connection.hgetall(KEY), time.time() if now is None else now)
+
+
+def parse_notices(hung: Mapping[bytes | str, bytes | str], now: float) -> dict[str, Notice]:
+    """The same, of what hangs on the board."""
     found: dict[str, Notice] = {}
-    for name, text in connection.hgetall(KEY).items():
+    for name, text in hung.items():
         with suppress(ValueError, RecursionError):
             notice = _parse(text)
             if now - notice.seen < SILENT_SECONDS:

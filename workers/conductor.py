@@ -7,7 +7,7 @@ the queue, so another process can go on after a kill at any line.
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from optuna.distributions import BaseDistribution
 
@@ -20,6 +20,9 @@ from workers.carrier import Carrier, Errand
 from workers.jobs import VERSION, Order
 from workers.ledger import Ledger, Progress
 from workers.queue import Fate, JobReport
+
+TELL_SECONDS = 60.0
+"""Between two lines in the log on how far a search is."""
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +58,15 @@ class Run:
         digests: Mapping[str, str],
         carrier: Carrier,
         settings: ConductorSettings,
+        given_up: Callable[[int, str], None] = lambda number, reason: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if settings.trials_per_job > facts.level.lag:
             raise SettingsError(
                 f"trials_per_job is {settings.trials_per_job}: expected at most the study's lag, {facts.level.lag}"
             )
-        self.carrier, self.settings, self.clock = carrier, settings, clock
+        """`given_up` hears the number of each trial that is given up, and why."""
+        self.carrier, self.settings, self.given_up, self.clock = carrier, settings, given_up, clock
         self.next_mend = clock()
         self.errands: dict[tuple[int, int], Errand] = {}
         self.strays: dict[Errand, float] = {}
@@ -118,6 +123,7 @@ class Run:
             pruned=progress.pruned,
             failed=progress.failed,
             lag=level.lag,
+            trials_per_job=self.settings.trials_per_job,
             level=level,
             digests=self._digests,
         )
@@ -175,7 +181,7 @@ def conduct(
     Raises:
         ServiceUnreachable: where Redis or the database stays away for `patience_seconds`.
     """
-    run, since = None, 0.0
+    run, since, told = None, 0.0, time.monotonic()
     while not stop():
         try:
             run = run or make()
@@ -190,6 +196,9 @@ def conduct(
             continue
         since = 0.0
         report(progress)
+        if time.monotonic() - told >= TELL_SECONDS:
+            told = time.monotonic()
+            log.info("search goes on", extra={"action": "search_goes_on", **asdict(progress)})
         if progress.is_done:
             return progress
     return None
@@ -288,3 +297,4 @@ def _give_up(run: Run, errand: Errand, reason: str) -> None:
     for number in errand.numbers:
         if run.ledger.is_open(number):
             run.ledger.fail(number, reason)
+            run.given_up(number, reason)

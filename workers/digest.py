@@ -25,11 +25,11 @@ def summary(
             done[attempt.study] = tally.finished
             since = tally.finished - before.get(attempt.study, 0)
             best = "" if tally.best_value is None else f", best {tally.best_value:.3f}"
-            left = f", about {minutes(tally.eta_seconds)} left" if tally.eta_seconds else ""
-            state = f"level {level.level}, attempt {attempt.attempt}: {level.state}"
+            left = f", about {minutes(attempt.eta_seconds)} left" if attempt.eta_seconds else ""
+            state = f"level {level.name}, attempt {attempt.row.number}: {level.state}"
             lines.append(f"{state}, {tally.finished} of {tally.trials} trials ({since:+d}){best}{left}")
         else:
-            lines.append(f"level {level.level}: {level.state}")
+            lines.append(f"level {level.name}: {level.state}")
     if download:
         done["pages"] = download.pages_done
         since = download.pages_done - min(before.get("pages", 0), download.pages_done)

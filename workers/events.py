@@ -34,7 +34,7 @@ SENTENCES: Mapping[str, str] = {
     "level_missed": "level {level}, attempt {attempt}: the gate is missed: {reason}",
     "level_escalated": "level {level} is escalated after attempt {attempt}: {reason}",
     "level_waiting": "level {level} waits: {reason}",
-    "trial_given_up": "trial {number} of level {level} is given up: {reason}",
+    "trial_given_up": "trial {trial} of level {level} is given up: {reason}",
     "worker_lost": "worker {worker} on {host} is lost; its trial is given to another",
     "provider_paused": "{provider} asks for a pause of {seconds} s",
     "provider_banned": "{provider} refuses to answer: {reason}",
@@ -75,7 +75,8 @@ class Event:
 
 
 def record(folder: Path, event: str, **facts: JsonValue) -> None:
-    """Append that something happened now; `folder` is the run's. Never raises: a full disk is logged."""
+    """Append that something happened now, and log it; `folder` is the run's. Never raises: a full disk is logged."""
+    log.info(event.replace("_", " "), extra={"action": event, **facts})
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     line = json.dumps({"time": now, "event": event, **{name: _cut(value) for name, value in facts.items()}})
     if len(line) > MOST_BYTES:

@@ -106,18 +106,18 @@ class Herald:
 
     def _look(self, *, tells: bool) -> None:
         queue, run, download = self.lookout.queue().value, self.lookout.run().value, self.lookout.download().value
-        self._follow(run.run if run else None, tells=tells)
+        self._follow(run.name if run else None, tells=tells)
         noticed = [*self._of_download(download), *self._of_workers(queue)]
         if tells:
             for event in noticed:
                 self._announce(event)
-            self._follow(run.run if run else None, tells=True)
+            self._follow(run.name if run else None, tells=True)
             self._digest(queue, run, download)
 
     def _announce(self, event: Event) -> None:
         """Record what was noticed with the run under way, from whose log it is told; or else tell it here."""
         if self._under_way and self._memory.run:
-            events.record(self.lookout.sources.results_dir / self._memory.run, event.name, **dict(event.facts))
+            events.record(self.lookout.sources.place.folder(self._memory.run), event.name, **dict(event.facts))
         else:
             self._say(event)
 
@@ -127,7 +127,7 @@ class Herald:
         if self._follower is None or run != self._memory.run:
             begin = self._memory.offset if run == self._memory.run else 0
             self._under_way = begin > 0
-            self._follower = Follower(self.lookout.sources.results_dir / run, offset=begin)
+            self._follower = Follower(self.lookout.sources.place.folder(run), offset=begin)
             self._memory.run = run
         for event in self._follower.news():
             self._under_way = event.name not in ENDS
@@ -194,10 +194,10 @@ class Herald:
             return
         if self._under_way or is_fetching:
             done, lines = summary(run, download if is_fetching else None, self._memory.done)
-            sources = self.lookout.sources
-            lines += resources(queue, download, (sources.store.root, sources.results_dir))
+            place = self.lookout.sources.place
+            lines += resources(queue, download, (place.store.root, place.results_dir))
             time = datetime.fromtimestamp(now, UTC)
-            title = f"run {run.run}: how it goes" if self._under_way and run else "how the download goes"
+            title = f"run {run.name}: how it goes" if self._under_way and run else "how the download goes"
             self.tell(Message(event="digest", kind="info", title=title, time=time, lines=tuple(lines), facts={**done}))
             self._memory.done = done
         self._memory.digest = now

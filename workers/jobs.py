@@ -17,7 +17,7 @@ from rq.timeouts import BaseTimeoutException
 from optimizer.evaluation import Evaluation
 from optimizer.level import Level, Parameters, Part
 from tradeschool.errors import DataError, ForeignFile
-from tradeschool.log import about
+from tradeschool.log import about, facts_of
 from tradeschool.market import Dataset, Window
 from workers.names import about_study
 
@@ -191,7 +191,7 @@ class Bench(Generic[Arrays, Prepared]):
         except (BaseTimeoutException, MemoryError):
             raise  # says something of this process, not of the trial
         except Exception as error:  # a strategy is a stranger's code: whatever it raises is its answer
-            failure = _short(f"{type(error).__name__}: {error}")
+            failure = _short(_told(error))
             log.warning("trial failed", exc_info=True, extra={"action": "trial_failed", "trial": number})
         seconds = time.monotonic() - clock
         return TrialAnswer(
@@ -230,6 +230,12 @@ def _check_digests(level: Level, digests: Mapping[str, str], store: CandleStore[
 def _digest_on(context: blake2b, question: str) -> str:
     context.update(question.encode())
     return context.hexdigest()
+
+
+def _told(error: Exception) -> str:
+    """Such as `ZeroDivisionError: division by zero, on coinbase/BTC-USD/M5`."""
+    dataset = facts_of(error).get("dataset")
+    return f"{type(error).__name__}: {error}{f', on {dataset}' if dataset else ''}"
 
 
 def _short(text: str) -> str:

@@ -111,7 +111,7 @@ class Ledger:
         """Take each trial's answer, the first of several; one that answers another question counts for nothing."""
         for found in answer.trials:
             if self._digests.get(found.number) != found.question:
-                log.info("answer ignored", extra={"action": "answer_ignored", "number": found.number})
+                log.info("answer ignored", extra={"action": "answer_ignored", "trial": found.number})
                 continue
             self._take(found, answer.worker)
 
@@ -120,7 +120,7 @@ class Ledger:
         origin = Origin(worker="", started=self._clock(), seconds=0.0)
         self._settle(failed_trial(self._open[number], self._space.distributions, reason, origin))
         self._given_up.add(number)
-        log.error("trial given up", extra={"action": "trial_given_up", "number": number, "reason": reason})
+        log.error("trial given up", extra={"action": "trial_given_up", "trial": number, "reason": reason})
 
     def commit(self) -> int:
         """Store every trial whose turn it is; how many that were.
@@ -185,9 +185,9 @@ class Ledger:
             return
         earlier = self._settled.get(number) or self._known[number]
         if number in self._given_up:
-            log.warning("answer too late", extra={"action": "answer_too_late", "number": number, "worker": worker})
+            log.warning("answer too late", extra={"action": "answer_too_late", "trial": number, "worker": worker})
         elif not _agree(earlier, self._trial(_question_of(earlier), found, worker)):
-            log.error("two answers differ", extra={"action": "answers_differ", "number": number, "worker": worker})
+            log.error("two answers differ", extra={"action": "answers_differ", "trial": number, "worker": worker})
 
     def _trial(self, question: Question, found: TrialAnswer, worker: str) -> FrozenTrial:
         origin = Origin(worker=worker, started=found.started, seconds=found.seconds)

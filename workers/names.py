@@ -32,7 +32,9 @@ def about_study(study: str) -> dict[str, str]:
     return {"run": found["run"], "level": found["level"]} if found else {"study": study}
 
 
-def about_job(job: str) -> dict[str, str]:
+def about_job(job: str) -> dict[str, str | int]:
     """What log lines on a job are about."""
-    study = job.rsplit("-", 3)[0]
-    return {**about_study(study), "trial": trials_of(job)} if JOB.fullmatch(job) else {"job": job}
+    if not JOB.fullmatch(job):
+        return {"job": job}
+    study, trials = job.rsplit("-", 3)[0], trials_of(job)
+    return {**about_study(study), "trial": int(trials) if trials.isdigit() else trials}

@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Generic, TypeVar
 
 from redis import Redis
@@ -19,15 +18,15 @@ from redis.retry import Retry
 
 from optimizer.watch import StudyWatch
 from tradeschool.acquisition import Acquisition, read_acquisition
-from tradeschool.errors import TradeschoolError
+from tradeschool.errors import ServiceUnreachable, TradeschoolError
 from tradeschool.market import Dataset
 from tradeschool.settings import mask_url
-from tradeschool.store import Store
 from tradeschool.store.holdings import Held, Holdings
 from workers.guard import TrialQueue
 from workers.history import Moment, note, recall
 from workers.monitor import Snapshot, take_snapshot
-from workers.standing import Standing, newest_run, stand
+from workers.place import Place
+from workers.standing import Standing, stand
 
 ANSWER_SECONDS = 2.0
 """In which a server that is there answers a look."""
@@ -50,9 +49,7 @@ class Sources:
     """Where to look."""
 
     redis_url: str
-    storage_url: str
-    store: Store
-    results_dir: Path
+    place: Place
     datasets: Sequence[Dataset]
     """Those whose candles are looked for."""
 
@@ -63,9 +60,9 @@ class Lookout:
     def __init__(self, sources: Sources, *, clock: Callable[[], float] = time.time, is_quiet: bool = False) -> None:
         self.sources, self.clock = sources, clock
         self._is_quiet = is_quiet
-        self.studies = StudyWatch(sources.storage_url)
+        self.studies = StudyWatch(sources.place.storage_url)
         self._queue: TrialQueue | None = None
-        self._holdings = Holdings(sources.store)
+        self._holdings = Holdings(sources.place.store)
         self._troubles: dict[str, str] = {}
 
     def queue(self) -> View[Snapshot]:
@@ -77,8 +74,12 @@ class Lookout:
         return self._see("queue", lambda: recall(self.connection()))
 
     def run(self, name: str | None = None) -> View[Standing]:
-        """How a run stands, the newest where none is named; no value and no trouble where there is none."""
+        """How a run stands, the newest where none is named; no value and no trouble where there is no such run."""
         return self._see("run", lambda: self._standing(name))
+
+    def runs(self) -> View[list[str]]:
+        """The names of all runs, the newest first."""
+        return self._see("run", lambda: list(reversed(self.studies.runs())))
 
     def candles(self) -> View[list[Held]]:
         """What is sealed."""
@@ -86,7 +87,7 @@ class Lookout:
 
     def download(self) -> View[Acquisition]:
         """How the latest download goes; no value where there was none."""
-        return self._see("download", lambda: read_acquisition(self.sources.store.root))
+        return self._see("download", lambda: read_acquisition(self.sources.place.store.root))
 
     def connection(self) -> Redis:
         """A connection to Redis that does not wait for long; made when it is needed."""
@@ -95,13 +96,7 @@ class Lookout:
     def trials(self) -> TrialQueue:
         """The queue, over that connection."""
         if self._queue is None:
-            connection = Redis.from_url(
-                self.sources.redis_url,
-                socket_connect_timeout=ANSWER_SECONDS,
-                socket_timeout=ANSWER_SECONDS,
-                retry=Retry(NoBackoff(), 0),
-            )
-            self._queue = TrialQueue(connection=connection)
+            self._queue = TrialQueue(connection=_patient_for_a_moment(self.sources.redis_url))
         return self._queue
 
     def close(self) -> None:
@@ -118,14 +113,14 @@ class Lookout:
         return snapshot
 
     def _standing(self, name: str | None) -> Standing | None:
-        folder = self.sources.results_dir
-        chosen = name or newest_run(folder)
-        return stand(folder, chosen, self.studies, self.clock()) if chosen else None
+        chosen = name or next(reversed(self.studies.runs()), None)
+        record = self.studies.run(chosen) if chosen else None
+        return stand(self.sources.place, record, self.studies, self.clock()) if record else None
 
     def _see(self, what: str, look: Callable[[], T | None]) -> View[T]:
         try:
             seen = View(value=look())
-        except (RedisError, ValueError) as error:
+        except RedisError as error:
             seen = View(trouble=f"Redis {mask_url(self.sources.redis_url)} does not answer: {_reason(error)}")
         except TradeschoolError as error:
             seen = View(trouble=str(error))
@@ -144,6 +139,18 @@ class Lookout:
         if before and not trouble:
             log.warning("seen again", extra={"action": "view_back", "what": what})
         self._troubles[what] = trouble
+
+
+def _patient_for_a_moment(url: str) -> Redis:
+    try:
+        return Redis.from_url(
+            url,
+            socket_connect_timeout=ANSWER_SECONDS,
+            socket_timeout=ANSWER_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError as error:
+        raise ServiceUnreachable(f"Redis {mask_url(url)}: cannot be used: {error}: check redis_url") from error
 
 
 def _reason(error: Exception) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -28,7 +27,7 @@ from workers.place import Place
 from workers.role import wait_to_claim
 
 RECORD_NAME = "run.json"
-"""What the database knows of a run, copied into its folder at each step, for whoever reads files alone."""
+"""What the database knows of a run, copied into its folder at each step, so that its files are whole without it."""
 
 log = logging.getLogger(__name__)
 
@@ -141,24 +140,13 @@ def read_run(place: Place, name: str) -> RunRecord:
         raise
 
 
-def read_record(results_dir: Path, name: str) -> RunRecord:
-    """A run as its folder knows it: as it stood at its latest step.
-
-    Raises:
-        SettingsError: where there is none, or it cannot be read.
-    """
-    path = results_dir / name / RECORD_NAME
-    try:
-        return RunRecord.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise SettingsError(f"no run {name!r} in {results_dir}; see: tradeschool optimize list") from None
-    except (OSError, ValidationError) as error:
-        raise SettingsError(f"{path}: cannot be read as a run: {str(error).splitlines()[0]}") from error
-
-
 def next_of(place: Place, record: RunRecord) -> Action:
-    """What a run does next."""
-    return next_action(record.facts(frozenset(level.name for level in record.levels if place.is_ready(level))))
+    """What a run does next; of all candles, only those that it needs for that are looked for."""
+    names = frozenset(level.name for level in record.levels)
+    action = next_action(record.facts(ready=names))
+    if isinstance(action, End) or place.is_ready(record.level(action.level)):
+        return action
+    return next_action(record.facts(ready=names - {action.level}))
 
 
 def unfinished(place: Place) -> list[str]:
@@ -203,11 +191,12 @@ def carry_on_with(
     if role is None:
         raise KeyboardInterrupt
     try:
-        with _told(place, name):
-            while not isinstance(action := next_of(place, record := read_run(place, name)), End):
-                with about(run=name, level=action.level):
-                    _take_step(carriers, place, record, action, tell, stop, wait or place.require_candles)
-        _write_end(place, record, action)
+        with about(run=name):
+            with _told(place, name):
+                while not isinstance(action := next_of(place, record := read_run(place, name)), End):
+                    with about(level=action.level):
+                        _take_step(carriers, place, record, action, tell, stop, wait or place.require_candles)
+            _write_end(place, record, action)
         return Ended(record=record, outcome=action.outcome, level=action.level)
     finally:
         role.release()

@@ -1,21 +1,25 @@
-"""How a run stands: each level's attempts, trials, best so far and gate, from the run's files and its studies."""
+"""How a run stands: each level's attempts, trials, best so far, gate and time left, and what comes next.
+
+Told by the run's row in the database and its studies, to commands, page, metrics and messages alike.
+"""
 
 import json
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
+from optimizer.curriculum import Action, End, Judge, Outcome, Search, Wait
 from optimizer.gate import Reading, gate_readings
 from optimizer.level import Level, Part
+from optimizer.runs import AttemptRow, RunRecord, Verdict
 from optimizer.watch import SeenTrial, StudyWatch
-from workers.search import RECORD_NAME, read_record
+from workers.place import Place
+from workers.search import end_reason, next_of
 from workers.tally import Tally, tally
 
-SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 EQUITY_NAME = "equity.json"
 MOST_BYTES = 32_000_000
 """Of a result file that is read."""
@@ -25,122 +29,112 @@ MOST_BYTES = 32_000_000
 class AttemptStanding:
     """One attempt at a level: one study."""
 
-    attempt: int
+    row: AttemptRow
     study: str
+    level: Level
+    """As the attempt searches it: a retry has more trials and wider ranges than what is written."""
     tally: Tally
 
-    def to_json(self) -> dict[str, JsonValue]:
-        """For programs."""
-        tally, best = self.tally, self.tally.best
-        return {
-            "attempt": self.attempt,
-            "study": self.study,
-            "trials": tally.trials,
-            "complete": tally.complete,
-            "pruned": tally.pruned,
-            "failed": tally.failed,
-            "finished": tally.finished,
-            "best": {"number": best.number, "value": best.value, "parameters": dict(best.parameters)} if best else None,
-            "pace_per_minute": tally.pace_per_minute,
-            "eta_seconds": tally.eta_seconds,
-        }
+    @property
+    def eta_seconds(self) -> float | None:
+        """Until the last trial; 0 of a search that was stopped before it, None where nothing moves."""
+        return 0.0 if self.row.searched else self.tally.eta_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelStanding:
     """One level of a run."""
 
-    level: str
-    title: str
-    direction: str
+    level: Level
+    """As it is written."""
     state: str
     """waiting, searching, judging, passed or missed."""
-    retries: int
     attempts: tuple[AttemptStanding, ...]
     """In order; the last one is the one that counts."""
-    gate: tuple[Mapping[str, JsonValue], ...]
-    """Each criterion: name, value, target, met."""
-    gate_part: str
-    """Of which part the values are: validation once it was judged; train, of the best trial, before."""
-    winner: int | None
-    """The trial whose parameters the level chose."""
-    reason: str
-    """Why the gate is met or missed."""
     has_equity: bool
     """Whether the winner's equity was written down."""
     null: JsonValue
     """What the same search finds where there is no skill; null where it was not asked."""
-    datasets: tuple[Mapping[str, str], ...]
-    """Each dataset with its first day, and the first day after."""
 
-    def to_json(self) -> dict[str, JsonValue]:
-        """For programs."""
-        attempts: list[JsonValue] = [attempt.to_json() for attempt in self.attempts]
-        return {
-            **asdict(self),
-            "attempts": attempts,
-            "gate": [dict(reading) for reading in self.gate],
-            "datasets": [dict(dataset) for dataset in self.datasets],
-        }
+    @property
+    def name(self) -> str:
+        """Of the level."""
+        return self.level.name
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """On the attempt that counts; None before it was judged."""
+        return self.attempts[-1].row.verdict if self.attempts else None
+
+    @property
+    def gate(self) -> Sequence[Reading]:
+        """Each criterion on validation once it was judged; before, on train of the best trial so far."""
+        if self.verdict:
+            return self.verdict.readings
+        return _gate_on_train(self.level, self.attempts[-1].tally.best if self.attempts else None)
+
+    @property
+    def gate_part(self) -> Part:
+        """Which part the gate was read on."""
+        return Part.VALIDATION if self.verdict else Part.TRAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """One run."""
 
-    run: str
-    seed: int
-    created: datetime
+    record: RunRecord
     levels: tuple[LevelStanding, ...]
+    action: Action
+    """What comes next."""
     recommendation: JsonValue
     """What the run came to; null before its end."""
     has_report: bool
 
     @property
+    def name(self) -> str:
+        """Of the run."""
+        return self.record.name
+
+    @property
+    def attempts(self) -> list[AttemptStanding]:
+        """Of all levels, in the order in which they were begun."""
+        return [attempt for level in self.levels for attempt in level.attempts]
+
+    @property
     def current(self) -> LevelStanding:
-        """The level that is searched, judged or waited for; the last one that was begun where all is over."""
-        begun = [level for level in self.levels if level.attempts]
-        busy = [level for level in self.levels if level.state in {"searching", "judging"}]
-        return (busy or begun[-1:] or list(self.levels))[0]
+        """The level that is waited for, searched or judged; the last one that was tried where all is over."""
+        return next(level for level in self.levels if level.name == self.action.level)
 
-    def to_json(self) -> dict[str, JsonValue]:
-        """For programs."""
-        levels: list[JsonValue] = [level.to_json() for level in self.levels]
-        return {
-            "run": self.run,
-            "seed": self.seed,
-            "created": self.created.isoformat(),
-            "levels": levels,
-            "recommendation": self.recommendation,
-            "has_report": self.has_report,
-        }
+    @property
+    def outcome(self) -> Outcome | None:
+        """None where the run is not at its end."""
+        return self.action.outcome if isinstance(self.action, End) else None
 
-
-def runs(results_dir: Path) -> list[str]:
-    """The names of all runs, the newest last."""
-    records = [path for path in results_dir.glob(f"*/{RECORD_NAME}") if SAFE_NAME.fullmatch(path.parent.name)]
-    return [path.parent.name for path in sorted(records, key=_begun)]
+    @property
+    def reason(self) -> str:
+        """How the run ended, or what it does next, in a sentence."""
+        match self.action:
+            case End(outcome, level):
+                return end_reason(self.record, outcome, level)
+            case Wait(level):
+                return f"next: wait for the candles of level {level}"
+            case Search(level, attempt) | Judge(level, attempt) as action:
+                return f"next: {type(action).__name__.lower()} level {level}, attempt {attempt}"
 
 
-def newest_run(results_dir: Path) -> str | None:
-    """The run that was begun last, None where there is none."""
-    return next(reversed(runs(results_dir)), None)
-
-
-def stand(results_dir: Path, name: str, studies: StudyWatch, now: float) -> Standing:
-    """How a run stands.
+def stand(place: Place, record: RunRecord, studies: StudyWatch, now: float) -> Standing:
+    """How a run stands at a moment, in Unix seconds; looking changes nothing.
 
     Raises:
-        SettingsError: where there is no such run.
         ServiceUnreachable: where the study's database does not answer.
+        ForeignFile: where the seals of candles that the run needs next cannot be read.
     """
-    record, folder = read_record(results_dir, name), results_dir / name
-    found = studies.studies(f"{record.name}-L")
+    folder, action = place.folder(record.name), next_of(place, record)
     return Standing(
-        run=record.name,
-        seed=record.seed,
-        created=record.created,
-        levels=tuple(_level(record.name, level, folder, studies, found, now) for level in record.levels),
+        record=record,
+        levels=tuple(_level(record, level, action, folder, studies, now) for level in record.levels),
+        action=action,
         recommendation=read_json(folder / "recommendation.json"),
         has_report=(folder / "report.html").is_file(),
     )
@@ -157,73 +151,49 @@ def read_json(path: Path) -> JsonValue:
     return found
 
 
-def _begun(record: Path) -> float:
-    try:
-        return record.stat().st_mtime
-    except OSError:
-        return 0.0
-
-
 def _level(
-    run: str, level: Level, folder: Path, studies: StudyWatch, found: Sequence[str], now: float
+    record: RunRecord, level: Level, action: Action, folder: Path, studies: StudyWatch, now: float
 ) -> LevelStanding:
-    prefix = re.compile(rf"{re.escape(run)}-L{level.name}-a(\d+)")
-    numbers = sorted(int(match[1]) for study in found if (match := prefix.fullmatch(study)))
-    attempts = tuple(_attempt(level, f"{run}-L{level.name}-a{number}", number, studies, now) for number in numbers)
-    verdict = read_json(folder / level.name / "gate.json")
-    judged = verdict if isinstance(verdict, dict) and attempts and verdict.get("attempt") == numbers[-1] else {}
-    passed = judged.get("passed")
-    gate = judged.get("gate")
-    best = attempts[-1].tally.best if attempts else None
+    rows = [row for row in record.attempts if row.level == level.name]
+    judged = read_json(folder / level.name / "gate.json")
     return LevelStanding(
-        level=level.name,
-        title=level.title,
-        direction=level.direction.value,
-        state=_state(attempts, passed),
-        retries=level.retries,
-        attempts=attempts,
-        gate=tuple(each for each in gate if isinstance(each, dict)) if isinstance(gate, list) else _so_far(level, best),
-        gate_part="validation" if judged else "train",
-        winner=_whole(judged.get("trial")),
-        reason=str(judged.get("reason") or ""),
-        has_equity=bool(judged) and (folder / level.name / EQUITY_NAME).is_file(),
-        null=judged.get("null"),
-        datasets=tuple(
-            {"dataset": each.dataset, "start": each.start.isoformat(), "end": each.end.isoformat()}
-            for each in level.datasets
-        ),
+        level=level,
+        state=_state(level, rows, action),
+        attempts=tuple(_attempt(record, row, studies, now) for row in rows),
+        has_equity=(folder / level.name / EQUITY_NAME).is_file(),
+        null=judged.get("null") if isinstance(judged, dict) else None,
     )
 
 
-def _attempt(level: Level, study: str, number: int, studies: StudyWatch, now: float) -> AttemptStanding:
-    facts = studies.facts(study)
-    carried, wanted = _whole(facts.get("carried")) or 0, _searched(level, facts.get("level")).trials
-    found = tally(studies.trials(study), carried=carried, wanted=wanted, now=now)
-    return AttemptStanding(attempt=number, study=study, tally=found)
+def _attempt(record: RunRecord, row: AttemptRow, studies: StudyWatch, now: float) -> AttemptStanding:
+    study = record.study(row.level, row.number)
+    level = _searched(record.level(row.level), studies.facts(study).get("level"))
+    found = tally(studies.trials(study), carried=row.carried, wanted=level.trials, now=now)
+    return AttemptStanding(row=row, study=study, level=level, tally=found)
 
 
 def _searched(level: Level, stored: JsonValue) -> Level:
-    """The level as an attempt searches it: a retry has more trials and wider ranges than what is written."""
+    """The level as the study keeps it: to work it out takes the strategy, which need not be where somebody looks."""
     try:
         return Level.model_validate(stored) if stored else level
     except ValidationError:
         return level
 
 
-def _state(attempts: Sequence[AttemptStanding], passed: JsonValue) -> str:
-    if not attempts:
+def _state(level: Level, rows: Sequence[AttemptRow], action: Action) -> str:
+    if action.level == level.name and not isinstance(action, End):
+        return {Wait: "waiting", Search: "searching", Judge: "judging"}[type(action)]
+    if not rows or rows[-1].verdict is None:
         return "waiting"
-    if isinstance(passed, bool):
-        return "passed" if passed else "missed"
-    return "judging" if attempts[-1].tally.finished >= attempts[-1].tally.trials else "searching"
+    return "passed" if rows[-1].verdict.passed else "missed"
 
 
-def _so_far(level: Level, best: SeenTrial | None) -> tuple[Mapping[str, JsonValue], ...]:
-    """What the gate would say of the best trial's figures on train; of nothing where there is none."""
+def _gate_on_train(level: Level, best: SeenTrial | None) -> Sequence[Reading]:
+    """Of nothing where there is no trial, or one whose figures are not what a gate asks for."""
     figures = best.metrics if best else {}
-    known = {name: float("nan") if value is None else value for name, value in figures.items()}
+    known = {name: math.nan if value is None else value for name, value in figures.items()}
     try:
-        return tuple(_as_json(reading) for reading in gate_readings(level, _Known(known), Part.TRAIN))
+        return gate_readings(level, _Known(known), Part.TRAIN)
     except (KeyError, TypeError):
         return ()
 
@@ -232,12 +202,4 @@ class _Known(dict[str, float]):
     """Figures that were not measured are no numbers."""
 
     def __missing__(self, key: str) -> float:
-        return float("nan")
-
-
-def _as_json(reading: Reading) -> Mapping[str, JsonValue]:
-    return reading.as_json()
-
-
-def _whole(value: JsonValue) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+        return math.nan

@@ -138,7 +138,9 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         if held is None:
             return None
         with about(**about_job(job_id)):
+            began = time.monotonic()
             study, reply = self._answer(held)
+            log.info("job done", extra={"action": "job_done", "seconds": round(time.monotonic() - began, 3)})
         self._tell_usage()
         go_on = not self._signals
         if reply.answer is not None:

@@ -121,7 +121,7 @@ def test_a_look_writes_nothing(watch: StudyWatch, study: optuna.Study, tmp_path:
 
 def test_a_database_that_nobody_made_yet_holds_nothing_and_is_not_made(watch: StudyWatch, tmp_path: Path) -> None:
     assert watch.trials("run-L1-a1") == ()
-    assert watch.studies("run") == []
+    assert watch.runs() == []
     assert not (tmp_path / "study.sqlite3").exists()
 
 
@@ -131,7 +131,6 @@ def test_a_database_without_a_study_yet_holds_none(watch: StudyWatch, tmp_path: 
         made.commit()
 
     assert watch.trials("run-L1-a1") == ()
-    assert watch.studies("run") == []
     assert watch.facts("run-L1-a1") == {}
 
 
@@ -148,13 +147,6 @@ def test_a_database_that_goes_away_is_said_and_read_on_when_it_is_back(
     study.add_trial(trial(2.0))
 
     assert [each.value for each in watch.trials("run-L1-a1")] == [1.0, 2.0]
-
-
-def test_studies_are_found_by_the_beginning_of_their_names(watch: StudyWatch, study: optuna.Study) -> None:
-    for name in ("run-L1-a2", "run_-L1-a1", "other"):
-        optuna.create_study(storage=study._storage, study_name=name)
-
-    assert watch.studies("run-L") == ["run-L1-a1", "run-L1-a2"]
 
 
 def test_what_was_stored_with_a_study_is_asked_once(

@@ -82,3 +82,18 @@ def test_lines_bear_what_they_are_about(capsys: pytest.CaptureFixture[str]) -> N
     assert (inside["run"], inside["level"], inside["trial"]) == ("another", "2", 7)
     assert inside["severity"] == "warning"
     assert "run" not in outside
+
+
+def test_a_line_on_an_exception_tells_what_was_at_work_where_it_was_raised(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("json")
+    try:
+        with log.about(run="r1", dataset="outer"), log.about(dataset="inner"):
+            int("x")
+    except ValueError as error:
+        caught = error
+        logging.getLogger("x").exception("caught")
+
+    assert log.facts_of(caught) == {"run": "r1", "dataset": "inner"}
+    line = json.loads(capsys.readouterr().err)
+    assert (line["run"], line["dataset"]) == ("r1", "inner")
+    assert log.facts_of(None) == {}

@@ -140,11 +140,14 @@ def test_a_killed_conductor_is_followed_by_another(plan, start: Start, start_wor
 
 def test_a_trial_that_kills_its_process_is_given_up_after_three_attempts(served) -> None:
     poisoned = replace(served, title="crash", trials=8, first_points=POISON)
-    study = poisoned.open()
-    progress = poisoned.finish(poisoned.run(study))
+    study, told = poisoned.open(), list[tuple[int, str]]()
+    run = poisoned.run(study)
+    run.given_up = lambda number, reason: told.append((number, reason))
+    progress = poisoned.finish(run)
     failed = study.trials()[1]
     study.close()
 
+    assert told == [(1, failed.user_attrs["failure"])]
     assert (progress.failed, progress.complete + progress.pruned) == (1, 7)
     assert failed.state is TrialState.FAIL
     assert failed.user_attrs["failure"].startswith("3 attempts: its process was killed by SIGKILL")

@@ -1,18 +1,17 @@
 """What is new is said once, by one, whoever notices it and whenever it is restarted."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.workers.made_runs import CREATED, made_place, made_run
 from tradeschool.acquisition import Acquisition, DownloadState, Durations, LaneState
 from tradeschool.notify import Message
 from tradeschool.settings import EVENTS
-from tradeschool.store import Store
 from workers import events
 from workers.herald import Herald, only_one
 from workers.monitor import Snapshot, WorkerSnapshot
@@ -30,9 +29,7 @@ class Site:
         self.lookout = Lookout(
             Sources(
                 redis_url=f"unix://{folder}/absent",
-                storage_url=f"sqlite:///{folder / 'study.sqlite3'}",
-                store=Store(folder / "data"),
-                results_dir=folder / "results",
+                place=made_place(folder),
                 datasets=[],
             ),
             clock=lambda: self.now,
@@ -55,19 +52,9 @@ class Site:
         return made
 
     def begin_run(self, name: str = "r1") -> Path:
-        folder = self.folder / "results" / name
-        folder.mkdir(parents=True)
-        level = {
-            "name": "1",
-            "title": "t",
-            "direction": "long",
-            "trials": 10,
-            "datasets": [{"dataset": "coinbase/BTC-USD/M5", "start": "2020-01-01", "end": "2022-01-01"}],
-            "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown": 0.15, "profit_factor": 1.3},
-            "ranges": {"fast": [5, 50]},
-        }
-        record = {"name": name, "seed": 7, "levels": [level], "created": "2026-01-01T00:00:00Z", "fingerprints": {}}
-        (folder / "run.json").write_text(json.dumps(record))
+        place = self.lookout.sources.place
+        made_run(place, name=name, created=CREATED + timedelta(hours=len(self.lookout.studies.runs())))
+        folder = place.folder(name)
         events.record(folder, "run_started", run=name, seed=7)
         return folder
 

@@ -29,6 +29,8 @@ def test_an_empty_queue_has_nothing(plan) -> None:
         "workers": [],
         "flights": [],
         "eta_seconds": 0.0,
+        "most_jobs": None,
+        "advice": "",
     }
 
 

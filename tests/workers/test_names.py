@@ -20,7 +20,8 @@ def test_a_job_tells_its_trials_level_and_attempt(job: str, trials: str, level: 
 
 
 def test_log_lines_are_about_run_level_and_trial() -> None:
-    assert about_job("my-run-L2-a1-3-3-a1") == {"run": "my-run", "level": "2", "trial": "3"}
+    assert about_job("my-run-L2-a1-3-3-a1") == {"run": "my-run", "level": "2", "trial": 3}
+    assert about_job("my-run-L2-a1-4-7-a2")["trial"] == "4-7"
     assert about_study("my-run-L2-a1") == {"run": "my-run", "level": "2"}
 
 

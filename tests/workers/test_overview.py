@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from tests.workers.made_runs import made_place
 from tradeschool.acquisition import Acquisition
 from tradeschool.market import BTC_USD, Dataset, Timeframe
-from tradeschool.store import Store
 from workers.overview import Lookout, Sources
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
@@ -21,9 +21,7 @@ BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 def lookout(place: Path) -> Iterator[Lookout]:
     sources = Sources(
         redis_url=f"unix://{place / 'v'}",
-        storage_url=f"sqlite:///{place / 'study.sqlite3'}",
-        store=Store(place / "data"),
-        results_dir=place / "results",
+        place=made_place(place),
         datasets=[BTC],
     )
     made = Lookout(sources)
@@ -62,9 +60,7 @@ def test_a_password_is_not_told(place: Path) -> None:
     lookout = Lookout(
         Sources(
             redis_url="redis://user:s3cret@127.0.0.1:9/0",
-            storage_url="sqlite://",
-            store=Store(place),
-            results_dir=place,
+            place=made_place(place),
             datasets=[],
         )
     )

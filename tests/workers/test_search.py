@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from optimizer.objective import evaluate, prepare_level, repair
 from optimizer.openings import read_openings
 from optimizer.study import read_trials
 from optimizer.table import export
+from optimizer.watch import StudyWatch
 from tests.optimizer.made_levels import level_of
 from tests.optimizer.made_store import seal_made
 from tradeschool.errors import DataIncomplete, ForeignFile, ServiceUnreachable, SettingsError
@@ -31,7 +33,8 @@ from workers.carrier import BenchCarrier
 from workers.jobs import Bench
 from workers.place import Place
 from workers.search import begin, carry_on_with, changes, next_of, opened, read_run, resume, unfinished
-from workers.status import run_status
+from workers.standing import Standing, stand
+from workers.standing_json import as_result
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DATASETS = ("coinbase/BTC-USD/H1", "oanda/EUR-USD/H1")
@@ -102,6 +105,10 @@ class School:
     def looks(self, name: str = "run") -> list[dict[str, object]]:
         return [{**line, "time": None} for line in read_openings(self.place.folder(name))]
 
+    def standing(self, name: str = "run") -> Standing:
+        with closing(StudyWatch(self.place.storage_url)) as studies:
+            return stand(self.place, read_run(self.place, name), studies, time.time())
+
     def events(self, name: str = "run") -> list[str]:
         return [event.name for event in events.read(self.place.folder(name))]
 
@@ -147,8 +154,8 @@ def test_a_missed_gate_is_tried_again_and_then_given_up(school: School) -> None:
     assert (ended.outcome, ended.level) == (Outcome.ESCALATED, "1")
     assert ended.reason == "the gate of level 1 is not met after 3 attempts"
     assert [(each.number, each.carried) for each in ended.record.attempts] == [(1, 0), (2, 8), (3, 20)]
-    status = run_status(school.place, "run", time.time())
-    assert [(each.tally.trials, each.tally.finished) for each in status.attempts] == [(8, 8), (12, 12), (18, 18)]
+    standing = school.standing()
+    assert [(each.tally.trials, each.tally.finished) for each in standing.attempts] == [(8, 8), (12, 12), (18, 18)]
     assert len(read_trials(school.place.storage_url, "run-L1-a3")) == 8 + 12 + 18
     assert school.table("1", 3).startswith(school.table("1", 1))
     shortfalls = school.file("escalation.json")["attempts"]
@@ -179,7 +186,7 @@ def test_a_relaxed_pass_says_so_wherever_it_is_shown(school: School) -> None:
     assert ended.reason == "every gate is met, with targets relaxed: level 1 by 1"
     assert school.file("1/gate.json")["relaxed"] == 1.0
     assert "(targets relaxed by 1)" in school.file("1/gate.json")["reason"]
-    assert run_status(school.place, "run", time.time()).to_json()["levels"][1]["relaxed"] == 1.0
+    assert as_result(school.standing())["levels"][1]["relaxed"] == 1.0
     assert school.file("lineage.json")["attempts"][1]["verdict"]["relaxed"] == 1.0
 
 
@@ -226,8 +233,8 @@ def test_further_constraints_and_an_early_end_hold(school: School) -> None:
 
     ended = school.go_on()
 
-    (status,) = run_status(school.place, "run", time.time()).attempts
-    assert status.tally.finished < 40
+    (attempt,) = school.standing().attempts
+    assert attempt.tally.finished < 40
     assert "exposure <= 0.9" in [each.name for each in ended.record.attempts[0].verdict.readings]
     assert all("exposure <= 0.9" in trial.constraints for trial in read_trials(school.place.storage_url, "run-L1-a1"))
 
@@ -346,7 +353,7 @@ def test_an_interrupted_run_is_unfinished(school: School) -> None:
         school.go_on(stop=lambda: True)
 
     assert unfinished(school.place) == ["run"]
-    assert run_status(school.place, "run", time.time()).outcome is None
+    assert school.standing().outcome is None
 
 
 CHANGES = {
@@ -463,13 +470,13 @@ def test_two_runs_of_one_name_are_refused(school: School) -> None:
 
 def test_status_tells_what_comes_next(school: School) -> None:
     school.begin(*LADDER)
-    assert run_status(school.place, "run", time.time()).reason == "next: search level 1, attempt 1"
+    assert school.standing().reason == "next: search level 1, attempt 1"
 
     with pytest.raises(Killed):
         school.go_on(tell=after(1))
 
-    status = run_status(school.place, "run", time.time())
-    (attempt,) = status.attempts
+    standing = school.standing()
+    (attempt,) = standing.attempts
     assert 0 < attempt.tally.finished < attempt.tally.trials == 8
-    assert status.to_json()["waiting"] == ["2"]
-    assert next_of(school.place, status.record) == status.action
+    assert as_result(standing)["waiting"] == ["2"]
+    assert next_of(school.place, standing.record) == standing.action

@@ -1,8 +1,8 @@
-"""How a run stands is what its files and studies say, whoever wrote them and however far they are."""
+"""How a run stands is what its row and its studies say, whoever wrote them and however far they are."""
 
 import json
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import optuna
@@ -11,56 +11,56 @@ from optuna.distributions import IntDistribution
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import text
 
-from optimizer.level import Level
-from optimizer.runs import RunRecord
+from optimizer.curriculum import Search
 from optimizer.watch import StudyWatch
-from tradeschool.errors import ServiceUnreachable, SettingsError
-from workers.standing import Standing, newest_run, runs, stand
+from tests.workers.made_runs import (
+    CREATED,
+    made_attempt,
+    made_level,
+    made_place,
+    made_run,
+    made_verdict,
+    searched,
+)
+from tradeschool.errors import ServiceUnreachable
+from workers.place import Place
+from workers.standing import Standing, stand
+from workers.standing_json import as_page, as_result
 
 NOW = 1_800_000_000.0
-LEVELS = tuple(
-    Level.model_validate(
-        {
-            "name": name,
-            "title": f"Level {name}",
-            "direction": "long",
-            "trials": 4,
-            "datasets": [{"dataset": "coinbase/BTC-USD/M5", "start": "2020-01-01", "end": "2022-01-01"}],
-            "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown": 0.15, "profit_factor": 1.3},
-            "ranges": {"fast": [5, 50]},
-        }
-    )
-    for name in ("1", "2")
-)
+LEVELS = (made_level("1"), made_level("2"))
 METRICS = {"win_rate": 0.6, "sharpe": 0.5, "max_drawdown_intrabar": 0.1, "profit_factor": None, "trades": 40}
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> Path:
-    return write_run(tmp_path / "results", "r1")
-
-
-def write_run(results: Path, name: str) -> Path:
-    record = RunRecord(name=name, seed=7, levels=LEVELS, created=datetime(2026, 1, 1, tzinfo=UTC), fingerprints={})
-    (results / name).mkdir(parents=True)
-    (results / name / "run.json").write_text(record.model_dump_json())
-    return results
+def place(tmp_path: Path) -> Place:
+    return made_place(tmp_path)
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Iterator[optuna.storages.RDBStorage]:
+def storage(place: Place) -> Iterator[optuna.storages.RDBStorage]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    made = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.sqlite3'}")
+    made = optuna.storages.RDBStorage(place.storage_url)
     yield made
     made.scoped_session.remove()
     made.engine.dispose()
 
 
 @pytest.fixture
-def look(results: Path, tmp_path: Path) -> Iterator:
-    watch = StudyWatch(f"sqlite:///{tmp_path / 'study.sqlite3'}")
-    yield lambda: stand(results, "r1", watch, NOW)
+def studies(place: Place) -> Iterator[StudyWatch]:
+    watch = StudyWatch(place.storage_url)
+    yield watch
     watch.close()
+
+
+@pytest.fixture
+def look(place: Place, studies: StudyWatch) -> Callable[[], Standing]:
+    def stands() -> Standing:
+        record = studies.run("r1")
+        assert record is not None
+        return stand(place, record, studies, NOW)
+
+    return stands
 
 
 def add(storage: optuna.storages.RDBStorage, study: str, *values: float | None, trials: int | None = None) -> None:
@@ -80,17 +80,28 @@ def add(storage: optuna.storages.RDBStorage, study: str, *values: float | None, 
         made.add_trial(trial)
 
 
-def test_a_run_that_was_just_begun_waits(look) -> None:
-    standing: Standing = look()
+def test_a_run_that_was_just_begun_is_about_to_search(place, look) -> None:
+    made_run(place, *LEVELS, is_sealed=True)
 
-    assert [(level.level, level.state, level.attempts) for level in standing.levels] == [
-        ("1", "waiting", ()),
+    standing = look()
+
+    assert [(level.name, level.state, level.attempts) for level in standing.levels] == [
+        ("1", "searching", ()),
         ("2", "waiting", ()),
     ]
-    assert standing.current.level == "1"
+    assert (standing.current.name, standing.reason) == ("1", "next: search level 1, attempt 1")
 
 
-def test_a_level_that_is_searched_tells_its_trials_best_pace_and_time(look, storage) -> None:
+def test_a_level_without_its_candles_waits(place, look) -> None:
+    made_run(place, *LEVELS, is_sealed=True)
+    for path in place.store.root.glob("**/*.seal.json"):
+        path.unlink()
+
+    assert (look().levels[0].state, look().reason) == ("waiting", "next: wait for the candles of level 1")
+
+
+def test_a_level_that_is_searched_tells_its_trials_best_pace_and_time(place, look, storage) -> None:
+    made_attempt(place, made_run(place, *LEVELS, is_sealed=True))
     add(storage, "r1-L1-a1", 0.5, None, 0.9)
 
     level = look().levels[0]
@@ -100,70 +111,128 @@ def test_a_level_that_is_searched_tells_its_trials_best_pace_and_time(look, stor
     assert attempt.tally.best is not None
     assert (attempt.tally.best.number, attempt.tally.best.value) == (2, 0.9)
     assert attempt.tally.pace_per_minute == pytest.approx(6.0), "three in the thirty seconds since the first"
-    assert attempt.tally.eta_seconds == pytest.approx(10.0)
+    assert attempt.eta_seconds == pytest.approx(10.0)
 
 
-def test_before_the_verdict_the_gate_is_read_on_train_and_says_so(look, storage) -> None:
+def test_before_the_verdict_the_gate_is_read_on_train_and_says_so(place, look, storage) -> None:
+    made_attempt(place, made_run(place, *LEVELS, is_sealed=True))
     add(storage, "r1-L1-a1", 0.5)
 
-    level = look().levels[0]
+    level = as_page(look())["levels"][0]
 
-    gate = {reading["name"]: (reading["value"], reading["target"], reading["met"]) for reading in level.gate}
-    assert level.gate_part == "train"
+    gate = {reading["name"]: (reading["value"], reading["target"], reading["met"]) for reading in level["gate"]}
+    assert level["gate_part"] == "train"
     assert gate["win_rate"] == (0.6, 0.5, True)
     assert gate["sharpe"] == (0.5, 0.8, False)
     assert gate["profit_factor"] == (None, 1.3, False)
 
 
-def test_the_verdict_counts_for_the_attempt_it_was_given_on(look, storage, results: Path) -> None:
-    add(storage, "r1-L1-a1", *[0.5] * 4)
-    assert look().levels[0].state == "judging"
-    verdict = {"level": "1", "attempt": 1, "passed": False, "reason": "sharpe", "trial": 2, "gate": [{"name": "a"}]}
-    (results / "r1" / "1").mkdir()
-    (results / "r1" / "1" / "gate.json").write_text(json.dumps(verdict))
+def test_a_search_that_ended_early_is_judged_and_nothing_is_left_of_it(place, look, storage) -> None:
+    searched(place, made_attempt(place, made_run(place, *LEVELS, is_sealed=True)))
+    add(storage, "r1-L1-a1", 0.5)
 
     level = look().levels[0]
-    assert (level.state, level.gate_part, level.winner, level.reason) == ("missed", "validation", 2, "sharpe")
+
+    assert level.state == "judging"
+    assert level.attempts[0].tally.finished < level.attempts[0].tally.trials
+    assert level.attempts[0].eta_seconds == 0.0
+
+
+def test_the_verdict_counts_for_the_attempt_it_was_given_on(place, look, storage) -> None:
+    record = made_attempt(
+        place, made_run(place, made_level("1"), is_sealed=True), verdict=made_verdict(passed=False, reason="sharpe")
+    )
+
+    level = look().levels[0]
+    assert (level.gate_part, level.verdict.trial, level.verdict.reason) == ("validation", 3, "sharpe")
+    made_attempt(place, record, number=2)
     add(storage, "r1-L1-a2", 0.1, trials=6)
     again = look().levels[0]
 
-    assert (again.state, again.gate_part) == ("searching", "train")
-    assert [(each.attempt, each.tally.trials) for each in again.attempts] == [(1, 4), (2, 6)]
+    assert (again.state, again.gate_part, again.verdict) == ("searching", "train", None)
+    assert [(each.row.number, each.tally.trials) for each in again.attempts] == [(1, 4), (2, 6)]
 
 
-def test_another_run_s_studies_are_not_this_one_s(look, storage) -> None:
-    for study in ("r1-L10-a1", "r1-L1-a1x", "r11-L1-a1", "r1-L1-a1-L1-a1"):
+def test_a_level_that_is_passed_stays_so_while_the_next_is_searched(place, look) -> None:
+    record = made_attempt(place, made_run(place, *LEVELS, is_sealed=True), verdict=made_verdict(passed=True))
+    made_attempt(place, record, level="2")
+
+    standing = look()
+
+    assert [level.state for level in standing.levels] == ["passed", "searching"]
+    assert standing.action == Search("2", 1)
+    assert standing.outcome is None
+
+
+def test_a_run_whose_gate_was_missed_to_the_end_is_over(place, look) -> None:
+    record = made_run(place, made_level("1").model_copy(update={"retries": 0}), made_level("2"))
+    made_attempt(place, record, verdict=made_verdict(passed=False))
+
+    standing = look()
+
+    assert (standing.outcome, standing.current.name) == ("escalated", "1")
+    assert [level.state for level in standing.levels] == ["missed", "waiting"]
+    assert standing.reason == "the gate of level 1 is not met"
+
+
+def test_another_run_s_studies_are_not_this_one_s(place, look, storage) -> None:
+    made_attempt(place, made_run(place, *LEVELS, is_sealed=True))
+    for study in ("r1-L10-a1", "r1-L1-a1x", "r11-L1-a1", "r1-L1-a1-L1-a1", "r1-L1-a2"):
         add(storage, study, 0.5)
 
-    assert all(level.state == "waiting" for level in look().levels)
+    assert [attempt.tally.finished for attempt in look().attempts] == [0]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"attempt": 1, "gate": 3, "trial": "x"}', "[" * 9999])
-def test_a_verdict_that_cannot_be_read_is_none(look, storage, results: Path, text: str) -> None:
-    add(storage, "r1-L1-a1", *[0.5] * 4)
-    (results / "r1" / "1").mkdir()
-    (results / "r1" / "1" / "gate.json").write_text(text)
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"null": {"pass_rate": 0.1}}', "[" * 9999])
+def test_files_that_cannot_be_read_take_nothing_away(place, look, text: str) -> None:
+    record = made_attempt(place, made_run(place, *LEVELS, is_sealed=True), verdict=made_verdict(passed=True))
+    (place.folder(record.name) / "1").mkdir()
+    (place.folder(record.name) / "1" / "gate.json").write_text(text)
+    (place.folder(record.name) / "recommendation.json").write_text(text)
 
-    assert look().levels[0].state == "judging"
-
-
-def test_what_is_told_is_json(look, storage) -> None:
-    add(storage, "r1-L1-a1", 0.5)
-
-    assert json.loads(json.dumps(look().to_json(), allow_nan=False))["levels"][0]["attempts"][0]["best"]["value"] == 0.5
+    assert look().levels[0].state == "passed"
 
 
-def test_the_newest_run_is_the_one_begun_last(results: Path) -> None:
-    write_run(results, "a-later-one")
+def test_commands_and_page_tell_the_same(place, look, storage) -> None:
+    made_attempt(place, made_run(place, *LEVELS, is_sealed=True))
+    add(storage, "r1-L1-a1", 0.5, None)
+    standing = look()
 
-    assert runs(results) == ["r1", "a-later-one"]
-    assert newest_run(results) == "a-later-one"
-    assert newest_run(results / "absent") is None
+    page, result = (json.loads(json.dumps(told(standing), allow_nan=False)) for told in (as_page, as_result))
+
+    (on_page,), (in_result,) = page["levels"][0]["attempts"], result["levels"]
+    shared = ("attempt", "trials", "complete", "pruned", "failed", "eta_seconds")
+    assert [on_page[name] for name in shared] == [in_result[name] for name in shared]
+    assert (on_page["best"]["value"], on_page["best"]["number"]) == (in_result["best_value"], in_result["best_trial"])
+    assert (page["levels"][1]["state"], result["waiting"]) == ("waiting", ["2"])
 
 
-def test_a_run_that_is_not_there_is_said(results: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no run 'x'"):
-        stand(results, "x", StudyWatch(f"sqlite:///{tmp_path / 'study.sqlite3'}"), NOW)
+def test_the_newest_run_is_the_one_begun_last(place, studies) -> None:
+    assert studies.runs() == []
+    made_run(place, name="r1")
+    made_run(place, name="a-later-one", created=CREATED + timedelta(hours=1))
+    made_run(place, name="an-earlier-one", created=CREATED - timedelta(hours=1))
+
+    assert studies.runs() == ["an-earlier-one", "r1", "a-later-one"]
+
+
+def test_a_run_that_is_not_there_is_none(place, studies) -> None:
+    assert studies.run("r1") is None
+    made_run(place)
+
+    assert studies.run("x") is None
+    assert studies.run("r1").seed == 7
+
+
+def test_a_database_that_has_gone_is_away_and_not_empty(place, studies) -> None:
+    made_run(place)
+    assert studies.runs() == ["r1"]
+    for path in Path(place.results_dir.parent).glob("study.sqlite3*"):
+        path.unlink()
+    studies.close()
+
+    with pytest.raises(ServiceUnreachable, match="unable to open database file"):
+        studies.runs()
 
 
 def test_postgresql_is_read_over_a_connection_that_cannot_write(postgres) -> None:
@@ -182,9 +251,8 @@ def test_postgresql_is_read_over_a_connection_that_cannot_write(postgres) -> Non
     ]
     assert seen[0].ended == pytest.approx(NOW - 30)
     assert seen[0].parameters == {"fast": 9}
-    assert watch.studies("r1-L") == ["r1-L1-a1"]
     with pytest.raises(ServiceUnreachable, match="read-only"):
-        watch._ask(lambda connection: connection.execute(text("DELETE FROM studies")))
+        watch._database.ask(lambda connection: connection.execute(text("DELETE FROM studies")), is_known=True)
     watch.close()
     storage.scoped_session.remove()
     storage.engine.dispose()

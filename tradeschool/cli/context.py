@@ -70,6 +70,7 @@ def own_command(*words: str) -> list[str]:
     given = click.get_current_context().find_root().obj
     options = ["--config", str(given["settings_file"])] if given["settings_file"] else []
     options += ["--log-format", given["log_format"]] if given["log_format"] else []
+    options += ["--verbose"] if given["verbose"] else []
     return [sys.executable, "-m", "tradeschool", *options, *words]
 
 

@@ -14,13 +14,14 @@ from optimizer.selection import ranked
 from optimizer.study import read_trials
 from optimizer.table import trial_rows
 from tradeschool.cli import verdict
-from tradeschool.cli.context import console, json_option, load_settings, now, print_json
-from tradeschool.cli.searching import begun, place_of
+from tradeschool.cli.context import console, json_option, load_settings, print_json
+from tradeschool.cli.searching import begun, place_of, standing_of
+from tradeschool.cli.watching import looking
 from tradeschool.errors import SettingsError, TrialDiffers
 from workers import search
 from workers.attempt import verify as verify_trial
 from workers.place import Place
-from workers.status import run_status
+from workers.standing_json import as_result
 
 run_argument = click.argument("run_name", metavar="RUN")
 level_option = click.option("--level", "level_name", help="Of this level; the first when not given.")
@@ -32,12 +33,17 @@ attempt_option = click.option("--attempt", type=click.IntRange(1), help="Of this
 @json_option
 def status(run_name: str | None, *, as_json: bool) -> None:
     """Each level's attempts, trials, best, gate and time left; of the run begun last when none is named."""
-    place = place_of(load_settings())
-    found = run_status(place, run_name or _latest(place), now().timestamp())
+    settings = load_settings()
+    place = place_of(settings)
+    found = standing_of(place, search.read_run(place, run_name or _latest(place)))
     if as_json:
-        print_json(found.to_json())
-    else:
-        verdict.show(found)
+        print_json(as_result(found))
+        return
+    verdict.show(found)
+    with looking(settings) as look:
+        queue = look().queue.value
+    if queue and queue.advice and found.outcome is None:
+        console().print(queue.advice)
 
 
 @click.command()

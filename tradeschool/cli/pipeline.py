@@ -18,6 +18,7 @@ from tradeschool.cli.own_page import own_page
 from tradeschool.cli.searching import Chosen, begin, climb, enough_workers, place_of
 from tradeschool.cli.wanted import refuse_unsettled
 from tradeschool.errors import GateNotMet
+from tradeschool.log import about
 from tradeschool.market import Dataset, Wanted, Window, sealed_catalogue, subtract
 from tradeschool.settings import Settings
 from tradeschool.store import Seal, Store
@@ -103,14 +104,15 @@ def search_while_fetching(
     name = _begin_or_resume(place, chosen, run_name)
 
     def on_sealed(seal: Seal) -> None:
-        events.record(
-            place.folder(name),
-            "dataset_sealed",
-            dataset=seal.dataset,
-            window=str(seal.window),
-            rows=seal.rows,
-            coverage=round(seal.coverage, 6),
-        )
+        with about(run=name):
+            events.record(
+                place.folder(name),
+                "dataset_sealed",
+                dataset=seal.dataset,
+                window=str(seal.window),
+                rows=seal.rows,
+                coverage=round(seal.coverage, 6),
+            )
 
     parts: list[Job] = [(reached, place.store, on_sealed), (sealed, sealed_candles_of(settings), lambda seal: None)]
     running = Download(parts, access, native=native)

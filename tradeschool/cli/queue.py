@@ -51,6 +51,8 @@ def status(*, as_json: bool) -> None:
         f"{len(found.workers):,}",
     )
     console().print(table)
+    if found.advice:
+        console().print(found.advice)
 
 
 @queue.command()

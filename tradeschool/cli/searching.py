@@ -5,7 +5,7 @@ import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from math import ceil
@@ -20,6 +20,7 @@ from optimizer.curriculum_file import find_level, load_levels
 from optimizer.level import Level, MinTrades, Mode
 from optimizer.limits import Constraint
 from optimizer.runs import AttemptRow, RunRecord
+from optimizer.watch import StudyWatch
 from tradeschool.cli import verdict
 from tradeschool.cli.context import now, print_json, say, searched_candles_of
 from tradeschool.cli.trials import show_trials
@@ -32,7 +33,8 @@ from workers.guard import TrialQueue
 from workers.monitor import take_snapshot
 from workers.place import Place
 from workers.queue import connect
-from workers.status import run_status
+from workers.standing import Standing, stand
+from workers.standing_json import as_result
 
 MOST_SEED = 2**32
 VALIDATION_SHARE = 1 / 3
@@ -163,14 +165,20 @@ def climb(place: Place, name: str, url: str, wait: Callable[[Level], None] | Non
     say(f"run {name}, seed {record.seed}; if interrupted: tradeschool optimize resume {name}")
     with conducted(connect(url), name), show_trials() as tell, interrupts() as stop:
         ended = search.carry_on(place, name, url, tell, stop, wait)
-    status = run_status(place, name, now().timestamp())
+    standing = standing_of(place, ended.record)
     if as_json:
-        print_json(status.to_json())
+        print_json(as_result(standing))
     else:
-        verdict.show(status)
+        verdict.show(standing)
     say(f"files: {place.folder(name).resolve()}")
     if ended.outcome is Outcome.ESCALATED:
         raise GateNotMet(ended.reason)
+
+
+def standing_of(place: Place, record: RunRecord) -> Standing:
+    """How a run stands now."""
+    with closing(StudyWatch(place.storage_url)) as studies:
+        return stand(place, record, studies, now().timestamp())
 
 
 @contextmanager

@@ -10,20 +10,20 @@ from optimizer.gate import METRIC_OF, Reading
 from optimizer.level import Part
 from optimizer.runs import RunRecord, Verdict
 from tradeschool.cli.context import console
-from workers.status import AttemptStatus, RunStatus
+from workers.standing import AttemptStanding, Standing
 
 SHUT, OPEN = "missed", "met"
 
 
-def show(status: RunStatus) -> None:
+def show(standing: Standing) -> None:
     """Each attempt with its trials, its best, and its gate, criterion by criterion."""
-    for each in status.attempts:
-        _show_attempt(status.record, each)
-    for forced in status.record.forced:
+    for each in standing.attempts:
+        _show_attempt(standing.record, each)
+    for forced in standing.record.forced:
         console().print(
             f"mixed by force on {forced.time:%Y-%m-%d %H:%M} UTC: {forced.what} was {forced.was}, {forced.now} since"
         )
-    console().print(status.reason)
+    console().print(standing.reason)
 
 
 def show_trial(trial: FrozenTrial) -> None:
@@ -48,13 +48,13 @@ def parameters_line(parameters: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in parameters.items())
 
 
-def _show_attempt(record: RunRecord, attempt: AttemptStatus) -> None:
+def _show_attempt(record: RunRecord, attempt: AttemptStanding) -> None:
     row, verdict, tally = attempt.row, attempt.row.verdict, attempt.tally
     counts = f"{tally.complete} complete, {tally.pruned} pruned, {tally.failed} failed"
     carried = f", {row.carried} carried over" if row.carried else ""
     left = f", about {attempt.eta_seconds:.0f} s left" if attempt.eta_seconds else ""
     console().print(
-        f"level {row.level}, attempt {row.number}: {attempt.title}: "
+        f"level {row.level}, attempt {row.number}: {attempt.level.title}: "
         f"{tally.finished} of {tally.trials} trials ({counts}{carried}){left}"
     )
     if tally.best and tally.best_value is not None:
@@ -94,7 +94,7 @@ def _figure(verdict: Verdict, part: Part, reading: Reading) -> str:
     return _number(figures[metric]) if metric in figures else ""
 
 
-def _show_closest(record: RunRecord, attempt: AttemptStatus) -> None:
+def _show_closest(record: RunRecord, attempt: AttemptStanding) -> None:
     """How near the search came, so that a user knows which rule kept everything out."""
     verdict = attempt.row.verdict
     near = verdict.shortfall.get("closest_on_train") if verdict else None

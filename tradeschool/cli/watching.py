@@ -18,6 +18,7 @@ from tradeschool.settings import Settings
 from workers.monitor import Snapshot, WorkerSnapshot
 from workers.names import trials_of
 from workers.overview import Lookout, Sources, View
+from workers.place import Place
 from workers.standing import LevelStanding, Standing
 
 MOST_WORKERS, MOST_DOWNLOADS = 16, 12
@@ -47,9 +48,13 @@ def sources_of(settings: Settings) -> Sources:
     url = settings.redis_url.get_secret_value() if settings.redis_url else Valkey.of(settings.state_dir).url
     return Sources(
         redis_url=url,
-        storage_url=settings.storage,
-        store=candles_of(settings),
-        results_dir=settings.results_dir,
+        place=Place(
+            store=candles_of(settings),
+            results_dir=settings.results_dir,
+            storage_url=settings.storage,
+            min_coverage=settings.min_coverage,
+            work=settings.work,
+        ),
         datasets=chosen_datasets(()),
     )
 
@@ -73,7 +78,7 @@ def screen(look: Look) -> Group:
     """Everything, for a terminal."""
     parts: list[RenderableType] = [Text(trouble, style="bold red") for trouble in look.troubles]
     if look.queue.value:
-        parts += [_queue(look.queue.value), _workers(look.queue.value.workers)]
+        parts += [_queue(look.queue.value), _workers(look.queue.value.workers), Text(look.queue.value.advice)]
     if look.run.value:
         parts.append(_levels(look.run.value))
     if look.download.value and look.download.value.state(look.now) != "over":
@@ -91,8 +96,8 @@ def line(look: Look) -> str:
         )
     if (run := look.run.value) and run.current.attempts:
         attempt = run.current.attempts[-1]
-        left = f", about {duration(attempt.tally.eta_seconds)} left" if attempt.tally.eta_seconds else ""
-        parts.append(f"level {run.current.level}: {attempt.tally.finished:,} of {attempt.tally.trials:,} trials{left}")
+        left = f", about {duration(attempt.eta_seconds)} left" if attempt.eta_seconds else ""
+        parts.append(f"level {run.current.name}: {attempt.tally.finished:,} of {attempt.tally.trials:,} trials{left}")
     download = look.download.value
     if download and download.state(look.now) == "running":
         left = f"about {duration(download.eta_seconds)} left"
@@ -152,29 +157,29 @@ def _age_style(worker: WorkerSnapshot) -> str:
 
 
 def _levels(run: Standing) -> Table:
-    table = Table("level", "state", "attempt", "trials", "", "best", "gate", "left", title=f"run {run.run}")
+    table = Table("level", "state", "attempt", "trials", "", "best", "gate", "left", title=f"run {run.name}")
     for level in run.levels:
         table.add_row(*_level(level))
     return table
 
 
 def _level(level: LevelStanding) -> list[RenderableType]:
-    name = f"{level.level}  {level.title}"
+    name = f"{level.name}  {level.level.title}"
     if not level.attempts:
         return [name, level.state, "", "", "", "", "", ""]
     attempt = level.attempts[-1]
-    met = sum(bool(reading["met"]) for reading in level.gate)
+    met = sum(reading.met for reading in level.gate)
     tally = attempt.tally
     best = "none feasible" if tally.best_value is None else f"{tally.best_value:.3f}"
     return [
         name,
         Text(level.state, style={"passed": "green", "missed": "red", "searching": "cyan"}.get(level.state, "")),
-        f"{attempt.attempt}",
+        f"{attempt.row.number}",
         f"{tally.finished:,} of {tally.trials:,}",
         ProgressBar(total=tally.trials, completed=tally.finished, width=BAR),
         best,
         f"{met} of {len(level.gate)} met on {level.gate_part}" if level.gate else "",
-        duration(tally.eta_seconds),
+        duration(attempt.eta_seconds),
     ]
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Mapping
+from typing import TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -11,7 +12,8 @@ from redis.exceptions import RedisError
 
 from tradeschool.errors import ServiceUnreachable, TradeschoolError
 from workers import events
-from workers.standing import EQUITY_NAME, SAFE_NAME, read_json, runs
+from workers.standing import EQUITY_NAME, read_json
+from workers.standing_json import as_page
 from workers.web import details
 from workers.web.board import Board
 from workers.web.guard import REPORT_POLICY, Handler
@@ -22,11 +24,14 @@ BEAT_SECONDS = 15.0
 WRITE_SECONDS = 30.0
 """How long a listener may take to read before it is let go."""
 MOST_STREAMS = 1_000
+RUN_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LEVEL_NAME = re.compile(r"[A-Za-z0-9]{1,16}")
 TOPICS = ("queue", "run", "candles", "download")
 
 POLLER = web.AppKey("poller", Poller)
 BOARD = web.AppKey("board", Board)
+
+T = TypeVar("T")
 
 
 class Requeue(BaseModel):
@@ -111,30 +116,31 @@ async def requeue(request: web.Request) -> web.Response:
 async def list_runs(request: web.Request) -> web.Response:
     """The names of all runs, the newest first."""
     poller = request.app[POLLER]
-    names: list[JsonValue] = []
-    names += await poller.recent("runs", lambda: list(reversed(runs(poller.lookout.sources.results_dir))))
-    return _json({"runs": names})
+    view = await poller.recent("runs", poller.lookout.runs)
+    if view.trouble:
+        raise web.HTTPServiceUnavailable(text=view.trouble)
+    return _json({"runs": [*(view.value or ())]})
 
 
 async def run_status(request: web.Request) -> web.Response:
     """How a run stands."""
-    poller, run = request.app[POLLER], _run(request)
+    poller, run = request.app[POLLER], await _run(request)
     view = await poller.recent(("run", run), lambda: poller.lookout.run(run))
-    if view.value is None:
+    if view.trouble:
         raise web.HTTPServiceUnavailable(text=view.trouble)
-    return _json(view.value.to_json())
+    return _json(as_page(_found(view.value, "no such run")))
 
 
 async def run_events(request: web.Request) -> web.Response:
     """What happened in a run, the latest last."""
-    poller, run = request.app[POLLER], _run(request)
+    poller, run = request.app[POLLER], await _run(request)
     found = await poller.recent(("events", run), lambda: events.read(poller.folder(run)))
     return _json({"run": run, "events": [event.to_json() for event in found]})
 
 
 async def report(request: web.Request) -> web.StreamResponse:
     """The report that a run wrote at its end."""
-    path = request.app[POLLER].folder(_run(request)) / "report.html"
+    path = request.app[POLLER].folder(await _run(request)) / "report.html"
     if not path.is_file():
         raise web.HTTPNotFound(text="this run has no report yet")
     headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": REPORT_POLICY}
@@ -143,14 +149,14 @@ async def report(request: web.Request) -> web.StreamResponse:
 
 async def equity(request: web.Request) -> web.Response:
     """A level's winner beside buying and holding, day by day."""
-    poller, run, level = request.app[POLLER], _run(request), _level(request)
+    poller, run, level = request.app[POLLER], await _run(request), _level(request)
     path = poller.folder(run) / level / EQUITY_NAME
     return _json(_found(await poller.recent(("equity", run, level), lambda: read_json(path)), "no winner yet"))
 
 
 async def trials(request: web.Request) -> web.Response:
     """The finished trials of an attempt from a place on, in the order of their commit."""
-    poller, study = request.app[POLLER], _study(request)
+    poller, study = request.app[POLLER], await _study(request)
     after = _whole(request.query.get("after", "0"), "after", most=10**9)
     found = await poller.recent(("trials", study), lambda: poller.lookout.studies.trials(study))
     return _json(details.trial_table(study, found, after), is_large=True)
@@ -158,7 +164,7 @@ async def trials(request: web.Request) -> web.Response:
 
 async def importance(request: web.Request) -> web.Response:
     """How much each parameter mattered in an attempt."""
-    poller, study = request.app[POLLER], _study(request)
+    poller, study = request.app[POLLER], await _study(request)
     found = await poller.recent(("trials", study), lambda: poller.lookout.studies.trials(study))
     facts = await poller.recent(("facts", study), lambda: poller.lookout.studies.facts(study))
     return _json(await poller.recent(("importance", study), lambda: poller.importances.of(study, found, facts)))
@@ -210,15 +216,15 @@ def _kept(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: headers[name] for name in ("Allow", "Retry-After", "WWW-Authenticate") if name in headers}
 
 
-def _run(request: web.Request) -> str:
-    """The run of an address; only those that are there.
+async def _run(request: web.Request) -> str:
+    """The run of an address; while the study's database is away, any name that a run could have.
 
     Raises:
         HTTPNotFound: where there is none of that name.
     """
-    name = request.match_info["run"]
-    folder = request.app[POLLER].lookout.sources.results_dir
-    if not SAFE_NAME.fullmatch(name) or not (folder / name / "run.json").is_file():
+    name, poller = request.match_info["run"], request.app[POLLER]
+    known = (await poller.recent("runs", poller.lookout.runs)).value
+    if not RUN_NAME.fullmatch(name) or (known is not None and name not in known):
         raise web.HTTPNotFound(text="no such run")
     return name
 
@@ -230,11 +236,11 @@ def _level(request: web.Request) -> str:
     return level
 
 
-def _study(request: web.Request) -> str:
+async def _study(request: web.Request) -> str:
     attempt = request.match_info["attempt"]
     if not re.fullmatch(r"[1-9][0-9]{0,3}", attempt):
         raise web.HTTPNotFound(text="no such attempt")
-    return f"{_run(request)}-L{_level(request)}-a{attempt}"
+    return f"{await _run(request)}-L{_level(request)}-a{attempt}"
 
 
 def _whole(text: str, name: str, *, most: int) -> int:
@@ -243,7 +249,7 @@ def _whole(text: str, name: str, *, most: int) -> int:
     return int(text)
 
 
-def _found(value: JsonValue, otherwise: str) -> JsonValue:
+def _found(value: T | None, otherwise: str) -> T:
     if value is None:
         raise web.HTTPNotFound(text=otherwise)
     return value

@@ -10,7 +10,6 @@ from optimizer.watch import SeenTrial
 from workers import events
 from workers.failures import failed_jobs, requeue
 from workers.overview import Lookout
-from workers.standing import newest_run
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,6 @@ def requeue_jobs(lookout: Lookout, jobs: Sequence[str] | None) -> JsonValue:
     """Those jobs, or all that failed, back into the queue; told in the log of the newest run."""
     queued = requeue(lookout.trials(), jobs)
     log.warning("failed jobs requeued", extra={"action": "jobs_requeued", "jobs": len(queued)})
-    run = newest_run(lookout.sources.results_dir)
-    if queued and run:
-        events.record(lookout.sources.results_dir / run, "jobs_requeued", jobs=len(queued))
+    if queued and (run := lookout.run().value):
+        events.record(lookout.sources.place.folder(run.name), "jobs_requeued", jobs=len(queued))
     return {"requeued": [*queued]}

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from workers import events
 from workers.overview import Lookout
-from workers.standing import runs
+from workers.standing_json import as_page
 from workers.web.board import Board
 from workers.web.details import Importance
 
@@ -24,6 +24,7 @@ REMEMBER_SECONDS = 2.0
 """How long an answer to a page's own question is given to others who ask the same."""
 MOST_REMEMBERED = 256
 MOST_EVENTS = 200
+MOST_RUNS = 50
 
 T = TypeVar("T")
 
@@ -111,9 +112,9 @@ class Poller:
 
     def _standing(self) -> JsonValue:
         view = self.lookout.run()
-        self._run = view.value.run if view.value else self._run
-        names: list[JsonValue] = list(reversed(runs(self.lookout.sources.results_dir)[-50:]))
-        return {"trouble": view.trouble, "run": view.value.to_json() if view.value else None, "runs": names}
+        self._run = view.value.name if view.value else self._run
+        names: list[JsonValue] = [*(self.lookout.runs().value or ())[:MOST_RUNS]]
+        return {"trouble": view.trouble, "run": as_page(view.value) if view.value else None, "runs": names}
 
     def _events(self) -> JsonValue:
         found = events.read(self.folder(self._run), MOST_EVENTS) if self._run else ()
@@ -144,4 +145,4 @@ class Poller:
 
     def folder(self, run: str) -> Path:
         """A run's own folder; the name has been checked."""
-        return self.lookout.sources.results_dir / run
+        return self.lookout.sources.place.folder(run)

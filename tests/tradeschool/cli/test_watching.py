@@ -1,12 +1,16 @@
 """The screen and the line of `queue watch`."""
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
 
+from optimizer.curriculum import Search
+from optimizer.runs import AttemptRow, RunRecord
 from optimizer.watch import SeenTrial
+from tests.workers.made_runs import made_level
 from tradeschool.acquisition import Acquisition, DownloadState, Durations, LaneState
 from tradeschool.cli.watching import MOST_WORKERS, Look, duration, line, screen
 from workers.monitor import Flight, Snapshot, WorkerSnapshot
@@ -43,9 +47,13 @@ def queue(workers: int) -> Snapshot:
     )
 
 
+LEVELS = (made_level("1"), made_level("2"))
+ROW = AttemptRow(level="1", number=2, fingerprints={}, inherited=None, carried=0)
+METRICS = {"win_rate": 0.6, "sharpe": 1.25, "max_drawdown_intrabar": 0.1, "profit_factor": 1.4, "trades": 40}
 ATTEMPT = AttemptStanding(
-    attempt=2,
+    row=ROW,
     study="r-L1-a2",
+    level=LEVELS[0],
     tally=Tally(
         trials=150,
         complete=50,
@@ -57,7 +65,7 @@ ATTEMPT = AttemptStanding(
             value=1.25,
             is_feasible=True,
             parameters={},
-            metrics={},
+            metrics=METRICS,
             worker="w",
             ended=0.0,
             seconds=1.0,
@@ -67,27 +75,12 @@ ATTEMPT = AttemptStanding(
     ),
 )
 RUN = Standing(
-    run="r",
-    seed=7,
-    created=datetime(2026, 1, 1, tzinfo=UTC),
+    record=RunRecord(name="r", seed=7, levels=LEVELS, created=NOW, fingerprints={}, attempts=(ROW,)),
     levels=tuple(
-        LevelStanding(
-            level=name,
-            title=f"Level {name}",
-            direction="long",
-            state="searching" if attempts else "waiting",
-            retries=3,
-            attempts=attempts,
-            gate=({"name": "sharpe", "value": 1.0, "target": 0.8, "met": True},) if attempts else (),
-            gate_part="train",
-            winner=None,
-            has_equity=False,
-            reason="",
-            null=None,
-            datasets=(),
-        )
-        for name, attempts in (("1", (ATTEMPT,)), ("2", ()))
+        LevelStanding(level=level, state=state, attempts=attempts, has_equity=False, null=None)
+        for level, state, attempts in zip(LEVELS, ("searching", "waiting"), ((ATTEMPT,), ()), strict=True)
     ),
+    action=Search("1", 2),
     recommendation=None,
     has_report=False,
 )
@@ -143,7 +136,7 @@ def test_the_screen_tells_queue_workers_levels_and_download() -> None:
         "99 s ago",
         "75 of 150",
         "1.250",
-        "1 of 1 met on train",
+        "5 of 5 met on train",
         "30 of 1,400",
         "pauses for 7 s",
     ):
@@ -156,6 +149,17 @@ def test_a_screen_of_many_workers_stays_a_screen() -> None:
 
     assert f"and {40 - MOST_WORKERS} more on 2 hosts" in text
     assert len(text.splitlines()) < 45
+
+
+def test_more_workers_than_a_search_can_use_is_said_with_what_helps() -> None:
+    crowded = replace(queue(12), most_jobs=8)
+
+    text = " ".join(shown(Look(queue=View(value=crowded), run=View(), download=View(), now=NOW)).split())
+
+    assert "4 of 12 workers can get nothing to do" in text
+    assert "at most 8 jobs in hand" in text
+    assert replace(queue(8), most_jobs=8).advice == ""
+    assert queue(12).advice == "", "nothing is searched"
 
 
 def test_what_is_away_is_on_the_screen_and_in_the_line() -> None:

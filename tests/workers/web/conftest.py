@@ -1,13 +1,11 @@
 """A served page over a run of its own: real files, a real study, a real Valkey."""
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import optuna
@@ -20,11 +18,11 @@ from optuna.trial import TrialState, create_trial
 from schemathesis import GenerationMode
 
 from optimizer.level import Level
-from optimizer.runs import RunRecord
+from tests.workers.made_runs import made_attempt, made_place, made_run, made_verdict
 from tradeschool.market import BTC_USD, Dataset, Timeframe
-from tradeschool.store import Store
 from workers import events
 from workers.overview import Lookout, Sources
+from workers.place import Place
 from workers.web import app
 from workers.web.guard import Guard
 
@@ -38,6 +36,7 @@ LEVEL = Level.model_validate(
         "title": "Long in bull markets",
         "direction": "long",
         "trials": 40,
+        "retries": 0,
         "datasets": [{"dataset": "coinbase/BTC-USD/M5", "start": "2020-01-01", "end": "2022-01-01"}],
         "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown": 0.15, "profit_factor": 1.3},
         "ranges": {"fast": [5, 50], "stop": [1.0, 5.0]},
@@ -59,29 +58,25 @@ class Site:
         return self.folder / "results"
 
     @property
-    def storage(self) -> str:
-        return f"sqlite:///{self.folder / 'study.sqlite3'}"
+    def place(self) -> Place:
+        return made_place(self.folder)
 
     def lookout(self) -> Lookout:
         return Lookout(
             Sources(
                 redis_url=self.redis_url,
-                storage_url=self.storage,
-                store=Store(self.folder / "data"),
-                results_dir=self.results,
+                place=self.place,
                 datasets=[BTC],
             )
         )
 
     def begin_run(self, run: str = "r1") -> None:
-        record = RunRecord(name=run, seed=7, levels=(LEVEL,), created=datetime.now(UTC), fingerprints={})
-        (self.results / run).mkdir(parents=True)
-        (self.results / run / "run.json").write_text(record.model_dump_json())
+        made_attempt(self.place, made_run(self.place, LEVEL, name=run))
         events.record(self.results / run, "run_started", run=run, seed=7)
 
     def add_trials(self, count: int, study: str = "r1-L1-a1") -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = optuna.storages.RDBStorage(self.storage)
+        storage = optuna.storages.RDBStorage(self.place.storage_url)
         self.made.append(storage)
         found = optuna.create_study(storage=storage, study_name=study, load_if_exists=True, direction="maximize")
         found.set_user_attr("level", LEVEL.model_dump(mode="json"))
@@ -99,11 +94,10 @@ class Site:
             )
 
     def judge(self, *, passed: bool) -> None:
-        here = self.results / self.run / "1"
-        here.mkdir(exist_ok=True)
-        gate = [{"name": "sharpe", "value": 0.9, "target": 0.8, "met": passed}]
-        verdict = {"level": "1", "attempt": 1, "passed": passed, "reason": "as read", "trial": 3, "gate": gate}
-        (here / "gate.json").write_text(json.dumps(verdict))
+        record = self.lookout().studies.run(self.run)
+        assert record is not None
+        made_attempt(self.place, record, verdict=made_verdict(passed=passed))
+        (self.results / self.run / "1").mkdir(exist_ok=True)
 
     def close(self) -> None:
         for storage in self.made:

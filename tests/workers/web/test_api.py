@@ -255,7 +255,7 @@ def test_while_redis_is_away_the_rest_is_told(site, serve, client) -> None:
 
 
 def test_one_part_that_breaks_takes_nothing_with_it(page, site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.web.poller.runs", lambda folder: 1 / 0)
+    monkeypatch.setattr("workers.web.poller.as_page", lambda standing: 1 / 0)
     site.begin_run()
 
     told = eventually(lambda: page.get("/api/run").json().get("trouble"))

@@ -73,8 +73,8 @@ def study(tmp_path_factory: pytest.TempPathFactory, make_site) -> Path:
 @pytest.fixture
 def busy(site, plan, study: Path):
     """An installation in which something of everything is there."""
-    site.begin_run()
     shutil.copy(study, site.folder / "study.sqlite3")
+    site.begin_run()
     site.judge(passed=True)
     days = list(range(18_000, 18_100))
     equity = {"days": days, "equity": [1 + day / 100 for day in range(100)], "drawdown": [0.01] * 100}

@@ -83,7 +83,7 @@ def test_a_scrape_tells_what_the_board_knows(page, site) -> None:
     assert samples['tradeschool_trials{level="1",state="wanted"}'] == 40
     assert samples['tradeschool_level_best_value{level="1"}'] == pytest.approx(1.1)
     assert samples['tradeschool_level_gate_target{gate="sharpe",level="1"}'] == 0.8
-    assert samples['tradeschool_level_state{level="1",state="searching"}'] == 1
+    assert samples['tradeschool_level_state{level="1",state="waiting"}'] == 1
     assert samples['tradeschool_fetch_requests_total{outcome="busy",provider="coinbase"}'] == 1
     assert samples['tradeschool_fetch_request_duration_seconds_bucket{le="1",provider="coinbase"}'] == 5
     assert samples['tradeschool_fetch_request_duration_seconds_count{provider="coinbase"}'] == 6

@@ -90,7 +90,8 @@ function showWorkers(box, queue) {
   show(box, h("div", { class: "wrap" }, h("table", { class: "list" }, head("worker", "state", "heard of", "trial", "done", "failed", "working"),
     h("tbody", {}, [...hosts].sort().map(([host, workers]) => [
       h("tr", { class: "host", key: `host ${host}` }, h("td", { colspan: 7 }, `${host}: ${count(workers.length)} workers`)),
-      workers.map((worker) => row(worker, queue.flights.find((flight) => flight.worker === worker.name)))])))));
+      workers.map((worker) => row(worker, queue.flights.find((flight) => flight.worker === worker.name)))])))),
+    queue.advice && h("p", { class: "empty" }, `${queue.advice}.`));
 }
 
 const row = (worker, flight) => h("tr", { key: worker.name },

@@ -1,0 +1,74 @@
+"""A study database that others write, over a connection that cannot."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from tradeschool.errors import ServiceUnreachable
+from tradeschool.settings import mask_url
+
+BUSY_SECONDS = 5
+
+T = TypeVar("T")
+
+_UNMADE = re.compile(r"no such table: \S+|relation \"\w+\" does not exist")
+"""What SQLite and PostgreSQL say before the first run or study is made."""
+
+
+class Database:
+    """Connects when it is asked, and again after a failure; to be used by one thread at a time."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._where = url, mask_url(url)
+        self._engine: Engine | None = None
+
+    def ask(self, work: Callable[[Connection], T], *, is_known: bool) -> T | None:
+        """What the database says; None where what is asked for was not made yet.
+
+        `is_known` says that it was there before: then it is away, not unmade.
+
+        Raises:
+            ServiceUnreachable: where the database does not answer.
+        """
+        if not is_known and self._is_absent():
+            return None
+        try:
+            with self._connected().connect() as connection:
+                return work(connection)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise ServiceUnreachable(f"study database {self._where}: cannot be used: check storage_url") from error
+        except SQLAlchemyError as error:
+            self.close()
+            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            if _UNMADE.search(reason) and not is_known:
+                return None
+            raise ServiceUnreachable(f"study database {self._where}: {reason}") from error
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    def _is_absent(self) -> bool:
+        url = make_url(self._url)
+        return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
+
+    def _connected(self) -> Engine:
+        self._engine = self._engine or _read_only(self._url)
+        return self._engine
+
+
+def _read_only(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        options = f"-c default_transaction_read_only=on -c statement_timeout={BUSY_SECONDS * 1000}"
+        arguments = {"options": options, "connect_timeout": BUSY_SECONDS}
+        return create_engine(url, connect_args=arguments, pool_size=1, max_overflow=0, pool_pre_ping=True)
+    read_only = parsed.set(database=f"file:{parsed.database}", query={"mode": "ro", "uri": "true"})
+    return create_engine(read_only, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})

@@ -1,0 +1,119 @@
+"""Runs as a search leaves them: a row in the study's database, and seals for what they name."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from optimizer.gate import Reading
+from optimizer.level import Level, Part
+from optimizer.runs import AttemptRow, RunRecord, Runs, Verdict
+from tradeschool.settings import WorkSettings
+from tradeschool.store import Seal, Store
+from workers.place import Place
+
+CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def made_level(name: str, trials: int = 4) -> Level:
+    """A level of one dataset."""
+    return Level.model_validate(
+        {
+            "name": name,
+            "title": f"Level {name}",
+            "direction": "long",
+            "trials": trials,
+            "datasets": [{"dataset": "coinbase/BTC-USD/M5", "start": "2020-01-01", "end": "2022-01-01"}],
+            "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown": 0.15, "profit_factor": 1.3},
+            "ranges": {"fast": [5, 50], "stop": [1.0, 5.0]},
+        }
+    )
+
+
+def made_place(folder: Path) -> Place:
+    """An installation in a folder."""
+    return Place(
+        store=Store(folder / "data"),
+        results_dir=folder / "results",
+        storage_url=f"sqlite:///{folder / 'study.sqlite3'}",
+        min_coverage=0.9,
+        work=WorkSettings(),
+    )
+
+
+def made_run(
+    place: Place, *levels: Level, name: str = "r1", created: datetime = CREATED, is_sealed: bool = False
+) -> RunRecord:
+    """A run that was just begun."""
+    record = RunRecord(name=name, seed=7, levels=levels or (made_level("1"),), created=created, fingerprints={})
+    place.folder(name).mkdir(parents=True)
+    for level in record.levels if is_sealed else ():
+        seal_level(place.store, level)
+    _with_runs(place, record, is_new=True)
+    return record
+
+
+def made_attempt(
+    place: Place, record: RunRecord, level: str = "1", number: int = 1, *, verdict: Verdict | None = None
+) -> RunRecord:
+    """The run with an attempt begun; searched and judged where a verdict is given."""
+    row = AttemptRow(
+        level=level,
+        number=number,
+        fingerprints={},
+        inherited=None,
+        carried=0,
+        searched=verdict is not None,
+        verdict=verdict,
+    )
+    changed = record.with_attempt(row)
+    _with_runs(place, changed, is_new=False)
+    return changed
+
+
+def searched(place: Place, record: RunRecord, level: str = "1") -> RunRecord:
+    """The run with the last trial of a level's latest attempt committed."""
+    row = record.last(level)
+    assert row is not None
+    changed = record.with_attempt(row.model_copy(update={"searched": True}))
+    _with_runs(place, changed, is_new=False)
+    return changed
+
+
+def made_verdict(*, passed: bool, reason: str = "as read") -> Verdict:
+    """On trial 3."""
+    sharpe = Reading(name="sharpe", value=0.9 if passed else 0.1, target=0.8, is_ceiling=False, trades=40)
+    return Verdict(
+        passed=passed,
+        reason=reason,
+        trial=3,
+        parameters={"fast": 9},
+        readings=(sharpe,),
+        figures={Part.TRAIN: {"sharpe": 1.0}},
+        shortfall={},
+        relaxed=0.0,
+    )
+
+
+def seal_level(store: Store, level: Level) -> None:
+    """Seals without candles: enough for whoever asks whether a level can start."""
+    for each in level.datasets:
+        dataset, window = each.source, each.window
+        seal = Seal(
+            dataset=dataset.name,
+            start=window.start,
+            end=window.end,
+            rows=0,
+            expected=0,
+            gaps=(),
+            derived=False,
+            files=(),
+            sealed_at=CREATED,
+        )
+        store.seal(dataset, seal)
+
+
+def _with_runs(place: Place, record: RunRecord, *, is_new: bool) -> None:
+    runs = Runs(place.storage_url)
+    try:
+        (runs.add if is_new else runs.write)(record)
+    finally:
+        runs.close()
