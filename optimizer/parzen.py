@@ -137,6 +137,12 @@ def suggest(axes: Axes, below: Array, above: Array, random: np.random.RandomStat
     return {name: distribution.to_external_repr(float(value)) for name, distribution, value in found}
 
 
+def load(axes: Axes) -> None:
+    """Have the compiled loops in memory, from numba's cache or compiled, before a question has to wait for them."""
+    lowest = np.array([[float(each.low)] for each in axes.distributions])
+    suggest(axes, lowest, lowest, np.random.RandomState(0))
+
+
 def split(order: Sequence[int], count: int) -> tuple[list[int], list[int]]:
     """Places of the good and of the other trials, oldest first; `order` holds `count` places, best first."""
     good = sorted(order[: min(math.ceil(BELOW_FRACTION * count), MOST_BELOW)])

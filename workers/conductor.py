@@ -68,6 +68,8 @@ class Run:
         """`given_up` hears the number of each trial that is given up, and why."""
         self.carrier, self.settings, self.given_up, self.clock = carrier, settings, given_up, clock
         self.next_mend = clock()
+        self.is_ready = False
+        """Whether the ledger has loaded what later questions need."""
         self.errands: dict[tuple[int, int], Errand] = {}
         self.strays: dict[Errand, float] = {}
         self.sent: set[Errand] = set()
@@ -150,7 +152,8 @@ def advance(run: Run, wait_seconds: float = 0.0) -> Progress:
         DataIncomplete: every worker that was asked lacks the candles, or holds others.
         SettingsError: every worker that was asked has another signing key, or is of another release.
     """
-    for answer in run.carrier.collect(wait_seconds):
+    # Where nothing is under way nothing comes, and workers wait for what is asked below.
+    for answer in run.carrier.collect(wait_seconds if run.errands else 0.0):
         run.ledger.accept(answer)
     if run.clock() >= run.next_mend:
         _mend(run)
@@ -160,6 +163,9 @@ def advance(run: Run, wait_seconds: float = 0.0) -> Progress:
         _send(run, errand)
     # Last, because a worker that waits for its next trial need not wait for the disk.
     run.ledger.commit()
+    if not run.is_ready:
+        run.ledger.get_ready()
+        run.is_ready = True
     progress = run.ledger.progress()
     if progress.is_done:
         run.announce()

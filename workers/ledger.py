@@ -107,6 +107,10 @@ class Ledger:
         questions = tuple(self._open[number] for number in numbers if self.is_open(number))
         return self._order(questions) if questions else None
 
+    def get_ready(self) -> None:
+        """Load what a question that learns from others needs, while there is time."""
+        self._history.get_ready()
+
     def accept(self, answer: Answer) -> None:
         """Take each trial's answer, the first of several; one that answers another question counts for nothing."""
         for found in answer.trials:

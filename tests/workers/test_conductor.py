@@ -19,6 +19,7 @@ from redis import Redis
 from optimizer.study import open_study
 from optimizer.table import export
 from tradeschool.errors import DataIncomplete, SettingsError
+from workers.carrier import BenchCarrier
 from workers.conductor import ConductorSettings, Run, advance, conduct
 from workers.jobs import Answer, Order
 from workers.queue import JobReport, results_key
@@ -136,6 +137,25 @@ def test_a_killed_conductor_is_followed_by_another(plan, start: Start, start_wor
     assert heir.wait(timeout=30) == 0
     assert export(study.trials(), "csv") == expected
     study.close()
+
+
+def test_nobody_waits_for_answers_before_the_first_question_is_out(plan, make_bench) -> None:
+    waits = []
+
+    class Watched(BenchCarrier):
+        def collect(self, wait_seconds):
+            waits.append(wait_seconds)
+            return super().collect(wait_seconds)
+
+    study = plan.open()
+    run = plan.run(study, Watched(make_bench("here")))
+    assert not run.is_ready
+    advance(run, wait_seconds=0.5)
+    advance(run, wait_seconds=0.5)
+    study.close()
+
+    assert waits == [0.0, 0.5]
+    assert run.is_ready
 
 
 def test_a_trial_that_kills_its_process_is_given_up_after_three_attempts(served) -> None:
