@@ -22,16 +22,12 @@ STABLE = 0.7
 def stability(level: Level, prepared: Sequence[Prepared], winner: Mapping[str, float]) -> dict[str, object]:
     """The winner's Sharpe ratio on validation beside its neighbours', and the parameters at the edge of their range."""
     centre = _sharpe(level, prepared, winner)
+    moves = _neighbours(level, winner)
+    found = [_sharpe(level, prepared, moved) for _, _, moved in moves]
     rows = [
-        {
-            "parameter": name,
-            "step": step,
-            "parameters": moved,
-            "sharpe": finite_or_none(_sharpe(level, prepared, moved)),
-        }
-        for name, step, moved in _neighbours(level, winner)
+        {"parameter": name, "step": step, "parameters": moved, "sharpe": finite_or_none(sharpe)}
+        for (name, step, moved), sharpe in zip(moves, found, strict=True)
     ]
-    found = [float(str(row["sharpe"])) if row["sharpe"] is not None else math.nan for row in rows]
     median, worst = (float(np.median(found)), min(found)) if found and not np.isnan(found).any() else (math.nan,) * 2
     kept = median / centre if centre > 0 else math.nan
     return {

@@ -12,6 +12,7 @@
     ├── ServiceUnreachable      5   Redis, the study database or a provider does not answer
     ├── TrialDiffers            1   a recorded trial, run again, came out differently
     ├── StudyChanged            1   another process wrote to the study; its trials have to be read again
+    ├── RoleLost                1   the database has taken back the right to go on with a run
     └── ProviderError           1   a provider's answer ends the download of one dataset
         ├── ProviderRejected    1   it refuses the request: product, range, token
         └── ProviderUnusable    1   its answer cannot be read; asked again before it is given up
@@ -74,6 +75,10 @@ class ServiceUnreachable(TradeschoolError):
 
 class StudyChanged(TradeschoolError):
     """Another process wrote to the study; what was planned is dropped and its trials are read again."""
+
+
+class RoleLost(TradeschoolError):
+    """An outage has ended the session that held a run's role: another process may be at work on the run by now."""
 
 
 class TrialDiffers(TradeschoolError):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
@@ -21,15 +22,17 @@ from optimizer.report.files import write_findings
 from optimizer.runs import AttemptRow, RunRecord, Verdict
 from optimizer.study import OpenStudy, StudyFacts, open_study, read_trials
 from optimizer.verify import Difference, differences, evaluated_number
-from tradeschool.errors import TrialDiffers
+from tradeschool.errors import RoleLost, TrialDiffers
 from workers import events
 from workers.carrier import Carrier, QueueCarrier
 from workers.conductor import ConductorSettings, Run, conduct
 from workers.guard import TrialQueue
 from workers.jobs import level_digests
 from workers.ledger import Progress
+from workers.outage import Outage
 from workers.place import Place
 from workers.queue import connect
+from workers.role import Role
 from workers.signing import Signer
 
 Tell = Callable[[Level, int, Progress], None]
@@ -83,21 +86,41 @@ def before_verdict(record: RunRecord, level: str) -> Verdict | None:
     return last.verdict if last else None
 
 
-def search_attempt(
-    carriers: Carriers, place: Place, record: RunRecord, attempt: AttemptRow, tell: Tell, stop: Callable[[], bool]
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What a run is gone on with."""
+
+    carriers: Carriers
+    role: Role
+    outage: Outage
+    tell: Tell
+    """Hears of each step of a search."""
+    stop: Callable[[], bool]
+    """Whether to end before the run's end."""
+
+    def require_role(self) -> None:
+        """Go on only as long as nobody else may.
+
+        Raises:
+            RoleLost: where the database has given the role back.
+        """
+        if not self.role.is_held():
+            raise RoleLost("the session that held the run's role has ended")
+
+
+def search_attempt(means: Means, place: Place, record: RunRecord, attempt: AttemptRow) -> None:
     """Have every trial of an attempt evaluated and committed, those of the one before taken over first.
 
     Raises:
-        KeyboardInterrupt: where `stop` says so before the last trial.
+        KeyboardInterrupt: where it was told to stop before the last trial.
+        RoleLost: where another process may be at work on the run.
         DataIncomplete, SettingsError, ServiceUnreachable: see `workers.search.carry_on`.
     """
     facts = _facts(record, attempt)
     study = open_study(place.storage_url, record.study(attempt.level, attempt.number), facts)
     try:
         _carry_over(place, record, attempt, study)
-        report = partial(tell, facts.level, attempt.number)
-        _conduct(carriers, place, record, study, facts, report, stop)
+        _conduct(means, place, record, attempt, study, facts)
     finally:
         study.close()
 
@@ -195,13 +218,7 @@ def _carry_over(place: Place, record: RunRecord, attempt: AttemptRow, study: Ope
 
 
 def _conduct(
-    carriers: Carriers,
-    place: Place,
-    record: RunRecord,
-    study: OpenStudy,
-    facts: StudyFacts,
-    report: Callable[[Progress], None],
-    stop: Callable[[], bool],
+    means: Means, place: Place, record: RunRecord, attempt: AttemptRow, study: OpenStudy, facts: StudyFacts
 ) -> None:
     level = facts.level
     settings = ConductorSettings(trials_per_job=place.work.trials_per_job)
@@ -211,18 +228,20 @@ def _conduct(
         events.record(place.folder(record.name), "trial_given_up", level=level.name, trial=number, reason=reason)
 
     def make() -> Run:
+        means.require_role()
         return Run(
             study=study,
             facts=facts,
             distributions=distributions(level),
             repair=lambda parameters: repair(level, parameters),
             digests=digests,
-            carrier=carriers(study.name),
+            carrier=means.carriers(study.name),
             settings=settings,
             given_up=given_up,
         )
 
-    if conduct(make, settings=settings, stop=stop, report=report) is None:
+    report = partial(means.tell, level, attempt.number)
+    if conduct(make, outage=means.outage, stop=means.stop, report=report) is None:
         raise KeyboardInterrupt
 
 

@@ -19,6 +19,7 @@ from workers.board import Notice
 from workers.carrier import Carrier, Errand
 from workers.jobs import VERSION, Order
 from workers.ledger import Ledger, Progress
+from workers.outage import Outage
 from workers.queue import Fate, JobReport
 
 TELL_SECONDS = 60.0
@@ -41,8 +42,6 @@ class ConductorSettings:
     """Crashes and time-outs after which a trial is given up."""
     losses: int = 10
     """Workers that may vanish with a job before it is taken for the reason."""
-    patience_seconds: float = 300.0
-    """How long Redis or the database may be away before the run ends."""
 
 
 class Run:
@@ -175,7 +174,7 @@ def advance(run: Run, wait_seconds: float = 0.0) -> Progress:
 def conduct(
     make: Callable[[], Run],
     *,
-    settings: ConductorSettings,
+    outage: Outage,
     stop: Callable[[], bool],
     report: Callable[[Progress], None],
     wait_seconds: float = 0.5,
@@ -185,22 +184,18 @@ def conduct(
     After an outage, and whenever another process has written to the study, everything is dropped and made anew.
 
     Raises:
-        ServiceUnreachable: where Redis or the database stays away for `patience_seconds`.
+        ServiceUnreachable: where Redis or the database stays away for longer than the outage may last.
     """
-    run, since, told = None, 0.0, time.monotonic()
+    run, told = None, time.monotonic()
     while not stop():
         try:
             run = run or make()
             progress = advance(run, wait_seconds)
         except (ServiceUnreachable, StudyChanged) as error:
-            run, now = None, time.monotonic()
-            since = since or now
-            if now - since > settings.patience_seconds:
-                raise
-            log.warning("run interrupted", extra={"action": "run_interrupted", "reason": str(error)})
-            time.sleep(min(5.0, 0.2 + (now - since) / 2))
+            run = None
+            outage.bear(error)
             continue
-        since = 0.0
+        outage.end()
         report(progress)
         if time.monotonic() - told >= TELL_SECONDS:
             told = time.monotonic()

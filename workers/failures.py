@@ -15,12 +15,12 @@ MOST_LISTED = 200
 
 # In one step: a job that two people requeue at once, or that a conductor takes up meanwhile, is queued once.
 _REQUEUE = """
-local queued = {}
-for place = 1, #ARGV do
+local queued, jobs, results = {}, ARGV[1], ARGV[2]
+for place = 3, #ARGV do
     local job = ARGV[place]
-    if redis.call('ZREM', KEYS[1], job) == 1 and redis.call('EXISTS', ARGV_PREFIX .. job) == 1 then
-        redis.call('HSET', ARGV_PREFIX .. job, 'status', 'queued')
-        redis.call('DEL', RESULT_PREFIX .. job)
+    if redis.call('ZREM', KEYS[1], job) == 1 and redis.call('EXISTS', jobs .. job) == 1 then
+        redis.call('HSET', jobs .. job, 'status', 'queued')
+        redis.call('DEL', results .. job)
         redis.call('RPUSH', KEYS[2], job)
         queued[#queued + 1] = job
     end
@@ -66,10 +66,8 @@ def requeue(queue: TrialQueue, jobs: Sequence[str] | None = None) -> list[str]:
     """
     failed = queue.failed_job_registry.key
     names = [as_text(name) for name in queue.connection.zrange(failed, 0, -1)] if jobs is None else list(jobs)  # type: ignore[arg-type]  # bytes, without scores
-    script = _REQUEUE.replace("ARGV_PREFIX", f"'{TrialJob.key_for('')}'").replace(
-        "RESULT_PREFIX", f"'{Result.get_key('')}'"
-    )
+    prefixes = (TrialJob.key_for(""), Result.get_key(""))
     queued: list[bytes] = []
     for start in range(0, len(names), 500):
-        queued += queue.connection.eval(script, 2, failed, queue.key, *names[start : start + 500])
+        queued += queue.connection.eval(_REQUEUE, 2, failed, queue.key, *prefixes, *names[start : start + 500])
     return [name.decode() for name in queued]

@@ -127,7 +127,8 @@ def take_snapshot(queue: TrialQueue, now: float) -> Snapshot:
         pipeline.zrange(queue.started_job_registry.key, 0, MOST_FLIGHTS - 1)
         pipeline.smembers(WORKERS_BY_QUEUE_KEY % queue.name)
         pipeline.hgetall(board.KEY)
-        queued, started, finished, failed, deferred, scheduled, lately, head, leases, keys, hung = pipeline.execute()
+        *counts, head, leases, keys, hung = pipeline.execute()
+    queued, started, finished, failed, deferred, scheduled, lately = counts
     studies = board.parse_notices(hung, now).values()
     oldest, flights, workers = _details(queue, head, leases, sorted(keys)[:MOST_WORKERS], now)
     return Snapshot(

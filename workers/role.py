@@ -1,4 +1,4 @@
-"""Who conducts a study: whoever holds its lock. The lock goes with the process, so another can take over at once."""
+"""Who goes on with a run: whoever holds its lock. The lock goes with the process, so another can take over at once."""
 
 import fcntl
 import re
@@ -16,7 +16,7 @@ from tradeschool.settings import mask_url
 
 
 class Role(Protocol):
-    """The right to write to one study."""
+    """The right to write to one run and its studies."""
 
     def is_held(self) -> bool:
         """Whether it is still ours; on a server, a lost connection ends it."""
@@ -60,8 +60,8 @@ class ServerRole:
         self._engine.dispose()
 
 
-def claim(storage_url: str, study: str) -> Role | None:
-    """The role of that study's conductor, None where another process holds it.
+def claim(storage_url: str, run: str) -> Role | None:
+    """The role of that run's conductor, None where another process holds it.
 
     Raises:
         SettingsError: where the database is of a kind that cannot lock.
@@ -70,9 +70,9 @@ def claim(storage_url: str, study: str) -> Role | None:
     url = make_url(storage_url)
     match url.get_backend_name():
         case "sqlite" if url.database and url.database != ":memory:":
-            return _claim_file(Path(url.database), study)
+            return _claim_file(Path(url.database), run)
         case "postgresql":
-            return _claim_session(storage_url, study)
+            return _claim_session(storage_url, run)
     raise SettingsError(
         f"storage_url {mask_url(storage_url)}: a study is conducted in a SQLite file or in PostgreSQL; "
         "expected sqlite:///FILE or postgresql+psycopg://..."
@@ -80,46 +80,32 @@ def claim(storage_url: str, study: str) -> Role | None:
 
 
 def wait_to_claim(
-    storage_url: str, study: str, *, stop: Callable[[], bool], sleep: Callable[[float], None]
+    storage_url: str, run: str, *, stop: Callable[[], bool], sleep: Callable[[float], None]
 ) -> Role | None:
     """The role, as soon as its holder is gone; None where `stop` said so before."""
     while not stop():
-        if role := claim(storage_url, study):
+        if role := claim(storage_url, run):
             return role
         sleep(1.0)
     return None
 
 
 def is_conducted(storage_url: str, run: str) -> bool:
-    """Whether a process holds the role of a run, or of one of its studies; a look that takes nothing from anybody.
+    """Whether a process holds the role of a run.
+
+    The look takes the role for a moment, if it is free: who claims it just then comes a second later.
 
     Raises:
         SettingsError, ServiceUnreachable: as `claim` does.
     """
-    return any(_is_held(storage_url, name) for name in (run, *_studies_of(storage_url, run)))
-
-
-def _is_held(storage_url: str, name: str) -> bool:
-    role = claim(storage_url, name)
+    role = claim(storage_url, run)
     if role is not None:
         role.release()
     return role is None
 
 
-def _studies_of(storage_url: str, run: str) -> list[str]:
-    engine = create_engine(storage_url)
-    try:
-        with engine.connect() as connection:
-            names = connection.execute(text("SELECT study_name FROM studies")).scalars()
-            return [name for name in names if name.startswith(f"{run}-L")]
-    except SQLAlchemyError:  # no study has been made there yet
-        return []
-    finally:
-        engine.dispose()
-
-
-def _claim_file(database: Path, study: str) -> Role | None:
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", study)
+def _claim_file(database: Path, run: str) -> Role | None:
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", run)  # a name may come from Redis
     try:
         file = database.with_name(f"{database.name}.{safe}.conductor").open("a")
     except OSError as error:
@@ -132,8 +118,8 @@ def _claim_file(database: Path, study: str) -> Role | None:
     return FileRole(file)
 
 
-def _claim_session(storage_url: str, study: str) -> Role | None:
-    key = int.from_bytes(blake2b(study.encode(), digest_size=8, person=b"conductor").digest(), "big", signed=True)
+def _claim_session(storage_url: str, run: str) -> Role | None:
+    key = int.from_bytes(blake2b(run.encode(), digest_size=8, person=b"conductor").digest(), "big", signed=True)
     engine = create_engine(storage_url, isolation_level="AUTOCOMMIT", pool_size=1)
     try:
         connection = engine.connect()

@@ -18,13 +18,14 @@ from optimizer.level import Level
 from optimizer.objective import distributions
 from optimizer.report.files import write_escalation, write_lineage
 from optimizer.runs import AttemptRow, Forced, RunRecord, Runs
-from tradeschool.errors import SettingsError
+from tradeschool.errors import RoleLost, ServiceUnreachable, SettingsError
 from tradeschool.log import about
 from tradeschool.store.files import publish_text
 from workers import events
-from workers.attempt import Carriers, Tell, begin_attempt, judge, queue_carriers, search_attempt
+from workers.attempt import Carriers, Means, Tell, begin_attempt, judge, queue_carriers, search_attempt
+from workers.outage import Outage
 from workers.place import Place
-from workers.role import wait_to_claim
+from workers.role import Role, wait_to_claim
 
 RECORD_NAME = "run.json"
 """What the database knows of a run, copied into its folder at each step, so that its files are whole without it."""
@@ -187,30 +188,39 @@ def carry_on_with(
     wait: Callable[[Level], None] | None = None,
 ) -> Ended:
     """The same, whoever evaluates."""
+    outage, action = Outage(), None
+    with about(run=name), _told(place, name):
+        while True:
+            try:
+                with _role(place, name, stop) as role:
+                    means = Means(carriers=carriers, role=role, outage=outage, tell=tell, stop=stop)
+                    while not isinstance(action := next_of(place, record := read_run(place, name)), End):
+                        with about(level=action.level):
+                            _take_step(means, place, record, action, wait or place.require_candles)
+                        outage.end()
+                    _write_end(place, record, action)
+                    return Ended(record=record, outcome=action.outcome, level=action.level)
+            except RoleLost as error:
+                log.warning("role lost", extra={"action": "role_lost", "reason": str(error)})
+            except ServiceUnreachable as error:
+                if isinstance(action, Wait):  # it is the download that has ended, and waits no more
+                    raise
+                outage.bear(error)
+
+
+@contextmanager
+def _role(place: Place, name: str, stop: Callable[[], bool]) -> Iterator[Role]:
+    """The run's role, as soon as nobody else holds it, until the block ends."""
     role = wait_to_claim(place.storage_url, name, stop=stop, sleep=time.sleep)
     if role is None:
         raise KeyboardInterrupt
     try:
-        with about(run=name):
-            with _told(place, name):
-                while not isinstance(action := next_of(place, record := read_run(place, name)), End):
-                    with about(level=action.level):
-                        _take_step(carriers, place, record, action, tell, stop, wait or place.require_candles)
-            _write_end(place, record, action)
-        return Ended(record=record, outcome=action.outcome, level=action.level)
+        yield role
     finally:
         role.release()
 
 
-def _take_step(
-    carriers: Carriers,
-    place: Place,
-    record: RunRecord,
-    action: Action,
-    tell: Tell,
-    stop: Callable[[], bool],
-    wait: Callable[[Level], None],
-) -> None:
+def _take_step(means: Means, place: Place, record: RunRecord, action: Action, wait: Callable[[Level], None]) -> None:
     match action:
         case Wait(level):
             events.record(place.folder(record.name), "level_waiting", level=level, reason="for candles")
@@ -219,13 +229,16 @@ def _take_step(
             place.require_candles(record.level(level))
             attempt = record.attempt(level, number) or begin_attempt(place, record, level, number)
             record = _save(place, _with_candles(place, record.with_attempt(attempt), level))
-            search_attempt(carriers, place, record, attempt, tell, stop)
+            search_attempt(means, place, record, attempt)
+            means.require_role()  # what another process has written since must stay
             _save(place, record.with_attempt(attempt.model_copy(update={"searched": True})))
         case Judge(level, number):
             place.require_candles(record.level(level))
             found = record.attempt(level, number)
             assert found is not None, "what is judged was begun"
-            _tell_verdict(place, record, judge(place, record, found))
+            judged = judge(place, record, found)
+            means.require_role()
+            _tell_verdict(place, record, judged)
 
 
 def _tell_verdict(place: Place, record: RunRecord, judged: AttemptRow) -> None:

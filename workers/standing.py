@@ -17,6 +17,7 @@ from optimizer.level import Level, Part
 from optimizer.runs import AttemptRow, RunRecord, Verdict
 from optimizer.watch import SeenTrial, StudyWatch
 from workers.place import Place
+from workers.role import is_conducted
 from workers.search import end_reason, next_of
 from workers.tally import Tally, tally
 
@@ -87,6 +88,8 @@ class Standing:
     levels: tuple[LevelStanding, ...]
     action: Action
     """What comes next."""
+    at_work: bool
+    """Whether some process is at work on it."""
     recommendation: JsonValue
     """What the run came to; null before its end."""
     has_report: bool
@@ -135,6 +138,7 @@ def stand(place: Place, record: RunRecord, studies: StudyWatch, now: float) -> S
         record=record,
         levels=tuple(_level(record, level, action, folder, studies, now) for level in record.levels),
         action=action,
+        at_work=not isinstance(action, End) and is_conducted(place.storage_url, record.name),
         recommendation=read_json(folder / "recommendation.json"),
         has_report=(folder / "report.html").is_file(),
     )

@@ -12,6 +12,8 @@ def as_page(standing: Standing) -> dict[str, JsonValue]:
         "seed": standing.record.seed,
         "created": standing.record.created.isoformat(),
         "levels": [_level_for_page(level) for level in standing.levels],
+        "outcome": standing.outcome,
+        "at_work": standing.at_work,
         "recommendation": standing.recommendation,
         "has_report": standing.has_report,
     }
@@ -25,6 +27,7 @@ def as_result(standing: Standing) -> dict[str, JsonValue]:
         "created": standing.record.created.isoformat(),
         "levels": [_attempt_for_commands(attempt) for attempt in standing.attempts],
         "waiting": [level.name for level in standing.levels if not level.attempts],
+        "at_work": standing.at_work,
         "outcome": standing.outcome,
         "exit_reason": standing.reason,
         "forced": [each.model_dump(mode="json") for each in standing.record.forced],

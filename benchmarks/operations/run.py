@@ -1,10 +1,11 @@
-"""What open pages cost: `python benchmarks/operations/run.py`.
+"""What open pages cost: `python benchmarks/operations/run.py [--quick]`.
 
 A Valkey, a queue of a thousand jobs, eight workers' records, and our page and rq-dashboard beside it, each with 1 and
 200 visitors in turn. Counted at Redis itself: commands; of the page's own process: processor time. rq-dashboard lives
 in an environment below ~/.cache/tradeschool-bench that is made on the first run, which takes the network.
 """
 
+import argparse
 import json
 import os
 import re
@@ -28,7 +29,8 @@ from peers import CACHE
 from table import Row, machine, markdown, write
 
 HERE = Path(__file__).parent
-SECONDS = 15.0
+SECONDS, QUICK_SECONDS = 15.0, 5.0
+"""That each is measured for."""
 MANY = 200
 POLL_SECONDS = 2.5
 """rq-dashboard's own."""
@@ -49,14 +51,17 @@ class Cost:
 
 def main() -> None:
     """Print the table and write both files."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--quick", action="store_true", help="Measure for a third of the time.")
+    seconds = QUICK_SECONDS if options.parse_args().quick else SECONDS
     python = install()
     with tempfile.TemporaryDirectory() as name, valkey(Path(name)) as port:
         fill(Redis(port=port))
         with ours(Path(name), port) as (url, pid):
-            one, many = (cost(url, pid, port, count) for count in (1, MANY))
+            one, many = (cost(url, pid, port, count, seconds) for count in (1, MANY))
         with dashboard(python, port) as (url, pid):
             path = ("/0/data/queues.json", str(POLL_SECONDS))
-            their_one, their_many = (cost(url, pid, port, count, *path) for count in (1, MANY))
+            their_one, their_many = (cost(url, pid, port, count, seconds, *path) for count in (1, MANY))
     ratio, theirs = many.commands / one.commands, their_many.commands / their_one.commands
     share = many.processor / their_many.processor
     rows = [
@@ -87,26 +92,26 @@ def main() -> None:
             reached=f"{many.answers:.0f} and {their_many.answers:.0f}",
         ),
     ]
-    about = machine() | {"peer": ", ".join(REQUIREMENTS), "each measured for": f"{SECONDS:g} s"}
+    about = machine() | {"peer": ", ".join(REQUIREMENTS), "each measured for": f"{seconds:g} s"}
     print(markdown(rows, about))
     print(f"written to {write(rows, about, 'operations')} and beside it as JSON")
 
 
-def cost(url: str, pid: int, port: int, count: int, *polls: str) -> Cost:
+def cost(url: str, pid: int, port: int, count: int, seconds: float, *polls: str) -> Cost:
     """What so many visitors cost; the first second, in which they come, is left out."""
-    command = [sys.executable, str(HERE / "programs" / "visitors.py"), url, str(count), str(SECONDS + 2), *polls]
+    command = [sys.executable, str(HERE / "programs" / "visitors.py"), url, str(count), str(seconds + 2), *polls]
     visiting = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     time.sleep(2)
     connection = Redis(port=port)
     before, begun = commands(connection), processor(pid)
-    time.sleep(SECONDS)
+    time.sleep(seconds)
     told, used = commands(connection) - before - 1, processor(pid) - begun
     found = json.loads(visiting.communicate()[0])
     return Cost(
-        commands=told / SECONDS,
-        processor=used / SECONDS,
-        answers=found["answers"] / (SECONDS + 2),
-        kilobytes=found["bytes"] / (SECONDS + 2) / 1000,
+        commands=told / seconds,
+        processor=used / seconds,
+        answers=found["answers"] / (seconds + 2),
+        kilobytes=found["bytes"] / (seconds + 2) / 1000,
     )
 
 

@@ -11,6 +11,7 @@ from optimizer.study import StudyFacts, open_study
 from workers.carrier import QueueCarrier
 from workers.conductor import ConductorSettings, Run, conduct
 from workers.guard import TrialQueue
+from workers.outage import Outage
 from workers.queue import connect
 from workers.role import wait_to_claim
 
@@ -42,7 +43,7 @@ def main(text: str) -> None:
     assert role is not None
     sys.stdout.write("conducting\n")
     sys.stdout.flush()
-    conduct(make, settings=settings, stop=lambda: False, report=lambda _: None, wait_seconds=0.2)
+    conduct(make, outage=Outage(), stop=lambda: False, report=lambda _: None, wait_seconds=0.2)
     role.release()
 
 

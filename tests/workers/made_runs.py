@@ -1,5 +1,6 @@
 """Runs as a search leaves them: a row in the study's database, and seals for what they name."""
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -80,13 +81,17 @@ def searched(place: Place, record: RunRecord, level: str = "1") -> RunRecord:
 
 def made_verdict(*, passed: bool, reason: str = "as read") -> Verdict:
     """On trial 3."""
-    sharpe = Reading(name="sharpe", value=0.9 if passed else 0.1, target=0.8, is_ceiling=False, trades=40)
+    sharpe = Reading(
+        name="sharpe", value=0.9 if passed else 0.1, target=0.8, is_ceiling=False, low=-0.5, high=1.5, trades=40
+    )
+    profit = Reading(name="profit_factor", value=math.inf, target=1.3, is_ceiling=False, trades=40)
+    fall = Reading(name="shuffled_drawdown", value=0.1, target=0.25, is_ceiling=True, trades=40)
     return Verdict(
         passed=passed,
         reason=reason,
         trial=3,
         parameters={"fast": 9},
-        readings=(sharpe,),
+        readings=(sharpe, profit, fall),
         figures={Part.TRAIN: {"sharpe": 1.0}},
         shortfall={},
         relaxed=0.0,

@@ -22,6 +22,7 @@ from tradeschool.errors import DataIncomplete, SettingsError
 from workers.carrier import BenchCarrier
 from workers.conductor import ConductorSettings, Run, advance, conduct
 from workers.jobs import Answer, Order
+from workers.outage import Outage
 from workers.queue import JobReport, results_key
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -358,7 +359,7 @@ def test_an_outage_is_waited_out(served) -> None:
             return served.run(calls[-1], carrier=replace(served, url="unix:///nowhere").run(calls[-1]).carrier)
         return served.run(calls[-1])
 
-    done = conduct(make, settings=served.settings, stop=lambda: False, report=lambda _: None)
+    done = conduct(make, outage=Outage(), stop=lambda: False, report=lambda _: None)
     for study in calls:
         study.close()
 

@@ -96,18 +96,13 @@ def test_a_run_that_cannot_be_gone_on_with_is_left_alone(plan, connection: Redis
     assert watching._duties == {}
 
 
-def test_a_run_is_conducted_while_its_own_role_or_a_study_s_is_held(plan) -> None:
-    plan.open().close()
+def test_a_run_is_conducted_while_its_role_is_held(plan) -> None:
     free = is_conducted(plan.storage, "run")
-    study = claim(plan.storage, plan.study)
-    by_study = is_conducted(plan.storage, "run")
-    study.release()
     own = claim(plan.storage, "run")
-    by_run = is_conducted(plan.storage, "run")
-    other = is_conducted(plan.storage, "another")
+    by_run, other = is_conducted(plan.storage, "run"), is_conducted(plan.storage, "another")
     own.release()
 
-    assert (free, by_study, by_run, other) == (False, True, True, False)
+    assert (free, by_run, other) == (False, True, False)
     assert not is_conducted(plan.storage, "run")
 
 

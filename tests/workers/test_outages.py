@@ -13,6 +13,7 @@ from optimizer.table import export
 from tradeschool.errors import ServiceUnreachable
 from workers.conductor import Run, conduct
 from workers.ledger import Progress
+from workers.outage import Outage
 
 
 def conducted(plan, at: int, meanwhile: Callable[[], None]) -> bytes:
@@ -29,7 +30,7 @@ def conducted(plan, at: int, meanwhile: Callable[[], None]) -> bytes:
             happened.append(progress.finished)
             meanwhile()
 
-    done = conduct(make, settings=plan.settings, stop=lambda: False, report=report, wait_seconds=0.1)
+    done = conduct(make, outage=Outage(), stop=lambda: False, report=report, wait_seconds=0.1)
     table = export(opened[-1].trials(), "csv")
     for study in opened:
         study.close()
@@ -69,12 +70,11 @@ def test_a_full_disk_costs_no_trial(served, small_disk: Path, remount: Callable[
 
 
 def test_a_database_that_stays_away_ends_the_run(served, small_disk: Path) -> None:
-    settings = replace(served.settings, patience_seconds=0.5)
     missing = replace(served, folder=small_disk / "none")
     began = time.monotonic()
 
     with pytest.raises(ServiceUnreachable, match="unable to open database file"):
-        conduct(lambda: missing.run(missing.open()), settings=settings, stop=lambda: False, report=lambda _: None)
+        conduct(lambda: missing.run(missing.open()), outage=Outage(0.5), stop=lambda: False, report=lambda _: None)
 
     assert time.monotonic() - began < 10
 

@@ -18,6 +18,7 @@ from optimizer.level import Gate, Level, LevelDataset, MinTrades
 from optimizer.limits import Analysis, StressLimits
 from optimizer.objective import evaluate, prepare_level, repair
 from optimizer.openings import read_openings
+from optimizer.runs import RunRecord
 from optimizer.study import read_trials
 from optimizer.table import export
 from optimizer.watch import StudyWatch
@@ -79,9 +80,9 @@ class School:
     def begin(self, *levels: Level, name: str = "run", seed: int = 7) -> str:
         return begin(self.place, name, levels, seed, NOW).name
 
-    def go_on(self, name: str = "run", *, stop: Callable[[], bool] = lambda: False, tell=lambda *_: None):
+    def go_on(self, name: str = "run", *, stop: Callable[[], bool] = lambda: False, tell=lambda *_: None, wait=None):
         bench = Bench(store=self.place.store, prepare=prepare_level, evaluate=evaluate, worker="here")
-        return carry_on_with(lambda _: BenchCarrier(bench), self.place, name, tell, stop)
+        return carry_on_with(lambda _: BenchCarrier(bench), self.place, name, tell, stop, wait)
 
     def table(self, level: str, attempt: int = 1, name: str = "run") -> bytes:
         return export(read_trials(self.place.storage_url, f"{name}-L{level}-a{attempt}"), "csv")
@@ -344,6 +345,70 @@ def test_what_happened_is_told_in_order(undisturbed: School) -> None:
         "level_escalated",
         "run_finished",
     ]
+
+
+class Fickle:
+    """A role that its database gives back once, as a server's does after an outage."""
+
+    def __init__(self, lives: int) -> None:
+        self._lives = lives
+
+    def is_held(self) -> bool:
+        self._lives -= 1
+        return self._lives >= 0
+
+    def release(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("lives", [0, 1, 2, 3, 4])
+def test_a_run_whose_role_was_lost_is_claimed_and_read_again(
+    school: School, monkeypatch: pytest.MonkeyPatch, lives: int
+) -> None:
+    """Another process may have gone on meanwhile: nothing that was read before may be written over what it wrote."""
+    roles = [Fickle(lives), Fickle(99)]
+    monkeypatch.setattr("workers.search.wait_to_claim", lambda *_, **__: roles.pop(0))
+    school.begin(level("1", ANY), level("2", ANY))
+
+    ended = school.go_on()
+
+    assert (ended.outcome, len(ended.record.attempts)) == (Outcome.PASSED, 2)
+    assert roles == []
+    assert len(read_trials(school.place.storage_url, "run-L1-a1")) == 8
+
+
+def test_a_database_that_is_away_between_two_steps_is_waited_for(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, failures = read_run, [2, 5, 6]
+
+    def fickle(place: Place, name: str) -> RunRecord:
+        failures[:] = [each - 1 for each in failures]
+        if 0 in failures:
+            raise ServiceUnreachable("study database: gone for a moment")
+        return read(place, name)
+
+    monkeypatch.setattr("workers.search.read_run", fickle)
+    school.begin(level("1", ANY), level("2", ANY))
+
+    assert school.go_on().outcome is Outcome.PASSED
+    assert max(failures) < 0, "every failure was met"
+
+
+def test_what_a_download_ends_with_is_not_waited_out(school: School) -> None:
+    later = level("1", ANY).model_copy(
+        update={"datasets": (LevelDataset(dataset=DATASETS[0], start=date(2022, 1, 1), end=date(2022, 3, 1)),)}
+    )
+    school.begin(later)
+
+    def wait(_: Level) -> None:
+        raise ServiceUnreachable("coinbase does not answer")
+
+    began = time.monotonic()
+    with pytest.raises(ServiceUnreachable, match="coinbase"):
+        school.go_on(wait=wait)
+
+    assert time.monotonic() - began < 60
 
 
 def test_an_interrupted_run_is_unfinished(school: School) -> None:

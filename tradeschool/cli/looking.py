@@ -42,7 +42,9 @@ def status(run_name: str | None, *, as_json: bool) -> None:
     verdict.show(found)
     with looking(settings) as look:
         queue = look().queue.value
-    if queue and queue.advice and found.outcome is None:
+    if found.outcome is None and not found.at_work:
+        console().print(f"nobody is at work on it; go on with: tradeschool optimize resume {found.name}")
+    elif queue and queue.advice:
         console().print(queue.advice)
 
 

@@ -158,6 +158,8 @@ def _age_style(worker: WorkerSnapshot) -> str:
 
 def _levels(run: Standing) -> Table:
     table = Table("level", "state", "attempt", "trials", "", "best", "gate", "left", title=f"run {run.name}")
+    if run.outcome is None and not run.at_work:
+        table.caption = f"nobody is at work on it; go on with: tradeschool optimize resume {run.name}"
     for level in run.levels:
         table.add_row(*_level(level))
     return table

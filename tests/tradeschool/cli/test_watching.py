@@ -81,6 +81,7 @@ RUN = Standing(
         for level, state, attempts in zip(LEVELS, ("searching", "waiting"), ((ATTEMPT,), ()), strict=True)
     ),
     action=Search("1", 2),
+    at_work=True,
     recommendation=None,
     has_report=False,
 )

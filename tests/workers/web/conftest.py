@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import optuna
@@ -51,6 +51,7 @@ class Site:
     folder: Path
     redis_url: str
     run: str = "r1"
+    storage_url: str | None = None
     made: list[optuna.storages.RDBStorage] = field(default_factory=list)
 
     @property
@@ -59,7 +60,8 @@ class Site:
 
     @property
     def place(self) -> Place:
-        return made_place(self.folder)
+        place = made_place(self.folder)
+        return replace(place, storage_url=self.storage_url or place.storage_url)
 
     def lookout(self) -> Lookout:
         return Lookout(

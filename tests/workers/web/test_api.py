@@ -254,6 +254,32 @@ def test_while_redis_is_away_the_rest_is_told(site, serve, client) -> None:
     assert health.json() == {"status": "ok"}
 
 
+def test_while_the_study_is_away_its_files_are_told_and_it_is_seen_again(site, serve, client, postgres) -> None:
+    server, site.storage_url = postgres
+    site.begin_run("away")
+    with serve(site) as url:
+        page = client(url)
+
+        def trouble() -> str | None:
+            return page.get("/api/run").json().get("trouble")
+
+        eventually(lambda: page.get("/api/run").json().get("run"))
+        server.stop()
+        try:
+            told = eventually(trouble)
+            standing, files = page.get("/api/runs/away"), page.get("/api/runs/away/events")
+            health = page.get("/healthz")
+        finally:
+            server.start()
+        eventually(lambda: trouble() == "", 30)
+
+        assert told.startswith("study database postgresql")
+        assert standing.status_code == 503
+        assert [event["event"] for event in files.json()["events"]] == ["run_started"]
+        assert health.json() == {"status": "ok"}
+        assert page.get("/api/run").json()["run"]["run"] == "away"
+
+
 def test_one_part_that_breaks_takes_nothing_with_it(page, site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.web.poller.as_page", lambda standing: 1 / 0)
     site.begin_run()

@@ -13,6 +13,7 @@ from rq.job_lifecycle import record_job_failure
 
 from workers import events
 from workers.conductor import advance
+from workers.role import claim
 
 TOKEN = "a-token-of-some-length"
 
@@ -96,6 +97,9 @@ def test_every_panel_shows_what_is_there(busy, serve, visit) -> None:
             "Long in bull markets",
             "passed",
             "winner: trial 3, read on validation",
+            "-0.50 to 1.50",
+            "≤ 25.0 %",
+            "∞",
             "PED-ANOVA over 40 trials",
             "do not deploy",
             "the gate of level 1 is not met <script>",
@@ -143,6 +147,10 @@ def test_what_happens_is_seen_without_reloading(site, serve, visit) -> None:
     site.begin_run()
     with serve(site) as url, visit(url) as page:
         page.get_by_text("waiting").first.wait_for()
+        page.get_by_text("Nobody is at work on this run").wait_for()
+        role = claim(site.place.storage_url, "r1")
+        page.get_by_text("Nobody is at work on this run").wait_for(state="detached")
+        role.release()
         site.add_trials(12)
         page.get_by_text("12 / 40").first.wait_for()
         page.wait_for_selector("#c-search canvas")

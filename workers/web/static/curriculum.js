@@ -3,8 +3,8 @@
 import { h, show } from "./dom.js";
 import { count, duration, figure, percent, words } from "./format.js";
 
-const FRACTIONS = new Set(["win_rate", "max_drawdown"]);
-const AT_MOST = new Set(["max_drawdown"]);
+const FRACTION = /(^win_rate|drawdown|^exposure)/;
+const SIGNS = { "<=": "≤", ">=": "≥" };
 
 /** The level whose search is shown: the one that was chosen, or else the busiest. */
 export function currentLevel(run, chosen) {
@@ -15,7 +15,9 @@ export function currentLevel(run, chosen) {
 
 export function showCurriculum(box, run, shown, choose) {
   if (!run) return show(box, h("p", { class: "empty" }, "No run yet. Begin one: ", h("code", {}, "tradeschool optimize run"), " or ", h("code", {}, "tradeschool up"), "."));
-  show(box, run.levels.map((level) => card(level, level.level === shown, choose)));
+  const idle = !run.at_work && !run.outcome;
+  show(box, idle && h("p", { class: "idle", key: "idle" }, "Nobody is at work on this run. Go on with: ", h("code", {}, `tradeschool optimize resume ${run.run}`), "."),
+    run.levels.map((level) => card(level, level.level === shown, choose)));
 }
 
 function card(level, isShown, choose) {
@@ -50,8 +52,8 @@ function gate(level) {
     h("thead", { class: "hidden" }, h("tr", {}, ["criterion", "value", "target", "met"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, level.gate.map((reading) => h("tr", { class: level.attempts.length ? (reading.met ? "met" : "missed") : "" },
       h("th", { scope: "row" }, words(reading.name)),
-      level.attempts.length > 0 && h("td", { class: "read" }, said(reading.name, reading.value)),
-      h("td", {}, `${AT_MOST.has(reading.name) ? "≤" : "≥"} ${said(reading.name, reading.target)}`),
+      level.attempts.length > 0 && h("td", { class: "read" }, reading.infinite ? "∞" : said(reading.name, reading.value), interval(reading)),
+      h("td", {}, `${SIGNS[reading.sign]} ${said(reading.name, reading.target)}`),
       level.attempts.length > 0 && h("td", { class: "mark" }, reading.met ? "✓" : "✗", h("span", { class: "hidden" }, reading.met ? "met" : "missed"))))));
 }
 
@@ -60,4 +62,7 @@ function nullLine(level) {
   return Number.isFinite(rate) && h("p", { class: "sub" }, `A search like this passes this gate in ${percent(rate)} of markets without skill.`);
 }
 
-const said = (name, value) => (FRACTIONS.has(name) ? percent(value) : figure(value, name === "min_trades" ? 0 : 2));
+/** Where 95 of 100 such values would lie, as far as it is known. */
+const interval = (reading) => reading.low !== null && h("span", { class: "interval", title: "95 % interval" }, `${said(reading.name, reading.low)} to ${said(reading.name, reading.high)}`);
+
+const said = (name, value) => (FRACTION.test(name) ? percent(value) : figure(value, name === "min_trades" ? 0 : 2));
