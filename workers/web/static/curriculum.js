@@ -63,6 +63,6 @@ function nullLine(level) {
 }
 
 /** Where 95 of 100 such values would lie, as far as it is known. */
-const interval = (reading) => reading.low !== null && h("span", { class: "interval", title: "95 % interval" }, `${said(reading.name, reading.low)} to ${said(reading.name, reading.high)}`);
+const interval = (reading) => reading.low !== null && h("span", { class: "interval", title: "95 % interval" }, `${said(reading.name, reading.low).replace(" %", "")} to ${said(reading.name, reading.high)}`);
 
 const said = (name, value) => (FRACTION.test(name) ? percent(value) : figure(value, name === "min_trades" ? 0 : 2));
