@@ -1,14 +1,12 @@
 """One trial: backtest a level's datasets in order, give up early where it is hopeless, say what came of it.
 
 A crash is never a score, and a missed rule is a constraint: an evaluation either raises, which fails the
-trial, or has a finite value and finite constraints.
+trial, or has a finite value and finite constraints. Nothing of Optuna is needed here, so no worker loads it.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
-
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from optimizer import metrics
 from optimizer.backtest.engine import atr_periods, engine_of, warm_up_bars
@@ -21,16 +19,8 @@ from optimizer.level import Level, Part
 from optimizer.management import Management
 from optimizer.portfolio import Account
 from optimizer.ranges import widest
-from optimizer.strategy import (
-    CategoricalParameter,
-    IntParameter,
-    Parameter,
-    check_names,
-    load,
-    repaired,
-)
+from optimizer.strategy import check_names, load, repaired
 from tradeschool.columns import CandleArrays
-from tradeschool.errors import SettingsError
 from tradeschool.log import about
 from tradeschool.market import Dataset, Window
 
@@ -42,19 +32,6 @@ WHOLLY_MISSED = 1.0
 
 Read = Callable[[Dataset, Window], CandleArrays]
 """The candles of a dataset whose open lies in a window."""
-
-
-def distributions(level: Level) -> dict[str, BaseDistribution]:
-    """What the search may draw for each parameter that the level gives a range, in the strategy's order.
-
-    Raises:
-        SettingsError: where a range is missing, unknown, not of whole numbers for a whole number, or leaves
-            the strategy's hard bounds.
-    """
-    strategy = load(level.strategy)
-    check_names(strategy, level.ranges)
-    searched = [parameter for parameter in strategy.parameters if parameter.name in level.ranges]
-    return {parameter.name: _distribution(level, parameter) for parameter in searched}
 
 
 def repair(level: Level, parameters: Mapping[str, float]) -> dict[str, float]:
@@ -214,19 +191,3 @@ def _trades_violation(figures: Mapping[str, float], needed: int) -> float:
     if math.isnan(figures["sharpe"]):
         return WHOLLY_MISSED
     return (needed - figures["trades"]) / max(needed, 1)
-
-
-def _distribution(level: Level, parameter: Parameter) -> BaseDistribution:
-    low, high = level.ranges[parameter.name]
-    if not parameter.low <= low <= high <= parameter.high:
-        raise SettingsError(
-            f"level {level.name}: {parameter.name}: expected a range inside "
-            f"{parameter.low:g}..{parameter.high:g}, was {low:g}..{high:g}"
-        )
-    if not isinstance(parameter, IntParameter | CategoricalParameter):
-        return FloatDistribution(low, high, log=parameter.log, step=parameter.step)
-    if low != int(low) or high != int(high):
-        raise SettingsError(f"level {level.name}: {parameter.name}: expected whole numbers, was {low:g}..{high:g}")
-    if isinstance(parameter, CategoricalParameter):
-        return CategoricalDistribution(range(int(low), int(high) + 1))
-    return IntDistribution(int(low), int(high), log=parameter.log, step=parameter.step)

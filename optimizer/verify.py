@@ -9,8 +9,9 @@ from optuna.trial import FrozenTrial
 
 from optimizer.asking import History, Question, Space, ask
 from optimizer.backtest.prepare import Prepared
+from optimizer.distributions import distributions
 from optimizer.level import Level, Mode
-from optimizer.objective import distributions, evaluate
+from optimizer.objective import evaluate
 from optimizer.study import Origin, failed_trial, finished_trial
 from optimizer.table import Cell, trial_rows
 

@@ -13,10 +13,11 @@ from optimizer.asking import Space
 from optimizer.attempts import relaxed_by
 from optimizer.backtest.prepare import Prepared
 from optimizer.carrying import carry
+from optimizer.distributions import distributions
 from optimizer.inheritance import first_points
 from optimizer.judging import Case, Findings, Predecessor, judge_attempt, shortfall
 from optimizer.level import Level, Part
-from optimizer.objective import distributions, repair
+from optimizer.objective import repair
 from optimizer.openings import log_opening
 from optimizer.report.files import write_findings
 from optimizer.runs import AttemptRow, RunRecord, Verdict

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from optimizer import fingerprint
 from optimizer.curriculum import Action, End, Judge, Outcome, Search, Wait, next_action
+from optimizer.distributions import distributions
 from optimizer.level import Level
-from optimizer.objective import distributions
 from optimizer.report.files import write_escalation, write_lineage
 from optimizer.runs import AttemptRow, Forced, RunRecord, Runs
 from tradeschool.errors import RoleLost, ServiceUnreachable, SettingsError

@@ -9,8 +9,9 @@ from optuna.trial import FrozenTrial
 from optimizer.asking import Question
 from optimizer.attempts import at_attempt
 from optimizer.carrying import carry, under
+from optimizer.distributions import distributions
 from optimizer.level import Gate, Part
-from optimizer.objective import distributions, evaluate, prepare_level
+from optimizer.objective import evaluate, prepare_level
 from optimizer.study import OpenStudy, Origin, StudyFacts, finished_trial, open_study
 from tests.optimizer.made_levels import PARAMETERS, level_of, read_flat, read_made
 from tradeschool.errors import StudyChanged

@@ -6,9 +6,9 @@ import pytest
 
 from optimizer.attempts import at_attempt
 from optimizer.curriculum_file import load_levels
+from optimizer.distributions import distributions
 from optimizer.level import Direction, Gate, MinTrades, Part
 from optimizer.limits import Analysis, StressLimits
-from optimizer.objective import distributions
 from optimizer.strategy import load
 from tradeschool.market import SEALED_WINDOW, default_catalogue, subtract
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from optimizer.attempts import at_attempt
+from optimizer.distributions import distributions
 from optimizer.evaluation import Evaluation, Outcome
 from optimizer.level import Direction, Gate, MinTrades, Part
 from optimizer.metrics import profit_and_loss
-from optimizer.objective import backtest, distributions, evaluate, is_pruned, judge, prepare_level, repair
+from optimizer.objective import backtest, evaluate, is_pruned, judge, prepare_level, repair
 from tests.optimizer.made_levels import DATASETS, PARAMETERS, RANGES, level_of, read_flat, read_made
 from tradeschool.errors import DataIncomplete, SettingsError
 

@@ -5,9 +5,10 @@ from datetime import date
 import pytest
 
 from optimizer.asking import Question
+from optimizer.distributions import distributions
 from optimizer.judging import Case, judge_attempt
 from optimizer.level import Level, LevelDataset, Part
-from optimizer.objective import distributions, evaluate, prepare_level
+from optimizer.objective import evaluate, prepare_level
 from optimizer.plan import plan_level
 from optimizer.study import Origin, finished_trial
 from tests.optimizer.made_levels import PARAMETERS, level_of, read_made

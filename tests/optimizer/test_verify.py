@@ -5,8 +5,9 @@ import pytest
 from optuna.trial import FrozenTrial
 
 from optimizer.asking import History, Space, ask
+from optimizer.distributions import distributions
 from optimizer.level import Part
-from optimizer.objective import distributions, evaluate, prepare_level, repair
+from optimizer.objective import evaluate, prepare_level, repair
 from optimizer.study import Origin, failed_trial, finished_trial, repeated_trial
 from optimizer.verify import differences, evaluated_number
 from tests.optimizer.made_levels import level_of, read_made
