@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from optimizer.metrics import METRICS
+from optimizer.metric_names import METRICS
 from tradeschool.errors import TradeschoolError
 
 CONSTRAINTS = ("win_rate", "drawdown", "profit_factor", "min_trades")
@@ -38,7 +38,7 @@ class Evaluation:
     constraints: dict[str, float]
     """By the names of `CONSTRAINTS` and of the level's further ones, finite; zero or less is feasible."""
     metrics: dict[str, float]
-    """By the names of `metrics.METRICS`, over the datasets that were run; NaN or infinite where so defined."""
+    """By the names of `metric_names.METRICS`, over the datasets that were run; NaN or infinite where so defined."""
     pruned_reason: str | None
     """For people; None of a complete trial."""
 

@@ -8,12 +8,11 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from optimizer.metric_names import METRICS, SHORT_NAMES
 from tradeschool.market import INSTRUMENTS, Window
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 CONSTRAINT = re.compile(r"\s*([a-z_]+)\s*(<=|>=)\s*(\S+)\s*")
-SHORT_NAMES = {"drawdown": "max_drawdown_intrabar", "max_drawdown": "max_drawdown_intrabar"}
-"""What people call a metric, and what it is called here: gates read the intrabar drawdown."""
 
 
 class Strict(BaseModel):
@@ -37,7 +36,7 @@ class Constraint(Strict):
     """A bound on one metric, on train for the search and on validation for the gate."""
 
     metric: str
-    """A name of `metrics.METRICS`."""
+    """A name of `metric_names.METRICS`."""
     at_least: float | None = None
     at_most: float | None = None
 
@@ -62,8 +61,6 @@ class Constraint(Strict):
 
     @model_validator(mode="after")
     def _is_one_bound_on_a_known_metric(self) -> Self:
-        from optimizer.metrics import METRICS  # metrics look at runs, and a run at its level
-
         if self.metric not in METRICS:
             raise ValueError(f"unknown metric {self.metric!r}: expected one of {', '.join(METRICS)}")
         if (self.at_least is None) == (self.at_most is None) or not math.isfinite(self.bound):

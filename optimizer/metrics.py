@@ -49,13 +49,6 @@ def _daily_metrics(account: Portfolio) -> dict[str, float]:
     }
 
 
-METRICS = (
-    *("trades", "trades_open_at_end", "win_rate", "win_rate_low", "win_rate_high", "profit_factor"),
-    *("sharpe", "sortino", "cagr", "max_drawdown", "max_drawdown_intrabar", "calmar", "days", "exposure"),
-)
-"""Names of `summarise`, in its order."""
-
-
 def win_rate(net: NDArray[np.float64]) -> float:
     """Trades that gained after all costs over trades; break-even is not a win; NaN without trades."""
     return _share(int(np.count_nonzero(net > 0)), len(net))

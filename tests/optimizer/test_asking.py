@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optimizer.asking import History, Question, Space, ask
 from optimizer.evaluation import CONSTRAINTS, Evaluation, Outcome
 from optimizer.level import Parameters
-from optimizer.metrics import METRICS
+from optimizer.metric_names import METRICS
 from optimizer.study import Origin, failed_trial, finished_trial
 
 DISTRIBUTIONS = {"slow": IntDistribution(20, 200), "fast": IntDistribution(5, 50), "stop": FloatDistribution(1.0, 5.0)}

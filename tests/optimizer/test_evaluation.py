@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.evaluation import CONSTRAINTS, Evaluation, Outcome, rounded
-from optimizer.metrics import METRICS
+from optimizer.metric_names import METRICS
 from tradeschool.errors import TradeschoolError
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

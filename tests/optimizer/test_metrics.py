@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from optimizer import metrics
 from optimizer.backtest.run import TRADE, Reason, Run
 from optimizer.backtest.tally import tally
+from optimizer.metric_names import METRICS
 from tests.optimizer.made_candles import BTC
 
 
@@ -135,7 +136,7 @@ def test_empyrical_says_the_same_of_daily_returns():
 def test_a_summary_names_every_metric_in_order():
     summary = metrics.summarise([run_of([10_100, 9_999, 10_200])])
 
-    assert tuple(summary) == metrics.METRICS
+    assert tuple(summary) == METRICS
 
 
 def test_a_summary_pools_trades_and_reads_the_intrabar_low():

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optimizer.asking import Question
 from optimizer.evaluation import CONSTRAINTS, Evaluation, Outcome
 from optimizer.level import Level
-from optimizer.metrics import METRICS
+from optimizer.metric_names import METRICS
 from optimizer.study import (
     OpenStudy,
     Origin,

@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 
 from optimizer.evaluation import CONSTRAINTS, Evaluation, Outcome
 from optimizer.level import Level, Parameters, Part
-from optimizer.metrics import METRICS
+from optimizer.metric_names import METRICS
 from tradeschool.errors import DataIncomplete
 from tradeschool.market import Dataset, Window
 from workers.jobs import Bench

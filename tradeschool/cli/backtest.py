@@ -149,7 +149,7 @@ def _as_object(name: str, side: Direction, parameters: dict[str, float], tested:
 
 
 def _metrics(runs: list[Run]) -> dict[str, object]:
-    """By the names of `metrics.METRICS`; null where there is no finite number, `infinite` names those without bound."""
+    """By the names of `METRICS`; null where there is no finite number, `infinite` names those without bound."""
     figures = summarise(runs)
     infinite = sorted(name for name, value in figures.items() if value == float("inf"))
     return {name: finite_or_none(value) for name, value in figures.items()} | {"infinite": infinite}

@@ -13,7 +13,8 @@ from optimizer.backtest.run import Rules
 from optimizer.backtest.walk import random_walk
 from optimizer.level import Costs, Direction
 from optimizer.management import Management
-from optimizer.metrics import METRICS, summarise
+from optimizer.metric_names import METRICS
+from optimizer.metrics import summarise
 from optimizer.strategy import completed, load
 from tradeschool.market import find_dataset, parse_timerange
 

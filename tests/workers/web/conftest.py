@@ -15,12 +15,14 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
+from rq.job_lifecycle import record_job_failure
 from schemathesis import GenerationMode
 
 from optimizer.level import Level
 from tests.workers.made_runs import made_attempt, made_place, made_run, made_verdict
 from tradeschool.market import BTC_USD, Dataset, Timeframe
 from workers import events
+from workers.conductor import advance
 from workers.overview import Lookout, Sources
 from workers.place import Place
 from workers.web import app
@@ -153,6 +155,26 @@ def serve() -> Callable[..., object]:
             loop.close()
 
     return one
+
+
+@pytest.fixture(scope="session")
+def fail_a_job() -> Callable[..., str]:
+    """Begins a plan's study, and has its first job end without an answer."""
+
+    def fail(plan, reason: str = "no luck") -> str:
+        study = plan.open()
+        advance(plan.run(study))
+        study.close()
+        queue = plan.queue
+        job = queue.fetch_job(queue.job_ids[0])
+        queue.connection.lrem(queue.key, 0, job.id)
+        with queue.connection.pipeline() as pipeline:
+            record_job_failure(job, f"Traceback\nRuntimeError: {reason}", pipeline)
+            pipeline.execute()
+        job.set_status("failed")
+        return str(job.id)
+
+    return fail
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from importlib import resources
 
 import pytest
 from redis import Redis
-from rq.job_lifecycle import record_job_failure
 
 from workers.conductor import advance
 from workers.monitor import take_snapshot
@@ -178,23 +177,9 @@ def test_equity_is_what_was_written_down(page, site) -> None:
     assert page.get("/api/runs/r1/levels/1/equity").json() == found
 
 
-def failed_job(plan) -> str:
-    """A job that ended without an answer."""
-    study = plan.open()
-    advance(plan.run(study))
-    study.close()
-    queue = plan.queue
-    job = queue.fetch_job(queue.job_ids[0])
-    queue.connection.lrem(queue.key, 0, job.id)
-    with queue.connection.pipeline() as pipeline:
-        record_job_failure(job, "Traceback\nRuntimeError: no luck", pipeline)
-        pipeline.execute()
-    return str(job.id)
-
-
-def test_failed_jobs_are_told_with_reason_and_go_back(page, site, plan) -> None:
+def test_failed_jobs_are_told_with_reason_and_go_back(page, site, plan, fail_a_job) -> None:
     site.begin_run()
-    job = failed_job(plan)
+    job = fail_a_job(plan)
     (told,) = page.get("/api/failed").json()["jobs"]
     assert (told["job"], told["trials"], told["level"], told["attempt"]) == (job, "0", "1", 1)
     assert "no luck" in told["reason"]
@@ -209,9 +194,9 @@ def test_failed_jobs_are_told_with_reason_and_go_back(page, site, plan) -> None:
     assert page.get("/api/runs/r1/events").json()["events"][-1]["event"] == "jobs_requeued"
 
 
-def test_a_requeued_job_is_worked_off(page, site, plan, start_worker) -> None:
+def test_a_requeued_job_is_worked_off(page, site, plan, start_worker, fail_a_job) -> None:
     site.begin_run()
-    failed_job(plan)
+    fail_a_job(plan)
     page.post("/api/failed/requeue", json={})
     start_worker()
 

@@ -9,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from rq.job_lifecycle import record_job_failure
 
 from workers import events
 from workers.conductor import advance
@@ -48,20 +47,6 @@ CONTRASTS = """() => {
 }"""
 
 
-def fail_a_job(plan) -> str:
-    study = plan.open()
-    advance(plan.run(study))
-    study.close()
-    queue = plan.queue
-    job = queue.fetch_job(queue.job_ids[0])
-    queue.connection.lrem(queue.key, 0, job.id)
-    with queue.connection.pipeline() as pipeline:
-        record_job_failure(job, "Traceback\nRuntimeError: <b>no luck</b>", pipeline)
-        pipeline.execute()
-    job.set_status("failed")
-    return str(job.id)
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, make_site) -> Path:
     """The database of a finished search; made once, because forty commits take their time."""
@@ -72,7 +57,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, make_site) -> Path:
 
 
 @pytest.fixture
-def busy(site, plan, study: Path):
+def busy(site, plan, study: Path, fail_a_job):
     """An installation in which something of everything is there."""
     shutil.copy(study, site.folder / "study.sqlite3")
     site.begin_run()
@@ -84,7 +69,7 @@ def busy(site, plan, study: Path):
     (site.results / "r1" / "recommendation.json").write_text(json.dumps({"action": "do not deploy", "reason": reason}))
     (site.results / "r1" / "report.html").write_text("<h1>Report</h1>")
     events.record(site.results / "r1", "level_passed", level="1", attempt=1, trial=3)
-    fail_a_job(plan)
+    fail_a_job(plan, "<b>no luck</b>")
     return site
 
 
