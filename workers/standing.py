@@ -17,8 +17,8 @@ from optimizer.level import Level, Part
 from optimizer.runs import AttemptRow, RunRecord, Verdict
 from optimizer.watch import SeenTrial, StudyWatch
 from workers.place import Place
+from workers.records import end_reason, next_of
 from workers.role import is_conducted
-from workers.search import end_reason, next_of
 from workers.tally import Tally, tally
 
 EQUITY_NAME = "equity.json"

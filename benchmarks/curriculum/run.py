@@ -28,7 +28,7 @@ from optimizer.study import read_trials
 from tradeschool.cli.context import searched_candles_of
 from tradeschool.settings import load
 from workers.place import Place
-from workers.search import begin, read_run
+from workers.records import begin, read_run
 
 WORKERS = 2
 WANTED_SECONDS = 60.0

@@ -6,6 +6,8 @@ import shutil
 import signal
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ LEVEL = """
 name = "{name}"
 title = "Made"
 direction = "both"
+strategy = "{strategy}"
 trials = 12
 lag = 4
 datasets = [{{ dataset = "{dataset}", start = 2023-01-01, end = {end} }}]
@@ -26,18 +29,41 @@ ranges = {{ fast = [3, 20], slow = [10, 40], atr_period = [5, 20], stop_atr = [1
 retries = {retries}
 """
 ANY, NONE = -99, 99
+SLOWLY = """
+import time
+
+from optimizer.strategies.sma_cross import STRATEGY as CROSS
+
+
+class Slowly:
+    name, parameters, warm_up, repair = "slowly", CROSS.parameters, CROSS.warm_up, CROSS.repair
+
+    def signals(self, candles, parameters, direction):
+        time.sleep(0.05)
+        return CROSS.signals(candles, parameters, direction)
+
+
+STRATEGY = Slowly()
+"""
+"""Long enough for a kill to meet a search."""
 
 
 def write(folder: Path, *levels: str) -> str:
+    (folder / "slowly.py").write_text(SLOWLY)
     (folder / "ladder.toml").write_text("".join(levels))
     return "ladder.toml"
 
 
-def level(name: str, dataset: str, *, end: str = "2023-01-22", sharpe: int = ANY, retries: int = 0) -> str:
-    return LEVEL.format(name=name, dataset=dataset, end=end, sharpe=sharpe, retries=retries)
+def level(name: str, dataset: str, **changes: object) -> str:
+    given = {"end": "2023-01-22", "sharpe": ANY, "retries": 0, "strategy": "sma_cross"} | changes
+    return LEVEL.format(name=name, dataset=dataset, **given)
 
 
-FIRST, SECOND = level("1", "coinbase/BTC-USD/M5"), level("2", "oanda/EUR-USD/M5", sharpe=NONE, retries=1)
+FIRST = level("1", "coinbase/BTC-USD/M5")
+SLOW = (
+    level("1", "coinbase/BTC-USD/M5", strategy="slowly:STRATEGY"),
+    level("2", "oanda/EUR-USD/M5", strategy="slowly:STRATEGY", sharpe=NONE, retries=1),
+)
 
 
 def results(program, run: str) -> dict[str, bytes]:
@@ -76,7 +102,7 @@ def test_a_level_starts_while_what_comes_after_it_is_still_downloaded(program) -
 def undisturbed(candles: Path, make_program, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     made = make_program(tmp_path_factory.mktemp("undisturbed") / "here")
     shutil.copytree(candles, made.folder / "data")
-    curriculum = write(made.folder, FIRST, SECOND)
+    curriculum = write(made.folder, *SLOW)
     done = made.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "whole", "--json")
     assert done.returncode == GATE_NOT_MET, done.stderr
     verdict = json.loads(done.stdout)
@@ -91,17 +117,20 @@ def undisturbed(candles: Path, make_program, tmp_path_factory: pytest.TempPathFa
 
 def test_a_run_that_is_killed_again_and_again_leaves_the_same_files(fetched, eventually, undisturbed) -> None:
     """kill -9 of command, workers and server at once, in the first level, in the second, and in its retry."""
-    curriculum = write(fetched.folder, FIRST, SECOND)
+    hasty = replace(fetched, environment={**fetched.environment, "TRADESCHOOL_WORK__LEASE_SECONDS": "5"})
+    curriculum = write(fetched.folder, *SLOW)
     command = ["optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "whole"]
     for trials in (4, 16, 40):  # of 12, 12, and 12 carried over with 18 more
-        search = fetched.start(*command)
+        search = hasty.start(*command)
         eventually(lambda trials=trials: fetched.trials() >= trials)
         for pid in fetched.processes():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         search.communicate(timeout=60)
+        assert search.returncode == -signal.SIGKILL, "it was over before it was killed"
         command = ["optimize", "resume", "whole", "-j", "2"]
 
-    done = fetched.run(*command)
+    done = hasty.run(*command)
 
     assert done.returncode == GATE_NOT_MET, done.stderr
     assert results(fetched, "whole") == undisturbed
@@ -135,7 +164,7 @@ def test_looking_at_a_run_tells_how_it_stands_and_whether_it_comes_out_again(fet
 def test_a_full_disk_under_the_results_ends_with_one_line_and_the_run_goes_on(
     fetched, small_disk: Path, remount: Callable[[str], None], undisturbed
 ) -> None:
-    curriculum = write(fetched.folder, FIRST, SECOND)
+    curriculum = write(fetched.folder, *SLOW)
     (small_disk / "ballast").write_bytes(b"x" * 470_000)
     (fetched.folder / "results").symlink_to(small_disk)
 

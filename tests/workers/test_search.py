@@ -33,7 +33,8 @@ from workers import events
 from workers.carrier import BenchCarrier
 from workers.jobs import Bench
 from workers.place import Place
-from workers.search import begin, carry_on_with, changes, next_of, opened, read_run, resume, unfinished
+from workers.records import begin, changes, next_of, opened, read_run, resume
+from workers.search import carry_on_with
 from workers.standing import Standing, stand
 from workers.standing_json import as_result
 
@@ -330,7 +331,6 @@ def test_an_ended_run_ends_again_and_changes_nothing(undisturbed: School) -> Non
     assert ended.outcome is Outcome.ESCALATED
     assert undisturbed.files() == before
     assert undisturbed.events() == told
-    assert unfinished(undisturbed.place) == []
 
 
 def test_what_happened_is_told_in_order(undisturbed: School) -> None:
@@ -417,7 +417,6 @@ def test_an_interrupted_run_is_unfinished(school: School) -> None:
     with pytest.raises(KeyboardInterrupt):
         school.go_on(stop=lambda: True)
 
-    assert unfinished(school.place) == ["run"]
     assert school.standing().outcome is None
 
 

@@ -18,7 +18,7 @@ from tradeschool.cli.context import console, json_option, load_settings, print_j
 from tradeschool.cli.searching import begun, place_of, standing_of
 from tradeschool.cli.watching import looking
 from tradeschool.errors import SettingsError, TrialDiffers
-from workers import search
+from workers import records
 from workers.attempt import verify as verify_trial
 from workers.place import Place
 from workers.standing_json import as_result
@@ -35,7 +35,7 @@ def status(run_name: str | None, *, as_json: bool) -> None:
     """Each level's attempts, trials, best, gate and time left; of the run begun last when none is named."""
     settings = load_settings()
     place = place_of(settings)
-    found = standing_of(place, search.read_run(place, run_name or _latest(place)))
+    found = standing_of(place, records.read_run(place, run_name or _latest(place)))
     if as_json:
         print_json(as_result(found))
         return
@@ -57,7 +57,7 @@ def status(run_name: str | None, *, as_json: bool) -> None:
 def show(run_name: str, number: int, level_name: str | None, attempt: int | None, *, as_json: bool) -> None:
     """One trial: parameters, constraints and metrics."""
     place = place_of(load_settings())
-    record = search.read_run(place, run_name)
+    record = records.read_run(place, run_name)
     row = begun(record, level_name, attempt)
     trial = _trials(place, record, row, number)[number]
     if as_json:
@@ -75,13 +75,13 @@ def show(run_name: str, number: int, level_name: str | None, attempt: int | None
 def best(run_names: Sequence[str], level_name: str | None, count: int, *, force: bool, as_json: bool) -> None:
     """The best feasible trials on train; several runs are compared where they can be."""
     place = place_of(load_settings())
-    records = [search.read_run(place, name) for name in run_names]
+    compared = [records.read_run(place, name) for name in run_names]
     if not force:
-        for other in records[1:]:
-            _refuse_to_compare(records[0], other)
+        for other in compared[1:]:
+            _refuse_to_compare(compared[0], other)
     found = [
         (record.name, trial)
-        for record in records
+        for record in compared
         for trial in ranked(_trials(place, record, begun(record, level_name, None)))[:count]
     ]
     found.sort(key=lambda pair: -(pair[1].value or 0.0))
@@ -108,7 +108,7 @@ def best(run_names: Sequence[str], level_name: str | None, count: int, *, force:
 def verify(run_name: str, number: int, level_name: str | None, attempt: int | None, *, as_json: bool) -> None:
     """Ask for and evaluate a trial again on this core; exit code 1 where a single byte differs."""
     place = place_of(load_settings())
-    record = search.read_run(place, run_name)
+    record = records.read_run(place, run_name)
     row = begun(record, level_name, attempt)
     _trials(place, record, row, number)
     level = record.level(row.level)
@@ -124,7 +124,7 @@ def verify(run_name: str, number: int, level_name: str | None, attempt: int | No
 
 
 def _latest(place: Place) -> str:
-    with search.opened(place) as runs:
+    with records.opened(place) as runs:
         found = runs.all()
     if not found:
         raise SettingsError("there is no run yet; begin one: tradeschool optimize run")

@@ -22,7 +22,7 @@ from tradeschool.cli.searching import (
     workers_option,
 )
 from tradeschool.errors import StoreUnwritable
-from workers import search
+from workers import records
 
 
 @click.group()
@@ -61,7 +61,7 @@ def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) ->
     """Go on with a run exactly where it stopped."""
     settings = load_settings()
     place = place_of(settings)
-    search.resume(place, run_name, force=force)
+    records.resume(place, run_name, force=force)
     with heralded(settings), redis_url_of(settings) as url, enough_workers(url, workers):
         climb(place, run_name, url, as_json=as_json)
 
@@ -71,7 +71,7 @@ def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) ->
 def list_runs(*, as_json: bool) -> None:
     """The runs in the study's database, in order of name."""
     place = place_of(load_settings())
-    with search.opened(place) as runs:
+    with records.opened(place) as runs:
         found = runs.all()
     if as_json:
         print_json([_listed(each) for each in found])
@@ -90,7 +90,7 @@ def list_runs(*, as_json: bool) -> None:
 def export(run_name: str, level_name: str | None, attempt: int | None, form: str, out: Path) -> None:
     """Write a run's trial table: the same bytes for the same seed, data and settings."""
     place = place_of(load_settings())
-    record = search.read_run(place, run_name)
+    record = records.read_run(place, run_name)
     row = begun(record, level_name, attempt)
     trials = read_trials(place.storage_url, record.study(row.level, row.number))
     try:

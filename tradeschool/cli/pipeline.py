@@ -22,7 +22,7 @@ from tradeschool.log import about
 from tradeschool.market import Dataset, Wanted, Window, sealed_catalogue, subtract
 from tradeschool.settings import Settings
 from tradeschool.store import Seal, Store
-from workers import events, search
+from workers import events, records
 from workers.place import Place
 
 
@@ -127,8 +127,8 @@ def search_while_fetching(
 
 
 def _begin_or_resume(place: Place, chosen: Chosen, run_name: str | None) -> str:
-    if run_name and (place.folder(run_name) / search.RECORD_NAME).exists():
-        return search.resume(place, run_name).name
+    if run_name and (place.folder(run_name) / records.RECORD_NAME).exists():
+        return records.resume(place, run_name).name
     return begin(place, chosen, run_name)
 
 

@@ -27,7 +27,7 @@ from tradeschool.cli.trials import show_trials
 from tradeschool.cli.worker import own_workers
 from tradeschool.errors import GateNotMet, SettingsError
 from tradeschool.settings import Settings
-from workers import search
+from workers import records, search
 from workers.board import conducted
 from workers.guard import TrialQueue
 from workers.monitor import take_snapshot
@@ -136,7 +136,7 @@ def begin(place: Place, chosen: Chosen, run_name: str | None = None) -> str:
     seed = draw_seed(chosen.seed)
     if any(level.mode is Mode.ASYNC for level in chosen.levels()):
         say("asynchronous search: the same seed will not give the same trials again")
-    return search.begin(place, run_name or search.new_run_name(now(), seed), chosen.levels(), seed, now()).name
+    return records.begin(place, run_name or records.new_run_name(now(), seed), chosen.levels(), seed, now()).name
 
 
 def begun(record: RunRecord, level_name: str | None, number: int | None) -> AttemptRow:
@@ -161,7 +161,7 @@ def climb(place: Place, name: str, url: str, wait: Callable[[Level], None] | Non
     Raises:
         GateNotMet: where a level was given up.
     """
-    record = search.read_run(place, name)
+    record = records.read_run(place, name)
     say(f"run {name}, seed {record.seed}; if interrupted: tradeschool optimize resume {name}")
     with conducted(connect(url), name), show_trials() as tell, interrupts() as stop:
         ended = search.carry_on(place, name, url, tell, stop, wait)
