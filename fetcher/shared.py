@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 
 from fetcher.throttle import MARGIN, TokenBucket
 from tradeschool.errors import ServiceUnreachable
-from tradeschool.settings import mask_url
+from tradeschool.urls import mask_url
 
 RESERVE = """
 local moment = redis.call('TIME')

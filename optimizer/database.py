@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from tradeschool.errors import ServiceUnreachable
-from tradeschool.settings import mask_url
+from tradeschool.urls import mask_url
 
 BUSY_SECONDS = 5
 

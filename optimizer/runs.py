@@ -18,7 +18,7 @@ from optimizer.curriculum import Attempt, Facts, Rung
 from optimizer.gate import Reading
 from optimizer.level import Level, Part
 from tradeschool.errors import ServiceUnreachable, SettingsError
-from tradeschool.settings import mask_url
+from tradeschool.urls import mask_url
 
 RUNS = Table("tradeschool_runs", MetaData(), Column("name", String(64), primary_key=True), Column("facts", Text))
 BUSY_SECONDS = 30

@@ -30,7 +30,7 @@ from optimizer.evaluation import Evaluation, Outcome, finite_or_none
 from optimizer.level import Level, Parameters
 from optimizer.writer import can_write, write
 from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
-from tradeschool.settings import mask_url
+from tradeschool.urls import mask_url
 
 BUSY_SECONDS = 30
 """How long a write to SQLite waits for another process's."""

@@ -8,19 +8,27 @@ stands. Environment names are `TRADESCHOOL_` and the path of the knob, joined by
 
 import difflib
 import os
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from tradeschool.errors import SettingsError
 from tradeschool.market import INSTRUMENTS
+from tradeschool.sections import (
+    SHORTEST_TOKEN,
+    FetchSettings,
+    NotifySettings,
+    ProviderSettings,
+    ServeSettings,
+    WorkSettings,
+    secret_of,
+)
 
 PREFIX = "TRADESCHOOL_"
 DELIMITER = "__"
@@ -39,144 +47,6 @@ PROVIDERS = ("fetch", "providers")
 """The knob that is a table of providers, each with knobs of its own."""
 FURTHER_PROVIDERS = tuple(dict.fromkeys(each.provider for each in INSTRUMENTS if each.provider not in OLDEST_PROVIDERS))
 """The providers that are set in that table."""
-
-EVENTS = (
-    "dataset_sealed,level_passed,level_missed,level_escalated,run_finished,run_interrupted,recommendation,"
-    "worker_lost,provider_paused,provider_banned,download_failed,fetcher_lost"
-)
-"""The events that are told where nothing is said of it."""
-SHORTEST_TOKEN = 16
-"""Characters of the page's token."""
-SHORTEST_KEY = 16
-"""Characters of a key that signs orders and answers."""
-
-Positive = Annotated[float, Field(gt=0)]
-Address = Annotated[str, Field(pattern=r"^https?://")]
-
-
-class Section(BaseModel):
-    """Settings of one part; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class ProviderSettings(Section):
-    """What a user says of one provider; where nothing is said, what the provider's own file says."""
-
-    url: Address | None = None
-    """Where its API is."""
-    rate: Positive | None = None
-    """Requests a second, all attempts counted."""
-    source: str | None = None
-    """Which of its APIs is asked, where it has several."""
-    token: SecretStr | None = None
-    """From the environment, `.env` or `token_file` only."""
-    token_file: Path | None = None
-    """A file that holds nothing but the token."""
-
-
-class FetchSettings(Section):
-    """What the fetcher asks, where, and how fast."""
-
-    coinbase_source: Literal["exchange", "advanced_trade"] = "exchange"
-    """Which of Coinbase's public APIs answers for its datasets; their candles are the same."""
-    coinbase_url: Address | None = None
-    """Where Coinbase Exchange's public API is."""
-    coinbase_advanced_url: Address | None = None
-    """Where Coinbase Advanced Trade's public API is."""
-    oanda_url: Address | None = None
-    """Where OANDA's v20 API is; the token must be of the same host."""
-    coinbase_rate: Positive | None = None
-    """Requests a second, all attempts counted."""
-    oanda_rate: Positive | None = None
-    """Requests a second, all attempts counted."""
-    shared_limit: bool = False
-    """Whether all fetchers that use the same `redis_url` keep one limit together; else each provider has one."""
-    providers: dict[str, ProviderSettings] = {}
-    """Every further provider, by its name."""
-    total_timeout_seconds: Positive = 60.0
-    """Of one attempt, from asking for a connection to the last byte."""
-    patience_seconds: Positive = 300.0
-    """How long a provider that does not answer is asked again before the run gives up."""
-
-    def provider(self, name: str) -> ProviderSettings:
-        """What is said of a provider, under whichever names."""
-        match name:
-            case "coinbase":
-                url = self.coinbase_url if self.coinbase_source == "exchange" else self.coinbase_advanced_url
-                return ProviderSettings(source=self.coinbase_source, url=url, rate=self.coinbase_rate)
-            case "oanda":
-                return ProviderSettings(url=self.oanda_url, rate=self.oanda_rate)
-            case _:
-                return self.providers.get(name, ProviderSettings())
-
-
-class WorkSettings(Section):
-    """How trials are handed out and watched."""
-
-    trial_timeout_seconds: Annotated[int, Field(gt=0)] = 600
-    """A trial that takes longer counts as crashed."""
-    lease_seconds: Annotated[int, Field(ge=5)] = 15
-    """A worker that has not been heard of for so long has lost its trial."""
-    trials_per_job: Annotated[int, Field(ge=1)] = 1
-    """How many trials a worker takes at once; changes no result."""
-    trials_per_process: Annotated[int, Field(ge=1)] = 100
-    """After so many trials a worker's evaluating process is replaced by a fresh one; 1 for one a job."""
-    trial_memory_mb: Annotated[int, Field(ge=16)] | None = None
-    """How much a worker's evaluating process may allocate, in megabytes; Linux only; none is without limit."""
-    signing_key: SecretStr | None = None
-    """Shared by conductors and workers, who then sign orders and answers: from the environment or
-    `work.signing_key_file` only."""
-    signing_key_file: Path | None = None
-    """A file that holds nothing but the signing key."""
-
-    def key(self) -> bytes | None:
-        """The key with which orders and answers are signed, None where there is none.
-
-        Raises:
-            SettingsError: where its file cannot be read, what is there is not one word, or it is too short.
-        """
-        key = _token("work.signing_key", self.signing_key, self.signing_key_file)
-        if key is not None and len(key) < SHORTEST_KEY:
-            raise SettingsError(f"work.signing_key: expected at least {SHORTEST_KEY} characters, was {len(key)}")
-        return key.encode() if key else None
-
-
-class ServeSettings(Section):
-    """Where the page is, and who may see it."""
-
-    host: str = "127.0.0.1"
-    """The address to listen on; other machines reach any but loopback, and then a token is needed."""
-    port: Annotated[int, Field(ge=0, le=65_535)] = 8765
-    """0 takes one that is free."""
-    token: SecretStr | None = None
-    """What has to be shown before anything is: from the environment, `.env` or `token_file` only."""
-    token_file: Path | None = None
-    """A file that holds nothing but the token."""
-
-
-class NotifySettings(Section):
-    """Who is told what, elsewhere; nobody where no address is set."""
-
-    webhook_url: SecretStr | None = None
-    """An address that takes each message as JSON."""
-    slack_url: SecretStr | None = None
-    """An incoming webhook of Slack, or of what understands the same."""
-    smtp_url: SecretStr | None = None
-    """smtp://user:password@host:587, which has to offer STARTTLS to get a password, or smtps://host:465."""
-    mail_from: str | None = None
-    """The sender's address."""
-    mail_to: str | None = None
-    """The receivers' addresses, joined by commas."""
-    events: str = EVENTS
-    """Which events are told, joined by commas."""
-    digest_minutes: Annotated[float, Field(ge=0)] = 30.0
-    """Between two digests while a run or a download goes on; 0 for none."""
-
-    @property
-    def is_set(self) -> bool:
-        """Whether there is anybody to tell."""
-        return any((self.webhook_url, self.slack_url, self.smtp_url))
 
 
 class Settings(BaseSettings):
@@ -247,7 +117,7 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: where the token's file cannot be read, or what is there is not one word.
         """
-        return _token("oanda_api_token", self.oanda_api_token, self.oanda_api_token_file)
+        return secret_of("oanda_api_token", self.oanda_api_token, self.oanda_api_token_file)
 
     def page_token(self) -> str | None:
         """What has to be shown to the page, None where nothing has.
@@ -255,7 +125,7 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: as `oanda_token` does, and where it is so short that it could be guessed.
         """
-        token = _token("serve.token", self.serve.token, self.serve.token_file)
+        token = secret_of("serve.token", self.serve.token, self.serve.token_file)
         if token is not None and len(token) < SHORTEST_TOKEN:
             raise SettingsError(f"serve.token: expected at least {SHORTEST_TOKEN} characters, was {len(token)}")
         return token
@@ -269,7 +139,7 @@ class Settings(BaseSettings):
         if provider == "oanda":
             return self.oanda_token()
         given = self.fetch.provider(provider)
-        return _token(".".join((*PROVIDERS, provider, "token")), given.token, given.token_file)
+        return secret_of(".".join((*PROVIDERS, provider, "token")), given.token, given.token_file)
 
 
 def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None) -> Settings:
@@ -320,14 +190,6 @@ def environment_name(path: tuple[str, ...]) -> str:
     return PREFIX + DELIMITER.join(path).upper()
 
 
-def mask_url(url: str) -> str:
-    """The URL without its password, fit to be shown; one that holds a raw `@` or `/` is hidden whole too."""
-    if not re.match(r"[a-z0-9+]+://", url):
-        return "..."
-    without_option = re.sub(r"(?i)([?&][^=&]*pass[^=&]*=)[^&]*", r"\1***", url)
-    return re.sub(r"(://[^/@]*?:).*(@)", r"\1***\2", without_option)
-
-
 class _Names(PydanticBaseSettingsSource):
     """Knobs set by name: a plain mapping of nested values."""
 
@@ -340,27 +202,6 @@ class _Names(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         return self._values
-
-
-def _token(knob: str, token: SecretStr | None, file: Path | None) -> str | None:
-    """What a knob, or the file that another one names, holds."""
-    if token:
-        return _one_word(knob, token.get_secret_value())
-    if file is None:
-        return None
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{knob}_file: cannot read {file}: {error}") from error
-    return _one_word(f"{knob}_file: {file}", text)
-
-
-def _one_word(where: str, text: str) -> str:
-    """A secret without the white space around it; one with any inside could not be sent as a header."""
-    words = text.split()
-    if len(words) != 1:
-        raise SettingsError(f"{where}: expected one word, was {len(words)} words")
-    return words[0]
 
 
 def _dotenv() -> dict[str, str]:

@@ -20,8 +20,8 @@ from optimizer.watch import StudyWatch
 from tradeschool.acquisition import Acquisition, read_acquisition
 from tradeschool.errors import ServiceUnreachable, TradeschoolError
 from tradeschool.market import Dataset
-from tradeschool.settings import mask_url
 from tradeschool.store.holdings import Held, Holdings
+from tradeschool.urls import mask_url
 from workers.guard import TrialQueue
 from workers.history import Moment, note, recall
 from workers.monitor import Snapshot, take_snapshot

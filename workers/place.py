@@ -8,7 +8,7 @@ from optimizer.fingerprint import LENGTH
 from optimizer.level import Level, LevelDataset
 from tradeschool.errors import DataIncomplete
 from tradeschool.market import Dataset, Window
-from tradeschool.settings import WorkSettings
+from tradeschool.sections import WorkSettings
 from tradeschool.store import Store
 
 NAMED = 3

@@ -25,7 +25,7 @@ from rq.utils import now as rq_now
 from rq.worker_registration import clean_worker_registry
 
 from tradeschool.errors import ServiceUnreachable, SettingsError
-from tradeschool.settings import mask_url
+from tradeschool.urls import mask_url
 from workers.guard import TrialJob, TrialQueue
 from workers.jobs import FUNCTION, Answer, Order
 from workers.signing import UNSIGNED, Signer

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from tradeschool.errors import ServiceUnreachable, SettingsError
-from tradeschool.settings import mask_url
+from tradeschool.urls import mask_url
 
 
 class Role(Protocol):

@@ -15,7 +15,7 @@ from tests.optimizer.made_levels import PARAMETERS, level_of, read_made
 from tests.optimizer.made_store import seal_made
 from tradeschool.errors import PeriodClosed
 from tradeschool.market import SEALED_WINDOW, Window, find_dataset
-from tradeschool.settings import WorkSettings
+from tradeschool.sections import WorkSettings
 from tradeschool.store.frames import FrameStore
 from workers.jobs import level_digests
 from workers.place import Place

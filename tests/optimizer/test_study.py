@@ -25,7 +25,7 @@ from optimizer.study import (
 )
 from optimizer.table import export
 from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
-from tradeschool.settings import mask_url
+from tradeschool.urls import mask_url
 
 DISTRIBUTIONS = {"fast": IntDistribution(5, 50), "stop": FloatDistribution(1.0, 5.0)}
 ORIGIN = Origin(worker="there", started=1_700_000_000.0, seconds=0.25)

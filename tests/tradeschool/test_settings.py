@@ -6,7 +6,9 @@ import pytest
 
 from tradeschool import settings
 from tradeschool.errors import SettingsError
-from tradeschool.settings import ProviderSettings, Settings, environment_name, knobs, load, mask_url
+from tradeschool.sections import ProviderSettings
+from tradeschool.settings import Settings, environment_name, knobs, load
+from tradeschool.urls import mask_url
 
 TOKEN = "0123secret4567-token"
 

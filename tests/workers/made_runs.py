@@ -7,7 +7,7 @@ from pathlib import Path
 from optimizer.gate import Reading
 from optimizer.level import Level, Part
 from optimizer.runs import AttemptRow, RunRecord, Runs, Verdict
-from tradeschool.settings import WorkSettings
+from tradeschool.sections import WorkSettings
 from tradeschool.store import Seal, Store
 from workers.place import Place
 

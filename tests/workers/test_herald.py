@@ -11,7 +11,7 @@ import pytest
 from tests.workers.made_runs import CREATED, made_place, made_run
 from tradeschool.acquisition import Acquisition, DownloadState, Durations, LaneState
 from tradeschool.notify import Message
-from tradeschool.settings import EVENTS
+from tradeschool.sections import EVENTS
 from workers import events
 from workers.herald import Herald, only_one
 from workers.monitor import Snapshot, WorkerSnapshot

@@ -3,7 +3,7 @@
 import pytest
 
 from tradeschool.errors import ServiceUnreachable, SettingsError
-from tradeschool.settings import mask_url
+from tradeschool.urls import mask_url
 from workers.conductor import advance
 from workers.queue import Fate, connect, depth, forget, look_at, put_back
 from workers.signing import Signer

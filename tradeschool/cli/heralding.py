@@ -9,7 +9,8 @@ from tradeschool.cli.watching import sources_of
 from tradeschool.errors import SettingsError
 from tradeschool.notify import Channel, Mail, Notifier, Slack, Webhook
 from tradeschool.notify.channels import check_hook, check_mail
-from tradeschool.settings import NotifySettings, Settings
+from tradeschool.sections import NotifySettings
+from tradeschool.settings import Settings
 from workers.events import SENTENCES
 from workers.herald import Herald, only_one
 from workers.overview import Lookout

@@ -16,7 +16,8 @@ from fetcher.providers import coinbase
 from tradeschool.cli.downloading import access_to
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
 from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, Wanted, Window
-from tradeschool.settings import FetchSettings, Settings
+from tradeschool.sections import FetchSettings
+from tradeschool.settings import Settings
 
 START = datetime(2020, 1, 6, tzinfo=UTC)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

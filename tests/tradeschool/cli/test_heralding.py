@@ -6,7 +6,7 @@ from pydantic import SecretStr
 from tradeschool.cli.heralding import channels_of, events_of
 from tradeschool.errors import SettingsError
 from tradeschool.notify import Mail, Slack, Webhook
-from tradeschool.settings import NotifySettings
+from tradeschool.sections import NotifySettings
 
 MAIL = {"smtp_url": SecretStr("smtp://me:s3cret@mail.example"), "mail_from": "a@b.example"}
 
