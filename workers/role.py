@@ -14,6 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.urls import mask_url
 
+_LOCKS = text(
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 "
+    "AND classid::bigint = :high AND objid::bigint = :low "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+"""PostgreSQL shows an advisory lock's key as two halves."""
+
 
 class Role(Protocol):
     """The right to write to one run and its studies."""
@@ -73,10 +80,7 @@ def claim(storage_url: str, run: str) -> Role | None:
             return _claim_file(Path(url.database), run)
         case "postgresql":
             return _claim_session(storage_url, run)
-    raise SettingsError(
-        f"storage_url {mask_url(storage_url)}: a study is conducted in a SQLite file or in PostgreSQL; "
-        "expected sqlite:///FILE or postgresql+psycopg://..."
-    )
+    raise _unknown(storage_url)
 
 
 def wait_to_claim(
@@ -91,23 +95,54 @@ def wait_to_claim(
 
 
 def is_conducted(storage_url: str, run: str) -> bool:
-    """Whether a process holds the role of a run.
-
-    The look takes the role for a moment, if it is free: who claims it just then comes a second later.
+    """Whether a process holds the role of a run; a look that writes nothing.
 
     Raises:
         SettingsError, ServiceUnreachable: as `claim` does.
     """
-    role = claim(storage_url, run)
-    if role is not None:
-        role.release()
-    return role is None
+    url = make_url(storage_url)
+    match url.get_backend_name():
+        case "sqlite" if url.database and url.database != ":memory:":
+            return _is_locked(_lock_of(Path(url.database), run))
+        case "postgresql":
+            return _is_listed(storage_url, run)
+    raise _unknown(storage_url)
+
+
+def _lock_of(database: Path, run: str) -> Path:
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", run)  # a name may come from Redis
+    return database.with_name(f"{database.name}.{safe}.conductor")
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            # Shared, and for a moment: who claims the role just then comes a second later.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        raise ServiceUnreachable(f"{path}: {error.strerror}: may this user read it?") from error
+    return False
+
+
+def _is_listed(storage_url: str, run: str) -> bool:
+    key = _key_of(run) & 0xFFFF_FFFF_FFFF_FFFF
+    engine = create_engine(storage_url, pool_size=1)
+    try:
+        with engine.connect() as connection:
+            return bool(connection.execute(_LOCKS, {"high": key >> 32, "low": key & 0xFFFF_FFFF}).scalar_one())
+    except SQLAlchemyError as error:
+        raise _away(storage_url, error) from error
+    finally:
+        engine.dispose()
 
 
 def _claim_file(database: Path, run: str) -> Role | None:
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", run)  # a name may come from Redis
     try:
-        file = database.with_name(f"{database.name}.{safe}.conductor").open("a")
+        file = _lock_of(database, run).open("a")
     except OSError as error:
         raise ServiceUnreachable(f"study database {database}: {error.strerror}: does its folder exist?") from error
     try:
@@ -119,17 +154,31 @@ def _claim_file(database: Path, run: str) -> Role | None:
 
 
 def _claim_session(storage_url: str, run: str) -> Role | None:
-    key = int.from_bytes(blake2b(run.encode(), digest_size=8, person=b"conductor").digest(), "big", signed=True)
     engine = create_engine(storage_url, isolation_level="AUTOCOMMIT", pool_size=1)
     try:
         connection = engine.connect()
-        is_ours = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar_one()
+        is_ours = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _key_of(run)}).scalar_one()
     except SQLAlchemyError as error:
         engine.dispose()
-        reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
-        raise ServiceUnreachable(f"study database {mask_url(storage_url)}: {reason}: is it running?") from error
+        raise _away(storage_url, error) from error
     role = ServerRole(engine, connection)
     if is_ours:
         return role
     role.release()
     return None
+
+
+def _key_of(run: str) -> int:
+    return int.from_bytes(blake2b(run.encode(), digest_size=8, person=b"conductor").digest(), "big", signed=True)
+
+
+def _unknown(storage_url: str) -> SettingsError:
+    return SettingsError(
+        f"storage_url {mask_url(storage_url)}: a study is conducted in a SQLite file or in PostgreSQL; "
+        "expected sqlite:///FILE or postgresql+psycopg://..."
+    )
+
+
+def _away(storage_url: str, error: SQLAlchemyError) -> ServiceUnreachable:
+    reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+    return ServiceUnreachable(f"study database {mask_url(storage_url)}: {reason}: is it running?")

@@ -14,7 +14,6 @@ from optimizer.table import export
 from workers import deputy as module
 from workers.board import RUNS_KEY, conducted, conducted_runs
 from workers.deputy import Deputy
-from workers.role import claim, is_conducted
 
 Start = Callable[..., subprocess.Popen[str]]
 CONDUCTOR = str(Path(__file__).with_name("conductor_process.py"))
@@ -96,19 +95,9 @@ def test_a_run_that_cannot_be_gone_on_with_is_left_alone(plan, connection: Redis
     assert watching._duties == {}
 
 
-def test_a_run_is_conducted_while_its_role_is_held(plan) -> None:
-    free = is_conducted(plan.storage, "run")
-    own = claim(plan.storage, "run")
-    by_run, other = is_conducted(plan.storage, "run"), is_conducted(plan.storage, "another")
-    own.release()
-
-    assert (free, by_run, other) == (False, True, False)
-    assert not is_conducted(plan.storage, "run")
-
-
 def test_a_deputy_that_cannot_look_lives_on(plan, connection: Redis, caplog: pytest.LogCaptureFixture) -> None:
     connection.sadd(RUNS_KEY, "run")
-    watching = Deputy(connection, "sqlite:////nowhere/study.db", lambda run: ["true"])
+    watching = Deputy(connection, "postgresql+psycopg://me@127.0.0.1:1/x?connect_timeout=1", lambda run: ["true"])
     module.time.sleep, sleep = lambda _: watching._stop(), module.time.sleep
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -3,7 +3,7 @@
 import pytest
 
 from tradeschool.errors import ServiceUnreachable, SettingsError
-from workers.role import claim, wait_to_claim
+from workers.role import claim, is_conducted, wait_to_claim
 
 
 def test_a_role_is_held_by_one(tmp_path) -> None:
@@ -29,6 +29,19 @@ def test_studies_have_conductors_of_their_own(tmp_path) -> None:
     assert all(roles)
     for role in roles:
         role.release()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_run_is_conducted_while_its_role_is_held(tmp_path, request: pytest.FixtureRequest, kind: str) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}" if kind == "sqlite" else request.getfixturevalue("postgres")[1]
+    free = is_conducted(url, "run")
+    left = list(tmp_path.iterdir())
+    role = claim(url, "run")
+    held, other = is_conducted(url, "run"), is_conducted(url, "another")
+    role.release()
+
+    assert (free, held, other, is_conducted(url, "run")) == (False, True, False, False)
+    assert left == [], "a look has written something"
 
 
 def test_waiting_ends_when_it_is_told_to(tmp_path) -> None:
