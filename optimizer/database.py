@@ -1,7 +1,7 @@
-"""A study database that others write, over a connection that cannot."""
+"""The study's database: what its drivers are told, and a connection over which nothing can be written."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,12 +12,34 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from tradeschool.errors import ServiceUnreachable
 from tradeschool.urls import mask_url
 
-BUSY_SECONDS = 5
+WRITE_SECONDS = 30
+"""How long a write to SQLite waits for another process's."""
+LOOK_SECONDS = 5
+"""How long a look waits."""
+SILENCE: Mapping[str, int] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""PostgreSQL's client library: a connection whose other end is gone without a word is broken after half a minute."""
 
 T = TypeVar("T")
 
 _UNMADE = re.compile(r"no such table: \S+|relation \"\w+\" does not exist")
 """What SQLite and PostgreSQL say before the first run or study is made."""
+
+
+def driver_arguments(url: str, busy_seconds: int = WRITE_SECONDS) -> dict[str, object]:
+    """What SQLAlchemy hands to the driver of a database; what the URL itself says stands."""
+    parsed = make_url(url)
+    match parsed.get_backend_name():
+        case "sqlite":
+            return {"timeout": busy_seconds}
+        case "postgresql":
+            return {name: value for name, value in SILENCE.items() if name not in parsed.query}
+    return {}
 
 
 class Database:
@@ -67,8 +89,9 @@ class Database:
 def _read_only(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        options = f"-c default_transaction_read_only=on -c statement_timeout={BUSY_SECONDS * 1000}"
-        arguments = {"options": options, "connect_timeout": BUSY_SECONDS}
+        options = f"-c default_transaction_read_only=on -c statement_timeout={LOOK_SECONDS * 1000}"
+        arguments = {**driver_arguments(url), "options": options}
         return create_engine(url, connect_args=arguments, pool_size=1, max_overflow=0, pool_pre_ping=True)
     read_only = parsed.set(database=f"file:{parsed.database}", query={"mode": "ro", "uri": "true"})
-    return create_engine(read_only, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+    arguments = {**driver_arguments(url, LOOK_SECONDS), "check_same_thread": False}
+    return create_engine(read_only, connect_args=arguments)

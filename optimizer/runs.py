@@ -15,14 +15,13 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQL
 
 from optimizer.attempts import at_attempt
 from optimizer.curriculum import Attempt, Facts, Rung
+from optimizer.database import driver_arguments
 from optimizer.gate import Reading
 from optimizer.level import Level, Part
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.urls import mask_url
 
 RUNS = Table("tradeschool_runs", MetaData(), Column("name", String(64), primary_key=True), Column("facts", Text))
-BUSY_SECONDS = 30
-"""How long a write to SQLite waits for another process's."""
 Fingerprints = dict[str, str]
 Numbers = dict[str, int | float]
 """Parameters as they are stored: a whole number stays one."""
@@ -145,8 +144,7 @@ class Runs:
         self._where = mask_url(url)
         with self._translated():
             self._file = _sqlite_file(url)
-            arguments = {"timeout": BUSY_SECONDS} if self._file else {}
-            self._engine: Engine = create_engine(url, connect_args=arguments, pool_pre_ping=True)
+            self._engine: Engine = create_engine(url, connect_args=driver_arguments(url), pool_pre_ping=True)
 
     def add(self, record: RunRecord) -> None:
         """Write a new run down.

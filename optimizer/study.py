@@ -26,14 +26,13 @@ from sqlalchemy.orm.unitofwork import UOWTransaction
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from optimizer.asking import Question, quieten_optuna
+from optimizer.database import WRITE_SECONDS, driver_arguments
 from optimizer.evaluation import Evaluation, Outcome, finite_or_none
 from optimizer.level import Level, Parameters
 from optimizer.writer import can_write, write
 from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
 from tradeschool.urls import mask_url
 
-BUSY_SECONDS = 30
-"""How long a write to SQLite waits for another process's."""
 UNIQUE_NUMBERS = "CREATE UNIQUE INDEX IF NOT EXISTS tradeschool_trial_numbers ON trials (study_id, number)"
 """Optuna counts trials but keeps no two processes from counting the same; the database does."""
 
@@ -256,7 +255,7 @@ def _placed(trial: FrozenTrial, number: int, origin: Origin) -> FrozenTrial:
 
 def _open_storage(url: str) -> RDBStorage:
     is_sqlite = make_url(url).get_backend_name() == "sqlite"
-    arguments: dict[str, object] = {"connect_args": {"timeout": BUSY_SECONDS}} if is_sqlite else {"pool_pre_ping": True}
+    arguments = {"connect_args": driver_arguments(url), "pool_pre_ping": not is_sqlite}
     storage = RDBStorage(url, engine_kwargs=arguments)
     if is_sqlite:
         event.listen(storage.engine, "connect", _set_pragmas)
@@ -268,7 +267,7 @@ def _open_storage(url: str) -> RDBStorage:
 
 def _set_pragmas(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_SECONDS * 1000}"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={WRITE_SECONDS * 1000}"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from optimizer.database import driver_arguments
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.urls import mask_url
 
@@ -20,6 +21,8 @@ _LOCKS = text(
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 """PostgreSQL shows an advisory lock's key as two halves."""
+_SILENCE = tuple(text(f"SET tcp_keepalives_{name}") for name in ("idle = 10", "interval = 5", "count = 3"))
+"""The server, too, gives up a session whose holder is gone without a word; by default it keeps the role for hours."""
 
 
 class Role(Protocol):
@@ -130,7 +133,7 @@ def _is_locked(path: Path) -> bool:
 
 def _is_listed(storage_url: str, run: str) -> bool:
     key = _key_of(run) & 0xFFFF_FFFF_FFFF_FFFF
-    engine = create_engine(storage_url, pool_size=1)
+    engine = create_engine(storage_url, connect_args=driver_arguments(storage_url), pool_size=1)
     try:
         with engine.connect() as connection:
             return bool(connection.execute(_LOCKS, {"high": key >> 32, "low": key & 0xFFFF_FFFF}).scalar_one())
@@ -154,9 +157,12 @@ def _claim_file(database: Path, run: str) -> Role | None:
 
 
 def _claim_session(storage_url: str, run: str) -> Role | None:
-    engine = create_engine(storage_url, isolation_level="AUTOCOMMIT", pool_size=1)
+    arguments = driver_arguments(storage_url)
+    engine = create_engine(storage_url, connect_args=arguments, isolation_level="AUTOCOMMIT", pool_size=1)
     try:
         connection = engine.connect()
+        for setting in _SILENCE:
+            connection.execute(setting)
         is_ours = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _key_of(run)}).scalar_one()
     except SQLAlchemyError as error:
         engine.dispose()
