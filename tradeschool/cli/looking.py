@@ -1,6 +1,7 @@
 """`tradeschool optimize status, show, best, verify`: what a run came to so far, and whether it comes out again."""
 
 from collections.abc import Sequence
+from contextlib import closing
 
 import click
 from optuna.trial import FrozenTrial
@@ -16,10 +17,11 @@ from optimizer.table import trial_rows
 from tradeschool.cli import verdict
 from tradeschool.cli.context import console, json_option, load_settings, print_json
 from tradeschool.cli.searching import begun, place_of, standing_of
-from tradeschool.cli.watching import looking
+from tradeschool.cli.watching import sources_of
 from tradeschool.errors import SettingsError, TrialDiffers
 from workers import records
 from workers.attempt import verify as verify_trial
+from workers.overview import Lookout
 from workers.place import Place
 from workers.standing_json import as_result
 
@@ -40,11 +42,11 @@ def status(run_name: str | None, *, as_json: bool) -> None:
         print_json(as_result(found))
         return
     verdict.show(found)
-    with looking(settings) as look:
-        queue = look().queue.value
     if found.outcome is None and not found.at_work:
         console().print(f"nobody is at work on it; go on with: tradeschool optimize resume {found.name}")
-    elif queue and queue.advice:
+    with closing(Lookout(sources_of(settings), is_quiet=True)) as lookout:
+        queue = lookout.queue().value
+    if found.at_work and queue and queue.advice:
         console().print(queue.advice)
 
 
