@@ -54,7 +54,7 @@ class Deputy:
     ) -> None:
         self._connection, self._storage_url, self._command, self._clock = connection, storage_url, command, clock
         self._duties: dict[str, _Duty] = {}
-        self._is_told = False
+        self._is_told, self._is_blind = False, False
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT, which stop its conductors, too: the runs stay where they are."""
@@ -63,8 +63,11 @@ class Deputy:
         while not self._is_told:
             try:
                 self.look()
+                self._is_blind = False
             except (RedisError, TradeschoolError) as error:
-                log.warning("deputy cannot look", extra={"action": "deputy_blind", "reason": str(error)[:512]})
+                if not self._is_blind:  # once an outage
+                    log.warning("deputy cannot look", extra={"action": "deputy_blind", "reason": str(error)[:512]})
+                self._is_blind = True
             time.sleep(LOOK_SECONDS)
         self.end()
 

@@ -98,7 +98,14 @@ def test_a_run_that_cannot_be_gone_on_with_is_left_alone(plan, connection: Redis
 def test_a_deputy_that_cannot_look_lives_on(plan, connection: Redis, caplog: pytest.LogCaptureFixture) -> None:
     connection.sadd(RUNS_KEY, "run")
     watching = Deputy(connection, "postgresql+psycopg://me@127.0.0.1:1/x?connect_timeout=1", lambda run: ["true"])
-    module.time.sleep, sleep = lambda _: watching._stop(), module.time.sleep
+    naps = []
+
+    def nap(_: float) -> None:
+        naps.append(1)
+        if len(naps) == 3:
+            watching._stop()
+
+    module.time.sleep, sleep = nap, module.time.sleep
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         watching.run()
@@ -107,4 +114,5 @@ def test_a_deputy_that_cannot_look_lives_on(plan, connection: Redis, caplog: pyt
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    assert [record.action for record in caplog.records] == ["deputy_blind"]
+    assert len(naps) == 3
+    assert [record.action for record in caplog.records] == ["deputy_blind"], "once an outage"
