@@ -51,8 +51,10 @@ class Deputy:
         command: Callable[[str], Sequence[str]],
         *,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._connection, self._storage_url, self._command, self._clock = connection, storage_url, command, clock
+        self._connection, self._storage_url, self._command = connection, storage_url, command
+        self._clock, self._sleep = clock, sleep
         self._duties: dict[str, _Duty] = {}
         self._is_told, self._is_blind = False, False
 
@@ -68,7 +70,7 @@ class Deputy:
                 if not self._is_blind:  # once an outage
                     log.warning("deputy cannot look", extra={"action": "deputy_blind", "reason": str(error)[:512]})
                 self._is_blind = True
-            time.sleep(LOOK_SECONDS)
+            self._sleep(LOOK_SECONDS)
         self.end()
 
     def look(self) -> None:

@@ -9,6 +9,7 @@ from optimizer.level import Level, LevelDataset
 from tradeschool.errors import DataIncomplete
 from tradeschool.market import Dataset, Window
 from tradeschool.sections import WorkSettings
+from tradeschool.settings import Settings
 from tradeschool.store import Store
 
 NAMED = 3
@@ -24,6 +25,17 @@ class Place:
     storage_url: str
     min_coverage: float
     work: WorkSettings
+
+    @classmethod
+    def of(cls, settings: Settings, store: Store) -> "Place":
+        """Where the settings say, over that store."""
+        return cls(
+            store=store,
+            results_dir=settings.results_dir,
+            storage_url=settings.storage,
+            min_coverage=settings.min_coverage,
+            work=settings.work,
+        )
 
     def folder(self, run: str) -> Path:
         """A run's own folder."""

@@ -25,7 +25,7 @@ from table import Row, machine, markdown, write
 from optimizer.curriculum_file import load_levels
 from optimizer.level import Gate, Level, MinTrades
 from optimizer.study import read_trials
-from tradeschool.cli.context import searched_candles_of
+from tradeschool.cli.searching import place_of
 from tradeschool.settings import load
 from workers.place import Place
 from workers.records import begin, read_run
@@ -49,7 +49,7 @@ def main() -> None:
         began = time.monotonic()
         candles.make(Path("data"))
         about["made candles in"] = f"{time.monotonic() - began:.0f} s"
-        place = place_here()
+        place = place_of(load())
         levels = tuple(opened(level, trials) for level in load_levels())
         run = begin(place, "bench", levels, 7, datetime.now(UTC)).name
         command = [sys.executable, "-m", "tradeschool", "optimize", "resume", run, "-j", str(WORKERS)]
@@ -60,19 +60,6 @@ def main() -> None:
         assert done.returncode in {0, GATE_NOT_MET} and len(rows) == ROWS, f"exit code {done.returncode}"
     print(markdown(rows, about))
     print(f"written to {write(rows, about, 'curriculum')} and beside it as JSON")
-
-
-def place_here() -> Place:
-    """Where the defaults put things, in the working folder."""
-    settings = load()
-    settings.state_dir.mkdir()
-    return Place(
-        store=searched_candles_of(settings),
-        results_dir=settings.results_dir,
-        storage_url=settings.storage,
-        min_coverage=settings.min_coverage,
-        work=settings.work,
-    )
 
 
 def opened(level: Level, trials: int | None) -> Level:

@@ -97,7 +97,6 @@ def test_a_run_that_cannot_be_gone_on_with_is_left_alone(plan, connection: Redis
 
 def test_a_deputy_that_cannot_look_lives_on(plan, connection: Redis, caplog: pytest.LogCaptureFixture) -> None:
     connection.sadd(RUNS_KEY, "run")
-    watching = Deputy(connection, "postgresql+psycopg://me@127.0.0.1:1/x?connect_timeout=1", lambda run: ["true"])
     naps = []
 
     def nap(_: float) -> None:
@@ -105,12 +104,12 @@ def test_a_deputy_that_cannot_look_lives_on(plan, connection: Redis, caplog: pyt
         if len(naps) == 3:
             watching._stop()
 
-    module.time.sleep, sleep = nap, module.time.sleep
+    away = "postgresql+psycopg://me@127.0.0.1:1/x?connect_timeout=1"
+    watching = Deputy(connection, away, lambda run: ["true"], sleep=nap)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         watching.run()
     finally:
-        module.time.sleep = sleep
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -118,13 +118,7 @@ def draw_seed(seed: int | None) -> int:
 def place_of(settings: Settings) -> Place:
     """Where the settings have runs find and leave what they work with."""
     settings.state_dir.mkdir(parents=True, exist_ok=True)
-    return Place(
-        store=searched_candles_of(settings),
-        results_dir=settings.results_dir,
-        storage_url=settings.storage,
-        min_coverage=settings.min_coverage,
-        work=settings.work,
-    )
+    return Place.of(settings, searched_candles_of(settings))
 
 
 def begin(place: Place, chosen: Chosen, run_name: str | None = None) -> str:

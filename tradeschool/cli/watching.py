@@ -48,13 +48,7 @@ def sources_of(settings: Settings) -> Sources:
     url = settings.redis_url.get_secret_value() if settings.redis_url else Valkey.of(settings.state_dir).url
     return Sources(
         redis_url=url,
-        place=Place(
-            store=candles_of(settings),
-            results_dir=settings.results_dir,
-            storage_url=settings.storage,
-            min_coverage=settings.min_coverage,
-            work=settings.work,
-        ),
+        place=Place.of(settings, candles_of(settings)),
         datasets=chosen_datasets(()),
     )
 

@@ -36,7 +36,8 @@ if len(sys.argv) > 1:
         rules = Rules.of(Direction.BOTH, Costs(), 1.0, dataset, Management.of(parameters))
         run_strategy(bag.SMA, ready[-1], parameters, rules)
     del numbers
-    memory = next(int(line.split()[1]) / 1e3 for line in open("/proc/self/status") if line.startswith("VmRSS"))  # noqa: SIM115, PTH123
+    status = Path("/proc/self/status").read_text().splitlines()
+    memory = next(int(line.split()[1]) / 1e3 for line in status if line.startswith("VmRSS"))
     fields = ready[0].__dataclass_fields__
     size = sum(
         getattr(each, name).nbytes for each in ready for name in fields if hasattr(getattr(each, name), "nbytes")
