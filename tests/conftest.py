@@ -1,5 +1,6 @@
 """What every test may ask for: the folder of real candles, a store of its own, and a served exchange."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -62,6 +63,15 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     yield
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """A test that configures the log leaves the root logger as pytest has set it up."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,9 @@
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 
 from tradeschool import log
-
-
-@pytest.fixture(autouse=True)
-def untouched() -> Iterator[None]:
-    """The root logger as pytest has set it up."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:

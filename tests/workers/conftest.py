@@ -103,7 +103,7 @@ class Plan:
             settings=self.settings,
         )
 
-    def finish(self, run: Run, seconds: float = 40.0) -> Progress:
+    def finish(self, run: Run, seconds: float = 90.0) -> Progress:
         end = time.monotonic() + seconds
         while not (progress := advance(run, wait_seconds=0.2)).is_done:
             assert time.monotonic() < end, f"not done after {seconds} s: {progress}"
@@ -206,7 +206,7 @@ def answers(connection: Redis) -> bool:
         return False
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, f"not so after {seconds} s"
@@ -275,7 +275,7 @@ def programs() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in processes:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         assert process.stdout is not None
         process.stdout.close()
 
@@ -323,7 +323,7 @@ def start_server(place: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]
         command = [str(find_binary()), "--port", "0", "--unixsocket", str(place / "v"), "--save", "", "--dir", place]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         started.append(process)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while not (place / "v").exists():
             assert time.monotonic() < end
             time.sleep(0.02)

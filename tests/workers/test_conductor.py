@@ -228,7 +228,7 @@ def test_candles_that_came_since_are_asked_for_again(plan, start_worker: Start, 
     with pytest.raises(DataIncomplete):
         plan.finish(plan.run(study))
     other.terminate()
-    other.wait(timeout=10)
+    other.wait(timeout=60)
     start_worker()
     plan.finish(plan.run(study))
     table = export(study.trials(), "csv")

@@ -50,7 +50,7 @@ def test_the_run_of_a_killed_conductor_goes_on(plan, connection: Redis, start: S
     watching.look()
     before = watching._duties["run"].process
     holder.send_signal(signal.SIGKILL)
-    holder.wait(timeout=10)
+    holder.wait(timeout=60)
     eventually(lambda: watching.look() or len(study.trials()) == slow.trials)
     table = export(study.trials(), "csv")
     study.close()
@@ -71,7 +71,7 @@ def test_a_conductor_that_fails_is_started_ever_later(plan, connection: Redis, e
         watching.look()
         duty = watching._duties["run"]
         assert duty.process is not None
-        duty.process.wait(timeout=10)
+        duty.process.wait(timeout=60)
         watching.look()
         starts.append(duty.due - now[0])
         now[0] = duty.due

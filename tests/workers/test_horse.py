@@ -124,7 +124,7 @@ def test_a_horse_dies_with_its_worker(plan, start_worker, eventually) -> None:
     eventually(lambda: children.read_text().split())
     (horse,) = children.read_text().split()
     worker.send_signal(signal.SIGKILL)
-    worker.wait(timeout=10)
+    worker.wait(timeout=60)
     study.close()
 
     eventually(lambda: not Path(f"/proc/{horse}").exists() or "Z" in Path(f"/proc/{horse}/stat").read_text())

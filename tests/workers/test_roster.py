@@ -57,7 +57,7 @@ def test_a_pool_grows_shrinks_and_drains(plan, start: Start, eventually, tmp_pat
     eventually(lambda: workers(plan) == 1)
     roster.drain(entry)
 
-    assert pool.wait(timeout=10) == 0
+    assert pool.wait(timeout=60) == 0
     assert workers(plan) == 0
     assert roster.pools(tmp_path) == []
 
@@ -72,7 +72,7 @@ def test_workers_that_are_too_many_end_their_trial_first(plan, start: Start, eve
     eventually(lambda: plan.queue.connection.zcard("rq:wip:trials") == 2)
     (entry,) = roster.pools(tmp_path)
     roster.drain(entry)
-    code = pool.wait(timeout=10)
+    code = pool.wait(timeout=60)
     finished = advance(run).finished
     study.close()
 

@@ -30,7 +30,7 @@ def test_a_worker_that_is_told_to_end_ends_its_trial_first(plan, start_worker: S
     eventually(lambda: TrialJob.fetch(job_id, slow.queue.connection).is_started)
     worker.send_signal(signal.SIGTERM)
 
-    assert worker.wait(timeout=10) == 0
+    assert worker.wait(timeout=60) == 0
     advance(run)
     done = study.trials()
     study.close()
@@ -71,7 +71,7 @@ def test_a_pool_waits_longer_after_each_death() -> None:
         pool.tend()
         slot = pool._slots[0]
         assert slot.process is not None
-        slot.process.wait(timeout=10)
+        slot.process.wait(timeout=60)
         pool.tend()
         starts.append(slot.due - now[0])
         now[0] = slot.due
@@ -85,7 +85,7 @@ def test_workers_of_a_killed_pool_drain(plan, start: Start, eventually) -> None:
     pool.send_signal(signal.SIGKILL)
     eventually(lambda: len(plan.queue.connection.smembers("rq:workers:trials")) == 0)
 
-    assert pool.wait(timeout=10) == -signal.SIGKILL
+    assert pool.wait(timeout=60) == -signal.SIGKILL
 
 
 def test_a_pool_passes_its_signal_on(plan, start: Start, eventually) -> None:
@@ -93,7 +93,7 @@ def test_a_pool_passes_its_signal_on(plan, start: Start, eventually) -> None:
     eventually(lambda: len(plan.queue.connection.smembers("rq:workers:trials")) == 2)
     pool.send_signal(signal.SIGTERM)
 
-    assert pool.wait(timeout=10) == 0
+    assert pool.wait(timeout=60) == 0
     assert plan.queue.connection.smembers("rq:workers:trials") == set()
 
 

@@ -102,7 +102,7 @@ def box() -> Iterator[tuple[Box, str]]:
     controller.stop()
 
 
-def eventually(is_so: Callable[[], object], seconds: float = 10.0) -> None:
+def eventually(is_so: Callable[[], object], seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end

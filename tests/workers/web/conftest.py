@@ -118,7 +118,7 @@ class Client(requests.Session):
 
     def request(self, method: str, url: str, **options: object) -> requests.Response:  # type: ignore[override]
         asked = url if "://" in url else self.url + url
-        return super().request(method, asked, **({"timeout": 10} | options | {"allow_redirects": False}))  # type: ignore[arg-type]
+        return super().request(method, asked, **({"timeout": 30} | options | {"allow_redirects": False}))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")
@@ -145,11 +145,11 @@ def serve() -> Callable[..., object]:
         made = app.make_app(site.lookout(), Guard(token=token, clock=clock))
         thread = threading.Thread(target=loop.run_forever)
         thread.start()
-        runner = asyncio.run_coroutine_threadsafe(app.serve(made, "127.0.0.1", port), loop).result(10)
+        runner = asyncio.run_coroutine_threadsafe(app.serve(made, "127.0.0.1", port), loop).result(30)
         try:
             yield app.address(runner)
         finally:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()

@@ -36,7 +36,8 @@ def stream(page) -> Iterator[Iterator[tuple[str, dict]]]:
     answer.close()
 
 
-def eventually(look, seconds: float = 10.0):
+def eventually(look, seconds: float = 30.0):
+    """More than two looks of a server that nobody watches."""
     end = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < end, f"not so after {seconds} s"
@@ -200,7 +201,7 @@ def test_a_requeued_job_is_worked_off(page, site, plan, start_worker, fail_a_job
     page.post("/api/failed/requeue", json={})
     start_worker()
 
-    eventually(lambda: take_snapshot(plan.queue, time.time()).finished == plan.lag, 20)
+    eventually(lambda: take_snapshot(plan.queue, time.time()).finished == plan.lag)
     assert take_snapshot(plan.queue, time.time()).failed == 0
 
 
@@ -256,7 +257,7 @@ def test_while_the_study_is_away_its_files_are_told_and_it_is_seen_again(site, s
             health = page.get("/healthz")
         finally:
             server.start()
-        eventually(lambda: trouble() == "", 30)
+        eventually(lambda: trouble() == "")
 
         assert told.startswith("study database postgresql")
         assert standing.status_code == 503
@@ -269,7 +270,8 @@ def test_one_part_that_breaks_takes_nothing_with_it(page, site, monkeypatch: pyt
     monkeypatch.setattr("workers.web.poller.as_page", lambda standing: 1 / 0)
     site.begin_run()
 
-    told = eventually(lambda: page.get("/api/run").json().get("trouble"))
+    with stream(page):
+        told = eventually(lambda: page.get("/api/run").json().get("trouble"))
     assert told == "the run cannot be shown; the log says why"
     assert page.get("/api/queue").status_code == 200
 
