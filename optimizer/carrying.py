@@ -29,11 +29,12 @@ def carry(
         StudyChanged, ServiceUnreachable: see `OpenStudy.commit`; to call it again goes on where it stopped.
     """
     if left := earlier[len(study.trials()) :]:
-        study.commit(*(_moved(trial, distributions, was, now) for trial in left))
+        study.commit(*(moved(trial, distributions, was=was, now=now) for trial in left))
 
 
-def _moved(trial: FrozenTrial, distributions: Mapping[str, BaseDistribution], was: Gate, now: Gate) -> FrozenTrial:
-    moved = create_trial(
+def moved(trial: FrozenTrial, distributions: Mapping[str, BaseDistribution], *, was: Gate, now: Gate) -> FrozenTrial:
+    """The trial as the next attempt knows it: under its number, with that attempt's ranges and gate."""
+    copy = create_trial(
         state=trial.state,
         value=trial.value,
         params=dict(trial.params),
@@ -42,9 +43,9 @@ def _moved(trial: FrozenTrial, distributions: Mapping[str, BaseDistribution], wa
         constraints=under(now, was, trial.constraints, trial.user_attrs.get("metrics", {})),
         user_attrs=dict(trial.user_attrs),
     )
-    moved.number = trial.number
-    moved.datetime_start, moved.datetime_complete = trial.datetime_start, trial.datetime_complete
-    return moved
+    copy.number = trial.number
+    copy.datetime_start, copy.datetime_complete = trial.datetime_start, trial.datetime_complete
+    return copy
 
 
 def under(

@@ -1,7 +1,8 @@
 """The ladder as a state machine: what is known of a run goes in, what has to be done next comes out. Pure.
 
-    wait for candles -> search -> judge -> passed: the next level, or the end
-                                        -> missed: again, while there are retries, else escalated: the end
+    wait for candles -> search -> judge -> passed: the next level, or the recommendation
+                                        -> missed: again, while there are retries, else the recommendation
+    recommendation -> the end
 
 Nothing but facts decides, so a run that was stopped anywhere goes on as if it had not been.
 """
@@ -42,6 +43,8 @@ class Facts:
     """In the order in which they were begun."""
     ready: Collection[str]
     """Names of the levels whose candles are all sealed."""
+    recommended: bool = False
+    """Whether what the run comes to is written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,15 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Recommend:
+    """Weigh what the levels came to."""
+
+    outcome: Outcome
+    level: str
+    """The last one that was tried."""
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """Nothing is left to do."""
 
@@ -85,7 +97,7 @@ class End:
     """The last one that was tried."""
 
 
-Action = Wait | Search | Judge | End
+Action = Wait | Search | Judge | Recommend | End
 
 
 def next_action(facts: Facts) -> Action:
@@ -103,16 +115,20 @@ def next_action(facts: Facts) -> Action:
             continue
         if len(own) < len(attempts):
             raise ValueError(f"level {rung.name} is not passed, but a level after it was begun")
-        return _on(rung, own, facts.ready)
+        return _on(rung, own, facts)
     if attempts:
         raise ValueError(f"unknown level {attempts[0].level}")
-    return End(Outcome.PASSED, facts.rungs[-1].name)
+    return _over(facts, Outcome.PASSED, facts.rungs[-1].name)
 
 
-def _on(rung: Rung, attempts: Sequence[Attempt], ready: Collection[str]) -> Action:
-    missed = sum(attempt.passed is False for attempt in attempts)
+def _over(facts: Facts, outcome: Outcome, level: str) -> Action:
+    return End(outcome, level) if facts.recommended else Recommend(outcome, level)
+
+
+def _on(rung: Rung, attempts: Sequence[Attempt], facts: Facts) -> Action:
+    missed, ready = sum(attempt.passed is False for attempt in attempts), facts.ready
     if missed > rung.retries:
-        return End(Outcome.ESCALATED, rung.name)
+        return _over(facts, Outcome.ESCALATED, rung.name)
     if missed < len(attempts) and attempts[-1].searched:
         return Judge(rung.name, missed + 1) if rung.name in ready else Wait(rung.name)
     return Search(rung.name, missed + 1) if rung.name in ready else Wait(rung.name)

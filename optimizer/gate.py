@@ -97,8 +97,8 @@ def _reading(
     trades = metrics["trades"]
     return Reading(
         name=name,
-        value=metrics[metric],
-        target=target,
+        value=float(metrics[metric]),
+        target=float(target),
         is_ceiling=is_ceiling,
         low=low,
         high=high,

@@ -54,10 +54,14 @@ def prepare_level(level: Level, part: Part, read: Read) -> tuple[Prepared, ...]:
         SettingsError: where a range is missing or unknown, or a dataset is left without a day.
         DataError: where candles are missing, unsound, or not more than the warm-up.
     """
+    return prepare_windows(level, [(dataset.source, level.window(dataset, part)) for dataset in level.datasets], read)
+
+
+def prepare_windows(level: Level, windows: Sequence[tuple[Dataset, Window]], read: Read) -> tuple[Prepared, ...]:
+    """Any windows of datasets, ready for a level's trials; raises what `prepare_level` does."""
     strategy = load(level.strategy)
     bounds = widest(level)
     check_names(strategy, bounds)
-    windows = [(dataset.source, level.window(dataset, part)) for dataset in level.datasets]
     periods = atr_periods(strategy, bounds)
 
     def one(source: Dataset, window: Window) -> Prepared:

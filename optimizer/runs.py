@@ -16,12 +16,16 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQL
 from optimizer.attempts import at_attempt
 from optimizer.curriculum import Attempt, Facts, Rung
 from optimizer.database import driver_arguments
+from optimizer.evidence import Null
 from optimizer.gate import Reading
 from optimizer.level import Level, Part
+from optimizer.recommendation import Recommendation
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.urls import mask_url
 
 RUNS = Table("tradeschool_runs", MetaData(), Column("name", String(64), primary_key=True), Column("facts", Text))
+SURROGATES = 20
+"""Markets without skill in which a search is repeated, where nobody says how many."""
 Fingerprints = dict[str, str]
 Numbers = dict[str, int | float]
 """Parameters as they are stored: a whole number stays one."""
@@ -89,6 +93,12 @@ class RunRecord(_Row):
     """Of each range of candles that was looked at, by dataset and window; the same holds for them."""
     attempts: tuple[AttemptRow, ...] = ()
     forced: tuple[Forced, ...] = ()
+    surrogates: Annotated[int, Field(ge=0)] = SURROGATES
+    """In how many markets without skill the search of each level that was passed is repeated at the end."""
+    nulls: dict[str, Null] = {}
+    """What that came to, by level."""
+    recommendation: Recommendation | None = None
+    """What the run comes to; None before its end."""
 
     def level(self, name: str) -> Level:
         """The level of that name, as the curriculum says it."""
@@ -129,6 +139,7 @@ class RunRecord(_Row):
                 for each in self.attempts
             ],
             ready=ready,
+            recommended=self.recommendation is not None,
         )
 
     def with_attempt(self, attempt: AttemptRow) -> "RunRecord":

@@ -7,15 +7,11 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial
 
+from optimizer.alone import evaluated
 from optimizer.asking import History, Question, Space, ask
 from optimizer.backtest.prepare import Prepared
-from optimizer.distributions import distributions
 from optimizer.level import Level, Mode
-from optimizer.objective import evaluate
-from optimizer.study import Origin, failed_trial, finished_trial
 from optimizer.table import Cell, trial_rows
-
-NOBODY = Origin(worker="", started=0.0, seconds=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +43,7 @@ def differences(
     """
     recorded = trials[number]
     question = _as_recorded(recorded) if space.mode is Mode.ASYNC else _ask_again(space, trials, number)
-    again = _evaluate_again(level, question, train)
+    again = evaluated(level, question, train)
     (one,), (other,) = trial_rows([recorded]), trial_rows([again])
     return [
         Difference(column=name, recorded=one.get(name), repeated=other.get(name))
@@ -68,15 +64,6 @@ def _as_recorded(trial: FrozenTrial) -> Question:
     steps = len(trial.intermediate_values)
     pruning = (*(None,) * (steps - 1), sys.float_info.max) if "pruned" in trial.user_attrs else ()
     return Question(number=trial.number, parameters=dict(trial.params), thresholds=pruning, known=None)
-
-
-def _evaluate_again(level: Level, question: Question, train: Sequence[Prepared]) -> FrozenTrial:
-    searched = distributions(level)
-    try:
-        evaluation = evaluate(level, train, question.parameters, question.thresholds)
-    except Exception as error:  # noqa: BLE001  # a strategy is a stranger's code: what it raises is its answer
-        return failed_trial(question, searched, f"{type(error).__name__}: {error}"[:512], NOBODY)
-    return finished_trial(question, searched, evaluation, NOBODY)
 
 
 def _bytes(cell: Cell) -> str:

@@ -23,7 +23,7 @@ from optimizer.report.files import write_findings
 from optimizer.runs import AttemptRow, RunRecord, Verdict
 from optimizer.study import OpenStudy, StudyFacts, open_study, read_trials
 from optimizer.verify import Difference, differences, evaluated_number
-from tradeschool.errors import RoleLost, TrialDiffers
+from tradeschool.errors import TrialDiffers
 from workers import events
 from workers.carrier import Carrier, QueueCarrier
 from workers.conductor import ConductorSettings, Run, conduct
@@ -33,7 +33,7 @@ from workers.ledger import Progress
 from workers.outage import Outage
 from workers.place import Place
 from workers.queue import connect
-from workers.role import Role
+from workers.role import Role, require_role
 from workers.signing import Signer
 
 Tell = Callable[[Level, int, Progress], None]
@@ -105,8 +105,7 @@ class Means:
         Raises:
             RoleLost: where the database has given the role back.
         """
-        if not self.role.is_held():
-            raise RoleLost("the session that held the run's role has ended")
+        require_role(self.role)
 
 
 def search_attempt(means: Means, place: Place, record: RunRecord, attempt: AttemptRow) -> None:

@@ -34,6 +34,7 @@ SENTENCES: Mapping[str, str] = {
     "level_missed": "level {level}, attempt {attempt}: the gate is missed: {reason}",
     "level_escalated": "level {level} is escalated after attempt {attempt}: {reason}",
     "level_waiting": "level {level} waits: {reason}",
+    "luck_measured": "level {level}: {said}",
     "trial_given_up": "trial {trial} of level {level} is given up: {reason}",
     "worker_lost": "worker {worker} on {host} is lost; its trial is given to another",
     "provider_paused": "{provider} asks for a pause of {seconds} s",

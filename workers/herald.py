@@ -36,7 +36,6 @@ MOST_REMEMBERED = 2_000
 KINDS: Mapping[str, str] = {
     "level_passed": "good",
     "run_finished": "good",
-    "recommendation": "good",
     "dataset_sealed": "good",
     "level_missed": "bad",
     "level_escalated": "bad",
@@ -48,7 +47,9 @@ KINDS: Mapping[str, str] = {
     "provider_paused": "warning",
     "run_interrupted": "warning",
 }
-ENDS = frozenset({"run_finished", "run_interrupted", "level_escalated"})
+ADVICE: Mapping[str, str] = {"deploy": "good", "paper trade": "warning"}
+"""How a recommendation is told; any other is bad news."""
+ENDS = frozenset({"run_finished", "run_interrupted"})
 """After which a run is not under way, until it is resumed."""
 BANNED = "to be asked again in"
 """In the error of a download whose provider asked for a longer pause than anybody waits."""
@@ -181,11 +182,8 @@ class Herald:
 
     def _say(self, event: Event) -> None:
         if event.name in self.wanted:
-            kind = KINDS.get(event.name, "info")
-            if event.name == "run_finished" and event.facts.get("outcome") == "escalated":
-                kind = "bad"
-            title = event.sentence
-            self.tell(Message(event=event.name, kind=kind, title=title, time=event.time, facts=dict(event.facts)))
+            title, facts = event.sentence, dict(event.facts)
+            self.tell(Message(event=event.name, kind=_kind(event), title=title, time=event.time, facts=facts))
 
     def _digest(self, queue: Snapshot | None, run: Standing | None, download: Acquisition | None) -> None:
         now = self.lookout.clock()
@@ -230,3 +228,12 @@ def _read(path: Path) -> Memory | None:
         return Memory.model_validate(json.loads(path.read_bytes()))
     except (OSError, ValueError, ValidationError):
         return None
+
+
+def _kind(event: Event) -> str:
+    match event.name:
+        case "run_finished" if event.facts.get("outcome") == "escalated":
+            return "bad"
+        case "recommendation":
+            return ADVICE.get(str(event.facts.get("action")), "bad")
+    return KINDS.get(event.name, "info")

@@ -7,10 +7,10 @@ from pathlib import Path
 from optimizer.fingerprint import LENGTH
 from optimizer.level import Level, LevelDataset
 from tradeschool.errors import DataIncomplete
-from tradeschool.market import Dataset, Window
+from tradeschool.market import SEALED_WINDOW, Dataset, Window
 from tradeschool.sections import WorkSettings
 from tradeschool.settings import Settings
-from tradeschool.store import Store
+from tradeschool.store import SEALED_FOLDER, Store
 
 NAMED = 3
 """Datasets that an error names."""
@@ -18,9 +18,12 @@ NAMED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Candles, results and studies; the store refuses the sealed period."""
+    """Candles, results and studies."""
 
     store: Store
+    """What searches read; it refuses the sealed period."""
+    sealed: Store
+    """The sealed period, which is opened once, when a run is over."""
     results_dir: Path
     storage_url: str
     min_coverage: float
@@ -31,6 +34,7 @@ class Place:
         """Where the settings say, over that store."""
         return cls(
             store=store,
+            sealed=Store(settings.data_dir / SEALED_FOLDER),
             results_dir=settings.results_dir,
             storage_url=settings.storage,
             min_coverage=settings.min_coverage,
@@ -59,6 +63,19 @@ class Place:
     def is_ready(self, level: Level) -> bool:
         """Whether every candle that a level names is sealed."""
         return not any(self._lack(dataset, self.store.require_sealed) for dataset in level.datasets)
+
+    def sealed_lack(self, level: Level) -> str | None:
+        """What of the sealed period of a level's datasets is missing, None where nothing is."""
+        for dataset in dict.fromkeys(each.source for each in level.datasets):
+            try:
+                self.sealed.require_sealed(dataset, SEALED_WINDOW)
+            except DataIncomplete:
+                return f"{dataset}: not all of {SEALED_WINDOW} is there; run: tradeschool fetch --sealed"
+            try:
+                self.sealed.require(dataset, SEALED_WINDOW, self.min_coverage)
+            except DataIncomplete as error:
+                return str(error)
+        return None
 
     def digests(self, level: Level) -> dict[str, str]:
         """A short digest of every dataset's whole window, by `dataset window`.

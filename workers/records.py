@@ -15,7 +15,7 @@ from optimizer.curriculum import Action, End, Outcome, next_action
 from optimizer.distributions import distributions
 from optimizer.level import Level
 from optimizer.report.files import write_lineage
-from optimizer.runs import Forced, RunRecord, Runs
+from optimizer.runs import SURROGATES, Forced, RunRecord, Runs
 from tradeschool.errors import SettingsError
 from tradeschool.store.files import publish_text
 from workers import events
@@ -32,8 +32,10 @@ def new_run_name(now: datetime, seed: int) -> str:
     return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-s{seed}"
 
 
-def begin(place: Place, name: str, levels: tuple[Level, ...], seed: int, now: datetime) -> RunRecord:
-    """A new run, written down.
+def begin(
+    place: Place, name: str, levels: tuple[Level, ...], seed: int, now: datetime, *, surrogates: int = SURROGATES
+) -> RunRecord:
+    """A new run, written down; `surrogates` as in `RunRecord`.
 
     Raises:
         SettingsError: where a level cannot be searched, or there is a run of that name.
@@ -49,7 +51,9 @@ def begin(place: Place, name: str, levels: tuple[Level, ...], seed: int, now: da
         "settings": fingerprint.of_settings(levels, place.min_coverage),
     }
     try:
-        record = RunRecord(name=name, seed=seed, levels=levels, created=now, fingerprints=fingerprints)
+        record = RunRecord(
+            name=name, seed=seed, levels=levels, created=now, fingerprints=fingerprints, surrogates=surrogates
+        )
     except ValidationError:
         raise SettingsError(f"run name {name!r}: expected up to 64 letters, digits, dashes and underscores") from None
     with opened(place) as runs:
@@ -69,15 +73,29 @@ def resume(place: Place, name: str, *, force: bool = False) -> RunRecord:
     record = read_run(place, name)
     found = changes(place, record)
     if found and not force:
-        said = "; ".join(f"{what} (was {was}, now {now})" for what, (was, now) in found.items())
-        raise SettingsError(
-            f"run {name}: changed since it was begun: {said}: its trials could not be compared; begin a new run, "
-            "or mix them all the same: --force"
-        )
+        raise _changed(name, found)
     if found:
         record = _accept(place, record, found)
     events.record(place.folder(name), "run_resumed", run=name, forced=[*found])
     return record
+
+
+def require_unchanged(place: Place, record: RunRecord) -> None:
+    """Refuse a run whose code, settings or candles are not what it was begun with.
+
+    Raises:
+        SettingsError: with all that differs.
+    """
+    if found := changes(place, record):
+        raise _changed(record.name, found)
+
+
+def _changed(name: str, found: Mapping[str, tuple[str, str]]) -> SettingsError:
+    said = "; ".join(f"{what} (was {was}, now {now})" for what, (was, now) in found.items())
+    return SettingsError(
+        f"run {name}: changed since it was begun: {said}: its trials could not be compared; begin a new run, "
+        "or mix them all the same: tradeschool optimize resume --force"
+    )
 
 
 def changes(place: Place, record: RunRecord) -> dict[str, tuple[str, str]]:

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from optimizer.database import driver_arguments
-from tradeschool.errors import ServiceUnreachable, SettingsError
+from tradeschool.errors import RoleLost, ServiceUnreachable, SettingsError
 from tradeschool.urls import mask_url
 
 _LOCKS = text(
@@ -84,6 +84,16 @@ def claim(storage_url: str, run: str) -> Role | None:
         case "postgresql":
             return _claim_session(storage_url, run)
     raise _unknown(storage_url)
+
+
+def require_role(role: Role) -> None:
+    """Go on only as long as nobody else may.
+
+    Raises:
+        RoleLost: where the database has given the role back.
+    """
+    if not role.is_held():
+        raise RoleLost("the session that held the run's role has ended")
 
 
 def wait_to_claim(

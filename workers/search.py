@@ -2,21 +2,21 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from optimizer.curriculum import Action, End, Judge, Outcome, Search, Wait
+from optimizer.curriculum import Action, End, Judge, Outcome, Recommend, Search, Wait
 from optimizer.level import Level
-from optimizer.report.files import write_escalation, write_lineage
 from optimizer.runs import AttemptRow, RunRecord
 from tradeschool.errors import RoleLost, ServiceUnreachable
 from tradeschool.log import about
 from workers import events
 from workers.attempt import Carriers, Means, Tell, begin_attempt, judge, queue_carriers, search_attempt
+from workers.ending import Finale, concluding, write_end
 from workers.outage import Outage
 from workers.place import Place
-from workers.records import end_reason, next_of, read_run, save, with_candles
+from workers.records import end_reason, next_of, read_run, require_unchanged, save, with_candles
 from workers.role import Role, wait_to_claim
 
 log = logging.getLogger(__name__)
@@ -44,11 +44,13 @@ def carry_on(
     tell: Tell,
     stop: Callable[[], bool],
     wait: Callable[[Level], None] | None = None,
+    finale: Finale | None = None,
 ) -> Ended:
     """Go on with a run until it ends, its trials evaluated by the workers of a queue; one that has ended ends at once.
 
     Takes the place of a process that is gone, and waits for one that is at work. `tell` hears of each step of a
-    search. `wait` returns once a level's candles are there; without it, they have to be.
+    search. `wait` returns once a level's candles are there; without it, they have to be. `finale` is how its last
+    step is made.
 
     Raises:
         KeyboardInterrupt: where `stop` says so before the end.
@@ -57,7 +59,7 @@ def carry_on(
         ServiceUnreachable: where Redis or the study's database stays away.
         StoreUnwritable: where the disk takes no more; what is stored stays.
     """
-    return carry_on_with(queue_carriers(place, redis_url), place, name, tell, stop, wait)
+    return carry_on_with(queue_carriers(place, redis_url), place, name, tell, stop, wait, finale)
 
 
 def carry_on_with(
@@ -67,6 +69,7 @@ def carry_on_with(
     tell: Tell,
     stop: Callable[[], bool],
     wait: Callable[[Level], None] | None = None,
+    finale: Finale | None = None,
 ) -> Ended:
     """The same, whoever evaluates."""
     outage, action = Outage(), None
@@ -77,9 +80,9 @@ def carry_on_with(
                     means = Means(carriers=carriers, role=role, outage=outage, tell=tell, stop=stop)
                     while not isinstance(action := next_of(place, record := read_run(place, name)), End):
                         with about(level=action.level):
-                            _take_step(means, place, record, action, wait or place.require_candles)
+                            _take_step(means, place, record, action, wait or place.require_candles, finale or Finale())
                         outage.end()
-                    _write_end(place, record, action)
+                    write_end(place, record, action)
                     return Ended(record=record, outcome=action.outcome, level=action.level)
             except RoleLost as error:
                 log.warning("role lost", extra={"action": "role_lost", "reason": str(error)})
@@ -87,6 +90,35 @@ def carry_on_with(
                 if isinstance(action, Wait):  # it is the download that has ended, and waits no more
                     raise
                 outage.bear(error)
+
+
+def conclude_again(
+    place: Place,
+    name: str,
+    finale: Finale,
+    stop: Callable[[], bool],
+    *,
+    levels: Sequence[str] = (),
+    surrogates: int = 0,
+) -> RunRecord:
+    """The run with the luck of these levels measured over at least so many markets, and weighed anew if it is over.
+
+    Raises:
+        KeyboardInterrupt: where `stop` said so.
+        SettingsError: where a level was not judged, or code, settings or candles of the run have changed.
+        RoleLost: where another process may be at work on the run.
+    """
+    with about(run=name), _role(place, name, stop) as role:
+        record = read_run(place, name)
+        require_unchanged(place, record)
+        with concluding(place, role, stop, finale) as conclusion:
+            for level in levels:
+                record = conclusion.with_luck(record, level, surrogates)
+            action = next_of(place, record.model_copy(update={"recommendation": None}))
+            if isinstance(action, Recommend):
+                record = conclusion.conclude(record, action)
+                write_end(place, record, End(action.outcome, action.level))
+        return record
 
 
 @contextmanager
@@ -101,7 +133,14 @@ def _role(place: Place, name: str, stop: Callable[[], bool]) -> Iterator[Role]:
         role.release()
 
 
-def _take_step(means: Means, place: Place, record: RunRecord, action: Action, wait: Callable[[Level], None]) -> None:
+def _take_step(
+    means: Means,
+    place: Place,
+    record: RunRecord,
+    action: Action,
+    wait: Callable[[Level], None],
+    finale: Finale,
+) -> None:
     match action:
         case Wait(level):
             events.record(place.folder(record.name), "level_waiting", level=level, reason="for candles")
@@ -120,6 +159,9 @@ def _take_step(means: Means, place: Place, record: RunRecord, action: Action, wa
             judged = judge(place, record, found)
             means.require_role()
             _tell_verdict(place, record, judged)
+        case Recommend():
+            with concluding(place, means.role, means.stop, finale) as conclusion:
+                conclusion.conclude(record, action)
 
 
 def _tell_verdict(place: Place, record: RunRecord, judged: AttemptRow) -> None:
@@ -134,21 +176,6 @@ def _tell_verdict(place: Place, record: RunRecord, judged: AttemptRow) -> None:
         trial=verdict.trial,
         reason=verdict.reason,
     )
-
-
-def _write_end(place: Place, record: RunRecord, end: End) -> None:
-    """Idempotent: a run that has ended writes the same files again, and no second event."""
-    folder, level = place.folder(record.name), record.level(end.level)
-    write_lineage(place.results_dir, folder, record)
-    reason = end_reason(record, end.outcome, end.level)
-    known = {event.name for event in events.read(folder)}
-    if end.outcome is Outcome.ESCALATED:
-        missed = [each.verdict.shortfall for each in record.attempts if each.level == end.level and each.verdict]
-        write_escalation(place.results_dir, folder, level, missed)
-        if "level_escalated" not in known:
-            events.record(folder, "level_escalated", level=end.level, attempt=len(missed), reason=reason)
-    if "run_finished" not in known:
-        events.record(folder, "run_finished", run=record.name, outcome=end.outcome, reason=reason)
 
 
 @contextmanager

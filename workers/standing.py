@@ -3,7 +3,6 @@
 Told by the run's row in the database and its studies, to commands, page, metrics and messages alike.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +10,18 @@ from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
-from optimizer.curriculum import Action, End, Judge, Outcome, Search, Wait
+from optimizer.curriculum import Action, End, Judge, Outcome, Recommend, Search, Wait
+from optimizer.evidence import Null
 from optimizer.gate import Reading, gate_readings
 from optimizer.level import Level, Part
+from optimizer.recommendation import Recommendation
+from optimizer.report.files import EQUITY_NAME, REPORT_NAME
 from optimizer.runs import AttemptRow, RunRecord, Verdict
 from optimizer.watch import SeenTrial, StudyWatch
 from workers.place import Place
 from workers.records import end_reason, next_of
 from workers.role import is_conducted
 from workers.tally import Tally, tally
-
-EQUITY_NAME = "equity.json"
-MOST_BYTES = 32_000_000
-"""Of a result file that is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +52,8 @@ class LevelStanding:
     """In order; the last one is the one that counts."""
     has_equity: bool
     """Whether the winner's equity was written down."""
-    null: JsonValue
-    """What the same search finds where there is no skill; null where it was not asked."""
+    null: Null | None
+    """What the same search finds where there is no skill; None where it was not asked."""
 
     @property
     def name(self) -> str:
@@ -90,8 +88,8 @@ class Standing:
     """What comes next."""
     at_work: bool
     """Whether some process is at work on it."""
-    recommendation: JsonValue
-    """What the run came to; null before its end."""
+    recommendation: Recommendation | None
+    """What the run came to; None before its end."""
     has_report: bool
 
     @property
@@ -120,6 +118,8 @@ class Standing:
         match self.action:
             case End(outcome, level):
                 return end_reason(self.record, outcome, level)
+            case Recommend():
+                return "next: weigh what the levels came to"
             case Wait(level):
                 return f"next: wait for the candles of level {level}"
             case Search(level, attempt) | Judge(level, attempt) as action:
@@ -139,33 +139,21 @@ def stand(place: Place, record: RunRecord, studies: StudyWatch, now: float) -> S
         levels=tuple(_level(record, level, action, folder, studies, now) for level in record.levels),
         action=action,
         at_work=not isinstance(action, End) and is_conducted(place.storage_url, record.name),
-        recommendation=read_json(folder / "recommendation.json"),
-        has_report=(folder / "report.html").is_file(),
+        recommendation=record.recommendation,
+        has_report=(folder / REPORT_NAME).is_file(),
     )
-
-
-def read_json(path: Path) -> JsonValue:
-    """What a file of a run says, None where it is absent, too large or cannot be read."""
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            return None
-        found: JsonValue = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found
 
 
 def _level(
     record: RunRecord, level: Level, action: Action, folder: Path, studies: StudyWatch, now: float
 ) -> LevelStanding:
     rows = [row for row in record.attempts if row.level == level.name]
-    judged = read_json(folder / level.name / "gate.json")
     return LevelStanding(
         level=level,
         state=_state(level, rows, action),
         attempts=tuple(_attempt(record, row, studies, now) for row in rows),
         has_equity=(folder / level.name / EQUITY_NAME).is_file(),
-        null=judged.get("null") if isinstance(judged, dict) else None,
+        null=record.nulls.get(level.name),
     )
 
 
@@ -185,7 +173,7 @@ def _searched(level: Level, stored: JsonValue) -> Level:
 
 
 def _state(level: Level, rows: Sequence[AttemptRow], action: Action) -> str:
-    if action.level == level.name and not isinstance(action, End):
+    if action.level == level.name and not isinstance(action, Recommend | End):
         return {Wait: "waiting", Search: "searching", Judge: "judging"}[type(action)]
     if not rows or rows[-1].verdict is None:
         return "waiting"

@@ -2,6 +2,7 @@
 
 from pydantic import JsonValue
 
+from optimizer.report.contents import null_json, recommendation_json
 from workers.standing import AttemptStanding, LevelStanding, Standing
 
 
@@ -14,7 +15,8 @@ def as_page(standing: Standing) -> dict[str, JsonValue]:
         "levels": [_level_for_page(level) for level in standing.levels],
         "outcome": standing.outcome,
         "at_work": standing.at_work,
-        "recommendation": standing.recommendation,
+        "next": None if standing.outcome else standing.reason,
+        "recommendation": recommendation_json(standing.recommendation) if standing.recommendation else None,
         "has_report": standing.has_report,
     }
 
@@ -30,6 +32,7 @@ def as_result(standing: Standing) -> dict[str, JsonValue]:
         "at_work": standing.at_work,
         "outcome": standing.outcome,
         "exit_reason": standing.reason,
+        "recommendation": recommendation_json(standing.recommendation) if standing.recommendation else None,
         "forced": [each.model_dump(mode="json") for each in standing.record.forced],
     }
 
@@ -48,7 +51,7 @@ def _level_for_page(standing: LevelStanding) -> JsonValue:
         "winner": verdict.trial if verdict else None,
         "reason": verdict.reason if verdict else "",
         "has_equity": standing.has_equity,
-        "null": standing.null,
+        "null": null_json(standing.null) if standing.null else None,
         "datasets": [
             {"dataset": each.dataset, "start": each.start.isoformat(), "end": each.end.isoformat()}
             for each in level.datasets

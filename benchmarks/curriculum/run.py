@@ -33,7 +33,7 @@ from workers.records import begin, read_run
 WORKERS = 2
 WANTED_SECONDS = 60.0
 GATE_NOT_MET = 3
-ROWS = 6 + 2 * 4
+ROWS = 7 + 2 * 4
 """Of the whole, and of each of four levels."""
 OPEN = Gate(win_rate=0.0, sharpe=-99, max_drawdown=1.0, profit_factor=1e-9)
 
@@ -99,7 +99,8 @@ def measured(place: Place, run: str, wall: float) -> list[Row]:
             )
         )
     pure = evaluating / WORKERS
-    rest = wall - searching - judging
+    concluding = moments["run_finished", None] - verdict
+    rest = wall - searching - judging - concluding
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = used.ru_utime + used.ru_stime
     return [
@@ -124,6 +125,12 @@ def measured(place: Place, run: str, wall: float) -> list[Row]:
         ),
         Row(target=1, what="searches besides (asking, queue, storing)", wanted="", reached=f"{searching - pure:.1f} s"),
         Row(target=1, what="verdicts (validation, stress, test, files, plots)", wanted="", reached=f"{judging:.1f} s"),
+        Row(
+            target=1,
+            what=f"luck in {record.surrogates} markets a level that was passed, evidence, report",
+            wanted="",
+            reached=f"{concluding:.1f} s",
+        ),
         Row(target=1, what="start of command, server and workers, and their end", wanted="", reached=f"{rest:.1f} s"),
         *rows,
     ]

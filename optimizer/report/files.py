@@ -7,6 +7,10 @@ results/<run>/<level>/metrics.json                  the winner's figures on trai
 results/<run>/<level>/equity.json                   the winner's equity and drawdown by day, beside buying and holding
 results/<run>/<level>/similarity.json, regimes.json, stress.json, stability.json     where the level asks for them
 results/<run>/<level>/plots/*.svg                   equity and drawdown, the course of the search
+results/<run>/<level>/null.json                     how often the same search passes the gate where there is no skill
+results/<run>/<level>/null.jsonl                    what each market without skill came to, appended
+results/<run>/recommendation.json                   deploy, paper_trade or do_not_deploy, every check, and why
+results/<run>/report.json, report.html              all of a run in one file; the page is drawn from the other alone
 results/<run>/lineage.json                          which attempt came from what, and what its gate said
 results/<run>/escalation.json                       what fell short, where a level was given up
 results/<run>/openings.jsonl                        every look at validation, test and the sealed period, appended
@@ -18,14 +22,22 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from optimizer.evaluation import Evaluation, finite_or_none
+from optimizer.evidence import Null
 from optimizer.judging import Findings
 from optimizer.level import Level, Part
+from optimizer.openings import read_openings
+from optimizer.report.contents import LEVEL_FILES, recommendation_json, report_json
 from optimizer.runs import AttemptRow, RunRecord
 from optimizer.selection import Winner
 from optimizer.table import export
 from tradeschool.store.files import publish
 
+MOST_BYTES = 32_000_000
+"""Of a result file that is read."""
+EQUITY_NAME, REPORT_NAME = "equity.json", "report.html"
 Json = Mapping[str, object] | Sequence[object]
 
 
@@ -45,7 +57,7 @@ def write_findings(results_dir: Path, folder: Path, findings: Findings) -> Path:
     if findings.winner:
         _publish(results_dir, here / "best_params.json", _text(_best_parameters(findings.level, findings.winner)))
         _publish(results_dir, here / "metrics.json", _text(_metrics(findings.winner, findings.test)))
-        _publish(results_dir, here / "equity.json", _text(equity_json(findings)))
+        _publish(results_dir, here / EQUITY_NAME, _text(equity_json(findings)))
         _publish(results_dir, here / "plots" / "equity.svg", draw_equity(findings.accounts))
     for name, analysis in findings.analyses.items():
         _publish(results_dir, here / f"{name}.json", _text(analysis))
@@ -69,6 +81,46 @@ def write_escalation(results_dir: Path, folder: Path, level: Level, shortfalls: 
     """
     report = {"level": level.name, "title": level.title, "attempts": list(shortfalls)}
     _publish(results_dir, folder / "escalation.json", _text(report))
+
+
+def write_report(results_dir: Path, folder: Path, record: RunRecord) -> None:
+    """Publish what a run that is over comes to: `recommendation.json`, `report.json` and `report.html`.
+
+    Raises:
+        StoreUnwritable: where the disk does not take it.
+    """
+    from optimizer.report.page import draw_page  # it draws pictures
+
+    recommendation = record.recommendation
+    assert recommendation is not None, "a report is written once there is a recommendation"
+    files = {
+        level.name: {name: read_json(folder / level.name / f"{name}.json") for name in LEVEL_FILES}
+        for level in record.levels
+    }
+    report = report_json(record, recommendation, files, read_openings(folder))
+    _publish(results_dir, folder / "recommendation.json", _text(recommendation_json(recommendation)))
+    _publish(results_dir, folder / "report.json", _text(report))
+    _publish(results_dir, folder / REPORT_NAME, draw_page(report))
+
+
+def write_null(results_dir: Path, folder: Path, level: str, null: Null) -> None:
+    """Publish how often luck alone passes a level's gate.
+
+    Raises:
+        StoreUnwritable: where the disk does not take it.
+    """
+    _publish(results_dir, folder / level / "null.json", _text(null.model_dump(mode="json")))
+
+
+def read_json(path: Path) -> JsonValue:
+    """What a file of a run says, None where it is absent, too large or cannot be read."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            return None
+        found: JsonValue = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found
 
 
 def gate_json(findings: Findings) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import matplotlib as mpl
 import numpy as np
@@ -33,6 +34,32 @@ def draw_equity(accounts: Mapping[Part, Portfolio]) -> bytes:
     equity.set(title="The winner's equity, costs paid", ylabel="start of each part = 1")
     equity.legend(frameon=False)
     drawdown.set(ylabel="drawdown, %")
+    return _svg(figure)
+
+
+def draw_course(
+    title: str,
+    days: NDArray[np.int64],
+    parts: Sequence[str],
+    *,
+    equity: NDArray[np.float64],
+    hold: NDArray[np.float64],
+    drawdown: NDArray[np.float64],
+    held: str,
+) -> bytes:
+    """Equity beside holding, and drawdown; no line is drawn from one part to the next, or over days nobody judged."""
+    figure = Figure(figsize=SIZE, layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    moved = np.flatnonzero((np.diff(days) != 1) | np.array([one != other for one, other in pairwise(parts)])) + 1
+    for number, run in enumerate(np.split(np.arange(len(days)), moved)):
+        shown = days[run].astype("datetime64[D]")
+        above.plot(shown, hold[run], color=GREY, linewidth=1, label=held if number == 0 else None)
+        above.plot(shown, equity[run], color=BLUE, linewidth=1.2, label="winner" if number == 0 else None)
+        below.fill_between(shown, -100 * drawdown[run], step="mid", color=RED, alpha=0.6, linewidth=0)
+    above.axhline(1.0, color=GREY, linewidth=0.6)
+    above.set(title=title, ylabel="start of each part = 1")
+    above.legend(frameon=False)
+    below.set(ylabel="drawdown, %")
     return _svg(figure)
 
 

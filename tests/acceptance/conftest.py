@@ -34,6 +34,8 @@ min_trades = {{ train = 1, validation = 1 }}
 ranges = {{ fast = [3, 20], slow = [10, 60], atr_period = [5, 20], stop_atr = [1.0, 4.0], target_atr = [1.0, 6.0] }}
 retries = 0
 """
+FEW = ("--surrogates", "2")
+"""What every search of a test is given that does not say otherwise: each market without skill costs another search."""
 EASY = 0.0
 """A win rate that any winner has."""
 
@@ -112,7 +114,9 @@ class Program:
         return found
 
     def _command(self, arguments: tuple[str, ...]) -> list[str]:
-        return [sys.executable, "-m", "tradeschool", *arguments]
+        is_search = arguments[:2] == ("optimize", "run") or arguments[:1] == ("up",)
+        few = FEW if is_search and FEW[0] not in arguments else ()
+        return [sys.executable, "-m", "tradeschool", *arguments, *few]
 
     def _environment(self, more: Mapping[str, str] | None) -> dict[str, str]:
         return {**os.environ, **self.environment, **(more or {})}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -67,10 +68,12 @@ SLOW = (
 
 
 def results(program, run: str) -> dict[str, bytes]:
+    """Every file of a run, without what only tells when it was begun or written."""
     folder = program.folder / "results" / run
+    begun = json.loads((folder / "run.json").read_text())["created"][:16]
     untimed = {"run.json", "lineage.json", "events.jsonl", "openings.jsonl"}
     return {
-        str(path.relative_to(folder)): path.read_bytes()
+        str(path.relative_to(folder)): re.sub(rf"{begun[:10]}[T ]{begun[11:]}\S*".encode(), b"then", path.read_bytes())
         for path in folder.rglob("*")
         if path.is_file() and path.name not in untimed
     }
@@ -103,7 +106,8 @@ def undisturbed(candles: Path, make_program, tmp_path_factory: pytest.TempPathFa
     made = make_program(tmp_path_factory.mktemp("undisturbed") / "here")
     shutil.copytree(candles, made.folder / "data")
     curriculum = write(made.folder, *SLOW)
-    done = made.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "whole", "--json")
+    command = ("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "whole")
+    done = made.run(*command, "--json")
     assert done.returncode == GATE_NOT_MET, done.stderr
     verdict = json.loads(done.stdout)
     assert [(each["level"], each["attempt"], each["passed"]) for each in verdict["levels"]] == [
@@ -116,13 +120,15 @@ def undisturbed(candles: Path, make_program, tmp_path_factory: pytest.TempPathFa
 
 
 def test_a_run_that_is_killed_again_and_again_leaves_the_same_files(fetched, eventually, undisturbed) -> None:
-    """kill -9 of command, workers and server at once, in the first level, in the second, and in its retry."""
+    """kill -9 of command, workers and server at once: in the first level, in the second, in its retry, at the end."""
     hasty = replace(fetched, environment={**fetched.environment, "TRADESCHOOL_WORK__LEASE_SECONDS": "5"})
     curriculum = write(fetched.folder, *SLOW)
     command = ["optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "whole"]
-    for trials in (4, 16, 40):  # of 12, 12, and 12 carried over with 18 more
+    draws = fetched.folder / "results" / "whole" / "1" / "null.jsonl"
+    reached = [lambda trials=trials: fetched.trials() >= trials for trials in (4, 16, 40)]  # of 12, 12, 12 + 18 more
+    for is_reached in (*reached, draws.exists):
         search = hasty.start(*command)
-        eventually(lambda trials=trials: fetched.trials() >= trials)
+        eventually(is_reached)
         for pid in fetched.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -159,6 +165,42 @@ def test_looking_at_a_run_tells_how_it_stands_and_whether_it_comes_out_again(fet
     assert [each["stored"] for each in planned["levels"][0]["parts"]] == [3744, 864, 864]
     assert changed.returncode == 1
     assert "trial 3 of level 1 does not repeat: intermediate_0: recorded 0.125" in changed.stderr
+
+
+def test_luck_is_measured_further_and_a_report_written_again(fetched) -> None:
+    curriculum = write(fetched.folder, FIRST)
+    command = ("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "a")
+    assert fetched.run(*command).returncode == 0
+    folder = fetched.folder / "results" / "a"
+
+    null = fetched.json("optimize", "null", "a", "--surrogates", "6", "-j", "2")
+    report = fetched.run("optimize", "report", "a")
+    told = fetched.json("optimize", "status", "a")
+    unknown = fetched.run("optimize", "null", "a", "--level", "9")
+
+    assert (null["1"]["surrogates"], null["1"]["attempts"]) == (6, 1)
+    assert len((folder / "1" / "null.jsonl").read_text().splitlines()) == 6
+    assert report.returncode == 0, report.stderr
+    assert "recommendation: " in report.stdout
+    assert "the sealed period was not opened" in " ".join(report.stdout.split())
+    assert str(folder / "report.html") in report.stderr
+    assert told["recommendation"] == json.loads((folder / "recommendation.json").read_text())
+    assert json.loads((folder / "report.json").read_text())["levels"][0]["null"]["surrogates"] == 6
+    assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
+
+
+def test_a_run_that_is_not_over_has_no_report(fetched, eventually) -> None:
+    search = fetched.start("optimize", "run", "--curriculum", write(fetched.folder, *SLOW), "--run", "a")
+    eventually(lambda: fetched.trials() >= 2)
+    search.send_signal(signal.SIGINT)
+    search.communicate(timeout=60)
+
+    report = fetched.run("optimize", "report", "a")
+    null = fetched.run("optimize", "null", "a")
+
+    assert (report.returncode, null.returncode) == (2, 2)
+    assert "run a is not over: next: search level 1, attempt 1" in report.stderr
+    assert "no level was judged yet" in null.stderr
 
 
 def test_a_full_disk_under_the_results_ends_with_one_line_and_the_run_goes_on(

@@ -26,6 +26,9 @@ def test_up_goes_from_nothing_to_a_verdict(program) -> None:
     assert (level["level"], level["attempt"], level["trials"], level["passed"]) == ("1", 1, 16, True)
     assert level["complete"] + level["pruned"] + level["failed"] == 16
     assert {reading["name"] for reading in level["gate"]} >= {"win_rate", "sharpe", "max_drawdown", "profit_factor"}
+    assert verdict["recommendation"]["action"] in {"paper_trade", "do_not_deploy"}
+    assert verdict["recommendation"]["parameters"] == level["best_params"]
+    assert (program.folder / "results" / verdict["run"] / "report.html").read_text().count("<svg") == 1
     files = {path.name for path in (program.folder / "results" / verdict["run"] / "1").rglob("*") if path.is_file()}
     assert files >= {"trials.csv", "trials.parquet", "gate.json", "best_params.json", "metrics.json", "equity.svg"}
 
@@ -39,6 +42,7 @@ def test_a_missed_gate_is_a_verdict_with_exit_code_3(fetched) -> None:
     verdict = json.loads(done.stdout)
     assert verdict["levels"][0]["passed"] is False
     assert verdict["exit_reason"] == "the gate of level 1 is not met"
+    assert verdict["recommendation"]["action"] == "do_not_deploy"
 
 
 def test_the_trial_table_is_the_same_for_any_number_of_workers(fetched) -> None:

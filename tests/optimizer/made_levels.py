@@ -1,6 +1,7 @@
 """A small level over made candles, and the candles."""
 
 from datetime import date
+from functools import cache
 
 import numpy as np
 
@@ -66,3 +67,18 @@ def read_flat(dataset: Dataset, window: Window) -> CandleArrays:
     return CandleArrays(
         dataset=dataset, time=times, open=price, high=price, low=price, close=price, volume=price, half_spread=None
     )
+
+
+@cache
+def read_trending(dataset: Dataset, window: Window) -> CandleArrays:
+    """A market whose bars go on where the bars before went, for some fifty of them: there is something to find."""
+    times = np.arange(window.start_seconds, window.end_seconds, dataset.timeframe.seconds, dtype=np.int64)
+    random = np.random.default_rng(3)
+    turns = random.random(len(times)) < 1 / 50
+    direction = np.where(np.cumsum(turns) % 2, 1.0, -1.0)
+    moves = 0.0012 * direction + random.normal(0, 0.003, len(times))
+    close = np.rint(2_000_000 * np.exp(np.cumsum(moves - moves.mean())))
+    opened = np.concatenate((close[:1], close[:-1]))
+    high, low = np.maximum(opened, close) + 300, np.minimum(opened, close) - 300
+    prices = {"open": opened / 100, "high": high / 100, "low": low / 100, "close": close / 100}
+    return CandleArrays(dataset=dataset, time=times, volume=np.ones(len(times)), half_spread=None, **prices)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.curriculum import Action, Attempt, End, Facts, Judge, Outcome, Rung, Search, Wait, next_action
+from optimizer.curriculum import Action, Attempt, End, Facts, Judge, Outcome, Recommend, Rung, Search, Wait, next_action
 
 RUNGS = st.lists(st.integers(0, 3), min_size=1, max_size=4).map(
     lambda retries: [Rung(name=str(number), retries=most) for number, most in enumerate(retries, 1)]
@@ -46,6 +46,8 @@ class World:
             case Judge(level, number):
                 passed = self._verdicts.get((level, number), False)
                 yield self._with(Attempt(level=level, number=number, searched=True, passed=passed))
+            case Recommend():
+                yield replace(self.facts, recommended=True)
 
     def _with(self, attempt: Attempt) -> Facts:
         kept = [each for each in self.facts.attempts if (each.level, each.number) != (attempt.level, attempt.number)]
@@ -89,6 +91,8 @@ def test_no_attempt_is_judged_twice_and_nothing_follows_a_level_that_was_given_u
         passed = [verdicts[rung.name, action.attempt] for action in own]
         assert passed == [False] * (len(own) - 1) + [passed[-1]] if own else rung.name > end.level
         assert len(own) <= rung.retries + 1
+    assert run.log[-1] == Recommend(end.outcome, end.level)
+    assert sum(isinstance(action, Recommend) for action in run.log) == 1
     assert (end.outcome is Outcome.PASSED) == all(
         any(verdicts[rung.name, number] for number in range(1, rung.retries + 2)) for rung in rungs
     )
@@ -120,12 +124,15 @@ STATES = {
     "missed": ((attempt("1", 1, passed=False),), Search("1", 2)),
     "missed by every attempt": (
         (attempt("1", 1, passed=False), attempt("1", 2, passed=False)),
-        End(Outcome.ESCALATED, "1"),
+        Recommend(Outcome.ESCALATED, "1"),
     ),
     "passed": ((attempt("1", 1, passed=True),), Search("2", 1)),
     "passed on the second attempt": ((attempt("1", 1, passed=False), attempt("1", 2, passed=True)), Search("2", 1)),
-    "all passed": ((attempt("1", 1, passed=True), attempt("2", 1, passed=True)), End(Outcome.PASSED, "2")),
-    "the last one missed": ((attempt("1", 1, passed=True), attempt("2", 1, passed=False)), End(Outcome.ESCALATED, "2")),
+    "all passed": ((attempt("1", 1, passed=True), attempt("2", 1, passed=True)), Recommend(Outcome.PASSED, "2")),
+    "the last one missed": (
+        (attempt("1", 1, passed=True), attempt("2", 1, passed=False)),
+        Recommend(Outcome.ESCALATED, "2"),
+    ),
 }
 
 
@@ -136,7 +143,19 @@ def test_what_is_next(state: str) -> None:
     assert next_action(Facts(rungs=LADDER, attempts=attempts, ready={"1", "2"})) == action
 
 
-@pytest.mark.parametrize("state", [name for name, (_, action) in STATES.items() if not isinstance(action, End)])
+ENDS = [name for name, (_, action) in STATES.items() if isinstance(action, Recommend)]
+
+
+@pytest.mark.parametrize("state", ENDS)
+def test_a_run_that_was_weighed_is_over(state: str) -> None:
+    attempts, action = STATES[state]
+    facts = Facts(rungs=LADDER, attempts=attempts, ready=set(), recommended=True)
+
+    assert next_action(facts) == End(action.outcome, action.level)
+    assert next_action(replace(facts, recommended=False)) == action
+
+
+@pytest.mark.parametrize("state", [name for name in STATES if name not in ENDS])
 def test_without_candles_a_run_waits(state: str) -> None:
     attempts, action = STATES[state]
 

@@ -16,6 +16,7 @@ from tests.optimizer.made_store import seal_made
 from tradeschool.errors import PeriodClosed
 from tradeschool.market import SEALED_WINDOW, Window, find_dataset
 from tradeschool.sections import WorkSettings
+from tradeschool.store import Store
 from tradeschool.store.frames import FrameStore
 from workers.jobs import level_digests
 from workers.place import Place
@@ -99,6 +100,7 @@ def test_a_plan_and_a_run_that_name_it_are_refused_before_anything_starts(closed
     level = level_until(date(2024, 6, 1))
     place = Place(
         store=closed,
+        sealed=Store(tmp_path / "sealed"),
         results_dir=tmp_path / "results",
         storage_url=f"sqlite:///{tmp_path / 'study'}",
         min_coverage=0.9,

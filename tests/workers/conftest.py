@@ -21,7 +21,9 @@ from redis.exceptions import RedisError
 from optimizer.level import Level, Parameters
 from optimizer.study import OpenStudy, StudyFacts, open_study
 from optimizer.table import export
+from tests.workers.schools import LADDER, School, school_in, seal_candles
 from tradeschool.embedded import find_binary
+from tradeschool.store.frames import FrameStore
 from workers.carrier import BenchCarrier, Carrier, QueueCarrier
 from workers.conductor import ConductorSettings, Run, advance
 from workers.guard import TrialQueue
@@ -333,3 +335,27 @@ def start_server(place: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]
     for process in started:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="session")
+def candles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those that the levels of `schools` name."""
+    store = FrameStore(tmp_path_factory.mktemp("candles"))
+    seal_candles(store)
+    return store.root
+
+
+@pytest.fixture
+def school(folder: Path, candles: Path) -> School:
+    return school_in(folder, candles)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(candles: Path) -> Iterator[School]:
+    """A ladder that was climbed in peace."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        made = school_in(Path(name), candles)
+        made.begin(*LADDER)
+        made.go_on()
+        yield made

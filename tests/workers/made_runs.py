@@ -4,8 +4,11 @@ import math
 from datetime import UTC, datetime
 from pathlib import Path
 
+from optimizer.checks import Check, Step
+from optimizer.evidence import Null
 from optimizer.gate import Reading
 from optimizer.level import Level, Part
+from optimizer.recommendation import Action, Recommendation, Tier
 from optimizer.runs import AttemptRow, RunRecord, Runs, Verdict
 from tradeschool.sections import WorkSettings
 from tradeschool.store import Seal, Store
@@ -33,6 +36,7 @@ def made_place(folder: Path) -> Place:
     """An installation in a folder."""
     return Place(
         store=Store(folder / "data"),
+        sealed=Store(folder / "data" / "sealed"),
         results_dir=folder / "results",
         storage_url=f"sqlite:///{folder / 'study.sqlite3'}",
         min_coverage=0.9,
@@ -96,6 +100,40 @@ def made_verdict(*, passed: bool, reason: str = "as read") -> Verdict:
         shortfall={},
         relaxed=0.0,
     )
+
+
+def made_null(passed: int = 3) -> Null:
+    """Of forty markets without skill."""
+    return Null(
+        surrogates=40,
+        passed=passed,
+        pass_rate=passed / 40,
+        low=0.026,
+        high=0.199,
+        attempts=1,
+        block_days=10.0,
+        met={"sharpe": 0.5},
+        quantiles={"sharpe": (0.1, 0.5, 0.9)},
+    )
+
+
+def recommended(place: Place, record: RunRecord, reason: str = "as weighed") -> RunRecord:
+    """The run with its luck measured and a recommendation against it."""
+    check = Check(name="gate_1", needed_for=Step.PAPER, met=False, said=reason)
+    unknown = Check(name="sealed", needed_for=Step.DEPLOY, met=None, said="the sealed period was not opened")
+    found = Recommendation(
+        action=Action.DO_NOT_DEPLOY,
+        rule="a check that trading of any kind needs is not met",
+        reason=reason,
+        tier=Tier.ESCALATED,
+        level="1",
+        parameters={"fast": 9},
+        checks=(check, unknown),
+        evidence=None,
+    )
+    changed = record.model_copy(update={"nulls": {"1": made_null()}, "recommendation": found})
+    _with_runs(place, changed, is_new=False)
+    return changed
 
 
 def seal_level(store: Store, level: Level) -> None:

@@ -105,6 +105,19 @@ def worker(age: float, name: str = "w1") -> WorkerSnapshot:
     return WorkerSnapshot(name=name, host="h1", state="busy", heartbeat_age_seconds=age, done=1, failed=0)
 
 
+@pytest.mark.parametrize(
+    ("action", "kind"), [("deploy", "good"), ("paper trade", "warning"), ("do not deploy", "bad"), ("other", "bad")]
+)
+def test_a_recommendation_is_as_good_as_what_it_recommends(site: Site, action: str, kind: str) -> None:
+    herald = site.herald()
+    events.record(site.begin_run(), "recommendation", action=action, reason="a check is not met")
+    herald.look()
+
+    assert [(message.event, message.kind, message.title) for message in site.told] == [
+        ("recommendation", kind, f"recommendation: {action}: a check is not met")
+    ]
+
+
 def test_a_run_s_events_are_said_as_they_come(site: Site) -> None:
     herald = site.herald()
     run = site.begin_run()

@@ -1,12 +1,8 @@
 """A whole run in one process: levels, gates, inheritance, retries, and the same files wherever it was stopped."""
 
-import json
 import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -14,121 +10,34 @@ import pytest
 
 from optimizer.curriculum import Outcome
 from optimizer.inheritance import first_points
-from optimizer.level import Gate, Level, LevelDataset, MinTrades
+from optimizer.level import Gate, Level, LevelDataset
 from optimizer.limits import Analysis, StressLimits
-from optimizer.objective import evaluate, prepare_level, repair
+from optimizer.objective import repair
 from optimizer.openings import read_openings
 from optimizer.runs import RunRecord
 from optimizer.study import read_trials
-from optimizer.table import export
-from optimizer.watch import StudyWatch
-from tests.optimizer.made_levels import level_of
 from tests.optimizer.made_store import seal_made
-from tradeschool.errors import DataIncomplete, ForeignFile, ServiceUnreachable, SettingsError
-from tradeschool.market import SEALED_WINDOW, Window, find_dataset
-from tradeschool.sections import WorkSettings
-from tradeschool.store import Gap, GapReason, Store
+from tests.workers.schools import (
+    ALMOST,
+    ANY,
+    DATASETS,
+    DAYS,
+    LADDER,
+    NONE,
+    Dying,
+    Killed,
+    School,
+    after,
+    level,
+    school_in,
+)
+from tradeschool.errors import DataIncomplete, ForeignFile, ServiceUnreachable
+from tradeschool.market import Window, find_dataset
+from tradeschool.store import Gap, GapReason
 from tradeschool.store.frames import FrameStore
-from workers import events
-from workers.carrier import BenchCarrier
-from workers.jobs import Bench
 from workers.place import Place
-from workers.records import begin, changes, next_of, opened, read_run, resume
-from workers.search import carry_on_with
-from workers.standing import Standing, stand
+from workers.records import read_run
 from workers.standing_json import as_result
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-DATASETS = ("coinbase/BTC-USD/H1", "oanda/EUR-USD/H1")
-DAYS = (date(2021, 3, 1), date(2021, 6, 9))
-ANY = Gate(win_rate=0.0, sharpe=-99, max_drawdown=1.0, profit_factor=0.01)
-"""A gate that any winner passes."""
-NONE = Gate(win_rate=1.0, sharpe=-99, max_drawdown=1.0, profit_factor=0.01)
-"""One that none passes, and no trial is feasible for."""
-ALMOST = Gate(win_rate=0.0, sharpe=99.0, max_drawdown=1.0, profit_factor=0.01)
-"""One that trials are feasible for, and no winner passes."""
-
-
-def level(name: str, gate: Gate, **fields: object) -> Level:
-    datasets = tuple(LevelDataset(dataset=each, start=DAYS[0], end=DAYS[1]) for each in DATASETS)
-    made = level_of(
-        DATASETS,
-        name=name,
-        gate=gate,
-        drawdown_limit=1.0,
-        lag=3,
-        min_trades=MinTrades(train=1, validation=1),
-        **{"trials": 8, **fields},
-    )
-    return made.model_copy(update={"datasets": datasets})
-
-
-@pytest.fixture(scope="module")
-def candles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    store = FrameStore(tmp_path_factory.mktemp("candles"))
-    for name in DATASETS:
-        window = Window(*(datetime(day.year, day.month, day.day, tzinfo=UTC) for day in DAYS))
-        seal_made(store, find_dataset(name), window)
-    return store.root
-
-
-@dataclass(frozen=True)
-class School:
-    """A folder, and runs in it that are evaluated in this process."""
-
-    place: Place
-
-    def begin(self, *levels: Level, name: str = "run", seed: int = 7) -> str:
-        return begin(self.place, name, levels, seed, NOW).name
-
-    def go_on(self, name: str = "run", *, stop: Callable[[], bool] = lambda: False, tell=lambda *_: None, wait=None):
-        bench = Bench(store=self.place.store, prepare=prepare_level, evaluate=evaluate, worker="here")
-        return carry_on_with(lambda _: BenchCarrier(bench), self.place, name, tell, stop, wait)
-
-    def table(self, level: str, attempt: int = 1, name: str = "run") -> bytes:
-        return export(read_trials(self.place.storage_url, f"{name}-L{level}-a{attempt}"), "csv")
-
-    def file(self, path: str, name: str = "run"):
-        return json.loads((self.place.folder(name) / path).read_text())
-
-    def files(self, name: str = "run") -> dict[str, bytes]:
-        """Every file of a run by its path, without what only tells when it was written."""
-        folder = self.place.folder(name)
-        return {
-            str(path.relative_to(folder)): path.read_bytes()
-            for path in folder.rglob("*")
-            if path.is_file() and path.name not in {"run.json", "lineage.json", "events.jsonl", "openings.jsonl"}
-        }
-
-    def rows(self, name: str = "run") -> list[str]:
-        """As text, because a figure that is no number equals nothing."""
-        return [row.model_dump_json() for row in read_run(self.place, name).attempts]
-
-    def looks(self, name: str = "run") -> list[dict[str, object]]:
-        return [{**line, "time": None} for line in read_openings(self.place.folder(name))]
-
-    def standing(self, name: str = "run") -> Standing:
-        with closing(StudyWatch(self.place.storage_url)) as studies:
-            return stand(self.place, read_run(self.place, name), studies, time.time())
-
-    def events(self, name: str = "run") -> list[str]:
-        return [event.name for event in events.read(self.place.folder(name))]
-
-
-def school_in(folder: Path, candles: Path) -> School:
-    place = Place(
-        store=Store(candles, closed=SEALED_WINDOW),
-        results_dir=folder / "results",
-        storage_url=f"sqlite:///{folder / 'study.sqlite3'}",
-        min_coverage=0.9,
-        work=WorkSettings(),
-    )
-    return School(place)
-
-
-@pytest.fixture
-def school(folder: Path, candles: Path) -> School:
-    return school_in(folder, candles)
 
 
 def test_a_run_climbs_every_level_and_inherits(school: School) -> None:
@@ -241,54 +150,6 @@ def test_further_constraints_and_an_early_end_hold(school: School) -> None:
     assert all("exposure <= 0.9" in trial.constraints for trial in read_trials(school.place.storage_url, "run-L1-a1"))
 
 
-LADDER = (
-    level("1", ANY),
-    level("2", ALMOST, retries=1, analyses=(Analysis.SIMILARITY,)),
-)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(candles: Path) -> Iterator[School]:
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
-        made = school_in(Path(name), candles)
-        made.begin(*LADDER)
-        made.go_on()
-        yield made
-
-
-class Killed(BaseException):
-    """What nobody catches."""
-
-
-class Dying:
-    """Candles that a process lives to read so many times only."""
-
-    def __init__(self, store: Store, lives: int) -> None:
-        self._store, self._lives = store, lives
-
-    def __getattr__(self, name: str):
-        return getattr(self._store, name)
-
-    def arrays(self, dataset, window):
-        self._lives -= 1
-        if self._lives < 0:
-            raise Killed
-        return self._store.arrays(dataset, window)
-
-
-def after(calls: int) -> Callable[..., None]:
-    """A progress report that is the last thing a process does."""
-    left = [calls]
-
-    def tell(*_: object) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise Killed
-
-    return tell
-
-
 def broken(school: School, kills: Iterator[tuple[str, int]]) -> None:
     for kind, when in kills:
         dying = replace(school.place, store=Dying(school.place.store, when)) if kind == "read" else school.place
@@ -343,6 +204,7 @@ def test_what_happened_is_told_in_order(undisturbed: School) -> None:
         "level_started",
         "level_missed",
         "level_escalated",
+        "recommendation",
         "run_finished",
     ]
 
@@ -422,41 +284,6 @@ def test_an_interrupted_run_is_unfinished(school: School) -> None:
     assert school.standing().outcome is None
 
 
-CHANGES = {
-    "code": lambda school: _rewrite(school, "fingerprints", "code"),
-    "settings": lambda school: School(replace(school.place, min_coverage=0.8)),
-    "coinbase/BTC-USD/H1 20210301-20210609": lambda school: _rewrite(
-        school, "candles", "coinbase/BTC-USD/H1 20210301-20210609"
-    ),
-}
-
-
-def _rewrite(school: School, field: str, key: str) -> School:
-    """As if the run had been begun with other code or candles."""
-    record = read_run(school.place, "run")
-    with opened(school.place) as runs:
-        runs.write(record.model_copy(update={field: {**getattr(record, field), key: "0" * 16}}))
-    return school
-
-
-@pytest.mark.parametrize("what", CHANGES)
-def test_a_run_does_not_go_on_with_what_has_changed_but_by_force(school: School, what: str) -> None:
-    school.begin(*LADDER)
-    with pytest.raises(Killed):
-        school.go_on(tell=after(3))
-    changed = CHANGES[what](school)
-
-    with pytest.raises(SettingsError, match="changed since it was begun: " + what.replace("/", ".") + r" \(was"):
-        resume(changed.place, "run")
-    forced = resume(changed.place, "run", force=True)
-
-    assert [each.what for each in forced.forced] == [what]
-    assert changes(changed.place, forced) == {}
-    assert resume(changed.place, "run").forced == forced.forced
-    assert changed.go_on().record.forced == forced.forced
-    assert [each["what"] for each in school.file("lineage.json")["forced"]] == [what]
-
-
 def test_missing_candles_are_named_with_coverage_and_gaps(tmp_path: Path, folder: Path, window) -> None:
     store = FrameStore(tmp_path / "thin")
     dataset, days = find_dataset(DATASETS[0]), Window(*(datetime(d.year, d.month, d.day, tzinfo=UTC) for d in DAYS))
@@ -497,52 +324,3 @@ def test_candles_that_are_damaged_between_two_levels_stop_the_run_until_they_are
     school.go_on()
 
     assert school.files() == undisturbed.files()
-
-
-def test_a_study_database_that_was_moved_away_is_told_and_nothing_is_lost(
-    school: School, folder: Path, undisturbed: School
-) -> None:
-    school.begin(*LADDER)
-    with pytest.raises(Killed):
-        school.go_on(tell=after(3))
-    study, elsewhere = folder / "study.sqlite3", folder / "elsewhere"
-    study.rename(elsewhere)
-
-    with pytest.raises(SettingsError, match="was the study's database moved"):
-        school.go_on()
-    assert not study.exists()
-    elsewhere.rename(study)
-    school.go_on()
-
-    assert school.files() == undisturbed.files()
-
-
-def test_a_database_that_is_replaced_under_a_run_is_noticed(school: School, folder: Path) -> None:
-    school.begin(*LADDER)
-
-    def replace_it(*_: object) -> None:
-        (folder / "study.sqlite3").unlink(missing_ok=True)
-
-    with pytest.raises((SettingsError, ServiceUnreachable), match="run"):
-        school.go_on(tell=replace_it)
-
-
-def test_two_runs_of_one_name_are_refused(school: School) -> None:
-    school.begin(level("1", ANY))
-
-    with pytest.raises(SettingsError, match="go on with it"):
-        school.begin(level("1", ANY))
-
-
-def test_status_tells_what_comes_next(school: School) -> None:
-    school.begin(*LADDER)
-    assert school.standing().reason == "next: search level 1, attempt 1"
-
-    with pytest.raises(Killed):
-        school.go_on(tell=after(1))
-
-    standing = school.standing()
-    (attempt,) = standing.attempts
-    assert 0 < attempt.tally.finished < attempt.tally.trials == 8
-    assert as_result(standing)["waiting"] == ["2"]
-    assert next_of(school.place, standing.record) == standing.action

@@ -11,7 +11,7 @@ from optuna.distributions import IntDistribution
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import text
 
-from optimizer.curriculum import Search
+from optimizer.curriculum import Outcome, Search
 from optimizer.watch import StudyWatch
 from tests.workers.made_runs import (
     CREATED,
@@ -20,6 +20,7 @@ from tests.workers.made_runs import (
     made_place,
     made_run,
     made_verdict,
+    recommended,
     searched,
 )
 from tradeschool.errors import ServiceUnreachable
@@ -166,7 +167,7 @@ def test_a_level_that_is_passed_stays_so_while_the_next_is_searched(place, look)
 
 def test_a_run_whose_gate_was_missed_to_the_end_is_over(place, look) -> None:
     record = made_run(place, made_level("1").model_copy(update={"retries": 0}), made_level("2"))
-    made_attempt(place, record, verdict=made_verdict(passed=False))
+    recommended(place, made_attempt(place, record, verdict=made_verdict(passed=False)))
 
     standing = look()
 
@@ -183,14 +184,21 @@ def test_another_run_s_studies_are_not_this_one_s(place, look, storage) -> None:
     assert [attempt.tally.finished for attempt in look().attempts] == [0]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"null": {"pass_rate": 0.1}}', "[" * 9999])
-def test_files_that_cannot_be_read_take_nothing_away(place, look, text: str) -> None:
-    record = made_attempt(place, made_run(place, *LEVELS, is_sealed=True), verdict=made_verdict(passed=True))
-    (place.folder(record.name) / "1").mkdir()
-    (place.folder(record.name) / "1" / "gate.json").write_text(text)
-    (place.folder(record.name) / "recommendation.json").write_text(text)
+def test_what_a_run_comes_to_is_told_by_its_row(place, look) -> None:
+    record = made_attempt(place, made_run(place, *LEVELS[:1], is_sealed=True), verdict=made_verdict(passed=True))
+    before = look()
+    assert (before.outcome, before.reason) == (None, "next: weigh what the levels came to")
+    assert (before.levels[0].state, before.levels[0].null, before.recommendation) == ("passed", None, None)
 
-    assert look().levels[0].state == "passed"
+    recommended(place, record)
+
+    after = look()
+    assert after.outcome is Outcome.PASSED
+    assert (after.recommendation.reason, after.levels[0].null.surrogates) == ("as weighed", 40)
+    assert as_page(after)["recommendation"] == as_result(after)["recommendation"]
+    assert as_page(after)["recommendation"]["action"] == "do_not_deploy"
+    assert "evidence" not in as_page(after)["recommendation"]
+    assert as_page(after)["levels"][0]["null"]["pass_rate"] == 3 / 40
 
 
 def test_commands_and_page_tell_the_same(place, look, storage) -> None:

@@ -14,11 +14,8 @@ from rich.console import Console
 from tradeschool import log, settings
 from tradeschool.market import INSTRUMENTS, SEALED_WINDOW, Dataset, Timeframe, find_dataset
 from tradeschool.settings import Settings
-from tradeschool.store import Store
+from tradeschool.store import SEALED_FOLDER, Store
 from tradeschool.store.cached import CachedStore
-
-SEALED_FOLDER = "sealed"
-"""Below data_dir: the root of the sealed period, which search code never reads."""
 
 WIDTH = 140
 """Columns of a table that does not go to a terminal."""

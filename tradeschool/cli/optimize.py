@@ -1,5 +1,6 @@
 """`tradeschool optimize`: search parameters, judge them, say what came of it."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -7,6 +8,7 @@ import click
 from optimizer.runs import RunRecord
 from optimizer.study import read_trials
 from optimizer.table import export as export_table
+from tradeschool.cli.concluding import null, report
 from tradeschool.cli.context import json_option, load_settings, print_json, redis_url_of, say
 from tradeschool.cli.heralding import heralded
 from tradeschool.cli.looking import best, show, status, verify
@@ -17,6 +19,7 @@ from tradeschool.cli.searching import (
     begun,
     climb,
     enough_workers,
+    is_at_its_end,
     place_of,
     search_options,
     workers_option,
@@ -27,7 +30,8 @@ from workers import records
 
 @click.group()
 def optimize() -> None:
-    """Search parameters and judge them: run, resume, plan, status, list, show, best, export, verify."""
+    """Search parameters and judge them: run, resume, plan, status, list, show, best, export, verify, null,
+    report."""
 
 
 optimize.add_command(plan)
@@ -35,6 +39,8 @@ optimize.add_command(status)
 optimize.add_command(show)
 optimize.add_command(best)
 optimize.add_command(verify)
+optimize.add_command(null)
+optimize.add_command(report)
 
 
 @optimize.command()
@@ -61,8 +67,12 @@ def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) ->
     """Go on with a run exactly where it stopped."""
     settings = load_settings()
     place = place_of(settings)
-    records.resume(place, run_name, force=force)
-    with heralded(settings), redis_url_of(settings) as url, enough_workers(url, workers):
+    is_searched = is_at_its_end(place, records.resume(place, run_name, force=force))
+    with (
+        heralded(settings),
+        redis_url_of(settings) as url,
+        nullcontext() if is_searched else enough_workers(url, workers),
+    ):
         climb(place, run_name, url, as_json=as_json)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from tradeschool.cli.heralding import heralded
 from tradeschool.cli.own_page import own_page
 from tradeschool.cli.searching import Chosen, begin, climb, enough_workers, place_of
 from tradeschool.cli.wanted import refuse_unsettled
-from tradeschool.errors import GateNotMet
+from tradeschool.errors import GateNotMet, TradeschoolError
 from tradeschool.log import about
 from tradeschool.market import Dataset, Wanted, Window, sealed_catalogue, subtract
 from tradeschool.settings import Settings
@@ -123,7 +123,14 @@ def search_while_fetching(
         enough_workers(url, chosen.workers),
         running.running(to_the_end=to_the_end),
     ):
-        climb(place, name, url, lambda level: running.wait_until(partial(place.is_ready, level)), as_json=as_json)
+        climb(
+            place,
+            name,
+            url,
+            lambda level: running.wait_until(partial(place.is_ready, level)),
+            running.wait_while_there_is_hope if sealed else lambda is_there: None,
+            as_json=as_json,
+        )
 
 
 def _begin_or_resume(place: Place, chosen: Chosen, run_name: str | None) -> str:
@@ -183,6 +190,11 @@ class Download:
                 return  # whoever waits finds out what is missing, and says it
             with self._sealed:
                 self._sealed.wait(timeout=0.5)
+
+    def wait_while_there_is_hope(self, is_there: Callable[[], bool]) -> None:
+        """Return as soon as `is_there`, or as the download is over, whatever it brought."""
+        with suppress(TradeschoolError):
+            self.wait_until(is_there)
 
     def _join(self) -> None:
         """A thread whose start was interrupted is there a moment later, or never."""

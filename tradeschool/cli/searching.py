@@ -15,20 +15,21 @@ from types import FrameType
 import click
 from pydantic import ValidationError
 
-from optimizer.curriculum import Outcome
+from optimizer.curriculum import End, Outcome, Recommend
 from optimizer.curriculum_file import find_level, load_levels
 from optimizer.level import Level, MinTrades, Mode
 from optimizer.limits import Constraint
-from optimizer.runs import AttemptRow, RunRecord
+from optimizer.runs import SURROGATES, AttemptRow, RunRecord
 from optimizer.watch import StudyWatch
 from tradeschool.cli import verdict
 from tradeschool.cli.context import now, print_json, say, searched_candles_of
-from tradeschool.cli.trials import show_trials
+from tradeschool.cli.trials import show_trials, tell_luck
 from tradeschool.cli.worker import own_workers
 from tradeschool.errors import GateNotMet, SettingsError
 from tradeschool.settings import Settings
 from workers import records, search
 from workers.board import conducted
+from workers.ending import Finale
 from workers.guard import TrialQueue
 from workers.monitor import take_snapshot
 from workers.place import Place
@@ -40,6 +41,7 @@ MOST_SEED = 2**32
 VALIDATION_SHARE = 1 / 3
 """Of the trades that train needs, as in a level's own numbers."""
 
+MOST_SURROGATES = 10_000
 Command = Callable[..., None]
 
 
@@ -56,6 +58,7 @@ class Chosen:
     early_stop: int | None = None
     min_trades: int | None = None
     constraints: Sequence[str] = ()
+    surrogates: int = SURROGATES
 
     def levels(self) -> tuple[Level, ...]:
         """The levels that are to be searched, with what the options change.
@@ -99,6 +102,13 @@ OPTIONS = (
     ),
     click.option("--min-trades", type=click.IntRange(0), help="Trades that train needs; validation needs a third."),
     click.option("--constraint", "constraints", multiple=True, help='A further rule, such as "drawdown <= 0.15".'),
+    click.option(
+        "--surrogates",
+        type=click.IntRange(0, MOST_SURROGATES),
+        default=SURROGATES,
+        show_default=True,
+        help="Markets without skill in which the search of each level that was passed is repeated; 0 for none.",
+    ),
 )
 
 
@@ -130,7 +140,8 @@ def begin(place: Place, chosen: Chosen, run_name: str | None = None) -> str:
     seed = draw_seed(chosen.seed)
     if any(level.mode is Mode.ASYNC for level in chosen.levels()):
         say("asynchronous search: the same seed will not give the same trials again")
-    return records.begin(place, run_name or records.new_run_name(now(), seed), chosen.levels(), seed, now()).name
+    name = run_name or records.new_run_name(now(), seed)
+    return records.begin(place, name, chosen.levels(), seed, now(), surrogates=chosen.surrogates).name
 
 
 def begun(record: RunRecord, level_name: str | None, number: int | None) -> AttemptRow:
@@ -147,10 +158,19 @@ def begun(record: RunRecord, level_name: str | None, number: int | None) -> Atte
     return row
 
 
-def climb(place: Place, name: str, url: str, wait: Callable[[Level], None] | None = None, *, as_json: bool) -> None:
+def climb(
+    place: Place,
+    name: str,
+    url: str,
+    wait: Callable[[Level], None] | None = None,
+    wait_for_sealed: Callable[[Callable[[], bool]], None] = lambda is_there: None,
+    *,
+    as_json: bool,
+) -> None:
     """Carry a run to its end, and say what came of it.
 
-    `wait` returns once a level's candles are there; without it, they have to be.
+    `wait` returns once a level's candles are there; without it, they have to be. `wait_for_sealed` does so once the
+    sealed period is, or cannot be expected any more.
 
     Raises:
         GateNotMet: where a level was given up.
@@ -158,7 +178,8 @@ def climb(place: Place, name: str, url: str, wait: Callable[[Level], None] | Non
     record = records.read_run(place, name)
     say(f"run {name}, seed {record.seed}; if interrupted: tradeschool optimize resume {name}")
     with conducted(connect(url), name), show_trials() as tell, interrupts() as stop:
-        ended = search.carry_on(place, name, url, tell, stop, wait)
+        finale = Finale(tell=tell_luck(), wait_for_sealed=wait_for_sealed)
+        ended = search.carry_on(place, name, url, tell, stop, wait, finale)
     standing = standing_of(place, ended.record)
     if as_json:
         print_json(as_result(standing))
@@ -167,6 +188,11 @@ def climb(place: Place, name: str, url: str, wait: Callable[[Level], None] | Non
     say(f"files: {place.folder(name).resolve()}")
     if ended.outcome is Outcome.ESCALATED:
         raise GateNotMet(ended.reason)
+
+
+def is_at_its_end(place: Place, record: RunRecord) -> bool:
+    """Whether nothing is left to search."""
+    return isinstance(records.next_of(place, record), Recommend | End)
 
 
 def standing_of(place: Place, record: RunRecord) -> Standing:

@@ -14,6 +14,7 @@ from tradeschool.cli.context import say
 from workers.ledger import Progress as Trials
 
 LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
+FIRST_LUCK_SECONDS = 3.0
 
 
 @contextmanager
@@ -25,6 +26,19 @@ def show_trials() -> Iterator[Callable[[Level, int, Trials], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[states]}"))
     with Bars(*columns, console=Console(stderr=True)) as bars:
         yield _TrialBars(bars).tell
+
+
+def tell_luck() -> Callable[[str, int, int], None]:
+    """Says now and then in how many surrogate markets a level's search has been repeated."""
+    due = time.monotonic() + FIRST_LUCK_SECONDS
+
+    def tell(level: str, done: int, wanted: int) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + LINE_EVERY
+            say(f"level {level}: what luck alone does: {done:,} of {wanted:,} markets without skill")
+
+    return tell
 
 
 class _TrialLines:

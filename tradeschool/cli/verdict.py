@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from optuna.trial import FrozenTrial
 from rich.table import Table
 
+from optimizer.checks import Step
 from optimizer.gate import METRIC_OF, Reading
 from optimizer.level import Part
+from optimizer.recommendation import Recommendation
 from optimizer.runs import RunRecord, Verdict
 from tradeschool.cli.context import console
 from workers.standing import AttemptStanding, Standing
@@ -19,11 +21,26 @@ def show(standing: Standing) -> None:
     """Each attempt with its trials, its best, and its gate, criterion by criterion."""
     for each in standing.attempts:
         _show_attempt(standing.record, each)
+    for level in standing.levels:
+        if level.null:
+            console().print(f"level {level.name}: {level.null.sentence}")
     for forced in standing.record.forced:
         console().print(
             f"mixed by force on {forced.time:%Y-%m-%d %H:%M} UTC: {forced.what} was {forced.was}, {forced.now} since"
         )
     console().print(standing.reason)
+    if standing.recommendation:
+        show_recommendation(standing.recommendation)
+
+
+def show_recommendation(found: Recommendation) -> None:
+    """What a run comes to, and each check that has a say in it."""
+    table = Table("check", "needed for", "what was found", "")
+    for check in found.checks:
+        needed = "any trading" if check.needed_for is Step.PAPER else "deploying"
+        table.add_row(check.name, needed, check.said, {True: OPEN, False: SHUT, None: "not known"}[check.met])
+    console().print(table)
+    console().print(f"recommendation: {found.action_words}: {found.rule}: {found.reason}")
 
 
 def show_trial(trial: FrozenTrial) -> None:

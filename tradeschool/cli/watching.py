@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from optimizer.curriculum import Recommend
 from tradeschool.acquisition import Acquisition
 from tradeschool.cli.context import candles_of, chosen_datasets
 from tradeschool.embedded import Valkey
@@ -154,6 +155,10 @@ def _levels(run: Standing) -> Table:
     table = Table("level", "state", "attempt", "trials", "", "best", "gate", "left", title=f"run {run.name}")
     if run.outcome is None and not run.at_work:
         table.caption = f"nobody is at work on it; go on with: tradeschool optimize resume {run.name}"
+    elif isinstance(run.action, Recommend):
+        table.caption = run.reason
+    elif run.recommendation:
+        table.caption = f"recommendation: {run.recommendation.action_words}: {run.recommendation.reason}"
     for level in run.levels:
         table.add_row(*_level(level))
     return table

@@ -24,6 +24,8 @@ from tradeschool.store.files import publish_text, sha256_of, sync
 from tradeschool.store.seal import PartFile, Seal, is_readable, read_seal
 
 SEAL_SUFFIX = ".seal.json"
+SEALED_FOLDER = "sealed"
+"""Below the data folder: the root of the sealed period's own store, which search code never reads."""
 GAPS_NAMED = 3
 """How many gaps an error names."""
 

@@ -10,9 +10,9 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from redis.exceptions import RedisError
 
+from optimizer.report.files import EQUITY_NAME, REPORT_NAME, read_json
 from tradeschool.errors import ServiceUnreachable, TradeschoolError
 from workers import events
-from workers.standing import EQUITY_NAME, read_json
 from workers.standing_json import as_page
 from workers.web import details
 from workers.web.board import Board
@@ -140,7 +140,7 @@ async def run_events(request: web.Request) -> web.Response:
 
 async def report(request: web.Request) -> web.StreamResponse:
     """The report that a run wrote at its end."""
-    path = request.app[POLLER].folder(await _run(request)) / "report.html"
+    path = request.app[POLLER].folder(await _run(request)) / REPORT_NAME
     if not path.is_file():
         raise web.HTTPNotFound(text="this run has no report yet")
     headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": REPORT_POLICY}

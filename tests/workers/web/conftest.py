@@ -19,7 +19,8 @@ from rq.job_lifecycle import record_job_failure
 from schemathesis import GenerationMode
 
 from optimizer.level import Level
-from tests.workers.made_runs import made_attempt, made_place, made_run, made_verdict
+from optimizer.runs import RunRecord
+from tests.workers.made_runs import made_attempt, made_place, made_run, made_verdict, recommended
 from tradeschool.market import BTC_USD, Dataset, Timeframe
 from workers import events
 from workers.conductor import advance
@@ -97,10 +98,17 @@ class Site:
                 )
             )
 
-    def judge(self, *, passed: bool) -> None:
+    @property
+    def record(self) -> RunRecord:
         record = self.lookout().studies.run(self.run)
         assert record is not None
-        made_attempt(self.place, record, verdict=made_verdict(passed=passed))
+        return record
+
+    def recommend(self, reason: str) -> None:
+        recommended(self.place, self.record, reason)
+
+    def judge(self, *, passed: bool) -> None:
+        made_attempt(self.place, self.record, verdict=made_verdict(passed=passed))
         (self.results / self.run / "1").mkdir(exist_ok=True)
 
     def close(self) -> None:

@@ -65,8 +65,7 @@ def busy(site, plan, study: Path, fail_a_job):
     days = list(range(18_000, 18_100))
     equity = {"days": days, "equity": [1 + day / 100 for day in range(100)], "drawdown": [0.01] * 100}
     (site.results / "r1" / "1" / "equity.json").write_text(json.dumps(equity | {"hold": [1.0] * 100}))
-    reason = "the gate of level 1 is not met <script>"
-    (site.results / "r1" / "recommendation.json").write_text(json.dumps({"action": "do not deploy", "reason": reason}))
+    site.recommend("the gate of level 1 is not met <script>")
     (site.results / "r1" / "report.html").write_text("<h1>Report</h1>")
     events.record(site.results / "r1", "level_passed", level="1", attempt=1, trial=3)
     fail_a_job(plan, "<b>no luck</b>")
@@ -88,6 +87,9 @@ def test_every_panel_shows_what_is_there(busy, serve, visit) -> None:
             "PED-ANOVA over 40 trials",
             "do not deploy",
             "the gate of level 1 is not met <script>",
+            "A search like this passes this gate in 8% of markets without skill (3 of 40; 95 % interval 3% to 20%)",
+            "Outcome: escalated",
+            "0 of 2 checks are met",
             "RuntimeError: <b>no luck</b>",
             "No worker is there",
             "No sealed candles yet",

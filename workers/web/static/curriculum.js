@@ -57,10 +57,7 @@ function gate(level) {
       level.attempts.length > 0 && h("td", { class: "mark" }, reading.met ? "✓" : "✗", h("span", { class: "hidden" }, reading.met ? "met" : "missed"))))));
 }
 
-function nullLine(level) {
-  const rate = level.null?.pass_rate ?? level.null?.rate;
-  return Number.isFinite(rate) && h("p", { class: "sub" }, `A search like this passes this gate in ${percent(rate)} of markets without skill.`);
-}
+const nullLine = (level) => level.null && h("p", { class: "sub null" }, `${level.null.sentence[0].toUpperCase()}${level.null.sentence.slice(1)}.`);
 
 /** Where 95 of 100 such values would lie, as far as it is known. */
 const interval = (reading) => reading.low !== null && h("span", { class: "interval", title: "95 % interval" }, `${said(reading.name, reading.low).replace(" %", "")} to ${said(reading.name, reading.high)}`);

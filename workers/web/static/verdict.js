@@ -2,7 +2,7 @@
 
 import { axis, chart, cursor, date, line, times, utc } from "./charts.js";
 import { h, show } from "./dom.js";
-import { percent } from "./format.js";
+import { count, percent, words } from "./format.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -21,14 +21,20 @@ export class Verdict {
   }
 }
 
+const KINDS = { deploy: "good", paper_trade: "warn", do_not_deploy: "bad" };
+
 function showRecommendation(box, run) {
   const said = run?.recommendation;
-  if (!said) return show(box, h("p", { class: "empty" }, run ? "Made at the end of the run." : "No run yet."), reportLink(run));
-  const action = String(said.action ?? said.recommendation ?? said.verdict ?? "").replaceAll("_", " ");
-  const kind = /not/.test(action) ? "bad" : /paper/.test(action) ? "warn" : "good";
-  const reasons = [said.rule, said.reason, said.why, ...(said.reasons ?? [])].filter((each) => typeof each === "string");
-  show(box, h("p", { class: `verdict ${kind}` }, action), reasons.map((each) => h("p", {}, each)), said.tier && h("p", { class: "empty" }, `Outcome: ${said.tier}`), reportLink(run));
+  if (!said) return show(box, h("p", { class: "empty" }, nothingYet(run)), reportLink(run));
+  const met = said.checks.filter((check) => check.met).length;
+  show(box, h("p", { class: `verdict ${KINDS[said.action]}` }, words(said.action)), h("p", {}, `${said.rule}: ${said.reason}.`),
+    h("p", { class: "empty" }, `Outcome: ${said.tier}.`, said.level && ` Weighed: the winner of level ${said.level}.`),
+    h("details", {}, h("summary", {}, `${count(met)} of ${count(said.checks.length)} checks are met`),
+      h("ul", { class: "checks" }, said.checks.map((check) => h("li", { class: check.met ? "met" : check.met === null ? "open" : "missed" }, h("span", { class: "mark" }, check.met ? "✓ " : check.met === null ? "? " : "✗ "), check.said)))),
+    reportLink(run));
 }
+
+const nothingYet = (run) => (!run ? "No run yet." : run.next?.includes("weigh") && run.at_work ? "The levels are done. How far luck alone comes is measured now, and the evidence weighed." : "Made at the end of the run.");
 
 const reportLink = (run) => run?.has_report && h("p", {}, h("a", { href: `/api/runs/${encodeURIComponent(run.run)}/report`, target: "_blank", rel: "noopener" }, "The whole report"));
 

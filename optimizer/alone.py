@@ -1,0 +1,49 @@
+"""A search in one process, without a study: the same questions and the same trials as by any number of workers."""
+
+from collections.abc import Sequence
+
+from optuna.trial import FrozenTrial
+
+from optimizer.asking import History, Question, Space, ask
+from optimizer.backtest.prepare import Prepared
+from optimizer.distributions import distributions
+from optimizer.level import Level
+from optimizer.objective import evaluate
+from optimizer.stopping import Patience
+from optimizer.study import Origin, failed_trial, finished_trial, repeated_trial
+
+NOBODY = Origin(worker="", started=0.0, seconds=0.0)
+MOST_REASON = 512
+"""Characters of why a trial failed."""
+
+
+def search_alone(
+    level: Level, space: Space, train: Sequence[Prepared], carried: Sequence[FrozenTrial] = ()
+) -> list[FrozenTrial]:
+    """All trials of a level's search, those that were carried over first."""
+    trials = list(carried)
+    history, patience = History(space.distributions), Patience(level.early_stop, len(carried))
+    for trial in carried:
+        patience.is_over(trial)
+    for number in range(len(carried), len(carried) + level.trials):
+        for trial in trials[len(history) : space.visible(number)]:
+            history.append(trial)
+        question = ask(space, history, number)
+        trials.append(
+            repeated_trial(question, question.known, NOBODY.started)
+            if question.known
+            else evaluated(level, question, train)
+        )
+        if patience.is_over(trials[-1]):
+            break
+    return trials
+
+
+def evaluated(level: Level, question: Question, train: Sequence[Prepared]) -> FrozenTrial:
+    """The trial of a question, failed where the strategy raises: it is a stranger's code, and that is its answer."""
+    searched = distributions(level)
+    try:
+        evaluation = evaluate(level, train, question.parameters, question.thresholds)
+    except Exception as error:  # noqa: BLE001  # whatever it raises
+        return failed_trial(question, searched, f"{type(error).__name__}: {error}"[:MOST_REASON], NOBODY)
+    return finished_trial(question, searched, evaluation, NOBODY)

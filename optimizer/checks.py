@@ -1,0 +1,205 @@
+"""The questions that a recommendation asks of a run and of the evidence, each with its figure and its bound. Pure."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from optimizer.evidence import Deflation, Evidence, Excess, Null, Overfit, SealedLook
+from optimizer.gate import trades_needed
+from optimizer.level import Level, Part
+from optimizer.openings import SEALED
+
+EVEN = 0.5
+"""Beyond which luck is the likelier explanation: of a DSR, a PBO, a null's pass rate."""
+LIKELY_SKILL = 0.95
+"""DSR from which on a Sharpe ratio counts as more than the luck of many trials."""
+SMALL = 0.2
+"""Up to which PBO, and the upper end of a null's pass rate, let a winner be deployed."""
+
+
+class Step(StrEnum):
+    """What a check is needed for."""
+
+    PAPER = "paper"
+    DEPLOY = "deploy"
+
+
+class Check(BaseModel):
+    """One question."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="constants")
+
+    name: str
+    needed_for: Step
+    met: bool | None
+    """None where it is not known."""
+    said: str
+    """What was found beside what is asked for, in words."""
+    value: float | None = None
+    bound: float | None = None
+
+
+class Judged(Protocol):
+    """What is asked of a level's last attempt."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether its gate is met."""
+
+    @property
+    def relaxed(self) -> float:
+        """By which share its targets were lowered."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is met or not."""
+
+
+def run_checks(levels: Sequence[Level], verdicts: Mapping[str, Judged], forced: Iterable[str]) -> Iterable[Check]:
+    """What the run itself has to answer: its gates, and what was changed under way."""
+    first = levels[:-1] or levels
+    for level in levels:
+        verdict = verdicts.get(level.name)
+        said = verdict.reason if verdict else "not reached"
+        yield Check(
+            name=f"gate_{level.name}",
+            needed_for=Step.PAPER if level in first else Step.DEPLOY,
+            met=verdict.passed if verdict else False,
+            said=f"the gate of level {level.name}: {said}",
+        )
+    relaxed = [name for name, verdict in verdicts.items() if verdict.passed and verdict.relaxed]
+    yield Check(
+        name="targets_kept",
+        needed_for=Step.DEPLOY,
+        met=not relaxed,
+        said=f"targets were lowered at level {', '.join(relaxed)}" if relaxed else "no target was lowered",
+    )
+    mixed = sorted(set(forced))
+    yield Check(
+        name="nothing_mixed",
+        needed_for=Step.DEPLOY,
+        met=not mixed,
+        said=f"mixed by force: {', '.join(mixed)}" if mixed else "code, settings and candles stayed the same",
+    )
+
+
+def evidence_checks(
+    levels: Sequence[Level],
+    evidence: Evidence | None,
+    nulls: Mapping[str, Null],
+    analyses: Mapping[str, Mapping[str, JsonValue]],
+) -> Iterable[Check]:
+    """What the evidence has to answer; nothing where there is none."""
+    if evidence is None:
+        return
+    level = next(level for level in levels if level.name == evidence.level)
+    leak = evidence.looks_ahead
+    yield Check(
+        name="no_look_ahead",
+        needed_for=Step.PAPER,
+        met=leak is None,
+        said=f"it looks ahead: {leak}" if leak else "no past signal changes when the future is cut off",
+    )
+    yield from _luck_checks(evidence.deflation, evidence.overfit, nulls.get(evidence.level))
+    yield from _stability_check(analyses.get("stability"))
+    yield from _regime_check(analyses.get("regimes"))
+    yield from _sealed_checks(level, evidence)
+
+
+def _luck_checks(deflation: Deflation, overfit: Overfit, null: Null | None) -> Iterable[Check]:
+    what = f"probability that the Sharpe ratio is above luck's best of {deflation.trials:,}"
+    yield _at_least("deflated_sharpe", deflation.probability, EVEN, what, Step.PAPER)
+    yield _at_least("deflated_sharpe_95", deflation.probability, LIKELY_SKILL, what)
+    what = "chance that the best on one half of train's days is below the middle on the other half"
+    yield _at_most("overfitting", overfit.probability, EVEN, what, Step.PAPER)
+    yield _at_most("overfitting_20", overfit.probability, SMALL, what)
+    what = "share of markets without skill in which such a search passes the gate"
+    yield _at_most("null", null.pass_rate if null else None, EVEN, what, Step.PAPER)
+    yield _at_most("null_20", null.high if null else None, SMALL, f"{what}, upper end of its 95 % interval")
+
+
+def _stability_check(found: Mapping[str, JsonValue] | None) -> Iterable[Check]:
+    kept = found.get("median_kept") if found else None
+    share = f"{kept:.0%} of" if isinstance(kept, int | float) else "no known share of"
+    yield Check(
+        name="stable",
+        needed_for=Step.DEPLOY,
+        met=bool(found.get("stable")) if found else None,
+        said=f"the median neighbour keeps {share} the winner's Sharpe ratio" if found else "neighbours: not looked at",
+        value=kept if isinstance(kept, int | float) else None,
+    )
+
+
+def _regime_check(found: Mapping[str, JsonValue] | None) -> Iterable[Check]:
+    part = found.get(Part.VALIDATION) if found else None
+    carries = part.get("one_cell_carries") if isinstance(part, dict) else None
+    if isinstance(carries, bool):
+        said = "one kind of market carries the profit" if carries else "no single kind of market carries the profit"
+        yield Check(name="more_than_one_regime", needed_for=Step.DEPLOY, met=not carries, said=said)
+
+
+def _sealed_checks(level: Level, evidence: Evidence) -> Iterable[Check]:
+    look = evidence.sealed
+    if look is None:
+        yield Check(
+            name="sealed",
+            needed_for=Step.DEPLOY,
+            met=None,
+            said=f"the sealed period was not opened: {evidence.sealed_missing}",
+        )
+        return
+    yield from _sealed_look_checks(level, look)
+    found: Excess | None = next((each for each in evidence.excess if each.part == SEALED), None)
+    what = f"return a year above {found.benchmark if found else 'holding'} on the sealed period"
+    yield _above("sealed_excess", found.a_year if found else None, 0.0, what)
+
+
+def _sealed_look_checks(level: Level, look: SealedLook) -> Iterable[Check]:
+    readings = {reading.name: reading for reading in look.readings}
+    sharpe, fall, trades = readings["sharpe"], readings["max_drawdown"], readings["min_trades"]
+    yield _above("sealed_sharpe", _known(sharpe.value), 0.0, "Sharpe ratio on the sealed period", Step.PAPER)
+    yield _above("sealed_sharpe_low", _known(sharpe.low), 0.0, "lower end of that ratio's 95 % interval")
+    yield _at_most("sealed_drawdown", _known(fall.value), level.gate.max_drawdown, "drawdown on the sealed period")
+    yield _at_least("sealed_trades", trades.value, trades_needed(level, Part.TEST), "trades on the sealed period")
+
+
+def _at_least(name: str, value: float | None, bound: float, what: str, step: Step = Step.DEPLOY) -> Check:
+    return _held(
+        name, value, bound, f"{what}: {{}}, at least {bound:g} is asked for", step, lambda found: found >= bound
+    )
+
+
+def _above(name: str, value: float | None, bound: float, what: str, step: Step = Step.DEPLOY) -> Check:
+    return _held(
+        name, value, bound, f"{what}: {{}}, more than {bound:g} is asked for", step, lambda found: found > bound
+    )
+
+
+def _at_most(name: str, value: float | None, bound: float, what: str, step: Step = Step.DEPLOY) -> Check:
+    return _held(
+        name, value, bound, f"{what}: {{}}, at most {bound:g} is asked for", step, lambda found: found <= bound
+    )
+
+
+def _held(
+    name: str, value: float | None, bound: float, said: str, step: Step, is_met: Callable[[float], bool]
+) -> Check:
+    return Check(
+        name=name,
+        needed_for=step,
+        met=None if value is None else is_met(value),
+        said=said.format(_figure(value)),
+        value=value,
+        bound=bound,
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.3g}"
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

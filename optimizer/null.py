@@ -1,0 +1,117 @@
+"""What luck alone does: a level's own search, gate and retries over markets without skill in them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from optimizer.alone import search_alone
+from optimizer.asking import Space, trial_seed
+from optimizer.attempts import at_attempt
+from optimizer.backtest.prepare import Prepared
+from optimizer.carrying import moved
+from optimizer.distributions import distributions
+from optimizer.evaluation import finite_or_none
+from optimizer.evidence import Draw, Null
+from optimizer.gate import Reading, gate_readings, is_passed
+from optimizer.inheritance import first_points
+from optimizer.level import Level, Part
+from optimizer.metrics import wilson_interval
+from optimizer.objective import Read, backtest, prepare_level, repair
+from optimizer.selection import choose
+from optimizer.stress import Patient, stress_readings
+from optimizer.surrogate import BLOCK_DAYS, surrogate
+
+QUANTILES = (0.05, 0.5, 0.95)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Luck:
+    """A level whose search is repeated where there is no skill to be found."""
+
+    level: Level
+    """As it is written."""
+    attempts: int
+    """How many the real search took: as many as that are made."""
+    inherited: Mapping[str, float] | None
+    seed: int
+
+
+def null_of(luck: Luck, draws: Sequence[Draw]) -> Null:
+    """What at least one draw says together."""
+    passed = sum(draw.passed for draw in draws)
+    low, high = wilson_interval(passed, len(draws))
+    names = list(dict.fromkeys(name for draw in draws for name in draw.values))
+    return Null(
+        surrogates=len(draws),
+        passed=passed,
+        pass_rate=passed / len(draws),
+        low=low,
+        high=high,
+        attempts=luck.attempts,
+        block_days=BLOCK_DAYS,
+        met={name: sum(name in draw.met for draw in draws) / len(draws) for name in names},
+        quantiles={name: _quantiles([draw.values.get(name) for draw in draws]) for name in names},
+    )
+
+
+def try_luck(luck: Luck, read: Read, number: int) -> Draw:
+    """The search in surrogate market `number`, the same for the same seed.
+
+    Raises:
+        DataError: where candles are missing or unsound.
+    """
+    market = surrogate(luck.level, read, [luck.seed, number])
+    prepared = {part: prepare_level(luck.level, part, market) for part in (Part.TRAIN, Part.VALIDATION)}
+    trials: list[FrozenTrial] = []
+    for attempt in range(1, luck.attempts + 1):
+        level = at_attempt(luck.level, attempt, luck.inherited)
+        trials = _search(luck, level, attempt, number, prepared[Part.TRAIN], trials)
+        readings = _gate(level, trials, prepared, market, luck.seed)
+        if is_passed(readings) and readings:
+            break
+    return Draw(
+        surrogate=number,
+        attempts_allowed=luck.attempts,
+        attempts=attempt,
+        passed=is_passed(readings) and bool(readings),
+        values={reading.name: finite_or_none(reading.value) for reading in readings},
+        met=tuple(reading.name for reading in readings if reading.met),
+    )
+
+
+def _search(
+    luck: Luck, level: Level, attempt: int, number: int, train: Sequence[Prepared], earlier: Sequence[FrozenTrial]
+) -> list[FrozenTrial]:
+    seed, searched = trial_seed(luck.seed, number), distributions(level)
+    space = Space(
+        seed=seed,
+        lag=level.lag,
+        distributions=searched,
+        repair=lambda parameters: repair(level, parameters),
+        first_points=first_points(level, luck.inherited, seed) if luck.inherited and attempt == 1 else (),
+    )
+    was = at_attempt(luck.level, attempt - 1, luck.inherited).gate
+    carried = [moved(trial, searched, was=was, now=level.gate) for trial in earlier]
+    return search_alone(level, space, train, carried)
+
+
+def _gate(
+    level: Level, trials: Sequence[FrozenTrial], prepared: Mapping[Part, Sequence[Prepared]], read: Read, seed: int
+) -> list[Reading]:
+    """The gate of the search's winner; nothing where there is none."""
+    winner = choose(level, trials, prepared[Part.TRAIN], prepared[Part.VALIDATION])
+    if winner is None:
+        return []
+    readings = gate_readings(level, winner.validation.metrics, Part.VALIDATION)
+    if level.stress is None or not is_passed(readings):  # a gate that is shut needs no stress
+        return readings
+    runs = {part: [backtest(level, each, winner.parameters) for each in bars] for part, bars in prepared.items()}
+    patient = Patient(level=level, parameters=winner.parameters, read=read, prepared=prepared, runs=runs, seed=seed)
+    return [*readings, *stress_readings(patient, level.stress)]
+
+
+def _quantiles(values: Sequence[float | None]) -> tuple[float | None, ...]:
+    known = [value for value in values if value is not None]
+    return tuple(float(each) for each in np.quantile(known, QUANTILES)) if known else (None,) * len(QUANTILES)

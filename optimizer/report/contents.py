@@ -1,0 +1,90 @@
+"""What a report says, as JSON: made from a run's record and its files, and all that its page is drawn from."""
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import JsonValue
+
+from optimizer.evidence import Evidence, Null
+from optimizer.gate import Reading
+from optimizer.level import Level
+from optimizer.limits import Analysis
+from optimizer.recommendation import Recommendation
+from optimizer.runs import RunRecord
+
+Json = dict[str, JsonValue]
+LEVEL_FILES = (*(analysis.value for analysis in Analysis), "stress", "equity", "metrics")
+"""The files of a level that belong into the report; null where one is absent."""
+
+
+def recommendation_json(found: Recommendation) -> Json:
+    """The recommendation without the evidence behind it."""
+    return found.model_dump(mode="json", exclude={"evidence"})
+
+
+def null_json(found: Null) -> Json:
+    """How often luck passes a gate, without what it reaches in each criterion."""
+    return {**found.model_dump(mode="json", exclude={"met", "quantiles", "block_days"}), "sentence": found.sentence}
+
+
+def report_json(
+    record: RunRecord,
+    found: Recommendation,
+    files: Mapping[str, Mapping[str, JsonValue]],
+    openings: Sequence[Mapping[str, object]],
+) -> Json:
+    """Everything of a run that is over; `files` are what its folder holds by level, `openings` its looks."""
+    return {
+        "run": record.name,
+        "seed": record.seed,
+        "created": record.created.isoformat(),
+        "fingerprints": {**record.fingerprints},
+        "candles": {**record.candles},
+        "forced": [each.model_dump(mode="json") for each in record.forced],
+        "recommendation": recommendation_json(found),
+        "evidence": _evidence_json(found.evidence) if found.evidence else None,
+        "levels": [_level_json(record, level, files.get(level.name, {})) for level in record.levels],
+        "openings": [{name: _plain(value) for name, value in line.items() if name != "time"} for line in openings],
+    }
+
+
+def _level_json(record: RunRecord, level: Level, files: Mapping[str, JsonValue]) -> Json:
+    attempts = [row for row in record.attempts if row.level == level.name]
+    verdict, null = attempts[-1].verdict if attempts else None, record.nulls.get(level.name)
+    return {
+        "level": level.name,
+        "title": level.title,
+        "direction": level.direction.value,
+        "strategy": level.strategy,
+        "datasets": [f"{each.dataset} {each.window}" for each in level.datasets],
+        "attempts": len(attempts),
+        "trials": sum(record.searched_level(row).trials for row in attempts),
+        "passed": verdict.passed if verdict else None,
+        "relaxed": verdict.relaxed if verdict else 0.0,
+        "reason": verdict.reason if verdict else "not reached",
+        "winner": verdict.trial if verdict else None,
+        "parameters": {**verdict.parameters} if verdict and verdict.parameters else None,
+        "gate": _readings(verdict.readings) if verdict else [],
+        "null": {**null.model_dump(mode="json"), **null_json(null)} if null else None,
+        **{name: files.get(name) if verdict else None for name in LEVEL_FILES},
+    }
+
+
+def _evidence_json(evidence: Evidence) -> Json:
+    told: Json = evidence.model_dump(mode="json", exclude={"sealed"})
+    look = evidence.sealed
+    if look is None:
+        return {**told, "sealed": None}
+    return {
+        **told,
+        "sealed": {**look.model_dump(mode="json", exclude={"readings"}), "readings": _readings(look.readings)},
+    }
+
+
+def _readings(readings: Sequence[Reading]) -> list[JsonValue]:
+    return [{**reading.as_json()} for reading in readings]
+
+
+def _plain(value: object) -> JsonValue:
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, str | int | float) else None

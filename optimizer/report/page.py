@@ -1,0 +1,56 @@
+"""A run's report as one HTML file that asks for nothing else, drawn from its JSON alone."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from pydantic import JsonValue
+
+from optimizer.openings import SEALED
+from optimizer.report.plots import draw_course
+
+NOTHING = "–"  # noqa: RUF001  # a dash, as tables have it
+FRACTIONS = ("win_rate", "drawdown", "exposure", "cagr")
+"""Metrics by a part of their name that are told in percent."""
+
+
+def draw_page(report: Mapping[str, JsonValue]) -> bytes:
+    """The page of what `contents.report_json` made."""
+    rooms = Environment(
+        loader=PackageLoader("optimizer.report", "templates"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    rooms.filters |= {"figure": figure, "percent": percent, "words": words, "course": course}
+    return rooms.get_template("report.html").render(report).encode()
+
+
+def figure(value: JsonValue, name: str = "") -> str:
+    """Such as `1.23`, in percent where the metric is a fraction; a dash where there is none."""
+    if not isinstance(value, int | float):
+        return NOTHING
+    if any(part in name for part in FRACTIONS):
+        return percent(value)
+    return f"{value:,.0f}" if value == int(value) and abs(value) >= 2 else f"{value:.3g}"
+
+
+def percent(value: JsonValue) -> str:
+    """Such as `12.3 %`."""
+    return f"{100 * value:.1f} %" if isinstance(value, int | float) else NOTHING
+
+
+def words(value: JsonValue) -> str:
+    """A name as people read it."""
+    return str(value).replace("_", " ")
+
+
+def course(found: Mapping[str, Sequence[float | str]], title: str, held: str) -> Markup:
+    """Equity, holding and drawdown by day as a picture; `held` says who holds what."""
+    days = np.array(found["days"], dtype=np.int64)
+    columns = {name: np.array(found[name], dtype=np.float64) for name in ("equity", "hold", "drawdown")}
+    parts = found.get("part") or [SEALED] * len(days)
+    svg = draw_course(title, days, [str(part) for part in parts], held=held, **columns).decode()
+    return Markup(svg[svg.index("<svg") :])  # noqa: S704  # matplotlib's own, and it escapes what it writes

@@ -1,0 +1,79 @@
+"""`tradeschool optimize null, report`: what a run comes to, measured further and weighed again."""
+
+from collections.abc import Sequence
+
+import click
+
+from optimizer.curriculum_file import find_level
+from optimizer.report.files import REPORT_NAME
+from optimizer.runs import SURROGATES, RunRecord
+from tradeschool.cli import verdict
+from tradeschool.cli.context import console, json_option, load_settings, print_json, say
+from tradeschool.cli.looking import run_argument
+from tradeschool.cli.searching import MOST_SURROGATES, interrupts, place_of, standing_of
+from tradeschool.cli.trials import tell_luck
+from tradeschool.errors import SettingsError
+from workers import records
+from workers.crew import cores
+from workers.ending import Finale
+from workers.place import Place
+from workers.role import is_conducted
+from workers.search import conclude_again
+from workers.standing_json import as_result
+
+processes_option = click.option(
+    "-j", "--processes", type=click.IntRange(1), default=cores, show_default="one a core", help="At work on it."
+)
+
+
+@click.command()
+@run_argument
+@click.option("--level", "level_names", multiple=True, help="Of this level; of each that was judged when not given.")
+@click.option("--surrogates", type=click.IntRange(1, MOST_SURROGATES), default=SURROGATES, show_default=True)
+@processes_option
+@json_option
+def null(run_name: str, level_names: Sequence[str], surrogates: int, processes: int, *, as_json: bool) -> None:
+    """How often the same search passes the same gate in markets without skill; more of them narrow the interval.
+
+    Markets that were drawn before count. Where the run is over, its recommendation is made anew.
+    """
+    place = place_of(load_settings())
+    record = records.read_run(place, run_name)
+    judged = dict.fromkeys(row.level for row in record.attempts if row.verdict)
+    levels = [find_level(name, record.levels).name for name in level_names] or [*judged]
+    if not levels:
+        raise SettingsError(f"run {run_name}: no level was judged yet")
+    record = _conclude(place, run_name, processes, levels=levels, surrogates=surrogates)
+    found = {name: record.nulls[name] for name in levels}
+    if as_json:
+        print_json({name: each.model_dump(mode="json") for name, each in found.items()})
+        return
+    for name, each in found.items():
+        console().print(f"level {name}: {each.sentence}")
+
+
+@click.command()
+@run_argument
+@processes_option
+@json_option
+def report(run_name: str, processes: int, *, as_json: bool) -> None:
+    """Weigh a run that is over again, and write its report: with the sealed period, once that is there."""
+    place = place_of(load_settings())
+    standing = standing_of(place, _conclude(place, run_name, processes))
+    if standing.recommendation is None:
+        raise SettingsError(f"run {run_name} is not over: {standing.reason}")
+    if as_json:
+        print_json(as_result(standing))
+    else:
+        verdict.show_recommendation(standing.recommendation)
+    say(f"report: {(place.folder(run_name) / REPORT_NAME).resolve()}")
+
+
+def _conclude(
+    place: Place, run_name: str, processes: int, *, levels: Sequence[str] = (), surrogates: int = 0
+) -> RunRecord:
+    if is_conducted(place.storage_url, run_name):
+        say(f"another process is at work on run {run_name}: waiting for it")
+    with interrupts() as stop:
+        finale = Finale(processes=processes, tell=tell_luck())
+        return conclude_again(place, run_name, finale, stop, levels=levels, surrogates=surrogates)

@@ -1,0 +1,81 @@
+"""Processes of this machine that share out a run's last work: its luck is measured beside no queue, and in no hurry."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import TypeVar
+
+from tradeschool.errors import TradeschoolError
+from workers.parent import die_with_parent
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+MOST_CORES = 16
+"""Processes that are started where nobody says how many: each takes a quarter of a gigabyte."""
+
+
+def cores() -> int:
+    """Of the machine, those that this process may use, and no more than `MOST_CORES`."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(found, MOST_CORES)
+
+
+@contextmanager
+def crew(count: int) -> Iterator["Crew"]:
+    """So many processes, started when there is something for them; one is this process itself.
+
+    They end with the block, and with this process however that ends.
+    """
+    made = Crew(count)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+class Crew:
+    """Made by `crew`."""
+
+    def __init__(self, count: int) -> None:
+        self.count = max(1, count)
+        self._pool: ProcessPoolExecutor | None = None
+
+    def share(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """What `work` makes of each task, in their order, as they come; `work` is a function of a module.
+
+        Raises:
+            TradeschoolError: where a process was killed; what `work` raises.
+        """
+        if self.count == 1 or len(tasks) < 2:
+            yield from map(work, tasks)
+            return
+        # Spawned: this process has threads, and a forked child of one that has used polars hangs.
+        self._pool = self._pool or ProcessPoolExecutor(
+            self.count, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
+        )
+        try:
+            yield from self._pool.map(work, tasks)
+        except BrokenProcessPool:
+            raise TradeschoolError(
+                "a process that measured luck was killed, perhaps for want of memory: go on with it as it was begun"
+            ) from None
+
+    def close(self) -> None:
+        """End every process, whatever it does."""
+        if self._pool is None:
+            return
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+
+
+def _begin(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C reaches it, too, and is no news
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent(parent, signal.SIGKILL)

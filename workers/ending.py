@@ -1,0 +1,258 @@
+"""What a run comes to: luck measured, evidence weighed, the sealed period opened once, the recommendation written."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import JsonValue, ValidationError
+
+from optimizer.curriculum import End, Outcome, Recommend
+from optimizer.evidence import Draw, Evidence
+from optimizer.level import Level, Part
+from optimizer.limits import Analysis
+from optimizer.null import Luck, null_of, try_luck
+from optimizer.objective import prepare_level, prepare_windows
+from optimizer.openings import SEALED, log_opening
+from optimizer.recommendation import Recommendation, Tier, recommend, tier_of
+from optimizer.report.files import read_json, write_escalation, write_lineage, write_null, write_report
+from optimizer.runs import AttemptRow, RunRecord, Verdict
+from optimizer.study import read_trials
+from optimizer.weighing import Floats, Subject, daily_returns, weigh
+from tradeschool.errors import SettingsError
+from tradeschool.market import SEALED_WINDOW
+from tradeschool.store import Store
+from tradeschool.store.files import append_line
+from workers import events
+from workers.crew import Crew, cores, crew
+from workers.place import Place
+from workers.records import end_reason, save
+from workers.role import Role, require_role
+
+DRAWS_NAME = "null.jsonl"
+"""In a level's folder: what each surrogate market came to, so that none is drawn twice."""
+
+TellLuck = Callable[[str, int, int], None]
+"""Told of a level, how many surrogate markets are done, and of how many."""
+
+
+def _nothing(*_: object) -> None:
+    """For whoever does not ask."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finale:
+    """How whoever carries a run has its last step made."""
+
+    processes: int = field(default_factory=cores)
+    tell: TellLuck = _nothing
+    wait_for_sealed: Callable[[Callable[[], bool]], None] = _nothing
+    """Waits until it is so that the sealed period is there, as long as there is hope."""
+
+
+class Conclusion:
+    """The last step of a run, made by whoever holds its role; see `concluding`."""
+
+    def __init__(self, place: Place, role: Role, stop: Callable[[], bool], finale: Finale, hands: Crew) -> None:
+        self._place, self._role, self._stop, self._finale, self._hands = place, role, stop, finale, hands
+
+    def conclude(self, record: RunRecord, action: Recommend) -> RunRecord:
+        """The run with its luck measured and its recommendation, both written down.
+
+        Raises:
+            KeyboardInterrupt: where it was told to stop.
+            RoleLost: where another process may be at work on the run.
+            DataError: where candles of the run are missing, or changed.
+        """
+        if action.outcome is Outcome.PASSED:
+            self._finale.wait_for_sealed(lambda: self._place.sealed_lack(record.level(action.level)) is None)
+        else:
+            attempt, reason = record.last(action.level), end_reason(record, action.outcome, action.level)
+            assert attempt is not None, "what is given up was tried"
+            folder = self._place.folder(record.name)
+            _tell_once(folder, "level_escalated", level=action.level, attempt=attempt.number, reason=reason)
+        # Of a gate that was missed, nobody asks whether luck could have met it.
+        passed = [row.level for row in record.attempts if row.verdict and row.verdict.passed]
+        for level in passed if record.surrogates else ():
+            record = self.with_luck(record, level, record.surrogates)
+        recommendation = weigh_run(self._place, record, action, self._hands)
+        require_role(self._role)
+        before = record.recommendation
+        if before is None or (before.action, before.reason) != (recommendation.action, recommendation.reason):
+            said = f"{recommendation.rule}: {recommendation.reason}"
+            self._tell(record, "recommendation", action=recommendation.action_words, reason=said)
+        return save(self._place, record.model_copy(update={"recommendation": recommendation}))
+
+    def with_luck(self, record: RunRecord, level: str, count: int) -> RunRecord:
+        """The run with the luck of a level that was judged, over at least `count` surrogate markets, written down.
+
+        What was drawn before stays, and a kill loses the draws under way alone.
+
+        Raises:
+            SettingsError: where the level was not judged yet.
+            KeyboardInterrupt, RoleLost, DataError: as `conclude` does.
+        """
+        rows = [row for row in record.attempts if row.level == level and row.verdict]
+        if not rows:
+            raise SettingsError(f"run {record.name}: level {level} was not judged yet")
+        luck = Luck(level=record.level(level), attempts=len(rows), inherited=rows[0].inherited, seed=record.seed)
+        null = null_of(luck, self._draws(self._place.folder(record.name) / level / DRAWS_NAME, luck, count))
+        require_role(self._role)
+        write_null(self._place.results_dir, self._place.folder(record.name), level, null)
+        if record.nulls.get(level) == null:
+            return record
+        self._tell(record, "luck_measured", level=level, said=null.sentence)
+        return save(self._place, record.model_copy(update={"nulls": {**record.nulls, level: null}}))
+
+    def _draws(self, path: Path, luck: Luck, count: int) -> list[Draw]:
+        """Those that a file holds, and as many more as are missing, in order of number."""
+        draws = read_draws(path, luck.attempts)
+        missing = [number for number in range(count) if number not in draws]
+        for draw in self._hands.share(partial(_draw, luck, self._place.store), missing):
+            append_line(path, draw.model_dump_json())
+            draws[draw.surrogate] = draw
+            self._finale.tell(luck.level.name, len(draws), max(count, len(draws)))
+            if self._stop():
+                raise KeyboardInterrupt
+        return [draws[number] for number in sorted(draws)]
+
+    def _tell(self, record: RunRecord, event: str, **facts: JsonValue) -> None:
+        events.record(self._place.folder(record.name), event, **facts)
+
+
+@contextmanager
+def concluding(place: Place, role: Role, stop: Callable[[], bool], finale: Finale) -> Iterator[Conclusion]:
+    """What makes a run's last step, with as many processes as `finale` says until the block ends."""
+    with crew(finale.processes) as hands:
+        yield Conclusion(place, role, stop, finale, hands)
+
+
+def write_end(place: Place, record: RunRecord, end: End) -> None:
+    """Publish the files of a run that is over. Idempotent: the same files again, and no second event."""
+    folder = place.folder(record.name)
+    write_lineage(place.results_dir, folder, record)
+    write_report(place.results_dir, folder, record)
+    if end.outcome is Outcome.ESCALATED:
+        missed = [each.verdict.shortfall for each in record.attempts if each.level == end.level and each.verdict]
+        write_escalation(place.results_dir, folder, record.level(end.level), missed)
+    reason = end_reason(record, end.outcome, end.level)
+    _tell_once(folder, "run_finished", run=record.name, outcome=end.outcome, reason=reason)
+
+
+def _tell_once(folder: Path, event: str, **facts: JsonValue) -> None:
+    if event not in {known.name for known in events.read(folder)}:
+        events.record(folder, event, **facts)
+
+
+def read_draws(path: Path, attempts: int) -> dict[int, Draw]:
+    """The draws of a file by their number, as far as they are whole and of as many attempts."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    found = {}
+    for line in lines:
+        with suppress(ValidationError):  # cut by a kill
+            draw = Draw.model_validate_json(line)
+            if draw.attempts_allowed == attempts:
+                found[draw.surrogate] = draw
+    return found
+
+
+def weigh_run(place: Place, record: RunRecord, action: Recommend, crew: Crew) -> Recommendation:
+    """What a run that is over comes to; the sealed period is opened where the run came far enough, and it is logged.
+
+    Raises:
+        DataError: where candles of the run are missing, or changed.
+    """
+    judged = {row.level: row.verdict for row in record.attempts if row.verdict}  # of several, the last one's
+    subject = _subject(place, record, action, judged)
+    analyses = _analyses(place, record, subject.level.name) if subject else {}
+    far = tier_of(action.outcome, record.levels, judged, None) is not Tier.ESCALATED
+    return recommend(
+        outcome=action.outcome,
+        levels=record.levels,
+        verdicts=judged,
+        forced=[each.what for each in record.forced],
+        evidence=_evidence(place, record, subject, crew, may_open=far) if subject else None,
+        nulls=record.nulls,
+        analyses=analyses,
+    )
+
+
+def _draw(luck: Luck, store: Store, number: int) -> Draw:
+    return try_luck(luck, store.arrays, number)
+
+
+def _subject(place: Place, record: RunRecord, action: Recommend, judged: Mapping[str, Verdict]) -> Subject | None:
+    """The winner that is weighed: of the highest level that was passed where all before the last were, else of the
+    last level that was tried; None where that has none."""
+    name = action.level
+    before = record.before(name)
+    if not judged[name].passed and before and record.levels[-1].name == name and judged[before.name].passed:
+        name = before.name
+    row, verdict = record.last(name), judged[name]
+    if row is None or verdict.trial is None or verdict.parameters is None:
+        return None
+    counted = sum(
+        trial.state is not TrialState.FAIL for each in record.attempts for trial in _own_trials(place, record, each)
+    )
+    return Subject(
+        level=record.searched_level(row),
+        attempt=row.number,
+        trial=verdict.trial,
+        parameters=verdict.parameters,
+        trials=read_trials(place.storage_url, record.study(row.level, row.number)),
+        trials_of_run=counted,
+        seed=record.seed,
+    )
+
+
+def _own_trials(place: Place, record: RunRecord, row: AttemptRow) -> Sequence[FrozenTrial]:
+    return read_trials(place.storage_url, record.study(row.level, row.number))[row.carried :]
+
+
+def _evidence(place: Place, record: RunRecord, subject: Subject, crew: Crew, *, may_open: bool) -> Evidence:
+    level = subject.level
+    lacking = place.sealed_lack(level) if may_open else "a run that was given up before its last level opens nothing"
+    sealed = None
+    if lacking is None:
+        now = datetime.now(UTC)
+        log_opening(
+            place.folder(record.name),
+            SEALED,
+            level=level.name,
+            attempt=subject.attempt,
+            trials=[subject.trial],
+            now=now,
+        )
+        sources = dict.fromkeys(dataset.source for dataset in level.datasets)
+        sealed = prepare_windows(level, [(source, SEALED_WINDOW) for source in sources], place.sealed.arrays)
+    prepared = {part: prepare_level(level, part, place.store.arrays) for part in Part}
+    return weigh(subject, prepared, place.store.arrays, partial(_measure, crew, place.store, level), sealed, lacking)
+
+
+def _measure(crew: Crew, store: Store, level: Level, parameters: Sequence[Mapping[str, float]]) -> list[Floats]:
+    shares = [parameters[start :: crew.count] for start in range(min(crew.count, len(parameters)))]
+    found: list[Floats | None] = [None] * len(parameters)
+    for start, columns in enumerate(crew.share(partial(_returns, level, store), shares)):
+        found[start :: crew.count] = columns
+    return [each for each in found if each is not None]
+
+
+def _returns(level: Level, store: Store, parameters: Sequence[Mapping[str, float]]) -> list[Floats]:
+    train = prepare_level(level, Part.TRAIN, store.arrays)
+    return [daily_returns(level, train, each) for each in parameters]
+
+
+def _analyses(place: Place, record: RunRecord, level: str) -> dict[str, dict[str, JsonValue]]:
+    """Those of a level that lie in the run's folder."""
+    found = {}
+    for analysis in Analysis:
+        told = read_json(place.folder(record.name) / level / f"{analysis}.json")
+        if isinstance(told, dict):
+            found[analysis.value] = told
+    return found
