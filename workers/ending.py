@@ -1,29 +1,19 @@
-"""What a run comes to: luck measured, evidence weighed, the sealed period opened once, the recommendation written."""
+"""The last step of a run: how far luck comes is measured, the recommendation made and told, the files written."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from optuna.trial import FrozenTrial, TrialState
 from pydantic import JsonValue, ValidationError
 
 from optimizer.curriculum import End, Outcome, Recommend
-from optimizer.evidence import Draw, Evidence
-from optimizer.level import Level, Part
-from optimizer.limits import Analysis
+from optimizer.evidence import Draw
 from optimizer.null import Luck, null_of, try_luck
-from optimizer.objective import prepare_level, prepare_windows
-from optimizer.openings import SEALED, log_opening
-from optimizer.recommendation import Recommendation, Tier, recommend, tier_of
-from optimizer.report.files import read_json, write_escalation, write_lineage, write_null, write_report
-from optimizer.runs import AttemptRow, RunRecord, Verdict
-from optimizer.study import read_trials
-from optimizer.weighing import Floats, Subject, daily_returns, weigh
+from optimizer.report.files import write_escalation, write_lineage, write_null, write_report
+from optimizer.runs import RunRecord
 from tradeschool.errors import SettingsError
-from tradeschool.market import SEALED_WINDOW
 from tradeschool.store import Store
 from tradeschool.store.files import append_line
 from workers import events
@@ -31,6 +21,7 @@ from workers.crew import Crew, cores, crew
 from workers.place import Place
 from workers.records import end_reason, save
 from workers.role import Role, require_role
+from workers.weigh import weigh_run
 
 DRAWS_NAME = "null.jsonl"
 """In a level's folder: what each surrogate market came to, so that none is drawn twice."""
@@ -98,6 +89,7 @@ class Conclusion:
         rows = [row for row in record.attempts if row.level == level and row.verdict]
         if not rows:
             raise SettingsError(f"run {record.name}: level {level} was not judged yet")
+        self._place.require_candles(record.level(level))
         luck = Luck(level=record.level(level), attempts=len(rows), inherited=rows[0].inherited, seed=record.seed)
         null = null_of(luck, self._draws(self._place.folder(record.name) / level / DRAWS_NAME, luck, count))
         require_role(self._role)
@@ -162,97 +154,5 @@ def read_draws(path: Path, attempts: int) -> dict[int, Draw]:
     return found
 
 
-def weigh_run(place: Place, record: RunRecord, action: Recommend, crew: Crew) -> Recommendation:
-    """What a run that is over comes to; the sealed period is opened where the run came far enough, and it is logged.
-
-    Raises:
-        DataError: where candles of the run are missing, or changed.
-    """
-    judged = {row.level: row.verdict for row in record.attempts if row.verdict}  # of several, the last one's
-    subject = _subject(place, record, action, judged)
-    analyses = _analyses(place, record, subject.level.name) if subject else {}
-    far = tier_of(action.outcome, record.levels, judged, None) is not Tier.ESCALATED
-    return recommend(
-        outcome=action.outcome,
-        levels=record.levels,
-        verdicts=judged,
-        forced=[each.what for each in record.forced],
-        evidence=_evidence(place, record, subject, crew, may_open=far) if subject else None,
-        nulls=record.nulls,
-        analyses=analyses,
-    )
-
-
 def _draw(luck: Luck, store: Store, number: int) -> Draw:
     return try_luck(luck, store.arrays, number)
-
-
-def _subject(place: Place, record: RunRecord, action: Recommend, judged: Mapping[str, Verdict]) -> Subject | None:
-    """The winner that is weighed: of the highest level that was passed where all before the last were, else of the
-    last level that was tried; None where that has none."""
-    name = action.level
-    before = record.before(name)
-    if not judged[name].passed and before and record.levels[-1].name == name and judged[before.name].passed:
-        name = before.name
-    row, verdict = record.last(name), judged[name]
-    if row is None or verdict.trial is None or verdict.parameters is None:
-        return None
-    counted = sum(
-        trial.state is not TrialState.FAIL for each in record.attempts for trial in _own_trials(place, record, each)
-    )
-    return Subject(
-        level=record.searched_level(row),
-        attempt=row.number,
-        trial=verdict.trial,
-        parameters=verdict.parameters,
-        trials=read_trials(place.storage_url, record.study(row.level, row.number)),
-        trials_of_run=counted,
-        seed=record.seed,
-    )
-
-
-def _own_trials(place: Place, record: RunRecord, row: AttemptRow) -> Sequence[FrozenTrial]:
-    return read_trials(place.storage_url, record.study(row.level, row.number))[row.carried :]
-
-
-def _evidence(place: Place, record: RunRecord, subject: Subject, crew: Crew, *, may_open: bool) -> Evidence:
-    level = subject.level
-    lacking = place.sealed_lack(level) if may_open else "a run that was given up before its last level opens nothing"
-    sealed = None
-    if lacking is None:
-        now = datetime.now(UTC)
-        log_opening(
-            place.folder(record.name),
-            SEALED,
-            level=level.name,
-            attempt=subject.attempt,
-            trials=[subject.trial],
-            now=now,
-        )
-        sources = dict.fromkeys(dataset.source for dataset in level.datasets)
-        sealed = prepare_windows(level, [(source, SEALED_WINDOW) for source in sources], place.sealed.arrays)
-    prepared = {part: prepare_level(level, part, place.store.arrays) for part in Part}
-    return weigh(subject, prepared, place.store.arrays, partial(_measure, crew, place.store, level), sealed, lacking)
-
-
-def _measure(crew: Crew, store: Store, level: Level, parameters: Sequence[Mapping[str, float]]) -> list[Floats]:
-    shares = [parameters[start :: crew.count] for start in range(min(crew.count, len(parameters)))]
-    found: list[Floats | None] = [None] * len(parameters)
-    for start, columns in enumerate(crew.share(partial(_returns, level, store), shares)):
-        found[start :: crew.count] = columns
-    return [each for each in found if each is not None]
-
-
-def _returns(level: Level, store: Store, parameters: Sequence[Mapping[str, float]]) -> list[Floats]:
-    train = prepare_level(level, Part.TRAIN, store.arrays)
-    return [daily_returns(level, train, each) for each in parameters]
-
-
-def _analyses(place: Place, record: RunRecord, level: str) -> dict[str, dict[str, JsonValue]]:
-    """Those of a level that lie in the run's folder."""
-    found = {}
-    for analysis in Analysis:
-        told = read_json(place.folder(record.name) / level / f"{analysis}.json")
-        if isinstance(told, dict):
-            found[analysis.value] = told
-    return found

@@ -1,6 +1,7 @@
 """What a run comes to: luck, evidence, the sealed period opened once, and the same files wherever it was killed."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from optimizer.recommendation import Action, Tier
 from optimizer.report.page import draw_page
 from tests.optimizer.made_store import seal_made
 from tests.workers.schools import ALMOST, ANY, DATASETS, NONE, Dying, Killed, School, after, level, school_in
-from tradeschool.errors import SettingsError
+from tradeschool.errors import ForeignFile, SettingsError
 from tradeschool.market import SEALED_WINDOW, find_dataset
 from tradeschool.store.frames import FrameStore
 from workers.ending import DRAWS_NAME, Finale, read_draws
@@ -174,6 +175,28 @@ def test_a_run_that_is_killed_at_its_end_leaves_the_same_files(whole: School, co
     assert whole.events().count("recommendation") == 1
     one, other = (read_run(school.place, "run").recommendation for school in (whole, concluded))
     assert one.model_dump_json() == other.model_dump_json()
+
+
+def test_candles_that_are_damaged_before_the_end_stop_the_run_until_they_are_mended(
+    folder: Path, candles: Path, sealed_candles: Path, concluded: School
+) -> None:
+    here = folder / "copy"
+    shutil.copytree(candles, here)
+    made = school_in(folder, here)
+    made = School(replace(made.place, sealed=FrameStore(sealed_candles)))
+    made.begin(*LADDER, surrogates=3)
+    with pytest.raises(Killed):
+        made.go_on(tell_luck=after(1))
+    file = next(here.rglob("oanda/**/*.parquet"))
+    sound = file.read_bytes()
+    file.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+
+    with pytest.raises(ForeignFile, match="changed since it was sealed"):
+        made.go_on()
+    file.write_bytes(sound)
+    made.go_on()
+
+    assert made.files() == concluded.files()
 
 
 def test_an_ended_run_ends_again_and_changes_nothing(concluded: School) -> None:
