@@ -109,7 +109,7 @@ class Evidence(_Fact):
     overfit: Overfit
     excess: tuple[Excess, ...]
     looks_ahead: str | None
-    """Which signal depends on the future; null where 60 cuts of it changed none."""
+    """Which signal depends on the future; null where none of 60 cuts changed one."""
     hardships: tuple[Hardship, ...]
     break_even_bps: float | None
     """The slippage a side, in hundredths of a percent, at which the edge on validation is gone."""

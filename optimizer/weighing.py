@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optimizer import metrics
 from optimizer.backtest.costs import Rates
 from optimizer.backtest.hold import hold
-from optimizer.backtest.lookahead import look_ahead, signals_of
+from optimizer.backtest.lookahead import CUTS, look_ahead, signals_of
 from optimizer.backtest.prepare import Prepared
 from optimizer.backtest.run import Run
 from optimizer.evaluation import finite_or_none
@@ -187,9 +187,9 @@ def _overfit(subject: Subject, returns: Floats) -> Overfit:
 def _looks_ahead(subject: Subject, prepared: Sequence[Prepared]) -> str | None:
     strategy = load(subject.level.strategy)
     whole = repaired(strategy, subject.parameters)
-    signals = signals_of(strategy, whole, subject.level.direction)
+    signals, cuts = signals_of(strategy, whole, subject.level.direction), math.ceil(CUTS / len(prepared))
     for each in prepared:
-        leak = look_ahead(signals, each, subject.seed, is_asked=isinstance(strategy, BarStrategy))
+        leak = look_ahead(signals, each, subject.seed, cuts=cuts, is_asked=isinstance(strategy, BarStrategy))
         if leak:
             columns = f" ({', '.join(leak.columns)})" if leak.columns else ""
             return f"{each.dataset}: the signal of bar {leak.bar} is another one without what came after it{columns}"

@@ -29,14 +29,19 @@ def show_trials() -> Iterator[Callable[[Level, int, Trials], None]]:
 
 
 def tell_luck() -> Callable[[str, int, int], None]:
-    """Says now and then in how many surrogate markets a level's search has been repeated."""
+    """Says now and then in how many markets without skill a level was searched, and how long the rest takes."""
     due = time.monotonic() + FIRST_LUCK_SECONDS
+    begun: dict[str, tuple[float, int]] = {}
 
     def tell(level: str, done: int, wanted: int) -> None:
         nonlocal due
-        if time.monotonic() >= due:
-            due = time.monotonic() + LINE_EVERY
-            say(f"level {level}: what luck alone does: {done:,} of {wanted:,} markets without skill")
+        now = time.monotonic()
+        since, first = begun.setdefault(level, (now, done))
+        if now < due:
+            return
+        due = now + LINE_EVERY
+        left = f", about {(wanted - done) * (now - since) / (done - first):.0f} s left" if done > first else ""
+        say(f"level {level}: what luck alone does: {done:,} of {wanted:,} markets without skill{left}")
 
     return tell
 
