@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +17,8 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
+ALONE_SECONDS = 1.0
+"""What takes no longer than that is done before another process has begun: the start of one takes as long."""
 MOST_CORES = 16
 """Processes that are started where nobody says how many: each takes a quarter of a gigabyte."""
 
@@ -27,12 +30,12 @@ def cores() -> int:
 
 
 @contextmanager
-def crew(count: int) -> Iterator["Crew"]:
-    """So many processes, started when there is something for them; one is this process itself.
+def crew(count: int, alone_seconds: float = ALONE_SECONDS) -> Iterator["Crew"]:
+    """So many processes, started when there is enough for them to do; one is this process itself.
 
     They end with the block, and with this process however that ends.
     """
-    made = Crew(count)
+    made = Crew(count, alone_seconds)
     try:
         yield made
     finally:
@@ -42,8 +45,8 @@ def crew(count: int) -> Iterator["Crew"]:
 class Crew:
     """Made by `crew`."""
 
-    def __init__(self, count: int) -> None:
-        self.count = max(1, count)
+    def __init__(self, count: int, alone_seconds: float) -> None:
+        self.count, self._alone_seconds = max(1, count), alone_seconds
         self._pool: ProcessPoolExecutor | None = None
 
     def share(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
@@ -52,9 +55,14 @@ class Crew:
         Raises:
             TradeschoolError: where a process was killed; what `work` raises.
         """
-        if self.count == 1 or len(tasks) < 2:
-            yield from map(work, tasks)
-            return
+        ends, done = time.monotonic() + self._alone_seconds, 0
+        while done < len(tasks) and (self.count == 1 or time.monotonic() < ends):
+            yield work(tasks[done])
+            done += 1
+        if done < len(tasks):
+            yield from self._spread(work, tasks[done:])
+
+    def _spread(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         # Spawned: this process has threads, and a forked child of one that has used polars hangs.
         self._pool = self._pool or ProcessPoolExecutor(
             self.count, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)

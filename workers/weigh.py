@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import JsonValue
 
+from optimizer.backtest.prepare import Prepared
 from optimizer.curriculum import Recommend
 from optimizer.evidence import Evidence
 from optimizer.level import Level, Part
@@ -22,6 +24,11 @@ from tradeschool.market import SEALED_WINDOW
 from tradeschool.store import Store
 from workers.crew import Crew
 from workers.place import Place
+
+SHARE = 8
+"""Parameter sets that a process backtests at once."""
+_TRAIN: dict[tuple[str, Path], tuple[Level, Sequence[Prepared]]] = {}
+"""The latest level by its JSON and the root of its candles, and its bars of train: the same for every share."""
 
 
 def weigh_run(place: Place, record: RunRecord, action: Recommend, hands: Crew) -> Recommendation:
@@ -88,16 +95,18 @@ def _evidence(place: Place, record: RunRecord, subject: Subject, hands: Crew, *,
 
 
 def _measure(hands: Crew, store: Store, level: Level, parameters: Sequence[Mapping[str, float]]) -> list[Floats]:
-    shares = [parameters[start :: hands.count] for start in range(min(hands.count, len(parameters)))]
-    found: list[Floats | None] = [None] * len(parameters)
-    for start, columns in enumerate(hands.share(partial(_returns, level, store), shares)):
-        found[start :: hands.count] = columns
-    return [each for each in found if each is not None]
+    shares = [parameters[start : start + SHARE] for start in range(0, len(parameters), SHARE)]
+    found = hands.share(partial(_returns, level.model_dump_json(), store), shares)
+    return [returns for share in found for returns in share]
 
 
-def _returns(level: Level, store: Store, parameters: Sequence[Mapping[str, float]]) -> list[Floats]:
-    train = prepare_level(level, Part.TRAIN, store.arrays)
-    return [daily_returns(level, train, each) for each in parameters]
+def _returns(level: str, store: Store, parameters: Sequence[Mapping[str, float]]) -> list[Floats]:
+    if (level, store.root) not in _TRAIN:
+        searched = Level.model_validate_json(level)
+        _TRAIN.clear()
+        _TRAIN[level, store.root] = searched, prepare_level(searched, Part.TRAIN, store.arrays)
+    searched, train = _TRAIN[level, store.root]
+    return [daily_returns(searched, train, each) for each in parameters]
 
 
 def _analyses(place: Place, record: RunRecord, level: str) -> dict[str, dict[str, JsonValue]]:

@@ -21,7 +21,7 @@ from crew_work import sleep_with_a_name
 from workers.crew import crew
 
 if __name__ == "__main__":
-    with crew(2) as hands:
+    with crew(2, alone_seconds=0) as hands:
         for _ in hands.share(partial(sleep_with_a_name, Path(sys.argv[1])), [0, 1, 2, 3]):
             pass
 """
@@ -35,7 +35,7 @@ def work(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_every_task_comes_out_in_order_from_more_than_one_process(work) -> None:
-    with crew(2) as hands:
+    with crew(2, alone_seconds=0) as hands:
         found = list(hands.share(work.double, list(range(30))))
         again = list(hands.share(work.double, [7, 8]))
 
@@ -44,19 +44,19 @@ def test_every_task_comes_out_in_order_from_more_than_one_process(work) -> None:
     assert os.getpid() not in {process for _, process in found}
 
 
-@pytest.mark.parametrize(("count", "tasks"), [(1, [1, 2, 3]), (0, [1, 2]), (4, [1]), (4, [])])
-def test_one_process_or_one_task_needs_no_other(count: int, tasks: list[int], work) -> None:
+@pytest.mark.parametrize(("count", "tasks"), [(1, [1, 2, 3]), (0, [1, 2]), (4, [1, 2, 3]), (4, [])])
+def test_one_process_or_a_moment_s_work_needs_no_other(count: int, tasks: list[int], work) -> None:
     with crew(count) as hands:
         assert list(hands.share(work.double, tasks)) == [(2 * number, os.getpid()) for number in tasks]
 
 
 def test_a_process_that_is_killed_is_told(work) -> None:
-    with crew(2) as hands, pytest.raises(TradeschoolError, match="was killed"):
+    with crew(2, alone_seconds=0) as hands, pytest.raises(TradeschoolError, match="was killed"):
         list(hands.share(work.end_it, [1, 2, 3]))
 
 
 def test_what_the_work_raises_is_raised(work) -> None:
-    with crew(2) as hands, pytest.raises(ValueError, match="not 1"):
+    with crew(2, alone_seconds=0) as hands, pytest.raises(ValueError, match="not 1"):
         list(hands.share(work.refuse, [1, 2]))
 
 
