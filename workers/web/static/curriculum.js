@@ -1,7 +1,7 @@
 // The ladder: a card a level, with its attempts, trials and gate.
 
 import { h, show } from "./dom.js";
-import { count, duration, figure, percent, words } from "./format.js";
+import { count, duration, figure, percent, upper, words } from "./format.js";
 
 const FRACTION = /(^win_rate|drawdown|^exposure)/;
 const SIGNS = { "<=": "≤", ">=": "≥" };
@@ -57,7 +57,7 @@ function gate(level) {
       level.attempts.length > 0 && h("td", { class: "mark" }, reading.met ? "✓" : "✗", h("span", { class: "hidden" }, reading.met ? "met" : "missed"))))));
 }
 
-const nullLine = (level) => level.null && h("p", { class: "sub null" }, `${level.null.sentence[0].toUpperCase()}${level.null.sentence.slice(1)}.`);
+const nullLine = (level) => level.null && h("p", { class: "sub null" }, `${upper(level.null.sentence)}.`);
 
 /** Where 95 of 100 such values would lie, as far as it is known. */
 const interval = (reading) => reading.low !== null && h("span", { class: "interval", title: "95 % interval" }, `${said(reading.name, reading.low).replace(" %", "")} to ${said(reading.name, reading.high)}`);

@@ -29,3 +29,6 @@ export function moment(text) {
 }
 
 export const words = (name) => name.replaceAll("_", " ");
+
+/** A sentence's beginning. */
+export const upper = (text) => text.charAt(0).toUpperCase() + text.slice(1);

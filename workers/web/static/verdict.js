@@ -2,7 +2,7 @@
 
 import { axis, chart, cursor, date, line, times, utc } from "./charts.js";
 import { h, show } from "./dom.js";
-import { count, percent, words } from "./format.js";
+import { count, percent, upper, words } from "./format.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -27,7 +27,7 @@ function showRecommendation(box, run) {
   const said = run?.recommendation;
   if (!said) return show(box, h("p", { class: "empty" }, nothingYet(run)), reportLink(run));
   const met = said.checks.filter((check) => check.met).length;
-  show(box, h("p", { class: `verdict ${KINDS[said.action]}` }, words(said.action)), h("p", {}, `${said.rule}: ${said.reason}.`),
+  show(box, h("p", { class: `verdict ${KINDS[said.action]}` }, words(said.action)), h("p", {}, `${upper(said.rule)}: ${said.reason}.`),
     h("p", { class: "empty" }, `Outcome: ${said.tier}.`, said.level && ` Weighed: the winner of level ${said.level}.`),
     h("details", {}, h("summary", {}, `${count(met)} of ${count(said.checks.length)} checks are met`),
       h("ul", { class: "checks" }, said.checks.map((check) => h("li", { class: check.met ? "met" : check.met === null ? "open" : "missed" }, h("span", { class: "mark" }, check.met ? "✓ " : check.met === null ? "? " : "✗ "), check.said)))),
