@@ -1,6 +1,7 @@
 """Whatever is killed, every trial is stored once, and the table is a quiet search's; `scripts/chaos` kills more."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -28,3 +29,11 @@ def test_a_storm_changes_nothing(storm: ModuleType, remembers: bool) -> None:
 
     assert sum(done.kills.total() for done in searches) == 7
     assert [done.found for done in searches] == [done.wanted for done in searches]
+
+
+def test_the_long_form_begins_as_a_program() -> None:
+    command = [sys.executable, "-m", "tests.chaos.storm", "--help"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "--forgetful" in done.stdout
