@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import JsonValue
 
 from optimizer.evidence import Deflation, Evidence, Excess, Null, Overfit, SealedLook
 from optimizer.gate import trades_needed
+from optimizer.kept import Kept
 from optimizer.level import Level, Part
 from optimizer.openings import SEALED
 
@@ -27,10 +28,8 @@ class Step(StrEnum):
     DEPLOY = "deploy"
 
 
-class Check(BaseModel):
+class Check(Kept):
     """One question."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="constants")
 
     name: str
     needed_for: Step

@@ -6,9 +6,8 @@ These are the facts as they are kept; `optimizer.weighing` and `optimizer.null` 
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
-
 from optimizer.gate import Reading
+from optimizer.kept import Kept
 
 
 class Benchmark(StrEnum):
@@ -18,11 +17,7 @@ class Benchmark(StrEnum):
     HOLD_SHORT = "short and hold"
 
 
-class _Fact(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="constants")
-
-
-class Excess(_Fact):
+class Excess(Kept):
     """The winner beside who only held: mean daily difference of returns, a year."""
 
     part: str
@@ -36,7 +31,7 @@ class Excess(_Fact):
     benchmark_sharpe: float | None
 
 
-class Deflation(_Fact):
+class Deflation(Kept):
     """The winner's Sharpe ratio on train beside what luck finds in as many trials; ratios are of a year."""
 
     sharpe: float | None
@@ -53,7 +48,7 @@ class Deflation(_Fact):
     """DSR with that number."""
 
 
-class Overfit(_Fact):
+class Overfit(Kept):
     """PBO: how often the best trial of one half of train's days is below the middle on the other half."""
 
     probability: float | None
@@ -64,7 +59,7 @@ class Overfit(_Fact):
     parts: int
 
 
-class Hardship(_Fact):
+class Hardship(Kept):
     """The winner on validation where something is worse than it was."""
 
     name: str
@@ -77,7 +72,7 @@ class Hardship(_Fact):
     trades: int
 
 
-class SealedLook(_Fact):
+class SealedLook(Kept):
     """The winner on the period that no search could read."""
 
     window: str
@@ -98,7 +93,7 @@ class SealedLook(_Fact):
     hold: tuple[float, ...]
 
 
-class Evidence(_Fact):
+class Evidence(Kept):
     """All of it, for the winner of one level."""
 
     level: str
@@ -118,7 +113,7 @@ class Evidence(_Fact):
     """Why the sealed period was not opened."""
 
 
-class Draw(_Fact):
+class Draw(Kept):
     """What the search came to in one surrogate market."""
 
     surrogate: int
@@ -132,7 +127,7 @@ class Draw(_Fact):
     """The criteria that it met."""
 
 
-class Null(_Fact):
+class Null(Kept):
     """How often luck alone passes a gate."""
 
     surrogates: int

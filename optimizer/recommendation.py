@@ -8,11 +8,12 @@ deploying, and is no reason against paper.
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import JsonValue
 
 from optimizer.checks import Check, Judged, Step, evidence_checks, run_checks
 from optimizer.curriculum import Outcome
 from optimizer.evidence import Evidence, Null
+from optimizer.kept import Kept
 from optimizer.level import Level
 
 
@@ -35,10 +36,8 @@ class Tier(StrEnum):
     """A level before the last was given up."""
 
 
-class Recommendation(BaseModel):
+class Recommendation(Kept):
     """What to do, and why."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="constants")
 
     action: Action
     rule: str

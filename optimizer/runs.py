@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AwareDatetime, Field, JsonValue, ValidationError
 from sqlalchemy import Column, MetaData, String, Table, Text, create_engine, insert, select, update
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
@@ -18,6 +18,7 @@ from optimizer.curriculum import Attempt, Facts, Rung
 from optimizer.database import driver_arguments
 from optimizer.evidence import Null
 from optimizer.gate import Reading
+from optimizer.kept import Kept
 from optimizer.level import Level, Part
 from optimizer.recommendation import Recommendation
 from tradeschool.errors import ServiceUnreachable, SettingsError
@@ -31,11 +32,7 @@ Numbers = dict[str, int | float]
 """Parameters as they are stored: a whole number stays one."""
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="constants")
-
-
-class Verdict(_Row):
+class Verdict(Kept):
     """What came of an attempt."""
 
     passed: bool
@@ -53,7 +50,7 @@ class Verdict(_Row):
     """By which share the gate's targets were lowered; 0 as a rule."""
 
 
-class AttemptRow(_Row):
+class AttemptRow(Kept):
     """One attempt at a level; it stands here from before its first trial."""
 
     level: str
@@ -69,7 +66,7 @@ class AttemptRow(_Row):
     verdict: Verdict | None = None
 
 
-class Forced(_Row):
+class Forced(Kept):
     """A user's word that a run goes on although what it depends on has changed."""
 
     time: AwareDatetime
@@ -79,7 +76,7 @@ class Forced(_Row):
     now: str
 
 
-class RunRecord(_Row):
+class RunRecord(Kept):
     """All that is known of a run."""
 
     version: Literal[2] = 2
@@ -89,13 +86,13 @@ class RunRecord(_Row):
     created: AwareDatetime
     fingerprints: Fingerprints
     """Of code and settings; a run goes on only where they are the same, or where a user insists."""
-    candles: Fingerprints = {}
+    candles: Fingerprints = Field(default_factory=dict)
     """Of each range of candles that was looked at, by dataset and window; the same holds for them."""
     attempts: tuple[AttemptRow, ...] = ()
     forced: tuple[Forced, ...] = ()
     surrogates: Annotated[int, Field(ge=0)] = SURROGATES
     """In how many markets without skill the search of each level that was passed is repeated at the end."""
-    nulls: dict[str, Null] = {}
+    nulls: dict[str, Null] = Field(default_factory=dict)
     """What that came to, by level."""
     recommendation: Recommendation | None = None
     """What the run comes to; None before its end."""
