@@ -10,7 +10,7 @@ from tradeschool.errors import DataIncomplete
 from tradeschool.market import SEALED_WINDOW, Dataset, Window
 from tradeschool.sections import WorkSettings
 from tradeschool.settings import Settings
-from tradeschool.store import SEALED_FOLDER, Store
+from tradeschool.store import Store, sealed_store
 
 NAMED = 3
 """Datasets that an error names."""
@@ -34,7 +34,7 @@ class Place:
         """Where the settings say, over that store."""
         return cls(
             store=store,
-            sealed=Store(settings.data_dir / SEALED_FOLDER),
+            sealed=sealed_store(settings.data_dir),
             results_dir=settings.results_dir,
             storage_url=settings.storage,
             min_coverage=settings.min_coverage,

@@ -11,7 +11,7 @@ from optimizer.level import Level, Part
 from optimizer.recommendation import Action, Recommendation, Tier
 from optimizer.runs import AttemptRow, RunRecord, Runs, Verdict
 from tradeschool.sections import WorkSettings
-from tradeschool.store import Seal, Store
+from tradeschool.store import Seal, Store, sealed_store
 from workers.place import Place
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -36,7 +36,7 @@ def made_place(folder: Path) -> Place:
     """An installation in a folder."""
     return Place(
         store=Store(folder / "data"),
-        sealed=Store(folder / "data" / "sealed"),
+        sealed=sealed_store(folder / "data"),
         results_dir=folder / "results",
         storage_url=f"sqlite:///{folder / 'study.sqlite3'}",
         min_coverage=0.9,

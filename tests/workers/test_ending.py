@@ -17,6 +17,7 @@ from tests.optimizer.made_store import seal_made
 from tests.workers.schools import ALMOST, ANY, DATASETS, NONE, Dying, Killed, School, after, level, school_in
 from tradeschool.errors import ForeignFile, SettingsError
 from tradeschool.market import SEALED_WINDOW, find_dataset
+from tradeschool.store import sealed_store
 from tradeschool.store.frames import FrameStore
 from workers.ending import DRAWS_NAME, Finale, read_draws
 from workers.records import read_run
@@ -91,6 +92,20 @@ def test_without_the_sealed_period_it_says_so_and_opens_it_once_it_is_there(scho
         assert again(whole).recommendation.evidence.sealed is not None
     assert len(sealed_looks(whole)) == 1
     assert whole.file("recommendation.json")["checks"] != found.model_dump(mode="json")["checks"]
+
+
+def test_sealed_candles_that_are_damaged_are_not_weighed(school: School, folder: Path, sealed_candles: Path) -> None:
+    shutil.copytree(sealed_candles, folder / "copy" / "sealed")
+    made = School(replace(school.place, sealed=sealed_store(folder / "copy")))
+    file = next((folder / "copy").rglob("*.parquet"))
+    file.write_bytes(file.read_bytes() + b"x")
+    made.begin(level("1", ANY))
+
+    with pytest.raises(ForeignFile, match="run tradeschool fetch --sealed to download it again"):
+        made.go_on()
+
+    assert made.standing().recommendation is None
+    assert sealed_looks(made) == []
 
 
 def test_a_run_that_was_given_up_early_opens_nothing(whole: School) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from tradeschool import log, settings
 from tradeschool.market import INSTRUMENTS, SEALED_WINDOW, Dataset, Timeframe, find_dataset
 from tradeschool.settings import Settings
-from tradeschool.store import SEALED_FOLDER, Store
+from tradeschool.store import Store, sealed_store
 from tradeschool.store.cached import CachedStore
 
 WIDTH = 140
@@ -46,7 +46,7 @@ def searched_candles_of(loaded: Settings) -> Store:
 
 def sealed_candles_of(loaded: Settings) -> Store:
     """The store of the sealed period."""
-    return Store(loaded.data_dir / SEALED_FOLDER)
+    return sealed_store(loaded.data_dir)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Sealed datasets on disk: written so that a reader sees a whole file or none, and trusts nothing unproven."""
 
 from tradeschool.store.seal import Gap, GapReason, PartFile, Seal
-from tradeschool.store.store import SEALED_FOLDER, Store
+from tradeschool.store.store import Store, sealed_store
 
-__all__ = ["SEALED_FOLDER", "Gap", "GapReason", "PartFile", "Seal", "Store"]
+__all__ = ["Gap", "GapReason", "PartFile", "Seal", "Store", "sealed_store"]

@@ -26,16 +26,20 @@ from tradeschool.store.seal import PartFile, Seal, is_readable, read_seal
 SEAL_SUFFIX = ".seal.json"
 SEALED_FOLDER = "sealed"
 """Below the data folder: the root of the sealed period's own store, which search code never reads."""
+FETCH = "tradeschool fetch"
 GAPS_NAMED = 3
 """How many gaps an error names."""
 
 
 class Store:
-    """Datasets below one root folder; `closed` is a range of time whose candles it gives to nobody."""
+    """Datasets below one root folder; `closed` is a range of time whose candles it gives to nobody.
 
-    def __init__(self, root: Path, *, closed: Window | None = None) -> None:
+    `fetched_by` is the command that fills it, for errors that say what to do.
+    """
+
+    def __init__(self, root: Path, *, closed: Window | None = None, fetched_by: str = FETCH) -> None:
         self.root = root
-        self._closed = closed
+        self._closed, self._fetched_by = closed, fetched_by
 
     def folder(self, dataset: Dataset) -> Path:
         """Where a dataset's files are."""
@@ -201,12 +205,12 @@ class Store:
             found = sha256_of(path)
         except OSError as error:
             raise ForeignFile(
-                f"{path}: {error.strerror}, but its seal names it; run tradeschool fetch to download it again"
+                f"{path}: {error.strerror}, but its seal names it; run {self._fetched_by} to download it again"
             ) from error
         if found != file.sha256:
             raise ForeignFile(
                 f"{path}: changed since it was sealed (sha256 {found[:12]}..., expected {file.sha256[:12]}...); "
-                "run tradeschool fetch to download it again"
+                f"run {self._fetched_by} to download it again"
             )
 
     def strays(self, dataset: Dataset) -> list[Path]:
@@ -247,12 +251,17 @@ class Store:
         return sorted(parts, key=lambda part: part[1])
 
 
+def sealed_store(data_dir: Path) -> Store:
+    """The store of the sealed period, below a data folder."""
+    return Store(data_dir / SEALED_FOLDER, fetched_by=f"{FETCH} --sealed")
+
+
 def fetch_command(datasets: Sequence[Dataset], window: Window) -> str:
     """What to type to fetch a range of an instrument's datasets, in whole days."""
     last = window.end + timedelta(days=1) - timedelta(microseconds=1)
     timeframes = ",".join(dict.fromkeys(dataset.timeframe.name for dataset in datasets))
     return (
-        f"tradeschool fetch --pairs {datasets[0].instrument.pair} --timeframes {timeframes} "
+        f"{FETCH} --pairs {datasets[0].instrument.pair} --timeframes {timeframes} "
         f"--timerange {window.start:%Y%m%d}-{last:%Y%m%d}"
     )
 
