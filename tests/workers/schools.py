@@ -48,9 +48,8 @@ def level(name: str, gate: Gate, **fields: object) -> Level:
         name=name,
         gate=gate,
         drawdown_limit=1.0,
-        lag=3,
         min_trades=MinTrades(train=1, validation=1),
-        **{"trials": 8, **fields},
+        **{"trials": 8, "lag": 3, **fields},
     )
     return made.model_copy(update={"datasets": datasets})
 
