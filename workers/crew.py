@@ -55,7 +55,7 @@ class Crew:
         Raises:
             TradeschoolError: where a process was killed; what `work` raises.
         """
-        ends, done = time.monotonic() + self._alone_seconds, 0
+        ends, done = time.monotonic() + (0.0 if self._pool else self._alone_seconds), 0
         while done < len(tasks) and (self.count == 1 or time.monotonic() < ends):
             yield work(tasks[done])
             done += 1
