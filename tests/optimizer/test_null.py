@@ -20,7 +20,7 @@ from tests.optimizer.made_levels import level_of, read_trending
 NAME = "coinbase/BTC-USD/H1"
 OPEN = Gate(win_rate=0.0, sharpe=-99.0, max_drawdown=1.0, profit_factor=0.01)
 SHUT = OPEN.model_copy(update={"sharpe": 99.0})
-HARD = OPEN.model_copy(update={"sharpe": 2.0})
+HARD = OPEN.model_copy(update={"sharpe": 4.0})
 
 
 def made_level(gate: Gate, **fields: object) -> Level:
