@@ -1,0 +1,66 @@
+"""Whoever waits for a download waits as long as there is hope, and no longer."""
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tradeschool.cli import pipeline
+from tradeschool.cli.pipeline import Download
+from tradeschool.errors import DataIncomplete
+from tradeschool.market import BTC_USD, Dataset, Timeframe, Wanted, Window
+from tradeschool.store import Store
+
+WANTED = [
+    Wanted(
+        dataset=Dataset(instrument=BTC_USD, timeframe=Timeframe.M5),
+        window=Window(datetime(2021, 1, 1, tzinfo=UTC), datetime(2021, 2, 1, tzinfo=UTC)),
+    )
+]
+
+
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download) -> Download:
+    monkeypatch.setattr(pipeline, "download", download)
+    return Download([(WANTED, Store(tmp_path), lambda seal: None)], {}, native=False)
+
+
+async def nothing(*_: object, **__: object) -> list:
+    return []
+
+
+async def failing(*_: object, **__: object) -> list:
+    raise DataIncomplete("the provider is away")
+
+
+def test_a_download_that_is_over_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    download = made(tmp_path, monkeypatch, nothing)
+    with download.running(to_the_end=True):
+        download.wait_while_there_is_hope(lambda: False)
+        download.wait_until(lambda: False)
+
+
+def test_what_ended_it_is_said_to_who_cannot_do_without_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    download = made(tmp_path, monkeypatch, failing)
+    with download.running(to_the_end=False):
+        download.wait_while_there_is_hope(lambda: False)
+        with pytest.raises(DataIncomplete, match="the provider is away"):
+            download.wait_until(lambda: False)
+
+
+def test_what_comes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, asked = threading.Event(), []
+
+    async def coming(*_: object, **__: object) -> list:
+        there.set()
+        return []
+
+    def is_there() -> bool:
+        asked.append(there.is_set())
+        return asked[-1]
+
+    download = made(tmp_path, monkeypatch, coming)
+    with download.running(to_the_end=True):
+        download.wait_while_there_is_hope(is_there)
+
+    assert asked[-1]
