@@ -40,10 +40,10 @@ def search_alone(
 
 
 def evaluated(level: Level, question: Question, train: Sequence[Prepared]) -> FrozenTrial:
-    """The trial of a question, failed where the strategy raises: it is a stranger's code, and that is its answer."""
+    """The trial of a question; failed where the strategy raises."""
     searched = distributions(level)
     try:
         evaluation = evaluate(level, train, question.parameters, question.thresholds)
-    except Exception as error:  # noqa: BLE001  # whatever it raises
+    except Exception as error:  # noqa: BLE001  # a strategy is a stranger's code: what it raises is its answer
         return failed_trial(question, searched, f"{type(error).__name__}: {error}"[:MOST_REASON], NOBODY)
     return finished_trial(question, searched, evaluation, NOBODY)

@@ -69,13 +69,14 @@ def try_luck(luck: Luck, read: Read, number: int) -> Draw:
         level = at_attempt(luck.level, attempt, luck.inherited)
         trials = _search(luck, level, attempt, number, prepared[Part.TRAIN], trials)
         readings = _gate(level, trials, prepared, market, luck.seed)
-        if is_passed(readings) and readings:
+        passed = bool(readings) and is_passed(readings)  # without a winner nothing was read
+        if passed:
             break
     return Draw(
         surrogate=number,
         attempts_allowed=luck.attempts,
         attempts=attempt,
-        passed=is_passed(readings) and bool(readings),
+        passed=passed,
         values={reading.name: finite_or_none(reading.value) for reading in readings},
         met=tuple(reading.name for reading in readings if reading.met),
     )

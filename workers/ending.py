@@ -13,7 +13,7 @@ from optimizer.evidence import Draw
 from optimizer.null import Luck, null_of, try_luck
 from optimizer.report.files import write_escalation, write_lineage, write_null, write_report
 from optimizer.runs import RunRecord
-from tradeschool.errors import SettingsError
+from tradeschool.errors import SettingsError, StoreUnwritable
 from tradeschool.store import Store
 from tradeschool.store.files import append_line
 from workers import events
@@ -140,11 +140,17 @@ def _tell_once(folder: Path, event: str, **facts: JsonValue) -> None:
 
 
 def read_draws(path: Path, attempts: int) -> dict[int, Draw]:
-    """The draws of a file by their number, as far as they are whole and of as many attempts."""
+    """The draws of a file by their number, as far as they are whole and of as many attempts.
+
+    Raises:
+        StoreUnwritable: where the file cannot be read.
+    """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().splitlines()
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise StoreUnwritable(f"cannot read {path}: {error.strerror or error}; fix permissions") from error
     found = {}
     for line in lines:
         with suppress(ValidationError):  # cut by a kill

@@ -15,7 +15,7 @@ from optimizer.recommendation import Action, Tier
 from optimizer.report.page import draw_page
 from tests.optimizer.made_store import seal_made
 from tests.workers.schools import ALMOST, ANY, DATASETS, NONE, Dying, Killed, School, after, level, school_in
-from tradeschool.errors import ForeignFile, SettingsError
+from tradeschool.errors import ForeignFile, SettingsError, StoreUnwritable
 from tradeschool.market import SEALED_WINDOW, find_dataset
 from tradeschool.store import sealed_store
 from tradeschool.store.frames import FrameStore
@@ -253,11 +253,16 @@ def test_a_draw_that_a_kill_has_cut_is_drawn_again(school: School) -> None:
     assert read_draws(path.with_name("none"), attempts=1) == {}
 
 
+def test_draws_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnwritable, match="cannot read"):
+        read_draws(tmp_path, attempts=1)
+
+
 @pytest.mark.parametrize("line", ["", "{", "[]", "null", '{"surrogate": 1}', '{"surrogate": "x"}', "[" * 9999])
 def test_a_line_that_is_no_draw_is_left_out(tmp_path: Path, line: str) -> None:
     path = tmp_path / DRAWS_NAME
     draw = Draw(surrogate=4, attempts_allowed=1, attempts=1, passed=True, values={"sharpe": None}, met=())
-    path.write_text(f"{line}\n{draw.model_dump_json()}\n{line}")
+    path.write_bytes(f"{line}\n{draw.model_dump_json()}\n{line}".encode() + b"\n\xff\xfe\n")
 
     assert read_draws(path, attempts=1) == {4: draw}
 

@@ -4,14 +4,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from fetcher.progress import Progress
 from fetcher.provider import Access
 from optimizer.level import Level
-from tradeschool.cli.context import redis_url_of, sealed_candles_of
+from tradeschool.cli.context import redis_url_of, say, sealed_candles_of
 from tradeschool.cli.downloading import download, raise_first, reachable
 from tradeschool.cli.heralding import heralded
 from tradeschool.cli.own_page import own_page
@@ -192,9 +192,11 @@ class Download:
                 self._sealed.wait(timeout=0.5)
 
     def wait_while_there_is_hope(self, is_there: Callable[[], bool]) -> None:
-        """Return as soon as `is_there`, or as the download is over, whatever it brought."""
-        with suppress(TradeschoolError):
+        """Return as soon as `is_there`, or as the download is over; what ended it is said."""
+        try:
             self.wait_until(is_there)
+        except TradeschoolError as error:
+            say(f"the sealed period was not downloaded: {error}")
 
     def _join(self) -> None:
         """A thread whose start was interrupted is there a moment later, or never."""

@@ -40,10 +40,13 @@ def test_a_download_that_is_over_is_not_waited_for(tmp_path: Path, monkeypatch: 
         download.wait_until(lambda: False)
 
 
-def test_what_ended_it_is_said_to_who_cannot_do_without_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_ended_it_is_said_and_ends_who_cannot_do_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     download = made(tmp_path, monkeypatch, failing)
     with download.running(to_the_end=False):
         download.wait_while_there_is_hope(lambda: False)
+        assert capsys.readouterr().err == "the sealed period was not downloaded: the provider is away\n"
         with pytest.raises(DataIncomplete, match="the provider is away"):
             download.wait_until(lambda: False)
 
