@@ -12,6 +12,7 @@ from tradeschool.settings import Settings
 from workers.overview import Lookout
 from workers.parent import die_with_parent
 from workers.web import app
+from workers.web.connections import raise_file_limit
 from workers.web.guard import Guard
 
 
@@ -32,6 +33,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
     over = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
+    raise_file_limit()
     made = app.make_app(Lookout(sources_of(settings)), Guard(token=settings.page_token()))
     runner = await app.serve(made, host, port)
     try:

@@ -16,6 +16,7 @@ from workers import events
 from workers.standing_json import as_page
 from workers.web import details
 from workers.web.board import Board
+from workers.web.connections import ConnectionTable, State, body_in_time
 from workers.web.guard import REPORT_POLICY, Handler
 from workers.web.poller import Poller
 
@@ -30,6 +31,7 @@ TOPICS = ("queue", "run", "candles", "download")
 
 POLLER = web.AppKey("poller", Poller)
 BOARD = web.AppKey("board", Board)
+CONNECTIONS = web.AppKey("connections", ConnectionTable)
 
 T = TypeVar("T")
 
@@ -62,12 +64,13 @@ def routes() -> list[web.RouteDef]:
 
 async def stream(request: web.Request) -> web.StreamResponse:
     """Every topic at once, and then each as it changes."""
-    board = request.app[BOARD]
-    if board.listeners >= MOST_STREAMS:
-        raise web.HTTPServiceUnavailable(text=f"{MOST_STREAMS} pages are open", headers={"Retry-After": "30"})
+    board, table = request.app[BOARD], request.app[CONNECTIONS]
+    most = min(MOST_STREAMS, table.most // 2)
+    if board.listeners >= most:
+        raise web.HTTPServiceUnavailable(text=f"{most} pages are open", headers={"Retry-After": "30"})
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
     await response.prepare(request)
-    with board.listening():
+    with board.listening(), table.marked(request.protocol, State.STREAMING):
         await _pour(board, response)
     return response
 
@@ -104,7 +107,7 @@ async def requeue(request: web.Request) -> web.Response:
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="expected application/json")
     try:
-        asked = Requeue.model_validate_json(await request.read())
+        asked = Requeue.model_validate_json(await body_in_time(request.read()))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"

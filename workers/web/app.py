@@ -13,6 +13,7 @@ from tradeschool.errors import ServiceUnreachable, SettingsError
 from workers.overview import Lookout
 from workers.web import api, metrics
 from workers.web.board import Board
+from workers.web.connections import BoundedSite, ConnectionTable, body_in_time, connection_limit, counted
 from workers.web.guard import COOKIE, SESSION_SECONDS, Guard, Handler, guarded, is_loopback, set_headers
 from workers.web.poller import Poller
 
@@ -37,9 +38,10 @@ log = logging.getLogger(__name__)
 
 def make_app(lookout: Lookout, guard: Guard) -> web.Application:
     """The page, its API and its metrics over what a lookout sees."""
-    board = Board()
-    app = web.Application(middlewares=[api.tell_errors, guarded(guard)], client_max_size=MOST_BODY_BYTES)
-    app[GUARD], app[api.BOARD] = guard, board
+    board, table = Board(), ConnectionTable(connection_limit())
+    middlewares = [counted(table), api.tell_errors, guarded(guard)]
+    app = web.Application(middlewares=middlewares, client_max_size=MOST_BODY_BYTES)
+    app[GUARD], app[api.BOARD], app[api.CONNECTIONS] = guard, board, table
     app[api.POLLER] = Poller(lookout, board)
     app.on_response_prepare.append(set_headers)
     app.cleanup_ctx.append(_polling)
@@ -74,7 +76,7 @@ async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS, handler_cancellation=True)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await BoundedSite(runner, host, port, app[api.CONNECTIONS]).start()
     except OSError as error:
         await runner.cleanup()
         raise ServiceUnreachable(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
@@ -92,7 +94,7 @@ async def log_in(request: web.Request) -> web.Response:
     guard = request.app[GUARD]
     if not guard.may_try():
         raise web.HTTPTooManyRequests(text="too many wrong tokens; wait a minute", headers={"Retry-After": "60"})
-    form = await request.post()
+    form = await body_in_time(request.post())
     given = form.get("token", "")
     if not isinstance(given, str) or not guard.is_token(given.strip()):
         guard.note_failure()

@@ -2,6 +2,7 @@
 
 import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -159,6 +160,16 @@ def test_the_page_holds_no_script_or_style_of_its_own_and_loads_from_nowhere_els
         text = page.get(path).text
 
         assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*src=)|https?://", text)
+
+
+def test_no_script_of_the_page_turns_text_into_markup_or_code() -> None:
+    """Names and reasons that others choose reach the page as text; these calls would let them be more."""
+    folder = Path(app.__file__).parent / "static"
+    scripts = [*folder.glob("*.js")]
+    parsing = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc|javascript:"
+
+    assert len(scripts) > 5
+    assert [path.name for path in scripts if re.search(parsing, path.read_text())] == []
 
 
 def test_only_the_files_of_the_page_are_served(page) -> None:
