@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +82,10 @@ class Program:
             text=True,
             start_new_session=True,
         )
+
+    def with_environment(self, more: Mapping[str, str]) -> "Program":
+        """The same, with further variables."""
+        return replace(self, environment={**self.environment, **more})
 
     def json(self, *arguments: str) -> object:
         """What a command prints with `--json`."""
