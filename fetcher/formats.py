@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -17,6 +18,8 @@ from tradeschool.findings import Finding, FindingKind
 from tradeschool.market import Dataset
 
 SUFFIXES = (".csv", ".parquet", ".feather", ".json", ".json.gz")
+UNREADABLE = (OSError, EOFError, ValueError, OverflowError, RecursionError, zlib.error, pl.exceptions.PolarsError)
+"""What readers raise on files that are cut, damaged or something else altogether."""
 FREQTRADE_COLUMNS = ("date", *PRICES, "volume")
 
 
@@ -52,7 +55,7 @@ def read(path: Path, dataset: Dataset, *, form: Format, zone: str | None, now: d
     try:
         raw = _raw(path)
         return _rows(raw.rename({name: name.strip().lower() for name in raw.columns}), dataset, form, zone, now)
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+    except UNREADABLE as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InvalidCandles(f"{path}: cannot be read as candles: {reason}") from error
     except InvalidCandles as error:
@@ -86,10 +89,18 @@ def _raw(path: Path) -> pl.DataFrame:
         return pl.read_ipc(path)
     if name.endswith((".json", ".json.gz")):
         body = gzip.decompress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes()
-        return pl.DataFrame(json.loads(body), schema=list(FREQTRADE_COLUMNS), orient="row")
+        return _json(body)
     if name.endswith(".csv"):
         return _csv(path.read_bytes())
     raise SettingsError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
+
+
+def _json(body: bytes) -> pl.DataFrame:
+    rows = json.loads(body)
+    width = len(FREQTRADE_COLUMNS)
+    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == width for row in rows):
+        raise InvalidCandles(f"expected a list of rows of {width} values: {', '.join(FREQTRADE_COLUMNS)}")
+    return pl.DataFrame(rows, schema=list(FREQTRADE_COLUMNS), orient="row")
 
 
 def _csv(body: bytes) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """A served page over a run of its own: real files, a real study, a real Valkey."""
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ from workers.web import app
 from workers.web.guard import Guard
 
 TOKEN = "a-token-of-some-length"
+CALLS = min(int(os.environ.get("FUZZ_EXAMPLES", "24")), 1_000)
+"""Calls of each documented operation; `scripts/fuzz` sets more."""
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 METRICS = {"win_rate": 0.6, "sharpe": 0.5, "max_drawdown_intrabar": 0.1, "profit_factor": 1.4, "trades": 40}
 DISTRIBUTIONS = {"fast": IntDistribution(5, 50), "stop": FloatDistribution(1.0, 5.0)}
@@ -217,7 +220,7 @@ def schema_of() -> Callable[[str], int]:
             if operation.path == "/api/stream":
                 continue  # its answer never ends
 
-            @settings(max_examples=24, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+            @settings(max_examples=CALLS, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
             @given(case=operation.as_strategy() | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
             def holds(case: schemathesis.Case) -> None:
                 nonlocal calls

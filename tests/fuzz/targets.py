@@ -1,0 +1,250 @@
+"""Every place that reads what others wrote, with sound examples and the errors that it may raise."""
+
+import gzip
+import io
+import json
+import os
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+from redis import Redis
+
+from fetcher.formats import Format
+from fetcher.importing import import_file
+from fetcher.provider import Page, Provider, load
+from optimizer.curriculum_file import load_levels
+from tests.fuzz.mutations import damaged, damaged_json
+from tradeschool import settings
+from tradeschool.errors import InvalidCandles, ProviderError, SettingsError
+from tradeschool.market import BTC_USD, Dataset, Timeframe, Window, find_dataset
+from tradeschool.store.frames import FrameStore
+from workers.guard import JobRefused, TrialJob
+from workers.jobs import Answer, Order
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One reader of foreign input."""
+
+    read: Callable[[bytes], object]
+    seeds: tuple[bytes, ...]
+    """Sound inputs; each is read without an error."""
+    errors: tuple[type[Exception], ...]
+    """What an unsound one may raise."""
+    is_json: bool = False
+
+    def inputs(self):
+        """A hypothesis strategy of damaged seeds."""
+        return damaged_json(self.seeds) if self.is_json else damaged(self.seeds)
+
+
+def targets(folder: Path) -> Mapping[str, Target]:
+    """Every target by its name; files are written below `folder`."""
+    return {
+        **{f"{each.name}-{each.source}": _page(each) for each in load().values()},
+        **{f"{each.name}-{each.source}-refusal": _refusal(each) for each in load().values()},
+        "curriculum": _file(folder / "curriculum.toml", load_levels, (CURRICULUM,), SettingsError),
+        "settings": _file(folder / "tradeschool.toml", _load_settings, (SETTINGS,), SettingsError),
+        "dotenv": _file(folder / ".env", partial(_load_dotenv, folder), (DOTENV,), SettingsError),
+        "order": _json(lambda body: Order.parse(_tree(body)), ORDER),
+        "answer": _json(Answer.parse, ANSWER),
+        "job": Target(read=_job, seeds=(json.dumps(JOB).encode(),), errors=(JobRefused,), is_json=True),
+        **{f"import{suffix}": _import(folder, suffix, seed) for suffix, seed in _import_seeds(folder).items()},
+    }
+
+
+def _page(provider: Provider) -> Target:
+    dataset = find_dataset(f"{provider.name}/{PAIRS[provider.name]}/M5")
+    page = Page(dataset=dataset, window=Window.of_seconds(int(START.timestamp()), int(START.timestamp()) + 86_400))
+    read = partial(provider.parse, page=page)
+    seeds = BODIES[f"{provider.name}-{provider.source}"]
+    return Target(read=read, seeds=seeds, errors=(ProviderError, InvalidCandles), is_json=True)
+
+
+def _refusal(provider: Provider) -> Target:
+    """It returns the error; to read a body must never raise."""
+    return Target(read=lambda body: provider.refusal(400, body, "page"), seeds=REFUSALS, errors=(), is_json=True)
+
+
+def _file(path: Path, read: Callable[[Path], object], seeds: tuple[bytes, ...], error: type[Exception]) -> Target:
+    def written(body: bytes) -> object:
+        path.write_bytes(body)
+        return read(path)
+
+    return Target(read=written, seeds=seeds, errors=(error,))
+
+
+def _json(read: Callable[[bytes], object], seed: object) -> Target:
+    return Target(read=read, seeds=(json.dumps(seed).encode(),), errors=(ValueError,), is_json=True)
+
+
+def _tree(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except RecursionError as error:
+        raise ValueError("JSON nested too deeply") from error
+
+
+def _load_settings(path: Path) -> object:
+    return settings.load(file=path)
+
+
+def _load_dotenv(folder: Path, path: Path) -> object:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        return settings.load()
+    finally:
+        os.chdir(before)
+
+
+def _job(body: bytes) -> object:
+    """A job's hash as Redis holds it: names to bytes."""
+    try:
+        tree = _tree(body)
+    except ValueError:
+        tree = None
+    if not isinstance(tree, dict) or "data" not in tree:
+        raise JobRefused("no hash of a job")
+    fields = {str(name).encode(errors="replace"): str(value).encode(errors="replace") for name, value in tree.items()}
+    fields[b"data"] = zlib.compress(fields[b"data"])
+    job = TrialJob("run-L1-a1-0-0-a1", connection=Redis())  # it connects to nothing
+    job.restore(fields)
+    return job.order()
+
+
+def _import(folder: Path, suffix: str, seed: bytes) -> Target:
+    path, store = folder / f"file{suffix}", FrameStore(folder / "data")
+
+    def read(body: bytes) -> object:
+        path.write_bytes(body)
+        return import_file(path, BTC, store, form=Format.AUTO, zone=None, spread_pips=None, window=None, now=NOW)
+
+    return Target(read=read, seeds=(seed,), errors=(InvalidCandles, SettingsError))
+
+
+def _import_seeds(folder: Path) -> dict[str, bytes]:
+    frame = pl.DataFrame({name: [float(value)] * 6 for name, value in zip(COLUMNS, (10, 12, 9, 11, 5), strict=True)})
+    times = pl.datetime_range(START, START.replace(minute=25), "5m", time_zone="UTC", eager=True)
+    frame = frame.insert_column(0, times.alias("date"))
+    rows = [[int(time.timestamp() * 1000), 10.0, 12.0, 9.0, 11.0, 5.0] for time in times]
+    packed = {".parquet": frame.write_parquet, ".feather": frame.write_ipc}
+    seeds = {suffix: _written(write) for suffix, write in packed.items()}
+    return {
+        **seeds,
+        ".csv": CSV,
+        ".json": json.dumps(rows).encode(),
+        ".json.gz": gzip.compress(json.dumps(rows).encode()),
+    }
+
+
+def _written(write: Callable[[io.BytesIO], object]) -> bytes:
+    buffer = io.BytesIO()
+    write(buffer)
+    return buffer.getvalue()
+
+
+PAIRS = {"coinbase": "BTC-USD", "oanda": "EUR-USD", "binance": "BTC-USDT"}
+COLUMNS = ("open", "high", "low", "close", "volume")
+CSV = b"timestamp,open,high,low,close,volume\n" + b"".join(
+    f"2024-01-01T00:{minute:02}:00Z,10,12,9,11,5\n".encode() for minute in range(0, 30, 5)
+)
+BODIES = {
+    "coinbase-exchange": (b"[[1704067500,9.5,12,10,11.25,5.5],[1704067200,9,12,10,11,5]]", b"[]"),
+    "coinbase-advanced_trade": (
+        b'{"candles":[{"start":"1704067200","low":"9","high":"12","open":"10","close":"11","volume":"5"}]}',
+        b'{"candles":[]}',
+    ),
+    "oanda-v20": (
+        b'{"instrument":"EUR_USD","granularity":"M5","candles":[{"complete":true,"volume":47,"time":"1704153600.000000000",'
+        b'"bid":{"o":"1.10","h":"1.11","l":"1.09","c":"1.10"},"mid":{"o":"1.10","h":"1.11","l":"1.09","c":"1.10"},'
+        b'"ask":{"o":"1.10","h":"1.11","l":"1.09","c":"1.10"}}]}',
+    ),
+    "binance-spot": (
+        b'[[1704067200000,"10","12","9","11","5",1704067499999,"50",3,"2","20","0"]]',
+        b"[]",
+    ),
+}
+REFUSALS = (
+    b'{"message":"NotFound"}',
+    b'{"errorMessage":"Invalid value specified for \'instrument\'"}',
+    b'{"code":-1121,"msg":"Invalid symbol."}',
+    b'{"error":"NOT_FOUND","error_details":"valid product_id is required","message":"x"}',
+    b'"text"',
+)
+CURRICULUM = b"""[[level]]
+name = "1"
+title = "Three weeks"
+direction = "both"
+strategy = "sma_cross"
+trials = 8
+lag = 4
+datasets = [{ dataset = "coinbase/BTC-USD/M5", start = 2023-01-01, end = 2023-01-22 }]
+split = { train = 0.6, validation = 0.2, test = 0.2, embargo_days = 1 }
+gate = { win_rate = 0.5, sharpe = 0.1, max_drawdown = 0.9, profit_factor = 0.01 }
+min_trades = { train = 1, validation = 1 }
+ranges = { fast = [3, 20], slow = [21, 60], stop_atr = [1.0, 4.0] }
+constraints = ["drawdown <= 0.15"]
+retries = 0
+"""
+SETTINGS = b"""data_dir = "data"
+min_coverage = 0.99
+log_format = "json"
+
+[fetch]
+coinbase_rate = 3.0
+coinbase_url = "http://127.0.0.1:1"
+
+[work]
+trials_per_job = 4
+
+[serve]
+port = 8765
+"""
+DOTENV = b"""TRADESCHOOL_DATA_DIR=data
+TRADESCHOOL_FETCH__COINBASE_RATE=2.5
+OANDA_API_TOKEN="abc"
+"""
+LEVEL = {
+    "name": "1",
+    "title": "Long",
+    "direction": "long",
+    "trials": 40,
+    "datasets": [{"dataset": "coinbase/BTC-USD/M5", "start": "2020-01-01", "end": "2022-01-01"}],
+    "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown": 0.15, "profit_factor": 1.3},
+    "ranges": {"fast": [5, 50], "stop_atr": [1.0, 5.0]},
+}
+ORDER = {
+    "v": 1,
+    "study": "r-L1-a1",
+    "numbers": [0],
+    "parameters": [{"fast": 5, "stop_atr": 1.5}],
+    "thresholds": [[None, 0.5]],
+    "level": LEVEL,
+    "digests": {"coinbase/BTC-USD/M5 20200101-20210314": "d1"},
+}
+ANSWER = {
+    "v": 1,
+    "study": "r-L1-a1",
+    "worker": "w",
+    "trials": [
+        {"v": 1, "number": 0, "question": "q", "started": 1.0, "seconds": 0.5, "evaluation": "{}", "failure": None},
+    ],
+    "refused": None,
+}
+JOB = {
+    "data": '["workers.jobs.evaluate_trials", null, [{"v": 1}], {}]',
+    "status": "queued",
+    "created_at": "2024-01-01T00:00:00.000000Z",
+    "timeout": "30",
+    "ttl": "",
+}
