@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
 from tradeschool.errors import SettingsError
 
@@ -19,6 +20,8 @@ SHORTEST_KEY = 16
 
 Positive = Annotated[float, Field(gt=0)]
 Address = Annotated[str, Field(pattern=r"^https?://")]
+StrategyName = Annotated[str, Field(pattern=r"^[^\s:,]+:[^\s:,]+$")]
+"""`module:NAME`."""
 
 
 class Section(BaseModel):
@@ -91,11 +94,22 @@ class WorkSettings(Section):
     """After so many trials a worker's evaluating process is replaced by a fresh one; 1 for one a job."""
     trial_memory_mb: Annotated[int, Field(ge=16)] | None = None
     """How much a worker's evaluating process may allocate, in megabytes; Linux only; none is without limit."""
+    strategies: Annotated[tuple[StrategyName, ...], NoDecode] = ()
+    """Strategies that workers evaluate besides the built-in ones, as `module:NAME`; in the environment joined by
+    commas."""
     signing_key: SecretStr | None = None
     """Shared by conductors and workers, who then sign orders and answers: from the environment or
     `work.signing_key_file` only."""
     signing_key_file: Path | None = None
     """A file that holds nothing but the signing key."""
+
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """A list, or a text such as `a:X,b:Y`."""
+        if isinstance(value, str):
+            return tuple(name for each in value.split(",") if (name := each.strip()))
+        return value
 
     def key(self) -> bytes | None:
         """The key with which orders and answers are signed, None where there is none.

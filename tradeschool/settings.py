@@ -9,7 +9,7 @@ stands. Environment names are `TRADESCHOOL_` and the path of the knob, joined by
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -168,9 +168,15 @@ def forget_environment() -> None:
         del os.environ[name]
 
 
-def environment_for_child(redis_url: str) -> dict[str, str]:
-    """This process' environment, for a child that is to use the very server that this process uses."""
-    return {**os.environ, environment_name(("redis_url",)): redis_url}
+def environment_for_child(redis_url: str, strategies: Sequence[str] = ()) -> dict[str, str]:
+    """This process' environment, for a child that is to use the very server that this process uses.
+
+    `strategies` are those that a worker may import besides the built-in ones.
+    """
+    given = {environment_name(("redis_url",)): redis_url}
+    if strategies:
+        given[environment_name(("work", "strategies"))] = ",".join(strategies)
+    return {**os.environ, **given}
 
 
 def knobs(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:

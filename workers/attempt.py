@@ -34,7 +34,6 @@ from workers.outage import Outage
 from workers.place import Place
 from workers.queue import connect
 from workers.role import Role, require_role
-from workers.signing import Signer
 
 Tell = Callable[[Level, int, Progress], None]
 """Told of a level, the number of the attempt, and how far its search is."""
@@ -54,7 +53,7 @@ def queue_carriers(place: Place, redis_url: str) -> Carriers:
             study=study,
             url=redis_url,
             job_timeout_seconds=place.work.trial_timeout_seconds,
-            signer=Signer(place.work.key()),
+            signer=place.signer,
         )
 
     return carrier

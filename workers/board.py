@@ -5,22 +5,28 @@ study goes on without.
 """
 
 import json
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+import logging
+from collections.abc import Mapping
+from functools import cache
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
 from redis import Redis
-from redis.exceptions import RedisError
-from rq.utils import as_text
+from redis.client import Pipeline
 
 from optimizer.level import Level
+from workers.reading import ask, told
+from workers.reading import text as text_of
+from workers.signing import UNSIGNED, Signer
 
 KEY = "tradeschool:studies"
-RUNS_KEY = "tradeschool:runs"
 SILENT_SECONDS = 60.0
 """A study that was not heard of for so long is not under way."""
+MOST_NOTICES = 500
+"""Studies that a look takes in."""
+MOST_NOTICE_BYTES = 65_536
+
+log = logging.getLogger(__name__)
 
 
 class Notice(BaseModel):
@@ -30,8 +36,8 @@ class Notice(BaseModel):
 
     v: int
     """Version of the wire format."""
-    seen: float
-    """Unix time in seconds."""
+    seen: FiniteFloat
+    """Unix time in seconds, by the server's clock."""
     trials: Annotated[int, Field(ge=0)]
     """Wanted in all."""
     finished: Annotated[int, Field(ge=0)] = 0
@@ -55,12 +61,14 @@ class _Foreign(BaseModel):
     """What every version of a notice says."""
 
     v: int
-    seen: float
+    seen: FiniteFloat
 
 
-def put_up(connection: Redis, study: str, notice: Notice) -> None:
-    """Tell of a study, in place of what was told before."""
-    connection.hset(KEY, study, notice.model_dump_json())
+def put_up(connection: Redis, study: str, notice: Notice, signer: Signer = UNSIGNED) -> None:
+    """Tell of a study, in place of what was told before; its time is the server's, on whose clock all agree."""
+    seen = server_time(connection.time())
+    text = notice.model_copy(update={"seen": seen}).model_dump_json()
+    connection.hset(KEY, study, signer.sign("notice", study, text, at=seen))
 
 
 def take_down(connection: Redis, study: str) -> None:
@@ -68,51 +76,67 @@ def take_down(connection: Redis, study: str) -> None:
     connection.hdel(KEY, study)
 
 
-def notices(connection: Redis, now: float | None = None) -> dict[str, Notice]:
-    """Every study that is under way, by name; what cannot be read is left out."""
-    return parse_notices(connection.hgetall(KEY), time.time() if now is None else now)
+def notices(connection: Redis, signer: Signer = UNSIGNED) -> dict[str, Notice]:
+    """Every study that is under way, by name; what cannot be read, or is not signed as it should be, is left out."""
+    with connection.pipeline(transaction=False) as pipeline:
+        ask_notices(pipeline)
+        clock, reply = pipeline.execute(raise_on_error=False)
+    if isinstance(clock, Exception):
+        raise clock
+    return parse_notices(clock, reply, signer)
 
 
-def parse_notices(hung: Mapping[bytes | str, bytes | str], now: float) -> dict[str, Notice]:
-    """The same, of what hangs on the board."""
+def ask_notices(pipeline: Pipeline) -> None:
+    """Queue a look at the board: the server's time, and what hangs there."""
+    pipeline.time()
+    ask(pipeline, KEY, "hash", most=MOST_NOTICES, most_bytes=MOST_NOTICE_BYTES)
+
+
+def parse_notices(clock: object, reply: object, signer: Signer = UNSIGNED) -> dict[str, Notice]:
+    """What the two answers say."""
     found: dict[str, Notice] = {}
-    for name, text in hung.items():
-        with suppress(ValueError, RecursionError):
-            notice = _parse(text)
-            if now - notice.seen < SILENT_SECONDS:
-                found[as_text(name)] = notice
+    now, hung = server_time(clock), told(KEY, "hash", reply)
+    if hung.trouble:
+        log.warning("announcements left out", extra={"action": "notices_left_out", "reason": hung.trouble})
+    for name, text in hung.pairs:
+        study = text_of(name)
+        try:
+            notice = _parse(signer.check("notice", study, text))
+        except ValueError as error:
+            _warn_once(study, error)
+            continue
+        # A time ahead of the server's is no time at all: nothing could ever make it old.
+        if abs(now - notice.seen) < SILENT_SECONDS:
+            found[study] = notice
     return found
 
 
-@contextmanager
-def conducted(connection: Redis, run: str) -> Iterator[None]:
-    """Tell that a run is somebody's work for as long as the block lasts, however it ends.
+def server_time(clock: object) -> float:
+    """Unix time in seconds of what TIME has answered."""
+    match clock:
+        case [int(seconds), int(microseconds)]:
+            return seconds + microseconds / 1e6
+    return 0.0
 
-    Only a process that is killed leaves the mark behind: then a deputy may go on with the run.
-    """
-    with suppress(RedisError):
-        connection.sadd(RUNS_KEY, run)
+
+@cache
+def _warned() -> set[str]:
+    """The studies of which this process has said that their announcement does not count."""
+    return set()
+
+
+def _warn_once(study: str, error: ValueError) -> None:
+    if study not in _warned() and len(_warned()) < MOST_NOTICES:
+        _warned().add(study)
+        log.warning(
+            "announcement ignored", extra={"action": "notice_ignored", "study": study, "reason": str(error)[:200]}
+        )
+
+
+def _parse(content: JsonValue) -> Notice:
     try:
-        yield
-    finally:
-        with suppress(RedisError):
-            connection.srem(RUNS_KEY, run)
-
-
-def forget_run(connection: Redis, run: str) -> None:
-    """Tell no more that a run is somebody's work."""
-    connection.srem(RUNS_KEY, run)
-
-
-def conducted_runs(connection: Redis) -> list[str]:
-    """The runs that are somebody's work, or were when that somebody was killed."""
-    return sorted(as_text(name) for name in connection.smembers(RUNS_KEY))
-
-
-def _parse(text: bytes | str) -> Notice:
-    try:
-        return Notice.model_validate_json(text)
+        return Notice.model_validate_json(json.dumps(content))
     except ValidationError:
         # Of another version: who is that far apart need not agree on more than this.
-        foreign = _Foreign.model_validate(json.loads(text))
+        foreign = _Foreign.model_validate(content)
         return Notice(v=foreign.v, seen=foreign.seen, trials=0)

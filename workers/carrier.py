@@ -1,16 +1,31 @@
 """How orders reach those who evaluate them, and answers come back: over the queue, or within this process."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol
+from typing import Generic, Protocol, TypeVar
 
 from tradeschool.errors import DataIncomplete
 from workers.board import Notice, put_up, take_down
 from workers.guard import TrialQueue
 from workers.jobs import Answer, Arrays, Bench, Order, Prepared
-from workers.queue import JobReport, clean, enqueue, forget, look_at, losses_key, pop_answers, put_back, translated
+from workers.mending import kinds_of, mended
+from workers.queue import (
+    JobReport,
+    clean,
+    count_loss,
+    enqueue,
+    forget,
+    losses_key,
+    pop_answers,
+    put_back,
+    results_key,
+    translated,
+)
+from workers.reports import look_at
 from workers.signing import UNSIGNED, Signer
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -76,45 +91,45 @@ class QueueCarrier:
     def send(self, errand: Errand, order: Order) -> bool:
         """Enqueue the errand's job where it is not known; its time-out is that of all its trials together."""
         seconds = self._timeout * len(order.numbers)
-        with translated(self._url):
-            return enqueue(self._queue, errand.job_id, order, seconds, self._signer)
+        return self._done(lambda: enqueue(self._queue, errand.job_id, order, seconds, self._signer))
 
     def send_again(self, errand: Errand, order: Order) -> None:
         """Forget the errand's job and enqueue it anew."""
         log.info("job sent again", extra={"action": "job_sent_again", "job": errand.job_id})
-        with translated(self._url):
-            forget(self._queue, errand.job_id)
+        self._done(lambda: forget(self._queue, errand.job_id))
         self.send(errand, order)
 
     def collect(self, wait_seconds: float) -> list[Answer]:
         """The answers on the study's list."""
-        with translated(self._url):
-            return pop_answers(self._queue.connection, self._study, wait_seconds, self._signer)
+        return self._done(lambda: pop_answers(self._queue.connection, self._study, wait_seconds, self._signer))
 
     def look(self, errands: Sequence[Errand]) -> list[JobReport]:
         """What Redis knows of each errand's job, after failing those whose lease has run out."""
-        with translated(self._url):
-            clean(self._queue)
-            return look_at(self._queue, [errand.job_id for errand in errands], self._signer)
+        self._done(lambda: clean(self._queue, self._signer))
+        return self._done(lambda: look_at(self._queue, [errand.job_id for errand in errands], self._signer))
 
     def put_back(self, errand: Errand) -> None:
         """Return the job to the head of the queue."""
         log.info("stray job put back", extra={"action": "job_put_back", "job": errand.job_id})
-        with translated(self._url):
-            put_back(self._queue, errand.job_id)
+        self._done(lambda: put_back(self._queue, errand.job_id))
 
     def count_loss(self, errand: Errand) -> int:
         """Counted in Redis, so that the next conductor goes on counting."""
-        with translated(self._url):
-            return int(self._queue.connection.hincrby(losses_key(self._study), errand.job_id, 1))
+        return self._done(lambda: count_loss(self._queue.connection, self._study, errand.job_id, self._signer))
 
     def announce(self, notice: Notice) -> None:
         """Put up a notice, and take it down when every trial is finished."""
+        connection = self._queue.connection
+        if notice.finished < notice.trials:
+            self._done(lambda: put_up(connection, self._study, notice, self._signer))
+        else:
+            self._done(lambda: take_down(connection, self._study))
+
+    def _done(self, step: Callable[[], Found]) -> Found:
+        """Take a step; a key that holds something else than ours is taken out of its way."""
+        ours = {results_key(self._study): "list", losses_key(self._study): "hash"}
         with translated(self._url):
-            if notice.finished < notice.trials:
-                put_up(self._queue.connection, self._study, notice)
-            else:
-                take_down(self._queue.connection, self._study)
+            return mended(self._queue.connection, {**kinds_of(self._queue), **ours}, step)
 
 
 class BenchCarrier(Generic[Arrays, Prepared]):

@@ -6,21 +6,20 @@ nobody here reads, is left out: a record of every execution, and a message chann
 
 import uuid
 from base64 import b64encode
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from redis.client import Pipeline
+from redis.exceptions import ResponseError
 from rq.exceptions import NoSuchJobError
 from rq.job import JOB_ID_PATTERN, JobStatus
 from rq.results import Result
 from rq.utils import current_timestamp, now, utcformat
 from rq.worker import WorkerStatus
 
-from workers.guard import TrialJob, TrialQueue
-from workers.queue import KEEP_SECONDS, results_key
-
-MOST_RESULTS = 10
-"""That RQ keeps of one job."""
+from workers.guard import TrialJob, TrialQueue, fields_read, read_fields
+from workers.queue import KEEP_SECONDS, MOST_RESULTS, results_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +51,7 @@ class Desk:
         """Lease the job that was taken; None where there is no job of that id."""
         job, lease, date = TrialJob(job_id, connection=self._queue.connection), f"{job_id}:{uuid.uuid4().hex}", now()
         with self._queue.connection.pipeline() as pipeline:
-            pipeline.hgetall(job.key)
+            read_fields(pipeline, job.key)
             pipeline.hset(
                 job.key,
                 mapping={
@@ -65,12 +64,14 @@ class Desk:
             pipeline.zadd(self._leases, {lease: current_timestamp() + self._lease_seconds})
             pipeline.lrem(self._queue.intermediate_queue_key, 1, job_id)
             self._beat(pipeline, WorkerStatus.BUSY)
-            found, *_ = pipeline.execute(raise_on_error=False)
-        is_hash = isinstance(found, dict)  # else an error: the key is of another type
+            found, written, *others = pipeline.execute(raise_on_error=False)
+        for error in others:
+            if isinstance(error, ResponseError):
+                raise error
         with suppress(NoSuchJobError):
-            job.restore(found if is_hash else {})
+            job.restore(fields_read(found))
             return Held(job=job, lease=lease, began=date.timestamp())
-        self._drop(job, lease, is_hash=is_hash)
+        self._drop(job, lease, is_hash=not isinstance(written, ResponseError))
         return None
 
     def renew(self, held: Held) -> bool:
@@ -98,13 +99,13 @@ class Desk:
             pipeline.hincrby(self._key, "successful_job_count", 1)
             return self._execute(pipeline, go_on=go_on)
 
-    def fail(self, held: Held, reason: str, *, go_on: bool) -> str | None:
-        """Store why there is no answer, and take the next job where there is one."""
+    def fail(self, held: Held, reason: str, signed: Mapping[str, str], *, go_on: bool) -> str | None:
+        """Store why there is no answer, with its signature, and take the next job where there is one."""
         with self._queue.connection.pipeline() as pipeline:
             job = held.job
             pipeline.zadd(self._queue.failed_job_registry.key, {job.id: current_timestamp() + KEEP_SECONDS})
             result = Result(job.id, Result.Type.FAILED, self._queue.connection, exc_string=reason).serialize()
-            self._end(pipeline, held, JobStatus.FAILED, {**result, "worker_name": self._name})
+            self._end(pipeline, held, JobStatus.FAILED, {**result, **signed, "worker_name": self._name})
             pipeline.hincrby(self._key, "failed_job_count", 1)
             return self._execute(pipeline, go_on=go_on)
 

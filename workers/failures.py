@@ -1,17 +1,27 @@
 """Failed jobs: which there are and why, and back into the queue with them."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from pydantic import JsonValue
+from redis.exceptions import RedisError
+from rq.job import JOB_ID_PATTERN
 from rq.results import Result
-from rq.utils import as_text
 
 from workers.guard import TrialJob, TrialQueue
+from workers.mending import kinds_of, mended
 from workers.names import attempt_of, level_of, trials_of
-from workers.queue import KEEP_SECONDS, look_at
+from workers.queue import KEEP_SECONDS
+from workers.reading import ask, number, text, told
+from workers.reports import look_at
 
 MOST_LISTED = 200
+MOST_REQUEUED = 10_000
+LATEST = 4_102_444_800.0
+"""Unix time of the year 2100."""
+
+log = logging.getLogger(__name__)
 
 # In one step: a job that two people requeue at once, or that a conductor takes up meanwhile, is queued once.
 _REQUEUE = """
@@ -47,15 +57,20 @@ class FailedJob:
 
 def failed_jobs(queue: TrialQueue, most: int = MOST_LISTED) -> list[FailedJob]:
     """The latest failed jobs, the newest first."""
-    # Redis' client says that an answer may be of any of its kinds; with scores it is this one.
-    found: list[tuple[bytes, float]] = queue.connection.zrevrange(  # type: ignore[assignment]
-        queue.failed_job_registry.key, 0, most - 1, withscores=True
-    )
-    names = [name.decode(errors="replace") for name, _ in found]
+    key = queue.failed_job_registry.key
+    with queue.connection.pipeline(transaction=False) as pipeline:
+        ask(pipeline, key, "zset", most=most, newest=True)
+        (reply,) = pipeline.execute(raise_on_error=False)
+    if isinstance(reply, RedisError):
+        raise reply
+    found = told(key, "zset", reply)
+    if found.trouble:
+        log.warning("failed jobs left out", extra={"action": "failed_left_out", "reason": found.trouble})
+    ended = {text(name): number(score) for name, score in found.pairs if JOB_ID_PATTERN.fullmatch(text(name))}
     return [
         # A failed job's score is the time at which it is to be forgotten.
-        FailedJob(job=name, reason=report.reason or "its details are gone", ended=score - KEEP_SECONDS)
-        for name, (_, score), report in zip(names, found, look_at(queue, names), strict=True)
+        FailedJob(job=name, reason=report.reason or "its details are gone", ended=_moment(ended[name]))
+        for name, report in zip(ended, look_at(queue, list(ended)), strict=True)
     ]
 
 
@@ -64,10 +79,18 @@ def requeue(queue: TrialQueue, jobs: Sequence[str] | None = None) -> list[str]:
 
     One that did not fail, or that another has taken up meanwhile, is left alone.
     """
-    failed = queue.failed_job_registry.key
-    names = [as_text(name) for name in queue.connection.zrange(failed, 0, -1)] if jobs is None else list(jobs)  # type: ignore[arg-type]  # bytes, without scores
+    return mended(queue.connection, kinds_of(queue), lambda: _requeue(queue, jobs))
+
+
+def _requeue(queue: TrialQueue, jobs: Sequence[str] | None) -> list[str]:
+    failed, queued = queue.failed_job_registry.key, list[bytes]()
     prefixes = (TrialJob.key_for(""), Result.get_key(""))
-    queued: list[bytes] = []
+    names: Sequence[object] = queue.connection.zrange(failed, 0, MOST_REQUEUED - 1) if jobs is None else jobs
     for start in range(0, len(names), 500):
-        queued += queue.connection.eval(_REQUEUE, 2, failed, queue.key, *prefixes, *names[start : start + 500])
-    return [name.decode() for name in queued]
+        queued += queue.connection.eval(_REQUEUE, 2, failed, queue.key, *prefixes, *names[start : start + 500])  # type: ignore[arg-type]  # texts and bytes
+    return [name.decode(errors="replace") for name in queued]
+
+
+def _moment(score: float) -> float:
+    """When a job ended; a score that is no time of this century is none."""
+    return score - KEEP_SECONDS if KEEP_SECONDS <= score <= LATEST else 0.0

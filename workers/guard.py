@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from redis import Redis
-from redis.exceptions import ResponseError
+from redis.client import Pipeline
 from rq import Queue
 from rq.exceptions import NoSuchJobError
 from rq.job import JOB_ID_PATTERN, Job, JobStatus
@@ -20,10 +20,10 @@ from rq.utils import as_text, str_to_date
 
 from tradeschool.errors import TradeschoolError
 from workers.jobs import FUNCTION
+from workers.reading import MOST_BYTES, TOO_LONG, ask_fields
+from workers.signing import loads
 
 QUEUE = "trials"
-MOST_BYTES = 1_000_000
-"""Of a job's data, unpacked."""
 NOT_ALLOWED = b'["refused", null, [], {}]'
 
 
@@ -77,10 +77,26 @@ FIELDS: Mapping[str, Callable[[bytes], None]] = {
 """All that is read of a job: no meta, result, callback, webhook, repeat, retry, dependency, group or rate limit."""
 
 
+def read_fields(connection: Pipeline | Redis, key: str) -> object:
+    """Read, or queue a read of, what an honest job holds; `fields_read` takes the answer."""
+    return ask_fields(connection, key, tuple(FIELDS), most_bytes=MOST_BYTES)
+
+
+def fields_read(reply: object) -> dict[bytes, bytes]:
+    """The fields that `read_fields` has found; empty where there is no hash. One that is too long is unsound."""
+    match reply:
+        case [b"hash", int(), [*values]]:
+            pairs = zip(FIELDS, values, strict=True)
+            kept = {name.encode(): b"too long" if value == TOO_LONG else value for name, value in pairs}
+            return {name: value for name, value in kept.items() if isinstance(value, bytes)}
+    return {}
+
+
 class TrialJob(Job):
     """A job that names `FUNCTION` and carries one JSON argument, or is refused."""
 
     refusal: str | None = None
+    _order: object = None
 
     def __init__(self, id: str | None = None, connection: Redis | None = None, serializer: object = None) -> None:
         super().__init__(id, connection=connection, serializer=JSONSerializer)
@@ -94,11 +110,8 @@ class TrialJob(Job):
         """
         if not JOB_ID_PATTERN.fullmatch(id.partition(":")[0]):
             raise NoSuchJobError(f"not a job's id: {id[:80]!r}")
-        try:
-            job = super().fetch(id, connection=connection)
-        except ResponseError as error:
-            raise NoSuchJobError(f"job {id}: {error}") from None
-        assert isinstance(job, TrialJob)
+        job = cls(id, connection=connection)
+        job.restore(fields_read(read_fields(job.connection, job.key)))
         return job
 
     def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
@@ -122,7 +135,7 @@ class TrialJob(Job):
             self.refusal = self._reason_to_refuse()
         if self.refusal is not None:
             raise JobRefused(f"job {self.id} is not allowed: {self.refusal}")
-        return self.args[0]
+        return self._order
 
     def _execute(self) -> NoReturn:
         self.order()
@@ -137,11 +150,12 @@ class TrialJob(Job):
 
     def _reason_to_refuse(self) -> str | None:
         try:
-            content = JSONSerializer.loads(self.data)
-        except (ValueError, RecursionError):
+            content = loads(self.data)
+        except ValueError:
             return "its data is not JSON"
         match content:
-            case [name, None, [_], {**rest}] if name == FUNCTION and not rest:
+            case [name, None, [order], {**rest}] if name == FUNCTION and not rest:
+                self._order = order
                 return None
             case [str() as name, *_] if name != FUNCTION:
                 return f"it asks for {name[:80]!r}, not for {FUNCTION}"

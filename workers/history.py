@@ -6,10 +6,16 @@ queue may note it; a turn that lasts as long as a step lets one of them do so.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 
 from redis import Redis
 
+from workers.mending import mended, take_turn
 from workers.monitor import Snapshot
+from workers.reading import ask, told
+
+MOST_DIGITS = 24
+"""Of a figure, and of its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,25 +61,29 @@ def note(connection: Redis, snapshot: Snapshot, now: float) -> None:
     """Keep a look at the queue where it is time for one, whoever else looks."""
     moment = {name: str(value) for name, value in asdict(moment_of(snapshot, now)).items()}
     for track in TRACKS:
-        turn = f"{track.key}:turn"
         # Half a second less: a poller's next look must not come just before the turn is over.
-        if connection.set(turn, "1", nx=True, px=track.step_seconds * 1000 - 500):
-            connection.xadd(track.key, moment, maxlen=track.most, approximate=False)  # type: ignore[arg-type]  # a dict's values are invariant
+        if take_turn(connection, f"{track.key}:turn", track.step_seconds * 1000 - 500):
+            mended(connection, {track.key: "stream"}, partial(_keep, connection, track, moment))
 
 
 def recall(connection: Redis) -> list[Moment]:
     """The past in order of time: minutes up to the last hour, then steps of five seconds."""
     with connection.pipeline(transaction=False) as pipeline:
         for track in TRACKS:
-            pipeline.xrevrange(track.key, count=track.most)
-        fine, coarse = (sorted(_moments(entries), key=lambda each: each.time) for entries in pipeline.execute())
+            ask(pipeline, track.key, "stream", most=track.most, most_bytes=MOST_DIGITS)
+        read = [told(track.key, "stream", reply) for track, reply in zip(TRACKS, pipeline.execute(), strict=True)]
+    fine, coarse = (sorted(_moments(each.entries), key=lambda moment: moment.time) for each in read)
     begin = fine[0].time if fine else float("inf")
     return [each for each in coarse if each.time < begin] + fine
 
 
-def _moments(entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> Iterator[Moment]:
-    for _, values in entries:
-        try:
-            yield Moment(**{each.name: int(values[each.name.encode()]) for each in fields(Moment)})
-        except (KeyError, ValueError):
-            continue  # written by somebody else
+def _keep(connection: Redis, track: Track, moment: Mapping[str, str]) -> None:
+    connection.xadd(track.key, moment, maxlen=track.most, approximate=False)  # type: ignore[arg-type]  # a dict's values are invariant
+
+
+def _moments(entries: Iterable[Mapping[bytes, bytes]]) -> Iterator[Moment]:
+    names = [each.name for each in fields(Moment)]
+    for entry in entries:
+        found = {name: entry.get(name.encode(), b"") for name in names}
+        if all(value.isdigit() for value in found.values()):  # else written by somebody else
+            yield Moment(**{name: int(value) for name, value in found.items()})

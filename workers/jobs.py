@@ -20,6 +20,7 @@ from tradeschool.errors import DataError, ForeignFile
 from tradeschool.log import about, facts_of
 from tradeschool.market import Dataset, Window
 from workers.names import about_study
+from workers.strategies import AllowedStrategies
 
 VERSION = 1
 FUNCTION = "workers.jobs.evaluate_trials"
@@ -130,8 +131,10 @@ class Bench(Generic[Arrays, Prepared]):
         evaluate: Callable[[Level, tuple[Prepared, ...], Parameters, Sequence[float | None]], Evaluation],
         worker: str,
         share: Callable[[tuple[Prepared, ...], str], tuple[Prepared, ...]] = lambda prepared, key: prepared,
+        strategies: AllowedStrategies | None = None,
     ) -> None:
-        self.worker = worker
+        """`strategies` limits what orders may name; None where they come from this very process."""
+        self.worker, self._strategies = worker, strategies
         self._share = share
         self._store, self._prepare, self._evaluate = store, prepare, evaluate
         self._ready: dict[str, tuple[Prepared, ...]] = {}
@@ -156,12 +159,23 @@ class Bench(Generic[Arrays, Prepared]):
             self._ready = {key: self._share(self._prepare(order.level, Part.TRAIN, read), key)}
         return self._ready[key]
 
-    def check(self, level: Level, digests: Mapping[str, str]) -> None:
-        """Refuse where this worker's candles are not those of a study.
+    def require_strategy(self, level: Level) -> None:
+        """Refuse a level whose strategy this worker may not import.
 
         Raises:
+            StrategyNotAllowed: where its settings do not name it.
+        """
+        if self._strategies is not None:
+            self._strategies.require(level)
+
+    def check(self, level: Level, digests: Mapping[str, str]) -> None:
+        """Refuse where this worker may not import a study's strategy, or its candles are not those of the study.
+
+        Raises:
+            StrategyNotAllowed: where its settings do not name the strategy.
             DataError: where candles are missing, or are others.
         """
+        self.require_strategy(level)
         _check_digests(level, digests, self._store)
 
     def answer(self, order: Order) -> Answer:

@@ -7,18 +7,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from pydantic import JsonValue
-from rq.utils import as_text, str_to_date
+from redis.client import Pipeline
+from redis.exceptions import RedisError
+from rq.utils import str_to_date
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from workers import board
 from workers.guard import TrialJob, TrialQueue
+from workers.mending import is_damage
 from workers.names import level_of, trials_of
 from workers.queue import KEEP_SECONDS
+from workers.reading import ask, ask_fields, fields_told, number, text, told
+from workers.signing import UNSIGNED, Signer
 
 MINUTE = 60
 MOST_FLIGHTS = 256
 """Jobs under way that are listed."""
 MOST_WORKERS = 1_024
+WORKER_PREFIX = "rq:worker:"
+FLIGHT_FIELDS = ("worker_name", "started_at")
+WORKER_FIELDS = (
+    "hostname",
+    "state",
+    "last_heartbeat",
+    "successful_job_count",
+    "failed_job_count",
+    "total_working_time",
+    "cpu_seconds",
+    "memory_bytes",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +94,16 @@ class Snapshot:
     """Longest first."""
     most_jobs: int | None = None
     """That the studies under way can have in hand at once; None where none is under way."""
+    left_out: tuple[str, ...] = ()
+    """What Redis holds and is not listed here: too much of it, or of another type; a line each."""
 
     @property
     def advice(self) -> str:
-        """What to do where there are more workers than what is searched can keep busy; empty where there are not."""
+        """What was left out, and what to do where there are more workers than can be kept busy; else empty."""
+        return "; ".join((*self.left_out, *filter(None, [self._advice_on_workers])))
+
+    @property
+    def _advice_on_workers(self) -> str:
         if self.most_jobs is None or len(self.workers) <= self.most_jobs:
             return ""
         return (
@@ -100,7 +123,7 @@ class Snapshot:
     def to_json(self) -> dict[str, JsonValue]:
         """The object of `queue status --json`."""
         return {
-            **asdict(self),
+            **{name: value for name, value in asdict(self).items() if name != "left_out"},
             "workers": [asdict(worker) for worker in self.workers],
             "flights": [flight.to_json() for flight in self.flights],
             "eta_seconds": self.eta_seconds,
@@ -108,8 +131,11 @@ class Snapshot:
         }
 
 
-def take_snapshot(queue: TrialQueue, now: float) -> Snapshot:
-    """The queue and its workers as Redis knows them; `now` is Unix time in seconds."""
+def take_snapshot(queue: TrialQueue, now: float, signer: Signer = UNSIGNED) -> Snapshot:
+    """The queue and its workers as Redis knows them; `now` is Unix time in seconds.
+
+    What a key holds that is not ours counts for nothing, and what is left out is said.
+    """
     done = queue.finished_job_registry.key
     with queue.connection.pipeline(transaction=False) as pipeline:
         pipeline.llen(queue.key)
@@ -123,14 +149,14 @@ def take_snapshot(queue: TrialQueue, now: float) -> Snapshot:
             pipeline.zcard(registry.key)
         # A finished job's score is the time at which it is to be forgotten.
         pipeline.zcount(done, now + KEEP_SECONDS - MINUTE, "+inf")
-        pipeline.lindex(queue.key, 0)
-        pipeline.zrange(queue.started_job_registry.key, 0, MOST_FLIGHTS - 1)
-        pipeline.smembers(WORKERS_BY_QUEUE_KEY % queue.name)
-        pipeline.hgetall(board.KEY)
-        *counts, head, leases, keys, hung = pipeline.execute()
-    queued, started, finished, failed, deferred, scheduled, lately = counts
-    studies = board.parse_notices(hung, now).values()
-    oldest, flights, workers = _details(queue, head, leases, sorted(keys)[:MOST_WORKERS], now)
+        for key, kind, most in _listed(queue):
+            ask(pipeline, key, kind, most=most)
+        board.ask_notices(pipeline)
+        *counts, head, leases, keys, clock, hung = _answers(pipeline)
+    queued, started, finished, failed, deferred, scheduled, lately = map(_count, counts)
+    studies = board.parse_notices(clock, hung, signer).values()
+    parts = [told(key, kind, reply) for (key, kind, _), reply in zip(_listed(queue), (head, leases, keys), strict=True)]
+    oldest, flights, workers = _details(queue, parts[0].texts, parts[1].pairs, parts[2].texts, now=now)
     return Snapshot(
         queued=queued,
         started=started,
@@ -143,50 +169,81 @@ def take_snapshot(queue: TrialQueue, now: float) -> Snapshot:
         workers=workers,
         flights=flights,
         most_jobs=sum(study.most_jobs for study in studies) if studies else None,
+        # Of the queue only its head is read.
+        left_out=tuple(part.trouble for part in parts[1:] if part.trouble),
     )
+
+
+def _listed(queue: TrialQueue) -> tuple[tuple[str, str, int], ...]:
+    """What is listed: key, type, and how many entries at most."""
+    return (
+        (queue.key, "list", 1),
+        (queue.started_job_registry.key, "zset", MOST_FLIGHTS),
+        (WORKERS_BY_QUEUE_KEY % queue.name, "set", MOST_WORKERS),
+    )
+
+
+def _answers(pipeline: Pipeline) -> list[object]:
+    """What Redis answers; a key of another type is an error in the place of its answer."""
+    found: list[object] = pipeline.execute(raise_on_error=False)
+    for each in found:
+        if isinstance(each, RedisError) and not is_damage(each):
+            raise each
+    return found
+
+
+def _count(answer: object) -> int:
+    return answer if isinstance(answer, int) else 0
 
 
 def _details(
-    queue: TrialQueue, head: object, leases: Sequence[bytes], keys: Sequence[bytes], now: float
+    queue: TrialQueue,
+    head: Sequence[bytes],
+    leases: Sequence[tuple[bytes, bytes]],
+    names: Sequence[bytes],
+    *,
+    now: float,
 ) -> tuple[float, tuple[Flight, ...], tuple[WorkerSnapshot, ...]]:
-    jobs = list(dict.fromkeys(_text(lease).partition(":")[0] for lease in leases))
+    first = text(head[0]) if head else ""
+    jobs = list(dict.fromkeys(text(lease).partition(":")[0] for lease, _ in leases))
+    workers = sorted(name for each in names if (name := text(each)).startswith(WORKER_PREFIX))
     with queue.connection.pipeline(transaction=False) as pipeline:
-        pipeline.hget(TrialJob.key_for(_text(head)), "enqueued_at")
+        ask_fields(pipeline, TrialJob.key_for(first), ("enqueued_at",))
         for job in jobs:
-            pipeline.hmget(TrialJob.key_for(job), "worker_name", "started_at")
-        for key in keys:
-            pipeline.hgetall(key)
-        enqueued, *found = pipeline.execute()
-    flights = tuple(
-        Flight(job=job, worker=_text(worker), seconds=_age(started, now))
-        for job, (worker, started) in zip(jobs, found, strict=False)
-    )
+            ask_fields(pipeline, TrialJob.key_for(job), FLIGHT_FIELDS)
+        for name in workers:
+            ask_fields(pipeline, name, WORKER_FIELDS)
+        enqueued, *found = _answers(pipeline)
+    flights = tuple(_flight(job, reply, now) for job, reply in zip(jobs, found, strict=False))
     busy = {flight.worker: flight.job for flight in flights}
-    workers = tuple(
-        _worker(as_text(key).rpartition(":")[2], fields, busy, now)
-        for key, fields in zip(keys, found[len(jobs) :], strict=True)
-        if fields
+    told_of = zip(workers, found[len(jobs) :], strict=True)
+    known = tuple(
+        _worker(name.removeprefix(WORKER_PREFIX), fields, busy, now)
+        for name, reply in told_of
+        if (fields := fields_told(WORKER_FIELDS, reply))
     )
-    return _age(enqueued, now), tuple(sorted(flights, key=lambda flight: -flight.seconds)), workers
+    oldest = _age((fields_told(("enqueued_at",), enqueued) or {}).get(b"enqueued_at"), now)
+    return oldest, tuple(sorted(flights, key=lambda flight: -flight.seconds)), known
+
+
+def _flight(job: str, reply: object, now: float) -> Flight:
+    fields = fields_told(FLIGHT_FIELDS, reply) or {}
+    return Flight(job=job, worker=text(fields.get(b"worker_name")), seconds=_age(fields.get(b"started_at"), now))
 
 
 def _worker(name: str, fields: Mapping[bytes, bytes], busy: Mapping[str, str], now: float) -> WorkerSnapshot:
     return WorkerSnapshot(
         name=name,
-        host=_text(fields.get(b"hostname")),
-        state=_text(fields.get(b"state")),
+        host=text(fields.get(b"hostname")),
+        state=text(fields.get(b"state")),
         heartbeat_age_seconds=_age(fields.get(b"last_heartbeat"), now),
-        done=int(fields.get(b"successful_job_count", 0)),
-        failed=int(fields.get(b"failed_job_count", 0)),
-        working_seconds=float(fields.get(b"total_working_time", 0)),
+        done=int(number(fields.get(b"successful_job_count"))),
+        failed=int(number(fields.get(b"failed_job_count"))),
+        working_seconds=number(fields.get(b"total_working_time")),
         job=busy.get(name, ""),
-        cpu_seconds=float(fields.get(b"cpu_seconds", 0)),
-        memory_bytes=int(fields.get(b"memory_bytes", 0)),
+        cpu_seconds=number(fields.get(b"cpu_seconds")),
+        memory_bytes=int(number(fields.get(b"memory_bytes"))),
     )
-
-
-def _text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else ""
 
 
 def _age(date: object, now: float) -> float:
@@ -194,5 +251,5 @@ def _age(date: object, now: float) -> float:
         return 0.0
     try:
         return max(0.0, now - str_to_date(date).timestamp())
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0

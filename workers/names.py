@@ -26,6 +26,11 @@ def attempt_of(job: str) -> int:
     return int(found["attempt"]) if found else 1
 
 
+def study_of(job: str) -> str:
+    """The study that a job belongs to; empty where its id does not tell it."""
+    return job.rsplit("-", 3)[0] if JOB.fullmatch(job) else ""
+
+
 def about_study(study: str) -> dict[str, str]:
     """What log lines on a study are about."""
     found = STUDY.fullmatch(study)

@@ -108,7 +108,7 @@ class Lookout:
 
     def _snapshot(self) -> Snapshot:
         now = self.clock()
-        snapshot = take_snapshot(self.trials(), now)
+        snapshot = take_snapshot(self.trials(), now, self.sources.place.signer)
         note(self.connection(), snapshot, now)
         return snapshot
 

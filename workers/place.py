@@ -11,6 +11,7 @@ from tradeschool.market import SEALED_WINDOW, Dataset, Window
 from tradeschool.sections import WorkSettings
 from tradeschool.settings import Settings
 from tradeschool.store import Store, sealed_store
+from workers.signing import UNSIGNED, Signer
 
 NAMED = 3
 """Datasets that an error names."""
@@ -28,9 +29,11 @@ class Place:
     storage_url: str
     min_coverage: float
     work: WorkSettings
+    signer: Signer = UNSIGNED
+    """With what is sent through Redis is signed and checked."""
 
     @classmethod
-    def of(cls, settings: Settings, store: Store) -> "Place":
+    def of(cls, settings: Settings, store: Store, signer: Signer) -> "Place":
         """Where the settings say, over that store."""
         return cls(
             store=store,
@@ -39,6 +42,7 @@ class Place:
             storage_url=settings.storage,
             min_coverage=settings.min_coverage,
             work=settings.work,
+            signer=signer,
         )
 
     def folder(self, run: str) -> Path:

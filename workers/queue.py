@@ -5,29 +5,28 @@ A job's id is `{study}-{first}-{last}-a{attempt}`. RQ retries nothing: attempts 
 
 import json
 import logging
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import urlsplit
 
-from pydantic import JsonValue
 from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import RedisError
 from rq.exceptions import NoSuchJobError
-from rq.job import JobStatus
-from rq.job_lifecycle import record_job_failure
+from rq.job import JOB_ID_PATTERN, JobStatus
 from rq.results import Result
-from rq.serializers import JSONSerializer
-from rq.utils import as_text, current_timestamp, utcformat
+from rq.utils import current_timestamp, utcformat
 from rq.utils import now as rq_now
-from rq.worker_registration import clean_worker_registry
+from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.urls import mask_url
 from workers.guard import TrialJob, TrialQueue
 from workers.jobs import FUNCTION, Answer, Order
+from workers.mending import take_turn
+from workers.results import failure_fields
 from workers.signing import UNSIGNED, Signer
 
 SCHEMES = ("redis", "rediss", "unix")
@@ -37,6 +36,27 @@ ANSWER_SECONDS = 10
 KEEP_SECONDS = 86_400
 """How long a finished job and an uncollected answer stay: RQ's own 500 s would lose them."""
 MOST_ANSWERS = 100
+MOST_ANSWER_BYTES = 32_000_000
+"""Of all answers that are taken at once; an honest one holds at most 256 evaluations of 65,536 characters."""
+POP = """
+local found, bytes = {}, 0
+for _ = 1, tonumber(ARGV[1]) do
+    local first = redis.call('LINDEX', KEYS[1], 0)
+    if not first then break end
+    if #first <= tonumber(ARGV[2]) and bytes + #first > tonumber(ARGV[2]) then break end
+    redis.call('LPOP', KEYS[1])
+    if #first <= tonumber(ARGV[2]) then
+        found[#found + 1], bytes = first, bytes + #first
+    end
+end
+return found
+"""
+"""Takes answers from the head of a list, in bounds; one that is too long to be an answer is dropped."""
+MOST_RESULTS = 10
+"""That are kept of one job."""
+MOST_CLEANED = 1_000
+"""Entries of each list that one round of maintenance looks at; the next goes on."""
+MOST_LOSSES = 1_000_000
 MAINTENANCE_KEY = "tradeschool:maintenance"
 ENQUEUE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
@@ -126,7 +146,7 @@ def enqueue(queue: TrialQueue, job_id: str, order: Order, timeout_seconds: int, 
     """Put the order at the end of the queue; False where a job of that id is known already."""
     job = queue.create_job(
         FUNCTION,
-        args=[json.loads(signer.sign("order", order.model_dump_json()))],
+        args=[json.loads(signer.sign("order", job_id, order.model_dump_json()))],
         job_id=job_id,
         timeout=timeout_seconds,
         result_ttl=KEEP_SECONDS,
@@ -166,10 +186,20 @@ def pop_answers(connection: Redis, study: str, wait_seconds: float, signer: Sign
     texts: list[bytes | str] = []
     if wait_seconds > 0 and (first := connection.blpop([key], timeout=wait_seconds)):
         texts.append(first[1])
-    more = connection.lpop(key, MOST_ANSWERS)
-    texts += more if isinstance(more, list) else []
-    answers = [_parse_answer(text, study, signer) for text in texts]
+    texts += connection.eval(POP, 1, key, str(MOST_ANSWERS), str(MOST_ANSWER_BYTES))
+    answers = [_listed_answer(text, study, signer) for text in texts]
     return [answer for answer in answers if answer is not None]
+
+
+def count_loss(connection: Redis, study: str, job_id: str, signer: Signer) -> int:
+    """Count that a job was lost once more; how often that is. A count that was not signed as it should be is none."""
+    key, before = losses_key(study), 0
+    with suppress(ValueError):
+        stored = signer.check("losses", job_id, connection.hget(key, job_id) or "0")
+        before = stored if isinstance(stored, int) and 0 <= stored <= MOST_LOSSES else 0
+    connection.hset(key, job_id, signer.sign("losses", job_id, str(before + 1)))
+    connection.expire(key, KEEP_SECONDS)
+    return before + 1
 
 
 def depth(queue: TrialQueue) -> int:
@@ -177,59 +207,72 @@ def depth(queue: TrialQueue) -> int:
     return int(queue.connection.llen(queue.key)) + int(queue.started_job_registry.get_job_count(cleanup=False))
 
 
-def clean(queue: TrialQueue) -> None:
+def clean(queue: TrialQueue, signer: Signer = UNSIGNED) -> None:
     """Fail jobs whose lease has run out, and forget what has expired and workers that are gone.
 
     In place of RQ's own maintenance: that takes a lock which a killed worker holds for fifteen minutes, and reads
     dependents, groups and rate limits, which are not ours, as jobs of any kind.
     """
-    _fail_expired(queue)
+    _fail_expired(queue, signer)
     _drop_unknown(queue)
     queue.finished_job_registry.cleanup()
     queue.failed_job_registry.cleanup()
-    clean_worker_registry(queue)
+    _forget_workers(queue)
 
 
-def clean_in_turn(queue: TrialQueue, seconds: int) -> bool:
+def clean_in_turn(queue: TrialQueue, seconds: int, signer: Signer = UNSIGNED) -> bool:
     """Clean, unless one of the workers has done so within that time; whether it was this one's turn."""
-    if not queue.connection.set(MAINTENANCE_KEY, 1, nx=True, ex=seconds):
+    if not take_turn(queue.connection, MAINTENANCE_KEY, seconds * 1000):
         return False
-    clean(queue)
+    clean(queue, signer)
     return True
 
 
-def look_at(queue: TrialQueue, job_ids: Sequence[str], signer: Signer = UNSIGNED) -> list[JobReport]:
-    """What has become of these jobs, in their order; one round trip, and one more for each that has ended."""
-    with queue.connection.pipeline() as pipeline:
-        pipeline.lrange(queue.key, 0, -1)
-        pipeline.zrange(queue.started_job_registry.key, 0, -1)
-        for job_id in job_ids:
-            pipeline.hget(TrialJob.key_for(job_id), "status")
-        queued, leases, *statuses = pipeline.execute(raise_on_error=False)
-    for listed in (queued, leases):
-        if isinstance(listed, RedisError):
-            raise listed
-    held = {entry.partition(b":")[0] for entry in leases} | set(queued)
-    looks = zip(job_ids, statuses, strict=True)
-    return [_report(queue, job_id, status, signer, is_held=job_id.encode() in held) for job_id, status in looks]
-
-
-def _fail_expired(queue: TrialQueue) -> None:
+def _fail_expired(queue: TrialQueue, signer: Signer) -> None:
     leases, now = queue.started_job_registry.key, current_timestamp()
-    expired = queue.connection.zrangebyscore(leases, 0, now)
-    job_ids = [as_text(entry).partition(":")[0] for entry in expired if isinstance(entry, bytes)]
+    expired = queue.connection.zrangebyscore(leases, "-inf", now, start=0, num=MOST_CLEANED)
+    job_ids = [entry.partition(b":")[0].decode(errors="replace") for entry in expired if isinstance(entry, bytes)]
     with queue.connection.pipeline() as pipeline:
         for job in _started(queue, job_ids):
-            record_job_failure(job, f"{LEASE_EXPIRED}, at {utcformat(rq_now())}", pipeline)
-        pipeline.zremrangebyscore(leases, 0, now)
+            _store_failure(queue, job, f"{LEASE_EXPIRED}, at {utcformat(rq_now())}", signer, pipeline)
+        if expired:
+            pipeline.zrem(leases, *expired)
         pipeline.execute()
 
 
+def _store_failure(queue: TrialQueue, job: TrialJob, reason: str, signer: Signer, pipeline: Pipeline) -> None:
+    """As RQ stores that of an abandoned job, signed."""
+    key = Result.get_key(job.id)
+    result = Result(job.id, Result.Type.FAILED, queue.connection, exc_string=reason).serialize()
+    result |= failure_fields(reason, job.id, signer)
+    pipeline.hset(job.key, mapping={"status": JobStatus.FAILED.value, "ended_at": utcformat(rq_now())})
+    pipeline.expire(job.key, KEEP_SECONDS)
+    pipeline.zadd(queue.failed_job_registry.key, {job.id: current_timestamp() + KEEP_SECONDS})
+    pipeline.xadd(key, result, maxlen=MOST_RESULTS)  # type: ignore[arg-type]  # texts and numbers
+    pipeline.expire(key, KEEP_SECONDS)
+
+
 def _drop_unknown(queue: TrialQueue) -> None:
+    """Forget what was taken and is no job; entries are compared as they are, for a stranger's need not be text."""
     connection, taken = queue.connection, queue.intermediate_queue_key
-    for entry in connection.lrange(taken, 0, -1):
-        if not connection.exists(TrialJob.key_for(as_text(entry))):
-            connection.lrem(taken, 0, as_text(entry))
+    for entry in connection.lrange(taken, 0, MOST_CLEANED - 1):
+        name = entry.decode(errors="replace") if isinstance(entry, bytes) else ""
+        if not JOB_ID_PATTERN.fullmatch(name) or not connection.exists(TrialJob.key_for(name)):
+            connection.lrem(taken, 0, entry)  # type: ignore[arg-type]  # takes bytes, too
+
+
+def _forget_workers(queue: TrialQueue) -> None:
+    """Take the names of workers that are gone out of both sets, and what is no worker's name."""
+    connection, ours = queue.connection, WORKERS_BY_QUEUE_KEY % queue.name
+    for names in (REDIS_WORKER_KEYS, ours):
+        known = [name for name in connection.srandmember(names, MOST_CLEANED) or [] if isinstance(name, bytes)]
+        workers = [name for name in known if name.startswith(b"rq:worker:")]
+        with connection.pipeline(transaction=False) as pipeline:
+            for name in workers:
+                pipeline.exists(name)
+            alive = {name for name, is_there in zip(workers, pipeline.execute(), strict=True) if is_there}
+        if gone := [name for name in known if name not in alive]:
+            connection.srem(names, *gone)
 
 
 def _started(queue: TrialQueue, job_ids: Sequence[str]) -> Iterator[TrialJob]:
@@ -241,47 +284,22 @@ def _started(queue: TrialQueue, job_ids: Sequence[str]) -> Iterator[TrialJob]:
                 yield job
 
 
-def _report(queue: TrialQueue, job_id: str, status: object, signer: Signer, *, is_held: bool) -> JobReport:
-    match status:
-        case b"finished":
-            return JobReport(fate=Fate.FINISHED, answer=_returned(queue, job_id, signer))
-        case b"failed" | b"stopped" | b"canceled":
-            return _failure(queue, job_id)
-        case b"queued" | b"started":
-            return JobReport(fate=Fate.WAITING if is_held else Fate.STRAY)
-    # No hash, or one that no conductor writes.
-    return JobReport(fate=Fate.MISSING)
-
-
-def _returned(queue: TrialQueue, job_id: str, signer: Signer) -> Answer | None:
-    result = _latest(queue, job_id)
-    if result is None or result.type is not Result.Type.SUCCESSFUL:
-        return None
-    value: JsonValue = result.return_value
-    return _parse_answer(value, job_id, signer)
-
-
-def _failure(queue: TrialQueue, job_id: str) -> JobReport:
-    result = _latest(queue, job_id)
-    lines = (result.exc_string or "").strip().splitlines() if result else []
-    reason = lines[-1] if lines else "no reason was left behind"
-    fates = {LEASE_EXPIRED: Fate.LOST, ORDER_REFUSED: Fate.REFUSED}
-    fate = next((fate for begin, fate in fates.items() if reason.startswith(begin)), Fate.CRASHED)
-    return JobReport(fate=fate, reason=reason[:512])
-
-
-def _latest(queue: TrialQueue, job_id: str) -> Result | None:
-    job = TrialJob(job_id, connection=queue.connection)
+def _listed_answer(text: object, study: str, signer: Signer) -> Answer | None:
+    """An answer of the list; it was signed for one of the study's jobs, whichever."""
     try:
-        return Result.fetch_latest(job, serializer=JSONSerializer)
-    except (ValueError, KeyError, RecursionError, zlib.error):
-        log.warning("result cannot be read", extra={"action": "result_unreadable", "job": job_id})
+        job_id = signer.signed_for(text)
+        # Signed for a job of another study, it is held against a name that it was not signed for.
+        content = signer.check("answer", job_id if job_id.startswith(f"{study}-") else study, text)
+    except ValueError:
+        log.warning("answer cannot be read", extra={"action": "answer_unreadable", "source": study})
         return None
+    return parsed(content, study)
 
 
-def _parse_answer(text: object, source: str, signer: Signer) -> Answer | None:
+def parsed(content: object, source: str) -> Answer | None:
+    """The answer that a content says; one that cannot be read is logged, and None."""
     try:
-        return Answer.parse(signer.check("answer", text))
-    except (ValueError, RecursionError):
+        return Answer.parse(content)
+    except ValueError:
         log.warning("answer cannot be read", extra={"action": "answer_unreadable", "source": source})
         return None

@@ -16,6 +16,7 @@ from optimizer.distributions import distributions
 from optimizer.level import Level
 from optimizer.report.files import write_lineage
 from optimizer.runs import SURROGATES, Forced, RunRecord, Runs
+from optimizer.under_way import MarkedRuns
 from tradeschool.errors import SettingsError
 from tradeschool.store.files import publish_text
 from workers import events
@@ -145,6 +146,15 @@ def end_reason(record: RunRecord, outcome: Outcome, level: str) -> str:
     lowered = [each for each in record.attempts if each.verdict and each.verdict.passed and each.verdict.relaxed]
     said = ", ".join(f"level {each.level} by {each.verdict.relaxed:g}" for each in lowered if each.verdict)
     return f"every gate is met, with targets relaxed: {said}" if said else "every gate is met"
+
+
+def under_way(place: Place) -> list[RunRecord]:
+    """The runs that some process is at work on, or was when it was killed."""
+    marked = MarkedRuns(place.storage_url)
+    try:
+        return [read_run(place, name) for name in marked.owners()]
+    finally:
+        marked.close()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from optimizer.curriculum import Action, End, Judge, Outcome, Recommend, Search, Wait
 from optimizer.level import Level
 from optimizer.runs import AttemptRow, RunRecord
+from optimizer.under_way import Mark
 from tradeschool.errors import RoleLost, ServiceUnreachable
 from tradeschool.log import about
 from workers import events
@@ -73,10 +74,11 @@ def carry_on_with(
 ) -> Ended:
     """The same, whoever evaluates."""
     outage, action = Outage(), None
-    with about(run=name), _told(place, name):
+    with about(run=name), _told(place, name), _marked(place, name) as mark:
         while True:
             try:
                 with _role(place, name, stop) as role:
+                    mark.set()
                     means = Means(carriers=carriers, role=role, outage=outage, tell=tell, stop=stop)
                     while not isinstance(action := next_of(place, record := read_run(place, name)), End):
                         with about(level=action.level):
@@ -131,6 +133,19 @@ def _role(place: Place, name: str, stop: Callable[[], bool]) -> Iterator[Role]:
         yield role
     finally:
         role.release()
+
+
+@contextmanager
+def _marked(place: Place, name: str) -> Iterator[Mark]:
+    """The mark that lets another process go on with the run where this one is killed; any other end clears it."""
+    mark = Mark(place.storage_url, name)
+    try:
+        yield mark
+    finally:
+        try:
+            mark.clear()
+        except ServiceUnreachable as error:
+            log.warning("run stays marked", extra={"action": "mark_not_cleared", "run": name, "reason": str(error)})
 
 
 def _take_step(

@@ -12,15 +12,18 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisAway
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisSilent
 from rq import Worker
 from rq.exceptions import StopRequested
+from rq.results import Result
 from rq.utils import now
 from rq.worker import WorkerStatus
 from rq.worker_registration import register
@@ -32,11 +35,17 @@ from workers.desk import Desk, Held
 from workers.guard import JobRefused, TrialJob, TrialQueue
 from workers.horse import Horse, Reply
 from workers.jobs import VERSION, Answer, Arrays, Bench, Order, Prepared, evaluate_trials
-from workers.names import about_job
+from workers.mending import is_damage, is_wrong_type, kinds_of, mend
+from workers.names import about_job, study_of
 from workers.parent import die_with_parent, load_prctl
-from workers.queue import ORDER_REFUSED, clean_in_turn
+from workers.queue import ORDER_REFUSED, clean_in_turn, results_key
+from workers.results import failure_fields
 from workers.signing import UNSIGNED, Signer
+from workers.strategies import StrategyNotAllowed
 from workers.usage import used
+
+ORDER_SECONDS = 604_800.0
+"""How old a signed order may be; a conductor sends one anew that is refused for it."""
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +93,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         )
         self._horse: Horse | None = None
         self._ready: object = None
-        self._is_waiting, self._signals, self._next_usage = False, 0, 0.0
+        self._is_waiting, self._signals, self._next_usage, self._job_id = False, 0, 0.0, ""
         load_prctl()
 
     # RQ hands its loop's options through; none of them is for this one.
@@ -102,7 +111,8 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             log.info("worker told to stop", extra={"action": "worker_stops", "worker": self.name})
         finally:
             self._replace_horse()
-            self.register_death()  # type: ignore[no-untyped-call]  # RQ's
+            with suppress(ResponseError):  # a key of another type: the name goes with the next round of maintenance
+                self.register_death()  # type: ignore[no-untyped-call]  # RQ's
         return True
 
     @property
@@ -119,7 +129,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
 
     def _wait(self) -> str | None:
         """The next job, None after a while without one."""
-        if self._insist(lambda: clean_in_turn(self._queue, self._settings.idle_seconds)):
+        if self._insist(lambda: clean_in_turn(self._queue, self._settings.idle_seconds, self._signer)):
             log.debug("maintenance done", extra={"action": "maintenance_done", "worker": self.name})
         if not self._insist(lambda: self._desk.beat(WorkerStatus.IDLE)):
             self._insist(self._register)
@@ -134,6 +144,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
 
     def _run(self, job_id: str) -> str | None:
         """Do one job, and return the next where there is one."""
+        self._job_id = job_id
         held = self._insist(lambda: self._desk.begin(job_id))
         if held is None:
             return None
@@ -144,17 +155,21 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         self._tell_usage()
         go_on = not self._signals
         if reply.answer is not None:
-            answer = self._signer.sign("answer", reply.answer.decode(errors="replace")).encode()
+            answer = self._signer.sign("answer", job_id, reply.answer.decode(errors="replace")).encode()
             return self._insist(lambda: self._desk.hand_in(held, study, answer, go_on=go_on))
         reason = reply.failure or "no reason was left behind"
         log.warning("job failed", extra={"action": "job_failed", "job": job_id, "reason": reason})
-        return self._insist(lambda: self._desk.fail(held, reason, go_on=go_on))
+        signed = failure_fields(reason, job_id, self._signer)
+        return self._insist(lambda: self._desk.fail(held, reason, signed, go_on=go_on))
 
     def _answer(self, held: Held) -> tuple[str, Reply]:
         """The study that is asked for, and how its order ended; every reason is an answer or a failure."""
         try:
-            order = Order.parse(self._signer.check("order", held.job.order()))
-        except (JobRefused, ValueError) as error:
+            order = Order.parse(
+                self._signer.check("order", held.job.id, held.job.order(), now=time.time(), seconds=ORDER_SECONDS)
+            )
+            self._bench.require_strategy(order.level)
+        except (JobRefused, StrategyNotAllowed, ValueError) as error:
             time.sleep(self._settings.refusal_seconds)
             return "", Reply(failure=f"{ORDER_REFUSED}: {' '.join(str(error).split())}"[:512])
         try:
@@ -222,6 +237,8 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
                 self._register()
         except (RedisAway, RedisSilent) as error:
             log.warning("lease not renewed", extra={"action": "lease_not_renewed", "reason": str(error)})
+        except ResponseError as error:
+            self._mend(error)
 
     def _register(self) -> None:
         """Make this worker known; also after its entry has run out, or Redis has forgotten everything."""
@@ -239,12 +256,25 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         while True:
             try:
                 return step()
+            except ResponseError as error:
+                self._mend(error)
             except (RedisAway, RedisSilent) as error:
                 log.warning("redis away", extra={"action": "redis_away", "worker": self.name, "reason": str(error)})
                 if self._signals:
                     raise StopRequested from error
                 time.sleep(pause)
                 pause = min(2 * pause, 2.0)
+
+    def _mend(self, error: ResponseError) -> None:
+        """Take away what is in the way of honest work; any other refusal is raised again."""
+        if not is_damage(error):
+            raise error
+        job, study = self._job_id, study_of(self._job_id)
+        ours = {TrialJob.key_for(job): "hash", Result.get_key(job): "stream", results_key(study): "list"}
+        mend(self.connection, {**kinds_of(self._queue), **ours, self.key: "hash"})
+        if not is_wrong_type(error):  # a count of this worker's own that is no number
+            self.connection.delete(self.key)
+        self._register()
 
 
 def run_worker(
@@ -269,7 +299,7 @@ def run_worker(
         die_with_parent(parent, signal.SIGTERM)
     for name in ("rq.worker", "rq.job", "rq.queue", "rq.registry"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    check_in(connection, bench)
+    check_in(connection, bench, signer)
     warm()
     worker = TrialWorker(connection, bench, settings, signer)
     with about(worker=worker.name):
@@ -277,14 +307,15 @@ def run_worker(
         log.info("worker ended", extra={"action": "worker_ended"})
 
 
-def check_in(connection: Redis, bench: Bench[Arrays, Prepared]) -> None:
+def check_in(connection: Redis, bench: Bench[Arrays, Prepared], signer: Signer = UNSIGNED) -> None:
     """Refuse to work where a study that is under way could not be served.
 
     Raises:
-        SettingsError: where its conductor speaks another version of the wire format.
+        SettingsError: where its conductor speaks another version of the wire format, or it names a strategy that
+            this worker may not import.
         DataError: where its candles are missing here, or are others.
     """
-    for study, notice in notices(connection).items():
+    for study, notice in notices(connection, signer).items():
         if notice.v != VERSION:
             raise SettingsError(
                 f"study {study} is conducted in version {notice.v} of the wire format, this worker speaks {VERSION}: "

@@ -10,7 +10,8 @@ from rq.worker import WorkerStatus
 from workers.conductor import advance
 from workers.desk import Desk
 from workers.guard import TrialJob
-from workers.queue import Fate, look_at, results_key
+from workers.queue import Fate, results_key
+from workers.reports import look_at
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_a_worker_that_stops_takes_no_further_job(plan, desk: Desk, jobs: list[s
 
 def test_a_failed_job_has_its_reason(plan, desk: Desk, jobs: list[str]) -> None:
     held = desk.begin(desk.wait(1))
-    desk.fail(held, "it broke", go_on=False)
+    desk.fail(held, "it broke", {}, go_on=False)
 
     (report,) = look_at(plan.queue, jobs[:1])
 

@@ -5,7 +5,8 @@ import pytest
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.urls import mask_url
 from workers.conductor import advance
-from workers.queue import Fate, connect, depth, forget, look_at, put_back
+from workers.queue import Fate, connect, depth, forget, put_back
+from workers.reports import look_at
 from workers.signing import Signer
 
 

@@ -1,6 +1,7 @@
 """With a key, neither orders nor answers can be forged; without one, nothing changes."""
 
 import json
+import time
 import zlib
 
 import pytest
@@ -19,6 +20,7 @@ from workers.signing import UNSIGNED, Signer
 
 KEY = "0123456789abcdef0123456789abcdef"
 SIGNER = Signer(KEY.encode())
+NOW = time.time()
 
 
 def signed_run(plan, study):
@@ -32,18 +34,22 @@ def signed_run(plan, study):
 def test_what_was_signed_comes_back(content: dict[str, object]) -> None:
     text = json.dumps(content)
 
-    assert SIGNER.check("order", SIGNER.sign("order", text)) == content
-    assert SIGNER.check("order", json.loads(SIGNER.sign("order", text))) == content
-    assert UNSIGNED.check("order", UNSIGNED.sign("order", text)) == content
+    assert SIGNER.check("order", "j", SIGNER.sign("order", "j", text)) == content
+    assert SIGNER.check("order", "j", json.loads(SIGNER.sign("order", "j", text))) == content
+    assert UNSIGNED.check("order", "j", UNSIGNED.sign("order", "j", text)) == content
 
 
 @pytest.mark.parametrize(
     "received",
     [
         pytest.param('{"v": 1}', id="unsigned"),
-        pytest.param(Signer(b"another key, long enough").sign("answer", '{"v": 1}'), id="another key"),
-        pytest.param(SIGNER.sign("order", '{"v": 1}'), id="signed as an order"),
-        pytest.param(SIGNER.sign("answer", '{"v": 1}').replace('\\"v\\": 1', '\\"v\\": 2'), id="changed"),
+        pytest.param(Signer(b"another key, long enough").sign("answer", "j", '{"v": 1}'), id="another key"),
+        pytest.param(SIGNER.sign("order", "j", '{"v": 1}'), id="signed as an order"),
+        pytest.param(SIGNER.sign("answer", "k", '{"v": 1}'), id="signed for another job"),
+        pytest.param(SIGNER.sign("answer", "k", '{"v": 1}').replace('"k"', '"j"'), id="renamed"),
+        pytest.param(SIGNER.sign("answer", "j", '{"v": 1}', at=1.0), id="signed long ago"),
+        pytest.param(SIGNER.sign("answer", "j", '{"v": 1}', at=1.0).replace("1.0", str(NOW)), id="with another time"),
+        pytest.param(SIGNER.sign("answer", "j", '{"v": 1}').replace('\\"v\\": 1', '\\"v\\": 2'), id="changed"),
         pytest.param('{"signed": "{}", "signature": 7}', id="no text"),
         pytest.param('{"signed": "{}", "signature": "\u00fc"}', id="no hexadecimal"),
         pytest.param("[", id="no JSON"),
@@ -51,7 +57,13 @@ def test_what_was_signed_comes_back(content: dict[str, object]) -> None:
 )
 def test_what_was_not_signed_is_refused(received: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        SIGNER.check("answer", received)
+        SIGNER.check("answer", "j", received, now=NOW, seconds=60.0)
+
+
+def test_a_signature_counts_for_its_own_name_and_time() -> None:
+    sent = SIGNER.sign("answer", "j", '{"v": 1}', at=NOW)
+
+    assert SIGNER.check("answer", "j", sent, now=NOW + 59, seconds=60.0) == {"v": 1}
 
 
 def test_a_key_is_not_in_a_repr() -> None:
@@ -75,7 +87,7 @@ def test_forged_answers_count_for_nothing(plan, make_bench) -> None:
     answer = make_bench("w").answer(run.ledger.order(range(1))).model_dump_json()
     plan.queue.connection.rpush(results_key(plan.study), answer)
     forged = advance(run).finished
-    plan.queue.connection.rpush(results_key(plan.study), SIGNER.sign("answer", answer))
+    plan.queue.connection.rpush(results_key(plan.study), SIGNER.sign("answer", f"{plan.study}-0-0-a1", answer))
     honest = advance(run).finished
     study.close()
 

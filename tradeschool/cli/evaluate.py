@@ -7,10 +7,12 @@ from optimizer.objective import evaluate as evaluate_trial
 from optimizer.objective import prepare_level
 from optimizer.warm import warm
 from tradeschool.cli.context import load_settings, redis_url_of, searched_candles_of
+from tradeschool.signing_key import signing_key
 from workers.arrays import share
 from workers.jobs import Bench
 from workers.queue import connect
 from workers.signing import Signer
+from workers.strategies import AllowedStrategies
 from workers.worker import WorkerSettings, run_worker, worker_name
 
 MEGABYTE = 1_000_000
@@ -29,6 +31,7 @@ def evaluate(parent: int | None) -> None:
             evaluate=evaluate_trial,
             worker=worker_name(),
             share=lambda prepared, key: share(prepared, arrays, f"{code} {key}"),
+            strategies=AllowedStrategies(settings.work.strategies),
         )
         work = settings.work
         watched = WorkerSettings(
@@ -36,5 +39,5 @@ def evaluate(parent: int | None) -> None:
             trials_per_horse=work.trials_per_process,
             memory_bytes=work.trial_memory_mb * MEGABYTE if work.trial_memory_mb else None,
         )
-        signer = Signer(work.key())
+        signer = Signer(signing_key(settings, make=True))
         run_worker(connect(url), bench, watched, warm=warm, signer=signer, parent=parent)

@@ -22,6 +22,7 @@ from tradeschool.cli.searching import (
     is_at_its_end,
     place_of,
     search_options,
+    strategies_of,
     workers_option,
 )
 from tradeschool.errors import StoreUnwritable
@@ -51,10 +52,12 @@ def run(run_name: str | None, *, as_json: bool, **options: object) -> None:
     """Climb the levels; exit code 0 when every gate was met, 3 when one was not, whatever was retried."""
     settings = load_settings()
     chosen, place = Chosen(**options), place_of(settings)  # type: ignore[arg-type]  # click has checked them
-    for level in chosen.levels():
+    levels = chosen.levels()
+    for level in levels:
         place.require_candles(level)
     name = begin(place, chosen, run_name)
-    with heralded(settings), redis_url_of(settings) as url, enough_workers(url, chosen.workers):
+    strategies = strategies_of(place, levels)
+    with heralded(settings), redis_url_of(settings) as url, enough_workers(url, chosen.workers, strategies):
         climb(place, name, url, as_json=as_json)
 
 
@@ -67,11 +70,12 @@ def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) ->
     """Go on with a run exactly where it stopped."""
     settings = load_settings()
     place = place_of(settings)
-    is_searched = is_at_its_end(place, records.resume(place, run_name, force=force))
+    record = records.resume(place, run_name, force=force)
+    is_searched, strategies = is_at_its_end(place, record), strategies_of(place, record.levels)
     with (
         heralded(settings),
         redis_url_of(settings) as url,
-        nullcontext() if is_searched else enough_workers(url, workers),
+        nullcontext() if is_searched else enough_workers(url, workers, strategies),
     ):
         climb(place, run_name, url, as_json=as_json)
 

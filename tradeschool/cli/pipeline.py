@@ -15,7 +15,7 @@ from tradeschool.cli.context import redis_url_of, say, sealed_candles_of
 from tradeschool.cli.downloading import download, raise_first, reachable
 from tradeschool.cli.heralding import heralded
 from tradeschool.cli.own_page import own_page
-from tradeschool.cli.searching import Chosen, begin, climb, enough_workers, place_of
+from tradeschool.cli.searching import Chosen, begin, climb, enough_workers, place_of, strategies_of
 from tradeschool.cli.wanted import refuse_unsettled
 from tradeschool.errors import GateNotMet, TradeschoolError
 from tradeschool.log import about
@@ -120,7 +120,7 @@ def search_while_fetching(
         heralded(settings),
         redis_url_of(settings) as url,
         own_page(url, wanted=page),
-        enough_workers(url, chosen.workers),
+        enough_workers(url, chosen.workers, strategies_of(place, records.read_run(place, name).levels)),
         running.running(to_the_end=to_the_end),
     ):
         climb(

@@ -12,12 +12,14 @@ from rich.table import Table
 from tradeschool.cli.context import console, json_option, load_settings, now, print_json, redis_url_of, say
 from tradeschool.cli.watching import duration, line, looking, screen
 from tradeschool.errors import SettingsError
+from tradeschool.signing_key import signing_key
 from workers.failures import failed_jobs
 from workers.failures import requeue as put_back_failed
 from workers.guard import TrialQueue
 from workers.monitor import take_snapshot
 from workers.names import trials_of
 from workers.queue import connect
+from workers.signing import Signer
 
 EVERY, QUIET_EVERY = 1.0, 10.0
 """Seconds between two looks, on a terminal and elsewhere."""
@@ -32,8 +34,10 @@ def queue() -> None:
 @json_option
 def status(*, as_json: bool) -> None:
     """How many jobs wait, run, ended and failed, and who works on them; looking changes nothing."""
-    with redis_url_of(load_settings()) as url:
-        found = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp())
+    settings = load_settings()
+    with redis_url_of(settings) as url:
+        signer = Signer(signing_key(settings))
+        found = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp(), signer)
     if as_json:
         print_json(found.to_json())
         return

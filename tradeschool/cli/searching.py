@@ -27,15 +27,17 @@ from tradeschool.cli.trials import show_trials, tell_luck
 from tradeschool.cli.worker import own_workers
 from tradeschool.errors import GateNotMet, SettingsError
 from tradeschool.settings import Settings
+from tradeschool.signing_key import signing_key
 from workers import records, search
-from workers.board import conducted
 from workers.ending import Finale
 from workers.guard import TrialQueue
 from workers.monitor import take_snapshot
 from workers.place import Place
 from workers.queue import connect
+from workers.signing import Signer
 from workers.standing import Standing, stand
 from workers.standing_json import as_result
+from workers.strategies import own_strategies
 
 MOST_SEED = 2**32
 VALIDATION_SHARE = 1 / 3
@@ -128,7 +130,13 @@ def draw_seed(seed: int | None) -> int:
 def place_of(settings: Settings) -> Place:
     """Where the settings have runs find and leave what they work with."""
     settings.state_dir.mkdir(parents=True, exist_ok=True)
-    return Place.of(settings, searched_candles_of(settings))
+    return Place.of(settings, searched_candles_of(settings), Signer(signing_key(settings, make=True)))
+
+
+def strategies_of(place: Place, levels: Sequence[Level]) -> tuple[str, ...]:
+    """What own workers may import: what the settings name, and what these levels and the runs under way name."""
+    under_way = [level for record in records.under_way(place) for level in record.levels]
+    return tuple(dict.fromkeys((*place.work.strategies, *own_strategies([*levels, *under_way]))))
 
 
 def begin(place: Place, chosen: Chosen, run_name: str | None = None) -> str:
@@ -177,7 +185,7 @@ def climb(
     """
     record = records.read_run(place, name)
     say(f"run {name}, seed {record.seed}; if interrupted: tradeschool optimize resume {name}")
-    with conducted(connect(url), name), show_trials() as tell, interrupts() as stop:
+    with show_trials() as tell, interrupts() as stop:
         finale = Finale(tell=tell_luck(), wait_for_sealed=wait_for_sealed)
         ended = search.carry_on(place, name, url, tell, stop, wait, finale)
     standing = standing_of(place, ended.record)
@@ -219,15 +227,18 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def enough_workers(url: str, count: int | None) -> Iterator[None]:
-    """The workers that were asked for; one a core where none was said and none is there."""
+def enough_workers(url: str, count: int | None, strategies: Sequence[str]) -> Iterator[None]:
+    """The workers that were asked for; one a core where none was said and none is there.
+
+    Those that are started here evaluate `strategies`, too.
+    """
     with connect(url) as connection:
         present = len(take_snapshot(TrialQueue(connection=connection), now().timestamp()).workers)
     if count is None:
         count = 0 if present else os.cpu_count() or 1
     if not count and not present:
         say("no worker is there yet; start some: tradeschool worker start -n 2")
-    with own_workers(count, url):
+    with own_workers(count, url, strategies):
         yield
 
 

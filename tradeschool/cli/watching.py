@@ -16,10 +16,12 @@ from tradeschool.acquisition import Acquisition
 from tradeschool.cli.context import candles_of, chosen_datasets
 from tradeschool.embedded import Valkey
 from tradeschool.settings import Settings
+from tradeschool.signing_key import signing_key
 from workers.monitor import Snapshot, WorkerSnapshot
 from workers.names import trials_of
 from workers.overview import Lookout, Sources, View
 from workers.place import Place
+from workers.signing import Signer
 from workers.standing import LevelStanding, Standing
 
 MOST_WORKERS, MOST_DOWNLOADS = 16, 12
@@ -49,7 +51,7 @@ def sources_of(settings: Settings) -> Sources:
     url = settings.redis_url.get_secret_value() if settings.redis_url else Valkey.of(settings.state_dir).url
     return Sources(
         redis_url=url,
-        place=Place.of(settings, candles_of(settings)),
+        place=Place.of(settings, candles_of(settings), Signer(signing_key(settings))),
         datasets=chosen_datasets(()),
     )
 

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +24,7 @@ from tradeschool.cli.context import (
 )
 from tradeschool.errors import SettingsError, TradeschoolError
 from tradeschool.settings import Settings, environment_for_child
+from tradeschool.signing_key import signing_key
 from workers import roster
 from workers.guard import TrialQueue
 from workers.monitor import take_snapshot
@@ -46,14 +47,19 @@ def worker() -> None:
 
 @worker.command()
 @click.option("-n", "--count", type=click.IntRange(1, 1024), default=2, show_default=True, help="How many workers.")
+@click.option(
+    "--strategy", "strategies", multiple=True, help="Evaluate this strategy, too (module:NAME); may be repeated."
+)
 @click.option("--parent", type=int, hidden=True, help="The process with which the pool ends.")
-def start(count: int, parent: int | None) -> None:
+def start(count: int, strategies: tuple[str, ...], parent: int | None) -> None:
     """Keep so many workers at work until interrupted; running trials are ended first.
 
     Beside them a deputy goes on with runs of this machine whose own process was killed.
     """
     settings = load_settings()
-    settings.work.key()
+    if strategies:
+        settings = load_settings({"work": {"strategies": (*settings.work.strategies, *strategies)}})
+    signing_key(settings)
     with redis_url_of(settings) as url, entered(_roster(settings), count) as entry:
         connect(url).close()
         if parent is None:
@@ -65,7 +71,7 @@ def start(count: int, parent: int | None) -> None:
             count,
             PoolSettings(),
             deputy=own_command("deputy") if parent is None else None,
-            environment=environment_for_child(url),
+            environment=environment_for_child(url, settings.work.strategies),
             wanted=lambda: wanted(entry),
         ).run()
 
@@ -117,14 +123,14 @@ def list_workers(*, as_json: bool) -> None:
 
 
 @contextmanager
-def own_workers(count: int, url: str) -> Iterator[None]:
-    """A pool of so many workers, gone again when the block ends, however it ends."""
+def own_workers(count: int, url: str, strategies: Sequence[str]) -> Iterator[None]:
+    """A pool of so many workers that evaluate these strategies, too; gone when the block ends, however it ends."""
     if not count:
         yield
         return
     command = [*own_command("worker", "start"), "-n", str(count), "--parent", str(os.getpid())]
     pool = subprocess.Popen(  # noqa: S603  # our own command
-        command, stdin=subprocess.DEVNULL, env=environment_for_child(url), start_new_session=True
+        command, stdin=subprocess.DEVNULL, env=environment_for_child(url, strategies), start_new_session=True
     )
     try:
         yield

@@ -1,0 +1,85 @@
+"""Keys of ours that hold something else: taken away, so that honest work goes on.
+
+A key of another type makes Redis refuse every command of ours that names it. Nothing is lost with it: the queue holds
+nothing that the study lacks, and workers say again what is known of them.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from redis import Redis
+from redis.exceptions import ResponseError
+from rq import Queue
+from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
+
+log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
+
+_DAMAGE = ("WRONGTYPE", "hash value is not", "value is not", "increment would produce", "increment or decrement")
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether Redis refused a command for what a key holds."""
+    return isinstance(error, ResponseError) and str(error).removeprefix("ERR ").startswith(_DAMAGE)
+
+
+def is_wrong_type(error: Exception) -> bool:
+    """Whether it was the type of a key; else it was a value."""
+    return str(error).startswith("WRONGTYPE")
+
+
+def kinds_of(queue: Queue) -> dict[str, str]:
+    """The type of every key that all studies and workers share, by its name."""
+    registries = (
+        queue.started_job_registry,
+        queue.finished_job_registry,
+        queue.failed_job_registry,
+        queue.deferred_job_registry,
+        queue.scheduled_job_registry,
+    )
+    return {
+        queue.key: "list",
+        queue.intermediate_queue_key: "list",
+        **{registry.key: "zset" for registry in registries},
+        queue.redis_queues_keys: "set",
+        REDIS_WORKER_KEYS: "set",
+        WORKERS_BY_QUEUE_KEY % queue.name: "set",
+        "tradeschool:studies": "hash",
+    }
+
+
+def mend(connection: Redis, kinds: Mapping[str, str]) -> list[str]:
+    """Take away those keys that are of another type; which those were."""
+    with connection.pipeline() as pipeline:
+        for key in kinds:
+            pipeline.type(key)
+        found = pipeline.execute()
+    wrong = [
+        key for (key, kind), is_now in zip(kinds.items(), found, strict=True) if is_now not in (b"none", kind.encode())
+    ]
+    for key in wrong:
+        connection.delete(key)
+        log.warning("key of another type removed", extra={"action": "key_removed", "key": key, "kind": kinds[key]})
+    return wrong
+
+
+def mended(connection: Redis, kinds: Mapping[str, str], step: Callable[[], Found]) -> Found:
+    """Take a step; where a key's type is in its way, take the key away and the step once more."""
+    try:
+        return step()
+    except ResponseError as error:
+        if not is_damage(error) or not mend(connection, kinds):
+            raise
+    return step()
+
+
+def take_turn(connection: Redis, key: str, milliseconds: int) -> bool:
+    """Whether it is this process' turn: nobody had one within that time. A turn that would never end is ended."""
+    if connection.set(key, 1, nx=True, px=milliseconds):
+        return True
+    left = connection.pttl(key)
+    if left == -1 or left > milliseconds:
+        connection.delete(key)
+    return False
