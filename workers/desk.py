@@ -17,6 +17,7 @@ from rq.job import JOB_ID_PATTERN, JobStatus
 from rq.results import Result
 from rq.utils import current_timestamp, now, utcformat
 from rq.worker import WorkerStatus
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from workers.guard import TrialJob, TrialQueue, fields_read, read_fields
 from workers.queue import KEEP_SECONDS, MOST_RESULTS, results_key
@@ -86,8 +87,10 @@ class Desk:
         """Say what this worker does; False where it is not known any more, and has to register again."""
         with self._queue.connection.pipeline() as pipeline:
             self._beat(pipeline, state)
-            is_new = pipeline.execute()[0]
-        return not is_new
+            # What was handed in writes to the worker's own entry, too, after a server has forgotten its name.
+            pipeline.sadd(WORKERS_BY_QUEUE_KEY % self._queue.name, self._key)
+            is_new, _, is_named = pipeline.execute()
+        return not (is_new or is_named)
 
     def hand_in(self, held: Held, study: str, answer: bytes, *, go_on: bool) -> str | None:
         """Push the answer, store it as the job's result, and take the next job where there is one."""

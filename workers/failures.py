@@ -14,7 +14,8 @@ from workers.mending import kinds_of, mended
 from workers.names import attempt_of, level_of, trials_of
 from workers.queue import KEEP_SECONDS
 from workers.reading import ask, number, text, told
-from workers.reports import look_at
+from workers.results import latest_result
+from workers.signing import UNSIGNED
 
 MOST_LISTED = 200
 MOST_REQUEUED = 10_000
@@ -66,11 +67,11 @@ def failed_jobs(queue: TrialQueue, most: int = MOST_LISTED) -> list[FailedJob]:
     found = told(key, "zset", reply)
     if found.trouble:
         log.warning("failed jobs left out", extra={"action": "failed_left_out", "reason": found.trouble})
-    ended = {text(name): number(score) for name, score in found.pairs if JOB_ID_PATTERN.fullmatch(text(name))}
     return [
         # A failed job's score is the time at which it is to be forgotten.
-        FailedJob(job=name, reason=report.reason or "its details are gone", ended=_moment(ended[name]))
-        for name, report in zip(ended, look_at(queue, list(ended)), strict=True)
+        FailedJob(job=text(name), reason=_reason(queue, text(name)), ended=_moment(number(score)))
+        for name, score in found.pairs
+        if JOB_ID_PATTERN.fullmatch(text(name))
     ]
 
 
@@ -89,6 +90,11 @@ def _requeue(queue: TrialQueue, jobs: Sequence[str] | None) -> list[str]:
     for start in range(0, len(names), 500):
         queued += queue.connection.eval(_REQUEUE, 2, failed, queue.key, *prefixes, *names[start : start + 500])  # type: ignore[arg-type]  # texts and bytes
     return [name.decode(errors="replace") for name in queued]
+
+
+def _reason(queue: TrialQueue, job_id: str) -> str:
+    result = latest_result(queue.connection, job_id, UNSIGNED)
+    return (result.reason if result else "")[:512] or "its details are gone"
 
 
 def _moment(score: float) -> float:

@@ -22,12 +22,17 @@ _DAMAGE = ("WRONGTYPE", "hash value is not", "value is not", "increment would pr
 
 def is_damage(error: Exception) -> bool:
     """Whether Redis refused a command for what a key holds."""
-    return isinstance(error, ResponseError) and str(error).removeprefix("ERR ").startswith(_DAMAGE)
+    return isinstance(error, ResponseError) and _refusal(error).startswith(_DAMAGE)
 
 
 def is_wrong_type(error: Exception) -> bool:
     """Whether it was the type of a key; else it was a value."""
-    return str(error).startswith("WRONGTYPE")
+    return _refusal(error).startswith("WRONGTYPE")
+
+
+def _refusal(error: Exception) -> str:
+    """What Redis says, without the command that a pipeline puts before it."""
+    return str(error).rpartition("caused error: ")[2].removeprefix("ERR ")
 
 
 def kinds_of(queue: Queue) -> dict[str, str]:
