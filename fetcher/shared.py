@@ -13,15 +13,21 @@ from tradeschool.urls import mask_url
 RESERVE = """
 local moment = redis.call('TIME')
 local now = moment[1] * 1000000 + moment[2]
-local due = math.max(now, tonumber(redis.call('GET', KEYS[1]) or 0))
+local stored = redis.call('TYPE', KEYS[1])['ok'] == 'string' and tonumber(redis.call('GET', KEYS[1]))
+local due = stored and stored >= now and stored <= now + 3600000000 and stored or now
 redis.call('SET', KEYS[1], string.format('%.0f', due + ARGV[1]), 'PX', 60000 + math.ceil((due - now) / 1000))
 return due - now
 """
-"""Takes the next moment of KEYS[1], moves it on by ARGV[1], returns the wait: microseconds by Redis' clock."""
+"""Takes the next moment of KEYS[1], moves it on by ARGV[1], returns the wait: microseconds by Redis' clock.
+
+A moment that is no number, or more than an hour away, was not written by a fetcher, and counts for nothing.
+"""
 PAUSE = """
 local moment = redis.call('TIME')
 local now = moment[1] * 1000000 + moment[2]
-local due = math.max(now + ARGV[1], tonumber(redis.call('GET', KEYS[1]) or 0))
+local stored = redis.call('TYPE', KEYS[1])['ok'] == 'string' and tonumber(redis.call('GET', KEYS[1]))
+local due = now + ARGV[1]
+if stored and stored > due and stored <= now + 3600000000 then due = stored end
 redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', 60000 + math.ceil((due - now) / 1000))
 return 0
 """

@@ -182,6 +182,7 @@ class Valkey:
             "appendfsync": "everysec",
             "save": "",
             "maxmemory-policy": "noeviction",
+            "proto-max-bulk-len": "64mb",  # of one value: an honest one is half as long at most
         }
         return [word for name, value in options.items() for word in (f"--{name}", value)]
 

@@ -179,7 +179,12 @@ class Bench(Generic[Arrays, Prepared]):
         _check_digests(level, digests, self._store)
 
     def answer(self, order: Order) -> Answer:
-        """Every trial of the order evaluated; a strategy's exception is an answer, missing candles a refusal."""
+        """Every trial of the order evaluated; a strategy's exception is an answer, missing candles a refusal.
+
+        Raises:
+            StrategyNotAllowed: before anything is imported.
+        """
+        self.require_strategy(order.level)
         try:
             prepared = self.make_ready(order, beat=_rest)
         except DataError as error:

@@ -6,7 +6,9 @@ the name is held against this list first.
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pkgutil import iter_modules
 
+from optimizer import strategies
 from optimizer.level import Level
 from tradeschool.errors import SettingsError
 
@@ -29,8 +31,8 @@ class AllowedStrategies:
             StrategyNotAllowed: with the name, and what allows it.
         """
         name = level.strategy
-        is_built_in = ":" not in name and name.isidentifier()
-        if not is_built_in and name not in self.named:
+        built_in = {module.name for module in iter_modules(strategies.__path__)}
+        if name not in built_in and name not in self.named:
             raise StrategyNotAllowed(
                 f"strategy {name[:80]!r} is not one that this worker evaluates: name it in its work.strategies, or at: "
                 f"tradeschool worker start --strategy {name[:80]}"

@@ -23,6 +23,7 @@ from tradeschool.market import Dataset, Window
 from workers.jobs import Bench
 from workers.queue import connect
 from workers.signing import Signer
+from workers.strategies import AllowedStrategies
 from workers.worker import WorkerSettings, run_worker, worker_name
 
 Arrays = NDArray[np.float64]
@@ -99,8 +100,8 @@ def behave(title: str, *, is_unlucky: bool) -> None:
         raise ZeroDivisionError("the unlucky number")
 
 
-def make_bench(name: str, digest: str = "d1") -> Bench[Arrays, Arrays]:
-    return Bench(store=Candles(digest), prepare=prepare, evaluate=evaluate, worker=name)
+def make_bench(name: str, digest: str = "d1", allowed: AllowedStrategies | None = None) -> Bench[Arrays, Arrays]:
+    return Bench(store=Candles(digest), prepare=prepare, evaluate=evaluate, worker=name, strategies=allowed)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -119,7 +120,7 @@ def main(arguments: Sequence[str]) -> None:
         refusal_seconds=0.05,
         memory_bytes=options.memory,
     )
-    bench = make_bench(worker_name(), options.digest)
+    bench = make_bench(worker_name(), options.digest, AllowedStrategies())
     run_worker(
         connect(options.url), bench, settings, warm=lambda: None, signer=Signer(options.key), parent=options.parent
     )

@@ -51,6 +51,7 @@ class Plan:
     study: str = "run-L1-a1"
     seed: int = 7
     mode: str = "lagged"
+    strategy: str = "sma_cross"
     database: str | None = None
     """None is a file of SQLite in the folder."""
     first_points: tuple[Parameters, ...] = field(default=())
@@ -62,6 +63,7 @@ class Plan:
                 "name": "1",
                 "title": self.title,
                 "direction": "long",
+                "strategy": self.strategy,
                 "trials": self.trials,
                 "lag": self.lag,
                 "mode": self.mode,
