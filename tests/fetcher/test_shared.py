@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+import redis
 
 from fetcher.lock import exclusive, of_provider
 from fetcher.shared import SharedTokenBucket
@@ -52,6 +53,26 @@ async def test_a_pause_of_one_holds_the_others(server) -> None:
         await bucket.close()
 
     assert waited >= 0.4
+
+
+@pytest.mark.parametrize("stored", ["9e18", "-9e18", "nan", "inf", "9" * 400, b"\xff", ["of another type"]])
+async def test_a_moment_that_no_fetcher_wrote_counts_for_nothing(server, stored: str | bytes | list[str]) -> None:
+    connection = redis.Redis.from_url(server)
+    key = "tradeschool:limit:x"
+    connection.delete(key)
+    connection.rpush(key, *stored) if isinstance(stored, list) else connection.set(key, stored)
+    bucket, slept = SharedTokenBucket(RATE, url=server, name="x"), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    bucket._sleep = sleep
+    bucket.sent(await bucket.acquire())
+    await bucket.pause(0.0)
+    await bucket.close()
+    connection.close()
+
+    assert max(slept, default=0.0) < 1.0
 
 
 async def test_without_redis_nothing_is_asked() -> None:
