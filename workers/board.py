@@ -5,9 +5,7 @@ study goes on without.
 """
 
 import json
-import logging
 from collections.abc import Mapping
-from functools import cache
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
@@ -15,7 +13,7 @@ from redis import Redis
 from redis.client import Pipeline
 
 from optimizer.level import Level
-from workers.reading import ask, told
+from workers.reading import ask, tell_once, told
 from workers.reading import text as text_of
 from workers.signing import UNSIGNED, Signer
 
@@ -25,8 +23,6 @@ SILENT_SECONDS = 60.0
 MOST_NOTICES = 500
 """Studies that a look takes in."""
 MOST_NOTICE_BYTES = 65_536
-
-log = logging.getLogger(__name__)
 
 
 class Notice(BaseModel):
@@ -97,13 +93,13 @@ def parse_notices(clock: object, reply: object, signer: Signer = UNSIGNED) -> di
     found: dict[str, Notice] = {}
     now, hung = server_time(clock), told(KEY, "hash", reply)
     if hung.trouble:
-        log.warning("announcements left out", extra={"action": "notices_left_out", "reason": hung.trouble})
+        tell_once(KEY, hung.trouble)
     for name, text in hung.pairs:
         study = text_of(name)
         try:
             notice = _parse(signer.check("notice", study, text))
         except ValueError as error:
-            _warn_once(study, error)
+            tell_once(f"announcement of {study}", str(error))
             continue
         # A time ahead of the server's is no time at all: nothing could ever make it old.
         if abs(now - notice.seen) < SILENT_SECONDS:
@@ -117,20 +113,6 @@ def server_time(clock: object) -> float:
         case [int(seconds), int(microseconds)]:
             return seconds + microseconds / 1e6
     return 0.0
-
-
-@cache
-def _warned() -> set[str]:
-    """The studies of which this process has said that their announcement does not count."""
-    return set()
-
-
-def _warn_once(study: str, error: ValueError) -> None:
-    if study not in _warned() and len(_warned()) < MOST_NOTICES:
-        _warned().add(study)
-        log.warning(
-            "announcement ignored", extra={"action": "notice_ignored", "study": study, "reason": str(error)[:200]}
-        )
 
 
 def _parse(content: JsonValue) -> Notice:

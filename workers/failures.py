@@ -1,6 +1,5 @@
 """Failed jobs: which there are and why, and back into the queue with them."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -13,7 +12,7 @@ from workers.guard import TrialJob, TrialQueue
 from workers.mending import kinds_of, mended
 from workers.names import attempt_of, level_of, trials_of
 from workers.queue import KEEP_SECONDS
-from workers.reading import ask, number, text, told
+from workers.reading import ask, number, tell_once, text, told
 from workers.results import latest_result
 from workers.signing import UNSIGNED
 
@@ -21,8 +20,6 @@ MOST_LISTED = 200
 MOST_REQUEUED = 10_000
 LATEST = 4_102_444_800.0
 """Unix time of the year 2100."""
-
-log = logging.getLogger(__name__)
 
 # In one step: a job that two people requeue at once, or that a conductor takes up meanwhile, is queued once.
 _REQUEUE = """
@@ -66,7 +63,7 @@ def failed_jobs(queue: TrialQueue, most: int = MOST_LISTED) -> list[FailedJob]:
         raise reply
     found = told(key, "zset", reply)
     if found.trouble:
-        log.warning("failed jobs left out", extra={"action": "failed_left_out", "reason": found.trouble})
+        tell_once(key, found.trouble)
     return [
         # A failed job's score is the time at which it is to be forgotten.
         FailedJob(job=text(name), reason=_reason(queue, text(name)), ended=_moment(number(score)))

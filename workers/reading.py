@@ -4,12 +4,14 @@ A stranger who can write to Redis can store any key with any type and size. A re
 raises for what a key holds, and says what was left out.
 """
 
+import logging
 import math
 import zlib
 from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from redis import Redis
 from redis.client import Pipeline
@@ -19,6 +21,7 @@ MOST_BYTES = 1_000_000
 """Of one value; a job's data may be as long, unpacked."""
 SHORT_BYTES = 1_024
 """Of a name, a date or a number."""
+MOST_TOLD = 500
 TOO_LONG = 1
 """What the script says in place of a value that is too long: values are texts, never numbers."""
 
@@ -58,6 +61,9 @@ end
 return {kind, total, found}
 """
 """Read-only. The answer is the type, how much there is, and as much of it as was asked for."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +162,19 @@ def text(value: object, most: int = SHORT_BYTES) -> str:
         return ""
     shown = value[:most].decode(errors="replace")
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in shown)
+
+
+def tell_once(what: str, reason: str) -> None:
+    """Say in the log why something counts for nothing; once of each, however often it is looked at."""
+    if what not in _told() and len(_told()) < MOST_TOLD:
+        _told().add(what)
+        log.warning("left out", extra={"action": "left_out", "what": what, "reason": reason[:200]})
+
+
+@cache
+def _told() -> set[str]:
+    """Of what this process has told."""
+    return set()
 
 
 def _bounded(key: str, kind: str, total: int, parts: Sequence[object]) -> Bounded:

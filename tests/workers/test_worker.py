@@ -128,7 +128,8 @@ def test_a_worker_with_other_candles_refuses_to_start(plan, start_worker: Start)
 
 def test_studies_that_are_over_or_silent_keep_no_worker_away(plan, make_bench) -> None:
     connection = plan.queue.connection
-    put_up(connection, "silent", Notice(v=2, seen=time.time() - 100, trials=1))
+    silent = Notice(v=2, seen=connection.time()[0] - 100, trials=1)
+    connection.hset("tradeschool:studies", "silent", silent.model_dump_json())
     connection.hset("tradeschool:studies", "hostile", b"[" * 100_000)
     connection.hset("tradeschool:studies", "foreign", b'{"v": "x"}')
 
