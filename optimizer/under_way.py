@@ -25,6 +25,8 @@ UNDER_WAY = Table(
     Column("owner", String(32)),
     Column("file", String(32)),
 )
+GONE = "gone"
+"""In place of a file's number where there is no file."""
 
 
 class Mark:
@@ -37,10 +39,14 @@ class Mark:
     def set(self) -> None:
         """Say that this process is at work on the run, in the place of who was before.
 
+        A file that is not there is not made: who goes on with the run will say that it is gone.
+
         Raises:
             ServiceUnreachable: where the database does not answer.
         """
         row = {"name": self._run, "owner": self._owner, "file": _file_of(self._url)}
+        if row["file"] == GONE:
+            return
         self._write(lambda connection: _replace(connection, row))
         self._is_set = True
 
@@ -50,7 +56,7 @@ class Mark:
         Raises:
             ServiceUnreachable: where the database does not answer.
         """
-        if self._is_set:
+        if self._is_set and _file_of(self._url) != GONE:
             ours = (UNDER_WAY.c.name == self._run) & (UNDER_WAY.c.owner == self._owner)
             self._write(lambda connection: connection.execute(delete(UNDER_WAY).where(ours)))
             self._is_set = False
@@ -117,4 +123,4 @@ def _file_of(url: str) -> str:
     try:
         return str(Path(parsed.database).stat().st_ino)
     except OSError:
-        return "gone"
+        return GONE

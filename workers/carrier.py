@@ -9,14 +9,13 @@ from tradeschool.errors import DataIncomplete
 from workers.board import Notice, put_up, take_down
 from workers.guard import TrialQueue
 from workers.jobs import Answer, Arrays, Bench, Order, Prepared
+from workers.losses import count_loss, losses_key
 from workers.mending import kinds_of, mended
 from workers.queue import (
     JobReport,
     clean,
-    count_loss,
     enqueue,
     forget,
-    losses_key,
     pop_answers,
     put_back,
     results_key,

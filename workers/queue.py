@@ -56,7 +56,6 @@ MOST_RESULTS = 10
 """That are kept of one job."""
 MOST_CLEANED = 1_000
 """Entries of each list that one round of maintenance looks at; the next goes on."""
-MOST_LOSSES = 1_000_000
 MAINTENANCE_KEY = "tradeschool:maintenance"
 ENQUEUE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
@@ -137,11 +136,6 @@ def results_key(study: str) -> str:
     return f"tradeschool:results:{study}"
 
 
-def losses_key(study: str) -> str:
-    """The hash that counts how often each job was lost."""
-    return f"tradeschool:lost:{study}"
-
-
 def enqueue(queue: TrialQueue, job_id: str, order: Order, timeout_seconds: int, signer: Signer) -> bool:
     """Put the order at the end of the queue; False where a job of that id is known already."""
     job = queue.create_job(
@@ -189,17 +183,6 @@ def pop_answers(connection: Redis, study: str, wait_seconds: float, signer: Sign
     texts += connection.eval(POP, 1, key, str(MOST_ANSWERS), str(MOST_ANSWER_BYTES))
     answers = [_listed_answer(text, study, signer) for text in texts]
     return [answer for answer in answers if answer is not None]
-
-
-def count_loss(connection: Redis, study: str, job_id: str, signer: Signer) -> int:
-    """Count that a job was lost once more; how often that is. A count that was not signed as it should be is none."""
-    key, before = losses_key(study), 0
-    with suppress(ValueError):
-        stored = signer.check("losses", job_id, connection.hget(key, job_id) or "0")
-        before = stored if isinstance(stored, int) and 0 <= stored <= MOST_LOSSES else 0
-    connection.hset(key, job_id, signer.sign("losses", job_id, str(before + 1)))
-    connection.expire(key, KEEP_SECONDS)
-    return before + 1
 
 
 def depth(queue: TrialQueue) -> int:

@@ -28,13 +28,13 @@ from rq.utils import now
 from rq.worker import WorkerStatus
 from rq.worker_registration import register
 
-from tradeschool.errors import DataError, SettingsError
+from tradeschool.errors import DataError
 from tradeschool.log import about
-from workers.board import notices
+from workers.check_in import check_in
 from workers.desk import Desk, Held
 from workers.guard import JobRefused, TrialJob, TrialQueue
 from workers.horse import Horse, Reply
-from workers.jobs import VERSION, Answer, Arrays, Bench, Order, Prepared, evaluate_trials
+from workers.jobs import Answer, Arrays, Bench, Order, Prepared, evaluate_trials
 from workers.mending import is_damage, is_wrong_type, kinds_of, mend
 from workers.names import about_job, study_of
 from workers.parent import die_with_parent, load_prctl
@@ -305,24 +305,6 @@ def run_worker(
     with about(worker=worker.name):
         worker.work()
         log.info("worker ended", extra={"action": "worker_ended"})
-
-
-def check_in(connection: Redis, bench: Bench[Arrays, Prepared], signer: Signer = UNSIGNED) -> None:
-    """Refuse to work where a study that is under way could not be served.
-
-    Raises:
-        SettingsError: where its conductor speaks another version of the wire format, or it names a strategy that
-            this worker may not import.
-        DataError: where its candles are missing here, or are others.
-    """
-    for study, notice in notices(connection, signer).items():
-        if notice.v != VERSION:
-            raise SettingsError(
-                f"study {study} is conducted in version {notice.v} of the wire format, this worker speaks {VERSION}: "
-                "install the same release everywhere"
-            )
-        if notice.level:
-            bench.check(notice.level, notice.digests)
 
 
 def worker_name() -> str:

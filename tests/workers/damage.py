@@ -6,8 +6,9 @@ from redis import Redis
 
 from workers.guard import TrialQueue
 from workers.history import TRACKS
+from workers.losses import losses_key
 from workers.mending import kinds_of
-from workers.queue import MAINTENANCE_KEY, losses_key, results_key
+from workers.queue import MAINTENANCE_KEY, results_key
 
 NOISE = b"\xff\xfe\x00\x1b[31m\r\n" + bytes(range(256))
 HUGE = b"9" * 2_000_000

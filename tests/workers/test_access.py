@@ -21,8 +21,8 @@ from workers.carrier import Errand, QueueCarrier
 from workers.deputy import Deputy
 from workers.failures import failed_jobs, requeue
 from workers.history import note, recall
+from workers.losses import count_loss
 from workers.monitor import take_snapshot
-from workers.queue import count_loss
 from workers.signing import UNSIGNED
 
 ACL = Path(__file__).parent.parent.parent / "deploy" / "valkey-users.acl"

@@ -121,6 +121,14 @@ def test_a_copied_database_has_nothing_under_way(plan, marked) -> None:
     assert under_way(f"sqlite:///{copy}") == []
 
 
+def test_a_mark_makes_no_database(plan) -> None:
+    mark = Mark(f"sqlite:///{plan.folder / 'none.db'}", "run")
+    mark.set()
+    mark.clear()
+
+    assert not (plan.folder / "none.db").exists()
+
+
 def test_a_database_that_was_not_made_has_nothing_under_way(plan) -> None:
     assert under_way(f"sqlite:///{plan.folder / 'none.db'}") == []
     assert not (plan.folder / "none.db").exists()

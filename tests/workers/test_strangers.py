@@ -13,14 +13,15 @@ from tradeschool.errors import SettingsError
 from workers import reading
 from workers.board import KEY, Notice, notices, put_up
 from workers.carrier import Errand, QueueCarrier
+from workers.check_in import check_in
 from workers.conductor import advance
 from workers.guard import FUNCTION, TrialJob
 from workers.jobs import Bench
-from workers.queue import Fate, count_loss, enqueue, losses_key, results_key
+from workers.losses import count_loss, losses_key
+from workers.queue import Fate, enqueue, results_key
 from workers.reports import look_at
 from workers.signing import UNSIGNED, Signer
 from workers.strategies import AllowedStrategies, StrategyNotAllowed, own_strategies
-from workers.worker import check_in
 
 SECRET = "0123456789abcdef0123456789abcdef"
 SIGNER = Signer(SECRET.encode())

@@ -14,10 +14,10 @@ import pytest
 from optimizer.table import export
 from tradeschool.errors import SettingsError
 from workers.board import Notice, notices, put_up
+from workers.check_in import check_in
 from workers.conductor import advance
 from workers.guard import TrialJob
 from workers.pool import Pool, PoolSettings
-from workers.worker import check_in
 
 Start = Callable[..., subprocess.Popen[str]]
 
