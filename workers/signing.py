@@ -48,9 +48,9 @@ class Signer:
             return value
         content, is_for, moment = self._open(kind, value)
         if is_for != scope:
-            raise ValueError(f"an {kind} signed for {is_for[:80]!r}, not for {scope[:80]!r}")
+            raise ValueError(f"{kind} signed for {is_for[:80]!r}, not for {scope[:80]!r}")
         if seconds and not abs(now - moment) <= seconds:
-            raise ValueError(f"an {kind} signed at another time")
+            raise ValueError(f"{kind} signed at another time")
         return loads(content)
 
     def signed_for(self, received: object) -> str:
@@ -72,7 +72,7 @@ class Signer:
             case {"signed": str(content), "for": str(scope), "at": float(moment), "signature": str(signature), **rest}:
                 if not rest and _is_same(signature, self._signature(kind, scope, moment, content)):
                     return content, scope, moment
-        raise ValueError(f"an {kind} without a good signature: do all have the same work.signing_key?")
+        raise ValueError(f"{kind} without a good signature: do all have the same work.signing_key?")
 
     def _signature(self, kind: Kind, scope: str, moment: float, content: str) -> str:
         assert self.key is not None
