@@ -84,6 +84,23 @@ class Valkey:
                 f"embedded Valkey at {self.socket} does not answer within {ANSWER_TIMEOUT:g} s; try again, or end it"
             ) from error
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether some process uses the server now; to be asked where it does not answer.
+
+        Without a user it has been stopped as designed, with one it has been killed or hangs.
+        """
+        try:
+            with (self.folder / "start.lock").open() as starting, (self.folder / "users.lock").open() as users:
+                # Both, as who leaves does: its own question must not be answered by this one.
+                for lock in (starting, users):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     @contextmanager
     def running(self) -> Iterator["Valkey"]:
         """The server, started where it was not, and stopped again by the last of its users.

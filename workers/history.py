@@ -2,14 +2,26 @@
 
 Two streams: the last hour in steps of five seconds, the last two days in steps of a minute. Whoever looks at the
 queue may note it; a turn that lasts as long as a step lets one of them do so.
+
+An embedded server ends with the run. Who leaves it writes the past to a file first, so that it can still be shown.
 """
 
+import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 from redis import Redis
+from redis.exceptions import RedisError
 
+from tradeschool.errors import StoreUnwritable
+from tradeschool.store.files import publish_text
 from workers.monitor import Snapshot
+
+FILE_NAME = "history.json"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +81,24 @@ def recall(connection: Redis) -> list[Moment]:
         fine, coarse = (sorted(_moments(entries), key=lambda each: each.time) for entries in pipeline.execute())
     begin = fine[0].time if fine else float("inf")
     return [each for each in coarse if each.time < begin] + fine
+
+
+def keep(connection: Redis, folder: Path) -> None:
+    """Write the past to a file of a folder; where that cannot be done, the log says so."""
+    try:
+        moments = recall(connection)
+        if moments:
+            publish_text(folder, folder / FILE_NAME, json.dumps([asdict(moment) for moment in moments]))
+    except (RedisError, StoreUnwritable) as error:
+        log.warning("queue history not kept", extra={"action": "history_lost", "reason": str(error)})
+
+
+def kept(folder: Path) -> list[Moment]:
+    """The past that was written to a folder; empty where there is none, or it cannot be read."""
+    try:
+        return [Moment(**each) for each in json.loads((folder / FILE_NAME).read_bytes())]
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 def _moments(entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> Iterator[Moment]:

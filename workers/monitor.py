@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from pydantic import JsonValue
+from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import as_text, str_to_date
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
@@ -14,6 +15,7 @@ from workers import board
 from workers.guard import TrialJob, TrialQueue
 from workers.names import level_of, trials_of
 from workers.queue import KEEP_SECONDS
+from workers.stall import SILENT_SECONDS, Stall, eta_seconds, find_stall
 
 MINUTE = 60
 MOST_FLIGHTS = 256
@@ -77,6 +79,21 @@ class Snapshot:
     """Longest first."""
     most_jobs: int | None = None
     """That the studies under way can have in hand at once; None where none is under way."""
+    is_suspended: bool = False
+    """Whether workers take no job: after `rq suspend`, until `rq resume`."""
+    idle_seconds: float | None = None
+    """Since the latest job finished; None where none has in the last day."""
+
+    @property
+    def connected(self) -> int:
+        """The workers that were heard of lately."""
+        return sum(worker.heartbeat_age_seconds <= SILENT_SECONDS for worker in self.workers)
+
+    @property
+    def stall(self) -> Stall | None:
+        """Why the jobs or the studies under way cannot go on; None where they can."""
+        is_pending = self.queued + self.started > 0 or self.most_jobs is not None
+        return find_stall(is_pending=is_pending, connected=self.connected, is_suspended=self.is_suspended)
 
     @property
     def advice(self) -> str:
@@ -93,9 +110,9 @@ class Snapshot:
     def eta_seconds(self) -> float | None:
         """Until what is queued and started is done at the pace of the last minute; None where nothing moves."""
         left = self.queued + self.started
-        if not left:
-            return 0.0
-        return left / self.throughput_per_minute * MINUTE if self.throughput_per_minute else None
+        if left and self.stall:
+            return None
+        return eta_seconds(left, self.throughput_per_minute, self.idle_seconds)
 
     def to_json(self) -> dict[str, JsonValue]:
         """The object of `queue status --json`."""
@@ -105,6 +122,8 @@ class Snapshot:
             "flights": [flight.to_json() for flight in self.flights],
             "eta_seconds": self.eta_seconds,
             "advice": self.advice,
+            "connected": self.connected,
+            "stalled": self.stall,
         }
 
 
@@ -123,12 +142,14 @@ def take_snapshot(queue: TrialQueue, now: float) -> Snapshot:
             pipeline.zcard(registry.key)
         # A finished job's score is the time at which it is to be forgotten.
         pipeline.zcount(done, now + KEEP_SECONDS - MINUTE, "+inf")
+        pipeline.zrevrange(done, 0, 0, withscores=True)
+        pipeline.exists(WORKERS_SUSPENDED)
         pipeline.lindex(queue.key, 0)
         pipeline.zrange(queue.started_job_registry.key, 0, MOST_FLIGHTS - 1)
         pipeline.smembers(WORKERS_BY_QUEUE_KEY % queue.name)
         pipeline.hgetall(board.KEY)
         *counts, head, leases, keys, hung = pipeline.execute()
-    queued, started, finished, failed, deferred, scheduled, lately = counts
+    queued, started, finished, failed, deferred, scheduled, lately, latest, suspended = counts
     studies = board.parse_notices(hung, now).values()
     oldest, flights, workers = _details(queue, head, leases, sorted(keys)[:MOST_WORKERS], now)
     return Snapshot(
@@ -143,6 +164,8 @@ def take_snapshot(queue: TrialQueue, now: float) -> Snapshot:
         workers=workers,
         flights=flights,
         most_jobs=sum(study.most_jobs for study in studies) if studies else None,
+        is_suspended=bool(suspended),
+        idle_seconds=max(0.0, now - (latest[0][1] - KEEP_SECONDS)) if latest else None,
     )
 
 

@@ -36,6 +36,7 @@ from workers.names import about_job
 from workers.parent import die_with_parent, load_prctl
 from workers.queue import ORDER_REFUSED, clean_in_turn
 from workers.signing import UNSIGNED, Signer
+from workers.suspension import Suspension
 from workers.usage import used
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         self._horse: Horse | None = None
         self._ready: object = None
         self._is_waiting, self._signals, self._next_usage = False, 0, 0.0
+        self._suspension = Suspension(worker=self.name)
         load_prctl()
 
     # RQ hands its loop's options through; none of them is for this one.
@@ -121,14 +123,18 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         """The next job, None after a while without one."""
         if self._insist(lambda: clean_in_turn(self._queue, self._settings.idle_seconds)):
             log.debug("maintenance done", extra={"action": "maintenance_done", "worker": self.name})
-        if not self._insist(lambda: self._desk.beat(WorkerStatus.IDLE)):
+        state = self._suspension.note(is_on=self._insist(self._desk.is_suspended))
+        if not self._insist(lambda: self._desk.beat(state)):
             self._insist(self._register)
         self._tell_usage()
         # Not all at once, where many workers were started together.
         seconds = self._settings.idle_seconds * random.uniform(0.8, 1.0)  # noqa: S311  # no secret hangs on it
         self._is_waiting = True
         try:
-            return self._insist(lambda: self._desk.wait(seconds))
+            if not self._suspension.is_on:
+                return self._insist(lambda: self._desk.wait(seconds))
+            self._suspension.pause()
+            return None
         finally:
             self._is_waiting = False
 

@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 
 from workers.conductor import advance
-from workers.monitor import Snapshot, take_snapshot
+from workers.monitor import Snapshot, WorkerSnapshot, take_snapshot
 
 
 def everything(connection: Redis) -> dict[bytes, object]:
@@ -31,6 +31,10 @@ def test_an_empty_queue_has_nothing(plan) -> None:
         "eta_seconds": 0.0,
         "most_jobs": None,
         "advice": "",
+        "is_suspended": False,
+        "idle_seconds": None,
+        "connected": 0,
+        "stalled": None,
     }
 
 
@@ -119,7 +123,8 @@ def test_what_is_left_has_a_time(queued: int, started: int, pace: int, eta: floa
         scheduled=0,
         oldest_seconds=0,
         throughput_per_minute=pace,
-        workers=(),
+        workers=(WorkerSnapshot(name="w", host="h", state="busy", heartbeat_age_seconds=1, done=0, failed=0),),
+        idle_seconds=1.0,
     )
 
     assert snapshot.eta_seconds == eta

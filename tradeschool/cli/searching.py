@@ -23,14 +23,15 @@ from optimizer.runs import SURROGATES, AttemptRow, RunRecord
 from optimizer.watch import StudyWatch
 from tradeschool.cli import verdict
 from tradeschool.cli.context import now, print_json, say, searched_candles_of
+from tradeschool.cli.own_workers import ELSEWHERE, Look, own_workers
 from tradeschool.cli.trials import show_trials, tell_luck
-from tradeschool.cli.worker import own_workers
 from tradeschool.errors import GateNotMet, SettingsError
 from tradeschool.settings import Settings
 from workers import records, search
 from workers.board import conducted
 from workers.ending import Finale
 from workers.guard import TrialQueue
+from workers.ledger import Progress
 from workers.monitor import take_snapshot
 from workers.place import Place
 from workers.queue import connect
@@ -165,19 +166,27 @@ def climb(
     wait: Callable[[Level], None] | None = None,
     wait_for_sealed: Callable[[Callable[[], bool]], None] = lambda is_there: None,
     *,
+    look: Look,
     as_json: bool,
 ) -> None:
     """Carry a run to its end, and say what came of it.
 
     `wait` returns once a level's candles are there; without it, they have to be. `wait_for_sealed` does so once the
-    sealed period is, or cannot be expected any more.
+    sealed period is, or cannot be expected any more. `look` is called all the while, see `enough_workers`.
 
     Raises:
+        WorkersFailed: where the workers that this command started cannot live.
         GateNotMet: where a level was given up.
     """
     record = records.read_run(place, name)
     say(f"run {name}, seed {record.seed}; if interrupted: tradeschool optimize resume {name}")
-    with conducted(connect(url), name), show_trials() as tell, interrupts() as stop:
+    with conducted(connect(url), name), show_trials() as show, interrupts() as stop:
+
+        def tell(level: Level, attempt: int, progress: Progress) -> None:
+            show(level, attempt, progress)
+            if not progress.is_done:
+                look()
+
         finale = Finale(tell=tell_luck(), wait_for_sealed=wait_for_sealed)
         ended = search.carry_on(place, name, url, tell, stop, wait, finale)
     standing = standing_of(place, ended.record)
@@ -219,16 +228,19 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def enough_workers(url: str, count: int | None) -> Iterator[None]:
-    """The workers that were asked for; one a core where none was said and none is there."""
+def enough_workers(url: str, count: int | None) -> Iterator[Look]:
+    """The workers that were asked for; one a core where none was said and none is there.
+
+    What it gives keeps them alive and says when no worker is connected; it is called while a search goes on.
+    """
     with connect(url) as connection:
         present = len(take_snapshot(TrialQueue(connection=connection), now().timestamp()).workers)
     if count is None:
         count = 0 if present else os.cpu_count() or 1
     if not count and not present:
-        say("no worker is there yet; start some: tradeschool worker start -n 2")
-    with own_workers(count, url):
-        yield
+        say(f"no worker is there yet; {ELSEWHERE}")
+    with own_workers(count, url) as look:
+        yield look
 
 
 def _constraint(text: str) -> Constraint:

@@ -46,11 +46,13 @@ class Look:
 
 def sources_of(settings: Settings) -> Sources:
     """Where the settings have everything; starts nothing: an embedded server that is not there is not there."""
+    embedded = None if settings.redis_url else Valkey.of(settings.state_dir)
     url = settings.redis_url.get_secret_value() if settings.redis_url else Valkey.of(settings.state_dir).url
     return Sources(
         redis_url=url,
         place=Place.of(settings, candles_of(settings)),
         datasets=chosen_datasets(()),
+        embedded=embedded,
     )
 
 

@@ -1,11 +1,10 @@
 """`tradeschool worker`: trials are evaluated on this machine."""
 
 import os
+import select
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,13 +27,12 @@ from workers import roster
 from workers.guard import TrialQueue
 from workers.monitor import take_snapshot
 from workers.names import trials_of
+from workers.overview import connect_briefly
 from workers.parent import die_with_parent
 from workers.pool import Pool, PoolSettings
 from workers.queue import connect
 from workers.roster import PoolEntry, entered, wanted
-
-STOP_TIMEOUT = 30.0  # seconds until a pool that was told to stop is killed
-
+from workers.starts import connected_here
 
 pool_option = click.option("--pool", type=int, help="The pool of that process number alone.")
 
@@ -47,11 +45,23 @@ def worker() -> None:
 @worker.command()
 @click.option("-n", "--count", type=click.IntRange(1, 1024), default=2, show_default=True, help="How many workers.")
 @click.option("--parent", type=int, hidden=True, help="The process with which the pool ends.")
-def start(count: int, parent: int | None) -> None:
+@click.option("--reason-to", type=int, hidden=True, help="A descriptor that is told why the pool ended by itself.")
+def start(count: int, parent: int | None, reason_to: int | None) -> None:
     """Keep so many workers at work until interrupted; running trials are ended first.
 
-    Beside them a deputy goes on with runs of this machine whose own process was killed.
+    A worker that dies is started again; exit code 5 where none gets up although Redis answers. Beside them a deputy
+    goes on with runs of this machine whose own process was killed.
     """
+    try:
+        _keep_workers(count, parent)
+    except TradeschoolError as error:
+        if reason_to is None:
+            raise
+        os.write(reason_to, str(error).encode()[: select.PIPE_BUF])
+        raise SystemExit(error.exit_code) from error
+
+
+def _keep_workers(count: int, parent: int | None) -> None:
     settings = load_settings()
     settings.work.key()
     with redis_url_of(settings) as url, entered(_roster(settings), count) as entry:
@@ -60,14 +70,16 @@ def start(count: int, parent: int | None) -> None:
             say(f"{count} workers start; stop them with Ctrl-C, or: tradeschool worker drain")
         if parent is not None:
             die_with_parent(parent, signal.SIGTERM)
-        Pool(
-            own_command("evaluate"),
-            count,
-            PoolSettings(),
-            deputy=own_command("deputy") if parent is None else None,
-            environment=environment_for_child(url),
-            wanted=lambda: wanted(entry),
-        ).run()
+        with closing(connect_briefly(url)) as connection:
+            Pool(
+                own_command("evaluate"),
+                count,
+                PoolSettings(),
+                deputy=own_command("deputy") if parent is None else None,
+                environment=environment_for_child(url),
+                wanted=lambda: wanted(entry),
+                connected=lambda: connected_here(connection),
+            ).run()
 
 
 @worker.command()
@@ -114,27 +126,6 @@ def list_workers(*, as_json: bool) -> None:
             each.name, each.host, each.state, heard, trials_of(each.job), f"{each.done:,}", f"{each.failed:,}"
         )
     console().print(table)
-
-
-@contextmanager
-def own_workers(count: int, url: str) -> Iterator[None]:
-    """A pool of so many workers, gone again when the block ends, however it ends."""
-    if not count:
-        yield
-        return
-    command = [*own_command("worker", "start"), "-n", str(count), "--parent", str(os.getpid())]
-    pool = subprocess.Popen(  # noqa: S603  # our own command
-        command, stdin=subprocess.DEVNULL, env=environment_for_child(url), start_new_session=True
-    )
-    try:
-        yield
-    finally:
-        pool.terminate()
-        try:
-            pool.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            pool.kill()
-            pool.wait()
 
 
 def _roster(settings: Settings) -> Path:

@@ -72,6 +72,7 @@ ATTEMPT = AttemptStanding(
             reason="",
         ),
         pace_per_minute=30,
+        idle_seconds=2.0,
     ),
 )
 RUN = Standing(
