@@ -9,7 +9,7 @@ from tradeschool.errors import SettingsError
 
 EVENTS = (
     "dataset_sealed,level_passed,level_missed,level_escalated,run_finished,run_interrupted,recommendation,"
-    "worker_lost,provider_paused,provider_banned,download_failed,fetcher_lost"
+    "worker_lost,search_stalled,search_moves,provider_paused,provider_banned,download_failed,fetcher_lost"
 )
 """The events that are told where nothing is said of it."""
 SHORTEST_TOKEN = 16

@@ -13,13 +13,17 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from tradeschool.errors import StoreUnwritable
 from tradeschool.store.files import publish_text
 from workers.monitor import Snapshot
 
 FILE_NAME = "history.json"
+KEEP_SECONDS = 2.0
+"""In which the server answers who leaves it."""
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +87,11 @@ def recall(connection: Redis) -> list[Moment]:
     return [each for each in coarse if each.time < begin] + fine
 
 
-def keep(connection: Redis, folder: Path) -> None:
+def keep(url: str, folder: Path) -> None:
     """Write the past to a file of a folder; where that cannot be done, the log says so."""
     try:
-        moments = recall(connection)
+        with Redis.from_url(url, socket_timeout=KEEP_SECONDS, retry=Retry(NoBackoff(), 0)) as connection:
+            moments = recall(connection)
         if moments:
             publish_text(folder, folder / FILE_NAME, json.dumps([asdict(moment) for moment in moments]))
     except (RedisError, StoreUnwritable) as error:

@@ -11,6 +11,8 @@ SILENT_SECONDS = 15.0
 """Without a heartbeat, after which a worker does not count as connected; one at work sends one every third of it."""
 FIRST_NOTICE_SECONDS = 5.0
 """How long a search may stand still before it is said: between two workers there may be none for a moment."""
+STALL_EVENT_SECONDS = 30.0
+"""How long a search has stood still before it is an event: workers that have just been started compile first."""
 NOTICE_SECONDS = 60.0
 """Between two notices of the same."""
 LEAST_IDLE_SECONDS = 15.0

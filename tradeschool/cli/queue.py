@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from tradeschool.cli.context import console, json_option, load_settings, now, print_json, redis_url_of, say
-from tradeschool.cli.watching import duration, line, looking, screen
+from tradeschool.cli.watching import absence_of, duration, line, looking, screen
 from tradeschool.errors import SettingsError
 from workers.failures import failed_jobs
 from workers.failures import requeue as put_back_failed
@@ -32,8 +32,12 @@ def queue() -> None:
 @json_option
 def status(*, as_json: bool) -> None:
     """How many jobs wait, run, ended and failed, and who works on them; looking changes nothing."""
-    with redis_url_of(load_settings()) as url:
+    settings = load_settings()
+    absent = absence_of(settings)
+    with redis_url_of(settings) as url:
         found = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp())
+    if absent:
+        say(f"{absent}; these are its files")
     if as_json:
         print_json(found.to_json())
         return
@@ -51,6 +55,8 @@ def status(*, as_json: bool) -> None:
         f"{len(found.workers):,}",
     )
     console().print(table)
+    if found.stall:
+        console().print(f"stalled: {found.stall.sentence()}")
     if found.advice:
         console().print(found.advice)
 

@@ -69,7 +69,7 @@ def _show_attempt(record: RunRecord, attempt: AttemptStanding) -> None:
     row, verdict, tally = attempt.row, attempt.row.verdict, attempt.tally
     counts = f"{tally.complete} complete, {tally.pruned} pruned, {tally.failed} failed"
     carried = f", {row.carried} carried over" if row.carried else ""
-    left = f", about {attempt.eta_seconds:.0f} s left" if attempt.eta_seconds else ""
+    left = _time_left(attempt.eta_seconds)
     console().print(
         f"level {row.level}, attempt {row.number}: {attempt.level.title}: "
         f"{tally.finished} of {tally.trials} trials ({counts}{carried}){left}"
@@ -85,6 +85,12 @@ def _show_attempt(record: RunRecord, attempt: AttemptStanding) -> None:
     console().print(f"winner: trial {verdict.trial}: {parameters_line(verdict.parameters)}")
     console().print(_gate_table(verdict))
     console().print(verdict.reason)
+
+
+def _time_left(seconds: float | None) -> str:
+    if seconds is None:
+        return ", time left: -"
+    return f", about {seconds:.0f} s left" if seconds else ""
 
 
 def _gate_table(verdict: Verdict) -> Table:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,12 +20,11 @@ from workers.monitor import Snapshot, WorkerSnapshot
 from workers.names import trials_of
 from workers.overview import Lookout, Sources, View
 from workers.place import Place
+from workers.stall import SILENT_SECONDS
 from workers.standing import LevelStanding, Standing
 
 MOST_WORKERS, MOST_DOWNLOADS = 16, 12
 """Rows of a screen; what is left out is counted."""
-QUIET_SECONDS = 15
-"""Without a heartbeat, after which a worker is shown in red."""
 BAR = 24
 
 
@@ -43,6 +42,12 @@ class Look:
         """What cannot be seen now."""
         return [view.trouble for view in (self.queue, self.run, self.download) if view.trouble]
 
+    @property
+    def stall(self) -> str:
+        """Why what is under way cannot go on; empty where it can."""
+        found = self.queue.value.stall if self.queue.value else None
+        return f"stalled: {found.sentence()}" if found else ""
+
 
 def sources_of(settings: Settings) -> Sources:
     """Where the settings have everything; starts nothing: an embedded server that is not there is not there."""
@@ -54,6 +59,12 @@ def sources_of(settings: Settings) -> Sources:
         datasets=chosen_datasets(()),
         embedded=embedded,
     )
+
+
+def absence_of(settings: Settings) -> str:
+    """Why no server runs although nothing is wrong; empty where one does, or should."""
+    with closing(Lookout(sources_of(settings), is_quiet=True)) as lookout:
+        return lookout.queue().note
 
 
 @contextmanager
@@ -74,6 +85,10 @@ def looking(settings: Settings) -> Iterator[Callable[[], Look]]:
 def screen(look: Look) -> Group:
     """Everything, for a terminal."""
     parts: list[RenderableType] = [Text(trouble, style="bold red") for trouble in look.troubles]
+    if look.stall:
+        parts.append(Text(look.stall, style="bold red"))
+    if look.queue.note:
+        parts.append(Text(look.queue.note, style="dim"))
     if look.queue.value:
         parts += [_queue(look.queue.value), _workers(look.queue.value.workers), Text(look.queue.value.advice)]
     if look.run.value:
@@ -85,7 +100,7 @@ def screen(look: Look) -> Group:
 
 def line(look: Look) -> str:
     """Everything, for a log."""
-    parts = list(look.troubles)
+    parts = [each for each in (*look.troubles, look.stall, look.queue.note) if each]
     if queue := look.queue.value:
         parts.append(
             f"{queue.queued:,} queued, {queue.started:,} started, {queue.failed:,} failed, "
@@ -93,7 +108,7 @@ def line(look: Look) -> str:
         )
     if (run := look.run.value) and run.current.attempts:
         attempt = run.current.attempts[-1]
-        left = f", about {duration(attempt.eta_seconds)} left" if attempt.eta_seconds else ""
+        left = f", about {duration(attempt.eta_seconds)} left" if attempt.eta_seconds != 0 else ""
         parts.append(f"level {run.current.name}: {attempt.tally.finished:,} of {attempt.tally.trials:,} trials{left}")
     download = look.download.value
     if download and download.state(look.now) == "running":
@@ -150,7 +165,7 @@ def _workers(workers: Sequence[WorkerSnapshot]) -> Table:
 
 
 def _age_style(worker: WorkerSnapshot) -> str:
-    return "red" if worker.heartbeat_age_seconds > QUIET_SECONDS else ""
+    return "red" if worker.heartbeat_age_seconds > SILENT_SECONDS else ""
 
 
 def _levels(run: Standing) -> Table:

@@ -21,6 +21,7 @@ from tradeschool.cli.context import (
     redis_url_of,
     say,
 )
+from tradeschool.cli.watching import absence_of
 from tradeschool.errors import SettingsError, TradeschoolError
 from tradeschool.settings import Settings, environment_for_child
 from workers import roster
@@ -114,7 +115,10 @@ def drain(pool: int | None, timeout: float) -> None:
 @json_option
 def list_workers(*, as_json: bool) -> None:
     """The workers that are at work, on any machine."""
-    with redis_url_of(load_settings()) as url:
+    settings = load_settings()
+    if absent := absence_of(settings):
+        say(absent)
+    with redis_url_of(settings) as url:
         found = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp()).workers
     if as_json:
         print_json([asdict(each) for each in found])
