@@ -29,6 +29,9 @@ class Relay:
         with suppress(BlockingIOError, ValueError):  # nothing has come, or it is closed
             *lines, self._rest = (self._rest + os.read(self._stream.fileno(), MOST_BYTES)).split(b"\n")
             self._pass_on(lines)
+        if len(self._rest) > MOST_BYTES:  # a line without an end is not waited for
+            self._pass_on([self._rest])
+            self._rest = b""
 
     def close(self) -> str:
         """Pass on the rest, and give the last line."""
