@@ -103,7 +103,8 @@ def drain(pool: int | None, timeout: float) -> None:
 def list_workers(*, as_json: bool) -> None:
     """The workers that are at work, on any machine."""
     with redis_url_of(load_settings()) as url:
-        found = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp()).workers
+        snapshot = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp())
+    found = snapshot.workers
     if as_json:
         print_json([asdict(each) for each in found])
         return
@@ -113,6 +114,8 @@ def list_workers(*, as_json: bool) -> None:
         table.add_row(
             each.name, each.host, each.state, heard, trials_of(each.job), f"{each.done:,}", f"{each.failed:,}"
         )
+    if snapshot.workers_not_listed:
+        table.caption = f"and {snapshot.workers_not_listed:,} more"
     console().print(table)
 
 
