@@ -92,13 +92,13 @@ class Split(Strict):
 
 
 class Gate(Strict):
-    """What a level's winner must reach on validation. A reading that is not a number keeps the gate shut."""
+    """What a level's winner must reach on validation, by metric. A reading that is no number keeps the gate shut."""
 
     win_rate: Fraction
     """At least this share of closed trades has a net above zero."""
     sharpe: float
     """At least this Sharpe ratio, a year."""
-    max_drawdown: Fraction
+    max_drawdown_intrabar: Fraction
     """At most this intrabar drawdown of the portfolio, as a fraction of its peak."""
     profit_factor: Annotated[float, Field(gt=0)]
     """At least this sum of gains over sum of losses."""

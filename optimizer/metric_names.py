@@ -5,5 +5,5 @@ METRICS = (
     *("sharpe", "sortino", "cagr", "max_drawdown", "max_drawdown_intrabar", "calmar", "days", "exposure"),
 )
 """Names of `metrics.summarise`, in its order."""
-SHORT_NAMES = {"drawdown": "max_drawdown_intrabar", "max_drawdown": "max_drawdown_intrabar"}
-"""What people call a metric, and what it is called here: gates read the intrabar drawdown."""
+COUNTS = ("trades", "trades_open_at_end", "days")
+"""Those that are whole numbers."""

@@ -262,6 +262,7 @@ def _verdict(findings: Findings) -> Verdict:
     return Verdict(
         passed=findings.passed,
         reason=findings.reason,
+        finished=len(findings.trials),
         trial=winner.number if winner else None,
         parameters=winner.parameters if winner else None,
         readings=findings.readings,

@@ -187,6 +187,7 @@ def _attempt_json(record: RunRecord, attempt: AttemptRow) -> dict[str, object]:
             "passed": verdict.passed,
             "relaxed": verdict.relaxed,
             "reason": verdict.reason,
+            "finished": verdict.finished,
             "trial": verdict.trial,
             "parameters": verdict.parameters,
             "gate": [each.as_json() for each in verdict.readings],

@@ -17,9 +17,9 @@ def test_every_target_just_reached_passes():
     assert [(reading.name, reading.target) for reading in readings] == [
         ("win_rate", 0.5),
         ("sharpe", 0.8),
-        ("max_drawdown", 0.15),
+        ("max_drawdown_intrabar", 0.15),
         ("profit_factor", 1.3),
-        ("min_trades", 30),
+        ("trades", 30),
     ]
     assert is_passed(readings)
 
@@ -29,9 +29,9 @@ def test_every_target_just_reached_passes():
     [
         ("win_rate", "win_rate", 0.499),
         ("sharpe", "sharpe", 0.799),
-        ("max_drawdown_intrabar", "max_drawdown", 0.151),
+        ("max_drawdown_intrabar", "max_drawdown_intrabar", 0.151),
         ("profit_factor", "profit_factor", 1.299),
-        ("trades", "min_trades", 29),
+        ("trades", "trades", 29),
     ],
 )
 def test_one_target_missed_shuts_the_gate(metric, name, value):

@@ -101,7 +101,9 @@ OPTIONS = (
         "--early-stop", type=click.IntRange(1), help="End a search after so many trials without a better one."
     ),
     click.option("--min-trades", type=click.IntRange(0), help="Trades that train needs; validation needs a third."),
-    click.option("--constraint", "constraints", multiple=True, help='A further rule, such as "drawdown <= 0.15".'),
+    click.option(
+        "--constraint", "constraints", multiple=True, help='A further rule, such as "max_drawdown_intrabar <= 0.15".'
+    ),
     click.option(
         "--surrogates",
         type=click.IntRange(0, MOST_SURROGATES),
