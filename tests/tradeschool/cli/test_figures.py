@@ -6,7 +6,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -44,9 +44,6 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> School:
     made.go_on()
     made.begin(level("1", NONE, trials=2, retries=0), name="none")
     made.go_on("none")
-    made.begin(level("1", ANY), name="fresh")
-    with suppress(KeyboardInterrupt):
-        made.go_on("fresh", stop=lambda: True)
     return made
 
 
