@@ -5,10 +5,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
 
 from optimizer.level import Costs, Direction, Level, LevelDataset, Part
 from optimizer.limits import Strict
 from optimizer.objective import warm_up_of
+from tradeschool.errors import SettingsError
 from tradeschool.market import Dataset, Window, find_dataset, parse_timerange
 
 
@@ -16,7 +20,7 @@ class DatasetSetup(Strict):
     """One dataset of a level; its days are told such as `20200101-20210801`."""
 
     dataset: str
-    warm_up_bars: int
+    warm_up_bars: Annotated[int, Field(ge=0)]
     """First bars of each part, which feed indicators and are not judged."""
     train: str
     validation: str
@@ -26,6 +30,16 @@ class DatasetSetup(Strict):
     start: date
     end: date
     """The first day that the level does not look at."""
+
+    @model_validator(mode="after")
+    def _is_known_and_in_order(self) -> Self:
+        try:
+            LevelDataset(dataset=self.dataset, start=self.start, end=self.end)
+            for part in Part:
+                self.window(part)
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
+        return self
 
     @property
     def source(self) -> Dataset:
@@ -45,16 +59,16 @@ class DatasetSetup(Strict):
 class Setup(Strict):
     """A winner and how it was traded."""
 
-    run: str
-    level: str
-    attempt: int
-    trial: int
+    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    level: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,16}$")]
+    attempt: Annotated[int, Field(ge=1)]
+    trial: Annotated[int, Field(ge=0)]
     strategy: str
     direction: Direction
     parameters: dict[str, int | float]
-    position_fraction: float
+    position_fraction: Annotated[float, Field(gt=0, le=1)]
     costs: Costs
-    datasets: tuple[DatasetSetup, ...]
+    datasets: Annotated[tuple[DatasetSetup, ...], Field(min_length=1)]
     code: str
     """Fingerprint of the code that traded it."""
 
