@@ -20,7 +20,7 @@ def warm() -> None:
         direction=Direction.BOTH,
         trials=1,
         datasets=(LevelDataset(dataset=SAMPLE, start=date(2020, 1, 1), end=date(2020, 3, 1)),),
-        gate=Gate(win_rate=0, sharpe=0, max_drawdown=1, profit_factor=1),
+        gate=Gate(win_rate=0, sharpe=0, max_drawdown_intrabar=1, profit_factor=1),
         ranges={parameter.name: (parameter.default, parameter.default) for parameter in STRATEGY.parameters},
     )
     parameters = {parameter.name: parameter.default for parameter in STRATEGY.parameters}

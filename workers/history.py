@@ -63,7 +63,7 @@ def moment_of(snapshot: Snapshot, now: float) -> Moment:
         started=snapshot.started,
         failed=snapshot.failed,
         throughput_per_minute=snapshot.throughput_per_minute,
-        workers=len(snapshot.workers),
+        workers=snapshot.worker_count,
     )
 
 

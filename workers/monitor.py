@@ -1,6 +1,6 @@
 """One look at queue and workers that changes nothing: RQ's own counts would fail jobs while they count.
 
-Two round trips, whatever there is to see; what is listed is bounded, what is counted is not.
+Two round trips, a third where more workers are there than are listed; what is counted is not bounded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -77,6 +77,8 @@ class Snapshot:
     workers: tuple[WorkerSnapshot, ...]
     flights: tuple[Flight, ...] = ()
     """Longest first."""
+    workers_not_listed: int = 0
+    """Workers beyond `MOST_WORKERS`, which are counted only."""
     most_jobs: int | None = None
     """That the studies under way can have in hand at once; None where none is under way."""
     is_suspended: bool = False
@@ -96,12 +98,17 @@ class Snapshot:
         return find_stall(is_pending=is_pending, connected=self.connected, is_suspended=self.is_suspended)
 
     @property
+    def worker_count(self) -> int:
+        """All workers that are there, listed or not."""
+        return len(self.workers) + self.workers_not_listed
+
+    @property
     def advice(self) -> str:
         """What to do where there are more workers than what is searched can keep busy; empty where there are not."""
-        if self.most_jobs is None or len(self.workers) <= self.most_jobs:
+        if self.most_jobs is None or self.worker_count <= self.most_jobs:
             return ""
         return (
-            f"{len(self.workers) - self.most_jobs} of {len(self.workers)} workers can get nothing to do: what is "
+            f"{self.worker_count - self.most_jobs} of {self.worker_count} workers can get nothing to do: what is "
             f"searched has at most {self.most_jobs} jobs in hand at once, its lag over work.trials_per_job. A level "
             "with a larger lag keeps more busy and learns later: up to 12 it finds as much, from 16 on clearly less"
         )
@@ -117,9 +124,10 @@ class Snapshot:
     def to_json(self) -> dict[str, JsonValue]:
         """The object of `queue status --json`."""
         return {
-            **asdict(self),
+            **{name: value for name, value in asdict(self).items() if name != "workers_not_listed"},
             "workers": [asdict(worker) for worker in self.workers],
             "flights": [flight.to_json() for flight in self.flights],
+            "worker_count": self.worker_count,
             "eta_seconds": self.eta_seconds,
             "advice": self.advice,
             "connected": self.connected,
@@ -127,8 +135,11 @@ class Snapshot:
         }
 
 
-def take_snapshot(queue: TrialQueue, now: float) -> Snapshot:
-    """The queue and its workers as Redis knows them; `now` is Unix time in seconds."""
+def take_snapshot(queue: TrialQueue, now: float, *, most_workers: int = MOST_WORKERS) -> Snapshot:
+    """The queue and its workers as Redis knows them; `now` is Unix time in seconds.
+
+    `most_workers` are listed at most; all are counted.
+    """
     done = queue.finished_job_registry.key
     with queue.connection.pipeline(transaction=False) as pipeline:
         pipeline.llen(queue.key)
@@ -151,7 +162,9 @@ def take_snapshot(queue: TrialQueue, now: float) -> Snapshot:
         *counts, head, leases, keys, hung = pipeline.execute()
     queued, started, finished, failed, deferred, scheduled, lately, latest, suspended = counts
     studies = board.parse_notices(hung, now).values()
-    oldest, flights, workers = _details(queue, head, leases, sorted(keys)[:MOST_WORKERS], now)
+    names = sorted(keys)
+    listed, others = names[:most_workers], names[most_workers:]
+    oldest, flights, workers = _details(queue, head, leases, listed, now)
     return Snapshot(
         queued=queued,
         started=started,
@@ -162,6 +175,7 @@ def take_snapshot(queue: TrialQueue, now: float) -> Snapshot:
         oldest_seconds=oldest,
         throughput_per_minute=lately,
         workers=workers,
+        workers_not_listed=int(queue.connection.exists(*others)) if others else 0,
         flights=flights,
         most_jobs=sum(study.most_jobs for study in studies) if studies else None,
         is_suspended=bool(suspended),

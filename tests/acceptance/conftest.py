@@ -29,7 +29,7 @@ datasets = [
   {{ dataset = "coinbase/BTC-USD/M15", start = 2023-01-01, end = 2023-01-22 }},
   {{ dataset = "oanda/EUR-USD/M5", start = 2023-01-01, end = 2023-01-22 }},
 ]
-gate = {{ win_rate = {win_rate}, sharpe = -99, max_drawdown = 0.9, profit_factor = 0.01 }}
+gate = {{ win_rate = {win_rate}, sharpe = -99, max_drawdown_intrabar = 0.9, profit_factor = 0.01 }}
 min_trades = {{ train = 1, validation = 1 }}
 ranges = {{ fast = [3, 20], slow = [10, 60], atr_period = [5, 20], stop_atr = [1.0, 4.0], target_atr = [1.0, 6.0] }}
 retries = 0

@@ -45,7 +45,7 @@ datasets = [
   { dataset = "oanda/EUR-USD/M5", start = 2023-01-01, end = 2023-03-01 },
   { dataset = "oanda/EUR-USD/M15", start = 2023-01-01, end = 2023-03-01 },
 ]
-gate = { win_rate = 0.30, sharpe = 0.5, max_drawdown = 0.30, profit_factor = 1.0 }
+gate = { win_rate = 0.30, sharpe = 0.5, max_drawdown_intrabar = 0.30, profit_factor = 1.0 }
 min_trades = { train = 10, validation = 3 }
 ranges = { fast = [5, 50], slow = [20, 150], atr_period = [7, 28], stop_atr = [1.0, 5.0], target_atr = [1.0, 8.0] }
 retries = 0

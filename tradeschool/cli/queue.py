@@ -52,7 +52,7 @@ def status(*, as_json: bool) -> None:
         f"{found.oldest_seconds:.0f} s",
         f"{found.throughput_per_minute:,}",
         duration(found.eta_seconds),
-        f"{len(found.workers):,}",
+        f"{found.worker_count:,}",
     )
     console().print(table)
     if found.stall:

@@ -102,7 +102,9 @@ OPTIONS = (
         "--early-stop", type=click.IntRange(1), help="End a search after so many trials without a better one."
     ),
     click.option("--min-trades", type=click.IntRange(0), help="Trades that train needs; validation needs a third."),
-    click.option("--constraint", "constraints", multiple=True, help='A further rule, such as "drawdown <= 0.15".'),
+    click.option(
+        "--constraint", "constraints", multiple=True, help='A further rule, such as "max_drawdown_intrabar <= 0.15".'
+    ),
     click.option(
         "--surrogates",
         type=click.IntRange(0, MOST_SURROGATES),
@@ -234,7 +236,7 @@ def enough_workers(url: str, count: int | None) -> Iterator[Look]:
     What it gives keeps them alive and says when no worker is connected; it is called while a search goes on.
     """
     with connect(url) as connection:
-        present = len(take_snapshot(TrialQueue(connection=connection), now().timestamp()).workers)
+        present = take_snapshot(TrialQueue(connection=connection), now().timestamp()).worker_count
     if count is None:
         count = 0 if present else os.cpu_count() or 1
     if not count and not present:

@@ -1,7 +1,7 @@
 """What `queue watch` shows: everything that is under way, as one screen; or as a line now and then."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -90,7 +90,7 @@ def screen(look: Look) -> Group:
     if look.queue.note:
         parts.append(Text(look.queue.note, style="dim"))
     if look.queue.value:
-        parts += [_queue(look.queue.value), _workers(look.queue.value.workers), Text(look.queue.value.advice)]
+        parts += [_queue(look.queue.value), _workers(look.queue.value), Text(look.queue.value.advice)]
     if look.run.value:
         parts.append(_levels(look.run.value))
     if look.download.value and look.download.value.state(look.now) != "over":
@@ -104,7 +104,7 @@ def line(look: Look) -> str:
     if queue := look.queue.value:
         parts.append(
             f"{queue.queued:,} queued, {queue.started:,} started, {queue.failed:,} failed, "
-            f"{queue.throughput_per_minute:,} a minute, {len(queue.workers):,} workers"
+            f"{queue.throughput_per_minute:,} a minute, {queue.worker_count:,} workers"
         )
     if (run := look.run.value) and run.current.attempts:
         attempt = run.current.attempts[-1]
@@ -141,10 +141,10 @@ def _queue(queue: Snapshot) -> Table:
     return table
 
 
-def _workers(workers: Sequence[WorkerSnapshot]) -> Table:
+def _workers(queue: Snapshot) -> Table:
     table = Table("host", "worker", "state", "heard of", "trial", "done", "failed", title="workers")
     hosts: dict[str, list[WorkerSnapshot]] = defaultdict(list)
-    for each in workers:
+    for each in queue.workers:
         hosts[each.host].append(each)
     shown = [each for host in sorted(hosts) for each in hosts[host]][:MOST_WORKERS]
     for each in shown:
@@ -157,9 +157,9 @@ def _workers(workers: Sequence[WorkerSnapshot]) -> Table:
             f"{each.done:,}",
             f"{each.failed:,}",
         )
-    if len(workers) > len(shown):
-        table.caption = f"and {len(workers) - len(shown)} more on {len(hosts)} hosts"
-    if not workers:
+    if queue.worker_count > len(shown):
+        table.caption = f"and {queue.worker_count - len(shown):,} more on {len(hosts)} hosts"
+    if not queue.workers:
         table.caption = "no worker is there; start some: tradeschool worker start -n 2"
     return table
 

@@ -119,7 +119,8 @@ def list_workers(*, as_json: bool) -> None:
     if absent := absence_of(settings):
         say(absent)
     with redis_url_of(settings) as url:
-        found = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp()).workers
+        snapshot = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp())
+    found = snapshot.workers
     if as_json:
         print_json([asdict(each) for each in found])
         return
@@ -129,6 +130,8 @@ def list_workers(*, as_json: bool) -> None:
         table.add_row(
             each.name, each.host, each.state, heard, trials_of(each.job), f"{each.done:,}", f"{each.failed:,}"
         )
+    if snapshot.workers_not_listed:
+        table.caption = f"and {snapshot.workers_not_listed:,} more"
     console().print(table)
 
 

@@ -17,7 +17,7 @@ export function showFigures(box, state, run) {
     tile("Best feasible", attempt?.best ? figure(attempt.best.value) : "–", attempt?.best ? `trial ${attempt.best.number}, Sharpe on train` : "none feasible yet"),
     tile("Queue", queue ? count(queue.queued + queue.started) : "–", queue ? `${count(queue.queued)} wait, ${count(queue.started)} run` : unseen),
     tile("Throughput", queue ? `${count(queue.throughput_per_minute)}` : "–", "jobs in the last minute"),
-    tile("Workers", queue ? count(queue.workers.length) : "–", queue ? `on ${count(hosts)} host${hosts === 1 ? "" : "s"}` : unseen, Boolean(queue?.stalled)),
+    tile("Workers", queue ? count(queue.worker_count) : "–", queue ? `on ${count(hosts)} host${hosts === 1 ? "" : "s"}` : unseen, Boolean(queue?.stalled)),
     tile("Failed", queue ? count(queue.failed) : "–", "jobs in the last day", queue?.failed > 0),
     tile("Download", told ? duration(told.eta_seconds) : { over: "done", lost: "lost" }[state.download?.state] ?? "–",
       told ? "left at the rate limit" : { over: "the latest fetch has ended", lost: "the fetcher is gone" }[state.download?.state] ?? "no fetch yet",

@@ -94,6 +94,7 @@ function showWorkers(box, queue, otherwise) {
     h("tbody", {}, [...hosts].sort().map(([host, workers]) => [
       h("tr", { class: "host", key: `host ${host}` }, h("td", { colspan: 7 }, `${host}: ${count(workers.length)} workers`)),
       workers.map((worker) => row(worker, queue.flights.find((flight) => flight.worker === worker.name)))])))),
+    queue.worker_count > queue.workers.length && h("p", { class: "empty" }, `And ${count(queue.worker_count - queue.workers.length)} more.`),
     queue.advice && h("p", { class: "empty" }, `${queue.advice}.`));
 }
 
