@@ -32,7 +32,6 @@ from tradeschool.store.cached import CachedStore
 
 EXPECTED = Path(__file__).parent / "demo-table.sha256"
 """Changes only where a search's result is meant to change."""
-PROGRAM = Path(sys.executable).parent / "tradeschool"
 
 
 def main() -> None:
@@ -66,7 +65,7 @@ def run(command: str, folder: Path, *words: str) -> str:
     """What a command prints; its failure is shown and ends everything."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TRADESCHOOL_")}
     done = subprocess.run(
-        [PROGRAM, command, *words], cwd=folder, env=clean, stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-m", "tradeschool", command, *words], cwd=folder, env=clean, stdout=subprocess.PIPE, text=True, check=False
     )
     if done.returncode:
         sys.exit(f"tradeschool {command} ended with exit code {done.returncode}: {done.stdout}")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from tradeschool.errors import SettingsError
 
@@ -17,6 +17,16 @@ SHORTEST_TOKEN = 16
 SHORTEST_KEY = 16
 """Characters of a key that signs orders and answers."""
 
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"no home folder stands for ~ here: {error}") from None
+
+
+UserPath = Annotated[Path, AfterValidator(_expanded)]
+"""A path in which `~` stands for a home folder, as in a shell."""
 Positive = Annotated[float, Field(gt=0)]
 Address = Annotated[str, Field(pattern=r"^https?://")]
 
@@ -38,7 +48,7 @@ class ProviderSettings(Section):
     """Which of its APIs is asked, where it has several."""
     token: SecretStr | None = None
     """From the environment, `.env` or `token_file` only."""
-    token_file: Path | None = None
+    token_file: UserPath | None = None
     """A file that holds nothing but the token."""
 
 
@@ -94,7 +104,7 @@ class WorkSettings(Section):
     signing_key: SecretStr | None = None
     """Shared by conductors and workers, who then sign orders and answers: from the environment or
     `work.signing_key_file` only."""
-    signing_key_file: Path | None = None
+    signing_key_file: UserPath | None = None
     """A file that holds nothing but the signing key."""
 
     def key(self) -> bytes | None:
@@ -118,7 +128,7 @@ class ServeSettings(Section):
     """0 takes one that is free."""
     token: SecretStr | None = None
     """What has to be shown before anything is: from the environment, `.env` or `token_file` only."""
-    token_file: Path | None = None
+    token_file: UserPath | None = None
     """A file that holds nothing but the token."""
 
 

@@ -112,6 +112,13 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         """The process that evaluates, 0 where there is none."""
         return self._horse.pid if self._horse else 0
 
+    def _set_ip_address(self, connection: Redis) -> None:
+        """Ask the server for this client's address; redis-py cannot read that of a socket with a space in its path."""
+        try:
+            super()._set_ip_address(connection)
+        except ValueError:
+            self.ip_address = "unknown"
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
         if self._signals > 1 and self._horse:

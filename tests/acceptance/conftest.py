@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+STRANGE = "ein Ordner =#%?;&'\"\\ü🦜{x}"
+"""The folder of every program: with each character that something on the way could take for more than a letter."""
 TIMEOUT = 120.0  # seconds; a command that takes longer is stuck
 CURRICULUM = """
 [[level]]
@@ -143,7 +145,7 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def program(tmp_path: Path, exchange: str) -> Iterator[Program]:
     """The command in an empty folder, pointed at the exchange; at the end nothing of it may be left running."""
-    made = program_in(tmp_path / "here", exchange)
+    made = program_in(tmp_path / STRANGE, exchange)
     yield made
     left = made.processes()
     for pid in left:

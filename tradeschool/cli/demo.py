@@ -14,7 +14,7 @@ from fetcher.exchange.server import Exchange, serve
 from tradeschool import settings
 from tradeschool.cli.context import now, say
 from tradeschool.cli.up import up
-from tradeschool.errors import GateNotMet
+from tradeschool.errors import GateNotMet, StoreUnwritable
 
 SEED = 7
 WORKERS = 2
@@ -62,7 +62,10 @@ def demo(ctx: click.Context, folder: Path) -> None:
     says: on candles without skill in them the gate should stay shut.
     """
     here = folder.resolve() / now().strftime("%Y%m%d-%H%M%S")
-    here.mkdir(parents=True)
+    try:
+        here.mkdir(parents=True)
+    except OSError as error:
+        raise StoreUnwritable(f"cannot make {here}: {error.strerror}; name another one with --folder") from error
     settings.forget_environment()
     ctx.find_root().obj["settings_file"] = None
     os.chdir(here)  # from here on everything is as in `cd demo/...; tradeschool up`

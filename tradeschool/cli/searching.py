@@ -25,7 +25,7 @@ from tradeschool.cli import verdict
 from tradeschool.cli.context import now, print_json, say, searched_candles_of
 from tradeschool.cli.own_workers import ELSEWHERE, Look, own_workers
 from tradeschool.cli.trials import show_trials, tell_luck
-from tradeschool.errors import GateNotMet, SettingsError
+from tradeschool.errors import GateNotMet, SettingsError, StoreUnwritable
 from tradeschool.settings import Settings
 from workers import records, search
 from workers.board import conducted
@@ -129,8 +129,17 @@ def draw_seed(seed: int | None) -> int:
 
 
 def place_of(settings: Settings) -> Place:
-    """Where the settings have runs find and leave what they work with."""
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    """Where the settings have runs find and leave what they work with.
+
+    Raises:
+        StoreUnwritable: where the state folder cannot be made.
+    """
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnwritable(
+            f"cannot make {settings.state_dir}: {error.strerror}; set state_dir to a folder of yours"
+        ) from error
     return Place.of(settings, searched_candles_of(settings))
 
 
