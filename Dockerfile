@@ -16,7 +16,10 @@ RUN /opt/tradeschool/bin/python -m pip install --no-cache-dir --quiet --no-deps 
 FROM ${BASE}
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/tradeschool tradeschool
 COPY --from=build /opt/tradeschool /opt/tradeschool
-ENV PATH=/opt/tradeschool/bin:$PATH PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/var/lib/tradeschool/.cache
+ENV PATH=/opt/tradeschool/bin:$PATH PYTHONUNBUFFERED=1
+# For the processor that builds the image, beside the sources, where every user can read it. On another processor a worker
+# compiles once and keeps the result in its own home folder.
+RUN tradeschool compile
 USER 10001
 WORKDIR /var/lib/tradeschool
 # A worker ends its running trial before it stops: give it longer than a trial may take (work.trial_timeout_seconds).

@@ -2,8 +2,6 @@
 
 import asyncio
 import fcntl
-import os
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from tradeschool.errors import StoreUnwritable
+from tradeschool.private import runtime_folder
 
 LOCK_NAME = ".fetch.lock"
 LOCK_RETRY = 0.5  # seconds between two looks at a lock that another fetcher holds
@@ -39,9 +38,13 @@ def of_folder(root: Path) -> Path:
 
 
 def of_provider(name: str, url: str) -> Path:
-    """The lock of a provider at an address, for all of this user's fetchers on this machine."""
+    """The lock of a provider at an address, for all of this user's fetchers on this machine.
+
+    Raises:
+        StoreUnwritable: where the folder of locks cannot be made.
+    """
     digest = sha256(url.encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"tradeschool-{os.getuid()}-fetch" / f"{name}-{digest}.lock"
+    return runtime_folder() / "fetch" / f"{name}-{digest}.lock"
 
 
 def _open(path: Path) -> IO[str]:

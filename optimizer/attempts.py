@@ -38,7 +38,7 @@ def _relaxed(gate: Gate, share: float) -> Gate:
     return Gate(
         win_rate=gate.win_rate * easier,
         sharpe=gate.sharpe - abs(gate.sharpe) * (1 - easier),
-        max_drawdown=min(1.0, gate.max_drawdown * (2 - easier)),
+        max_drawdown_intrabar=min(1.0, gate.max_drawdown_intrabar * (2 - easier)),
         profit_factor=max(gate.profit_factor * easier, LEAST_PROFIT_FACTOR),
     )
 

@@ -60,7 +60,7 @@ def under(
     moved = dict(constraints)
     if metrics.get("win_rate") is not None:
         moved["win_rate"] += now.win_rate - was.win_rate
-    moved["drawdown"] += was.max_drawdown - now.max_drawdown
+    moved["drawdown"] += was.max_drawdown_intrabar - now.max_drawdown_intrabar
     if metrics.get("profit_factor") is not None or moved["profit_factor"] < 0:  # null is infinite there, else NaN
         # With losses as a share of turnover, the violation is `target * losses - (1 - losses)`.
         losses = (moved["profit_factor"] + 1) / (was.profit_factor + 1)

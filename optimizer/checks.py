@@ -158,11 +158,12 @@ def _sealed_checks(level: Level, evidence: Evidence) -> Iterable[Check]:
 
 def _sealed_look_checks(level: Level, look: SealedLook) -> Iterable[Check]:
     readings = {reading.name: reading for reading in look.readings}
-    sharpe, fall, trades = readings["sharpe"], readings["max_drawdown"], readings["min_trades"]
+    fall_limit, needed = level.gate.max_drawdown_intrabar, trades_needed(level, Part.TEST)
+    sharpe, fall, trades = readings["sharpe"], readings["max_drawdown_intrabar"], readings["trades"]
     yield _above("sealed_sharpe", _known(sharpe.value), 0.0, "Sharpe ratio on the sealed period", Step.PAPER)
     yield _above("sealed_sharpe_low", _known(sharpe.low), 0.0, "lower end of that ratio's 95 % interval")
-    yield _at_most("sealed_drawdown", _known(fall.value), level.gate.max_drawdown, "drawdown on the sealed period")
-    yield _at_least("sealed_trades", trades.value, trades_needed(level, Part.TEST), "trades on the sealed period")
+    yield _at_most("sealed_drawdown", _known(fall.value), fall_limit, "intrabar drawdown on the sealed period")
+    yield _at_least("sealed_trades", trades.value, needed, "trades on the sealed period")
 
 
 def _at_least(name: str, value: float | None, bound: float, what: str, step: Step = Step.DEPLOY) -> Check:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import make_url
@@ -92,6 +93,6 @@ def _read_only(url: str) -> Engine:
         options = f"-c default_transaction_read_only=on -c statement_timeout={LOOK_SECONDS * 1000}"
         arguments = {**driver_arguments(url), "options": options}
         return create_engine(url, connect_args=arguments, pool_size=1, max_overflow=0, pool_pre_ping=True)
-    read_only = parsed.set(database=f"file:{parsed.database}", query={"mode": "ro", "uri": "true"})
+    read_only = parsed.set(database=f"file:{quote(parsed.database or '')}", query={"mode": "ro", "uri": "true"})
     arguments = {**driver_arguments(url, LOOK_SECONDS), "check_same_thread": False}
     return create_engine(read_only, connect_args=arguments)

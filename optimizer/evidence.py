@@ -67,8 +67,7 @@ class Hardship(Kept):
     sharpe_kept: float | None
     """As a share of the ratio without it."""
     profit_factor: float | None
-    max_drawdown: float | None
-    """Intrabar."""
+    max_drawdown_intrabar: float | None
     trades: int
 
 

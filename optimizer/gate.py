@@ -9,8 +9,6 @@ from optimizer.level import Level, Part
 
 Interval = tuple[float, float]
 UNKNOWN: Interval = (math.nan, math.nan)
-METRIC_OF = {"max_drawdown": "max_drawdown_intrabar", "min_trades": "trades"}
-"""The metric behind a criterion of another name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +16,8 @@ class Reading:
     """One figure beside what the level asks for."""
 
     name: str
+    """The metric's own where the target is the gate's; with its bound, such as `calmar >= 1.5`, where it is a further
+    constraint's."""
     value: float
     """NaN where there is nothing to measure."""
     target: float
@@ -56,18 +56,18 @@ def gate_readings(
 ) -> list[Reading]:
     """Every criterion of the gate, the minimum number of trades and further constraints included.
 
-    The drawdown is the intrabar one. `intervals` are the 95 % ones of metrics, by name, as far as they are known.
+    `intervals` are the 95 % ones of metrics, by name, as far as they are known.
     """
     gate, known = level.gate, intervals or {}
     asked = [
         ("win_rate", gate.win_rate, False),
         ("sharpe", gate.sharpe, False),
-        ("max_drawdown", gate.max_drawdown, True),
+        ("max_drawdown_intrabar", gate.max_drawdown_intrabar, True),
         ("profit_factor", gate.profit_factor, False),
-        ("min_trades", trades_needed(level, part), False),
+        ("trades", trades_needed(level, part), False),
         *((each.name, each.bound, each.at_least is None) for each in level.constraints),
     ]
-    metric_of = METRIC_OF | {each.name: each.metric for each in level.constraints}
+    metric_of = {each.name: each.metric for each in level.constraints}
     return [
         _reading(name, metric_of.get(name, name), target, metrics, known, is_ceiling=is_ceiling)
         for name, target, is_ceiling in asked

@@ -32,8 +32,8 @@ BISECTIONS = 12
 
 def hardships(patient: Patient) -> tuple[Hardship, ...]:
     """The winner as it is, and under each hardship."""
-    base = metrics.summarise(patient.runs[Part.VALIDATION])
-    return tuple(_told(name, metrics.summarise(runs), base["sharpe"]) for name, runs in _cases(patient))
+    base = metrics.figures(patient.runs[Part.VALIDATION])
+    return tuple(_told(name, metrics.figures(runs), base["sharpe"]) for name, runs in _cases(patient))
 
 
 def break_even_bps(patient: Patient) -> float | None:
@@ -75,7 +75,7 @@ def _told(name: str, figures: dict[str, float], base: float) -> Hardship:
         sharpe=finite_or_none(figures["sharpe"]),
         sharpe_kept=finite_or_none(figures["sharpe"] / base) if base > 0 else None,
         profit_factor=finite_or_none(figures["profit_factor"]),
-        max_drawdown=finite_or_none(figures["max_drawdown_intrabar"]),
+        max_drawdown_intrabar=finite_or_none(figures["max_drawdown_intrabar"]),
         trades=int(figures["trades"]),
     )
 
@@ -119,5 +119,5 @@ def _factor(runs: Sequence[Run]) -> float:
 
 
 def _sharpe(runs: Sequence[Run]) -> float:
-    found = metrics.summarise(runs)["sharpe"]
+    found = metrics.figures(runs)["sharpe"]
     return -math.inf if math.isnan(found) else found

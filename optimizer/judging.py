@@ -141,7 +141,7 @@ def shortfall(findings: Findings) -> dict[str, object]:
     near = closest(findings.case.trials) if findings.winner is None else None
     return {
         "attempt": findings.case.attempt,
-        "trials": len(findings.trials),
+        "finished": len(findings.trials),
         "reason": findings.reason,
         "missed": [reading.as_json() for reading in findings.readings if not reading.met],
         "at_the_edge": at_the_edge(findings.level, findings.winner.parameters) if findings.winner else [],

@@ -4,6 +4,7 @@ A level is a Python file in `optimizer/levels/` or a `[[level]]` table of a TOML
 """
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
@@ -11,6 +12,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from optimizer.limits import Analysis, Constraint, Fraction, StressLimits, Strict
+from optimizer.metric_names import GATE_DRAWDOWN
 from tradeschool.errors import SettingsError
 from tradeschool.market import Dataset, Window, find_dataset
 
@@ -92,16 +94,24 @@ class Split(Strict):
 
 
 class Gate(Strict):
-    """What a level's winner must reach on validation. A reading that is not a number keeps the gate shut."""
+    """What a level's winner must reach on validation, by metric. A reading that is no number keeps the gate shut."""
 
     win_rate: Fraction
     """At least this share of closed trades has a net above zero."""
     sharpe: float
     """At least this Sharpe ratio, a year."""
-    max_drawdown: Fraction
+    max_drawdown_intrabar: Fraction
     """At most this intrabar drawdown of the portfolio, as a fraction of its peak."""
     profit_factor: Annotated[float, Field(gt=0)]
     """At least this sum of gains over sum of losses."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_short_name(cls, given: object) -> object:
+        """`max_drawdown`, as curriculum files name it, is the intrabar drawdown here."""
+        if isinstance(given, Mapping) and "max_drawdown" in given and GATE_DRAWDOWN not in given:
+            return {GATE_DRAWDOWN if name == "max_drawdown" else name: value for name, value in given.items()}
+        return given
 
 
 class MinTrades(Strict):

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from optimizer.metric_names import METRICS, SHORT_NAMES
+from optimizer.metric_names import GATE_DRAWDOWN, METRICS
 from tradeschool.market import INSTRUMENTS, Window
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -51,8 +51,8 @@ class Constraint(Strict):
         if found is None:
             raise ValueError(f"expected METRIC <= NUMBER or METRIC >= NUMBER, was {text!r}")
         metric, sign, number = found.groups()
-        name = SHORT_NAMES.get(metric, metric)
-        return cls.model_validate({"metric": name, "at_least" if sign == ">=" else "at_most": number})
+        metric = GATE_DRAWDOWN if metric == "drawdown" else metric
+        return cls.model_validate({"metric": metric, "at_least" if sign == ">=" else "at_most": number})
 
     @model_validator(mode="before")
     @classmethod

@@ -5,5 +5,7 @@ METRICS = (
     *("sharpe", "sortino", "cagr", "max_drawdown", "max_drawdown_intrabar", "calmar", "days", "exposure"),
 )
 """Names of `metrics.summarise`, in its order."""
-SHORT_NAMES = {"drawdown": "max_drawdown_intrabar", "max_drawdown": "max_drawdown_intrabar"}
-"""What people call a metric, and what it is called here: gates read the intrabar drawdown."""
+COUNTS = ("trades", "trades_open_at_end", "days")
+"""Those that are whole numbers."""
+GATE_DRAWDOWN = "max_drawdown_intrabar"
+"""The drawdown that gates read. A curriculum file may say `max_drawdown` in a gate, and `drawdown` in a constraint."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from optimizer.backtest.run import Run
 from optimizer.backtest.tally import Tally, tally
+from optimizer.evaluation import rounded_all
 from optimizer.portfolio import Portfolio, portfolio
 
 DAYS_A_YEAR = 365
@@ -17,8 +18,17 @@ NORMAL_95 = 1.959963984540054
 """Two-sided 95 % quantile of the standard normal distribution."""
 
 
+def figures(runs: Sequence[Run]) -> dict[str, float]:
+    """Every metric of runs taken together, to the 12 significant digits that are told everywhere.
+
+    What is stored, shown or held against a target is this; two places that tell the same metric of the same runs agree
+    in every digit.
+    """
+    return rounded_all(summarise(runs))
+
+
 def summarise(runs: Sequence[Run]) -> dict[str, float]:
-    """Every metric of runs taken together, by the names of `METRICS`: trades pooled, days as one portfolio."""
+    """Every metric in full precision, by the names of `METRICS`: trades pooled, days as one portfolio."""
     total = tally(runs)
     return _trade_metrics(total) | _daily_metrics(portfolio(runs)) | {"exposure": exposure(runs, total)}
 
@@ -36,7 +46,7 @@ def _trade_metrics(total: Tally) -> dict[str, float]:
 
 
 def _daily_metrics(account: Portfolio) -> dict[str, float]:
-    intrabar = max_intrabar_drawdown(account)
+    intrabar = max_drawdown_intrabar(account)
     growth = cagr(float(account.equity[-1]), len(account.days))
     return {
         "sharpe": sharpe(account.returns),
@@ -129,9 +139,9 @@ def max_drawdown(equity: NDArray[np.float64]) -> float:
     return max(0.0, float(np.max((peaks - equity) / peaks)))
 
 
-def max_intrabar_drawdown(account: Portfolio) -> float:
+def max_drawdown_intrabar(account: Portfolio) -> float:
     """Deepest fall inside a day from the highest daily close before it, as a fraction of it."""
-    return account.max_drawdown
+    return account.max_drawdown_intrabar
 
 
 def calmar(growth: float, drawdown: float) -> float:

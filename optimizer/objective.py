@@ -22,7 +22,7 @@ from optimizer.ranges import widest
 from optimizer.strategy import check_names, load, repaired
 from tradeschool.columns import CandleArrays
 from tradeschool.log import about
-from tradeschool.market import Dataset, Window
+from tradeschool.market import Dataset, Timeframe, Window
 
 VALUE_WITHOUT_SHARPE = 0.0
 """Value of a complete trial whose daily returns do not vary, as without a trade: nothing risked, nothing
@@ -66,9 +66,14 @@ def prepare_windows(level: Level, windows: Sequence[tuple[Dataset, Window]], rea
 
     def one(source: Dataset, window: Window) -> Prepared:
         with about(dataset=source.name):
-            return prepare(read(source, window), window, warm_up_bars(strategy, bounds, source.timeframe), periods)
+            return prepare(read(source, window), window, warm_up_of(level, source.timeframe), periods)
 
     return tuple(one(source, window) for source, window in windows)
+
+
+def warm_up_of(level: Level, timeframe: Timeframe) -> int:
+    """Bars of each part that are not judged: enough for the widest ranges that the level's retries may reach."""
+    return warm_up_bars(load(level.strategy), widest(level), timeframe)
 
 
 def evaluate(
@@ -175,7 +180,7 @@ def _constraints(
     gate, win_rate = level.gate, figures["win_rate"]
     violations = {
         "win_rate": WHOLLY_MISSED if math.isnan(win_rate) else gate.win_rate - win_rate,
-        "drawdown": drawdown - gate.max_drawdown,
+        "drawdown": drawdown - gate.max_drawdown_intrabar,
         "profit_factor": _profit_factor_violation(runs, gate.profit_factor),
         "min_trades": _trades_violation(figures, trades_needed(level, part)),
     }

@@ -8,18 +8,14 @@ Source: Watanabe, Tree-structured Parzen estimator, arXiv 2304.11127; Optuna 5.0
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-try:
-    from numba import njit
-except ImportError:  # no wheel on every platform
-    njit = None  # type: ignore[assignment]  # looked at before it is called
+from optimizer.backtest.jit import inlined, is_compiled, njit
 
 CANDIDATES = 24
 """Drawn from the good trials, of which one is chosen."""
@@ -38,11 +34,6 @@ STEEPEST = 200.0
 """More than a kernel's density on one axis may be of the prior's: none is narrower than a hundredth of the range."""
 
 Array = NDArray[np.float64]
-Function = TypeVar("Function", bound=Callable[..., object])
-
-
-def _compiled(function: Function) -> Function:
-    return function if njit is None else njit(cache=True)(function)  # type: ignore[return-value]  # called alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +56,7 @@ class Axes:
         ranges = {
             name: each for name, each in distributions.items() if isinstance(each, IntDistribution | FloatDistribution)
         }
-        if njit is None or not ranges or len(ranges) < len(distributions):
+        if not ranges or len(ranges) < len(distributions) or not is_compiled():
             return None
         found = tuple(ranges[name] for name in sorted(ranges))
         steps = np.array([float(each.step or 0.0) for each in found])
@@ -171,13 +162,13 @@ def _widths(centres: Array, low: float, high: float) -> Array:
     return np.clip(widths, (high - low) / min(100.0, 2.0 + count), high - low)
 
 
-@_compiled
+@inlined
 def _below(z: float) -> float:
     """Standard normal probability below z, exact in the left tail."""
     return 0.5 * math.erfc(-z / math.sqrt(2.0))
 
 
-@_compiled
+@inlined
 def _mass(a: float, b: float) -> float:
     """Standard normal probability between a and b, from the tail where nothing cancels."""
     if a > 0:
@@ -187,7 +178,7 @@ def _mass(a: float, b: float) -> float:
     return 1.0 - _below(a) - _below(-b)
 
 
-@_compiled
+@inlined
 def _quantile(p: float) -> float:
     """Where the standard normal probability below is p, at most 0.5.
 
@@ -206,7 +197,7 @@ def _quantile(p: float) -> float:
     return z
 
 
-@_compiled
+@inlined
 def _truncated(q: float, a: float, b: float) -> float:
     """The q-quantile of the standard normal distribution between a and b."""
     mass = _mass(a, b)
@@ -216,7 +207,7 @@ def _truncated(q: float, a: float, b: float) -> float:
     return _quantile(p) if p <= 0.5 else -_quantile(1.0 - p)
 
 
-@_compiled
+@njit
 def _draw(out: Array, quantiles: Array, centres: Array, widths: Array, lows: Array, highs: Array) -> None:
     for axis in range(out.shape[0]):
         for place in range(out.shape[1]):
@@ -225,7 +216,7 @@ def _draw(out: Array, quantiles: Array, centres: Array, widths: Array, lows: Arr
             out[axis, place] = min(max(z * width + centre, lows[axis]), highs[axis])
 
 
-@_compiled
+@njit
 def _density(
     out: Array, left: Array, right: Array, centres: Array, widths: Array, weights: Array, lows: Array, highs: Array
 ) -> None:
@@ -252,7 +243,7 @@ def _density(
         out[place] = total * product
 
 
-@_compiled
+@inlined
 def _ratio(
     left: Array, right: Array, centres: Array, widths: Array, shares: Array, priors: Array, place: int, kernel: int
 ) -> float:
@@ -267,7 +258,7 @@ def _ratio(
     return ratio
 
 
-@_compiled
+@inlined
 def _factor(
     left: Array, right: Array, centres: Array, widths: Array, shares: Array, axis: int, place: int, kernel: int
 ) -> float:

@@ -42,7 +42,7 @@ class Portfolio:
         return np.maximum(0.0, (peaks - self.lows) / peaks)
 
     @property
-    def max_drawdown(self) -> float:
+    def max_drawdown_intrabar(self) -> float:
         """The deepest of `drawdowns`."""
         return float(_deepest(self.returns, self.low_returns))
 
@@ -73,7 +73,7 @@ class Account:
 
     def drawdown(self) -> float:
         """The account's intrabar drawdown if the datasets that have not joined stay flat."""
-        return self._over(self._due).max_drawdown
+        return self._over(self._due).max_drawdown_intrabar
 
     def _over(self, counts: NDArray[np.int64]) -> Portfolio:
         kept = np.flatnonzero(counts)

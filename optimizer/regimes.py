@@ -146,7 +146,7 @@ def _row(place: int, returns: NDArray[np.float64], net: NDArray[np.float64]) -> 
         "net": float(net.sum()),
         "win_rate": finite_or_none(metrics.win_rate(net)),
         "profit_factor": finite_or_none(metrics.profit_factor(net)),
-        "sharpe": finite_or_none(metrics.sharpe(returns)),
+        "dataset_day_sharpe": finite_or_none(metrics.sharpe(returns)),
     }
 
 

@@ -37,6 +37,8 @@ class Verdict(Kept):
 
     passed: bool
     reason: str
+    finished: int
+    """The attempt's own trials; those that were carried over are not among them."""
     trial: int | None
     """The winner's number; None where no trial was feasible on train."""
     parameters: Numbers | None
@@ -79,7 +81,7 @@ class Forced(Kept):
 class RunRecord(Kept):
     """All that is known of a run."""
 
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     seed: int
     levels: Annotated[tuple[Level, ...], Field(min_length=1)]

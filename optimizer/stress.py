@@ -90,7 +90,7 @@ def stress_table(patient: Patient, limits: StressLimits, readings: Sequence[Read
     return {
         "readings": [reading.as_json() for reading in readings],
         "windows": [
-            {"name": window.name, "window": str(window.window), "part": part, "max_drawdown": value}
+            {"name": window.name, "window": str(window.window), "part": part, "max_drawdown_intrabar": value}
             for (window, part), value in window_drawdowns(patient, limits).items()
         ],
         "left_out": [
@@ -141,7 +141,7 @@ def window_drawdowns(patient: Patient, limits: StressLimits) -> dict[tuple[Stres
             runs = [run for run in patient.runs[part] if _is_of(window, run.dataset)]
             inside = _inside(portfolio(runs), window.window) if runs else None
             if inside is not None:
-                found[window, part] = metrics.max_intrabar_drawdown(inside)
+                found[window, part] = metrics.max_drawdown_intrabar(inside)
     return found
 
 
@@ -161,7 +161,7 @@ def shuffled_drawdown(runs: Runs, seed: int) -> float:
 
 
 def _figures(runs: Runs) -> dict[str, float]:
-    return metrics.summarise(runs)
+    return metrics.figures(runs)
 
 
 def _kept(sharpe: float, base: Mapping[str, float]) -> float:

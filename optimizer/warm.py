@@ -3,26 +3,47 @@
 from datetime import date
 from functools import partial
 
+from optuna.distributions import FloatDistribution
+
+from optimizer import parzen
+from optimizer.backtest import kernel
 from optimizer.backtest.walk import random_walk
 from optimizer.level import Direction, Gate, Level, LevelDataset, Part
 from optimizer.objective import evaluate, prepare_level
-from optimizer.strategies.sma_cross import STRATEGY
+from optimizer.strategy import built_in_names, load
 
 SAMPLE = "coinbase/BTC-USD/H1"
 SEED = 1
 
 
-def warm() -> None:
-    """Evaluate one trial over a few weeks of made-up candles."""
+def warm(name: str = "sma_cross") -> None:
+    """Evaluate one trial of a built-in strategy over a few weeks of made-up candles."""
+    strategy = load(name)
     level = Level(
         name="warm",
         title="Warm up",
         direction=Direction.BOTH,
+        strategy=name,
         trials=1,
         datasets=(LevelDataset(dataset=SAMPLE, start=date(2020, 1, 1), end=date(2020, 3, 1)),),
-        gate=Gate(win_rate=0, sharpe=0, max_drawdown=1, profit_factor=1),
-        ranges={parameter.name: (parameter.default, parameter.default) for parameter in STRATEGY.parameters},
+        gate=Gate(win_rate=0, sharpe=0, max_drawdown_intrabar=1, profit_factor=1),
+        ranges={parameter.name: (parameter.default, parameter.default) for parameter in strategy.parameters},
     )
-    parameters = {parameter.name: parameter.default for parameter in STRATEGY.parameters}
+    parameters = {parameter.name: parameter.default for parameter in strategy.parameters}
     read = partial(random_walk, seed=SEED)
     evaluate(level, prepare_level(level, Part.TRAIN, read), parameters, [None])
+
+
+def compile_all() -> str | None:
+    """Compile what searches with the built-in strategies run, where it is not kept on disk already.
+
+    Returns the folder in which the machine code is kept; None where numba is absent or no folder can be written.
+    """
+    for name in built_in_names():
+        warm(name)
+    axes = parzen.Axes.of({"any": FloatDistribution(0.0, 1.0)})
+    if axes is None:  # nothing is compiled here
+        return None
+    parzen.load(axes)
+    folder: str | None = kernel._trade.stats.cache_path  # type: ignore[attr-defined]  # numba's
+    return folder

@@ -1,7 +1,7 @@
 """Runs and studies seen from outside: read-only connections, each trial read once, nothing of Optuna's loaded.
 
 A conductor commits a trial whole and never touches it again, so a look at a study of any size costs two small
-statements and the rows that are new.
+statements and the rows that are new. A look always takes in all of them: what is counted is counted over the whole.
 """
 
 import json
@@ -19,8 +19,8 @@ from optimizer.database import Database
 from optimizer.runs import RUNS, RunRecord, parsed
 
 STATES: Mapping[str, str] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-MOST_NEW = 2_000
-"""Trials that one look takes in; the next goes on from there."""
+PIECE = 2_000
+"""Trials that one statement reads; a look reads piece after piece until it has all of them."""
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ _FACTS = text(
 )
 _TRIALS = text(
     "SELECT trial_id, number, state, datetime_complete FROM trials "
-    "WHERE study_id = :study AND trial_id > :after ORDER BY trial_id LIMIT :most"
+    "WHERE study_id = :study AND trial_id > :after ORDER BY trial_id LIMIT :piece"
 )
 _PARAMETERS = text(
     "SELECT trial_id, param_name, param_value, distribution_json FROM trial_params WHERE trial_id IN :ids"
@@ -76,8 +76,10 @@ class _Seen:
 class StudyWatch:
     """What is known of the runs and studies of one database; to be used by one thread at a time."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, piece: int = PIECE) -> None:
+        """`piece`: how many trials one statement reads at most; no answer depends on it."""
         self._database = Database(url)
+        self._piece = piece
         self._begun: dict[str, datetime] = {}
         """When each run was begun: it never changes."""
         self._seen: dict[str, _Seen] = {}
@@ -106,7 +108,7 @@ class StudyWatch:
         return parsed(name, facts) if facts else None
 
     def trials(self, study: str) -> Sequence[SeenTrial]:
-        """The finished trials of a study in the order of their commit; none where no such study was made yet.
+        """All finished trials of a study in the order of their commit; none where no such study was made yet.
 
         Raises:
             ServiceUnreachable: as `runs` does.
@@ -149,13 +151,20 @@ class StudyWatch:
         seen = self._seen.get(study)
         if seen is None or seen.study != number:
             seen = self._seen[study] = _Seen(study=number)
-        rows = connection.execute(_TRIALS, {"study": number, "after": seen.last, "most": MOST_NEW}).all()
+        while self._read_piece(connection, seen):
+            pass
+        return seen.trials
+
+    def _read_piece(self, connection: Connection, seen: _Seen) -> bool:
+        """Take in the next new trials; whether there may be more."""
+        wanted = {"study": seen.study, "after": seen.last, "piece": self._piece}
+        rows = connection.execute(_TRIALS, wanted).all()
         # A conductor's trial is finished when it appears; what runs under another's hands is not looked at.
         done = [row for row in rows if row.state in STATES]
         if done:
             seen.trials += _details(connection, done)
             seen.last = done[-1].trial_id
-        return seen.trials
+        return bool(done) and len(rows) == self._piece
 
 
 def best_so_far(trials: Iterable[SeenTrial]) -> SeenTrial | None:

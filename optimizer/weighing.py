@@ -14,7 +14,7 @@ from optimizer.backtest.hold import hold
 from optimizer.backtest.lookahead import CUTS, look_ahead, signals_of
 from optimizer.backtest.prepare import Prepared
 from optimizer.backtest.run import Run
-from optimizer.evaluation import finite_or_none
+from optimizer.evaluation import finite_or_none, rounded
 from optimizer.evidence import Benchmark, Deflation, Evidence, Excess, Overfit, SealedLook
 from optimizer.gate import gate_readings
 from optimizer.hardship import break_even_bps, hardships
@@ -154,8 +154,8 @@ def excess(subject: Subject, part: str, account: Portfolio, prepared: Sequence[P
         a_year=float(difference.mean()) * DAYS_A_YEAR if len(difference) else None,
         low=finite_or_none(low),
         high=finite_or_none(high),
-        sharpe=finite_or_none(metrics.sharpe(account.returns)),
-        benchmark_sharpe=finite_or_none(metrics.sharpe(held.returns)),
+        sharpe=finite_or_none(rounded(metrics.sharpe(account.returns))),
+        benchmark_sharpe=finite_or_none(rounded(metrics.sharpe(held.returns))),
     )
 
 
@@ -197,7 +197,7 @@ def _looks_ahead(subject: Subject, prepared: Sequence[Prepared]) -> str | None:
 
 
 def _sealed(subject: Subject, prepared: Sequence[Prepared], runs: Sequence[Run]) -> SealedLook:
-    account, figures = portfolio(runs), metrics.summarise(runs)
+    account, figures = portfolio(runs), metrics.figures(runs)
     benchmark, held = _best_holder(subject.level, prepared)
     known = intervals(runs, figures, subject.seed)
     moments = Moments.of(account.returns)
@@ -230,4 +230,4 @@ def _short(values: Floats) -> tuple[float, ...]:
 
 
 def _a_year(ratio: float) -> float | None:
-    return finite_or_none(ratio * math.sqrt(DAYS_A_YEAR))
+    return finite_or_none(rounded(ratio * math.sqrt(DAYS_A_YEAR)))

@@ -9,10 +9,10 @@ import importlib.util
 import logging
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +26,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tradeschool.errors import ServiceUnreachable, StoreUnwritable
+from tradeschool.private import runtime_folder
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ NO_RETRY = Retry(NoBackoff(), 0)
 ANSWER_TIMEOUT = 2.0  # seconds in which a server that is there answers
 START_TIMEOUT = 10.0  # seconds until a fresh server must answer; loading a long append-only file counts
 STOP_TIMEOUT = 10.0  # seconds until a server that was told to stop is killed
-LONGEST_SOCKET_PATH = 100  # bytes; the kernel's limit is 104 (macOS) or 108 (Linux)
+PLAIN_SOCKET_PATH = re.compile(r"[A-Za-z0-9/._+-]{1,100}")
+"""Without characters that a URL or redis-py reads otherwise; the kernel's limit is 104 (macOS) or 108 (Linux) bytes."""
 MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 
 
@@ -51,12 +53,19 @@ class Valkey:
 
     @property
     def socket(self) -> Path:
-        """In the folder; where that path is too long for the kernel, in the user's temporary folder."""
+        """In the folder where its path is short and plain, else in the user's folder for sockets.
+
+        The kernel takes short paths only, and redis-py misreads what the server says of a client whose socket has a
+        space or `=` in its path.
+
+        Raises:
+            StoreUnwritable: where the user's folder for sockets cannot be made.
+        """
         path = self.folder / "valkey.sock"
-        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+        if PLAIN_SOCKET_PATH.fullmatch(str(path)):
             return path
         name = sha256(os.fsencode(self.folder)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"tradeschool-{os.getuid()}-{name}" / "valkey.sock"
+        return runtime_folder() / name / "valkey.sock"
 
     @property
     def url(self) -> str:
@@ -83,6 +92,23 @@ class Valkey:
             raise ServiceUnreachable(
                 f"embedded Valkey at {self.socket} does not answer within {ANSWER_TIMEOUT:g} s; try again, or end it"
             ) from error
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether some process uses the server now; to be asked where it does not answer.
+
+        Without a user it has been stopped as designed, with one it has been killed or hangs.
+        """
+        try:
+            with (self.folder / "start.lock").open() as starting, (self.folder / "users.lock").open() as users:
+                # Both, as who leaves does: its own question must not be answered by this one.
+                for lock in (starting, users):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     @contextmanager
     def running(self) -> Iterator["Valkey"]:
@@ -176,7 +202,7 @@ class Valkey:
             "port": "0",
             "unixsocket": str(self.socket),
             "unixsocketperm": "700",
-            "dir": str(self.folder),
+            "dir": ".",  # it is started there
             "logfile": self._log.name,
             "appendonly": "yes",
             "appendfsync": "everysec",

@@ -10,6 +10,7 @@
     │   └── ForeignFile         4   a file in the data folder was not written, or was changed, by others
     ├── StoreUnwritable         1   the disk does not take what is to be stored
     ├── ServiceUnreachable      5   Redis, the study database or a provider does not answer
+    ├── WorkersFailed           5   the workers that a command started do not get up, or cannot be kept alive
     ├── TrialDiffers            1   a recorded trial, run again, came out differently
     ├── StudyChanged            1   another process wrote to the study; its trials have to be read again
     ├── RoleLost                1   the database has taken back the right to go on with a run
@@ -69,6 +70,12 @@ class StoreUnwritable(TradeschoolError):
 
 class ServiceUnreachable(TradeschoolError):
     """Redis, the study database or a provider does not answer."""
+
+    exit_code = 5
+
+
+class WorkersFailed(TradeschoolError):
+    """The workers that a command started do not get up, or cannot be kept alive: nothing would ever be evaluated."""
 
     exit_code = 5
 

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from tradeschool.errors import SettingsError
 
 EVENTS = (
     "dataset_sealed,level_passed,level_missed,level_escalated,run_finished,run_interrupted,recommendation,"
-    "worker_lost,provider_paused,provider_banned,download_failed,fetcher_lost"
+    "worker_lost,search_stalled,search_moves,provider_paused,provider_banned,download_failed,fetcher_lost"
 )
 """The events that are told where nothing is said of it."""
 SHORTEST_TOKEN = 16
@@ -18,6 +18,16 @@ SHORTEST_TOKEN = 16
 SHORTEST_KEY = 16
 """Characters of a key that signs orders and answers."""
 
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"no home folder stands for ~ here: {error}") from None
+
+
+UserPath = Annotated[Path, AfterValidator(_expanded)]
+"""A path in which `~` stands for a home folder, as in a shell."""
 Positive = Annotated[float, Field(gt=0)]
 Address = Annotated[str, Field(pattern=r"^https?://")]
 StrategyName = Annotated[str, Field(pattern=r"^[^\s:,]+:[^\s:,]+$")]
@@ -41,7 +51,7 @@ class ProviderSettings(Section):
     """Which of its APIs is asked, where it has several."""
     token: SecretStr | None = None
     """From the environment, `.env` or `token_file` only."""
-    token_file: Path | None = None
+    token_file: UserPath | None = None
     """A file that holds nothing but the token."""
 
 
@@ -100,7 +110,7 @@ class WorkSettings(Section):
     signing_key: SecretStr | None = None
     """Shared by conductors and workers, who then sign orders and answers: from the environment or
     `work.signing_key_file` only."""
-    signing_key_file: Path | None = None
+    signing_key_file: UserPath | None = None
     """A file that holds nothing but the signing key."""
 
     @field_validator("strategies", mode="before")
@@ -132,7 +142,7 @@ class ServeSettings(Section):
     """0 takes one that is free."""
     token: SecretStr | None = None
     """What has to be shown before anything is: from the environment, `.env` or `token_file` only."""
-    token_file: Path | None = None
+    token_file: UserPath | None = None
     """A file that holds nothing but the token."""
 
 

@@ -9,6 +9,7 @@ stands. Environment names are `TRADESCHOOL_` and the path of the knob, joined by
 import difflib
 import os
 import tomllib
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -26,9 +27,11 @@ from tradeschool.sections import (
     NotifySettings,
     ProviderSettings,
     ServeSettings,
+    UserPath,
     WorkSettings,
     secret_of,
 )
+from tradeschool.urls import sqlite_url
 
 PREFIX = "TRADESCHOOL_"
 DELIMITER = "__"
@@ -60,11 +63,11 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    data_dir: Path = Path("data")
+    data_dir: UserPath = Path("data")
     """Where candles are stored."""
-    results_dir: Path = Path("results")
+    results_dir: UserPath = Path("results")
     """Where a run's tables, verdict and plots go."""
-    state_dir: Path = Path(".tradeschool")
+    state_dir: UserPath = Path(".tradeschool")
     """Where the embedded parts live: Valkey's files, the SQLite study, locks and logs."""
     redis_url: SecretStr | None = None
     """redis://, rediss:// or unix:// of a Redis or Valkey server; none starts the embedded one."""
@@ -72,7 +75,7 @@ class Settings(BaseSettings):
     """SQLAlchemy URL of the Optuna study; none is SQLite in `state_dir`."""
     oanda_api_token: SecretStr | None = None
     """OANDA's token: from the environment, `.env` or `oanda_api_token_file` only."""
-    oanda_api_token_file: Path | None = None
+    oanda_api_token_file: UserPath | None = None
     """A file that holds nothing but OANDA's token."""
     min_coverage: Annotated[float, Field(ge=0.60, le=1)] = 0.99
     """No level starts on a dataset that holds less than this fraction of its expected candles."""
@@ -109,7 +112,7 @@ class Settings(BaseSettings):
         """SQLAlchemy URL of the study, password and all: not to be shown."""
         if self.storage_url:
             return self.storage_url.get_secret_value()
-        return f"sqlite:///{self.state_dir.resolve() / 'study.sqlite3'}"
+        return sqlite_url(self.state_dir.resolve() / "study.sqlite3")
 
     def oanda_token(self) -> str | None:
         """OANDA's token, None where none is configured.
@@ -157,9 +160,22 @@ def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None) ->
         _file: ClassVar[Path] = path
 
     try:
-        return Here(**(flags or {}))
+        loaded = Here(**(flags or {}))
     except ValidationError as error:
         raise SettingsError("; ".join(_reprint(problem, path) for problem in error.errors())) from None
+    for name in ("data_dir", "results_dir", "state_dir"):
+        _check_folder(name, getattr(loaded, name))
+    return loaded
+
+
+def _check_folder(name: str, folder: Path) -> None:
+    """Refuse a name that no log line, URL or command line can carry."""
+    text = str(folder.absolute())
+    if any(unicodedata.category(each) in {"Cc", "Cs"} for each in text):
+        raise SettingsError(
+            f"{name} {text!a}: expected a folder without line breaks, other control characters and bytes that are "
+            "not UTF-8 in its name or in that of a folder above; use another one"
+        )
 
 
 def forget_environment() -> None:
@@ -247,7 +263,7 @@ def _refuse_unknown_in_file(file: Path) -> None:
     if not file.is_file():
         return
     try:
-        table = tomllib.loads(file.read_text())
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"settings file {file} cannot be read: {error}") from error
     known = {".".join(path): path for path, _ in knobs()}
@@ -291,4 +307,8 @@ def _origin(path: tuple[str, ...], file: Path) -> str:
         for candidate in (name, *borrowed):
             if candidate in names:
                 return candidate + where
-    return str(file) if file.is_file() and ".".join(path) in _dotted(tomllib.loads(file.read_text())) else "a flag"
+    return (
+        str(file)
+        if file.is_file() and ".".join(path) in _dotted(tomllib.loads(file.read_text(encoding="utf-8")))
+        else "a flag"
+    )

@@ -1,6 +1,13 @@
-"""Addresses, as they may be shown."""
+"""Addresses of services: made from paths, and as they may be shown."""
 
 import re
+from pathlib import Path
+from urllib.parse import quote
+
+
+def sqlite_url(path: Path) -> str:
+    """SQLAlchemy's URL of a SQLite file; each character of the path that means something in a URL is quoted."""
+    return f"sqlite:///{quote(str(path), safe='/')}"
 
 
 def mask_url(url: str) -> str:

@@ -21,6 +21,7 @@ from optimizer.objective import repair
 from optimizer.openings import log_opening
 from optimizer.report.files import write_findings
 from optimizer.runs import AttemptRow, RunRecord, Verdict
+from optimizer.setup import Setup, setup_of
 from optimizer.study import OpenStudy, StudyFacts, open_study, read_trials
 from optimizer.verify import Difference, differences, evaluated_number
 from tradeschool.errors import TrialDiffers
@@ -151,7 +152,7 @@ def judge(place: Place, record: RunRecord, attempt: AttemptRow) -> AttemptRow:
         _insist(record, attempt, verify(place, record, attempt, number, train), number)
 
     findings = judge_attempt(case, place.store.arrays, opening, repeat)
-    write_findings(place.results_dir, folder, findings)
+    write_findings(place.results_dir, folder, findings, _setup(place, record, attempt, findings))
     return attempt.model_copy(update={"verdict": _verdict(findings)})
 
 
@@ -170,6 +171,22 @@ def verify(
         assert earlier is not None, "what is carried over comes from somewhere"
         return verify(place, record, earlier, number, train)
     return differences(record.searched_level(attempt), _space(record, attempt), trials, number, train)
+
+
+def _setup(place: Place, record: RunRecord, attempt: AttemptRow, findings: Findings) -> Setup | None:
+    """How the winner was traded; None where there is none."""
+    winner = findings.winner
+    if winner is None:
+        return None
+    return setup_of(
+        findings.level,
+        run=record.name,
+        attempt=attempt.number,
+        trial=winner.number,
+        parameters=winner.parameters,
+        code=fingerprint.of_code(),
+        digests=place.digests(findings.level),
+    )
 
 
 def _insist(record: RunRecord, attempt: AttemptRow, found: Sequence[Difference], number: int) -> None:
@@ -261,6 +278,7 @@ def _verdict(findings: Findings) -> Verdict:
     return Verdict(
         passed=findings.passed,
         reason=findings.reason,
+        finished=len(findings.trials),
         trial=winner.number if winner else None,
         parameters=winner.parameters if winner else None,
         readings=findings.readings,

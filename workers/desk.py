@@ -15,12 +15,19 @@ from redis.exceptions import ResponseError
 from rq.exceptions import NoSuchJobError
 from rq.job import JOB_ID_PATTERN, JobStatus
 from rq.results import Result
+from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import current_timestamp, now, utcformat
 from rq.worker import WorkerStatus
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from workers.guard import TrialJob, TrialQueue, fields_read, read_fields
-from workers.queue import KEEP_SECONDS, MOST_RESULTS, results_key
+from workers.queue import KEEP_SECONDS, MOST_RESULTS, put_back, results_key
+
+TAKE = """
+if redis.call('EXISTS', KEYS[3]) == 1 then return false end
+return redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
+"""
+"""The next job, none while the workers are suspended; in one step with what is handed in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +50,18 @@ class Desk:
         self._leases = queue.started_job_registry.key
 
     def wait(self, seconds: float) -> str | None:
-        """The next job's id, as soon as there is one; None after so long."""
+        """The next job's id, as soon as there is one; None after so long, and where the workers are suspended."""
         connection = self._queue.connection
         taken = connection.blmove(self._queue.key, self._queue.intermediate_queue_key, seconds)  # type: ignore[arg-type]  # Redis takes fractions
-        return self._taken(taken)
+        found = self._taken(taken)
+        if found is not None and self.is_suspended():  # meanwhile
+            put_back(self._queue, found)
+            return None
+        return found
+
+    def is_suspended(self) -> bool:
+        """Whether `rq suspend` has told all workers to take no job."""
+        return bool(self._queue.connection.exists(WORKERS_SUSPENDED))
 
     def begin(self, job_id: str) -> Held | None:
         """Lease the job that was taken; None where there is no job of that id."""
@@ -126,7 +141,8 @@ class Desk:
     def _execute(self, pipeline: Pipeline, *, go_on: bool) -> str | None:
         self._beat(pipeline, WorkerStatus.IDLE)
         if go_on:
-            pipeline.lmove(self._queue.key, self._queue.intermediate_queue_key, "LEFT", "RIGHT")
+            keys = (self._queue.key, self._queue.intermediate_queue_key, WORKERS_SUSPENDED)
+            pipeline.eval(TAKE, len(keys), *keys)
         *_, last = pipeline.execute()
         return self._taken(last) if go_on else None
 

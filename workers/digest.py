@@ -58,6 +58,8 @@ def resources(queue: Snapshot | None, download: Acquisition | None, folders: Seq
         for host, number in numbers.items():
             used = f"{cpu[host]:,.0f} s of processor, {memory[host] / GIGABYTE:.2f} GB of memory"
             lines.append(f"{number} workers on {host}: {used}")
+        if queue.workers_not_listed:
+            lines.append(f"and {queue.workers_not_listed} more workers")
         lines.append(f"queue: {queue.queued} wait, {queue.started} run, {queue.failed} failed in the last day")
     if download and download.memory_bytes:
         used = f"{download.cpu_seconds:,.0f} s of processor, {download.memory_bytes / GIGABYTE:.2f} GB of memory"

@@ -37,6 +37,8 @@ SENTENCES: Mapping[str, str] = {
     "luck_measured": "level {level}: {said}",
     "trial_given_up": "trial {trial} of level {level} is given up: {reason}",
     "worker_lost": "worker {worker} on {host} is lost; its trial is given to another",
+    "search_stalled": "the search is stalled: {reason}",
+    "search_moves": "the search goes on after {seconds} s: workers are at work again",
     "provider_paused": "{provider} asks for a pause of {seconds} s",
     "provider_banned": "{provider} refuses to answer: {reason}",
     "recommendation": "recommendation: {action}: {reason}",

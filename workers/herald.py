@@ -25,11 +25,10 @@ from workers.digest import resources, summary
 from workers.events import Event, Follower
 from workers.monitor import Snapshot
 from workers.overview import Lookout
+from workers.stall import SILENT_SECONDS, STALL_EVENT_SECONDS
 from workers.standing import Standing
 
 MEMORY_NAME, LOCK_NAME = "herald.json", "herald.lock"
-LOST_SECONDS = 15.0
-"""Without a heartbeat, after which a worker counts as lost; the longest that one at work is silent is a third of it."""
 PAUSE_SECONDS = 30.0
 """Of a provider's pause, from which on it is told."""
 MOST_REMEMBERED = 2_000
@@ -43,6 +42,8 @@ KINDS: Mapping[str, str] = {
     "download_failed": "bad",
     "fetcher_lost": "bad",
     "trial_given_up": "bad",
+    "search_stalled": "bad",
+    "search_moves": "good",
     "worker_lost": "warning",
     "provider_paused": "warning",
     "run_interrupted": "warning",
@@ -71,6 +72,9 @@ class Memory(BaseModel):
     """Unix time of the latest digest."""
     done: dict[str, int] = {}
     """What had been done then, by name, to tell what was done since."""
+    stalled_since: float | None = None
+    """Unix time at which the search was first seen to stand still; None while it moves."""
+    stall_told: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,7 +112,7 @@ class Herald:
     def _look(self, *, tells: bool) -> None:
         queue, run, download = self.lookout.queue().value, self.lookout.run().value, self.lookout.download().value
         self._follow(run.name if run else None, tells=tells)
-        noticed = [*self._of_download(download), *self._of_workers(queue)]
+        noticed = [*self._of_download(download), *self._of_workers(queue), *self._of_search(run)]
         if tells:
             for event in noticed:
                 self._announce(event)
@@ -165,12 +169,29 @@ class Herald:
         if queue is None:
             return
         for worker in queue.workers:
-            if worker.heartbeat_age_seconds > LOST_SECONDS:
+            if worker.heartbeat_age_seconds > SILENT_SECONDS:
                 yield from self._once("worker_lost", worker.name, worker=worker.name, host=worker.host)
+
+    def _of_search(self, run: Standing | None) -> Iterator[Event]:
+        """That it stands still, once it has for a while, and that it goes on."""
+        now, memory = self.lookout.clock(), self._memory
+        stall = run.stall if run else None
+        if stall:
+            memory.stalled_since = now if memory.stalled_since is None else memory.stalled_since
+            if not memory.stall_told and now - memory.stalled_since >= STALL_EVENT_SECONDS:
+                memory.stall_told = True
+                yield self._event("search_stalled", reason=stall.sentence(), stall=stall.value)
+            return
+        if memory.stall_told and run and run.at_work and memory.stalled_since is not None:
+            yield self._event("search_moves", seconds=round(now - memory.stalled_since))
+        memory.stalled_since, memory.stall_told = None, False
+
+    def _event(self, name: str, **facts: JsonValue) -> Event:
+        return Event(time=datetime.fromtimestamp(self.lookout.clock(), UTC), name=name, facts=facts)
 
     def _once(self, name: str, key: str, **facts: JsonValue) -> Iterator[Event]:
         if self._is_new(name, key):
-            yield Event(time=datetime.fromtimestamp(self.lookout.clock(), UTC), name=name, facts=facts)
+            yield self._event(name, **facts)
 
     def _is_new(self, name: str, key: str) -> bool:
         """Whether this was not heard of before; from now on it was."""

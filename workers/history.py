@@ -2,20 +2,36 @@
 
 Two streams: the last hour in steps of five seconds, the last two days in steps of a minute. Whoever looks at the
 queue may note it; a turn that lasts as long as a step lets one of them do so.
+
+An embedded server ends with the run. Who leaves it writes the past to a file first, so that it can still be shown.
 """
 
+import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import partial
+from pathlib import Path
 
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
 
+from tradeschool.errors import StoreUnwritable
+from tradeschool.store.files import publish_text
 from workers.mending import mended, take_turn
 from workers.monitor import Snapshot
 from workers.reading import ask, told
 
 MOST_DIGITS = 24
 """Of a figure, and of its name."""
+
+FILE_NAME = "history.json"
+KEEP_SECONDS = 2.0
+"""In which the server answers who leaves it."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +69,7 @@ def moment_of(snapshot: Snapshot, now: float) -> Moment:
         started=snapshot.started,
         failed=snapshot.failed,
         throughput_per_minute=snapshot.throughput_per_minute,
-        workers=len(snapshot.workers),
+        workers=snapshot.worker_count,
     )
 
 
@@ -75,6 +91,25 @@ def recall(connection: Redis) -> list[Moment]:
     fine, coarse = (sorted(_moments(each.entries), key=lambda moment: moment.time) for each in read)
     begin = fine[0].time if fine else float("inf")
     return [each for each in coarse if each.time < begin] + fine
+
+
+def keep(url: str, folder: Path) -> None:
+    """Write the past to a file of a folder; where that cannot be done, the log says so."""
+    try:
+        with Redis.from_url(url, socket_timeout=KEEP_SECONDS, retry=Retry(NoBackoff(), 0)) as connection:
+            moments = recall(connection)
+        if moments:
+            publish_text(folder, folder / FILE_NAME, json.dumps([asdict(moment) for moment in moments]))
+    except (RedisError, StoreUnwritable) as error:
+        log.warning("queue history not kept", extra={"action": "history_lost", "reason": str(error)})
+
+
+def kept(folder: Path) -> list[Moment]:
+    """The past that was written to a folder; empty where there is none, or it cannot be read."""
+    try:
+        return [Moment(**each) for each in json.loads((folder / FILE_NAME).read_bytes())]
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 def _keep(connection: Redis, track: Track, moment: Mapping[str, str]) -> None:

@@ -1,6 +1,6 @@
 """One look at queue and workers that changes nothing: RQ's own counts would fail jobs while they count.
 
-Two round trips, whatever there is to see; what is listed is bounded, what is counted is not.
+Two round trips, a third where more workers are there than are listed; what is counted is not bounded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pydantic import JsonValue
 from redis.client import Pipeline
 from redis.exceptions import RedisError
+from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import str_to_date
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
@@ -19,11 +20,15 @@ from workers.names import level_of, trials_of
 from workers.queue import KEEP_SECONDS
 from workers.reading import ask, ask_fields, fields_told, number, text, told
 from workers.signing import UNSIGNED, Signer
+from workers.stall import SILENT_SECONDS, Stall, eta_seconds, find_stall
 
 MINUTE = 60
 MOST_FLIGHTS = 256
 """Jobs under way that are listed."""
 MOST_WORKERS = 1_024
+MOST_KNOWN = 4_096
+"""Names of workers that are looked up."""
+UNTOLD = frozenset({"workers_not_listed", "left_out"})
 WORKER_PREFIX = "rq:worker:"
 FLIGHT_FIELDS = ("worker_name", "started_at")
 WORKER_FIELDS = (
@@ -92,10 +97,33 @@ class Snapshot:
     workers: tuple[WorkerSnapshot, ...]
     flights: tuple[Flight, ...] = ()
     """Longest first."""
+    workers_not_listed: int = 0
+    """Workers beyond `MOST_WORKERS`, which are counted only."""
     most_jobs: int | None = None
     """That the studies under way can have in hand at once; None where none is under way."""
+    is_suspended: bool = False
+    """Whether workers take no job: after `rq suspend`, until `rq resume`."""
+    idle_seconds: float | None = None
+    """Since the latest job finished; None where none has in the last day."""
+
     left_out: tuple[str, ...] = ()
     """What Redis holds and is not listed here: too much of it, or of another type; a line each."""
+
+    @property
+    def connected(self) -> int:
+        """The workers that were heard of lately."""
+        return sum(worker.heartbeat_age_seconds <= SILENT_SECONDS for worker in self.workers)
+
+    @property
+    def stall(self) -> Stall | None:
+        """Why the jobs or the studies under way cannot go on; None where they can."""
+        is_pending = self.queued + self.started > 0 or self.most_jobs is not None
+        return find_stall(is_pending=is_pending, connected=self.connected, is_suspended=self.is_suspended)
+
+    @property
+    def worker_count(self) -> int:
+        """All workers that are there, listed or not."""
+        return len(self.workers) + self.workers_not_listed
 
     @property
     def advice(self) -> str:
@@ -104,10 +132,10 @@ class Snapshot:
 
     @property
     def _advice_on_workers(self) -> str:
-        if self.most_jobs is None or len(self.workers) <= self.most_jobs:
+        if self.most_jobs is None or self.worker_count <= self.most_jobs:
             return ""
         return (
-            f"{len(self.workers) - self.most_jobs} of {len(self.workers)} workers can get nothing to do: what is "
+            f"{self.worker_count - self.most_jobs} of {self.worker_count} workers can get nothing to do: what is "
             f"searched has at most {self.most_jobs} jobs in hand at once, its lag over work.trials_per_job. A level "
             "with a larger lag keeps more busy and learns later: up to 12 it finds as much, from 16 on clearly less"
         )
@@ -116,25 +144,31 @@ class Snapshot:
     def eta_seconds(self) -> float | None:
         """Until what is queued and started is done at the pace of the last minute; None where nothing moves."""
         left = self.queued + self.started
-        if not left:
-            return 0.0
-        return left / self.throughput_per_minute * MINUTE if self.throughput_per_minute else None
+        if left and self.stall:
+            return None
+        return eta_seconds(left, self.throughput_per_minute, self.idle_seconds)
 
     def to_json(self) -> dict[str, JsonValue]:
         """The object of `queue status --json`."""
         return {
-            **{name: value for name, value in asdict(self).items() if name != "left_out"},
+            **{name: value for name, value in asdict(self).items() if name not in UNTOLD},
             "workers": [asdict(worker) for worker in self.workers],
             "flights": [flight.to_json() for flight in self.flights],
+            "worker_count": self.worker_count,
             "eta_seconds": self.eta_seconds,
             "advice": self.advice,
+            "connected": self.connected,
+            "stalled": self.stall,
         }
 
 
-def take_snapshot(queue: TrialQueue, now: float, signer: Signer = UNSIGNED) -> Snapshot:
+def take_snapshot(
+    queue: TrialQueue, now: float, signer: Signer = UNSIGNED, *, most_workers: int = MOST_WORKERS
+) -> Snapshot:
     """The queue and its workers as Redis knows them; `now` is Unix time in seconds.
 
-    What a key holds that is not ours counts for nothing, and what is left out is said.
+    `most_workers` are listed at most; all are counted. What a key holds that is not ours counts for nothing, and
+    what is left out is said.
     """
     done = queue.finished_job_registry.key
     with queue.connection.pipeline(transaction=False) as pipeline:
@@ -149,14 +183,19 @@ def take_snapshot(queue: TrialQueue, now: float, signer: Signer = UNSIGNED) -> S
             pipeline.zcard(registry.key)
         # A finished job's score is the time at which it is to be forgotten.
         pipeline.zcount(done, now + KEEP_SECONDS - MINUTE, "+inf")
+        pipeline.exists(WORKERS_SUSPENDED)
         for key, kind, most in _listed(queue):
             ask(pipeline, key, kind, most=most)
+        ask(pipeline, done, "zset", most=1, newest=True)
         board.ask_notices(pipeline)
-        *counts, head, leases, keys, clock, hung = _answers(pipeline)
-    queued, started, finished, failed, deferred, scheduled, lately = map(_count, counts)
+        *counts, head, leases, keys, latest, clock, hung = _answers(pipeline)
+    queued, started, finished, failed, deferred, scheduled, lately, suspended = map(_count, counts)
     studies = board.parse_notices(clock, hung, signer).values()
     parts = [told(key, kind, reply) for (key, kind, _), reply in zip(_listed(queue), (head, leases, keys), strict=True)]
-    oldest, flights, workers = _details(queue, parts[0].texts, parts[1].pairs, parts[2].texts, now=now)
+    names = sorted(name for name in parts[2].texts if name.startswith(WORKER_PREFIX.encode()))
+    listed, others = names[:most_workers], names[most_workers:]
+    oldest, flights, workers = _details(queue, parts[0].texts, parts[1].pairs, listed, now=now)
+    last = [number(score) for _, score in told(done, "zset", latest).pairs]
     return Snapshot(
         queued=queued,
         started=started,
@@ -167,10 +206,13 @@ def take_snapshot(queue: TrialQueue, now: float, signer: Signer = UNSIGNED) -> S
         oldest_seconds=oldest,
         throughput_per_minute=lately,
         workers=workers,
+        workers_not_listed=int(queue.connection.exists(*others)) if others else 0,
         flights=flights,
         most_jobs=sum(study.most_jobs for study in studies) if studies else None,
         # Of the queue only its head is read.
         left_out=tuple(part.trouble for part in parts[1:] if part.trouble),
+        is_suspended=bool(suspended),
+        idle_seconds=max(0.0, now - (last[0] - KEEP_SECONDS)) if last and last[0] else None,
     )
 
 
@@ -179,7 +221,7 @@ def _listed(queue: TrialQueue) -> tuple[tuple[str, str, int], ...]:
     return (
         (queue.key, "list", 1),
         (queue.started_job_registry.key, "zset", MOST_FLIGHTS),
-        (WORKERS_BY_QUEUE_KEY % queue.name, "set", MOST_WORKERS),
+        (WORKERS_BY_QUEUE_KEY % queue.name, "set", MOST_KNOWN),
     )
 
 

@@ -13,21 +13,26 @@ from typing import Generic, TypeVar
 
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisGone
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from optimizer.watch import StudyWatch
 from tradeschool.acquisition import Acquisition, read_acquisition
+from tradeschool.embedded import Valkey
 from tradeschool.errors import ServiceUnreachable, TradeschoolError
 from tradeschool.market import Dataset
 from tradeschool.store.holdings import Held, Holdings
 from tradeschool.urls import mask_url
 from workers.guard import TrialQueue
-from workers.history import Moment, note, recall
+from workers.history import Moment, kept, note, recall
 from workers.monitor import Snapshot, take_snapshot
 from workers.place import Place
-from workers.standing import Standing, stand
+from workers.standing import Standing, stand, with_queue
 
+NOT_RUNNING = "Redis is not running: no run is active; the embedded server starts and ends with a run"
+SAME_LOOK_SECONDS = 3.0
+"""How long a look at the queue serves for what a run's state needs of it."""
 ANSWER_SECONDS = 2.0
 """In which a server that is there answers a look."""
 
@@ -42,6 +47,8 @@ class View(Generic[T]):
 
     value: T | None = None
     trouble: str = ""
+    note: str = ""
+    """Why there is no value although nothing is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +59,8 @@ class Sources:
     place: Place
     datasets: Sequence[Dataset]
     """Those whose candles are looked for."""
+    embedded: Valkey | None = None
+    """The server at `redis_url`, where it is the one that starts and ends with a run."""
 
 
 class Lookout:
@@ -64,14 +73,20 @@ class Lookout:
         self._queue: TrialQueue | None = None
         self._holdings = Holdings(sources.place.store)
         self._troubles: dict[str, str] = {}
+        self._queue_seen: tuple[float, View[Snapshot]] | None = None
 
     def queue(self) -> View[Snapshot]:
         """The queue and its workers, kept for the history where it is time for that."""
-        return self._see("queue", self._snapshot)
+        seen = self._see("queue", self._snapshot)
+        self._queue_seen = (self.clock(), seen)
+        return seen
 
     def past(self) -> View[list[Moment]]:
-        """The queue's past."""
-        return self._see("queue", lambda: recall(self.connection()))
+        """The queue's past; what was kept of it where the embedded server is not running."""
+        seen = self._see("queue", lambda: recall(self.connection()))
+        if self.sources.embedded and not seen.value and not seen.trouble:
+            return View(value=kept(self.sources.embedded.folder))
+        return seen
 
     def run(self, name: str | None = None) -> View[Standing]:
         """How a run stands, the newest where none is named; no value and no trouble where there is no such run."""
@@ -96,7 +111,7 @@ class Lookout:
     def trials(self) -> TrialQueue:
         """The queue, over that connection."""
         if self._queue is None:
-            self._queue = TrialQueue(connection=_patient_for_a_moment(self.sources.redis_url))
+            self._queue = TrialQueue(connection=connect_briefly(self.sources.redis_url))
         return self._queue
 
     def close(self) -> None:
@@ -115,19 +130,34 @@ class Lookout:
     def _standing(self, name: str | None) -> Standing | None:
         chosen = name or next(reversed(self.studies.runs()), None)
         record = self.studies.run(chosen) if chosen else None
-        return stand(self.sources.place, record, self.studies, self.clock()) if record else None
+        if record is None:
+            return None
+        standing = stand(self.sources.place, record, self.studies, self.clock())
+        return with_queue(standing, self._queue_lately()) if standing.at_work else standing
+
+    def _queue_lately(self) -> Snapshot | None:
+        known = self._queue_seen
+        if known and abs(self.clock() - known[0]) <= SAME_LOOK_SECONDS:
+            return known[1].value
+        return self.queue().value
 
     def _see(self, what: str, look: Callable[[], T | None]) -> View[T]:
         try:
             seen = View(value=look())
         except RedisError as error:
-            seen = View(trouble=f"Redis {mask_url(self.sources.redis_url)} does not answer: {_reason(error)}")
+            seen = self._without_redis(error)
         except TradeschoolError as error:
             seen = View(trouble=str(error))
         except OSError as error:
             seen = View(trouble=f"{error.filename or what}: {error.strerror or error}")
         self._tell(what, seen.trouble)
         return seen
+
+    def _without_redis(self, error: RedisError) -> View[T]:
+        embedded = self.sources.embedded
+        if embedded and isinstance(error, RedisGone) and not embedded.is_in_use:
+            return View(note=NOT_RUNNING)
+        return View(trouble=f"Redis {mask_url(self.sources.redis_url)} does not answer: {_reason(error)}")
 
     def _tell(self, what: str, trouble: str) -> None:
         """Say in the log when something goes away and when it is back; once each, unless somebody else does."""
@@ -141,7 +171,12 @@ class Lookout:
         self._troubles[what] = trouble
 
 
-def _patient_for_a_moment(url: str) -> Redis:
+def connect_briefly(url: str) -> Redis:
+    """A connection for looks: it waits for no more than a moment, and is tried once.
+
+    Raises:
+        ServiceUnreachable: where the URL cannot be used.
+    """
     try:
         return Redis.from_url(
             url,

@@ -5,7 +5,7 @@ Told by the run's row in the database and its studies, to commands, page, metric
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
@@ -18,9 +18,11 @@ from optimizer.recommendation import Recommendation
 from optimizer.report.files import EQUITY_NAME, REPORT_NAME
 from optimizer.runs import AttemptRow, RunRecord, Verdict
 from optimizer.watch import SeenTrial, StudyWatch
+from workers.monitor import Snapshot
 from workers.place import Place
 from workers.records import end_reason, next_of
 from workers.role import is_conducted
+from workers.stall import Stall
 from workers.tally import Tally, tally
 
 
@@ -33,11 +35,15 @@ class AttemptStanding:
     level: Level
     """As the attempt searches it: a retry has more trials and wider ranges than what is written."""
     tally: Tally
+    stall: Stall | None = None
+    """Why no trial of it can end; None where one can, or that is not known."""
 
     @property
     def eta_seconds(self) -> float | None:
         """Until the last trial; 0 of a search that was stopped before it, None where nothing moves."""
-        return 0.0 if self.row.searched else self.tally.eta_seconds
+        if self.row.searched:
+            return 0.0
+        return None if self.stall else self.tally.eta_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +97,8 @@ class Standing:
     recommendation: Recommendation | None
     """What the run came to; None before its end."""
     has_report: bool
+    stall: Stall | None = None
+    """Why its search cannot go on; None where it can, nothing is searched, or that is not known."""
 
     @property
     def name(self) -> str:
@@ -142,6 +150,20 @@ def stand(place: Place, record: RunRecord, studies: StudyWatch, now: float) -> S
         recommendation=record.recommendation,
         has_report=(folder / REPORT_NAME).is_file(),
     )
+
+
+def with_queue(standing: Standing, queue: Snapshot | None) -> Standing:
+    """The same, with what the queue tells of its search; unchanged where the queue cannot be seen."""
+    stall = queue.stall if queue and standing.at_work and isinstance(standing.action, Search) else None
+    if stall is None:
+        return standing
+    return replace(standing, stall=stall, levels=tuple(_stalled(level, stall) for level in standing.levels))
+
+
+def _stalled(level: LevelStanding, stall: Stall) -> LevelStanding:
+    if level.state != "searching":
+        return level
+    return replace(level, attempts=tuple(replace(attempt, stall=stall) for attempt in level.attempts))
 
 
 def _level(

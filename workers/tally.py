@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optimizer.watch import SeenTrial, best_so_far
+from workers.stall import eta_seconds
 
 PACE_SECONDS = 120.0
 """Over which the pace of trials is measured."""
@@ -25,6 +26,8 @@ class Tally:
     """The feasible trial with the highest value on train, carried ones included."""
     pace_per_minute: float
     """Of the last two minutes."""
+    idle_seconds: float | None = None
+    """Since the latest trial ended; None where none has."""
 
     @property
     def finished(self) -> int:
@@ -39,28 +42,26 @@ class Tally:
     @property
     def eta_seconds(self) -> float | None:
         """Until the last trial at that pace; None where nothing moves."""
-        left = max(0, self.trials - self.finished)
-        if not left:
-            return 0.0
-        return left / self.pace_per_minute * 60 if self.pace_per_minute else None
+        return eta_seconds(self.trials - self.finished, self.pace_per_minute, self.idle_seconds)
 
 
 def tally(seen: Sequence[SeenTrial], *, carried: int, wanted: int, now: float) -> Tally:
     """Of all trials of an attempt's study, the first of which were carried over; `now` is Unix time in seconds."""
     own = seen[carried:]
     states = Counter(trial.state for trial in own)
+    ends = [trial.ended for trial in own if trial.ended is not None]
     return Tally(
         trials=wanted,
         complete=states["complete"],
         pruned=states["pruned"],
         failed=states["failed"],
         best=best_so_far(seen),
-        pace_per_minute=_pace(own, now),
+        pace_per_minute=_pace(ends, now),
+        idle_seconds=max(0.0, now - max(ends)) if ends else None,
     )
 
 
-def _pace(trials: Sequence[SeenTrial], now: float) -> float:
+def _pace(ends: Sequence[float], now: float) -> float:
     """Trials a minute over the last two; over the time since the first one where that is less."""
-    ends = [trial.ended for trial in trials if trial.ended is not None]
     lately = sum(now - ended <= PACE_SECONDS for ended in ends)
     return lately / min(PACE_SECONDS, max(LEAST_PACE_SECONDS, now - min(ends, default=now))) * 60

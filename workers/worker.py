@@ -42,6 +42,7 @@ from workers.queue import ORDER_REFUSED, clean_in_turn, results_key
 from workers.results import failure_fields
 from workers.signing import UNSIGNED, Signer
 from workers.strategies import StrategyNotAllowed
+from workers.suspension import Suspension
 from workers.usage import used
 
 ORDER_SECONDS = 604_800.0
@@ -94,6 +95,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         self._horse: Horse | None = None
         self._ready: object = None
         self._is_waiting, self._signals, self._next_usage, self._job_id = False, 0, 0.0, ""
+        self._suspension = Suspension(worker=self.name)
         load_prctl()
 
     # RQ hands its loop's options through; none of them is for this one.
@@ -120,6 +122,13 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         """The process that evaluates, 0 where there is none."""
         return self._horse.pid if self._horse else 0
 
+    def _set_ip_address(self, connection: Redis) -> None:
+        """Ask the server for this client's address; redis-py cannot read that of a socket with a space in its path."""
+        try:
+            super()._set_ip_address(connection)
+        except ValueError:
+            self.ip_address = "unknown"
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
         if self._signals > 1 and self._horse:
@@ -131,14 +140,18 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         """The next job, None after a while without one."""
         if self._insist(lambda: clean_in_turn(self._queue, self._settings.idle_seconds, self._signer)):
             log.debug("maintenance done", extra={"action": "maintenance_done", "worker": self.name})
-        if not self._insist(lambda: self._desk.beat(WorkerStatus.IDLE)):
+        state = self._suspension.note(is_on=self._insist(self._desk.is_suspended))
+        if not self._insist(lambda: self._desk.beat(state)):
             self._insist(self._register)
         self._tell_usage()
         # Not all at once, where many workers were started together.
         seconds = self._settings.idle_seconds * random.uniform(0.8, 1.0)  # noqa: S311  # no secret hangs on it
         self._is_waiting = True
         try:
-            return self._insist(lambda: self._desk.wait(seconds))
+            if not self._suspension.is_on:
+                return self._insist(lambda: self._desk.wait(seconds))
+            self._suspension.pause()
+            return None
         finally:
             self._is_waiting = False
 

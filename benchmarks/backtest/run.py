@@ -186,7 +186,7 @@ def _trial(prepared: list[Prepared], closes: list[np.ndarray], sets: int, rounds
         datasets=tuple(
             LevelDataset(dataset=each.dataset.name, start=date(2020, 1, 1), end=date(2024, 1, 1)) for each in prepared
         ),
-        gate=Gate(win_rate=0.5, sharpe=0.8, max_drawdown=0.15, profit_factor=1.3),
+        gate=Gate(win_rate=0.5, sharpe=0.8, max_drawdown_intrabar=0.15, profit_factor=1.3),
         ranges=bag.RANGES,
     )
     bars = sum(map(len, prepared))

@@ -35,7 +35,7 @@ WANTED_SECONDS = 60.0
 GATE_NOT_MET = 3
 ROWS = 7 + 2 * 4
 """Of the whole, and of each of four levels."""
-OPEN = Gate(win_rate=0.0, sharpe=-99, max_drawdown=1.0, profit_factor=1e-9)
+OPEN = Gate(win_rate=0.0, sharpe=-99, max_drawdown_intrabar=1.0, profit_factor=1e-9)
 
 
 def main() -> None:

@@ -100,7 +100,7 @@ def _candles(folder: Path, program: list[str], surroundings: dict[str, str]) -> 
     curriculum.write_text(
         '[[level]]\nname = "1"\ntitle = "Hours"\ndirection = "both"\ntrials = 4000\ndrawdown_limit = 1.0\n'
         'datasets = [{ dataset = "coinbase/BTC-USD/H1", start = 2020-01-01, end = 2021-12-01 }]\n'
-        "gate = { win_rate = 0.5, sharpe = 0.8, max_drawdown = 0.15, profit_factor = 1.3 }\n"
+        "gate = { win_rate = 0.5, sharpe = 0.8, max_drawdown_intrabar = 0.15, profit_factor = 1.3 }\n"
         "ranges = { fast = [5, 50], slow = [60, 200], atr_period = [7, 28], stop_atr = [1.0, 5.0], "
         "target_atr = [1.0, 8.0] }\n"
     )

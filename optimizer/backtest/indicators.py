@@ -39,7 +39,9 @@ def atr_marks(prices: NDArray[np.int32], periods: range) -> NDArray[np.float64]:
 
 def marks_of(average: NDArray[np.float64]) -> NDArray[np.float64]:
     """The same marks of one period from the average true range of every bar."""
-    return average[ATR_SPACING - 1 :: ATR_SPACING].copy()
+    marks = average[ATR_SPACING - 1 :: ATR_SPACING].copy()
+    marks.flags.writeable = False  # as in `Prepared.atr_marks`: the compiler takes the other kind for another type
+    return marks
 
 
 def atr_at(

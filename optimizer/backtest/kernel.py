@@ -98,7 +98,7 @@ def _trade(
             _hold(book, market, blocks, bar, end, terms, trades)
             bar = end
             if book["side"] != 0 and end < len(market.prices):
-                book["value"] = _value_at(book, market.prices[end - 1, CLOSE])
+                book["value"] = _value_at(book, _ticks(market.prices[end - 1, CLOSE]))
                 _end_days(book, day_starts, end, terms, equity, lows)
         _leave_when_due(book, market, plan, against, due, terms, trades)
         entry = _next_entry(book, plan, len(market.prices), terms)
@@ -147,7 +147,7 @@ def _leave_when_due(
         _leave_at_close(book, market, due - 1, terms, trades)
     elif book["side"] != 0:
         is_signal = against < plan.bar.size and plan.bar[against] + 1 == due
-        price = int(market.prices[due, OPEN])
+        price = _ticks(market.prices[due, OPEN])
         cost = _market_cost(book["size"], price, market.spreads[due * terms.spread_step], terms)
         _exit(book, due, price, SIGNAL if is_signal else TIME, cost, terms, trades)
         if is_signal:
@@ -189,7 +189,7 @@ def _end_day(book: Book, terms: Terms, equity: NDArray[np.float64], lows: NDArra
 def _enter(book: Book, market: Market, bar: int, entry: int, plan: Plan, terms: Terms) -> None:
     if bar > book["left_bar"]:
         book["peak"] = max(book["peak"], book["equity"])  # at the close of the bar in which the last one was left
-    side, price = int(plan.signal[entry]), int(market.prices[bar, OPEN])
+    side, price = int(plan.signal[entry]), _ticks(market.prices[bar, OPEN])
     book["side"] = side
     book["entry_bar"] = bar
     book["entry_price"] = price
@@ -226,8 +226,8 @@ def _hold(
         stop = min(end, (bar // BLOCK + 1) * BLOCK)
         block = bar // BLOCK
         if stop - bar == BLOCK and _is_passed(book, blocks[block, LOWEST], blocks[block, HIGHEST]):
-            lowest, highest = int(blocks[block, LOWEST]), int(blocks[block, HIGHEST])
-            lowest_close, highest_close = int(blocks[block, LOWEST_CLOSE]), int(blocks[block, HIGHEST_CLOSE])
+            lowest, highest = _ticks(blocks[block, LOWEST]), _ticks(blocks[block, HIGHEST])
+            lowest_close, highest_close = _ticks(blocks[block, LOWEST_CLOSE]), _ticks(blocks[block, HIGHEST_CLOSE])
             touched = stop
         else:
             touched, lowest, highest, lowest_close, highest_close = _scan(market, book, bar, stop)
@@ -245,7 +245,11 @@ def _scan(market: Market, book: Book, start: int, end: int) -> tuple[int, int, i
     lower, upper = (stop, target) if side > 0 else (target, stop)
     lowest, highest, lowest_close, highest_close = NEVER, 0, NEVER, 0
     for bar in range(start, end):
-        low, high, close = int(market.prices[bar, LOW]), int(market.prices[bar, HIGH]), int(market.prices[bar, CLOSE])
+        low, high, close = (
+            _ticks(market.prices[bar, LOW]),
+            _ticks(market.prices[bar, HIGH]),
+            _ticks(market.prices[bar, CLOSE]),
+        )
         if low <= lower or high >= upper:
             return bar, lowest, highest, lowest_close, highest_close
         lowest, highest = min(lowest, low), max(highest, high)
@@ -304,7 +308,7 @@ def _walk(book: Book, market: Market, start: int, end: int, terms: Terms, trades
         _fill_inside(book, market, bar, terms, trades)
         if book["side"] == 0:
             return
-        book["value"] = _value_at(book, market.prices[bar, CLOSE])
+        book["value"] = _value_at(book, _ticks(market.prices[bar, CLOSE]))
         book["peak"] = max(book["peak"], book["value"])
         if _is_over(book, terms):
             _leave_at_close(book, market, bar, terms, trades)
@@ -313,8 +317,8 @@ def _walk(book: Book, market: Market, start: int, end: int, terms: Terms, trades
 
 @inlined
 def _fill_inside(book: Book, market: Market, bar: int, terms: Terms, trades: NDArray[np.void]) -> None:
-    side, opened = book["side"], int(market.prices[bar, OPEN])
-    low, high = int(market.prices[bar, LOW]), int(market.prices[bar, HIGH])
+    side, opened = book["side"], _ticks(market.prices[bar, OPEN])
+    low, high = _ticks(market.prices[bar, LOW]), _ticks(market.prices[bar, HIGH])
     worst, best = (low, high) if side > 0 else (high, low)
     if side * (worst - book["stop"]) <= 0:
         price = side * min(side * book["stop"], side * opened)
@@ -339,7 +343,7 @@ def _fill_inside(book: Book, market: Market, bar: int, terms: Terms, trades: NDA
 
 @inlined
 def _leave_at_close(book: Book, market: Market, bar: int, terms: Terms, trades: NDArray[np.void]) -> None:
-    price = int(market.prices[bar, CLOSE])
+    price = _ticks(market.prices[bar, CLOSE])
     # The bar is marked before it is left: a run that ends here may end at its peak.
     book["peak"] = max(book["peak"], _value_at(book, price))
     cost = _market_cost(book["size"], price, market.spreads[bar * terms.spread_step], terms)
@@ -384,6 +388,12 @@ def _is_over(book: Book, terms: Terms) -> bool:
 @inlined
 def _value_at(book: Book, price: int) -> float:
     return float(book["equity"] + book["side"] * (price - book["entry_price"]) * book["size"])
+
+
+@inlined
+def _ticks(price: np.int32) -> int:
+    """As 64 bits: what takes prices is then compiled for one type of number, not for two."""
+    return int(np.int64(price))
 
 
 @inlined

@@ -92,6 +92,14 @@ class Prepared:
         """In ticks; zero where the dataset stores none."""
         return np.broadcast_to(self.spreads, len(self))
 
+    def __post_init__(self) -> None:
+        # Thousands of trials share these arrays: one careless strategy must not change what the others see. And to
+        # compiled code an array that can be written is another type, for which it would be compiled once more.
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+
     def __len__(self) -> int:
         return len(self.slots)
 
@@ -122,10 +130,11 @@ def prepare(
     _check_length(candles, warm_up)
     _check_times(candles, window)
     prices = np.column_stack([_whole_ticks(candles, name) for name in PRICES])
+    prices.flags.writeable = False  # what marks are worked out from, and what trials read, is one type to the compiler
     _check_extremes(candles, prices)
     first_day = int(candles.time[warm_up]) // DAY_SECONDS
     first_period, last_period = atr_periods or (0, -1)
-    prepared = Prepared(
+    return Prepared(
         dataset=candles.dataset,
         window=window,
         slots=(candles.time // candles.dataset.timeframe.seconds).astype(np.int32),
@@ -140,8 +149,6 @@ def prepare(
         first_atr_period=first_period,
         atr_marks=atr_marks(prices, range(first_period, last_period + 1)),
     )
-    _make_read_only(prepared)
-    return prepared
 
 
 def _check_length(candles: CandleArrays, warm_up: int) -> None:
@@ -236,11 +243,3 @@ def _check(
     opened = datetime.fromtimestamp(int(candles.time[bar]), UTC)
     was = "" if values is None else f", was {float(values[bar])!r}"
     raise InvalidCandles(f"{candles.dataset}: bar {bar} ({opened:%Y-%m-%d %H:%M} UTC): {rule}{was}")
-
-
-def _make_read_only(prepared: Prepared) -> None:
-    # Thousands of trials share these arrays: one careless strategy must not change what the others see.
-    for field in fields(prepared):
-        value = getattr(prepared, field.name)
-        if isinstance(value, np.ndarray):
-            value.flags.writeable = False

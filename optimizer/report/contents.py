@@ -57,7 +57,7 @@ def _level_json(record: RunRecord, level: Level, files: Mapping[str, JsonValue])
         "strategy": level.strategy,
         "datasets": [f"{each.dataset} {each.window}" for each in level.datasets],
         "attempts": len(attempts),
-        "trials": sum(record.searched_level(row).trials for row in attempts),
+        "finished": sum(row.verdict.finished for row in attempts if row.verdict),
         "passed": verdict.passed if verdict else None,
         "relaxed": verdict.relaxed if verdict else 0.0,
         "reason": verdict.reason if verdict else "not reached",

@@ -2,7 +2,7 @@
 
 results/<run>/<level>/trials.parquet, trials.csv    every trial of the search, earlier attempts' included
 results/<run>/<level>/gate.json                     each criterion: value, interval, target, met
-results/<run>/<level>/best_params.json              the winner's parameters; a strategy loads them
+results/<run>/<level>/best_params.json              the winner and how it was traded; a backtest loads it
 results/<run>/<level>/metrics.json                  the winner's figures on train, validation and test
 results/<run>/<level>/equity.json                   the winner's equity and drawdown by day, beside buying and holding
 results/<run>/<level>/similarity.json, regimes.json, stress.json, stability.json     where the level asks for them
@@ -32,6 +32,7 @@ from optimizer.openings import read_openings
 from optimizer.report.contents import LEVEL_FILES, recommendation_json, report_json
 from optimizer.runs import AttemptRow, RunRecord
 from optimizer.selection import Winner
+from optimizer.setup import Setup
 from optimizer.table import export
 from tradeschool.store.files import publish
 
@@ -41,8 +42,10 @@ EQUITY_NAME, REPORT_NAME = "equity.json", "report.html"
 Json = Mapping[str, object] | Sequence[object]
 
 
-def write_findings(results_dir: Path, folder: Path, findings: Findings) -> Path:
+def write_findings(results_dir: Path, folder: Path, findings: Findings, setup: Setup | None) -> Path:
     """Publish the files of an attempt in a run's folder, which lies in `results_dir`; where they are.
+
+    `setup` is how the winner was traded; None where there is none.
 
     Raises:
         StoreUnwritable: where the disk does not take them.
@@ -54,8 +57,9 @@ def write_findings(results_dir: Path, folder: Path, findings: Findings) -> Path:
         _publish(results_dir, here / f"trials.{form}", export(trials, form))
     _publish(results_dir, here / "gate.json", _text(gate_json(findings)))
     _publish(results_dir, here / "plots" / "search.svg", draw_search(trials))
+    if setup:
+        _publish(results_dir, here / "best_params.json", _text(setup.model_dump(mode="json")))
     if findings.winner:
-        _publish(results_dir, here / "best_params.json", _text(_best_parameters(findings.level, findings.winner)))
         _publish(results_dir, here / "metrics.json", _text(_metrics(findings.winner, findings.test)))
         _publish(results_dir, here / EQUITY_NAME, _text(equity_json(findings)))
         _publish(results_dir, here / "plots" / "equity.svg", draw_equity(findings.accounts))
@@ -187,6 +191,7 @@ def _attempt_json(record: RunRecord, attempt: AttemptRow) -> dict[str, object]:
             "passed": verdict.passed,
             "relaxed": verdict.relaxed,
             "reason": verdict.reason,
+            "finished": verdict.finished,
             "trial": verdict.trial,
             "parameters": verdict.parameters,
             "gate": [each.as_json() for each in verdict.readings],
@@ -194,10 +199,6 @@ def _attempt_json(record: RunRecord, attempt: AttemptRow) -> dict[str, object]:
         if verdict
         else None,
     }
-
-
-def _best_parameters(level: Level, winner: Winner) -> dict[str, object]:
-    return {"strategy": level.strategy, "direction": level.direction, "parameters": winner.parameters}
 
 
 def _metrics(winner: Winner, test: Evaluation | None) -> dict[str, object]:

@@ -24,7 +24,7 @@ def draw_equity(accounts: Mapping[Part, Portfolio]) -> bytes:
     figure = Figure(figsize=SIZE, layout="constrained")
     equity, drawdown = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     for part, account in accounts.items():
-        drawdowns = -100 * _drawdowns(account)
+        drawdowns = -100 * account.drawdowns
         for number, run in enumerate(_neighbours(account.days)):
             days, colour = account.days[run].astype("datetime64[D]"), COLOURS[part]
             label = part if number == 0 else None
@@ -85,11 +85,6 @@ def draw_search(trials: Sequence[FrozenTrial]) -> bytes:
 def _neighbours(days: NDArray[np.int64]) -> list[NDArray[np.intp]]:
     """Places of days that follow one another: no line is drawn over days that nobody judged."""
     return np.split(np.arange(len(days)), np.flatnonzero(np.diff(days) != 1) + 1)
-
-
-def _drawdowns(account: Portfolio) -> NDArray[np.float64]:
-    peaks = np.maximum.accumulate(np.concatenate(([1.0], account.equity[:-1])))
-    return np.maximum(0.0, 1.0 - account.lows / peaks)
 
 
 def _svg(figure: Figure) -> bytes:

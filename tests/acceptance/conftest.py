@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+STRANGE = "ein Ordner =#%?;&'\"\\ü🦜{x}"
+"""The folder of every program: with each character that something on the way could take for more than a letter."""
 TIMEOUT = 120.0  # seconds; a command that takes longer is stuck
 CURRICULUM = """
 [[level]]
@@ -29,7 +31,7 @@ datasets = [
   {{ dataset = "coinbase/BTC-USD/M15", start = 2023-01-01, end = 2023-01-22 }},
   {{ dataset = "oanda/EUR-USD/M5", start = 2023-01-01, end = 2023-01-22 }},
 ]
-gate = {{ win_rate = {win_rate}, sharpe = -99, max_drawdown = 0.9, profit_factor = 0.01 }}
+gate = {{ win_rate = {win_rate}, sharpe = -99, max_drawdown_intrabar = 0.9, profit_factor = 0.01 }}
 min_trades = {{ train = 1, validation = 1 }}
 ranges = {{ fast = [3, 20], slow = [10, 60], atr_period = [5, 20], stop_atr = [1.0, 4.0], target_atr = [1.0, 6.0] }}
 retries = 0
@@ -143,7 +145,7 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def program(tmp_path: Path, exchange: str) -> Iterator[Program]:
     """The command in an empty folder, pointed at the exchange; at the end nothing of it may be left running."""
-    made = program_in(tmp_path / "here", exchange)
+    made = program_in(tmp_path / STRANGE, exchange)
     yield made
     left = made.processes()
     for pid in left:

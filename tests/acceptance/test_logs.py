@@ -27,7 +27,7 @@ strategy = "picky:STRATEGY"
 trials = 8
 lag = 4
 datasets = [{ dataset = "coinbase/BTC-USD/M5", start = 2023-01-01, end = 2023-01-22 }]
-gate = { win_rate = 0.0, sharpe = -99, max_drawdown = 1.0, profit_factor = 0.01 }
+gate = { win_rate = 0.0, sharpe = -99, max_drawdown_intrabar = 1.0, profit_factor = 0.01 }
 min_trades = { train = 1, validation = 1 }
 drawdown_limit = 1.0
 ranges = { fast = [3, 20], slow = [10, 40], atr_period = [5, 20], stop_atr = [1.0, 4.0], target_atr = [1.0, 6.0] }

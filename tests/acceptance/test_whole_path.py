@@ -25,7 +25,12 @@ def test_up_goes_from_nothing_to_a_verdict(program) -> None:
     (level,) = verdict["levels"]
     assert (level["level"], level["attempt"], level["trials"], level["passed"]) == ("1", 1, 16, True)
     assert level["complete"] + level["pruned"] + level["failed"] == 16
-    assert {reading["name"] for reading in level["gate"]} >= {"win_rate", "sharpe", "max_drawdown", "profit_factor"}
+    assert {reading["name"] for reading in level["gate"]} >= {
+        "win_rate",
+        "sharpe",
+        "max_drawdown_intrabar",
+        "profit_factor",
+    }
     assert verdict["recommendation"]["action"] in {"paper_trade", "do_not_deploy"}
     assert verdict["recommendation"]["parameters"] == level["best_params"]
     assert (program.folder / "results" / verdict["run"] / "report.html").read_text().count("<svg") == 1

@@ -190,10 +190,10 @@ trials = 8
 lag = 4
 datasets = [{ dataset = "coinbase/BTC-USD/M5", start = 2023-01-01, end = 2023-01-22 }]
 split = { train = 0.6, validation = 0.2, test = 0.2, embargo_days = 1 }
-gate = { win_rate = 0.5, sharpe = 0.1, max_drawdown = 0.9, profit_factor = 0.01 }
+gate = { win_rate = 0.5, sharpe = 0.1, max_drawdown_intrabar = 0.9, profit_factor = 0.01 }
 min_trades = { train = 1, validation = 1 }
 ranges = { fast = [3, 20], slow = [21, 60], stop_atr = [1.0, 4.0] }
-constraints = ["drawdown <= 0.15"]
+constraints = ["max_drawdown_intrabar <= 0.15"]
 retries = 0
 """
 SETTINGS = b"""data_dir = "data"
@@ -220,7 +220,7 @@ LEVEL = {
     "direction": "long",
     "trials": 40,
     "datasets": [{"dataset": "coinbase/BTC-USD/M5", "start": "2020-01-01", "end": "2022-01-01"}],
-    "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown": 0.15, "profit_factor": 1.3},
+    "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown_intrabar": 0.15, "profit_factor": 1.3},
     "ranges": {"fast": [5, 50], "stop_atr": [1.0, 5.0]},
 }
 ORDER = {

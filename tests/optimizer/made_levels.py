@@ -32,7 +32,7 @@ def level_of(datasets: tuple[str, ...] = DATASETS, **fields: object) -> Level:
             LevelDataset(dataset=name, start=date(2021, 3, 1 + 2 * number), end=date(2021, 4, 10 + 2 * number))
             for number, name in enumerate(datasets)
         ),
-        "gate": Gate(win_rate=0.5, sharpe=0.8, max_drawdown=0.15, profit_factor=1.3),
+        "gate": Gate(win_rate=0.5, sharpe=0.8, max_drawdown_intrabar=0.15, profit_factor=1.3),
         "min_trades": MinTrades(train=30, validation=10),
         "costs": Costs(),
         "ranges": RANGES,

@@ -60,17 +60,17 @@ def test_targets_are_relaxed_only_where_the_level_says_so() -> None:
 
     assert relaxed.gate.win_rate == pytest.approx(0.45)
     assert relaxed.gate.sharpe == pytest.approx(0.72)
-    assert relaxed.gate.max_drawdown == pytest.approx(0.165)
+    assert relaxed.gate.max_drawdown_intrabar == pytest.approx(0.165)
     assert relaxed.gate.profit_factor == pytest.approx(1.17)
     assert relaxed_by(level_of(relax=0.05), 3) == pytest.approx(0.10)
     assert relaxed_by(level_of(relax=0.05), 1) == 0
 
 
 def test_a_negative_target_is_relaxed_downwards() -> None:
-    gate = Gate(win_rate=0.5, sharpe=-1.0, max_drawdown=0.9, profit_factor=1.3)
+    gate = Gate(win_rate=0.5, sharpe=-1.0, max_drawdown_intrabar=0.9, profit_factor=1.3)
 
     assert at_attempt(level_of(gate=gate, relax=0.5, retries=1), 2).gate.sharpe == -1.5
-    assert at_attempt(level_of(gate=gate, relax=0.5, retries=1), 2).gate.max_drawdown == 1.0
+    assert at_attempt(level_of(gate=gate, relax=0.5, retries=1), 2).gate.max_drawdown_intrabar == 1.0
 
 
 def test_the_winner_comes_first_and_eight_points_around_it_follow() -> None:

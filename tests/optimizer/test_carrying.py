@@ -93,7 +93,7 @@ def test_optuna_sees_one_range_a_parameter(tmp_path: Path, earlier) -> None:
 @pytest.mark.parametrize("read", [read_made, read_flat])
 @pytest.mark.parametrize("fast", [5, 12, 30])
 def test_constraints_under_a_relaxed_gate_are_what_an_evaluation_would_say(read, fast: int) -> None:
-    now = Gate(win_rate=0.4, sharpe=0.5, max_drawdown=0.3, profit_factor=1.1)
+    now = Gate(win_rate=0.4, sharpe=0.5, max_drawdown_intrabar=0.3, profit_factor=1.1)
     parameters = {**PARAMETERS, "fast": fast, "slow": 40}
     trial = finished(LEVEL, 0, parameters, read)
     relaxed = finished(LEVEL.model_copy(update={"gate": now}), 0, parameters, read)

@@ -19,7 +19,7 @@ trials = 100
 lag = 8
 datasets = [{ dataset = "coinbase/BTC-USD/M5", start = 2020-01-01, end = 2022-01-01 }]
 split = { train = 0.6, validation = 0.2, test = 0.2, embargo_days = 1 }
-gate = { win_rate = 0.50, sharpe = 0.8, max_drawdown = 0.15, profit_factor = 1.3 }
+gate = { win_rate = 0.50, sharpe = 0.8, max_drawdown_intrabar = 0.15, profit_factor = 1.3 }
 min_trades = { train = 30, validation = 10 }
 ranges = { fast = [5, 50], slow = [20, 200], atr_period = [7, 28], stop_atr = [1.0, 5.0], target_atr = [1.0, 8.0] }
 retries = 3
@@ -39,7 +39,7 @@ title = "Short"
 direction = "short"
 trials = 10
 datasets = [{ dataset = "oanda/EUR-USD/H1", start = 2023-07-01, end = 2023-11-01 }]
-gate = { win_rate = 0.50, sharpe = 0.8, max_drawdown = 0.15, profit_factor = 1.3 }
+gate = { win_rate = 0.50, sharpe = 0.8, max_drawdown_intrabar = 0.15, profit_factor = 1.3 }
 ranges = { fast = [5, 50] }
 """
 

@@ -3,9 +3,11 @@
 import math
 
 import pytest
+from pydantic import ValidationError
 
 from optimizer.gate import gate_readings, is_passed
-from optimizer.level import Part
+from optimizer.level import Gate, Part
+from optimizer.limits import Constraint
 from tests.optimizer.made_levels import level_of
 
 GOOD = {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown_intrabar": 0.15, "profit_factor": 1.3, "trades": 30}
@@ -17,9 +19,9 @@ def test_every_target_just_reached_passes():
     assert [(reading.name, reading.target) for reading in readings] == [
         ("win_rate", 0.5),
         ("sharpe", 0.8),
-        ("max_drawdown", 0.15),
+        ("max_drawdown_intrabar", 0.15),
         ("profit_factor", 1.3),
-        ("min_trades", 30),
+        ("trades", 30),
     ]
     assert is_passed(readings)
 
@@ -29,9 +31,9 @@ def test_every_target_just_reached_passes():
     [
         ("win_rate", "win_rate", 0.499),
         ("sharpe", "sharpe", 0.799),
-        ("max_drawdown_intrabar", "max_drawdown", 0.151),
+        ("max_drawdown_intrabar", "max_drawdown_intrabar", 0.151),
         ("profit_factor", "profit_factor", 1.299),
-        ("trades", "min_trades", 29),
+        ("trades", "trades", 29),
     ],
 )
 def test_one_target_missed_shuts_the_gate(metric, name, value):
@@ -54,3 +56,21 @@ def test_an_infinite_profit_factor_passes():
 def test_later_parts_need_fewer_trades(part):
     assert is_passed(gate_readings(level_of(), {**GOOD, "trades": 10}, part))
     assert not is_passed(gate_readings(level_of(), {**GOOD, "trades": 9}, part))
+
+
+@pytest.mark.parametrize("name", ["max_drawdown", "max_drawdown_intrabar"])
+def test_a_curriculum_file_names_the_gate_s_drawdown_in_short_or_in_full(name: str) -> None:
+    gate = Gate.model_validate({"win_rate": 0.5, "sharpe": 0.8, name: 0.15, "profit_factor": 1.3})
+
+    assert gate.model_dump() == {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown_intrabar": 0.15, "profit_factor": 1.3}
+
+
+def test_a_gate_that_names_its_drawdown_twice_is_refused() -> None:
+    with pytest.raises(ValidationError, match="max_drawdown\n"):
+        Gate.model_validate(
+            {"win_rate": 0, "sharpe": 0, "max_drawdown": 0.1, "max_drawdown_intrabar": 0.2, "profit_factor": 1}
+        )
+
+
+def test_drawdown_in_a_constraint_is_that_of_the_gate() -> None:
+    assert Constraint.parse("drawdown <= 0.15") == Constraint.parse("max_drawdown_intrabar <= 0.15")

@@ -44,7 +44,7 @@ def test_a_resampled_drawdown_is_that_of_the_metric(runs) -> None:
     account = portfolio(runs)
     identity = np.arange(len(account.days)).reshape(-1, 1)
 
-    assert _drawdowns(account, identity)[0] == pytest.approx(metrics.max_intrabar_drawdown(account))
+    assert _drawdowns(account, identity)[0] == pytest.approx(metrics.max_drawdown_intrabar(account))
 
 
 def test_without_a_trade_nothing_is_known() -> None:

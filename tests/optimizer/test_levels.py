@@ -37,10 +37,10 @@ DATASETS = {
     "4": ALL,
 }
 GATES = {
-    "1": Gate(win_rate=0.50, sharpe=0.8, max_drawdown=0.15, profit_factor=1.3),
-    "2": Gate(win_rate=0.50, sharpe=0.8, max_drawdown=0.15, profit_factor=1.3),
-    "3": Gate(win_rate=0.52, sharpe=1.0, max_drawdown=0.15, profit_factor=1.3),
-    "4": Gate(win_rate=0.53, sharpe=1.2, max_drawdown=0.15, profit_factor=1.3),
+    "1": Gate(win_rate=0.50, sharpe=0.8, max_drawdown_intrabar=0.15, profit_factor=1.3),
+    "2": Gate(win_rate=0.50, sharpe=0.8, max_drawdown_intrabar=0.15, profit_factor=1.3),
+    "3": Gate(win_rate=0.52, sharpe=1.0, max_drawdown_intrabar=0.15, profit_factor=1.3),
+    "4": Gate(win_rate=0.53, sharpe=1.2, max_drawdown_intrabar=0.15, profit_factor=1.3),
 }
 
 

@@ -18,7 +18,7 @@ from optimizer.selection import choose
 from tests.optimizer.made_levels import level_of, read_trending
 
 NAME = "coinbase/BTC-USD/H1"
-OPEN = Gate(win_rate=0.0, sharpe=-99.0, max_drawdown=1.0, profit_factor=0.01)
+OPEN = Gate(win_rate=0.0, sharpe=-99.0, max_drawdown_intrabar=1.0, profit_factor=0.01)
 SHUT = OPEN.model_copy(update={"sharpe": 99.0})
 HARD = OPEN.model_copy(update={"sharpe": 4.0})
 
@@ -74,7 +74,7 @@ def test_a_gate_that_is_open_is_always_passed_and_one_that_is_shut_never() -> No
     passed, missed = try_luck(made_luck(OPEN), read_trending, 0), try_luck(made_luck(SHUT), read_trending, 0)
 
     assert passed.passed
-    assert set(passed.met) == {"win_rate", "sharpe", "max_drawdown", "profit_factor", "min_trades"}
+    assert set(passed.met) == {"win_rate", "sharpe", "max_drawdown_intrabar", "profit_factor", "trades"}
     assert not missed.passed
     assert set(passed.met) - set(missed.met) == {"sharpe"}
 

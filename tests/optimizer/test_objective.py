@@ -140,7 +140,7 @@ def test_a_constraint_holds_exactly_where_the_gate_is_met(prepared):
     evaluation = evaluate(lenient(), prepared, PARAMETERS, OPEN)
     factor = evaluation.metrics["profit_factor"]
     for target, holds in ((factor * 0.999, True), (factor * 1.001, False)):
-        gate = Gate(win_rate=0.5, sharpe=0.8, max_drawdown=0.15, profit_factor=target)
+        gate = Gate(win_rate=0.5, sharpe=0.8, max_drawdown_intrabar=0.15, profit_factor=target)
         again = evaluate(lenient(gate=gate), prepared, PARAMETERS, OPEN)
 
         assert (again.constraints["profit_factor"] <= 0) is holds
@@ -181,7 +181,7 @@ def test_a_trial_without_a_trade_is_complete_finite_and_infeasible():
     level = lenient(
         datasets=DATASETS[:1],
         min_trades=MinTrades(train=0, validation=0),
-        gate=Gate(win_rate=0.0, sharpe=-9, max_drawdown=1, profit_factor=0.01),
+        gate=Gate(win_rate=0.0, sharpe=-9, max_drawdown_intrabar=1, profit_factor=0.01),
     )
     flat = prepare_level(level, Part.TRAIN, read_flat)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.backtest.run import TRADE, Run
-from optimizer.metrics import max_intrabar_drawdown, sharpe
+from optimizer.metrics import max_drawdown_intrabar, sharpe
 from optimizer.portfolio import portfolio
 from tests.optimizer.made_candles import BTC
 
@@ -61,13 +61,13 @@ def test_the_low_is_the_mean_of_the_lows_on_the_chained_value():
     account = portfolio([run_of(0, [11_000, 11_000], [10_000, 9_900]), run_of(0, [9_000, 9_000], [8_000, 9_000])])
 
     assert account.lows.tolist() == pytest.approx([0.9, 0.95])
-    assert max_intrabar_drawdown(account) == pytest.approx(0.1)
+    assert max_drawdown_intrabar(account) == pytest.approx(0.1)
 
 
 def test_the_low_falls_from_the_highest_close_before_its_day():
     account = portfolio([run_of(0, [12_000, 15_000], [10_000, 9_000])])
 
-    assert max_intrabar_drawdown(account) == pytest.approx(1 - 9 / 12)
+    assert max_drawdown_intrabar(account) == pytest.approx(1 - 9 / 12)
 
 
 def test_a_day_after_everything_is_lost_returns_nothing():

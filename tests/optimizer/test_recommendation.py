@@ -36,8 +36,8 @@ def look(sharpe: float = 2.0, low: float = 0.4, fall: float = 0.1, trades: float
         datasets=("coinbase/BTC-USD/H1",),
         readings=(
             reading("sharpe", sharpe, 0.8, low),
-            reading("max_drawdown", fall, 0.15, 0.05, is_ceiling=True),
-            reading("min_trades", trades, 10, float("nan")),
+            reading("max_drawdown_intrabar", fall, 0.15, 0.05, is_ceiling=True),
+            reading("trades", trades, 10, float("nan")),
         ),
         metrics={},
         skill=0.99,

@@ -36,7 +36,7 @@ LEVEL = Level.model_validate(
         "direction": "long",
         "trials": 10,
         "datasets": [{"dataset": "coinbase/BTC-USD/M5", "start": "2020-01-01", "end": "2022-01-01"}],
-        "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown": 0.15, "profit_factor": 1.3},
+        "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown_intrabar": 0.15, "profit_factor": 1.3},
         "ranges": {"fast": [5, 50], "stop": [1.0, 5.0]},
     }
 )

@@ -149,6 +149,20 @@ def test_a_database_that_goes_away_is_said_and_read_on_when_it_is_back(
     assert [each.value for each in watch.trials("run-L1-a1")] == [1.0, 2.0]
 
 
+def test_a_look_takes_in_all_trials_however_few_one_statement_reads(url: str, study: optuna.Study) -> None:
+    for number in range(7):
+        study.add_trial(trial(float(number), state=TrialState.COMPLETE if number % 2 else TrialState.PRUNED))
+    with closing(StudyWatch(url, piece=3)) as watch:
+        seen = watch.trials("run-L1-a1")
+        found = best_so_far(seen)
+
+        assert [each.number for each in seen] == list(range(7))
+        assert found is not None
+        assert found.number == 5
+        study.add_trial(trial(9.0))
+        assert [each.number for each in watch.trials("run-L1-a1")] == list(range(8))
+
+
 def test_what_was_stored_with_a_study_is_asked_once(
     watch: StudyWatch, study: optuna.Study, statements: list[str]
 ) -> None:

@@ -33,7 +33,7 @@ FREE = Costs(crypto_fee_bps=0, crypto_slippage_bps=0, fx_fee_bps=0, fx_slippage_
 
 def made_level(**fields: object):
     given = {
-        "gate": Gate(win_rate=0.1, sharpe=0.1, max_drawdown=0.9, profit_factor=0.1),
+        "gate": Gate(win_rate=0.1, sharpe=0.1, max_drawdown_intrabar=0.9, profit_factor=0.1),
         "min_trades": MinTrades(train=1, validation=1),
         **fields,
     }

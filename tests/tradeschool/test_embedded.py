@@ -143,3 +143,24 @@ def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 def test_stopping_what_does_not_run_says_so(tmp_path: Path) -> None:
     assert not Valkey.of(tmp_path / "state").stop()
+
+
+def test_a_server_that_nobody_uses_is_not_in_use_and_asking_leaves_nothing(valkey: Valkey) -> None:
+    assert not valkey.is_in_use
+    assert not valkey.folder.exists()
+    with valkey.running():
+        assert valkey.is_in_use
+    assert not valkey.is_in_use
+
+
+def test_a_server_that_is_killed_under_a_user_is_in_use_until_that_one_ends(
+    valkey: Valkey, user: subprocess.Popen[str]
+) -> None:
+    pid = valkey.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert valkey.is_in_use
+    user.kill()
+    user.wait(timeout=60)
+
+    assert not valkey.is_in_use

@@ -26,7 +26,7 @@ def made_level(name: str, trials: int = 4) -> Level:
             "direction": "long",
             "trials": trials,
             "datasets": [{"dataset": "coinbase/BTC-USD/M5", "start": "2020-01-01", "end": "2022-01-01"}],
-            "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown": 0.15, "profit_factor": 1.3},
+            "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown_intrabar": 0.15, "profit_factor": 1.3},
             "ranges": {"fast": [5, 50], "stop": [1.0, 5.0]},
         }
     )
@@ -93,6 +93,7 @@ def made_verdict(*, passed: bool, reason: str = "as read") -> Verdict:
     return Verdict(
         passed=passed,
         reason=reason,
+        finished=4,
         trial=3,
         parameters={"fast": 9},
         readings=(sharpe, profit, fall),

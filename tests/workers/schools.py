@@ -33,11 +33,11 @@ from workers.standing import Standing, stand
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DATASETS = ("coinbase/BTC-USD/H1", "oanda/EUR-USD/H1")
 DAYS = (date(2021, 3, 1), date(2021, 6, 9))
-ANY = Gate(win_rate=0.0, sharpe=-99, max_drawdown=1.0, profit_factor=0.01)
+ANY = Gate(win_rate=0.0, sharpe=-99, max_drawdown_intrabar=1.0, profit_factor=0.01)
 """A gate that any winner passes."""
-NONE = Gate(win_rate=1.0, sharpe=-99, max_drawdown=1.0, profit_factor=0.01)
+NONE = Gate(win_rate=1.0, sharpe=-99, max_drawdown_intrabar=1.0, profit_factor=0.01)
 """One that none passes, and no trial is feasible for."""
-ALMOST = Gate(win_rate=0.0, sharpe=99.0, max_drawdown=1.0, profit_factor=0.01)
+ALMOST = Gate(win_rate=0.0, sharpe=99.0, max_drawdown_intrabar=1.0, profit_factor=0.01)
 """One that trials are feasible for, and no winner passes."""
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from workers import events
 from workers.herald import Herald, only_one
 from workers.monitor import Snapshot, WorkerSnapshot
 from workers.overview import Lookout, Sources, View
+from workers.stall import Stall
+from workers.standing import Standing
 
 START = 1_800_000_000.0
 SPREAD = Durations(bounds_seconds=(), counts=(0,), seconds=0)
@@ -37,6 +40,13 @@ class Site:
         )
         self.workers: tuple[WorkerSnapshot, ...] | None = None
         self.lookout.queue = self.queue  # type: ignore[method-assign]
+        self.stall: Stall | None = None
+        self._seen_run = self.lookout.run
+        self.lookout.run = self.run  # type: ignore[method-assign]
+
+    def run(self, name: str | None = None) -> View[Standing]:
+        seen = self._seen_run(name)
+        return View(value=replace(seen.value, stall=self.stall, at_work=True)) if seen.value else seen
 
     def queue(self) -> View[Snapshot]:
         if self.workers is None:
@@ -341,6 +351,38 @@ with only_one(Path(sys.argv[1])) as is_ours:
     print(is_ours(), flush=True)
     sys.stdin.read()
 """
+
+
+def test_a_search_that_stands_still_is_told_once_and_so_is_its_end(site: Site) -> None:
+    folder = site.begin_run()
+    herald = site.herald()
+    site.stall = Stall.NO_WORKERS
+    for _ in range(4):
+        herald.look()
+        site.now += 10
+    herald = site.herald()
+    herald.look()
+    assert site.said() == ["search_stalled"]
+    site.stall = None
+    herald.look()
+    herald.look()
+
+    assert site.said() == ["search_moves"]
+    assert [event.sentence for event in events.read(folder)][1:] == [
+        "the search is stalled: no worker is connected; start some: tradeschool worker start -n 2",
+        "the search goes on after 40 s: workers are at work again",
+    ]
+
+
+def test_workers_that_are_not_up_yet_are_no_stall_to_tell(site: Site) -> None:
+    site.begin_run()
+    herald = site.herald()
+    for stall in (Stall.NO_WORKERS, Stall.NO_WORKERS, None, Stall.NO_WORKERS):
+        site.stall = stall
+        herald.look()
+        site.now += 20
+
+    assert site.said() == []
 
 
 def test_one_of_several_processes_speaks_until_it_is_killed(tmp_path: Path, eventually: Callable[..., None]) -> None:

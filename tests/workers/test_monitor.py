@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 
 from workers.conductor import advance
-from workers.monitor import Snapshot, take_snapshot
+from workers.monitor import Snapshot, WorkerSnapshot, take_snapshot
 
 
 def everything(connection: Redis) -> dict[bytes, object]:
@@ -27,10 +27,15 @@ def test_an_empty_queue_has_nothing(plan) -> None:
         "oldest_seconds": 0.0,
         "throughput_per_minute": 0,
         "workers": [],
+        "worker_count": 0,
         "flights": [],
         "eta_seconds": 0.0,
         "most_jobs": None,
         "advice": "",
+        "is_suspended": False,
+        "idle_seconds": None,
+        "connected": 0,
+        "stalled": None,
     }
 
 
@@ -58,6 +63,19 @@ def test_a_look_fails_no_job_whose_lease_has_run_out(plan) -> None:
 
     assert snapshot.started == 1
     assert everything(connection) == before
+
+
+def test_workers_beyond_those_that_are_listed_are_counted(plan) -> None:
+    connection = plan.queue.connection
+    for name in ("w1", "w2", "w3"):
+        connection.hset(f"rq:worker:{name}", mapping={"hostname": "here", "state": "idle"})
+    connection.sadd("rq:workers:trials", "rq:worker:gone", *(f"rq:worker:w{number}" for number in (1, 2, 3)))
+
+    snapshot = take_snapshot(plan.queue, time.time(), most_workers=2)
+
+    assert len(snapshot.workers) < snapshot.worker_count == 3
+    assert snapshot.to_json()["worker_count"] == 3
+    assert replace(snapshot, most_jobs=1).advice.startswith("2 of 3 workers can get nothing to do")
 
 
 def test_finished_work_and_its_worker_are_told(plan, start_worker) -> None:
@@ -119,7 +137,8 @@ def test_what_is_left_has_a_time(queued: int, started: int, pace: int, eta: floa
         scheduled=0,
         oldest_seconds=0,
         throughput_per_minute=pace,
-        workers=(),
+        workers=(WorkerSnapshot(name="w", host="h", state="busy", heartbeat_age_seconds=1, done=0, failed=0),),
+        idle_seconds=1.0,
     )
 
     assert snapshot.eta_seconds == eta

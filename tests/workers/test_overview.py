@@ -1,5 +1,7 @@
 """What is away is said, the rest is told all the same, and what is back is seen again."""
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +13,10 @@ from redis import Redis
 
 from tests.workers.made_runs import made_place
 from tradeschool.acquisition import Acquisition
+from tradeschool.embedded import Valkey
 from tradeschool.market import BTC_USD, Dataset, Timeframe
-from workers.overview import Lookout, Sources
+from workers.history import keep
+from workers.overview import NOT_RUNNING, Lookout, Sources
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 
@@ -101,3 +105,37 @@ def test_a_look_leaves_nothing_in_the_queue(
 
     keys = Redis(unix_socket_path=str(place / "v")).keys("*")
     assert all(key.startswith(b"tradeschool:history:") for key in keys)
+
+
+def test_an_embedded_server_that_ended_with_its_run_is_no_trouble_and_its_past_is_kept(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    embedded = Valkey.of(place / "s")
+    lookout = Lookout(Sources(redis_url=embedded.url, place=made_place(place), datasets=[], embedded=embedded))
+    with embedded.running():
+        assert lookout.queue().value is not None
+        past = lookout.past().value
+        keep(embedded.url, embedded.folder)
+    seen = lookout.queue()
+    lookout.close()
+
+    assert (seen.value, seen.trouble, seen.note) == (None, "", NOT_RUNNING)
+    assert past
+    assert lookout.past().value == past
+    assert not caplog.records
+
+
+def test_an_embedded_server_that_is_killed_during_a_run_is_a_trouble(place: Path) -> None:
+    embedded = Valkey.of(place / "s")
+    lookout = Lookout(Sources(redis_url=embedded.url, place=made_place(place), datasets=[], embedded=embedded))
+    with embedded.running():
+        pid = embedded.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        end = time.monotonic() + 60
+        while not (seen := lookout.queue()).trouble:
+            assert time.monotonic() < end
+    lookout.close()
+
+    assert "does not answer" in seen.trouble
+    assert seen.note == ""

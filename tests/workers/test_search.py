@@ -87,7 +87,7 @@ def test_without_a_feasible_trial_nothing_is_opened_and_the_nearest_is_told(scho
 
 
 def test_a_relaxed_pass_says_so_wherever_it_is_shown(school: School) -> None:
-    strict = Gate(win_rate=0.0, sharpe=-99, max_drawdown=1.0, profit_factor=0.01)
+    strict = Gate(win_rate=0.0, sharpe=-99, max_drawdown_intrabar=1.0, profit_factor=0.01)
     almost = strict.model_copy(update={"profit_factor": 60.0})
     school.begin(level("1", almost, retries=1, relax=1.0))
 

@@ -5,46 +5,98 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import polars as pl
-from rich.table import Table
 
 from optimizer.backtest.engine import run_strategy, warm_up_bars
 from optimizer.backtest.hold import hold
-from optimizer.backtest.prepare import Prepared, prepare
-from optimizer.backtest.run import Rules, Run
-from optimizer.backtest.trades import trade_table
-from optimizer.evaluation import finite_or_none
-from optimizer.level import Costs, Direction
+from optimizer.backtest.prepare import prepare
+from optimizer.backtest.run import Rules
+from optimizer.level import Costs, Direction, Part
 from optimizer.management import Management
-from optimizer.metrics import summarise
+from optimizer.setup import Setup, Traded
 from optimizer.strategy import Strategy, load, repaired
-from tradeschool.cli.context import candles_of, console, load_settings, print_json, say
-from tradeschool.cli.parameters import parameter_options, parameters_of
-from tradeschool.errors import DataIncomplete, SettingsError, StoreUnwritable
+from tradeschool.cli.compared import compare
+from tradeschool.cli.context import candles_of, load_settings, print_json, say
+from tradeschool.cli.parameters import Given, parameter_options, parameters_of
+from tradeschool.cli.retraded import Wanted, trade_again
+from tradeschool.cli.tested import Outputs, Tested, as_object, show
+from tradeschool.errors import DataIncomplete, SettingsError
 from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, Window, find_dataset, merge, parse_timerange
 from tradeschool.store import Store
 
-TRADE_FORMATS = (".parquet", ".csv")
-PLOT_FORMATS = (".svg", ".html")
+OF_A_RUN = ("level_name", "attempt", "part", "trial")
+"""What says which trial of a run; nothing without one."""
+OUTPUTS = ("run_name", "trades_file", "plot_file", "as_json")
+"""What may be said beside those."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tested:
-    """One dataset and what came of it."""
+class Terms:
+    """How every dataset is traded."""
 
-    prepared: Prepared
-    run: Run
-    held: Run
-    """Bought and held instead."""
+    direction: Direction
+    costs: Costs
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the options say of candles and terms; None and empty where they say nothing."""
+
+    datasets: Sequence[str]
+    timerange: str | None
+    direction: str | None
+    fraction: float | None
+    fee_bps: float | None
+    slippage_bps: float | None
+    financing_bps: float | None
+
+    def terms(self, given: Given) -> Terms:
+        """As asked, else as the file has it, else the default ones."""
+        return Terms(
+            direction=Direction(self.direction or given.direction or Direction.BOTH.value),
+            costs=self._costs(given.setup),
+            fraction=self.fraction or (given.setup.position_fraction if given.setup else 1.0),
+        )
+
+    def _costs(self, setup: Setup | None) -> Costs:
+        """The run's costs, or the default ones, with what was given in their place for both markets."""
+        named = {"fee": self.fee_bps, "slippage": self.slippage_bps, "financing": self.financing_bps}
+        given = {name: value for name, value in named.items() if value is not None}
+        changes = {f"{market}_{name}_bps": value for name, value in given.items() for market in ("crypto", "fx")}
+        return (setup.costs if setup else Costs()).model_copy(update=changes)
+
+    def windows(self, store: Store, setup: Setup | None) -> list[tuple[Dataset, Window]]:
+        """What is traded: where nothing is said of it, the run's datasets and train days, else all that is sealed."""
+        known = [each.source for each in setup.datasets] if setup else _sealed(store)
+        asked = [parse_timerange(self.timerange)] if self.timerange else None
+        found = []
+        for dataset in [find_dataset(name) for name in self.datasets] or list(dict.fromkeys(known)):
+            chosen = asked or _own_windows(setup, dataset) or merge([seal.window for seal in store.seals(dataset)])
+            for window in chosen:
+                store.require(dataset, window)
+            found += [(dataset, window) for window in chosen]
+        if not found:
+            named = ", ".join(self.datasets) or "any dataset"
+            raise DataIncomplete(f"nothing of {named} is sealed in {store.root}; run: tradeschool fetch")
+        return found
 
 
 @click.command()
 @click.argument("strategy_name", metavar="[STRATEGY]", default=None, required=False)
 @parameter_options
+@click.option("--run", "run_name", help="Trade a trial of this run again, as the run did; it says all the rest.")
+@click.option("--level", "level_name", help="Of the run: of this level; the first when not given.")
+@click.option("--attempt", type=click.IntRange(1), help="Of the run: of this attempt; the latest when not given.")
+@click.option("--trial", type=click.IntRange(0), help="Of the run: this trial; the winner when not given.")
+@click.option(
+    "--part",
+    type=click.Choice([part.value for part in Part]),
+    help="Of the run: on this part, train when not given; a look at validation or test is logged.",
+)
 @click.option("--dataset", "datasets", multiple=True, help="Such as coinbase/BTC-USD/M5; all that are sealed if none.")
 @click.option("--timerange", help="Such as 20200101-20220101; all that is sealed when not given.")
 @click.option("--direction", type=click.Choice([each.value for each in Direction]), help="Long, short or both sides.")
-@click.option("--fraction", type=click.FloatRange(0, min_open=True), default=1.0, help="Notional over equity.")
+@click.option("--fraction", type=click.FloatRange(0, min_open=True), help="Notional over equity; 1 when not given.")
 @click.option("--fee-bps", type=click.FloatRange(0), help="Of the notional, a side; instead of the market's own.")
 @click.option("--slippage-bps", type=click.FloatRange(0), help="Of the price, a side; instead of the market's own.")
 @click.option("--financing-bps", type=click.FloatRange(0), help="Of the notional, a night; none when not given.")
@@ -55,144 +107,103 @@ def backtest(
     strategy_name: str | None,
     parameter_file: Path | None,
     chosen: tuple[str, ...],
-    datasets: tuple[str, ...],
-    timerange: str | None,
-    direction: str | None,
-    fraction: float,
-    fee_bps: float | None,
-    slippage_bps: float | None,
-    financing_bps: float | None,
+    run_name: str | None,
+    level_name: str | None,
+    attempt: int | None,
+    trial: int | None,
+    part: str | None,
     trades_file: Path | None,
     plot_file: Path | None,
     *,
     as_json: bool,
+    **asked: object,
 ) -> None:
-    """Trade STRATEGY (a name, or module:NAME) with one set of parameters; costs are on unless you say otherwise."""
-    _check_ending("--trades", trades_file, TRADE_FORMATS)
-    _check_ending("--plot", plot_file, PLOT_FORMATS)
+    """Trade STRATEGY (a name, or module:NAME) with one set of parameters; costs are on unless you say otherwise.
+
+    With --run, trade a trial of a run again: same bars, warm-up, costs and sizes, and so the same figures.
+    With --parameters best_params.json, what no option says is as the run had it, and what differs is said.
+    """
+    outputs = Outputs(trades=trades_file, plot=plot_file)
+    outputs.check()
+    _check_options(click.get_current_context(), run_name)
+    if run_name is not None:
+        wanted = Wanted(run=run_name, level=level_name, attempt=attempt, part=Part(part or Part.TRAIN), trial=trial)
+        trade_again(wanted, outputs, as_json=as_json)
+        return
     given = parameters_of(strategy_name, parameter_file, chosen)
-    strategy = load(given.strategy)
+    _trade(given, Asked(**asked), outputs, as_json=as_json)  # type: ignore[arg-type]  # click has checked them
+
+
+def _trade(given: Given, asked: Asked, outputs: Outputs, *, as_json: bool) -> None:
+    strategy, setup, terms = load(given.strategy), given.setup, asked.terms(given)
     parameters = repaired(strategy, given.parameters)
-    side = Direction(direction or given.direction or Direction.BOTH.value)
-    costs = _costs(fee_bps, slippage_bps, financing_bps)
-    store = candles_of(load_settings())
+    settings = load_settings()
+    store = candles_of(settings)
+    windows = asked.windows(store, setup)
+    warm_ups = [_warm_up(strategy, parameters, setup, dataset) for dataset, _ in windows]
+    traded = Traded(
+        strategy=given.strategy,
+        direction=terms.direction,
+        parameters=parameters,
+        position_fraction=terms.fraction,
+        costs=terms.costs,
+        windows=windows,
+        warm_ups=warm_ups,
+    )
+    remarks = compare(settings, store, setup, traded) if setup else []
     tested = [
-        _test(strategy, parameters, store, dataset, window, (side, costs, fraction))
-        for dataset, window in _windows(store, datasets, timerange)
+        _test(strategy, parameters, store, window, warm_up, terms)
+        for window, warm_up in zip(windows, warm_ups, strict=True)
     ]
-    if trades_file:
-        _write_trades(tested, trades_file)
-    if plot_file:
-        _draw(f"{given.strategy}, {side}", tested, plot_file)
+    outputs.write(f"{given.strategy}, {terms.direction}", tested)
     if as_json:
-        print_json(_as_object(given.strategy, side, parameters, tested))
+        head = {"strategy": given.strategy, "direction": terms.direction.value, "parameters": parameters}
+        print_json({**head, **as_object(tested)})
     else:
-        _show(strategy, parameters, tested)
+        show(strategy, parameters, tested)
+    for line in remarks:
+        say(line)
 
 
-def _check_ending(option: str, path: Path | None, endings: Sequence[str]) -> None:
-    if path and path.suffix not in endings:
-        raise SettingsError(f"{option} {path}: expected a name that ends in {' or '.join(endings)}")
+def _check_options(ctx: click.Context, run_name: str | None) -> None:
+    """Refuse options that mean nothing together."""
+    flags = {each.name: each.opts[0] for each in ctx.command.params}
+    given = [name for name, value in ctx.params.items() if value not in (None, (), False)]
+    if run_name is None and (lost := [flags[name] for name in given if name in OF_A_RUN]):
+        raise SettingsError(f"{', '.join(lost)}: of which run? name it: --run RUN")
+    if run_name is not None and (other := [flags[name] for name in given if name not in (*OF_A_RUN, *OUTPUTS)]):
+        raise SettingsError(
+            f"--run {run_name}: the run says how its trials are traded: leave out {', '.join(other)}, or take "
+            "--parameters best_params.json in place of --run"
+        )
 
 
-def _costs(fee: float | None, slippage: float | None, financing: float | None) -> Costs:
-    """The default costs, with what was given in their place for both markets."""
-    named = {"fee": fee, "slippage": slippage, "financing": financing}
-    given = {name: value for name, value in named.items() if value is not None}
-    return Costs(**{f"{market}_{name}_bps": value for name, value in given.items() for market in ("crypto", "fx")})
-
-
-def _windows(store: Store, names: Sequence[str], timerange: str | None) -> list[tuple[Dataset, Window]]:
+def _sealed(store: Store) -> list[Dataset]:
     every = [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]
-    datasets = [find_dataset(name) for name in names] or [each for each in every if store.seals(each)]
-    asked = parse_timerange(timerange) if timerange else None
-    found = []
-    for dataset in datasets:
-        sealed = [asked] if asked else merge([seal.window for seal in store.seals(dataset)])
-        for window in sealed:
-            store.require(dataset, window)
-        found += [(dataset, window) for window in sealed]
-    if not found:
-        named = ", ".join(names) or "any dataset"
-        raise DataIncomplete(f"nothing of {named} is sealed in {store.root}; run: tradeschool fetch")
-    return found
+    return [each for each in every if store.seals(each)]
+
+
+def _own_windows(setup: Setup | None, dataset: Dataset) -> list[Window]:
+    """The train days of a dataset of the run."""
+    return [window for source, window in setup.windows(Part.TRAIN) if source == dataset] if setup else []
+
+
+def _warm_up(strategy: Strategy, parameters: dict[str, float], setup: Setup | None, dataset: Dataset) -> int:
+    """As many bars as the run took, or more where these parameters need them."""
+    needed = warm_up_bars(strategy, {name: (value, value) for name, value in parameters.items()}, dataset.timeframe)
+    return max(needed, setup.warm_up(dataset) if setup else 0)
 
 
 def _test(
     strategy: Strategy,
     parameters: dict[str, float],
     store: Store,
-    dataset: Dataset,
-    window: Window,
-    terms: tuple[Direction, Costs, float],
+    what: tuple[Dataset, Window],
+    warm_up: int,
+    terms: Terms,
 ) -> Tested:
-    bounds = {name: (value, value) for name, value in parameters.items()}
-    warm_up = warm_up_bars(strategy, bounds, dataset.timeframe)
+    dataset, window = what
     prepared = prepare(store.arrays(dataset, window), window, warm_up)
-    rules = Rules.of(*terms, dataset, Management.of(parameters))
+    rules = Rules.of(terms.direction, terms.costs, terms.fraction, dataset, Management.of(parameters))
     run = run_strategy(strategy, prepared, parameters, rules)
     return Tested(prepared=prepared, run=run, held=hold(prepared, 1, rules.rates))
-
-
-def _as_object(name: str, side: Direction, parameters: dict[str, float], tested: list[Tested]) -> dict[str, object]:
-    return {
-        "strategy": name,
-        "direction": side.value,
-        "parameters": parameters,
-        "datasets": [
-            {"dataset": each.run.dataset.name, "window": each.prepared.window.name, **_metrics([each.run])}
-            for each in tested
-        ],
-        "metrics": _metrics([each.run for each in tested]),
-        "buy_and_hold": _metrics([each.held for each in tested]),
-    }
-
-
-def _metrics(runs: list[Run]) -> dict[str, object]:
-    """By the names of `METRICS`; null where there is no finite number, `infinite` names those without bound."""
-    figures = summarise(runs)
-    infinite = sorted(name for name, value in figures.items() if value == float("inf"))
-    return {name: finite_or_none(value) for name, value in figures.items()} | {"infinite": infinite}
-
-
-def _show(strategy: Strategy, parameters: dict[str, float], tested: list[Tested]) -> None:
-    quiet = {each.name for each in strategy.parameters if each.fixed and parameters[each.name] == each.default}
-    chosen = ", ".join(f"{each} {value:g}" for each, value in parameters.items() if each not in quiet)
-    console().print(f"{strategy.name}: {chosen}", soft_wrap=True, highlight=False)
-    columns = {each.run.dataset.name + f"\n{each.prepared.window}": summarise([each.run]) for each in tested}
-    if len(tested) > 1:
-        columns["together"] = summarise([each.run for each in tested])
-    columns["buy and hold"] = summarise([each.held for each in tested])
-    table = Table("", *columns)
-    for metric in next(iter(columns.values())):
-        table.add_row(metric, *(_readable(figures[metric]) for figures in columns.values()))
-    console().print(table)
-
-
-def _readable(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-
-
-def _write_trades(tested: list[Tested], path: Path) -> None:
-    table = pl.concat([trade_table(each.run, each.prepared) for each in tested])
-    try:
-        if path.suffix == ".csv":
-            table.write_csv(path)
-        else:
-            table.write_parquet(path)
-    except OSError as error:
-        raise StoreUnwritable(f"cannot write {path}: {error.strerror or error}") from error
-    say(f"{table.height:,} trades in {path}")
-
-
-def _draw(title: str, tested: list[Tested], path: Path) -> None:
-    from optimizer.report.trading import Drawn, draw, page  # matplotlib takes a second to import
-
-    drawn = [Drawn(prepared=each.prepared, run=each.run, held=each.held) for each in tested]
-    picture = draw(title, drawn)
-    content = page(title, picture, summarise([each.run for each in tested])) if path.suffix == ".html" else picture
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise StoreUnwritable(f"cannot write {path}: {error.strerror or error}") from error
-    say(f"drawn in {path}")

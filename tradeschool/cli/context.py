@@ -51,15 +51,22 @@ def sealed_candles_of(loaded: Settings) -> Store:
 
 @contextmanager
 def redis_url_of(loaded: Settings) -> Iterator[str]:
-    """URL of the configured Redis; without one, of the embedded server, which runs as long as it is used."""
+    """URL of the configured Redis; without one, of the embedded server, which runs as long as it is used.
+
+    What the embedded server knows of the queue's past is kept for whoever looks after its end.
+    """
     if loaded.redis_url:
         yield loaded.redis_url.get_secret_value()
         return
     # Most commands need no server, and what starts one is slow to import.
     from tradeschool.embedded import Valkey
+    from workers.history import keep
 
     with Valkey.of(loaded.state_dir).running() as valkey:
-        yield valkey.url
+        try:
+            yield valkey.url
+        finally:
+            keep(valkey.url, valkey.folder)
 
 
 def own_command(*words: str) -> list[str]:

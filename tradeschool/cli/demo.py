@@ -14,7 +14,7 @@ from fetcher.exchange.server import Exchange, serve
 from tradeschool import settings
 from tradeschool.cli.context import now, say
 from tradeschool.cli.up import up
-from tradeschool.errors import GateNotMet
+from tradeschool.errors import GateNotMet, StoreUnwritable
 
 SEED = 7
 WORKERS = 2
@@ -45,7 +45,7 @@ datasets = [
   { dataset = "oanda/EUR-USD/M5", start = 2023-01-01, end = 2023-03-01 },
   { dataset = "oanda/EUR-USD/M15", start = 2023-01-01, end = 2023-03-01 },
 ]
-gate = { win_rate = 0.30, sharpe = 0.5, max_drawdown = 0.30, profit_factor = 1.0 }
+gate = { win_rate = 0.30, sharpe = 0.5, max_drawdown_intrabar = 0.30, profit_factor = 1.0 }
 min_trades = { train = 10, validation = 3 }
 ranges = { fast = [5, 50], slow = [20, 150], atr_period = [7, 28], stop_atr = [1.0, 5.0], target_atr = [1.0, 8.0] }
 retries = 0
@@ -62,7 +62,10 @@ def demo(ctx: click.Context, folder: Path) -> None:
     says: on candles without skill in them the gate should stay shut.
     """
     here = folder.resolve() / now().strftime("%Y%m%d-%H%M%S")
-    here.mkdir(parents=True)
+    try:
+        here.mkdir(parents=True)
+    except OSError as error:
+        raise StoreUnwritable(f"cannot make {here}: {error.strerror}; name another one with --folder") from error
     settings.forget_environment()
     ctx.find_root().obj["settings_file"] = None
     os.chdir(here)  # from here on everything is as in `cd demo/...; tradeschool up`

@@ -19,10 +19,13 @@ from tradeschool.cli.context import console, json_option, load_settings, print_j
 from tradeschool.cli.searching import begun, place_of, standing_of
 from tradeschool.cli.watching import sources_of
 from tradeschool.errors import SettingsError, TrialDiffers
+from tradeschool.settings import Settings
 from workers import records
 from workers.attempt import verify as verify_trial
+from workers.monitor import Snapshot
 from workers.overview import Lookout
 from workers.place import Place
+from workers.standing import with_queue
 from workers.standing_json import as_result
 
 run_argument = click.argument("run_name", metavar="RUN")
@@ -38,16 +41,24 @@ def status(run_name: str | None, *, as_json: bool) -> None:
     settings = load_settings()
     place = place_of(settings)
     found = standing_of(place, records.read_run(place, run_name or _latest(place)))
+    queue = _queue(settings) if found.at_work else None
+    found = with_queue(found, queue)
     if as_json:
         print_json(as_result(found))
         return
     verdict.show(found)
     if found.outcome is None and not found.at_work:
         console().print(f"nobody is at work on it; go on with: tradeschool optimize resume {found.name}")
-    with closing(Lookout(sources_of(settings), is_quiet=True)) as lookout:
-        queue = lookout.queue().value
-    if found.at_work and queue and queue.advice:
+    if found.stall:
+        console().print(f"stalled: {found.stall.sentence()}")
+    if queue and queue.advice:
         console().print(queue.advice)
+
+
+def _queue(settings: Settings) -> Snapshot | None:
+    """As it can be seen without starting anything."""
+    with closing(Lookout(sources_of(settings), is_quiet=True)) as lookout:
+        return lookout.queue().value
 
 
 @click.command()

@@ -25,6 +25,7 @@ COMMANDS = {
     "queue": ("queue:queue", "What waits, runs and failed: status, watch, failed, requeue."),
     "serve": ("serve:serve", "The page, its API and metrics: everything live, in a browser."),
     "exchange": ("exchange:exchange", "Serve candles as Coinbase and OANDA do, on this machine."),
+    "compile": ("compile:compile_", "Compile the backtest ahead of the first trial."),
     "config": ("config:config", "Show or validate the settings."),
     "doctor": ("config:doctor", "What is installed, reachable, writable, right."),
 }

@@ -57,8 +57,8 @@ def run(run_name: str | None, *, as_json: bool, **options: object) -> None:
         place.require_candles(level)
     name = begin(place, chosen, run_name)
     strategies = strategies_of(place, levels)
-    with heralded(settings), redis_url_of(settings) as url, enough_workers(url, chosen.workers, strategies):
-        climb(place, name, url, as_json=as_json)
+    with heralded(settings), redis_url_of(settings) as url, enough_workers(url, chosen.workers, strategies) as look:
+        climb(place, name, url, look=look, as_json=as_json)
 
 
 @optimize.command()
@@ -75,9 +75,9 @@ def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) ->
     with (
         heralded(settings),
         redis_url_of(settings) as url,
-        nullcontext() if is_searched else enough_workers(url, workers, strategies),
+        nullcontext(lambda: None) if is_searched else enough_workers(url, workers, strategies) as look,
     ):
-        climb(place, run_name, url, as_json=as_json)
+        climb(place, run_name, url, look=look, as_json=as_json)
 
 
 @optimize.command(name="list")

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from pydantic import ValidationError
 
 from optimizer.level import Direction
+from optimizer.setup import Setup
 from optimizer.strategy import CategoricalParameter, FloatParameter, Parameter, Strategy, load
 from tradeschool.errors import SettingsError
 
@@ -25,6 +27,8 @@ class Given:
     """Those that are not fixed are all there; checked by nobody yet."""
     direction: str | None
     """Of the file, None where it names none."""
+    setup: Setup | None
+    """How a run traded its winner, where the file is that run's `best_params.json`."""
 
 
 def parameter_options(function: Function) -> Function:
@@ -53,7 +57,8 @@ def parameters_of(strategy_name: str | None, file: Path | None, chosen: tuple[st
     if direction is not None and direction not in list(Direction):
         raise SettingsError(f"--parameters {file}: direction: expected {', '.join(Direction)}, was {direction!r}")
     side = None if direction is None else str(direction)
-    return Given(strategy=name, parameters=_whole(strategy, parameters), direction=side)
+    setup = _setup(file, read) if "datasets" in read else None
+    return Given(strategy=name, parameters=_whole(strategy, parameters), direction=side, setup=setup)
 
 
 def _read(file: Path) -> dict[str, object]:
@@ -64,6 +69,17 @@ def _read(file: Path) -> dict[str, object]:
     if not isinstance(content, dict):
         raise SettingsError(f"--parameters {file}: expected an object, was {type(content).__name__}")
     return content if "parameters" in content else {"parameters": content}
+
+
+def _setup(file: Path | None, content: dict[str, object]) -> Setup:
+    try:
+        return Setup.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"--parameters {file}: {where}: {first['msg']}: expected a run's best_params.json"
+        ) from None
 
 
 def _numbers(file: Path | None, content: object) -> dict[str, float]:

@@ -120,7 +120,7 @@ def search_while_fetching(
         heralded(settings),
         redis_url_of(settings) as url,
         own_page(url, wanted=page),
-        enough_workers(url, chosen.workers, strategies_of(place, records.read_run(place, name).levels)),
+        enough_workers(url, chosen.workers, strategies_of(place, records.read_run(place, name).levels)) as look,
         running.running(to_the_end=to_the_end),
     ):
         climb(
@@ -129,6 +129,7 @@ def search_while_fetching(
             url,
             lambda level: running.wait_until(partial(place.is_ready, level)),
             running.wait_while_there_is_hope if sealed else lambda is_there: None,
+            look=look,
             as_json=as_json,
         )
 

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from tradeschool.cli.context import console, json_option, load_settings, now, print_json, redis_url_of, say
-from tradeschool.cli.watching import duration, line, looking, screen
+from tradeschool.cli.watching import absence_of, duration, line, looking, screen
 from tradeschool.errors import SettingsError
 from tradeschool.signing_key import signing_key
 from workers.failures import failed_jobs
@@ -35,9 +35,12 @@ def queue() -> None:
 def status(*, as_json: bool) -> None:
     """How many jobs wait, run, ended and failed, and who works on them; looking changes nothing."""
     settings = load_settings()
+    absent = absence_of(settings)
     with redis_url_of(settings) as url:
         signer = Signer(signing_key(settings))
         found = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp(), signer)
+    if absent:
+        say(f"{absent}; these are its files")
     if as_json:
         print_json(found.to_json())
         return
@@ -52,9 +55,11 @@ def status(*, as_json: bool) -> None:
         f"{found.oldest_seconds:.0f} s",
         f"{found.throughput_per_minute:,}",
         duration(found.eta_seconds),
-        f"{len(found.workers):,}",
+        f"{found.worker_count:,}",
     )
     console().print(table)
+    if found.stall:
+        console().print(f"stalled: {found.stall.sentence()}")
     if found.advice:
         console().print(found.advice)
 

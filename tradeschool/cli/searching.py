@@ -23,14 +23,15 @@ from optimizer.runs import SURROGATES, AttemptRow, RunRecord
 from optimizer.watch import StudyWatch
 from tradeschool.cli import verdict
 from tradeschool.cli.context import now, print_json, say, searched_candles_of
+from tradeschool.cli.own_workers import ELSEWHERE, Look, own_workers
 from tradeschool.cli.trials import show_trials, tell_luck
-from tradeschool.cli.worker import own_workers
-from tradeschool.errors import GateNotMet, SettingsError
+from tradeschool.errors import GateNotMet, SettingsError, StoreUnwritable
 from tradeschool.settings import Settings
 from tradeschool.signing_key import signing_key
 from workers import records, search
 from workers.ending import Finale
 from workers.guard import TrialQueue
+from workers.ledger import Progress
 from workers.monitor import take_snapshot
 from workers.place import Place
 from workers.queue import connect
@@ -103,7 +104,9 @@ OPTIONS = (
         "--early-stop", type=click.IntRange(1), help="End a search after so many trials without a better one."
     ),
     click.option("--min-trades", type=click.IntRange(0), help="Trades that train needs; validation needs a third."),
-    click.option("--constraint", "constraints", multiple=True, help='A further rule, such as "drawdown <= 0.15".'),
+    click.option(
+        "--constraint", "constraints", multiple=True, help='A further rule, such as "max_drawdown_intrabar <= 0.15".'
+    ),
     click.option(
         "--surrogates",
         type=click.IntRange(0, MOST_SURROGATES),
@@ -128,8 +131,17 @@ def draw_seed(seed: int | None) -> int:
 
 
 def place_of(settings: Settings) -> Place:
-    """Where the settings have runs find and leave what they work with."""
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    """Where the settings have runs find and leave what they work with.
+
+    Raises:
+        StoreUnwritable: where the state folder cannot be made.
+    """
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnwritable(
+            f"cannot make {settings.state_dir}: {error.strerror}; set state_dir to a folder of yours"
+        ) from error
     return Place.of(settings, searched_candles_of(settings), Signer(signing_key(settings, make=True)))
 
 
@@ -173,19 +185,27 @@ def climb(
     wait: Callable[[Level], None] | None = None,
     wait_for_sealed: Callable[[Callable[[], bool]], None] = lambda is_there: None,
     *,
+    look: Look,
     as_json: bool,
 ) -> None:
     """Carry a run to its end, and say what came of it.
 
     `wait` returns once a level's candles are there; without it, they have to be. `wait_for_sealed` does so once the
-    sealed period is, or cannot be expected any more.
+    sealed period is, or cannot be expected any more. `look` is called all the while, see `enough_workers`.
 
     Raises:
+        WorkersFailed: where the workers that this command started cannot live.
         GateNotMet: where a level was given up.
     """
     record = records.read_run(place, name)
     say(f"run {name}, seed {record.seed}; if interrupted: tradeschool optimize resume {name}")
-    with show_trials() as tell, interrupts() as stop:
+    with show_trials() as show, interrupts() as stop:
+
+        def tell(level: Level, attempt: int, progress: Progress) -> None:
+            show(level, attempt, progress)
+            if not progress.is_done:
+                look()
+
         finale = Finale(tell=tell_luck(), wait_for_sealed=wait_for_sealed)
         ended = search.carry_on(place, name, url, tell, stop, wait, finale)
     standing = standing_of(place, ended.record)
@@ -227,19 +247,20 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def enough_workers(url: str, count: int | None, strategies: Sequence[str]) -> Iterator[None]:
+def enough_workers(url: str, count: int | None, strategies: Sequence[str]) -> Iterator[Look]:
     """The workers that were asked for; one a core where none was said and none is there.
 
-    Those that are started here evaluate `strategies`, too.
+    Those that are started here evaluate `strategies`, too. What it gives keeps them alive and says when no worker is
+    connected; it is called while a search goes on.
     """
     with connect(url) as connection:
-        present = len(take_snapshot(TrialQueue(connection=connection), now().timestamp()).workers)
+        present = take_snapshot(TrialQueue(connection=connection), now().timestamp()).worker_count
     if count is None:
         count = 0 if present else os.cpu_count() or 1
     if not count and not present:
-        say("no worker is there yet; start some: tradeschool worker start -n 2")
-    with own_workers(count, url, strategies):
-        yield
+        say(f"no worker is there yet; {ELSEWHERE}")
+    with own_workers(count, url, strategies) as look:
+        yield look
 
 
 def _constraint(text: str) -> Constraint:

@@ -47,13 +47,20 @@ def tell_luck() -> Callable[[str, int, int], None]:
 
 
 class _TrialLines:
+    """The same line is said once: who waits for what, `own_workers.Watch` says."""
+
     def __init__(self) -> None:
         self._next = 0.0
+        self._said = ""
 
     def tell(self, level: Level, attempt: int, trials: Trials) -> None:
-        if time.monotonic() >= self._next or trials.is_done:
-            self._next = time.monotonic() + LINE_EVERY
-            say(f"{_name(level, attempt)}: {trials.finished:,} of {trials.trials:,} trials, {_states(trials)}")
+        if time.monotonic() < self._next and not trials.is_done:
+            return
+        self._next = time.monotonic() + LINE_EVERY
+        line = f"{_name(level, attempt)}: {trials.finished:,} of {trials.trials:,} trials, {_states(trials)}"
+        if line != self._said:
+            say(line)
+        self._said = line
 
 
 class _TrialBars:

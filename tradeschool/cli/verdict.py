@@ -7,8 +7,9 @@ from optuna.trial import FrozenTrial
 from rich.table import Table
 
 from optimizer.checks import Step
-from optimizer.gate import METRIC_OF, Reading
+from optimizer.gate import Reading
 from optimizer.level import Part
+from optimizer.metric_names import COUNTS
 from optimizer.recommendation import Recommendation
 from optimizer.runs import RunRecord, Verdict
 from tradeschool.cli.context import console
@@ -69,7 +70,7 @@ def _show_attempt(record: RunRecord, attempt: AttemptStanding) -> None:
     row, verdict, tally = attempt.row, attempt.row.verdict, attempt.tally
     counts = f"{tally.complete} complete, {tally.pruned} pruned, {tally.failed} failed"
     carried = f", {row.carried} carried over" if row.carried else ""
-    left = f", about {attempt.eta_seconds:.0f} s left" if attempt.eta_seconds else ""
+    left = _time_left(attempt.eta_seconds)
     console().print(
         f"level {row.level}, attempt {row.number}: {attempt.level.title}: "
         f"{tally.finished} of {tally.trials} trials ({counts}{carried}){left}"
@@ -87,6 +88,12 @@ def _show_attempt(record: RunRecord, attempt: AttemptStanding) -> None:
     console().print(verdict.reason)
 
 
+def _time_left(seconds: float | None) -> str:
+    if seconds is None:
+        return ", time left: -"
+    return f", about {seconds:.0f} s left" if seconds else ""
+
+
 def _gate_table(verdict: Verdict) -> Table:
     table = Table(
         "criterion", "train", "validation", "95 % interval", "trades", "target", "gate", "test (decides nothing)"
@@ -95,8 +102,10 @@ def _gate_table(verdict: Verdict) -> Table:
         table.add_row(
             reading.name,
             _figure(verdict, Part.TRAIN, reading),
-            _number(reading.value),
-            "" if math.isnan(reading.low) else f"{_number(reading.low)} .. {_number(reading.high)}",
+            _number(reading.name, reading.value),
+            ""
+            if math.isnan(reading.low)
+            else f"{_number(reading.name, reading.low)} .. {_number(reading.name, reading.high)}",
             f"{reading.trades:,}",
             _target(reading),
             OPEN if reading.met else SHUT,
@@ -106,9 +115,9 @@ def _gate_table(verdict: Verdict) -> Table:
 
 
 def _figure(verdict: Verdict, part: Part, reading: Reading) -> str:
-    metric = METRIC_OF.get(reading.name, reading.name.split(" ")[0])
+    metric = reading.name.split(" ")[0]
     figures = verdict.figures.get(part, {})
-    return _number(figures[metric]) if metric in figures else ""
+    return _number(metric, figures[metric]) if metric in figures else ""
 
 
 def _show_closest(record: RunRecord, attempt: AttemptStanding) -> None:
@@ -129,5 +138,5 @@ def _target(reading: Reading) -> str:
     return f"{'<=' if reading.is_ceiling else '>='} {reading.target:g}"
 
 
-def _number(value: float) -> str:
-    return f"{value:.3f}"
+def _number(metric: str, value: float) -> str:
+    return f"{value:,.0f}" if metric in COUNTS else f"{value:.3f}"

@@ -1,8 +1,8 @@
 """What `queue watch` shows: everything that is under way, as one screen; or as a line now and then."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -22,12 +22,11 @@ from workers.names import trials_of
 from workers.overview import Lookout, Sources, View
 from workers.place import Place
 from workers.signing import Signer
+from workers.stall import SILENT_SECONDS
 from workers.standing import LevelStanding, Standing
 
 MOST_WORKERS, MOST_DOWNLOADS = 16, 12
 """Rows of a screen; what is left out is counted."""
-QUIET_SECONDS = 15
-"""Without a heartbeat, after which a worker is shown in red."""
 BAR = 24
 
 
@@ -45,15 +44,29 @@ class Look:
         """What cannot be seen now."""
         return [view.trouble for view in (self.queue, self.run, self.download) if view.trouble]
 
+    @property
+    def stall(self) -> str:
+        """Why what is under way cannot go on; empty where it can."""
+        found = self.queue.value.stall if self.queue.value else None
+        return f"stalled: {found.sentence()}" if found else ""
+
 
 def sources_of(settings: Settings) -> Sources:
     """Where the settings have everything; starts nothing: an embedded server that is not there is not there."""
+    embedded = None if settings.redis_url else Valkey.of(settings.state_dir)
     url = settings.redis_url.get_secret_value() if settings.redis_url else Valkey.of(settings.state_dir).url
     return Sources(
         redis_url=url,
         place=Place.of(settings, candles_of(settings), Signer(signing_key(settings))),
         datasets=chosen_datasets(()),
+        embedded=embedded,
     )
+
+
+def absence_of(settings: Settings) -> str:
+    """Why no server runs although nothing is wrong; empty where one does, or should."""
+    with closing(Lookout(sources_of(settings), is_quiet=True)) as lookout:
+        return lookout.queue().note
 
 
 @contextmanager
@@ -74,8 +87,12 @@ def looking(settings: Settings) -> Iterator[Callable[[], Look]]:
 def screen(look: Look) -> Group:
     """Everything, for a terminal."""
     parts: list[RenderableType] = [Text(trouble, style="bold red") for trouble in look.troubles]
+    if look.stall:
+        parts.append(Text(look.stall, style="bold red"))
+    if look.queue.note:
+        parts.append(Text(look.queue.note, style="dim"))
     if look.queue.value:
-        parts += [_queue(look.queue.value), _workers(look.queue.value.workers), Text(look.queue.value.advice)]
+        parts += [_queue(look.queue.value), _workers(look.queue.value), Text(look.queue.value.advice)]
     if look.run.value:
         parts.append(_levels(look.run.value))
     if look.download.value and look.download.value.state(look.now) != "over":
@@ -85,15 +102,15 @@ def screen(look: Look) -> Group:
 
 def line(look: Look) -> str:
     """Everything, for a log."""
-    parts = list(look.troubles)
+    parts = [each for each in (*look.troubles, look.stall, look.queue.note) if each]
     if queue := look.queue.value:
         parts.append(
             f"{queue.queued:,} queued, {queue.started:,} started, {queue.failed:,} failed, "
-            f"{queue.throughput_per_minute:,} a minute, {len(queue.workers):,} workers"
+            f"{queue.throughput_per_minute:,} a minute, {queue.worker_count:,} workers"
         )
     if (run := look.run.value) and run.current.attempts:
         attempt = run.current.attempts[-1]
-        left = f", about {duration(attempt.eta_seconds)} left" if attempt.eta_seconds else ""
+        left = f", about {duration(attempt.eta_seconds)} left" if attempt.eta_seconds != 0 else ""
         parts.append(f"level {run.current.name}: {attempt.tally.finished:,} of {attempt.tally.trials:,} trials{left}")
     download = look.download.value
     if download and download.state(look.now) == "running":
@@ -126,10 +143,10 @@ def _queue(queue: Snapshot) -> Table:
     return table
 
 
-def _workers(workers: Sequence[WorkerSnapshot]) -> Table:
+def _workers(queue: Snapshot) -> Table:
     table = Table("host", "worker", "state", "heard of", "trial", "done", "failed", title="workers")
     hosts: dict[str, list[WorkerSnapshot]] = defaultdict(list)
-    for each in workers:
+    for each in queue.workers:
         hosts[each.host].append(each)
     shown = [each for host in sorted(hosts) for each in hosts[host]][:MOST_WORKERS]
     for each in shown:
@@ -142,15 +159,15 @@ def _workers(workers: Sequence[WorkerSnapshot]) -> Table:
             f"{each.done:,}",
             f"{each.failed:,}",
         )
-    if len(workers) > len(shown):
-        table.caption = f"and {len(workers) - len(shown)} more on {len(hosts)} hosts"
-    if not workers:
+    if queue.worker_count > len(shown):
+        table.caption = f"and {queue.worker_count - len(shown):,} more on {len(hosts)} hosts"
+    if not queue.workers:
         table.caption = "no worker is there; start some: tradeschool worker start -n 2"
     return table
 
 
 def _age_style(worker: WorkerSnapshot) -> str:
-    return "red" if worker.heartbeat_age_seconds > QUIET_SECONDS else ""
+    return "red" if worker.heartbeat_age_seconds > SILENT_SECONDS else ""
 
 
 def _levels(run: Standing) -> Table:

@@ -1,11 +1,11 @@
 """`tradeschool worker`: trials are evaluated on this machine."""
 
 import os
+import select
 import signal
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from tradeschool.cli.context import (
     redis_url_of,
     say,
 )
+from tradeschool.cli.watching import absence_of
 from tradeschool.errors import SettingsError, TradeschoolError
 from tradeschool.settings import Settings, environment_for_child
 from tradeschool.signing_key import signing_key
@@ -29,13 +30,12 @@ from workers import roster
 from workers.guard import TrialQueue
 from workers.monitor import take_snapshot
 from workers.names import trials_of
+from workers.overview import connect_briefly
 from workers.parent import die_with_parent
 from workers.pool import Pool, PoolSettings
 from workers.queue import connect
 from workers.roster import PoolEntry, entered, wanted
-
-STOP_TIMEOUT = 30.0  # seconds until a pool that was told to stop is killed
-
+from workers.starts import connected_here
 
 pool_option = click.option("--pool", type=int, help="The pool of that process number alone.")
 
@@ -51,11 +51,23 @@ def worker() -> None:
     "--strategy", "strategies", multiple=True, help="Evaluate this strategy, too (module:NAME); may be repeated."
 )
 @click.option("--parent", type=int, hidden=True, help="The process with which the pool ends.")
-def start(count: int, strategies: tuple[str, ...], parent: int | None) -> None:
+@click.option("--reason-to", type=int, hidden=True, help="A descriptor that is told why the pool ended by itself.")
+def start(count: int, strategies: tuple[str, ...], parent: int | None, reason_to: int | None) -> None:
     """Keep so many workers at work until interrupted; running trials are ended first.
 
-    Beside them a deputy goes on with runs of this machine whose own process was killed.
+    A worker that dies is started again; exit code 5 where none gets up although Redis answers. Beside them a deputy
+    goes on with runs of this machine whose own process was killed.
     """
+    try:
+        _keep_workers(count, strategies, parent)
+    except TradeschoolError as error:
+        if reason_to is None:
+            raise
+        os.write(reason_to, str(error).encode()[: select.PIPE_BUF])
+        raise SystemExit(error.exit_code) from error
+
+
+def _keep_workers(count: int, strategies: Sequence[str], parent: int | None) -> None:
     settings = load_settings()
     if strategies:
         settings = load_settings({"work": {"strategies": (*settings.work.strategies, *strategies)}})
@@ -66,14 +78,16 @@ def start(count: int, strategies: tuple[str, ...], parent: int | None) -> None:
             say(f"{count} workers start; stop them with Ctrl-C, or: tradeschool worker drain")
         if parent is not None:
             die_with_parent(parent, signal.SIGTERM)
-        Pool(
-            own_command("evaluate"),
-            count,
-            PoolSettings(),
-            deputy=own_command("deputy") if parent is None else None,
-            environment=environment_for_child(url, settings.work.strategies),
-            wanted=lambda: wanted(entry),
-        ).run()
+        with closing(connect_briefly(url)) as connection:
+            Pool(
+                own_command("evaluate"),
+                count,
+                PoolSettings(),
+                deputy=own_command("deputy") if parent is None else None,
+                environment=environment_for_child(url, settings.work.strategies),
+                wanted=lambda: wanted(entry),
+                connected=lambda: connected_here(connection),
+            ).run()
 
 
 @worker.command()
@@ -108,8 +122,12 @@ def drain(pool: int | None, timeout: float) -> None:
 @json_option
 def list_workers(*, as_json: bool) -> None:
     """The workers that are at work, on any machine."""
-    with redis_url_of(load_settings()) as url:
-        found = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp()).workers
+    settings = load_settings()
+    if absent := absence_of(settings):
+        say(absent)
+    with redis_url_of(settings) as url:
+        snapshot = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp())
+    found = snapshot.workers
     if as_json:
         print_json([asdict(each) for each in found])
         return
@@ -119,28 +137,9 @@ def list_workers(*, as_json: bool) -> None:
         table.add_row(
             each.name, each.host, each.state, heard, trials_of(each.job), f"{each.done:,}", f"{each.failed:,}"
         )
+    if snapshot.workers_not_listed:
+        table.caption = f"and {snapshot.workers_not_listed:,} more"
     console().print(table)
-
-
-@contextmanager
-def own_workers(count: int, url: str, strategies: Sequence[str]) -> Iterator[None]:
-    """A pool of so many workers that evaluate these strategies, too; gone when the block ends, however it ends."""
-    if not count:
-        yield
-        return
-    command = [*own_command("worker", "start"), "-n", str(count), "--parent", str(os.getpid())]
-    pool = subprocess.Popen(  # noqa: S603  # our own command
-        command, stdin=subprocess.DEVNULL, env=environment_for_child(url, strategies), start_new_session=True
-    )
-    try:
-        yield
-    finally:
-        pool.terminate()
-        try:
-            pool.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            pool.kill()
-            pool.wait()
 
 
 def _roster(settings: Settings) -> Path:

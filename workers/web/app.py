@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -121,10 +122,21 @@ async def log_out(request: web.Request) -> web.Response:
 
 
 async def health(request: web.Request) -> web.Response:
-    """Whether this process works; what it looks at may be away all the same."""
+    """Whether this process works; what it looks at may be away all the same, and of Redis it says whether it is."""
     idle = asyncio.get_running_loop().time() - request.app[api.POLLER].looked
     works = idle < HANGING_SECONDS
-    return web.json_response({"status": "ok" if works else "hanging"}, status=200 if works else 503)
+    said = {"status": "ok" if works else "hanging", "redis": _redis_state(request.app[api.BOARD])}
+    return web.json_response(said, status=200 if works else 503)
+
+
+def _redis_state(board: Board) -> str:
+    """Whether it answers, is away, or is not running because no run is active."""
+    topic = json.loads(board.text("queue") or b"{}")
+    if topic.get("queue"):
+        return "up"
+    if topic.get("trouble"):
+        return "away"
+    return "not running" if topic.get("note") else "not seen yet"
 
 
 async def _polling(app: web.Application) -> AsyncIterator[None]:

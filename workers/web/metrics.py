@@ -25,6 +25,7 @@ Sample = tuple[Sequence[str], JsonValue]
 PARTS = ("queue", "run", "candles", "download")
 JOB_STATES = ("queued", "started", "finished", "failed", "deferred", "scheduled")
 TRIAL_STATES = ("complete", "pruned", "failed")
+STALLS = ("no workers", "workers suspended")
 LEVEL_STATES = ("waiting", "searching", "judging", "missed", "passed")
 
 
@@ -53,12 +54,27 @@ class BoardCollector(Collector):
         )
         seen = [([part], bool(topic) and not topic.get("trouble")) for part, topic in topics.items()]
         yield _gauge("tradeschool_up", "Whether a part could be seen at the last look.", ["part"], seen)
+        yield from _redis(topics["queue"], queue)
         yield from _queue(queue)
         yield from _workers(_objects(queue.get("workers")))
         yield from _levels(_objects(_object(topics["run"].get("run")).get("levels")))
         yield from _candles(_objects(topics["candles"].get("datasets")))
         yield from _downloads(_object(download.get("download")), download.get("state") == "running")
         yield from _lanes(_objects(_object(download.get("download")).get("lanes")))
+
+
+def _redis(topic: Object, queue: Object) -> Iterator[Metric]:
+    """Whether the server answers, and whether what is under way can go on; nothing before the first look."""
+    told = "Whether Redis answered the last look; 0 between two runs, too, where the server is the embedded one."
+    yield _gauge("tradeschool_redis_up", told, [], [([], bool(queue))] if topic else [])
+    stalls = [([reason], reason == queue.get("stalled")) for reason in STALLS] if topic else []
+    yield _gauge("tradeschool_stalled", "1 for the reason why no job can end although some should.", ["reason"], stalls)
+    yield _gauge(
+        "tradeschool_queue_eta_seconds",
+        "Until the jobs in the queue have ended; absent where nothing moves.",
+        [],
+        [([], queue.get("eta_seconds"))],
+    )
 
 
 def _queue(queue: Object) -> Iterator[Metric]:
@@ -103,6 +119,9 @@ def _levels(levels: Sequence[Object]) -> Iterator[Metric]:
     yield _gauge("tradeschool_trials", "Trials of a level's latest attempt.", ["level", "state"], trials)
     best = [([name], _object(attempt.get("best")).get("value")) for name, attempt in last]
     yield _gauge("tradeschool_level_best_value", "Best feasible value on train.", ["level"], best)
+    left = [([name], attempt.get("eta_seconds")) for name, attempt in last]
+    told = "Until the last trial of a level's latest attempt; absent where nothing moves."
+    yield _gauge("tradeschool_level_eta_seconds", told, ["level"], left)
     numbers = [([name], attempt.get("attempt")) for name, attempt in last]
     yield _gauge("tradeschool_level_attempt", "Which attempt at a level is the latest.", ["level"], numbers)
     for field in ("value", "target", "met"):

@@ -106,6 +106,7 @@ class Poller:
         view = self.lookout.queue()
         return {
             "trouble": view.trouble,
+            "note": view.note,
             "time": self.lookout.clock(),
             "queue": view.value.to_json() if view.value else None,
         }

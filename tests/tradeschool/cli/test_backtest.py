@@ -67,6 +67,34 @@ def test_best_params_of_a_run_are_taken_with_strategy_and_direction(command: Com
     assert (told["strategy"], told["direction"], told["parameters"]["channel"]) == ("donchian_breakout", "short", 30)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("run", "../../elsewhere", "run: String should match pattern"),
+        ("attempt", 0, "attempt: Input should be greater than or equal to 1"),
+        ("datasets", [], "datasets: Tuple should have at least 1 item"),
+        ("datasets.train", "20230205-20230101", "is empty"),
+        ("datasets.dataset", "nobody/BTC-USD/M5", "comes from 'coinbase'"),
+        ("datasets.end", "2022-01-01", "must come before end"),
+        ("datasets.warm_up_bars", -1, "greater than or equal to 0"),
+    ],
+)
+def test_a_best_params_file_that_is_wrong_is_one_line(command: Command, field: str, value: object, told: str) -> None:
+    days = {"train": "20230101-20230205", "validation": "20230206-20230217", "test": "20230218-20230301"}
+    dataset = {"dataset": BTC, "warm_up_bars": 9, **days, "candles": "d", "start": "2023-01-01", "end": "2023-03-01"}
+    given: dict[str, object] = {"run": "r1", "level": "1", "attempt": 1, "trial": 3, "strategy": "sma_cross"}
+    given |= {"direction": "both", "parameters": {"fast": 3}, "position_fraction": 1.0, "costs": {}, "code": "c"}
+    given |= {"datasets": [dataset]}
+    outer, _, inner = field.partition(".")
+    Path("best_params.json").write_text(json.dumps(given | {outer: [dataset | {inner: value}] if inner else value}))
+
+    code, _, said = command("backtest", "--parameters", "best_params.json")
+
+    assert code == 2
+    assert told in said
+    assert len(said.splitlines()) == 1
+
+
 @pytest.mark.parametrize("ending", ["parquet", "csv"])
 def test_trades_are_written_with_times_and_prices(command: Command, sealed: None, ending: str) -> None:
     code, out, _ = command("backtest", "-p", "fast=5", "-p", "slow=20", "--trades", f"trades.{ending}", "--json")

@@ -4,7 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.workers.made_runs import made_level
 from tradeschool.cli import trials
+from workers.ledger import Progress
 
 
 def test_luck_is_told_now_and_then_with_the_time_that_is_left(
@@ -21,4 +23,19 @@ def test_luck_is_told_now_and_then_with_the_time_that_is_left(
         "level 1: what luck alone does: 2 of 20 markets without skill, about 54 s left",
         "level 1: what luck alone does: 11 of 20 markets without skill, about 17 s left",
         "level 2: what luck alone does: 1 of 20 markets without skill",
+    ]
+
+
+def test_the_same_line_is_not_said_again(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    monkeypatch.setattr(trials, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with trials.show_trials() as tell:
+        now[0] = 10.0
+        for complete in (1, 1, 1, 2, 2):
+            tell(made_level("1"), 1, Progress(trials=4, complete=complete, pruned=0, failed=0, open=1))
+            now[0] += 10
+
+    assert capsys.readouterr().err.splitlines() == [
+        "level 1: 1 of 4 trials, 1 complete, 0 pruned, 0 failed",
+        "level 1: 2 of 4 trials, 2 complete, 0 pruned, 0 failed",
     ]

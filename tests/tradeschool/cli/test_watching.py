@@ -14,8 +14,8 @@ from tests.workers.made_runs import made_level
 from tradeschool.acquisition import Acquisition, DownloadState, Durations, LaneState
 from tradeschool.cli.watching import MOST_WORKERS, Look, duration, line, screen
 from workers.monitor import Flight, Snapshot, WorkerSnapshot
-from workers.overview import View
-from workers.standing import AttemptStanding, LevelStanding, Standing
+from workers.overview import NOT_RUNNING, View
+from workers.standing import AttemptStanding, LevelStanding, Standing, with_queue
 from workers.tally import Tally
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -72,6 +72,7 @@ ATTEMPT = AttemptStanding(
             reason="",
         ),
         pace_per_minute=30,
+        idle_seconds=2.0,
     ),
 )
 RUN = Standing(
@@ -169,6 +170,23 @@ def test_what_is_away_is_on_the_screen_and_in_the_line() -> None:
     assert AWAY.trouble in shown(look)
     assert line(look).startswith(AWAY.trouble)
     assert "level 1: 75 of 150 trials, about 2 min left" in line(look)
+
+
+def test_a_server_that_ended_with_its_run_is_said_and_nothing_is_red() -> None:
+    look = Look(queue=View(note=NOT_RUNNING), run=View(), download=View(), now=NOW)
+
+    assert look.troubles == []
+    assert line(look) == NOT_RUNNING
+    assert "no run is active" in shown(look)
+
+
+def test_a_search_without_workers_is_said_and_has_no_time_left() -> None:
+    seen = replace(queue(0), most_jobs=8)
+    look = Look(queue=View(value=seen), run=View(value=with_queue(RUN, seen)), download=View(), now=NOW)
+
+    assert line(look).startswith("stalled: no worker is connected; start some: tradeschool worker start -n 2; ")
+    assert line(look).endswith("level 1: 75 of 150 trials, about - left")
+    assert "stalled: no worker is connected" in shown(look)
 
 
 def test_a_fetcher_that_was_killed_is_told_on_the_screen() -> None:

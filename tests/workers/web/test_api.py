@@ -4,17 +4,22 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib import resources
 
 import pytest
 from redis import Redis
 
+from tradeschool.embedded import Valkey
 from workers.conductor import advance
+from workers.history import Moment
 from workers.monitor import take_snapshot
+from workers.overview import Lookout, Sources
 from workers.web import api, app
 from workers.web.guard import Guard
 
 SPEC = json.loads((resources.files("workers.web") / "static" / "openapi.json").read_text())
+MOMENT = Moment(time=1_000, queued=1, started=1, failed=0, throughput_per_minute=5, workers=2)
 
 
 @contextmanager
@@ -237,7 +242,28 @@ def test_while_redis_is_away_the_rest_is_told(site, serve, client) -> None:
     assert run["run"]["run"] == "r1"
     assert failed.status_code == 503
     assert "does not answer" in failed.json()["error"]
-    assert health.json() == {"status": "ok"}
+    assert health.json() == {"status": "ok", "redis": "away"}
+
+
+def test_between_two_runs_the_embedded_server_is_not_running_and_nothing_is_wrong(
+    site, serve, client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded = Valkey.of(site.folder / "state")
+    embedded.folder.mkdir(parents=True)
+    (embedded.folder / "history.json").write_text(json.dumps([asdict(MOMENT)]))
+    sources = Sources(redis_url=embedded.url, place=site.place, datasets=[], embedded=embedded)
+    monkeypatch.setattr(site, "lookout", lambda: Lookout(sources), raising=False)
+    with serve(site) as url:
+        page = client(url)
+        queue = eventually(lambda: (found := page.get("/api/queue")).status_code == 200 and found.json())
+        history, health, metrics = page.get("/api/history"), page.get("/healthz"), page.get("/metrics").text
+
+    assert (queue["trouble"], queue["queue"]) == ("", None)
+    assert "not running: no run is active" in queue["note"]
+    assert history.json() == {"trouble": "", "moments": [asdict(MOMENT)]}
+    assert health.json() == {"status": "ok", "redis": "not running"}
+    assert "tradeschool_redis_up 0.0" in metrics
+    assert 'tradeschool_up{part="queue"} 1.0' in metrics
 
 
 def test_while_the_study_is_away_its_files_are_told_and_it_is_seen_again(site, serve, client, postgres) -> None:
@@ -262,7 +288,7 @@ def test_while_the_study_is_away_its_files_are_told_and_it_is_seen_again(site, s
         assert told.startswith("study database postgresql")
         assert standing.status_code == 503
         assert [event["event"] for event in files.json()["events"]] == ["run_started"]
-        assert health.json() == {"status": "ok"}
+        assert health.json()["status"] == "ok"
         assert page.get("/api/run").json()["run"]["run"] == "away"
 
 

@@ -58,7 +58,16 @@ function drawRun(run) {
 function showTroubles() {
   const told = new Set(TOPICS.map((topic) => state[topic]?.trouble).filter(Boolean));
   if (state.chosen && state.older === null) told.add(`run ${state.chosen} cannot be shown now`);
-  show(byId("troubles"), [...told].map((text) => h("p", { class: "trouble", key: text }, text)));
+  const notes = [state.queue?.note, stalled()].filter(Boolean);
+  show(byId("troubles"), [...told].map((text) => h("p", { class: "trouble", key: text }, text)),
+    notes.map((text) => h("p", { class: `trouble ${text === state.queue?.note ? "neutral" : "stalled"}`, key: text }, text)));
+}
+
+/** Why the search of the newest run cannot go on; empty where it can. */
+function stalled() {
+  const why = state.run?.run?.stalled ?? state.queue?.queue?.stalled;
+  const help = { "no workers": "no worker is connected. Start some: tradeschool worker start -n 2", "workers suspended": "the workers are suspended. Go on with: rq resume --url REDIS_URL" };
+  return why ? `Stalled: ${help[why] ?? why}` : "";
 }
 
 function showRuns() {

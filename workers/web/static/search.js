@@ -29,7 +29,7 @@ export class Search {
       this.clear();
       Object.assign(this, { study: attempt.study, rows: [], next: 0, columns: [], important: 0 });
     }
-    if (this.asking || attempt.finished <= this.next) return;
+    if (this.asking || attempt.carried + attempt.finished <= this.next) return;
     this.asking = true;
     await this.take(attempt, path, ask);
     this.asking = false;
@@ -44,7 +44,7 @@ export class Search {
       more = found.more;
     }
     this.draw();
-    const isLast = this.next >= attempt.trials && this.rows.length > this.important;
+    const isLast = this.next >= attempt.carried + attempt.trials && this.rows.length > this.important;
     if (this.rows.length >= this.important * 1.1 || isLast) {
       this.important = this.rows.length;
       const found = await ask(`${path}/importance`);

@@ -38,8 +38,8 @@ export class Work {
       this.draw();
       if (queue.failed !== this.seen) this.lookAtFailed(queue.failed);
     }
-    showWorkers(byId("p-workers"), queue);
-    showFlights(byId("p-flights"), queue);
+    showWorkers(byId("p-workers"), queue, unseen(topic));
+    showFlights(byId("p-flights"), queue, unseen(topic));
     this.showFailed();
   }
 
@@ -83,14 +83,18 @@ export class Work {
 
 const head = (...names) => h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name))));
 
-function showWorkers(box, queue) {
-  if (!queue) return show(box, h("p", { class: "empty" }, "Redis cannot be seen now."));
+/** Why there is no queue to show. */
+const unseen = (topic) => (topic?.note ? "No run is active." : "Redis cannot be seen now.");
+
+function showWorkers(box, queue, otherwise) {
+  if (!queue) return show(box, h("p", { class: "empty" }, otherwise));
   if (!queue.workers.length) return show(box, h("p", { class: "empty" }, "No worker is there. Start some: ", h("code", {}, "tradeschool worker start -n 2"), "."));
   const hosts = Map.groupBy ? Map.groupBy(queue.workers, (worker) => worker.host) : grouped(queue.workers);
   show(box, h("div", { class: "wrap" }, h("table", { class: "list" }, head("worker", "state", "heard of", "trial", "done", "failed", "working"),
     h("tbody", {}, [...hosts].sort().map(([host, workers]) => [
       h("tr", { class: "host", key: `host ${host}` }, h("td", { colspan: 7 }, `${host}: ${count(workers.length)} workers`)),
       workers.map((worker) => row(worker, queue.flights.find((flight) => flight.worker === worker.name)))])))),
+    queue.worker_count > queue.workers.length && h("p", { class: "empty" }, `And ${count(queue.worker_count - queue.workers.length)} more.`),
     queue.advice && h("p", { class: "empty" }, `${queue.advice}.`));
 }
 
@@ -101,8 +105,8 @@ const row = (worker, flight) => h("tr", { key: worker.name },
   h("td", {}, flight?.trials ?? "–"),
   h("td", {}, count(worker.done)), h("td", {}, count(worker.failed)), h("td", {}, duration(worker.working_seconds)));
 
-function showFlights(box, queue) {
-  if (!queue?.flights.length) return show(box, h("p", { class: "empty" }, queue ? "Nothing is evaluated now." : "Redis cannot be seen now."));
+function showFlights(box, queue, otherwise) {
+  if (!queue?.flights.length) return show(box, h("p", { class: "empty" }, queue ? "Nothing is evaluated now." : otherwise));
   show(box, h("table", { class: "list" }, head("trial", "level", "since"),
     h("tbody", {}, queue.flights.map((flight) => h("tr", { key: flight.job }, h("td", {}, flight.trials), h("td", {}, flight.level || "–"), h("td", {}, duration(flight.seconds)))))));
 }

@@ -1,0 +1,102 @@
+"""Whether the program works on this Python: smoke.py, what `scripts/test --smoke` runs in an environment of its own.
+
+Every module is imported, the machine is looked over, and the demo runs: candles are fetched, searched by two workers
+and judged. Its trial table has to be the same bytes on every Python, and those of a search in this very process.
+"""
+
+import hashlib
+import importlib
+import json
+import os
+import pkgutil
+import platform
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import fetcher
+import optimizer
+import tradeschool
+import workers
+from optimizer.alone import search_alone
+from optimizer.asking import Space
+from optimizer.curriculum_file import load_levels
+from optimizer.distributions import distributions
+from optimizer.level import Part
+from optimizer.objective import prepare_level, repair
+from optimizer.table import export
+from tradeschool.cli.demo import CURRICULUM_FILE, SEED
+from tradeschool.store.cached import CachedStore
+
+EXPECTED = Path(__file__).parent / "demo-table.sha256"
+"""Changes only where a search's result is meant to change."""
+
+
+def main() -> None:
+    """Go through everything; the first thing that fails ends it."""
+    import_everything()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        run("doctor", home)
+        run("demo", home, "--folder", "demo")
+        (demo,) = (home / "demo").iterdir()
+        by_workers = exported(demo)
+        alone = searched_here(demo)
+    assert by_workers == alone, "two workers and a search in one process found different trials"
+    digest, expected = hashlib.sha256(by_workers).hexdigest(), EXPECTED.read_text().strip()
+    sys.stdout.write(f"Python {platform.python_version()}: the demo's trial table has sha256 {digest}\n")
+    if digest != expected:
+        sys.exit(f"{EXPECTED.name}: expected {expected}, was {digest}: this Python finds other trials")
+
+
+def import_everything() -> None:
+    """Each module of ours, with warnings as errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for package in (tradeschool, fetcher, optimizer, workers):
+            for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+                if not module.name.endswith("__main__"):
+                    importlib.import_module(module.name)
+
+
+def run(command: str, folder: Path, *words: str) -> str:
+    """What a command prints; its failure is shown and ends everything."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TRADESCHOOL_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tradeschool", command, *words],
+        cwd=folder,
+        env=clean,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"tradeschool {command} ended with exit code {done.returncode}: {done.stdout}")
+    return done.stdout
+
+
+def exported(demo: Path) -> bytes:
+    """The trial table of the demo's run."""
+    (name,) = (each["name"] for each in json.loads(run("optimize", demo, "list", "--json")))
+    run("optimize", demo, "export", name, "--level", "1", "--format", "csv", "--out", "table.csv")
+    return (demo / "table.csv").read_bytes()
+
+
+def searched_here(demo: Path) -> bytes:
+    """The trial table of the same search in this process, over the same candles."""
+    (level,) = load_levels(demo / CURRICULUM_FILE)
+    space = Space(
+        seed=SEED,
+        lag=level.lag,
+        distributions=distributions(level),
+        repair=lambda parameters: repair(level, parameters),
+        mode=level.mode,
+    )
+    train = prepare_level(level, Part.TRAIN, CachedStore(demo / "data", demo / "columns").arrays)
+    return export(search_alone(level, space, train), "csv")
+
+
+if __name__ == "__main__":
+    main()

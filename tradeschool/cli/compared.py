@@ -1,0 +1,54 @@
+"""A backtest with a run's `best_params.json` beside the run: in what they differ, and which closed days it looks at."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from optimizer import fingerprint
+from optimizer.fingerprint import LENGTH
+from optimizer.level import Part
+from optimizer.setup import Setup, Traded, differences
+from tradeschool.cli.context import now
+from tradeschool.errors import DataIncomplete
+from tradeschool.settings import Settings
+from tradeschool.store import Store
+from workers.retrade import open_part
+
+
+def compare(settings: Settings, store: Store, setup: Setup, traded: Traded) -> list[str]:
+    """What is to be said before the figures: a line for the set-up, and one for each closed part that is looked at.
+
+    Raises:
+        StoreUnwritable: where a look cannot be logged; nothing is to be read then.
+    """
+    part = min(Part, key=lambda each: len(differences(setup, each, traded)))
+    found = [*differences(setup, part, traded), *_others(store, setup)]
+    whose = f"trial {setup.trial} of run {setup.run}, level {setup.level}, attempt {setup.attempt}, on {part}"
+    said = f"differs from {whose}: {'; '.join(found)}" if found else f"set up as {whose}: the figures are the same"
+    return [said, *_looks(settings, setup, traded)]
+
+
+def _others(store: Store, setup: Setup) -> Iterator[str]:
+    """What no option can change: code and candles."""
+    code = fingerprint.of_code()
+    if code != setup.code:
+        yield f"code {code} instead of {setup.code}"
+    for each in setup.datasets:
+        with suppress(DataIncomplete):  # candles that are not there are not compared
+            digest = store.digest(each.source, each.whole)[:LENGTH]
+            if digest != each.candles:
+                yield f"candles of {each.dataset} {digest} instead of {each.candles}"
+
+
+def _looks(settings: Settings, setup: Setup, traded: Traded) -> Iterator[str]:
+    """A line for each part that the search has not seen and the backtest looks at."""
+    for part in (Part.VALIDATION, Part.TEST):
+        own = setup.windows(part)
+        if any(dataset == other and window.overlap(each) for dataset, window in traded.windows for other, each in own):
+            yield _opened(settings.results_dir / setup.run, setup, part)
+
+
+def _opened(folder: Path, setup: Setup, part: Part) -> str:
+    if not folder.is_dir():
+        return f"these days hold some of {part}: there is no {folder} in whose openings.jsonl the look could be written"
+    return open_part(folder, (setup.level, setup.attempt), part, setup.trial, now())
