@@ -16,13 +16,15 @@ MANY = 5_000
 
 
 def keys_of(queue: TrialQueue, study: str, jobs: Sequence[str], workers: Sequence[str]) -> dict[str, str]:
-    """Every key that a worker, a conductor, a command or the page reads, and its type."""
+    """Every key that a worker, a conductor, a command or the page reads, and its type.
+
+    Without `rq:suspended`, which whoever may write may set: workers then take no job, and say so.
+    """
     return {
         **kinds_of(queue),
         results_key(study): "list",
         losses_key(study): "hash",
         MAINTENANCE_KEY: "string",
-        "rq:suspended": "string",
         "tradeschool:runs": "set",
         "tradeschool:limit:coinbase": "string",
         **{track.key: "stream" for track in TRACKS},
@@ -35,11 +37,13 @@ def keys_of(queue: TrialQueue, study: str, jobs: Sequence[str], workers: Sequenc
 
 def of_another_type(connection: Redis, key: str, kind: str) -> None:
     """A list in the place of everything but lists, a text in theirs."""
-    connection.delete(key)
-    if kind == "list":
-        connection.set(key, NOISE)
-    else:
-        connection.rpush(key, NOISE)
+    with connection.pipeline() as pipeline:  # in one step: a worker may write to the key at any time
+        pipeline.delete(key)
+        if kind == "list":
+            pipeline.set(key, NOISE)
+        else:
+            pipeline.rpush(key, NOISE)
+        pipeline.execute()
 
 
 def of_noise(connection: Redis, key: str, kind: str) -> None:
