@@ -37,12 +37,6 @@ elseif kind == 'set' then
     found = total <= most and redis.call('SMEMBERS', key) or redis.call('SRANDMEMBER', key, most)
 elseif kind == 'zset' then
     total, found = redis.call('ZCARD', key), redis.call('ZRANGE', key, 0, most - 1, 'WITHSCORES', unpack(ARGV, 4))
-elseif kind == 'hash' and #ARGV > 3 then
-    total = #ARGV - 3
-    for place = 4, #ARGV do
-        local length = redis.call('HSTRLEN', key, ARGV[place])
-        found[#found + 1] = length > bytes and 1 or redis.call('HGET', key, ARGV[place])
-    end
 elseif kind == 'hash' then
     total = redis.call('HLEN', key)
     found = total <= most and redis.call('HGETALL', key) or redis.call('HRANDFIELD', key, most, 'WITHVALUES')
@@ -61,6 +55,16 @@ end
 return {kind, total, found}
 """
 """Read-only. The answer is the type, how much there is, and as much of it as was asked for."""
+READ_FIELDS = """
+local kind, found = redis.call('TYPE', KEYS[1])['ok'], {}
+if kind ~= 'hash' then return {kind, 0} end
+for place = 2, #ARGV do
+    local long = redis.call('HSTRLEN', KEYS[1], ARGV[place]) > tonumber(ARGV[1])
+    found[#found + 1] = long and 1 or redis.call('HGET', KEYS[1], ARGV[place])
+end
+return {kind, #found, found}
+"""
+"""The same for named fields of a hash; short, because a look sends it for each job and worker."""
 
 
 log = logging.getLogger(__name__)
@@ -104,7 +108,7 @@ def ask(
 
 def ask_fields(pipeline: Pipeline | Redis, key: str, fields: Sequence[str], *, most_bytes: int = SHORT_BYTES) -> object:
     """Read, or queue a read of, these fields of a hash."""
-    return pipeline.eval_ro(READ, 1, key, "hash", str(len(fields)), str(most_bytes), *fields)
+    return pipeline.eval_ro(READ_FIELDS, 1, key, str(most_bytes), *fields)
 
 
 def told(key: str, kind: str, reply: object) -> Bounded:
