@@ -165,7 +165,7 @@ class Visit:
         self.url, self.wrong = url, list[str]()
         self.context = browser.new_context(**({"viewport": {"width": 1360, "height": 900}} | options))
         self.page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(60_000)
         self.page.on("console", lambda said: said.type in {"error", "warning"} and self.wrong.append(said.text))
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("request", lambda asked: self.note(asked.url))

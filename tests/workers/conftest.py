@@ -45,7 +45,7 @@ class Plan:
     trials: int = 16
     lag: int = 4
     trials_per_job: int = 1
-    job_timeout: int = 30
+    job_timeout: int = 120
     attempts: int = 3
     digest: str = "d1"
     study: str = "run-L1-a1"
@@ -325,7 +325,7 @@ def start_server(place: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]
         command = [str(find_binary()), "--port", "0", "--unixsocket", str(place / "v"), "--save", "", "--dir", place]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         started.append(process)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not (place / "v").exists():
             assert time.monotonic() < end
             time.sleep(0.02)

@@ -135,7 +135,7 @@ def test_a_killed_conductor_is_followed_by_another(plan, start: Start, start_wor
     eventually(lambda: len(study.trials()) >= 6)
     os.kill(holder.pid, signal.SIGKILL)
 
-    assert heir.wait(timeout=30) == 0
+    assert heir.wait(timeout=60) == 0
     assert export(study.trials(), "csv") == expected
     study.close()
 
