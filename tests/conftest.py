@@ -39,6 +39,17 @@ UNLIMITED = Limit(rate_per_second=1e6, burst=1_000_000)
 Serve = Callable[..., AbstractAsyncContextManager[Served]]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The tests of a file stay together, in order: what a file's tests share is made once, and the longest come first."""
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Real candles and recorded answers; they may not be part of the repository."""

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -72,6 +73,10 @@ class Forked:
         if self.returncode is None:
             os.kill(self.pid, number)
 
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """End it without a word."""
         self.send_signal(signal.SIGKILL)
@@ -124,34 +129,36 @@ class ForkServer:
 def serve(line: socket.socket) -> dict[str, Any] | None:
     """Fork for each order. In the fork, the order; None where nobody asks any more."""
     running: dict[int, socket.socket] = {}
-
-    def reap(*_: object) -> None:
-        for pid in [*running]:
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                told = running.pop(pid)
-                told.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
-                told.close()
-
-    signal.signal(signal.SIGCHLD, reap)
+    signal.signal(signal.SIGCHLD, lambda *_: reap(running))
     while True:
         given, fds, _, _ = socket.recv_fds(line, 1, 3)
         if not given:
             return None
         answers = socket.socket(fileno=fds[0])
-        order = json.loads(answers.makefile("r").readline())
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        order = dict(json.loads(answers.makefile("r").readline()))
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # none is reaped before it is noted
         pid = os.fork()
         if pid == 0:
             for each in (line, answers, *running.values()):
                 each.close()
             become(fds[1], fds[2])
-            return dict(order)
+            return order
         running[pid] = answers
         answers.sendall(f"{pid}\n".encode())
         for fd in fds[1:]:
             os.close(fd)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+
+def reap(running: dict[int, socket.socket]) -> None:
+    """Say how those that have ended did so."""
+    for pid in [*running]:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            told = running.pop(pid)
+            with suppress(BrokenPipeError):  # who asked has gone
+                told.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+            told.close()
 
 
 def become(out: int, err: int) -> None:
@@ -163,7 +170,7 @@ def become(out: int, err: int) -> None:
     for fd, number in ((nothing, 0), (out, 1), (err, 2)):
         os.dup2(fd, number)
         os.close(fd)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115, PTH123
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
 
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.table import export
+from tests.fork_server import Forked
 from tradeschool.errors import SettingsError
 from workers.board import Notice, notices, put_up
 from workers.conductor import advance
@@ -19,7 +19,7 @@ from workers.guard import TrialJob
 from workers.pool import Pool, PoolSettings
 from workers.worker import check_in
 
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 
 
 def test_a_worker_that_is_told_to_end_ends_its_trial_first(plan, start_worker: Start, eventually) -> None:

@@ -16,8 +16,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope
 
 from tradeschool.errors import SettingsError
-from tradeschool.notify import Mail, Message, Notifier, Slack, Webhook
-from tradeschool.notify import channels
+from tradeschool.notify import Mail, Message, Notifier, Slack, Webhook, channels
 from tradeschool.notify import notifier as notifying
 from tradeschool.notify.channels import NotTold, check_hook, check_mail
 

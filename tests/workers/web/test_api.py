@@ -246,8 +246,7 @@ def test_while_redis_is_away_the_rest_is_told(site, serve, client) -> None:
 def test_while_the_study_is_away_its_files_are_told_and_it_is_seen_again(site, serve, client, postgres) -> None:
     server, site.storage_url = postgres
     site.begin_run("away")
-    with serve(site) as url:
-        page = client(url)
+    with serve(site) as url, client(url) as page, stream(page):  # watched, it looks every two seconds
 
         def trouble() -> str | None:
             return page.get("/api/run").json().get("trouble")

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
