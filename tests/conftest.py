@@ -41,7 +41,7 @@ Serve = Callable[..., AbstractAsyncContextManager[Served]]
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """The tests of a file stay together, in order: what a file's tests share is made once, and the longest come first."""
+    """Keep the tests of a file together, in order: what they share is made once, and the longest come first."""
     if config.getoption("dist") != "load":
         return None
     from xdist.scheduler import LoadFileScheduling
