@@ -5,6 +5,7 @@ imported them starts in milliseconds, and is a process all the same: with an id,
 its own. The server imports, and uses nothing: it has no threads that a fork would lose.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -191,5 +192,6 @@ def run(words: list[str], cwd: str, env: dict[str, str]) -> None:
 if __name__ == "__main__":
     for _module in sys.argv[2:]:
         __import__(_module)
+    gc.freeze()  # what is there is shared with every fork for as long as nobody counts its references
     if _order := serve(socket.socket(fileno=int(sys.argv[1]))):
         run(**_order)
