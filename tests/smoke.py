@@ -65,7 +65,12 @@ def run(command: str, folder: Path, *words: str) -> str:
     """What a command prints; its failure is shown and ends everything."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TRADESCHOOL_")}
     done = subprocess.run(
-        [sys.executable, "-m", "tradeschool", command, *words], cwd=folder, env=clean, stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-m", "tradeschool", command, *words],
+        cwd=folder,
+        env=clean,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     if done.returncode:
         sys.exit(f"tradeschool {command} ended with exit code {done.returncode}: {done.stdout}")

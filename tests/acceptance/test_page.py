@@ -23,7 +23,7 @@ def page_url(program) -> Iterator[str]:
         found = re.search(r"http://127\.0\.0\.1:\d+", said)
     yield found[0]
     serving.send_signal(signal.SIGTERM)
-    _, said = serving.communicate(timeout=20)
+    _, said = serving.communicate(timeout=60)
     assert serving.returncode == 0, said
     assert "Traceback" not in said
 

@@ -36,7 +36,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--aclfile", str(users)]
     process = subprocess.Popen([*command, "--save", "", "--logfile", str(folder / "log")])
     url = f"redis://trials:{PASSWORD}@127.0.0.1:{port}/0"
-    connection, end = Redis.from_url(url), time.monotonic() + 30
+    connection, end = Redis.from_url(url), time.monotonic() + 60
     while time.monotonic() < end:
         with suppress(RedisError):
             connection.ping()

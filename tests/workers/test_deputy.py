@@ -1,7 +1,6 @@
 """A run whose conductor was killed goes on; one that was stopped on purpose does not."""
 
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,11 +10,12 @@ import pytest
 from redis import Redis
 
 from optimizer.table import export
+from tests.fork_server import Forked
 from workers import deputy as module
 from workers.board import RUNS_KEY, conducted, conducted_runs
 from workers.deputy import Deputy
 
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 CONDUCTOR = str(Path(__file__).with_name("conductor_process.py"))
 
 
