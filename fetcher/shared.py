@@ -1,6 +1,8 @@
 """One limit for several fetchers, on one machine or many: each request reserves its moment in Redis."""
 
-from collections.abc import Awaitable
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from redis import asyncio as redis
@@ -39,8 +41,16 @@ ANSWER_TIMEOUT = 5.0  # seconds
 class SharedTokenBucket(TokenBucket):
     """A bucket whose tokens are the same for all fetchers that name the same Redis and the same limit."""
 
-    def __init__(self, rate: float, *, url: str, name: str) -> None:
-        super().__init__(rate)
+    def __init__(
+        self,
+        rate: float,
+        *,
+        url: str,
+        name: str,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        super().__init__(rate, clock=clock, sleep=sleep)
         self._where = url
         self._key = KEY.format(name)
         self._microseconds = round(1_000_000 * (1 + MARGIN) / rate)

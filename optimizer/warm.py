@@ -3,14 +3,10 @@
 from datetime import date
 from functools import partial
 
-from optuna.distributions import FloatDistribution
-
-from optimizer import parzen
-from optimizer.backtest import kernel
 from optimizer.backtest.walk import random_walk
 from optimizer.level import Direction, Gate, Level, LevelDataset, Part
 from optimizer.objective import evaluate, prepare_level
-from optimizer.strategy import built_in_names, load
+from optimizer.strategy import load
 
 SAMPLE = "coinbase/BTC-USD/H1"
 SEED = 1
@@ -32,18 +28,3 @@ def warm(name: str = "sma_cross") -> None:
     parameters = {parameter.name: parameter.default for parameter in strategy.parameters}
     read = partial(random_walk, seed=SEED)
     evaluate(level, prepare_level(level, Part.TRAIN, read), parameters, [None])
-
-
-def compile_all() -> str | None:
-    """Compile what searches with the built-in strategies run, where it is not kept on disk already.
-
-    Returns the folder in which the machine code is kept; None where numba is absent or no folder can be written.
-    """
-    for name in built_in_names():
-        warm(name)
-    axes = parzen.Axes.of({"any": FloatDistribution(0.0, 1.0)})
-    if axes is None:  # nothing is compiled here
-        return None
-    parzen.load(axes)
-    folder: str | None = kernel._trade.stats.cache_path  # type: ignore[attr-defined]  # numba's
-    return folder

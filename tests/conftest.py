@@ -39,6 +39,17 @@ UNLIMITED = Limit(rate_per_second=1e6, burst=1_000_000)
 Serve = Callable[..., AbstractAsyncContextManager[Served]]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a file together, in order: what they share is made once, and the longest come first."""
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Real candles and recorded answers; they may not be part of the repository."""
@@ -165,7 +176,7 @@ class Visit:
         self.url, self.wrong = url, list[str]()
         self.context = browser.new_context(**({"viewport": {"width": 1360, "height": 900}} | options))
         self.page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(60_000)
         self.page.on("console", lambda said: said.type in {"error", "warning"} and self.wrong.append(said.text))
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("request", lambda asked: self.note(asked.url))

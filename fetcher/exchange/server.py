@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -62,14 +62,15 @@ class Exchange:
         remembered: int = REMEMBERED_REQUESTS,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         """Put a source behind every protocol.
 
         `oanda_token` None accepts any token, but not none. `clock` tells Unix seconds: candles that begin later do
-        not exist yet. `monotonic` is what limits, outages and records go by.
+        not exist yet. `monotonic` is what limits, outages and records go by, `sleep` what latency does.
         """
         self.record = Record(remembered)
-        self._monotonic = monotonic
+        self._monotonic, self._sleep = monotonic, sleep
         self._fates = Fates(faults, seed, monotonic)
         self._sides: dict[ProviderSide, Gate] = {
             Oanda(source, clock, oanda_token): Gate(oanda_limit, monotonic),
@@ -91,7 +92,7 @@ class Exchange:
         fate = Fate()
         if self._sides[side].admits(request.path, request.transport):
             fate = self._fates.draw(request.path_qs, is_for_candles=request.path.endswith(CANDLE_PATHS))
-            await asyncio.sleep(fate.delay_seconds)
+            await self._sleep(fate.delay_seconds)
             answer = _answer(side, answering, request, fate)
         else:
             answer = side.too_many()

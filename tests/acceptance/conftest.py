@@ -16,9 +16,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.fork_server import Forked, ForkServer
+
+IMPORTED = (
+    "tradeschool.cli.main",
+    "tradeschool.cli.optimize",
+    "tradeschool.cli.up",
+    "optimizer.report.plots",
+    "fetcher.sync",
+)
+"""What the command imports for most of its words."""
 STRANGE = "ein Ordner =#%?;&'\"\\ü🦜{x}"
 """The folder of every program: with each character that something on the way could take for more than a letter."""
-TIMEOUT = 120.0  # seconds; a command that takes longer is stuck
+TIMEOUT = 300.0  # seconds; a command that takes longer is stuck
 CURRICULUM = """
 [[level]]
 name = "1"
@@ -47,19 +57,14 @@ class Program:
     """`tradeschool` in a folder of its own."""
 
     folder: Path
+    forks: ForkServer
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """The command, until it ends."""
-        return subprocess.run(
-            self._command(arguments),
-            cwd=self.folder,
-            env=self._environment(environment),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
+        process = self.forks.start(self._words(arguments), cwd=self.folder, env=self._environment(environment))
+        out, err = process.communicate(TIMEOUT)
+        return subprocess.CompletedProcess(self._words(arguments), process.wait(), out, err)
 
     def run_through(self, shell: tuple[str, ...], *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command, begun by a shell that is given the interpreter and the arguments."""
@@ -73,17 +78,9 @@ class Program:
             check=False,
         )
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> Forked:
         """The command, in the background, in a session of its own."""
-        return subprocess.Popen(
-            self._command(arguments),
-            cwd=self.folder,
-            env=self._environment(None),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        return self.forks.start(self._words(arguments), cwd=self.folder, env=self._environment(None))
 
     def with_environment(self, more: Mapping[str, str]) -> "Program":
         """The same, with further variables."""
@@ -119,19 +116,27 @@ class Program:
                 found.append(int(entry.name))
         return found
 
-    def _command(self, arguments: tuple[str, ...]) -> list[str]:
+    def _words(self, arguments: tuple[str, ...]) -> list[str]:
         is_search = arguments[:2] == ("optimize", "run") or arguments[:1] == ("up",)
         few = FEW if is_search and FEW[0] not in arguments else ()
-        return [sys.executable, "-m", "tradeschool", *arguments, *few]
+        return ["-m", "tradeschool", *arguments, *few]
 
     def _environment(self, more: Mapping[str, str] | None) -> dict[str, str]:
         return {**os.environ, **self.environment, **(more or {})}
 
 
 @pytest.fixture(scope="session")
-def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def forks() -> Iterator[ForkServer]:
+    """Runs the command in forks of a process that has imported it."""
+    server = ForkServer(IMPORTED)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def exchange(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -> Iterator[str]:
     """The URL of `tradeschool exchange`, fast, with generated candles."""
-    program = Program(tmp_path_factory.mktemp("exchange"))
+    program = Program(tmp_path_factory.mktemp("exchange"), forks)
     process = program.start("exchange", "--port", "0", "--coinbase-limit", "500", "--oanda-limit", "500")
     assert process.stderr is not None
     first = process.stderr.readline()
@@ -139,13 +144,13 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert found, first
     yield found[0].rstrip(";")
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
 
 
 @pytest.fixture
-def program(tmp_path: Path, exchange: str) -> Iterator[Program]:
+def program(tmp_path: Path, exchange: str, forks: ForkServer) -> Iterator[Program]:
     """The command in an empty folder, pointed at the exchange; at the end nothing of it may be left running."""
-    made = program_in(tmp_path / STRANGE, exchange)
+    made = program_in(tmp_path / STRANGE, exchange, forks)
     yield made
     left = made.processes()
     for pid in left:
@@ -154,15 +159,16 @@ def program(tmp_path: Path, exchange: str) -> Iterator[Program]:
 
 
 @pytest.fixture(scope="session")
-def make_program(exchange: str) -> Callable[[Path], Program]:
+def make_program(exchange: str, forks: ForkServer) -> Callable[[Path], Program]:
     """Makes the command at home in a folder."""
-    return lambda folder: program_in(folder, exchange)
+    return lambda folder: program_in(folder, exchange, forks)
 
 
-def program_in(folder: Path, exchange: str) -> Program:
+def program_in(folder: Path, exchange: str, forks: ForkServer) -> Program:
     folder.mkdir(parents=True)
     return Program(
         folder,
+        forks,
         {
             "TRADESCHOOL_FETCH__COINBASE_URL": exchange,
             "TRADESCHOOL_FETCH__OANDA_URL": exchange,
@@ -174,9 +180,9 @@ def program_in(folder: Path, exchange: str) -> Program:
 
 
 @pytest.fixture(scope="session")
-def candles(tmp_path_factory: pytest.TempPathFactory, exchange: str) -> Path:
+def candles(tmp_path_factory: pytest.TempPathFactory, exchange: str, forks: ForkServer) -> Path:
     """A data folder that holds what the small curriculum names."""
-    program = program_in(tmp_path_factory.mktemp("candles") / "here", exchange)
+    program = program_in(tmp_path_factory.mktemp("candles") / "here", exchange, forks)
     days = ("--timerange", "20230101-20230122")
     done = program.run("fetch", "--pairs", "BTC/USD,EUR/USD", "--timeframes", "M5,M15", *days)
     assert done.returncode == 0, done.stderr

@@ -23,7 +23,7 @@ def page_url(program) -> Iterator[str]:
         found = re.search(r"http://127\.0\.0\.1:\d+", said)
     yield found[0]
     serving.send_signal(signal.SIGTERM)
-    _, said = serving.communicate(timeout=20)
+    _, said = serving.communicate(timeout=60)
     assert serving.returncode == 0, said
     assert "Traceback" not in said
 
@@ -34,7 +34,7 @@ def test_a_run_is_seen_from_its_first_page_to_its_verdict(program, page_url: str
     with visit(page_url) as page:
         page.set_default_timeout(60_000)
         page.get_by_text("No run yet. Begin one").wait_for()
-        page.locator("#troubles", has_text="does not answer").wait_for()
+        page.locator("#troubles .neutral", has_text="Redis is not running: no run is active").wait_for()
         up = program.start("up", "--curriculum", curriculum, "--seed", "7", "-j", "2")
         page.locator("#p-download .chip.running").wait_for()
         page.locator("#troubles .trouble").wait_for(state="detached")
@@ -47,7 +47,7 @@ def test_a_run_is_seen_from_its_first_page_to_its_verdict(program, page_url: str
         page.locator("#c-search canvas").wait_for()
         page.locator("#c-queue canvas").wait_for()
         _, said = up.communicate(timeout=90)
-        page.locator("#troubles", has_text="does not answer").wait_for()
+        page.locator("#troubles .neutral", has_text="Redis is not running: no run is active").wait_for()
 
         assert up.returncode == 0, said
         text = page.locator("#curriculum").inner_text()

@@ -139,4 +139,4 @@ def test_an_interrupted_demo_takes_everything_down(program, eventually) -> None:
 
     assert demo.returncode == INTERRUPTED, said
     assert "Traceback" not in said
-    eventually(lambda: not program.processes(), seconds=10)
+    eventually(lambda: not program.processes())

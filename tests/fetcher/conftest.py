@@ -1,8 +1,9 @@
 """A loopback server that answers by a script, and how to reach it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from inspect import isawaitable
 
 import pytest
 from aiohttp import web
@@ -20,10 +21,10 @@ class Scripted:
 
 @pytest.fixture
 def scripted():
-    """Serve answers one after the other, the last one for ever; an answer of None hangs up."""
+    """Serve answers one after the other, the last one for ever; None hangs up."""
 
     @asynccontextmanager
-    async def one(*answers: Callable[[], web.Response] | None) -> AsyncIterator[Scripted]:
+    async def one(*answers: Callable[[], web.Response | Awaitable[web.Response]] | None) -> AsyncIterator[Scripted]:
         script = Scripted()
 
         async def answer(request: web.Request) -> web.Response:
@@ -33,7 +34,8 @@ def scripted():
                 assert request.transport
                 request.transport.close()
                 return web.Response()
-            return make()
+            made = make()
+            return await made if isawaitable(made) else made
 
         app = web.Application()
         app.router.add_get("/{path:.*}", answer)

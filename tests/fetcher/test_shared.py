@@ -1,7 +1,7 @@
 """Several buckets, one limit."""
 
 import asyncio
-import time
+from itertools import pairwise
 
 import pytest
 import redis
@@ -15,44 +15,69 @@ from tradeschool.errors import ServiceUnreachable
 RATE = 30
 
 
-@pytest.fixture
-def server(tmp_path):
-    with Valkey.of(tmp_path).running() as valkey:
+class Clock:
+    """Moves by what is slept, and by nothing else."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def __call__(self) -> float:
+        return self.slept
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+
+def bucket_at(url: str, clock: Clock) -> SharedTokenBucket:
+    return SharedTokenBucket(RATE, url=url, name="x", clock=clock, sleep=clock.sleep)
+
+
+async def moment_of(bucket: SharedTokenBucket) -> int:
+    """The moment that Redis gives a bucket's next request, in microseconds."""
+    bucket.sent(await bucket.acquire())
+    return int(await bucket._redis.get(bucket._key)) - bucket._microseconds
+
+
+async def now_at(bucket: SharedTokenBucket) -> float:
+    """By the clock of Redis, in seconds."""
+    seconds, microseconds = await bucket._redis.time()
+    return float(seconds) + float(microseconds) / 1_000_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A Valkey that several tests share, one limit after the other."""
+    with Valkey.of(tmp_path_factory.mktemp("shared")).running() as valkey:
         yield valkey.url
 
 
 async def test_three_buckets_together_keep_one_limit(server) -> None:
-    """However late they wake up: the sixtieth moment that Redis gives away lies fifty-nine paces after the first."""
-    begun = time.monotonic()
-    buckets = [SharedTokenBucket(RATE, url=server, name="x") for _ in range(3)]
-    sent: list[float] = []
-
-    async def ask(bucket: SharedTokenBucket) -> None:
-        for _ in range(20):
-            token = await bucket.acquire()
-            sent.append(time.monotonic())
-            bucket.sent(token)
-
-    await asyncio.gather(*(ask(bucket) for bucket in buckets))
+    """Of the moments that Redis gives away, each lies a pace after the one before, whichever bucket it is for."""
+    buckets = [bucket_at(server, Clock()) for _ in range(3)]
+    moments = [await moment_of(bucket) for _ in range(20) for bucket in buckets]
     for bucket in buckets:
         await bucket.close()
 
-    assert len(sent) == 60
-    assert max(sent) - begun >= 59 * (1 + MARGIN) / RATE
+    pace = round(1_000_000 * (1 + MARGIN) / RATE)
+    assert len(moments) == 60
+    assert all(after - before >= pace for before, after in pairwise(moments))
 
 
 async def test_a_pause_of_one_holds_the_others(server) -> None:
     """The fetcher that is told to wait tells all who share its limit."""
-    one, other = (SharedTokenBucket(RATE, url=server, name="x") for _ in range(2))
-    begun = time.monotonic()
-    await one.pause(0.4)
+    clock = Clock()
+    one, other = bucket_at(server, Clock()), bucket_at(server, clock)
+    begun = await now_at(one)
+    await one.pause(3600.0)
     other.sent(await other.acquire())
-    waited = time.monotonic() - begun
-    await one.pause(0.05)
+    ended = await now_at(one) + clock.slept
+    await one.pause(0.05)  # a shorter one changes nothing
+    moment = await moment_of(other)
     for bucket in (one, other):
         await bucket.close()
 
-    assert waited >= 0.4
+    assert ended - begun >= 3600.0
+    assert moment / 1_000_000 - begun >= 3600.0
 
 
 @pytest.mark.parametrize("stored", ["9e18", "-9e18", "nan", "inf", "9" * 400, b"\xff", ["of another type"]])
@@ -88,11 +113,16 @@ async def test_without_redis_nothing_is_asked() -> None:
 async def test_a_second_fetcher_of_a_provider_waits_and_says_so(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     order: list[str] = []
+    waits = asyncio.Event()
+
+    def wait(name: str) -> None:
+        order.append(f"{name} waits")
+        waits.set()
 
     async def fetcher(name: str) -> None:
-        async with exclusive(of_provider("coinbase", "http://x"), lambda: order.append(f"{name} waits")):
+        async with exclusive(of_provider("coinbase", "http://x"), lambda: wait(name)):
             order.append(f"{name} asks")
-            await asyncio.sleep(0.05)
+            await waits.wait()
             order.append(f"{name} ends")
 
     await asyncio.gather(fetcher("first"), fetcher("second"))

@@ -5,7 +5,6 @@ import os
 import runpy
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from redis.exceptions import RedisError
 from optimizer.level import Level, Parameters
 from optimizer.study import OpenStudy, StudyFacts, open_study
 from optimizer.table import export
+from tests.fork_server import Forked, ForkServer
 from tests.workers.schools import LADDER, School, school_in, seal_candles
 from tradeschool.embedded import find_binary
 from tradeschool.store.frames import FrameStore
@@ -30,6 +30,14 @@ from workers.guard import TrialQueue
 from workers.jobs import level_digests
 from workers.ledger import Progress
 
+IMPORTED = (
+    "optimizer.evaluation",
+    "optimizer.study",
+    "workers.conductor",
+    "workers.carrier",
+    "workers.role",
+    "workers.worker",
+)
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 BENCH = runpy.run_path(str(HERE / "bench.py"))
@@ -45,7 +53,7 @@ class Plan:
     trials: int = 16
     lag: int = 4
     trials_per_job: int = 1
-    job_timeout: int = 30
+    job_timeout: int = 120
     attempts: int = 3
     digest: str = "d1"
     study: str = "run-L1-a1"
@@ -237,9 +245,17 @@ def plan(url: str, folder: Path) -> Plan:
 
 
 @pytest.fixture(scope="session")
-def steady_worker(server: str) -> Iterator[str]:
+def forks() -> Iterator[ForkServer]:
+    """Runs the programs of this folder in forks of a process that has imported what they import."""
+    forking = ForkServer(IMPORTED)
+    yield forking
+    forking.close()
+
+
+@pytest.fixture(scope="session")
+def steady_worker(server: str, forks: ForkServer) -> Iterator[str]:
     """The URL of a database with a worker that serves test after test."""
-    with programs() as start_one:
+    with programs(forks) as start_one:
         start_one("bench.py", "--url", f"{server}?db=1")
         yield f"{server}?db=1"
 
@@ -251,9 +267,9 @@ def served(steady_worker: str, folder: Path) -> Plan:
 
 
 @pytest.fixture
-def start(url: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start(url: str, forks: ForkServer) -> Iterator[Callable[..., Forked]]:
     """Starts a Python program of this folder; what still lives at the end of the test is killed."""
-    with programs() as start_one:
+    with programs(forks) as start_one:
         yield start_one
 
 
@@ -265,13 +281,12 @@ def emptied(url: str) -> str:
 
 
 @contextmanager
-def programs() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    processes: list[subprocess.Popen[str]] = []
+def programs(forks: ForkServer) -> Iterator[Callable[..., Forked]]:
+    processes: list[Forked] = []
 
-    def start_one(program: str, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, str(HERE / program), *arguments]
+    def start_one(program: str, *arguments: str) -> Forked:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        process = forks.start([str(HERE / program), *arguments], env=environment, has_errors=False)
         processes.append(process)
         return process
 
@@ -280,19 +295,18 @@ def programs() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
         process.wait(timeout=60)
-        assert process.stdout is not None
-        process.stdout.close()
+        process.close()
 
 
 @pytest.fixture
-def start_program() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start_program(forks: ForkServer) -> Iterator[Callable[..., Forked]]:
     """The same, for a server of the test's own."""
-    with programs() as start_one:
+    with programs(forks) as start_one:
         yield start_one
 
 
 @pytest.fixture
-def start_worker(start: Callable[..., subprocess.Popen[str]], url: str) -> Callable[..., subprocess.Popen[str]]:
+def start_worker(start: Callable[..., Forked], url: str) -> Callable[..., Forked]:
     return lambda *arguments: start("bench.py", "--url", url, *arguments)
 
 
@@ -327,7 +341,7 @@ def start_server(place: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]
         command = [str(find_binary()), "--port", "0", "--unixsocket", str(place / "v"), "--save", "", "--dir", place]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         started.append(process)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not (place / "v").exists():
             assert time.monotonic() < end
             time.sleep(0.02)

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +17,7 @@ from redis import Redis
 
 from optimizer.study import open_study
 from optimizer.table import export
+from tests.fork_server import Forked
 from tradeschool.errors import DataIncomplete, SettingsError
 from workers.carrier import BenchCarrier
 from workers.conductor import ConductorSettings, Run, advance, conduct
@@ -25,7 +25,7 @@ from workers.jobs import Answer, Order
 from workers.outage import Outage
 from workers.queue import JobReport, results_key
 
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 POISON = ({"fast": 20, "slow": 90, "stop": 2.0}, {"fast": 13, "slow": 90, "stop": 2.0})
 
 
@@ -135,7 +135,7 @@ def test_a_killed_conductor_is_followed_by_another(plan, start: Start, start_wor
     eventually(lambda: len(study.trials()) >= 6)
     os.kill(holder.pid, signal.SIGKILL)
 
-    assert heir.wait(timeout=30) == 0
+    assert heir.wait(timeout=60) == 0
     assert export(study.trials(), "csv") == expected
     study.close()
 

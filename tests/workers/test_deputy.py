@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +12,7 @@ from redis import Redis
 
 from optimizer.table import export
 from optimizer.under_way import Mark, MarkedRuns
+from tests.fork_server import Forked
 from tests.workers.made_runs import made_level, made_place, made_run
 from workers import deputy as module
 from workers.board import Notice, put_up
@@ -20,7 +20,7 @@ from workers.deputy import Deputy
 from workers.role import claim
 from workers.signing import Signer
 
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 CONDUCTOR = str(Path(__file__).with_name("conductor_process.py"))
 
 

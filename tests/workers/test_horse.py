@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,10 +30,10 @@ def evaluate(order):
     if what == "leave":
         os._exit(9)
     if what == "sleep":
-        time.sleep(60)
+        time.sleep(1e6)
     if what == "hang":
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
-        time.sleep(60)
+        time.sleep(1e6)
     if what == "swallow":
         return b"x" * len(bytearray(1 << 30))
     if what == "chatter":
@@ -46,11 +45,12 @@ def evaluate(order):
 def told(reply):
     return None if reply is None else [reply.answer and reply.answer.decode()[:40], reply.failure, reply.is_harmed]
 
+timeout, patience = int(sys.argv[1]), float(sys.argv[2])
 horse = Horse(evaluate, close=lambda: None, memory_bytes=1 << 28)
 found = [horse.pid]
-for what in sys.argv[2:]:
-    horse.send(what.encode(), int(sys.argv[1]), 1)
-    found.append(told(horse.wait(4)))
+for what in sys.argv[3:]:
+    horse.send(what.encode(), timeout, 1)
+    found.append(told(horse.wait(patience)))
 horse.kill()
 sys.stderr.write(json.dumps([*found, horse.trials]))
 """
@@ -60,10 +60,10 @@ sys.stderr.write(json.dumps([*found, horse.trials]))
 def ride() -> Callable[..., list[object]]:
     """Orders for one horse in a process of its own, and what came back for each."""
 
-    def one(timeout: int, *orders: str) -> list[object]:
-        command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(timeout), *orders]
+    def one(timeout: int, *orders: str, patience: float = 60.0) -> list[object]:
+        command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(timeout), str(patience), *orders]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
         found: list[object] = json.loads(done.stderr)
         return found
 
@@ -71,14 +71,14 @@ def ride() -> Callable[..., list[object]]:
 
 
 def test_one_process_answers_order_after_order(ride) -> None:
-    pid, first, second, trials = ride(5, "a", "b")
+    pid, first, second, trials = ride(60, "a", "b")
 
     assert (first, second) == ([f"{pid} a", None, False], [f"{pid} b", None, False])
     assert trials == 2
 
 
 def test_a_long_answer_comes_whole(ride) -> None:
-    _, reply, _ = ride(5, "long")
+    _, reply, _ = ride(60, "long")
 
     assert reply == ["y" * 40, None, False]
 
@@ -95,22 +95,20 @@ def test_a_long_answer_comes_whole(ride) -> None:
     ],
 )
 def test_why_there_is_no_answer_is_told(ride, order: str, failure: str) -> None:
-    _, reply, _ = ride(1, order)
+    _, reply, _ = ride(1 if order == "sleep" else 60, order)
 
     assert reply == [None, failure, True]
 
 
 def test_native_code_that_hears_no_alarm_is_only_waited_for(ride) -> None:
-    began = time.monotonic()
-
-    _, reply, _ = ride(1, "hang")
+    """It would hang for as long as the machine runs: that there is an end to the wait is what is shown."""
+    _, reply, _ = ride(1, "hang", patience=1.5)
 
     assert reply is None
-    assert time.monotonic() - began < 20
 
 
 def test_orders_for_a_dead_horse_are_answered_so(ride) -> None:
-    _, _, again, _ = ride(1, "leave", "a")
+    _, _, again, _ = ride(60, "leave", "a")
 
     assert again == [None, "its process is gone", True]
 

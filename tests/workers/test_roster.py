@@ -1,18 +1,18 @@
 """Pools are found while they live, scaled and drained from elsewhere."""
 
 import os
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.fork_server import Forked
 from tradeschool.errors import StoreUnwritable
 from workers import roster
 from workers.conductor import advance
 
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 
 
 def workers(plan) -> int:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.table import export
+from tests.fork_server import Forked
 from tradeschool.errors import SettingsError
 from workers.board import Notice, notices, put_up
 from workers.check_in import check_in
@@ -19,7 +19,7 @@ from workers.conductor import advance
 from workers.guard import TrialJob
 from workers.pool import Pool, PoolSettings
 
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 
 
 def test_a_worker_that_is_told_to_end_ends_its_trial_first(plan, start_worker: Start, eventually) -> None:
@@ -41,7 +41,7 @@ def test_a_worker_that_is_told_to_end_ends_its_trial_first(plan, start_worker: S
 def test_an_orphan_does_not_start_to_work(start_worker: Start) -> None:
     worker = start_worker("--parent", "1")
 
-    assert worker.wait(timeout=20) == 3
+    assert worker.wait(timeout=60) == 3
 
 
 def test_a_pool_replaces_a_dead_worker_and_drains(plan, bench_program: Path, eventually, monkeypatch) -> None:
@@ -113,7 +113,7 @@ def test_a_worker_of_another_release_refuses_to_start(plan, start_worker: Start)
     put_up(plan.queue.connection, "other", note)
     worker = start_worker()
 
-    assert worker.wait(timeout=20) != 0
+    assert worker.wait(timeout=60) != 0
     assert plan.queue.connection.smembers("rq:workers:trials") == set()
 
 
@@ -123,7 +123,7 @@ def test_a_worker_with_other_candles_refuses_to_start(plan, start_worker: Start)
     study.close()
     worker = start_worker("--digest", "d2")
 
-    assert worker.wait(timeout=20) != 0
+    assert worker.wait(timeout=60) != 0
 
 
 def test_studies_that_are_over_or_silent_keep_no_worker_away(plan, make_bench) -> None:

@@ -5,7 +5,7 @@ import time
 import click
 
 from optimizer.backtest.jit import is_compiled
-from optimizer.warm import compile_all
+from optimizer.compilation import compile_all
 from tradeschool.cli.context import console
 from tradeschool.errors import TradeschoolError
 

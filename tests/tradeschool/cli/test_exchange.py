@@ -23,7 +23,7 @@ async def test_both_protocols_are_served_until_a_signal(number: signal.Signals, 
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         told = (await process.stderr.readline()).decode()
         url = told.split()[2].rstrip(";")
         host, port = url.removeprefix("http://").split(":")

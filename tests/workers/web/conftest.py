@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -129,7 +130,7 @@ class Client(requests.Session):
 
     def request(self, method: str, url: str, **options: object) -> requests.Response:  # type: ignore[override]
         asked = url if "://" in url else self.url + url
-        return super().request(method, asked, **({"timeout": 30} | options | {"allow_redirects": False}))  # type: ignore[arg-type]
+        return super().request(method, asked, **({"timeout": 60} | options | {"allow_redirects": False}))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")
@@ -149,23 +150,35 @@ def serve() -> Callable[..., object]:
     """Serves an installation from a thread of its own; gives its URL."""
 
     @contextmanager
-    def one(
-        site: Site, token: str | None = None, clock: Callable[[], float] = time.time, port: int = 0
-    ) -> Iterator[str]:
-        loop = asyncio.new_event_loop()
-        made = app.make_app(site.lookout(), Guard(token=token, clock=clock))
-        thread = threading.Thread(target=loop.run_forever)
-        thread.start()
-        runner = asyncio.run_coroutine_threadsafe(app.serve(made, "127.0.0.1", port), loop).result(30)
-        try:
-            yield app.address(runner)
-        finally:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+    def one(site: Site, token: str | None = None, **options: Any) -> Iterator[str]:
+        with served(site, token, **options) as (url, _):
+            yield url
 
     return one
+
+
+@pytest.fixture(scope="session")
+def serve_on() -> Callable[..., object]:
+    """The same; gives the event loop, too."""
+    return served
+
+
+@contextmanager
+def served(
+    site: Site, token: str | None = None, clock: Callable[[], float] = time.time, port: int = 0
+) -> Iterator[tuple[str, asyncio.AbstractEventLoop]]:
+    loop = asyncio.new_event_loop()
+    made = app.make_app(site.lookout(), Guard(token=token, clock=clock))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    runner = asyncio.run_coroutine_threadsafe(app.serve(made, "127.0.0.1", port), loop).result(60)
+    try:
+        yield app.address(runner), loop
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(60)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 @pytest.fixture(scope="session")

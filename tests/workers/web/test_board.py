@@ -49,12 +49,12 @@ async def test_what_is_no_number_is_no_json() -> None:
 
 async def test_a_pause_without_listeners_ends_with_the_first_of_them() -> None:
     board = Board()
-    pause = asyncio.create_task(board.pause(0.01, 60.0))
+    pause = asyncio.create_task(board.pause(0.01, 3600.0))
     await asyncio.sleep(0.01)
     assert not pause.done()
 
     with board.listening():
-        await asyncio.wait_for(pause, 1.0)
-        await asyncio.wait_for(board.pause(0.01, 60.0), 1.0)
+        await asyncio.wait_for(pause, 60.0)
+        await asyncio.wait_for(board.pause(0.01, 3600.0), 60.0)
 
     assert board.listeners == 0

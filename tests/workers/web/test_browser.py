@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
@@ -249,6 +248,11 @@ def test_nothing_is_wider_than_a_phone(busy, serve, visit) -> None:
             assert page.evaluate(wide) == [], width
 
 
+NEXT_DRAWING = """() => new Promise((done) => {
+    new MutationObserver(done).observe(document.querySelector('main'), {subtree: true, childList: true});
+}).then(() => null)"""
+
+
 def test_everything_is_reached_by_keyboard_and_shows_where_it_is(busy, serve, visit) -> None:
     with serve(busy) as url, visit(url) as page:
         page.get_by_role("button", name="Requeue trials 0").wait_for()
@@ -262,7 +266,8 @@ def test_everything_is_reached_by_keyboard_and_shows_where_it_is(busy, serve, vi
             reached.append(page.evaluate(here))
         button = page.get_by_role("button", name="Requeue trials 0")
         button.focus()
-        time.sleep(2.2)  # the page draws itself anew meanwhile
+        for _ in range(2):
+            page.evaluate(NEXT_DRAWING)
         assert button.evaluate("(it) => it === document.activeElement")
         page.keyboard.press("Enter")
 

@@ -65,7 +65,7 @@ def test_a_client_that_sends_its_request_is_served_beside_any_number_of_half_sen
         half_open(page.url)
     answer = page.get("/healthz")
 
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
     assert len(table) <= LIMIT
     assert table.dropped >= 14 * LIMIT
 

@@ -72,12 +72,14 @@ def test_a_scrape_tells_what_the_board_knows(page, site) -> None:
     record = Acquisition(time=datetime.now(UTC), running=True, eta_seconds=9, lanes=(lane,), downloads=(download,))
     record.publish(site.folder / "data")
 
+    watched = page.get("/api/stream", stream=True)  # it looks every two seconds then, not every ten
     samples = scraped(
         page,
         'tradeschool_trials{level="1",state="complete"}',
         'tradeschool_fetch_requests_total{outcome="busy",provider="coinbase"}',
         "tradeschool_queue_oldest_seconds",
     )
+    watched.close()
 
     assert samples['tradeschool_trials{level="1",state="complete"}'] == 10
     assert samples['tradeschool_trials{level="1",state="wanted"}'] == 40

@@ -1,0 +1,197 @@
+"""A program that runs other programs in forks of itself, and the side that asks it to.
+
+A Python program of this project spends two seconds of processor time on its imports. A fork of a process that has
+imported them starts in milliseconds, and is a process all the same: with an id, a session, signals and an exit code of
+its own. The server imports, and uses nothing: it has no threads that a fork would lose.
+"""
+
+import gc
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+ROOT = Path(__file__).parent.parent
+
+
+class Forked:
+    """A running program; what the tests use of `subprocess.Popen`."""
+
+    def __init__(self, line: socket.socket, out: int, err: int | None) -> None:
+        self._answers = line.makefile("r")
+        self._line = line
+        self.pid = int(self._answers.readline())
+        self.stdout: IO[str] = os.fdopen(out)
+        self.stderr: IO[str] | None = None if err is None else os.fdopen(err)
+        self.returncode: int | None = None
+        self._ended = threading.Thread(target=self._hear_end, daemon=True)
+        self._ended.start()
+
+    def _hear_end(self) -> None:
+        self.returncode = int(self._answers.readline())
+        self._answers.close()
+        self._line.close()
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, once there is one."""
+        self._ended.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What it still writes until it ends."""
+        said: dict[str, str] = {}
+        readers = [
+            threading.Thread(target=lambda name=name, file=file: said.update({name: file.read()}), daemon=True)
+            for name, file in (("out", self.stdout), ("err", self.stderr))
+            if file is not None
+        ]
+        end = time.monotonic() + (timeout or 3600.0)
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join(max(0.0, end - time.monotonic()))
+        self.wait(max(0.0, end - time.monotonic()))
+        self.close()
+        return said["out"], said.get("err", "")
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it without a word."""
+        self.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Close what it wrote to."""
+        self.stdout.close()
+        if self.stderr is not None:
+            self.stderr.close()
+
+
+class ForkServer:
+    """The asking side."""
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, __file__, str(theirs.fileno()), *modules]
+        self._process = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd="/"
+        )
+        theirs.close()
+        self._line = ours
+
+    def start(
+        self,
+        words: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str],
+        has_errors: bool = True,
+    ) -> Forked:
+        """Run `words`, as `python` would: `-m module arguments`, or `file arguments`. Without errors they are ours."""
+        ours, theirs = socket.socketpair()
+        out_here, out_there = os.pipe()
+        err_here, err_there = os.pipe() if has_errors else (None, os.dup(2))
+        order = {"words": [*words], "cwd": str(cwd or Path.cwd()), "env": dict(env)}
+        socket.send_fds(self._line, [b"x"], [theirs.fileno(), out_there, err_there])
+        theirs.close()
+        os.close(out_there)
+        os.close(err_there)
+        ours.sendall(json.dumps(order).encode() + b"\n")
+        return Forked(ours, out_here, err_here)
+
+    def close(self) -> None:
+        """End the server; what it started goes on."""
+        self._line.close()
+        self._process.wait(timeout=60)
+
+
+def serve(line: socket.socket) -> dict[str, Any] | None:
+    """Fork for each order. In the fork, the order; None where nobody asks any more."""
+    running: dict[int, socket.socket] = {}
+    signal.signal(signal.SIGCHLD, lambda *_: reap(running))
+    while True:
+        given, fds, _, _ = socket.recv_fds(line, 1, 3)
+        if not given:
+            return None
+        answers = socket.socket(fileno=fds[0])
+        order = dict(json.loads(answers.makefile("r").readline()))
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # none is reaped before it is noted
+        pid = os.fork()
+        if pid == 0:
+            for each in (line, answers, *running.values()):
+                each.close()
+            become(fds[1], fds[2])
+            return order
+        running[pid] = answers
+        answers.sendall(f"{pid}\n".encode())
+        for fd in fds[1:]:
+            os.close(fd)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+
+def reap(running: dict[int, socket.socket]) -> None:
+    """Say how those that have ended did so."""
+    for pid in [*running]:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            told = running.pop(pid)
+            with suppress(BrokenPipeError):  # who asked has gone
+                told.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+            told.close()
+
+
+def become(out: int, err: int) -> None:
+    """Make the fork what a new process is."""
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for fd, number in ((nothing, 0), (out, 1), (err, 2)):
+        os.dup2(fd, number)
+        os.close(fd)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
+
+
+def run(words: list[str], cwd: str, env: dict[str, str]) -> None:
+    """What `python words` does, in this process."""
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    time.tzset()
+    if words[0] == "-m":
+        sys.path[0], sys.argv = cwd, words[1:]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.path[0], sys.argv = str(Path(words[0]).parent), words
+        runpy.run_path(words[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    for _module in sys.argv[2:]:
+        __import__(_module)
+    gc.freeze()  # what is there is shared with every fork for as long as nobody counts its references
+    if _order := serve(socket.socket(fileno=int(sys.argv[1]))):
+        run(**_order)
