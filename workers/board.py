@@ -5,7 +5,6 @@ study goes on without.
 """
 
 import json
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Annotated
@@ -16,6 +15,7 @@ from redis.exceptions import RedisError
 from rq.utils import as_text
 
 from optimizer.level import Level
+from workers.server_time import server_now
 
 KEY = "tradeschool:studies"
 RUNS_KEY = "tradeschool:runs"
@@ -31,7 +31,7 @@ class Notice(BaseModel):
     v: int
     """Version of the wire format."""
     seen: float
-    """Unix time in seconds."""
+    """Unix time in seconds, by the server's clock."""
     trials: Annotated[int, Field(ge=0)]
     """Wanted in all."""
     finished: Annotated[int, Field(ge=0)] = 0
@@ -70,7 +70,7 @@ def take_down(connection: Redis, study: str) -> None:
 
 def notices(connection: Redis, now: float | None = None) -> dict[str, Notice]:
     """Every study that is under way, by name; what cannot be read is left out."""
-    return parse_notices(connection.hgetall(KEY), time.time() if now is None else now)
+    return parse_notices(connection.hgetall(KEY), server_now(connection) if now is None else now)
 
 
 def parse_notices(hung: Mapping[bytes | str, bytes | str], now: float) -> dict[str, Notice]:
@@ -79,7 +79,7 @@ def parse_notices(hung: Mapping[bytes | str, bytes | str], now: float) -> dict[s
     for name, text in hung.items():
         with suppress(ValueError, RecursionError):
             notice = _parse(text)
-            if now - notice.seen < SILENT_SECONDS:
+            if abs(now - notice.seen) < SILENT_SECONDS:  # the server's clock may have been set back since
                 found[as_text(name)] = notice
     return found
 

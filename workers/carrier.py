@@ -9,7 +9,9 @@ from tradeschool.errors import DataIncomplete
 from workers.board import Notice, put_up, take_down
 from workers.guard import TrialQueue
 from workers.jobs import Answer, Arrays, Bench, Order, Prepared
+from workers.leases import count_loss
 from workers.queue import JobReport, clean, enqueue, forget, look_at, losses_key, pop_answers, put_back, translated
+from workers.server_time import server_now
 from workers.signing import UNSIGNED, Signer
 
 
@@ -52,7 +54,7 @@ class Carrier(Protocol):
         """Return a stray job to the queue."""
 
     def count_loss(self, errand: Errand) -> int:
-        """How often this errand has been lost, this time included."""
+        """How many workers are gone that had this errand, the latest one included."""
 
     def announce(self, notice: Notice) -> None:
         """Let others know how far the study is."""
@@ -106,13 +108,14 @@ class QueueCarrier:
     def count_loss(self, errand: Errand) -> int:
         """Counted in Redis, so that the next conductor goes on counting."""
         with translated(self._url):
-            return int(self._queue.connection.hincrby(losses_key(self._study), errand.job_id, 1))
+            return count_loss(self._queue.connection, losses_key(self._study), errand.job_id)
 
     def announce(self, notice: Notice) -> None:
         """Put up a notice, and take it down when every trial is finished."""
         with translated(self._url):
             if notice.finished < notice.trials:
-                put_up(self._queue.connection, self._study, notice)
+                seen = server_now(self._queue.connection)
+                put_up(self._queue.connection, self._study, notice.model_copy(update={"seen": seen}))
             else:
                 take_down(self._queue.connection, self._study)
 

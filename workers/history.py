@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from redis import Redis
 
 from workers.monitor import Snapshot
+from workers.server_time import take_turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +56,8 @@ def note(connection: Redis, snapshot: Snapshot, now: float) -> None:
     """Keep a look at the queue where it is time for one, whoever else looks."""
     moment = {name: str(value) for name, value in asdict(moment_of(snapshot, now)).items()}
     for track in TRACKS:
-        turn = f"{track.key}:turn"
         # Half a second less: a poller's next look must not come just before the turn is over.
-        if connection.set(turn, "1", nx=True, px=track.step_seconds * 1000 - 500):
+        if take_turn(connection, f"{track.key}:turn", track.step_seconds * 1000 - 500):
             connection.xadd(track.key, moment, maxlen=track.most, approximate=False)  # type: ignore[arg-type]  # a dict's values are invariant
 
 

@@ -14,6 +14,7 @@ from workers import board
 from workers.guard import TrialJob, TrialQueue
 from workers.names import level_of, trials_of
 from workers.queue import KEEP_SECONDS
+from workers.server_time import unix_time
 
 MINUTE = 60
 MOST_FLIGHTS = 256
@@ -108,9 +109,8 @@ class Snapshot:
         }
 
 
-def take_snapshot(queue: TrialQueue, now: float) -> Snapshot:
-    """The queue and its workers as Redis knows them; `now` is Unix time in seconds."""
-    done = queue.finished_job_registry.key
+def take_snapshot(queue: TrialQueue, now: float | None = None) -> Snapshot:
+    """The queue and its workers as Redis knows them; `now` is Unix time in seconds, the server's own by default."""
     with queue.connection.pipeline(transaction=False) as pipeline:
         pipeline.llen(queue.key)
         for registry in (
@@ -121,16 +121,16 @@ def take_snapshot(queue: TrialQueue, now: float) -> Snapshot:
             queue.scheduled_job_registry,
         ):
             pipeline.zcard(registry.key)
-        # A finished job's score is the time at which it is to be forgotten.
-        pipeline.zcount(done, now + KEEP_SECONDS - MINUTE, "+inf")
+        pipeline.time()
         pipeline.lindex(queue.key, 0)
         pipeline.zrange(queue.started_job_registry.key, 0, MOST_FLIGHTS - 1)
         pipeline.smembers(WORKERS_BY_QUEUE_KEY % queue.name)
         pipeline.hgetall(board.KEY)
         *counts, head, leases, keys, hung = pipeline.execute()
-    queued, started, finished, failed, deferred, scheduled, lately = counts
+    queued, started, finished, failed, deferred, scheduled, time = counts
+    now = unix_time(time) if now is None else now
     studies = board.parse_notices(hung, now).values()
-    oldest, flights, workers = _details(queue, head, leases, sorted(keys)[:MOST_WORKERS], now)
+    lately, oldest, flights, workers = _details(queue, head, leases, sorted(keys)[:MOST_WORKERS], now)
     return Snapshot(
         queued=queued,
         started=started,
@@ -148,15 +148,17 @@ def take_snapshot(queue: TrialQueue, now: float) -> Snapshot:
 
 def _details(
     queue: TrialQueue, head: object, leases: Sequence[bytes], keys: Sequence[bytes], now: float
-) -> tuple[float, tuple[Flight, ...], tuple[WorkerSnapshot, ...]]:
+) -> tuple[int, float, tuple[Flight, ...], tuple[WorkerSnapshot, ...]]:
     jobs = list(dict.fromkeys(_text(lease).partition(":")[0] for lease in leases))
     with queue.connection.pipeline(transaction=False) as pipeline:
+        # A finished job's score is the time at which it is to be forgotten.
+        pipeline.zcount(queue.finished_job_registry.key, now + KEEP_SECONDS - MINUTE, "+inf")
         pipeline.hget(TrialJob.key_for(_text(head)), "enqueued_at")
         for job in jobs:
             pipeline.hmget(TrialJob.key_for(job), "worker_name", "started_at")
         for key in keys:
             pipeline.hgetall(key)
-        enqueued, *found = pipeline.execute()
+        lately, enqueued, *found = pipeline.execute()
     flights = tuple(
         Flight(job=job, worker=_text(worker), seconds=_age(started, now))
         for job, (worker, started) in zip(jobs, found, strict=False)
@@ -167,7 +169,7 @@ def _details(
         for key, fields in zip(keys, found[len(jobs) :], strict=True)
         if fields
     )
-    return _age(enqueued, now), tuple(sorted(flights, key=lambda flight: -flight.seconds)), workers
+    return lately, _age(enqueued, now), tuple(sorted(flights, key=lambda flight: -flight.seconds)), workers
 
 
 def _worker(name: str, fields: Mapping[bytes, bytes], busy: Mapping[str, str], now: float) -> WorkerSnapshot:

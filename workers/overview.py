@@ -26,6 +26,7 @@ from workers.guard import TrialQueue
 from workers.history import Moment, note, recall
 from workers.monitor import Snapshot, take_snapshot
 from workers.place import Place
+from workers.server_time import server_now
 from workers.standing import Standing, stand
 
 ANSWER_SECONDS = 2.0
@@ -107,9 +108,8 @@ class Lookout:
             self._queue = None
 
     def _snapshot(self) -> Snapshot:
-        now = self.clock()
-        snapshot = take_snapshot(self.trials(), now)
-        note(self.connection(), snapshot, now)
+        snapshot = take_snapshot(self.trials())
+        note(self.connection(), snapshot, server_now(self.connection()))
         return snapshot
 
     def _standing(self, name: str | None) -> Standing | None:

@@ -7,7 +7,7 @@ import json
 import logging
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import urlsplit
@@ -15,19 +15,18 @@ from urllib.parse import urlsplit
 from pydantic import JsonValue
 from redis import Redis
 from redis.exceptions import RedisError
-from rq.exceptions import NoSuchJobError
 from rq.job import JobStatus
-from rq.job_lifecycle import record_job_failure
 from rq.results import Result
 from rq.serializers import JSONSerializer
-from rq.utils import as_text, current_timestamp, utcformat
-from rq.utils import now as rq_now
+from rq.utils import as_text
 from rq.worker_registration import clean_worker_registry
 
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.urls import mask_url
 from workers.guard import TrialJob, TrialQueue
 from workers.jobs import FUNCTION, Answer, Order
+from workers.leases import LEASE_EXPIRED, expire_leases
+from workers.server_time import DATE, NOW, take_turn
 from workers.signing import UNSIGNED, Signer
 
 SCHEMES = ("redis", "rediss", "unix")
@@ -38,15 +37,16 @@ KEEP_SECONDS = 86_400
 """How long a finished job and an uncollected answer stay: RQ's own 500 s would lose them."""
 MOST_ANSWERS = 100
 MAINTENANCE_KEY = "tradeschool:maintenance"
-ENQUEUE = """
+ENQUEUE = f"""
+{NOW}{DATE}
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+redis.call('HSET', KEYS[1], 'created_at', date(), 'enqueued_at', date())
 redis.call('SADD', KEYS[3], KEYS[2])
 redis.call('RPUSH', KEYS[2], ARGV[1])
 return 1
 """
 """In one step, because a conductor that is killed half way would leave a job that is known and in no list."""
-LEASE_EXPIRED = "the worker's lease ran out"
 ORDER_REFUSED = "order refused"
 """How the reason begins of a job whose order a worker would not read: it says nothing of the trials."""
 
@@ -134,7 +134,6 @@ def enqueue(queue: TrialQueue, job_id: str, order: Order, timeout_seconds: int, 
         description=job_id,
         status=JobStatus.QUEUED,
     )
-    job.enqueued_at = rq_now()
     fields = [part for pair in job.to_dict().items() for part in pair]
     keys = (job.key, queue.key, queue.redis_queues_keys)
     return bool(queue.connection.eval(ENQUEUE, len(keys), *keys, job_id, *fields))
@@ -183,16 +182,14 @@ def clean(queue: TrialQueue) -> None:
     In place of RQ's own maintenance: that takes a lock which a killed worker holds for fifteen minutes, and reads
     dependents, groups and rate limits, which are not ours, as jobs of any kind.
     """
-    _fail_expired(queue)
+    expire_leases(queue, KEEP_SECONDS)
     _drop_unknown(queue)
-    queue.finished_job_registry.cleanup()
-    queue.failed_job_registry.cleanup()
     clean_worker_registry(queue)
 
 
 def clean_in_turn(queue: TrialQueue, seconds: int) -> bool:
     """Clean, unless one of the workers has done so within that time; whether it was this one's turn."""
-    if not queue.connection.set(MAINTENANCE_KEY, 1, nx=True, ex=seconds):
+    if not take_turn(queue.connection, MAINTENANCE_KEY, seconds * 1000):
         return False
     clean(queue)
     return True
@@ -214,31 +211,11 @@ def look_at(queue: TrialQueue, job_ids: Sequence[str], signer: Signer = UNSIGNED
     return [_report(queue, job_id, status, signer, is_held=job_id.encode() in held) for job_id, status in looks]
 
 
-def _fail_expired(queue: TrialQueue) -> None:
-    leases, now = queue.started_job_registry.key, current_timestamp()
-    expired = queue.connection.zrangebyscore(leases, 0, now)
-    job_ids = [as_text(entry).partition(":")[0] for entry in expired if isinstance(entry, bytes)]
-    with queue.connection.pipeline() as pipeline:
-        for job in _started(queue, job_ids):
-            record_job_failure(job, f"{LEASE_EXPIRED}, at {utcformat(rq_now())}", pipeline)
-        pipeline.zremrangebyscore(leases, 0, now)
-        pipeline.execute()
-
-
 def _drop_unknown(queue: TrialQueue) -> None:
     connection, taken = queue.connection, queue.intermediate_queue_key
     for entry in connection.lrange(taken, 0, -1):
         if not connection.exists(TrialJob.key_for(as_text(entry))):
             connection.lrem(taken, 0, as_text(entry))
-
-
-def _started(queue: TrialQueue, job_ids: Sequence[str]) -> Iterator[TrialJob]:
-    for job_id in job_ids:
-        with suppress(NoSuchJobError):
-            job = TrialJob.fetch(job_id, connection=queue.connection)
-            # An entry of a job that has ended is a left-over; only a started job is abandoned.
-            if job.get_status(refresh=False) is JobStatus.STARTED:
-                yield job
 
 
 def _report(queue: TrialQueue, job_id: str, status: object, signer: Signer, *, is_held: bool) -> JobReport:

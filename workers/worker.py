@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
@@ -21,7 +22,6 @@ from redis.exceptions import ConnectionError as RedisAway
 from redis.exceptions import TimeoutError as RedisSilent
 from rq import Worker
 from rq.exceptions import StopRequested
-from rq.utils import now
 from rq.worker import WorkerStatus
 from rq.worker_registration import register
 
@@ -35,6 +35,7 @@ from workers.jobs import VERSION, Answer, Arrays, Bench, Order, Prepared, evalua
 from workers.names import about_job
 from workers.parent import die_with_parent, load_prctl
 from workers.queue import ORDER_REFUSED, clean_in_turn
+from workers.server_time import server_now
 from workers.signing import UNSIGNED, Signer
 from workers.usage import used
 
@@ -225,8 +226,8 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
 
     def _register(self) -> None:
         """Make this worker known; also after its entry has run out, or Redis has forgotten everything."""
-        self.birth_date = self.birth_date or now()
-        self.last_heartbeat = now()
+        self.last_heartbeat = datetime.fromtimestamp(server_now(self.connection), UTC)
+        self.birth_date = self.birth_date or self.last_heartbeat
         with self.connection.pipeline() as pipeline:
             pipeline.hset(self.key, mapping=self.serialize())
             register(self, pipeline)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -155,9 +155,9 @@ class Server:
         self._command += ["--appendonly", "yes" if remembers else "no"]
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, environment: Mapping[str, str] | None = None) -> None:
         """And wait until it answers."""
-        self.process = subprocess.Popen(self._command)
+        self.process = subprocess.Popen(self._command, env={**os.environ, **(environment or {})})
         connection = Redis.from_url(self.url)
         wait_until(lambda: answers(connection))
         connection.close()
@@ -199,6 +199,16 @@ def mortal() -> Iterator[Server]:
         started.start()
         yield started
         started.kill()
+
+
+@pytest.fixture
+def forgotten() -> Iterator[Server]:
+    """A server that the test starts itself, and that keeps nothing."""
+    with tempfile.TemporaryDirectory() as name:
+        made = Server(Path(name), remembers=False)
+        yield made
+        if made.process is not None:
+            made.kill()
 
 
 def answers(connection: Redis) -> bool:
@@ -266,9 +276,9 @@ def emptied(url: str) -> str:
 def programs() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     processes: list[subprocess.Popen[str]] = []
 
-    def start_one(program: str, *arguments: str) -> subprocess.Popen[str]:
+    def start_one(program: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         command = [sys.executable, str(HERE / program), *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         processes.append(process)
         return process

@@ -9,7 +9,7 @@ import click
 from rich.live import Live
 from rich.table import Table
 
-from tradeschool.cli.context import console, json_option, load_settings, now, print_json, redis_url_of, say
+from tradeschool.cli.context import console, json_option, load_settings, print_json, redis_url_of, say
 from tradeschool.cli.watching import duration, line, looking, screen
 from tradeschool.errors import SettingsError
 from workers.failures import failed_jobs
@@ -33,7 +33,7 @@ def queue() -> None:
 def status(*, as_json: bool) -> None:
     """How many jobs wait, run, ended and failed, and who works on them; looking changes nothing."""
     with redis_url_of(load_settings()) as url:
-        found = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp())
+        found = take_snapshot(TrialQueue(connection=connect(url)))
     if as_json:
         print_json(found.to_json())
         return

@@ -222,7 +222,7 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 def enough_workers(url: str, count: int | None) -> Iterator[None]:
     """The workers that were asked for; one a core where none was said and none is there."""
     with connect(url) as connection:
-        present = len(take_snapshot(TrialQueue(connection=connection), now().timestamp()).workers)
+        present = len(take_snapshot(TrialQueue(connection=connection)).workers)
     if count is None:
         count = 0 if present else os.cpu_count() or 1
     if not count and not present:

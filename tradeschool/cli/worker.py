@@ -16,7 +16,6 @@ from tradeschool.cli.context import (
     console,
     json_option,
     load_settings,
-    now,
     own_command,
     print_json,
     redis_url_of,
@@ -103,7 +102,7 @@ def drain(pool: int | None, timeout: float) -> None:
 def list_workers(*, as_json: bool) -> None:
     """The workers that are at work, on any machine."""
     with redis_url_of(load_settings()) as url:
-        found = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp()).workers
+        found = take_snapshot(TrialQueue(connection=connect(url))).workers
     if as_json:
         print_json([asdict(each) for each in found])
         return
