@@ -18,11 +18,8 @@ from rq.worker import WorkerStatus
 
 from workers.guard import TrialJob, TrialQueue
 from workers.leases import BEAT, BEGIN, RENEW
-from workers.queue import KEEP_SECONDS, results_key
+from workers.queue import KEEP_SECONDS, MOST_RESULTS, results_key
 from workers.server_time import CLOCK_KEY, remember, stamp
-
-MOST_RESULTS = 10
-"""That RQ keeps of one job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

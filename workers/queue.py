@@ -25,8 +25,8 @@ from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.urls import mask_url
 from workers.guard import TrialJob, TrialQueue
 from workers.jobs import FUNCTION, Answer, Order
-from workers.leases import LEASE_EXPIRED, expire_leases
-from workers.server_time import DATE, NOW, take_turn
+from workers.leases import take_expired
+from workers.server_time import DATE, NOW, remember, stamp, take_turn
 from workers.signing import UNSIGNED, Signer
 
 SCHEMES = ("redis", "rediss", "unix")
@@ -36,6 +36,8 @@ ANSWER_SECONDS = 10
 KEEP_SECONDS = 86_400
 """How long a finished job and an uncollected answer stay: RQ's own 500 s would lose them."""
 MOST_ANSWERS = 100
+MOST_RESULTS = 10
+"""That RQ keeps of one job."""
 MAINTENANCE_KEY = "tradeschool:maintenance"
 ENQUEUE = f"""
 {NOW}{DATE}
@@ -47,6 +49,7 @@ redis.call('RPUSH', KEYS[2], ARGV[1])
 return 1
 """
 """In one step, because a conductor that is killed half way would leave a job that is known and in no list."""
+LEASE_EXPIRED = "the worker's lease ran out"
 ORDER_REFUSED = "order refused"
 """How the reason begins of a job whose order a worker would not read: it says nothing of the trials."""
 
@@ -182,7 +185,7 @@ def clean(queue: TrialQueue) -> None:
     In place of RQ's own maintenance: that takes a lock which a killed worker holds for fifteen minutes, and reads
     dependents, groups and rate limits, which are not ours, as jobs of any kind.
     """
-    expire_leases(queue, KEEP_SECONDS)
+    _fail_expired(queue)
     _drop_unknown(queue)
     clean_worker_registry(queue)
 
@@ -209,6 +212,20 @@ def look_at(queue: TrialQueue, job_ids: Sequence[str], signer: Signer = UNSIGNED
     held = {entry.partition(b":")[0] for entry in leases} | set(queued)
     looks = zip(job_ids, statuses, strict=True)
     return [_report(queue, job_id, status, signer, is_held=job_id.encode() in held) for job_id, status in looks]
+
+
+def _fail_expired(queue: TrialQueue) -> None:
+    """A job that nobody stores a failure for, because this process is killed now, is a stray."""
+    with queue.connection.pipeline() as pipeline:
+        for job_id in take_expired(queue):
+            results = Result.get_key(job_id)
+            failure = Result(job_id, Result.Type.FAILED, queue.connection, exc_string=LEASE_EXPIRED).serialize()
+            stamp(pipeline, TrialJob.key_for(job_id), ["ended_at"], {"status": JobStatus.FAILED.value})
+            pipeline.expire(TrialJob.key_for(job_id), KEEP_SECONDS)
+            pipeline.xadd(results, failure, maxlen=MOST_RESULTS)  # type: ignore[arg-type]  # a dict's keys are invariant
+            pipeline.expire(results, KEEP_SECONDS)
+            remember(pipeline, queue.failed_job_registry.key, job_id, KEEP_SECONDS)
+        pipeline.execute()
 
 
 def _drop_unknown(queue: TrialQueue) -> None:

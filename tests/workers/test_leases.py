@@ -10,8 +10,8 @@ from rq.utils import utcformat
 from workers.conductor import advance
 from workers.desk import Desk, Held
 from workers.guard import TrialJob
-from workers.leases import LEASE_EXPIRED, LONGEST_LEASE_SECONDS, count_loss, expire_leases
-from workers.queue import KEEP_SECONDS, Fate, look_at, losses_key
+from workers.leases import LONGEST_LEASE_SECONDS, count_loss
+from workers.queue import LEASE_EXPIRED, Fate, clean, look_at, losses_key
 from workers.server_time import CLOCK_KEY, DATE, MOST_ADVANCE_SECONDS, server_now, take_turn
 
 LEASES, DAY = "rq:wip:trials", 86_400
@@ -61,7 +61,7 @@ def test_a_lease_moves_along_with_the_server_s_clock(plan, held: Held, leap: flo
     now = server_now(plan.queue.connection)
     leave(plan, held, left, now - leap)
 
-    expire_leases(plan.queue, KEEP_SECONDS)
+    clean(plan.queue)
     (report,) = look_at(plan.queue, [held.job.id])
 
     assert report.fate is (Fate.LOST if is_over else Fate.WAITING)
@@ -70,8 +70,8 @@ def test_a_lease_moves_along_with_the_server_s_clock(plan, held: Held, leap: flo
 @pytest.mark.parametrize("garbage", ["", "x", "nan", "-1e999", b"\xff"])
 def test_a_clock_that_somebody_spoilt_is_set_anew(plan, held: Held, garbage: str | bytes) -> None:
     plan.queue.connection.set(CLOCK_KEY, garbage)
-    expire_leases(plan.queue, KEEP_SECONDS)
-    expire_leases(plan.queue, KEEP_SECONDS)
+    clean(plan.queue)
+    clean(plan.queue)
 
     assert look_at(plan.queue, [held.job.id])[0].fate is Fate.WAITING
     assert plan.queue.connection.zscore(LEASES, held.lease) < server_now(plan.queue.connection) + 60
@@ -81,7 +81,7 @@ def test_a_clock_that_somebody_spoilt_is_set_anew(plan, held: Held, garbage: str
 def test_a_lease_that_somebody_forged_holds_no_job_for_ever(plan, held: Held) -> None:
     connection = plan.queue.connection
     connection.zadd(LEASES, {held.lease: 9e15, "other:lease": "inf"})
-    expire_leases(plan.queue, KEEP_SECONDS)
+    clean(plan.queue)
     scores = [score for _, score in connection.zrange(LEASES, 0, -1, withscores=True)]
 
     assert len(scores) == 2
@@ -91,14 +91,14 @@ def test_a_lease_that_somebody_forged_holds_no_job_for_ever(plan, held: Held) ->
 def test_a_clock_of_another_kind_is_replaced(plan, held: Held) -> None:
     plan.queue.connection.delete(CLOCK_KEY)
     plan.queue.connection.rpush(CLOCK_KEY, "x")
-    expire_leases(plan.queue, KEEP_SECONDS)
+    clean(plan.queue)
 
     assert look_at(plan.queue, [held.job.id])[0].fate is Fate.WAITING
 
 
 def test_a_job_that_ran_out_is_failed_with_its_reason_and_listed(plan, held: Held) -> None:
     leave(plan, held, -1, None)
-    expire_leases(plan.queue, KEEP_SECONDS)
+    clean(plan.queue)
     job = TrialJob.fetch(held.job.id, plan.queue.connection)
 
     assert job.get_status() is JobStatus.FAILED
@@ -110,7 +110,7 @@ def test_a_job_that_ran_out_is_failed_with_its_reason_and_listed(plan, held: Hel
 def test_a_job_that_another_worker_has_begun_since_goes_on(plan, held: Held) -> None:
     leave(plan, held, -1, None)
     plan.queue.connection.zadd(LEASES, {f"{held.job.id}:another": server_now(plan.queue.connection) + 60})
-    expire_leases(plan.queue, KEEP_SECONDS)
+    clean(plan.queue)
 
     assert look_at(plan.queue, [held.job.id])[0].fate is Fate.WAITING
     assert plan.queue.connection.zcard(LEASES) == 1
@@ -119,7 +119,7 @@ def test_a_job_that_another_worker_has_begun_since_goes_on(plan, held: Held) -> 
 def test_an_entry_of_a_job_that_has_ended_is_dropped(plan, desk: Desk, held: Held) -> None:
     desk.hand_in(held, plan.study, b"{}", go_on=False)
     leave(plan, held, -1, None)
-    expire_leases(plan.queue, KEEP_SECONDS)
+    clean(plan.queue)
 
     assert TrialJob.fetch(held.job.id, plan.queue.connection).is_finished
     assert plan.queue.connection.zcard(LEASES) == 0
