@@ -26,6 +26,7 @@ from tradeschool.urls import mask_url
 from workers.guard import TrialJob, TrialQueue
 from workers.jobs import FUNCTION, Answer, Order
 from workers.leases import take_expired
+from workers.redis_outage import remedy
 from workers.server_time import DATE, NOW, remember, stamp, take_turn
 from workers.signing import UNSIGNED, Signer
 
@@ -112,7 +113,7 @@ def translated(where: str) -> Iterator[None]:
         yield
     except RedisError as error:
         reason = str(error).partition("\n")[0]
-        raise ServiceUnreachable(f"Redis {mask_url(where)}: {reason}: is it running, is redis_url right?") from error
+        raise ServiceUnreachable(f"Redis {mask_url(where)}: {reason}: {remedy(error)}") from error
 
 
 def results_key(study: str) -> str:

@@ -18,8 +18,7 @@ from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from redis import Redis
-from redis.exceptions import ConnectionError as RedisAway
-from redis.exceptions import TimeoutError as RedisSilent
+from redis.exceptions import RedisError
 from rq import Worker
 from rq.exceptions import StopRequested
 from rq.worker import WorkerStatus
@@ -35,6 +34,7 @@ from workers.jobs import VERSION, Answer, Arrays, Bench, Order, Prepared, evalua
 from workers.names import about_job
 from workers.parent import die_with_parent, load_prctl
 from workers.queue import ORDER_REFUSED, clean_in_turn
+from workers.redis_outage import RedisOutage, may_pass
 from workers.server_time import server_now
 from workers.signing import UNSIGNED, Signer
 from workers.usage import used
@@ -86,6 +86,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         self._horse: Horse | None = None
         self._ready: object = None
         self._is_waiting, self._signals, self._next_usage = False, 0, 0.0
+        self._outage = RedisOutage()
         load_prctl()
 
     # RQ hands its loop's options through; none of them is for this one.
@@ -103,7 +104,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             log.info("worker told to stop", extra={"action": "worker_stops", "worker": self.name})
         finally:
             self._replace_horse()
-            self.register_death()  # type: ignore[no-untyped-call]  # RQ's
+            self._sign_off()
         return True
 
     @property
@@ -221,8 +222,17 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         try:
             if not self._desk.renew(held):
                 self._register()
-        except (RedisAway, RedisSilent) as error:
-            log.warning("lease not renewed", extra={"action": "lease_not_renewed", "reason": str(error)})
+        except RedisError as error:
+            if not may_pass(error):
+                raise
+            self._outage.begin(error)
+
+    def _sign_off(self) -> None:
+        """Take this worker's name away; where Redis does not let it, the name goes when its time is over."""
+        try:
+            self.register_death()  # type: ignore[no-untyped-call]  # RQ's
+        except RedisError as error:
+            log.warning("worker not signed off", extra={"action": "not_signed_off", "reason": str(error)[:512]})
 
     def _register(self) -> None:
         """Make this worker known; also after its entry has run out, or Redis has forgotten everything."""
@@ -235,17 +245,20 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         self._desk.beat(WorkerStatus.IDLE)
 
     def _insist(self, step: Callable[[], Found]) -> Found:
-        """Take the step as soon as Redis answers, however long that is; told to stop, give up."""
-        pause = 0.1
+        """Take the step as soon as Redis lets it, however long that is; told to stop, give up."""
         while True:
             try:
-                return step()
-            except (RedisAway, RedisSilent) as error:
-                log.warning("redis away", extra={"action": "redis_away", "worker": self.name, "reason": str(error)})
+                found = step()
+            except RedisError as error:
+                if not may_pass(error):
+                    raise
+                self._outage.begin(error)
                 if self._signals:
                     raise StopRequested from error
-                time.sleep(pause)
-                pause = min(2 * pause, 2.0)
+                time.sleep(self._outage.pause())
+            else:
+                self._outage.end()
+                return found
 
 
 def run_worker(
