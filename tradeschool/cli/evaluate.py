@@ -9,7 +9,7 @@ from optimizer.warm import warm
 from tradeschool.cli.context import load_settings, redis_url_of, searched_candles_of
 from workers.arrays import share
 from workers.jobs import Bench
-from workers.queue import connect
+from workers.server_check import connect_to_work
 from workers.signing import Signer
 from workers.worker import WorkerSettings, run_worker, worker_name
 
@@ -37,4 +37,4 @@ def evaluate(parent: int | None) -> None:
             memory_bytes=work.trial_memory_mb * MEGABYTE if work.trial_memory_mb else None,
         )
         signer = Signer(work.key())
-        run_worker(connect(url), bench, watched, warm=warm, signer=signer, parent=parent)
+        run_worker(connect_to_work(url), bench, watched, warm=warm, signer=signer, parent=parent)

@@ -34,6 +34,7 @@ from workers.guard import TrialQueue
 from workers.monitor import take_snapshot
 from workers.place import Place
 from workers.queue import connect
+from workers.server_check import connect_to_work
 from workers.standing import Standing, stand
 from workers.standing_json import as_result
 
@@ -177,7 +178,7 @@ def climb(
     """
     record = records.read_run(place, name)
     say(f"run {name}, seed {record.seed}; if interrupted: tradeschool optimize resume {name}")
-    with conducted(connect(url), name), show_trials() as tell, interrupts() as stop:
+    with conducted(connect_to_work(url), name), show_trials() as tell, interrupts() as stop:
         finale = Finale(tell=tell_luck(), wait_for_sealed=wait_for_sealed)
         ended = search.carry_on(place, name, url, tell, stop, wait, finale)
     standing = standing_of(place, ended.record)

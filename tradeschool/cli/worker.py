@@ -31,6 +31,7 @@ from workers.parent import die_with_parent
 from workers.pool import Pool, PoolSettings
 from workers.queue import connect
 from workers.roster import PoolEntry, entered, wanted
+from workers.server_check import connect_to_work
 
 STOP_TIMEOUT = 30.0  # seconds until a pool that was told to stop is killed
 
@@ -54,7 +55,7 @@ def start(count: int, parent: int | None) -> None:
     settings = load_settings()
     settings.work.key()
     with redis_url_of(settings) as url, entered(_roster(settings), count) as entry:
-        connect(url).close()
+        connect_to_work(url).close()
         if parent is None:
             say(f"{count} workers start; stop them with Ctrl-C, or: tradeschool worker drain")
         if parent is not None:
