@@ -29,6 +29,7 @@ from workers.conductor import ConductorSettings, Run, advance
 from workers.guard import TrialQueue
 from workers.jobs import level_digests
 from workers.ledger import Progress
+from workers.signing import Signer
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -54,6 +55,8 @@ class Plan:
     database: str | None = None
     """None is a file of SQLite in the folder."""
     first_points: tuple[Parameters, ...] = field(default=())
+    key: str | None = None
+    """That answers and orders are signed with."""
 
     @property
     def level(self) -> Level:
@@ -94,7 +97,10 @@ class Plan:
 
     def run(self, study: OpenStudy, carrier: Carrier | None = None) -> Run:
         level = self.level
-        queued = QueueCarrier(self.queue, study=self.study, url=self.url, job_timeout_seconds=self.job_timeout)
+        signer = Signer(self.key.encode() if self.key else None)
+        queued = QueueCarrier(
+            self.queue, study=self.study, url=self.url, job_timeout_seconds=self.job_timeout, signer=signer
+        )
         return Run(
             study=study,
             facts=self.facts,
@@ -139,6 +145,7 @@ class Plan:
                 "first_points": list(self.first_points),
                 "trials_per_job": self.trials_per_job,
                 "job_timeout": self.job_timeout,
+                "key": self.key,
                 "digests": level_digests(self.level, BENCH["Candles"](self.digest)),
             }
         )
