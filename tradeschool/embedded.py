@@ -28,6 +28,7 @@ from redis.retry import Retry
 
 from tradeschool import embedded_recovery
 from tradeschool.errors import ServiceUnreachable, StoreUnwritable
+from tradeschool.private import make_private
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +172,9 @@ class Valkey:
             self.stop()
 
     def _make_folders(self) -> None:
+        folder = self.folder.parent
         try:
+            make_private(folder)
             for folder in (self.folder, self.socket.parent):
                 folder.mkdir(parents=True, exist_ok=True)
                 folder.chmod(0o700)

@@ -26,7 +26,6 @@ WORKERS = Path(__file__).parent.parent / "workers"
 ROOT = WORKERS.parent.parent
 STOPPED_SECONDS = 4.0
 """How long a worker is held up: longer than its lease."""
-LONGEST_ROUND_SECONDS = 240.0
 
 
 def shared_with(name: str) -> ModuleType:
@@ -58,6 +57,8 @@ class Round:
 class Storm:
     """One study, those who work on it, and what happens to them."""
 
+    longest_seconds = 240.0
+
     def __init__(self, plan: Plan, server: Server | None, choose: random.Random) -> None:  # type: ignore[valid-type]  # loaded by path
         self._plan, self._server, self._choose = plan, server, choose
         self._conductors: list[subprocess.Popen[bytes]] = []
@@ -66,10 +67,10 @@ class Storm:
 
     def run(self, most: int, pause: tuple[float, float]) -> str:
         """Search the study while up to `most` processes are killed; the hash of its trial table."""
-        end = time.monotonic() + LONGEST_ROUND_SECONDS
+        end = time.monotonic() + self.longest_seconds
         try:
             while not self._is_over():
-                assert time.monotonic() < end, f"not done after {LONGEST_ROUND_SECONDS:g} s; {dict(self.kills)}"
+                assert time.monotonic() < end, f"not done after {self.longest_seconds:g} s; {dict(self.kills)}"
                 time.sleep(self._choose.uniform(*pause))
                 if self.kills.total() < most:
                     self._strike()

@@ -42,6 +42,9 @@ Blow = Callable[[], bool]
 class Surroundings(Storm):
     """One study in surroundings that somebody spoils."""
 
+    longest_seconds = 900.0
+    """A server that dies at every other blow leaves little time for trials in between."""
+
     def __init__(self, plan: Plan, state: Path, choose: random.Random, kinds: tuple[str, ...]) -> None:  # type: ignore[valid-type]  # loaded by path
         super().__init__(plan, None, choose)
         self._valkey, self._state, self._kinds = Valkey.of(state), state, kinds
@@ -215,7 +218,7 @@ def rounds(
     kinds: tuple[str, ...] = KINDS,
     *,
     trials: int = 40,
-    a_round: int = 30,
+    a_round: int = 15,
     title: str = "sleep 0.3",
     pause: tuple[float, float] = (0.1, 1.0),
 ) -> Iterator[Round]:

@@ -32,20 +32,18 @@ def clocks(tmp_path: Path) -> Callable[[str], WrongClock]:
 @pytest.mark.parametrize(
     ("first", "then"),
     [
-        pytest.param({"coordinator": SECONDS}, {"coordinator": -DAYS}, id="coordinator"),
         pytest.param(
-            {"worker0": SECONDS, "worker1": -MINUTES, "worker2": DAYS},
-            {"worker0": -SECONDS, "worker1": MINUTES, "worker2": -DAYS},
-            id="workers",
+            {"coordinator": SECONDS, "worker0": SECONDS, "worker1": -MINUTES, "worker2": DAYS},
+            {"coordinator": -DAYS, "worker0": -SECONDS, "worker1": MINUTES, "worker2": -DAYS},
+            id="coordinator and workers",
         ),
-        pytest.param({"server": DAYS}, {"server": -DAYS}, id="server set back"),
-        pytest.param({"server": -MINUTES}, {"server": DAYS, "coordinator": MINUTES}, id="server set ahead"),
+        pytest.param({"server": -MINUTES}, {"server": DAYS, "coordinator": MINUTES}, id="server"),
     ],
 )
 def test_no_trial_is_lost_to_a_clock(plan, forgotten, start_program, eventually, tmp_path, clocks, first, then) -> None:
     """Each trial takes several heartbeats, and the clocks are set while some of them run."""
     counts = tmp_path / "counts"
-    slow = replace(plan, url=forgotten.url, title="sleep 1.5", trials=9, lag=3)
+    slow = replace(plan, url=forgotten.url, title="sleep 1.5", trials=6, lag=3)
     for name, seconds in first.items():
         clocks(name).set(seconds)
     forgotten.start(clocks("server").environment)

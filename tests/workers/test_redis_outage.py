@@ -43,7 +43,7 @@ FAULTS = (
 def test_a_finished_answer_outlives_every_refusal(plan, mortal, start_program, eventually, tmp_path: Path) -> None:
     """Each fault comes while a trial is evaluated, and stays until the worker has met it."""
     counts = tmp_path / "counts"
-    slow = replace(plan, url=mortal.url, title="sleep 0.5", trials=10, lag=1)
+    slow = replace(plan, url=mortal.url, title="sleep 0.3", trials=9, lag=1)
     worker = start_program("bench.py", "--url", mortal.url, "--lease", "30", BENCH_COUNTS=str(counts))
     study = slow.open()
     conductor = start_program("conductor_process.py", slow.as_json())

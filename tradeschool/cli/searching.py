@@ -26,6 +26,7 @@ from tradeschool.cli.context import now, print_json, say, searched_candles_of
 from tradeschool.cli.trials import show_trials, tell_luck
 from tradeschool.cli.worker import own_workers
 from tradeschool.errors import GateNotMet, SettingsError
+from tradeschool.private import make_private
 from tradeschool.settings import Settings
 from workers import records, search
 from workers.board import conducted
@@ -128,7 +129,7 @@ def draw_seed(seed: int | None) -> int:
 
 def place_of(settings: Settings) -> Place:
     """Where the settings have runs find and leave what they work with."""
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    make_private(settings.state_dir)
     return Place.of(settings, searched_candles_of(settings))
 
 
