@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,15 +26,17 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tradeschool import embedded_recovery
 from tradeschool.errors import ServiceUnreachable, StoreUnwritable
-from tradeschool.private import runtime_folder
+from tradeschool.private import make_private, runtime_folder
 
 log = logging.getLogger(__name__)
 
 NO_RETRY = Retry(NoBackoff(), 0)
 """Redis-py's own retries would look for an absent server for seconds."""
 ANSWER_TIMEOUT = 2.0  # seconds in which a server that is there answers
-START_TIMEOUT = 10.0  # seconds until a fresh server must answer; loading a long append-only file counts
+START_TIMEOUT = 60.0  # seconds until a server that another process has started must answer
+KEEP_SECONDS = 1.0  # between two looks at whether the server is still there
 STOP_TIMEOUT = 10.0  # seconds until a server that was told to stop is killed
 PLAIN_SOCKET_PATH = re.compile(r"[A-Za-z0-9/._+-]{1,100}")
 """Without characters that a URL or redis-py reads otherwise; the kernel's limit is 104 (macOS) or 108 (Linux) bytes."""
@@ -75,6 +78,11 @@ class Valkey:
     @property
     def _log(self) -> Path:
         return self.folder / "valkey.log"
+
+    @property
+    def _is_stopped(self) -> Path:
+        """Is there where the server was told to stop: nobody starts it again but who comes anew."""
+        return self.folder / "stopped"
 
     @property
     def pid(self) -> int | None:
@@ -119,20 +127,50 @@ class Valkey:
             StoreUnwritable: where the state folder cannot be made.
         """
         self._make_folders()
+        self._is_stopped.unlink(missing_ok=True)
         with (self.folder / "users.lock").open("w") as users:
             try:
                 # In a thread, which no Ctrl-C reaches: a server half started could not be stopped.
                 with ThreadPoolExecutor(1) as starter:
                     starter.submit(self._ensure, users.fileno()).result()
-                yield self
+                with self._kept(users.fileno()):
+                    yield self
             finally:
                 self._leave(users.fileno())
+
+    @contextmanager
+    def _kept(self, users: int) -> Iterator[None]:
+        """Start the server again whenever it is gone, until the block ends."""
+        is_over = threading.Event()
+        keeper = threading.Thread(target=self._keep, args=(users, is_over), name="valkey-keeper", daemon=True)
+        keeper.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            keeper.join()
+
+    def _keep(self, users: int, is_over: threading.Event) -> None:
+        is_told = False
+        while not is_over.wait(KEEP_SECONDS):
+            try:
+                if self.pid is None and not self._is_stopped.exists():
+                    log.warning("Embedded Valkey is gone", extra={"action": "valkey_gone"})
+                    self._ensure(users)
+                is_told = False
+            except (ServiceUnreachable, redis.exceptions.RedisError, OSError) as error:
+                if not is_told:  # once an outage
+                    log.error(  # noqa: TRY400  # its message says what to do, a traceback nothing more
+                        "Embedded Valkey is away", extra={"action": "valkey_away", "reason": str(error)}
+                    )
+                is_told = True
 
     def stop(self) -> bool:
         """Stop the server whoever uses it; whether there was one."""
         pid = self.pid
         if pid is None:
             return False
+        self._is_stopped.touch()
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIMEOUT
         while self.pid is not None:
@@ -146,7 +184,7 @@ class Valkey:
             fcntl.flock(starting, fcntl.LOCK_EX)  # one starts, and nobody stops meanwhile
             fcntl.flock(users, fcntl.LOCK_SH)
             if self.pid is None:
-                self._start()
+                embedded_recovery.start(self.folder, self._log, self._start, self._is_loaded)
             self._wait_until_loaded()
 
     def _leave(self, users: int) -> None:
@@ -159,7 +197,9 @@ class Valkey:
             self.stop()
 
     def _make_folders(self) -> None:
+        folder = self.folder.parent
         try:
+            make_private(folder)
             for folder in (self.folder, self.socket.parent):
                 folder.mkdir(parents=True, exist_ok=True)
                 folder.chmod(0o700)
@@ -168,10 +208,15 @@ class Valkey:
                 f"cannot make {folder}: {error.strerror}; set state_dir to a folder of yours"
             ) from error
 
-    def _start(self) -> None:
+    def _start(self, inherited: int) -> None:
         """Start it as a daemon: it belongs to all its users, and no parent has to reap it."""
         started = subprocess.run(  # noqa: S603  # our own binary and arguments
-            [str(find_binary()), *self._arguments()], cwd=self.folder, capture_output=True, text=True, check=False
+            [str(find_binary()), *self._arguments()],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            pass_fds=[inherited],
         )
         if started.returncode:
             said = started.stderr.strip().splitlines()[-1:] or [f"see {self._log}"]

@@ -66,7 +66,7 @@ class Carrier(Protocol):
         """Return a stray job to the queue."""
 
     def count_loss(self, errand: Errand) -> int:
-        """How often this errand has been lost, this time included."""
+        """How many workers are gone that had this errand, the latest one included."""
 
     def announce(self, notice: Notice) -> None:
         """Let others know how far the study is."""

@@ -117,7 +117,7 @@ class Run:
         level, progress = self._facts.level, self.ledger.progress()
         notice = Notice(
             v=VERSION,
-            seen=0.0,
+            seen=0.0,  # its carrier knows what time it is where others look
             trials=progress.trials,
             finished=progress.finished,
             complete=progress.complete,

@@ -4,6 +4,7 @@ The keys and fields are RQ's own, so its tools see these jobs and workers as any
 nobody here reads, is left out: a record of every execution, and a message channel for every worker.
 """
 
+import time
 import uuid
 from base64 import b64encode
 from collections.abc import Mapping
@@ -11,17 +12,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from redis.client import Pipeline
-from redis.exceptions import ResponseError
 from rq.exceptions import NoSuchJobError
 from rq.job import JOB_ID_PATTERN, JobStatus
 from rq.results import Result
 from rq.suspension import WORKERS_SUSPENDED
-from rq.utils import current_timestamp, now, utcformat
 from rq.worker import WorkerStatus
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from workers.guard import TrialJob, TrialQueue, fields_read, read_fields
+from workers.leases import BEAT, BEGIN, RENEW
 from workers.queue import KEEP_SECONDS, MOST_RESULTS, put_back, results_key
+from workers.server_time import CLOCK_KEY, remember, stamp
 
 TAKE = """
 if redis.call('EXISTS', KEYS[3]) == 1 then return false end
@@ -38,7 +39,7 @@ class Held:
     lease: str
     """Its entry in the registry of started jobs."""
     began: float
-    """Unix time in seconds."""
+    """By this process' clock that only runs, in seconds."""
 
 
 class Desk:
@@ -48,6 +49,7 @@ class Desk:
         self._queue, self._name, self._key = queue, name, key
         self._lease_seconds, self._silence_seconds = lease_seconds, silence_seconds
         self._leases = queue.started_job_registry.key
+        self._renew = queue.connection.register_script(RENEW)
 
     def wait(self, seconds: float) -> str | None:
         """The next job's id, as soon as there is one; None after so long, and where the workers are suspended."""
@@ -65,46 +67,32 @@ class Desk:
 
     def begin(self, job_id: str) -> Held | None:
         """Lease the job that was taken; None where there is no job of that id."""
-        job, lease, date = TrialJob(job_id, connection=self._queue.connection), f"{job_id}:{uuid.uuid4().hex}", now()
+        job, lease = TrialJob(job_id, connection=self._queue.connection), f"{job_id}:{uuid.uuid4().hex}"
+        keys = (job.key, self._leases, CLOCK_KEY, self._queue.intermediate_queue_key, self._key)
+        words = (job_id, lease, self._lease_seconds, self._name, self._silence_seconds)
         with self._queue.connection.pipeline() as pipeline:
             read_fields(pipeline, job.key)
-            pipeline.hset(
-                job.key,
-                mapping={
-                    "status": JobStatus.STARTED.value,
-                    "started_at": utcformat(date),
-                    "last_heartbeat": utcformat(date),
-                    "worker_name": self._name,
-                },
-            )
-            pipeline.zadd(self._leases, {lease: current_timestamp() + self._lease_seconds})
-            pipeline.lrem(self._queue.intermediate_queue_key, 1, job_id)
-            self._beat(pipeline, WorkerStatus.BUSY)
-            found, written, *others = pipeline.execute(raise_on_error=False)
-        for error in others:
-            if isinstance(error, ResponseError):
-                raise error
+            pipeline.eval(BEGIN, len(keys), *keys, *words)
+            found, _ = pipeline.execute()
         with suppress(NoSuchJobError):
             job.restore(fields_read(found))
-            return Held(job=job, lease=lease, began=date.timestamp())
-        self._drop(job, lease, is_hash=not isinstance(written, ResponseError))
+            return Held(job=job, lease=lease, began=time.monotonic())
         return None
 
     def renew(self, held: Held) -> bool:
         """Keep the lease; False where this worker is not known any more, and has to register again."""
-        with self._queue.connection.pipeline() as pipeline:
-            pipeline.zadd(self._leases, {held.lease: current_timestamp() + self._lease_seconds}, xx=True)
-            self._beat(pipeline, WorkerStatus.BUSY)
-            is_new = pipeline.execute()[1]
-        return not is_new
+        return not self._renew(
+            keys=[self._leases, CLOCK_KEY, self._key],
+            args=[held.lease, self._lease_seconds, self._silence_seconds],
+        )
 
     def beat(self, state: WorkerStatus) -> bool:
         """Say what this worker does; False where it is not known any more, and has to register again."""
         with self._queue.connection.pipeline() as pipeline:
-            self._beat(pipeline, state)
+            pipeline.eval(BEAT, 1, self._key, state.value, self._silence_seconds)
             # What was handed in writes to the worker's own entry, too, after a server has forgotten its name.
             pipeline.sadd(WORKERS_BY_QUEUE_KEY % self._queue.name, self._key)
-            is_new, _, is_named = pipeline.execute()
+            is_new, is_named = pipeline.execute()
         return not (is_new or is_named)
 
     def hand_in(self, held: Held, study: str, answer: bytes, *, go_on: bool) -> str | None:
@@ -121,22 +109,22 @@ class Desk:
         """Store why there is no answer, with its signature, and take the next job where there is one."""
         with self._queue.connection.pipeline() as pipeline:
             job = held.job
-            pipeline.zadd(self._queue.failed_job_registry.key, {job.id: current_timestamp() + KEEP_SECONDS})
+            remember(pipeline, self._queue.failed_job_registry.key, job.id, KEEP_SECONDS)
             result = Result(job.id, Result.Type.FAILED, self._queue.connection, exc_string=reason).serialize()
             self._end(pipeline, held, JobStatus.FAILED, {**result, **signed, "worker_name": self._name})
             pipeline.hincrby(self._key, "failed_job_count", 1)
             return self._execute(pipeline, go_on=go_on)
 
     def _end(self, pipeline: Pipeline, held: Held, status: JobStatus, result: dict[str, object]) -> None:
-        job, date, results = held.job, now(), Result.get_key(held.job.id)
+        job, results = held.job, Result.get_key(held.job.id)
         pipeline.xadd(results, {"worker_name": self._name, **result}, maxlen=MOST_RESULTS)  # type: ignore[dict-item]  # texts and numbers
         pipeline.expire(results, KEEP_SECONDS)
-        pipeline.hset(job.key, mapping={"status": status.value, "ended_at": utcformat(date)})
+        stamp(pipeline, job.key, ["ended_at"], {"status": status.value})
         pipeline.expire(job.key, KEEP_SECONDS)
         if status is JobStatus.FINISHED:
-            pipeline.zadd(self._queue.finished_job_registry.key, {job.id: current_timestamp() + KEEP_SECONDS})
+            remember(pipeline, self._queue.finished_job_registry.key, job.id, KEEP_SECONDS)
         pipeline.zrem(self._leases, held.lease)
-        pipeline.hincrbyfloat(self._key, "total_working_time", max(0.0, date.timestamp() - held.began))
+        pipeline.hincrbyfloat(self._key, "total_working_time", time.monotonic() - held.began)
 
     def _execute(self, pipeline: Pipeline, *, go_on: bool) -> str | None:
         self._beat(pipeline, WorkerStatus.IDLE)
@@ -153,15 +141,6 @@ class Desk:
         self._queue.connection.lrem(self._queue.intermediate_queue_key, 0, entry)  # type: ignore[arg-type]  # takes bytes, too
         return None
 
-    def _beat(self, pipeline: Pipeline, state: str) -> None:
-        # The number of fields that are new comes first: more than none, and the worker's own entry was gone.
-        pipeline.hset(self._key, mapping={"last_heartbeat": utcformat(now()), "state": state})
+    def _beat(self, pipeline: Pipeline, state: WorkerStatus) -> None:
+        stamp(pipeline, self._key, ["last_heartbeat"], {"state": state.value})
         pipeline.expire(self._key, self._silence_seconds)
-
-    def _drop(self, job: TrialJob, lease: str, *, is_hash: bool) -> None:
-        with self._queue.connection.pipeline() as pipeline:
-            pipeline.zrem(self._leases, lease)
-            if is_hash:
-                pipeline.delete(job.key)
-            self._beat(pipeline, WorkerStatus.IDLE)
-            pipeline.execute()

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from tradeschool.acquisition import FRESH, Acquisition
 from tradeschool.errors import StoreUnwritable
 from tradeschool.notify import Message
+from tradeschool.private import make_private
 from tradeschool.store.files import publish_text
 from workers import events
 from workers.digest import resources, summary
@@ -231,7 +232,7 @@ class Herald:
 @contextmanager
 def only_one(folder: Path) -> Iterator[Callable[[], bool]]:
     """A function that says whether this process is the one that tells; another takes its place when it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
     with (folder / LOCK_NAME).open("w") as file:
 
         def is_ours() -> bool:

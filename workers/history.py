@@ -20,9 +20,10 @@ from redis.retry import Retry
 
 from tradeschool.errors import StoreUnwritable
 from tradeschool.store.files import publish_text
-from workers.mending import mended, take_turn
+from workers.mending import mended
 from workers.monitor import Snapshot
 from workers.reading import ask, told
+from workers.server_time import take_turn
 
 MOST_DIGITS = 24
 """Of a figure, and of its name."""

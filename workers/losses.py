@@ -1,26 +1,38 @@
-"""How often each job of a study was lost with its worker; kept in Redis, so that another conductor counts on."""
+"""Which workers were lost with each job of a study; kept in Redis, so that another conductor counts on."""
 
+import json
 from contextlib import suppress
 
 from redis import Redis
+from rq.utils import as_text
 
+from workers.guard import TrialJob
 from workers.queue import KEEP_SECONDS
-from workers.signing import Signer
+from workers.signing import UNSIGNED, Signer
 
-MOST_LOSSES = 1_000_000
+MOST_NAME = 128
+MOST_NAMES = 64
+"""Of workers that were lost with one job."""
+WORKER_PREFIX = "rq:worker:"
 
 
 def losses_key(study: str) -> str:
-    """The hash that counts how often each job was lost."""
+    """The hash that names, for each job, the workers that had it when their lease ran out."""
     return f"tradeschool:lost:{study}"
 
 
-def count_loss(connection: Redis, study: str, job_id: str, signer: Signer) -> int:
-    """Count that a job was lost once more; how often that is. A count that was not signed as it should be is none."""
-    key, before = losses_key(study), 0
+def count_loss(connection: Redis, study: str, job_id: str, signer: Signer = UNSIGNED) -> int:
+    """How many workers are gone that had this job when their lease ran out, the latest included.
+
+    One that is known again was held up, or could not reach Redis for a while: it did not die of the job. Names that
+    are not signed as they should be are none.
+    """
+    key, before = losses_key(study), ""
     with suppress(ValueError):
-        stored = signer.check("losses", job_id, connection.hget(key, job_id) or "0")
-        before = stored if isinstance(stored, int) and 0 <= stored <= MOST_LOSSES else 0
-    connection.hset(key, job_id, signer.sign("losses", job_id, str(before + 1)))
+        stored = signer.check("losses", job_id, connection.hget(key, job_id) or '""')
+        before = stored if isinstance(stored, str) else ""
+    worker = as_text(connection.hget(TrialJob.key_for(job_id), "worker_name") or b"")[:MOST_NAME]
+    names = [*dict.fromkeys([*before.split(), *worker.split()])][-MOST_NAMES:]
+    connection.hset(key, job_id, signer.sign("losses", job_id, json.dumps(" ".join(names))))
     connection.expire(key, KEEP_SECONDS)
-    return before + 1
+    return sum(not connection.exists(f"{WORKER_PREFIX}{name}") for name in names)

@@ -78,13 +78,3 @@ def mended(connection: Redis, kinds: Mapping[str, str], step: Callable[[], Found
         if not is_damage(error) or not mend(connection, kinds):
             raise
     return step()
-
-
-def take_turn(connection: Redis, key: str, milliseconds: int) -> bool:
-    """Whether it is this process' turn: nobody had one within that time. A turn that would never end is ended."""
-    if connection.set(key, 1, nx=True, px=milliseconds):
-        return True
-    left = connection.pttl(key)
-    if left == -1 or left > milliseconds:
-        connection.delete(key)
-    return False

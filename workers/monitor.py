@@ -163,9 +163,9 @@ class Snapshot:
 
 
 def take_snapshot(
-    queue: TrialQueue, now: float, signer: Signer = UNSIGNED, *, most_workers: int = MOST_WORKERS
+    queue: TrialQueue, now: float | None = None, signer: Signer = UNSIGNED, *, most_workers: int = MOST_WORKERS
 ) -> Snapshot:
-    """The queue and its workers as Redis knows them; `now` is Unix time in seconds.
+    """The queue and its workers as Redis knows them; `now` is Unix time in seconds, the server's own by default.
 
     `most_workers` are listed at most; all are counted. What a key holds that is not ours counts for nothing, and
     what is left out is said.
@@ -181,20 +181,19 @@ def take_snapshot(
             queue.scheduled_job_registry,
         ):
             pipeline.zcard(registry.key)
-        # A finished job's score is the time at which it is to be forgotten.
-        pipeline.zcount(done, now + KEEP_SECONDS - MINUTE, "+inf")
         pipeline.exists(WORKERS_SUSPENDED)
         for key, kind, most in _listed(queue):
             ask(pipeline, key, kind, most=most)
         ask(pipeline, done, "zset", most=1, newest=True)
         board.ask_notices(pipeline)
         *counts, head, leases, keys, latest, clock, hung = _answers(pipeline)
-    queued, started, finished, failed, deferred, scheduled, lately, suspended = map(_count, counts)
+    queued, started, finished, failed, deferred, scheduled, suspended = map(_count, counts)
+    now = board.server_time(clock) if now is None else now
     studies = board.parse_notices(clock, hung, signer).values()
     parts = [told(key, kind, reply) for (key, kind, _), reply in zip(_listed(queue), (head, leases, keys), strict=True)]
     names = sorted(name for name in parts[2].texts if name.startswith(WORKER_PREFIX.encode()))
     listed, others = names[:most_workers], names[most_workers:]
-    oldest, flights, workers = _details(queue, parts[0].texts, parts[1].pairs, listed, now=now)
+    lately, oldest, flights, workers = _details(queue, parts[0].texts, parts[1].pairs, listed, now=now)
     last = [number(score) for _, score in told(done, "zset", latest).pairs]
     return Snapshot(
         queued=queued,
@@ -245,17 +244,19 @@ def _details(
     names: Sequence[bytes],
     *,
     now: float,
-) -> tuple[float, tuple[Flight, ...], tuple[WorkerSnapshot, ...]]:
+) -> tuple[int, float, tuple[Flight, ...], tuple[WorkerSnapshot, ...]]:
     first = text(head[0]) if head else ""
     jobs = list(dict.fromkeys(text(lease).partition(":")[0] for lease, _ in leases))
     workers = sorted(name for each in names if (name := text(each)).startswith(WORKER_PREFIX))
     with queue.connection.pipeline(transaction=False) as pipeline:
+        # A finished job's score is the time at which it is to be forgotten.
+        pipeline.zcount(queue.finished_job_registry.key, now + KEEP_SECONDS - MINUTE, "+inf")
         ask_fields(pipeline, TrialJob.key_for(first), ("enqueued_at",))
         for job in jobs:
             ask_fields(pipeline, TrialJob.key_for(job), FLIGHT_FIELDS)
         for name in workers:
             ask_fields(pipeline, name, WORKER_FIELDS)
-        enqueued, *found = _answers(pipeline)
+        lately, enqueued, *found = _answers(pipeline)
     flights = tuple(_flight(job, reply, now) for job, reply in zip(jobs, found, strict=False))
     busy = {flight.worker: flight.job for flight in flights}
     told_of = zip(workers, found[len(jobs) :], strict=True)
@@ -265,7 +266,7 @@ def _details(
         if (fields := fields_told(WORKER_FIELDS, reply))
     )
     oldest = _age((fields_told(("enqueued_at",), enqueued) or {}).get(b"enqueued_at"), now)
-    return oldest, tuple(sorted(flights, key=lambda flight: -flight.seconds)), known
+    return _count(lately), oldest, tuple(sorted(flights, key=lambda flight: -flight.seconds)), known
 
 
 def _flight(job: str, reply: object, now: float) -> Flight:

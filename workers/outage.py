@@ -32,13 +32,17 @@ class Outage:
             TradeschoolError: the error itself, where it has lasted longer than anybody waits.
         """
         now = self._clock()
-        self._since = now if self._since is None else self._since
+        if self._since is None:
+            self._since = now
+            log.warning("run interrupted", extra={"action": "run_interrupted", "reason": str(error)})
         lasted = now - self._since
         if lasted > self._patience:
             raise error
-        log.warning("run interrupted", extra={"action": "run_interrupted", "reason": str(error)})
         self._sleep(min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS + lasted / 2))
 
     def end(self) -> None:
         """All is well again."""
+        if self._since is not None:
+            seconds = round(self._clock() - self._since, 1)
+            log.warning("run goes on", extra={"action": "run_goes_on", "seconds": seconds})
         self._since = None

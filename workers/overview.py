@@ -28,6 +28,7 @@ from workers.guard import TrialQueue
 from workers.history import Moment, kept, note, recall
 from workers.monitor import Snapshot, take_snapshot
 from workers.place import Place
+from workers.server_time import server_now
 from workers.standing import Standing, stand, with_queue
 
 NOT_RUNNING = "Redis is not running: no run is active; the embedded server starts and ends with a run"
@@ -122,9 +123,8 @@ class Lookout:
             self._queue = None
 
     def _snapshot(self) -> Snapshot:
-        now = self.clock()
-        snapshot = take_snapshot(self.trials(), now, self.sources.place.signer)
-        note(self.connection(), snapshot, now)
+        snapshot = take_snapshot(self.trials(), signer=self.sources.place.signer)
+        note(self.connection(), snapshot, server_now(self.connection()))
         return snapshot
 
     def _standing(self, name: str | None) -> Standing | None:

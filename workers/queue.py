@@ -5,8 +5,8 @@ A job's id is `{study}-{first}-{last}-a{attempt}`. RQ retries nothing: attempts 
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import urlsplit
@@ -14,19 +14,18 @@ from urllib.parse import urlsplit
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError
-from rq.exceptions import NoSuchJobError
 from rq.job import JOB_ID_PATTERN, JobStatus
 from rq.results import Result
-from rq.utils import current_timestamp, utcformat
-from rq.utils import now as rq_now
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.urls import mask_url
 from workers.guard import TrialJob, TrialQueue
 from workers.jobs import FUNCTION, Answer, Order
-from workers.mending import take_turn
+from workers.leases import take_expired
+from workers.redis_outage import remedy
 from workers.results import failure_fields
+from workers.server_time import DATE, NOW, remember, stamp, take_turn
 from workers.signing import UNSIGNED, Signer
 
 SCHEMES = ("redis", "rediss", "unix")
@@ -57,9 +56,11 @@ MOST_RESULTS = 10
 MOST_CLEANED = 1_000
 """Entries of each list that one round of maintenance looks at; the next goes on."""
 MAINTENANCE_KEY = "tradeschool:maintenance"
-ENQUEUE = """
+ENQUEUE = f"""
+{NOW}{DATE}
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+redis.call('HSET', KEYS[1], 'created_at', date(), 'enqueued_at', date())
 redis.call('SADD', KEYS[3], KEYS[2])
 redis.call('RPUSH', KEYS[2], ARGV[1])
 return 1
@@ -128,7 +129,7 @@ def translated(where: str) -> Iterator[None]:
         yield
     except RedisError as error:
         reason = str(error).partition("\n")[0]
-        raise ServiceUnreachable(f"Redis {mask_url(where)}: {reason}: is it running, is redis_url right?") from error
+        raise ServiceUnreachable(f"Redis {mask_url(where)}: {reason}: {remedy(error)}") from error
 
 
 def results_key(study: str) -> str:
@@ -148,7 +149,6 @@ def enqueue(queue: TrialQueue, job_id: str, order: Order, timeout_seconds: int, 
         description=job_id,
         status=JobStatus.QUEUED,
     )
-    job.enqueued_at = rq_now()
     fields = [part for pair in job.to_dict().items() for part in pair]
     keys = (job.key, queue.key, queue.redis_queues_keys)
     return bool(queue.connection.eval(ENQUEUE, len(keys), *keys, job_id, *fields))
@@ -198,8 +198,6 @@ def clean(queue: TrialQueue, signer: Signer = UNSIGNED) -> None:
     """
     _fail_expired(queue, signer)
     _drop_unknown(queue)
-    queue.finished_job_registry.cleanup()
-    queue.failed_job_registry.cleanup()
     _forget_workers(queue)
 
 
@@ -212,25 +210,21 @@ def clean_in_turn(queue: TrialQueue, seconds: int, signer: Signer = UNSIGNED) ->
 
 
 def _fail_expired(queue: TrialQueue, signer: Signer) -> None:
-    leases, now = queue.started_job_registry.key, current_timestamp()
-    expired = queue.connection.zrangebyscore(leases, "-inf", now, start=0, num=MOST_CLEANED)
-    job_ids = [entry.partition(b":")[0].decode(errors="replace") for entry in expired if isinstance(entry, bytes)]
+    """A job that nobody stores a failure for, because this process is killed now, is a stray."""
     with queue.connection.pipeline() as pipeline:
-        for job in _started(queue, job_ids):
-            _store_failure(queue, job, f"{LEASE_EXPIRED}, at {utcformat(rq_now())}", signer, pipeline)
-        if expired:
-            pipeline.zrem(leases, *expired)
+        for job_id in take_expired(queue):
+            _store_failure(queue, job_id, LEASE_EXPIRED, signer, pipeline)
         pipeline.execute()
 
 
-def _store_failure(queue: TrialQueue, job: TrialJob, reason: str, signer: Signer, pipeline: Pipeline) -> None:
+def _store_failure(queue: TrialQueue, job_id: str, reason: str, signer: Signer, pipeline: Pipeline) -> None:
     """As RQ stores that of an abandoned job, signed."""
-    key = Result.get_key(job.id)
-    result = Result(job.id, Result.Type.FAILED, queue.connection, exc_string=reason).serialize()
-    result |= failure_fields(reason, job.id, signer)
-    pipeline.hset(job.key, mapping={"status": JobStatus.FAILED.value, "ended_at": utcformat(rq_now())})
-    pipeline.expire(job.key, KEEP_SECONDS)
-    pipeline.zadd(queue.failed_job_registry.key, {job.id: current_timestamp() + KEEP_SECONDS})
+    key, job_key = Result.get_key(job_id), TrialJob.key_for(job_id)
+    result = Result(job_id, Result.Type.FAILED, queue.connection, exc_string=reason).serialize()
+    result |= failure_fields(reason, job_id, signer)
+    stamp(pipeline, job_key, ["ended_at"], {"status": JobStatus.FAILED.value})
+    pipeline.expire(job_key, KEEP_SECONDS)
+    remember(pipeline, queue.failed_job_registry.key, job_id, KEEP_SECONDS)
     pipeline.xadd(key, result, maxlen=MOST_RESULTS)  # type: ignore[arg-type]  # texts and numbers
     pipeline.expire(key, KEEP_SECONDS)
 
@@ -256,15 +250,6 @@ def _forget_workers(queue: TrialQueue) -> None:
             alive = {name for name, is_there in zip(workers, pipeline.execute(), strict=True) if is_there}
         if gone := [name for name in known if name not in alive]:
             connection.srem(names, *gone)
-
-
-def _started(queue: TrialQueue, job_ids: Sequence[str]) -> Iterator[TrialJob]:
-    for job_id in job_ids:
-        with suppress(NoSuchJobError):
-            job = TrialJob.fetch(job_id, connection=queue.connection)
-            # An entry of a job that has ended is a left-over; only a started job is abandoned.
-            if job.get_status(refresh=False) is JobStatus.STARTED:
-                yield job
 
 
 def _listed_answer(text: object, study: str, signer: Signer) -> Answer | None:

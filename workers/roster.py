@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tradeschool.errors import StoreUnwritable
+from tradeschool.private import make_private
 
 SUFFIX = ".pool"
 
@@ -32,7 +33,8 @@ def entered(folder: Path, count: int) -> Iterator[Path]:
     """
     path = folder / f"{os.getpid()}{SUFFIX}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder.parent)
+        folder.mkdir(exist_ok=True)
         file = path.open("w")
     except OSError as error:
         raise StoreUnwritable(f"cannot write {path}: {error.strerror}; set state_dir to a folder of yours") from error

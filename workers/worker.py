@@ -12,19 +12,16 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from redis import Redis
-from redis.exceptions import ConnectionError as RedisAway
-from redis.exceptions import ResponseError
-from redis.exceptions import TimeoutError as RedisSilent
+from redis.exceptions import RedisError, ResponseError
 from rq import Worker
 from rq.exceptions import StopRequested
 from rq.results import Result
-from rq.utils import now
 from rq.worker import WorkerStatus
 from rq.worker_registration import register
 
@@ -39,7 +36,9 @@ from workers.mending import is_damage, is_wrong_type, kinds_of, mend
 from workers.names import about_job, study_of
 from workers.parent import die_with_parent, load_prctl
 from workers.queue import ORDER_REFUSED, clean_in_turn, results_key
+from workers.redis_outage import RedisOutage, may_pass
 from workers.results import failure_fields
+from workers.server_time import server_now
 from workers.signing import UNSIGNED, Signer
 from workers.strategies import StrategyNotAllowed
 from workers.suspension import Suspension
@@ -96,6 +95,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         self._ready: object = None
         self._is_waiting, self._signals, self._next_usage, self._job_id = False, 0, 0.0, ""
         self._suspension = Suspension(worker=self.name)
+        self._outage = RedisOutage()
         load_prctl()
 
     # RQ hands its loop's options through; none of them is for this one.
@@ -113,8 +113,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             log.info("worker told to stop", extra={"action": "worker_stops", "worker": self.name})
         finally:
             self._replace_horse()
-            with suppress(ResponseError):  # a key of another type: the name goes with the next round of maintenance
-                self.register_death()  # type: ignore[no-untyped-call]  # RQ's
+            self._sign_off()
         return True
 
     @property
@@ -248,15 +247,29 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         try:
             if not self._desk.renew(held):
                 self._register()
-        except (RedisAway, RedisSilent) as error:
-            log.warning("lease not renewed", extra={"action": "lease_not_renewed", "reason": str(error)})
-        except ResponseError as error:
+        except RedisError as error:
+            self._bear(error)
+
+    def _bear(self, error: RedisError) -> None:
+        """Note what may pass, and mend what may not."""
+        if may_pass(error):
+            self._outage.begin(error)
+        elif isinstance(error, ResponseError):
             self._mend(error)
+        else:
+            raise error
+
+    def _sign_off(self) -> None:
+        """Take this worker's name away; where Redis does not let it, the name goes when its time is over."""
+        try:
+            self.register_death()  # type: ignore[no-untyped-call]  # RQ's
+        except RedisError as error:
+            log.warning("worker not signed off", extra={"action": "not_signed_off", "reason": str(error)[:512]})
 
     def _register(self) -> None:
         """Make this worker known; also after its entry has run out, or Redis has forgotten everything."""
-        self.birth_date = self.birth_date or now()
-        self.last_heartbeat = now()
+        self.last_heartbeat = datetime.fromtimestamp(server_now(self.connection), UTC)
+        self.birth_date = self.birth_date or self.last_heartbeat
         with self.connection.pipeline() as pipeline:
             pipeline.hset(self.key, mapping=self.serialize())
             register(self, pipeline)
@@ -264,19 +277,20 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         self._desk.beat(WorkerStatus.IDLE)
 
     def _insist(self, step: Callable[[], Found]) -> Found:
-        """Take the step as soon as Redis answers, however long that is; told to stop, give up."""
-        pause = 0.1
+        """Take the step as soon as Redis lets it, however long that is; told to stop, give up."""
         while True:
             try:
-                return step()
-            except ResponseError as error:
-                self._mend(error)
-            except (RedisAway, RedisSilent) as error:
-                log.warning("redis away", extra={"action": "redis_away", "worker": self.name, "reason": str(error)})
+                found = step()
+            except RedisError as error:
+                self._bear(error)
+                if not may_pass(error):
+                    continue
                 if self._signals:
                     raise StopRequested from error
-                time.sleep(pause)
-                pause = min(2 * pause, 2.0)
+                time.sleep(self._outage.pause())
+            else:
+                self._outage.end()
+                return found
 
     def _mend(self, error: ResponseError) -> None:
         """Take away what is in the way of honest work; any other refusal is raised again."""

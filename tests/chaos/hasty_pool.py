@@ -8,4 +8,4 @@ from workers.pool import Pool, PoolSettings
 if __name__ == "__main__":
     program = Path(__file__).parent.parent / "workers" / "bench.py"
     settings = PoolSettings(first_pause_seconds=0.05, longest_pause_seconds=0.2, look_seconds=0.02)
-    Pool([sys.executable, str(program), "--url", sys.argv[1]], 3, settings).run()
+    Pool([sys.executable, str(program), "--url", *sys.argv[1:]], 3, settings).run()

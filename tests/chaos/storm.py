@@ -26,7 +26,6 @@ WORKERS = Path(__file__).parent.parent / "workers"
 ROOT = WORKERS.parent.parent
 STOPPED_SECONDS = 4.0
 """How long a worker is held up: longer than its lease."""
-LONGEST_ROUND_SECONDS = 240.0
 
 
 def shared_with(name: str) -> ModuleType:
@@ -58,7 +57,9 @@ class Round:
 class Storm:
     """One study, those who work on it, and what happens to them."""
 
-    def __init__(self, plan: Plan, server: Server, choose: random.Random) -> None:  # type: ignore[valid-type]  # loaded by path
+    longest_seconds = 240.0
+
+    def __init__(self, plan: Plan, server: Server | None, choose: random.Random) -> None:  # type: ignore[valid-type]  # loaded by path
         self._plan, self._server, self._choose = plan, server, choose
         self._conductors: list[subprocess.Popen[bytes]] = []
         self._pool: subprocess.Popen[bytes] | None = None
@@ -66,10 +67,10 @@ class Storm:
 
     def run(self, most: int, pause: tuple[float, float]) -> str:
         """Search the study while up to `most` processes are killed; the hash of its trial table."""
-        end = time.monotonic() + LONGEST_ROUND_SECONDS
+        end = time.monotonic() + self.longest_seconds
         try:
             while not self._is_over():
-                assert time.monotonic() < end, f"not done after {LONGEST_ROUND_SECONDS:g} s; {dict(self.kills)}"
+                assert time.monotonic() < end, f"not done after {self.longest_seconds:g} s; {dict(self.kills)}"
                 time.sleep(self._choose.uniform(*pause))
                 if self.kills.total() < most:
                     self._strike()
@@ -94,13 +95,26 @@ class Storm:
             return True
         self._conductors = [process for process in self._conductors if process.poll() is None]
         while len(self._conductors) < 2:
-            self._conductors.append(_program("conductor_process.py", self._plan.as_json()))
+            self._conductors.append(self._start_conductor())
         if self._pool is None or self._pool.poll() is not None:
-            self._pool = _program("hasty_pool.py", self._plan.url)
+            self._pool = self._start_pool()
         return False
 
+    def _start_conductor(self) -> subprocess.Popen[bytes]:
+        return program("conductor_process.py", self._plan.as_json())
+
+    def _start_pool(self) -> subprocess.Popen[bytes]:
+        return program("hasty_pool.py", self._plan.url)
+
     def _strike(self) -> None:
-        blows: list[tuple[int, Callable[[], bool]]] = [
+        blows = self._blows()
+        _, blow = self._choose.choices(blows, [weight for weight, _ in blows])[0]
+        if blow():
+            self.kills[blow.__name__.removeprefix("_").replace("_", " ")] += 1
+
+    def _blows(self) -> list[tuple[int, Callable[[], bool]]]:
+        """Each with its weight."""
+        return [
             (8, self._kill_worker),
             (6, self._kill_horse),
             (4, self._kill_conductor),
@@ -108,10 +122,6 @@ class Storm:
             (2, self._kill_server),
             (1, self._hold_up),
         ]
-        weights = [weight for weight, _ in blows]
-        _, blow = self._choose.choices(blows, weights)[0]
-        if blow():
-            self.kills[blow.__name__.removeprefix("_").replace("_", " ")] += 1
 
     def _kill_worker(self) -> bool:
         return self._hit(_children(self._pool), signal.SIGKILL)
@@ -146,11 +156,12 @@ class Storm:
         return bool(pids) and _send(self._choose.choice(pids), number)
 
 
-def _program(name: str, *arguments: str) -> subprocess.Popen[bytes]:
+def program(name: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    """A Python program of this folder, or of the workers' tests."""
     folder = Path(__file__).parent if (Path(__file__).parent / name).exists() else WORKERS
     return subprocess.Popen(
         [sys.executable, str(folder / name), *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -229,6 +240,15 @@ def postgresql(folder: Path) -> Iterator[tuple[str, object]]:
         server.cleanup()
 
 
+def _chosen_rounds(chosen: argparse.Namespace, storage: str | None) -> Iterator[Round]:
+    if not (chosen.surroundings or chosen.kinds):
+        return rounds(chosen.kills, chosen.seed, remembers=not chosen.forgetful, storage=storage)
+    surroundings = importlib.import_module("tests.chaos.surroundings")
+    kinds = tuple(chosen.kinds.split(",")) if chosen.kinds else surroundings.KINDS
+    found: Iterator[Round] = surroundings.rounds(chosen.kills, chosen.seed, kinds)
+    return found
+
+
 def main() -> int:
     """Print a line a round; 1 where any table differs."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -236,6 +256,8 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--forgetful", action="store_true", help="A server that keeps nothing over a restart.")
     options.add_argument("--postgresql", action="store_true", help="Studies in PostgreSQL, not SQLite.")
+    options.add_argument("--surroundings", action="store_true", help="Clocks, files and keys, not processes.")
+    options.add_argument("--kinds", help="Of surroundings: some of clocks,files,keys,types.")
     chosen = options.parse_args()
     total: Counter[str] = Counter()
     differing = 0
@@ -244,7 +266,7 @@ def main() -> int:
         if chosen.postgresql:
             folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
             storage, _ = stack.enter_context(postgresql(Path(folder)))
-        for done in rounds(chosen.kills, chosen.seed, remembers=not chosen.forgetful, storage=storage):
+        for done in _chosen_rounds(chosen, storage):
             total += done.kills
             differing += done.wanted != done.found
             verdict = "same table" if done.wanted == done.found else "ANOTHER TABLE"

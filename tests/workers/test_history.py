@@ -55,7 +55,7 @@ def test_the_past_is_minutes_and_then_seconds(connection: Redis) -> None:
     for track, times in ((COARSE, (60, 120, 180)), (FINE, (150, 155))):
         for second in times:
             connection.delete(*(f"{each.key}:turn" for each in (FINE, COARSE)))
-            connection.set(f"{(FINE if track is COARSE else COARSE).key}:turn", "1")
+            connection.set(f"{(FINE if track is COARSE else COARSE).key}:turn", "1", px=1_000)
             note(connection, EMPTY, second)
 
     assert [moment.time for moment in recall(connection)] == [60, 120, 150, 155]

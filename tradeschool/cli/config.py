@@ -82,9 +82,22 @@ def _checks(settings: Settings) -> dict[str, Callable[[], str]]:
         "data_dir": lambda: _writable(settings.data_dir),
         "results_dir": lambda: _writable(settings.results_dir),
         "state_dir": lambda: _writable(settings.state_dir),
+        "queue": lambda: _queue(settings),
         **{name: partial(_asked, name, settings) for name in sorted({each.name for each in load().values()})},
         "OANDA token": lambda: "set" if settings.oanda_token() else "none: OANDA's datasets cannot be fetched",
     }
+
+
+def _queue(settings: Settings) -> str:
+    """Whether the server that is set can be relied upon; the embedded one is ours."""
+    if settings.redis_url is None:
+        return "the embedded server"
+    # Most checks need no server, and what speaks to one is slow to import.
+    from workers.server_check import connect_to_work, require_fit
+
+    url = settings.redis_url.get_secret_value()
+    with connect_to_work(url) as connection:
+        return require_fit(connection, url)
 
 
 def _asked(provider: str, settings: Settings) -> str:

@@ -10,7 +10,7 @@ from tradeschool.cli.context import load_settings, redis_url_of, searched_candle
 from tradeschool.signing_key import signing_key
 from workers.arrays import share
 from workers.jobs import Bench
-from workers.queue import connect
+from workers.server_check import connect_to_work
 from workers.signing import Signer
 from workers.strategies import AllowedStrategies
 from workers.worker import WorkerSettings, run_worker, worker_name
@@ -40,4 +40,4 @@ def evaluate(parent: int | None) -> None:
             memory_bytes=work.trial_memory_mb * MEGABYTE if work.trial_memory_mb else None,
         )
         signer = Signer(signing_key(settings, make=True))
-        run_worker(connect(url), bench, watched, warm=warm, signer=signer, parent=parent)
+        run_worker(connect_to_work(url), bench, watched, warm=warm, signer=signer, parent=parent)

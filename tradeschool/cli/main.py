@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from tradeschool.errors import TradeschoolError
+from tradeschool.private import let_no_stranger_write
 
 COMMANDS = {
     "up": ("up:up", "Do everything on this machine: fetch, search, judge."),
@@ -78,6 +79,7 @@ def tradeschool(ctx: click.Context, settings_file: Path | None, log_format: str 
 
 def main() -> None:
     """Run the command line and end with its exit code; every failure is one line on standard error."""
+    let_no_stranger_write()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:

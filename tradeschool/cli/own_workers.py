@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 
 from redis.exceptions import RedisError
 
-from tradeschool.cli.context import now, own_command, say
+from tradeschool.cli.context import own_command, say
 from tradeschool.errors import WorkersFailed
 from tradeschool.settings import environment_for_child
 from workers.guard import TrialQueue
@@ -135,7 +135,7 @@ class Watch:
             return
         self._due = self._clock() + LOOK_SECONDS
         try:
-            seen = take_snapshot(self._queue, now().timestamp())
+            seen = take_snapshot(self._queue)
         except RedisError:
             return  # the search itself bears an outage, and says so
         if line := self._notices.look(seen.stall, self._how_to_start(), seen.idle_seconds):

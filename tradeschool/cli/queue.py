@@ -9,7 +9,7 @@ import click
 from rich.live import Live
 from rich.table import Table
 
-from tradeschool.cli.context import console, json_option, load_settings, now, print_json, redis_url_of, say
+from tradeschool.cli.context import console, json_option, load_settings, print_json, redis_url_of, say
 from tradeschool.cli.watching import absence_of, duration, line, looking, screen
 from tradeschool.errors import SettingsError
 from tradeschool.signing_key import signing_key
@@ -37,8 +37,7 @@ def status(*, as_json: bool) -> None:
     settings = load_settings()
     absent = absence_of(settings)
     with redis_url_of(settings) as url:
-        signer = Signer(signing_key(settings))
-        found = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp(), signer)
+        found = take_snapshot(TrialQueue(connection=connect(url)), signer=Signer(signing_key(settings)))
     if absent:
         say(f"{absent}; these are its files")
     if as_json:

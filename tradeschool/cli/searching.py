@@ -26,6 +26,7 @@ from tradeschool.cli.context import now, print_json, say, searched_candles_of
 from tradeschool.cli.own_workers import ELSEWHERE, Look, own_workers
 from tradeschool.cli.trials import show_trials, tell_luck
 from tradeschool.errors import GateNotMet, SettingsError, StoreUnwritable
+from tradeschool.private import make_private
 from tradeschool.settings import Settings
 from tradeschool.signing_key import signing_key
 from workers import records, search
@@ -35,6 +36,7 @@ from workers.ledger import Progress
 from workers.monitor import take_snapshot
 from workers.place import Place
 from workers.queue import connect
+from workers.server_check import connect_to_work
 from workers.signing import Signer
 from workers.standing import Standing, stand
 from workers.standing_json import as_result
@@ -137,7 +139,7 @@ def place_of(settings: Settings) -> Place:
         StoreUnwritable: where the state folder cannot be made.
     """
     try:
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        make_private(settings.state_dir)
     except OSError as error:
         raise StoreUnwritable(
             f"cannot make {settings.state_dir}: {error.strerror}; set state_dir to a folder of yours"
@@ -199,6 +201,7 @@ def climb(
     """
     record = records.read_run(place, name)
     say(f"run {name}, seed {record.seed}; if interrupted: tradeschool optimize resume {name}")
+    connect_to_work(url).close()
     with show_trials() as show, interrupts() as stop:
 
         def tell(level: Level, attempt: int, progress: Progress) -> None:
@@ -254,7 +257,7 @@ def enough_workers(url: str, count: int | None, strategies: Sequence[str]) -> It
     connected; it is called while a search goes on.
     """
     with connect(url) as connection:
-        present = take_snapshot(TrialQueue(connection=connection), now().timestamp()).worker_count
+        present = take_snapshot(TrialQueue(connection=connection)).worker_count
     if count is None:
         count = 0 if present else os.cpu_count() or 1
     if not count and not present:

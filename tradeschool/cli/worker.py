@@ -16,7 +16,6 @@ from tradeschool.cli.context import (
     console,
     json_option,
     load_settings,
-    now,
     own_command,
     print_json,
     redis_url_of,
@@ -35,6 +34,7 @@ from workers.parent import die_with_parent
 from workers.pool import Pool, PoolSettings
 from workers.queue import connect
 from workers.roster import PoolEntry, entered, wanted
+from workers.server_check import connect_to_work
 from workers.starts import connected_here
 
 pool_option = click.option("--pool", type=int, help="The pool of that process number alone.")
@@ -73,7 +73,7 @@ def _keep_workers(count: int, strategies: Sequence[str], parent: int | None) -> 
         settings = load_settings({"work": {"strategies": (*settings.work.strategies, *strategies)}})
     signing_key(settings)
     with redis_url_of(settings) as url, entered(_roster(settings), count) as entry:
-        connect(url).close()
+        connect_to_work(url).close()
         if parent is None:
             say(f"{count} workers start; stop them with Ctrl-C, or: tradeschool worker drain")
         if parent is not None:
@@ -126,7 +126,7 @@ def list_workers(*, as_json: bool) -> None:
     if absent := absence_of(settings):
         say(absent)
     with redis_url_of(settings) as url:
-        snapshot = take_snapshot(TrialQueue(connection=connect(url)), now().timestamp())
+        snapshot = take_snapshot(TrialQueue(connection=connect(url)))
     found = snapshot.workers
     if as_json:
         print_json([asdict(each) for each in found])
