@@ -122,7 +122,7 @@ class Plan:
             settings=self.settings,
         )
 
-    def finish(self, run: Run, seconds: float = 90.0) -> Progress:
+    def finish(self, run: Run, seconds: float = 300.0) -> Progress:
         end = time.monotonic() + seconds
         while not (progress := advance(run, wait_seconds=0.2)).is_done:
             assert time.monotonic() < end, f"not done after {seconds} s: {progress}"
