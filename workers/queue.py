@@ -106,11 +106,14 @@ def connect(url: str) -> Redis:
     """A connection that has been tried.
 
     Raises:
-        SettingsError: where the URL is of another kind than redis://, rediss:// or unix://.
+        SettingsError: where the URL is of another kind than redis://, rediss:// or unix://, or has a raw # or ? in it.
         ServiceUnreachable: where nobody answers there.
     """
     if urlsplit(url).scheme not in SCHEMES:
         raise SettingsError(f"redis_url {mask_url(url)}: expected redis://, rediss:// or unix://")
+    parts = urlsplit(url)
+    if parts.fragment or any("=" not in option for option in parts.query.split("&") if option):
+        raise SettingsError(f"redis_url {mask_url(url)}: the path ends at # or ?: write %23 for #, and %3F for ?")
     try:
         connection = Redis.from_url(
             url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=ANSWER_SECONDS, health_check_interval=15

@@ -1,9 +1,11 @@
 """Folders of any name: what is made from a path finds the same place again, and what cannot be carried is refused."""
 
 import os
+import pwd
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from optuna.storages import RDBStorage
@@ -17,6 +19,7 @@ from tradeschool import private, settings
 from tradeschool.embedded import Valkey
 from tradeschool.errors import SettingsError, StoreUnwritable
 from tradeschool.urls import sqlite_url
+from workers.queue import connect
 from workers.role import claim, is_conducted
 
 NAMES = {
@@ -130,7 +133,8 @@ def test_a_tilde_that_stands_for_no_home_folder_is_refused() -> None:
 
 @pytest.fixture
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the folder for sockets would be."""
+    """Where the folder for sockets would be, of a user whose home folder is `home`."""
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_dir=str(tmp_path / "home")))
     monkeypatch.setattr(private, "Path", lambda text: tmp_path if text == "/tmp" else Path(text))
     return tmp_path / f"tradeschool-{os.getuid()}"
 
@@ -142,13 +146,12 @@ def test_the_folder_for_sockets_is_made_private_again(runtime: Path) -> None:
     assert private.runtime_folder().stat().st_mode & 0o777 == 0o700
 
 
-def test_a_link_in_place_of_the_folder_for_sockets_is_refused(runtime: Path, tmp_path: Path) -> None:
+def test_a_link_in_place_of_the_folder_for_sockets_is_not_followed(runtime: Path, tmp_path: Path) -> None:
     """Another user could have made it, to have our files written elsewhere."""
     (tmp_path / "theirs").mkdir()
     runtime.symlink_to(tmp_path / "theirs")
 
-    with pytest.raises(StoreUnwritable, match="is not a folder of this user: remove it"):
-        private.runtime_folder()
+    assert private.runtime_folder() == tmp_path / "home" / ".cache" / "tradeschool-run"
     assert list((tmp_path / "theirs").iterdir()) == []
 
 
@@ -156,10 +159,17 @@ def test_a_folder_for_sockets_of_another_user_is_refused(runtime: Path, monkeypa
     theirs = os.getuid() + 1
     monkeypatch.setattr(os, "getuid", lambda: theirs)
     runtime.with_name(f"tradeschool-{theirs}").mkdir()
+    (runtime.parent / "home" / ".cache" / "tradeschool-run").mkdir(parents=True)
 
-    with pytest.raises(StoreUnwritable, match="is not a folder of this user"):
+    with pytest.raises(StoreUnwritable, match=r"neither .* is a folder of this user"):
         private.runtime_folder()
 
 
 def test_the_locks_of_providers_are_private_too() -> None:
     assert lock.of_provider("coinbase", "http://a").parent.parent == private.runtime_folder()
+
+
+@pytest.mark.parametrize("url", ["unix:///a#b/s.sock", "unix:///a?b/s.sock", "unix:///s.sock?db=0#x"])
+def test_a_path_that_a_url_would_cut_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"write %23 for #, and %3F for \?"):
+        connect(url)
