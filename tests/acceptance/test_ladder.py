@@ -96,7 +96,7 @@ def test_a_level_starts_while_what_comes_after_it_is_still_downloaded(program) -
 
     assert done.returncode == 0, done.stderr
     told = [(each["event"], each.get("level") or each.get("window")) for each in events(program, "early")]
-    assert told.index(("level_passed", "1")) < told.index(("dataset_sealed", "2023-01-22..2023-12-20"))
+    assert told.index(("level_started", "1")) < told.index(("dataset_sealed", "2023-01-22..2023-12-20"))
     assert told.index(("dataset_sealed", "2023-01-01..2023-01-22")) < told.index(("level_started", "1"))
     assert told[-1][0] == "run_finished"
 

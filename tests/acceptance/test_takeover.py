@@ -50,7 +50,7 @@ def test_a_killed_run_goes_on_beside_another_installation_and_after_a_flush(
     pools = [each.start("worker", "start", "-n", "1") for each in (other, ours)]
     words = ("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "0")
     search = ours.start(*words, "--run", "shared")
-    eventually(lambda: ours.trials() >= 3)
+    eventually(lambda: ours.trials() >= 3, 300.0)
 
     connection = Redis.from_url(shared_queue)
     connection.flushall()
@@ -58,7 +58,7 @@ def test_a_killed_run_goes_on_beside_another_installation_and_after_a_flush(
     search.communicate(timeout=60)
     before = ours.trials()
     try:
-        eventually(lambda: (ours.folder / "results" / "shared" / "recommendation.json").exists())
+        eventually(lambda: (ours.folder / "results" / "shared" / "recommendation.json").exists(), 300.0)
         eventually(lambda: not lines(ours, "run_interrupted"))
     finally:
         for pool in pools:

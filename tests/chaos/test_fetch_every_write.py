@@ -28,7 +28,7 @@ POINTS = {
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    return {"TRADESCHOOL_FETCH__COINBASE_RATE": "500", "TRADESCHOOL_FETCH__PATIENCE_SECONDS": "5"}
+    return {"TRADESCHOOL_FETCH__COINBASE_RATE": "500", "TRADESCHOOL_FETCH__PATIENCE_SECONDS": "300"}
 
 
 async def test_killed_before_each_write_it_goes_on(tmp_path: Path, serving, nursery, content, environment) -> None:

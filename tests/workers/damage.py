@@ -12,7 +12,7 @@ from workers.queue import MAINTENANCE_KEY, results_key
 
 NOISE = b"\xff\xfe\x00\x1b[31m\r\n" + bytes(range(256))
 HUGE = b"9" * 2_000_000
-MANY = 5_000
+MANY = 1_200
 
 
 def keys_of(queue: TrialQueue, study: str, jobs: Sequence[str], workers: Sequence[str]) -> dict[str, str]:
