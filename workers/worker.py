@@ -47,6 +47,9 @@ from workers.usage import used
 ORDER_SECONDS = 604_800.0
 """How old a signed order may be; a conductor sends one anew that is refused for it."""
 
+MOST_MENDED = 100
+"""Errors in a row, each met while the one before was mended, after which a worker ends: its pool starts another."""
+
 log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
@@ -251,13 +254,22 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             self._bear(error)
 
     def _bear(self, error: RedisError) -> None:
-        """Note what may pass, and mend what may not."""
-        if may_pass(error):
-            self._outage.begin(error)
-        elif isinstance(error, ResponseError):
-            self._mend(error)
-        else:
-            raise error
+        """Note what may pass, and mend what may not, also where mending meets the next such error."""
+        for _ in range(MOST_MENDED):
+            if may_pass(error):
+                self._outage.begin(error)
+                return
+            if not isinstance(error, ResponseError):
+                break
+            try:
+                self._mend(error)
+            except RedisError as another:
+                if another is error:
+                    break
+                error = another
+            else:
+                return
+        raise error
 
     def _sign_off(self) -> None:
         """Take this worker's name away; where Redis does not let it, the name goes when its time is over."""
@@ -283,9 +295,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
                 found = step()
             except RedisError as error:
                 self._bear(error)
-                if not may_pass(error):
-                    continue
-                if self._signals:
+                if self._signals and may_pass(error):
                     raise StopRequested from error
                 time.sleep(self._outage.pause())
             else:

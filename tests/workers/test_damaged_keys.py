@@ -15,9 +15,12 @@ from workers.conductor import advance
 from workers.failures import failed_jobs, requeue
 from workers.guard import FUNCTION, JobRefused, TrialJob
 from workers.history import note, recall
+from workers.mending import mend
 from workers.monitor import take_snapshot
 from workers.queue import MAINTENANCE_KEY, clean_in_turn
 from workers.reading import MOST_BYTES
+from workers.signing import UNSIGNED
+from workers.worker import TrialWorker, WorkerSettings
 
 
 def names_of_workers(connection: Redis) -> set[str]:
@@ -47,6 +50,25 @@ def test_whatever_a_key_holds_the_table_is_the_same(served, eventually, kind: st
     assert all(moment.time >= 0 for moment in recall(connection))
     assert len(requeue(plan.queue)) >= 0
     eventually(lambda: names_of_workers(connection) == worker)
+
+
+def test_a_worker_outlives_keys_that_are_damaged_while_it_mends_others(plan, make_bench, monkeypatch) -> None:
+    connection, hits = plan.queue.connection, iter(["rq:workers", "rq:workers:trials", "rq:workers"])
+    bench = make_bench("here")
+    worker = TrialWorker(connection, bench, WorkerSettings(), UNSIGNED)
+
+    def mend_and_damage(*arguments: object) -> list[str]:
+        removed = mend(*arguments)
+        if key := next(hits, None):
+            damage.of_another_type(connection, key, "set")
+        return removed
+
+    monkeypatch.setattr("workers.worker.mend", mend_and_damage)
+    damage.of_another_type(connection, worker.key, "hash")
+    worker._insist(worker._register)
+
+    assert next(hits, None) is None
+    assert names_of_workers(connection) == {worker.name}
 
 
 def test_every_depth_of_nesting_is_refused(plan) -> None:
