@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -173,9 +173,10 @@ class Valkey:
         self._is_stopped.touch()
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIMEOUT
-        while self.pid is not None:
+        while self.pid is not None or embedded_recovery.is_running(self.folder):
             if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
         return True
 
@@ -249,6 +250,7 @@ class Valkey:
             "unixsocketperm": "700",
             "dir": ".",  # it is started there
             "logfile": self._log.name,
+            "pidfile": embedded_recovery.PID_FILE,
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",

@@ -4,20 +4,23 @@ The queue holds nothing that a study lacks: a server without memory costs a few 
 """
 
 import contextlib
+import fcntl
 import logging
-import os
 import re
-import select
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from tradeschool.errors import ServiceUnreachable
 
 START_SECONDS = 60.0
 """In which a server that lives must answer; a long append-only file is read for a while."""
 LOOK_SECONDS = 0.02
+HELD_SECONDS = 5.0
+"""How long a server that was killed may go on holding its lock."""
+SERVER_LOCK, PID_FILE = "server.lock", "valkey.pid"
 STORED = ("appendonlydir", "appendonly.aof", "dump.rdb")
 """What a server may keep in its folder."""
 ASIDE = "unreadable"
@@ -56,29 +59,58 @@ def start(folder: Path, log_file: Path, launch: Callable[[int], None], is_loaded
 def _try(log_file: Path, launch: Callable[[int], None], is_loaded: Callable[[], bool]) -> str | None:
     """Start it once; its last words where it ended, None where it answers."""
     begin = log_file.stat().st_size if log_file.exists() else 0
-    with _lifeline() as (theirs, has_ended):
-        launch(theirs)
-        os.close(theirs)
-        end = time.monotonic() + START_SECONDS
-        while not is_loaded():
-            if has_ended():
-                return _last_words(log_file, begin)
-            if time.monotonic() > end:
-                raise ServiceUnreachable(f"embedded Valkey does not answer after {START_SECONDS:g} s; see {log_file}")
-            time.sleep(LOOK_SECONDS)
+    with _server_lock(log_file.parent) as lock:
+        launch(lock)
+    end = time.monotonic() + START_SECONDS
+    while not is_loaded():
+        if not is_running(log_file.parent):
+            return _last_words(log_file, begin)
+        if time.monotonic() > end:
+            raise ServiceUnreachable(f"embedded Valkey does not answer after {START_SECONDS:g} s; see {log_file}")
+        time.sleep(LOOK_SECONDS)
     return None
 
 
+def is_running(folder: Path) -> bool:
+    """Whether a server lives that was started in this folder, also one whose socket or process cannot be seen here."""
+    with (folder / SERVER_LOCK).open("w") as file:
+        return not _locked(file)
+
+
 @contextlib.contextmanager
-def _lifeline() -> Iterator[tuple[int, Callable[[], bool]]]:
-    """A descriptor to inherit, and whether every process that has done so is gone: the kernel's own word for it."""
-    ours, theirs = os.pipe()
+def _server_lock(folder: Path) -> Iterator[int]:
+    """A descriptor that the server inherits: the lock on it is held for as long as the server lives.
+
+    Raises:
+        ServiceUnreachable: where another server holds it, whose files a second one would spoil.
+    """
+    with (folder / SERVER_LOCK).open("w") as file:
+        end = time.monotonic() + HELD_SECONDS  # a killed server's child may still write what it had begun
+        while not _locked(file):
+            if time.monotonic() > end:
+                raise ServiceUnreachable(
+                    f"embedded Valkey in {folder} runs, but its socket cannot be reached from here{_pid_of(folder)}: "
+                    "end it, or the commands that use it, and try again (a container or service with a /tmp of its "
+                    "own needs a state_dir of its own)"
+                )
+            time.sleep(LOOK_SECONDS)
+        yield file.fileno()
+
+
+def _locked(file: IO[str]) -> bool:
     try:
-        yield theirs, lambda: bool(select.select([ours], [], [], 0)[0])
-    finally:
-        os.close(ours)
-        with contextlib.suppress(OSError):  # closed when it was inherited
-            os.close(theirs)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _pid_of(folder: Path) -> str:
+    """Such as ` (process 123)`, as the server wrote it; empty where it did not."""
+    try:
+        return f" (process {int((folder / PID_FILE).read_text())})"
+    except (OSError, ValueError):
+        return ""
 
 
 def _last_words(log_file: Path, begin: int) -> str:

@@ -134,6 +134,20 @@ def test_a_server_that_hangs_is_told_and_not_doubled(valkey: Valkey) -> None:
         assert valkey.pid == pid
 
 
+def test_a_server_whose_socket_cannot_be_seen_is_told_and_not_doubled(valkey: Valkey) -> None:
+    """As from a container or service that has a /tmp of its own."""
+    with valkey.running():
+        pid, hidden = valkey.pid, valkey.socket.with_name("hidden")
+        valkey.socket.rename(hidden)
+        try:
+            expected = rf"runs, but its socket cannot be reached from here \(process {pid}\)"
+            with pytest.raises(ServiceUnreachable, match=expected), valkey.running():
+                pass
+        finally:
+            hidden.rename(valkey.socket)
+        assert valkey.pid == pid
+
+
 def test_a_server_that_cannot_start_is_told(valkey: Valkey) -> None:
     """As soon as it has ended, not after a time."""
     (valkey.folder / "valkey.sock" / "in the way").mkdir(parents=True)
