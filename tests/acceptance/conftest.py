@@ -24,6 +24,7 @@ IMPORTED = (
     "tradeschool.cli.up",
     "optimizer.report.plots",
     "fetcher.sync",
+    "tests.warmed",
 )
 """What the command imports for most of its words."""
 STRANGE = "ein Ordner =#%?;&'\"\\ü🦜{x}"
