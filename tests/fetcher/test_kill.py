@@ -1,6 +1,7 @@
 """A real `tradeschool fetch`, killed at random points: nothing is lost, doubled or wrong."""
 
 import asyncio
+import fcntl
 import json
 import os
 import random
@@ -12,7 +13,9 @@ from pathlib import Path
 
 from fetcher import sync
 from fetcher.exchange.faults import Faults
+from fetcher.lock import of_folder
 from fetcher.provider import Access
+from tradeschool.cli.downloading import download
 from tradeschool.cli.wanted import choose
 from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Window, parse_timerange
 from tradeschool.store.frames import FrameStore
@@ -108,3 +111,22 @@ async def test_two_at_once_fetch_everything_once(tmp_path: Path, serving) -> Non
     assert sorted(json.loads(out) == [] for out, _ in answers) == [False, True]
     assert any(b"another fetcher works in" in told for _, told in answers)
     assert max(asked.values()) <= 2
+
+
+async def test_what_came_of_it_is_written_before_another_fetcher_begins(tmp_path: Path) -> None:
+    """The next one removes whatever is in the making: a summary, too, if it were written after the lock was let go."""
+    held: list[bool] = []
+    store = FrameStore(tmp_path)
+    await download([], store, {}, native=False, conclude=lambda _: held.append(is_locked(of_folder(tmp_path))))
+
+    assert held == [True]
+    assert not is_locked(of_folder(tmp_path))
+
+
+def is_locked(path: Path) -> bool:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
