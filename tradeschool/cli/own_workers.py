@@ -11,9 +11,9 @@ from redis.exceptions import RedisError
 from tradeschool.cli.context import own_command, say
 from tradeschool.errors import WorkersFailed
 from tradeschool.settings import environment_for_child
+from workers.glance import connect_briefly
 from workers.guard import TrialQueue
 from workers.monitor import take_snapshot
-from workers.overview import connect_briefly
 from workers.stall import FIRST_NOTICE_SECONDS, StallNotices
 from workers.starts import Restarts, how_it_ended
 
