@@ -28,6 +28,7 @@ def test_up_goes_from_nothing_to_a_verdict(up) -> None:
     program, done = up
     assert done.returncode == 0, done.stderr
     assert "the page is at http://127.0.0.1:" in done.stderr
+    assert "left out" not in done.stderr, "its own signed announcements are read as what they are"
     verdict = json.loads(done.stdout)
     (level,) = verdict["levels"]
     assert (level["level"], level["attempt"], level["trials"], level["passed"]) == ("1", 1, 16, True)

@@ -34,6 +34,7 @@ from workers.pool import Pool, PoolSettings
 from workers.queue import connect
 from workers.roster import PoolEntry, entered, wanted
 from workers.server_check import connect_to_work
+from workers.signing import Signer
 from workers.starts import connected_here
 
 pool_option = click.option("--pool", type=int, help="The pool of that process number alone.")
@@ -128,7 +129,7 @@ def list_workers(*, as_json: bool) -> None:
     if absent := absence_of(settings):
         say(absent)
     with redis_url_of(settings) as url:
-        snapshot = take_snapshot(TrialQueue(connection=connect(url)))
+        snapshot = take_snapshot(TrialQueue(connection=connect(url)), signer=Signer(signing_key(settings)))
     found = snapshot.workers
     if as_json:
         print_json([asdict(each) for each in found])
