@@ -14,7 +14,14 @@ from optuna.distributions import BaseDistribution
 from optimizer.asking import Question, Space
 from optimizer.level import Parameters
 from optimizer.study import OpenStudy, StudyFacts
-from tradeschool.errors import DataIncomplete, ServiceUnreachable, SettingsError, StudyChanged, TradeschoolError
+from tradeschool.errors import (
+    DataIncomplete,
+    ServiceUnreachable,
+    SettingsError,
+    StrategyNotImported,
+    StudyChanged,
+    TradeschoolError,
+)
 from workers.board import Notice
 from workers.carrier import Carrier, Errand
 from workers.jobs import VERSION, Order
@@ -24,6 +31,9 @@ from workers.queue import Fate, JobReport
 
 TELL_SECONDS = 60.0
 """Between two lines in the log on how far a search is."""
+
+REFUSALS = {Fate.REFUSED: SettingsError, Fate.NOT_IMPORTED: StrategyNotImported}
+"""How a run ends that no worker can serve."""
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +159,7 @@ def advance(run: Run, wait_seconds: float = 0.0) -> Progress:
     Raises:
         ServiceUnreachable, StudyChanged: the run is not to be used after that; make another.
         DataIncomplete: every worker that was asked lacks the candles, or holds others.
+        StrategyNotImported: no worker that was asked could import the strategy.
         SettingsError: every worker that was asked has another signing key, or is of another release.
     """
     # Where nothing is under way nothing comes, and workers wait for what is asked below.
@@ -236,8 +247,8 @@ def _mend_one(run: Run, errand: Errand, found: JobReport) -> None:
             _put_back(run, errand)
         case Fate.FINISHED:
             _take_in(run, errand, found)
-        case Fate.REFUSED:
-            _refused(run, errand, found.reason, SettingsError)
+        case Fate.REFUSED | Fate.NOT_IMPORTED:
+            _refused(run, errand, found.reason, REFUSALS[found.fate])
         case Fate.CRASHED:
             _try_again(run, errand, found.reason)
         case Fate.LOST:
@@ -271,7 +282,10 @@ def _refused(run: Run, errand: Errand, reason: str, error: type[TradeschoolError
         _send_again(run, errand)
         return
     if errand.attempt >= run.settings.attempts:
-        raise error(f"study {errand.study}: {errand.attempt} workers refuse trial {errand.first}: {reason}")
+        tried = f"{errand.attempt} workers refuse trial {errand.first}"
+        if error is StrategyNotImported:
+            tried = f"{errand.attempt} attempts"
+        raise error(f"study {errand.study}: {tried}: {reason}")
     _try_again(run, errand, reason)
 
 
