@@ -27,7 +27,7 @@ def about(**facts: object) -> Iterator[None]:
     token = _ABOUT.set({**_ABOUT.get(), **facts})
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         setattr(error, _FACTS, {**facts, **facts_of(error)})
         raise
     finally:

@@ -11,6 +11,8 @@ HEADER = struct.Struct("!cIQ")
 MOST_BYTES = 64_000_000
 """Of a body: an answer to one trial is some kilobytes."""
 CHUNK = 1 << 16
+SEND_SECONDS = 5.0
+"""For an order that is longer than a socket holds."""
 
 ORDER = b"O"
 """To the horse; its number is the time-out in seconds."""
@@ -74,7 +76,7 @@ class Line:
 
     def send(self, message: Message) -> None:
         """Hand a message over; a horse that waits for an order takes it at once, and a dead one is noticed later."""
-        self._end.settimeout(60.0)
+        self._end.settimeout(SEND_SECONDS)
         with suppress(OSError):
             self._end.sendall(HEADER.pack(message.kind, message.number, len(message.body)) + message.body)
         self._end.setblocking(False)

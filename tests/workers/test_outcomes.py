@@ -272,7 +272,7 @@ def test_a_strategy_that_cannot_be_imported_ends_the_search(scene: Scene, troubl
 
 def test_a_module_that_forks_while_it_is_imported_leaves_nothing(scene: Scene) -> None:
     scene.strategy, scene.trouble = "unimportable:STRATEGY", "fork"
-    table, trials = scene.search(1)
+    _, trials = scene.search(1)
 
     assert trials[0].state is COMPLETE
     assert scene.left == []

@@ -15,4 +15,4 @@ TROUBLE = {
     "fork": strangers.fork_a_sleeper,
 }
 TROUBLE[os.environ["STRANGER_TROUBLE"]](None)
-STRATEGY = strangers.LOOP
+STRATEGY = strangers.CHDIR
