@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic
 
-from tradeschool.errors import DataError
+from tradeschool.errors import DataError, SettingsError
 from workers.horse import Horse, Reply
 from workers.jobs import Arrays, Bench, Order, Prepared, evaluate_trials, level_key
 from workers.queue import NOT_IMPORTED
@@ -118,7 +118,10 @@ class Stable(Generic[Arrays, Prepared]):
         return evaluate_trials(order, self._bench)
 
     def _load(self, order: bytes) -> None:
-        self._bench.load_strategy(Order.parse(json.loads(order)).level)
+        try:
+            self._bench.load_strategy(Order.parse(json.loads(order)).level)
+        except SettingsError as error:
+            raise error.__cause__ or error from None  # the reason says already that it cannot be imported
 
     def _make_ready(self, order: bytes) -> None:
         with suppress(DataError):  # the answer says so

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
     parser.add_argument("--arrays", type=Path, required=True)
-    parser.add_argument("--strategy", required=True)
+    parser.add_argument("--strategy", action="append", required=True)
     parser.add_argument("--import-seconds", type=int, default=60)
     options = parser.parse_args(arguments)
     configure("text", level=logging.INFO)
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
         evaluate=evaluate,
         worker=worker_name(),
         share=lambda prepared, key: share(prepared, options.arrays, key),
-        strategies=AllowedStrategies((options.strategy,)),
+        strategies=AllowedStrategies(options.strategy),
         load=load,
     )
     settings = WorkerSettings(
