@@ -83,6 +83,10 @@ class Run:
         self.strays: dict[Errand, float] = {}
         self.sent: set[Errand] = set()
         """Errands that this very run has handed on; what is known of others may be left over from another day."""
+        self.is_served = False
+        """Whether any worker has evaluated a trial of it: what they all need can be had."""
+        self.not_imported = 0
+        """Errands for which the strategy could not be imported, while nobody could."""
         self._facts, self._digests, self._study = facts, dict(digests), study
         space = Space(
             seed=facts.seed,
@@ -165,6 +169,7 @@ def advance(run: Run, wait_seconds: float = 0.0) -> Progress:
     # Where nothing is under way nothing comes, and workers wait for what is asked below.
     for answer in run.carrier.collect(wait_seconds if run.errands else 0.0):
         run.ledger.accept(answer)
+        run.is_served |= bool(answer.trials)
     if run.clock() >= run.next_mend:
         _mend(run)
         run.announce()
@@ -281,11 +286,12 @@ def _refused(run: Run, errand: Errand, reason: str, error: type[TradeschoolError
     if errand not in run.sent:  # the cause may be gone since
         _send_again(run, errand)
         return
-    if errand.attempt >= run.settings.attempts:
-        tried = f"{errand.attempt} workers refuse trial {errand.first}"
-        if error is StrategyNotImported:
-            tried = f"{errand.attempt} attempts"
-        raise error(f"study {errand.study}: {tried}: {reason}")
+    attempts, what = errand.attempt, f"workers refuse trial {errand.first}"
+    if error is StrategyNotImported:
+        run.not_imported += not run.is_served  # what holds for one errand holds for all
+        attempts, what = max(attempts, run.not_imported), "attempts"
+    if attempts >= run.settings.attempts:
+        raise error(f"study {errand.study}: {attempts} {what}: {reason}")
     _try_again(run, errand, reason)
 
 
