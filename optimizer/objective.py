@@ -20,6 +20,7 @@ from optimizer.management import Management
 from optimizer.portfolio import Account
 from optimizer.ranges import widest
 from optimizer.strategy import check_names, load, repaired
+from optimizer.undisturbed import surroundings
 from tradeschool.columns import CandleArrays
 from tradeschool.log import about
 from tradeschool.market import Dataset, Timeframe, Window
@@ -129,7 +130,7 @@ def _trader(level: Level, parameters: Mapping[str, float]) -> Callable[[Prepared
 
     def one(prepared: Prepared) -> Run:
         rules = Rules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed)
-        with about(dataset=prepared.dataset.name):
+        with about(dataset=prepared.dataset.name), surroundings(level.strategy):
             return trade(prepared, whole, rules)
 
     return one

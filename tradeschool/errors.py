@@ -11,6 +11,7 @@
     ├── StoreUnwritable         1   the disk does not take what is to be stored
     ├── ServiceUnreachable      5   Redis, the study database or a provider does not answer
     ├── WorkersFailed           5   the workers that a command started do not get up, or cannot be kept alive
+    ├── StrategyNotImported     1   a user's strategy cannot be imported, or not be made ready: nothing can be evaluated
     ├── TrialDiffers            1   a recorded trial, run again, came out differently
     ├── StudyChanged            1   another process wrote to the study; its trials have to be read again
     ├── RoleLost                1   the database has taken back the right to go on with a run
@@ -78,6 +79,10 @@ class WorkersFailed(TradeschoolError):
     """The workers that a command started do not get up, or cannot be kept alive: nothing would ever be evaluated."""
 
     exit_code = 5
+
+
+class StrategyNotImported(TradeschoolError):
+    """A user's strategy cannot be imported, or made ready: it ends the search and says nothing of a trial."""
 
 
 class StudyChanged(TradeschoolError):

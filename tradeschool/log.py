@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Literal
 
+from tradeschool.plain import plain
+
 _OWN_FIELDS = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 _FACTS = "_tradeschool_facts"
@@ -25,7 +27,7 @@ def about(**facts: object) -> Iterator[None]:
     token = _ABOUT.set({**_ABOUT.get(), **facts})
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         setattr(error, _FACTS, {**facts, **facts_of(error)})
         raise
     finally:
@@ -57,8 +59,8 @@ class TextLines(logging.Formatter):
         """One line, and the traceback where there is one."""
         clock = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
         values = "".join(f" {name}={value}" for name, value in _extra(record).items())
-        line = f"{clock} {record.levelname} {record.name}: {record.getMessage()}{values}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = plain(f"{clock} {record.levelname} {record.name}: {record.getMessage()}{values}")
+        return f"{line}\n{_indented(self.formatException(record.exc_info))}" if record.exc_info else line
 
 
 class JsonLines(logging.Formatter):
@@ -79,6 +81,11 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
+
+
+def _indented(traceback: str) -> str:
+    """Below a line and apart from the lines of a log, whatever text an exception has."""
+    return "\n".join(f"    {plain(line)}" for line in traceback.splitlines())
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:

@@ -11,7 +11,7 @@ import uuid
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,8 @@ def _mapped(value: Value, folder: Path, stem: str) -> Value:
 
 
 def _map(array: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
-    found = _load(path)
+    mode: Literal["c", "r"] = "c" if array.flags.writeable else "r"
+    found = _load(path, mode)
     if found is None or found.dtype != array.dtype or not np.array_equal(found, array, equal_nan=_has_nan(array)):
         temporary = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
         try:
@@ -64,17 +65,14 @@ def _map(array: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        found = _load(path)
-    if found is None:
-        return array
-    found.flags.writeable = array.flags.writeable  # to compiled code, arrays of the other kind are another type
-    return found
+        found = _load(path, mode)
+    return array if found is None else found
 
 
-def _load(path: Path) -> NDArray[np.generic] | None:
-    """Mapped; who writes to it writes to a copy of his own."""
+def _load(path: Path, mode: Literal["c", "r"]) -> NDArray[np.generic] | None:
+    """Mapped; `c`: who writes to it writes to a copy of his own; `r`: nobody can, and to compiled code it is a type."""
     with suppress(OSError, ValueError, EOFError):
-        found = np.load(path, mmap_mode="c", allow_pickle=False)
+        found = np.load(path, mmap_mode=mode, allow_pickle=False)
         os.utime(path)
         return np.asarray(found)
     return None

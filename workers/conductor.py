@@ -14,7 +14,14 @@ from optuna.distributions import BaseDistribution
 from optimizer.asking import Question, Space
 from optimizer.level import Parameters
 from optimizer.study import OpenStudy, StudyFacts
-from tradeschool.errors import DataIncomplete, ServiceUnreachable, SettingsError, StudyChanged, TradeschoolError
+from tradeschool.errors import (
+    DataIncomplete,
+    ServiceUnreachable,
+    SettingsError,
+    StrategyNotImported,
+    StudyChanged,
+    TradeschoolError,
+)
 from workers.board import Notice
 from workers.carrier import Carrier, Errand
 from workers.jobs import VERSION, Order
@@ -24,6 +31,9 @@ from workers.queue import Fate, JobReport
 
 TELL_SECONDS = 60.0
 """Between two lines in the log on how far a search is."""
+
+REFUSALS = {Fate.REFUSED: SettingsError, Fate.NOT_IMPORTED: StrategyNotImported}
+"""How a run ends that no worker can serve."""
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +83,10 @@ class Run:
         self.strays: dict[Errand, float] = {}
         self.sent: set[Errand] = set()
         """Errands that this very run has handed on; what is known of others may be left over from another day."""
+        self.is_served = False
+        """Whether any worker has evaluated a trial of it: what they all need can be had."""
+        self.not_imported = 0
+        """Errands for which the strategy could not be imported, while nobody could."""
         self._facts, self._digests, self._study = facts, dict(digests), study
         space = Space(
             seed=facts.seed,
@@ -149,11 +163,13 @@ def advance(run: Run, wait_seconds: float = 0.0) -> Progress:
     Raises:
         ServiceUnreachable, StudyChanged: the run is not to be used after that; make another.
         DataIncomplete: every worker that was asked lacks the candles, or holds others.
+        StrategyNotImported: no worker that was asked could import the strategy.
         SettingsError: every worker that was asked has another signing key, or is of another release.
     """
     # Where nothing is under way nothing comes, and workers wait for what is asked below.
     for answer in run.carrier.collect(wait_seconds if run.errands else 0.0):
         run.ledger.accept(answer)
+        run.is_served |= bool(answer.trials)
     if run.clock() >= run.next_mend:
         _mend(run)
         run.announce()
@@ -236,8 +252,8 @@ def _mend_one(run: Run, errand: Errand, found: JobReport) -> None:
             _put_back(run, errand)
         case Fate.FINISHED:
             _take_in(run, errand, found)
-        case Fate.REFUSED:
-            _refused(run, errand, found.reason, SettingsError)
+        case Fate.REFUSED | Fate.NOT_IMPORTED:
+            _refused(run, errand, found.reason, REFUSALS[found.fate])
         case Fate.CRASHED:
             _try_again(run, errand, found.reason)
         case Fate.LOST:
@@ -270,8 +286,12 @@ def _refused(run: Run, errand: Errand, reason: str, error: type[TradeschoolError
     if errand not in run.sent:  # the cause may be gone since
         _send_again(run, errand)
         return
-    if errand.attempt >= run.settings.attempts:
-        raise error(f"study {errand.study}: {errand.attempt} workers refuse trial {errand.first}: {reason}")
+    attempts, what = errand.attempt, f"workers refuse trial {errand.first}"
+    if error is StrategyNotImported:
+        run.not_imported += not run.is_served  # what holds for one errand holds for all
+        attempts, what = max(attempts, run.not_imported), "attempts"
+    if attempts >= run.settings.attempts:
+        raise error(f"study {errand.study}: {attempts} {what}: {reason}")
     _try_again(run, errand, reason)
 
 

@@ -1,32 +1,32 @@
 """The process that evaluates: forked once, given one order after another, and replaced whenever it may be harmed.
 
-It holds no connection and no secret of the worker's; what it can break is itself. The worker notices its death, or
-that it hangs, and goes on with another one.
+It holds no connection of the worker's; what it can break is itself. The worker notices its death, or that it hangs,
+and goes on with another one. `workers.rider` is what happens in the process itself.
 """
 
 import gc
+import logging
 import os
-import resource
 import select
 import signal
 import socket
-import struct
 import sys
-from collections.abc import Callable
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
+from tradeschool.plain import plain
+from workers.chatter import Chatter
+from workers.descendants import adopt_orphans, children_of, end_all
+from workers.line import ANSWER, CHANGED, FAILURE, ORDER, STAGE, TOLD, Line, Message
+from workers.rider import MUTE, Duty, Stage, live
 
-from workers.parent import die_with_parent
+MOST_REASON = 2_000
+LAST_SECONDS = 5.0
+"""Between the end of a process' line and its own."""
 
-HEADER = struct.Struct("!cIQ")
-"""Kind, time-out in seconds, and length of what follows."""
-MOST_BYTES = 64_000_000
-"""Of an answer: a trial's is some kilobytes."""
-ORDER, ANSWER, FAILURE = b"O", b"A", b"F"
-FORCE_EXIT = 1
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,131 +43,188 @@ class Reply:
 class Horse:
     """A forked child of this process that turns orders into answers, one at a time.
 
-    To be forked from a process without threads. `evaluate` runs in the child; `close` is called there first, to
-    let go of what belongs to the parent.
+    To be forked from a process without threads, which has no other children where the horse's code is a stranger's.
     """
 
-    def __init__(
-        self, evaluate: Callable[[bytes], bytes], *, close: Callable[[], None], memory_bytes: int | None = None
-    ) -> None:
-        parent = os.getpid()
+    def __init__(self, duty: Duty) -> None:
+        parent, self._duty = os.getpid(), duty
+        self._chatter: Chatter | None = None
+        output = self._open_output() if duty.is_strange else None
         ours, theirs = socket.socketpair()
+        with suppress(OSError, ValueError):  # what is buffered would be written by both
+            sys.stdout.flush()
         gc.freeze()  # what is there now is shared with the child for as long as nobody counts its references
         self.pid = os.fork()
         if self.pid == 0:
             ours.close()
-            _live(theirs, parent, evaluate, close, memory_bytes)
+            live(theirs, parent, duty, output)
         gc.unfreeze()
         theirs.close()
-        self._socket = ours
+        if output is not None:
+            os.close(output)
+        self._line, self._life = Line(ours), _pidfd(self.pid)
         self.trials = 0
         """How many it was given."""
+        self._stage, self._is_gone = -1 if duty.stages else 0, False
+        self._timeout, self._since, self._changed = 0, 0.0, ""
 
     def send(self, order: bytes, timeout_seconds: int, trials: int) -> None:
         """Hand over an order; what becomes of it is known by `wait`."""
         self.trials += trials
-        with suppress(BrokenPipeError, ConnectionResetError):  # it is dead, as `wait` will find
-            self._socket.sendall(HEADER.pack(ORDER, timeout_seconds, len(order)) + order)
+        self._timeout, self._since, self._changed = timeout_seconds, time.monotonic(), ""
+        self._line.send(Message(ORDER, timeout_seconds, order))
 
     def wait(self, seconds: float) -> Reply | None:
         """The end of its order, None where it is still at work after so long."""
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        if not poll.poll(seconds * 1000):
-            return None
-        message = _receive(self._socket)
-        if message is None:
-            return Reply(failure=self._cause_of_death(), is_harmed=True)
-        kind, _, body = message
-        if kind == ANSWER:
-            return Reply(answer=body)
-        return Reply(failure=body.decode(errors="replace")[-2000:], is_harmed=True)
+        end = time.monotonic() + seconds
+        while True:
+            for message in self._line.messages():
+                if (reply := self._take(message)) is not None:
+                    return reply
+            if self._line.is_over:
+                return Reply(failure=self._blamed(self._cause_of_death()), is_harmed=True)
+            if not self._listen(end - time.monotonic()):
+                return None
+
+    @property
+    def limit(self) -> int:
+        """How many seconds it may take over what it is at."""
+        return min(self._timeout, (self._at and self._at.most_seconds) or self._timeout)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been at it."""
+        return time.monotonic() - self._since
+
+    def give_up(self) -> Reply:
+        """Kill it, because it has taken too long."""
+        reason = self._blamed(f"it did not end within its {self.limit} s, and was killed")
+        self.kill()
+        return Reply(failure=reason, is_harmed=True)
+
+    def go_on(self) -> None:
+        """Let it go on where it has stopped itself."""
+        with suppress(OSError):
+            if Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+                os.kill(self.pid, signal.SIGCONT)
+
+    def left_behind(self) -> str:
+        """What the last order has left or changed, for people; empty where all is as it was."""
+        if not self._duty.is_strange:
+            return ""
+        started = children_of(self.pid) | children_of(os.getpid()) - {self.pid}
+        return ", ".join(filter(None, (f"{len(started)} processes" if started else "", self._changed)))
 
     def kill(self) -> None:
         """End it, and whatever it has started, at once."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self.retire()
+        if self._is_gone:
+            return
+        if self._duty.is_strange:
+            end_all(self.pid)
+        else:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+        self._let_go()
 
     def retire(self) -> None:
-        """Let it end, which it does when nobody speaks to it any more."""
-        self._socket.close()
+        """Let it end: a stranger's at once, ours when nobody speaks to it any more."""
+        if self._duty.is_strange:
+            self.kill()
+        elif not self._is_gone:
+            self._let_go()
+
+    @property
+    def _at(self) -> Stage | None:
+        """The step of getting ready that it is at."""
+        return self._duty.stages[self._stage] if 0 <= self._stage < len(self._duty.stages) else None
+
+    def _let_go(self) -> None:
+        self._is_gone = True
+        self._line.close()
         with suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
+        if self._chatter is not None:
+            self._chatter.close()
+            self._chatter = None
+        if self._life is not None:
+            os.close(self._life)
+            self._life = None
+
+    def _open_output(self) -> int:
+        """The end of a pipe that a stranger writes to."""
+        adopt_orphans()
+        ours, theirs = os.pipe()
+        self._chatter = Chatter(ours)
+        return theirs
+
+    def _listen(self, seconds: float) -> bool:
+        """Take up whatever comes first; False where nothing does in that time."""
+        poll = select.poll()
+        poll.register(self._line, select.POLLIN)
+        if self._chatter is not None and not self._chatter.is_over:
+            poll.register(self._chatter, select.POLLIN)
+        if self._life is not None:
+            poll.register(self._life, select.POLLIN)
+        ready = {number for number, _ in poll.poll(max(0.0, seconds) * 1000)}
+        if self._chatter is not None and self._chatter.fileno() in ready:
+            self._chatter.read()
+        if self._line.fileno() in ready:
+            self._line.read()
+        elif self._life in ready:  # it is dead, and all that it has said is read: who holds its line is not it
+            self._line.is_over = True
+        return bool(ready) and seconds > 0
+
+    def _take(self, message: Message) -> Reply | None:
+        """The order's end; None where the message is another."""
+        text = message.body.decode(errors="replace") if message.kind != ANSWER else ""
+        if message.kind in {ANSWER, FAILURE}:
+            if self._chatter is not None:
+                self._chatter.end_order()
+            failure = plain(text)[:MOST_REASON]
+            return Reply(answer=message.body) if message.kind == ANSWER else Reply(failure=failure, is_harmed=True)
+        if message.kind == STAGE and self._stage < message.number <= len(self._duty.stages):
+            self._stage, self._since = message.number, time.monotonic()
+        elif message.kind == CHANGED:
+            self._changed = plain(text)[:MOST_REASON]
+        elif message.kind == TOLD:
+            _pass_on(text)
+        return None
+
+    def _blamed(self, reason: str) -> str:
+        """The reason, and what it was at."""
+        return f"{self._at.blame}: {reason}" if self._at else reason
 
     def _cause_of_death(self) -> str:
         try:
-            _, status = os.waitpid(self.pid, 0)
+            ended, status = _wait_for(self.pid)
         except ChildProcessError:
             return "its process is gone"
+        if not ended or (os.WIFEXITED(status) and os.WEXITSTATUS(status) == MUTE):
+            return "it closed the line to its worker"
         if os.WIFSIGNALED(status):
-            return f"its process was killed by {signal.Signals(os.WTERMSIG(status)).name}"
+            number = os.WTERMSIG(status)
+            names = {each.value: each.name for each in signal.Signals}
+            return f"its process was killed by {names.get(number, f'signal {number}')}"
         return f"its process ended with code {os.waitstatus_to_exitcode(status)}"
 
 
-def _live(
-    line: socket.socket,
-    parent: int,
-    evaluate: Callable[[bytes], bytes],
-    close: Callable[[], None],
-    memory_bytes: int | None,
-) -> None:
-    """The child's whole life; it never returns."""
-    try:
-        os.setpgrp()
-        die_with_parent(parent, signal.SIGKILL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        close()
-        if memory_bytes:
-            _limit_memory(memory_bytes)
-        while message := _receive(line):
-            _, timeout, order = message
-            kind, body = _evaluate(evaluate, order, timeout)
-            line.sendall(HEADER.pack(kind, 0, len(body)) + body)
-    except BaseException:  # noqa: BLE001  # a child that returned would go on as a second worker
-        os._exit(FORCE_EXIT)
-    os._exit(0)
-
-
-def _evaluate(evaluate: Callable[[bytes], bytes], order: bytes, timeout: int) -> tuple[bytes, bytes]:
-    try:
-        with UnixSignalDeathPenalty(timeout, JobTimeoutException):
-            return ANSWER, evaluate(order)
-    except Exception as error:  # noqa: BLE001  # whatever a strategy raises past its trial is told to the worker
-        return FAILURE, f"{type(error).__name__}: {error}".encode()
-
-
-def _receive(line: socket.socket) -> tuple[bytes, int, bytes] | None:
-    """One message; None where the other side is gone, or speaks no sense."""
-    with suppress(ConnectionResetError):
-        header = _read(line, HEADER.size)
-        if header is None:
-            return None
-        kind, timeout, length = HEADER.unpack(header)
-        body = _read(line, length) if length <= MOST_BYTES else None
-        return None if body is None else (kind, timeout, body)
+def _pidfd(pid: int) -> int | None:
+    """A descriptor that tells of a process' end, where the system has such."""
+    with suppress(OSError, AttributeError):
+        return os.pidfd_open(pid)
     return None
 
 
-def _read(line: socket.socket, length: int) -> bytes | None:
-    parts: list[bytes] = []
-    while length:
-        part = line.recv(min(length, 1 << 16))
-        if not part:
-            return None
-        parts.append(part)
-        length -= len(part)
-    return b"".join(parts)
+def _wait_for(pid: int) -> tuple[int, int]:
+    """How a process has ended that is about to; 0 where it is not."""
+    end = time.monotonic() + LAST_SECONDS
+    while not (found := os.waitpid(pid, os.WNOHANG))[0] and time.monotonic() < end:
+        time.sleep(0.001)
+    return found
 
 
-def _limit_memory(more: int) -> None:
-    """Let this process allocate so many bytes on top of what it has; mapped files do not count.
-
-    Only Linux counts data in this way; elsewhere the limit is not kept.
-    """
-    if sys.platform != "linux":
-        return
-    pages = int(Path("/proc/self/statm").read_text().split()[5])
-    limit = pages * resource.getpagesize() + more
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+def _pass_on(line: str) -> None:
+    """Write a line of its log as this process writes its own."""
+    with suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()

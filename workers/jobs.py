@@ -19,10 +19,13 @@ from optimizer.level import Level, Parameters, Part
 from tradeschool.errors import DataError, ForeignFile
 from tradeschool.log import about, facts_of
 from tradeschool.market import Dataset, Window
+from tradeschool.plain import plain, plain_error
 from workers.names import about_study
 from workers.strategies import AllowedStrategies
 
 VERSION = 1
+MOST_REASON = 440
+"""Characters of an exception's text."""
 FUNCTION = "workers.jobs.evaluate_trials"
 """The only function that a job may name."""
 
@@ -132,10 +135,11 @@ class Bench(Generic[Arrays, Prepared]):
         worker: str,
         share: Callable[[tuple[Prepared, ...], str], tuple[Prepared, ...]] = lambda prepared, key: prepared,
         strategies: AllowedStrategies | None = None,
+        load: Callable[[str], object] = lambda name: None,
     ) -> None:
-        """`strategies` limits what orders may name; None where they come from this very process."""
+        """`strategies` limits what orders may name; None where they come from this very process. `load` imports one."""
         self.worker, self._strategies = worker, strategies
-        self._share = share
+        self._share, self._load = share, load
         self._store, self._prepare, self._evaluate = store, prepare, evaluate
         self._ready: dict[str, tuple[Prepared, ...]] = {}
 
@@ -147,7 +151,7 @@ class Bench(Generic[Arrays, Prepared]):
         Raises:
             DataError: where candles are missing, or are not those that the conductor knows.
         """
-        key = json.dumps([order.level.model_dump(mode="json"), order.digests], sort_keys=True)
+        key = level_key(order)
         if key not in self._ready:
             _check_digests(order.level, order.digests, self._store)
 
@@ -178,8 +182,19 @@ class Bench(Generic[Arrays, Prepared]):
         self.require_strategy(level)
         _check_digests(level, digests, self._store)
 
-    def answer(self, order: Order) -> Answer:
+    def load_strategy(self, level: Level) -> None:
+        """Import what a level names, where this worker may.
+
+        Raises:
+            StrategyNotAllowed: before anything is imported.
+        """
+        self.require_strategy(level)
+        self._load(level.strategy)
+
+    def answer(self, order: Order, caught: type[BaseException] = Exception) -> Answer:
         """Every trial of the order evaluated; a strategy's exception is an answer, missing candles a refusal.
+
+        `caught`: what of a strategy's is an answer; in a process of its own nobody else raises an exit, or interrupts.
 
         Raises:
             StrategyNotAllowed: before anything is imported.
@@ -191,13 +206,14 @@ class Bench(Generic[Arrays, Prepared]):
             return Answer(study=order.study, worker=self.worker, refused=_short(str(error)))
         asked = zip(order.numbers, order.questions(), order.parameters, order.thresholds, strict=True)
         with about(**about_study(order.study)):
-            trials = tuple(self._answer_one(order.level, prepared, *question) for question in asked)
+            trials = tuple(self._answer_one(order.level, prepared, caught, *question) for question in asked)
         return Answer(study=order.study, worker=self.worker, trials=trials)
 
     def _answer_one(
         self,
         level: Level,
         prepared: tuple[Prepared, ...],
+        caught: type[BaseException],
         number: int,
         question: str,
         parameters: Parameters,
@@ -209,7 +225,7 @@ class Bench(Generic[Arrays, Prepared]):
             evaluation = self._evaluate(level, prepared, dict(parameters), thresholds).to_json()
         except (BaseTimeoutException, MemoryError):
             raise  # says something of this process, not of the trial
-        except Exception as error:  # a strategy is a stranger's code: whatever it raises is its answer
+        except caught as error:  # a strategy is a stranger's code: whatever it raises is its answer
             failure = _short(_told(error))
             log.warning("trial failed", exc_info=True, extra={"action": "trial_failed", "trial": number})
         seconds = time.monotonic() - clock
@@ -224,7 +240,12 @@ def evaluate_trials(order: bytes, bench: Bench[Arrays, Prepared]) -> bytes:
     Raises:
         ValueError: where it is no order of this version.
     """
-    return bench.answer(Order.parse(json.loads(order))).model_dump_json().encode()
+    return bench.answer(Order.parse(json.loads(order)), caught=BaseException).model_dump_json().encode()
+
+
+def level_key(order: Order) -> str:
+    """Stands for everything that a level's preparation depends on."""
+    return json.dumps([order.level.model_dump(mode="json"), order.digests], sort_keys=True)
 
 
 def level_digests(level: Level, store: CandleStore[Arrays]) -> dict[str, str]:
@@ -251,14 +272,14 @@ def _digest_on(context: blake2b, question: str) -> str:
     return context.hexdigest()
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """Such as `ZeroDivisionError: division by zero, on coinbase/BTC-USD/M5`."""
     dataset = facts_of(error).get("dataset")
-    return f"{type(error).__name__}: {error}{f', on {dataset}' if dataset else ''}"
+    return f"{plain_error(error)[:MOST_REASON]}{f', on {dataset}' if dataset else ''}"
 
 
 def _short(text: str) -> str:
-    return text[:512]
+    return plain(text)[:512]
 
 
 def _rest() -> None:

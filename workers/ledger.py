@@ -18,6 +18,7 @@ from optimizer.level import Mode
 from optimizer.stopping import Patience
 from optimizer.study import OpenStudy, Origin, failed_trial, finished_trial, repeated_trial
 from tradeschool.errors import StudyChanged, TradeschoolError
+from tradeschool.plain import plain
 from workers.jobs import Answer, Order, TrialAnswer
 
 log = logging.getLogger(__name__)
@@ -195,7 +196,7 @@ class Ledger:
 
     def _trial(self, question: Question, found: TrialAnswer, worker: str) -> FrozenTrial:
         origin = Origin(worker=worker, started=found.started, seconds=found.seconds)
-        reason = found.failure or "the worker sent no evaluation"
+        reason = plain(found.failure or "")[:512] or "the worker sent no evaluation"
         if found.failure is None and found.evaluation is not None:
             try:
                 evaluation = Evaluation.from_json(found.evaluation)

@@ -69,6 +69,8 @@ return 1
 LEASE_EXPIRED = "the worker's lease ran out"
 ORDER_REFUSED = "order refused"
 """How the reason begins of a job whose order a worker would not read: it says nothing of the trials."""
+NOT_IMPORTED = "strategy not imported"
+"""How it begins where a user's strategy could not be imported, or made ready; the same holds."""
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +89,8 @@ class Fate(Enum):
     """It ended without an answer: killed, timed out, stopped or refused."""
     REFUSED = "refused"
     """A worker would not read its order: not signed as it should be, or of another version."""
+    NOT_IMPORTED = "not imported"
+    """A user's strategy could not be imported, or made ready."""
     LOST = "lost"
     """Its worker's lease ran out; that says nothing about the job."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from redis.exceptions import RedisError
 
 from workers.guard import TrialJob, TrialQueue
-from workers.queue import LEASE_EXPIRED, ORDER_REFUSED, Fate, JobReport, parsed
+from workers.queue import LEASE_EXPIRED, NOT_IMPORTED, ORDER_REFUSED, Fate, JobReport, parsed
 from workers.results import latest_result
 from workers.signing import UNSIGNED, Signer
 
@@ -69,7 +69,7 @@ def _finished(queue: TrialQueue, job_id: str, signer: Signer) -> JobReport:
 def _failure(queue: TrialQueue, job_id: str, signer: Signer) -> JobReport:
     result = latest_result(queue.connection, job_id, signer)
     reason = (result.reason if result else "") or "no reason was left behind"
-    fates = {LEASE_EXPIRED: Fate.LOST, ORDER_REFUSED: Fate.REFUSED}
+    fates = {LEASE_EXPIRED: Fate.LOST, ORDER_REFUSED: Fate.REFUSED, NOT_IMPORTED: Fate.NOT_IMPORTED}
     fate = next((fate for begin, fate in fates.items() if reason.startswith(begin)), Fate.CRASHED)
     is_ours = signer.key is None or (result is not None and result.is_ours)
     # A worker that has another key, or none, refuses orders, and cannot sign that it does.

@@ -8,6 +8,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq.results import Result
 
+from tradeschool.plain import plain
 from workers.reading import Bounded, ask, told, unpacked
 from workers.signing import Signer
 
@@ -61,7 +62,9 @@ def _stored(found: Bounded, job_id: str, signer: Signer) -> StoredResult | None:
     whole = unpacked(fields[b"exc_string"], MOST_REASON_BYTES) if b"exc_string" in fields else ""
     proof = fields.get(PROOF.encode(), b"").decode(errors="replace")
     lines = whole.strip().splitlines()
-    return StoredResult(reason=lines[-1] if lines else "", is_ours=signer.is_proof("failure", job_id, whole, proof))
+    return StoredResult(
+        reason=plain(lines[-1]) if lines else "", is_ours=signer.is_proof("failure", job_id, whole, proof)
+    )
 
 
 def _decoded(value: bytes | None) -> bytes | None:

@@ -39,6 +39,11 @@ class AllowedStrategies:
             )
 
 
+def is_users(level: Level) -> bool:
+    """Whether a level's strategy is a stranger's code: none that comes with the project."""
+    return ":" in level.strategy
+
+
 def own_strategies(levels: Collection[Level]) -> tuple[str, ...]:
     """The strategies of these levels that are not built in, each once."""
-    return tuple(dict.fromkeys(level.strategy for level in levels if ":" in level.strategy))
+    return tuple(dict.fromkeys(level.strategy for level in levels if is_users(level)))

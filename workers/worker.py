@@ -27,19 +27,21 @@ from rq.worker_registration import register
 
 from tradeschool.errors import DataError
 from tradeschool.log import about
+from tradeschool.plain import plain, plain_error
 from workers.check_in import check_in
 from workers.desk import Desk, Held
 from workers.guard import JobRefused, TrialJob, TrialQueue
-from workers.horse import Horse, Reply
-from workers.jobs import Answer, Arrays, Bench, Order, Prepared, evaluate_trials
+from workers.horse import Reply
+from workers.jobs import Answer, Arrays, Bench, Order, Prepared
 from workers.mending import is_damage, is_wrong_type, kinds_of, mend
 from workers.names import about_job, study_of
 from workers.parent import die_with_parent, load_prctl
-from workers.queue import ORDER_REFUSED, clean_in_turn, results_key
+from workers.queue import NOT_IMPORTED, ORDER_REFUSED, clean_in_turn, results_key
 from workers.redis_outage import RedisOutage, may_pass
 from workers.results import failure_fields
 from workers.server_time import server_now
 from workers.signing import UNSIGNED, Signer
+from workers.stable import Stable, StableSettings
 from workers.strategies import StrategyNotAllowed
 from workers.suspension import Suspension
 from workers.usage import used
@@ -56,21 +58,13 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings:
+class WorkerSettings(StableSettings):
     """How closely a worker is watched, in whole seconds, and how long its horse lives."""
 
     lease_seconds: int = 15
     """A job is given to another worker this long after its own was last heard of; several times the next."""
-    monitoring_seconds: int = 3
-    """Between two heartbeats of a worker that evaluates."""
     idle_seconds: int = 5
     """Between two heartbeats, and two rounds of maintenance, of a worker that waits."""
-    hang_seconds: int = 3
-    """How long after a job's time-out native code that ignores it is killed."""
-    trials_per_horse: int = 100
-    """After so many trials a horse is replaced, so that what a strategy leaks does not add up."""
-    memory_bytes: int | None = None
-    """How much a horse may allocate; None is without limit."""
     refusal_seconds: float = 1.0
     """How long a worker that refuses an order leaves the queue to others."""
 
@@ -94,8 +88,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             lease_seconds=settings.lease_seconds,
             silence_seconds=4 * settings.idle_seconds + settings.lease_seconds,
         )
-        self._horse: Horse | None = None
-        self._ready: object = None
+        self._stable = Stable(bench, settings, connection.connection_pool.disconnect)
         self._is_waiting, self._signals, self._next_usage, self._job_id = False, 0, 0.0, ""
         self._suspension = Suspension(worker=self.name)
         self._outage = RedisOutage()
@@ -115,14 +108,14 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         except StopRequested:
             log.info("worker told to stop", extra={"action": "worker_stops", "worker": self.name})
         finally:
-            self._replace_horse()
+            self._stable.empty()
             self._sign_off()
         return True
 
     @property
     def horse_pid(self) -> int:
         """The process that evaluates, 0 where there is none."""
-        return self._horse.pid if self._horse else 0
+        return self._stable.pid
 
     def _set_ip_address(self, connection: Redis) -> None:
         """Ask the server for this client's address; redis-py cannot read that of a socket with a space in its path."""
@@ -133,8 +126,8 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
-        if self._signals > 1 and self._horse:
-            self._horse.kill()
+        if self._signals > 1:
+            self._stable.kill()
         if self._is_waiting or self._signals > 1:
             raise StopRequested
 
@@ -186,51 +179,26 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             self._bench.require_strategy(order.level)
         except (JobRefused, StrategyNotAllowed, ValueError) as error:
             time.sleep(self._settings.refusal_seconds)
-            return "", Reply(failure=f"{ORDER_REFUSED}: {' '.join(str(error).split())}"[:512])
+            return "", Reply(failure=plain(f"{ORDER_REFUSED}: {' '.join(str(error).split())}")[:512])
+        is_first, timeout = held.job.id.endswith("-a1"), int(held.job.timeout or 1)
         try:
-            ready = self._bench.make_ready(order, lambda: self._renew(held))
+            reply = self._stable.evaluate(order, timeout, is_first=is_first, renew=lambda: self._renew(held))
         except DataError as error:
             return order.study, self._refuse(order, error)
-        except Exception as error:  # a strategy's module is a stranger's code, and the worker must outlive it
+        except (StopRequested, RedisError):
+            raise
+        except Exception as error:  # what makes a level ready is wide, and the worker must outlive it
             log.warning("level not ready", exc_info=True, extra={"action": "level_not_ready", "job": held.job.id})
-            return order.study, Reply(failure=f"{type(error).__name__}: {error}"[:512])
-        return order.study, self._evaluate(held, order, ready)
+            return order.study, Reply(failure=plain_error(error)[:512])
+        if reply.failure and reply.failure.startswith(NOT_IMPORTED):
+            time.sleep(self._settings.refusal_seconds)  # another worker may be able to
+        return order.study, reply
 
     def _refuse(self, order: Order, error: DataError) -> Reply:
         log.error("order refused", extra={"action": "order_refused", "study": order.study, "reason": str(error)})
         time.sleep(self._settings.refusal_seconds)
-        refusal = Answer(study=order.study, worker=self.name, refused=str(error)[:512])
+        refusal = Answer(study=order.study, worker=self.name, refused=plain(str(error))[:512])
         return Reply(answer=refusal.model_dump_json().encode())
-
-    def _evaluate(self, held: Held, order: Order, ready: object) -> Reply:
-        horse = self._horse_for(held.job, ready)
-        timeout = int(held.job.timeout or 1)
-        horse.send(order.model_dump_json().encode(), timeout, len(order.numbers))
-        end = time.monotonic() + timeout + self._settings.hang_seconds
-        while (reply := horse.wait(self._settings.monitoring_seconds)) is None:
-            if time.monotonic() > end:
-                log.warning("hanging job killed", extra={"action": "job_killed", "worker": self.name})
-                horse.kill()
-                reply = Reply(failure=f"it did not end within its {timeout} s, and was killed", is_harmed=True)
-                break
-            self._renew(held)
-        if reply.is_harmed:
-            self._replace_horse()
-        return reply
-
-    def _horse_for(self, job: TrialJob, ready: object) -> Horse:
-        """The horse that has these candles; a fresh one for a job that has brought one down already."""
-        horse = self._horse
-        is_worn = horse is not None and horse.trials >= self._settings.trials_per_horse
-        if horse is None or self._ready is not ready or is_worn or not job.id.endswith("-a1"):
-            self._replace_horse()
-            horse = self._horse = Horse(
-                lambda order: evaluate_trials(order, self._bench),
-                close=self.connection.connection_pool.disconnect,
-                memory_bytes=self._settings.memory_bytes,
-            )
-            self._ready = ready
-        return horse
 
     def _tell_usage(self) -> None:
         """Say now and then what this worker uses, for who watches."""
@@ -239,11 +207,6 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         self._next_usage, use = time.monotonic() + self._settings.idle_seconds, used(self.horse_pid)
         fields = {"cpu_seconds": str(use.cpu_seconds), "memory_bytes": str(use.memory_bytes)}
         self._insist(lambda: self.connection.hset(self.key, mapping=fields))  # type: ignore[arg-type]  # a dict's keys are invariant
-
-    def _replace_horse(self) -> None:
-        if self._horse:
-            self._horse.retire()
-        self._horse = None
 
     def _renew(self, held: Held) -> None:
         """Keep the lease where Redis answers; where it does not, the answer will be handed in all the same."""

@@ -99,6 +99,8 @@ class Prepared:
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
+                # Seen through a buffer that is read-only itself: nobody can make it writable again by the flag.
+                object.__setattr__(self, field.name, np.asarray(value.data.toreadonly()))
 
     def __len__(self) -> int:
         return len(self.slots)

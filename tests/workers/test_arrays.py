@@ -51,6 +51,13 @@ def test_large_arrays_are_mapped_and_equal(tmp_path: Path) -> None:
     assert (type(shared.close), shared.close.dtype) == (np.ndarray, np.float64)
 
 
+def test_what_nobody_may_write_to_is_mapped_so_that_nobody_can(tmp_path: Path) -> None:
+    (shared,) = share((made(),), tmp_path, "key")
+
+    with pytest.raises(ValueError, match="cannot set WRITEABLE"):
+        shared.close.flags.writeable = True
+
+
 def test_a_second_worker_maps_the_same_files(tmp_path: Path) -> None:
     share((made(), made(1.0)), tmp_path, "key")
     before = {path: path.stat().st_ino for path in tmp_path.iterdir()}

@@ -23,10 +23,11 @@ Start = Callable[..., Forked]
 
 
 def test_a_worker_that_is_told_to_end_ends_its_trial_first(plan, start_worker: Start, eventually) -> None:
-    slow = replace(plan, title="sleep 0.5", trials=4)
-    study, worker = slow.open(), start_worker()
+    slow = replace(plan, title="sleep 2", trials=4)
+    study = slow.open()
     run, job_id = slow.run(study), f"{plan.study}-0-0-a1"
     advance(run)
+    worker = start_worker()
     eventually(lambda: TrialJob.fetch(job_id, slow.queue.connection).is_started)
     worker.send_signal(signal.SIGTERM)
 

@@ -5,6 +5,7 @@ import click
 from optimizer import fingerprint
 from optimizer.objective import evaluate as evaluate_trial
 from optimizer.objective import prepare_level
+from optimizer.strategy import load
 from optimizer.warm import warm
 from tradeschool.cli.context import load_settings, redis_url_of, searched_candles_of
 from tradeschool.signing_key import signing_key
@@ -32,6 +33,7 @@ def evaluate(parent: int | None) -> None:
             worker=worker_name(),
             share=lambda prepared, key: share(prepared, arrays, f"{code} {key}"),
             strategies=AllowedStrategies(settings.work.strategies),
+            load=load,
         )
         work = settings.work
         watched = WorkerSettings(

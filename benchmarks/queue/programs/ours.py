@@ -19,7 +19,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 
 from optimizer.evaluation import CONSTRAINTS, Evaluation, Outcome, rounded
 from optimizer.level import Level, Parameters, Part
-from optimizer.metrics import METRICS
+from optimizer.metric_names import METRICS
 from optimizer.study import StudyFacts, open_study
 from tradeschool.market import Dataset, Window
 from workers.carrier import Carrier, QueueCarrier

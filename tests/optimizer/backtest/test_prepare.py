@@ -54,6 +54,16 @@ def test_arrays_cannot_be_changed():
         prepared_of(ROWS).close[0] = 1
 
 
+@pytest.mark.parametrize("name", ["prices", "slots", "spreads", "close_sums", "day_starts", "hour_ends", "atr_marks"])
+def test_arrays_cannot_be_made_writable(name: str):
+    array = getattr(prepared_of(ROWS), name)
+
+    with pytest.raises(ValueError, match="cannot set WRITEABLE"):
+        array.flags.writeable = True
+    with pytest.raises(ValueError, match="cannot set WRITEABLE"):
+        array[:].setflags(write=True)
+
+
 def test_as_many_bars_as_the_warm_up_are_too_few():
     with pytest.raises(DataIncomplete, match=r"coinbase/BTC-USD/M5: 5 bars, but the first 5 only warm"):
         prepared_of(ROWS, warm_up=5)

@@ -1,0 +1,63 @@
+"""A worker over made candles for the strategies of `strangers`, as a program."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from optimizer.objective import evaluate, prepare_level
+from optimizer.strategy import load
+from tests.optimizer.made_levels import read_made
+from tradeschool.columns import CandleArrays
+from tradeschool.log import configure
+from tradeschool.market import Dataset, Window
+from workers import stable
+from workers.arrays import share
+from workers.jobs import Bench
+from workers.queue import connect
+from workers.strategies import AllowedStrategies
+from workers.worker import WorkerSettings, run_worker, worker_name
+
+MEMORY = 1 << 28
+
+
+class Candles:
+    def arrays(self, dataset: Dataset, window: Window) -> CandleArrays:
+        return read_made(dataset, window)
+
+    def digest(self, dataset: Dataset, window: Window) -> str:
+        return "d1"
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--arrays", type=Path, required=True)
+    parser.add_argument("--strategy", action="append", required=True)
+    parser.add_argument("--import-seconds", type=int, default=60)
+    options = parser.parse_args(arguments)
+    configure("text", level=logging.INFO)
+    stable.IMPORT_SECONDS = options.import_seconds
+    bench = Bench(
+        store=Candles(),
+        prepare=prepare_level,
+        evaluate=evaluate,
+        worker=worker_name(),
+        share=lambda prepared, key: share(prepared, options.arrays, key),
+        strategies=AllowedStrategies(options.strategy),
+        load=load,
+    )
+    settings = WorkerSettings(
+        lease_seconds=3,
+        monitoring_seconds=1,
+        idle_seconds=1,
+        hang_seconds=1,
+        refusal_seconds=0.05,
+        memory_bytes=MEMORY,
+    )
+    run_worker(connect(options.url), bench, settings, warm=lambda: None)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,18 @@
+"""A strategy's module that cannot be imported, in the way that STRANGER_TROUBLE says."""
+
+import os
+
+import strangers
+
+TROUBLE = {
+    "exit": strangers.exit_with_a_word,
+    "os exit": lambda _: os._exit(1),
+    "segfault": strangers.SEGFAULT.act,
+    "loop": strangers.spin,
+    "native loop": strangers.hang_with_the_lock,
+    "leak": strangers.leak,
+    "exception": strangers.raise_ugly,
+    "fork": strangers.fork_a_sleeper,
+}
+TROUBLE[os.environ["STRANGER_TROUBLE"]](None)
+STRATEGY = strangers.CHDIR
