@@ -40,7 +40,7 @@ def account(wanted: Wanted, store: Store, ledger: Ledger) -> Account:
     """Count a range's slots by what seals say of the sealed parts, and the ledger of the others.
 
     Raises:
-        ForeignFile: where a seal, a file or a stored page cannot be read.
+        ForeignFile: if a seal, a file or a stored page cannot be read.
     """
     dataset, window = wanted.dataset, wanted.window
     sealed = merge([part for seal in store.seals(dataset) if (part := seal.window.overlap(window))])

@@ -49,7 +49,7 @@ class Transient(Exception):
         super().__init__(reason)
         self.outcome = outcome
         self.pause_seconds = pause_seconds
-        """What the provider asked for; None where it said nothing."""
+        """What the provider asked for; None if it said nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +117,8 @@ class Client:
         """Find out, before a long download, that address, token and instrument are right; once an instrument.
 
         Raises:
-            ServiceUnreachable: where nobody answers for some seconds.
-            ProviderRejected: where the provider refuses.
+            ServiceUnreachable: if nobody answers for some seconds.
+            ProviderRejected: if the provider refuses.
         """
         if dataset.instrument not in self._probed:
             patience = min(PROBE_PATIENCE, self.access.patience_seconds)
@@ -129,10 +129,10 @@ class Client:
         """A page's body as it came, gzip as a rule, and its candles; `fresh` asks that no cache on the way answers.
 
         Raises:
-            ServiceUnreachable: where nobody answers for as long as `patience_seconds`.
-            ProviderRejected: where the provider refuses the page.
-            ProviderUnusable: where its answers stay unreadable.
-            InvalidCandles: where its candles stay wrong.
+            ServiceUnreachable: if nobody answers for as long as `patience_seconds`.
+            ProviderRejected: if the provider refuses the page.
+            ProviderUnusable: if its answers stay unreadable.
+            InvalidCandles: if its candles stay wrong.
         """
         return await self._ask(
             self.provider.request(page),

@@ -83,7 +83,7 @@ async def follow(
     """Round after round until cancelled; after each its health is told, and published as `follow.json`.
 
     Raises:
-        StoreUnwritable: where the disk takes no more: nothing that could be done would be kept.
+        StoreUnwritable: if the disk takes no more: nothing that could be done would be kept.
     """
     while True:
         health = await one_round(following, store=store, access=access, now=now, on_sealed=on_sealed)
@@ -103,7 +103,7 @@ async def one_round(
     """Seal the years that are complete, then store what has settled of the current one.
 
     Raises:
-        StoreUnwritable: where the disk takes no more.
+        StoreUnwritable: if the disk takes no more.
     """
     settled = settled_until(following, now())
     years, rest = split(following, settled)

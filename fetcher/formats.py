@@ -49,8 +49,8 @@ def read(path: Path, dataset: Dataset, *, form: Format, zone: str | None, now: d
     """The rows of a file.
 
     Raises:
-        InvalidCandles: where it cannot be read, lacks a column, or is of another instrument.
-        SettingsError: where its name or its times' zone leave open what it is.
+        InvalidCandles: if it cannot be read, lacks a column, or is of another instrument.
+        SettingsError: if its name or its times' zone leave open what it is.
     """
     try:
         raw = _raw(path)

@@ -35,9 +35,9 @@ def import_file(
     """Seal a file's candles, or those in `window`; an imported range that lies inside is replaced.
 
     Raises:
-        InvalidCandles: where the file breaks the contract, or a finding refuses it.
-        SettingsError: where something has to be declared, or the range is sealed already.
-        StoreUnwritable: where the disk does not take it.
+        InvalidCandles: if the file breaks the contract, or a finding refuses it.
+        SettingsError: if something has to be declared, or the range is sealed already.
+        StoreUnwritable: if the disk does not take it.
     """
     rows = read(path, dataset, form=form, zone=zone, now=now)
     frame = _with_spread(rows.frame, dataset, spread_pips)

@@ -182,7 +182,7 @@ class Ledger:
         """What the provider answered, uncompressed.
 
         Raises:
-            ForeignFile: where it is not what was stored.
+            ForeignFile: if it is not what was stored.
         """
         ((digest, packed),) = self._rows("SELECT sha256, body FROM pages WHERE id = ?", (stored.number,))
         return self._inflate(packed, digest, stored.page)

@@ -22,7 +22,7 @@ async def exclusive(path: Path, waiting: Callable[[], None]) -> AsyncIterator[No
     The kernel gives the lock back when its holder ends, however it does.
 
     Raises:
-        StoreUnwritable: where the file or its folder cannot be made or written to.
+        StoreUnwritable: if the file or its folder cannot be made or written to.
     """
     with _open(path) as lock:
         if not _is_taken(lock):
@@ -41,7 +41,7 @@ def of_provider(name: str, url: str) -> Path:
     """The lock of a provider at an address, for all of this user's fetchers on this machine.
 
     Raises:
-        StoreUnwritable: where the folder of locks cannot be made.
+        StoreUnwritable: if the folder of locks cannot be made.
     """
     digest = sha256(url.encode()).hexdigest()[:16]
     return runtime_folder() / "fetch" / f"{name}-{digest}.lock"

@@ -47,7 +47,7 @@ class Access:
     """Which of the provider's APIs is asked; None is its usual one."""
     token: str | None = field(default=None, repr=False)
     shared_limit_url: str | None = field(default=None, repr=False)
-    """Redis through which all fetchers of this provider keep one limit; None where this one is alone."""
+    """Redis through which all fetchers of this provider keep one limit; None if this one is alone."""
     total_timeout_seconds: float = 60.0
     """Of one attempt."""
     patience_seconds: float = 300.0
@@ -78,7 +78,7 @@ class Provider(Protocol):
         """What every request carries.
 
         Raises:
-            SettingsError: where the provider needs a token and there is none.
+            SettingsError: if the provider needs a token and there is none.
         """
 
     def probe(self, dataset: Dataset) -> Request:
@@ -91,8 +91,8 @@ class Provider(Protocol):
         """The settled candles of an answer, in order; those outside the page are left out.
 
         Raises:
-            ProviderUnusable: where the body is not an answer to this page.
-            InvalidCandles: where its candles break the contract.
+            ProviderUnusable: if the body is not an answer to this page.
+            InvalidCandles: if its candles break the contract.
         """
 
     def refusal(self, status: int, body: bytes, page: str) -> ProviderRejected:
@@ -109,7 +109,7 @@ def find(name: str, source: str | None = None) -> Provider:
     """The provider of that name, or that one of its APIs.
 
     Raises:
-        SettingsError: where there is none.
+        SettingsError: if there is none.
     """
     sources = {each.source: each for each in load().values() if each.name == name}
     if not sources:

@@ -46,8 +46,8 @@ class Publisher:
         taken out of it; the bodies of all others are read and parsed.
 
         Raises:
-            InvalidCandles: where the stored pages contradict each other, the contract, or a finding refuses them.
-            StoreUnwritable: where the disk does not take it; what was there stays.
+            InvalidCandles: if the stored pages contradict each other, the contract, or a finding refuses them.
+            StoreUnwritable: if the disk does not take it; what was there stays.
         """
         if download.from_sealed:
             sealed = self._store.candles(download.dataset.at(BASE), download.wanted.window)
@@ -96,7 +96,7 @@ def stored_candles(
     `parsed` are candles of answers, by the answer's number, that need not be parsed again; they are taken out of it.
 
     Raises:
-        ForeignFile: where a file or a stored page cannot be read.
+        ForeignFile: if a file or a stored page cannot be read.
     """
     everything = joined(wanted.dataset, _parts(wanted, store, ledger, {} if parsed is None else parsed))
     is_within = (everything.time >= wanted.window.start_seconds) & (everything.time < wanted.window.end_seconds)
@@ -107,8 +107,8 @@ def parse_stored(stored: StoredPage, ledger: Ledger) -> Candles:
     """The candles of an answer as it stands in the ledger.
 
     Raises:
-        ForeignFile: where it is not what was stored.
-        InvalidCandles, ProviderUnusable: where this version reads it otherwise than the one that stored it.
+        ForeignFile: if it is not what was stored.
+        InvalidCandles, ProviderUnusable: if this version reads it otherwise than the one that stored it.
     """
     return find(stored.page.dataset.instrument.provider, stored.source).parse(ledger.body(stored), stored.page)
 

@@ -50,7 +50,7 @@ def repair(datasets: Iterable[Dataset], store: Store, ledger: Ledger, *, gaps: b
     A derived dataset's gaps are its base's, so its base is repaired with it.
 
     Raises:
-        StoreUnwritable: where the disk takes no more; what was not done is done by the next repair.
+        StoreUnwritable: if the disk takes no more; what was not done is done by the next repair.
     """
     chosen = list(dict.fromkeys(source for dataset in datasets for source in _sources(dataset, store, gaps=gaps)))
     return [_repair(dataset, store, ledger, gaps=gaps) for dataset in chosen]

@@ -16,9 +16,9 @@ def candles_of(rows: NDArray[np.float64], page: Page) -> Candles:
     One that stands twice is taken once; those before the page are left out.
 
     Raises:
-        ProviderUnusable: where there are rows after the page: an API that ignores a range answers the newest
+        ProviderUnusable: if there are rows after the page: an API that ignores a range answers the newest
             candles, and silence about ours would look like a gap.
-        InvalidCandles: where the candles break the contract.
+        InvalidCandles: if the candles break the contract.
     """
     if len(rows) and rows[0, 0] > rows[-1, 0]:
         rows = rows[::-1]

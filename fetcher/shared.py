@@ -60,7 +60,7 @@ class SharedTokenBucket(TokenBucket):
         """Wait for a token of our own, then for the moment that Redis reserves for it.
 
         Raises:
-            ServiceUnreachable: where Redis does not answer: without it nobody knows what the others ask.
+            ServiceUnreachable: if Redis does not answer: without it nobody knows what the others ask.
         """
         token = await super().acquire()
         try:

@@ -70,7 +70,7 @@ async def run(
     `on_sealed` is called in a thread, a seal at a time. `access` names the providers that may be asked.
 
     Raises:
-        StoreUnwritable: where the disk takes no more; what is stored stays, and the next run goes on from there.
+        StoreUnwritable: if the disk takes no more; what is stored stays, and the next run goes on from there.
     """
     sweep(store.root)
     plan = remaining_downloads(wanted, store, native=native)

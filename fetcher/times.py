@@ -21,8 +21,8 @@ def with_utc(frame: pl.DataFrame, zone: str | None) -> pl.DataFrame:
     A clock's repeated hour at the end of summer time is told apart by the order of its rows.
 
     Raises:
-        InvalidCandles: where no column holds times, or one of them cannot be read or does not exist in the zone.
-        SettingsError: where a zone is needed and not declared, declared and not needed, or unknown.
+        InvalidCandles: if no column holds times, or one of them cannot be read or does not exist in the zone.
+        SettingsError: if a zone is needed and not declared, declared and not needed, or unknown.
     """
     name = next((name for name in NAMES if name in frame.columns), None)
     if name is None or frame.is_empty():

@@ -62,7 +62,7 @@ def parse_moment(text: str) -> float:
     """Unix seconds of an ISO 8601 or RFC 3339 time, or of Unix seconds as text; without a zone it is UTC.
 
     Raises:
-        ValueError: where the text is neither, or lies before 1970 or after 9998.
+        ValueError: if the text is neither, or lies before 1970 or after 9998.
     """
     try:
         seconds = float(text)

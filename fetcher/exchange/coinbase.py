@@ -111,7 +111,7 @@ def _granularity(query: Mapping[str, str]) -> int:
 
 
 def _bounds(query: Mapping[str, str], granularity: int) -> tuple[float, float] | None:
-    """Start and end, both inclusive; None where either is missing, for then both are ignored."""
+    """Start and end, both inclusive; None if either is missing, for then both are ignored."""
     if not query.get("start") or not query.get("end"):
         return None
     start, end = _moment(query, "start"), _moment(query, "end")

@@ -49,7 +49,7 @@ def read_mapping(path: Path) -> tuple[ReplayFile, ...]:
     """The entries of a mapping file, in its order.
 
     Raises:
-        SettingsError: where the file cannot be read, an entry is malformed, or two serve the same dataset.
+        SettingsError: if the file cannot be read, an entry is malformed, or two serve the same dataset.
     """
     files = tuple(_replay_file(entry, path) for entry in _entries(path))
     served: set[Dataset] = set()

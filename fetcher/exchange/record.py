@@ -49,7 +49,7 @@ class Record:
         """Append every request to the file as a line of JSON, at once; None for no file.
 
         Raises:
-            SettingsError: where the file cannot be opened.
+            SettingsError: if the file cannot be opened.
         """
         if path is None:
             yield

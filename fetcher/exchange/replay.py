@@ -27,8 +27,8 @@ class ReplayedCandles:
         """Read the files.
 
         Raises:
-            SettingsError: where the mapping is malformed or the folder is none.
-            DataError: where a file is missing, unreadable, or of other columns.
+            SettingsError: if the mapping is malformed or the folder is none.
+            DataError: if a file is missing, unreadable, or of other columns.
         """
         files = read_mapping(mapping)
         if not folder.is_dir():

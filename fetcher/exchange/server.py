@@ -136,7 +136,7 @@ async def serve(
     """Serve until the block ends; port 0 takes a free one, `log_path` gets a line of JSON a request.
 
     Raises:
-        SettingsError: where the port cannot be listened on or the log cannot be written.
+        SettingsError: if the port cannot be listened on or the log cannot be written.
     """
     runner = web.AppRunner(exchange.app(), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     with exchange.record.appended_to(log_path):
