@@ -193,7 +193,7 @@ def test_stopped_before_its_seal_it_ends_the_same_again(tmp_path: Path, store: F
 @pytest.mark.parametrize(
     ("lines", "header", "options", "told"),
     [
-        (rows(24, 60), CSV, {}, r"wrong step in .*the candles lie 60 s apart, expected 3600 s"),
+        (rows(24, 60), CSV, {}, r"wrong step in .*the candles are 60 s apart, expected 3600 s"),
         (rows(24, 4 * 3600), CSV, {}, r"wrong step in .*14400 s apart, expected 3600 s"),
         ([*rows(), rows()[-1]], CSV, {}, "strictly increasing"),
         (["2021-03-01 00:00,1,2,1,1,1"], CSV, {}, "declare it, such as --time-zone"),

@@ -127,7 +127,7 @@ def test_a_server_that_hangs_is_told_and_not_doubled(valkey: Valkey) -> None:
         assert pid
         os.kill(pid, signal.SIGSTOP)
         try:
-            with pytest.raises(ServiceUnreachable, match="does not answer within 2 s"), valkey.running():
+            with pytest.raises(ServiceUnreachable, match="did not respond within 2 s"), valkey.running():
                 pass
         finally:
             os.kill(pid, signal.SIGCONT)

@@ -153,7 +153,7 @@ def test_a_full_disk_is_said_and_nothing_is_moved(small_disk: Path, stored: Path
             file.write(bytes(1 << 10))
             file.flush()
 
-    with pytest.raises(ServiceUnreachable, match=r"disk of .* is full: free some space"), valkey.running():
+    with pytest.raises(ServiceUnreachable, match=r"disk of .* is full; free some space"), valkey.running():
         pass
     assert list(valkey.folder.glob("unreadable-*")) == []
 
@@ -172,7 +172,7 @@ def test_files_that_cannot_be_moved_are_named(valkey: Valkey, monkeypatch: pytes
     monkeypatch.setattr(Path, "rename", refuse)
 
     with (
-        pytest.raises(ServiceUnreachable, match="appendonlydir cannot be moved: Permission denied: give them"),
+        pytest.raises(ServiceUnreachable, match="appendonlydir cannot be moved: Permission denied: change their owner"),
         valkey.running(),
     ):
         pass

@@ -61,7 +61,7 @@ def test_hours_in_a_file_of_five_minutes_are_a_wrong_step_in_each_year() -> None
     first, second = inspect(of(BTC, expected_slots(BTC.at(Timeframe.H1), WEEK)))
 
     assert (first.kind, first.rows, second.rows) == (FindingKind.WRONG_STEP, 3, 4)
-    assert first.message == "on 3 days the candles lie 3600 s apart, expected 300 s"
+    assert first.message == "on 3 days the candles are 3600 s apart, expected 300 s"
     assert first.start == WEEK.start
 
 

@@ -104,7 +104,7 @@ def test_a_ledger_is_made_in_its_folder(folder: Path) -> None:
 @pytest.mark.parametrize("character", ["\n", "\r", "\t", "\x1b", "\x7f", "\udcff"])
 @pytest.mark.parametrize("knob", ["data_dir", "results_dir", "state_dir"])
 def test_a_folder_that_no_line_can_carry_is_refused_in_one_line(knob: str, character: str) -> None:
-    with pytest.raises(SettingsError, match=f"^{knob} '/a.*: expected a folder without line breaks") as refused:
+    with pytest.raises(SettingsError, match=f"^{knob} '/a.*: expected a path without control characters") as refused:
         settings.load({knob: Path(f"/a{character}b/c")})
 
     assert "\n" not in str(refused.value)
@@ -115,7 +115,7 @@ def test_a_working_folder_that_no_line_can_carry_is_refused(tmp_path: Path, monk
     (tmp_path / "a\nb").mkdir()
     monkeypatch.chdir(tmp_path / "a\nb")
 
-    with pytest.raises(SettingsError, match=r"data_dir .*expected a folder without line breaks"):
+    with pytest.raises(SettingsError, match=r"data_dir .*expected a path without control characters"):
         settings.load()
 
 
@@ -127,7 +127,7 @@ def test_a_tilde_stands_for_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_a_tilde_that_stands_for_no_home_folder_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"data_dir: .*no home folder"):
+    with pytest.raises(SettingsError, match=r"data_dir: .*cannot be expanded to a home folder"):
         settings.load({"data_dir": Path("~no-user-of-that-name/x")})
 
 
@@ -161,7 +161,7 @@ def test_a_folder_for_sockets_of_another_user_is_refused(runtime: Path, monkeypa
     runtime.with_name(f"tradeschool-{theirs}").mkdir()
     (runtime.parent / "home" / ".cache" / "tradeschool-run").mkdir(parents=True)
 
-    with pytest.raises(StoreUnwritable, match=r"neither .* is a folder of this user"):
+    with pytest.raises(StoreUnwritable, match=r"neither .* can be created or belongs to this user"):
         private.runtime_folder()
 
 

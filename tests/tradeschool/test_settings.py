@@ -139,7 +139,7 @@ def test_a_misspelt_key_of_the_file_is_told(text: str, key: str) -> None:
         ("environment", "TRADESCHOOL_FETCH__COINBASE_RATE"),
         (".env", "TRADESCHOOL_FETCH__COINBASE_RATE in .env"),
         ("file", "tradeschool.toml"),
-        ("flag", "a flag"),
+        ("flag", "a command-line flag"),
     ],
 )
 def test_a_wrong_value_is_told_with_key_value_and_origin(
@@ -188,7 +188,7 @@ def test_a_dotenv_that_is_no_text_is_told() -> None:
 def test_the_token_does_not_belong_in_the_file() -> None:
     written("tradeschool.toml", f"oanda_api_token = '{TOKEN}'")
 
-    with pytest.raises(SettingsError, match="oanda_api_token does not belong in a file of settings") as caught:
+    with pytest.raises(SettingsError, match="oanda_api_token is a secret and not allowed here") as caught:
         load()
     assert TOKEN not in str(caught.value)
 
@@ -318,7 +318,7 @@ def test_a_token_of_the_table_comes_from_the_environment_or_a_file(monkeypatch: 
 def test_a_token_of_the_table_does_not_belong_in_the_file() -> None:
     written("tradeschool.toml", f"[fetch.providers.binance]\ntoken = '{TOKEN}'\n")
 
-    with pytest.raises(SettingsError, match=rf"binance\.token does not belong .*; set {BINANCE}TOKEN, or") as caught:
+    with pytest.raises(SettingsError, match=rf"binance\.token is a secret .*; set {BINANCE}TOKEN or") as caught:
         load()
     assert TOKEN not in str(caught.value)
 

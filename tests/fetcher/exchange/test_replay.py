@@ -128,7 +128,7 @@ class TestTinyFolder:
 
 
 WRONG = {
-    "missing": (lambda frame: frame.drop("volume"), "column 'volume' is missing; there are ts, open, high, low, close"),
+    "missing": (lambda frame: frame.drop("volume"), "column 'volume' is missing; found ts, open, high, low, close"),
     "type": (lambda frame: frame.with_columns(pl.col("open").cast(pl.Float32)), "expected Float64, was Float32"),
     "zone": (
         lambda frame: frame.with_columns(pl.col("ts").dt.replace_time_zone(None)),

@@ -342,7 +342,7 @@ def test_a_seal_that_cannot_be_read_is_one_line_and_4(command, exchange, tmp_pat
         code, _, told = command("fetch", "--pairs", "BTC/USD", *RANGE)
 
     assert code == 4
-    assert "not a seal that this version reads" in one_line(told)
+    assert "not a seal of this version" in one_line(told)
 
 
 def test_what_heals_is_told_in_the_log_and_ends_well(command, exchange, monkeypatch: pytest.MonkeyPatch) -> None:

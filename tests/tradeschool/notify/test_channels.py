@@ -167,7 +167,7 @@ def test_a_title_of_several_lines_makes_no_header_of_its_own(box: tuple[Box, str
 
 def test_a_password_does_not_go_in_the_clear(box: tuple[Box, str]) -> None:
     there, url = box
-    with pytest.raises(NotTold, match="no STARTTLS") as told:
+    with pytest.raises(NotTold, match="does not offer STARTTLS") as told:
         Mail(url.replace("//", "//me:s3cret@"), "a@b.example", ("c@d.example",)).send(MESSAGE)
 
     assert told.value.is_final
@@ -252,7 +252,7 @@ def test_what_does_not_fit_is_given_up_oldest_first(
     notifier.close(60)
 
     assert [got["body"]["event"] for got in hook.got] == ["e0", "e3", "e4", "e5"]
-    assert "too many wait" in [record.reason for record in caplog.records]
+    assert "queue is full" in [record.reason for record in caplog.records]
 
 
 def test_a_channel_that_breaks_outlives_its_message(caplog: pytest.LogCaptureFixture, hook: Hook) -> None:

@@ -119,7 +119,7 @@ def test_what_is_closed_stays_closed_when_it_is_mapped_already(store, cached, ma
     cached.arrays(dataset, PART)
     closed = CachedStore(store.root, cached._folder, closed=Window(PART.start, WEEK.end))
 
-    with pytest.raises(PeriodClosed, match="sealed period"):
+    with pytest.raises(PeriodClosed, match="holdout period"):
         closed.arrays(dataset, PART)
 
 

@@ -141,7 +141,7 @@ def test_a_lost_file_is_found(sealed: FrameStore) -> None:
     first_file(sealed).unlink()
 
     with pytest.raises(
-        ForeignFile, match=r"20201221-20210111\.parquet: No such file or directory, but its seal names it"
+        ForeignFile, match=r"20201221-20210111\.parquet: No such file or directory, but its seal lists it"
     ):
         sealed.verify(BTC)
 
@@ -165,7 +165,7 @@ def test_a_seal_of_another_dataset_is_told(sealed: FrameStore) -> None:
     there.parent.mkdir(parents=True)
     there.write_bytes(seal_file(sealed).read_bytes())
 
-    with pytest.raises(ForeignFile, match="seals coinbase/BTC-USD/H1, expected coinbase/ETH-USD/H1; was it moved"):
+    with pytest.raises(ForeignFile, match="seal of coinbase/BTC-USD/H1, expected coinbase/ETH-USD/H1; move the file back"):
         sealed.seals(ETH)
 
 
@@ -188,7 +188,7 @@ def test_a_seal_that_names_a_file_elsewhere_is_refused(sealed: FrameStore, path:
     seal["files"][0]["path"] = path
     seal_file(sealed).write_text(json.dumps(seal))
 
-    with pytest.raises(ForeignFile, match="not a seal that this version reads"):
+    with pytest.raises(ForeignFile, match="not a seal of this version"):
         sealed.seals(BTC)
 
 
@@ -208,7 +208,7 @@ def test_a_seal_that_names_a_file_elsewhere_is_refused(sealed: FrameStore, path:
 def test_a_seal_of_another_form_is_told_with_what_to_do(sealed: FrameStore, change: dict[str, object]) -> None:
     seal_file(sealed).write_text(json.dumps(json.loads(seal_file(sealed).read_text()) | change))
 
-    with pytest.raises(ForeignFile, match=r"not a seal that this version reads .*; run: .* repair coinbase") as caught:
+    with pytest.raises(ForeignFile, match=r"not a seal of this version .*; run: .* repair coinbase") as caught:
         sealed.seals(BTC)
     assert "\n" not in str(caught.value)
 
@@ -216,7 +216,7 @@ def test_a_seal_of_another_form_is_told_with_what_to_do(sealed: FrameStore, chan
 def test_a_cut_seal_is_told(sealed: FrameStore) -> None:
     seal_file(sealed).write_bytes(seal_file(sealed).read_bytes()[:50])
 
-    with pytest.raises(ForeignFile, match="not a seal that this version reads"):
+    with pytest.raises(ForeignFile, match="not a seal of this version"):
         sealed.seals(BTC)
 
 
@@ -246,7 +246,7 @@ def test_too_few_candles_are_told_with_both_shares(store: FrameStore, made: Made
     put(store, Candles(BTC, candles.frame[::2]), OVER_NEW_YEAR)
 
     assert store.coverage(BTC, OVER_NEW_YEAR) == 0.5
-    with pytest.raises(DataIncomplete, match=r"holds 50\.00% of its candles, expected at least 99\.00%"):
+    with pytest.raises(DataIncomplete, match=r"has 50\.00% of its candles, expected at least 99\.00%"):
         store.require(BTC, OVER_NEW_YEAR, min_coverage=0.99)
 
 
