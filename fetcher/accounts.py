@@ -24,7 +24,7 @@ class SlotState(StrEnum):
     CLOSED = "closed by calendar"
     FAILED = "failed"
     """Requested, but no response could be stored, or a missing candle is still unconfirmed."""
-    UNASKED = "not yet asked"
+    UNASKED = "not yet requested"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -217,7 +217,8 @@ class Client:
             return answer
         if answer.status in self.provider.busy or answer.status >= 500:
             seconds = _seconds(answer.retry_after)
-            later = "" if seconds is None else f", retry after {seconds:g} s"
+            # The notifications recognise a ban by the words "to be asked again in".
+            later = "" if seconds is None else f", to be asked again in {seconds:g} s"
             outcome = Outcome.SERVER_ERROR if answer.status >= 500 else Outcome.BUSY
             raise Transient(f"status {answer.status}{later}", outcome, pause_seconds=seconds)
         raise self.provider.refusal(answer.status, answer.body, str(what))

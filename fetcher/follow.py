@@ -7,7 +7,7 @@ change cost single rounds only. Complete years are sealed; candles of the curren
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -126,8 +126,12 @@ async def one_round(
         failure = (f"the round took longer than {LONGEST_ROUND / 3600:g} hours",)
     except TradeschoolError as error:
         failure = (str(error),)
+    return _health(now(), settled, progress, failure)
+
+
+def _health(time: datetime, settled: datetime, progress: Sequence[Progress], failure: tuple[str, ...]) -> Health:
     return Health(
-        time=now(),
+        time=time,
         settled=settled,
         pages=sum(each.done for each in progress),
         sealed=tuple(seal.dataset for each in progress for seal in each.seals),

@@ -86,14 +86,7 @@ async def run(
             seal=seal,
         )
         try:
-            planned = await site.pages.call(partial(planned_pages, plan, site.pages.ledger, access))
-            for each in progress:
-                each.total = planned[each.download.wanted]
-            show(progress)
-            await _all(
-                _lane(site, access[name], [each for each in progress if each.traffic is traffic[name]])
-                for name in access
-            )
+            await _run_providers(site, access, progress, show)
         finally:
             await site.close()
     return progress
@@ -125,6 +118,19 @@ class _Site:
     async def close(self) -> None:
         for desk in (self.pages, self.files):
             await desk.call(desk.ledger.close)
+
+
+async def _run_providers(
+    site: _Site, access: Mapping[str, Access], progress: list[Progress], show: Callable[[list[Progress]], None]
+) -> None:
+    """Plan the pages of all downloads, then run one task per provider."""
+    plan = [each.download for each in progress]
+    planned = await site.pages.call(partial(planned_pages, plan, site.pages.ledger, access))
+    for each in progress:
+        each.total = planned[each.download.wanted]
+    show(progress)
+    lanes = {name: [each for each in progress if each.download.dataset.instrument.provider == name] for name in access}
+    await _all(_lane(site, access[name], lane) for name, lane in lanes.items())
 
 
 async def _lane(site: _Site, access: Access, lane: list[Progress]) -> None:

@@ -182,7 +182,7 @@ async def test_a_401_that_is_gone_when_asked_again_is_forgotten(scripted, fast) 
 async def test_patience_has_an_end(failure, scripted, fast) -> None:
     async with scripted(failure) as server, client_of(fast(server.url, patience_seconds=0.05)) as client:
         with pytest.raises(
-            ServiceUnreachable, match=r"^coinbase at http://127\.0\.0\.1:\d+ does not answer \(coinbase/"
+            ServiceUnreachable, match=r"^coinbase at http://127\.0\.0\.1:\d+ does not respond \(coinbase/"
         ):
             await client.page(PAGE)
 
@@ -203,7 +203,7 @@ async def test_patience_begins_with_the_first_failure(scripted, fast) -> None:
 async def test_nobody_at_the_address_is_told(fast) -> None:
     async with client_of(fast("http://127.0.0.1:9", patience_seconds=0.01)) as client:
         with pytest.raises(
-            ServiceUnreachable, match=r"coinbase at http://127\.0\.0\.1:9 does not answer .*check the network"
+            ServiceUnreachable, match=r"coinbase at http://127\.0\.0\.1:9 does not respond .*check the network"
         ):
             await client.page(PAGE)
 

@@ -192,7 +192,7 @@ def test_a_body_that_is_another_is_told(tmp_path: Path, ledger: Ledger) -> None:
         other.execute("UPDATE pages SET body = (SELECT body FROM pages WHERE id = 2)")
     other.close()
 
-    with pytest.raises(ForeignFile, match="is not what was stored"):
+    with pytest.raises(ForeignFile, match="does not match its digest"):
         bodies(ledger, BTC, hours(0, 4))
 
 
@@ -225,7 +225,7 @@ def test_a_ledger_that_another_process_holds_is_told(tmp_path: Path, ledger: Led
 def test_a_file_that_is_no_ledger_is_told(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"no database" * 1000)
 
-    with pytest.raises(StoreUnwritable, match=r"cannot open .*: file is not a database; .*what is sealed stays"):
+    with pytest.raises(StoreUnwritable, match=r"cannot open .*: file is not a database; .*sealed data stays"):
         Ledger(tmp_path)
 
 

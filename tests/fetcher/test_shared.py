@@ -103,7 +103,7 @@ async def test_a_moment_that_no_fetcher_wrote_counts_for_nothing(server, stored:
 async def test_without_redis_nothing_is_asked() -> None:
     bucket = SharedTokenBucket(RATE, url="redis://:s3cret@127.0.0.1:9", name="x")
 
-    with pytest.raises(ServiceUnreachable, match=r"fetch\.shared_limit needs it") as caught:
+    with pytest.raises(ServiceUnreachable, match=r"fetch\.shared_limit requires Redis") as caught:
         await bucket.acquire()
 
     await bucket.close()

@@ -304,7 +304,7 @@ async def test_an_answer_that_differs_each_time_is_never_sealed(store: FrameStor
         progress = await fetch(wants(BTC_USD, window=week), store, served.url)
 
     assert errors(progress) == [ProviderUnusable]
-    assert "answers with other candles each time; run tradeschool fetch later" in str(progress[0].error)
+    assert "returns different candles each time; run tradeschool fetch later" in str(progress[0].error)
     with pytest.raises(DataIncomplete):
         store.require(wants(BTC_USD)[0].dataset, week)
 

@@ -82,7 +82,7 @@ def test_candles_before_the_page_are_left_out() -> None:
 
 
 def test_candles_after_the_page_are_an_answer_to_another_question() -> None:
-    with pytest.raises(ProviderUnusable, match="was answered with candles of a later time"):
+    with pytest.raises(ProviderUnusable, match="the response contains later candles"):
         PROVIDER.parse(body(candle(7), candle(6)), PAGE)
 
 

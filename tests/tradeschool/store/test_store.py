@@ -165,7 +165,9 @@ def test_a_seal_of_another_dataset_is_told(sealed: FrameStore) -> None:
     there.parent.mkdir(parents=True)
     there.write_bytes(seal_file(sealed).read_bytes())
 
-    with pytest.raises(ForeignFile, match="seal of coinbase/BTC-USD/H1, expected coinbase/ETH-USD/H1; move the file back"):
+    with pytest.raises(
+        ForeignFile, match="seal of coinbase/BTC-USD/H1, expected coinbase/ETH-USD/H1; move the file back"
+    ):
         sealed.seals(ETH)
 
 
