@@ -13,7 +13,7 @@ import polars as pl
 
 from fetcher.times import with_utc
 from tradeschool.columns import PRICES
-from tradeschool.errors import InvalidCandles, SettingsError
+from tradeschool.errors import InvalidCandles, SettingsError, first_line
 from tradeschool.findings import Finding, FindingKind
 from tradeschool.market import Dataset
 
@@ -56,8 +56,7 @@ def read(path: Path, dataset: Dataset, *, form: Format, zone: str | None, now: d
         raw = _raw(path)
         return _rows(raw.rename({name: name.strip().lower() for name in raw.columns}), dataset, form, zone, now)
     except UNREADABLE as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InvalidCandles(f"{path}: cannot be read as candles: {reason}") from error
+        raise InvalidCandles(f"{path}: cannot be read as candles: {first_line(error)}") from error
     except InvalidCandles as error:
         raise InvalidCandles(f"{path}: {error}") from error
 

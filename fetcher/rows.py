@@ -1,5 +1,9 @@
-"""Conversion of numeric rows of a provider's response to candles, shared by the providers of traded prices."""
+"""Decoding shared by the providers: numeric rows to candles, and error bodies to messages."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,6 +11,19 @@ from fetcher.provider import Page
 from tradeschool.candles import Candles
 from tradeschool.columns import CandleArrays
 from tradeschool.errors import ProviderUnusable
+
+QUOTED_BYTES = 80
+"""Bytes of an unexpected error body that are quoted in a message."""
+
+T = TypeVar("T")
+
+
+def error_text(body: bytes, form: type[T], text: Callable[[T], str]) -> str:
+    """Decode an error body as JSON of type `form` and return its `text`; quote the body if it has another form."""
+    try:
+        return text(msgspec.json.decode(body, type=form))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return body[:QUOTED_BYTES].decode(errors="replace")
 
 
 def candles_of(rows: NDArray[np.float64], page: Page) -> Candles:

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import polars as pl
 
 from tradeschool.candles import TIME
-from tradeschool.errors import InvalidCandles, SettingsError
+from tradeschool.errors import InvalidCandles, SettingsError, first_line
 
 NAMES = ("ts", "unix", "timestamp", "time", "datetime", "date", "open_time")
 """Lower-case names of columns with the candle's open; the first one that exists is used."""
@@ -104,5 +104,6 @@ def _localised(frame: pl.DataFrame, zone: str) -> pl.DataFrame:
     try:
         return frame.with_columns(pl.col("ts").dt.replace_time_zone(zone, ambiguous=first).cast(TIME))
     except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0]
-        raise InvalidCandles(f"--time-zone {zone}: {reason}; check that it is the time zone of the file") from error
+        raise InvalidCandles(
+            f"--time-zone {zone}: {first_line(error)}; check that it is the time zone of the file"
+        ) from error

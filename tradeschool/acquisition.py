@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from tradeschool.errors import ForeignFile
+from tradeschool.errors import ForeignFile, first_line
 from tradeschool.store.files import publish_text
 
 FILE_NAME = "acquisition.json"
@@ -164,4 +164,4 @@ def read_acquisition(root: Path) -> Acquisition | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        raise ForeignFile(f"{path}: not a download status of this version: {str(error).splitlines()[0]}") from error
+        raise ForeignFile(f"{path}: not a download status of this version: {first_line(error)}") from error

@@ -107,3 +107,8 @@ class ProviderRejected(ProviderError):
 
 class ProviderUnusable(ProviderError):
     """A provider's response cannot be read: HTML, truncated or of an unexpected shape. Worth a retry."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of a library's error message, its class name if the message is empty."""
+    return (str(error) or type(error).__name__).splitlines()[0]

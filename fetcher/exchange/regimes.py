@@ -82,7 +82,7 @@ def draw_path(rng: np.random.Generator, character: Character, times: NDArray[np.
 
 
 def day_factors(times: NDArray[np.int64], swing: float) -> Floats:
-    """How busy each slot's time of day is, 1.0 being the mean of the day, shape (n_slots,)."""
+    """Return the activity of each slot's time of day relative to the daily mean of 1.0, shape (n_slots,)."""
     minutes = np.arange(24 * 60)
     a_day = 1.0 + swing * np.cos((minutes / 60 - BUSIEST_HOUR_UTC) * 2 * np.pi / 24)
     return np.asarray(a_day[times % DAY_SECONDS // 60])

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from fetcher.provider import Page, Request
-from fetcher.rows import candles_of
+from fetcher.rows import candles_of, error_text
 from tradeschool.candles import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
 from tradeschool.market import Dataset, Instrument, Timeframe
@@ -81,11 +81,7 @@ class Binance:
 
     def refusal(self, status: int, body: bytes, page: str) -> ProviderRejected:
         """Read an error object with `code` and `msg`; status 451 means that the host is blocked in this country."""
-        try:
-            refused = msgspec.json.decode(body, type=_Refusal)
-            said = f"{refused.msg} (code {refused.code})"
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            said = body[:80].decode(errors="replace")
+        said = error_text(body, _Refusal, lambda refusal: f"{refusal.msg} (code {refusal.code})")
         if status == 451:
             said += ELSEWHERE
         return ProviderRejected(f"{page}: binance answered {status}: {said}", status=status)

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from fetcher.provider import Page, PageTooLarge, Request
-from fetcher.rows import candles_of
+from fetcher.rows import candles_of, error_text
 from tradeschool.candles import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
 from tradeschool.market import Dataset
@@ -78,10 +78,7 @@ class Coinbase:
 
     def refusal(self, status: int, body: bytes, page: str) -> ProviderRejected:
         """Read an error object with the field `message`."""
-        try:
-            said = msgspec.json.decode(body, type=_Refusal).message
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            said = body[:80].decode(errors="replace")
+        said = error_text(body, _Refusal, lambda refusal: refusal.message)
         error = PageTooLarge if "exceeds" in said else ProviderRejected
         return error(f"{page}: coinbase answered {status}: {said}", status=status)
 

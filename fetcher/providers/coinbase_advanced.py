@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from fetcher.provider import Page, PageTooLarge, Request
-from fetcher.rows import candles_of
+from fetcher.rows import candles_of, error_text
 from tradeschool.candles import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
 from tradeschool.market import Dataset, Timeframe
@@ -87,11 +87,7 @@ class CoinbaseAdvanced:
 
     def refusal(self, status: int, body: bytes, page: str) -> ProviderRejected:
         """Read an error object with the name `error` and details in `error_details` or `message`."""
-        try:
-            refused = msgspec.json.decode(body, type=_Refusal)
-            said = refused.error_details or refused.message or refused.error
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            said = body[:80].decode(errors="replace")
+        said = error_text(body, _Refusal, lambda refusal: refusal.error_details or refusal.message or refusal.error)
         error = PageTooLarge if "number of candles requested should be less than" in said else ProviderRejected
         return error(f"{page}: coinbase answered {status}: {said}", status=status)
 

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from fetcher.provider import Page, PageTooLarge, Request
+from fetcher.rows import error_text
 from tradeschool.candles import Candles
 from tradeschool.columns import CandleArrays
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
@@ -105,10 +106,7 @@ class Oanda:
 
     def refusal(self, status: int, body: bytes, page: str) -> ProviderRejected:
         """Read an error object with `errorMessage`; status 401 means a wrong token or a token of the other host."""
-        try:
-            said = msgspec.json.decode(body, type=_Refusal).errorMessage
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            said = body[:80].decode(errors="replace")
+        said = error_text(body, _Refusal, lambda refusal: refusal.errorMessage)
         if status == 401:
             said += " Check OANDA_API_TOKEN, and that it belongs to the host in fetch.oanda_url (practice or live)."
         error = PageTooLarge if "Maximum value for 'count' exceeded" in said else ProviderRejected

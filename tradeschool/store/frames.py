@@ -5,11 +5,11 @@ from pathlib import Path
 import polars as pl
 
 from tradeschool.candles import Candles
-from tradeschool.errors import ForeignFile
+from tradeschool.errors import ForeignFile, first_line
 from tradeschool.market import Dataset, Window
 from tradeschool.store.files import publish, sha256_of
 from tradeschool.store.seal import PartFile
-from tradeschool.store.store import Store, first_line
+from tradeschool.store.store import Store
 
 COMPRESSION_LEVEL = 3  # zstd
 

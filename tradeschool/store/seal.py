@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tradeschool.errors import ForeignFile, SettingsError
+from tradeschool.errors import ForeignFile, SettingsError, first_line
 from tradeschool.findings import Finding
 from tradeschool.market import Dataset, Window
 
@@ -115,9 +115,8 @@ def read_seal(path: Path, dataset: Dataset) -> Seal:
     try:
         seal = Seal.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ForeignFile(
-            f"{path}: not a seal of this version ({reason}); run: tradeschool data repair {dataset}"
+            f"{path}: not a seal of this version ({first_line(error)}); run: tradeschool data repair {dataset}"
         ) from error
     if seal.dataset != dataset.name:
         raise ForeignFile(f"{path}: seal of {seal.dataset}, expected {dataset}; move the file back or remove it")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.columns import CandleArrays, number_names
-from tradeschool.errors import DataIncomplete, ForeignFile, PeriodClosed
+from tradeschool.errors import DataIncomplete, ForeignFile, PeriodClosed, first_line
 from tradeschool.market import Dataset, Wanted, Window, merge, subtract
 from tradeschool.sessions import expected_slots
 from tradeschool.store.files import publish_text, sha256_of, sync
@@ -290,8 +290,3 @@ def _read_parquet(path: Path, dataset: Dataset, window: Window) -> dict[str, NDA
     first, last = np.searchsorted(seconds, [window.start_seconds, window.end_seconds])
     columns = {name: table[name].to_numpy()[first:last] for name in number_names(dataset)}
     return {"ts": seconds[first:last], **columns}
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of a library's error message, its class name if the message is empty."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
