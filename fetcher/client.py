@@ -37,7 +37,7 @@ LONGEST_PAUSE = 2.0  # seconds, if the provider does not request a pause
 LONGEST_WAIT = 600.0  # longest pause in seconds that a provider may request; a longer one is an error
 PROBE_PATIENCE = 5.0  # seconds; a wrong URL should be reported quickly
 UNREADABLE_ATTEMPTS = 6  # attempts if the response is HTML, truncated or violates the candle contract
-UNAUTHORISED_ATTEMPTS = 2  # OANDA occasionally returns a 401 that a retry does not
+UNAUTHORISED_ATTEMPTS = 2  # OANDA occasionally returns a 401 that a retry resolves
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from tradeschool.errors import InvalidCandles
 from tradeschool.market import Dataset, Market, Window
 
 PRICES = ("open", "high", "low", "close")
-MICROSECONDS = 1_000_000  # in a second
+MICROSECONDS = 1_000_000  # per second
 
 
 def number_names(dataset: Dataset) -> tuple[str, ...]:

@@ -299,7 +299,7 @@ def test_without_a_token_crypto_goes_on_and_says_so(command, exchange) -> None:
 
     assert code == 0
     assert "coinbase/BTC-USD/M5" in out
-    assert "OANDA needs a token" in told
+    assert "OANDA requires an API token" in told
     assert "going on without 3 dataset ranges of oanda" in told
 
 
