@@ -69,7 +69,7 @@ class Oanda:
     def headers(self, token: str | None) -> Mapping[str, str]:
         """Return the bearer token and select times in Unix seconds."""
         if token is None:
-            raise SettingsError("OANDA requires an API token: set OANDA_API_TOKEN or oanda_api_token_file")
+            raise SettingsError("OANDA needs a token: set OANDA_API_TOKEN or oanda_api_token_file")
         return {"Authorization": f"Bearer {token}", "Accept-Datetime-Format": "UNIX"}
 
     def probe(self, dataset: Dataset) -> Request:

@@ -101,7 +101,7 @@ def test_one_that_needs_a_token_says_so_before_anything_is_asked(provider: Provi
     if not provider.needs_token:
         assert provider.headers(None) == provider.headers("ignored")
         return
-    with pytest.raises(SettingsError, match="requires an API token"):
+    with pytest.raises(SettingsError, match="needs a token"):
         provider.headers(None)
 
 

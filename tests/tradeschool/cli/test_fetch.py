@@ -290,7 +290,7 @@ def test_without_a_token_fx_alone_is_refused(command) -> None:
     code, _, told = command("fetch", "--pairs", "EUR/USD,GBP/USD", *RANGE)
 
     assert code == 2
-    assert one_line(told) == "tradeschool: OANDA requires an API token: set OANDA_API_TOKEN or oanda_api_token_file"
+    assert one_line(told) == "tradeschool: OANDA needs a token: set OANDA_API_TOKEN or oanda_api_token_file"
 
 
 def test_without_a_token_crypto_goes_on_and_says_so(command, exchange) -> None:
@@ -299,7 +299,7 @@ def test_without_a_token_crypto_goes_on_and_says_so(command, exchange) -> None:
 
     assert code == 0
     assert "coinbase/BTC-USD/M5" in out
-    assert "OANDA requires an API token" in told
+    assert "OANDA needs a token" in told
     assert "going on without 3 dataset ranges of oanda" in told
 
 
