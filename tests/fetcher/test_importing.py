@@ -1,4 +1,4 @@
-"""Files that others write, written here in small, and real ones where they are."""
+"""Import of small files in the formats of other programs, and of real files if available."""
 
 import gzip
 import json
@@ -45,7 +45,7 @@ def csv(tmp_path: Path, lines: list[str], header: str = CSV) -> Path:
 
 
 def vendor(tmp_path: Path, header: str, *, swapped: int = 0, in_progress: bool = False) -> Path:
-    """CryptoDataDownload's form: address, header, newest first; the first rows of the day may be swapped."""
+    """CryptoDataDownload's format: URL, header, newest first; the first rows of the day may have swapped volumes."""
     lines = []
     for at in range(24):
         time = START + timedelta(hours=at)

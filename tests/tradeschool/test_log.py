@@ -22,7 +22,9 @@ def test_text_is_one_line_with_its_values(capsys: pytest.CaptureFixture[str]) ->
 
 def test_json_is_one_object_a_line_with_its_values(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("json")
-    logging.getLogger("fetcher.client").warning("Retrying %s", "request", extra={"action": "retry", "pause_seconds": 0.5})
+    logging.getLogger("fetcher.client").warning(
+        "Retrying %s", "request", extra={"action": "retry", "pause_seconds": 0.5}
+    )
 
     (line,) = lines(capsys)
     told = json.loads(line)

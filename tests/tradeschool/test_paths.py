@@ -1,4 +1,4 @@
-"""Folders of any name: what is made from a path finds the same place again, and what cannot be carried is refused."""
+"""Folders with unusual names: paths are handled correctly, and unsupported ones are rejected."""
 
 import os
 import pwd
@@ -83,7 +83,7 @@ def test_a_socket_has_a_path_that_everybody_can_read(folder: Path) -> None:
 
 
 def test_the_socket_of_a_folder_is_the_same_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two processes have to find one server."""
+    """Two processes must find the same server."""
     valkey = Valkey.of(Path("/somewhere with a space"))
     before = valkey.socket
     for name in ("TMPDIR", "XDG_RUNTIME_DIR", "HOME"):
@@ -133,7 +133,7 @@ def test_a_tilde_that_stands_for_no_home_folder_is_refused() -> None:
 
 @pytest.fixture
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the folder for sockets would be, of a user whose home folder is `home`."""
+    """The runtime folder of a user whose home folder is `home`."""
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_dir=str(tmp_path / "home")))
     monkeypatch.setattr(private, "Path", lambda text: tmp_path if text == "/tmp" else Path(text))
     return tmp_path / f"tradeschool-{os.getuid()}"
@@ -147,7 +147,7 @@ def test_the_folder_for_sockets_is_made_private_again(runtime: Path) -> None:
 
 
 def test_a_link_in_place_of_the_folder_for_sockets_is_not_followed(runtime: Path, tmp_path: Path) -> None:
-    """Another user could have made it, to have our files written elsewhere."""
+    """Another user could have created it to redirect our files."""
     (tmp_path / "theirs").mkdir()
     runtime.symlink_to(tmp_path / "theirs")
 

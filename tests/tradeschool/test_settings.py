@@ -240,7 +240,7 @@ BINANCE = "TRADESCHOOL_FETCH__PROVIDERS__BINANCE__"
 
 
 def test_a_further_provider_is_set_in_a_table_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Places are merged key by key there too, and settings.py knows nothing of it but its name."""
+    """Sources are merged key by key, as for other settings; settings.py only knows the provider's name."""
     written("tradeschool.toml", "[fetch.providers.binance]\nurl = 'https://file'\nrate = 4\n")
     written(".env", f"{BINANCE}RATE=5\n{BINANCE}SOURCE=dotenv\n")
     monkeypatch.setenv(f"{BINANCE}SOURCE", "spot")
@@ -281,7 +281,7 @@ def test_one_rate_holds_for_coinbase_whichever_source_answers() -> None:
 
 @pytest.mark.parametrize("key", ["binance.raet", "kraken.url", "coinbase.url", "binance.url.more"])
 def test_an_unknown_key_of_the_table_is_told_with_its_place(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A provider that has knobs of its own is not set twice."""
+    """A provider with top-level settings has no entry in the table."""
     *table, name = key.split(".")
     file = written("tradeschool.toml", f"[fetch.providers.{'.'.join(table)}]\n{name} = 'x'\n")
     with pytest.raises(SettingsError, match=re.escape(f"unknown setting fetch.providers.{key} in tradeschool.toml")):

@@ -1,4 +1,4 @@
-"""The embedded server's own key: made once, readable by its owner alone, used where nothing else is said."""
+"""Signing key of the embedded server: generated once, readable only by its owner, used by default."""
 
 import stat
 import threading

@@ -63,7 +63,7 @@ def test_two_rows_that_contradict_each_other_are_refused() -> None:
 
 
 def test_a_row_beside_the_grid_is_refused() -> None:
-    """Klines began beside it for some hours after a maintenance in February 2018."""
+    """Klines were off the grid for some hours after a maintenance in February 2018."""
     moved = row(1)
     moved[0] = int(moved[0]) + 15_000
 
@@ -72,7 +72,7 @@ def test_a_row_beside_the_grid_is_refused() -> None:
 
 
 def test_rows_after_the_page_are_an_answer_to_another_question() -> None:
-    """Seconds in place of milliseconds, for one, are answered without an error."""
+    """For example, times in seconds instead of milliseconds are answered without an error."""
     with pytest.raises(ProviderUnusable, match="the response contains later candles"):
         PROVIDER.parse(body(row(6)), PAGE)
 

@@ -44,7 +44,7 @@ def recorded(shared: Path):
 
 
 def page_of(answer: bytes, timeframe: Timeframe) -> Page:
-    """The page that an answer with RFC 3339 times belongs to."""
+    """The page of a response with RFC 3339 times."""
     times = [datetime.fromisoformat(each["time"]) for each in json.loads(answer)["candles"]]
     return Page(dataset=M5.at(timeframe), window=Window(times[0], times[-1] + timeframe.duration))
 

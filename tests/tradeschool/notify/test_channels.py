@@ -1,4 +1,4 @@
-"""Messages arrive at real servers, and where they do not, nobody waits and no secret is told."""
+"""Delivery of notifications to real servers; failures do not block and reveal no secrets."""
 
 import json
 import socket
@@ -33,7 +33,7 @@ SECRET = "s3cret-path"
 
 @dataclass
 class Hook:
-    """A server that notes what it was sent, and answers as it is told to."""
+    """A server that records requests and returns a configured response."""
 
     answers: list[int] = field(default_factory=list)
     got: list[dict] = field(default_factory=list)
@@ -74,7 +74,7 @@ def serving(hook: Hook) -> Iterator[Hook]:
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine is, a server that is there is not taken for one that is away."""
+    """Raise time-outs, so that a slow machine does not make a running server look unreachable."""
     monkeypatch.setattr(channels, "ANSWER_SECONDS", 60.0)
 
 

@@ -1,4 +1,4 @@
-"""Mapped columns are the candles that are sealed, whatever happens to their files."""
+"""Memory-mapped columns equal the sealed candles, also after changes to the cache files."""
 
 import os
 from datetime import UTC, datetime

@@ -111,7 +111,7 @@ def test_a_part_file_tells_its_size_and_digest(sealed: FrameStore) -> None:
 
 
 def test_candles_without_a_seal_are_not_there(store: FrameStore, made: Made) -> None:
-    """The seal is written last: what a writer that was killed before it has left is not read."""
+    """The seal is written last: files of a killed writer are not read."""
     year, part = next(OVER_NEW_YEAR.years())
     store.write_year(made(BTC, part), OVER_NEW_YEAR, year)
 
@@ -270,7 +270,7 @@ BOUNDS = st.tuples(st.integers(0, 40), st.integers(1, 20)).map(lambda it: (it[0]
 def test_overlapping_seals_double_no_candle(
     tmp_path_factory: pytest.TempPathFactory, made: Made, ranges: list[tuple[int, int]], asked: tuple[int, int]
 ) -> None:
-    """Whatever ranges are sealed, a window that they cover holds each of its candles once."""
+    """A window covered by any sealed ranges contains each candle once."""
     first = datetime(2020, 12, 12, tzinfo=UTC)
 
     def of(bounds: tuple[int, int]) -> Window:
