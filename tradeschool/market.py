@@ -102,7 +102,10 @@ class Window:
         if {self.start.utcoffset(), self.end.utcoffset()} != {timedelta(0)}:
             raise SettingsError(f"time range {self.start}..{self.end} is not in UTC: give both bounds in UTC")
         if self.start >= self.end:
-            raise SettingsError(f"time range {self.start:%Y-%m-%d %H:%M}..{self.end:%Y-%m-%d %H:%M} is empty")
+            raise SettingsError(
+                f"time range {self.start:%Y-%m-%d %H:%M}..{self.end:%Y-%m-%d %H:%M} is empty: "
+                "the end must be after the start"
+            )
 
     @classmethod
     def of_seconds(cls, start: int, end: int) -> "Window":
