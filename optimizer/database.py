@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, Text, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
@@ -25,6 +25,8 @@ SILENCE: Mapping[str, int] = {
     "tcp_user_timeout": 30_000,
 }
 """PostgreSQL's client library: a connection whose other end is gone without a word is broken after half a minute."""
+RUNS = Table("tradeschool_runs", MetaData(), Column("name", String(64), primary_key=True), Column("facts", Text))
+"""A row of facts a run; here, where a deputy can ask which there are without what a search imports."""
 
 T = TypeVar("T")
 

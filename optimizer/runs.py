@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue, ValidationError
-from sqlalchemy import Column, MetaData, String, Table, Text, create_engine, insert, select, update
+from sqlalchemy import create_engine, insert, select, update
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from optimizer.attempts import at_attempt
 from optimizer.curriculum import Attempt, Facts, Rung
-from optimizer.database import driver_arguments
+from optimizer.database import RUNS, driver_arguments
 from optimizer.evidence import Null
 from optimizer.gate import Reading
 from optimizer.kept import Kept
@@ -24,7 +24,6 @@ from optimizer.recommendation import Recommendation
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.urls import mask_url
 
-RUNS = Table("tradeschool_runs", MetaData(), Column("name", String(64), primary_key=True), Column("facts", Text))
 SURROGATES = 20
 """Markets without skill in which a search is repeated, where nobody says how many."""
 Fingerprints = dict[str, str]

@@ -13,8 +13,7 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, crea
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from optimizer.database import Database, driver_arguments
-from optimizer.runs import RUNS
+from optimizer.database import RUNS, Database, driver_arguments
 from tradeschool.errors import ServiceUnreachable
 from tradeschool.urls import mask_url
 

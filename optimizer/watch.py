@@ -15,8 +15,8 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, TextClause, bindparam, select, text
 from sqlalchemy.engine import Row
 
-from optimizer.database import Database
-from optimizer.runs import RUNS, RunRecord, parsed
+from optimizer.database import RUNS, Database
+from optimizer.runs import RunRecord, parsed
 
 STATES: Mapping[str, str] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 PIECE = 2_000

@@ -26,11 +26,11 @@ ROOT = Path(__file__).parent.parent
 class Forked:
     """A running program; what the tests use of `subprocess.Popen`."""
 
-    def __init__(self, line: socket.socket, out: int, err: int | None) -> None:
+    def __init__(self, line: socket.socket, out: int | None, err: int | None) -> None:
         self._answers = line.makefile("r")
         self._line = line
         self.pid = int(self._answers.readline())
-        self.stdout: IO[str] = os.fdopen(out)
+        self.stdout: Any = None if out is None else os.fdopen(out)
         self.stderr: IO[str] | None = None if err is None else os.fdopen(err)
         self.returncode: int | None = None
         self._ended = threading.Thread(target=self._hear_end, daemon=True)
@@ -84,9 +84,9 @@ class Forked:
 
     def close(self) -> None:
         """Close what it wrote to."""
-        self.stdout.close()
-        if self.stderr is not None:
-            self.stderr.close()
+        for file in (self.stdout, self.stderr):
+            if file is not None:
+                file.close()
 
 
 class ForkServer:
@@ -108,11 +108,19 @@ class ForkServer:
         cwd: Path | None = None,
         env: Mapping[str, str],
         has_errors: bool = True,
+        is_quiet: bool = False,
     ) -> Forked:
-        """Run `words`, as `python` would: `-m module arguments`, or `file arguments`. Without errors they are ours."""
+        """Run `words`, as `python` would: `-m module arguments`, or `file arguments`.
+
+        Without errors they are ours; what a quiet one says is kept nowhere.
+        """
         ours, theirs = socket.socketpair()
-        out_here, out_there = os.pipe()
-        err_here, err_there = os.pipe() if has_errors else (None, os.dup(2))
+        nobody = (None, os.open(os.devnull, os.O_WRONLY)) if is_quiet else None
+        out_here, out_there = nobody or os.pipe()
+        if has_errors and not is_quiet:
+            err_here, err_there = os.pipe()
+        else:
+            err_here, err_there = None, os.dup(out_there if is_quiet else 2)
         order = {"words": [*words], "cwd": str(cwd or Path.cwd()), "env": dict(env)}
         socket.send_fds(self._line, [b"x"], [theirs.fileno(), out_there, err_there])
         theirs.close()

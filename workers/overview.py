@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisGone
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from optimizer.watch import StudyWatch
 from tradeschool.acquisition import Acquisition, read_acquisition
 from tradeschool.embedded import Valkey
-from tradeschool.errors import ServiceUnreachable, TradeschoolError
+from tradeschool.errors import TradeschoolError
 from tradeschool.market import Dataset
 from tradeschool.store.holdings import Held, Holdings
 from tradeschool.urls import mask_url
+from workers.glance import connect_briefly
 from workers.guard import TrialQueue
 from workers.history import Moment, kept, note, recall
 from workers.monitor import Snapshot, take_snapshot
@@ -34,8 +33,6 @@ from workers.standing import Standing, stand, with_queue
 NOT_RUNNING = "Redis is not running: no run is active; the embedded server starts and ends with a run"
 SAME_LOOK_SECONDS = 3.0
 """How long a look at the queue serves for what a run's state needs of it."""
-ANSWER_SECONDS = 2.0
-"""In which a server that is there answers a look."""
 
 log = logging.getLogger(__name__)
 
@@ -169,23 +166,6 @@ class Lookout:
         if before and not trouble:
             log.warning("seen again", extra={"action": "view_back", "what": what})
         self._troubles[what] = trouble
-
-
-def connect_briefly(url: str) -> Redis:
-    """A connection for looks: it waits for no more than a moment, and is tried once.
-
-    Raises:
-        ServiceUnreachable: where the URL cannot be used.
-    """
-    try:
-        return Redis.from_url(
-            url,
-            socket_connect_timeout=ANSWER_SECONDS,
-            socket_timeout=ANSWER_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
-    except ValueError as error:
-        raise ServiceUnreachable(f"Redis {mask_url(url)}: cannot be used: {error}: check redis_url") from error
 
 
 def _reason(error: Exception) -> str:

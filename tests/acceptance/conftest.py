@@ -8,10 +8,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ IMPORTED = (
     "tradeschool.cli.up",
     "optimizer.report.plots",
     "fetcher.sync",
+    "tests.warmed",
 )
 """What the command imports for most of its words."""
 STRANGE = "ein Ordner =#%?;&'\"\\ü🦜{x}"
@@ -180,6 +183,14 @@ def program_in(folder: Path, exchange: str, forks: ForkServer) -> Program:
 
 
 @pytest.fixture(scope="session")
+def make_lasting(
+    make_program: Callable[[Path], Program], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Program]:
+    """Makes the command at home in a strange folder, for several tests."""
+    return lambda name: make_program(tmp_path_factory.mktemp(name) / STRANGE)
+
+
+@pytest.fixture(scope="session")
 def candles(tmp_path_factory: pytest.TempPathFactory, exchange: str, forks: ForkServer) -> Path:
     """A data folder that holds what the small curriculum names."""
     program = program_in(tmp_path_factory.mktemp("candles") / "here", exchange, forks)
@@ -196,14 +207,47 @@ def fetched(program: Program, candles: Path) -> Program:
     return program
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_until(is_so: Callable[[], bool], seconds: float = 60.0, pause: float = 0.05) -> None:
     """Poll until it is so."""
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, f"not so after {seconds} s"
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 @pytest.fixture
 def eventually() -> Callable[..., None]:
     return wait_until
+
+
+def wait_for_workers(program: Program, count: int) -> None:
+    """Until so many are connected; a look is a command of its own, and not for every moment."""
+    wait_until(lambda: len(program.json("worker", "list")) == count, pause=0.5)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def connected() -> Callable[[Program, int], None]:
+    return wait_for_workers
+
+
+@pytest.fixture
+def hook() -> Iterator[tuple[str, list[bytes]]]:
+    """The address of a server that keeps the body of each message."""
+    got: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", got
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -102,8 +102,8 @@ def test_a_level_starts_while_what_comes_after_it_is_still_downloaded(program) -
 
 
 @pytest.fixture(scope="module")
-def undisturbed(candles: Path, make_program, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    made = make_program(tmp_path_factory.mktemp("undisturbed") / "here")
+def undisturbed(candles: Path, make_lasting) -> dict[str, bytes]:
+    made = make_lasting("undisturbed")
     shutil.copytree(candles, made.folder / "data")
     curriculum = write(made.folder, *SLOW)
     command = ("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "whole")
@@ -142,41 +142,56 @@ def test_a_run_that_is_killed_again_and_again_leaves_the_same_files(fetched, eve
     assert results(fetched, "whole") == undisturbed
 
 
-def test_looking_at_a_run_tells_how_it_stands_and_whether_it_comes_out_again(fetched) -> None:
-    curriculum = write(fetched.folder, FIRST)
-    assert (
-        fetched.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "a").returncode
-        == 0
-    )
+@pytest.fixture(scope="module")
+def over(candles: Path, make_lasting):
+    """The command at home in a folder with a run `a` that is over."""
+    made = make_lasting("over")
+    shutil.copytree(candles, made.folder / "data")
+    words = ("optimize", "run", "--curriculum", write(made.folder, FIRST), "--seed", "7", "-j", "1", "--run", "a")
+    done = made.run(*words)
+    assert done.returncode == 0, done.stderr
+    assert not made.processes()
+    return made
 
-    status = fetched.json("optimize", "status")
-    best = fetched.json("optimize", "best", "a", "-n", "3")
-    verified = fetched.json("optimize", "verify", "a", str(best[0]["trial"]))
-    shown = fetched.run("optimize", "show", "a", str(best[0]["trial"]))
-    planned = fetched.json("optimize", "plan", "--curriculum", curriculum)
-    with sqlite3.connect(fetched.folder / ".tradeschool" / "study.sqlite3") as study:
+
+def test_looking_at_a_run_tells_how_it_stands_and_whether_it_comes_out_again(over, tmp_path: Path) -> None:
+    status = over.json("optimize", "status")
+    best = over.json("optimize", "best", "a", "-n", "3")
+    verified = over.json("optimize", "verify", "a", str(best[0]["trial"]))
+    shown = over.run("optimize", "show", "a", str(best[0]["trial"]))
+    planned = over.json("optimize", "plan", "--curriculum", "ladder.toml")
+    changed = copied_study(over, tmp_path)
+    with sqlite3.connect(tmp_path / "study.sqlite3") as study:
         study.execute("UPDATE trial_intermediate_values SET intermediate_value = 0.125 WHERE trial_id = 4")
-    changed = fetched.run("optimize", "verify", "a", "3")
+    study.close()
+    differing = changed.run("optimize", "verify", "a", "3")
 
     assert (status["run"], status["outcome"], status["levels"][0]["complete"] > 0) == ("a", "passed", True)
     assert [each["value"] for each in best] == sorted((each["value"] for each in best), reverse=True)
     assert verified["same"] is True
     assert "metric" in shown.stdout
     assert [each["stored"] for each in planned["levels"][0]["parts"]] == [3744, 864, 864]
-    assert changed.returncode == 1
-    assert "trial 3 of level 1 does not repeat: intermediate_0: recorded 0.125" in changed.stderr
+    assert differing.returncode == 1
+    assert "trial 3 of level 1 does not repeat: intermediate_0: recorded 0.125" in differing.stderr
 
 
-def test_luck_is_measured_further_and_a_report_written_again(fetched) -> None:
-    curriculum = write(fetched.folder, FIRST)
-    command = ("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "a")
-    assert fetched.run(*command).returncode == 0
-    folder = fetched.folder / "results" / "a"
+def copied_study(program, folder: Path):
+    """The command over a copy of the study."""
+    study = program.folder / ".tradeschool" / "study.sqlite3"
+    with sqlite3.connect(study) as there, sqlite3.connect(folder / "study.sqlite3") as here:
+        there.backup(here)
+    there.close()
+    here.close()
+    return program.with_environment({"TRADESCHOOL_STORAGE_URL": f"sqlite:///{folder / 'study.sqlite3'}"})
 
-    null = fetched.json("optimize", "null", "a", "--surrogates", "6", "-j", "2")
-    report = fetched.run("optimize", "report", "a")
-    told = fetched.json("optimize", "status", "a")
-    unknown = fetched.run("optimize", "null", "a", "--level", "9")
+
+def test_luck_is_measured_further_and_a_report_written_again(over) -> None:
+    folder = over.folder / "results" / "a"
+
+    null = over.json("optimize", "null", "a", "--surrogates", "6", "-j", "2")
+    report = over.run("optimize", "report", "a")
+    told = over.json("optimize", "status", "a")
+    unknown = over.run("optimize", "null", "a", "--level", "9")
 
     assert (null["1"]["surrogates"], null["1"]["attempts"]) == (6, 1)
     assert len((folder / "1" / "null.jsonl").read_text().splitlines()) == 6
@@ -190,7 +205,7 @@ def test_luck_is_measured_further_and_a_report_written_again(fetched) -> None:
 
 
 def test_a_run_that_is_not_over_has_no_report(fetched, eventually) -> None:
-    search = fetched.start("optimize", "run", "--curriculum", write(fetched.folder, *SLOW), "--run", "a")
+    search = fetched.start("optimize", "run", "--curriculum", write(fetched.folder, *SLOW), "-j", "1", "--run", "a")
     eventually(lambda: fetched.trials() >= 2)
     search.send_signal(signal.SIGINT)
     search.communicate(timeout=60)
@@ -210,9 +225,9 @@ def test_a_full_disk_under_the_results_ends_with_one_line_and_the_run_goes_on(
     (small_disk / "ballast").write_bytes(b"x" * 470_000)
     (fetched.folder / "results").symlink_to(small_disk)
 
-    full = fetched.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "whole")
+    full = fetched.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "1", "--run", "whole")
     remount("size=20m")
-    done = fetched.run("optimize", "resume", "whole", "-j", "2")
+    done = fetched.run("optimize", "resume", "whole", "-j", "1")
 
     assert full.returncode == 1, full.stderr
     assert "cannot write" in full.stderr

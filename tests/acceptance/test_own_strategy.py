@@ -14,13 +14,13 @@ def curriculum_of(program, name: str) -> str:
 
 
 def test_workers_that_a_search_starts_know_its_strategy_and_others_have_to_be_told(
-    fetched, eventually: Callable[..., None]
+    fetched, connected: Callable[..., None]
 ) -> None:
     words = ("optimize", "run", "--curriculum", curriculum_of(fetched, "mine"), "--seed", "7")
     own = fetched.run(*words, "-j", "1", "--run", "own")
     pool = fetched.start("worker", "start", "-n", "1")
     try:
-        eventually(lambda: len(fetched.json("worker", "list")) == 1)
+        connected(fetched, 1)
         refused = fetched.run(*words, "-j", "0", "--run", "refused")
     finally:
         pool.send_signal(signal.SIGTERM)

@@ -6,7 +6,6 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
@@ -56,29 +55,6 @@ def storage_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         host = quote(name + "/data", safe="/")
         yield f"postgresql+psycopg://postgres:{SECRETS['database']}@/postgres?host={host}"
         started.cleanup()
-
-
-@pytest.fixture
-def hook() -> Iterator[tuple[str, list[bytes]]]:
-    """The address of a server that keeps the body of each message."""
-    got: list[bytes] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", got
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 class CommandLines:

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 GATE_NOT_MET, INTERRUPTED = 3, 130
@@ -15,12 +14,21 @@ IMPOSSIBLE = 1.0  # a win rate that no winner has
 MANY = 120  # trials: enough to be interrupted among them
 
 
-def test_up_goes_from_nothing_to_a_verdict(program) -> None:
-    curriculum = program.write_curriculum()
+@pytest.fixture(scope="module")
+def up(make_lasting):
+    """An empty folder in which `up` has run, and what came of it."""
+    made = make_lasting("up").with_environment({"TRADESCHOOL_SERVE__PORT": "0"})
+    curriculum = str(made.write_curriculum())
+    done = made.run("up", "--curriculum", curriculum, "--seed", "7", "-j", "1", "--json")
+    assert not made.processes()
+    return made, done
 
-    done = program.run("up", "--curriculum", str(curriculum), "--seed", "7", "-j", "2", "--json")
 
+def test_up_goes_from_nothing_to_a_verdict(up) -> None:
+    program, done = up
     assert done.returncode == 0, done.stderr
+    assert "the page is at http://127.0.0.1:" in done.stderr
+    assert "left out" not in done.stderr, "its own signed announcements are read as what they are"
     verdict = json.loads(done.stdout)
     (level,) = verdict["levels"]
     assert (level["level"], level["attempt"], level["trials"], level["passed"]) == ("1", 1, 16, True)
@@ -38,10 +46,19 @@ def test_up_goes_from_nothing_to_a_verdict(program) -> None:
     assert files >= {"trials.csv", "trials.parquet", "gate.json", "best_params.json", "metrics.json", "equity.svg"}
 
 
-def test_a_missed_gate_is_a_verdict_with_exit_code_3(fetched) -> None:
-    curriculum = fetched.write_curriculum(win_rate=IMPOSSIBLE)
+def test_up_serves_no_page_where_none_is_wanted(up) -> None:
+    program, _ = up
+    curriculum = str(program.write_curriculum(trials=4))
+    done = program.run("up", "--curriculum", curriculum, "--seed", "8", "-j", "1", "--no-page")
 
-    done = fetched.run("optimize", "run", "--curriculum", str(curriculum), "--seed", "7", "-j", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "the page is at" not in done.stderr
+
+
+def test_a_missed_gate_is_a_verdict_with_exit_code_3(fetched) -> None:
+    curriculum = fetched.write_curriculum(win_rate=IMPOSSIBLE, trials=8)
+
+    done = fetched.run("optimize", "run", "--curriculum", str(curriculum), "--seed", "7", "-j", "1", "--json")
 
     assert done.returncode == GATE_NOT_MET, done.stderr
     verdict = json.loads(done.stdout)
@@ -50,28 +67,23 @@ def test_a_missed_gate_is_a_verdict_with_exit_code_3(fetched) -> None:
     assert verdict["recommendation"]["action"] == "do_not_deploy"
 
 
-def test_the_trial_table_is_the_same_for_any_number_of_workers(fetched) -> None:
+def test_the_trial_table_is_the_same_for_any_number_of_workers(up, fetched) -> None:
+    """Of one, after a download of its own, and of three."""
+    program, done = up
+    with_one = table(program, json.loads(done.stdout)["run"], "csv")
     curriculum = str(fetched.write_curriculum())
-    tables = []
-    for workers in ("1", "3"):
-        name = f"with-{workers}"
-        done = fetched.run(
-            *("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", workers, "--run", name)
-        )
-        assert done.returncode == 0, done.stderr
-        done = fetched.run("optimize", "export", name, "--format", "csv", "--out", f"{name}.csv")
-        assert done.returncode == 0, done.stderr
-        tables.append((fetched.folder / f"{name}.csv").read_bytes())
+    done = fetched.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "3", "--run", "with-3")
+    assert done.returncode == 0, done.stderr
 
-    assert tables[0] == tables[1]
-    assert tables[0].count(b"\n") == 17
+    assert table(fetched, "with-3", "csv") == with_one
+    assert with_one.count(b"\n") == 17
 
 
-def test_workers_of_another_terminal_do_the_work(fetched, eventually: Callable[..., None]) -> None:
+def test_workers_of_another_terminal_do_the_work(fetched, connected: Callable[..., None]) -> None:
     curriculum = str(fetched.write_curriculum())
     pool = fetched.start("worker", "start", "-n", "2")
     try:
-        eventually(lambda: len(fetched.json("worker", "list")) == 2)
+        connected(fetched, 2)
         done = fetched.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "0", "--run", "theirs")
         status = fetched.json("queue", "status")
     finally:
@@ -83,13 +95,13 @@ def test_workers_of_another_terminal_do_the_work(fetched, eventually: Callable[.
     assert sum(worker["done"] for worker in status["workers"]) == status["finished"] > 0
 
 
-@pytest.fixture(scope="session")
-def whole_table(candles: Path, make_program, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+@pytest.fixture(scope="module")
+def whole_table(candles: Path, make_lasting) -> bytes:
     """The trials of an undisturbed run."""
-    undisturbed = make_program(tmp_path_factory.mktemp("undisturbed") / "here")
+    undisturbed = make_lasting("undisturbed")
     shutil.copytree(candles, undisturbed.folder / "data")
     curriculum = str(undisturbed.write_curriculum(trials=MANY))
-    done = undisturbed.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "whole")
+    done = undisturbed.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "1", "--run", "whole")
     assert done.returncode == 0, done.stderr
     return table(undisturbed, "whole")
 
@@ -106,7 +118,7 @@ def test_an_interrupted_run_leaves_nothing_behind_and_goes_on(fetched, number: i
     assert search.returncode == INTERRUPTED, said
     assert not fetched.processes()
     assert fetched.run("optimize", "resume", "broken", "-j", "2").returncode == 0
-    assert table(fetched, "broken").equals(whole_table)
+    assert table(fetched, "broken") == whole_table
 
 
 def test_a_run_that_was_killed_with_all_its_workers_loses_no_trial(fetched, eventually, whole_table) -> None:
@@ -120,14 +132,15 @@ def test_a_run_that_was_killed_with_all_its_workers_loses_no_trial(fetched, even
 
     done = fetched.run("optimize", "resume", "broken", "-j", "2")
     assert done.returncode == 0, done.stderr
-    assert table(fetched, "broken").equals(whole_table)
+    assert table(fetched, "broken") == whole_table
 
 
-def table(program, run: str) -> pl.DataFrame:
-    """The trials that a run has so far."""
-    out = program.folder / f"{run}.parquet"
-    done = program.run("optimize", "export", run, "--format", "parquet", "--out", str(out))
-    return pl.read_parquet(out) if done.returncode == 0 else pl.DataFrame()
+def table(program, run: str, form: str = "parquet") -> bytes:
+    """The trials of a run, as a file has them."""
+    out = program.folder / f"{run}.{form}"
+    done = program.run("optimize", "export", run, "--format", form, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    return out.read_bytes()
 
 
 def test_an_interrupted_demo_takes_everything_down(program, eventually) -> None:

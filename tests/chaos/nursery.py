@@ -16,9 +16,12 @@ from collections.abc import Callable
 # Imported before the fork, so that no fork has to.
 import tradeschool.cli.data
 import tradeschool.cli.downloading
+import tradeschool.cli.fetch
 import tradeschool.cli.main
 import tradeschool.cli.progress
+from fetcher import provider
 
+provider.load()
 tradeschool.cli.progress.RECORD_EVERY = 86_400.0
 """A run of any length makes the same writes: its record is written at the end alone."""
 FILES = {"open", "os.rename", "os.remove", "os.mkdir", "os.truncate"}

@@ -6,6 +6,7 @@ same bytes as that of the same study searched here, in one process, with nobody 
 """
 
 import argparse
+import atexit
 import importlib.util
 import os
 import random
@@ -18,12 +19,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
+from tests.fork_server import Forked, ForkServer
+
 WORKERS = Path(__file__).parent.parent / "workers"
 ROOT = WORKERS.parent.parent
+Program = subprocess.Popen[bytes] | Forked
 STOPPED_SECONDS = 4.0
 """How long a worker is held up: longer than its lease."""
 
@@ -61,8 +66,8 @@ class Storm:
 
     def __init__(self, plan: Plan, server: Server | None, choose: random.Random) -> None:  # type: ignore[valid-type]  # loaded by path
         self._plan, self._server, self._choose = plan, server, choose
-        self._conductors: list[subprocess.Popen[bytes]] = []
-        self._pool: subprocess.Popen[bytes] | None = None
+        self._conductors: list[Program] = []
+        self._pool: Program | None = None
         self.kills: Counter[str] = Counter()
 
     def run(self, most: int, pause: tuple[float, float]) -> str:
@@ -100,10 +105,10 @@ class Storm:
             self._pool = self._start_pool()
         return False
 
-    def _start_conductor(self) -> subprocess.Popen[bytes]:
+    def _start_conductor(self) -> Program:
         return program("conductor_process.py", self._plan.as_json())
 
-    def _start_pool(self) -> subprocess.Popen[bytes]:
+    def _start_pool(self) -> Program:
         return program("hasty_pool.py", self._plan.url)
 
     def _strike(self) -> None:
@@ -156,18 +161,30 @@ class Storm:
         return bool(pids) and _send(self._choose.choice(pids), number)
 
 
-def program(name: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-    """A Python program of this folder, or of the workers' tests."""
+@cache
+def forks() -> ForkServer:
+    """Starts conductors and pools, which are killed too often to import everything each time."""
+    made = ForkServer((*conftest.IMPORTED, "workers.pool"))
+    atexit.register(made.close)
+    return made
+
+
+def program(name: str, *arguments: str, **environment: str) -> Program:
+    """A Python program of this folder, or of the workers' tests.
+
+    With an environment of its own it is a fresh interpreter: a wrong clock is loaded ahead of everything else.
+    """
     folder = Path(__file__).parent if (Path(__file__).parent / name).exists() else WORKERS
+    words = [str(folder / name), *arguments]
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    if not environment:
+        return forks().start(words, env=surroundings, is_quiet=True)
     return subprocess.Popen(
-        [sys.executable, str(folder / name), *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        [sys.executable, *words], env=surroundings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
 
-def _children(process: subprocess.Popen[bytes] | None) -> list[int]:
+def _children(process: Program | None) -> list[int]:
     return _children_of(process.pid) if process else []
 
 

@@ -9,7 +9,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -21,7 +20,7 @@ from tempfile import TemporaryDirectory
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.chaos.storm import Plan, Round, Storm, program
+from tests.chaos.storm import Plan, Program, Round, Storm, program
 from tests.workers.wrong_clocks import WrongClock
 from tradeschool.embedded import Valkey
 from tradeschool.errors import ServiceUnreachable
@@ -58,12 +57,12 @@ class Surroundings(Storm):
         with suppress(ServiceUnreachable):
             self._valkey.stop()
 
-    def _start_conductor(self) -> subprocess.Popen[bytes]:
+    def _start_conductor(self) -> Program:
         name = self._choose.choice(["first", "second"])
         environment = self._clocks[name].environment
         return program("embedded_conductor.py", str(self._state), self._plan.as_json(), **environment)
 
-    def _start_pool(self) -> subprocess.Popen[bytes]:
+    def _start_pool(self) -> Program:
         return program("hasty_pool.py", self._plan.url, "--key", KEY, **self._clocks["workers"].environment)
 
     def _blows(self) -> list[tuple[int, Blow]]:

@@ -1,6 +1,7 @@
 """`tradeschool fetch` killed at random points: no candle is lost, duplicated or wrong."""
 
 import asyncio
+import fcntl
 import json
 import os
 import random
@@ -12,7 +13,9 @@ from pathlib import Path
 
 from fetcher import sync
 from fetcher.exchange.faults import Faults
+from fetcher.lock import exclusive, of_folder
 from fetcher.provider import Access
+from tradeschool.cli.downloading import download
 from tradeschool.cli.wanted import choose
 from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Window, parse_timerange
 from tradeschool.store.frames import FrameStore
@@ -98,13 +101,39 @@ async def test_killed_and_started_again_it_ends_as_if_nothing_had_been(tmp_path:
 
 
 async def test_two_at_once_fetch_everything_once(tmp_path: Path, serving) -> None:
-    """Answers are slow, so that the one which comes second meets the first at work."""
-    async with serving(faults=Faults.parse("latency=500-500")) as served:
-        first, second = await asyncio.gather(*(start(served.url, tmp_path, "20210301-20210303") for _ in range(2)))
-        answers = await asyncio.gather(first.communicate(), second.communicate())
+    """Both find the folder taken, so that they go for it together; one of them waits for the other."""
+
+    def told() -> None:
+        raise AssertionError("somebody else has the folder")
+
+    async with serving() as served:
+        async with exclusive(of_folder(tmp_path), told):
+            both = [await start(served.url, tmp_path, "20210301-20210303") for _ in range(2)]
+            said = [await each.stderr.readline() for each in both if each.stderr]
+            assert not served.requests
+        answers = await asyncio.gather(*(each.communicate() for each in both))
         asked = Counter(seen.query for seen in served.requests if seen.path.endswith("/BTC-USD/candles"))
 
-    assert (first.returncode, second.returncode) == (0, 0)
+    assert [each.returncode for each in both] == [0, 0], answers
+    assert all(b"another fetcher works in" in line for line in said)
     assert sorted(json.loads(out) == [] for out, _ in answers) == [False, True]
-    assert any(b"another fetcher works in" in told for _, told in answers)
     assert max(asked.values()) <= 2
+
+
+async def test_what_came_of_it_is_written_before_another_fetcher_begins(tmp_path: Path) -> None:
+    """The next one removes whatever is in the making: a summary, too, if it were written after the lock was let go."""
+    held: list[bool] = []
+    store = FrameStore(tmp_path)
+    await download([], store, {}, native=False, conclude=lambda _: held.append(is_locked(of_folder(tmp_path))))
+
+    assert held == [True]
+    assert not is_locked(of_folder(tmp_path))
+
+
+def is_locked(path: Path) -> bool:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False

@@ -68,6 +68,7 @@ def _changed(tree: Any, changes: Sequence[tuple[int, int, Any]]) -> bytes:
         if not nodes:
             break
         parent, key = nodes[place % len(nodes)]
+        value = copy.deepcopy(value)  # a list put into itself later would be no JSON any more
         if kind == 0:
             parent[key] = value
         elif kind == 1:

@@ -39,6 +39,7 @@ IMPORTED = (
     "workers.carrier",
     "workers.role",
     "workers.worker",
+    "tests.warmed",
 )
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 
 from tradeschool.errors import WorkersFailed
-from workers.overview import connect_briefly
+from workers.glance import connect_briefly
 from workers.pool import Pool, PoolSettings
 from workers.starts import FailedStarts, Restarts, connected_here
 from workers.worker import worker_name

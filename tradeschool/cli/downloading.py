@@ -33,8 +33,8 @@ def fetch_all(wanted: list[Wanted], store: Store, settings: Settings, *, native:
     wanted, access = reachable(wanted, settings)
     require_space(remaining_downloads(wanted, store, native=native), store)
     with _telling(settings):
-        progress = asyncio.run(download(wanted, store, access, native=native))
-    summary.write(progress, store)
+        conclude = partial(summary.write, store=store)
+        progress = asyncio.run(download(wanted, store, access, native=native, conclude=conclude))
     if progress:
         summary.show(progress, store, as_json=as_json)
     else:
@@ -122,14 +122,19 @@ async def download(
     *,
     native: bool,
     on_sealed: Callable[[Seal], None] = lambda seal: None,
+    conclude: Callable[[list[Progress]], None] = lambda progress: None,
 ) -> list[Progress]:
-    """Fetch what is wanted, showing how far it is."""
+    """Fetch what is wanted, showing how far it is.
+
+    `conclude` is given what came of it while no other fetcher works in the folder: the next one begins by removing
+    whatever files are in the making.
+    """
     rates = {name: each.rate for name, each in access.items()}
     async with (
         alone(store, access),
         watch(rates, store.root) as show,
     ):
-        return await sync.run(
+        progress = await sync.run(
             wanted,
             store=FrameStore(store.root),
             access=access,
@@ -138,6 +143,8 @@ async def download(
             on_sealed=on_sealed,
             show=show,
         )
+        conclude(progress)
+    return progress
 
 
 @asynccontextmanager

@@ -57,7 +57,11 @@ def run(run_name: str | None, *, as_json: bool, **options: object) -> None:
         place.require_candles(level)
     name = begin(place, chosen, run_name)
     strategies = strategies_of(place, levels)
-    with heralded(settings), redis_url_of(settings) as url, enough_workers(url, chosen.workers, strategies) as look:
+    with (
+        heralded(settings),
+        redis_url_of(settings) as url,
+        enough_workers(url, chosen.workers, strategies, place.signer) as look,
+    ):
         climb(place, name, url, look=look, as_json=as_json)
 
 
@@ -75,7 +79,7 @@ def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) ->
     with (
         heralded(settings),
         redis_url_of(settings) as url,
-        nullcontext(lambda: None) if is_searched else enough_workers(url, workers, strategies) as look,
+        nullcontext(lambda: None) if is_searched else enough_workers(url, workers, strategies, place.signer) as look,
     ):
         climb(place, run_name, url, look=look, as_json=as_json)
 

@@ -11,9 +11,10 @@ from redis.exceptions import RedisError
 from tradeschool.cli.context import own_command, say
 from tradeschool.errors import WorkersFailed
 from tradeschool.settings import environment_for_child
+from workers.glance import connect_briefly
 from workers.guard import TrialQueue
 from workers.monitor import take_snapshot
-from workers.overview import connect_briefly
+from workers.signing import UNSIGNED, Signer
 from workers.stall import FIRST_NOTICE_SECONDS, StallNotices
 from workers.starts import Restarts, how_it_ended
 
@@ -117,9 +118,10 @@ class Watch:
         queue: TrialQueue,
         pool: OwnPool | None,
         *,
+        signer: Signer = UNSIGNED,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._queue, self._pool, self._clock = queue, pool, clock
+        self._queue, self._pool, self._signer, self._clock = queue, pool, signer, clock
         self._notices = StallNotices(first_seconds=OWN_START_SECONDS if pool else FIRST_NOTICE_SECONDS, clock=clock)
         self._due = clock()
 
@@ -135,7 +137,7 @@ class Watch:
             return
         self._due = self._clock() + LOOK_SECONDS
         try:
-            seen = take_snapshot(self._queue)
+            seen = take_snapshot(self._queue, signer=self._signer)
         except RedisError:
             return  # the search itself bears an outage, and says so
         if line := self._notices.look(seen.stall, self._how_to_start(), seen.idle_seconds):
@@ -148,7 +150,7 @@ class Watch:
 
 
 @contextmanager
-def own_workers(count: int, url: str, strategies: Sequence[str]) -> Iterator[Look]:
+def own_workers(count: int, url: str, strategies: Sequence[str], signer: Signer) -> Iterator[Look]:
     """A pool of so many workers, none where that is 0, gone again when the block ends, however it ends.
 
     They evaluate `strategies`, too. What it gives is to be called while the search goes on; it says when no worker is
@@ -157,11 +159,11 @@ def own_workers(count: int, url: str, strategies: Sequence[str]) -> Iterator[Loo
     with closing(connect_briefly(url)) as connection:
         queue = TrialQueue(connection=connection)
         if not count:
-            yield Watch(queue, None).look
+            yield Watch(queue, None, signer=signer).look
             return
         command = [*own_command("worker", "start"), "-n", str(count), "--parent", str(os.getpid())]
         pool = OwnPool(command, environment_for_child(url, strategies))
         try:
-            yield Watch(queue, pool).look
+            yield Watch(queue, pool, signer=signer).look
         finally:
             pool.stop()

@@ -116,11 +116,12 @@ def search_while_fetching(
 
     parts: list[Job] = [(reached, place.store, on_sealed), (sealed, sealed_candles_of(settings), lambda seal: None)]
     running = Download(parts, access, native=native)
+    strategies = strategies_of(place, records.read_run(place, name).levels)
     with (
         heralded(settings),
         redis_url_of(settings) as url,
         own_page(url, wanted=page),
-        enough_workers(url, chosen.workers, strategies_of(place, records.read_run(place, name).levels)) as look,
+        enough_workers(url, chosen.workers, strategies, place.signer) as look,
         running.running(to_the_end=to_the_end),
     ):
         climb(

@@ -250,19 +250,19 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def enough_workers(url: str, count: int | None, strategies: Sequence[str]) -> Iterator[Look]:
+def enough_workers(url: str, count: int | None, strategies: Sequence[str], signer: Signer) -> Iterator[Look]:
     """The workers that were asked for; one a core where none was said and none is there.
 
     Those that are started here evaluate `strategies`, too. What it gives keeps them alive and says when no worker is
     connected; it is called while a search goes on.
     """
     with connect(url) as connection:
-        present = take_snapshot(TrialQueue(connection=connection)).worker_count
+        present = take_snapshot(TrialQueue(connection=connection), signer=signer).worker_count
     if count is None:
         count = 0 if present else os.cpu_count() or 1
     if not count and not present:
         say(f"no worker is there yet; {ELSEWHERE}")
-    with own_workers(count, url, strategies) as look:
+    with own_workers(count, url, strategies, signer) as look:
         yield look
 
 

@@ -21,20 +21,20 @@ from tradeschool.cli.context import (
     redis_url_of,
     say,
 )
-from tradeschool.cli.watching import absence_of
 from tradeschool.errors import SettingsError, TradeschoolError
 from tradeschool.settings import Settings, environment_for_child
 from tradeschool.signing_key import signing_key
 from workers import roster
+from workers.glance import connect_briefly
 from workers.guard import TrialQueue
 from workers.monitor import take_snapshot
 from workers.names import trials_of
-from workers.overview import connect_briefly
 from workers.parent import die_with_parent
 from workers.pool import Pool, PoolSettings
 from workers.queue import connect
 from workers.roster import PoolEntry, entered, wanted
 from workers.server_check import connect_to_work
+from workers.signing import Signer
 from workers.starts import connected_here
 
 pool_option = click.option("--pool", type=int, help="The pool of that process number alone.")
@@ -122,11 +122,14 @@ def drain(pool: int | None, timeout: float) -> None:
 @json_option
 def list_workers(*, as_json: bool) -> None:
     """The workers that are at work, on any machine."""
+    # What looks at a whole installation imports all of a search: a pool that has it starts two seconds later.
+    from tradeschool.cli.watching import absence_of
+
     settings = load_settings()
     if absent := absence_of(settings):
         say(absent)
     with redis_url_of(settings) as url:
-        snapshot = take_snapshot(TrialQueue(connection=connect(url)))
+        snapshot = take_snapshot(TrialQueue(connection=connect(url)), signer=Signer(signing_key(settings)))
     found = snapshot.workers
     if as_json:
         print_json([asdict(each) for each in found])

@@ -283,7 +283,10 @@ def _read_parquet(path: Path, dataset: Dataset, window: Window) -> dict[str, NDA
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, columns=["ts", *number_names(dataset)], use_threads=False, partitioning=None)
+        # A file by itself: what reads several as one imports pyarrow's datasets, and pandas where that is installed.
+        with pq.ParquetFile(path) as file:
+            names = ["ts", *number_names(dataset)]
+            table = file.read(columns=names, use_threads=False).select(names)  # `read` leaves out what is missing
     except (OSError, pa.ArrowException, KeyError) as error:
         raise ForeignFile(f"{path}: cannot be read as candles: {first_line(error)}") from error
     seconds = table["ts"].cast(pa.int64()).to_numpy() // 1_000_000

@@ -11,8 +11,8 @@ import pytest
 
 from tradeschool.cli.own_workers import ELSEWHERE, OwnPool, Watch
 from tradeschool.errors import WorkersFailed
+from workers.glance import connect_briefly
 from workers.guard import TrialQueue
-from workers.overview import connect_briefly
 
 LIVES = "import time; time.sleep(600)"
 SAYS_WHY = "import os, sys; os.write(int(sys.argv[2]), b'no worker gets up: IndexError'); sys.exit(5)"

@@ -1,0 +1,17 @@
+"""Imported by a fork server: what a search imports and loads late, one and a half seconds of each process, is there.
+
+It begins no thread that a fork would miss, and does not use polars.
+"""
+
+import matplotlib.backends.backend_svg  # noqa: F401  # found by its name
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.storages import RDBStorage
+
+import optimizer.report.page  # noqa: F401
+from optimizer.parzen import Axes, load
+from optimizer.warm import warm
+
+warm()
+if axes := Axes.of({"real": FloatDistribution(0.0, 1.0), "whole": IntDistribution(1, 9)}):
+    load(axes)
+RDBStorage("sqlite://").engine.dispose()  # alembic, and the tables' mapping
