@@ -1,1 +1,4 @@
-"""Provider pages to sealed datasets: every candle accounted for, at the rate limit, safe to kill at any line."""
+"""Candle fetcher: downloads provider pages within rate limits, and imports files, into sealed datasets.
+
+Every expected candle is accounted for, and a killed download continues where it stopped.
+"""

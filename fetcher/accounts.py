@@ -1,4 +1,4 @@
-"""Where every candle of a range stands: each slot of its grid is in exactly one of five states."""
+"""Slot accounting: counts the candle slots of a range by state. Each slot has exactly one of five states."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,31 +16,31 @@ from tradeschool.store import Store
 
 
 class SlotState(StrEnum):
-    """What is known of one candle."""
+    """Download state of one candle slot."""
 
     STORED = "stored"
     CONFIRMED_EMPTY = "confirmed empty"
-    """The provider, the imported file or the candles it is derived from have none."""
+    """The provider, the imported file or the base candles have no candle in this slot."""
     CLOSED = "closed by calendar"
     FAILED = "failed"
-    """It was asked for, and no answer could be taken for the last word yet."""
-    UNASKED = "not yet asked"
+    """Requested, but no response could be stored, or a missing candle is still unconfirmed."""
+    UNASKED = "not yet requested"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """How many slots of a range are in which state."""
+    """Number of slots of a range in each state."""
 
     wanted: Wanted
     slots: dict[SlotState, int]
-    """Every state has its number; together they are all slots of the grid."""
+    """Number of slots by state; the numbers add up to all slots of the grid."""
 
 
 def account(wanted: Wanted, store: Store, ledger: Ledger) -> Account:
-    """Count a range's slots by what seals say of the sealed parts, and the ledger of the others.
+    """Count the slots of a range by state: sealed parts from the seals, other parts from the ledger.
 
     Raises:
-        ForeignFile: where a seal, a file or a stored page cannot be read.
+        ForeignFile: if a seal, a file or a stored page cannot be read.
     """
     dataset, window = wanted.dataset, wanted.window
     sealed = merge([part for seal in store.seals(dataset) if (part := seal.window.overlap(window))])
@@ -58,7 +58,7 @@ def account(wanted: Wanted, store: Store, ledger: Ledger) -> Account:
 
 
 def _under_way(wanted: Wanted, store: Store, ledger: Ledger) -> dict[SlotState, int]:
-    """The expected slots of an unsealed range."""
+    """Count the expected slots of an unsealed range by state."""
     dataset, expected = wanted.dataset, expected_slots(wanted.dataset, wanted.window)
     failed = [*ledger.doubtful(dataset), *(window for window, _ in ledger.failures(dataset))]
     is_stored = are_among(expected, stored_candles(wanted, store, ledger).time)
@@ -70,7 +70,7 @@ def _under_way(wanted: Wanted, store: Store, ledger: Ledger) -> dict[SlotState, 
 
 
 def _inside(times: NDArray[np.int64], windows: Sequence[Window]) -> NDArray[np.bool_]:
-    """Which times lie in one of the windows."""
+    """Return a mask of the times inside one of the windows; `times` must be ascending."""
     chosen = np.zeros(len(times), dtype=np.bool_)
     for window in merge(list(windows)):
         first, last = np.searchsorted(times, [window.start_seconds, window.end_seconds])

@@ -1,4 +1,4 @@
-"""Derived candles held against the provider's own, on a few pages of each: at most about one request in a hundred."""
+"""Audit of derived candles: compares sampled pages with the provider's native candles, at about 1 % extra requests."""
 
 from dataclasses import dataclass
 
@@ -11,46 +11,46 @@ from tradeschool.columns import PRICES
 from tradeschool.market import Wanted
 
 AUDITED_FROM = 80
-"""Pages of a download; a shorter one is not worth a second look."""
+"""Minimum number of pages of a download to be audited."""
 PAGES_FOR_EACH = 400
-"""One page of a derived dataset, and one more for every so many pages that were asked for."""
+"""Number of downloaded pages per additional audited page of each derived dataset."""
 VOLUME_DIGITS = 8
-"""Compared after the point: the sum of the same trades in another order differs behind that."""
+"""Compared decimal places of volumes; summing the same trades in another order changes further digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """One page of a derived dataset beside the provider's own candles."""
+    """Comparison of one page of derived candles with the native candles of the provider."""
 
     page: Page
     candles: int
-    """Native ones."""
+    """Number of native candles."""
     absent: int
-    """Candles that only one of both has."""
+    """Candles that exist on one side only."""
     other_prices: int
-    """Candles of which a price differs."""
+    """Candles with a different price."""
     other_volumes: int
-    """Candles of which the volume differs; providers restate some late."""
+    """Candles with a different volume; providers correct some volumes later."""
 
     @property
     def is_clean(self) -> bool:
-        """Whether every candle is there on both sides with the same prices."""
+        """Whether both sides have the same candles with the same prices."""
         return not self.absent and not self.other_prices
 
 
 def audited_pages(asked: int) -> int:
-    """How many pages of each derived dataset are asked for, after a download of so many."""
+    """Return the number of pages to audit for each derived dataset after a download of `asked` pages."""
     return 1 + asked // PAGES_FOR_EACH if asked >= AUDITED_FROM else 0
 
 
 def sample(download: Download, slots_per_page: int, asked: int) -> list[Page]:
-    """The pages to ask for of what is derived from a download of so many pages, spread evenly over its range."""
+    """Return the pages to audit after a download of `asked` pages, spread evenly over the range."""
     count = audited_pages(asked)
     return [page for child in download.derived for page in _spread(child, slots_per_page, count)] if count else []
 
 
 def compare(derived: Candles, native: Candles, page: Page) -> Audit:
-    """How the derived candles of a page differ from the native ones."""
+    """Compare the derived candles of a page with the native ones."""
     both = derived.frame.join(native.frame, on="ts", how="inner", suffix="_native")
     prices = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_native") for name in PRICES)
     volumes = pl.col("volume").round(VOLUME_DIGITS) != pl.col("volume_native").round(VOLUME_DIGITS)

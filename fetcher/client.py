@@ -1,7 +1,7 @@
-"""One provider's connection: tokens, time-outs, retries, and what an answer's status means.
+"""HTTP client of one provider: rate limit, time-outs, retries and the interpretation of status codes.
 
-Read downward, each step adds one thing: `page` retries, `_attempt` takes a token, `_send` speaks HTTP,
-`_judge` turns the answer into bytes or an error.
+The layers, from the outside in: `page` retries, `_attempt` takes a token of the rate limit, `_send` performs the HTTP
+request, `_judge` turns the response into bytes or an error.
 """
 
 import gzip
@@ -32,24 +32,24 @@ USER_AGENT = "tradeschool/0.1"
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 30.0  # seconds without a byte
 KEEPALIVE = 60.0  # seconds
-FIRST_PAUSE = 0.25  # seconds; doubled with each failure in a row
-LONGEST_PAUSE = 2.0  # seconds, unless the provider names its own
-LONGEST_WAIT = 600.0  # seconds that a provider may ask for; a ban of days is told instead
-PROBE_PATIENCE = 5.0  # seconds; a wrong address should be told soon
-UNREADABLE_ATTEMPTS = 6  # of an answer that is HTML, cut, or breaks the contract
-UNAUTHORISED_ATTEMPTS = 2  # OANDA's users meet a 401 now and then that is gone when asked again
+FIRST_PAUSE = 0.25  # seconds; doubled with each consecutive failure
+LONGEST_PAUSE = 2.0  # seconds, if the provider does not request a pause
+LONGEST_WAIT = 600.0  # longest pause in seconds that a provider may request; a longer one is an error
+PROBE_PATIENCE = 5.0  # seconds; a wrong URL should be reported quickly
+UNREADABLE_ATTEMPTS = 6  # attempts if the response is HTML, truncated or violates the candle contract
+UNAUTHORISED_ATTEMPTS = 2  # OANDA occasionally returns a 401 that a retry resolves
 
 T = TypeVar("T")
 
 
 class Transient(Exception):
-    """This attempt failed in a way that another may not; never leaves this module."""
+    """An attempt failed and a retry may succeed; internal to this module."""
 
     def __init__(self, reason: str, outcome: Outcome, *, pause_seconds: float | None = None) -> None:
         super().__init__(reason)
         self.outcome = outcome
         self.pause_seconds = pause_seconds
-        """What the provider asked for; None where it said nothing."""
+        """Pause that the provider requested (Retry-After), None if it requested none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +57,13 @@ class _Answer:
     status: int
     retry_after: str | None
     packed: bytes
-    """The body as it came."""
+    """The body as received."""
     body: bytes
-    """The same, uncompressed."""
+    """The uncompressed body."""
 
 
 class Client:
-    """A session with one provider, to be used as a context."""
+    """HTTP session with one provider; an async context manager."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Client:
             ),
             headers=self._headers,
             trace_configs=[self._trace()],
-            auto_decompress=False,  # the ledger stores what came, so it need not be compressed again
+            auto_decompress=False,  # the ledger stores the compressed body as received
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
@@ -110,15 +110,15 @@ class Client:
 
     @property
     def server_time(self) -> datetime | None:
-        """What the provider's clock said in its latest answer; None before the first that tells."""
+        """Time of the provider's clock in its latest response (Date header), None before the first one."""
         return _moment(self._date)
 
     async def probe(self, dataset: Dataset) -> None:
-        """Find out, before a long download, that address, token and instrument are right; once an instrument.
+        """Check URL, token and instrument with a cheap request before a long download; once per instrument.
 
         Raises:
-            ServiceUnreachable: where nobody answers for some seconds.
-            ProviderRejected: where the provider refuses.
+            ServiceUnreachable: if the provider does not respond within a few seconds.
+            ProviderRejected: if the provider rejects the request.
         """
         if dataset.instrument not in self._probed:
             patience = min(PROBE_PATIENCE, self.access.patience_seconds)
@@ -126,13 +126,15 @@ class Client:
             self._probed.add(dataset.instrument)
 
     async def page(self, page: Page, *, fresh: bool = False) -> tuple[bytes, Candles]:
-        """A page's body as it came, gzip as a rule, and its candles; `fresh` asks that no cache on the way answers.
+        """Request a page and return its body as received (usually gzip) and its candles.
+
+        With `fresh`, caches between here and the provider are bypassed.
 
         Raises:
-            ServiceUnreachable: where nobody answers for as long as `patience_seconds`.
-            ProviderRejected: where the provider refuses the page.
-            ProviderUnusable: where its answers stay unreadable.
-            InvalidCandles: where its candles stay wrong.
+            ServiceUnreachable: if the provider does not respond for `patience_seconds`.
+            ProviderRejected: if the provider rejects the request.
+            ProviderUnusable: if the responses remain unreadable after retries.
+            InvalidCandles: if the candles remain invalid after retries.
         """
         return await self._ask(
             self.provider.request(page),
@@ -151,7 +153,7 @@ class Client:
         patience: float,
         fresh: bool = False,
     ) -> T:
-        """Ask until an answer can be read; reading is part of the attempt, because a cut body may come as a 200."""
+        """Send a request until its response can be read; a truncated body may come with status 200."""
         silent_since, wrong_answers = math.inf, 0
         while True:
             try:
@@ -162,7 +164,7 @@ class Client:
                 if time.monotonic() - silent_since >= patience or (failure.pause_seconds or 0.0) > LONGEST_WAIT:
                     where = f"{self.provider.name} at {self.access.url}"
                     raise ServiceUnreachable(
-                        f"{where} does not answer ({what}: {failure}); check the network"
+                        f"{where} does not respond ({what}: {failure}); check the network and the URL"
                     ) from failure
                 await self._pause(what, failure, failure.pause_seconds)
             except (ProviderUnusable, InvalidCandles, ProviderRejected) as failure:
@@ -184,7 +186,7 @@ class Client:
         try:
             with self.traffic.asking():
                 answer = await self._send(request, tokens, fresh=fresh)
-        except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             raise Transient(f"{type(error).__name__}: {error}".rstrip(": "), Outcome.NO_ANSWER) from error
         finally:
             for token in tokens:
@@ -193,7 +195,7 @@ class Client:
 
     async def _send(self, request: Request, tokens: list[int], *, fresh: bool) -> "_Answer":
         if self._session is None:
-            raise RuntimeError("a Client is used as a context: async with Client(...) as client")
+            raise RuntimeError("Client is a context manager: use async with Client(...) as client")
         async with self._session.get(
             self.access.url.rstrip("/") + request.path,
             params=request.query,
@@ -215,20 +217,21 @@ class Client:
             return answer
         if answer.status in self.provider.busy or answer.status >= 500:
             seconds = _seconds(answer.retry_after)
+            # The notifications recognise a ban by the words "to be asked again in".
             later = "" if seconds is None else f", to be asked again in {seconds:g} s"
             outcome = Outcome.SERVER_ERROR if answer.status >= 500 else Outcome.BUSY
             raise Transient(f"status {answer.status}{later}", outcome, pause_seconds=seconds)
         raise self.provider.refusal(answer.status, answer.body, str(what))
 
     async def _pause(self, what: Page | Dataset, reason: Exception, seconds: float | None) -> None:
-        """Stop the whole bucket: what fails for one page fails for the others at that moment."""
+        """Pause all requests to the provider, because a failure usually affects all pages at the same time."""
         if seconds is None:
             seconds = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures) * (0.5 + self._jitter() / 2)
         self._failures = min(self._failures + 1, 16)
         self.traffic.paused_until = max(self.traffic.paused_until, time.monotonic() + seconds)
         await self.bucket.pause(seconds)
         log.warning(
-            "Asking again",
+            "Retrying request",
             extra={
                 "action": "retry",
                 "page": str(what),
@@ -238,10 +241,10 @@ class Client:
         )
 
     def _trace(self) -> aiohttp.TraceConfig:
-        """Hold aiohttp itself to the bucket.
+        """Return a trace that applies the rate limit to the retries of aiohttp itself.
 
-        It silently sends a GET again when a kept-alive connection turns out to be dead; each attempt after the
-        first shows as another connection taken or made, and takes a token of its own.
+        aiohttp silently repeats a GET if a kept-alive connection turns out to be closed. Each further attempt is
+        visible as another connection that is reused or created, and takes an additional token.
         """
         trace = aiohttp.TraceConfig()
 
@@ -249,7 +252,7 @@ class Client:
             del session, params
             context.attempts = getattr(context, "attempts", 0) + 1
             if context.attempts > 1:
-                self.bucket.sent(context.trace_request_ctx[-1])  # or a bucket of one would wait for itself
+                self.bucket.sent(context.trace_request_ctx[-1])  # otherwise a bucket with one token would deadlock
                 context.trace_request_ctx.append(await self.bucket.acquire())
 
         async def on_sent(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
@@ -266,7 +269,7 @@ class Client:
 def _bucket(provider: Provider, access: Access) -> TokenBucket:
     if access.shared_limit_url is None:
         return TokenBucket(access.rate)
-    # Redis' client is half as much to import as all of aiohttp, and most fetchers are alone.
+    # Imported only if needed: the Redis client is slow to import, and most fetchers do not share a limit.
     from fetcher.shared import SharedTokenBucket
 
     return SharedTokenBucket(access.rate, url=access.shared_limit_url, name=provider.name)
@@ -276,16 +279,16 @@ def _inflated(packed: bytes) -> bytes:
     try:
         return gzip.decompress(packed)
     except (OSError, EOFError, zlib.error) as error:
-        raise Transient(f"body is no gzip: {error}", Outcome.UNREADABLE) from error
+        raise Transient(f"invalid gzip body: {error}", Outcome.UNREADABLE) from error
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Of a Retry-After header, whole seconds; dates, which no provider sends, are not read."""
+    """Parse a Retry-After header in whole seconds; dates are ignored, because no provider sends them."""
     return float(retry_after) if retry_after and retry_after.isdecimal() else None
 
 
 def _moment(date: str | None) -> datetime | None:
-    """Of a Date header, to the second; None for what is none."""
+    """Parse a Date header; None if it is missing or invalid."""
     try:
         return parsedate_to_datetime(date).astimezone(UTC) if date else None
     except ValueError:
@@ -293,7 +296,7 @@ def _moment(date: str | None) -> datetime | None:
 
 
 def _worth_asking(failure: Exception) -> int:
-    """How often, in all, a page is asked for whose answers are wrong in this way."""
+    """Return the total number of attempts for a page whose responses fail in this way."""
     if isinstance(failure, ProviderRejected):
         return UNAUTHORISED_ATTEMPTS if failure.status == 401 else 1
     return UNREADABLE_ATTEMPTS

@@ -1,4 +1,4 @@
-"""M15 and H1 from M5."""
+"""Aggregation of M5 candles to M15 and H1."""
 
 import polars as pl
 
@@ -7,11 +7,11 @@ from tradeschool.market import Timeframe
 
 
 def derive(candles: Candles, timeframe: Timeframe) -> Candles:
-    """Candles of a longer timeframe; a bucket exists where at least one of its parts does.
+    """Aggregate candles to a longer timeframe; a candle exists if at least one base candle exists.
 
-    Open and half_spread are the first part's, close the last one's, volume the sum. For OANDA and Coinbase
-    this equals the provider's own candles: both build every timeframe from the same prices on the same grid.
-    Source: compared on about 22,000 OANDA buckets (all equal) and 19,589 Coinbase ones (prices all equal).
+    Open and half_spread come from the first base candle, close from the last one; volume is the sum. For OANDA and
+    Coinbase the result equals the native candles, because both build every timeframe from the same prices and grid.
+    Source: compared on about 22,000 OANDA candles (all equal) and 19,589 Coinbase candles (all prices equal).
     """
     dataset = candles.dataset.at(timeframe)
     aggregated = [

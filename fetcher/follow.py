@@ -1,14 +1,13 @@
-"""Keep datasets up to date for as long as the process lives: settled candles only, a round every few minutes.
+"""Continuous download: keeps datasets up to date with settled candles, one round every few minutes.
 
-Each round starts from the clock and what is stored, so time-outs, maintenance, a suspended machine or a clock
-that jumps cost rounds and nothing else. Whole years are sealed as they complete; candles of the current year
-wait in the ledger.
+Each round is planned from the clock and the stored data, so time-outs, maintenance, a suspended machine or a clock
+change cost single rounds only. Complete years are sealed; candles of the current year stay in the ledger until then.
 """
 
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -24,41 +23,41 @@ from tradeschool.store.frames import FrameStore
 log = logging.getLogger(__name__)
 
 HEALTH_NAME = "follow.json"
-LONGEST_ROUND = 6 * 3600.0  # seconds; a round that hangs for longer is given up and the next one begins
+LONGEST_ROUND = 6 * 3600.0  # seconds; a longer round is cancelled and the next one begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Following:
-    """What is kept up to date, and from when on."""
+    """Configuration of a continuous download."""
 
     datasets: tuple[Dataset, ...]
     since: datetime
     settled_after: timedelta
-    """Age at which a candle is asked for: providers restate younger ones."""
+    """Minimum age of a candle to be requested; providers may still correct younger candles."""
     native: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """What one round came to."""
+    """Result of one round."""
 
     time: datetime
     settled: datetime
-    """Everything before is stored, unless there is an error."""
+    """All candles before this time are stored, unless there are errors."""
     pages: int
-    """Stored in this round."""
+    """Pages stored in this round."""
     sealed: tuple[str, ...]
-    """Datasets of which a range was sealed in this round."""
+    """Datasets with a range that was sealed in this round."""
     errors: tuple[str, ...]
-    """One line each; tried again in the next round."""
+    """Errors of this round, one line each; the next round retries."""
 
     def line(self) -> str:
-        """For people."""
-        state = "; ".join(self.errors) if self.errors else "all is well"
+        """Return a one-line summary."""
+        state = "; ".join(self.errors) if self.errors else "ok"
         return f"settled candles until {self.settled:%Y-%m-%d %H:%M} UTC, {self.pages} pages this round: {state}"
 
     def to_json(self) -> str:
-        """For programs: the content of `follow.json`."""
+        """Return the content of `follow.json`."""
         return json.dumps(
             {
                 "time": self.time.isoformat(),
@@ -80,10 +79,10 @@ async def follow(
     tell: Callable[[Health], None],
     on_sealed: Callable[[Seal], None] = lambda seal: None,
 ) -> None:
-    """Round after round until cancelled; after each its health is told, and published as `follow.json`.
+    """Run rounds until cancelled; after each round pass its result to `tell` and write it to `follow.json`.
 
     Raises:
-        StoreUnwritable: where the disk takes no more: nothing that could be done would be kept.
+        StoreUnwritable: if a file cannot be written.
     """
     while True:
         health = await one_round(following, store=store, access=access, now=now, on_sealed=on_sealed)
@@ -100,10 +99,10 @@ async def one_round(
     now: Callable[[], datetime],
     on_sealed: Callable[[Seal], None] = lambda seal: None,
 ) -> Health:
-    """Seal the years that are complete, then store what has settled of the current one.
+    """Seal complete years, then store the settled candles of the current year.
 
     Raises:
-        StoreUnwritable: where the disk takes no more.
+        StoreUnwritable: if a file cannot be written.
     """
     settled = settled_until(following, now())
     years, rest = split(following, settled)
@@ -127,8 +126,12 @@ async def one_round(
         failure = (f"the round took longer than {LONGEST_ROUND / 3600:g} hours",)
     except TradeschoolError as error:
         failure = (str(error),)
+    return _health(now(), settled, progress, failure)
+
+
+def _health(time: datetime, settled: datetime, progress: Sequence[Progress], failure: tuple[str, ...]) -> Health:
     return Health(
-        time=now(),
+        time=time,
         settled=settled,
         pages=sum(each.done for each in progress),
         sealed=tuple(seal.dataset for each in progress for seal in each.seals),
@@ -137,13 +140,13 @@ async def one_round(
 
 
 def settled_until(following: Following, now: datetime) -> datetime:
-    """The hour until which candles are settled; never before `since`."""
+    """Return the full hour until which candles are settled; not before `since`."""
     settled = (now - following.settled_after).replace(minute=0, second=0, microsecond=0)
     return max(settled, following.since)
 
 
 def split(following: Following, settled: datetime) -> tuple[list[Wanted], list[Wanted]]:
-    """What can be sealed, whole years of each dataset, and what can only be stored so far."""
+    """Return the complete years of each dataset, which can be sealed, and the current year, which is only stored."""
     this_year = max(datetime(settled.year, 1, 1, tzinfo=UTC), following.since)
     complete = Window(following.since, this_year) if following.since < this_year else None
     begun = Window(this_year, settled) if this_year < settled else None

@@ -1,4 +1,4 @@
-"""Files of candles that others wrote -> rows in UTC with the contract's columns, and what was odd about them."""
+"""Readers of foreign candle files: convert them to rows in UTC with the columns of the candle contract."""
 
 import gzip
 import io
@@ -13,51 +13,50 @@ import polars as pl
 
 from fetcher.times import with_utc
 from tradeschool.columns import PRICES
-from tradeschool.errors import InvalidCandles, SettingsError
+from tradeschool.errors import InvalidCandles, SettingsError, first_line
 from tradeschool.findings import Finding, FindingKind
 from tradeschool.market import Dataset
 
 SUFFIXES = (".csv", ".parquet", ".feather", ".json", ".json.gz")
 UNREADABLE = (OSError, EOFError, ValueError, OverflowError, RecursionError, zlib.error, pl.exceptions.PolarsError)
-"""What readers raise on files that are cut, damaged or something else altogether."""
+"""Exceptions that the readers raise on truncated, damaged or unrelated files."""
 FREQTRADE_COLUMNS = ("date", *PRICES, "volume")
 
 
 class Format(StrEnum):
-    """Who wrote a file."""
+    """Format of a candle file."""
 
     AUTO = "auto"
-    """To be seen from its name and columns."""
+    """Detect the format from the file name and the columns."""
     PLAIN = "plain"
-    """Columns open, high, low, close, volume and one of times, in any order and case."""
+    """Columns open, high, low, close, volume and a time column, in any order and case."""
     FREQTRADE = "freqtrade"
-    """Feather, parquet or JSON with date, open, high, low, close, volume."""
+    """Feather, parquet or JSON with the columns date, open, high, low, close, volume."""
     CRYPTODATADOWNLOAD = "cryptodatadownload"
-    """CSV with a line of address first, newest candle first, volumes named by their currency."""
+    """CSV with a URL in the first line, newest candle first, and one volume column per currency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """A file's candles, not held against the contract yet."""
+    """Candles of a file, not yet checked against the contract."""
 
     frame: pl.DataFrame
-    """ts, open, high, low, close, volume, and half_spread where the file has it; oldest first."""
+    """Columns ts, open, high, low, close, volume and, if the file has it, half_spread; oldest candle first."""
     findings: tuple[Finding, ...]
 
 
 def read(path: Path, dataset: Dataset, *, form: Format, zone: str | None, now: datetime) -> Rows:
-    """The rows of a file.
+    """Read the candles of a file.
 
     Raises:
-        InvalidCandles: where it cannot be read, lacks a column, or is of another instrument.
-        SettingsError: where its name or its times' zone leave open what it is.
+        InvalidCandles: if the file cannot be read, lacks a column, or belongs to another instrument.
+        SettingsError: if its file type or the time zone of its times is unknown.
     """
     try:
         raw = _raw(path)
         return _rows(raw.rename({name: name.strip().lower() for name in raw.columns}), dataset, form, zone, now)
     except UNREADABLE as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InvalidCandles(f"{path}: cannot be read as candles: {reason}") from error
+        raise InvalidCandles(f"{path}: cannot be read as candles: {first_line(error)}") from error
     except InvalidCandles as error:
         raise InvalidCandles(f"{path}: {error}") from error
 
@@ -69,7 +68,7 @@ def _rows(raw: pl.DataFrame, dataset: Dataset, form: Format, zone: str | None, n
     vendor = form is Format.CRYPTODATADOWNLOAD or (form is Format.AUTO and seen)
     needed = FREQTRADE_COLUMNS if form is Format.FREQTRADE else PRICES if vendor else (*PRICES, "volume")
     if missing := [name for name in needed if name not in raw.columns]:
-        raise InvalidCandles(f"no column {', '.join(missing)}; there are {', '.join(raw.columns)}")
+        raise InvalidCandles(f"column {', '.join(missing)} is missing; found {', '.join(raw.columns)}")
     timed = with_utc(raw, zone)
     findings: list[Finding] = []
     if vendor:
@@ -92,7 +91,7 @@ def _raw(path: Path) -> pl.DataFrame:
         return _json(body)
     if name.endswith(".csv"):
         return _csv(path.read_bytes())
-    raise SettingsError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
+    raise SettingsError(f"{path}: unknown file type; expected a name that ends in {', '.join(SUFFIXES)}")
 
 
 def _json(body: bytes) -> pl.DataFrame:
@@ -104,7 +103,7 @@ def _json(body: bytes) -> pl.DataFrame:
 
 
 def _csv(body: bytes) -> pl.DataFrame:
-    """With the vendor's line of address before the header left out."""
+    """Parse CSV; a vendor's URL line before the header is skipped."""
     first = body[: body.find(b"\n") + 1]
     is_address = b"://" in first or b"www." in first.lower()
     return pl.read_csv(io.BytesIO(body[len(first) :] if is_address else body), infer_schema_length=None)
@@ -115,7 +114,7 @@ def _check_symbol(raw: pl.DataFrame, dataset: Dataset) -> None:
         return
     for symbol in raw["symbol"].cast(pl.String).unique().drop_nulls().sort():
         if not symbol.strip().upper().startswith(dataset.instrument.base):
-            raise InvalidCandles(f"holds {symbol}, expected {dataset.instrument.pair}")
+            raise InvalidCandles(f"contains symbol {symbol}, expected {dataset.instrument.pair}")
 
 
 def _volumes(raw: pl.DataFrame) -> list[str]:
@@ -125,21 +124,21 @@ def _volumes(raw: pl.DataFrame) -> list[str]:
 def _with_base_volume(
     frame: pl.DataFrame, volumes: list[str], dataset: Dataset, findings: list[Finding]
 ) -> pl.DataFrame:
-    """With `volume` in base units, row by row: quote volume is base volume times price, whatever the header says."""
+    """Add `volume` in base units; detects swapped columns per row, as quote volume is base volume times price."""
     base = f"volume {dataset.instrument.base.lower()}"
     if base not in volumes:
-        raise InvalidCandles(f"no column {base!r}; there are {', '.join(frame.columns)}")
+        raise InvalidCandles(f"column {base!r} is missing; found {', '.join(frame.columns)}")
     frame = frame.with_columns(pl.col("close", *volumes).cast(pl.Float64))
     others = [name for name in volumes if name != base]
     if not others:
         return frame.with_columns(volume=pl.col(base))
-    # Where a unit costs more than 1, the base volume is the smaller of the two, else the larger.
+    # If the price is above 1, the base volume is the smaller of the two, otherwise the larger.
     swapped = (pl.col(base) != pl.col(others[0])) & ((pl.col(base) > pl.col(others[0])) == (pl.col("close") > 1))
     frame = frame.with_columns(
         swapped.alias("swapped"), volume=pl.when(swapped).then(pl.col(others[0])).otherwise(pl.col(base))
     )
     if rows := frame.filter("swapped").height:
-        words = f"{base!r} and {others[0]!r} are swapped in {rows} rows; the base volume was taken"
+        words = f"{base!r} and {others[0]!r} are swapped in {rows} rows; the base volume was used"
         findings.append(_finding(FindingKind.SWAPPED_VOLUMES, frame.filter("swapped"), dataset, words))
     return frame
 
@@ -147,13 +146,13 @@ def _with_base_volume(
 def _without_unfinished(
     frame: pl.DataFrame, dataset: Dataset, now: datetime, findings: list[Finding], *, vendor: bool
 ) -> pl.DataFrame:
-    """Without the newest candle where it was in progress: not closed yet, or a vendor's without volume."""
+    """Drop unfinished candles: not yet closed, or, from a vendor, a last candle without volume."""
     unfinished = pl.col("ts") + dataset.timeframe.duration > now
     if vendor:
         unfinished |= (pl.int_range(pl.len()) == pl.len() - 1) & (pl.col("volume") == 0)
     left_out = frame.filter(unfinished)
     if left_out.height:
-        words = f"left out from {left_out['ts'].item(0):%Y-%m-%d %H:%M} on, because it was still in progress"
+        words = f"dropped from {left_out['ts'].item(0):%Y-%m-%d %H:%M} on, because the candle was unfinished"
         findings.append(_finding(FindingKind.UNFINISHED, left_out, dataset, words))
     return frame.filter(~unfinished)
 

@@ -1,4 +1,4 @@
-"""Candles of a file -> a sealed range that says where it came from."""
+"""Import of candle files: checks the candles of a file and seals them, with the file name as source."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -32,12 +32,12 @@ def import_file(
     window: Window | None,
     now: datetime,
 ) -> Seal:
-    """Seal a file's candles, or those in `window`; an imported range that lies inside is replaced.
+    """Import the candles of a file, or those in `window`, and seal them; imported ranges inside are replaced.
 
     Raises:
-        InvalidCandles: where the file breaks the contract, or a finding refuses it.
-        SettingsError: where something has to be declared, or the range is sealed already.
-        StoreUnwritable: where the disk does not take it.
+        InvalidCandles: if the candles violate the contract or have a finding of severity `refuse`.
+        SettingsError: if an option such as the spread is missing, or the range is already sealed.
+        StoreUnwritable: if a file cannot be written.
     """
     rows = read(path, dataset, form=form, zone=zone, now=now)
     frame = _with_spread(rows.frame, dataset, spread_pips)
@@ -54,18 +54,18 @@ def import_file(
 def _with_spread(frame: pl.DataFrame, dataset: Dataset, spread_pips: float | None) -> pl.DataFrame:
     if dataset.instrument.market is not Market.FX:
         if spread_pips is not None:
-            raise SettingsError(f"--spread-pips {spread_pips:g}: {dataset} has no spread; leave it out")
+            raise SettingsError(f"--spread-pips {spread_pips:g}: {dataset} has no spread; omit the option")
         return frame.select(schema(dataset).keys())
     if spread_pips is not None:
         half = spread_pips * TICKS_PER_PIP * dataset.instrument.tick / 2
         frame = frame.with_columns(half_spread=pl.lit(half))
     elif "half_spread" not in frame.columns:
-        raise SettingsError(f"{dataset}: the file has no half_spread: declare the whole one, such as --spread-pips 1.4")
+        raise SettingsError(f"{dataset}: the file has no half_spread: give the full spread, such as --spread-pips 1.4")
     return frame.select(schema(dataset).keys())
 
 
 def _spanned(frame: pl.DataFrame, dataset: Dataset) -> Window:
-    """From the first candle's open to the last one's close."""
+    """Return the window from the first candle's open to the last candle's close."""
     times = frame["ts"].dt.epoch("s").to_numpy()
     return Window.of_seconds(int(times.min()), int(times.max()) + dataset.timeframe.seconds)
 
@@ -73,26 +73,27 @@ def _spanned(frame: pl.DataFrame, dataset: Dataset) -> Window:
 def _checked(frame: pl.DataFrame, wanted: Wanted, rows: Rows, path: Path) -> tuple[Candles, tuple[Finding, ...]]:
     dataset, step = wanted.dataset, wanted.dataset.timeframe.seconds
     spacing = usual_spacing(frame["ts"].dt.epoch("s").to_numpy())
-    if 0 < spacing < step:  # said before the contract does, which can only tell that they are off the grid
+    if 0 < spacing < step:  # checked before the contract, which would only report candles off the grid
         raise InvalidCandles(
-            f"{dataset}: {FindingKind.WRONG_STEP} in {path}: the candles lie {spacing} s apart, expected {step} s"
+            f"{dataset}: {FindingKind.WRONG_STEP} in {path}: the candles are {spacing} s apart, expected {step} s"
         )
     candles = Candles.parse(frame, dataset, wanted.window)
     start, end = wanted.window.start, wanted.window.end
-    touching = [each for each in rows.findings if start < each.end and each.start <= end]  # one left out begins there
+    # A dropped candle begins at `end`.
+    touching = [each for each in rows.findings if start < each.end and each.start <= end]
     findings = (*inspect(candles), *touching)
     refuse(dataset, findings, f"check {path}, its time zone and its timeframe")
     return candles, findings
 
 
 def _make_room(wanted: Wanted, store: Store) -> None:
-    """Only what was imported may be replaced, and only whole."""
+    """Unseal the imported ranges inside the window; any other overlap with a sealed range is an error."""
     touched = [seal for seal in store.seals(wanted.dataset) if seal.window.overlap(wanted.window)]
     for seal in touched:
         if not (seal.is_imported and wanted.window.contains(seal.window)):
             raise SettingsError(
-                f"{wanted.dataset}: {seal.window} is sealed already ({seal.source}) and {wanted.window} overlaps it; "
-                "give a --timerange beside it"
+                f"{wanted.dataset}: {wanted.window} overlaps {seal.window}, which is already sealed ({seal.source}); "
+                "use a --timerange that does not overlap"
             )
     for seal in touched:
         store.unseal(wanted.dataset, seal.window)

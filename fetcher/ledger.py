@@ -1,9 +1,8 @@
-"""The ledger of a data folder: every page that was answered, in one SQLite file, a page a transaction.
+"""Page ledger of a data folder: stores every answered page in one SQLite file, one transaction per page.
 
-Progress is what stands here, never what rows there are: the absence of candles proves nothing. A page whose
-answer lacked candles that the calendar expects is doubtful until it was asked again and said the same; one that
-held none at all, until it said so three times.
-A page's body is kept until its candles stand in a published file, and dropped in the transaction that says so.
+The ledger is the only record of progress. A page that lacks expected candles is unconfirmed (`doubtful`) until a second
+response has the same number of candles; a page without any candle, until three responses agree.
+The body of a page is kept until its candles are in a published file, and dropped in the transaction that records it.
 """
 
 import gzip
@@ -23,12 +22,12 @@ from tradeschool.store import PartFile
 
 FILE_NAME = ".ledger.sqlite3"
 BUSY_TIMEOUT = 30.0  # seconds
-GZIP_MAGIC = b"\x1f\x8b"  # no JSON begins so
-COMPRESSION_LEVEL = 1  # of a body that came uncompressed; it is dropped again soon
-CHECKPOINT_PAGES = 4000  # of SQLite's log, 16 MB: a page of the file that many answers touch is written once
-AGREEING_ANSWERS = 2  # on a page that lacks candles
-AGREEING_EMPTY_ANSWERS = 3  # on a page without any: false ones are known, and may come on both sides of a kill
-ADVICE = "free space, fix permissions, or move it away: what is sealed stays, the rest is asked for again"
+GZIP_MAGIC = b"\x1f\x8b"  # JSON never begins like this
+COMPRESSION_LEVEL = 1  # for a body received uncompressed; it is only kept until it is published
+CHECKPOINT_PAGES = 4000  # size of SQLite's write-ahead log, 16 MB: frequently changed pages are written once
+AGREEING_ANSWERS = 2  # responses required to confirm a page that lacks candles
+AGREEING_EMPTY_ANSWERS = 3  # to confirm a page without candles: providers are known to return false empty pages
+ADVICE = "free space, fix permissions, or move the file away: sealed data stays, the rest is downloaded again"
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS pages (
@@ -37,17 +36,17 @@ CREATE TABLE IF NOT EXISTS pages (
     start_seconds INTEGER NOT NULL,
     end_seconds INTEGER NOT NULL,
     rows INTEGER NOT NULL,
-    doubtful INTEGER NOT NULL,   -- 1: candles were missing, and it has not been asked again yet
-    sha256 TEXT NOT NULL,        -- of the body as it stands here
+    doubtful INTEGER NOT NULL,   -- 1: candles are missing, and it is not confirmed yet
+    sha256 TEXT NOT NULL,        -- of the body as stored
     body BLOB,                   -- gzip; NULL once its candles are published
-    source TEXT                  -- which of the provider's APIs answered; NULL is its usual one
+    source TEXT                  -- API of the provider; NULL is the default one
 );
 CREATE INDEX IF NOT EXISTS pages_by_window ON pages (dataset, start_seconds);
 CREATE TABLE IF NOT EXISTS failures (
     dataset TEXT NOT NULL,
     start_seconds INTEGER NOT NULL,
     end_seconds INTEGER NOT NULL,
-    reason TEXT NOT NULL,        -- why no answer for it could be stored; gone once one is
+    reason TEXT NOT NULL,        -- why no response could be stored; deleted once one is
     PRIMARY KEY (dataset, start_seconds, end_seconds)
 );
 CREATE TABLE IF NOT EXISTS files (
@@ -66,23 +65,23 @@ CREATE TABLE IF NOT EXISTS files (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPage:
-    """An answer that still has its body."""
+    """A stored response whose body has not been dropped."""
 
     number: int
-    """Counts up with every answer of the ledger."""
+    """Row id; ascending in the order of storage."""
     page: Page
     source: str | None
-    """Which of the provider's APIs answered, None for its usual one."""
+    """API of the provider, None for the default one."""
 
 
 class Ledger:
-    """One data folder's ledger; to be used by one thread at a time, or as a context.
+    """Page ledger of one data folder; a context manager, to be used by one thread at a time.
 
-    Every method raises StoreUnwritable where the disk does not take or give what is asked.
+    Every method raises StoreUnwritable if the database file cannot be read or written.
     """
 
     def __init__(self, root: Path) -> None:
-        """Make the folder and its ledger where there is none."""
+        """Open the ledger; create the folder and the ledger if they do not exist."""
         self._path = root / FILE_NAME
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -90,7 +89,7 @@ class Ledger:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
-            self._db.execute("PRAGMA secure_delete=OFF")  # some builds overwrite what is dropped: twice the bytes
+            self._db.execute("PRAGMA secure_delete=OFF")  # some builds overwrite deleted data, which doubles the writes
             self._db.executescript(SCHEMA)
             self._add_source()
             self._has_failures = bool(self._db.execute("SELECT EXISTS (SELECT 1 FROM failures)").fetchone()[0])
@@ -104,29 +103,28 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Close the file; the ledger is of no use after that."""
+        """Close the database; the ledger cannot be used afterwards."""
         self._db.close()
 
     def covered(self, dataset: Dataset) -> list[Window]:
-        """The windows whose every candle is accounted for, in order."""
+        """Return the windows of complete or confirmed pages, in order."""
         return self._windows(
             "SELECT start_seconds, end_seconds FROM pages WHERE dataset = ? AND NOT doubtful ORDER BY start_seconds",
             dataset,
         )
 
     def doubtful(self, dataset: Dataset) -> list[Window]:
-        """The windows that lacked candles and have to be asked for again, in order."""
+        """Return the windows of pages with unconfirmed missing candles, in order; they must be requested again."""
         return self._windows(
             "SELECT start_seconds, end_seconds FROM pages WHERE dataset = ? AND doubtful ORDER BY start_seconds",
             dataset,
         )
 
     def add(self, page: Page, body: bytes, *, rows: int, complete: bool, source: str | None = None) -> int:
-        """Store an answer of so many candles, and return its number; a body that came as gzip is stored as it came.
+        """Store a response with `rows` candles and return its number; a gzip body is stored unchanged.
 
-        Where it lacks candles that the calendar expects, its window stays doubtful until another answer has the
-        same number, and where it holds none at all, until two others have; the larger of answers that differ is the
-        one to be confirmed.
+        A response that is not `complete` leaves its window unconfirmed until a second response has the same number of
+        candles, or, without any candle, until two more have none. If responses differ, the largest must be confirmed.
         """
         start, end = page.window.start_seconds, page.window.end_seconds
         packed = body if body.startswith(GZIP_MAGIC) else gzip.compress(body, COMPRESSION_LEVEL, mtime=0)
@@ -140,7 +138,7 @@ class Ledger:
                 (page.dataset.name, start, end, rows, not complete, digest, packed, source),
             ).lastrowid
             if complete or self._agreed(page):
-                # Only rows that change, between two bounds of the index: a row is written again with its whole body.
+                # Update as few rows as possible: SQLite rewrites a row together with its body.
                 self._db.execute(
                     "UPDATE pages SET doubtful = 0 WHERE dataset = ? AND start_seconds >= ? AND start_seconds < ? "
                     "AND end_seconds <= ? AND doubtful",
@@ -150,7 +148,7 @@ class Ledger:
         return number
 
     def fail(self, page: Page, reason: str) -> None:
-        """Note that no answer for a page could be stored, and why; the next one that is makes up for it."""
+        """Record that no response could be stored for a page; the next stored response deletes the record."""
         with self._transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)",
@@ -159,7 +157,7 @@ class Ledger:
         self._has_failures = True
 
     def failures(self, dataset: Dataset) -> list[tuple[Window, str]]:
-        """The windows that were asked for without an answer that could be stored, in order, each with the reason."""
+        """Return the windows of failed pages in order, each with its reason."""
         rows = self._rows(
             "SELECT start_seconds, end_seconds, reason FROM failures WHERE dataset = ? ORDER BY start_seconds",
             (dataset.name,),
@@ -167,7 +165,7 @@ class Ledger:
         return [(Window.of_seconds(start, end), reason) for start, end, reason in rows]
 
     def answers(self, dataset: Dataset, window: Window) -> list[StoredPage]:
-        """The answers that touch a window and whose bodies are not dropped yet, oldest answer first."""
+        """Return the stored responses that overlap a window and still have a body, in the order of storage."""
         rows = self._rows(
             "SELECT id, start_seconds, end_seconds, source FROM pages "
             "WHERE dataset = ? AND start_seconds < ? AND end_seconds > ? AND body IS NOT NULL ORDER BY id",
@@ -179,16 +177,16 @@ class Ledger:
         ]
 
     def body(self, stored: StoredPage) -> bytes:
-        """What the provider answered, uncompressed.
+        """Return the uncompressed body of a stored response.
 
         Raises:
-            ForeignFile: where it is not what was stored.
+            ForeignFile: if the body does not match its digest.
         """
         ((digest, packed),) = self._rows("SELECT sha256, body FROM pages WHERE id = ?", (stored.number,))
         return self._inflate(packed, digest, stored.page)
 
     def published(self, dataset: Dataset, window: Window) -> list[tuple[Window, int, PartFile]]:
-        """The files of a dataset that touch a window: range, year, file."""
+        """Return the published files of a dataset that overlap a window, as (range, year, file)."""
         rows = self._rows(
             "SELECT start_seconds, end_seconds, year, path, rows, bytes, sha256 FROM files "
             "WHERE dataset = ? AND start_seconds < ? AND end_seconds > ? ORDER BY start_seconds, year",
@@ -200,7 +198,7 @@ class Ledger:
         ]
 
     def publish(self, wanted: Wanted, year: int, window: Window, file: PartFile) -> None:
-        """A year's candles stand in a file now; the bodies of pages that lie in it whole are dropped."""
+        """Record the published file of a year and drop the bodies of all pages inside it."""
         dataset, whole = wanted.dataset, wanted.window
         with self._transaction():
             self._db.execute(
@@ -222,7 +220,7 @@ class Ledger:
             )
 
     def drop(self, wanted: Wanted) -> None:
-        """The range is sealed: no body of a page that lies in it is needed any more."""
+        """Drop the bodies of all pages inside a sealed range."""
         window = wanted.window
         with self._transaction():
             self._db.execute(
@@ -231,9 +229,9 @@ class Ledger:
             )
 
     def forget(self, dataset: Dataset, whole: Window, year: int) -> Window:
-        """A published file is lost: its part of the range is to be asked for again, and is returned.
+        """Delete the record of a lost published file; return the window that must be downloaded again.
 
-        Pages that still have a body are kept, and so are the range's files of other years.
+        Pages that still have a body and the files of other years are kept.
         """
         part = dict(whole.years())[year]
         with self._transaction():
@@ -248,7 +246,7 @@ class Ledger:
         return part
 
     def damaged(self, dataset: Dataset) -> list[Window]:
-        """The windows of pages whose stored body is not what was stored, in the order of the answers."""
+        """Return the windows of pages whose stored body does not match its digest, in the order of storage."""
         rows = self._rows(
             "SELECT start_seconds, end_seconds, sha256, body FROM pages "
             "WHERE dataset = ? AND body IS NOT NULL ORDER BY id",
@@ -258,7 +256,7 @@ class Ledger:
         return [page.window for page, digest, deflated in pages if not self._is_sound(deflated, digest, page)]
 
     def answered(self, dataset: Dataset) -> list[tuple[Window, int]]:
-        """The windows that were answered, each with the most candles that it was seen to hold, in order."""
+        """Return the answered windows in order, each with the largest number of candles of any response."""
         rows = self._rows(
             "SELECT start_seconds, end_seconds, max(rows) FROM pages WHERE dataset = ? "
             "GROUP BY start_seconds, end_seconds ORDER BY start_seconds, end_seconds",
@@ -267,7 +265,7 @@ class Ledger:
         return [(Window.of_seconds(start, end), count) for start, end, count in rows]
 
     def forget_pages(self, dataset: Dataset, windows: Iterable[Window]) -> None:
-        """Every page that touches one of the windows is to be asked for again, whatever it answered."""
+        """Delete every page that overlaps one of the windows, so that it is requested again."""
         with self._transaction():
             self._db.executemany(
                 "DELETE FROM pages WHERE dataset = ? AND start_seconds < ? AND end_seconds > ?",
@@ -281,13 +279,13 @@ class Ledger:
         )
 
     def _add_source(self) -> None:
-        """Ledgers were written before a provider could have two sources."""
+        """Add the column `source` to a ledger of an older version."""
         columns = {name for _, name, *_ in self._db.execute("PRAGMA table_info(pages)")}
         if "source" not in columns:
             self._db.execute("ALTER TABLE pages ADD COLUMN source TEXT")
 
     def _agreed(self, page: Page) -> bool:
-        """Whether enough answers agree on the most candles that the page was ever seen to hold."""
+        """Whether enough responses agree on the largest number of candles of the page."""
         rows, answers = self._db.execute(
             "SELECT rows, count(*) FROM pages WHERE dataset = ? AND start_seconds = ? AND end_seconds = ? "
             "GROUP BY rows ORDER BY rows DESC LIMIT 1",
@@ -300,14 +298,14 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All of a block's statements, on the disk, or none."""
+        """Run the block as one durable transaction."""
         with self._translated():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._db.execute("COMMIT")
             finally:
-                if self._db.in_transaction:  # SQLite ends it by itself when the disk is full
+                if self._db.in_transaction:  # SQLite rolls back itself when the disk is full
                     self._db.execute("ROLLBACK")
 
     def _rows(self, query: str, values: Sequence[str | int]) -> list[Any]:
@@ -327,7 +325,7 @@ class Ledger:
         except (OSError, EOFError, zlib.error) as error:
             raise ForeignFile(f"{self._path}: the stored page {page} is damaged: {error}; {_mended(page)}") from error
         if hashlib.sha256(packed).hexdigest() != digest:
-            raise ForeignFile(f"{self._path}: the stored page {page} is not what was stored; {_mended(page)}")
+            raise ForeignFile(f"{self._path}: the stored page {page} does not match its digest; {_mended(page)}")
         return body
 
     def _is_sound(self, deflated: bytes, digest: str, page: Page) -> bool:

@@ -1,4 +1,4 @@
-"""One fetcher a data folder, and one a provider: two would ask twice, and together break its limit."""
+"""Locks: one fetcher per data folder and one per provider, so that together they keep its rate limit."""
 
 import asyncio
 import fcntl
@@ -12,36 +12,36 @@ from tradeschool.errors import StoreUnwritable
 from tradeschool.private import runtime_folder
 
 LOCK_NAME = ".fetch.lock"
-LOCK_RETRY = 0.5  # seconds between two looks at a lock that another fetcher holds
+LOCK_RETRY = 0.5  # seconds between two attempts to take a held lock
 
 
 @asynccontextmanager
 async def exclusive(path: Path, waiting: Callable[[], None]) -> AsyncIterator[None]:
-    """Hold the lock of a file; `waiting` is told when another fetcher has to end first.
+    """Hold a file lock for the block; calls `waiting` once if another fetcher holds it.
 
-    The kernel gives the lock back when its holder ends, however it does.
+    The kernel releases the lock when the holding process ends in any way.
 
     Raises:
-        StoreUnwritable: where the file or its folder cannot be made or written to.
+        StoreUnwritable: if the file or its folder cannot be created or written.
     """
     with _open(path) as lock:
         if not _is_taken(lock):
             waiting()
-            while not _is_taken(lock):  # noqa: ASYNC110  # other processes set no event; a wait in flock has no end
+            while not _is_taken(lock):  # noqa: ASYNC110  # flock has no time-out; other processes set no event
                 await asyncio.sleep(LOCK_RETRY)
         yield
 
 
 def of_folder(root: Path) -> Path:
-    """The lock of a data folder."""
+    """Return the lock file of a data folder."""
     return root / LOCK_NAME
 
 
 def of_provider(name: str, url: str) -> Path:
-    """The lock of a provider at an address, for all of this user's fetchers on this machine.
+    """Return the lock file of a provider at a URL, for all fetchers of this user on this machine.
 
     Raises:
-        StoreUnwritable: where the folder of locks cannot be made.
+        StoreUnwritable: if the folder of the locks cannot be created.
     """
     digest = sha256(url.encode()).hexdigest()[:16]
     return runtime_folder() / "fetch" / f"{name}-{digest}.lock"

@@ -1,4 +1,4 @@
-"""What is stored + what is wanted -> the pages to ask for. Pure."""
+"""Download planning: pure functions from wanted and stored ranges to the pages to request."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,28 +8,28 @@ from fetcher.provider import Page
 from tradeschool.market import Dataset, Timeframe, Wanted, Window, subtract
 
 BASE = Timeframe.M5
-"""What longer timeframes are derived from."""
+"""Timeframe from which longer timeframes are derived."""
 NOTHING_SEALED: Mapping[Dataset, Sequence[Window]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """One range of one dataset to ask a provider for, and what is to be derived from it."""
+    """One range of a dataset to download, and the ranges to derive from it."""
 
     wanted: Wanted
     derived: tuple[Wanted, ...] = field(default=())
     """Longer timeframes of the same instrument, over ranges inside this one."""
     from_sealed: bool = False
-    """Nothing is asked for: it is derived from base candles that are sealed already."""
+    """Whether the range is derived from base candles that are already sealed; nothing is requested."""
 
     @property
     def dataset(self) -> Dataset:
-        """What is asked for."""
+        """The dataset to request."""
         return self.wanted.dataset
 
 
 def pages(dataset: Dataset, window: Window, covered: Iterable[Window], slots_per_page: int) -> list[Page]:
-    """Full pages over the parts of `window` that are not covered yet; only the last one of a part is shorter."""
+    """Split the uncovered parts of `window` into full pages; only the last page of a part may be shorter."""
     step = dataset.timeframe.seconds
     span = step * slots_per_page
     found: list[Page] = []
@@ -44,7 +44,7 @@ def pages(dataset: Dataset, window: Window, covered: Iterable[Window], slots_per
 
 
 def halves(page: Page) -> list[Page]:
-    """The same candles, asked for in two pages; a page of one candle stays as it is."""
+    """Split a page into two halves; a page of one candle is returned unchanged."""
     step = page.dataset.timeframe.seconds
     slots = (page.window.end_seconds - page.window.start_seconds) // step
     if slots < 2:
@@ -59,11 +59,10 @@ def halves(page: Page) -> list[Page]:
 def downloads(
     wanted: Iterable[Wanted], *, native: bool, sealed: Mapping[Dataset, Sequence[Window]] = NOTHING_SEALED
 ) -> list[Download]:
-    """Which ranges to ask for, in the order of what is wanted, and which to derive from them.
+    """Plan which ranges to download, in the order of `wanted`, and which to derive from them.
 
-    A longer timeframe is derived where its range of the base timeframe is wanted too, or is sealed already,
-    because that costs no request; the rest of it is asked for by itself, and all of it where `native` says so.
-    `sealed` are the sealed ranges of base datasets.
+    A longer timeframe is derived where its range of the base timeframe is wanted as well or already sealed (`sealed`),
+    because that costs no request. The remaining ranges are downloaded; with `native`, all ranges are.
     """
     wanted = list(wanted)
     parts = [part for want in wanted for part in ([_Part(wanted=want)] if native else _parts(want, wanted, sealed))]
@@ -80,7 +79,7 @@ def downloads(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """A piece of what is wanted, and where it comes from: its provider where neither field says else."""
+    """Part of a wanted range: derived from `parent`, derived from sealed candles, or otherwise downloaded."""
 
     wanted: Wanted
     parent: Wanted | None = None

@@ -1,4 +1,4 @@
-"""How far a download is, and how much is left of it."""
+"""Progress of one download: counts of pages and requests, seals, audits and remaining work."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,45 +10,45 @@ from tradeschool.candles import Candles
 from tradeschool.errors import TradeschoolError
 from tradeschool.store import Seal
 
-CONFIRM_AFTER = 2.0  # seconds between the first pass and asking again for what was missing
+CONFIRM_AFTER = 2.0  # seconds between the first pass and requesting unconfirmed pages again
 
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """One download; written by its lane, read by whoever shows it."""
+    """Progress of one download; updated by its provider task and read by displays."""
 
     download: Download
     traffic: Traffic = field(default_factory=Traffic, repr=False)
-    """Of the lane that the download is part of."""
+    """Traffic counters of the provider task, shared by all of its downloads."""
     total: int = 0
-    """Pages that this run has to ask for, as far as is known."""
+    """Pages to request in this run, as currently known."""
     done: int = 0
     """Pages stored by this run."""
     short: int = 0
-    """Pages stored that lack candles: each will be asked for again, until two answers agree."""
+    """Stored pages with unconfirmed missing candles; they are requested again."""
     requests: int = 0
-    """Attempts that were sent."""
+    """Attempts sent."""
     retries: int = 0
-    """Attempts after the first for a page."""
+    """Attempts after the first one for a page."""
     reached: datetime | None = None
-    """End of the latest page stored."""
+    """End of the latest stored page."""
     seals: list[Seal] = field(default_factory=list)
-    """What was sealed, derived datasets included."""
+    """Seals written, those of derived datasets included."""
     audits: list[Audit] = field(default_factory=list)
-    """Pages of what was derived, held against the provider's own."""
+    """Comparisons of derived candles with native ones."""
     error: TradeschoolError | None = None
-    """Why the download was left unsealed."""
+    """Reason why the download was not sealed."""
     parsed: dict[int, Candles] = field(default_factory=dict, repr=False)
-    """Candles of the answers that this run stored, by their number in the ledger, until they are published."""
+    """Candles of responses stored by this run, by ledger number, kept until they are published."""
 
     @property
     def is_over(self) -> bool:
-        """Whether this run will do no more for the download."""
+        """Whether the download has been sealed or has failed."""
         return bool(self.seals) or self.error is not None
 
     @property
     def left(self) -> float:
-        """Pages that are still to be asked for, audits included; those to be asked for again are guessed so far."""
+        """Estimated number of pages still to request, including audits and repeated requests."""
         if self.is_over:
             return 0.0
         known = max(0, self.total - self.done)
@@ -56,12 +56,12 @@ class Progress:
         return known + self.short + known * self.short / max(1, self.done) + audits
 
     def count(self, end: datetime, *, is_short: bool) -> None:
-        """One more page is stored, and whether it lacks candles for the first time."""
+        """Count a stored page; `is_short` marks a page that lacks candles on its first request."""
         self.done += 1
         self.short += is_short
         self.reached = max(end, self.reached or end)
 
     def ask_again(self, pages: int) -> None:
-        """So many pages that lack candles are asked for again."""
+        """Add unconfirmed pages that are requested again."""
         self.total += pages
         self.short = 0

@@ -1,4 +1,4 @@
-"""What the fetcher knows of a source of candles, and nothing of any one of them."""
+"""Provider protocol: the interface between the fetcher and a source of candles, and the registry of providers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from tradeschool.market import Dataset, Window
 
 
 class PageTooLarge(ProviderRejected):
-    """The provider holds the page for too long a range: ask for its halves instead."""
+    """The provider rejects the page because its range is too long; the client requests its halves instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One question: the candles of a dataset in a window that lies on its grid."""
+    """The candles of a dataset in a window on its grid, requested at once."""
 
     dataset: Dataset
     window: Window
@@ -29,87 +29,87 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One question in a provider's own words."""
+    """HTTP GET request of a provider's API."""
 
     path: str
-    """Below the provider's URL, with a leading slash."""
+    """Path below the provider's base URL, with a leading slash."""
     query: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How to reach a provider: what differs between users, not between providers."""
+    """Connection parameters of a provider, taken from the user's settings."""
 
     url: str
     rate: float
-    """Requests a second, all attempts counted."""
+    """Maximum requests per second, retries included."""
     source: str | None = None
-    """Which of the provider's APIs is asked; None is its usual one."""
+    """API of the provider, None for the default one."""
     token: str | None = field(default=None, repr=False)
     shared_limit_url: str | None = field(default=None, repr=False)
-    """Redis through which all fetchers of this provider keep one limit; None where this one is alone."""
+    """Redis URL for a rate limit shared by several fetchers, None for a limit of this process."""
     total_timeout_seconds: float = 60.0
-    """Of one attempt."""
+    """Time limit of one attempt."""
     patience_seconds: float = 300.0
-    """How long a provider that does not answer is asked again before the run gives up."""
+    """Time for which an unresponsive provider is retried before the run fails."""
 
 
 class Provider(Protocol):
-    """All that differs between sources of candles; one file each, found in `fetcher/providers/`."""
+    """Source of candles; each implementation is the constant `PROVIDER` of a module in `fetcher/providers/`."""
 
     name: str
-    """As in a dataset's name."""
+    """Name of the provider, the first part of its dataset names."""
     source: str
-    """Which of a provider's APIs this is; each one has a file, the usual one in the file of the provider's name."""
+    """Name of the API; each API has a module, the default one that of the provider's name."""
     url: str
-    """Where it is when the settings say nothing."""
+    """Default base URL."""
     rate: float
-    """Requests a second when the settings say nothing."""
+    """Default maximum requests per second."""
     needs_token: bool
-    """Whether it answers to nobody without one; any other is never sent one."""
+    """Whether requests require a token; other providers never receive one."""
     busy: frozenset[int]
-    """Statuses below 500 that mean "ask again later"."""
+    """HTTP statuses below 500 that mean "retry later"."""
     slots_per_page: int
-    """The longest range that one request may ask for, in candles."""
+    """Maximum number of candles per request."""
     connections: int
-    """How many connections may be open at once."""
+    """Maximum number of concurrent connections."""
 
     def headers(self, token: str | None) -> Mapping[str, str]:
-        """What every request carries.
+        """Return the headers of every request.
 
         Raises:
-            SettingsError: where the provider needs a token and there is none.
+            SettingsError: if the provider needs a token and none is given.
         """
 
     def probe(self, dataset: Dataset) -> Request:
-        """A cheap question that fails for a wrong host, token or instrument."""
+        """Return a cheap request that fails for a wrong host, token or instrument."""
 
     def request(self, page: Page) -> Request:
-        """The question that asks for a page."""
+        """Return the request for a page."""
 
     def parse(self, body: bytes, page: Page) -> Candles:
-        """The settled candles of an answer, in order; those outside the page are left out.
+        """Parse a response into its finished candles, in order; candles outside the page are dropped.
 
         Raises:
-            ProviderUnusable: where the body is not an answer to this page.
-            InvalidCandles: where its candles break the contract.
+            ProviderUnusable: if the body is not a response to this page.
+            InvalidCandles: if the candles violate the contract.
         """
 
     def refusal(self, status: int, body: bytes, page: str) -> ProviderRejected:
-        """The error of a 4xx answer, with the provider's own words in it."""
+        """Return the error for a 4xx response, including the provider's message."""
 
 
 @cache
 def load() -> dict[str, Provider]:
-    """Every provider, by the name of its file."""
+    """Return all providers by the name of their module."""
     return entries(providers, "PROVIDER")
 
 
 def find(name: str, source: str | None = None) -> Provider:
-    """The provider of that name, or that one of its APIs.
+    """Return the provider with this name, optionally one of its other APIs (`source`).
 
     Raises:
-        SettingsError: where there is none.
+        SettingsError: if the provider or the source is unknown.
     """
     sources = {each.source: each for each in load().values() if each.name == name}
     if not sources:

@@ -1,4 +1,7 @@
-"""Stored pages -> year files -> seal; derived datasets from the same candles. Safe to stop at any line."""
+"""Publishing: writes stored pages as yearly parquet files, derives longer timeframes and seals them.
+
+It can be killed at any point; the next run continues.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from datetime import datetime
@@ -22,7 +25,7 @@ from tradeschool.store.frames import FrameStore, read_frame
 
 
 class Publisher:
-    """Turns what the ledger holds of a download into sealed datasets."""
+    """Turns the stored pages of a download into sealed datasets."""
 
     def __init__(self, store: FrameStore, ledger: Ledger, now: Callable[[], datetime]) -> None:
         self._store = store
@@ -30,7 +33,7 @@ class Publisher:
         self._now = now
 
     def forget_lost(self, download: Download) -> list[Window]:
-        """Published but unsealed files that are gone or changed; they are forgotten, and will be asked for again."""
+        """Delete the records of published, unsealed files that are missing or changed; return the lost windows."""
         lost = []
         for whole, year, file in self._ledger.published(download.dataset, download.wanted.window):
             try:
@@ -40,14 +43,14 @@ class Publisher:
         return lost
 
     def publish(self, download: Download, parsed: MutableMapping[int, Candles] | None = None) -> list[Seal]:
-        """Write and seal a download's dataset and everything that is derived from it.
+        """Write and seal the dataset of a download and all datasets derived from it.
 
-        `parsed` are the candles of answers that this process has stored itself, by the answer's number, and are
-        taken out of it; the bodies of all others are read and parsed.
+        `parsed` maps ledger numbers to candles that this process has already parsed; used entries are removed. All
+        other pages are read from the ledger and parsed.
 
         Raises:
-            InvalidCandles: where the stored pages contradict each other, the contract, or a finding refuses them.
-            StoreUnwritable: where the disk does not take it; what was there stays.
+            InvalidCandles: if the stored candles violate the contract or have a finding of severity `refuse`.
+            StoreUnwritable: if a file cannot be written; existing files are unchanged.
         """
         if download.from_sealed:
             sealed = self._store.candles(download.dataset.at(BASE), download.wanted.window)
@@ -64,7 +67,7 @@ class Publisher:
         return self._seal(wanted, derive(base, wanted.dataset.timeframe).within(wanted.window), GapReason.SOURCE_GAP)
 
     def _seal(self, wanted: Wanted, candles: Candles, reason: GapReason) -> Seal:
-        findings = inspect(candles)  # before a file is written: that drops the pages
+        findings = inspect(candles)  # before a file is written, because that drops the pages
         refuse(wanted.dataset, findings, f"run: tradeschool data repair {wanted.dataset}")
         expected = expected_slots(wanted.dataset, wanted.window)
         seal = Seal(
@@ -91,12 +94,12 @@ class Publisher:
 def stored_candles(
     wanted: Wanted, store: Store, ledger: Ledger, parsed: MutableMapping[int, Candles] | None = None
 ) -> CandleArrays:
-    """Every candle of an unsealed range that was answered, in the latest form in which it was.
+    """Return all stored candles of an unsealed range; of several versions of a candle, the latest.
 
-    `parsed` are candles of answers, by the answer's number, that need not be parsed again; they are taken out of it.
+    `parsed` maps ledger numbers to candles that are already parsed; used entries are removed.
 
     Raises:
-        ForeignFile: where a file or a stored page cannot be read.
+        ForeignFile: if a file or a stored page cannot be read.
     """
     everything = joined(wanted.dataset, _parts(wanted, store, ledger, {} if parsed is None else parsed))
     is_within = (everything.time >= wanted.window.start_seconds) & (everything.time < wanted.window.end_seconds)
@@ -104,11 +107,11 @@ def stored_candles(
 
 
 def parse_stored(stored: StoredPage, ledger: Ledger) -> Candles:
-    """The candles of an answer as it stands in the ledger.
+    """Parse a response stored in the ledger.
 
     Raises:
-        ForeignFile: where it is not what was stored.
-        InvalidCandles, ProviderUnusable: where this version reads it otherwise than the one that stored it.
+        ForeignFile: if the body does not match its digest.
+        InvalidCandles, ProviderUnusable: if this version rejects a response that the storing version accepted.
     """
     return find(stored.page.dataset.instrument.provider, stored.source).parse(ledger.body(stored), stored.page)
 
@@ -124,9 +127,9 @@ def _parts(
 
 
 def gaps(dataset: Dataset, expected: NDArray[np.int64], present: NDArray[np.int64], reason: GapReason) -> Iterable[Gap]:
-    """The expected candles that are not there, neighbours in the calendar together.
+    """Yield the gaps: runs of consecutive expected candles that are missing.
 
-    `expected` and `present` are opens as Unix seconds, ascending.
+    `expected` and `present` are candle opens in Unix seconds, ascending.
     """
     positions = np.flatnonzero(~are_among(expected, present))
     runs = np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1) if len(positions) else []

@@ -1,4 +1,4 @@
-"""What is still to be done: what is wanted, less what seals and the ledger hold."""
+"""Remaining work: the wanted ranges and pages minus those that seals and the ledger already cover."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def remaining(wanted: Sequence[Wanted], store: Store) -> list[Wanted]:
-    """The parts of what is wanted that no sound seal covers; a seal whose files are damaged is taken away."""
+    """Return the parts of the wanted ranges without a valid seal; seals with damaged files are removed."""
     found = []
     for want in wanted:
         sealed = _sound_windows(want.dataset, store)
@@ -23,7 +23,7 @@ def remaining(wanted: Sequence[Wanted], store: Store) -> list[Wanted]:
 
 
 def remaining_downloads(wanted: Sequence[Wanted], store: Store, *, native: bool) -> list[Download]:
-    """What has to be done for the parts that no sound seal covers."""
+    """Plan the downloads for the parts of the wanted ranges without a valid seal."""
     left = remaining(wanted, store)
     bases = dict.fromkeys(want.dataset.at(BASE) for want in left if want.dataset.timeframe is not BASE)
     sealed = {base: merge(_sound_windows(base, store)) for base in bases}
@@ -31,7 +31,7 @@ def remaining_downloads(wanted: Sequence[Wanted], store: Store, *, native: bool)
 
 
 def planned_pages(plan: Sequence[Download], ledger: Ledger, access: Mapping[str, Access]) -> dict[Wanted, int]:
-    """How many pages each download will ask for when nothing goes wrong."""
+    """Return the number of pages that each download will request if no request fails."""
     asked = {name: find(name, each.source) for name, each in access.items()}
     return {
         download.wanted: len(unasked_pages(download, ledger, asked[download.dataset.instrument.provider]))
@@ -40,7 +40,7 @@ def planned_pages(plan: Sequence[Download], ledger: Ledger, access: Mapping[str,
 
 
 def unasked_pages(download: Download, ledger: Ledger, provider: Provider) -> list[Page]:
-    """The pages of a download that were never answered."""
+    """Return the pages of a download without a stored response."""
     if download.from_sealed:
         return []
     known = [*ledger.covered(download.dataset), *ledger.doubtful(download.dataset)]
@@ -48,7 +48,7 @@ def unasked_pages(download: Download, ledger: Ledger, provider: Provider) -> lis
 
 
 def doubtful_pages(download: Download, ledger: Ledger) -> list[Page]:
-    """The pages to ask for again, each once, in exactly the window in which they were asked for."""
+    """Return the unconfirmed pages of a download, each with the window of its first request."""
     windows = {window for window in ledger.doubtful(download.dataset) if window.overlap(download.wanted.window)}
     return [Page(dataset=download.dataset, window=window) for window in sorted(windows)]
 
@@ -60,7 +60,7 @@ def _sound_windows(dataset: Dataset, store: Store) -> list[Window]:
             for file in seal.files:
                 store.check(dataset, file)
         except ForeignFile as error:
-            log.warning("Seal taken away", extra={"action": "unsealed", "dataset": seal.dataset, "reason": str(error)})
+            log.warning("Seal removed", extra={"action": "unsealed", "dataset": seal.dataset, "reason": str(error)})
             store.unseal(dataset, seal.window)
         else:
             sound.append(seal.window)

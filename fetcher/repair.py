@@ -1,7 +1,7 @@
-"""What is damaged, doubtful or suspect is forgotten, so that the next fetch asks for it again.
+"""Repair: removes damaged, unconfirmed or suspect data, so that the next fetch downloads it again.
 
-The ledger is mended before a seal is taken away, and a derived range is unsealed before its base: stopped at any
-line, what is left undone is still there to be found, and the next repair does it.
+The ledger is changed before seals are removed, and derived ranges are unsealed before their base. A repair that is
+killed at any point is completed by the next one.
 """
 
 from collections.abc import Iterable
@@ -26,31 +26,31 @@ EVER = Window(EPOCH, datetime(9999, 1, 1, tzinfo=UTC))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """What was done for one dataset."""
+    """Result of the repair of one dataset."""
 
     dataset: Dataset
     unsealed: tuple[Wanted, ...]
-    """Ranges that lost their seal and are to be fetched again, those derived from this dataset included."""
+    """Ranges whose seal was removed, those derived from this dataset included; they must be fetched again."""
     imported: tuple[str, ...]
-    """Sources of those among them that came from a file."""
+    """Sources of unsealed ranges that were imported from a file."""
     unreadable: tuple[str, ...]
-    """Names of seals that could not be read, and are gone."""
+    """Names of unreadable seals that were removed."""
     forgotten: tuple[Window, ...]
-    """What will be asked for again, merged."""
+    """Windows that will be requested again, merged."""
 
     @property
     def is_needless(self) -> bool:
-        """Whether nothing was wrong."""
+        """Whether nothing had to be repaired."""
         return not (self.unsealed or self.unreadable or self.forgotten)
 
 
 def repair(datasets: Iterable[Dataset], store: Store, ledger: Ledger, *, gaps: bool) -> list[Repair]:
-    """Forget what is wrong with some datasets, and with `gaps` also that candles were confirmed not to exist.
+    """Remove damaged and suspect data of datasets; with `gaps`, also ranges in which candles are confirmed missing.
 
-    A derived dataset's gaps are its base's, so its base is repaired with it.
+    The gaps of a derived dataset come from its base, so the base is repaired as well.
 
     Raises:
-        StoreUnwritable: where the disk takes no more; what was not done is done by the next repair.
+        StoreUnwritable: if a file cannot be written; the next repair completes the work.
     """
     chosen = list(dict.fromkeys(source for dataset in datasets for source in _sources(dataset, store, gaps=gaps)))
     return [_repair(dataset, store, ledger, gaps=gaps) for dataset in chosen]
@@ -88,7 +88,7 @@ def _repair(dataset: Dataset, store: Store, ledger: Ledger, *, gaps: bool) -> Re
 
 
 def _forget_lost_files(dataset: Dataset, store: Store, ledger: Ledger) -> list[Window]:
-    """Published files that are gone or changed, whether their range is sealed or not."""
+    """Delete the records of published files that are missing or changed; return their windows."""
     return [
         ledger.forget(dataset, whole, year)
         for whole, year, file in ledger.published(dataset, EVER)
@@ -97,7 +97,7 @@ def _forget_lost_files(dataset: Dataset, store: Store, ledger: Ledger) -> list[W
 
 
 def _unsound_pages(dataset: Dataset, ledger: Ledger) -> list[Window]:
-    """Pages not published yet that cannot be read, or whose candles show what keeps a range from being sealed."""
+    """Return windows of unpublished pages that cannot be parsed or have findings of severity `refuse`."""
     windows, frames = [], [Candles.empty(dataset).frame]
     for stored in ledger.answers(dataset, EVER):
         candles = _read(stored, ledger)
@@ -118,13 +118,13 @@ def _read(stored: StoredPage, ledger: Ledger) -> Candles | None:
 
 
 def _confirmed_empty(dataset: Dataset, ledger: Ledger, holed: Iterable[Seal]) -> list[Window]:
-    """Where candles are known not to exist: pages that lack some, and the gaps of seals."""
+    """Return the windows with missing candles: incomplete pages and the gaps of seals."""
     short = [window for window, rows in ledger.answered(dataset) if rows < len(expected_slots(dataset, window))]
     return short + [Window(gap.start, gap.end) for seal in holed for gap in seal.gaps]
 
 
 def _derived(dataset: Dataset, holed: Iterable[Seal], store: Store) -> list[Wanted]:
-    """What was derived from ranges whose candles may change, and has to be derived again."""
+    """Return the ranges derived from seals whose candles may change; they must be derived again."""
     if dataset.timeframe is not BASE:
         return []
     windows = [seal.window for seal in holed]

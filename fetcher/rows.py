@@ -1,5 +1,9 @@
-"""What is the same in every answer of traded candles: rows of numbers become candles in order."""
+"""Decoding shared by the providers: numeric rows to candles, and error bodies to messages."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,24 +12,37 @@ from tradeschool.candles import Candles
 from tradeschool.columns import CandleArrays
 from tradeschool.errors import ProviderUnusable
 
+QUOTED_BYTES = 80
+"""Bytes of an unexpected error body that are quoted in a message."""
+
+T = TypeVar("T")
+
+
+def error_text(body: bytes, form: type[T], text: Callable[[T], str]) -> str:
+    """Decode an error body as JSON of type `form` and return its `text`; quote the body if it has another form."""
+    try:
+        return text(msgspec.json.decode(body, type=form))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return body[:QUOTED_BYTES].decode(errors="replace")
+
 
 def candles_of(rows: NDArray[np.float64], page: Page) -> Candles:
-    """The candles of a page.
+    """Convert the rows of a response to the candles of a page.
 
-    `rows` are time (Unix seconds), open, high, low, close and volume, shape (n_rows, 6), newest or oldest first.
-    One that stands twice is taken once; those before the page are left out.
+    `rows` has shape (n_rows, 6): time (Unix seconds), open, high, low, close and volume, newest or oldest first.
+    Duplicate rows are merged; rows before the page are dropped.
 
     Raises:
-        ProviderUnusable: where there are rows after the page: an API that ignores a range answers the newest
-            candles, and silence about ours would look like a gap.
-        InvalidCandles: where the candles break the contract.
+        ProviderUnusable: if there are rows after the page: an API that ignores the range returns the newest candles,
+            and the missing candles would look like a gap.
+        InvalidCandles: if the candles violate the contract.
     """
     if len(rows) and rows[0, 0] > rows[-1, 0]:
         rows = rows[::-1]
-    if (np.diff(rows[:, 0]) <= 0).any():  # rare, and sorting whole rows costs more than decoding them
+    if (np.diff(rows[:, 0]) <= 0).any():  # rare; sorting rows costs more than decoding them
         rows = np.unique(rows, axis=0)
     if len(rows) and rows[-1, 0] >= page.window.end_seconds:
-        raise ProviderUnusable(f"{page}: was answered with candles of a later time, up to {rows[-1, 0]:.0f}")
+        raise ProviderUnusable(f"{page}: the response contains later candles, up to {rows[-1, 0]:.0f}")
     first = int(np.searchsorted(rows[:, 0], page.window.start_seconds))
     time, open_, high, low, close, volume = np.ascontiguousarray(rows[first:].T)
     arrays = CandleArrays(

@@ -1,4 +1,4 @@
-"""One limit for several fetchers, on one machine or many: each request reserves its moment in Redis."""
+"""Shared rate limiter: several fetchers keep one rate limit by reserving the time of each request in Redis."""
 
 import asyncio
 import time
@@ -20,9 +20,10 @@ local due = stored and stored >= now and stored <= now + 3600000000 and stored o
 redis.call('SET', KEYS[1], string.format('%.0f', due + ARGV[1]), 'PX', 60000 + math.ceil((due - now) / 1000))
 return due - now
 """
-"""Takes the next moment of KEYS[1], moves it on by ARGV[1], returns the wait: microseconds by Redis' clock.
+"""Script: reserves the next time slot stored in KEYS[1], advances it by ARGV[1], and returns the wait.
 
-A moment that is no number, or more than an hour away, was not written by a fetcher, and counts for nothing.
+All values are microseconds of the Redis clock. A stored value that is not a number, or more than an hour in the future,
+was not written by a fetcher and is ignored.
 """
 PAUSE = """
 local moment = redis.call('TIME')
@@ -33,13 +34,13 @@ if stored and stored > due and stored <= now + 3600000000 then due = stored end
 redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', 60000 + math.ceil((due - now) / 1000))
 return 0
 """
-"""Moves the next moment of KEYS[1] to ARGV[1] microseconds from now, unless it is later already."""
+"""Script: sets the next time slot of KEYS[1] to ARGV[1] microseconds from now, unless it is already later."""
 KEY = "tradeschool:limit:{}"
 ANSWER_TIMEOUT = 5.0  # seconds
 
 
 class SharedTokenBucket(TokenBucket):
-    """A bucket whose tokens are the same for all fetchers that name the same Redis and the same limit."""
+    """Token bucket shared by all fetchers that use the same Redis server and the same limit name."""
 
     def __init__(
         self,
@@ -57,10 +58,10 @@ class SharedTokenBucket(TokenBucket):
         self._redis = redis.Redis.from_url(url, socket_timeout=ANSWER_TIMEOUT, socket_connect_timeout=ANSWER_TIMEOUT)
 
     async def acquire(self) -> int:
-        """Wait for a token of our own, then for the moment that Redis reserves for it.
+        """Wait for a local token, then for the time slot that Redis reserves for it.
 
         Raises:
-            ServiceUnreachable: where Redis does not answer: without it nobody knows what the others ask.
+            ServiceUnreachable: if Redis does not respond, because the shared limit could then be exceeded.
         """
         token = await super().acquire()
         try:
@@ -73,20 +74,22 @@ class SharedTokenBucket(TokenBucket):
         return token
 
     async def pause(self, seconds: float) -> None:
-        """Hand out no token for so long, here and to every fetcher that shares the limit.
+        """Issue no token for `seconds`, neither here nor in any fetcher that shares the limit.
 
         Raises:
-            ServiceUnreachable: as above.
+            ServiceUnreachable: if Redis does not respond.
         """
         await super().pause(seconds)
         await self._call(PAUSE, round(seconds * 1_000_000))
 
     async def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         await self._redis.aclose()
 
     async def _call(self, script: str, microseconds: int) -> int:
         try:
             return await cast("Awaitable[int]", self._redis.eval(script, 1, self._key, str(microseconds)))
         except RedisError as error:
-            raise ServiceUnreachable(f"Redis {mask_url(self._where)}: {error}; fetch.shared_limit needs it") from error
+            raise ServiceUnreachable(
+                f"Redis {mask_url(self._where)}: {error}; fetch.shared_limit requires Redis"
+            ) from error

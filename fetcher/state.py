@@ -1,4 +1,4 @@
-"""A run's progress as the record that others read: pace, share of the limit, time left."""
+"""Conversion of a run's progress to the published download status: request rates, counts and ETA."""
 
 import resource
 import sys
@@ -10,13 +10,13 @@ from fetcher.traffic import BOUNDS_SECONDS, Histogram, Traffic
 from tradeschool.acquisition import Acquisition, DownloadState, Durations, LaneState
 
 MEASURED_AFTER = 20.0
-"""Seconds after which a lane's own pace counts; before, its limit does."""
+"""Seconds after which the ETA uses the measured rate of a provider; before that, its rate limit."""
 
 
 def acquisition(
     progress: Sequence[Progress], rates: Mapping[str, float], *, elapsed: float, now: datetime, running: bool
 ) -> Acquisition:
-    """What a run has done in `elapsed` seconds; `rates` are its providers' limits in requests a second."""
+    """Return the status of a run after `elapsed` seconds; `rates` are the rate limits in requests per second."""
     lanes = tuple(
         _lane(name, rate, [each for each in progress if each.download.dataset.instrument.provider == name], elapsed)
         for name, rate in rates.items()

@@ -1,8 +1,7 @@
-"""The loop: plan, fetch, parse, store, seal; safe to kill at any line.
+"""Download run: plans, requests, stores and seals the wanted ranges; it can be killed at any point.
 
-One lane a provider, all at once; a lane asks for one download after the other, with several pages in flight.
-While a download is published, its lane goes on with the next. All that a restart needs is in the ledger and
-in the seals.
+One task per provider runs concurrently; it processes its downloads in order, with several pages in flight. While a
+download is published, its provider task continues with the next one. A restart needs only the ledger and the seals.
 """
 
 import asyncio
@@ -43,9 +42,9 @@ from tradeschool.store.frames import FrameStore
 
 log = logging.getLogger(__name__)
 
-CONFIRM_ROUNDS = 6  # how often doubtful pages are asked for again before their dataset is left unsealed
+CONFIRM_ROUNDS = 6  # rounds in which unconfirmed pages are requested again before the download fails
 
-KEPT_CANDLES = 250_000  # of a download, some 14 MB, that publishing need not parse again
+KEPT_CANDLES = 250_000  # parsed candles kept in memory per download (about 14 MB) so that they are not parsed again
 
 T = TypeVar("T")
 
@@ -62,15 +61,15 @@ async def run(
     confirm_after: float = CONFIRM_AFTER,
     seal: bool = True,
 ) -> list[Progress]:
-    """Download, publish and seal what is wanted and not sealed yet, all providers at once.
+    """Download and seal the wanted ranges that are not sealed yet, from all providers concurrently.
 
-    Without `seal`, answers are stored in the ledger, where a later run finds them, and nothing is published.
+    With `seal` false, pages are only stored in the ledger for a later run, and nothing is published. `access` contains
+    the providers to use. `on_sealed` is called in a thread, for one seal at a time.
 
-    A download that a provider's answers stop is left unsealed with its error in the result; the others go on.
-    `on_sealed` is called in a thread, a seal at a time. `access` names the providers that may be asked.
+    A download that fails because of its provider stays unsealed, with the error in its progress; the others continue.
 
     Raises:
-        StoreUnwritable: where the disk takes no more; what is stored stays, and the next run goes on from there.
+        StoreUnwritable: if a file cannot be written; stored pages are kept, and the next run continues.
     """
     sweep(store.root)
     plan = remaining_downloads(wanted, store, native=native)
@@ -87,14 +86,7 @@ async def run(
             seal=seal,
         )
         try:
-            planned = await site.pages.call(partial(planned_pages, plan, site.pages.ledger, access))
-            for each in progress:
-                each.total = planned[each.download.wanted]
-            show(progress)
-            await _all(
-                _lane(site, access[name], [each for each in progress if each.traffic is traffic[name]])
-                for name in access
-            )
+            await _run_providers(site, access, progress, show)
         finally:
             await site.close()
     return progress
@@ -102,7 +94,7 @@ async def run(
 
 @dataclass(frozen=True, slots=True)
 class _Desk:
-    """A ledger and the one thread that touches it, so that no write blocks the event loop."""
+    """A ledger and the thread that uses it, so that writes do not block the event loop."""
 
     thread: ThreadPoolExecutor
     ledger: Ledger
@@ -113,7 +105,7 @@ class _Desk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Site:
-    """What all lanes of a run share."""
+    """Objects shared by all provider tasks of a run."""
 
     store: FrameStore
     pages: _Desk
@@ -128,8 +120,21 @@ class _Site:
             await desk.call(desk.ledger.close)
 
 
+async def _run_providers(
+    site: _Site, access: Mapping[str, Access], progress: list[Progress], show: Callable[[list[Progress]], None]
+) -> None:
+    """Plan the pages of all downloads, then run one task per provider."""
+    plan = [each.download for each in progress]
+    planned = await site.pages.call(partial(planned_pages, plan, site.pages.ledger, access))
+    for each in progress:
+        each.total = planned[each.download.wanted]
+    show(progress)
+    lanes = {name: [each for each in progress if each.download.dataset.instrument.provider == name] for name in access}
+    await _all(_lane(site, access[name], lane) for name, lane in lanes.items())
+
+
 async def _lane(site: _Site, access: Access, lane: list[Progress]) -> None:
-    """One provider's downloads, in order; whoever does not answer ends the lane, any other failure its download."""
+    """Run the downloads of one provider in order; an unreachable provider ends all, another error one download."""
     if not lane:
         return
     provider = find(lane[0].download.dataset.instrument.provider, access.source)
@@ -152,14 +157,14 @@ async def _lane(site: _Site, access: Access, lane: list[Progress]) -> None:
 
 
 async def _download(site: _Site, client: Client, progress: Progress) -> None:
-    """Ask for every page that is missing, and again for those that lack candles, until all is accounted for."""
+    """Request all missing pages, then repeat incomplete pages until every missing candle is confirmed."""
     download, ledger = progress.download, site.pages.ledger
     if download.from_sealed:
         return
     publisher = Publisher(site.store, ledger, site.now)
     for lost in await site.pages.call(partial(publisher.forget_lost, download)):
         log.warning(
-            "A published file is lost",
+            "Published file is missing or changed",
             extra={"action": "file_lost", "dataset": download.dataset.name, "window": str(lost)},
         )
     todo = await site.pages.call(partial(unasked_pages, download, ledger, client.provider))
@@ -178,17 +183,17 @@ async def _download(site: _Site, client: Client, progress: Progress) -> None:
         await _ask(site, client, progress, doubtful, fresh=True)
     if doubtful := await site.pages.call(partial(doubtful_pages, download, ledger)):
         raise ProviderUnusable(
-            f"{doubtful[0]}: {client.provider.name} answers with other candles each time; run tradeschool fetch later"
+            f"{doubtful[0]}: {client.provider.name} returns different candles each time; run tradeschool fetch later"
         )
 
 
 def _check_clock(client: Client, download: Download) -> None:
-    """What a provider does not have yet would come as an empty answer, and be taken for a market without trades."""
+    """Check that the range ends before the provider's time; later candles would be taken for confirmed empty."""
     there = client.server_time
     if there and download.wanted.window.end > there:
         raise ProviderUnusable(
-            f"{download.dataset}: candles until {download.wanted.window.end:%Y-%m-%d %H:%M} UTC are wanted, but for "
-            f"{client.provider.name} it is {there:%Y-%m-%d %H:%M} UTC: set this machine's clock"
+            f"{download.dataset}: candles until {download.wanted.window.end:%Y-%m-%d %H:%M} UTC are requested, but the "
+            f"clock of {client.provider.name} is at {there:%Y-%m-%d %H:%M} UTC: correct the clock of this machine"
         )
 
 
@@ -229,7 +234,7 @@ async def _ask(site: _Site, client: Client, progress: Progress, todo: list[Page]
 
 @contextmanager
 def _counted(client: Client, progress: Progress) -> Iterator[None]:
-    """Add what a client sends meanwhile to a download; a lane asks for one download at a time."""
+    """Add the requests that the client sends during the block to the download."""
     before = client.traffic.requests, client.traffic.retries
     try:
         yield
@@ -263,20 +268,20 @@ async def _publish(site: _Site, client: Client, progress: Progress) -> None:
 
 
 async def _audit(site: _Site, client: Client, progress: Progress) -> None:
-    """Hold what was derived against native pages; a difference is told, and a failure ends nothing: all is sealed."""
+    """Compare derived candles with native pages and log differences; an error only ends the audit."""
     for page in sample(progress.download, client.provider.slots_per_page, progress.done):
         try:
             _, native = await client.page(page)
             derived = await site.files.call(partial(_derived, site.store, progress.download, page))
         except TradeschoolError as error:
-            log.warning("Audit given up", extra={"action": "audit_failed", "page": str(page), "reason": str(error)})
+            log.warning("Audit failed", extra={"action": "audit_failed", "page": str(page), "reason": str(error)})
             return
         audit = compare(derived, native, page)
         progress.audits.append(audit)
         level = logging.INFO if audit.is_clean else logging.WARNING
         log.log(
             level,
-            "Derived candles compared",
+            "Compared derived candles with native candles",
             extra={
                 "action": "audited",
                 "page": str(page),
@@ -289,7 +294,7 @@ async def _audit(site: _Site, client: Client, progress: Progress) -> None:
 
 
 def _derived(store: FrameStore, download: Download, page: Page) -> Candles:
-    """The stored candles of a page; its last one may reach beyond what is sealed."""
+    """Return the stored candles of a page inside the sealed range."""
     inside = page.window.overlap(download.wanted.window)
     return store.candles(page.dataset, inside) if inside else Candles.empty(page.dataset)
 
@@ -300,7 +305,7 @@ def _is_complete(page: Page, candles: Candles) -> bool:
 
 
 async def _all(work: Iterator[Coroutine[Any, Any, None]]) -> None:
-    """Do it all at once; of several failures the first is told, as itself."""
+    """Run coroutines concurrently; the first of several errors is raised without its group."""
     try:
         async with asyncio.TaskGroup() as group:
             for each in work:

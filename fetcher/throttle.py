@@ -1,9 +1,9 @@
-"""The token bucket of one provider, built on asyncio-throttle.
+"""Rate limiter of one provider: a token bucket based on asyncio-throttle.
 
-Over the parent's log of requests it adds what the limit of a real provider needs: waiters in order of arrival,
-an exact sleep instead of polling, an even pace with a small burst, and a pause that all requests share.
-The log is kept by the time a request was *sent*: opening a connection takes longer than reusing one, and what
-the provider counts is what arrives.
+It extends the sliding window of the base class with first-come-first-served waiting, exact sleeps instead of polling,
+an even pace with a small burst, and a pause for all requests.
+The window counts requests by the time at which they were *sent*, because opening a connection takes longer than reusing
+one, and the provider counts arrivals.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from collections.abc import Awaitable, Callable
 
 from asyncio_throttle.throttler import Throttler
 
-BURST = 2  # tokens that may be saved up
-MARGIN = 0.018  # share by which the pace stays below the limit: 18 ms of jitter on the way break no second
+BURST = 2  # largest number of accumulated tokens
+MARGIN = 0.018  # fraction by which the pace stays below the limit; allows for 18 ms of network jitter per second
 
 
 class TokenBucket(Throttler):
-    """At most `rate` requests in any second, whoever asks.
+    """Allows at most `rate` requests in any second.
 
-    `acquire` takes a token, `sent` says that its request is on the way; a token that was taken but not sent
-    counts against the limit until it is.
+    `acquire` takes a token; `sent` reports that its request was sent. A token that is taken but not yet reported
+    counts against the limit.
     Source: the even pace is the generic cell rate algorithm (ITU-T I.371, annex A).
     """
 
@@ -37,17 +37,17 @@ class TokenBucket(Throttler):
         self._interval = (1 + MARGIN) / rate  # seconds between two requests at an even pace
         self._clock = clock
         self._sleep = sleep
-        self._line = asyncio.Lock()  # asyncio's lock serves in order of arrival
+        self._line = asyncio.Lock()  # asyncio.Lock is first come, first served
         self._unsent: set[int] = set()
         self._next_token = 0
-        self._due = clock() + (BURST - 1) * self._interval  # a cold bucket holds one token
+        self._due = clock() + (BURST - 1) * self._interval  # a new bucket holds one token
         self._paused_until = -math.inf
         self._changed = asyncio.Event()
         self.taken = 0
-        """Tokens handed out so far."""
+        """Number of tokens issued."""
 
     async def acquire(self) -> int:
-        """Wait for a token; what `sent` is to be told."""
+        """Wait for a token and return its number, to be passed to `sent`."""
         async with self._line:
             while (wait := self._wait()) > 0:
                 await self._wait_for_change(wait)
@@ -59,31 +59,31 @@ class TokenBucket(Throttler):
             return self._next_token
 
     def sent(self, token: int) -> None:
-        """A token's request is on the way, or will never be; saying so again changes nothing."""
+        """Report that the request of a token was sent or cancelled; further calls have no effect."""
         if token in self._unsent:
             self._unsent.remove(token)
             self._task_logs.append(self._clock())
             self._changed.set()
 
     async def pause(self, seconds: float) -> None:
-        """Hand out no token for so long; a pause under way is only ever made longer."""
+        """Issue no token for `seconds`; a longer pause in progress is not shortened."""
         self._paused_until = max(self._paused_until, self._clock() + seconds)
 
     async def close(self) -> None:
-        """Nothing is held; a bucket that is shared holds a connection."""
+        """Release resources; a bucket that is not shared holds none."""
 
     def flush(self) -> None:
-        """Forget the requests that have left the window."""
+        """Remove requests that have left the window."""
         while self._task_logs and self._clock() - self._task_logs[0] >= self.period:
             self._task_logs.popleft()
 
     def _wait(self) -> float:
-        """Seconds until the next token may be there; 0 or less when it is."""
+        """Return the seconds until the next token is available; 0 or less if it is available now."""
         self.flush()
         now = self._clock()
         wait = max(self._due - (BURST - 1) * self._interval, self._paused_until) - now
         if len(self._unsent) + len(self._task_logs) >= self.rate_limit:
-            # Rounded as in flush: a request that is still in the log must not let two others pass at its last moment.
+            # Computed as in flush, so that a request at the end of its window cannot admit two others.
             in_window = self.period - (now - self._task_logs[0]) if self._task_logs else math.inf
             wait = max(wait, in_window)
         return wait

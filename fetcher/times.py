@@ -1,4 +1,4 @@
-"""The times of a strange file as UTC: Unix times of any unit, ISO texts, and clocks of a declared zone."""
+"""Timestamp parsing for imported files: converts Unix times of any unit, ISO 8601 texts and local times to UTC."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -6,27 +6,29 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import polars as pl
 
 from tradeschool.candles import TIME
-from tradeschool.errors import InvalidCandles, SettingsError
+from tradeschool.errors import InvalidCandles, SettingsError, first_line
 
 NAMES = ("ts", "unix", "timestamp", "time", "datetime", "date", "open_time")
-"""Of columns that hold a candle's open, in lower case; the first that is there is taken."""
+"""Lower-case names of columns with the candle's open; the first one that exists is used."""
 TEXT_FORMS = ("%Y-%m-%d %I-%p", "%Y.%m.%d %H:%M", "%Y.%m.%d %H:%M:%S", "%d.%m.%Y %H:%M:%S")
-"""Beside ISO 8601: CryptoDataDownload's hours, and MetaTrader's and Dukascopy's exports."""
+"""Formats besides ISO 8601: hours of CryptoDataDownload, and exports of MetaTrader and Dukascopy."""
 NAIVE = pl.Datetime("us")
 
 
 def with_utc(frame: pl.DataFrame, zone: str | None) -> pl.DataFrame:
-    """The rows with `ts` in UTC instead of their column of times; oldest first where they came newest first.
+    """Replace the time column by `ts` in UTC and sort newest-first rows oldest first.
 
-    A clock's repeated hour at the end of summer time is told apart by the order of its rows.
+    The repeated hour at the end of daylight saving time is resolved by the order of the rows.
 
     Raises:
-        InvalidCandles: where no column holds times, or one of them cannot be read or does not exist in the zone.
-        SettingsError: where a zone is needed and not declared, declared and not needed, or unknown.
+        InvalidCandles: if there is no time column, or a time cannot be parsed or does not exist in the zone.
+        SettingsError: if a zone is required but not given, given but not required, or unknown.
     """
     name = next((name for name in NAMES if name in frame.columns), None)
     if name is None or frame.is_empty():
-        raise InvalidCandles(f"no times: expected rows and one of {', '.join(NAMES)}, was {', '.join(frame.columns)}")
+        raise InvalidCandles(
+            f"no times: expected rows and a column {', '.join(NAMES)}; found {', '.join(frame.columns)}"
+        )
     parsed = frame.drop(name).insert_column(0, _parsed(frame[name]).alias("ts"))
     if parsed["ts"].null_count():
         raise InvalidCandles(f"column {name!r}: {parsed['ts'].null_count()} of {frame.height} times are missing")
@@ -35,12 +37,12 @@ def with_utc(frame: pl.DataFrame, zone: str | None) -> pl.DataFrame:
     if parsed.schema["ts"] == NAIVE:
         return _localised(parsed, _declared(zone, frame[name]))
     if zone is not None:
-        raise SettingsError(f"--time-zone {zone}: times such as {frame[name].item(0)} are in UTC already; leave it out")
+        raise SettingsError(f"--time-zone {zone}: times such as {frame[name].item(0)} are in UTC already; omit it")
     return parsed
 
 
 def _parsed(times: pl.Series) -> pl.Series:
-    """In UTC, or naive where the times do not say their zone."""
+    """Parse times to UTC, or to naive times if they have no zone."""
     if times.dtype.is_numeric():
         return _from_unix(times)
     if times.dtype == pl.String:
@@ -53,7 +55,7 @@ def _parsed(times: pl.Series) -> pl.Series:
 
 
 def _from_unix(times: pl.Series) -> pl.Series:
-    """Each value by its own size, because vendors change units in the middle of a file."""
+    """Parse Unix times; the unit is detected per value, because vendors change units within a file."""
     value = pl.col(times.name).cast(pl.Float64)
     microseconds = (
         pl.when(value > 1e17)
@@ -71,7 +73,7 @@ def _from_text(times: pl.Series) -> pl.Series:
     parsed = [None if text is None else _of_text(text.strip()) for text in times]
     zoned = {time.tzinfo is not None for time in parsed if time}
     if len(zoned) > 1:
-        raise InvalidCandles(f"column {times.name!r}: some times carry a zone and some do not")
+        raise InvalidCandles(f"column {times.name!r}: some times have a time zone and some do not")
     return pl.Series(times.name, parsed, dtype=TIME if True in zoned else NAIVE)
 
 
@@ -82,7 +84,7 @@ def _of_text(text: str) -> datetime:
         pass
     for form in TEXT_FORMS:
         try:
-            return datetime.strptime(text, form)  # noqa: DTZ007  # its zone is declared by the user
+            return datetime.strptime(text, form)  # noqa: DTZ007  # the user gives the zone
         except ValueError:
             continue
     raise InvalidCandles(f"time {text!r}: expected ISO 8601, such as 2020-01-31T12:00:00Z, or a Unix time")
@@ -90,7 +92,7 @@ def _of_text(text: str) -> datetime:
 
 def _declared(zone: str | None, times: pl.Series) -> str:
     if zone is None:
-        raise SettingsError(f"times such as {times.item(0)} carry no zone: declare it, such as --time-zone UTC")
+        raise SettingsError(f"times such as {times.item(0)} have no time zone: give one, such as --time-zone UTC")
     try:
         return ZoneInfo(zone).key
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -102,5 +104,6 @@ def _localised(frame: pl.DataFrame, zone: str) -> pl.DataFrame:
     try:
         return frame.with_columns(pl.col("ts").dt.replace_time_zone(zone, ambiguous=first).cast(TIME))
     except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0]
-        raise InvalidCandles(f"--time-zone {zone}: {reason}; is it the zone of the file?") from error
+        raise InvalidCandles(
+            f"--time-zone {zone}: {first_line(error)}; check that it is the time zone of the file"
+        ) from error

@@ -1,4 +1,4 @@
-"""What one provider has been asked so far, how it answered, and what is under way at this moment."""
+"""Traffic counters of one provider: requests, outcomes, durations and requests in progress."""
 
 import time
 from bisect import bisect_left
@@ -9,68 +9,68 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 BOUNDS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Upper bounds of a histogram's buckets; one more takes what is longer."""
+"""Upper bounds of the histogram buckets; one more bucket has no upper bound."""
 
 
 class Outcome(StrEnum):
-    """What became of one attempt."""
+    """Outcome of one attempt."""
 
     OK = "ok"
     BUSY = "busy"
-    """The provider asks to be asked later: 429, or a ban."""
+    """The provider requests a later retry: status 429 or a ban."""
     SERVER_ERROR = "server_error"
-    """A status from 500 on."""
+    """Status 500 or above."""
     NO_ANSWER = "no_answer"
     """No connection, a reset or a time-out."""
     UNREADABLE = "unreadable"
-    """HTML, a cut body, or candles that break the contract."""
+    """HTML, a truncated body, or candles that violate the contract."""
     REFUSED = "refused"
     """Any other status."""
 
 
 @dataclass(slots=True)
 class Histogram:
-    """How often something took how long."""
+    """Histogram of durations."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_SECONDS) + 1))
-    """By bucket of `BOUNDS_SECONDS`, each alone."""
+    """Count per bucket of `BOUNDS_SECONDS`, not cumulative."""
     seconds: float = 0.0
-    """All of it together."""
+    """Sum of all durations."""
 
     def add(self, seconds: float) -> None:
-        """Count one more."""
+        """Count one duration."""
         self.counts[bisect_left(BOUNDS_SECONDS, seconds)] += 1
         self.seconds += seconds
 
 
 @dataclass(slots=True)
 class Traffic:
-    """Written by a provider's client, read by whoever shows it."""
+    """Traffic counters of one provider; updated by its client and read by displays."""
 
     requests: int = 0
-    """Attempts that were sent, each of which took a token."""
+    """Attempts sent; each used a token."""
     retries: int = 0
-    """Attempts after the first for the same page."""
+    """Attempts after the first one for the same page."""
     waiting_for_token: int = 0
-    """Requests that the rate limit, or a pause, holds back now."""
+    """Requests that currently wait for the rate limit or a pause."""
     waiting_for_network: int = 0
-    """Requests that are sent and not answered yet."""
+    """Requests that are currently sent and not answered."""
     paused_until: float = 0.0
-    """Until when nothing is asked because the provider failed or said so; monotonic seconds."""
+    """End of the current pause after a failure or a provider's request, in monotonic seconds."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     token_seconds: Histogram = field(default_factory=Histogram)
-    """From wanting to send until the rate limit let it."""
+    """Time that requests waited for a token."""
     answer_seconds: Histogram = field(default_factory=Histogram)
-    """From the token to the whole answer, or to its failure."""
+    """Time from the token to the complete response or the failure."""
 
     @property
     def paused_seconds(self) -> float:
-        """How much of a pause is left."""
+        """Remaining seconds of the current pause."""
         return max(0.0, self.paused_until - time.monotonic())
 
     @contextmanager
     def holding_back(self) -> Iterator[None]:
-        """While a request waits for its token."""
+        """Count a request as waiting for its token during the block."""
         begun = time.monotonic()
         self.waiting_for_token += 1
         try:
@@ -81,7 +81,7 @@ class Traffic:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """While a request is on its way and back."""
+        """Count a request as waiting for its response during the block."""
         begun = time.monotonic()
         self.waiting_for_network += 1
         try:

@@ -1,1 +1,1 @@
-"""What every part of tradeschool shares: words, settings, errors, candles and the store."""
+"""Shared domain: markets, candles, dataset store, settings, errors and logging; imports no other package of ours."""

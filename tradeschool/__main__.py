@@ -1,4 +1,4 @@
-"""`python -m tradeschool`: the same program as `tradeschool`."""
+"""Entry point of `python -m tradeschool`, the same program as the `tradeschool` command."""
 
 from tradeschool.cli.main import main
 

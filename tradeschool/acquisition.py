@@ -1,6 +1,6 @@
-"""What a download is doing: published beside the candles every few seconds, for whoever shows or counts it.
+"""Download status record: progress, request counts and ETA of the latest download run.
 
-`<data_dir>/acquisition.json` is written by the fetcher and read by the page and the metrics, which know no fetcher.
+The fetcher writes it to `<data_dir>/acquisition.json` every few seconds; the page and the metrics read it from there.
 """
 
 from collections import Counter, defaultdict
@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from tradeschool.errors import ForeignFile
+from tradeschool.errors import ForeignFile, first_line
 from tradeschool.store.files import publish_text
 
 FILE_NAME = "acquisition.json"
 FRESH = timedelta(seconds=15)
-"""A record that says it is running and is older comes from a fetcher that was killed."""
+"""Maximum age of a record of a live fetcher; an older record with `running` set comes from a killed fetcher."""
 
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -26,105 +26,105 @@ class _Strict(BaseModel):
 
 
 class Durations(_Strict):
-    """How often something took how long."""
+    """Histogram of durations."""
 
     bounds_seconds: tuple[float, ...]
     """Upper bounds of the buckets."""
     counts: tuple[Count, ...]
-    """By bucket, each alone; the last one is for what took longer than every bound."""
+    """Count per bucket, not cumulative; the last bucket has no upper bound."""
     seconds: Seconds
-    """All of it together."""
+    """Sum of all durations."""
 
 
 class LaneState(_Strict):
-    """One provider."""
+    """Download status of one provider."""
 
     provider: str
     limit_per_second: float
-    """Requests that its rate limit allows."""
+    """Rate limit, in requests per second."""
     requests: Count
     """Attempts sent by this run."""
     retries: Count
-    """Those of them that were not the first for their page."""
+    """Attempts after the first one for a page."""
     requests_per_second: float
-    """Since the run began."""
+    """Average rate since the start of the run."""
     waiting_for_token: Count
-    """Requests that the rate limit, or a pause, holds back now."""
+    """Requests that currently wait for the rate limit or a pause."""
     waiting_for_network: Count
-    """Requests that are sent and not answered yet."""
+    """Requests that are currently sent and not answered."""
     paused_seconds: Seconds
-    """How much is left of a pause after a failure."""
+    """Remaining time of a pause after a failure."""
     eta_seconds: Seconds
-    """Until its last page."""
+    """Estimated time until the last page of the provider."""
     outcomes: dict[str, Count]
-    """Attempts by what became of them: ok, busy, server_error, no_answer, unreadable, refused."""
+    """Number of attempts by outcome: ok, busy, server_error, no_answer, unreadable, refused."""
     token_seconds: Durations
-    """How long requests waited for the rate limit."""
+    """Time that requests waited for the rate limit."""
     answer_seconds: Durations
-    """How long requests took."""
+    """Time from sending a request to its complete response."""
 
     @property
     def limit_share(self) -> float:
-        """Fraction of the rate limit that is used."""
+        """Used fraction of the rate limit."""
         return self.requests_per_second / self.limit_per_second
 
 
 class DownloadState(_Strict):
-    """One range of one dataset."""
+    """Download status of one range of a dataset."""
 
     dataset: str
     range: str
     pages_done: Count
-    """Stored by this run."""
+    """Pages stored by this run."""
     pages_total: Count
-    """To be asked for by this run, as far as is known."""
+    """Pages to request in this run, as currently known."""
     reached: AwareDatetime | None
-    """End of the latest page stored."""
+    """End of the latest stored page."""
     sealed: tuple[str, ...]
-    """Datasets of which the range is sealed now, derived ones included."""
+    """Datasets that this download has sealed over the range, derived ones included."""
     error: str | None
-    """Why it was left unsealed."""
+    """Reason why the range was not sealed."""
 
     @property
     def provider(self) -> str:
-        """The first word of its dataset's name."""
+        """Provider: the first part of the dataset name."""
         return self.dataset.partition("/")[0]
 
     @property
     def pages_left(self) -> int:
-        """Still to be asked for, as far as is known; none of what was given up."""
+        """Pages still to request, as currently known; 0 for a sealed or failed range."""
         return 0 if self.sealed or self.error else max(0, self.pages_total - self.pages_done)
 
 
 class Acquisition(_Strict):
-    """A whole run."""
+    """Status of a download run."""
 
     version: Literal[1] = 1
     time: AwareDatetime
-    """When this was written."""
+    """Time of writing."""
     running: bool
     eta_seconds: Seconds
-    """Until the last page of the slowest provider."""
+    """Estimated time until the last page of the slowest provider."""
     cpu_seconds: Seconds = 0.0
-    """Of processor time that the fetcher has used."""
+    """Processor time used by the fetcher."""
     memory_bytes: Count = 0
-    """That it has used at its largest."""
+    """Peak memory of the fetcher."""
     lanes: tuple[LaneState, ...]
     downloads: tuple[DownloadState, ...]
 
     @property
     def pages_done(self) -> int:
-        """Pages stored by this run."""
+        """Pages that this run has stored."""
         return sum(each.pages_done for each in self.downloads)
 
     @property
     def pages_total(self) -> int:
-        """Pages that this run has to ask for, as far as is known."""
+        """Pages to request in this run, as currently known."""
         return sum(each.pages_total for each in self.downloads)
 
     @property
     def etas_seconds(self) -> tuple[float, ...]:
-        """By download: until its own last page. Those of a provider are asked for one after the other."""
+        """ETA of each download, in order; the downloads of one provider run one after the other."""
         ahead: dict[str, int] = defaultdict(int)
         behind = Counter[str]()
         for each in self.downloads:
@@ -138,25 +138,25 @@ class Acquisition(_Strict):
         return tuple(etas)
 
     def state(self, now: datetime) -> Literal["running", "over", "lost"]:
-        """What has become of the fetcher that wrote this; lost is one that was killed."""
+        """Return the state of the fetcher that wrote the record; `lost` means that it was killed."""
         if not self.running:
             return "over"
         return "running" if now - self.time < FRESH else "lost"
 
     def publish(self, root: Path) -> None:
-        """Write it where readers look, whole or not at all.
+        """Write the record to the data folder atomically.
 
         Raises:
-            StoreUnwritable: where the disk does not take it.
+            StoreUnwritable: if the file cannot be written.
         """
         publish_text(root, root / FILE_NAME, self.model_dump_json() + "\n")
 
 
 def read_acquisition(root: Path) -> Acquisition | None:
-    """What the latest run in a data folder last said of itself; None where none ever ran.
+    """Return the status record of the latest download run, None if there was no run.
 
     Raises:
-        ForeignFile: where the file is not one that this version reads.
+        ForeignFile: if the file cannot be read by this version.
     """
     path = root / FILE_NAME
     try:
@@ -164,4 +164,4 @@ def read_acquisition(root: Path) -> Acquisition | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        raise ForeignFile(f"{path}: not a record that this version reads: {str(error).splitlines()[0]}") from error
+        raise ForeignFile(f"{path}: not a download status of this version: {first_line(error)}") from error

@@ -1,6 +1,6 @@
-"""The contract that every page, file and backtest meets: what a frame of candles is.
+"""Candle contract: the columns, types and rules that every page, file and backtest relies on.
 
-Columns, in this order, sorted by `ts`, one row a candle, missing candles simply absent:
+Columns in this order, sorted by `ts`, one row per candle; missing candles have no row:
 
 | column | type | meaning |
 |---|---|---|
@@ -22,30 +22,30 @@ TIME = pl.Datetime("us", "UTC")
 
 
 def schema(dataset: Dataset) -> dict[str, pl.DataType]:
-    """The columns of a dataset's candles and their types, in order."""
+    """Return the column names and types of a dataset's candles, in order."""
     return {"ts": TIME, **{name: pl.Float64() for name in number_names(dataset)}}
 
 
 class Candles:
     """Candles of one dataset that meet the contract above.
 
-    A page of them stays NumPy columns until somebody asks for the frame: making one costs more than decoding a page.
+    They are kept as NumPy columns until `frame` is read, because building a frame costs more than decoding a page.
     """
 
     __slots__ = ("_arrays", "_frame", "dataset")
 
     def __init__(self, dataset: Dataset, frame: pl.DataFrame) -> None:
-        """Of a frame that is known to meet the contract."""
+        """Wrap a frame that is known to meet the contract; nothing is checked."""
         self.dataset = dataset
         self._frame: pl.DataFrame | None = frame
         self._arrays: CandleArrays | None = None
 
     @classmethod
     def parse(cls, frame: pl.DataFrame, dataset: Dataset, window: Window) -> "Candles":
-        """The candles of `frame`, held against the contract; nothing is repaired or left out.
+        """Return the candles of `frame` after checking them; nothing is repaired or dropped.
 
         Raises:
-            InvalidCandles: which dataset, which rule, how many rows, and the first of them.
+            InvalidCandles: if a rule is broken; names the dataset, the rule, the number of rows and the first one.
         """
         _check_columns(frame, dataset)
         if frame.columns != list(schema(dataset)):
@@ -57,10 +57,10 @@ class Candles:
 
     @classmethod
     def of_arrays(cls, arrays: CandleArrays, window: Window) -> "Candles":
-        """The same for NumPy columns.
+        """Return the candles of NumPy columns after checking them.
 
         Raises:
-            InvalidCandles: as above.
+            InvalidCandles: as `parse`.
         """
         opened = (arrays.time * MICROSECONDS).view("datetime64[us]")
         check(opened, arrays.numbers, arrays.dataset, window)
@@ -70,22 +70,20 @@ class Candles:
 
     @classmethod
     def empty(cls, dataset: Dataset) -> "Candles":
-        """No candles at all, with the right columns."""
+        """Return zero candles with the columns of the dataset."""
         return cls(dataset, pl.DataFrame(schema=schema(dataset)))
 
     @property
     def frame(self) -> pl.DataFrame:
-        """Columns of `schema(dataset)`, sorted by ts. Not to be touched in a process that will fork."""
+        """Polars frame with the columns of `schema(dataset)`, sorted by ts. Do not use in a process that forks."""
         if self._frame is None:
             self._frame = _frame_of(self.arrays)
-            self._arrays = (
-                None  # the frame's own columns are read in place, and years of candles need not be held twice
-            )
+            self._arrays = None  # the frame's columns are read in place, so candles are not held in memory twice
         return self._frame
 
     @property
     def arrays(self) -> CandleArrays:
-        """The same as NumPy columns."""
+        """The candles as NumPy columns."""
         if self._arrays is None:
             self._arrays = _arrays_of(self.dataset, self.frame)
         return self._arrays
@@ -96,7 +94,7 @@ class Candles:
         return self.arrays.time
 
     def within(self, window: Window) -> "Candles":
-        """The candles whose open lies in `window`."""
+        """Return the candles that open in `window`."""
         return Candles(
             self.dataset, self.frame.filter(pl.col("ts").is_between(window.start, window.end, closed="left"))
         )
@@ -118,6 +116,6 @@ def _arrays_of(dataset: Dataset, frame: pl.DataFrame) -> CandleArrays:
 def _check_columns(frame: pl.DataFrame, dataset: Dataset) -> None:
     for name, expected in schema(dataset).items():
         if name not in frame.columns:
-            raise InvalidCandles(f"{dataset}: column {name!r} is missing; there are {', '.join(frame.columns)}")
+            raise InvalidCandles(f"{dataset}: column {name!r} is missing; found {', '.join(frame.columns)}")
         if frame.schema[name] != expected:
             raise InvalidCandles(f"{dataset}: column {name!r}: expected {expected}, was {frame.schema[name]}")

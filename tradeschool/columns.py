@@ -1,6 +1,6 @@
-"""Candles as plain NumPy columns, and the rules that they meet: safe in a process that forks.
+"""Candles as plain NumPy columns and the validation of the candle contract; safe in a process that forks.
 
-`tradeschool.candles` says what the columns mean, and makes frames of them.
+`tradeschool.candles` documents the columns and converts them to polars frames.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,11 +14,11 @@ from tradeschool.errors import InvalidCandles
 from tradeschool.market import Dataset, Market, Window
 
 PRICES = ("open", "high", "low", "close")
-MICROSECONDS = 1_000_000  # in a second
+MICROSECONDS = 1_000_000  # per second
 
 
 def number_names(dataset: Dataset) -> tuple[str, ...]:
-    """The columns of a dataset's candles but the time, in order."""
+    """Return the names of a dataset's candle columns except the time, in order."""
     spread = ("half_spread",) if dataset.instrument.market is Market.FX else ()
     return (*PRICES, "volume", *spread)
 
@@ -36,13 +36,13 @@ class CandleArrays:
     close: NDArray[np.float64]
     volume: NDArray[np.float64]
     half_spread: NDArray[np.float64] | None
-    """None where the dataset has none."""
+    """None for datasets without a spread (crypto)."""
 
     @classmethod
     def of(
         cls, dataset: Dataset, time: NDArray[np.int64], numbers: Mapping[str, NDArray[np.float64]]
     ) -> "CandleArrays":
-        """Of the other columns by their names."""
+        """Build the arrays from the time and a mapping of the other columns by name."""
         return cls(
             dataset=dataset,
             time=time,
@@ -56,12 +56,12 @@ class CandleArrays:
 
     @property
     def numbers(self) -> dict[str, NDArray[np.float64]]:
-        """Every column but the time, in the order of `schema`."""
+        """All columns except the time, in the order of `schema`."""
         prices = {"open": self.open, "high": self.high, "low": self.low, "close": self.close, "volume": self.volume}
         return prices if self.half_spread is None else prices | {"half_spread": self.half_spread}
 
     def __getitem__(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> "CandleArrays":
-        """The candles at an array of positions, in its order, or those where a mask is set."""
+        """Return the candles at an array of positions, in that order, or those selected by a mask."""
         chosen_numbers = {name: values[chosen] for name, values in self.numbers.items()}
         return CandleArrays.of(self.dataset, self.time[chosen], chosen_numbers)
 
@@ -70,7 +70,7 @@ class CandleArrays:
 
 
 def joined(dataset: Dataset, parts: Iterable[CandleArrays]) -> CandleArrays:
-    """The candles of all parts in order of time; of several at the same time, the one of the latest part."""
+    """Concatenate parts in time order; of several candles with the same time, the one of the last part is kept."""
     parts = [no_candles(dataset), *parts]
     numbers = {name: np.concatenate([part.numbers[name] for part in parts]) for name in parts[0].numbers}
     time = np.concatenate([part.time for part in parts])
@@ -83,7 +83,7 @@ def joined(dataset: Dataset, parts: Iterable[CandleArrays]) -> CandleArrays:
 
 
 def are_among(times: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which of some times stand among others, shape (n_times,); both ascend, so nothing has to be sorted."""
+    """Return a mask, shape (n_times,), of the times that occur in `others`; both inputs must be ascending."""
     places = np.searchsorted(others, times)
     found = places < len(others)
     found[found] = others[places[found]] == times[found]
@@ -91,7 +91,7 @@ def are_among(times: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np
 
 
 def no_candles(dataset: Dataset) -> CandleArrays:
-    """Empty columns, those that the dataset has."""
+    """Return empty columns for a dataset."""
     numbers = {name: np.empty(0) for name in number_names(dataset)}
     return CandleArrays.of(dataset, np.empty(0, dtype=np.int64), numbers)
 
@@ -99,10 +99,10 @@ def no_candles(dataset: Dataset) -> CandleArrays:
 def check(
     opened: NDArray[np.datetime64], numbers: Mapping[str, NDArray[np.float64]], dataset: Dataset, window: Window
 ) -> None:
-    """Hold columns against the contract; `opened` are microseconds since 1970, NaT where there is none.
+    """Check columns against the candle contract; `opened` holds microseconds since 1970, NaT for a missing time.
 
     Raises:
-        InvalidCandles: which dataset, which rule, how many rows, and the first of them.
+        InvalidCandles: if a rule is broken; names the dataset, the rule, the number of rows and the first one.
     """
     for rule, broken in _rules(opened, numbers, dataset, window):
         if broken.any():
@@ -113,9 +113,9 @@ def check(
 def _rules(
     opened: NDArray[np.datetime64], numbers: Mapping[str, NDArray[np.float64]], dataset: Dataset, window: Window
 ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Each rule with the rows that break it, shape (n_candles,); a rule may rely on those before it.
+    """Yield each rule with a mask of the rows that break it, shape (n_candles,); a rule may rely on earlier ones.
 
-    In NumPy, because a provider's page is small: the same rules as polars expressions cost ten times its decoding.
+    The rules use NumPy because a page is small: as polars expressions they cost ten times as much as decoding it.
     """
     yield "ts must not be null", np.isnat(opened)
     time = opened.view(np.int64)

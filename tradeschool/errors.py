@@ -1,114 +1,119 @@
-"""Everything that can go wrong, and the exit code with which the command says so.
+"""Exception classes of tradeschool and the exit code of each.
 
-    TradeschoolError            1   something failed; the message says what, which and what to do
-    ├── SettingsError           2   a flag, setting, curriculum file or name is wrong
-    ├── GateNotMet              3   the search ended and its result is not good enough
-    ├── DataError               4   the candles that are needed are not there, or are not sound
-    │   ├── DataIncomplete      4   a dataset is missing, not sealed, or below its coverage
-    │   ├── PeriodClosed        4   candles of the sealed period were asked for by a search
-    │   ├── InvalidCandles      4   candles break the contract of `tradeschool.candles`
-    │   └── ForeignFile         4   a file in the data folder was not written, or was changed, by others
-    ├── StoreUnwritable         1   the disk does not take what is to be stored
-    ├── ServiceUnreachable      5   Redis, the study database or a provider does not answer
-    ├── WorkersFailed           5   the workers that a command started do not get up, or cannot be kept alive
-    ├── StrategyNotImported     1   a user's strategy cannot be imported, or not be made ready: nothing can be evaluated
-    ├── TrialDiffers            1   a recorded trial, run again, came out differently
-    ├── StudyChanged            1   another process wrote to the study; its trials have to be read again
-    ├── RoleLost                1   the database has taken back the right to go on with a run
-    └── ProviderError           1   a provider's answer ends the download of one dataset
-        ├── ProviderRejected    1   it refuses the request: product, range, token
-        └── ProviderUnusable    1   its answer cannot be read; asked again before it is given up
+    TradeschoolError            1   an operation failed; the message says what, which and what to do
+    ├── SettingsError           2   a flag, setting, curriculum file or name is invalid
+    ├── GateNotMet              3   the search ended and its winner failed the gate
+    ├── DataError               4   required candles are missing or invalid
+    │   ├── DataIncomplete      4   a dataset is missing, not sealed, or below its minimum coverage
+    │   ├── PeriodClosed        4   a search requested candles of the holdout period
+    │   ├── InvalidCandles      4   candles violate the contract of `tradeschool.candles`
+    │   └── ForeignFile         4   a file in the data folder was written or changed by another program
+    ├── StoreUnwritable         1   a file cannot be written
+    ├── ServiceUnreachable      5   Redis, the study database or a provider does not respond
+    ├── WorkersFailed           5   the workers that a command started do not start or keep crashing
+    ├── StrategyNotImported     1   a user's strategy cannot be imported or prepared
+    ├── TrialDiffers            1   re-running a recorded trial gave a different result
+    ├── StudyChanged            1   another process wrote to the study; its trials must be read again
+    ├── RoleLost                1   this process no longer holds the leadership lock of a run
+    └── ProviderError           1   a provider's response ends the download of one dataset
+        ├── ProviderRejected    1   the provider rejects the request: product, range or token
+        └── ProviderUnusable    1   the response cannot be read, also after retries
 
-130, interrupted, has no class: it is Python's own KeyboardInterrupt.
+Exit code 130 (interrupted) has no class here: it stands for Python's KeyboardInterrupt.
 """
 
 from typing import ClassVar
 
 
 class TradeschoolError(Exception):
-    """Something failed; the message alone tells an operator what, which and what to do."""
+    """Base class of all errors; the message alone tells an operator what failed, which object and what to do."""
 
     exit_code: ClassVar[int] = 1
 
 
 class SettingsError(TradeschoolError):
-    """A flag, a setting, a curriculum file or a name is wrong; nothing was started."""
+    """A flag, setting, curriculum file or name is invalid; nothing was started."""
 
     exit_code = 2
 
 
 class GateNotMet(TradeschoolError):
-    """A level's search ended and its winner misses the gate, or nothing was feasible."""
+    """A level's search ended and its winner failed the gate, or no trial was feasible."""
 
     exit_code = 3
 
 
 class DataError(TradeschoolError):
-    """The candles that are needed are not there, or are not sound."""
+    """Required candles are missing or invalid."""
 
     exit_code = 4
 
 
 class DataIncomplete(DataError):
-    """A dataset is missing, not sealed over the window that is needed, or below its coverage."""
+    """A dataset is missing, not sealed over the required window, or below its minimum coverage."""
 
 
 class PeriodClosed(DataError):
-    """Candles of the sealed period were asked for by a search: they are opened once, when a run is over."""
+    """A search requested candles of the holdout period, which is read once, after a run has ended."""
 
 
 class InvalidCandles(DataError):
-    """Candles break the contract of `tradeschool.candles.Candles`."""
+    """Candles violate the contract of `tradeschool.candles.Candles`."""
 
 
 class ForeignFile(DataError):
-    """A file in the data folder is not what its seal says: not ours, changed, cut or unreadable."""
+    """A file in the data folder does not match its seal: missing, changed, truncated or unreadable."""
 
 
 class StoreUnwritable(TradeschoolError):
-    """The disk does not take what is to be stored: full, read-only or not ours. What was there stays."""
+    """A file cannot be written: the disk is full, read-only or owned by another user. Existing files are unchanged."""
 
 
 class ServiceUnreachable(TradeschoolError):
-    """Redis, the study database or a provider does not answer."""
+    """Redis, the study database or a provider does not respond."""
 
     exit_code = 5
 
 
 class WorkersFailed(TradeschoolError):
-    """The workers that a command started do not get up, or cannot be kept alive: nothing would ever be evaluated."""
+    """The workers that a command started do not start or keep crashing, so no trial would ever be evaluated."""
 
     exit_code = 5
 
 
 class StrategyNotImported(TradeschoolError):
-    """A user's strategy cannot be imported, or made ready: it ends the search and says nothing of a trial."""
+    """A user's strategy cannot be imported or prepared. It ends the search; no trial is recorded as failed."""
 
 
 class StudyChanged(TradeschoolError):
-    """Another process wrote to the study; what was planned is dropped and its trials are read again."""
+    """Another process wrote to the study; planned trials are dropped and the stored trials are read again."""
 
 
 class RoleLost(TradeschoolError):
-    """An outage has ended the session that held a run's role: another process may be at work on the run by now."""
+    """An outage ended the database session that held a run's leadership lock; another process may hold it now."""
 
 
 class TrialDiffers(TradeschoolError):
-    """A recorded trial, run again, came out differently: other code, other candles, or a strategy that keeps state."""
+    """Re-running a recorded trial gave a different result: code, candles or a stateful strategy changed it."""
 
 
 class ProviderError(TradeschoolError):
-    """A provider's answer ends the download of one dataset; the others go on."""
+    """A provider's response ends the download of one dataset; other downloads continue."""
 
 
 class ProviderRejected(ProviderError):
-    """A provider refuses the request for good: unknown product, bad range, wrong token."""
+    """A provider rejects the request permanently: unknown product, bad range or wrong token."""
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
         self.status = status
-        """HTTP status of the answer."""
+        """HTTP status of the response."""
 
 
 class ProviderUnusable(ProviderError):
-    """A provider's answer cannot be read: HTML, cut, or of another shape. Worth asking again."""
+    """A provider's response cannot be read: HTML, truncated or of an unexpected shape. Worth a retry."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of a library's error message, its class name if the message is empty."""
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,7 +1,7 @@
-"""What can be odd about candles that meet the contract, and what that does to their range.
+"""Findings: anomalies in candles that meet the contract, and the severity of each kind.
 
-A finding that refuses keeps a range from being sealed, because what it means is certain and no backtest over it
-means anything. One that warns may be honest (an outage, a crash, a holiday's stray price) and is stored in the seal.
+A finding of severity `refuse` is certainly a data error, so its range is not sealed. A finding of severity `warn` may
+be real (an outage, a crash, a single price on a holiday); it is stored in the seal.
 """
 
 from collections.abc import Iterable
@@ -15,39 +15,39 @@ from tradeschool.market import Dataset, Window
 
 
 class Severity(StrEnum):
-    """What a finding does to a range."""
+    """Effect of a finding on its range."""
 
     REFUSE = "refuse"
-    """It is not sealed."""
+    """The range is not sealed."""
     WARN = "warn"
-    """It is sealed, and the seal tells of it."""
+    """The range is sealed and the seal lists the finding."""
 
 
 class FindingKind(StrEnum):
-    """What can be odd about candles."""
+    """Kind of anomaly."""
 
     WRONG_STEP = "wrong step"
-    """They lie as far apart as those of another timeframe."""
+    """The spacing of the candles is that of another timeframe."""
     WRONG_TIME_ZONE = "wrong time zone"
-    """FX weekends begin and end hours away from Friday and Sunday 17:00 New York time."""
+    """FX weekends do not begin and end at Friday and Sunday 17:00 New York time."""
     PRICE_SCALE = "price scale"
-    """A close is a multiple of the one before: another scale or instrument."""
+    """A close is a multiple of the previous close: another price scale or instrument."""
     VOLUME_SCALE = "volume scale"
-    """A day's volume is a large multiple of its neighbour's: another unit."""
+    """A day's median volume is a large multiple of the previous day's: another unit."""
     PRICE_JUMP = "price jump"
-    """A candle reaches far from the close before."""
+    """A candle's high or low is far from the previous close."""
     FLAT_WITHOUT_VOLUME = "flat without volume"
-    """One price and no volume: filled in by somebody, or a halted market."""
+    """All prices are equal and the volume is 0: a filled gap or a halted market."""
     OUT_OF_SESSION = "out of session"
-    """FX candles at a time at which the calendar says that the market is closed."""
+    """FX candles at times when the market is closed by calendar."""
     SWAPPED_VOLUMES = "swapped volumes"
-    """An imported file's columns of base and quote volume were swapped; the right one was taken."""
+    """The base and quote volume columns of an imported file were swapped; the base volume was used."""
     UNFINISHED = "unfinished"
-    """The last candle of an imported file was still in progress; it was left out."""
+    """The last candle of an imported file was unfinished; it was dropped."""
 
     @property
     def severity(self) -> Severity:
-        """What a finding of this kind does."""
+        """Severity of findings of this kind."""
         return SEVERITIES[self]
 
 
@@ -65,31 +65,31 @@ SEVERITIES = {
 
 
 class Finding(BaseModel):
-    """All of one kind in one calendar year (UTC) of a range."""
+    """All anomalies of one kind in one calendar year (UTC) of a range."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: FindingKind
     start: AwareDatetime
-    """Open of the first candle that shows it."""
+    """Open of the first affected candle."""
     end: AwareDatetime
-    """Where the last one closes."""
+    """Close of the last affected candle."""
     rows: Annotated[int, Field(gt=0)]
-    """How many places show it: candles, days or weekends, as the message says."""
+    """Number of affected candles, days or weekends; the message names the unit."""
     message: str
-    """With the worst value and its bound."""
+    """Description with the most extreme value."""
 
     @property
     def severity(self) -> Severity:
-        """What it does to its range."""
+        """Effect on the range."""
         return self.kind.severity
 
 
 def refuse(dataset: Dataset, findings: Iterable[Finding], advice: str) -> None:
-    """Go on only where nothing refuses.
+    """Raise an error if any finding has severity `refuse`.
 
     Raises:
-        InvalidCandles: the first finding that refuses, how many more there are, and the advice.
+        InvalidCandles: with the first such finding, the number of further ones, and the advice.
     """
     refusing = [finding for finding in findings if finding.severity is Severity.REFUSE]
     if refusing:

@@ -1,4 +1,4 @@
-"""A folder is a registry: a provider, strategy or level exists because its file is there."""
+"""Plug-in discovery: each module in a package registers one provider, strategy or level."""
 
 import importlib
 import pkgutil
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def entries(package: ModuleType, attribute: str) -> dict[str, Any]:
-    """What every module of a package calls `attribute`, by the module's name, in alphabetical order.
+    """Return the value of `attribute` of each module in a package, by module name, in alphabetical order.
 
-    Modules that have no such attribute are left out.
+    Modules without the attribute are skipped.
     """
     found: dict[str, Any] = {}
     for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):

@@ -1,6 +1,6 @@
-"""Candles in, findings out: what sound candles do not do. Pure.
+"""Anomaly checks: functions from candles to findings, without side effects.
 
-`tradeschool.candles` says what a frame of candles is, `tradeschool.findings` what a finding does.
+`tradeschool.candles` documents the candle contract, `tradeschool.findings` the kinds of findings and their severity.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,31 +17,31 @@ from tradeschool.sessions import closed_windows, expected_slots
 
 DAY = 86_400  # seconds
 VOLUME_RATIO = 100.0
-"""Between the median volumes of neighbouring days: more is another unit. Years of real candles stay below 10."""
+"""Largest plausible ratio between the median volumes of consecutive days; years of real candles stay below 10."""
 DAY_SHARE = 0.25
-"""Of a day's candles that must be there for its median to count; an FX Sunday has an eighth."""
+"""Fraction of a day's candles required for its median to count; an FX Sunday has an eighth."""
 PRICE_JUMP_FRACTION = {Market.CRYPTO: 0.25, Market.FX: 0.05}
-"""Of a candle's high or low from the close before."""
+"""Largest plausible distance of a high or low from the previous close, as a fraction of that close."""
 PRICE_RATIO = {Market.CRYPTO: 5.0, Market.FX: 2.0}
-"""Of a close to the close before: more is another scale, or another instrument."""
+"""Largest plausible ratio of consecutive closes; above it the scale or the instrument is wrong."""
 STEP_CANDLES = 6
-"""In a day, from which on a coarser grid is no chance."""
+"""Candles per day from which a coarser grid is not a coincidence."""
 STEP_DAYS = 2
-"""On a coarser grid, from which on they are no chance; one where there is but one day."""
+"""Days on a coarser grid from which they are not a coincidence; 1 if there is only one day."""
 WEEKEND_SECONDS = 40 * 3600
-"""A shorter closure is a holiday."""
+"""Shortest closure that counts as a weekend; a shorter one is a holiday."""
 SHIFT_SECONDS = 1800
-"""By which a weekend has to begin and to end early, or late, to count as shifted."""
+"""Smallest offset of both the begin and the end of a weekend for it to count as shifted."""
 SHIFTED_WEEKENDS = 2
 SHIFTED_SHARE = 0.2
-"""Of all weekends: a summer time that was forgotten shifts half of them."""
+"""Share of all weekends that must be shifted; ignoring daylight saving time shifts half of them."""
 
 Rows = NDArray[np.bool_]
 Values = NDArray[np.float64]
 
 
 def inspect(candles: Candles) -> tuple[Finding, ...]:
-    """Everything that is odd about candles, by kind and year."""
+    """Return all findings of the candles, by kind and year."""
     if not len(candles):
         return ()
     arrays = _arrays(candles)
@@ -49,22 +49,25 @@ def inspect(candles: Candles) -> tuple[Finding, ...]:
 
 
 def usual_spacing(times: NDArray[np.int64]) -> int:
-    """The commonest distance between neighbours, in seconds; 0 of fewer than two. `times` need no order."""
+    """Return the most common distance between consecutive times in seconds; 0 for fewer than two times.
+
+    `times` need not be sorted.
+    """
     distances, counts = np.unique(np.abs(np.diff(times)), return_counts=True)
     return int(distances[counts.argmax()]) if len(distances) else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Check:
-    """One kind: which candles show it, by how much, and the words for it."""
+    """One anomaly check: its kind, its function and its message."""
 
     kind: FindingKind
     look: Callable[[CandleArrays], tuple[Rows, Values]]
-    """Both of shape (n_candles,)."""
+    """Returns a mask of affected candles and a value for each candle, both of shape (n_candles,)."""
     unit: str
-    """What is counted."""
+    """Noun for what is counted: candle, day or weekend."""
     words: str
-    """With `places`, `worst` and `step`."""
+    """Message template with the placeholders `places`, `worst` and `step`."""
 
 
 def _findings(candles: CandleArrays, check: _Check) -> Iterator[Finding]:
@@ -103,7 +106,7 @@ def _wrong_time_zone(candles: CandleArrays) -> tuple[Rows, Values]:
     opening = np.searchsorted(candles.time, (starts + ends) // 2)
     closed_late = candles.time[opening - 1] + candles.dataset.timeframe.seconds - starts
     opened_late = candles.time[opening] - ends
-    # A late open or an early close alone is the market's own: a clock that is wrong moves both.
+    # A late open or an early close alone is normal; a wrong time zone shifts both in the same direction.
     shift = np.where(closed_late * opened_late > 0, np.minimum(np.abs(closed_late), np.abs(opened_late)), 0)
     shifted = shift >= SHIFT_SECONDS
     if shifted.sum() < max(SHIFTED_WEEKENDS, SHIFTED_SHARE * len(closures)):
@@ -148,50 +151,50 @@ CHECKS = (
         kind=FindingKind.WRONG_STEP,
         look=_wrong_step,
         unit="day",
-        words="on {places} the candles lie {worst:.0f} s apart, expected {step} s",
+        words="on {places} the candles are {worst:.0f} s apart, expected {step} s",
     ),
     _Check(
         kind=FindingKind.WRONG_TIME_ZONE,
         look=_wrong_time_zone,
         unit="weekend",
-        words="{places} at which trading ends and begins up to {worst:+.1f} h off Friday and Sunday 17:00 New York",
+        words="{places} with trading hours up to {worst:+.1f} h off Friday and Sunday 17:00 New York time",
     ),
     _Check(
         kind=FindingKind.PRICE_SCALE,
         look=_price_scale,
         unit="candle",
-        words="{places} with a close that differs from the one before by a factor of up to {worst:.3g}",
+        words="{places} with a close that differs from the previous close by a factor of up to {worst:.3g}",
     ),
     _Check(
         kind=FindingKind.VOLUME_SCALE,
         look=_volume_scale,
         unit="day",
-        words="{places} with a median volume that differs from the day before by a factor of up to {worst:,.0f}",
+        words="{places} with a median volume that differs from the previous day by a factor of up to {worst:,.0f}",
     ),
     _Check(
         kind=FindingKind.PRICE_JUMP,
         look=_price_jump,
         unit="candle",
-        words="{places} with a price up to {worst:.1%} from the close before",
+        words="{places} with a price up to {worst:.1%} from the previous close",
     ),
     _Check(
         kind=FindingKind.FLAT_WITHOUT_VOLUME,
         look=_flat_without_volume,
         unit="candle",
-        words="{places} with one price and no volume",
+        words="{places} with equal prices and no volume",
     ),
     _Check(
         kind=FindingKind.OUT_OF_SESSION,
         look=_out_of_session,
         unit="candle",
-        words="{places} where the market is closed by calendar",
+        words="{places} while the market is closed by calendar",
     ),
 )
-"""In the order in which they are told: what refuses first."""
+"""Checks in reporting order: those of severity `refuse` come first."""
 
 
 def _days(candles: CandleArrays) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Position of each UTC day's first candle, and how many the day has."""
+    """Return the position of each UTC day's first candle and the number of candles of each day."""
     day = candles.time // DAY
     starts = np.flatnonzero(np.diff(day, prepend=day[0] - 1))
     return starts, np.diff(starts, append=len(day))
@@ -200,7 +203,7 @@ def _days(candles: CandleArrays) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def _at(
     candles: CandleArrays, positions: NDArray[np.int64] | None = None, values: NDArray[np.generic] | None = None
 ) -> tuple[Rows, Values]:
-    """The form of an answer: which candles, and a value for each."""
+    """Return a mask of the given positions and an array with a value for each candle."""
     rows, spread = np.zeros(len(candles), dtype=np.bool_), np.zeros(len(candles))
     if positions is not None:
         rows[positions], spread[positions] = True, values

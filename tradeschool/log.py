@@ -1,4 +1,4 @@
-"""How a process logs: text for people, JSON lines for machines, always on standard error."""
+"""Logging to standard error, as text or as JSON lines, with context fields such as run, level and trial."""
 
 import json
 import logging
@@ -14,15 +14,15 @@ from tradeschool.plain import plain
 _OWN_FIELDS = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 _FACTS = "_tradeschool_facts"
-_ABOUT: ContextVar[Mapping[str, object]] = ContextVar("about", default={})  # noqa: B039  # a mapping nobody changes
+_ABOUT: ContextVar[Mapping[str, object]] = ContextVar("about", default={})  # noqa: B039  # never mutated
 
 
 @contextmanager
 def about(**facts: object) -> Iterator[None]:
-    """What every line until the block ends is about: run, level, trial, dataset, worker; a line's own values win.
+    """Add context fields (run, level, trial, dataset, worker) to every log line of the block.
 
-    An exception that leaves the block keeps the facts, and a line that logs it tells them. Holds for this thread or
-    task and for processes that are forked from it, not for threads that are started.
+    A line's own values take precedence. An exception that leaves the block carries the fields, and the line that logs
+    it includes them. The context applies to this thread or task and to processes forked from it, not to new threads.
     """
     token = _ABOUT.set({**_ABOUT.get(), **facts})
     try:
@@ -35,28 +35,28 @@ def about(**facts: object) -> Iterator[None]:
 
 
 def facts_of(error: BaseException | None) -> Mapping[str, object]:
-    """What was at work where an exception was raised; the innermost block's word stands."""
+    """Return the context fields of the place where an exception was raised; inner blocks take precedence."""
     found: Mapping[str, object] = getattr(error, _FACTS, {})
     return found
 
 
 def configure(log_format: Literal["text", "json"], *, level: int = logging.INFO) -> None:
-    """Send this process' log to standard error, in the given form, from the given level on."""
+    """Configure the root logger: standard error, the given format and the given minimum level."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for chatty in ("rq", "optuna", "matplotlib", "aiohttp", "asyncio"):
         logger = logging.getLogger(chatty)
         logger.setLevel(max(level, logging.WARNING))
-        logger.handlers.clear()  # Optuna brings one of its own, in a form of its own
+        logger.handlers.clear()  # Optuna installs a handler with its own format
         logger.propagate = True
 
 
 class TextLines(logging.Formatter):
-    """`17:42:03 WARNING fetcher.client: message key=value`."""
+    """Formats a record as `17:42:03 WARNING fetcher.client: message key=value`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and the traceback where there is one."""
+        """Return one line, followed by the traceback if the record has one."""
         clock = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
         values = "".join(f" {name}={value}" for name, value in _extra(record).items())
         line = plain(f"{clock} {record.levelname} {record.name}: {record.getMessage()}{values}")
@@ -64,13 +64,13 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, severity, logger, message, the values of `extra` and what the line is about.
+    """Formats a record as one JSON object: time, severity, logger, message, `extra` values and context fields.
 
-    `level` is a level of the curriculum.
+    The field `level` is a level of the curriculum, not the severity.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line; the traceback, where there is one, under `exception`."""
+        """Return one line of JSON; a traceback is stored under `exception`."""
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "severity": record.levelname.lower(),

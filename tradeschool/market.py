@@ -1,6 +1,6 @@
-"""The things that are traded, the grid their candles lie on, and which of them we want by default.
+"""Instruments, timeframes, datasets and time windows, and the catalogue that is downloaded by default.
 
-A candle's time is always its *open*, in UTC. A range of time is always [start, end).
+A candle's time is always its *open* in UTC. A time range is always half-open: [start, end).
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Timeframe(Enum):
-    """The distance between two candles; the value is its length in seconds."""
+    """Length of one candle; the enum value is in seconds."""
 
     M5 = 300
     M15 = 900
@@ -27,38 +27,38 @@ class Timeframe(Enum):
 
     @property
     def duration(self) -> timedelta:
-        """Length of one candle."""
+        """Length of one candle as a timedelta."""
         return timedelta(seconds=self.value)
 
 
 class Market(Enum):
-    """What decides when an instrument trades (see `tradeschool.sessions`)."""
+    """Kind of market; it determines the trading hours (see `tradeschool.sessions`)."""
 
     CRYPTO = "crypto"
-    """Open all the time."""
+    """Always open."""
     FX = "fx"
     """Open from Sunday 17:00 to Friday 17:00 New York time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instrument:
-    """A pair that a provider quotes; prices are in `quote` per `base`."""
+    """A currency pair of one provider; prices are in `quote` per `base`."""
 
     provider: str
     base: str
     quote: str
     market: Market
     decimals: int
-    """Digits after the point of the smallest price step (the tick)."""
+    """Decimal places of the tick, the smallest price step."""
 
     @property
     def name(self) -> str:
-        """Such as `BTC-USD`."""
+        """Name in file paths and dataset names, such as `BTC-USD`."""
         return f"{self.base}-{self.quote}"
 
     @property
     def pair(self) -> str:
-        """Such as `BTC/USD`."""
+        """Name as shown to users, such as `BTC/USD`."""
         return f"{self.base}/{self.quote}"
 
     @property
@@ -69,18 +69,18 @@ class Instrument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """One instrument's candles of one timeframe, over all time."""
+    """All candles of one instrument at one timeframe."""
 
     instrument: Instrument
     timeframe: Timeframe
 
     @property
     def name(self) -> str:
-        """Such as `coinbase/BTC-USD/M5`; also its folder below `data_dir`."""
+        """Name, also the folder below `data_dir`, such as `coinbase/BTC-USD/M5`."""
         return f"{self.instrument.provider}/{self.instrument.name}/{self.timeframe.name}"
 
     def at(self, timeframe: Timeframe) -> "Dataset":
-        """The same instrument's candles of another timeframe."""
+        """Return the dataset of the same instrument at another timeframe."""
         return Dataset(instrument=self.instrument, timeframe=timeframe)
 
     def __str__(self) -> str:
@@ -89,10 +89,10 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
-    """A range of time [start, end), both UTC-aware.
+    """A half-open time range [start, end) with UTC-aware bounds.
 
     Raises:
-        SettingsError: where a bound is not in UTC or the range is empty or reversed.
+        SettingsError: if a bound is not in UTC, or the range is empty or reversed.
     """
 
     start: datetime
@@ -102,11 +102,14 @@ class Window:
         if {self.start.utcoffset(), self.end.utcoffset()} != {timedelta(0)}:
             raise SettingsError(f"time range {self.start}..{self.end} is not in UTC: give both bounds in UTC")
         if self.start >= self.end:
-            raise SettingsError(f"time range {self.start:%Y-%m-%d %H:%M}..{self.end:%Y-%m-%d %H:%M} is empty")
+            raise SettingsError(
+                f"time range {self.start:%Y-%m-%d %H:%M}..{self.end:%Y-%m-%d %H:%M} is empty: "
+                "the end must be after the start"
+            )
 
     @classmethod
     def of_seconds(cls, start: int, end: int) -> "Window":
-        """Of two Unix times in seconds."""
+        """Return the window between two Unix times in seconds."""
         return cls(datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC))
 
     @property
@@ -116,25 +119,25 @@ class Window:
 
     @property
     def end_seconds(self) -> int:
-        """Unix time of the end, which is not part of the range."""
+        """Unix time of the exclusive end."""
         return int(self.end.timestamp())
 
     @property
     def name(self) -> str:
-        """Such as `20200101-20220101`; with minutes where a bound is not midnight."""
+        """Name in file names, such as `20200101-20220101`; a bound other than midnight includes hours and minutes."""
         return f"{_stamp(self.start)}-{_stamp(self.end)}"
 
     def contains(self, other: "Window") -> bool:
-        """Whether every moment of `other` is in this range."""
+        """Whether this range contains the whole of `other`."""
         return self.start <= other.start and other.end <= self.end
 
     def overlap(self, other: "Window") -> "Window | None":
-        """The part that both ranges share, None where they share none."""
+        """Return the intersection of both ranges, None if it is empty."""
         start, end = max(self.start, other.start), min(self.end, other.end)
         return Window(start, end) if start < end else None
 
     def years(self) -> Iterator[tuple[int, "Window"]]:
-        """Each calendar year (UTC) that the range touches, with the part of the range in it."""
+        """Yield each calendar year (UTC) of the range with the part of the range inside that year."""
         for year in range(self.start.year, self.end.year + 1):
             whole = Window(datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
             if part := self.overlap(whole):
@@ -146,7 +149,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A dataset and one range of it that is to be downloaded and sealed on its own."""
+    """A range of a dataset to download and seal as one unit."""
 
     dataset: Dataset
     window: Window
@@ -159,9 +162,9 @@ GBP_USD = Instrument(provider="oanda", base="GBP", quote="USD", market=Market.FX
 BTC_USDT = Instrument(provider="binance", base="BTC", quote="USDT", market=Market.CRYPTO, decimals=2)
 ETH_USDT = Instrument(provider="binance", base="ETH", quote="USDT", market=Market.CRYPTO, decimals=2)
 CURRICULUM_INSTRUMENTS = (BTC_USD, EUR_USD, ETH_USD, GBP_USD)
-"""In the order in which they are downloaded: what the first level needs comes first."""
+"""Instruments of the default curriculum in download order: those of the first level come first."""
 INSTRUMENTS = (*CURRICULUM_INSTRUMENTS, BTC_USDT, ETH_USDT)
-"""All that are known; those outside the curriculum are downloaded only where they are named."""
+"""All known instruments; those outside the curriculum are downloaded only when named explicitly."""
 
 CURRICULUM_WINDOW = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
 EUR_USD_BULL_WINDOW = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC))
@@ -169,9 +172,9 @@ SEALED_WINDOW = Window(datetime(2024, 4, 1, tzinfo=UTC), datetime(2025, 1, 1, tz
 
 
 def default_catalogue(instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS) -> tuple[Wanted, ...]:
-    """The datasets of these instruments over the curriculum's time, EUR/USD's first quarter of 2024 included.
+    """Return the dataset ranges of the curriculum for these instruments: 12 datasets for the default instruments.
 
-    Twelve datasets when no instrument is named.
+    EUR/USD additionally has the first quarter of 2024.
     """
     windows = {EUR_USD: (EUR_USD_BULL_WINDOW, CURRICULUM_WINDOW)}
     return tuple(
@@ -183,7 +186,7 @@ def default_catalogue(instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS
 
 
 def sealed_catalogue(instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS) -> tuple[Wanted, ...]:
-    """The sealed period of the same datasets, kept apart under a root of its own."""
+    """Return the same datasets over the holdout period, which is stored below a separate root."""
     return tuple(
         Wanted(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=SEALED_WINDOW)
         for instrument in instruments
@@ -192,10 +195,10 @@ def sealed_catalogue(instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS)
 
 
 def find_instrument(text: str) -> Instrument:
-    """The instrument named `BTC/USD`, `BTC-USD`, `BTC_USD` or `BTCUSD`, in any case.
+    """Return the instrument named `BTC/USD`, `BTC-USD`, `BTC_USD` or `BTCUSD`; the case is ignored.
 
     Raises:
-        SettingsError: where no such instrument is known.
+        SettingsError: if no such instrument exists.
     """
     wanted = _letters(text)
     for instrument in INSTRUMENTS:
@@ -206,10 +209,10 @@ def find_instrument(text: str) -> Instrument:
 
 
 def find_timeframe(text: str) -> Timeframe:
-    """The timeframe named `M5`, `M15` or `H1`, in any case.
+    """Return the timeframe named `M5`, `M15` or `H1`; the case is ignored.
 
     Raises:
-        SettingsError: where no such timeframe is known.
+        SettingsError: if no such timeframe exists.
     """
     try:
         return Timeframe[text.strip().upper()]
@@ -219,10 +222,10 @@ def find_timeframe(text: str) -> Timeframe:
 
 
 def find_dataset(name: str) -> Dataset:
-    """The dataset of a name such as `coinbase/BTC-USD/M5`.
+    """Return the dataset of a name such as `coinbase/BTC-USD/M5`.
 
     Raises:
-        SettingsError: where the name has another form, or an unknown part.
+        SettingsError: if the name is malformed or has an unknown part.
     """
     parts = name.split("/")
     if len(parts) != 3:
@@ -234,10 +237,10 @@ def find_dataset(name: str) -> Dataset:
 
 
 def parse_timerange(text: str) -> Window:
-    """The range of a text such as `20200101-20240101`, whole UTC days, end excluded.
+    """Parse a range such as `20200101-20240101`: whole UTC days, end exclusive.
 
     Raises:
-        SettingsError: where the text has another form or the range is empty.
+        SettingsError: if the text is malformed or the range is empty.
     """
     try:
         start, end = (datetime.strptime(part, "%Y%m%d").replace(tzinfo=UTC) for part in text.split("-"))
@@ -247,7 +250,7 @@ def parse_timerange(text: str) -> Window:
 
 
 def merge(windows: list[Window]) -> list[Window]:
-    """The union of ranges, as the fewest ranges, in order."""
+    """Return the union of ranges as the fewest possible ranges, sorted."""
     merged: list[Window] = []
     for window in sorted(windows):
         if merged and window.start <= merged[-1].end:
@@ -258,7 +261,7 @@ def merge(windows: list[Window]) -> list[Window]:
 
 
 def subtract(wanted: Window, present: list[Window]) -> list[Window]:
-    """The parts of `wanted` that no range of `present` covers, in order."""
+    """Return the parts of `wanted` that no range of `present` covers, sorted."""
     missing: list[Window] = []
     start = wanted.start
     for window in merge(present):

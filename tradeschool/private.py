@@ -1,6 +1,6 @@
-"""Folders for one user alone, whatever the umask: the state folder, and a short one for sockets and locks.
+"""Private folders (mode 0700): the state folder, and a folder with a short path for sockets and locks.
 
-Who could enter them could take over a run or forge one.
+Another user with access to them could take over or forge a run.
 """
 
 import os
@@ -16,13 +16,13 @@ OTHERS_WRITE = 0o002
 
 
 def runtime_folder() -> Path:
-    """A folder for sockets and locks: short, and the same for all of the user's processes.
+    """Return the folder for sockets and locks, which has a short path and is shared by all processes of the user.
 
-    `/tmp/tradeschool-UID`, made where it is missing; where another user has made it, `.cache/tradeschool-run` in the
-    user's home folder. It does not depend on the environment, because two processes have to find the same one.
+    It is `/tmp/tradeschool-UID`, created if missing; if another user owns that path, `.cache/tradeschool-run` in the
+    user's home folder. It does not depend on the environment, because two processes must find the same folder.
 
     Raises:
-        StoreUnwritable: where neither can be made.
+        StoreUnwritable: if neither folder can be created.
     """
     folders = [Path("/tmp") / f"tradeschool-{os.getuid()}"]  # noqa: S108  # owner and kind are checked below
     with suppress(KeyError):  # a user without an entry, as in some containers
@@ -31,11 +31,11 @@ def runtime_folder() -> Path:
         if _is_ours(folder):
             return folder
     tried = " nor ".join(map(str, folders))
-    raise StoreUnwritable(f"neither {tried} is a folder of this user, or can be made: remove what is there")
+    raise StoreUnwritable(f"neither {tried} can be created or belongs to this user: remove what exists there")
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether it is there, for this user alone; it is made where nothing is."""
+    """Create the folder if it is missing; return whether this user owns it and made it private."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=PRIVATE, exist_ok=True)
@@ -49,15 +49,15 @@ def _is_ours(folder: Path) -> bool:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder where there is none, for its owner alone; one that is there stays as it is.
+    """Create a folder with mode 0700; an existing folder is left unchanged.
 
     Raises:
-        OSError: where it cannot be made.
+        OSError: if the folder cannot be created.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=PRIVATE, exist_ok=True)
 
 
 def let_no_stranger_write() -> None:
-    """Take the right to write from everybody outside the group, for every file that is made from now on."""
+    """Extend the umask so that files created from now on are not writable by other users."""
     os.umask(os.umask(0o077) | OTHERS_WRITE)

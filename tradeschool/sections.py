@@ -1,4 +1,4 @@
-"""The knobs of each part, with their units and defaults; `tradeschool.settings` puts them together and reads them."""
+"""Settings of each part, with units and defaults; `tradeschool.settings` combines and loads them."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,22 +12,22 @@ EVENTS = (
     "dataset_sealed,level_passed,level_missed,level_escalated,run_finished,run_interrupted,recommendation,"
     "worker_lost,search_stalled,search_moves,provider_paused,provider_banned,download_failed,fetcher_lost"
 )
-"""The events that are told where nothing is said of it."""
+"""Events that are sent by default."""
 SHORTEST_TOKEN = 16
-"""Characters of the page's token."""
+"""Minimum number of characters of the page's access token."""
 SHORTEST_KEY = 16
-"""Characters of a key that signs orders and answers."""
+"""Minimum number of characters of the signing key."""
 
 
 def _expanded(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError as error:
-        raise ValueError(f"no home folder stands for ~ here: {error}") from None
+        raise ValueError(f"~ cannot be expanded to a home folder: {error}") from None
 
 
 UserPath = Annotated[Path, AfterValidator(_expanded)]
-"""A path in which `~` stands for a home folder, as in a shell."""
+"""A path in which a leading `~` is expanded to the home folder."""
 Positive = Annotated[float, Field(gt=0)]
 Address = Annotated[str, Field(pattern=r"^https?://")]
 StrategyName = Annotated[str, Field(pattern=r"^[^\s:,]+:[^\s:,]+$")]
@@ -35,52 +35,52 @@ StrategyName = Annotated[str, Field(pattern=r"^[^\s:,]+:[^\s:,]+$")]
 
 
 class Section(BaseModel):
-    """Settings of one part; unknown keys are errors."""
+    """Base class of a settings section; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ProviderSettings(Section):
-    """What a user says of one provider; where nothing is said, what the provider's own file says."""
+    """Settings of one provider; unset values default to those of the provider's module."""
 
     url: Address | None = None
-    """Where its API is."""
+    """Base URL of the API."""
     rate: Positive | None = None
-    """Requests a second, all attempts counted."""
+    """Maximum requests per second, retries included."""
     source: str | None = None
-    """Which of its APIs is asked, where it has several."""
+    """Name of the API to use, for a provider with several APIs."""
     token: SecretStr | None = None
-    """From the environment, `.env` or `token_file` only."""
+    """API token: only from the environment, `.env` or `token_file`."""
     token_file: UserPath | None = None
-    """A file that holds nothing but the token."""
+    """File that contains only the API token."""
 
 
 class FetchSettings(Section):
-    """What the fetcher asks, where, and how fast."""
+    """Settings of the fetcher: API URLs, request rates and time-outs."""
 
     coinbase_source: Literal["exchange", "advanced_trade"] = "exchange"
-    """Which of Coinbase's public APIs answers for its datasets; their candles are the same."""
+    """Coinbase API to download from: Exchange or Advanced Trade; both return the same candles."""
     coinbase_url: Address | None = None
-    """Where Coinbase Exchange's public API is."""
+    """Base URL of the Coinbase Exchange API."""
     coinbase_advanced_url: Address | None = None
-    """Where Coinbase Advanced Trade's public API is."""
+    """Base URL of the Coinbase Advanced Trade API."""
     oanda_url: Address | None = None
-    """Where OANDA's v20 API is; the token must be of the same host."""
+    """Base URL of the OANDA v20 API; the token must belong to this host (practice or live)."""
     coinbase_rate: Positive | None = None
-    """Requests a second, all attempts counted."""
+    """Maximum requests per second to Coinbase, retries included."""
     oanda_rate: Positive | None = None
-    """Requests a second, all attempts counted."""
+    """Maximum requests per second to OANDA, retries included."""
     shared_limit: bool = False
-    """Whether all fetchers that use the same `redis_url` keep one limit together; else each provider has one."""
+    """Share the rate limit of each provider among all fetchers that use the same `redis_url`."""
     providers: dict[str, ProviderSettings] = {}
-    """Every further provider, by its name."""
+    """Settings of further providers, by name."""
     total_timeout_seconds: Positive = 60.0
-    """Of one attempt, from asking for a connection to the last byte."""
+    """Time limit of one attempt, from opening the connection to the last byte."""
     patience_seconds: Positive = 300.0
-    """How long a provider that does not answer is asked again before the run gives up."""
+    """Time for which an unresponsive provider is retried before the run fails."""
 
     def provider(self, name: str) -> ProviderSettings:
-        """What is said of a provider, under whichever names."""
+        """Return the settings of a provider by its name."""
         match name:
             case "coinbase":
                 url = self.coinbase_url if self.coinbase_source == "exchange" else self.coinbase_advanced_url
@@ -92,40 +92,39 @@ class FetchSettings(Section):
 
 
 class WorkSettings(Section):
-    """How trials are handed out and watched."""
+    """Settings of trial evaluation by workers."""
 
     trial_timeout_seconds: Annotated[int, Field(gt=0)] = 600
-    """A trial that takes longer counts as crashed."""
+    """Time limit of one trial; a trial that exceeds it counts as crashed."""
     lease_seconds: Annotated[int, Field(ge=5)] = 15
-    """A worker that has not been heard of for so long has lost its trial."""
+    """Lease of a trial: a worker without a heartbeat for this long loses its trial."""
     trials_per_job: Annotated[int, Field(ge=1)] = 1
-    """How many trials a worker takes at once; changes no result."""
+    """Number of trials per job; does not change any result."""
     trials_per_process: Annotated[int, Field(ge=1)] = 100
-    """After so many trials a worker's evaluating process is replaced by a fresh one; 1 for one a job."""
+    """Number of trials after which a worker replaces its work horse process; 1 starts a process per job."""
     trial_memory_mb: Annotated[int, Field(ge=16)] | None = None
-    """How much a worker's evaluating process may allocate, in megabytes; Linux only; none is without limit."""
+    """Memory limit of a work horse process in megabytes; Linux only; unset means no limit."""
     strategies: Annotated[tuple[StrategyName, ...], NoDecode] = ()
-    """Strategies that workers evaluate besides the built-in ones, as `module:NAME`; in the environment joined by
-    commas."""
+    """Plug-in strategies that workers may import, as `module:NAME`; separated by commas in the environment."""
     signing_key: SecretStr | None = None
-    """Shared by conductors and workers, who then sign orders and answers: from the environment or
-    `work.signing_key_file` only."""
+    """Key that coordinators and workers share to sign trial requests and results: only from the environment or
+    `work.signing_key_file`."""
     signing_key_file: UserPath | None = None
-    """A file that holds nothing but the signing key."""
+    """File that contains only the signing key."""
 
     @field_validator("strategies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        """A list, or a text such as `a:X,b:Y`."""
+        """Accept a list or a text such as `a:X,b:Y`."""
         if isinstance(value, str):
             return tuple(name for each in value.split(",") if (name := each.strip()))
         return value
 
     def key(self) -> bytes | None:
-        """The key with which orders and answers are signed, None where there is none.
+        """Return the key that signs trial requests and results, None if it is not configured.
 
         Raises:
-            SettingsError: where its file cannot be read, what is there is not one word, or it is too short.
+            SettingsError: if the key file cannot be read, or the key is not a single word or too short.
         """
         key = secret_of("work.signing_key", self.signing_key, self.signing_key_file)
         if key is not None and len(key) < SHORTEST_KEY:
@@ -134,44 +133,44 @@ class WorkSettings(Section):
 
 
 class ServeSettings(Section):
-    """Where the page is, and who may see it."""
+    """Settings of the web page: address and access token."""
 
     host: str = "127.0.0.1"
-    """The address to listen on; other machines reach any but loopback, and then a token is needed."""
+    """Address to listen on; any address other than loopback requires a token."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8765
-    """0 takes one that is free."""
+    """Port to listen on; 0 selects a free port."""
     token: SecretStr | None = None
-    """What has to be shown before anything is: from the environment, `.env` or `token_file` only."""
+    """Access token of the page: only from the environment, `.env` or `token_file`."""
     token_file: UserPath | None = None
-    """A file that holds nothing but the token."""
+    """File that contains only the access token."""
 
 
 class NotifySettings(Section):
-    """Who is told what, elsewhere; nobody where no address is set."""
+    """Settings of notifications; none are sent if no channel is configured."""
 
     webhook_url: SecretStr | None = None
-    """An address that takes each message as JSON."""
+    """URL that receives each message as JSON."""
     slack_url: SecretStr | None = None
-    """An incoming webhook of Slack, or of what understands the same."""
+    """Incoming webhook of Slack or of a compatible service."""
     smtp_url: SecretStr | None = None
-    """smtp://user:password@host:587, which has to offer STARTTLS to get a password, or smtps://host:465."""
+    """Mail server: smtp://user:password@host:587 (a password requires STARTTLS) or smtps://host:465."""
     mail_from: str | None = None
-    """The sender's address."""
+    """Sender address of mails."""
     mail_to: str | None = None
-    """The receivers' addresses, joined by commas."""
+    """Recipient addresses of mails, separated by commas."""
     events: str = EVENTS
-    """Which events are told, joined by commas."""
+    """Events to send, separated by commas."""
     digest_minutes: Annotated[float, Field(ge=0)] = 30.0
-    """Between two digests while a run or a download goes on; 0 for none."""
+    """Interval between digests while a run or download is in progress, in minutes; 0 disables them."""
 
     @property
     def is_set(self) -> bool:
-        """Whether there is anybody to tell."""
+        """Whether a channel is configured."""
         return any((self.webhook_url, self.slack_url, self.smtp_url))
 
 
 def secret_of(knob: str, token: SecretStr | None, file: Path | None) -> str | None:
-    """What a knob, or the file that another one names, holds."""
+    """Return a secret from its setting or from the file named by its `_file` setting, None if both are unset."""
     if token:
         return _one_word(knob, token.get_secret_value())
     if file is None:
@@ -184,7 +183,7 @@ def secret_of(knob: str, token: SecretStr | None, file: Path | None) -> str | No
 
 
 def _one_word(where: str, text: str) -> str:
-    """A secret without the white space around it; one with any inside could not be sent as a header."""
+    """Strip surrounding white space from a secret; inner white space is an error, as it is invalid in a header."""
     words = text.split()
     if len(words) != 1:
         raise SettingsError(f"{where}: expected one word, was {len(words)} words")

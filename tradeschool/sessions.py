@@ -1,9 +1,9 @@
-"""When a market is open, and so which candles a window should hold.
+"""Trading calendar: opening hours of each market and the candles that a window should contain.
 
-Crypto trades all the time. FX trades from Sunday 17:00 to Friday 17:00 New York time, but for 24 hours that
-end on Christmas Day at 17:00 and on New Year's Day at 17:00. Sundays move that: Christmas on a Sunday is kept
-until Monday 17:00, and New Year's Day on a Sunday is not kept at all.
-Source: OANDA v20 EUR_USD and GBP_USD H1 candles 2019-2024, of which all absent hours were looked at.
+Crypto trades all the time. FX trades from Sunday 17:00 to Friday 17:00 New York time, except for the 24 hours that
+end on Christmas Day at 17:00 and on New Year's Day at 17:00. If Christmas falls on a Sunday, the closure ends on
+Monday 17:00 instead; if New Year's Day falls on a Sunday, there is no additional closure.
+Source: OANDA v20 EUR_USD and GBP_USD H1 candles 2019-2024; every missing hour was examined.
 """
 
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ from tradeschool.market import Dataset, Market, Window, subtract
 
 NEW_YORK = ZoneInfo("America/New_York")
 ROLLOVER = time(17)
-"""New York time at which the FX week begins and ends."""
+"""Time of day in New York at which the FX week begins and ends."""
 SUNDAY = 6
 
 
 def expected_slots(dataset: Dataset, window: Window) -> NDArray[np.int64]:
-    """The opens of every candle that `window` should hold, as Unix seconds, ascending, shape (n_slots,)."""
+    """Return the open of every candle that `window` should contain: Unix seconds, ascending, shape (n_slots,)."""
     step = dataset.timeframe.seconds
     grids = [
         np.arange(-(-part.start_seconds // step) * step, part.end_seconds, step, dtype=np.int64)
@@ -32,14 +32,14 @@ def expected_slots(dataset: Dataset, window: Window) -> NDArray[np.int64]:
 
 
 def open_windows(market: Market, window: Window) -> list[Window]:
-    """The parts of `window` in which the market is open, in order."""
+    """Return the parts of `window` in which the market is open, in order."""
     if market is Market.CRYPTO:
         return [window]
     return [part for week in _fx_weeks(window) for part in subtract(week, _closures(week))]
 
 
 def closed_windows(market: Market, window: Window) -> list[Window]:
-    """The parts of `window` in which the market is closed by calendar, in order."""
+    """Return the parts of `window` in which the market is closed by calendar, in order."""
     return subtract(window, open_windows(market, window))
 
 

@@ -1,9 +1,8 @@
-"""Every knob, its unit and its default; the only reader of the environment.
+"""Settings of a process, loaded from flags, environment, `.env`, `tradeschool.toml` and defaults, in this order.
 
-flag > environment > `.env` > `tradeschool.toml` > default. A key that no knob has is an error wherever it
-stands. Environment names are `TRADESCHOOL_` and the path of the knob, joined by `__`:
-`TRADESCHOOL_FETCH__COINBASE_RATE`. Three names that the field's users have set already are understood too:
-`OPTUNA_STORAGE`, `RQ_REDIS_URL` and `OANDA_API_TOKEN`.
+Only this module reads the environment. An unknown key is an error in every source. The environment variable of a
+setting is `TRADESCHOOL_` and its path, joined by `__`: `TRADESCHOOL_FETCH__COINBASE_RATE`. Three variables of other
+tools are read as well: `OPTUNA_STORAGE`, `RQ_REDIS_URL` and `OANDA_API_TOKEN`.
 """
 
 import difflib
@@ -42,14 +41,14 @@ BORROWED_NAMES = {
     "RQ_REDIS_URL": "redis_url",
     "OANDA_API_TOKEN": "oanda_api_token",
 }
-"""Names that other tools gave to the same things, and the knob that each one sets."""
+"""Environment variables of other tools, and the setting that each one sets."""
 OLDEST_PROVIDERS = ("coinbase", "oanda")
-"""Those whose knobs have names of their own, which other programs rely on: `fetch.coinbase_url`."""
+"""Providers with top-level fetch settings such as `fetch.coinbase_url`, which other programs rely on."""
 
 PROVIDERS = ("fetch", "providers")
-"""The knob that is a table of providers, each with knobs of its own."""
+"""Path of the table with one section of settings per further provider."""
 FURTHER_PROVIDERS = tuple(dict.fromkeys(each.provider for each in INSTRUMENTS if each.provider not in OLDEST_PROVIDERS))
-"""The providers that are set in that table."""
+"""Providers that are configured in that table."""
 
 
 class Settings(BaseSettings):
@@ -58,29 +57,29 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_nested_delimiter=DELIMITER,
-        extra="ignore",  # names that nobody knows are refused by _refuse_unknown, which can say where they stand
+        extra="ignore",  # _refuse_unknown rejects unknown names, with the source in its message
         frozen=True,
         use_attribute_docstrings=True,
     )
 
     data_dir: UserPath = Path("data")
-    """Where candles are stored."""
+    """Folder of the stored candles."""
     results_dir: UserPath = Path("results")
-    """Where a run's tables, verdict and plots go."""
+    """Folder of each run's tables, verdict and plots."""
     state_dir: UserPath = Path(".tradeschool")
-    """Where the embedded parts live: Valkey's files, the SQLite study, locks and logs."""
+    """Folder of the embedded services: Valkey's files, the SQLite study, locks and logs."""
     redis_url: SecretStr | None = None
-    """redis://, rediss:// or unix:// of a Redis or Valkey server; none starts the embedded one."""
+    """redis://, rediss:// or unix:// URL of a Redis or Valkey server; unset starts the embedded server."""
     storage_url: SecretStr | None = None
-    """SQLAlchemy URL of the Optuna study; none is SQLite in `state_dir`."""
+    """SQLAlchemy URL of the Optuna study; unset uses SQLite in `state_dir`."""
     oanda_api_token: SecretStr | None = None
-    """OANDA's token: from the environment, `.env` or `oanda_api_token_file` only."""
+    """OANDA API token: only from the environment, `.env` or `oanda_api_token_file`."""
     oanda_api_token_file: UserPath | None = None
-    """A file that holds nothing but OANDA's token."""
+    """File that contains only the OANDA API token."""
     min_coverage: Annotated[float, Field(ge=0.60, le=1)] = 0.99
-    """No level starts on a dataset that holds less than this fraction of its expected candles."""
+    """Minimum fraction of expected candles that a dataset must contain before a level starts."""
     log_format: Literal["text", "json"] = "text"
-    """Text for people, JSON lines for machines; on standard error either way."""
+    """Log format on standard error: text or JSON lines."""
     fetch: FetchSettings = FetchSettings()
     work: WorkSettings = WorkSettings()
     serve: ServeSettings = ServeSettings()
@@ -97,7 +96,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The order of precedence, highest first."""
+        """Return the sources in order of precedence, highest first."""
         del dotenv_settings, file_secret_settings
         return (
             init_settings,
@@ -109,24 +108,24 @@ class Settings(BaseSettings):
 
     @property
     def storage(self) -> str:
-        """SQLAlchemy URL of the study, password and all: not to be shown."""
+        """SQLAlchemy URL of the study, including its password; do not display it."""
         if self.storage_url:
             return self.storage_url.get_secret_value()
         return sqlite_url(self.state_dir.resolve() / "study.sqlite3")
 
     def oanda_token(self) -> str | None:
-        """OANDA's token, None where none is configured.
+        """Return the OANDA API token, None if it is not configured.
 
         Raises:
-            SettingsError: where the token's file cannot be read, or what is there is not one word.
+            SettingsError: if the token file cannot be read, or the token is not a single word.
         """
         return secret_of("oanda_api_token", self.oanda_api_token, self.oanda_api_token_file)
 
     def page_token(self) -> str | None:
-        """What has to be shown to the page, None where nothing has.
+        """Return the access token of the web page, None if it is not configured.
 
         Raises:
-            SettingsError: as `oanda_token` does, and where it is so short that it could be guessed.
+            SettingsError: as `oanda_token`, and if the token is shorter than 16 characters.
         """
         token = secret_of("serve.token", self.serve.token, self.serve.token_file)
         if token is not None and len(token) < SHORTEST_TOKEN:
@@ -134,10 +133,10 @@ class Settings(BaseSettings):
         return token
 
     def token(self, provider: str) -> str | None:
-        """A provider's token, None where none is configured.
+        """Return a provider's API token, None if it is not configured.
 
         Raises:
-            SettingsError: as `oanda_token` does.
+            SettingsError: as `oanda_token`.
         """
         if provider == "oanda":
             return self.oanda_token()
@@ -146,10 +145,10 @@ class Settings(BaseSettings):
 
 
 def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None) -> Settings:
-    """The settings of this process; `flags` win over everything else, `file` stands in for `tradeschool.toml`.
+    """Load the settings of this process; `flags` override all other sources, `file` replaces `tradeschool.toml`.
 
     Raises:
-        SettingsError: naming the key, what was expected, what was found and where.
+        SettingsError: if a setting is unknown or invalid; names the key, the expected value, the value and its source.
     """
     if file and not file.is_file():
         raise SettingsError(f"settings file {file} does not exist")
@@ -169,25 +168,25 @@ def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None) ->
 
 
 def _check_folder(name: str, folder: Path) -> None:
-    """Refuse a name that no log line, URL or command line can carry."""
+    """Reject a path that cannot appear in a log line, URL or command line."""
     text = str(folder.absolute())
     if any(unicodedata.category(each) in {"Cc", "Cs"} for each in text):
         raise SettingsError(
-            f"{name} {text!a}: expected a folder without line breaks, other control characters and bytes that are "
-            "not UTF-8 in its name or in that of a folder above; use another one"
+            f"{name} {text!a}: expected a path without control characters (such as line breaks) and bytes that are "
+            "not UTF-8; use another folder"
         )
 
 
 def forget_environment() -> None:
-    """Take every variable that sets a knob out of this process' environment, and so out of its children's."""
+    """Remove all variables that set a setting from the environment of this process and its future children."""
     for name in [name for name in os.environ if name.startswith(PREFIX) or name in BORROWED_NAMES]:
         del os.environ[name]
 
 
 def environment_for_child(redis_url: str, strategies: Sequence[str] = ()) -> dict[str, str]:
-    """This process' environment, for a child that is to use the very server that this process uses.
+    """Return the environment for a child process that uses the same Redis server as this process.
 
-    `strategies` are those that a worker may import besides the built-in ones.
+    `strategies` are the plug-in strategies that a worker may import, as `module:NAME`.
     """
     given = {environment_name(("redis_url",)): redis_url}
     if strategies:
@@ -196,7 +195,7 @@ def environment_for_child(redis_url: str, strategies: Sequence[str] = ()) -> dic
 
 
 def knobs(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
-    """Every knob as its path and its field, such as `("fetch", "coinbase_rate")`."""
+    """Yield the path, such as `("fetch", "coinbase_rate")`, and the field of every setting."""
     for name, field in model.model_fields.items():
         if (*path, name) == PROVIDERS:
             for provider in FURTHER_PROVIDERS:
@@ -208,12 +207,12 @@ def knobs(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iter
 
 
 def environment_name(path: tuple[str, ...]) -> str:
-    """The environment variable that sets a knob."""
+    """Return the environment variable of a setting."""
     return PREFIX + DELIMITER.join(path).upper()
 
 
 class _Names(PydanticBaseSettingsSource):
-    """Knobs set by name: a plain mapping of nested values."""
+    """Settings source that returns a fixed nested mapping."""
 
     def __init__(self, settings_cls: type[BaseSettings], values: dict[str, Any]) -> None:
         super().__init__(settings_cls)
@@ -227,7 +226,7 @@ class _Names(PydanticBaseSettingsSource):
 
 
 def _dotenv() -> dict[str, str]:
-    """Names in capitals, because those of the environment may be written small too."""
+    """Read `.env`; names are converted to upper case, as environment names are case-insensitive."""
     try:
         values = dotenv_values(DOTENV_FILE)
     except (OSError, UnicodeDecodeError) as error:
@@ -272,7 +271,7 @@ def _refuse_unknown_in_file(file: Path) -> None:
             raise SettingsError(f"unknown setting {name} in {file}{_nearest(name, set(known))}")
         if name.endswith(("token", "signing_key")):
             variable = {knob: other for other, knob in BORROWED_NAMES.items()}.get(name, environment_name(known[name]))
-            raise SettingsError(f"{file}: {name} does not belong in a file of settings; set {variable}, or {name}_file")
+            raise SettingsError(f"{file}: {name} is a secret and not allowed here; set {variable} or {name}_file")
 
 
 def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -310,5 +309,5 @@ def _origin(path: tuple[str, ...], file: Path) -> str:
     return (
         str(file)
         if file.is_file() and ".".join(path) in _dotted(tomllib.loads(file.read_text(encoding="utf-8")))
-        else "a flag"
+        else "a command-line flag"
     )

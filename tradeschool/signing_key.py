@@ -1,7 +1,7 @@
-"""The key with which conductors and workers sign what they send through Redis.
+"""Signing key with which coordinators and workers sign their messages in Redis.
 
-It is what the settings say. Where they say nothing and the server is the embedded one, it is a key of the state
-folder's own, which whoever may use that server may read.
+The key comes from the settings. Without one, and with the embedded server, it is a generated key in the state folder,
+readable by the user who may use that server.
 """
 
 import os
@@ -17,11 +17,13 @@ KEY_BYTES = 32
 
 
 def signing_key(settings: Settings, *, make: bool = False) -> bytes | None:
-    """The key of this installation, None where nothing is signed; `make` has the embedded server's own one made.
+    """Return the signing key of this installation, None if messages are not signed.
+
+    `make` generates the key of the embedded server if it does not exist yet.
 
     Raises:
-        SettingsError: where the key cannot be read, or others may read it.
-        StoreUnwritable: where the state folder does not take it.
+        SettingsError: if the key cannot be read, or other users can read it.
+        StoreUnwritable: if the key cannot be written to the state folder.
     """
     if (key := settings.work.key()) or not _is_embedded(settings):
         return key
@@ -32,7 +34,7 @@ def signing_key(settings: Settings, *, make: bool = False) -> bytes | None:
 
 
 def _is_embedded(settings: Settings) -> bool:
-    """Whether the server is that of the state folder; a worker is told its address by who starts it."""
+    """Return whether the server is the embedded one; a started worker receives its address in `redis_url`."""
     if settings.redis_url is None:
         return True
     url = settings.redis_url.get_secret_value()
@@ -44,7 +46,7 @@ def _is_embedded(settings: Settings) -> bool:
 
 
 def _make(path: Path) -> None:
-    """Whole or not at all, and the same for two processes that make it at once: the first one's counts."""
+    """Create the key file atomically; if two processes create it at the same time, the first one wins."""
     made = path.with_name(f"{NAME}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +58,9 @@ def _make(path: Path) -> None:
             os.link(made, path)
         made.unlink()
     except OSError as error:
-        raise StoreUnwritable(f"cannot write {path}: {error.strerror}; set state_dir to a folder of yours") from error
+        raise StoreUnwritable(
+            f"cannot write {path}: {error.strerror}; set state_dir to a folder that you own"
+        ) from error
 
 
 def _read(path: Path) -> bytes | None:
@@ -66,11 +70,11 @@ def _read(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot read {path}: {error}; remove it, and a new one is made") from error
+        raise SettingsError(f"cannot read {path}: {error}; remove it to generate a new one") from error
     if mode & 0o077:
-        raise SettingsError(f"{path}: others may read it: remove it, and a new one is made")
+        raise SettingsError(f"{path}: readable by other users: remove it to generate a new one")
     if len(text) != 2 * KEY_BYTES:
         raise SettingsError(
-            f"{path}: expected {2 * KEY_BYTES} characters, was {len(text)}: remove it, and a new one is made"
+            f"{path}: expected {2 * KEY_BYTES} characters, was {len(text)}: remove it to generate a new one"
         )
     return text.encode()

@@ -1,4 +1,4 @@
-"""Addresses of services: made from paths, and as they may be shown."""
+"""URL helpers: build SQLite URLs and mask passwords for display."""
 
 import re
 from pathlib import Path
@@ -6,12 +6,12 @@ from urllib.parse import quote
 
 
 def sqlite_url(path: Path) -> str:
-    """SQLAlchemy's URL of a SQLite file; each character of the path that means something in a URL is quoted."""
+    """Return the SQLAlchemy URL of a SQLite file; characters with a meaning in URLs are percent-encoded."""
     return f"sqlite:///{quote(str(path), safe='/')}"
 
 
 def mask_url(url: str) -> str:
-    """The URL without its password, fit to be shown; one that holds a raw `@` or `/` is hidden whole too."""
+    """Return the URL with its password masked; a password with an unescaped `@` or `/` is masked completely, too."""
     if not re.match(r"[a-z0-9+]+://", url):
         return "..."
     without_option = re.sub(r"(?i)([?&][^=&]*pass[^=&]*=)[^&]*", r"\1***", url)

@@ -1,1 +1,1 @@
-"""The loopback exchange: the other side of the candle protocols, with faults where they are asked for."""
+"""Loopback exchange: a simulator of the providers' candle APIs for tests and demos, with configurable faults."""

@@ -1,4 +1,4 @@
-"""What the protocols share: an answer before it is sent, a refusal, and reading a moment."""
+"""Common parts of the simulated protocols: responses, rejections and time parsing."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ HTML = "text/html; charset=UTF-8"
 LATEST_SECONDS = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 Spoil = Callable[[CandleArrays], CandleArrays]
-"""What a fault does to a page of candles just before it is written down."""
+"""Function that applies a fault to the candles of a page before they are encoded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A response before faults, compression and sending."""
+    """A response before faults and compression are applied."""
 
     status: int = 200
     body: bytes
@@ -31,26 +31,26 @@ Answering = Callable[[web.Request, Spoil], Answer]
 
 
 class ProviderSide(Protocol):
-    """One provider's protocol as the exchange serves it."""
+    """One simulated provider protocol."""
 
     name: str
-    """As instruments name their provider."""
+    """Name of the protocol, as in `Instrument.provider`."""
 
     def routes(self) -> dict[str, Answering]:
-        """Path pattern to what answers a GET there; the last one takes every other path."""
+        """Return the GET handlers by path pattern; the last pattern matches all other paths."""
         ...
 
     def too_many(self) -> Answer:
-        """The answer to a request over the rate limit."""
+        """Return the response to a request over the rate limit."""
         ...
 
     def failure(self, status: int) -> Answer:
-        """The answer of a server in trouble, such as 503."""
+        """Return the response of a server error, such as 503."""
         ...
 
 
 class Refused(Exception):
-    """The provider would refuse this request: an answer on its way out, caught where its protocol writes it down."""
+    """The provider would reject this request; each protocol converts it to its own error response."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -59,10 +59,10 @@ class Refused(Exception):
 
 
 def parse_moment(text: str) -> float:
-    """Unix seconds of an ISO 8601 or RFC 3339 time, or of Unix seconds as text; without a zone it is UTC.
+    """Parse an ISO 8601 or RFC 3339 time, or Unix seconds as text, to Unix seconds; a time without a zone is UTC.
 
     Raises:
-        ValueError: where the text is neither, or lies before 1970 or after 9998.
+        ValueError: if the text is neither, or the time is before 1970 or after 9998.
     """
     try:
         seconds = float(text)

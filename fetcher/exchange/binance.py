@@ -1,7 +1,7 @@
-"""Binance spot as its public REST endpoints answer: ping, time, symbols and klines.
+"""Simulation of the public Binance spot API: ping, time, symbols and klines.
 
-Source: github.com/binance/binance-spot-api-docs, rest-api.md and errors.md. How often a caller may go on after a
-429 until it is banned is not told there, and chosen here; the six columns beyond the volume are made up.
+Source: github.com/binance/binance-spot-api-docs, rest-api.md and errors.md. The number of requests after a 429 until a
+ban is undocumented and chosen here; the six columns after the volume are invented.
 """
 
 import math
@@ -29,19 +29,19 @@ from tradeschool.market import Dataset, Instrument, Timeframe
 MINUTE_NAMES = {f"{n}m": n * 60 for n in (1, 3, 5, 15, 30)}
 HOUR_NAMES = {f"{n}h": n * 3600 for n in (1, 2, 4, 6, 8, 12)}
 INTERVALS = {"1s": 1, **MINUTE_NAMES, **HOUR_NAMES, "1d": 86_400, "3d": 259_200, "1w": 604_800, "1M": 2_592_000}
-"""Name to seconds, case-sensitive; those without a `Timeframe` are known and hold no candles here."""
+"""Seconds by interval name, case-sensitive; intervals without a `Timeframe` are valid and have no candles here."""
 DEFAULT_ROWS = 500
 MAX_ROWS = 1000
-"""More are asked for in vain: the answer is cut, not refused."""
+"""Maximum number of rows; a higher limit is reduced, not rejected."""
 LATEST_MILLISECONDS = 253_370_764_800_000
 """Year 9999."""
 
 RETRY_AFTER_SECONDS = 1
-"""Of a 429: the weight comes back evenly here, so a second is enough."""
+"""Retry-After of a 429; the weight is refilled evenly here, so one second is enough."""
 STRIKES = 20
-"""429s in a row after which the address is banned."""
+"""Consecutive 429 responses after which the address is banned."""
 BAN_SECONDS = 120
-"""Of a first ban."""
+"""Duration of a first ban."""
 
 TOO_MUCH_WEIGHT = (
     -1003,
@@ -58,7 +58,7 @@ NUMBER = r"^[0-9]{1,20}$"
 
 
 class _Refused(Exception):
-    """The request would be refused with this code and message."""
+    """The request is rejected with this code and message."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -66,7 +66,7 @@ class _Refused(Exception):
 
 
 class Binance:
-    """The exchange's Binance side."""
+    """Simulated Binance protocol."""
 
     name = "binance"
 
@@ -78,7 +78,7 @@ class Binance:
         self._banned_until = 0.0
 
     def routes(self) -> dict[str, Answering]:
-        """Path pattern to what answers it."""
+        """Return the GET handlers by path pattern."""
         answered = {
             "/api/v3/ping": self._ping,
             "/api/v3/time": self._time,
@@ -90,7 +90,7 @@ class Binance:
         }
 
     def too_many(self) -> Answer:
-        """429 with the seconds to wait; to whoever goes on regardless 418, with those of the ban."""
+        """Return status 429 with Retry-After, or 418 with the remaining ban after too many of them."""
         self._strikes += 1
         if self._strikes >= STRIKES and not self._is_banned():
             self._banned_until = self._clock() + BAN_SECONDS
@@ -99,7 +99,7 @@ class Binance:
         return Answer(status=429, body=_error(*TOO_MUCH_WEIGHT), headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
     def failure(self, status: int) -> Answer:
-        """The envelope of every error."""
+        """Return the error envelope of the API."""
         return Answer(status=status, body=_error(*INTERNAL))
 
     def _unless_banned(self, answering: Answering) -> Answering:
@@ -155,7 +155,7 @@ class Binance:
         return self._symbols[symbol]
 
     def _page(self, instrument: Instrument, seconds: int, query: Mapping[str, str]) -> CandleArrays:
-        """The candles that a query asks for, oldest first; both ends are inclusive."""
+        """Return the candles of a query, oldest first; both ends are inclusive."""
         limit = min(_number(query, "limit") or DEFAULT_ROWS, MAX_ROWS)
         start, end = _number(query, "startTime"), _number(query, "endTime")
         if seconds not in (timeframe.seconds for timeframe in Timeframe):
@@ -183,7 +183,7 @@ def _number(query: Mapping[str, str], name: str) -> int | None:
 
 
 def _rows(candles: CandleArrays, seconds: int) -> bytes:
-    """Oldest first, twelve columns, prices and volumes as strings of eight decimals."""
+    """Encode rows oldest first, with twelve columns and prices and volumes as strings with eight decimals."""
     rows = zip(candles.times.tolist(), candles.prices.tolist(), candles.volumes.tolist(), strict=True)
     return msgspec.json.encode([_row(time, prices, volume, seconds) for time, prices, volume in rows])
 

@@ -1,7 +1,7 @@
-"""Coinbase Exchange as its public REST endpoints answer: time, products and candles.
+"""Simulation of the public Coinbase Exchange API: time, products and candles.
 
-Source: docs.cdp.coinbase.com, Exchange REST API, and recorded answers. Where neither tells the body of a refusal
-(a time that cannot be read, a start after the end) the message is ours in their envelope.
+Source: docs.cdp.coinbase.com, Exchange REST API, and recorded responses. Where neither documents the body of an error
+(an invalid time, a start after the end), the message is invented and the envelope is theirs.
 """
 
 import math
@@ -17,12 +17,12 @@ from fetcher.exchange.source import CLOSE, HIGH, LOW, OPEN, CandleArrays, Candle
 from tradeschool.market import Dataset, Instrument, Timeframe
 
 GRANULARITIES = (60, 300, 900, 3600, 21600, 86400)
-"""Seconds; those without a `Timeframe` are known and hold no candles here."""
+"""Granularities in seconds; those without a `Timeframe` are valid and have no candles here."""
 DEFAULT_GRANULARITY = "60"
 MAX_INTERVALS = 300
-"""Of (end - start) / granularity; both ends are inclusive, so an aligned page of it holds 301 rows."""
+"""Maximum of (end - start) / granularity; both ends are inclusive, so an aligned page has up to 301 rows."""
 NEWEST_ROWS = 350
-"""Of an answer to a request without start and end."""
+"""Number of rows in the response to a request without start and end."""
 
 CANDLE_HEADERS = {"Cache-Control": "public, max-age=300"}
 NOT_FOUND = "NotFound"
@@ -33,7 +33,7 @@ MAINTENANCE = "GDAX is currently under maintenance. For updates please see https
 
 
 class Coinbase:
-    """The exchange's Coinbase side."""
+    """Simulated Coinbase Exchange protocol."""
 
     name = "coinbase"
 
@@ -45,7 +45,7 @@ class Coinbase:
         }
 
     def routes(self) -> dict[str, Answering]:
-        """Path pattern to what answers it."""
+        """Return the GET handlers by path pattern."""
         return {
             "/time": self._time,
             "/products": self._list,
@@ -55,11 +55,11 @@ class Coinbase:
         }
 
     def too_many(self) -> Answer:
-        """429, with nothing in the headers that says when to come back."""
+        """Return status 429 without a Retry-After header."""
         return _refusal(429, RATE_LIMIT_EXCEEDED)
 
     def failure(self, status: int) -> Answer:
-        """The envelope of every error; 503 is the one text that is recorded."""
+        """Return the error envelope of the API; only the text of 503 is recorded."""
         return _refusal(status, MAINTENANCE if status == 503 else "Internal server error")
 
     def _time(self, request: web.Request, spoil: Spoil) -> Answer:
@@ -88,7 +88,7 @@ class Coinbase:
         return Answer(body=_rows(spoil(candles)), headers=CANDLE_HEADERS)
 
     def _page(self, instrument: Instrument, query: Mapping[str, str]) -> CandleArrays:
-        """The page that a query asks for, oldest first."""
+        """Return the candles of a query, oldest first."""
         granularity = _granularity(query)
         bounds = _bounds(query, granularity)
         if granularity not in (timeframe.seconds for timeframe in Timeframe):
@@ -98,7 +98,7 @@ class Coinbase:
         begun = math.floor(now) + 1
         if bounds is None:
             return as_of(last_candles(self._source, dataset, begun, NEWEST_ROWS), dataset, now)
-        # An unaligned start is rounded up by itself: no candle opens before the next bucket.
+        # An unaligned start is rounded up implicitly: no candle opens before the next grid point.
         start, end = bounds
         return as_of(self._source.candles(dataset, math.ceil(start), min(math.floor(end) + 1, begun)), dataset, now)
 
@@ -111,7 +111,7 @@ def _granularity(query: Mapping[str, str]) -> int:
 
 
 def _bounds(query: Mapping[str, str], granularity: int) -> tuple[float, float] | None:
-    """Start and end, both inclusive; None where either is missing, for then both are ignored."""
+    """Return start and end, both inclusive; None if either is missing, as both are ignored then."""
     if not query.get("start") or not query.get("end"):
         return None
     start, end = _moment(query, "start"), _moment(query, "end")
@@ -134,7 +134,7 @@ def _refuse_moment(name: str) -> NoReturn:
 
 
 def _rows(candles: CandleArrays) -> bytes:
-    """Newest first, `[time, low, high, open, close, volume]`; a whole price is written without a point."""
+    """Encode rows newest first as `[time, low, high, open, close, volume]`; whole prices have no decimal point."""
     newest_first = candles[::-1]
     prices = newest_first.prices[:, [LOW, HIGH, OPEN, CLOSE]].tolist()
     return msgspec.json.encode(

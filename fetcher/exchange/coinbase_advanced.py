@@ -1,7 +1,7 @@
-"""Coinbase Advanced Trade as its public REST endpoints answer them: a product and its candles.
+"""Simulation of the public Coinbase Advanced Trade API: a product and its candles.
 
-Source: docs.cdp.coinbase.com, Advanced Trade API, and recorded answers. Where neither tells the body of a refusal
-(a granularity or a time that cannot be read) the words are ours in their envelope.
+Source: docs.cdp.coinbase.com, Advanced Trade API, and recorded responses. Where neither documents the body of an error
+(an invalid granularity or time), the message is invented and the envelope is theirs.
 """
 
 import math
@@ -27,15 +27,15 @@ GRANULARITIES = {
     "SIX_HOUR": 21_600,
     "ONE_DAY": 86_400,
 }
-"""Name to seconds; those without a `Timeframe` are known and hold no candles here."""
+"""Seconds by granularity; granularities without a `Timeframe` are valid and have no candles here."""
 MAX_ROWS = 350
-"""(end - start) / granularity must be less, both ends being inclusive."""
+"""Exclusive maximum of (end - start) / granularity; both ends are inclusive."""
 TOO_MANY_ROWS = "start and end argument is invalid - number of candles requested should be less than 350"
 TOO_MANY_BODY = b'{"errors":[{"id":"rate_limit_exceeded","message":"Too many requests"}]}'
 
 
 class CoinbaseAdvanced:
-    """The exchange's Advanced Trade side, over the products of Coinbase."""
+    """Simulated Coinbase Advanced Trade protocol, for the instruments of Coinbase."""
 
     name = "coinbase_advanced"
 
@@ -45,7 +45,7 @@ class CoinbaseAdvanced:
         self._products = {each.name: each for each in source.instruments if each.provider == "coinbase"}
 
     def routes(self) -> dict[str, Answering]:
-        """Path pattern to what answers it."""
+        """Return the GET handlers by path pattern."""
         return {
             f"{PRODUCTS}/{{product}}": self._product,
             f"{PRODUCTS}/{{product}}/candles": self._candles,
@@ -53,11 +53,11 @@ class CoinbaseAdvanced:
         }
 
     def too_many(self) -> Answer:
-        """429, with nothing in the headers that says when to come back."""
+        """Return status 429 without a Retry-After header."""
         return Answer(status=429, body=TOO_MANY_BODY)
 
     def failure(self, status: int) -> Answer:
-        """The envelope of every error."""
+        """Return the error envelope of the API."""
         return _refusal(status, HTTPStatus(status).phrase)
 
     def _product(self, request: web.Request, spoil: Spoil) -> Answer:
@@ -81,7 +81,7 @@ class CoinbaseAdvanced:
         return self._products[name]
 
     def _page(self, instrument: Instrument, query: Mapping[str, str]) -> CandleArrays:
-        """The candles that a query asks for, oldest first."""
+        """Return the candles of a query, oldest first."""
         seconds = GRANULARITIES.get(query.get("granularity", ""))
         if seconds is None:
             raise Refused(400, "granularity argument is invalid")
@@ -98,7 +98,7 @@ class CoinbaseAdvanced:
 
 
 def _moment(query: Mapping[str, str], name: str) -> float:
-    """Unix seconds; both ends are required."""
+    """Parse a required time parameter to Unix seconds."""
     try:
         return parse_moment(str(int(query[name])))
     except (KeyError, ValueError):
@@ -106,7 +106,7 @@ def _moment(query: Mapping[str, str], name: str) -> float:
 
 
 def _rows(candles: CandleArrays) -> bytes:
-    """Newest first, every number a string."""
+    """Encode rows newest first, with every number as a string."""
     newest_first = candles[::-1]
     rows = zip(newest_first.times.tolist(), newest_first.prices.tolist(), newest_first.volumes.tolist(), strict=True)
     listed = [
@@ -124,12 +124,12 @@ def _rows(candles: CandleArrays) -> bytes:
 
 
 def _text(number: float) -> str:
-    """The shortest that reads as the same number, never with an exponent."""
+    """Format a number with at most eight decimals, without trailing zeros or an exponent."""
     return f"{number:.8f}".rstrip("0").rstrip(".")
 
 
 def _listing(instrument: Instrument) -> dict[str, str | bool]:
-    """What stands still of a product: its market's present state is left out."""
+    """Return the static fields of a product; current market data is omitted."""
     return {
         "product_id": instrument.name,
         "base_increment": "0.00000001",
@@ -156,7 +156,7 @@ def _listing(instrument: Instrument) -> dict[str, str | bool]:
 
 
 def _refusal(status: int, message: str) -> Answer:
-    """Recorded of a 404: a name and a message; known of a 400: a name and details."""
+    """Return an error response; the fields of 404 were recorded, those of 400 were observed."""
     if status == 400:
         body = {"error": "INVALID_ARGUMENT", "error_details": message, "message": message}
     else:

@@ -1,4 +1,4 @@
-"""What goes wrong at an exchange, how often, and whether it does for one request: all from text and a seed."""
+"""Fault injection of the simulated exchange: configuration from text, and a seeded choice for each request."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,55 +16,55 @@ FAILURE_STATUSES = (500, 502, 503, 504)
 
 
 class Fault(Enum):
-    """What happens to one request; the value is its name in a list of faults."""
+    """Kind of fault; the value is its key in the fault configuration."""
 
     NONE = "none"
     TOO_MANY = "429"
-    """429, although the rate is kept."""
+    """Status 429 although the rate limit is kept."""
     FAILURE = "5xx"
-    """An error status in the provider's own envelope."""
+    """A server error in the provider's error envelope."""
     HTML = "html"
-    """A page of HTML: half of them with status 502, half with 200."""
+    """An HTML page, half of them with status 502, half with 200."""
     CUT = "cut"
-    """Half of them end in the middle of the body, half are reset before any answer."""
+    """A broken connection, half of them in the middle of the body, half before the response."""
     SLOW = "slow"
-    """The body comes a byte at a time, for minutes."""
+    """A body sent one byte at a time, for minutes."""
     EMPTY = "empty"
-    """No candles, although there are some; never twice in a row for the same request."""
+    """A response without its candles; never twice in a row for the same request."""
     DUPLICATE = "duplicate"
-    """A page in which one row stands twice."""
+    """A response with one duplicate row."""
     OUTAGE = "outage"
-    """503, as everything in that time."""
+    """Status 503 for every request during the outage."""
 
 
 SHARED = (Fault.TOO_MANY, Fault.FAILURE, Fault.HTML, Fault.CUT, Fault.SLOW, Fault.EMPTY, Fault.DUPLICATE)
-"""The faults that befall a share of requests, in the order of their draw."""
+"""Faults that affect a fraction of requests, in the order in which they are drawn."""
 OF_CANDLES = (Fault.EMPTY, Fault.DUPLICATE)
-"""The faults that only a page of candles can have."""
+"""Faults that only affect requests for candles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """How often what goes wrong; nothing by default."""
+    """Fault configuration; no faults by default."""
 
     shares: Mapping[Fault, float] = field(default_factory=dict)
-    """Fraction of requests, of the faults in `SHARED`; their sum is at most 1."""
+    """Fraction of affected requests for each fault in `SHARED`; the sum is at most 1."""
     latency_seconds: tuple[float, float] = (0.0, 0.0)
-    """Shortest and longest delay of every answer."""
+    """Minimum and maximum delay of each response."""
     outage_from_seconds: float = 0.0
-    """After the exchange was made."""
+    """Begin of the outage, in seconds after the start of the exchange."""
     outage_seconds: float = 0.0
-    """0 for none."""
+    """Duration of the outage; 0 for none."""
 
     @classmethod
     def parse(cls, text: str) -> "Faults":
-        """The faults of a text such as `429=0.02,empty=0.05,latency=80-250,outage=60+30`.
+        """Parse a configuration such as `429=0.02,empty=0.05,latency=80-250,outage=60+30`.
 
-        Shares are fractions, latency is milliseconds from-to, an outage is the second in which it begins + how many
-        it lasts. An empty text is no fault.
+        Fractions are between 0 and 1, latency is minimum-maximum in milliseconds, outage is begin+duration in seconds.
+        An empty text means no faults.
 
         Raises:
-            SettingsError: which key is unknown, doubled or has a value of another form, or that shares exceed 1.
+            SettingsError: if a key is unknown or repeated, a value is invalid, or the fractions exceed 1 in total.
         """
         given = _pairs(text)
         shares = {fault: _share(fault.value, given.pop(fault.value)) for fault in SHARED if fault.value in given}
@@ -72,9 +72,7 @@ class Faults:
             raise SettingsError(f"faults: the shares of {', '.join(f.value for f in shares)} add up to more than 1")
         latency = _range("latency", given.pop("latency", "0-0"), "-")
         if latency[0] > latency[1]:
-            raise SettingsError(
-                f"faults: latency: {latency[0]:g} is more than {latency[1]:g}; say the shorter one first"
-            )
+            raise SettingsError(f"faults: latency: {latency[0]:g} is more than {latency[1]:g}; give the minimum first")
         outage = _range("outage", given.pop("outage", "0+0"), "+")
         for key in given:
             raise SettingsError(f"faults: unknown key {key!r}: expected keys as in {EXAMPLE}")
@@ -88,15 +86,15 @@ class Faults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
-    """What happens to one request."""
+    """Fault and delay drawn for one request."""
 
     fault: Fault = Fault.NONE
     chance: float = 0.0
-    """Uniform in [0, 1): which of a fault's forms it takes."""
+    """Uniform number in [0, 1) that selects the variant of the fault."""
     delay_seconds: float = 0.0
 
     def spoil(self, candles: CandleArrays) -> CandleArrays:
-        """The candles of the page as they are sent."""
+        """Apply the fault to the candles of a page."""
         if self.fault is Fault.EMPTY:
             return candles[:0]
         if self.fault is Fault.DUPLICATE and len(candles):
@@ -106,14 +104,14 @@ class Fate:
 
     @property
     def is_without_answer(self) -> bool:
-        """Whether a cut connection ends before the answer begins."""
+        """Whether the connection is reset before the response begins."""
         return self.fault is Fault.CUT and self.chance < 0.5
 
 
 class Fates:
-    """Draws what happens to each request.
+    """Draws the fault of each request from a seed.
 
-    A request's n-th sight has the same fate in every run of the same seed, in whatever order requests come.
+    The n-th occurrence of a request has the same fault in every run with the same seed, in any order of requests.
     """
 
     def __init__(self, faults: Faults, seed: int, monotonic: Callable[[], float]) -> None:
@@ -125,7 +123,7 @@ class Fates:
         self._falsely_empty: set[str] = set()
 
     def draw(self, request: str, *, is_for_candles: bool) -> Fate:
-        """The fate of a request, named by its path and query."""
+        """Return the fault of a request, identified by its path and query."""
         if self._is_outage():
             return Fate(fault=Fault.OUTAGE)
         if not self._faults.shares and not self._faults.latency_seconds[1]:
@@ -150,8 +148,8 @@ class Fates:
     def _allowed(self, fault: Fault, request: str, *, is_for_candles: bool) -> Fault:
         if fault in OF_CANDLES and not is_for_candles:
             return Fault.NONE
-        # Of intermittent nature at the provider, so the question asked again is answered: remembered until it is,
-        # whatever befalls the request between.
+        # Providers return false empty pages intermittently, so a repeated request is answered correctly; it is
+        # remembered until then, even if other faults occur in between.
         if fault is Fault.EMPTY and request in self._falsely_empty:
             fault = Fault.NONE
         if fault is Fault.EMPTY:
@@ -162,14 +160,14 @@ class Fates:
 
 
 def html_page(chance: float) -> Answer:
-    """What a proxy in front of the exchange says in its stead."""
+    """Return the HTML error page of a proxy in front of the exchange."""
     status, title = (502, "502 Bad Gateway") if chance < 0.5 else (200, "Attention Required! | Cloudflare")
     page = f"<!DOCTYPE html>\n<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
     return Answer(status=status, body=page.encode(), content_type=HTML)
 
 
 def failure_status(chance: float) -> int:
-    """One of the statuses of a server in trouble."""
+    """Return one of the server error statuses."""
     return FAILURE_STATUSES[int(chance * len(FAILURE_STATUSES))]
 
 
@@ -180,7 +178,7 @@ def _pairs(text: str) -> dict[str, str]:
         if not equals:
             raise SettingsError(f"faults: {part!r}: expected key=value, as in {EXAMPLE}")
         if key in given:
-            raise SettingsError(f"faults: {key!r} is given twice; leave one out")
+            raise SettingsError(f"faults: {key!r} is given twice; remove one")
         given[key] = value
     return given
 

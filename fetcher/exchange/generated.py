@@ -1,7 +1,7 @@
-"""Candles made from a seed: the same for every process that asks, whatever is asked first.
+"""Synthetic candles from a seed: reproducible in every process and for any order of requests.
 
-M5 is drawn a calendar year at a time, M15 and H1 are aggregated from it. A year holds a few missing slots and one
-outage of some hours; FX keeps the sessions of `tradeschool.sessions`.
+M5 is generated one calendar year at a time; M15 and H1 are aggregated from it. Each year has a few missing candles and
+one outage of some hours; FX follows the calendar of `tradeschool.sessions`.
 """
 
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from tradeschool.sessions import NEW_YORK, ROLLOVER, expected_slots
 FIRST_YEAR = 2020
 MISSING_SLOTS_A_YEAR = 12
 OUTAGE_SLOTS = (24, 72)
-"""Shortest and longest outage, in five-minute slots."""
+"""Minimum and maximum length of the outage, in five-minute slots."""
 ROLLOVER_SECONDS = 1800
 ROLLOVER_SPREAD_FACTOR = 4.0
-"""Dealers step back when the day is rolled over."""
+"""Factor by which the spread widens after the daily rollover."""
 
 Ticks = NDArray[np.float64]
-"""Whole numbers, but as floats: they are divided next."""
+"""Whole numbers stored as floats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class _Year:
 
 
 class GeneratedCandles:
-    """Candles of every instrument from 2020 on, drawn when they are first asked for."""
+    """Synthetic candles of every instrument from 2020 on, generated on first use."""
 
     def __init__(self, *, seed: int = 0, instruments: tuple[Instrument, ...] = INSTRUMENTS) -> None:
         self._instruments = instruments
@@ -45,11 +45,11 @@ class GeneratedCandles:
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:
-        """The instruments that candles are drawn for."""
+        """Instruments with synthetic candles."""
         return self._instruments
 
     def candles(self, dataset: Dataset, start: int, end: int) -> CandleArrays:
-        """The candles that open in [start, end), Unix seconds."""
+        """Return the candles that open in [start, end), Unix seconds."""
         years = range(max(FIRST_YEAR, _year_of(start)), _year_of(end - 1) + 1)
         parts = [self._year(dataset, year).within(start, end) for year in years]
         return joined(parts or [no_candles(dataset.instrument.market)])
@@ -57,14 +57,14 @@ class GeneratedCandles:
     def _year(self, dataset: Dataset, year: int) -> CandleArrays:
         if dataset.timeframe is Timeframe.M5:
             return self._drawn_year(dataset.instrument, year).candles
-        # A year begins on every grid, so no bucket lies in two of them.
+        # The begin of a year lies on every grid, so no candle spans two years.
         if (dataset, year) not in self._aggregated:
             finest = self._year(dataset.at(Timeframe.M5), year)
             self._aggregated[dataset, year] = aggregated(finest, dataset.timeframe)
         return self._aggregated[dataset, year]
 
     def _drawn_year(self, instrument: Instrument, year: int) -> _Year:
-        # Always in order from the first, for a year begins where the one before it ended.
+        # Always in order, because a year continues from the last price of the previous year.
         drawn = self._drawn[instrument]
         while len(drawn) <= year - FIRST_YEAR:
             start_log = drawn[-1].last_log if drawn else float(np.log(character_of(instrument).price))
@@ -104,25 +104,25 @@ def _candles(
 
 
 def _ticks(rng: np.random.Generator, per_unit: float, times: Times, path: Path, start_log: float) -> Ticks:
-    """Open, high, low and close in whole ticks, shape (n_slots, 4)."""
+    """Return open, high, low and close in whole ticks, shape (n_slots, 4)."""
     shadows = rng.standard_exponential((2, len(times))) * (0.4 * path.deviations)
     opens = _opens(rng, times, path, start_log)
     above = np.maximum(opens, path.logs) + shadows[0]
     below = np.minimum(opens, path.logs) - shadows[1]
-    # Rounding keeps order, so high and low stay outermost; a price of nothing is no price.
+    # Rounding preserves the order of high and low; prices are at least one tick.
     prices = np.exp(np.stack([opens, above, below, path.logs], axis=1)) * per_unit
     return np.asarray(np.maximum(np.rint(prices), 1.0))
 
 
 def _opens(rng: np.random.Generator, times: Times, path: Path, start_log: float) -> NDArray[np.float64]:
-    """Log price of the previous close, a little beside it, and further after a closed market."""
+    """Return open log prices: the previous close with a small deviation, larger after a closed market."""
     previous = np.concatenate([[start_log], path.logs[:-1]])
     pause = np.diff(times, prepend=times[0]) > Timeframe.M5.seconds
     return previous + rng.standard_normal(len(times)) * path.deviations * np.where(pause, 3.0, 0.05)
 
 
 def _prices(ticks: Ticks, instrument: Instrument) -> Prices:
-    # Divided by a power of ten, not multiplied with a tick: the quotient is the float that prints as the decimal.
+    # Division by a power of ten gives the float nearest to the decimal price; multiplication by the tick may not.
     return ticks / 10.0**instrument.decimals
 
 
@@ -139,7 +139,7 @@ def _half_spread_ticks(rng: np.random.Generator, character: Character, times: Ti
 
 
 def _after_rollover(times: Times) -> NDArray[np.bool_]:
-    """Whether a slot opens in the half hour after 17:00 New York, shape (n_slots,)."""
+    """Return a mask of the slots in the half hour after 17:00 New York time, shape (n_slots,)."""
     first = datetime.fromtimestamp(int(times[0]), NEW_YORK).date() - timedelta(days=1)
     n_days = int(times[-1] - times[0]) // 86_400 + 3
     rollovers = np.array([_rollover_seconds(first + timedelta(days=day)) for day in range(n_days)])
@@ -152,6 +152,6 @@ def _rollover_seconds(day: date) -> int:
 
 
 def _missing(rng: np.random.Generator, n_slots: int) -> NDArray[np.intp]:
-    """Positions of the slots that have no candle; some twice."""
+    """Return the positions of slots without a candle; positions may repeat."""
     outage = rng.integers(n_slots - OUTAGE_SLOTS[1]) + np.arange(rng.integers(*OUTAGE_SLOTS, endpoint=True))
     return np.concatenate([outage, rng.integers(n_slots, size=MISSING_SLOTS_A_YEAR)])

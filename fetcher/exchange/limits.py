@@ -1,4 +1,4 @@
-"""The server's side of a rate limit: a token bucket that is filled when it is looked at."""
+"""Server-side rate limits of the simulated providers: token buckets for requests and new connections."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,34 +7,34 @@ from weakref import WeakSet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """How many requests a provider answers."""
+    """Rate limit of a provider."""
 
     rate_per_second: float
     burst: int
-    """Requests that a rested bucket answers at once."""
+    """Capacity of the bucket."""
     weights: Mapping[str, int] = field(default_factory=dict)
-    """How many requests one of a path counts for, where it is not one."""
+    """Weight of a request by path; 1 for all other paths."""
     connections_per_second: int | None = None
-    """New connections of which the first request is answered, None for any number."""
+    """Maximum number of new connections per second, None for no limit."""
 
 
 COINBASE_LIMIT = Limit(rate_per_second=10, burst=15)
-"""Public endpoints, an address. Source: Coinbase Exchange documentation, rate limits."""
+"""Public endpoints, per address. Source: Coinbase Exchange documentation, rate limits."""
 OANDA_LIMIT = Limit(rate_per_second=120, burst=120, connections_per_second=2)
-"""An address. Source: OANDA v20 development guide and its best practices; its v1 answered 429 to a third new connection
-in a second."""
+"""Per address. Source: OANDA v20 development guide and best practices; v1 returned 429 for a third new connection in
+a second."""
 COINBASE_ADVANCED_LIMIT = Limit(rate_per_second=10, burst=15)
-"""An address. None is published for the public endpoints: Exchange's."""
+"""Per address. No limit is published for the public endpoints; the limit of Coinbase Exchange is used."""
 BINANCE_LIMIT = Limit(
     rate_per_second=100,
     burst=6000,
     weights={"/api/v3/klines": 2, "/api/v3/exchangeInfo": 20},
 )
-"""An address, in weight: 6000 a minute there, here brought back evenly. Source: rest-api.md, IP limits."""
+"""Per address, in weight: 6000 per minute, refilled evenly here. Source: rest-api.md, IP limits."""
 
 
 class TokenBucket:
-    """Full at first; every answered request takes one token, every moment brings some back."""
+    """Token bucket, initially full and refilled continuously."""
 
     def __init__(self, limit: Limit, monotonic: Callable[[], float]) -> None:
         self._limit = limit
@@ -43,7 +43,7 @@ class TokenBucket:
         self._filled_at = monotonic()
 
     def take(self, path: str = "") -> bool:
-        """Take what a request of a path weighs; False where it is not there, which costs nothing."""
+        """Take the weight of a request; return False and take nothing if there are not enough tokens."""
         self._fill()
         weight = self._limit.weights.get(path, 1)
         if self._tokens < weight:
@@ -60,7 +60,7 @@ class TokenBucket:
 
 
 class Gate:
-    """A provider's limits together: what passes is answered."""
+    """All rate limits of a provider."""
 
     def __init__(self, limit: Limit, monotonic: Callable[[], float]) -> None:
         self._requests = TokenBucket(limit, monotonic)
@@ -69,7 +69,7 @@ class Gate:
         self._known: WeakSet[object] = WeakSet()
 
     def admits(self, path: str, connection: object) -> bool:
-        """Whether a request passes; a connection stays new until one of its requests has passed."""
+        """Return whether a request is admitted; a connection counts as new until one of its requests is admitted."""
         if connection not in self._known and self._newcomers is not None and not self._newcomers.take():
             return False
         self._known.add(connection)

@@ -1,4 +1,4 @@
-"""Which file is replayed as what: a TOML file of `[[candles]]` entries, see `replay.toml`."""
+"""Replay mapping: a TOML file of `[[candles]]` entries that assigns files to datasets, see `replay.toml`."""
 
 import tomllib
 from dataclasses import dataclass
@@ -27,35 +27,35 @@ class _Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayFile:
-    """One file and what it is served as."""
+    """A file and the datasets that are served from it."""
 
     dataset: Dataset
     file: str
-    """Name below the folder."""
+    """File name, relative to the replay folder."""
     aggregate: tuple[Timeframe, ...] = ()
-    """Longer timeframes that are built from it."""
+    """Longer timeframes that are aggregated from the file."""
     bid_ask_file: str | None = None
-    """Name of the file with bid and ask; FX only, and `file` then holds the middle."""
+    """Name of a file with bid and ask prices; FX only, `file` then contains mid prices."""
     spread_ticks: int | None = None
-    """Ask - bid in ticks; FX only, and `file` then holds the bid."""
+    """Ask - bid in ticks; FX only, `file` then contains bid prices."""
 
     @property
     def served(self) -> tuple[Dataset, ...]:
-        """The datasets that come from this file, its own first."""
+        """Datasets served from this file, its own dataset first."""
         return self.dataset, *(self.dataset.at(timeframe) for timeframe in self.aggregate)
 
 
 def read_mapping(path: Path) -> tuple[ReplayFile, ...]:
-    """The entries of a mapping file, in its order.
+    """Read the entries of a mapping file, in order.
 
     Raises:
-        SettingsError: where the file cannot be read, an entry is malformed, or two serve the same dataset.
+        SettingsError: if the file cannot be read, an entry is malformed, or two serve the same dataset.
     """
     files = tuple(_replay_file(entry, path) for entry in _entries(path))
     served: set[Dataset] = set()
     for dataset in (dataset for file in files for dataset in file.served):
         if dataset in served:
-            raise SettingsError(f"replay mapping {path}: {dataset} is served from two files; leave one out")
+            raise SettingsError(f"replay mapping {path}: {dataset} is served from two files; remove one")
         served.add(dataset)
     return files
 
@@ -66,11 +66,11 @@ def _entries(path: Path) -> tuple[_Entry, ...]:
     except OSError as error:
         raise SettingsError(f"replay mapping {path} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"replay mapping {path} is no TOML: {error}") from error
+        raise SettingsError(f"replay mapping {path} is not valid TOML: {error}") from error
     except msgspec.ValidationError as error:
         raise SettingsError(f"replay mapping {path}: {error}; expected [[candles]] as in {DEFAULT_MAPPING}") from error
     if not entries:
-        raise SettingsError(f"replay mapping {path} names no file; expected [[candles]] as in {DEFAULT_MAPPING}")
+        raise SettingsError(f"replay mapping {path} has no entries; expected [[candles]] as in {DEFAULT_MAPPING}")
     return entries
 
 
@@ -99,13 +99,13 @@ def _check_quotes(entry: _Entry, market: Market, where: str) -> None:
     if market is Market.FX and n_given != 1:
         raise SettingsError(f"{where}: expected one of bid_ask_file and spread_pips, was {n_given}")
     if market is Market.CRYPTO and n_given:
-        raise SettingsError(f"{where}: crypto has no bid and ask here; leave bid_ask_file and spread_pips out")
+        raise SettingsError(f"{where}: crypto has no bid and ask here; remove bid_ask_file and spread_pips")
 
 
 def _spread_ticks(pips: float | None, instrument: Instrument, where: str) -> int | None:
     if pips is None:
         return None
-    # A pip is ten ticks: FX is quoted with one digit more than a pip has.
+    # A pip is ten ticks, because FX is quoted with one digit more than a pip.
     ticks = round(pips * 10)
     if pips <= 0 or abs(ticks - pips * 10) > 1e-6:
         raise SettingsError(

@@ -1,8 +1,8 @@
-"""OANDA v20's instrument candles as its REST endpoint answers them.
+"""Simulation of the instrument candles endpoint of the OANDA v20 API.
 
-Source: OANDA v20 documentation and OpenAPI file, and recorded answers. Where none tells the body of a refusal (a
-count, price or time that cannot be read, 404, 5xx) the message is ours in their envelope; no body of a v20 429 is
-known, so the recorded one of v1 is sent.
+Source: OANDA v20 documentation and OpenAPI file, and recorded responses. Where none documents the body of an error (an
+invalid count, price or time, 404, 5xx), the message is invented and the envelope is theirs. The body of a v20 429 is
+unknown, so the recorded one of v1 is sent.
 """
 
 import math
@@ -42,11 +42,11 @@ GRANULARITIES = {
     "W": 7 * 86_400,
     "M": 30 * 86_400,
 }
-"""Name to seconds; those without a `Timeframe` are known and hold no candles here."""
+"""Seconds by granularity; granularities without a `Timeframe` are valid and have no candles here."""
 DEFAULT_GRANULARITY = "S5"
 DEFAULT_COUNT = 500
 MAX_COUNT = 5000
-"""Of `count`, and of the intervals between from and to."""
+"""Maximum of `count`, and of the number of intervals between from and to."""
 
 COUNT_EXCEEDED = "Maximum value for 'count' exceeded"
 COUNT_WITH_RANGE = "'count' cannot be specified when 'to' and 'from' parameters are set"
@@ -59,21 +59,21 @@ TOO_MANY_BODY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Query:
-    """What a request asks for, checked."""
+    """Validated parameters of a request."""
 
     granularity: str
     price: str
     start: float | None
-    """Inclusive; the candle that covers it is the first one."""
+    """Inclusive start; the candle that covers it is the first one."""
     end: float | None
-    """Exclusive."""
+    """Exclusive end."""
     count: int | None
-    """None only where both start and end are given."""
+    """Number of candles; None only if both start and end are given."""
     include_first: bool
 
 
 class Oanda:
-    """The exchange's OANDA side."""
+    """Simulated OANDA v20 protocol."""
 
     name = "oanda"
 
@@ -89,18 +89,18 @@ class Oanda:
         }
 
     def routes(self) -> dict[str, Answering]:
-        """Path pattern to what answers it."""
+        """Return the GET handlers by path pattern."""
         return {
             "/v3/instruments/{instrument}/candles": self._candles,
             "/v3/{rest:.*}": lambda request, spoil: self._refusal(404, "Not found"),
         }
 
     def too_many(self) -> Answer:
-        """429, with nothing in the headers that says when to come back."""
+        """Return status 429 without a Retry-After header."""
         return Answer(status=429, body=TOO_MANY_BODY, headers=self._headers())
 
     def failure(self, status: int) -> Answer:
-        """The envelope of every error."""
+        """Return the error envelope of the API."""
         return self._refusal(status, HTTPStatus(status).phrase)
 
     def _candles(self, request: web.Request, spoil: Spoil) -> Answer:
@@ -127,7 +127,7 @@ class Oanda:
         return self._instruments[name]
 
     def _page(self, instrument: Instrument, query: _Query, now: float) -> CandleArrays:
-        """The candles that a query asks for, oldest first."""
+        """Return the candles of a query, oldest first."""
         if query.granularity not in Timeframe.__members__:
             return no_candles(instrument.market)
         dataset = Dataset(instrument=instrument, timeframe=Timeframe[query.granularity])
@@ -220,8 +220,8 @@ def _body(candles: CandleArrays, instrument: str, query: _Query, decimals: int, 
     step = GRANULARITIES[query.granularity]
     quotes = {"bid": ("B", candles.bid), "mid": ("M", candles.prices), "ask": ("A", candles.ask)}
     wanted = {name: prices for name, (letter, prices) in quotes.items() if letter in query.price and prices is not None}
-    # One template a candle: five thousand of them with twelve prices each are formatted in 25 ms, built as
-    # objects first they take three times as long.
+    # One text template per candle: formatting five thousand candles with twelve prices each takes 25 ms, a third of
+    # the time of encoding objects.
     template = '{"complete":%s,"volume":%d,"time":"%s"' + "".join(_quote(name, decimals) for name in wanted) + "}"
     rows = zip(
         ["true" if is_finished(time, step, now) else "false" for time in candles.times.tolist()],

@@ -1,4 +1,4 @@
-"""What the exchange was asked, as it saw it: the rate at the server, measured from outside the client."""
+"""Request log of the simulated exchange, used to measure the request rate on the server side."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -14,42 +14,42 @@ from tradeschool.errors import SettingsError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One request that has been answered, or cut off."""
+    """One request that was answered or aborted."""
 
     arrived_seconds: float
-    """Monotonic clock of the machine."""
+    """Arrival time on the monotonic clock."""
     protocol: str
-    """Such as `coinbase`."""
+    """Name of the protocol, such as `coinbase`."""
     path: str
     query: str
     status: int
-    """0 where the connection was closed without an answer."""
+    """HTTP status; 0 if the connection was closed without a response."""
     bytes: int
-    """Of the body as it was sent, compressed where it was."""
+    """Sent bytes of the body, after compression."""
     fault: str
-    """Name of the fault that befell it, `none` as a rule."""
+    """Name of the injected fault, `none` without one."""
 
 
 class Record:
-    """The last requests, oldest first by the end of their answer."""
+    """Bounded list of the last requests, in the order in which their responses ended."""
 
     def __init__(self, remembered: int) -> None:
         self.requests: deque[Seen] = deque(maxlen=remembered)
         self._log: IO[bytes] | None = None
 
     def add(self, seen: Seen) -> None:
-        """Remember a request, and append it to the log where there is one."""
+        """Add a request to the list and to the log file, if one is open."""
         self.requests.append(seen)
         if self._log is not None:
-            # A hundred bytes into the page cache: handing them to a thread would cost more than writing them.
+            # Written synchronously: a hundred bytes to the page cache cost less than a switch to a thread.
             self._log.write(msgspec.json.encode(seen) + b"\n")
 
     @contextmanager
     def appended_to(self, path: Path | None) -> Iterator[None]:
-        """Append every request to the file as a line of JSON, at once; None for no file.
+        """Append every request to a file as a line of JSON during the block; None disables the file.
 
         Raises:
-            SettingsError: where the file cannot be opened.
+            SettingsError: if the file cannot be opened.
         """
         if path is None:
             yield

@@ -1,4 +1,4 @@
-"""How generated prices move: bull, bear and sideways stretches, calm and stormy ones, and the hours of the day."""
+"""Price model of synthetic candles: trend regimes, volatility regimes and an intraday pattern."""
 
 from dataclasses import dataclass
 
@@ -11,30 +11,30 @@ Floats = NDArray[np.float64]
 DAY_SECONDS = 86_400
 YEAR_SECONDS = 365.25 * DAY_SECONDS
 TREND_DAYS = (8.0, 60.0)
-"""Shortest and longest stretch of one trend."""
+"""Minimum and maximum length of a trend."""
 MEAN_VOLATILITY_DAYS = 4.0
 VOLATILITY_FACTORS = (0.6, 1.0, 2.2)
 VOLATILITY_CHANCES = (0.35, 0.5, 0.15)
 BUSIEST_HOUR_UTC = 14
-"""London and New York are both at work."""
+"""Hour at which the trading hours of London and New York overlap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Character:
-    """How one instrument behaves."""
+    """Price model parameters of one instrument."""
 
     price: float
-    """Where it starts, and to where it is drawn back over the years; quote per base."""
+    """Initial and long-term mean price, quote per base."""
     volatility: float
-    """Standard deviation of the log price over a year."""
+    """Annual standard deviation of the log price."""
     trend: float
-    """Log price gained in a year of bull market, lost in a year of bear market."""
+    """Annual change of the log price in a bull market; negative in a bear market."""
     daily_swing: float
-    """How much busier than the mean the busiest hour is, as a fraction."""
+    """Activity of the busiest hour above the mean, as a fraction."""
     volume: float
-    """Of a mean five-minute candle, base units or number of prices."""
+    """Mean volume of a five-minute candle, in base units or number of prices."""
     half_spread_ticks: float = 0.0
-    """Half of ask - bid in a quiet hour; FX only."""
+    """Half of ask - bid in a quiet hour, in ticks; FX only."""
 
 
 BITCOIN = Character(price=24_000, volatility=0.6, trend=1.2, daily_swing=0.3, volume=40)
@@ -53,21 +53,21 @@ ANY_FX = Character(price=1.0, volatility=0.08, trend=0.13, daily_swing=0.6, volu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """A price's way through some slots, all of shape (n_slots,)."""
+    """Simulated price path; both arrays have shape (n_slots,)."""
 
     logs: Floats
     """Log price at the end of each slot."""
     deviations: Floats
-    """Standard deviation of each slot's change of log price."""
+    """Standard deviation of the log price change in each slot."""
 
 
 def character_of(instrument: Instrument) -> Character:
-    """How the instrument behaves; one that has no entry behaves as any of its market."""
+    """Return the parameters of an instrument, or the default of its market."""
     return CHARACTERS.get(instrument.name, ANY_FX if instrument.market is Market.FX else ANY_CRYPTO)
 
 
 def draw_path(rng: np.random.Generator, character: Character, times: NDArray[np.int64], start_log: float) -> Path:
-    """The way from `start_log` through the slots that open at `times`, five minutes each."""
+    """Simulate the log price from `start_log` through five-minute slots that open at `times`."""
     deviations = _deviations(rng, character, times)
     noise = rng.standard_normal(len(times)) * deviations
     logs = np.empty(len(times))
@@ -82,7 +82,7 @@ def draw_path(rng: np.random.Generator, character: Character, times: NDArray[np.
 
 
 def day_factors(times: NDArray[np.int64], swing: float) -> Floats:
-    """How busy each slot's time of day is, 1.0 being the mean of the day, shape (n_slots,)."""
+    """Return the activity of each slot's time of day relative to the daily mean of 1.0, shape (n_slots,)."""
     minutes = np.arange(24 * 60)
     a_day = 1.0 + swing * np.cos((minutes / 60 - BUSIEST_HOUR_UTC) * 2 * np.pi / 24)
     return np.asarray(a_day[times % DAY_SECONDS // 60])
@@ -103,7 +103,7 @@ def _volatility_factors(rng: np.random.Generator, times: NDArray[np.int64]) -> F
 
 
 def _drift_a_year(rng: np.random.Generator, character: Character, log: float) -> float:
-    # Drawn back by its distance: seven years of luck would else leave a euro at two dollars.
+    # Mean reversion: without it the price could drift to an implausible level over the years.
     distance = log - np.log(character.price)
     return float(rng.choice((1.0, 0.0, -1.0)) * character.trend - distance)
 

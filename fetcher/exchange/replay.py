@@ -1,6 +1,6 @@
-"""Recorded candles of a folder, served as they are: gaps, zero volumes and oddities included.
+"""Replay of recorded candles from files, unchanged: gaps, zero volumes and anomalies included.
 
-Outside a file's span there is nothing, as at a provider before a product is listed.
+Outside the range of a file there are no candles, as at a provider before a product is listed.
 """
 
 from pathlib import Path
@@ -21,32 +21,32 @@ ASK = ("ask_o", "ask_h", "ask_l", "ask_c")
 
 
 class ReplayedCandles:
-    """The files of a mapping, all read at once, so that what is wrong with them is known before anything starts."""
+    """Candles from the files of a mapping; all files are read and checked on creation."""
 
     def __init__(self, folder: Path, mapping: Path = DEFAULT_MAPPING) -> None:
         """Read the files.
 
         Raises:
-            SettingsError: where the mapping is malformed or the folder is none.
-            DataError: where a file is missing, unreadable, or of other columns.
+            SettingsError: if the mapping is malformed or the folder does not exist.
+            DataError: if a file is missing, unreadable, or has unexpected columns.
         """
         files = read_mapping(mapping)
         if not folder.is_dir():
-            raise SettingsError(f"replay folder {folder} is no folder; name the one that holds {files[0].file}")
+            raise SettingsError(f"replay folder {folder} is not a folder; give the one that contains {files[0].file}")
         self._candles = {dataset: candles for file in files for dataset, candles in _served(folder, file).items()}
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:
-        """The instruments of the mapping, in its order."""
+        """Instruments of the mapping, in order."""
         return tuple(dict.fromkeys(dataset.instrument for dataset in self._candles))
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:
-        """What the mapping serves, in its order."""
+        """Datasets of the mapping, in order."""
         return tuple(self._candles)
 
     def candles(self, dataset: Dataset, start: int, end: int) -> CandleArrays:
-        """The candles that open in [start, end), Unix seconds."""
+        """Return the candles that open in [start, end), Unix seconds."""
         candles = self._candles.get(dataset)
         return no_candles(dataset.instrument.market) if candles is None else candles.within(start, end)
 
@@ -73,13 +73,13 @@ def _read_quotes(folder: Path, file: ReplayFile, frame: pl.DataFrame) -> tuple[P
     path = folder / (file.bid_ask_file or "")
     quotes = _read(path, (*BID, *ASK))
     if not quotes["ts"].equals(frame["ts"]):
-        raise DataError(f"{path}: its {quotes.height} times are not the {frame.height} times of {file.file}")
+        raise DataError(f"{path}: its {quotes.height} times differ from the {frame.height} times of {file.file}")
     return _columns(quotes, BID), _columns(quotes, ASK)
 
 
 def _spread(bid: Prices, spread_ticks: int, decimals: int) -> tuple[Prices, Prices, Prices]:
-    """Middle, bid and ask of a bid; a middle between two ticks goes to the even one."""
-    # In whole ticks, where half of an odd spread is exact and rint rounds half to even.
+    """Return mid, bid and ask prices of a bid price; a mid price between two ticks is rounded to the even one."""
+    # Computed in whole ticks, where half of an odd spread is exact and rint rounds half to even.
     per_unit = 10.0**decimals
     ticks = np.rint(bid * per_unit)
     return np.rint(ticks + spread_ticks / 2) / per_unit, ticks / per_unit, (ticks + spread_ticks) / per_unit
@@ -90,13 +90,13 @@ def _columns(frame: pl.DataFrame, names: tuple[str, ...]) -> Prices:
 
 
 def _read(path: Path, numbers: tuple[str, ...]) -> pl.DataFrame:
-    """The file's `ts` and `numbers`, of the right types, without nulls, in strictly increasing order."""
+    """Read `ts` and the columns `numbers` of a file after checking types, nulls and strictly increasing times."""
     if not path.is_file():
-        raise DataError(f"{path}: no such file; the replay mapping names it")
+        raise DataError(f"{path}: file does not exist, but the replay mapping lists it")
     try:
         frame = pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path}: is no readable parquet file: {error}") from error
+        raise DataError(f"{path}: not a readable parquet file: {error}") from error
     _check_columns(path, frame, {"ts": TIME} | {name: pl.Float64() for name in numbers})
     frame = frame.select("ts", *numbers)
     _check_rows(path, frame)
@@ -106,7 +106,7 @@ def _read(path: Path, numbers: tuple[str, ...]) -> pl.DataFrame:
 def _check_columns(path: Path, frame: pl.DataFrame, expected: dict[str, pl.DataType]) -> None:
     for name, type_ in expected.items():
         if name not in frame.columns:
-            raise DataError(f"{path}: column {name!r} is missing; there are {', '.join(frame.columns)}")
+            raise DataError(f"{path}: column {name!r} is missing; found {', '.join(frame.columns)}")
         if frame.schema[name] != type_:
             raise DataError(f"{path}: column {name!r}: expected {type_}, was {frame.schema[name]}")
 
@@ -114,9 +114,9 @@ def _check_columns(path: Path, frame: pl.DataFrame, expected: dict[str, pl.DataT
 def _check_rows(path: Path, frame: pl.DataFrame) -> None:
     for name in frame.columns:
         if frame[name].null_count():
-            raise DataError(f"{path}: column {name!r}: {frame[name].null_count()} rows are null; leave them out")
+            raise DataError(f"{path}: column {name!r}: {frame[name].null_count()} rows are null; remove them")
     if not (frame["ts"].diff().drop_nulls().dt.total_microseconds() > 0).all():
-        raise DataError(f"{path}: ts must be strictly increasing; sort the file, one row a candle")
+        raise DataError(f"{path}: ts must be strictly increasing; sort the file, one row per candle")
     for name in frame.columns[1:]:
         if not frame[name].is_finite().all():
             raise DataError(f"{path}: column {name!r}: every number must be finite")

@@ -1,4 +1,4 @@
-"""All protocols on one port: each request passes the rate limit, its fate, the protocol, and is written down."""
+"""HTTP server of the simulated exchange: all protocols on one port, with rate limits, faults and a request log."""
 
 import asyncio
 import socket
@@ -34,19 +34,19 @@ from tradeschool.errors import SettingsError
 REMEMBERED_REQUESTS = 10_000
 SMALLEST_COMPRESSED_BYTES = 256
 LARGEST_INLINE_BYTES = 100_000
-"""A longer body is compressed in a thread: it would hold up the other requests for milliseconds."""
+"""Largest body compressed in the event loop; larger ones are compressed in a thread."""
 SLOW_SECONDS = 120.0
-"""How long a slow body takes, a byte at a time."""
+"""Duration of a slow response, sent one byte at a time."""
 SHUTDOWN_SECONDS = 1.0
-"""Answers under way are given this long when the server stops."""
+"""Time limit for responses in progress when the server stops."""
 
 NO_FAULTS = Faults()
 CANDLE_PATHS = ("/candles", "/klines")
-"""How the paths end that are answered with candles."""
+"""Suffixes of the paths of candle requests."""
 
 
 class Exchange:
-    """A source of candles behind every protocol, with their limits, faults and a record of requests."""
+    """Simulated exchange: serves a source of candles over all protocols, with rate limits, faults and a request log."""
 
     def __init__(
         self,
@@ -64,10 +64,10 @@ class Exchange:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """Put a source behind every protocol.
+        """Create an exchange for a source of candles.
 
-        `oanda_token` None accepts any token, but not none. `clock` tells Unix seconds: candles that begin later do
-        not exist yet. `monotonic` is what limits, outages and records go by, `sleep` what latency does.
+        With `oanda_token` None, any non-empty token is accepted. `clock` returns Unix seconds; later candles do not
+        exist yet. `monotonic` is the clock of limits, outages and the request log; `sleep` implements latency.
         """
         self.record = Record(remembered)
         self._monotonic, self._sleep = monotonic, sleep
@@ -80,7 +80,7 @@ class Exchange:
         }
 
     def app(self) -> web.Application:
-        """The aiohttp application; every path is answered by one of the protocols."""
+        """Return the aiohttp application with the routes of all protocols."""
         app = web.Application()
         for side in self._sides:
             for path, answering in side.routes().items():
@@ -117,10 +117,10 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """An exchange that listens."""
+    """A running exchange."""
 
     url: str
-    """Such as `http://127.0.0.1:8700`."""
+    """Base URL, such as `http://127.0.0.1:8700`."""
     exchange: Exchange
 
     @property
@@ -133,10 +133,10 @@ class Served:
 async def serve(
     exchange: Exchange, *, host: str = "127.0.0.1", port: int = 0, log_path: Path | None = None
 ) -> AsyncIterator[Served]:
-    """Serve until the block ends; port 0 takes a free one, `log_path` gets a line of JSON a request.
+    """Serve during the block; port 0 selects a free port, `log_path` receives one line of JSON per request.
 
     Raises:
-        SettingsError: where the port cannot be listened on or the log cannot be written.
+        SettingsError: if the address cannot be bound or the log cannot be written.
     """
     runner = web.AppRunner(exchange.app(), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     with exchange.record.appended_to(log_path):
@@ -171,7 +171,7 @@ def _answer(side: ProviderSide, answering: Answering, request: web.Request, fate
 
 
 async def _encoded(answer: Answer, request: web.Request) -> tuple[bytes, dict[str, str]]:
-    """The body as it goes over the wire, and all its headers."""
+    """Return the body, compressed if accepted, and all headers."""
     headers = {"Content-Type": answer.content_type, **answer.headers}
     if len(answer.body) < SMALLEST_COMPRESSED_BYTES or "gzip" not in request.headers.get("Accept-Encoding", ""):
         return answer.body, headers
@@ -187,7 +187,7 @@ def _sent_bytes(body: bytes, fate: Fate) -> int:
 async def _cut(
     request: web.Request, fate: Fate, status: int, body: bytes, headers: dict[str, str]
 ) -> web.StreamResponse:
-    """Announce the whole body, send half of it and hang up; or reset the connection before any answer."""
+    """Announce the full body, send half of it and close the connection; or reset it before the response."""
     response = web.StreamResponse(status=status, headers=headers | {"Content-Length": str(len(body))})
     if fate.is_without_answer:
         _reset(request.transport)
@@ -200,11 +200,11 @@ async def _cut(
 
 
 async def _drip(request: web.Request, status: int, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
-    """Send the body so slowly that only a limit on the whole answer ends the wait."""
+    """Send the body so slowly that only a total time-out in the client ends the request."""
     response = web.StreamResponse(status=status, headers=headers | {"Content-Length": str(len(body))})
     await response.prepare(request)
     pause = SLOW_SECONDS / len(body)
-    with suppress(ConnectionResetError):  # nobody waits for all of it
+    with suppress(ConnectionResetError):  # clients disconnect before the end
         for place in range(len(body)):
             await response.write(body[place : place + 1])
             await asyncio.sleep(pause)
@@ -214,6 +214,6 @@ async def _drip(request: web.Request, status: int, body: bytes, headers: dict[st
 def _reset(transport: asyncio.Transport | None) -> None:
     if transport is None:
         return
-    # A socket that does not linger is closed with RST instead of FIN: "connection reset by peer".
+    # SO_LINGER with 0 seconds closes the socket with RST instead of FIN: "connection reset by peer".
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

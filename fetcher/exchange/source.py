@@ -1,4 +1,4 @@
-"""Candles as arrays, and what the exchange asks of the place that they come from."""
+"""Candle arrays of the simulated exchange and the protocol of its candle sources."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -9,28 +9,28 @@ from numpy.typing import NDArray
 from tradeschool.market import Dataset, Instrument, Market, Timeframe
 
 Times = NDArray[np.int64]
-"""Opens as Unix seconds, ascending, shape (n_candles,)."""
+"""Candle opens in Unix seconds, ascending, shape (n_candles,)."""
 Prices = NDArray[np.float64]
-"""Open, high, low and close side by side, quote per base, shape (n_candles, 4)."""
+"""Columns open, high, low and close, quote per base, shape (n_candles, 4)."""
 OPEN, HIGH, LOW, CLOSE = range(4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandleArrays:
-    """Candles of one dataset; `candles[chosen]` are those at a slice or at an array of positions."""
+    """Candles of one dataset; indexing with a slice or an array of positions returns a selection."""
 
     times: Times
     prices: Prices
-    """Of trades for crypto, the middle between bid and ask for FX."""
+    """Traded prices for crypto, mid prices for FX."""
     volumes: NDArray[np.float64]
     """Base units for crypto, number of prices for FX, shape (n_candles,)."""
     bid: Prices | None = None
-    """FX only."""
+    """Only for FX."""
     ask: Prices | None = None
-    """FX only."""
+    """Only for FX."""
 
     def within(self, start: int, end: int) -> "CandleArrays":
-        """The candles that open in [start, end), Unix seconds; views, not copies."""
+        """Return views of the candles that open in [start, end), Unix seconds."""
         first, last = np.searchsorted(self.times, [start, end])
         return self[int(first) : int(last)]
 
@@ -48,20 +48,20 @@ class CandleArrays:
 
 
 class CandleSource(Protocol):
-    """Where the exchange has its candles from."""
+    """Source of the exchange's candles."""
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:
-        """The instruments that the exchange lists."""
+        """Instruments that the exchange lists."""
         ...
 
     def candles(self, dataset: Dataset, start: int, end: int) -> CandleArrays:
-        """The candles of a listed instrument that open in [start, end), Unix seconds; empty where it has none."""
+        """Return the candles of a listed instrument that open in [start, end), Unix seconds; may be empty."""
         ...
 
 
 def first_candles(source: CandleSource, dataset: Dataset, start: int, end: int, count: int) -> CandleArrays:
-    """The first `count` candles that open in [start, end), fewer where there are fewer."""
+    """Return up to `count` first candles that open in [start, end), Unix seconds."""
     reach = _reach(dataset, count)
     while True:
         candles = source.candles(dataset, start, min(start + reach, end))
@@ -71,7 +71,7 @@ def first_candles(source: CandleSource, dataset: Dataset, start: int, end: int, 
 
 
 def last_candles(source: CandleSource, dataset: Dataset, end: int, count: int) -> CandleArrays:
-    """The last `count` candles that open before `end`, Unix seconds, fewer where there are fewer."""
+    """Return up to `count` last candles that open before `end`, Unix seconds."""
     reach = _reach(dataset, count)
     while True:
         candles = source.candles(dataset, max(end - reach, 0), end)
@@ -81,14 +81,14 @@ def last_candles(source: CandleSource, dataset: Dataset, end: int, count: int) -
 
 
 def no_candles(market: Market) -> CandleArrays:
-    """Arrays of length zero, with bid and ask for FX."""
+    """Return arrays of length zero, with bid and ask for FX."""
     prices = np.empty((0, 4))
     quotes = prices if market is Market.FX else None
     return CandleArrays(times=np.empty(0, np.int64), prices=prices, volumes=np.empty(0), bid=quotes, ask=quotes)
 
 
 def joined(parts: list[CandleArrays]) -> CandleArrays:
-    """Candles of consecutive ranges as one; at least one part, all of the same market."""
+    """Concatenate candles of consecutive ranges; at least one part, all of the same market."""
     if len(parts) == 1:
         return parts[0]
 
@@ -104,9 +104,9 @@ def joined(parts: list[CandleArrays]) -> CandleArrays:
 
 
 def aggregated(candles: CandleArrays, timeframe: Timeframe) -> CandleArrays:
-    """Candles of a longer timeframe; a bucket exists where at least one of its parts does.
+    """Aggregate candles to a longer timeframe; a candle exists if at least one of its parts exists.
 
-    Source: the providers build every timeframe from the same prices on the same grid.
+    Source: the providers build every timeframe from the same prices and grid.
     """
     if not len(candles):
         return candles
@@ -122,7 +122,7 @@ def aggregated(candles: CandleArrays, timeframe: Timeframe) -> CandleArrays:
 
 
 def as_of(candles: CandleArrays, dataset: Dataset, now: float) -> CandleArrays:
-    """The same candles, the last one with only what has happened by `now` (Unix seconds) where it is not finished."""
+    """Return the candles as of `now` (Unix seconds): an unfinished last candle is reduced to its elapsed part."""
     if not len(candles) or is_finished(int(candles.times[-1]), dataset.timeframe.seconds, now):
         return candles
     elapsed_fraction = (now - int(candles.times[-1])) / dataset.timeframe.seconds
@@ -137,12 +137,12 @@ def as_of(candles: CandleArrays, dataset: Dataset, now: float) -> CandleArrays:
 
 
 def is_finished(time: int, step_seconds: int, now: float) -> bool:
-    """Whether the candle that opens at `time` is over."""
+    """Whether the candle that opens at `time` is finished."""
     return time + step_seconds <= now
 
 
 def _reach(dataset: Dataset, count: int) -> int:
-    """Seconds that mostly hold `count` candles, weekends and holidays included."""
+    """Return a span in seconds that usually contains `count` candles, weekends and holidays included."""
     return count * dataset.timeframe.seconds * 3 // 2 + 4 * 86_400
 
 
@@ -154,7 +154,7 @@ def _bucketed(prices: Prices, starts: NDArray[np.intp]) -> Prices:
 
 
 def _begun(prices: Prices, elapsed_fraction: float, decimals: int) -> Prices:
-    # Every price of the last candle has moved the same part of its way from the open, so low and high stay outermost.
+    # Each price has moved the same fraction of its distance from the open, so low and high remain extremes.
     last = prices[-1]
     moved = np.round(last[OPEN] + (last - last[OPEN]) * elapsed_fraction, decimals)
     return np.concatenate([prices[:-1], moved[np.newaxis]])

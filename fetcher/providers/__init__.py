@@ -1,1 +1,1 @@
-"""One file a provider: all that differs between sources, and nothing else."""
+"""Providers: one module per API, each with a constant `PROVIDER`. They contain no download logic."""

@@ -1,7 +1,7 @@
-"""Binance spot: public klines, which are candles.
+"""Provider Binance spot: public klines (candles).
 
 Source: github.com/binance/binance-spot-api-docs, rest-api.md ("General API Information", "IP Limits",
-"Kline/Candlestick data", "Exchange information") and errors.md. No answer of it was recorded for this project.
+"Kline/Candlestick data", "Exchange information") and errors.md. No responses were recorded for this project.
 """
 
 from collections.abc import Mapping
@@ -10,21 +10,21 @@ import msgspec
 import numpy as np
 
 from fetcher.provider import Page, Request
-from fetcher.rows import candles_of
+from fetcher.rows import candles_of, error_text
 from tradeschool.candles import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
 from tradeschool.market import Dataset, Instrument, Timeframe
 
 Row = tuple[int, float, float, float, float, float, int, float, int, float, float, float]
-"""Open time in ms, open, high, low, close, volume, close time in ms, and six that are not read."""
+"""Open time in ms, open, high, low, close, volume, close time in ms, and five columns that are not used."""
 
 INTERVALS = {Timeframe.M5: "5m", Timeframe.M15: "15m", Timeframe.H1: "1h"}
 MILLISECONDS = 1000
-"""In a second."""
-ELSEWHERE = " Name another of its hosts in fetch.providers.binance.url, where that is allowed."
+"""Milliseconds per second."""
+ELSEWHERE = " Set fetch.providers.binance.url to another Binance host, if that is permitted."
 
 _rows = msgspec.json.Decoder(list[Row], strict=False)
-"""Not strict: prices and volumes are strings."""
+"""Not strict, because prices and volumes are strings."""
 
 
 class _Refusal(msgspec.Struct):
@@ -33,31 +33,31 @@ class _Refusal(msgspec.Struct):
 
 
 class Binance:
-    """Oldest first, an error told as an object instead of a list."""
+    """Binance spot klines API: rows are oldest first; an error is an object instead of a list."""
 
     name = "binance"
     source = "spot"
     url = "https://data-api.binance.vision"
-    """The host for public market data alone; `https://api.binance.com` answers the same."""
+    """Host for public market data only; `https://api.binance.com` returns the same."""
     rate = 10.0
-    """A page weighs 2 of the 6000 that an address has a minute: this is a fifth of it."""
+    """A page has weight 2 and an address may use 6000 per minute; this rate uses a fifth of it."""
     needs_token = False
     busy = frozenset({418, 429})
-    """418 is a ban of minutes for going on after 429; both come with Retry-After."""
+    """418 is a ban of several minutes for ignoring 429; both have a Retry-After header."""
     slots_per_page = 1000
     connections = 4
 
     def headers(self, token: str | None) -> Mapping[str, str]:
-        """None: klines are public."""
+        """Return no headers: klines are public."""
         del token
         return {}
 
     def probe(self, dataset: Dataset) -> Request:
-        """The symbol's own rules, which an unknown symbol does not have."""
+        """Request the exchange information of the symbol, which fails for an unknown symbol."""
         return Request(path="/api/v3/exchangeInfo", query={"symbol": _symbol(dataset.instrument)})
 
     def request(self, page: Page) -> Request:
-        """The page's candles up to its last millisecond; the limit is said, because it would be 500."""
+        """Request the candles of a page up to its last millisecond; `limit` is set because its default is 500."""
         return Request(
             path="/api/v3/klines",
             query={
@@ -70,22 +70,18 @@ class Binance:
         )
 
     def parse(self, body: bytes, page: Page) -> Candles:
-        """The rows of a page as they stand; a slot in which nobody traded is a row of volume 0."""
+        """Parse the rows of a page; a slot without trades is a row with volume 0."""
         try:
             rows = _rows.decode(body)
             table = np.array(rows, dtype=np.float64).reshape(len(rows), 12)
-        except (ValueError, OverflowError) as error:  # of msgspec, and of a number that no float holds
+        except (ValueError, OverflowError) as error:  # from msgspec, or a number too large for a float
             raise ProviderUnusable(f"{page}: expected klines, was {body[:80]!r}: {error}") from error
         table[:, 0] /= MILLISECONDS
         return candles_of(table[:, :6], page)
 
     def refusal(self, status: int, body: bytes, page: str) -> ProviderRejected:
-        """An object with `code` and `msg`; 451 means that the host does not answer to this country."""
-        try:
-            refused = msgspec.json.decode(body, type=_Refusal)
-            said = f"{refused.msg} (code {refused.code})"
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            said = body[:80].decode(errors="replace")
+        """Read an error object with `code` and `msg`; status 451 means that the host is blocked in this country."""
+        said = error_text(body, _Refusal, lambda refusal: f"{refusal.msg} (code {refusal.code})")
         if status == 451:
             said += ELSEWHERE
         return ProviderRejected(f"{page}: binance answered {status}: {said}", status=status)

@@ -1,7 +1,7 @@
-"""Coinbase Exchange: public candles of spot pairs.
+"""Provider Coinbase Exchange: public candles of spot pairs.
 
-Source: docs.cdp.coinbase.com, Exchange REST API, "Get product candles" and "Rate limits"; what they leave out
-was read off recorded answers: both ends of a range are inclusive, and 300 intervals (301 rows) are the most.
+Source: docs.cdp.coinbase.com, Exchange REST API, "Get product candles" and "Rate limits". From recorded responses: both
+ends of a range are inclusive, and the maximum is 300 intervals (301 rows).
 """
 
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ import msgspec
 import numpy as np
 
 from fetcher.provider import Page, PageTooLarge, Request
-from fetcher.rows import candles_of
+from fetcher.rows import candles_of, error_text
 from tradeschool.candles import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
 from tradeschool.market import Dataset
 
 Row = tuple[int, float, float, float, float, float]
-"""time, low, high, open, close, volume; whole prices come as integers."""
+"""time, low, high, open, close, volume; whole prices are integers."""
 
 OHLC_ORDER = [0, 3, 2, 1, 4, 5]
-"""Where time, open, high, low, close and volume stand in a row."""
+"""Positions of time, open, high, low, close and volume in a row."""
 
 _rows = msgspec.json.Decoder(list[Row])
 
@@ -31,31 +31,31 @@ class _Refusal(msgspec.Struct):
 
 
 class Coinbase:
-    """Newest first, empty buckets left out, an error told as an object instead of a list."""
+    """Coinbase Exchange API: rows are newest first, empty intervals are omitted, an error is an object, not a list."""
 
     name = "coinbase"
     source = "exchange"
     url = "https://api.exchange.coinbase.com"
     rate = 3.0
-    """A third of the documented limit: other programs may ask from the same address."""
+    """A third of the documented limit, because other programs may use the same address."""
     needs_token = False
     busy = frozenset({429})
     slots_per_page = 300
     connections = 4
 
     def headers(self, token: str | None) -> Mapping[str, str]:
-        """None: candles are public."""
+        """Return no headers: candles are public."""
         del token
         return {}
 
     def probe(self, dataset: Dataset) -> Request:
-        """The product's own page, which an unknown product does not have."""
+        """Request the product details, which fails for an unknown product."""
         return Request(path=f"/products/{dataset.instrument.name}")
 
     def request(self, page: Page) -> Request:
-        """The page's candles; the last one is named as the end, because both ends are inclusive.
+        """Request the candles of a page; `end` is the open of the last candle, because both ends are inclusive.
 
-        A missing start or end would be ignored together with the other, and the newest candles answered.
+        If start or end is missing, the API ignores both and returns the newest candles.
         """
         step = page.dataset.timeframe.duration
         return Request(
@@ -68,7 +68,7 @@ class Coinbase:
         )
 
     def parse(self, body: bytes, page: Page) -> Candles:
-        """The rows of a page, turned around; rows before the start, which the API may add, are left out."""
+        """Parse the rows of a page, in reverse; rows before the start, which the API may add, are dropped."""
         try:
             rows = _rows.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -77,11 +77,8 @@ class Coinbase:
         return candles_of(table[:, OHLC_ORDER], page)
 
     def refusal(self, status: int, body: bytes, page: str) -> ProviderRejected:
-        """An object with one field, `message`."""
-        try:
-            said = msgspec.json.decode(body, type=_Refusal).message
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            said = body[:80].decode(errors="replace")
+        """Read an error object with the field `message`."""
+        said = error_text(body, _Refusal, lambda refusal: refusal.message)
         error = PageTooLarge if "exceeds" in said else ProviderRejected
         return error(f"{page}: coinbase answered {status}: {said}", status=status)
 

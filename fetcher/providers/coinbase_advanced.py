@@ -1,7 +1,7 @@
-"""Coinbase Advanced Trade: the same candles of the same book as Coinbase Exchange, from another API.
+"""Provider Coinbase Advanced Trade: another API for the same candles as Coinbase Exchange.
 
-Source: docs.cdp.coinbase.com, Advanced Trade API, "Get public product candles"; what it leaves out was read off
-recorded answers and dated probes: both ends of a range are inclusive, and 350 candles are refused.
+Source: docs.cdp.coinbase.com, Advanced Trade API, "Get public product candles". From recorded responses and dated
+probes: both ends of a range are inclusive, and 350 or more candles are rejected.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from fetcher.provider import Page, PageTooLarge, Request
-from fetcher.rows import candles_of
+from fetcher.rows import candles_of, error_text
 from tradeschool.candles import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
 from tradeschool.market import Dataset, Timeframe
@@ -39,34 +39,34 @@ class _Refusal(msgspec.Struct):
 
 
 _answer = msgspec.json.Decoder(_Answer, strict=False)
-"""Not strict: every number is a string."""
+"""Not strict, because every number is a string."""
 
 
 class CoinbaseAdvanced:
-    """Newest first, empty buckets left out, every number a string."""
+    """Coinbase Advanced Trade API: candles are newest first, empty intervals are omitted, numbers are strings."""
 
     name = "coinbase"
     source = "advanced_trade"
     url = "https://api.coinbase.com"
     rate = 3.0
-    """No limit of the public endpoints is published: the pace that Exchange is asked at."""
+    """No limit is published for the public endpoints; the rate of Coinbase Exchange is used."""
     needs_token = False
     busy = frozenset({429})
     slots_per_page = 300
-    """Fewer than 350 are answered; as many as Exchange answers, so that either goes on where the other stopped."""
+    """The API allows up to 349; 300 as for Exchange, so that one API can continue a download of the other."""
     connections = 4
 
     def headers(self, token: str | None) -> Mapping[str, str]:
-        """None: candles are public."""
+        """Return no headers: candles are public."""
         del token
         return {}
 
     def probe(self, dataset: Dataset) -> Request:
-        """The product's own page, which an unknown product does not have."""
+        """Request the product details, which fails for an unknown product."""
         return Request(path=f"{PRODUCTS}/{dataset.instrument.name}")
 
     def request(self, page: Page) -> Request:
-        """The page's candles; the last one is named as the end, because both ends are inclusive."""
+        """Request the candles of a page; `end` is the open of the last candle, because both ends are inclusive."""
         return Request(
             path=f"{PRODUCTS}/{page.dataset.instrument.name}/candles",
             query={
@@ -77,21 +77,17 @@ class CoinbaseAdvanced:
         )
 
     def parse(self, body: bytes, page: Page) -> Candles:
-        """The candles of a page, turned around; those before the start are left out."""
+        """Parse the candles of a page, in reverse; candles before the start are dropped."""
         try:
             rows = [(c.start, c.open, c.high, c.low, c.close, c.volume) for c in _answer.decode(body).candles]
             table = np.array(rows, dtype=np.float64).reshape(len(rows), 6)
-        except (ValueError, OverflowError) as error:  # of msgspec, and of a number that no float holds
+        except (ValueError, OverflowError) as error:  # from msgspec, or a number too large for a float
             raise ProviderUnusable(f"{page}: expected candles, was {body[:80]!r}: {error}") from error
         return candles_of(table, page)
 
     def refusal(self, status: int, body: bytes, page: str) -> ProviderRejected:
-        """An object with `error`, a name, and more words in `error_details` or `message`."""
-        try:
-            refused = msgspec.json.decode(body, type=_Refusal)
-            said = refused.error_details or refused.message or refused.error
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            said = body[:80].decode(errors="replace")
+        """Read an error object with the name `error` and details in `error_details` or `message`."""
+        said = error_text(body, _Refusal, lambda refusal: refusal.error_details or refusal.message or refusal.error)
         error = PageTooLarge if "number of candles requested should be less than" in said else ProviderRejected
         return error(f"{page}: coinbase answered {status}: {said}", status=status)
 

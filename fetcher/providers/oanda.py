@@ -1,7 +1,7 @@
-"""OANDA v20: candles of currency pairs, with the bid and the ask that costs are made of.
+"""Provider OANDA v20: candles of currency pairs with bid and ask prices.
 
-Source: developer.oanda.com, REST v20, "Instrument Endpoints"; what it leaves out was read off recorded answers:
-`from` is inclusive, `to` is not, and a range over 5000 intervals is refused, not cut.
+Source: developer.oanda.com, REST v20, "Instrument Endpoints". From recorded responses: `from` is inclusive, `to` is
+exclusive, and a range of more than 5000 intervals is rejected, not truncated.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from fetcher.provider import Page, PageTooLarge, Request
+from fetcher.rows import error_text
 from tradeschool.candles import Candles
 from tradeschool.columns import CandleArrays
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
@@ -20,7 +21,7 @@ from tradeschool.market import Dataset, Instrument
 class _Quote(msgspec.Struct, gc=False):
     o: float
     h: float
-    l: float  # noqa: E741  # OANDA's name
+    l: float  # noqa: E741  # field name of the API
     c: float
 
 
@@ -48,11 +49,11 @@ class _Refusal(msgspec.Struct):
 
 
 _answer = msgspec.json.Decoder(_Answer, strict=False)
-"""Not strict: prices and times are numbers in strings."""
+"""Not strict, because prices and times are strings."""
 
 
 class Oanda:
-    """Oldest first, intervals without a price left out, the forming candle marked incomplete."""
+    """OANDA v20 API: candles are oldest first, empty intervals are omitted, an unfinished candle is incomplete."""
 
     name = "oanda"
     source = "v20"
@@ -61,23 +62,23 @@ class Oanda:
     needs_token = True
     busy = frozenset({429})
     slots_per_page = 4999
-    """5000 is the documented most; whether it counts both ends is not, and one less costs no request."""
+    """The documented maximum is 5000; it is unclear whether it counts both ends, so one less is used."""
     connections = 2
-    """OANDA asks for at most two new connections a second."""
+    """OANDA allows two new connections per second."""
 
     def headers(self, token: str | None) -> Mapping[str, str]:
-        """The bearer token, and times as Unix seconds."""
+        """Return the bearer token and select times in Unix seconds."""
         if token is None:
-            raise SettingsError("OANDA needs a token: set OANDA_API_TOKEN, or oanda_api_token_file")
+            raise SettingsError("OANDA needs a token: set OANDA_API_TOKEN or oanda_api_token_file")
         return {"Authorization": f"Bearer {token}", "Accept-Datetime-Format": "UNIX"}
 
     def probe(self, dataset: Dataset) -> Request:
-        """The newest candle: a wrong token, host or instrument is refused."""
+        """Request the newest candle, which fails for a wrong token, host or instrument."""
         query = {"granularity": dataset.timeframe.name, "count": "1", "price": "MBA"}
         return Request(path=_path(dataset.instrument), query=query)
 
     def request(self, page: Page) -> Request:
-        """Everything that has a surprising default is said: granularity (S5), includeFirst, smooth, price."""
+        """Request the candles of a page; all parameters are set, as some defaults are unsuitable (S5, mid only)."""
         return Request(
             path=_path(page.dataset.instrument),
             query={
@@ -91,11 +92,11 @@ class Oanda:
         )
 
     def parse(self, body: bytes, page: Page) -> Candles:
-        """Mid prices, and half of ask - bid at the open."""
+        """Parse complete candles: mid prices, and half of ask - bid at the open."""
         try:
             answer = _answer.decode(body)
             arrays = _arrays([candle for candle in answer.candles if candle.complete], page.dataset)
-        except (ValueError, OverflowError) as error:  # of msgspec, and of a time that is none
+        except (ValueError, OverflowError) as error:  # from msgspec, or an invalid time
             raise ProviderUnusable(f"{page}: expected candles, was {body[:80]!r}: {error}") from error
         expected = (_symbol(page.dataset.instrument), page.dataset.timeframe.name)
         if (answer.instrument, answer.granularity) != expected:
@@ -104,11 +105,8 @@ class Oanda:
         return Candles.of_arrays(arrays if is_ours.all() else arrays[is_ours], page.window)
 
     def refusal(self, status: int, body: bytes, page: str) -> ProviderRejected:
-        """An object with `errorMessage`; 401 means that the token is wrong, or belongs to the other host."""
-        try:
-            said = msgspec.json.decode(body, type=_Refusal).errorMessage
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            said = body[:80].decode(errors="replace")
+        """Read an error object with `errorMessage`; status 401 means a wrong token or a token of the other host."""
+        said = error_text(body, _Refusal, lambda refusal: refusal.errorMessage)
         if status == 401:
             said += " Check OANDA_API_TOKEN, and that it belongs to the host in fetch.oanda_url (practice or live)."
         error = PageTooLarge if "Maximum value for 'count' exceeded" in said else ProviderRejected
@@ -119,7 +117,7 @@ PROVIDER = Oanda()
 
 
 def _arrays(candles: list[_Candle], dataset: Dataset) -> CandleArrays:
-    """The columns of an answer; a candle that stands twice, one after the other, is taken once."""
+    """Convert candles to columns; consecutive duplicates are merged."""
     arrays = CandleArrays(
         dataset=dataset,
         time=np.array([_seconds(candle.time) for candle in candles], np.int64),
@@ -138,7 +136,7 @@ def _arrays(candles: list[_Candle], dataset: Dataset) -> CandleArrays:
 
 
 def _seconds(time: str) -> int:
-    """Of "1786668660.000000000" or "2024-08-23T13:30:00.000000000Z"."""
+    """Parse a time such as "1786668660.000000000" or "2024-08-23T13:30:00.000000000Z" to Unix seconds."""
     if "T" in time:
         return int(datetime.fromisoformat(time[:19]).replace(tzinfo=UTC).timestamp())
     return int(float(time))

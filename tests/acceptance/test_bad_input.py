@@ -15,7 +15,7 @@ CASES = {
     "no token": (EUR, {"OANDA_API_TOKEN": ""}, USAGE, "set OANDA_API_TOKEN"),
     "misspelt setting": (BTC, {"TRADESCHOOL_FETCH__COINBASE_RAET": "1"}, USAGE, "did you mean TRADESCHOOL_FETCH__COIN"),
     "wrong type": (BTC, {"TRADESCHOOL_FETCH__COINBASE_RATE": "fast"}, USAGE, "fetch.coinbase_rate"),
-    "provider away": (BTC, {"TRADESCHOOL_FETCH__COINBASE_URL": "http://127.0.0.1:9"}, UNREACHABLE, "does not answer"),
+    "provider away": (BTC, {"TRADESCHOOL_FETCH__COINBASE_URL": "http://127.0.0.1:9"}, UNREACHABLE, "does not respond"),
     "Redis away": (("queue", "status"), {"RQ_REDIS_URL": "redis://:pw@127.0.0.1:9"}, UNREACHABLE, "redis_url"),
     "no candles": (("optimize", "run", "--level", "1"), {}, DATA_INCOMPLETE, "run: tradeschool fetch"),
     "no such level": (("optimize", "run", "--level", "9"), {}, USAGE, "unknown level '9'"),

@@ -30,7 +30,7 @@ def test_nobody_who_does_not_answer_holds_a_fetch_up(program) -> None:
     done = program.run("fetch", "--pairs", "BTC/USD", "--timeframes", "M5", *days, environment=told)
 
     assert done.returncode == 0, done.stderr
-    assert "message given up" in done.stderr
+    assert "Notification dropped" in done.stderr
     assert SECRET not in done.stderr
 
 

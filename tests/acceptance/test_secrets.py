@@ -143,7 +143,7 @@ def test_no_secret_of_a_whole_run_is_shown_anywhere(
     said |= {"redis": everything_in(redis_url), **files_below(program.folder)}
     assert len(got) >= 3, "nothing was told"
     assert lines.reads > 100
-    assert "message given up" in said["run"], "the mail server is not there"
+    assert "Notification dropped" in said["run"], "the mail server is not there"
     assert lines.shown == set()
     assert [where for where, text in said.items() if WRITTEN in text] == []
 

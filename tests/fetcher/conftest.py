@@ -1,4 +1,4 @@
-"""A loopback server that answers by a script, and how to reach it."""
+"""A scripted loopback server and the access to it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ from fetcher.provider import Access
 
 @dataclass(slots=True, kw_only=True)
 class Scripted:
-    """What the server was asked, and its address."""
+    """The requests that the server received, and its URL."""
 
     url: str = ""
     asked: list[web.Request] = field(default_factory=list)
@@ -21,7 +21,7 @@ class Scripted:
 
 @pytest.fixture
 def scripted():
-    """Serve answers one after the other, the last one for ever; None hangs up."""
+    """Serve the responses in order and repeat the last one; None closes the connection."""
 
     @asynccontextmanager
     async def one(*answers: Callable[[], web.Response | Awaitable[web.Response]] | None) -> AsyncIterator[Scripted]:
@@ -53,7 +53,7 @@ def scripted():
 
 @pytest.fixture
 def fast() -> Callable[..., Access]:
-    """Access without a limit that a test would notice."""
+    """Access with a rate limit too high to slow a test."""
 
     def access(url: str, **changes: object) -> Access:
         return Access(**({"url": url, "rate": 500.0, "token": "any", "patience_seconds": 0.5} | changes))  # type: ignore[arg-type]

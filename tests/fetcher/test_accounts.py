@@ -1,4 +1,4 @@
-"""Every slot of a grid is in one of five states, whatever a download has come to."""
+"""Slot accounting: each slot has one of five states at any stage of a download."""
 
 from datetime import UTC, datetime
 
@@ -52,7 +52,7 @@ async def test_what_is_answered_is_stored_or_confirmed_empty(seal: bool, serving
 
 
 def test_half_an_answer_is_stored_and_the_rest_has_failed(store, made) -> None:
-    """A page that lacked a candle is no last word until it was asked again; one that was refused is none either."""
+    """An incomplete page is unconfirmed until it is requested again; a rejected page counts as failed."""
     wanted = m5(BTC_USD)
     first, second, _ = (
         Window.of_seconds(DAYS.start_seconds + n * 86400, DAYS.start_seconds + (n + 1) * 86400) for n in range(3)

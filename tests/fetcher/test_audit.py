@@ -1,4 +1,4 @@
-"""Derived candles are looked at twice, on few pages, and a difference is counted for what it is."""
+"""Audit of derived candles: sampled pages and counted differences."""
 
 from datetime import UTC, datetime
 
@@ -35,7 +35,7 @@ def test_a_short_download_is_not_audited() -> None:
 
 @pytest.fixture
 def pair(generated) -> tuple[Candles, Page]:
-    """Derived candles of two days, and the page that they answer."""
+    """Derived candles of two days and their page."""
     window = Window(datetime(2023, 1, 2, tzinfo=UTC), datetime(2023, 1, 4, tzinfo=UTC))
     found = generated.candles(M5, window.start_seconds, window.end_seconds)
     names = ("open", "high", "low", "close")

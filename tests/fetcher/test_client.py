@@ -41,7 +41,7 @@ def answer(status: int, text: str = "", **headers: str) -> Callable[[], web.Resp
 
 
 def cut() -> web.Response:
-    """A body that ends early in a way that its length betrays."""
+    """A truncated body whose length does not match its header."""
     return web.Response(body=b"not gzip at all", headers={"Content-Encoding": "gzip"})
 
 
@@ -99,7 +99,7 @@ async def test_what_heals_is_asked_again(failure, scripted, fast) -> None:
 
 
 async def test_a_ban_is_waited_for_as_long_as_the_provider_says(scripted, fast) -> None:
-    """418 is Binance's own word for it: to any other provider it is a refusal."""
+    """Only Binance uses status 418 for a ban; for any other provider it is a rejection."""
     ban, klines = answer(418, '{"code":-1003,"msg":"IP banned"}', Retry_After="120"), answer(200, "[]")
     page = Page(dataset=Dataset(instrument=BTC_USDT, timeframe=Timeframe.M5), window=WINDOW)
     async with (
@@ -182,13 +182,13 @@ async def test_a_401_that_is_gone_when_asked_again_is_forgotten(scripted, fast) 
 async def test_patience_has_an_end(failure, scripted, fast) -> None:
     async with scripted(failure) as server, client_of(fast(server.url, patience_seconds=0.05)) as client:
         with pytest.raises(
-            ServiceUnreachable, match=r"^coinbase at http://127\.0\.0\.1:\d+ does not answer \(coinbase/"
+            ServiceUnreachable, match=r"^coinbase at http://127\.0\.0\.1:\d+ does not respond \(coinbase/"
         ):
             await client.page(PAGE)
 
 
 async def test_patience_begins_with_the_first_failure(scripted, fast) -> None:
-    """Whoever waited long for a token, or for a slow answer, is still asked again."""
+    """Time spent on a token or a slow response does not count."""
     async with scripted(None, good) as server, client_of(fast(server.url, patience_seconds=0.05)) as client:
         held = client.bucket.acquire
 
@@ -203,7 +203,7 @@ async def test_patience_begins_with_the_first_failure(scripted, fast) -> None:
 async def test_nobody_at_the_address_is_told(fast) -> None:
     async with client_of(fast("http://127.0.0.1:9", patience_seconds=0.01)) as client:
         with pytest.raises(
-            ServiceUnreachable, match=r"coinbase at http://127\.0\.0\.1:9 does not answer .*check the network"
+            ServiceUnreachable, match=r"coinbase at http://127\.0\.0\.1:9 does not respond .*check the network"
         ):
             await client.page(PAGE)
 
@@ -269,7 +269,7 @@ async def test_an_instrument_is_probed_once(scripted, fast) -> None:
 
 @pytest.mark.parametrize("failure", [answer(401), answer(429), answer(503), answer(400), None, answer(200, "<html>")])
 async def test_the_token_is_in_no_log_and_no_error(failure, scripted, fast, caplog: pytest.LogCaptureFixture) -> None:
-    """Nor in what aiohttp says of its own requests, nor in any traceback that a log may hold."""
+    """Includes aiohttp's messages and tracebacks."""
     caplog.set_level(logging.DEBUG)
     page = Page(dataset=EUR, window=WINDOW)
     async with (
@@ -286,12 +286,12 @@ async def test_the_token_is_in_no_log_and_no_error(failure, scripted, fast, capl
 
 
 def in_a_second(moments: list[float], seconds: float = 1.0) -> int:
-    """The most requests that any second, or another time, held."""
+    """The maximum number of requests in any second, or in another interval."""
     return max(sum(first <= other < first + seconds for other in moments) for first in moments)
 
 
 class Clock:
-    """Moves by what is slept and a microsecond, as a timer that is never early; by nothing else."""
+    """Clock that advances only by sleeps, plus one microsecond, like a timer that is never early."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -305,7 +305,7 @@ class Clock:
 
 
 def by(clock: Clock, client: Client) -> Client:
-    """A client whose pace goes by a clock of the test's."""
+    """A client that uses the clock of the test."""
     client.bucket._clock, client.bucket._sleep = clock, clock.sleep
     client.bucket._due = client.bucket._interval
     return client
@@ -326,7 +326,7 @@ def note_sends(client: Client) -> list[float]:
 
 
 async def download(client: Client, todo: list[Page]) -> None:
-    """Ask for all pages, as many at once as a lane does."""
+    """Request all pages with the concurrency of a provider task."""
     waiting = iter(todo)
 
     async def work() -> None:
@@ -359,7 +359,7 @@ async def test_at_the_defaults_no_second_is_over_the_limit(serving, fast) -> Non
 
 @pytest.mark.parametrize("dataset", [BTC, EUR], ids=["coinbase", "oanda"])
 async def test_with_connections_cut_every_request_took_a_token(dataset: Dataset, serving, fast) -> None:
-    """Those included that aiohttp sends again by itself when a kept-alive connection drops."""
+    """Includes requests that aiohttp repeats when a kept-alive connection is closed."""
     provider = find(dataset.instrument.provider)
     todo = pages(dataset, Window(START, START + timedelta(days=60)), [], 100)[:60]
     async with serving(faults=Faults.parse("cut=0.3")) as server:

@@ -21,7 +21,7 @@ def read(shared: Path, name: str, instrument: Instrument, timeframe: Timeframe) 
 
 
 def compared(derived: Candles, native: Candles) -> pl.DataFrame:
-    """Buckets that both have and whose parts are all within the file, side by side."""
+    """Complete candles that both sides have, joined."""
     inside = derived.frame[1:-1]
     return inside.join(native.frame, on="ts", how="inner", suffix="_native")
 
@@ -66,7 +66,7 @@ def test_hours_derived_from_quarters_are_those_derived_from_fives(shared: Path, 
 @pytest.mark.parametrize("instrument", [EUR_USD, GBP_USD], ids=lambda instrument: instrument.name)
 @pytest.mark.parametrize(("timeframe", "name"), [(Timeframe.M5, "5m"), (Timeframe.M15, "15m")], ids=["M5", "M15"])
 def test_derived_fx_hours_are_oandas_own(shared: Path, instrument: Instrument, timeframe: Timeframe, name: str) -> None:
-    """The native hours were downloaded by somebody else, and end at the last hour of 2024."""
+    """The native hours come from another download and end with the last hour of 2024."""
     base = read(shared, f"oanda2024_{instrument.name}_{name}", instrument, timeframe)
     native = read(shared, f"oanda_{instrument.name}_1h", instrument, Timeframe.H1)
     both = compared(derive(base, Timeframe.H1), native)

@@ -1,4 +1,4 @@
-"""Rounds store what has settled, seal whole years, and outlive whatever ends one of them."""
+"""Continuous download: rounds store settled candles, seal complete years and survive errors."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -68,19 +68,19 @@ async def test_a_clock_that_jumps_back_asks_for_nothing(serving, store, fast) ->
 
 
 async def test_a_clock_ahead_of_the_provider_s_stores_nothing(serving, store, fast) -> None:
-    """An empty answer about the future would count as a market without trades."""
+    """An empty response for the future would count as confirmed empty."""
     ahead = datetime.now(UTC) + timedelta(days=30)
     recent = Following(datasets=(M5,), since=ahead - timedelta(days=3), settled_after=timedelta(hours=1), native=False)
     async with serving() as served:
         health = await one_round(recent, store=store, access={"coinbase": fast(served.url)}, now=lambda: ahead)
 
     assert health.pages == 0
-    assert "set this machine's clock" in health.errors[0]
+    assert "correct the clock of this machine" in health.errors[0]
 
 
 @pytest.mark.parametrize("away", ["http://127.0.0.1:9", "http://exchange.invalid"], ids=["refused", "no such name"])
 async def test_rounds_go_on_through_an_outage(away: str, serving, store, fast) -> None:
-    """Nobody answers in the first round, or no name server knows the host; the second finds the provider back."""
+    """The provider is unreachable or its host name unknown in the first round, and reachable in the second."""
     rounds: list[Health] = []
     access: dict[str, Access] = {"coinbase": fast(away)}
 
@@ -100,6 +100,6 @@ async def test_rounds_go_on_through_an_outage(away: str, serving, store, fast) -
                 tell=rounds.append,
             )
 
-    assert "does not answer" in rounds[0].line()
-    assert rounds[1].line().endswith("all is well")
+    assert "does not respond" in rounds[0].line()
+    assert rounds[1].line().endswith(": ok")
     assert json.loads((store.root / "follow.json").read_text())["errors"] == []

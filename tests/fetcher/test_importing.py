@@ -1,4 +1,4 @@
-"""Files that others write, written here in small, and real ones where they are."""
+"""Import of small files in the formats of other programs, and of real files if available."""
 
 import gzip
 import json
@@ -45,7 +45,7 @@ def csv(tmp_path: Path, lines: list[str], header: str = CSV) -> Path:
 
 
 def vendor(tmp_path: Path, header: str, *, swapped: int = 0, in_progress: bool = False) -> Path:
-    """CryptoDataDownload's form: address, header, newest first; the first rows of the day may be swapped."""
+    """CryptoDataDownload's format: URL, header, newest first; the first rows of the day may have swapped volumes."""
     lines = []
     for at in range(24):
         time = START + timedelta(hours=at)
@@ -169,7 +169,7 @@ def test_what_was_fetched_is_never_replaced(tmp_path: Path, store: FrameStore) -
     fetched = put(csv(tmp_path, rows()), store).model_copy(update={"source": "fetched"})
     store.seal(BTC, fetched)
 
-    with pytest.raises(SettingsError, match=r"is sealed already \(fetched\).*--timerange"):
+    with pytest.raises(SettingsError, match=r"is already sealed \(fetched\).*--timerange"):
         put(csv(tmp_path, rows()), store)
     assert store.verify(BTC) == [fetched]
 
@@ -193,18 +193,23 @@ def test_stopped_before_its_seal_it_ends_the_same_again(tmp_path: Path, store: F
 @pytest.mark.parametrize(
     ("lines", "header", "options", "told"),
     [
-        (rows(24, 60), CSV, {}, r"wrong step in .*the candles lie 60 s apart, expected 3600 s"),
+        (rows(24, 60), CSV, {}, r"wrong step in .*the candles are 60 s apart, expected 3600 s"),
         (rows(24, 4 * 3600), CSV, {}, r"wrong step in .*14400 s apart, expected 3600 s"),
         ([*rows(), rows()[-1]], CSV, {}, "strictly increasing"),
-        (["2021-03-01 00:00,1,2,1,1,1"], CSV, {}, "declare it, such as --time-zone"),
-        (rows(), CSV.replace("volume", "amount"), {}, "no column volume; there are time, open"),
+        (["2021-03-01 00:00,1,2,1,1,1"], CSV, {}, "give one, such as --time-zone"),
+        (rows(), CSV.replace("volume", "amount"), {}, "column volume is missing; found time, open"),
         (["1614556800,1,2,1,x,1"], CSV, {}, "cannot be read as candles"),
         (["1614556800,1,2,3,1,1"], CSV, {}, "low must be the lowest price"),
-        (["1614556800,1,2,1,1,1,ETH/USD"], CSV.replace("\n", ",symbol\n"), {}, "holds ETH/USD, expected BTC/USD"),
-        (rows(), CSV, {"form": Format.CRYPTODATADOWNLOAD}, "no column 'volume btc'"),
-        (rows(), CSV, {"form": Format.FREQTRADE}, "no column date"),
-        (rows(), CSV, {"spread_pips": 1.0}, "has no spread; leave it out"),
-        (rows(), CSV, {"dataset": EUR}, "declare the whole one, such as --spread-pips"),
+        (
+            ["1614556800,1,2,1,1,1,ETH/USD"],
+            CSV.replace("\n", ",symbol\n"),
+            {},
+            "contains symbol ETH/USD, expected BTC/USD",
+        ),
+        (rows(), CSV, {"form": Format.CRYPTODATADOWNLOAD}, "column 'volume btc' is missing"),
+        (rows(), CSV, {"form": Format.FREQTRADE}, "column date is missing"),
+        (rows(), CSV, {"spread_pips": 1.0}, "has no spread; omit the option"),
+        (rows(), CSV, {"dataset": EUR}, "give the full spread, such as --spread-pips"),
         (rows(), CSV, {"window": Window(NOW - timedelta(days=1), NOW)}, "no candles in"),
     ],
     ids=[

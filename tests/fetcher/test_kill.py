@@ -1,4 +1,4 @@
-"""A real `tradeschool fetch`, killed at random points: nothing is lost, doubled or wrong."""
+"""`tradeschool fetch` killed at random points: no candle is lost, duplicated or wrong."""
 
 import asyncio
 import fcntl
@@ -63,7 +63,7 @@ async def undisturbed(url: str, folder: Path) -> None:
 
 
 def content(folder: Path) -> dict[str, str]:
-    """Parquet files by their bytes, seals by all that they say but when."""
+    """Content of parquet files, and of seals without their time."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix == ".parquet":

@@ -100,7 +100,7 @@ def test_a_page_that_lacks_candles_is_doubtful_until_a_second_answer_agrees(ledg
 
 
 def test_an_answer_with_fewer_candles_confirms_nothing(ledger: Ledger) -> None:
-    """A false empty answer, then one with a real gap: the gap has been seen once only."""
+    """A false empty response, then one with a real gap: the gap is still unconfirmed."""
     ledger.add(page(0, 4), b"[]", rows=0, complete=False)
     ledger.add(page(0, 4), BODY, rows=47, complete=False)
     ledger.add(page(0, 4), b"[]", rows=0, complete=False)
@@ -142,7 +142,7 @@ def test_answers_are_numbered_as_they_come(ledger: Ledger) -> None:
 
 
 def test_bodies_are_dropped_when_their_year_is_published(ledger: Ledger) -> None:
-    """But for that of a page that reaches into another year."""
+    """Except for a page that extends into another year."""
     whole = hours(-10, 10)
     for first in (-10, -2, 2):
         ledger.add(page(first, first + 4), b"%d" % first, rows=48, complete=True)
@@ -192,7 +192,7 @@ def test_a_body_that_is_another_is_told(tmp_path: Path, ledger: Ledger) -> None:
         other.execute("UPDATE pages SET body = (SELECT body FROM pages WHERE id = 2)")
     other.close()
 
-    with pytest.raises(ForeignFile, match="is not what was stored"):
+    with pytest.raises(ForeignFile, match="does not match its digest"):
         bodies(ledger, BTC, hours(0, 4))
 
 
@@ -225,7 +225,7 @@ def test_a_ledger_that_another_process_holds_is_told(tmp_path: Path, ledger: Led
 def test_a_file_that_is_no_ledger_is_told(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"no database" * 1000)
 
-    with pytest.raises(StoreUnwritable, match=r"cannot open .*: file is not a database; .*what is sealed stays"):
+    with pytest.raises(StoreUnwritable, match=r"cannot open .*: file is not a database; .*sealed data stays"):
         Ledger(tmp_path)
 
 
@@ -244,7 +244,7 @@ def test_a_ledger_damaged_in_the_middle_is_told(tmp_path: Path) -> None:
 
 
 def test_a_page_without_any_candle_takes_three_answers(tmp_path: Path) -> None:
-    """An exchange that answers falsely empty may do so before a kill and after it."""
+    """False empty responses may occur before and after a kill."""
     with Ledger(tmp_path) as ledger:
         doubtful = []
         for _ in range(3):
@@ -255,7 +255,7 @@ def test_a_page_without_any_candle_takes_three_answers(tmp_path: Path) -> None:
 
 
 def test_a_failure_lasts_until_an_answer_makes_up_for_it(tmp_path: Path) -> None:
-    """Over a restart too, and only for the windows that the answer touches."""
+    """Also after a restart, and only for the windows that overlap the response."""
     with Ledger(tmp_path) as ledger:
         ledger.fail(page(0, 2), "status 400")
         ledger.fail(page(4, 6), "status 403")
@@ -293,7 +293,7 @@ def test_two_sources_that_agree_confirm_each_other(ledger: Ledger) -> None:
 
 
 def test_a_ledger_from_before_there_were_sources_goes_on(tmp_path: Path) -> None:
-    """Its answers are those of the provider's usual source, the only one that there was."""
+    """Its responses count as those of the provider's default API."""
     ledger = Ledger(tmp_path)
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
     ledger.close()

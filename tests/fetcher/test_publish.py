@@ -82,7 +82,7 @@ def test_what_was_parsed_before_is_not_parsed_again(publisher: Publisher, ledger
 def test_publishing_again_from_files_alone_changes_not_a_byte(
     publisher: Publisher, ledger: Ledger, store: FrameStore
 ) -> None:
-    """As after a kill between the last file and the seal."""
+    """Simulates a kill between the last file and the seal."""
     put(ledger, range(12))
     first = publisher.publish(Download(wanted=WANTED))
     store.unseal(BTC, HOUR)
@@ -92,7 +92,7 @@ def test_publishing_again_from_files_alone_changes_not_a_byte(
 
 @pytest.mark.parametrize("stop_after", range(5))
 def test_stopped_at_any_write_it_ends_the_same(store: FrameStore, ledger: Ledger, stop_after: int) -> None:
-    """Two year files, their lines in the ledger, and the seal: whichever is the first that is not written."""
+    """Fails at each write in turn: two year files, their ledger records and the seal."""
     put(ledger, range(12))
     left = stop_after
 

@@ -1,4 +1,4 @@
-"""Damage of every kind, healed by a repair and the next download, also when the repair is killed in between."""
+"""Repair of every kind of damage, also if the repair is killed in between."""
 
 import json
 import sqlite3
@@ -41,7 +41,7 @@ def publisher(store: FrameStore, ledger: Ledger) -> Publisher:
 
 @pytest.fixture
 def download(store: FrameStore, serving) -> Callable:
-    """Download what is wanted from an exchange; how many pages that took."""
+    """Download the wanted ranges from an exchange; return the number of pages."""
 
     async def run(**options: object) -> int:
         async with serving(**options) as served:

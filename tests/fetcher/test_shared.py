@@ -1,4 +1,4 @@
-"""Several buckets, one limit."""
+"""Shared rate limit of several buckets."""
 
 import asyncio
 from itertools import pairwise
@@ -16,7 +16,7 @@ RATE = 30
 
 
 class Clock:
-    """Moves by what is slept, and by nothing else."""
+    """Clock that advances only by sleeps."""
 
     def __init__(self) -> None:
         self.slept = 0.0
@@ -33,7 +33,7 @@ def bucket_at(url: str, clock: Clock) -> SharedTokenBucket:
 
 
 async def moment_of(bucket: SharedTokenBucket) -> int:
-    """The moment that Redis gives a bucket's next request, in microseconds."""
+    """The time slot that Redis reserves for a bucket's next request, in microseconds."""
     bucket.sent(await bucket.acquire())
     return int(await bucket._redis.get(bucket._key)) - bucket._microseconds
 
@@ -64,7 +64,7 @@ async def test_three_buckets_together_keep_one_limit(server) -> None:
 
 
 async def test_a_pause_of_one_holds_the_others(server) -> None:
-    """The fetcher that is told to wait tells all who share its limit."""
+    """A pause of one fetcher applies to all that share its limit."""
     clock = Clock()
     one, other = bucket_at(server, Clock()), bucket_at(server, clock)
     begun = await now_at(one)
@@ -103,7 +103,7 @@ async def test_a_moment_that_no_fetcher_wrote_counts_for_nothing(server, stored:
 async def test_without_redis_nothing_is_asked() -> None:
     bucket = SharedTokenBucket(RATE, url="redis://:s3cret@127.0.0.1:9", name="x")
 
-    with pytest.raises(ServiceUnreachable, match=r"fetch\.shared_limit needs it") as caught:
+    with pytest.raises(ServiceUnreachable, match=r"fetch\.shared_limit requires Redis") as caught:
         await bucket.acquire()
 
     await bucket.close()

@@ -54,7 +54,7 @@ def wants(
 async def fetch(
     wanted: list[Wanted], store: FrameStore, url: str, *, native: bool = False, **changes: object
 ) -> list[Progress]:
-    """One run, as fast as the machine is."""
+    """One run without a rate limit."""
     access = {
         name: Access(**({"url": url, "rate": 2000.0, "token": "any", "patience_seconds": 20.0} | changes))  # type: ignore[arg-type]
         for name in dict.fromkeys(want.dataset.instrument.provider for want in wanted)
@@ -192,7 +192,7 @@ async def test_a_longer_range_asks_for_the_new_part_only(store: FrameStore, serv
 async def test_longer_timeframes_are_derived_later_without_a_request(
     store: FrameStore, serving, undisturbed: FrameStore
 ) -> None:
-    """Also where a run was killed between the seal of M5 and that of M15."""
+    """Also after a kill between the seals of M5 and M15."""
     async with serving() as served:
         await fetch(wants(BTC_USD, EUR_USD, frames=(Timeframe.M5,)), store, served.url)
         asked = len(served.requests)
@@ -226,7 +226,7 @@ def damage(path: Path) -> None:
 async def test_a_damaged_file_is_fetched_again_alone(
     store: FrameStore, serving, undisturbed: FrameStore, spoil: Callable[[Path], None], timeframe: Timeframe, year: int
 ) -> None:
-    """Only its year is asked for, and of a derived dataset nothing; the other year's candles stay."""
+    """Only its year is requested, nothing for a derived dataset; the other year stays."""
     async with serving() as served:
         await fetch(wants(BTC_USD), store, served.url)
         spoil(next((store.root / "coinbase" / "BTC-USD" / timeframe.name / f"year={year}").iterdir()))
@@ -304,7 +304,7 @@ async def test_an_answer_that_differs_each_time_is_never_sealed(store: FrameStor
         progress = await fetch(wants(BTC_USD, window=week), store, served.url)
 
     assert errors(progress) == [ProviderUnusable]
-    assert "answers with other candles each time; run tradeschool fetch later" in str(progress[0].error)
+    assert "returns different candles each time; run tradeschool fetch later" in str(progress[0].error)
     with pytest.raises(DataIncomplete):
         store.require(wants(BTC_USD)[0].dataset, week)
 
@@ -335,7 +335,7 @@ async def test_a_candle_that_is_too_large_a_page_ends_its_dataset(
 async def test_a_page_that_is_too_large_is_asked_for_in_halves(
     store: FrameStore, serving, undisturbed: FrameStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where a provider lowers its limit below what is documented."""
+    """Simulates a provider whose limit is lower than documented."""
     monkeypatch.setattr("fetcher.exchange.coinbase.MAX_INTERVALS", 80)
     async with serving() as served:
         (progress,) = await fetch(wants(BTC_USD), store, served.url)

@@ -15,7 +15,7 @@ ROUNDING = 1e-9  # seconds
 
 
 class Clock:
-    """Time that passes when everybody sleeps: whoever wakes first is woken first."""
+    """Clock that advances to the earliest wake-up when all tasks sleep."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -32,7 +32,7 @@ class Clock:
         await woken.wait()
 
     async def run(self, *work: Coroutine[Any, Any, None]) -> None:
-        """Do all the work, letting time pass whenever none of it can go on."""
+        """Run all coroutines and advance the clock whenever none can continue."""
         tasks = [asyncio.create_task(each) for each in work]
         while not all(task.done() for task in tasks):
             for _ in range(8):
@@ -69,7 +69,7 @@ DELAYS = st.lists(st.tuples(st.floats(0, 5), st.floats(0, 3)), min_size=1, max_s
 @given(st.sampled_from([0.5, 1.0, 2.0, 2.5, 3.0, 10.0]), DELAYS)
 @settings(deadline=None, max_examples=40)
 def test_no_window_of_a_period_holds_more_requests_than_the_limit(rate: float, delays: list) -> None:
-    """However long a request takes from its token to the wire."""
+    """Independent of the time between taking a token and sending the request."""
     bucket, sent = asyncio.run(sends(rate, delays))
     limit = max(1, math.floor(rate))
 

@@ -83,12 +83,12 @@ def test_the_first_column_of_times_in_our_order_counts() -> None:
 @pytest.mark.parametrize(
     ("values", "zone", "error", "told"),
     [
-        (["2021-07-01 12:00"], None, SettingsError, "carry no zone: declare it"),
-        ([SECONDS], "UTC", SettingsError, "in UTC already; leave it out"),
+        (["2021-07-01 12:00"], None, SettingsError, "have no time zone: give one"),
+        ([SECONDS], "UTC", SettingsError, "in UTC already; omit it"),
         (["2021-07-01 12:00"], "Mars/Base", SettingsError, "unknown"),
         (["2021-03-14 02:30"], "America/New_York", InvalidCandles, "non-existent.*zone of the file"),
         (["noon"], "UTC", InvalidCandles, "time 'noon': expected ISO 8601"),
-        (["2021-07-01 12:00", "2021-07-01 12:05Z"], "UTC", InvalidCandles, "some times carry a zone"),
+        (["2021-07-01 12:00", "2021-07-01 12:05Z"], "UTC", InvalidCandles, "some times have a time zone"),
         ([True], None, InvalidCandles, "expected times, was Boolean"),
         (["2021-07-01 12:00", None], "UTC", InvalidCandles, "1 of 2 times are missing"),
         ([], None, InvalidCandles, "no times"),
@@ -101,5 +101,5 @@ def test_what_cannot_be_read_is_told(values: list, zone: str | None, error: type
 
 
 def test_a_file_without_times_is_told() -> None:
-    with pytest.raises(InvalidCandles, match="no times: expected rows and one of ts, unix"):
+    with pytest.raises(InvalidCandles, match="no times: expected rows and a column ts, unix"):
         read([1], name="when")

@@ -58,7 +58,7 @@ def test_the_period_before_is_read_as_ever(closed: FrameStore) -> None:
 def test_the_store_refuses_every_way_in(closed: FrameStore, store: FrameStore, window, method: str, days) -> None:
     asked = window(*days)
 
-    with pytest.raises(PeriodClosed, match=r"sealed period 2024-04-01\.\.2025-01-01, which no search may read"):
+    with pytest.raises(PeriodClosed, match=r"holdout period 2024-04-01\.\.2025-01-01, which a search must not read"):
         getattr(closed, method)(BTC, asked)
 
     getattr(store, method)(BTC, asked)

@@ -120,7 +120,7 @@ def test_a_half_spread_is_held_to_its_rules(value: float | None) -> None:
 
 
 def test_a_missing_column_is_told_with_those_that_are_there() -> None:
-    with pytest.raises(InvalidCandles, match="column 'half_spread' is missing; there are ts, open, high, low, close"):
+    with pytest.raises(InvalidCandles, match="column 'half_spread' is missing; found ts, open, high, low, close"):
         Candles.parse(frame(), EUR_M5, WINDOW)
 
 

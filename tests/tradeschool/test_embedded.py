@@ -127,7 +127,7 @@ def test_a_server_that_hangs_is_told_and_not_doubled(valkey: Valkey) -> None:
         assert pid
         os.kill(pid, signal.SIGSTOP)
         try:
-            with pytest.raises(ServiceUnreachable, match="does not answer within 2 s"), valkey.running():
+            with pytest.raises(ServiceUnreachable, match="did not respond within 2 s"), valkey.running():
                 pass
         finally:
             os.kill(pid, signal.SIGCONT)
@@ -135,7 +135,7 @@ def test_a_server_that_hangs_is_told_and_not_doubled(valkey: Valkey) -> None:
 
 
 def test_a_server_whose_socket_cannot_be_seen_is_told_and_not_doubled(valkey: Valkey) -> None:
-    """As from a container or service that has a /tmp of its own."""
+    """As in a container or service with a private /tmp."""
     with valkey.running():
         pid, hidden = valkey.pid, valkey.socket.with_name("hidden")
         valkey.socket.rename(hidden)
@@ -149,7 +149,7 @@ def test_a_server_whose_socket_cannot_be_seen_is_told_and_not_doubled(valkey: Va
 
 
 def test_a_server_that_cannot_start_is_told(valkey: Valkey) -> None:
-    """As soon as it has ended, not after a time."""
+    """Immediately after it has ended, not after a time-out."""
     (valkey.folder / "valkey.sock" / "in the way").mkdir(parents=True)
 
     with (
@@ -184,7 +184,7 @@ def test_a_server_that_was_told_to_stop_stays_away(valkey: Valkey, monkeypatch: 
 
 
 def damage(valkey: Valkey, pid: int) -> None:
-    """End the server without a word, and spoil what it has stored."""
+    """Kill the server and damage its files."""
     os.kill(pid, signal.SIGSTOP)
     (file,) = (valkey.folder / "appendonlydir").glob("*.incr.aof")
     file.write_bytes(b"*3\r\n$5\r\nRPUSH\r\n$3\r\nGARBAGE\r\n" + file.read_bytes())

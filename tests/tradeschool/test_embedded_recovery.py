@@ -1,4 +1,4 @@
-"""Whatever has become of its files, the embedded server starts, or says in one line why it cannot."""
+"""The embedded server starts with any damage to its files, or reports the reason in one line."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ FILES = "appendonlydir"
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a server leaves behind that has rewritten its file once: a base and what came after."""
+    """Files of a server that has rewritten its append-only file once: a base and an increment."""
     valkey = Valkey.of(tmp_path_factory.mktemp("stored"))
     with valkey.running(), redis.Redis.from_url(valkey.url) as connection:
         connection.rpush("list", *["x" * 50] * 1_000)
@@ -153,7 +153,7 @@ def test_a_full_disk_is_said_and_nothing_is_moved(small_disk: Path, stored: Path
             file.write(bytes(1 << 10))
             file.flush()
 
-    with pytest.raises(ServiceUnreachable, match=r"disk of .* is full: free some space"), valkey.running():
+    with pytest.raises(ServiceUnreachable, match=r"disk of .* is full; free some space"), valkey.running():
         pass
     assert list(valkey.folder.glob("unreadable-*")) == []
 
@@ -163,7 +163,7 @@ def test_a_full_disk_is_said_and_nothing_is_moved(small_disk: Path, stored: Path
 
 
 def test_files_that_cannot_be_moved_are_named(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such as another user's in a folder that is not ours."""
+    """For example, files of another user."""
     spoilt_manifest(valkey)
 
     def refuse(self: Path, target: Path) -> Path:
@@ -172,7 +172,7 @@ def test_files_that_cannot_be_moved_are_named(valkey: Valkey, monkeypatch: pytes
     monkeypatch.setattr(Path, "rename", refuse)
 
     with (
-        pytest.raises(ServiceUnreachable, match="appendonlydir cannot be moved: Permission denied: give them"),
+        pytest.raises(ServiceUnreachable, match="appendonlydir cannot be moved: Permission denied: change their owner"),
         valkey.running(),
     ):
         pass

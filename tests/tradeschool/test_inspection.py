@@ -61,7 +61,7 @@ def test_hours_in_a_file_of_five_minutes_are_a_wrong_step_in_each_year() -> None
     first, second = inspect(of(BTC, expected_slots(BTC.at(Timeframe.H1), WEEK)))
 
     assert (first.kind, first.rows, second.rows) == (FindingKind.WRONG_STEP, 3, 4)
-    assert first.message == "on 3 days the candles lie 3600 s apart, expected 300 s"
+    assert first.message == "on 3 days the candles are 3600 s apart, expected 300 s"
     assert first.start == WEEK.start
 
 
@@ -90,7 +90,7 @@ def test_a_clock_that_is_not_utc_shows_at_weekends(shift: int, told: str) -> Non
 
 
 def test_a_summer_time_that_was_forgotten_shows() -> None:
-    """Right in winter, an hour late from the middle of March on."""
+    """Correct in winter, one hour late from mid-March on."""
     year = Window(datetime(2021, 1, 10, tzinfo=UTC), datetime(2021, 12, 1, tzinfo=UTC))
     times = expected_slots(EUR, year)
     summer = (times > datetime(2021, 3, 14, 12, tzinfo=UTC).timestamp()) & (

@@ -1,4 +1,4 @@
-"""Folders of any name: what is made from a path finds the same place again, and what cannot be carried is refused."""
+"""Folders with unusual names: paths are handled correctly, and unsupported ones are rejected."""
 
 import os
 import pwd
@@ -83,7 +83,7 @@ def test_a_socket_has_a_path_that_everybody_can_read(folder: Path) -> None:
 
 
 def test_the_socket_of_a_folder_is_the_same_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two processes have to find one server."""
+    """Two processes must find the same server."""
     valkey = Valkey.of(Path("/somewhere with a space"))
     before = valkey.socket
     for name in ("TMPDIR", "XDG_RUNTIME_DIR", "HOME"):
@@ -104,7 +104,7 @@ def test_a_ledger_is_made_in_its_folder(folder: Path) -> None:
 @pytest.mark.parametrize("character", ["\n", "\r", "\t", "\x1b", "\x7f", "\udcff"])
 @pytest.mark.parametrize("knob", ["data_dir", "results_dir", "state_dir"])
 def test_a_folder_that_no_line_can_carry_is_refused_in_one_line(knob: str, character: str) -> None:
-    with pytest.raises(SettingsError, match=f"^{knob} '/a.*: expected a folder without line breaks") as refused:
+    with pytest.raises(SettingsError, match=f"^{knob} '/a.*: expected a path without control characters") as refused:
         settings.load({knob: Path(f"/a{character}b/c")})
 
     assert "\n" not in str(refused.value)
@@ -115,7 +115,7 @@ def test_a_working_folder_that_no_line_can_carry_is_refused(tmp_path: Path, monk
     (tmp_path / "a\nb").mkdir()
     monkeypatch.chdir(tmp_path / "a\nb")
 
-    with pytest.raises(SettingsError, match=r"data_dir .*expected a folder without line breaks"):
+    with pytest.raises(SettingsError, match=r"data_dir .*expected a path without control characters"):
         settings.load()
 
 
@@ -127,13 +127,13 @@ def test_a_tilde_stands_for_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_a_tilde_that_stands_for_no_home_folder_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"data_dir: .*no home folder"):
+    with pytest.raises(SettingsError, match=r"data_dir: .*cannot be expanded to a home folder"):
         settings.load({"data_dir": Path("~no-user-of-that-name/x")})
 
 
 @pytest.fixture
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the folder for sockets would be, of a user whose home folder is `home`."""
+    """The runtime folder of a user whose home folder is `home`."""
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_dir=str(tmp_path / "home")))
     monkeypatch.setattr(private, "Path", lambda text: tmp_path if text == "/tmp" else Path(text))
     return tmp_path / f"tradeschool-{os.getuid()}"
@@ -147,7 +147,7 @@ def test_the_folder_for_sockets_is_made_private_again(runtime: Path) -> None:
 
 
 def test_a_link_in_place_of_the_folder_for_sockets_is_not_followed(runtime: Path, tmp_path: Path) -> None:
-    """Another user could have made it, to have our files written elsewhere."""
+    """Another user could have created it to redirect our files."""
     (tmp_path / "theirs").mkdir()
     runtime.symlink_to(tmp_path / "theirs")
 
@@ -161,7 +161,7 @@ def test_a_folder_for_sockets_of_another_user_is_refused(runtime: Path, monkeypa
     runtime.with_name(f"tradeschool-{theirs}").mkdir()
     (runtime.parent / "home" / ".cache" / "tradeschool-run").mkdir(parents=True)
 
-    with pytest.raises(StoreUnwritable, match=r"neither .* is a folder of this user"):
+    with pytest.raises(StoreUnwritable, match=r"neither .* can be created or belongs to this user"):
         private.runtime_folder()
 
 

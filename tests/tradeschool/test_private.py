@@ -1,4 +1,4 @@
-"""Whatever the umask, nobody but its owner enters the state folder, and no stranger writes to any file."""
+"""With any umask, only the owner can access the state folder, and other users cannot write any file."""
 
 import stat
 import subprocess

@@ -139,7 +139,7 @@ def test_a_misspelt_key_of_the_file_is_told(text: str, key: str) -> None:
         ("environment", "TRADESCHOOL_FETCH__COINBASE_RATE"),
         (".env", "TRADESCHOOL_FETCH__COINBASE_RATE in .env"),
         ("file", "tradeschool.toml"),
-        ("flag", "a flag"),
+        ("flag", "a command-line flag"),
     ],
 )
 def test_a_wrong_value_is_told_with_key_value_and_origin(
@@ -188,7 +188,7 @@ def test_a_dotenv_that_is_no_text_is_told() -> None:
 def test_the_token_does_not_belong_in_the_file() -> None:
     written("tradeschool.toml", f"oanda_api_token = '{TOKEN}'")
 
-    with pytest.raises(SettingsError, match="oanda_api_token does not belong in a file of settings") as caught:
+    with pytest.raises(SettingsError, match="oanda_api_token is a secret and not allowed here") as caught:
         load()
     assert TOKEN not in str(caught.value)
 
@@ -240,7 +240,7 @@ BINANCE = "TRADESCHOOL_FETCH__PROVIDERS__BINANCE__"
 
 
 def test_a_further_provider_is_set_in_a_table_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Places are merged key by key there too, and settings.py knows nothing of it but its name."""
+    """Sources are merged key by key, as for other settings; settings.py only knows the provider's name."""
     written("tradeschool.toml", "[fetch.providers.binance]\nurl = 'https://file'\nrate = 4\n")
     written(".env", f"{BINANCE}RATE=5\n{BINANCE}SOURCE=dotenv\n")
     monkeypatch.setenv(f"{BINANCE}SOURCE", "spot")
@@ -281,7 +281,7 @@ def test_one_rate_holds_for_coinbase_whichever_source_answers() -> None:
 
 @pytest.mark.parametrize("key", ["binance.raet", "kraken.url", "coinbase.url", "binance.url.more"])
 def test_an_unknown_key_of_the_table_is_told_with_its_place(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A provider that has knobs of its own is not set twice."""
+    """A provider with top-level settings has no entry in the table."""
     *table, name = key.split(".")
     file = written("tradeschool.toml", f"[fetch.providers.{'.'.join(table)}]\n{name} = 'x'\n")
     with pytest.raises(SettingsError, match=re.escape(f"unknown setting fetch.providers.{key} in tradeschool.toml")):
@@ -318,7 +318,7 @@ def test_a_token_of_the_table_comes_from_the_environment_or_a_file(monkeypatch: 
 def test_a_token_of_the_table_does_not_belong_in_the_file() -> None:
     written("tradeschool.toml", f"[fetch.providers.binance]\ntoken = '{TOKEN}'\n")
 
-    with pytest.raises(SettingsError, match=rf"binance\.token does not belong .*; set {BINANCE}TOKEN, or") as caught:
+    with pytest.raises(SettingsError, match=rf"binance\.token is a secret .*; set {BINANCE}TOKEN or") as caught:
         load()
     assert TOKEN not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""The embedded server's own key: made once, readable by its owner alone, used where nothing else is said."""
+"""Signing key of the embedded server: generated once, readable only by its owner, used by default."""
 
 import stat
 import threading
@@ -61,7 +61,7 @@ def test_a_key_that_others_may_read_is_refused(settings: Settings) -> None:
     signing_key(settings, make=True)
     (settings.state_dir / NAME).chmod(0o640)
 
-    with pytest.raises(SettingsError, match="others may read it: remove it"):
+    with pytest.raises(SettingsError, match="readable by other users: remove it"):
         signing_key(settings)
 
 
@@ -76,7 +76,7 @@ def test_a_key_that_was_cut_is_refused(settings: Settings) -> None:
 def test_a_state_folder_that_takes_nothing_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(StoreUnwritable, match="set state_dir to a folder of yours"):
+    with pytest.raises(StoreUnwritable, match="set state_dir to a folder that you own"):
         signing_key(load({"state_dir": tmp_path / "file"}), make=True)
 
 

@@ -300,7 +300,7 @@ def test_missing_candles_are_named_with_coverage_and_gaps(tmp_path: Path, folder
         school.go_on()
 
     said = str(caught.value)
-    assert "coinbase/BTC-USD/H1: 2021-03-01..2021-06-09 holds 80.00% of its candles, expected at least 90.00%" in said
+    assert "coinbase/BTC-USD/H1: 2021-03-01..2021-06-09 has 80.00% of its candles, expected at least 90.00%" in said
     assert "gaps: 1, the longest 2021-04-01..2021-04-21 (480 candles)" in said
     assert caught.value.exit_code == 4
 

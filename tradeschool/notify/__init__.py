@@ -1,4 +1,4 @@
-"""Telling people and programs elsewhere: webhook, Slack, mail; never in the way of the work."""
+"""Notifications by webhook, Slack and mail. Messages are delivered in background threads and never block the caller."""
 
 from tradeschool.notify.channels import Channel, Mail, Slack, Webhook
 from tradeschool.notify.message import Message

@@ -1,6 +1,6 @@
-"""The ways to somebody: an address that takes JSON, Slack's kind of it, and mail.
+"""Notification channels: JSON webhook, Slack webhook and mail.
 
-An address of a hook is a secret as a whole, because whoever has it can write; no part of it but its host is told.
+A webhook URL is a secret as a whole, because it grants the right to post; only its host appears in logs and errors.
 """
 
 import json
@@ -22,69 +22,73 @@ from tradeschool.notify.message import Message
 
 ANSWER_SECONDS = 10.0
 REFUSALS = frozenset({400, 401, 403, 404, 405, 410, 413, 422})
-"""Statuses that another attempt would get again."""
+"""HTTP statuses that are not retried."""
 MOST_TEXT = 3_000
-"""Characters of a Slack message."""
+"""Maximum number of characters of a Slack message."""
 
 
 class NotTold(Exception):
-    """A message did not arrive; never leaves this package."""
+    """A message could not be delivered; internal to this package."""
 
     def __init__(self, reason: str, *, is_final: bool = False) -> None:
         super().__init__(reason)
         self.is_final = is_final
-        """Whether another attempt would fail in the same way."""
+        """Whether a retry would fail in the same way."""
 
 
 class Channel(Protocol):
-    """One way to somebody."""
+    """A notification channel."""
 
     @property
     def name(self) -> str:
-        """For the log: without a secret."""
+        """Name for the log; contains no secret."""
 
     def send(self, message: Message) -> None:
-        """Deliver a message, or raise NotTold."""
+        """Deliver a message.
+
+        Raises:
+            NotTold: if the message could not be delivered.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """An address that takes a message as JSON."""
+    """A URL that receives each message as JSON."""
 
     url: str = field(repr=False)
 
     @property
     def name(self) -> str:
-        """Its kind and host."""
+        """Kind and host of the channel."""
         return f"webhook {urlsplit(self.url).hostname}"
 
     def send(self, message: Message) -> None:
-        """POST the message."""
+        """POST the message as JSON."""
         _post(self.url, message.to_json())
 
 
 @dataclass(frozen=True, slots=True)
 class Slack:
-    """An incoming webhook of Slack, or of what understands the same: Mattermost, Rocket.Chat, Discord with /slack."""
+    """An incoming webhook of Slack or a compatible service: Mattermost, Rocket.Chat, or Discord with /slack."""
 
     url: str = field(repr=False)
 
     @property
     def name(self) -> str:
-        """Its kind and host."""
+        """Kind and host of the channel."""
         return f"slack {urlsplit(self.url).hostname}"
 
     def send(self, message: Message) -> None:
-        """POST the message's text."""
+        """POST the text of the message."""
         text = message.text[:MOST_TEXT]
-        for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):  # Slack's own marks
+        for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):  # Slack's control characters
             text = text.replace(sign, entity)
         _post(self.url, {"text": text})
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail server: `smtp://user:password@host:587`, which has to offer STARTTLS to get a password, or `smtps://`."""
+    """A mail server: `smtp://user:password@host:587` (a password requires STARTTLS) or `smtps://host:465`."""
 
     url: str = field(repr=False)
     sender: str
@@ -92,18 +96,18 @@ class Mail:
 
     @property
     def name(self) -> str:
-        """Its kind and host."""
+        """Kind and host of the channel."""
         return f"mail {urlsplit(self.url).hostname}"
 
     def send(self, message: Message) -> None:
-        """Hand the message to the server."""
+        """Send the message by SMTP."""
         try:
             with _connected(urlsplit(self.url)) as server:
                 server.send_message(self._mail(message), self.sender, list(self.receivers))
         except smtplib.SMTPResponseException as error:
             raise NotTold(f"status {error.smtp_code}", is_final=500 <= error.smtp_code < 600) from error
         except smtplib.SMTPRecipientsRefused as error:
-            raise NotTold("every receiver is refused", is_final=True) from error
+            raise NotTold("all recipients were refused", is_final=True) from error
         except (OSError, smtplib.SMTPException) as error:
             raise NotTold(type(error).__name__) from error
 
@@ -118,31 +122,33 @@ class Mail:
 
 
 def check_hook(knob: str, url: str) -> str:
-    """The address of a hook.
+    """Return a webhook URL after checking it.
 
     Raises:
-        SettingsError: where it is none; what it is is not told.
+        SettingsError: if it is not an HTTP URL; the message does not contain the value.
     """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise SettingsError(f"{knob}: expected http://... or https://..., was something else (not shown: a secret)")
+        raise SettingsError(f"{knob}: expected an http:// or https:// URL (the value is secret and not shown)")
     return url
 
 
 def check_mail(url: str) -> str:
-    """The address of a mail server.
+    """Return the URL of a mail server after checking it.
 
     Raises:
-        SettingsError: where it is none.
+        SettingsError: if it is not an SMTP URL; the message does not contain the value.
     """
     parts = urlsplit(url)
     if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
-        raise SettingsError("notify.smtp_url: expected smtp://host:587 or smtps://host:465 (not shown: a secret)")
+        raise SettingsError(
+            "notify.smtp_url: expected smtp://host:587 or smtps://host:465 (the value is secret and not shown)"
+        )
     return url
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A hook that sends elsewhere is refused: the message was not meant for there."""
+    """Rejects redirects, so that a message is only sent to the configured host."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
@@ -159,7 +165,7 @@ def _post(url: str, value: Mapping[str, JsonValue]) -> None:
         error.close()
         is_final = error.code in REFUSALS or 300 <= error.code < 400
         raise NotTold(f"status {error.code}", is_final=is_final) from None
-    except (OSError, ValueError, HTTPException) as error:  # their texts may hold the address
+    except (OSError, ValueError, HTTPException) as error:  # error texts may contain the secret URL
         reason = getattr(error, "reason", None)
         raise NotTold(type(reason).__name__ if isinstance(reason, Exception) else type(error).__name__) from None
 
@@ -188,5 +194,5 @@ def _log_in(server: smtplib.SMTP, url: SplitResult, context: ssl.SSLContext) -> 
         is_private = True
     if url.username and url.password:
         if not is_private:
-            raise NotTold("the server offers no STARTTLS, and a password does not go in the clear", is_final=True)
+            raise NotTold("the server does not offer STARTTLS, so the password is not sent", is_final=True)
         server.login(unquote(url.username), unquote(url.password))

@@ -1,4 +1,4 @@
-"""What is told, whatever the channel."""
+"""Notification message, independent of the channel."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,27 +11,27 @@ MARKS = {"good": "✅", "info": "ℹ️", "warning": "⚠️", "bad": "❌"}  # 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One thing that somebody wants to hear."""
+    """One notification."""
 
     event: str
-    """Such as `level_passed`; `digest` for a summary."""
+    """Name of the event, such as `level_passed`; `digest` for a summary."""
     kind: str
-    """good, info, warning or bad."""
+    """Severity: good, info, warning or bad."""
     title: str
     """One line."""
     time: datetime
     lines: tuple[str, ...] = ()
-    """What is to be said beyond the title."""
+    """Lines of text below the title."""
     facts: Mapping[str, JsonValue] = field(default_factory=dict)
-    """The same for programs."""
+    """The same information for programs."""
 
     @property
     def text(self) -> str:
-        """Title and lines, for people."""
+        """Title and lines as one text."""
         return "\n".join((f"{MARKS.get(self.kind, '')} {self.title}".strip(), *self.lines))
 
     def to_json(self) -> dict[str, JsonValue]:
-        """What a webhook gets."""
+        """Return the payload of a webhook."""
         return {
             "source": "tradeschool",
             "event": self.event,

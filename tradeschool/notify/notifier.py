@@ -1,4 +1,4 @@
-"""Tells every channel in a thread of its own, again where it fails, and lets nobody wait for it."""
+"""Background delivery of notifications: one thread per channel, with retries and a bounded queue."""
 
 import logging
 import threading
@@ -11,26 +11,26 @@ from tradeschool.notify.message import Message
 
 ATTEMPTS = 6
 FIRST_PAUSE_SECONDS = 1.0
-"""Before the second attempt; doubled before each further one: half a minute in all."""
+"""Delay before the second attempt; it doubles with each further attempt: half a minute in total."""
 MOST_WAITING = 200
-"""Messages of a channel; beyond them the oldest is given up."""
+"""Maximum number of queued messages per channel; beyond it the oldest message is dropped."""
 
 log = logging.getLogger(__name__)
 
 
 class Notifier:
-    """Several channels; `tell` returns at once whatever they do."""
+    """Sends messages to several channels without blocking the caller."""
 
     def __init__(self, channels: Sequence[Channel], *, first_pause_seconds: float = FIRST_PAUSE_SECONDS) -> None:
         self._lines = [_Line(channel, first_pause_seconds) for channel in channels]
 
     def tell(self, message: Message) -> None:
-        """Have every channel deliver a message."""
+        """Queue a message for every channel."""
         for line in self._lines:
             line.put(message)
 
     def close(self, seconds: float = 5.0) -> None:
-        """Let what waits be delivered, for so long in all; what is left then is given up, and said."""
+        """Wait up to `seconds` in total for queued messages; the rest is dropped with a warning in the log."""
         end = time.monotonic() + seconds
         for line in self._lines:
             line.finish()
@@ -39,7 +39,7 @@ class Notifier:
 
 
 class _Line:
-    """One channel and its thread, which is started by the first message."""
+    """One channel with its queue and its thread; the first message starts the thread."""
 
     def __init__(self, channel: Channel, first_pause_seconds: float) -> None:
         self._channel, self._first_pause = channel, first_pause_seconds
@@ -47,14 +47,14 @@ class _Line:
         self._changed = threading.Condition()
         self._finishing = False
         self._given_up = threading.Event()
-        # As a daemon: a server that does not answer must not keep a command from ending.
+        # A daemon thread, so that an unresponsive server cannot keep the process alive.
         self._thread = threading.Thread(target=self._run, name=f"notify {channel.name}", daemon=True)
 
     def put(self, message: Message) -> None:
         with self._changed:
             if len(self._waiting) >= MOST_WAITING:
                 lost = self._waiting.popleft()
-                log.warning("message given up", extra=self._extra("message_given_up", lost, "too many wait"))
+                log.warning("Notification dropped", extra=self._extra("message_given_up", lost, "queue is full"))
             self._waiting.append(message)
             self._changed.notify()
             if not self._thread.is_alive() and not self._finishing:
@@ -71,7 +71,7 @@ class _Line:
         self._thread.join(seconds)
         self._given_up.set()
         for message in list(self._waiting):
-            log.warning("message given up", extra=self._extra("message_given_up", message, "the program ends"))
+            log.warning("Notification dropped", extra=self._extra("message_given_up", message, "process exits"))
 
     def _run(self) -> None:
         while True:
@@ -97,16 +97,16 @@ class _Line:
                 reason = str(error)
                 if error.is_final or attempt == ATTEMPTS:
                     break
-            except Exception as error:  # noqa: BLE001  # the outermost loop of this thread must outlive a message
-                # Its kind alone: text and traceback may hold an address.
-                log.warning("channel failed", extra=self._extra("channel_failed", message, type(error).__name__))
+            except Exception as error:  # noqa: BLE001  # this thread must survive any error of a single message
+                # Only the class is logged, because text and traceback may contain a secret URL.
+                log.warning("Channel failed", extra=self._extra("channel_failed", message, type(error).__name__))
                 return
             else:
-                log.info("told", extra=self._extra("told", message, ""))
+                log.info("Notification sent", extra=self._extra("told", message, ""))
                 return
             self._given_up.wait(pause)
             pause *= 2
-        log.warning("message given up", extra=self._extra("message_given_up", message, reason))
+        log.warning("Notification dropped", extra=self._extra("message_given_up", message, reason))
 
     def _extra(self, action: str, message: Message, reason: str) -> dict[str, str]:
         return {"action": action, "channel": self._channel.name, "event": message.event, "reason": reason}

@@ -1,4 +1,4 @@
-"""Sealed datasets on disk: written so that a reader sees a whole file or none, and trusts nothing unproven."""
+"""Store of sealed datasets on disk. Files are written atomically and verified by their digests before they are read."""
 
 from tradeschool.store.seal import Gap, GapReason, PartFile, Seal
 from tradeschool.store.store import Store, sealed_store

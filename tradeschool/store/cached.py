@@ -1,7 +1,7 @@
-"""A store that decodes candles once a machine: their columns lie in files that every process maps.
+"""Dataset store with a cache of decoded candles in memory-mapped files, shared by all processes of a machine.
 
-A worker that opens four years of twelve datasets does so in milliseconds, and all workers of a machine share the
-memory. A file is named by the digest of what it holds, so it never has to be held against its parquet files again.
+A worker opens four years of twelve datasets in milliseconds, and all workers share the memory. A cache file is named by
+the digest of its content, so the parquet files need not be verified again.
 """
 
 import os
@@ -19,23 +19,23 @@ from tradeschool.store.files import publish
 from tradeschool.store.store import Store
 
 KEEP_SECONDS = 7 * 86_400.0
-"""A file that nobody has opened for so long is removed when another one is written."""
+"""Age since the last use after which a cache file is removed; checked when another file is written."""
 
 
 class CachedStore(Store):
-    """The same candles as those of a store, mapped from files in a folder of this machine."""
+    """A store that reads candles from memory-mapped cache files in a local folder."""
 
     def __init__(self, root: Path, folder: Path, *, closed: Window | None = None) -> None:
         super().__init__(root, closed=closed)
         self._folder = folder
 
     def arrays(self, dataset: Dataset, window: Window) -> CandleArrays:
-        """The candles of a sealed window as read-only NumPy columns; where the folder takes no file, a copy of them.
+        """Return the candles of a sealed window as NumPy columns: read-only, or a copy if the cache is not writable.
 
         Raises:
-            DataIncomplete: where the window is not sealed.
-            PeriodClosed: where a part of the window is closed.
-            ForeignFile: where a file cannot be read, or is not what its seal says.
+            DataIncomplete: if the window is not sealed.
+            PeriodClosed: if the window overlaps the holdout period.
+            ForeignFile: if a file cannot be read or does not match its seal.
         """
         path = self._folder / f"{self.digest(dataset, window)}.npy"
         rows = _mapped(path, dataset)
@@ -49,7 +49,7 @@ class CachedStore(Store):
 
 
 def _rows(arrays: CandleArrays) -> NDArray[np.int64]:
-    """All columns bit by bit in one array of shape (n_columns, n_candles), the time first."""
+    """Return all columns as int64 bit patterns in one array of shape (n_columns, n_candles), the time first."""
     return np.stack([arrays.time, *(column.view(np.int64) for column in arrays.numbers.values())])
 
 
@@ -59,7 +59,7 @@ def _columns(rows: NDArray[np.int64], dataset: Dataset) -> CandleArrays:
 
 
 def _mapped(path: Path, dataset: Dataset) -> NDArray[np.int64] | None:
-    """What an earlier process wrote; None where it wrote nothing, or something else."""
+    """Return the memory-mapped content of a cache file, None if it is missing or invalid."""
     with suppress(OSError, ValueError, EOFError):
         rows: NDArray[np.int64] = np.load(path, mmap_mode="r", allow_pickle=False)
         if rows.dtype == np.int64 and rows.ndim == 2 and len(rows) == 1 + len(number_names(dataset)):

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, even when the power fails in between."""
+"""Atomic and durable file operations: write, append, remove leftovers, fsync and digest."""
 
 import hashlib
 import os
@@ -10,14 +10,14 @@ from uuid import uuid4
 from tradeschool.errors import StoreUnwritable
 
 STAGING = ".staging"
-"""Folder below a root for files in the making: a stray file would break directory scans beside the finished."""
+"""Folder below a root for temporary files, separate from finished files so that directory scans do not find them."""
 
 
 def publish(root: Path, path: Path, write: Callable[[Path], None]) -> None:
-    """Make `path`, which lies below `root`, appear at once with what `write` puts into the file it is given.
+    """Create or replace `path`, which lies below `root`, atomically; `write` fills the temporary file it is given.
 
     Raises:
-        StoreUnwritable: where the disk is full, read-only or not ours; nothing is left at `path`, nor in between.
+        StoreUnwritable: if the file cannot be written; `path` is unchanged and no temporary file is left.
     """
     staging = root / STAGING
     temporary = staging / f"{path.name}.{uuid4().hex}"
@@ -40,21 +40,21 @@ def publish(root: Path, path: Path, write: Callable[[Path], None]) -> None:
 
 
 def publish_text(root: Path, path: Path, text: str) -> None:
-    """The same for a text.
+    """Create or replace `path` atomically with a UTF-8 text.
 
     Raises:
-        StoreUnwritable: as above.
+        StoreUnwritable: as `publish`.
     """
     publish(root, path, lambda temporary: _write_text(temporary, text))
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to the end of a log, and wait until it is on the disk.
+    """Append a line to a log file and fsync it.
 
-    What a full disk left of an earlier line is closed by a line break first.
+    If an earlier line was truncated by a full disk, a line break is written first.
 
     Raises:
-        StoreUnwritable: where the disk is full, read-only or not ours; at most a part of the line is left.
+        StoreUnwritable: if the line cannot be written; a part of the line may be left.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def sweep(root: Path) -> int:
-    """Remove what writers that were killed left in staging; how many files that were. One writer at a time."""
+    """Remove temporary files of killed writers and return their number; no other writer may be active."""
     leftovers = list((root / STAGING).glob("*"))
     for leftover in leftovers:
         _discard(leftover)
@@ -78,12 +78,12 @@ def sweep(root: Path) -> int:
 
 
 def is_swept(root: Path) -> bool:
-    """Whether nothing is in the making below a root, nor left over from a writer that was killed."""
+    """Whether there are no temporary files below a root, neither of an active nor of a killed writer."""
     return not any((root / STAGING).glob("*"))
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's names, are on the disk."""
+    """Flush a file's content, or a folder's entries, to disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -92,7 +92,7 @@ def sync(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Return the hexadecimal SHA-256 digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -110,4 +110,4 @@ def _discard(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError:
-        return  # a disk that takes no writes takes no removals either; the next sweep does it
+        return  # such as on a read-only disk; the next sweep removes it

@@ -1,27 +1,27 @@
-"""The store for those who write candles, or want them as frames. Not for a process that will fork."""
+"""Dataset store with polars: writes candles and reads them as frames. Do not use in a process that forks."""
 
 from pathlib import Path
 
 import polars as pl
 
 from tradeschool.candles import Candles
-from tradeschool.errors import ForeignFile
+from tradeschool.errors import ForeignFile, first_line
 from tradeschool.market import Dataset, Window
 from tradeschool.store.files import publish, sha256_of
 from tradeschool.store.seal import PartFile
-from tradeschool.store.store import Store, first_line
+from tradeschool.store.store import Store
 
 COMPRESSION_LEVEL = 3  # zstd
 
 
 class FrameStore(Store):
-    """A store whose candles can be written, and read with polars."""
+    """A store that writes candles and reads them as polars frames."""
 
     def write_year(self, candles: Candles, window: Window, year: int) -> PartFile:
-        """Publish the candles of one calendar year of a range; what it takes to seal them.
+        """Write the candles of one calendar year of a range; return the file's entry for the seal.
 
         Raises:
-            StoreUnwritable: where the disk does not take the file; nothing of it is left.
+            StoreUnwritable: if the file cannot be written; no partial file is left.
         """
         folder = self.folder(candles.dataset)
         path = folder / f"year={year}" / f"{window.name}.parquet"
@@ -34,11 +34,11 @@ class FrameStore(Store):
         )
 
     def candles(self, dataset: Dataset, window: Window) -> Candles:
-        """The candles of a sealed window as a frame; not for a process that will fork.
+        """Return the candles of a sealed window; do not call it in a process that forks.
 
         Raises:
-            DataIncomplete: where the window is not sealed.
-            ForeignFile: where a file is not what its seal says.
+            DataIncomplete: if the window is not sealed.
+            ForeignFile: if a file does not match its seal.
         """
         frames = []
         self.check_files(dataset, window)
@@ -49,10 +49,10 @@ class FrameStore(Store):
 
 
 def read_frame(path: Path) -> pl.DataFrame:
-    """A parquet file of the data folder as a frame.
+    """Read a parquet file of the data folder.
 
     Raises:
-        ForeignFile: where it is not parquet, cut or unreadable.
+        ForeignFile: if the file is not parquet, truncated or unreadable.
     """
     try:
         return pl.read_parquet(path, hive_partitioning=False)
@@ -65,5 +65,5 @@ def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
         frame.rechunk().write_parquet(
             path, compression="zstd", compression_level=COMPRESSION_LEVEL, statistics=True, row_group_size=1 << 30
         )
-    except pl.exceptions.PolarsError as error:  # such as ComputeError, where the disk is full
+    except pl.exceptions.PolarsError as error:  # such as ComputeError on a full disk
         raise OSError(first_line(error)) from error

@@ -1,4 +1,4 @@
-"""What a store holds of each dataset and of each of its months: the same for the command, the page and metrics."""
+"""Inventory of a store: totals and monthly coverage of each dataset, used by the CLI, the page and the metrics."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,13 +18,13 @@ from tradeschool.store.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """One dataset, all of its sealed ranges together."""
+    """Totals over all sealed ranges of one dataset."""
 
     dataset: str
     rows: int
     expected: int
     coverage: float
-    """Share of the expected candles that is there; 1 where none is expected."""
+    """Fraction of the expected candles that is stored; 1 if no candle is expected."""
     first: str | None
     """Open of the first candle."""
     last: str | None
@@ -36,36 +36,36 @@ class Holding:
     imported: bool
     ranges: tuple[str, ...]
     trouble: str = ""
-    """Why its seals cannot be read; the figures are those of nothing then."""
+    """Reason why the seals cannot be read, empty otherwise; all figures are then those of an empty dataset."""
 
     def to_json(self) -> dict[str, JsonValue]:
-        """An object of `data status --json`."""
+        """Return the dataset's object in `data status --json`."""
         return {**asdict(self), "findings": list(self.findings), "ranges": list(self.ranges)}
 
 
 Months = dict[str, float]
-"""Coverage by month, such as `2020-03`; months of which nothing is sealed are not there."""
+"""Coverage by month, such as `2020-03`; months without sealed data are absent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """One dataset in full."""
+    """Totals, monthly coverage and sealed ranges of one dataset."""
 
     holding: Holding
     months: Months
     sealed: tuple[Window, ...]
-    """Ranges that do not touch, in order of time."""
+    """Sealed ranges, merged, in time order."""
 
 
 class Holdings:
-    """Looks again at those datasets only whose seals have changed since the last look."""
+    """Inventory with a cache: a dataset is read again only after its seals have changed."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[Dataset, tuple[object, Held | None]] = {}
 
     def look(self, datasets: Sequence[Dataset]) -> list[Held]:
-        """Every dataset of these that holds a sealed range, or one that cannot be read."""
+        """Return the datasets that have a seal, readable or not."""
         return [held for dataset in datasets if (held := self._one(dataset))]
 
     def _one(self, dataset: Dataset) -> Held | None:
@@ -88,10 +88,10 @@ class Holdings:
 
 
 def holding_of(store: Store, dataset: Dataset) -> Holding | None:
-    """What is sealed of a dataset, None where nothing is.
+    """Return the totals of a dataset, None if nothing is sealed.
 
     Raises:
-        ForeignFile: where a seal or a file cannot be read.
+        ForeignFile: if a seal or a file cannot be read.
     """
     seals = store.seals(dataset)
     if not seals:
@@ -114,14 +114,14 @@ def holding_of(store: Store, dataset: Dataset) -> Holding | None:
 
 
 def months_of(dataset: Dataset, seals: Sequence[Seal]) -> Months:
-    """Coverage of each month in which something is sealed; of a month that is sealed in part, of that part."""
+    """Return the coverage of each month with sealed data; of a partly sealed month, that of the sealed part."""
     expected = _count(dataset, merge([seal.window for seal in seals]))
     missing = _count(dataset, merge([Window(gap.start, gap.end) for seal in seals for gap in seal.gaps]))
     return {month: round(1 - missing[month] / count, 4) for month, count in sorted(expected.items())}
 
 
 def _count(dataset: Dataset, windows: Iterable[Window]) -> Counter[str]:
-    """Expected candles by month."""
+    """Return the number of expected candles by month."""
     counts: Counter[str] = Counter()
     for window in windows:
         months, numbers = np.unique(_months(expected_slots(dataset, window)), return_counts=True)
@@ -134,7 +134,7 @@ def _months(times: NDArray[np.int64]) -> NDArray[np.datetime64]:
 
 
 def _moment(store: Store, dataset: Dataset, window: Window, place: int) -> str | None:
-    """The open of the first (0) or last (-1) candle of a sealed range, None where it holds none."""
+    """Return the open of the first (0) or last (-1) candle of a sealed range, None if it has no candles."""
     times = store.arrays(dataset, window).time
     return datetime.fromtimestamp(int(times[place]), UTC).isoformat() if len(times) else None
 

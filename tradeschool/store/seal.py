@@ -1,6 +1,6 @@
-"""A seal: the file that says that a range of a dataset is complete, written last.
+"""Seal: the metadata file that marks a range of a dataset as complete. It is written last.
 
-It accounts for every candle that the range should hold: stored, or listed as a gap with its reason.
+It accounts for every expected candle of the range: each is either stored or listed as a gap with a reason.
 """
 
 from datetime import datetime
@@ -10,14 +10,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tradeschool.errors import ForeignFile, SettingsError
+from tradeschool.errors import ForeignFile, SettingsError, first_line
 from tradeschool.findings import Finding
 from tradeschool.market import Dataset, Window
 
 FETCHED = "fetched"
-"""Source of candles that were asked of their provider, or derived from such."""
+"""Source of candles that were downloaded from their provider, or derived from downloaded candles."""
 IMPORTED = "imported:"
-"""Before the name of the file that candles came from."""
+"""Prefix of the source of imported candles; the name of the file follows."""
 
 
 class _Strict(BaseModel):
@@ -25,25 +25,25 @@ class _Strict(BaseModel):
 
 
 class GapReason(StrEnum):
-    """Why candles that the calendar expects are not there."""
+    """Reason why expected candles are missing."""
 
     CONFIRMED_EMPTY = "confirmed empty"
-    """The provider said so again when it was asked again."""
+    """The provider repeatedly returned no candle."""
     SOURCE_GAP = "gap in the source"
-    """The candles that this dataset is derived from are not there."""
+    """The candles from which this dataset is derived are missing."""
     NOT_IN_FILE = "not in the imported file"
-    """The file that the range was imported from does not hold them."""
+    """The imported file does not contain the candles."""
 
 
 class Gap(_Strict):
-    """Neighbouring candles that are expected but not there."""
+    """A run of consecutive expected candles that are missing."""
 
     start: AwareDatetime
-    """Open of the first one."""
+    """Open of the first missing candle."""
     end: AwareDatetime
-    """Where the last one would have closed."""
+    """Close of the last missing candle."""
     slots: Annotated[int, Field(gt=0)]
-    """How many candles: fewer than the time between start and end where the market closes in it."""
+    """Number of missing candles; times at which the market is closed do not count."""
     reason: GapReason
 
 
@@ -51,14 +51,14 @@ class PartFile(_Strict):
     """One parquet file of a seal: one calendar year (UTC) of its range."""
 
     path: Annotated[str, Field(pattern=r"^year=[0-9]{4}/[^/]+\.parquet$")]
-    """Relative to the seal's folder, such as `year=2020/20200101-20240101.parquet`."""
+    """Path relative to the seal's folder, such as `year=2020/20200101-20240101.parquet`."""
     rows: Annotated[int, Field(ge=0)]
     bytes: Annotated[int, Field(gt=0)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Seal(_Strict):
-    """What a sealed range of a dataset holds."""
+    """Content of a sealed range of a dataset."""
 
     version: Literal[1] = 1
     dataset: str
@@ -66,15 +66,15 @@ class Seal(_Strict):
     end: AwareDatetime
     rows: Annotated[int, Field(ge=0)]
     expected: Annotated[int, Field(ge=0)]
-    """Candles that the market's calendar expects in the range."""
+    """Number of candles that the trading calendar expects in the range."""
     gaps: tuple[Gap, ...]
     derived: bool
-    """Built from a shorter timeframe of the same instrument, not asked of the provider."""
+    """Whether the candles were aggregated from a shorter timeframe of the same instrument."""
     source: Annotated[str, Field(pattern=r"^(fetched$|imported:.)")] = FETCHED
-    """`fetched`, or `imported:` and the name of the file that the candles came from."""
+    """`fetched`, or `imported:` followed by the name of the imported file."""
     files: tuple[PartFile, ...]
     findings: tuple[Finding, ...] = ()
-    """What is odd about the candles, but did not keep them from being sealed."""
+    """Findings of severity `warn`."""
     sealed_at: datetime
 
     @model_validator(mode="after")
@@ -87,45 +87,44 @@ class Seal(_Strict):
 
     @property
     def window(self) -> Window:
-        """The range that is sealed."""
+        """The sealed range."""
         return Window(self.start, self.end)
 
     @property
     def is_imported(self) -> bool:
-        """Whether the candles came from a file, so that no provider can mend them."""
+        """Whether the candles were imported from a file, so that they cannot be downloaded again."""
         return self.source.startswith(IMPORTED)
 
     @property
     def missing(self) -> int:
-        """How many expected candles are not there."""
+        """Number of expected candles that are missing."""
         return sum(gap.slots for gap in self.gaps)
 
     @property
     def coverage(self) -> float:
-        """Share of the expected candles that is there; 1 where none is expected."""
+        """Fraction of the expected candles that is stored; 1 if no candle is expected."""
         return 1.0 - self.missing / self.expected if self.expected else 1.0
 
 
 def read_seal(path: Path, dataset: Dataset) -> Seal:
-    """The seal in a file.
+    """Read a seal.
 
     Raises:
-        ForeignFile: where it cannot be read, or speaks of another dataset.
+        ForeignFile: if the file cannot be read or belongs to another dataset.
     """
     try:
         seal = Seal.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ForeignFile(
-            f"{path}: not a seal that this version reads ({reason}); run: tradeschool data repair {dataset}"
+            f"{path}: not a seal of this version ({first_line(error)}); run: tradeschool data repair {dataset}"
         ) from error
     if seal.dataset != dataset.name:
-        raise ForeignFile(f"{path}: seals {seal.dataset}, expected {dataset}; was it moved or copied?")
+        raise ForeignFile(f"{path}: seal of {seal.dataset}, expected {dataset}; move the file back or remove it")
     return seal
 
 
 def is_readable(path: Path, dataset: Dataset) -> bool:
-    """Whether a file holds a seal of that dataset."""
+    """Whether a file is a readable seal of the dataset."""
     try:
         read_seal(path, dataset)
     except ForeignFile:

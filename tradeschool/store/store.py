@@ -1,11 +1,11 @@
-"""The store: year files and seals below one root, and what it takes to trust them.
+"""Dataset store: reads and verifies the parquet files and seals below one root folder.
 
-    <root>/coinbase/BTC-USD/M5/year=2020/20200101-20240101.parquet     candles, one file a range and year
-    <root>/coinbase/BTC-USD/M5/20200101-20240101.seal.json             written last: the range is complete
-    <root>/.staging/                                                   files in the making
+    <root>/coinbase/BTC-USD/M5/year=2020/20200101-20240101.parquet     candles, one file per range and year
+    <root>/coinbase/BTC-USD/M5/20200101-20240101.seal.json             seal, written last: the range is complete
+    <root>/.staging/                                                   temporary files
 
-Parquet is read with pyarrow on one thread and handed out as NumPy columns, because worker processes fork and a
-forked child of a process that has used polars hangs. `tradeschool.store.frames` writes files, and reads frames.
+Parquet is read with pyarrow on one thread and returned as NumPy columns, because worker processes fork, and a forked
+child of a process that has used polars hangs. `tradeschool.store.frames` writes files and reads polars frames.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.columns import CandleArrays, number_names
-from tradeschool.errors import DataIncomplete, ForeignFile, PeriodClosed
+from tradeschool.errors import DataIncomplete, ForeignFile, PeriodClosed, first_line
 from tradeschool.market import Dataset, Wanted, Window, merge, subtract
 from tradeschool.sessions import expected_slots
 from tradeschool.store.files import publish_text, sha256_of, sync
@@ -25,16 +25,17 @@ from tradeschool.store.seal import PartFile, Seal, is_readable, read_seal
 
 SEAL_SUFFIX = ".seal.json"
 SEALED_FOLDER = "sealed"
-"""Below the data folder: the root of the sealed period's own store, which search code never reads."""
+"""Folder below the data folder: root of the separate store of the holdout period, which a search never reads."""
 FETCH = "tradeschool fetch"
 GAPS_NAMED = 3
-"""How many gaps an error names."""
+"""Maximum number of gaps in an error message."""
 
 
 class Store:
-    """Datasets below one root folder; `closed` is a range of time whose candles it gives to nobody.
+    """Datasets below one root folder.
 
-    `fetched_by` is the command that fills it, for errors that say what to do.
+    `closed` is a time range whose candles cannot be read (the holdout period). `fetched_by` is the command that
+    downloads the data; error messages recommend it.
     """
 
     def __init__(self, root: Path, *, closed: Window | None = None, fetched_by: str = FETCH) -> None:
@@ -42,35 +43,35 @@ class Store:
         self._closed, self._fetched_by = closed, fetched_by
 
     def folder(self, dataset: Dataset) -> Path:
-        """Where a dataset's files are."""
+        """Return the folder of a dataset."""
         return self.root / dataset.name
 
     def seal(self, dataset: Dataset, seal: Seal) -> None:
-        """Publish a seal, after its files.
+        """Write a seal; its files must already exist.
 
         Raises:
-            StoreUnwritable: where the disk does not take it.
+            StoreUnwritable: if the seal cannot be written.
         """
         path = self.folder(dataset) / f"{seal.window.name}{SEAL_SUFFIX}"
         publish_text(self.root, path, seal.model_dump_json(indent=1) + "\n")
 
     def unseal(self, dataset: Dataset, window: Window) -> None:
-        """Take a range's seal away; its files stay until they are written again."""
+        """Remove the seal of a range; its files remain until they are replaced."""
         self.discard([self.folder(dataset) / f"{window.name}{SEAL_SUFFIX}"])
 
     def unreadable_seals(self, dataset: Dataset) -> list[Path]:
-        """Seals that cannot be read, or speak of another dataset."""
+        """Return the seal files of a dataset that cannot be read or belong to another dataset."""
         return [path for path in self._seal_paths(dataset) if not is_readable(path, dataset)]
 
     def discard(self, paths: Sequence[Path]) -> None:
-        """Remove files of a dataset, and wait until they are gone from the disk."""
+        """Remove files of a dataset durably (fsync)."""
         for path in paths:
             path.unlink(missing_ok=True)
         for folder in {path.parent for path in paths}:
             sync(folder)
 
     def holds(self, dataset: Dataset, file: PartFile) -> bool:
-        """Whether a file is there and what its digest says."""
+        """Whether a file exists and matches its digest."""
         try:
             self.check(dataset, file)
         except ForeignFile:
@@ -78,54 +79,54 @@ class Store:
         return True
 
     def seals(self, dataset: Dataset) -> list[Seal]:
-        """Every sealed range of a dataset, in order of time.
+        """Return all seals of a dataset in time order.
 
         Raises:
-            ForeignFile: where a seal cannot be read, or speaks of another dataset.
+            ForeignFile: if a seal cannot be read or belongs to another dataset.
         """
         found = [read_seal(path, dataset) for path in self._seal_paths(dataset)]
         return sorted(found, key=lambda seal: (seal.start, seal.end))
 
     def stamp(self, dataset: Dataset) -> tuple[tuple[str, int, int], ...]:
-        """What differs whenever a seal of a dataset was added, replaced or taken away: names, times, sizes.
+        """Return names, times and sizes of a dataset's seals, which change with every added, replaced or removed seal.
 
         Raises:
-            OSError: where the folder cannot be looked into.
+            OSError: if the folder cannot be read.
         """
         looks = [(path.name, path.stat()) for path in self._seal_paths(dataset)]
         return tuple((name, look.st_mtime_ns, look.st_size) for name, look in looks)
 
     def holds_all(self, wanted: Iterable[Wanted]) -> bool:
-        """Whether sound seals cover everything that is wanted.
+        """Whether seals with intact files cover all wanted ranges.
 
         Raises:
-            ForeignFile: where a seal cannot be read.
+            ForeignFile: if a seal cannot be read.
         """
         return not any(subtract(want.window, self._sound_windows(want.dataset)) for want in wanted)
 
     def require(self, dataset: Dataset, window: Window, min_coverage: float = 0.0) -> None:
-        """Refuse to go on unless every moment of `window` is sealed and enough of its candles are there.
+        """Check that the whole `window` is sealed with intact files and a sufficient coverage.
 
         Raises:
-            DataIncomplete: which part is missing, or the coverage that was reached with its gaps, and what to do.
-            ForeignFile: where a file is not what its seal says.
-            PeriodClosed: where a part of the window is closed.
+            DataIncomplete: if a part is not sealed or the coverage is too low; says which part and what to do.
+            ForeignFile: if a file does not match its seal.
+            PeriodClosed: if the window overlaps the holdout period.
         """
         self.require_sealed(dataset, window)
         self.check_files(dataset, window)
         coverage = self.coverage(dataset, window)
         if coverage < min_coverage:
             raise DataIncomplete(
-                f"{dataset}: {window} holds {coverage:.2%} of its candles, expected at least {min_coverage:.2%}; "
+                f"{dataset}: {window} has {coverage:.2%} of its candles, expected at least {min_coverage:.2%}; "
                 f"{self._gaps_in(dataset, window)}; see: tradeschool data gaps {dataset}"
             )
 
     def require_sealed(self, dataset: Dataset, window: Window) -> None:
-        """Refuse to go on unless every moment of `window` is sealed.
+        """Check that the whole `window` is sealed.
 
         Raises:
-            DataIncomplete: which part is missing, and what to do.
-            PeriodClosed: where a part of the window is closed.
+            DataIncomplete: if a part is not sealed; says which part and what to do.
+            PeriodClosed: if the window overlaps the holdout period.
         """
         self._refuse_closed(dataset, window)
         missing = subtract(window, [seal.window for seal in self.seals(dataset)])
@@ -139,30 +140,30 @@ class Store:
     def _refuse_closed(self, dataset: Dataset, window: Window) -> None:
         if self._closed and (part := window.overlap(self._closed)):
             raise PeriodClosed(
-                f"{dataset}: {part} lies in the sealed period {self._closed}, which no search may read: "
-                "name a range outside of it"
+                f"{dataset}: {part} lies in the holdout period {self._closed}, which a search must not read; "
+                "use a range outside of it"
             )
 
     def _gaps_in(self, dataset: Dataset, window: Window) -> str:
-        """How many gaps there are, and the longest ones."""
+        """Return the number of gaps and the longest ones as text."""
         spans = [(gap.slots, Window(gap.start, gap.end)) for seal in self.seals(dataset) for gap in seal.gaps]
         inside = sorted({(slots, gap) for slots, gap in spans if gap.overlap(window)}, key=lambda each: -each[0])
         longest = ", ".join(f"{gap} ({slots:,} candles)" for slots, gap in inside[:GAPS_NAMED])
         return f"gaps: {len(inside):,}, the longest {longest}"
 
     def coverage(self, dataset: Dataset, window: Window) -> float:
-        """Share of the candles expected in a sealed window that is there; 1 where none is expected."""
+        """Return the fraction of expected candles that is stored in a sealed window; 1 if none is expected."""
         expected = expected_slots(dataset, window)
         if not len(expected):
             return 1.0
         return len(np.intersect1d(expected, self.arrays(dataset, window).time, assume_unique=True)) / len(expected)
 
     def arrays(self, dataset: Dataset, window: Window) -> CandleArrays:
-        """The candles of a sealed window as NumPy columns.
+        """Return the candles of a sealed window as NumPy columns.
 
         Raises:
-            DataIncomplete: where the window is not sealed.
-            ForeignFile: where a file cannot be read.
+            DataIncomplete: if the window is not sealed.
+            ForeignFile: if a file cannot be read.
         """
         tables = [
             _read_parquet(self.folder(dataset) / file.path, dataset, part) for file, part in self.parts(dataset, window)
@@ -172,10 +173,10 @@ class Store:
         return CandleArrays(dataset=dataset, time=columns.pop("ts"), half_spread=half_spread, **columns)
 
     def digest(self, dataset: Dataset, window: Window) -> str:
-        """Hexadecimal SHA-256 that stands for the candles of a sealed window: equal digests, equal candles.
+        """Return a hexadecimal SHA-256 digest of a sealed window; equal digests mean equal candles.
 
         Raises:
-            DataIncomplete: where the window is not sealed.
+            DataIncomplete: if the window is not sealed.
         """
         total = hashlib.sha256(f"{dataset.name} {window.name}".encode())
         for file, part in self.parts(dataset, window):
@@ -183,10 +184,10 @@ class Store:
         return total.hexdigest()
 
     def verify(self, dataset: Dataset) -> list[Seal]:
-        """Every sealed range of a dataset, after its files were held against their digests.
+        """Check all files of a dataset against their digests and return its seals.
 
         Raises:
-            ForeignFile: the first file that is missing or changed.
+            ForeignFile: if a file is missing or changed; names the first one.
         """
         seals = self.seals(dataset)
         for seal in seals:
@@ -195,17 +196,17 @@ class Store:
         return seals
 
     def check(self, dataset: Dataset, file: PartFile) -> None:
-        """Hold a file against its digest.
+        """Check a file against its digest.
 
         Raises:
-            ForeignFile: where it is missing, unreadable or changed.
+            ForeignFile: if the file is missing, unreadable or changed.
         """
         path = self.folder(dataset) / file.path
         try:
             found = sha256_of(path)
         except OSError as error:
             raise ForeignFile(
-                f"{path}: {error.strerror}, but its seal names it; run {self._fetched_by} to download it again"
+                f"{path}: {error.strerror}, but its seal lists it; run {self._fetched_by} to download it again"
             ) from error
         if found != file.sha256:
             raise ForeignFile(
@@ -214,7 +215,7 @@ class Store:
             )
 
     def strays(self, dataset: Dataset) -> list[Path]:
-        """Parquet files in a dataset's folder that no seal names: never read, perhaps a download under way."""
+        """Return parquet files that no seal lists: never read, possibly of a download in progress."""
         folder = self.folder(dataset)
         named = {folder / file.path for seal in self.seals(dataset) for file in seal.files}
         return sorted(path for path in folder.rglob("*.parquet") if path not in named)
@@ -226,20 +227,20 @@ class Store:
         return sorted(self.folder(dataset).glob(f"*{SEAL_SUFFIX}"))
 
     def check_files(self, dataset: Dataset, window: Window) -> None:
-        """Hold every file of a sealed window against its digest.
+        """Check all files of a sealed window against their digests.
 
         Raises:
-            DataIncomplete: where the window is not sealed.
-            ForeignFile: the first file that is missing or changed.
+            DataIncomplete: if the window is not sealed.
+            ForeignFile: if a file is missing or changed; names the first one.
         """
         for file, _ in self.parts(dataset, window):
             self.check(dataset, file)
 
     def parts(self, dataset: Dataset, window: Window) -> list[tuple[PartFile, Window]]:
-        """The files that make up a sealed window, in order of time, each with the part of the window it stands for.
+        """Return the files of a sealed window in time order, each with the part of the window to read from it.
 
         Raises:
-            DataIncomplete: where the window is not sealed.
+            DataIncomplete: if the window is not sealed.
         """
         self.require_sealed(dataset, window)
         parts: list[tuple[PartFile, Window]] = []
@@ -252,12 +253,12 @@ class Store:
 
 
 def sealed_store(data_dir: Path) -> Store:
-    """The store of the sealed period, below a data folder."""
+    """Return the store of the holdout period below a data folder."""
     return Store(data_dir / SEALED_FOLDER, fetched_by=f"{FETCH} --sealed")
 
 
 def fetch_command(datasets: Sequence[Dataset], window: Window) -> str:
-    """What to type to fetch a range of an instrument's datasets, in whole days."""
+    """Return the command line that fetches a range of an instrument's datasets, in whole days."""
     last = window.end + timedelta(days=1) - timedelta(microseconds=1)
     timeframes = ",".join(dict.fromkeys(dataset.timeframe.name for dataset in datasets))
     return (
@@ -277,7 +278,7 @@ def _years(seal: Seal, piece: Window) -> Iterable[tuple[PartFile, Window]]:
 
 
 def _read_parquet(path: Path, dataset: Dataset, window: Window) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
-    # Only where columns are read: a fetcher reads none, and would be a seventh larger and slower to start.
+    # Imported here because the fetcher does not read columns; the import costs it a seventh of memory and start time.
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -292,8 +293,3 @@ def _read_parquet(path: Path, dataset: Dataset, window: Window) -> dict[str, NDA
     first, last = np.searchsorted(seconds, [window.start_seconds, window.end_seconds])
     columns = {name: table[name].to_numpy()[first:last] for name in number_names(dataset)}
     return {"ts": seconds[first:last], **columns}
-
-
-def first_line(error: Exception) -> str:
-    """What a library says of its failure, without what follows."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

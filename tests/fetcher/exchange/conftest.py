@@ -22,7 +22,7 @@ TOKEN = {"Authorization": "Bearer made-up"}
 
 @dataclass
 class Clock:
-    """Stands still until it is moved; Unix seconds as `now`, and a monotonic clock that moves with it."""
+    """Manual clock: Unix seconds as `now`, and a monotonic clock that moves with it."""
 
     now: float = datetime(2024, 3, 13, 11, 10, 40, tzinfo=UTC).timestamp()
 
@@ -32,7 +32,7 @@ class Clock:
 
 @dataclass
 class Reply:
-    """A whole response."""
+    """A complete response."""
 
     status: int
     body: bytes
@@ -45,7 +45,7 @@ class Reply:
 
 @dataclass
 class Client:
-    """Asks one exchange."""
+    """Client of one simulated exchange."""
 
     served: Served
     session: aiohttp.ClientSession
@@ -58,7 +58,7 @@ class Client:
 
 @dataclass
 class ArraySource:
-    """A source of the candles that a test writes down."""
+    """A source with the candles of a test."""
 
     written: dict[Dataset, CandleArrays] = field(default_factory=dict)
     instruments: tuple[Instrument, ...] = (BTC_USD, EUR_USD)
@@ -85,7 +85,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def serving(generated: GeneratedCandles, clock: Clock) -> Serving:
-    """Serves a source, without limit if not told otherwise, to a client of its own."""
+    """Serves a source, by default without a rate limit, and yields a client."""
 
     @asynccontextmanager
     async def connected(source: CandleSource = generated, **options: object) -> AsyncIterator[Client]:
@@ -102,7 +102,7 @@ def serving(generated: GeneratedCandles, clock: Clock) -> Serving:
 
 @pytest.fixture
 async def client(serving: Serving) -> AsyncIterator[Client]:
-    """Asks an exchange of generated candles."""
+    """Client of an exchange with generated candles."""
     async with serving() as connected:
         yield connected
 

@@ -15,7 +15,7 @@ ONE = Limit(rate_per_second=1, burst=1)
 
 
 async def page(client, start=None, end=None, limit=None, interval="5m", symbol="BTCUSDT"):
-    """Start and end in seconds; what is None is not sent."""
+    """Request parameters start and end in seconds; None is not sent."""
     times = {"startTime": start and start * 1000, "endTime": end and end * 1000}
     query = {"symbol": symbol, "interval": interval, "limit": limit, **times}
     return await client.get(KLINES, **{name: value for name, value in query.items() if value is not None})
@@ -37,7 +37,7 @@ class TestRange:
 
     @pytest.mark.parametrize(("limit", "rows"), [(None, 500), (0, 500), (3, 3), (1000, 1000), (5000, 1000)])
     async def test_what_is_over_the_limit_is_cut_at_its_end(self, client, limit, rows):
-        """500 where none is said, 1000 at most: nothing tells the caller that there is more."""
+        """Default 500 rows, maximum 1000; the response does not show that it was truncated."""
         reply = await page(client, MIDNIGHT, MIDNIGHT + 30 * 86_400, limit)
 
         assert len(reply.json) == rows
@@ -136,7 +136,7 @@ class TestLimit:
         assert again.status == 200
 
     async def test_whoever_goes_on_regardless_is_banned_for_minutes(self, serving, clock):
-        """418 with the seconds that are left, even where the weight would be there again."""
+        """Status 418 with the remaining seconds, even if the weight has been refilled."""
         async with serving(binance_limit=ONE, monotonic=clock) as client:
             await client.get("/api/v3/ping")
             refused = [await client.get("/api/v3/ping") for _ in range(STRIKES)]

@@ -123,7 +123,7 @@ class TestRows:
 
 class TestUnfinished:
     async def test_the_unfinished_bucket_is_returned(self, client, clock, generated):
-        """At 11:10 the hour of 11:00 is there, and not yet what it will be."""
+        """At 11:10 the candle of 11:00 exists and is still unfinished."""
         eleven = int(clock.now // 3600 * 3600)
         reply = await page(client, eleven - 3600, eleven + 3600, 3600)
         hour = generated.candles(Dataset(instrument=BTC_USD, timeframe=Timeframe.H1), eleven, eleven + 1)

@@ -93,7 +93,7 @@ class TestFates:
         assert drawn(EXAMPLE, 300, seed=5) != drawn(EXAMPLE, 300, seed=6)
 
     def test_the_order_of_requests_changes_no_fate(self):
-        """Two in flight may overtake each other; a run is repeated all the same."""
+        """Concurrent requests may arrive in any order; a run is still reproducible."""
         forward, backward = fates(EXAMPLE), fates(EXAMPLE)
         requests = [f"/candles?{n}" for n in range(200)]
 

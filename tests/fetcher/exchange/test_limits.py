@@ -60,7 +60,7 @@ def test_a_path_takes_what_it_weighs(moment):
 
 
 class Connection:
-    """Any object that a request comes over."""
+    """Stand-in for the connection of a request."""
 
 
 def test_new_connections_have_a_limit_of_their_own(moment):

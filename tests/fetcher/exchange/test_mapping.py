@@ -51,8 +51,8 @@ def of(instrument, timeframe):
     ("text", "message"),
     [
         ("", "missing required field `candles`"),
-        ("candles = []", "names no file"),
-        ("[[candles]", "is no TOML"),
+        ("candles = []", "has no entries"),
+        ("[[candles]", "is not valid TOML"),
         (entry(colour="red"), "unknown field `colour`"),
         (entry(aggregate="H1"), "Expected `array`, got `str`"),
         (entry("XRP/USD"), "unknown pair 'XRP/USD'"),

@@ -74,7 +74,7 @@ class TestRange:
         assert times(reply) == [rfc3339(TUESDAY + 300), rfc3339(TUESDAY + 600)]
 
     async def test_include_first_false_leaves_nine_of_ten_candles(self, client):
-        """As recorded: the count is taken first."""
+        """As recorded: the count is applied first."""
         reply = await page(client, "H1", from_=rfc3339(TUESDAY), count=10, includeFirst="false")
 
         assert len(reply.json["candles"]) == 9

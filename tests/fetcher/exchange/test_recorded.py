@@ -1,4 +1,4 @@
-"""What the exchange serves, beside what the providers were recorded to serve."""
+"""Responses of the simulated exchange compared with recorded responses of the providers."""
 
 import json
 from datetime import UTC, datetime

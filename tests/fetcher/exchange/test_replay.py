@@ -128,7 +128,7 @@ class TestTinyFolder:
 
 
 WRONG = {
-    "missing": (lambda frame: frame.drop("volume"), "column 'volume' is missing; there are ts, open, high, low, close"),
+    "missing": (lambda frame: frame.drop("volume"), "column 'volume' is missing; found ts, open, high, low, close"),
     "type": (lambda frame: frame.with_columns(pl.col("open").cast(pl.Float32)), "expected Float64, was Float32"),
     "zone": (
         lambda frame: frame.with_columns(pl.col("ts").dt.replace_time_zone(None)),
@@ -154,23 +154,23 @@ class TestWrongFolder:
     def test_a_missing_file(self, folder):
         (folder / "btc.parquet").unlink()
 
-        with pytest.raises(DataError, match=r"btc\.parquet: no such file"):
+        with pytest.raises(DataError, match=r"btc\.parquet: file does not exist"):
             replayed(folder)
 
     def test_a_file_that_is_no_parquet(self, folder):
         (folder / "btc.parquet").write_text("ts,open")
 
-        with pytest.raises(DataError, match=r"btc\.parquet: is no readable parquet file"):
+        with pytest.raises(DataError, match=r"btc\.parquet: not a readable parquet file"):
             replayed(folder)
 
     def test_quotes_of_other_times(self, folder):
         quote_frame()[:1].write_parquet(folder / "quotes.parquet")
 
-        with pytest.raises(DataError, match=r"its 1 times are not the 2 times of eur\.parquet"):
+        with pytest.raises(DataError, match=r"its 1 times differ from the 2 times of eur\.parquet"):
             replayed(folder, FX + 'bid_ask_file = "quotes.parquet"\n')
 
     def test_a_missing_folder(self, tmp_path):
-        with pytest.raises(SettingsError, match=r"replay folder .*nowhere is no folder"):
+        with pytest.raises(SettingsError, match=r"replay folder .*nowhere is not a folder"):
             ReplayedCandles(tmp_path / "nowhere")
 
 

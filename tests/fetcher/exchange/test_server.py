@@ -35,7 +35,7 @@ class TestServe:
         assert statuses == [200, 200, 429, 429]
 
     async def test_oanda_answers_two_new_connections_a_second(self, generated, clock):
-        """However many requests come over the ones that it knows."""
+        """Requests over known connections are not limited."""
         async with serve(Exchange(generated, monotonic=clock)) as served:
             async with aiohttp.ClientSession(served.url, headers=TOKEN) as kept:
                 known = [(await kept.get(HOURS)).status for _ in range(5)]

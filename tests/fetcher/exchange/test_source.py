@@ -94,7 +94,7 @@ def test_an_unfinished_candle_keeps_low_and_high_outermost(elapsed, prices):
 
 @pytest.mark.parametrize("gap_seconds", [0, 30 * 86_400, 5 * 365 * 86_400])
 def test_first_and_last_candles_are_found_across_any_gap(written, gap_seconds):
-    """A count is a count of candles, however far apart they are."""
+    """A count counts candles, independent of their distance."""
     times = [900, 1200, 1500 + gap_seconds, 1800 + gap_seconds]
     source = written(BTC_M5, *(row(time) for time in times))
     end = times[-1] + 300 + gap_seconds

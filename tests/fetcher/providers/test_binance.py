@@ -63,7 +63,7 @@ def test_two_rows_that_contradict_each_other_are_refused() -> None:
 
 
 def test_a_row_beside_the_grid_is_refused() -> None:
-    """Klines began beside it for some hours after a maintenance in February 2018."""
+    """Klines were off the grid for some hours after a maintenance in February 2018."""
     moved = row(1)
     moved[0] = int(moved[0]) + 15_000
 
@@ -72,8 +72,8 @@ def test_a_row_beside_the_grid_is_refused() -> None:
 
 
 def test_rows_after_the_page_are_an_answer_to_another_question() -> None:
-    """Seconds in place of milliseconds, for one, are answered without an error."""
-    with pytest.raises(ProviderUnusable, match="was answered with candles of a later time"):
+    """For example, times in seconds instead of milliseconds are answered without an error."""
+    with pytest.raises(ProviderUnusable, match="the response contains later candles"):
         PROVIDER.parse(body(row(6)), PAGE)
 
 
@@ -119,7 +119,7 @@ def test_an_unknown_symbol_is_told_in_the_providers_words() -> None:
 def test_a_host_that_does_not_answer_to_this_country_is_told_with_what_to_do() -> None:
     said = b'{"code":0,"msg":"Service unavailable from a restricted location."}'
 
-    assert "Name another of its hosts in fetch.providers.binance.url" in str(PROVIDER.refusal(451, said, "page"))
+    assert "Set fetch.providers.binance.url to another Binance host" in str(PROVIDER.refusal(451, said, "page"))
 
 
 def test_a_ban_is_waited_for_as_a_429_is() -> None:

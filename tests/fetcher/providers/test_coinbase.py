@@ -61,8 +61,8 @@ def test_rows_before_the_page_are_left_out() -> None:
 
 
 def test_rows_after_the_page_are_an_answer_to_another_question() -> None:
-    """Where start and end are ignored the newest candles come, and silence about ours would look like a gap."""
-    with pytest.raises(ProviderUnusable, match="was answered with candles of a later time"):
+    """If start and end are ignored, the newest candles are returned, and the missing page would look like a gap."""
+    with pytest.raises(ProviderUnusable, match="the response contains later candles"):
         PROVIDER.parse(body(row(7), row(6)), PAGE)
 
 

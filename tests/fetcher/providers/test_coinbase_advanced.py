@@ -52,7 +52,7 @@ def test_the_recorded_hours_are_their_candles(recorded) -> None:
 
 
 def test_both_sources_answer_the_same_candles_for_the_same_page() -> None:
-    """They are one book; only the form differs, so a dataset may have pages of either."""
+    """Both APIs read the same order book, so a dataset may have pages of either."""
     rows = [[FIRST + slot * 300, 9.5, 12.25, 10, 11.5, 0.1 + slot] for slot in (2, 1, 0)]
     named = [
         {"start": str(row[0]), "low": "9.5", "high": "12.25", "open": "10", "close": "11.5", "volume": str(row[5])}
@@ -82,13 +82,13 @@ def test_candles_before_the_page_are_left_out() -> None:
 
 
 def test_candles_after_the_page_are_an_answer_to_another_question() -> None:
-    with pytest.raises(ProviderUnusable, match="was answered with candles of a later time"):
+    with pytest.raises(ProviderUnusable, match="the response contains later candles"):
         PROVIDER.parse(body(candle(7), candle(6)), PAGE)
 
 
 @pytest.mark.parametrize("name", ["c02", "c09", "c11", "c12", "c14", "c16", "c18", "c19"])
 def test_a_recorded_answer_of_another_kind_is_unusable(recorded, name: str) -> None:
-    """Those of the other source among them."""
+    """Includes responses of the other API."""
     with pytest.raises(ProviderUnusable, match=r"coinbase/BTC-USD/M5 2020-03-20\.\.2020-03-20 00:30: expected candles"):
         PROVIDER.parse(recorded(name), PAGE)
 
@@ -130,5 +130,5 @@ def test_a_refusal_of_another_shape_is_told_by_its_first_letters(recorded) -> No
 
 
 def test_a_page_is_as_long_as_the_other_source_s() -> None:
-    """So that either goes on exactly where the other stopped."""
+    """One API can continue a download of the other."""
     assert PROVIDER.slots_per_page == coinbase.PROVIDER.slots_per_page

@@ -1,4 +1,4 @@
-"""What every provider must do; a new one is tested by being there."""
+"""Contract tests of all providers; a new provider module is tested automatically."""
 
 import sys
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def test_a_provider_is_there_because_its_file_is() -> None:
 
 @pytest.fixture
 def dropped_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The name of a provider whose file was put into the folder, and nothing else done."""
+    """The name of a provider whose module was only copied into the folder."""
     (tmp_path / "kraken.py").write_text(
         "from fetcher.providers.binance import Binance\n\n"
         "class Kraken(Binance):\n    name = 'kraken'\n    url = 'https://api.kraken.com'\n    rate = 1.0\n\n"
@@ -155,7 +155,7 @@ def test_requests_are_below_the_url(provider: Provider, page: Page) -> None:
 
 
 def test_the_settings_know_the_sources_of_coinbase() -> None:
-    """They cannot look: nothing of the shared words imports the fetcher."""
+    """The settings cannot check them, because the shared package does not import the fetcher."""
     named = get_args(FetchSettings.model_fields["coinbase_source"].annotation)
 
     assert set(named) == {provider.source for provider in load().values() if provider.name == "coinbase"}

@@ -44,7 +44,7 @@ def recorded(shared: Path):
 
 
 def page_of(answer: bytes, timeframe: Timeframe) -> Page:
-    """The page that an answer with RFC 3339 times belongs to."""
+    """The page of a response with RFC 3339 times."""
     times = [datetime.fromisoformat(each["time"]) for each in json.loads(answer)["candles"]]
     return Page(dataset=M5.at(timeframe), window=Window(times[0], times[-1] + timeframe.duration))
 
@@ -198,5 +198,5 @@ def test_a_wrong_token_is_told_with_what_to_check(recorded) -> None:
 
 def test_a_token_goes_into_the_header_and_is_needed() -> None:
     assert PROVIDER.headers(TOKEN)["Authorization"] == f"Bearer {TOKEN}"
-    with pytest.raises(SettingsError, match="OANDA needs a token: set OANDA_API_TOKEN, or oanda_api_token_file"):
+    with pytest.raises(SettingsError, match="OANDA needs a token: set OANDA_API_TOKEN or oanda_api_token_file"):
         PROVIDER.headers(None)

@@ -73,8 +73,8 @@ def test_every_slot_is_accounted_for(command: Command, store: FrameStore, made: 
 
     assert code == 0
     assert found["range"] == "2021-03-01..2021-03-03"
-    assert (found["stored"], found["not yet asked"]) == (288, 288)
-    assert "not yet asked" in command("data", "account", BTC.name)[1]
+    assert (found["stored"], found["not yet requested"]) == (288, 288)
+    assert "not yet requested" in command("data", "account", BTC.name)[1]
     assert len(json.loads(command("data", "account", "--json")[1])) == 15
 
 
@@ -140,7 +140,7 @@ def test_import_seals_and_says_what_is_odd(command: Command, store: FrameStore, 
 
     assert code == 0
     assert "288 of 288 candles in 2021-03-01..2021-03-02 sealed, imported:vendor.csv" in out
-    assert "flat without volume (2021): 288 candles with one price and no volume" in out
+    assert "flat without volume (2021): 288 candles with equal prices and no volume" in out
     assert store.seals(BTC)[0].source == "imported:vendor.csv"
 
 

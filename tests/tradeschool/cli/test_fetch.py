@@ -290,7 +290,7 @@ def test_without_a_token_fx_alone_is_refused(command) -> None:
     code, _, told = command("fetch", "--pairs", "EUR/USD,GBP/USD", *RANGE)
 
     assert code == 2
-    assert one_line(told) == "tradeschool: OANDA needs a token: set OANDA_API_TOKEN, or oanda_api_token_file"
+    assert one_line(told) == "tradeschool: OANDA needs a token: set OANDA_API_TOKEN or oanda_api_token_file"
 
 
 def test_without_a_token_crypto_goes_on_and_says_so(command, exchange) -> None:
@@ -322,7 +322,7 @@ def test_a_provider_that_is_not_there_is_one_line_and_5(command, at) -> None:
     lines = [line for line in told.splitlines() if line.startswith("tradeschool:")]
 
     assert (code, out) == (5, "")
-    assert one_line("\n".join(lines)).startswith("tradeschool: coinbase at http://127.0.0.1:9 does not answer")
+    assert one_line("\n".join(lines)).startswith("tradeschool: coinbase at http://127.0.0.1:9 does not respond")
 
 
 def test_a_data_folder_that_is_a_file_is_one_line(command, exchange, tmp_path: Path) -> None:
@@ -342,7 +342,7 @@ def test_a_seal_that_cannot_be_read_is_one_line_and_4(command, exchange, tmp_pat
         code, _, told = command("fetch", "--pairs", "BTC/USD", *RANGE)
 
     assert code == 4
-    assert "not a seal that this version reads" in one_line(told)
+    assert "not a seal of this version" in one_line(told)
 
 
 def test_what_heals_is_told_in_the_log_and_ends_well(command, exchange, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,5 +124,5 @@ async def test_other_programs_read_the_record(tmp_path: Path) -> None:
 def test_a_record_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("{}")
 
-    with pytest.raises(ForeignFile, match=r"acquisition\.json: not a record"):
+    with pytest.raises(ForeignFile, match=r"acquisition\.json: not a download status"):
         read_acquisition(tmp_path)

@@ -1,4 +1,4 @@
-"""Messages arrive at real servers, and where they do not, nobody waits and no secret is told."""
+"""Delivery of notifications to real servers; failures do not block and reveal no secrets."""
 
 import json
 import socket
@@ -33,7 +33,7 @@ SECRET = "s3cret-path"
 
 @dataclass
 class Hook:
-    """A server that notes what it was sent, and answers as it is told to."""
+    """A server that records requests and returns a configured response."""
 
     answers: list[int] = field(default_factory=list)
     got: list[dict] = field(default_factory=list)
@@ -74,7 +74,7 @@ def serving(hook: Hook) -> Iterator[Hook]:
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine is, a server that is there is not taken for one that is away."""
+    """Raise time-outs, so that a slow machine does not make a running server look unreachable."""
     monkeypatch.setattr(channels, "ANSWER_SECONDS", 60.0)
 
 
@@ -167,7 +167,7 @@ def test_a_title_of_several_lines_makes_no_header_of_its_own(box: tuple[Box, str
 
 def test_a_password_does_not_go_in_the_clear(box: tuple[Box, str]) -> None:
     there, url = box
-    with pytest.raises(NotTold, match="no STARTTLS") as told:
+    with pytest.raises(NotTold, match="does not offer STARTTLS") as told:
         Mail(url.replace("//", "//me:s3cret@"), "a@b.example", ("c@d.example",)).send(MESSAGE)
 
     assert told.value.is_final
@@ -252,7 +252,7 @@ def test_what_does_not_fit_is_given_up_oldest_first(
     notifier.close(60)
 
     assert [got["body"]["event"] for got in hook.got] == ["e0", "e3", "e4", "e5"]
-    assert "too many wait" in [record.reason for record in caplog.records]
+    assert "queue is full" in [record.reason for record in caplog.records]
 
 
 def test_a_channel_that_breaks_outlives_its_message(caplog: pytest.LogCaptureFixture, hook: Hook) -> None:

@@ -1,4 +1,4 @@
-"""Mapped columns are the candles that are sealed, whatever happens to their files."""
+"""Memory-mapped columns equal the sealed candles, also after changes to the cache files."""
 
 import os
 from datetime import UTC, datetime
@@ -119,7 +119,7 @@ def test_what_is_closed_stays_closed_when_it_is_mapped_already(store, cached, ma
     cached.arrays(dataset, PART)
     closed = CachedStore(store.root, cached._folder, closed=Window(PART.start, WEEK.end))
 
-    with pytest.raises(PeriodClosed, match="sealed period"):
+    with pytest.raises(PeriodClosed, match="holdout period"):
         closed.arrays(dataset, PART)
 
 

@@ -34,7 +34,7 @@ def test_a_published_file_is_there_with_its_content_and_nothing_beside_it(tmp_pa
 
 
 def test_a_file_is_replaced_at_once(tmp_path: Path) -> None:
-    """Whoever has opened the old one goes on reading it."""
+    """A process that has opened the old file continues to read it."""
     publish_text(tmp_path, tmp_path / "text", "old")
     with (tmp_path / "text").open() as reader:
         publish_text(tmp_path, tmp_path / "text", "new")

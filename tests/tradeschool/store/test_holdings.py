@@ -1,4 +1,4 @@
-"""What a store holds, month by month, read again only where something changed."""
+"""Inventory of a store by month; unchanged datasets are not read again."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -111,7 +111,7 @@ def test_a_part_file_tells_its_size_and_digest(sealed: FrameStore) -> None:
 
 
 def test_candles_without_a_seal_are_not_there(store: FrameStore, made: Made) -> None:
-    """The seal is written last: what a writer that was killed before it has left is not read."""
+    """The seal is written last: files of a killed writer are not read."""
     year, part = next(OVER_NEW_YEAR.years())
     store.write_year(made(BTC, part), OVER_NEW_YEAR, year)
 
@@ -141,7 +141,7 @@ def test_a_lost_file_is_found(sealed: FrameStore) -> None:
     first_file(sealed).unlink()
 
     with pytest.raises(
-        ForeignFile, match=r"20201221-20210111\.parquet: No such file or directory, but its seal names it"
+        ForeignFile, match=r"20201221-20210111\.parquet: No such file or directory, but its seal lists it"
     ):
         sealed.verify(BTC)
 
@@ -165,7 +165,9 @@ def test_a_seal_of_another_dataset_is_told(sealed: FrameStore) -> None:
     there.parent.mkdir(parents=True)
     there.write_bytes(seal_file(sealed).read_bytes())
 
-    with pytest.raises(ForeignFile, match="seals coinbase/BTC-USD/H1, expected coinbase/ETH-USD/H1; was it moved"):
+    with pytest.raises(
+        ForeignFile, match="seal of coinbase/BTC-USD/H1, expected coinbase/ETH-USD/H1; move the file back"
+    ):
         sealed.seals(ETH)
 
 
@@ -188,7 +190,7 @@ def test_a_seal_that_names_a_file_elsewhere_is_refused(sealed: FrameStore, path:
     seal["files"][0]["path"] = path
     seal_file(sealed).write_text(json.dumps(seal))
 
-    with pytest.raises(ForeignFile, match="not a seal that this version reads"):
+    with pytest.raises(ForeignFile, match="not a seal of this version"):
         sealed.seals(BTC)
 
 
@@ -208,7 +210,7 @@ def test_a_seal_that_names_a_file_elsewhere_is_refused(sealed: FrameStore, path:
 def test_a_seal_of_another_form_is_told_with_what_to_do(sealed: FrameStore, change: dict[str, object]) -> None:
     seal_file(sealed).write_text(json.dumps(json.loads(seal_file(sealed).read_text()) | change))
 
-    with pytest.raises(ForeignFile, match=r"not a seal that this version reads .*; run: .* repair coinbase") as caught:
+    with pytest.raises(ForeignFile, match=r"not a seal of this version .*; run: .* repair coinbase") as caught:
         sealed.seals(BTC)
     assert "\n" not in str(caught.value)
 
@@ -216,7 +218,7 @@ def test_a_seal_of_another_form_is_told_with_what_to_do(sealed: FrameStore, chan
 def test_a_cut_seal_is_told(sealed: FrameStore) -> None:
     seal_file(sealed).write_bytes(seal_file(sealed).read_bytes()[:50])
 
-    with pytest.raises(ForeignFile, match="not a seal that this version reads"):
+    with pytest.raises(ForeignFile, match="not a seal of this version"):
         sealed.seals(BTC)
 
 
@@ -246,7 +248,7 @@ def test_too_few_candles_are_told_with_both_shares(store: FrameStore, made: Made
     put(store, Candles(BTC, candles.frame[::2]), OVER_NEW_YEAR)
 
     assert store.coverage(BTC, OVER_NEW_YEAR) == 0.5
-    with pytest.raises(DataIncomplete, match=r"holds 50\.00% of its candles, expected at least 99\.00%"):
+    with pytest.raises(DataIncomplete, match=r"has 50\.00% of its candles, expected at least 99\.00%"):
         store.require(BTC, OVER_NEW_YEAR, min_coverage=0.99)
 
 
@@ -268,7 +270,7 @@ BOUNDS = st.tuples(st.integers(0, 40), st.integers(1, 20)).map(lambda it: (it[0]
 def test_overlapping_seals_double_no_candle(
     tmp_path_factory: pytest.TempPathFactory, made: Made, ranges: list[tuple[int, int]], asked: tuple[int, int]
 ) -> None:
-    """Whatever ranges are sealed, a window that they cover holds each of its candles once."""
+    """A window covered by any sealed ranges contains each candle once."""
     first = datetime(2020, 12, 12, tzinfo=UTC)
 
     def of(bounds: tuple[int, int]) -> Window:
