@@ -1,8 +1,8 @@
 """Sampler: derives the parameters of trial n from the seed and the finished trials 0..n-lag.
 
 The sampler is pure and gives the same result on every machine. It is created again for each trial request and sees
-exactly the visible trials, in number order, so neither completion order nor the number of workers changes a result.
-The density estimation is in `optimizer.parzen`.
+exactly the visible trials, in number order, so neither completion order nor the number of workers changes a result. The
+density estimation is in `optimizer.parzen`.
 """
 
 import math

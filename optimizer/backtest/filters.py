@@ -39,8 +39,8 @@ def in_band(
 ) -> NDArray[np.bool_]:
     """Return whether each bar's ATR rank among the previous 960 bars lies within the band (0 lowest, 1 highest).
 
-    The rank is the share of every 24th of those bars whose ATR is lower. `marks`: ATRs at bars 23, 47, ...
-    Bars without 960 earlier bars are outside.
+    The rank is the share of every 24th of those bars whose ATR is lower. `marks`: ATRs at bars 23, 47, ... Bars without
+    960 earlier bars are outside.
     """
     newest = bars // ATR_SPACING
     inside = newest >= MARKS

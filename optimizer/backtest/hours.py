@@ -10,8 +10,7 @@ def closed_hours(candles: Prepared, bars: NDArray[np.int32] | None = None) -> ND
     """Return the number of closed H1 bars at the close of each bar, or of the given bars.
 
     An hour is closed once a bar ends at its end or a later bar opens: if the hour's last bar is missing, this is known
-    only
-    when the next bar opens. Hours without a bar do not count.
+    only when the next bar opens. Hours without a bar do not count.
     """
     chosen = np.arange(len(candles), dtype=np.int32) if bars is None else bars
     bars_an_hour = HOUR_SECONDS // candles.dataset.timeframe.seconds

@@ -1,8 +1,8 @@
 """Wilder's average true range (ATR) on whole ticks, for every bar or for single bars from precomputed marks.
 
-The first value, at bar `period - 1`, is the mean of `period` true ranges; then atr += (true range - atr) *
-(1 / period), in float64. The order of operations is part of the contract: every function here gives the same bits.
-The first bar has no previous close: its true range is high - low.
+The first value, at bar `period - 1`, is the mean of `period` true ranges; then atr += (true range - atr) * (1 /
+period), in float64. The order of operations is part of the contract: every function here gives the same bits. The first
+bar has no previous close: its true range is high - low.
 Source: J. Welles Wilder, New Concepts in Technical Trading Systems (1978), "Volatility Index".
 """
 

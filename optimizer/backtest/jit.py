@@ -9,8 +9,9 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def is_compiled() -> bool:
-    """Return whether numba is installed. It has no wheel for Intel Macs and musl; there a backtest is 1000 times
-    slower.
+    """Return whether numba is installed.
+
+    It has no wheel for Intel Macs and musl; without it a backtest is 1000 times slower.
     """
     return find_spec("numba") is not None
 
@@ -19,8 +20,7 @@ def njit(function: Function) -> Function:
     """Compile a function at its first call from Python and cache it on disk; unchanged without numba.
 
     Its callees must be `inlined` functions of the same module: the disk cache tracks only the file of the cached
-    function,
-    so an edit in another file would go unnoticed. No fastmath: every machine gives the same bits.
+    function, so an edit in another file would go unnoticed. No fastmath: every machine gives the same bits.
     """
     if not is_compiled():
         return function
@@ -39,8 +39,7 @@ def inlined(function: Function) -> Function:
     """Mark a function for inlining into compiled callers; called from Python, it runs as Python.
 
     It is not cached on disk: a cached function is loaded as machine code that cannot be inlined, and a caller compiled
-    later
-    (for another array type, for example) would run ten times slower.
+    later (for another array type, for example) would run ten times slower.
     """
     if not is_compiled():
         return function

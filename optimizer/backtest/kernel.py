@@ -272,8 +272,7 @@ def _passes(book: Book, lowest: int, highest: int, lowest_close: int, highest_cl
     """Advance the position past bars without a fill; return False, without changes, if they must be walked.
 
     Without a new peak the maximum drawdown is that of the worst price. With a new peak it is at most that of the worst
-    price
-    under the new peak; if that bound is below the maximum so far, the order of the bars makes no difference.
+    price under the new peak; if that bound is below the maximum so far, the order of the bars makes no difference.
     """
     worst, top = (lowest, highest_close) if book["side"] > 0 else (highest, lowest_close)
     low, high, peak, drawdown = _value_at(book, worst), _value_at(book, top), book["peak"], book["drawdown"]

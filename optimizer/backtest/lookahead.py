@@ -77,8 +77,7 @@ def look_ahead(
     """Return the first judged signal that changes without its future; None if no cut changes one.
 
     `is_asked`: the signals come from a bar strategy. Its position is closed in the last bar before it is called there,
-    so
-    the last bar is not compared.
+    so the last bar is not compared.
     """
     whole = signals(prepared)
     for cut in _bars(prepared.first_judged + 1, len(prepared), cuts, seed):

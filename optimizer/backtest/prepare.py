@@ -124,8 +124,8 @@ def prepare(
     Raises:
         DataIncomplete: no bar remains after the warm-up.
         InvalidCandles: names dataset, bar and rule. Times must ascend and lie in the window, prices must be positive
-            whole ticks within int32, low and high must be the extremes, sums of closes must be exact in float64, and
-            FX needs half-spreads.
+            whole ticks within int32, low and high must be the extremes, sums of closes must be exact in float64, and FX
+            needs half-spreads.
     """
     _check_length(candles, warm_up)
     _check_times(candles, window)
