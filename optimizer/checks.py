@@ -1,4 +1,4 @@
-"""The questions that a recommendation asks of a run and of the evidence, each with its figure and its bound. Pure."""
+"""Checks behind a recommendation: each compares one figure of the run or its evidence with a bound. Pure."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,51 +14,51 @@ from optimizer.level import Level, Part
 from optimizer.openings import SEALED
 
 EVEN = 0.5
-"""Beyond which luck is the likelier explanation: of a DSR, a PBO, a null's pass rate."""
+"""Bound of DSR, PBO and the null test's false-positive rate beyond which selection bias is the likelier explanation."""
 LIKELY_SKILL = 0.95
-"""DSR from which on a Sharpe ratio counts as more than the luck of many trials."""
+"""DSR from which a Sharpe ratio counts as significant after correction for the number of trials."""
 SMALL = 0.2
-"""Up to which PBO, and the upper end of a null's pass rate, let a winner be deployed."""
+"""Upper bound of PBO, and of the upper confidence limit of the false-positive rate, for deployment."""
 
 
 class Step(StrEnum):
-    """What a check is needed for."""
+    """Purpose that a check is required for."""
 
     PAPER = "paper"
     DEPLOY = "deploy"
 
 
 class Check(Kept):
-    """One question."""
+    """One check with its result."""
 
     name: str
     needed_for: Step
     met: bool | None
-    """None where it is not known."""
+    """None if unknown."""
     said: str
-    """What was found beside what is asked for, in words."""
+    """Message: the statistic, its value and the required bound."""
     value: float | None = None
     bound: float | None = None
 
 
 class Judged(Protocol):
-    """What is asked of a level's last attempt."""
+    """Result of a level's last attempt, as checks read it."""
 
     @property
     def passed(self) -> bool:
-        """Whether its gate is met."""
+        """Whether the gate passed."""
 
     @property
     def relaxed(self) -> float:
-        """By which share its targets were lowered."""
+        """Share by which the gate's targets were relaxed."""
 
     @property
     def reason(self) -> str:
-        """Why it is met or not."""
+        """Reason why the gate passed or failed."""
 
 
 def run_checks(levels: Sequence[Level], verdicts: Mapping[str, Judged], forced: Iterable[str]) -> Iterable[Check]:
-    """What the run itself has to answer: its gates, and what was changed under way."""
+    """Yield the checks of the run itself: its gates, relaxed targets, and forced changes."""
     first = levels[:-1] or levels
     for level in levels:
         verdict = verdicts.get(level.name)
@@ -91,7 +91,7 @@ def evidence_checks(
     nulls: Mapping[str, Null],
     analyses: Mapping[str, Mapping[str, JsonValue]],
 ) -> Iterable[Check]:
-    """What the evidence has to answer; nothing where there is none."""
+    """Yield the checks of the evidence; none without evidence."""
     if evidence is None:
         return
     level = next(level for level in levels if level.name == evidence.level)

@@ -27,7 +27,7 @@ def run_strategy(strategy: Strategy, prepared: Prepared, parameters: Mapping[str
 
 
 def engine_of(strategy: Strategy) -> Engine:
-    """Return the engine for a strategy; call once per strategy, because the type check is slower than a short backtest."""
+    """Return the engine for a strategy; call once per strategy, the type check is slower than a short backtest."""
     if isinstance(strategy, BarStrategy):
         return lambda prepared, parameters, rules: step_through(strategy, prepared, parameters, rules)[0]
     return lambda prepared, parameters, rules: trade(

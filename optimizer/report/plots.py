@@ -1,4 +1,4 @@
-"""Pictures of a run as SVG; matplotlib is imported here and nowhere else."""
+"""Plots of a run as SVG, with matplotlib."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ COLOURS = {Part.TRAIN: BLUE, Part.VALIDATION: "#b7791f", Part.TEST: "#2f855a"}
 
 
 def draw_equity(accounts: Mapping[Part, Portfolio]) -> bytes:
-    """Equity and intrabar drawdown of each part, one under the other; each part starts from 1 again."""
+    """Plot equity and intrabar drawdown of each part; each part starts at 1."""
     figure = Figure(figsize=SIZE, layout="constrained")
     equity, drawdown = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     for part, account in accounts.items():
@@ -47,7 +47,7 @@ def draw_course(
     drawdown: NDArray[np.float64],
     held: str,
 ) -> bytes:
-    """Equity beside holding, and drawdown; no line is drawn from one part to the next, or over days nobody judged."""
+    """Plot equity, benchmark and drawdown; lines break between parts and over days that are not judged."""
     figure = Figure(figsize=SIZE, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     moved = np.flatnonzero((np.diff(days) != 1) | np.array([one != other for one, other in pairwise(parts)])) + 1
@@ -64,7 +64,7 @@ def draw_course(
 
 
 def draw_search(trials: Sequence[FrozenTrial]) -> bytes:
-    """Each trial's value on train, and the best feasible one so far."""
+    """Plot each trial's value on train and the best feasible value so far."""
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
@@ -83,12 +83,12 @@ def draw_search(trials: Sequence[FrozenTrial]) -> bytes:
 
 
 def _neighbours(days: NDArray[np.int64]) -> list[NDArray[np.intp]]:
-    """Places of days that follow one another: no line is drawn over days that nobody judged."""
+    """Group indices of consecutive days, so that lines break over days that are not judged."""
     return np.split(np.arange(len(days)), np.flatnonzero(np.diff(days) != 1) + 1)
 
 
 def _svg(figure: Figure) -> bytes:
-    """Without the date and with fixed ids: equal pictures are equal files."""
+    """Render without date and with fixed ids, so that equal plots give equal files."""
     content = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "tradeschool", "font.size": 9}):
         figure.savefig(content, format="svg", metadata={"Date": None})
