@@ -114,7 +114,7 @@ def next_action(facts: Facts) -> Action:
             attempts = [attempt for attempt in attempts if attempt.level != rung.name]
             continue
         if len(own) < len(attempts):
-            raise ValueError(f"level {rung.name} is not passed, but a level after it was begun")
+            raise ValueError(f"level {rung.name} is not passed, but a later level has started")
         return _on(rung, own, facts)
     if attempts:
         raise ValueError(f"unknown level {attempts[0].level}")
@@ -136,8 +136,8 @@ def _on(rung: Rung, attempts: Sequence[Attempt], facts: Facts) -> Action:
 
 def _check(rung: Rung, attempts: Sequence[Attempt]) -> None:
     if [attempt.number for attempt in attempts] != list(range(1, len(attempts) + 1)):
-        raise ValueError(f"level {rung.name}: attempts are not 1, 2, ...")
+        raise ValueError(f"level {rung.name}: attempts are not numbered 1, 2, ...")
     if any(attempt.passed is not False for attempt in attempts[:-1]):
-        raise ValueError(f"level {rung.name}: an attempt was begun before the one before it was missed")
+        raise ValueError(f"level {rung.name}: an attempt started before the previous one failed")
     if any(attempt.passed is not None and not attempt.searched for attempt in attempts):
         raise ValueError(f"level {rung.name}: an attempt was judged before it was searched")

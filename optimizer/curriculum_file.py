@@ -22,7 +22,7 @@ class _File(BaseModel):
     def _names_differ(cls, found: tuple[Level, ...]) -> tuple[Level, ...]:
         names = [level.name for level in found]
         if len(set(names)) != len(names):
-            raise ValueError(f"every level needs a name of its own, were {', '.join(names)}")
+            raise ValueError(f"level names must be unique, were {', '.join(names)}")
         return found
 
 

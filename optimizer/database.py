@@ -64,7 +64,9 @@ class Database:
             with self._connected().connect() as connection:
                 return work(connection)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
-            raise ServiceUnreachable(f"study database {self._where}: cannot be used: check storage_url") from error
+            raise ServiceUnreachable(
+                f"study database {self._where}: unknown database type or missing driver; check storage_url"
+            ) from error
         except SQLAlchemyError as error:
             self.close()
             reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]

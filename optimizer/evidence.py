@@ -149,6 +149,6 @@ class Null(Kept):
         """Human-readable summary."""
         tries = f" within {self.attempts} attempts" if self.attempts > 1 else ""
         return (
-            f"a search like this passes this gate{tries} in {self.pass_rate:.0%} of markets without skill "
-            f"({self.passed} of {self.surrogates}; 95 % interval {self.low:.0%} to {self.high:.0%})"
+            f"false-positive rate {self.pass_rate:.0%}: {self.passed} of {self.surrogates} surrogate markets without "
+            f"skill pass this gate{tries} (95 % interval {self.low:.0%} to {self.high:.0%})"
         )

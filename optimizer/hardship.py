@@ -60,14 +60,14 @@ def break_even_bps(patient: Patient) -> float | None:
 
 
 def _cases(patient: Patient) -> Iterator[tuple[str, Sequence[Run]]]:
-    yield "as it is", patient.runs[Part.VALIDATION]
+    yield "base case", patient.runs[Part.VALIDATION]
     for factor in COST_FACTORS:
         yield f"costs x{factor:g}", with_costs(patient, factor)
-    yield "every order a bar late", a_bar_late(patient)
+    yield "orders delayed by one bar", a_bar_late(patient)
     for fraction in MISSING_FRACTIONS:
         draws = missing_bars(patient, fraction)
         yield f"{fraction:.0%} of bars missing", sorted(draws, key=_sharpe)[len(draws) // 2]
-    yield "prices moved within one spread", _moved(patient)
+    yield "price noise within one spread", _moved(patient)
 
 
 def _told(name: str, figures: dict[str, float], base: float) -> Hardship:

@@ -94,9 +94,9 @@ class Findings:
     def reason(self) -> str:
         """Human-readable reason why the gate passed or failed; mentions relaxed targets."""
         if self.winner is None:
-            return "no trial met every constraint on train"
+            return "no trial met all constraints on train"
         missed = [reading.name for reading in self.readings if not reading.met]
-        said = f"missed on validation: {', '.join(missed)}" if missed else "every criterion is met on validation"
+        said = f"missed on validation: {', '.join(missed)}" if missed else "all criteria met on validation"
         return f"{said} (targets relaxed by {self.case.relaxed:g})" if self.case.relaxed else said
 
 

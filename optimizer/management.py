@@ -45,32 +45,34 @@ TRAIL_ATR = FloatParameter(
     name="trail_atr", low=0.0, high=40.0, default=0.0, fixed=True, meaning="Trailing stop in ATRs; 0 is off."
 )
 MAX_BARS = IntParameter(
-    name="max_bars", low=0, high=100_000, default=0, fixed=True, meaning="Bars after which to leave; 0 is off."
+    name="max_bars", low=0, high=100_000, default=0, fixed=True, meaning="Maximum bars in a position; 0 is off."
 )
 COOLDOWN_BARS = IntParameter(
     name="cooldown_bars", low=0, high=1_000, default=0, fixed=True, meaning="Bars without entry after a loss."
 )
 VOL_LOW = FloatParameter(
-    name="vol_low", low=0.0, high=1.0, default=0.0, fixed=True, meaning="Lowest rank of the ATR to enter at."
+    name="vol_low", low=0.0, high=1.0, default=0.0, fixed=True, meaning="Lowest ATR rank for an entry."
 )
 VOL_HIGH = FloatParameter(
-    name="vol_high", low=0.0, high=1.0, default=1.0, fixed=True, meaning="Highest rank of the ATR to enter at."
+    name="vol_high", low=0.0, high=1.0, default=1.0, fixed=True, meaning="Highest ATR rank for an entry."
 )
 TREND = IntParameter(name="trend", low=0, high=1, default=0, fixed=True, meaning="Enter with the H1 trend only.")
 TREND_PERIOD = IntParameter(
     name="trend_period", low=2, high=600, default=200, fixed=True, meaning="H1 bars of the trend's average."
 )
 HOUR_START = IntParameter(
-    name="hour_start", low=0, high=23, default=0, fixed=True, meaning="First hour (UTC) to enter."
+    name="hour_start", low=0, high=23, default=0, fixed=True, meaning="First hour (UTC) for entries."
 )
-HOUR_LENGTH = IntParameter(name="hour_length", low=1, high=24, default=24, fixed=True, meaning="Hours to enter in.")
+HOUR_LENGTH = IntParameter(
+    name="hour_length", low=1, high=24, default=24, fixed=True, meaning="Number of hours for entries."
+)
 WEEKDAYS = IntParameter(
     name="weekdays",
     low=1,
     high=EVERY_DAY,
     default=EVERY_DAY,
     fixed=True,
-    meaning="Days to enter on, Monday 1 to Sunday 64.",
+    meaning="Weekdays for entries, sum of Monday 1 to Sunday 64.",
 )
 FILTERS = (VOL_LOW, VOL_HIGH, TREND, TREND_PERIOD, HOUR_START, HOUR_LENGTH, WEEKDAYS, COOLDOWN_BARS)
 """Entry filters; all off unless a level gives them a range."""
@@ -83,13 +85,13 @@ POSITION_FRACTION = FloatParameter(
     high=1.0,
     default=0.0,
     fixed=True,
-    meaning="Notional over equity; 0: the level's.",
+    meaning="Notional over equity; 0 uses the level's.",
 )
 POSITION_UNITS = FloatParameter(
     name="position_units", low=0.0, high=1e9, default=0.0, fixed=True, meaning="Units of the base currency; 0 is off."
 )
 ATR_RISK = FloatParameter(
-    name="atr_risk", low=0.0, high=0.1, default=0.0, fixed=True, meaning="Equity that one ATR risks; 0 is off."
+    name="atr_risk", low=0.0, high=0.1, default=0.0, fixed=True, meaning="Share of equity risked per ATR; 0 is off."
 )
 SIZES = (POSITION_FRACTION, POSITION_UNITS, ATR_RISK)
 """Position size; the level's fraction of the equity unless a range or flag sets another."""

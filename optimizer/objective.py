@@ -96,7 +96,7 @@ def evaluate(
         account.join(runs[-1])
         intermediate.append(rounded(metrics.sharpe(account.so_far().returns)))
         if account.drawdown() > level.drawdown_limit:
-            reason = f"past the drawdown limit of {level.drawdown_limit:g} after {dataset.dataset}"
+            reason = f"drawdown limit of {level.drawdown_limit:g} exceeded after {dataset.dataset}"
             return _pruned(level, runs, account.drawdown(), intermediate, reason)
         if is_pruned(intermediate, threshold):
             return _pruned(level, runs, account.drawdown(), intermediate, f"below the median after {dataset.dataset}")

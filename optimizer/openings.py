@@ -40,7 +40,9 @@ def read_openings(folder: Path) -> list[Line]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise StoreUnwritable(f"cannot read {folder / LOG_NAME}: {error.strerror or error}; fix permissions") from error
+        raise StoreUnwritable(
+            f"cannot read {folder / LOG_NAME}: {error.strerror or error}; check its permissions"
+        ) from error
     return [line for each in text.splitlines() if (line := _parsed(each)) is not None]
 
 

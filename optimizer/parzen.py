@@ -68,7 +68,7 @@ class Axes:
         return cls(tuple(sorted(ranges)), found, lows, highs, steps, logs)
 
     def kernels(self, values: Array) -> "Kernels":
-        """Return one kernel per trial plus the prior; `values` of shape (n_parameters, n_trials), in order of number."""
+        """Return one kernel per trial plus the prior; `values`: shape (n_parameters, n_trials), in order of number."""
         count = values.shape[1]
         centres = np.empty((len(self.names), count + 1))
         widths = np.empty_like(centres)

@@ -102,18 +102,18 @@ def tier_of(
 def _decide(checks: Sequence[Check]) -> tuple[Action, str, list[Check]]:
     against_paper = [check for check in checks if check.needed_for is Step.PAPER and check.met is False]
     if against_paper:
-        return Action.DO_NOT_DEPLOY, "a check that trading of any kind needs is not met", against_paper
+        return Action.DO_NOT_DEPLOY, "a check required for any trading failed", against_paper
     against_deploying = [check for check in checks if not check.met]
     if any(check.met is False for check in against_deploying):
         return (
             Action.PAPER_TRADE,
-            "every check that paper trading needs is met, but not every one that deploying needs",
+            "all checks for paper trading passed, but a check for deployment failed",
             against_deploying,
         )
     if against_deploying:
         return (
             Action.PAPER_TRADE,
-            "nothing speaks against it, but not all that deploying needs is known",
+            "no check failed, but a check for deployment has no result",
             against_deploying,
         )
-    return Action.DEPLOY, "every check is met", list(checks)
+    return Action.DEPLOY, "all checks passed", list(checks)

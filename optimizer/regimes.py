@@ -90,8 +90,8 @@ def regime_table(runs: Mapping[Part, Sequence[Traded]], labels: Mapping[str, Lab
     """
     return {
         "definition": {
-            "trend": f"move of {TREND_DAYS} days beyond +-{TREND_BOUND} of its standard deviations",
-            "volatility": f"thirds of {VOLATILITY_DAYS}-day volatility among {VOLATILITY_MEMORY} days before",
+            "trend": f"{TREND_DAYS}-day move beyond +-{TREND_BOUND} standard deviations",
+            "volatility": f"terciles of {VOLATILITY_DAYS}-day volatility among the previous {VOLATILITY_MEMORY} days",
         },
         **{part: _table(found, labels) for part, found in runs.items()},
     }

@@ -170,8 +170,7 @@ class Runs:
                     connection.execute(insert(RUNS).values(name=record.name, facts=record.model_dump_json()))
             except IntegrityError:
                 raise SettingsError(
-                    f"there is a run {record.name} in {self._where}; go on with it: "
-                    f"tradeschool optimize resume {record.name}"
+                    f"run {record.name} exists in {self._where}; resume it: tradeschool optimize resume {record.name}"
                 ) from None
 
     def write(self, record: RunRecord) -> None:
@@ -184,7 +183,8 @@ class Runs:
             row = update(RUNS).where(RUNS.c.name == record.name).values(facts=record.model_dump_json())
             if connection.execute(row).rowcount != 1:
                 raise ServiceUnreachable(
-                    f"study database {self._where}: run {record.name} is gone from it: was it moved or replaced?"
+                    f"study database {self._where}: run {record.name} is missing; "
+                    "check whether the database was moved or replaced"
                 )
 
     def read(self, name: str) -> RunRecord:
@@ -231,7 +231,7 @@ class Runs:
         except (ArgumentError, NoSuchModuleError, ImportError, SQLAlchemyError) as error:
             reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
             raise ServiceUnreachable(
-                f"study database {self._where}: {reason}: is it running, is storage_url right?"
+                f"study database {self._where}: {reason}; check that it runs and that storage_url is correct"
             ) from error
 
 
@@ -253,5 +253,5 @@ def parsed(name: str, facts: str) -> RunRecord:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SettingsError(
-            f"run {name} was written by another version: {where}: {first['msg']}; begin a new run"
+            f"run {name} was written by another version: {where}: {first['msg']}; start a new run"
         ) from None

@@ -173,14 +173,14 @@ def _windows(setup: Setup, part: Part, traded: Traded) -> Iterator[str]:
     yield from (f"{phrase} of {', '.join(dict.fromkeys(names))}" for phrase, names in phrases.items())
     expected = setup.windows(part)
     if not phrases and expected != list(traded.windows):
-        yield "datasets in another order or another number of times"
+        yield "datasets in a different order or number"
 
 
 def _by_dataset(setup: Setup, part: Part, traded: Traded) -> Iterator[tuple[str, Dataset]]:
     expected = setup.windows(part)
     known, found = ([dataset for dataset, _ in windows] for windows in (expected, traded.windows))
     yield from (("no candles", dataset) for dataset in known if dataset not in found)
-    yield from (("candles", dataset) for dataset in found if dataset not in known)
+    yield from (("additional candles", dataset) for dataset in found if dataset not in known)
     for (dataset, window), bars in zip(traded.windows, traded.warm_ups, strict=True):
         own = [each for source, each in expected if source == dataset]
         if own and window not in own:

@@ -142,8 +142,8 @@ class OpenStudy:
 
     def _changed(self, number: int, found: int) -> StudyChanged:
         return StudyChanged(
-            f"study {self.name}: expected to store trial {number}, but the next is {found}: "
-            "another process writes to it; its trials have to be read again"
+            f"study {self.name}: expected {number} as the next trial number, was {found}: "
+            "another process writes to this study; read its trials again"
         )
 
 
@@ -296,8 +296,8 @@ def _difference(study: str, name: str, stored: JsonValue, wanted: JsonValue) -> 
         field = next(key for key in sorted(stored.keys() | wanted.keys()) if stored.get(key) != wanted.get(key))
         return _difference(study, f"{name}.{field}", stored.get(field), wanted.get(field))
     return (
-        f"study {study}: {name} is {json.dumps(wanted)}, but the study was made with {json.dumps(stored)}: "
-        "go on with what it was made with, or start a new run"
+        f"study {study}: {name} is {json.dumps(wanted)}, but the study was created with {json.dumps(stored)}: "
+        "restore that value or start a new run"
     )
 
 
@@ -306,9 +306,11 @@ def _translated(where: str) -> Iterator[None]:
     try:
         yield
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        reason = "no such kind of database" if not isinstance(error, ImportError) else "its driver is not installed"
-        raise ServiceUnreachable(f"study database {where}: {reason}: check storage_url") from None
+        reason = "unknown database type" if not isinstance(error, ImportError) else "its driver is not installed"
+        raise ServiceUnreachable(f"study database {where}: {reason}; check storage_url") from None
     except (SQLAlchemyError, StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
         reason = str(getattr(cause, "orig", None) or cause).strip().partition("\n")[0]
-        raise ServiceUnreachable(f"study database {where}: {reason}: is it running, is storage_url right?") from error
+        raise ServiceUnreachable(
+            f"study database {where}: {reason}; check that it runs and that storage_url is correct"
+        ) from error

@@ -192,7 +192,7 @@ def _looks_ahead(subject: Subject, prepared: Sequence[Prepared]) -> str | None:
         leak = look_ahead(signals, each, subject.seed, cuts=cuts, is_asked=isinstance(strategy, BarStrategy))
         if leak:
             columns = f" ({', '.join(leak.columns)})" if leak.columns else ""
-            return f"{each.dataset}: the signal of bar {leak.bar} is another one without what came after it{columns}"
+            return f"{each.dataset}: the signal of bar {leak.bar} changes when later bars are removed{columns}"
     return None
 
 

@@ -62,7 +62,7 @@ class CodeCache(NullCache):
                 self.path = path
                 return CompileResult._rebuild(target_context, *pickle.loads(code))  # noqa: S301  # trusted like source
         _tell_once(
-            "kernels_compiling", "machine code is compiled: none is kept for this processor, source and libraries"
+            "kernels_compiling", "compiling machine code: none is cached for this processor, source and libraries"
         )
         return None
 
@@ -75,7 +75,7 @@ class CodeCache(NullCache):
             if _write(path, code):
                 self.path = path
                 return
-        _tell_once("kernels_not_kept", "machine code is not kept: no folder for it can be written")
+        _tell_once("kernels_not_kept", "machine code is not cached: no cache folder is writable")
 
     def _name(self, signature: object, codegen: Any) -> str:
         function = self._function

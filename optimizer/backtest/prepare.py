@@ -154,8 +154,8 @@ def prepare(
 def _check_length(candles: CandleArrays, warm_up: int) -> None:
     if len(candles) <= warm_up:
         raise DataIncomplete(
-            f"{candles.dataset}: {len(candles)} bars, but the first {warm_up} only warm indicators up: "
-            "name a longer window or narrower ranges"
+            f"{candles.dataset}: {len(candles)} bars, but the warm-up takes {warm_up}: "
+            "choose a longer window or narrower ranges"
         )
 
 
@@ -196,7 +196,7 @@ def _half_spread_ticks(candles: CandleArrays) -> NDArray[np.float32]:
 
 def _check_needs_no_spread(dataset: Dataset) -> None:
     if dataset.instrument.market is Market.FX:
-        raise InvalidCandles(f"{dataset}: half_spread is missing: FX would be traded without costs")
+        raise InvalidCandles(f"{dataset}: half_spread is missing: FX candles need it as trading cost")
 
 
 def _ticks_per_unit(dataset: Dataset) -> float:
@@ -208,7 +208,7 @@ def _exact_sums(dataset: Dataset, closes: NDArray[np.int32], warm_up: int) -> ND
     sums = np.concatenate(([0], np.cumsum(closes, dtype=np.int64)))
     largest = max(int(sums[-1]), int(closes.max()) * warm_up**2)
     if largest >= LARGEST_EXACT:
-        raise InvalidCandles(f"{dataset}: sums of closes reach {largest} ticks: expected less than 2^53, to be exact")
+        raise InvalidCandles(f"{dataset}: sums of closes reach {largest} ticks: expected less than 2^53 for exact sums")
     return sums.astype(np.float64)
 
 

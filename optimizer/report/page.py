@@ -8,6 +8,7 @@ from markupsafe import Markup
 from pydantic import JsonValue
 
 from optimizer.openings import SEALED
+from optimizer.report.labels import TERMS, label, meaning
 from optimizer.report.plots import draw_course
 
 NOTHING = "–"  # noqa: RUF001  # en dash for a missing value
@@ -17,15 +18,22 @@ FRACTIONS = ("win_rate", "drawdown", "exposure", "cagr")
 
 def draw_page(report: Mapping[str, JsonValue]) -> bytes:
     """Render the HTML of `contents.report_json`."""
-    rooms = Environment(
+    environment = Environment(
         loader=PackageLoader("optimizer.report", "templates"),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    rooms.filters |= {"figure": figure, "percent": percent, "words": words, "course": course}
-    return rooms.get_template("report.html").render(report).encode()
+    environment.filters |= {
+        "figure": figure,
+        "percent": percent,
+        "words": words,
+        "label": label,
+        "meaning": meaning,
+        "course": course,
+    }
+    return environment.get_template("report.html").render(report, terms=TERMS.values()).encode()
 
 
 def figure(value: JsonValue, name: str = "") -> str:

@@ -31,7 +31,7 @@ def draw_equity(accounts: Mapping[Part, Portfolio]) -> bytes:
             equity.plot(days, account.equity[run], ".-", markersize=2, linewidth=1, color=colour, label=label)
             drawdown.fill_between(days, drawdowns[run], step="mid", color=colour, alpha=0.6)
     equity.axhline(1.0, color=GREY, linewidth=0.8)
-    equity.set(title="The winner's equity, costs paid", ylabel="start of each part = 1")
+    equity.set(title="Winner's equity, after costs", ylabel="start of each part = 1")
     equity.legend(frameon=False)
     drawdown.set(ylabel="drawdown, %")
     return _svg(figure)
@@ -71,13 +71,13 @@ def draw_search(trials: Sequence[FrozenTrial]) -> bytes:
     feasible = {trial.number: trial.value or 0.0 for trial in complete if is_feasible(trial)}
     others = {trial.number: trial.value or 0.0 for trial in complete if not is_feasible(trial)}
     pruned = [trial.number for trial in trials if trial.state is TrialState.PRUNED]
-    axes.plot(list(others), list(others.values()), ".", color=GREY, label="misses a constraint")
+    axes.plot(list(others), list(others.values()), ".", color=GREY, label="infeasible")
     axes.plot(list(feasible), list(feasible.values()), "o", color=BLUE, label="feasible")
     if feasible:
         best = np.maximum.accumulate(list(feasible.values()))
         axes.step(list(feasible), best, where="post", color=RED, label="best feasible so far")
     axes.plot(pruned, [0.0] * len(pruned), "|", color=RED, transform=axes.get_xaxis_transform(), label="pruned")
-    axes.set(title="The search on train", xlabel="trial", ylabel="Sharpe ratio, a year")
+    axes.set(title="Optimization history on train", xlabel="trial", ylabel="Sharpe ratio, annualised")
     axes.legend(frameon=False)
     return _svg(figure)
 

@@ -47,7 +47,7 @@ def draw(title: str, drawn: Sequence[Drawn]) -> bytes:
         panels[-2], panels[-1], portfolio([each.run for each in drawn]), portfolio([each.held for each in drawn])
     )
     left_out = f" (prices of {len(shown)} of {len(drawn)} datasets)" if len(shown) < len(drawn) else ""
-    figure.suptitle(f"{title}, costs paid{left_out}")
+    figure.suptitle(f"{title}, after costs{left_out}")
     return _svg(figure)
 
 
@@ -93,7 +93,7 @@ def _draw_prices(axes: Axes, drawn: Drawn) -> None:
     axes.axvspan(time[0], time[prepared.first_judged], color=GREY, alpha=0.2, linewidth=0)
     axes.set(ylabel=prepared.dataset.instrument.quote)
     axes.set_title(
-        f"{prepared.dataset}: {len(trades):,} trades (x: left with a gain, green, or a loss, red)", loc="left"
+        f"{prepared.dataset}: {len(trades):,} trades (x: exit, green with a profit, red with a loss)", loc="left"
     )
     axes.legend(frameon=False, loc="upper left")
 
@@ -104,7 +104,7 @@ def _draw_account(equity: Axes, drawdown: Axes, account: Portfolio, held: Portfo
     equity.plot(held.days.astype("datetime64[D]"), held.equity, color=GREY, linewidth=1.0, label="buy and hold")
     equity.axhline(1.0, color=GREY, linewidth=0.6)
     equity.set(ylabel="start = 1")
-    equity.set_title("Account, all datasets in equal parts", loc="left")
+    equity.set_title("Portfolio, equally weighted datasets", loc="left")
     equity.legend(frameon=False)
     drawdown.fill_between(days, -100 * account.drawdowns, step="mid", color=RED, alpha=0.6, linewidth=0)
     drawdown.set(ylabel="drawdown, %")

@@ -162,7 +162,7 @@ def test_an_account_past_the_drawdown_limit_prunes(prepared):
 
     assert evaluation.state is Outcome.PRUNED
     assert len(evaluation.intermediate) == 1
-    assert evaluation.pruned_reason == "past the drawdown limit of 0.001 after coinbase/BTC-USD/H1"
+    assert evaluation.pruned_reason == "drawdown limit of 0.001 exceeded after coinbase/BTC-USD/H1"
     assert all(math.isfinite(violation) for violation in evaluation.constraints.values())
 
 
