@@ -5,7 +5,7 @@ read values, steps, constraints and attributes without this project.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -223,12 +223,6 @@ def repeated_trial(question: Question, known: FrozenTrial, now: float) -> Frozen
         | {"repeats": known.number},
     )
     return _placed(trial, question.number, Origin(worker="", started=now, seconds=0.0))
-
-
-def best_feasible(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
-    """The complete trial with the highest value of those that meet every constraint; the earliest of equals."""
-    feasible = [trial for trial in trials if trial.state is TrialState.COMPLETE and is_feasible(trial)]
-    return max(feasible, key=lambda trial: (trial.value, -trial.number), default=None)
 
 
 def is_feasible(trial: FrozenTrial) -> bool:

@@ -30,6 +30,8 @@ from optimizer.backtest.run import TRADE, Rules, Run
 
 NEVER = 2**40
 """Distance in ticks of an absent stop or target; no price reaches it."""
+TOTAL_LOSS = 1.0
+"""Drawdown above which a run ends: the equity was below zero inside a bar."""
 END, STOP, TARGET, SIGNAL, TIME = 0, 1, 2, 3, 4
 MARGIN = 1e-12
 """Safety margin, above the float64 rounding error, when a drawdown bound is compared with the maximum so far."""
@@ -276,7 +278,7 @@ def _passes(book: Book, lowest: int, highest: int, lowest_close: int, highest_cl
     """
     worst, top = (lowest, highest_close) if book["side"] > 0 else (highest, lowest_close)
     low, high, peak, drawdown = _value_at(book, worst), _value_at(book, top), book["peak"], book["drawdown"]
-    if low <= 0 or drawdown > terms.drawdown_limit:
+    if low <= 0 or drawdown > TOTAL_LOSS:
         return False
     if high > peak:
         peak = high
@@ -284,7 +286,7 @@ def _passes(book: Book, lowest: int, highest: int, lowest_close: int, highest_cl
             return False
     elif peak - low > peak * (drawdown - MARGIN):
         drawdown = max(drawdown, (peak - low) / peak)
-        if drawdown > terms.drawdown_limit:
+        if drawdown > TOTAL_LOSS:
             return False
     book["peak"], book["drawdown"] = peak, drawdown
     book["day_low"] = min(book["day_low"], low)
@@ -381,7 +383,7 @@ def _pass_through(book: Book, value: float) -> None:
 
 @inlined
 def _is_over(book: Book, terms: Terms) -> bool:
-    return bool(book["drawdown"] > terms.drawdown_limit or book["value"] <= 0)
+    return bool(book["drawdown"] > TOTAL_LOSS or book["value"] <= 0)
 
 
 @inlined

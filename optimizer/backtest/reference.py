@@ -33,6 +33,8 @@ from optimizer.backtest.run import TRADE, Rules, Run
 
 NEVER = 2**40
 """Distance in ticks of an absent stop or target; no price reaches it."""
+TOTAL_LOSS = 1.0
+"""Drawdown above which a run ends: the equity was below zero inside a bar."""
 END, STOP, TARGET, SIGNAL, TIME = 0, 1, 2, 3, 4  # values of `run.Reason` as compile-time constants
 
 BOOK = np.dtype(
@@ -103,7 +105,6 @@ class Terms(NamedTuple):
     atr_risk: float
     max_bars: int
     cooldown_bars: int
-    drawdown_limit: float
     spread_step: int
     """1 if each bar has its own half-spread, 0 if all bars share one."""
 
@@ -149,7 +150,6 @@ def terms_of(prepared: Prepared, rules: Rules) -> Terms:
         atr_risk=float(rules.atr_risk),
         max_bars=int(rules.max_bars),
         cooldown_bars=int(rules.cooldown_bars),
-        drawdown_limit=float(rules.drawdown_limit),
         spread_step=int(len(prepared.spreads) > 1),
     )
 
@@ -388,7 +388,7 @@ def _pass_through(book: Book, value: float) -> None:
 
 @inlined
 def _is_over(book: Book, terms: Terms) -> bool:
-    return bool(book["drawdown"] > terms.drawdown_limit or book["value"] <= 0)
+    return bool(book["drawdown"] > TOTAL_LOSS or book["value"] <= 0)
 
 
 @inlined

@@ -19,7 +19,7 @@ class Reason(IntEnum):
     """Reason of an exit."""
 
     END = 0
-    """The run ended: at its last close, or at the close after the drawdown limit was passed."""
+    """The run ended: at its last close, or at the close of a bar with a total loss."""
     STOP = 1
     TARGET = 2
     SIGNAL = 3
@@ -61,8 +61,6 @@ class Rules:
     """Bars after which a position is closed; 0 disables it."""
     cooldown_bars: int = 0
     """Bars without a fill of an entry, from the bar of a losing exit on."""
-    drawdown_limit: float = 1.0
-    """The run stops at the close of the bar whose intrabar drawdown exceeds this."""
     initial_equity: float = INITIAL_EQUITY
 
     @classmethod
@@ -100,9 +98,4 @@ class Run:
     """Maximum fall from the highest close so far to the worst price of a held bar, as a fraction of that close."""
     judged_bars: int
     stopped: bool
-    """Whether the run ended early: drawdown limit exceeded, or no equity left."""
-
-    @property
-    def final_equity(self) -> float:
-        """Equity after all positions are closed."""
-        return float(self.equity[-1])
+    """Whether the run ended early because of a total loss."""

@@ -109,13 +109,6 @@ def interval(
     return float(low), float(high)
 
 
-def sharpe_interval(
-    returns: NDArray[np.float64], seed: int, *, resamples: int = RESAMPLES, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Interval of the Sharpe ratio of one period."""
-    return interval(returns, sharpe_ratios, seed, resamples=resamples, confidence=confidence)
-
-
 def sharpe_ratios(returns: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return mean over sample deviation of each column; NaN for a constant column."""
     deviation = returns.std(axis=0, ddof=1)

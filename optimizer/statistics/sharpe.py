@@ -54,20 +54,6 @@ def per_period(a_year: float, periods_a_year: float) -> float:
     return a_year / math.sqrt(periods_a_year)
 
 
-def lo_standard_error(sharpe: float, periods: int) -> float:
-    """Standard error of a Sharpe ratio of independent normal returns.
-
-    Source: A. W. Lo, The Statistics of Sharpe Ratios (2002), Financial Analysts Journal 58:36-52, eq. (9).
-    """
-    return math.sqrt((1.0 + sharpe**2 / 2.0) / periods)
-
-
-def mertens_interval(moments: Moments, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of a Sharpe ratio of independent returns of any shape; NaN without one. Source: `Moments.spread`."""
-    half = NORMAL.inv_cdf(0.5 + confidence / 2) * math.sqrt(max(moments.spread, 0.0) / max(moments.periods, 1))
-    return moments.sharpe - half, moments.sharpe + half
-
-
 def probabilistic_sharpe(moments: Moments, benchmark: float = 0.0) -> float:
     """Return the probabilistic Sharpe ratio (PSR): probability that the true Sharpe ratio exceeds `benchmark`.
 

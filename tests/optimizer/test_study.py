@@ -17,7 +17,6 @@ from optimizer.study import (
     OpenStudy,
     Origin,
     StudyFacts,
-    best_feasible,
     failed_trial,
     finished_trial,
     open_study,
@@ -109,15 +108,6 @@ def test_stock_best_trial_respects_constraints(study: OpenStudy, url: str) -> No
     study.commit(trial(1, 9.0, drawdown=0.1))
 
     assert stock(url).best_trial.number == 0
-
-
-def test_best_feasible_is_the_earliest_of_equals() -> None:
-    trials = [trial(0, 9.0, drawdown=0.1), trial(1, 2.0), trial(2, 2.0), trial(3, 5.0, state="pruned")]
-
-    best = best_feasible(trials)
-
-    assert best is trials[1]
-    assert best_feasible(trials[:1]) is None
 
 
 def test_many_trials_are_stored_at_once(study: OpenStudy, url: str) -> None:

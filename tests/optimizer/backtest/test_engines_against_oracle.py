@@ -42,7 +42,6 @@ def terms_of(prepared: Prepared, rules: Rules) -> oracle.Terms:
         atr_risk=rules.atr_risk,
         max_bars=rules.max_bars,
         cooldown=rules.cooldown_bars,
-        limit=rules.drawdown_limit,
         sides=SIDES[rules.direction],
     )
 
