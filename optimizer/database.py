@@ -32,6 +32,11 @@ _UNMADE = re.compile(r"no such table: \S+|relation \"\w+\" does not exist")
 """Error texts of SQLite and PostgreSQL before the first run or study exists."""
 
 
+def first_line_of(error: BaseException | None) -> str:
+    """Return the first line of the driver's message for a SQLAlchemy error."""
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+
+
 def driver_arguments(url: str, busy_seconds: int = WRITE_SECONDS) -> dict[str, object]:
     """Return the driver arguments of a database; parameters in the URL take precedence."""
     parsed = make_url(url)
@@ -69,7 +74,7 @@ class Database:
             ) from error
         except SQLAlchemyError as error:
             self.close()
-            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            reason = first_line_of(error)
             if _UNMADE.search(reason) and not is_known:
                 return None
             raise ServiceUnreachable(f"study database {self._where}: {reason}") from error

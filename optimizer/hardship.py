@@ -24,7 +24,7 @@ from tradeschool.market import Dataset, Window
 COST_FACTORS = (2.0, 3.0, 5.0)
 MISSING_FRACTIONS = (0.01, 0.05)
 CRYPTO_SPREAD_BPS = 2.0
-"""Half-width of the price noise for crypto, in basis points, where no spread is stored; equals the paid slippage."""
+"""Half-width of the price noise in basis points if no spread is stored (crypto); equals the paid slippage."""
 MOST_SLIPPAGE_BPS = 200.0
 """Upper limit of the break-even search; a larger break-even slippage is reported as this value."""
 BISECTIONS = 12

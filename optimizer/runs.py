@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQL
 
 from optimizer.attempts import at_attempt
 from optimizer.curriculum import Attempt, Facts, Rung
-from optimizer.database import driver_arguments
+from optimizer.database import driver_arguments, first_line_of
 from optimizer.evidence import Null
 from optimizer.gate import Reading
 from optimizer.kept import Kept
@@ -73,7 +73,7 @@ class Forced(Kept):
 
     time: AwareDatetime
     what: str
-    """code, settings, or a dataset and its window."""
+    """Code, settings, or a dataset and its window."""
     was: str
     now: str
 
@@ -229,7 +229,7 @@ class Runs:
         try:
             yield
         except (ArgumentError, NoSuchModuleError, ImportError, SQLAlchemyError) as error:
-            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            reason = first_line_of(error)
             raise ServiceUnreachable(
                 f"study database {self._where}: {reason}; check that it runs and that storage_url is correct"
             ) from error

@@ -26,7 +26,7 @@ from sqlalchemy.orm.unitofwork import UOWTransaction
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from optimizer.asking import Question, quieten_optuna
-from optimizer.database import WRITE_SECONDS, driver_arguments
+from optimizer.database import WRITE_SECONDS, driver_arguments, first_line_of
 from optimizer.evaluation import Evaluation, Outcome, finite_or_none
 from optimizer.level import Level, Parameters
 from optimizer.writer import can_write, write
@@ -304,7 +304,7 @@ def _translated(where: str) -> Iterator[None]:
         raise ServiceUnreachable(f"study database {where}: {reason}; check storage_url") from None
     except (SQLAlchemyError, StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-        reason = str(getattr(cause, "orig", None) or cause).strip().partition("\n")[0]
+        reason = first_line_of(cause)
         raise ServiceUnreachable(
             f"study database {where}: {reason}; check that it runs and that storage_url is correct"
         ) from error

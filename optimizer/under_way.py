@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, crea
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from optimizer.database import Database, driver_arguments
+from optimizer.database import Database, driver_arguments, first_line_of
 from optimizer.runs import RUNS
 from tradeschool.errors import ServiceUnreachable
 from tradeschool.urls import mask_url
@@ -69,7 +69,7 @@ class Mark:
             with engine.begin() as connection:
                 work(connection)
         except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            reason = first_line_of(error)
             raise ServiceUnreachable(f"study database {mask_url(self._url)}: {reason}") from error
         finally:
             if engine is not None:

@@ -50,7 +50,7 @@ class SeenTrial:
 
     number: int
     state: str
-    """complete, pruned or failed."""
+    """State: complete, pruned or failed."""
     value: float | None
     """Value on train; None without one."""
     is_feasible: bool

@@ -8,6 +8,8 @@ Rounding is monotonic, so the lowest price of several bars has the lowest of the
 A compiled function may call only functions of its own module (see `jit`), so the formulas of a fill are repeated here.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,13 +63,22 @@ BOOK = np.dtype(
 )
 
 
+class Columns(NamedTuple):
+    """Arrays that a backtest fills."""
+
+    trades: NDArray[np.void]
+    equity: NDArray[np.float64]
+    lows: NDArray[np.float64]
+
+
 def trade(prepared: Prepared, entries: Entries, rules: Rules) -> Run:
     """Return the trades and daily equity of the judged bars; same result as `reference.replay`."""
     trades = np.empty(len(entries), dtype=TRADE)
     equity, lows = np.empty(prepared.day_count), np.empty(prepared.day_count)
     plan, terms = plan_of(entries), terms_of(prepared, rules)
     market, initial = market_of(prepared), rules.initial_equity
-    book = _trade(market, prepared.blocks, prepared.day_starts, plan, terms, initial, trades, equity, lows)[0]
+    columns = Columns(trades, equity, lows)
+    book = _trade(market, prepared.blocks, prepared.day_starts, plan, terms, initial, columns)[0]
     return run_of(prepared, rules, book, trades, equity, lows)
 
 
@@ -79,10 +90,9 @@ def _trade(
     plan: Plan,
     terms: Terms,
     initial_equity: float,
-    trades: NDArray[np.void],
-    equity: NDArray[np.float64],
-    lows: NDArray[np.float64],
+    columns: Columns,
 ) -> NDArray[np.void]:
+    trades, equity, lows = columns.trades, columns.equity, columns.lows
     books = np.zeros(1, dtype=BOOK)
     book = books[0]
     book["equity"] = book["value"] = book["peak"] = book["day_low"] = initial_equity

@@ -97,7 +97,7 @@ def test_later_attempts_can_be_judged_over_the_same_bars():
 def test_a_part_shorter_than_the_warm_up_is_refused():
     level = level_of(ranges={**RANGES, "slow": (20.0, 200.0)})
 
-    with pytest.raises(DataIncomplete, match="BTC-USD/H1: 168 bars, but the first 200"):
+    with pytest.raises(DataIncomplete, match="BTC-USD/H1: 168 bars, but the warm-up takes 200"):
         prepare_level(level, Part.VALIDATION, read_made)
 
 

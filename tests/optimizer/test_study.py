@@ -141,7 +141,7 @@ def test_a_repeated_trial_has_the_results_of_the_first(study: OpenStudy) -> None
 def test_a_trial_is_not_stored_under_another_number(study: OpenStudy) -> None:
     study.commit(trial(0))
 
-    with pytest.raises(StudyChanged, match="expected to store trial 5, but the next is 1"):
+    with pytest.raises(StudyChanged, match="expected 5 as the next trial number, was 1"):
         study.commit(trial(5))
 
     assert len(study.trials()) == 1

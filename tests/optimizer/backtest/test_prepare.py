@@ -55,7 +55,7 @@ def test_arrays_cannot_be_changed():
 
 
 def test_as_many_bars_as_the_warm_up_are_too_few():
-    with pytest.raises(DataIncomplete, match=r"coinbase/BTC-USD/M5: 5 bars, but the first 5 only warm"):
+    with pytest.raises(DataIncomplete, match=r"coinbase/BTC-USD/M5: 5 bars, but the warm-up takes 5"):
         prepared_of(ROWS, warm_up=5)
 
 
