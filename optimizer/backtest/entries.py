@@ -86,7 +86,7 @@ def entries_at(
 
 def judged_bars_of(signals: NDArray[np.int8], prepared: Prepared) -> NDArray[np.int32]:
     """Return the judged bars that carry a signal, shape (n_signals,). Signals in warm-up bars are dropped."""
-    judged = np.flatnonzero(signals[prepared.first_judged :].view(np.bool_))  # a byte view would be ten times slower
+    judged = np.flatnonzero(signals[prepared.first_judged :].view(np.bool_))  # on int8 it takes ten times as long
     return (judged + prepared.first_judged).astype(np.int32)
 
 

@@ -1,4 +1,4 @@
-"""A user's own levels: the same fields, every mistake named with its line and key."""
+"""Curriculum files: the same fields as built-in levels, and errors with line and key."""
 
 from pathlib import Path
 

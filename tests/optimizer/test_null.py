@@ -1,4 +1,4 @@
-"""Luck passes a gate as often as chance lets it, and no more often because there was something to find."""
+"""Null test: the false-positive rate does not depend on a real edge."""
 
 from datetime import date
 

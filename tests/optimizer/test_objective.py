@@ -1,4 +1,4 @@
-"""One trial from parameters to evaluation, and the pruner's rule held against optuna's own."""
+"""Objective: one trial from parameters to evaluation, and pruning compared with Optuna's."""
 
 import math
 import warnings

@@ -1,4 +1,4 @@
-"""Which rule decides, and that what is not known never counts as good."""
+"""Recommendation: the deciding rule; unknown values never count as passed."""
 
 from dataclasses import dataclass
 

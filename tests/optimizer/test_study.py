@@ -1,4 +1,4 @@
-"""A study is committed whole, in number order, and stock Optuna reads all of it."""
+"""Study storage: trials are committed whole, in number order, and readable by stock Optuna."""
 
 import math
 import sqlite3

@@ -1,4 +1,4 @@
-"""The evidence on a winner: each figure held against its formula, worked out another way."""
+"""Evidence on a winner: each value against an independent computation."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Shorthand of the backtest's tests: entries by hand, fills as rows, random parameters."""
+"""Helpers of the backtest tests: entries by hand, fills as rows, random parameters."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Where machine code is kept, who can use it, and what is done where it cannot be kept."""
+"""Code cache: location, access by other users, and fallbacks without a writable folder."""
 
 import os
 import shutil

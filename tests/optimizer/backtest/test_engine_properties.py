@@ -1,4 +1,4 @@
-"""What holds of every backtest, whatever the market."""
+"""Properties of every backtest on any market."""
 
 import dataclasses
 

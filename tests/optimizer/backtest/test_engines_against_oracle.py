@@ -1,4 +1,4 @@
-"""Kernel, bar loop and oracle agree in every trade and every day, on made and on real candles."""
+"""Kernel, reference and oracle agree in every trade and day, on synthetic and real candles."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Candles are checked once, and become whole ticks and judged days."""
+"""Preparation: validation, whole ticks and judged days."""
 
 import dataclasses
 from datetime import UTC, datetime

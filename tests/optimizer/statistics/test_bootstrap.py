@@ -1,4 +1,4 @@
-"""Blocks as other libraries choose them, and intervals that hold what they should."""
+"""Bootstrap: block lengths as in other libraries, and interval coverage."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Published numbers to the printed digit, and what other libraries say of the same returns."""
+"""Sharpe ratio inference: published numbers and other libraries' results."""
 
 import dataclasses
 import math
