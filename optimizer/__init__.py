@@ -1,1 +1,1 @@
-"""Sealed candles to parameters: backtests, studies, levels and their gates."""
+"""Optimizer: backtests, parameter search, the curriculum of levels, validation and reports."""

@@ -1,4 +1,7 @@
-"""A search in one process, without a study: the same questions and the same trials as by any number of workers."""
+"""In-process search: runs all trials of a level in this process, without workers or a stored study.
+
+The trial requests and the trials are the same as with any number of workers.
+"""
 
 from collections.abc import Sequence
 
@@ -14,13 +17,13 @@ from optimizer.study import Origin, failed_trial, finished_trial, repeated_trial
 
 NOBODY = Origin(worker="", started=0.0, seconds=0.0)
 MOST_REASON = 512
-"""Characters of why a trial failed."""
+"""Maximum length of a failure reason, in characters."""
 
 
 def search_alone(
     level: Level, space: Space, train: Sequence[Prepared], carried: Sequence[FrozenTrial] = ()
 ) -> list[FrozenTrial]:
-    """All trials of a level's search, those that were carried over first."""
+    """Run all trials of a level's search and return them, trials carried over from earlier attempts first."""
     trials = list(carried)
     history, patience = History(space.distributions), Patience(level.early_stop, len(carried))
     for trial in carried:
@@ -40,10 +43,10 @@ def search_alone(
 
 
 def evaluated(level: Level, question: Question, train: Sequence[Prepared]) -> FrozenTrial:
-    """The trial of a question; failed where the strategy raises."""
+    """Evaluate a trial request and return its trial; the trial is failed if the strategy raises."""
     searched = distributions(level)
     try:
         evaluation = evaluate(level, train, question.parameters, question.thresholds)
-    except Exception as error:  # noqa: BLE001  # a strategy is a stranger's code: what it raises is its answer
+    except Exception as error:  # noqa: BLE001  # strategy code may raise anything: the trial fails
         return failed_trial(question, searched, f"{type(error).__name__}: {error}"[:MOST_REASON], NOBODY)
     return finished_trial(question, searched, evaluation, NOBODY)

@@ -1,7 +1,8 @@
-"""Trial n's parameters from the seed and the finished trials 0..n-lag: pure, and the same on every machine.
+"""Sampler: derives the parameters of trial n from the seed and the finished trials 0..n-lag.
 
-The sampler is made anew for every question and sees exactly the trials that are visible to it, in number order,
-so who finished first and how many workers there are changes nothing. Its arithmetic is in `optimizer.parzen`.
+The sampler is pure and gives the same result on every machine. It is created again for each trial request and sees
+exactly the visible trials, in number order, so neither completion order nor the number of workers changes a result. The
+density estimation is in `optimizer.parzen`.
 """
 
 import math
@@ -24,70 +25,70 @@ from optimizer.level import Mode, Parameters
 from optimizer.parzen import MOST_BELOW, Array, Axes, load, split, suggest
 
 STARTUP_TRIALS = 10
-"""Trials that are drawn at random before the sampler believes in a pattern; Optuna's own default."""
+"""Trials drawn at random before the TPE sampler is used; Optuna's default."""
 PRUNING_STARTUP_TRIALS = 5
-"""Complete trials that must be visible before any trial may be pruned; `MedianPruner`'s own default."""
+"""Complete trials that must be visible before a trial may be pruned; default of Optuna's `MedianPruner`."""
 LOWEST = -sys.float_info.max
-"""Threshold of a step where no complete trial reported a number: only a trial that has none either is below."""
+"""Threshold of a step at which no complete trial reported a number; only NaN is below it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """Everything but earlier trials that decides which parameters are asked."""
+    """Search space and settings: every input of the sampler except earlier trials."""
 
     seed: int
     lag: int
-    """Trial n is asked once trials 0..n-lag are finished, and the sampler sees exactly those."""
+    """Trial n is requested once trials 0..n-lag are finished; the sampler sees exactly those trials."""
     distributions: Mapping[str, BaseDistribution]
     repair: Callable[[Parameters], Parameters]
-    """The nearest parameters that obey the strategy's own rules; what it returns is the trial's parameters."""
+    """Returns the nearest parameters that obey the strategy's own rules; the trial uses the returned values."""
     mode: Mode = Mode.LAGGED
     first_points: tuple[Parameters, ...] = ()
-    """Parameters of trials 0, 1, ...; a parameter that a point leaves out is sampled."""
+    """Parameters of trials 0, 1, ...; a parameter missing from a point is sampled."""
 
     def visible(self, number: int) -> int:
-        """How many finished trials, counted from trial 0, the question of trial `number` looks at."""
+        """Return the number of finished trials, counted from trial 0, that the request of trial `number` sees."""
         return max(0, number - self.lag + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One trial to be evaluated."""
+    """Trial request: the parameters and pruning thresholds of one trial."""
 
     number: int
     """Counted from 0."""
     parameters: Parameters
     thresholds: tuple[float | None, ...]
-    """By step: the trial is pruned where its best value so far is below. A step beyond the end has none."""
+    """Threshold by step: the trial is pruned if its best value so far is below. Steps beyond the end have none."""
     known: FrozenTrial | None
-    """A visible trial that has answered these very parameters: there is nothing to evaluate."""
+    """A visible trial with the same parameters; its result is reused and nothing is evaluated."""
 
 
 class History:
-    """The finished trials that a question may look at, in the order in which they came; it only grows.
+    """Append-only sequence of the finished trials that a trial request may see, in order of arrival.
 
-    What questions need of them is kept as it grows, so that the ten thousandth costs no more than the hundredth.
+    Derived values are updated on each append, so the cost of a request does not grow with the number of trials.
     """
 
     def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
         searched = {name: each for name, each in sorted(distributions.items()) if not each.single()}
         self.searched = searched
-        """The parameters that have more than one value, in order of name."""
+        """Parameters with more than one value, sorted by name."""
         self.axes = Axes.of(searched)
-        """None where the sampler has to be Optuna's own."""
+        """Axes for the compiled sampler; None if Optuna's own sampler must be used."""
         self._trials: list[FrozenTrial] = []
         self._answered: dict[tuple[tuple[str, float], ...], FrozenTrial] = {}
         self._scored: list[FrozenTrial] = []
-        """Those that completed or were pruned, which a sampler learns from."""
+        """Complete and pruned trials; the sampler learns from these."""
         self._ranks: list[tuple[int, float, float, int]] = []
-        """Of the scored ones, best first; the last entry is the place among them."""
+        """Ranks of the scored trials, best first; the last item of each is the index in `_scored`."""
         self._values = np.empty((len(searched), 64))
         self._steps: dict[int, list[float]] = {}
-        """What complete trials have reported, in order of size, without NaN."""
+        """Sorted values that complete trials reported at each step, without NaN."""
         self._complete = 0
 
     def append(self, trial: FrozenTrial) -> None:
-        """Let one more trial be seen; the order in which they come is part of what is asked."""
+        """Add a finished trial; the order of calls affects later requests."""
         self._trials.append(trial)
         if trial.state is TrialState.FAIL:
             return
@@ -101,21 +102,21 @@ class History:
                     insort(numbers, value)
 
     def get_ready(self) -> None:
-        """Load what the first question that learns will need; it takes a third of a second."""
+        """Load the compiled functions that the first model-based request needs; takes about 0.3 s."""
         if self.axes is not None:
             load(self.axes)
 
     @property
     def scored(self) -> int:
-        """How many trials a sampler can learn from."""
+        """Number of trials that the sampler can learn from."""
         return len(self._scored)
 
     def answer(self, parameters: Parameters) -> FrozenTrial | None:
-        """The first visible trial that completed, or was pruned, with these very parameters."""
+        """Return the first visible complete or pruned trial with exactly these parameters."""
         return self._answered.get(_key(parameters))
 
     def thresholds(self) -> tuple[float | None, ...]:
-        """By step, the median of the complete trials; None, or the end, where nothing may be pruned.
+        """Return the median of the complete trials by step; None, or the end, where nothing is pruned.
 
         Source: `optuna.pruners.MedianPruner` with its defaults, maximising.
         """
@@ -124,12 +125,12 @@ class History:
         return tuple(_median(self._steps.get(step)) for step in range(max(self._steps) + 1))
 
     def split(self) -> tuple[Array, Array]:
-        """Values of the good and of the other trials, each of shape (n_parameters, n_trials)."""
+        """Return the values of the good and of the other trials, each of shape (n_parameters, n_trials)."""
         good, others = split([rank[-1] for rank in self._ranks[:MOST_BELOW]], len(self._scored))
         return self._values[:, good], self._values[:, others]
 
     def study(self, sampler: TPESampler) -> Study:
-        """The visible trials as an Optuna study."""
+        """Return the visible trials as an in-memory Optuna study."""
         quieten_optuna()
         storage = InMemoryStorage()
         study_id = storage.create_new_study([StudyDirection.MAXIMIZE], "visible")
@@ -151,14 +152,14 @@ class History:
 
 
 def quieten_optuna() -> None:
-    """Optuna prints each study that it makes to standard error; only the command prints."""
+    """Route Optuna's log messages to `logging`, warnings and above only."""
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def ask(space: Space, history: History, number: int) -> Question:
-    """The question of trial `number`; where that is lagged, `history` holds exactly `space.visible(number)` trials."""
+    """Return the request of trial `number`; in lagged mode `history` holds exactly `space.visible(number)` trials."""
     expected = space.visible(number)
     assert space.mode is Mode.ASYNC or len(history) == expected, f"{number} looks at {expected}, not {len(history)}"
     parameters = _sample(space, history, number)
@@ -174,7 +175,7 @@ def ask(space: Space, history: History, number: int) -> Question:
 
 
 def trial_seed(seed: int, number: int) -> int:
-    """The sampler's own seed for one trial, in [0, 2**32)."""
+    """Return the sampler seed of one trial, in [0, 2**32)."""
     return int.from_bytes(blake2b(f"{seed}:{number}".encode(), digest_size=4).digest(), "big")
 
 
@@ -187,16 +188,16 @@ def _sample(space: Space, history: History, number: int) -> Parameters:
 
 
 def _drawn(space: Space, history: History, number: int) -> Parameters:
-    """Of the parameters that are searched."""
+    """Sample the searched parameters."""
     seed = trial_seed(space.seed, number)
     if history.axes is not None and history.scored >= STARTUP_TRIALS:
         return suggest(history.axes, *history.split(), np.random.RandomState(seed))  # Optuna's generator
-    # Multivariate is Optuna's default for one objective and, unlike `group`, not experimental. The lie about
-    # running trials is off: a question must not depend on which others are open.
+    # Multivariate is Optuna's default for one objective and, unlike `group`, not experimental. `constant_liar` is off
+    # because a request must not depend on which other trials are running.
     sampler = TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed, multivariate=True, constant_liar=False)
     study, trial = history.study(sampler), _unfinished(number)
-    # All trials of a study have the same distributions, so their intersection, for which Optuna compares every
-    # trial with every other, is what we know already.
+    # All trials of a study have the same distributions, so the intersection search space is known. Optuna would compare
+    # every trial with every other.
     drawn: Parameters = sampler.sample_relative(study, trial, dict(history.searched))
     for name, distribution in history.searched.items():
         if name not in drawn:
@@ -223,7 +224,7 @@ def _unfinished(number: int) -> FrozenTrial:
 
 
 def _rank(trial: FrozenTrial) -> tuple[int, float, float]:
-    """The less, the better: feasible complete trials by value, pruned ones by how far they came, then the infeasible.
+    """Return the sort key of a trial, best first: feasible complete, then pruned by last step, then infeasible.
 
     Source: optuna 5.0, samplers/_tpe/sampler.py, `_split_trials`, for a study that maximises.
     """
@@ -240,7 +241,7 @@ def _rank(trial: FrozenTrial) -> tuple[int, float, float]:
 
 
 def _median(numbers: Sequence[float] | None) -> float | None:
-    """Of numbers in order of size, as NumPy's percentile counts it; None of a step that nobody reported."""
+    """Return the median of sorted numbers as `numpy.percentile` does; None for a step without reports."""
     if not numbers:
         return None if numbers is None else LOWEST
     low, high = numbers[(len(numbers) - 1) // 2], numbers[len(numbers) // 2]

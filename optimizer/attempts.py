@@ -1,4 +1,8 @@
-"""A level as one attempt searches it: as written at first, around the winner where it is narrow, wider on a retry."""
+"""Attempts: the ranges, trial budget and gate of a level on each attempt.
+
+The first attempt uses the level as written, or ranges around the inherited winner if the level is narrow. Retries use
+wider ranges and more trials.
+"""
 
 import math
 from collections.abc import Mapping
@@ -8,9 +12,9 @@ from optimizer.ranges import WIDENING, around, widened
 
 
 def at_attempt(level: Level, attempt: int, inherited: Mapping[str, float] | None = None) -> Level:
-    """The level that attempt number `attempt` searches, counted from 1, with as many retries as are left after it.
+    """Return the level as attempt `attempt` (from 1) searches it, with the number of retries that remain.
 
-    `inherited` are the parameters of the level before's winner.
+    `inherited`: the winning parameters of the previous level.
     """
     if level.narrow and inherited is not None:
         level = level.model_copy(update={"ranges": around(level, inherited)})
@@ -28,12 +32,12 @@ def at_attempt(level: Level, attempt: int, inherited: Mapping[str, float] | None
 
 
 def relaxed_by(level: Level, attempt: int) -> float:
-    """The share of itself by which an attempt's gate falls short of what the level asks for."""
+    """Return the share by which an attempt's gate targets are relaxed from the level's targets."""
     return min(1.0, level.relax * (attempt - 1))
 
 
 def _relaxed(gate: Gate, share: float) -> Gate:
-    """Each target easier by a share of itself; a fraction stays one."""
+    """Relax each target by a share of itself; fractions stay within [0, 1]."""
     easier = 1 - min(1.0, share)
     return Gate(
         win_rate=gate.win_rate * easier,
@@ -44,4 +48,4 @@ def _relaxed(gate: Gate, share: float) -> Gate:
 
 
 LEAST_PROFIT_FACTOR = 1e-9
-"""A target has to be above zero."""
+"""Lower bound of the profit factor target, which must be above zero."""

@@ -1,8 +1,8 @@
-"""Trials of an attempt taken over into the study of the next one, under their own numbers.
+"""Warm start: copies the trials of an attempt into the next attempt's study under the same numbers.
 
-Optuna samples together, from a model of earlier trials, only parameters whose range is the same in all of them. So a
-wider attempt is a study of its own, and what is known already is stored in it anew, with the new ranges. Trial n of a
-level is the same trial in every attempt's study that holds it: it counts once.
+Optuna's multivariate sampling uses only parameters whose range is equal in all earlier trials. A wider attempt is
+therefore a separate study, and known trials are stored in it again with the new ranges. Trial n of a level is the same
+trial in every study that holds it and counts once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,17 +23,17 @@ def carry(
     was: Gate,
     now: Gate,
 ) -> None:
-    """Commit the earlier attempt's trials to a study, those that are there already left out.
+    """Commit the earlier attempt's trials to a study; skips those already there.
 
     Raises:
-        StudyChanged, ServiceUnreachable: see `OpenStudy.commit`; to call it again goes on where it stopped.
+        StudyChanged, ServiceUnreachable: see `OpenStudy.commit`; a second call continues where the first stopped.
     """
     if left := earlier[len(study.trials()) :]:
         study.commit(*(moved(trial, distributions, was=was, now=now) for trial in left))
 
 
 def moved(trial: FrozenTrial, distributions: Mapping[str, BaseDistribution], *, was: Gate, now: Gate) -> FrozenTrial:
-    """The trial as the next attempt knows it: under its number, with that attempt's ranges and gate."""
+    """Return a trial for the next attempt: same number and result, that attempt's ranges and gate."""
     copy = create_trial(
         state=trial.state,
         value=trial.value,
@@ -51,9 +51,9 @@ def moved(trial: FrozenTrial, distributions: Mapping[str, BaseDistribution], *, 
 def under(
     now: Gate, was: Gate, constraints: Mapping[str, float], metrics: Mapping[str, float | None]
 ) -> dict[str, float]:
-    """A trial's constraints, stored for one gate, as they are for another: a retry may relax its targets.
+    """Convert a trial's constraints from one gate's targets to another's, because a retry may relax targets.
 
-    What could not be measured stays wholly missed.
+    A constraint without a measured value keeps the largest violation.
     """
     if now == was or not constraints:
         return dict(constraints)
@@ -61,7 +61,7 @@ def under(
     if metrics.get("win_rate") is not None:
         moved["win_rate"] += now.win_rate - was.win_rate
     moved["drawdown"] += was.max_drawdown_intrabar - now.max_drawdown_intrabar
-    if metrics.get("profit_factor") is not None or moved["profit_factor"] < 0:  # null is infinite there, else NaN
+    if metrics.get("profit_factor") is not None or moved["profit_factor"] < 0:  # here null means infinite
         # With losses as a share of turnover, the violation is `target * losses - (1 - losses)`.
         losses = (moved["profit_factor"] + 1) / (was.profit_factor + 1)
         moved["profit_factor"] = now.profit_factor * losses - (1 - losses)

@@ -1,4 +1,4 @@
-"""Compile ahead of the first trial what searches run; what is on disk already is only loaded."""
+"""Ahead-of-time compilation of the functions that searches run; loads those already cached on disk."""
 
 from optuna.distributions import FloatDistribution
 
@@ -9,14 +9,14 @@ from optimizer.warm import warm
 
 
 def compile_all() -> str | None:
-    """Compile what searches with the built-in strategies run, where it is not kept on disk already.
+    """Compile the functions that searches with built-in strategies run, unless they are cached on disk.
 
-    Returns the folder in which the machine code is kept; None where numba is absent or no folder can be written.
+    Returns the cache folder; None without numba or without a writable folder.
     """
     for name in built_in_names():
         warm(name)
     axes = parzen.Axes.of({"any": FloatDistribution(0.0, 1.0)})
-    if axes is None:  # nothing is compiled here
+    if axes is None:  # numba is not installed
         return None
     parzen.load(axes)
     folder: str | None = kernel._trade.stats.cache_path  # type: ignore[attr-defined]  # numba's

@@ -1,10 +1,10 @@
-"""The ladder as a state machine: what is known of a run goes in, what has to be done next comes out. Pure.
+"""Curriculum state machine: maps the known facts of a run to its next action. Pure.
 
     wait for candles -> search -> judge -> passed: the next level, or the recommendation
-                                        -> missed: again, while there are retries, else the recommendation
-    recommendation -> the end
+                                        -> failed: next attempt while retries remain, else the recommendation
+    recommendation -> end
 
-Nothing but facts decides, so a run that was stopped anywhere goes on as if it had not been.
+Only facts decide, so a run interrupted at any point resumes with the same result.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,7 +14,7 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rung:
-    """What the ladder knows of a level."""
+    """A level as the state machine sees it."""
 
     name: str
     retries: int
@@ -22,7 +22,7 @@ class Rung:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What became of one attempt at a level."""
+    """State of one attempt at a level."""
 
     level: str
     number: int
@@ -30,33 +30,33 @@ class Attempt:
     searched: bool
     """Whether its last trial is committed."""
     passed: bool | None = None
-    """What its gate said; None before it was judged."""
+    """Whether its gate passed; None before it is judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that decides what a run does next."""
+    """All inputs that decide a run's next action."""
 
     rungs: Sequence[Rung]
-    """In the order in which they are climbed."""
+    """Levels in curriculum order."""
     attempts: Sequence[Attempt]
-    """In the order in which they were begun."""
+    """Attempts in the order they started."""
     ready: Collection[str]
     """Names of the levels whose candles are all sealed."""
     recommended: bool = False
-    """Whether what the run comes to is written down."""
+    """Whether the recommendation is stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Until every candle that the level names is sealed."""
+    """Wait until all candles of the level are sealed."""
 
     level: str
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Have the attempt's trials evaluated; it may have been begun before."""
+    """Search the attempt's trials; the attempt may have started before."""
 
     level: str
     attempt: int
@@ -64,47 +64,47 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Choose the attempt's winner and read its gate."""
+    """Choose the attempt's winner and evaluate its gate."""
 
     level: str
     attempt: int
 
 
 class Outcome(StrEnum):
-    """How a run ended."""
+    """Outcome of a run."""
 
     PASSED = "passed"
-    """Every level's gate is met."""
+    """Every level's gate passed."""
     ESCALATED = "escalated"
-    """A level's gate was missed by every attempt; nothing after it is run."""
+    """All attempts at a level failed its gate; later levels are not run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recommend:
-    """Weigh what the levels came to."""
+    """Make the recommendation from the results of the levels."""
 
     outcome: Outcome
     level: str
-    """The last one that was tried."""
+    """The last level attempted."""
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Nothing is left to do."""
+    """The run is finished."""
 
     outcome: Outcome
     level: str
-    """The last one that was tried."""
+    """The last level attempted."""
 
 
 Action = Wait | Search | Judge | Recommend | End
 
 
 def next_action(facts: Facts) -> Action:
-    """What a run with these facts does next.
+    """Return the next action of a run with these facts.
 
     Raises:
-        ValueError: where no run can have come to them.
+        ValueError: the facts contradict each other.
     """
     attempts = list(facts.attempts)
     for rung in facts.rungs:
@@ -114,7 +114,7 @@ def next_action(facts: Facts) -> Action:
             attempts = [attempt for attempt in attempts if attempt.level != rung.name]
             continue
         if len(own) < len(attempts):
-            raise ValueError(f"level {rung.name} is not passed, but a level after it was begun")
+            raise ValueError(f"level {rung.name} is not passed, but a later level has started")
         return _on(rung, own, facts)
     if attempts:
         raise ValueError(f"unknown level {attempts[0].level}")
@@ -136,8 +136,8 @@ def _on(rung: Rung, attempts: Sequence[Attempt], facts: Facts) -> Action:
 
 def _check(rung: Rung, attempts: Sequence[Attempt]) -> None:
     if [attempt.number for attempt in attempts] != list(range(1, len(attempts) + 1)):
-        raise ValueError(f"level {rung.name}: attempts are not 1, 2, ...")
+        raise ValueError(f"level {rung.name}: attempts are not numbered 1, 2, ...")
     if any(attempt.passed is not False for attempt in attempts[:-1]):
-        raise ValueError(f"level {rung.name}: an attempt was begun before the one before it was missed")
+        raise ValueError(f"level {rung.name}: an attempt started before the previous one failed")
     if any(attempt.passed is not None and not attempt.searched for attempt in attempts):
         raise ValueError(f"level {rung.name}: an attempt was judged before it was searched")

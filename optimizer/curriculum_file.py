@@ -1,4 +1,4 @@
-"""Which levels there are, and in which order: those of the project, or those of a user's TOML file."""
+"""Curriculum loading: the built-in levels, or the levels of a user's TOML file, in order."""
 
 import re
 import tomllib
@@ -22,15 +22,15 @@ class _File(BaseModel):
     def _names_differ(cls, found: tuple[Level, ...]) -> tuple[Level, ...]:
         names = [level.name for level in found]
         if len(set(names)) != len(names):
-            raise ValueError(f"every level needs a name of its own, were {', '.join(names)}")
+            raise ValueError(f"level names must be unique, were {', '.join(names)}")
         return found
 
 
 def load_levels(file: Path | None = None) -> tuple[Level, ...]:
-    """The levels of a curriculum file, or the project's own where none is named.
+    """Load the levels of a curriculum file, or the built-in levels if no file is given.
 
     Raises:
-        SettingsError: naming the line and key that is wrong, what was expected and what was found.
+        SettingsError: names the line, the key, the expected and the found value.
     """
     if file is None:
         return tuple(entries(levels, "LEVEL").values())
@@ -47,10 +47,10 @@ def load_levels(file: Path | None = None) -> tuple[Level, ...]:
 
 
 def find_level(name: str, found: tuple[Level, ...]) -> Level:
-    """The level of that name.
+    """Return the level with a name.
 
     Raises:
-        SettingsError: where there is none, with the names that there are.
+        SettingsError: there is no such level; lists the known names.
     """
     for level in found:
         if level.name == name:
@@ -65,7 +65,7 @@ def _reprint(file: Path, text: str, path: tuple[int | str, ...], message: str, f
 
 
 def _line(text: str, path: tuple[int | str, ...]) -> int:
-    """Where a key stands: in its level's part of the file the line that names it first, else the level's own."""
+    """Return the line of a key: the first in its level's section that contains it, else the section's first."""
     starts = [match.start() for match in re.finditer(r"^\s*\[\[level\]\]", text, re.MULTILINE)]
     index = next((part for part in path if isinstance(part, int)), 0)
     start = starts[index] if index < len(starts) else 0

@@ -1,4 +1,4 @@
-"""The study's database: what its drivers are told, and a connection over which nothing can be written."""
+"""Database access: driver arguments for studies, and a read-only connection."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -14,9 +14,9 @@ from tradeschool.errors import ServiceUnreachable
 from tradeschool.urls import mask_url
 
 WRITE_SECONDS = 30
-"""How long a write to SQLite waits for another process's."""
+"""Seconds that a write to SQLite waits for another process's lock."""
 LOOK_SECONDS = 5
-"""How long a look waits."""
+"""Seconds that a read waits."""
 SILENCE: Mapping[str, int] = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -24,18 +24,23 @@ SILENCE: Mapping[str, int] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""PostgreSQL's client library: a connection whose other end is gone without a word is broken after half a minute."""
+"""PostgreSQL client settings that detect a dead connection within 30 seconds."""
 RUNS = Table("tradeschool_runs", MetaData(), Column("name", String(64), primary_key=True), Column("facts", Text))
-"""A row of facts a run; here, where a deputy can ask which there are without what a search imports."""
+"""One row of facts per run. Defined here so that the standby can list runs without importing a whole search."""
 
 T = TypeVar("T")
 
 _UNMADE = re.compile(r"no such table: \S+|relation \"\w+\" does not exist")
-"""What SQLite and PostgreSQL say before the first run or study is made."""
+"""Error texts of SQLite and PostgreSQL before the first run or study exists."""
+
+
+def first_line_of(error: BaseException | None) -> str:
+    """Return the first line of the driver's message for a SQLAlchemy error."""
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
 
 
 def driver_arguments(url: str, busy_seconds: int = WRITE_SECONDS) -> dict[str, object]:
-    """What SQLAlchemy hands to the driver of a database; what the URL itself says stands."""
+    """Return the driver arguments of a database; parameters in the URL take precedence."""
     parsed = make_url(url)
     match parsed.get_backend_name():
         case "sqlite":
@@ -46,19 +51,19 @@ def driver_arguments(url: str, busy_seconds: int = WRITE_SECONDS) -> dict[str, o
 
 
 class Database:
-    """Connects when it is asked, and again after a failure; to be used by one thread at a time."""
+    """Read-only database connection: connects on first use and again after a failure. Not thread-safe."""
 
     def __init__(self, url: str) -> None:
         self._url, self._where = url, mask_url(url)
         self._engine: Engine | None = None
 
     def ask(self, work: Callable[[Connection], T], *, is_known: bool) -> T | None:
-        """What the database says; None where what is asked for was not made yet.
+        """Run a query; return None if its tables do not exist yet.
 
-        `is_known` says that it was there before: then it is away, not unmade.
+        `is_known`: the tables existed before, so a missing table is an error.
 
         Raises:
-            ServiceUnreachable: where the database does not answer.
+            ServiceUnreachable: the database does not respond.
         """
         if not is_known and self._is_absent():
             return None
@@ -66,16 +71,18 @@ class Database:
             with self._connected().connect() as connection:
                 return work(connection)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
-            raise ServiceUnreachable(f"study database {self._where}: cannot be used: check storage_url") from error
+            raise ServiceUnreachable(
+                f"study database {self._where}: unknown database type or missing driver; check storage_url"
+            ) from error
         except SQLAlchemyError as error:
             self.close()
-            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            reason = first_line_of(error)
             if _UNMADE.search(reason) and not is_known:
                 return None
             raise ServiceUnreachable(f"study database {self._where}: {reason}") from error
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Release the connection."""
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None

@@ -1,4 +1,4 @@
-"""What a level's search may draw, in Optuna's words."""
+"""Conversion of a level's ranges to Optuna distributions."""
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -8,11 +8,11 @@ from tradeschool.errors import SettingsError
 
 
 def distributions(level: Level) -> dict[str, BaseDistribution]:
-    """What the search may draw for each parameter that the level gives a range, in the strategy's order.
+    """Return the distribution of each parameter that has a range in the level, in the strategy's order.
 
     Raises:
-        SettingsError: where a range is missing, unknown, not of whole numbers for a whole number, or leaves
-            the strategy's hard bounds.
+        SettingsError: a range is missing or unknown, is not whole-numbered for an integer parameter, or exceeds the
+            strategy's hard bounds.
     """
     strategy = load(level.strategy)
     check_names(strategy, level.ranges)

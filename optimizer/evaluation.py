@@ -1,4 +1,4 @@
-"""What became of one trial, and its form as JSON between the process that ran it and the one that asked."""
+"""Evaluation: the result of one trial, and its JSON form for transport between processes."""
 
 import json
 import math
@@ -12,13 +12,13 @@ from optimizer.metric_names import METRICS
 from tradeschool.errors import TradeschoolError
 
 CONSTRAINTS = ("win_rate", "drawdown", "profit_factor", "min_trades")
-"""Names of a trial's constraints, in the order in which a sampler gets them."""
+"""Names of a trial's constraints, in the order in which the sampler receives them."""
 SIGNIFICANT_DIGITS = 12
-"""Digits that survive: below them, the mathematics libraries of two CPUs may disagree."""
+"""Significant digits kept; beyond them, the mathematics libraries of two CPUs may differ."""
 
 
 class Outcome(StrEnum):
-    """How a trial ended that did not crash."""
+    """Final state of a trial that did not fail."""
 
     COMPLETE = "complete"
     PRUNED = "pruned"
@@ -26,30 +26,36 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """One trial's figures, each rounded to 12 significant digits, so that other processors agree on them."""
+    """Results of one trial, each rounded to 12 significant digits so that all processors agree."""
 
     state: Outcome
     value: float | None
-    """What the search maximises: always a finite number of a complete trial; of a pruned one its last
-    intermediate value, None where that is no number."""
+    """Objective value, maximised: always finite for a complete trial; for a pruned trial its last intermediate value,
+    None if that is NaN.
+    """
     intermediate: tuple[float, ...]
-    """The portfolio's Sharpe ratio over the first n + 1 datasets at place n, NaN where it has none. Fewer
-    than datasets where the trial was pruned; a dataset stopped at the drawdown limit reports none."""
+    """Portfolio Sharpe ratio over the first n + 1 datasets at index n, NaN if undefined. Shorter than the number of
+    datasets if the trial was pruned.
+    """
     constraints: dict[str, float]
-    """By the names of `CONSTRAINTS` and of the level's further ones, finite; zero or less is feasible."""
+    """Violations by the names of `CONSTRAINTS` and of the level's further constraints, finite; zero or less is
+    feasible.
+    """
     metrics: dict[str, float]
-    """By the names of `metric_names.METRICS`, over the datasets that were run; NaN or infinite where so defined."""
+    """Values by the names of `metric_names.METRICS`, over the datasets that were run; NaN or infinite where so defined.
+    """
     pruned_reason: str | None
-    """For people; None of a complete trial."""
+    """Human-readable; None for a complete trial."""
 
     @property
     def is_feasible(self) -> bool:
-        """Whether every constraint holds."""
+        """Whether all constraints are met."""
         return all(violation <= 0 for violation in self.constraints.values())
 
     def to_json(self) -> str:
-        """One JSON object, keys sorted. What is not a finite number is null; `infinite` names those metrics
-        that are plus infinity, the other nulls are NaN."""
+        """Serialise to one JSON object with sorted keys. Non-finite numbers are null; `infinite` lists the metrics that
+        are plus infinity, the other nulls are NaN.
+        """
         wire = {
             "state": self.state.value,
             "value": self.value,
@@ -63,11 +69,10 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Evaluation":
-        """The evaluation that `to_json` wrote.
+        """Parse the JSON of `to_json`.
 
         Raises:
-            TradeschoolError: where a key is missing, unknown, or of another type, or where keys contradict
-                one another.
+            TradeschoolError: a key is missing, unknown or of another type, or keys contradict each other.
         """
         try:
             wire = _Wire.model_validate_json(text)
@@ -99,12 +104,12 @@ class _Wire(BaseModel):
 
 
 def rounded(value: float) -> float:
-    """The value with as many digits as two CPUs agree on; NaN and infinity unchanged."""
+    """Round to the significant digits on which all CPUs agree; NaN and infinity are unchanged."""
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
 def rounded_all(values: Mapping[str, float]) -> dict[str, float]:
-    """Each value to 12 significant digits."""
+    """Round each value to 12 significant digits."""
     return {name: rounded(value) for name, value in values.items()}
 
 
@@ -139,5 +144,5 @@ def _number(value: float | None) -> float:
 
 
 def finite_or_none(value: float) -> float | None:
-    """The value as JSON can say it: None for what is not a finite number."""
+    """Return the value, or None if it is not finite; for JSON."""
     return value if math.isfinite(value) else None

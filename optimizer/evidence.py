@@ -1,7 +1,7 @@
-"""What speaks for and against a winner, beside its gate: how far it may be luck, and the period nobody has seen.
+"""Evidence on a winner beyond its gate: selection bias, robustness, excess return, and the holdout period.
 
-These are the facts as they are kept; `optimizer.weighing` and `optimizer.null` find them, and
-`optimizer.recommendation` decides by them. What is no finite number is None.
+These are stored values; `optimizer.weighing` and `optimizer.null` compute them, and `optimizer.recommendation` decides
+by them. Non-finite numbers are None.
 """
 
 from enum import StrEnum
@@ -11,89 +11,89 @@ from optimizer.kept import Kept
 
 
 class Benchmark(StrEnum):
-    """What the same money would have done without a strategy."""
+    """Passive benchmark that a winner is compared with."""
 
     HOLD_LONG = "buy and hold"
     HOLD_SHORT = "short and hold"
 
 
 class Excess(Kept):
-    """The winner beside who only held: mean daily difference of returns, a year."""
+    """Excess return over buy-and-hold: mean daily difference of returns, annualised."""
 
     part: str
     benchmark: Benchmark
-    """Buying and holding of a level that only buys, shorting and holding of one that only sells, else the better."""
+    """Buy and hold for long-only levels, short and hold for short-only levels, else the better of both."""
     a_year: float | None
     low: float | None
-    """Of the 95 % interval, from days resampled in blocks."""
+    """Lower limit of the 95 % interval, from the stationary bootstrap."""
     high: float | None
     sharpe: float | None
     benchmark_sharpe: float | None
 
 
 class Deflation(Kept):
-    """The winner's Sharpe ratio on train beside what luck finds in as many trials; ratios are of a year."""
+    """Deflated Sharpe ratio of the winner on train; ratios are annualised."""
 
     sharpe: float | None
     days: int
     trials: int
-    """All that completed or were pruned, of every level and retry, each counted once."""
+    """All completed and pruned trials of every level and retry, each counted once."""
     luck: float | None
-    """SR0: the best ratio that luck alone finds in so many trials."""
+    """SR0: expected maximum Sharpe ratio of that many trials without skill."""
     probability: float | None
-    """DSR: how likely the true ratio is above it."""
+    """DSR: probability that the true Sharpe ratio exceeds SR0."""
     effective_trials: float
-    """Independent trials that the level's own amount to, scaled up to all."""
+    """Effective number of independent trials, extrapolated from the level's trials to all."""
     effective_probability: float | None
-    """DSR with that number."""
+    """DSR with the effective number of trials."""
 
 
 class Overfit(Kept):
-    """PBO: how often the best trial of one half of train's days is below the middle on the other half."""
+    """Probability of backtest overfitting (PBO) by CSCV over the trials of a level."""
 
     probability: float | None
     trials: int
-    """Complete ones whose returns vary."""
+    """Complete trials with varying returns."""
     left_out: int
-    """Pruned and failed ones, which have no whole history."""
+    """Pruned and failed trials, which have no complete return series."""
     parts: int
 
 
 class Hardship(Kept):
-    """The winner on validation where something is worse than it was."""
+    """Robustness case: the winner on validation under one adverse change."""
 
     name: str
     sharpe: float | None
     sharpe_kept: float | None
-    """As a share of the ratio without it."""
+    """Ratio to the Sharpe ratio of the base case."""
     profit_factor: float | None
     max_drawdown_intrabar: float | None
     trades: int
 
 
 class SealedLook(Kept):
-    """The winner on the period that no search could read."""
+    """The winner on the holdout period, which no search reads."""
 
     window: str
     datasets: tuple[str, ...]
     readings: tuple[Reading, ...]
-    """Each criterion of the gate, with its 95 % interval."""
+    """Each criterion of the gate with its 95 % interval."""
     metrics: dict[str, float | None]
     skill: float | None
-    """PSR: how likely the true Sharpe ratio is above zero."""
+    """PSR: probability that the true Sharpe ratio is above zero."""
     days_needed: float | None
-    """MinTRL: after how many days at this ratio that is 95 % likely; null where it never is."""
+    """MinTRL: days until the PSR reaches 95 % at this ratio; null if never."""
     benchmark: Benchmark
-    """Who held what in `hold`."""
+    """Benchmark of the series in `hold`."""
     days: tuple[int, ...]
-    """Since 1970-01-01, of the three columns below."""
+    """Days since 1970-01-01, index of the three series below."""
     equity: tuple[float, ...]
     drawdown: tuple[float, ...]
     hold: tuple[float, ...]
 
 
 class Evidence(Kept):
-    """All of it, for the winner of one level."""
+    """All evidence on the winner of one level."""
 
     level: str
     attempt: int
@@ -103,52 +103,52 @@ class Evidence(Kept):
     overfit: Overfit
     excess: tuple[Excess, ...]
     looks_ahead: str | None
-    """Which signal depends on the future; null where none of 60 cuts changed one."""
+    """Description of a signal that depends on later bars; null if none of 60 cuts changed one."""
     hardships: tuple[Hardship, ...]
     break_even_bps: float | None
-    """The slippage a side, in hundredths of a percent, at which the edge on validation is gone."""
+    """Break-even slippage per side in basis points, at which the profit factor on validation falls to 1."""
     sealed: SealedLook | None
     sealed_missing: str | None
-    """Why the sealed period was not opened."""
+    """Reason why the holdout period was not opened."""
 
 
 class Draw(Kept):
-    """What the search came to in one surrogate market."""
+    """Result of the search in one surrogate market."""
 
     surrogate: int
     attempts_allowed: int
-    """As many as the real search took."""
+    """Number of attempts of the real search."""
     attempts: int
     passed: bool
     values: dict[str, float | None]
-    """Of the last attempt's winner on validation, by criterion; empty where no trial was feasible."""
+    """Values of the last attempt's winner on validation, by criterion; empty if no trial was feasible."""
     met: tuple[str, ...]
-    """The criteria that it met."""
+    """Criteria that it met."""
 
 
 class Null(Kept):
-    """How often luck alone passes a gate."""
+    """Null test: false-positive rate of a gate on surrogate markets without skill."""
 
     surrogates: int
     passed: int
     pass_rate: float
     low: float
-    """Of the rate's 95 % interval."""
+    """Lower limit of the rate's 95 % Wilson interval."""
     high: float
     attempts: int
-    """Within how many attempts."""
+    """Attempts allowed per surrogate."""
     block_days: float
-    """Mean length of the blocks of days that the surrogates are made of."""
+    """Mean block length of the surrogates in days."""
     met: dict[str, float]
-    """By criterion, the share of surrogates whose winner met it."""
+    """Share of surrogates whose winner met each criterion."""
     quantiles: dict[str, tuple[float | None, ...]]
-    """By criterion, what 5, 50 and 95 of 100 winners stay below; null where no winner has a figure."""
+    """5 %, 50 % and 95 % quantiles of each criterion over the winners; null without a value."""
 
     @property
     def sentence(self) -> str:
-        """For people."""
+        """Human-readable summary."""
         tries = f" within {self.attempts} attempts" if self.attempts > 1 else ""
         return (
-            f"a search like this passes this gate{tries} in {self.pass_rate:.0%} of markets without skill "
-            f"({self.passed} of {self.surrogates}; 95 % interval {self.low:.0%} to {self.high:.0%})"
+            f"false-positive rate {self.pass_rate:.0%}: {self.passed} of {self.surrogates} surrogate markets without "
+            f"skill pass this gate{tries} (95 % interval {self.low:.0%} to {self.high:.0%})"
         )

@@ -1,4 +1,7 @@
-"""Short digests of what a search depends on, so that nobody goes on with, or compares, what is not the same."""
+"""Fingerprints: short digests of the code, data and settings that a search depends on.
+
+A run resumes, and results are compared, only if their fingerprints are equal.
+"""
 
 import importlib.metadata
 import json
@@ -10,12 +13,12 @@ import optimizer
 from optimizer.level import Level
 
 LIBRARIES = ("numba", "numpy", "optuna")
-"""Libraries whose release may change a result."""
+"""Libraries whose version may change a result."""
 LENGTH = 16  # hexadecimal digits
 
 
 def of_code() -> str:
-    """Of the optimizer's source and the libraries that it computes with."""
+    """Return the fingerprint of the optimizer's source and its numerical libraries."""
     total = sha256()
     root = Path(optimizer.__file__ or "").parent
     for path in sorted(root.rglob("*.py")):
@@ -27,18 +30,18 @@ def of_code() -> str:
 
 
 def of_data(digests: Mapping[str, str]) -> str:
-    """Of the candles behind the given digests, by dataset and window."""
+    """Return the fingerprint of candles from the given digests by dataset and window."""
     return sha256(repr(sorted(digests.items())).encode()).hexdigest()[:LENGTH]
 
 
 def of_settings(levels: Sequence[Level], min_coverage: float) -> str:
-    """Of everything that a user can set and that a result depends on; the seed is not among it."""
+    """Return the fingerprint of all user settings that affect a result; the seed is excluded."""
     settings = {"levels": [level.model_dump(mode="json") for level in levels], "min_coverage": min_coverage}
     return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:LENGTH]
 
 
 def changes(was: Mapping[str, str], now: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """What both name and do not agree on: before and now, by name."""
+    """Return the values that differ among names present in both: before and now, by name."""
     return {name: (was[name], now[name]) for name in was if name in now and was[name] != now[name]}
 
 

@@ -1,4 +1,4 @@
-"""A level's gate, held against the metrics of one part of its datasets."""
+"""Gate: compares the metrics of one part of a level's datasets with the level's targets."""
 
 import math
 from collections.abc import Mapping
@@ -13,31 +13,31 @@ UNKNOWN: Interval = (math.nan, math.nan)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One figure beside what the level asks for."""
+    """One criterion of a gate: a value and its target."""
 
     name: str
-    """The metric's own where the target is the gate's; with its bound, such as `calmar >= 1.5`, where it is a further
-    constraint's."""
+    """The metric's name for the gate's own targets; with its bound, such as `calmar >= 1.5`, for further constraints.
+    """
     value: float
-    """NaN where there is nothing to measure."""
+    """NaN if there is nothing to measure."""
     target: float
     is_ceiling: bool
-    """Whether the value may be at most, and not at least, the target."""
+    """Whether the target is an upper limit instead of a lower one."""
     low: float = math.nan
-    """Of the 95 % interval around the value; NaN where there is none."""
+    """Lower limit of the 95 % interval around the value; NaN if there is none."""
     high: float = math.nan
     trades: int
-    """How many closed trades the value is made of."""
+    """Number of closed trades behind the value."""
 
     @property
     def met(self) -> bool:
-        """Whether the value keeps to the target; never where it is NaN."""
+        """Whether the value meets the target; False for NaN."""
         if math.isnan(self.value):
             return False
         return self.value <= self.target if self.is_ceiling else self.value >= self.target
 
     def as_json(self) -> dict[str, str | float | bool | None]:
-        """For a file or another program; what is no finite number is null, and `infinite` says which kind."""
+        """Return the reading for a file or another program; non-finite values are null, `infinite` marks infinity."""
         return {
             "name": self.name,
             "value": finite_or_none(self.value),
@@ -54,9 +54,9 @@ class Reading:
 def gate_readings(
     level: Level, metrics: Mapping[str, float], part: Part, intervals: Mapping[str, Interval] | None = None
 ) -> list[Reading]:
-    """Every criterion of the gate, the minimum number of trades and further constraints included.
+    """Return every criterion of the gate, including the minimum number of trades and further constraints.
 
-    `intervals` are the 95 % ones of metrics, by name, as far as they are known.
+    `intervals`: known 95 % intervals by metric.
     """
     gate, known = level.gate, intervals or {}
     asked = [
@@ -75,12 +75,12 @@ def gate_readings(
 
 
 def is_passed(readings: list[Reading]) -> bool:
-    """Whether every criterion is met."""
+    """Return whether all criteria are met."""
     return all(reading.met for reading in readings)
 
 
 def trades_needed(level: Level, part: Part) -> int:
-    """Closed trades that a part needs; test is held against validation's number, which is as long."""
+    """Return the required number of closed trades in a part; test uses validation's number."""
     return level.min_trades.train if part is Part.TRAIN else level.min_trades.validation
 
 

@@ -1,6 +1,6 @@
-"""How much worse things may get before a winner's edge is gone: beyond what a level's gate asks of it.
+"""Robustness tests: the winner on validation under higher costs, delayed orders, missing bars and price noise.
 
-Everything is computed on validation and decides nothing.
+The results are reported and decide nothing.
 """
 
 import math
@@ -24,22 +24,23 @@ from tradeschool.market import Dataset, Window
 COST_FACTORS = (2.0, 3.0, 5.0)
 MISSING_FRACTIONS = (0.01, 0.05)
 CRYPTO_SPREAD_BPS = 2.0
-"""Half of what a coin's prices are moved by, up or down, where no spread is stored: the slippage that is paid."""
+"""Half-width of the price noise in basis points if no spread is stored (crypto); equals the paid slippage."""
 MOST_SLIPPAGE_BPS = 200.0
-"""Beyond which nobody trades: where the edge is still there, it is told as that."""
+"""Upper limit of the break-even search; a larger break-even slippage is reported as this value."""
 BISECTIONS = 12
 
 
 def hardships(patient: Patient) -> tuple[Hardship, ...]:
-    """The winner as it is, and under each hardship."""
+    """Return the base case and all robustness cases."""
     base = metrics.figures(patient.runs[Part.VALIDATION])
     return tuple(_told(name, metrics.figures(runs), base["sharpe"]) for name, runs in _cases(patient))
 
 
 def break_even_bps(patient: Patient) -> float | None:
-    """The slippage, in hundredths of a percent a side, at which gains and losses on validation are even.
+    """Return the break-even slippage in basis points per side, at which the profit factor on validation falls to 1.
 
-    Zero where they are not even without any; the most that is tried where the edge outlives that; None without trades.
+    Zero if the profit factor is not above 1 without slippage; the upper limit of the search if it never falls; None
+    without trades.
     """
 
     def is_gone(bps: float) -> bool:
@@ -59,14 +60,14 @@ def break_even_bps(patient: Patient) -> float | None:
 
 
 def _cases(patient: Patient) -> Iterator[tuple[str, Sequence[Run]]]:
-    yield "as it is", patient.runs[Part.VALIDATION]
+    yield "base case", patient.runs[Part.VALIDATION]
     for factor in COST_FACTORS:
         yield f"costs x{factor:g}", with_costs(patient, factor)
-    yield "every order a bar late", a_bar_late(patient)
+    yield "orders delayed by one bar", a_bar_late(patient)
     for fraction in MISSING_FRACTIONS:
         draws = missing_bars(patient, fraction)
         yield f"{fraction:.0%} of bars missing", sorted(draws, key=_sharpe)[len(draws) // 2]
-    yield "prices moved within one spread", _moved(patient)
+    yield "price noise within one spread", _moved(patient)
 
 
 def _told(name: str, figures: dict[str, float], base: float) -> Hardship:
@@ -97,7 +98,7 @@ def _moved(patient: Patient) -> list[Run]:
 
 
 def _with_noise(candles: CandleArrays, seed: Sequence[int]) -> CandleArrays:
-    """Each price moved by up to half a spread either way, whole ticks as before."""
+    """Move each price by up to half a spread either way, in whole ticks."""
     random, instrument = np.random.default_rng(list(seed)), candles.dataset.instrument
     half = candles.half_spread if candles.half_spread is not None else candles.close * CRYPTO_SPREAD_BPS / 1e4
     moved = {

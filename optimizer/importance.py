@@ -1,4 +1,4 @@
-"""How much each parameter mattered in a search, by PED-ANOVA: what the good trials have in common.
+"""Parameter importance of a search, by PED-ANOVA.
 
 Source: Watanabe, Bansal, Hutter: PED-ANOVA, IJCAI 2023; Optuna's implementation, which needs no further library.
 """
@@ -14,15 +14,15 @@ from optimizer.asking import quieten_optuna
 from optimizer.watch import SeenTrial
 
 LEAST_TRIALS = 10
-"""Complete ones, below which nothing can be said."""
+"""Minimum number of complete trials for an estimate."""
 MOST_TRIALS = 2_000
-"""The latest that are looked at."""
+"""Maximum number of trials used, latest first."""
 
 
 def importances(trials: Sequence[SeenTrial], ranges: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    """The share of each parameter, the largest first, one in sum; empty where there are too few trials.
+    """Return each parameter's share of importance, largest first, summing to one; empty with too few trials.
 
-    `ranges` are the lowest and highest value that the search may ask for.
+    `ranges`: lowest and highest value of each parameter in the search.
     """
     complete = [trial for trial in trials if trial.state == "complete" and trial.value is not None][-MOST_TRIALS:]
     names = [
@@ -44,7 +44,7 @@ def importances(trials: Sequence[SeenTrial], ranges: Mapping[str, tuple[float, f
 
 
 def _distribution(name: str, trials: Sequence[SeenTrial], bounds: tuple[float, float]) -> BaseDistribution:
-    """A range that holds every value that was tried; earlier attempts may have had another."""
+    """Return a range that covers all tried values; earlier attempts may have used other ranges."""
     values = [value for trial in trials if isinstance(value := trial.parameters[name], int | float)]
     low, high = min([bounds[0], *values]), max([bounds[1], *values])
     if all(isinstance(value, int) for value in values):

@@ -1,4 +1,4 @@
-"""What a level takes over from the winner of the one before: the winner itself, and eight points around it."""
+"""Inheritance: first points of a level's search from the previous level's winner and eight neighbours."""
 
 import math
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from optimizer.ranges import around
 from optimizer.strategy import FloatParameter, Parameter, completed, load
 
 NEIGHBOURS = 8
-"""Quasi-random points around an inherited winner."""
+"""Number of quasi-random points around an inherited winner."""
 
 
 def first_points(level: Level, winner: Mapping[str, float], seed: int) -> tuple[Parameters, ...]:
-    """The parameters of a level's first trials: the winner, moved into the level's ranges, and its neighbours.
+    """Return the parameters of a level's first trials: the winner, clipped to the level's ranges, and its neighbours.
 
-    A parameter that the winner left at its default, such as a filter that was off, begins from there. Nothing where
-    the winner is of another strategy and has no parameter of this one.
+    A parameter that the winner left at its default, such as a disabled filter, starts from its default. Empty if the
+    winner's strategy shares no parameter with this one.
     """
     strategy = load(level.strategy)
     if not winner.keys() & level.ranges.keys():
@@ -34,10 +34,10 @@ def first_points(level: Level, winner: Mapping[str, float], seed: int) -> tuple[
 
 
 def _units(seed: int, level: str, number: int, dimensions: int) -> list[float]:
-    """Point `number` of an additive recurrence in [0, 1), moved by the seed: spread evenly however few there are.
+    """Return point `number` of an additive recurrence in [0, 1), shifted by the seed; low discrepancy at any length.
 
-    Source: M. Roberts, The Unreasonable Effectiveness of Quasirandom Sequences (2018): the R_d sequence, whose
-    steps are powers of the root of x**(d + 1) = x + 1.
+    Source: M. Roberts, The Unreasonable Effectiveness of Quasirandom Sequences (2018): the R_d sequence, whose steps
+    are powers of the root of x**(d + 1) = x + 1.
     """
     root = 2.0
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""How far a gate's figures may be chance: 95 % intervals by resampling days and trades."""
+"""Bootstrap confidence intervals (95 %) of the gate's metrics, by resampling days and trades."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,14 +14,15 @@ from optimizer.statistics.bootstrap import block_length, resampled_days, sharpe_
 RESAMPLES = 2_000
 QUANTILES = (0.025, 0.975)
 MOST_DRAWN = 2_000_000
-"""Trades held in memory at once."""
+"""Maximum number of resampled trades in memory."""
 Floats = NDArray[np.float64]
 
 
 def intervals(runs: Sequence[Run], figures: Mapping[str, float], seed: int) -> dict[str, Interval]:
-    """95 % intervals of win rate, Sharpe ratio, intrabar drawdown and profit factor, by metric; NaN where unknown.
+    """Return 95 % intervals of win rate, Sharpe ratio, intrabar drawdown and profit factor, by metric; NaN if unknown.
 
-    Days are resampled in blocks, because they depend on one another; trades one by one. The win rate's is Wilson's.
+    Days are resampled in blocks to keep their dependence (stationary bootstrap); trades are resampled one by one. The
+    win rate's interval is Wilson's.
     """
     account, net = portfolio(runs), np.concatenate([run.trades["net"] for run in runs])
     sharpe, drawdown = _of_days(account, seed)
@@ -43,7 +44,7 @@ def _of_days(account: Portfolio, seed: int) -> tuple[Interval, Interval]:
 
 
 def _drawdowns(account: Portfolio, days: NDArray[np.int64]) -> Floats:
-    """The deepest intrabar fall of each resampled history; `days` of shape (n_days, n_histories)."""
+    """Return the maximum intrabar drawdown of each resampled history; `days` of shape (n_days, n_histories)."""
     ends = np.cumprod(1.0 + account.returns[days], axis=0)
     starts = np.concatenate([np.ones((1, days.shape[1])), ends[:-1]])
     peaks = np.maximum.accumulate(starts, axis=0)
@@ -62,7 +63,7 @@ def _of_trades(net: Floats, seed: int) -> Interval:
 
 
 def _profit_factors(net: Floats) -> Floats:
-    """Of each row; infinite without a loss, NaN with neither gain nor loss."""
+    """Return the profit factor of each row; infinite without a loss, NaN without gain and loss."""
     profit, loss = np.maximum(net, 0.0).sum(axis=1), np.maximum(-net, 0.0).sum(axis=1)
     ratios: Floats = np.where(profit > 0, np.inf, np.nan)
     np.divide(profit, loss, out=ratios, where=loss > 0)
@@ -70,10 +71,10 @@ def _profit_factors(net: Floats) -> Floats:
 
 
 def _middle(values: Floats) -> Interval:
-    """Where 95 of 100 values lie; NaN where fewer than half have a value."""
+    """Return the central 95 % of the values; NaN if fewer than half are defined."""
     values = np.sort(values[~np.isnan(values)])
     if len(values) < RESAMPLES / 2:
         return UNKNOWN
-    # Values, not points between them: between a number and infinity there is none.
+    # Take existing values instead of interpolating: infinity cannot be interpolated.
     low, high = (values[round(quantile * (len(values) - 1))] for quantile in QUANTILES)
     return float(low), float(high)

@@ -1,6 +1,6 @@
-"""From an attempt's finished search to its verdict: winner, gate, stress, analyses, and one look at test.
+"""Verdict: winner selection, gate, stress tests, analyses and the test evaluation of a finished search.
 
-Validation is opened for the candidates, test once after the gate was read; both are logged before they are read.
+Validation is opened for the candidates, test once after the gate is evaluated; each opening is logged before the read.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,15 +26,15 @@ from optimizer.stability import at_the_edge, stability
 from optimizer.stress import Patient, stress_readings, stress_table
 
 Opening = Callable[[Part, Sequence[int]], None]
-"""Told which part is about to be read, and with which trials' parameters."""
+"""Callback before a part is read, with the part and the trial numbers whose parameters are evaluated."""
 Repeat = Callable[[int, Sequence[Prepared]], None]
-"""Raises where a trial, run again on these bars, does not come out as it was recorded."""
+"""Callback that raises if a trial, evaluated again on these bars, differs from its record."""
 Runs = Mapping[Part, Sequence[Run]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predecessor:
-    """The level before, for what is compared with it."""
+    """The previous level, for comparison."""
 
     level: Level
     winner: Mapping[str, float]
@@ -43,15 +43,15 @@ class Predecessor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """An attempt that is to be judged."""
+    """An attempt to be judged."""
 
     level: Level
-    """As the attempt searched it."""
+    """The level as this attempt searched it."""
     attempt: int
     relaxed: float
-    """By which share the gate's targets were lowered; 0 as a rule."""
+    """Share by which the gate's targets were relaxed; usually 0."""
     trials: Sequence[FrozenTrial]
-    """All of its study, those that were carried over included."""
+    """All trials of its study, including those carried over."""
     carried: int
     predecessor: Predecessor | None
     seed: int
@@ -59,53 +59,53 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """All that one attempt at a level came to."""
+    """All results of one attempt at a level."""
 
     case: Case
     winner: Winner | None
-    """None where no trial was feasible on train."""
+    """None if no trial was feasible on train."""
     readings: tuple[Reading, ...] = ()
-    """The gate on validation, stress included where the level has limits."""
+    """The gate on validation, including stress tests if the level has limits."""
     test: Evaluation | None = None
-    """Of the winner; opened once, decides nothing."""
+    """The winner on test; reported, decides nothing."""
     accounts: Mapping[Part, Portfolio] = field(default_factory=dict)
-    """The winner's, by part."""
+    """The winner's portfolio by part."""
     held: Mapping[Part, Portfolio] = field(default_factory=dict)
-    """Of who only bought and held, by part."""
+    """The buy-and-hold portfolio by part."""
     analyses: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    """By the name of their file."""
+    """Analyses by file name."""
 
     @property
     def level(self) -> Level:
-        """As the attempt searched it."""
+        """The level as this attempt searched it."""
         return self.case.level
 
     @property
     def trials(self) -> Sequence[FrozenTrial]:
-        """The attempt's own trials, those that were carried over left out."""
+        """The attempt's own trials, without those carried over."""
         return self.case.trials[self.case.carried :]
 
     @property
     def passed(self) -> bool:
-        """Whether the gate is met."""
+        """Whether the gate passed."""
         return self.winner is not None and is_passed(list(self.readings))
 
     @property
     def reason(self) -> str:
-        """Why the gate is met or not, for people; says where targets were lowered."""
+        """Human-readable reason why the gate passed or failed; mentions relaxed targets."""
         if self.winner is None:
-            return "no trial met every constraint on train"
+            return "no trial met all constraints on train"
         missed = [reading.name for reading in self.readings if not reading.met]
-        said = f"missed on validation: {', '.join(missed)}" if missed else "every criterion is met on validation"
+        said = f"missed on validation: {', '.join(missed)}" if missed else "all criteria met on validation"
         return f"{said} (targets relaxed by {self.case.relaxed:g})" if self.case.relaxed else said
 
 
 def judge_attempt(case: Case, read: Read, opening: Opening, repeat: Repeat) -> Findings:
-    """The verdict on an attempt.
+    """Judge an attempt and return its findings.
 
     Raises:
-        TradeschoolError: what `repeat` raises: the winner is not to be reported then.
-        DataError: where candles are missing or unsound.
+        TradeschoolError: `repeat` failed: the winner cannot be reproduced and is not reported.
+        DataError: candles are missing or invalid.
     """
     level, promising = case.level, candidates(case.trials)
     if not promising:
@@ -137,7 +137,7 @@ def judge_attempt(case: Case, read: Read, opening: Opening, repeat: Repeat) -> F
 
 
 def shortfall(findings: Findings) -> dict[str, object]:
-    """What an attempt fell short by, and what may help to see why."""
+    """Return the missed criteria of an attempt and details that help to explain them."""
     near = closest(findings.case.trials) if findings.winner is None else None
     return {
         "attempt": findings.case.attempt,

@@ -1,9 +1,9 @@
-"""The form of what is kept of a run in the study's database."""
+"""Base model of stored run records."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Kept(BaseModel):
-    """A frozen value; unknown keys are errors, and a figure that is no finite number comes back as it was."""
+    """Frozen model; unknown keys are errors, and non-finite numbers survive a round trip."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="constants")

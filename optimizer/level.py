@@ -1,4 +1,4 @@
-"""A level of the curriculum: what is searched, over which candles, and what its winner must reach.
+"""Level: one step of the curriculum with its search space, datasets, gate and costs.
 
 A level is a Python file in `optimizer/levels/` or a `[[level]]` table of a TOML file; both have these fields.
 """
@@ -18,7 +18,7 @@ from tradeschool.market import Dataset, Window, find_dataset
 
 
 class Direction(StrEnum):
-    """Which positions a level may take."""
+    """Allowed position sides of a level."""
 
     LONG = "long"
     SHORT = "short"
@@ -26,33 +26,33 @@ class Direction(StrEnum):
 
 
 class Mode(StrEnum):
-    """What a new trial learns from."""
+    """Which finished trials the sampler sees."""
 
     LAGGED = "lagged"
-    """Trials 0..n-lag, whatever else is finished: the same trials for any number of workers."""
+    """Trials 0..n-lag only: the same trials for any number of workers."""
     ASYNC = "async"
-    """Whatever is finished: not to be repeated, for it depends on who finished first."""
+    """All finished trials: not reproducible, because it depends on completion order."""
 
 
 class Part(StrEnum):
-    """The three parts of each dataset of a level, in time order."""
+    """Parts of each dataset of a level, in time order."""
 
     TRAIN = "train"
-    """What the search sees."""
+    """Read by the search."""
     VALIDATION = "validation"
-    """What chooses the winner and what the gate reads."""
+    """Selects the winner and is read by the gate."""
     TEST = "test"
     """Opened once after the gate; reported, decides nothing."""
 
 
 class LevelDataset(Strict):
-    """A dataset and the days of it that a level looks at."""
+    """A dataset and the days that a level uses."""
 
     dataset: str
     """Such as `coinbase/BTC-USD/M5`."""
     start: date
     end: date
-    """The first day that is not looked at any more."""
+    """First day after the range."""
 
     @model_validator(mode="after")
     def _is_known_and_not_empty(self) -> Self:
@@ -66,24 +66,25 @@ class LevelDataset(Strict):
 
     @property
     def source(self) -> Dataset:
-        """The dataset by its name."""
+        """The dataset object of that name."""
         return find_dataset(self.dataset)
 
     @property
     def window(self) -> Window:
-        """All of the level's days of this dataset."""
+        """The whole range of days of this dataset."""
         return Window(_midnight(self.start), _midnight(self.end))
 
 
 class Split(Strict):
-    """How each dataset's days are shared out, in time order, as fractions of its whole length."""
+    """Split of each dataset's days in time order, as fractions of its length."""
 
     train: Fraction = 0.6
     validation: Fraction = 0.2
     test: Fraction = 0.2
     embargo_days: Annotated[int, Field(ge=0)] = 1
-    """Days left out at the start of validation and of test. The warm-up comes on top: each part's first bars
-    feed indicators only, so that no judged bar of a part depends on a candle of the part before."""
+    """Days skipped at the start of validation and of test. The warm-up comes on top: the first bars of each part only
+    warm up indicators, so no judged bar of a part depends on a candle of the previous part.
+    """
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -94,53 +95,53 @@ class Split(Strict):
 
 
 class Gate(Strict):
-    """What a level's winner must reach on validation, by metric. A reading that is no number keeps the gate shut."""
+    """Gate: targets that a level's winner must meet on validation, by metric. NaN fails the gate."""
 
     win_rate: Fraction
-    """At least this share of closed trades has a net above zero."""
+    """Minimum share of closed trades with a net profit."""
     sharpe: float
-    """At least this Sharpe ratio, a year."""
+    """Minimum annualised Sharpe ratio."""
     max_drawdown_intrabar: Fraction
-    """At most this intrabar drawdown of the portfolio, as a fraction of its peak."""
+    """Maximum intrabar drawdown of the portfolio, as a fraction of its peak."""
     profit_factor: Annotated[float, Field(gt=0)]
-    """At least this sum of gains over sum of losses."""
+    """Minimum ratio of gross profit to gross loss."""
 
     @model_validator(mode="before")
     @classmethod
     def _accept_short_name(cls, given: object) -> object:
-        """`max_drawdown`, as curriculum files name it, is the intrabar drawdown here."""
+        """Accept `max_drawdown`, as curriculum files call the intrabar drawdown."""
         if isinstance(given, Mapping) and "max_drawdown" in given and GATE_DRAWDOWN not in given:
             return {GATE_DRAWDOWN if name == "max_drawdown" else name: value for name, value in given.items()}
         return given
 
 
 class MinTrades(Strict):
-    """How many closed trades a trial needs before its figures count."""
+    """Minimum number of closed trades for a trial's metrics to count."""
 
     train: Annotated[int, Field(ge=0)] = 30
     validation: Annotated[int, Field(ge=0)] = 10
 
 
 class Costs(Strict):
-    """What trading costs, a side. Half-spread and slippage fall on market and stop fills, not on targets.
+    """Trading costs per side. Half-spread and slippage apply to market and stop fills, not to targets.
 
-    FX pays the half-spread that is stored with its candles; crypto has none stored and pays slippage.
+    FX pays the half-spread stored with its candles; crypto candles store none and pay slippage.
     """
 
     crypto_fee_bps: Annotated[float, Field(ge=0)] = 5.0
-    """Of the notional, in hundredths of a percent."""
+    """Basis points of the notional."""
     crypto_slippage_bps: Annotated[float, Field(ge=0)] = 2.0
-    """Of the price, in hundredths of a percent."""
+    """Basis points of the price."""
     fx_fee_bps: Annotated[float, Field(ge=0)] = 0.0
     fx_slippage_bps: Annotated[float, Field(ge=0)] = 0.0
     crypto_financing_bps: Annotated[float, Field(ge=0)] = 0.0
-    """Of the notional at entry, for each midnight (UTC) over which a position is held."""
+    """Basis points of the entry notional, charged at each midnight (UTC) that a position is held over."""
     fx_financing_bps: Annotated[float, Field(ge=0)] = 0.0
 
 
 Bounds = tuple[float, float]
 Parameters = dict[str, float]
-"""A strategy's parameters by name; whole numbers are integers."""
+"""Strategy parameters by name; whole numbers are integers."""
 
 
 class Level(Strict):
@@ -153,7 +154,7 @@ class Level(Strict):
     """A built-in strategy's name, or `module:NAME`."""
     trials: Annotated[int, Field(ge=1)]
     lag: Annotated[int, Field(ge=1)] = 8
-    """Trial n is asked for once trials 0..n-lag are finished, and the sampler sees exactly those."""
+    """Trial n is requested once trials 0..n-lag are finished; the sampler sees exactly those."""
     mode: Mode = Mode.LAGGED
     datasets: Annotated[tuple[LevelDataset, ...], Field(min_length=1)]
     split: Split = Split()
@@ -163,24 +164,23 @@ class Level(Strict):
     position_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Notional of a new position as a fraction of the equity at its fill."""
     drawdown_limit: Annotated[float, Field(gt=0, le=1)] = 0.30
-    """A trial is pruned once the account's intrabar drawdown passes this, datasets not run yet taken as flat."""
+    """A trial is pruned once the portfolio's intrabar drawdown exceeds this; datasets not run yet count as flat."""
     ranges: dict[str, Bounds]
-    """Lowest and highest value searched, both included; a parameter of the strategy that is not named keeps its
-    default."""
+    """Lowest and highest value searched, inclusive; a strategy parameter without a range keeps its default."""
     narrow: bool = False
-    """Whether only the quarter of each range to either side of the level before's winner is searched."""
+    """Search only a quarter of each range to either side of the previous level's winner."""
     retries: Annotated[int, Field(ge=0)] = 3
-    """How often a missed gate is tried again, with more trials and wider ranges."""
+    """Number of further attempts after a failed gate, with more trials and wider ranges."""
     relax: Fraction = 0.0
-    """By this share of itself each retry lowers every target of the gate, on train too; shown wherever it counts."""
+    """Share of itself by which each retry relaxes every target of the gate, on train too; shown with the results."""
     early_stop: Annotated[int, Field(ge=1)] | None = None
-    """The search ends after so many trials without a better feasible one."""
+    """End the search after this many trials without a better feasible one."""
     constraints: tuple[Constraint, ...] = ()
-    """Further rules, such as `calmar >= 1`, kept on train by the search and on validation by the gate."""
+    """Further constraints, such as `calmar >= 1`: on train for the search, on validation for the gate."""
     stress: StressLimits | None = None
-    """What the gate asks of the winner under stress; nothing where not said."""
+    """Stress-test limits that the gate requires; none by default."""
     analyses: tuple[Analysis, ...] = ()
-    """What else the winner is looked at for; none of it decides anything."""
+    """Additional analyses of the winner; none affects the gate."""
 
     @field_validator("ranges")
     @classmethod
@@ -191,10 +191,10 @@ class Level(Strict):
         return ranges
 
     def window(self, dataset: LevelDataset, part: Part) -> Window:
-        """The days of one part of a dataset, embargo left out, cut at whole UTC days.
+        """Return the days of one part of a dataset without the embargo, at whole UTC days.
 
         Raises:
-            SettingsError: where the part is left without a day.
+            SettingsError: the part is empty.
         """
         whole, split = dataset.window, self.split
         days = (whole.end - whole.start).days

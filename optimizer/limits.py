@@ -1,4 +1,4 @@
-"""What a level may ask of its winner beside the four figures of its gate: further constraints, and stress limits."""
+"""Optional limits of a level beyond its gate: further constraints, stress limits and analyses."""
 
 import math
 import re
@@ -16,24 +16,24 @@ CONSTRAINT = re.compile(r"\s*([a-z_]+)\s*(<=|>=)\s*(\S+)\s*")
 
 
 class Strict(BaseModel):
-    """A frozen value whose unknown keys are errors."""
+    """Frozen model; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Analysis(StrEnum):
-    """What a level's winner is looked at for, beside its gate; each writes a file of its own."""
+    """Additional analyses of a level's winner; each writes one file."""
 
     SIMILARITY = "similarity"
-    """How near the parameters are to those of the level before."""
+    """Distance of the parameters from the previous level's."""
     REGIMES = "regimes"
-    """What trend and volatility of the market earned and lost."""
+    """Profit and loss by trend and volatility regime."""
     STABILITY = "stability"
-    """What the winner's neighbours come to, and which parameters lie at the edge of their range."""
+    """Results of neighbouring parameters, and parameters at the edge of their range."""
 
 
 class Constraint(Strict):
-    """A bound on one metric, on train for the search and on validation for the gate."""
+    """Bound on one metric: on train for the search and on validation for the gate."""
 
     metric: str
     """A name of `metric_names.METRICS`."""
@@ -42,10 +42,10 @@ class Constraint(Strict):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Of a text such as `calmar >= 1.5`.
+        """Parse a text such as `calmar >= 1.5`.
 
         Raises:
-            ValueError: where it has another form.
+            ValueError: the text has another form.
         """
         found = CONSTRAINT.fullmatch(text)
         if found is None:
@@ -69,8 +69,8 @@ class Constraint(Strict):
 
     @property
     def bound(self) -> float:
-        """The number that the metric is held against."""
-        return self.at_most if self.at_least is None else self.at_least  # type: ignore[return-value]  # one is there
+        """The numeric bound."""
+        return self.at_most if self.at_least is None else self.at_least  # type: ignore[return-value]  # one is set
 
     @property
     def name(self) -> str:
@@ -78,7 +78,7 @@ class Constraint(Strict):
         return f"{self.metric} {'<=' if self.at_least is None else '>='} {self.bound:g}"
 
     def violation(self, value: float) -> float:
-        """How far the bound is missed, as a fraction of it where it is above one; not above zero where it holds."""
+        """Return the violation as a fraction of the bound, or absolute for bounds below one; zero or less if met."""
         if math.isnan(value):
             return 1.0
         missed = value - self.bound if self.at_least is None else self.bound - value
@@ -86,18 +86,18 @@ class Constraint(Strict):
 
 
 FAR = 1e6
-"""A violation is a finite number, also of an infinite profit factor."""
+"""Limit of a violation, which must be finite even for an infinite profit factor."""
 
 
 class StressWindow(Strict):
-    """Days on which markets were known to break."""
+    """Period of a known market crisis."""
 
     name: str
     start: date
     end: date
-    """The first day after it."""
+    """First day after the period."""
     pairs: tuple[str, ...] = ()
-    """Such as `GBP/USD`: the pairs that broke; all of a level's where none is named."""
+    """Affected pairs, such as `GBP/USD`; all pairs of a level if empty."""
 
     @model_validator(mode="after")
     def _is_a_range_of_known_pairs(self) -> Self:
@@ -110,7 +110,7 @@ class StressWindow(Strict):
 
     @property
     def window(self) -> Window:
-        """From midnight to midnight UTC."""
+        """The period from midnight to midnight UTC."""
         return Window(_midnight(self.start), _midnight(self.end))
 
 
@@ -126,25 +126,25 @@ NAMED_WINDOWS = (
 
 
 class StressLimits(Strict):
-    """How a level's winner must hold out. A reading that is not a number keeps the gate shut, as anywhere."""
+    """Stress-test limits for a level's winner. NaN fails the gate."""
 
     windows: tuple[StressWindow, ...] = NAMED_WINDOWS
     window_drawdown: Fraction = 0.20
-    """At most this intrabar drawdown inside each window, on train and validation; test stays closed."""
+    """Maximum intrabar drawdown inside each window, on train and validation; test is not read."""
     costs_factor: Annotated[float, Field(ge=1)] = 2.0
-    """By which fees, slippage and half-spreads are multiplied."""
+    """Multiplier of fees, slippage and half-spreads."""
     costs_profit_factor: Annotated[float, Field(gt=0)] = 1.0
-    """At least this profit factor at multiplied costs."""
+    """Minimum profit factor at multiplied costs."""
     costs_sharpe_kept: Fraction = 0.5
-    """At least this share of the Sharpe ratio at multiplied costs."""
+    """Minimum share of the Sharpe ratio retained at multiplied costs."""
     late_sharpe_kept: Fraction = 0.7
-    """At least this share of the Sharpe ratio where every order fills a bar later."""
+    """Minimum share of the Sharpe ratio retained if every order fills one bar later."""
     missing_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Of the bars that are taken away at random."""
+    """Share of bars removed at random."""
     missing_sharpe_kept: Fraction = 0.7
-    """At least this share of the Sharpe ratio without those bars."""
+    """Minimum share of the Sharpe ratio retained without those bars."""
     shuffled_drawdown: Fraction = 0.25
-    """At most this drawdown in 95 of 100 orders of the trades."""
+    """Maximum of the 95th percentile of drawdowns over random trade orders."""
 
 
 def _midnight(day: date) -> datetime:

@@ -1,4 +1,4 @@
-"""What the metrics are called, for whoever names one before there is anything to measure."""
+"""Metric names, for modules that refer to metrics without computing them."""
 
 METRICS = (
     *("trades", "trades_open_at_end", "win_rate", "win_rate_low", "win_rate_high", "profit_factor"),
@@ -6,6 +6,6 @@ METRICS = (
 )
 """Names of `metrics.summarise`, in its order."""
 COUNTS = ("trades", "trades_open_at_end", "days")
-"""Those that are whole numbers."""
+"""Metrics that are whole numbers."""
 GATE_DRAWDOWN = "max_drawdown_intrabar"
-"""The drawdown that gates read. A curriculum file may say `max_drawdown` in a gate, and `drawdown` in a constraint."""
+"""The drawdown that gates read. A curriculum file may write `max_drawdown` in a gate and `drawdown` in a constraint."""

@@ -1,4 +1,4 @@
-"""One function a formula. Fractions are fractions; what a formula cannot say is NaN, and NaN meets no target."""
+"""Performance metrics, one function per formula. Undefined values are NaN, and NaN meets no target."""
 
 import math
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ from optimizer.evaluation import rounded_all
 from optimizer.portfolio import Portfolio, portfolio
 
 DAYS_A_YEAR = 365
-"""Calendar days: closed days return zero. For markets of 24 hours, 5 days this equals trading-day
-annualisation to 0.2 %."""
+"""Calendar days per year, because closed days return zero. For markets open 24 hours on 5 days, this equals
+annualisation by trading days to within 0.2 %.
+"""
 NORMAL_95 = 1.959963984540054
 """Two-sided 95 % quantile of the standard normal distribution."""
 
 
 def figures(runs: Sequence[Run]) -> dict[str, float]:
-    """Every metric of runs taken together, to the 12 significant digits that are told everywhere.
+    """Return all metrics of the runs, rounded to 12 significant digits.
 
-    What is stored, shown or held against a target is this; two places that tell the same metric of the same runs agree
-    in every digit.
+    All stored, displayed and compared metrics come from here, so the same runs give the same digits everywhere.
     """
     return rounded_all(summarise(runs))
 
 
 def summarise(runs: Sequence[Run]) -> dict[str, float]:
-    """Every metric in full precision, by the names of `METRICS`: trades pooled, days as one portfolio."""
+    """Return all metrics in full precision, by the names of `METRICS`: trades pooled, days as one portfolio."""
     total = tally(runs)
     return _trade_metrics(total) | _daily_metrics(portfolio(runs)) | {"exposure": exposure(runs, total)}
 
@@ -60,7 +60,7 @@ def _daily_metrics(account: Portfolio) -> dict[str, float]:
 
 
 def win_rate(net: NDArray[np.float64]) -> float:
-    """Trades that gained after all costs over trades; break-even is not a win; NaN without trades."""
+    """Return the share of trades with a net profit; break-even is not a win; NaN without trades."""
     return _share(int(np.count_nonzero(net > 0)), len(net))
 
 
@@ -69,10 +69,10 @@ def _share(won: int, trades: int) -> float:
 
 
 def wilson_interval(won: int, trades: int) -> tuple[float, float]:
-    """95 % score interval of a win rate; NaN without trades.
+    """Return the 95 % Wilson score interval of a win rate; NaN without trades.
 
-    Source: E. B. Wilson, Probable Inference (1927), JASA 22:209-212; as eq. (4) of Brown, Cai and DasGupta,
-    Interval Estimation for a Binomial Proportion (2001), Statistical Science 16:101-133.
+    Source: E. B. Wilson, Probable Inference (1927), JASA 22:209-212; as eq. (4) of Brown, Cai and DasGupta, Interval
+    Estimation for a Binomial Proportion (2001), Statistical Science 16:101-133.
     """
     if trades == 0:
         return math.nan, math.nan
@@ -83,12 +83,12 @@ def wilson_interval(won: int, trades: int) -> tuple[float, float]:
 
 
 def profit_and_loss(net: NDArray[np.float64]) -> tuple[float, float]:
-    """Sum of all gains and sum of all losses, neither negative."""
+    """Return gross profit and gross loss, both non-negative."""
     return float(net[net > 0].sum()), float(-net[net < 0].sum())
 
 
 def profit_factor(net: NDArray[np.float64]) -> float:
-    """Sum of gains over sum of losses; infinite without a loss, NaN with neither."""
+    """Return gross profit over gross loss; infinite without a loss, NaN without both."""
     return _factor(*profit_and_loss(net))
 
 
@@ -99,10 +99,10 @@ def _factor(profit: float, loss: float) -> float:
 
 
 def sharpe(returns: NDArray[np.float64]) -> float:
-    """Mean over sample standard deviation of daily returns, a year; NaN where they do not vary.
+    """Return the annualised Sharpe ratio: mean over sample standard deviation of daily returns; NaN if constant.
 
-    Source: W. F. Sharpe, The Sharpe Ratio (1994), J. of Portfolio Management 21:49-58, with a riskless rate
-    of zero; annualised by the square root of time, A. W. Lo (2002), Financial Analysts Journal 58:36-52.
+    Source: W. F. Sharpe, The Sharpe Ratio (1994), J. of Portfolio Management 21:49-58, with a riskless rate of zero;
+    annualised by the square root of time, A. W. Lo (2002), Financial Analysts Journal 58:36-52.
     """
     if len(returns) < 2 or returns.min() == returns.max():
         return math.nan
@@ -110,18 +110,18 @@ def sharpe(returns: NDArray[np.float64]) -> float:
 
 
 def sortino(returns: NDArray[np.float64]) -> float:
-    """Mean over root mean square of the negative daily returns, a year; NaN without a negative one.
+    """Return the annualised Sortino ratio: mean over downside deviation of daily returns; NaN without a loss.
 
-    The mean square is over all days, those without a loss as zero.
-    Source: F. A. Sortino and L. N. Price, Performance Measurement in a Downside Risk Framework (1994),
-    J. of Investing 3:59-64, with a target of zero.
+    The downside deviation is the root mean square of negative returns over all days, other days counting as zero.
+    Source: F. A. Sortino and L. N. Price, Performance Measurement in a Downside Risk Framework (1994), J. of Investing
+    3:59-64, with a target of zero.
     """
     downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2)))
     return float(returns.mean()) / downside * math.sqrt(DAYS_A_YEAR) if downside > 0 else math.nan
 
 
 def cagr(growth: float, days: int) -> float:
-    """Yearly rate that turns 1 into `growth` in `days`; -1 where nothing is left, infinite past float64.
+    """Return the compound annual growth rate; -1 after a total loss, infinite beyond float64.
 
     Source: (E_T / E_0) ** (365 / days) - 1.
     """
@@ -134,18 +134,18 @@ def cagr(growth: float, days: int) -> float:
 
 
 def max_drawdown(equity: NDArray[np.float64]) -> float:
-    """Deepest fall of daily closes from their highest so far, as a fraction of it; equity starts from 1."""
+    """Return the maximum drawdown of daily closes, as a fraction of the peak; equity starts from 1."""
     peaks = np.maximum.accumulate(np.concatenate(([1.0], equity)))[1:]
     return max(0.0, float(np.max((peaks - equity) / peaks)))
 
 
 def max_drawdown_intrabar(account: Portfolio) -> float:
-    """Deepest fall inside a day from the highest daily close before it, as a fraction of it."""
+    """Return the maximum drawdown from the highest daily close to a later intraday low, as a fraction of the peak."""
     return account.max_drawdown_intrabar
 
 
 def calmar(growth: float, drawdown: float) -> float:
-    """CAGR over the (intrabar) maximum drawdown; NaN without a drawdown.
+    """Return the Calmar ratio: CAGR over the intrabar maximum drawdown; NaN without a drawdown.
 
     Source: T. W. Young, Calmar Ratio: A Smoother Tool (1991), Futures 20:40.
     """
@@ -153,5 +153,5 @@ def calmar(growth: float, drawdown: float) -> float:
 
 
 def exposure(runs: Sequence[Run], total: Tally) -> float:
-    """Share of judged bars during which a position was held, at least in part; `total` is the runs' tally."""
+    """Return the share of judged bars with a position, at least in part; `total`: trade totals of the runs."""
     return total.held_bars / sum(run.judged_bars for run in runs)

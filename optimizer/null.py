@@ -1,4 +1,7 @@
-"""What luck alone does: a level's own search, gate and retries over markets without skill in them."""
+"""Null test: repeats a level's search, gate and retries on surrogate markets without skill.
+
+The share of surrogates that pass is the false-positive rate of the gate.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,18 +31,18 @@ QUANTILES = (0.05, 0.5, 0.95)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Luck:
-    """A level whose search is repeated where there is no skill to be found."""
+    """Inputs of a null test: the level and the conditions of its real search."""
 
     level: Level
-    """As it is written."""
+    """The level as written."""
     attempts: int
-    """How many the real search took: as many as that are made."""
+    """Number of attempts of the real search, and the maximum per surrogate."""
     inherited: Mapping[str, float] | None
     seed: int
 
 
 def null_of(luck: Luck, draws: Sequence[Draw]) -> Null:
-    """What at least one draw says together."""
+    """Aggregate at least one draw."""
     passed = sum(draw.passed for draw in draws)
     low, high = wilson_interval(passed, len(draws))
     names = list(dict.fromkeys(name for draw in draws for name in draw.values))
@@ -57,10 +60,10 @@ def null_of(luck: Luck, draws: Sequence[Draw]) -> Null:
 
 
 def try_luck(luck: Luck, read: Read, number: int) -> Draw:
-    """The search in surrogate market `number`, the same for the same seed.
+    """Run the search in surrogate market `number`; reproducible by seed.
 
     Raises:
-        DataError: where candles are missing or unsound.
+        DataError: candles are missing or invalid.
     """
     market = surrogate(luck.level, read, [luck.seed, number])
     prepared = {part: prepare_level(luck.level, part, market) for part in (Part.TRAIN, Part.VALIDATION)}
@@ -69,7 +72,7 @@ def try_luck(luck: Luck, read: Read, number: int) -> Draw:
         level = at_attempt(luck.level, attempt, luck.inherited)
         trials = _search(luck, level, attempt, number, prepared[Part.TRAIN], trials)
         readings = _gate(level, trials, prepared, market, luck.seed)
-        passed = bool(readings) and is_passed(readings)  # without a winner nothing was read
+        passed = bool(readings) and is_passed(readings)  # empty without a winner
         if passed:
             break
     return Draw(
@@ -101,12 +104,12 @@ def _search(
 def _gate(
     level: Level, trials: Sequence[FrozenTrial], prepared: Mapping[Part, Sequence[Prepared]], read: Read, seed: int
 ) -> list[Reading]:
-    """The gate of the search's winner; nothing where there is none."""
+    """Return the gate of the search's winner; empty without a winner."""
     winner = choose(level, trials, prepared[Part.TRAIN], prepared[Part.VALIDATION])
     if winner is None:
         return []
     readings = gate_readings(level, winner.validation.metrics, Part.VALIDATION)
-    if level.stress is None or not is_passed(readings):  # a gate that is shut needs no stress
+    if level.stress is None or not is_passed(readings):  # a failed gate needs no stress tests
         return readings
     runs = {part: [backtest(level, each, winner.parameters) for each in bars] for part, bars in prepared.items()}
     patient = Patient(level=level, parameters=winner.parameters, read=read, prepared=prepared, runs=runs, seed=seed)

@@ -1,7 +1,7 @@
-"""One trial: backtest a level's datasets in order, give up early where it is hopeless, say what came of it.
+"""Objective: backtests a level's datasets in order, prunes hopeless trials, and returns the evaluation.
 
-A crash is never a score, and a missed rule is a constraint: an evaluation either raises, which fails the
-trial, or has a finite value and finite constraints. Nothing of Optuna is needed here, so no worker loads it.
+An evaluation either raises, which fails the trial, or has a finite value and finite constraints. A missed target is a
+constraint, never a score. This module does not use Optuna, so workers do not load it.
 """
 
 import math
@@ -26,40 +26,41 @@ from tradeschool.log import about
 from tradeschool.market import Dataset, Timeframe, Window
 
 VALUE_WITHOUT_SHARPE = 0.0
-"""Value of a complete trial whose daily returns do not vary, as without a trade: nothing risked, nothing
-earned. Such a trial is never feasible, and samplers rank infeasible trials by their constraints alone."""
+"""Value of a complete trial whose daily returns do not vary, for example without a trade. Such a trial is never
+feasible, and samplers rank infeasible trials by their constraints alone.
+"""
 WHOLLY_MISSED = 1.0
-"""Constraint where there is nothing to measure: as far off as a fraction can be."""
+"""Violation of a constraint without a measured value; the largest fraction."""
 
 Read = Callable[[Dataset, Window], CandleArrays]
-"""The candles of a dataset whose open lies in a window."""
+"""Function that reads the candles of a dataset whose open lies in a window."""
 
 
 def repair(level: Level, parameters: Mapping[str, float]) -> dict[str, float]:
-    """The parameters that a trial is run with: those asked for, made to fit together by the strategy.
+    """Return the parameters as the strategy repairs them, restricted to the given names.
 
     Raises:
-        SettingsError: where they are not the strategy's, or leave its hard bounds.
+        SettingsError: a parameter is not the strategy's, or exceeds its hard bounds.
     """
     whole = repaired(load(level.strategy), parameters)
     return {name: whole[name] for name in parameters}
 
 
 def prepare_level(level: Level, part: Part, read: Read) -> tuple[Prepared, ...]:
-    """One part of each of a level's datasets, in the level's order, ready for any number of trials.
+    """Prepare one part of each of a level's datasets, in the level's order, for any number of trials.
 
-    All trials of all attempts are judged over the same bars: the warm-up is that of the widest ranges that the
-    level's retries may reach.
+    All trials of all attempts are judged over the same bars: the warm-up covers the widest ranges of the level's
+    retries.
 
     Raises:
-        SettingsError: where a range is missing or unknown, or a dataset is left without a day.
-        DataError: where candles are missing, unsound, or not more than the warm-up.
+        SettingsError: a range is missing or unknown, or a part of a dataset is empty.
+        DataError: candles are missing, invalid, or not more than the warm-up.
     """
     return prepare_windows(level, [(dataset.source, level.window(dataset, part)) for dataset in level.datasets], read)
 
 
 def prepare_windows(level: Level, windows: Sequence[tuple[Dataset, Window]], read: Read) -> tuple[Prepared, ...]:
-    """Any windows of datasets, ready for a level's trials; raises what `prepare_level` does."""
+    """Prepare any windows of datasets for a level's trials; raises the same errors as `prepare_level`."""
     strategy = load(level.strategy)
     bounds = widest(level)
     check_names(strategy, bounds)
@@ -73,20 +74,19 @@ def prepare_windows(level: Level, windows: Sequence[tuple[Dataset, Window]], rea
 
 
 def warm_up_of(level: Level, timeframe: Timeframe) -> int:
-    """Bars of each part that are not judged: enough for the widest ranges that the level's retries may reach."""
+    """Return the warm-up in bars: enough for the widest ranges of the level's retries."""
     return warm_up_bars(load(level.strategy), widest(level), timeframe)
 
 
 def evaluate(
     level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float], thresholds: Sequence[float | None]
 ) -> Evaluation:
-    """A trial on train: a step a dataset, pruned after a step that misses its threshold or the drawdown limit.
+    """Evaluate a trial on train, one step per dataset; prunes at the median threshold or the drawdown limit.
 
-    `thresholds`: for each step the median of what complete trials reported there, None, or the end of the
-    sequence, where the pruner is not to act.
+    `thresholds`: for each step the median of the complete trials; None, or the end of the sequence, disables pruning.
 
     Raises:
-        SettingsError: where parameters are not the strategy's.
+        SettingsError: a parameter is not the strategy's.
     """
     trade = _trader(level, parameters)
     account = Account([(dataset.first_day, dataset.day_count) for dataset in prepared])
@@ -97,7 +97,7 @@ def evaluate(
         account.join(runs[-1])
         intermediate.append(rounded(metrics.sharpe(account.so_far().returns)))
         if account.drawdown() > level.drawdown_limit:
-            reason = f"past the drawdown limit of {level.drawdown_limit:g} after {dataset.dataset}"
+            reason = f"drawdown limit of {level.drawdown_limit:g} exceeded after {dataset.dataset}"
             return _pruned(level, runs, account.drawdown(), intermediate, reason)
         if is_pruned(intermediate, threshold):
             return _pruned(level, runs, account.drawdown(), intermediate, f"below the median after {dataset.dataset}")
@@ -105,7 +105,7 @@ def evaluate(
 
 
 def judge(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float], part: Part) -> Evaluation:
-    """A parameter set on any part, run to its end whatever it loses: what a gate reads."""
+    """Evaluate a parameter set on any part without pruning; the gate reads this."""
     trade = _trader(level, parameters)
     account = Account([(dataset.first_day, dataset.day_count) for dataset in prepared])
     runs: list[Run] = []
@@ -118,12 +118,12 @@ def judge(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, f
 
 
 def backtest(level: Level, prepared: Prepared, parameters: Mapping[str, float]) -> Run:
-    """One dataset traded by a level's rules."""
+    """Backtest one dataset with a level's rules."""
     return _trader(level, parameters)(prepared)
 
 
 def _trader(level: Level, parameters: Mapping[str, float]) -> Callable[[Prepared], Run]:
-    """What trades a dataset by a level's rules; strategy and parameters are looked up and checked once."""
+    """Return a function that backtests a dataset; strategy and parameters are loaded and checked once."""
     strategy = load(level.strategy)
     whole = repaired(strategy, parameters)
     managed, trade = Management.of(whole), engine_of(strategy)
@@ -137,7 +137,7 @@ def _trader(level: Level, parameters: Mapping[str, float]) -> Callable[[Prepared
 
 
 def is_pruned(intermediate: Sequence[float], threshold: float | None) -> bool:
-    """What optuna's MedianPruner says after the last of these values, given the median of its step.
+    """Return what Optuna's MedianPruner decides after the last value, given the median of its step.
 
     Source: optuna 5.0, pruners/_percentile.py, `PercentilePruner.prune`, for a study that maximises.
     """
@@ -177,7 +177,7 @@ def _pruned(
 def _constraints(
     level: Level, part: Part, runs: Sequence[Run], figures: Mapping[str, float], drawdown: float
 ) -> dict[str, float]:
-    """How far each rule is missed, as a fraction, so that no rule outweighs another; zero or less is feasible."""
+    """Return each constraint's violation as a fraction, so that all share one scale; zero or less is feasible."""
     gate, win_rate = level.gate, figures["win_rate"]
     violations = {
         "win_rate": WHOLLY_MISSED if math.isnan(win_rate) else gate.win_rate - win_rate,
@@ -190,14 +190,16 @@ def _constraints(
 
 
 def _profit_factor_violation(runs: Sequence[Run], target: float) -> float:
-    """`target * loss - profit <= 0` over the turnover `profit + loss`: no division by a loss of zero."""
+    """Return the violation `target * loss - profit <= 0` over the turnover `profit + loss`, which avoids division by
+    zero.
+    """
     total = tally(runs)
     turnover = total.profit + total.loss
     return (target * total.loss - total.profit) / turnover if turnover > 0 else WHOLLY_MISSED
 
 
 def _trades_violation(figures: Mapping[str, float], needed: int) -> float:
-    """Share of the needed trades that is missing; wholly missed where there is no Sharpe ratio to rank."""
+    """Return the missing share of the required trades; the largest violation without a Sharpe ratio."""
     if math.isnan(figures["sharpe"]):
         return WHOLLY_MISSED
     return (needed - figures["trades"]) / max(needed, 1)

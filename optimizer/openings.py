@@ -1,6 +1,6 @@
-"""The log of every look at candles that the search has not seen: written before the look, never rewritten.
+"""Holdout log: records each read of validation, test or the holdout period before it happens; append-only.
 
-A run that is killed between the two looks again after it goes on: the line is there, and stays the only one.
+A run killed between the log entry and the read reads again after it resumes; the entry is not repeated.
 """
 
 import json
@@ -13,7 +13,7 @@ from tradeschool.store.files import append_line
 
 LOG_NAME = "openings.jsonl"
 SEALED = "sealed"
-"""The part that is no level's: the sealed period, opened once when a run is over."""
+"""Part name of the holdout period, which belongs to no level and is opened once at the end of a run."""
 
 Line = dict[str, object]
 
@@ -21,10 +21,10 @@ Line = dict[str, object]
 def log_opening(
     folder: Path, part: str, *, level: str | None, attempt: int | None, trials: Sequence[int], now: datetime
 ) -> bool:
-    """Append that a part was looked at, and with which trials' parameters; False where that was said before.
+    """Append an entry for a part and the trials evaluated on it; return False if it is already logged.
 
     Raises:
-        StoreUnwritable: where the disk does not take the line; nothing is to be looked at then.
+        StoreUnwritable: the entry cannot be written; the part must not be read then.
     """
     what: Line = {"level": level, "attempt": attempt, "part": part, "trials": list(trials)}
     if any({name: line.get(name) for name in what} == what for line in read_openings(folder)):
@@ -34,13 +34,15 @@ def log_opening(
 
 
 def read_openings(folder: Path) -> list[Line]:
-    """Every whole line of the log, in order; one that a full disk cut off is left out."""
+    """Return all complete log entries in order; skips an entry truncated by a full disk."""
     try:
         text = (folder / LOG_NAME).read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise StoreUnwritable(f"cannot read {folder / LOG_NAME}: {error.strerror or error}; fix permissions") from error
+        raise StoreUnwritable(
+            f"cannot read {folder / LOG_NAME}: {error.strerror or error}; check its permissions"
+        ) from error
     return [line for each in text.splitlines() if (line := _parsed(each)) is not None]
 
 

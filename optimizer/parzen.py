@@ -1,8 +1,8 @@
-"""The arithmetic of the tree-structured Parzen estimator: which of some candidates good trials suggest most.
+"""Tree-structured Parzen estimator (TPE): proposes the candidate that good trials make most likely.
 
-It is Optuna's estimator with Optuna's defaults, computed by one compiled loop instead of many small arrays: a question
-is answered five to ten times as fast. Equal kernels are ordered by trial, whereas Optuna leaves their order to the
-processor's sorting; so other processors agree.
+This is Optuna's estimator with Optuna's defaults in one compiled loop instead of many small arrays, five to ten times
+faster. Equal kernels are ordered by trial number, whereas Optuna's order depends on the processor's sort; this makes
+results equal on all processors.
 
 Source: Watanabe, Tree-structured Parzen estimator, arXiv 2304.11127; Optuna 5.0, samplers/_tpe.
 """
@@ -18,41 +18,42 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optimizer.backtest.jit import inlined, is_compiled, njit
 
 CANDIDATES = 24
-"""Drawn from the good trials, of which one is chosen."""
+"""Number of candidates drawn from the good trials."""
 FULL_WEIGHT = 25
-"""Latest trials that count fully; older ones count less, the older."""
+"""Number of latest trials with full weight; older trials have decreasing weights."""
 MOST_BELOW = 25
 BELOW_FRACTION = 0.1
-"""Share of the trials that count as good, `MOST_BELOW` at most."""
+"""Share of trials that count as good, at most `MOST_BELOW`."""
 MOST_ABOVE = 300
-"""Latest of the other trials that are looked at; Optuna looks at all, which makes every question dearer than the last.
-What is left out would weigh least."""
+"""Maximum number of other trials used, latest first. Optuna uses all, so each request costs more than the last; the
+omitted trials would have the smallest weights.
+"""
 
 NEGLIGIBLE = 1e-18
-"""Share of the prior's density below which a kernel's makes no difference to the sum."""
+"""Share of the prior's density below which a kernel does not change the sum."""
 STEEPEST = 200.0
-"""More than a kernel's density on one axis may be of the prior's: none is narrower than a hundredth of the range."""
+"""Upper bound of a kernel's density on one axis over the prior's; no kernel is below 1 % of the range wide.
+"""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """The parameters that are searched, in order of name, each array of shape (n_parameters,)."""
+    """The searched parameters, sorted by name; each array of shape (n_parameters,)."""
 
     names: tuple[str, ...]
     distributions: tuple[IntDistribution | FloatDistribution, ...]
     lows: Array
-    """Lowest and highest value of a kernel's support: half a step beyond the range, and its logarithm where that is
-    searched."""
+    """Lowest and highest value of a kernel's support: half a step beyond the range; logarithms on log axes."""
     highs: Array
     steps: Array
-    """0 of a parameter without."""
+    """Step; 0 without one."""
     logs: NDArray[np.bool_]
 
     @classmethod
     def of(cls, distributions: Mapping[str, BaseDistribution]) -> "Axes | None":
-        """None where one of them is no range of numbers, or nothing is compiled here."""
+        """Build the axes; None if a parameter is not a numeric range or numba is absent."""
         ranges = {
             name: each for name, each in distributions.items() if isinstance(each, IntDistribution | FloatDistribution)
         }
@@ -67,7 +68,7 @@ class Axes:
         return cls(tuple(sorted(ranges)), found, lows, highs, steps, logs)
 
     def kernels(self, values: Array) -> "Kernels":
-        """One kernel a trial and the prior; `values` of shape (n_parameters, n_trials), in order of number."""
+        """Return one kernel per trial plus the prior; `values`: shape (n_parameters, n_trials), in order of number."""
         count = values.shape[1]
         centres = np.empty((len(self.names), count + 1))
         widths = np.empty_like(centres)
@@ -82,17 +83,17 @@ class Axes:
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """A mixture of truncated normal distributions, the same weights on every axis."""
+    """Mixture of truncated normal distributions with the same weights on every axis."""
 
     axes: Axes
     centres: Array
-    """Shape (n_parameters, n_kernels), as `widths`."""
+    """Shape (n_parameters, n_kernels); `widths` has the same."""
     widths: Array
     weights: Array
-    """Shape (n_kernels,), summing to 1."""
+    """Shape (n_kernels,); sums to 1."""
 
     def draw(self, random: np.random.RandomState) -> Array:
-        """Candidates, shape (n_parameters, `CANDIDATES`), on the grid where there is one."""
+        """Draw candidates, shape (n_parameters, `CANDIDATES`), rounded to the grid of a stepped parameter."""
         axes = self.axes
         chosen = random.choice(len(self.weights), p=self.weights, size=CANDIDATES)
         quantiles = random.uniform(low=0, high=1, size=(len(axes.names), CANDIDATES))
@@ -105,7 +106,7 @@ class Kernels:
         return drawn
 
     def log_density(self, candidates: Array) -> Array:
-        """Of each candidate; of a parameter with a step, the probability of that step."""
+        """Return the log density of each candidate; for a stepped parameter the probability of its step."""
         axes = self.axes
         halves = axes.steps[:, np.newaxis] / 2
         left, right = candidates - halves, candidates + halves
@@ -117,7 +118,7 @@ class Kernels:
 
 
 def suggest(axes: Axes, below: Array, above: Array, random: np.random.RandomState) -> dict[str, float]:
-    """The candidate that the good trials make likelier than the others do, by name.
+    """Return the candidate with the highest density ratio of good to other trials, by name.
 
     `below` and `above`: values of the good and the other trials, shape (n_parameters, n_trials), in order of number.
     """
@@ -129,13 +130,13 @@ def suggest(axes: Axes, below: Array, above: Array, random: np.random.RandomStat
 
 
 def load(axes: Axes) -> None:
-    """Have the compiled loops in memory, from numba's cache or compiled, before a question has to wait for them."""
+    """Load the compiled loops into memory, from the cache or by compiling, before the first request."""
     lowest = np.array([[float(each.low)] for each in axes.distributions])
     suggest(axes, lowest, lowest, np.random.RandomState(0))
 
 
 def split(order: Sequence[int], count: int) -> tuple[list[int], list[int]]:
-    """Places of the good and of the other trials, oldest first; `order` holds `count` places, best first."""
+    """Split indices into good and other trials, oldest first; `order` holds `count` indices, best first."""
     good = sorted(order[: min(math.ceil(BELOW_FRACTION * count), MOST_BELOW)])
     held = set(good)
     others = [place for place in range(max(0, count - MOST_ABOVE - len(good)), count) if place not in held]
@@ -149,7 +150,9 @@ def _weights(count: int) -> Array:
 
 
 def _widths(centres: Array, low: float, high: float) -> Array:
-    """A kernel reaches to the farther of its neighbours, within limits; the first and the last to their only one."""
+    """Return kernel widths: the distance to the farther neighbour, clipped; the first and last use their only
+    neighbour.
+    """
     count = len(centres)
     order = np.argsort(centres, kind="stable")
     ends = np.concatenate(([low], centres[order], [high]))
@@ -164,13 +167,13 @@ def _widths(centres: Array, low: float, high: float) -> Array:
 
 @inlined
 def _below(z: float) -> float:
-    """Standard normal probability below z, exact in the left tail."""
+    """Return the standard normal probability below z, exact in the left tail."""
     return 0.5 * math.erfc(-z / math.sqrt(2.0))
 
 
 @inlined
 def _mass(a: float, b: float) -> float:
-    """Standard normal probability between a and b, from the tail where nothing cancels."""
+    """Return the standard normal probability between a and b, computed in the tail without cancellation."""
     if a > 0:
         return _below(-a) - _below(-b)
     if b <= 0:
@@ -180,9 +183,9 @@ def _mass(a: float, b: float) -> float:
 
 @inlined
 def _quantile(p: float) -> float:
-    """Where the standard normal probability below is p, at most 0.5.
+    """Return the standard normal quantile of p, for p up to 0.5.
 
-    By Newton's steps on its logarithm, which is concave: from a lower bound they come nearer and never pass.
+    Newton's method on the logarithm, which is concave: from a lower bound the steps converge without overshooting.
     """
     if p <= 0.0:
         return -40.0
@@ -199,7 +202,7 @@ def _quantile(p: float) -> float:
 
 @inlined
 def _truncated(q: float, a: float, b: float) -> float:
-    """The q-quantile of the standard normal distribution between a and b."""
+    """Return the q-quantile of the standard normal distribution truncated to [a, b]."""
     mass = _mass(a, b)
     if a >= 0:
         return -_quantile(_below(-b) + (1.0 - q) * mass)
@@ -220,10 +223,10 @@ def _draw(out: Array, quantiles: Array, centres: Array, widths: Array, lows: Arr
 def _density(
     out: Array, left: Array, right: Array, centres: Array, widths: Array, weights: Array, lows: Array, highs: Array
 ) -> None:
-    """Sum of all kernels, arrays by place or kernel first.
+    """Sum the density of all kernels at each candidate; arrays have the candidate or kernel axis first.
 
-    The last is the prior, which is nowhere small, and to which the others are compared. Axes without a step come
-    first: most kernels are out of reach on one of them, and these are cheap.
+    The last kernel is the prior, which is nowhere small; the others are computed relative to it. Axes without a step
+    come first: they are cheap, and most kernels are negligible on one of them.
     """
     count, axes = centres.shape
     shares = np.empty((count, axes))
@@ -247,7 +250,7 @@ def _density(
 def _ratio(
     left: Array, right: Array, centres: Array, widths: Array, shares: Array, priors: Array, place: int, kernel: int
 ) -> float:
-    """A kernel's density by the prior's, 0 as soon as the axes that are left could not bring it back to notice."""
+    """Return a kernel's density over the prior's; 0 once the remaining axes cannot make it significant."""
     ratio = 1.0
     least = NEGLIGIBLE / STEEPEST ** len(priors)
     for axis in range(len(priors)):
@@ -262,7 +265,7 @@ def _ratio(
 def _factor(
     left: Array, right: Array, centres: Array, widths: Array, shares: Array, axis: int, place: int, kernel: int
 ) -> float:
-    """A kernel's probability between left and right on one axis, or its density where these are one."""
+    """Return a kernel's probability between left and right on one axis, or its density if both are equal."""
     centre, width = float(centres[kernel, axis]), float(widths[kernel, axis])
     a, b = (float(left[place, axis]) - centre) / width, (float(right[place, axis]) - centre) / width
     if a < b:

@@ -1,4 +1,4 @@
-"""What a level will look at: each dataset's parts, and how many candles they hold."""
+"""Level plan: the parts of each dataset of a level and their number of candles."""
 
 from dataclasses import dataclass
 
@@ -20,24 +20,24 @@ class PlannedPart:
     part: Part
     window: Window
     expected: int
-    """Candles that the market's calendar expects."""
+    """Number of candles by the market's calendar."""
     stored: int | None
-    """Candles that are sealed; None where not all of the window is."""
+    """Number of sealed candles; None if the window is not fully sealed."""
     warm_up: int
-    """First bars, which feed indicators only."""
+    """Number of first bars that only warm up indicators."""
 
     @property
     def judged(self) -> int:
-        """Bars that count: of those that are stored, or else expected."""
+        """Number of judged bars, from stored candles if known, else from the calendar."""
         return max(0, (self.expected if self.stored is None else self.stored) - self.warm_up)
 
 
 def plan_level(level: Level, store: Store) -> list[PlannedPart]:
-    """Every part of a level's datasets, in order.
+    """Return every part of a level's datasets, in order.
 
     Raises:
-        SettingsError: where a range is unknown, or a part is left without a day.
-        PeriodClosed: where a part lies in the sealed period.
+        SettingsError: a range is unknown, or a part is empty.
+        PeriodClosed: a part lies in the holdout period.
     """
     strategy, bounds = load(level.strategy), widest(level)
     check_names(strategy, bounds)

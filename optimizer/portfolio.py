@@ -1,4 +1,4 @@
-"""A level's datasets as one account: what each calendar day returned, and how low it went."""
+"""Portfolio: combines a level's datasets into one account with daily returns and intraday lows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,22 +12,23 @@ from optimizer.backtest.run import Run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portfolio:
-    """Daily figures of equally weighted datasets; all arrays of shape (n_days,), in order of days.
+    """Daily series of equally weighted datasets; all arrays of shape (n_days,), ordered by day.
 
-    A day is there if at least one dataset judges it. Days between disjoint windows are left out, not zero.
+    A day is included if at least one dataset judges it. Days between disjoint windows are omitted, not zero.
     """
 
     days: NDArray[np.int64]
     """In days since 1970-01-01 UTC, ascending."""
     returns: NDArray[np.float64]
-    """Mean over the datasets that judge the day of equity at its end over equity at its start, minus 1."""
+    """Mean daily return of the datasets that judge the day."""
     low_returns: NDArray[np.float64]
-    """The same of each dataset's lowest equity inside the day: all at their lowest at once, so never above
-    the portfolio's true low."""
+    """Mean return to each dataset's lowest equity inside the day. All lows count as simultaneous, so this is never
+    above the portfolio's true low.
+    """
 
     @property
     def equity(self) -> NDArray[np.float64]:
-        """Value at the end of each day, one at the start of the first."""
+        """Value at the end of each day; 1 at the start of the first."""
         return np.cumprod(1.0 + self.returns, dtype=np.float64)
 
     @property
@@ -37,21 +38,21 @@ class Portfolio:
 
     @property
     def drawdowns(self) -> NDArray[np.float64]:
-        """Fall of each day's low from the highest daily close before it, as a fraction of that; never negative."""
+        """Drawdown of each day's low from the highest earlier daily close, as a fraction of it; never negative."""
         peaks = np.maximum.accumulate(_starts(self.equity, 1.0))
         return np.maximum(0.0, (peaks - self.lows) / peaks)
 
     @property
     def max_drawdown_intrabar(self) -> float:
-        """The deepest of `drawdowns`."""
+        """Maximum of `drawdowns`."""
         return float(_deepest(self.returns, self.low_returns))
 
 
 class Account:
-    """Datasets of known days, joined one after the other as they are traded."""
+    """Portfolio under construction: datasets with known days are added one by one."""
 
     def __init__(self, days: Sequence[tuple[int, int]]) -> None:
-        """Of each dataset its first judged day and their number; at least one."""
+        """`days`: first judged day and number of days of each dataset; at least one dataset."""
         self._first_day = min(first for first, _ in days)
         length = max(first + count for first, count in days) - self._first_day
         self._due = np.zeros(length, dtype=np.int64)
@@ -61,18 +62,18 @@ class Account:
         self._returns, self._low_returns = np.zeros(length), np.zeros(length)
 
     def join(self, run: Run) -> None:
-        """Add a dataset that has been traded."""
+        """Add the run of a dataset."""
         first = run.first_day - self._first_day
         days = slice(first, first + len(run.equity))
         self._joined[days] += 1
         _add_changes(run.equity, run.lows, run.initial_equity, self._returns[days], self._low_returns[days])
 
     def so_far(self) -> Portfolio:
-        """The account of the datasets that have joined; at least one."""
+        """Return the portfolio of the datasets added so far; at least one."""
         return self._over(self._joined)
 
     def drawdown(self) -> float:
-        """The account's intrabar drawdown if the datasets that have not joined stay flat."""
+        """Return the intrabar drawdown, counting datasets not added yet as flat."""
         return self._over(self._due).max_drawdown_intrabar
 
     def _over(self, counts: NDArray[np.int64]) -> Portfolio:
@@ -83,7 +84,7 @@ class Account:
 
 
 def portfolio(runs: Sequence[Run]) -> Portfolio:
-    """The account that holds every run's dataset in equal parts, set anew each day; at least one run."""
+    """Return the equally weighted portfolio of all runs, rebalanced daily; at least one run."""
     account = Account([(run.first_day, len(run.equity)) for run in runs])
     for run in runs:
         account.join(run)
@@ -102,7 +103,7 @@ def _add_changes(
     returns: NDArray[np.float64],
     low_returns: NDArray[np.float64],
 ) -> None:
-    """Relative changes over each day's start; none on the days after everything is lost."""
+    """Add relative changes over each day's start; zero on the days after a total loss."""
     start = initial
     for day in range(equity.size):
         if start > 0:

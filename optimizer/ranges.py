@@ -1,4 +1,4 @@
-"""How far a level searches each parameter: as it says, wider on a retry, narrower around a winner."""
+"""Search ranges: as written, widened on a retry, or narrowed around a winner."""
 
 import math
 from collections.abc import Mapping
@@ -7,27 +7,26 @@ from optimizer.level import Bounds, Level
 from optimizer.strategy import FloatParameter, Parameter, check_names, load
 
 WIDENING = 1.5
-"""By which a retry multiplies the width of every range, its middle kept."""
+"""Factor by which a retry multiplies the width of every range, centre unchanged."""
 QUARTER = 0.25
-"""Of a range, to either side of an inherited value."""
+"""Share of a range kept to either side of an inherited value."""
 
 
 def widened(level: Level) -> dict[str, Bounds]:
-    """The level's ranges as the next retry searches them: wider, within the strategy's hard bounds."""
+    """Return the ranges of the next retry: wider, within the strategy's hard bounds."""
     by_name = _parameters(level)
     return {name: _widen(by_name[name], *bounds) for name, bounds in level.ranges.items()}
 
 
 def widest(level: Level) -> dict[str, Bounds]:
-    """The level's ranges once it has been retried as often as it may: what fixes the warm-up, so that all attempts
-    are judged over the same bars."""
+    """Return the ranges after all retries; they set the warm-up, so all attempts are judged over the same bars."""
     for _ in range(level.retries):
         level = level.model_copy(update={"ranges": widened(level)})
     return level.ranges
 
 
 def around(level: Level, centre: Mapping[str, float]) -> dict[str, Bounds]:
-    """A quarter of each range to either side of a point, within the range; all of it where the point has no value."""
+    """Return a quarter of each range to either side of a point, or the full range if the point has no value."""
     by_name = _parameters(level)
     return {
         name: _near(by_name[name], bounds, centre[name]) if name in centre else bounds

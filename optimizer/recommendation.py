@@ -1,8 +1,7 @@
-"""What a run comes to: deploy, trade on paper, or do not deploy, and which rule decided it. Pure.
+"""Recommendation: decides from checks whether to deploy, paper trade or not deploy. Pure.
 
-Each check is one question with its figure and its bound. A check that is not met forbids what it stands for: those of
-`Step.PAPER` forbid everything, those of `Step.DEPLOY` leave trading on paper. What is not known counts as not met for
-deploying, and is no reason against paper.
+Each check compares one figure with a bound. A failed check of `Step.PAPER` rules out any trading; a failed check of
+`Step.DEPLOY` leaves paper trading. An unknown figure counts as failed for deployment and is ignored for paper trading.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +17,7 @@ from optimizer.level import Level
 
 
 class Action(StrEnum):
-    """What is recommended."""
+    """Recommended action."""
 
     DEPLOY = "deploy"
     PAPER_TRADE = "paper_trade"
@@ -26,34 +25,34 @@ class Action(StrEnum):
 
 
 class Tier(StrEnum):
-    """How far the run came."""
+    """Progress of the run."""
 
     TARGET = "target"
-    """Every level passed, and the last winner's neighbours hold out, too."""
+    """Every level passed, and the last winner is stable under parameter changes."""
     MINIMUM = "minimum"
-    """Every level but the last passed, or all with a winner that is not known to be stable."""
+    """Every level but the last passed, or every level with a winner not known to be stable."""
     ESCALATED = "escalated"
-    """A level before the last was given up."""
+    """A level before the last was not passed."""
 
 
 class Recommendation(Kept):
-    """What to do, and why."""
+    """Recommended action with its rule, reason and checks."""
 
     action: Action
     rule: str
-    """The rule that decided, in words."""
+    """The deciding rule."""
     reason: str
-    """What it found."""
+    """Messages of the deciding checks."""
     tier: Tier
     level: str | None
-    """Whose winner is recommended or not; None where no level has one."""
+    """Level of the winner; None if no level has one."""
     parameters: dict[str, int | float] | None
     checks: tuple[Check, ...]
     evidence: Evidence | None
 
     @property
     def action_words(self) -> str:
-        """Such as `do not deploy`."""
+        """The action as words, such as `do not deploy`."""
         return self.action.replace("_", " ")
 
 
@@ -67,10 +66,10 @@ def recommend(
     nulls: Mapping[str, Null],
     analyses: Mapping[str, Mapping[str, JsonValue]],
 ) -> Recommendation:
-    """The recommendation on a run that is over.
+    """Make the recommendation of a finished run.
 
-    `verdicts` are by level, of the last attempt each; `forced` names what a user has mixed; `analyses` are those of the
-    level whose winner the evidence is on, by name, as far as they are there.
+    `verdicts`: of each level's last attempt, by level; `forced`: names of changes that a user forced; `analyses`: by
+    name, of the level of the evidence.
     """
     checks = [*run_checks(levels, verdicts, forced), *evidence_checks(levels, evidence, nulls, analyses)]
     action, rule, decisive = _decide(checks)
@@ -92,7 +91,7 @@ def tier_of(
     verdicts: Mapping[str, Judged],
     stability: Mapping[str, JsonValue] | None,
 ) -> Tier:
-    """How far a run came."""
+    """Return the tier of a run."""
     if outcome is Outcome.PASSED:
         return Tier.TARGET if stability and stability.get("stable") else Tier.MINIMUM
     before = levels[:-1]
@@ -103,18 +102,18 @@ def tier_of(
 def _decide(checks: Sequence[Check]) -> tuple[Action, str, list[Check]]:
     against_paper = [check for check in checks if check.needed_for is Step.PAPER and check.met is False]
     if against_paper:
-        return Action.DO_NOT_DEPLOY, "a check that trading of any kind needs is not met", against_paper
+        return Action.DO_NOT_DEPLOY, "a check required for any trading failed", against_paper
     against_deploying = [check for check in checks if not check.met]
     if any(check.met is False for check in against_deploying):
         return (
             Action.PAPER_TRADE,
-            "every check that paper trading needs is met, but not every one that deploying needs",
+            "all checks for paper trading passed, but a check for deployment failed",
             against_deploying,
         )
     if against_deploying:
         return (
             Action.PAPER_TRADE,
-            "nothing speaks against it, but not all that deploying needs is known",
+            "no check failed, but a check for deployment has no result",
             against_deploying,
         )
-    return Action.DEPLOY, "every check is met", list(checks)
+    return Action.DEPLOY, "all checks passed", list(checks)

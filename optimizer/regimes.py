@@ -1,6 +1,6 @@
-"""What kind of market earned a winner's profit: each day labelled by trend and volatility, metrics for each cell.
+"""Regime analysis: labels each day by trend and volatility, and computes metrics of the winner per regime.
 
-A day's labels come from the closes of the days before it alone, so that a strategy could have known them.
+A day's labels use only the closes of earlier days, so a strategy could have known them.
 """
 
 import math
@@ -20,19 +20,19 @@ from optimizer.level import Part
 from tradeschool.columns import CandleArrays
 
 TREND_DAYS = 50
-"""Days over which a trend is measured."""
+"""Days over which the trend is measured."""
 TREND_BOUND = 0.5
-"""A move over that time counts as a trend from so many of its own standard deviations on."""
+"""Move over that period, in its standard deviations, from which it counts as a trend."""
 VOLATILITY_DAYS = 20
 """Days over which volatility is measured."""
 VOLATILITY_MEMORY = 365
-"""Days among whose volatilities a day's is ranked; fewer at the beginning."""
+"""Days among which a day's volatility is ranked; fewer at the start."""
 CARRIES = 0.8
-"""Share of the profit of all profitable cells from which on one cell carries it."""
+"""Share of the profit of all profitable regimes from which one regime dominates."""
 
 
 class Trend(StrEnum):
-    """Where prices went."""
+    """Trend regime."""
 
     BULL = "bull"
     BEAR = "bear"
@@ -40,7 +40,7 @@ class Trend(StrEnum):
 
 
 class Volatility(StrEnum):
-    """How much they moved, among the year before."""
+    """Volatility regime, ranked within the preceding year."""
 
     LOW = "low"
     MID = "mid"
@@ -49,56 +49,56 @@ class Volatility(StrEnum):
 
 Cell = tuple[Trend, Volatility]
 Traded = tuple[Prepared, Run]
-"""A dataset's bars and what was traded on them."""
+"""A dataset's bars and the run on them."""
 CELLS: tuple[Cell, ...] = tuple(product(Trend, Volatility))
 UNLABELLED = -1
-"""A day with too few days before it."""
+"""Label of a day with too little history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """The cell of each calendar day of a dataset."""
+    """Regime of each calendar day of a dataset."""
 
     first_day: int
     """In days since 1970-01-01 UTC."""
     cells: NDArray[np.int64]
-    """Places in `CELLS`, or `UNLABELLED`; shape (n_days,)."""
+    """Indices into `CELLS`, or `UNLABELLED`; shape (n_days,)."""
 
     def of(self, days: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The cells of days given as days since 1970-01-01; unlabelled outside."""
+        """Return the regimes of days given as days since 1970-01-01; `UNLABELLED` outside."""
         place = days - self.first_day
         inside = (place >= 0) & (place < len(self.cells))
         return np.where(inside, self.cells[np.clip(place, 0, len(self.cells) - 1)], UNLABELLED)
 
 
 def label(candles: CandleArrays) -> Labels:
-    """The labels of every day from the first candle's to the last's; at least one candle."""
+    """Label every day from the first candle's to the last's; at least one candle."""
     days = candles.time // DAY_SECONDS
     first, last = int(days[0]), int(days[-1])
     closes = candles.close[np.searchsorted(days, np.arange(first, last + 1), side="right") - 1]
     moves = np.diff(np.log(closes))
     spreads = _spreads(moves)
-    # Of day d, closes 0..d-1 are known: the first d - 1 moves.
+    # On day d, closes 0..d-1 are known: the first d - 1 moves.
     cells = np.array([_cell(moves[: max(0, day - 1)], spreads) for day in range(len(closes))])
     return Labels(first_day=first, cells=cells)
 
 
 def regime_table(runs: Mapping[Part, Sequence[Traded]], labels: Mapping[str, Labels]) -> dict[str, object]:
-    """By part and cell: days, trades and what they came to, and whether one cell carries the profit.
+    """Return days, trades and results by part and regime, and whether one regime dominates the profit.
 
-    `labels` are by dataset name. A trade belongs to the cell of its exit's day, a day's return to its own.
+    `labels` are by dataset name. A trade belongs to the regime of its exit day, a daily return to its own day.
     """
     return {
         "definition": {
-            "trend": f"move of {TREND_DAYS} days beyond +-{TREND_BOUND} of its standard deviations",
-            "volatility": f"thirds of {VOLATILITY_DAYS}-day volatility among {VOLATILITY_MEMORY} days before",
+            "trend": f"{TREND_DAYS}-day move beyond +-{TREND_BOUND} standard deviations",
+            "volatility": f"terciles of {VOLATILITY_DAYS}-day volatility among the previous {VOLATILITY_MEMORY} days",
         },
         **{part: _table(found, labels) for part, found in runs.items()},
     }
 
 
 def _spreads(moves: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Volatility over the `VOLATILITY_DAYS` moves from each place on."""
+    """Return the volatility over each window of `VOLATILITY_DAYS` moves."""
     if len(moves) < VOLATILITY_DAYS:
         return np.zeros(0)
     spreads: NDArray[np.float64] = np.lib.stride_tricks.sliding_window_view(moves, VOLATILITY_DAYS).std(axis=1)
@@ -106,7 +106,7 @@ def _spreads(moves: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _cell(moves: NDArray[np.float64], spreads: NDArray[np.float64]) -> int:
-    """The cell of the day after these daily log returns."""
+    """Return the regime of the day after these daily log returns."""
     if len(moves) < TREND_DAYS:
         return UNLABELLED
     known = spreads[max(0, len(moves) - VOLATILITY_MEMORY) : len(moves) - VOLATILITY_DAYS + 1]
@@ -122,7 +122,7 @@ def _trend(moves: NDArray[np.float64]) -> Trend:
 
 
 def _volatility(spreads: NDArray[np.float64]) -> Volatility:
-    """By the rank of the latest among those before it."""
+    """Return the tercile of the latest value among the earlier ones."""
     rank = float(np.mean(spreads[:-1] < spreads[-1]))
     return Volatility.LOW if rank < 1 / 3 else Volatility.MID if rank < 2 / 3 else Volatility.HIGH
 
@@ -151,7 +151,7 @@ def _row(place: int, returns: NDArray[np.float64], net: NDArray[np.float64]) -> 
 
 
 def _carrier(rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    """The cell that earned the most, its share of what the profitable ones earned, and whether it carries all."""
+    """Return the most profitable regime, its share of all profitable regimes' profit, and whether it dominates."""
     gains = [max(0.0, float(str(row["net"]))) for row in rows]
     total = sum(gains)
     best = rows[int(np.argmax(gains))]

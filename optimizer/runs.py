@@ -1,6 +1,6 @@
-"""The runs of a curriculum, kept in the study's database: one row of facts a run, rewritten as it goes on.
+"""Run records in the study database: one row of facts per run, replaced as the run advances.
 
-Any process that reaches the database can go on with any run; the files of a run are made from this and the studies.
+Any process that reaches the database can continue any run; a run's files are derived from this record and its studies.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQL
 
 from optimizer.attempts import at_attempt
 from optimizer.curriculum import Attempt, Facts, Rung
-from optimizer.database import RUNS, driver_arguments
+from optimizer.database import RUNS, driver_arguments, first_line_of
 from optimizer.evidence import Null
 from optimizer.gate import Reading
 from optimizer.kept import Kept
@@ -25,60 +25,60 @@ from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.urls import mask_url
 
 SURROGATES = 20
-"""Markets without skill in which a search is repeated, where nobody says how many."""
+"""Default number of surrogate markets of the null test."""
 Fingerprints = dict[str, str]
 Numbers = dict[str, int | float]
-"""Parameters as they are stored: a whole number stays one."""
+"""Stored parameters; whole numbers stay integers."""
 
 
 class Verdict(Kept):
-    """What came of an attempt."""
+    """Verdict on an attempt."""
 
     passed: bool
     reason: str
     finished: int
-    """The attempt's own trials; those that were carried over are not among them."""
+    """Number of the attempt's own trials, without those carried over."""
     trial: int | None
-    """The winner's number; None where no trial was feasible on train."""
+    """The winner's trial number; None if no trial was feasible on train."""
     parameters: Numbers | None
     readings: tuple[Reading, ...]
     """The gate on validation."""
     figures: dict[Part, dict[str, float]]
-    """The winner's metrics, by part."""
+    """The winner's metrics by part."""
     shortfall: dict[str, JsonValue]
-    """What was missed and by how much; empty where nothing was."""
+    """Missed criteria and their shortfall; empty if none was missed."""
     relaxed: float
-    """By which share the gate's targets were lowered; 0 as a rule."""
+    """Share by which the gate's targets were relaxed; usually 0."""
 
 
 class AttemptRow(Kept):
-    """One attempt at a level; it stands here from before its first trial."""
+    """One attempt at a level; stored before its first trial."""
 
     level: str
     number: int
     fingerprints: Fingerprints
-    """Of code and candles, as they were when it was begun."""
+    """Fingerprints of code and candles at its start."""
     inherited: Numbers | None
-    """The winner of the level before."""
+    """The winner of the previous level."""
     carried: int
-    """How many trials of earlier attempts its study begins with."""
+    """Number of trials carried over from earlier attempts."""
     searched: bool = False
     """Whether its last trial is committed."""
     verdict: Verdict | None = None
 
 
 class Forced(Kept):
-    """A user's word that a run goes on although what it depends on has changed."""
+    """A user's decision to resume a run although one of its fingerprints has changed."""
 
     time: AwareDatetime
     what: str
-    """code, settings, or a dataset and its window."""
+    """Code, settings, or a dataset and its window."""
     was: str
     now: str
 
 
 class RunRecord(Kept):
-    """All that is known of a run."""
+    """Complete record of a run."""
 
     version: Literal[3] = 3
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -86,45 +86,45 @@ class RunRecord(Kept):
     levels: Annotated[tuple[Level, ...], Field(min_length=1)]
     created: AwareDatetime
     fingerprints: Fingerprints
-    """Of code and settings; a run goes on only where they are the same, or where a user insists."""
+    """Fingerprints of code and settings; a run resumes only if they are equal or the user forces it."""
     candles: Fingerprints = Field(default_factory=dict)
-    """Of each range of candles that was looked at, by dataset and window; the same holds for them."""
+    """Digests of all candle ranges read, by dataset and window; compared like the fingerprints."""
     attempts: tuple[AttemptRow, ...] = ()
     forced: tuple[Forced, ...] = ()
     surrogates: Annotated[int, Field(ge=0)] = SURROGATES
-    """In how many markets without skill the search of each level that was passed is repeated at the end."""
+    """Number of surrogate markets for the null test of each passed level, run at the end."""
     nulls: dict[str, Null] = Field(default_factory=dict)
-    """What that came to, by level."""
+    """Null test results by level."""
     recommendation: Recommendation | None = None
-    """What the run comes to; None before its end."""
+    """None before the end of the run."""
 
     def level(self, name: str) -> Level:
-        """The level of that name, as the curriculum says it."""
+        """Return the level of that name as the curriculum defines it."""
         return next(level for level in self.levels if level.name == name)
 
     def before(self, name: str) -> Level | None:
-        """The level before that one; None for the first."""
+        """Return the previous level; None for the first."""
         place = [level.name for level in self.levels].index(name)
         return self.levels[place - 1] if place else None
 
     def attempt(self, level: str, number: int) -> AttemptRow | None:
-        """What is known of an attempt; None where it was not begun."""
+        """Return an attempt; None if it has not started."""
         return next((each for each in self.attempts if (each.level, each.number) == (level, number)), None)
 
     def last(self, level: str) -> AttemptRow | None:
-        """The latest attempt at a level; None where there was none."""
+        """Return the latest attempt at a level; None if there is none."""
         return next((each for each in reversed(self.attempts) if each.level == level), None)
 
     def searched_level(self, attempt: AttemptRow) -> Level:
-        """The level as an attempt searches it."""
+        """Return the level as an attempt searches it."""
         return at_attempt(self.level(attempt.level), attempt.number, attempt.inherited)
 
     def study(self, level: str, attempt: int) -> str:
-        """The name of an attempt's study."""
+        """Return the name of an attempt's study."""
         return f"{self.name}-L{level}-a{attempt}"
 
     def facts(self, ready: frozenset[str]) -> Facts:
-        """What the ladder has to know; `ready` names the levels whose candles are sealed."""
+        """Return the facts for the state machine; `ready`: names of the levels whose candles are sealed."""
         return Facts(
             rungs=[Rung(name=level.name, retries=level.retries) for level in self.levels],
             attempts=[
@@ -141,13 +141,13 @@ class RunRecord(Kept):
         )
 
     def with_attempt(self, attempt: AttemptRow) -> "RunRecord":
-        """The run with that attempt added, or in the place of what was known of it."""
+        """Return the record with an attempt added or replaced."""
         kept = [each for each in self.attempts if (each.level, each.number) != (attempt.level, attempt.number)]
         return self.model_copy(update={"attempts": (*kept, attempt)})
 
 
 class Runs:
-    """The table of runs in one database."""
+    """Table of runs in one database."""
 
     def __init__(self, url: str) -> None:
         self._where = mask_url(url)
@@ -156,11 +156,11 @@ class Runs:
             self._engine: Engine = create_engine(url, connect_args=driver_arguments(url), pool_pre_ping=True)
 
     def add(self, record: RunRecord) -> None:
-        """Write a new run down.
+        """Insert a new run.
 
         Raises:
-            SettingsError: where there is one of that name.
-            ServiceUnreachable: where the database does not answer.
+            SettingsError: a run of that name exists.
+            ServiceUnreachable: the database does not respond.
         """
         with self._translated():
             RUNS.metadata.create_all(self._engine)
@@ -169,29 +169,29 @@ class Runs:
                     connection.execute(insert(RUNS).values(name=record.name, facts=record.model_dump_json()))
             except IntegrityError:
                 raise SettingsError(
-                    f"there is a run {record.name} in {self._where}; go on with it: "
-                    f"tradeschool optimize resume {record.name}"
+                    f"run {record.name} exists in {self._where}; resume it: tradeschool optimize resume {record.name}"
                 ) from None
 
     def write(self, record: RunRecord) -> None:
-        """Replace what is known of a run.
+        """Replace the record of a run.
 
         Raises:
-            ServiceUnreachable: where the database does not answer, or does not know the run any more.
+            ServiceUnreachable: the database does not respond, or no longer contains the run.
         """
         with self._translated(), self._engine.begin() as connection:
             row = update(RUNS).where(RUNS.c.name == record.name).values(facts=record.model_dump_json())
             if connection.execute(row).rowcount != 1:
                 raise ServiceUnreachable(
-                    f"study database {self._where}: run {record.name} is gone from it: was it moved or replaced?"
+                    f"study database {self._where}: run {record.name} is missing; "
+                    "check whether the database was moved or replaced"
                 )
 
     def read(self, name: str) -> RunRecord:
-        """What is known of a run.
+        """Return the record of a run.
 
         Raises:
-            SettingsError: where there is none of that name, or another version wrote it.
-            ServiceUnreachable: where the database does not answer.
+            SettingsError: there is no run of that name, or another version wrote it.
+            ServiceUnreachable: the database does not respond.
         """
         with self._connected() as names:
             if name in names:
@@ -199,22 +199,22 @@ class Runs:
         raise SettingsError(f"no run {name!r} in {self._where}; see: tradeschool optimize list")
 
     def all(self) -> list[RunRecord]:
-        """Every run, in order of name.
+        """Return all runs, ordered by name.
 
         Raises:
-            SettingsError: where another version wrote one of them.
-            ServiceUnreachable: where the database does not answer.
+            SettingsError: another version wrote one of them.
+            ServiceUnreachable: the database does not respond.
         """
         with self._connected() as names:
             return [parsed(name, facts) for name, facts in sorted(names.items())]
 
     def close(self) -> None:
-        """Give the database's connections back."""
+        """Close the database connections."""
         self._engine.dispose()
 
     @contextmanager
     def _connected(self) -> Iterator[Mapping[str, str]]:
-        """The facts of all runs as they are stored; looking makes no database."""
+        """Yield the stored facts of all runs by name; does not create a database file."""
         if self._file and not self._file.exists():
             yield {}
             return
@@ -228,9 +228,9 @@ class Runs:
         try:
             yield
         except (ArgumentError, NoSuchModuleError, ImportError, SQLAlchemyError) as error:
-            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            reason = first_line_of(error)
             raise ServiceUnreachable(
-                f"study database {self._where}: {reason}: is it running, is storage_url right?"
+                f"study database {self._where}: {reason}; check that it runs and that storage_url is correct"
             ) from error
 
 
@@ -241,10 +241,10 @@ def _sqlite_file(url: str) -> Path | None:
 
 
 def parsed(name: str, facts: str) -> RunRecord:
-    """The run that a row says.
+    """Parse the stored facts of a run.
 
     Raises:
-        SettingsError: where another version wrote it.
+        SettingsError: another version wrote them.
     """
     try:
         return RunRecord.model_validate_json(facts)
@@ -252,5 +252,5 @@ def parsed(name: str, facts: str) -> RunRecord:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SettingsError(
-            f"run {name} was written by another version: {where}: {first['msg']}; begin a new run"
+            f"run {name} was written by another version: {where}: {first['msg']}; start a new run"
         ) from None

@@ -1,6 +1,6 @@
-"""From a finished search to a winner: candidates on train, the best of them on validation.
+"""Selection: picks candidates on train and the winner among them on validation.
 
-The search saw train only. Validation chooses among few and is what the gate reads.
+The search reads train only. Validation chooses among few candidates and is read by the gate.
 """
 
 from collections.abc import Sequence
@@ -15,38 +15,38 @@ from optimizer.objective import judge
 from optimizer.study import is_feasible
 
 CANDIDATES = 10
-"""How many of the best trials on train are tried on validation."""
+"""Number of best trials on train that are evaluated on validation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Winner:
-    """The parameters that a level chose."""
+    """The selected trial of a level."""
 
     number: int
-    """Of the trial that they come from."""
+    """Number of its trial."""
     parameters: dict[str, float]
     train: Evaluation
     validation: Evaluation
 
 
 def ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The feasible complete trials on train, best first; of trials with equal parameters the earliest."""
+    """Return the feasible complete trials on train, best first; of trials with equal parameters the earliest."""
     feasible = [trial for trial in trials if trial.state is TrialState.COMPLETE and is_feasible(trial)]
     distinct = {tuple(sorted(trial.params.items())): trial for trial in reversed(feasible)}
     return sorted(distinct.values(), key=lambda trial: (-_value(trial), trial.number))
 
 
 def candidates(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that may be looked at on validation."""
+    """Return the trials to evaluate on validation."""
     return ranked(trials)[:CANDIDATES]
 
 
 def choose(
     level: Level, trials: Sequence[FrozenTrial], train: Sequence[Prepared], validation: Sequence[Prepared]
 ) -> Winner | None:
-    """The candidate that does best on validation; None where no trial was feasible on train.
+    """Return the best candidate on validation; None if no trial was feasible on train.
 
-    As in the search, a candidate that keeps every rule comes before one that does not, whatever their values.
+    As in the search, feasible candidates rank before infeasible ones, whatever their values.
     """
     judged = [(trial, judge(level, validation, trial.params, Part.VALIDATION)) for trial in candidates(trials)]
     if not judged:
@@ -61,7 +61,7 @@ def choose(
 
 
 def closest(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """Of the complete trials the one that misses the constraints by the least in sum; None without any."""
+    """Return the complete trial with the smallest total violation; None without complete trials."""
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     return min(complete, key=lambda trial: (_missed(trial), trial.number), default=None)
 

@@ -1,5 +1,7 @@
-"""All that a winner's figures depend on beside the code: what `best_params.json` carries, and what a backtest is held
-against."""
+"""Trading setup of a winner: every input of its metrics except the code.
+
+`best_params.json` stores it, and a backtest is compared with it.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,19 +19,19 @@ from tradeschool.market import Dataset, Window, find_dataset, parse_timerange
 
 
 class DatasetSetup(Strict):
-    """One dataset of a level; its days are told such as `20200101-20210801`."""
+    """One dataset of a level; ranges are written as `20200101-20210801`."""
 
     dataset: str
     warm_up_bars: Annotated[int, Field(ge=0)]
-    """First bars of each part, which feed indicators and are not judged."""
+    """Number of first bars of each part that only warm up indicators."""
     train: str
     validation: str
     test: str
     candles: str
-    """Digest of the dataset's candles over all days of the level."""
+    """Digest of the dataset's candles over the level's whole range."""
     start: date
     end: date
-    """The first day that the level does not look at."""
+    """First day after the level's range."""
 
     @model_validator(mode="after")
     def _is_known_and_in_order(self) -> Self:
@@ -43,21 +45,21 @@ class DatasetSetup(Strict):
 
     @property
     def source(self) -> Dataset:
-        """The dataset by its name."""
+        """The dataset object of that name."""
         return find_dataset(self.dataset)
 
     def window(self, part: Part) -> Window:
-        """The days of one part."""
+        """Return the range of one part."""
         return parse_timerange({Part.TRAIN: self.train, Part.VALIDATION: self.validation, Part.TEST: self.test}[part])
 
     @property
     def whole(self) -> Window:
-        """All days of the level."""
+        """The level's whole range."""
         return LevelDataset(dataset=self.dataset, start=self.start, end=self.end).window
 
 
 class Setup(Strict):
-    """A winner and how it was traded."""
+    """A winner and its trading setup."""
 
     run: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     level: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,16}$")]
@@ -70,22 +72,22 @@ class Setup(Strict):
     costs: Costs
     datasets: Annotated[tuple[DatasetSetup, ...], Field(min_length=1)]
     code: str
-    """Fingerprint of the code that traded it."""
+    """Fingerprint of the code that produced the metrics."""
 
     def warm_up(self, dataset: Dataset) -> int:
-        """Bars that are not judged: those of the dataset, else of its timeframe, else none."""
+        """Return the warm-up in bars: of the dataset, else of another dataset of its timeframe, else 0."""
         named = [each for each in self.datasets if each.dataset == dataset.name]
         alike = [each for each in self.datasets if each.source.timeframe is dataset.timeframe]
         return next((each.warm_up_bars for each in (*named, *alike)), 0)
 
     def windows(self, part: Part) -> list[tuple[Dataset, Window]]:
-        """What was traded, in its order."""
+        """Return the traded datasets and windows of a part, in order."""
         return [(each.source, each.window(part)) for each in self.datasets]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traded:
-    """What a backtest is to trade, as far as its figures depend on it."""
+    """Inputs of a backtest that affect its metrics."""
 
     strategy: str
     direction: Direction
@@ -94,7 +96,7 @@ class Traded:
     costs: Costs
     windows: Sequence[tuple[Dataset, Window]]
     warm_ups: Sequence[int]
-    """Of each window."""
+    """Warm-up in bars of each window."""
 
 
 def setup_of(
@@ -107,7 +109,7 @@ def setup_of(
     code: str,
     digests: Mapping[str, str],
 ) -> Setup:
-    """How a level trades a trial's parameters; `digests` are by `dataset window`."""
+    """Return the trading setup of a trial's parameters; `digests` are by `dataset window`."""
     return Setup(
         run=run,
         level=level.name,
@@ -124,7 +126,7 @@ def setup_of(
 
 
 def differences(setup: Setup, part: Part, traded: Traded) -> list[str]:
-    """In what a backtest differs from how a run traded its winner on one part, a phrase each."""
+    """Return the differences between a backtest and the winner's setup on one part, one phrase each."""
     return [
         *_differing("strategy", setup.strategy, traded.strategy),
         *_differing("direction", setup.direction, traded.direction),
@@ -171,14 +173,14 @@ def _windows(setup: Setup, part: Part, traded: Traded) -> Iterator[str]:
     yield from (f"{phrase} of {', '.join(dict.fromkeys(names))}" for phrase, names in phrases.items())
     expected = setup.windows(part)
     if not phrases and expected != list(traded.windows):
-        yield "datasets in another order or another number of times"
+        yield "datasets in a different order or number"
 
 
 def _by_dataset(setup: Setup, part: Part, traded: Traded) -> Iterator[tuple[str, Dataset]]:
     expected = setup.windows(part)
     known, found = ([dataset for dataset, _ in windows] for windows in (expected, traded.windows))
     yield from (("no candles", dataset) for dataset in known if dataset not in found)
-    yield from (("candles", dataset) for dataset in found if dataset not in known)
+    yield from (("additional candles", dataset) for dataset in found if dataset not in known)
     for (dataset, window), bars in zip(traded.windows, traded.warm_ups, strict=True):
         own = [each for source, each in expected if source == dataset]
         if own and window not in own:

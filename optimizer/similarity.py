@@ -1,4 +1,4 @@
-"""How near a level's parameters are to those of the level before: the same edge again, or another one."""
+"""Similarity analysis: compares a level's parameters with those of the previous level."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from optimizer.strategy import load
 
 DECILE = 0.1
 LEAST = 2
-"""Trials that a range is made of, at least."""
+"""Minimum number of trials in the best tenth."""
 
 
 def similarity(
@@ -21,10 +21,10 @@ def similarity(
     earlier_winner: Mapping[str, float],
     earlier_trials: Sequence[FrozenTrial],
 ) -> dict[str, object]:
-    """By parameter: both winners' values, their distance, and what the best tenths of both searches share.
+    """Return by parameter both winners' values, their distance, and the overlap of both searches' best tenths.
 
-    The distance is a fraction of the range that either level searched; the overlap is the length that the two
-    ranges of the best tenth share over the length that they cover together, 1 where both are the same one value.
+    The distance is a fraction of the range that the levels searched. The overlap is the intersection over the union of
+    the two ranges of the best tenth, 1 if both are the same single value.
     """
     names = [
         each.name for each in load(level.strategy).parameters if each.name in winner and each.name in earlier_winner
@@ -66,7 +66,7 @@ def _row(
 
 
 def overlap(one: Bounds, other: Bounds) -> float:
-    """The length that two ranges share over the length that they cover together."""
+    """Return the intersection over the union of two ranges."""
     shared = min(one[1], other[1]) - max(one[0], other[0])
     covered = max(one[1], other[1]) - min(one[0], other[0])
     if covered == 0:
@@ -85,6 +85,6 @@ def _range(trials: Sequence[FrozenTrial], name: str) -> Bounds | None:
 
 
 def _width(level: Level, earlier: Level, name: str) -> float:
-    """Of both levels' ranges together; zero where neither searches the parameter."""
+    """Return the width of both levels' ranges together; zero if neither searches the parameter."""
     found = [each.ranges[name] for each in (level, earlier) if name in each.ranges]
     return max((high for _, high in found), default=0.0) - min((low for low, _ in found), default=0.0)

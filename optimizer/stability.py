@@ -1,4 +1,4 @@
-"""Whether a winner stands on a plateau or on a needle: what its neighbours come to, and where its ranges end."""
+"""Sensitivity analysis: Sharpe ratio of neighbouring parameters, and parameters at the edge of their range."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,15 @@ from optimizer.objective import judge, repair
 from optimizer.strategy import CategoricalParameter, FloatParameter, Parameter, load
 
 STEPS = (-0.20, -0.10, -0.05, 0.05, 0.10, 0.20)
-"""By which each parameter is moved, the others kept, as shares of itself."""
+"""Relative changes applied to each parameter, the others unchanged."""
 EDGE = 0.02
-"""A value within this share of its range from an end lies at the edge."""
+"""Distance from an end of the range, as a share of it, within which a value lies at the edge."""
 STABLE = 0.7
-"""Share of the winner's Sharpe ratio that the median neighbour keeps where the winner counts as stable."""
+"""Minimum share of the winner's Sharpe ratio that the median neighbour retains to count as stable."""
 
 
 def stability(level: Level, prepared: Sequence[Prepared], winner: Mapping[str, float]) -> dict[str, object]:
-    """The winner's Sharpe ratio on validation beside its neighbours', and the parameters at the edge of their range."""
+    """Return the Sharpe ratios of the winner and its neighbours on validation, and the parameters at the edge."""
     centre = _sharpe(level, prepared, winner)
     moves = _neighbours(level, winner)
     found = [_sharpe(level, prepared, moved) for _, _, moved in moves]
@@ -42,7 +42,7 @@ def stability(level: Level, prepared: Sequence[Prepared], winner: Mapping[str, f
 
 
 def at_the_edge(level: Level, winner: Mapping[str, float]) -> list[str]:
-    """Parameters whose best value lies at an end of the range that was searched: the best may lie beyond."""
+    """Return parameters whose value lies at an end of the searched range; a better value may lie beyond."""
     return [
         name
         for name, (low, high) in level.ranges.items()
@@ -51,7 +51,7 @@ def at_the_edge(level: Level, winner: Mapping[str, float]) -> list[str]:
 
 
 def _neighbours(level: Level, winner: Mapping[str, float]) -> list[tuple[str, float, dict[str, float]]]:
-    """Each searched parameter moved by each step, within its hard bounds; what rounds to the winner is left out."""
+    """Return each searched parameter changed by each step, within hard bounds; omits results equal to the winner."""
     kinds = {parameter.name: parameter for parameter in load(level.strategy).parameters}
     searched = [
         name

@@ -1,4 +1,4 @@
-"""When a search has gone on long enough without finding anything better."""
+"""Early stopping: ends a search after a number of trials without improvement."""
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -6,20 +6,19 @@ from optimizer.study import is_feasible
 
 
 class Patience:
-    """Counts trials since the last better feasible one; told of each committed trial once, in number order.
+    """Counter of trials since the last improvement; called once for each committed trial, in number order.
 
-    It looks at nothing else, so a search ends with the same trial whoever evaluates it and however often it is
-    interrupted.
+    It uses nothing else, so a search ends with the same trial regardless of workers and interruptions.
     """
 
     def __init__(self, most: int | None, carried: int) -> None:
-        """`most` trials without a better one, None for ever; the first `carried` ones are known but do not count."""
+        """`most`: trials without improvement, None for no limit; the first `carried` trials do not count."""
         self._most, self._carried = most, carried
         self._best: float | None = None
         self._since = 0
 
     def is_over(self, trial: FrozenTrial) -> bool:
-        """Whether the search ends with this trial."""
+        """Return whether the search ends with this trial."""
         is_better = self._is_better(trial)
         if is_better:
             self._best = trial.value

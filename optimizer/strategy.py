@@ -1,4 +1,4 @@
-"""What a strategy is: declared parameters, and either signals of all candles or decisions bar by bar.
+"""Strategy protocols: declared parameters, with either signals for all candles or decisions bar by bar.
 
 A built-in strategy is a file in `optimizer/strategies/` with a `STRATEGY`; a user's is named `module:NAME`.
 """
@@ -31,9 +31,9 @@ class Bar:
     """One candle at its close, prices in quote per base."""
 
     number: int
-    """Counted from the dataset's first bar."""
+    """Index of the bar in the dataset, from 0."""
     time: int
-    """Its open as Unix seconds."""
+    """Open time as Unix seconds."""
     open: float
     high: float
     low: float
@@ -43,81 +43,81 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """What is held at the close of a bar."""
+    """Open position at the close of a bar."""
 
     side: int
     """+1 long, -1 short."""
     entry_bar: int
     entry_price: float
-    """Quote per base, as is `stop` and `target`."""
+    """Quote per base, like `stop` and `target`."""
     units: float
-    """Of the base currency."""
+    """Units of the base currency."""
     stop: float | None
     target: float | None
     profit: float
-    """In quote currency at this close, entry's costs paid, exit's not."""
+    """Unrealised profit in quote currency at this close; includes entry costs, excludes exit costs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntParameter:
-    """A whole number that a search may choose."""
+    """Integer parameter of a strategy."""
 
     name: str
     low: int
-    """Hard bound: no level and no retry searches below it."""
+    """Hard bound; no level or retry searches below it."""
     high: int
-    """Hard bound, included."""
+    """Hard bound, inclusive."""
     default: int
     meaning: str
-    """One line for people."""
+    """One-line description."""
     log: bool = False
-    """Whether a search draws its logarithm evenly."""
+    """Whether the search samples it on a logarithmic scale."""
     step: int = 1
     fixed: bool = False
-    """Whether it stays at its default where a level gives it no range."""
+    """Whether it keeps its default unless a level gives it a range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FloatParameter:
-    """A number that a search may choose."""
+    """Float parameter of a strategy."""
 
     name: str
     low: float
-    """Hard bound: no level and no retry searches below it."""
+    """Hard bound; no level or retry searches below it."""
     high: float
-    """Hard bound, included."""
+    """Hard bound, inclusive."""
     default: float
     meaning: str
-    """One line for people."""
+    """One-line description."""
     log: bool = False
-    """Whether a search draws its logarithm evenly."""
+    """Whether the search samples it on a logarithmic scale."""
     step: float | None = None
-    """Distance of the values searched; None for all of them."""
+    """Step between searched values; None for continuous."""
     fixed: bool = False
-    """Whether it stays at its default where a level gives it no range."""
+    """Whether it keeps its default unless a level gives it a range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoricalParameter:
-    """One of several choices without an order. Its value is the choice's place, counted from 0."""
+    """Parameter with unordered choices. Its value is the index of the choice, from 0."""
 
     name: str
     choices: tuple[str, ...]
     default: int
-    """Place of the choice that is taken where none is named."""
+    """Index of the default choice."""
     meaning: str
-    """One line for people."""
+    """One-line description."""
     fixed: bool = False
-    """Whether it stays at its default where a level gives it no range."""
+    """Whether it keeps its default unless a level gives it a range."""
 
     @property
     def low(self) -> int:
-        """Place of the first choice."""
+        """Index of the first choice."""
         return 0
 
     @property
     def high(self) -> int:
-        """Place of the last choice."""
+        """Index of the last choice."""
         return len(self.choices) - 1
 
 
@@ -125,69 +125,71 @@ Parameter = IntParameter | FloatParameter | CategoricalParameter
 
 
 class Declared(Protocol):
-    """What every strategy says of itself, however it decides."""
+    """Members that every strategy declares."""
 
     @property
     def name(self) -> str:
-        """What a level calls it."""
+        """Name used by levels."""
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Everything that a search may choose, and within what bounds. A name of `optimizer.management` has the
-        engine act by its rule."""
+        """All parameters with their hard bounds. A name from `optimizer.management` enables the engine's rule."""
 
     def warm_up(self, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
-        """Bars before the first one that may be judged, for any parameters within `bounds`.
+        """Return the number of bars before the first judged bar, for any parameters within `bounds`.
 
-        What the rules of `optimizer.management` need comes on top by itself.
+        The engine adds what the rules of `optimizer.management` need.
         """
 
     def repair(self, parameters: Mapping[str, float]) -> dict[str, float]:
-        """The nearest parameters that make sense together, within the hard bounds; sound ones unchanged."""
+        """Return the nearest valid parameters within the hard bounds; valid ones unchanged."""
 
 
 @runtime_checkable
 class SignalStrategy(Declared, Protocol):
-    """Signals of all candles at once. Must not keep state between calls: trials run in any order, in any process."""
+    """Strategy that returns signals for all candles at once.
+
+    It must not keep state between calls: trials run in any order, in any process.
+    """
 
     def signals(self, candles: Prepared, parameters: Mapping[str, float], direction: Direction) -> NDArray[np.int8]:
-        """What each bar says at its close, from itself and earlier bars only; shape (n_bars,).
+        """Return each bar's signal at its close, from that and earlier bars only; shape (n_bars,).
 
-        +1 be long, -1 be short, 2 be out, 0 nothing. It fills at the open of the next bar. A signal against
-        the position leaves it, and turns it where the level trades both directions; one that agrees with the
-        position is ignored, and so is one that the direction forbids while there is no position.
+        +1 long, -1 short, 2 exit, 0 no signal. It fills at the open of the next bar. A signal against the position
+        closes it, and reverses it if the level trades both directions. A signal with the position is ignored, as is a
+        signal in a direction that the level does not trade while there is no position.
         """
 
 
 class Decider(Protocol):
-    """A decision engine at work on one dataset, from its first bar to its last."""
+    """Decision function for one dataset, called from its first bar to its last."""
 
     def decide(self, bar: Bar, position: Position | None) -> int:
-        """What to do at the close of a bar: +1 be long, -1 be short, 2 be out, 0 nothing.
+        """Return the decision at the close of a bar: +1 long, -1 short, 2 exit, 0 nothing.
 
-        Called once a bar, in order, the warm-up's bars included, whose answers are not traded. `position` is what
-        is held at that close, None where nothing is.
+        Called once per bar, in order. Decisions during the warm-up are not traded. `position` is the open position at
+        that close, or None.
         """
 
 
 @runtime_checkable
 class BarStrategy(Declared, Protocol):
-    """A decision engine that is asked bar by bar: slower by a factor of hundreds, and able to see its position."""
+    """Strategy called bar by bar: hundreds of times slower, but it can read its position."""
 
     def decider(self, dataset: Dataset, parameters: Mapping[str, float], direction: Direction) -> Decider:
-        """A new engine that has seen nothing yet."""
+        """Return a new decider without state."""
 
 
 Strategy = SignalStrategy | BarStrategy
 
 
 def load(name: str) -> Strategy:
-    """The built-in strategy of that name, or the object that `module:NAME` names.
+    """Return the built-in strategy of that name, or the object that `module:NAME` names.
 
-    A module is also looked for in the working folder, after everything that is installed.
+    Modules are also searched in the working folder, after all installed ones.
 
     Raises:
-        SettingsError: where there is none, with the known names, or where it is no strategy.
+        SettingsError: there is no such strategy (lists the known names), or the object is not a strategy.
     """
     found = _import(name) if ":" in name else _built_in(name)
     if not isinstance(found, SignalStrategy | BarStrategy):
@@ -196,20 +198,20 @@ def load(name: str) -> Strategy:
 
 
 def built_in_names() -> list[str]:
-    """The strategies that come with the project."""
+    """Return the names of the built-in strategies."""
     return list(folder.entries(strategies, "STRATEGY"))
 
 
 def bounds_of(strategy: Strategy) -> dict[str, Bounds]:
-    """The hard bounds of every parameter."""
+    """Return the hard bounds of all parameters."""
     return {parameter.name: (parameter.low, parameter.high) for parameter in strategy.parameters}
 
 
 def check_parameters(strategy: Strategy, parameters: Mapping[str, float]) -> None:
-    """Passes parameters that are complete but for fixed ones, of the right kind and inside the hard bounds.
+    """Check that parameters are complete except fixed ones, of the right kind and inside the hard bounds.
 
     Raises:
-        SettingsError: which strategy, which parameter, what was expected.
+        SettingsError: names the strategy, the parameter and the expected value.
     """
     check_names(strategy, parameters)
     for parameter in strategy.parameters:
@@ -218,15 +220,15 @@ def check_parameters(strategy: Strategy, parameters: Mapping[str, float]) -> Non
 
 
 def completed(strategy: Strategy, parameters: Mapping[str, float]) -> dict[str, float]:
-    """The parameters, those that are not named at their defaults."""
+    """Return the parameters, with defaults for missing ones."""
     return {parameter.name: parameter.default for parameter in strategy.parameters} | dict(parameters)
 
 
 def repaired(strategy: Strategy, parameters: Mapping[str, float]) -> dict[str, float]:
-    """The parameters, completed with defaults and made to fit together by the strategy.
+    """Return the parameters with defaults for missing ones, repaired by the strategy.
 
     Raises:
-        SettingsError: where they are not the strategy's, or leave its hard bounds.
+        SettingsError: a parameter is not the strategy's, or exceeds its hard bounds.
     """
     check_parameters(strategy, parameters)
     whole = strategy.repair(completed(strategy, parameters))
@@ -235,16 +237,16 @@ def repaired(strategy: Strategy, parameters: Mapping[str, float]) -> dict[str, f
 
 
 def completed_bounds(strategy: Strategy, bounds: Mapping[str, Bounds]) -> dict[str, Bounds]:
-    """The bounds, a parameter that they leave out held at its default."""
+    """Return the bounds; a parameter without bounds is fixed at its default."""
     held = {parameter.name: (parameter.default, parameter.default) for parameter in strategy.parameters}
     return held | dict(bounds)
 
 
 def check_names(strategy: Strategy, named: Mapping[str, object]) -> None:
-    """Passes a mapping that names every parameter that is not fixed, and nothing that is none.
+    """Check that a mapping names every parameter that is not fixed, and no unknown one.
 
     Raises:
-        SettingsError: which names are unknown or missing, and which are known.
+        SettingsError: names the unknown or missing parameters and the known ones.
     """
     known = [parameter.name for parameter in strategy.parameters]
     if unknown := [name for name in named if name not in known]:
@@ -265,7 +267,7 @@ def _check_value(strategy: Strategy, parameter: Parameter, value: float) -> None
 
 
 def _built_in(name: str) -> object:
-    # By its file's name, without a look at the others: a trial asks for its strategy, too.
+    # Import by file name without importing the others, because every trial loads its strategy.
     if name.isidentifier() and importlib.util.find_spec(f"{strategies.__name__}.{name}"):
         return importlib.import_module(f"{strategies.__name__}.{name}").STRATEGY
     raise SettingsError(f"unknown strategy {name!r}: expected one of {', '.join(built_in_names())}, or module:NAME")
@@ -282,7 +284,7 @@ def _import(name: str) -> object:
 
 @contextmanager
 def _working_folder_importable() -> Iterator[None]:
-    # A console script's path does not hold it; last, so that a user's file never hides an installed module.
+    # A console script's path does not include it; last, so that a user's file never hides an installed module.
     folder_name = str(Path.cwd())
     if folder_name in sys.path:
         yield

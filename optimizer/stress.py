@@ -1,6 +1,6 @@
-"""How a winner holds out when the market, the costs or the luck are worse than on validation.
+"""Stress tests of a winner: crisis windows, higher costs, delayed orders, missing bars and shuffled trades.
 
-Everything is computed on validation, drawdowns inside named windows on train too; test stays closed.
+All are computed on validation, drawdowns inside named windows also on train; test is not read.
 """
 
 import math
@@ -34,9 +34,9 @@ from tradeschool.columns import CandleArrays
 from tradeschool.market import Dataset, Window
 
 MISSING_DRAWS = 5
-"""How often bars are taken away anew; the median Sharpe ratio counts."""
+"""Number of random removals of bars; the median Sharpe ratio counts."""
 SHUFFLES = 1000
-"""Orders of the trades that are tried."""
+"""Number of random trade orders."""
 SHUFFLE_PERCENTILE = 95.0
 
 Runs = Sequence[Run]
@@ -44,22 +44,22 @@ Runs = Sequence[Run]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patient:
-    """A winner and the bars that it is put under stress on."""
+    """A winner and the bars on which it is stressed."""
 
     level: Level
     parameters: Mapping[str, float]
     read: Read
-    """Candles of train and validation."""
+    """Reads candles of train and validation."""
     prepared: Mapping[Part, Sequence[Prepared]]
     runs: Mapping[Part, Runs]
-    """What the winner traded on them without stress."""
+    """The winner's runs without stress."""
     seed: int
 
 
 def stress_readings(patient: Patient, limits: StressLimits) -> list[Reading]:
-    """Every stress test's figure beside its own limit.
+    """Return each stress test's value with its limit.
 
-    A share of a Sharpe ratio that is not above zero is no number, and keeps the gate shut.
+    A share of a Sharpe ratio that is not above zero is NaN and fails the gate.
     """
     base = _figures(patient.runs[Part.VALIDATION])
     costly = _figures(with_costs(patient, limits.costs_factor))
@@ -86,7 +86,7 @@ def stress_readings(patient: Patient, limits: StressLimits) -> list[Reading]:
 
 
 def stress_table(patient: Patient, limits: StressLimits, readings: Sequence[Reading]) -> dict[str, object]:
-    """What the stress file says: the readings, and each named window by itself."""
+    """Return the content of the stress file: the readings, and each named window."""
     return {
         "readings": [reading.as_json() for reading in readings],
         "windows": [
@@ -102,7 +102,7 @@ def stress_table(patient: Patient, limits: StressLimits, readings: Sequence[Read
 
 
 def with_costs(patient: Patient, factor: float) -> Runs:
-    """Validation with fees, slippage and half-spreads multiplied."""
+    """Backtest validation with fees, slippage and half-spreads multiplied."""
     costs = {name: rate * factor for name, rate in patient.level.costs.model_dump().items()}
     level = patient.level.model_copy(update={"costs": Costs.model_validate(costs)})
     dearer = [replace(each, spreads=each.spreads * np.float32(factor)) for each in patient.prepared[Part.VALIDATION]]
@@ -110,7 +110,7 @@ def with_costs(patient: Patient, factor: float) -> Runs:
 
 
 def a_bar_late(patient: Patient) -> Runs:
-    """Validation with every signal acted on a bar later than it could be."""
+    """Backtest validation with every signal delayed by one bar."""
     level, strategy = patient.level, load(patient.level.strategy)
     whole = repaired(strategy, patient.parameters)
     late = _LateDecisions(strategy) if isinstance(strategy, BarStrategy) else _LateSignals(strategy)
@@ -126,7 +126,7 @@ def a_bar_late(patient: Patient) -> Runs:
 
 
 def missing_bars(patient: Patient, fraction: float) -> list[Runs]:
-    """Validation without that share of its bars, drawn anew several times."""
+    """Backtest validation without a random share of its bars, several times."""
     return [
         [backtest(patient.level, prepared, patient.parameters) for prepared in _thinned(patient, fraction, draw)]
         for draw in range(MISSING_DRAWS)
@@ -134,7 +134,7 @@ def missing_bars(patient: Patient, fraction: float) -> list[Runs]:
 
 
 def window_drawdowns(patient: Patient, limits: StressLimits) -> dict[tuple[StressWindow, Part], float]:
-    """The account's deepest intrabar fall inside each named window, as far as train and validation hold it."""
+    """Return the portfolio's maximum intrabar drawdown inside each named window that train or validation covers."""
     found = {}
     for window in limits.windows:
         for part in (Part.TRAIN, Part.VALIDATION):
@@ -146,7 +146,7 @@ def window_drawdowns(patient: Patient, limits: StressLimits) -> dict[tuple[Stres
 
 
 def shuffled_drawdown(runs: Runs, seed: int) -> float:
-    """The drawdown that 95 of 100 random orders of all trades stay below, each weighing as it did in the account.
+    """Return the 95th percentile of drawdowns over random orders of all trades, weighted as in the portfolio.
 
     NaN without trades.
     """
@@ -169,7 +169,7 @@ def _kept(sharpe: float, base: Mapping[str, float]) -> float:
 
 
 class _Late:
-    """A strategy in all but when it speaks."""
+    """A strategy whose signals are delayed by one bar."""
 
     def __init__(self, strategy: Declared) -> None:
         self.name, self.parameters, self.warm_up, self.repair = (
@@ -240,7 +240,7 @@ def _inside(account: Portfolio, window: Window) -> Portfolio | None:
 
 
 def _gains(run: Run) -> NDArray[np.float64]:
-    """What each trade gained, as a fraction of the equity at its start; a dataset that lost all earns no more."""
+    """Return each trade's gain as a fraction of the equity before it; zero after a total loss."""
     net = run.trades["net"]
     before = run.initial_equity + np.concatenate(([0.0], np.cumsum(net)[:-1]))[: len(net)]
     gains: NDArray[np.float64] = np.divide(net, before, out=np.zeros(len(net)), where=before > 0)

@@ -1,11 +1,11 @@
-"""A study in a database: opened for one level and one seed, written by one process, read by anybody.
+"""Study storage: one study per attempt in a database, with one writer and any number of readers.
 
-Finished trials are committed whole and in number order, as stock Optuna would have stored them: `optuna.load_study`
-and `best_trial` read values, steps, constraints and attributes without knowing anything of ours.
+Finished trials are committed whole and in number order, in Optuna's own format: `optuna.load_study` and `best_trial`
+read values, steps, constraints and attributes without this project.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ from sqlalchemy.orm.unitofwork import UOWTransaction
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from optimizer.asking import Question, quieten_optuna
-from optimizer.database import WRITE_SECONDS, driver_arguments
+from optimizer.database import WRITE_SECONDS, driver_arguments, first_line_of
 from optimizer.evaluation import Evaluation, Outcome, finite_or_none
 from optimizer.level import Level, Parameters
 from optimizer.writer import can_write, write
@@ -34,24 +34,24 @@ from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
 from tradeschool.urls import mask_url
 
 UNIQUE_NUMBERS = "CREATE UNIQUE INDEX IF NOT EXISTS tradeschool_trial_numbers ON trials (study_id, number)"
-"""Optuna counts trials but keeps no two processes from counting the same; the database does."""
+"""Unique index on trial numbers; Optuna alone lets two processes store the same number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyFacts:
-    """What decides a study's trials; stored with it, and the same for as long as it lives."""
+    """Facts that determine a study's trials; stored with it and constant over its lifetime."""
 
     level: Level
     seed: int
     fingerprints: Mapping[str, str]
     """Digests of code, data and settings, by name."""
     first_points: tuple[Parameters, ...] = ()
-    """Parameters of trials 0, 1, ..., inherited from an earlier level."""
+    """Parameters of trials 0, 1, ..., inherited from the previous level."""
     carried: int = 0
-    """How many trials an earlier attempt at the level has left behind; the study begins with them."""
+    """Number of trials carried over from an earlier attempt; the study starts with them."""
 
     def attributes(self) -> dict[str, JsonValue]:
-        """As they are stored, by name."""
+        """Return the stored attributes by name."""
         return {
             "level": self.level.model_dump(mode="json"),
             "lag": self.level.lag,
@@ -64,7 +64,7 @@ class StudyFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where and when a trial was evaluated; told to people, never to the sampler, and not exported."""
+    """Where and when a trial was evaluated; for display only, never read by the sampler or exported."""
 
     worker: str
     started: float
@@ -73,26 +73,26 @@ class Origin:
 
     @property
     def start(self) -> datetime:
-        """When the evaluation began."""
+        """Start time of the evaluation."""
         return datetime.fromtimestamp(self.started, UTC)
 
 
 class OpenStudy:
-    """One study in its database."""
+    """One open study in its database."""
 
     def __init__(self, storage: RDBStorage, study: Study, name: str, where: str) -> None:
         self.name = name
         self._storage, self._study, self._where = storage, study, where
         self._is_known = can_write(storage.engine)
-        """Whether trials can be written in bulk; Optuna's own way takes twenty times as long."""
+        """Whether trials can be written in bulk; Optuna's own method takes twenty times as long."""
         self._expected = -1
         event.listen(storage.scoped_session, "before_flush", self._guard_number)
 
     def trials(self) -> list[FrozenTrial]:
-        """All trials in number order, read anew.
+        """Return all trials in number order, read from the database.
 
         Raises:
-            ServiceUnreachable: where the database does not answer.
+            ServiceUnreachable: the database does not respond.
         """
         with _translated(self._where):
             # Not through the study, whose cache would hide what another process wrote under a known number.
@@ -100,11 +100,11 @@ class OpenStudy:
         return sorted(trials, key=lambda trial: trial.number)
 
     def commit(self, *trials: FrozenTrial) -> None:
-        """Store finished trials whole, under the numbers they bear, in one transaction where the tables are known.
+        """Store finished trials under their own numbers, in one transaction if the table layout is known.
 
         Raises:
-            StudyChanged: where the first number is not the next one: another process has written.
-            ServiceUnreachable: where the database does not answer.
+            StudyChanged: the first number is not the next one, because another process has written.
+            ServiceUnreachable: the database does not respond.
         """
         with _translated(self._where):
             if self._is_known:
@@ -115,13 +115,13 @@ class OpenStudy:
                 self._study.add_trial(trial)
 
     def close(self) -> None:
-        """Give the database's connections back."""
+        """Close the database connections."""
         self._storage.scoped_session.remove()
         self._storage.engine.dispose()
 
     @property
     def _study_id(self) -> int:
-        return self._study._study_id  # Optuna offers the storage's methods but hides their key
+        return self._study._study_id  # Optuna has no public access to the study id
 
     def _write(self, trials: Sequence[FrozenTrial]) -> None:
         first = trials[0].number
@@ -134,7 +134,7 @@ class OpenStudy:
             raise self._changed(first, first + 1) from error
 
     def _guard_number(self, session: Session, _: UOWTransaction, __: object) -> None:
-        # Optuna counts the number itself, inside the transaction: the last moment at which it can be refused.
+        # Optuna assigns the number inside the transaction; this is the last point at which it can be rejected.
         for row in session.dirty:
             number = getattr(row, "number", None)
             if number is not None and number != self._expected:
@@ -142,17 +142,17 @@ class OpenStudy:
 
     def _changed(self, number: int, found: int) -> StudyChanged:
         return StudyChanged(
-            f"study {self.name}: expected to store trial {number}, but the next is {found}: "
-            "another process writes to it; its trials have to be read again"
+            f"study {self.name}: expected {number} as the next trial number, was {found}: "
+            "another process writes to this study; read its trials again"
         )
 
 
 def open_study(url: str, name: str, facts: StudyFacts) -> OpenStudy:
-    """The study of that name, made where there is none.
+    """Open the study of that name; create it if it does not exist.
 
     Raises:
-        SettingsError: where it exists and was made for other facts; the message names the first that differs.
-        ServiceUnreachable: where the database does not answer, or the URL cannot be understood.
+        SettingsError: the study exists with other facts; names the first that differs.
+        ServiceUnreachable: the database does not respond, or the URL is invalid.
     """
     quieten_optuna()
     where = mask_url(url)
@@ -164,11 +164,11 @@ def open_study(url: str, name: str, facts: StudyFacts) -> OpenStudy:
 
 
 def read_trials(url: str, name: str) -> list[FrozenTrial]:
-    """The trials of a study as they stand, in number order; nothing is made or checked.
+    """Return the current trials of a study in number order; creates and checks nothing.
 
     Raises:
-        SettingsError: where there is no study of that name.
-        ServiceUnreachable: where the database does not answer.
+        SettingsError: there is no study of that name.
+        ServiceUnreachable: the database does not respond.
     """
     quieten_optuna()
     with _translated(mask_url(url)):
@@ -181,7 +181,7 @@ def read_trials(url: str, name: str) -> list[FrozenTrial]:
 def finished_trial(
     question: Question, distributions: Mapping[str, BaseDistribution], evaluation: Evaluation, origin: Origin
 ) -> FrozenTrial:
-    """The trial of an evaluation, ready to be committed.
+    """Build the trial of an evaluation, ready to be committed.
 
     A pruned trial without a value is one that reported no step.
     """
@@ -200,7 +200,7 @@ def finished_trial(
 def failed_trial(
     question: Question, distributions: Mapping[str, BaseDistribution], reason: str, origin: Origin
 ) -> FrozenTrial:
-    """The trial of an evaluation that ended without a value."""
+    """Build the trial of a failed evaluation."""
     trial = create_trial(
         state=TrialState.FAIL,
         params=dict(question.parameters),
@@ -211,7 +211,7 @@ def failed_trial(
 
 
 def repeated_trial(question: Question, known: FrozenTrial, now: float) -> FrozenTrial:
-    """The trial of a question that an earlier trial has answered: all of its results under a new number."""
+    """Build the trial of a request whose parameters are known: the earlier trial's result under a new number."""
     trial = create_trial(
         state=known.state,
         value=known.value,
@@ -225,19 +225,13 @@ def repeated_trial(question: Question, known: FrozenTrial, now: float) -> Frozen
     return _placed(trial, question.number, Origin(worker="", started=now, seconds=0.0))
 
 
-def best_feasible(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
-    """The complete trial with the highest value of those that meet every constraint; the earliest of equals."""
-    feasible = [trial for trial in trials if trial.state is TrialState.COMPLETE and is_feasible(trial)]
-    return max(feasible, key=lambda trial: (trial.value, -trial.number), default=None)
-
-
 def is_feasible(trial: FrozenTrial) -> bool:
-    """Whether the trial meets every constraint."""
+    """Return whether the trial meets all constraints."""
     return all(value <= 0 for value in trial.constraints.values())
 
 
 def _attributes(evaluation: Evaluation) -> dict[str, JsonValue]:
-    """The metrics as JSON can say them, null for what is not a finite number, and why the trial was pruned."""
+    """Return the metrics as JSON values, null for non-finite ones, and the reason of pruning."""
     metrics: dict[str, JsonValue] = {name: finite_or_none(value) for name, value in evaluation.metrics.items()}
     return {"metrics": metrics} | ({"pruned": evaluation.pruned_reason} if evaluation.pruned_reason else {})
 
@@ -259,7 +253,7 @@ def _open_storage(url: str) -> RDBStorage:
     storage = RDBStorage(url, engine_kwargs=arguments)
     if is_sqlite:
         event.listen(storage.engine, "connect", _set_pragmas)
-        # Optuna has made its tables over a connection that has not heard of the pragmas.
+        # Optuna created its tables over a connection without the pragmas.
         storage.engine.dispose()
     _create_index(storage.engine)
     return storage
@@ -286,7 +280,7 @@ def _check_facts(study: Study, facts: StudyFacts) -> None:
     for name in stored:
         if name.startswith("fingerprint:") and name not in expected:
             raise SettingsError(_difference(study.study_name, name, stored[name], None))
-    # A kill between the study's making and its last fact leaves some out; it has no trial then.
+    # A kill between the study's creation and its last fact leaves some out; the study has no trial then.
     for name in expected.keys() - stored.keys():
         study.set_user_attr(name, expected[name])
 
@@ -296,8 +290,8 @@ def _difference(study: str, name: str, stored: JsonValue, wanted: JsonValue) -> 
         field = next(key for key in sorted(stored.keys() | wanted.keys()) if stored.get(key) != wanted.get(key))
         return _difference(study, f"{name}.{field}", stored.get(field), wanted.get(field))
     return (
-        f"study {study}: {name} is {json.dumps(wanted)}, but the study was made with {json.dumps(stored)}: "
-        "go on with what it was made with, or start a new run"
+        f"study {study}: {name} is {json.dumps(wanted)}, but the study was created with {json.dumps(stored)}: "
+        "restore that value or start a new run"
     )
 
 
@@ -306,9 +300,11 @@ def _translated(where: str) -> Iterator[None]:
     try:
         yield
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        reason = "no such kind of database" if not isinstance(error, ImportError) else "its driver is not installed"
-        raise ServiceUnreachable(f"study database {where}: {reason}: check storage_url") from None
+        reason = "unknown database type" if not isinstance(error, ImportError) else "its driver is not installed"
+        raise ServiceUnreachable(f"study database {where}: {reason}; check storage_url") from None
     except (SQLAlchemyError, StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-        reason = str(getattr(cause, "orig", None) or cause).strip().partition("\n")[0]
-        raise ServiceUnreachable(f"study database {where}: {reason}: is it running, is storage_url right?") from error
+        reason = first_line_of(cause)
+        raise ServiceUnreachable(
+            f"study database {where}: {reason}; check that it runs and that storage_url is correct"
+        ) from error

@@ -1,13 +1,12 @@
-"""Markets without skill in them: a level's real ones with their days in another order and every move's sign drawn.
+"""Surrogate markets without skill: real candles with days reordered in blocks and each bar's direction randomised.
 
 Days are drawn in blocks of random length, as in the stationary bootstrap (Politis and Romano, see
-`statistics.bootstrap`), each in the place of a day of its own weekday, so that calm and wild times, sessions, weekends
-and the hours of the day stay as they are. But a block keeps what its bars say of one another, and a strategy that
-follows a trend of hours would find it in every block: so each bar is, at random, turned upside down. Then no bar says
-where the next one goes, and how far it goes is as before.
+`statistics.bootstrap`), each in place of a day of the same weekday. This preserves volatility clusters, sessions,
+weekends and intraday patterns. Blocks alone would keep trends of hours, so each bar is also inverted at random. No bar
+then predicts the direction of the next one, while the size of moves is unchanged.
 
-All markets of a window share one order and their signs, and every timeframe of a market is made from its finest one:
-what moves together still does.
+All markets of a window share one order and the same signs, and every timeframe of a market is built from its finest
+one, so correlations between markets and timeframes remain.
 
 Source of the random signs: R. Y. Liu, Bootstrap Procedures under some Non-I.I.D. Models (1988), Annals of Statistics
 16:1696-1708.
@@ -28,7 +27,7 @@ from tradeschool.columns import CandleArrays
 from tradeschool.market import Dataset, Instrument, Window
 
 BLOCK_DAYS = 10.0
-"""Mean length of a block."""
+"""Mean block length in days."""
 WEEK = 7
 LARGEST_TICKS = 2**31 - 1
 
@@ -36,9 +35,9 @@ Floats = NDArray[np.float64]
 
 
 def surrogate(level: Level, read: Read, seed: Sequence[int]) -> Read:
-    """Reads candles of another history of the level's markets, the same one for the same seed.
+    """Return a function that reads surrogate candles of the level's markets, reproducible by seed.
 
-    Raises, when it is read, what `read` does.
+    The returned function raises the same errors as `read`.
     """
 
     @cache
@@ -65,7 +64,7 @@ def surrogate(level: Level, read: Read, seed: Sequence[int]) -> Read:
 
 
 def day_order(days: int, seed: Sequence[int]) -> NDArray[np.int64]:
-    """Which day of a window stands in the place of each, shape (n_days,); both are of one weekday."""
+    """Return the source day for each day of a window, shape (n_days,); both have the same weekday."""
     random = np.random.default_rng(list(seed))
     jumps = random.random(days) < 1.0 / BLOCK_DAYS
     anywhere = random.random(days)
@@ -78,7 +77,7 @@ def day_order(days: int, seed: Sequence[int]) -> NDArray[np.int64]:
 
 
 def up_or_down(moves: "Moves", window: Window, seed: Sequence[int]) -> NDArray[np.bool_]:
-    """Which bars keep their sign, shape (n_bars,): the same of every market of a window and a timeframe."""
+    """Return which bars keep their sign, shape (n_bars,); equal for all markets of a window and timeframe."""
     seconds = moves.dataset.timeframe.seconds
     slots = (window.end_seconds - window.start_seconds) // seconds
     kept = np.random.default_rng([*seed, seconds]).random(slots) < 0.5
@@ -87,11 +86,11 @@ def up_or_down(moves: "Moves", window: Window, seed: Sequence[int]) -> NDArray[n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moves:
-    """Bars as their logarithmic distances from the close before, all arrays of shape (n_bars,)."""
+    """Bars as logarithmic distances from the previous close, all arrays of shape (n_bars,)."""
 
     dataset: Dataset
     start: float
-    """The price before the first bar."""
+    """Price before the first bar."""
     time: NDArray[np.int64]
     open: Floats
     high: Floats
@@ -102,7 +101,7 @@ class Moves:
 
 
 def reordered(candles: CandleArrays, window: Window, days: NDArray[np.int64]) -> Moves:
-    """The bars of a history whose day n is day `days[n]` of the given one."""
+    """Return the bars of a history whose day n is day `days[n]` of the given candles."""
     midnights = window.start_seconds + DAY_SECONDS * np.arange(len(days) + 1)
     starts = np.searchsorted(candles.time, midnights)
     counts = np.diff(starts)[days]
@@ -123,10 +122,10 @@ def reordered(candles: CandleArrays, window: Window, days: NDArray[np.int64]) ->
 
 
 def turned(moves: Moves, kept: NDArray[np.bool_]) -> CandleArrays:
-    """Candles of these moves, upside down where they are not `kept`; a fair game to whoever holds, in whole ticks."""
+    """Build candles of these moves, inverted where not `kept`; zero expected return for a holder, in whole ticks."""
     drift = (
         math.log(float(np.mean(np.cosh(moves.close)))) if len(kept) else 0.0
-    )  # a log return of zero earns in the mean
+    )  # because of convexity a zero mean log return has a positive mean return
     sign = np.where(kept, 1.0, -1.0)
     closes = np.cumsum(sign * moves.close - drift)
     before = math.log(moves.start) + np.concatenate(([0.0], closes))[: len(closes)] - drift
@@ -147,7 +146,7 @@ def turned(moves: Moves, kept: NDArray[np.bool_]) -> CandleArrays:
 
 
 def joined_to(dataset: Dataset, candles: CandleArrays) -> CandleArrays:
-    """Candles of a longer timeframe of the same market, by the rules of derived ones."""
+    """Aggregate candles to a longer timeframe of the same market, by the rules of derived datasets."""
     starts = np.flatnonzero(np.diff(candles.time // dataset.timeframe.seconds, prepend=-1))
     if not len(starts):
         return replace(candles, dataset=dataset)
@@ -164,6 +163,6 @@ def joined_to(dataset: Dataset, candles: CandleArrays) -> CandleArrays:
 
 
 def whole_ticks(prices: Floats, instrument: Instrument) -> Floats:
-    """The nearest prices that an instrument can have."""
+    """Round prices to whole ticks of an instrument."""
     ticks: Floats = np.clip(np.rint(prices / instrument.tick), 1, LARGEST_TICKS) * instrument.tick
     return ticks

@@ -1,4 +1,4 @@
-"""The trial table of a study: the same bytes for the same seed, data and settings, whoever evaluated it."""
+"""Trial table of a study: byte-identical for the same seed, data and settings."""
 
 import io
 import json
@@ -14,9 +14,9 @@ Cell = int | float | str | None
 
 
 def trial_rows(trials: Sequence[FrozenTrial]) -> list[dict[str, Cell]]:
-    """A row a trial, in number order: number, state, value, then parameters, steps, constraints and metrics.
+    """Return one row per trial, in number order: number, state, value, then parameters, steps, constraints and metrics.
 
-    Numbers that are not finite are None, so that every format says the same.
+    Non-finite numbers are None, so that all formats agree.
     """
     rows = [_row(trial) for trial in sorted(trials, key=lambda trial: trial.number)]
     columns = dict.fromkeys(name for row in rows for name in row)
@@ -25,7 +25,7 @@ def trial_rows(trials: Sequence[FrozenTrial]) -> list[dict[str, Cell]]:
 
 
 def export(trials: Sequence[FrozenTrial], form: Format) -> bytes:
-    """The table as one file's content."""
+    """Return the table as the content of one file."""
     rows = trial_rows(trials)
     if form == "json":
         return (json.dumps(rows, indent=1, allow_nan=False) + "\n").encode()

@@ -1,8 +1,8 @@
-"""Which runs some process is at work on, or was when it was killed: a row each, beside the runs themselves.
+"""Active-run markers: one database row per run that a process works on, or worked on when it was killed.
 
-A process that ends in any other way than by a kill takes its row away. Another may go on with what is left; who that
-is, the run's lock decides. A copy of a SQLite file holds the rows of its original, too: they bear the number of the
-file that they were written to, and count in that file alone.
+A process that ends in any other way removes its row. Another process may resume a marked run; the run's lock decides
+which. A copied SQLite file contains the rows of its original: each row stores the file's inode number and counts only
+in that file.
 """
 
 import uuid
@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, crea
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from optimizer.database import RUNS, Database, driver_arguments
+from optimizer.database import RUNS, Database, driver_arguments, first_line_of
 from tradeschool.errors import ServiceUnreachable
 from tradeschool.urls import mask_url
 
@@ -25,23 +25,23 @@ UNDER_WAY = Table(
     Column("file", String(32)),
 )
 GONE = "gone"
-"""In place of a file's number where there is no file."""
+"""Placeholder for the inode number of a missing file."""
 
 
 class Mark:
-    """One process' row of one run."""
+    """Marker of one process on one run."""
 
     def __init__(self, url: str, run: str) -> None:
         self._url, self._run, self._owner = url, run, uuid.uuid4().hex
         self._is_set = False
 
     def set(self) -> None:
-        """Say that this process is at work on the run, in the place of who was before.
+        """Mark the run as active in this process, replacing any earlier marker.
 
-        A file that is not there is not made: who goes on with the run will say that it is gone.
+        A missing database file is not created: resuming the run reports it.
 
         Raises:
-            ServiceUnreachable: where the database does not answer.
+            ServiceUnreachable: the database does not respond.
         """
         row = {"name": self._run, "owner": self._owner, "file": _file_of(self._url)}
         if row["file"] == GONE:
@@ -50,10 +50,10 @@ class Mark:
         self._is_set = True
 
     def clear(self) -> None:
-        """Say so no more; the row of another process stays.
+        """Remove this process' marker; a marker of another process stays.
 
         Raises:
-            ServiceUnreachable: where the database does not answer.
+            ServiceUnreachable: the database does not respond.
         """
         if self._is_set and _file_of(self._url) != GONE:
             ours = (UNDER_WAY.c.name == self._run) & (UNDER_WAY.c.owner == self._owner)
@@ -68,7 +68,7 @@ class Mark:
             with engine.begin() as connection:
                 work(connection)
         except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            reason = first_line_of(error)
             raise ServiceUnreachable(f"study database {mask_url(self._url)}: {reason}") from error
         finally:
             if engine is not None:
@@ -76,30 +76,30 @@ class Mark:
 
 
 class MarkedRuns:
-    """Looks at the rows of one database; writes nothing. To be used by one thread at a time."""
+    """Read-only access to the markers of one database. Not thread-safe."""
 
     def __init__(self, url: str) -> None:
         self._url, self._database = url, Database(url)
 
     def owners(self) -> dict[str, str]:
-        """Each run under way that the database holds, and who is, or was, at work on it.
+        """Return each marked run of the database and its owner.
 
         Raises:
-            ServiceUnreachable: where the database does not answer.
+            ServiceUnreachable: the database does not respond.
         """
         return self._database.ask(self._look, is_known=False) or {}
 
     def known(self) -> frozenset[str]:
-        """The names of all runs that the database holds.
+        """Return the names of all runs in the database.
 
         Raises:
-            ServiceUnreachable: as above.
+            ServiceUnreachable: the database does not respond.
         """
         found = self._database.ask(lambda to: to.execute(select(RUNS.c.name)).scalars().all(), is_known=False)
         return frozenset(found or ())
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._database.close()
 
     def _look(self, connection: Connection) -> dict[str, str]:
@@ -115,7 +115,7 @@ def _replace(connection: Connection, row: dict[str, str]) -> None:
 
 
 def _file_of(url: str) -> str:
-    """What tells a SQLite file from its copies; nothing for a server, of which there are none."""
+    """Return an identifier that distinguishes a SQLite file from its copies; empty for a database server."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return ""

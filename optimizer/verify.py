@@ -1,4 +1,4 @@
-"""A recorded trial run again on one core: the same question has to be asked, and every byte of its answer repeated."""
+"""Reproduction of a recorded trial: requests and evaluates it again and compares every byte."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from optimizer.table import Cell, trial_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A column of the trial table that did not come out again."""
+    """A column of the trial table that differs between record and reproduction."""
 
     column: str
     recorded: Cell
@@ -27,7 +27,7 @@ class Difference:
 
 
 def evaluated_number(trials: Sequence[FrozenTrial], number: int) -> int:
-    """The trial that was evaluated for this one: itself, or the earlier one whose parameters it repeats."""
+    """Return the number of the trial that was evaluated: this one, or the earlier one whose result it repeats."""
     while (known := trials[number].user_attrs.get("repeats")) is not None:
         number = known
     return number
@@ -36,10 +36,10 @@ def evaluated_number(trials: Sequence[FrozenTrial], number: int) -> int:
 def differences(
     level: Level, space: Space, trials: Sequence[FrozenTrial], number: int, train: Sequence[Prepared]
 ) -> list[Difference]:
-    """What differs between a recorded trial and the same trial asked for and evaluated again; nothing as a rule.
+    """Return the differences between a recorded trial and its reproduction; normally empty.
 
-    What an asynchronous search asked cannot be asked again, only evaluated. `trials` are those of its study in number
-    order; `number` is that of a trial that was evaluated in that study.
+    A trial of an asynchronous search can only be evaluated again, not requested again. `trials`: those of its study in
+    number order; `number`: a trial that was evaluated in that study.
     """
     recorded = trials[number]
     question = _as_recorded(recorded) if space.mode is Mode.ASYNC else _ask_again(space, trials, number)
@@ -60,7 +60,7 @@ def _ask_again(space: Space, trials: Sequence[FrozenTrial], number: int) -> Ques
 
 
 def _as_recorded(trial: FrozenTrial) -> Question:
-    """What an asynchronous search asked, as far as it is known: one that was pruned is pruned at the same step."""
+    """Rebuild a recorded request as far as known: a pruned trial is pruned at the same step."""
     steps = len(trial.intermediate_values)
     pruning = (*(None,) * (steps - 1), sys.float_info.max) if "pruned" in trial.user_attrs else ()
     return Question(number=trial.number, parameters=dict(trial.params), thresholds=pruning, known=None)

@@ -1,4 +1,4 @@
-"""Compile, or load from the cache, everything that a trial runs, before the first trial waits for it."""
+"""Warm-up of compiled code: compiles, or loads from the cache, everything that a trial runs."""
 
 from datetime import date
 from functools import partial
@@ -13,7 +13,7 @@ SEED = 1
 
 
 def warm(name: str = "sma_cross") -> None:
-    """Evaluate one trial of a built-in strategy over a few weeks of made-up candles."""
+    """Evaluate one trial of a built-in strategy over a few weeks of synthetic candles."""
     strategy = load(name)
     level = Level(
         name="warm",

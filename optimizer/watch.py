@@ -1,7 +1,7 @@
-"""Runs and studies seen from outside: read-only connections, each trial read once, nothing of Optuna's loaded.
+"""Monitoring access to runs and studies: read-only, each trial read once, without Optuna.
 
-A conductor commits a trial whole and never touches it again, so a look at a study of any size costs two small
-statements and the rows that are new. A look always takes in all of them: what is counted is counted over the whole.
+The coordinator commits a trial whole and never changes it, so a poll of a study of any size costs two small statements
+and the new rows. A poll always reads all new rows, so counts are complete.
 """
 
 import json
@@ -20,7 +20,7 @@ from optimizer.runs import RunRecord, parsed
 
 STATES: Mapping[str, str] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 PIECE = 2_000
-"""Trials that one statement reads; a look reads piece after piece until it has all of them."""
+"""Trials per statement; a poll repeats the statement until all are read."""
 
 T = TypeVar("T")
 
@@ -46,24 +46,24 @@ _CONSTRAINTS = text(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenTrial:
-    """A finished trial, as far as somebody who watches wants to know it."""
+    """A finished trial as shown by monitoring."""
 
     number: int
     state: str
-    """complete, pruned or failed."""
+    """State: complete, pruned or failed."""
     value: float | None
-    """On train; None where it has none."""
+    """Value on train; None without one."""
     is_feasible: bool
-    """Complete, and no constraint is missed."""
+    """Complete, with all constraints met."""
     parameters: Mapping[str, JsonValue]
     metrics: Mapping[str, float | None]
     worker: str
     ended: float | None
     """Unix time in seconds."""
     seconds: float
-    """That its evaluation took."""
+    """Duration of the evaluation."""
     reason: str
-    """Why it was pruned or failed."""
+    """Reason of pruning or failure."""
 
 
 @dataclass(slots=True)
@@ -74,22 +74,22 @@ class _Seen:
 
 
 class StudyWatch:
-    """What is known of the runs and studies of one database; to be used by one thread at a time."""
+    """Cached view of the runs and studies of one database. Not thread-safe."""
 
     def __init__(self, url: str, *, piece: int = PIECE) -> None:
-        """`piece`: how many trials one statement reads at most; no answer depends on it."""
+        """`piece`: maximum number of trials per statement; does not affect results."""
         self._database = Database(url)
         self._piece = piece
         self._begun: dict[str, datetime] = {}
-        """When each run was begun: it never changes."""
+        """Creation time of each run; constant."""
         self._seen: dict[str, _Seen] = {}
         self._facts: dict[str, dict[str, JsonValue]] = {}
 
     def runs(self) -> list[str]:
-        """The names of all runs, the one that was begun last at the end.
+        """Return the names of all runs, latest last.
 
         Raises:
-            ServiceUnreachable: where the database does not answer; what was known is kept.
+            ServiceUnreachable: the database does not respond; cached data is kept.
         """
         names = self._of_runs(lambda connection: list(connection.execute(select(RUNS.c.name)).scalars())) or []
         for name in names:
@@ -98,39 +98,39 @@ class StudyWatch:
         return sorted(self._begun.keys() & names, key=lambda name: (self._begun[name], name))
 
     def run(self, name: str) -> RunRecord | None:
-        """A run as the database knows it now, None where there is none of that name.
+        """Return the current record of a run; None if there is none of that name.
 
         Raises:
-            SettingsError: where another version wrote it.
-            ServiceUnreachable: as `runs` does.
+            SettingsError: another version wrote it.
+            ServiceUnreachable: as in `runs`.
         """
         facts = self._run(name)
         return parsed(name, facts) if facts else None
 
     def trials(self, study: str) -> Sequence[SeenTrial]:
-        """All finished trials of a study in the order of their commit; none where no such study was made yet.
+        """Return all finished trials of a study in commit order; empty if the study does not exist yet.
 
         Raises:
-            ServiceUnreachable: as `runs` does.
+            ServiceUnreachable: as in `runs`.
         """
         return self._of_studies(lambda connection: self._look(connection, study)) or ()
 
     def facts(self, study: str) -> Mapping[str, JsonValue]:
-        """What was stored with a study when it was made; asked once, since it never changes.
+        """Return the facts stored with a study; cached, because they never change.
 
         Raises:
-            ServiceUnreachable: as `runs` does.
+            ServiceUnreachable: as in `runs`.
         """
         if study not in self._facts:
             found = self._of_studies(lambda connection: connection.execute(_FACTS, {"name": study}).all()) or []
             facts: dict[str, JsonValue] = {row.key: json.loads(row.value_json) for row in found}
-            if "level" not in facts:  # made a moment ago: not all of them are there yet
+            if "level" not in facts:  # just created: not all facts are stored yet
                 return facts
             self._facts[study] = facts
         return self._facts[study]
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._database.close()
 
     def _run(self, name: str) -> str | None:
@@ -156,10 +156,10 @@ class StudyWatch:
         return seen.trials
 
     def _read_piece(self, connection: Connection, seen: _Seen) -> bool:
-        """Take in the next new trials; whether there may be more."""
+        """Read the next new trials and return whether there may be more."""
         wanted = {"study": seen.study, "after": seen.last, "piece": self._piece}
         rows = connection.execute(_TRIALS, wanted).all()
-        # A conductor's trial is finished when it appears; what runs under another's hands is not looked at.
+        # The coordinator's trials are finished when they appear; running trials of other tools are skipped.
         done = [row for row in rows if row.state in STATES]
         if done:
             seen.trials += _details(connection, done)
@@ -168,7 +168,7 @@ class StudyWatch:
 
 
 def best_so_far(trials: Iterable[SeenTrial]) -> SeenTrial | None:
-    """The feasible trial with the highest value; the earliest of equals."""
+    """Return the feasible trial with the highest value; the earliest of equals."""
     feasible = [trial for trial in trials if trial.is_feasible and trial.value is not None]
     return max(feasible, key=lambda trial: (trial.value, -trial.number), default=None)
 
@@ -193,7 +193,7 @@ def _details(connection: Connection, rows: Sequence[Row[tuple[int, int, str, dat
 
 def _of(connection: Connection, statement: TextClause, ids: Sequence[int]) -> Iterable[Row[tuple[object, ...]]]:
     expanding = statement.bindparams(bindparam("ids", expanding=True))
-    for start in range(0, len(ids), 500):  # SQLite takes 32,766 variables, PostgreSQL 65,535
+    for start in range(0, len(ids), 500):  # SQLite allows 32,766 variables, PostgreSQL 65,535
         yield from connection.execute(expanding, {"ids": ids[start : start + 500]})
 
 
@@ -213,7 +213,7 @@ def _trial(
         value=value,
         is_feasible=row.state == "COMPLETE" and value is not None and not is_missed,
         parameters=parameters,
-        metrics=metrics if isinstance(metrics, dict) else {},  # type: ignore[arg-type]  # ours: numbers and nulls
+        metrics=metrics if isinstance(metrics, dict) else {},  # type: ignore[arg-type]  # numbers and nulls
         worker=str(attributes.get("worker") or ""),
         ended=_unix(row.datetime_complete),
         seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
@@ -222,7 +222,7 @@ def _trial(
 
 
 def _unix(moment: datetime | str | None) -> float | None:
-    """SQLite says a moment as text, PostgreSQL as a datetime; Optuna stores UTC, without saying so."""
+    """Convert a stored time to Unix seconds: text in SQLite, datetime in PostgreSQL; UTC without a zone in both."""
     parsed = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
     return parsed.replace(tzinfo=UTC).timestamp() if parsed else None
 
@@ -239,6 +239,6 @@ def _external(value: float, distribution: str) -> JsonValue:
 
 
 def _is_missed(constraint: JsonValue) -> bool:
-    """Optuna stores a constraint each, or all in a list; above zero is missed."""
+    """Return whether a stored constraint is violated; Optuna stores one number, or a list of all."""
     values = constraint if isinstance(constraint, list) else [constraint]
     return any(isinstance(value, int | float) and value > 0 for value in values)

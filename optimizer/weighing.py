@@ -1,4 +1,4 @@
-"""Finds the evidence on a winner: deflation, overfitting, excess over holding, a look ahead, the sealed period."""
+"""Computes the evidence on a winner: DSR, PBO, excess return, look-ahead check, robustness and holdout results."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -47,27 +47,27 @@ HOLDERS: Mapping[Direction, tuple[Holder, ...]] = {
     Direction.SHORT: (SHORT,),
     Direction.BOTH: (LONG, SHORT),
 }
-"""Whom a level's winner is held against, and the side of what they hold."""
+"""Benchmarks of each direction, with the side of their position."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A winner that is looked at."""
+    """The winner under examination, with the trials of its search."""
 
     level: Level
-    """As the attempt searched it."""
+    """The level as the attempt searched it."""
     attempt: int
     trial: int
     parameters: Mapping[str, int | float]
     trials: Sequence[FrozenTrial]
-    """All of the attempt's study, those that were carried over included."""
+    """All trials of the attempt's study, including those carried over."""
     trials_of_run: int
-    """Completed and pruned ones, of every level and attempt."""
+    """Number of completed and pruned trials of every level and attempt."""
     seed: int
 
 
 Measure = Callable[[Sequence[Mapping[str, float]]], Sequence[Floats]]
-"""Daily returns on train of each parameter set, each of shape (n_days,)."""
+"""Function that returns daily returns on train of each parameter set, each of shape (n_days,)."""
 
 
 def weigh(
@@ -78,9 +78,9 @@ def weigh(
     sealed: Sequence[Prepared] | None,
     sealed_missing: str | None,
 ) -> Evidence:
-    """All evidence on a winner; `prepared` are train, validation and test, which has been opened before.
+    """Return all evidence on a winner; `prepared`: train, validation and test, opened before.
 
-    `read` gives the candles of validation, for those hardships that change them.
+    `read`: candles of validation, for the robustness tests that change them.
     """
     returns = trial_returns(subject, measure)
     bars: dict[str, Sequence[Prepared]] = dict(prepared.items())
@@ -112,16 +112,16 @@ def weigh(
 
 
 def trial_returns(subject: Subject, measure: Measure) -> Floats:
-    """Daily returns on train of each distinct complete trial, shape (n_days, n_trials), in number order.
+    """Return daily returns on train of each distinct complete trial, shape (n_days, n_trials), in number order.
 
-    There is at least one, the winner.
+    There is at least one trial, the winner.
     """
     distinct = {tuple(sorted(trial.params.items())): trial.params for trial in _complete(subject.trials)}
     return np.column_stack(measure(list(distinct.values())))
 
 
 def deflate(subject: Subject, winner: Floats, returns: Floats) -> Deflation:
-    """The deflated Sharpe ratio; the trials' variance is that of the level's complete ones."""
+    """Return the deflated Sharpe ratio; the variance is that of the level's complete trials."""
     moments = Moments.of(winner)
     ratios = [per_period(trial.value, DAYS_A_YEAR) for trial in _complete(subject.trials) if trial.value is not None]
     variance = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else math.nan
@@ -139,7 +139,7 @@ def deflate(subject: Subject, winner: Floats, returns: Floats) -> Deflation:
 
 
 def excess(subject: Subject, part: str, account: Portfolio, prepared: Sequence[Prepared]) -> Excess:
-    """The winner's daily returns minus those of who only held."""
+    """Return the winner's daily returns minus those of buy-and-hold."""
     benchmark, held = _best_holder(subject.level, prepared)
     difference = account.returns - held.returns
 
@@ -160,7 +160,7 @@ def excess(subject: Subject, part: str, account: Portfolio, prepared: Sequence[P
 
 
 def daily_returns(level: Level, train: Sequence[Prepared], parameters: Mapping[str, float]) -> Floats:
-    """Of the portfolio, shape (n_days,)."""
+    """Return the portfolio's daily returns, shape (n_days,)."""
     return portfolio([backtest(level, each, parameters) for each in train]).returns
 
 
@@ -192,7 +192,7 @@ def _looks_ahead(subject: Subject, prepared: Sequence[Prepared]) -> str | None:
         leak = look_ahead(signals, each, subject.seed, cuts=cuts, is_asked=isinstance(strategy, BarStrategy))
         if leak:
             columns = f" ({', '.join(leak.columns)})" if leak.columns else ""
-            return f"{each.dataset}: the signal of bar {leak.bar} is another one without what came after it{columns}"
+            return f"{each.dataset}: the signal of bar {leak.bar} changes when later bars are removed{columns}"
     return None
 
 

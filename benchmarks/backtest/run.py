@@ -39,7 +39,7 @@ from optimizer.backtest.run import Rules
 from optimizer.level import Direction, Gate, Level, LevelDataset
 from optimizer.metrics import summarise
 from optimizer.objective import evaluate
-from optimizer.statistics.bootstrap import sharpe_interval
+from optimizer.statistics.bootstrap import interval, sharpe_ratios
 from optimizer.statistics.overfitting import overfitting
 from tradeschool.market import find_dataset
 
@@ -254,7 +254,7 @@ def _statistics(rounds: int) -> list[Row]:
     random = np.random.default_rng(1)
     trials, returns = random.normal(0, 0.01, (1_461, 300)).astype(np.float32), random.normal(0.001, 0.01, 1_461)
     pbo = statistics.median(_timed(lambda: overfitting(trials)) for _ in range(rounds))
-    bootstrap = statistics.median(_timed(lambda: sharpe_interval(returns, 7)) for _ in range(rounds))
+    bootstrap = statistics.median(_timed(lambda: interval(returns, sharpe_ratios, 7)) for _ in range(rounds))
     return [
         Row(
             target=8,

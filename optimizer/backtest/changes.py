@@ -1,4 +1,4 @@
-"""Where a sign changes, found eight bars at a time: signs seldom change."""
+"""Detection of sign changes, eight bars per comparison because most signs repeat."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,15 +6,15 @@ from numpy.typing import NDArray
 from optimizer.backtest.jit import inlined, njit
 
 WORD = 8
-"""Signs that are compared at once."""
+"""Signs compared per step."""
 EIGHT_TIMES = np.uint64(0x0101010101010101)
-"""What an octet is multiplied by to stand in all eight places."""
+"""Factor that repeats a byte in all eight bytes of a word."""
 
 
 def mark_changes(signs: NDArray[np.int8], signals: NDArray[np.int8]) -> None:
-    """Write a sign into `signals`, both of shape (n_bars,), wherever it is not zero and not that of the bar before.
+    """Write each sign that is non-zero and differs from the previous bar's into `signals`; both of shape (n_bars,).
 
-    The first bar has no bar before it and is left alone, like every other bar.
+    The first bar and all other bars of `signals` are left unchanged.
     """
     words = signs[: len(signs) // WORD * WORD].view(np.uint64)
     _mark(signs, signs.view(np.uint8), words, signals)

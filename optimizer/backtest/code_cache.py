@@ -1,11 +1,12 @@
-"""Compiled functions on disk, for every process, user and machine that can read the folder.
+"""On-disk cache of compiled functions, shared by all processes, users and machines that can read the folder.
 
-One file a function and signature. Its name carries a digest of all that its machine code depends on: source file,
-bytecode, signature, processor, versions of Python, numba and llvmlite. What does not fit is not found, and the function
-is compiled in memory. Files are written whole and renamed, so any number of processes may write them at once.
+One file holds one function and signature. The file name contains a digest of everything the machine code depends on:
+source file, bytecode, signature, processor, and the versions of Python, numba and llvmlite. A file with another digest
+is not used and the function is compiled in memory. Files are written to a temporary name and renamed, so any number of
+processes may write concurrently.
 
-numba's own cache looks only into folders that it can write, and raises where it finds none: an installation that is
-owned by root would serve no other user, and a user without a home folder could not even import a kernel.
+numba's own cache considers only writable folders and raises if there is none: an installation owned by root would serve
+no other user, and a user without a home folder could not import a kernel.
 """
 
 import hashlib
@@ -34,9 +35,9 @@ SUFFIX = ".machine-code"
 
 
 class CodeCache(NullCache):
-    """What numba asks for a function's machine code before it compiles, and hands it to afterwards.
+    """Cache with the interface that numba calls before and after it compiles a function.
 
-    Read from the first folder that has it, written to the first that allows it: `NUMBA_CACHE_DIR` where it is set,
+    Reads from the first folder that has the file and writes to the first writable one: `NUMBA_CACHE_DIR` if set,
     `__pycache__` beside the source, the user's cache folder.
     """
 
@@ -44,37 +45,37 @@ class CodeCache(NullCache):
         self._function = function
         self._source = Path(function.__code__.co_filename)
         self.path: Path | None = None
-        """The file that was read or written last; None where there was none."""
+        """The file read or written last; None before the first."""
 
     @property
     def cache_path(self) -> str | None:
-        """The folder of `path`, in numba's statistics."""
+        """Folder of `path`, shown in numba's statistics."""
         return None if self.path is None else str(self.path.parent)
 
     def load_overload(self, sig: object, target_context: Any) -> Any:
-        """The compiled function, None where no folder has it."""
+        """Return the compiled function, or None if no folder has it."""
         target_context.refresh()
         name = self._name(sig, target_context.codegen())
         for path in (folder / name for folder in _folders(self._source)):
             code = _read(path)
             if code is not None:
                 self.path = path
-                return CompileResult._rebuild(target_context, *pickle.loads(code))  # noqa: S301  # like source
+                return CompileResult._rebuild(target_context, *pickle.loads(code))  # noqa: S301  # trusted like source
         _tell_once(
-            "kernels_compiling", "machine code is compiled: none is kept for this processor, source and libraries"
+            "kernels_compiling", "compiling machine code: none is cached for this processor, source and libraries"
         )
         return None
 
     def save_overload(self, sig: object, data: Any) -> None:
-        """Keep a compiled function, where there is a folder for it."""
+        """Store a compiled function in the first writable folder, if there is one."""
         if data.library.has_dynamic_globals:
-            return  # it holds addresses of this process
+            return  # it contains addresses of this process
         name, code = self._name(sig, data.codegen), dumps(data._reduce())
         for path in (folder / name for folder in _folders(self._source)):
             if _write(path, code):
                 self.path = path
                 return
-        _tell_once("kernels_not_kept", "machine code is not kept: no folder for it can be written")
+        _tell_once("kernels_not_kept", "machine code is not cached: no cache folder is writable")
 
     def _name(self, signature: object, codegen: Any) -> str:
         function = self._function
@@ -96,7 +97,7 @@ def _folders(source: Path) -> Iterator[Path]:
     if cached := os.environ.get("XDG_CACHE_HOME"):
         yield Path(cached) / "tradeschool"
         return
-    with suppress(RuntimeError):  # a user without a home folder
+    with suppress(RuntimeError):  # the user has no home folder
         yield Path.home() / ".cache" / "tradeschool"
 
 
@@ -106,7 +107,7 @@ def _digest_of(source: Path) -> bytes:
 
 
 def _read(path: Path) -> bytes | None:
-    """What `_write` wrote; None where it is not there, cannot be read, or is damaged."""
+    """Return the content that `_write` stored; None if the file is missing, unreadable or damaged."""
     try:
         whole = path.read_bytes()
     except OSError:
@@ -116,7 +117,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, code: bytes) -> bool:
-    """Whether the file is there now, whole; it is readable for whom the folder is."""
+    """Write the file atomically and return whether it exists now; permissions follow the folder's."""
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

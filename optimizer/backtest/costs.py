@@ -1,12 +1,12 @@
-"""What a fill costs, as fractions and ticks, from a level's costs in basis points.
+"""Trading costs of a fill as fractions of the notional, converted from a level's basis points.
 
-A fill's price is what the candle shows, in whole ticks; everything below is booked beside it, in money:
+A fill's price is a candle price in whole ticks. All costs are booked separately, in money:
 
 | fill | fee rate on notional | slippage rate on notional | half-spread of its bar |
 |---|---|---|---|
 | entry, exit by signal, stop, end | yes | yes | yes |
 | target | yes | no | no |
-| a midnight (UTC) over which a position is held | financing on the notional at entry | no | no |
+| each midnight (UTC) that a position is held over | financing on the entry notional | no | no |
 """
 
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from optimizer.level import Costs
 from tradeschool.market import Market
 
 BPS = 1e-4
-"""One basis point, a hundredth of a percent, as a fraction."""
+"""One basis point (0.01 %) as a fraction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """Costs as fractions of the notional: of each side of a trade, and of each day that it is held."""
+    """Cost rates as fractions of the notional: fee and slippage per side, financing per day held."""
 
     fee: float
     slippage: float
     financing: float = 0.0
-    """Of the entry's notional, for each midnight (UTC) over which a position is held."""
+    """Fraction of the entry notional, charged at each midnight (UTC) that a position is held over."""
 
     @classmethod
     def of(cls, costs: Costs, market: Market) -> "Rates":
-        """The rates that a level sets for a market."""
+        """Return the rates that a level sets for a market."""
         if market is Market.CRYPTO:
             return cls(
                 fee=costs.crypto_fee_bps * BPS,

@@ -1,4 +1,4 @@
-"""Prepared candles without their future, without their past, or with other prices."""
+"""Slices and variants of prepared candles: without later bars, without earlier bars, or with one column replaced."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from tradeschool.columns import PRICES
 
 
 def head(prepared: Prepared, bars: int) -> Prepared:
-    """The same candles as if the future from bar `bars` on had not happened yet; at least one bar is judged."""
+    """Return the candles before bar `bars`, with at least one judged bar."""
     days = int(np.searchsorted(prepared.day_starts, bars))
     hours = prepared.hour_ends[prepared.hour_ends < bars]
     if not len(hours) or hours[-1] != bars - 1:
@@ -27,7 +27,7 @@ def head(prepared: Prepared, bars: int) -> Prepared:
 
 
 def tail(prepared: Prepared, start: int, warm_up: int) -> Prepared:
-    """The same candles as if there had been none before bar `start`; judged bars stay judged but for a warm-up."""
+    """Return the candles from bar `start` on; judged bars stay judged except for the new warm-up."""
     first_judged = max(prepared.first_judged - start, warm_up)
     return replace(
         _derived(_bars(prepared, slice(start, None))),
@@ -38,7 +38,7 @@ def tail(prepared: Prepared, start: int, warm_up: int) -> Prepared:
 
 
 def changed(prepared: Prepared, column: str, values: NDArray[np.int32] | NDArray[np.float32]) -> Prepared:
-    """The same candles with another column; whether the prices still fit together is the caller's business."""
+    """Return the candles with one column replaced; the caller keeps the prices of a bar consistent."""
     if column == "half_spread":
         return replace(prepared, spreads=values.astype(np.float32))
     prices = prepared.prices.copy()
@@ -56,7 +56,7 @@ def _bars(prepared: Prepared, bars: slice) -> Prepared:
 
 
 def _derived(prepared: Prepared) -> Prepared:
-    """The candles with all that follows from their prices worked out anew."""
+    """Recompute the columns derived from prices."""
     sums = np.concatenate(([0], np.cumsum(prepared.close, dtype=np.int64)))
     return replace(
         prepared,

@@ -1,4 +1,4 @@
-"""One strategy over one dataset, by whichever of the engines suits the strategy."""
+"""Backtest of one strategy on one dataset, with the engine that fits the strategy's kind."""
 
 from collections.abc import Callable, Mapping
 
@@ -14,20 +14,20 @@ from tradeschool.errors import SettingsError
 from tradeschool.market import Timeframe
 
 Engine = Callable[[Prepared, Mapping[str, float], Rules], Run]
-"""From candles, complete and repaired parameters, and rules to what comes of them."""
+"""Function of candles, complete and repaired parameters, and rules that returns the run."""
 
 
 def run_strategy(strategy: Strategy, prepared: Prepared, parameters: Mapping[str, float], rules: Rules) -> Run:
-    """What comes of trading a dataset with complete, repaired parameters.
+    """Backtest a dataset with complete, repaired parameters.
 
     Raises:
-        SettingsError: where the strategy answers with what is no signal; with dataset and bar.
+        SettingsError: the strategy returns an invalid signal; names dataset and bar.
     """
     return engine_of(strategy)(prepared, parameters, rules)
 
 
 def engine_of(strategy: Strategy) -> Engine:
-    """How to trade datasets by a strategy: found once, because to look at what it is takes longer than a small one."""
+    """Return the engine for a strategy; call once per strategy, the type check is slower than a short backtest."""
     if isinstance(strategy, BarStrategy):
         return lambda prepared, parameters, rules: step_through(strategy, prepared, parameters, rules)[0]
     return lambda prepared, parameters, rules: trade(
@@ -36,10 +36,10 @@ def engine_of(strategy: Strategy) -> Engine:
 
 
 def warm_up_bars(strategy: Strategy, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
-    """Bars before the first judged one, for any parameters within `bounds`; parameters left out are at their defaults.
+    """Return the warm-up in bars for all parameters within `bounds`; parameters without bounds use their defaults.
 
     Raises:
-        SettingsError: where the strategy asks for anything but a number of bars.
+        SettingsError: the strategy's `warm_up` does not return a number of bars.
     """
     whole = completed_bounds(strategy, bounds)
     bars = strategy.warm_up(whole, timeframe)
@@ -49,7 +49,7 @@ def warm_up_bars(strategy: Strategy, bounds: Mapping[str, Bounds], timeframe: Ti
 
 
 def atr_periods(strategy: Strategy, bounds: Mapping[str, Bounds]) -> tuple[int, int] | None:
-    """The periods whose average true ranges are worth working out beforehand; None where the strategy has none."""
+    """Return the lowest and highest ATR period worth precomputing; None if the strategy has none."""
     if management.ATR_PERIOD.name not in bounds_of(strategy) or not isinstance(strategy, SignalStrategy):
         return None
     low, high = completed_bounds(strategy, bounds)[management.ATR_PERIOD.name]

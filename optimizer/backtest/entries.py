@@ -1,4 +1,4 @@
-"""Signals with what a fill of each would do: all that an engine needs to know of a strategy."""
+"""Entry signals with their stop, target and trailing distances: the engine's only input from a strategy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,28 +15,28 @@ from optimizer.strategy import SignalStrategy
 from tradeschool.errors import SettingsError
 
 LONG, SHORT, EXIT, NONE = 1, -1, 2, 0
-"""What a signal at the close of a bar says: be long, be short, be out, nothing."""
+"""Signal at the close of a bar: be long, be short, be flat, no signal."""
 FURTHEST = 2**31 - 1
-"""Distance in ticks that no price has: further stops and targets are never reached."""
+"""Distance in ticks beyond any price; stops and targets at this distance are never reached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entries:
-    """Every judged signal of one trial, in order of bars; all arrays of shape (n_signals,)."""
+    """All judged signals of one trial, ordered by bar; all arrays of shape (n_signals,)."""
 
     bar: NDArray[np.int32]
     signal: NDArray[np.int8]
     """LONG, SHORT or EXIT."""
     enters: NDArray[np.bool_]
-    """Whether it may open a position; if not, it still ends an opposite one."""
+    """Whether the signal may open a position; if not, it still closes an opposite one."""
     stop_ticks: NDArray[np.int64]
-    """Distance from the fill to the stop; 0 for none."""
+    """Distance from the fill to the stop; 0 means no stop."""
     target_ticks: NDArray[np.int64]
-    """Distance from the fill to the target; 0 for none."""
+    """Distance from the fill to the target; 0 means no target."""
     trail_ticks: NDArray[np.int64]
-    """Distance from the best price so far to the stop; 0 for none."""
+    """Distance from the best price so far to the stop; 0 means no trailing stop."""
     atr_ticks: NDArray[np.float64]
-    """Average true range at the signal's bar; 0 where nothing is measured in it."""
+    """Average true range at the signal's bar; 0 if not used."""
 
     def __len__(self) -> int:
         return len(self.bar)
@@ -45,11 +45,11 @@ class Entries:
 def find_entries(
     strategy: SignalStrategy, prepared: Prepared, parameters: Mapping[str, float], direction: Direction
 ) -> Entries:
-    """The judged signals of a strategy with its complete, repaired parameters.
+    """Return the judged signals of a strategy with complete, repaired parameters.
 
     Raises:
-        SettingsError: where a strategy answers with anything but one int8 signal a bar, or a judged bar comes before
-            its first average true range.
+        SettingsError: the strategy does not return one int8 signal per bar, or a judged bar comes before its first
+            average true range.
     """
     signals = strategy.signals(prepared, parameters, direction)
     check_signals(strategy.name, signals, prepared)
@@ -64,7 +64,7 @@ def entries_at(
     signals: NDArray[np.int8],
     direction: Direction,
 ) -> Entries:
-    """The given signals with their distances, and whether direction and filters let them enter."""
+    """Return the given signals with their distances and whether direction and filters allow an entry."""
     atr, marks = _average_true_ranges(prepared, management, bars)
     enters = _is_allowed(signals, direction)
     if management.has_session:
@@ -85,15 +85,15 @@ def entries_at(
 
 
 def judged_bars_of(signals: NDArray[np.int8], prepared: Prepared) -> NDArray[np.int32]:
-    """The judged bars that carry a signal, shape (n_signals,). Warm-up bars carry none, whatever they say."""
-    judged = np.flatnonzero(signals[prepared.first_judged :].view(np.bool_))  # as bytes it takes ten times as long
+    """Return the judged bars that carry a signal, shape (n_signals,). Signals in warm-up bars are dropped."""
+    judged = np.flatnonzero(signals[prepared.first_judged :].view(np.bool_))  # on int8 it takes ten times as long
     return (judged + prepared.first_judged).astype(np.int32)
 
 
 def distance_ticks(atr: NDArray[np.float64], multiple: float) -> NDArray[np.int64]:
-    """Multiples of the ATR as whole ticks, halves rounded up, at least one tick; 0 where the multiple is.
+    """Return multiples of the ATR as whole ticks, halves rounded up, at least one tick; 0 if the multiple is 0.
 
-    A fill is a whole tick, so that this rounds the level itself.
+    A fill is a whole tick, so rounding the distance rounds the price level.
     """
     if multiple <= 0:
         return np.zeros(len(atr), dtype=np.int64)
@@ -111,7 +111,7 @@ def _is_allowed(signals: NDArray[np.int8], direction: Direction) -> NDArray[np.b
 def _average_true_ranges(
     prepared: Prepared, management: Management, bars: NDArray[np.int32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """At the given bars, and at the marks between them (see `indicators`)."""
+    """Return the ATR at the given bars and at the marks between them (see `indicators`)."""
     if not management.needs_atr:
         return np.zeros(len(bars)), np.zeros(0)
     period = management.atr_period
@@ -128,10 +128,10 @@ def _average_true_ranges(
 
 
 def check_signals(name: str, signals: NDArray[np.int8], prepared: Prepared) -> None:
-    """Pass one int8 signal a bar, each LONG, SHORT, EXIT or NONE.
+    """Check that the signals are one int8 per bar, each LONG, SHORT, EXIT or NONE.
 
     Raises:
-        SettingsError: which strategy and dataset, what was expected, and the first bar that is wrong.
+        SettingsError: names the strategy, the dataset, the expected values and the first invalid bar.
     """
     if not isinstance(signals, np.ndarray) or signals.shape != (len(prepared),) or signals.dtype != np.int8:
         raise SettingsError(

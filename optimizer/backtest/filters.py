@@ -1,4 +1,4 @@
-"""Which signals may enter: session, trend and volatility, each from bars up to the signal's own."""
+"""Entry filters by session, trend and volatility; each uses only bars up to the signal's own."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,9 @@ MARKS = VOLATILITY_BARS // ATR_SPACING
 
 
 def in_session(prepared: Prepared, management: Management, bars: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Whether each bar closes in the hours and on the days of the session, UTC.
+    """Return whether each bar closes in the session's hours and weekdays, UTC.
 
-    A bar that closes at midnight closes in hour 0 of the next day, which is when its signal can first be acted on.
+    A bar that closes at midnight belongs to hour 0 of the next day, the first moment its signal can fill.
     """
     closes = (prepared.slots[bars].astype(np.int64) + 1) * prepared.dataset.timeframe.seconds
     hour = closes // HOUR_SECONDS % HOURS_A_DAY
@@ -29,7 +29,7 @@ def in_session(prepared: Prepared, management: Management, bars: NDArray[np.int3
 def with_trend(
     prepared: Prepared, management: Management, bars: NDArray[np.int32], signals: NDArray[np.int8]
 ) -> NDArray[np.bool_]:
-    """Whether each signal points where the average of closed H1 bars points."""
+    """Return whether each signal has the sign of the trend of closed H1 bars."""
     agrees: NDArray[np.bool_] = hour_trend(prepared, management.trend_period, bars) == signals
     return agrees
 
@@ -37,10 +37,10 @@ def with_trend(
 def in_band(
     management: Management, bars: NDArray[np.int32], atr: NDArray[np.float64], marks: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Whether each bar's ATR ranks within the band among the last 960 bars' before it, 0 lowest, 1 highest.
+    """Return whether each bar's ATR rank among the previous 960 bars lies within the band (0 lowest, 1 highest).
 
-    The rank is the share of those bars, every 24th of them, whose ATR is lower. `marks`: ATRs at bars 23, 47, ...
-    Bars too early for a full past are outside.
+    The rank is the share of every 24th of those bars whose ATR is lower. `marks`: ATRs at bars 23, 47, ... Bars without
+    960 earlier bars are outside.
     """
     newest = bars // ATR_SPACING
     inside = newest >= MARKS

@@ -1,4 +1,4 @@
-"""What doing nothing would have earned: one position from the first judged bar to the last, costs paid."""
+"""Buy-and-hold benchmark: one position from the first judged bar to the last, costs included."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from optimizer.level import Direction
 
 
 def hold(prepared: Prepared, side: int, rates: Rates) -> Run:
-    """Buy (+1) or sell short (-1) for the whole equity at the second judged bar's open, and hold to the end."""
+    """Buy (+1) or short (-1) with the whole equity at the second judged bar's open and hold to the end."""
     none, nothing = np.zeros(1, dtype=np.int64), np.zeros(1)
     entry = Entries(
         bar=np.array([prepared.first_judged], dtype=np.int32),

@@ -1,4 +1,4 @@
-"""What the closed H1 bars of a dataset of any timeframe say at each of its bars, and nothing of the open one."""
+"""H1 aggregates at each bar of a dataset of any timeframe, from closed H1 bars only."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,10 +7,10 @@ from optimizer.backtest.prepare import HOUR_SECONDS, Prepared
 
 
 def closed_hours(candles: Prepared, bars: NDArray[np.int32] | None = None) -> NDArray[np.int64]:
-    """How many of the dataset's H1 bars are closed at the close of each bar, or of the given ones.
+    """Return the number of closed H1 bars at the close of each bar, or of the given bars.
 
-    An hour is closed once a bar ends at its end, or opens after it: where the hour's last bar is missing, nobody knew
-    before the next bar that there was nothing more to come. Hours without a bar are no bars.
+    An hour is closed once a bar ends at its end or a later bar opens: if the hour's last bar is missing, this is known
+    only when the next bar opens. Hours without a bar do not count.
     """
     chosen = np.arange(len(candles), dtype=np.int32) if bars is None else bars
     bars_an_hour = HOUR_SECONDS // candles.dataset.timeframe.seconds
@@ -20,14 +20,14 @@ def closed_hours(candles: Prepared, bars: NDArray[np.int32] | None = None) -> ND
 
 
 def hour_closes(candles: Prepared) -> NDArray[np.int64]:
-    """The close of each H1 bar in ticks, in order, shape (n_hours,); the last one may not be closed yet."""
+    """Return the close of each H1 bar in ticks, shape (n_hours,); the last bar may still be open."""
     return candles.close[candles.hour_ends].astype(np.int64)
 
 
 def hour_trend(candles: Prepared, period: int, bars: NDArray[np.int32] | None = None) -> NDArray[np.int8]:
-    """Slope of the simple average of the last `period` closed H1 bars: +1 up, -1 down, 0 flat or not known yet.
+    """Return the slope of the simple average of the last `period` closed H1 bars: +1 up, -1 down, 0 flat or unknown.
 
-    Such an average rises exactly when the close that enters it is above the one that leaves it.
+    The average rises exactly when the close that enters it is above the one that leaves it.
     """
     closes, closed = hour_closes(candles), closed_hours(candles, bars)
     known = closed > period

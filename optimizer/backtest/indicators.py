@@ -1,8 +1,8 @@
-"""Wilder's average true range on whole ticks: of every bar, or of a few bars from marks that are kept.
+"""Wilder's average true range (ATR) on whole ticks, for every bar or for single bars from precomputed marks.
 
-The first value, at bar `period - 1`, is the mean of `period` true ranges; then atr += (true range - atr) *
-(1 / period), in float64 and in this order of operations, which is part of the contract: every way to work it out
-here gives the same bits. The first bar has no close before it: its true range is high - low.
+The first value, at bar `period - 1`, is the mean of `period` true ranges; then atr += (true range - atr) * (1 /
+period), in float64. The order of operations is part of the contract: every function here gives the same bits. The first
+bar has no previous close: its true range is high - low.
 Source: J. Welles Wilder, New Concepts in Technical Trading Systems (1978), "Volatility Index".
 """
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from optimizer.backtest.jit import inlined, njit
 
 HIGH, LOW, CLOSE = 1, 2, 3
-"""Columns of prices, which lie side by side as in `Prepared.prices`."""
+"""Columns of the price array, as in `Prepared.prices`."""
 ATR_SPACING = 24
 """Bars between two marks."""
 
 
 def wilder_atr(prices: NDArray[np.int32], period: int) -> NDArray[np.float64]:
-    """Average true range in ticks, shape (n_bars,); NaN before bar `period - 1`."""
+    """Return the ATR in ticks, shape (n_bars,); NaN before bar `period - 1`."""
     average = np.full(len(prices), np.nan)
     if len(prices) >= period:
         _fill_atr(prices, period, average)
@@ -26,9 +26,9 @@ def wilder_atr(prices: NDArray[np.int32], period: int) -> NDArray[np.float64]:
 
 
 def atr_marks(prices: NDArray[np.int32], periods: range) -> NDArray[np.float64]:
-    """The average true range at bars 23, 47, 71, ..., a row for each of consecutive periods.
+    """Return the ATR at bars 23, 47, 71, ..., one row for each of consecutive periods.
 
-    All periods are worked out in one pass, side by side: each alone would wait for its own last value.
+    All periods are computed in one pass, because a single period would wait for its own previous value.
     """
     marks = np.full((len(prices) // ATR_SPACING, len(periods)), np.nan)
     if len(periods) and len(prices) > periods[-1]:
@@ -38,9 +38,9 @@ def atr_marks(prices: NDArray[np.int32], periods: range) -> NDArray[np.float64]:
 
 
 def marks_of(average: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same marks of one period from the average true range of every bar."""
+    """Return the marks of one period from the ATR of every bar."""
     marks = average[ATR_SPACING - 1 :: ATR_SPACING].copy()
-    marks.flags.writeable = False  # as in `Prepared.atr_marks`: the compiler takes the other kind for another type
+    marks.flags.writeable = False  # as in `Prepared.atr_marks`: writable arrays are another type to the compiler
     return marks
 
 
@@ -50,7 +50,7 @@ def atr_at(
     period: int,
     marks: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """The average true range at some bars, none before bar `period - 1`, worked out from the marks before them."""
+    """Return the ATR at some bars, none before bar `period - 1`, computed from the preceding marks."""
     average = np.empty(len(bars))
     _fill_atr_at(bars, prices, period, marks, average)
     return average
@@ -94,7 +94,7 @@ def _fill_marks(
 def _begin_marks(
     prices: NDArray[np.int32], period: int, weight: float, longest: int, number: int, marks: NDArray[np.float64]
 ) -> float:
-    """One period's average, and its marks, up to where the longest begins."""
+    """Compute one period's ATR and marks up to the bar at which the longest period begins."""
     atr = _first_atr(prices, period)
     for bar in range(period - 1, longest):
         if bar >= period:

@@ -1,4 +1,4 @@
-"""Compilation to machine code where numba is installed; the same functions as plain Python where it is not."""
+"""Compilation to machine code with numba; without numba the same functions run as plain Python."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -9,15 +9,18 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def is_compiled() -> bool:
-    """Whether numba is there. It has no wheel for Intel Macs and musl; there a backtest takes 1000 times longer."""
+    """Return whether numba is installed.
+
+    It has no wheel for Intel Macs and musl; without it a backtest is 1000 times slower.
+    """
     return find_spec("numba") is not None
 
 
 def njit(function: Function) -> Function:
-    """The function compiled at its first call from Python and kept on disk, or unchanged where numba is absent.
+    """Compile a function at its first call from Python and cache it on disk; unchanged without numba.
 
-    What it calls must be `inlined` functions of its own module: the cache on disk watches only the file of the
-    function that is kept, so an edit elsewhere would go unnoticed. No fastmath: every machine gives the same bits.
+    Its callees must be `inlined` functions of the same module: the disk cache tracks only the file of the cached
+    function, so an edit in another file would go unnoticed. No fastmath: every machine gives the same bits.
     """
     if not is_compiled():
         return function
@@ -25,26 +28,24 @@ def njit(function: Function) -> Function:
 
     from optimizer.backtest.code_cache import CodeCache
 
-    # With Python's error model every division would carry a branch that raises; that costs half the speed.
+    # With Python's error model every division carries a branch that raises, which halves the speed.
     options: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True}
     compiled: Any = numba.njit(**options)(function)
-    compiled._cache = CodeCache(
-        cast(FunctionType, function)
-    )  # numba's own refuses a folder that can be read and not written
+    compiled._cache = CodeCache(cast(FunctionType, function))  # numba's own cache refuses read-only folders
     return cast(Function, compiled)
 
 
 def inlined(function: Function) -> Function:
-    """A function that compiled ones call and take into themselves; called from Python, it runs as Python.
+    """Mark a function for inlining into compiled callers; called from Python, it runs as Python.
 
-    It is not kept on disk: a kept one comes back as machine code that nobody can take in any more, and a caller that is
-    compiled then (for another type of array, say) runs ten times as slow.
+    It is not cached on disk: a cached function is loaded as machine code that cannot be inlined, and a caller compiled
+    later (for another array type, for example) would run ten times slower.
     """
     if not is_compiled():
         return function
     from numba.extending import register_jitable
 
-    # Wrappers for calls from Python and from C would take a third of the time to compile.
+    # Wrappers for calls from Python and from C would add a third to the compile time.
     options: dict[str, Any] = {
         "error_model": "numpy",
         "forceinline": True,

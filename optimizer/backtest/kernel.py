@@ -1,13 +1,14 @@
-"""The backtest from signal to signal: equal to `reference` in every bit, several times as fast.
+"""Backtest kernel: advances from signal to signal; equal to `reference` in every bit and several times faster.
 
-Between two signals nothing happens but stop, target, a new peak, a new low. So a position is carried over up to 16
-bars at once where their extremes rule all of that out, and bar by bar where they do not. Extremes of whole blocks were
-worked out when the candles were prepared. Money is computed by the same operations in the same order as in the
-reference; a value grows with its price however floats round, so the lowest price of some bars has the lowest of their
-values.
+Between two signals only a stop, a target, a new peak or a new low can occur. A position is advanced by up to 16 bars at
+once if the extremes of those bars rule all of these out, and bar by bar otherwise. The extremes of whole blocks are
+computed when candles are prepared. Money is computed by the same operations in the same order as in the reference.
+Rounding is monotonic, so the lowest price of several bars has the lowest of their values.
 
-A compiled function may call those of its own module alone (see `jit`), so the few formulas of a fill stand here again.
+A compiled function may call only functions of its own module (see `jit`), so the formulas of a fill are repeated here.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,21 +31,23 @@ from optimizer.backtest.reference import Book, Market, Plan, Terms, market_of, p
 from optimizer.backtest.run import TRADE, Rules, Run
 
 NEVER = 2**40
-"""Distance in ticks of a stop or target that is not there: no price gets so far."""
+"""Distance in ticks of an absent stop or target; no price reaches it."""
+TOTAL_LOSS = 1.0
+"""Drawdown above which a run ends: the equity was below zero inside a bar."""
 END, STOP, TARGET, SIGNAL, TIME = 0, 1, 2, 3, 4
 MARGIN = 1e-12
-"""By how much a bound on the drawdown must stay below the deepest so far: more than float64 can round it by."""
+"""Safety margin, above the float64 rounding error, when a drawdown bound is compared with the maximum so far."""
 
 BOOK = np.dtype(
     [
-        ("equity", np.float64),  # what is realised: every cost so far is paid from it
-        ("value", np.float64),  # at the last close that was looked at
+        ("equity", np.float64),  # realised equity, all costs paid
+        ("value", np.float64),  # equity at the last processed close
         ("peak", np.float64),  # highest value at a close so far
-        ("drawdown", np.float64),  # deepest so far, as a fraction of its peak
-        ("day", np.int64),  # the first day that is not written down yet
-        ("day_low", np.float64),  # lowest value inside it
+        ("drawdown", np.float64),  # maximum drawdown so far, as a fraction of its peak
+        ("day", np.int64),  # first day not written yet
+        ("day_low", np.float64),  # lowest value inside that day
         ("stopped", np.int64),
-        ("side", np.int64),  # +1 long, -1 short, 0 no position; the next seven are the position's
+        ("side", np.int64),  # +1 long, -1 short, 0 flat; the next seven fields belong to the position
         ("entry_bar", np.int64),
         ("entry_price", np.int64),
         ("stop", np.int64),
@@ -52,21 +55,30 @@ BOOK = np.dtype(
         ("trail", np.int64),
         ("size", np.float64),
         ("fees", np.float64),
-        ("left_bar", np.int64),  # in which the last position was left
+        ("left_bar", np.int64),  # bar of the last exit
         ("pause_end", np.int64),  # no entry fills before this bar
-        ("next_signal", np.int64),  # the first that may open the next position
-        ("trades", np.int64),  # trades closed so far
+        ("next_signal", np.int64),  # first signal that may open the next position
+        ("trades", np.int64),  # closed trades so far
     ]
 )
 
 
+class Columns(NamedTuple):
+    """Arrays that a backtest fills."""
+
+    trades: NDArray[np.void]
+    equity: NDArray[np.float64]
+    lows: NDArray[np.float64]
+
+
 def trade(prepared: Prepared, entries: Entries, rules: Rules) -> Run:
-    """The trades and daily equity that signals make of the judged bars: what `reference.replay` returns."""
+    """Return the trades and daily equity of the judged bars; same result as `reference.replay`."""
     trades = np.empty(len(entries), dtype=TRADE)
     equity, lows = np.empty(prepared.day_count), np.empty(prepared.day_count)
     plan, terms = plan_of(entries), terms_of(prepared, rules)
     market, initial = market_of(prepared), rules.initial_equity
-    book = _trade(market, prepared.blocks, prepared.day_starts, plan, terms, initial, trades, equity, lows)[0]
+    columns = Columns(trades, equity, lows)
+    book = _trade(market, prepared.blocks, prepared.day_starts, plan, terms, initial, columns)[0]
     return run_of(prepared, rules, book, trades, equity, lows)
 
 
@@ -78,10 +90,9 @@ def _trade(
     plan: Plan,
     terms: Terms,
     initial_equity: float,
-    trades: NDArray[np.void],
-    equity: NDArray[np.float64],
-    lows: NDArray[np.float64],
+    columns: Columns,
 ) -> NDArray[np.void]:
+    trades, equity, lows = columns.trades, columns.equity, columns.lows
     books = np.zeros(1, dtype=BOOK)
     book = books[0]
     book["equity"] = book["value"] = book["peak"] = book["day_low"] = initial_equity
@@ -110,13 +121,13 @@ def _trade(
 
 @inlined
 def _next_entry(book: Book, plan: Plan, bars: int, terms: Terms) -> int:
-    """The signal that opens the next position, -1 for none; the book's `next_signal` is the first in question."""
+    """Return the signal that opens the next position, -1 for none; starts at the book's `next_signal`."""
     for entry in range(book["next_signal"], plan.bar.size):
         bar = plan.bar[entry] + 1
         if bar >= bars or book["equity"] <= 0:
             return -1
         if bar > book["left_bar"] and _is_over(book, terms):
-            return -1  # a run ends at the close of the bar in which it is over; an entry at its open comes first
+            return -1  # a run stops at the close of its bar; an entry at the open comes first
         if plan.enters[entry] and bar >= book["pause_end"]:
             return entry
     return -1
@@ -124,7 +135,7 @@ def _next_entry(book: Book, plan: Plan, bars: int, terms: Terms) -> int:
 
 @inlined
 def _next_against(book: Book, plan: Plan, entry: int) -> int:
-    """The first later signal that does not agree with the position, or the number of signals."""
+    """Return the first later signal that differs from the position, or the number of signals."""
     for later in range(entry + 1, plan.bar.size):
         if plan.signal[later] != book["side"]:
             return later
@@ -133,7 +144,7 @@ def _next_against(book: Book, plan: Plan, entry: int) -> int:
 
 @inlined
 def _due_bar(book: Book, plan: Plan, against: int, bars: int, terms: Terms) -> int:
-    """The bar at whose open the position has to be left; the number of bars where that is its last close."""
+    """Return the bar at whose open the position must be closed; the number of bars for the last close."""
     due = bars if against == plan.bar.size else min(plan.bar[against] + 1, bars)
     return min(due, book["entry_bar"] + terms.max_bars) if terms.max_bars > 0 else due
 
@@ -142,7 +153,7 @@ def _due_bar(book: Book, plan: Plan, against: int, bars: int, terms: Terms) -> i
 def _leave_when_due(
     book: Book, market: Market, plan: Plan, against: int, due: int, terms: Terms, trades: NDArray[np.void]
 ) -> None:
-    """Leave a position that nothing else ended, and find the first signal that is to be looked at next."""
+    """Close a position that is still open and find the next signal to consider."""
     if book["side"] != 0 and due == len(market.prices):
         _leave_at_close(book, market, due - 1, terms, trades)
     elif book["side"] != 0:
@@ -166,7 +177,7 @@ def _end_days(
     equity: NDArray[np.float64],
     lows: NDArray[np.float64],
 ) -> None:
-    """Write down every day that ends before `bar` opens."""
+    """Write every day that ends before `bar` opens."""
     while day_starts[book["day"] + 1] <= bar:
         _end_day(book, terms, equity, lows)
 
@@ -188,7 +199,7 @@ def _end_day(book: Book, terms: Terms, equity: NDArray[np.float64], lows: NDArra
 @inlined
 def _enter(book: Book, market: Market, bar: int, entry: int, plan: Plan, terms: Terms) -> None:
     if bar > book["left_bar"]:
-        book["peak"] = max(book["peak"], book["equity"])  # at the close of the bar in which the last one was left
+        book["peak"] = max(book["peak"], book["equity"])  # at the close of the bar of the last exit
     side, price = int(plan.signal[entry]), _ticks(market.prices[bar, OPEN])
     book["side"] = side
     book["entry_bar"] = bar
@@ -220,7 +231,7 @@ def _hold(
     terms: Terms,
     trades: NDArray[np.void],
 ) -> None:
-    """Carry the position through bars of one day, until it is left or `end` is reached."""
+    """Advance the position through bars of one day, until it is closed or `end` is reached."""
     bar = start
     while bar < end and book["side"] != 0:
         stop = min(end, (bar // BLOCK + 1) * BLOCK)
@@ -240,7 +251,7 @@ def _hold(
 
 @inlined
 def _scan(market: Market, book: Book, start: int, end: int) -> tuple[int, int, int, int, int]:
-    """The first bar that touches stop or target, or `end`, and the extremes of the bars before it."""
+    """Return the first bar that touches stop or target, or `end`, and the extremes of the bars before it."""
     side, stop, target, trail = book["side"], book["stop"], book["target"], book["trail"]
     lower, upper = (stop, target) if side > 0 else (target, stop)
     lowest, highest, lowest_close, highest_close = NEVER, 0, NEVER, 0
@@ -261,7 +272,7 @@ def _scan(market: Market, book: Book, start: int, end: int) -> tuple[int, int, i
 
 @inlined
 def _is_passed(book: Book, lowest: int, highest: int) -> bool:
-    """Whether bars of these extremes touch neither stop nor target, wherever the stop may follow them to."""
+    """Return whether bars with these extremes touch neither stop nor target, trailing included."""
     stop, target, trail = book["stop"], book["target"], book["trail"]
     if book["side"] > 0:
         return bool(lowest > (max(stop, highest - trail) if trail > 0 else stop) and highest < target)
@@ -270,14 +281,14 @@ def _is_passed(book: Book, lowest: int, highest: int) -> bool:
 
 @inlined
 def _passes(book: Book, lowest: int, highest: int, lowest_close: int, highest_close: int, terms: Terms) -> bool:
-    """Carry the position past bars that fill nothing; False, and nothing done, where they have to be walked.
+    """Advance the position past bars without a fill; return False, without changes, if they must be walked.
 
-    Without a new peak the deepest drawdown is that of the worst price. With one, it is at most that of the worst price
-    under the new peak; where that bound is below the deepest so far, the order of the bars makes no difference.
+    Without a new peak the maximum drawdown is that of the worst price. With a new peak it is at most that of the worst
+    price under the new peak; if that bound is below the maximum so far, the order of the bars makes no difference.
     """
     worst, top = (lowest, highest_close) if book["side"] > 0 else (highest, lowest_close)
     low, high, peak, drawdown = _value_at(book, worst), _value_at(book, top), book["peak"], book["drawdown"]
-    if low <= 0 or drawdown > terms.drawdown_limit:
+    if low <= 0 or drawdown > TOTAL_LOSS:
         return False
     if high > peak:
         peak = high
@@ -285,7 +296,7 @@ def _passes(book: Book, lowest: int, highest: int, lowest_close: int, highest_cl
             return False
     elif peak - low > peak * (drawdown - MARGIN):
         drawdown = max(drawdown, (peak - low) / peak)
-        if drawdown > terms.drawdown_limit:
+        if drawdown > TOTAL_LOSS:
             return False
     book["peak"], book["drawdown"] = peak, drawdown
     book["day_low"] = min(book["day_low"], low)
@@ -295,7 +306,7 @@ def _passes(book: Book, lowest: int, highest: int, lowest_close: int, highest_cl
 
 @inlined
 def _follow(book: Book, best: int) -> None:
-    """Have a trailing stop follow the best price."""
+    """Move a trailing stop to follow the best price."""
     side = book["side"]
     if book["trail"] > 0:
         book["stop"] = side * max(side * book["stop"], side * best - book["trail"])
@@ -303,7 +314,7 @@ def _follow(book: Book, best: int) -> None:
 
 @inlined
 def _walk(book: Book, market: Market, start: int, end: int, terms: Terms, trades: NDArray[np.void]) -> None:
-    """Carry the position through bars one by one, until it is left or the run is over."""
+    """Advance the position bar by bar, until it is closed or the run ends."""
     for bar in range(start, end):
         _fill_inside(book, market, bar, terms, trades)
         if book["side"] == 0:
@@ -344,7 +355,7 @@ def _fill_inside(book: Book, market: Market, bar: int, terms: Terms, trades: NDA
 @inlined
 def _leave_at_close(book: Book, market: Market, bar: int, terms: Terms, trades: NDArray[np.void]) -> None:
     price = _ticks(market.prices[bar, CLOSE])
-    # The bar is marked before it is left: a run that ends here may end at its peak.
+    # Mark the bar before the exit: a run that ends here may end at its peak.
     book["peak"] = max(book["peak"], _value_at(book, price))
     cost = _market_cost(book["size"], price, market.spreads[bar * terms.spread_step], terms)
     _exit(book, bar, price, END, cost, terms, trades)
@@ -376,13 +387,13 @@ def _exit(book: Book, bar: int, price: int, reason: int, cost: float, terms: Ter
 @inlined
 def _pass_through(book: Book, value: float) -> None:
     book["day_low"] = min(book["day_low"], value)
-    if book["peak"] - value > book["peak"] * (book["drawdown"] - MARGIN):  # a division is slow, and seldom needed
+    if book["peak"] - value > book["peak"] * (book["drawdown"] - MARGIN):  # a division is slow and rarely needed
         book["drawdown"] = max(book["drawdown"], (book["peak"] - value) / book["peak"])
 
 
 @inlined
 def _is_over(book: Book, terms: Terms) -> bool:
-    return bool(book["drawdown"] > terms.drawdown_limit or book["value"] <= 0)
+    return bool(book["drawdown"] > TOTAL_LOSS or book["value"] <= 0)
 
 
 @inlined
@@ -392,7 +403,7 @@ def _value_at(book: Book, price: int) -> float:
 
 @inlined
 def _ticks(price: np.int32) -> int:
-    """As 64 bits: what takes prices is then compiled for one type of number, not for two."""
+    """Return the price as int64, so that callers are compiled for one integer type."""
     return int(np.int64(price))
 
 

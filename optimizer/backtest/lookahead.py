@@ -1,7 +1,7 @@
-"""Whether a strategy looks at what had not happened yet, or further back than its warm-up says.
+"""Look-ahead check: detects signals that depend on later bars, or on more history than the warm-up.
 
-The future is cut off at many bars, one after the other: a signal that is another one without its future has looked at
-it. Which column it looked at shows when each in turn gets another future.
+The candles are cut at many bars; a signal that changes without its future has looked ahead. Changing the future of each
+column separately shows which column the strategy reads.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,36 +21,36 @@ from optimizer.strategy import BarStrategy, Strategy
 
 COLUMNS = ("open", "high", "low", "close", "half_spread")
 CUTS = 60
-"""Bars at which the future is cut off."""
+"""Number of bars at which the future is removed."""
 STARTS = 8
-"""Bars before which the past is cut off."""
+"""Number of bars before which the past is removed."""
 SHIFT = 0.2
-"""By which fraction another future's prices differ."""
+"""Fraction by which prices of a changed future differ."""
 
 Signals = Callable[[Prepared], NDArray[np.int8]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leak:
-    """A signal that depends on what its bar could not know, or on more of the past than the warm-up."""
+    """A signal that depends on data its bar cannot know, or on more history than the warm-up."""
 
     bar: int
-    """The first one that does."""
+    """First affected bar."""
     cut: int
-    """The bar from which on the future was cut off, or before which the past was."""
+    """Bar from which the future was removed, or before which the past was."""
     signal: int
-    """With all candles."""
+    """Signal with all candles."""
     without: int
-    """With the cut."""
+    """Signal with the cut."""
     columns: tuple[str, ...] = ()
-    """The columns whose future it looks at; none where their number alone, or the past, makes the difference."""
+    """Columns whose future changes the signal; empty if only the number of bars or the past does."""
 
 
 def signals_of(strategy: Strategy, parameters: Mapping[str, float], direction: Direction) -> Signals:
-    """A strategy's signals as a function of candles; those of a decision engine as it trades them without costs.
+    """Return a strategy's signals as a function of candles; a bar strategy is stepped without costs.
 
     Raises:
-        SettingsError: where it answers with what is no signal.
+        SettingsError: the strategy returns an invalid signal.
     """
     if isinstance(strategy, BarStrategy):
         rules = Rules(direction=direction, rates=Rates(fee=0.0, slippage=0.0))
@@ -74,10 +74,10 @@ def signals_of(strategy: Strategy, parameters: Mapping[str, float], direction: D
 def look_ahead(
     signals: Signals, prepared: Prepared, seed: int, *, cuts: int = CUTS, is_asked: bool = False
 ) -> Leak | None:
-    """The first judged signal that is another one without its future; None where none of the cuts shows one.
+    """Return the first judged signal that changes without its future; None if no cut changes one.
 
-    `is_asked`: they are a decision engine's, whose position is closed in the last bar before it is asked there, so that
-    this bar says nothing.
+    `is_asked`: the signals come from a bar strategy. Its position is closed in the last bar before it is called there,
+    so the last bar is not compared.
     """
     whole = signals(prepared)
     for cut in _bars(prepared.first_judged + 1, len(prepared), cuts, seed):
@@ -90,9 +90,9 @@ def look_ahead(
 
 
 def short_warm_up(signals: Signals, prepared: Prepared, warm_up: int, seed: int, starts: int = STARTS) -> Leak | None:
-    """The first signal behind `warm_up` bars that is another one without the bars before those; None without one.
+    """Return the first signal after `warm_up` bars that changes without the earlier bars; None if none does.
 
-    Not for a decision engine: it may decide by a position that it entered before.
+    Not applicable to bar strategies: they may decide by a position that was opened earlier.
     """
     whole = signals(prepared)
     for start in _bars(1, len(prepared) - warm_up, starts, seed):
@@ -105,12 +105,12 @@ def short_warm_up(signals: Signals, prepared: Prepared, warm_up: int, seed: int,
 
 
 def is_repeatable(signals: Signals, prepared: Prepared) -> bool:
-    """Whether the same candles give the same signals twice."""
+    """Return whether two calls on the same candles give the same signals."""
     return bool((signals(prepared) == signals(prepared)).all())
 
 
 def _bars(first: int, end: int, count: int, seed: int) -> list[int]:
-    """Some bars of a range, each once, in order."""
+    """Return a sorted random sample of bars."""
     if end <= first:
         return []
     random = np.random.default_rng(seed)
@@ -118,7 +118,7 @@ def _bars(first: int, end: int, count: int, seed: int) -> list[int]:
 
 
 def _first_difference(whole: NDArray[np.int8], part: NDArray[np.int8], first: int, end: int) -> int | None:
-    """The first bar from `first` to before `end` whose signals differ."""
+    """Return the first bar in [first, end) at which the signals differ, or None."""
     differs = whole[first:end] != part[first:end]
     return first + int(np.argmax(differs)) if differs.any() else None
 

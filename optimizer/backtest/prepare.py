@@ -1,6 +1,6 @@
-"""Candle arrays checked once and turned into whole ticks, so that no trial has to look at them again.
+"""Preparation: validates candle arrays once and converts prices to whole ticks for all trials.
 
-Nothing here touches polars: it runs in processes that fork.
+This module does not import polars, because it runs in processes that fork.
 """
 
 from dataclasses import dataclass, fields
@@ -17,35 +17,34 @@ from tradeschool.market import Dataset, Market, Window
 DAY_SECONDS = 86_400
 HOUR_SECONDS = 3_600
 BLOCK = 16
-"""Bars of a block, whose extremes are known without looking at its bars."""
+"""Bars per block; the extremes of a block are precomputed."""
 LOWEST, HIGHEST, LOWEST_CLOSE, HIGHEST_CLOSE = range(4)
 """Columns of `Prepared.blocks`."""
 OPEN, HIGH, LOW, CLOSE = range(4)
 """Columns of `Prepared.prices`, in the order of `PRICES`."""
 LARGEST_EXACT = 2**53
-"""Every whole number up to here is a float64 of its own."""
+"""Largest bound up to which every whole number is exact in float64."""
 TICK_TOLERANCE = 1e-4
-"""How far a price in ticks may lie from a whole number. A decimal price's float is off by at most 1e-6 ticks."""
+"""Maximum distance of a price in ticks from a whole number. A decimal price as float is off by at most 1e-6 ticks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """Candles of one dataset in whole ticks, read-only, all arrays of shape (n_bars,) unless said.
+    """Candles of one dataset in whole ticks, read-only; arrays of shape (n_bars,) unless stated.
 
-    The first bars feed indicators only; bars from `first_judged` on are traded and judged.
+    Bars before `first_judged` only warm up indicators; bars from `first_judged` on are traded and judged.
     """
 
     dataset: Dataset
     window: Window
     slots: NDArray[np.int32]
-    """Opens in timeframes since 1970-01-01 UTC, ascending."""
+    """Open times in timeframes since 1970-01-01 UTC, ascending."""
     prices: NDArray[np.int32]
-    """Open, high, low and close of each bar side by side, shape (n_bars, 4): who jumps to a bar finds all of them in
-    one place."""
+    """Open, high, low and close of each bar, shape (n_bars, 4); one row per bar for locality of access."""
     spreads: NDArray[np.float32]
-    """Half-spreads in ticks; a single zero where the dataset stores none."""
+    """Half-spreads in ticks; a single zero if the dataset stores none."""
     close_sums: NDArray[np.float64]
-    """Exact sum of the first n closes at place n, shape (n_bars + 1,)."""
+    """Exact sum of the first n closes at index n, shape (n_bars + 1,)."""
     first_judged: int
     first_day: int
     """Day of the first judged bar, in days since 1970-01-01 UTC."""
@@ -53,18 +52,19 @@ class Prepared:
     """Judged bars of judged day d are day_starts[d]..day_starts[d + 1] - 1; shape (n_days + 1,). Days run
     from `first_day` to the window's last day, those without a bar included."""
     hour_ends: NDArray[np.int32]
-    """The last bar of each UTC hour that has one; shape (n_hours,)."""
+    """Last bar of each UTC hour that has a bar; shape (n_hours,)."""
     blocks: NDArray[np.int32]
-    """Lowest low, highest high, lowest and highest close of bars 16 n .. 16 n + 15 at row n; shape
-    (n_bars // 16, 4)."""
+    """Lowest low, highest high, lowest and highest close of bars 16 n .. 16 n + 15 in row n; shape
+    (n_bars // 16, 4).
+    """
     first_atr_period: int
-    """Of `atr_marks`."""
+    """ATR period of the first row of `atr_marks`."""
     atr_marks: NDArray[np.float64]
-    """Average true ranges that were worked out beforehand, see `indicators.atr_marks`; a row a period."""
+    """Precomputed ATR values, one row per period; see `indicators.atr_marks`."""
 
     @property
     def time(self) -> NDArray[np.int64]:
-        """Opens as Unix seconds, made anew at each call."""
+        """Open times as Unix seconds; a new array at each call."""
         return self.slots.astype(np.int64) * self.dataset.timeframe.seconds
 
     @property
@@ -89,12 +89,12 @@ class Prepared:
 
     @property
     def half_spread(self) -> NDArray[np.float32]:
-        """In ticks; zero where the dataset stores none."""
+        """Half-spread of each bar in ticks; zero if the dataset stores none."""
         return np.broadcast_to(self.spreads, len(self))
 
     def __post_init__(self) -> None:
-        # Thousands of trials share these arrays: one careless strategy must not change what the others see. And to
-        # compiled code an array that can be written is another type, for which it would be compiled once more.
+        # Thousands of trials share these arrays, so a strategy must not be able to change them. A writable array is
+        # also another type to the compiler and would trigger another compilation.
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
@@ -107,32 +107,32 @@ class Prepared:
 
     @property
     def day_count(self) -> int:
-        """Judged calendar days."""
+        """Number of judged calendar days."""
         return len(self.day_starts) - 1
 
     @property
     def judged_bars(self) -> int:
-        """Bars on which a position can be held or a signal counts."""
+        """Number of bars that can hold a position or a signal."""
         return len(self) - self.first_judged
 
 
 def prepare(
     candles: CandleArrays, window: Window, warm_up: int, atr_periods: tuple[int, int] | None = None
 ) -> Prepared:
-    """The candles of `window` ready for any number of backtests, the first `warm_up` bars not judged.
+    """Prepare the candles of `window` for any number of backtests; the first `warm_up` bars are not judged.
 
-    `atr_periods`: lowest and highest period whose average true ranges are worked out beforehand, all in one pass.
+    `atr_periods`: lowest and highest period whose ATR is precomputed, all in one pass.
 
     Raises:
-        DataIncomplete: no bar is left behind the warm-up.
-        InvalidCandles: dataset, bar and rule, where times do not ascend or leave the window, a price is not
-            a positive whole number of ticks within int32, low or high is not the extreme, or sums of closes
-            would not be exact; where FX comes without half-spreads.
+        DataIncomplete: no bar remains after the warm-up.
+        InvalidCandles: names dataset, bar and rule. Times must ascend and lie in the window, prices must be positive
+            whole ticks within int32, low and high must be the extremes, sums of closes must be exact in float64, and FX
+            needs half-spreads.
     """
     _check_length(candles, warm_up)
     _check_times(candles, window)
     prices = np.column_stack([_whole_ticks(candles, name) for name in PRICES])
-    prices.flags.writeable = False  # what marks are worked out from, and what trials read, is one type to the compiler
+    prices.flags.writeable = False  # one array type for marks and trials
     _check_extremes(candles, prices)
     first_day = int(candles.time[warm_up]) // DAY_SECONDS
     first_period, last_period = atr_periods or (0, -1)
@@ -156,8 +156,8 @@ def prepare(
 def _check_length(candles: CandleArrays, warm_up: int) -> None:
     if len(candles) <= warm_up:
         raise DataIncomplete(
-            f"{candles.dataset}: {len(candles)} bars, but the first {warm_up} only warm indicators up: "
-            "name a longer window or narrower ranges"
+            f"{candles.dataset}: {len(candles)} bars, but the warm-up takes {warm_up}: "
+            "choose a longer window or narrower ranges"
         )
 
 
@@ -198,7 +198,7 @@ def _half_spread_ticks(candles: CandleArrays) -> NDArray[np.float32]:
 
 def _check_needs_no_spread(dataset: Dataset) -> None:
     if dataset.instrument.market is Market.FX:
-        raise InvalidCandles(f"{dataset}: half_spread is missing: FX would be traded without costs")
+        raise InvalidCandles(f"{dataset}: half_spread is missing: FX candles need it as trading cost")
 
 
 def _ticks_per_unit(dataset: Dataset) -> float:
@@ -206,11 +206,11 @@ def _ticks_per_unit(dataset: Dataset) -> float:
 
 
 def _exact_sums(dataset: Dataset, closes: NDArray[np.int32], warm_up: int) -> NDArray[np.float64]:
-    """Prefix sums, held against what crossings need: a window's sum times a window's length, exactly."""
+    """Return prefix sums; checks that a window's sum times its length is exact in float64."""
     sums = np.concatenate(([0], np.cumsum(closes, dtype=np.int64)))
     largest = max(int(sums[-1]), int(closes.max()) * warm_up**2)
     if largest >= LARGEST_EXACT:
-        raise InvalidCandles(f"{dataset}: sums of closes reach {largest} ticks: expected less than 2^53, to be exact")
+        raise InvalidCandles(f"{dataset}: sums of closes reach {largest} ticks: expected less than 2^53 for exact sums")
     return sums.astype(np.float64)
 
 
@@ -225,7 +225,7 @@ def _hour_ends(time: NDArray[np.int64]) -> NDArray[np.int32]:
 
 
 def extremes_of_blocks(prices: NDArray[np.int32]) -> NDArray[np.int32]:
-    """What `Prepared.blocks` holds, from `Prepared.prices`."""
+    """Return `Prepared.blocks` computed from `Prepared.prices`."""
     count = len(prices) // BLOCK
     whole = prices[: count * BLOCK].reshape(count, BLOCK, len(PRICES))
     extremes = np.empty((count, 4), dtype=np.int32)

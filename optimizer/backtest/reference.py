@@ -1,24 +1,24 @@
-"""The backtest as one loop over bars that can be read against its rules, line by line.
+"""Reference backtest: one loop over bars whose code can be checked line by line against its rules.
 
-The order inside a bar is the order of the lines of `_replay_bar`: exit, then entry at the open; stop, then
+The order of events inside a bar is the order of the lines of `_replay_bar`: exit, then entry at the open; stop, then
 target; mark at the close; new signal. The faster kernel equals this one in every bit of every trade and day.
 
 | situation | rule |
 |---|---|
-| signal at the close of a bar | fills at the open of the next bar there is; none on the last bar |
-| stop and target inside one bar | the stop, even where the bar opens beyond the target |
-| bar opens beyond the stop | fills at that open, the worse of both |
+| signal at the close of a bar | fills at the open of the next existing bar; no fill after the last bar |
+| stop and target inside one bar | the stop, even if the bar opens beyond the target |
+| bar opens beyond the stop | fills at that open, the worse price |
 | bar opens beyond the target | fills at that open |
 | exit due at the open, stop hit later in that bar | the exit at the open |
-| signal that agrees with the position | ignored |
-| signal against the position | exit, and a new entry where the direction allows it |
+| signal with the position | ignored |
+| signal against the position | exit, and a new entry if the direction allows it |
 | `max_bars` bars held | exit at the next open, reason `time`; a signal's exit at the same open comes first |
-| trailing stop | follows the best price of the bars before, never away from the price |
-| a losing exit, `cooldown_bars` | no entry fills in so many bars from the exit's on |
+| trailing stop | follows the best price of the earlier bars, never away from the price |
+| a losing exit, `cooldown_bars` | no entry fills for that many bars from the exit's bar on |
 | position at the last bar | closed at its close with costs, reason `end` |
 | midnight, UTC | a position held over it pays financing, days without a bar included |
 
-Prices are whole ticks. A position's `size` is money per tick, so that money = ticks * size throughout.
+Prices are whole ticks. A position's `size` is money per tick, so money = ticks * size throughout.
 """
 
 from typing import NamedTuple
@@ -32,18 +32,20 @@ from optimizer.backtest.prepare import CLOSE, HIGH, LOW, OPEN, Prepared
 from optimizer.backtest.run import TRADE, Rules, Run
 
 NEVER = 2**40
-"""Distance in ticks of a stop or target that is not there: no price gets so far."""
-END, STOP, TARGET, SIGNAL, TIME = 0, 1, 2, 3, 4  # numbers of `run.Reason`, as the compiler wants them
+"""Distance in ticks of an absent stop or target; no price reaches it."""
+TOTAL_LOSS = 1.0
+"""Drawdown above which a run ends: the equity was below zero inside a bar."""
+END, STOP, TARGET, SIGNAL, TIME = 0, 1, 2, 3, 4  # values of `run.Reason` as compile-time constants
 
 BOOK = np.dtype(
     [
-        ("equity", np.float64),  # what is realised: every cost so far is paid from it
-        ("value", np.float64),  # equity with the open position at the last close
+        ("equity", np.float64),  # realised equity, all costs paid
+        ("value", np.float64),  # equity including the open position at the last close
         ("peak", np.float64),  # highest value at a close so far
-        ("drawdown", np.float64),  # deepest so far, as a fraction of its peak
+        ("drawdown", np.float64),  # maximum drawdown so far, as a fraction of its peak
         ("day_low", np.float64),  # lowest value inside this day
         ("stopped", np.int64),
-        ("side", np.int64),  # +1 long, -1 short, 0 no position; the next seven are the position's
+        ("side", np.int64),  # +1 long, -1 short, 0 flat; the next seven fields belong to the position
         ("entry_bar", np.int64),
         ("entry_price", np.int64),
         ("stop", np.int64),
@@ -53,19 +55,19 @@ BOOK = np.dtype(
         ("fees", np.float64),
         ("exit_due", np.int64),  # whether to exit at the next open
         ("pause_end", np.int64),  # no entry fills before this bar
-        ("entry_due", np.int64),  # number of the entry that fills at the next open, -1 for none
-        ("next_signal", np.int64),  # number of the next signal in the plan
-        ("trades", np.int64),  # trades closed so far
+        ("entry_due", np.int64),  # index of the entry that fills at the next open, -1 for none
+        ("next_signal", np.int64),  # index of the next signal in the plan
+        ("trades", np.int64),  # closed trades so far
     ]
 )
 
 
 Book = np.void
-"""The one record of `BOOK` that a run keeps; written in place."""
+"""The single record of `BOOK` of a run; updated in place."""
 
 
 class Market(NamedTuple):
-    """The candles that a replay looks at, see `Prepared`."""
+    """Candles that a replay reads; see `Prepared`."""
 
     prices: NDArray[np.int32]
     spreads: NDArray[np.float32]
@@ -81,7 +83,7 @@ class _Bar(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The columns of `Entries`."""
+    """Columns of `Entries`."""
 
     bar: NDArray[np.int32]
     signal: NDArray[np.int8]
@@ -93,7 +95,7 @@ class Plan(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """The numbers of `Rules`; size is money per tick here."""
+    """Numbers of `Rules`; `size` is money per tick here."""
 
     fee: float
     slippage: float
@@ -103,13 +105,12 @@ class Terms(NamedTuple):
     atr_risk: float
     max_bars: int
     cooldown_bars: int
-    drawdown_limit: float
     spread_step: int
-    """1 where each bar has a half-spread of its own, 0 where all have the first."""
+    """1 if each bar has its own half-spread, 0 if all bars share one."""
 
 
 def replay(prepared: Prepared, entries: Entries, rules: Rules) -> Run:
-    """The trades and daily equity that signals make of the judged bars.
+    """Return the trades and daily equity that signals produce on the judged bars.
 
     `sum(net) == final equity - initial equity`, to float64 rounding.
     """
@@ -121,12 +122,12 @@ def replay(prepared: Prepared, entries: Entries, rules: Rules) -> Run:
 
 
 def market_of(prepared: Prepared) -> Market:
-    """The candles that a replay looks at."""
+    """Return the candles that a replay reads."""
     return Market(prepared.prices, prepared.spreads)
 
 
 def plan_of(entries: Entries) -> Plan:
-    """The signals that a replay follows."""
+    """Return the signals that a replay follows."""
     return Plan(
         bar=entries.bar,
         signal=entries.signal,
@@ -139,9 +140,9 @@ def plan_of(entries: Entries) -> Plan:
 
 
 def terms_of(prepared: Prepared, rules: Rules) -> Terms:
-    """The numbers that a replay keeps to."""
+    """Return the rules of a replay as numbers."""
     return Terms(
-        fee=float(rules.rates.fee),  # a whole number would have the compiler make a second program of its own
+        fee=float(rules.rates.fee),  # an int would compile a second version
         slippage=float(rules.rates.slippage),
         financing=float(rules.rates.financing),
         fraction=float(rules.position_fraction),
@@ -149,7 +150,6 @@ def terms_of(prepared: Prepared, rules: Rules) -> Terms:
         atr_risk=float(rules.atr_risk),
         max_bars=int(rules.max_bars),
         cooldown_bars=int(rules.cooldown_bars),
-        drawdown_limit=float(rules.drawdown_limit),
         spread_step=int(len(prepared.spreads) > 1),
     )
 
@@ -162,7 +162,7 @@ def run_of(
     equity: NDArray[np.float64],
     lows: NDArray[np.float64],
 ) -> Run:
-    """What a replay's last book and columns say."""
+    """Build the run from a replay's final book and columns."""
     trades = trades[: int(book["trades"])]
     trades["units"] /= prepared.dataset.instrument.tick
     return Run(
@@ -204,25 +204,25 @@ def _replay(
 
 
 def open_book(book: Book, initial_equity: float) -> None:
-    """Before the first judged day."""
+    """Initialise the book before the first judged day."""
     _open_book(book, initial_equity)
 
 
 @njit
 def begin_day(book: Book, terms: Terms) -> None:
-    """At midnight, for one who steps through the bars."""
+    """Start a day at midnight; for stepwise backtests."""
     _begin_day(book, terms)
 
 
 @njit
 def replay_bar(book: Book, market: Market, number: int, plan: Plan, terms: Terms, trades: NDArray[np.void]) -> None:
-    """Everything that happens in a bar but its own signal."""
+    """Process all events of a bar except its own signal; for stepwise backtests."""
     _replay_bar(book, market, number, plan, terms, trades)
 
 
 @njit
 def read_signal(book: Book, number: int, plan: Plan) -> None:
-    """The signal at the close of bar `number`, if there is one: what it makes due at the next open."""
+    """Process the signal at the close of bar `number`, if any; it takes effect at the next open."""
     _read_signal(book, number, plan)
 
 
@@ -346,7 +346,7 @@ def _fill_inside(book: Book, bar: _Bar, terms: Terms, trades: NDArray[np.void]) 
 
 @inlined
 def _mark(book: Book, bar: _Bar) -> None:
-    # No close lies below what `_fill_inside` or `_exit` has passed through in this bar already.
+    # The close is never below a value that `_fill_inside` or `_exit` already recorded in this bar.
     value = _value_at(book, bar.close)
     book["peak"] = max(book["peak"], value)
     book["value"] = value
@@ -388,7 +388,7 @@ def _pass_through(book: Book, value: float) -> None:
 
 @inlined
 def _is_over(book: Book, terms: Terms) -> bool:
-    return bool(book["drawdown"] > terms.drawdown_limit or book["value"] <= 0)
+    return bool(book["drawdown"] > TOTAL_LOSS or book["value"] <= 0)
 
 
 @inlined

@@ -1,4 +1,4 @@
-"""What goes into a backtest beside candles, and what comes out."""
+"""Inputs and outputs of a backtest: rules, trades and the run."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -12,19 +12,19 @@ from optimizer.management import Management
 from tradeschool.market import Dataset
 
 INITIAL_EQUITY = 10_000.0
-"""Of every dataset, in its quote currency."""
+"""Initial equity of every dataset, in its quote currency."""
 
 
 class Reason(IntEnum):
-    """Why a position was left."""
+    """Reason of an exit."""
 
     END = 0
-    """The run ended: its last close, or the close at which it passed the drawdown limit."""
+    """The run ended: at its last close, or at the close of a bar with a total loss."""
     STOP = 1
     TARGET = 2
     SIGNAL = 3
     TIME = 4
-    """It was held for `max_bars` bars."""
+    """The position was held for `max_bars` bars."""
 
 
 TRADE = np.dtype(
@@ -35,41 +35,39 @@ TRADE = np.dtype(
         ("exit_price", np.int32),  # ticks
         ("side", np.int8),  # +1 long, -1 short
         ("reason", np.int8),  # a Reason
-        ("units", np.float64),  # of the base currency
-        ("fees", np.float64),  # fee, half-spread, slippage of both sides and financing, in quote currency
+        ("units", np.float64),  # units of the base currency
+        ("fees", np.float64),  # fee, half-spread and slippage of both sides, and financing; in quote currency
         ("net", np.float64),  # side * (exit - entry) * units - fees, in quote currency
     ],
     align=True,
 )
 Trades = NDArray[np.void]
-"""Array of `TRADE`, in order of entry."""
+"""Array of `TRADE`, ordered by entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """How a dataset is traded."""
+    """Rules for trading one dataset."""
 
     direction: Direction
     rates: Rates
     position_fraction: float = 1.0
-    """Notional of a new position over the equity at its fill, at most or as it is (see `Management`)."""
+    """Notional of a new position over the equity at its fill, exact or as a cap (see `Management`)."""
     position_units: float = 0.0
-    """Size of every position in units of the base currency; 0 is off."""
+    """Size of every position in units of the base currency; 0 disables it."""
     atr_risk: float = 0.0
-    """Fraction of the equity that a move of one ATR wins or loses; 0 is off."""
+    """Fraction of the equity gained or lost by a move of one ATR; 0 disables it."""
     max_bars: int = 0
-    """Bars after which a position is left; 0 is off."""
+    """Bars after which a position is closed; 0 disables it."""
     cooldown_bars: int = 0
-    """Bars, from a losing exit's on, in which no entry fills."""
-    drawdown_limit: float = 1.0
-    """The run stops at the close of the bar whose intrabar drawdown is above this."""
+    """Bars without a fill of an entry, from the bar of a losing exit on."""
     initial_equity: float = INITIAL_EQUITY
 
     @classmethod
     def of(
         cls, direction: Direction, costs: Costs, position_fraction: float, dataset: Dataset, management: Management
     ) -> "Rules":
-        """The rules that a level and a trial's parameters set for one dataset."""
+        """Return the rules that a level and a trial's parameters set for one dataset."""
         return cls(
             direction=direction,
             rates=Rates.of(costs, dataset.instrument.market),
@@ -83,7 +81,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """The outcome of one backtest of one dataset. Money is in the quote currency."""
+    """Result of one backtest of one dataset. Money is in the quote currency."""
 
     dataset: Dataset
     trades: Trades
@@ -91,17 +89,13 @@ class Run:
     first_day: int
     """In days since 1970-01-01 UTC."""
     equity: NDArray[np.float64]
-    """At the end (00:00 UTC) of each judged calendar day, an open position at the last close; shape (n_days,).
-    Flat over days without a bar and after an early stop."""
+    """Equity at the end (00:00 UTC) of each judged calendar day, an open position valued at the last close; shape
+    (n_days,). Constant over days without a bar and after an early stop.
+    """
     lows: NDArray[np.float64]
-    """Lowest equity inside each judged day, its opening moment included; shape (n_days,)."""
+    """Lowest equity inside each judged day, including its start; shape (n_days,)."""
     max_intrabar_drawdown: float
-    """Deepest fall from the highest close so far to the worst price of a held bar, as a fraction of that close."""
+    """Maximum fall from the highest close so far to the worst price of a held bar, as a fraction of that close."""
     judged_bars: int
     stopped: bool
-    """Whether the run ended early: past the drawdown limit, or without equity."""
-
-    @property
-    def final_equity(self) -> float:
-        """Equity when everything is closed."""
-        return float(self.equity[-1])
+    """Whether the run ended early because of a total loss."""

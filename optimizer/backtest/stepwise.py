@@ -1,4 +1,4 @@
-"""A decision engine asked bar by bar, by the rules of `reference`, between one bar and the next."""
+"""Stepwise backtest: calls a bar strategy at each bar and applies the rules of `reference` in between."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -18,10 +18,10 @@ from tradeschool.errors import SettingsError
 def step_through(
     strategy: BarStrategy, prepared: Prepared, parameters: Mapping[str, float], rules: Rules
 ) -> tuple[Run, Entries]:
-    """What comes of the engine's decisions, and the decisions as signals: `reference.replay` makes the same of them.
+    """Return the run of a bar strategy and its decisions as signals; `reference.replay` of these gives the same run.
 
     Raises:
-        SettingsError: where the engine decides what is no signal; with dataset and bar.
+        SettingsError: the strategy returns an invalid decision; names dataset and bar.
     """
     session = _Session(strategy, prepared, parameters, rules)
     for bar in range(prepared.first_judged):
@@ -35,7 +35,7 @@ def step_through(
 
 
 class _Session:
-    """One engine at work on one dataset."""
+    """One bar strategy on one dataset."""
 
     def __init__(
         self, strategy: BarStrategy, prepared: Prepared, parameters: Mapping[str, float], rules: Rules
@@ -43,7 +43,8 @@ class _Session:
         self._name, self._prepared, self._rules = strategy.name, prepared, rules
         self._decider = strategy.decider(prepared.dataset, parameters, rules.direction)
         self._market, self._terms = reference.market_of(prepared), reference.terms_of(prepared, rules)
-        # All of a signal but its sign is known beforehand, so every judged bar gets its distances and filters at once.
+        # Only the sign of a signal is unknown in advance, so distances and filters are computed for all judged bars at
+        # once.
         judged = np.arange(prepared.first_judged, len(prepared), dtype=np.int32)
         management = Management.of(parameters)
         self._offers = {
@@ -62,7 +63,7 @@ class _Session:
         reference.open_book(self._book, rules.initial_equity)
 
     def ask(self, bar: int) -> int:
-        """The engine's decision at the close of a bar."""
+        """Return the strategy's decision at the close of a bar."""
         shown = self._shown(bar)
         decision = self._decider.decide(shown, self._position(shown.close))
         if not isinstance(decision, int | np.integer) or not SHORT <= decision <= EXIT:
@@ -73,11 +74,11 @@ class _Session:
         return int(decision)
 
     def begin_day(self) -> None:
-        """At midnight."""
+        """Start a day at midnight."""
         reference.begin_day(self._book, self._terms)
 
     def trade(self, bar: int) -> None:
-        """A judged bar, and the decision at its close."""
+        """Process a judged bar and the decision at its close."""
         if self._book["stopped"]:
             return
         reference.replay_bar(self._book, self._market, bar, self._plan, self._terms, self._trades)
@@ -87,11 +88,11 @@ class _Session:
             reference.read_signal(self._book, bar, self._plan)
 
     def end_day(self, day: int) -> None:
-        """Before the next midnight."""
+        """Record the day's equity and low."""
         self._equity[day], self._lows[day] = self._book["value"], self._book["day_low"]
 
     def outcome(self) -> tuple[Run, Entries]:
-        """After the last day."""
+        """Return the run and the decisions; call after the last day."""
         run = reference.run_of(self._prepared, self._rules, self._book, self._trades, self._equity, self._lows)
         decided = {each.name: getattr(self._decided, each.name)[: self._count] for each in fields(Entries)}
         return run, Entries(**decided)
@@ -131,5 +132,5 @@ class _Session:
 
 
 def _level(ticks: int, tick: float) -> float | None:
-    """A stop or target in quote per base; None where it is further than any price."""
+    """Convert a stop or target to quote per base; None if it is beyond any price."""
     return ticks * tick if abs(ticks) < reference.NEVER // 2 else None

@@ -1,4 +1,4 @@
-"""What all trades of a run add up to, counted in one pass: a search asks for nothing else of them."""
+"""Trade totals: counts and sums over all trades of a run, computed in one pass."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from optimizer.backtest.jit import njit
 from optimizer.backtest.run import Run
 
-END, SIGNAL, TIME = 0, 3, 4  # numbers of `run.Reason`, as the compiler wants them
+END, SIGNAL, TIME = 0, 3, 4  # values of `run.Reason` as compile-time constants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,18 +18,18 @@ class Tally:
 
     trades: int
     wins: int
-    """Trades with a net above zero; break-even is not a win."""
+    """Trades with a net profit above zero; break-even is not a win."""
     profit: float
-    """Sum of all gains, not negative."""
+    """Gross profit: sum of all gains, not negative."""
     loss: float
-    """Sum of all losses, not negative."""
+    """Gross loss: sum of all losses, not negative."""
     open_at_end: int
     held_bars: int
-    """Bars with a position, at least in part; one in which a position ends and the next begins counts once."""
+    """Bars with a position for at least part of the bar; a bar with an exit and a new entry counts once."""
 
 
 def tally(runs: Sequence[Run]) -> Tally:
-    """Of the trades of all runs together."""
+    """Return the totals over the trades of all runs."""
     counts, sums = np.zeros(3, dtype=np.int64), np.zeros(2)
     for run in runs:
         if len(run.trades):
@@ -55,7 +55,7 @@ def _add(trades: NDArray[np.void], counts: NDArray[np.int64], sums: NDArray[np.f
         profit += max(net, 0.0)
         loss -= min(net, 0.0)
         ended += reason == END
-        # Left at a bar's open, that bar was not held through.
+        # A position closed at a bar's open was not held through that bar.
         held += trade["exit_bar"] - trade["entry_bar"] + (0 if reason in (SIGNAL, TIME) else 1)
     counts[0] += wins
     counts[1] += ended

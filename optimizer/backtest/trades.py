@@ -1,4 +1,4 @@
-"""Trades with times and prices, as other programs read them."""
+"""Trade table with times and prices, for export."""
 
 import numpy as np
 import polars as pl
@@ -10,9 +10,9 @@ MICROSECONDS = 1_000_000
 
 
 def trade_table(run: Run, prepared: Prepared) -> pl.DataFrame:
-    """One row a trade, in order of entry: prices in quote per base, money in the quote currency.
+    """Return one row per trade, ordered by entry: prices in quote per base, money in the quote currency.
 
-    A time is the open of the bar in which the fill happened. Not for a process that will fork.
+    A time is the open of the bar in which the fill happened. Uses polars: do not call in a process that will fork.
     """
     trades, tick = run.trades, prepared.dataset.instrument.tick
     time = prepared.time * MICROSECONDS

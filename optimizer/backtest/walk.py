@@ -1,4 +1,4 @@
-"""Made-up candles: a random walk with the gaps, flat bars and jumps that real candles have."""
+"""Synthetic candles: a random walk with the gaps, flat bars and jumps of real candles."""
 
 import numpy as np
 
@@ -6,17 +6,17 @@ from tradeschool.columns import CandleArrays
 from tradeschool.market import Dataset, Market, Window
 
 START_TICKS = {Market.CRYPTO: 2_000_000, Market.FX: 110_000}
-"""20,000.00 of a coin, 1.10000 of a currency."""
+"""First price in ticks: 20,000.00 for crypto, 1.10000 for FX."""
 MISSING = 0.002
-"""Share of bars that are not there."""
+"""Share of missing bars."""
 VOLATILITY = 0.05
-"""Of the price, in the square root of a day."""
+"""Standard deviation of the daily return."""
 DAY_SECONDS = 86_400
 HALF_SPREAD_TICKS = 7
 
 
 def random_walk(dataset: Dataset, window: Window, seed: int) -> CandleArrays:
-    """Candles all over a window, the same for the same seed; FX with half-spreads, and open all the time."""
+    """Return synthetic candles over a window, reproducible by seed; FX has half-spreads and trades around the clock."""
     random = np.random.default_rng(seed)
     slots = np.arange(window.start_seconds, window.end_seconds, dataset.timeframe.seconds, dtype=np.int64)
     time = slots[random.random(len(slots)) >= MISSING]

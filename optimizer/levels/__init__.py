@@ -1,1 +1,1 @@
-"""One file a level, in the order of their names; a level exists because its file is there."""
+"""Built-in levels, one file each, in order of file name."""

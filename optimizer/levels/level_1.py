@@ -1,4 +1,4 @@
-"""The first step: earn when prices rise anyway."""
+"""Level 1: long positions in bull markets."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""The second step: earn when prices fall anyway."""
+"""Level 2: short positions in bear markets."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""The third step: earn in both directions, over whole cycles of four markets."""
+"""Level 3: both directions over full market cycles of four instruments."""
 
 from datetime import date
 

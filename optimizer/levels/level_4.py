@@ -1,4 +1,4 @@
-"""The last step: earn in every regime, with filters, and hold out under stress."""
+"""Level 4: both directions in all regimes, with filters and stress tests."""
 
 from optimizer.level import Bounds, Direction, Gate, Level
 from optimizer.levels.level_3 import LEVEL as LEVEL_3
@@ -13,7 +13,7 @@ FILTERS: dict[str, Bounds] = {
     "hour_length": (4, 24),
     "cooldown_bars": (0, 48),
 }
-"""Volatility band as percentiles of the ATR, slope of an H1 average, hours of the day, rest after a loss."""
+"""Volatility band as ATR percentiles, H1 trend, trading hours, and cooldown after a loss."""
 
 LEVEL = Level(
     name="4",

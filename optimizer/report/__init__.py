@@ -1,1 +1,1 @@
-"""What a run leaves behind for people and programs: tables, verdict, plots."""
+"""Reports: result tables, verdict files, plots and the HTML report of a run."""

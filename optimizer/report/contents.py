@@ -1,4 +1,4 @@
-"""What a report says, as JSON: made from a run's record and its files, and all that its page is drawn from."""
+"""Report contents as JSON, built from a run's record and files; the HTML report renders this alone."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,16 +13,16 @@ from optimizer.runs import RunRecord
 
 Json = dict[str, JsonValue]
 LEVEL_FILES = (*(analysis.value for analysis in Analysis), "stress", "equity", "metrics")
-"""The files of a level that belong into the report; null where one is absent."""
+"""Level files included in the report; null if absent."""
 
 
 def recommendation_json(found: Recommendation) -> Json:
-    """The recommendation without the evidence behind it."""
+    """Return the recommendation without its evidence."""
     return found.model_dump(mode="json", exclude={"evidence"})
 
 
 def null_json(found: Null) -> Json:
-    """How often luck passes a gate, without what it reaches in each criterion."""
+    """Return the null test's result without the details by criterion."""
     return {**found.model_dump(mode="json", exclude={"met", "quantiles", "block_days"}), "sentence": found.sentence}
 
 
@@ -32,7 +32,7 @@ def report_json(
     files: Mapping[str, Mapping[str, JsonValue]],
     openings: Sequence[Mapping[str, object]],
 ) -> Json:
-    """Everything of a run that is over; `files` are what its folder holds by level, `openings` its looks."""
+    """Return the report of a finished run; `files`: contents of its folder by level; `openings`: the holdout log."""
     return {
         "run": record.name,
         "seed": record.seed,

@@ -1,21 +1,21 @@
-"""The files of a run.
+"""Result files of a run.
 
-results/<run>/<level>/trials.parquet, trials.csv    every trial of the search, earlier attempts' included
+results/<run>/<level>/trials.parquet, trials.csv    every trial of the search, including earlier attempts
 results/<run>/<level>/gate.json                     each criterion: value, interval, target, met
-results/<run>/<level>/best_params.json              the winner and how it was traded; a backtest loads it
-results/<run>/<level>/metrics.json                  the winner's figures on train, validation and test
-results/<run>/<level>/equity.json                   the winner's equity and drawdown by day, beside buying and holding
-results/<run>/<level>/similarity.json, regimes.json, stress.json, stability.json     where the level asks for them
-results/<run>/<level>/plots/*.svg                   equity and drawdown, the course of the search
-results/<run>/<level>/null.json                     how often the same search passes the gate where there is no skill
-results/<run>/<level>/null.jsonl                    what each market without skill came to, appended
-results/<run>/recommendation.json                   deploy, paper_trade or do_not_deploy, every check, and why
-results/<run>/report.json, report.html              all of a run in one file; the page is drawn from the other alone
-results/<run>/lineage.json                          which attempt came from what, and what its gate said
-results/<run>/escalation.json                       what fell short, where a level was given up
-results/<run>/openings.jsonl                        every look at validation, test and the sealed period, appended
+results/<run>/<level>/best_params.json              the winner and its trading setup; input of `backtest --params`
+results/<run>/<level>/metrics.json                  the winner's metrics on train, validation and test
+results/<run>/<level>/equity.json                   daily equity and drawdown of the winner, and buy-and-hold equity
+results/<run>/<level>/similarity.json, regimes.json, stress.json, stability.json     if the level requests them
+results/<run>/<level>/plots/*.svg                   equity and drawdown; optimization history
+results/<run>/<level>/null.json                     null test: false-positive rate of the gate
+results/<run>/<level>/null.jsonl                    result of each surrogate market, appended
+results/<run>/recommendation.json                   deploy, paper_trade or do_not_deploy, with all checks
+results/<run>/report.json, report.html              the whole run in one file; the HTML is rendered from the JSON alone
+results/<run>/lineage.json                          each attempt with its inputs and its gate
+results/<run>/escalation.json                       what was missed, if a level failed all attempts
+results/<run>/openings.jsonl                        each read of validation, test and the holdout period, appended
 
-A later attempt's files take the place of an earlier one's.
+Files of a later attempt replace those of an earlier one.
 """
 
 import json
@@ -37,20 +37,20 @@ from optimizer.table import export
 from tradeschool.store.files import publish
 
 MOST_BYTES = 32_000_000
-"""Of a result file that is read."""
+"""Maximum size of a result file to read, in bytes."""
 EQUITY_NAME, REPORT_NAME = "equity.json", "report.html"
 Json = Mapping[str, object] | Sequence[object]
 
 
 def write_findings(results_dir: Path, folder: Path, findings: Findings, setup: Setup | None) -> Path:
-    """Publish the files of an attempt in a run's folder, which lies in `results_dir`; where they are.
+    """Write the files of an attempt to a run's folder inside `results_dir` and return the level's folder.
 
-    `setup` is how the winner was traded; None where there is none.
+    `setup`: the winner's trading setup; None without a winner.
 
     Raises:
-        StoreUnwritable: where the disk does not take them.
+        StoreUnwritable: the files cannot be written.
     """
-    from optimizer.report.plots import draw_equity, draw_search  # matplotlib takes a second to import
+    from optimizer.report.plots import draw_equity, draw_search  # importing matplotlib takes a second
 
     here, trials = folder / findings.level.name, findings.case.trials
     for form in ("parquet", "csv"):
@@ -69,31 +69,31 @@ def write_findings(results_dir: Path, folder: Path, findings: Findings, setup: S
 
 
 def write_lineage(results_dir: Path, folder: Path, record: RunRecord) -> None:
-    """Publish which attempt came from what.
+    """Write `lineage.json`.
 
     Raises:
-        StoreUnwritable: where the disk does not take it.
+        StoreUnwritable: the file cannot be written.
     """
     _publish(results_dir, folder / "lineage.json", _text(lineage_json(record)))
 
 
 def write_escalation(results_dir: Path, folder: Path, level: Level, shortfalls: Sequence[Mapping[str, object]]) -> None:
-    """Publish what each attempt at a level that was given up fell short by.
+    """Write `escalation.json`: the shortfall of each attempt at a level that failed all attempts.
 
     Raises:
-        StoreUnwritable: where the disk does not take it.
+        StoreUnwritable: the file cannot be written.
     """
     report = {"level": level.name, "title": level.title, "attempts": list(shortfalls)}
     _publish(results_dir, folder / "escalation.json", _text(report))
 
 
 def write_report(results_dir: Path, folder: Path, record: RunRecord) -> None:
-    """Publish what a run that is over comes to: `recommendation.json`, `report.json` and `report.html`.
+    """Write `recommendation.json`, `report.json` and `report.html` of a finished run.
 
     Raises:
-        StoreUnwritable: where the disk does not take it.
+        StoreUnwritable: a file cannot be written.
     """
-    from optimizer.report.page import draw_page  # it draws pictures
+    from optimizer.report.page import draw_page  # imports matplotlib
 
     recommendation = record.recommendation
     assert recommendation is not None, "a report is written once there is a recommendation"
@@ -108,16 +108,16 @@ def write_report(results_dir: Path, folder: Path, record: RunRecord) -> None:
 
 
 def write_null(results_dir: Path, folder: Path, level: str, null: Null) -> None:
-    """Publish how often luck alone passes a level's gate.
+    """Write the null test's result of a level.
 
     Raises:
-        StoreUnwritable: where the disk does not take it.
+        StoreUnwritable: the file cannot be written.
     """
     _publish(results_dir, folder / level / "null.json", _text(null.model_dump(mode="json")))
 
 
 def read_json(path: Path) -> JsonValue:
-    """What a file of a run says, None where it is absent, too large or cannot be read."""
+    """Read a JSON file of a run; None if it is absent, too large or invalid."""
     try:
         if path.stat().st_size > MOST_BYTES:
             return None
@@ -128,7 +128,7 @@ def read_json(path: Path) -> JsonValue:
 
 
 def gate_json(findings: Findings) -> dict[str, object]:
-    """The verdict: whether the gate is met, and each reading beside its target."""
+    """Return the verdict: whether the gate passed, and each reading with its target."""
     return {
         "level": findings.level.name,
         "attempt": findings.case.attempt,
@@ -141,9 +141,9 @@ def gate_json(findings: Findings) -> dict[str, object]:
 
 
 def equity_json(findings: Findings) -> dict[str, object]:
-    """By day since 1970, ascending: the winner's equity and intrabar drawdown, and the equity of who only held.
+    """Return daily series, by day since 1970: the winner's equity and intrabar drawdown, and buy-and-hold equity.
 
-    Each part begins at 1 again; a day of two parts, as datasets of different years have, is the earlier part's.
+    Each part starts at 1. A day in two parts, possible with datasets of different years, belongs to the earlier part.
     """
     by_day: dict[int, tuple[str, float, float, float]] = {}
     for part, account in findings.accounts.items():
@@ -163,7 +163,7 @@ def equity_json(findings: Findings) -> dict[str, object]:
 
 
 def lineage_json(record: RunRecord) -> dict[str, object]:
-    """A run's attempts in order, and everything that was changed or forced under way."""
+    """Return a run's attempts in order, and all forced changes."""
     return {
         "run": record.name,
         "seed": record.seed,

@@ -1,4 +1,4 @@
-"""A run's report as one HTML file that asks for nothing else, drawn from its JSON alone."""
+"""HTML report: renders a run's report as one self-contained file from its JSON alone."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,28 +8,36 @@ from markupsafe import Markup
 from pydantic import JsonValue
 
 from optimizer.openings import SEALED
+from optimizer.report.labels import TERMS, label, meaning
 from optimizer.report.plots import draw_course
 
-NOTHING = "–"  # noqa: RUF001  # a dash, as tables have it
+NOTHING = "–"  # noqa: RUF001  # en dash for a missing value
 FRACTIONS = ("win_rate", "drawdown", "exposure", "cagr")
-"""Metrics by a part of their name that are told in percent."""
+"""Parts of metric names that are shown in percent."""
 
 
 def draw_page(report: Mapping[str, JsonValue]) -> bytes:
-    """The page of what `contents.report_json` made."""
-    rooms = Environment(
+    """Render the HTML of `contents.report_json`."""
+    environment = Environment(
         loader=PackageLoader("optimizer.report", "templates"),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    rooms.filters |= {"figure": figure, "percent": percent, "words": words, "course": course}
-    return rooms.get_template("report.html").render(report).encode()
+    environment.filters |= {
+        "figure": figure,
+        "percent": percent,
+        "words": words,
+        "label": label,
+        "meaning": meaning,
+        "course": course,
+    }
+    return environment.get_template("report.html").render(report, terms=TERMS.values()).encode()
 
 
 def figure(value: JsonValue, name: str = "") -> str:
-    """Such as `1.23`, in percent where the metric is a fraction; a dash where there is none."""
+    """Format a number such as `1.23`, in percent if the metric is a fraction; a dash without a value."""
     if not isinstance(value, int | float):
         return NOTHING
     if any(part in name for part in FRACTIONS):
@@ -38,19 +46,19 @@ def figure(value: JsonValue, name: str = "") -> str:
 
 
 def percent(value: JsonValue) -> str:
-    """Such as `12.3 %`."""
+    """Format a fraction such as `12.3 %`."""
     return f"{100 * value:.1f} %" if isinstance(value, int | float) else NOTHING
 
 
 def words(value: JsonValue) -> str:
-    """A name as people read it."""
+    """Replace underscores in a name by spaces."""
     return str(value).replace("_", " ")
 
 
 def course(found: Mapping[str, Sequence[float | str]], title: str, held: str) -> Markup:
-    """Equity, holding and drawdown by day as a picture; `held` says who holds what."""
+    """Plot daily equity, benchmark and drawdown as SVG; `held` is the benchmark's name."""
     days = np.array(found["days"], dtype=np.int64)
     columns = {name: np.array(found[name], dtype=np.float64) for name in ("equity", "hold", "drawdown")}
     parts = found.get("part") or [SEALED] * len(days)
     svg = draw_course(title, days, [str(part) for part in parts], held=held, **columns).decode()
-    return Markup(svg[svg.index("<svg") :])  # noqa: S704  # matplotlib's own, and it escapes what it writes
+    return Markup(svg[svg.index("<svg") :])  # noqa: S704  # matplotlib's output, which it escapes

@@ -1,4 +1,4 @@
-"""Pictures of a run as SVG; matplotlib is imported here and nowhere else."""
+"""Plots of a run as SVG, with matplotlib."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ COLOURS = {Part.TRAIN: BLUE, Part.VALIDATION: "#b7791f", Part.TEST: "#2f855a"}
 
 
 def draw_equity(accounts: Mapping[Part, Portfolio]) -> bytes:
-    """Equity and intrabar drawdown of each part, one under the other; each part starts from 1 again."""
+    """Plot equity and intrabar drawdown of each part; each part starts at 1."""
     figure = Figure(figsize=SIZE, layout="constrained")
     equity, drawdown = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     for part, account in accounts.items():
@@ -31,7 +31,7 @@ def draw_equity(accounts: Mapping[Part, Portfolio]) -> bytes:
             equity.plot(days, account.equity[run], ".-", markersize=2, linewidth=1, color=colour, label=label)
             drawdown.fill_between(days, drawdowns[run], step="mid", color=colour, alpha=0.6)
     equity.axhline(1.0, color=GREY, linewidth=0.8)
-    equity.set(title="The winner's equity, costs paid", ylabel="start of each part = 1")
+    equity.set(title="Winner's equity, after costs", ylabel="start of each part = 1")
     equity.legend(frameon=False)
     drawdown.set(ylabel="drawdown, %")
     return _svg(figure)
@@ -47,7 +47,7 @@ def draw_course(
     drawdown: NDArray[np.float64],
     held: str,
 ) -> bytes:
-    """Equity beside holding, and drawdown; no line is drawn from one part to the next, or over days nobody judged."""
+    """Plot equity, benchmark and drawdown; lines break between parts and over days that are not judged."""
     figure = Figure(figsize=SIZE, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     moved = np.flatnonzero((np.diff(days) != 1) | np.array([one != other for one, other in pairwise(parts)])) + 1
@@ -64,31 +64,31 @@ def draw_course(
 
 
 def draw_search(trials: Sequence[FrozenTrial]) -> bytes:
-    """Each trial's value on train, and the best feasible one so far."""
+    """Plot each trial's value on train and the best feasible value so far."""
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     feasible = {trial.number: trial.value or 0.0 for trial in complete if is_feasible(trial)}
     others = {trial.number: trial.value or 0.0 for trial in complete if not is_feasible(trial)}
     pruned = [trial.number for trial in trials if trial.state is TrialState.PRUNED]
-    axes.plot(list(others), list(others.values()), ".", color=GREY, label="misses a constraint")
+    axes.plot(list(others), list(others.values()), ".", color=GREY, label="infeasible")
     axes.plot(list(feasible), list(feasible.values()), "o", color=BLUE, label="feasible")
     if feasible:
         best = np.maximum.accumulate(list(feasible.values()))
         axes.step(list(feasible), best, where="post", color=RED, label="best feasible so far")
     axes.plot(pruned, [0.0] * len(pruned), "|", color=RED, transform=axes.get_xaxis_transform(), label="pruned")
-    axes.set(title="The search on train", xlabel="trial", ylabel="Sharpe ratio, a year")
+    axes.set(title="Optimization history on train", xlabel="trial", ylabel="Sharpe ratio, annualised")
     axes.legend(frameon=False)
     return _svg(figure)
 
 
 def _neighbours(days: NDArray[np.int64]) -> list[NDArray[np.intp]]:
-    """Places of days that follow one another: no line is drawn over days that nobody judged."""
+    """Group indices of consecutive days, so that lines break over days that are not judged."""
     return np.split(np.arange(len(days)), np.flatnonzero(np.diff(days) != 1) + 1)
 
 
 def _svg(figure: Figure) -> bytes:
-    """Without the date and with fixed ids: equal pictures are equal files."""
+    """Render without date and with fixed ids, so that equal plots give equal files."""
     content = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "tradeschool", "font.size": 9}):
         figure.savefig(content, format="svg", metadata={"Date": None})

@@ -1,4 +1,4 @@
-"""A backtest as a picture: prices with entries and exits, equity beside buy-and-hold, drawdown."""
+"""Backtest chart: prices with entries and exits, equity with buy-and-hold, and drawdown."""
 
 import html
 import io
@@ -19,16 +19,16 @@ GREEN = "#2f855a"
 DOTS_AN_INCH = 200
 WIDTH, PRICE_HEIGHT, ACCOUNT_HEIGHT = 10.0, 2.8, 4.2  # inches
 MOST_PICTURES = 6
-"""Datasets whose prices are drawn; the account holds all of them."""
+"""Maximum number of datasets with a price panel; the equity panel includes all."""
 COLUMNS = 1_500
-"""Stretches of time that a price is drawn in: as many as can be told apart."""
+"""Number of horizontal price segments, about the visible resolution."""
 MANY = 400
-"""Trades from which on their marks become one picture inside the drawing, to keep the file small."""
+"""Number of trades from which markers are rasterised, to limit the file size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """One dataset, what was traded in it, and what holding it came to."""
+    """A dataset with the strategy's run and the buy-and-hold run."""
 
     prepared: Prepared
     run: Run
@@ -36,7 +36,7 @@ class Drawn:
 
 
 def draw(title: str, drawn: Sequence[Drawn]) -> bytes:
-    """An SVG: one panel of prices a dataset, then the account's equity and drawdown."""
+    """Render an SVG: one price panel per dataset, then the portfolio's equity and drawdown."""
     shown = drawn[:MOST_PICTURES]
     heights = [*[PRICE_HEIGHT] * len(shown), ACCOUNT_HEIGHT * 2 / 3, ACCOUNT_HEIGHT / 3]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
@@ -47,12 +47,12 @@ def draw(title: str, drawn: Sequence[Drawn]) -> bytes:
         panels[-2], panels[-1], portfolio([each.run for each in drawn]), portfolio([each.held for each in drawn])
     )
     left_out = f" (prices of {len(shown)} of {len(drawn)} datasets)" if len(shown) < len(drawn) else ""
-    figure.suptitle(f"{title}, costs paid{left_out}")
+    figure.suptitle(f"{title}, after costs{left_out}")
     return _svg(figure)
 
 
 def page(title: str, picture: bytes, figures: Mapping[str, float]) -> bytes:
-    """The picture and the figures as one HTML file that asks for nothing else."""
+    """Render the chart and the metrics as one self-contained HTML file."""
     rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{value:.6g}</td></tr>" for name, value in figures.items())
     drawing = picture[picture.index(b"<svg") :].decode()
     return (
@@ -93,7 +93,7 @@ def _draw_prices(axes: Axes, drawn: Drawn) -> None:
     axes.axvspan(time[0], time[prepared.first_judged], color=GREY, alpha=0.2, linewidth=0)
     axes.set(ylabel=prepared.dataset.instrument.quote)
     axes.set_title(
-        f"{prepared.dataset}: {len(trades):,} trades (x: left with a gain, green, or a loss, red)", loc="left"
+        f"{prepared.dataset}: {len(trades):,} trades (x: exit, green with a profit, red with a loss)", loc="left"
     )
     axes.legend(frameon=False, loc="upper left")
 
@@ -104,7 +104,7 @@ def _draw_account(equity: Axes, drawdown: Axes, account: Portfolio, held: Portfo
     equity.plot(held.days.astype("datetime64[D]"), held.equity, color=GREY, linewidth=1.0, label="buy and hold")
     equity.axhline(1.0, color=GREY, linewidth=0.6)
     equity.set(ylabel="start = 1")
-    equity.set_title("Account, all datasets in equal parts", loc="left")
+    equity.set_title("Portfolio, equally weighted datasets", loc="left")
     equity.legend(frameon=False)
     drawdown.fill_between(days, -100 * account.drawdowns, step="mid", color=RED, alpha=0.6, linewidth=0)
     drawdown.set(ylabel="drawdown, %")
@@ -112,7 +112,7 @@ def _draw_account(equity: Axes, drawdown: Axes, account: Portfolio, held: Portfo
 
 
 def _svg(figure: Figure) -> bytes:
-    """Without the date and with fixed ids: equal pictures are equal files."""
+    """Render without date and with fixed ids, so that equal plots give equal files."""
     content = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "tradeschool", "font.size": 9}):
         figure.savefig(content, format="svg", dpi=DOTS_AN_INCH, metadata={"Date": None})

@@ -1,1 +1,1 @@
-"""What luck can do: intervals of a Sharpe ratio, its deflation by the number of trials, the chance of overfitting."""
+"""Statistics of selection bias: Sharpe ratio inference, deflation, bootstrap and overfitting probability."""

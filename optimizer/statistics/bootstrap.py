@@ -1,6 +1,6 @@
-"""The stationary bootstrap: other histories that the same market could have had.
+"""Stationary bootstrap: resamples a time series in blocks of random length.
 
-Blocks of random length keep what neighbouring days have in common.
+The blocks preserve the dependence between neighbouring days.
 Source: D. N. Politis and J. P. Romano, The Stationary Bootstrap (1994), JASA 89:1303-1313.
 """
 
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 
 RESAMPLES = 10_000
 BATCH = 1_000
-"""Resamples that are drawn at once, to keep them out of memory together."""
+"""Number of resamples per batch, to limit memory."""
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""From resampled returns, shape (n_days, n_resamples), to one number a resample."""
+"""Function from resampled returns, shape (n_days, n_resamples), to one number per resample."""
 
 
 def block_length(returns: NDArray[np.float64]) -> float:
-    """Mean block length that suits a series best; at least 1.
+    """Return the optimal mean block length of a series; at least 1.
 
-    Source: D. N. Politis and H. White, Automatic Block-Length Selection for the Dependent Bootstrap (2004),
-    Econometric Reviews 23:53-70, with the correction of A. Patton, D. N. Politis and H. White (2009),
-    Econometric Reviews 28:372-375: b = (2 G^2 / D)^(1/3) n^(1/3) with D = 2 g(0)^2.
+    Source: D. N. Politis and H. White, Automatic Block-Length Selection for the Dependent Bootstrap (2004), Econometric
+    Reviews 23:53-70, with the correction of A. Patton, D. N. Politis and H. White (2009), Econometric Reviews
+    28:372-375: b = (2 G^2 / D)^(1/3) n^(1/3) with D = 2 g(0)^2.
     """
     count = len(returns)
     if count < 3 or returns.min() == returns.max():
@@ -49,9 +49,9 @@ def _autocovariances(returns: NDArray[np.float64], most: int) -> NDArray[np.floa
 def _significant_lags(
     returns: NDArray[np.float64], autocovariances: NDArray[np.float64], insignificant: int, most: int
 ) -> int:
-    """Twice the lag from which on so many autocorrelations in a row are as small as chance makes them.
+    """Return twice the lag from which `insignificant` consecutive autocorrelations are insignificant.
 
-    From which on, as in Patton's own program; the paper's text, behind which, gives one lag less.
+    The lag itself counts, as in Patton's program; the paper's text gives one lag less.
     """
     count = len(returns)
     small = np.abs(autocovariances / autocovariances[0]) < 2 * math.sqrt(math.log10(count) / count)
@@ -62,9 +62,9 @@ def _significant_lags(
 
 
 def resampled_days(days: int, block: float, seed: int, resamples: int = RESAMPLES) -> Iterator[NDArray[np.int64]]:
-    """Batches of resampled histories as places in the series, shape (n_days, n_in_batch).
+    """Yield batches of resampled histories as indices into the series, shape (n_days, n_in_batch).
 
-    Each next day follows the one before, the first the last, but with a chance of 1 / `block` it is any day.
+    Each index follows the previous one, wrapping at the end; with probability 1 / `block` it is drawn at random.
     """
     random = np.random.default_rng(seed)
     for start in range(0, resamples, BATCH):
@@ -93,9 +93,9 @@ def interval(
     resamples: int = RESAMPLES,
     block: float | None = None,
 ) -> tuple[float, float]:
-    """Range that holds the middle of a statistic's resampled values; NaN where fewer than half have a value.
+    """Return the bootstrap confidence interval of a statistic; NaN if fewer than half of the resamples have a value.
 
-    `block`: mean length of blocks, `block_length` of the returns where none is given.
+    `block`: mean block length; default is `block_length` of the returns.
     """
     if len(returns) < 2:
         return math.nan, math.nan
@@ -109,15 +109,8 @@ def interval(
     return float(low), float(high)
 
 
-def sharpe_interval(
-    returns: NDArray[np.float64], seed: int, *, resamples: int = RESAMPLES, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Interval of the Sharpe ratio of one period."""
-    return interval(returns, sharpe_ratios, seed, resamples=resamples, confidence=confidence)
-
-
 def sharpe_ratios(returns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over sample deviation of each column; NaN where a column does not vary."""
+    """Return mean over sample deviation of each column; NaN for a constant column."""
     deviation = returns.std(axis=0, ddof=1)
     ratios: NDArray[np.float64] = np.full(len(deviation), np.nan)
     np.divide(returns.mean(axis=0), deviation, out=ratios, where=deviation > 0)

@@ -1,7 +1,8 @@
-"""How often the best trial on one half of the days is below the middle on the other half: chosen by luck.
+"""Probability of backtest overfitting (PBO) by combinatorially symmetric cross-validation (CSCV).
 
-Source: D. H. Bailey, J. Borwein, M. Lopez de Prado and Q. J. Zhu, The Probability of Backtest Overfitting (2017),
-J. of Computational Finance 20:39-69: combinatorially symmetric cross-validation (CSCV).
+PBO is the share of splits in which the best trial on one half of the days is below the median on the other half.
+Source: D. H. Bailey, J. Borwein, M. Lopez de Prado and Q. J. Zhu, The Probability of Backtest Overfitting (2017), J. of
+Computational Finance 20:39-69.
 """
 
 import math
@@ -13,29 +14,29 @@ from numpy.typing import NDArray
 
 PARTS = 16
 BATCH = 1_000
-"""Splits that are looked at together, to keep them out of memory at once."""
+"""Number of splits per batch, to limit memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overfitting:
-    """What the splits said."""
+    """Result of CSCV."""
 
     probability: float
-    """PBO: share of splits whose winner is at or below the middle of the other half; NaN with fewer than 2 trials."""
+    """PBO: share of splits whose winner is at or below the median of the other half; NaN with fewer than 2 trials."""
     logits: NDArray[np.float64]
-    """Of the winner's relative rank on the other half, one a split: 0 is the middle, above is better."""
+    """Logit of the winner's relative rank on the other half, one per split: 0 is the median, positive is better."""
     trials: int
-    """Trials that took part: those whose returns vary."""
+    """Number of trials with varying returns."""
 
 
 def overfitting(returns: NDArray[np.floating], parts: int = PARTS) -> Overfitting:
-    """CSCV over trials' returns of one period each, shape (n_days, n_trials), by Sharpe ratio.
+    """Run CSCV over trials' returns of one period each, shape (n_days, n_trials), ranked by Sharpe ratio.
 
-    The days are cut into `parts` neighbouring parts, an even number; every half of the parts is a split. Trials
-    without a change, such as those that never traded, have no Sharpe ratio and take no part.
+    The days are cut into `parts` consecutive parts, an even number; every half of the parts is a split. Trials with
+    constant returns, such as those without a trade, have no Sharpe ratio and are excluded.
 
     Raises:
-        ValueError: where `parts` is odd, or there are fewer days than two a part.
+        ValueError: `parts` is odd, or there are fewer than two days per part.
     """
     if parts % 2 or len(returns) < 2 * parts:
         raise ValueError(f"expected an even number of parts of at least two days each, was {parts} of {len(returns)}")
@@ -54,14 +55,14 @@ def overfitting(returns: NDArray[np.floating], parts: int = PARTS) -> Overfittin
 def _parts(
     returns: NDArray[np.float64], parts: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Days, sums and sums of squares of each part: all that a half's Sharpe ratio needs."""
+    """Return days, sums and sums of squares of each part, from which Sharpe ratios of halves are computed."""
     starts = np.linspace(0, len(returns), parts + 1).astype(int)[:-1]
     counts = np.diff(np.append(starts, len(returns))).astype(np.float64)
     return counts, np.add.reduceat(returns, starts, axis=0), np.add.reduceat(returns**2, starts, axis=0)
 
 
 def _halves(parts: int) -> NDArray[np.float64]:
-    """Every half of the parts as a row of ones and zeros, shape (n_splits, parts)."""
+    """Return every half of the parts as a row of ones and zeros, shape (n_splits, parts)."""
     chosen = np.array(list(combinations(range(parts), parts // 2)))
     halves = np.zeros((len(chosen), parts))
     np.put_along_axis(halves, chosen, 1.0, axis=1)
@@ -89,11 +90,11 @@ def _sharpe(
     sums: NDArray[np.float64],
     squares: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Mean over deviation, shape (n_splits, n_trials); lowest where a half does not vary, so that it never wins."""
+    """Return mean over deviation, shape (n_splits, n_trials); -inf for a constant half, so that it never wins."""
     days = (halves @ counts)[:, None]
     mean = halves @ sums / days
     variance = halves @ squares / days - mean**2
-    is_flat = variance <= 1e-14 * (halves @ squares / days)  # nothing but rounding is left
+    is_flat = variance <= 1e-14 * (halves @ squares / days)  # zero up to rounding
     ratios: NDArray[np.float64] = np.full(mean.shape, -np.inf)
     np.divide(mean, np.sqrt(np.maximum(variance, 0.0)), out=ratios, where=~is_flat)
     return ratios

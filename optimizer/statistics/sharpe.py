@@ -1,7 +1,7 @@
-"""How much a Sharpe ratio says, given how long it was watched and out of how many it was chosen.
+"""Sharpe ratio inference: PSR, minimum track record length, and deflation by the number of trials (DSR).
 
-Sharpe ratios here are those of one period (a day, a month), never annualised: `per_period` turns one round.
-Kurtosis is the plain one, 3 for the normal distribution.
+Sharpe ratios in this module are per period (a day, a month), never annualised; `per_period` converts annualised ones.
+Kurtosis is not excess kurtosis: it is 3 for the normal distribution.
 """
 
 import math
@@ -17,17 +17,17 @@ NORMAL = NormalDist()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moments:
-    """What is known of a series of returns."""
+    """Moments of a return series."""
 
     sharpe: float
-    """Mean over sample deviation, a period; NaN where returns do not vary."""
+    """Mean over sample deviation per period; NaN for constant returns."""
     periods: int
     skewness: float = 0.0
     kurtosis: float = 3.0
 
     @classmethod
     def of(cls, returns: NDArray[np.float64]) -> "Moments":
-        """Of a series; skewness and kurtosis are the population's, as the papers below have them."""
+        """Compute the moments of a series; population skewness and kurtosis, as in the papers cited below."""
         if len(returns) < 2 or returns.min() == returns.max():
             return cls(sharpe=math.nan, periods=len(returns), skewness=math.nan, kurtosis=math.nan)
         away = returns - returns.mean()
@@ -41,7 +41,7 @@ class Moments:
 
     @property
     def spread(self) -> float:
-        """Variance of the Sharpe ratio's estimate times the number of periods.
+        """Variance of the Sharpe ratio estimate times the number of periods.
 
         Source: E. Mertens, Comments on variance of the IID estimator in Lo (2002); J. D. Opdyke, Comparing Sharpe
         Ratios: So Where Are the p-Values? (2007), J. of Asset Management 8:308-336, whose general form is the same.
@@ -50,29 +50,15 @@ class Moments:
 
 
 def per_period(a_year: float, periods_a_year: float) -> float:
-    """A yearly Sharpe ratio as that of one period."""
+    """Convert an annualised Sharpe ratio to one period."""
     return a_year / math.sqrt(periods_a_year)
 
 
-def lo_standard_error(sharpe: float, periods: int) -> float:
-    """Standard error of a Sharpe ratio of independent normal returns.
-
-    Source: A. W. Lo, The Statistics of Sharpe Ratios (2002), Financial Analysts Journal 58:36-52, eq. (9).
-    """
-    return math.sqrt((1.0 + sharpe**2 / 2.0) / periods)
-
-
-def mertens_interval(moments: Moments, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of a Sharpe ratio of independent returns of any shape; NaN without one. Source: `Moments.spread`."""
-    half = NORMAL.inv_cdf(0.5 + confidence / 2) * math.sqrt(max(moments.spread, 0.0) / max(moments.periods, 1))
-    return moments.sharpe - half, moments.sharpe + half
-
-
 def probabilistic_sharpe(moments: Moments, benchmark: float = 0.0) -> float:
-    """PSR: how likely the true Sharpe ratio is above `benchmark`; NaN without a Sharpe ratio.
+    """Return the probabilistic Sharpe ratio (PSR): probability that the true Sharpe ratio exceeds `benchmark`.
 
-    Source: D. H. Bailey and M. Lopez de Prado, The Sharpe Ratio Efficient Frontier (2012), J. of Risk 15:3-44,
-    eq. (9).
+    NaN without a Sharpe ratio.
+    Source: D. H. Bailey and M. Lopez de Prado, The Sharpe Ratio Efficient Frontier (2012), J. of Risk 15:3-44, eq. (9).
     """
     if math.isnan(moments.sharpe) or moments.spread <= 0:
         return math.nan
@@ -80,8 +66,9 @@ def probabilistic_sharpe(moments: Moments, benchmark: float = 0.0) -> float:
 
 
 def minimum_track_record(moments: Moments, benchmark: float = 0.0, confidence: float = 0.95) -> float:
-    """MinTRL: periods after which PSR reaches `confidence`; infinite where the ratio is not above the benchmark.
+    """Return the minimum track record length (MinTRL): number of periods at which PSR reaches `confidence`.
 
+    Infinite if the ratio is not above the benchmark.
     Source: as `probabilistic_sharpe`, eq. (11).
     """
     if not moments.sharpe > benchmark:
@@ -90,10 +77,10 @@ def minimum_track_record(moments: Moments, benchmark: float = 0.0, confidence: f
 
 
 def expected_maximum(trials: float) -> float:
-    """Highest of that many independent standard normal draws, as expected; 0 for a single one.
+    """Return the expected maximum of `trials` independent standard normal draws; 0 for a single draw.
 
-    Source: D. H. Bailey and M. Lopez de Prado, The Deflated Sharpe Ratio (2014), J. of Portfolio Management
-    40:94-107, eq. (1) of the appendix.
+    Source: D. H. Bailey and M. Lopez de Prado, The Deflated Sharpe Ratio (2014), J. of Portfolio Management 40:94-107,
+    eq. (1) of the appendix.
     """
     if trials <= 1:
         return 0.0
@@ -102,12 +89,12 @@ def expected_maximum(trials: float) -> float:
 
 
 def deflated_benchmark(variance: float, trials: float) -> float:
-    """SR0: the best Sharpe ratio that luck alone finds in so many trials whose ratios vary by `variance`."""
+    """Return SR0: the expected maximum Sharpe ratio of trials without skill whose ratios have this variance."""
     return math.sqrt(variance) * expected_maximum(trials)
 
 
 def deflated_sharpe(moments: Moments, variance: float, trials: float) -> float:
-    """DSR: how likely the winner of so many trials has a Sharpe ratio above what luck alone finds.
+    """Return the deflated Sharpe ratio (DSR): probability that the true Sharpe ratio of the best trial exceeds SR0.
 
     `variance`: of the trials' Sharpe ratios. Source: as `expected_maximum`, eq. (2).
     """
@@ -115,10 +102,10 @@ def deflated_sharpe(moments: Moments, variance: float, trials: float) -> float:
 
 
 def effective_trials(returns: NDArray[np.float64]) -> float:
-    """Independent trials that as many correlated ones, shape (n_days, n_trials), amount to.
+    """Return the effective number of independent trials among correlated ones, shape (n_days, n_trials).
 
-    With their mean correlation rho: rho + (1 - rho) * n_trials. Trials whose returns do not vary, as those without
-    a trade, are left out: they tried nothing.
+    With the mean correlation rho it is rho + (1 - rho) * n_trials. Trials with constant returns, such as those without
+    a trade, are excluded.
     Source: as `expected_maximum`, appendix A.3.
     """
     moving = returns[:, returns.std(axis=0) > 0].astype(np.float64)
@@ -126,7 +113,7 @@ def effective_trials(returns: NDArray[np.float64]) -> float:
     if trials < 2:
         return float(trials)
     scaled = (moving - moving.mean(axis=0)) / moving.std(axis=0)
-    # The mean of all pairs' correlations, without the matrix of them: the sum of all is that of the squared row sums.
+    # Mean pairwise correlation without the correlation matrix: the sum of all pairs follows from the squared row sums.
     every = float(np.mean(scaled.sum(axis=1) ** 2))
     correlation = min(max((every - trials) / (trials * (trials - 1)), 0.0), 1.0)
     return float(correlation + (1.0 - correlation) * trials)

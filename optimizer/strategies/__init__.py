@@ -1,1 +1,1 @@
-"""The built-in strategies, one a file, each with a `STRATEGY`."""
+"""Built-in strategies, one file each with a `STRATEGY` object."""

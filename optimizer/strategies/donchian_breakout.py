@@ -1,4 +1,4 @@
-"""Follow the break: long when a bar closes above the highest price of a channel of bars before it, short below."""
+"""Donchian breakout: long on a close above the channel of the previous bars, short on a close below it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from tradeschool.market import Timeframe
 
 @dataclass(frozen=True, slots=True)
 class DonchianBreakout:
-    """Breaks of the Donchian channel, with a stop and a target in multiples of the ATR."""
+    """Breakouts of the Donchian channel, with a stop and a target in multiples of the ATR."""
 
     name: str = "donchian_breakout"
     parameters: tuple[Parameter, ...] = (
@@ -25,16 +25,16 @@ class DonchianBreakout:
     )
 
     def warm_up(self, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
-        """As many bars as the channel has."""
+        """Return the length of the channel."""
         del timeframe
         return int(bounds["channel"][1])
 
     def repair(self, parameters: Mapping[str, float]) -> dict[str, float]:
-        """Any parameters make sense together."""
+        """Return the parameters unchanged; all combinations are valid."""
         return dict(parameters)
 
     def signals(self, candles: Prepared, parameters: Mapping[str, float], direction: Direction) -> NDArray[np.int8]:
-        """Every close outside the channel, whatever the direction: one that a level does not trade is its exit."""
+        """Return a signal for every close outside the channel; a side that the level does not trade acts as an exit."""
         del direction
         signals = np.zeros(len(candles), dtype=np.int8)
         _mark_breaks(candles.high, candles.low, candles.close, int(parameters["channel"]), signals)
@@ -57,9 +57,9 @@ def _mark_breaks(
 
 @inlined
 def _place_of_extreme(prices: NDArray[np.int32], start: int, end: int, before: int, sign: int) -> int:
-    """The last place of the highest (sign 1) or lowest (sign -1) price from `start` to before `end`.
+    """Return the last index of the highest (sign 1) or lowest (sign -1) price in [start, end).
 
-    `before` is that of the range one bar earlier: as long as it is still inside, only the newest bar can beat it.
+    `before` is the index for the range one bar earlier: while it is inside, only the newest bar can replace it.
     """
     place = max(before, start)
     first = end - 1 if before >= start else start + 1

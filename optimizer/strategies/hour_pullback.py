@@ -1,4 +1,4 @@
-"""Two timeframes: enter small bars' returns to their average, but only with the trend of closed H1 bars."""
+"""H1 pullback: enters when price returns to its average, in the direction of the trend of closed H1 bars."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from optimizer.strategy import IntParameter, Parameter
 from tradeschool.market import Timeframe
 
 LEAST_DISTANCE = 2
-"""Hours by which the slow average is longer than the fast one, at least."""
+"""Minimum difference in hours between the slow and the fast average."""
 
 
 @dataclass(frozen=True, slots=True)
 class HourPullback:
-    """Long where the fast H1 average is above the slow one and a bar closes above its own average again.
+    """Long if the fast H1 average is above the slow one and a bar closes back above its own average.
 
-    Short the other way round, out where the H1 averages change sides. An H1 bar counts from its close on; on H1 candles
-    both timeframes are the same.
+    Short in the opposite case; exit when the H1 averages cross. An H1 bar counts from its close; on H1 candles both
+    timeframes are the same.
     """
 
     name: str = "hour_pullback"
@@ -36,16 +36,16 @@ class HourPullback:
     )
 
     def warm_up(self, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
-        """Until as many hours as the slow average has are closed, and one more to compare with."""
+        """Return the bars until the slow average has enough closed hours, plus one hour to compare with."""
         slow = max(bounds["hour_slow"][1], bounds["hour_fast"][1] + LEAST_DISTANCE)
         return int(max((slow + 2) * (HOUR_SECONDS // timeframe.seconds), bounds["pullback"][1] + 1))
 
     def repair(self, parameters: Mapping[str, float]) -> dict[str, float]:
-        """The same, with a slow average that is slower than the fast one."""
+        """Return the parameters with a slow average longer than the fast one."""
         return {**parameters, "hour_slow": max(parameters["hour_slow"], parameters["hour_fast"] + LEAST_DISTANCE)}
 
     def signals(self, candles: Prepared, parameters: Mapping[str, float], direction: Direction) -> NDArray[np.int8]:
-        """Returns with the trend, and an exit where the trend turns."""
+        """Return pullback entries with the trend, and an exit when the trend changes."""
         del direction
         trend = _trend(candles, int(parameters["hour_fast"]), int(parameters["hour_slow"]))
         side = _side_of_average(candles, int(parameters["pullback"]))
@@ -57,7 +57,7 @@ class HourPullback:
 
 
 def _trend(candles: Prepared, fast: int, slow: int) -> NDArray[np.int8]:
-    """Sign of fast minus slow average of the hours closed at each bar; 0 before there are enough."""
+    """Return the sign of fast minus slow average of the hours closed at each bar; 0 during the warm-up."""
     sums = np.concatenate(([0], np.cumsum(hour_closes(candles))))
     ends = np.arange(slow, len(sums))
     above = (sums[ends] - sums[ends - fast]) * slow - (sums[ends] - sums[ends - slow]) * fast
@@ -67,7 +67,7 @@ def _trend(candles: Prepared, fast: int, slow: int) -> NDArray[np.int8]:
 
 
 def _side_of_average(candles: Prepared, period: int) -> NDArray[np.int8]:
-    """Sign of each close minus the average of the last `period` closes; 0 before there are enough."""
+    """Return the sign of each close minus the average of the last `period` closes; 0 during the warm-up."""
     side = np.zeros(len(candles), dtype=np.int8)
     sums = candles.close_sums
     average_times_period = sums[period:] - sums[:-period]

@@ -1,4 +1,4 @@
-"""Against the move: long when the relative strength index comes back from oversold, short from overbought."""
+"""RSI mean reversion: long when the RSI leaves the oversold zone, short when it leaves the overbought zone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from optimizer.strategy import FloatParameter, IntParameter, Parameter
 from tradeschool.market import Timeframe
 
 PERIODS_TO_FORGET = 20
-"""Periods after which the first bar weighs less than e^-20, two billionths."""
+"""Number of periods after which the first bar's weight is below e^-20, two billionths."""
 
 
 @dataclass(frozen=True, slots=True)
 class RsiReversion:
-    """Returns of Wilder's RSI from its ends, with a stop and a target in multiples of the ATR."""
+    """Wilder's RSI leaving its extreme zones, with a stop and a target in multiples of the ATR."""
 
     name: str = "rsi_reversion"
     parameters: tuple[Parameter, ...] = (
@@ -32,16 +32,16 @@ class RsiReversion:
     )
 
     def warm_up(self, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
-        """Until the start is forgotten: the index is a smoothed one and never ends to remember."""
+        """Return the bars until the exponentially smoothed start value is negligible."""
         del timeframe
         return int(bounds["period"][1]) * PERIODS_TO_FORGET
 
     def repair(self, parameters: Mapping[str, float]) -> dict[str, float]:
-        """Any parameters make sense together."""
+        """Return the parameters unchanged; all combinations are valid."""
         return dict(parameters)
 
     def signals(self, candles: Prepared, parameters: Mapping[str, float], direction: Direction) -> NDArray[np.int8]:
-        """Both returns whatever the direction: the one that a level does not trade is its exit."""
+        """Return both kinds of signals; a side that the level does not trade acts as an exit."""
         del direction
         signals = np.zeros(len(candles), dtype=np.int8)
         index = relative_strength(candles.close, int(parameters["period"]))
@@ -52,7 +52,7 @@ class RsiReversion:
 
 
 def relative_strength(close: NDArray[np.int32], period: int) -> NDArray[np.float64]:
-    """RSI of 0 to 100, shape (n_bars,); NaN before bar `period`, 50 where no close has moved.
+    """Return the RSI in 0 to 100, shape (n_bars,); NaN before bar `period`, 50 if no close has moved.
 
     Source: J. Welles Wilder, New Concepts in Technical Trading Systems (1978), "Relative Strength Index".
     """
@@ -68,7 +68,7 @@ def _fill_index(close: NDArray[np.int32], period: int, index: NDArray[np.float64
     weight = 1.0 / period
     for bar in range(1, close.size):
         change = float(close[bar]) - float(close[bar - 1])
-        if bar <= period:  # the first value is a plain mean
+        if bar <= period:  # the first value is a simple mean
             gain += max(change, 0.0) * weight
             loss += max(-change, 0.0) * weight
         else:

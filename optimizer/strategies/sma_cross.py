@@ -1,4 +1,4 @@
-"""Follow the trend: long when the fast average of closes rises above the slow one, short when it falls below."""
+"""SMA crossover: long when the fast moving average crosses above the slow one, short when it crosses below."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from optimizer.strategy import IntParameter, Parameter
 from tradeschool.market import Timeframe
 
 LEAST_DISTANCE = 5
-"""Bars by which the slow average is longer than the fast one, at least."""
+"""Minimum difference in bars between the slow and the fast average."""
 
 
 @dataclass(frozen=True, slots=True)
 class SmaCross:
-    """Crossing of two simple moving averages of closes, with a stop and a target in multiples of the ATR.
+    """Crossover of two simple moving averages of closes, with a stop and a target in multiples of the ATR.
 
-    Searched wherever a level gives no say: fast, slow, atr_period, stop_atr, target_atr. Off unless a level gives them
-    a range: vol_low, vol_high, trend, trend_period, hour_start, hour_length, weekdays, cooldown_bars, trail_atr,
-    max_bars, position_fraction, position_units, atr_risk. `optimizer.management` says what each of those does.
+    Searched by default: fast, slow, atr_period, stop_atr, target_atr. Off unless a level gives them a range: vol_low,
+    vol_high, trend, trend_period, hour_start, hour_length, weekdays, cooldown_bars, trail_atr, max_bars,
+    position_fraction, position_units, atr_risk. See `optimizer.management` for their rules.
     """
 
     name: str = "sma_cross"
@@ -35,16 +35,16 @@ class SmaCross:
     )
 
     def warm_up(self, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
-        """As many bars as the longest average: a crossing compares the bar before, too."""
+        """Return the length of the longest average; a crossover also uses the previous bar."""
         del timeframe
         return int(max(bounds["slow"][1], bounds["fast"][1] + LEAST_DISTANCE))
 
     def repair(self, parameters: Mapping[str, float]) -> dict[str, float]:
-        """The same, with a slow average that is slower than the fast one."""
+        """Return the parameters with a slow average longer than the fast one."""
         return {**parameters, "slow": max(parameters["slow"], parameters["fast"] + LEAST_DISTANCE)}
 
     def signals(self, candles: Prepared, parameters: Mapping[str, float], direction: Direction) -> NDArray[np.int8]:
-        """Both crossings whatever the direction: the one that a level does not trade is its exit."""
+        """Return both kinds of crossovers; a side that the level does not trade acts as an exit."""
         del direction
         fast, slow = int(parameters["fast"]), int(parameters["slow"])
         signals = np.zeros(len(candles), dtype=np.int8)
@@ -57,8 +57,8 @@ class SmaCross:
 
 @njit
 def _compare_averages(sums: NDArray[np.float64], fast: int, slow: int, signs: NDArray[np.int8]) -> None:
-    # Averages are compared by cross-multiplied sums, which are whole numbers below 2^53: no rounding, so no
-    # crossing that is only an artefact of it. Three plain slices let the compiler take several bars at once.
+    # Averages are compared by cross-multiplied sums, which are whole numbers below 2^53, so rounding cannot create a
+    # crossover. Three plain slices let the compiler vectorise the loop.
     ends, fast_starts, slow_starts = sums[slow:], sums[slow - fast : sums.size - fast], sums[: sums.size - slow]
     for place in range(signs.size):
         fast_sum, slow_sum = ends[place] - fast_starts[place], ends[place] - slow_starts[place]

@@ -197,7 +197,7 @@ def test_luck_is_measured_further_and_a_report_written_again(over) -> None:
     assert len((folder / "1" / "null.jsonl").read_text().splitlines()) == 6
     assert report.returncode == 0, report.stderr
     assert "recommendation: " in report.stdout
-    assert "the sealed period was not opened" in " ".join(report.stdout.split())
+    assert "holdout period not opened" in " ".join(report.stdout.split())
     assert str(folder / "report.html") in report.stderr
     assert told["recommendation"] == json.loads((folder / "recommendation.json").read_text())
     assert json.loads((folder / "report.json").read_text())["levels"][0]["null"]["surrogates"] == 6

@@ -53,13 +53,13 @@ def test_a_run_is_seen_from_its_first_page_to_its_verdict(program, page_url: str
         text = page.locator("#curriculum").inner_text()
         assert "60 / 60" in text
         assert "read on validation" in text
-        assert "A search like this passes this gate in" in text
+        assert "False-positive rate" in text
         said = page.locator("#p-recommendation").inner_text()
         assert "checks are met" in said
-        assert "the sealed period was not opened" in page.locator("#p-recommendation").text_content()
+        assert "holdout period not opened" in page.locator("#p-recommendation").text_content()
         assert page.locator("#p-coverage tbody tr").count() == 3
         report = page.get_by_role("link", name="The whole report").get_attribute("href")
         page.goto(page_url + report)
         page.locator(".verdict").wait_for()
-        page.get_by_role("heading", name="How far this may be luck").wait_for()
+        page.get_by_role("heading", name="Selection bias").wait_for()
         assert page.locator("svg").count() == 1

@@ -1,4 +1,4 @@
-"""Decision engines for tests: asked bar by bar."""
+"""Bar-by-bar strategies for tests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""A small level over made candles, and the candles."""
+"""A small level over synthetic candles, and the candles."""
 
 from datetime import date
 from functools import cache

@@ -1,4 +1,4 @@
-"""Made candles, sealed in a store."""
+"""Synthetic candles sealed in a store."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

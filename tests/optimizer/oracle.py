@@ -71,7 +71,6 @@ class Terms:
     atr_risk: float = 0.0
     max_bars: int = 0
     cooldown: int = 0
-    limit: float = 1.0
     sides: tuple[int, ...] = (1, -1)
 
 
@@ -295,7 +294,7 @@ class _Account:
         self.result.drawdown = max([self.result.drawdown, *(1 - value / self.peak for value in values)])
 
     def is_over(self, value: Decimal) -> bool:
-        return self.result.drawdown > Decimal(self.terms.limit) or value <= 0
+        return self.result.drawdown > 1 or value <= 0
 
     def read_signal(self, bar: int) -> None:
         side = self.position.side if self.position else 0

@@ -1,4 +1,4 @@
-"""Questions depend on the seed and the visible trials alone."""
+"""Sampler: trial requests depend on the seed and the visible trials alone."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a retry searches, and what a level inherits."""
+"""Attempts: ranges of a retry and inheritance."""
 
 import math
 from itertools import pairwise

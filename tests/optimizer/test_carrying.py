@@ -1,4 +1,4 @@
-"""Trials of an earlier attempt in the study of the next one."""
+"""Warm start: trials of an earlier attempt in the next attempt's study."""
 
 from pathlib import Path
 

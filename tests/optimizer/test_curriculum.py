@@ -1,4 +1,4 @@
-"""The ladder: every state that a run can reach, and the same end from wherever it is stopped."""
+"""Curriculum state machine: every reachable state, and the same end after any interruption."""
 
 from collections.abc import Iterator
 from dataclasses import replace

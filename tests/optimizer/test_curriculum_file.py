@@ -1,4 +1,4 @@
-"""A user's own levels: the same fields, every mistake named with its line and key."""
+"""Curriculum files: the same fields as built-in levels, and errors with line and key."""
 
 from pathlib import Path
 
@@ -80,7 +80,7 @@ WRONG = {
     "stress limit": ("window_drawdown = 0.25", "window_drawdown = 25", 22, "level.0.stress", "less than or equal to 1"),
     "stress pair": ('["BTC/USD"]', '["BTC/EUR"]', 23, "level.0.stress.windows.0", "unknown pair 'BTC/EUR'"),
     "second level": ("trials = 10\ndat", "trials = 0\ndat", 29, "level.1.trials", "greater than or equal to 1"),
-    "same name twice": ('name = "2"', 'name = "1"', 2, "level", "every level needs a name of its own"),
+    "same name twice": ('name = "2"', 'name = "1"', 2, "level", "level names must be unique"),
     "name that is no file name": ('name = "2"', 'name = "../2"', 26, "level.1.name", "match pattern"),
 }
 

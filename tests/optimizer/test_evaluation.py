@@ -1,4 +1,4 @@
-"""An evaluation survives the wire, and nothing else comes through."""
+"""Evaluation: JSON round trip, and rejection of invalid input."""
 
 import dataclasses
 import json

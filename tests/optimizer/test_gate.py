@@ -1,4 +1,4 @@
-"""The gate's readings."""
+"""Gate readings."""
 
 import math
 

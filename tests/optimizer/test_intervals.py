@@ -1,4 +1,4 @@
-"""How wide chance makes a gate's figures."""
+"""Bootstrap confidence intervals of a gate's metrics."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The levels of the project, and every rule that each of them has to keep."""
+"""Built-in levels and the rules that each must follow."""
 
 from datetime import date
 

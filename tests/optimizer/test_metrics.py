@@ -1,4 +1,4 @@
-"""Each formula against values worked out by hand."""
+"""Each metric against values computed by hand."""
 
 import math
 from statistics import mean, stdev

@@ -1,4 +1,4 @@
-"""Luck passes a gate as often as chance lets it, and no more often because there was something to find."""
+"""Null test: the false-positive rate does not depend on a real edge."""
 
 from datetime import date
 
@@ -148,4 +148,4 @@ def test_draws_are_summed_up() -> None:
     assert (null.low, null.high) == (pytest.approx(0.0456, abs=1e-4), pytest.approx(0.6994, abs=1e-4))
     assert null.met == {"sharpe": 0.5, "win_rate": 0.25}
     assert null.quantiles["sharpe"][1] == 1.0
-    assert "25% of markets without skill (1 of 4; 95 % interval 5% to 70%)" in null.sentence
+    assert "25%: 1 of 4 surrogate markets without skill pass this gate (95 % interval 5% to 70%)" in null.sentence

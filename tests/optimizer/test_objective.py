@@ -1,4 +1,4 @@
-"""One trial from parameters to evaluation, and the pruner's rule held against optuna's own."""
+"""Objective: one trial from parameters to evaluation, and pruning compared with Optuna's."""
 
 import math
 import warnings
@@ -97,7 +97,7 @@ def test_later_attempts_can_be_judged_over_the_same_bars():
 def test_a_part_shorter_than_the_warm_up_is_refused():
     level = level_of(ranges={**RANGES, "slow": (20.0, 200.0)})
 
-    with pytest.raises(DataIncomplete, match="BTC-USD/H1: 168 bars, but the first 200"):
+    with pytest.raises(DataIncomplete, match="BTC-USD/H1: 168 bars, but the warm-up takes 200"):
         prepare_level(level, Part.VALIDATION, read_made)
 
 
@@ -162,7 +162,7 @@ def test_an_account_past_the_drawdown_limit_prunes(prepared):
 
     assert evaluation.state is Outcome.PRUNED
     assert len(evaluation.intermediate) == 1
-    assert evaluation.pruned_reason == "past the drawdown limit of 0.001 after coinbase/BTC-USD/H1"
+    assert evaluation.pruned_reason == "drawdown limit of 0.001 exceeded after coinbase/BTC-USD/H1"
     assert all(math.isfinite(violation) for violation in evaluation.constraints.values())
 
 

@@ -1,4 +1,4 @@
-"""The log of looks at candles that the search has not seen."""
+"""Holdout log."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The compiled estimator suggests what Optuna's suggests; where the two may differ is said and tested."""
+"""TPE: the compiled estimator suggests what Optuna's suggests; known differences are tested."""
 
 import math
 from collections.abc import Iterator, Mapping

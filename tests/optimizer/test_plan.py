@@ -1,4 +1,4 @@
-"""What a level will look at."""
+"""Level plan."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""A day's return is the mean over the datasets whose days it is one of."""
+"""Portfolio: a day's return is the mean over the datasets that judge it."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""Which rule decides, and that what is not known never counts as good."""
+"""Recommendation: the deciding rule; unknown values never count as passed."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ PARAMETERS = {"fast": 9, "slow": 44}
 class Verdict:
     passed: bool = True
     relaxed: float = 0.0
-    reason: str = "every criterion is met on validation"
+    reason: str = "all criteria met on validation"
 
 
 MET = {name: Verdict() for name in "123"}
@@ -200,7 +200,7 @@ def test_a_figure_that_is_not_known_is_no_reason_against_paper(changes: dict, ru
     found = weighed(evidence(**changes), **run)
 
     assert (found.action, missed(found)) == (Action.PAPER_TRADE, checks)
-    assert found.rule == "nothing speaks against it, but not all that deploying needs is known"
+    assert found.rule == "no check failed, but a check for deployment has no result"
 
 
 def test_a_gate_that_luck_passes_more_often_than_not_is_worth_nothing() -> None:
@@ -224,7 +224,7 @@ def test_a_run_that_missed_an_earlier_gate_is_not_to_be_deployed() -> None:
     found = weighed(evidence(level="2"), outcome=Outcome.ESCALATED, verdicts={"1": Verdict(), "2": MISSED})
 
     assert (found.action, found.tier) == (Action.DO_NOT_DEPLOY, Tier.ESCALATED)
-    assert found.reason == "the gate of level 2: missed on validation: sharpe"
+    assert found.reason == "gate of level 2: missed on validation: sharpe"
     assert "not reached" in next(check.said for check in found.checks if check.name == "gate_3")
 
 

@@ -1,4 +1,4 @@
-"""Days by trend and volatility, and what each kind of day earned."""
+"""Regime analysis: days by trend and volatility, and results per regime."""
 
 import math
 

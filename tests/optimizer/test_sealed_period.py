@@ -1,4 +1,4 @@
-"""Nothing of a search can read the sealed period, although its candles are on the same disk."""
+"""Holdout period: no part of a search can read it, although its candles are on the same disk."""
 
 from datetime import date
 

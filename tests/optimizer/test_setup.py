@@ -1,4 +1,4 @@
-"""A backtest is told in what it differs from how a run traded its winner."""
+"""Trading setup: a backtest reports its differences from a run's winner."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""How near two levels' parameters are."""
+"""Similarity analysis."""
 
 import optuna
 import pytest

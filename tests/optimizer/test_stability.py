@@ -1,4 +1,4 @@
-"""Whether a winner's neighbours are good too."""
+"""Sensitivity analysis."""
 
 import pytest
 

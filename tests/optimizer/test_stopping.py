@@ -1,4 +1,4 @@
-"""When a search ends early."""
+"""Early stopping."""
 
 import optuna
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The protocol, the registry, and what every built-in strategy keeps to."""
+"""Strategy protocol, registry, and properties of every built-in strategy."""
 
 import sys
 from pathlib import Path

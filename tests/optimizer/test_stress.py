@@ -1,4 +1,4 @@
-"""What a winner's figures are worth when something is worse than it was."""
+"""Stress tests of a winner."""
 
 import math
 from datetime import date

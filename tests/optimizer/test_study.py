@@ -1,4 +1,4 @@
-"""A study is committed whole, in number order, and stock Optuna reads all of it."""
+"""Study storage: trials are committed whole, in number order, and readable by stock Optuna."""
 
 import math
 import sqlite3
@@ -17,7 +17,6 @@ from optimizer.study import (
     OpenStudy,
     Origin,
     StudyFacts,
-    best_feasible,
     failed_trial,
     finished_trial,
     open_study,
@@ -111,15 +110,6 @@ def test_stock_best_trial_respects_constraints(study: OpenStudy, url: str) -> No
     assert stock(url).best_trial.number == 0
 
 
-def test_best_feasible_is_the_earliest_of_equals() -> None:
-    trials = [trial(0, 9.0, drawdown=0.1), trial(1, 2.0), trial(2, 2.0), trial(3, 5.0, state="pruned")]
-
-    best = best_feasible(trials)
-
-    assert best is trials[1]
-    assert best_feasible(trials[:1]) is None
-
-
 def test_many_trials_are_stored_at_once(study: OpenStudy, url: str) -> None:
     study.commit(trial(0), trial(1), trial(2))
 
@@ -151,7 +141,7 @@ def test_a_repeated_trial_has_the_results_of_the_first(study: OpenStudy) -> None
 def test_a_trial_is_not_stored_under_another_number(study: OpenStudy) -> None:
     study.commit(trial(0))
 
-    with pytest.raises(StudyChanged, match="expected to store trial 5, but the next is 1"):
+    with pytest.raises(StudyChanged, match="expected 5 as the next trial number, was 1"):
         study.commit(trial(5))
 
     assert len(study.trials()) == 1

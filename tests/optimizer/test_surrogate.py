@@ -1,4 +1,4 @@
-"""Markets without skill keep what a market is, and lose where it goes."""
+"""Surrogate markets keep the properties of the market and lose its direction."""
 
 from datetime import UTC, date, datetime
 from functools import cache

@@ -1,4 +1,4 @@
-"""A recorded trial comes out again, byte for byte, or what differs is named."""
+"""Reproduction: a recorded trial is byte-identical, or its differences are named."""
 
 import optuna
 import pytest

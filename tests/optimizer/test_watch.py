@@ -1,4 +1,4 @@
-"""What a watcher sees of a study is what is stored, and it reads each trial once."""
+"""Monitoring access: it returns what is stored and reads each trial once."""
 
 import sqlite3
 from collections.abc import Iterator

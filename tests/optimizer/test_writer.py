@@ -1,4 +1,4 @@
-"""What is written in bulk is what Optuna would have written itself, row for row."""
+"""Bulk writer: rows equal Optuna's own."""
 
 import sqlite3
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Shorthand of the backtest's tests: entries by hand, fills as rows, random parameters."""
+"""Helpers of the backtest tests: entries by hand, fills as rows, random parameters."""
 
 import numpy as np
 
@@ -88,7 +88,7 @@ def managed_parameters(random: np.random.Generator) -> dict[str, float]:
 
 
 def random_rules(random: np.random.Generator, parameters: dict[str, float]) -> Rules:
-    """Any direction, with costs and without, with and without an early end."""
+    """Any direction, with costs and without."""
     managed = Management.of(parameters)
     return Rules(
         direction=list(Direction)[random.integers(3)],
@@ -102,5 +102,4 @@ def random_rules(random: np.random.Generator, parameters: dict[str, float]) -> R
         atr_risk=managed.atr_risk,
         max_bars=managed.max_bars,
         cooldown_bars=managed.cooldown_bars,
-        drawdown_limit=float(random.choice([1.0, 1.0, 0.2, 0.05])),
     )

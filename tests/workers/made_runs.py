@@ -121,10 +121,10 @@ def made_null(passed: int = 3) -> Null:
 def recommended(place: Place, record: RunRecord, reason: str = "as weighed") -> RunRecord:
     """The run with its luck measured and a recommendation against it."""
     check = Check(name="gate_1", needed_for=Step.PAPER, met=False, said=reason)
-    unknown = Check(name="sealed", needed_for=Step.DEPLOY, met=None, said="the sealed period was not opened")
+    unknown = Check(name="sealed", needed_for=Step.DEPLOY, met=None, said="holdout period not opened")
     found = Recommendation(
         action=Action.DO_NOT_DEPLOY,
-        rule="a check that trading of any kind needs is not met",
+        rule="a check required for any trading failed",
         reason=reason,
         tier=Tier.ESCALATED,
         level="1",

@@ -74,7 +74,7 @@ def test_a_run_ends_with_a_recommendation_its_files_and_one_look_at_the_sealed_p
     assert whole.file("recommendation.json")["action"] == found.action
     assert whole.file("report.json")["evidence"]["sealed"]["days"] == list(found.evidence.sealed.days)
     assert whole.file("1/null.json")["surrogates"] == 2
-    assert b"The sealed period" in whole.files()["report.html"]
+    assert b"Holdout period" in whole.files()["report.html"]
     assert whole.events()[-4:] == ["luck_measured", "luck_measured", "recommendation", "run_finished"]
 
 
@@ -140,7 +140,7 @@ def test_a_run_without_a_winner_is_not_to_be_deployed_and_still_has_a_report(who
     found = whole.go_on().record.recommendation
 
     assert (found.action, found.level, found.evidence) == (Action.DO_NOT_DEPLOY, None, None)
-    assert found.reason == "the gate of level 1: no trial met every constraint on train"
+    assert found.reason == "gate of level 1: no trial met all constraints on train"
     assert whole.file("report.json")["evidence"] is None
     assert again(whole, levels=["1"], surrogates=1).nulls["1"].passed == 0
 

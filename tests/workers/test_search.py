@@ -81,7 +81,7 @@ def test_without_a_feasible_trial_nothing_is_opened_and_the_nearest_is_told(scho
 
     assert ended.outcome is Outcome.ESCALATED
     (shortfall,) = school.file("escalation.json")["attempts"]
-    assert shortfall["reason"] == "no trial met every constraint on train"
+    assert shortfall["reason"] == "no trial met all constraints on train"
     assert shortfall["closest_on_train"]["violations"]["win_rate"] > 0
     assert read_openings(school.place.folder("run")) == []
 

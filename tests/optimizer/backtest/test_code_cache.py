@@ -1,4 +1,4 @@
-"""Where machine code is kept, who can use it, and what is done where it cannot be kept."""
+"""Code cache: location, access by other users, and fallbacks without a writable folder."""
 
 import os
 import shutil
@@ -93,7 +93,7 @@ def test_another_version_of_numba_compiles_and_says_so_once(installed: Path) -> 
     hits, _, log = run(installed, "0.0.0")
 
     assert hits == COMPILED
-    assert log == "machine code is compiled: none is kept for this processor, source and libraries\n"
+    assert log == "compiling machine code: none is cached for this processor, source and libraries\n"
 
 
 def test_another_processor_compiles(installed: Path) -> None:
@@ -138,7 +138,7 @@ def test_where_no_folder_can_be_written_it_runs_and_says_so(installed: Path, tmp
     hits, folder, log = run(installed, HOME=str(tmp_path / "home"))
 
     assert (hits, folder) == (COMPILED, "None")
-    assert log.splitlines()[1:] == ["machine code is not kept: no folder for it can be written"]
+    assert log.splitlines()[1:] == ["machine code is not cached: no cache folder is writable"]
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="becoming another user takes root")

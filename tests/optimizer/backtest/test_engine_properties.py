@@ -1,4 +1,4 @@
-"""What holds of every backtest, whatever the market."""
+"""Properties of every backtest on any market."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ def replayed(prepared: Prepared, parameters: dict[str, float], direction: Direct
 def test_money_is_conserved(prepared, seed):
     run = replayed(prepared, managed_parameters(np.random.default_rng(seed)))
 
-    assert run.trades["net"].sum() == pytest.approx(run.final_equity - 10_000, abs=1e-6)
+    assert run.trades["net"].sum() == pytest.approx(run.equity[-1] - 10_000, abs=1e-6)
 
 
 @given(market, st.integers(0, 1000))
@@ -96,7 +96,7 @@ def test_a_costlier_run_never_ends_richer_on_the_same_trades(prepared, seed, dea
 
     assert fills(run) == fills(other)
     assert (other.trades["net"] <= run.trades["net"]).all()
-    assert other.final_equity <= run.final_equity
+    assert other.equity[-1] <= run.equity[-1]
 
 
 @given(market, st.integers(0, 1000), st.integers(1, 250))

@@ -1,4 +1,4 @@
-"""Kernel, bar loop and oracle agree in every trade and every day, on made and on real candles."""
+"""Kernel, reference and oracle agree in every trade and day, on synthetic and real candles."""
 
 from datetime import UTC, datetime
 
@@ -42,7 +42,6 @@ def terms_of(prepared: Prepared, rules: Rules) -> oracle.Terms:
         atr_risk=rules.atr_risk,
         max_bars=rules.max_bars,
         cooldown=rules.cooldown_bars,
-        limit=rules.drawdown_limit,
         sides=SIDES[rules.direction],
     )
 

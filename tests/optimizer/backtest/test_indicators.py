@@ -1,4 +1,4 @@
-"""Wilder's average true range by hand."""
+"""Wilder's average true range, computed by hand."""
 
 import numpy as np
 import pytest

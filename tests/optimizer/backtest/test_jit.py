@@ -1,4 +1,4 @@
-"""The same bits with numba and without."""
+"""Equal bits with and without numba."""
 
 import os
 import subprocess

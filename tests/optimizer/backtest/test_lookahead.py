@@ -1,4 +1,4 @@
-"""A strategy that peeks is caught, with the bar and the column; an honest one is not."""
+"""Look-ahead check: finds the bar and column of a leak, and nothing in a valid strategy."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Candles are checked once, and become whole ticks and judged days."""
+"""Preparation: validation, whole ticks and judged days."""
 
 import dataclasses
 from datetime import UTC, datetime
@@ -65,7 +65,7 @@ def test_arrays_cannot_be_made_writable(name: str):
 
 
 def test_as_many_bars_as_the_warm_up_are_too_few():
-    with pytest.raises(DataIncomplete, match=r"coinbase/BTC-USD/M5: 5 bars, but the first 5 only warm"):
+    with pytest.raises(DataIncomplete, match=r"coinbase/BTC-USD/M5: 5 bars, but the warm-up takes 5"):
         prepared_of(ROWS, warm_up=5)
 
 

@@ -199,20 +199,20 @@ def test_what_comes_after_an_exit_at_the_open_is_no_drawdown():
     assert run.max_intrabar_drawdown == 0
 
 
-def test_a_run_stops_at_the_close_of_the_bar_that_passes_the_drawdown_limit():
-    prepared = prepared_of([FLAT, FLAT, (100, 100, 69, 90), FLAT, FLAT])
+def test_a_run_stops_at_the_close_of_a_bar_whose_worst_price_loses_more_than_everything():
+    prepared = prepared_of([FLAT, FLAT, (100, 210, 100, 150), FLAT, FLAT])
 
-    run = run_of(prepared, (0, LONG, 0, 0), (3, LONG, 0, 0), drawdown_limit=0.30)
+    run = run_of(prepared, (0, SHORT, 0, 0), (3, LONG, 0, 0))
 
     assert run.stopped
-    assert fills(run) == [(1, 100, 2, 90, 1, "end")]
-    assert run.final_equity == pytest.approx(9_000)
+    assert fills(run) == [(1, 100, 2, 150, -1, "end")]
+    assert run.equity[-1] == pytest.approx(5_000)
 
 
-def test_a_drawdown_that_equals_the_limit_does_not_stop():
-    prepared = prepared_of([FLAT, FLAT, (100, 100, 75, 90), FLAT])
+def test_a_worst_price_that_loses_exactly_everything_does_not_stop():
+    prepared = prepared_of([FLAT, FLAT, (100, 200, 100, 150), FLAT])
 
-    run = run_of(prepared, (0, LONG, 0, 0), drawdown_limit=0.25)
+    run = run_of(prepared, (0, SHORT, 0, 0))
 
     assert not run.stopped
 
@@ -224,7 +224,7 @@ def test_a_short_that_loses_everything_ends_the_run():
 
     assert run.stopped
     assert fills(run) == [(1, 100, 3, 250, -1, "signal")]
-    assert run.final_equity == pytest.approx(-5_000)
+    assert run.equity[-1] == pytest.approx(-5_000)
 
 
 def test_no_signal_no_trade_and_equity_stays():

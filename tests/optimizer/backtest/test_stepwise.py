@@ -1,4 +1,4 @@
-"""A decision engine that is asked bar by bar trades by the same rules."""
+"""Stepwise backtest: a bar strategy follows the same rules."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Blocks as other libraries choose them, and intervals that hold what they should."""
+"""Bootstrap: block lengths as in other libraries, and interval coverage."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optimizer.statistics import bootstrap
-from optimizer.statistics.bootstrap import block_length, resampled_days, sharpe_interval, sharpe_ratios
+from optimizer.statistics.bootstrap import block_length, resampled_days, sharpe_ratios
 
 
 def correlated(rho: float, seed: int, count: int = 1461) -> np.ndarray:
@@ -43,8 +43,12 @@ def test_days_follow_one_another_for_as_long_as_a_block():
 def test_the_same_seed_gives_the_same_interval():
     returns = correlated(0.2, 3, 400)
 
-    assert sharpe_interval(returns, 7, resamples=500) == sharpe_interval(returns, 7, resamples=500)
-    assert sharpe_interval(returns, 7, resamples=500) != sharpe_interval(returns, 8, resamples=500)
+    assert bootstrap.interval(returns, sharpe_ratios, 7, resamples=500) == bootstrap.interval(
+        returns, sharpe_ratios, 7, resamples=500
+    )
+    assert bootstrap.interval(returns, sharpe_ratios, 7, resamples=500) != bootstrap.interval(
+        returns, sharpe_ratios, 8, resamples=500
+    )
 
 
 def test_the_interval_is_that_of_arch():
@@ -54,7 +58,7 @@ def test_the_interval_is_that_of_arch():
     resampler = arch.StationaryBootstrap(block_length(returns), returns, seed=1)
     expected = resampler.conf_int(lambda drawn: drawn.mean() / drawn.std(ddof=1), 3_000, method="percentile").ravel()
 
-    low, high = sharpe_interval(returns, 7, resamples=3_000)
+    low, high = bootstrap.interval(returns, sharpe_ratios, 7, resamples=3_000)
 
     width = expected[1] - expected[0]
     assert low == pytest.approx(expected[0], abs=width / 10)
@@ -71,7 +75,7 @@ def test_any_statistic_can_be_asked_for():
 
 @pytest.mark.parametrize("returns", [np.zeros(50), np.array([0.1]), np.array([])])
 def test_returns_that_do_not_vary_have_no_interval(returns):
-    assert all(math.isnan(bound) for bound in sharpe_interval(returns, 1, resamples=50))
+    assert all(math.isnan(bound) for bound in bootstrap.interval(returns, sharpe_ratios, 1, resamples=50))
 
 
 def test_a_column_that_does_not_vary_has_no_ratio():

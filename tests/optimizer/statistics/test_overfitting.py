@@ -1,4 +1,4 @@
-"""The probability of overfitting where it is known."""
+"""Probability of backtest overfitting in known cases."""
 
 import math
 

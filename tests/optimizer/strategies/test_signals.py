@@ -1,4 +1,4 @@
-"""Each built-in strategy's signals against a slow and plain version of them."""
+"""Signals of each built-in strategy against a slow, simple version."""
 
 import itertools
 

@@ -153,7 +153,7 @@ def test_a_table_is_shown_to_people(command: Command, sealed: None) -> None:
         (["--plot", "picture.gif"], 2, "expected a name that ends in .svg or .html"),
         (["--timerange", "20200101-20200201"], 4, "is not sealed"),
         (["--dataset", EUR], 4, "nothing of oanda/EUR-USD/H1 is sealed"),
-        (["--timerange", "20210104-20210105", "-p", "slow=250", "-p", "trend=1"], 4, "only warm indicators up"),
+        (["--timerange", "20210104-20210105", "-p", "slow=250", "-p", "trend=1"], 4, "but the warm-up takes"),
         (["--trades", "gone/trades.csv"], 1, "cannot write gone/trades.csv"),
         (["--plot", "gone/picture.svg"], 1, "cannot write gone/picture.svg"),
     ],

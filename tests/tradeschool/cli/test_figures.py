@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from optimizer.limits import Analysis
 from optimizer.metric_names import METRICS
 from optimizer.openings import read_openings
+from optimizer.report.labels import label
 from optimizer.watch import StudyWatch
 from tests.workers.schools import ALMOST, ANY, NONE, School, level, school_in, seal_candles
 from tradeschool.store.frames import FrameStore
@@ -204,7 +205,7 @@ def test_tables_for_people_are_rounded_from_the_same_figures(school: School, ask
     for metric in ("max_drawdown", "max_drawdown_intrabar"):
         cells = "".join(f"<td>{100 * figures[part][metric]:.1f} %</td>" for part in PARTS)
 
-        assert f'<th scope="row">{metric.replace("_", " ")}</th>{cells}' in page
+        assert f'">{label(metric)}</th>{cells}' in page
 
 
 def test_metrics_tell_the_gate_by_the_same_names(served: dict[str, str]) -> None:
@@ -269,8 +270,8 @@ def test_each_attempt_of_a_level_is_reproduced(ask: Command) -> None:
         (("--run", "run", "--fraction", "0.5", "--dataset", "x"), "leave out --fraction, --dataset"),
         (("--run", "run", "-p", "fast=3"), "leave out -p"),
         (("--part", "test", "--trial", "3"), "--part, --trial: of which run?"),
-        (("--run", "none"), "has no winner: no trial met every constraint on train"),
-        (("--run", "none", "--trial", "0", "--part", "test"), "stays closed: no trial met every constraint on train"),
+        (("--run", "none"), "has no winner: no trial met all constraints on train"),
+        (("--run", "none", "--trial", "0", "--part", "test"), "stays closed: no trial met all constraints on train"),
     ],
 )
 def test_what_cannot_be_reproduced_is_refused(ask: Command, words: tuple[str, ...], told: str) -> None:

@@ -86,7 +86,7 @@ def test_every_panel_shows_what_is_there(busy, serve, visit) -> None:
             "PED-ANOVA over 40 trials",
             "do not deploy",
             "the gate of level 1 is not met <script>",
-            "A search like this passes this gate in 8% of markets without skill (3 of 40; 95 % interval 3% to 20%)",
+            "False-positive rate 8%: 3 of 40 surrogate markets without skill pass this gate (95 % interval 3% to 20%)",
             "Outcome: escalated",
             "0 of 2 checks are met",
             "RuntimeError: <b>no luck</b>",

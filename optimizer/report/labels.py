@@ -1,0 +1,83 @@
+"""Display labels of metrics, criteria and checks: the published name and a one-line meaning.
+
+`docs/glossary.md` has every term with its formula or source.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Term(NamedTuple):
+    """A name for display and its meaning."""
+
+    label: str
+    meaning: str
+
+
+TERMS: Mapping[str, Term] = {
+    "win_rate": Term("Win rate", "Share of closed trades with a net profit after costs."),
+    "win_rate_low": Term("Win rate, lower limit", "Lower limit of the 95 % Wilson score interval of the win rate."),
+    "win_rate_high": Term("Win rate, upper limit", "Upper limit of the 95 % Wilson score interval of the win rate."),
+    "sharpe": Term("Sharpe ratio", "Mean over standard deviation of daily returns, annualised, risk-free rate zero."),
+    "sortino": Term("Sortino ratio", "Mean daily return over downside deviation, annualised, target zero."),
+    "cagr": Term("CAGR", "Compound annual growth rate of the portfolio."),
+    "calmar": Term("Calmar ratio", "CAGR over the maximum intrabar drawdown."),
+    "max_drawdown": Term("Max drawdown", "Largest fall of daily closes from their peak, as a share of the peak."),
+    "max_drawdown_intrabar": Term(
+        "Max drawdown, intrabar", "Largest fall from a daily close to the worst price of a later bar with a position."
+    ),
+    "profit_factor": Term("Profit factor", "Gross profit over gross loss, after costs."),
+    "trades": Term("Trades", "Number of closed trades."),
+    "trades_open_at_end": Term("Trades open at end", "Trades that the end of the data closed."),
+    "days": Term("Days", "Number of calendar days judged."),
+    "exposure": Term("Exposure", "Share of bars with an open position."),
+    "window_drawdown": Term("Max drawdown in stress windows", "Maximum intrabar drawdown inside named market crises."),
+    "late_sharpe_kept": Term(
+        "Sharpe retained, orders delayed", "Share of the Sharpe ratio retained if every order fills one bar later."
+    ),
+    "shuffled_drawdown": Term("Shuffled drawdown", "95th percentile of the drawdown over random orders of the trades."),
+    "no_look_ahead": Term("Look-ahead check", "No signal of the winner changes when later bars are removed."),
+    "deflated_sharpe": Term(
+        "Deflated Sharpe ratio (DSR)",
+        "Probability that the true Sharpe ratio exceeds the best one expected from as many trials without skill.",
+    ),
+    "deflated_sharpe_95": Term(
+        "Deflated Sharpe ratio (DSR), 95 %", "The same statistic with the bound for deployment."
+    ),
+    "overfitting": Term(
+        "Probability of backtest overfitting (PBO)",
+        "Share of splits in which the best trial on one half of the days is below the median on the other half.",
+    ),
+    "overfitting_20": Term(
+        "Probability of backtest overfitting (PBO), 20 %", "The same statistic with the bound for deployment."
+    ),
+    "null": Term(
+        "False-positive rate (null test)", "Share of surrogate markets without skill in which a search passes the gate."
+    ),
+    "null_20": Term(
+        "False-positive rate (null test), 20 %",
+        "Upper limit of the rate's 95 % interval with the bound for deployment.",
+    ),
+    "stable": Term("Parameter sensitivity", "Whether neighbouring parameters retain most of the Sharpe ratio."),
+    "more_than_one_regime": Term("Market regimes", "Whether the profit comes from more than one market regime."),
+    "targets_kept": Term("Gate targets", "Whether every gate was passed with its original targets."),
+    "nothing_mixed": Term("Unchanged inputs", "Whether code, settings and candles stayed the same during the run."),
+    "sealed": Term("Holdout period", "Whether the period that no search reads was evaluated."),
+    "sealed_sharpe": Term("Holdout Sharpe ratio", "Sharpe ratio on the holdout period."),
+    "sealed_sharpe_low": Term(
+        "Holdout Sharpe ratio, lower limit", "Lower limit of the 95 % bootstrap confidence interval of that ratio."
+    ),
+    "sealed_drawdown": Term("Holdout max drawdown", "Maximum intrabar drawdown on the holdout period."),
+    "sealed_trades": Term("Holdout trades", "Number of closed trades on the holdout period."),
+    "sealed_excess": Term("Holdout excess return", "Annual return above buy and hold on the holdout period."),
+}
+
+
+def label(name: str) -> str:
+    """Return the display label of a metric, criterion or check; its words if it has no entry."""
+    return TERMS[name].label if name in TERMS else str(name).replace("_", " ")
+
+
+def meaning(name: str) -> str:
+    """Return the one-line meaning of a name; empty if it has no entry."""
+    return TERMS[name].meaning if name in TERMS else ""
