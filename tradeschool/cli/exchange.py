@@ -1,4 +1,4 @@
-"""`tradeschool exchange`: the candle APIs of Coinbase, OANDA and Binance on this machine."""
+"""`tradeschool exchange`: simulate the candle APIs of Coinbase, OANDA and Binance on this machine."""
 
 import asyncio
 import signal
@@ -20,17 +20,28 @@ LOOPBACK = "127.0.0.1"
 
 
 @click.command()
-@click.option("--replay", type=click.Path(path_type=Path), help="Serve the parquet files of this folder.")
-@click.option("--mapping", type=click.Path(path_type=Path), default=DEFAULT_MAPPING, help="Which file is what (TOML).")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of generated candles and of faults.")
-@click.option("--faults", default="", help=f"What goes wrong, such as {EXAMPLE}.")
-@click.option("--host", default=LOOPBACK, show_default=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0 takes a free one.")
-@click.option("--coinbase-limit", type=float, help="Requests a second that each of Coinbase's sides answers.")
-@click.option("--oanda-limit", type=float, help="Requests a second that OANDA's side answers.")
-@click.option("--binance-limit", type=float, help="Requests a second that Binance's side answers.")
-@click.option("--oanda-token", help="The token to insist on; any is taken when not given.")
-@click.option("--log", "log_path", type=click.Path(path_type=Path), help="Append a line of JSON a request.")
+@click.option("--replay", type=click.Path(path_type=Path), help="Serve real candles from parquet files in this folder.")
+@click.option(
+    "--mapping",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_MAPPING,
+    help="TOML file that maps files to datasets.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of generated candles and faults.")
+@click.option("--faults", default="", help=f"Faults to inject, for example {EXAMPLE}.")
+@click.option("--host", default=LOOPBACK, show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=PORT,
+    show_default=True,
+    help="Port to listen on; 0 chooses a free one.",
+)
+@click.option("--coinbase-limit", type=float, help="Rate limit of each Coinbase API, in requests/s.")
+@click.option("--oanda-limit", type=float, help="Rate limit of the OANDA API, in requests/s.")
+@click.option("--binance-limit", type=float, help="Rate limit of the Binance API, in requests/s.")
+@click.option("--oanda-token", help="Required API token; any token is accepted by default.")
+@click.option("--log", "log_path", type=click.Path(path_type=Path), help="Append one JSON line per request.")
 def exchange(
     replay: Path | None,
     mapping: Path,
@@ -44,10 +55,11 @@ def exchange(
     oanda_token: str | None,
     log_path: Path | None,
 ) -> None:
-    """Serve candles as Coinbase, OANDA and Binance do, with their caps, errors and quirks, until interrupted.
+    """Simulate the candle APIs of Coinbase, OANDA and Binance until interrupted.
 
-    Generated candles by default; real ones with --replay. Coinbase Exchange and Advanced Trade, OANDA v20 and
-    Binance spot all answer on one port.
+    The simulator reproduces page limits, rate limits, errors and peculiarities of the real APIs. It serves
+    generated candles by default, and real ones with --replay. Coinbase Exchange, Coinbase Advanced Trade, OANDA v20
+    and Binance spot share one port.
     """
     load_settings()
     source: CandleSource = ReplayedCandles(replay, mapping) if replay else GeneratedCandles(seed=seed)
@@ -65,7 +77,7 @@ def exchange(
 
 
 def limit(per_second: float | None, usual: Limit) -> Limit:
-    """The provider's own limit, or one of so many requests a second."""
+    """Return a limit of `per_second` requests/s, or the provider's usual limit if it is None."""
     return usual if per_second is None else Limit(rate_per_second=per_second, burst=max(1, round(per_second)))
 
 

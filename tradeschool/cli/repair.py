@@ -1,7 +1,8 @@
-"""`tradeschool data repair`: forget what is damaged or suspect, and say what to run."""
+"""`tradeschool data repair`: remove damaged or suspect candles and print the commands that fetch them again."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import click
 
@@ -26,11 +27,14 @@ from tradeschool.store.store import fetch_command
 
 @click.command()
 @click.argument("names", metavar="[DATASET]...", nargs=-1)
-@click.option("--gaps", is_flag=True, help="Ask again also for candles that were confirmed not to exist.")
-@click.option("--sealed", is_flag=True, help="Repair the sealed period's folder.")
+@click.option("--gaps", is_flag=True, help="Also request candles again that the provider confirmed not to exist.")
+@click.option("--sealed", is_flag=True, help="Repair the holdout period instead.")
 @json_option
 def repair(names: tuple[str, ...], *, gaps: bool, sealed: bool, as_json: bool) -> None:
-    """Take away the seals of damaged ranges and forget damaged or suspect pages; fetch then asks for them again."""
+    """Remove the seals of damaged ranges, and damaged or suspect pages.
+
+    The command prints the fetch commands that download them again.
+    """
     settings = load_settings()
     store = sealed_candles_of(settings) if sealed else candles_of(settings)
     done = [each for each in asyncio.run(_alone(store, chosen_datasets(names), gaps=gaps)) if not each.is_needless]
@@ -45,25 +49,26 @@ def repair(names: tuple[str, ...], *, gaps: bool, sealed: bool, as_json: bool) -
 
 
 async def _alone(store: Store, datasets: list[Dataset], *, gaps: bool) -> list[Repair]:
-    """Repair while no fetcher is at work in the folder."""
-    async with exclusive(of_folder(store.root), lambda: say(f"a fetcher works in {store.root}; waiting for it to end")):
+    """Repair while no fetcher uses the folder."""
+    waits = partial(say, f"another fetcher uses {store.root}; waiting for it to finish")
+    async with exclusive(of_folder(store.root), waits):
         with Ledger(store.root) as ledger:
             return mending.repair(datasets, store, ledger, gaps=gaps)
 
 
 def _lines(done: Repair) -> Iterator[str]:
     for name in done.unreadable:
-        yield f"{done.dataset}: {name} could not be read, and is gone"
+        yield f"{done.dataset}: {name}: unreadable, removed"
     for each in done.unsealed:
-        yield f"{each.dataset}: {each.window} is not sealed any more"
+        yield f"{each.dataset}: {each.window}: seal removed"
     for source in done.imported:
-        yield f"{done.dataset}: {source} is not sealed any more; import it again, or fetch the range"
+        yield f"{done.dataset}: {source}: seal removed; import the file again, or fetch the range"
     for window in done.forgotten:
-        yield f"{done.dataset}: {window} will be asked for again"
+        yield f"{done.dataset}: {window}: will be requested again"
 
 
 def _commands(done: Sequence[Repair]) -> list[str]:
-    """A line to type for each range; plain `fetch` where only a download under way lost something."""
+    """Return one command per range; plain `fetch` if only an unfinished download lost pages."""
     ranges: dict[tuple[Instrument, Window], list[Dataset]] = {}
     for each in done:
         for lost in each.unsealed:
