@@ -85,7 +85,7 @@ def test_up_serves_the_page_beside_its_run(program) -> None:
     done = program.run("up", "--curriculum", curriculum, "--seed", "7", "-j", "1", environment=port)
 
     assert done.returncode == 0, done.stderr
-    assert "the page is at http://127.0.0.1:" in done.stderr
+    assert "monitoring page: http://127.0.0.1:" in done.stderr
     without = program.run("up", "--curriculum", curriculum, "--seed", "7", "-j", "1", "--no-page", environment=port)
     assert without.returncode == 0, without.stderr
-    assert "the page is at" not in without.stderr
+    assert "monitoring page:" not in without.stderr

@@ -106,5 +106,5 @@ async def test_two_at_once_fetch_everything_once(tmp_path: Path, serving) -> Non
 
     assert (first.returncode, second.returncode) == (0, 0)
     assert sorted(json.loads(out) == [] for out, _ in answers) == [False, True]
-    assert any(b"another fetcher works in" in told for _, told in answers)
+    assert any(b"another fetcher uses" in told for _, told in answers)
     assert max(asked.values()) <= 2

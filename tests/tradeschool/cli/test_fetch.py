@@ -110,7 +110,7 @@ def test_a_finished_download_is_nothing_to_do(command, exchange) -> None:
 
         assert len(served.requests) == asked
     assert code == 0
-    assert out.startswith("nothing to do: all 3 dataset ranges are sealed in data")
+    assert out.startswith("up to date: all 3 dataset ranges are sealed in data")
 
 
 def test_a_dry_run_asks_nothing(command, at) -> None:
@@ -138,7 +138,7 @@ def test_a_dry_run_tells_what_a_disk_must_hold(command, small_disk: Path, monkey
     assert plan["disk_bytes"] == 25 * (420_768 + 140_256 + 35_064) + 30 * 420_768
     assert plan["free_bytes"] < 600_000
     assert code == 1
-    assert "free space or set data_dir" in told
+    assert "free disk space or set data_dir" in told
 
 
 def test_a_dry_run_tells_requests_and_time(command) -> None:
@@ -231,8 +231,8 @@ def test_doctor_tells_where_each_provider_is_asked(command, monkeypatch: pytest.
     monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__RATE", "5")
     _, out, _ = command("doctor")
 
-    assert "asked at https://api.coinbase.com (advanced_trade), 3 requests/s" in out
-    assert "asked at https://data-api.binance.vision (spot), 5 requests/s" in out
+    assert "https://api.coinbase.com (advanced_trade), 3 requests/s" in out
+    assert "https://data-api.binance.vision (spot), 5 requests/s" in out
 
 
 def test_the_settings_are_shown_with_what_the_providers_say_themselves(
@@ -275,7 +275,7 @@ def test_a_range_in_the_future_is_told_with_the_latest_end(command) -> None:
 
     assert code == 2
     assert "time range 2020-01-01..2099-01-01 ends after" in one_line(told)
-    assert "the latest end is 2" in told
+    assert "the latest possible end is 2" in told
 
 
 def test_a_misspelt_setting_is_one_line_and_2(command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +300,7 @@ def test_without_a_token_crypto_goes_on_and_says_so(command, exchange) -> None:
     assert code == 0
     assert "coinbase/BTC-USD/M5" in out
     assert "OANDA needs a token" in told
-    assert "going on without 3 dataset ranges of oanda" in told
+    assert "skipping 3 dataset ranges of oanda" in told
 
 
 def test_a_wrong_token_is_one_line_that_does_not_tell_it(command, exchange, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -231,7 +231,7 @@ def test_any_trial_is_traded_again_and_a_look_at_what_was_closed_is_logged(
     assert (told["trial"], told["is_winner"], told["differences"]) == (other, False, [])
     assert looks == ([] if part == "train" else [(part, [other])])
     assert (f"{part} of level 1 is opened with trial {other}'s parameters" in said) is (part != "train")
-    assert ("every figure is the recorded one" in said) is (part == "train")
+    assert ("all metrics equal the recorded ones" in said) is (part == "train")
 
 
 def rows_of(ask: Command, number: str = "1") -> list[dict[str, object]]:
@@ -256,7 +256,7 @@ def test_each_attempt_of_a_level_is_reproduced(ask: Command) -> None:
     for attempt in ("1", "2"):
         code, _, said = ask("backtest", "--run", "run", "--level", "2", "--attempt", attempt, "--part", "validation")
 
-        assert (code, "every figure is the recorded one" in said) == (0, attempt in said)
+        assert (code, "all metrics equal the recorded ones" in said) == (0, attempt in said)
 
 
 @pytest.mark.parametrize(
@@ -264,11 +264,11 @@ def test_each_attempt_of_a_level_is_reproduced(ask: Command) -> None:
     [
         (("--run", "nosuch"), "no run 'nosuch'"),
         (("--run", "run", "--level", "9"), "unknown level '9'"),
-        (("--run", "run", "--attempt", "7"), "run run has not begun attempt 7 at level 1"),
+        (("--run", "run", "--attempt", "7"), "run run has not started attempt 7 at level 1"),
         (("--run", "run", "--trial", "99"), "has 12 trials, numbered from 0"),
-        (("--run", "run", "--fraction", "0.5", "--dataset", "x"), "leave out --fraction, --dataset"),
-        (("--run", "run", "-p", "fast=3"), "leave out -p"),
-        (("--part", "test", "--trial", "3"), "--part, --trial: of which run?"),
+        (("--run", "run", "--fraction", "0.5", "--dataset", "x"), "cannot be combined with --fraction, --dataset"),
+        (("--run", "run", "-p", "fast=3"), "cannot be combined with -p"),
+        (("--part", "test", "--trial", "3"), "--part, --trial: these options need a run"),
         (("--run", "none"), "has no winner: no trial met every constraint on train"),
         (("--run", "none", "--trial", "0", "--part", "test"), "stays closed: no trial met every constraint on train"),
     ],
@@ -289,7 +289,7 @@ def test_best_params_alone_give_the_run_s_figures(school: School, ask: Command) 
     figures = json.loads(out)["metrics"]
     assert {name: plain(figures[name]) for name in METRICS} == school.file("1/metrics.json")["train"]
     assert said.startswith(
-        f"set up as trial {school.file('1/gate.json')['trial']} of run run, level 1, attempt 1, on train"
+        f"same setup as trial {school.file('1/gate.json')['trial']} of run run, level 1, attempt 1, on train"
     )
 
 

@@ -12,7 +12,7 @@ from workers.place import Place
 from workers.role import claim
 
 Command = Callable[..., tuple[int, str, str]]
-IDLE = "nobody is at work on it; go on with: tradeschool optimize resume r1"
+IDLE = "run r1 is not running; resume it: tradeschool optimize resume r1"
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_run_that_is_over_asks_nothing_of_anybody(command: Command, place: Pla
     assert "every gate is met" in out
     assert "level 1: a search like this passes this gate in 8% of markets without skill (3 of 40" in out
     assert "recommendation: do not deploy: a check that trading of any kind needs is not met: as weighed" in out
-    assert "not known" in out
+    assert "unknown" in out
     assert "shuffled_drawdown" in out
 
 
@@ -64,4 +64,4 @@ def test_without_a_run_it_says_how_to_begin_one(command: Command, place: Place) 
     code, _, err = command("optimize", "status")
 
     assert code == 2
-    assert "begin one: tradeschool optimize run" in err
+    assert "start one: tradeschool optimize run" in err

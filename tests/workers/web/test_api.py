@@ -300,7 +300,7 @@ def test_one_part_that_breaks_takes_nothing_with_it(page, site, monkeypatch: pyt
 
     with stream(page):
         told = eventually(lambda: page.get("/api/run").json().get("trouble"))
-    assert told == "the run cannot be shown; the log says why"
+    assert told == "run: not readable; see the log of tradeschool serve"
     assert page.get("/api/queue").status_code == 200
 
 

@@ -196,7 +196,7 @@ def test_loopback_is_known(host: str, is_so: bool) -> None:
 
 
 async def test_other_machines_are_not_served_without_a_token(site) -> None:
-    with pytest.raises(SettingsError, match="a token is needed"):
+    with pytest.raises(SettingsError, match="needs a token"):
         await app.serve(app.make_app(site.lookout(), Guard(token=None)), "0.0.0.0", 0)
 
 
