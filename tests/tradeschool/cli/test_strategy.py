@@ -67,7 +67,7 @@ def test_a_strategy_that_peeks_is_told_with_bar_and_column(command: Command, wri
     assert "failed: look-ahead, warm-up" in told
     assert findings[0].startswith("look-ahead: the signal at bar ")
     assert findings[0].endswith("the strategy uses column close")
-    assert findings[1].startswith("warm-up: bar ")
+    assert findings[1].startswith("warm-up: the signal at bar ")
 
 
 def test_a_strategy_that_answers_with_nan_is_told_which_bar(command: Command, written: str) -> None:

@@ -195,7 +195,7 @@ def test_a_fetcher_that_was_killed_is_told_on_the_screen() -> None:
     )
 
     assert "killed? resume it: tradeschool fetch" in text
-    assert "no worker is there" in text
+    assert "no worker is connected" in text
 
 
 def test_nothing_is_a_line_too() -> None:
