@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -123,15 +124,11 @@ def backtest(
     parameter_file: Path | None,
     chosen: tuple[str, ...],
     run_name: str | None,
-    level_name: str | None,
-    attempt: int | None,
-    trial: int | None,
-    part: str | None,
     trades_file: Path | None,
     plot_file: Path | None,
     *,
     as_json: bool,
-    **asked: object,
+    **options: Any,
 ) -> None:
     """Backtest a strategy with fixed parameters.
 
@@ -146,12 +143,16 @@ def backtest(
     outputs = Outputs(trades=trades_file, plot=plot_file)
     outputs.check()
     _check_options(click.get_current_context(), run_name)
+    selection = {name: options.pop(name) for name in OF_A_RUN}
     if run_name is not None:
-        wanted = Wanted(run=run_name, level=level_name, attempt=attempt, part=Part(part or Part.TRAIN), trial=trial)
-        trade_again(wanted, outputs, as_json=as_json)
+        trade_again(_selected(run_name, **selection), outputs, as_json=as_json)
         return
     given = parameters_of(strategy_name, parameter_file, chosen)
-    _trade(given, Asked(**asked), outputs, as_json=as_json)  # type: ignore[arg-type]  # click has checked them
+    _trade(given, Asked(**options), outputs, as_json=as_json)
+
+
+def _selected(run: str, *, level_name: str | None, attempt: int | None, part: str | None, trial: int | None) -> Wanted:
+    return Wanted(run=run, level=level_name, attempt=attempt, part=Part(part or Part.TRAIN), trial=trial)
 
 
 def _trade(given: Given, asked: Asked, outputs: Outputs, *, as_json: bool) -> None:

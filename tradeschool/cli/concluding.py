@@ -44,10 +44,10 @@ processes_option = click.option(
 @processes_option
 @json_option
 def null(run_name: str, level_names: Sequence[str], surrogates: int, processes: int, *, as_json: bool) -> None:
-    """Run the null test: estimate the false-positive rate of a level's search and gate.
+    """Run the null test: estimate the false-positive rate.
 
-    The test repeats the search on surrogate markets without skill and counts how many pass the same gate. More
-    surrogates narrow the confidence interval; earlier ones are reused. The recommendation of a finished run is
+    The test repeats the search of a level on surrogate markets without skill and counts how many pass the same gate.
+    More surrogates narrow the confidence interval; earlier ones are reused. The recommendation of a finished run is
     updated.
     """
     place = place_of(load_settings())

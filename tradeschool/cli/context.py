@@ -3,8 +3,8 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -78,6 +78,17 @@ def own_command(*words: str) -> list[str]:
     return [sys.executable, "-m", "tradeschool", *options, *words]
 
 
+@asynccontextmanager
+async def data_lock(store: Store) -> AsyncIterator[None]:
+    """Hold the lock of a data folder; print a line while another fetcher holds it."""
+    from fetcher.lock import exclusive, of_folder
+
+    async with exclusive(
+        of_folder(store.root), lambda: say(f"another fetcher uses {store.root}; waiting for it to finish")
+    ):
+        yield
+
+
 def chosen_datasets(names: Sequence[str]) -> list[Dataset]:
     """Return the named datasets, or all known ones if no name is given."""
     every = [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]
@@ -102,6 +113,3 @@ def console() -> Console:
 def say(line: str) -> None:
     """Print one line on standard error, where progress is shown."""
     click.echo(line, err=True)
-
-
-Say = Callable[[str], None]

@@ -68,7 +68,10 @@ def status(*, as_json: bool) -> None:
 @click.argument("names", metavar="[DATASET]...", nargs=-1)
 @json_option
 def gaps(names: tuple[str, ...], *, as_json: bool) -> None:
-    """Show gaps in sealed ranges and ranges that an unfinished download failed to get, with reasons."""
+    """Show gaps and failed ranges, with reasons.
+
+    Gaps are missing candles in sealed ranges. Failed ranges are those that an unfinished download could not get.
+    """
     store = candles_of(load_settings())
     with Ledger(store.root) as ledger:
         found = [gap for dataset in chosen_datasets(names) for gap in _gaps(dataset, store, ledger)]
@@ -105,7 +108,10 @@ def findings(names: tuple[str, ...], *, as_json: bool) -> None:
 @data.command()
 @click.argument("names", metavar="[DATASET]...", nargs=-1)
 def verify(names: tuple[str, ...]) -> None:
-    """Verify every sealed file against its digest; exit code 4 at the first mismatch."""
+    """Verify sealed files against their digests.
+
+    Exit code 4: a file does not match; the command stops at the first one.
+    """
     store = candles_of(load_settings())
     for dataset in chosen_datasets(names):
         seals = store.verify(dataset)

@@ -7,12 +7,12 @@ from functools import partial
 
 from fetcher import sync
 from fetcher.follow import Following, follow
-from fetcher.lock import exclusive, of_folder, of_provider
+from fetcher.lock import exclusive, of_provider
 from fetcher.progress import Progress
 from fetcher.provider import Access, find
 from fetcher.remaining import remaining_downloads
 from tradeschool.cli import summary
-from tradeschool.cli.context import now, say
+from tradeschool.cli.context import data_lock, now, say
 from tradeschool.cli.planning import require_space, show_plan
 from tradeschool.cli.progress import watch
 from tradeschool.cli.wanted import SETTLED_AFTER, say_nothing_to_do
@@ -144,8 +144,7 @@ async def download(
 async def alone(store: Store, access: dict[str, Access]) -> AsyncIterator[None]:
     """Hold the locks of the folder and its providers; print a line while another fetcher holds one of them."""
     async with AsyncExitStack() as locks:
-        waits = partial(say, f"another fetcher uses {store.root}; waiting for it to finish")
-        await locks.enter_async_context(exclusive(of_folder(store.root), waits))
+        await locks.enter_async_context(data_lock(store))
         for name, each in access.items():
             if each.shared_limit_url is None:
                 waits = partial(say, f"another fetcher uses {name} at {each.url}; waiting for it to finish")

@@ -2,7 +2,9 @@
 
 import asyncio
 import signal
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +19,39 @@ from tradeschool.cli.context import load_settings, say
 
 PORT = 8700
 LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeOptions:
+    """Values of the options of `exchange`; None for options that were not given."""
+
+    replay: Path | None
+    mapping: Path
+    seed: int
+    faults: str
+    host: str
+    port: int
+    coinbase_limit: float | None
+    oanda_limit: float | None
+    binance_limit: float | None
+    oanda_token: str | None
+    log_path: Path | None
+
+    def build(self) -> Exchange:
+        """Return a simulator with these options."""
+        source: CandleSource = GeneratedCandles(seed=self.seed)
+        if self.replay:
+            source = ReplayedCandles(self.replay, self.mapping)
+        return Exchange(
+            source,
+            faults=Faults.parse(self.faults),
+            seed=self.seed,
+            oanda_token=self.oanda_token,
+            coinbase_limit=limit(self.coinbase_limit, COINBASE_LIMIT),
+            oanda_limit=limit(self.oanda_limit, OANDA_LIMIT),
+            coinbase_advanced_limit=limit(self.coinbase_limit, COINBASE_ADVANCED_LIMIT),
+            binance_limit=limit(self.binance_limit, BINANCE_LIMIT),
+        )
 
 
 @click.command()
@@ -42,19 +77,7 @@ LOOPBACK = "127.0.0.1"
 @click.option("--binance-limit", type=float, help="Rate limit of the Binance API, in requests/s.")
 @click.option("--oanda-token", help="Required API token; any token is accepted by default.")
 @click.option("--log", "log_path", type=click.Path(path_type=Path), help="Append one JSON line per request.")
-def exchange(
-    replay: Path | None,
-    mapping: Path,
-    seed: int,
-    faults: str,
-    host: str,
-    port: int,
-    coinbase_limit: float | None,
-    oanda_limit: float | None,
-    binance_limit: float | None,
-    oanda_token: str | None,
-    log_path: Path | None,
-) -> None:
+def exchange(**options: Any) -> None:
     """Simulate the candle APIs of Coinbase, OANDA and Binance until interrupted.
 
     The simulator reproduces page limits, rate limits, errors and peculiarities of the real APIs. It serves
@@ -62,18 +85,8 @@ def exchange(
     and Binance spot share one port.
     """
     load_settings()
-    source: CandleSource = ReplayedCandles(replay, mapping) if replay else GeneratedCandles(seed=seed)
-    built = Exchange(
-        source,
-        faults=Faults.parse(faults),
-        seed=seed,
-        oanda_token=oanda_token,
-        coinbase_limit=limit(coinbase_limit, COINBASE_LIMIT),
-        oanda_limit=limit(oanda_limit, OANDA_LIMIT),
-        coinbase_advanced_limit=limit(coinbase_limit, COINBASE_ADVANCED_LIMIT),
-        binance_limit=limit(binance_limit, BINANCE_LIMIT),
-    )
-    asyncio.run(_serve(built, host, port, log_path))
+    chosen = ExchangeOptions(**options)
+    asyncio.run(_serve(chosen.build(), chosen.host, chosen.port, chosen.log_path))
 
 
 def limit(per_second: float | None, usual: Limit) -> Limit:

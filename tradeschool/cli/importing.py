@@ -8,8 +8,7 @@ import click
 
 from fetcher.formats import Format
 from fetcher.importing import import_file
-from fetcher.lock import exclusive, of_folder
-from tradeschool.cli.context import console, json_option, load_settings, now, print_json, say
+from tradeschool.cli.context import console, data_lock, json_option, load_settings, now, print_json
 from tradeschool.market import find_dataset, parse_timerange
 from tradeschool.store import Seal, Store
 from tradeschool.store.frames import FrameStore
@@ -40,7 +39,10 @@ def import_(
     *,
     as_json: bool,
 ) -> None:
-    """Validate and seal the candles of a CSV, parquet, feather or freqtrade JSON file."""
+    """Validate and seal candles from a file.
+
+    Supported formats: CSV, parquet, feather and freqtrade JSON.
+    """
     store = FrameStore(load_settings().data_dir)
     work = partial(
         import_file,
@@ -58,8 +60,7 @@ def import_(
 
 async def _alone(store: Store, work: partial[Seal]) -> Seal:
     """Import while no fetcher uses the folder."""
-    waits = partial(say, f"another fetcher uses {store.root}; waiting for it to finish")
-    async with exclusive(of_folder(store.root), waits):
+    async with data_lock(store):
         return work()
 
 

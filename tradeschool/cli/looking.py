@@ -89,7 +89,10 @@ def show(run_name: str, number: int, level_name: str | None, attempt: int | None
 @click.option("--force", is_flag=True, help="Compare runs even if their code, settings or candles differ.")
 @json_option
 def best(run_names: Sequence[str], level_name: str | None, count: int, *, force: bool, as_json: bool) -> None:
-    """Show the best feasible trials on train, of one or several runs."""
+    """Show the best feasible trials of one or several runs.
+
+    Trials are ranked by their objective on train.
+    """
     place = place_of(load_settings())
     compared = [records.read_run(place, name) for name in run_names]
     if not force:
@@ -122,7 +125,10 @@ def best(run_names: Sequence[str], level_name: str | None, count: int, *, force:
 @attempt_option
 @json_option
 def verify(run_name: str, number: int, level_name: str | None, attempt: int | None, *, as_json: bool) -> None:
-    """Reproduce a trial in this process; exit code 1 if a single byte of the result differs."""
+    """Reproduce a trial and compare it byte for byte.
+
+    The trial is sampled and evaluated again in this process. Exit code 1: the result differs.
+    """
     place = place_of(load_settings())
     record = records.read_run(place, run_name)
     row = begun(record, level_name, attempt)

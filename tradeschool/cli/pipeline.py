@@ -103,19 +103,7 @@ def search_while_fetching(
     sealed = [want for want in sealed_of(chosen, wanted) if want.dataset.instrument.provider in access]
     name = _begin_or_resume(place, chosen, run_name)
 
-    def on_sealed(seal: Seal) -> None:
-        with about(run=name):
-            events.record(
-                place.folder(name),
-                "dataset_sealed",
-                dataset=seal.dataset,
-                window=str(seal.window),
-                rows=seal.rows,
-                coverage=round(seal.coverage, 6),
-            )
-
-    parts: list[Job] = [(reached, place.store, on_sealed), (sealed, sealed_candles_of(settings), lambda seal: None)]
-    running = Download(parts, access, native=native)
+    running = Download(_jobs(settings, place, name, reached, sealed), access, native=native)
     with (
         heralded(settings),
         redis_url_of(settings) as url,
@@ -131,6 +119,27 @@ def search_while_fetching(
             running.wait_while_there_is_hope if sealed else lambda is_there: None,
             look=look,
             as_json=as_json,
+        )
+
+
+def _jobs(settings: Settings, place: Place, run: str, reached: list[Wanted], sealed: list[Wanted]) -> "list[Job]":
+    """Return the downloads of a run: its own ranges first, then the holdout period."""
+    return [
+        (reached, place.store, partial(_record_seal, place, run)),
+        (sealed, sealed_candles_of(settings), lambda seal: None),
+    ]
+
+
+def _record_seal(place: Place, run: str, seal: Seal) -> None:
+    """Record a sealed range in the event log of a run."""
+    with about(run=run):
+        events.record(
+            place.folder(run),
+            "dataset_sealed",
+            dataset=seal.dataset,
+            window=str(seal.window),
+            rows=seal.rows,
+            coverage=round(seal.coverage, 6),
         )
 
 

@@ -15,7 +15,7 @@ from tradeschool.market import SEALED_WINDOW
 @search_options
 @json_option
 def plan(*, as_json: bool, **options: object) -> None:
-    """Show train, validation and test parts, bar counts, trials and retries of each level.
+    """Show data split, bar counts and trials of each level.
 
     The command runs no search and reads no prices.
     """

@@ -33,7 +33,10 @@ def queue() -> None:
 @queue.command()
 @json_option
 def status(*, as_json: bool) -> None:
-    """Show queued, running, finished and failed jobs and the number of workers."""
+    """Show the number of jobs by state, and of workers.
+
+    The command is read-only.
+    """
     settings = load_settings()
     absent = absence_of(settings)
     with redis_url_of(settings) as url:
@@ -67,9 +70,10 @@ def status(*, as_json: bool) -> None:
 )
 @json_option
 def watch(every: float | None, *, as_json: bool) -> None:
-    """Show queue, workers, levels and download live; print periodic lines without a terminal.
+    """Show queue, workers, levels and download live.
 
-    The command is read-only. Unreachable services are reported and shown again once they are back.
+    Without a terminal, the command prints periodic lines. It is read-only. Unreachable services are reported and shown
+    again once they are back.
     """
     out = console()
     with suppress(KeyboardInterrupt), looking(load_settings()) as look:
@@ -88,7 +92,7 @@ def watch(every: float | None, *, as_json: bool) -> None:
 @queue.command()
 @json_option
 def failed(*, as_json: bool) -> None:
-    """Show the jobs that failed in the last day with reasons, latest first.
+    """Show the failed jobs of the last day, with reasons.
 
     A trial is tried three times, then stored as failed with its reason.
     """

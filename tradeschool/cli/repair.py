@@ -2,22 +2,20 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import click
 
 from fetcher import repair as mending
 from fetcher.ledger import Ledger
-from fetcher.lock import exclusive, of_folder
 from fetcher.repair import Repair
 from tradeschool.cli.context import (
     candles_of,
     chosen_datasets,
     console,
+    data_lock,
     json_option,
     load_settings,
     print_json,
-    say,
     sealed_candles_of,
 )
 from tradeschool.market import Dataset, Instrument, Window
@@ -31,9 +29,10 @@ from tradeschool.store.store import fetch_command
 @click.option("--sealed", is_flag=True, help="Repair the holdout period instead.")
 @json_option
 def repair(names: tuple[str, ...], *, gaps: bool, sealed: bool, as_json: bool) -> None:
-    """Remove the seals of damaged ranges, and damaged or suspect pages.
+    """Remove damaged or suspect candles and their seals.
 
-    The command prints the fetch commands that download them again.
+    The command removes the seals of damaged ranges, and damaged or suspect pages, and prints the fetch commands that
+    download them again.
     """
     settings = load_settings()
     store = sealed_candles_of(settings) if sealed else candles_of(settings)
@@ -50,8 +49,7 @@ def repair(names: tuple[str, ...], *, gaps: bool, sealed: bool, as_json: bool) -
 
 async def _alone(store: Store, datasets: list[Dataset], *, gaps: bool) -> list[Repair]:
     """Repair while no fetcher uses the folder."""
-    waits = partial(say, f"another fetcher uses {store.root}; waiting for it to finish")
-    async with exclusive(of_folder(store.root), waits):
+    async with data_lock(store):
         with Ledger(store.root) as ledger:
             return mending.repair(datasets, store, ledger, gaps=gaps)
 

@@ -55,7 +55,10 @@ def list_strategies(*, as_json: bool) -> None:
     "--folder", type=click.Path(path_type=Path), default=Path(), help="Target folder. [default: current folder]"
 )
 def new(name: str, folder: Path) -> None:
-    """Write a strategy template NAME.py and its tests; existing files are not overwritten."""
+    """Write a strategy template and its tests.
+
+    The template is NAME.py. Existing files are not overwritten.
+    """
     module, tests = write_strategy(name, folder)
     say(f"written: {module} and {tests}")
     say(f"try it:  cd {folder}; tradeschool strategy check {name}:STRATEGY; tradeschool backtest {name}:STRATEGY")
@@ -84,7 +87,11 @@ def check(
     *,
     as_json: bool,
 ) -> None:
-    """Check STRATEGY for look-ahead, insufficient warm-up and non-repeatable signals; exit code 1 on a finding."""
+    """Check a strategy for look-ahead and other errors.
+
+    STRATEGY is a built-in name or module:NAME. The command checks for look-ahead, an insufficient warm-up, and signals
+    that are not repeatable. Exit code 1: there is a finding.
+    """
     given = parameters_of(strategy_name, parameter_file, chosen)
     checked = load(given.strategy)
     parameters = repaired(checked, given.parameters)

@@ -51,10 +51,11 @@ def worker() -> None:
 @click.option("--parent", type=int, hidden=True, help="Process ID of the parent; the pool ends with it.")
 @click.option("--reason-to", type=int, hidden=True, help="File descriptor for the error that ended the pool.")
 def start(count: int, strategies: tuple[str, ...], parent: int | None, reason_to: int | None) -> None:
-    """Run a pool of workers until interrupted; they finish running trials first.
+    """Run a pool of workers until interrupted.
 
-    A worker that dies is restarted. Exit code 5: no worker can start although Redis is reachable. The pool includes a
-    standby coordinator, which resumes runs of this machine whose process was killed.
+    After an interrupt, the workers finish their running trials. A worker that dies is restarted. Exit code 5: no
+    worker can start although Redis is reachable. The pool includes a standby coordinator, which resumes runs of this
+    machine whose process was killed.
     """
     try:
         _keep_workers(count, strategies, parent)
@@ -92,7 +93,10 @@ def _keep_workers(count: int, strategies: Sequence[str], parent: int | None) -> 
 @click.argument("count", type=click.IntRange(1, 1024))
 @pool_option
 def scale(count: int, pool: int | None) -> None:
-    """Change the number of workers of a pool on this machine; surplus workers finish their trials first."""
+    """Change the number of workers of a pool.
+
+    The pool must run on this machine. Surplus workers finish their trials first.
+    """
     found = _pools(pool)
     if len(found) > 1:
         known = ", ".join(f"{each.pid} ({each.count} workers)" for each in found)
@@ -105,7 +109,10 @@ def scale(count: int, pool: int | None) -> None:
 @pool_option
 @click.option("--timeout", type=click.FloatRange(0), default=600.0, show_default=True, help="Timeout in seconds.")
 def drain(pool: int | None, timeout: float) -> None:
-    """Stop the pools of this machine after their running trials, and wait until they have ended."""
+    """Stop the pools of this machine after their running trials.
+
+    The command waits until the pools have ended.
+    """
     for each in _pools(pool):
         roster.drain(each)
         say(f"pool {each.pid}: {each.count} workers finish their trials")
@@ -119,7 +126,7 @@ def drain(pool: int | None, timeout: float) -> None:
 @worker.command(name="list")
 @json_option
 def list_workers(*, as_json: bool) -> None:
-    """List the connected workers on all machines."""
+    """List the connected workers of all machines."""
     settings = load_settings()
     if absent := absence_of(settings):
         say(absent)

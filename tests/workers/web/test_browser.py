@@ -269,7 +269,7 @@ def test_everything_is_reached_by_keyboard_and_shows_where_it_is(busy, serve, vi
 
         page.get_by_text("1 job requeued").wait_for()
         names = {name for _, name, _ in reached}
-        assert {"Curriculum", "run", "theme", "Requeue", "Requeue all", "Search shown belo"} <= {*names, "run"}
+        assert {"Curriculum", "run", "theme", "Requeue", "Requeue all", "Search shown below"} <= {*names, "run"}
         assert all(outline != "none" for tag, _, outline in reached if tag in {"A", "BUTTON", "SELECT"})
 
 
