@@ -125,7 +125,10 @@ def test_streams_take_at_most_half_of_the_connections(table, page) -> None:
         each.close()
 
     assert {each.status_code for each in opened} == {200}
-    assert (refused.status_code, refused.json()["error"]) == (503, f"too many open pages: the limit is {LIMIT // 2}; close some")
+    assert (refused.status_code, refused.json()["error"]) == (
+        503,
+        f"too many open pages: the limit is {LIMIT // 2}; close some",
+    )
     assert api.MOST_STREAMS > LIMIT
 
 
