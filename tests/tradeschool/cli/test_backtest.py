@@ -1,4 +1,4 @@
-"""`tradeschool backtest` as a user meets it, over sealed candles."""
+"""Tests of `tradeschool backtest` over sealed candles."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def sealed(command: Command, tmp_path: Path) -> None:
-    """Eleven days of a made-up market."""
+    """Seal eleven days of a synthetic market."""
     candles = random_walk(find_dataset(BTC), WINDOW, seed=5)
     frame = pl.DataFrame({"ts": candles.time * 1_000_000, **candles.numbers}).with_columns(
         pl.col("ts").cast(pl.Datetime("us", "UTC"))

@@ -28,12 +28,12 @@ Made = Callable[[Dataset, Window], Candles]
 
 @pytest.fixture
 def store(tmp_path: Path) -> FrameStore:
-    """Where the program looks when nothing is set."""
+    """The candle store at the default path."""
     return FrameStore(tmp_path / "data")
 
 
 def publish(store: FrameStore, candles: Candles) -> Seal:
-    """Seal candles as if Coinbase had answered them."""
+    """Seal candles with Coinbase as their source."""
     rows = candles.frame.select(pl.col("ts").dt.epoch("s"), "low", "high", "open", "close", "volume").rows()
     ledger = Ledger(store.root)
     page = Page(dataset=BTC, window=DAY)

@@ -35,7 +35,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Point both providers at an address, without a limit that a test would notice."""
+    """Point both providers at an address, with a rate limit too high to slow a test."""
 
     def point(url: str) -> None:
         for name in ("COINBASE", "OANDA"):
@@ -48,7 +48,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 @pytest.fixture
 def exchange(serving, at) -> Callable[..., object]:
-    """Serve beside the command, which brings an event loop of its own."""
+    """Serve in a thread; the command runs its own event loop."""
 
     @contextmanager
     def beside(**options: object) -> Iterator[Served]:
@@ -130,7 +130,7 @@ def test_a_dry_run_counts_the_requests(command, at, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_dry_run_tells_what_a_disk_must_hold(command, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And refuses one that is too small, after it has told the rest."""
+    """The dry run prints the plan, then refuses a disk that is too small."""
     monkeypatch.setenv("TRADESCHOOL_DATA_DIR", str(small_disk))
     code, out, told = command("fetch", "--dry-run", "--pairs", "BTC/USD", "--json")
     plan = json.loads(out)
@@ -151,7 +151,7 @@ def test_a_dry_run_tells_requests_and_time(command) -> None:
 
 @pytest.fixture
 def binance_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Point the table of a further provider at an address, by the environment alone."""
+    """Point an additional provider at an address through the environment."""
 
     def point(url: str) -> None:
         monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__URL", url)
@@ -174,7 +174,7 @@ def test_a_further_provider_s_pair_is_fetched_where_it_is_named(command, exchang
 
 
 def test_its_requests_and_pace_are_its_own(command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand candles a request, and ten requests a second when the settings say nothing."""
+    """Default: a thousand candles per request and ten requests per second."""
     assert "binance: 421 requests, 0.7 min at 10 requests/s" in command("fetch", "--dry-run", "--pairs", "BTC/USDT")[1]
 
     monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__RATE", "5")
@@ -316,7 +316,7 @@ def test_a_wrong_token_is_one_line_that_does_not_tell_it(command, exchange, monk
 
 
 def test_a_provider_that_is_not_there_is_one_line_and_5(command, at) -> None:
-    """Once, however many datasets it ends."""
+    """The error is printed once, even if it ends several datasets."""
     at("http://127.0.0.1:9")
     code, out, told = command("fetch", "--pairs", "BTC/USD,ETH/USD", *RANGE)
     lines = [line for line in told.splitlines() if line.startswith("tradeschool:")]

@@ -1,4 +1,4 @@
-"""One name is one value for one trial on one part, wherever it is told; and a run's trial can be traded again."""
+"""Metrics of a trial are equal in all outputs, and the trial can be reproduced."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ DEADLINE = 60.0  # seconds
 
 @pytest.fixture(scope="module")
 def school(tmp_path_factory: pytest.TempPathFactory) -> School:
-    """A run that is over: one level was passed, the second was missed twice. Some trials were pruned."""
+    """A finished run: the first level passed, the second failed twice; some trials were pruned."""
     folder = tmp_path_factory.mktemp("figures")
     seal_candles(FrameStore(folder / "data"))
     made = school_in(folder, folder / "data")
@@ -49,7 +49,7 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> School:
 
 @pytest.fixture
 def ask(school: School, command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """A command over that run."""
+    """Run a command on that run."""
     folder = school.place.results_dir.parent
     for name, value in (
         ("DATA_DIR", folder / "data"),
@@ -63,7 +63,7 @@ def ask(school: School, command: Command, monkeypatch: pytest.MonkeyPatch) -> Co
 
 @pytest.fixture(scope="module")
 def served(school: School) -> dict[str, str]:
-    """What the page's API and its metrics answer, by address; metrics are of the newest run, the last by name."""
+    """Responses of API and metrics by path; the metrics show the newest run."""
     addresses = ("/api/runs/run", "/api/runs/run/levels/1/attempts/1/trials", "/metrics")
 
     async def ask_all() -> dict[str, str]:
@@ -87,7 +87,7 @@ def readings(who: str, key: str, gate: list[dict[str, object]]) -> Iterator[Told
 
 
 def of_files(school: School) -> Iterator[Told]:
-    """Of each level's winner, by the last attempt."""
+    """Metrics of each level's winner from the files of the last attempt."""
     run, report = school.file("run.json"), school.file("report.json")
     for name in ("1", "2"):
         verdict = [each["verdict"] for each in run["attempts"] if each["level"] == name][-1]
@@ -148,7 +148,7 @@ def of_page(served: dict[str, str]) -> Iterator[Told]:
 
 
 def plain(value: object) -> float | None:
-    """What is no finite number is told as null, NaN or infinity: three spellings of none."""
+    """Map null, NaN and infinity to one value."""
     number = None if value is None else float(value)  # type: ignore[arg-type]
     return number if number is not None and math.isfinite(number) else None
 

@@ -1,4 +1,4 @@
-"""The pool that a command starts: kept alive, given up with its own reason, and watched."""
+"""The worker pool of a command: restarts, errors and stall notices."""
 
 import os
 import signal

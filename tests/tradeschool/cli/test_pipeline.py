@@ -1,4 +1,4 @@
-"""Whoever waits for a download waits as long as there is hope, and no longer."""
+"""Waiting for a download ends when the download ends."""
 
 import threading
 from datetime import UTC, datetime

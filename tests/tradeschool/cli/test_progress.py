@@ -38,12 +38,12 @@ def test_later_the_pace_that_was_seen_counts() -> None:
 
 
 def test_pages_to_be_asked_again_are_guessed_from_those_that_were_short() -> None:
-    """Four in the hundred so far, and as many of the hundred that are left."""
+    """4 % of the pages so far, therefore 4 % of the remaining hundred."""
     assert eta(progress(BTC_USD, 100, 200, short=4), elapsed=100.0) == 108.0 + CONFIRM_AFTER
 
 
 def test_pages_to_audit_are_counted() -> None:
-    """Of M15 and H1 two pages each, after more than four hundred."""
+    """Two pages each of M15 and H1, after more than four hundred pages."""
     shown = progress(BTC_USD, 400, 500)
     derived = tuple(replace(shown.download.wanted, dataset=shown.download.dataset.at(each)) for each in (M15, H1))
     shown.download = replace(shown.download, derived=derived)

@@ -1,4 +1,4 @@
-"""`tradeschool strategy` as an author of one meets it."""
+"""Tests of `tradeschool strategy`."""
 
 import json
 import os
@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 @pytest.fixture
 def written(command: Command, request: pytest.FixtureRequest) -> str:
-    """A new strategy in the working folder, of a name that no other test has imported."""
+    """Write a new strategy with a unique name to the working folder."""
     name = f"idea_{abs(hash(request.node.nodeid))}"
     assert command("strategy", "new", name)[0] == 0
     return name

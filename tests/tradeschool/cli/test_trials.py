@@ -1,4 +1,4 @@
-"""How far a search is, where there is no terminal."""
+"""Progress lines of a search without a terminal."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: every panel shows what is there, by eye, by keyboard, on a phone, in the dark."""
+"""Browser tests of the page: panels, keyboard, phone and themes."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ CONTRASTS = """() => {
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, make_site) -> Path:
-    """The database of a finished search; made once, because forty commits take their time."""
+    """The study database of a finished search; created once, because forty commits are slow."""
     made = make_site(tmp_path_factory.mktemp("study"), "")
     made.add_trials(40)
     made.close()
@@ -57,7 +57,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, make_site) -> Path:
 
 @pytest.fixture
 def busy(site, plan, study: Path, fail_a_job):
-    """An installation in which something of everything is there."""
+    """An installation with data for every panel."""
     shutil.copy(study, site.folder / "study.sqlite3")
     site.begin_run()
     site.judge(passed=True)
@@ -213,7 +213,7 @@ def test_a_page_whose_server_restarts_goes_on_by_itself(busy, serve, visit) -> N
 
 
 def test_every_text_stands_out_in_light_and_dark(busy, serve, visit) -> None:
-    """WCAG's 4.5 to 1, 3 to 1 for large texts, against what is really behind each text."""
+    """WCAG contrast of 4.5:1, or 3:1 for large text, against the actual background."""
     with serve(busy) as url, visit(url) as page:
         page.wait_for_selector("#p-importance .shares")
         page.get_by_text("RuntimeError").first.wait_for()
