@@ -1,4 +1,4 @@
-# One image for every role: fetcher, worker, optimizer, exchange. The command decides.
+# One image for all roles (fetcher, worker, optimizer, exchange); the command selects the role.
 ARG BASE=python:3.12-slim
 
 FROM ${BASE} AS build
@@ -17,12 +17,12 @@ FROM ${BASE}
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/tradeschool tradeschool
 COPY --from=build /opt/tradeschool /opt/tradeschool
 ENV PATH=/opt/tradeschool/bin:$PATH PYTHONUNBUFFERED=1
-# For the processor that builds the image, beside the sources, where every user can read it. On another processor a worker
-# compiles once and keeps the result in its own home folder.
+# Compile for the processor that builds the image, into the package folder, which every user can read. On another
+# processor, a worker compiles once and stores the result in its home folder.
 RUN tradeschool compile
 USER 10001
 WORKDIR /var/lib/tradeschool
-# A worker ends its running trial before it stops: give it longer than a trial may take (work.trial_timeout_seconds).
+# A worker finishes its running trial before it stops: set a stop timeout above work.trial_timeout_seconds.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=20s CMD ["tradeschool", "config", "validate"]
 ENTRYPOINT ["tradeschool"]

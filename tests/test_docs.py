@@ -72,4 +72,4 @@ def test_the_decision_engine_of_the_docs_trades(tmp_path: Path, monkeypatch: pyt
     told = CliRunner().invoke(tradeschool, ["strategy", "check", "docs_example:STRATEGY"])
 
     assert told.exit_code == 0, told.output
-    assert "nothing found" in told.output
+    assert "no findings" in told.output

@@ -121,11 +121,11 @@ def _peer(
         theirs = work.trades()
     ratio = statistics.median(their / our for their, our in taken)
     figures = f"{statistics.median(their for their, _ in taken) * 1e9:,.0f} and "
-    figures += f"{statistics.median(our for _, our in taken) * 1e9:.2f} ns a bar"
+    figures += f"{statistics.median(our for _, our in taken) * 1e9:.2f} ns per bar"
     rows = [
         Row(
             target=target,
-            what=f"{peer.name} over ours, {len(given):,} bars, {pairs} pairs",
+            what=f"{peer.name} / ours, {len(given):,} bars, {pairs} pairs",
             wanted=f">= {wanted:,}",
             reached=f"{ratio:,.0f} ({figures})",
             met=ratio >= wanted,
@@ -142,7 +142,7 @@ def _parity_row(target: int, peer: Peer, given: Prepared, entries: Entries, thei
     is_exact = peer is BACKTESTING
     return Row(
         target=target,
-        what=f"our trades that {peer.name} made, too (bars, side, prices, net to 1e-9)",
+        what=f"trades of ours equal in {peer.name} (bars, side, prices, net to 1e-9)",
         wanted="all" if is_exact else "all but the listed differences",
         reached=f"{found.equal:,} of {found.ours:,}; {found.explained} listed, {found.refused} refused{unlisted}",
         met=not found.differences if peer in (BACKTESTING, VECTORBT) else None,
@@ -168,7 +168,7 @@ def _kernel(btc: Prepared, sets: int) -> list[Row]:
     return [
         Row(
             target=4,
-            what=f"plain loop over event kernel, {sets} random sets, {len(btc):,} bars",
+            what=f"plain loop / event kernel, {sets} random sets, {len(btc):,} bars",
             wanted=">= 2.5, identical",
             reached=f"{ratio:.1f}, {identical} of {sets} identical",
             met=bool(ratio >= 2.5 and identical == sets),
@@ -205,11 +205,11 @@ def _trial(prepared: list[Prepared], closes: list[np.ndarray], sets: int, rounds
         reading.append(min(column for column, _ in pairs))
         trials.append(min(trial for _, trial in pairs))
     column, trial = statistics.median(reading), statistics.median(trials)
-    taken = f"{trial * 1e3:.1f} and {column * 1e3:.2f} ms, {trial / bars * 1e9:.1f} ns a bar"
+    taken = f"{trial * 1e3:.1f} and {column * 1e3:.2f} ms, {trial / bars * 1e9:.1f} ns per bar"
     return [
         Row(
             target=5,
-            what=f"a trial over 12 datasets, {bars:,} bars, median of {sets} random sets, over reading a column",
+            what=f"a trial over 12 datasets, {bars:,} bars, median of {sets} random sets / reading a column",
             wanted="<= 17",
             reached=f"{trial / column:.1f} ({taken})",
             met=trial / column <= 17,
@@ -228,14 +228,14 @@ def _start(arrays: list, folder: Path, rounds: int) -> list[Row]:
     return [
         Row(
             target=6,
-            what="worker start until the end of a first trial, compiled before and never",
+            what="worker start to end of first trial, with and without compiled code",
             wanted="<= 0.6 s, <= 3 s",
             reached=f"{warm:.2f} s, {cold[0]:.2f} s",
             met=warm <= 0.6 and cold[0] <= 3,
         ),
         Row(
             target=7,
-            what="arrays of 12 datasets, ATRs of 22 periods among them, and a worker's memory",
+            what="arrays of 12 datasets including ATRs of 22 periods; memory of a worker",
             wanted="<= 80 MB, <= 300 MB",
             reached=f"{size:.0f} MB, {memory:.0f} MB",
             met=size <= 80 and memory <= 300,

@@ -48,7 +48,7 @@ def main() -> None:
         os.chdir(name)
         began = time.monotonic()
         candles.make(Path("data"))
-        about["made candles in"] = f"{time.monotonic() - began:.0f} s"
+        about["candles generated in"] = f"{time.monotonic() - began:.0f} s"
         place = place_of(load())
         levels = tuple(opened(level, trials) for level in load_levels())
         run = begin(place, "bench", levels, 7, datetime.now(UTC)).name
@@ -88,7 +88,7 @@ def measured(place: Place, run: str, wall: float) -> list[Row]:
         verdict = moments.get(("level_passed", attempt.level)) or moments["level_missed", attempt.level]
         evaluating, searching, judging = evaluating + seconds, searching + ended - start, judging + verdict - ended
         count += len(trials)
-        said = f"{ended - start:.1f} s for {len(trials)} trials, their backtests {seconds / WORKERS:.1f} s a core"
+        said = f"{ended - start:.1f} s for {len(trials)} trials, backtests {seconds / WORKERS:.1f} s per core"
         rows.append(Row(target=2, what=f"level {attempt.level}: search", wanted="", reached=said))
         rows.append(
             Row(
@@ -113,25 +113,30 @@ def measured(place: Place, run: str, wall: float) -> list[Row]:
         ),
         Row(
             target=1,
-            what="processor time of all its processes, over the cores: the whole on a machine with nothing else to do",
+            what="CPU time of all processes; per core",
             wanted="",
-            reached=f"{spent:.1f} s, {spent / (os.cpu_count() or 1):.1f} s a core",
+            reached=f"{spent:.1f} s, {spent / (os.cpu_count() or 1):.1f} s per core",
         ),
         Row(
             target=1,
-            what="backtests of its trials spread over the workers",
+            what="backtests of the trials, per worker",
             wanted="",
             reached=f"{pure:.1f} s, {pure / wall:.0%} of the whole",
         ),
-        Row(target=1, what="searches besides (asking, queue, storing)", wanted="", reached=f"{searching - pure:.1f} s"),
+        Row(
+            target=1,
+            what="rest of the searches (sampling, queue, storing)",
+            wanted="",
+            reached=f"{searching - pure:.1f} s",
+        ),
         Row(target=1, what="verdicts (validation, stress, test, files, plots)", wanted="", reached=f"{judging:.1f} s"),
         Row(
             target=1,
-            what=f"luck in {record.surrogates} markets a level that was passed, evidence, report",
+            what=f"null test in {record.surrogates} markets per passed level, final checks, report",
             wanted="",
             reached=f"{concluding:.1f} s",
         ),
-        Row(target=1, what="start of command, server and workers, and their end", wanted="", reached=f"{rest:.1f} s"),
+        Row(target=1, what="start and end of command, server and workers", wanted="", reached=f"{rest:.1f} s"),
         *rows,
     ]
 

@@ -76,14 +76,14 @@ def _requests(floor: int, seen: list[Seen]) -> list[Row]:
     return [
         Row(
             target=1,
-            what="different pages asked for, over the floor of the plan",
+            what="distinct pages requested / minimum of the plan",
             wanted="<= 1.01",
             reached=f"{different / floor:.3f} ({different:,} of {floor:,})",
             met=different <= 1.01 * floor,
         ),
         Row(
             target=1,
-            what="pages asked for again because the exchange lacks candles in them",
+            what="pages requested again because of missing candles",
             wanted="",
             reached=f"{len(seen) - different} ({(len(seen) - different) / floor:.1%})",
         ),
@@ -98,20 +98,20 @@ def _cpu(costs: Rounds) -> list[Row]:
     return [
         Row(
             target=5,
-            what="CPU a million fetched candles, whole command, fsync and start-up included",
+            what="CPU per million fetched candles, whole command including fsync and start-up",
             wanted="<= 4.5 s",
             reached=f"{a_million:.1f} s ({spent:.1f} s for {fetched:,})",
             met=a_million <= 4.5,
         ),
         Row(
             target=5,
-            what="the same a million sealed candles, derived ones counted",
+            what="the same per million sealed candles, including derived ones",
             wanted="",
             reached=f"{spent / sealed * 1e6:.1f} s",
         ),
         Row(
             target=5,
-            what="the same a million fetched ones, without the command's start",
+            what="the same per million fetched candles, without start-up",
             wanted="",
             reached=f"{(spent - idle) / fetched * 1e6:.1f} s (start: {idle:.1f} s)",
         ),
@@ -126,26 +126,26 @@ def _loop_ratios(costs: Rounds) -> list[Row]:
     return [
         Row(
             target=5,
-            what=f"CPU to fetch, decode and check, over ccxt's fetch loop, both told {LIMIT_RATE:.0f} requests/s",
+            what=f"CPU to fetch, decode and check / ccxt's fetch loop, both limited to {LIMIT_RATE:.0f} requests/s",
             wanted="<= 0.25",
             reached=limit_told,
             met=limit_ratio <= 0.25,
         ),
         Row(
             target=5,
-            what=f"the same, both told {LOOP_RATE:.0f} requests/s",
+            what=f"the same, both limited to {LOOP_RATE:.0f} requests/s",
             wanted="",
             reached=_cpu_ratio(costs.ours, costs.ccxt)[1],
         ),
         Row(
             target=5,
-            what=f"time of ccxt's loop over ours, both told {LOOP_RATE:.0f} requests/s",
+            what=f"time of ccxt's loop / ours, both limited to {LOOP_RATE:.0f} requests/s",
             wanted="",
             reached=f"{slower:.2f}",
         ),
         Row(
             target=5,
-            what="CPU a million candles of one pair held in memory and written at the end, whole program",
+            what="CPU per million candles of an in-memory download of one pair, whole program",
             wanted="",
             reached=f"{whole:.1f} s ({costs.memory[0].said['candles']:,} candles)",
         ),
@@ -166,7 +166,7 @@ def _restart(costs: Rounds, asked: int) -> list[Row]:
     return [
         Row(
             target=6,
-            what="a finished download started again: time and requests",
+            what="restart of a finished download: time and requests",
             wanted="< 0.5 s, 0",
             reached=f"{seconds:.2f} s, {asked}",
             met=seconds < 0.5 and asked == 0,
@@ -181,13 +181,13 @@ def _disk(plans: list[Cost], parquet: int) -> list[Row]:
     return [
         Row(
             target=7,
-            what="bytes written over final parquet (/proc/pid/io)",
+            what="bytes written / size of the final parquet (/proc/pid/io)",
             wanted="<= 6",
             reached=f"{written:.1f} ({parquet / 1e6:.1f} MB of parquet)",
             met=written <= 6,
         ),
         Row(target=8, what="peak memory", wanted="<= 250 MB", reached=f"{megabytes:.0f} MB", met=megabytes <= 250),
-        Row(target=9, what="bytes a candle", wanted="<= 25", reached=f"{a_candle:.1f}", met=a_candle <= 25),
+        Row(target=9, what="bytes per candle", wanted="<= 25", reached=f"{a_candle:.1f}", met=a_candle <= 25),
     ]
 
 
@@ -196,7 +196,7 @@ def _load(load: dict[str, float]) -> list[Row]:
     return [
         Row(
             target=9,
-            what=f"a worker loads all {load['ranges']:.0f} ranges, the first of its machine",
+            what=f"a worker loads all {load['ranges']:.0f} ranges, first worker of a machine",
             wanted="<= 0.5 s",
             reached=f"{first * 1000:.0f} ms",
             met=first <= 0.5,

@@ -41,7 +41,7 @@ def _tokens(timerange: str) -> list[Row]:
     return [
         Row(
             target=4,
-            what=f"tokens taken over requests at the server, {failed} of them failed or cut",
+            what=f"tokens taken / requests at the server, {failed} of them failed or truncated",
             wanted="= 1",
             reached=f"{said['tokens'] / len(seen):.3f} ({said['tokens']:.0f} and {len(seen)})",
             met=said["tokens"] == len(seen),
@@ -56,7 +56,7 @@ def _lateness(timerange: str) -> list[Row]:
     return [
         Row(
             target=8,
-            what="event loop late, at worst and at the 99th percentile, publishing included",
+            what="event loop delay, maximum and 99th percentile, including publishing",
             wanted="<= 50 ms",
             reached=f"{worst:.0f} ms, {said['p99_milliseconds']:.0f} ms",
             met=worst <= 50,
@@ -88,14 +88,14 @@ def _kills(kills: int, timerange: str) -> list[Row]:
     return [
         Row(
             target=6,
-            what=f"parquet and seals after {kills} SIGKILLs, against a download left alone",
+            what=f"parquet and seals after {kills} SIGKILLs, compared with an undisturbed download",
             wanted="same bytes",
             reached="same bytes" if equal else "different bytes",
             met=equal,
         ),
         Row(
             target=6,
-            what="pages asked for again after those kills",
+            what="pages requested again after those kills",
             wanted=f"<= {IN_FLIGHT} a kill",
             reached=f"{refetched} ({refetched / kills:.1f} a kill)",
             met=refetched <= kills * IN_FLIGHT,
@@ -115,7 +115,7 @@ def _killed_in_memory() -> list[Row]:
     return [
         Row(
             target=6,
-            what="the same of a pair held in memory and written at the end, after one kill",
+            what="the same of an in-memory download of one pair, after one kill",
             wanted="",
             reached=f"{refetched} of {killed_after}",
         )

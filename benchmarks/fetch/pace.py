@@ -56,14 +56,14 @@ def _wall(seconds: float) -> list[Row]:
     return [
         Row(
             target=2,
-            what=f"wall over requests/rate at 3/s with 80-250 ms, {len(pages)} pages, start to end",
+            what=f"wall time / (requests / rate) at 3/s with 80-250 ms latency, {len(pages)} pages, start to end",
             wanted="<= 1.05",
-            reached=f"{cost.wall_seconds / at_the_limit:.3f} ({besides:.1f} s besides the first pass)",
+            reached=f"{cost.wall_seconds / at_the_limit:.3f} ({besides:.1f} s in addition to the first pass)",
             met=cost.wall_seconds <= 1.05 * at_the_limit,
         ),
         Row(
             target=2,
-            what=f"the same for the plan's {PLAN_PAGES:,} pages, computed from the pace and those seconds a pair",
+            what=f"the same for the plan's {PLAN_PAGES:,} pages, extrapolated from rate and overhead",
             wanted="<= 1.05",
             reached=f"{projected:.3f}",
             met=projected <= 1.05,
@@ -93,7 +93,7 @@ def _limit(rate: float, arrivals: list[float]) -> list[Row]:
     return [
         Row(
             target=3,
-            what=f"share of {rate:g}/s reached; most requests in any second at the server",
+            what=f"share of {rate:g}/s reached; maximum requests per second at the server",
             wanted=f">= 0.98, <= {rate:g}",
             reached=f"{share:.3f}, {fullest} ({len(arrivals)} requests)",
             met=share >= 0.98 and fullest <= rate,
@@ -106,14 +106,14 @@ def _waiters(seconds: float) -> list[Row]:
     return [
         Row(
             target=3,
-            what="CPU a second at 3/s with 100 waiters, tokens out of order",
+            what="CPU per second at 3/s with 100 waiters; tokens out of order",
             wanted="<= 5 ms, 0",
             reached=f"{said['ours_milliseconds']:.1f} ms, {said['inversions']}",
             met=said["ours_milliseconds"] <= 5 and not said["inversions"],
         ),
         Row(
             target=3,
-            what="the same of asyncio-throttle as it is",
+            what="the same with unmodified asyncio-throttle",
             wanted="",
             reached=f"{said['stock_milliseconds']:.1f} ms",
         ),
@@ -133,7 +133,7 @@ def _outage() -> list[Row]:
     return [
         Row(
             target=10,
-            what="requests wasted in an outage of 4 s at 30/s",
+            what="requests lost in an outage of 4 s at 30/s",
             wanted="<= 10",
             reached=f"{wasted}",
             met=0 < wasted <= 10,

@@ -40,7 +40,7 @@ def machine() -> dict[str, str]:
     return {
         "measured at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": f"{os.cpu_count()} cores, {system}",
-        "load when it began": f"{os.getloadavg()[0]:.1f}",
+        "load at start": f"{os.getloadavg()[0]:.1f}",
     }
 
 

@@ -67,7 +67,7 @@ def main() -> None:
     rows = [
         Row(
             target=1,
-            what=f"Redis commands a second, {MANY} pages over one",
+            what=f"Redis commands per second, {MANY} pages / 1 page",
             wanted="<= 1.1",
             reached=f"{ratio:.2f} ({one.commands:.1f}, {many.commands:.1f})",
             met=ratio <= 1.1,
@@ -80,14 +80,14 @@ def main() -> None:
         ),
         Row(
             target=2,
-            what=f"processor of the server at {MANY} pages, ours over rq-dashboard's",
+            what=f"CPU of the server at {MANY} pages, ours / rq-dashboard's",
             wanted="< 1",
             reached=f"{share:.2f} ({many.processor:.2f} s/s, {their_many.processor:.2f} s/s)",
             met=share < 1,
         ),
         Row(
             target=2,
-            what="answers a second meanwhile, ours and rq-dashboard's",
+            what="responses per second meanwhile, ours and rq-dashboard's",
             wanted="",
             reached=f"{many.answers:.0f} and {their_many.answers:.0f}",
         ),

@@ -29,7 +29,7 @@ def costs(folder: Path) -> list[Row]:
     found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     ratio = found["late"] / found["early"]
     return [
-        _row(10, "ask at 500 trials", found["ask"], 0.010),
+        _row(10, "sample a trial after 500 trials", found["ask"], 0.010),
         _row(11, "store a trial in SQLite, alone; 16 at a time below", found["write"], 0.001),
         _row(0, "store a trial in SQLite, 16 at a time", found["write_16"], None),
         _row(12, "store a trial in PostgreSQL, alone; 16 at a time below", found["write_server"], 0.004),
@@ -37,7 +37,7 @@ def costs(folder: Path) -> list[Row]:
         _row(15, "resume a study of 2,000 trials", found["resume"], 3.0),
         Row(
             target=16,
-            what="what a trial costs its conductor near 10,000 trials, compared with 50 to 250",
+            what="coordinator time per trial near 10,000 trials / at 50 to 250 trials",
             wanted="<= 1.5 x",
             reached=f"{ratio:.2f} x ({found['late'] * 1000:.2f} ms, {found['early'] * 1000:.2f} ms)",
             met=ratio <= 1.5,
@@ -51,8 +51,13 @@ def recovery(folder: Path, url: str) -> list[Row]:
     done = subprocess.run(program, env=environment({}), capture_output=True, text=True, check=True)
     seconds = float(json.loads(done.stdout.strip().splitlines()[-1])["seconds"])
     return [
-        _row(13, f"a killed worker's trial goes on elsewhere; lease {LEASE_SECONDS} s", seconds, LEASE_SECONDS + 5.0),
-        _row(14, "the run of a killed conductor goes on", take_over(folder, url), 10.0),
+        _row(
+            13,
+            f"trial of a killed worker restarts on another worker; lease {LEASE_SECONDS} s",
+            seconds,
+            LEASE_SECONDS + 5.0,
+        ),
+        _row(14, "run of a killed coordinator resumes", take_over(folder, url), 10.0),
     ]
 
 

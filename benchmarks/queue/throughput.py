@@ -62,7 +62,7 @@ class Load:
 
 FREE = Load(name="no cost, 2 workers", cost="none", workers=2, trials=300, slow_trials=40, target=1, wanted=100)
 FREE_FOUR = Load(
-    name="no cost, 2 workers, 4 trials a job",
+    name="no cost, 2 workers, 4 trials per job",
     cost="none",
     workers=2,
     trials=600,
@@ -105,7 +105,7 @@ MOST = Load(
 )
 WORK = Load(name="50 ms of CPU, 2 workers", cost="cpu 0.05", workers=2, trials=200, slow_trials=40, ideal=40, target=0)
 WORK_FOUR = Load(
-    name="50 ms of CPU, 2 workers, 4 trials a job",
+    name="50 ms of CPU, 2 workers, 4 trials per job",
     cost="cpu 0.05",
     workers=2,
     trials=200,

@@ -172,7 +172,7 @@ def test_looking_at_a_run_tells_how_it_stands_and_whether_it_comes_out_again(ove
     assert "metric" in shown.stdout
     assert [each["stored"] for each in planned["levels"][0]["parts"]] == [3744, 864, 864]
     assert differing.returncode == 1
-    assert "trial 3 of level 1 does not repeat: intermediate_0: recorded 0.125" in differing.stderr
+    assert "trial 3 of level 1 is not reproducible: intermediate_0: recorded 0.125" in differing.stderr
 
 
 def copied_study(program, folder: Path):
@@ -214,8 +214,8 @@ def test_a_run_that_is_not_over_has_no_report(fetched, eventually) -> None:
     null = fetched.run("optimize", "null", "a")
 
     assert (report.returncode, null.returncode) == (2, 2)
-    assert "run a is not over: next: search level 1, attempt 1" in report.stderr
-    assert "no level was judged yet" in null.stderr
+    assert "run a is not finished: next: search level 1, attempt 1" in report.stderr
+    assert "no level has a verdict yet" in null.stderr
 
 
 def test_a_full_disk_under_the_results_ends_with_one_line_and_the_run_goes_on(

@@ -27,7 +27,7 @@ def up(make_lasting):
 def test_up_goes_from_nothing_to_a_verdict(up) -> None:
     program, done = up
     assert done.returncode == 0, done.stderr
-    assert "the page is at http://127.0.0.1:" in done.stderr
+    assert "monitoring page: http://127.0.0.1:" in done.stderr
     assert "left out" not in done.stderr, "its own signed announcements are read as what they are"
     verdict = json.loads(done.stdout)
     (level,) = verdict["levels"]
@@ -52,7 +52,7 @@ def test_up_serves_no_page_where_none_is_wanted(up) -> None:
     done = program.run("up", "--curriculum", curriculum, "--seed", "8", "-j", "1", "--no-page")
 
     assert done.returncode == 0, done.stderr
-    assert "the page is at" not in done.stderr
+    assert "monitoring page:" not in done.stderr
 
 
 def test_a_missed_gate_is_a_verdict_with_exit_code_3(fetched) -> None:

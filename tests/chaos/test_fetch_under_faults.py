@@ -83,7 +83,7 @@ async def test_a_disk_that_is_too_small_is_told_before_anything_is_asked(small_d
         refused = await nursery.run(*WORDS, data=small_disk / "data", environment=reached_by(served.url))
 
     assert refused.code == 1
-    assert "the download takes about" in refused.log.splitlines()[-1]
+    assert "the download needs about" in refused.log.splitlines()[-1]
     assert not served.requests
 
 

@@ -1,1 +1,4 @@
-"""One module a command group; the composition root; the only place that prints."""
+"""Command line: one module per command group.
+
+This package composes the other packages and is the only one that prints.
+"""

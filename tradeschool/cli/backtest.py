@@ -1,8 +1,9 @@
-"""`tradeschool backtest`: one strategy, one set of parameters, chosen datasets, by the search's own engine."""
+"""`tradeschool backtest`: backtest a strategy with fixed parameters, with the same engine as the search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,14 +25,14 @@ from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, Window, find_dat
 from tradeschool.store import Store
 
 OF_A_RUN = ("level_name", "attempt", "part", "trial")
-"""What says which trial of a run; nothing without one."""
+"""Options that select a trial of a run; they require --run."""
 OUTPUTS = ("run_name", "trades_file", "plot_file", "as_json")
-"""What may be said beside those."""
+"""Options that are allowed together with --run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How every dataset is traded."""
+    """Direction, costs and position size; the same for every dataset."""
 
     direction: Direction
     costs: Costs
@@ -40,7 +41,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the options say of candles and terms; None and empty where they say nothing."""
+    """Command-line options for candles, direction and costs; None or empty for options that were not given."""
 
     datasets: Sequence[str]
     timerange: str | None
@@ -51,7 +52,7 @@ class Asked:
     financing_bps: float | None
 
     def terms(self, given: Given) -> Terms:
-        """As asked, else as the file has it, else the default ones."""
+        """Return the options' values, else the parameter file's, else the defaults."""
         return Terms(
             direction=Direction(self.direction or given.direction or Direction.BOTH.value),
             costs=self._costs(given.setup),
@@ -59,14 +60,20 @@ class Asked:
         )
 
     def _costs(self, setup: Setup | None) -> Costs:
-        """The run's costs, or the default ones, with what was given in their place for both markets."""
+        """Return the run's or the default costs, overridden for both markets by the options."""
         named = {"fee": self.fee_bps, "slippage": self.slippage_bps, "financing": self.financing_bps}
         given = {name: value for name, value in named.items() if value is not None}
         changes = {f"{market}_{name}_bps": value for name, value in given.items() for market in ("crypto", "fx")}
         return (setup.costs if setup else Costs()).model_copy(update=changes)
 
     def windows(self, store: Store, setup: Setup | None) -> list[tuple[Dataset, Window]]:
-        """What is traded: where nothing is said of it, the run's datasets and train days, else all that is sealed."""
+        """Return the dataset windows to trade.
+
+        Without options, these are the train windows of the run, else everything that is sealed.
+
+        Raises:
+            DataIncomplete: If a window is not sealed, or nothing is.
+        """
         known = [each.source for each in setup.datasets] if setup else _sealed(store)
         asked = [parse_timerange(self.timerange)] if self.timerange else None
         found = []
@@ -77,61 +84,75 @@ class Asked:
             found += [(dataset, window) for window in chosen]
         if not found:
             named = ", ".join(self.datasets) or "any dataset"
-            raise DataIncomplete(f"nothing of {named} is sealed in {store.root}; run: tradeschool fetch")
+            raise DataIncomplete(f"{named}: no sealed candles in {store.root}; run: tradeschool fetch")
         return found
 
 
 @click.command()
 @click.argument("strategy_name", metavar="[STRATEGY]", default=None, required=False)
 @parameter_options
-@click.option("--run", "run_name", help="Trade a trial of this run again, as the run did; it says all the rest.")
-@click.option("--level", "level_name", help="Of the run: of this level; the first when not given.")
-@click.option("--attempt", type=click.IntRange(1), help="Of the run: of this attempt; the latest when not given.")
-@click.option("--trial", type=click.IntRange(0), help="Of the run: this trial; the winner when not given.")
+@click.option("--run", "run_name", help="Repeat a trial of this run with the run's own settings.")
+@click.option("--level", "level_name", help="With --run: level of the trial. [default: the first]")
+@click.option("--attempt", type=click.IntRange(1), help="With --run: attempt of the trial. [default: the latest]")
+@click.option("--trial", type=click.IntRange(0), help="With --run: trial number. [default: the winner]")
 @click.option(
     "--part",
     type=click.Choice([part.value for part in Part]),
-    help="Of the run: on this part, train when not given; a look at validation or test is logged.",
+    help="With --run: part of the data. Access to validation or test is logged. [default: train]",
 )
-@click.option("--dataset", "datasets", multiple=True, help="Such as coinbase/BTC-USD/M5; all that are sealed if none.")
-@click.option("--timerange", help="Such as 20200101-20220101; all that is sealed when not given.")
-@click.option("--direction", type=click.Choice([each.value for each in Direction]), help="Long, short or both sides.")
-@click.option("--fraction", type=click.FloatRange(0, min_open=True), help="Notional over equity; 1 when not given.")
-@click.option("--fee-bps", type=click.FloatRange(0), help="Of the notional, a side; instead of the market's own.")
-@click.option("--slippage-bps", type=click.FloatRange(0), help="Of the price, a side; instead of the market's own.")
-@click.option("--financing-bps", type=click.FloatRange(0), help="Of the notional, a night; none when not given.")
-@click.option("--trades", "trades_file", type=click.Path(path_type=Path), help="Write each trade: .parquet or .csv.")
-@click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="Draw it: .svg or .html.")
+@click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    help="Dataset, for example coinbase/BTC-USD/M5; repeatable. [default: all sealed datasets]",
+)
+@click.option("--timerange", help="Time range, for example 20200101-20220101. [default: everything sealed]")
+@click.option("--direction", type=click.Choice([each.value for each in Direction]), help="Sides to trade.")
+@click.option(
+    "--fraction", type=click.FloatRange(0, min_open=True), help="Position size: notional / equity. [default: 1]"
+)
+@click.option("--fee-bps", type=click.FloatRange(0), help="Fee per side, in bps of notional. [default: the market's]")
+@click.option(
+    "--slippage-bps", type=click.FloatRange(0), help="Slippage per side, in bps of price. [default: the market's]"
+)
+@click.option("--financing-bps", type=click.FloatRange(0), help="Financing per night, in bps of notional. [default: 0]")
+@click.option("--trades", "trades_file", type=click.Path(path_type=Path), help="Write all trades: .parquet or .csv.")
+@click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="Write a chart: .svg or .html.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 def backtest(
     strategy_name: str | None,
     parameter_file: Path | None,
     chosen: tuple[str, ...],
     run_name: str | None,
-    level_name: str | None,
-    attempt: int | None,
-    trial: int | None,
-    part: str | None,
     trades_file: Path | None,
     plot_file: Path | None,
     *,
     as_json: bool,
-    **asked: object,
+    **options: Any,
 ) -> None:
-    """Trade STRATEGY (a name, or module:NAME) with one set of parameters; costs are on unless you say otherwise.
+    """Backtest a strategy with fixed parameters.
 
-    With --run, trade a trial of a run again: same bars, warm-up, costs and sizes, and so the same figures.
-    With --parameters best_params.json, what no option says is as the run had it, and what differs is said.
+    STRATEGY is a built-in name or module:NAME. Costs are applied by default.
+
+    With --run, the command repeats a recorded trial: same bars, warm-up, costs and position sizes, therefore the
+    same metrics.
+
+    With --parameters best_params.json, options that are not given have the run's values; differences from the run
+    are printed.
     """
     outputs = Outputs(trades=trades_file, plot=plot_file)
     outputs.check()
     _check_options(click.get_current_context(), run_name)
+    selection = {name: options.pop(name) for name in OF_A_RUN}
     if run_name is not None:
-        wanted = Wanted(run=run_name, level=level_name, attempt=attempt, part=Part(part or Part.TRAIN), trial=trial)
-        trade_again(wanted, outputs, as_json=as_json)
+        trade_again(_selected(run_name, **selection), outputs, as_json=as_json)
         return
     given = parameters_of(strategy_name, parameter_file, chosen)
-    _trade(given, Asked(**asked), outputs, as_json=as_json)  # type: ignore[arg-type]  # click has checked them
+    _trade(given, Asked(**options), outputs, as_json=as_json)
+
+
+def _selected(run: str, *, level_name: str | None, attempt: int | None, part: str | None, trial: int | None) -> Wanted:
+    return Wanted(run=run, level=level_name, attempt=attempt, part=Part(part or Part.TRAIN), trial=trial)
 
 
 def _trade(given: Given, asked: Asked, outputs: Outputs, *, as_json: bool) -> None:
@@ -166,15 +187,19 @@ def _trade(given: Given, asked: Asked, outputs: Outputs, *, as_json: bool) -> No
 
 
 def _check_options(ctx: click.Context, run_name: str | None) -> None:
-    """Refuse options that mean nothing together."""
+    """Refuse options that exclude each other.
+
+    Raises:
+        SettingsError: If a trial is selected without --run, or --run is given with options that it replaces.
+    """
     flags = {each.name: each.opts[0] for each in ctx.command.params}
     given = [name for name, value in ctx.params.items() if value not in (None, (), False)]
     if run_name is None and (lost := [flags[name] for name in given if name in OF_A_RUN]):
-        raise SettingsError(f"{', '.join(lost)}: of which run? name it: --run RUN")
+        raise SettingsError(f"{', '.join(lost)}: these options need a run; add --run RUN")
     if run_name is not None and (other := [flags[name] for name in given if name not in (*OF_A_RUN, *OUTPUTS)]):
         raise SettingsError(
-            f"--run {run_name}: the run says how its trials are traded: leave out {', '.join(other)}, or take "
-            "--parameters best_params.json in place of --run"
+            f"--run {run_name} cannot be combined with {', '.join(other)}: a repeated trial has the run's settings; "
+            "use --parameters best_params.json instead of --run to change them"
         )
 
 
@@ -184,12 +209,12 @@ def _sealed(store: Store) -> list[Dataset]:
 
 
 def _own_windows(setup: Setup | None, dataset: Dataset) -> list[Window]:
-    """The train days of a dataset of the run."""
+    """Return the run's train windows of a dataset; empty without a run."""
     return [window for source, window in setup.windows(Part.TRAIN) if source == dataset] if setup else []
 
 
 def _warm_up(strategy: Strategy, parameters: dict[str, float], setup: Setup | None, dataset: Dataset) -> int:
-    """As many bars as the run took, or more where these parameters need them."""
+    """Return the warm-up in bars: the run's, or more if these parameters need more."""
     needed = warm_up_bars(strategy, {name: (value, value) for name, value in parameters.items()}, dataset.timeframe)
     return max(needed, setup.warm_up(dataset) if setup else 0)
 

@@ -1,4 +1,4 @@
-"""A backtest with a run's `best_params.json` beside the run: in what they differ, and which closed days it looks at."""
+"""Comparison of a backtest with the run of its `best_params.json`: setup differences and access to held-back data."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,32 +16,32 @@ from workers.retrade import open_part
 
 
 def compare(settings: Settings, store: Store, setup: Setup, traded: Traded) -> list[str]:
-    """What is to be said before the figures: a line for the set-up, and one for each closed part that is looked at.
+    """Return the remarks to print: one line about the setup, and one for each held-back part that is read.
 
     Raises:
-        StoreUnwritable: where a look cannot be logged; nothing is to be read then.
+        StoreUnwritable: If the access cannot be logged; the data must not be read then.
     """
     part = min(Part, key=lambda each: len(differences(setup, each, traded)))
     found = [*differences(setup, part, traded), *_others(store, setup)]
     whose = f"trial {setup.trial} of run {setup.run}, level {setup.level}, attempt {setup.attempt}, on {part}"
-    said = f"differs from {whose}: {'; '.join(found)}" if found else f"set up as {whose}: the figures are the same"
+    said = f"differs from {whose}: {'; '.join(found)}" if found else f"same setup as {whose}: the metrics are equal"
     return [said, *_looks(settings, setup, traded)]
 
 
 def _others(store: Store, setup: Setup) -> Iterator[str]:
-    """What no option can change: code and candles."""
+    """Yield the differences that no option can change: code and candles."""
     code = fingerprint.of_code()
     if code != setup.code:
         yield f"code {code} instead of {setup.code}"
     for each in setup.datasets:
-        with suppress(DataIncomplete):  # candles that are not there are not compared
+        with suppress(DataIncomplete):  # missing candles are not compared
             digest = store.digest(each.source, each.whole)[:LENGTH]
             if digest != each.candles:
                 yield f"candles of {each.dataset} {digest} instead of {each.candles}"
 
 
 def _looks(settings: Settings, setup: Setup, traded: Traded) -> Iterator[str]:
-    """A line for each part that the search has not seen and the backtest looks at."""
+    """Yield a line for each part that the search has not read and the backtest reads."""
     for part in (Part.VALIDATION, Part.TEST):
         own = setup.windows(part)
         if any(dataset == other and window.overlap(each) for dataset, window in traded.windows for other, each in own):
@@ -50,5 +50,5 @@ def _looks(settings: Settings, setup: Setup, traded: Traded) -> Iterator[str]:
 
 def _opened(folder: Path, setup: Setup, part: Part) -> str:
     if not folder.is_dir():
-        return f"these days hold some of {part}: there is no {folder} in whose openings.jsonl the look could be written"
+        return f"the time range overlaps {part}; the access is not logged: {folder} does not exist"
     return open_part(folder, (setup.level, setup.attempt), part, setup.trial, now())

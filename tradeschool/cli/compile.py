@@ -1,4 +1,4 @@
-"""`tradeschool compile`: machine code ahead of time, so that no worker's first trial waits for it."""
+"""`tradeschool compile`: compile the backtest ahead of time, so that the first trial of a worker does not wait."""
 
 import time
 
@@ -12,15 +12,18 @@ from tradeschool.errors import TradeschoolError
 
 @click.command(name="compile")
 def compile_() -> None:
-    """Compile the backtest for this processor, once for all users who can read the installation."""
+    """Compile the backtest for this processor.
+
+    The machine code is stored once for all users who can read the installation.
+    """
     if not is_compiled():
-        console().print("numba is not installed: there is nothing to compile, and a backtest takes 1000 times longer")
+        console().print("numba is not installed: nothing to compile; backtests run about 1000 times slower")
         return
     began = time.monotonic()
     folder = compile_all()
     if folder is None:
         raise TradeschoolError(
-            "the machine code cannot be kept, so every worker compiles it again: let this user write the folder of the "
-            "installation, or set NUMBA_CACHE_DIR to a folder that can be written"
+            "machine code cannot be stored, so every worker compiles it again: make the installation folder writable "
+            "for this user, or set NUMBA_CACHE_DIR to a writable folder"
         )
-    console().print(f"compiled in {time.monotonic() - began:.1f} s, kept in {folder}", soft_wrap=True)
+    console().print(f"compiled in {time.monotonic() - began:.1f} s, stored in {folder}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`tradeschool optimize null, report`: what a run comes to, measured further and weighed again."""
+"""`tradeschool optimize null` and `report`: extend the null test, repeat the final checks, write the report."""
 
 from collections.abc import Sequence
 
@@ -22,27 +22,40 @@ from workers.search import conclude_again
 from workers.standing_json import as_result
 
 processes_option = click.option(
-    "-j", "--processes", type=click.IntRange(1), default=cores, show_default="one a core", help="At work on it."
+    "-j",
+    "--processes",
+    type=click.IntRange(1),
+    default=cores,
+    show_default="one per core",
+    help="Number of parallel processes.",
 )
 
 
 @click.command()
 @run_argument
-@click.option("--level", "level_names", multiple=True, help="Of this level; of each that was judged when not given.")
-@click.option("--surrogates", type=click.IntRange(1, MOST_SURROGATES), default=SURROGATES, show_default=True)
+@click.option("--level", "level_names", multiple=True, help="Level; repeatable. [default: every level with a verdict]")
+@click.option(
+    "--surrogates",
+    type=click.IntRange(1, MOST_SURROGATES),
+    default=SURROGATES,
+    show_default=True,
+    help="Number of surrogate markets per level.",
+)
 @processes_option
 @json_option
 def null(run_name: str, level_names: Sequence[str], surrogates: int, processes: int, *, as_json: bool) -> None:
-    """How often the same search passes the same gate in markets without skill; more of them narrow the interval.
+    """Run the null test: estimate the false-positive rate.
 
-    Markets that were drawn before count. Where the run is over, its recommendation is made anew.
+    The test repeats the search of a level on surrogate markets without skill and counts how many pass the same gate.
+    More surrogates narrow the confidence interval; earlier ones are reused. The recommendation of a finished run is
+    updated.
     """
     place = place_of(load_settings())
     record = records.read_run(place, run_name)
     judged = dict.fromkeys(row.level for row in record.attempts if row.verdict)
     levels = [find_level(name, record.levels).name for name in level_names] or [*judged]
     if not levels:
-        raise SettingsError(f"run {run_name}: no level was judged yet")
+        raise SettingsError(f"run {run_name}: no level has a verdict yet; wait for one, or resume the run")
     record = _conclude(place, run_name, processes, levels=levels, surrogates=surrogates)
     found = {name: record.nulls[name] for name in levels}
     if as_json:
@@ -57,11 +70,14 @@ def null(run_name: str, level_names: Sequence[str], surrogates: int, processes: 
 @processes_option
 @json_option
 def report(run_name: str, processes: int, *, as_json: bool) -> None:
-    """Weigh a run that is over again, and write its report: with the sealed period, once that is there."""
+    """Repeat the final checks of a finished run and write its report.
+
+    The holdout period is included once its candles are sealed.
+    """
     place = place_of(load_settings())
     standing = standing_of(place, _conclude(place, run_name, processes))
     if standing.recommendation is None:
-        raise SettingsError(f"run {run_name} is not over: {standing.reason}")
+        raise SettingsError(f"run {run_name} is not finished: {standing.reason}")
     if as_json:
         print_json(as_result(standing))
     else:
@@ -73,7 +89,7 @@ def _conclude(
     place: Place, run_name: str, processes: int, *, levels: Sequence[str] = (), surrogates: int = 0
 ) -> RunRecord:
     if is_conducted(place.storage_url, run_name):
-        say(f"another process is at work on run {run_name}: waiting for it")
+        say(f"run {run_name} is coordinated by another process; waiting for it")
     with interrupts() as stop:
         finale = Finale(processes=processes, tell=tell_luck())
         return conclude_again(place, run_name, finale, stop, levels=levels, surrogates=surrogates)

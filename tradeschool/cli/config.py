@@ -1,4 +1,4 @@
-"""`tradeschool config` and `tradeschool doctor`: what is set, and whether this machine is fit to work."""
+"""`tradeschool config` and `tradeschool doctor`: show and validate the settings, check the installation."""
 
 import importlib.metadata
 import platform
@@ -36,7 +36,7 @@ def config() -> None:
 @config.command()
 @json_option
 def show(*, as_json: bool) -> None:
-    """Every setting as this process sees it, secrets masked."""
+    """Show every effective setting; secrets are masked."""
     settings = load_settings()
     usual = _usual()
     values = {".".join(path): _shown(_value(settings, path) or usual.get(path)) for path, _ in knobs()}
@@ -51,14 +51,14 @@ def show(*, as_json: bool) -> None:
 
 @config.command()
 def validate() -> None:
-    """Say whether the settings are right; exit code 2 where not."""
+    """Validate the settings; exit code 2 if they are invalid."""
     load_settings()
-    console().print("the settings are right")
+    console().print("the settings are valid")
 
 
 @click.command()
 def doctor() -> None:
-    """What is installed, reachable, writable, right; exit code 1 where something is not."""
+    """Check the installation: packages, services, permissions, clocks; exit code 1 if a check fails."""
     settings = load_settings()
     table = Table("check", "finding")
     wrong = 0
@@ -66,11 +66,11 @@ def doctor() -> None:
         try:
             finding = check()
         except TradeschoolError as error:
-            finding, wrong = f"WRONG: {error}", wrong + 1
+            finding, wrong = f"FAILED: {error}", wrong + 1
         table.add_row(name, finding)
     console().print(table)
     if wrong:
-        raise TradeschoolError(f"{wrong} of {len(_checks(settings))} checks found something wrong")
+        raise TradeschoolError(f"{wrong} of {len(_checks(settings))} checks failed; see the table above")
 
 
 def _checks(settings: Settings) -> dict[str, Callable[[], str]]:
@@ -84,15 +84,15 @@ def _checks(settings: Settings) -> dict[str, Callable[[], str]]:
         "state_dir": lambda: _writable(settings.state_dir),
         "queue": lambda: _queue(settings),
         **{name: partial(_asked, name, settings) for name in sorted({each.name for each in load().values()})},
-        "OANDA token": lambda: "set" if settings.oanda_token() else "none: OANDA's datasets cannot be fetched",
+        "OANDA token": lambda: "set" if settings.oanda_token() else "not set: OANDA datasets cannot be fetched",
     }
 
 
 def _queue(settings: Settings) -> str:
-    """Whether the server that is set can be relied upon; the embedded one is ours."""
+    """Check that the configured server is suitable for the queue; the embedded server always is."""
     if settings.redis_url is None:
-        return "the embedded server"
-    # Most checks need no server, and what speaks to one is slow to import.
+        return "embedded server"
+    # Imported here: most checks need no server, and the client is slow to import.
     from workers.server_check import connect_to_work, require_fit
 
     url = settings.redis_url.get_secret_value()
@@ -101,18 +101,18 @@ def _queue(settings: Settings) -> str:
 
 
 def _asked(provider: str, settings: Settings) -> str:
-    """Where a provider is asked, and how fast."""
+    """Return a provider's URL, source and request rate."""
     access = access_to(provider, settings)
-    return f"asked at {access.url} ({access.source}), {access.rate:g} requests/s"
+    return f"{access.url} ({access.source}), {access.rate:g} requests/s"
 
 
 def _one_directory() -> str:
-    """`fetcher`, `workers` and `optimizer` are names that strangers' packages bear too."""
+    """Check that all packages come from one directory: other distributions may use names such as `workers`."""
     homes = {name: Path(package.__file__ or "").parent.parent for name, package in _packages().items()}
     if len(set(homes.values())) != 1:
         where = ", ".join(f"{name} from {home}" for name, home in homes.items())
-        raise TradeschoolError(f"the packages come from different places: {where}; use an environment of its own")
-    return f"all four from {next(iter(homes.values()))}"
+        raise TradeschoolError(f"packages come from different directories: {where}; use a separate environment")
+    return f"all from {next(iter(homes.values()))}"
 
 
 def _packages() -> dict[str, ModuleType]:
@@ -134,7 +134,7 @@ def _writable(folder: Path) -> str:
 
 
 def _usual() -> dict[tuple[str, ...], object]:
-    """What the providers' own files say, by the knobs that could say otherwise."""
+    """Return the providers' defaults, keyed by the settings that override them."""
     usual: dict[tuple[str, ...], object] = {}
     for file, provider in load().items():
         table = (*PROVIDERS, file)
@@ -153,6 +153,6 @@ def _value(settings: Settings, path: tuple[str, ...]) -> object:
 def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         url = value.get_secret_value()
-        # Of a hook, the path is the secret; of a server's address, the password.
+        # In a webhook URL the path is secret, in a server URL the password.
         return "***" if "://" not in url or url.startswith("http") else mask_url(url)
     return "" if value is None else str(value)

@@ -1,10 +1,10 @@
-"""What every command starts from: settings, log, store, clock, and how it prints."""
+"""Shared context of all commands: settings, logging, candle store, clock and output."""
 
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,13 +18,13 @@ from tradeschool.store import Store, sealed_store
 from tradeschool.store.cached import CachedStore
 
 WIDTH = 140
-"""Columns of a table that does not go to a terminal."""
+"""Table width in columns when standard output is not a terminal."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 
 
 def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
-    """The settings of the running command, its log configured."""
+    """Load the settings of the running command and configure logging."""
     given = click.get_current_context().find_root().obj
     chosen = dict(flags or {})
     if given["log_format"]:
@@ -35,30 +35,30 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
 
 
 def candles_of(loaded: Settings) -> Store:
-    """The store of the curriculum's candles."""
+    """Return the candle store of the curriculum."""
     return Store(loaded.data_dir)
 
 
 def searched_candles_of(loaded: Settings) -> Store:
-    """The same for a search, whichever process runs it: decoded once a machine, and the sealed period is closed."""
+    """Return the candle store for a search: decoded once per machine, without access to the holdout period."""
     return CachedStore(loaded.data_dir, loaded.state_dir / "columns", closed=SEALED_WINDOW)
 
 
 def sealed_candles_of(loaded: Settings) -> Store:
-    """The store of the sealed period."""
+    """Return the candle store of the holdout period."""
     return sealed_store(loaded.data_dir)
 
 
 @contextmanager
 def redis_url_of(loaded: Settings) -> Iterator[str]:
-    """URL of the configured Redis; without one, of the embedded server, which runs as long as it is used.
+    """Yield the URL of the configured Redis server, or start the embedded server and yield its URL.
 
-    What the embedded server knows of the queue's past is kept for whoever looks after its end.
+    The embedded server runs until its last user ends. The queue history is saved when the block ends.
     """
     if loaded.redis_url:
         yield loaded.redis_url.get_secret_value()
         return
-    # Most commands need no server, and what starts one is slow to import.
+    # Imported here: most commands need no server, and these modules are slow to import.
     from tradeschool.embedded import Valkey
     from workers.history import keep
 
@@ -70,7 +70,7 @@ def redis_url_of(loaded: Settings) -> Iterator[str]:
 
 
 def own_command(*words: str) -> list[str]:
-    """The command line of one of this program's own commands, with the options that this process was given."""
+    """Return the command line of another tradeschool command, with the global options of this process."""
     given = click.get_current_context().find_root().obj
     options = ["--config", str(given["settings_file"])] if given["settings_file"] else []
     options += ["--log-format", given["log_format"]] if given["log_format"] else []
@@ -78,30 +78,38 @@ def own_command(*words: str) -> list[str]:
     return [sys.executable, "-m", "tradeschool", *options, *words]
 
 
+@asynccontextmanager
+async def data_lock(store: Store) -> AsyncIterator[None]:
+    """Hold the lock of a data folder; print a line while another fetcher holds it."""
+    from fetcher.lock import exclusive, of_folder
+
+    async with exclusive(
+        of_folder(store.root), lambda: say(f"another fetcher uses {store.root}; waiting for it to finish")
+    ):
+        yield
+
+
 def chosen_datasets(names: Sequence[str]) -> list[Dataset]:
-    """The datasets of those names; every one that is known where none is named."""
+    """Return the named datasets, or all known ones if no name is given."""
     every = [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]
     return [find_dataset(name) for name in names] or every
 
 
 def now() -> datetime:
-    """The clock of the command line."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def print_json(value: object) -> None:
-    """One JSON document on standard output."""
+    """Print one JSON document on standard output."""
     click.echo(json.dumps(value, indent=1, allow_nan=False))
 
 
 def console() -> Console:
-    """For what a person reads on standard output."""
+    """Return the console for tables and text on standard output."""
     return Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
 def say(line: str) -> None:
-    """One line for a person, on standard error, where progress goes."""
+    """Print one line on standard error, where progress is shown."""
     click.echo(line, err=True)
-
-
-Say = Callable[[str], None]

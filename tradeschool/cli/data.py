@@ -1,4 +1,4 @@
-"""`tradeschool data`: what is on disk, never what was asked for."""
+"""`tradeschool data`: inspect, verify, repair, import and export candles on disk."""
 
 from collections.abc import Iterator
 from typing import TypedDict
@@ -29,7 +29,7 @@ class _Gap(TypedDict):
 
 @click.group()
 def data() -> None:
-    """What is on disk: status, gaps, account, findings, verify, repair, import, export."""
+    """Inspect and manage candles on disk."""
 
 
 data.add_command(repair)
@@ -40,7 +40,7 @@ data.add_command(export)
 @data.command()
 @json_option
 def status(*, as_json: bool) -> None:
-    """Every dataset that holds a sealed range, with its coverage."""
+    """Show all sealed datasets with their coverage."""
     store = candles_of(load_settings())
     rows = [row for dataset in chosen_datasets(()) if (row := holding_of(store, dataset))]
     if as_json:
@@ -68,7 +68,10 @@ def status(*, as_json: bool) -> None:
 @click.argument("names", metavar="[DATASET]...", nargs=-1)
 @json_option
 def gaps(names: tuple[str, ...], *, as_json: bool) -> None:
-    """Each gap in the sealed ranges, and each range that a download under way failed to get, with its reason."""
+    """Show gaps and failed ranges, with reasons.
+
+    Gaps are missing candles in sealed ranges. Failed ranges are those that an unfinished download could not get.
+    """
     store = candles_of(load_settings())
     with Ledger(store.root) as ledger:
         found = [gap for dataset in chosen_datasets(names) for gap in _gaps(dataset, store, ledger)]
@@ -85,7 +88,7 @@ def gaps(names: tuple[str, ...], *, as_json: bool) -> None:
 @click.argument("names", metavar="[DATASET]...", nargs=-1)
 @json_option
 def findings(names: tuple[str, ...], *, as_json: bool) -> None:
-    """What is odd about sealed candles, by kind and year."""
+    """Show anomalies in sealed candles, by kind and year."""
     store = candles_of(load_settings())
     found = [
         {"dataset": seal.dataset, "severity": finding.severity, **finding.model_dump(mode="json")}
@@ -96,7 +99,7 @@ def findings(names: tuple[str, ...], *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    table = Table("dataset", "finding", "first", "message")
+    table = Table("dataset", "finding", "first occurrence", "message")
     for finding in found:
         table.add_row(finding["dataset"], finding["kind"], finding["start"], finding["message"])
     console().print(table)
@@ -105,22 +108,28 @@ def findings(names: tuple[str, ...], *, as_json: bool) -> None:
 @data.command()
 @click.argument("names", metavar="[DATASET]...", nargs=-1)
 def verify(names: tuple[str, ...]) -> None:
-    """Hold every sealed file against its digest; exit code 4 at the first that differs."""
+    """Verify sealed files against their digests.
+
+    Exit code 4: a file does not match; the command stops at the first one.
+    """
     store = candles_of(load_settings())
     for dataset in chosen_datasets(names):
         seals = store.verify(dataset)
         if seals:
-            console().print(f"{dataset}: {sum(len(seal.files) for seal in seals)} files are what was sealed")
+            console().print(f"{dataset}: {sum(len(seal.files) for seal in seals)} files match their digests")
         for stray in store.strays(dataset):
-            console().print(f"{stray}: no seal names this file; it is never read")
+            console().print(f"{stray}: orphaned file: no seal lists it; it is never read")
 
 
 @data.command()
 @click.argument("names", metavar="[DATASET]...", nargs=-1)
-@click.option("--timerange", help="Such as 20200101-20240101, end excluded; the catalogue's when not given.")
+@click.option("--timerange", help="Time range, for example 20200101-20240101; end excluded. [default: the catalogue's]")
 @json_option
 def account(names: tuple[str, ...], timerange: str | None, *, as_json: bool) -> None:
-    """Every slot of a range by its state: stored, confirmed empty, closed by calendar, failed, not yet asked."""
+    """Count the candle slots of a range by state.
+
+    States: stored, confirmed empty, closed by calendar, failed, not yet requested.
+    """
     store = candles_of(load_settings())
     window = parse_timerange(timerange) if timerange else None
     with Ledger(store.root) as ledger:
@@ -138,7 +147,7 @@ def account(names: tuple[str, ...], timerange: str | None, *, as_json: bool) -> 
 
 
 def _wanted(names: tuple[str, ...], window: Window | None) -> list[Wanted]:
-    """What the catalogue wants, of all its datasets or those that are named, or those in another window."""
+    """Return the catalogue's ranges of the named (or all) datasets, or their `window` if one is given."""
     named = chosen_datasets(names) if names else [want.dataset for want in default_catalogue()]
     catalogue = default_catalogue(dict.fromkeys(dataset.instrument for dataset in named))
     wanted = [want for want in catalogue if want.dataset in named]

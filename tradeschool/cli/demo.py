@@ -1,4 +1,4 @@
-"""`tradeschool demo`: `up` against the loopback exchange, over made-up candles, in a folder of its own."""
+"""`tradeschool demo`: run `up` in a new folder, with synthetic candles from the loopback exchange."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ WORKERS = 2
 TOKEN_FILE, CURRICULUM_FILE = Path("token"), Path("curriculum.toml")
 
 SETTINGS = """\
-# What the demo ran with; every other setting has its default.
+# Settings of this demo; all other settings have their defaults.
 oanda_api_token_file = "{token}"
 
 [fetch]
@@ -35,7 +35,7 @@ port = 0
 CURRICULUM = """\
 [[level]]
 name = "1"
-title = "Two months, to see it work"
+title = "Two months of synthetic candles"
 direction = "both"
 strategy = "sma_cross"
 trials = 40
@@ -53,23 +53,25 @@ retries = 0
 
 
 @click.command()
-@click.option("--folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
+@click.option(
+    "--folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Parent folder."
+)
 @click.pass_context
 def demo(ctx: click.Context, folder: Path) -> None:
-    """Fetch made-up candles over both protocols, search a small level with two workers, and judge it.
+    """Fetch synthetic candles over HTTP, search a small level with two workers, and print a verdict.
 
-    Needs no key and no internet, and none of your settings. Exit code 0 when a verdict was reached, whatever it
-    says: on candles without skill in them the gate should stay shut.
+    The demo needs no API key and no internet access, and ignores your settings. Exit code 0 means that a verdict
+    was reached. The expected verdict is that the gate fails, because synthetic candles contain nothing to learn.
     """
     here = folder.resolve() / now().strftime("%Y%m%d-%H%M%S")
     try:
         here.mkdir(parents=True)
     except OSError as error:
-        raise StoreUnwritable(f"cannot make {here}: {error.strerror}; name another one with --folder") from error
+        raise StoreUnwritable(f"cannot create {here}: {error.strerror}; choose another folder with --folder") from error
     settings.forget_environment()
     ctx.find_root().obj["settings_file"] = None
-    os.chdir(here)  # from here on everything is as in `cd demo/...; tradeschool up`
-    say(f"everything of this demo is in {here}")
+    os.chdir(here)  # from here on equivalent to `cd demo/...; tradeschool up`
+    say(f"all files of this demo are in {here}")
     with loopback_exchange() as url:
         CURRICULUM_FILE.write_text(CURRICULUM)
         TOKEN_FILE.write_text("any\n")
@@ -79,12 +81,12 @@ def demo(ctx: click.Context, folder: Path) -> None:
         except GateNotMet as verdict:
             say(f"verdict: {verdict}: do not deploy")
         else:
-            say("verdict: passed, on made-up candles: that is luck, and no reason to deploy anything")
+            say("verdict: gate passed on synthetic candles: a false positive, do not deploy")
 
 
 @contextmanager
 def loopback_exchange() -> Iterator[str]:
-    """The URL of an exchange that serves generated candles from a thread of its own."""
+    """Yield the URL of an exchange simulator that serves generated candles from a thread."""
     loop = asyncio.new_event_loop()
     listening: list[str] = []
     ready, over = threading.Event(), asyncio.Event()

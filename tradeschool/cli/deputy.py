@@ -1,4 +1,4 @@
-"""`tradeschool deputy`: beside a pool, goes on with runs whose conductor was killed; `worker start` starts it."""
+"""`tradeschool deputy`: standby coordinator, started by `worker start`; it resumes runs whose coordinator died."""
 
 import signal
 
@@ -13,9 +13,9 @@ from workers.signing import Signer
 
 
 @click.command()
-@click.option("--parent", type=int, help="The process with which the deputy ends.")
+@click.option("--parent", type=int, help="Process ID of the parent; the standby ends with it.")
 def deputy(parent: int | None) -> None:
-    """Look after the runs of this machine until interrupted."""
+    """Resume orphaned runs of this machine until interrupted."""
     settings = load_settings()
     if parent is not None:
         die_with_parent(parent, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What `tradeschool fetch` does once there is something to download: ask, and perhaps follow."""
+"""Download part of `tradeschool fetch`: run a download, print its plan, or follow the providers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -7,12 +7,12 @@ from functools import partial
 
 from fetcher import sync
 from fetcher.follow import Following, follow
-from fetcher.lock import exclusive, of_folder, of_provider
+from fetcher.lock import exclusive, of_provider
 from fetcher.progress import Progress
 from fetcher.provider import Access, find
 from fetcher.remaining import remaining_downloads
 from tradeschool.cli import summary
-from tradeschool.cli.context import now, say
+from tradeschool.cli.context import data_lock, now, say
 from tradeschool.cli.planning import require_space, show_plan
 from tradeschool.cli.progress import watch
 from tradeschool.cli.wanted import SETTLED_AFTER, say_nothing_to_do
@@ -24,11 +24,11 @@ from tradeschool.store.frames import FrameStore
 
 
 def fetch_all(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, as_json: bool) -> None:
-    """Download and seal, and say what came of it.
+    """Download and seal candles, then print a summary.
 
     Raises:
-        StoreUnwritable: where the disk is too small; nothing was asked then.
-        TradeschoolError: of the first download that failed; the others went on.
+        StoreUnwritable: If the disk is too small; no request was sent then.
+        TradeschoolError: Error of the first failed download; the other downloads were completed.
     """
     wanted, access = reachable(wanted, settings)
     require_space(remaining_downloads(wanted, store, native=native), store)
@@ -43,13 +43,13 @@ def fetch_all(wanted: list[Wanted], store: Store, settings: Settings, *, native:
 
 
 def plan(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, as_json: bool) -> None:
-    """Print what a run would ask for and take."""
+    """Print the plan of a download: requests, time and disk space."""
     wanted, access = reachable(wanted, settings)
     show_plan(wanted, store, access, native=native, as_json=as_json)
 
 
 def keep_up(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, every: float) -> None:
-    """Keep the chosen datasets up to date until interrupted, with a line a round."""
+    """Keep the chosen datasets up to date until interrupted; print one line per round."""
     wanted, access = reachable(wanted, settings)
     with _telling(settings):
         asyncio.run(_stay(_following(wanted, native=native), store, access, every))
@@ -57,21 +57,21 @@ def keep_up(wanted: list[Wanted], store: Store, settings: Settings, *, native: b
 
 @contextmanager
 def _telling(settings: Settings) -> Iterator[None]:
-    """Have whoever the settings name told of what is fetched until the block ends."""
+    """Send notifications about the download until the block ends, if the settings configure any."""
     if not settings.notify.is_set:
         yield
         return
-    from tradeschool.cli.heralding import heralded  # loads the code of the search, which a download does not need
+    from tradeschool.cli.heralding import heralded  # imports search code that a plain download does not need
 
     with heralded(settings):
         yield
 
 
 def reachable(wanted: list[Wanted], settings: Settings) -> tuple[list[Wanted], dict[str, Access]]:
-    """What can be asked for with the credentials that there are, and how to reach its providers.
+    """Return the ranges that the configured credentials allow, and how to access their providers.
 
     Raises:
-        SettingsError: where nothing is left.
+        SettingsError: If no range is left.
     """
     access = {}
     for name in dict.fromkeys(want.dataset.instrument.provider for want in wanted):
@@ -82,13 +82,13 @@ def reachable(wanted: list[Wanted], settings: Settings) -> tuple[list[Wanted], d
             if len({want.dataset.instrument.provider for want in wanted}) == 1:
                 raise
             left_out = sum(want.dataset.instrument.provider == name for want in wanted)
-            say(f"{error}; going on without {left_out} dataset ranges of {name}")
+            say(f"{error}; skipping {left_out} dataset ranges of {name}")
             del access[name]
     return [want for want in wanted if want.dataset.instrument.provider in access], access
 
 
 def access_to(provider: str, settings: Settings) -> Access:
-    """How to reach a provider: what the settings say of it, and else what it says of itself."""
+    """Return the access data of a provider: the settings' values, else the provider's defaults."""
     given = settings.fetch.provider(provider)
     asked = find(provider, given.source)
     return Access(
@@ -103,15 +103,15 @@ def access_to(provider: str, settings: Settings) -> Access:
 
 
 def shared_limit_of(settings: Settings) -> str | None:
-    """The Redis that keeps one limit for several fetchers, None where each keeps its own.
+    """Return the URL of the Redis server that shares one rate limit among fetchers; None if it is not shared.
 
     Raises:
-        SettingsError: where it is to be shared and there is no Redis.
+        SettingsError: If the limit is shared and redis_url is not set.
     """
     if not settings.fetch.shared_limit:
         return None
     if settings.redis_url is None:
-        raise SettingsError("fetch.shared_limit needs a Redis that all fetchers reach: set redis_url")
+        raise SettingsError("fetch.shared_limit needs a Redis server that all fetchers can reach; set redis_url")
     return settings.redis_url.get_secret_value()
 
 
@@ -124,10 +124,10 @@ async def download(
     on_sealed: Callable[[Seal], None] = lambda seal: None,
     conclude: Callable[[list[Progress]], None] = lambda progress: None,
 ) -> list[Progress]:
-    """Fetch what is wanted, showing how far it is.
+    """Download the wanted ranges and show progress.
 
-    `conclude` is given what came of it while no other fetcher works in the folder: the next one begins by removing
-    whatever files are in the making.
+    `conclude` receives the progress while this process still holds the folder's lock: the next fetcher starts by
+    removing unfinished files.
     """
     rates = {name: each.rate for name, each in access.items()}
     async with (
@@ -149,19 +149,18 @@ async def download(
 
 @asynccontextmanager
 async def alone(store: Store, access: dict[str, Access]) -> AsyncIterator[None]:
-    """Wait, and say so, until no other fetcher works in the folder or asks the same providers."""
+    """Hold the locks of the folder and its providers; print a line while another fetcher holds one of them."""
     async with AsyncExitStack() as locks:
-        waits = partial(say, f"another fetcher works in {store.root}; waiting for it to end")
-        await locks.enter_async_context(exclusive(of_folder(store.root), waits))
+        await locks.enter_async_context(data_lock(store))
         for name, each in access.items():
             if each.shared_limit_url is None:
-                waits = partial(say, f"another fetcher asks {name} at {each.url}; waiting for it to end")
+                waits = partial(say, f"another fetcher uses {name} at {each.url}; waiting for it to finish")
                 await locks.enter_async_context(exclusive(of_provider(name, each.url), waits))
         yield
 
 
 def _following(wanted: Sequence[Wanted], *, native: bool) -> Following:
-    """What to keep up to date: the chosen datasets, from the first of the chosen days on."""
+    """Return the datasets to keep up to date, from the first chosen day on."""
     return Following(
         datasets=tuple(dict.fromkeys(want.dataset for want in wanted)),
         since=min(want.window.start for want in wanted),
@@ -171,7 +170,7 @@ def _following(wanted: Sequence[Wanted], *, native: bool) -> Following:
 
 
 async def _stay(what: Following, store: Store, access: dict[str, Access], every: float) -> None:
-    """Keep datasets up to date until interrupted, with a line a round."""
+    """Keep datasets up to date until interrupted; print one line per round."""
     async with alone(store, access):
         await follow(
             what,
@@ -184,8 +183,8 @@ async def _stay(what: Following, store: Store, access: dict[str, Access], every:
 
 
 def raise_first(progress: Sequence[Progress]) -> None:
-    """End with the error of the first download that failed, after every other one was said."""
-    failed = list(dict.fromkeys(each.error for each in progress if each.error))  # one may end many downloads
+    """Print all errors but the first, then raise the first one; do nothing if no download failed."""
+    failed = list(dict.fromkeys(each.error for each in progress if each.error))  # downloads may share an error
     for error in failed[1:]:
         say(f"tradeschool: {error}")
     if failed:

@@ -1,4 +1,7 @@
-"""`tradeschool evaluate`: one worker; `tradeschool worker start` starts these. It imports all that a trial needs."""
+"""`tradeschool evaluate`: one worker process, started by `tradeschool worker start`.
+
+The module imports everything that a trial needs, so that work horses inherit it.
+"""
 
 import click
 
@@ -20,9 +23,9 @@ MEGABYTE = 1_000_000
 
 
 @click.command()
-@click.option("--parent", type=int, help="The process with which the worker ends.")
+@click.option("--parent", type=int, help="Process ID of the parent; the worker ends with it.")
 def evaluate(parent: int | None) -> None:
-    """Be one worker until interrupted; a running trial is ended first."""
+    """Run one worker until interrupted; it finishes a running trial first."""
     settings = load_settings()
     with redis_url_of(settings) as url:
         code, arrays = fingerprint.of_code(), settings.state_dir / "arrays"

@@ -1,8 +1,10 @@
-"""`tradeschool exchange`: the candle APIs of Coinbase, OANDA and Binance on this machine."""
+"""`tradeschool exchange`: simulate the candle APIs of Coinbase, OANDA and Binance on this machine."""
 
 import asyncio
 import signal
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,53 +21,76 @@ PORT = 8700
 LOOPBACK = "127.0.0.1"
 
 
-@click.command()
-@click.option("--replay", type=click.Path(path_type=Path), help="Serve the parquet files of this folder.")
-@click.option("--mapping", type=click.Path(path_type=Path), default=DEFAULT_MAPPING, help="Which file is what (TOML).")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of generated candles and of faults.")
-@click.option("--faults", default="", help=f"What goes wrong, such as {EXAMPLE}.")
-@click.option("--host", default=LOOPBACK, show_default=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0 takes a free one.")
-@click.option("--coinbase-limit", type=float, help="Requests a second that each of Coinbase's sides answers.")
-@click.option("--oanda-limit", type=float, help="Requests a second that OANDA's side answers.")
-@click.option("--binance-limit", type=float, help="Requests a second that Binance's side answers.")
-@click.option("--oanda-token", help="The token to insist on; any is taken when not given.")
-@click.option("--log", "log_path", type=click.Path(path_type=Path), help="Append a line of JSON a request.")
-def exchange(
-    replay: Path | None,
-    mapping: Path,
-    seed: int,
-    faults: str,
-    host: str,
-    port: int,
-    coinbase_limit: float | None,
-    oanda_limit: float | None,
-    binance_limit: float | None,
-    oanda_token: str | None,
-    log_path: Path | None,
-) -> None:
-    """Serve candles as Coinbase, OANDA and Binance do, with their caps, errors and quirks, until interrupted.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeOptions:
+    """Values of the options of `exchange`; None for options that were not given."""
 
-    Generated candles by default; real ones with --replay. Coinbase Exchange and Advanced Trade, OANDA v20 and
-    Binance spot all answer on one port.
+    replay: Path | None
+    mapping: Path
+    seed: int
+    faults: str
+    host: str
+    port: int
+    coinbase_limit: float | None
+    oanda_limit: float | None
+    binance_limit: float | None
+    oanda_token: str | None
+    log_path: Path | None
+
+    def build(self) -> Exchange:
+        """Return a simulator with these options."""
+        source: CandleSource = GeneratedCandles(seed=self.seed)
+        if self.replay:
+            source = ReplayedCandles(self.replay, self.mapping)
+        return Exchange(
+            source,
+            faults=Faults.parse(self.faults),
+            seed=self.seed,
+            oanda_token=self.oanda_token,
+            coinbase_limit=limit(self.coinbase_limit, COINBASE_LIMIT),
+            oanda_limit=limit(self.oanda_limit, OANDA_LIMIT),
+            coinbase_advanced_limit=limit(self.coinbase_limit, COINBASE_ADVANCED_LIMIT),
+            binance_limit=limit(self.binance_limit, BINANCE_LIMIT),
+        )
+
+
+@click.command()
+@click.option("--replay", type=click.Path(path_type=Path), help="Serve real candles from parquet files in this folder.")
+@click.option(
+    "--mapping",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_MAPPING,
+    help="TOML file that maps files to datasets.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of generated candles and faults.")
+@click.option("--faults", default="", help=f"Faults to inject, for example {EXAMPLE}.")
+@click.option("--host", default=LOOPBACK, show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=PORT,
+    show_default=True,
+    help="Port to listen on; 0 chooses a free one.",
+)
+@click.option("--coinbase-limit", type=float, help="Rate limit of each Coinbase API, in requests/s.")
+@click.option("--oanda-limit", type=float, help="Rate limit of the OANDA API, in requests/s.")
+@click.option("--binance-limit", type=float, help="Rate limit of the Binance API, in requests/s.")
+@click.option("--oanda-token", help="Required API token; any token is accepted by default.")
+@click.option("--log", "log_path", type=click.Path(path_type=Path), help="Append one JSON line per request.")
+def exchange(**options: Any) -> None:
+    """Simulate the candle APIs of Coinbase, OANDA and Binance until interrupted.
+
+    The simulator reproduces page limits, rate limits, errors and peculiarities of the real APIs. It serves
+    generated candles by default, and real ones with --replay. Coinbase Exchange, Coinbase Advanced Trade, OANDA v20
+    and Binance spot share one port.
     """
     load_settings()
-    source: CandleSource = ReplayedCandles(replay, mapping) if replay else GeneratedCandles(seed=seed)
-    built = Exchange(
-        source,
-        faults=Faults.parse(faults),
-        seed=seed,
-        oanda_token=oanda_token,
-        coinbase_limit=limit(coinbase_limit, COINBASE_LIMIT),
-        oanda_limit=limit(oanda_limit, OANDA_LIMIT),
-        coinbase_advanced_limit=limit(coinbase_limit, COINBASE_ADVANCED_LIMIT),
-        binance_limit=limit(binance_limit, BINANCE_LIMIT),
-    )
-    asyncio.run(_serve(built, host, port, log_path))
+    chosen = ExchangeOptions(**options)
+    asyncio.run(_serve(chosen.build(), chosen.host, chosen.port, chosen.log_path))
 
 
 def limit(per_second: float | None, usual: Limit) -> Limit:
-    """The provider's own limit, or one of so many requests a second."""
+    """Return a limit of `per_second` requests/s, or the provider's usual limit if it is None."""
     return usual if per_second is None else Limit(rate_per_second=per_second, burst=max(1, round(per_second)))
 
 

@@ -1,4 +1,4 @@
-"""`tradeschool data export`: sealed candles as one file for other programs."""
+"""`tradeschool data export`: write sealed candles to one file for other programs."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -16,12 +16,12 @@ FORMATS = (".parquet", ".csv", ".feather")
 
 
 class Layout(StrEnum):
-    """Columns and name of an exported file."""
+    """Columns and file name of an export."""
 
     PLAIN = "plain"
-    """Our columns, under the name that is asked for."""
+    """The columns of the candle store, under the given file name."""
     FREQTRADE = "freqtrade"
-    """What freqtrade reads: a feather file named by pair and timeframe, with date in place of ts and no half_spread."""
+    """The format of freqtrade: a feather file named by pair and timeframe, `date` instead of `ts`, no `half_spread`."""
 
 
 @click.command()
@@ -30,29 +30,31 @@ class Layout(StrEnum):
     "--out",
     type=click.Path(path_type=Path),
     required=True,
-    help=f"A file: one of {', '.join(FORMATS)}. With freqtrade's layout the folder, such as user_data/data/coinbase.",
+    help=f"Output file ({', '.join(FORMATS)}). With --layout freqtrade also a folder, "
+    "for example user_data/data/coinbase.",
 )
 @click.option(
     "--layout",
     type=click.Choice([each.value for each in Layout]),
     default=Layout.PLAIN.value,
-    help="Whose columns and file name.",
+    show_default=True,
+    help="Column layout and file name.",
 )
-@click.option("--timerange", help="Such as 20200101-20220101; all that is sealed when not given.")
+@click.option("--timerange", help="Time range, for example 20200101-20220101. [default: everything sealed]")
 def export(dataset: str, out: Path, layout: str, timerange: str | None) -> None:
-    """Write a dataset's candles to one file."""
+    """Write the candles of a dataset to one file."""
     source = find_dataset(dataset)
     if layout == Layout.FREQTRADE and out.suffix != ".feather":
         out = out / freqtrade_name(source)
     if out.suffix not in FORMATS:
-        raise SettingsError(f"--out {out}: expected a name that ends in {', '.join(FORMATS)}")
+        raise SettingsError(f"--out {out}: expected a file name that ends in {', '.join(FORMATS)}")
     frame = _sealed(FrameStore(load_settings().data_dir), source, timerange)
     _write(_for_freqtrade(frame) if layout == Layout.FREQTRADE else frame, out)
     console().print(f"{frame.height:,} candles in {out}", soft_wrap=True)
 
 
 def freqtrade_name(dataset: Dataset) -> str:
-    """Such as `BTC_USD-5m.feather`."""
+    """Return freqtrade's file name of a dataset, for example `BTC_USD-5m.feather`."""
     minutes = dataset.timeframe.seconds // 60
     timeframe = f"{minutes}m" if minutes < 60 else f"{minutes // 60}h"
     return f"{dataset.instrument.base}_{dataset.instrument.quote}-{timeframe}.feather"
@@ -61,13 +63,13 @@ def freqtrade_name(dataset: Dataset) -> str:
 def _sealed(store: FrameStore, source: Dataset, timerange: str | None) -> pl.DataFrame:
     windows = [parse_timerange(timerange)] if timerange else [seal.window for seal in store.seals(source)]
     if not windows:
-        raise DataIncomplete(f"{source}: nothing is sealed in {store.root}; run: tradeschool fetch")
+        raise DataIncomplete(f"{source}: no sealed candles in {store.root}; run: tradeschool fetch")
     whole = pl.concat([store.candles(source, window).frame for window in windows])
     return whole.unique("ts", maintain_order=True).sort("ts")
 
 
 def _for_freqtrade(frame: pl.DataFrame) -> pl.DataFrame:
-    """Six columns, taken by their place; times to the millisecond.
+    """Return six columns in freqtrade's order, with times in milliseconds.
 
     Source: freqtrade, data/history/datahandlers/featherdatahandler.py.
     """

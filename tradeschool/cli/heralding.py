@@ -1,4 +1,4 @@
-"""The herald beside a command: a thread that looks every few seconds and tells whoever the settings name."""
+"""Notification thread of a command: checks the state every few seconds and sends notifications of new events."""
 
 import logging
 import threading
@@ -16,18 +16,21 @@ from workers.herald import Herald, only_one
 from workers.overview import Lookout
 
 LOOK_SECONDS = 5.0
+"""Seconds between two checks."""
 CLOSE_SECONDS = 5.0
-"""How long what is not told yet may hold the end of a command up."""
+"""Longest delay of a command's end by notifications that are still to be sent."""
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def heralded(settings: Settings) -> Iterator[None]:
-    """Tell what is new until the block ends, and what is new at its end; one process of an installation does.
+    """Send notifications until the block ends, and once more at its end.
+
+    Of all processes of an installation, one at a time sends notifications.
 
     Raises:
-        SettingsError: where an address or an event's name is wrong.
+        SettingsError: If an address or an event name is invalid.
     """
     notifier = Notifier(channels_of(settings.notify))
     wanted, over = events_of(settings.notify), threading.Event()
@@ -45,7 +48,7 @@ def heralded(settings: Settings) -> Iterator[None]:
             with only_one(settings.state_dir) as is_ours:
                 _go_on(herald, is_ours, over)
         except OSError as error:
-            log.warning("nobody is told", extra={"action": "herald_failed", "reason": str(error)})
+            log.warning("notifications are off", extra={"action": "herald_failed", "reason": str(error)})
         finally:
             lookout.close()
 
@@ -60,10 +63,10 @@ def heralded(settings: Settings) -> Iterator[None]:
 
 
 def channels_of(notify: NotifySettings) -> list[Channel]:
-    """The ways that are set.
+    """Return the configured notification channels.
 
     Raises:
-        SettingsError: where an address is wrong; the address itself is not told.
+        SettingsError: If an address is invalid; the message does not contain the address.
     """
     channels: list[Channel] = []
     if notify.webhook_url:
@@ -73,22 +76,22 @@ def channels_of(notify: NotifySettings) -> list[Channel]:
     if notify.smtp_url:
         receivers = _words(notify.mail_to or "")
         if not notify.mail_from or not receivers:
-            raise SettingsError("notify.smtp_url needs notify.mail_from and notify.mail_to")
+            raise SettingsError("notify.smtp_url needs notify.mail_from and notify.mail_to; set both")
         channels.append(Mail(check_mail(notify.smtp_url.get_secret_value()), notify.mail_from, receivers))
     return channels
 
 
 def events_of(notify: NotifySettings) -> frozenset[str]:
-    """The events that are to be told.
+    """Return the names of the events to notify about.
 
     Raises:
-        SettingsError: where there is no such event.
+        SettingsError: If an event name is unknown.
     """
     names = _words(notify.events)
     for name in names:
         if name not in SENTENCES:
             raise SettingsError(
-                f"notify.events: unknown event {name!r}: expected some of {', '.join(sorted(SENTENCES))}"
+                f"notify.events: unknown event {name!r}; expected some of {', '.join(sorted(SENTENCES))}"
             )
     return frozenset(names)
 
@@ -111,8 +114,8 @@ def _go_on(herald: Herald, is_ours: Callable[[], bool], over: threading.Event) -
 def _look(herald: Herald) -> None:
     try:
         herald.look()
-    except Exception:  # the outermost loop of this thread: what cannot be told must not end the telling
-        log.exception("look failed", extra={"action": "herald_failed"})
+    except Exception:  # outermost loop of the thread: a failed check must not end it
+        log.exception("notification check failed", extra={"action": "herald_failed"})
 
 
 def _words(text: str) -> tuple[str, ...]:

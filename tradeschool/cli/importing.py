@@ -1,4 +1,4 @@
-"""`tradeschool data import`: candles of a file, checked and sealed."""
+"""`tradeschool data import`: validate and seal candles from a file."""
 
 import asyncio
 from functools import partial
@@ -8,8 +8,7 @@ import click
 
 from fetcher.formats import Format
 from fetcher.importing import import_file
-from fetcher.lock import exclusive, of_folder
-from tradeschool.cli.context import console, json_option, load_settings, now, print_json, say
+from tradeschool.cli.context import console, data_lock, json_option, load_settings, now, print_json
 from tradeschool.market import find_dataset, parse_timerange
 from tradeschool.store import Seal, Store
 from tradeschool.store.frames import FrameStore
@@ -17,17 +16,18 @@ from tradeschool.store.frames import FrameStore
 
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--dataset", required=True, help="Whose candles these are, such as coinbase/BTC-USD/M5.")
-@click.option("--time-zone", help="Of times that carry none, such as UTC or America/New_York.")
+@click.option("--dataset", required=True, help="Dataset of the candles, for example coinbase/BTC-USD/M5.")
+@click.option("--time-zone", help="Time zone of naive timestamps, for example UTC or America/New_York.")
 @click.option(
     "--format",
     "form",
     type=click.Choice([each.value for each in Format]),
     default=Format.AUTO.value,
-    help="Who wrote the file.",
+    show_default=True,
+    help="Format of the file.",
 )
-@click.option("--spread-pips", type=click.FloatRange(min=0), help="Ask - bid of an FX file without half_spread.")
-@click.option("--timerange", help="Such as 20200101-20240101; all of the file when not given.")
+@click.option("--spread-pips", type=click.FloatRange(min=0), help="Spread in pips, for FX files without half_spread.")
+@click.option("--timerange", help="Time range, for example 20200101-20240101. [default: the whole file]")
 @json_option
 def import_(
     file: Path,
@@ -39,7 +39,10 @@ def import_(
     *,
     as_json: bool,
 ) -> None:
-    """Seal the candles of a CSV, parquet, feather or freqtrade JSON file."""
+    """Validate and seal candles from a file.
+
+    Supported formats: CSV, parquet, feather and freqtrade JSON.
+    """
     store = FrameStore(load_settings().data_dir)
     work = partial(
         import_file,
@@ -56,8 +59,8 @@ def import_(
 
 
 async def _alone(store: Store, work: partial[Seal]) -> Seal:
-    """Import while no fetcher is at work in the folder."""
-    async with exclusive(of_folder(store.root), lambda: say(f"a fetcher works in {store.root}; waiting for it to end")):
+    """Import while no fetcher uses the folder."""
+    async with data_lock(store):
         return work()
 
 

@@ -1,4 +1,4 @@
-"""`tradeschool optimize status, show, best, verify`: what a run came to so far, and whether it comes out again."""
+"""`tradeschool optimize status`, `show`, `best` and `verify`: inspect a run and reproduce its trials."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -29,15 +29,18 @@ from workers.standing import with_queue
 from workers.standing_json import as_result
 
 run_argument = click.argument("run_name", metavar="RUN")
-level_option = click.option("--level", "level_name", help="Of this level; the first when not given.")
-attempt_option = click.option("--attempt", type=click.IntRange(1), help="Of this attempt; the latest when not given.")
+level_option = click.option("--level", "level_name", help="Level. [default: the first]")
+attempt_option = click.option("--attempt", type=click.IntRange(1), help="Attempt. [default: the latest]")
 
 
 @click.command()
 @click.argument("run_name", metavar="[RUN]", required=False)
 @json_option
 def status(run_name: str | None, *, as_json: bool) -> None:
-    """Each level's attempts, trials, best, gate and time left; of the run begun last when none is named."""
+    """Show attempts, trials, best trial, gate and ETA of each level.
+
+    RUN is the latest run by default.
+    """
     settings = load_settings()
     place = place_of(settings)
     found = standing_of(place, records.read_run(place, run_name or _latest(place)))
@@ -48,7 +51,7 @@ def status(run_name: str | None, *, as_json: bool) -> None:
         return
     verdict.show(found)
     if found.outcome is None and not found.at_work:
-        console().print(f"nobody is at work on it; go on with: tradeschool optimize resume {found.name}")
+        console().print(f"run {found.name} is not running; resume it: tradeschool optimize resume {found.name}")
     if found.stall:
         console().print(f"stalled: {found.stall.sentence()}")
     if queue and queue.advice:
@@ -56,7 +59,7 @@ def status(run_name: str | None, *, as_json: bool) -> None:
 
 
 def _queue(settings: Settings) -> Snapshot | None:
-    """As it can be seen without starting anything."""
+    """Return the queue's state without starting a server; None if no server runs."""
     with closing(Lookout(sources_of(settings), is_quiet=True)) as lookout:
         return lookout.queue().value
 
@@ -68,7 +71,7 @@ def _queue(settings: Settings) -> Snapshot | None:
 @attempt_option
 @json_option
 def show(run_name: str, number: int, level_name: str | None, attempt: int | None, *, as_json: bool) -> None:
-    """One trial: parameters, constraints and metrics."""
+    """Show parameters, constraints and metrics of one trial."""
     place = place_of(load_settings())
     record = records.read_run(place, run_name)
     row = begun(record, level_name, attempt)
@@ -82,11 +85,14 @@ def show(run_name: str, number: int, level_name: str | None, attempt: int | None
 @click.command()
 @click.argument("run_names", metavar="RUN...", nargs=-1, required=True)
 @level_option
-@click.option("-n", "--count", type=click.IntRange(1), default=10, show_default=True, help="How many trials of each.")
-@click.option("--force", is_flag=True, help="Compare although code, settings or candles of the runs differ.")
+@click.option("-n", "--count", type=click.IntRange(1), default=10, show_default=True, help="Trials per run.")
+@click.option("--force", is_flag=True, help="Compare runs even if their code, settings or candles differ.")
 @json_option
 def best(run_names: Sequence[str], level_name: str | None, count: int, *, force: bool, as_json: bool) -> None:
-    """The best feasible trials on train; several runs are compared where they can be."""
+    """Show the best feasible trials of one or several runs.
+
+    Trials are ranked by their objective on train.
+    """
     place = place_of(load_settings())
     compared = [records.read_run(place, name) for name in run_names]
     if not force:
@@ -104,7 +110,7 @@ def best(run_names: Sequence[str], level_name: str | None, count: int, *, force:
         )
         return
     if not found:
-        console().print("none feasible")
+        console().print("no feasible trial: every trial violated a constraint on train")
         return
     table = Table("run", "trial", "Sharpe on train", "parameters")
     for name, trial in found:
@@ -119,7 +125,10 @@ def best(run_names: Sequence[str], level_name: str | None, count: int, *, force:
 @attempt_option
 @json_option
 def verify(run_name: str, number: int, level_name: str | None, attempt: int | None, *, as_json: bool) -> None:
-    """Ask for and evaluate a trial again on this core; exit code 1 where a single byte differs."""
+    """Reproduce a trial and compare it byte for byte.
+
+    The trial is sampled and evaluated again in this process. Exit code 1: the result differs.
+    """
     place = place_of(load_settings())
     record = records.read_run(place, run_name)
     row = begun(record, level_name, attempt)
@@ -131,16 +140,16 @@ def verify(run_name: str, number: int, level_name: str | None, attempt: int | No
     if as_json:
         print_json({"run": run_name, "level": level.name, "trial": number, "same": not said, "differences": said})
     if said:
-        raise TrialDiffers(f"trial {number} of level {level.name} does not repeat: {'; '.join(said[:3])}")
+        raise TrialDiffers(f"trial {number} of level {level.name} is not reproducible: {'; '.join(said[:3])}")
     if not as_json:
-        console().print(f"trial {number} of level {level.name}, attempt {row.number}: the same, byte for byte")
+        console().print(f"trial {number} of level {level.name}, attempt {row.number}: reproduced, byte for byte")
 
 
 def _latest(place: Place) -> str:
     with records.opened(place) as runs:
         found = runs.all()
     if not found:
-        raise SettingsError("there is no run yet; begin one: tradeschool optimize run")
+        raise SettingsError("no run exists yet; start one: tradeschool optimize run")
     return max(found, key=lambda record: record.created).name
 
 
@@ -155,6 +164,4 @@ def _refuse_to_compare(one: RunRecord, other: RunRecord) -> None:
     found = fingerprint.changes({**one.fingerprints, **one.candles}, {**other.fingerprints, **other.candles})
     if found:
         said = "; ".join(f"{what} is {was} and {now}" for what, (was, now) in found.items())
-        raise SettingsError(
-            f"runs {one.name} and {other.name} cannot be compared: {said}; --force to do it all the same"
-        )
+        raise SettingsError(f"runs {one.name} and {other.name} are not comparable: {said}; use --force to compare them")

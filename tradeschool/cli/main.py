@@ -1,6 +1,6 @@
-"""The program: which commands there are, and how any of them ends.
+"""Entry point of the command line: the table of commands and the exit codes.
 
-Nothing heavy is imported here, so that `--help` answers at once; a command's module is imported when it runs.
+A command's module is imported when the command runs, so `--help` starts fast.
 """
 
 import importlib
@@ -14,39 +14,39 @@ from tradeschool.errors import TradeschoolError
 from tradeschool.private import let_no_stranger_write
 
 COMMANDS = {
-    "up": ("up:up", "Do everything on this machine: fetch, search, judge."),
-    "down": ("up:down", "Stop the embedded parts."),
-    "demo": ("demo:demo", "See it work: no key, no internet, under a minute."),
+    "up": ("up:up", "Fetch, search and validate on this machine."),
+    "down": ("up:down", "Stop the embedded server."),
+    "demo": ("demo:demo", "Run a complete example offline in under a minute."),
     "fetch": ("fetch:fetch", "Download candles and seal them."),
-    "data": ("data:data", "What is on disk: status, gaps, findings, verify, repair, import, export."),
-    "optimize": ("optimize:optimize", "Search parameters and judge them: run, resume, list, show, export."),
-    "backtest": ("backtest:backtest", "Trade one strategy with one set of parameters."),
-    "strategy": ("strategy:strategy", "Strategies: list, new, check."),
-    "worker": ("worker:worker", "Evaluate trials: start, list, scale, drain."),
-    "queue": ("queue:queue", "What waits, runs and failed: status, watch, failed, requeue."),
-    "serve": ("serve:serve", "The page, its API and metrics: everything live, in a browser."),
-    "exchange": ("exchange:exchange", "Serve candles as Coinbase and OANDA do, on this machine."),
-    "compile": ("compile:compile_", "Compile the backtest ahead of the first trial."),
+    "data": ("data:data", "Inspect and manage candles on disk."),
+    "optimize": ("optimize:optimize", "Run parameter searches and inspect their results."),
+    "backtest": ("backtest:backtest", "Backtest a strategy with fixed parameters."),
+    "strategy": ("strategy:strategy", "List, create and check strategies."),
+    "worker": ("worker:worker", "Start and manage workers, which evaluate trials."),
+    "queue": ("queue:queue", "Inspect and manage the trial queue."),
+    "serve": ("serve:serve", "Serve the monitoring page, its API and metrics."),
+    "exchange": ("exchange:exchange", "Simulate the candle APIs of the providers."),
+    "compile": ("compile:compile_", "Compile the backtest ahead of time."),
     "config": ("config:config", "Show or validate the settings."),
-    "doctor": ("config:doctor", "What is installed, reachable, writable, right."),
+    "doctor": ("config:doctor", "Check the installation: packages, services, permissions, clocks."),
 }
-"""Name -> module and attribute below tradeschool.cli, and the line of help."""
+"""Command name -> module and attribute below tradeschool.cli, and help text."""
 HIDDEN = {"evaluate": "evaluate:evaluate", "deputy": "deputy:deputy"}
-"""Commands that other commands start."""
+"""Internal commands, started by other commands."""
 
 INTERRUPTED = 130
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called."""
+    """Command group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order in which a user meets them."""
+        """Return the command names in the order of first use."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, imported now."""
+        """Import and return a command; None if it does not exist."""
         del ctx
         places = {name: place for name, (place, _) in COMMANDS.items()} | HIDDEN
         if cmd_name not in places:
@@ -56,31 +56,33 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """From the table above, so that help imports no command."""
+        """Write the command list from the table above, without importing commands."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", "settings_file", type=click.Path(path_type=Path), help="Instead of tradeschool.toml.")
-@click.option("--log-format", type=click.Choice(["text", "json"]), help="How to log on standard error.")
-@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+@click.option(
+    "--config", "settings_file", type=click.Path(path_type=Path), help="Settings file. [default: tradeschool.toml]"
+)
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="Log format on standard error.")
+@click.option("-v", "--verbose", is_flag=True, help="Log at level INFO instead of WARNING.")
 @click.version_option(package_name="tradeschool-curriculum", prog_name="tradeschool")
 @click.pass_context
 def tradeschool(ctx: click.Context, settings_file: Path | None, log_format: str | None, *, verbose: bool) -> None:
-    """Download years of candles, search strategy parameters over them, and get an honest verdict.
+    """Download years of candles, search strategy parameters, and validate the result against overfitting.
 
-    Exit codes: 0 done, 1 failed, 2 usage or settings, 3 gate not met, 4 data incomplete, 5 service unreachable,
-    130 interrupted.
+    Exit codes: 0 success, 1 failure, 2 invalid usage or settings, 3 gate failed, 4 data incomplete, 5 service
+    unreachable, 130 interrupted.
     """
     ctx.obj = {"settings_file": settings_file, "log_format": log_format, "verbose": verbose}
 
 
 def main() -> None:
-    """Run the command line and end with its exit code; every failure is one line on standard error."""
+    """Run the command line and exit with its code; a failure is reported as one line on standard error."""
     let_no_stranger_write()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits SIG_IGN
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         code = tradeschool.main(standalone_mode=False, prog_name="tradeschool")
@@ -91,6 +93,6 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("tradeschool: interrupted; what is stored stays: run the same command to go on", err=True)
+        click.echo("tradeschool: interrupted; stored data is kept; run the same command to resume", err=True)
         sys.exit(INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -1,4 +1,4 @@
-"""`tradeschool optimize`: search parameters, judge them, say what came of it."""
+"""`tradeschool optimize`: run and resume parameter searches, list runs, export trials."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -31,8 +31,7 @@ from workers import records
 
 @click.group()
 def optimize() -> None:
-    """Search parameters and judge them: run, resume, plan, status, list, show, best, export, verify, null,
-    report."""
+    """Run parameter searches and inspect their results."""
 
 
 optimize.add_command(plan)
@@ -46,10 +45,14 @@ optimize.add_command(report)
 
 @optimize.command()
 @search_options
-@click.option("--run", "run_name", help="A name for the run; drawn from the clock when not given.")
+@click.option("--run", "run_name", help="Run name. [default: from date, time and seed]")
 @json_option
 def run(run_name: str | None, *, as_json: bool, **options: object) -> None:
-    """Climb the levels; exit code 0 when every gate was met, 3 when one was not, whatever was retried."""
+    """Search the levels of the curriculum one after the other.
+
+    A level's winner must pass the gate before the next level starts. Exit code 0: every gate passed. Exit code 3: a
+    gate failed, after all retries.
+    """
     settings = load_settings()
     chosen, place = Chosen(**options), place_of(settings)  # type: ignore[arg-type]  # click has checked them
     levels = chosen.levels()
@@ -68,10 +71,10 @@ def run(run_name: str | None, *, as_json: bool, **options: object) -> None:
 @optimize.command()
 @click.argument("run_name", metavar="RUN")
 @workers_option
-@click.option("--force", is_flag=True, help="Go on although code, settings or candles have changed; it is recorded.")
+@click.option("--force", is_flag=True, help="Resume even if code, settings or candles changed; the run records it.")
 @json_option
 def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) -> None:
-    """Go on with a run exactly where it stopped."""
+    """Resume a run exactly where it stopped."""
     settings = load_settings()
     place = place_of(settings)
     record = records.resume(place, run_name, force=force)
@@ -87,7 +90,7 @@ def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) ->
 @optimize.command(name="list")
 @json_option
 def list_runs(*, as_json: bool) -> None:
-    """The runs in the study's database, in order of name."""
+    """List all runs by name."""
     place = place_of(load_settings())
     with records.opened(place) as runs:
         found = runs.all()
@@ -96,17 +99,27 @@ def list_runs(*, as_json: bool) -> None:
         return
     for each in found:
         levels = ", ".join(level.name for level in each.levels)
-        click.echo(f"{each.name}  begun {each.created:%Y-%m-%d %H:%M} UTC  seed {each.seed}  levels {levels}")
+        click.echo(f"{each.name}  created {each.created:%Y-%m-%d %H:%M} UTC  seed {each.seed}  levels {levels}")
 
 
 @optimize.command()
 @click.argument("run_name", metavar="RUN")
-@click.option("--level", "level_name", help="Of this level; the first when not given.")
-@click.option("--attempt", type=click.IntRange(1), help="Of this attempt; the latest when not given.")
-@click.option("--format", "form", type=click.Choice(["csv", "json", "parquet"]), default="csv", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option("--level", "level_name", help="Level. [default: the first]")
+@click.option("--attempt", type=click.IntRange(1), help="Attempt. [default: the latest]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "json", "parquet"]),
+    default="csv",
+    show_default=True,
+    help="File format.",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Output file.")
 def export(run_name: str, level_name: str | None, attempt: int | None, form: str, out: Path) -> None:
-    """Write a run's trial table: the same bytes for the same seed, data and settings."""
+    """Write the trial table of a run to a file.
+
+    The same seed, data and settings give the same bytes.
+    """
     place = place_of(load_settings())
     record = records.read_run(place, run_name)
     row = begun(record, level_name, attempt)
@@ -115,7 +128,7 @@ def export(run_name: str, level_name: str | None, attempt: int | None, form: str
         out.write_bytes(export_table(trials, form))  # type: ignore[arg-type]  # click has checked it
     except OSError as error:
         raise StoreUnwritable(f"cannot write {out}: {error.strerror}") from error
-    say(f"{len(trials)} trials in {out}")
+    say(f"{len(trials):,} trials written to {out}")
 
 
 def _listed(record: RunRecord) -> dict[str, object]:

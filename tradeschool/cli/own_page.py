@@ -1,4 +1,4 @@
-"""The page beside a command that does everything: a process of its own, gone when the command is."""
+"""Page process of `tradeschool up`: serves the monitoring page while the command runs."""
 
 import os
 import subprocess
@@ -13,13 +13,16 @@ from tradeschool.settings import environment_for_child
 STOP_SECONDS = 10.0
 
 page_option = click.option(
-    "--page/--no-page", default=True, show_default=True, help="Serve the page beside it (serve.host, serve.port)."
+    "--page/--no-page", default=True, show_default=True, help="Serve the monitoring page (serve.host, serve.port)."
 )
 
 
 @contextmanager
 def own_page(url: str, *, wanted: bool) -> Iterator[None]:
-    """Serve the page over that Redis until the block ends; where its port is taken, it says so, and that is all."""
+    """Serve the page in a child process until the block ends.
+
+    The child reports a port that is in use and exits; the command continues without the page.
+    """
     if not wanted:
         yield
         return

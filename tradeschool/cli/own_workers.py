@@ -1,4 +1,4 @@
-"""The workers that a command starts for itself: kept alive, watched, and gone when the command is."""
+"""Worker pool of a search command: started with the command, restarted when it dies, stopped at the end."""
 
 import os
 import subprocess
@@ -19,20 +19,20 @@ from workers.stall import FIRST_NOTICE_SECONDS, StallNotices
 from workers.starts import Restarts, how_it_ended
 
 STOP_SECONDS = 30.0
-"""Until a pool that was told to stop is killed."""
+"""Seconds between stopping a pool and killing it."""
 LOOK_SECONDS = 2.0
-"""Between two looks at who is connected."""
+"""Seconds between two checks of the connected workers."""
 OWN_START_SECONDS = 30.0
-"""How long own workers may take to get up before it is said that none is connected: they compile first."""
+"""Seconds before missing workers of this command are reported: they may compile first."""
 ELSEWHERE = "start some: tradeschool worker start -n 2"
 
 Look = Callable[[], None]
 
 
 class OwnPool:
-    """A `worker start` of this command's own, started again when it is killed.
+    """Child process `worker start`, restarted when it is killed.
 
-    To be used by the main thread: on Linux the pool ends with the thread that started it.
+    Use it from the main thread: on Linux the pool ends with the thread that started it.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class OwnPool:
         self._process: subprocess.Popen[bytes] | None = None
         self._reason = -1
         self.is_drained = False
-        """Whether it was told to end, by `worker drain`: then it is not started again."""
+        """Whether `worker drain` stopped the pool; it is not restarted then."""
         self._start()
 
     def tend(self) -> None:
-        """Start it again where it was killed.
+        """Restart the pool if it was killed.
 
         Raises:
-            WorkersFailed: where its workers do not get up, or it is killed again and again.
+            WorkersFailed: If its workers cannot start, or the pool dies repeatedly.
         """
         if self._process is not None and self._process.poll() is not None:
             self._note_end(self._process.returncode)
@@ -62,7 +62,7 @@ class OwnPool:
             self._start()
 
     def stop(self) -> None:
-        """Have it end, and wait for that."""
+        """Stop the pool and wait for its end."""
         if self._process is None:
             return
         self._process.terminate()
@@ -92,26 +92,26 @@ class OwnPool:
         reason, self._process = self._take_reason(), None
         if code == 0:
             self.is_drained = True
-            say(f"the workers of this command were told to end; {ELSEWHERE}")
+            say(f"the workers of this command were drained; {ELSEWHERE}")
             return
         if reason:
             raise WorkersFailed(reason)
         self._restarts.note_death()
         if self._restarts.is_over:
             raise WorkersFailed(
-                f"the pool of this command's workers cannot be kept alive: it ended {self._restarts.deaths} times in "
-                f"a row, at last {how_it_ended(code)}"
+                f"the worker pool of this command died {self._restarts.deaths} times in a row, most recently: "
+                f"{how_it_ended(code)}"
             )
-        say(f"the pool of this command's workers was {how_it_ended(code)}; it is started again")
+        say(f"restarting the worker pool of this command: {how_it_ended(code)}")
 
     def _take_reason(self) -> str:
-        """What it has left to say; nothing where it was killed."""
+        """Return the error that the pool reported; empty if it was killed."""
         with open(self._reason, "rb") as stream:  # noqa: PTH123  # a descriptor, not a path
             return stream.read().decode(errors="replace")
 
 
 class Watch:
-    """What a search looks at while it waits: its own pool, and whether anybody evaluates."""
+    """Periodic check during a search: keeps the pool alive and reports missing workers."""
 
     def __init__(
         self,
@@ -126,10 +126,10 @@ class Watch:
         self._due = clock()
 
     def look(self) -> None:
-        """Say what is due, now and then.
+        """Check the pool, and every few seconds the connected workers; print what changed.
 
         Raises:
-            WorkersFailed: see `OwnPool.tend`.
+            WorkersFailed: See `OwnPool.tend`.
         """
         if self._pool:
             self._pool.tend()
@@ -139,22 +139,22 @@ class Watch:
         try:
             seen = take_snapshot(self._queue, signer=self._signer)
         except RedisError:
-            return  # the search itself bears an outage, and says so
+            return  # the search itself handles and reports an outage
         if line := self._notices.look(seen.stall, self._how_to_start(), seen.idle_seconds):
             say(line)
 
     def _how_to_start(self) -> str:
         if self._pool is None or self._pool.is_drained:
             return ELSEWHERE
-        return "those that this command started are not up yet"
+        return "the workers of this command are still starting"
 
 
 @contextmanager
 def own_workers(count: int, url: str, strategies: Sequence[str], signer: Signer) -> Iterator[Look]:
-    """A pool of so many workers, none where that is 0, gone again when the block ends, however it ends.
+    """Run a pool of `count` workers until the block ends; none if `count` is 0.
 
-    They evaluate `strategies`, too. What it gives is to be called while the search goes on; it says when no worker is
-    connected.
+    The workers also evaluate `strategies`. The yielded function must be called repeatedly during the search; it
+    reports when no worker is connected.
     """
     with closing(connect_briefly(url)) as connection:
         queue = TrialQueue(connection=connection)

@@ -1,4 +1,4 @@
-"""A strategy's parameters from the command line: single ones, or a file such as a run's best_params.json."""
+"""Strategy parameters from command-line options or from a file such as a run's best_params.json."""
 
 import json
 from collections.abc import Callable
@@ -20,31 +20,36 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What the command line says of a strategy."""
+    """Strategy, parameters and direction from the command line."""
 
     strategy: str
     parameters: dict[str, float]
-    """Those that are not fixed are all there; checked by nobody yet."""
+    """All parameters that are not fixed; not validated yet."""
     direction: str | None
-    """Of the file, None where it names none."""
+    """Direction in the file, None if it has none."""
     setup: Setup | None
-    """How a run traded its winner, where the file is that run's `best_params.json`."""
+    """Setup of the run's winner if the file is a `best_params.json`, else None."""
 
 
 def parameter_options(function: Function) -> Function:
-    """The two options that say parameters."""
-    several = click.option("-p", "--parameter", "chosen", multiple=True, help="Such as fast=20; repeat as needed.")
+    """Add the two options for parameters to a command."""
+    several = click.option("-p", "--parameter", "chosen", multiple=True, help="Parameter, e.g. fast=20; repeatable.")
     file = click.option(
-        "--parameters", "parameter_file", type=click.Path(path_type=Path), help="A file such as best_params.json."
+        "--parameters",
+        "parameter_file",
+        type=click.Path(path_type=Path),
+        help="JSON file with parameters, for example best_params.json of a run.",
     )
     return several(file(function))
 
 
 def parameters_of(strategy_name: str | None, file: Path | None, chosen: tuple[str, ...]) -> Given:
-    """Defaults, then the file's, then single ones; the strategy is the one named, else the file's, else sma_cross.
+    """Combine the strategy's defaults, the file and the single options; later ones override earlier ones.
+
+    The strategy is `strategy_name`, else the file's, else `DEFAULT_STRATEGY`.
 
     Raises:
-        SettingsError: where the file is no set of parameters, or one is unknown or no number.
+        SettingsError: If the file is not a set of parameters, or a parameter is unknown or not a number.
     """
     read = _read(file) if file else {}
     name = strategy_name or str(read.get("strategy", DEFAULT_STRATEGY))
@@ -65,7 +70,7 @@ def _read(file: Path) -> dict[str, object]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SettingsError(f"--parameters {file}: cannot be read as JSON: {error}") from error
+        raise SettingsError(f"--parameters {file}: not readable as JSON: {error}") from error
     if not isinstance(content, dict):
         raise SettingsError(f"--parameters {file}: expected an object, was {type(content).__name__}")
     return content if "parameters" in content else {"parameters": content}
@@ -110,7 +115,7 @@ def _value(parameter: Parameter, text: str, value: str) -> float:
 
 
 def _whole(strategy: Strategy, parameters: dict[str, float]) -> dict[str, float]:
-    """Whole numbers as such, where the strategy wants them."""
+    """Convert whole numbers to int, except for float parameters."""
     floats = {parameter.name for parameter in strategy.parameters if isinstance(parameter, FloatParameter)}
     return {
         name: int(value) if name not in floats and float(value).is_integer() else value

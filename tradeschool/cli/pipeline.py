@@ -1,4 +1,4 @@
-"""Fetching and searching side by side: a level starts as soon as its own candles are sealed."""
+"""Parallel download and search: a level starts as soon as its candles are sealed."""
 
 import asyncio
 import threading
@@ -27,13 +27,13 @@ from workers.place import Place
 
 
 def wanted_by(levels: tuple[Level, ...]) -> list[Wanted]:
-    """Every range that the levels name, no moment twice, those of the first level first."""
+    """Return the ranges of all levels in order, without overlaps."""
     named = [Wanted(dataset=each.source, window=each.window) for level in levels for each in level.datasets]
     return without(named, [])
 
 
 def without(wanted: Sequence[Wanted], taken: Sequence[Wanted]) -> list[Wanted]:
-    """What is wanted, in its order, each moment of a dataset once and none that is taken already."""
+    """Return the wanted ranges in order, without overlaps and without the taken ranges."""
     known: dict[Dataset, list[Window]] = {}
     for each in taken:
         known.setdefault(each.dataset, []).append(each.window)
@@ -46,7 +46,7 @@ def without(wanted: Sequence[Wanted], taken: Sequence[Wanted]) -> list[Wanted]:
 
 
 def sealed_of(chosen: Chosen, wanted: list[Wanted]) -> list[Wanted]:
-    """The sealed period of the curriculum's datasets, which comes last; nothing for levels of a user's own choice."""
+    """Return the holdout period of the curriculum's datasets; empty for user-defined levels."""
     if chosen.curriculum or chosen.level_name:
         return []
     datasets = {want.dataset for want in wanted}
@@ -62,12 +62,12 @@ def fetch_and_search(
     native: bool,
     as_json: bool,
 ) -> None:
-    """Download what the levels name, then the rest of what is wanted, and search each level as its candles come in.
+    """Download the candles of the levels, then the other wanted ranges, and search each level once it is sealed.
 
-    `options` are those of a search.
+    `options` are the search options of `Chosen`.
 
     Raises:
-        GateNotMet: where a level was given up; the download went on to its end.
+        GateNotMet: If a level failed its gate after all retries; the download was completed.
     """
     chosen = Chosen(**options)
     first = wanted_by(chosen.levels())
@@ -89,33 +89,21 @@ def search_while_fetching(
     page: bool,
     as_json: bool,
 ) -> None:
-    """Download what is wanted and the sealed period, and climb the chosen levels as their candles come in.
+    """Download the wanted ranges and the holdout period, and search each level once its candles are sealed.
 
-    A run of that name is gone on with; `page` has the page served beside it. The download is given up when the run
-    ends, unless it is to go `to_the_end`.
+    An existing run with this name is resumed. With `page` the monitoring page is served meanwhile. The download is
+    cancelled when the run ends, unless `to_the_end` is set.
 
     Raises:
-        GateNotMet: where a level was given up.
-        TradeschoolError: what ended the download, where a level waits for what it did not bring.
+        GateNotMet: If a level failed its gate after all retries.
+        TradeschoolError: Error of the download, if a level needs candles that it did not get.
     """
     place = place_of(settings)
     reached, access = reachable(wanted, settings)
     sealed = [want for want in sealed_of(chosen, wanted) if want.dataset.instrument.provider in access]
     name = _begin_or_resume(place, chosen, run_name)
 
-    def on_sealed(seal: Seal) -> None:
-        with about(run=name):
-            events.record(
-                place.folder(name),
-                "dataset_sealed",
-                dataset=seal.dataset,
-                window=str(seal.window),
-                rows=seal.rows,
-                coverage=round(seal.coverage, 6),
-            )
-
-    parts: list[Job] = [(reached, place.store, on_sealed), (sealed, sealed_candles_of(settings), lambda seal: None)]
-    running = Download(parts, access, native=native)
+    running = Download(_jobs(settings, place, name, reached, sealed), access, native=native)
     strategies = strategies_of(place, records.read_run(place, name).levels)
     with (
         heralded(settings),
@@ -135,6 +123,27 @@ def search_while_fetching(
         )
 
 
+def _jobs(settings: Settings, place: Place, run: str, reached: list[Wanted], sealed: list[Wanted]) -> "list[Job]":
+    """Return the downloads of a run: its own ranges first, then the holdout period."""
+    return [
+        (reached, place.store, partial(_record_seal, place, run)),
+        (sealed, sealed_candles_of(settings), lambda seal: None),
+    ]
+
+
+def _record_seal(place: Place, run: str, seal: Seal) -> None:
+    """Record a sealed range in the event log of a run."""
+    with about(run=run):
+        events.record(
+            place.folder(run),
+            "dataset_sealed",
+            dataset=seal.dataset,
+            window=str(seal.window),
+            rows=seal.rows,
+            coverage=round(seal.coverage, 6),
+        )
+
+
 def _begin_or_resume(place: Place, chosen: Chosen, run_name: str | None) -> str:
     if run_name and (place.folder(run_name) / records.RECORD_NAME).exists():
         return records.resume(place, run_name).name
@@ -142,13 +151,13 @@ def _begin_or_resume(place: Place, chosen: Chosen, run_name: str | None) -> str:
 
 
 STARTED_WITHIN = 1.0
-"""Seconds in which a thread is there that was told to start."""
+"""Seconds within which a starting thread has an identifier."""
 Job = tuple[list[Wanted], Store, Callable[[Seal], None]]
-"""What is wanted, where it goes, and who is told of each seal."""
+"""Wanted ranges, target store, and callback for each seal."""
 
 
 class Download:
-    """A download in a thread of its own, so that the main one is free to search and to be interrupted."""
+    """Download in a background thread; the main thread runs the search and receives interrupts."""
 
     def __init__(self, jobs: list[Job], access: dict[str, Access], *, native: bool) -> None:
         self._sealed = threading.Condition()
@@ -157,16 +166,16 @@ class Download:
         self._jobs, self._access, self._native = jobs, access, native
         self._thread = threading.Thread(target=self._run, name="download")
         self.error: BaseException | None = None
-        """What ended the download, None while it goes on and after a whole one."""
+        """Error that ended the download; None while it runs and after success."""
 
     @contextmanager
     def running(self, *, to_the_end: bool) -> Iterator[None]:
-        """Until the block ends; what is not downloaded by then is given up, and stays where the next run goes on.
+        """Run the download until the block ends, then cancel the rest; the next download resumes there.
 
-        `to_the_end` waits for all of it where the block ends by itself.
+        With `to_the_end` the download is completed unless the block raises an error other than `GateNotMet`.
         """
         try:
-            self._thread.start()  # a Ctrl-C may fall into it, when the thread is at work already
+            self._thread.start()  # Ctrl-C may interrupt this call after the thread has started
             yield
             if to_the_end:
                 self._wait_for_end()
@@ -180,28 +189,28 @@ class Download:
             self._loop.close()
 
     def wait_until(self, is_there: Callable[[], bool]) -> None:
-        """Return as soon as `is_there`.
+        """Wait until `is_there` returns true, or the download ends.
 
         Raises:
-            TradeschoolError: the download's error, where it ended with one before that.
+            TradeschoolError: Error of the download, if it ended with one before that.
         """
         while not is_there():
             if not self._thread.is_alive():
                 if self.error and not is_there():
                     raise self.error
-                return  # whoever waits finds out what is missing, and says it
+                return  # the caller reports missing candles
             with self._sealed:
                 self._sealed.wait(timeout=0.5)
 
     def wait_while_there_is_hope(self, is_there: Callable[[], bool]) -> None:
-        """Return as soon as `is_there`, or as the download is over; what ended it is said."""
+        """Wait until `is_there` returns true or the download ends; print its error instead of raising it."""
         try:
             self.wait_until(is_there)
         except TradeschoolError as error:
-            say(f"the sealed period was not downloaded: {error}")
+            say(f"the holdout period was not downloaded: {error}")
 
     def _join(self) -> None:
-        """A thread whose start was interrupted is there a moment later, or never."""
+        """Join the thread; a thread whose start was interrupted may have no identifier yet."""
         end = time.monotonic() + STARTED_WITHIN
         while self._thread.ident is None and time.monotonic() < end:
             time.sleep(0.01)
@@ -210,7 +219,7 @@ class Download:
 
     def _wait_for_end(self) -> None:
         while self._thread.is_alive():
-            self._thread.join(timeout=0.5)  # not for ever: a Ctrl-C is to be heard
+            self._thread.join(timeout=0.5)  # a timeout lets Ctrl-C through
         if self.error:
             raise self.error
 
@@ -221,7 +230,7 @@ class Download:
             raise_first(self._loop.run_until_complete(self._task))
         except asyncio.CancelledError:
             return
-        except Exception as error:  # noqa: BLE001  # told in the main thread, by `wait_until`
+        except Exception as error:  # noqa: BLE001  # raised in the main thread, by `wait_until`
             self.error = error
         finally:
             self._wake()

@@ -1,4 +1,4 @@
-"""`tradeschool optimize plan`: what a run would look at."""
+"""`tradeschool optimize plan`: show the data split and the trials of a run without running it."""
 
 import click
 from rich.table import Table
@@ -15,7 +15,10 @@ from tradeschool.market import SEALED_WINDOW
 @search_options
 @json_option
 def plan(*, as_json: bool, **options: object) -> None:
-    """Each level's parts and bar counts, trials and retries; nothing is searched, no price is looked at."""
+    """Show data split, bar counts and trials of each level.
+
+    The command runs no search and reads no prices.
+    """
     store = place_of(load_settings()).store
     levels = Chosen(**options).levels()  # type: ignore[arg-type]  # click has checked them
     planned = [(level, plan_level(level, store)) for level in levels]
@@ -24,15 +27,15 @@ def plan(*, as_json: bool, **options: object) -> None:
         return
     for level, parts in planned:
         _show(level, parts)
-    console().print(f"sealed period, which no search reads: {SEALED_WINDOW}")
+    console().print(f"holdout period (never read by a search): {SEALED_WINDOW}")
 
 
 def _show(level: Level, parts: list[PlannedPart]) -> None:
     trials = [at_attempt(level, attempt).trials for attempt in range(1, level.retries + 2)]
     tried = f"{trials[0]} trials" + (f", on retries {', '.join(map(str, trials[1:]))}" if level.retries else "")
     console().print(f"level {level.name}: {level.title}: {level.direction}, {level.strategy}, {tried}")
-    embargo = f"{level.split.embargo_days} days of embargo and {parts[0].warm_up} bars of warm-up before each part"
-    table = Table("dataset", "part", "days", "bars expected", "bars stored", "bars judged", caption=embargo)
+    embargo = f"before each part: embargo {level.split.embargo_days} days, warm-up {parts[0].warm_up} bars"
+    table = Table("dataset", "part", "window", "bars expected", "bars stored", "bars evaluated", caption=embargo)
     for each in parts:
         stored = "-" if each.stored is None else f"{each.stored:,}"
         row = (str(each.window), f"{each.expected:,}", stored, f"{each.judged:,}")

@@ -1,4 +1,4 @@
-"""What a download will ask for and take, before it begins."""
+"""Plan of a download: requests, time, disk space and memory."""
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,13 +17,13 @@ from tradeschool.market import Wanted
 from tradeschool.store import Store
 
 FILE_BYTES = 25
-"""A candle in a sealed parquet file, measured."""
+"""Size of a candle in a sealed parquet file, measured."""
 LEDGER_BYTES = 30
-"""A slot that is asked for, in the ledger until it is published, measured; the file keeps its size."""
+"""Size of a requested slot in the page ledger before it is published, measured; the file never shrinks."""
 LOG_BYTES = 20_000_000
-"""The ledger's own log at its largest."""
+"""Largest size of the ledger's write-ahead log."""
 MEMORY_MEGABYTES = 250
-"""The largest download at its peak, measured over the whole catalogue."""
+"""Peak memory of the largest download, measured over the whole catalogue."""
 
 
 class _Row(TypedDict):
@@ -38,10 +38,10 @@ class _Row(TypedDict):
 def show_plan(
     wanted: Sequence[Wanted], store: Store, access: Mapping[str, Access], *, native: bool, as_json: bool
 ) -> None:
-    """Print what a run would ask for and take.
+    """Print the plan of a download.
 
     Raises:
-        StoreUnwritable: after that, where the disk is too small.
+        StoreUnwritable: If the disk is too small; the plan was printed before.
     """
     plan = remaining_downloads(wanted, store, native=native)
     with Ledger(store.root) as ledger:
@@ -66,30 +66,30 @@ def show_plan(
         )
     else:
         _print(rows, totals, rates)
-        console().print(f"all providers at once: {seconds / 60:.1f} min")
+        console().print(f"all providers in parallel: {seconds / 60:.1f} min")
         console().print(
-            f"disk: {bytes_of(plan) / 1e6:,.0f} MB of {_free_bytes(store.root) / 1e6:,.0f} MB that are free; "
+            f"disk: {bytes_of(plan) / 1e6:,.0f} MB needed, {_free_bytes(store.root) / 1e6:,.0f} MB free; "
             f"memory: up to {MEMORY_MEGABYTES} MB"
         )
     require_space(plan, store)
 
 
 def require_space(plan: Iterable[Download], store: Store) -> None:
-    """Refuse what cannot end.
+    """Refuse a download that does not fit on the disk.
 
     Raises:
-        StoreUnwritable: how much is needed and how much is free.
+        StoreUnwritable: If the disk is too small; the message contains the needed and the free space.
     """
     needed, free = bytes_of(plan), _free_bytes(store.root)
     if needed > free:
         raise StoreUnwritable(
-            f"the download takes about {needed / 1e6:,.1f} MB in {store.root}, where {free / 1e6:,.1f} MB are free; "
-            "free space or set data_dir"
+            f"the download needs about {needed / 1e6:,.1f} MB in {store.root}, but only {free / 1e6:,.1f} MB are free; "
+            "free disk space or set data_dir"
         )
 
 
 def bytes_of(plan: Iterable[Download]) -> int:
-    """The most that a download takes on the disk: parquet files, and the ledger beside them."""
+    """Return the largest disk usage of a download in bytes: parquet files and page ledger."""
     asked = written = 0
     for each in plan:
         asked += 0 if each.from_sealed else _slots(each.wanted)
@@ -102,7 +102,7 @@ def _slots(wanted: Wanted) -> int:
 
 
 def _free_bytes(root: Path) -> int:
-    """On the disk that holds, or would hold, a folder."""
+    """Return the free bytes of the disk that holds, or will hold, a folder."""
     there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
     return shutil.disk_usage(there).free
 

@@ -1,4 +1,4 @@
-"""How far a download is: bars on a terminal, a line now and then elsewhere, and a record for other programs."""
+"""Download progress: bars on a terminal, log lines elsewhere, and a JSON file for other programs."""
 
 import asyncio
 import sys
@@ -17,17 +17,17 @@ from tradeschool.acquisition import Acquisition, DownloadState, LaneState
 from tradeschool.cli.context import now, say
 from tradeschool.errors import StoreUnwritable
 
-REFRESH = 0.25  # seconds between two looks on a terminal
-LINE_EVERY = 10.0  # seconds between two lines elsewhere
-RECORD_EVERY = 2.0  # seconds between two records
-WORTH_A_LINE = 2.0  # seconds that a pause has to last to be told
+REFRESH = 0.25  # seconds between two updates on a terminal
+LINE_EVERY = 10.0  # seconds between two log lines
+RECORD_EVERY = 2.0  # seconds between two writes of the JSON file
+WORTH_A_LINE = 2.0  # shortest pause, in seconds, that is shown
 
 
 @asynccontextmanager
 async def watch(rates: Mapping[str, float], root: Path) -> AsyncIterator[Callable[[list[Progress]], None]]:
-    """Show the progress that is handed over, until the block ends, and publish it below `root`.
+    """Show the progress passed to the yielded function until the block ends, and publish it below `root`.
 
-    `rates` are the limits in requests a second, by provider.
+    `rates` are the rate limits in requests/s, by provider.
     """
     shown: list[Progress] = []
     begun = time.monotonic()
@@ -45,7 +45,7 @@ async def watch(rates: Mapping[str, float], root: Path) -> AsyncIterator[Callabl
         await asyncio.gather(*tasks, return_exceptions=True)
         board.close()
         if shown:
-            with suppress(StoreUnwritable):  # the download's own error says so, and nobody needs the record to go on
+            with suppress(StoreUnwritable):  # the download reports the same error; resuming does not need the file
                 state(running=False).publish(root)
 
 
@@ -57,7 +57,7 @@ async def _publish(state: Callable[[], Acquisition], root: Path) -> None:
 
 
 class _Lines:
-    """One line now and then: for logs."""
+    """Progress as periodic lines, for logs."""
 
     def __init__(self, state: Callable[[], Acquisition]) -> None:
         self._state = state
@@ -74,7 +74,7 @@ class _Lines:
 
 
 class _Bars:
-    """A bar a dataset: for people."""
+    """Progress as one bar per dataset, for terminals."""
 
     def __init__(self, state: Callable[[], Acquisition]) -> None:
         self._state = state
@@ -104,7 +104,7 @@ class _Bars:
                 self._update(f"{each.dataset} {each.range}", each.pages_done, each.pages_total, _reached(each))
         for lane in state.lanes:
             self._update(lane.provider, lane.requests, None, f"requests, {_traffic(lane)}")
-        left = f"about {state.eta_seconds:.0f} s left"
+        left = f"ETA {state.eta_seconds:.0f} s"
         self._update("all", state.pages_done, state.pages_total or None, left)
 
     def _update(self, name: str, done: int, total: int | None, remark: str) -> None:
@@ -114,19 +114,19 @@ class _Bars:
 
 
 def line(state: Acquisition) -> str:
-    """A run's progress in one line."""
+    """Return the progress of a download in one line."""
     told = [f"fetched {state.pages_done:,} of {state.pages_total:,} pages"]
     told += [f"{lane.provider} {_traffic(lane)}" for lane in state.lanes if lane.requests]
     active = next((each for each in state.downloads if each.pages_done < each.pages_total and not each.error), None)
     if active:
-        told += [f"{active.dataset} {_reached(active)}".rstrip(), f"about {state.eta_seconds:.0f} s left"]
+        told += [f"{active.dataset} {_reached(active)}".rstrip(), f"ETA {state.eta_seconds:.0f} s"]
     return ", ".join(told)
 
 
 def _traffic(lane: LaneState) -> str:
     pace = f"{lane.requests_per_second:.2f}/s ({lane.limit_share:.0%} of the limit)"
-    waits = f"{lane.waiting_for_token} waiting for the limit, {lane.waiting_for_network} for the network"
-    pause = f", pausing {lane.paused_seconds:.0f} s" if lane.paused_seconds >= WORTH_A_LINE else ""
+    waits = f"{lane.waiting_for_token} waiting for the rate limit, {lane.waiting_for_network} for the network"
+    pause = f", paused for {lane.paused_seconds:.0f} s" if lane.paused_seconds >= WORTH_A_LINE else ""
     return f"{pace}, {waits}{pause}"
 
 

@@ -1,4 +1,4 @@
-"""`tradeschool queue`: what waits and what runs."""
+"""`tradeschool queue`: inspect and manage the trial queue."""
 
 import json
 import time
@@ -22,30 +22,31 @@ from workers.queue import connect
 from workers.signing import Signer
 
 EVERY, QUIET_EVERY = 1.0, 10.0
-"""Seconds between two looks, on a terminal and elsewhere."""
+"""Seconds between two updates, on a terminal and elsewhere."""
 
 
 @click.group()
 def queue() -> None:
-    """What waits, runs and failed: status, watch, failed, requeue."""
+    """Inspect and manage the trial queue."""
 
 
 @queue.command()
 @json_option
 def status(*, as_json: bool) -> None:
-    """How many jobs wait, run, ended and failed, and who works on them; looking changes nothing."""
+    """Show the number of jobs by state, and of workers.
+
+    The command is read-only.
+    """
     settings = load_settings()
     absent = absence_of(settings)
     with redis_url_of(settings) as url:
         found = take_snapshot(TrialQueue(connection=connect(url)), signer=Signer(signing_key(settings)))
     if absent:
-        say(f"{absent}; these are its files")
+        say(f"{absent}; showing its stored state")
     if as_json:
         print_json(found.to_json())
         return
-    table = Table(
-        "queued", "started", "finished", "failed", "oldest waits", "finished in the last minute", "left", "workers"
-    )
+    table = Table("queued", "running", "finished", "failed", "oldest queued", "jobs/min", "ETA", "workers")
     table.add_row(
         f"{found.queued:,}",
         f"{found.started:,}",
@@ -64,12 +65,15 @@ def status(*, as_json: bool) -> None:
 
 
 @queue.command()
-@click.option("--every", type=click.FloatRange(0.2), help="Seconds between two looks; 1 on a terminal, 10 elsewhere.")
+@click.option(
+    "--every", type=click.FloatRange(0.2), help="Update interval in seconds. [default: 1, without terminal 10]"
+)
 @json_option
 def watch(every: float | None, *, as_json: bool) -> None:
-    """Everything under way, live: queue, workers, levels, download; a line now and then where there is no terminal.
+    """Show queue, workers, levels and download live.
 
-    Starts nothing and changes nothing. What is away is said, and shown again as soon as it is back.
+    Without a terminal, the command prints periodic lines. It is read-only. Unreachable services are reported and shown
+    again once they are back.
     """
     out = console()
     with suppress(KeyboardInterrupt), looking(load_settings()) as look:
@@ -88,16 +92,16 @@ def watch(every: float | None, *, as_json: bool) -> None:
 @queue.command()
 @json_option
 def failed(*, as_json: bool) -> None:
-    """The jobs that failed in the last day, the latest first, and why.
+    """Show the failed jobs of the last day, with reasons.
 
-    A trial is tried three times; one that failed each time is stored as failed with its reason, and stays so.
+    A trial is tried three times, then stored as failed with its reason.
     """
     with redis_url_of(load_settings()) as url:
         found = failed_jobs(TrialQueue(connection=connect(url)))
     if as_json:
         print_json([each.to_json() for each in found])
         return
-    table = Table("job", "trials", "ended", "reason")
+    table = Table("job", "trials", "failed at", "reason")
     for each in found:
         ended = f"{datetime.fromtimestamp(each.ended, UTC):%Y-%m-%d %H:%M:%S} UTC"
         table.add_row(each.job, trials_of(each.job), ended, each.reason)
@@ -106,20 +110,21 @@ def failed(*, as_json: bool) -> None:
 
 @queue.command()
 @click.argument("jobs", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="Every failed job.")
+@click.option("--all", "every", is_flag=True, help="Requeue all failed jobs.")
 @json_option
 def requeue(jobs: tuple[str, ...], *, every: bool, as_json: bool) -> None:
-    """Put failed JOBS back into the queue; trials that are stored already stay as they are.
+    """Put failed JOBS back into the queue.
 
-    Exit code 2 where one of them is not among the failed jobs; the others are queued all the same.
+    Trials that already have a stored result are not changed. Exit code 2 if a job is not among the failed jobs; the
+    others are requeued.
     """
     if bool(jobs) == every:
-        raise SettingsError("which jobs? name some of `tradeschool queue failed`, or say --all")
+        raise SettingsError("expected either job names or --all; list failed jobs: tradeschool queue failed")
     with redis_url_of(load_settings()) as url:
         queued = put_back_failed(TrialQueue(connection=connect(url)), None if every else jobs)
     if as_json:
         print_json(list(queued))
     else:
-        say(f"{len(queued)} jobs are queued again")
+        say(f"{len(queued)} jobs requeued")
     if unknown := [job for job in jobs if job not in queued]:
         raise SettingsError(f"not among the failed jobs: {', '.join(unknown)}; see: tradeschool queue failed")

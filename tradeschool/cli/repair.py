@@ -1,4 +1,4 @@
-"""`tradeschool data repair`: forget what is damaged or suspect, and say what to run."""
+"""`tradeschool data repair`: remove damaged or suspect candles and print the commands that fetch them again."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -7,16 +7,15 @@ import click
 
 from fetcher import repair as mending
 from fetcher.ledger import Ledger
-from fetcher.lock import exclusive, of_folder
 from fetcher.repair import Repair
 from tradeschool.cli.context import (
     candles_of,
     chosen_datasets,
     console,
+    data_lock,
     json_option,
     load_settings,
     print_json,
-    say,
     sealed_candles_of,
 )
 from tradeschool.market import Dataset, Instrument, Window
@@ -26,11 +25,15 @@ from tradeschool.store.store import fetch_command
 
 @click.command()
 @click.argument("names", metavar="[DATASET]...", nargs=-1)
-@click.option("--gaps", is_flag=True, help="Ask again also for candles that were confirmed not to exist.")
-@click.option("--sealed", is_flag=True, help="Repair the sealed period's folder.")
+@click.option("--gaps", is_flag=True, help="Also request candles again that the provider confirmed not to exist.")
+@click.option("--sealed", is_flag=True, help="Repair the holdout period instead.")
 @json_option
 def repair(names: tuple[str, ...], *, gaps: bool, sealed: bool, as_json: bool) -> None:
-    """Take away the seals of damaged ranges and forget damaged or suspect pages; fetch then asks for them again."""
+    """Remove damaged or suspect candles and their seals.
+
+    The command removes the seals of damaged ranges, and damaged or suspect pages, and prints the fetch commands that
+    download them again.
+    """
     settings = load_settings()
     store = sealed_candles_of(settings) if sealed else candles_of(settings)
     done = [each for each in asyncio.run(_alone(store, chosen_datasets(names), gaps=gaps)) if not each.is_needless]
@@ -45,25 +48,25 @@ def repair(names: tuple[str, ...], *, gaps: bool, sealed: bool, as_json: bool) -
 
 
 async def _alone(store: Store, datasets: list[Dataset], *, gaps: bool) -> list[Repair]:
-    """Repair while no fetcher is at work in the folder."""
-    async with exclusive(of_folder(store.root), lambda: say(f"a fetcher works in {store.root}; waiting for it to end")):
+    """Repair while no fetcher uses the folder."""
+    async with data_lock(store):
         with Ledger(store.root) as ledger:
             return mending.repair(datasets, store, ledger, gaps=gaps)
 
 
 def _lines(done: Repair) -> Iterator[str]:
     for name in done.unreadable:
-        yield f"{done.dataset}: {name} could not be read, and is gone"
+        yield f"{done.dataset}: {name}: unreadable, removed"
     for each in done.unsealed:
-        yield f"{each.dataset}: {each.window} is not sealed any more"
+        yield f"{each.dataset}: {each.window}: seal removed"
     for source in done.imported:
-        yield f"{done.dataset}: {source} is not sealed any more; import it again, or fetch the range"
+        yield f"{done.dataset}: {source}: seal removed; import the file again, or fetch the range"
     for window in done.forgotten:
-        yield f"{done.dataset}: {window} will be asked for again"
+        yield f"{done.dataset}: {window}: will be requested again"
 
 
 def _commands(done: Sequence[Repair]) -> list[str]:
-    """A line to type for each range; plain `fetch` where only a download under way lost something."""
+    """Return one command per range; plain `fetch` if only an unfinished download lost pages."""
     ranges: dict[tuple[Instrument, Window], list[Dataset]] = {}
     for each in done:
         for lost in each.unsealed:

@@ -1,4 +1,4 @@
-"""`tradeschool backtest --run`: a recorded trial traded again, its figures held against those of the run."""
+"""`tradeschool backtest --run`: repeat a recorded trial and compare its metrics with the recorded ones."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from workers.retrade import Recorded, changed_since, find_trial, open_part, retr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which trial, and on which part."""
+    """Selection of a trial and a part of the data."""
 
     run: str
     level: str | None
@@ -25,19 +25,19 @@ class Wanted:
 
 
 def trade_again(wanted: Wanted, outputs: Outputs, *, as_json: bool) -> None:
-    """Print what the trial comes to now, and whether that is what its run recorded.
+    """Repeat a trial, print its metrics and compare them with the recorded ones.
 
     Raises:
-        SettingsError: where there is no such run, level, attempt or trial, or the part is closed.
-        TrialDiffers: where a figure is not the recorded one.
-        DataError: where candles are missing or unsound.
+        SettingsError: If the run, level, attempt or trial does not exist, or the part must not be read.
+        TrialDiffers: If a metric differs from the recorded one.
+        DataError: If candles are missing or invalid.
     """
     place = place_of(load_settings())
     record = records.read_run(place, wanted.run)
     row = begun(record, wanted.level, wanted.attempt)
     recorded = find_trial(place, record, row, wanted.trial, wanted.part)
     for change in changed_since(place, record):
-        say(f"changed since run {record.name} was begun: {change}")
+        say(f"changed since run {record.name} started: {change}")
     if wanted.part is not Part.TRAIN:
         say(open_part(place.folder(record.name), (row.level, row.number), wanted.part, recorded.trial.number, now()))
     found = retrade(place, recorded)
@@ -49,7 +49,7 @@ def trade_again(wanted: Wanted, outputs: Outputs, *, as_json: bool) -> None:
     outputs.write(recorded.name, tested)
     _print(recorded, tested, differences, as_json=as_json)
     if differences:
-        raise TrialDiffers(f"{recorded.name} does not repeat: {'; '.join(differences[:3])}")
+        raise TrialDiffers(f"{recorded.name} is not reproducible: {'; '.join(differences[:3])}")
 
 
 def _print(recorded: Recorded, tested: list[Tested], differences: list[str], *, as_json: bool) -> None:
@@ -80,14 +80,14 @@ def _print(recorded: Recorded, tested: list[Tested], differences: list[str], *, 
 
 
 def _remarks(recorded: Recorded, *, is_same: bool) -> list[str]:
-    """What has to be known of the figures."""
+    """Return remarks about the metrics: pruning, and whether they equal the recorded ones."""
     lines, trial = [], recorded.trial
     if "pruned" in trial.user_attrs:
-        where = "its figures are of these" if recorded.part is Part.TRAIN else "its figures here are of all"
+        where = "metrics cover these" if recorded.part is Part.TRAIN else "metrics here cover all"
         ran = f"{len(trial.intermediate_values)} of {len(recorded.level.datasets)} datasets"
         lines.append(f"trial {trial.number} was pruned on train after {ran}, {trial.user_attrs['pruned']}: {where}")
     if recorded.figures is None:
-        lines.append(f"{recorded.name}: the run recorded no figures there to compare with")
+        lines.append(f"{recorded.name}: no recorded metrics to compare with")
     elif is_same:
-        lines.append(f"{recorded.name}: every figure is the recorded one, to the last digit")
+        lines.append(f"{recorded.name}: all metrics equal the recorded ones exactly")
     return lines

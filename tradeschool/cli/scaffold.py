@@ -1,10 +1,10 @@
-"""The files of `tradeschool strategy new`."""
+"""Templates of `tradeschool strategy new`: a strategy and its tests."""
 
 from pathlib import Path
 
 from tradeschool.errors import SettingsError, StoreUnwritable
 
-STRATEGY = '''"""CLASS: say in one line what it does and why that should earn anything."""
+STRATEGY = '''"""CLASS: describe in one line what the strategy does and why it should be profitable."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,26 +21,26 @@ from tradeschool.market import Timeframe
 
 @dataclass(frozen=True, slots=True)
 class CLASS:
-    """Long where a bar closes above the close of some bars before, short where it closes below."""
+    """Momentum: long if a bar closes above the close `lookback` bars earlier, short if below."""
 
     name: str = "NAME"
     parameters: tuple[Parameter, ...] = (
-        IntParameter(name="lookback", low=2, high=500, default=48, meaning="Bars to look back."),
-        *MANAGED,  # stop, target and everything else that the engine does by name
+        IntParameter(name="lookback", low=2, high=500, default=48, meaning="Lookback in bars."),
+        *MANAGED,  # stop, target and other trade management, handled by the engine
     )
 
     def warm_up(self, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
-        """Bars that the signals need before the first one that counts, for any parameters within bounds."""
+        """Return the number of bars needed before the first valid signal, for any parameters within bounds."""
         return int(bounds["lookback"][1]) + 1
 
     def repair(self, parameters: Mapping[str, float]) -> dict[str, float]:
-        """The nearest parameters that make sense together; sound ones unchanged."""
+        """Return the nearest valid combination of parameters; valid ones are returned unchanged."""
         return dict(parameters)
 
     def signals(self, candles: Prepared, parameters: Mapping[str, float], direction: Direction) -> NDArray[np.int8]:
-        """At each bar's close, from this bar and earlier ones: 1 be long, -1 be short, 2 be out, 0 nothing.
+        """Return the signal at each bar's close, from this bar and earlier ones: 1 long, -1 short, 2 flat, 0 none.
 
-        candles.open, high, low and close are whole ticks, shape (n_bars,), and may not be written to.
+        candles.open, high, low and close are integer ticks, shape (n_bars,), read-only.
         """
         lookback = int(parameters["lookback"])
         signals = np.zeros(len(candles), dtype=np.int8)
@@ -52,7 +52,7 @@ class CLASS:
 
 STRATEGY = CLASS()
 '''
-TESTS = '''"""What must hold of NAME: run with pytest, in the folder of both files."""
+TESTS = '''"""Tests of NAME: run pytest in the folder of both files."""
 
 import numpy as np
 import pytest
@@ -107,18 +107,18 @@ def test_a_rise_is_long(candles: Prepared) -> None:
 
 
 def write_strategy(name: str, folder: Path) -> tuple[Path, Path]:
-    """A strategy of that name and its tests, in a folder; where they are.
+    """Write a strategy template and its tests to a folder and return both paths.
 
     Raises:
-        SettingsError: where the name cannot be a module's, or one of the files is there already.
-        StoreUnwritable: where the disk does not take them.
+        SettingsError: If the name is not a valid module name, or one of the files exists.
+        StoreUnwritable: If the files cannot be written.
     """
     if not name.isidentifier() or name != name.lower():
-        raise SettingsError(f"strategy {name!r}: expected a name of small letters, digits and underscores")
+        raise SettingsError(f"strategy {name!r}: expected a name of lower-case letters, digits and underscores")
     written = {folder / f"{name}.py": STRATEGY, folder / f"test_{name}.py": TESTS}
     for path in written:
         if path.exists():
-            raise SettingsError(f"{path} is there already: choose another name or --folder")
+            raise SettingsError(f"{path} exists already; choose another name or --folder")
     class_name = "".join(part.capitalize() for part in name.split("_"))
     try:
         folder.mkdir(parents=True, exist_ok=True)

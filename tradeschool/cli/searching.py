@@ -1,4 +1,4 @@
-"""What every command that searches shares: its options, the levels they name, and how a run is carried to its end."""
+"""Shared parts of the search commands: options, selection of levels, and execution of a run."""
 
 import os
 import secrets
@@ -44,7 +44,7 @@ from workers.strategies import own_strategies
 
 MOST_SEED = 2**32
 VALIDATION_SHARE = 1 / 3
-"""Of the trades that train needs, as in a level's own numbers."""
+"""Minimum trades on validation relative to train, as in the built-in levels."""
 
 MOST_SURROGATES = 10_000
 Command = Callable[..., None]
@@ -52,7 +52,7 @@ Command = Callable[..., None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What the options of a search say; None and empty where they say nothing."""
+    """Values of the search options; None or empty for options that were not given."""
 
     curriculum: Path | None = None
     level_name: str | None = None
@@ -66,10 +66,10 @@ class Chosen:
     surrogates: int = SURROGATES
 
     def levels(self) -> tuple[Level, ...]:
-        """The levels that are to be searched, with what the options change.
+        """Return the levels to search, with the options' changes.
 
         Raises:
-            SettingsError: where the file is wrong, has no such level, or a constraint cannot be read.
+            SettingsError: If the file is invalid, the level does not exist, or a constraint cannot be parsed.
         """
         levels = load_levels(self.curriculum)
         named = (find_level(self.level_name, levels),) if self.level_name else levels
@@ -92,35 +92,49 @@ class Chosen:
 
 
 OPTIONS = (
-    click.option("--curriculum", type=click.Path(path_type=Path), help="Levels from this file (TOML)."),
-    click.option("--level", "level_name", help="This level alone."),
-    click.option("--trials", type=click.IntRange(1), help="Instead of the levels' own numbers."),
-    click.option("--seed", type=click.IntRange(0, MOST_SEED - 1), help="Drawn, and printed, when not given."),
-    click.option("-j", "--workers", type=click.IntRange(0), help="Workers of its own; 0 uses those that are there."),
+    click.option(
+        "--curriculum",
+        type=click.Path(path_type=Path),
+        help="TOML file with levels. [default: built-in curriculum]",
+    ),
+    click.option("--level", "level_name", help="Search only this level."),
+    click.option("--trials", type=click.IntRange(1), help="Trials per level. [default: the level's]"),
+    click.option("--seed", type=click.IntRange(0, MOST_SEED - 1), help="Seed of the search. [default: random]"),
+    click.option(
+        "-j",
+        "--workers",
+        type=click.IntRange(0),
+        help="Workers to start; 0 uses connected ones. [default: one per core if none is connected]",
+    ),
     click.option(
         "--mode",
         type=click.Choice([mode.value for mode in Mode]),
-        help="lagged: the same trials for any number of workers (default); async: learns from whatever is finished.",
+        help="lagged: reproducible, independent of the number of workers; async: uses every result as soon as it "
+        "arrives, not reproducible. [default: the level's, lagged]",
     ),
     click.option(
-        "--early-stop", type=click.IntRange(1), help="End a search after so many trials without a better one."
+        "--early-stop", type=click.IntRange(1), help="Stop a search after this many trials without improvement."
     ),
-    click.option("--min-trades", type=click.IntRange(0), help="Trades that train needs; validation needs a third."),
+    click.option("--min-trades", type=click.IntRange(0), help="Minimum trades on train; a third of it on validation."),
     click.option(
-        "--constraint", "constraints", multiple=True, help='A further rule, such as "max_drawdown_intrabar <= 0.15".'
+        "--constraint",
+        "constraints",
+        multiple=True,
+        help='Additional constraint, for example "max_drawdown_intrabar <= 0.15"; repeatable.',
     ),
     click.option(
         "--surrogates",
         type=click.IntRange(0, MOST_SURROGATES),
         default=SURROGATES,
         show_default=True,
-        help="Markets without skill in which the search of each level that was passed is repeated; 0 for none.",
+        help="Null test: surrogate markets without skill in which the search of each passed level is repeated; 0 "
+        "skips the test.",
     ),
 )
 
 
 def search_options(command: Command) -> Command:
-    """Every option that says what is searched, and by whom."""
+    """Add all search options to a command."""
     return reduce(lambda decorated, option: option(decorated), reversed(OPTIONS), command)
 
 
@@ -128,55 +142,55 @@ workers_option = OPTIONS[4]
 
 
 def draw_seed(seed: int | None) -> int:
-    """The seed that was given, or one that nobody chose."""
+    """Return the given seed, or a random one if it is None."""
     return secrets.randbelow(MOST_SEED) if seed is None else seed
 
 
 def place_of(settings: Settings) -> Place:
-    """Where the settings have runs find and leave what they work with.
+    """Return the folders, stores and keys that a run uses.
 
     Raises:
-        StoreUnwritable: where the state folder cannot be made.
+        StoreUnwritable: If the state folder cannot be created.
     """
     try:
         make_private(settings.state_dir)
     except OSError as error:
         raise StoreUnwritable(
-            f"cannot make {settings.state_dir}: {error.strerror}; set state_dir to a folder of yours"
+            f"cannot create {settings.state_dir}: {error.strerror}; set state_dir to a writable folder"
         ) from error
     return Place.of(settings, searched_candles_of(settings), Signer(signing_key(settings, make=True)))
 
 
 def strategies_of(place: Place, levels: Sequence[Level]) -> tuple[str, ...]:
-    """What own workers may import: what the settings name, and what these levels and the runs under way name."""
+    """Return the strategies that this command's workers may import: those of settings, levels and active runs."""
     under_way = [level for record in records.under_way(place) for level in record.levels]
     return tuple(dict.fromkeys((*place.work.strategies, *own_strategies([*levels, *under_way]))))
 
 
 def begin(place: Place, chosen: Chosen, run_name: str | None = None) -> str:
-    """The name of a new run of the chosen levels, written down.
+    """Create and store a new run of the chosen levels, and return its name.
 
     Raises:
-        SettingsError: where a level cannot be searched, or there is a run of that name.
+        SettingsError: If a level cannot be searched, or a run with this name exists.
     """
     seed = draw_seed(chosen.seed)
     if any(level.mode is Mode.ASYNC for level in chosen.levels()):
-        say("asynchronous search: the same seed will not give the same trials again")
+        say("mode async: the same seed will not give the same trials again")
     name = run_name or records.new_run_name(now(), seed)
     return records.begin(place, name, chosen.levels(), seed, now(), surrogates=chosen.surrogates).name
 
 
 def begun(record: RunRecord, level_name: str | None, number: int | None) -> AttemptRow:
-    """The attempt that the options name; the latest one at the first level where they name none.
+    """Return the selected attempt; by default the latest attempt at the first level.
 
     Raises:
-        SettingsError: where there is no such level, or the attempt was not begun.
+        SettingsError: If the level does not exist, or the attempt has not started.
     """
     level = find_level(level_name, record.levels) if level_name else record.levels[0]
     row = record.attempt(level.name, number) if number else record.last(level.name)
     if row is None:
         which = f"attempt {number} at level {level.name}" if number else f"level {level.name}"
-        raise SettingsError(f"run {record.name} has not begun {which}")
+        raise SettingsError(f"run {record.name} has not started {which}")
     return row
 
 
@@ -190,17 +204,17 @@ def climb(
     look: Look,
     as_json: bool,
 ) -> None:
-    """Carry a run to its end, and say what came of it.
+    """Execute a run to its end and print the result.
 
-    `wait` returns once a level's candles are there; without it, they have to be. `wait_for_sealed` does so once the
-    sealed period is, or cannot be expected any more. `look` is called all the while, see `enough_workers`.
+    `wait` blocks until a level's candles are sealed; without it, they must be sealed already. `wait_for_sealed` blocks
+    until the holdout period is sealed or its download has ended. `look` is called repeatedly, see `enough_workers`.
 
     Raises:
-        WorkersFailed: where the workers that this command started cannot live.
-        GateNotMet: where a level was given up.
+        WorkersFailed: If the workers of this command cannot be kept running.
+        GateNotMet: If a level failed its gate after all retries.
     """
     record = records.read_run(place, name)
-    say(f"run {name}, seed {record.seed}; if interrupted: tradeschool optimize resume {name}")
+    say(f"run {name}, seed {record.seed}; resume after an interruption: tradeschool optimize resume {name}")
     connect_to_work(url).close()
     with show_trials() as show, interrupts() as stop:
 
@@ -222,19 +236,22 @@ def climb(
 
 
 def is_at_its_end(place: Place, record: RunRecord) -> bool:
-    """Whether nothing is left to search."""
+    """Return whether no search is left."""
     return isinstance(records.next_of(place, record), Recommend | End)
 
 
 def standing_of(place: Place, record: RunRecord) -> Standing:
-    """How a run stands now."""
+    """Return the current status of a run."""
     with closing(StudyWatch(place.storage_url)) as studies:
         return stand(place, record, studies, now().timestamp())
 
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed: Python drops the exception where it meets a garbage collection, the flag stays."""
+    """Yield a function that returns whether Ctrl-C was pressed.
+
+    The flag is needed because Python drops a KeyboardInterrupt that is raised during garbage collection.
+    """
     pressed = threading.Event()
 
     def press(number: int, frame: FrameType | None) -> None:
@@ -251,17 +268,17 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def enough_workers(url: str, count: int | None, strategies: Sequence[str], signer: Signer) -> Iterator[Look]:
-    """The workers that were asked for; one a core where none was said and none is there.
+    """Run `count` workers until the block ends; with None, one per core if no worker is connected.
 
-    Those that are started here evaluate `strategies`, too. What it gives keeps them alive and says when no worker is
-    connected; it is called while a search goes on.
+    The workers also evaluate `strategies`. The yielded function must be called repeatedly during the search; it
+    restarts the pool and reports when no worker is connected.
     """
     with connect(url) as connection:
         present = take_snapshot(TrialQueue(connection=connection), signer=signer).worker_count
     if count is None:
         count = 0 if present else os.cpu_count() or 1
     if not count and not present:
-        say(f"no worker is there yet; {ELSEWHERE}")
+        say(f"no worker is connected; {ELSEWHERE}")
     with own_workers(count, url, strategies, signer) as look:
         yield look
 

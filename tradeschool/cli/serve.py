@@ -1,4 +1,4 @@
-"""`tradeschool serve`: the page, its API and its metrics."""
+"""`tradeschool serve`: serve the monitoring page, its API and metrics."""
 
 import asyncio
 import signal
@@ -17,11 +17,19 @@ from workers.web.guard import Guard
 
 
 @click.command()
-@click.option("--host", help="Where to listen; any but loopback needs a token (serve.token_file).")
-@click.option("--port", type=click.IntRange(0, 65_535), help="0 takes one that is free.")
-@click.option("--parent", type=int, hidden=True, help="The process with which the page ends.")
+@click.option(
+    "--host",
+    help="Address to listen on; a non-loopback address needs a token (serve.token_file). [default: serve.host]",
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), help="Port to listen on; 0 chooses a free one. [default: serve.port]"
+)
+@click.option("--parent", type=int, hidden=True, help="Process ID of the parent; the page ends with it.")
 def serve(host: str | None, port: int | None, parent: int | None) -> None:
-    """Serve the page until interrupted; it shows what is there, says what is away, and starts nothing."""
+    """Serve the monitoring page, its API and metrics until interrupted.
+
+    The page is read-only except for requeueing failed jobs. It starts no services and reports unreachable ones.
+    """
     if parent is not None:
         die_with_parent(parent, signal.SIGTERM)
     settings = load_settings()
@@ -37,7 +45,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
     made = app.make_app(Lookout(sources_of(settings)), Guard(token=settings.page_token()))
     runner = await app.serve(made, host, port)
     try:
-        say(f"the page is at {app.address(runner)}; Ctrl-C stops it, and nothing else")
+        say(f"monitoring page: {app.address(runner)}; Ctrl-C stops the page only")
         await over.wait()
     finally:
         await runner.cleanup()

@@ -1,4 +1,4 @@
-"""`tradeschool strategy`: what there is, a start for one's own, and whether one looks where it must not."""
+"""`tradeschool strategy`: list built-in strategies, create new ones, check them for look-ahead."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,18 +25,18 @@ SAMPLE = "coinbase/BTC-USD/M5"
 SAMPLE_WINDOW = parse_timerange("20210101-20210401")
 SEED = 1
 MOST_BARS_ASKED = 3_000
-"""Bars that a decision engine is asked for at most: it is asked dozens of times."""
+"""Most bars on which a decision engine is checked: the check evaluates it dozens of times."""
 
 
 @click.group()
 def strategy() -> None:
-    """Strategies: list, new, check."""
+    """List, create and check strategies."""
 
 
 @strategy.command(name="list")
 @json_option
 def list_strategies(*, as_json: bool) -> None:
-    """The strategies that come with the program, and their parameters."""
+    """List the built-in strategies and their parameters."""
     found = [load(name) for name in built_in_names()]
     if as_json:
         print_json([{"name": each.name, "parameters": [_as_object(one) for one in each.parameters]} for each in found])
@@ -44,16 +44,21 @@ def list_strategies(*, as_json: bool) -> None:
     for each in found:
         table = Table("parameter", "from", "to", "default", "searched", "meaning", title=each.name)
         for one in each.parameters:
-            searched = "where a level says so" if one.fixed else "always"
+            searched = "if a level enables it" if one.fixed else "always"
             table.add_row(one.name, f"{one.low:g}", f"{one.high:g}", f"{one.default:g}", searched, one.meaning)
         console().print(table)
 
 
 @strategy.command()
 @click.argument("name")
-@click.option("--folder", type=click.Path(path_type=Path), default=Path(), help="Where to; here when not given.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), default=Path(), help="Target folder. [default: current folder]"
+)
 def new(name: str, folder: Path) -> None:
-    """Write NAME.py, a strategy to start from, and its tests; nothing is overwritten."""
+    """Write a strategy template and its tests.
+
+    The template is NAME.py. Existing files are not overwritten.
+    """
     module, tests = write_strategy(name, folder)
     say(f"written: {module} and {tests}")
     say(f"try it:  cd {folder}; tradeschool strategy check {name}:STRATEGY; tradeschool backtest {name}:STRATEGY")
@@ -62,9 +67,15 @@ def new(name: str, folder: Path) -> None:
 @strategy.command()
 @click.argument("strategy_name", metavar="STRATEGY")
 @parameter_options
-@click.option("--dataset", "dataset_name", help="Sealed candles to check on; made-up ones when not given.")
-@click.option("--timerange", help="Of those candles, such as 20210101-20210401; the first sealed range when not given.")
-@click.option("--direction", type=click.Choice([each.value for each in Direction]), default="both", show_default=True)
+@click.option("--dataset", "dataset_name", help="Dataset to check on. [default: synthetic candles]")
+@click.option("--timerange", help="Time range, for example 20210101-20210401. [default: the first sealed range]")
+@click.option(
+    "--direction",
+    type=click.Choice([each.value for each in Direction]),
+    default="both",
+    show_default=True,
+    help="Sides to trade.",
+)
 @json_option
 def check(
     strategy_name: str,
@@ -76,7 +87,11 @@ def check(
     *,
     as_json: bool,
 ) -> None:
-    """Whether STRATEGY looks ahead, needs more than its warm-up, or says something else twice; exit code 1 if so."""
+    """Check a strategy for look-ahead and other errors.
+
+    STRATEGY is a built-in name or module:NAME. The command checks for look-ahead, an insufficient warm-up, and signals
+    that are not repeatable. Exit code 1: there is a finding.
+    """
     given = parameters_of(strategy_name, parameter_file, chosen)
     checked = load(given.strategy)
     parameters = repaired(checked, given.parameters)
@@ -94,7 +109,7 @@ def check(
         print_json({"strategy": given.strategy, "bars": len(prepared), "trades": trades, "findings": findings})
     else:
         console().print(f"{given.strategy} on {len(prepared):,} bars of {dataset}: {trades:,} trades", highlight=False)
-        console().print("\n".join(findings) or "nothing found: no look-ahead, the warm-up suffices, repeatable")
+        console().print("\n".join(findings) or "no findings: no look-ahead, sufficient warm-up, repeatable signals")
     if findings:
         raise TradeschoolError(
             f"strategy {given.strategy} failed: {', '.join(each.split(':')[0] for each in findings)}"
@@ -108,33 +123,36 @@ def _candles(dataset: Dataset, is_named: bool, window: Window | None, warm_up: i
     store = candles_of(load_settings())
     seals = store.seals(dataset)
     if not seals and not window:
-        raise DataIncomplete(f"{dataset}: nothing is sealed in {store.root}; run: tradeschool fetch")
+        raise DataIncomplete(f"{dataset}: no sealed candles in {store.root}; run: tradeschool fetch")
     chosen = window or seals[0].window
     store.require(dataset, chosen)
     return prepare(store.arrays(dataset, chosen), chosen, warm_up)
 
 
 def _findings(signals: Signals, prepared: Prepared, warm_up: int | None) -> list[str]:
-    """What is wrong. Without a warm-up they are a decision engine's, which may remember and decide by its position."""
+    """Return the findings of the checks.
+
+    Without `warm_up` the signals come from a decision engine, which may use its position and earlier decisions.
+    """
     found = []
     if not is_repeatable(signals, prepared):
-        return [
-            "not repeatable: the same candles gave other signals the second time; look-ahead cannot be told from it"
-        ]
+        return ["not repeatable: the same candles gave different signals; look-ahead cannot be checked"]
     if leak := look_ahead(signals, prepared, SEED, is_asked=warm_up is None):
-        columns = f"column {', '.join(leak.columns)}" if leak.columns else "the number of bars to come"
-        found.append(f"look-ahead: {_told(leak, prepared)} without the bars from {leak.cut} on; it looks at {columns}")
+        columns = f"column {', '.join(leak.columns)}" if leak.columns else "the number of future bars"
+        found.append(
+            f"look-ahead: {_told(leak, prepared)} without the bars from {leak.cut} on; the strategy uses {columns}"
+        )
     if warm_up is not None and (leak := short_warm_up(signals, prepared, warm_up, SEED)):
         found.append(
             f"warm-up: {_told(leak, prepared)} without the bars before {leak.cut}; "
-            f"{warm_up} bars do not suffice to forget them"
+            f"a warm-up of {warm_up} bars is too short"
         )
     return found
 
 
 def _told(leak: Leak, prepared: Prepared) -> str:
     opened = datetime.fromtimestamp(int(prepared.time[leak.bar]), UTC)
-    return f"bar {leak.bar} ({opened:%Y-%m-%d %H:%M} UTC) says {leak.signal}, but {leak.without}"
+    return f"the signal at bar {leak.bar} ({opened:%Y-%m-%d %H:%M} UTC) is {leak.signal}, but {leak.without}"
 
 
 def _as_object(parameter: Parameter) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What a download came to: a table, JSON, and `acquisition_summary.csv` beside the candles."""
+"""Summary of a download: a table, JSON, and `acquisition_summary.csv` in the data folder."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ SUMMARY_NAME = "acquisition_summary"
 
 
 class Row(TypedDict):
-    """One sealed range."""
+    """Summary of one sealed range."""
 
     dataset: str
     start: str
@@ -35,7 +35,7 @@ class Row(TypedDict):
 
 
 def rows_of(progress: Iterable[Progress]) -> list[Row]:
-    """What this run sealed, a row a range; requests are counted where they were sent."""
+    """Return one row per range sealed by this download; derived ranges count no requests."""
     return [
         _row(seal, each.requests if not seal.derived else 0, each.retries if not seal.derived else 0)
         for each in progress
@@ -44,7 +44,7 @@ def rows_of(progress: Iterable[Progress]) -> list[Row]:
 
 
 def write(progress: Sequence[Progress], store: Store) -> None:
-    """Publish `acquisition_summary.csv` and `.json` of this run, where it sealed anything."""
+    """Write `acquisition_summary.csv` and `.json` if the download sealed anything."""
     rows = rows_of(progress)
     if not rows:
         return
@@ -58,7 +58,7 @@ def write(progress: Sequence[Progress], store: Store) -> None:
 
 
 def show(progress: Sequence[Progress], store: Store, *, as_json: bool) -> None:
-    """Print what this run sealed."""
+    """Print the ranges that this download sealed."""
     rows = rows_of(progress)
     if as_json:
         print_json(rows)
@@ -81,11 +81,11 @@ def show(progress: Sequence[Progress], store: Store, *, as_json: bool) -> None:
     console().print(table)
     for line in audit_lines(progress):
         console().print(line)
-    console().print(f"in {store.root}, summary in {store.root / SUMMARY_NAME}.csv")
+    console().print(f"data folder {store.root}, summary {store.root / SUMMARY_NAME}.csv")
 
 
 def audit_lines(progress: Iterable[Progress]) -> list[str]:
-    """How derived candles compare with the provider's own, a line a dataset."""
+    """Return the comparison of derived candles with the provider's, one line per dataset."""
     by_dataset: dict[str, list[Audit]] = {}
     for each in progress:
         for audit in each.audits:
@@ -93,8 +93,8 @@ def audit_lines(progress: Iterable[Progress]) -> list[str]:
     return [
         f"{name}: {sum(audit.candles for audit in audits):,} derived candles compared with the provider's own: "
         f"{sum(audit.absent for audit in audits)} on one side only, "
-        f"{sum(audit.other_prices for audit in audits)} with other prices, "
-        f"{sum(audit.other_volumes for audit in audits)} with another volume"
+        f"{sum(audit.other_prices for audit in audits)} with different prices, "
+        f"{sum(audit.other_volumes for audit in audits)} with a different volume"
         for name, audits in by_dataset.items()
     ]
 

@@ -1,4 +1,4 @@
-"""What a backtest came to: one dataset or several, as a table, JSON, trades, or a picture."""
+"""Output of a backtest: a table, JSON, a trade file, or a chart."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,25 +23,25 @@ PLOT_FORMATS = (".svg", ".html")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """Where a backtest is written besides."""
+    """Optional output files of a backtest."""
 
     trades: Path | None
     plot: Path | None
 
     def check(self) -> None:
-        """Refuse a file of a form that is not known, before anything is traded.
+        """Check the file formats before the backtest starts.
 
         Raises:
-            SettingsError: where a name has another ending.
+            SettingsError: If a file name has an unsupported suffix.
         """
         _check_ending("--trades", self.trades, TRADE_FORMATS)
         _check_ending("--plot", self.plot, PLOT_FORMATS)
 
     def write(self, title: str, tested: Sequence["Tested"]) -> None:
-        """Write what is asked for.
+        """Write the requested files.
 
         Raises:
-            StoreUnwritable: where the disk does not take it.
+            StoreUnwritable: If a file cannot be written.
         """
         if self.trades:
             _write_trades(tested, self.trades)
@@ -51,16 +51,16 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tested:
-    """One dataset and what came of it."""
+    """Backtest result of one dataset."""
 
     prepared: Prepared
     run: Run
     held: Run
-    """Bought and held instead."""
+    """Buy-and-hold benchmark on the same bars."""
 
 
 def as_object(tested: Sequence[Tested]) -> dict[str, object]:
-    """The figures of each dataset, of all together, and of who bought and held."""
+    """Return the metrics per dataset, of the portfolio of all datasets, and of buy-and-hold, for JSON."""
     return {
         "datasets": [
             {
@@ -77,21 +77,21 @@ def as_object(tested: Sequence[Tested]) -> dict[str, object]:
 
 
 def figures_as_json(found: Mapping[str, float]) -> dict[str, object]:
-    """By the names of `METRICS`; null where there is no finite number, `infinite` names those without bound."""
+    """Return metrics by the names of `METRICS`; non-finite ones are None, and `infinite` lists the infinite ones."""
     infinite = sorted(name for name, value in found.items() if value == float("inf"))
     return {name: finite_or_none(value) for name, value in found.items()} | {"infinite": infinite}
 
 
 def show(strategy: Strategy, parameters: Mapping[str, float], tested: Sequence[Tested]) -> None:
-    """The parameters, and a column of figures a dataset."""
+    """Print the parameters, and a table with one column of metrics per dataset."""
     quiet = {each.name for each in strategy.parameters if each.fixed and parameters[each.name] == each.default}
     chosen = ", ".join(f"{each} {value:g}" for each, value in parameters.items() if each not in quiet)
     console().print(f"{strategy.name}: {chosen}", soft_wrap=True, highlight=False)
     columns = {each.run.dataset.name + f"\n{each.prepared.window}": figures([each.run]) for each in tested}
     if len(tested) > 1:
-        columns["together"] = figures([each.run for each in tested])
+        columns["portfolio"] = figures([each.run for each in tested])
     columns["buy and hold"] = figures([each.held for each in tested])
-    table = Table(Column("", no_wrap=True), *columns)
+    table = Table(Column("metric", no_wrap=True), *columns)
     for metric in next(iter(columns.values())):
         table.add_row(metric, *(_readable(metric, found[metric]) for found in columns.values()))
     console().print(table)
@@ -103,7 +103,7 @@ def _readable(metric: str, value: float) -> str:
 
 def _check_ending(option: str, path: Path | None, endings: Sequence[str]) -> None:
     if path and path.suffix not in endings:
-        raise SettingsError(f"{option} {path}: expected a name that ends in {' or '.join(endings)}")
+        raise SettingsError(f"{option} {path}: expected a file name that ends in {' or '.join(endings)}")
 
 
 def _write_trades(tested: Sequence[Tested], path: Path) -> None:
@@ -115,7 +115,7 @@ def _write_trades(tested: Sequence[Tested], path: Path) -> None:
             table.write_parquet(path)
     except OSError as error:
         raise StoreUnwritable(f"cannot write {path}: {error.strerror or error}") from error
-    say(f"{table.height:,} trades in {path}")
+    say(f"{table.height:,} trades written to {path}")
 
 
 def _draw(title: str, tested: Sequence[Tested], path: Path) -> None:
@@ -128,4 +128,4 @@ def _draw(title: str, tested: Sequence[Tested], path: Path) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise StoreUnwritable(f"cannot write {path}: {error.strerror or error}") from error
-    say(f"drawn in {path}")
+    say(f"chart written to {path}")

@@ -1,4 +1,4 @@
-"""How far a search is: a bar on a terminal, a line now and then elsewhere."""
+"""Search progress: bars on a terminal, periodic lines elsewhere."""
 
 import sys
 import time
@@ -19,7 +19,7 @@ FIRST_LUCK_SECONDS = 3.0
 
 @contextmanager
 def show_trials() -> Iterator[Callable[[Level, int, Trials], None]]:
-    """Show how far a search is: a bar on a terminal, a line now and then elsewhere."""
+    """Yield a function that shows the progress of a search: bars on a terminal, periodic lines elsewhere."""
     if not sys.stderr.isatty():
         yield _TrialLines().tell
         return
@@ -29,7 +29,7 @@ def show_trials() -> Iterator[Callable[[Level, int, Trials], None]]:
 
 
 def tell_luck() -> Callable[[str, int, int], None]:
-    """Says now and then in how many markets without skill a level was searched, and how long the rest takes."""
+    """Return a function that periodically prints the progress of the null test."""
     due = time.monotonic() + FIRST_LUCK_SECONDS
     begun: dict[str, tuple[float, int]] = {}
 
@@ -40,14 +40,14 @@ def tell_luck() -> Callable[[str, int, int], None]:
         if now < due:
             return
         due = now + LINE_EVERY
-        left = f", about {(wanted - done) * (now - since) / (done - first):.0f} s left" if done > first else ""
-        say(f"level {level}: what luck alone does: {done:,} of {wanted:,} markets without skill{left}")
+        left = f", ETA {(wanted - done) * (now - since) / (done - first):.0f} s" if done > first else ""
+        say(f"level {level}: null test: {done:,} of {wanted:,} surrogate markets{left}")
 
     return tell
 
 
 class _TrialLines:
-    """The same line is said once: who waits for what, `own_workers.Watch` says."""
+    """Progress as periodic lines; an unchanged line is not repeated, `own_workers.Watch` reports a stall."""
 
     def __init__(self) -> None:
         self._next = 0.0

@@ -1,4 +1,4 @@
-"""`tradeschool up` and `tradeschool down`: everything on one machine."""
+"""`tradeschool up` and `tradeschool down`: run and stop the whole pipeline on one machine."""
 
 import click
 
@@ -12,15 +12,15 @@ from tradeschool.embedded import Valkey
 
 @click.command()
 @search_options
-@click.option("--native", is_flag=True, help="Ask the provider for M15 and H1 too, instead of deriving them.")
-@click.option("--run", "run_name", help="A name for the run; one that is there already is gone on with.")
+@click.option("--native", is_flag=True, help="Download M15 and H1 instead of deriving them from M5.")
+@click.option("--run", "run_name", help="Run name; an existing run is resumed. [default: from date, time and seed]")
 @page_option
 @json_option
 def up(run_name: str | None, *, native: bool, page: bool, as_json: bool, **options: object) -> None:
-    """Fetch what the levels name, search each as soon as its candles are sealed, and judge it.
+    """Fetch the candles of the levels, search each level once its candles are sealed, and validate the result.
 
-    Starts what is missing - server, fetcher, workers, page - and takes it down again. Exit code 0 when every gate was
-    met, 3 when one was not.
+    The command starts the missing services (queue server, fetcher, workers, page) and stops them at the end. Exit
+    code 0: every gate passed. Exit code 3: a gate failed.
     """
     settings = load_settings()
     chosen = Chosen(**options)  # type: ignore[arg-type]  # click has checked them
@@ -33,6 +33,6 @@ def up(run_name: str | None, *, native: bool, page: bool, as_json: bool, **optio
 
 @click.command()
 def down() -> None:
-    """Stop the embedded server, whoever left it running; what it stored stays."""
+    """Stop the embedded server; stored data is kept."""
     stopped = Valkey.of(load_settings().state_dir).stop()
-    say("the embedded server is stopped" if stopped else "no embedded server runs")
+    say("embedded server stopped" if stopped else "no embedded server is running")

@@ -1,4 +1,4 @@
-"""How a run stands, as tables for people."""
+"""Tables of a run: status, gate, recommendation and single trials."""
 
 import math
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from optimizer.runs import RunRecord, Verdict
 from tradeschool.cli.context import console
 from workers.standing import AttemptStanding, Standing
 
-SHUT, OPEN = "missed", "met"
+SHUT, OPEN = "failed", "met"
 
 
 def show(standing: Standing) -> None:
-    """Each attempt with its trials, its best, and its gate, criterion by criterion."""
+    """Print each attempt with its trials, best trial and gate, then the null tests and the recommendation."""
     for each in standing.attempts:
         _show_attempt(standing.record, each)
     for level in standing.levels:
@@ -27,7 +27,8 @@ def show(standing: Standing) -> None:
             console().print(f"level {level.name}: {level.null.sentence}")
     for forced in standing.record.forced:
         console().print(
-            f"mixed by force on {forced.time:%Y-%m-%d %H:%M} UTC: {forced.what} was {forced.was}, {forced.now} since"
+            f"resumed with --force after a change on {forced.time:%Y-%m-%d %H:%M} UTC: {forced.what} {forced.was} -> "
+            f"{forced.now}"
         )
     console().print(standing.reason)
     if standing.recommendation:
@@ -35,24 +36,24 @@ def show(standing: Standing) -> None:
 
 
 def show_recommendation(found: Recommendation) -> None:
-    """What a run comes to, and each check that has a say in it."""
-    table = Table("check", "needed for", "what was found", "")
+    """Print the checks of a run and the recommendation that follows from them."""
+    table = Table("check", "required for", "finding", "result")
     for check in found.checks:
-        needed = "any trading" if check.needed_for is Step.PAPER else "deploying"
-        table.add_row(check.name, needed, check.said, {True: OPEN, False: SHUT, None: "not known"}[check.met])
+        needed = "paper trading" if check.needed_for is Step.PAPER else "deployment"
+        table.add_row(check.name, needed, check.said, {True: OPEN, False: SHUT, None: "unknown"}[check.met])
     console().print(table)
     console().print(f"recommendation: {found.action_words}: {found.rule}: {found.reason}")
 
 
 def show_trial(trial: FrozenTrial) -> None:
-    """One trial of a search: parameters, constraints and metrics on train."""
+    """Print one trial: parameters, constraint violations and metrics on train."""
     value = f", {trial.value:.6g} on train" if trial.value is not None else ""
     console().print(f"trial {trial.number}: {trial.state.name.lower()}{value}")
     console().print(parameters_line(trial.params))
     for name in ("pruned", "failure", "repeats"):
         if name in trial.user_attrs:
             console().print(f"{name}: {trial.user_attrs[name]}")
-    table = Table("constraint", "missed by")
+    table = Table("constraint", "violation")
     for name, violation in trial.constraints.items():
         table.add_row(name, f"{violation:.4f}" if violation > 0 else "-")
     metrics = Table("metric", "train")
@@ -62,14 +63,14 @@ def show_trial(trial: FrozenTrial) -> None:
 
 
 def parameters_line(parameters: Mapping[str, float]) -> str:
-    """Such as `fast 20, slow 100`."""
+    """Return parameters in one line, for example `fast 20, slow 100`."""
     return ", ".join(f"{name} {value:g}" for name, value in parameters.items())
 
 
 def _show_attempt(record: RunRecord, attempt: AttemptStanding) -> None:
     row, verdict, tally = attempt.row, attempt.row.verdict, attempt.tally
     counts = f"{tally.complete} complete, {tally.pruned} pruned, {tally.failed} failed"
-    carried = f", {row.carried} carried over" if row.carried else ""
+    carried = f", {row.carried} from warm start" if row.carried else ""
     left = _time_left(attempt.eta_seconds)
     console().print(
         f"level {row.level}, attempt {row.number}: {attempt.level.title}: "
@@ -80,7 +81,7 @@ def _show_attempt(record: RunRecord, attempt: AttemptStanding) -> None:
     if verdict is None:
         return
     if verdict.trial is None or verdict.parameters is None:
-        console().print(f"{verdict.reason}: the gate stays shut")
+        console().print(f"gate failed: {verdict.reason}")
         _show_closest(record, attempt)
         return
     console().print(f"winner: trial {verdict.trial}: {parameters_line(verdict.parameters)}")
@@ -90,14 +91,12 @@ def _show_attempt(record: RunRecord, attempt: AttemptStanding) -> None:
 
 def _time_left(seconds: float | None) -> str:
     if seconds is None:
-        return ", time left: -"
-    return f", about {seconds:.0f} s left" if seconds else ""
+        return ", ETA unknown"
+    return f", ETA {seconds:.0f} s" if seconds else ""
 
 
 def _gate_table(verdict: Verdict) -> Table:
-    table = Table(
-        "criterion", "train", "validation", "95 % interval", "trades", "target", "gate", "test (decides nothing)"
-    )
+    table = Table("criterion", "train", "validation", "95 % CI", "trades", "required", "gate", "test (informative)")
     for reading in verdict.readings:
         table.add_row(
             reading.name,
@@ -121,12 +120,12 @@ def _figure(verdict: Verdict, part: Part, reading: Reading) -> str:
 
 
 def _show_closest(record: RunRecord, attempt: AttemptStanding) -> None:
-    """How near the search came, so that a user knows which rule kept everything out."""
+    """Print the constraint violations of the trial that came closest to feasibility on train."""
     verdict = attempt.row.verdict
     near = verdict.shortfall.get("closest_on_train") if verdict else None
     if not isinstance(near, dict):
         return
-    table = Table("criterion", f"closest, trial {near['trial']}, train: missed by")
+    table = Table("constraint", f"violation of the closest trial ({near['trial']}) on train")
     violations = near["violations"]
     for name, violation in violations.items() if isinstance(violations, dict) else ():
         missed = isinstance(violation, int | float) and violation > 0

@@ -1,4 +1,4 @@
-"""What the flags of a download ask for, and whether it can be asked for."""
+"""Selection of the ranges to download from command-line options, and checks of that selection."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -21,22 +21,22 @@ from tradeschool.market import (
 from tradeschool.store import Store
 
 SETTLED_AFTER = timedelta(hours=36)
-"""Age at which providers no longer restate a candle."""
+"""Age after which providers no longer revise a candle."""
 
 
 def say_nothing_to_do(wanted: Sequence[Wanted], store: Store, *, as_json: bool) -> None:
-    """All that is wanted is sealed."""
+    """Report that all wanted ranges are sealed."""
     if as_json:
         print_json([])
     else:
-        console().print(f"nothing to do: all {len(wanted)} dataset ranges are sealed in {store.root}")
+        console().print(f"up to date: all {len(wanted)} dataset ranges are sealed in {store.root}")
 
 
 def choose(pairs: str | None, timeframes: str | None, timerange: str | None, *, sealed: bool = False) -> list[Wanted]:
-    """What the flags ask for, in the catalogue's order.
+    """Return the selected ranges in the catalogue's order.
 
     Raises:
-        SettingsError: where a pair, timeframe or range is unknown.
+        SettingsError: If a pair, timeframe or time range is invalid.
     """
     named = {find_instrument(pair) for pair in pairs.split(",")} if pairs else set(CURRICULUM_INSTRUMENTS)
     instruments = [instrument for instrument in INSTRUMENTS if instrument in named]
@@ -51,26 +51,26 @@ def choose(pairs: str | None, timeframes: str | None, timerange: str | None, *, 
 
 
 def refuse_beside_search(*, sealed: bool, keep_up: bool, dry_run: bool) -> None:
-    """What does not go with a search.
+    """Refuse options that cannot be combined with --then-optimize.
 
     Raises:
-        SettingsError: naming the first of what was given all the same.
+        SettingsError: If one of them is given; the message contains its name.
     """
     for name, is_given in (("--sealed", sealed), ("--follow", keep_up), ("--dry-run", dry_run)):
         if is_given:
-            raise SettingsError(f"--then-optimize does not go with {name}: leave one of them out")
+            raise SettingsError(f"--then-optimize cannot be combined with {name}; remove one of them")
 
 
 def refuse_unsettled(wanted: Sequence[Wanted]) -> None:
-    """Candles of the future, or so young that their provider may still restate them, cannot be sealed.
+    """Refuse ranges that end in the future or contain candles that the provider may still revise.
 
     Raises:
-        SettingsError: with the last day that can be asked for.
+        SettingsError: If a range ends too late; the message contains the latest possible end.
     """
     settled = now() - SETTLED_AFTER
     for want in wanted:
         if want.window.end > settled:
             raise SettingsError(
-                f"time range {want.window} ends after {settled:%Y-%m-%d %H:%M} UTC: younger candles are not settled; "
-                f"the latest end is {settled:%Y%m%d}"
+                f"time range {want.window} ends after {settled:%Y-%m-%d %H:%M} UTC: later candles may still be "
+                f"revised; the latest possible end is {settled:%Y%m%d}"
             )

@@ -1,4 +1,4 @@
-"""What `queue watch` shows: everything that is under way, as one screen; or as a line now and then."""
+"""Live view of `queue watch`: queue, workers, levels and downloads as one screen or as one line."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -26,13 +26,13 @@ from workers.stall import SILENT_SECONDS
 from workers.standing import LevelStanding, Standing
 
 MOST_WORKERS, MOST_DOWNLOADS = 16, 12
-"""Rows of a screen; what is left out is counted."""
+"""Most table rows on the screen; further rows are only counted."""
 BAR = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """All that one screen shows."""
+    """Data of one screen."""
 
     queue: View[Snapshot]
     run: View[Standing]
@@ -41,18 +41,18 @@ class Look:
 
     @property
     def troubles(self) -> list[str]:
-        """What cannot be seen now."""
+        """Sources that cannot be read now, one line each."""
         return [view.trouble for view in (self.queue, self.run, self.download) if view.trouble]
 
     @property
     def stall(self) -> str:
-        """Why what is under way cannot go on; empty where it can."""
+        """Reason why the search is stalled; empty if it is not."""
         found = self.queue.value.stall if self.queue.value else None
         return f"stalled: {found.sentence()}" if found else ""
 
 
 def sources_of(settings: Settings) -> Sources:
-    """Where the settings have everything; starts nothing: an embedded server that is not there is not there."""
+    """Return the monitored sources named by the settings, without starting any of them."""
     embedded = None if settings.redis_url else Valkey.of(settings.state_dir)
     url = settings.redis_url.get_secret_value() if settings.redis_url else Valkey.of(settings.state_dir).url
     return Sources(
@@ -64,14 +64,14 @@ def sources_of(settings: Settings) -> Sources:
 
 
 def absence_of(settings: Settings) -> str:
-    """Why no server runs although nothing is wrong; empty where one does, or should."""
+    """Return a note if the embedded server is stopped because no run is active, else an empty string."""
     with closing(Lookout(sources_of(settings), is_quiet=True)) as lookout:
         return lookout.queue().note
 
 
 @contextmanager
 def looking(settings: Settings) -> Iterator[Callable[[], Look]]:
-    """A function that looks at everything, until the block ends."""
+    """Yield a function that reads all sources, until the block ends."""
     lookout = Lookout(sources_of(settings), is_quiet=True)
     try:
         yield lambda: Look(
@@ -85,7 +85,7 @@ def looking(settings: Settings) -> Iterator[Callable[[], Look]]:
 
 
 def screen(look: Look) -> Group:
-    """Everything, for a terminal."""
+    """Render all data for a terminal."""
     parts: list[RenderableType] = [Text(trouble, style="bold red") for trouble in look.troubles]
     if look.stall:
         parts.append(Text(look.stall, style="bold red"))
@@ -97,30 +97,30 @@ def screen(look: Look) -> Group:
         parts.append(_levels(look.run.value))
     if look.download.value and look.download.value.state(look.now) != "over":
         parts.append(_downloads(look.download.value, look.now))
-    return Group(*parts, Text("Ctrl-C ends the watching, and nothing else", style="dim"))
+    return Group(*parts, Text("Ctrl-C stops this view only", style="dim"))
 
 
 def line(look: Look) -> str:
-    """Everything, for a log."""
+    """Render all data in one line, for a log."""
     parts = [each for each in (*look.troubles, look.stall, look.queue.note) if each]
     if queue := look.queue.value:
         parts.append(
-            f"{queue.queued:,} queued, {queue.started:,} started, {queue.failed:,} failed, "
-            f"{queue.throughput_per_minute:,} a minute, {queue.worker_count:,} workers"
+            f"{queue.queued:,} queued, {queue.started:,} running, {queue.failed:,} failed, "
+            f"{queue.throughput_per_minute:,} jobs/min, {queue.worker_count:,} workers"
         )
     if (run := look.run.value) and run.current.attempts:
         attempt = run.current.attempts[-1]
-        left = f", about {duration(attempt.eta_seconds)} left" if attempt.eta_seconds != 0 else ""
+        left = f", ETA {duration(attempt.eta_seconds)}" if attempt.eta_seconds != 0 else ""
         parts.append(f"level {run.current.name}: {attempt.tally.finished:,} of {attempt.tally.trials:,} trials{left}")
     download = look.download.value
     if download and download.state(look.now) == "running":
-        left = f"about {duration(download.eta_seconds)} left"
+        left = f"ETA {duration(download.eta_seconds)}"
         parts.append(f"fetched {download.pages_done:,} of {download.pages_total:,} pages, {left}")
-    return "; ".join(parts) or "nothing is under way"
+    return "; ".join(parts) or "no run or download is active"
 
 
 def duration(seconds: float | None) -> str:
-    """Such as `2 h 5 min`; a dash where nobody knows."""
+    """Format a duration, for example `2 h 5 min`; a dash if it is unknown."""
     if seconds is None:
         return "-"
     if seconds < 100:
@@ -130,7 +130,7 @@ def duration(seconds: float | None) -> str:
 
 
 def _queue(queue: Snapshot) -> Table:
-    table = Table("queued", "running", "finished", "failed", "oldest waits", "a minute", "left", title="queue, in jobs")
+    table = Table("queued", "running", "finished", "failed", "oldest queued", "jobs/min", "ETA", title="queue (jobs)")
     table.add_row(
         f"{queue.queued:,}",
         f"{queue.started:,}",
@@ -144,7 +144,7 @@ def _queue(queue: Snapshot) -> Table:
 
 
 def _workers(queue: Snapshot) -> Table:
-    table = Table("host", "worker", "state", "heard of", "trial", "done", "failed", title="workers")
+    table = Table("host", "worker", "state", "last heartbeat", "trial", "done", "failed", title="workers")
     hosts: dict[str, list[WorkerSnapshot]] = defaultdict(list)
     for each in queue.workers:
         hosts[each.host].append(each)
@@ -162,7 +162,7 @@ def _workers(queue: Snapshot) -> Table:
     if queue.worker_count > len(shown):
         table.caption = f"and {queue.worker_count - len(shown):,} more on {len(hosts)} hosts"
     if not queue.workers:
-        table.caption = "no worker is there; start some: tradeschool worker start -n 2"
+        table.caption = "no worker is connected; start some: tradeschool worker start -n 2"
     return table
 
 
@@ -171,9 +171,9 @@ def _age_style(worker: WorkerSnapshot) -> str:
 
 
 def _levels(run: Standing) -> Table:
-    table = Table("level", "state", "attempt", "trials", "", "best", "gate", "left", title=f"run {run.name}")
+    table = Table("level", "state", "attempt", "trials", "", "best Sharpe", "gate", "ETA", title=f"run {run.name}")
     if run.outcome is None and not run.at_work:
-        table.caption = f"nobody is at work on it; go on with: tradeschool optimize resume {run.name}"
+        table.caption = f"not running; resume it: tradeschool optimize resume {run.name}"
     elif isinstance(run.action, Recommend):
         table.caption = run.reason
     elif run.recommendation:
@@ -204,7 +204,7 @@ def _level(level: LevelStanding) -> list[RenderableType]:
 
 
 def _downloads(state: Acquisition, now: datetime) -> Table:
-    killed = "" if state.state(now) == "running" else ", not heard of: killed? run tradeschool fetch to go on"
+    killed = "" if state.state(now) == "running" else " (no recent update: killed? resume it: tradeschool fetch)"
     table = Table("dataset", "pages", "", "reached", "", title=f"download{killed}")
     going = [each for each in state.downloads if each.pages_total and not each.sealed]
     for each in going[:MOST_DOWNLOADS]:
@@ -215,7 +215,7 @@ def _downloads(state: Acquisition, now: datetime) -> Table:
             f"{each.reached:%Y-%m-%d}" if each.reached else "",
             Text((each.error or "")[:60], style="red"),
         )
-    lanes = [f"{lane.provider}: about {duration(lane.eta_seconds)} left" for lane in state.lanes if lane.eta_seconds]
-    lanes += [f"{lane.provider} pauses for {lane.paused_seconds:.0f} s" for lane in state.lanes if lane.paused_seconds]
+    lanes = [f"{lane.provider}: ETA {duration(lane.eta_seconds)}" for lane in state.lanes if lane.eta_seconds]
+    lanes += [f"{lane.provider}: paused for {lane.paused_seconds:.0f} s" for lane in state.lanes if lane.paused_seconds]
     table.caption = ", ".join(lanes) or None
     return table

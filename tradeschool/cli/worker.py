@@ -1,4 +1,4 @@
-"""`tradeschool worker`: trials are evaluated on this machine."""
+"""`tradeschool worker`: start, list, scale and drain workers."""
 
 import os
 import select
@@ -37,26 +37,25 @@ from workers.server_check import connect_to_work
 from workers.signing import Signer
 from workers.starts import connected_here
 
-pool_option = click.option("--pool", type=int, help="The pool of that process number alone.")
+pool_option = click.option("--pool", type=int, help="Process ID of the pool.")
 
 
 @click.group()
 def worker() -> None:
-    """Evaluate trials: start, list, scale, drain."""
+    """Start and manage workers, which evaluate trials."""
 
 
 @worker.command()
-@click.option("-n", "--count", type=click.IntRange(1, 1024), default=2, show_default=True, help="How many workers.")
-@click.option(
-    "--strategy", "strategies", multiple=True, help="Evaluate this strategy, too (module:NAME); may be repeated."
-)
-@click.option("--parent", type=int, hidden=True, help="The process with which the pool ends.")
-@click.option("--reason-to", type=int, hidden=True, help="A descriptor that is told why the pool ended by itself.")
+@click.option("-n", "--count", type=click.IntRange(1, 1024), default=2, show_default=True, help="Number of workers.")
+@click.option("--strategy", "strategies", multiple=True, help="Allow an additional strategy (module:NAME); repeatable.")
+@click.option("--parent", type=int, hidden=True, help="Process ID of the parent; the pool ends with it.")
+@click.option("--reason-to", type=int, hidden=True, help="File descriptor for the error that ended the pool.")
 def start(count: int, strategies: tuple[str, ...], parent: int | None, reason_to: int | None) -> None:
-    """Keep so many workers at work until interrupted; running trials are ended first.
+    """Run a pool of workers until interrupted.
 
-    A worker that dies is started again; exit code 5 where none gets up although Redis answers. Beside them a deputy
-    goes on with runs of this machine whose own process was killed.
+    After an interrupt, the workers finish their running trials. A worker that dies is restarted. Exit code 5: no
+    worker can start although Redis is reachable. The pool includes a standby coordinator, which resumes runs of this
+    machine whose process was killed.
     """
     try:
         _keep_workers(count, strategies, parent)
@@ -75,7 +74,7 @@ def _keep_workers(count: int, strategies: Sequence[str], parent: int | None) -> 
     with redis_url_of(settings) as url, entered(_roster(settings), count) as entry:
         connect_to_work(url).close()
         if parent is None:
-            say(f"{count} workers start; stop them with Ctrl-C, or: tradeschool worker drain")
+            say(f"starting {count} workers; stop them with Ctrl-C or: tradeschool worker drain")
         if parent is not None:
             die_with_parent(parent, signal.SIGTERM)
         with closing(connect_briefly(url)) as connection:
@@ -94,35 +93,41 @@ def _keep_workers(count: int, strategies: Sequence[str], parent: int | None) -> 
 @click.argument("count", type=click.IntRange(1, 1024))
 @pool_option
 def scale(count: int, pool: int | None) -> None:
-    """Have the pool of this machine keep COUNT workers; those that are too many end their trial first."""
+    """Change the number of workers of a pool.
+
+    The pool must run on this machine. Surplus workers finish their trials first.
+    """
     found = _pools(pool)
     if len(found) > 1:
         known = ", ".join(f"{each.pid} ({each.count} workers)" for each in found)
-        raise SettingsError(f"several pools run here: {known}: name one with --pool")
+        raise SettingsError(f"several pools run on this machine: {known}; choose one with --pool")
     roster.scale(found[0], count)
     say(f"pool {found[0].pid}: {found[0].count} -> {count} workers")
 
 
 @worker.command()
 @pool_option
-@click.option("--timeout", type=click.FloatRange(0), default=600.0, show_default=True, help="Seconds to wait.")
+@click.option("--timeout", type=click.FloatRange(0), default=600.0, show_default=True, help="Timeout in seconds.")
 def drain(pool: int | None, timeout: float) -> None:
-    """Have the pools of this machine end their running trials, and wait until they are gone."""
+    """Stop the pools of this machine after their running trials.
+
+    The command waits until the pools have ended.
+    """
     for each in _pools(pool):
         roster.drain(each)
-        say(f"pool {each.pid}: its {each.count} workers end their trials")
+        say(f"pool {each.pid}: {each.count} workers finish their trials")
         end = time.monotonic() + timeout
         while any(other.pid == each.pid for other in roster.pools(each.path.parent)):
             if time.monotonic() > end:
-                raise TradeschoolError(f"pool {each.pid} is still at work after {timeout:g} s; it goes on draining")
+                raise TradeschoolError(f"pool {each.pid} is still draining after {timeout:g} s; it ends by itself")
             time.sleep(0.1)
 
 
 @worker.command(name="list")
 @json_option
 def list_workers(*, as_json: bool) -> None:
-    """The workers that are at work, on any machine."""
-    # What looks at a whole installation imports all of a search: a pool that has it starts two seconds later.
+    """List the connected workers of all machines."""
+    # Watching imports the whole search; a pool that imported it would start two seconds later.
     from tradeschool.cli.watching import absence_of
 
     settings = load_settings()
@@ -134,7 +139,7 @@ def list_workers(*, as_json: bool) -> None:
     if as_json:
         print_json([asdict(each) for each in found])
         return
-    table = Table("worker", "host", "state", "heard of", "trial", "done", "failed")
+    table = Table("worker", "host", "state", "last heartbeat", "trial", "done", "failed")
     for each in found:
         heard = f"{each.heartbeat_age_seconds:.0f} s ago"
         table.add_row(
@@ -153,5 +158,5 @@ def _pools(pid: int | None) -> list[PoolEntry]:
     found = [each for each in roster.pools(_roster(load_settings())) if pid in (None, each.pid)]
     if not found:
         which = f"pool {pid}" if pid else "pool"
-        raise SettingsError(f"no {which} runs here; start one: tradeschool worker start -n 2")
+        raise SettingsError(f"no {which} runs on this machine; start one: tradeschool worker start -n 2")
     return found

@@ -1,1 +1,4 @@
-"""The page, its JSON API and its metrics: one poller looks, everybody else is told."""
+"""Monitoring page, JSON API and Prometheus metrics.
+
+One poller reads all sources; pages, API calls and scrapes are served from its results.
+"""

@@ -1,4 +1,4 @@
-"""What the page and programs ask: the board's topics, the stream, a run's details, requeue."""
+"""HTTP API of the page: current topics, event stream, run details, requeue of failed jobs."""
 
 import asyncio
 import json
@@ -21,9 +21,9 @@ from workers.web.guard import REPORT_POLICY, Handler
 from workers.web.poller import Poller
 
 BEAT_SECONDS = 15.0
-"""Between two signs of life on a stream on which nothing happens."""
+"""Seconds between two keep-alive comments on an idle stream."""
 WRITE_SECONDS = 30.0
-"""How long a listener may take to read before it is let go."""
+"""Write timeout of a stream; a client that does not read is disconnected."""
 MOST_STREAMS = 1_000
 RUN_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LEVEL_NAME = re.compile(r"[A-Za-z0-9]{1,16}")
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class Requeue(BaseModel):
-    """Which failed jobs are to be tried again; all of them where none is named."""
+    """Request body: failed jobs to requeue; None means all."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -45,7 +45,7 @@ class Requeue(BaseModel):
 
 
 def routes() -> list[web.RouteDef]:
-    """Every address of the API."""
+    """Return the routes of the API."""
     return [
         *(web.get(f"/api/{topic}", _topic(topic)) for topic in TOPICS),
         web.get("/api/stream", stream),
@@ -63,11 +63,13 @@ def routes() -> list[web.RouteDef]:
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """Every topic at once, and then each as it changes."""
+    """Stream all topics as server-sent events: all at once, then each one when it changes."""
     board, table = request.app[BOARD], request.app[CONNECTIONS]
     most = min(MOST_STREAMS, table.most // 2)
     if board.listeners >= most:
-        raise web.HTTPServiceUnavailable(text=f"{most} pages are open", headers={"Retry-After": "30"})
+        raise web.HTTPServiceUnavailable(
+            text=f"too many open pages: the limit is {most}; close some", headers={"Retry-After": "30"}
+        )
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
     await response.prepare(request)
     with board.listening(), table.marked(request.protocol, State.STREAMING):
@@ -91,19 +93,19 @@ async def _pour(board: Board, response: web.StreamResponse) -> None:
 
 
 async def history(request: web.Request) -> web.Response:
-    """The queue's past."""
+    """Return the queue history."""
     poller = request.app[POLLER]
     return _json(await poller.recent("history", poller.history))
 
 
 async def failed(request: web.Request) -> web.Response:
-    """Failed jobs with their reasons, the latest first."""
+    """Return failed jobs with their reasons, latest first."""
     poller = request.app[POLLER]
     return _json(await _from_redis(poller.recent("failed", lambda: details.failed(poller.lookout))))
 
 
 async def requeue(request: web.Request) -> web.Response:
-    """Failed jobs back into the queue."""
+    """Put failed jobs back into the queue."""
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="expected application/json")
     try:
@@ -117,7 +119,7 @@ async def requeue(request: web.Request) -> web.Response:
 
 
 async def list_runs(request: web.Request) -> web.Response:
-    """The names of all runs, the newest first."""
+    """Return the names of all runs, newest first."""
     poller = request.app[POLLER]
     view = await poller.recent("runs", poller.lookout.runs)
     if view.trouble:
@@ -126,7 +128,7 @@ async def list_runs(request: web.Request) -> web.Response:
 
 
 async def run_status(request: web.Request) -> web.Response:
-    """How a run stands."""
+    """Return the status of a run."""
     poller, run = request.app[POLLER], await _run(request)
     view = await poller.recent(("run", run), lambda: poller.lookout.run(run))
     if view.trouble:
@@ -135,30 +137,30 @@ async def run_status(request: web.Request) -> web.Response:
 
 
 async def run_events(request: web.Request) -> web.Response:
-    """What happened in a run, the latest last."""
+    """Return the events of a run, latest last."""
     poller, run = request.app[POLLER], await _run(request)
     found = await poller.recent(("events", run), lambda: events.read(poller.folder(run)))
     return _json({"run": run, "events": [event.to_json() for event in found]})
 
 
 async def report(request: web.Request) -> web.StreamResponse:
-    """The report that a run wrote at its end."""
+    """Return the HTML report of a finished run."""
     path = request.app[POLLER].folder(await _run(request)) / REPORT_NAME
     if not path.is_file():
-        raise web.HTTPNotFound(text="this run has no report yet")
+        raise web.HTTPNotFound(text="no report yet; it is written at the end of the run")
     headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": REPORT_POLICY}
     return web.FileResponse(path, headers=headers)
 
 
 async def equity(request: web.Request) -> web.Response:
-    """A level's winner beside buying and holding, day by day."""
+    """Return the daily equity of a level's winner and of buy-and-hold."""
     poller, run, level = request.app[POLLER], await _run(request), _level(request)
     path = poller.folder(run) / level / EQUITY_NAME
     return _json(_found(await poller.recent(("equity", run, level), lambda: read_json(path)), "no winner yet"))
 
 
 async def trials(request: web.Request) -> web.Response:
-    """The finished trials of an attempt from a place on, in the order of their commit."""
+    """Return the finished trials of an attempt from an offset on, in order of commit."""
     poller, study = request.app[POLLER], await _study(request)
     after = _whole(request.query.get("after", "0"), "after", most=10**9)
     found = await poller.recent(("trials", study), lambda: poller.lookout.studies.trials(study))
@@ -166,7 +168,7 @@ async def trials(request: web.Request) -> web.Response:
 
 
 async def importance(request: web.Request) -> web.Response:
-    """How much each parameter mattered in an attempt."""
+    """Return the parameter importances of an attempt."""
     poller, study = request.app[POLLER], await _study(request)
     found = await poller.recent(("trials", study), lambda: poller.lookout.studies.trials(study))
     facts = await poller.recent(("facts", study), lambda: poller.lookout.studies.facts(study))
@@ -175,7 +177,7 @@ async def importance(request: web.Request) -> web.Response:
 
 @web.middleware
 async def tell_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every failure of the API as one JSON object with one line."""
+    """Report every error of the API as a JSON object with a one-line message."""
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -192,7 +194,7 @@ def _topic(topic: str) -> Handler:
     async def answer(request: web.Request) -> web.Response:
         text = request.app[BOARD].text(topic)
         if text is None:
-            raise web.HTTPServiceUnavailable(text=f"the {topic} was not looked at yet", headers={"Retry-After": "1"})
+            raise web.HTTPServiceUnavailable(text=f"{topic}: not read yet; retry", headers={"Retry-After": "1"})
         return web.Response(body=text, content_type="application/json")
 
     return answer
@@ -220,10 +222,10 @@ def _kept(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _run(request: web.Request) -> str:
-    """The run of an address; while the study's database is away, any name that a run could have.
+    """Return the run name of a request; any valid name is accepted while the study database is unreachable.
 
     Raises:
-        HTTPNotFound: where there is none of that name.
+        HTTPNotFound: If the run does not exist.
     """
     name, poller = request.match_info["run"], request.app[POLLER]
     known = (await poller.recent("runs", poller.lookout.runs)).value

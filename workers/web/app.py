@@ -1,4 +1,4 @@
-"""The application: middlewares, addresses, the files of the page, and the poller that lives as long as it does."""
+"""Web application: middlewares, routes, static files, and the lifetime of the poller."""
 
 import asyncio
 import hashlib
@@ -20,9 +20,9 @@ from workers.web.poller import Poller
 
 MOST_BODY_BYTES = 1_000_000
 HANGING_SECONDS = 60.0
-"""Without a look, after which the poller counts as hanging."""
+"""Seconds without a completed read after which the poller counts as hanging."""
 STOP_SECONDS = 2.0
-"""How long open streams may take to end."""
+"""Seconds that open streams have to end at shutdown."""
 CONTENT_TYPES = {
     "css": "text/css; charset=utf-8",
     "html": "text/html; charset=utf-8",
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def make_app(lookout: Lookout, guard: Guard) -> web.Application:
-    """The page, its API and its metrics over what a lookout sees."""
+    """Create the application that serves what a lookout reads."""
     board, table = Board(), ConnectionTable(connection_limit())
     middlewares = [counted(table), api.tell_errors, guarded(guard)]
     app = web.Application(middlewares=middlewares, client_max_size=MOST_BODY_BYTES)
@@ -63,16 +63,16 @@ def make_app(lookout: Lookout, guard: Guard) -> web.Application:
 
 
 async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
-    """Listen; whoever calls this cleans the runner up.
+    """Start listening; the caller must clean up the returned runner.
 
     Raises:
-        SettingsError: where other machines could reach it without a token.
-        ServiceUnreachable: where the address is taken or not ours.
+        SettingsError: If other machines could reach the page without a token.
+        ServiceUnreachable: If the address is in use or belongs to another machine.
     """
     if app[GUARD].token is None and not is_loopback(host):
         raise SettingsError(
-            f"serve.host is {host}: a token is needed where other machines can reach the page; "
-            "set TRADESCHOOL_SERVE__TOKEN, or serve.token_file"
+            f"serve.host {host}: a page that other machines can reach needs a token; "
+            "set TRADESCHOOL_SERVE__TOKEN or serve.token_file"
         )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS, handler_cancellation=True)
     await runner.setup()
@@ -85,13 +85,13 @@ async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
 
 
 def address(runner: web.AppRunner) -> str:
-    """Where the page is, for a browser."""
+    """Return the URL of the page."""
     host, port = runner.addresses[0][:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def log_in(request: web.Request) -> web.Response:
-    """The token in exchange for a session."""
+    """Exchange the token for a session cookie."""
     guard = request.app[GUARD]
     if not guard.may_try():
         raise web.HTTPTooManyRequests(text="too many wrong tokens; wait a minute", headers={"Retry-After": "60"})
@@ -114,7 +114,7 @@ async def log_in(request: web.Request) -> web.Response:
 
 
 async def log_out(request: web.Request) -> web.Response:
-    """Forget the session in this browser."""
+    """Delete the session cookie."""
     del request
     answer = web.HTTPSeeOther("/login")
     answer.del_cookie(COOKIE)
@@ -122,7 +122,10 @@ async def log_out(request: web.Request) -> web.Response:
 
 
 async def health(request: web.Request) -> web.Response:
-    """Whether this process works; what it looks at may be away all the same, and of Redis it says whether it is."""
+    """Report whether this process works, and the state of Redis.
+
+    Unreachable services do not make the process unhealthy.
+    """
     idle = asyncio.get_running_loop().time() - request.app[api.POLLER].looked
     works = idle < HANGING_SECONDS
     said = {"status": "ok" if works else "hanging", "redis": _redis_state(request.app[api.BOARD])}
@@ -130,7 +133,7 @@ async def health(request: web.Request) -> web.Response:
 
 
 def _redis_state(board: Board) -> str:
-    """Whether it answers, is away, or is not running because no run is active."""
+    """Return whether Redis is reachable, unreachable, or not running because no run is active."""
     topic = json.loads(board.text("queue") or b"{}")
     if topic.get("queue"):
         return "up"
@@ -148,14 +151,14 @@ async def _polling(app: web.Application) -> AsyncIterator[None]:
 
 
 def _names() -> list[str]:
-    """The files of the page, by their path in its folder."""
+    """Return the paths of the static files, relative to their folder."""
     root = resources.files("workers.web") / "static"
     vendor = [f"vendor/{each.name}" for each in (root / "vendor").iterdir()]
     return [each.name for each in root.iterdir() if each.is_file()] + vendor
 
 
 def _file(name: str) -> Handler:
-    """A file of the page, read once."""
+    """Return a handler for a static file, which is read once."""
     content = (resources.files("workers.web") / "static" / name).read_bytes()
     tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
     kind = CONTENT_TYPES[name.rpartition(".")[2]]

@@ -1,7 +1,7 @@
-"""What is known now, by topic, and everybody who is told when it changes.
+"""Current state by topic, with notification of all open streams on a change.
 
-A topic's text is made once and handed to every listener as the same bytes. A listener that is slow gets the latest
-of each topic and misses what lay between, so it costs no memory, and nobody waits for it.
+A topic is serialized once; every stream sends the same bytes. A slow stream gets the latest state of each topic and
+skips intermediate ones, so it needs no buffer and delays no other stream.
 """
 
 import asyncio
@@ -15,17 +15,17 @@ from pydantic import JsonValue
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """The latest of one topic."""
+    """Latest state of one topic."""
 
     version: int
     text: bytes
     """JSON."""
     frame: bytes
-    """The same as a server-sent event."""
+    """The JSON as a server-sent event."""
 
 
 class Board:
-    """To be used by one event loop."""
+    """Holds the latest state of each topic; used by one event loop."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
@@ -33,10 +33,10 @@ class Board:
         self._changed = asyncio.Event()
         self._joined = asyncio.Event()
         self.listeners = 0
-        """How many listen now."""
+        """Number of open streams."""
 
     def put(self, topic: str, value: JsonValue) -> None:
-        """Tell every listener, unless nothing has changed."""
+        """Store the state of a topic and notify all streams if it changed."""
         text = json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
         known = self._entries.get(topic)
         if known is not None and known.text == text:
@@ -48,19 +48,19 @@ class Board:
         self._changed = asyncio.Event()
 
     def text(self, topic: str) -> bytes | None:
-        """The latest of a topic as JSON, None before the first."""
+        """Return the latest state of a topic as JSON; None before the first one."""
         entry = self._entries.get(topic)
         return entry.text if entry else None
 
     async def news(self, seen: int) -> tuple[list[bytes], int]:
-        """The frames of all topics that are newer than `seen`, and what has been seen then; waits for the first."""
+        """Wait for topics newer than version `seen`; return their frames and the new version."""
         while self._version <= seen:
             await self._changed.wait()
         return [entry.frame for entry in self._entries.values() if entry.version > seen], self._version
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Count somebody who listens, and wake who looks seldom because nobody did."""
+        """Count an open stream until the block ends, and wake the poller from its slow rhythm."""
         self.listeners += 1
         self._joined.set()
         self._joined = asyncio.Event()
@@ -70,7 +70,7 @@ class Board:
             self.listeners -= 1
 
     async def pause(self, watched_seconds: float, idle_seconds: float) -> None:
-        """Sleep between two looks: longer while nobody listens, but not beyond the moment at which somebody does."""
+        """Sleep between two reads; with no open stream longer, until the first stream opens."""
         if self.listeners:
             await asyncio.sleep(watched_seconds)
             return

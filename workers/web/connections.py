@@ -1,7 +1,7 @@
-"""Limits what a client can hold open: connections, unfinished request headers, slow request bodies.
+"""Limits of HTTP connections: number, time for request headers, time for request bodies.
 
-At the limit a new connection takes the place of the oldest one that has sent no complete request, so that a flood of
-half-sent requests cannot lock out a client that sends its request at once.
+At the limit, a new connection replaces the oldest one without a complete request. A flood of half-sent requests
+therefore cannot lock out clients that send their requests promptly.
 """
 
 import asyncio
@@ -17,19 +17,19 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 HEADER_SECONDS = 10.0
-"""How long a connection may take to send a complete header, and may idle between two requests."""
+"""Timeout for a complete request header, and for an idle connection between two requests."""
 BODY_SECONDS = 10.0
-"""How long a request may take to send its body."""
+"""Timeout for a request body."""
 MOST_CONNECTIONS = 4_096
 BACKLOG = 128
-"""Connections that the event loop accepts before it closes those that were dropped."""
+"""Connections that the event loop may accept before it closes dropped ones."""
 RESERVED_FILES = 2 * BACKLOG
-"""File descriptors that connections leave to databases, Redis, candles and the backlog."""
+"""File descriptors reserved for databases, Redis, candles and the backlog."""
 LEAST_CONNECTIONS = 16
 LOG_SECONDS = 60.0
-"""Between two log lines about the same trouble."""
+"""Seconds between two log lines about the same problem."""
 ACCEPT_FAILED = "socket.accept() out of system resource"
-"""How asyncio names an accept without a free file descriptor; it reports one for each connection in the backlog."""
+"""Message of asyncio for an accept without a free file descriptor; it is reported once per pending connection."""
 
 log = logging.getLogger(__name__)
 
@@ -37,44 +37,44 @@ T = TypeVar("T")
 
 
 class State(Enum):
-    """What a connection does now; also the order in which connections are dropped."""
+    """State of a connection; the order of the members is the order in which connections are dropped."""
 
     WAITING = "waiting"
-    """It has sent no complete request since the last answer."""
+    """No complete request since the last response."""
     SERVING = "serving"
     STREAMING = "streaming"
-    """It receives events; their number has a limit of its own, so these are never dropped."""
+    """Receives events; never dropped, because streams have a separate limit."""
 
 
 class ConnectionTable:
-    """The open connections of one server, oldest first in each state."""
+    """Open connections of one server, oldest first in each state."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.most = most
-        """Connections that may be open at once."""
+        """Maximum number of open connections."""
         self.dropped = 0
-        """Connections that were closed to make room."""
+        """Number of connections closed at the limit."""
         self._by_state: dict[State, dict[web.RequestHandler, None]] = {state: {} for state in State}
         self._next_line = LogInterval(clock)
 
     def __len__(self) -> int:
-        """How many connections are open."""
+        """Return the number of open connections."""
         return sum(map(len, self._by_state.values()))
 
     def add(self, connection: web.RequestHandler) -> None:
-        """Count a new connection; at the limit, drop the oldest one that can be dropped."""
+        """Add a connection; at the limit, drop the oldest droppable one."""
         if len(self) >= self.most:
             self._drop_one()
         self._by_state[State.WAITING][connection] = None
 
     def remove(self, connection: web.RequestHandler) -> None:
-        """Forget a closed connection."""
+        """Remove a closed connection."""
         for connections in self._by_state.values():
             connections.pop(connection, None)
 
     @contextmanager
     def marked(self, connection: web.RequestHandler, state: State) -> Iterator[None]:
-        """Give a connection that state until the block ends; one that is not counted stays uncounted."""
+        """Set the state of a connection until the block ends; unknown connections are ignored."""
         before = next((each for each, held in self._by_state.items() if connection in held), None)
         self._move(connection, state)
         try:
@@ -99,19 +99,19 @@ class ConnectionTable:
         self.dropped += 1
         if self._next_line.is_due():
             log.warning(
-                "connection limit reached: connections without a request are closed, the oldest first",
+                "connection limit reached: closing connections without a request, oldest first",
                 extra={"action": "connections_dropped", "most": self.most, "dropped": self.dropped},
             )
 
 
 class LogInterval:
-    """Allows one log line in `LOG_SECONDS`."""
+    """Rate limit of one log line per `LOG_SECONDS`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._next = clock, float("-inf")
 
     def is_due(self) -> bool:
-        """Whether a line may be written now; the next one has to wait then."""
+        """Return whether a line may be written now, and start a new interval if so."""
         now = self._clock()
         if now < self._next:
             return False
@@ -120,28 +120,28 @@ class LogInterval:
 
 
 class Connection(web.RequestHandler):
-    """One HTTP connection, counted in a table; it is closed where its header does not come in time."""
+    """HTTP connection that is counted in a table and closed if its header is late."""
 
     __slots__ = ("_table",)
 
     def __init__(self, server: web.Server, table: ConnectionTable, loop: asyncio.AbstractEventLoop) -> None:
-        # The keep-alive time-out of aiohttp runs from the first byte on, and until a header is complete.
+        # aiohttp's keep-alive timeout runs from the first byte until the header is complete.
         super().__init__(server, loop=loop, keepalive_timeout=HEADER_SECONDS)
         self._table = table
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count it."""
+        """Add the connection to the table."""
         self._table.add(self)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget it."""
+        """Remove the connection from the table."""
         self._table.remove(self)
         super().connection_lost(exc)
 
 
 class BoundedSite(web.BaseSite):
-    """A TCP address whose connections are counted in a table."""
+    """TCP site whose connections are counted in a table."""
 
     def __init__(self, runner: web.AppRunner, host: str, port: int, table: ConnectionTable) -> None:
         super().__init__(runner, backlog=BACKLOG)
@@ -149,14 +149,14 @@ class BoundedSite(web.BaseSite):
 
     @property
     def name(self) -> str:
-        """The address, for aiohttp's own messages."""
+        """URL of the site, for aiohttp's messages."""
         return f"http://{self._host}:{self._port}"
 
     async def start(self) -> None:
-        """Listen.
+        """Start listening.
 
         Raises:
-            OSError: where the address is taken or belongs to another machine.
+            OSError: If the address is in use or belongs to another machine.
         """
         await super().start()
         loop, server = asyncio.get_running_loop(), self._runner.server
@@ -168,24 +168,24 @@ class BoundedSite(web.BaseSite):
 
 
 class AcceptErrors:
-    """An event loop's exception handler that reports a lack of file descriptors once a minute."""
+    """Exception handler of the event loop that logs a lack of file descriptors at most once per minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._next_line = LogInterval(clock)
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Log the error, or pass it on to asyncio's own handler."""
+        """Log the error, or pass it to asyncio's default handler."""
         if context.get("message") != ACCEPT_FAILED:
             loop.default_exception_handler(context)
         elif self._next_line.is_due():
             log.warning(
-                "no connection can be accepted: too many open files; raise the limit (ulimit -n)",
+                "cannot accept connections: too many open files; raise the limit (ulimit -n)",
                 extra={"action": "accept_failed", "reason": str(context.get("exception"))},
             )
 
 
 def counted(table: ConnectionTable) -> Middleware:
-    """The middleware that marks a connection as served while a handler works on its request."""
+    """Return a middleware that marks a connection as serving while its request is handled."""
 
     @web.middleware
     async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -196,10 +196,10 @@ def counted(table: ConnectionTable) -> Middleware:
 
 
 async def body_in_time(body: Awaitable[T]) -> T:
-    """The body of a request.
+    """Return the body of a request.
 
     Raises:
-        HTTPRequestTimeout: where it is not complete after `BODY_SECONDS`.
+        HTTPRequestTimeout: If the body is not complete after `BODY_SECONDS`.
     """
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -209,7 +209,7 @@ async def body_in_time(body: Awaitable[T]) -> T:
 
 
 def raise_file_limit() -> None:
-    """Let this process open as many files as `MOST_CONNECTIONS` take, where the hard limit allows it."""
+    """Raise the soft limit of open files for `MOST_CONNECTIONS`, up to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_CONNECTIONS + RESERVED_FILES
     if hard != resource.RLIM_INFINITY:
@@ -219,7 +219,7 @@ def raise_file_limit() -> None:
 
 
 def connection_limit() -> int:
-    """How many connections the open-file limit of this process allows."""
+    """Return the number of connections that the open-file limit of this process allows."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return MOST_CONNECTIONS

@@ -1,4 +1,4 @@
-"""What a page asks for beside the board's topics: tables of trials, importances, failed jobs."""
+"""Data that a page requests in addition to the topics: trial tables, parameter importances, failed jobs."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from workers.overview import Lookout
 log = logging.getLogger(__name__)
 
 MOST_ROWS = 5_000
-"""Trials in one answer; the page asks for the next from there."""
+"""Maximum number of trials per response; the page requests the rest page by page."""
 
 
 def trial_table(study: str, trials: Sequence[SeenTrial], after: int) -> JsonValue:
-    """Trials from place `after` on, as rows: a tenth of the bytes of objects."""
+    """Return trials from offset `after` on as rows; rows need a tenth of the bytes of objects."""
     shown = trials[after : after + MOST_ROWS]
     names = sorted({name for trial in trials[:50] for name in trial.parameters})
     rows: list[JsonValue] = [
@@ -44,13 +44,13 @@ def trial_table(study: str, trials: Sequence[SeenTrial], after: int) -> JsonValu
 
 
 class Importance:
-    """Remembers what it worked out until a tenth more trials are there."""
+    """Cache of parameter importances, recomputed after 10 % more trials."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[int, dict[str, float]]] = {}
 
     def of(self, study: str, trials: Sequence[SeenTrial], facts: Mapping[str, JsonValue]) -> JsonValue:
-        """How much each parameter of an attempt mattered."""
+        """Return the importance of each parameter of an attempt."""
         counted, shares = self._known.get(study, (0, {}))
         if len(trials) >= counted * 1.1 or (not shares and len(trials) > counted):
             counted, shares = len(trials), importances(trials, _ranges(facts.get("level")))
@@ -72,12 +72,12 @@ def _ranges(level: JsonValue) -> dict[str, tuple[float, float]]:
 
 
 def failed(lookout: Lookout) -> JsonValue:
-    """The latest failed jobs with their reasons."""
+    """Return the latest failed jobs with their reasons."""
     return {"jobs": [job.to_json() for job in failed_jobs(lookout.trials())]}
 
 
 def requeue_jobs(lookout: Lookout, jobs: Sequence[str] | None) -> JsonValue:
-    """Those jobs, or all that failed, back into the queue; told in the log of the newest run."""
+    """Requeue the given or all failed jobs and record it in the event log of the latest run."""
     queued = requeue(lookout.trials(), jobs)
     log.warning("failed jobs requeued", extra={"action": "jobs_requeued", "jobs": len(queued)})
     if queued and (run := lookout.run().value):

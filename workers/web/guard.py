@@ -1,8 +1,8 @@
-"""Who may see and do what: the token, sessions, other sites' pages, and what a browser may load.
+"""Authentication and browser security: token, sessions, same-origin checks, response headers.
 
-Without a token only loopback is served, and only under loopback's names: a page elsewhere whose name was made to
-point here (DNS rebinding) is refused. With a token everything but the page that asks for it needs it, as a bearer
-or in a session's cookie, never in a URL, which servers and browsers write down.
+Without a token, only loopback is served, and only under loopback host names, which prevents DNS rebinding. With a
+token, everything except the login page needs it, as a bearer token or a session cookie. The token is never part of
+a URL, because servers and browsers record URLs.
 """
 
 import hmac
@@ -19,7 +19,7 @@ from aiohttp.typedefs import Middleware
 COOKIE = "tradeschool"
 SESSION_SECONDS = 12 * 3600
 MOST_FAILURES, FAILURES_SECONDS = 10, 60.0
-"""Wrong tokens in a minute, from anybody, after which nobody may try."""
+"""Limit of wrong tokens per interval, over all clients; further logins are refused."""
 OPEN_PATHS = frozenset({"/healthz", "/login", "/static/style.css", "/static/login.js", "/static/icon.svg"})
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -29,20 +29,20 @@ HEADERS = {
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # Not no-referrer: a browser would then keep the origin of a form to itself, too, and no token could be sent.
+    # Not no-referrer: browsers would then send no Origin header with the login form, and the login would be refused.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; sandbox"
-"""Of a run's report, which holds its styles and pictures itself: no script runs in it, and it loads nothing."""
+"""Policy of run reports: inline styles and images only, no scripts, no external resources."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine can reach what is bound there."""
+    """Return whether an address can be reached from this machine only."""
     if host == "localhost":
         return True
     try:
@@ -53,14 +53,14 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(slots=True, kw_only=True)
 class Guard:
-    """Holds requests against the token, where there is one."""
+    """Checks requests against the token; without a token every request is admitted."""
 
     token: str | None
     clock: Callable[[], float] = time.time
     _failures: deque[float] = field(default_factory=deque)
 
     def admits(self, request: web.Request) -> bool:
-        """Whether the request bears the token or a session."""
+        """Return whether the request contains the token or a valid session."""
         if self.token is None:
             return True
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
@@ -69,22 +69,22 @@ class Guard:
         return self._is_session(request.cookies.get(COOKIE, ""))
 
     def is_token(self, given: str) -> bool:
-        """Whether it is the token; takes as long whatever is given."""
+        """Return whether a string is the token, in constant time."""
         return self.token is not None and hmac.compare_digest(given.encode(), self.token.encode())
 
     def session(self) -> str:
-        """A cookie's value: until when it holds, and a proof that nobody without the token can make."""
+        """Return a session cookie: expiry time and its HMAC with the token."""
         until = str(int(self.clock()) + SESSION_SECONDS)
         return f"{until}.{self._proof(until)}"
 
     def may_try(self) -> bool:
-        """Whether a token may be tried; not after too many wrong ones."""
+        """Return whether a login attempt is allowed; false after too many wrong tokens."""
         while self._failures and self.clock() - self._failures[0] > FAILURES_SECONDS:
             self._failures.popleft()
         return len(self._failures) < MOST_FAILURES
 
     def note_failure(self) -> None:
-        """A wrong token was tried."""
+        """Record a wrong token."""
         self._failures.append(self.clock())
 
     def _is_session(self, value: str) -> bool:
@@ -101,25 +101,25 @@ class Guard:
 
 
 def guarded(guard: Guard) -> Middleware:
-    """The middleware that lets a request through, or says why not."""
+    """Return a middleware that admits or refuses requests."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         if guard.token is None and not _is_local_name(request.host):
-            raise web.HTTPMisdirectedRequest(text="this page is served under loopback's names only")
+            raise web.HTTPMisdirectedRequest(text="without a token, only loopback host names are served")
         if request.method not in SAFE_METHODS and not _is_same_origin(request):
-            raise web.HTTPForbidden(text="another site's page may not do this")
+            raise web.HTTPForbidden(text="cross-site request refused")
         if request.path not in OPEN_PATHS and not guard.admits(request):
             if request.path == "/" and request.method == "GET":
                 raise web.HTTPSeeOther("/login")
-            raise web.HTTPUnauthorized(text="token needed", headers={"WWW-Authenticate": "Bearer"})
+            raise web.HTTPUnauthorized(text="token required", headers={"WWW-Authenticate": "Bearer"})
         return await handler(request)
 
     return check
 
 
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """On every answer, streams and errors included."""
+    """Set the security headers of every response, including streams and errors."""
     response.headers["Server"] = "tradeschool"
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
@@ -128,12 +128,16 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
 
 
 def _is_local_name(host: str) -> bool:
-    """Of a Host header, port and brackets left out."""
+    """Return whether a Host header names loopback; port and brackets are ignored."""
     return (urlsplit(f"//{host}").hostname or "") in LOOPBACK_NAMES
 
 
 def _is_same_origin(request: web.Request) -> bool:
-    """Browsers say where a request comes from; what says nothing is a program, which carries no cookies by itself."""
+    """Return whether a request comes from the page itself.
+
+    Browsers send Sec-Fetch-Site or Origin. A request without them comes from a program, which sends no cookies by
+    itself.
+    """
     site = request.headers.get("Sec-Fetch-Site", "same-origin")
     origin = request.headers.get("Origin")
     return site in {"same-origin", "none"} and (origin is None or urlsplit(origin).netloc == request.host)

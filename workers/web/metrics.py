@@ -1,6 +1,6 @@
-"""`/metrics`: what the board knows, in Prometheus' words; a scrape costs no look of its own.
+"""Prometheus metrics at `/metrics`, served from the poller's latest results; a scrape reads no source.
 
-The `rq_` names and labels are those of rq-exporter, which does not work with RQ 3.
+The `rq_` metrics have the names and labels of rq-exporter, which does not support RQ 3.
 """
 
 import json
@@ -20,7 +20,7 @@ from workers.web.board import Board
 
 Object = Mapping[str, JsonValue]
 Sample = tuple[Sequence[str], JsonValue]
-"""A sample's labels and its value; one whose value is no number is left out."""
+"""Labels and value of a sample; samples without a numeric value are omitted."""
 
 PARTS = ("queue", "run", "candles", "download")
 JOB_STATES = ("queued", "started", "finished", "failed", "deferred", "scheduled")
@@ -30,30 +30,30 @@ LEVEL_STATES = ("waiting", "searching", "judging", "missed", "passed")
 
 
 async def scrape(request: web.Request) -> web.Response:
-    """Everything, as text."""
+    """Return all metrics in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(BoardCollector(request.app[api.BOARD]))
     return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 class BoardCollector(Collector):
-    """Reads a board; a family of which nothing is known is there without samples, so that every name can be found."""
+    """Collector over a board; families without data are exported without samples, so every name is always present."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
 
     def collect(self) -> Iterator[Metric]:
-        """Every family."""
+        """Yield all metric families."""
         topics = {part: _object(json.loads(self._board.text(part) or b"{}")) for part in PARTS}
         queue, download = _object(topics["queue"].get("queue")), topics["download"]
         yield _gauge(
             "tradeschool_build_info",
-            "The version that answers.",
+            "Version of tradeschool, as a label; always 1.",
             ["version"],
             [([version("tradeschool-curriculum")], 1)],
         )
         seen = [([part], bool(topic) and not topic.get("trouble")) for part, topic in topics.items()]
-        yield _gauge("tradeschool_up", "Whether a part could be seen at the last look.", ["part"], seen)
+        yield _gauge("tradeschool_up", "1 if a part was readable at the last check, else 0.", ["part"], seen)
         yield from _redis(topics["queue"], queue)
         yield from _queue(queue)
         yield from _workers(_objects(queue.get("workers")))
@@ -64,14 +64,14 @@ class BoardCollector(Collector):
 
 
 def _redis(topic: Object, queue: Object) -> Iterator[Metric]:
-    """Whether the server answers, and whether what is under way can go on; nothing before the first look."""
-    told = "Whether Redis answered the last look; 0 between two runs, too, where the server is the embedded one."
+    """Yield reachability, stall and ETA of the queue; without samples before the first check."""
+    told = "1 if Redis was reachable at the last check, else 0. The embedded server is stopped between two runs."
     yield _gauge("tradeschool_redis_up", told, [], [([], bool(queue))] if topic else [])
     stalls = [([reason], reason == queue.get("stalled")) for reason in STALLS] if topic else []
-    yield _gauge("tradeschool_stalled", "1 for the reason why no job can end although some should.", ["reason"], stalls)
+    yield _gauge("tradeschool_stalled", "1 for the reason why the search is stalled, else 0.", ["reason"], stalls)
     yield _gauge(
         "tradeschool_queue_eta_seconds",
-        "Until the jobs in the queue have ended; absent where nothing moves.",
+        "Estimated seconds until all queued jobs have finished; absent while no job finishes.",
         [],
         [([], queue.get("eta_seconds"))],
     )
@@ -80,16 +80,19 @@ def _redis(topic: Object, queue: Object) -> Iterator[Metric]:
 def _queue(queue: Object) -> Iterator[Metric]:
     jobs = [([QUEUE, state], queue.get(state)) for state in JOB_STATES]
     labels = ["queue", "status"]
-    yield _gauge("rq_jobs", "Jobs by queue and status.", labels, jobs)
+    yield _gauge("rq_jobs", "Number of jobs by queue and status.", labels, jobs)
     yield _gauge(
-        "tradeschool_queue_jobs", "Jobs by queue and status; finished and failed in the last day.", labels, jobs
+        "tradeschool_queue_jobs",
+        "Number of jobs by queue and status; finished and failed ones of the last day.",
+        labels,
+        jobs,
     )
     yield _gauge(
-        "tradeschool_queue_oldest_seconds", "How long the oldest job waits.", [], [([], queue.get("oldest_seconds"))]
+        "tradeschool_queue_oldest_seconds", "Age of the oldest queued job.", [], [([], queue.get("oldest_seconds"))]
     )
     yield _gauge(
         "tradeschool_queue_finished_last_minute",
-        "Jobs finished in the last minute.",
+        "Number of jobs finished in the last minute.",
         [],
         [([], queue.get("throughput_per_minute"))],
     )
@@ -98,17 +101,16 @@ def _queue(queue: Object) -> Iterator[Metric]:
 def _workers(workers: Sequence[Object]) -> Iterator[Metric]:
     known = [(str(worker.get("name")), worker) for worker in workers]
     states = [([name, str(worker.get("state")), QUEUE], 1) for name, worker in known]
-    yield _gauge("rq_workers", "Workers and what they do.", ["name", "state", "queues"], states)
+    yield _gauge("rq_workers", "Workers by state; always 1.", ["name", "state", "queues"], states)
     for name, field, told in (
-        ("rq_workers_success", "done", "Jobs that a worker has finished."),
-        ("rq_workers_failed", "failed", "Jobs that failed at a worker."),
-        ("rq_workers_working_time", "working_seconds", "Seconds that a worker has spent on jobs."),
+        ("rq_workers_success", "done", "Number of jobs that a worker finished."),
+        ("rq_workers_failed", "failed", "Number of jobs that failed on a worker."),
+        ("rq_workers_working_time", "working_seconds", "Seconds that a worker spent on jobs."),
     ):
         yield _counter(name, told, ["name", "queues"], [([each, QUEUE], worker.get(field)) for each, worker in known])
     ages = [([name, str(worker.get("host"))], worker.get("heartbeat_age_seconds")) for name, worker in known]
-    yield _gauge(
-        "tradeschool_worker_heartbeat_age_seconds", "Since a worker was last heard of.", ["name", "host"], ages
-    )
+    told = "Seconds since the last heartbeat of a worker."
+    yield _gauge("tradeschool_worker_heartbeat_age_seconds", told, ["name", "host"], ages)
 
 
 def _levels(levels: Sequence[Object]) -> Iterator[Metric]:
@@ -116,24 +118,24 @@ def _levels(levels: Sequence[Object]) -> Iterator[Metric]:
     last = [(name, attempts[-1]) for name, level in named if (attempts := _objects(level.get("attempts")))]
     trials: list[Sample] = [([name, state], attempt.get(state)) for name, attempt in last for state in TRIAL_STATES]
     trials += [([name, "wanted"], attempt.get("trials")) for name, attempt in last]
-    yield _gauge("tradeschool_trials", "Trials of a level's latest attempt.", ["level", "state"], trials)
+    yield _gauge("tradeschool_trials", "Number of trials in a level's latest attempt.", ["level", "state"], trials)
     best = [([name], _object(attempt.get("best")).get("value")) for name, attempt in last]
-    yield _gauge("tradeschool_level_best_value", "Best feasible value on train.", ["level"], best)
+    yield _gauge("tradeschool_level_best_value", "Best objective value of a feasible trial on train.", ["level"], best)
     left = [([name], attempt.get("eta_seconds")) for name, attempt in last]
-    told = "Until the last trial of a level's latest attempt; absent where nothing moves."
+    told = "Estimated seconds until the last trial of a level's latest attempt; absent while no trial finishes."
     yield _gauge("tradeschool_level_eta_seconds", told, ["level"], left)
     numbers = [([name], attempt.get("attempt")) for name, attempt in last]
-    yield _gauge("tradeschool_level_attempt", "Which attempt at a level is the latest.", ["level"], numbers)
+    yield _gauge("tradeschool_level_attempt", "Number of a level's latest attempt.", ["level"], numbers)
     for field in ("value", "target", "met"):
         readings = [
             ([name, str(reading.get("name"))], reading.get(field))
             for name, level in named
             for reading in _objects(level.get("gate"))
         ]
-        told = f"The {field} of each criterion of a level's gate: on validation once it was judged, before on train."
+        told = f"The {field} of each gate criterion of a level, on validation after the verdict, on train before."
         yield _gauge(f"tradeschool_level_gate_{field}", told, ["level", "gate"], readings)
     states = [([name, state], state == level.get("state")) for name, level in named for state in LEVEL_STATES]
-    yield _gauge("tradeschool_level_state", "1 for the state that a level is in.", ["level", "state"], states)
+    yield _gauge("tradeschool_level_state", "1 for the current state of a level, else 0.", ["level", "state"], states)
 
 
 def _candles(datasets: Sequence[Object]) -> Iterator[Metric]:
@@ -141,11 +143,11 @@ def _candles(datasets: Sequence[Object]) -> Iterator[Metric]:
     stored: list[Sample] = [([str(each.get("dataset"))], each.get("rows")) for each in datasets]
     yield _gauge(
         "tradeschool_dataset_coverage_ratio",
-        "Share of the expected candles of what is sealed that is there.",
+        "Stored share of the expected candles in the sealed ranges of a dataset.",
         ["dataset"],
         covered,
     )
-    yield _gauge("tradeschool_dataset_candles", "Sealed candles.", ["dataset"], stored)
+    yield _gauge("tradeschool_dataset_candles", "Number of sealed candles of a dataset.", ["dataset"], stored)
 
 
 def _downloads(download: Object, is_running: bool) -> Iterator[Metric]:
@@ -154,14 +156,14 @@ def _downloads(download: Object, is_running: bool) -> Iterator[Metric]:
         pages += [([str(each.get("dataset")), state], each.get(f"pages_{state}")) for state in ("done", "total")]
     yield _gauge(
         "tradeschool_dataset_pages",
-        "Pages of the latest download: stored, and all that it asks for.",
+        "Number of pages of the latest download: done and total.",
         ["dataset", "state"],
         pages,
     )
-    yield _gauge("tradeschool_fetch_running", "Whether a fetcher is at work.", [], [([], is_running)])
+    yield _gauge("tradeschool_fetch_running", "1 while a fetcher is running, else 0.", [], [([], is_running)])
     yield _gauge(
         "tradeschool_fetch_eta_seconds",
-        "Until the last page at the limit's pace.",
+        "Estimated seconds until the last page, at the rate limit.",
         [],
         [([], download.get("eta_seconds") if is_running else None)],
     )
@@ -172,17 +174,21 @@ def _lanes(lanes: Sequence[Object]) -> Iterator[Metric]:
     outcomes = [
         ([name, outcome], count) for name, each in named for outcome, count in _object(each.get("outcomes")).items()
     ]
-    yield _counter("tradeschool_fetch_requests", "Attempts, by what came of them.", ["provider", "outcome"], outcomes)
+    yield _counter("tradeschool_fetch_requests", "Number of requests by outcome.", ["provider", "outcome"], outcomes)
     for name, field, told in (
-        ("tradeschool_fetch_request_duration_seconds", "answer_seconds", "From sending to the whole answer."),
-        ("tradeschool_fetch_throttle_wait_seconds", "token_seconds", "How long the rate limit held a request back."),
+        ("tradeschool_fetch_request_duration_seconds", "answer_seconds", "Seconds from request to complete response."),
+        (
+            "tradeschool_fetch_throttle_wait_seconds",
+            "token_seconds",
+            "Seconds that a request waited for the rate limit.",
+        ),
     ):
         family = HistogramMetricFamily(name, told, labels=["provider"])
         for provider, each in named:
             _add_spread(family, provider, _object(each.get(field)))
         yield family
     pauses = [([name], each.get("paused_seconds")) for name, each in named]
-    yield _gauge("tradeschool_fetch_paused_seconds", "How much of a provider's pause is left.", ["provider"], pauses)
+    yield _gauge("tradeschool_fetch_paused_seconds", "Remaining seconds of a provider's pause.", ["provider"], pauses)
 
 
 def _add_spread(family: HistogramMetricFamily, provider: str, spread: Object) -> None:

@@ -1,4 +1,4 @@
-"""The only one who looks: each part in its own rhythm, over one thread, however many pages are open."""
+"""Poller: reads each source at its own interval in one thread, independent of the number of open pages."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ from workers.web.details import Importance
 log = logging.getLogger(__name__)
 
 REMEMBER_SECONDS = 2.0
-"""How long an answer to a page's own question is given to others who ask the same."""
+"""Seconds for which the response to a detail request is cached."""
 MOST_REMEMBERED = 256
 MOST_EVENTS = 200
 MOST_RUNS = 50
@@ -31,22 +31,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One topic and how often it is looked at."""
+    """One topic and its polling intervals."""
 
     topic: str
     look: Callable[[], JsonValue]
     watched_seconds: float
     idle_seconds: float
-    """While no page is open: the history and the metrics go on."""
+    """Interval while no page is open; history and metrics are still updated."""
 
 
 class Poller:
-    """Looks at everything and puts it on the board."""
+    """Reads all sources and puts the results on the board."""
 
     def __init__(self, lookout: Lookout, board: Board) -> None:
         self.lookout, self.board = lookout, board
         self.looked = time.monotonic()
-        """When the last look ended; a poller that hangs is seen by it."""
+        """Monotonic time of the last completed read; detects a hanging poller."""
         self.importances = Importance()
         self._thread = ThreadPoolExecutor(1, "lookout")
         self._answers: dict[object, tuple[float, asyncio.Task[Any]]] = {}
@@ -60,7 +60,7 @@ class Poller:
         )
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Poll until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
                 for part in self._parts:
@@ -70,24 +70,24 @@ class Poller:
             self._thread.shutdown(wait=False)
 
     async def look(self) -> None:
-        """Everything once, in order, now."""
+        """Read all sources once, in order."""
         for part in self._parts:
             await self._once(part)
 
     async def ask(self, work: Callable[[], T]) -> T:
-        """What only one asks, such as a requeue; in the same thread."""
+        """Run a single request, for example a requeue, in the poller's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def recent(self, key: object, work: Callable[[], T]) -> T:
-        """What a page asks for itself: everybody who asks the same within two seconds gets the same answer."""
+        """Run a detail request in the poller's thread; equal requests within two seconds share one result."""
         now = time.monotonic()
         known = self._answers.get(key)
         if known is None or now - known[0] > REMEMBER_SECONDS:
             if len(self._answers) >= MOST_REMEMBERED:
                 self._answers.clear()
             known = self._answers[key] = (now, asyncio.create_task(self.ask(work)))
-        # Shielded: others wait for the same answer when one of them goes away.
-        return cast(T, await asyncio.shield(known[1]))  # one key, one kind of answer
+        # Shielded: the cancellation of one request must not cancel the result of others.
+        return cast(T, await asyncio.shield(known[1]))  # a key always has the same result type
 
     async def _keep(self, part: Part) -> None:
         while True:
@@ -97,9 +97,9 @@ class Poller:
     async def _once(self, part: Part) -> None:
         try:
             self.board.put(part.topic, await self.ask(part.look))
-        except Exception:  # the outermost loop: one part that cannot be seen must not take the page down
-            log.exception("look failed", extra={"action": "look_failed", "topic": part.topic})
-            self.board.put(part.topic, {"trouble": f"the {part.topic} cannot be shown; the log says why"})
+        except Exception:  # outermost loop: an unreadable source must not stop the page
+            log.exception("poll failed", extra={"action": "look_failed", "topic": part.topic})
+            self.board.put(part.topic, {"trouble": f"{part.topic}: not readable; see the log of tradeschool serve"})
         self.looked = time.monotonic()
 
     def _queue(self) -> JsonValue:
@@ -140,10 +140,10 @@ class Poller:
         return {"trouble": view.trouble, "datasets": datasets}
 
     def history(self) -> JsonValue:
-        """The queue's past."""
+        """Return the queue history."""
         view = self.lookout.past()
         return {"trouble": view.trouble, "moments": [asdict(moment) for moment in view.value or ()]}
 
     def folder(self, run: str) -> Path:
-        """A run's own folder; the name has been checked."""
+        """Return the folder of a run; the caller has validated the name."""
         return self.lookout.sources.place.folder(run)

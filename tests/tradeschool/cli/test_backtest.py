@@ -1,4 +1,4 @@
-"""`tradeschool backtest` as a user meets it, over sealed candles."""
+"""Tests of `tradeschool backtest` over sealed candles."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def sealed(command: Command, tmp_path: Path) -> None:
-    """Eleven days of a made-up market."""
+    """Seal eleven days of a synthetic market."""
     candles = random_walk(find_dataset(BTC), WINDOW, seed=5)
     frame = pl.DataFrame({"ts": candles.time * 1_000_000, **candles.numbers}).with_columns(
         pl.col("ts").cast(pl.Datetime("us", "UTC"))
@@ -113,7 +113,7 @@ def test_a_picture_is_drawn_and_asks_for_nothing(command: Command, sealed: None,
     content = Path(name).read_bytes()
 
     assert code == 0
-    assert "drawn in" in told
+    assert "chart written to" in told
     assert content.startswith(start)
     assert b"<script" not in content
     assert b"src=" not in content
@@ -148,11 +148,11 @@ def test_a_table_is_shown_to_people(command: Command, sealed: None) -> None:
         (["-p", "fast=many"], 2, "expected a number, was 'many'"),
         (["-p", "fast=500"], 2, "fast: expected 2..100, was 500"),
         (["-p", "fast=nan"], 2, "fast: expected a number, was nan"),
-        (["--parameters", "gone.json"], 2, "gone.json: cannot be read as JSON"),
-        (["--trades", "trades.txt"], 2, "expected a name that ends in .parquet or .csv"),
-        (["--plot", "picture.gif"], 2, "expected a name that ends in .svg or .html"),
+        (["--parameters", "gone.json"], 2, "gone.json: not readable as JSON"),
+        (["--trades", "trades.txt"], 2, "expected a file name that ends in .parquet or .csv"),
+        (["--plot", "picture.gif"], 2, "expected a file name that ends in .svg or .html"),
         (["--timerange", "20200101-20200201"], 4, "is not sealed"),
-        (["--dataset", EUR], 4, "nothing of oanda/EUR-USD/H1 is sealed"),
+        (["--dataset", EUR], 4, "oanda/EUR-USD/H1: no sealed candles in"),
         (["--timerange", "20210104-20210105", "-p", "slow=250", "-p", "trend=1"], 4, "but the warm-up takes"),
         (["--trades", "gone/trades.csv"], 1, "cannot write gone/trades.csv"),
         (["--plot", "gone/picture.svg"], 1, "cannot write gone/picture.svg"),

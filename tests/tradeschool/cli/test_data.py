@@ -28,12 +28,12 @@ Made = Callable[[Dataset, Window], Candles]
 
 @pytest.fixture
 def store(tmp_path: Path) -> FrameStore:
-    """Where the program looks when nothing is set."""
+    """The candle store at the default path."""
     return FrameStore(tmp_path / "data")
 
 
 def publish(store: FrameStore, candles: Candles) -> Seal:
-    """Seal candles as if Coinbase had answered them."""
+    """Seal candles with Coinbase as their source."""
     rows = candles.frame.select(pl.col("ts").dt.epoch("s"), "low", "high", "open", "close", "volume").rows()
     ledger = Ledger(store.root)
     page = Page(dataset=BTC, window=DAY)
@@ -109,7 +109,7 @@ def test_repair_says_what_to_run(command: Command, store: FrameStore, made: Made
     code, out, _ = command("data", "repair", BTC.name)
 
     assert code == 0
-    assert "2021-03-01..2021-03-02 is not sealed any more" in out
+    assert "2021-03-01..2021-03-02: seal removed" in out
     assert out.endswith("tradeschool fetch --pairs BTC/USD --timeframes M5 --timerange 20210301-20210302\n")
     assert store.seals(BTC) == []
 
@@ -169,7 +169,7 @@ def test_an_imported_range_that_is_damaged_is_to_be_imported_again(
     (store.folder(BTC) / store.seals(BTC)[0].files[0].path).unlink()
     _, out, _ = command("data", "repair")
 
-    assert "imported:ours.csv is not sealed any more; import it again" in out
+    assert "imported:ours.csv: seal removed; import the file again" in out
     assert command("data", "import", "ours.csv", "--dataset", BTC.name)[0] == 0
 
 
@@ -217,14 +217,14 @@ def test_an_export_of_nothing_is_told(command: Command) -> None:
     code, _, told = command("data", "export", BTC.name, "--out", "out.csv")
 
     assert code == 4
-    assert "nothing is sealed" in told
+    assert "no sealed candles" in told
 
 
 def test_an_export_of_another_suffix_is_told(command: Command) -> None:
     code, _, told = command("data", "export", BTC.name, "--out", "out.xlsx")
 
     assert code == 2
-    assert "expected a name that ends in" in told
+    assert "expected a file name that ends in" in told
 
 
 def test_status_says_what_was_imported(command: Command, store: FrameStore, tmp_path: Path, made: Made) -> None:

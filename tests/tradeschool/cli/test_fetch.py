@@ -35,7 +35,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Point both providers at an address, without a limit that a test would notice."""
+    """Point both providers at an address, with a rate limit too high to slow a test."""
 
     def point(url: str) -> None:
         for name in ("COINBASE", "OANDA"):
@@ -48,7 +48,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 @pytest.fixture
 def exchange(serving, at) -> Callable[..., object]:
-    """Serve beside the command, which brings an event loop of its own."""
+    """Serve in a thread; the command runs its own event loop."""
 
     @contextmanager
     def beside(**options: object) -> Iterator[Served]:
@@ -110,7 +110,7 @@ def test_a_finished_download_is_nothing_to_do(command, exchange) -> None:
 
         assert len(served.requests) == asked
     assert code == 0
-    assert out.startswith("nothing to do: all 3 dataset ranges are sealed in data")
+    assert out.startswith("up to date: all 3 dataset ranges are sealed in data")
 
 
 def test_a_dry_run_asks_nothing(command, at) -> None:
@@ -130,7 +130,7 @@ def test_a_dry_run_counts_the_requests(command, at, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_dry_run_tells_what_a_disk_must_hold(command, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And refuses one that is too small, after it has told the rest."""
+    """The dry run prints the plan, then refuses a disk that is too small."""
     monkeypatch.setenv("TRADESCHOOL_DATA_DIR", str(small_disk))
     code, out, told = command("fetch", "--dry-run", "--pairs", "BTC/USD", "--json")
     plan = json.loads(out)
@@ -138,7 +138,7 @@ def test_a_dry_run_tells_what_a_disk_must_hold(command, small_disk: Path, monkey
     assert plan["disk_bytes"] == 25 * (420_768 + 140_256 + 35_064) + 30 * 420_768
     assert plan["free_bytes"] < 600_000
     assert code == 1
-    assert "free space or set data_dir" in told
+    assert "free disk space or set data_dir" in told
 
 
 def test_a_dry_run_tells_requests_and_time(command) -> None:
@@ -151,7 +151,7 @@ def test_a_dry_run_tells_requests_and_time(command) -> None:
 
 @pytest.fixture
 def binance_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Point the table of a further provider at an address, by the environment alone."""
+    """Point an additional provider at an address through the environment."""
 
     def point(url: str) -> None:
         monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__URL", url)
@@ -174,7 +174,7 @@ def test_a_further_provider_s_pair_is_fetched_where_it_is_named(command, exchang
 
 
 def test_its_requests_and_pace_are_its_own(command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand candles a request, and ten requests a second when the settings say nothing."""
+    """Default: a thousand candles per request and ten requests per second."""
     assert "binance: 421 requests, 0.7 min at 10 requests/s" in command("fetch", "--dry-run", "--pairs", "BTC/USDT")[1]
 
     monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__RATE", "5")
@@ -231,8 +231,8 @@ def test_doctor_tells_where_each_provider_is_asked(command, monkeypatch: pytest.
     monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__RATE", "5")
     _, out, _ = command("doctor")
 
-    assert "asked at https://api.coinbase.com (advanced_trade), 3 requests/s" in out
-    assert "asked at https://data-api.binance.vision (spot), 5 requests/s" in out
+    assert "https://api.coinbase.com (advanced_trade), 3 requests/s" in out
+    assert "https://data-api.binance.vision (spot), 5 requests/s" in out
 
 
 def test_the_settings_are_shown_with_what_the_providers_say_themselves(
@@ -275,7 +275,7 @@ def test_a_range_in_the_future_is_told_with_the_latest_end(command) -> None:
 
     assert code == 2
     assert "time range 2020-01-01..2099-01-01 ends after" in one_line(told)
-    assert "the latest end is 2" in told
+    assert "the latest possible end is 2" in told
 
 
 def test_a_misspelt_setting_is_one_line_and_2(command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +300,7 @@ def test_without_a_token_crypto_goes_on_and_says_so(command, exchange) -> None:
     assert code == 0
     assert "coinbase/BTC-USD/M5" in out
     assert "OANDA needs a token" in told
-    assert "going on without 3 dataset ranges of oanda" in told
+    assert "skipping 3 dataset ranges of oanda" in told
 
 
 def test_a_wrong_token_is_one_line_that_does_not_tell_it(command, exchange, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +316,7 @@ def test_a_wrong_token_is_one_line_that_does_not_tell_it(command, exchange, monk
 
 
 def test_a_provider_that_is_not_there_is_one_line_and_5(command, at) -> None:
-    """Once, however many datasets it ends."""
+    """The error is printed once, even if it ends several datasets."""
     at("http://127.0.0.1:9")
     code, out, told = command("fetch", "--pairs", "BTC/USD,ETH/USD", *RANGE)
     lines = [line for line in told.splitlines() if line.startswith("tradeschool:")]

@@ -1,4 +1,4 @@
-"""One name is one value for one trial on one part, wherever it is told; and a run's trial can be traded again."""
+"""Metrics of a trial are equal in all outputs, and the trial can be reproduced."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ DEADLINE = 60.0  # seconds
 
 @pytest.fixture(scope="module")
 def school(tmp_path_factory: pytest.TempPathFactory) -> School:
-    """A run that is over: one level was passed, the second was missed twice. Some trials were pruned."""
+    """A finished run: the first level passed, the second failed twice; some trials were pruned."""
     folder = tmp_path_factory.mktemp("figures")
     seal_candles(FrameStore(folder / "data"))
     made = school_in(folder, folder / "data")
@@ -50,7 +50,7 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> School:
 
 @pytest.fixture
 def ask(school: School, command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """A command over that run."""
+    """Run a command on that run."""
     folder = school.place.results_dir.parent
     for name, value in (
         ("DATA_DIR", folder / "data"),
@@ -64,7 +64,7 @@ def ask(school: School, command: Command, monkeypatch: pytest.MonkeyPatch) -> Co
 
 @pytest.fixture(scope="module")
 def served(school: School) -> dict[str, str]:
-    """What the page's API and its metrics answer, by address; metrics are of the newest run, the last by name."""
+    """Responses of API and metrics by path; the metrics show the newest run."""
     addresses = ("/api/runs/run", "/api/runs/run/levels/1/attempts/1/trials", "/metrics")
 
     async def ask_all() -> dict[str, str]:
@@ -88,7 +88,7 @@ def readings(who: str, key: str, gate: list[dict[str, object]]) -> Iterator[Told
 
 
 def of_files(school: School) -> Iterator[Told]:
-    """Of each level's winner, by the last attempt."""
+    """Metrics of each level's winner from the files of the last attempt."""
     run, report = school.file("run.json"), school.file("report.json")
     for name in ("1", "2"):
         verdict = [each["verdict"] for each in run["attempts"] if each["level"] == name][-1]
@@ -149,7 +149,7 @@ def of_page(served: dict[str, str]) -> Iterator[Told]:
 
 
 def plain(value: object) -> float | None:
-    """What is no finite number is told as null, NaN or infinity: three spellings of none."""
+    """Map null, NaN and infinity to one value."""
     number = None if value is None else float(value)  # type: ignore[arg-type]
     return number if number is not None and math.isfinite(number) else None
 
@@ -232,7 +232,7 @@ def test_any_trial_is_traded_again_and_a_look_at_what_was_closed_is_logged(
     assert (told["trial"], told["is_winner"], told["differences"]) == (other, False, [])
     assert looks == ([] if part == "train" else [(part, [other])])
     assert (f"{part} of level 1 is opened with trial {other}'s parameters" in said) is (part != "train")
-    assert ("every figure is the recorded one" in said) is (part == "train")
+    assert ("all metrics equal the recorded ones" in said) is (part == "train")
 
 
 def rows_of(ask: Command, number: str = "1") -> list[dict[str, object]]:
@@ -257,7 +257,7 @@ def test_each_attempt_of_a_level_is_reproduced(ask: Command) -> None:
     for attempt in ("1", "2"):
         code, _, said = ask("backtest", "--run", "run", "--level", "2", "--attempt", attempt, "--part", "validation")
 
-        assert (code, "every figure is the recorded one" in said) == (0, attempt in said)
+        assert (code, "all metrics equal the recorded ones" in said) == (0, attempt in said)
 
 
 @pytest.mark.parametrize(
@@ -265,11 +265,11 @@ def test_each_attempt_of_a_level_is_reproduced(ask: Command) -> None:
     [
         (("--run", "nosuch"), "no run 'nosuch'"),
         (("--run", "run", "--level", "9"), "unknown level '9'"),
-        (("--run", "run", "--attempt", "7"), "run run has not begun attempt 7 at level 1"),
+        (("--run", "run", "--attempt", "7"), "run run has not started attempt 7 at level 1"),
         (("--run", "run", "--trial", "99"), "has 12 trials, numbered from 0"),
-        (("--run", "run", "--fraction", "0.5", "--dataset", "x"), "leave out --fraction, --dataset"),
-        (("--run", "run", "-p", "fast=3"), "leave out -p"),
-        (("--part", "test", "--trial", "3"), "--part, --trial: of which run?"),
+        (("--run", "run", "--fraction", "0.5", "--dataset", "x"), "cannot be combined with --fraction, --dataset"),
+        (("--run", "run", "-p", "fast=3"), "cannot be combined with -p"),
+        (("--part", "test", "--trial", "3"), "--part, --trial: these options need a run"),
         (("--run", "none"), "has no winner: no trial met all constraints on train"),
         (("--run", "none", "--trial", "0", "--part", "test"), "stays closed: no trial met all constraints on train"),
     ],
@@ -290,7 +290,7 @@ def test_best_params_alone_give_the_run_s_figures(school: School, ask: Command) 
     figures = json.loads(out)["metrics"]
     assert {name: plain(figures[name]) for name in METRICS} == school.file("1/metrics.json")["train"]
     assert said.startswith(
-        f"set up as trial {school.file('1/gate.json')['trial']} of run run, level 1, attempt 1, on train"
+        f"same setup as trial {school.file('1/gate.json')['trial']} of run run, level 1, attempt 1, on train"
     )
 
 

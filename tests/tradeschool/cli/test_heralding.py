@@ -1,4 +1,4 @@
-"""Who is told what, as the settings say it."""
+"""Notification channels and events from the settings."""
 
 import pytest
 from pydantic import SecretStr

@@ -1,4 +1,4 @@
-"""`optimize status` tells what comes next, and whether anybody is at it."""
+"""`optimize status` shows the next step and whether the run is active."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -12,12 +12,12 @@ from workers.place import Place
 from workers.role import claim
 
 Command = Callable[..., tuple[int, str, str]]
-IDLE = "nobody is at work on it; go on with: tradeschool optimize resume r1"
+IDLE = "run r1 is not running; resume it: tradeschool optimize resume r1"
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    """Where the program looks when nothing is set; it runs in a folder of its own."""
+    """The default folders, below a temporary working folder."""
     (tmp_path / ".tradeschool").mkdir()
     return replace(made_place(tmp_path), storage_url=f"sqlite:///{tmp_path / '.tradeschool' / 'study.sqlite3'}")
 
@@ -64,4 +64,4 @@ def test_without_a_run_it_says_how_to_begin_one(command: Command, place: Place) 
     code, _, err = command("optimize", "status")
 
     assert code == 2
-    assert "begin one: tradeschool optimize run" in err
+    assert "start one: tradeschool optimize run" in err

@@ -50,7 +50,7 @@ def test_an_unknown_command_is_2(capsys: pytest.CaptureFixture[str], monkeypatch
     ("error", "code", "told"),
     [
         (GateNotMet("level 1 misses its gate"), 3, "tradeschool: level 1 misses its gate"),
-        (KeyboardInterrupt(), 130, "tradeschool: interrupted; what is stored stays: run the same command to go on"),
+        (KeyboardInterrupt(), 130, "tradeschool: interrupted; stored data is kept; run the same command to resume"),
     ],
     ids=["our error", "interrupted"],
 )

@@ -1,4 +1,4 @@
-"""The pool that a command starts: kept alive, given up with its own reason, and watched."""
+"""The worker pool of a command: restarts, errors and stall notices."""
 
 import os
 import signal
@@ -60,7 +60,7 @@ def test_a_pool_that_is_killed_is_started_again_after_a_pause(capsys: pytest.Cap
         assert made._process is not None
         assert made._process.pid != before
 
-    assert capsys.readouterr().err == "the pool of this command's workers was killed by signal 9; it is started again\n"
+    assert capsys.readouterr().err == "restarting the worker pool of this command: killed by signal 9\n"
 
 
 def test_a_pool_that_is_killed_again_and_again_ends_the_command() -> None:
@@ -72,7 +72,7 @@ def test_a_pool_that_is_killed_again_and_again_ends_the_command() -> None:
             clock.now += 30
             made.tend()
         kill(made)
-        with pytest.raises(WorkersFailed, match="it ended 6 times in a row, at last killed by signal 9") as ended:
+        with pytest.raises(WorkersFailed, match="died 6 times in a row, most recently: killed by signal 9") as ended:
             made.tend()
 
     assert ended.value.exit_code == 5

@@ -1,4 +1,4 @@
-"""Whoever waits for a download waits as long as there is hope, and no longer."""
+"""Waiting for a download ends when the download ends."""
 
 import threading
 from datetime import UTC, datetime
@@ -46,7 +46,7 @@ def test_what_ended_it_is_said_and_ends_who_cannot_do_without(
     download = made(tmp_path, monkeypatch, failing)
     with download.running(to_the_end=False):
         download.wait_while_there_is_hope(lambda: False)
-        assert capsys.readouterr().err == "the sealed period was not downloaded: the provider is away\n"
+        assert capsys.readouterr().err == "the holdout period was not downloaded: the provider is away\n"
         with pytest.raises(DataIncomplete, match="the provider is away"):
             download.wait_until(lambda: False)
 

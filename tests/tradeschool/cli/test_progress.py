@@ -38,12 +38,12 @@ def test_later_the_pace_that_was_seen_counts() -> None:
 
 
 def test_pages_to_be_asked_again_are_guessed_from_those_that_were_short() -> None:
-    """Four in the hundred so far, and as many of the hundred that are left."""
+    """4 % of the pages so far, therefore 4 % of the remaining hundred."""
     assert eta(progress(BTC_USD, 100, 200, short=4), elapsed=100.0) == 108.0 + CONFIRM_AFTER
 
 
 def test_pages_to_audit_are_counted() -> None:
-    """Of M15 and H1 two pages each, after more than four hundred."""
+    """Two pages each of M15 and H1, after more than four hundred pages."""
     shown = progress(BTC_USD, 400, 500)
     derived = tuple(replace(shown.download.wanted, dataset=shown.download.dataset.at(each)) for each in (M15, H1))
     shown.download = replace(shown.download, derived=derived)
@@ -68,8 +68,8 @@ def test_a_line_says_what_requests_wait_for() -> None:
     shown.traffic.requests, shown.traffic.waiting_for_token, shown.traffic.waiting_for_network = 58, 3, 1
 
     assert line(acquisition([shown], RATES, elapsed=20.0, now=NOW, running=True)) == (
-        "fetched 50 of 100 pages, coinbase 2.90/s (97% of the limit), 3 waiting for the limit, 1 for the network, "
-        "coinbase/BTC-USD/M5 reached 2021-05-06, about 20 s left"
+        "fetched 50 of 100 pages, coinbase 2.90/s (97% of the limit), 3 waiting for the rate limit, 1 for the network, "
+        "coinbase/BTC-USD/M5 reached 2021-05-06, ETA 20 s"
     )
 
 
@@ -80,7 +80,7 @@ async def test_the_end_is_told_in_one_line(capsys: pytest.CaptureFixture[str], t
 
     assert told.out == ""
     assert told.err.startswith("fetched 15 of 16 pages, ")
-    assert "oanda/EUR-USD/M5 reached 2021-05-06, about 0 s left" in told.err
+    assert "oanda/EUR-USD/M5 reached 2021-05-06, ETA 0 s" in told.err
 
 
 async def test_where_nothing_is_asked_for_nothing_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ async def test_a_terminal_gets_a_bar_a_dataset(
 
     assert "coinbase/BTC-USD/M5" in told
     assert "2021-05-06" in told
-    assert "waiting for the limit" in told
+    assert "waiting for the rate limit" in told
 
 
 async def test_other_programs_read_the_record(tmp_path: Path) -> None:

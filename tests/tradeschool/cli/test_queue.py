@@ -1,4 +1,4 @@
-"""`tradeschool queue`, against a server of its own."""
+"""Tests of `tradeschool queue` with a separate server."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`tradeschool strategy` as an author of one meets it."""
+"""Tests of `tradeschool strategy`."""
 
 import json
 import os
@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 @pytest.fixture
 def written(command: Command, request: pytest.FixtureRequest) -> str:
-    """A new strategy in the working folder, of a name that no other test has imported."""
+    """Write a new strategy with a unique name to the working folder."""
     name = f"idea_{abs(hash(request.node.nodeid))}"
     assert command("strategy", "new", name)[0] == 0
     return name
@@ -43,7 +43,7 @@ def test_a_new_strategy_passes_its_own_tests_and_the_check(command: Command, wri
 
     assert "5 passed" in tests.stdout, tests.stdout
     assert code == 0
-    assert "nothing found" in out
+    assert "no findings" in out
 
 
 def test_a_new_strategy_keeps_to_the_house_s_form(written: str) -> None:
@@ -65,9 +65,9 @@ def test_a_strategy_that_peeks_is_told_with_bar_and_column(command: Command, wri
 
     assert code == 1
     assert "failed: look-ahead, warm-up" in told
-    assert findings[0].startswith("look-ahead: bar ")
-    assert findings[0].endswith("it looks at column close")
-    assert findings[1].startswith("warm-up: bar ")
+    assert findings[0].startswith("look-ahead: the signal at bar ")
+    assert findings[0].endswith("the strategy uses column close")
+    assert findings[1].startswith("warm-up: the signal at bar ")
 
 
 def test_a_strategy_that_answers_with_nan_is_told_which_bar(command: Command, written: str) -> None:
@@ -85,7 +85,7 @@ def test_nothing_is_overwritten(command: Command, written: str) -> None:
     code, _, told = command("strategy", "new", written)
 
     assert code == 2
-    assert "is there already" in told
+    assert "exists already" in told
 
 
 @pytest.mark.parametrize("name", ["My-Idea", "2nd", "Idea", "../up", ""])
@@ -93,7 +93,7 @@ def test_a_name_that_is_no_module_s_is_refused(command: Command, name: str) -> N
     code, _, told = command("strategy", "new", name)
 
     assert code == 2
-    assert "expected a name of small letters" in told
+    assert "expected a name of lower-case letters" in told
 
 
 def test_a_check_on_candles_that_are_not_there_says_what_to_run(command: Command) -> None:

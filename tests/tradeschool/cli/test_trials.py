@@ -1,4 +1,4 @@
-"""How far a search is, where there is no terminal."""
+"""Progress lines of a search without a terminal."""
 
 from types import SimpleNamespace
 
@@ -20,9 +20,9 @@ def test_luck_is_told_now_and_then_with_the_time_that_is_left(
         tell(level, done, 20)
 
     assert capsys.readouterr().err.splitlines() == [
-        "level 1: what luck alone does: 2 of 20 markets without skill, about 54 s left",
-        "level 1: what luck alone does: 11 of 20 markets without skill, about 17 s left",
-        "level 2: what luck alone does: 1 of 20 markets without skill",
+        "level 1: null test: 2 of 20 surrogate markets, ETA 54 s",
+        "level 1: null test: 11 of 20 surrogate markets, ETA 17 s",
+        "level 2: null test: 1 of 20 surrogate markets",
     ]
 
 

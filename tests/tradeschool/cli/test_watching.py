@@ -140,7 +140,7 @@ def test_the_screen_tells_queue_workers_levels_and_download() -> None:
         "1.250",
         "5 of 5 met on train",
         "30 of 1,400",
-        "pauses for 7 s",
+        "paused for 7 s",
     ):
         assert words in text, words
     assert "waiting" in text
@@ -169,7 +169,7 @@ def test_what_is_away_is_on_the_screen_and_in_the_line() -> None:
 
     assert AWAY.trouble in shown(look)
     assert line(look).startswith(AWAY.trouble)
-    assert "level 1: 75 of 150 trials, about 2 min left" in line(look)
+    assert "level 1: 75 of 150 trials, ETA 2 min" in line(look)
 
 
 def test_a_server_that_ended_with_its_run_is_said_and_nothing_is_red() -> None:
@@ -185,7 +185,7 @@ def test_a_search_without_workers_is_said_and_has_no_time_left() -> None:
     look = Look(queue=View(value=seen), run=View(value=with_queue(RUN, seen)), download=View(), now=NOW)
 
     assert line(look).startswith("stalled: no worker is connected; start some: tradeschool worker start -n 2; ")
-    assert line(look).endswith("level 1: 75 of 150 trials, about - left")
+    assert line(look).endswith("level 1: 75 of 150 trials, ETA -")
     assert "stalled: no worker is connected" in shown(look)
 
 
@@ -194,18 +194,18 @@ def test_a_fetcher_that_was_killed_is_told_on_the_screen() -> None:
         Look(queue=View(value=queue(0)), run=View(), download=View(value=DOWNLOAD), now=NOW + timedelta(minutes=5))
     )
 
-    assert "killed? run tradeschool fetch to go on" in text
-    assert "no worker is there" in text
+    assert "killed? resume it: tradeschool fetch" in text
+    assert "no worker is connected" in text
 
 
 def test_nothing_is_a_line_too() -> None:
-    assert line(Look(queue=View(), run=View(), download=View(), now=NOW)) == "nothing is under way"
+    assert line(Look(queue=View(), run=View(), download=View(), now=NOW)) == "no run or download is active"
 
 
 def test_a_line_tells_the_download() -> None:
     look = Look(queue=View(value=queue(1)), run=View(), download=View(value=DOWNLOAD), now=NOW)
 
-    assert "fetched 30 of 1,400 pages, about 10 min left" in line(look)
+    assert "fetched 30 of 1,400 pages, ETA 10 min" in line(look)
 
 
 @pytest.mark.parametrize(

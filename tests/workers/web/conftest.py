@@ -1,4 +1,4 @@
-"""A served page over a run of its own: real files, a real study, a real Valkey."""
+"""Fixtures: a served page with real files, a real study and a real Valkey server."""
 
 import asyncio
 import os
@@ -53,7 +53,7 @@ LEVEL = Level.model_validate(
 
 @dataclass
 class Site:
-    """An installation's folders."""
+    """Folders of an installation."""
 
     folder: Path
     redis_url: str
@@ -122,7 +122,7 @@ class Site:
 
 
 class Client(requests.Session):
-    """A program that asks a page; redirects are answers, and no proxy stands between."""
+    """HTTP client of a page; it does not follow redirects and uses no proxy."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ def site(tmp_path: Path, url: str) -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def serve() -> Callable[..., object]:
-    """Serves an installation from a thread of its own; gives its URL."""
+    """Serve an installation in a thread and yield its URL."""
 
     @contextmanager
     def one(site: Site, token: str | None = None, **options: Any) -> Iterator[str]:
@@ -159,7 +159,7 @@ def serve() -> Callable[..., object]:
 
 @pytest.fixture(scope="session")
 def serve_on() -> Callable[..., object]:
-    """The same; gives the event loop, too."""
+    """Like `serve`, but yield the event loop, too."""
     return served
 
 
@@ -183,7 +183,7 @@ def served(
 
 @pytest.fixture(scope="session")
 def fail_a_job() -> Callable[..., str]:
-    """Begins a plan's study, and has its first job end without an answer."""
+    """Open a plan's study and let its first job fail."""
 
     def fail(plan, reason: str = "no luck") -> str:
         study = plan.open()
@@ -203,14 +203,14 @@ def fail_a_job() -> Callable[..., str]:
 
 @pytest.fixture
 def page(site: Site, serve: Callable[..., object]) -> Iterator[Client]:
-    """A program that asks a page without a token."""
+    """Client of a page without a token."""
     with serve(site) as url, Client(url) as client:
         yield client
 
 
 @pytest.fixture
 def locked(site: Site, serve: Callable[..., object]) -> Iterator[Client]:
-    """A program that asks a page with one."""
+    """Client of a page with a token."""
     with serve(site, TOKEN) as url, Client(url) as client:
         yield client
 
@@ -222,7 +222,7 @@ def client() -> Callable[[str], Client]:
 
 @pytest.fixture
 def schema_of() -> Callable[[str], int]:
-    """Holds what is served at a URL against its OpenAPI document; gives the number of calls."""
+    """Validate the API at a URL against its OpenAPI document and return the number of calls."""
 
     def check(url: str) -> int:
         calls = 0

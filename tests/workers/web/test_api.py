@@ -1,4 +1,4 @@
-"""What the API answers is what is there; what is away is said."""
+"""The API returns the current state and reports unreachable services."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ MOMENT = Moment(time=1_000, queued=1, started=1, failed=0, throughput_per_minute
 
 @contextmanager
 def stream(page) -> Iterator[Iterator[tuple[str, dict]]]:
-    """The events of a stream, as they come."""
+    """Yield the events of a stream."""
     answer = page.get("/api/stream", stream=True)
     assert answer.headers["Content-Type"] == "text/event-stream"
 
@@ -45,7 +45,7 @@ def stream(page) -> Iterator[Iterator[tuple[str, dict]]]:
 
 
 def eventually(look, seconds: float = 60.0):
-    """More than two looks of a server that no page watches."""
+    """Longer than two polls of a server without open pages."""
     end = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < end, f"not so after {seconds} s"
@@ -300,7 +300,7 @@ def test_one_part_that_breaks_takes_nothing_with_it(page, site, monkeypatch: pyt
 
     with stream(page):
         told = eventually(lambda: page.get("/api/run").json().get("trouble"))
-    assert told == "the run cannot be shown; the log says why"
+    assert told == "run: not readable; see the log of tradeschool serve"
     assert page.get("/api/queue").status_code == 200
 
 
@@ -316,14 +316,14 @@ def test_every_address_is_documented_and_every_documented_one_is_there(site) -> 
 
 
 def test_the_documented_answers_hold_for_whatever_is_asked(page, site, schema_of) -> None:
-    """Schemathesis makes up calls, right and wrong ones, and holds every answer against the document."""
+    """Schemathesis generates valid and invalid calls and validates every response against the document."""
     site.begin_run()
     site.add_trials(12)
     assert schema_of(page.url) > 50
 
 
 class Rounds:
-    """Holds the poller between two looks until the test lets it go on."""
+    """Block the poller between two polls until the test releases it."""
 
     PARTS = 5
 
@@ -332,18 +332,18 @@ class Rounds:
         self._released: list[asyncio.Event] = []
 
     async def pause(self, board: Board, watched_seconds: float, idle_seconds: float) -> None:
-        """In the place of `Board.pause`."""
+        """Replacement of `Board.pause`."""
         released = asyncio.Event()
         self._released.append(released)
         self._paused.release()
         await released.wait()
 
     def wait(self) -> None:
-        """Until every part has been looked at."""
+        """Wait until every part has been polled."""
         assert all(self._paused.acquire(timeout=60) for _ in range(self.PARTS))
 
     def next(self, loop: asyncio.AbstractEventLoop) -> None:
-        """One more look at every part."""
+        """Poll every part once more."""
         released, self._released = self._released, []
         for each in released:
             loop.call_soon_threadsafe(each.set)
@@ -353,7 +353,7 @@ class Rounds:
 def test_200_open_pages_cost_no_more_looks_than_one(
     site, mortal, serve_on, client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One poller looks, however many pages listen: each command of a round of looks is counted at Redis itself."""
+    """The number of Redis commands per poll, counted by Redis, does not depend on the number of pages."""
     rounds = Rounds()
     monkeypatch.setattr(Board, "pause", lambda board, watched, idle: rounds.pause(board, watched, idle))
     monkeypatch.setattr("workers.overview.note", lambda *_: None)  # it keeps what it saw once in five seconds

@@ -1,4 +1,4 @@
-"""One tells, many hear: the same bytes for all, only the latest for the slow."""
+"""All streams get the same bytes; slow ones get only the latest state."""
 
 import asyncio
 

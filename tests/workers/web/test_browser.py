@@ -1,4 +1,4 @@
-"""The page in a real browser: every panel shows what is there, by eye, by keyboard, on a phone, in the dark."""
+"""Browser tests of the page: panels, keyboard, phone and themes."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ CONTRASTS = """() => {
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, make_site) -> Path:
-    """The database of a finished search; made once, because forty commits take their time."""
+    """The study database of a finished search; created once, because forty commits are slow."""
     made = make_site(tmp_path_factory.mktemp("study"), "")
     made.add_trials(40)
     made.close()
@@ -57,7 +57,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, make_site) -> Path:
 
 @pytest.fixture
 def busy(site, plan, study: Path, fail_a_job):
-    """An installation in which something of everything is there."""
+    """An installation with data for every panel."""
     shutil.copy(study, site.folder / "study.sqlite3")
     site.begin_run()
     site.judge(passed=True)
@@ -79,18 +79,18 @@ def test_every_panel_shows_what_is_there(busy, serve, visit) -> None:
             "40 / 40",
             "Long in bull markets",
             "passed",
-            "winner: trial 3, read on validation",
+            "Gate, winner (trial 3) on validation",
             "-0.50 to 1.50",
             "≤ 25.0 %",
             "∞",
-            "PED-ANOVA over 40 trials",
+            "PED-ANOVA, 40 trials",
             "do not deploy",
             "the gate of level 1 is not met <script>",
             "False-positive rate 8%: 3 of 40 surrogate markets without skill pass this gate (95 % interval 3% to 20%)",
             "Outcome: escalated",
-            "0 of 2 checks are met",
+            "0 of 2 checks met",
             "RuntimeError: <b>no luck</b>",
-            "No worker is there",
+            "No worker is connected",
             "No sealed candles yet",
             "No download yet",
             "level 1, attempt 1: the gate is met by trial 3",
@@ -101,7 +101,7 @@ def test_every_panel_shows_what_is_there(busy, serve, visit) -> None:
             assert page.locator(f"#{chart}").get_attribute("aria-label")
         assert page.locator("main b", has_text="no luck").count() == 0, "a text was taken for markup"
         assert page.locator("main script").count() == 0
-        assert page.get_by_role("link", name="The whole report").get_attribute("href") == "/api/runs/r1/report"
+        assert page.get_by_role("link", name="Full report").get_attribute("href") == "/api/runs/r1/report"
 
 
 def test_workers_and_their_trials_are_seen_while_they_work(site, serve, visit, plan, start_worker) -> None:
@@ -121,7 +121,7 @@ def test_workers_and_their_trials_are_seen_while_they_work(site, serve, visit, p
 def test_an_empty_installation_says_what_to_do(site, serve, visit) -> None:
     with serve(site) as url, visit(url) as page:
         for text in (
-            "No run yet. Begin one",
+            "No run yet. Start one",
             "tradeschool optimize run",
             "tradeschool fetch",
             "tradeschool worker start -n 2",
@@ -133,9 +133,9 @@ def test_what_happens_is_seen_without_reloading(site, serve, visit) -> None:
     site.begin_run()
     with serve(site) as url, visit(url) as page:
         page.get_by_text("waiting").first.wait_for()
-        page.get_by_text("Nobody is at work on this run").wait_for()
+        page.get_by_text("This run is not active").wait_for()
         role = claim(site.place.storage_url, "r1")
-        page.get_by_text("Nobody is at work on this run").wait_for(state="detached")
+        page.get_by_text("This run is not active").wait_for(state="detached")
         role.release()
         site.add_trials(12)
         page.get_by_text("12 / 40").first.wait_for()
@@ -165,7 +165,7 @@ def test_an_earlier_run_can_be_chosen_and_is_kept_in_the_address(busy, serve, vi
 def test_a_failed_job_goes_back_by_the_button(busy, serve, visit, plan) -> None:
     with serve(busy) as url, visit(url) as page:
         page.get_by_role("button", name="Requeue trials 0").click()
-        page.get_by_text("1 job goes back to the queue").wait_for()
+        page.get_by_text("1 job requeued").wait_for()
         page.locator("#p-failed tr").first.wait_for(state="detached")
 
         assert plan.queue.fetch_job(plan.queue.job_ids[-1]).get_status() == "queued"
@@ -178,7 +178,7 @@ def test_the_token_page_lets_in_who_has_it(busy, serve, visit) -> None:
         assert page.url == f"{url}/login"
         page.get_by_label("Token").fill("not-the-token-at-all")
         page.get_by_role("button").click()
-        page.get_by_text("That is not the token.").wait_for()
+        page.get_by_text("Wrong token.").wait_for()
         page.get_by_label("Token").fill(TOKEN)
         page.keyboard.press("Enter")
         page.get_by_text("40 / 40").first.wait_for()
@@ -186,7 +186,7 @@ def test_the_token_page_lets_in_who_has_it(busy, serve, visit) -> None:
         assert page.url == f"{url}/"
         assert TOKEN not in page.content()
         page.get_by_role("button", name="Requeue all").click()
-        page.get_by_text("goes back to the queue").first.wait_for()
+        page.get_by_text("job requeued").first.wait_for()
 
 
 def test_a_server_that_is_away_is_said_until_it_is_back(site, serve, visit, place: Path, start_server) -> None:
@@ -198,7 +198,7 @@ def test_a_server_that_is_away_is_said_until_it_is_back(site, serve, visit, plac
         start_server()
         page.locator("#troubles .trouble").wait_for(state="detached")
 
-        page.get_by_text("0 wait, 0 run").first.wait_for()
+        page.get_by_text("0 queued, 0 running").first.wait_for()
 
 
 def test_a_page_whose_server_restarts_goes_on_by_itself(busy, serve, visit) -> None:
@@ -213,7 +213,7 @@ def test_a_page_whose_server_restarts_goes_on_by_itself(busy, serve, visit) -> N
 
 
 def test_every_text_stands_out_in_light_and_dark(busy, serve, visit) -> None:
-    """WCAG's 4.5 to 1, 3 to 1 for large texts, against what is really behind each text."""
+    """WCAG contrast of 4.5:1, or 3:1 for large text, against the actual background."""
     with serve(busy) as url, visit(url) as page:
         page.wait_for_selector("#p-importance .shares")
         page.get_by_text("RuntimeError").first.wait_for()
@@ -267,9 +267,9 @@ def test_everything_is_reached_by_keyboard_and_shows_where_it_is(busy, serve, vi
         assert button.evaluate("(it) => it === document.activeElement")
         page.keyboard.press("Enter")
 
-        page.get_by_text("1 job goes back to the queue").wait_for()
+        page.get_by_text("1 job requeued").wait_for()
         names = {name for _, name, _ in reached}
-        assert {"Curriculum", "run", "theme", "Requeue", "Requeue all", "Search is shown belo"} <= {*names, "run"}
+        assert {"Curriculum", "run", "theme", "Requeue", "Requeue all", "Search shown below"} <= {*names, "run"}
         assert all(outline != "none" for tag, _, outline in reached if tag in {"A", "BUTTON", "SELECT"})
 
 

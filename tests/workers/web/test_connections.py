@@ -1,4 +1,4 @@
-"""What a client may hold open, and what everybody else gets meanwhile."""
+"""Connection limits, and service for other clients at the limit."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ LIMIT = 20
 
 
 class Transport:
-    """A transport that only remembers that it was aborted."""
+    """A transport that records only whether it was aborted."""
 
     def __init__(self) -> None:
         self.is_aborted = False
@@ -36,7 +36,7 @@ class Hashable(SimpleNamespace):
 
 @pytest.fixture
 def table(monkeypatch: pytest.MonkeyPatch) -> ConnectionTable:
-    """The table of the page that is served next."""
+    """The connection table of the next served page."""
     made = ConnectionTable(LIMIT)
     monkeypatch.setattr(connections, "HEADER_SECONDS", 3600.0)  # only the limit closes connections here
     monkeypatch.setattr(app, "ConnectionTable", lambda most: made)
@@ -45,7 +45,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> ConnectionTable:
 
 @pytest.fixture
 def half_open():
-    """Opens connections that send half a request header."""
+    """Open connections that send half a request header."""
     opened: list[socket.socket] = []
 
     def one(url: str, sent: bytes = HALF_SENT) -> socket.socket:
@@ -125,7 +125,10 @@ def test_streams_take_at_most_half_of_the_connections(table, page) -> None:
         each.close()
 
     assert {each.status_code for each in opened} == {200}
-    assert (refused.status_code, refused.json()["error"]) == (503, f"{LIMIT // 2} pages are open")
+    assert (refused.status_code, refused.json()["error"]) == (
+        503,
+        f"too many open pages: the limit is {LIMIT // 2}; close some",
+    )
     assert api.MOST_STREAMS > LIMIT
 
 
@@ -142,7 +145,7 @@ def test_a_lack_of_file_descriptors_is_one_line_a_minute(caplog: pytest.LogCaptu
 
 
 def test_asyncio_still_names_a_failed_accept_in_this_way() -> None:
-    """The text is asyncio's own; where it changes, its errors would fill the log again."""
+    """The text is asyncio's; if it changed, its errors would fill the log again."""
     source = asyncio.selector_events.__loader__.get_source(asyncio.selector_events.__name__)
 
     assert ACCEPT_FAILED in source

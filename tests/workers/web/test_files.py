@@ -1,4 +1,4 @@
-"""The page's scripts are what a browser can read, and small enough to be read by people."""
+"""Static files of the page: syntax and size."""
 
 import shutil
 import subprocess

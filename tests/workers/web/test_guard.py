@@ -1,4 +1,4 @@
-"""Who may see and do what."""
+"""Authentication, same-origin checks and security headers."""
 
 import re
 import time
@@ -28,7 +28,7 @@ JSON = {"Content-Type": "application/json"}
     ],
 )
 def test_without_a_token_only_loopback_s_names_are_served(page, host: str, answer: int) -> None:
-    """A name of somebody else's that points here would let that somebody's page read this one."""
+    """A foreign host name that resolves to loopback (DNS rebinding) must not give access."""
     assert page.get("/api/runs", headers={"Host": host}).status_code == answer
 
 
@@ -163,7 +163,7 @@ def test_the_page_holds_no_script_or_style_of_its_own_and_loads_from_nowhere_els
 
 
 def test_no_script_of_the_page_turns_text_into_markup_or_code() -> None:
-    """Names and reasons that others choose reach the page as text; these calls would let them be more."""
+    """User-controlled names and reasons must be inserted as text, never as markup or code."""
     folder = Path(app.__file__).parent / "static"
     scripts = [*folder.glob("*.js")]
     parsing = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc|javascript:"
@@ -196,7 +196,7 @@ def test_loopback_is_known(host: str, is_so: bool) -> None:
 
 
 async def test_other_machines_are_not_served_without_a_token(site) -> None:
-    with pytest.raises(SettingsError, match="a token is needed"):
+    with pytest.raises(SettingsError, match="needs a token"):
         await app.serve(app.make_app(site.lookout(), Guard(token=None)), "0.0.0.0", 0)
 
 

@@ -1,4 +1,4 @@
-"""Metrics: names and values, and that dashboard, alerts and documents speak of what is there."""
+"""Names and values of metrics; dashboard, alerts and documentation use only existing ones."""
 
 import json
 import re
@@ -24,7 +24,7 @@ SPREAD = Durations(bounds_seconds=(0.1, 1.0), counts=(3, 2, 1), seconds=4.5)
 
 
 def names() -> set[str]:
-    """Every series' name; histograms' with their endings."""
+    """Names of all series, including the suffixes of histograms."""
     found = set()
     for family in BoardCollector(Board()).collect():
         endings = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(family.type, ("",))

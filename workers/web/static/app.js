@@ -1,4 +1,4 @@
-// What is known, from one stream; each panel draws its own part when that part changes.
+// Entry point of the page: receives the event stream and redraws the panels whose topic changed.
 
 import { redraw } from "./charts.js";
 import { h, show } from "./dom.js";
@@ -11,17 +11,17 @@ import { Verdict } from "./verdict.js";
 import { Work } from "./work.js";
 
 const TOPICS = ["queue", "run", "candles", "download", "events"];
-const AGAIN_MS = 4000; // between two looks at a run that is not the newest
+const AGAIN_MS = 4000; // polling interval of a run that is not the newest
 const byId = (id) => document.getElementById(id);
 
-/** Everything the panels draw from. */
+/** State of all panels. */
 const state = { queue: null, run: null, candles: null, download: null, events: null, chosen: null, level: null, older: null };
 
 const search = new Search();
 const verdict = new Verdict();
 const work = new Work(ask, say);
 
-/** What a run of the API says; null where it cannot be had, which the page says by itself. */
+/** Call the API; returns the JSON response, or an object with `error`. */
 async function ask(path, options) {
   try {
     const answer = await fetch(path, { headers: { Accept: "application/json" }, ...options });
@@ -29,11 +29,11 @@ async function ask(path, options) {
     const said = await answer.json();
     return answer.ok ? said : { error: said.error ?? `status ${answer.status}` };
   } catch {
-    return { error: "the server does not answer" };
+    return { error: "server unreachable" };
   }
 }
 
-/** The run that is shown: the newest, unless another was chosen. */
+/** The displayed run: the newest one, unless another one was chosen. */
 const shownRun = () => (state.chosen ? state.older : state.run?.run ?? null);
 
 function draw(topic) {
@@ -57,16 +57,16 @@ function drawRun(run) {
 
 function showTroubles() {
   const told = new Set(TOPICS.map((topic) => state[topic]?.trouble).filter(Boolean));
-  if (state.chosen && state.older === null) told.add(`run ${state.chosen} cannot be shown now`);
+  if (state.chosen && state.older === null) told.add(`run ${state.chosen}: not available now`);
   const notes = [state.queue?.note, stalled()].filter(Boolean);
   show(byId("troubles"), [...told].map((text) => h("p", { class: "trouble", key: text }, text)),
     notes.map((text) => h("p", { class: `trouble ${text === state.queue?.note ? "neutral" : "stalled"}`, key: text }, text)));
 }
 
-/** Why the search of the newest run cannot go on; empty where it can. */
+/** Reason why the search is stalled; empty if it is not. */
 function stalled() {
   const why = state.run?.run?.stalled ?? state.queue?.queue?.stalled;
-  const help = { "no workers": "no worker is connected. Start some: tradeschool worker start -n 2", "workers suspended": "the workers are suspended. Go on with: rq resume --url REDIS_URL" };
+  const help = { "no workers": "no worker is connected. Start workers: tradeschool worker start -n 2", "workers suspended": "the workers are suspended. Resume them: rq resume --url REDIS_URL" };
   return why ? `Stalled: ${help[why] ?? why}` : "";
 }
 
@@ -88,7 +88,7 @@ function listen() {
   stream.onopen = () => say("live", "live");
   stream.onerror = async () => {
     say("reconnecting", "lost");
-    await ask("/api/runs"); // the session may be over: that goes to the page that asks for the token
+    await ask("/api/runs"); // redirects to the login page if the session has expired
     if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
   };
   for (const topic of TOPICS) {
@@ -126,7 +126,7 @@ byId("theme").addEventListener("click", () => {
   const root = document.documentElement;
   const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   root.dataset.theme = dark ? "light" : "dark";
-  try { localStorage.setItem("theme", root.dataset.theme); } catch { /* a browser that keeps nothing */ }
+  try { localStorage.setItem("theme", root.dataset.theme); } catch { /* storage is disabled */ }
   redraw();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);

@@ -1,11 +1,11 @@
-// uPlot in the page's colours: made once, fed as data comes, as wide as its box.
+// uPlot charts in the page's colours, resized with their box.
 /* global uPlot */
 
 const charts = new Set();
 
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-/** A chart in a box. `make` gives uPlot's options in the colours of the moment; `describe` says it in words. */
+/** A chart in a box. `make` returns uPlot options in the current colours; `describe` returns the aria-label. */
 export function chart(box, make, describe) {
   const it = { plot: null, data: null };
   box.setAttribute("role", "img");
@@ -33,7 +33,7 @@ export function chart(box, make, describe) {
   return it;
 }
 
-/** Draw every chart anew: the colours have changed. */
+/** Redraw all charts after a change of colours. */
 export const redraw = () => charts.forEach((it) => it.draw());
 
 /** An axis in the page's colours. */
@@ -53,7 +53,7 @@ export function dots(label, name, { size = 5, hollow = false, scale } = {}) {
   return { label, stroke, width: 0, paths: () => null, ...(scale ? { scale } : {}), points: { show: true, size, stroke, width: 1, fill: hollow ? "transparent" : stroke } };
 }
 
-/** A line; `step` keeps the last value until the next. */
+/** A line; `step` holds the last value until the next one. */
 export function line(label, name, { width = 2, step = false, fill = null, dash, scale, points = false } = {}) {
   return {
     label, stroke: colour(name), width, ...(scale ? { scale } : {}), ...(dash ? { dash } : {}),
@@ -61,28 +61,28 @@ export function line(label, name, { width = 2, step = false, fill = null, dash, 
   };
 }
 
-/** A cursor that selects nothing: to zoom by dragging would hide what comes. */
+/** A cursor without drag-to-zoom, because a zoomed chart would hide new data. */
 export const cursor = { drag: { x: false, y: false }, points: { size: 7 } };
 
 const two = (number) => String(number).padStart(2, "0");
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const DAY = 86400;
 
-/** A day of a Unix time, such as "3 Mar 2022". */
+/** Format a Unix time as a date, for example "3 Mar 2022". */
 export function date(plot, seconds) {
   if (seconds === null) return "–";
   const time = new Date(seconds * 1e3);
   return `${time.getUTCDate()} ${MONTHS[time.getUTCMonth()]} ${time.getUTCFullYear()}`;
 }
 
-/** A time of day of a Unix time, in UTC. */
+/** Format a Unix time as a time of day in UTC. */
 export function clock(plot, seconds) {
   if (seconds === null) return "–";
   const time = new Date(seconds * 1e3);
   return `${two(time.getUTCHours())}:${two(time.getUTCMinutes())}:${two(time.getUTCSeconds())}`;
 }
 
-/** The ticks of an axis of time: of a day's clock, of the days where they are a day or more apart. */
+/** Tick labels of a time axis: times of day, or dates if the ticks are a day or more apart. */
 export function times(plot, ticks, axisNumber, space, step) {
   let before = "";
   return ticks.map((seconds) => {

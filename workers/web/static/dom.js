@@ -1,11 +1,11 @@
-// A tree of plain objects, and the least change that makes the page look like it: focus, scroll and selection stay.
+// Minimal virtual DOM: patches the page in place, so that focus, scroll position and selection are kept.
 
-/** An element to be: h("p", {class: "x"}, "text", child, ...). Texts are texts; nothing is ever parsed as markup. */
+/** Describe an element: h("p", {class: "x"}, "text", child, ...). Strings become text nodes, never markup. */
 export function h(tag, props, ...children) {
   return { tag, props: props ?? {}, children: children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false) };
 }
 
-/** Make an element's children look like these. */
+/** Replace the children of an element with as few changes as possible. */
 export function show(parent, ...children) {
   patch(parent, h("", {}, ...children).children);
 }

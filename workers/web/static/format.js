@@ -1,4 +1,4 @@
-// How figures are said.
+// Number, duration and time formats.
 
 const whole = new Intl.NumberFormat("en");
 
@@ -8,7 +8,7 @@ export const figure = (value, digits = 3) => (Number.isFinite(value) ? value.toF
 
 export const percent = (fraction, digits = 1) => (Number.isFinite(fraction) ? `${(100 * fraction).toFixed(digits)} %` : "–");
 
-/** Such as "2 h 5 min". */
+/** Format a duration, for example "2 h 5 min". */
 export function duration(seconds) {
   if (!Number.isFinite(seconds)) return "–";
   if (seconds < 100) return `${Math.round(seconds)} s`;
@@ -16,13 +16,13 @@ export function duration(seconds) {
   return minutes < 100 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** A parameter's value, as short as it can be said. */
+/** Format a parameter value with four significant digits. */
 export const value = (given) => (typeof given === "number" ? String(+given.toPrecision(4)) : String(given ?? "–"));
 
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZone: "UTC", hour12: false });
 const day = new Intl.DateTimeFormat("en-GB", { day: "2-digit", month: "short", timeZone: "UTC" });
 
-/** A moment of an ISO text, in UTC. */
+/** Format an ISO timestamp in UTC. */
 export function moment(text) {
   const time = new Date(text);
   return Number.isNaN(time.valueOf()) ? "–" : `${day.format(time)} ${clock.format(time)}`;
@@ -30,5 +30,5 @@ export function moment(text) {
 
 export const words = (name) => name.replaceAll("_", " ");
 
-/** A sentence's beginning. */
+/** Capitalize the first letter. */
 export const upper = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -1,5 +1,5 @@
 "use strict";
-// The server says by the address that a token was wrong; the token itself never stands there.
+// The server reports a wrong token in the query string; the token itself is never part of a URL.
 if (location.search === "?wrong") {
   document.getElementById("wrong").hidden = false;
   history.replaceState(null, "", "/login");

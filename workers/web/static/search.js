@@ -1,11 +1,11 @@
-// One attempt's search: the course of the best feasible value, what mattered, and a slice a parameter.
+// Panel "Search": optimization history, parameter importance and one slice plot per parameter.
 
 import { axis, chart, cursor, dots, line } from "./charts.js";
 import { h, show } from "./dom.js";
 import { count, figure, percent, value } from "./format.js";
 
 const byId = (id) => document.getElementById(id);
-const INFEASIBLE = "misses a constraint";
+const INFEASIBLE = "infeasible";
 
 export class Search {
   constructor() {
@@ -15,14 +15,14 @@ export class Search {
     this.course = chart(byId("c-search"), () => ({
       height: 280, cursor, scales: { x: { time: false } },
       axes: [axis({ label: "trial", labelSize: 18, size: 34, labelFont: "12px system-ui" }), axis({ size: 48 })],
-      series: [{ label: "trial" }, dots(INFEASIBLE, "grey", { size: 5, hollow: true }), dots("feasible", "accent", { size: 6 }), line("best feasible so far", "second", { step: true, width: 2.5 })],
-    }), ([numbers, , , best]) => `Value of ${numbers.length} trials on train; best feasible so far ${figure(best.at(-1))}`);
+      series: [{ label: "trial" }, dots(INFEASIBLE, "grey", { size: 5, hollow: true }), dots("feasible", "accent", { size: 6 }), line("best feasible", "second", { step: true, width: 2.5 })],
+    }), ([numbers, , , best]) => `Optimization history: objective on train of ${numbers.length} trials; best feasible ${figure(best.at(-1))}`);
   }
 
-  /** The attempt of a level of a run; asks for trials that are new. */
+  /** Show the latest attempt of a level; requests only new trials. */
   async show(run, level, ask) {
     const attempt = level?.attempts.at(-1);
-    byId("search-of").textContent = attempt ? `level ${level.level}, attempt ${attempt.attempt}, values are Sharpe ratios on train` : "";
+    byId("search-of").textContent = attempt ? `level ${level.level}, attempt ${attempt.attempt}, objective: Sharpe ratio on train` : "";
     if (!attempt) return this.clear();
     const path = `/api/runs/${encodeURIComponent(run.run)}/levels/${level.level}/attempts/${attempt.attempt}`;
     if (this.study !== attempt.study) {
@@ -56,8 +56,8 @@ export class Search {
     this.study = null;
     this.slices.clear();
     this.course.feed([[], [], [], []]);
-    show(byId("p-importance"), h("p", { class: "empty" }, "Said once ten trials are complete."));
-    show(byId("p-slices"), h("p", { class: "empty" }, "Drawn as trials come in."));
+    show(byId("p-importance"), h("p", { class: "empty" }, "Available after ten complete trials."));
+    show(byId("p-slices"), h("p", { class: "empty" }, "Available after the first trials."));
   }
 
   draw() {
@@ -87,13 +87,13 @@ const slice = (box, name) => chart(box, () => ({
   height: 150, cursor, legend: { show: false }, scales: { x: { time: false } },
   axes: [axis({ size: 26 }), axis({ size: 40 })],
   series: [{ label: name }, dots(INFEASIBLE, "grey", { size: 4, hollow: true }), dots("feasible", "accent", { size: 5 })],
-}), ([values]) => `${name} against the value on train, ${values.length} trials, from ${value(values[0])} to ${value(values.at(-1))}`);
+}), ([values]) => `Slice plot of ${name}: objective on train, ${values.length} trials, from ${value(values[0])} to ${value(values.at(-1))}`);
 
 function showImportance(found) {
   const shares = Object.entries(found.importances);
-  if (!shares.length) return show(byId("p-importance"), h("p", { class: "empty" }, "Too few complete trials to say."));
+  if (!shares.length) return show(byId("p-importance"), h("p", { class: "empty" }, "Too few complete trials."));
   const most = Math.max(...shares.map(([, share]) => share));
   show(byId("p-importance"),
     h("div", { class: "shares" }, shares.map(([name, share]) => [h("span", {}, name), h("div", { class: "bar", "aria-hidden": "true" }, h("span", { style: { width: `${(100 * share) / most}%` } })), h("span", {}, percent(share, 0))])),
-    h("p", { class: "empty" }, `PED-ANOVA over ${count(found.trials)} trials.`));
+    h("p", { class: "empty" }, `PED-ANOVA, ${count(found.trials)} trials.`));
 }

@@ -1,4 +1,4 @@
-// What happened in the run, the latest on top.
+// Panel "Timeline": events of the run, latest first.
 
 import { h, show } from "./dom.js";
 import { moment } from "./format.js";
@@ -16,7 +16,7 @@ const kind = (event) => (event.event === "recommendation" ? ADVICE[event.action]
 
 export function showTimeline(box, topic) {
   const events = topic?.events ?? [];
-  if (!events.length) return show(box, h("p", { class: "empty" }, "Nothing has happened yet."));
+  if (!events.length) return show(box, h("p", { class: "empty" }, "No events yet."));
   show(box, h("ol", { class: "events" }, events.toReversed().map((event) => h("li", { class: kind(event), key: `${event.time} ${event.sentence}` },
     h("time", { datetime: event.time }, moment(event.time)), h("span", { class: "dot", "aria-hidden": "true" }), h("p", {}, event.sentence)))));
 }

@@ -1,4 +1,4 @@
-// The queue over time, workers by host, trials in flight, failed jobs.
+// Panel "Workers": queue history, workers by host, running trials, failed jobs.
 
 import { axis, chart, clock, cursor, line, times, utc } from "./charts.js";
 import { h, show } from "./dom.js";
@@ -15,11 +15,11 @@ export class Work {
     this.course = chart(byId("c-queue"), () => ({
       height: 260, cursor, tzDate: utc, scales: { y: { range: (plot, low, high) => [0, Math.max(4, high * 1.1)] }, pace: { range: (plot, low, high) => [0, Math.max(4, high * 1.1)] } },
       axes: [axis({ size: 42, values: times }), axis({ size: 44 }), axis({ scale: "pace", side: 1, size: 44, grid: { show: false } })],
-      series: [{ label: "UTC", value: clock }, line("waiting", "accent", { fill: "accent-fill" }), line("running", "second"), line("failed", "bad"), line("finished a minute", "good", { scale: "pace", dash: [5, 4] })],
-    }), ([times, waiting]) => `Queue over time, ${times.length} moments; ${count(waiting.at(-1) ?? 0)} jobs wait now`);
+      series: [{ label: "UTC", value: clock }, line("queued", "accent", { fill: "accent-fill" }), line("running", "second"), line("failed", "bad"), line("finished per minute", "good", { scale: "pace", dash: [5, 4] })],
+    }), ([times, waiting]) => `Queue history, ${times.length} samples; ${count(waiting.at(-1) ?? 0)} jobs queued now`);
   }
 
-  /** The past, once: what came before this page was opened. */
+  /** Load the queue history from before the page was opened. */
   async recall() {
     const found = await this.ask("/api/history");
     if (found.error) return;
@@ -61,7 +61,7 @@ export class Work {
     this.showFailed();
     const found = await this.ask("/api/failed/requeue", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ jobs }) });
     this.busy = false;
-    this.note = found.error ?? `${count(found.requeued.length)} job${found.requeued.length === 1 ? " goes" : "s go"} back to the queue.`;
+    this.note = found.error ?? `${count(found.requeued.length)} job${found.requeued.length === 1 ? "" : "s"} requeued.`;
     this.seen = -1;
     this.showFailed();
   }
@@ -69,10 +69,10 @@ export class Work {
   showFailed() {
     const jobs = this.failed ?? [];
     show(byId("p-failed"),
-      h("div", { class: "between" }, h("span", { class: "empty", role: "status" }, this.note || (jobs.length ? `${count(jobs.length)} in the last day, the latest first. The conductor tries each trial again by itself.` : "None in the last day.")),
+      h("div", { class: "between" }, h("span", { class: "empty", role: "status" }, this.note || (jobs.length ? `${count(jobs.length)} in the last day, latest first. The coordinator retries each trial automatically.` : "None in the last day.")),
         jobs.length > 0 && h("button", { type: "button", disabled: this.busy, onclick: () => this.requeue(null) }, "Requeue all")),
       jobs.length > 0 && h("div", { class: "wrap scroll", tabindex: "0", role: "region", "aria-label": "Failed jobs" }, h("table", { class: "list" },
-        head("level", "trials", "try", "ended", "reason", ""),
+        head("level", "trials", "try", "failed", "reason", ""),
         h("tbody", {}, jobs.map((job) => h("tr", { key: job.job },
           h("td", {}, job.level), h("td", {}, job.trials), h("td", {}, job.attempt),
           h("td", {}, `${duration(Math.max(0, Date.now() / 1000 - job.ended))} ago`),
@@ -83,14 +83,14 @@ export class Work {
 
 const head = (...names) => h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name))));
 
-/** Why there is no queue to show. */
-const unseen = (topic) => (topic?.note ? "No run is active." : "Redis cannot be seen now.");
+/** Reason why no queue is shown. */
+const unseen = (topic) => (topic?.note ? "No active run." : "Redis is unreachable.");
 
 function showWorkers(box, queue, otherwise) {
   if (!queue) return show(box, h("p", { class: "empty" }, otherwise));
-  if (!queue.workers.length) return show(box, h("p", { class: "empty" }, "No worker is there. Start some: ", h("code", {}, "tradeschool worker start -n 2"), "."));
+  if (!queue.workers.length) return show(box, h("p", { class: "empty" }, "No worker is connected. Start workers: ", h("code", {}, "tradeschool worker start -n 2"), "."));
   const hosts = Map.groupBy ? Map.groupBy(queue.workers, (worker) => worker.host) : grouped(queue.workers);
-  show(box, h("div", { class: "wrap" }, h("table", { class: "list" }, head("worker", "state", "heard of", "trial", "done", "failed", "working"),
+  show(box, h("div", { class: "wrap" }, h("table", { class: "list" }, head("worker", "state", "last heartbeat", "trial", "done", "failed", "busy time"),
     h("tbody", {}, [...hosts].sort().map(([host, workers]) => [
       h("tr", { class: "host", key: `host ${host}` }, h("td", { colspan: 7 }, `${host}: ${count(workers.length)} workers`)),
       workers.map((worker) => row(worker, queue.flights.find((flight) => flight.worker === worker.name)))])))),
@@ -106,8 +106,8 @@ const row = (worker, flight) => h("tr", { key: worker.name },
   h("td", {}, count(worker.done)), h("td", {}, count(worker.failed)), h("td", {}, duration(worker.working_seconds)));
 
 function showFlights(box, queue, otherwise) {
-  if (!queue?.flights.length) return show(box, h("p", { class: "empty" }, queue ? "Nothing is evaluated now." : otherwise));
-  show(box, h("table", { class: "list" }, head("trial", "level", "since"),
+  if (!queue?.flights.length) return show(box, h("p", { class: "empty" }, queue ? "No trial is running." : otherwise));
+  show(box, h("table", { class: "list" }, head("trial", "level", "running for"),
     h("tbody", {}, queue.flights.map((flight) => h("tr", { key: flight.job }, h("td", {}, flight.trials), h("td", {}, flight.level || "–"), h("td", {}, duration(flight.seconds)))))));
 }
 
