@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optimizer.evaluation import rounded
 from optimizer.level import Mode, Parameters
 from optimizer.parzen import MOST_BELOW, Array, Axes, load, split, suggest
+from tradeschool.errors import StrategyFailed
 
 STARTUP_TRIALS = 10
 """Trials that are drawn at random before the sampler believes in a pattern; Optuna's own default."""
@@ -164,7 +165,10 @@ def ask(space: Space, history: History, number: int) -> Question:
     parameters = _sample(space, history, number)
     if number < len(space.first_points):
         parameters |= space.first_points[number]
-    parameters = space.repair(parameters)
+    try:
+        parameters = space.repair(parameters)
+    except StrategyFailed as error:
+        raise error.at(f"repair of trial {number}") from None
     return Question(
         number=number,
         parameters=parameters,

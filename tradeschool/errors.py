@@ -11,6 +11,8 @@
     ├── StoreUnwritable         1   the disk does not take what is to be stored
     ├── ServiceUnreachable      5   Redis, the study database or a provider does not answer
     ├── WorkersFailed           5   the workers that a command started do not get up, or cannot be kept alive
+    ├── StrategyNotImported   1   a user's strategy is there, and its module raises, ends its process or does not end
+    ├── StrategyFailed        1   a user's strategy raises, ends its process or does not end where a search needs it
     ├── TrialDiffers            1   a recorded trial, run again, came out differently
     ├── StudyChanged            1   another process wrote to the study; its trials have to be read again
     ├── RoleLost                1   the database has taken back the right to go on with a run
@@ -90,6 +92,30 @@ class RoleLost(TradeschoolError):
 
 class TrialDiffers(TradeschoolError):
     """A recorded trial, run again, came out differently: other code, other candles, or a strategy that keeps state."""
+
+
+class StrategyNotImported(TradeschoolError):
+    """The module of a user's strategy raises, ends its process, or does not come to an end."""
+
+    def __init__(self, strategy: str, reason: str, attempts: int = 1) -> None:
+        self.strategy, self.reason, self.attempts = strategy, reason, attempts
+        super().__init__(f"strategy {strategy} cannot be imported: {reason} ({_counted(attempts)})")
+
+
+class StrategyFailed(TradeschoolError):
+    """A user's strategy raises, ends its process, or does not come to an end in a step of a search."""
+
+    def __init__(self, strategy: str, step: str, reason: str, attempts: int = 1) -> None:
+        self.strategy, self.step, self.reason, self.attempts = strategy, step, reason, attempts
+        super().__init__(f"strategy {strategy} failed at {step}: {reason} ({_counted(attempts)})")
+
+    def at(self, step: str) -> "StrategyFailed":
+        """The same failure by a caller that knows better which step it was."""
+        return StrategyFailed(self.strategy, step, self.reason, self.attempts)
+
+
+def _counted(attempts: int) -> str:
+    return "1 attempt" if attempts == 1 else f"{attempts} attempts"
 
 
 class ProviderError(TradeschoolError):

@@ -6,19 +6,17 @@ that it hangs, and goes on with another one.
 
 import gc
 import os
-import resource
 import select
 import signal
 import socket
 import struct
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
 
+from workers.memory import limit_memory
 from workers.parent import die_with_parent
 
 HEADER = struct.Struct("!cIQ")
@@ -120,7 +118,7 @@ def _live(
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         close()
         if memory_bytes:
-            _limit_memory(memory_bytes)
+            limit_memory(memory_bytes)
         while message := _receive(line):
             _, timeout, order = message
             kind, body = _evaluate(evaluate, order, timeout)
@@ -159,15 +157,3 @@ def _read(line: socket.socket, length: int) -> bytes | None:
         parts.append(part)
         length -= len(part)
     return b"".join(parts)
-
-
-def _limit_memory(more: int) -> None:
-    """Let this process allocate so many bytes on top of what it has; mapped files do not count.
-
-    Only Linux counts data in this way; elsewhere the limit is not kept.
-    """
-    if sys.platform != "linux":
-        return
-    pages = int(Path("/proc/self/statm").read_text().split()[5])
-    limit = pages * resource.getpagesize() + more
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

@@ -27,6 +27,7 @@ SEAL_SUFFIX = ".seal.json"
 SEALED_FOLDER = "sealed"
 """Below the data folder: the root of the sealed period's own store, which search code never reads."""
 FETCH = "tradeschool fetch"
+FETCH_SEALED = f"{FETCH} --sealed"
 GAPS_NAMED = 3
 """How many gaps an error names."""
 
@@ -39,7 +40,7 @@ class Store:
 
     def __init__(self, root: Path, *, closed: Window | None = None, fetched_by: str = FETCH) -> None:
         self.root = root
-        self._closed, self._fetched_by = closed, fetched_by
+        self.closed, self._fetched_by = closed, fetched_by
 
     def folder(self, dataset: Dataset) -> Path:
         """Where a dataset's files are."""
@@ -137,9 +138,9 @@ class Store:
             )
 
     def _refuse_closed(self, dataset: Dataset, window: Window) -> None:
-        if self._closed and (part := window.overlap(self._closed)):
+        if self.closed and (part := window.overlap(self.closed)):
             raise PeriodClosed(
-                f"{dataset}: {part} lies in the sealed period {self._closed}, which no search may read: "
+                f"{dataset}: {part} lies in the sealed period {self.closed}, which no search may read: "
                 "name a range outside of it"
             )
 
@@ -253,7 +254,7 @@ class Store:
 
 def sealed_store(data_dir: Path) -> Store:
     """The store of the sealed period, below a data folder."""
-    return Store(data_dir / SEALED_FOLDER, fetched_by=f"{FETCH} --sealed")
+    return Store(data_dir / SEALED_FOLDER, fetched_by=FETCH_SEALED)
 
 
 def fetch_command(datasets: Sequence[Dataset], window: Window) -> str:
