@@ -114,10 +114,9 @@ class StrategyHost:
         process = StrategyProcess(name, self._terms)
         try:
             process.wait_until_ready(stop)
-            seconds = min(IMPORT_SECONDS, self._terms.trial_seconds)
             question = {"do": "describe", "facts": {}, "step": "import"}
             waits = self._waits(f"strategy {name} is being imported")
-            declared = Declaration.from_json(_result(process.ask(question, seconds, nothing, stop, waits)))
+            declared = Declaration.from_json(_result(process.ask(question, IMPORT_SECONDS, nothing, stop, waits)))
         except BaseException:
             process.end()
             raise
@@ -182,4 +181,4 @@ def _result(answer: Message) -> Any:
 
 def _log_end(name: str, step: str, reason: str) -> None:
     said = {"action": "strategy_ended", "strategy": name, "step": step, "reason": reason}
-    log.warning("a strategy's process ended", extra=said)
+    log.info("a strategy's process ended", extra=said)
