@@ -177,7 +177,7 @@ def test_a_repair_that_brings_one_process_down_is_answered_by_the_next(apart: St
 def test_a_repair_out_of_bounds_is_a_wrong_setting_as_ever(apart: StrategyHost) -> None:
     found = load(write(repair="return {**parameters, 'fast': 9999}"))
 
-    with pytest.raises(SettingsError, match="strategy 'mine': fast: expected 2..100, was 9999"):
+    with pytest.raises(SettingsError, match=r"strategy 'mine': fast: expected 2\.\.100, was 9999"):
         found.repair(DEFAULTS)
 
 
@@ -196,7 +196,9 @@ def test_a_fork_of_a_strategy_answers_nothing_and_is_gone_with_it(apart: Strateg
 
 
 def test_what_a_strategy_prints_goes_to_standard_error_and_has_an_end(apart: StrategyHost, capfd) -> None:
-    found = load(write(repair="print('x' * 100 + '\\n', end='' ); print('y' * 50_000_000); os.write(1, b'\\x1b[1m\\n')"))
+    found = load(
+        write(repair="print('x' * 100 + '\\n', end='' ); print('y' * 50_000_000); os.write(1, b'\\x1b[1m\\n')")
+    )
 
     assert found.repair(DEFAULTS) == BUILT_IN.repair(DEFAULTS)
     apart.close()
@@ -221,9 +223,7 @@ def go_on(school: School, name: str = "run"):
 
     bench = Bench(store=school.place.store, prepare=here(prepare_level), evaluate=here(evaluate), worker="here")
     carriers = lambda _: BenchCarrier(bench)  # noqa: E731
-    return carry_on_with(
-        carriers, school.place, name, lambda *_: None, lambda: False, None, Finale(processes=1)
-    )
+    return carry_on_with(carriers, school.place, name, lambda *_: None, lambda: False, None, Finale(processes=1))
 
 
 def own_ladder(name: str):
