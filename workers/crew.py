@@ -23,6 +23,8 @@ Result = TypeVar("Result")
 
 ALONE_SECONDS = 1.0
 """What takes no longer than that is done before another process has begun: the start of one takes as long."""
+CODE_SECONDS = 5.0
+"""Until it is known how each process ended, once one of them has."""
 MOST_CORES = 16
 """Processes that are started where nobody says how many: each takes a quarter of a gigabyte."""
 
@@ -107,7 +109,9 @@ class Crew:
 
 def _how_it_ended(members: Sequence[BaseProcess]) -> str:
     """What ended the first of some processes; the others were told to end, for it."""
-    codes = [each.exitcode for each in members]
+    until = time.monotonic() + CODE_SECONDS
+    while None in (codes := [each.exitcode for each in members]) and time.monotonic() < until:
+        time.sleep(0.02)  # the pool's own thread is about to take the code
     code = next((code for code in codes if code not in (None, 0, -signal.SIGTERM)), None)
     return "a process that it is shared with has ended" if code is None else ended_words(code, seconds_of_a_call())
 

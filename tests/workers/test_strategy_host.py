@@ -299,3 +299,14 @@ def test_a_name_s_process_ends_with_the_process_that_started_it(apart: StrategyH
     apart.close()
 
     assert is_gone(process)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts data in this way")
+def test_a_strategy_s_memory_has_a_limit(terms: Terms) -> None:
+    name = write(repair="parameters = {**parameters, 'fast': len(bytearray(4_000_000_000))}")
+
+    with (
+        strategies_apart(replace(terms, memory_bytes=64_000_000)),
+        pytest.raises(StrategyFailed, match="at repair: MemoryError"),
+    ):
+        load(name).repair(DEFAULTS)
