@@ -22,7 +22,7 @@ IMPORT_SECONDS = 30.0
 ANSWER_SECONDS = 10.0
 """For what a strategy is asked between two trials."""
 ATTEMPTS = 3
-"""Processes that may die in a row over one step."""
+"""Processes that may die over one step."""
 TELL_SECONDS = 10.0
 """After which it is said what a search waits for, and how often it is said again."""
 
@@ -76,18 +76,12 @@ class StrategyHost:
 
     def _ask(self, name: str, question: Message, seconds: float | None, take: Take, stop: Stop) -> Any:
         deaths = 0
-
-        def taken(part: object) -> None:
-            nonlocal deaths
-            deaths = 0  # it comes further each time
-            take(part)
-
         with self._lock:
             while True:
                 process = self._running(name, stop)
                 try:
                     waits = self._waits(f"strategy {name} is at {question['step']}" if seconds else "")
-                    return _result(process.ask(question, seconds, taken, stop, waits))
+                    return _result(process.ask(question, seconds, take, stop, waits))
                 except Ended as error:
                     deaths += 1
                     _log_end(name, question["step"], str(error))
