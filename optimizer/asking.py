@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optimizer.evaluation import rounded
 from optimizer.level import Mode, Parameters
 from optimizer.parzen import MOST_BELOW, Array, Axes, load, split, suggest
+from tradeschool.errors import StrategyFailed
 
 STARTUP_TRIALS = 10
 """Trials drawn at random before the TPE sampler is used; Optuna's default."""
@@ -165,7 +166,10 @@ def ask(space: Space, history: History, number: int) -> Question:
     parameters = _sample(space, history, number)
     if number < len(space.first_points):
         parameters |= space.first_points[number]
-    parameters = space.repair(parameters)
+    try:
+        parameters = space.repair(parameters)
+    except StrategyFailed as error:
+        raise error.at(f"repair of trial {number}") from None
     return Question(
         number=number,
         parameters=parameters,

@@ -4,7 +4,7 @@ from optuna.distributions import FloatDistribution
 
 from optimizer import parzen
 from optimizer.backtest import kernel
-from optimizer.strategy import built_in_names
+from optimizer.importing import built_in_names
 from optimizer.warm import warm
 
 

@@ -13,6 +13,7 @@ from optimizer.backtest.engine import atr_periods, engine_of, warm_up_bars
 from optimizer.backtest.prepare import Prepared, prepare
 from optimizer.backtest.run import Rules, Run
 from optimizer.backtest.tally import tally
+from optimizer.bounds import bounded
 from optimizer.evaluation import Evaluation, Outcome, rounded, rounded_all
 from optimizer.gate import trades_needed
 from optimizer.level import Level, Part
@@ -130,7 +131,7 @@ def _trader(level: Level, parameters: Mapping[str, float]) -> Callable[[Prepared
 
     def one(prepared: Prepared) -> Run:
         rules = Rules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed)
-        with about(dataset=prepared.dataset.name), surroundings(level.strategy):
+        with about(dataset=prepared.dataset.name), surroundings(level.strategy), bounded():
             return trade(prepared, whole, rules)
 
     return one

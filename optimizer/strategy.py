@@ -3,23 +3,18 @@
 A built-in strategy is a file in `optimizer/strategies/` with a `STRATEGY`; a user's is named `module:NAME`.
 """
 
-import importlib
-import importlib.util
 import math
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer import strategies
 from optimizer.backtest.prepare import Prepared
+from optimizer.bounds import bounded
+from optimizer.importing import find
 from optimizer.level import Bounds, Direction
-from tradeschool import folder
 from tradeschool.errors import SettingsError
 from tradeschool.market import Dataset, Timeframe
 
@@ -190,16 +185,12 @@ def load(name: str) -> Strategy:
 
     Raises:
         SettingsError: there is no such strategy (lists the known names), or the object is not a strategy.
+        StrategyNotImported: its module raises.
     """
-    found = _import(name) if ":" in name else _built_in(name)
+    found = find(name)
     if not isinstance(found, SignalStrategy | BarStrategy):
         raise SettingsError(f"strategy {name!r}: expected {MEMBERS}, was {type(found).__name__}")
     return found
-
-
-def built_in_names() -> list[str]:
-    """Return the names of the built-in strategies."""
-    return list(folder.entries(strategies, "STRATEGY"))
 
 
 def bounds_of(strategy: Strategy) -> dict[str, Bounds]:
@@ -231,9 +222,23 @@ def repaired(strategy: Strategy, parameters: Mapping[str, float]) -> dict[str, f
         SettingsError: a parameter is not the strategy's, or exceeds its hard bounds.
     """
     check_parameters(strategy, parameters)
-    whole = strategy.repair(completed(strategy, parameters))
+    with bounded():
+        whole = strategy.repair(completed(strategy, parameters))
     check_parameters(strategy, whole)
     return whole
+
+
+def warm_up_of(strategy: Strategy, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
+    """Bars that the strategy itself asks for before the first judged one; `bounds` name every parameter.
+
+    Raises:
+        SettingsError: where it asks for anything but a number of bars.
+    """
+    with bounded():
+        bars = strategy.warm_up(bounds, timeframe)
+    if not isinstance(bars, int) or bars < 0:
+        raise SettingsError(f"strategy {strategy.name!r}: warm_up: expected a number of bars, was {bars!r}")
+    return bars
 
 
 def completed_bounds(strategy: Strategy, bounds: Mapping[str, Bounds]) -> dict[str, Bounds]:
@@ -264,33 +269,3 @@ def _check_value(strategy: Strategy, parameter: Parameter, value: float) -> None
         raise SettingsError(f"{subject}: expected a whole number, was {value!r}")
     if not parameter.low <= value <= parameter.high:
         raise SettingsError(f"{subject}: expected {parameter.low:g}..{parameter.high:g}, was {value!r}")
-
-
-def _built_in(name: str) -> object:
-    # Import by file name without importing the others, because every trial loads its strategy.
-    if name.isidentifier() and importlib.util.find_spec(f"{strategies.__name__}.{name}"):
-        return importlib.import_module(f"{strategies.__name__}.{name}").STRATEGY
-    raise SettingsError(f"unknown strategy {name!r}: expected one of {', '.join(built_in_names())}, or module:NAME")
-
-
-def _import(name: str) -> object:
-    module, _, attribute = name.partition(":")
-    try:
-        with _working_folder_importable():
-            return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
-        raise SettingsError(f"strategy {name!r} cannot be imported: {error}") from error
-
-
-@contextmanager
-def _working_folder_importable() -> Iterator[None]:
-    # A console script's path does not include it; last, so that a user's file never hides an installed module.
-    folder_name = str(Path.cwd())
-    if folder_name in sys.path:
-        yield
-        return
-    sys.path.append(folder_name)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder_name)

@@ -12,6 +12,7 @@
     ├── ServiceUnreachable      5   Redis, the study database or a provider does not respond
     ├── WorkersFailed           5   the workers that a command started do not start or keep crashing
     ├── StrategyNotImported     1   a user's strategy cannot be imported or prepared
+    ├── StrategyFailed          1   a user's strategy raises, ends its process or does not end where a search needs it
     ├── TrialDiffers            1   re-running a recorded trial gave a different result
     ├── StudyChanged            1   another process wrote to the study; its trials must be read again
     ├── RoleLost                1   this process no longer holds the leadership lock of a run
@@ -81,10 +82,6 @@ class WorkersFailed(TradeschoolError):
     exit_code = 5
 
 
-class StrategyNotImported(TradeschoolError):
-    """A user's strategy cannot be imported or prepared. It ends the search; no trial is recorded as failed."""
-
-
 class StudyChanged(TradeschoolError):
     """Another process wrote to the study; planned trials are dropped and the stored trials are read again."""
 
@@ -95,6 +92,30 @@ class RoleLost(TradeschoolError):
 
 class TrialDiffers(TradeschoolError):
     """Re-running a recorded trial gave a different result: code, candles or a stateful strategy changed it."""
+
+
+class StrategyNotImported(TradeschoolError):
+    """The module of a user's strategy raises, ends its process or does not end. No trial is recorded as failed."""
+
+    def __init__(self, strategy: str, reason: str, attempts: int = 1) -> None:
+        self.strategy, self.reason, self.attempts = strategy, reason, attempts
+        super().__init__(f"strategy {strategy} cannot be imported: {reason} ({_counted(attempts)})")
+
+
+class StrategyFailed(TradeschoolError):
+    """A user's strategy raises, ends its process or does not end in a step of a search."""
+
+    def __init__(self, strategy: str, step: str, reason: str, attempts: int = 1) -> None:
+        self.strategy, self.step, self.reason, self.attempts = strategy, step, reason, attempts
+        super().__init__(f"strategy {strategy} failed at {step}: {reason} ({_counted(attempts)})")
+
+    def at(self, step: str) -> "StrategyFailed":
+        """Return the same failure with a more precise step."""
+        return StrategyFailed(self.strategy, step, self.reason, self.attempts)
+
+
+def _counted(attempts: int) -> str:
+    return "1 attempt" if attempts == 1 else f"{attempts} attempts"
 
 
 class ProviderError(TradeschoolError):

@@ -27,13 +27,11 @@ from workers.carrier import Carrier, Errand
 from workers.jobs import VERSION, Order
 from workers.ledger import Ledger, Progress
 from workers.outage import Outage
-from workers.queue import Fate, JobReport
+from workers.queue import NOT_IMPORTED, Fate, JobReport
 
 TELL_SECONDS = 60.0
 """Between two lines in the log on how far a search is."""
 
-REFUSALS = {Fate.REFUSED: SettingsError, Fate.NOT_IMPORTED: StrategyNotImported}
-"""How a run ends that no worker can serve."""
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +123,11 @@ class Run:
             else:
                 del self.errands[place]
                 self.strays.pop(errand, None)
+
+    @property
+    def strategy(self) -> str:
+        """Its level's, by name."""
+        return self._facts.level.strategy
 
     def announce(self) -> None:
         """Let others know how far the study is."""
@@ -253,7 +256,7 @@ def _mend_one(run: Run, errand: Errand, found: JobReport) -> None:
         case Fate.FINISHED:
             _take_in(run, errand, found)
         case Fate.REFUSED | Fate.NOT_IMPORTED:
-            _refused(run, errand, found.reason, REFUSALS[found.fate])
+            _bear_refusal(run, errand, found)
         case Fate.CRASHED:
             _try_again(run, errand, found.reason)
         case Fate.LOST:
@@ -286,12 +289,28 @@ def _refused(run: Run, errand: Errand, reason: str, error: type[TradeschoolError
     if errand not in run.sent:  # the cause may be gone since
         _send_again(run, errand)
         return
-    attempts, what = errand.attempt, f"workers refuse trial {errand.first}"
-    if error is StrategyNotImported:
-        run.not_imported += not run.is_served  # what holds for one errand holds for all
-        attempts, what = max(attempts, run.not_imported), "attempts"
+    if errand.attempt >= run.settings.attempts:
+        raise error(f"study {errand.study}: {errand.attempt} workers refuse trial {errand.first}: {reason}")
+    _try_again(run, errand, reason)
+
+
+def _bear_refusal(run: Run, errand: Errand, found: JobReport) -> None:
+    if found.fate is Fate.NOT_IMPORTED:
+        _not_imported(run, errand, found.reason)
+    else:
+        _refused(run, errand, found.reason, SettingsError)
+
+
+def _not_imported(run: Run, errand: Errand, reason: str) -> None:
+    """The strategy cannot be imported in a worker: no trial is failed, the run ends after some attempts."""
+    if errand not in run.sent:  # the cause may be gone since
+        _send_again(run, errand)
+        return
+    run.not_imported += not run.is_served  # what holds for one errand holds for all
+    attempts = max(errand.attempt, run.not_imported)
     if attempts >= run.settings.attempts:
-        raise error(f"study {errand.study}: {attempts} {what}: {reason}")
+        told = reason.removeprefix(f"{NOT_IMPORTED}: {run.strategy}: ")
+        raise StrategyNotImported(run.strategy, told, attempts)
     _try_again(run, errand, reason)
 
 

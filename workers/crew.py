@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
+from optimizer.bounds import bound_each_call, seconds_of_a_call
 from tradeschool.errors import TradeschoolError
+from tradeschool.interpreter import safe_path_for_children
 from workers.parent import die_with_parent
+from workers.strategy_process import ended_words
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -19,6 +23,8 @@ Result = TypeVar("Result")
 
 ALONE_SECONDS = 1.0
 """What takes no longer than that is done before another process has begun: the start of one takes as long."""
+CODE_SECONDS = 5.0
+"""Until it is known how each process ended, once one of them has."""
 MOST_CORES = 16
 """Processes that are started where nobody says how many: each takes a quarter of a gigabyte."""
 
@@ -27,6 +33,15 @@ def cores() -> int:
     """Of the machine, those that this process may use, and no more than `MOST_CORES`."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(found, MOST_CORES)
+
+
+class CrewEnded(TradeschoolError):
+    """A process of a crew has ended before its work was done."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"a process that measured luck has ended: {reason}: go on with it as it was begun")
+        self.ended = reason
+        """How, in words."""
 
 
 @contextmanager
@@ -63,16 +78,25 @@ class Crew:
             yield from self._spread(work, tasks[done:])
 
     def _spread(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
-        # Spawned: this process has threads, and a forked child of one that has used polars hangs.
-        self._pool = self._pool or ProcessPoolExecutor(
-            self.count, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
-        )
+        if self._pool is None:
+            self._pool = self._begin()
+        members: list[BaseProcess] = []
         try:
-            yield from self._pool.map(work, tasks)
+            with safe_path_for_children():
+                results = self._pool.map(work, tasks)
+                members = multiprocessing.active_children()
+            yield from results
         except BrokenProcessPool:
-            raise TradeschoolError(
-                "a process that measured luck was killed, perhaps for want of memory: go on with it as it was begun"
-            ) from None
+            raise CrewEnded(_how_it_ended(members)) from None
+
+    def _begin(self) -> ProcessPoolExecutor:
+        # Spawned: this process has threads, and a forked child of one that has used polars hangs.
+        return ProcessPoolExecutor(
+            self.count,
+            multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=(os.getpid(), seconds_of_a_call()),
+        )
 
     def close(self) -> None:
         """End every process, whatever it does."""
@@ -83,7 +107,17 @@ class Crew:
             process.terminate()
 
 
-def _begin(parent: int) -> None:
+def _how_it_ended(members: Sequence[BaseProcess]) -> str:
+    """What ended the first of some processes; the others were told to end, for it."""
+    until = time.monotonic() + CODE_SECONDS
+    while None in (codes := [each.exitcode for each in members]) and time.monotonic() < until:
+        time.sleep(0.02)  # the pool's own thread is about to take the code
+    code = next((code for code in codes if code not in (None, 0, -signal.SIGTERM)), None)
+    return "a process that it is shared with has ended" if code is None else ended_words(code, seconds_of_a_call())
+
+
+def _begin(parent: int, call_seconds: float | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C reaches it, too, and is no news
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    bound_each_call(call_seconds)
     die_with_parent(parent, signal.SIGKILL)

@@ -3,25 +3,22 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
 from optimizer.curriculum import End, Outcome, Recommend
 from optimizer.evidence import Draw
-from optimizer.null import Luck, null_of, try_luck
+from optimizer.null import Luck, null_of
 from optimizer.report.files import write_escalation, write_lineage, write_null, write_report
 from optimizer.runs import RunRecord
 from tradeschool.errors import SettingsError, StoreUnwritable
-from tradeschool.store import Store
 from tradeschool.store.files import append_line
-from workers import events
+from workers import events, strategy_steps
 from workers.crew import Crew, cores, crew
 from workers.place import Place
 from workers.records import end_reason, save
 from workers.role import Role, require_role
-from workers.weigh import weigh_run
 
 DRAWS_NAME = "null.jsonl"
 """In a level's folder: what each surrogate market came to, so that none is drawn twice."""
@@ -69,7 +66,7 @@ class Conclusion:
         passed = [row.level for row in record.attempts if row.verdict and row.verdict.passed]
         for level in passed if record.surrogates else ():
             record = self.with_luck(record, level, record.surrogates)
-        recommendation = weigh_run(self._place, record, action, self._hands)
+        recommendation = strategy_steps.weigh(self._place, record, action, self._hands, self._stop)
         require_role(self._role)
         before = record.recommendation
         if before is None or (before.action, before.reason) != (recommendation.action, recommendation.reason):
@@ -103,12 +100,15 @@ class Conclusion:
         """Those that a file holds, and as many more as are missing, in order of number."""
         draws = read_draws(path, luck.attempts)
         missing = [number for number in range(count) if number not in draws]
-        for draw in self._hands.share(partial(_draw, luck, self._place.store), missing):
+
+        def take(draw: Draw) -> None:
             append_line(path, draw.model_dump_json())
             draws[draw.surrogate] = draw
             self._finale.tell(luck.level.name, len(draws), max(count, len(draws)))
             if self._stop():
                 raise KeyboardInterrupt
+
+        strategy_steps.draw(self._place, luck, missing, self._hands, take, self._stop)
         return [draws[number] for number in sorted(draws)]
 
     def _tell(self, record: RunRecord, event: str, **facts: JsonValue) -> None:
@@ -158,7 +158,3 @@ def read_draws(path: Path, attempts: int) -> dict[int, Draw]:
             if draw.attempts_allowed == attempts:
                 found[draw.surrogate] = draw
     return found
-
-
-def _draw(luck: Luck, store: Store, number: int) -> Draw:
-    return try_luck(luck, store.arrays, number)

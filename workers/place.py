@@ -1,8 +1,10 @@
 """Where a run finds and leaves what it works with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from optimizer.fingerprint import LENGTH
 from optimizer.level import Level, LevelDataset
@@ -11,6 +13,8 @@ from tradeschool.market import SEALED_WINDOW, Dataset, Window
 from tradeschool.sections import WorkSettings
 from tradeschool.settings import Settings
 from tradeschool.store import Store, sealed_store
+from tradeschool.store.cached import CachedStore
+from tradeschool.store.store import FETCH_SEALED
 from workers.signing import UNSIGNED, Signer
 
 NAMED = 3
@@ -43,6 +47,34 @@ class Place:
             min_coverage=settings.min_coverage,
             work=settings.work,
             signer=signer,
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """For `from_json` in another process; what signs is left out: there, nothing is sent through Redis."""
+        closed = self.store.closed
+        return {
+            "root": str(self.store.root),
+            "columns": str(self.store.columns) if isinstance(self.store, CachedStore) else None,
+            "closed": [closed.start.isoformat(), closed.end.isoformat()] if closed else None,
+            "sealed": str(self.sealed.root),
+            "results_dir": str(self.results_dir),
+            "storage_url": self.storage_url,
+            "min_coverage": self.min_coverage,
+            "work": self.work.model_dump(mode="json", exclude={"signing_key", "signing_key_file"}),
+        }
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> "Place":
+        """What `as_json` said."""
+        root, columns = Path(told["root"]), told["columns"]
+        closed = Window(*map(datetime.fromisoformat, told["closed"])) if told["closed"] else None
+        return cls(
+            store=CachedStore(root, Path(columns), closed=closed) if columns else Store(root, closed=closed),
+            sealed=Store(Path(told["sealed"]), fetched_by=FETCH_SEALED),
+            results_dir=Path(told["results_dir"]),
+            storage_url=told["storage_url"],
+            min_coverage=told["min_coverage"],
+            work=WorkSettings.model_validate(told["work"]),
         )
 
     def folder(self, run: str) -> Path:

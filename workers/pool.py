@@ -11,6 +11,7 @@ from types import FrameType
 
 from tradeschool.errors import WorkersFailed
 from workers.relay import Relay
+from workers.roster import RESCALE
 from workers.starts import Connected, FailedStarts, pause_seconds
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class Pool:
     A fork would inherit threads and open connections. `command` becomes one worker, `deputy` one more process beside
     them (see `workers.deputy`); each is given `--parent PID`, and is to ask for SIGTERM when that one dies, so that
     all drain when this process is killed. To be run in a process's main thread: on Linux a child is told of the
-    death of the thread that started it. On SIGHUP it keeps as many workers as `wanted` says then.
+    death of the thread that started it. On SIGUSR1 it keeps as many workers as `wanted` says then.
 
     A worker that dies is started again, without end and ever later. Only where `connected` tells that Redis answers
     and has not come to know one of them in many starts, the pool ends: nothing would ever be evaluated.
@@ -87,7 +88,7 @@ class Pool:
         self._failures = FailedStarts(connected)
         self._deputies = [Slot([*deputy, *parent])] if deputy else []
         self._settings, self._environment, self._wanted, self._clock = settings, environment, wanted, clock
-        self._signals, self._is_rescaled = 0, False
+        self._signals, self._is_rescaled = 0, True  # what was asked for before it listened counts, too
 
     @property
     def pids(self) -> list[int]:
@@ -102,7 +103,7 @@ class Pool:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        signal.signal(signal.SIGHUP, self._on_rescale)
+        signal.signal(RESCALE, self._on_rescale)
         while not self._signals and not self._failures.is_hopeless(len(self._slots)):
             self.tend()
             time.sleep(self._settings.look_seconds)
@@ -117,7 +118,7 @@ class Pool:
         """Note who has died, and start who is due."""
         count = self._wanted() if self._is_rescaled else None
         self._is_rescaled = False
-        if count is not None:
+        if count is not None and count != len(self._slots):
             self.scale(count)
         self._pump()
         for slot in [each for each in self._leaving if each.process is None or each.process.poll() is not None]:

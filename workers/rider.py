@@ -2,20 +2,19 @@
 
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
 
 from tradeschool.log import TextLines
 from tradeschool.plain import plain_error
 from workers.line import ANSWER, CHANGED, FAILURE, STAGE, TOLD, Message, hear, say
+from workers.memory import lift_memory_limit, limit_memory
 from workers.parent import die_with_parent
 from workers.surroundings import changes, surroundings
 
@@ -114,7 +113,7 @@ class Rider:
             except BaseException as error:  # noqa: BLE001  # an exit of a stranger's module is told, too
                 return f"{stage.blame}: {plain_error(error)}".encode()
             finally:
-                self._lift_memory()
+                lift_memory_limit()
         self._say(STAGE, number=len(self._duty.stages))
         self._limit_memory()
         self._is_ready = True
@@ -151,21 +150,8 @@ class Rider:
             os._exit(MUTE)
 
     def _limit_memory(self, *, is_hard: bool = True) -> None:
-        """Let this process allocate so many bytes on top of what it has; mapped files do not count.
-
-        Only Linux counts data in this way; elsewhere the limit is not kept.
-        """
-        if not self._duty.memory_bytes or sys.platform != "linux":
-            return
-        pages = int(Path("/proc/self/statm").read_text().split()[5])
-        limit = pages * resource.getpagesize() + self._duty.memory_bytes
-        most = limit if is_hard else resource.getrlimit(resource.RLIMIT_DATA)[1]
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
-
-    def _lift_memory(self) -> None:
-        if self._duty.memory_bytes and sys.platform == "linux":
-            most = resource.getrlimit(resource.RLIMIT_DATA)[1]
-            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        if self._duty.memory_bytes:
+            limit_memory(self._duty.memory_bytes, is_hard=is_hard)
 
 
 class Teller(logging.Handler):

@@ -12,6 +12,8 @@ from tradeschool.errors import StoreUnwritable
 from tradeschool.private import make_private
 
 SUFFIX = ".pool"
+RESCALE = signal.SIGUSR1
+"""Has a pool look at how many workers its entry asks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,7 @@ def scale(entry: PoolEntry, count: int) -> None:
     with entry.path.open("r+") as file:  # in place: the lock belongs to this very file
         file.write(f"{count}\n")
         file.truncate()
-    os.kill(entry.pid, signal.SIGHUP)
+    os.kill(entry.pid, RESCALE)
 
 
 def drain(entry: PoolEntry) -> None:

@@ -13,12 +13,13 @@ from optimizer.under_way import Mark
 from tradeschool.errors import RoleLost, ServiceUnreachable
 from tradeschool.log import about
 from workers import events
-from workers.attempt import Carriers, Means, Tell, begin_attempt, judge, queue_carriers, search_attempt
+from workers.attempt import Carriers, Means, Tell, begin_attempt, queue_carriers, search_attempt
 from workers.ending import Finale, concluding, write_end
 from workers.outage import Outage
 from workers.place import Place
 from workers.records import end_reason, next_of, read_run, require_unchanged, save, with_candles
 from workers.role import Role, wait_to_claim
+from workers.strategy_steps import judge
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ def _take_step(
             place.require_candles(record.level(level))
             found = record.attempt(level, number)
             assert found is not None, "what is judged was begun"
-            judged = judge(place, record, found)
+            judged = judge(place, record, found, means.stop)
             means.require_role()
             _tell_verdict(place, record, judged)
         case Recommend():

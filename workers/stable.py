@@ -109,7 +109,7 @@ class Stable(Generic[Arrays, Prepared]):
             memory_bytes=self._settings.memory_bytes,
             stages=(
                 Stage(act=self._load, blame=blame, most_seconds=IMPORT_SECONDS),
-                Stage(act=self._make_ready, blame=f"{blame} over its candles", is_ours=True),
+                Stage(act=self._make_ready, blame=f"{blame}: preparing its candles", is_ours=True),
             ),
             is_strange=True,
         )

@@ -9,8 +9,7 @@ from optimizer.backtest.prepare import Prepared
 from optimizer.backtest.run import Rules, Run
 from optimizer.backtest.stepwise import step_through
 from optimizer.level import Bounds
-from optimizer.strategy import BarStrategy, SignalStrategy, Strategy, bounds_of, completed_bounds
-from tradeschool.errors import SettingsError
+from optimizer.strategy import BarStrategy, SignalStrategy, Strategy, bounds_of, completed_bounds, warm_up_of
 from tradeschool.market import Timeframe
 
 Engine = Callable[[Prepared, Mapping[str, float], Rules], Run]
@@ -42,10 +41,7 @@ def warm_up_bars(strategy: Strategy, bounds: Mapping[str, Bounds], timeframe: Ti
         SettingsError: the strategy's `warm_up` does not return a number of bars.
     """
     whole = completed_bounds(strategy, bounds)
-    bars = strategy.warm_up(whole, timeframe)
-    if not isinstance(bars, int) or bars < 0:
-        raise SettingsError(f"strategy {strategy.name!r}: warm_up: expected a number of bars, was {bars!r}")
-    return max(bars, management.warm_up(whole, timeframe))
+    return max(warm_up_of(strategy, whole, timeframe), management.warm_up(whole, timeframe))
 
 
 def atr_periods(strategy: Strategy, bounds: Mapping[str, Bounds]) -> tuple[int, int] | None:

@@ -16,6 +16,7 @@ from optimizer.backtest.entries import check_signals
 from optimizer.backtest.prepare import Prepared
 from optimizer.backtest.run import Rules
 from optimizer.backtest.stepwise import step_through
+from optimizer.bounds import bounded
 from optimizer.level import Direction
 from optimizer.strategy import BarStrategy, Strategy
 
@@ -56,7 +57,8 @@ def signals_of(strategy: Strategy, parameters: Mapping[str, float], direction: D
         rules = Rules(direction=direction, rates=Rates(fee=0.0, slippage=0.0))
 
         def decided(candles: Prepared) -> NDArray[np.int8]:
-            entries = step_through(strategy, candles, parameters, rules)[1]
+            with bounded():
+                entries = step_through(strategy, candles, parameters, rules)[1]
             signals = np.zeros(len(candles), dtype=np.int8)
             signals[entries.bar] = entries.signal
             return signals
@@ -64,7 +66,8 @@ def signals_of(strategy: Strategy, parameters: Mapping[str, float], direction: D
         return decided
 
     def found(candles: Prepared) -> NDArray[np.int8]:
-        signals = strategy.signals(candles, parameters, direction)
+        with bounded():
+            signals = strategy.signals(candles, parameters, direction)
         check_signals(strategy.name, signals, candles)
         return signals
 

@@ -303,9 +303,7 @@ def test_a_strategy_that_cannot_be_imported_ends_the_search(scene: Scene, troubl
     with pytest.raises(StrategyNotImported) as told:
         scene.search()
 
-    assert str(told.value) == (
-        f"study {STUDY}: 2 attempts: strategy not imported: unimportable:STRATEGY: {TROUBLES[trouble]}"
-    )
+    assert str(told.value) == (f"strategy unimportable:STRATEGY cannot be imported: {TROUBLES[trouble]} (2 attempts)")
     assert scene.left == []
 
 

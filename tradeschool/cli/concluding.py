@@ -8,6 +8,7 @@ from optimizer.curriculum_file import find_level
 from optimizer.report.files import REPORT_NAME
 from optimizer.runs import SURROGATES, RunRecord
 from tradeschool.cli import verdict
+from tradeschool.cli.apart import keep_strategies_apart
 from tradeschool.cli.context import console, json_option, load_settings, print_json, say
 from tradeschool.cli.looking import run_argument
 from tradeschool.cli.searching import MOST_SURROGATES, interrupts, place_of, standing_of
@@ -50,7 +51,9 @@ def null(run_name: str, level_names: Sequence[str], surrogates: int, processes: 
     More surrogates narrow the confidence interval; earlier ones are reused. The recommendation of a finished run is
     updated.
     """
-    place = place_of(load_settings())
+    settings = load_settings()
+    keep_strategies_apart(settings)
+    place = place_of(settings)
     record = records.read_run(place, run_name)
     judged = dict.fromkeys(row.level for row in record.attempts if row.verdict)
     levels = [find_level(name, record.levels).name for name in level_names] or [*judged]
@@ -74,7 +77,9 @@ def report(run_name: str, processes: int, *, as_json: bool) -> None:
 
     The holdout period is included once its candles are sealed.
     """
-    place = place_of(load_settings())
+    settings = load_settings()
+    keep_strategies_apart(settings)
+    place = place_of(settings)
     standing = standing_of(place, _conclude(place, run_name, processes))
     if standing.recommendation is None:
         raise SettingsError(f"run {run_name} is not finished: {standing.reason}")

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from tradeschool import log, settings
+from tradeschool.interpreter import python_command
 from tradeschool.market import INSTRUMENTS, SEALED_WINDOW, Dataset, Timeframe, find_dataset
 from tradeschool.settings import Settings
 from tradeschool.store import Store, sealed_store
@@ -75,7 +76,7 @@ def own_command(*words: str) -> list[str]:
     options = ["--config", str(given["settings_file"])] if given["settings_file"] else []
     options += ["--log-format", given["log_format"]] if given["log_format"] else []
     options += ["--verbose"] if given["verbose"] else []
-    return [sys.executable, "-m", "tradeschool", *options, *words]
+    return python_command("-m", "tradeschool", *options, *words)
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from optimizer.selection import ranked
 from optimizer.study import read_trials
 from optimizer.table import trial_rows
 from tradeschool.cli import verdict
+from tradeschool.cli.apart import load_here
 from tradeschool.cli.context import console, json_option, load_settings, print_json
 from tradeschool.cli.searching import begun, place_of, standing_of
 from tradeschool.cli.watching import sources_of
@@ -135,6 +136,7 @@ def verify(run_name: str, number: int, level_name: str | None, attempt: int | No
     _trials(place, record, row, number)
     level = record.level(row.level)
     place.require_candles(level)
+    load_here(level.strategy)
     differences = verify_trial(place, record, row, number, prepare_level(level, Part.TRAIN, place.store.arrays))
     said = [str(each) for each in differences]
     if as_json:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from tradeschool.cli.hang_up import end_with_the_terminal
 from tradeschool.errors import TradeschoolError
 from tradeschool.private import let_no_stranger_write
 
@@ -84,6 +85,7 @@ def main() -> None:
     let_no_stranger_write()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits SIG_IGN
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    end_with_the_terminal()
     try:
         code = tradeschool.main(standalone_mode=False, prog_name="tradeschool")
     except TradeschoolError as error:

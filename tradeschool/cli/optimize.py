@@ -8,6 +8,7 @@ import click
 from optimizer.runs import RunRecord
 from optimizer.study import read_trials
 from optimizer.table import export as export_table
+from tradeschool.cli.apart import keep_strategies_apart
 from tradeschool.cli.concluding import null, report
 from tradeschool.cli.context import json_option, load_settings, print_json, redis_url_of, say
 from tradeschool.cli.heralding import heralded
@@ -54,6 +55,7 @@ def run(run_name: str | None, *, as_json: bool, **options: object) -> None:
     gate failed, after all retries.
     """
     settings = load_settings()
+    keep_strategies_apart(settings)
     chosen, place = Chosen(**options), place_of(settings)  # type: ignore[arg-type]  # click has checked them
     levels = chosen.levels()
     for level in levels:
@@ -76,6 +78,7 @@ def run(run_name: str | None, *, as_json: bool, **options: object) -> None:
 def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) -> None:
     """Resume a run exactly where it stopped."""
     settings = load_settings()
+    keep_strategies_apart(settings)
     place = place_of(settings)
     record = records.resume(place, run_name, force=force)
     is_searched, strategies = is_at_its_end(place, record), strategies_of(place, record.levels)

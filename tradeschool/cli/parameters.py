@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from optimizer.level import Direction
 from optimizer.setup import Setup
-from optimizer.strategy import CategoricalParameter, FloatParameter, Parameter, Strategy, load
+from optimizer.strategy import CategoricalParameter, FloatParameter, Parameter, Strategy
+from tradeschool.cli.apart import load_here
 from tradeschool.errors import SettingsError
 
 DEFAULT_STRATEGY = "sma_cross"
@@ -53,7 +54,7 @@ def parameters_of(strategy_name: str | None, file: Path | None, chosen: tuple[st
     """
     read = _read(file) if file else {}
     name = strategy_name or str(read.get("strategy", DEFAULT_STRATEGY))
-    strategy = load(name)
+    strategy = load_here(name)
     parameters = {parameter.name: float(parameter.default) for parameter in strategy.parameters}
     parameters |= _numbers(file, read.get("parameters", {}))
     for text in chosen:

@@ -11,6 +11,7 @@ from typing import Any
 from fetcher.progress import Progress
 from fetcher.provider import Access
 from optimizer.level import Level
+from tradeschool.cli.apart import keep_strategies_apart
 from tradeschool.cli.context import redis_url_of, say, sealed_candles_of
 from tradeschool.cli.downloading import download, raise_first, reachable
 from tradeschool.cli.heralding import heralded
@@ -98,6 +99,7 @@ def search_while_fetching(
         GateNotMet: If a level failed its gate after all retries.
         TradeschoolError: Error of the download, if a level needs candles that it did not get.
     """
+    keep_strategies_apart(settings)
     place = place_of(settings)
     reached, access = reachable(wanted, settings)
     sealed = [want for want in sealed_of(chosen, wanted) if want.dataset.instrument.provider in access]

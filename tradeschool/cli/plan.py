@@ -6,6 +6,7 @@ from rich.table import Table
 from optimizer.attempts import at_attempt
 from optimizer.level import Level, Part
 from optimizer.plan import PlannedPart, plan_level
+from tradeschool.cli.apart import keep_strategies_apart
 from tradeschool.cli.context import console, json_option, load_settings, print_json
 from tradeschool.cli.searching import Chosen, place_of, search_options
 from tradeschool.market import SEALED_WINDOW
@@ -19,7 +20,9 @@ def plan(*, as_json: bool, **options: object) -> None:
 
     The command runs no search and reads no prices.
     """
-    store = place_of(load_settings()).store
+    settings = load_settings()
+    keep_strategies_apart(settings)
+    store = place_of(settings).store
     levels = Chosen(**options).levels()  # type: ignore[arg-type]  # click has checked them
     planned = [(level, plan_level(level, store)) for level in levels]
     if as_json:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from optimizer.level import Part
 from optimizer.metrics import figures
 from optimizer.strategy import load, repaired
+from tradeschool.cli.apart import load_here
 from tradeschool.cli.context import load_settings, now, print_json, say
 from tradeschool.cli.searching import begun, place_of
 from tradeschool.cli.tested import Outputs, Tested, as_object, show
@@ -35,6 +36,7 @@ def trade_again(wanted: Wanted, outputs: Outputs, *, as_json: bool) -> None:
     place = place_of(load_settings())
     record = records.read_run(place, wanted.run)
     row = begun(record, wanted.level, wanted.attempt)
+    load_here(record.level(row.level).strategy)
     recorded = find_trial(place, record, row, wanted.trial, wanted.part)
     for change in changed_since(place, record):
         say(f"changed since run {record.name} started: {change}")

@@ -12,9 +12,10 @@ from optimizer.backtest.lookahead import Leak, Signals, is_repeatable, look_ahea
 from optimizer.backtest.prepare import Prepared, prepare
 from optimizer.backtest.run import Rules
 from optimizer.backtest.walk import random_walk
+from optimizer.importing import built_in_names
 from optimizer.level import Costs, Direction
 from optimizer.management import Management
-from optimizer.strategy import BarStrategy, CategoricalParameter, Parameter, built_in_names, load, repaired
+from optimizer.strategy import BarStrategy, CategoricalParameter, Parameter, load, repaired
 from tradeschool.cli.context import candles_of, console, json_option, load_settings, print_json, say
 from tradeschool.cli.parameters import parameter_options, parameters_of
 from tradeschool.cli.scaffold import write_strategy

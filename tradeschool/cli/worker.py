@@ -32,7 +32,7 @@ from workers.names import trials_of
 from workers.parent import die_with_parent
 from workers.pool import Pool, PoolSettings
 from workers.queue import connect
-from workers.roster import PoolEntry, entered, wanted
+from workers.roster import RESCALE, PoolEntry, entered, wanted
 from workers.server_check import connect_to_work
 from workers.signing import Signer
 from workers.starts import connected_here
@@ -71,6 +71,7 @@ def _keep_workers(count: int, strategies: Sequence[str], parent: int | None) -> 
     if strategies:
         settings = load_settings({"work": {"strategies": (*settings.work.strategies, *strategies)}})
     signing_key(settings)
+    signal.signal(RESCALE, signal.SIG_IGN)  # until the pool listens: it would end it
     with redis_url_of(settings) as url, entered(_roster(settings), count) as entry:
         connect_to_work(url).close()
         if parent is None:

@@ -27,7 +27,8 @@ class CachedStore(Store):
 
     def __init__(self, root: Path, folder: Path, *, closed: Window | None = None) -> None:
         super().__init__(root, closed=closed)
-        self._folder = folder
+        self.columns = folder
+        """Where its columns lie."""
 
     def arrays(self, dataset: Dataset, window: Window) -> CandleArrays:
         """Return the candles of a sealed window as NumPy columns: read-only, or a copy if the cache is not writable.
@@ -37,14 +38,14 @@ class CachedStore(Store):
             PeriodClosed: if the window overlaps the holdout period.
             ForeignFile: if a file cannot be read or does not match its seal.
         """
-        path = self._folder / f"{self.digest(dataset, window)}.npy"
+        path = self.columns / f"{self.digest(dataset, window)}.npy"
         rows = _mapped(path, dataset)
         if rows is None:
             self.check_files(dataset, window)
             rows = _rows(super().arrays(dataset, window))
             with suppress(StoreUnwritable, OSError):
-                _remove_old(self._folder)
-                publish(self._folder, path, lambda temporary: _save(temporary, rows))
+                _remove_old(self.columns)
+                publish(self.columns, path, lambda temporary: _save(temporary, rows))
         return _columns(rows, dataset)
 
 

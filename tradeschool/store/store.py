@@ -27,6 +27,7 @@ SEAL_SUFFIX = ".seal.json"
 SEALED_FOLDER = "sealed"
 """Folder below the data folder: root of the separate store of the holdout period, which a search never reads."""
 FETCH = "tradeschool fetch"
+FETCH_SEALED = f"{FETCH} --sealed"
 GAPS_NAMED = 3
 """Maximum number of gaps in an error message."""
 
@@ -40,7 +41,7 @@ class Store:
 
     def __init__(self, root: Path, *, closed: Window | None = None, fetched_by: str = FETCH) -> None:
         self.root = root
-        self._closed, self._fetched_by = closed, fetched_by
+        self.closed, self._fetched_by = closed, fetched_by
 
     def folder(self, dataset: Dataset) -> Path:
         """Return the folder of a dataset."""
@@ -138,9 +139,9 @@ class Store:
             )
 
     def _refuse_closed(self, dataset: Dataset, window: Window) -> None:
-        if self._closed and (part := window.overlap(self._closed)):
+        if self.closed and (part := window.overlap(self.closed)):
             raise PeriodClosed(
-                f"{dataset}: {part} lies in the holdout period {self._closed}, which a search must not read; "
+                f"{dataset}: {part} lies in the holdout period {self.closed}, which a search must not read; "
                 "use a range outside of it"
             )
 
@@ -254,7 +255,7 @@ class Store:
 
 def sealed_store(data_dir: Path) -> Store:
     """Return the store of the holdout period below a data folder."""
-    return Store(data_dir / SEALED_FOLDER, fetched_by=f"{FETCH} --sealed")
+    return Store(data_dir / SEALED_FOLDER, fetched_by=FETCH_SEALED)
 
 
 def fetch_command(datasets: Sequence[Dataset], window: Window) -> str:

@@ -1,0 +1,37 @@
+"""Bounds in time what a strategy's code does in this process, where the process asks for that.
+
+The kernel's timer ends the process, so that a loop in native code ends, too. A work horse does not ask for it: its
+worker measures the whole trial.
+"""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_seconds: float | None = None
+
+
+def bound_each_call(seconds: float | None) -> None:
+    """End this process, by SIGALRM, where a later call of a strategy takes longer; None for never. Main thread only."""
+    global _seconds
+    _seconds = seconds
+    if seconds is not None:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def seconds_of_a_call() -> float | None:
+    """What this process has asked for."""
+    return _seconds
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """One call of a strategy: a whole backtest, or a shorter one; calls do not lie in one another."""
+    if _seconds is None:
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, _seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
