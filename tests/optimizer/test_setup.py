@@ -52,7 +52,7 @@ def test_nothing_differs_where_all_is_the_same(part: Part) -> None:
         ({"parameters": {**PARAMETERS, "stop_atr": 2.5}}, "stop_atr 2.5 instead of 2"),
         ({"position_fraction": 0.5}, "position fraction 0.5 instead of 1"),
         ({"costs": Costs(crypto_fee_bps=0.0)}, "crypto_fee_bps 0 instead of 5"),
-        ({"windows": SETUP.windows(Part.TRAIN)[::-1]}, "datasets in another order or another number of times"),
+        ({"windows": SETUP.windows(Part.TRAIN)[::-1]}, "datasets in a different order or number"),
         ({"warm_ups": [94, 94]}, f"warm-up of 94 bars instead of 60 of {BTC}, {EUR}"),
         ({"windows": SETUP.windows(Part.TRAIN)[:1], "warm_ups": [60]}, f"no candles of {EUR}"),
         (
@@ -67,7 +67,7 @@ def test_nothing_differs_where_all_is_the_same(part: Part) -> None:
                 ],
                 "warm_ups": [60, 60, 60],
             },
-            "candles of coinbase/ETH-USD/M15",
+            "additional candles of coinbase/ETH-USD/M15",
         ),
     ],
 )

@@ -284,10 +284,11 @@ def _read_parquet(path: Path, dataset: Dataset, window: Window) -> dict[str, NDA
     import pyarrow.parquet as pq
 
     try:
-        # A file by itself: what reads several as one imports pyarrow's datasets, and pandas where that is installed.
+        # ParquetFile, because read_table also imports pyarrow.dataset and, if installed, pandas.
         with pq.ParquetFile(path) as file:
             names = ["ts", *number_names(dataset)]
-            table = file.read(columns=names, use_threads=False).select(names)  # `read` leaves out what is missing
+            # `read` ignores missing columns, `select` does not.
+            table = file.read(columns=names, use_threads=False).select(names)
     except (OSError, pa.ArrowException, KeyError) as error:
         raise ForeignFile(f"{path}: cannot be read as candles: {first_line(error)}") from error
     seconds = table["ts"].cast(pa.int64()).to_numpy() // 1_000_000
