@@ -16,6 +16,7 @@ from tradeschool.cli.context import redis_url_of, say, sealed_candles_of
 from tradeschool.cli.downloading import download, raise_first, reachable
 from tradeschool.cli.heralding import heralded
 from tradeschool.cli.own_page import own_page
+from tradeschool.cli.own_workers import Look
 from tradeschool.cli.searching import Chosen, begin, climb, enough_workers, place_of, strategies_of
 from tradeschool.cli.wanted import refuse_unsettled
 from tradeschool.errors import GateNotMet, TradeschoolError
@@ -106,14 +107,8 @@ def search_while_fetching(
     name = _begin_or_resume(place, chosen, run_name)
 
     running = Download(_jobs(settings, place, name, reached, sealed), access, native=native)
-    strategies = strategies_of(place, records.read_run(place, name).levels)
-    with (
-        heralded(settings),
-        redis_url_of(settings) as url,
-        own_page(url, wanted=page),
-        enough_workers(url, chosen.workers, strategies, place.signer) as look,
-        running.running(to_the_end=to_the_end),
-    ):
+    services = _services(settings, place, name, chosen.workers, page=page)
+    with services as (url, look), running.running(to_the_end=to_the_end):
         climb(
             place,
             name,
@@ -123,6 +118,21 @@ def search_while_fetching(
             look=look,
             as_json=as_json,
         )
+
+
+@contextmanager
+def _services(
+    settings: Settings, place: Place, run: str, workers: int | None, *, page: bool
+) -> Iterator[tuple[str, Look]]:
+    """Run notifications, queue server, page and workers until the block ends; yield the server's URL and the check."""
+    strategies = strategies_of(place, records.read_run(place, run).levels)
+    with (
+        heralded(settings),
+        redis_url_of(settings) as url,
+        own_page(url, wanted=page),
+        enough_workers(url, workers, strategies, place.signer) as look,
+    ):
+        yield url, look
 
 
 def _jobs(settings: Settings, place: Place, run: str, reached: list[Wanted], sealed: list[Wanted]) -> "list[Job]":

@@ -56,7 +56,7 @@ def test_a_run_that_is_over_asks_nothing_of_anybody(command: Command, place: Pla
     assert "every gate is met" in out
     assert "level 1: false-positive rate 8%: 3 of 40 surrogate markets without skill pass this gate" in out
     assert "recommendation: do not deploy: a check required for any trading failed: as weighed" in out
-    assert "not known" in out
+    assert "unknown" in out
     assert "shuffled_drawdown" in out
 
 
