@@ -1,4 +1,4 @@
-"""Candle fetcher: downloads provider pages within rate limits, and imports files, into sealed datasets.
+"""Downloads candles from providers, validates them and seals datasets.
 
-Every expected candle is accounted for, and a killed download continues where it stopped.
+It never knows a strategy, a study or a queue.
 """

@@ -1,1 +1,4 @@
-"""Optimizer: backtests, parameter search, the curriculum of levels, validation and reports."""
+"""Backtests, parameter searches, the curriculum of levels and the validation of its winners.
+
+It reads sealed candles and never knows a provider or a queue.
+"""

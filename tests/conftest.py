@@ -22,13 +22,14 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
-from fetcher.exchange.generated import GeneratedCandles
-from fetcher.exchange.limits import Limit
-from fetcher.exchange.server import Exchange, Served, serve
-from tradeschool.candles import Candles, schema
-from tradeschool.market import Dataset, Window
-from tradeschool.sessions import expected_slots
-from tradeschool.store.frames import FrameStore
+from fetcher.simulator.candles.generated import GeneratedCandles
+from fetcher.simulator.rate_limit import Limit
+from fetcher.simulator.server import Exchange, Served, serve
+from tradeschool.candles.frame import Candles, schema
+from tradeschool.markets.calendars import expected_slots
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.windows import Window
+from tradeschool.store.frame_store import FrameStore
 
 settings.register_profile("tradeschool", deadline=None)  # how long an example takes is no property of it
 settings.load_profile("tradeschool")

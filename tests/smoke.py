@@ -20,15 +20,15 @@ import fetcher
 import optimizer
 import tradeschool
 import workers
-from optimizer.alone import search_alone
-from optimizer.asking import Space
-from optimizer.curriculum_file import load_levels
-from optimizer.distributions import distributions
-from optimizer.level import Part
-from optimizer.objective import prepare_level, repair
-from optimizer.table import export
+from optimizer.curriculum.level_files import load_levels
+from optimizer.level.spec import Part
+from optimizer.objective.objective import prepare_level, repair
+from optimizer.search.in_process import search_alone
+from optimizer.search.sampler import Space
+from optimizer.search.space import distributions
+from optimizer.search.trial_table import export
 from tradeschool.cli.demo import CURRICULUM_FILE, SEED
-from tradeschool.store.cached import CachedStore
+from tradeschool.store.cached_store import CachedStore
 
 EXPECTED = Path(__file__).parent / "demo-table.sha256"
 """Changes only where a search's result is meant to change."""

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tradeschool import errors
 from tradeschool.cli.main import COMMANDS, INTERRUPTED, tradeschool
-from tradeschool.settings import PROVIDERS, knobs
+from tradeschool.settings.model import PROVIDERS, knobs
 
 REFERENCE_FOLDER = Path(__file__).parent.parent / "docs"
 REFERENCE = (REFERENCE_FOLDER / "reference.md").read_text()

@@ -8,7 +8,8 @@ import fetcher
 import optimizer
 import tradeschool
 import workers
-from workers.jobs import FUNCTION, evaluate_trials
+from workers.queue.messages import FUNCTION
+from workers.work_horse.evaluator import evaluate_trials
 
 NEEDLESS = ("aiohttp", "matplotlib", "optuna", "polars", "sqlalchemy")
 
@@ -21,7 +22,11 @@ def test_the_four_packages_come_from_one_directory() -> None:
 
 
 def test_the_job_s_name_is_a_wire_format() -> None:
-    assert FUNCTION == "workers.jobs.evaluate_trials" == f"{evaluate_trials.__module__}.{evaluate_trials.__name__}"
+    assert (
+        FUNCTION
+        == "workers.work_horse.evaluator.evaluate_trials"
+        == f"{evaluate_trials.__module__}.{evaluate_trials.__name__}"
+    )
 
 
 def test_a_worker_loads_nothing_that_an_evaluation_does_not_need() -> None:

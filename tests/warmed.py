@@ -8,8 +8,8 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.storages import RDBStorage
 
 import optimizer.report.page  # noqa: F401
-from optimizer.parzen import Axes, load
-from optimizer.warm import warm
+from optimizer.objective.warm_up import warm
+from optimizer.search.tpe import Axes, load
 
 warm()
 if axes := Axes.of({"real": FloatDistribution(0.0, 1.0), "whole": IntDistribution(1, 9)}):

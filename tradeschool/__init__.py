@@ -1,1 +1,4 @@
-"""Shared domain: markets, candles, dataset store, settings, errors and logging; imports no other package of ours."""
+"""The domain that all packages share: markets, candles, the store, settings and errors.
+
+It never imports another package, except in its command line: `cli`, `app` and `views`.
+"""

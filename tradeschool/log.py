@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Literal
 
-from tradeschool.plain import plain
+from tradeschool.plain_text import plain
 
 _OWN_FIELDS = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -53,7 +53,7 @@ def configure(log_format: Literal["text", "json"], *, level: int = logging.INFO)
 
 
 class TextLines(logging.Formatter):
-    """Formats a record as `17:42:03 WARNING fetcher.client: message key=value`."""
+    """Formats a record as `17:42:03 WARNING fetcher.http.client: message key=value`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, followed by the traceback if the record has one."""

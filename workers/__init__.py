@@ -1,1 +1,4 @@
-"""Trials on many processes and machines: the queue, its workers, and the conductor that feeds them."""
+"""Distributed search over Redis: queue, workers, coordinator, monitoring and web page.
+
+It never knows a provider and never prints.
+"""

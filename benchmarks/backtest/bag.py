@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from optimizer.backtest.entries import Entries, find_entries
-from optimizer.backtest.prepare import Prepared
-from optimizer.level import Direction
-from optimizer.strategy import load, repaired
+from optimizer.bars.preparation import Prepared
+from optimizer.level.spec import Direction
+from optimizer.strategies.protocol import load, repaired
 
 SMA = load("sma_cross")
 RANGES = {

@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from optimizer.backtest.walk import random_walk
-from tradeschool.columns import CandleArrays
-from tradeschool.market import CURRICULUM_INSTRUMENTS, Dataset, Instrument, Market, Timeframe, Window
+from optimizer.bars.random_walk import random_walk
+from tradeschool.candles.arrays import CandleArrays
+from tradeschool.markets.catalogue import CURRICULUM_INSTRUMENTS
+from tradeschool.markets.instruments import Dataset, Instrument, Market
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
 
 WINDOW = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
 HALF_SPREAD = 7e-5

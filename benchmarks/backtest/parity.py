@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from optimizer.backtest.costs import Rates
 from optimizer.backtest.entries import Entries
 from optimizer.backtest.kernel import trade
-from optimizer.backtest.prepare import Prepared
-from optimizer.backtest.run import Reason, Rules
-from optimizer.level import Direction
+from optimizer.backtest.result import Reason, Rules
+from optimizer.bars.preparation import Prepared
+from optimizer.level.spec import Direction
 
 FREE = Rules(direction=Direction.BOTH, rates=Rates(fee=0.0, slippage=0.0), position_units=1.0, initial_equity=1e9)
 RELATIVE = 1e-9

@@ -29,19 +29,19 @@ from side import BACKTESTING, BACKTRADER, NAUTILUS, PEERS, VECTORBT, Peer
 from table import Row, machine, markdown, write
 
 from optimizer.backtest.costs import Rates
-from optimizer.backtest.cutting import head
 from optimizer.backtest.engine import warm_up_bars
 from optimizer.backtest.entries import Entries
 from optimizer.backtest.kernel import trade
-from optimizer.backtest.prepare import Prepared, prepare
 from optimizer.backtest.reference import replay
-from optimizer.backtest.run import Rules
-from optimizer.level import Direction, Gate, Level, LevelDataset
-from optimizer.metrics import summarise
-from optimizer.objective import evaluate
-from optimizer.statistics.bootstrap import interval, sharpe_ratios
-from optimizer.statistics.overfitting import overfitting
-from tradeschool.market import find_dataset
+from optimizer.backtest.result import Rules
+from optimizer.bars.preparation import Prepared, prepare
+from optimizer.bars.slicing import head
+from optimizer.level.spec import Direction, Gate, Level, LevelDataset
+from optimizer.objective.metrics import summarise
+from optimizer.objective.objective import evaluate
+from optimizer.validation.statistics.bootstrap import interval, sharpe_ratios
+from optimizer.validation.statistics.overfitting import overfitting
+from tradeschool.markets.catalogue import find_dataset
 
 BTC = "coinbase/BTC-USD/M5"
 RULES = Rules(direction=Direction.BOTH, rates=Rates(fee=5e-4, slippage=2e-4))

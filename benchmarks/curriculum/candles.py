@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tradeschool.candles import Candles, schema
-from tradeschool.market import Dataset, Market, Window, default_catalogue
-from tradeschool.sessions import expected_slots
+from tradeschool.candles.frame import Candles, schema
+from tradeschool.markets.calendars import expected_slots
+from tradeschool.markets.catalogue import default_catalogue
+from tradeschool.markets.instruments import Dataset, Market
+from tradeschool.markets.windows import Window
 from tradeschool.store import Seal
-from tradeschool.store.frames import FrameStore
+from tradeschool.store.frame_store import FrameStore
 
 START_TICKS = {Market.CRYPTO: 3_000_000, Market.FX: 110_000}
 SWING = {Market.CRYPTO: 2e-3, Market.FX: 3e-4}

@@ -22,13 +22,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 import candles
 from table import Row, machine, markdown, write
 
-from optimizer.curriculum_file import load_levels
-from optimizer.level import Gate, Level, MinTrades
-from optimizer.study import read_trials
-from tradeschool.cli.searching import place_of
-from tradeschool.settings import load
-from workers.place import Place
-from workers.records import begin, read_run
+from optimizer.curriculum.level_files import load_levels
+from optimizer.level.spec import Gate, Level, MinTrades
+from optimizer.search.study import read_trials
+from tradeschool.app.search import place_of
+from tradeschool.settings.loading import load
+from workers.coordinator.context import Place
+from workers.coordinator.run_record import begin, read_run
 
 WORKERS = 2
 WANTED_SECONDS = 60.0

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from redis import Redis
 
-from tradeschool.embedded import find_binary
+from tradeschool.embedded_valkey.server import find_binary
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fetch"))
 

@@ -20,7 +20,7 @@ import steps
 import throughput
 from table import RESULTS, Row, machine, markdown, write
 
-from tradeschool.embedded import Valkey
+from tradeschool.embedded_valkey.server import Valkey
 
 NAME = "queue"
 

@@ -1,1 +1,4 @@
-"""Providers: one module per API, each with a constant `PROVIDER`. They contain no download logic."""
+"""One module per provider: its requests, its answers and its errors.
+
+A provider never opens a connection and never writes a file.
+"""

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from fetcher.provider import Page, Request
-from fetcher.rows import candles_of, error_text
-from tradeschool.candles import Candles
+from fetcher.protocol.provider import Page, Request
+from fetcher.protocol.row_parser import candles_of, error_text
+from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
-from tradeschool.market import Dataset, Instrument, Timeframe
+from tradeschool.markets.instruments import Dataset, Instrument
+from tradeschool.markets.timeframes import Timeframe
 
 Row = tuple[int, float, float, float, float, float, int, float, int, float, float, float]
 """Open time in ms, open, high, low, close, volume, close time in ms, and five columns that are not used."""

@@ -11,11 +11,11 @@ from itertools import chain
 import msgspec
 import numpy as np
 
-from fetcher.provider import Page, PageTooLarge, Request
-from fetcher.rows import candles_of, error_text
-from tradeschool.candles import Candles
+from fetcher.protocol.provider import Page, PageTooLarge, Request
+from fetcher.protocol.row_parser import candles_of, error_text
+from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
-from tradeschool.market import Dataset
+from tradeschool.markets.instruments import Dataset
 
 Row = tuple[int, float, float, float, float, float]
 """time, low, high, open, close, volume; whole prices are integers."""

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from fetcher.provider import Page, PageTooLarge, Request
-from fetcher.rows import candles_of, error_text
-from tradeschool.candles import Candles
+from fetcher.protocol.provider import Page, PageTooLarge, Request
+from fetcher.protocol.row_parser import candles_of, error_text
+from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
-from tradeschool.market import Dataset, Timeframe
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
 
 PRODUCTS = "/api/v3/brokerage/market/products"
 GRANULARITIES = {Timeframe.M5: "FIVE_MINUTE", Timeframe.M15: "FIFTEEN_MINUTE", Timeframe.H1: "ONE_HOUR"}

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 
-from fetcher.provider import Page, PageTooLarge, Request
-from fetcher.rows import error_text
-from tradeschool.candles import Candles
-from tradeschool.columns import CandleArrays
+from fetcher.protocol.provider import Page, PageTooLarge, Request
+from fetcher.protocol.row_parser import error_text
+from tradeschool.candles.arrays import CandleArrays
+from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
-from tradeschool.market import Dataset, Instrument
+from tradeschool.markets.instruments import Dataset, Instrument
 
 
 class _Quote(msgspec.Struct, gc=False):

@@ -1,4 +1,4 @@
-"""Backtest engine: turns candles and entry signals into trades and daily equity.
+"""The backtest engines: entries, costs, fills, trades and daily equity, and the look-ahead check.
 
-It never samples parameters and never decides whether a result is good enough.
+It never computes a metric and never chooses a parameter.
 """

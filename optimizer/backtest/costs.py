@@ -11,8 +11,8 @@ A fill's price is a candle price in whole ticks. All costs are booked separately
 
 from dataclasses import dataclass
 
-from optimizer.level import Costs
-from tradeschool.market import Market
+from optimizer.level.spec import Costs
+from tradeschool.markets.instruments import Market
 
 BPS = 1e-4
 """One basis point (0.01 %) as a fraction."""

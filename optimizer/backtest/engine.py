@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Mapping
 
-from optimizer import management
+from optimizer.backtest.bar_by_bar import step_through
 from optimizer.backtest.entries import find_entries
 from optimizer.backtest.kernel import trade
-from optimizer.backtest.prepare import Prepared
-from optimizer.backtest.run import Rules, Run
-from optimizer.backtest.stepwise import step_through
-from optimizer.level import Bounds
-from optimizer.strategy import BarStrategy, SignalStrategy, Strategy, bounds_of, completed_bounds, warm_up_of
-from tradeschool.market import Timeframe
+from optimizer.backtest.result import Rules, Run
+from optimizer.bars.preparation import Prepared
+from optimizer.level.spec import Bounds
+from optimizer.strategies import trade_management
+from optimizer.strategies.protocol import BarStrategy, SignalStrategy, Strategy, bounds_of, completed_bounds, warm_up_of
+from tradeschool.markets.timeframes import Timeframe
 
 Engine = Callable[[Prepared, Mapping[str, float], Rules], Run]
 """Function of candles, complete and repaired parameters, and rules that returns the run."""
@@ -41,12 +41,12 @@ def warm_up_bars(strategy: Strategy, bounds: Mapping[str, Bounds], timeframe: Ti
         SettingsError: the strategy's `warm_up` does not return a number of bars.
     """
     whole = completed_bounds(strategy, bounds)
-    return max(warm_up_of(strategy, whole, timeframe), management.warm_up(whole, timeframe))
+    return max(warm_up_of(strategy, whole, timeframe), trade_management.warm_up(whole, timeframe))
 
 
 def atr_periods(strategy: Strategy, bounds: Mapping[str, Bounds]) -> tuple[int, int] | None:
     """Return the lowest and highest ATR period worth precomputing; None if the strategy has none."""
-    if management.ATR_PERIOD.name not in bounds_of(strategy) or not isinstance(strategy, SignalStrategy):
+    if trade_management.ATR_PERIOD.name not in bounds_of(strategy) or not isinstance(strategy, SignalStrategy):
         return None
-    low, high = completed_bounds(strategy, bounds)[management.ATR_PERIOD.name]
+    low, high = completed_bounds(strategy, bounds)[trade_management.ATR_PERIOD.name]
     return int(low), int(high)

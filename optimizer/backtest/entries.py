@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.backtest.filters import in_band, in_session, with_trend
-from optimizer.backtest.indicators import atr_at, marks_of, wilder_atr
-from optimizer.backtest.prepare import Prepared
-from optimizer.level import Direction
-from optimizer.management import Management
-from optimizer.strategy import SignalStrategy
+from optimizer.backtest.entry_filters import in_band, in_session, with_trend
+from optimizer.bars.indicators import atr_at, marks_of, wilder_atr
+from optimizer.bars.preparation import Prepared
+from optimizer.level.spec import Direction
+from optimizer.strategies.protocol import SignalStrategy
+from optimizer.strategies.trade_management import Management
 from tradeschool.errors import SettingsError
 
 LONG, SHORT, EXIT, NONE = 1, -1, 2, 0

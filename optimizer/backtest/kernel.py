@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.backtest.entries import Entries
-from optimizer.backtest.jit import inlined, njit
-from optimizer.backtest.prepare import (
+from optimizer.backtest.reference import Book, Market, Plan, Terms, market_of, plan_of, run_of, terms_of
+from optimizer.backtest.result import TRADE, Rules, Run
+from optimizer.bars.preparation import (
     BLOCK,
     CLOSE,
     HIGH,
@@ -27,8 +28,7 @@ from optimizer.backtest.prepare import (
     OPEN,
     Prepared,
 )
-from optimizer.backtest.reference import Book, Market, Plan, Terms, market_of, plan_of, run_of, terms_of
-from optimizer.backtest.run import TRADE, Rules, Run
+from optimizer.compilation.jit import inlined, njit
 
 NEVER = 2**40
 """Distance in ticks of an absent stop or target; no price reaches it."""

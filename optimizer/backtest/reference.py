@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.backtest.entries import Entries
-from optimizer.backtest.jit import inlined, njit
-from optimizer.backtest.prepare import CLOSE, HIGH, LOW, OPEN, Prepared
-from optimizer.backtest.run import TRADE, Rules, Run
+from optimizer.backtest.result import TRADE, Rules, Run
+from optimizer.bars.preparation import CLOSE, HIGH, LOW, OPEN, Prepared
+from optimizer.compilation.jit import inlined, njit
 
 NEVER = 2**40
 """Distance in ticks of an absent stop or target; no price reaches it."""

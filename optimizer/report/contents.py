@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from optimizer.evidence import Evidence, Null
-from optimizer.gate import Reading
-from optimizer.level import Level
-from optimizer.limits import Analysis
-from optimizer.recommendation import Recommendation
-from optimizer.runs import RunRecord
+from optimizer.level.constraints import Analysis
+from optimizer.level.spec import Level
+from optimizer.runs.run_store import RunRecord
+from optimizer.validation.evidence import Evidence, Null
+from optimizer.validation.gate import Reading
+from optimizer.validation.recommendation import Recommendation
 
 Json = dict[str, JsonValue]
 LEVEL_FILES = (*(analysis.value for analysis in Analysis), "stress", "equity", "metrics")

@@ -24,17 +24,17 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from optimizer.evaluation import Evaluation, finite_or_none
-from optimizer.evidence import Null
-from optimizer.judging import Findings
-from optimizer.level import Level, Part
-from optimizer.openings import read_openings
+from optimizer.level.spec import Level, Part
+from optimizer.objective.trial_result import Evaluation, finite_or_none
 from optimizer.report.contents import LEVEL_FILES, recommendation_json, report_json
-from optimizer.runs import AttemptRow, RunRecord
-from optimizer.selection import Winner
-from optimizer.setup import Setup
-from optimizer.table import export
-from tradeschool.store.files import publish
+from optimizer.runs.run_store import AttemptRow, RunRecord
+from optimizer.search.trial_table import export
+from optimizer.validation.evidence import Null
+from optimizer.validation.holdout_log import read_openings
+from optimizer.validation.selection import Winner
+from optimizer.validation.verdict import Findings
+from optimizer.validation.winner_setup import Setup
+from tradeschool.store.atomic_files import publish
 
 MOST_BYTES = 32_000_000
 """Maximum size of a result file to read, in bytes."""

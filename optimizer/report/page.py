@@ -7,9 +7,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from pydantic import JsonValue
 
-from optimizer.openings import SEALED
 from optimizer.report.labels import TERMS, label, meaning
 from optimizer.report.plots import draw_course
+from optimizer.validation.holdout_log import SEALED
 
 NOTHING = "–"  # noqa: RUF001  # en dash for a missing value
 FRACTIONS = ("win_rate", "drawdown", "exposure", "cagr")

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from optimizer.level import Part
-from optimizer.portfolio import Portfolio
-from optimizer.study import is_feasible
+from optimizer.level.spec import Part
+from optimizer.objective.portfolio import Portfolio
+from optimizer.search.study import is_feasible
 
 SIZE = (9.0, 5.0)  # inches
 BLUE, GREY, RED = "#2b6cb0", "#a0aec0", "#c53030"

@@ -25,7 +25,7 @@ IMPORTED = (
     "tradeschool.cli.optimize",
     "tradeschool.cli.up",
     "optimizer.report.plots",
-    "fetcher.sync",
+    "fetcher.download.run_loop",
     "tests.warmed",
 )
 """What the command imports for most of its words."""

@@ -15,7 +15,7 @@ import pytest
 SAID = "the terminal was closed (SIGHUP)"
 HOLDS = """
 import sys
-from tradeschool.cli.hang_up import end_with_the_terminal
+from tradeschool.app.hangup import end_with_the_terminal
 end_with_the_terminal()
 print("ready", flush=True)
 sys.stdin.read()

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-STRATEGY = "from optimizer.strategies.sma_cross import STRATEGY\n"
+STRATEGY = "from optimizer.strategies.built_in.sma_cross import STRATEGY\n"
 DYING = """
 import os
-from optimizer.strategies.sma_cross import STRATEGY as BUILT_IN
+from optimizer.strategies.built_in.sma_cross import STRATEGYasBUILT_IN
 
 class Mine:
     name, parameters = "mine", BUILT_IN.parameters

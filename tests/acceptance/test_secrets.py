@@ -13,7 +13,7 @@ import pytest
 import requests
 from redis import Redis
 
-from tradeschool.embedded import find_binary
+from tradeschool.embedded_valkey.server import find_binary
 
 SECRETS = {
     "oanda": "c4nary-oanda-token",

@@ -14,7 +14,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tradeschool.embedded import find_binary
+from tradeschool.embedded_valkey.server import find_binary
 
 TRIALS = 60
 

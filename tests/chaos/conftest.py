@@ -26,7 +26,7 @@ class Ended:
 
 
 class Nursery:
-    """Runs the program in forks; see `nursery.py`."""
+    """Runs the program in forks; see `chaos_processes.py`."""
 
     def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
         self._process, self._folder = process, folder
@@ -53,7 +53,7 @@ def nursery_of(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[Nurse
     @asynccontextmanager
     async def one() -> AsyncIterator[Nursery]:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(Path(__file__).with_name("nursery.py"))),
+            *(sys.executable, str(Path(__file__).with_name("chaos_processes.py"))),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 24,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fetcher.exchange.faults import Faults
-from fetcher.ledger import FILE_NAME
+from fetcher.download.page_ledger import FILE_NAME
+from fetcher.simulator.faults import Faults
 
 WORDS = ("fetch", "--pairs", "BTC/USD,EUR/USD", "--timerange", "20211220-20220120")
 ENVIRONMENT = {

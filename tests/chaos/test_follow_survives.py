@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from fetcher.exchange.faults import Faults
+from fetcher.simulator.faults import Faults
 
 PROGRAM = "from tradeschool.cli.main import main; main()"
 MAINTENANCE = Faults.parse("outage=0+4")

@@ -8,7 +8,7 @@ from inspect import isawaitable
 import pytest
 from aiohttp import web
 
-from fetcher.provider import Access
+from fetcher.protocol.provider import Access
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,17 +14,21 @@ from pathlib import Path
 import polars as pl
 from redis import Redis
 
-from fetcher.formats import Format
-from fetcher.importing import import_file
-from fetcher.provider import Page, Provider, load
-from optimizer.curriculum_file import load_levels
+from fetcher.importing.file_formats import Format
+from fetcher.importing.importer import import_file
+from fetcher.protocol.provider import Page, Provider
+from fetcher.provider_registry import load
+from optimizer.curriculum.level_files import load_levels
 from tests.fuzz.mutations import damaged, damaged_json
-from tradeschool import settings
 from tradeschool.errors import InvalidCandles, ProviderError, SettingsError
-from tradeschool.market import BTC_USD, Dataset, Timeframe, Window, find_dataset
-from tradeschool.store.frames import FrameStore
-from workers.guard import JobRefused, TrialJob
-from workers.jobs import Answer, Order
+from tradeschool.markets.catalogue import BTC_USD, find_dataset
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
+from tradeschool.settings import loading
+from tradeschool.store.frame_store import FrameStore
+from workers.queue.job_allowlist import JobRefused, TrialJob
+from workers.queue.messages import Answer, Order
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -95,14 +99,14 @@ def _tree(body: bytes) -> object:
 
 
 def _load_settings(path: Path) -> object:
-    return settings.load(file=path)
+    return loading.load(file=path)
 
 
 def _load_dotenv(folder: Path, path: Path) -> object:
     before = Path.cwd()
     os.chdir(folder)
     try:
-        return settings.load()
+        return loading.load()
     finally:
         os.chdir(before)
 
@@ -242,7 +246,7 @@ ANSWER = {
     "refused": None,
 }
 JOB = {
-    "data": '["workers.jobs.evaluate_trials", null, [{"v": 1}], {}]',
+    "data": '["workers.work_horse.evaluator.evaluate_trials", null, [{"v": 1}], {}]',
     "status": "queued",
     "created_at": "2024-01-01T00:00:00.000000Z",
     "timeout": "30",

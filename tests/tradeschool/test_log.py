@@ -14,15 +14,15 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 def test_text_is_one_line_with_its_values(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("text")
-    logging.getLogger("fetcher.client").warning("Retrying request", extra={"action": "retry", "page": "BTC"})
+    logging.getLogger("fetcher.http.client").warning("Retrying request", extra={"action": "retry", "page": "BTC"})
 
     (line,) = lines(capsys)
-    assert line.endswith("WARNING fetcher.client: Retrying request action=retry page=BTC")
+    assert line.endswith("WARNING fetcher.http.client: Retrying request action=retry page=BTC")
 
 
 def test_json_is_one_object_a_line_with_its_values(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("json")
-    logging.getLogger("fetcher.client").warning(
+    logging.getLogger("fetcher.http.client").warning(
         "Retrying %s", "request", extra={"action": "retry", "pause_seconds": 0.5}
     )
 
@@ -31,7 +31,7 @@ def test_json_is_one_object_a_line_with_its_values(capsys: pytest.CaptureFixture
     assert told.pop("time").endswith("+00:00")
     assert told == {
         "severity": "warning",
-        "logger": "fetcher.client",
+        "logger": "fetcher.http.client",
         "message": "Retrying request",
         "action": "retry",
         "pause_seconds": 0.5,

@@ -18,32 +18,33 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from optimizer.level import Level, Parameters
-from optimizer.study import OpenStudy, StudyFacts, open_study
-from optimizer.table import export
+from optimizer.level.spec import Level, Parameters
+from optimizer.search.study import OpenStudy, StudyFacts, open_study
+from optimizer.search.trial_table import export
+from tests.factories.in_process_runs import LADDER, School, school_in, seal_candles
 from tests.fork_server import Forked, ForkServer
-from tests.workers.schools import LADDER, School, school_in, seal_candles
-from tradeschool.embedded import find_binary
-from tradeschool.store.frames import FrameStore
-from workers.carrier import BenchCarrier, Carrier, QueueCarrier
-from workers.conductor import ConductorSettings, Run, advance
-from workers.guard import TrialQueue
-from workers.jobs import level_digests
-from workers.ledger import Progress
-from workers.signing import Signer
+from tradeschool.embedded_valkey.server import find_binary
+from tradeschool.store.frame_store import FrameStore
+from workers.connection.signing import Signer
+from workers.coordinator.coordinator import ConductorSettings, Run, advance
+from workers.coordinator.trial_ledger import Progress
+from workers.queue.dispatch import Carrier, QueueCarrier
+from workers.queue.job_allowlist import TrialQueue
+from workers.queue.messages import level_digests
+from workers.worker.in_process_dispatch import BenchCarrier
 
 IMPORTED = (
-    "optimizer.evaluation",
-    "optimizer.study",
-    "workers.conductor",
-    "workers.carrier",
-    "workers.role",
-    "workers.worker",
+    "optimizer.objective.trial_result",
+    "optimizer.search.study",
+    "workers.coordinator.coordinator",
+    "workers.queue.dispatch",
+    "workers.coordinator.leadership",
+    "workers.worker.worker",
     "tests.warmed",
 )
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-BENCH = runpy.run_path(str(HERE / "bench.py"))
+BENCH = runpy.run_path(str(HERE / "worker_process.py"))
 
 
 @dataclass(frozen=True)
@@ -275,7 +276,7 @@ def forks() -> Iterator[ForkServer]:
 def steady_worker(server: str, forks: ForkServer) -> Iterator[str]:
     """The URL of a database with a worker that serves test after test."""
     with programs(forks) as start_one:
-        start_one("bench.py", "--url", f"{server}?db=1")
+        start_one("worker_process.py", "--url", f"{server}?db=1")
         yield f"{server}?db=1"
 
 
@@ -347,7 +348,7 @@ def start_interpreter() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 @pytest.fixture
 def start_worker(start: Callable[..., Forked], url: str) -> Callable[..., Forked]:
-    return lambda *arguments: start("bench.py", "--url", url, *arguments)
+    return lambda *arguments: start("worker_process.py", "--url", url, *arguments)
 
 
 @pytest.fixture
@@ -362,7 +363,7 @@ def make_bench() -> Callable[..., object]:
 
 @pytest.fixture
 def bench_program() -> Path:
-    return HERE / "bench.py"
+    return HERE / "worker_process.py"
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-from workers.pool import Pool, PoolSettings
-from workers.roster import entered, wanted
+from workers.processes.pool import Pool, PoolSettings
+from workers.processes.pool_registry import entered, wanted
 
 if __name__ == "__main__":
-    program = Path(__file__).parent / "bench.py"
+    program = Path(__file__).parent / "worker_process.py"
     url, *folder = sys.argv[1:]
     command = [sys.executable, str(program), "--url", url]
     if folder:

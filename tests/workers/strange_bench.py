@@ -6,18 +6,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from optimizer.objective import evaluate, prepare_level
-from optimizer.strategy import load
-from tests.optimizer.made_levels import read_made
-from tradeschool.columns import CandleArrays
+from optimizer.objective.objective import evaluate, prepare_level
+from optimizer.strategies.protocol import load
+from tests.factories.levels import read_made
+from tradeschool.candles.arrays import CandleArrays
 from tradeschool.log import configure
-from tradeschool.market import Dataset, Window
-from workers import stable
-from workers.arrays import share
-from workers.jobs import Bench
-from workers.queue import connect
-from workers.strategies import AllowedStrategies
-from workers.worker import WorkerSettings, run_worker, worker_name
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.windows import Window
+from workers.isolation.strategy_allowlist import AllowedStrategies
+from workers.queue.trial_queue import connect
+from workers.work_horse import lifecycle
+from workers.work_horse.evaluator import Bench
+from workers.work_horse.shared_arrays import share
+from workers.worker.worker import WorkerSettings, run_worker, worker_name
 
 MEMORY = 1 << 28
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--import-seconds", type=int, default=60)
     options = parser.parse_args(arguments)
     configure("text", level=logging.INFO)
-    stable.IMPORT_SECONDS = options.import_seconds
+    lifecycle.IMPORT_SECONDS = options.import_seconds
     bench = Bench(
         store=Candles(),
         prepare=prepare_level,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer.strategy import IntParameter, Parameter
+from optimizer.strategies.protocol import IntParameter, Parameter
 
 UNLUCKY = 13
 MEGABYTE = b"x" * 1_000_000
@@ -94,7 +94,7 @@ def write_much(_):
 
 
 def print_json_and_lines(_):
-    sys.stdout.write('{"forged": true}\n12:00:00 ERROR workers.worker: forged \x1b[31m\n')
+    sys.stdout.write('{"forged": true}\n12:00:00 ERROR workers.worker.worker: forged \x1b[31m\n')
     sys.stderr.write("on standard error\n")
 
 
@@ -140,7 +140,7 @@ def interrupt(_):
 
 
 def raise_ugly(_):
-    raise ValueError("one\n12:00:00 ERROR workers.worker: forged \x1b[31m \ud800 end")
+    raise ValueError("one\n12:00:00 ERROR workers.worker.worker: forged \x1b[31m \ud800 end")
 
 
 class Untold(Exception):

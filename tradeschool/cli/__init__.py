@@ -1,4 +1,4 @@
-"""Command line: one module per command group.
+"""The commands: one module per command group, named like the command.
 
-This package composes the other packages and is the only one that prints.
+It reads options and calls `app`; it never contains the work itself.
 """

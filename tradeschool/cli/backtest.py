@@ -7,22 +7,26 @@ from typing import Any
 
 import click
 
+from optimizer.backtest.buy_and_hold import hold
 from optimizer.backtest.engine import run_strategy, warm_up_bars
-from optimizer.backtest.hold import hold
-from optimizer.backtest.prepare import prepare
-from optimizer.backtest.run import Rules
-from optimizer.level import Costs, Direction, Part
-from optimizer.management import Management
-from optimizer.setup import Setup, Traded
-from optimizer.strategy import Strategy, load, repaired
-from tradeschool.cli.compared import compare
-from tradeschool.cli.context import candles_of, load_settings, print_json, say
-from tradeschool.cli.parameters import Given, parameter_options, parameters_of
-from tradeschool.cli.retraded import Wanted, trade_again
-from tradeschool.cli.tested import Outputs, Tested, as_object, show
+from optimizer.backtest.result import Rules
+from optimizer.bars.preparation import prepare
+from optimizer.level.spec import Costs, Direction, Part
+from optimizer.strategies.protocol import Strategy, load, repaired
+from optimizer.strategies.trade_management import Management
+from optimizer.validation.winner_setup import Setup, Traded
+from tradeschool.app.context import candles_of, load_settings
+from tradeschool.cli.options.parameters import Given, parameter_options, parameters_of
+from tradeschool.cli.subcommands.backtest_comparison import compare
+from tradeschool.cli.subcommands.backtest_recorded_trial import Wanted, trade_again
 from tradeschool.errors import DataIncomplete, SettingsError
-from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, Window, find_dataset, merge, parse_timerange
+from tradeschool.markets.catalogue import INSTRUMENTS, find_dataset
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window, merge, parse_timerange
 from tradeschool.store import Store
+from tradeschool.views.backtest_result import Outputs, Tested, as_object, show
+from tradeschool.views.terminal import print_json, say
 
 OF_A_RUN = ("level_name", "attempt", "part", "trial")
 """Options that select a trial of a run; they require --run."""

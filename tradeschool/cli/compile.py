@@ -4,10 +4,10 @@ import time
 
 import click
 
-from optimizer.backtest.jit import is_compiled
-from optimizer.compilation import compile_all
-from tradeschool.cli.context import console
+from optimizer.compilation.jit import is_compiled
+from optimizer.precompile import compile_all
 from tradeschool.errors import TradeschoolError
+from tradeschool.views.terminal import console
 
 
 @click.command(name="compile")

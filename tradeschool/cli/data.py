@@ -6,17 +6,21 @@ from typing import TypedDict
 import click
 from rich.table import Table
 
-from fetcher import accounts
-from fetcher.accounts import SlotState
-from fetcher.ledger import Ledger
-from tradeschool.cli.context import candles_of, chosen_datasets, console, json_option, load_settings, print_json
-from tradeschool.cli.export import export
-from tradeschool.cli.importing import import_
-from tradeschool.cli.repair import repair
-from tradeschool.market import Dataset, Wanted, Window, default_catalogue, parse_timerange
-from tradeschool.sessions import expected_slots
+from fetcher.download import candle_accounting
+from fetcher.download.candle_accounting import SlotState
+from fetcher.download.page_ledger import Ledger
+from tradeschool.app.context import candles_of, chosen_datasets, load_settings
+from tradeschool.cli.options.output import json_option
+from tradeschool.cli.subcommands.data_export import export
+from tradeschool.cli.subcommands.data_import import import_
+from tradeschool.cli.subcommands.data_repair import repair
+from tradeschool.markets.calendars import expected_slots
+from tradeschool.markets.catalogue import Wanted, default_catalogue
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.windows import Window, parse_timerange
 from tradeschool.store import Store
-from tradeschool.store.holdings import holding_of
+from tradeschool.store.inventory import holding_of
+from tradeschool.views.terminal import console, print_json
 
 
 class _Gap(TypedDict):
@@ -133,7 +137,7 @@ def account(names: tuple[str, ...], timerange: str | None, *, as_json: bool) -> 
     store = candles_of(load_settings())
     window = parse_timerange(timerange) if timerange else None
     with Ledger(store.root) as ledger:
-        found = [accounts.account(want, store, ledger) for want in _wanted(names, window)]
+        found = [candle_accounting.account(want, store, ledger) for want in _wanted(names, window)]
     if as_json:
         print_json(
             [{"dataset": each.wanted.dataset.name, "range": str(each.wanted.window), **each.slots} for each in found]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
-from fetcher.exchange.generated import GeneratedCandles
-from fetcher.exchange.server import Exchange, serve
-from tradeschool import settings
-from tradeschool.cli.context import now, say
+from fetcher.simulator.candles.generated import GeneratedCandles
+from fetcher.simulator.server import Exchange, serve
 from tradeschool.cli.up import up
 from tradeschool.errors import GateNotMet, StoreUnwritable
+from tradeschool.settings import loading, model
+from tradeschool.views.terminal import now, say
 
 SEED = 7
 WORKERS = 2
@@ -68,14 +68,14 @@ def demo(ctx: click.Context, folder: Path) -> None:
         here.mkdir(parents=True)
     except OSError as error:
         raise StoreUnwritable(f"cannot create {here}: {error.strerror}; choose another folder with --folder") from error
-    settings.forget_environment()
+    loading.forget_environment()
     ctx.find_root().obj["settings_file"] = None
     os.chdir(here)  # from here on equivalent to `cd demo/...; tradeschool up`
     say(f"all files of this demo are in {here}")
     with loopback_exchange() as url:
         CURRICULUM_FILE.write_text(CURRICULUM)
         TOKEN_FILE.write_text("any\n")
-        settings.SETTINGS_FILE.write_text(SETTINGS.format(token=TOKEN_FILE, url=url))
+        model.SETTINGS_FILE.write_text(SETTINGS.format(token=TOKEN_FILE, url=url))
         try:
             ctx.invoke(up, curriculum=CURRICULUM_FILE, seed=SEED, workers=WORKERS)
         except GateNotMet as verdict:

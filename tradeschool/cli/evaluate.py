@@ -5,19 +5,19 @@ The module imports everything that a trial needs, so that work horses inherit it
 
 import click
 
-from optimizer import fingerprint
-from optimizer.objective import evaluate as evaluate_trial
-from optimizer.objective import prepare_level
-from optimizer.strategy import load
-from optimizer.warm import warm
-from tradeschool.cli.context import load_settings, redis_url_of, searched_candles_of
-from tradeschool.signing_key import signing_key
-from workers.arrays import share
-from workers.jobs import Bench
-from workers.server_check import connect_to_work
-from workers.signing import Signer
-from workers.strategies import AllowedStrategies
-from workers.worker import WorkerSettings, run_worker, worker_name
+from optimizer.objective.objective import evaluate as evaluate_trial
+from optimizer.objective.objective import prepare_level
+from optimizer.objective.warm_up import warm
+from optimizer.runs import fingerprint
+from optimizer.strategies.protocol import load
+from tradeschool.app.context import load_settings, redis_url_of, searched_candles_of
+from tradeschool.settings.signing_key import signing_key
+from workers.connection.signing import Signer
+from workers.isolation.strategy_allowlist import AllowedStrategies
+from workers.queue.server_check import connect_to_work
+from workers.work_horse.evaluator import Bench
+from workers.work_horse.shared_arrays import share
+from workers.worker.worker import WorkerSettings, run_worker, worker_name
 
 MEGABYTE = 1_000_000
 

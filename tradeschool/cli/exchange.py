@@ -8,14 +8,15 @@ from typing import Any
 
 import click
 
-from fetcher.exchange.faults import EXAMPLE, Faults
-from fetcher.exchange.generated import GeneratedCandles
-from fetcher.exchange.limits import BINANCE_LIMIT, COINBASE_ADVANCED_LIMIT, COINBASE_LIMIT, OANDA_LIMIT, Limit
-from fetcher.exchange.mapping import DEFAULT_MAPPING
-from fetcher.exchange.replay import ReplayedCandles
-from fetcher.exchange.server import Exchange, serve
-from fetcher.exchange.source import CandleSource
-from tradeschool.cli.context import load_settings, say
+from fetcher.simulator.candles.generated import GeneratedCandles
+from fetcher.simulator.candles.replay import ReplayedCandles
+from fetcher.simulator.candles.replay_mapping import DEFAULT_MAPPING
+from fetcher.simulator.candles.source import CandleSource
+from fetcher.simulator.faults import EXAMPLE, Faults
+from fetcher.simulator.rate_limit import BINANCE_LIMIT, COINBASE_ADVANCED_LIMIT, COINBASE_LIMIT, OANDA_LIMIT, Limit
+from fetcher.simulator.server import Exchange, serve
+from tradeschool.app.context import load_settings
+from tradeschool.views.terminal import say
 
 PORT = 8700
 LOOPBACK = "127.0.0.1"

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from tradeschool.cli.context import candles_of, json_option, load_settings, sealed_candles_of
-from tradeschool.cli.wanted import choose, refuse_beside_search, refuse_unsettled, say_nothing_to_do
-from tradeschool.market import Wanted
-from tradeschool.settings import Settings
-from tradeschool.store.files import is_swept
+from tradeschool.app.context import candles_of, load_settings, sealed_candles_of
+from tradeschool.app.dataset_selection import choose, refuse_beside_search, refuse_unsettled, say_nothing_to_do
+from tradeschool.cli.options.output import json_option
+from tradeschool.markets.catalogue import Wanted
+from tradeschool.settings.model import Settings
+from tradeschool.store.atomic_files import is_swept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,21 +70,21 @@ def _fetch(options: FetchOptions) -> None:
             say_nothing_to_do(wanted, store, as_json=options.as_json)
             return
     # Imported here: HTTP and dataframe libraries take longer to import than the check above.
-    from tradeschool.cli import downloading
+    from tradeschool.app import dataset_download
 
     if options.dry_run:
-        downloading.plan(wanted, store, settings, native=options.native, as_json=options.as_json)
+        dataset_download.plan(wanted, store, settings, native=options.native, as_json=options.as_json)
     elif options.keep_up:
-        downloading.keep_up(wanted, store, settings, native=options.native, every=options.every)
+        dataset_download.keep_up(wanted, store, settings, native=options.native, every=options.every)
     else:
-        downloading.fetch_all(wanted, store, settings, native=options.native, as_json=options.as_json)
+        dataset_download.fetch_all(wanted, store, settings, native=options.native, as_json=options.as_json)
 
 
 def _search_too(options: FetchOptions, wanted: list[Wanted], settings: Settings) -> None:
     refuse_beside_search(sealed=options.sealed, keep_up=options.keep_up, dry_run=options.dry_run)
-    from tradeschool.cli import pipeline  # imported here: a plain download needs no search code
+    from tradeschool.app import fetch_and_search  # imported here: a plain download needs no search code
 
-    pipeline.fetch_and_search(
+    fetch_and_search.fetch_and_search(
         settings,
         wanted,
         {"curriculum": options.curriculum, "seed": options.seed, "workers": options.workers},

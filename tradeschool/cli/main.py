@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from tradeschool.cli.hang_up import end_with_the_terminal
+from tradeschool.app.hangup import end_with_the_terminal
 from tradeschool.errors import TradeschoolError
-from tradeschool.private import let_no_stranger_write
+from tradeschool.private_folders import let_no_stranger_write
 
 COMMANDS = {
     "up": ("up:up", "Fetch, search and validate on this machine."),
@@ -32,7 +32,7 @@ COMMANDS = {
     "doctor": ("config:doctor", "Check the installation: packages, services, permissions, clocks."),
 }
 """Command name -> module and attribute below tradeschool.cli, and help text."""
-HIDDEN = {"evaluate": "evaluate:evaluate", "deputy": "deputy:deputy"}
+HIDDEN = {"evaluate": "evaluate:evaluate", "deputy": "standby:deputy"}
 """Internal commands, started by other commands."""
 
 INTERRUPTED = 130

@@ -5,29 +5,22 @@ from pathlib import Path
 
 import click
 
-from optimizer.runs import RunRecord
-from optimizer.study import read_trials
-from optimizer.table import export as export_table
-from tradeschool.cli.apart import keep_strategies_apart
-from tradeschool.cli.concluding import null, report
-from tradeschool.cli.context import json_option, load_settings, print_json, redis_url_of, say
-from tradeschool.cli.heralding import heralded
-from tradeschool.cli.looking import best, show, status, verify
-from tradeschool.cli.plan import plan
-from tradeschool.cli.searching import (
-    Chosen,
-    begin,
-    begun,
-    climb,
-    enough_workers,
-    is_at_its_end,
-    place_of,
-    search_options,
-    strategies_of,
-    workers_option,
-)
+from optimizer.runs.run_store import RunRecord
+from optimizer.search.study import read_trials
+from optimizer.search.trial_table import export as export_table
+from tradeschool.app.context import load_settings, redis_url_of
+from tradeschool.app.notifications import heralded
+from tradeschool.app.search import begin, begun, climb, enough_workers, is_at_its_end, place_of, strategies_of
+from tradeschool.app.search_request import Chosen
+from tradeschool.app.strategy_isolation import keep_strategies_apart
+from tradeschool.cli.options.output import json_option
+from tradeschool.cli.options.search import search_options, workers_option
+from tradeschool.cli.subcommands.optimize_plan import plan
+from tradeschool.cli.subcommands.optimize_report import null, report
+from tradeschool.cli.subcommands.optimize_status import best, show, status, verify
 from tradeschool.errors import StoreUnwritable
-from workers import records
+from tradeschool.views.terminal import print_json, say
+from workers.coordinator import run_record
 
 
 @click.group()
@@ -80,7 +73,7 @@ def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) ->
     settings = load_settings()
     keep_strategies_apart(settings)
     place = place_of(settings)
-    record = records.resume(place, run_name, force=force)
+    record = run_record.resume(place, run_name, force=force)
     is_searched, strategies = is_at_its_end(place, record), strategies_of(place, record.levels)
     with (
         heralded(settings),
@@ -95,7 +88,7 @@ def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) ->
 def list_runs(*, as_json: bool) -> None:
     """List all runs by name."""
     place = place_of(load_settings())
-    with records.opened(place) as runs:
+    with run_record.opened(place) as runs:
         found = runs.all()
     if as_json:
         print_json([_listed(each) for each in found])
@@ -124,7 +117,7 @@ def export(run_name: str, level_name: str | None, attempt: int | None, form: str
     The same seed, data and settings give the same bytes.
     """
     place = place_of(load_settings())
-    record = records.read_run(place, run_name)
+    record = run_record.read_run(place, run_name)
     row = begun(record, level_name, attempt)
     trials = read_trials(place.storage_url, record.study(row.level, row.number))
     try:

@@ -9,17 +9,20 @@ import click
 from rich.live import Live
 from rich.table import Table
 
-from tradeschool.cli.context import console, json_option, load_settings, print_json, redis_url_of, say
-from tradeschool.cli.watching import absence_of, duration, line, looking, screen
+from tradeschool.app.context import load_settings, redis_url_of
+from tradeschool.app.monitoring import absence_of, looking
+from tradeschool.cli.options.output import json_option
 from tradeschool.errors import SettingsError
-from tradeschool.signing_key import signing_key
-from workers.failures import failed_jobs
-from workers.failures import requeue as put_back_failed
-from workers.guard import TrialQueue
-from workers.monitor import take_snapshot
-from workers.names import trials_of
-from workers.queue import connect
-from workers.signing import Signer
+from tradeschool.settings.signing_key import signing_key
+from tradeschool.views.live_screen import duration, line, screen
+from tradeschool.views.terminal import console, print_json, say
+from workers.connection.signing import Signer
+from workers.monitoring.snapshot import take_snapshot
+from workers.queue.failed_jobs import failed_jobs
+from workers.queue.failed_jobs import requeue as put_back_failed
+from workers.queue.job_allowlist import TrialQueue
+from workers.queue.job_names import trials_of
+from workers.queue.trial_queue import connect
 
 EVERY, QUIET_EVERY = 1.0, 10.0
 """Seconds between two updates, on a terminal and elsewhere."""

@@ -5,15 +5,16 @@ import signal
 
 import click
 
-from tradeschool.cli.context import load_settings, say
-from tradeschool.cli.heralding import heralded
-from tradeschool.cli.watching import sources_of
-from tradeschool.settings import Settings
-from workers.overview import Lookout
-from workers.parent import die_with_parent
+from tradeschool.app.context import load_settings
+from tradeschool.app.monitoring import sources_of
+from tradeschool.app.notifications import heralded
+from tradeschool.settings.model import Settings
+from tradeschool.views.terminal import say
+from workers.monitoring.overview import Lookout
+from workers.processes.parent_death import die_with_parent
 from workers.web import app
+from workers.web.auth import Guard
 from workers.web.connections import raise_file_limit
-from workers.web.guard import Guard
 
 
 @click.command()

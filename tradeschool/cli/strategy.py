@@ -6,21 +6,25 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from optimizer.backtest.cutting import head
 from optimizer.backtest.engine import run_strategy, warm_up_bars
-from optimizer.backtest.lookahead import Leak, Signals, is_repeatable, look_ahead, short_warm_up, signals_of
-from optimizer.backtest.prepare import Prepared, prepare
-from optimizer.backtest.run import Rules
-from optimizer.backtest.walk import random_walk
-from optimizer.importing import built_in_names
-from optimizer.level import Costs, Direction
-from optimizer.management import Management
-from optimizer.strategy import BarStrategy, CategoricalParameter, Parameter, load, repaired
-from tradeschool.cli.context import candles_of, console, json_option, load_settings, print_json, say
-from tradeschool.cli.parameters import parameter_options, parameters_of
-from tradeschool.cli.scaffold import write_strategy
+from optimizer.backtest.lookahead_check import Leak, Signals, is_repeatable, look_ahead, short_warm_up, signals_of
+from optimizer.backtest.result import Rules
+from optimizer.bars.preparation import Prepared, prepare
+from optimizer.bars.random_walk import random_walk
+from optimizer.bars.slicing import head
+from optimizer.level.spec import Costs, Direction
+from optimizer.strategies.protocol import BarStrategy, CategoricalParameter, Parameter, load, repaired
+from optimizer.strategies.registry import built_in_names
+from optimizer.strategies.trade_management import Management
+from tradeschool.app.context import candles_of, load_settings
+from tradeschool.cli.options.output import json_option
+from tradeschool.cli.options.parameters import parameter_options, parameters_of
+from tradeschool.cli.subcommands.strategy_template import write_strategy
 from tradeschool.errors import DataIncomplete, TradeschoolError
-from tradeschool.market import Dataset, Window, find_dataset, parse_timerange
+from tradeschool.markets.catalogue import find_dataset
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.windows import Window, parse_timerange
+from tradeschool.views.terminal import console, print_json, say
 
 SAMPLE = "coinbase/BTC-USD/M5"
 SAMPLE_WINDOW = parse_timerange("20210101-20210401")

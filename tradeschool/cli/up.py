@@ -2,12 +2,14 @@
 
 import click
 
-from tradeschool.cli.context import json_option, load_settings, say
-from tradeschool.cli.own_page import page_option
-from tradeschool.cli.pipeline import search_while_fetching, wanted_by
-from tradeschool.cli.searching import Chosen, search_options
-from tradeschool.cli.wanted import refuse_unsettled
-from tradeschool.embedded import Valkey
+from tradeschool.app.context import load_settings
+from tradeschool.app.dataset_selection import refuse_unsettled
+from tradeschool.app.fetch_and_search import search_while_fetching, wanted_by
+from tradeschool.app.search_request import Chosen
+from tradeschool.cli.options.output import json_option, page_option
+from tradeschool.cli.options.search import search_options
+from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.views.terminal import say
 
 
 @click.command()

@@ -12,30 +12,25 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from tradeschool.cli.context import (
-    console,
-    json_option,
-    load_settings,
-    own_command,
-    print_json,
-    redis_url_of,
-    say,
-)
+from tradeschool.app.context import load_settings, own_command, redis_url_of
+from tradeschool.cli.options.output import json_option
 from tradeschool.errors import SettingsError, TradeschoolError
-from tradeschool.settings import Settings, environment_for_child
-from tradeschool.signing_key import signing_key
-from workers import roster
-from workers.glance import connect_briefly
-from workers.guard import TrialQueue
-from workers.monitor import take_snapshot
-from workers.names import trials_of
-from workers.parent import die_with_parent
-from workers.pool import Pool, PoolSettings
-from workers.queue import connect
-from workers.roster import RESCALE, PoolEntry, entered, wanted
-from workers.server_check import connect_to_work
-from workers.signing import Signer
-from workers.starts import connected_here
+from tradeschool.settings.loading import environment_for_child
+from tradeschool.settings.model import Settings
+from tradeschool.settings.signing_key import signing_key
+from tradeschool.views.terminal import console, print_json, say
+from workers.connection.brief_connection import connect_briefly
+from workers.connection.signing import Signer
+from workers.monitoring.snapshot import take_snapshot
+from workers.processes import pool_registry
+from workers.processes.parent_death import die_with_parent
+from workers.processes.pool import Pool, PoolSettings
+from workers.processes.pool_registry import RESCALE, PoolEntry, entered, wanted
+from workers.processes.restart_policy import connected_here
+from workers.queue.job_allowlist import TrialQueue
+from workers.queue.job_names import trials_of
+from workers.queue.server_check import connect_to_work
+from workers.queue.trial_queue import connect
 
 pool_option = click.option("--pool", type=int, help="Process ID of the pool.")
 
@@ -102,7 +97,7 @@ def scale(count: int, pool: int | None) -> None:
     if len(found) > 1:
         known = ", ".join(f"{each.pid} ({each.count} workers)" for each in found)
         raise SettingsError(f"several pools run on this machine: {known}; choose one with --pool")
-    roster.scale(found[0], count)
+    pool_registry.scale(found[0], count)
     say(f"pool {found[0].pid}: {found[0].count} -> {count} workers")
 
 
@@ -115,10 +110,10 @@ def drain(pool: int | None, timeout: float) -> None:
     The command waits until the pools have ended.
     """
     for each in _pools(pool):
-        roster.drain(each)
+        pool_registry.drain(each)
         say(f"pool {each.pid}: {each.count} workers finish their trials")
         end = time.monotonic() + timeout
-        while any(other.pid == each.pid for other in roster.pools(each.path.parent)):
+        while any(other.pid == each.pid for other in pool_registry.pools(each.path.parent)):
             if time.monotonic() > end:
                 raise TradeschoolError(f"pool {each.pid} is still draining after {timeout:g} s; it ends by itself")
             time.sleep(0.1)
@@ -129,7 +124,7 @@ def drain(pool: int | None, timeout: float) -> None:
 def list_workers(*, as_json: bool) -> None:
     """List the connected workers of all machines."""
     # Watching imports the whole search; a pool that imported it would start two seconds later.
-    from tradeschool.cli.watching import absence_of
+    from tradeschool.app.monitoring import absence_of
 
     settings = load_settings()
     if absent := absence_of(settings):
@@ -156,7 +151,7 @@ def _roster(settings: Settings) -> Path:
 
 
 def _pools(pid: int | None) -> list[PoolEntry]:
-    found = [each for each in roster.pools(_roster(load_settings())) if pid in (None, each.pid)]
+    found = [each for each in pool_registry.pools(_roster(load_settings())) if pid in (None, each.pid)]
     if not found:
         which = f"pool {pid}" if pid else "pool"
         raise SettingsError(f"no {which} runs on this machine; start one: tradeschool worker start -n 2")

@@ -1,4 +1,7 @@
-"""Notifications by webhook, Slack and mail. Messages are delivered in background threads and never block the caller."""
+"""Sends notifications to webhooks, Slack and mail.
+
+It never delays or stops the work that it reports on.
+"""
 
 from tradeschool.notify.channels import Channel, Mail, Slack, Webhook
 from tradeschool.notify.message import Message

@@ -1,4 +1,7 @@
-"""Store of sealed datasets on disk. Files are written atomically and verified by their digests before they are read."""
+"""Sealed datasets on disk: year files, seals, and what the store holds of each dataset.
+
+A reader sees a whole file or none; the store never downloads a candle and never trusts a file without its seal.
+"""
 
 from tradeschool.store.seal import Gap, GapReason, PartFile, Seal
 from tradeschool.store.store import Store, sealed_store

@@ -10,9 +10,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tradeschool.candles.findings import Finding
 from tradeschool.errors import ForeignFile, SettingsError, first_line
-from tradeschool.findings import Finding
-from tradeschool.market import Dataset, Window
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.windows import Window
 
 FETCHED = "fetched"
 """Source of candles that were downloaded from their provider, or derived from downloaded candles."""

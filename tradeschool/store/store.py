@@ -5,7 +5,7 @@
     <root>/.staging/                                                   temporary files
 
 Parquet is read with pyarrow on one thread and returned as NumPy columns, because worker processes fork, and a forked
-child of a process that has used polars hangs. `tradeschool.store.frames` writes files and reads polars frames.
+child of a process that has used polars hangs. `tradeschool.store.frame_store` writes files and reads polars frames.
 """
 
 import hashlib
@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.columns import CandleArrays, number_names
+from tradeschool.candles.arrays import CandleArrays, number_names
 from tradeschool.errors import DataIncomplete, ForeignFile, PeriodClosed, first_line
-from tradeschool.market import Dataset, Wanted, Window, merge, subtract
-from tradeschool.sessions import expected_slots
-from tradeschool.store.files import publish_text, sha256_of, sync
+from tradeschool.markets.calendars import expected_slots
+from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.windows import Window, merge, subtract
+from tradeschool.store.atomic_files import publish_text, sha256_of, sync
 from tradeschool.store.seal import PartFile, Seal, is_readable, read_seal
 
 SEAL_SUFFIX = ".seal.json"

@@ -1,4 +1,4 @@
-"""Monitoring page, JSON API and Prometheus metrics.
+"""The web page, its JSON API and its Prometheus metrics.
 
-One poller reads all sources; pages, API calls and scrapes are served from its results.
+One poller reads the status; a request never starts a look of its own at the queue.
 """

@@ -12,13 +12,13 @@ from redis.exceptions import RedisError
 
 from optimizer.report.files import EQUITY_NAME, REPORT_NAME, read_json
 from tradeschool.errors import ServiceUnreachable, TradeschoolError
-from workers import events
-from workers.standing_json import as_page
+from workers.coordinator import event_log
+from workers.monitoring.run_status_json import as_page
 from workers.web import details
-from workers.web.board import Board
+from workers.web.auth import REPORT_POLICY, Handler
 from workers.web.connections import ConnectionTable, State, body_in_time
-from workers.web.guard import REPORT_POLICY, Handler
 from workers.web.poller import Poller
+from workers.web.topics import Board
 
 BEAT_SECONDS = 15.0
 """Seconds between two keep-alive comments on an idle stream."""
@@ -139,7 +139,7 @@ async def run_status(request: web.Request) -> web.Response:
 async def run_events(request: web.Request) -> web.Response:
     """Return the events of a run, latest last."""
     poller, run = request.app[POLLER], await _run(request)
-    found = await poller.recent(("events", run), lambda: events.read(poller.folder(run)))
+    found = await poller.recent(("events", run), lambda: event_log.read(poller.folder(run)))
     return _json({"run": run, "events": [event.to_json() for event in found]})
 
 

@@ -11,12 +11,12 @@ from importlib import resources
 from aiohttp import web
 
 from tradeschool.errors import ServiceUnreachable, SettingsError
-from workers.overview import Lookout
+from workers.monitoring.overview import Lookout
 from workers.web import api, metrics
-from workers.web.board import Board
+from workers.web.auth import COOKIE, SESSION_SECONDS, Guard, Handler, guarded, is_loopback, set_headers
 from workers.web.connections import BoundedSite, ConnectionTable, body_in_time, connection_limit, counted
-from workers.web.guard import COOKIE, SESSION_SECONDS, Guard, Handler, guarded, is_loopback, set_headers
 from workers.web.poller import Poller
+from workers.web.topics import Board
 
 MOST_BODY_BYTES = 1_000_000
 HANGING_SECONDS = 60.0

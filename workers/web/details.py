@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from optimizer.importance import importances
-from optimizer.watch import SeenTrial
-from workers import events
-from workers.failures import failed_jobs, requeue
-from workers.overview import Lookout
+from optimizer.search.importance import importances
+from optimizer.search.trial_summary import SeenTrial
+from workers.coordinator import event_log
+from workers.monitoring.overview import Lookout
+from workers.queue.failed_jobs import failed_jobs, requeue
 
 log = logging.getLogger(__name__)
 
@@ -81,5 +81,5 @@ def requeue_jobs(lookout: Lookout, jobs: Sequence[str] | None) -> JsonValue:
     queued = requeue(lookout.trials(), jobs)
     log.warning("failed jobs requeued", extra={"action": "jobs_requeued", "jobs": len(queued)})
     if queued and (run := lookout.run().value):
-        events.record(lookout.sources.place.folder(run.name), "jobs_requeued", jobs=len(queued))
+        event_log.record(lookout.sources.place.folder(run.name), "jobs_requeued", jobs=len(queued))
     return {"requeued": [*queued]}

@@ -14,9 +14,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from pydantic import JsonValue
 
-from workers.guard import QUEUE
+from workers.queue.job_allowlist import QUEUE
 from workers.web import api
-from workers.web.board import Board
+from workers.web.topics import Board
 
 Object = Mapping[str, JsonValue]
 Sample = tuple[Sequence[str], JsonValue]

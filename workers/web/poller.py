@@ -12,11 +12,11 @@ from typing import Any, TypeVar, cast
 
 from pydantic import JsonValue
 
-from workers import events
-from workers.overview import Lookout
-from workers.standing_json import as_page
-from workers.web.board import Board
+from workers.coordinator import event_log
+from workers.monitoring.overview import Lookout
+from workers.monitoring.run_status_json import as_page
 from workers.web.details import Importance
+from workers.web.topics import Board
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class Poller:
         return {"trouble": view.trouble, "run": as_page(view.value) if view.value else None, "runs": names}
 
     def _events(self) -> JsonValue:
-        found = events.read(self.folder(self._run), MOST_EVENTS) if self._run else ()
+        found = event_log.read(self.folder(self._run), MOST_EVENTS) if self._run else ()
         return {"run": self._run, "events": [event.to_json() for event in found]}
 
     def _download(self) -> JsonValue:

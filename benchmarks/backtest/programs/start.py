@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer.warm import warm
+from optimizer.objective.warm_up import warm
 
 warm()
 seconds = time.process_time()
@@ -16,13 +16,14 @@ if len(sys.argv) > 1:
     import bag
 
     from optimizer.backtest.engine import run_strategy, warm_up_bars
-    from optimizer.backtest.prepare import prepare
-    from optimizer.backtest.run import Rules
-    from optimizer.level import Costs, Direction
-    from optimizer.management import Management
-    from optimizer.strategy import repaired
-    from tradeschool.columns import CandleArrays
-    from tradeschool.market import Window, find_dataset
+    from optimizer.backtest.result import Rules
+    from optimizer.bars.preparation import prepare
+    from optimizer.level.spec import Costs, Direction
+    from optimizer.strategies.protocol import repaired
+    from optimizer.strategies.trade_management import Management
+    from tradeschool.candles.arrays import CandleArrays
+    from tradeschool.markets.catalogue import find_dataset
+    from tradeschool.markets.windows import Window
 
     parameters = repaired(bag.SMA, bag.USUAL)
     ready = []

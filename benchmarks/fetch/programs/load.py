@@ -5,8 +5,8 @@ import sys
 import time
 from pathlib import Path
 
-from tradeschool.market import find_dataset
-from tradeschool.store.cached import CachedStore
+from tradeschool.markets.catalogue import find_dataset
+from tradeschool.store.cached_store import CachedStore
 
 
 def main(folder: Path) -> None:

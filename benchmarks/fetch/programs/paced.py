@@ -4,9 +4,13 @@ import asyncio
 import json
 import sys
 
-from fetcher.client import Client
-from fetcher.provider import Access, Page, find
-from tradeschool.market import Dataset, Timeframe, Window, find_instrument
+from fetcher.http.client import Client
+from fetcher.protocol.provider import Access, Page
+from fetcher.provider_registry import find
+from tradeschool.markets.catalogue import find_instrument
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
 
 WAITERS = 100
 BEGIN = 1_577_836_800  # 2020-01-01

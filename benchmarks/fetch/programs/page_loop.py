@@ -5,9 +5,13 @@ import json
 import sys
 import time
 
-from fetcher.client import Client
-from fetcher.provider import Access, Page, find
-from tradeschool.market import BTC_USD, Dataset, Timeframe, Window
+from fetcher.http.client import Client
+from fetcher.protocol.provider import Access, Page
+from fetcher.provider_registry import find
+from tradeschool.markets.catalogue import BTC_USD
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
 
 STEP_SECONDS = 300
 PAGE = 300  # candles

@@ -8,7 +8,7 @@ import time
 
 from asyncio_throttle import Throttler
 
-from fetcher.throttle import TokenBucket
+from fetcher.http.rate_limiter import TokenBucket
 
 WAITERS = 100
 RATE = 3

@@ -7,11 +7,12 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fetcher import client, sync
-from fetcher.provider import Access
-from fetcher.throttle import TokenBucket
-from tradeschool.cli.wanted import choose
-from tradeschool.store.frames import FrameStore
+from fetcher.download import run_loop
+from fetcher.http import client
+from fetcher.http.rate_limiter import TokenBucket
+from fetcher.protocol.provider import Access
+from tradeschool.app.dataset_selection import choose
+from tradeschool.store.frame_store import FrameStore
 
 TICK = 0.01  # seconds
 
@@ -41,7 +42,7 @@ async def main(url: str, folder: str, pairs: str, timerange: str, rate: float) -
     watching = asyncio.create_task(lateness(late))
     any_token = "any"  # noqa: S105  # the loopback exchange insists on none
     access = {name: Access(url=url, rate=rate, token=any_token) for name in ("coinbase", "oanda")}
-    progress = await sync.run(
+    progress = await run_loop.run(
         choose(pairs, None, timerange),
         store=FrameStore(Path(folder)),
         access=access,

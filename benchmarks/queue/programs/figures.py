@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ours import DISTRIBUTIONS, Candles, level_of, make_run, prepare, trial
 
-from optimizer.asking import History, Space, ask
-from optimizer.study import Origin, StudyFacts, finished_trial, open_study
-from workers.carrier import BenchCarrier
-from workers.conductor import Run, advance
-from workers.jobs import Bench
+from optimizer.search.sampler import History, Space, ask
+from optimizer.search.study import Origin, StudyFacts, finished_trial, open_study
+from workers.coordinator.coordinator import Run, advance
+from workers.work_horse.evaluator import Bench
+from workers.worker.in_process_dispatch import BenchCarrier
 
 ORIGIN = Origin(worker="w", started=1.0, seconds=0.1)
 

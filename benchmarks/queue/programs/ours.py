@@ -17,17 +17,19 @@ from numpy.typing import NDArray
 from objective import REAL, WHOLE, evaluate, spend
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from optimizer.evaluation import CONSTRAINTS, Evaluation, Outcome, rounded
-from optimizer.level import Level, Parameters, Part
-from optimizer.metric_names import METRICS
-from optimizer.study import StudyFacts, open_study
-from tradeschool.market import Dataset, Window
-from workers.carrier import Carrier, QueueCarrier
-from workers.conductor import ConductorSettings, Run, advance
-from workers.guard import TrialQueue
-from workers.jobs import Bench, level_digests
-from workers.queue import connect
-from workers.worker import WorkerSettings, run_worker, worker_name
+from optimizer.level.metric_names import METRICS
+from optimizer.level.spec import Level, Parameters, Part
+from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, Outcome, rounded
+from optimizer.search.study import StudyFacts, open_study
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.windows import Window
+from workers.coordinator.coordinator import ConductorSettings, Run, advance
+from workers.queue.dispatch import Carrier, QueueCarrier
+from workers.queue.job_allowlist import TrialQueue
+from workers.queue.messages import level_digests
+from workers.queue.trial_queue import connect
+from workers.work_horse.evaluator import Bench
+from workers.worker.worker import WorkerSettings, run_worker, worker_name
 
 Arrays = NDArray[np.float64]
 DISTRIBUTIONS: dict[str, BaseDistribution] = {

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ours import conduct, level_of, make_run, queued
 
-from workers.conductor import advance
-from workers.queue import connect
+from workers.coordinator.coordinator import advance
+from workers.queue.trial_queue import connect
 
 TRIAL_SECONDS = 1.0
 

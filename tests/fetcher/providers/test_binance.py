@@ -3,10 +3,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fetcher.provider import Page
+from fetcher.protocol.provider import Page
 from fetcher.providers.binance import PROVIDER
 from tradeschool.errors import InvalidCandles, ProviderRejected, ProviderUnusable
-from tradeschool.market import BTC_USDT, Dataset, Timeframe, Window
+from tradeschool.markets.catalogue import BTC_USDT
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
 
 M5 = Dataset(instrument=BTC_USDT, timeframe=Timeframe.M5)
 START = datetime(2020, 3, 20, tzinfo=UTC)

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from fetcher.provider import Page, PageTooLarge
+from fetcher.protocol.provider import Page, PageTooLarge
 from fetcher.providers.coinbase import PROVIDER
 from tradeschool.errors import InvalidCandles, ProviderRejected, ProviderUnusable
-from tradeschool.market import BTC_USD, Dataset, Timeframe, Window
+from tradeschool.markets.catalogue import BTC_USD
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
 
 M5 = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 START = datetime(2020, 3, 20, tzinfo=UTC)

@@ -9,15 +9,20 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from fetcher import providers, sync
-from fetcher.exchange.faults import Faults
-from fetcher.provider import Access, Page, Provider, find, load
+from fetcher import providers
+from fetcher.download import run_loop
+from fetcher.protocol.provider import Access, Page, Provider
+from fetcher.provider_registry import find, load
 from fetcher.providers import coinbase
-from tradeschool.cli.downloading import access_to
+from fetcher.simulator.faults import Faults
+from tradeschool.app.dataset_download import access_to
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
-from tradeschool.market import INSTRUMENTS, Dataset, Timeframe, Wanted, Window
-from tradeschool.sections import FetchSettings
-from tradeschool.settings import Settings
+from tradeschool.markets.catalogue import INSTRUMENTS, Wanted
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
+from tradeschool.settings.model import Settings
+from tradeschool.settings.sections import FetchSettings
 
 START = datetime(2020, 1, 6, tzinfo=UTC)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -114,7 +119,7 @@ async def test_a_whole_fetch_equals_the_source(provider: Provider, faults: str, 
     datasets = [Dataset(instrument=instrument, timeframe=timeframe) for timeframe in Timeframe]
     async with serving(faults=Faults.parse(faults)) as served:
         access = Access(url=served.url, rate=2000.0, source=provider.source, token="any", patience_seconds=20.0)
-        progress = await sync.run(
+        progress = await run_loop.run(
             [Wanted(dataset=dataset, window=window) for dataset in datasets],
             store=store,
             access={provider.name: access},

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from fetcher.provider import Page, PageTooLarge
+from fetcher.protocol.provider import Page, PageTooLarge
 from fetcher.providers.oanda import PROVIDER
 from tradeschool.errors import InvalidCandles, ProviderRejected, ProviderUnusable, SettingsError
-from tradeschool.market import EUR_USD, GBP_USD, Dataset, Timeframe, Window
+from tradeschool.markets.catalogue import EUR_USD, GBP_USD
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
 
 M5 = Dataset(instrument=EUR_USD, timeframe=Timeframe.M5)
 START = datetime(2020, 1, 6, tzinfo=UTC)

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.backtest.cutting import head
 from optimizer.backtest.entries import find_entries
 from optimizer.backtest.kernel import trade
-from optimizer.backtest.prepare import Prepared
-from optimizer.backtest.run import Rules, Run
-from optimizer.level import Direction
-from tests.optimizer.made_candles import BTC, EUR, prepared_of, random_prepared
-from tests.optimizer.trading import COSTS, SMA, fills, managed_parameters, random_parameters, random_rules
+from optimizer.backtest.result import Rules, Run
+from optimizer.bars.preparation import Prepared
+from optimizer.bars.slicing import head
+from optimizer.level.spec import Direction
+from tests.factories.backtests import COSTS, SMA, fills, managed_parameters, random_parameters, random_rules
+from tests.factories.candles import BTC, EUR, prepared_of, random_prepared
 
 market = st.builds(
     random_prepared, st.integers(0, 2**32 - 1), st.just(300), warm_up=st.just(45), dataset=st.sampled_from([BTC, EUR])

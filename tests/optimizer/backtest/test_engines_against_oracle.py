@@ -9,24 +9,15 @@ from hypothesis import strategies as st
 
 from optimizer.backtest.entries import Entries, find_entries
 from optimizer.backtest.kernel import trade
-from optimizer.backtest.prepare import Prepared, prepare
 from optimizer.backtest.reference import replay
-from optimizer.backtest.run import Rules
-from optimizer.level import Direction
-from tests.optimizer import oracle
-from tests.optimizer.made_candles import (
-    BTC,
-    EUR,
-    SHARED,
-    random_prepared,
-    real_btc,
-    real_eur,
-    shared_candles,
-    whole_window,
-)
-from tests.optimizer.trading import SMA, assert_same, fills, managed_parameters, random_parameters, random_rules
-from tradeschool.columns import CandleArrays
-from tradeschool.market import Window
+from optimizer.backtest.result import Rules
+from optimizer.bars.preparation import Prepared, prepare
+from optimizer.level.spec import Direction
+from tests.factories.backtests import SMA, assert_same, fills, managed_parameters, random_parameters, random_rules
+from tests.factories.candles import BTC, EUR, SHARED, random_prepared, real_btc, real_eur, shared_candles, whole_window
+from tests.optimizer.backtest import oracle
+from tradeschool.candles.arrays import CandleArrays
+from tradeschool.markets.windows import Window
 
 WARM_UP = 45
 SIDES = {Direction.LONG: (1,), Direction.SHORT: (-1,), Direction.BOTH: (1, -1)}

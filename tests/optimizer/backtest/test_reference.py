@@ -9,12 +9,12 @@ import pytest
 from optimizer.backtest.costs import Rates
 from optimizer.backtest.entries import EXIT, LONG, SHORT, find_entries
 from optimizer.backtest.kernel import trade
-from optimizer.backtest.prepare import Prepared
 from optimizer.backtest.reference import replay
-from optimizer.backtest.run import Rules, Run
-from optimizer.level import Direction
-from tests.optimizer.made_candles import EUR, prepared_of
-from tests.optimizer.trading import FREE, assert_same, entries_of, fills
+from optimizer.backtest.result import Rules, Run
+from optimizer.bars.preparation import Prepared
+from optimizer.level.spec import Direction
+from tests.factories.backtests import FREE, assert_same, entries_of, fills
+from tests.factories.candles import EUR, prepared_of
 
 FLAT = (100, 100, 100, 100)
 

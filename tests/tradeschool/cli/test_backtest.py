@@ -8,15 +8,16 @@ import polars as pl
 import pytest
 
 from optimizer.backtest.engine import run_strategy, warm_up_bars
-from optimizer.backtest.prepare import prepare
-from optimizer.backtest.run import Rules
-from optimizer.backtest.walk import random_walk
-from optimizer.level import Costs, Direction
-from optimizer.management import Management
-from optimizer.metric_names import METRICS
-from optimizer.metrics import summarise
-from optimizer.strategy import completed, load
-from tradeschool.market import find_dataset, parse_timerange
+from optimizer.backtest.result import Rules
+from optimizer.bars.preparation import prepare
+from optimizer.bars.random_walk import random_walk
+from optimizer.level.metric_names import METRICS
+from optimizer.level.spec import Costs, Direction
+from optimizer.objective.metrics import summarise
+from optimizer.strategies.protocol import completed, load
+from optimizer.strategies.trade_management import Management
+from tradeschool.markets.catalogue import find_dataset
+from tradeschool.markets.windows import parse_timerange
 
 BTC, EUR = "coinbase/BTC-USD/M5", "oanda/EUR-USD/H1"
 TIMERANGE = "20210104-20210115"

@@ -7,14 +7,17 @@ import polars as pl
 import pytest
 from pyarrow import feather
 
-from fetcher.ledger import Ledger
-from fetcher.plan import Download
-from fetcher.provider import Page
-from fetcher.publish import Publisher
-from tradeschool.candles import Candles
-from tradeschool.market import BTC_USD, EUR_USD, Dataset, Timeframe, Wanted, Window
+from fetcher.download.page_ledger import Ledger
+from fetcher.download.plan import Download
+from fetcher.download.sealing import Publisher
+from fetcher.protocol.provider import Page
+from tradeschool.candles.frame import Candles
+from tradeschool.markets.catalogue import BTC_USD, EUR_USD, Wanted
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
 from tradeschool.store import Seal
-from tradeschool.store.frames import FrameStore
+from tradeschool.store.frame_store import FrameStore
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 EUR = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fetcher.exchange.limits import COINBASE_LIMIT, Limit
+from fetcher.simulator.rate_limit import COINBASE_LIMIT, Limit
 from tradeschool.cli.exchange import limit
 from tradeschool.cli.main import main
 

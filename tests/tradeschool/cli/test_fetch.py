@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from fetcher.exchange.faults import Faults
-from fetcher.exchange.server import Served
-from tradeschool.cli.downloading import access_to
+from fetcher.simulator.faults import Faults
+from fetcher.simulator.server import Served
+from tradeschool.app.dataset_download import access_to
 from tradeschool.cli.main import main
-from tradeschool.market import BTC_USD, BTC_USDT, Dataset, Timeframe, parse_timerange
-from tradeschool.settings import load
+from tradeschool.markets.catalogue import BTC_USD, BTC_USDT
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import parse_timerange
+from tradeschool.settings.loading import load
 from tradeschool.store import Store
 
 RANGE = ("--timerange", "20210301-20210303")

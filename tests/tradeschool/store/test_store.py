@@ -11,12 +11,15 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tradeschool.candles import Candles, schema
+from tradeschool.candles.frame import Candles, schema
 from tradeschool.errors import DataIncomplete, ForeignFile, StoreUnwritable
-from tradeschool.market import BTC_USD, ETH_USD, EUR_USD, Dataset, Timeframe, Window
-from tradeschool.sessions import expected_slots
+from tradeschool.markets.calendars import expected_slots
+from tradeschool.markets.catalogue import BTC_USD, ETH_USD, EUR_USD
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
 from tradeschool.store import Gap, GapReason, PartFile, Seal
-from tradeschool.store.frames import FrameStore
+from tradeschool.store.frame_store import FrameStore
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.H1)
 ETH = Dataset(instrument=ETH_USD, timeframe=Timeframe.H1)

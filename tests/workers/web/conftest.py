@@ -20,16 +20,18 @@ from optuna.trial import TrialState, create_trial
 from rq.job_lifecycle import record_job_failure
 from schemathesis import GenerationMode
 
-from optimizer.level import Level
-from optimizer.runs import RunRecord
-from tests.workers.made_runs import made_attempt, made_place, made_run, made_verdict, recommended
-from tradeschool.market import BTC_USD, Dataset, Timeframe
-from workers import events
-from workers.conductor import advance
-from workers.overview import Lookout, Sources
-from workers.place import Place
+from optimizer.level.spec import Level
+from optimizer.runs.run_store import RunRecord
+from tests.factories.runs import made_attempt, made_place, made_run, made_verdict, recommended
+from tradeschool.markets.catalogue import BTC_USD
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from workers.coordinator import event_log
+from workers.coordinator.context import Place
+from workers.coordinator.coordinator import advance
+from workers.monitoring.overview import Lookout, Sources
 from workers.web import app
-from workers.web.guard import Guard
+from workers.web.auth import Guard
 
 TOKEN = "a-token-of-some-length"
 CALLS = min(int(os.environ.get("FUZZ_EXAMPLES", "24")), 1_000)
@@ -81,7 +83,7 @@ class Site:
 
     def begin_run(self, run: str = "r1") -> None:
         made_attempt(self.place, made_run(self.place, LEVEL, name=run))
-        events.record(self.results / run, "run_started", run=run, seed=7)
+        event_log.record(self.results / run, "run_started", run=run, seed=7)
 
     def add_trials(self, count: int, study: str = "r1-L1-a1") -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -12,14 +12,14 @@ from importlib import resources
 import pytest
 from redis import Redis
 
-from tradeschool.embedded import Valkey
-from workers.conductor import advance
-from workers.history import Moment
-from workers.monitor import take_snapshot
-from workers.overview import Lookout, Sources
+from tradeschool.embedded_valkey.server import Valkey
+from workers.coordinator.coordinator import advance
+from workers.monitoring.overview import Lookout, Sources
+from workers.monitoring.queue_history import Moment
+from workers.monitoring.snapshot import take_snapshot
 from workers.web import api, app
-from workers.web.board import Board
-from workers.web.guard import Guard
+from workers.web.auth import Guard
+from workers.web.topics import Board
 
 SPEC = json.loads((resources.files("workers.web") / "static" / "openapi.json").read_text())
 MOMENT = Moment(time=1_000, queued=1, started=1, failed=0, throughput_per_minute=5, workers=2)
@@ -356,7 +356,9 @@ def test_200_open_pages_cost_no_more_looks_than_one(
     """The number of Redis commands per poll, counted by Redis, does not depend on the number of pages."""
     rounds = Rounds()
     monkeypatch.setattr(Board, "pause", lambda board, watched, idle: rounds.pause(board, watched, idle))
-    monkeypatch.setattr("workers.overview.note", lambda *_: None)  # it keeps what it saw once in five seconds
+    monkeypatch.setattr(
+        "workers.monitoring.overview.note", lambda *_: None
+    )  # it keeps what it saw once in five seconds
     site.redis_url = mortal.url
     site.begin_run()
     connection = Redis.from_url(mortal.url)
@@ -396,7 +398,7 @@ def test_no_more_pages_than_it_can_bear(page, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_stream_on_which_nothing_happens_shows_that_it_lives(page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "BEAT_SECONDS", 0.05)
-    monkeypatch.setattr("workers.web.board.Board.news", never)
+    monkeypatch.setattr("workers.web.topics.Board.news", never)
     answer = page.get("/api/stream", stream=True)
     lines = answer.iter_lines(chunk_size=1)
 

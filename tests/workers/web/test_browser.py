@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from workers import events
-from workers.conductor import advance
-from workers.role import claim
+from workers.coordinator import event_log
+from workers.coordinator.coordinator import advance
+from workers.coordinator.leadership import claim
 
 TOKEN = "a-token-of-some-length"
 
@@ -66,7 +66,7 @@ def busy(site, plan, study: Path, fail_a_job):
     (site.results / "r1" / "1" / "equity.json").write_text(json.dumps(equity | {"hold": [1.0] * 100}))
     site.recommend("the gate of level 1 is not met <script>")
     (site.results / "r1" / "report.html").write_text("<h1>Report</h1>")
-    events.record(site.results / "r1", "level_passed", level="1", attempt=1, trial=3)
+    event_log.record(site.results / "r1", "level_passed", level="1", attempt=1, trial=3)
     fail_a_job(plan, "<b>no luck</b>")
     return site
 
@@ -262,7 +262,7 @@ def test_everything_is_reached_by_keyboard_and_shows_where_it_is(busy, serve, vi
         button = page.get_by_role("button", name="Requeue trials 0")
         button.focus()
         for number in (1, 2):  # each draws the page again
-            events.record(busy.results / "r1", "trial_given_up", level="1", trial=number, reason=f"drawing {number}")
+            event_log.record(busy.results / "r1", "trial_given_up", level="1", trial=number, reason=f"drawing {number}")
             page.get_by_text(f"drawing {number}").first.wait_for()
         assert button.evaluate("(it) => it === document.activeElement")
         page.keyboard.press("Enter")

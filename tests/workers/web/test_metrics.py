@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tradeschool.acquisition import Acquisition, DownloadState, Durations, LaneState
-from workers.web.board import Board
+from tradeschool.store.download_status import Acquisition, DownloadState, Durations, LaneState
 from workers.web.metrics import BoardCollector
+from workers.web.topics import Board
 
 ROOT = Path(__file__).parents[3]
 PROMETHEUS = ROOT / "deploy" / "prometheus"

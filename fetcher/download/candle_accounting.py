@@ -1,0 +1,85 @@
+"""Slot accounting: counts the candle slots of a range by state. Each slot has exactly one of five states."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fetcher.download.page_ledger import Ledger
+from fetcher.download.sealing import stored_candles
+from tradeschool.candles.arrays import are_among
+from tradeschool.markets.calendars import expected_slots
+from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.windows import Window, merge, subtract
+from tradeschool.store import Store
+
+
+class SlotState(StrEnum):
+    """Download state of one candle slot."""
+
+    STORED = "stored"
+    CONFIRMED_EMPTY = "confirmed empty"
+    """The provider, the imported file or the base candles have no candle in this slot."""
+    CLOSED = "closed by calendar"
+    FAILED = "failed"
+    """Requested, but no response could be stored, or a missing candle is still unconfirmed."""
+    UNASKED = "not yet requested"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Number of slots of a range in each state."""
+
+    wanted: Wanted
+    slots: dict[SlotState, int]
+    """Number of slots by state; the numbers add up to all slots of the grid."""
+
+
+def account(wanted: Wanted, store: Store, ledger: Ledger) -> Account:
+    """Count the slots of a range by state: sealed parts from the seals, other parts from the ledger.
+
+    Raises:
+        ForeignFile: if a seal, a file or a stored page cannot be read.
+    """
+    dataset, window = wanted.dataset, wanted.window
+    sealed = merge([part for seal in store.seals(dataset) if (part := seal.window.overlap(window))])
+    slots = dict.fromkeys(SlotState, 0)
+    for part in sealed:
+        expected = expected_slots(dataset, part)
+        stored = int(are_among(expected, store.arrays(dataset, part).time).sum())
+        slots[SlotState.STORED] += stored
+        slots[SlotState.CONFIRMED_EMPTY] += len(expected) - stored
+    for part in subtract(window, sealed):
+        for state, count in _under_way(Wanted(dataset=dataset, window=part), store, ledger).items():
+            slots[state] += count
+    slots[SlotState.CLOSED] = _grid_slots(dataset, window) - sum(slots.values())
+    return Account(wanted=wanted, slots=slots)
+
+
+def _under_way(wanted: Wanted, store: Store, ledger: Ledger) -> dict[SlotState, int]:
+    """Count the expected slots of an unsealed range by state."""
+    dataset, expected = wanted.dataset, expected_slots(wanted.dataset, wanted.window)
+    failed = [*ledger.doubtful(dataset), *(window for window, _ in ledger.failures(dataset))]
+    is_stored = are_among(expected, stored_candles(wanted, store, ledger).time)
+    is_failed = ~is_stored & _inside(expected, failed)
+    is_empty = ~is_stored & ~is_failed & _inside(expected, ledger.covered(dataset))
+    masks = {SlotState.STORED: is_stored, SlotState.FAILED: is_failed, SlotState.CONFIRMED_EMPTY: is_empty}
+    counts = {state: int(mask.sum()) for state, mask in masks.items()}
+    return counts | {SlotState.UNASKED: len(expected) - sum(counts.values())}
+
+
+def _inside(times: NDArray[np.int64], windows: Sequence[Window]) -> NDArray[np.bool_]:
+    """Return a mask of the times inside one of the windows; `times` must be ascending."""
+    chosen = np.zeros(len(times), dtype=np.bool_)
+    for window in merge(list(windows)):
+        first, last = np.searchsorted(times, [window.start_seconds, window.end_seconds])
+        chosen[first:last] = True
+    return chosen
+
+
+def _grid_slots(dataset: Dataset, window: Window) -> int:
+    step = dataset.timeframe.seconds
+    return -(-window.end_seconds // step) - -(-window.start_seconds // step)

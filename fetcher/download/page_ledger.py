@@ -1,0 +1,342 @@
+"""Page ledger of a data folder: stores every answered page in one SQLite file, one transaction per page.
+
+The ledger is the only record of progress. A page that lacks expected candles is unconfirmed (`doubtful`) until a second
+response has the same number of candles; a page without any candle, until three responses agree.
+The body of a page is kept until its candles are in a published file, and dropped in the transaction that records it.
+"""
+
+import gzip
+import hashlib
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from fetcher.protocol.provider import Page
+from tradeschool.errors import ForeignFile, StoreUnwritable
+from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.windows import Window
+from tradeschool.store import PartFile
+
+FILE_NAME = ".ledger.sqlite3"
+BUSY_TIMEOUT = 30.0  # seconds
+GZIP_MAGIC = b"\x1f\x8b"  # JSON never begins like this
+COMPRESSION_LEVEL = 1  # for a body received uncompressed; it is only kept until it is published
+CHECKPOINT_PAGES = 4000  # size of SQLite's write-ahead log, 16 MB: frequently changed pages are written once
+AGREEING_ANSWERS = 2  # responses required to confirm a page that lacks candles
+AGREEING_EMPTY_ANSWERS = 3  # to confirm a page without candles: providers are known to return false empty pages
+ADVICE = "free space, fix permissions, or move the file away: sealed data stays, the rest is downloaded again"
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS pages (
+    id INTEGER PRIMARY KEY,
+    dataset TEXT NOT NULL,
+    start_seconds INTEGER NOT NULL,
+    end_seconds INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    doubtful INTEGER NOT NULL,   -- 1: candles are missing, and it is not confirmed yet
+    sha256 TEXT NOT NULL,        -- of the body as stored
+    body BLOB,                   -- gzip; NULL once its candles are published
+    source TEXT                  -- API of the provider; NULL is the default one
+);
+CREATE INDEX IF NOT EXISTS pages_by_window ON pages (dataset, start_seconds);
+CREATE TABLE IF NOT EXISTS failures (
+    dataset TEXT NOT NULL,
+    start_seconds INTEGER NOT NULL,
+    end_seconds INTEGER NOT NULL,
+    reason TEXT NOT NULL,        -- why no response could be stored; deleted once one is
+    PRIMARY KEY (dataset, start_seconds, end_seconds)
+);
+CREATE TABLE IF NOT EXISTS files (
+    dataset TEXT NOT NULL,
+    start_seconds INTEGER NOT NULL,
+    end_seconds INTEGER NOT NULL,
+    year INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    rows INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY (dataset, start_seconds, end_seconds, year)
+);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPage:
+    """A stored response whose body has not been dropped."""
+
+    number: int
+    """Row id; ascending in the order of storage."""
+    page: Page
+    source: str | None
+    """API of the provider, None for the default one."""
+
+
+class Ledger:
+    """Page ledger of one data folder; a context manager, to be used by one thread at a time.
+
+    Every method raises StoreUnwritable if the database file cannot be read or written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Open the ledger; create the folder and the ledger if they do not exist."""
+        self._path = root / FILE_NAME
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+            self._db.execute("PRAGMA secure_delete=OFF")  # some builds overwrite deleted data, which doubles the writes
+            self._db.executescript(SCHEMA)
+            self._add_source()
+            self._has_failures = bool(self._db.execute("SELECT EXISTS (SELECT 1 FROM failures)").fetchone()[0])
+        except (OSError, sqlite3.Error) as error:
+            raise StoreUnwritable(f"cannot open {self._path}: {error}; {ADVICE}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database; the ledger cannot be used afterwards."""
+        self._db.close()
+
+    def covered(self, dataset: Dataset) -> list[Window]:
+        """Return the windows of complete or confirmed pages, in order."""
+        return self._windows(
+            "SELECT start_seconds, end_seconds FROM pages WHERE dataset = ? AND NOT doubtful ORDER BY start_seconds",
+            dataset,
+        )
+
+    def doubtful(self, dataset: Dataset) -> list[Window]:
+        """Return the windows of pages with unconfirmed missing candles, in order; they must be requested again."""
+        return self._windows(
+            "SELECT start_seconds, end_seconds FROM pages WHERE dataset = ? AND doubtful ORDER BY start_seconds",
+            dataset,
+        )
+
+    def add(self, page: Page, body: bytes, *, rows: int, complete: bool, source: str | None = None) -> int:
+        """Store a response with `rows` candles and return its number; a gzip body is stored unchanged.
+
+        A response that is not `complete` leaves its window unconfirmed until a second response has the same number of
+        candles, or, without any candle, until two more have none. If responses differ, the largest must be confirmed.
+        """
+        start, end = page.window.start_seconds, page.window.end_seconds
+        packed = body if body.startswith(GZIP_MAGIC) else gzip.compress(body, COMPRESSION_LEVEL, mtime=0)
+        digest = hashlib.sha256(packed).hexdigest()
+        with self._transaction():
+            if self._has_failures:
+                self._forget_failures(page.dataset, [page.window])
+            number = self._db.execute(
+                "INSERT INTO pages (dataset, start_seconds, end_seconds, rows, doubtful, sha256, body, source) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (page.dataset.name, start, end, rows, not complete, digest, packed, source),
+            ).lastrowid
+            if complete or self._agreed(page):
+                # Update as few rows as possible: SQLite rewrites a row together with its body.
+                self._db.execute(
+                    "UPDATE pages SET doubtful = 0 WHERE dataset = ? AND start_seconds >= ? AND start_seconds < ? "
+                    "AND end_seconds <= ? AND doubtful",
+                    (page.dataset.name, start, end, end),
+                )
+        assert number is not None
+        return number
+
+    def fail(self, page: Page, reason: str) -> None:
+        """Record that no response could be stored for a page; the next stored response deletes the record."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)",
+                (page.dataset.name, page.window.start_seconds, page.window.end_seconds, reason),
+            )
+        self._has_failures = True
+
+    def failures(self, dataset: Dataset) -> list[tuple[Window, str]]:
+        """Return the windows of failed pages in order, each with its reason."""
+        rows = self._rows(
+            "SELECT start_seconds, end_seconds, reason FROM failures WHERE dataset = ? ORDER BY start_seconds",
+            (dataset.name,),
+        )
+        return [(Window.of_seconds(start, end), reason) for start, end, reason in rows]
+
+    def answers(self, dataset: Dataset, window: Window) -> list[StoredPage]:
+        """Return the stored responses that overlap a window and still have a body, in the order of storage."""
+        rows = self._rows(
+            "SELECT id, start_seconds, end_seconds, source FROM pages "
+            "WHERE dataset = ? AND start_seconds < ? AND end_seconds > ? AND body IS NOT NULL ORDER BY id",
+            (dataset.name, window.end_seconds, window.start_seconds),
+        )
+        return [
+            StoredPage(number=number, page=Page(dataset=dataset, window=Window.of_seconds(start, end)), source=source)
+            for number, start, end, source in rows
+        ]
+
+    def body(self, stored: StoredPage) -> bytes:
+        """Return the uncompressed body of a stored response.
+
+        Raises:
+            ForeignFile: if the body does not match its digest.
+        """
+        ((digest, packed),) = self._rows("SELECT sha256, body FROM pages WHERE id = ?", (stored.number,))
+        return self._inflate(packed, digest, stored.page)
+
+    def published(self, dataset: Dataset, window: Window) -> list[tuple[Window, int, PartFile]]:
+        """Return the published files of a dataset that overlap a window, as (range, year, file)."""
+        rows = self._rows(
+            "SELECT start_seconds, end_seconds, year, path, rows, bytes, sha256 FROM files "
+            "WHERE dataset = ? AND start_seconds < ? AND end_seconds > ? ORDER BY start_seconds, year",
+            (dataset.name, window.end_seconds, window.start_seconds),
+        )
+        return [
+            (Window.of_seconds(start, end), year, PartFile(path=path, rows=count, bytes=size, sha256=digest))
+            for start, end, year, path, count, size, digest in rows
+        ]
+
+    def publish(self, wanted: Wanted, year: int, window: Window, file: PartFile) -> None:
+        """Record the published file of a year and drop the bodies of all pages inside it."""
+        dataset, whole = wanted.dataset, wanted.window
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    dataset.name,
+                    whole.start_seconds,
+                    whole.end_seconds,
+                    year,
+                    file.path,
+                    file.rows,
+                    file.bytes,
+                    file.sha256,
+                ),
+            )
+            self._db.execute(
+                "UPDATE pages SET body = NULL WHERE dataset = ? AND start_seconds >= ? AND end_seconds <= ?",
+                (dataset.name, window.start_seconds, window.end_seconds),
+            )
+
+    def drop(self, wanted: Wanted) -> None:
+        """Drop the bodies of all pages inside a sealed range."""
+        window = wanted.window
+        with self._transaction():
+            self._db.execute(
+                "UPDATE pages SET body = NULL WHERE dataset = ? AND start_seconds >= ? AND end_seconds <= ?",
+                (wanted.dataset.name, window.start_seconds, window.end_seconds),
+            )
+
+    def forget(self, dataset: Dataset, whole: Window, year: int) -> Window:
+        """Delete the record of a lost published file; return the window that must be downloaded again.
+
+        Pages that still have a body and the files of other years are kept.
+        """
+        part = dict(whole.years())[year]
+        with self._transaction():
+            self._db.execute(
+                "DELETE FROM pages WHERE dataset = ? AND start_seconds < ? AND end_seconds > ? AND body IS NULL",
+                (dataset.name, part.end_seconds, part.start_seconds),
+            )
+            self._db.execute(
+                "DELETE FROM files WHERE dataset = ? AND start_seconds = ? AND end_seconds = ? AND year = ?",
+                (dataset.name, whole.start_seconds, whole.end_seconds, year),
+            )
+        return part
+
+    def damaged(self, dataset: Dataset) -> list[Window]:
+        """Return the windows of pages whose stored body does not match its digest, in the order of storage."""
+        rows = self._rows(
+            "SELECT start_seconds, end_seconds, sha256, body FROM pages "
+            "WHERE dataset = ? AND body IS NOT NULL ORDER BY id",
+            (dataset.name,),
+        )
+        pages = [(Page(dataset=dataset, window=Window.of_seconds(*row[:2])), *row[2:]) for row in rows]
+        return [page.window for page, digest, deflated in pages if not self._is_sound(deflated, digest, page)]
+
+    def answered(self, dataset: Dataset) -> list[tuple[Window, int]]:
+        """Return the answered windows in order, each with the largest number of candles of any response."""
+        rows = self._rows(
+            "SELECT start_seconds, end_seconds, max(rows) FROM pages WHERE dataset = ? "
+            "GROUP BY start_seconds, end_seconds ORDER BY start_seconds, end_seconds",
+            (dataset.name,),
+        )
+        return [(Window.of_seconds(start, end), count) for start, end, count in rows]
+
+    def forget_pages(self, dataset: Dataset, windows: Iterable[Window]) -> None:
+        """Delete every page that overlaps one of the windows, so that it is requested again."""
+        with self._transaction():
+            self._db.executemany(
+                "DELETE FROM pages WHERE dataset = ? AND start_seconds < ? AND end_seconds > ?",
+                [(dataset.name, window.end_seconds, window.start_seconds) for window in windows],
+            )
+
+    def _forget_failures(self, dataset: Dataset, windows: Iterable[Window]) -> None:
+        self._db.executemany(
+            "DELETE FROM failures WHERE dataset = ? AND start_seconds < ? AND end_seconds > ?",
+            [(dataset.name, window.end_seconds, window.start_seconds) for window in windows],
+        )
+
+    def _add_source(self) -> None:
+        """Add the column `source` to a ledger of an older version."""
+        columns = {name for _, name, *_ in self._db.execute("PRAGMA table_info(pages)")}
+        if "source" not in columns:
+            self._db.execute("ALTER TABLE pages ADD COLUMN source TEXT")
+
+    def _agreed(self, page: Page) -> bool:
+        """Whether enough responses agree on the largest number of candles of the page."""
+        rows, answers = self._db.execute(
+            "SELECT rows, count(*) FROM pages WHERE dataset = ? AND start_seconds = ? AND end_seconds = ? "
+            "GROUP BY rows ORDER BY rows DESC LIMIT 1",
+            (page.dataset.name, page.window.start_seconds, page.window.end_seconds),
+        ).fetchone()
+        return bool(answers >= (AGREEING_ANSWERS if rows else AGREEING_EMPTY_ANSWERS))
+
+    def _windows(self, query: str, dataset: Dataset) -> list[Window]:
+        return [Window.of_seconds(start, end) for start, end in self._rows(query, (dataset.name,))]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Run the block as one durable transaction."""
+        with self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:  # SQLite rolls back itself when the disk is full
+                    self._db.execute("ROLLBACK")
+
+    def _rows(self, query: str, values: Sequence[str | int]) -> list[Any]:
+        with self._translated():
+            return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreUnwritable(f"cannot use {self._path}: {error}; {ADVICE}") from error
+
+    def _inflate(self, packed: bytes, digest: str, page: Page) -> bytes:
+        try:
+            body = gzip.decompress(packed)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ForeignFile(f"{self._path}: the stored page {page} is damaged: {error}; {_mended(page)}") from error
+        if hashlib.sha256(packed).hexdigest() != digest:
+            raise ForeignFile(f"{self._path}: the stored page {page} does not match its digest; {_mended(page)}")
+        return body
+
+    def _is_sound(self, deflated: bytes, digest: str, page: Page) -> bool:
+        try:
+            self._inflate(deflated, digest, page)
+        except ForeignFile:
+            return False
+        return True
+
+
+def _mended(page: Page) -> str:
+    return f"run: tradeschool data repair {page.dataset}"

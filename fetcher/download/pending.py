@@ -1,0 +1,70 @@
+"""Remaining work: the wanted ranges and pages minus those that seals and the ledger already cover."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from fetcher.download.page_ledger import Ledger
+from fetcher.download.plan import BASE, Download, downloads, pages
+from fetcher.protocol.provider import Access, Page, Provider
+from fetcher.provider_registry import find
+from tradeschool.errors import ForeignFile
+from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.windows import Window, merge, subtract
+from tradeschool.store import Store
+
+log = logging.getLogger(__name__)
+
+
+def remaining(wanted: Sequence[Wanted], store: Store) -> list[Wanted]:
+    """Return the parts of the wanted ranges without a valid seal; seals with damaged files are removed."""
+    found = []
+    for want in wanted:
+        sealed = _sound_windows(want.dataset, store)
+        found += [Wanted(dataset=want.dataset, window=part) for part in subtract(want.window, sealed)]
+    return found
+
+
+def remaining_downloads(wanted: Sequence[Wanted], store: Store, *, native: bool) -> list[Download]:
+    """Plan the downloads for the parts of the wanted ranges without a valid seal."""
+    left = remaining(wanted, store)
+    bases = dict.fromkeys(want.dataset.at(BASE) for want in left if want.dataset.timeframe is not BASE)
+    sealed = {base: merge(_sound_windows(base, store)) for base in bases}
+    return downloads(left, native=native, sealed=sealed)
+
+
+def planned_pages(plan: Sequence[Download], ledger: Ledger, access: Mapping[str, Access]) -> dict[Wanted, int]:
+    """Return the number of pages that each download will request if no request fails."""
+    asked = {name: find(name, each.source) for name, each in access.items()}
+    return {
+        download.wanted: len(unasked_pages(download, ledger, asked[download.dataset.instrument.provider]))
+        for download in plan
+    }
+
+
+def unasked_pages(download: Download, ledger: Ledger, provider: Provider) -> list[Page]:
+    """Return the pages of a download without a stored response."""
+    if download.from_sealed:
+        return []
+    known = [*ledger.covered(download.dataset), *ledger.doubtful(download.dataset)]
+    return pages(download.dataset, download.wanted.window, known, provider.slots_per_page)
+
+
+def doubtful_pages(download: Download, ledger: Ledger) -> list[Page]:
+    """Return the unconfirmed pages of a download, each with the window of its first request."""
+    windows = {window for window in ledger.doubtful(download.dataset) if window.overlap(download.wanted.window)}
+    return [Page(dataset=download.dataset, window=window) for window in sorted(windows)]
+
+
+def _sound_windows(dataset: Dataset, store: Store) -> list[Window]:
+    sound = []
+    for seal in store.seals(dataset):
+        try:
+            for file in seal.files:
+                store.check(dataset, file)
+        except ForeignFile as error:
+            log.warning("Seal removed", extra={"action": "unsealed", "dataset": seal.dataset, "reason": str(error)})
+            store.unseal(dataset, seal.window)
+        else:
+            sound.append(seal.window)
+    return sound

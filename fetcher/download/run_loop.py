@@ -1,0 +1,320 @@
+"""Download run: plans, requests, stores and seals the wanted ranges; it can be killed at any point.
+
+One task per provider runs concurrently; it processes its downloads in order, with several pages in flight. While a
+download is published, its provider task continues with the next one. A restart needs only the ledger and the seals.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from fetcher.download.audit import compare, sample
+from fetcher.download.page_ledger import Ledger
+from fetcher.download.pending import doubtful_pages, planned_pages, remaining_downloads, unasked_pages
+from fetcher.download.plan import Download, halves
+from fetcher.download.progress import CONFIRM_AFTER, Progress
+from fetcher.download.sealing import Publisher
+from fetcher.http.client import Client
+from fetcher.http.request_statistics import Traffic
+from fetcher.protocol.provider import Access, Page, PageTooLarge
+from fetcher.provider_registry import find
+from tradeschool.candles.arrays import are_among
+from tradeschool.candles.frame import Candles
+from tradeschool.errors import (
+    InvalidCandles,
+    ProviderError,
+    ProviderUnusable,
+    ServiceUnreachable,
+    StoreUnwritable,
+    TradeschoolError,
+)
+from tradeschool.markets.calendars import expected_slots
+from tradeschool.markets.catalogue import Wanted
+from tradeschool.store import Seal
+from tradeschool.store.atomic_files import sweep
+from tradeschool.store.frame_store import FrameStore
+
+log = logging.getLogger(__name__)
+
+CONFIRM_ROUNDS = 6  # rounds in which unconfirmed pages are requested again before the download fails
+
+KEPT_CANDLES = 250_000  # parsed candles kept in memory per download (about 14 MB) so that they are not parsed again
+
+T = TypeVar("T")
+
+
+async def run(
+    wanted: Sequence[Wanted],
+    *,
+    store: FrameStore,
+    access: Mapping[str, Access],
+    native: bool,
+    now: Callable[[], datetime],
+    on_sealed: Callable[[Seal], None] = lambda seal: None,
+    show: Callable[[list[Progress]], None] = lambda progress: None,
+    confirm_after: float = CONFIRM_AFTER,
+    seal: bool = True,
+) -> list[Progress]:
+    """Download and seal the wanted ranges that are not sealed yet, from all providers concurrently.
+
+    With `seal` false, pages are only stored in the ledger for a later run, and nothing is published. `access` contains
+    the providers to use. `on_sealed` is called in a thread, for one seal at a time.
+
+    A download that fails because of its provider stays unsealed, with the error in its progress; the others continue.
+
+    Raises:
+        StoreUnwritable: if a file cannot be written; stored pages are kept, and the next run continues.
+    """
+    sweep(store.root)
+    plan = remaining_downloads(wanted, store, native=native)
+    traffic = {name: Traffic() for name in access}
+    progress = [Progress(download=download, traffic=traffic[download.dataset.instrument.provider]) for download in plan]
+    with ThreadPoolExecutor(1, "ledger") as pages_disk, ThreadPoolExecutor(1, "publish") as files_disk:
+        site = _Site(
+            store=store,
+            pages=_Desk(pages_disk, Ledger(store.root)),
+            files=_Desk(files_disk, Ledger(store.root)),
+            now=now,
+            on_sealed=on_sealed,
+            confirm_after=confirm_after,
+            seal=seal,
+        )
+        try:
+            await _run_providers(site, access, progress, show)
+        finally:
+            await site.close()
+    return progress
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """A ledger and the thread that uses it, so that writes do not block the event loop."""
+
+    thread: ThreadPoolExecutor
+    ledger: Ledger
+
+    async def call(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.thread, work)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Site:
+    """Objects shared by all provider tasks of a run."""
+
+    store: FrameStore
+    pages: _Desk
+    files: _Desk
+    now: Callable[[], datetime]
+    on_sealed: Callable[[Seal], None]
+    confirm_after: float
+    seal: bool
+
+    async def close(self) -> None:
+        for desk in (self.pages, self.files):
+            await desk.call(desk.ledger.close)
+
+
+async def _run_providers(
+    site: _Site, access: Mapping[str, Access], progress: list[Progress], show: Callable[[list[Progress]], None]
+) -> None:
+    """Plan the pages of all downloads, then run one task per provider."""
+    plan = [each.download for each in progress]
+    planned = await site.pages.call(partial(planned_pages, plan, site.pages.ledger, access))
+    for each in progress:
+        each.total = planned[each.download.wanted]
+    show(progress)
+    lanes = {name: [each for each in progress if each.download.dataset.instrument.provider == name] for name in access}
+    await _all(_lane(site, access[name], lane) for name, lane in lanes.items())
+
+
+async def _lane(site: _Site, access: Access, lane: list[Progress]) -> None:
+    """Run the downloads of one provider in order; an unreachable provider ends all, another error one download."""
+    if not lane:
+        return
+    provider = find(lane[0].download.dataset.instrument.provider, access.source)
+    async with Client(provider, access, lane[0].traffic) as client, asyncio.TaskGroup() as publishing:
+        for progress in lane:
+            try:
+                with _counted(client, progress):
+                    await _download(site, client, progress)
+            except StoreUnwritable:
+                raise
+            except ServiceUnreachable as error:
+                for left in lane[lane.index(progress) :]:
+                    left.error = error
+                break
+            except TradeschoolError as error:
+                progress.error = error
+                progress.parsed.clear()
+            else:
+                publishing.create_task(_publish(site, client, progress))
+
+
+async def _download(site: _Site, client: Client, progress: Progress) -> None:
+    """Request all missing pages, then repeat incomplete pages until every missing candle is confirmed."""
+    download, ledger = progress.download, site.pages.ledger
+    if download.from_sealed:
+        return
+    publisher = Publisher(site.store, ledger, site.now)
+    for lost in await site.pages.call(partial(publisher.forget_lost, download)):
+        log.warning(
+            "Published file is missing or changed",
+            extra={"action": "file_lost", "dataset": download.dataset.name, "window": str(lost)},
+        )
+    todo = await site.pages.call(partial(unasked_pages, download, ledger, client.provider))
+    progress.total = len(todo)
+    progress.short = len(await site.pages.call(partial(doubtful_pages, download, ledger)))
+    if todo:
+        await client.probe(download.dataset)
+        _check_clock(client, download)
+    await _ask(site, client, progress, todo, fresh=False)
+    for _ in range(CONFIRM_ROUNDS):
+        doubtful = await site.pages.call(partial(doubtful_pages, download, ledger))
+        if not doubtful:
+            return
+        progress.ask_again(len(doubtful))
+        await asyncio.sleep(site.confirm_after)
+        await _ask(site, client, progress, doubtful, fresh=True)
+    if doubtful := await site.pages.call(partial(doubtful_pages, download, ledger)):
+        raise ProviderUnusable(
+            f"{doubtful[0]}: {client.provider.name} returns different candles each time; run tradeschool fetch later"
+        )
+
+
+def _check_clock(client: Client, download: Download) -> None:
+    """Check that the range ends before the provider's time; later candles would be taken for confirmed empty."""
+    there = client.server_time
+    if there and download.wanted.window.end > there:
+        raise ProviderUnusable(
+            f"{download.dataset}: candles until {download.wanted.window.end:%Y-%m-%d %H:%M} UTC are requested, but the "
+            f"clock of {client.provider.name} is at {there:%Y-%m-%d %H:%M} UTC: correct the clock of this machine"
+        )
+
+
+async def _ask(site: _Site, client: Client, progress: Progress, todo: list[Page], *, fresh: bool) -> None:
+    waiting = deque(todo)
+
+    async def work() -> None:
+        while waiting:
+            page = waiting.popleft()
+            try:
+                body, candles = await client.page(page, fresh=fresh)
+            except PageTooLarge:
+                parts = halves(page)
+                if len(parts) == 1:
+                    raise
+                waiting.extendleft(reversed(parts))
+                progress.total += 1
+                continue
+            except (ProviderError, InvalidCandles, ServiceUnreachable) as error:
+                await site.pages.call(partial(site.pages.ledger.fail, page, str(error)))
+                raise
+            complete = _is_complete(page, candles)
+            stored = partial(
+                site.pages.ledger.add,
+                page,
+                body,
+                rows=len(candles),
+                complete=complete,
+                source=client.provider.source,
+            )
+            number = await site.pages.call(stored)
+            if len(progress.parsed) * client.provider.slots_per_page < KEPT_CANDLES:
+                progress.parsed[number] = candles
+            progress.count(page.window.end, is_short=not complete and not fresh)
+
+    await _all(work() for _ in range(client.provider.connections))
+
+
+@contextmanager
+def _counted(client: Client, progress: Progress) -> Iterator[None]:
+    """Add the requests that the client sends during the block to the download."""
+    before = client.traffic.requests, client.traffic.retries
+    try:
+        yield
+    finally:
+        progress.requests += client.traffic.requests - before[0]
+        progress.retries += client.traffic.retries - before[1]
+
+
+async def _publish(site: _Site, client: Client, progress: Progress) -> None:
+    if not site.seal:
+        return
+    publisher = Publisher(site.store, site.files.ledger, site.now)
+    try:
+        work = partial(publisher.publish, progress.download, progress.parsed)
+        seals = await site.files.call(work)
+    except StoreUnwritable:
+        raise
+    except TradeschoolError as error:
+        progress.error = error
+        return
+    finally:
+        progress.parsed.clear()
+    for seal in seals:
+        log.info(
+            "Dataset sealed",
+            extra={"action": "dataset_sealed", "dataset": seal.dataset, "rows": seal.rows, "missing": seal.missing},
+        )
+        await site.files.call(partial(site.on_sealed, seal))
+    progress.seals = seals
+    await _audit(site, client, progress)
+
+
+async def _audit(site: _Site, client: Client, progress: Progress) -> None:
+    """Compare derived candles with native pages and log differences; an error only ends the audit."""
+    for page in sample(progress.download, client.provider.slots_per_page, progress.done):
+        try:
+            _, native = await client.page(page)
+            derived = await site.files.call(partial(_derived, site.store, progress.download, page))
+        except TradeschoolError as error:
+            log.warning("Audit failed", extra={"action": "audit_failed", "page": str(page), "reason": str(error)})
+            return
+        audit = compare(derived, native, page)
+        progress.audits.append(audit)
+        level = logging.INFO if audit.is_clean else logging.WARNING
+        log.log(
+            level,
+            "Compared derived candles with native candles",
+            extra={
+                "action": "audited",
+                "page": str(page),
+                "candles": audit.candles,
+                "absent": audit.absent,
+                "other_prices": audit.other_prices,
+                "other_volumes": audit.other_volumes,
+            },
+        )
+
+
+def _derived(store: FrameStore, download: Download, page: Page) -> Candles:
+    """Return the stored candles of a page inside the sealed range."""
+    inside = page.window.overlap(download.wanted.window)
+    return store.candles(page.dataset, inside) if inside else Candles.empty(page.dataset)
+
+
+def _is_complete(page: Page, candles: Candles) -> bool:
+    expected = expected_slots(page.dataset, page.window)
+    return bool(are_among(expected, candles.times).all())
+
+
+async def _all(work: Iterator[Coroutine[Any, Any, None]]) -> None:
+    """Run coroutines concurrently; the first of several errors is raised without its group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each)
+    except BaseExceptionGroup as failures:
+        raise _first(failures) from None
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = failures.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,0 +1,302 @@
+"""HTTP client of one provider: rate limit, time-outs, retries and the interpretation of status codes.
+
+The layers, from the outside in: `page` retries, `_attempt` takes a token of the rate limit, `_send` performs the HTTP
+request, `_judge` turns the response into bytes or an error.
+"""
+
+import gzip
+import logging
+import math
+import random
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import SimpleNamespace, TracebackType
+from typing import Self, TypeVar
+
+import aiohttp
+
+from fetcher.http.rate_limiter import TokenBucket
+from fetcher.http.request_statistics import Outcome, Traffic
+from fetcher.protocol.provider import Access, Page, Provider, Request
+from tradeschool.candles.frame import Candles
+from tradeschool.errors import InvalidCandles, ProviderRejected, ProviderUnusable, ServiceUnreachable
+from tradeschool.markets.instruments import Dataset, Instrument
+
+log = logging.getLogger(__name__)
+
+USER_AGENT = "tradeschool/0.1"
+CONNECT_TIMEOUT = 10.0  # seconds
+READ_TIMEOUT = 30.0  # seconds without a byte
+KEEPALIVE = 60.0  # seconds
+FIRST_PAUSE = 0.25  # seconds; doubled with each consecutive failure
+LONGEST_PAUSE = 2.0  # seconds, if the provider does not request a pause
+LONGEST_WAIT = 600.0  # longest pause in seconds that a provider may request; a longer one is an error
+PROBE_PATIENCE = 5.0  # seconds; a wrong URL should be reported quickly
+UNREADABLE_ATTEMPTS = 6  # attempts if the response is HTML, truncated or violates the candle contract
+UNAUTHORISED_ATTEMPTS = 2  # OANDA occasionally returns a 401 that a retry resolves
+
+T = TypeVar("T")
+
+
+class Transient(Exception):
+    """An attempt failed and a retry may succeed; internal to this module."""
+
+    def __init__(self, reason: str, outcome: Outcome, *, pause_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+        self.pause_seconds = pause_seconds
+        """Pause that the provider requested (Retry-After), None if it requested none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    status: int
+    retry_after: str | None
+    packed: bytes
+    """The body as received."""
+    body: bytes
+    """The uncompressed body."""
+
+
+class Client:
+    """HTTP session with one provider; an async context manager."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        access: Access,
+        traffic: Traffic | None = None,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.provider = provider
+        self.access = access
+        self.bucket = _bucket(provider, access)
+        self.traffic = traffic or Traffic()
+        self._headers = {
+            **provider.headers(access.token),
+            "User-Agent": USER_AGENT,
+            "Accept-Encoding": "gzip",
+        }
+        self._jitter = jitter
+        self._date: str | None = None
+        self._failures = 0
+        self._probed: set[Instrument] = set()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit_per_host=self.provider.connections, keepalive_timeout=KEEPALIVE),
+            timeout=aiohttp.ClientTimeout(
+                total=self.access.total_timeout_seconds, connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT
+            ),
+            headers=self._headers,
+            trace_configs=[self._trace()],
+            auto_decompress=False,  # the ledger stores the compressed body as received
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.bucket.close()
+        if self._session:
+            await self._session.close()
+
+    @property
+    def server_time(self) -> datetime | None:
+        """Time of the provider's clock in its latest response (Date header), None before the first one."""
+        return _moment(self._date)
+
+    async def probe(self, dataset: Dataset) -> None:
+        """Check URL, token and instrument with a cheap request before a long download; once per instrument.
+
+        Raises:
+            ServiceUnreachable: if the provider does not respond within a few seconds.
+            ProviderRejected: if the provider rejects the request.
+        """
+        if dataset.instrument not in self._probed:
+            patience = min(PROBE_PATIENCE, self.access.patience_seconds)
+            await self._ask(self.provider.probe(dataset), dataset, lambda answer: answer, patience=patience)
+            self._probed.add(dataset.instrument)
+
+    async def page(self, page: Page, *, fresh: bool = False) -> tuple[bytes, Candles]:
+        """Request a page and return its body as received (usually gzip) and its candles.
+
+        With `fresh`, caches between here and the provider are bypassed.
+
+        Raises:
+            ServiceUnreachable: if the provider does not respond for `patience_seconds`.
+            ProviderRejected: if the provider rejects the request.
+            ProviderUnusable: if the responses remain unreadable after retries.
+            InvalidCandles: if the candles remain invalid after retries.
+        """
+        return await self._ask(
+            self.provider.request(page),
+            page,
+            lambda answer: (answer.packed, self.provider.parse(answer.body, page)),
+            fresh=fresh,
+            patience=self.access.patience_seconds,
+        )
+
+    async def _ask(
+        self,
+        request: Request,
+        what: Page | Dataset,
+        read: Callable[["_Answer"], T],
+        *,
+        patience: float,
+        fresh: bool = False,
+    ) -> T:
+        """Send a request until its response can be read; a truncated body may come with status 200."""
+        silent_since, wrong_answers = math.inf, 0
+        while True:
+            try:
+                answer = read(await self._attempt(request, what, fresh=fresh))
+            except Transient as failure:
+                self.traffic.outcomes[failure.outcome] += 1
+                silent_since = min(silent_since, time.monotonic())
+                if time.monotonic() - silent_since >= patience or (failure.pause_seconds or 0.0) > LONGEST_WAIT:
+                    where = f"{self.provider.name} at {self.access.url}"
+                    raise ServiceUnreachable(
+                        f"{where} does not respond ({what}: {failure}); check the network and the URL"
+                    ) from failure
+                await self._pause(what, failure, failure.pause_seconds)
+            except (ProviderUnusable, InvalidCandles, ProviderRejected) as failure:
+                refused = isinstance(failure, ProviderRejected)
+                self.traffic.outcomes[Outcome.REFUSED if refused else Outcome.UNREADABLE] += 1
+                wrong_answers += 1
+                if wrong_answers >= _worth_asking(failure):
+                    raise
+                await self._pause(what, failure, None)
+            else:
+                self.traffic.outcomes[Outcome.OK] += 1
+                self._failures = 0
+                return answer
+            self.traffic.retries += 1
+
+    async def _attempt(self, request: Request, what: Page | Dataset, *, fresh: bool) -> "_Answer":
+        with self.traffic.holding_back():
+            tokens = [await self.bucket.acquire()]
+        try:
+            with self.traffic.asking():
+                answer = await self._send(request, tokens, fresh=fresh)
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            raise Transient(f"{type(error).__name__}: {error}".rstrip(": "), Outcome.NO_ANSWER) from error
+        finally:
+            for token in tokens:
+                self.bucket.sent(token)
+        return self._judge(answer, what)
+
+    async def _send(self, request: Request, tokens: list[int], *, fresh: bool) -> "_Answer":
+        if self._session is None:
+            raise RuntimeError("Client is a context manager: use async with Client(...) as client")
+        async with self._session.get(
+            self.access.url.rstrip("/") + request.path,
+            params=request.query,
+            headers={"Cache-Control": "no-cache"} if fresh else None,
+            allow_redirects=False,
+            trace_request_ctx=tokens,
+        ) as response:
+            self._date = response.headers.get("Date", self._date)
+            packed = await response.read()
+            return _Answer(
+                status=response.status,
+                retry_after=response.headers.get("Retry-After"),
+                packed=packed,
+                body=_inflated(packed) if response.headers.get("Content-Encoding") == "gzip" else packed,
+            )
+
+    def _judge(self, answer: "_Answer", what: Page | Dataset) -> "_Answer":
+        if answer.status == 200:
+            return answer
+        if answer.status in self.provider.busy or answer.status >= 500:
+            seconds = _seconds(answer.retry_after)
+            # The notifications recognise a ban by the words "to be asked again in".
+            later = "" if seconds is None else f", to be asked again in {seconds:g} s"
+            outcome = Outcome.SERVER_ERROR if answer.status >= 500 else Outcome.BUSY
+            raise Transient(f"status {answer.status}{later}", outcome, pause_seconds=seconds)
+        raise self.provider.refusal(answer.status, answer.body, str(what))
+
+    async def _pause(self, what: Page | Dataset, reason: Exception, seconds: float | None) -> None:
+        """Pause all requests to the provider, because a failure usually affects all pages at the same time."""
+        if seconds is None:
+            seconds = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures) * (0.5 + self._jitter() / 2)
+        self._failures = min(self._failures + 1, 16)
+        self.traffic.paused_until = max(self.traffic.paused_until, time.monotonic() + seconds)
+        await self.bucket.pause(seconds)
+        log.warning(
+            "Retrying request",
+            extra={
+                "action": "retry",
+                "page": str(what),
+                "reason": str(reason)[:200],
+                "pause_seconds": round(seconds, 2),
+            },
+        )
+
+    def _trace(self) -> aiohttp.TraceConfig:
+        """Return a trace that applies the rate limit to the retries of aiohttp itself.
+
+        aiohttp silently repeats a GET if a kept-alive connection turns out to be closed. Each further attempt is
+        visible as another connection that is reused or created, and takes an additional token.
+        """
+        trace = aiohttp.TraceConfig()
+
+        async def on_connection(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
+            del session, params
+            context.attempts = getattr(context, "attempts", 0) + 1
+            if context.attempts > 1:
+                self.bucket.sent(context.trace_request_ctx[-1])  # otherwise a bucket with one token would deadlock
+                context.trace_request_ctx.append(await self.bucket.acquire())
+
+        async def on_sent(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
+            del session, params
+            self.traffic.requests += 1
+            self.bucket.sent(context.trace_request_ctx[-1])
+
+        trace.on_connection_reuseconn.append(on_connection)
+        trace.on_connection_create_start.append(on_connection)
+        trace.on_request_headers_sent.append(on_sent)
+        return trace
+
+
+def _bucket(provider: Provider, access: Access) -> TokenBucket:
+    if access.shared_limit_url is None:
+        return TokenBucket(access.rate)
+    # Imported only if needed: the Redis client is slow to import, and most fetchers do not share a limit.
+    from fetcher.http.shared_rate_limiter import SharedTokenBucket
+
+    return SharedTokenBucket(access.rate, url=access.shared_limit_url, name=provider.name)
+
+
+def _inflated(packed: bytes) -> bytes:
+    try:
+        return gzip.decompress(packed)
+    except (OSError, EOFError, zlib.error) as error:
+        raise Transient(f"invalid gzip body: {error}", Outcome.UNREADABLE) from error
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Parse a Retry-After header in whole seconds; dates are ignored, because no provider sends them."""
+    return float(retry_after) if retry_after and retry_after.isdecimal() else None
+
+
+def _moment(date: str | None) -> datetime | None:
+    """Parse a Date header; None if it is missing or invalid."""
+    try:
+        return parsedate_to_datetime(date).astimezone(UTC) if date else None
+    except ValueError:
+        return None
+
+
+def _worth_asking(failure: Exception) -> int:
+    """Return the total number of attempts for a page whose responses fail in this way."""
+    if isinstance(failure, ProviderRejected):
+        return UNAUTHORISED_ATTEMPTS if failure.status == 401 else 1
+    return UNREADABLE_ATTEMPTS

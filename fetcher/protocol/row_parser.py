@@ -1,0 +1,58 @@
+"""Decoding shared by the providers: numeric rows to candles, and error bodies to messages."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from fetcher.protocol.provider import Page
+from tradeschool.candles.arrays import CandleArrays
+from tradeschool.candles.frame import Candles
+from tradeschool.errors import ProviderUnusable
+
+QUOTED_BYTES = 80
+"""Bytes of an unexpected error body that are quoted in a message."""
+
+T = TypeVar("T")
+
+
+def error_text(body: bytes, form: type[T], text: Callable[[T], str]) -> str:
+    """Decode an error body as JSON of type `form` and return its `text`; quote the body if it has another form."""
+    try:
+        return text(msgspec.json.decode(body, type=form))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return body[:QUOTED_BYTES].decode(errors="replace")
+
+
+def candles_of(rows: NDArray[np.float64], page: Page) -> Candles:
+    """Convert the rows of a response to the candles of a page.
+
+    `rows` has shape (n_rows, 6): time (Unix seconds), open, high, low, close and volume, newest or oldest first.
+    Duplicate rows are merged; rows before the page are dropped.
+
+    Raises:
+        ProviderUnusable: if there are rows after the page: an API that ignores the range returns the newest candles,
+            and the missing candles would look like a gap.
+        InvalidCandles: if the candles violate the contract.
+    """
+    if len(rows) and rows[0, 0] > rows[-1, 0]:
+        rows = rows[::-1]
+    if (np.diff(rows[:, 0]) <= 0).any():  # rare; sorting rows costs more than decoding them
+        rows = np.unique(rows, axis=0)
+    if len(rows) and rows[-1, 0] >= page.window.end_seconds:
+        raise ProviderUnusable(f"{page}: the response contains later candles, up to {rows[-1, 0]:.0f}")
+    first = int(np.searchsorted(rows[:, 0], page.window.start_seconds))
+    time, open_, high, low, close, volume = np.ascontiguousarray(rows[first:].T)
+    arrays = CandleArrays(
+        dataset=page.dataset,
+        time=time.astype(np.int64),
+        open=open_,
+        high=high,
+        low=low,
+        close=close,
+        volume=volume,
+        half_spread=None,
+    )
+    return Candles.of_arrays(arrays, page.window)

@@ -1,0 +1,31 @@
+"""Finds providers by name: every module of `fetcher.providers` with a `PROVIDER`."""
+
+from functools import cache
+
+from fetcher import providers
+from fetcher.protocol.provider import Provider
+from tradeschool.errors import SettingsError
+from tradeschool.plugins import entries
+
+
+@cache
+def load() -> dict[str, Provider]:
+    """Return all providers by the name of their module."""
+    return entries(providers, "PROVIDER")
+
+
+def find(name: str, source: str | None = None) -> Provider:
+    """Return the provider with this name, optionally one of its other APIs (`source`).
+
+    Raises:
+        SettingsError: if the provider or the source is unknown.
+    """
+    sources = {each.source: each for each in load().values() if each.name == name}
+    if not sources:
+        known = ", ".join(sorted({each.name for each in load().values()}))
+        raise SettingsError(f"unknown provider {name!r}: expected one of {known}")
+    if source is None:
+        return load()[name]
+    if source not in sources:
+        raise SettingsError(f"unknown source {source!r} of {name}: expected one of {', '.join(sources)}")
+    return sources[source]

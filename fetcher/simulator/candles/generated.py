@@ -1,0 +1,160 @@
+"""Synthetic candles from a seed: reproducible in every process and for any order of requests.
+
+M5 is generated one calendar year at a time; M15 and H1 are aggregated from it. Each year has a few missing candles and
+one outage of some hours; FX follows the calendar of `tradeschool.markets.calendars`.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fetcher.simulator.candles.price_paths import Character, Path, character_of, day_factors, draw_path
+from fetcher.simulator.candles.source import CandleArrays, Prices, Times, aggregated, joined, no_candles
+from tradeschool.markets.calendars import NEW_YORK, ROLLOVER, expected_slots
+from tradeschool.markets.catalogue import INSTRUMENTS
+from tradeschool.markets.instruments import Dataset, Instrument, Market
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
+
+FIRST_YEAR = 2020
+MISSING_SLOTS_A_YEAR = 12
+OUTAGE_SLOTS = (24, 72)
+"""Minimum and maximum length of the outage, in five-minute slots."""
+ROLLOVER_SECONDS = 1800
+ROLLOVER_SPREAD_FACTOR = 4.0
+"""Factor by which the spread widens after the daily rollover."""
+
+Ticks = NDArray[np.float64]
+"""Whole numbers stored as floats."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Year:
+    candles: CandleArrays
+    last_log: float
+
+
+class GeneratedCandles:
+    """Synthetic candles of every instrument from 2020 on, generated on first use."""
+
+    def __init__(self, *, seed: int = 0, instruments: tuple[Instrument, ...] = INSTRUMENTS) -> None:
+        self._instruments = instruments
+        self._seed = seed
+        self._drawn: dict[Instrument, list[_Year]] = {instrument: [] for instrument in instruments}
+        self._aggregated: dict[tuple[Dataset, int], CandleArrays] = {}
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """Instruments with synthetic candles."""
+        return self._instruments
+
+    def candles(self, dataset: Dataset, start: int, end: int) -> CandleArrays:
+        """Return the candles that open in [start, end), Unix seconds."""
+        years = range(max(FIRST_YEAR, _year_of(start)), _year_of(end - 1) + 1)
+        parts = [self._year(dataset, year).within(start, end) for year in years]
+        return joined(parts or [no_candles(dataset.instrument.market)])
+
+    def _year(self, dataset: Dataset, year: int) -> CandleArrays:
+        if dataset.timeframe is Timeframe.M5:
+            return self._drawn_year(dataset.instrument, year).candles
+        # The begin of a year lies on every grid, so no candle spans two years.
+        if (dataset, year) not in self._aggregated:
+            finest = self._year(dataset.at(Timeframe.M5), year)
+            self._aggregated[dataset, year] = aggregated(finest, dataset.timeframe)
+        return self._aggregated[dataset, year]
+
+    def _drawn_year(self, instrument: Instrument, year: int) -> _Year:
+        # Always in order, because a year continues from the last price of the previous year.
+        drawn = self._drawn[instrument]
+        while len(drawn) <= year - FIRST_YEAR:
+            start_log = drawn[-1].last_log if drawn else float(np.log(character_of(instrument).price))
+            drawn.append(_draw_year(self._seed, instrument, FIRST_YEAR + len(drawn), start_log))
+        return drawn[year - FIRST_YEAR]
+
+
+def _year_of(seconds: int) -> int:
+    return datetime.fromtimestamp(seconds, UTC).year
+
+
+def _draw_year(seed: int, instrument: Instrument, year: int, start_log: float) -> _Year:
+    rng = np.random.default_rng([seed, crc32(instrument.name.encode()), year])
+    window = Window(datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
+    slots = expected_slots(Dataset(instrument=instrument, timeframe=Timeframe.M5), window)
+    times = np.delete(slots, _missing(rng, len(slots)))
+    path = draw_path(rng, character_of(instrument), times, start_log)
+    return _Year(candles=_candles(rng, instrument, times, path, start_log), last_log=float(path.logs[-1]))
+
+
+def _candles(
+    rng: np.random.Generator, instrument: Instrument, times: Times, path: Path, start_log: float
+) -> CandleArrays:
+    character = character_of(instrument)
+    ticks = _ticks(rng, 10.0**instrument.decimals, times, path, start_log)
+    volumes = _volumes(rng, character, times, path)
+    if instrument.market is Market.CRYPTO:
+        return CandleArrays(times=times, prices=_prices(ticks, instrument), volumes=np.maximum(volumes.round(8), 1e-8))
+    half_spread = _half_spread_ticks(rng, character, times)[:, np.newaxis]
+    return CandleArrays(
+        times=times,
+        prices=_prices(ticks, instrument),
+        volumes=np.maximum(np.rint(volumes), 1.0),
+        bid=_prices(ticks - half_spread, instrument),
+        ask=_prices(ticks + half_spread, instrument),
+    )
+
+
+def _ticks(rng: np.random.Generator, per_unit: float, times: Times, path: Path, start_log: float) -> Ticks:
+    """Return open, high, low and close in whole ticks, shape (n_slots, 4)."""
+    shadows = rng.standard_exponential((2, len(times))) * (0.4 * path.deviations)
+    opens = _opens(rng, times, path, start_log)
+    above = np.maximum(opens, path.logs) + shadows[0]
+    below = np.minimum(opens, path.logs) - shadows[1]
+    # Rounding preserves the order of high and low; prices are at least one tick.
+    prices = np.exp(np.stack([opens, above, below, path.logs], axis=1)) * per_unit
+    return np.asarray(np.maximum(np.rint(prices), 1.0))
+
+
+def _opens(rng: np.random.Generator, times: Times, path: Path, start_log: float) -> NDArray[np.float64]:
+    """Return open log prices: the previous close with a small deviation, larger after a closed market."""
+    previous = np.concatenate([[start_log], path.logs[:-1]])
+    pause = np.diff(times, prepend=times[0]) > Timeframe.M5.seconds
+    return previous + rng.standard_normal(len(times)) * path.deviations * np.where(pause, 3.0, 0.05)
+
+
+def _prices(ticks: Ticks, instrument: Instrument) -> Prices:
+    # Division by a power of ten gives the float nearest to the decimal price; multiplication by the tick may not.
+    return ticks / 10.0**instrument.decimals
+
+
+def _volumes(rng: np.random.Generator, character: Character, times: Times, path: Path) -> NDArray[np.float64]:
+    typical = character.volatility / np.sqrt(len(times))
+    lively = np.sqrt(path.deviations / typical) * np.exp(0.5 * rng.standard_normal(len(times)))
+    return np.asarray(character.volume * day_factors(times, character.daily_swing) * lively)
+
+
+def _half_spread_ticks(rng: np.random.Generator, character: Character, times: Times) -> Ticks:
+    varied = character.half_spread_ticks * np.exp(0.15 * rng.standard_normal(len(times)))
+    widened = np.where(_after_rollover(times), ROLLOVER_SPREAD_FACTOR, 1.0)
+    return np.maximum(np.rint(varied * widened), 1.0)
+
+
+def _after_rollover(times: Times) -> NDArray[np.bool_]:
+    """Return a mask of the slots in the half hour after 17:00 New York time, shape (n_slots,)."""
+    first = datetime.fromtimestamp(int(times[0]), NEW_YORK).date() - timedelta(days=1)
+    n_days = int(times[-1] - times[0]) // 86_400 + 3
+    rollovers = np.array([_rollover_seconds(first + timedelta(days=day)) for day in range(n_days)])
+    latest = rollovers[np.searchsorted(rollovers, times, side="right") - 1]
+    return np.asarray(times - latest < ROLLOVER_SECONDS)
+
+
+def _rollover_seconds(day: date) -> int:
+    return int(datetime.combine(day, ROLLOVER, NEW_YORK).timestamp())
+
+
+def _missing(rng: np.random.Generator, n_slots: int) -> NDArray[np.intp]:
+    """Return the positions of slots without a candle; positions may repeat."""
+    outage = rng.integers(n_slots - OUTAGE_SLOTS[1]) + np.arange(rng.integers(*OUTAGE_SLOTS, endpoint=True))
+    return np.concatenate([outage, rng.integers(n_slots, size=MISSING_SLOTS_A_YEAR)])

@@ -1,0 +1,112 @@
+"""Price model of synthetic candles: trend regimes, volatility regimes and an intraday pattern."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradeschool.markets.instruments import Instrument, Market
+
+Floats = NDArray[np.float64]
+DAY_SECONDS = 86_400
+YEAR_SECONDS = 365.25 * DAY_SECONDS
+TREND_DAYS = (8.0, 60.0)
+"""Minimum and maximum length of a trend."""
+MEAN_VOLATILITY_DAYS = 4.0
+VOLATILITY_FACTORS = (0.6, 1.0, 2.2)
+VOLATILITY_CHANCES = (0.35, 0.5, 0.15)
+BUSIEST_HOUR_UTC = 14
+"""Hour at which the trading hours of London and New York overlap."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Character:
+    """Price model parameters of one instrument."""
+
+    price: float
+    """Initial and long-term mean price, quote per base."""
+    volatility: float
+    """Annual standard deviation of the log price."""
+    trend: float
+    """Annual change of the log price in a bull market; negative in a bear market."""
+    daily_swing: float
+    """Activity of the busiest hour above the mean, as a fraction."""
+    volume: float
+    """Mean volume of a five-minute candle, in base units or number of prices."""
+    half_spread_ticks: float = 0.0
+    """Half of ask - bid in a quiet hour, in ticks; FX only."""
+
+
+BITCOIN = Character(price=24_000, volatility=0.6, trend=1.2, daily_swing=0.3, volume=40)
+ETHER = Character(price=1_600, volatility=0.75, trend=1.4, daily_swing=0.3, volume=500)
+CHARACTERS = {
+    "BTC-USD": BITCOIN,
+    "BTC-USDT": BITCOIN,
+    "ETH-USD": ETHER,
+    "ETH-USDT": ETHER,
+    "EUR-USD": Character(price=1.12, volatility=0.075, trend=0.13, daily_swing=0.6, volume=320, half_spread_ticks=7),
+    "GBP-USD": Character(price=1.29, volatility=0.09, trend=0.15, daily_swing=0.6, volume=380, half_spread_ticks=9),
+}
+ANY_CRYPTO = Character(price=100, volatility=0.8, trend=1.4, daily_swing=0.3, volume=2_000)
+ANY_FX = Character(price=1.0, volatility=0.08, trend=0.13, daily_swing=0.6, volume=300, half_spread_ticks=9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """Simulated price path; both arrays have shape (n_slots,)."""
+
+    logs: Floats
+    """Log price at the end of each slot."""
+    deviations: Floats
+    """Standard deviation of the log price change in each slot."""
+
+
+def character_of(instrument: Instrument) -> Character:
+    """Return the parameters of an instrument, or the default of its market."""
+    return CHARACTERS.get(instrument.name, ANY_FX if instrument.market is Market.FX else ANY_CRYPTO)
+
+
+def draw_path(rng: np.random.Generator, character: Character, times: NDArray[np.int64], start_log: float) -> Path:
+    """Simulate the log price from `start_log` through five-minute slots that open at `times`."""
+    deviations = _deviations(rng, character, times)
+    noise = rng.standard_normal(len(times)) * deviations
+    logs = np.empty(len(times))
+    log, first = start_log, 0
+    while first < len(times):
+        stretch_end = times[first] + rng.uniform(*TREND_DAYS) * DAY_SECONDS
+        last = int(np.searchsorted(times, stretch_end))
+        drift = _drift_a_year(rng, character, log) / _slots_a_year(times)
+        logs[first:last] = log + np.cumsum(noise[first:last] + drift)
+        log, first = logs[last - 1], last
+    return Path(logs=logs, deviations=deviations)
+
+
+def day_factors(times: NDArray[np.int64], swing: float) -> Floats:
+    """Return the activity of each slot's time of day relative to the daily mean of 1.0, shape (n_slots,)."""
+    minutes = np.arange(24 * 60)
+    a_day = 1.0 + swing * np.cos((minutes / 60 - BUSIEST_HOUR_UTC) * 2 * np.pi / 24)
+    return np.asarray(a_day[times % DAY_SECONDS // 60])
+
+
+def _deviations(rng: np.random.Generator, character: Character, times: NDArray[np.int64]) -> Floats:
+    slot = character.volatility / np.sqrt(_slots_a_year(times))
+    restless = np.exp(0.35 * rng.standard_normal(len(times)))
+    busy = _volatility_factors(rng, times) * day_factors(times, character.daily_swing)
+    return np.asarray(slot * busy * restless)
+
+
+def _volatility_factors(rng: np.random.Generator, times: NDArray[np.int64]) -> Floats:
+    days = (times[-1] - times[0]) / DAY_SECONDS
+    changes = np.sort(rng.uniform(times[0], times[-1], int(days / MEAN_VOLATILITY_DAYS)))
+    factors = rng.choice(VOLATILITY_FACTORS, len(changes) + 1, p=VOLATILITY_CHANCES)
+    return np.asarray(factors[np.searchsorted(changes, times)], dtype=np.float64)
+
+
+def _drift_a_year(rng: np.random.Generator, character: Character, log: float) -> float:
+    # Mean reversion: without it the price could drift to an implausible level over the years.
+    distance = log - np.log(character.price)
+    return float(rng.choice((1.0, 0.0, -1.0)) * character.trend - distance)
+
+
+def _slots_a_year(times: NDArray[np.int64]) -> float:
+    return float(len(times) * YEAR_SECONDS / (times[-1] - times[0] + 1))

@@ -1,0 +1,219 @@
+"""HTTP server of the simulated exchange: all protocols on one port, with rate limits, faults and a request log."""
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from gzip import compress
+from pathlib import Path
+
+from aiohttp import web
+
+from fetcher.simulator.candles.source import CandleSource
+from fetcher.simulator.faults import Fate, Fates, Fault, Faults, failure_status, html_page
+from fetcher.simulator.protocols.binance import Binance
+from fetcher.simulator.protocols.coinbase import Coinbase
+from fetcher.simulator.protocols.coinbase_advanced import CoinbaseAdvanced
+from fetcher.simulator.protocols.oanda import Oanda
+from fetcher.simulator.rate_limit import (
+    BINANCE_LIMIT,
+    COINBASE_ADVANCED_LIMIT,
+    COINBASE_LIMIT,
+    OANDA_LIMIT,
+    Gate,
+    Limit,
+)
+from fetcher.simulator.request_log import Record, Seen
+from fetcher.simulator.response import Answer, Answering, ProviderSide
+from tradeschool.errors import SettingsError
+
+REMEMBERED_REQUESTS = 10_000
+SMALLEST_COMPRESSED_BYTES = 256
+LARGEST_INLINE_BYTES = 100_000
+"""Largest body compressed in the event loop; larger ones are compressed in a thread."""
+SLOW_SECONDS = 120.0
+"""Duration of a slow response, sent one byte at a time."""
+SHUTDOWN_SECONDS = 1.0
+"""Time limit for responses in progress when the server stops."""
+
+NO_FAULTS = Faults()
+CANDLE_PATHS = ("/candles", "/klines")
+"""Suffixes of the paths of candle requests."""
+
+
+class Exchange:
+    """Simulated exchange: serves a source of candles over all protocols, with rate limits, faults and a request log."""
+
+    def __init__(
+        self,
+        source: CandleSource,
+        *,
+        faults: Faults = NO_FAULTS,
+        seed: int = 0,
+        oanda_token: str | None = None,
+        coinbase_limit: Limit = COINBASE_LIMIT,
+        oanda_limit: Limit = OANDA_LIMIT,
+        coinbase_advanced_limit: Limit = COINBASE_ADVANCED_LIMIT,
+        binance_limit: Limit = BINANCE_LIMIT,
+        remembered: int = REMEMBERED_REQUESTS,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """Create an exchange for a source of candles.
+
+        With `oanda_token` None, any non-empty token is accepted. `clock` returns Unix seconds; later candles do not
+        exist yet. `monotonic` is the clock of limits, outages and the request log; `sleep` implements latency.
+        """
+        self.record = Record(remembered)
+        self._monotonic, self._sleep = monotonic, sleep
+        self._fates = Fates(faults, seed, monotonic)
+        self._sides: dict[ProviderSide, Gate] = {
+            Oanda(source, clock, oanda_token): Gate(oanda_limit, monotonic),
+            CoinbaseAdvanced(source, clock): Gate(coinbase_advanced_limit, monotonic),
+            Binance(source, clock): Gate(binance_limit, monotonic),
+            Coinbase(source, clock): Gate(coinbase_limit, monotonic),
+        }
+
+    def app(self) -> web.Application:
+        """Return the aiohttp application with the routes of all protocols."""
+        app = web.Application()
+        for side in self._sides:
+            for path, answering in side.routes().items():
+                app.router.add_get(path, partial(self._handle, side, answering))
+        return app
+
+    async def _handle(self, side: ProviderSide, answering: Answering, request: web.Request) -> web.StreamResponse:
+        arrived_seconds = self._monotonic()
+        fate = Fate()
+        if self._sides[side].admits(request.path, request.transport):
+            fate = self._fates.draw(request.path_qs, is_for_candles=request.path.endswith(CANDLE_PATHS))
+            await self._sleep(fate.delay_seconds)
+            answer = _answer(side, answering, request, fate)
+        else:
+            answer = side.too_many()
+        body, headers = await _encoded(answer, request)
+        self.record.add(
+            Seen(
+                arrived_seconds=arrived_seconds,
+                protocol=side.name,
+                path=request.path,
+                query=request.query_string,
+                status=0 if fate.is_without_answer else answer.status,
+                bytes=0 if fate.is_without_answer else _sent_bytes(body, fate),
+                fault=fate.fault.value,
+            )
+        )
+        if fate.fault is Fault.CUT:
+            return await _cut(request, fate, answer.status, body, headers)
+        if fate.fault is Fault.SLOW:
+            return await _drip(request, answer.status, body, headers)
+        return web.Response(status=answer.status, body=body, headers=headers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A running exchange."""
+
+    url: str
+    """Base URL, such as `http://127.0.0.1:8700`."""
+    exchange: Exchange
+
+    @property
+    def requests(self) -> tuple[Seen, ...]:
+        """The last requests, oldest first."""
+        return tuple(self.exchange.record.requests)
+
+
+@asynccontextmanager
+async def serve(
+    exchange: Exchange, *, host: str = "127.0.0.1", port: int = 0, log_path: Path | None = None
+) -> AsyncIterator[Served]:
+    """Serve during the block; port 0 selects a free port, `log_path` receives one line of JSON per request.
+
+    Raises:
+        SettingsError: if the address cannot be bound or the log cannot be written.
+    """
+    runner = web.AppRunner(exchange.app(), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    with exchange.record.appended_to(log_path):
+        await runner.setup()
+        try:
+            bound_port = await _listen(runner, host, port)
+            yield Served(url=f"http://{host}:{bound_port}", exchange=exchange)
+        finally:
+            await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> int:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise SettingsError(f"the exchange cannot listen on {host}:{port}: {error.strerror}") from error
+    return int(runner.addresses[0][1])
+
+
+def _answer(side: ProviderSide, answering: Answering, request: web.Request, fate: Fate) -> Answer:
+    match fate.fault:
+        case Fault.TOO_MANY:
+            return side.too_many()
+        case Fault.FAILURE:
+            return side.failure(failure_status(fate.chance))
+        case Fault.OUTAGE:
+            return side.failure(503)
+        case Fault.HTML:
+            return html_page(fate.chance)
+        case _:
+            return answering(request, fate.spoil)
+
+
+async def _encoded(answer: Answer, request: web.Request) -> tuple[bytes, dict[str, str]]:
+    """Return the body, compressed if accepted, and all headers."""
+    headers = {"Content-Type": answer.content_type, **answer.headers}
+    if len(answer.body) < SMALLEST_COMPRESSED_BYTES or "gzip" not in request.headers.get("Accept-Encoding", ""):
+        return answer.body, headers
+    squeeze = partial(compress, answer.body, compresslevel=1, mtime=0)
+    body = squeeze() if len(answer.body) <= LARGEST_INLINE_BYTES else await asyncio.to_thread(squeeze)
+    return body, headers | {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+
+
+def _sent_bytes(body: bytes, fate: Fate) -> int:
+    return len(body) // 2 if fate.fault is Fault.CUT else len(body)
+
+
+async def _cut(
+    request: web.Request, fate: Fate, status: int, body: bytes, headers: dict[str, str]
+) -> web.StreamResponse:
+    """Announce the full body, send half of it and close the connection; or reset it before the response."""
+    response = web.StreamResponse(status=status, headers=headers | {"Content-Length": str(len(body))})
+    if fate.is_without_answer:
+        _reset(request.transport)
+        return response
+    await response.prepare(request)
+    await response.write(body[: _sent_bytes(body, fate)])
+    if request.transport is not None:
+        request.transport.close()
+    return response
+
+
+async def _drip(request: web.Request, status: int, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
+    """Send the body so slowly that only a total time-out in the client ends the request."""
+    response = web.StreamResponse(status=status, headers=headers | {"Content-Length": str(len(body))})
+    await response.prepare(request)
+    pause = SLOW_SECONDS / len(body)
+    with suppress(ConnectionResetError):  # clients disconnect before the end
+        for place in range(len(body)):
+            await response.write(body[place : place + 1])
+            await asyncio.sleep(pause)
+    return response
+
+
+def _reset(transport: asyncio.Transport | None) -> None:
+    if transport is None:
+        return
+    # SO_LINGER with 0 seconds closes the socket with RST instead of FIN: "connection reset by peer".
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

@@ -1,0 +1,77 @@
+"""Curriculum loading: the built-in levels, or the levels of a user's TOML file, in order."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from optimizer.curriculum import levels
+from optimizer.level.spec import Level
+from tradeschool.errors import SettingsError
+from tradeschool.plugins import entries
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: tuple[Level, ...] = Field(min_length=1)
+
+    @field_validator("level")
+    @classmethod
+    def _names_differ(cls, found: tuple[Level, ...]) -> tuple[Level, ...]:
+        names = [level.name for level in found]
+        if len(set(names)) != len(names):
+            raise ValueError(f"level names must be unique, were {', '.join(names)}")
+        return found
+
+
+def load_levels(file: Path | None = None) -> tuple[Level, ...]:
+    """Load the levels of a curriculum file, or the built-in levels if no file is given.
+
+    Raises:
+        SettingsError: names the line, the key, the expected and the found value.
+    """
+    if file is None:
+        return tuple(entries(levels, "LEVEL").values())
+    try:
+        text = file.read_text(encoding="utf-8")
+        return _File.model_validate(tomllib.loads(text)).level
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"curriculum {file} cannot be read: {error}") from error
+    except ValidationError as error:
+        problems = [
+            _reprint(file, text, problem["loc"], problem["msg"], problem["input"]) for problem in error.errors()
+        ]
+        raise SettingsError("; ".join(problems)) from None
+
+
+def find_level(name: str, found: tuple[Level, ...]) -> Level:
+    """Return the level with a name.
+
+    Raises:
+        SettingsError: there is no such level; lists the known names.
+    """
+    for level in found:
+        if level.name == name:
+            return level
+    raise SettingsError(f"unknown level {name!r}: expected one of {', '.join(level.name for level in found)}")
+
+
+def _reprint(file: Path, text: str, path: tuple[int | str, ...], message: str, found: object) -> str:
+    key = ".".join(str(part) for part in path)
+    shown = "" if isinstance(found, dict | list | tuple) else f", was {found!r}"
+    return f"{file}:{_line(text, path)}: {key}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _line(text: str, path: tuple[int | str, ...]) -> int:
+    """Return the line of a key: the first in its level's section that contains it, else the section's first."""
+    starts = [match.start() for match in re.finditer(r"^\s*\[\[level\]\]", text, re.MULTILINE)]
+    index = next((part for part in path if isinstance(part, int)), 0)
+    start = starts[index] if index < len(starts) else 0
+    end = starts[index + 1] if index + 1 < len(starts) else len(text)
+    for key in reversed([part for part in path if isinstance(part, str)]):
+        if found := re.search(rf"\b{re.escape(key)}\b\s*[=\]]", text[start:end]):
+            start += found.start()
+            break
+    return text.count("\n", 0, start) + 1

@@ -1,0 +1,221 @@
+"""Level: one step of the curriculum with its search space, datasets, gate and costs.
+
+A level is a Python file in `optimizer/curriculum/levels/` or a `[[level]]` table of a TOML file; both have these
+fields.
+"""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from optimizer.level.constraints import Analysis, Constraint, Fraction, StressLimits, Strict
+from optimizer.level.metric_names import GATE_DRAWDOWN
+from tradeschool.errors import SettingsError
+from tradeschool.markets.catalogue import find_dataset
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.windows import Window
+
+
+class Direction(StrEnum):
+    """Allowed position sides of a level."""
+
+    LONG = "long"
+    SHORT = "short"
+    BOTH = "both"
+
+
+class Mode(StrEnum):
+    """Which finished trials the sampler sees."""
+
+    LAGGED = "lagged"
+    """Trials 0..n-lag only: the same trials for any number of workers."""
+    ASYNC = "async"
+    """All finished trials: not reproducible, because it depends on completion order."""
+
+
+class Part(StrEnum):
+    """Parts of each dataset of a level, in time order."""
+
+    TRAIN = "train"
+    """Read by the search."""
+    VALIDATION = "validation"
+    """Selects the winner and is read by the gate."""
+    TEST = "test"
+    """Opened once after the gate; reported, decides nothing."""
+
+
+class LevelDataset(Strict):
+    """A dataset and the days that a level uses."""
+
+    dataset: str
+    """Such as `coinbase/BTC-USD/M5`."""
+    start: date
+    end: date
+    """First day after the range."""
+
+    @model_validator(mode="after")
+    def _is_known_and_not_empty(self) -> Self:
+        try:
+            find_dataset(self.dataset)
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
+        if self.start >= self.end:
+            raise ValueError(f"{self.dataset}: start {self.start} must come before end {self.end}")
+        return self
+
+    @property
+    def source(self) -> Dataset:
+        """The dataset object of that name."""
+        return find_dataset(self.dataset)
+
+    @property
+    def window(self) -> Window:
+        """The whole range of days of this dataset."""
+        return Window(_midnight(self.start), _midnight(self.end))
+
+
+class Split(Strict):
+    """Split of each dataset's days in time order, as fractions of its length."""
+
+    train: Fraction = 0.6
+    validation: Fraction = 0.2
+    test: Fraction = 0.2
+    embargo_days: Annotated[int, Field(ge=0)] = 1
+    """Days skipped at the start of validation and of test. The warm-up comes on top: the first bars of each part only
+    warm up indicators, so no judged bar of a part depends on a candle of the previous part.
+    """
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        total = self.train + self.validation + self.test
+        if not math.isclose(total, 1.0, abs_tol=1e-9):
+            raise ValueError(f"train + validation + test must be 1, was {total:g}")
+        return self
+
+
+class Gate(Strict):
+    """Gate: targets that a level's winner must meet on validation, by metric. NaN fails the gate."""
+
+    win_rate: Fraction
+    """Minimum share of closed trades with a net profit."""
+    sharpe: float
+    """Minimum annualised Sharpe ratio."""
+    max_drawdown_intrabar: Fraction
+    """Maximum intrabar drawdown of the portfolio, as a fraction of its peak."""
+    profit_factor: Annotated[float, Field(gt=0)]
+    """Minimum ratio of gross profit to gross loss."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_short_name(cls, given: object) -> object:
+        """Accept `max_drawdown`, as curriculum files call the intrabar drawdown."""
+        if isinstance(given, Mapping) and "max_drawdown" in given and GATE_DRAWDOWN not in given:
+            return {GATE_DRAWDOWN if name == "max_drawdown" else name: value for name, value in given.items()}
+        return given
+
+
+class MinTrades(Strict):
+    """Minimum number of closed trades for a trial's metrics to count."""
+
+    train: Annotated[int, Field(ge=0)] = 30
+    validation: Annotated[int, Field(ge=0)] = 10
+
+
+class Costs(Strict):
+    """Trading costs per side. Half-spread and slippage apply to market and stop fills, not to targets.
+
+    FX pays the half-spread stored with its candles; crypto candles store none and pay slippage.
+    """
+
+    crypto_fee_bps: Annotated[float, Field(ge=0)] = 5.0
+    """Basis points of the notional."""
+    crypto_slippage_bps: Annotated[float, Field(ge=0)] = 2.0
+    """Basis points of the price."""
+    fx_fee_bps: Annotated[float, Field(ge=0)] = 0.0
+    fx_slippage_bps: Annotated[float, Field(ge=0)] = 0.0
+    crypto_financing_bps: Annotated[float, Field(ge=0)] = 0.0
+    """Basis points of the entry notional, charged at each midnight (UTC) that a position is held over."""
+    fx_financing_bps: Annotated[float, Field(ge=0)] = 0.0
+
+
+Bounds = tuple[float, float]
+Parameters = dict[str, float]
+"""Strategy parameters by name; whole numbers are integers."""
+
+
+class Level(Strict):
+    """One step of the curriculum."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,16}$")]
+    title: str
+    direction: Direction
+    strategy: str = "sma_cross"
+    """A built-in strategy's name, or `module:NAME`."""
+    trials: Annotated[int, Field(ge=1)]
+    lag: Annotated[int, Field(ge=1)] = 8
+    """Trial n is requested once trials 0..n-lag are finished; the sampler sees exactly those."""
+    mode: Mode = Mode.LAGGED
+    datasets: Annotated[tuple[LevelDataset, ...], Field(min_length=1)]
+    split: Split = Split()
+    gate: Gate
+    min_trades: MinTrades = MinTrades()
+    costs: Costs = Costs()
+    position_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Notional of a new position as a fraction of the equity at its fill."""
+    drawdown_limit: Annotated[float, Field(gt=0, le=1)] = 0.30
+    """A trial is pruned once the portfolio's intrabar drawdown exceeds this; datasets not run yet count as flat."""
+    ranges: dict[str, Bounds]
+    """Lowest and highest value searched, inclusive; a strategy parameter without a range keeps its default."""
+    narrow: bool = False
+    """Search only a quarter of each range to either side of the previous level's winner."""
+    retries: Annotated[int, Field(ge=0)] = 3
+    """Number of further attempts after a failed gate, with more trials and wider ranges."""
+    relax: Fraction = 0.0
+    """Share of itself by which each retry relaxes every target of the gate, on train too; shown with the results."""
+    early_stop: Annotated[int, Field(ge=1)] | None = None
+    """End the search after this many trials without a better feasible one."""
+    constraints: tuple[Constraint, ...] = ()
+    """Further constraints, such as `calmar >= 1`: on train for the search, on validation for the gate."""
+    stress: StressLimits | None = None
+    """Stress-test limits that the gate requires; none by default."""
+    analyses: tuple[Analysis, ...] = ()
+    """Additional analyses of the winner; none affects the gate."""
+
+    @field_validator("ranges")
+    @classmethod
+    def _ranges_are_ordered(cls, ranges: dict[str, Bounds]) -> dict[str, Bounds]:
+        for name, (low, high) in ranges.items():
+            if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+                raise ValueError(f"{name}: expected [low, high] with low <= high, was [{low:g}, {high:g}]")
+        return ranges
+
+    def window(self, dataset: LevelDataset, part: Part) -> Window:
+        """Return the days of one part of a dataset without the embargo, at whole UTC days.
+
+        Raises:
+            SettingsError: the part is empty.
+        """
+        whole, split = dataset.window, self.split
+        days = (whole.end - whole.start).days
+        first_end = round(days * split.train)
+        second_end = round(days * (split.train + split.validation))
+        embargo = split.embargo_days
+        start_day, end_day = {
+            Part.TRAIN: (0, first_end),
+            Part.VALIDATION: (first_end + embargo, second_end),
+            Part.TEST: (second_end + embargo, days),
+        }[part]
+        return Window(whole.start + timedelta(days=start_day), whole.start + timedelta(days=end_day))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def trades_needed(level: Level, part: Part) -> int:
+    """Return the required number of closed trades in a part; test uses validation's number."""
+    return level.min_trades.train if part is Part.TRAIN else level.min_trades.validation

@@ -1,1 +1,0 @@
-"""Built-in levels, one file each, in order of file name."""

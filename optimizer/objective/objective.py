@@ -1,0 +1,207 @@
+"""Objective: backtests a level's datasets in order, prunes hopeless trials, and returns the evaluation.
+
+An evaluation either raises, which fails the trial, or has a finite value and finite constraints. A missed target is a
+constraint, never a score. This module does not use Optuna, so workers do not load it.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
+
+from optimizer.backtest.engine import atr_periods, engine_of, warm_up_bars
+from optimizer.backtest.result import Rules, Run
+from optimizer.backtest.trade_totals import tally
+from optimizer.bars.preparation import Prepared, prepare
+from optimizer.level.spec import Level, Part, trades_needed
+from optimizer.objective import metrics
+from optimizer.objective.portfolio import Account
+from optimizer.objective.trial_result import Evaluation, Outcome, rounded, rounded_all
+from optimizer.strategies.fixed_environment import surroundings
+from optimizer.strategies.parameter_ranges import widest
+from optimizer.strategies.protocol import check_names, load, repaired
+from optimizer.strategies.time_limit import bounded
+from optimizer.strategies.trade_management import Management
+from tradeschool.candles.arrays import CandleArrays
+from tradeschool.log import about
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
+
+VALUE_WITHOUT_SHARPE = 0.0
+"""Value of a complete trial whose daily returns do not vary, for example without a trade. Such a trial is never
+feasible, and samplers rank infeasible trials by their constraints alone.
+"""
+WHOLLY_MISSED = 1.0
+"""Violation of a constraint without a measured value; the largest fraction."""
+
+Read = Callable[[Dataset, Window], CandleArrays]
+"""Function that reads the candles of a dataset whose open lies in a window."""
+
+
+def repair(level: Level, parameters: Mapping[str, float]) -> dict[str, float]:
+    """Return the parameters as the strategy repairs them, restricted to the given names.
+
+    Raises:
+        SettingsError: a parameter is not the strategy's, or exceeds its hard bounds.
+    """
+    whole = repaired(load(level.strategy), parameters)
+    return {name: whole[name] for name in parameters}
+
+
+def prepare_level(level: Level, part: Part, read: Read) -> tuple[Prepared, ...]:
+    """Prepare one part of each of a level's datasets, in the level's order, for any number of trials.
+
+    All trials of all attempts are judged over the same bars: the warm-up covers the widest ranges of the level's
+    retries.
+
+    Raises:
+        SettingsError: a range is missing or unknown, or a part of a dataset is empty.
+        DataError: candles are missing, invalid, or not more than the warm-up.
+    """
+    return prepare_windows(level, [(dataset.source, level.window(dataset, part)) for dataset in level.datasets], read)
+
+
+def prepare_windows(level: Level, windows: Sequence[tuple[Dataset, Window]], read: Read) -> tuple[Prepared, ...]:
+    """Prepare any windows of datasets for a level's trials; raises the same errors as `prepare_level`."""
+    strategy = load(level.strategy)
+    bounds = widest(level)
+    check_names(strategy, bounds)
+    periods = atr_periods(strategy, bounds)
+
+    def one(source: Dataset, window: Window) -> Prepared:
+        with about(dataset=source.name):
+            return prepare(read(source, window), window, warm_up_of(level, source.timeframe), periods)
+
+    return tuple(one(source, window) for source, window in windows)
+
+
+def warm_up_of(level: Level, timeframe: Timeframe) -> int:
+    """Return the warm-up in bars: enough for the widest ranges of the level's retries."""
+    return warm_up_bars(load(level.strategy), widest(level), timeframe)
+
+
+def evaluate(
+    level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float], thresholds: Sequence[float | None]
+) -> Evaluation:
+    """Evaluate a trial on train, one step per dataset; prunes at the median threshold or the drawdown limit.
+
+    `thresholds`: for each step the median of the complete trials; None, or the end of the sequence, disables pruning.
+
+    Raises:
+        SettingsError: a parameter is not the strategy's.
+    """
+    trade = _trader(level, parameters)
+    account = Account([(dataset.first_day, dataset.day_count) for dataset in prepared])
+    runs: list[Run] = []
+    intermediate: list[float] = []
+    for dataset, threshold in zip_longest(prepared, thresholds[: len(prepared)]):
+        runs.append(trade(dataset))
+        account.join(runs[-1])
+        intermediate.append(rounded(metrics.sharpe(account.so_far().returns)))
+        if account.drawdown() > level.drawdown_limit:
+            reason = f"drawdown limit of {level.drawdown_limit:g} exceeded after {dataset.dataset}"
+            return _pruned(level, runs, account.drawdown(), intermediate, reason)
+        if is_pruned(intermediate, threshold):
+            return _pruned(level, runs, account.drawdown(), intermediate, f"below the median after {dataset.dataset}")
+    return _complete(level, Part.TRAIN, runs, intermediate)
+
+
+def judge(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float], part: Part) -> Evaluation:
+    """Evaluate a parameter set on any part without pruning; the gate reads this."""
+    trade = _trader(level, parameters)
+    account = Account([(dataset.first_day, dataset.day_count) for dataset in prepared])
+    runs: list[Run] = []
+    intermediate: list[float] = []
+    for dataset in prepared:
+        runs.append(trade(dataset))
+        account.join(runs[-1])
+        intermediate.append(rounded(metrics.sharpe(account.so_far().returns)))
+    return _complete(level, part, runs, intermediate)
+
+
+def backtest(level: Level, prepared: Prepared, parameters: Mapping[str, float]) -> Run:
+    """Backtest one dataset with a level's rules."""
+    return _trader(level, parameters)(prepared)
+
+
+def _trader(level: Level, parameters: Mapping[str, float]) -> Callable[[Prepared], Run]:
+    """Return a function that backtests a dataset; strategy and parameters are loaded and checked once."""
+    strategy = load(level.strategy)
+    whole = repaired(strategy, parameters)
+    managed, trade = Management.of(whole), engine_of(strategy)
+
+    def one(prepared: Prepared) -> Run:
+        rules = Rules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed)
+        with about(dataset=prepared.dataset.name), surroundings(level.strategy), bounded():
+            return trade(prepared, whole, rules)
+
+    return one
+
+
+def is_pruned(intermediate: Sequence[float], threshold: float | None) -> bool:
+    """Return what Optuna's MedianPruner decides after the last value, given the median of its step.
+
+    Source: optuna 5.0, pruners/_percentile.py, `PercentilePruner.prune`, for a study that maximises.
+    """
+    if threshold is None:
+        return False
+    numbers = [value for value in intermediate if not math.isnan(value)]
+    return not numbers or max(numbers) < threshold
+
+
+def _complete(level: Level, part: Part, runs: Sequence[Run], intermediate: Sequence[float]) -> Evaluation:
+    value = intermediate[-1]
+    figures = metrics.summarise(runs)
+    return Evaluation(
+        state=Outcome.COMPLETE,
+        value=VALUE_WITHOUT_SHARPE if math.isnan(value) else value,
+        intermediate=tuple(intermediate),
+        constraints=_constraints(level, part, runs, figures, figures["max_drawdown_intrabar"]),
+        metrics=rounded_all(figures),
+        pruned_reason=None,
+    )
+
+
+def _pruned(
+    level: Level, runs: Sequence[Run], drawdown: float, intermediate: Sequence[float], reason: str
+) -> Evaluation:
+    figures = metrics.summarise(runs)
+    return Evaluation(
+        state=Outcome.PRUNED,
+        value=None if math.isnan(intermediate[-1]) else intermediate[-1],
+        intermediate=tuple(intermediate),
+        constraints=_constraints(level, Part.TRAIN, runs, figures, drawdown),
+        metrics=rounded_all(figures),
+        pruned_reason=reason,
+    )
+
+
+def _constraints(
+    level: Level, part: Part, runs: Sequence[Run], figures: Mapping[str, float], drawdown: float
+) -> dict[str, float]:
+    """Return each constraint's violation as a fraction, so that all share one scale; zero or less is feasible."""
+    gate, win_rate = level.gate, figures["win_rate"]
+    violations = {
+        "win_rate": WHOLLY_MISSED if math.isnan(win_rate) else gate.win_rate - win_rate,
+        "drawdown": drawdown - gate.max_drawdown_intrabar,
+        "profit_factor": _profit_factor_violation(runs, gate.profit_factor),
+        "min_trades": _trades_violation(figures, trades_needed(level, part)),
+    }
+    further = {each.name: each.violation(figures[each.metric]) for each in level.constraints}
+    return rounded_all(violations | further)
+
+
+def _profit_factor_violation(runs: Sequence[Run], target: float) -> float:
+    """Return the violation `target * loss - profit <= 0` over the turnover `profit + loss`, which avoids division by
+    zero.
+    """
+    total = tally(runs)
+    turnover = total.profit + total.loss
+    return (target * total.loss - total.profit) / turnover if turnover > 0 else WHOLLY_MISSED
+
+
+def _trades_violation(figures: Mapping[str, float], needed: int) -> float:
+    """Return the missing share of the required trades; the largest violation without a Sharpe ratio."""
+    if math.isnan(figures["sharpe"]):
+        return WHOLLY_MISSED
+    return (needed - figures["trades"]) / max(needed, 1)

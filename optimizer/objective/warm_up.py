@@ -1,0 +1,30 @@
+"""Warm-up of compiled code: compiles, or loads from the cache, everything that a trial runs."""
+
+from datetime import date
+from functools import partial
+
+from optimizer.bars.random_walk import random_walk
+from optimizer.level.spec import Direction, Gate, Level, LevelDataset, Part
+from optimizer.objective.objective import evaluate, prepare_level
+from optimizer.strategies.protocol import load
+
+SAMPLE = "coinbase/BTC-USD/H1"
+SEED = 1
+
+
+def warm(name: str = "sma_cross") -> None:
+    """Evaluate one trial of a built-in strategy over a few weeks of synthetic candles."""
+    strategy = load(name)
+    level = Level(
+        name="warm",
+        title="Warm up",
+        direction=Direction.BOTH,
+        strategy=name,
+        trials=1,
+        datasets=(LevelDataset(dataset=SAMPLE, start=date(2020, 1, 1), end=date(2020, 3, 1)),),
+        gate=Gate(win_rate=0, sharpe=0, max_drawdown_intrabar=1, profit_factor=1),
+        ranges={parameter.name: (parameter.default, parameter.default) for parameter in strategy.parameters},
+    )
+    parameters = {parameter.name: parameter.default for parameter in strategy.parameters}
+    read = partial(random_walk, seed=SEED)
+    evaluate(level, prepare_level(level, Part.TRAIN, read), parameters, [None])

@@ -1,0 +1,256 @@
+"""Run records in the study database: one row of facts per run, replaced as the run advances.
+
+Any process that reaches the database can continue any run; a run's files are derived from this record and its studies.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, JsonValue, ValidationError
+from sqlalchemy import create_engine, insert, select, update
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+
+from optimizer.curriculum.attempts import at_attempt
+from optimizer.curriculum.state_machine import Attempt, Facts, Rung
+from optimizer.level.spec import Level, Part
+from optimizer.search.database import RUNS, driver_arguments, first_line_of
+from optimizer.validation.evidence import Null
+from optimizer.validation.gate import Reading
+from optimizer.validation.recommendation import Recommendation
+from optimizer.validation.stored_model import Kept
+from tradeschool.errors import ServiceUnreachable, SettingsError
+from tradeschool.settings.urls import mask_url
+
+SURROGATES = 20
+"""Default number of surrogate markets of the null test."""
+Fingerprints = dict[str, str]
+Numbers = dict[str, int | float]
+"""Stored parameters; whole numbers stay integers."""
+
+
+class Verdict(Kept):
+    """Verdict on an attempt."""
+
+    passed: bool
+    reason: str
+    finished: int
+    """Number of the attempt's own trials, without those carried over."""
+    trial: int | None
+    """The winner's trial number; None if no trial was feasible on train."""
+    parameters: Numbers | None
+    readings: tuple[Reading, ...]
+    """The gate on validation."""
+    figures: dict[Part, dict[str, float]]
+    """The winner's metrics by part."""
+    shortfall: dict[str, JsonValue]
+    """Missed criteria and their shortfall; empty if none was missed."""
+    relaxed: float
+    """Share by which the gate's targets were relaxed; usually 0."""
+
+
+class AttemptRow(Kept):
+    """One attempt at a level; stored before its first trial."""
+
+    level: str
+    number: int
+    fingerprints: Fingerprints
+    """Fingerprints of code and candles at its start."""
+    inherited: Numbers | None
+    """The winner of the previous level."""
+    carried: int
+    """Number of trials carried over from earlier attempts."""
+    searched: bool = False
+    """Whether its last trial is committed."""
+    verdict: Verdict | None = None
+
+
+class Forced(Kept):
+    """A user's decision to resume a run although one of its fingerprints has changed."""
+
+    time: AwareDatetime
+    what: str
+    """Code, settings, or a dataset and its window."""
+    was: str
+    now: str
+
+
+class RunRecord(Kept):
+    """Complete record of a run."""
+
+    version: Literal[3] = 3
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    seed: int
+    levels: Annotated[tuple[Level, ...], Field(min_length=1)]
+    created: AwareDatetime
+    fingerprints: Fingerprints
+    """Fingerprints of code and settings; a run resumes only if they are equal or the user forces it."""
+    candles: Fingerprints = Field(default_factory=dict)
+    """Digests of all candle ranges read, by dataset and window; compared like the fingerprints."""
+    attempts: tuple[AttemptRow, ...] = ()
+    forced: tuple[Forced, ...] = ()
+    surrogates: Annotated[int, Field(ge=0)] = SURROGATES
+    """Number of surrogate markets for the null test of each passed level, run at the end."""
+    nulls: dict[str, Null] = Field(default_factory=dict)
+    """Null test results by level."""
+    recommendation: Recommendation | None = None
+    """None before the end of the run."""
+
+    def level(self, name: str) -> Level:
+        """Return the level of that name as the curriculum defines it."""
+        return next(level for level in self.levels if level.name == name)
+
+    def before(self, name: str) -> Level | None:
+        """Return the previous level; None for the first."""
+        place = [level.name for level in self.levels].index(name)
+        return self.levels[place - 1] if place else None
+
+    def attempt(self, level: str, number: int) -> AttemptRow | None:
+        """Return an attempt; None if it has not started."""
+        return next((each for each in self.attempts if (each.level, each.number) == (level, number)), None)
+
+    def last(self, level: str) -> AttemptRow | None:
+        """Return the latest attempt at a level; None if there is none."""
+        return next((each for each in reversed(self.attempts) if each.level == level), None)
+
+    def searched_level(self, attempt: AttemptRow) -> Level:
+        """Return the level as an attempt searches it."""
+        return at_attempt(self.level(attempt.level), attempt.number, attempt.inherited)
+
+    def study(self, level: str, attempt: int) -> str:
+        """Return the name of an attempt's study."""
+        return f"{self.name}-L{level}-a{attempt}"
+
+    def facts(self, ready: frozenset[str]) -> Facts:
+        """Return the facts for the state machine; `ready`: names of the levels whose candles are sealed."""
+        return Facts(
+            rungs=[Rung(name=level.name, retries=level.retries) for level in self.levels],
+            attempts=[
+                Attempt(
+                    level=each.level,
+                    number=each.number,
+                    searched=each.searched,
+                    passed=each.verdict.passed if each.verdict else None,
+                )
+                for each in self.attempts
+            ],
+            ready=ready,
+            recommended=self.recommendation is not None,
+        )
+
+    def with_attempt(self, attempt: AttemptRow) -> "RunRecord":
+        """Return the record with an attempt added or replaced."""
+        kept = [each for each in self.attempts if (each.level, each.number) != (attempt.level, attempt.number)]
+        return self.model_copy(update={"attempts": (*kept, attempt)})
+
+
+class Runs:
+    """Table of runs in one database."""
+
+    def __init__(self, url: str) -> None:
+        self._where = mask_url(url)
+        with self._translated():
+            self._file = _sqlite_file(url)
+            self._engine: Engine = create_engine(url, connect_args=driver_arguments(url), pool_pre_ping=True)
+
+    def add(self, record: RunRecord) -> None:
+        """Insert a new run.
+
+        Raises:
+            SettingsError: a run of that name exists.
+            ServiceUnreachable: the database does not respond.
+        """
+        with self._translated():
+            RUNS.metadata.create_all(self._engine)
+            try:
+                with self._engine.begin() as connection:
+                    connection.execute(insert(RUNS).values(name=record.name, facts=record.model_dump_json()))
+            except IntegrityError:
+                raise SettingsError(
+                    f"run {record.name} exists in {self._where}; resume it: tradeschool optimize resume {record.name}"
+                ) from None
+
+    def write(self, record: RunRecord) -> None:
+        """Replace the record of a run.
+
+        Raises:
+            ServiceUnreachable: the database does not respond, or no longer contains the run.
+        """
+        with self._translated(), self._engine.begin() as connection:
+            row = update(RUNS).where(RUNS.c.name == record.name).values(facts=record.model_dump_json())
+            if connection.execute(row).rowcount != 1:
+                raise ServiceUnreachable(
+                    f"study database {self._where}: run {record.name} is missing; "
+                    "check whether the database was moved or replaced"
+                )
+
+    def read(self, name: str) -> RunRecord:
+        """Return the record of a run.
+
+        Raises:
+            SettingsError: there is no run of that name, or another version wrote it.
+            ServiceUnreachable: the database does not respond.
+        """
+        with self._connected() as names:
+            if name in names:
+                return parsed(name, names[name])
+        raise SettingsError(f"no run {name!r} in {self._where}; see: tradeschool optimize list")
+
+    def all(self) -> list[RunRecord]:
+        """Return all runs, ordered by name.
+
+        Raises:
+            SettingsError: another version wrote one of them.
+            ServiceUnreachable: the database does not respond.
+        """
+        with self._connected() as names:
+            return [parsed(name, facts) for name, facts in sorted(names.items())]
+
+    def close(self) -> None:
+        """Close the database connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _connected(self) -> Iterator[Mapping[str, str]]:
+        """Yield the stored facts of all runs by name; does not create a database file."""
+        if self._file and not self._file.exists():
+            yield {}
+            return
+        with self._translated():
+            RUNS.metadata.create_all(self._engine)
+            with self._engine.connect() as connection:
+                yield {row.name: row.facts for row in connection.execute(select(RUNS.c.name, RUNS.c.facts))}
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (ArgumentError, NoSuchModuleError, ImportError, SQLAlchemyError) as error:
+            reason = first_line_of(error)
+            raise ServiceUnreachable(
+                f"study database {self._where}: {reason}; check that it runs and that storage_url is correct"
+            ) from error
+
+
+def _sqlite_file(url: str) -> Path | None:
+    parsed = make_url(url)
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database and parsed.database != ":memory:"
+    return Path(str(parsed.database)) if is_file else None
+
+
+def parsed(name: str, facts: str) -> RunRecord:
+    """Parse the stored facts of a run.
+
+    Raises:
+        SettingsError: another version wrote them.
+    """
+    try:
+        return RunRecord.model_validate_json(facts)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"run {name} was written by another version: {where}: {first['msg']}; start a new run"
+        ) from None

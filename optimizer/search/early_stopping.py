@@ -1,0 +1,33 @@
+"""Early stopping: ends a search after a number of trials without improvement."""
+
+from optuna.trial import FrozenTrial, TrialState
+
+from optimizer.search.study import is_feasible
+
+
+class Patience:
+    """Counter of trials since the last improvement; called once for each committed trial, in number order.
+
+    It uses nothing else, so a search ends with the same trial regardless of workers and interruptions.
+    """
+
+    def __init__(self, most: int | None, carried: int) -> None:
+        """`most`: trials without improvement, None for no limit; the first `carried` trials do not count."""
+        self._most, self._carried = most, carried
+        self._best: float | None = None
+        self._since = 0
+
+    def is_over(self, trial: FrozenTrial) -> bool:
+        """Return whether the search ends with this trial."""
+        is_better = self._is_better(trial)
+        if is_better:
+            self._best = trial.value
+        if trial.number < self._carried:
+            return False
+        self._since = 0 if is_better else self._since + 1
+        return self._most is not None and self._since >= self._most
+
+    def _is_better(self, trial: FrozenTrial) -> bool:
+        if trial.state is not TrialState.COMPLETE or trial.value is None or not is_feasible(trial):
+            return False
+        return self._best is None or trial.value > self._best

@@ -1,0 +1,257 @@
+"""Sampler: derives the parameters of trial n from the seed and the finished trials 0..n-lag.
+
+The sampler is pure and gives the same result on every machine. It is created again for each trial request and sees
+exactly the visible trials, in number order, so neither completion order nor the number of workers changes a result. The
+density estimation is in `optimizer.search.tpe`.
+"""
+
+import math
+import sys
+from bisect import insort
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.samplers import TPESampler
+from optuna.storages import InMemoryStorage
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from optimizer.level.spec import Mode, Parameters
+from optimizer.objective.trial_result import rounded
+from optimizer.search.tpe import MOST_BELOW, Array, Axes, load, split, suggest
+from tradeschool.errors import StrategyFailed
+
+STARTUP_TRIALS = 10
+"""Trials drawn at random before the TPE sampler is used; Optuna's default."""
+PRUNING_STARTUP_TRIALS = 5
+"""Complete trials that must be visible before a trial may be pruned; default of Optuna's `MedianPruner`."""
+LOWEST = -sys.float_info.max
+"""Threshold of a step at which no complete trial reported a number; only NaN is below it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """Search space and settings: every input of the sampler except earlier trials."""
+
+    seed: int
+    lag: int
+    """Trial n is requested once trials 0..n-lag are finished; the sampler sees exactly those trials."""
+    distributions: Mapping[str, BaseDistribution]
+    repair: Callable[[Parameters], Parameters]
+    """Returns the nearest parameters that obey the strategy's own rules; the trial uses the returned values."""
+    mode: Mode = Mode.LAGGED
+    first_points: tuple[Parameters, ...] = ()
+    """Parameters of trials 0, 1, ...; a parameter missing from a point is sampled."""
+
+    def visible(self, number: int) -> int:
+        """Return the number of finished trials, counted from trial 0, that the request of trial `number` sees."""
+        return max(0, number - self.lag + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Trial request: the parameters and pruning thresholds of one trial."""
+
+    number: int
+    """Counted from 0."""
+    parameters: Parameters
+    thresholds: tuple[float | None, ...]
+    """Threshold by step: the trial is pruned if its best value so far is below. Steps beyond the end have none."""
+    known: FrozenTrial | None
+    """A visible trial with the same parameters; its result is reused and nothing is evaluated."""
+
+
+class History:
+    """Append-only sequence of the finished trials that a trial request may see, in order of arrival.
+
+    Derived values are updated on each append, so the cost of a request does not grow with the number of trials.
+    """
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
+        searched = {name: each for name, each in sorted(distributions.items()) if not each.single()}
+        self.searched = searched
+        """Parameters with more than one value, sorted by name."""
+        self.axes = Axes.of(searched)
+        """Axes for the compiled sampler; None if Optuna's own sampler must be used."""
+        self._trials: list[FrozenTrial] = []
+        self._answered: dict[tuple[tuple[str, float], ...], FrozenTrial] = {}
+        self._scored: list[FrozenTrial] = []
+        """Complete and pruned trials; the sampler learns from these."""
+        self._ranks: list[tuple[int, float, float, int]] = []
+        """Ranks of the scored trials, best first; the last item of each is the index in `_scored`."""
+        self._values = np.empty((len(searched), 64))
+        self._steps: dict[int, list[float]] = {}
+        """Sorted values that complete trials reported at each step, without NaN."""
+        self._complete = 0
+
+    def append(self, trial: FrozenTrial) -> None:
+        """Add a finished trial; the order of calls affects later requests."""
+        self._trials.append(trial)
+        if trial.state is TrialState.FAIL:
+            return
+        self._answered.setdefault(_key(trial.params), trial)
+        self._score(trial)
+        if trial.state is TrialState.COMPLETE:
+            self._complete += 1
+            for step, value in trial.intermediate_values.items():
+                numbers = self._steps.setdefault(step, [])
+                if not math.isnan(value):
+                    insort(numbers, value)
+
+    def get_ready(self) -> None:
+        """Load the compiled functions that the first model-based request needs; takes about 0.3 s."""
+        if self.axes is not None:
+            load(self.axes)
+
+    @property
+    def scored(self) -> int:
+        """Number of trials that the sampler can learn from."""
+        return len(self._scored)
+
+    def answer(self, parameters: Parameters) -> FrozenTrial | None:
+        """Return the first visible complete or pruned trial with exactly these parameters."""
+        return self._answered.get(_key(parameters))
+
+    def thresholds(self) -> tuple[float | None, ...]:
+        """Return the median of the complete trials by step; None, or the end, where nothing is pruned.
+
+        Source: `optuna.pruners.MedianPruner` with its defaults, maximising.
+        """
+        if self._complete < PRUNING_STARTUP_TRIALS or not self._steps:
+            return ()
+        return tuple(_median(self._steps.get(step)) for step in range(max(self._steps) + 1))
+
+    def split(self) -> tuple[Array, Array]:
+        """Return the values of the good and of the other trials, each of shape (n_parameters, n_trials)."""
+        good, others = split([rank[-1] for rank in self._ranks[:MOST_BELOW]], len(self._scored))
+        return self._values[:, good], self._values[:, others]
+
+    def study(self, sampler: TPESampler) -> Study:
+        """Return the visible trials as an in-memory Optuna study."""
+        quieten_optuna()
+        storage = InMemoryStorage()
+        study_id = storage.create_new_study([StudyDirection.MAXIMIZE], "visible")
+        for trial in self._trials:
+            storage.create_new_trial(study_id, trial)
+        return optuna.load_study(study_name="visible", storage=storage, sampler=sampler)
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def _score(self, trial: FrozenTrial) -> None:
+        place = len(self._scored)
+        if place == self._values.shape[1]:
+            self._values = np.concatenate([self._values, np.empty_like(self._values)], axis=1)
+        if self.axes is not None:
+            self._values[:, place] = [each.to_internal_repr(trial.params[name]) for name, each in self.searched.items()]
+        self._scored.append(trial)
+        insort(self._ranks, (*_rank(trial), place))
+
+
+def quieten_optuna() -> None:
+    """Route Optuna's log messages to `logging`, warnings and above only."""
+    optuna.logging.disable_default_handler()
+    optuna.logging.enable_propagation()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def ask(space: Space, history: History, number: int) -> Question:
+    """Return the request of trial `number`; in lagged mode `history` holds exactly `space.visible(number)` trials."""
+    expected = space.visible(number)
+    assert space.mode is Mode.ASYNC or len(history) == expected, f"{number} looks at {expected}, not {len(history)}"
+    parameters = _sample(space, history, number)
+    if number < len(space.first_points):
+        parameters |= space.first_points[number]
+    try:
+        parameters = space.repair(parameters)
+    except StrategyFailed as error:
+        raise error.at(f"repair of trial {number}") from None
+    return Question(
+        number=number,
+        parameters=parameters,
+        thresholds=history.thresholds(),
+        known=history.answer(parameters),
+    )
+
+
+def trial_seed(seed: int, number: int) -> int:
+    """Return the sampler seed of one trial, in [0, 2**32)."""
+    return int.from_bytes(blake2b(f"{seed}:{number}".encode(), digest_size=4).digest(), "big")
+
+
+def _sample(space: Space, history: History, number: int) -> Parameters:
+    drawn = _drawn(space, history, number)
+    return {
+        name: _agreed(drawn[name], distribution) if name in drawn else _only(distribution)
+        for name, distribution in sorted(space.distributions.items())
+    }
+
+
+def _drawn(space: Space, history: History, number: int) -> Parameters:
+    """Sample the searched parameters."""
+    seed = trial_seed(space.seed, number)
+    if history.axes is not None and history.scored >= STARTUP_TRIALS:
+        return suggest(history.axes, *history.split(), np.random.RandomState(seed))  # Optuna's generator
+    # Multivariate is Optuna's default for one objective and, unlike `group`, not experimental. `constant_liar` is off
+    # because a request must not depend on which other trials are running.
+    sampler = TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed, multivariate=True, constant_liar=False)
+    study, trial = history.study(sampler), _unfinished(number)
+    # All trials of a study have the same distributions, so the intersection search space is known. Optuna would compare
+    # every trial with every other.
+    drawn: Parameters = sampler.sample_relative(study, trial, dict(history.searched))
+    for name, distribution in history.searched.items():
+        if name not in drawn:
+            drawn[name] = sampler.sample_independent(study, trial, name, distribution)
+    return drawn
+
+
+def _only(distribution: BaseDistribution) -> float:
+    choices: Sequence[float] = getattr(distribution, "choices", ())
+    only: float = choices[0] if choices else getattr(distribution, "low")  # noqa: B009  # not of the base class
+    return only
+
+
+def _agreed(value: float, distribution: BaseDistribution) -> float:
+    if not isinstance(distribution, FloatDistribution):
+        return value
+    return min(max(rounded(float(value)), distribution.low), distribution.high)
+
+
+def _unfinished(number: int) -> FrozenTrial:
+    trial = optuna.trial.create_trial(state=TrialState.RUNNING)
+    trial.number = number
+    return trial
+
+
+def _rank(trial: FrozenTrial) -> tuple[int, float, float]:
+    """Return the sort key of a trial, best first: feasible complete, then pruned by last step, then infeasible.
+
+    Source: optuna 5.0, samplers/_tpe/sampler.py, `_split_trials`, for a study that maximises.
+    """
+    violation = sum(value for value in trial.constraints.values() if value > 0)
+    if violation > 0:
+        return 2, violation, 0.0
+    if trial.state is TrialState.COMPLETE:
+        assert trial.value is not None
+        return 0, -trial.value, 0.0
+    if not trial.intermediate_values:
+        return 1, 1.0, 0.0
+    step, value = max(trial.intermediate_values.items())
+    return 1, -step, math.inf if math.isnan(value) else -value
+
+
+def _median(numbers: Sequence[float] | None) -> float | None:
+    """Return the median of sorted numbers as `numpy.percentile` does; None for a step without reports."""
+    if not numbers:
+        return None if numbers is None else LOWEST
+    low, high = numbers[(len(numbers) - 1) // 2], numbers[len(numbers) // 2]
+    median = high - (high - low) * 0.5
+    return median if math.isfinite(median) else None
+
+
+def _key(parameters: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted(parameters.items()))

@@ -1,0 +1,28 @@
+"""A finished trial as a reader of the study sees it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenTrial:
+    """A finished trial as shown by monitoring."""
+
+    number: int
+    state: str
+    """State: complete, pruned or failed."""
+    value: float | None
+    """Value on train; None without one."""
+    is_feasible: bool
+    """Complete, with all constraints met."""
+    parameters: Mapping[str, JsonValue]
+    metrics: Mapping[str, float | None]
+    worker: str
+    ended: float | None
+    """Unix time in seconds."""
+    seconds: float
+    """Duration of the evaluation."""
+    reason: str
+    """Reason of pruning or failure."""

@@ -1,1 +1,0 @@
-"""Statistics of selection bias: Sharpe ratio inference, deflation, bootstrap and overfitting probability."""

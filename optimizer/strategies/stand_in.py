@@ -1,0 +1,128 @@
+"""Stands for a strategy in a process that must not run its code: what it declares is known, the rest is asked for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, NoReturn
+
+from optimizer.level.spec import Bounds, Direction
+from optimizer.strategies.protocol import (
+    BarStrategy,
+    CategoricalParameter,
+    FloatParameter,
+    IntParameter,
+    Parameter,
+    Strategy,
+)
+from tradeschool.errors import SettingsError, TradeschoolError
+from tradeschool.markets.timeframes import Timeframe
+
+KINDS: Mapping[str, type[Parameter]] = {
+    "int": IntParameter,
+    "float": FloatParameter,
+    "categorical": CategoricalParameter,
+}
+Ask = Callable[[str, dict[str, object]], Any]
+"""Has the process that runs a strategy's code do a step, by its name and what it needs; its answer as JSON has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """What a strategy says of itself."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    is_asked_by_bar: bool
+
+    @classmethod
+    def of(cls, strategy: Strategy) -> "Declaration":
+        """What a strategy says of itself now."""
+        return cls(
+            name=strategy.name,
+            parameters=tuple(strategy.parameters),
+            is_asked_by_bar=isinstance(strategy, BarStrategy),
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """For `from_json`.
+
+        Raises:
+            SettingsError: where a parameter is of no known kind.
+        """
+        rows = [{"kind": kind, **_fields(each, kind)} for each in self.parameters for kind in [self._kind(each)]]
+        return {"name": str(self.name), "parameters": rows, "is_asked_by_bar": self.is_asked_by_bar}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> "Declaration":
+        """What `as_json` wrote."""
+        return cls(
+            name=told["name"],
+            parameters=tuple(_parameter(**row) for row in told["parameters"]),
+            is_asked_by_bar=told["is_asked_by_bar"],
+        )
+
+    def _kind(self, parameter: Parameter) -> str:
+        for name, kind in KINDS.items():
+            if isinstance(parameter, kind):
+                return name
+        expected = ", ".join(kind.__name__ for kind in KINDS.values())
+        raise SettingsError(f"strategy {self.name!r}: parameters: expected {expected}, was {type(parameter).__name__}")
+
+
+class _StandIn:
+    def __init__(self, declared: Declaration, ask: Ask) -> None:
+        self._declared, self._ask = declared, ask
+
+    @property
+    def name(self) -> str:
+        """As the strategy says."""
+        return self._declared.name
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """As the strategy says."""
+        return self._declared.parameters
+
+    def warm_up(self, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
+        """What the strategy says, in its own process."""
+        asked = {name: [*pair] for name, pair in bounds.items()}
+        return int(self._ask("warm_up", {"bounds": asked, "timeframe": timeframe.name}))
+
+    def repair(self, parameters: Mapping[str, float]) -> dict[str, float]:
+        """What the strategy says, in its own process."""
+        return dict(self._ask("repair", {"parameters": dict(parameters)}))
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise TradeschoolError(f"strategy {self.name}: {what} was asked for in a process that runs no strategy's code")
+
+
+class SignalStandIn(_StandIn):
+    """For a strategy of signals."""
+
+    def signals(self, candles: object, parameters: Mapping[str, float], direction: Direction) -> NoReturn:
+        """Not here."""
+        del candles, parameters, direction
+        self._refuse("a signal")
+
+
+class BarStandIn(_StandIn):
+    """For a decision engine."""
+
+    def decider(self, dataset: object, parameters: Mapping[str, float], direction: Direction) -> NoReturn:
+        """Not here."""
+        del dataset, parameters, direction
+        self._refuse("a decision")
+
+
+def stand_in(declared: Declaration, ask: Ask) -> SignalStandIn | BarStandIn:
+    """What stands for the strategy that declares this."""
+    return (BarStandIn if declared.is_asked_by_bar else SignalStandIn)(declared, ask)
+
+
+def _fields(parameter: Parameter, kind: str) -> dict[str, object]:
+    return {each.name: getattr(parameter, each.name) for each in fields(KINDS[kind])}
+
+
+def _parameter(kind: str, **told: Any) -> Parameter:
+    if kind == "categorical":
+        told["choices"] = tuple(told["choices"])
+    return KINDS[kind](**told)

@@ -1,0 +1,239 @@
+"""Stress tests of a winner: crisis windows, higher costs, delayed orders, missing bars and shuffled trades.
+
+All are computed on validation, drawdowns inside named windows also on train; test is not read.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.backtest.engine import engine_of
+from optimizer.backtest.result import Rules, Run
+from optimizer.bars.preparation import DAY_SECONDS, Prepared
+from optimizer.level.constraints import StressLimits, StressWindow
+from optimizer.level.spec import Costs, Direction, Level, Part
+from optimizer.objective import metrics
+from optimizer.objective.objective import Read, backtest, prepare_level
+from optimizer.objective.portfolio import Portfolio, portfolio
+from optimizer.strategies.protocol import Bar, BarStrategy, Decider, Declared, Position, SignalStrategy, load, repaired
+from optimizer.strategies.trade_management import Management
+from optimizer.validation.gate import Reading
+from tradeschool.candles.arrays import CandleArrays
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.windows import Window
+
+MISSING_DRAWS = 5
+"""Number of random removals of bars; the median Sharpe ratio counts."""
+SHUFFLES = 1000
+"""Number of random trade orders."""
+SHUFFLE_PERCENTILE = 95.0
+
+Runs = Sequence[Run]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """A winner and the bars on which it is stressed."""
+
+    level: Level
+    parameters: Mapping[str, float]
+    read: Read
+    """Reads candles of train and validation."""
+    prepared: Mapping[Part, Sequence[Prepared]]
+    runs: Mapping[Part, Runs]
+    """The winner's runs without stress."""
+    seed: int
+
+
+def stress_readings(patient: Patient, limits: StressLimits) -> list[Reading]:
+    """Return each stress test's value with its limit.
+
+    A share of a Sharpe ratio that is not above zero is NaN and fails the gate.
+    """
+    base = _figures(patient.runs[Part.VALIDATION])
+    costly = _figures(with_costs(patient, limits.costs_factor))
+    late = _figures(a_bar_late(patient))
+    missing = sorted(_figures(draw)["sharpe"] for draw in missing_bars(patient, limits.missing_fraction))
+    window_drawdown = max((each for each in window_drawdowns(patient, limits).values()), default=math.nan)
+    shuffled = shuffled_drawdown(patient.runs[Part.VALIDATION], patient.seed)
+    factor, share, trades = f"costs_x{limits.costs_factor:g}", f"{limits.missing_fraction:g}", int(base["trades"])
+
+    def floor(name: str, value: float, target: float, count: float = trades) -> Reading:
+        return Reading(name=name, value=value, target=target, is_ceiling=False, trades=int(count))
+
+    def ceiling(name: str, value: float, target: float) -> Reading:
+        return Reading(name=name, value=value, target=target, is_ceiling=True, trades=trades)
+
+    return [
+        ceiling("window_drawdown", window_drawdown, limits.window_drawdown),
+        floor(f"{factor}_profit_factor", costly["profit_factor"], limits.costs_profit_factor, costly["trades"]),
+        floor(f"{factor}_sharpe_kept", _kept(costly["sharpe"], base), limits.costs_sharpe_kept, costly["trades"]),
+        floor("late_sharpe_kept", _kept(late["sharpe"], base), limits.late_sharpe_kept, late["trades"]),
+        floor(f"missing_{share}_sharpe_kept", _kept(missing[len(missing) // 2], base), limits.missing_sharpe_kept),
+        ceiling("shuffled_drawdown", shuffled, limits.shuffled_drawdown),
+    ]
+
+
+def stress_table(patient: Patient, limits: StressLimits, readings: Sequence[Reading]) -> dict[str, object]:
+    """Return the content of the stress file: the readings, and each named window."""
+    return {
+        "readings": [reading.as_json() for reading in readings],
+        "windows": [
+            {"name": window.name, "window": str(window.window), "part": part, "max_drawdown_intrabar": value}
+            for (window, part), value in window_drawdowns(patient, limits).items()
+        ],
+        "left_out": [
+            window.name
+            for window in limits.windows
+            if window not in {each for each, _ in window_drawdowns(patient, limits)}
+        ],
+    }
+
+
+def with_costs(patient: Patient, factor: float) -> Runs:
+    """Backtest validation with fees, slippage and half-spreads multiplied."""
+    costs = {name: rate * factor for name, rate in patient.level.costs.model_dump().items()}
+    level = patient.level.model_copy(update={"costs": Costs.model_validate(costs)})
+    dearer = [replace(each, spreads=each.spreads * np.float32(factor)) for each in patient.prepared[Part.VALIDATION]]
+    return [backtest(level, prepared, patient.parameters) for prepared in dearer]
+
+
+def a_bar_late(patient: Patient) -> Runs:
+    """Backtest validation with every signal delayed by one bar."""
+    level, strategy = patient.level, load(patient.level.strategy)
+    whole = repaired(strategy, patient.parameters)
+    late = _LateDecisions(strategy) if isinstance(strategy, BarStrategy) else _LateSignals(strategy)
+    managed, trade = Management.of(whole), engine_of(late)
+    return [
+        trade(
+            prepared,
+            whole,
+            Rules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed),
+        )
+        for prepared in patient.prepared[Part.VALIDATION]
+    ]
+
+
+def missing_bars(patient: Patient, fraction: float) -> list[Runs]:
+    """Backtest validation without a random share of its bars, several times."""
+    return [
+        [backtest(patient.level, prepared, patient.parameters) for prepared in _thinned(patient, fraction, draw)]
+        for draw in range(MISSING_DRAWS)
+    ]
+
+
+def window_drawdowns(patient: Patient, limits: StressLimits) -> dict[tuple[StressWindow, Part], float]:
+    """Return the portfolio's maximum intrabar drawdown inside each named window that train or validation covers."""
+    found = {}
+    for window in limits.windows:
+        for part in (Part.TRAIN, Part.VALIDATION):
+            runs = [run for run in patient.runs[part] if _is_of(window, run.dataset)]
+            inside = _inside(portfolio(runs), window.window) if runs else None
+            if inside is not None:
+                found[window, part] = metrics.max_drawdown_intrabar(inside)
+    return found
+
+
+def shuffled_drawdown(runs: Runs, seed: int) -> float:
+    """Return the 95th percentile of drawdowns over random orders of all trades, weighted as in the portfolio.
+
+    NaN without trades.
+    """
+    gains = np.concatenate([_gains(run) for run in runs]) / len(runs)
+    if not len(gains):
+        return math.nan
+    random = np.random.default_rng(seed)
+    found = [
+        metrics.max_drawdown(np.cumprod(1.0 + random.permutation(gains), dtype=np.float64)) for _ in range(SHUFFLES)
+    ]
+    return float(np.percentile(found, SHUFFLE_PERCENTILE))
+
+
+def _figures(runs: Runs) -> dict[str, float]:
+    return metrics.figures(runs)
+
+
+def _kept(sharpe: float, base: Mapping[str, float]) -> float:
+    return sharpe / base["sharpe"] if base["sharpe"] > 0 else math.nan
+
+
+class _Late:
+    """A strategy whose signals are delayed by one bar."""
+
+    def __init__(self, strategy: Declared) -> None:
+        self.name, self.parameters, self.warm_up, self.repair = (
+            strategy.name,
+            strategy.parameters,
+            strategy.warm_up,
+            strategy.repair,
+        )
+
+
+class _LateSignals(_Late):
+    def __init__(self, strategy: SignalStrategy) -> None:
+        super().__init__(strategy)
+        self._signals = strategy.signals
+
+    def signals(self, candles: Prepared, parameters: Mapping[str, float], direction: Direction) -> NDArray[np.int8]:
+        late = np.zeros(len(candles), dtype=np.int8)
+        late[1:] = self._signals(candles, parameters, direction)[:-1]
+        return late
+
+
+class _LateDecisions(_Late):
+    def __init__(self, strategy: BarStrategy) -> None:
+        super().__init__(strategy)
+        self._decider = strategy.decider
+
+    def decider(self, dataset: Dataset, parameters: Mapping[str, float], direction: Direction) -> Decider:
+        return _LateDecider(self._decider(dataset, parameters, direction))
+
+
+class _LateDecider:
+    def __init__(self, decider: Decider) -> None:
+        self._decider, self._before = decider, 0
+
+    def decide(self, bar: Bar, position: Position | None) -> int:
+        now, self._before = self._before, self._decider.decide(bar, position)
+        return now
+
+
+def _thinned(patient: Patient, fraction: float, draw: int) -> Sequence[Prepared]:
+    places = iter(range(len(patient.level.datasets)))
+
+    def read(dataset: Dataset, window: Window) -> CandleArrays:
+        return _without(patient.read(dataset, window), fraction, [patient.seed, draw, next(places)])
+
+    return list(prepare_level(patient.level, Part.VALIDATION, read))
+
+
+def _without(candles: CandleArrays, fraction: float, seed: Sequence[int]) -> CandleArrays:
+    kept = np.random.default_rng(seed).random(len(candles)) >= fraction
+    columns = {name: getattr(candles, name)[kept] for name in ("time", "open", "high", "low", "close", "volume")}
+    half_spread = None if candles.half_spread is None else candles.half_spread[kept]
+    return replace(candles, half_spread=half_spread, **columns)
+
+
+def _is_of(window: StressWindow, dataset: Dataset) -> bool:
+    return not window.pairs or dataset.instrument.pair in window.pairs
+
+
+def _inside(account: Portfolio, window: Window) -> Portfolio | None:
+    first, last = window.start_seconds // DAY_SECONDS, window.end_seconds // DAY_SECONDS
+    inside = (account.days >= first) & (account.days < last)
+    if not inside.any():
+        return None
+    return Portfolio(
+        days=account.days[inside], returns=account.returns[inside], low_returns=account.low_returns[inside]
+    )
+
+
+def _gains(run: Run) -> NDArray[np.float64]:
+    """Return each trade's gain as a fraction of the equity before it; zero after a total loss."""
+    net = run.trades["net"]
+    before = run.initial_equity + np.concatenate(([0.0], np.cumsum(net)[:-1]))[: len(net)]
+    gains: NDArray[np.float64] = np.divide(net, before, out=np.zeros(len(net)), where=before > 0)
+    return gains

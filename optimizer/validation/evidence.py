@@ -1,0 +1,154 @@
+"""Evidence on a winner beyond its gate: selection bias, robustness, excess return, and the holdout period.
+
+These are stored values; `optimizer.validation.evidence_collection` and `optimizer.validation.analyses.null_test`
+compute them, and `optimizer.validation.recommendation` decides by them. Non-finite numbers are None.
+"""
+
+from enum import StrEnum
+
+from optimizer.validation.gate import Reading
+from optimizer.validation.stored_model import Kept
+
+
+class Benchmark(StrEnum):
+    """Passive benchmark that a winner is compared with."""
+
+    HOLD_LONG = "buy and hold"
+    HOLD_SHORT = "short and hold"
+
+
+class Excess(Kept):
+    """Excess return over buy-and-hold: mean daily difference of returns, annualised."""
+
+    part: str
+    benchmark: Benchmark
+    """Buy and hold for long-only levels, short and hold for short-only levels, else the better of both."""
+    a_year: float | None
+    low: float | None
+    """Lower limit of the 95 % interval, from the stationary bootstrap."""
+    high: float | None
+    sharpe: float | None
+    benchmark_sharpe: float | None
+
+
+class Deflation(Kept):
+    """Deflated Sharpe ratio of the winner on train; ratios are annualised."""
+
+    sharpe: float | None
+    days: int
+    trials: int
+    """All completed and pruned trials of every level and retry, each counted once."""
+    luck: float | None
+    """SR0: expected maximum Sharpe ratio of that many trials without skill."""
+    probability: float | None
+    """DSR: probability that the true Sharpe ratio exceeds SR0."""
+    effective_trials: float
+    """Effective number of independent trials, extrapolated from the level's trials to all."""
+    effective_probability: float | None
+    """DSR with the effective number of trials."""
+
+
+class Overfit(Kept):
+    """Probability of backtest overfitting (PBO) by CSCV over the trials of a level."""
+
+    probability: float | None
+    trials: int
+    """Complete trials with varying returns."""
+    left_out: int
+    """Pruned and failed trials, which have no complete return series."""
+    parts: int
+
+
+class Hardship(Kept):
+    """Robustness case: the winner on validation under one adverse change."""
+
+    name: str
+    sharpe: float | None
+    sharpe_kept: float | None
+    """Ratio to the Sharpe ratio of the base case."""
+    profit_factor: float | None
+    max_drawdown_intrabar: float | None
+    trades: int
+
+
+class SealedLook(Kept):
+    """The winner on the holdout period, which no search reads."""
+
+    window: str
+    datasets: tuple[str, ...]
+    readings: tuple[Reading, ...]
+    """Each criterion of the gate with its 95 % interval."""
+    metrics: dict[str, float | None]
+    skill: float | None
+    """PSR: probability that the true Sharpe ratio is above zero."""
+    days_needed: float | None
+    """MinTRL: days until the PSR reaches 95 % at this ratio; null if never."""
+    benchmark: Benchmark
+    """Benchmark of the series in `hold`."""
+    days: tuple[int, ...]
+    """Days since 1970-01-01, index of the three series below."""
+    equity: tuple[float, ...]
+    drawdown: tuple[float, ...]
+    hold: tuple[float, ...]
+
+
+class Evidence(Kept):
+    """All evidence on the winner of one level."""
+
+    level: str
+    attempt: int
+    trial: int
+    parameters: dict[str, int | float]
+    deflation: Deflation
+    overfit: Overfit
+    excess: tuple[Excess, ...]
+    looks_ahead: str | None
+    """Description of a signal that depends on later bars; null if none of 60 cuts changed one."""
+    hardships: tuple[Hardship, ...]
+    break_even_bps: float | None
+    """Break-even slippage per side in basis points, at which the profit factor on validation falls to 1."""
+    sealed: SealedLook | None
+    sealed_missing: str | None
+    """Reason why the holdout period was not opened."""
+
+
+class Draw(Kept):
+    """Result of the search in one surrogate market."""
+
+    surrogate: int
+    attempts_allowed: int
+    """Number of attempts of the real search."""
+    attempts: int
+    passed: bool
+    values: dict[str, float | None]
+    """Values of the last attempt's winner on validation, by criterion; empty if no trial was feasible."""
+    met: tuple[str, ...]
+    """Criteria that it met."""
+
+
+class Null(Kept):
+    """Null test: false-positive rate of a gate on surrogate markets without skill."""
+
+    surrogates: int
+    passed: int
+    pass_rate: float
+    low: float
+    """Lower limit of the rate's 95 % Wilson interval."""
+    high: float
+    attempts: int
+    """Attempts allowed per surrogate."""
+    block_days: float
+    """Mean block length of the surrogates in days."""
+    met: dict[str, float]
+    """Share of surrogates whose winner met each criterion."""
+    quantiles: dict[str, tuple[float | None, ...]]
+    """5 %, 50 % and 95 % quantiles of each criterion over the winners; null without a value."""
+
+    @property
+    def sentence(self) -> str:
+        """Human-readable summary."""
+        tries = f" within {self.attempts} attempts" if self.attempts > 1 else ""
+        return (
+            f"false-positive rate {self.pass_rate:.0%}: {self.passed} of {self.surrogates} surrogate markets without "
+            f"skill pass this gate{tries} (95 % interval {self.low:.0%} to {self.high:.0%})"
+        )

@@ -1,0 +1,233 @@
+"""Computes the evidence on a winner: DSR, PBO, excess return, look-ahead check, robustness and holdout results."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, TrialState
+
+from optimizer.backtest.buy_and_hold import hold
+from optimizer.backtest.costs import Rates
+from optimizer.backtest.lookahead_check import CUTS, look_ahead, signals_of
+from optimizer.backtest.result import Run
+from optimizer.bars.preparation import Prepared
+from optimizer.level.spec import Direction, Level, Part
+from optimizer.objective import metrics
+from optimizer.objective.metrics import DAYS_A_YEAR
+from optimizer.objective.objective import Read, backtest
+from optimizer.objective.portfolio import Portfolio, portfolio
+from optimizer.objective.trial_result import finite_or_none, rounded
+from optimizer.strategies.protocol import BarStrategy, load, repaired
+from optimizer.validation.analyses.robustness import break_even_bps, hardships
+from optimizer.validation.analyses.stress import Patient
+from optimizer.validation.confidence_intervals import intervals
+from optimizer.validation.evidence import Benchmark, Deflation, Evidence, Excess, Overfit, SealedLook
+from optimizer.validation.gate import gate_readings
+from optimizer.validation.holdout_log import SEALED
+from optimizer.validation.statistics.bootstrap import interval
+from optimizer.validation.statistics.overfitting import PARTS, overfitting
+from optimizer.validation.statistics.sharpe import (
+    Moments,
+    deflated_benchmark,
+    effective_trials,
+    minimum_track_record,
+    per_period,
+    probabilistic_sharpe,
+)
+from tradeschool.markets.windows import Window
+
+Floats = NDArray[np.float64]
+Holder = tuple[Benchmark, int]
+LONG: Holder = (Benchmark.HOLD_LONG, 1)
+SHORT: Holder = (Benchmark.HOLD_SHORT, -1)
+HOLDERS: Mapping[Direction, tuple[Holder, ...]] = {
+    Direction.LONG: (LONG,),
+    Direction.SHORT: (SHORT,),
+    Direction.BOTH: (LONG, SHORT),
+}
+"""Benchmarks of each direction, with the side of their position."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The winner under examination, with the trials of its search."""
+
+    level: Level
+    """The level as the attempt searched it."""
+    attempt: int
+    trial: int
+    parameters: Mapping[str, int | float]
+    trials: Sequence[FrozenTrial]
+    """All trials of the attempt's study, including those carried over."""
+    trials_of_run: int
+    """Number of completed and pruned trials of every level and attempt."""
+    seed: int
+
+
+Measure = Callable[[Sequence[Mapping[str, float]]], Sequence[Floats]]
+"""Function that returns daily returns on train of each parameter set, each of shape (n_days,)."""
+
+
+def weigh(
+    subject: Subject,
+    prepared: Mapping[Part, Sequence[Prepared]],
+    read: Read,
+    measure: Measure,
+    sealed: Sequence[Prepared] | None,
+    sealed_missing: str | None,
+) -> Evidence:
+    """Return all evidence on a winner; `prepared`: train, validation and test, opened before.
+
+    `read`: candles of validation, for the robustness tests that change them.
+    """
+    returns = trial_returns(subject, measure)
+    bars: dict[str, Sequence[Prepared]] = dict(prepared.items())
+    if sealed:
+        bars[SEALED] = sealed
+    runs = {part: _trade(subject, found) for part, found in bars.items()}
+    patient = Patient(
+        level=subject.level,
+        parameters=subject.parameters,
+        read=read,
+        prepared=prepared,
+        runs={part: runs[part] for part in Part},
+        seed=subject.seed,
+    )
+    return Evidence(
+        level=subject.level.name,
+        attempt=subject.attempt,
+        trial=subject.trial,
+        parameters=dict(subject.parameters),
+        deflation=deflate(subject, portfolio(runs[Part.TRAIN]).returns, returns),
+        overfit=_overfit(subject, returns),
+        excess=tuple(excess(subject, part, portfolio(runs[part]), found) for part, found in bars.items()),
+        looks_ahead=_looks_ahead(subject, prepared[Part.VALIDATION]),
+        hardships=hardships(patient),
+        break_even_bps=break_even_bps(patient),
+        sealed=_sealed(subject, sealed, runs[SEALED]) if sealed else None,
+        sealed_missing=sealed_missing,
+    )
+
+
+def trial_returns(subject: Subject, measure: Measure) -> Floats:
+    """Return daily returns on train of each distinct complete trial, shape (n_days, n_trials), in number order.
+
+    There is at least one trial, the winner.
+    """
+    distinct = {tuple(sorted(trial.params.items())): trial.params for trial in _complete(subject.trials)}
+    return np.column_stack(measure(list(distinct.values())))
+
+
+def deflate(subject: Subject, winner: Floats, returns: Floats) -> Deflation:
+    """Return the deflated Sharpe ratio; the variance is that of the level's complete trials."""
+    moments = Moments.of(winner)
+    ratios = [per_period(trial.value, DAYS_A_YEAR) for trial in _complete(subject.trials) if trial.value is not None]
+    variance = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else math.nan
+    effective = max(1.0, subject.trials_of_run * effective_trials(returns) / returns.shape[1])
+    luck, less_luck = (deflated_benchmark(variance, count) for count in (subject.trials_of_run, effective))
+    return Deflation(
+        sharpe=_a_year(moments.sharpe),
+        days=moments.periods,
+        trials=subject.trials_of_run,
+        luck=_a_year(luck),
+        probability=finite_or_none(probabilistic_sharpe(moments, luck)),
+        effective_trials=effective,
+        effective_probability=finite_or_none(probabilistic_sharpe(moments, less_luck)),
+    )
+
+
+def excess(subject: Subject, part: str, account: Portfolio, prepared: Sequence[Prepared]) -> Excess:
+    """Return the winner's daily returns minus those of buy-and-hold."""
+    benchmark, held = _best_holder(subject.level, prepared)
+    difference = account.returns - held.returns
+
+    def mean_a_year(resampled: Floats) -> Floats:
+        means: Floats = resampled.mean(axis=0) * DAYS_A_YEAR
+        return means
+
+    low, high = interval(difference, mean_a_year, subject.seed, resamples=2_000)
+    return Excess(
+        part=part,
+        benchmark=benchmark,
+        a_year=float(difference.mean()) * DAYS_A_YEAR if len(difference) else None,
+        low=finite_or_none(low),
+        high=finite_or_none(high),
+        sharpe=finite_or_none(rounded(metrics.sharpe(account.returns))),
+        benchmark_sharpe=finite_or_none(rounded(metrics.sharpe(held.returns))),
+    )
+
+
+def daily_returns(level: Level, train: Sequence[Prepared], parameters: Mapping[str, float]) -> Floats:
+    """Return the portfolio's daily returns, shape (n_days,)."""
+    return portfolio([backtest(level, each, parameters) for each in train]).returns
+
+
+def _best_holder(level: Level, prepared: Sequence[Prepared]) -> tuple[Benchmark, Portfolio]:
+    found = [(benchmark, _held(level, prepared, side)) for benchmark, side in HOLDERS[level.direction]]
+    return max(found, key=lambda pair: float(pair[1].returns.mean()))
+
+
+def _held(level: Level, prepared: Sequence[Prepared], side: int) -> Portfolio:
+    return portfolio([hold(each, side, Rates.of(level.costs, each.dataset.instrument.market)) for each in prepared])
+
+
+def _overfit(subject: Subject, returns: Floats) -> Overfit:
+    enough = len(returns) >= 2 * PARTS
+    found = overfitting(returns) if enough else None
+    return Overfit(
+        probability=finite_or_none(found.probability) if found else None,
+        trials=found.trials if found else 0,
+        left_out=sum(trial.state is not TrialState.COMPLETE for trial in subject.trials),
+        parts=PARTS,
+    )
+
+
+def _looks_ahead(subject: Subject, prepared: Sequence[Prepared]) -> str | None:
+    strategy = load(subject.level.strategy)
+    whole = repaired(strategy, subject.parameters)
+    signals, cuts = signals_of(strategy, whole, subject.level.direction), math.ceil(CUTS / len(prepared))
+    for each in prepared:
+        leak = look_ahead(signals, each, subject.seed, cuts=cuts, is_asked=isinstance(strategy, BarStrategy))
+        if leak:
+            columns = f" ({', '.join(leak.columns)})" if leak.columns else ""
+            return f"{each.dataset}: the signal of bar {leak.bar} changes when later bars are removed{columns}"
+    return None
+
+
+def _sealed(subject: Subject, prepared: Sequence[Prepared], runs: Sequence[Run]) -> SealedLook:
+    account, figures = portfolio(runs), metrics.figures(runs)
+    benchmark, held = _best_holder(subject.level, prepared)
+    known = intervals(runs, figures, subject.seed)
+    moments = Moments.of(account.returns)
+    window: Window = prepared[0].window
+    return SealedLook(
+        window=str(window),
+        datasets=tuple(each.dataset.name for each in prepared),
+        readings=tuple(gate_readings(subject.level, figures, Part.TEST, known)),
+        metrics={name: finite_or_none(value) for name, value in figures.items()},
+        skill=finite_or_none(probabilistic_sharpe(moments)),
+        days_needed=finite_or_none(minimum_track_record(moments)),
+        benchmark=benchmark,
+        days=tuple(account.days.tolist()),
+        equity=_short(account.equity),
+        drawdown=_short(account.drawdowns),
+        hold=_short(held.equity),
+    )
+
+
+def _trade(subject: Subject, prepared: Sequence[Prepared]) -> list[Run]:
+    return [backtest(subject.level, each, subject.parameters) for each in prepared]
+
+
+def _complete(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if trial.state is TrialState.COMPLETE]
+
+
+def _short(values: Floats) -> tuple[float, ...]:
+    return tuple(round(float(value), 6) for value in values)
+
+
+def _a_year(ratio: float) -> float | None:
+    return finite_or_none(rounded(ratio * math.sqrt(DAYS_A_YEAR)))

@@ -1,0 +1,239 @@
+"""What goes wrong around a search: clocks that are set, files that are damaged, keys that strangers write.
+
+The server is the embedded one, which the conductors' own programs start, and start again: nothing here repairs what
+the product should. Workers and conductors share a signing key, because answers are forged, too.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tests.chaos.chaos_round import Plan, Program, Round, Storm, program
+from tests.workers.fake_clocks import WrongClock
+from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.errors import ServiceUnreachable
+
+KEY = "a key of the storm's own"
+OFFSETS = (30.0, -30.0, 600.0, -600.0, 86_400.0, -86_400.0, 0.0)
+KINDS = ("clocks", "files", "keys", "types")
+GARBAGE = (b"", b"\xff\xfe\x00", b"[" * 5_000, b"9" * 400, b'{"v":1}', b"null", b"a b:c")
+QUEUE, TAKEN, LEASES = "rq:queue:trials", "rq:queue:trials:intermediate", "rq:wip:trials"
+REGISTRIES = ("rq:finished:trials", "rq:failed:trials")
+WORKERS = ("rq:workers", "rq:workers:trials")
+OURS = ("tradeschool:studies", "tradeschool:clock", "tradeschool:maintenance")
+SHARED = (QUEUE, TAKEN, LEASES, *REGISTRIES, *WORKERS, *OURS)
+
+Blow = Callable[[], bool]
+
+
+class Surroundings(Storm):
+    """One study in surroundings that somebody spoils."""
+
+    longest_seconds = 900.0
+    """A server that dies at every other blow leaves little time for trials in between."""
+
+    def __init__(self, plan: Plan, state: Path, choose: random.Random, kinds: tuple[str, ...]) -> None:  # type: ignore[valid-type]  # loaded by path
+        super().__init__(plan, None, choose)
+        self._valkey, self._state, self._kinds = Valkey.of(state), state, kinds
+        self._clocks = {name: WrongClock(state / f"{name}.clock") for name in ("first", "second", "workers")}
+        for clock in self._clocks.values():
+            clock.set(0)
+
+    def end(self) -> None:
+        """Kill whoever is left, the embedded server last."""
+        super().end()
+        with suppress(ServiceUnreachable):
+            self._valkey.stop()
+
+    def _start_conductor(self) -> Program:
+        name = self._choose.choice(["first", "second"])
+        environment = self._clocks[name].environment
+        return program("embedded_coordinator.py", str(self._state), self._plan.as_json(), **environment)
+
+    def _start_pool(self) -> Program:
+        return program("fast_pool.py", self._plan.url, "--key", KEY, **self._clocks["workers"].environment)
+
+    def _blows(self) -> list[tuple[int, Blow]]:
+        blows: dict[str, list[tuple[int, Blow]]] = {
+            "clocks": [(3, self._set_conductor_clock), (3, self._set_worker_clock)],
+            "files": [
+                (1, self._damage_middle),
+                (1, self._cut_tail),
+                (1, self._damage_base),
+                (1, self._spoil_manifest),
+                (1, self._remove_files),
+            ],
+            "keys": [
+                (2, self._flush),
+                (2, self._push_garbage),
+                (2, self._forge_answer),
+                (1, self._forge_lease),
+                (1, self._spoil_job),
+            ],
+            "types": [(2, self._change_type), (1, self._forge_failure)],
+        }
+        return [blow for kind in self._kinds for blow in blows[kind]]
+
+    def _set_conductor_clock(self) -> bool:
+        return self._set_clock(self._choose.choice(["first", "second"]))
+
+    def _set_worker_clock(self) -> bool:
+        return self._set_clock("workers")
+
+    def _set_clock(self, name: str) -> bool:
+        self._clocks[name].set(self._choose.choice(OFFSETS))
+        return True
+
+    def _damage_middle(self) -> bool:
+        return self._spoil("*.incr.aof", self._overwrite)
+
+    def _damage_base(self) -> bool:
+        return self._spoil("*.base.*", self._overwrite)
+
+    def _cut_tail(self) -> bool:
+        return self._spoil("*.incr.aof", lambda file: os.truncate(file, self._choose.randint(0, file.stat().st_size)))
+
+    def _spoil_manifest(self) -> bool:
+        return self._spoil("*.manifest", lambda file: file.write_bytes(self._choose.choice(GARBAGE)))
+
+    def _remove_files(self) -> bool:
+        """What a fail-over to an empty replica is to a queue."""
+        return self._spoil("", shutil.rmtree)
+
+    def _overwrite(self, file: Path) -> None:
+        size = file.stat().st_size
+        with file.open("r+b") as opened:
+            opened.seek(self._choose.randint(0, size))
+            opened.write(self._choose.randbytes(self._choose.choice([1, 16, 200])))
+
+    def _spoil(self, pattern: str, change: Callable[[Path], object]) -> bool:
+        """Do that to a file of the server, which dies of something else just then."""
+        with suppress(ServiceUnreachable, RedisError):
+            pid = self._valkey.pid
+            if pid is None:
+                return False
+            os.kill(pid, signal.SIGSTOP)
+            folder = self._valkey.folder / "appendonlydir"
+            found = sorted(folder.glob(pattern)) if pattern else [folder]
+            if found:
+                change(found[-1])
+            os.kill(pid, signal.SIGKILL)
+            return bool(found)
+        return False
+
+    def _flush(self) -> bool:
+        return self._ask(lambda server: server.flushall())
+
+    def _push_garbage(self) -> bool:
+        key = self._choose.choice([QUEUE, TAKEN, f"tradeschool:results:{self._plan.study}"])
+        return self._ask(lambda server: server.rpush(key, self._choose.choice(GARBAGE)))
+
+    def _forge_answer(self) -> bool:
+        """One that would be the best of all, for a trial that is under way."""
+
+        def forge(server: Redis) -> None:
+            found = {"state": "complete", "value": 1e9, "intermediate": [], "constraints": {}, "metrics": {}}
+            trial = {"number": self._some_trial(), "question": "", "started": 0.0, "seconds": 0.0}
+            answer = {"study": self._plan.study, "worker": "w", "trials": [trial | {"evaluation": json.dumps(found)}]}
+            server.rpush(f"tradeschool:results:{self._plan.study}", json.dumps(answer))
+
+        return self._ask(forge)
+
+    def _forge_lease(self) -> bool:
+        score = self._choose.choice([0, 9e15, float("inf")])
+        return self._ask(lambda server: server.zadd(LEASES, {f"{self._some_job()}:forged": score}))
+
+    def _spoil_job(self) -> bool:
+        field = self._choose.choice(["data", "status", "timeout", "created_at", "worker_name"])
+        garbage = self._choose.choice(GARBAGE)
+        return self._ask(lambda server: server.hset(f"rq:job:{self._some_job()}", field, garbage))
+
+    def _forge_failure(self) -> bool:
+        def forge(server: Redis) -> None:
+            job = self._some_job()
+            server.hset(f"rq:job:{job}", "status", "failed")
+            server.xadd(f"rq:results:{job}", {"type": 2, "worker_name": "", "exc_string": "eJxLTs4vSwUABzYCdQ=="})
+
+        return self._ask(forge)
+
+    def _change_type(self) -> bool:
+        """A key of ours that is a set of two, or a text."""
+        ours = (
+            QUEUE,
+            TAKEN,
+            LEASES,
+            *REGISTRIES,
+            "tradeschool:studies",
+            "tradeschool:clock",
+            "tradeschool:maintenance",
+        )
+        own = (f"tradeschool:results:{self._plan.study}", f"tradeschool:lost:{self._plan.study}")
+        job = self._some_job()
+        key = self._choose.choice(
+            [*ours, *own, f"rq:job:{job}", f"rq:results:{job}", "rq:workers:trials", "rq:workers"]
+        )
+
+        def change(server: Redis) -> None:
+            server.delete(key)
+            if self._choose.random() < 0.5:
+                server.set(key, b"text")
+            else:
+                server.geoadd(key, (1.0, 2.0, "place"))
+
+        return self._ask(change)
+
+    def _some_trial(self) -> int:
+        return self._choose.randrange(self._plan.trials)
+
+    def _some_job(self) -> str:
+        number = self._some_trial()
+        size = self._plan.trials_per_job
+        first = number // size * size
+        return f"{self._plan.study}-{first}-{first + size - 1}-a1"
+
+    def _ask(self, act: Callable[[Redis], object]) -> bool:
+        """Do something over a connection of a stranger's; whether the server was there."""
+        with closing(Redis.from_url(self._plan.url, socket_timeout=5)) as server, suppress(RedisError):
+            act(server)
+            return True
+        return False
+
+
+def rounds(
+    blows: int,
+    seed: int,
+    kinds: tuple[str, ...] = KINDS,
+    *,
+    trials: int = 40,
+    a_round: int = 15,
+    title: str = "sleep 0.3",
+    pause: tuple[float, float] = (0.1, 1.0),
+) -> Iterator[Round]:
+    """Studies of other seeds, until so many blows have fallen."""
+    choose, done = random.Random(seed), 0
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    while done < blows:
+        with TemporaryDirectory(dir=memory) as name:
+            state, number = Path(name) / "state", choose.randrange(1 << 30)
+            state.mkdir()
+            plan = Plan(
+                folder=Path(name), url=Valkey.of(state).url, title=title, trials=trials, seed=number, lag=6, key=KEY
+            )
+            plan = replace(plan, study=f"storm{number}-L1-a1", trials_per_job=choose.choice([1, 1, 2]))
+            began, storm = time.monotonic(), Surroundings(plan, state, choose, kinds)
+            found = storm.run(min(a_round, blows - done), pause)
+            done += storm.kills.total()
+            wanted = sha256(plan.table_in_process()).hexdigest()
+            yield Round(kills=storm.kills, seconds=time.monotonic() - began, wanted=wanted, found=found)

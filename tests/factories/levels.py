@@ -1,0 +1,85 @@
+"""A small level over synthetic candles, and the candles."""
+
+from datetime import date
+from functools import cache
+
+import numpy as np
+
+from optimizer.level.spec import Costs, Direction, Gate, Level, LevelDataset, MinTrades
+from tests.factories.candles import random_ticks
+from tradeschool.candles.arrays import CandleArrays
+from tradeschool.markets.instruments import Dataset, Market
+from tradeschool.markets.windows import Window
+
+RANGES = {
+    "fast": (5.0, 30.0),
+    "slow": (20.0, 60.0),
+    "atr_period": (7.0, 28.0),
+    "stop_atr": (1.0, 5.0),
+    "target_atr": (1.0, 8.0),
+}
+PARAMETERS = {"fast": 5, "slow": 20, "atr_period": 14, "stop_atr": 2.0, "target_atr": 3.0}
+DATASETS = ("coinbase/BTC-USD/H1", "oanda/EUR-USD/H1", "coinbase/ETH-USD/M15")
+
+
+def level_of(datasets: tuple[str, ...] = DATASETS, **fields: object) -> Level:
+    """Forty days from 1 March 2021, each dataset two days later than the one before."""
+    given = {
+        "name": "1",
+        "title": "Made",
+        "direction": Direction.BOTH,
+        "trials": 10,
+        "datasets": tuple(
+            LevelDataset(dataset=name, start=date(2021, 3, 1 + 2 * number), end=date(2021, 4, 10 + 2 * number))
+            for number, name in enumerate(datasets)
+        ),
+        "gate": Gate(win_rate=0.5, sharpe=0.8, max_drawdown_intrabar=0.15, profit_factor=1.3),
+        "min_trades": MinTrades(train=30, validation=10),
+        "costs": Costs(),
+        "ranges": RANGES,
+        "retries": 0,
+    }
+    return Level(**{**given, **fields})
+
+
+def read_made(dataset: Dataset, window: Window) -> CandleArrays:
+    """A random walk of the dataset's own seed, without a missing bar; half-spreads for FX."""
+    times = np.arange(window.start_seconds, window.end_seconds, dataset.timeframe.seconds, dtype=np.int64)
+    seed = sum(dataset.name.encode())
+    tick = dataset.instrument.tick
+    prices = np.array(random_ticks(seed, len(times), start=100_000, swing=300), dtype=np.float64) * tick
+    is_fx = dataset.instrument.market is Market.FX
+    return CandleArrays(
+        dataset=dataset,
+        time=times,
+        open=prices[:, 0],
+        high=prices[:, 1],
+        low=prices[:, 2],
+        close=prices[:, 3],
+        volume=np.ones(len(times)),
+        half_spread=np.full(len(times), 7 * tick) if is_fx else None,
+    )
+
+
+def read_flat(dataset: Dataset, window: Window) -> CandleArrays:
+    """Prices that never move: no strategy can trade them."""
+    times = np.arange(window.start_seconds, window.end_seconds, dataset.timeframe.seconds, dtype=np.int64)
+    price = np.full(len(times), 100.0)
+    return CandleArrays(
+        dataset=dataset, time=times, open=price, high=price, low=price, close=price, volume=price, half_spread=None
+    )
+
+
+@cache
+def read_trending(dataset: Dataset, window: Window) -> CandleArrays:
+    """A market whose bars go on where the bars before went, for some fifty of them: there is something to find."""
+    times = np.arange(window.start_seconds, window.end_seconds, dataset.timeframe.seconds, dtype=np.int64)
+    random = np.random.default_rng(3)
+    turns = random.random(len(times)) < 1 / 50
+    direction = np.where(np.cumsum(turns) % 2, 1.0, -1.0)
+    moves = 0.0012 * direction + random.normal(0, 0.003, len(times))
+    close = np.rint(2_000_000 * np.exp(np.cumsum(moves - moves.mean())))
+    opened = np.concatenate((close[:1], close[:-1]))
+    high, low = np.maximum(opened, close) + 300, np.minimum(opened, close) - 300
+    prices = {"open": opened / 100, "high": high / 100, "low": low / 100, "close": close / 100}
+    return CandleArrays(dataset=dataset, time=times, volume=np.ones(len(times)), half_spread=None, **prices)

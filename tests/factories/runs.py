@@ -1,0 +1,163 @@
+"""Runs as a search leaves them: a row in the study's database, and seals for what they name."""
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+
+from optimizer.level.spec import Level, Part
+from optimizer.runs.run_store import AttemptRow, RunRecord, Runs, Verdict
+from optimizer.validation.checks import Check, Step
+from optimizer.validation.evidence import Null
+from optimizer.validation.gate import Reading
+from optimizer.validation.recommendation import Action, Recommendation, Tier
+from tradeschool.settings.sections import WorkSettings
+from tradeschool.store import Seal, Store, sealed_store
+from workers.coordinator.context import Place
+
+CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def made_level(name: str, trials: int = 4) -> Level:
+    """A level of one dataset."""
+    return Level.model_validate(
+        {
+            "name": name,
+            "title": f"Level {name}",
+            "direction": "long",
+            "trials": trials,
+            "datasets": [{"dataset": "coinbase/BTC-USD/M5", "start": "2020-01-01", "end": "2022-01-01"}],
+            "gate": {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown_intrabar": 0.15, "profit_factor": 1.3},
+            "ranges": {"fast": [5, 50], "stop": [1.0, 5.0]},
+        }
+    )
+
+
+def made_place(folder: Path) -> Place:
+    """An installation in a folder."""
+    return Place(
+        store=Store(folder / "data"),
+        sealed=sealed_store(folder / "data"),
+        results_dir=folder / "results",
+        storage_url=f"sqlite:///{folder / 'study.sqlite3'}",
+        min_coverage=0.9,
+        work=WorkSettings(),
+    )
+
+
+def made_run(
+    place: Place, *levels: Level, name: str = "r1", created: datetime = CREATED, is_sealed: bool = False
+) -> RunRecord:
+    """A run that was just begun."""
+    record = RunRecord(name=name, seed=7, levels=levels or (made_level("1"),), created=created, fingerprints={})
+    place.folder(name).mkdir(parents=True)
+    for level in record.levels if is_sealed else ():
+        seal_level(place.store, level)
+    _with_runs(place, record, is_new=True)
+    return record
+
+
+def made_attempt(
+    place: Place, record: RunRecord, level: str = "1", number: int = 1, *, verdict: Verdict | None = None
+) -> RunRecord:
+    """The run with an attempt begun; searched and judged where a verdict is given."""
+    row = AttemptRow(
+        level=level,
+        number=number,
+        fingerprints={},
+        inherited=None,
+        carried=0,
+        searched=verdict is not None,
+        verdict=verdict,
+    )
+    changed = record.with_attempt(row)
+    _with_runs(place, changed, is_new=False)
+    return changed
+
+
+def searched(place: Place, record: RunRecord, level: str = "1") -> RunRecord:
+    """The run with the last trial of a level's latest attempt committed."""
+    row = record.last(level)
+    assert row is not None
+    changed = record.with_attempt(row.model_copy(update={"searched": True}))
+    _with_runs(place, changed, is_new=False)
+    return changed
+
+
+def made_verdict(*, passed: bool, reason: str = "as read") -> Verdict:
+    """On trial 3."""
+    sharpe = Reading(
+        name="sharpe", value=0.9 if passed else 0.1, target=0.8, is_ceiling=False, low=-0.5, high=1.5, trades=40
+    )
+    profit = Reading(name="profit_factor", value=math.inf, target=1.3, is_ceiling=False, trades=40)
+    fall = Reading(name="shuffled_drawdown", value=0.1, target=0.25, is_ceiling=True, trades=40)
+    return Verdict(
+        passed=passed,
+        reason=reason,
+        finished=4,
+        trial=3,
+        parameters={"fast": 9},
+        readings=(sharpe, profit, fall),
+        figures={Part.TRAIN: {"sharpe": 1.0}},
+        shortfall={},
+        relaxed=0.0,
+    )
+
+
+def made_null(passed: int = 3) -> Null:
+    """Of forty markets without skill."""
+    return Null(
+        surrogates=40,
+        passed=passed,
+        pass_rate=passed / 40,
+        low=0.026,
+        high=0.199,
+        attempts=1,
+        block_days=10.0,
+        met={"sharpe": 0.5},
+        quantiles={"sharpe": (0.1, 0.5, 0.9)},
+    )
+
+
+def recommended(place: Place, record: RunRecord, reason: str = "as weighed") -> RunRecord:
+    """The run with its luck measured and a recommendation against it."""
+    check = Check(name="gate_1", needed_for=Step.PAPER, met=False, said=reason)
+    unknown = Check(name="sealed", needed_for=Step.DEPLOY, met=None, said="holdout period not opened")
+    found = Recommendation(
+        action=Action.DO_NOT_DEPLOY,
+        rule="a check required for any trading failed",
+        reason=reason,
+        tier=Tier.ESCALATED,
+        level="1",
+        parameters={"fast": 9},
+        checks=(check, unknown),
+        evidence=None,
+    )
+    changed = record.model_copy(update={"nulls": {"1": made_null()}, "recommendation": found})
+    _with_runs(place, changed, is_new=False)
+    return changed
+
+
+def seal_level(store: Store, level: Level) -> None:
+    """Seals without candles: enough for whoever asks whether a level can start."""
+    for each in level.datasets:
+        dataset, window = each.source, each.window
+        seal = Seal(
+            dataset=dataset.name,
+            start=window.start,
+            end=window.end,
+            rows=0,
+            expected=0,
+            gaps=(),
+            derived=False,
+            files=(),
+            sealed_at=CREATED,
+        )
+        store.seal(dataset, seal)
+
+
+def _with_runs(place: Place, record: RunRecord, *, is_new: bool) -> None:
+    runs = Runs(place.storage_url)
+    try:
+        (runs.add if is_new else runs.write)(record)
+    finally:
+        runs.close()

@@ -1,0 +1,95 @@
+"""Audit of derived candles: sampled pages and counted differences."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from fetcher.download import run_loop
+from fetcher.download.audit import compare, sample
+from fetcher.download.derive import derive
+from fetcher.download.plan import Download
+from fetcher.protocol.provider import Page
+from tradeschool.candles.frame import Candles
+from tradeschool.markets.catalogue import BTC_USD, Wanted
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
+
+M5, M15 = (Dataset(instrument=BTC_USD, timeframe=timeframe) for timeframe in (Timeframe.M5, Timeframe.M15))
+YEARS = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
+DOWNLOAD = Download(
+    wanted=Wanted(dataset=M5, window=YEARS),
+    derived=tuple(Wanted(dataset=M5.at(timeframe), window=YEARS) for timeframe in (Timeframe.M15, Timeframe.H1)),
+)
+
+
+def test_four_years_cost_less_than_one_request_in_a_hundred() -> None:
+    asked = sample(DOWNLOAD, 300, 1403)
+
+    assert {page.dataset.timeframe for page in asked} == {Timeframe.M15, Timeframe.H1}
+    assert 0 < len(asked) <= 14
+    assert len(set(asked)) == len(asked)
+
+
+def test_a_short_download_is_not_audited() -> None:
+    assert sample(DOWNLOAD, 300, 79) == []
+
+
+@pytest.fixture
+def pair(generated) -> tuple[Candles, Page]:
+    """Derived candles of two days and their page."""
+    window = Window(datetime(2023, 1, 2, tzinfo=UTC), datetime(2023, 1, 4, tzinfo=UTC))
+    found = generated.candles(M5, window.start_seconds, window.end_seconds)
+    names = ("open", "high", "low", "close")
+    frame = pl.DataFrame(
+        {
+            "ts": pl.Series(found.times * 1_000_000).cast(pl.Datetime("us", "UTC")),
+            **{name: found.prices[:, place] for place, name in enumerate(names)},
+            "volume": found.volumes,
+        }
+    )
+    return derive(Candles.parse(frame, M5, window), Timeframe.M15), Page(dataset=M15, window=window)
+
+
+def test_equal_candles_are_clean(pair) -> None:
+    derived, page = pair
+
+    audit = compare(derived, derived, page)
+
+    assert (audit.candles, audit.absent, audit.other_prices, audit.other_volumes) == (len(derived), 0, 0, 0)
+    assert audit.is_clean
+
+
+def test_each_kind_of_difference_is_counted(pair) -> None:
+    derived, page = pair
+    row = pl.int_range(pl.len())
+    changed = derived.frame.with_columns(
+        pl.when(row == 3).then(pl.col("close") + 0.01).otherwise(pl.col("close")).alias("close"),
+        pl.when(row == 5).then(pl.col("volume") + 1e-7).otherwise(pl.col("volume")).alias("volume"),
+        pl.when(row == 6).then(pl.col("volume") + 1e-12).otherwise(pl.col("volume")).alias("volume_noise"),
+    )
+    native = Candles(M15, changed.drop("volume_noise").slice(1))
+
+    audit = compare(derived, native, page)
+
+    assert (audit.absent, audit.other_prices, audit.other_volumes) == (1, 1, 1)
+    assert not audit.is_clean
+
+
+async def test_a_download_ends_with_its_audit(serving, store, fast) -> None:
+    window = Window(datetime(2023, 1, 1, tzinfo=UTC), datetime(2023, 4, 1, tzinfo=UTC))
+    wanted = [Wanted(dataset=dataset, window=window) for dataset in (M5, M15)]
+    async with serving() as served:
+        (progress,) = await run_loop.run(
+            wanted,
+            store=store,
+            access={"coinbase": fast(served.url)},
+            native=False,
+            now=lambda: datetime(2024, 1, 1, tzinfo=UTC),
+            confirm_after=0,
+        )
+
+    assert progress.error is None
+    assert [audit.is_clean for audit in progress.audits] == [True]
+    assert progress.audits[0].candles > 250

@@ -1,0 +1,145 @@
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fetcher.download.plan import Download, downloads, halves, pages
+from fetcher.protocol.provider import Page
+from fetcher.provider_registry import find
+from tradeschool.markets.catalogue import (
+    BTC_USD,
+    CURRICULUM_WINDOW,
+    ETH_USD,
+    EUR_USD,
+    EUR_USD_BULL_WINDOW,
+    GBP_USD,
+    Wanted,
+    default_catalogue,
+)
+from tradeschool.markets.instruments import Dataset, Instrument
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window, merge
+
+M5, M15, H1 = Timeframe
+BTC_M5 = Dataset(instrument=BTC_USD, timeframe=M5)
+FIRST = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def want(timeframe: Timeframe, start: int, end: int, instrument: Instrument = BTC_USD) -> Wanted:
+    """A timeframe over days of 2020, counted from 0."""
+    window = Window(FIRST + timedelta(days=start), FIRST + timedelta(days=end))
+    return Wanted(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
+
+
+def requests(instruments: set[Instrument], *, native: bool) -> int:
+    """Pages of the curriculum's four years."""
+    wanted = [each for each in default_catalogue() if each.dataset.instrument in instruments]
+    plan = downloads([each for each in wanted if each.window == CURRICULUM_WINDOW], native=native)
+    return sum(
+        len(pages(each.dataset, each.wanted.window, [], find(each.dataset.instrument.provider).slots_per_page))
+        for each in plan
+    )
+
+
+@pytest.mark.parametrize(
+    ("instruments", "native", "expected"),
+    [
+        ({BTC_USD, ETH_USD}, False, 2806),
+        ({EUR_USD, GBP_USD}, False, 170),
+        ({BTC_USD, ETH_USD}, True, 3976),
+        ({EUR_USD, GBP_USD}, True, 244),
+    ],
+    ids=["Coinbase", "OANDA", "Coinbase, native", "OANDA, native"],
+)
+def test_four_years_cost_the_fewest_requests(instruments: set[Instrument], native: bool, expected: int) -> None:
+    assert requests(instruments, native=native) == expected
+
+
+STEPS = st.integers(0, 3000)
+RANGES = (
+    st.tuples(STEPS, STEPS).filter(lambda it: it[0] < it[1]).map(lambda it: Window.of_seconds(it[0] * 300, it[1] * 300))
+)
+
+
+@given(RANGES, st.lists(RANGES, max_size=5), st.integers(1, 700))
+def test_pages_cover_what_is_missing_and_nothing_else(window: Window, covered: list[Window], size: int) -> None:
+    asked = [page.window for page in pages(BTC_M5, window, covered, size)]
+
+    assert merge([*asked, *covered]) == merge([window, *covered])
+    assert not any(each.overlap(other) for each in asked for other in covered)
+
+
+@given(RANGES, st.lists(RANGES, max_size=5), st.integers(1, 700))
+def test_no_page_is_too_long_and_none_is_asked_twice(window: Window, covered: list[Window], size: int) -> None:
+    asked = [page.window for page in pages(BTC_M5, window, covered, size)]
+
+    assert all(each.end_seconds - each.start_seconds <= size * 300 for each in asked)
+    assert all(one.end <= other.start for one, other in pairwise(asked))
+
+
+def test_pages_lie_on_the_grid_where_the_range_does_not() -> None:
+    window = Window(FIRST + timedelta(minutes=1), FIRST + timedelta(minutes=9))
+
+    assert [page.window for page in pages(BTC_M5, window, [], 300)] == [Window(FIRST, FIRST + timedelta(minutes=10))]
+
+
+@given(RANGES)
+def test_halves_are_the_page(window: Window) -> None:
+    parts = [each.window for each in halves(Page(dataset=BTC_M5, window=window))]
+
+    assert merge(parts) == [window]
+    assert len(parts) == min(2, (window.end_seconds - window.start_seconds) // 300)
+
+
+def test_longer_timeframes_are_derived_where_their_base_is_wanted() -> None:
+    base, quarter, hour = want(M5, 0, 10), want(M15, 0, 10), want(H1, 2, 8)
+
+    assert downloads([base, quarter, hour], native=False) == [Download(wanted=base, derived=(quarter, hour))]
+
+
+def test_longer_timeframes_are_asked_for_where_their_base_is_not_wanted() -> None:
+    quarter, hour = want(M15, 0, 10), want(H1, 0, 10)
+
+    assert downloads([quarter, hour], native=False) == [Download(wanted=quarter), Download(wanted=hour)]
+
+
+def test_everything_is_asked_for_where_it_is_wanted_native() -> None:
+    wanted = [want(M5, 0, 10), want(M15, 0, 10)]
+
+    assert downloads(wanted, native=True, sealed={BTC_M5: [wanted[0].window]}) == [
+        Download(wanted=each) for each in wanted
+    ]
+
+
+def test_another_instruments_base_is_no_base() -> None:
+    wanted = [want(M5, 0, 10, ETH_USD), want(M15, 0, 10)]
+
+    assert downloads(wanted, native=False) == [Download(wanted=each) for each in wanted]
+
+
+def test_longer_timeframes_are_derived_from_a_base_that_is_sealed_already() -> None:
+    quarter = want(M15, 0, 10)
+
+    assert downloads([quarter], native=False, sealed={BTC_M5: [want(M5, 0, 20).window]}) == [
+        Download(wanted=quarter, from_sealed=True)
+    ]
+
+
+def test_a_range_is_cut_where_its_base_is_from_several_places() -> None:
+    """Sealed from 0 to 4, wanted from 4 to 8, and neither from 8 on."""
+    base, quarter = want(M5, 4, 8), want(M15, 0, 10)
+
+    assert downloads([base, quarter], native=False, sealed={BTC_M5: [want(M5, 0, 4).window]}) == [
+        Download(wanted=base, derived=(want(M15, 4, 8),)),
+        Download(wanted=want(M15, 0, 4), from_sealed=True),
+        Download(wanted=want(M15, 8, 10)),
+    ]
+
+
+def test_what_the_first_level_needs_is_asked_for_first() -> None:
+    asked = [(each.dataset.instrument, each.wanted.window) for each in downloads(default_catalogue(), native=False)]
+
+    assert asked[:2] == [(BTC_USD, CURRICULUM_WINDOW), (EUR_USD, EUR_USD_BULL_WINDOW)]
+    assert len(asked) == 5

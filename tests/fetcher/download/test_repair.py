@@ -1,0 +1,268 @@
+"""Repair of every kind of damage, also if the repair is killed in between."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from fetcher.download import run_loop
+from fetcher.download.page_ledger import AGREEING_EMPTY_ANSWERS, FILE_NAME, Ledger
+from fetcher.download.plan import Download
+from fetcher.download.repair import Repair, repair
+from fetcher.download.sealing import Publisher
+from fetcher.protocol.provider import Access, Page
+from tradeschool.errors import ForeignFile, InvalidCandles
+from tradeschool.markets.catalogue import BTC_USD, Wanted
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
+from tradeschool.store.frame_store import FrameStore
+
+BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
+H1 = BTC.at(Timeframe.H1)
+DAYS = Window(datetime(2020, 12, 30, tzinfo=UTC), datetime(2021, 1, 3, tzinfo=UTC))
+YEAR = Window(datetime(2021, 1, 1, tzinfo=UTC), DAYS.end)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+WANTED = [Wanted(dataset=BTC, window=DAYS), Wanted(dataset=H1, window=DAYS)]
+
+
+@pytest.fixture
+def ledger(store: FrameStore) -> Iterator[Ledger]:
+    opened = Ledger(store.root)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def publisher(store: FrameStore, ledger: Ledger) -> Publisher:
+    return Publisher(store, ledger, lambda: NOW)
+
+
+@pytest.fixture
+def download(store: FrameStore, serving) -> Callable:
+    """Download the wanted ranges from an exchange; return the number of pages."""
+
+    async def run(**options: object) -> int:
+        async with serving(**options) as served:
+            access = {"coinbase": Access(url=served.url, rate=1000.0)}
+            done = await run_loop.run(
+                WANTED, store=store, access=access, native=False, now=lambda: NOW, confirm_after=0.0
+            )
+            assert not [each.error for each in done if each.error]
+            return len({seen.query for seen in served.requests if "start=" in str(seen.query)})
+
+    return run
+
+
+def fill(ledger: Ledger, hours: range, *, missing: range = range(0), scale: float = 1.0) -> None:
+    """A page an hour from the start of the days; `missing` are slots that every page lacks."""
+    for hour in hours:
+        start = DAYS.start_seconds + hour * 3600
+        slots = [slot for slot in range(12) if slot not in missing]
+        prices = ",".join(str(price * scale) for price in (9, 12, 10, 10.5))
+        body = f"[{','.join(f'[{start + slot * 300},{prices},1.5]' for slot in slots)}]".encode()
+        page = Page(dataset=BTC, window=Window.of_seconds(start, start + 3600))
+        for _ in range(2 if missing else 1):
+            ledger.add(page, body, rows=len(slots), complete=not missing)
+
+
+def publish(publisher: Publisher) -> None:
+    publisher.publish(Download(wanted=WANTED[0], derived=(WANTED[1],)))
+
+
+def mend(
+    store: FrameStore, ledger: Ledger, *, gaps: bool = False, names: tuple[Dataset, ...] = (BTC, H1)
+) -> list[Repair]:
+    return [each for each in repair(names, store, ledger, gaps=gaps) if not each.is_needless]
+
+
+def break_bodies(store: FrameStore, count: int = 1) -> None:
+    with closing(sqlite3.connect(store.root / FILE_NAME)) as other:
+        other.execute("UPDATE pages SET body = x'00112233' WHERE id <= ?", (count,))
+        other.commit()
+
+
+def content(folder: Path) -> dict[str, object]:
+    seals = {path.name: json.loads(path.read_text()) | {"sealed_at": None} for path in folder.rglob("*.seal.json")}
+    return seals | {str(path): path.read_bytes() for path in folder.rglob("*.parquet")}
+
+
+def test_of_a_sound_folder_nothing_is_forgotten(store: FrameStore, ledger: Ledger, publisher: Publisher) -> None:
+    fill(ledger, range(96), missing=range(3))
+    publish(publisher)
+    before = content(store.root), ledger.covered(BTC)
+
+    assert mend(store, ledger) == []
+    assert (content(store.root), ledger.covered(BTC)) == before
+
+
+def test_a_damaged_page_is_forgotten_alone(store: FrameStore, ledger: Ledger) -> None:
+    fill(ledger, range(4))
+    break_bodies(store)
+    with pytest.raises(ForeignFile, match="data repair"):
+        ledger.body(ledger.answers(BTC, DAYS)[0])
+
+    (done,) = mend(store, ledger)
+    assert [window.start for window in done.forgotten] == [DAYS.start]
+    assert len(ledger.answers(BTC, DAYS)) == len(ledger.covered(BTC)) == 3
+
+
+async def test_a_damaged_page_is_healed_by_the_next_download(store: FrameStore, ledger: Ledger, download) -> None:
+    first = Page(dataset=BTC, window=Window.of_seconds(DAYS.start_seconds, DAYS.start_seconds + 300 * 300))
+    ledger.add(first, b"[]", rows=300, complete=True)
+    break_bodies(store)
+    mend(store, ledger)
+
+    await download()
+    assert len(store.verify(BTC)) == len(store.verify(H1)) == 1
+
+
+def test_doubtful_pages_are_forgotten(store: FrameStore, ledger: Ledger) -> None:
+    page = Page(dataset=BTC, window=Window.of_seconds(DAYS.start_seconds, DAYS.start_seconds + 3600))
+    ledger.add(page, b"[]", rows=0, complete=False)
+
+    mend(store, ledger)
+    assert ledger.doubtful(BTC) == ledger.covered(BTC) == []
+
+
+def test_pages_that_a_finding_refuses_are_forgotten(store: FrameStore, ledger: Ledger, publisher: Publisher) -> None:
+    fill(ledger, range(95))
+    fill(ledger, range(95, 96), scale=100)
+    with pytest.raises(InvalidCandles, match="price scale"):
+        publish(publisher)
+
+    mend(store, ledger)
+    assert len(ledger.covered(BTC)) == 95
+    fill(ledger, range(95, 96))
+    publish(publisher)
+
+
+def test_pages_that_break_the_contract_are_forgotten(store: FrameStore, ledger: Ledger) -> None:
+    fill(ledger, range(4))
+    page = Page(dataset=BTC, window=Window.of_seconds(DAYS.end_seconds - 3600, DAYS.end_seconds))
+    ledger.add(page, b"not json", rows=12, complete=True)
+
+    mend(store, ledger)
+    assert len(ledger.covered(BTC)) == 4
+
+
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_a_damaged_file_takes_its_seal_and_its_year_along(
+    store: FrameStore, ledger: Ledger, publisher: Publisher, damage: str
+) -> None:
+    fill(ledger, range(96))
+    publish(publisher)
+    path = store.folder(BTC) / store.seals(BTC)[0].files[1].path
+    path.write_bytes(b"x") if damage == "changed" else path.unlink()
+    (done,) = mend(store, ledger)
+
+    assert [(each.dataset, each.window) for each in done.unsealed] == [(BTC, DAYS)]
+    assert done.forgotten == (YEAR,)
+    assert (len(store.seals(BTC)), len(store.seals(H1))) == (0, 1)
+
+
+def test_a_seal_that_cannot_be_read_is_taken_away(store: FrameStore, ledger: Ledger, publisher: Publisher) -> None:
+    fill(ledger, range(96))
+    publish(publisher)
+    seal = next(store.folder(BTC).glob("*.seal.json"))
+    seal.write_text("{")
+    with pytest.raises(ForeignFile, match="data repair"):
+        store.seals(BTC)
+
+    (done,) = mend(store, ledger)
+    assert done.unreadable == (seal.name,)
+    publish(publisher)
+    assert len(store.verify(BTC)) == 1
+
+
+def test_gaps_are_asked_for_again_and_derived_ranges_derived_again(
+    store: FrameStore, ledger: Ledger, publisher: Publisher
+) -> None:
+    fill(ledger, range(90))
+    fill(ledger, range(90, 96), missing=range(3))
+    publish(publisher)
+    assert store.seals(BTC)[0].missing == 18
+
+    done = mend(store, ledger, gaps=True)[0]
+    assert [each.dataset for each in done.unsealed] == [H1, BTC]
+    assert len(ledger.covered(BTC)) == 90
+    fill(ledger, range(90, 96))
+    publish(publisher)
+    assert store.seals(BTC)[0].missing == store.seals(H1)[0].missing == 0
+
+
+def test_the_gaps_of_a_derived_dataset_are_those_of_its_base(
+    store: FrameStore, ledger: Ledger, publisher: Publisher
+) -> None:
+    fill(ledger, range(95))
+    ledger.add(
+        Page(dataset=BTC, window=Window.of_seconds(DAYS.end_seconds - 3600, DAYS.end_seconds)),
+        b"[]",
+        rows=0,
+        complete=True,
+    )
+    publish(publisher)
+    mend(store, ledger, gaps=True, names=(H1,))
+
+    assert store.seals(BTC) == store.seals(H1) == []
+
+
+async def test_gaps_that_an_exchange_fills_later_are_filled(store: FrameStore, ledger: Ledger, download) -> None:
+    page = Page(dataset=BTC, window=Window.of_seconds(DAYS.start_seconds, DAYS.start_seconds + 300 * 300))
+    for _ in range(AGREEING_EMPTY_ANSWERS):
+        ledger.add(page, b"[]", rows=0, complete=False)
+    await download()
+    assert store.seals(BTC)[0].missing >= 300
+    mend(store, ledger, gaps=True)
+
+    await download()
+    assert store.seals(BTC)[0].missing <= 2
+    assert store.seals(H1)[0].missing == 0
+
+
+@pytest.mark.parametrize("stop_after", range(8))
+def test_stopped_at_any_write_the_next_repair_ends_the_same(
+    store: FrameStore, ledger: Ledger, publisher: Publisher, stop_after: int
+) -> None:
+    fill(ledger, range(90))
+    fill(ledger, range(90, 96), missing=range(3))
+    publish(publisher)
+    (store.folder(BTC) / store.seals(BTC)[0].files[0].path).unlink()
+    left = stop_after
+
+    class Stopped(Exception):
+        pass
+
+    def step() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Stopped
+
+    class StoppingStore(FrameStore):
+        def unseal(self, *args) -> None:
+            step()
+            super().unseal(*args)
+
+    class StoppingLedger(Ledger):
+        def forget(self, *args) -> Window:
+            step()
+            return super().forget(*args)
+
+        def forget_pages(self, *args) -> None:
+            step()
+            super().forget_pages(*args)
+
+    stopping = StoppingLedger(store.root)
+    with suppress(Stopped):
+        mend(StoppingStore(store.root), stopping, gaps=True)
+    stopping.close()
+    mend(store, ledger, gaps=True)
+
+    assert store.seals(BTC) == store.seals(H1) == []
+    assert next(window.start for window in ledger.covered(BTC)) == YEAR.start
+    assert len(ledger.covered(BTC)) == 42

@@ -1,0 +1,130 @@
+import gzip
+import json
+
+import aiohttp
+import pytest
+
+from fetcher.simulator.rate_limit import Limit
+from fetcher.simulator.request_log import Record, Seen
+from fetcher.simulator.server import Exchange, serve
+from tradeschool.errors import SettingsError
+
+HOURS = "/v3/instruments/EUR_USD/candles"
+TOKEN = {"Authorization": "Bearer made-up"}
+
+
+class TestServe:
+    async def test_a_free_port_is_taken_and_given_back(self, generated):
+        async with serve(Exchange(generated)) as served:
+            port = int(served.url.rpartition(":")[2])
+        async with serve(Exchange(generated), port=port) as again:
+            assert again.url == f"http://127.0.0.1:{port}"
+
+    async def test_a_port_that_is_taken_is_named(self, generated):
+        async with serve(Exchange(generated)) as served:
+            port = int(served.url.rpartition(":")[2])
+            with pytest.raises(SettingsError, match=f"cannot listen on 127.0.0.1:{port}"):
+                async with serve(Exchange(generated), port=port):
+                    pass
+
+    async def test_both_protocols_share_the_port_but_not_the_limit(self, serving, clock):
+        one = Limit(rate_per_second=1, burst=1)
+        async with serving(coinbase_limit=one, oanda_limit=one, monotonic=clock) as client:
+            statuses = [(await client.get(path)).status for path in ("/time", HOURS, "/time", HOURS)]
+
+        assert statuses == [200, 200, 429, 429]
+
+    async def test_oanda_answers_two_new_connections_a_second(self, generated, clock):
+        """Requests over known connections are not limited."""
+        async with serve(Exchange(generated, monotonic=clock)) as served:
+            async with aiohttp.ClientSession(served.url, headers=TOKEN) as kept:
+                known = [(await kept.get(HOURS)).status for _ in range(5)]
+            strangers = []
+            for _ in range(3):
+                async with aiohttp.ClientSession(served.url, headers=TOKEN) as stranger:
+                    strangers.append((await stranger.get(HOURS)).status)
+
+        assert known == [200] * 5
+        assert strangers == [200, 429, 429]
+
+
+class TestCompression:
+    @pytest.mark.parametrize("count", [500, 5000], ids=["inline", "in a thread"])
+    async def test_a_body_is_compressed_when_asked(self, client, count):
+        query = {"granularity": "M5", "price": "MBA", "count": count}
+        packed = await client.get(HOURS, {"Accept-Encoding": "gzip"}, **query)
+        plain = await client.get(HOURS, {"Accept-Encoding": "identity"}, **query)
+
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert "Content-Encoding" not in plain.headers
+        assert packed.body == plain.body
+
+    async def test_the_record_counts_bytes_on_the_wire(self, client):
+        packed = await client.get(HOURS, {"Accept-Encoding": "gzip"}, granularity="M5", price="MBA")
+        (seen,) = client.served.requests
+
+        assert seen.bytes == int(packed.headers["Content-Length"]) < len(packed.body) / 4
+        assert seen.bytes == len(gzip.compress(packed.body, compresslevel=1, mtime=0))
+
+
+class TestRecord:
+    async def test_a_request_is_remembered_as_it_was(self, serving, clock):
+        async with serving(monotonic=lambda: 12.5) as client:
+            await client.get("/products/NOPE-USD/candles", granularity=300)
+
+            assert client.served.requests == (
+                Seen(
+                    arrived_seconds=12.5,
+                    protocol="coinbase",
+                    path="/products/NOPE-USD/candles",
+                    query="granularity=300",
+                    status=404,
+                    bytes=22,
+                    fault="none",
+                ),
+            )
+
+    async def test_only_the_last_requests_are_remembered(self, serving):
+        async with serving(remembered=3) as client:
+            for n in range(5):
+                await client.get("/time", n=n)
+
+            assert [request.query for request in client.served.requests] == ["n=2", "n=3", "n=4"]
+
+    async def test_refused_requests_are_recorded_as_well(self, serving, clock):
+        async with serving(coinbase_limit=Limit(rate_per_second=1, burst=1), monotonic=clock) as client:
+            for _ in range(3):
+                await client.get("/time")
+
+            assert [request.status for request in client.served.requests] == [200, 429, 429]
+
+    async def test_the_log_gets_a_line_a_request_while_the_server_runs(self, generated, tmp_path, serving):
+        log = tmp_path / "requests.jsonl"
+        record = Record(10)
+        seen = Seen(arrived_seconds=1.5, protocol="oanda", path="/", query="", status=200, bytes=2, fault="none")
+        with record.appended_to(log):
+            record.add(seen)
+            during = log.read_text()
+        record.add(seen)
+        with record.appended_to(log):
+            record.add(seen)
+
+        assert json.loads(during)["arrived_seconds"] == 1.5
+        assert log.read_text() == during * 2
+
+    async def test_served_requests_are_logged(self, generated, tmp_path, clock):
+        log = tmp_path / "requests.jsonl"
+        async with (
+            serve(Exchange(generated, clock=clock), log_path=log) as served,
+            aiohttp.ClientSession(served.url) as session,
+            session.get("/time") as response,
+        ):
+            await response.read()
+        (line,) = map(json.loads, log.read_text().splitlines())
+
+        assert (line["protocol"], line["path"], line["status"]) == ("coinbase", "/time", 200)
+
+    async def test_a_log_that_cannot_be_written_is_named(self, generated, tmp_path):
+        with pytest.raises(SettingsError, match=r"request log .*nowhere.* cannot be written: No such file"):
+            async with serve(Exchange(generated), log_path=tmp_path / "nowhere" / "requests.jsonl"):
+                pass

@@ -1,0 +1,48 @@
+"""Level plan."""
+
+from datetime import date
+
+import pytest
+
+from optimizer.curriculum.plan import plan_level
+from optimizer.level.spec import LevelDataset, Part, Split
+from tests.factories.levels import level_of
+from tests.factories.stores import seal_made
+from tradeschool.errors import SettingsError
+from tradeschool.markets.catalogue import find_dataset
+from tradeschool.store.frame_store import FrameStore
+
+EUR = "oanda/EUR-USD/H1"
+
+
+@pytest.fixture
+def level():
+    dataset = LevelDataset(dataset=EUR, start=date(2021, 3, 1), end=date(2021, 6, 9))
+    return level_of().model_copy(update={"datasets": (dataset,)})
+
+
+def test_parts_are_in_time_order_with_an_embargo_between_them(level, store: FrameStore) -> None:
+    train, validation, test = plan_level(level, store)
+
+    assert [each.part for each in (train, validation, test)] == list(Part)
+    assert (validation.window.start - train.window.end).days == 1
+    assert (test.window.start - validation.window.end).days == 1
+    assert (train.window.start, test.window.end) == (level.datasets[0].window.start, level.datasets[0].window.end)
+
+
+def test_bars_are_those_of_the_calendar_until_they_are_stored(level, store: FrameStore, window) -> None:
+    train = plan_level(level, store)[0]
+    assert (train.expected, train.stored, train.warm_up) == (1057, None, 60)
+    assert train.judged == 997
+
+    seal_made(store, find_dataset(EUR), window("2021-03-01", "2021-06-09"))
+    stored = plan_level(level, store)[0]
+
+    assert (stored.expected, stored.stored, stored.judged) == (1057, 1057, 997)
+
+
+def test_a_part_without_a_day_is_refused(level, store: FrameStore) -> None:
+    short = level.model_copy(update={"split": Split(train=0.98, validation=0.01, test=0.01, embargo_days=3)})
+
+    with pytest.raises(SettingsError):
+        plan_level(short, store)

@@ -1,0 +1,190 @@
+"""Curriculum state machine: every reachable state, and the same end after any interruption."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optimizer.curriculum.state_machine import (
+    Action,
+    Attempt,
+    End,
+    Facts,
+    Judge,
+    Outcome,
+    Recommend,
+    Rung,
+    Search,
+    Wait,
+    next_action,
+)
+
+RUNGS = st.lists(st.integers(0, 3), min_size=1, max_size=4).map(
+    lambda retries: [Rung(name=str(number), retries=most) for number, most in enumerate(retries, 1)]
+)
+
+
+class World:
+    """What really happens when an action is taken; the verdicts are fixed beforehand, as a seed fixes them."""
+
+    def __init__(self, rungs: list[Rung], verdicts: dict[tuple[str, int], bool], ready: set[str]) -> None:
+        self.facts = Facts(rungs=rungs, attempts=(), ready=ready)
+        self._verdicts = verdicts
+        self.log: list[Action] = []
+
+    def take(self, action: Action, *, killed_after: int | None = None) -> None:
+        """Step by step as the driver writes them down; a kill leaves the first ones only."""
+        for number, facts in enumerate(self._steps(action)):
+            if killed_after is not None and number >= killed_after:
+                return
+            self.facts = facts
+        self.log.append(action)
+
+    def run(self) -> End:
+        while not isinstance(action := next_action(self.facts), End):
+            assert len(self.log) < 200, "it goes round in circles"
+            self.take(action)
+        return action
+
+    def _steps(self, action: Action) -> Iterator[Facts]:
+        match action:
+            case Wait(level):
+                yield replace(self.facts, ready={*self.facts.ready, level})
+            case Search(level, number):
+                yield self._with(Attempt(level=level, number=number, searched=False))
+                yield self._with(Attempt(level=level, number=number, searched=True))
+            case Judge(level, number):
+                passed = self._verdicts.get((level, number), False)
+                yield self._with(Attempt(level=level, number=number, searched=True, passed=passed))
+            case Recommend():
+                yield replace(self.facts, recommended=True)
+
+    def _with(self, attempt: Attempt) -> Facts:
+        kept = [each for each in self.facts.attempts if (each.level, each.number) != (attempt.level, attempt.number)]
+        return replace(self.facts, attempts=(*kept, attempt))
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[list[Rung], dict[tuple[str, int], bool], set[str]]:
+    rungs = draw(RUNGS)
+    keys = [(rung.name, number) for rung in rungs for number in range(1, rung.retries + 2)]
+    verdicts = {key: draw(st.booleans()) for key in keys}
+    return rungs, verdicts, draw(st.sets(st.sampled_from([rung.name for rung in rungs])))
+
+
+@given(worlds(), st.lists(st.tuples(st.integers(0, 12), st.integers(0, 2)), max_size=8))
+def test_a_run_that_is_killed_anywhere_comes_to_the_same_end(world, kills) -> None:
+    undisturbed, killed = World(*world), World(*world)
+    end = undisturbed.run()
+
+    for actions, steps in kills:
+        for _ in range(actions):
+            if not isinstance(action := next_action(killed.facts), End):
+                killed.take(action)
+        if not isinstance(action := next_action(killed.facts), End):
+            killed.take(action, killed_after=steps)
+
+    assert killed.run() == end
+    assert killed.facts.attempts == undisturbed.facts.attempts
+
+
+@given(worlds())
+def test_no_attempt_is_judged_twice_and_nothing_follows_a_level_that_was_given_up(world) -> None:
+    rungs, verdicts, _ = world
+    run = World(*world)
+    end = run.run()
+    judged = [action for action in run.log if isinstance(action, Judge)]
+
+    assert len(set(judged)) == len(judged)
+    for rung in rungs:
+        own = [action for action in judged if action.level == rung.name]
+        passed = [verdicts[rung.name, action.attempt] for action in own]
+        assert passed == [False] * (len(own) - 1) + [passed[-1]] if own else rung.name > end.level
+        assert len(own) <= rung.retries + 1
+    assert run.log[-1] == Recommend(end.outcome, end.level)
+    assert sum(isinstance(action, Recommend) for action in run.log) == 1
+    assert (end.outcome is Outcome.PASSED) == all(
+        any(verdicts[rung.name, number] for number in range(1, rung.retries + 2)) for rung in rungs
+    )
+
+
+@given(worlds())
+def test_no_level_is_searched_or_judged_before_its_candles_are_sealed(world) -> None:
+    run = World(*world)
+    run.run()
+    waited = set(world[2])
+
+    for action in run.log:
+        if isinstance(action, Wait):
+            waited.add(action.level)
+        assert action.level in waited
+
+
+LADDER = (Rung(name="1", retries=1), Rung(name="2", retries=0))
+
+
+def attempt(level: str, number: int, passed: bool | None = None, *, searched: bool = True) -> Attempt:
+    return Attempt(level=level, number=number, searched=searched, passed=passed)
+
+
+STATES = {
+    "nothing yet": ((), Search("1", 1)),
+    "begun": ((attempt("1", 1, searched=False),), Search("1", 1)),
+    "searched": ((attempt("1", 1),), Judge("1", 1)),
+    "missed": ((attempt("1", 1, passed=False),), Search("1", 2)),
+    "missed by every attempt": (
+        (attempt("1", 1, passed=False), attempt("1", 2, passed=False)),
+        Recommend(Outcome.ESCALATED, "1"),
+    ),
+    "passed": ((attempt("1", 1, passed=True),), Search("2", 1)),
+    "passed on the second attempt": ((attempt("1", 1, passed=False), attempt("1", 2, passed=True)), Search("2", 1)),
+    "all passed": ((attempt("1", 1, passed=True), attempt("2", 1, passed=True)), Recommend(Outcome.PASSED, "2")),
+    "the last one missed": (
+        (attempt("1", 1, passed=True), attempt("2", 1, passed=False)),
+        Recommend(Outcome.ESCALATED, "2"),
+    ),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_is_next(state: str) -> None:
+    attempts, action = STATES[state]
+
+    assert next_action(Facts(rungs=LADDER, attempts=attempts, ready={"1", "2"})) == action
+
+
+ENDS = [name for name, (_, action) in STATES.items() if isinstance(action, Recommend)]
+
+
+@pytest.mark.parametrize("state", ENDS)
+def test_a_run_that_was_weighed_is_over(state: str) -> None:
+    attempts, action = STATES[state]
+    facts = Facts(rungs=LADDER, attempts=attempts, ready=set(), recommended=True)
+
+    assert next_action(facts) == End(action.outcome, action.level)
+    assert next_action(replace(facts, recommended=False)) == action
+
+
+@pytest.mark.parametrize("state", [name for name in STATES if name not in ENDS])
+def test_without_candles_a_run_waits(state: str) -> None:
+    attempts, action = STATES[state]
+
+    assert next_action(Facts(rungs=LADDER, attempts=attempts, ready=set())) == Wait(action.level)
+
+
+IMPOSSIBLE = {
+    "an attempt left out": (attempt("1", 2),),
+    "begun before the one before was judged": (attempt("1", 1), attempt("1", 2)),
+    "begun after it was passed": (attempt("1", 1, passed=True), attempt("1", 2)),
+    "judged before it was searched": (attempt("1", 1, passed=False, searched=False),),
+    "a level left out": (attempt("2", 1),),
+    "a level of another run": (attempt("1", 1, passed=True), attempt("2", 1, passed=True), attempt("3", 1)),
+}
+
+
+@pytest.mark.parametrize("state", IMPOSSIBLE)
+def test_facts_that_no_run_can_come_to_are_refused(state: str) -> None:
+    with pytest.raises(ValueError, match="level"):
+        next_action(Facts(rungs=LADDER, attempts=IMPOSSIBLE[state], ready={"1", "2"}))

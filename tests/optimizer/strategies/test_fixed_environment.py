@@ -1,0 +1,42 @@
+"""A user's strategy draws the same numbers in every dataset of every trial, and nobody else's are moved."""
+
+import random
+
+import numpy as np
+
+from optimizer.strategies.fixed_environment import surroundings
+
+
+def draw() -> tuple[float, float]:
+    return random.random(), float(np.random.random())
+
+
+def drawn(strategy: str) -> tuple[float, float]:
+    with surroundings(strategy):
+        return draw()
+
+
+def test_a_user_s_strategy_begins_at_the_same_place_each_time() -> None:
+    random.seed(3)
+    np.random.seed(4)
+
+    assert drawn("mine:X") == drawn("mine:X")
+
+
+def test_who_drew_before_goes_on_after() -> None:
+    random.seed(3)
+    np.random.seed(4)
+    expected = [draw(), draw()]
+    random.seed(3)
+    np.random.seed(4)
+    found = [draw()]
+    drawn("mine:X")
+    found.append(draw())
+
+    assert found == expected
+
+
+def test_a_built_in_strategy_is_left_alone() -> None:
+    random.seed(3)
+
+    assert drawn("sma_cross") != drawn("sma_cross")

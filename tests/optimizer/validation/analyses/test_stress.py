@@ -1,0 +1,189 @@
+"""Stress tests of a winner."""
+
+import math
+from datetime import date
+
+import numpy as np
+import pytest
+
+from optimizer.bars.preparation import DAY_SECONDS
+from optimizer.level.constraints import NAMED_WINDOWS, StressLimits, StressWindow
+from optimizer.level.spec import Costs, Part
+from optimizer.objective import metrics
+from optimizer.objective.metrics import summarise
+from optimizer.objective.objective import backtest, judge, prepare_level
+from optimizer.objective.portfolio import portfolio
+from optimizer.validation.analyses.stress import (
+    MISSING_DRAWS,
+    Patient,
+    a_bar_late,
+    missing_bars,
+    shuffled_drawdown,
+    stress_readings,
+    stress_table,
+    window_drawdowns,
+    with_costs,
+)
+from tests.factories.levels import PARAMETERS, level_of, read_flat, read_made
+
+LEVEL = level_of(drawdown_limit=1.0)
+SPRING = StressWindow(name="spring", start=date(2021, 3, 10), end=date(2021, 3, 20))
+EURO = StressWindow(name="euro", start=date(2021, 3, 10), end=date(2021, 3, 20), pairs=("EUR/USD",))
+LATER = StressWindow(name="later", start=date(2025, 3, 10), end=date(2025, 3, 20))
+LIMITS = StressLimits(windows=(SPRING, EURO, LATER))
+
+
+def patient_of(read=read_made, level=LEVEL) -> Patient:
+    prepared = {part: prepare_level(level, part, read) for part in (Part.TRAIN, Part.VALIDATION)}
+    return Patient(
+        level=level,
+        parameters=PARAMETERS,
+        read=read,
+        prepared=prepared,
+        runs={part: [backtest(level, each, PARAMETERS) for each in bars] for part, bars in prepared.items()},
+        seed=7,
+    )
+
+
+@pytest.fixture(scope="module")
+def patient() -> Patient:
+    return patient_of()
+
+
+def test_a_factor_of_one_changes_nothing(patient: Patient) -> None:
+    assert summarise(with_costs(patient, 1.0)) == summarise(patient.runs[Part.VALIDATION])
+
+
+def test_costs_are_those_of_a_level_that_says_so(patient: Patient) -> None:
+    """For crypto, whose costs are all the level's; twice the rates are what the level with twice the rates pays."""
+    level = level_of(("coinbase/BTC-USD/H1",), drawdown_limit=1.0)
+    dear = level_of(
+        ("coinbase/BTC-USD/H1",), drawdown_limit=1.0, costs=Costs(crypto_fee_bps=10.0, crypto_slippage_bps=4.0)
+    )
+    bars = prepare_level(dear, Part.VALIDATION, read_made)
+
+    assert summarise(with_costs(patient_of(level=level), 2.0)) == summarise(
+        [backtest(dear, each, PARAMETERS) for each in bars]
+    )
+
+
+def test_half_spreads_are_paid_twice_too(patient: Patient) -> None:
+    level = level_of(("oanda/EUR-USD/H1",), drawdown_limit=1.0)
+    one = patient_of(level=level)
+    (plain,), (dear,) = one.runs[Part.VALIDATION], with_costs(one, 2.0)
+
+    assert dear.trades["fees"][0] == pytest.approx(2 * plain.trades["fees"][0])
+
+
+def test_a_late_entry_is_a_bar_later(patient: Patient) -> None:
+    """Compared where the position before does not matter: the first trade of each dataset."""
+    for plain, late in zip(patient.runs[Part.VALIDATION], a_bar_late(patient), strict=True):
+        assert late.trades["entry_bar"][0] == plain.trades["entry_bar"][0] + 1
+
+
+def test_missing_bars_are_others_each_time_and_the_same_again(patient: Patient) -> None:
+    def counts() -> list[list[int]]:
+        return [[run.judged_bars for run in draw] for draw in missing_bars(patient, 0.05)]
+
+    found = counts()
+    whole = [run.judged_bars for run in patient.runs[Part.VALIDATION]]
+
+    assert found == counts()
+    assert len(found) == MISSING_DRAWS == len({tuple(each) for each in found})
+    for each in found:
+        lost = 1 - sum(each) / sum(whole)
+        assert 0.02 < lost < 0.15  # the warm-up takes as many bars as before, from fewer
+
+
+def test_a_window_s_drawdown_is_that_of_its_days_alone(patient: Patient) -> None:
+    found = window_drawdowns(patient, LIMITS)
+
+    assert {(window.name, part) for window, part in found} == {("spring", Part.TRAIN), ("euro", Part.TRAIN)}
+    account = portfolio(patient.runs[Part.TRAIN])
+    first, last = (SPRING.window.start_seconds // DAY_SECONDS, SPRING.window.end_seconds // DAY_SECONDS)
+    days = [place for place, day in enumerate(account.days) if first <= day < last]
+    value, peak, deepest = 1.0, 1.0, 0.0
+    for day in days:
+        deepest = max(deepest, 1 - value * (1 + account.low_returns[day]) / peak)
+        value *= 1 + account.returns[day]
+        peak = max(peak, value)
+    assert found[SPRING, Part.TRAIN] == pytest.approx(deepest)
+
+
+def test_a_window_of_one_pair_looks_at_that_pair_alone(patient: Patient) -> None:
+    euro = patient_of(level=level_of(("oanda/EUR-USD/H1",), drawdown_limit=1.0))
+    shifted = StressWindow(name="spring", start=EURO.start, end=EURO.end)
+
+    alone = window_drawdowns(euro, StressLimits(windows=(shifted,)))
+    among = window_drawdowns(patient, LIMITS)
+
+    # The dataset of EUR/USD begins two days later among the three than alone, but trades the same days.
+    assert set(alone) == {(shifted, Part.TRAIN)}
+    assert among[EURO, Part.TRAIN] != among[SPRING, Part.TRAIN]
+
+
+def test_shuffled_trades_fall_as_deep_as_their_worst_orders(patient: Patient) -> None:
+    runs = patient.runs[Part.VALIDATION]
+    found = shuffled_drawdown(runs, 7)
+
+    assert found == shuffled_drawdown(runs, 7)
+    assert 0 < found < 1
+    gains = np.concatenate([run.trades["net"] / run.initial_equity for run in runs]) / len(runs)
+    worst_first = metrics.max_drawdown(np.cumprod(1 + np.sort(gains)))
+    assert found <= worst_first * 1.1  # gains are of the equity at each trade, not of the first
+
+
+def test_readings_are_held_against_their_own_limits(patient: Patient) -> None:
+    readings = {reading.name: reading for reading in stress_readings(patient, LIMITS)}
+    base = judge(LEVEL, patient.prepared[Part.VALIDATION], PARAMETERS, Part.VALIDATION).metrics
+
+    assert {name: (reading.target, reading.is_ceiling) for name, reading in readings.items()} == {
+        "window_drawdown": (0.20, True),
+        "costs_x2_profit_factor": (1.0, False),
+        "costs_x2_sharpe_kept": (0.5, False),
+        "late_sharpe_kept": (0.7, False),
+        "missing_0.05_sharpe_kept": (0.7, False),
+        "shuffled_drawdown": (0.25, True),
+    }
+    kept = readings["late_sharpe_kept"]
+    if base["sharpe"] > 0:
+        assert kept.value == pytest.approx(summarise(a_bar_late(patient))["sharpe"] / base["sharpe"])
+    else:
+        assert math.isnan(kept.value)
+        assert not kept.met
+
+
+def test_without_a_trade_every_share_is_no_number_and_shuts_the_gate() -> None:
+    flat = patient_of(read_flat, level_of(("coinbase/BTC-USD/H1",)))
+
+    readings = {reading.name: reading for reading in stress_readings(flat, LIMITS)}
+
+    assert {name for name, reading in readings.items() if reading.met} == {"window_drawdown"}
+
+
+def test_windows_that_no_part_holds_shut_the_gate_where_there_is_no_other() -> None:
+    readings = stress_readings(patient_of(), StressLimits(windows=(LATER,)))
+
+    assert math.isnan(readings[0].value)
+    assert not readings[0].met
+
+
+def test_the_file_tells_each_window_and_those_left_out(patient: Patient) -> None:
+    table = stress_table(patient, LIMITS, stress_readings(patient, LIMITS))
+
+    assert [(each["name"], each["part"]) for each in table["windows"]] == [("spring", "train"), ("euro", "train")]
+    assert table["left_out"] == ["later"]
+
+
+def test_the_named_windows_are_those_of_the_curriculum() -> None:
+    spans = [f"{each.start:%Y%m%d}-{each.end:%Y%m%d}" for each in NAMED_WINDOWS]
+
+    assert spans == [
+        "20200308-20200321",
+        "20210510-20210526",
+        "20220505-20220521",
+        "20220610-20220623",
+        "20220921-20221015",
+        "20221105-20221121",
+        "20230308-20230321",
+    ]

@@ -1,0 +1,197 @@
+"""Surrogate markets keep the properties of the market and lose its direction."""
+
+from datetime import UTC, date, datetime
+from functools import cache
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fetcher.download.derive import derive
+from optimizer.bars.preparation import prepare
+from optimizer.level.spec import LevelDataset
+from optimizer.validation.analyses.surrogate_markets import (
+    day_order,
+    joined_to,
+    reordered,
+    surrogate,
+    turned,
+    up_or_down,
+)
+from tests.factories.levels import level_of, read_made
+from tradeschool.candles.arrays import CandleArrays
+from tradeschool.candles.frame import Candles, schema
+from tradeschool.markets.calendars import expected_slots
+from tradeschool.markets.catalogue import find_dataset
+from tradeschool.markets.instruments import Dataset, Market
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
+
+WINDOW = Window(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 5, 10, tzinfo=UTC))  # seventy days
+NAMES = ("coinbase/BTC-USD/M5", "coinbase/BTC-USD/M15", "coinbase/BTC-USD/H1", "oanda/EUR-USD/H1")
+DAY = 86_400
+
+
+@cache
+def read_open(dataset: Dataset, window: Window) -> CandleArrays:
+    """Made candles of the hours in which the market is open."""
+    arrays = read_made(dataset, window)
+    return arrays[np.isin(arrays.time, expected_slots(dataset, window))]
+
+
+def made_level(names: tuple[str, ...] = NAMES):
+    datasets = tuple(LevelDataset(dataset=name, start=date(2021, 3, 1), end=date(2021, 5, 10)) for name in names)
+    return level_of(names).model_copy(update={"datasets": datasets})
+
+
+def made_market(name: str, seed: int = 1, read=read_open) -> CandleArrays:
+    return surrogate(made_level(), read, [seed])(find_dataset(name), WINDOW)
+
+
+def moves(candles: CandleArrays) -> np.ndarray:
+    return np.log(candles.close / np.concatenate((candles.open[:1], candles.close[:-1])))
+
+
+@given(st.integers(1, 800), st.integers(0, 2**32 - 1))
+def test_a_day_stands_in_the_place_of_one_of_its_own_weekday(days: int, seed: int) -> None:
+    order = day_order(days, [seed])
+
+    assert len(order) == days
+    assert ((order >= 0) & (order < days)).all()
+    assert (order % 7 == np.arange(days) % 7).all()
+
+
+def test_blocks_are_as_long_as_they_are_said_to_be() -> None:
+    order = day_order(100_000, [3])
+
+    assert 1 / np.mean(np.diff(order) != 1) == pytest.approx(10, rel=0.03)
+    assert len(np.unique(order)) > 60_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_surrogate_is_sound_candles_of_the_same_hours(name: str) -> None:
+    dataset, made = find_dataset(name), made_market(name)
+
+    prepare(made, WINDOW, warm_up=10)
+    assert (np.diff(made.time) > 0).all()
+    # Clocks in New York change within the window, and with them the hour at which a week ends.
+    assert np.isin(made.time, expected_slots(dataset, WINDOW)).mean() > (
+        0.99 if made.half_spread is not None else 0.9999
+    )
+    assert len(made) == pytest.approx(len(expected_slots(dataset, WINDOW)), abs=30)
+    assert (made.half_spread is None) == (dataset.instrument.market is not Market.FX)
+
+
+def test_the_same_seed_is_the_same_market_and_another_another() -> None:
+    one, again, other = (made_market(NAMES[0], seed).close for seed in (1, 1, 2))
+
+    assert (one == again).all()
+    assert np.abs(np.corrcoef(one, other)[0, 1]) < 0.99
+
+
+def test_how_far_a_bar_goes_stays_and_where_it_goes_does_not() -> None:
+    real = read_open(find_dataset(NAMES[0]), WINDOW)
+    made = surrogate(made_level(), lambda dataset, window: real, [1])
+    found = made(find_dataset(NAMES[0]), WINDOW)
+    sizes = np.sort(np.abs(moves(real)))
+    source = reordered(real, WINDOW, day_order(70, [1, WINDOW.start_seconds, WINDOW.end_seconds]))
+
+    assert np.quantile(np.abs(moves(found)), [0.1, 0.5, 0.9]) == pytest.approx(
+        np.quantile(sizes, [0.1, 0.5, 0.9]), rel=0.2
+    )
+    ups = np.sign(source.close) == np.sign(moves(found))
+    assert np.mean(ups[source.close != 0]) == pytest.approx(0.5, abs=0.02)
+
+
+def test_with_every_sign_kept_and_the_days_in_order_it_is_the_real_market_without_its_drift() -> None:
+    real = read_open(find_dataset(NAMES[0]), WINDOW)
+    same = reordered(real, WINDOW, np.arange(70))
+    made = turned(same, np.ones(len(real), dtype=bool))
+    drift = np.log(np.mean(np.cosh(moves(real))))
+
+    expected = np.log(real.close) - drift * np.arange(1, len(real) + 1)
+    assert np.abs(np.log(made.close) - expected).max() < 2 * real.dataset.instrument.tick / made.close.min()
+    assert (made.volume == real.volume).all()
+
+
+def test_upside_down_the_high_is_as_far_up_as_the_low_was_down() -> None:
+    real = read_open(find_dataset(NAMES[0]), WINDOW)
+    source = reordered(real, WINDOW, np.arange(70))
+    made = turned(source, np.zeros(len(real), dtype=bool))
+    before = np.concatenate((real.open[:1], made.close[:-1]))
+    drift = np.log(np.mean(np.cosh(source.close)))
+
+    assert np.abs(np.log(made.high / before) + drift + source.low)[1:].max() < 1e-3
+    assert np.abs(np.log(made.low / before) + drift + source.high)[1:].max() < 1e-3
+
+
+def test_who_holds_expects_nothing() -> None:
+    """A market that only rises: in its surrogates a holder earns as often as not, and nothing in the mean."""
+
+    def rising(dataset: Dataset, window: Window) -> CandleArrays:
+        real = read_open(dataset, window)
+        factor = np.exp(2e-4 * np.arange(len(real)))
+        prices = {name: np.rint(getattr(real, name) * factor * 100) / 100 for name in ("open", "high", "low", "close")}
+        return CandleArrays(dataset=dataset, time=real.time, volume=real.volume, half_spread=None, **prices)
+
+    held = [made_market(NAMES[0], seed, rising) for seed in range(60)]
+    gained = np.array([candles.close[-1] / candles.open[0] - 1 for candles in held])
+    whole = rising(find_dataset(NAMES[0]), WINDOW)
+
+    assert whole.close[-1] / whole.open[0] > 10
+    assert abs(gained.mean()) < 3 * gained.std() / np.sqrt(len(gained))
+    assert 15 <= (gained > 0).sum() <= 45
+
+
+def test_longer_timeframes_are_made_from_the_finest_one_by_the_rules_of_derived_candles() -> None:
+    made, quarter = (made_market(name) for name in NAMES[:2])
+    frame = pl.DataFrame({"ts": made.time * 1_000_000, **made.numbers}).cast(schema(made.dataset))
+    derived = derive(Candles.parse(frame, made.dataset, WINDOW), Timeframe.M15)
+
+    assert (derived.frame["ts"].dt.epoch("s").to_numpy() == quarter.time).all()
+    for name in quarter.numbers:
+        assert derived.frame[name].to_numpy() == pytest.approx(quarter.numbers[name])
+
+
+def test_markets_of_one_window_keep_moving_together() -> None:
+    """Two markets with the same candles have the same surrogate."""
+
+    def alike(dataset: Dataset, window: Window) -> CandleArrays:
+        real = read_open(find_dataset("coinbase/BTC-USD/H1"), window)
+        return CandleArrays.of(dataset, real.time, real.numbers)
+
+    names = ("coinbase/BTC-USD/H1", "coinbase/ETH-USD/H1")
+    read = surrogate(made_level(names), alike, [1])
+    one, other = (read(find_dataset(name), WINDOW) for name in names)
+
+    assert (one.close == other.close).all()
+
+
+def test_a_part_is_cut_out_of_the_whole() -> None:
+    level = made_level()
+    read = surrogate(level, read_open, [1])
+    dataset, part = level.datasets[0].source, Window(datetime(2021, 4, 1, tzinfo=UTC), datetime(2021, 4, 8, tzinfo=UTC))
+    whole, cut = read(dataset, WINDOW), read(dataset, part)
+
+    assert cut.time[0] == part.start_seconds
+    assert (cut.close == whole.close[np.isin(whole.time, cut.time)]).all()
+
+
+def test_days_without_candles_stay_without() -> None:
+    real = read_open(find_dataset(NAMES[0]), WINDOW)
+    some = real[(real.time - WINDOW.start_seconds) // DAY % 3 > 0]
+    order = day_order(70, [5])
+    made = reordered(some, WINDOW, order)
+
+    days = np.unique((made.time - WINDOW.start_seconds) // DAY)
+    assert days.tolist() == [day for day in range(70) if order[day] % 3 > 0]
+
+
+def test_no_candles_give_none() -> None:
+    none = read_open(find_dataset(NAMES[0]), WINDOW)[np.zeros(0, dtype=np.intp)]
+    source = reordered(none, WINDOW, np.arange(70))
+
+    assert len(turned(source, up_or_down(source, WINDOW, [1]))) == 0
+    assert len(joined_to(find_dataset(NAMES[1]), turned(source, np.zeros(0, dtype=bool)))) == 0

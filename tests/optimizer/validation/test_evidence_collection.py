@@ -1,0 +1,283 @@
+"""Evidence on a winner: each value against an independent computation."""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from optimizer.backtest.buy_and_hold import hold
+from optimizer.backtest.costs import Rates
+from optimizer.level.spec import Costs, Direction, Gate, LevelDataset, MinTrades, Part
+from optimizer.objective import metrics
+from optimizer.objective.objective import backtest, prepare_level, prepare_windows
+from optimizer.objective.portfolio import portfolio
+from optimizer.strategies.protocol import IntParameter, Parameter
+from optimizer.validation.analyses.robustness import break_even_bps, hardships
+from optimizer.validation.analyses.stress import Patient
+from optimizer.validation.evidence import Benchmark
+from optimizer.validation.evidence_collection import Subject, daily_returns, deflate, excess, weigh
+from optimizer.validation.statistics.overfitting import overfitting
+from optimizer.validation.statistics.sharpe import Moments, deflated_sharpe, effective_trials, probabilistic_sharpe
+from tests.factories.levels import PARAMETERS, level_of, read_flat, read_made, read_trending
+from tradeschool.markets.windows import Window
+
+DATASETS = ("coinbase/BTC-USD/H1", "oanda/EUR-USD/H1")
+DAYS = (date(2021, 3, 1), date(2021, 6, 9))
+LATER = Window(datetime(2021, 7, 1, tzinfo=UTC), datetime(2021, 8, 20, tzinfo=UTC))
+YEAR = math.sqrt(365)
+FREE = Costs(crypto_fee_bps=0, crypto_slippage_bps=0, fx_fee_bps=0, fx_slippage_bps=0)
+
+
+def made_level(**fields: object):
+    given = {
+        "gate": Gate(win_rate=0.1, sharpe=0.1, max_drawdown_intrabar=0.9, profit_factor=0.1),
+        "min_trades": MinTrades(train=1, validation=1),
+        **fields,
+    }
+    datasets = tuple(LevelDataset(dataset=name, start=DAYS[0], end=DAYS[1]) for name in DATASETS)
+    return level_of(DATASETS, **given).model_copy(update={"datasets": datasets})
+
+
+@dataclass(frozen=True)
+class Peeking:
+    """Buys before a rise."""
+
+    name: str = "peeking"
+    parameters: tuple[Parameter, ...] = (IntParameter(name="wait", low=1, high=9, default=1, meaning="Bars."),)
+
+    def warm_up(self, bounds, timeframe) -> int:
+        return 10
+
+    def repair(self, parameters):
+        return dict(parameters)
+
+    def signals(self, candles, parameters, direction) -> np.ndarray:
+        return np.sign(np.append(np.diff(candles.close.astype(float)), 0)).astype(np.int8)
+
+
+PEEKING = Peeking()
+
+
+def trial(number: int, value: float | None, state: TrialState = TrialState.COMPLETE, **parameters: float):
+    made = create_trial(state=state, value=value, params={}, distributions={})
+    made.number = number
+    made.params = {**PARAMETERS, **parameters}
+    return made
+
+
+TRIALS = [
+    trial(0, 1.0),
+    trial(1, 0.4, fast=8),
+    trial(2, -0.6, fast=12),
+    trial(3, 1.0),  # the first one's parameters again
+    trial(4, 0.2, TrialState.PRUNED, fast=14),
+    trial(5, None, TrialState.FAIL, fast=15),
+]
+
+
+def subject(level, **changes: object) -> Subject:
+    given = {
+        "level": level,
+        "attempt": 1,
+        "trial": 0,
+        "parameters": PARAMETERS,
+        "trials": TRIALS,
+        "trials_of_run": 40,
+        "seed": 7,
+    }
+    return Subject(**{**given, **changes})
+
+
+def weighed(level, *, sealed: bool = False):
+    prepared = {part: prepare_level(level, part, read_made) for part in Part}
+    train = prepared[Part.TRAIN]
+    opened = prepare_windows(level, [(each.source, LATER) for each in level.datasets], read_made) if sealed else None
+
+    def measure(sets):
+        return [daily_returns(level, train, each) for each in sets]
+
+    return weigh(subject(level), prepared, read_made, measure, opened, None if sealed else "it is not there")
+
+
+def columns(level) -> np.ndarray:
+    train = prepare_level(level, Part.TRAIN, read_made)
+    sets = [PARAMETERS, {**PARAMETERS, "fast": 8}, {**PARAMETERS, "fast": 12}]
+    return np.column_stack([portfolio([backtest(level, each, one) for each in train]).returns for one in sets])
+
+
+def test_the_sharpe_ratio_is_deflated_by_every_trial_of_the_run() -> None:
+    level = made_level()
+    returns = columns(level)
+    found = weighed(level).deflation
+
+    moments = Moments.of(returns[:, 0])
+    variance = float(np.var(np.array([1.0, 0.4, -0.6, 1.0]) / YEAR, ddof=1))
+    assert (found.trials, found.days) == (40, len(returns))
+    assert found.sharpe == pytest.approx(metrics.sharpe(returns[:, 0]))
+    assert found.probability == pytest.approx(deflated_sharpe(moments, variance, 40))
+    effective = effective_trials(returns) / 3 * 40
+    assert found.effective_trials == pytest.approx(effective)
+    assert found.effective_probability == pytest.approx(deflated_sharpe(moments, variance, effective))
+    assert 1 < found.effective_trials < 40
+    assert found.probability < found.effective_probability
+
+
+def test_a_single_trial_has_no_spread_to_be_deflated_by() -> None:
+    level = made_level()
+    returns = columns(level)[:, :1]
+
+    found = deflate(subject(level, trials=TRIALS[:1], trials_of_run=1), returns[:, 0], returns)
+
+    assert (found.luck, found.probability) == (None, None)
+
+
+def test_overfitting_is_that_of_distinct_complete_trials() -> None:
+    level = made_level()
+    found, returns = weighed(level).overfit, columns(level)
+
+    assert found.probability == pytest.approx(overfitting(returns).probability)
+    assert (found.trials, found.left_out, found.parts) == (3, 2, 16)
+
+
+def held(level, part: Part, side: int):
+    prepared = prepare_level(level, part, read_made)
+    return portfolio([hold(each, side, Rates.of(level.costs, each.dataset.instrument.market)) for each in prepared])
+
+
+@pytest.mark.parametrize(
+    ("direction", "benchmark", "side"),
+    [(Direction.LONG, Benchmark.HOLD_LONG, 1), (Direction.SHORT, Benchmark.HOLD_SHORT, -1)],
+)
+def test_excess_is_what_is_earned_above_who_holds_on_the_same_side(direction, benchmark, side: int) -> None:
+    level = made_level(direction=direction)
+    found = {each.part: each for each in weighed(level).excess}
+
+    assert [*found] == ["train", "validation", "test"]
+    prepared = prepare_level(level, Part.VALIDATION, read_made)
+    winner = portfolio([backtest(level, each, PARAMETERS) for each in prepared])
+    other = held(level, Part.VALIDATION, side)
+    validation = found["validation"]
+    assert validation.benchmark is benchmark
+    assert validation.a_year == pytest.approx(365 * (winner.returns.mean() - other.returns.mean()))
+    assert validation.low < validation.a_year < validation.high
+    assert validation.sharpe == pytest.approx(metrics.sharpe(winner.returns))
+    assert validation.benchmark_sharpe == pytest.approx(metrics.sharpe(other.returns))
+
+
+def test_who_trades_both_ways_is_held_against_the_better_holder() -> None:
+    level = made_level()
+    prepared = prepare_level(level, Part.TRAIN, read_made)
+    better = max((1, -1), key=lambda side: held(level, Part.TRAIN, side).returns.mean())
+
+    winner = portfolio([backtest(level, each, PARAMETERS) for each in prepared])
+    found = excess(subject(level), "train", winner, prepared)
+
+    assert found.benchmark is {1: Benchmark.HOLD_LONG, -1: Benchmark.HOLD_SHORT}[better]
+
+
+def test_who_only_holds_has_no_excess() -> None:
+    level = made_level(direction=Direction.LONG)
+    prepared = prepare_level(level, Part.TRAIN, read_made)
+
+    found = excess(subject(level), "train", held(level, Part.TRAIN, 1), prepared)
+
+    assert (found.a_year, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
+def test_the_sealed_look_is_the_winner_on_other_days() -> None:
+    level = made_level()
+    found = weighed(level, sealed=True)
+    look = found.sealed
+
+    opened = prepare_windows(level, [(each.source, LATER) for each in level.datasets], read_made)
+    runs = [backtest(level, each, PARAMETERS) for each in opened]
+    account, figures = portfolio(runs), metrics.summarise(runs)
+    assert look.metrics["sharpe"] == pytest.approx(figures["sharpe"])
+    assert {each.name: each.value for each in look.readings}["sharpe"] == pytest.approx(figures["sharpe"])
+    assert all(each.low < each.value < each.high for each in look.readings if each.name in {"sharpe", "win_rate"})
+    assert look.skill == pytest.approx(probabilistic_sharpe(Moments.of(account.returns)))
+    assert look.days == tuple(account.days.tolist())
+    assert look.equity == pytest.approx(account.equity.tolist(), abs=1e-6)
+    assert (look.window, look.datasets) == ("2021-07-01..2021-08-20", DATASETS)
+    assert found.sealed_missing is None
+    assert found.excess[-1].part == "sealed"
+
+
+def test_what_is_not_there_is_said() -> None:
+    found = weighed(made_level())
+
+    assert (found.sealed, found.sealed_missing) == (None, "it is not there")
+
+
+def test_a_winner_that_does_not_look_ahead_is_told_so() -> None:
+    assert weighed(made_level()).looks_ahead is None
+
+
+def test_one_that_does_is_told_with_bar_and_column() -> None:
+    level = made_level(strategy="tests.optimizer.validation.test_evidence_collection:PEEKING", ranges={"wait": (1, 2)})
+    found = weigh(
+        subject(level, parameters={"wait": 1}, trials=[trial(0, 1.0)]),
+        {part: prepare_level(level, part, read_made) for part in Part},
+        read_made,
+        lambda sets: [columns(made_level())[:, 0]],
+        None,
+        "not there",
+    )
+
+    assert "coinbase/BTC-USD/H1: the signal of bar" in found.looks_ahead
+
+
+def patient(level, read=read_made) -> Patient:
+    prepared = {part: prepare_level(level, part, read) for part in (Part.TRAIN, Part.VALIDATION)}
+    runs = {part: [backtest(level, each, PARAMETERS) for each in bars] for part, bars in prepared.items()}
+    return Patient(level=level, parameters=PARAMETERS, read=read, prepared=prepared, runs=runs, seed=7)
+
+
+def of_bitcoin(**fields: object):
+    level = made_level(**fields)
+    return level.model_copy(update={"datasets": level.datasets[:1]})
+
+
+def factor(level, bps: float) -> float:
+    """On the trending market."""
+    costs = level.costs.model_copy(update={"crypto_slippage_bps": bps, "fx_slippage_bps": bps})
+    dear = level.model_copy(update={"costs": costs})
+    runs = [backtest(dear, each, PARAMETERS) for each in prepare_level(dear, Part.VALIDATION, read_trending)]
+    return metrics.summarise(runs)["profit_factor"]
+
+
+def test_at_the_break_even_slippage_the_edge_is_gone_and_just_below_it_is_not() -> None:
+    level = of_bitcoin(costs=FREE)
+    found = break_even_bps(patient(level, read_trending))
+
+    assert 0 < found < 200
+    assert factor(level, found) <= 1.0 < factor(level, found - 0.06)
+
+
+def test_without_an_edge_there_is_nothing_to_lose() -> None:
+    dear = made_level(costs=Costs(crypto_fee_bps=500, fx_fee_bps=500))
+
+    assert break_even_bps(patient(dear)) == 0.0
+    assert break_even_bps(patient(of_bitcoin(), read_flat)) is None
+
+
+def test_each_hardship_is_told_beside_the_winner_as_it_is() -> None:
+    found = {each.name: each for each in hardships(patient(of_bitcoin(), read_trending))}
+
+    assert [*found] == [
+        "base case",
+        "costs x2",
+        "costs x3",
+        "costs x5",
+        "orders delayed by one bar",
+        "1% of bars missing",
+        "5% of bars missing",
+        "price noise within one spread",
+    ]
+    assert found["base case"].sharpe_kept == 1.0
+    assert found["costs x5"].sharpe < found["costs x3"].sharpe < found["costs x2"].sharpe < found["base case"].sharpe
+    assert found["price noise within one spread"].trades != 0
+    assert found["price noise within one spread"].sharpe != found["base case"].sharpe

@@ -1,0 +1,72 @@
+"""Waiting for a download ends when the download ends."""
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tradeschool.app import download_thread
+from tradeschool.app.download_thread import Download
+from tradeschool.errors import DataIncomplete
+from tradeschool.markets.catalogue import BTC_USD, Wanted
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
+from tradeschool.store import Store
+
+WANTED = [
+    Wanted(
+        dataset=Dataset(instrument=BTC_USD, timeframe=Timeframe.M5),
+        window=Window(datetime(2021, 1, 1, tzinfo=UTC), datetime(2021, 2, 1, tzinfo=UTC)),
+    )
+]
+
+
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download) -> Download:
+    monkeypatch.setattr(download_thread, "download", download)
+    return Download([(WANTED, Store(tmp_path), lambda seal: None)], {}, native=False)
+
+
+async def nothing(*_: object, **__: object) -> list:
+    return []
+
+
+async def failing(*_: object, **__: object) -> list:
+    raise DataIncomplete("the provider is away")
+
+
+def test_a_download_that_is_over_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    download = made(tmp_path, monkeypatch, nothing)
+    with download.running(to_the_end=True):
+        download.wait_while_there_is_hope(lambda: False)
+        download.wait_until(lambda: False)
+
+
+def test_what_ended_it_is_said_and_ends_who_cannot_do_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    download = made(tmp_path, monkeypatch, failing)
+    with download.running(to_the_end=False):
+        download.wait_while_there_is_hope(lambda: False)
+        assert capsys.readouterr().err == "the holdout period was not downloaded: the provider is away\n"
+        with pytest.raises(DataIncomplete, match="the provider is away"):
+            download.wait_until(lambda: False)
+
+
+def test_what_comes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, asked = threading.Event(), []
+
+    async def coming(*_: object, **__: object) -> list:
+        there.set()
+        return []
+
+    def is_there() -> bool:
+        asked.append(there.is_set())
+        return asked[-1]
+
+    download = made(tmp_path, monkeypatch, coming)
+    with download.running(to_the_end=True):
+        download.wait_while_there_is_hope(is_there)
+
+    assert asked[-1]

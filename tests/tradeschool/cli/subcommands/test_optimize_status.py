@@ -1,0 +1,67 @@
+"""`optimize status` shows the next step and whether the run is active."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.factories.runs import made_attempt, made_level, made_place, made_run, made_verdict, recommended
+from workers.coordinator.context import Place
+from workers.coordinator.leadership import claim
+
+Command = Callable[..., tuple[int, str, str]]
+IDLE = "run r1 is not running; resume it: tradeschool optimize resume r1"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """The default folders, below a temporary working folder."""
+    (tmp_path / ".tradeschool").mkdir()
+    return replace(made_place(tmp_path), storage_url=f"sqlite:///{tmp_path / '.tradeschool' / 'study.sqlite3'}")
+
+
+@pytest.fixture
+def held(place: Place) -> Iterator[None]:
+    role = claim(place.storage_url, "r1")
+    assert role is not None
+    yield
+    role.release()
+
+
+def test_a_run_that_nobody_goes_on_with_says_so_and_how(command: Command, place: Place) -> None:
+    made_run(place, is_sealed=True)
+
+    code, out, _ = command("optimize", "status")
+
+    assert (code, out.splitlines()) == (0, ["next: search level 1, attempt 1", IDLE])
+
+
+@pytest.mark.usefixtures("held")
+def test_a_run_that_somebody_is_at_work_on_does_not(command: Command, place: Place) -> None:
+    made_run(place, is_sealed=True)
+
+    assert IDLE not in command("optimize", "status")[1]
+    assert json.loads(command("optimize", "status", "--json")[1])["at_work"] is True
+
+
+def test_a_run_that_is_over_asks_nothing_of_anybody(command: Command, place: Place) -> None:
+    recommended(place, made_attempt(place, made_run(place, made_level("1")), verdict=made_verdict(passed=True)))
+
+    code, out, _ = command("optimize", "status")
+
+    assert code == 0
+    assert IDLE not in out
+    assert "every gate is met" in out
+    assert "level 1: false-positive rate 8%: 3 of 40 surrogate markets without skill pass this gate" in out
+    assert "recommendation: do not deploy: a check required for any trading failed: as weighed" in out
+    assert "unknown" in out
+    assert "shuffled_drawdown" in out
+
+
+def test_without_a_run_it_says_how_to_begin_one(command: Command, place: Place) -> None:
+    code, _, err = command("optimize", "status")
+
+    assert code == 2
+    assert "start one: tradeschool optimize run" in err

@@ -1,0 +1,134 @@
+import itertools
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tradeschool.markets.calendars import closed_windows, expected_slots, open_windows
+from tradeschool.markets.catalogue import BTC_USD, EUR_USD, INSTRUMENTS
+from tradeschool.markets.instruments import Dataset, Market
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window, merge
+
+EUR_H1 = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)
+PLAN = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
+
+MOMENTS = st.integers(0, 3 * 366 * 288).map(lambda step: datetime(2020, 1, 1, tzinfo=UTC) + timedelta(minutes=5 * step))
+OUTAGES = {
+    "EUR_USD": {"2020-05-31T21", "2021-11-21T22", "2021-11-21T23", "2022-05-12T06", "2022-05-12T07", "2022-06-26T21"}
+    | {"2022-08-28T21", "2022-08-28T22", "2023-01-01T22"},
+    "GBP_USD": {"2021-05-09T21"},
+}
+"""Open hours without a candle that no calendar tells: late Sundays and breaks in the provider's service."""
+OUTAGES["GBP_USD"] |= OUTAGES["EUR_USD"]
+
+
+def hours(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def truth(shared: Path) -> dict[str, dict]:
+    return json.loads((shared / "recorded" / "oanda" / "o13_H1_calendar_truth_2020-2023.json").read_text())
+
+
+@pytest.mark.parametrize("symbol", ["EUR_USD", "GBP_USD"])
+def test_the_hours_expected_but_absent_at_oanda_are_its_outages_alone(truth: dict, symbol: str) -> None:
+    """Every missing hour of four years is either closed by the calendar or one of a handful of known outages."""
+    absent = {int(hours(text).timestamp()) for text in truth[symbol]["missing_open_hours"]}
+    outages = {int(hours(text).timestamp()) for text in OUTAGES[symbol]}
+
+    assert absent & set(expected_slots(EUR_H1, PLAN).tolist()) == outages
+
+
+@pytest.mark.parametrize("symbol", ["EUR_USD", "GBP_USD"])
+def test_the_calendar_expects_every_hour_that_oanda_had(truth: dict, symbol: str) -> None:
+    assert len(expected_slots(EUR_H1, PLAN)) == truth[symbol]["h1_candles"] + len(OUTAGES[symbol])
+
+
+@pytest.mark.parametrize("symbol", ["EUR", "GBP"])
+def test_no_candle_of_oanda_lies_outside_the_calendar(shared: Path, symbol: str) -> None:
+    found = pl.read_parquet(shared / "data" / f"oanda_{symbol}-USD_1h.parquet")["ts"].dt.epoch("s").to_numpy()
+    within = found[(found >= PLAN.start_seconds) & (found < PLAN.end_seconds)]
+
+    assert not len(np.setdiff1d(within, expected_slots(EUR_H1, PLAN)))
+
+
+@pytest.mark.parametrize(
+    ("friday", "closes", "opens"),
+    [
+        ("2020-01-10", "2020-01-10T22", "2020-01-12T22"),
+        ("2020-03-06", "2020-03-06T22", "2020-03-08T21"),
+        ("2020-07-10", "2020-07-10T21", "2020-07-12T21"),
+        ("2020-10-30", "2020-10-30T21", "2020-11-01T22"),
+    ],
+    ids=["winter", "clocks go forward", "summer", "clocks go back"],
+)
+def test_the_fx_weekend_follows_new_york_time(friday: str, closes: str, opens: str) -> None:
+    around = Window(hours(friday), hours(friday) + timedelta(days=3))
+
+    assert closed_windows(Market.FX, around) == [Window(hours(closes), hours(opens))]
+
+
+@pytest.mark.parametrize(
+    ("closes", "opens"),
+    [
+        ("2020-12-24T22", "2020-12-27T22"),
+        ("2020-12-31T22", "2021-01-03T22"),
+        ("2022-12-23T22", "2022-12-26T22"),
+        ("2023-12-22T22", "2023-12-25T22"),
+        ("2024-12-24T22", "2024-12-25T22"),
+    ],
+    ids=[
+        "Christmas on a Friday",
+        "New Year on a Friday",
+        "Christmas on a Sunday",
+        "Christmas on a Monday",
+        "in mid-week",
+    ],
+)
+def test_the_fx_holidays_end_at_five_in_new_york(closes: str, opens: str) -> None:
+    closed = closed_windows(Market.FX, Window(hours("2020-12-01"), hours("2025-01-10")))
+
+    assert Window(hours(closes), hours(opens)) in closed
+
+
+def test_new_years_day_on_a_sunday_is_not_kept() -> None:
+    assert open_windows(Market.FX, Window(hours("2023-01-01T22"), hours("2023-01-02T22")))
+
+
+def test_a_range_that_ends_on_new_years_eve_knows_of_the_closure() -> None:
+    """New Year's closure belongs to the next year and begins in this one."""
+    assert not open_windows(Market.FX, Window(hours("2020-12-31T22"), hours("2020-12-31T23")))
+
+
+def test_crypto_is_always_open() -> None:
+    m5 = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
+
+    assert len(expected_slots(m5, PLAN)) == 1461 * 288
+    assert closed_windows(Market.CRYPTO, PLAN) == []
+
+
+@settings(max_examples=50)
+@given(st.sampled_from(INSTRUMENTS), st.sampled_from(Timeframe), st.lists(MOMENTS, min_size=3, max_size=5, unique=True))
+def test_the_slots_of_a_window_are_those_of_its_parts(instrument, timeframe, moments: list[datetime]) -> None:
+    dataset = Dataset(instrument=instrument, timeframe=timeframe)
+    bounds = sorted(moments)
+    parts = [Window(start, end) for start, end in itertools.pairwise(bounds)]
+    joined = np.concatenate([expected_slots(dataset, part) for part in parts])
+
+    assert joined.tolist() == expected_slots(dataset, Window(bounds[0], bounds[-1])).tolist()
+
+
+@given(st.sampled_from(Market), MOMENTS, MOMENTS)
+def test_open_and_closed_are_the_whole(market: Market, one: datetime, other: datetime) -> None:
+    if one == other:
+        return
+    window = Window(min(one, other), max(one, other))
+
+    assert merge(open_windows(market, window) + closed_windows(market, window)) == [window]

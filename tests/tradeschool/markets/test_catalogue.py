@@ -1,0 +1,168 @@
+import itertools
+import re
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tradeschool.errors import SettingsError
+from tradeschool.markets.catalogue import (
+    BTC_USD,
+    BTC_USDT,
+    EUR_USD,
+    INSTRUMENTS,
+    SEALED_WINDOW,
+    default_catalogue,
+    find_dataset,
+    find_instrument,
+    sealed_catalogue,
+)
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe, find_timeframe
+from tradeschool.markets.windows import Window, merge, parse_timerange, subtract
+
+SPAN = 60  # of the small axis on which properties are tried, in units of five minutes
+FIRST, NEXT = datetime(2015, 1, 1, tzinfo=UTC), datetime(2015, 1, 2, tzinfo=UTC)
+POINTS = st.integers(0, SPAN)
+
+
+def of_steps(start: int, end: int) -> Window:
+    return Window.of_seconds(start * 300, end * 300)
+
+
+def steps(windows: list[Window]) -> set[int]:
+    return {step for each in windows for step in range(each.start_seconds // 300, each.end_seconds // 300)}
+
+
+WINDOWS = st.tuples(POINTS, POINTS).filter(lambda ends: ends[0] < ends[1]).map(lambda ends: of_steps(*ends))
+
+
+@given(st.lists(WINDOWS))
+def test_merging_keeps_every_moment_and_no_other(windows: list[Window]) -> None:
+    assert steps(merge(windows)) == steps(windows)
+
+
+@given(st.lists(WINDOWS))
+def test_merged_ranges_are_the_fewest_and_in_order(windows: list[Window]) -> None:
+    merged = merge(windows)
+
+    assert all(earlier.end < later.start for earlier, later in itertools.pairwise(merged))
+
+
+@given(WINDOWS, st.lists(WINDOWS))
+def test_subtracting_leaves_exactly_what_nothing_covers(wanted: Window, present: list[Window]) -> None:
+    assert steps(subtract(wanted, present)) == steps([wanted]) - steps(present)
+
+
+@given(WINDOWS, st.lists(WINDOWS))
+def test_what_is_left_is_the_fewest_ranges_in_order(wanted: Window, present: list[Window]) -> None:
+    missing = subtract(wanted, present)
+
+    assert missing == merge(missing)
+
+
+@given(WINDOWS, WINDOWS)
+def test_overlap_is_what_both_share(one: Window, other: Window) -> None:
+    shared = one.overlap(other)
+
+    assert steps([shared] if shared else []) == steps([one]) & steps([other])
+
+
+@given(st.integers(0, 3650), st.integers(1, 3000))
+def test_the_years_of_a_range_are_the_range(first: int, days: int) -> None:
+    start = FIRST + timedelta(days=first, hours=3)
+    whole = Window(start, start + timedelta(days=days))
+    years = dict(whole.years())
+
+    assert merge(list(years.values())) == [whole]
+    assert all(part.start.year == year for year, part in years.items())
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        (FIRST.replace(tzinfo=None), NEXT.replace(tzinfo=None)),
+        (FIRST, NEXT.replace(tzinfo=None)),
+        (FIRST.replace(tzinfo=timezone(timedelta(hours=2))), NEXT),
+    ],
+    ids=["naive", "half naive", "two hours east"],
+)
+def test_a_range_that_is_not_in_utc_is_refused(bounds: tuple[datetime, datetime]) -> None:
+    with pytest.raises(SettingsError, match="is not in UTC"):
+        Window(*bounds)
+
+
+def test_an_empty_range_is_refused_with_its_bounds() -> None:
+    with pytest.raises(SettingsError, match=re.escape("time range 2020-01-01 00:00..2020-01-01 00:00 is empty")):
+        parse_timerange("20200101-20200101")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "20200101", "2020-01-01", "20200101-20210101-20220101", "20201301-20240101", "a-b"]
+)
+def test_a_time_range_of_another_form_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(f"time range {text!r}: expected YYYYMMDD-YYYYMMDD")):
+        parse_timerange(text)
+
+
+def test_a_range_is_named_by_its_days_and_by_minutes_where_needed() -> None:
+    assert parse_timerange("20200101-20220101").name == "20200101-20220101"
+    assert of_steps(0, 1).name == "19700101-19700101T0005"
+
+
+@pytest.mark.parametrize("text", ["BTC/USD", "BTC-USD", "btc_usd", "BtcUsd"])
+def test_an_instrument_is_found_in_any_spelling(text: str) -> None:
+    assert find_instrument(text) is BTC_USD
+
+
+def test_an_unknown_pair_is_told_with_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match=r"unknown pair 'DOGE/USD': expected one of BTC/USD, EUR/USD, ETH/USD, GBP"):
+        find_instrument("DOGE/USD")
+
+
+def test_an_unknown_timeframe_is_told_with_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match="unknown timeframe 'M6': expected one of M5, M15, H1"):
+        find_timeframe("M6")
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS, ids=lambda instrument: instrument.name)
+@pytest.mark.parametrize("timeframe", Timeframe, ids=lambda timeframe: timeframe.name)
+def test_a_dataset_is_found_by_its_name(instrument, timeframe) -> None:
+    dataset = Dataset(instrument=instrument, timeframe=timeframe)
+
+    assert find_dataset(dataset.name) == dataset
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("BTC-USD/M5", "expected provider/PAIR/timeframe"),
+        ("oanda/BTC-USD/M5", "BTC/USD comes from 'coinbase', not 'oanda'"),
+        ("coinbase/BTC-USD/D1", "unknown timeframe 'D1'"),
+    ],
+)
+def test_a_wrong_dataset_name_is_told_by_its_wrong_part(name: str, problem: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(problem)):
+        find_dataset(name)
+
+
+def test_the_catalogue_holds_twelve_datasets() -> None:
+    assert len({want.dataset for want in default_catalogue()}) == 12
+
+
+def test_what_is_outside_the_curriculum_is_wanted_only_where_it_is_named() -> None:
+    assert BTC_USDT not in {want.dataset.instrument for want in (*default_catalogue(), *sealed_catalogue())}
+    assert [str(want.window) for want in default_catalogue([BTC_USDT])] == ["2020-01-01..2024-01-01"] * 3
+    assert {want.dataset.name for want in sealed_catalogue([BTC_USDT])} == {
+        f"binance/BTC-USDT/{timeframe.name}" for timeframe in Timeframe
+    }
+
+
+def test_no_range_of_the_curriculum_reaches_into_the_sealed_period() -> None:
+    assert not any(want.window.overlap(SEALED_WINDOW) for want in default_catalogue())
+    assert {want.dataset for want in sealed_catalogue()} == {want.dataset for want in default_catalogue()}
+
+
+def test_a_tick_is_the_smallest_step_of_a_price() -> None:
+    assert (BTC_USD.tick, EUR_USD.tick) == (0.01, 0.00001)

@@ -1,0 +1,95 @@
+"""Signing key of the embedded server: generated once, readable only by its owner, used by default."""
+
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.errors import SettingsError, StoreUnwritable
+from tradeschool.settings.loading import load
+from tradeschool.settings.model import Settings
+from tradeschool.settings.sections import WorkSettings
+from tradeschool.settings.signing_key import NAME, signing_key
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load({"state_dir": tmp_path / "state"})
+
+
+def test_it_is_made_when_it_is_needed_and_by_nobody_who_looks(settings: Settings) -> None:
+    looked = signing_key(settings)
+    made = signing_key(settings, make=True)
+
+    assert looked is None
+    assert made == signing_key(settings) == signing_key(settings, make=True)
+    assert len(made or b"") == 64
+    assert stat.S_IMODE((settings.state_dir / NAME).stat().st_mode) == 0o600
+    assert [path.name for path in settings.state_dir.iterdir()] == [NAME]
+
+
+def test_many_that_make_it_at_once_have_the_same(settings: Settings) -> None:
+    found: list[bytes | None] = []
+    threads = [threading.Thread(target=lambda: found.append(signing_key(settings, make=True))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+
+    assert len(found) == 8
+    assert len(set(found)) == 1
+
+
+def test_a_child_that_is_told_the_server_s_address_has_the_same(settings: Settings) -> None:
+    url = SecretStr(Valkey.of(settings.state_dir).url)
+    child = settings.model_copy(update={"redis_url": url})
+
+    assert signing_key(settings, make=True) == signing_key(child)
+
+
+def test_a_server_of_one_s_own_is_signed_for_with_the_key_of_the_settings_alone(settings: Settings) -> None:
+    signing_key(settings, make=True)
+    elsewhere = settings.model_copy(update={"redis_url": SecretStr("redis://host:6379/0")})
+    keyed = elsewhere.model_copy(update={"work": WorkSettings(signing_key=SecretStr("x" * 20))})
+
+    assert (signing_key(elsewhere, make=True), signing_key(keyed)) == (None, b"x" * 20)
+
+
+def test_a_key_that_others_may_read_is_refused(settings: Settings) -> None:
+    signing_key(settings, make=True)
+    (settings.state_dir / NAME).chmod(0o640)
+
+    with pytest.raises(SettingsError, match="readable by other users: remove it"):
+        signing_key(settings)
+
+
+def test_a_key_that_was_cut_is_refused(settings: Settings) -> None:
+    signing_key(settings, make=True)
+    (settings.state_dir / NAME).write_text("short")
+
+    with pytest.raises(SettingsError, match="expected 64 characters, was 5: remove it"):
+        signing_key(settings)
+
+
+def test_a_state_folder_that_takes_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StoreUnwritable, match="set state_dir to a folder that you own"):
+        signing_key(load({"state_dir": tmp_path / "file"}), make=True)
+
+
+@pytest.mark.parametrize(("given", "found"), [("a:X,b.c:Y", ("a:X", "b.c:Y")), (" a:X ", ("a:X",)), ("", ())])
+def test_strategies_are_named_in_the_environment(monkeypatch: pytest.MonkeyPatch, given: str, found: object) -> None:
+    monkeypatch.setenv("TRADESCHOOL_WORK__STRATEGIES", given)
+
+    assert load().work.strategies == found
+
+
+def test_a_strategy_without_a_module_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADESCHOOL_WORK__STRATEGIES", "sma_cross")
+
+    with pytest.raises(SettingsError, match=r"work\.strategies\.0: .*, was 'sma_cross'"):
+        load()

@@ -1,0 +1,130 @@
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from fetcher.download.plan import Download
+from fetcher.download.progress import CONFIRM_AFTER, Progress
+from fetcher.download.status import acquisition
+from fetcher.http.request_statistics import Outcome
+from tradeschool.errors import ForeignFile, ProviderUnusable
+from tradeschool.markets.catalogue import BTC_USD, CURRICULUM_WINDOW, EUR_USD, Wanted
+from tradeschool.markets.instruments import Dataset, Instrument
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.store.download_status import FILE_NAME, read_acquisition
+from tradeschool.views.download_progress import line, watch
+
+M15, H1 = Timeframe.M15, Timeframe.H1
+RATES = {"coinbase": 3.0, "oanda": 2.0}
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def progress(instrument: Instrument, done: int, total: int, **more: object) -> Progress:
+    wanted = Wanted(dataset=Dataset(instrument=instrument, timeframe=Timeframe.M5), window=CURRICULUM_WINDOW)
+    reached = datetime(2021, 5, 6, tzinfo=UTC) if done else None
+    return Progress(download=Download(wanted=wanted), done=done, total=total, reached=reached, **more)  # type: ignore[arg-type]
+
+
+def eta(*shown: Progress, elapsed: float = 1.0) -> float:
+    return acquisition(shown, RATES, elapsed=elapsed, now=NOW, running=True).eta_seconds
+
+
+def test_at_first_the_time_left_is_that_of_the_slower_provider_at_its_limit() -> None:
+    assert eta(progress(BTC_USD, 3, 30), progress(EUR_USD, 10, 50)) == 20.0
+
+
+def test_later_the_pace_that_was_seen_counts() -> None:
+    assert eta(progress(BTC_USD, 50, 100), elapsed=100.0) == 100.0
+
+
+def test_pages_to_be_asked_again_are_guessed_from_those_that_were_short() -> None:
+    """4 % of the pages so far, therefore 4 % of the remaining hundred."""
+    assert eta(progress(BTC_USD, 100, 200, short=4), elapsed=100.0) == 108.0 + CONFIRM_AFTER
+
+
+def test_pages_to_audit_are_counted() -> None:
+    """Two pages each of M15 and H1, after more than four hundred pages."""
+    shown = progress(BTC_USD, 400, 500)
+    derived = tuple(replace(shown.download.wanted, dataset=shown.download.dataset.at(each)) for each in (M15, H1))
+    shown.download = replace(shown.download, derived=derived)
+
+    assert eta(shown, elapsed=400.0) == 104.0
+
+
+def test_a_download_that_failed_takes_no_more_time() -> None:
+    assert eta(progress(BTC_USD, 10, 100, error=ProviderUnusable("no")), elapsed=50.0) == 0.0
+
+
+def test_pages_beyond_the_plan_are_no_time_gained() -> None:
+    assert eta(progress(BTC_USD, 40, 30), progress(EUR_USD, 0, 2)) == 1.0
+
+
+def test_of_nothing_no_time_is_left() -> None:
+    assert acquisition([], {}, elapsed=0.0, now=NOW, running=True).eta_seconds == 0.0
+
+
+def test_a_line_says_what_requests_wait_for() -> None:
+    shown = progress(BTC_USD, 50, 100)
+    shown.traffic.requests, shown.traffic.waiting_for_token, shown.traffic.waiting_for_network = 58, 3, 1
+
+    assert line(acquisition([shown], RATES, elapsed=20.0, now=NOW, running=True)) == (
+        "fetched 50 of 100 pages, coinbase 2.90/s (97% of the limit), 3 waiting for the rate limit, 1 for the network, "
+        "coinbase/BTC-USD/M5 reached 2021-05-06, ETA 20 s"
+    )
+
+
+async def test_the_end_is_told_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    async with watch(RATES, tmp_path) as show:
+        show([progress(BTC_USD, 10, 10), progress(EUR_USD, 5, 6)])
+    told = capsys.readouterr()
+
+    assert told.out == ""
+    assert told.err.startswith("fetched 15 of 16 pages, ")
+    assert "oanda/EUR-USD/M5 reached 2021-05-06, ETA 0 s" in told.err
+
+
+async def test_where_nothing_is_asked_for_nothing_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    async with watch(RATES, tmp_path) as show:
+        show([])
+
+    assert capsys.readouterr().err == ""
+    assert read_acquisition(tmp_path) is None
+
+
+async def test_a_terminal_gets_a_bar_a_dataset(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    async with watch(RATES, tmp_path) as show:
+        show([progress(BTC_USD, 5, 10)])
+        await asyncio.sleep(0)
+    told = capsys.readouterr().err
+
+    assert "coinbase/BTC-USD/M5" in told
+    assert "2021-05-06" in told
+    assert "waiting for the rate limit" in told
+
+
+async def test_other_programs_read_the_record(tmp_path: Path) -> None:
+    shown = progress(BTC_USD, 5, 10)
+    shown.traffic.outcomes[Outcome.BUSY] = 2
+    shown.traffic.answer_seconds.add(0.2)
+    async with watch(RATES, tmp_path) as show:
+        show([shown])
+    record = read_acquisition(tmp_path)
+
+    assert record is not None
+    assert (record.running, record.pages_done, record.pages_total) == (False, 5, 10)
+    assert record.lanes[0].outcomes == {"busy": 2}
+    assert record.lanes[0].answer_seconds.counts[2] == 1
+
+
+def test_a_record_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text("{}")
+
+    with pytest.raises(ForeignFile, match=r"acquisition\.json: not a download status"):
+        read_acquisition(tmp_path)

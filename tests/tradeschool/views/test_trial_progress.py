@@ -1,0 +1,41 @@
+"""Progress lines of a search without a terminal."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from tests.factories.runs import made_level
+from tradeschool.views import trial_progress
+from workers.coordinator.trial_ledger import Progress
+
+
+def test_luck_is_told_now_and_then_with_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 1.0, 4.0, 5.0, 20.0, 50.0])
+    monkeypatch.setattr(trial_progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    tell = trial_progress.tell_luck()
+
+    for level, done in (("1", 1), ("1", 2), ("1", 3), ("1", 11), ("2", 1)):
+        tell(level, done, 20)
+
+    assert capsys.readouterr().err.splitlines() == [
+        "level 1: null test: 2 of 20 surrogate markets, ETA 54 s",
+        "level 1: null test: 11 of 20 surrogate markets, ETA 17 s",
+        "level 2: null test: 1 of 20 surrogate markets",
+    ]
+
+
+def test_the_same_line_is_not_said_again(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    monkeypatch.setattr(trial_progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with trial_progress.show_trials() as tell:
+        now[0] = 10.0
+        for complete in (1, 1, 1, 2, 2):
+            tell(made_level("1"), 1, Progress(trials=4, complete=complete, pruned=0, failed=0, open=1))
+            now[0] += 10
+
+    assert capsys.readouterr().err.splitlines() == [
+        "level 1: 1 of 4 trials, 1 complete, 0 pruned, 0 failed",
+        "level 1: 2 of 4 trials, 2 complete, 0 pruned, 0 failed",
+    ]

@@ -1,0 +1,137 @@
+"""With a key, neither orders nor answers can be forged; without one, nothing changes."""
+
+import json
+import time
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr, ValidationError
+
+from optimizer.search.trial_table import export
+from tradeschool.errors import SettingsError
+from tradeschool.settings.sections import WorkSettings
+from workers.connection.signing import UNSIGNED, Signer
+from workers.coordinator.coordinator import advance
+from workers.queue.dispatch import QueueCarrier
+from workers.queue.job_allowlist import FUNCTION, TrialJob
+from workers.queue.trial_queue import results_key
+
+KEY = "0123456789abcdef0123456789abcdef"
+SIGNER = Signer(KEY.encode())
+NOW = time.time()
+
+
+def signed_run(plan, study):
+    carrier = QueueCarrier(
+        plan.queue, study=plan.study, url=plan.url, job_timeout_seconds=plan.job_timeout, signer=SIGNER
+    )
+    return plan.run(study, carrier)
+
+
+@given(content=st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5) | st.none(), max_size=4))
+def test_what_was_signed_comes_back(content: dict[str, object]) -> None:
+    text = json.dumps(content)
+
+    assert SIGNER.check("order", "j", SIGNER.sign("order", "j", text)) == content
+    assert SIGNER.check("order", "j", json.loads(SIGNER.sign("order", "j", text))) == content
+    assert UNSIGNED.check("order", "j", UNSIGNED.sign("order", "j", text)) == content
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        pytest.param('{"v": 1}', id="unsigned"),
+        pytest.param(Signer(b"another key, long enough").sign("answer", "j", '{"v": 1}'), id="another key"),
+        pytest.param(SIGNER.sign("order", "j", '{"v": 1}'), id="signed as an order"),
+        pytest.param(SIGNER.sign("answer", "k", '{"v": 1}'), id="signed for another job"),
+        pytest.param(SIGNER.sign("answer", "k", '{"v": 1}').replace('"k"', '"j"'), id="renamed"),
+        pytest.param(SIGNER.sign("answer", "j", '{"v": 1}', at=1.0), id="signed long ago"),
+        pytest.param(SIGNER.sign("answer", "j", '{"v": 1}', at=1.0).replace("1.0", str(NOW)), id="with another time"),
+        pytest.param(SIGNER.sign("answer", "j", '{"v": 1}').replace('\\"v\\": 1', '\\"v\\": 2'), id="changed"),
+        pytest.param('{"signed": "{}", "signature": 7}', id="no text"),
+        pytest.param('{"signed": "{}", "signature": "\u00fc"}', id="no hexadecimal"),
+        pytest.param("[", id="no JSON"),
+    ],
+)
+def test_what_was_not_signed_is_refused(received: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        SIGNER.check("answer", "j", received, now=NOW, seconds=60.0)
+
+
+def test_a_signature_counts_for_its_own_name_and_time() -> None:
+    sent = SIGNER.sign("answer", "j", '{"v": 1}', at=NOW)
+
+    assert SIGNER.check("answer", "j", sent, now=NOW + 59, seconds=60.0) == {"v": 1}
+
+
+def test_a_key_is_not_in_a_repr() -> None:
+    assert "0123" not in repr(SIGNER)
+
+
+def test_a_signed_search_finds_the_same(plan, start_worker) -> None:
+    start_worker("--key", KEY)
+    study = plan.open()
+    plan.finish(signed_run(plan, study))
+    table = export(study.trials(), "csv")
+    study.close()
+
+    assert table == plan.table_in_process()
+
+
+def test_forged_answers_count_for_nothing(plan, make_bench) -> None:
+    study = plan.open()
+    run = signed_run(plan, study)
+    advance(run)
+    answer = make_bench("w").answer(run.ledger.order(range(1))).model_dump_json()
+    plan.queue.connection.rpush(results_key(plan.study), answer)
+    forged = advance(run).finished
+    plan.queue.connection.rpush(results_key(plan.study), SIGNER.sign("answer", f"{plan.study}-0-0-a1", answer))
+    honest = advance(run).finished
+    study.close()
+
+    assert (forged, honest) == (0, 1)
+
+
+def test_a_worker_with_a_key_evaluates_no_unsigned_order(plan, start_worker, eventually) -> None:
+    start_worker("--key", KEY)
+    connection = plan.queue.connection
+    order = {"v": 1, "study": "x"}
+    data = zlib.compress(json.dumps([FUNCTION, None, [order], {}]).encode())
+    connection.hset("rq:job:forged", mapping={"data": data, "status": "queued", "origin": "trials", "timeout": "9"})
+    connection.rpush("rq:queue:trials", "forged")
+
+    eventually(lambda: TrialJob.fetch("forged", connection).is_failed)
+
+    assert "without a good signature" in TrialJob.fetch("forged", connection).latest_result().exc_string
+
+
+@pytest.mark.parametrize("key", [None, "another key, long enough"])
+def test_workers_with_another_key_end_the_run_and_fail_no_trial(plan, start_worker, key: str | None) -> None:
+    start_worker(*(["--key", key] if key else []))
+    study = plan.open()
+
+    with pytest.raises(SettingsError, match="workers refuse trial 0: order refused"):
+        plan.finish(signed_run(plan, study))
+
+    assert study.trials() == []
+    study.close()
+
+
+def test_a_key_comes_from_a_file(tmp_path) -> None:
+    (tmp_path / "key").write_text(f"{KEY}\n")
+
+    assert WorkSettings(signing_key_file=tmp_path / "key").key() == KEY.encode()
+    assert WorkSettings(signing_key=SecretStr(KEY)).key() == KEY.encode()
+    assert WorkSettings().key() is None
+
+
+def test_a_short_key_is_refused() -> None:
+    with pytest.raises(SettingsError, match="at least 16 characters, was 5"):
+        WorkSettings(signing_key=SecretStr("short")).key()
+
+
+def test_a_process_needs_some_memory() -> None:
+    with pytest.raises(ValidationError):
+        WorkSettings(trial_memory_mb=1)

@@ -1,0 +1,131 @@
+"""A stranger's keys cost time, never a worker or a result: the run ends with the table of a quiet one."""
+
+import base64
+import time
+import tracemalloc
+import zlib
+from dataclasses import replace
+
+import pytest
+from redis import Redis
+
+from optimizer.search.trial_table import export
+from tests.workers import hostile_keys
+from workers.connection.bounded_reads import MOST_BYTES
+from workers.connection.damaged_keys import mend
+from workers.connection.signing import UNSIGNED
+from workers.coordinator.coordinator import advance
+from workers.monitoring.queue_history import note, recall
+from workers.monitoring.snapshot import take_snapshot
+from workers.queue.failed_jobs import failed_jobs, requeue
+from workers.queue.job_allowlist import FUNCTION, JobRefused, TrialJob
+from workers.queue.trial_queue import MAINTENANCE_KEY, clean_in_turn
+from workers.worker.worker import TrialWorker, WorkerSettings
+
+
+def names_of_workers(connection: Redis) -> set[str]:
+    return {name.decode().rpartition(":")[2] for name in connection.smembers("rq:workers:trials")}
+
+
+@pytest.mark.parametrize("kind", hostile_keys.KINDS)
+def test_whatever_a_key_holds_the_table_is_the_same(served, eventually, kind: str) -> None:
+    plan = replace(served, trials=24)
+    connection, expected = plan.queue.connection, plan.table_in_process()
+    eventually(lambda: names_of_workers(connection))
+    worker, study = names_of_workers(connection), plan.open()
+    run = plan.run(study)
+    advance(run)
+    jobs = [errand.job_id for errand in run.under_way()]
+    for key, kind_of_key in hostile_keys.keys_of(plan.queue, plan.study, jobs, sorted(worker)).items():
+        hostile_keys.KINDS[kind](connection, key, kind_of_key)
+    snapshot, failed = take_snapshot(plan.queue, time.time()), failed_jobs(plan.queue)
+    note(connection, snapshot, time.time())
+    progress = plan.finish(run)
+    table = export(study.trials(), "csv")
+    study.close()
+
+    assert (progress.failed, table) == (0, expected)
+    assert len(snapshot.workers) <= 1_024
+    assert len(failed) <= 200
+    assert all(moment.time >= 0 for moment in recall(connection))
+    assert len(requeue(plan.queue)) >= 0
+    eventually(lambda: names_of_workers(connection) == worker)
+
+
+def test_a_worker_outlives_keys_that_are_damaged_while_it_mends_others(plan, make_bench, monkeypatch) -> None:
+    connection, hits = plan.queue.connection, iter(["rq:workers", "rq:workers:trials", "rq:workers"])
+    bench = make_bench("here")
+    worker = TrialWorker(connection, bench, WorkerSettings(), UNSIGNED)
+
+    def mend_and_damage(*arguments: object) -> list[str]:
+        removed = mend(*arguments)
+        if key := next(hits, None):
+            hostile_keys.of_another_type(connection, key, "set")
+        return removed
+
+    monkeypatch.setattr("workers.worker.worker.mend", mend_and_damage)
+    hostile_keys.of_another_type(connection, worker.key, "hash")
+    worker._insist(worker._register)
+
+    assert next(hits, None) is None
+    assert names_of_workers(connection) == {worker.name}
+
+
+def test_every_depth_of_nesting_is_refused(plan) -> None:
+    connection = plan.queue.connection
+    for depth in range(940, 1_000):
+        nested = f'["{FUNCTION}", null, [{"[" * depth}{"]" * depth}], {{}}]'
+        connection.hset(f"rq:job:deep{depth}", mapping={"data": zlib.compress(nested.encode()), "status": "queued"})
+        with pytest.raises(JobRefused, match="not JSON"):
+            TrialJob.fetch(f"deep{depth}", connection).order()
+
+
+def test_a_packed_bomb_costs_what_an_honest_reason_does(plan) -> None:
+    connection, job = plan.queue.connection, "bomb-L1-a1-0-0-a1"
+    bomb = base64.b64encode(zlib.compress(b"x" * 300_000_000, 1))
+    connection.zadd("rq:failed:trials", {job: time.time() + 86_400})
+    connection.hset(f"rq:job:{job}", mapping={"status": "failed"})
+    connection.xadd(f"rq:results:{job}", {"type": "2", "exc_string": bomb})
+    tracemalloc.start()
+    found = failed_jobs(plan.queue)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert [each.job for each in found] == [job]
+    assert set(found[0].reason) == {"x"}
+    assert most < 8 * MOST_BYTES
+
+
+def test_what_is_left_out_is_said(plan) -> None:
+    connection = plan.queue.connection
+    connection.sadd("rq:workers:trials", *(f"rq:worker:made-up-{number}" for number in range(5_000)))
+    connection.set("rq:wip:trials", "no leases")
+
+    advice = take_snapshot(plan.queue, time.time()).advice
+
+    assert "rq:wip:trials is a string, not a zset" in advice
+    assert "rq:workers:trials: 904 of 5,000 entries were left out" in advice
+
+
+def test_a_turn_that_would_never_end_is_ended(plan) -> None:
+    connection = plan.queue.connection
+    connection.set(MAINTENANCE_KEY, "for ever")
+
+    assert [clean_in_turn(plan.queue, 1_000), clean_in_turn(plan.queue, 1_000)] == [True, False]
+
+
+def test_the_messages_by_which_rq_commands_workers_reach_none(served, eventually) -> None:
+    connection, expected = served.queue.connection, served.table_in_process()
+    eventually(lambda: names_of_workers(connection))
+    worker, study = names_of_workers(connection), served.open()
+    run = served.run(study)
+    advance(run)
+    (name,) = worker
+    for command in ("shutdown", "kill-horse", "stop-job"):
+        connection.publish(f"rq:pubsub:{name}", f'{{"command": "{command}", "job_id": "{served.study}-0-0-a1"}}')
+    served.finish(run)
+    table = export(study.trials(), "csv")
+    study.close()
+
+    assert table == expected
+    assert names_of_workers(connection) == worker

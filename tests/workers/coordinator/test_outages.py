@@ -1,0 +1,93 @@
+"""What a search needs goes away and comes back: it waits, and finds the same."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from optimizer.search.study import OpenStudy
+from optimizer.search.trial_table import export
+from tradeschool.errors import ServiceUnreachable
+from workers.connection.reconnect import LONGEST_PAUSE_SECONDS, Outage
+from workers.coordinator.coordinator import Run, conduct
+from workers.coordinator.trial_ledger import Progress
+
+
+def conducted(plan, at: int, breaks: Callable[[], None], mends: Callable[[], None]) -> bytes:
+    """The table of a study during which something breaks once, after so many trials, until that was noticed."""
+    opened: list[OpenStudy] = []
+    happened: list[int] = []
+    noticed: list[float] = []
+
+    def pause(seconds: float) -> None:
+        if not noticed:
+            mends()
+        noticed.append(seconds)
+        time.sleep(seconds)
+
+    def make() -> Run:
+        opened.append(plan.open())
+        return plan.run(opened[-1])
+
+    def report(progress: Progress) -> None:
+        if progress.finished >= at and not happened:
+            happened.append(progress.finished)
+            breaks()
+
+    done = conduct(make, outage=Outage(sleep=pause), stop=lambda: False, report=report, wait_seconds=0.1)
+    table = export(opened[-1].trials(), "csv")
+    for study in opened:
+        study.close()
+    assert done is not None
+    assert happened
+    assert noticed
+    assert len(opened) > 1, "nothing was dropped and made anew"
+    return table
+
+
+def test_a_database_server_that_stops_for_a_while_costs_no_trial(served, postgres) -> None:
+    server, url = postgres
+    plan = replace(served, database=url, study="outage-L1-a1", trials=24)
+
+    assert conducted(plan, 8, server.stop, server.start) == plan.table_in_process()
+
+
+def test_a_full_disk_costs_no_trial(served, small_disk: Path, remount: Callable[[str], None]) -> None:
+    remount("size=2m")
+    plan = replace(served, folder=small_disk, trials=24, title="sleep 0.01")
+    filling = small_disk / "filling"
+
+    def fill() -> None:
+        with pytest.raises(OSError, match="No space"), filling.open("wb") as file:
+            while True:
+                file.write(bytes(1 << 12))
+                file.flush()
+
+    expected = replace(plan, folder=served.folder).table_in_process()
+
+    assert conducted(plan, 8, fill, filling.unlink) == expected
+
+
+def test_a_database_that_stays_away_ends_the_run(served, small_disk: Path) -> None:
+    missing = replace(served, folder=small_disk / "none")
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    outage = Outage(300.0, clock=lambda: now[0], sleep=sleep)
+
+    with pytest.raises(ServiceUnreachable, match="unable to open database file"):
+        conduct(lambda: missing.run(missing.open()), outage=outage, stop=lambda: False, report=lambda _: None)
+
+    assert 300.0 < now[0] <= 300.0 + LONGEST_PAUSE_SECONDS
+
+
+def test_a_redis_that_is_away_for_a_while_costs_no_trial(plan, mortal, start_program) -> None:
+    slow = replace(plan, url=mortal.url, title="sleep 0.05", trials=24)
+    worker = start_program("worker_process.py", "--url", mortal.url)
+
+    assert conducted(slow, 8, mortal.kill, mortal.start) == slow.table_in_process()
+    assert worker.poll() is None, "the worker has waited, too"

@@ -1,0 +1,256 @@
+"""A run whose conductor was killed goes on; one that was stopped on purpose does not."""
+
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from optimizer.runs.active_runs import Mark, MarkedRuns
+from optimizer.search.trial_table import export
+from tests.factories.runs import made_level, made_place, made_run
+from tests.fork_server import Forked
+from workers.connection.signing import Signer
+from workers.coordinator import standby as module
+from workers.coordinator.leadership import claim
+from workers.coordinator.standby import Deputy
+from workers.queue.announcements import Notice, put_up
+
+Start = Callable[..., Forked]
+CONDUCTOR = str(Path(__file__).parents[1] / "coordinator_process.py")
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GRACE_SECONDS", 0.3)
+
+
+@pytest.fixture
+def connection(plan) -> Redis:
+    return plan.queue.connection
+
+
+@pytest.fixture
+def marked(plan) -> Callable[..., Mark]:
+    """Writes a run down and marks it as under way, in the study's database of the plan."""
+    place = replace(made_place(plan.folder), storage_url=plan.storage)
+
+    def mark(run: str = "run") -> Mark:
+        made_run(place, made_level("1"), name=run)
+        made = Mark(plan.storage, run)
+        made.set()
+        return made
+
+    return mark
+
+
+def under_way(url: str) -> list[str]:
+    looking = MarkedRuns(url)
+    found = sorted(looking.owners())
+    looking.close()
+    return found
+
+
+class Starts:
+    """A command that is noted down, and a clock of the test's own."""
+
+    def __init__(self, connection: Redis, storage: str, command: str = "false", key: bytes | None = None) -> None:
+        self.now, self.runs, self._command = 0.0, list[str](), command
+        self.deputy = Deputy(connection, storage, self._note, clock=lambda: self.now, signer=Signer(key))
+
+    def pass_time(self, seconds: float) -> None:
+        """A look now, and one after so long; what was started has ended by then."""
+        self.deputy.look()
+        self.now += seconds
+        self.deputy.look()
+        for duty in self.deputy._duties.values():
+            if duty.process is not None and self._command == "false":
+                duty.process.wait(timeout=60)
+
+    def _note(self, run: str) -> list[str]:
+        self.runs.append(run)
+        return [self._command] if self._command == "false" else [self._command, "600"]
+
+
+def test_the_run_of_a_killed_conductor_goes_on(
+    plan, marked, connection: Redis, start: Start, start_worker, eventually
+) -> None:
+    slow = replace(plan, title="sleep 0.05", trials=20)
+    expected = slow.table_in_process()
+    start_worker()
+    study = slow.open()
+    marked()
+    holder = start("coordinator_process.py", slow.as_json())
+    watching = Deputy(connection, slow.storage, lambda run: [sys.executable, CONDUCTOR, slow.as_json()])
+    eventually(lambda: len(study.trials()) >= 5)
+    watching.look()
+    before = watching._duties["run"].process
+    holder.send_signal(signal.SIGKILL)
+    holder.wait(timeout=60)
+    connection.flushall()
+    eventually(lambda: watching.look() or len(study.trials()) == slow.trials)
+    table = export(study.trials(), "csv")
+    study.close()
+    watching.end()
+
+    assert before is None
+    assert table == expected
+
+
+def test_a_mark_is_taken_down_by_its_own_process_only(plan, marked) -> None:
+    first = marked()
+    second = Mark(plan.storage, "run")
+    second.set()
+    first.clear()
+    during = under_way(plan.storage)
+    second.clear()
+
+    assert (during, under_way(plan.storage)) == (["run"], [])
+
+
+def test_a_copied_database_has_nothing_under_way(plan, marked) -> None:
+    marked()
+    copy = plan.folder / "copy.db"
+    shutil.copy(plan.folder / "study.db", copy)
+
+    assert under_way(plan.storage) == ["run"]
+    assert under_way(f"sqlite:///{copy}") == []
+
+
+def test_a_mark_makes_no_database(plan) -> None:
+    mark = Mark(f"sqlite:///{plan.folder / 'none.db'}", "run")
+    mark.set()
+    mark.clear()
+
+    assert not (plan.folder / "none.db").exists()
+
+
+def test_a_database_that_was_not_made_has_nothing_under_way(plan) -> None:
+    assert under_way(f"sqlite:///{plan.folder / 'none.db'}") == []
+    assert not (plan.folder / "none.db").exists()
+
+
+def test_names_in_redis_start_nothing(plan, marked, connection: Redis) -> None:
+    connection.sadd("tradeschool:runs", *(f"made-up-{number}" for number in range(40)), "x" * 300)
+    connection.hset("tradeschool:studies", "made-up-L1-a1", '{"v": 1, "seen": 1, "trials": 9}')
+    marked()
+    starts = Starts(connection, plan.storage, "sleep")
+    for _ in range(5):
+        starts.pass_time(1.0)
+    starts.deputy.end()
+
+    assert starts.runs == ["run"]
+
+
+def test_runs_are_taken_over_one_at_a_time(plan, marked, connection: Redis) -> None:
+    marked("one")
+    marked("two")
+    starts = Starts(connection, plan.storage, "sleep")
+    starts.pass_time(1.0)
+    starts.pass_time(1.0)
+    before = list(starts.runs)
+    role = claim(plan.storage, "one")  # what the first conductor does when it is at work
+    assert role is not None
+    starts.pass_time(1.0)
+    role.release()
+    starts.deputy.end()
+
+    assert before == ["one"]
+    assert starts.runs == ["one", "two"]
+
+
+def test_one_that_does_not_come_up_holds_the_next_one_back_for_a_while_only(plan, marked, connection: Redis) -> None:
+    marked("one")
+    marked("two")
+    starts = Starts(connection, plan.storage, "sleep")
+    starts.pass_time(1.0)
+    starts.pass_time(module.START_SECONDS)
+    starts.deputy.end()
+
+    assert starts.runs == ["one", "two"]
+
+
+def test_a_run_is_taken_over_within_ten_seconds(plan, marked, connection: Redis) -> None:
+    marked()
+    role = claim(plan.storage, "run")
+    assert role is not None
+    starts = Starts(connection, plan.storage, "sleep")
+    starts.deputy.look()
+    role.release()
+    waited = 0.0
+    while not starts.runs:
+        starts.now += module.LOOK_SECONDS
+        waited += module.LOOK_SECONDS
+        starts.deputy.look()
+        assert waited <= 10.0
+    starts.deputy.end()
+
+
+def test_a_conductor_that_fails_is_started_ever_later(plan, marked, connection: Redis) -> None:
+    marked()
+    starts = Starts(connection, plan.storage)
+    pauses = []
+    for _ in range(3):
+        starts.pass_time(0.5)
+        starts.deputy.look()
+        duty = starts.deputy._duties["run"]
+        pauses.append(duty.due - starts.now)
+        starts.now = duty.due
+
+    assert pauses == pytest.approx([2.0, 4.0, 8.0])
+
+
+def test_a_run_that_cannot_be_gone_on_with_is_left_to_others(plan, marked, connection: Redis) -> None:
+    marked()
+    starts = Starts(connection, plan.storage)
+    for _ in range(3 * module.MOST_FAILURES):
+        starts.pass_time(1_000.0)
+    left = len(starts.runs)
+    marked_still = under_way(plan.storage)
+    Mark(plan.storage, "run").set()  # a person, or another machine, has gone on with it, and was killed
+    starts.pass_time(1_000.0)
+
+    assert (left, marked_still) == (module.MOST_FAILURES, ["run"])
+    assert len(starts.runs) == left + 1
+
+
+def test_runs_of_another_database_are_named_once_and_left_alone(
+    plan, marked, connection: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    marked("ours")
+    for study in ("ours-L1-a1", "theirs-L1-a1", f"{'x' * 300}-L1-a1"):
+        put_up(connection, study, Notice(v=1, seen=0.0, trials=9))
+    starts = Starts(connection, plan.storage, "sleep")
+    for _ in range(3):
+        starts.deputy.tell_unknown()
+        starts.pass_time(1.0)
+    starts.deputy.end()
+    told = [record.run for record in caplog.records if record.action == "run_unknown"]
+
+    assert sorted(told) == ["theirs", "x" * 80]
+    assert starts.runs == ["ours"]
+
+
+def test_a_deputy_that_cannot_look_lives_on(plan, connection: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    naps = []
+
+    def nap(_: float) -> None:
+        naps.append(1)
+        if len(naps) == 3:
+            watching._stop()
+
+    away = "postgresql+psycopg://me@127.0.0.1:1/x?connect_timeout=1"
+    watching = Deputy(connection, away, lambda run: ["true"], sleep=nap)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        watching.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    assert len(naps) == 3
+    assert [record.action for record in caplog.records] == ["deputy_blind"], "once an outage"

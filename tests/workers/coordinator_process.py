@@ -1,0 +1,53 @@
+"""A conductor as a program, so that a test can kill it."""
+
+import json
+import runpy
+import sys
+import time
+from pathlib import Path
+
+from optimizer.level.spec import Level
+from optimizer.search.study import StudyFacts, open_study
+from workers.connection.reconnect import Outage
+from workers.connection.signing import Signer
+from workers.coordinator.coordinator import ConductorSettings, Run, conduct
+from workers.coordinator.leadership import wait_to_claim
+from workers.queue.dispatch import QueueCarrier
+from workers.queue.job_allowlist import TrialQueue
+from workers.queue.trial_queue import connect
+
+BENCH = runpy.run_path(str(Path(__file__).with_name("worker_process.py")))
+
+
+def main(text: str) -> None:
+    plan = json.loads(text)
+    level = Level.model_validate(plan["level"])
+    name, storage, url = plan["study"], plan["storage"], plan["url"]
+    facts = StudyFacts(
+        level=level, seed=plan["seed"], fingerprints={"data": "d1"}, first_points=tuple(plan["first_points"])
+    )
+    signer = Signer(plan["key"].encode() if plan["key"] else None)
+    settings = ConductorSettings(trials_per_job=plan["trials_per_job"], mend_seconds=0.3, stray_seconds=0.6)
+
+    def make() -> Run:
+        queue = TrialQueue(connection=connect(url))
+        return Run(
+            study=open_study(storage, name, facts),
+            facts=facts,
+            distributions=BENCH["distributions"](level),
+            repair=lambda parameters: BENCH["repair"](level, parameters),
+            digests=plan["digests"],
+            carrier=QueueCarrier(queue, study=name, url=url, job_timeout_seconds=plan["job_timeout"], signer=signer),
+            settings=settings,
+        )
+
+    role = wait_to_claim(storage, name, stop=lambda: False, sleep=lambda _: time.sleep(0.1))
+    assert role is not None
+    sys.stdout.write("conducting\n")
+    sys.stdout.flush()
+    conduct(make, outage=Outage(), stop=lambda: False, report=lambda _: None, wait_seconds=0.2)
+    role.release()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

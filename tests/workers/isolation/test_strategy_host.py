@@ -1,0 +1,312 @@
+"""A search outlives whatever its strategy's code does: that runs in a process of its own."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from optimizer.level.constraints import Analysis
+from optimizer.level.spec import Direction
+from optimizer.objective.objective import evaluate, prepare_level
+from optimizer.strategies.protocol import load, repaired, warm_up_of
+from optimizer.strategies.registry import find_own_by, import_own
+from optimizer.strategies.stand_in import BarStandIn
+from tests.factories.in_process_runs import ANY, School, level, school_in
+from tradeschool.errors import SettingsError, StrategyFailed, StrategyNotImported, TradeschoolError
+from tradeschool.markets.timeframes import Timeframe
+from workers.coordinator.curriculum_run import carry_on_with
+from workers.coordinator.finalize import Finale
+from workers.isolation import strategy_host
+from workers.isolation.strategy_host import StrategyHost, strategies_apart
+from workers.isolation.strategy_process import Terms
+from workers.work_horse.evaluator import Bench
+from workers.worker.in_process_dispatch import BenchCarrier
+
+BUILT_IN = load("sma_cross")
+DEFAULTS = {parameter.name: parameter.default for parameter in BUILT_IN.parameters}
+OWN = """
+import itertools, os, signal, time
+from optimizer.strategies.built_in.sma_cross import STRATEGYasBUILT_IN
+
+class Mine:
+    name, parameters = "mine", BUILT_IN.parameters
+
+    def warm_up(self, bounds, timeframe):
+        return BUILT_IN.warm_up(bounds, timeframe)
+
+    def repair(self, parameters):
+        {repair}
+        return BUILT_IN.repair(parameters)
+
+    def signals(self, candles, parameters, direction):
+        {signals}
+        return BUILT_IN.signals(candles, parameters, direction)
+
+STRATEGY = Mine()
+"""
+VALIDATION_ONLY = "if candles.window.start.day != 1:"
+"""Train begins with the first of a month."""
+
+
+def write(name: str = "mine", *, repair: str = "pass", signals: str = "pass") -> str:
+    Path(f"{name}.py").write_text(OWN.format(repair=repair, signals=signals))
+    return f"{name}:STRATEGY"
+
+
+@pytest.fixture
+def terms() -> Terms:
+    return Terms(trial_seconds=600)
+
+
+@pytest.fixture
+def apart(terms: Terms) -> Iterator[StrategyHost]:
+    with strategies_apart(terms) as host:
+        yield host
+
+
+def is_gone(process: int) -> bool:
+    return not Path(f"/proc/{process}").exists()
+
+
+def test_what_stands_for_a_strategy_says_what_the_strategy_says(apart: StrategyHost) -> None:
+    name = write()
+
+    found = load(name)
+
+    assert "mine" not in sys.modules
+    assert (found.name, found.parameters) == ("mine", BUILT_IN.parameters)
+    asked = {**DEFAULTS, "fast": 50, "slow": 20}
+    assert repaired(found, asked) == repaired(BUILT_IN, asked)
+    assert [type(value) for value in repaired(found, asked).values()] == [type(value) for value in asked.values()]
+    bounds = {key: (value, value) for key, value in DEFAULTS.items()}
+    assert warm_up_of(found, bounds, Timeframe.M5) == warm_up_of(BUILT_IN, bounds, Timeframe.M5)
+    with pytest.raises(TradeschoolError, match="in a process that runs no strategy's code"):
+        found.signals(None, DEFAULTS, Direction.BOTH)
+
+
+def test_a_decision_engine_is_known_for_one(apart: StrategyHost) -> None:
+    write()
+    Path("engine.py").write_text(
+        "from mine import Mine\n"
+        "class Engine(Mine):\n"
+        "    signals = property()\n"
+        "    def decider(self, dataset, parameters, direction): ...\n"
+        "STRATEGY = Engine()\n"
+    )
+
+    assert isinstance(load("engine:STRATEGY"), BarStandIn)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("import os; os._exit(3)", r"its process ended with exit code 3 \(3 attempts\)"),
+        ("import ctypes; ctypes.string_at(0)", r"its process was killed by SIGSEGV \(3 attempts\)"),
+        ("import os; os.kill(os.getpid(), 19)", r"its process has stopped itself \(3 attempts\)"),
+        (r"raise RuntimeError('a\nb\x1b[1m')", r"RuntimeError: a b \[1m \(mine.py, line 1\) \(1 attempt\)"),
+        ("raise SystemExit('so long')", r"SystemExit: so long \(mine.py, line 1\) \(1 attempt\)"),
+        ("raise KeyboardInterrupt", r"KeyboardInterrupt"),
+        ("import not_there", r"ModuleNotFoundError: No module named 'not_there'"),
+        ("x = (", r"SyntaxError"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_told_in_a_line(apart: StrategyHost, body: str, said: str) -> None:
+    Path("mine.py").write_text(body)
+
+    with pytest.raises((StrategyNotImported, StrategyFailed), match=said) as raised:
+        load("mine:STRATEGY")
+
+    assert str(raised.value).startswith("strategy mine:STRATEGY ")
+    assert "\n" not in str(raised.value)
+    assert raised.value.exit_code == 1
+
+
+@pytest.mark.parametrize("name", ["not_there:X", "mine:NOT_THERE"])
+def test_a_name_that_is_not_there_is_a_wrong_setting(apart: StrategyHost, name: str) -> None:
+    write()
+
+    with pytest.raises(SettingsError, match="cannot be imported"):
+        load(name)
+
+
+def test_an_import_that_does_not_end_is_ended_once_and_told_of(monkeypatch: pytest.MonkeyPatch, terms: Terms) -> None:
+    monkeypatch.setattr(strategy_host, "IMPORT_SECONDS", 2.0)
+    monkeypatch.setattr(strategy_host, "TELL_SECONDS", 0.5)
+    Path("mine.py").write_text("import os\nopen('pid', 'w').write(str(os.getpid()))\nwhile True: pass")
+    told: list[str] = []
+
+    with (
+        strategies_apart(terms, told.append),
+        pytest.raises(StrategyNotImported, match=r"did not end within 2 s \(1 attempt\)"),
+    ):
+        load("mine:STRATEGY")
+
+    assert told[0].startswith("strategy mine:STRATEGY is being imported for ")
+    assert is_gone(int(Path("pid").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("repair", "said"),
+    [
+        ("os._exit(5)", r"at repair: its process ended with exit code 5 \(3 attempts\)"),
+        ("while True: pass", r"at repair: it did not end within 1 s \(3 attempts\)"),
+        ("sum(itertools.repeat(0))", r"at repair: it did not end within 1 s \(3 attempts\)"),
+        ("raise ValueError('no')", r"at repair: ValueError: no \(mine.py, line 12\) \(1 attempt\)"),
+    ],
+)
+def test_a_repair_that_brings_its_process_down_is_tried_again_and_given_up(
+    monkeypatch: pytest.MonkeyPatch, apart: StrategyHost, repair: str, said: str
+) -> None:
+    if "within" in said:
+        monkeypatch.setattr(strategy_host, "ANSWER_SECONDS", 1.0)
+    found = load(write(repair=repair))
+
+    with pytest.raises(StrategyFailed, match=said):
+        found.repair(DEFAULTS)
+
+
+def test_a_repair_that_brings_one_process_down_is_answered_by_the_next(apart: StrategyHost) -> None:
+    repair = "if not os.path.exists('once'): open('once', 'w').close(); os.kill(os.getpid(), 9)"
+
+    assert load(write(repair=repair)).repair(DEFAULTS) == BUILT_IN.repair(DEFAULTS)
+
+
+def test_a_repair_out_of_bounds_is_a_wrong_setting_as_ever(apart: StrategyHost) -> None:
+    found = load(write(repair="return {**parameters, 'fast': 9999}"))
+
+    with pytest.raises(SettingsError, match=r"strategy 'mine': fast: expected 2\.\.100, was 9999"):
+        found.repair(DEFAULTS)
+
+
+def test_a_fork_of_a_strategy_answers_nothing_and_is_gone_with_it(apart: StrategyHost, eventually) -> None:
+    repair = "pid = os.fork(); pid and open('forks', 'a').write(f'{pid}\\n')"
+    sleep = "os.fork() or time.sleep(600)"
+    found = load(write(repair=f"{repair}; parameters = {{**parameters}}"))
+    slow = load(write("slow", repair=f"open('pid', 'w').write(str(os.getpid())); {sleep}"))
+
+    asked = [{**DEFAULTS, "fast": fast} for fast in (5, 6, 7)]
+    assert [found.repair(each) for each in asked] == [BUILT_IN.repair(each) for each in asked]
+    assert slow.repair(DEFAULTS) == BUILT_IN.repair(DEFAULTS)
+
+    apart.close()
+    eventually(lambda: all(map(is_gone, map(int, [*Path("forks").read_text().split(), Path("pid").read_text()]))))
+
+
+def test_what_a_strategy_prints_goes_to_standard_error_and_has_an_end(apart: StrategyHost, capfd) -> None:
+    found = load(
+        write(repair="print('x' * 100 + '\\n', end='' ); print('y' * 50_000_000); os.write(1, b'\\x1b[1m\\n')")
+    )
+
+    assert found.repair(DEFAULTS) == BUILT_IN.repair(DEFAULTS)
+    apart.close()
+
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "x" * 100 in err
+    assert "left out" in err
+    assert len(err) < 2_000_000
+    assert "\x1b" not in err
+
+
+def go_on(school: School, name: str = "run"):
+    """Trials are evaluated by this process, as by a worker; what else needs the strategy goes its own way."""
+
+    def here(work: Callable):
+        def done(*arguments):
+            with find_own_by(import_own):
+                return work(*arguments)
+
+        return done
+
+    bench = Bench(store=school.place.store, prepare=here(prepare_level), evaluate=here(evaluate), worker="here")
+    carriers = lambda _: BenchCarrier(bench)  # noqa: E731
+    return carry_on_with(carriers, school.place, name, lambda *_: None, lambda: False, None, Finale(processes=1))
+
+
+def own_ladder(name: str):
+    first = level("1", ANY, strategy=name, trials=6)
+    return first, level("2", ANY, strategy=name, trials=6, analyses=(Analysis.STABILITY, Analysis.SIMILARITY))
+
+
+@pytest.fixture
+def importable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A module of the working folder, for this process and for those that it starts; forgotten afterwards."""
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    yield
+    sys.modules.pop("mine", None)
+
+
+def test_a_run_whose_strategy_is_apart_leaves_the_same_files(
+    folder: Path, candles: Path, terms: Terms, importable
+) -> None:
+    name = write()
+    schools = [school_in(folder / each, candles) for each in ("here", "apart")]
+    for school in schools:
+        (school.place.results_dir.parent).mkdir(exist_ok=True)
+        school.begin(*own_ladder(name), surrogates=2)
+
+    go_on(schools[0])
+    with strategies_apart(terms):
+        go_on(schools[1])
+
+    here, other = (school.files() for school in schools)
+    assert here.keys() == other.keys()
+    assert [path for path in here if here[path] != other[path] and path != "report.json"] == []
+    assert schools[0].rows() == schools[1].rows()
+    assert schools[0].looks() == schools[1].looks()
+    assert schools[0].events() == schools[1].events()
+
+
+@pytest.mark.parametrize("signals", [f"{VALIDATION_ONLY} sum(itertools.repeat(0))", f"{VALIDATION_ONLY} os._exit(4)"])
+def test_a_strategy_that_fails_on_validation_alone_ends_the_run_in_a_line(
+    school: School, terms: Terms, importable, signals: str
+) -> None:
+    school.begin(*own_ladder(write(signals=signals)))
+    is_loop = "_exit" not in signals
+    reason = "a backtest did not end within 2 s" if is_loop else "its process ended with exit code 4"
+
+    with (
+        strategies_apart(replace(terms, trial_seconds=2 if is_loop else 600)),
+        pytest.raises(StrategyFailed, match=rf"judging level 1, attempt 1: {reason}.* \(3 attempts\)"),
+    ):
+        go_on_once_searched(school)
+
+    assert school.events()[-1] == "run_interrupted"
+
+
+def go_on_once_searched(school: School) -> None:
+    """Repairs are this process' own, so that how long they take says nothing."""
+    host, strategy_host._host = strategy_host._host, None
+    from workers.coordinator import isolated_steps
+
+    original = isolated_steps.host_of
+    try:
+        isolated_steps.host_of = lambda levels: (host, levels[0].strategy)
+        with find_own_by(import_own):
+            go_on(school)
+    finally:
+        isolated_steps.host_of, strategy_host._host = original, host
+
+
+def test_a_name_s_process_ends_with_the_process_that_started_it(apart: StrategyHost) -> None:
+    load(write(repair="open('pid', 'w').write(str(os.getpid()))")).repair(DEFAULTS)
+    process = int(Path("pid").read_text())
+    assert os.getsid(process) == process
+
+    apart.close()
+
+    assert is_gone(process)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts data in this way")
+def test_a_strategy_s_memory_has_a_limit(terms: Terms) -> None:
+    name = write(repair="parameters = {**parameters, 'fast': len(bytearray(4_000_000_000))}")
+
+    with (
+        strategies_apart(replace(terms, memory_bytes=64_000_000)),
+        pytest.raises(StrategyFailed, match="at repair: MemoryError"),
+    ):
+        load(name).repair(DEFAULTS)

@@ -1,0 +1,143 @@
+"""What is away is said, the rest is told all the same, and what is back is seen again."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from tests.factories.runs import made_place
+from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.markets.catalogue import BTC_USD
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.store.download_status import Acquisition
+from workers.monitoring.overview import NOT_RUNNING, Lookout, Sources
+from workers.monitoring.queue_history import keep
+
+BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
+
+
+@pytest.fixture
+def lookout(place: Path) -> Iterator[Lookout]:
+    sources = Sources(
+        redis_url=f"unix://{place / 'v'}",
+        place=made_place(place),
+        datasets=[BTC],
+    )
+    made = Lookout(sources)
+    yield made
+    made.close()
+
+
+def test_an_installation_in_which_nothing_was_done_yet(lookout: Lookout) -> None:
+    assert "does not answer" in lookout.queue().trouble
+    assert (lookout.run().value, lookout.run().trouble) == (None, "")
+    assert (lookout.candles().value, lookout.candles().trouble) == ([], "")
+    assert (lookout.download().value, lookout.download().trouble) == (None, "")
+
+
+def test_a_server_that_goes_and_comes_is_said_and_seen_again(
+    lookout: Lookout, start_server: Callable[[], subprocess.Popen[bytes]], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = start_server()
+    assert lookout.queue().value is not None
+    assert len(lookout.past().value or ()) == 1
+    server.kill()
+    server.wait()
+    for _ in range(3):
+        assert "does not answer" in lookout.queue().trouble
+    start_server()
+
+    end = time.monotonic() + 60
+    while lookout.queue().value is None:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["cannot see", "seen again"]
+
+
+def test_a_password_is_not_told(place: Path) -> None:
+    lookout = Lookout(
+        Sources(
+            redis_url="redis://user:s3cret@127.0.0.1:9/0",
+            place=made_place(place),
+            datasets=[],
+        )
+    )
+
+    assert "s3cret" not in lookout.queue().trouble
+    assert "127.0.0.1:9" in lookout.queue().trouble
+
+
+def test_a_data_folder_that_cannot_be_read_is_said(lookout: Lookout, place: Path) -> None:
+    (place / "data").write_text("a file where a folder should be")
+
+    assert lookout.candles().value == []
+    (place / "data").unlink()
+    (place / "data" / "coinbase").mkdir(parents=True)
+    assert lookout.candles().value == []
+
+
+def test_a_download_is_read_while_it_goes_and_after_it_was_killed(lookout: Lookout, place: Path) -> None:
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    record = Acquisition(time=begun, running=True, eta_seconds=1, lanes=(), downloads=())
+    record.publish(place / "data")
+
+    seen = lookout.download().value
+
+    assert seen == record
+    later = [begun + timedelta(seconds=seconds) for seconds in (1, 100)]
+    assert [seen.state(now) for now in later] == ["running", "lost"]
+    assert record.model_copy(update={"running": False}).state(later[1]) == "over"
+    (place / "data" / "acquisition.json").write_text("{")
+    assert "acquisition.json" in lookout.download().trouble
+
+
+def test_a_look_leaves_nothing_in_the_queue(
+    lookout: Lookout, start_server: Callable[[], subprocess.Popen[bytes]], place: Path
+) -> None:
+    start_server()
+    lookout.queue()
+
+    keys = Redis(unix_socket_path=str(place / "v")).keys("*")
+    assert all(key.startswith(b"tradeschool:history:") for key in keys)
+
+
+def test_an_embedded_server_that_ended_with_its_run_is_no_trouble_and_its_past_is_kept(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    embedded = Valkey.of(place / "s")
+    lookout = Lookout(Sources(redis_url=embedded.url, place=made_place(place), datasets=[], embedded=embedded))
+    with embedded.running():
+        assert lookout.queue().value is not None
+        past = lookout.past().value
+        keep(embedded.url, embedded.folder)
+    seen = lookout.queue()
+    lookout.close()
+
+    assert (seen.value, seen.trouble, seen.note) == (None, "", NOT_RUNNING)
+    assert past
+    assert lookout.past().value == past
+    assert not caplog.records
+
+
+def test_an_embedded_server_that_is_killed_during_a_run_is_a_trouble(place: Path) -> None:
+    embedded = Valkey.of(place / "s")
+    lookout = Lookout(Sources(redis_url=embedded.url, place=made_place(place), datasets=[], embedded=embedded))
+    with embedded.running():
+        pid = embedded.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        end = time.monotonic() + 60
+        while not (seen := lookout.queue()).trouble:
+            assert time.monotonic() < end
+    lookout.close()
+
+    assert "does not answer" in seen.trouble
+    assert seen.note == ""

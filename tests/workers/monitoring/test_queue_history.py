@@ -1,0 +1,72 @@
+"""The queue's past is kept once a step, in bounds, whoever notes it."""
+
+import time
+
+import pytest
+from redis import Redis
+
+from workers.monitoring.queue_history import COARSE, FINE, Track, note, recall
+from workers.monitoring.snapshot import Snapshot
+
+EMPTY = Snapshot(
+    queued=3,
+    started=1,
+    finished=0,
+    failed=2,
+    deferred=0,
+    scheduled=0,
+    oldest_seconds=0,
+    throughput_per_minute=7,
+    workers=(),
+)
+
+
+@pytest.fixture
+def connection(url: str) -> Redis:
+    return Redis.from_url(url)
+
+
+def test_what_was_noted_is_recalled(connection: Redis) -> None:
+    note(connection, EMPTY, 1_000.9)
+
+    (moment,) = recall(connection)
+
+    assert (moment.time, moment.queued, moment.started, moment.failed) == (1_000, 3, 1, 2)
+    assert (moment.throughput_per_minute, moment.workers) == (7, 0)
+
+
+def test_many_watchers_note_a_step_once(connection: Redis, url: str) -> None:
+    for watcher in (connection, Redis.from_url(url), Redis.from_url(url)):
+        note(watcher, EMPTY, time.time())
+
+    assert connection.xlen(FINE.key) == connection.xlen(COARSE.key) == 1
+
+
+@pytest.mark.parametrize("track", [FINE, COARSE], ids=lambda track: track.key)
+def test_no_stream_grows_for_ever(connection: Redis, track: Track) -> None:
+    for second in range(track.most + 50):
+        connection.delete(f"{track.key}:turn")
+        note(connection, EMPTY, second)
+
+    assert connection.xlen(track.key) == track.most
+
+
+def test_the_past_is_minutes_and_then_seconds(connection: Redis) -> None:
+    for track, times in ((COARSE, (60, 120, 180)), (FINE, (150, 155))):
+        for second in times:
+            connection.delete(*(f"{each.key}:turn" for each in (FINE, COARSE)))
+            connection.set(f"{(FINE if track is COARSE else COARSE).key}:turn", "1", px=1_000)
+            note(connection, EMPTY, second)
+
+    assert [moment.time for moment in recall(connection)] == [60, 120, 150, 155]
+
+
+def test_what_somebody_else_wrote_spoils_nothing(connection: Redis) -> None:
+    connection.xadd(FINE.key, {"time": "soon"})
+    note(connection, EMPTY, 50)
+
+    assert [moment.time for moment in recall(connection)] == [50]
+
+
+def test_no_past_is_empty(connection: Redis) -> None:
+    assert recall(connection) == []

@@ -1,0 +1,169 @@
+"""A look at the queue tells everything and changes nothing."""
+
+import signal
+import time
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from workers.coordinator.coordinator import advance
+from workers.monitoring.snapshot import Snapshot, WorkerSnapshot, take_snapshot
+from workers.queue.trial_queue import KEEP_SECONDS
+
+
+def everything(connection: Redis) -> dict[bytes, object]:
+    return {key: connection.dump(key) for key in connection.keys("*")}
+
+
+def test_an_empty_queue_has_nothing(plan) -> None:
+    snapshot = take_snapshot(plan.queue, time.time())
+
+    assert snapshot.to_json() == {
+        "queued": 0,
+        "started": 0,
+        "finished": 0,
+        "failed": 0,
+        "deferred": 0,
+        "scheduled": 0,
+        "oldest_seconds": 0.0,
+        "throughput_per_minute": 0,
+        "workers": [],
+        "worker_count": 0,
+        "flights": [],
+        "eta_seconds": 0.0,
+        "most_jobs": None,
+        "advice": "",
+        "is_suspended": False,
+        "idle_seconds": None,
+        "connected": 0,
+        "stalled": None,
+    }
+
+
+def test_waiting_jobs_are_counted_and_the_oldest_has_an_age(plan) -> None:
+    study = plan.open()
+    advance(plan.run(study))
+    study.close()
+
+    oldest = plan.queue.fetch_job(plan.queue.job_ids[0])
+    snapshot = take_snapshot(plan.queue, oldest.enqueued_at.timestamp() + 100)
+
+    assert snapshot.queued == plan.lag
+    assert snapshot.oldest_seconds == pytest.approx(100)
+
+
+def test_a_look_fails_no_job_whose_lease_has_run_out(plan) -> None:
+    study = plan.open()
+    advance(plan.run(study))
+    study.close()
+    connection = plan.queue.connection
+    connection.zadd("rq:wip:trials", {f"{plan.study}-0-0-a1:execution": 1})
+    connection.sadd("rq:workers:trials", "rq:worker:gone")
+    before = everything(connection)
+
+    snapshot = take_snapshot(plan.queue, time.time())
+
+    assert snapshot.started == 1
+    assert everything(connection) == before
+
+
+def test_workers_beyond_those_that_are_listed_are_counted(plan) -> None:
+    connection = plan.queue.connection
+    for name in ("w1", "w2", "w3"):
+        connection.hset(f"rq:worker:{name}", mapping={"hostname": "here", "state": "idle"})
+    connection.sadd("rq:workers:trials", "rq:worker:gone", *(f"rq:worker:w{number}" for number in (1, 2, 3)))
+
+    snapshot = take_snapshot(plan.queue, time.time(), most_workers=2)
+
+    assert len(snapshot.workers) < snapshot.worker_count == 3
+    assert snapshot.to_json()["worker_count"] == 3
+    assert replace(snapshot, most_jobs=1).advice.startswith("2 of 3 workers can get nothing to do")
+
+
+def test_finished_work_and_its_worker_are_told(plan, start_worker, eventually) -> None:
+    process = start_worker()
+    plan.table_by_queue()
+    process.send_signal(signal.SIGSTOP)
+    eventually(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+    connection = plan.queue.connection
+    (key,) = connection.smembers("rq:workers:trials")
+    beat = datetime.strptime(connection.hget(key, "last_heartbeat").decode(), "%Y-%m-%dT%H:%M:%S.%f%z")
+
+    now = beat.timestamp() + 7
+    long_ago, *others = plan.queue.finished_job_registry.get_job_ids(cleanup=False)
+    forget_at = {long_ago: now + KEEP_SECONDS - 61} | dict.fromkeys(others, now + KEEP_SECONDS - 59)
+    connection.zadd(plan.queue.finished_job_registry.key, forget_at)
+
+    snapshot = take_snapshot(plan.queue, now)
+
+    assert snapshot.finished == plan.trials
+    assert snapshot.throughput_per_minute == plan.trials - 1
+    (worker,) = snapshot.workers
+    assert worker.done == plan.trials
+    assert worker.failed == 0
+    assert worker.state in {"idle", "busy"}
+    assert worker.heartbeat_age_seconds == pytest.approx(7)
+
+
+def test_a_job_under_way_tells_its_trials_its_worker_and_its_age(plan, start_worker, eventually) -> None:
+    slow = replace(plan, title="sleep 60")
+    study = slow.open()
+    run = slow.run(study)
+    advance(run)
+    start_worker()
+    eventually(lambda: [each.worker for each in take_snapshot(plan.queue, time.time()).flights] not in ([], [""]))
+
+    begun = plan.queue.fetch_job(f"{plan.study}-0-0-a1").started_at
+    snapshot = take_snapshot(plan.queue, begun.timestamp() + 5)
+    study.close()
+
+    (flight,) = snapshot.flights
+    assert flight.to_json()["trials"] == "0"
+    assert flight.to_json()["level"] == "1"
+    assert flight.seconds == pytest.approx(5)
+    assert [worker.job for worker in snapshot.workers] == [flight.job]
+    assert snapshot.workers[0].name == flight.worker
+
+
+def test_a_look_is_two_round_trips(plan) -> None:
+    queue = plan.queue
+    study = plan.open()
+    advance(plan.run(study))
+    study.close()
+    take_snapshot(queue, time.time())
+    before = queue.connection.info("stats")["total_reads_processed"]
+    take_snapshot(queue, time.time())
+
+    assert queue.connection.info("stats")["total_reads_processed"] - before == 2 + 1, "and the look at the statistics"
+
+
+@pytest.mark.parametrize(
+    ("queued", "started", "pace", "eta"), [(0, 0, 0, 0.0), (5, 1, 0, None), (5, 1, 12, 30.0)], ids=str
+)
+def test_what_is_left_has_a_time(queued: int, started: int, pace: int, eta: float | None) -> None:
+    snapshot = Snapshot(
+        queued=queued,
+        started=started,
+        finished=0,
+        failed=0,
+        deferred=0,
+        scheduled=0,
+        oldest_seconds=0,
+        throughput_per_minute=pace,
+        workers=(WorkerSnapshot(name="w", host="h", state="busy", heartbeat_age_seconds=1, done=0, failed=0),),
+        idle_seconds=1.0,
+    )
+
+    assert snapshot.eta_seconds == eta
+
+
+def test_a_worker_tells_what_it_uses(plan, start_worker, eventually) -> None:
+    start_worker()
+
+    eventually(lambda: [worker for worker in take_snapshot(plan.queue, time.time()).workers if worker.memory_bytes])
+    (worker,) = take_snapshot(plan.queue, time.time()).workers
+    assert worker.memory_bytes > 10_000_000
+    assert worker.cpu_seconds > 0

@@ -1,0 +1,89 @@
+"""Work that is shared out is the same work, in the same order, and leaves no process behind."""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tradeschool.errors import TradeschoolError
+from workers.processes.process_group import cores, crew
+
+HERE = Path(__file__).parents[1]
+ORPHANS = """
+import sys
+from functools import partial
+from pathlib import Path
+from process_group_work import sleep_with_a_name
+from workers.processes.process_group import crew
+
+if __name__ == "__main__":
+    with crew(2, alone_seconds=0) as hands:
+        for _ in hands.share(partial(sleep_with_a_name, Path(sys.argv[1])), [0, 1, 2, 3]):
+            pass
+"""
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch):
+    """The module `process_group_work`, where a process finds it."""
+    monkeypatch.syspath_prepend(str(HERE))
+    return importlib.import_module("process_group_work")
+
+
+def test_every_task_comes_out_in_order_from_more_than_one_process(work) -> None:
+    with crew(2, alone_seconds=0) as hands:
+        found = list(hands.share(work.double, list(range(30))))
+        again = list(hands.share(work.double, [7, 8]))
+
+    assert [value for value, _ in found] == [2 * number for number in range(30)]
+    assert [value for value, _ in again] == [14, 16]
+    assert os.getpid() not in {process for _, process in found}
+
+
+@pytest.mark.parametrize(("count", "tasks"), [(1, [1, 2, 3]), (0, [1, 2]), (4, [1, 2, 3]), (4, [])])
+def test_one_process_or_a_moment_s_work_needs_no_other(count: int, tasks: list[int], work) -> None:
+    with crew(count) as hands:
+        assert list(hands.share(work.double, tasks)) == [(2 * number, os.getpid()) for number in tasks]
+
+
+def test_a_process_that_is_killed_is_told(work) -> None:
+    with crew(2, alone_seconds=0) as hands, pytest.raises(TradeschoolError, match="was killed"):
+        list(hands.share(work.end_it, [1, 2, 3]))
+
+
+def test_what_the_work_raises_is_raised(work) -> None:
+    with crew(2, alone_seconds=0) as hands, pytest.raises(ValueError, match="not 1"):
+        list(hands.share(work.refuse, [1, 2]))
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a parent's death")
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
+def test_nobody_outlives_whoever_asked(tmp_path: Path, eventually, by: signal.Signals) -> None:
+    program, names = tmp_path / "program.py", tmp_path / "names"
+    program.write_text(ORPHANS)
+    names.mkdir()
+    paths = os.pathsep.join((str(HERE), str(HERE.parents[1])))
+    asking = subprocess.Popen(
+        [sys.executable, str(program), str(names)], env={**os.environ, "PYTHONPATH": paths}, stderr=subprocess.DEVNULL
+    )
+    eventually(lambda: len(list(names.iterdir())) == 2)
+
+    asking.send_signal(by)
+    asking.wait(timeout=60)
+
+    eventually(lambda: not any(is_alive(int(path.name)) for path in names.iterdir()))
+
+
+def test_there_is_at_least_one_core() -> None:
+    assert cores() >= 1

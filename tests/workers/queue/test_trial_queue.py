@@ -1,0 +1,63 @@
+"""Connections say what is wrong in one line, and never the password."""
+
+import pytest
+
+from tradeschool.errors import ServiceUnreachable, SettingsError
+from tradeschool.settings.urls import mask_url
+from workers.connection.signing import Signer
+from workers.coordinator.coordinator import advance
+from workers.queue.job_reports import look_at
+from workers.queue.trial_queue import Fate, connect, depth, forget, put_back
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://me:s3cret@host:6379/0", "redis://me:***@host:6379/0"),
+        ("rediss://:s3cret@host", "rediss://:***@host"),
+        ("unix:///run/x.sock?db=1&password=s3cret", "unix:///run/x.sock?db=1&password=***"),
+        ("redis://host", "redis://host"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert mask_url(url) == shown
+
+
+def test_a_server_that_is_away_is_named_in_one_line() -> None:
+    with pytest.raises(ServiceUnreachable) as caught:
+        connect("redis://me:s3cret@127.0.0.1:1/0")
+
+    assert "me:***@127.0.0.1:1" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://host", "host:6379", "redis://host:port"])
+def test_a_url_of_no_redis_is_a_setting_that_is_wrong(url: str) -> None:
+    with pytest.raises(SettingsError, match="redis_url"):
+        connect(url)
+
+
+def test_a_connection_has_been_tried(url: str) -> None:
+    connection = connect(url)
+
+    assert connection.ping()
+    connection.close()
+
+
+def test_jobs_are_seen_waiting_astray_and_missing(plan) -> None:
+    study = plan.open()
+    advance(plan.run(study))
+    study.close()
+    queue = plan.queue
+    jobs = [f"{plan.study}-{number}-{number}-a1" for number in range(3)]
+    queue.connection.lmove(queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT")
+    forget(queue, jobs[2])
+
+    assert [report.fate for report in look_at(queue, jobs, Signer())] == [Fate.STRAY, Fate.WAITING, Fate.MISSING]
+    assert depth(queue) == plan.lag - 2
+
+    put_back(queue, jobs[0])
+
+    assert look_at(queue, jobs[:1], Signer())[0].fate is Fate.WAITING
+    assert queue.connection.lindex(queue.key, 0) == jobs[0].encode()

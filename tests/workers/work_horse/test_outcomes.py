@@ -1,0 +1,317 @@
+"""What becomes of a trial, its search and its worker, whatever a user's strategy does: the table of the docs."""
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from optuna.distributions import IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+from redis import Redis
+
+from optimizer.search.study import StudyFacts, open_study
+from optimizer.search.trial_table import export
+from tests.factories.levels import level_of
+from tests.fork_server import Forked, ForkServer
+from tests.workers.strange_bench import Candles
+from tests.workers.strangers import UNLUCKY
+from tradeschool.errors import StrategyNotImported
+from workers.coordinator.coordinator import ConductorSettings, Run, advance
+from workers.queue.dispatch import Errand, QueueCarrier
+from workers.queue.job_allowlist import TrialQueue
+from workers.queue.messages import Order, level_digests
+
+HERE = Path(__file__).parents[1]
+ROOT = HERE.parent.parent
+STUDY = "run-L1-a1"
+COMPLETE, FAIL = TrialState.COMPLETE, TrialState.FAIL
+POINTS = tuple({"fast": fast} for fast in (10, UNLUCKY, 20, 8))
+"""The second trial is the unlucky one."""
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[ForkServer]:
+    forking = ForkServer(["tests.workers.warmed", "workers.worker.worker", "tests.factories.levels"])
+    yield forking
+    forking.close()
+
+
+class Hurried(QueueCarrier):
+    """The unlucky trial has two seconds, whatever the machine is doing; the others have all the time they need."""
+
+    seconds = 2
+
+    def send(self, errand: Errand, order: Order) -> bool:
+        self._timeout = self.seconds if UNLUCKY in {each["fast"] for each in order.parameters} else 600
+        return super().send(errand, order)
+
+
+@dataclass(kw_only=True)
+class Scene:
+    """Where searches by strangers take place."""
+
+    folder: Path
+    url: str
+    forks: ForkServer
+    strategy: str = "strangers:EXIT"
+    trouble: str = "none"
+    import_seconds: int = 60
+    said: str = ""
+    """By its workers, on standard error."""
+
+    @property
+    def left(self) -> list[int]:
+        """The processes that strangers have started and that live."""
+        pids = self.folder / "pids"
+        noted = [int(line) for line in pids.read_text().split()] if pids.exists() else []
+        return [pid for pid in noted if pid and is_alive(pid)]
+
+    def start(self, *strategies: str, has_errors: bool = True) -> Forked:
+        """A worker that may evaluate these."""
+        words = [str(HERE / "strange_bench.py"), "--url", self.url, "--arrays", str(self.folder / "arrays")]
+        words += ["--import-seconds", str(self.import_seconds)]
+        words += [word for each in strategies or [self.strategy] for word in ("--strategy", each)]
+        environment = {
+            **os.environ,
+            "STRANGER_PIDS": str(self.folder / "pids"),
+            "STRANGER_TROUBLE": self.trouble,
+        }
+        return self.forks.start(words, cwd=self.folder, env=environment, has_errors=has_errors)
+
+    def search(self) -> list[FrozenTrial]:
+        """By a worker of its own, which has to live."""
+        Redis.from_url(self.url).flushdb()
+        worker = self.start()
+        try:
+            return conduct(self, lambda: None)[1]
+        finally:
+            lived = worker.poll() is None
+            worker.terminate()
+            out, self.said = worker.communicate(timeout=120)
+            assert out == "", "standard output is for a command's own words"
+            assert (lived, worker.returncode) == (True, 0), self.said
+
+
+def conduct(scene: Scene, tend: Callable[[], None]) -> tuple[bytes, list[FrozenTrial]]:
+    """The trial table, and the trials."""
+    queue = TrialQueue(connection=Redis.from_url(scene.url))
+    carrier = Hurried(queue, study=STUDY, url=scene.url, job_timeout_seconds=600)
+    level = level_of(
+        ("coinbase/BTC-USD/H1",), strategy=scene.strategy, ranges={"fast": (5, 30)}, trials=len(POINTS), lag=2
+    )
+    facts = StudyFacts(level=level, seed=7, fingerprints={"data": "d1"}, first_points=POINTS)
+    study = open_study(f"sqlite:///{scene.folder / f'{uuid4().hex}.db'}", STUDY, facts)
+    run = Run(
+        study=study,
+        facts=facts,
+        distributions={"fast": IntDistribution(5, 30)},
+        repair=lambda parameters: parameters,
+        digests=level_digests(level, Candles()),
+        carrier=carrier,
+        settings=ConductorSettings(mend_seconds=0.2, stray_seconds=2.0, attempts=2, losses=1),
+    )
+    with closing(study):
+        end = time.monotonic() + 300
+        while not advance(run, wait_seconds=0.1).is_done:
+            assert time.monotonic() < end, "the search does not end"
+            tend()
+        return export(study.trials(), "csv"), study.trials()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def scene(server: str, folder: Path, forks: ForkServer) -> Scene:
+    return Scene(folder=folder, url=f"{server}?db=5", forks=forks)
+
+
+class Crew:
+    """Workers that serve test after test, whatever a stranger does."""
+
+    def __init__(self, scene: Scene, count: int) -> None:
+        self._strategies = [f"strangers:{name}" for name in [*OUTCOMES, *FATAL]]
+        self.scene = scene
+        self.workers = [self._start() for _ in range(count)]
+
+    def _start(self) -> Forked:
+        return self.scene.start(*self._strategies, has_errors=False)
+
+    def search(self, name: str) -> tuple[bytes, list[FrozenTrial]]:
+        """The trial table, and the trials."""
+        self.scene.strategy = f"strangers:{name}"
+        Redis.from_url(self.scene.url).flushdb()
+        return conduct(self.scene, self._start_again if name in FATAL else lambda: None)
+
+    def _start_again(self) -> None:
+        for place, worker in enumerate(self.workers):
+            if worker.poll() is not None:
+                worker.close()
+                self.workers[place] = self._start()
+
+    @property
+    def pids(self) -> list[int]:
+        return [worker.pid for worker in self.workers if worker.poll() is None]
+
+    def end(self) -> None:
+        """Each ends when it is told to."""
+        for worker in self.workers:
+            worker.terminate()
+        codes = [worker.wait(timeout=120) for worker in self.workers]
+        for worker in self.workers:
+            worker.close()
+        assert set(codes) == {0}
+
+
+@pytest.fixture(scope="module")
+def crews(server: str, forks: ForkServer) -> Iterator[tuple[Crew, Crew]]:
+    """One worker, and two."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        made = tuple(
+            Crew(Scene(folder=Path(name), url=f"{server}?db={5 + count}", forks=forks), count) for count in (1, 2)
+        )
+        yield made
+        for crew in made:
+            crew.end()
+
+
+OUTCOMES = {
+    "EXIT": (FAIL, r"SystemExit: enough, on coinbase/BTC-USD/H1"),
+    "OS_EXIT": (FAIL, r"2 attempts: its process ended with code 3"),
+    "SEGFAULT": (FAIL, r"2 attempts: its process was killed by SIGSEGV"),
+    "LOOP": (FAIL, r"2 attempts: JobTimeoutException: .*2 seconds.*"),
+    "LOCKED": (FAIL, r"2 attempts: it did not end within its 2 s, and was killed"),
+    "UNLOCKED": (FAIL, r"2 attempts: it did not end within its 2 s, and was killed"),
+    "CONSUME": (FAIL, r"2 attempts: it did not end within its 2 s, and was killed"),
+    "LEAK": (FAIL, r"2 attempts: MemoryError"),
+    "OUTPUT": (COMPLETE, None),
+    "PRINT": (COMPLETE, None),
+    "FORK": (COMPLETE, None),
+    "FORK_BACK": (COMPLETE, None),
+    "FORK_BACK_C": (COMPLETE, None),
+    "THREAD": (COMPLETE, None),
+    "DAEMON": (COMPLETE, None),
+    "PROGRAM": (COMPLETE, None),
+    "BASE": (FAIL, r"BaseException: as low as it goes, on coinbase/BTC-USD/H1"),
+    "INTERRUPT": (FAIL, r"KeyboardInterrupt: by myself, on coinbase/BTC-USD/H1"),
+    "UGLY": (FAIL, r"ValueError: one\\n12:00:00 ERROR workers.worker.worker: forged \\x1b\[31m \\ud800 end, on .*"),
+    "UNTOLD": (FAIL, r"Untold: its text cannot be told: RuntimeError, on coinbase/BTC-USD/H1"),
+    "STOP": (COMPLETE, None),
+    "NAN": (
+        FAIL,
+        r"SettingsError: strategy 'stranger' on coinbase/BTC-USD/H1: signals must be int8 .*, NaN from bar 0 on, on .*",
+    ),
+    "VIEW": (COMPLETE, None),
+    "WRITE": (FAIL, r"ValueError: assignment destination is read-only, on coinbase/BTC-USD/H1"),
+    "UNLOCK": (FAIL, r"ValueError: cannot set WRITEABLE flag to True of this array, on coinbase/BTC-USD/H1"),
+    "UNLOCK_SMALL": (FAIL, r"ValueError: cannot set WRITEABLE flag to True of this array, on coinbase/BTC-USD/H1"),
+    "CLOSE": (FAIL, r"2 attempts: it closed the line to its worker"),
+    "CLOSE_SLEEP": (FAIL, r"2 attempts: it closed the line to its worker"),
+    "CHDIR": (COMPLETE, None),
+    "HANDLERS": (COMPLETE, None),
+    "MUCH": (COMPLETE, None),
+}
+
+
+FATAL = {"KILL_PARENT": (FAIL, r"2 workers vanished with it: the worker's lease ran out")}
+"""These end their worker, and another is started."""
+
+
+@pytest.mark.parametrize("name", [*OUTCOMES, *FATAL])
+def test_what_becomes_of_a_trial(crews: tuple[Crew, Crew], name: str) -> None:
+    before = [crew.pids for crew in crews]
+    state, reason = {**OUTCOMES, **FATAL}[name]
+    (one, trials), (two, _) = (crew.search(name) for crew in crews)
+
+    assert one == two
+    assert [trial.state for trial in trials if trial.number != 1] == [COMPLETE] * 3
+    assert trials[1].state is state
+    if reason is not None:
+        assert re.fullmatch(reason, trials[1].user_attrs["failure"]), trials[1].user_attrs
+    assert crews[0].scene.left == []
+    if name not in FATAL:
+        assert [crew.pids for crew in crews] == before, "a worker outlives whatever it evaluates"
+
+
+def test_what_a_strategy_writes_is_told_in_bounds_and_forges_no_line(scene: Scene) -> None:
+    scene.strategy = "strangers:OUTPUT"
+    scene.search()
+    assert "action=strategy_wrote_more bytes_left_out=" in scene.said
+    assert len(scene.said) < 200_000
+
+    scene.strategy = "strangers:PRINT"
+    scene.search()
+    lines = scene.said.splitlines()
+    assert any(line.endswith('text={"forged": true}') for line in lines)
+    assert any(
+        "action=strategy_wrote text=12:00:00 ERROR workers.worker.worker: forged \\x1b[31m" in line for line in lines
+    )
+    assert any(line.endswith("text=on standard error") for line in lines)
+    assert not any(line.startswith("12:00:00") for line in lines)
+
+
+def test_a_traceback_forges_no_line(scene: Scene) -> None:
+    scene.strategy = "strangers:UGLY"
+    scene.search()
+
+    assert "workers.queue.messages: trial failed" in scene.said
+    assert "\x1b" not in scene.said
+    assert not any(line.startswith("12:00:00") for line in scene.said.splitlines())
+
+
+@pytest.mark.parametrize("name", ["CHDIR", "HANDLERS", "MUCH", "THREAD", "DAEMON", "CLOSE"])
+def test_a_horse_that_an_order_has_changed_is_replaced(scene: Scene, name: str) -> None:
+    scene.strategy = f"strangers:{name}"
+    scene.search()
+    told = {
+        "CHDIR": "left_behind=working folder",
+        "HANDLERS": "left_behind=signal handlers, signals and umask",
+        "MUCH": "left_behind=signals and umask, limits, standard streams, interpreter, numpy's errors",
+        "THREAD": "left_behind=threads",
+        "DAEMON": "left_behind=1 processes",
+        "CLOSE": "reason=it closed the line to its worker",
+    }
+
+    assert told[name] in scene.said
+
+
+TROUBLES = {
+    "exit": "SystemExit: enough",
+    "os exit": "its process ended with code 1",
+    "segfault": "its process was killed by SIGSEGV",
+    "loop": "JobTimeoutException: Task exceeded maximum timeout value (1 seconds)",
+    "native loop": "it did not end within its 1 s, and was killed",
+    "leak": "MemoryError",
+    "exception": "ValueError: one\\n12:00:00 ERROR workers.worker.worker: forged \\x1b[31m \\ud800 end",
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_strategy_that_cannot_be_imported_ends_the_search(scene: Scene, trouble: str) -> None:
+    scene.strategy, scene.trouble = "unimportable:STRATEGY", trouble
+    scene.import_seconds = 1 if "loop" in trouble else 60
+
+    with pytest.raises(StrategyNotImported) as told:
+        scene.search()
+
+    assert str(told.value) == (f"strategy unimportable:STRATEGY cannot be imported: {TROUBLES[trouble]} (2 attempts)")
+    assert scene.left == []
+
+
+def test_a_module_that_forks_while_it_is_imported_leaves_nothing(scene: Scene) -> None:
+    scene.strategy, scene.trouble = "unimportable:STRATEGY", "fork"
+    trials = scene.search()
+
+    assert trials[0].state is COMPLETE
+    assert scene.left == []

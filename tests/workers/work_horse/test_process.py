@@ -1,0 +1,129 @@
+"""A horse answers, says why it cannot, dies alone, and is never waited for without end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from workers.coordinator.coordinator import advance
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = """
+import json, os, signal, sys, time
+from workers.work_horse.child import Duty
+from workers.work_horse.process import Horse
+
+def evaluate(order):
+    what = order.decode()
+    if what == "raise":
+        raise ZeroDivisionError("no")
+    if what == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "exit":
+        sys.exit(7)
+    if what == "leave":
+        os._exit(9)
+    if what == "sleep":
+        time.sleep(1e6)
+    if what == "hang":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        time.sleep(1e6)
+    if what == "swallow":
+        return b"x" * len(bytearray(1 << 30))
+    if what == "chatter":
+        print("hello")
+    if what == "long":
+        return b"y" * 5_000_000
+    return f"{os.getpid()} {what}".encode()
+
+def told(reply):
+    return None if reply is None else [reply.answer and reply.answer.decode()[:40], reply.failure, reply.is_harmed]
+
+timeout, patience = int(sys.argv[1]), float(sys.argv[2])
+horse = Horse(Duty(evaluate=evaluate, close=lambda: None, memory_bytes=1 << 28))
+found = [horse.pid]
+for what in sys.argv[3:]:
+    horse.send(what.encode(), timeout, 1)
+    found.append(told(horse.wait(patience)))
+horse.kill()
+sys.stderr.write(json.dumps([*found, horse.trials]))
+"""
+
+
+@pytest.fixture
+def ride() -> Callable[..., list[object]]:
+    """Orders for one horse in a process of its own, and what came back for each."""
+
+    def one(timeout: int, *orders: str, patience: float = 60.0) -> list[object]:
+        command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(timeout), str(patience), *orders]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
+        found: list[object] = json.loads(done.stderr)
+        return found
+
+    return one
+
+
+def test_one_process_answers_order_after_order(ride) -> None:
+    pid, first, second, trials = ride(60, "a", "b")
+
+    assert (first, second) == ([f"{pid} a", None, False], [f"{pid} b", None, False])
+    assert trials == 2
+
+
+def test_a_long_answer_comes_whole(ride) -> None:
+    _, reply, _ = ride(60, "long")
+
+    assert reply == ["y" * 40, None, False]
+
+
+@pytest.mark.parametrize(
+    ("order", "failure"),
+    [
+        pytest.param("raise", "ZeroDivisionError: no", id="an exception"),
+        pytest.param("kill", "its process was killed by SIGKILL", id="killed"),
+        pytest.param("exit", "its process ended with code 1", id="an exit"),
+        pytest.param("leave", "its process ended with code 9", id="a hard exit"),
+        pytest.param("sleep", "JobTimeoutException: Task exceeded maximum timeout value (1 seconds)", id="too long"),
+        pytest.param("swallow", "MemoryError", id="too much memory"),
+    ],
+)
+def test_why_there_is_no_answer_is_told(ride, order: str, failure: str) -> None:
+    _, reply, _ = ride(1 if order == "sleep" else 60, order)
+
+    assert reply == [None, failure, True]
+
+
+def test_native_code_that_hears_no_alarm_is_only_waited_for(ride) -> None:
+    """It would hang for as long as the machine runs: that there is an end to the wait is what is shown."""
+    _, reply, _ = ride(1, "hang", patience=1.5)
+
+    assert reply is None
+
+
+def test_orders_for_a_dead_horse_are_answered_so(ride) -> None:
+    _, _, again, _ = ride(60, "leave", "a")
+
+    assert again == [None, "its process is gone", True]
+
+
+def test_a_horse_dies_with_its_worker(plan, start_worker, eventually) -> None:
+    slow = replace(plan, title="sleep 5", trials=1)
+    worker, study = start_worker(), slow.open()
+    run = slow.run(study)
+    advance(run)
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
+    eventually(lambda: children.read_text().split())
+    (horse,) = children.read_text().split()
+    worker.send_signal(signal.SIGKILL)
+    worker.wait(timeout=60)
+    study.close()
+
+    eventually(lambda: not Path(f"/proc/{horse}").exists() or "Z" in Path(f"/proc/{horse}/stat").read_text())

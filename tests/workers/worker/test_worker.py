@@ -1,0 +1,165 @@
+"""A worker ends gently when told to, and never outlives its parent."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from optimizer.search.trial_table import export
+from tests.fork_server import Forked
+from tradeschool.errors import SettingsError
+from workers.coordinator.coordinator import advance
+from workers.processes.pool import Pool, PoolSettings
+from workers.queue.announcements import Notice, notices, put_up
+from workers.queue.job_allowlist import TrialJob
+from workers.worker.preflight_check import check_in
+
+Start = Callable[..., Forked]
+
+
+def test_a_worker_that_is_told_to_end_ends_its_trial_first(plan, start_worker: Start, eventually) -> None:
+    slow = replace(plan, title="sleep 2", trials=4)
+    study = slow.open()
+    run, job_id = slow.run(study), f"{plan.study}-0-0-a1"
+    advance(run)
+    worker = start_worker()
+    eventually(lambda: TrialJob.fetch(job_id, slow.queue.connection).is_started)
+    worker.send_signal(signal.SIGTERM)
+
+    assert worker.wait(timeout=60) == 0
+    advance(run)
+    done = study.trials()
+    study.close()
+    assert [trial.number for trial in done] == [0]
+    assert TrialJob.fetch(job_id, slow.queue.connection).is_finished
+
+
+def test_an_orphan_does_not_start_to_work(start_worker: Start) -> None:
+    worker = start_worker("--parent", "1")
+
+    assert worker.wait(timeout=60) == 3
+
+
+def test_a_pool_replaces_a_dead_worker_and_drains(plan, bench_program: Path, eventually, monkeypatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    settings = PoolSettings(first_pause_seconds=0.05, drain_seconds=20)
+    pool = Pool([sys.executable, str(bench_program), "--url", plan.url], 2, settings)
+    pool.tend()
+    before = pool.pids
+    os.kill(before[0], signal.SIGKILL)
+    eventually(lambda: len(pool.pids) == 1)
+    eventually(lambda: pool.tend() is None and len(pool.pids) == 2)
+    table = plan.table_by_queue()
+    after = pool.pids
+    pool.drain()
+
+    assert before[1] in after
+    assert before[0] not in after
+    assert pool.pids == []
+    assert table == plan.table_in_process()
+
+
+def test_a_pool_waits_longer_after_each_death() -> None:
+    now = [0.0]
+    pool = Pool([sys.executable, "-c", "raise SystemExit(1)"], 1, PoolSettings(), clock=lambda: now[0])
+    starts = []
+    for _ in range(4):
+        pool.tend()
+        slot = pool._slots[0]
+        assert slot.process is not None
+        slot.process.wait(timeout=60)
+        pool.tend()
+        starts.append(slot.due - now[0])
+        now[0] = slot.due
+
+    assert starts == [0.5, 1.0, 2.0, 4.0]
+
+
+def test_workers_of_a_killed_pool_drain(plan, start: Start, eventually) -> None:
+    pool = start("pool_process.py", plan.url)
+    eventually(lambda: len(plan.queue.connection.smembers("rq:workers:trials")) == 2)
+    pool.send_signal(signal.SIGKILL)
+    eventually(lambda: len(plan.queue.connection.smembers("rq:workers:trials")) == 0)
+
+    assert pool.wait(timeout=60) == -signal.SIGKILL
+
+
+def test_a_pool_passes_its_signal_on(plan, start: Start, eventually) -> None:
+    pool = start("pool_process.py", plan.url)
+    eventually(lambda: len(plan.queue.connection.smembers("rq:workers:trials")) == 2)
+    pool.send_signal(signal.SIGTERM)
+
+    assert pool.wait(timeout=60) == 0
+    assert plan.queue.connection.smembers("rq:workers:trials") == set()
+
+
+def test_a_worker_s_study_is_whole(served) -> None:
+    study = served.open()
+    served.finish(served.run(study))
+    table = export(study.trials(), "csv")
+    workers = {trial.user_attrs["worker"] for trial in study.trials() if "repeats" not in trial.user_attrs}
+    study.close()
+
+    assert len(table.splitlines()) == 1 + served.trials
+    assert len(workers) == 1
+
+
+def test_a_worker_of_another_release_refuses_to_start(plan, start_worker: Start) -> None:
+    note = Notice(v=2, seen=time.time(), trials=1)
+    put_up(plan.queue.connection, "other", note)
+    worker = start_worker()
+
+    assert worker.wait(timeout=60) != 0
+    assert plan.queue.connection.smembers("rq:workers:trials") == set()
+
+
+def test_a_worker_with_other_candles_refuses_to_start(plan, start_worker: Start) -> None:
+    study = plan.open()
+    advance(plan.run(study))
+    study.close()
+    worker = start_worker("--digest", "d2")
+
+    assert worker.wait(timeout=60) != 0
+
+
+def test_studies_that_are_over_or_silent_keep_no_worker_away(plan, make_bench) -> None:
+    connection = plan.queue.connection
+    silent = Notice(v=2, seen=connection.time()[0] - 100, trials=1)
+    connection.hset("tradeschool:studies", "silent", silent.model_dump_json())
+    connection.hset("tradeschool:studies", "hostile", b"[" * 100_000)
+    connection.hset("tradeschool:studies", "foreign", b'{"v": "x"}')
+
+    check_in(connection, make_bench("w"))
+
+
+@pytest.mark.parametrize(
+    ("notice", "reason"),
+    [
+        pytest.param(
+            '{"v": 9, "seen": NOW, "anything": []}', "version 9 of the wire format, this worker speaks 1", id="v"
+        ),
+        pytest.param('{"v": 2, "seen": NOW, "trials": 4}', "install the same release everywhere", id="known form"),
+    ],
+)
+def test_another_version_is_named(plan, make_bench, notice: str, reason: str) -> None:
+    plan.queue.connection.hset("tradeschool:studies", "run-L1-a1", notice.replace("NOW", str(time.time())))
+
+    with pytest.raises(SettingsError, match=reason):
+        check_in(plan.queue.connection, make_bench("w"))
+
+
+def test_a_notice_is_taken_down_at_the_end(served) -> None:
+    study = served.open()
+    run = served.run(study)
+    advance(run)
+    during = notices(served.queue.connection)
+    served.finish(run)
+    study.close()
+
+    assert during[served.study].trials == served.trials
+    assert notices(served.queue.connection) == {}

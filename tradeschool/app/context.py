@@ -1,0 +1,91 @@
+"""What every command starts from: settings, log, stores and the connection to Redis."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import click
+
+from tradeschool import log
+from tradeschool.interpreter import python_command
+from tradeschool.markets.catalogue import INSTRUMENTS, SEALED_WINDOW, find_dataset
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.settings import loading
+from tradeschool.settings.model import Settings
+from tradeschool.store import Store, sealed_store
+from tradeschool.store.cached_store import CachedStore
+from tradeschool.views.terminal import say
+
+
+def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
+    """Load the settings of the running command and configure logging."""
+    given = click.get_current_context().find_root().obj
+    chosen = dict(flags or {})
+    if given["log_format"]:
+        chosen["log_format"] = given["log_format"]
+    loaded = loading.load(chosen, file=given["settings_file"])
+    log.configure(loaded.log_format, level=logging.INFO if given["verbose"] else logging.WARNING)
+    return loaded
+
+
+def candles_of(loaded: Settings) -> Store:
+    """Return the candle store of the curriculum."""
+    return Store(loaded.data_dir)
+
+
+def searched_candles_of(loaded: Settings) -> Store:
+    """Return the candle store for a search: decoded once per machine, without access to the holdout period."""
+    return CachedStore(loaded.data_dir, loaded.state_dir / "columns", closed=SEALED_WINDOW)
+
+
+def sealed_candles_of(loaded: Settings) -> Store:
+    """Return the candle store of the holdout period."""
+    return sealed_store(loaded.data_dir)
+
+
+@contextmanager
+def redis_url_of(loaded: Settings) -> Iterator[str]:
+    """Yield the URL of the configured Redis server, or start the embedded server and yield its URL.
+
+    The embedded server runs until its last user ends. The queue history is saved when the block ends.
+    """
+    if loaded.redis_url:
+        yield loaded.redis_url.get_secret_value()
+        return
+    # Imported here: most commands need no server, and these modules are slow to import.
+    from tradeschool.embedded_valkey.server import Valkey
+    from workers.monitoring.queue_history import keep
+
+    with Valkey.of(loaded.state_dir).running() as valkey:
+        try:
+            yield valkey.url
+        finally:
+            keep(valkey.url, valkey.folder)
+
+
+def own_command(*words: str) -> list[str]:
+    """Return the command line of another tradeschool command, with the global options of this process."""
+    given = click.get_current_context().find_root().obj
+    options = ["--config", str(given["settings_file"])] if given["settings_file"] else []
+    options += ["--log-format", given["log_format"]] if given["log_format"] else []
+    options += ["--verbose"] if given["verbose"] else []
+    return python_command("-m", "tradeschool", *options, *words)
+
+
+@asynccontextmanager
+async def data_lock(store: Store) -> AsyncIterator[None]:
+    """Hold the lock of a data folder; print a line while another fetcher holds it."""
+    from fetcher.locks import exclusive, of_folder
+
+    async with exclusive(
+        of_folder(store.root), lambda: say(f"another fetcher uses {store.root}; waiting for it to finish")
+    ):
+        yield
+
+
+def chosen_datasets(names: Sequence[str]) -> list[Dataset]:
+    """Return the named datasets, or all known ones if no name is given."""
+    every = [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]
+    return [find_dataset(name) for name in names] or every

@@ -1,0 +1,160 @@
+"""Parallel download and search: a level starts as soon as its candles are sealed."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from optimizer.level.spec import Level
+from tradeschool.app.context import redis_url_of, sealed_candles_of
+from tradeschool.app.dataset_download import reachable
+from tradeschool.app.dataset_selection import refuse_unsettled
+from tradeschool.app.download_thread import Download, Job
+from tradeschool.app.notifications import heralded
+from tradeschool.app.page_process import own_page
+from tradeschool.app.search import begin, climb, enough_workers, place_of, strategies_of
+from tradeschool.app.search_request import Chosen
+from tradeschool.app.strategy_isolation import keep_strategies_apart
+from tradeschool.app.worker_pool import Look
+from tradeschool.log import about
+from tradeschool.markets.catalogue import Wanted, sealed_catalogue
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.windows import Window, subtract
+from tradeschool.settings.model import Settings
+from tradeschool.store import Seal
+from workers.coordinator import event_log, run_record
+from workers.coordinator.context import Place
+
+
+def wanted_by(levels: tuple[Level, ...]) -> list[Wanted]:
+    """Return the ranges of all levels in order, without overlaps."""
+    named = [Wanted(dataset=each.source, window=each.window) for level in levels for each in level.datasets]
+    return without(named, [])
+
+
+def without(wanted: Sequence[Wanted], taken: Sequence[Wanted]) -> list[Wanted]:
+    """Return the wanted ranges in order, without overlaps and without the taken ranges."""
+    known: dict[Dataset, list[Window]] = {}
+    for each in taken:
+        known.setdefault(each.dataset, []).append(each.window)
+    left: list[Wanted] = []
+    for each in wanted:
+        before = known.setdefault(each.dataset, [])
+        left += [Wanted(dataset=each.dataset, window=part) for part in subtract(each.window, before)]
+        before.append(each.window)
+    return left
+
+
+def sealed_of(chosen: Chosen, wanted: list[Wanted]) -> list[Wanted]:
+    """Return the holdout period of the curriculum's datasets; empty for user-defined levels."""
+    if chosen.curriculum or chosen.level_name:
+        return []
+    datasets = {want.dataset for want in wanted}
+    return [want for want in sealed_catalogue() if want.dataset in datasets]
+
+
+def fetch_and_search(
+    settings: Settings,
+    wanted: Sequence[Wanted],
+    options: dict[str, Any],
+    run_name: str | None,
+    *,
+    native: bool,
+    as_json: bool,
+) -> None:
+    """Download the candles of the levels, then the other wanted ranges, and search each level once it is sealed.
+
+    `options` are the search options of `Chosen`.
+
+    Raises:
+        GateNotMet: If a level failed its gate after all retries; the download was completed.
+    """
+    chosen = Chosen(**options)
+    first = wanted_by(chosen.levels())
+    every = [*first, *without(wanted, first)]
+    refuse_unsettled(every)
+    search_while_fetching(
+        settings, chosen, every, run_name, native=native, to_the_end=True, page=False, as_json=as_json
+    )
+
+
+def search_while_fetching(
+    settings: Settings,
+    chosen: Chosen,
+    wanted: list[Wanted],
+    run_name: str | None,
+    *,
+    native: bool,
+    to_the_end: bool,
+    page: bool,
+    as_json: bool,
+) -> None:
+    """Download the wanted ranges and the holdout period, and search each level once its candles are sealed.
+
+    An existing run with this name is resumed. With `page` the monitoring page is served meanwhile. The download is
+    cancelled when the run ends, unless `to_the_end` is set.
+
+    Raises:
+        GateNotMet: If a level failed its gate after all retries.
+        TradeschoolError: Error of the download, if a level needs candles that it did not get.
+    """
+    keep_strategies_apart(settings)
+    place = place_of(settings)
+    reached, access = reachable(wanted, settings)
+    sealed = [want for want in sealed_of(chosen, wanted) if want.dataset.instrument.provider in access]
+    name = _begin_or_resume(place, chosen, run_name)
+
+    running = Download(_jobs(settings, place, name, reached, sealed), access, native=native)
+    services = _services(settings, place, name, chosen.workers, page=page)
+    with services as (url, look), running.running(to_the_end=to_the_end):
+        climb(
+            place,
+            name,
+            url,
+            lambda level: running.wait_until(partial(place.is_ready, level)),
+            running.wait_while_there_is_hope if sealed else lambda is_there: None,
+            look=look,
+            as_json=as_json,
+        )
+
+
+@contextmanager
+def _services(
+    settings: Settings, place: Place, run: str, workers: int | None, *, page: bool
+) -> Iterator[tuple[str, Look]]:
+    """Run notifications, queue server, page and workers until the block ends; yield the server's URL and the check."""
+    strategies = strategies_of(place, run_record.read_run(place, run).levels)
+    with (
+        heralded(settings),
+        redis_url_of(settings) as url,
+        own_page(url, wanted=page),
+        enough_workers(url, workers, strategies, place.signer) as look,
+    ):
+        yield url, look
+
+
+def _jobs(settings: Settings, place: Place, run: str, reached: list[Wanted], sealed: list[Wanted]) -> "list[Job]":
+    """Return the downloads of a run: its own ranges first, then the holdout period."""
+    return [
+        (reached, place.store, partial(_record_seal, place, run)),
+        (sealed, sealed_candles_of(settings), lambda seal: None),
+    ]
+
+
+def _record_seal(place: Place, run: str, seal: Seal) -> None:
+    """Record a sealed range in the event log of a run."""
+    with about(run=run):
+        event_log.record(
+            place.folder(run),
+            "dataset_sealed",
+            dataset=seal.dataset,
+            window=str(seal.window),
+            rows=seal.rows,
+            coverage=round(seal.coverage, 6),
+        )
+
+
+def _begin_or_resume(place: Place, chosen: Chosen, run_name: str | None) -> str:
+    if run_name and (place.folder(run_name) / run_record.RECORD_NAME).exists():
+        return run_record.resume(place, run_name).name
+    return begin(place, chosen, run_name)

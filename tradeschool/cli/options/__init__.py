@@ -1,0 +1,4 @@
+"""Options that several commands share.
+
+An option never starts any work.
+"""

@@ -1,0 +1,62 @@
+"""The options of every command that searches."""
+
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+
+import click
+
+from optimizer.level.spec import Mode
+from optimizer.runs.run_store import SURROGATES
+from tradeschool.app.search_request import MOST_SEED
+
+MOST_SURROGATES = 10_000
+Command = Callable[..., None]
+OPTIONS = (
+    click.option(
+        "--curriculum",
+        type=click.Path(path_type=Path),
+        help="TOML file with levels. [default: built-in curriculum]",
+    ),
+    click.option("--level", "level_name", help="Search only this level."),
+    click.option("--trials", type=click.IntRange(1), help="Trials per level. [default: the level's]"),
+    click.option("--seed", type=click.IntRange(0, MOST_SEED - 1), help="Seed of the search. [default: random]"),
+    click.option(
+        "-j",
+        "--workers",
+        type=click.IntRange(0),
+        help="Workers to start; 0 uses connected ones. [default: one per core if none is connected]",
+    ),
+    click.option(
+        "--mode",
+        type=click.Choice([mode.value for mode in Mode]),
+        help="lagged: reproducible, independent of the number of workers; async: uses every result as soon as it "
+        "arrives, not reproducible. [default: the level's, lagged]",
+    ),
+    click.option(
+        "--early-stop", type=click.IntRange(1), help="Stop a search after this many trials without improvement."
+    ),
+    click.option("--min-trades", type=click.IntRange(0), help="Minimum trades on train; a third of it on validation."),
+    click.option(
+        "--constraint",
+        "constraints",
+        multiple=True,
+        help='Additional constraint, for example "max_drawdown_intrabar <= 0.15"; repeatable.',
+    ),
+    click.option(
+        "--surrogates",
+        type=click.IntRange(0, MOST_SURROGATES),
+        default=SURROGATES,
+        show_default=True,
+        help="Null test: surrogate markets without skill in which the search of each passed level is repeated; 0 "
+        "skips the test.",
+    ),
+)
+
+
+def search_options(command: Command) -> Command:
+    """Add all search options to a command."""
+    return reduce(lambda decorated, option: option(decorated), reversed(OPTIONS), command)
+
+
+workers_option = OPTIONS[4]

@@ -1,0 +1,190 @@
+"""Settings of each part, with units and defaults; `tradeschool.settings.model` combines and loads them."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
+
+from tradeschool.errors import SettingsError
+
+EVENTS = (
+    "dataset_sealed,level_passed,level_missed,level_escalated,run_finished,run_interrupted,recommendation,"
+    "worker_lost,search_stalled,search_moves,provider_paused,provider_banned,download_failed,fetcher_lost"
+)
+"""Events that are sent by default."""
+SHORTEST_TOKEN = 16
+"""Minimum number of characters of the page's access token."""
+SHORTEST_KEY = 16
+"""Minimum number of characters of the signing key."""
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"~ cannot be expanded to a home folder: {error}") from None
+
+
+UserPath = Annotated[Path, AfterValidator(_expanded)]
+"""A path in which a leading `~` is expanded to the home folder."""
+Positive = Annotated[float, Field(gt=0)]
+Address = Annotated[str, Field(pattern=r"^https?://")]
+StrategyName = Annotated[str, Field(pattern=r"^[^\s:,]+:[^\s:,]+$")]
+"""`module:NAME`."""
+
+
+class Section(BaseModel):
+    """Base class of a settings section; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ProviderSettings(Section):
+    """Settings of one provider; unset values default to those of the provider's module."""
+
+    url: Address | None = None
+    """Base URL of the API."""
+    rate: Positive | None = None
+    """Maximum requests per second, retries included."""
+    source: str | None = None
+    """Name of the API to use, for a provider with several APIs."""
+    token: SecretStr | None = None
+    """API token: only from the environment, `.env` or `token_file`."""
+    token_file: UserPath | None = None
+    """File that contains only the API token."""
+
+
+class FetchSettings(Section):
+    """Settings of the fetcher: API URLs, request rates and time-outs."""
+
+    coinbase_source: Literal["exchange", "advanced_trade"] = "exchange"
+    """Coinbase API to download from: Exchange or Advanced Trade; both return the same candles."""
+    coinbase_url: Address | None = None
+    """Base URL of the Coinbase Exchange API."""
+    coinbase_advanced_url: Address | None = None
+    """Base URL of the Coinbase Advanced Trade API."""
+    oanda_url: Address | None = None
+    """Base URL of the OANDA v20 API; the token must belong to this host (practice or live)."""
+    coinbase_rate: Positive | None = None
+    """Maximum requests per second to Coinbase, retries included."""
+    oanda_rate: Positive | None = None
+    """Maximum requests per second to OANDA, retries included."""
+    shared_limit: bool = False
+    """Share the rate limit of each provider among all fetchers that use the same `redis_url`."""
+    providers: dict[str, ProviderSettings] = {}
+    """Settings of further providers, by name."""
+    total_timeout_seconds: Positive = 60.0
+    """Time limit of one attempt, from opening the connection to the last byte."""
+    patience_seconds: Positive = 300.0
+    """Time for which an unresponsive provider is retried before the run fails."""
+
+    def provider(self, name: str) -> ProviderSettings:
+        """Return the settings of a provider by its name."""
+        match name:
+            case "coinbase":
+                url = self.coinbase_url if self.coinbase_source == "exchange" else self.coinbase_advanced_url
+                return ProviderSettings(source=self.coinbase_source, url=url, rate=self.coinbase_rate)
+            case "oanda":
+                return ProviderSettings(url=self.oanda_url, rate=self.oanda_rate)
+            case _:
+                return self.providers.get(name, ProviderSettings())
+
+
+class WorkSettings(Section):
+    """Settings of trial evaluation by workers."""
+
+    trial_timeout_seconds: Annotated[int, Field(gt=0)] = 600
+    """Time limit of one trial; a trial that exceeds it counts as crashed."""
+    lease_seconds: Annotated[int, Field(ge=5)] = 15
+    """Lease of a trial: a worker without a heartbeat for this long loses its trial."""
+    trials_per_job: Annotated[int, Field(ge=1)] = 1
+    """Number of trials per job; does not change any result."""
+    trials_per_process: Annotated[int, Field(ge=1)] = 100
+    """Number of trials after which a worker replaces its work horse process; 1 starts a process per job."""
+    trial_memory_mb: Annotated[int, Field(ge=16)] | None = None
+    """Memory limit of a work horse process in megabytes; Linux only; unset means no limit."""
+    strategies: Annotated[tuple[StrategyName, ...], NoDecode] = ()
+    """Plug-in strategies that workers may import, as `module:NAME`; separated by commas in the environment."""
+    signing_key: SecretStr | None = None
+    """Key that coordinators and workers share to sign trial requests and results: only from the environment or
+    `work.signing_key_file`."""
+    signing_key_file: UserPath | None = None
+    """File that contains only the signing key."""
+
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """Accept a list or a text such as `a:X,b:Y`."""
+        if isinstance(value, str):
+            return tuple(name for each in value.split(",") if (name := each.strip()))
+        return value
+
+    def key(self) -> bytes | None:
+        """Return the key that signs trial requests and results, None if it is not configured.
+
+        Raises:
+            SettingsError: if the key file cannot be read, or the key is not a single word or too short.
+        """
+        key = secret_of("work.signing_key", self.signing_key, self.signing_key_file)
+        if key is not None and len(key) < SHORTEST_KEY:
+            raise SettingsError(f"work.signing_key: expected at least {SHORTEST_KEY} characters, was {len(key)}")
+        return key.encode() if key else None
+
+
+class ServeSettings(Section):
+    """Settings of the web page: address and access token."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; any address other than loopback requires a token."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8765
+    """Port to listen on; 0 selects a free port."""
+    token: SecretStr | None = None
+    """Access token of the page: only from the environment, `.env` or `token_file`."""
+    token_file: UserPath | None = None
+    """File that contains only the access token."""
+
+
+class NotifySettings(Section):
+    """Settings of notifications; none are sent if no channel is configured."""
+
+    webhook_url: SecretStr | None = None
+    """URL that receives each message as JSON."""
+    slack_url: SecretStr | None = None
+    """Incoming webhook of Slack or of a compatible service."""
+    smtp_url: SecretStr | None = None
+    """Mail server: smtp://user:password@host:587 (a password requires STARTTLS) or smtps://host:465."""
+    mail_from: str | None = None
+    """Sender address of mails."""
+    mail_to: str | None = None
+    """Recipient addresses of mails, separated by commas."""
+    events: str = EVENTS
+    """Events to send, separated by commas."""
+    digest_minutes: Annotated[float, Field(ge=0)] = 30.0
+    """Interval between digests while a run or download is in progress, in minutes; 0 disables them."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether a channel is configured."""
+        return any((self.webhook_url, self.slack_url, self.smtp_url))
+
+
+def secret_of(knob: str, token: SecretStr | None, file: Path | None) -> str | None:
+    """Return a secret from its setting or from the file named by its `_file` setting, None if both are unset."""
+    if token:
+        return _one_word(knob, token.get_secret_value())
+    if file is None:
+        return None
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{knob}_file: cannot read {file}: {error}") from error
+    return _one_word(f"{knob}_file: {file}", text)
+
+
+def _one_word(where: str, text: str) -> str:
+    """Strip surrounding white space from a secret; inner white space is an error, as it is invalid in a header."""
+    words = text.split()
+    if len(words) != 1:
+        raise SettingsError(f"{where}: expected one word, was {len(words)} words")
+    return words[0]

@@ -1,0 +1,180 @@
+"""Live view of `queue watch`: queue, workers, levels and downloads as one screen or as one line."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from optimizer.curriculum.state_machine import Recommend
+from tradeschool.store.download_status import Acquisition
+from workers.monitoring.overview import View
+from workers.monitoring.run_status import LevelStanding, Standing
+from workers.monitoring.snapshot import Snapshot, WorkerSnapshot
+from workers.monitoring.stall_detection import SILENT_SECONDS
+from workers.queue.job_names import trials_of
+
+MOST_WORKERS, MOST_DOWNLOADS = 16, 12
+"""Most table rows on the screen; further rows are only counted."""
+BAR = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Data of one screen."""
+
+    queue: View[Snapshot]
+    run: View[Standing]
+    download: View[Acquisition]
+    now: datetime
+
+    @property
+    def troubles(self) -> list[str]:
+        """Sources that cannot be read now, one line each."""
+        return [view.trouble for view in (self.queue, self.run, self.download) if view.trouble]
+
+    @property
+    def stall(self) -> str:
+        """Reason why the search is stalled; empty if it is not."""
+        found = self.queue.value.stall if self.queue.value else None
+        return f"stalled: {found.sentence()}" if found else ""
+
+
+def screen(look: Look) -> Group:
+    """Render all data for a terminal."""
+    parts: list[RenderableType] = [Text(trouble, style="bold red") for trouble in look.troubles]
+    if look.stall:
+        parts.append(Text(look.stall, style="bold red"))
+    if look.queue.note:
+        parts.append(Text(look.queue.note, style="dim"))
+    if look.queue.value:
+        parts += [_queue(look.queue.value), _workers(look.queue.value), Text(look.queue.value.advice)]
+    if look.run.value:
+        parts.append(_levels(look.run.value))
+    if look.download.value and look.download.value.state(look.now) != "over":
+        parts.append(_downloads(look.download.value, look.now))
+    return Group(*parts, Text("Ctrl-C stops this view only", style="dim"))
+
+
+def line(look: Look) -> str:
+    """Render all data in one line, for a log."""
+    parts = [each for each in (*look.troubles, look.stall, look.queue.note) if each]
+    if queue := look.queue.value:
+        parts.append(
+            f"{queue.queued:,} queued, {queue.started:,} running, {queue.failed:,} failed, "
+            f"{queue.throughput_per_minute:,} jobs/min, {queue.worker_count:,} workers"
+        )
+    if (run := look.run.value) and run.current.attempts:
+        attempt = run.current.attempts[-1]
+        left = f", ETA {duration(attempt.eta_seconds)}" if attempt.eta_seconds != 0 else ""
+        parts.append(f"level {run.current.name}: {attempt.tally.finished:,} of {attempt.tally.trials:,} trials{left}")
+    download = look.download.value
+    if download and download.state(look.now) == "running":
+        left = f"ETA {duration(download.eta_seconds)}"
+        parts.append(f"fetched {download.pages_done:,} of {download.pages_total:,} pages, {left}")
+    return "; ".join(parts) or "no run or download is active"
+
+
+def duration(seconds: float | None) -> str:
+    """Format a duration, for example `2 h 5 min`; a dash if it is unknown."""
+    if seconds is None:
+        return "-"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _queue(queue: Snapshot) -> Table:
+    table = Table("queued", "running", "finished", "failed", "oldest queued", "jobs/min", "ETA", title="queue (jobs)")
+    table.add_row(
+        f"{queue.queued:,}",
+        f"{queue.started:,}",
+        f"{queue.finished:,}",
+        Text(f"{queue.failed:,}", style="bold red" if queue.failed else ""),
+        duration(queue.oldest_seconds),
+        f"{queue.throughput_per_minute:,}",
+        duration(queue.eta_seconds),
+    )
+    return table
+
+
+def _workers(queue: Snapshot) -> Table:
+    table = Table("host", "worker", "state", "last heartbeat", "trial", "done", "failed", title="workers")
+    hosts: dict[str, list[WorkerSnapshot]] = defaultdict(list)
+    for each in queue.workers:
+        hosts[each.host].append(each)
+    shown = [each for host in sorted(hosts) for each in hosts[host]][:MOST_WORKERS]
+    for each in shown:
+        table.add_row(
+            each.host,
+            each.name.removeprefix(f"{each.host}-"),
+            each.state,
+            Text(f"{each.heartbeat_age_seconds:.0f} s ago", style=_age_style(each)),
+            trials_of(each.job),
+            f"{each.done:,}",
+            f"{each.failed:,}",
+        )
+    if queue.worker_count > len(shown):
+        table.caption = f"and {queue.worker_count - len(shown):,} more on {len(hosts)} hosts"
+    if not queue.workers:
+        table.caption = "no worker is connected; start some: tradeschool worker start -n 2"
+    return table
+
+
+def _age_style(worker: WorkerSnapshot) -> str:
+    return "red" if worker.heartbeat_age_seconds > SILENT_SECONDS else ""
+
+
+def _levels(run: Standing) -> Table:
+    table = Table("level", "state", "attempt", "trials", "", "best Sharpe", "gate", "ETA", title=f"run {run.name}")
+    if run.outcome is None and not run.at_work:
+        table.caption = f"not running; resume it: tradeschool optimize resume {run.name}"
+    elif isinstance(run.action, Recommend):
+        table.caption = run.reason
+    elif run.recommendation:
+        table.caption = f"recommendation: {run.recommendation.action_words}: {run.recommendation.reason}"
+    for level in run.levels:
+        table.add_row(*_level(level))
+    return table
+
+
+def _level(level: LevelStanding) -> list[RenderableType]:
+    name = f"{level.name}  {level.level.title}"
+    if not level.attempts:
+        return [name, level.state, "", "", "", "", "", ""]
+    attempt = level.attempts[-1]
+    met = sum(reading.met for reading in level.gate)
+    tally = attempt.tally
+    best = "none feasible" if tally.best_value is None else f"{tally.best_value:.3f}"
+    return [
+        name,
+        Text(level.state, style={"passed": "green", "missed": "red", "searching": "cyan"}.get(level.state, "")),
+        f"{attempt.row.number}",
+        f"{tally.finished:,} of {tally.trials:,}",
+        ProgressBar(total=tally.trials, completed=tally.finished, width=BAR),
+        best,
+        f"{met} of {len(level.gate)} met on {level.gate_part}" if level.gate else "",
+        duration(attempt.eta_seconds),
+    ]
+
+
+def _downloads(state: Acquisition, now: datetime) -> Table:
+    killed = "" if state.state(now) == "running" else " (no recent update: killed? resume it: tradeschool fetch)"
+    table = Table("dataset", "pages", "", "reached", "", title=f"download{killed}")
+    going = [each for each in state.downloads if each.pages_total and not each.sealed]
+    for each in going[:MOST_DOWNLOADS]:
+        table.add_row(
+            each.dataset,
+            f"{each.pages_done:,} of {each.pages_total:,}",
+            ProgressBar(total=each.pages_total, completed=each.pages_done, width=BAR),
+            f"{each.reached:%Y-%m-%d}" if each.reached else "",
+            Text((each.error or "")[:60], style="red"),
+        )
+    lanes = [f"{lane.provider}: ETA {duration(lane.eta_seconds)}" for lane in state.lanes if lane.eta_seconds]
+    lanes += [f"{lane.provider}: paused for {lane.paused_seconds:.0f} s" for lane in state.lanes if lane.paused_seconds]
+    table.caption = ", ".join(lanes) or None
+    return table

@@ -1,0 +1,141 @@
+"""Tables of a run: status, gate, recommendation and single trials."""
+
+import math
+from collections.abc import Mapping
+
+from optuna.trial import FrozenTrial
+from rich.table import Table
+
+from optimizer.level.metric_names import COUNTS
+from optimizer.level.spec import Part
+from optimizer.runs.run_store import RunRecord, Verdict
+from optimizer.validation.checks import Step
+from optimizer.validation.gate import Reading
+from optimizer.validation.recommendation import Recommendation
+from tradeschool.views.terminal import console
+from workers.monitoring.run_status import AttemptStanding, Standing
+
+SHUT, OPEN = "failed", "met"
+
+
+def show(standing: Standing) -> None:
+    """Print each attempt with its trials, best trial and gate, then the null tests and the recommendation."""
+    for each in standing.attempts:
+        _show_attempt(standing.record, each)
+    for level in standing.levels:
+        if level.null:
+            console().print(f"level {level.name}: {level.null.sentence}")
+    for forced in standing.record.forced:
+        console().print(
+            f"resumed with --force after a change on {forced.time:%Y-%m-%d %H:%M} UTC: {forced.what} {forced.was} -> "
+            f"{forced.now}"
+        )
+    console().print(standing.reason)
+    if standing.recommendation:
+        show_recommendation(standing.recommendation)
+
+
+def show_recommendation(found: Recommendation) -> None:
+    """Print the checks of a run and the recommendation that follows from them."""
+    table = Table("check", "required for", "finding", "result")
+    for check in found.checks:
+        needed = "paper trading" if check.needed_for is Step.PAPER else "deployment"
+        table.add_row(check.name, needed, check.said, {True: OPEN, False: SHUT, None: "unknown"}[check.met])
+    console().print(table)
+    console().print(f"recommendation: {found.action_words}: {found.rule}: {found.reason}")
+
+
+def show_trial(trial: FrozenTrial) -> None:
+    """Print one trial: parameters, constraint violations and metrics on train."""
+    value = f", {trial.value:.6g} on train" if trial.value is not None else ""
+    console().print(f"trial {trial.number}: {trial.state.name.lower()}{value}")
+    console().print(parameters_line(trial.params))
+    for name in ("pruned", "failure", "repeats"):
+        if name in trial.user_attrs:
+            console().print(f"{name}: {trial.user_attrs[name]}")
+    table = Table("constraint", "violation")
+    for name, violation in trial.constraints.items():
+        table.add_row(name, f"{violation:.4f}" if violation > 0 else "-")
+    metrics = Table("metric", "train")
+    for name, figure in trial.user_attrs.get("metrics", {}).items():
+        metrics.add_row(name, "-" if figure is None else f"{figure:.6g}")
+    console().print(table, metrics)
+
+
+def parameters_line(parameters: Mapping[str, float]) -> str:
+    """Return parameters in one line, for example `fast 20, slow 100`."""
+    return ", ".join(f"{name} {value:g}" for name, value in parameters.items())
+
+
+def _show_attempt(record: RunRecord, attempt: AttemptStanding) -> None:
+    row, verdict, tally = attempt.row, attempt.row.verdict, attempt.tally
+    counts = f"{tally.complete} complete, {tally.pruned} pruned, {tally.failed} failed"
+    carried = f", {row.carried} from warm start" if row.carried else ""
+    left = _time_left(attempt.eta_seconds)
+    console().print(
+        f"level {row.level}, attempt {row.number}: {attempt.level.title}: "
+        f"{tally.finished} of {tally.trials} trials ({counts}{carried}){left}"
+    )
+    if tally.best and tally.best_value is not None:
+        console().print(f"best feasible on train: trial {tally.best.number}, {tally.best_value:.3f}")
+    if verdict is None:
+        return
+    if verdict.trial is None or verdict.parameters is None:
+        console().print(f"gate failed: {verdict.reason}")
+        _show_closest(record, attempt)
+        return
+    console().print(f"winner: trial {verdict.trial}: {parameters_line(verdict.parameters)}")
+    console().print(_gate_table(verdict))
+    console().print(verdict.reason)
+
+
+def _time_left(seconds: float | None) -> str:
+    if seconds is None:
+        return ", ETA unknown"
+    return f", ETA {seconds:.0f} s" if seconds else ""
+
+
+def _gate_table(verdict: Verdict) -> Table:
+    table = Table("criterion", "train", "validation", "95 % CI", "trades", "required", "gate", "test (informative)")
+    for reading in verdict.readings:
+        table.add_row(
+            reading.name,
+            _figure(verdict, Part.TRAIN, reading),
+            _number(reading.name, reading.value),
+            ""
+            if math.isnan(reading.low)
+            else f"{_number(reading.name, reading.low)} .. {_number(reading.name, reading.high)}",
+            f"{reading.trades:,}",
+            _target(reading),
+            OPEN if reading.met else SHUT,
+            _figure(verdict, Part.TEST, reading),
+        )
+    return table
+
+
+def _figure(verdict: Verdict, part: Part, reading: Reading) -> str:
+    metric = reading.name.split(" ")[0]
+    figures = verdict.figures.get(part, {})
+    return _number(metric, figures[metric]) if metric in figures else ""
+
+
+def _show_closest(record: RunRecord, attempt: AttemptStanding) -> None:
+    """Print the constraint violations of the trial that came closest to feasibility on train."""
+    verdict = attempt.row.verdict
+    near = verdict.shortfall.get("closest_on_train") if verdict else None
+    if not isinstance(near, dict):
+        return
+    table = Table("constraint", f"violation of the closest trial ({near['trial']}) on train")
+    violations = near["violations"]
+    for name, violation in violations.items() if isinstance(violations, dict) else ():
+        missed = isinstance(violation, int | float) and violation > 0
+        table.add_row(name, f"{violation:.3f}" if missed else "-")
+    console().print(table)
+
+
+def _target(reading: Reading) -> str:
+    return f"{'<=' if reading.is_ceiling else '>='} {reading.target:g}"
+
+
+def _number(metric: str, value: float) -> str:
+    return f"{value:,.0f}" if metric in COUNTS else f"{value:.3f}"

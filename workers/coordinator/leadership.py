@@ -1,0 +1,200 @@
+"""Who goes on with a run: whoever holds its lock. The lock goes with the process, so another can take over at once."""
+
+import fcntl
+import re
+from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
+from typing import Protocol, TextIO
+
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from optimizer.search.database import driver_arguments
+from tradeschool.errors import RoleLost, ServiceUnreachable, SettingsError
+from tradeschool.settings.urls import mask_url
+
+_LOCKS = text(
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 "
+    "AND classid::bigint = :high AND objid::bigint = :low "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+"""PostgreSQL shows an advisory lock's key as two halves."""
+_SILENCE = tuple(text(f"SET tcp_keepalives_{name}") for name in ("idle = 10", "interval = 5", "count = 3"))
+"""The server, too, gives up a session whose holder is gone without a word; by default it keeps the role for hours."""
+
+
+class Role(Protocol):
+    """The right to write to one run and its studies."""
+
+    def is_held(self) -> bool:
+        """Whether it is still ours; on a server, a lost connection ends it."""
+
+    def release(self) -> None:
+        """Let another process have it."""
+
+
+class FileRole:
+    """A lock on a file beside a SQLite database; the kernel gives it back when the process ends."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def is_held(self) -> bool:
+        """As long as the file is open."""
+        return not self._file.closed
+
+    def release(self) -> None:
+        """Close the file; it stays, because to remove it would let two processes lock two files of one name."""
+        self._file.close()
+
+
+class ServerRole:
+    """An advisory lock of a PostgreSQL session; the server gives it back when the connection ends."""
+
+    def __init__(self, engine: Engine, connection: Connection) -> None:
+        self._engine, self._connection = engine, connection
+
+    def is_held(self) -> bool:
+        """As long as the session answers."""
+        try:
+            self._connection.execute(text("SELECT 1"))
+        except SQLAlchemyError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """End the session."""
+        self._connection.close()
+        self._engine.dispose()
+
+
+def claim(storage_url: str, run: str) -> Role | None:
+    """The role of that run's conductor, None where another process holds it.
+
+    Raises:
+        SettingsError: where the database is of a kind that cannot lock.
+        ServiceUnreachable: where the database does not answer.
+    """
+    url = make_url(storage_url)
+    match url.get_backend_name():
+        case "sqlite" if url.database and url.database != ":memory:":
+            return _claim_file(Path(url.database), run)
+        case "postgresql":
+            return _claim_session(storage_url, run)
+    raise _unknown(storage_url)
+
+
+def require_role(role: Role) -> None:
+    """Go on only as long as nobody else may.
+
+    Raises:
+        RoleLost: where the database has given the role back.
+    """
+    if not role.is_held():
+        raise RoleLost("the session that held the run's role has ended")
+
+
+def wait_to_claim(
+    storage_url: str, run: str, *, stop: Callable[[], bool], sleep: Callable[[float], None]
+) -> Role | None:
+    """The role, as soon as its holder is gone; None where `stop` said so before."""
+    while not stop():
+        if role := claim(storage_url, run):
+            return role
+        sleep(1.0)
+    return None
+
+
+def is_conducted(storage_url: str, run: str) -> bool:
+    """Whether a process holds the role of a run; a look that writes nothing.
+
+    Raises:
+        SettingsError, ServiceUnreachable: as `claim` does.
+    """
+    url = make_url(storage_url)
+    match url.get_backend_name():
+        case "sqlite" if url.database and url.database != ":memory:":
+            return _is_locked(_lock_of(Path(url.database), run))
+        case "postgresql":
+            return _is_listed(storage_url, run)
+    raise _unknown(storage_url)
+
+
+def _lock_of(database: Path, run: str) -> Path:
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", run)  # a name may come from Redis
+    return database.with_name(f"{database.name}.{safe}.conductor")
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            # Shared, and for a moment: who claims the role just then comes a second later.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        raise ServiceUnreachable(f"{path}: {error.strerror}: may this user read it?") from error
+    return False
+
+
+def _is_listed(storage_url: str, run: str) -> bool:
+    key = _key_of(run) & 0xFFFF_FFFF_FFFF_FFFF
+    engine = create_engine(storage_url, connect_args=driver_arguments(storage_url), pool_size=1)
+    try:
+        with engine.connect() as connection:
+            return bool(connection.execute(_LOCKS, {"high": key >> 32, "low": key & 0xFFFF_FFFF}).scalar_one())
+    except SQLAlchemyError as error:
+        raise _away(storage_url, error) from error
+    finally:
+        engine.dispose()
+
+
+def _claim_file(database: Path, run: str) -> Role | None:
+    try:
+        file = _lock_of(database, run).open("a")
+    except OSError as error:
+        raise ServiceUnreachable(f"study database {database}: {error.strerror}: does its folder exist?") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return FileRole(file)
+
+
+def _claim_session(storage_url: str, run: str) -> Role | None:
+    arguments = driver_arguments(storage_url)
+    engine = create_engine(storage_url, connect_args=arguments, isolation_level="AUTOCOMMIT", pool_size=1)
+    try:
+        connection = engine.connect()
+        for setting in _SILENCE:
+            connection.execute(setting)
+        is_ours = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _key_of(run)}).scalar_one()
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise _away(storage_url, error) from error
+    role = ServerRole(engine, connection)
+    if is_ours:
+        return role
+    role.release()
+    return None
+
+
+def _key_of(run: str) -> int:
+    return int.from_bytes(blake2b(run.encode(), digest_size=8, person=b"conductor").digest(), "big", signed=True)
+
+
+def _unknown(storage_url: str) -> SettingsError:
+    return SettingsError(
+        f"storage_url {mask_url(storage_url)}: a study is conducted in a SQLite file or in PostgreSQL; "
+        "expected sqlite:///FILE or postgresql+psycopg://..."
+    )
+
+
+def _away(storage_url: str, error: SQLAlchemyError) -> ServiceUnreachable:
+    reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+    return ServiceUnreachable(f"study database {mask_url(storage_url)}: {reason}: is it running?")

@@ -1,0 +1,178 @@
+"""A recorded trial traded again on one part of its level, over the bars that the run judged it on.
+
+Reading validation or test is an opening: it is refused before the run has opened the part itself, and written to the
+run's log before the first candle is read.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from optuna.trial import FrozenTrial, TrialState
+
+from optimizer.backtest.buy_and_hold import hold
+from optimizer.backtest.costs import Rates
+from optimizer.backtest.result import Run
+from optimizer.bars.preparation import Prepared
+from optimizer.level.spec import Level, Part
+from optimizer.objective.objective import backtest, prepare_level
+from optimizer.objective.trial_result import finite_or_none
+from optimizer.runs.run_store import AttemptRow, RunRecord
+from optimizer.search.study import read_trials
+from optimizer.validation.holdout_log import log_opening
+from tradeschool.errors import SettingsError
+from workers.coordinator.context import Place
+from workers.coordinator.run_record import changes
+
+log = logging.getLogger(__name__)
+
+Figures = Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """One trial of an attempt, and the part on which it is traded again."""
+
+    record: RunRecord
+    row: AttemptRow
+    trial: FrozenTrial
+    part: Part
+
+    @property
+    def level(self) -> Level:
+        """As the attempt searched it."""
+        return self.record.searched_level(self.row)
+
+    @property
+    def name(self) -> str:
+        """Such as `trial 25 (the winner) of run r1, level 1, attempt 1, on train`."""
+        winner = " (the winner)" if self.is_winner else ""
+        return f"trial {self.trial.number}{winner} of run {self.record.name}, {_attempt(self.row)}, on {self.part}"
+
+    @property
+    def is_winner(self) -> bool:
+        """Whether the attempt chose it."""
+        return self.row.verdict is not None and self.row.verdict.trial == self.trial.number
+
+    @property
+    def datasets_run(self) -> int:
+        """How many of the level's datasets its figures on this part are of: a trial is pruned on train alone."""
+        is_cut = self.trial.state is TrialState.PRUNED and self.part is Part.TRAIN
+        return len(self.trial.intermediate_values) if is_cut else len(self.level.datasets)
+
+    @property
+    def figures(self) -> Figures | None:
+        """What the run recorded; None where it did not look at this part with this trial's parameters."""
+        if self.part is Part.TRAIN:
+            found: Figures = self.trial.user_attrs["metrics"]
+            return found
+        verdict = self.row.verdict
+        told = verdict.figures.get(self.part) if verdict and self.is_winner else None
+        return {name: finite_or_none(value) for name, value in told.items()} if told else None
+
+    def differences(self, found: Mapping[str, float]) -> list[str]:
+        """Which figures are not those that were recorded, a phrase each; empty where none were."""
+        was = self.figures or {}
+        now = {name: finite_or_none(value) for name, value in found.items()}
+        return [f"{name} recorded {was[name]}, now {now[name]}" for name in was if was[name] != now[name]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retraded:
+    """The bars of each dataset and what came of them."""
+
+    prepared: Sequence[Prepared]
+    runs: Sequence[Run]
+    held: Sequence[Run]
+    """Of who bought and held."""
+
+
+def find_trial(place: Place, record: RunRecord, row: AttemptRow, number: int | None, part: Part) -> Recorded:
+    """A trial of an attempt; its winner where no number is named.
+
+    Raises:
+        SettingsError: where there is no such trial or no winner, where it failed, or where the part is still closed.
+        ServiceUnreachable: where the study's database does not answer.
+    """
+    chosen = _winner(record, row) if number is None else number
+    trials = read_trials(place.storage_url, record.study(row.level, row.number))
+    if chosen >= len(trials):
+        raise SettingsError(f"{_attempt(row)} of run {record.name} has {len(trials)} trials, numbered from 0")
+    trial = trials[chosen]
+    if trial.state is TrialState.FAIL:
+        reason = trial.user_attrs.get("failure", "no reason is known")
+        raise SettingsError(
+            f"trial {chosen} of run {record.name}, {_attempt(row)}, failed and has no figures to reproduce: {reason}"
+        )
+    _require_opened(record, row, part)
+    return Recorded(record=record, row=row, trial=trial, part=part)
+
+
+def changed_since(place: Place, record: RunRecord) -> list[str]:
+    """What a run depends on and is not as it was, a phrase each; settings that change no figure are left out."""
+    found = changes(place, record)
+    return [f"{name} was {was}, is {now}" for name, (was, now) in found.items() if name != "settings"]
+
+
+def open_part(folder: Path, row: tuple[str, int], part: Part, trial: int, now: datetime) -> str:
+    """Log the look at validation or test in the run's folder; what is to be said of it, for people.
+
+    `row` are level and attempt.
+
+    Raises:
+        StoreUnwritable: where the disk does not take the line; nothing is to be looked at then.
+    """
+    level, attempt = row
+    run = folder.name
+    is_new = log_opening(folder, part, level=level, attempt=attempt, trials=[trial], now=now)
+    if is_new:
+        log.info("part opened", extra={"action": "part_opened", "run": run, "part": part.value, "trial": trial})
+    said = "written to" if is_new else "this look stands already in"
+    return f"{part} of level {level} is opened with trial {trial}'s parameters: {said} openings.jsonl of run {run}"
+
+
+def retrade(place: Place, recorded: Recorded) -> Retraded:
+    """The trial over the same bars, by the same rules, as its run had it; validation and test are logged before.
+
+    Raises:
+        DataError: where candles are missing or unsound.
+    """
+    level = recorded.level
+    place.require_candles(level)
+    prepared = prepare_level(level, recorded.part, place.store.arrays)[: recorded.datasets_run]
+    return Retraded(
+        prepared=prepared,
+        runs=[backtest(level, each, recorded.trial.params) for each in prepared],
+        held=[hold(each, 1, Rates.of(level.costs, each.dataset.instrument.market)) for each in prepared],
+    )
+
+
+def _winner(record: RunRecord, row: AttemptRow) -> int:
+    if row.verdict is None:
+        raise SettingsError(
+            f"{_attempt(row)} of run {record.name} has no winner yet: it is not judged; name a trial: --trial N"
+        )
+    if row.verdict.trial is None:
+        raise SettingsError(
+            f"{_attempt(row)} of run {record.name} has no winner: {row.verdict.reason}; name a trial: --trial N"
+        )
+    return row.verdict.trial
+
+
+def _require_opened(record: RunRecord, row: AttemptRow, part: Part) -> None:
+    """Validation and test are closed until the gate was read, and where no trial was feasible."""
+    if part is Part.TRAIN:
+        return
+    if row.verdict is None:
+        why = "it is opened when the attempt is judged"
+    elif row.verdict.trial is None:
+        why = row.verdict.reason
+    else:
+        return
+    raise SettingsError(f"{part} of {_attempt(row)} of run {record.name} stays closed: {why}")
+
+
+def _attempt(row: AttemptRow) -> str:
+    return f"level {row.level}, attempt {row.number}"

@@ -1,0 +1,83 @@
+"""How a run and a download go, in a few lines: done since the last time, left, time, and what it takes."""
+
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tradeschool.store.download_status import Acquisition
+from workers.monitoring.run_status import Standing
+from workers.monitoring.snapshot import Snapshot
+
+GIGABYTE = 1e9
+
+
+def summary(
+    run: Standing | None, download: Acquisition | None, before: Mapping[str, int]
+) -> tuple[dict[str, int], list[str]]:
+    """What is done by name, and lines on what was done since, what is left and how long it takes."""
+    done: dict[str, int] = {}
+    lines: list[str] = []
+    for level in run.levels if run else ():
+        if level.attempts:
+            attempt, tally = level.attempts[-1], level.attempts[-1].tally
+            done[attempt.study] = tally.finished
+            since = tally.finished - before.get(attempt.study, 0)
+            best = "" if tally.best_value is None else f", best {tally.best_value:.3f}"
+            left = f", about {minutes(attempt.eta_seconds)} left" if attempt.eta_seconds else ""
+            state = f"level {level.name}, attempt {attempt.row.number}: {level.state}"
+            lines.append(f"{state}, {tally.finished} of {tally.trials} trials ({since:+d}){best}{left}")
+        else:
+            lines.append(f"level {level.name}: {level.state}")
+    if download:
+        done["pages"] = download.pages_done
+        since = download.pages_done - min(before.get("pages", 0), download.pages_done)
+        pages = f"{download.pages_done:,} of {download.pages_total:,} pages ({since:+,})"
+        lines.append(f"download: {pages}, about {minutes(download.eta_seconds)} left")
+    return done, lines
+
+
+def minutes(seconds: float | None) -> str:
+    """For people."""
+    if seconds is None:
+        return "?"
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def resources(queue: Snapshot | None, download: Acquisition | None, folders: Sequence[Path]) -> list[str]:
+    """What workers, by host, and the fetcher use, and what is left on the disks."""
+    lines = []
+    if queue:
+        memory: dict[str, int] = defaultdict(int)
+        cpu: dict[str, float] = defaultdict(float)
+        for worker in queue.workers:
+            memory[worker.host] += worker.memory_bytes
+            cpu[worker.host] += worker.cpu_seconds
+        numbers = {host: sum(worker.host == host for worker in queue.workers) for host in memory}
+        for host, number in numbers.items():
+            used = f"{cpu[host]:,.0f} s of processor, {memory[host] / GIGABYTE:.2f} GB of memory"
+            lines.append(f"{number} workers on {host}: {used}")
+        if queue.workers_not_listed:
+            lines.append(f"and {queue.workers_not_listed} more workers")
+        lines.append(f"queue: {queue.queued} wait, {queue.started} run, {queue.failed} failed in the last day")
+    if download and download.memory_bytes:
+        used = f"{download.cpu_seconds:,.0f} s of processor, {download.memory_bytes / GIGABYTE:.2f} GB of memory"
+        lines.append(f"fetcher: {used}")
+    return lines + [_disk(folder) for folder in folders if folder.is_dir()]
+
+
+def _disk(folder: Path) -> str:
+    free = shutil.disk_usage(folder).free
+    return f"{folder.name}: {_size(folder) / GIGABYTE:.2f} GB used, {free / GIGABYTE:.0f} GB free"
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += (Path(where) / name).lstat().st_size
+            except OSError:
+                continue  # gone meanwhile
+    return total

@@ -1,0 +1,4 @@
+"""Processes of one machine: pools, restart policy, process groups and their registry.
+
+It never knows what its processes compute.
+"""

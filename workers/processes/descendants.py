@@ -1,0 +1,68 @@
+"""What a horse leaves behind: processes that it started, however they hide. Found, killed and reaped.
+
+A process whose parent ends becomes the child of the nearest ancestor that has asked for orphans: the worker. It has
+no other children than its horse, so whatever else is there comes from a strategy. Linux only; elsewhere the group of
+the horse is killed, and a process that has left it stays.
+"""
+
+import logging
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from workers.processes.parent_death import load_prctl
+
+PR_SET_CHILD_SUBREAPER = 36
+PATIENCE_SECONDS = 10.0
+"""For processes that have been killed: one that waits for a disk ends later."""
+
+log = logging.getLogger(__name__)
+
+
+def adopt_orphans() -> None:
+    """Have the descendants of this process become its children when their own parents end."""
+    if prctl := load_prctl():
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def children_of(pid: int) -> set[int]:
+    """The processes that this one's threads have started, and those that it has adopted; zombies included."""
+    found: set[int] = set()
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  # names are enough
+            with suppress(OSError):
+                found |= {int(child) for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()}
+    return found
+
+
+def end_all(pid: int) -> None:
+    """Kill a child of this process, its group, and whatever this process has adopted since; all are gone then."""
+    for kill in (os.killpg, os.kill):
+        with suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+    end, count = time.monotonic() + PATIENCE_SECONDS, 0
+    while left := children_of(os.getpid()):
+        for child in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(child, signal.SIGKILL)
+        count += sum(_is_reaped(child) for child in left)
+        if time.monotonic() > end:
+            log.error("processes not ended", extra={"action": "processes_not_ended", "pids": sorted(left)})
+            break
+    if count:
+        log.warning("left behind, killed", extra={"action": "leftovers_killed", "processes": count})
+
+
+def _is_reaped(child: int) -> bool:
+    """Whether it has ended and is gone; its own children are this process' next."""
+    try:
+        ended, _ = os.waitpid(child, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    if not ended:
+        time.sleep(0.001)
+    return bool(ended)

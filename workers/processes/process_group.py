@@ -1,0 +1,123 @@
+"""Processes of this machine that share out a run's last work: its luck is measured beside no queue, and in no hurry."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from typing import TypeVar
+
+from optimizer.strategies.time_limit import bound_each_call, seconds_of_a_call
+from tradeschool.errors import TradeschoolError
+from tradeschool.interpreter import safe_path_for_children
+from workers.processes.exit_reason import ended_words
+from workers.processes.parent_death import die_with_parent
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+ALONE_SECONDS = 1.0
+"""What takes no longer than that is done before another process has begun: the start of one takes as long."""
+CODE_SECONDS = 5.0
+"""Until it is known how each process ended, once one of them has."""
+MOST_CORES = 16
+"""Processes that are started where nobody says how many: each takes a quarter of a gigabyte."""
+
+
+def cores() -> int:
+    """Of the machine, those that this process may use, and no more than `MOST_CORES`."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(found, MOST_CORES)
+
+
+class CrewEnded(TradeschoolError):
+    """A process of a crew has ended before its work was done."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"a process that measured luck has ended: {reason}: go on with it as it was begun")
+        self.ended = reason
+        """How, in words."""
+
+
+@contextmanager
+def crew(count: int, alone_seconds: float = ALONE_SECONDS) -> Iterator["Crew"]:
+    """So many processes, started when there is enough for them to do; one is this process itself.
+
+    They end with the block, and with this process however that ends.
+    """
+    made = Crew(count, alone_seconds)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+class Crew:
+    """Made by `crew`."""
+
+    def __init__(self, count: int, alone_seconds: float) -> None:
+        self.count, self._alone_seconds = max(1, count), alone_seconds
+        self._pool: ProcessPoolExecutor | None = None
+
+    def share(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """What `work` makes of each task, in their order, as they come; `work` is a function of a module.
+
+        Raises:
+            TradeschoolError: where a process was killed; what `work` raises.
+        """
+        ends, done = time.monotonic() + (0.0 if self._pool else self._alone_seconds), 0
+        while done < len(tasks) and (self.count == 1 or time.monotonic() < ends):
+            yield work(tasks[done])
+            done += 1
+        if done < len(tasks):
+            yield from self._spread(work, tasks[done:])
+
+    def _spread(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        if self._pool is None:
+            self._pool = self._begin()
+        members: list[BaseProcess] = []
+        try:
+            with safe_path_for_children():
+                results = self._pool.map(work, tasks)
+                members = multiprocessing.active_children()
+            yield from results
+        except BrokenProcessPool:
+            raise CrewEnded(_how_it_ended(members)) from None
+
+    def _begin(self) -> ProcessPoolExecutor:
+        # Spawned: this process has threads, and a forked child of one that has used polars hangs.
+        return ProcessPoolExecutor(
+            self.count,
+            multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=(os.getpid(), seconds_of_a_call()),
+        )
+
+    def close(self) -> None:
+        """End every process, whatever it does."""
+        if self._pool is None:
+            return
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+
+
+def _how_it_ended(members: Sequence[BaseProcess]) -> str:
+    """What ended the first of some processes; the others were told to end, for it."""
+    until = time.monotonic() + CODE_SECONDS
+    while None in (codes := [each.exitcode for each in members]) and time.monotonic() < until:
+        time.sleep(0.02)  # the pool's own thread is about to take the code
+    code = next((code for code in codes if code not in (None, 0, -signal.SIGTERM)), None)
+    return "a process that it is shared with has ended" if code is None else ended_words(code, seconds_of_a_call())
+
+
+def _begin(parent: int, call_seconds: float | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C reaches it, too, and is no news
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    bound_each_call(call_seconds)
+    die_with_parent(parent, signal.SIGKILL)

@@ -1,0 +1,177 @@
+"""A job and a queue that whoever can write to Redis cannot turn against a worker.
+
+RQ believes what it reads: a hash may name any function, any callback, a web address to call, and with the default
+serializer a pickle. Here a hash is cut down to the fields that an honest job has, each is held against its form,
+and the function is looked up by name in a table of one, never imported. A job that is not allowed is a failure.
+"""
+
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from redis import Redis
+from redis.client import Pipeline
+from rq import Queue
+from rq.exceptions import NoSuchJobError
+from rq.job import JOB_ID_PATTERN, Job, JobStatus
+from rq.serializers import JSONSerializer
+from rq.utils import as_text, str_to_date
+
+from tradeschool.errors import TradeschoolError
+from workers.connection.bounded_reads import MOST_BYTES, TOO_LONG, ask_fields
+from workers.connection.signing import loads
+from workers.queue.messages import FUNCTION
+
+QUEUE = "trials"
+NOT_ALLOWED = b'["refused", null, [], {}]'
+
+
+class JobRefused(TradeschoolError):
+    """A job is not one that a conductor writes; it is not executed."""
+
+
+def _seconds(value: bytes) -> None:
+    if not re.fullmatch(rb"[1-9][0-9]{0,5}", value):
+        raise ValueError(f"expected seconds, was {value[:40]!r}")
+
+
+def _text(value: bytes) -> None:
+    value.decode()
+
+
+def _packed(value: bytes) -> None:
+    unpacker = zlib.decompressobj()
+    try:
+        unpacker.decompress(value, MOST_BYTES)
+    except zlib.error:
+        raise ValueError("the data is not packed") from None
+    if not unpacker.eof:
+        raise ValueError(f"the data is longer than {MOST_BYTES} bytes, or cut")
+
+
+def _date(value: bytes) -> None:
+    str_to_date(value)
+
+
+def _status(value: bytes) -> None:
+    JobStatus(value.decode())
+
+
+FIELDS: Mapping[str, Callable[[bytes], None]] = {
+    "data": _packed,
+    "status": _status,
+    "origin": _text,
+    "description": _text,
+    "worker_name": _text,
+    "created_at": _date,
+    "enqueued_at": _date,
+    "started_at": _date,
+    "ended_at": _date,
+    "last_heartbeat": _date,
+    "timeout": _seconds,
+    "result_ttl": _seconds,
+    "failure_ttl": _seconds,
+    "ttl": _seconds,
+}
+"""All that is read of a job: no meta, result, callback, webhook, repeat, retry, dependency, group or rate limit."""
+
+
+def read_fields(connection: Pipeline | Redis, key: str) -> object:
+    """Read, or queue a read of, what an honest job holds; `fields_read` takes the answer."""
+    return ask_fields(connection, key, tuple(FIELDS), most_bytes=MOST_BYTES)
+
+
+def fields_read(reply: object) -> dict[bytes, bytes]:
+    """The fields that `read_fields` has found; empty where there is no hash. One that is too long is unsound."""
+    match reply:
+        case [b"hash", int(), [*values]]:
+            pairs = zip(FIELDS, values, strict=True)
+            kept = {name.encode(): b"too long" if value == TOO_LONG else value for name, value in pairs}
+            return {name: value for name, value in kept.items() if isinstance(value, bytes)}
+    return {}
+
+
+class TrialJob(Job):
+    """A job that names `FUNCTION` and carries one JSON argument, or is refused."""
+
+    refusal: str | None = None
+    _order: object = None
+
+    def __init__(self, id: str | None = None, connection: Redis | None = None, serializer: object = None) -> None:
+        super().__init__(id, connection=connection, serializer=JSONSerializer)
+
+    @classmethod
+    def fetch(cls, id: str, connection: Redis | None = None, serializer: object = None) -> "TrialJob":
+        """The job of that id.
+
+        Raises:
+            NoSuchJobError: where there is none, or the id or its key is of a kind that no job has.
+        """
+        if not JOB_ID_PATTERN.fullmatch(id.partition(":")[0]):
+            raise NoSuchJobError(f"not a job's id: {id[:80]!r}")
+        job = cls(id, connection=connection)
+        job.restore(fields_read(read_fields(job.connection, job.key)))
+        return job
+
+    def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
+        """Take over what Redis holds, as far as it is sound; the rest is the reason to refuse the job."""
+        fields = {as_text(name): value for name, value in raw_data.items() if _is_field(name)}
+        if b"data" not in raw_data:
+            raise NoSuchJobError(f"job {self.id} has no data")
+        sound = {name: value for name, value in fields.items() if not value or self._is_sound(name, value)}
+        sound.setdefault("data", zlib.compress(NOT_ALLOWED))
+        super().restore({name.encode(): value for name, value in sound.items()})
+        # There is one queue; a job that names another would be looked for in that one's lists.
+        self.origin = QUEUE
+
+    def order(self) -> object:
+        """The job's argument, not yet parsed.
+
+        Raises:
+            JobRefused: where the job names another function, or has another form.
+        """
+        if self.refusal is None:
+            self.refusal = self._reason_to_refuse()
+        if self.refusal is not None:
+            raise JobRefused(f"job {self.id} is not allowed: {self.refusal}")
+        return self._order
+
+    def _execute(self) -> NoReturn:
+        self.order()
+        raise JobRefused(f"job {self.id}: only a trial worker may execute it")
+
+    def _is_sound(self, name: str, value: bytes) -> bool:
+        try:
+            FIELDS[name](value)
+        except ValueError as error:
+            self.refusal = f"{name}: {error}"
+        return self.refusal is None or not self.refusal.startswith(f"{name}:")
+
+    def _reason_to_refuse(self) -> str | None:
+        try:
+            content = loads(self.data)
+        except ValueError:
+            return "its data is not JSON"
+        match content:
+            case [name, None, [order], {**rest}] if name == FUNCTION and not rest:
+                self._order = order
+                return None
+            case [str() as name, *_] if name != FUNCTION:
+                return f"it asks for {name[:80]!r}, not for {FUNCTION}"
+        return "its data has another form"
+
+
+class TrialQueue(Queue):
+    """The queue of trials; its jobs are `TrialJob`s in JSON, whatever the caller says."""
+
+    job_class = TrialJob
+
+    # RQ hands a class, a serializer and more through a dozen constructors; what they say of them does not count.
+    def __init__(self, name: str = QUEUE, connection: Redis | None = None, **options: Any) -> None:
+        options |= {"serializer": JSONSerializer, "job_class": TrialJob}
+        super().__init__(name, connection=connection, **options)
+
+
+def _is_field(name: bytes) -> bool:
+    return name.decode(errors="replace") in FIELDS

@@ -1,0 +1,148 @@
+"""What travels between conductor and workers, and the function that RQ names: a wire format with a version.
+
+An order holds small JSON values only: no URL, no secret, no dotted name, no path. What is needed besides, the
+candles and the objective, is the worker's own `Bench`.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Annotated, Literal, Protocol, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+
+from optimizer.level.spec import Level, Part
+from tradeschool.errors import ForeignFile
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.windows import Window
+
+VERSION = 1
+MOST_REASON = 440
+"""Characters of an exception's text."""
+FUNCTION = "workers.work_horse.evaluator.evaluate_trials"
+"""The only function that a job may name."""
+log = logging.getLogger(__name__)
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+Number = Annotated[int, Field(ge=0)]
+Text = Annotated[str, Field(max_length=512)]
+Arrays = TypeVar("Arrays")
+Arrays_co = TypeVar("Arrays_co", covariant=True)
+Prepared = TypeVar("Prepared")
+
+
+class CandleStore(Protocol[Arrays_co]):
+    """Where a worker finds its candles."""
+
+    def arrays(self, dataset: Dataset, window: Window) -> Arrays_co:
+        """The candles of a sealed window; read without polars, which hangs a process that forks after it."""
+
+    def digest(self, dataset: Dataset, window: Window) -> str:
+        """The same text on every machine that holds the same candles of that window."""
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    v: Literal[1] = 1
+
+
+class Order(_Wire):
+    """Trials to evaluate; the argument of a job."""
+
+    study: Name
+    numbers: Annotated[tuple[Number, ...], Field(min_length=1, max_length=256)]
+    parameters: tuple[dict[Name, int | FiniteFloat], ...]
+    """By trial."""
+    thresholds: tuple[tuple[FiniteFloat | None, ...], ...]
+    """By trial and step: the trial is pruned where its best value so far is below."""
+    level: Level
+    digests: dict[Text, Text]
+    """Of the candles that the conductor knows, see `level_digests`."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if not len(self.numbers) == len(self.parameters) == len(self.thresholds):
+            raise ValueError("numbers, parameters and thresholds must have one entry a trial")
+        return self
+
+    @classmethod
+    def parse(cls, payload: object) -> "Order":
+        """The order of a job's argument; raises ValueError where it is none of this version."""
+        try:
+            return cls.model_validate_json(json.dumps(payload))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ValueError(f"not an order of version {VERSION}: {where}: {first['msg']}") from None
+
+    def questions(self) -> tuple[str, ...]:
+        """By trial, a digest of everything that its evaluation depends on: it ties an answer to its question."""
+        setting = json.dumps([self.v, self.study, self.level.model_dump(mode="json"), self.digests], sort_keys=True)
+        context = blake2b(setting.encode(), digest_size=16)
+        asked = zip(self.numbers, self.parameters, self.thresholds, strict=True)
+        return tuple(_digest_on(context.copy(), json.dumps(question, sort_keys=True)) for question in asked)
+
+
+class TrialAnswer(_Wire):
+    """What became of one trial: an evaluation, or the reason why there is none."""
+
+    number: Number
+    question: Text
+    """See `Order.questions`."""
+    started: FiniteFloat
+    """Unix time in seconds."""
+    seconds: FiniteFloat
+    evaluation: Annotated[str, Field(max_length=65_536)] | None = None
+    """`Evaluation.to_json`."""
+    failure: Text | None = None
+    """The strategy raised this; to ask again would raise it again."""
+
+
+class Answer(_Wire):
+    """What a job returns, and what a worker pushes on the study's list of results."""
+
+    study: Name
+    worker: Text
+    trials: tuple[TrialAnswer, ...] = ()
+    refused: Text | None = None
+    """This worker cannot evaluate the order, but another one may: its candles are missing, or are others."""
+
+    @classmethod
+    def parse(cls, payload: object) -> "Answer":
+        """The answer in a job's return value; raises ValueError where it is none."""
+        return cls.model_validate_json(payload if isinstance(payload, str | bytes) else json.dumps(payload))
+
+
+def level_key(order: Order) -> str:
+    """Stands for everything that a level's preparation depends on."""
+    return json.dumps([order.level.model_dump(mode="json"), order.digests], sort_keys=True)
+
+
+def level_digests(level: Level, store: CandleStore[Arrays]) -> dict[str, str]:
+    """The digest of every dataset's train part, by `dataset window`.
+
+    Raises:
+        DataError: where candles are missing.
+    """
+    windows = [(dataset.source, level.window(dataset, Part.TRAIN)) for dataset in level.datasets]
+    return {f"{dataset.name} {window.name}": store.digest(dataset, window) for dataset, window in windows}
+
+
+def check_digests(level: Level, digests: Mapping[str, str], store: CandleStore[Arrays]) -> None:
+    """Compare the candles of a worker with those of the study.
+
+    Raises:
+        ForeignFile: where a digest differs.
+    """
+    for name, digest in level_digests(level, store).items():
+        if digests.get(name) != digest:
+            raise ForeignFile(
+                f"{name}: this worker holds other candles than the conductor: expected {digests.get(name)}, "
+                f"was {digest}: fetch or copy the same data to every machine"
+            )
+
+
+def _digest_on(context: blake2b, question: str) -> str:
+    context.update(question.encode())
+    return context.hexdigest()

@@ -1,0 +1,166 @@
+"""Evaluates the trials of a job with this worker's candles and objective."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic
+
+from rq.timeouts import BaseTimeoutException
+
+from optimizer.level.spec import Level, Parameters, Part
+from optimizer.objective.trial_result import Evaluation
+from tradeschool.errors import DataError
+from tradeschool.log import about, facts_of
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.windows import Window
+from tradeschool.plain_text import plain, plain_error
+from workers.isolation.strategy_allowlist import AllowedStrategies
+from workers.queue.job_names import about_study
+from workers.queue.messages import (
+    MOST_REASON,
+    Answer,
+    Arrays,
+    CandleStore,
+    Order,
+    Prepared,
+    TrialAnswer,
+    check_digests,
+    level_key,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Bench(Generic[Arrays, Prepared]):
+    """One worker's place of work: its candles, its objective, and the levels that it has made ready."""
+
+    def __init__(
+        self,
+        *,
+        store: CandleStore[Arrays],
+        prepare: Callable[[Level, Part, Callable[[Dataset, Window], Arrays]], tuple[Prepared, ...]],
+        evaluate: Callable[[Level, tuple[Prepared, ...], Parameters, Sequence[float | None]], Evaluation],
+        worker: str,
+        share: Callable[[tuple[Prepared, ...], str], tuple[Prepared, ...]] = lambda prepared, key: prepared,
+        strategies: AllowedStrategies | None = None,
+        load: Callable[[str], object] = lambda name: None,
+    ) -> None:
+        """`strategies` limits what orders may name; None where they come from this very process. `load` imports one."""
+        self.worker, self._strategies = worker, strategies
+        self._share, self._load = share, load
+        self._store, self._prepare, self._evaluate = store, prepare, evaluate
+        self._ready: dict[str, tuple[Prepared, ...]] = {}
+
+    def make_ready(self, order: Order, beat: Callable[[], None]) -> tuple[Prepared, ...]:
+        """The level's candles in memory, read once and kept until another level comes.
+
+        `beat` is called before each dataset is read.
+
+        Raises:
+            DataError: where candles are missing, or are not those that the conductor knows.
+        """
+        key = level_key(order)
+        if key not in self._ready:
+            check_digests(order.level, order.digests, self._store)
+
+            def read(dataset: Dataset, window: Window) -> Arrays:
+                beat()
+                return self._store.arrays(dataset, window)
+
+            self._ready = {}  # what the last level had mapped or held goes before the next one's comes
+            self._ready = {key: self._share(self._prepare(order.level, Part.TRAIN, read), key)}
+        return self._ready[key]
+
+    def require_strategy(self, level: Level) -> None:
+        """Refuse a level whose strategy this worker may not import.
+
+        Raises:
+            StrategyNotAllowed: where its settings do not name it.
+        """
+        if self._strategies is not None:
+            self._strategies.require(level)
+
+    def check(self, level: Level, digests: Mapping[str, str]) -> None:
+        """Refuse where this worker may not import a study's strategy, or its candles are not those of the study.
+
+        Raises:
+            StrategyNotAllowed: where its settings do not name the strategy.
+            DataError: where candles are missing, or are others.
+        """
+        self.require_strategy(level)
+        check_digests(level, digests, self._store)
+
+    def load_strategy(self, level: Level) -> None:
+        """Import what a level names, where this worker may.
+
+        Raises:
+            StrategyNotAllowed: before anything is imported.
+        """
+        self.require_strategy(level)
+        self._load(level.strategy)
+
+    def answer(self, order: Order, caught: type[BaseException] = Exception) -> Answer:
+        """Every trial of the order evaluated; a strategy's exception is an answer, missing candles a refusal.
+
+        `caught`: what of a strategy's is an answer; in a process of its own nobody else raises an exit, or interrupts.
+
+        Raises:
+            StrategyNotAllowed: before anything is imported.
+        """
+        self.require_strategy(order.level)
+        try:
+            prepared = self.make_ready(order, beat=_rest)
+        except DataError as error:
+            return Answer(study=order.study, worker=self.worker, refused=_short(str(error)))
+        asked = zip(order.numbers, order.questions(), order.parameters, order.thresholds, strict=True)
+        with about(**about_study(order.study)):
+            trials = tuple(self._answer_one(order.level, prepared, caught, *question) for question in asked)
+        return Answer(study=order.study, worker=self.worker, trials=trials)
+
+    def _answer_one(
+        self,
+        level: Level,
+        prepared: tuple[Prepared, ...],
+        caught: type[BaseException],
+        number: int,
+        question: str,
+        parameters: Parameters,
+        thresholds: Sequence[float | None],
+    ) -> TrialAnswer:
+        started, clock = time.time(), time.monotonic()
+        evaluation, failure = None, None
+        try:
+            evaluation = self._evaluate(level, prepared, dict(parameters), thresholds).to_json()
+        except (BaseTimeoutException, MemoryError):
+            raise  # says something of this process, not of the trial
+        except caught as error:  # a strategy is a stranger's code: whatever it raises is its answer
+            failure = _short(_told(error))
+            log.warning("trial failed", exc_info=True, extra={"action": "trial_failed", "trial": number})
+        seconds = time.monotonic() - clock
+        return TrialAnswer(
+            number=number, question=question, started=started, seconds=seconds, evaluation=evaluation, failure=failure
+        )
+
+
+def evaluate_trials(order: bytes, bench: Bench[Arrays, Prepared]) -> bytes:
+    """What the job `FUNCTION` does: an order in, an answer out, both JSON.
+
+    Raises:
+        ValueError: where it is no order of this version.
+    """
+    return bench.answer(Order.parse(json.loads(order)), caught=BaseException).model_dump_json().encode()
+
+
+def _told(error: BaseException) -> str:
+    """Such as `ZeroDivisionError: division by zero, on coinbase/BTC-USD/M5`."""
+    dataset = facts_of(error).get("dataset")
+    return f"{plain_error(error)[:MOST_REASON]}{f', on {dataset}' if dataset else ''}"
+
+
+def _short(text: str) -> str:
+    return plain(text)[:512]
+
+
+def _rest() -> None:
+    """Nobody waits for a heartbeat."""

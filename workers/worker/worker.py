@@ -1,0 +1,313 @@
+"""A worker: takes a job, has its horse evaluate it, hands the answer in. It needs Redis and candles, no database.
+
+To RQ and its tools it is a worker like any other. Its loop is its own: two ways to Redis a job, a horse that lives
+for many jobs, and nothing that Redis could turn against it.
+"""
+
+import logging
+import os
+import random
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any, Generic, TypeVar
+
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+from rq import Worker
+from rq.exceptions import StopRequested
+from rq.results import Result
+from rq.worker import WorkerStatus
+from rq.worker_registration import register
+
+from tradeschool.errors import DataError
+from tradeschool.log import about
+from tradeschool.plain_text import plain, plain_error
+from workers.connection.damaged_keys import is_damage, is_wrong_type, kinds_of, mend
+from workers.connection.redis_outage import RedisOutage, may_pass
+from workers.connection.server_time import server_now
+from workers.connection.signing import UNSIGNED, Signer
+from workers.isolation.strategy_allowlist import StrategyNotAllowed
+from workers.processes.parent_death import die_with_parent, load_prctl
+from workers.queue.job_allowlist import JobRefused, TrialJob, TrialQueue
+from workers.queue.job_names import about_job, study_of
+from workers.queue.job_results import failure_fields
+from workers.queue.messages import Answer, Arrays, Order, Prepared
+from workers.queue.trial_queue import NOT_IMPORTED, ORDER_REFUSED, clean_in_turn, results_key
+from workers.work_horse.evaluator import Bench
+from workers.work_horse.lifecycle import Stable, StableSettings
+from workers.work_horse.process import Reply
+from workers.worker.job_lease import Desk, Held
+from workers.worker.preflight_check import check_in
+from workers.worker.resource_usage import used
+from workers.worker.suspension import Suspension
+
+ORDER_SECONDS = 604_800.0
+"""How old a signed order may be; a conductor sends one anew that is refused for it."""
+
+MOST_MENDED = 100
+"""Errors in a row, each met while the one before was mended, after which a worker ends: its pool starts another."""
+
+log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings(StableSettings):
+    """How closely a worker is watched, in whole seconds, and how long its horse lives."""
+
+    lease_seconds: int = 15
+    """A job is given to another worker this long after its own was last heard of; several times the next."""
+    idle_seconds: int = 5
+    """Between two heartbeats, and two rounds of maintenance, of a worker that waits."""
+    refusal_seconds: float = 1.0
+    """How long a worker that refuses an order leaves the queue to others."""
+
+
+class TrialWorker(Worker, Generic[Arrays, Prepared]):
+    """RQ's worker for trials."""
+
+    queue_class = TrialQueue  # type: ignore[assignment]  # it takes its class and serializer from nobody
+    job_class = TrialJob
+
+    def __init__(
+        self, connection: Redis, bench: Bench[Arrays, Prepared], settings: WorkerSettings, signer: Signer
+    ) -> None:
+        self._queue = TrialQueue(connection=connection)
+        super().__init__([self._queue], name=bench.worker, connection=connection)
+        self._bench, self._settings, self._signer = bench, settings, signer
+        self._desk = Desk(
+            self._queue,
+            name=self.name,
+            key=self.key,
+            lease_seconds=settings.lease_seconds,
+            silence_seconds=4 * settings.idle_seconds + settings.lease_seconds,
+        )
+        self._stable = Stable(bench, settings, connection.connection_pool.disconnect)
+        self._is_waiting, self._signals, self._next_usage, self._job_id = False, 0, 0.0, ""
+        self._suspension = Suspension(worker=self.name)
+        self._outage = RedisOutage()
+        load_prctl()
+
+    # RQ hands its loop's options through; none of them is for this one.
+    def work(self, *_: Any, **__: Any) -> bool:
+        """Job after job until SIGTERM or SIGINT, which let the running job end; a second one does not."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self._insist(self._register)
+        log.info("worker started", extra={"action": "worker_started", "worker": self.name, "pid": os.getpid()})
+        try:
+            next_job = None
+            while not self._signals:
+                next_job = self._run(next_job) if next_job else self._wait()
+        except StopRequested:
+            log.info("worker told to stop", extra={"action": "worker_stops", "worker": self.name})
+        finally:
+            self._stable.empty()
+            self._sign_off()
+        return True
+
+    @property
+    def horse_pid(self) -> int:
+        """The process that evaluates, 0 where there is none."""
+        return self._stable.pid
+
+    def _set_ip_address(self, connection: Redis) -> None:
+        """Ask the server for this client's address; redis-py cannot read that of a socket with a space in its path."""
+        try:
+            super()._set_ip_address(connection)
+        except ValueError:
+            self.ip_address = "unknown"
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            self._stable.kill()
+        if self._is_waiting or self._signals > 1:
+            raise StopRequested
+
+    def _wait(self) -> str | None:
+        """The next job, None after a while without one."""
+        if self._insist(lambda: clean_in_turn(self._queue, self._settings.idle_seconds, self._signer)):
+            log.debug("maintenance done", extra={"action": "maintenance_done", "worker": self.name})
+        state = self._suspension.note(is_on=self._insist(self._desk.is_suspended))
+        if not self._insist(lambda: self._desk.beat(state)):
+            self._insist(self._register)
+        self._tell_usage()
+        # Not all at once, where many workers were started together.
+        seconds = self._settings.idle_seconds * random.uniform(0.8, 1.0)  # noqa: S311  # no secret hangs on it
+        self._is_waiting = True
+        try:
+            if not self._suspension.is_on:
+                return self._insist(lambda: self._desk.wait(seconds))
+            self._suspension.pause()
+            return None
+        finally:
+            self._is_waiting = False
+
+    def _run(self, job_id: str) -> str | None:
+        """Do one job, and return the next where there is one."""
+        self._job_id = job_id
+        held = self._insist(lambda: self._desk.begin(job_id))
+        if held is None:
+            return None
+        with about(**about_job(job_id)):
+            began = time.monotonic()
+            study, reply = self._answer(held)
+            log.info("job done", extra={"action": "job_done", "seconds": round(time.monotonic() - began, 3)})
+        self._tell_usage()
+        go_on = not self._signals
+        if reply.answer is not None:
+            answer = self._signer.sign("answer", job_id, reply.answer.decode(errors="replace")).encode()
+            return self._insist(lambda: self._desk.hand_in(held, study, answer, go_on=go_on))
+        reason = reply.failure or "no reason was left behind"
+        log.warning("job failed", extra={"action": "job_failed", "job": job_id, "reason": reason})
+        signed = failure_fields(reason, job_id, self._signer)
+        return self._insist(lambda: self._desk.fail(held, reason, signed, go_on=go_on))
+
+    def _answer(self, held: Held) -> tuple[str, Reply]:
+        """The study that is asked for, and how its order ended; every reason is an answer or a failure."""
+        try:
+            order = Order.parse(
+                self._signer.check("order", held.job.id, held.job.order(), now=time.time(), seconds=ORDER_SECONDS)
+            )
+            self._bench.require_strategy(order.level)
+        except (JobRefused, StrategyNotAllowed, ValueError) as error:
+            time.sleep(self._settings.refusal_seconds)
+            return "", Reply(failure=plain(f"{ORDER_REFUSED}: {' '.join(str(error).split())}")[:512])
+        is_first, timeout = held.job.id.endswith("-a1"), int(held.job.timeout or 1)
+        try:
+            reply = self._stable.evaluate(order, timeout, is_first=is_first, renew=lambda: self._renew(held))
+        except DataError as error:
+            return order.study, self._refuse(order, error)
+        except (StopRequested, RedisError):
+            raise
+        except Exception as error:  # what makes a level ready is wide, and the worker must outlive it
+            log.warning("level not ready", exc_info=True, extra={"action": "level_not_ready", "job": held.job.id})
+            return order.study, Reply(failure=plain_error(error)[:512])
+        if reply.failure and reply.failure.startswith(NOT_IMPORTED):
+            time.sleep(self._settings.refusal_seconds)  # another worker may be able to
+        return order.study, reply
+
+    def _refuse(self, order: Order, error: DataError) -> Reply:
+        log.error("order refused", extra={"action": "order_refused", "study": order.study, "reason": str(error)})
+        time.sleep(self._settings.refusal_seconds)
+        refusal = Answer(study=order.study, worker=self.name, refused=plain(str(error))[:512])
+        return Reply(answer=refusal.model_dump_json().encode())
+
+    def _tell_usage(self) -> None:
+        """Say now and then what this worker uses, for who watches."""
+        if time.monotonic() < self._next_usage:
+            return
+        self._next_usage, use = time.monotonic() + self._settings.idle_seconds, used(self.horse_pid)
+        fields = {"cpu_seconds": str(use.cpu_seconds), "memory_bytes": str(use.memory_bytes)}
+        self._insist(lambda: self.connection.hset(self.key, mapping=fields))  # type: ignore[arg-type]  # a dict's keys are invariant
+
+    def _renew(self, held: Held) -> None:
+        """Keep the lease where Redis answers; where it does not, the answer will be handed in all the same."""
+        try:
+            if not self._desk.renew(held):
+                self._register()
+        except RedisError as error:
+            self._bear(error)
+
+    def _bear(self, error: RedisError) -> None:
+        """Note what may pass, and mend what may not, also where mending meets the next such error."""
+        for _ in range(MOST_MENDED):
+            if may_pass(error):
+                self._outage.begin(error)
+                return
+            if not isinstance(error, ResponseError):
+                break
+            try:
+                self._mend(error)
+            except RedisError as another:
+                if another is error:
+                    break
+                error = another
+            else:
+                return
+        raise error
+
+    def _sign_off(self) -> None:
+        """Take this worker's name away; where Redis does not let it, the name goes when its time is over."""
+        try:
+            self.register_death()  # type: ignore[no-untyped-call]  # RQ's
+        except RedisError as error:
+            log.warning("worker not signed off", extra={"action": "not_signed_off", "reason": str(error)[:512]})
+
+    def _register(self) -> None:
+        """Make this worker known; also after its entry has run out, or Redis has forgotten everything."""
+        self.last_heartbeat = datetime.fromtimestamp(server_now(self.connection), UTC)
+        self.birth_date = self.birth_date or self.last_heartbeat
+        with self.connection.pipeline() as pipeline:
+            pipeline.hset(self.key, mapping=self.serialize())
+            register(self, pipeline)
+            pipeline.execute()
+        self._desk.beat(WorkerStatus.IDLE)
+
+    def _insist(self, step: Callable[[], Found]) -> Found:
+        """Take the step as soon as Redis lets it, however long that is; told to stop, give up."""
+        while True:
+            try:
+                found = step()
+            except RedisError as error:
+                self._bear(error)
+                if self._signals and may_pass(error):
+                    raise StopRequested from error
+                time.sleep(self._outage.pause())
+            else:
+                self._outage.end()
+                return found
+
+    def _mend(self, error: ResponseError) -> None:
+        """Take away what is in the way of honest work; any other refusal is raised again."""
+        if not is_damage(error):
+            raise error
+        job, study = self._job_id, study_of(self._job_id)
+        ours = {TrialJob.key_for(job): "hash", Result.get_key(job): "stream", results_key(study): "list"}
+        mend(self.connection, {**kinds_of(self._queue), **ours, self.key: "hash"})
+        if not is_wrong_type(error):  # a count of this worker's own that is no number
+            self.connection.delete(self.key)
+        self._register()
+
+
+def run_worker(
+    connection: Redis,
+    bench: Bench[Arrays, Prepared],
+    settings: WorkerSettings,
+    *,
+    warm: Callable[[], None],
+    signer: Signer = UNSIGNED,
+    parent: int | None = None,
+) -> None:
+    """Work until SIGTERM or SIGINT, which let the running job end; a second signal does not.
+
+    `warm` compiles what would otherwise be compiled in every fork; it is called before the first job. `parent` is
+    the process with which this one ends, in the same gentle way.
+
+    Raises:
+        SettingsError: where a study is under way in another version of the wire format.
+        DataError: where its candles are missing here, or are others.
+    """
+    if parent is not None:
+        die_with_parent(parent, signal.SIGTERM)
+    for name in ("rq.worker", "rq.job", "rq.queue", "rq.registry"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    check_in(connection, bench, signer)
+    warm()
+    worker = TrialWorker(connection, bench, settings, signer)
+    with about(worker=worker.name):
+        worker.work()
+        log.info("worker ended", extra={"action": "worker_ended"})
+
+
+def worker_name() -> str:
+    """A name that no other worker has had: host, process and chance."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
