@@ -3,7 +3,7 @@
 from optuna.distributions import FloatDistribution
 
 from optimizer.backtest import kernel
-from optimizer.objective.warm_up import warm
+from optimizer.objective.warm_up import precompile
 from optimizer.search import tpe
 from optimizer.strategies.registry import built_in_names
 
@@ -14,7 +14,7 @@ def compile_all() -> str | None:
     Returns the cache folder; None without numba or without a writable folder.
     """
     for name in built_in_names():
-        warm(name)
+        precompile(name)
     axes = tpe.Axes.of({"any": FloatDistribution(0.0, 1.0)})
     if axes is None:  # numba is not installed
         return None

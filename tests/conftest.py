@@ -24,7 +24,7 @@ from hypothesis import settings
 
 from fetcher.simulator.candles.generated import GeneratedCandles
 from fetcher.simulator.rate_limit import Limit
-from fetcher.simulator.server import Exchange, Served, serve
+from fetcher.simulator.server import Exchange, RunningExchange, serve
 from tradeschool.candles.frame import Candles, schema
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.instruments import Dataset
@@ -37,7 +37,7 @@ settings.load_profile("tradeschool")
 REPOSITORY = Path(__file__).parent.parent
 UNLIMITED = Limit(rate_per_second=1e6, burst=1_000_000)
 
-Serve = Callable[..., AbstractAsyncContextManager[Served]]
+Serve = Callable[..., AbstractAsyncContextManager[RunningExchange]]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -97,7 +97,7 @@ def serving(generated: GeneratedCandles) -> Serve:
     """Serve a new exchange over generated candles, without a limit where none is given."""
 
     @asynccontextmanager
-    async def one(**options: object) -> AsyncIterator[Served]:
+    async def one(**options: object) -> AsyncIterator[RunningExchange]:
         build = partial(Exchange, generated)
         limits = {f"{side}_limit": UNLIMITED for side in ("coinbase", "coinbase_advanced", "oanda", "binance")}
         async with AsyncExitStack() as stack:

@@ -23,7 +23,7 @@ import workers
 from optimizer.curriculum.level_files import load_levels
 from optimizer.level.spec import Part
 from optimizer.objective.objective import prepare_level, repair
-from optimizer.search.in_process import search_alone
+from optimizer.search.in_process import search_in_process
 from optimizer.search.sampler import Space
 from optimizer.search.space import distributions
 from optimizer.search.trial_table import export
@@ -95,7 +95,7 @@ def searched_here(demo: Path) -> bytes:
         mode=level.mode,
     )
     train = prepare_level(level, Part.TRAIN, CachedStore(demo / "data", demo / "columns").arrays)
-    return export(search_alone(level, space, train), "csv")
+    return export(search_in_process(level, space, train), "csv")
 
 
 if __name__ == "__main__":

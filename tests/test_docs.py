@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tradeschool import errors
 from tradeschool.cli.main import COMMANDS, INTERRUPTED, tradeschool
-from tradeschool.settings.model import PROVIDERS, knobs
+from tradeschool.settings.model import PROVIDERS, setting_names
 
 REFERENCE_FOLDER = Path(__file__).parent.parent / "docs"
 REFERENCE = (REFERENCE_FOLDER / "reference.md").read_text()
@@ -46,7 +46,7 @@ def test_the_program_s_own_options_are_documented() -> None:
 
 def test_every_setting_and_its_default_is_documented() -> None:
     """One row stands for the same setting of every provider in the table."""
-    for path, field in knobs():
+    for path, field in setting_names():
         name = ".".join(("fetch", "providers", "NAME", path[-1]) if path[:2] == PROVIDERS else path)
         row = next((line for line in REFERENCE.splitlines() if line.startswith(f"| `{name}` |")), "")
         default = "none" if field.default is None else field.default

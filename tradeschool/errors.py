@@ -54,7 +54,7 @@ class DataIncomplete(DataError):
     """A dataset is missing, not sealed over the required window, or below its minimum coverage."""
 
 
-class PeriodClosed(DataError):
+class HoldoutClosed(DataError):
     """A search requested candles of the holdout period, which is read once, after a run has ended."""
 
 
@@ -86,7 +86,7 @@ class StudyChanged(TradeschoolError):
     """Another process wrote to the study; planned trials are dropped and the stored trials are read again."""
 
 
-class RoleLost(TradeschoolError):
+class LeadershipLost(TradeschoolError):
     """An outage ended the database session that held a run's leadership lock; another process may hold it now."""
 
 

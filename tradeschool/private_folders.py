@@ -58,6 +58,6 @@ def make_private(folder: Path) -> None:
     folder.mkdir(mode=PRIVATE, exist_ok=True)
 
 
-def let_no_stranger_write() -> None:
+def deny_other_writers() -> None:
     """Extend the umask so that files created from now on are not writable by other users."""
     os.umask(os.umask(0o077) | OTHERS_WRITE)

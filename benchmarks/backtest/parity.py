@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from optimizer.backtest.costs import Rates
 from optimizer.backtest.entries import Entries
 from optimizer.backtest.kernel import trade
-from optimizer.backtest.result import Reason, Rules
+from optimizer.backtest.result import ExitReason, Rules
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Direction
 
@@ -39,7 +39,7 @@ def our_trades(prepared: Prepared, entries: Entries, refused: NDArray[np.int64])
     """Ours without the orders that the peer refused and without the trade that the end closed."""
     given = replace(entries, enters=entries.enters & ~np.isin(entries.bar, refused))
     run = trade(prepared, given, FREE)
-    closed = run.trades[run.trades["reason"] != Reason.END]
+    closed = run.trades[run.trades["reason"] != ExitReason.END]
     tick = prepared.dataset.instrument.tick
     return {
         "entry_bar": closed["entry_bar"].astype(np.float64),
@@ -48,7 +48,7 @@ def our_trades(prepared: Prepared, entries: Entries, refused: NDArray[np.int64])
         "entry_price": closed["entry_price"] * tick,
         "exit_price": closed["exit_price"] * tick,
         "net": closed["net"],
-        "is_signal": (closed["reason"] == Reason.SIGNAL).astype(np.float64),
+        "is_signal": (closed["reason"] == ExitReason.SIGNAL).astype(np.float64),
     }
 
 

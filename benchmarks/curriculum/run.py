@@ -25,9 +25,9 @@ from table import Row, machine, markdown, write
 from optimizer.curriculum.level_files import load_levels
 from optimizer.level.spec import Gate, Level, MinTrades
 from optimizer.search.study import read_trials
-from tradeschool.app.search import place_of
+from tradeschool.app.search import context_of
 from tradeschool.settings.loading import load
-from workers.coordinator.context import Place
+from workers.coordinator.context import RunContext
 from workers.coordinator.run_record import begin, read_run
 
 WORKERS = 2
@@ -49,7 +49,7 @@ def main() -> None:
         began = time.monotonic()
         candles.make(Path("data"))
         about["candles generated in"] = f"{time.monotonic() - began:.0f} s"
-        place = place_of(load())
+        place = context_of(load())
         levels = tuple(opened(level, trials) for level in load_levels())
         run = begin(place, "bench", levels, 7, datetime.now(UTC)).name
         command = [sys.executable, "-m", "tradeschool", "optimize", "resume", run, "-j", str(WORKERS)]
@@ -75,7 +75,7 @@ def opened(level: Level, trials: int | None) -> Level:
     return level.model_copy(update=changes | {"stress": stress} | ({"trials": trials} if trials else {}))
 
 
-def measured(place: Place, run: str, wall: float) -> list[Row]:
+def measured(place: RunContext, run: str, wall: float) -> list[Row]:
     """The whole, the trials in it, and each level's search and verdict."""
     record = read_run(place, run)
     told = [json.loads(line) for line in (place.folder(run) / "events.jsonl").read_text().splitlines()]

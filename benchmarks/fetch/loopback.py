@@ -13,7 +13,7 @@ from process import environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class RecordedRequest:
     """One request as the exchange saw it."""
 
     arrived_seconds: float
@@ -35,14 +35,14 @@ class Loopback:
     url: str
     log: Path
 
-    def seen(self) -> list[Seen]:
+    def seen(self) -> list[RecordedRequest]:
         """Every request so far, in order of arrival."""
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
         fields = ("arrived_seconds", "path", "query", "fault")
-        requests = [Seen(**{name: line[name] for name in fields}) for line in lines]
+        requests = [RecordedRequest(**{name: line[name] for name in fields}) for line in lines]
         return sorted(requests, key=lambda request: request.arrived_seconds)
 
-    def pages(self) -> list[Seen]:
+    def pages(self) -> list[RecordedRequest]:
         """Every request for a page so far."""
         return [request for request in self.seen() if request.is_for_candles]
 

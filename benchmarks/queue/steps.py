@@ -46,7 +46,7 @@ def costs(folder: Path) -> list[Row]:
 
 
 def recovery(folder: Path, url: str) -> list[Row]:
-    """A killed worker's trial evaluated by another; a killed conductor followed by a pool's deputy."""
+    """A killed worker's trial evaluated by another; a killed coordinator followed by a pool's standby."""
     program = [sys.executable, str(PROGRAMS / "recovery.py"), str(folder), url]
     done = subprocess.run(program, env=environment({}), capture_output=True, text=True, check=True)
     seconds = float(json.loads(done.stdout.strip().splitlines()[-1])["seconds"])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from fetcher.download.plan import Download, pages
+from fetcher.download.plan import DownloadPlan, pages
 from fetcher.protocol.provider import Page
 from tradeschool.candles.arrays import PRICES
 from tradeschool.candles.frame import Candles
@@ -43,7 +43,7 @@ def audited_pages(asked: int) -> int:
     return 1 + asked // PAGES_FOR_EACH if asked >= AUDITED_FROM else 0
 
 
-def sample(download: Download, slots_per_page: int, asked: int) -> list[Page]:
+def sample(download: DownloadPlan, slots_per_page: int, asked: int) -> list[Page]:
     """Return the pages to audit after a download of `asked` pages, spread evenly over the range."""
     count = audited_pages(asked)
     return [page for child in download.derived for page in _spread(child, slots_per_page, count)] if count else []

@@ -7,7 +7,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from fetcher.download.page_ledger import Ledger
+from fetcher.download.page_ledger import PageLedger
 from fetcher.download.sealing import stored_candles
 from tradeschool.candles.arrays import are_among
 from tradeschool.markets.calendars import expected_slots
@@ -30,7 +30,7 @@ class SlotState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class SlotReport:
     """Number of slots of a range in each state."""
 
     wanted: Wanted
@@ -38,7 +38,7 @@ class Account:
     """Number of slots by state; the numbers add up to all slots of the grid."""
 
 
-def account(wanted: Wanted, store: Store, ledger: Ledger) -> Account:
+def slot_report(wanted: Wanted, store: Store, ledger: PageLedger) -> SlotReport:
     """Count the slots of a range by state: sealed parts from the seals, other parts from the ledger.
 
     Raises:
@@ -56,13 +56,13 @@ def account(wanted: Wanted, store: Store, ledger: Ledger) -> Account:
         for state, count in _under_way(Wanted(dataset=dataset, window=part), store, ledger).items():
             slots[state] += count
     slots[SlotState.CLOSED] = _grid_slots(dataset, window) - sum(slots.values())
-    return Account(wanted=wanted, slots=slots)
+    return SlotReport(wanted=wanted, slots=slots)
 
 
-def _under_way(wanted: Wanted, store: Store, ledger: Ledger) -> dict[SlotState, int]:
+def _under_way(wanted: Wanted, store: Store, ledger: PageLedger) -> dict[SlotState, int]:
     """Count the expected slots of an unsealed range by state."""
     dataset, expected = wanted.dataset, expected_slots(wanted.dataset, wanted.window)
-    failed = [*ledger.doubtful(dataset), *(window for window, _ in ledger.failures(dataset))]
+    failed = [*ledger.unconfirmed(dataset), *(window for window, _ in ledger.failures(dataset))]
     is_stored = are_among(expected, stored_candles(wanted, store, ledger).time)
     is_failed = ~is_stored & _inside(expected, failed)
     is_empty = ~is_stored & ~is_failed & _inside(expected, ledger.covered(dataset))

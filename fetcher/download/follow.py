@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fetcher.download import run_loop
-from fetcher.download.progress import Progress
+from fetcher.download.progress import DownloadProgress
 from fetcher.protocol.provider import Access
 from tradeschool.errors import StoreUnwritable, TradeschoolError
 from tradeschool.markets.catalogue import Wanted
@@ -24,12 +24,12 @@ from tradeschool.store.frame_store import FrameStore
 
 log = logging.getLogger(__name__)
 
-HEALTH_NAME = "follow.json"
+FOLLOW_STATUS_NAME = "follow.json"
 LONGEST_ROUND = 6 * 3600.0  # seconds; a longer round is cancelled and the next one begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Following:
+class FollowPlan:
     """Configuration of a continuous download."""
 
     datasets: tuple[Dataset, ...]
@@ -40,7 +40,7 @@ class Following:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class FollowStatus:
     """Result of one round."""
 
     time: datetime
@@ -72,13 +72,13 @@ class Health:
 
 
 async def follow(
-    following: Following,
+    following: FollowPlan,
     *,
     store: FrameStore,
     access: Mapping[str, Access],
     now: Callable[[], datetime],
     pause: Callable[[], Awaitable[None]],
-    tell: Callable[[Health], None],
+    tell: Callable[[FollowStatus], None],
     on_sealed: Callable[[Seal], None] = lambda seal: None,
 ) -> None:
     """Run rounds until cancelled; after each round pass its result to `tell` and write it to `follow.json`.
@@ -88,19 +88,19 @@ async def follow(
     """
     while True:
         health = await one_round(following, store=store, access=access, now=now, on_sealed=on_sealed)
-        publish_text(store.root, store.root / HEALTH_NAME, health.to_json() + "\n")
+        publish_text(store.root, store.root / FOLLOW_STATUS_NAME, health.to_json() + "\n")
         tell(health)
         await pause()
 
 
 async def one_round(
-    following: Following,
+    following: FollowPlan,
     *,
     store: FrameStore,
     access: Mapping[str, Access],
     now: Callable[[], datetime],
     on_sealed: Callable[[Seal], None] = lambda seal: None,
-) -> Health:
+) -> FollowStatus:
     """Seal complete years, then store the settled candles of the current year.
 
     Raises:
@@ -108,7 +108,7 @@ async def one_round(
     """
     settled = settled_until(following, now())
     years, rest = split(following, settled)
-    progress: list[Progress] = []
+    progress: list[DownloadProgress] = []
     failure: tuple[str, ...] = ()
     try:
         async with asyncio.timeout(LONGEST_ROUND):
@@ -131,8 +131,10 @@ async def one_round(
     return _health(now(), settled, progress, failure)
 
 
-def _health(time: datetime, settled: datetime, progress: Sequence[Progress], failure: tuple[str, ...]) -> Health:
-    return Health(
+def _health(
+    time: datetime, settled: datetime, progress: Sequence[DownloadProgress], failure: tuple[str, ...]
+) -> FollowStatus:
+    return FollowStatus(
         time=time,
         settled=settled,
         pages=sum(each.done for each in progress),
@@ -141,13 +143,13 @@ def _health(time: datetime, settled: datetime, progress: Sequence[Progress], fai
     )
 
 
-def settled_until(following: Following, now: datetime) -> datetime:
+def settled_until(following: FollowPlan, now: datetime) -> datetime:
     """Return the full hour until which candles are settled; not before `since`."""
     settled = (now - following.settled_after).replace(minute=0, second=0, microsecond=0)
     return max(settled, following.since)
 
 
-def split(following: Following, settled: datetime) -> tuple[list[Wanted], list[Wanted]]:
+def split(following: FollowPlan, settled: datetime) -> tuple[list[Wanted], list[Wanted]]:
     """Return the complete years of each dataset, which can be sealed, and the current year, which is only stored."""
     this_year = max(datetime(settled.year, 1, 1, tzinfo=UTC), following.since)
     complete = Window(following.since, this_year) if following.since < this_year else None

@@ -1,8 +1,8 @@
 """Page ledger of a data folder: stores every answered page in one SQLite file, one transaction per page.
 
-The ledger is the only record of progress. A page that lacks expected candles is unconfirmed (`doubtful`) until a second
-response has the same number of candles; a page without any candle, until three responses agree.
-The body of a page is kept until its candles are in a published file, and dropped in the transaction that records it.
+The ledger is the only record of progress. A page that lacks expected candles is unconfirmed until a second response has
+the same number of candles; a page without any candle, until three responses agree. The body of a page is kept
+until its candles are in a published file, and dropped in the transaction that records it.
 """
 
 import gzip
@@ -27,8 +27,8 @@ BUSY_TIMEOUT = 30.0  # seconds
 GZIP_MAGIC = b"\x1f\x8b"  # JSON never begins like this
 COMPRESSION_LEVEL = 1  # for a body received uncompressed; it is only kept until it is published
 CHECKPOINT_PAGES = 4000  # size of SQLite's write-ahead log, 16 MB: frequently changed pages are written once
-AGREEING_ANSWERS = 2  # responses required to confirm a page that lacks candles
-AGREEING_EMPTY_ANSWERS = 3  # to confirm a page without candles: providers are known to return false empty pages
+AGREEING_RESPONSES = 2  # responses required to confirm a page that lacks candles
+AGREEING_EMPTY_RESPONSES = 3  # to confirm a page without candles: providers are known to return false empty pages
 ADVICE = "free space, fix permissions, or move the file away: sealed data stays, the rest is downloaded again"
 
 SCHEMA = """
@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS pages (
     start_seconds INTEGER NOT NULL,
     end_seconds INTEGER NOT NULL,
     rows INTEGER NOT NULL,
-    doubtful INTEGER NOT NULL,   -- 1: candles are missing, and it is not confirmed yet
+    unconfirmed INTEGER NOT NULL,   -- 1: candles are missing, and it is not confirmed yet
     sha256 TEXT NOT NULL,        -- of the body as stored
     body BLOB,                   -- gzip; NULL once its candles are published
     source TEXT                  -- API of the provider; NULL is the default one
@@ -76,7 +76,7 @@ class StoredPage:
     """API of the provider, None for the default one."""
 
 
-class Ledger:
+class PageLedger:
     """Page ledger of one data folder; a context manager, to be used by one thread at a time.
 
     Every method raises StoreUnwritable if the database file cannot be read or written.
@@ -111,14 +111,14 @@ class Ledger:
     def covered(self, dataset: Dataset) -> list[Window]:
         """Return the windows of complete or confirmed pages, in order."""
         return self._windows(
-            "SELECT start_seconds, end_seconds FROM pages WHERE dataset = ? AND NOT doubtful ORDER BY start_seconds",
+            "SELECT start_seconds, end_seconds FROM pages WHERE dataset = ? AND NOT unconfirmed ORDER BY start_seconds",
             dataset,
         )
 
-    def doubtful(self, dataset: Dataset) -> list[Window]:
+    def unconfirmed(self, dataset: Dataset) -> list[Window]:
         """Return the windows of pages with unconfirmed missing candles, in order; they must be requested again."""
         return self._windows(
-            "SELECT start_seconds, end_seconds FROM pages WHERE dataset = ? AND doubtful ORDER BY start_seconds",
+            "SELECT start_seconds, end_seconds FROM pages WHERE dataset = ? AND unconfirmed ORDER BY start_seconds",
             dataset,
         )
 
@@ -135,15 +135,15 @@ class Ledger:
             if self._has_failures:
                 self._forget_failures(page.dataset, [page.window])
             number = self._db.execute(
-                "INSERT INTO pages (dataset, start_seconds, end_seconds, rows, doubtful, sha256, body, source) "
+                "INSERT INTO pages (dataset, start_seconds, end_seconds, rows, unconfirmed, sha256, body, source) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (page.dataset.name, start, end, rows, not complete, digest, packed, source),
             ).lastrowid
             if complete or self._agreed(page):
                 # Update as few rows as possible: SQLite rewrites a row together with its body.
                 self._db.execute(
-                    "UPDATE pages SET doubtful = 0 WHERE dataset = ? AND start_seconds >= ? AND start_seconds < ? "
-                    "AND end_seconds <= ? AND doubtful",
+                    "UPDATE pages SET unconfirmed = 0 WHERE dataset = ? AND start_seconds >= ? AND start_seconds < ? "
+                    "AND end_seconds <= ? AND unconfirmed",
                     (page.dataset.name, start, end, end),
                 )
         assert number is not None
@@ -166,7 +166,7 @@ class Ledger:
         )
         return [(Window.of_seconds(start, end), reason) for start, end, reason in rows]
 
-    def answers(self, dataset: Dataset, window: Window) -> list[StoredPage]:
+    def responses(self, dataset: Dataset, window: Window) -> list[StoredPage]:
         """Return the stored responses that overlap a window and still have a body, in the order of storage."""
         rows = self._rows(
             "SELECT id, start_seconds, end_seconds, source FROM pages "
@@ -257,7 +257,7 @@ class Ledger:
         pages = [(Page(dataset=dataset, window=Window.of_seconds(*row[:2])), *row[2:]) for row in rows]
         return [page.window for page, digest, deflated in pages if not self._is_sound(deflated, digest, page)]
 
-    def answered(self, dataset: Dataset) -> list[tuple[Window, int]]:
+    def stored(self, dataset: Dataset) -> list[tuple[Window, int]]:
         """Return the answered windows in order, each with the largest number of candles of any response."""
         rows = self._rows(
             "SELECT start_seconds, end_seconds, max(rows) FROM pages WHERE dataset = ? "
@@ -293,7 +293,7 @@ class Ledger:
             "GROUP BY rows ORDER BY rows DESC LIMIT 1",
             (page.dataset.name, page.window.start_seconds, page.window.end_seconds),
         ).fetchone()
-        return bool(answers >= (AGREEING_ANSWERS if rows else AGREEING_EMPTY_ANSWERS))
+        return bool(answers >= (AGREEING_RESPONSES if rows else AGREEING_EMPTY_RESPONSES))
 
     def _windows(self, query: str, dataset: Dataset) -> list[Window]:
         return [Window.of_seconds(start, end) for start, end in self._rows(query, (dataset.name,))]
@@ -325,9 +325,11 @@ class Ledger:
         try:
             body = gzip.decompress(packed)
         except (OSError, EOFError, zlib.error) as error:
-            raise ForeignFile(f"{self._path}: the stored page {page} is damaged: {error}; {_mended(page)}") from error
+            raise ForeignFile(
+                f"{self._path}: the stored page {page} is damaged: {error}; {_with_digest(page)}"
+            ) from error
         if hashlib.sha256(packed).hexdigest() != digest:
-            raise ForeignFile(f"{self._path}: the stored page {page} does not match its digest; {_mended(page)}")
+            raise ForeignFile(f"{self._path}: the stored page {page} does not match its digest; {_with_digest(page)}")
         return body
 
     def _is_sound(self, deflated: bytes, digest: str, page: Page) -> bool:
@@ -338,5 +340,5 @@ class Ledger:
         return True
 
 
-def _mended(page: Page) -> str:
+def _with_digest(page: Page) -> str:
     return f"run: tradeschool data repair {page.dataset}"

@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from fetcher.download.page_ledger import Ledger
-from fetcher.download.plan import BASE, Download, downloads, pages
+from fetcher.download.page_ledger import PageLedger
+from fetcher.download.plan import BASE, DownloadPlan, downloads, pages
 from fetcher.protocol.provider import Access, Page, Provider
 from fetcher.provider_registry import find
 from tradeschool.errors import ForeignFile
@@ -25,7 +25,7 @@ def remaining(wanted: Sequence[Wanted], store: Store) -> list[Wanted]:
     return found
 
 
-def remaining_downloads(wanted: Sequence[Wanted], store: Store, *, native: bool) -> list[Download]:
+def remaining_downloads(wanted: Sequence[Wanted], store: Store, *, native: bool) -> list[DownloadPlan]:
     """Plan the downloads for the parts of the wanted ranges without a valid seal."""
     left = remaining(wanted, store)
     bases = dict.fromkeys(want.dataset.at(BASE) for want in left if want.dataset.timeframe is not BASE)
@@ -33,26 +33,26 @@ def remaining_downloads(wanted: Sequence[Wanted], store: Store, *, native: bool)
     return downloads(left, native=native, sealed=sealed)
 
 
-def planned_pages(plan: Sequence[Download], ledger: Ledger, access: Mapping[str, Access]) -> dict[Wanted, int]:
+def planned_pages(plan: Sequence[DownloadPlan], ledger: PageLedger, access: Mapping[str, Access]) -> dict[Wanted, int]:
     """Return the number of pages that each download will request if no request fails."""
     asked = {name: find(name, each.source) for name, each in access.items()}
     return {
-        download.wanted: len(unasked_pages(download, ledger, asked[download.dataset.instrument.provider]))
+        download.wanted: len(missing_pages(download, ledger, asked[download.dataset.instrument.provider]))
         for download in plan
     }
 
 
-def unasked_pages(download: Download, ledger: Ledger, provider: Provider) -> list[Page]:
+def missing_pages(download: DownloadPlan, ledger: PageLedger, provider: Provider) -> list[Page]:
     """Return the pages of a download without a stored response."""
     if download.from_sealed:
         return []
-    known = [*ledger.covered(download.dataset), *ledger.doubtful(download.dataset)]
+    known = [*ledger.covered(download.dataset), *ledger.unconfirmed(download.dataset)]
     return pages(download.dataset, download.wanted.window, known, provider.slots_per_page)
 
 
-def doubtful_pages(download: Download, ledger: Ledger) -> list[Page]:
+def unconfirmed_pages(download: DownloadPlan, ledger: PageLedger) -> list[Page]:
     """Return the unconfirmed pages of a download, each with the window of its first request."""
-    windows = {window for window in ledger.doubtful(download.dataset) if window.overlap(download.wanted.window)}
+    windows = {window for window in ledger.unconfirmed(download.dataset) if window.overlap(download.wanted.window)}
     return [Page(dataset=download.dataset, window=window) for window in sorted(windows)]
 
 

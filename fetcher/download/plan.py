@@ -16,7 +16,7 @@ NOTHING_SEALED: Mapping[Dataset, Sequence[Window]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Download:
+class DownloadPlan:
     """One range of a dataset to download, and the ranges to derive from it."""
 
     wanted: Wanted
@@ -61,7 +61,7 @@ def halves(page: Page) -> list[Page]:
 
 def downloads(
     wanted: Iterable[Wanted], *, native: bool, sealed: Mapping[Dataset, Sequence[Window]] = NOTHING_SEALED
-) -> list[Download]:
+) -> list[DownloadPlan]:
     """Plan which ranges to download, in the order of `wanted`, and which to derive from them.
 
     A longer timeframe is derived where its range of the base timeframe is wanted as well or already sealed (`sealed`),
@@ -70,7 +70,7 @@ def downloads(
     wanted = list(wanted)
     parts = [part for want in wanted for part in ([_Part(wanted=want)] if native else _parts(want, wanted, sealed))]
     return [
-        Download(
+        DownloadPlan(
             wanted=part.wanted,
             derived=tuple(child.wanted for child in parts if child.parent == part.wanted),
             from_sealed=part.from_sealed,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from fetcher.download.audit import Audit, audited_pages
-from fetcher.download.plan import Download
+from fetcher.download.plan import DownloadPlan
 from fetcher.http.request_statistics import Traffic
 from tradeschool.candles.frame import Candles
 from tradeschool.errors import TradeschoolError
@@ -14,10 +14,10 @@ CONFIRM_AFTER = 2.0  # seconds between the first pass and requesting unconfirmed
 
 
 @dataclass(slots=True, kw_only=True)
-class Progress:
+class DownloadProgress:
     """Progress of one download; updated by its provider task and read by displays."""
 
-    download: Download
+    download: DownloadPlan
     traffic: Traffic = field(default_factory=Traffic, repr=False)
     """Traffic counters of the provider task, shared by all of its downloads."""
     total: int = 0
@@ -61,7 +61,7 @@ class Progress:
         self.short += is_short
         self.reached = max(end, self.reached or end)
 
-    def ask_again(self, pages: int) -> None:
+    def add_pages(self, pages: int) -> None:
         """Add unconfirmed pages that are requested again."""
         self.total += pages
         self.short = 0

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from fetcher.download.page_ledger import Ledger, StoredPage
+from fetcher.download.page_ledger import PageLedger, StoredPage
 from fetcher.download.plan import BASE
 from fetcher.download.sealing import parse_stored
 from tradeschool.candles.findings import Severity
@@ -24,7 +24,7 @@ from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import EPOCH, Window, merge
 from tradeschool.store import Seal, Store
 
-EVER = Window(EPOCH, datetime(9999, 1, 1, tzinfo=UTC))
+ALL_TIME = Window(EPOCH, datetime(9999, 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +42,12 @@ class Repair:
     """Windows that will be requested again, merged."""
 
     @property
-    def is_needless(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether nothing had to be repaired."""
         return not (self.unsealed or self.unreadable or self.forgotten)
 
 
-def repair(datasets: Iterable[Dataset], store: Store, ledger: Ledger, *, gaps: bool) -> list[Repair]:
+def repair(datasets: Iterable[Dataset], store: Store, ledger: PageLedger, *, gaps: bool) -> list[Repair]:
     """Remove damaged and suspect data of datasets; with `gaps`, also ranges in which candles are confirmed missing.
 
     The gaps of a derived dataset come from its base, so the base is repaired as well.
@@ -65,10 +65,10 @@ def _sources(dataset: Dataset, store: Store, *, gaps: bool) -> list[Dataset]:
     return [dataset.at(BASE), dataset] if derived else [dataset]
 
 
-def _repair(dataset: Dataset, store: Store, ledger: Ledger, *, gaps: bool) -> Repair:
+def _repair(dataset: Dataset, store: Store, ledger: PageLedger, *, gaps: bool) -> Repair:
     unreadable = store.unreadable_seals(dataset)
     lost = _forget_lost_files(dataset, store, ledger)
-    suspect = [*ledger.damaged(dataset), *ledger.doubtful(dataset)]
+    suspect = [*ledger.damaged(dataset), *ledger.unconfirmed(dataset)]
     ledger.forget_pages(dataset, suspect)
     suspect += _unsound_pages(dataset, ledger)
     seals = _readable_seals(dataset, store)
@@ -90,19 +90,19 @@ def _repair(dataset: Dataset, store: Store, ledger: Ledger, *, gaps: bool) -> Re
     )
 
 
-def _forget_lost_files(dataset: Dataset, store: Store, ledger: Ledger) -> list[Window]:
+def _forget_lost_files(dataset: Dataset, store: Store, ledger: PageLedger) -> list[Window]:
     """Delete the records of published files that are missing or changed; return their windows."""
     return [
         ledger.forget(dataset, whole, year)
-        for whole, year, file in ledger.published(dataset, EVER)
+        for whole, year, file in ledger.published(dataset, ALL_TIME)
         if not store.holds(dataset, file)
     ]
 
 
-def _unsound_pages(dataset: Dataset, ledger: Ledger) -> list[Window]:
+def _unsound_pages(dataset: Dataset, ledger: PageLedger) -> list[Window]:
     """Return windows of unpublished pages that cannot be parsed or have findings of severity `refuse`."""
     windows, frames = [], [Candles.empty(dataset).frame]
-    for stored in ledger.answers(dataset, EVER):
+    for stored in ledger.responses(dataset, ALL_TIME):
         candles = _read(stored, ledger)
         if candles is None:
             windows.append(stored.page.window)
@@ -113,16 +113,16 @@ def _unsound_pages(dataset: Dataset, ledger: Ledger) -> list[Window]:
     return windows + [Window(each.start, each.end) for each in found if each.severity is Severity.REFUSE]
 
 
-def _read(stored: StoredPage, ledger: Ledger) -> Candles | None:
+def _read(stored: StoredPage, ledger: PageLedger) -> Candles | None:
     try:
         return parse_stored(stored, ledger)
     except (InvalidCandles, ProviderUnusable):
         return None
 
 
-def _confirmed_empty(dataset: Dataset, ledger: Ledger, holed: Iterable[Seal]) -> list[Window]:
+def _confirmed_empty(dataset: Dataset, ledger: PageLedger, holed: Iterable[Seal]) -> list[Window]:
     """Return the windows with missing candles: incomplete pages and the gaps of seals."""
-    short = [window for window, rows in ledger.answered(dataset) if rows < len(expected_slots(dataset, window))]
+    short = [window for window, rows in ledger.stored(dataset) if rows < len(expected_slots(dataset, window))]
     return short + [Window(gap.start, gap.end) for seal in holed for gap in seal.gaps]
 
 

@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from fetcher.download.audit import compare, sample
-from fetcher.download.page_ledger import Ledger
-from fetcher.download.pending import doubtful_pages, planned_pages, remaining_downloads, unasked_pages
-from fetcher.download.plan import Download, halves
-from fetcher.download.progress import CONFIRM_AFTER, Progress
+from fetcher.download.page_ledger import PageLedger
+from fetcher.download.pending import missing_pages, planned_pages, remaining_downloads, unconfirmed_pages
+from fetcher.download.plan import DownloadPlan, halves
+from fetcher.download.progress import CONFIRM_AFTER, DownloadProgress
 from fetcher.download.sealing import Publisher
 from fetcher.http.client import Client
 from fetcher.http.request_statistics import Traffic
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 CONFIRM_ROUNDS = 6  # rounds in which unconfirmed pages are requested again before the download fails
 
-KEPT_CANDLES = 250_000  # parsed candles kept in memory per download (about 14 MB) so that they are not parsed again
+CACHED_CANDLES = 250_000  # parsed candles kept in memory per download (about 14 MB) so that they are not parsed again
 
 T = TypeVar("T")
 
@@ -58,10 +58,10 @@ async def run(
     native: bool,
     now: Callable[[], datetime],
     on_sealed: Callable[[Seal], None] = lambda seal: None,
-    show: Callable[[list[Progress]], None] = lambda progress: None,
+    show: Callable[[list[DownloadProgress]], None] = lambda progress: None,
     confirm_after: float = CONFIRM_AFTER,
     seal: bool = True,
-) -> list[Progress]:
+) -> list[DownloadProgress]:
     """Download and seal the wanted ranges that are not sealed yet, from all providers concurrently.
 
     With `seal` false, pages are only stored in the ledger for a later run, and nothing is published. `access` contains
@@ -75,42 +75,44 @@ async def run(
     sweep(store.root)
     plan = remaining_downloads(wanted, store, native=native)
     traffic = {name: Traffic() for name in access}
-    progress = [Progress(download=download, traffic=traffic[download.dataset.instrument.provider]) for download in plan]
+    progress = [
+        DownloadProgress(download=download, traffic=traffic[download.dataset.instrument.provider]) for download in plan
+    ]
     with ThreadPoolExecutor(1, "ledger") as pages_disk, ThreadPoolExecutor(1, "publish") as files_disk:
-        site = _Site(
+        context = _FetchContext(
             store=store,
-            pages=_Desk(pages_disk, Ledger(store.root)),
-            files=_Desk(files_disk, Ledger(store.root)),
+            pages=_LedgerThread(pages_disk, PageLedger(store.root)),
+            files=_LedgerThread(files_disk, PageLedger(store.root)),
             now=now,
             on_sealed=on_sealed,
             confirm_after=confirm_after,
             seal=seal,
         )
         try:
-            await _run_providers(site, access, progress, show)
+            await _run_providers(context, access, progress, show)
         finally:
-            await site.close()
+            await context.close()
     return progress
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
+class _LedgerThread:
     """A ledger and the thread that uses it, so that writes do not block the event loop."""
 
     thread: ThreadPoolExecutor
-    ledger: Ledger
+    ledger: PageLedger
 
     async def call(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.thread, work)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Site:
+class _FetchContext:
     """Objects shared by all provider tasks of a run."""
 
     store: FrameStore
-    pages: _Desk
-    files: _Desk
+    pages: _LedgerThread
+    files: _LedgerThread
     now: Callable[[], datetime]
     on_sealed: Callable[[Seal], None]
     confirm_after: float
@@ -122,73 +124,76 @@ class _Site:
 
 
 async def _run_providers(
-    site: _Site, access: Mapping[str, Access], progress: list[Progress], show: Callable[[list[Progress]], None]
+    context: _FetchContext,
+    access: Mapping[str, Access],
+    progress: list[DownloadProgress],
+    show: Callable[[list[DownloadProgress]], None],
 ) -> None:
     """Plan the pages of all downloads, then run one task per provider."""
     plan = [each.download for each in progress]
-    planned = await site.pages.call(partial(planned_pages, plan, site.pages.ledger, access))
+    planned = await context.pages.call(partial(planned_pages, plan, context.pages.ledger, access))
     for each in progress:
         each.total = planned[each.download.wanted]
     show(progress)
     lanes = {name: [each for each in progress if each.download.dataset.instrument.provider == name] for name in access}
-    await _all(_lane(site, access[name], lane) for name, lane in lanes.items())
+    await _all(_provider_task(context, access[name], group) for name, group in lanes.items())
 
 
-async def _lane(site: _Site, access: Access, lane: list[Progress]) -> None:
+async def _provider_task(context: _FetchContext, access: Access, group: list[DownloadProgress]) -> None:
     """Run the downloads of one provider in order; an unreachable provider ends all, another error one download."""
-    if not lane:
+    if not group:
         return
-    provider = find(lane[0].download.dataset.instrument.provider, access.source)
-    async with Client(provider, access, lane[0].traffic) as client, asyncio.TaskGroup() as publishing:
-        for progress in lane:
+    provider = find(group[0].download.dataset.instrument.provider, access.source)
+    async with Client(provider, access, group[0].traffic) as client, asyncio.TaskGroup() as publishing:
+        for progress in group:
             try:
                 with _counted(client, progress):
-                    await _download(site, client, progress)
+                    await _download(context, client, progress)
             except StoreUnwritable:
                 raise
             except ServiceUnreachable as error:
-                for left in lane[lane.index(progress) :]:
+                for left in group[group.index(progress) :]:
                     left.error = error
                 break
             except TradeschoolError as error:
                 progress.error = error
                 progress.parsed.clear()
             else:
-                publishing.create_task(_publish(site, client, progress))
+                publishing.create_task(_publish(context, client, progress))
 
 
-async def _download(site: _Site, client: Client, progress: Progress) -> None:
+async def _download(context: _FetchContext, client: Client, progress: DownloadProgress) -> None:
     """Request all missing pages, then repeat incomplete pages until every missing candle is confirmed."""
-    download, ledger = progress.download, site.pages.ledger
+    download, ledger = progress.download, context.pages.ledger
     if download.from_sealed:
         return
-    publisher = Publisher(site.store, ledger, site.now)
-    for lost in await site.pages.call(partial(publisher.forget_lost, download)):
+    publisher = Publisher(context.store, ledger, context.now)
+    for lost in await context.pages.call(partial(publisher.forget_lost, download)):
         log.warning(
             "Published file is missing or changed",
             extra={"action": "file_lost", "dataset": download.dataset.name, "window": str(lost)},
         )
-    todo = await site.pages.call(partial(unasked_pages, download, ledger, client.provider))
+    todo = await context.pages.call(partial(missing_pages, download, ledger, client.provider))
     progress.total = len(todo)
-    progress.short = len(await site.pages.call(partial(doubtful_pages, download, ledger)))
+    progress.short = len(await context.pages.call(partial(unconfirmed_pages, download, ledger)))
     if todo:
         await client.probe(download.dataset)
         _check_clock(client, download)
-    await _ask(site, client, progress, todo, fresh=False)
+    await _fetch_pages(context, client, progress, todo, fresh=False)
     for _ in range(CONFIRM_ROUNDS):
-        doubtful = await site.pages.call(partial(doubtful_pages, download, ledger))
-        if not doubtful:
+        unconfirmed = await context.pages.call(partial(unconfirmed_pages, download, ledger))
+        if not unconfirmed:
             return
-        progress.ask_again(len(doubtful))
-        await asyncio.sleep(site.confirm_after)
-        await _ask(site, client, progress, doubtful, fresh=True)
-    if doubtful := await site.pages.call(partial(doubtful_pages, download, ledger)):
+        progress.add_pages(len(unconfirmed))
+        await asyncio.sleep(context.confirm_after)
+        await _fetch_pages(context, client, progress, unconfirmed, fresh=True)
+    if unconfirmed := await context.pages.call(partial(unconfirmed_pages, download, ledger)):
         raise ProviderUnusable(
-            f"{doubtful[0]}: {client.provider.name} returns different candles each time; run tradeschool fetch later"
+            f"{unconfirmed[0]}: {client.provider.name} returns different candles each time; run tradeschool fetch later"
         )
 
 
-def _check_clock(client: Client, download: Download) -> None:
+def _check_clock(client: Client, download: DownloadPlan) -> None:
     """Check that the range ends before the provider's time; later candles would be taken for confirmed empty."""
     there = client.server_time
     if there and download.wanted.window.end > there:
@@ -198,7 +203,9 @@ def _check_clock(client: Client, download: Download) -> None:
         )
 
 
-async def _ask(site: _Site, client: Client, progress: Progress, todo: list[Page], *, fresh: bool) -> None:
+async def _fetch_pages(
+    context: _FetchContext, client: Client, progress: DownloadProgress, todo: list[Page], *, fresh: bool
+) -> None:
     waiting = deque(todo)
 
     async def work() -> None:
@@ -214,19 +221,19 @@ async def _ask(site: _Site, client: Client, progress: Progress, todo: list[Page]
                 progress.total += 1
                 continue
             except (ProviderError, InvalidCandles, ServiceUnreachable) as error:
-                await site.pages.call(partial(site.pages.ledger.fail, page, str(error)))
+                await context.pages.call(partial(context.pages.ledger.fail, page, str(error)))
                 raise
             complete = _is_complete(page, candles)
             stored = partial(
-                site.pages.ledger.add,
+                context.pages.ledger.add,
                 page,
                 body,
                 rows=len(candles),
                 complete=complete,
                 source=client.provider.source,
             )
-            number = await site.pages.call(stored)
-            if len(progress.parsed) * client.provider.slots_per_page < KEPT_CANDLES:
+            number = await context.pages.call(stored)
+            if len(progress.parsed) * client.provider.slots_per_page < CACHED_CANDLES:
                 progress.parsed[number] = candles
             progress.count(page.window.end, is_short=not complete and not fresh)
 
@@ -234,7 +241,7 @@ async def _ask(site: _Site, client: Client, progress: Progress, todo: list[Page]
 
 
 @contextmanager
-def _counted(client: Client, progress: Progress) -> Iterator[None]:
+def _counted(client: Client, progress: DownloadProgress) -> Iterator[None]:
     """Add the requests that the client sends during the block to the download."""
     before = client.traffic.requests, client.traffic.retries
     try:
@@ -244,13 +251,13 @@ def _counted(client: Client, progress: Progress) -> Iterator[None]:
         progress.retries += client.traffic.retries - before[1]
 
 
-async def _publish(site: _Site, client: Client, progress: Progress) -> None:
-    if not site.seal:
+async def _publish(context: _FetchContext, client: Client, progress: DownloadProgress) -> None:
+    if not context.seal:
         return
-    publisher = Publisher(site.store, site.files.ledger, site.now)
+    publisher = Publisher(context.store, context.files.ledger, context.now)
     try:
         work = partial(publisher.publish, progress.download, progress.parsed)
-        seals = await site.files.call(work)
+        seals = await context.files.call(work)
     except StoreUnwritable:
         raise
     except TradeschoolError as error:
@@ -263,17 +270,17 @@ async def _publish(site: _Site, client: Client, progress: Progress) -> None:
             "Dataset sealed",
             extra={"action": "dataset_sealed", "dataset": seal.dataset, "rows": seal.rows, "missing": seal.missing},
         )
-        await site.files.call(partial(site.on_sealed, seal))
+        await context.files.call(partial(context.on_sealed, seal))
     progress.seals = seals
-    await _audit(site, client, progress)
+    await _audit(context, client, progress)
 
 
-async def _audit(site: _Site, client: Client, progress: Progress) -> None:
+async def _audit(context: _FetchContext, client: Client, progress: DownloadProgress) -> None:
     """Compare derived candles with native pages and log differences; an error only ends the audit."""
     for page in sample(progress.download, client.provider.slots_per_page, progress.done):
         try:
             _, native = await client.page(page)
-            derived = await site.files.call(partial(_derived, site.store, progress.download, page))
+            derived = await context.files.call(partial(_derived, context.store, progress.download, page))
         except TradeschoolError as error:
             log.warning("Audit failed", extra={"action": "audit_failed", "page": str(page), "reason": str(error)})
             return
@@ -294,7 +301,7 @@ async def _audit(site: _Site, client: Client, progress: Progress) -> None:
         )
 
 
-def _derived(store: FrameStore, download: Download, page: Page) -> Candles:
+def _derived(store: FrameStore, download: DownloadPlan, page: Page) -> Candles:
     """Return the stored candles of a page inside the sealed range."""
     inside = page.window.overlap(download.wanted.window)
     return store.candles(page.dataset, inside) if inside else Candles.empty(page.dataset)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fetcher.download.derive import derive
-from fetcher.download.page_ledger import Ledger, StoredPage
-from fetcher.download.plan import BASE, Download
+from fetcher.download.page_ledger import PageLedger, StoredPage
+from fetcher.download.plan import BASE, DownloadPlan
 from fetcher.provider_registry import find
 from tradeschool.candles.arrays import CandleArrays, are_among, joined
 from tradeschool.candles.findings import refuse
@@ -29,12 +29,12 @@ from tradeschool.store.frame_store import FrameStore, read_frame
 class Publisher:
     """Turns the stored pages of a download into sealed datasets."""
 
-    def __init__(self, store: FrameStore, ledger: Ledger, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: FrameStore, ledger: PageLedger, now: Callable[[], datetime]) -> None:
         self._store = store
         self._ledger = ledger
         self._now = now
 
-    def forget_lost(self, download: Download) -> list[Window]:
+    def forget_lost(self, download: DownloadPlan) -> list[Window]:
         """Delete the records of published, unsealed files that are missing or changed; return the lost windows."""
         lost = []
         for whole, year, file in self._ledger.published(download.dataset, download.wanted.window):
@@ -44,7 +44,7 @@ class Publisher:
                 lost.append(self._ledger.forget(download.dataset, whole, year))
         return lost
 
-    def publish(self, download: Download, parsed: MutableMapping[int, Candles] | None = None) -> list[Seal]:
+    def publish(self, download: DownloadPlan, parsed: MutableMapping[int, Candles] | None = None) -> list[Seal]:
         """Write and seal the dataset of a download and all datasets derived from it.
 
         `parsed` maps ledger numbers to candles that this process has already parsed; used entries are removed. All
@@ -94,7 +94,7 @@ class Publisher:
 
 
 def stored_candles(
-    wanted: Wanted, store: Store, ledger: Ledger, parsed: MutableMapping[int, Candles] | None = None
+    wanted: Wanted, store: Store, ledger: PageLedger, parsed: MutableMapping[int, Candles] | None = None
 ) -> CandleArrays:
     """Return all stored candles of an unsealed range; of several versions of a candle, the latest.
 
@@ -108,7 +108,7 @@ def stored_candles(
     return everything if is_within.all() else everything[is_within]
 
 
-def parse_stored(stored: StoredPage, ledger: Ledger) -> Candles:
+def parse_stored(stored: StoredPage, ledger: PageLedger) -> Candles:
     """Parse a response stored in the ledger.
 
     Raises:
@@ -119,11 +119,11 @@ def parse_stored(stored: StoredPage, ledger: Ledger) -> Candles:
 
 
 def _parts(
-    wanted: Wanted, store: Store, ledger: Ledger, parsed: MutableMapping[int, Candles]
+    wanted: Wanted, store: Store, ledger: PageLedger, parsed: MutableMapping[int, Candles]
 ) -> Iterator[CandleArrays]:
     for _, _, file in ledger.published(wanted.dataset, wanted.window):
         yield Candles(wanted.dataset, read_frame(store.folder(wanted.dataset) / file.path)).arrays
-    for stored in ledger.answers(wanted.dataset, wanted.window):
+    for stored in ledger.responses(wanted.dataset, wanted.window):
         known = parsed.pop(stored.number, None)
         yield (parse_stored(stored, ledger) if known is None else known).arrays
 

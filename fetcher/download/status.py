@@ -5,39 +5,41 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from fetcher.download.progress import CONFIRM_AFTER, Progress
+from fetcher.download.progress import CONFIRM_AFTER, DownloadProgress
 from fetcher.http.request_statistics import BOUNDS_SECONDS, Histogram, Traffic
-from tradeschool.store.download_status import Acquisition, DownloadState, Durations, LaneState
+from tradeschool.store.download_status import DownloadState, DownloadStatus, Durations, ProviderState
 
 MEASURED_AFTER = 20.0
 """Seconds after which the ETA uses the measured rate of a provider; before that, its rate limit."""
 
 
-def acquisition(
-    progress: Sequence[Progress], rates: Mapping[str, float], *, elapsed: float, now: datetime, running: bool
-) -> Acquisition:
+def download_status(
+    progress: Sequence[DownloadProgress], rates: Mapping[str, float], *, elapsed: float, now: datetime, running: bool
+) -> DownloadStatus:
     """Return the status of a run after `elapsed` seconds; `rates` are the rate limits in requests per second."""
     lanes = tuple(
-        _lane(name, rate, [each for each in progress if each.download.dataset.instrument.provider == name], elapsed)
+        _provider_state(
+            name, rate, [each for each in progress if each.download.dataset.instrument.provider == name], elapsed
+        )
         for name, rate in rates.items()
     )
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return Acquisition(
+    return DownloadStatus(
         time=now,
         running=running,
-        eta_seconds=max((lane.eta_seconds for lane in lanes), default=0.0),
+        eta_seconds=max((provider.eta_seconds for provider in lanes), default=0.0),
         cpu_seconds=round(used.ru_utime + used.ru_stime, 2),
         memory_bytes=used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-        lanes=lanes,
+        providers=lanes,
         downloads=tuple(_download(each) for each in progress),
     )
 
 
-def _lane(name: str, rate: float, lane: Sequence[Progress], elapsed: float) -> LaneState:
-    traffic = lane[0].traffic if lane else Traffic()
-    done = sum(each.done for each in lane)
+def _provider_state(name: str, rate: float, group: Sequence[DownloadProgress], elapsed: float) -> ProviderState:
+    traffic = group[0].traffic if group else Traffic()
+    done = sum(each.done for each in group)
     pace = done / elapsed if done and elapsed >= MEASURED_AFTER else rate
-    return LaneState(
+    return ProviderState(
         provider=name,
         limit_per_second=rate,
         requests=traffic.requests,
@@ -46,14 +48,14 @@ def _lane(name: str, rate: float, lane: Sequence[Progress], elapsed: float) -> L
         waiting_for_token=traffic.waiting_for_token,
         waiting_for_network=traffic.waiting_for_network,
         paused_seconds=traffic.paused_seconds,
-        eta_seconds=sum(each.left for each in lane) / pace + CONFIRM_AFTER * any(each.short for each in lane),
+        eta_seconds=sum(each.left for each in group) / pace + CONFIRM_AFTER * any(each.short for each in group),
         outcomes={outcome.value: count for outcome, count in traffic.outcomes.items()},
         token_seconds=_durations(traffic.token_seconds),
-        answer_seconds=_durations(traffic.answer_seconds),
+        response_seconds=_durations(traffic.response_seconds),
     )
 
 
-def _download(progress: Progress) -> DownloadState:
+def _download(progress: DownloadProgress) -> DownloadState:
     wanted = progress.download.wanted
     return DownloadState(
         dataset=wanted.dataset.name,

@@ -20,7 +20,7 @@ from typing import Self, TypeVar
 import aiohttp
 
 from fetcher.http.rate_limiter import TokenBucket
-from fetcher.http.request_statistics import Outcome, Traffic
+from fetcher.http.request_statistics import RequestOutcome, Traffic
 from fetcher.protocol.provider import Access, Page, Provider, Request
 from tradeschool.candles.frame import Candles
 from tradeschool.errors import InvalidCandles, ProviderRejected, ProviderUnusable, ServiceUnreachable
@@ -35,17 +35,17 @@ KEEPALIVE = 60.0  # seconds
 FIRST_PAUSE = 0.25  # seconds; doubled with each consecutive failure
 LONGEST_PAUSE = 2.0  # seconds, if the provider does not request a pause
 LONGEST_WAIT = 600.0  # longest pause in seconds that a provider may request; a longer one is an error
-PROBE_PATIENCE = 5.0  # seconds; a wrong URL should be reported quickly
+PROBE_SECONDS = 5.0  # seconds; a wrong URL should be reported quickly
 UNREADABLE_ATTEMPTS = 6  # attempts if the response is HTML, truncated or violates the candle contract
 UNAUTHORISED_ATTEMPTS = 2  # OANDA occasionally returns a 401 that a retry resolves
 
 T = TypeVar("T")
 
 
-class Transient(Exception):
+class TransientError(Exception):
     """An attempt failed and a retry may succeed; internal to this module."""
 
-    def __init__(self, reason: str, outcome: Outcome, *, pause_seconds: float | None = None) -> None:
+    def __init__(self, reason: str, outcome: RequestOutcome, *, pause_seconds: float | None = None) -> None:
         super().__init__(reason)
         self.outcome = outcome
         self.pause_seconds = pause_seconds
@@ -53,7 +53,7 @@ class Transient(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
+class _RawResponse:
     status: int
     retry_after: str | None
     packed: bytes
@@ -121,8 +121,8 @@ class Client:
             ProviderRejected: if the provider rejects the request.
         """
         if dataset.instrument not in self._probed:
-            patience = min(PROBE_PATIENCE, self.access.patience_seconds)
-            await self._ask(self.provider.probe(dataset), dataset, lambda answer: answer, patience=patience)
+            patience = min(PROBE_SECONDS, self.access.patience_seconds)
+            await self._request(self.provider.probe(dataset), dataset, lambda answer: answer, patience=patience)
             self._probed.add(dataset.instrument)
 
     async def page(self, page: Page, *, fresh: bool = False) -> tuple[bytes, Candles]:
@@ -136,7 +136,7 @@ class Client:
             ProviderUnusable: if the responses remain unreadable after retries.
             InvalidCandles: if the candles remain invalid after retries.
         """
-        return await self._ask(
+        return await self._request(
             self.provider.request(page),
             page,
             lambda answer: (answer.packed, self.provider.parse(answer.body, page)),
@@ -144,21 +144,21 @@ class Client:
             patience=self.access.patience_seconds,
         )
 
-    async def _ask(
+    async def _request(
         self,
         request: Request,
         what: Page | Dataset,
-        read: Callable[["_Answer"], T],
+        read: Callable[["_RawResponse"], T],
         *,
         patience: float,
         fresh: bool = False,
     ) -> T:
         """Send a request until its response can be read; a truncated body may come with status 200."""
-        silent_since, wrong_answers = math.inf, 0
+        silent_since, wrong_responses = math.inf, 0
         while True:
             try:
                 answer = read(await self._attempt(request, what, fresh=fresh))
-            except Transient as failure:
+            except TransientError as failure:
                 self.traffic.outcomes[failure.outcome] += 1
                 silent_since = min(silent_since, time.monotonic())
                 if time.monotonic() - silent_since >= patience or (failure.pause_seconds or 0.0) > LONGEST_WAIT:
@@ -169,31 +169,31 @@ class Client:
                 await self._pause(what, failure, failure.pause_seconds)
             except (ProviderUnusable, InvalidCandles, ProviderRejected) as failure:
                 refused = isinstance(failure, ProviderRejected)
-                self.traffic.outcomes[Outcome.REFUSED if refused else Outcome.UNREADABLE] += 1
-                wrong_answers += 1
-                if wrong_answers >= _worth_asking(failure):
+                self.traffic.outcomes[RequestOutcome.REFUSED if refused else RequestOutcome.UNREADABLE] += 1
+                wrong_responses += 1
+                if wrong_responses >= _is_retryable(failure):
                     raise
                 await self._pause(what, failure, None)
             else:
-                self.traffic.outcomes[Outcome.OK] += 1
+                self.traffic.outcomes[RequestOutcome.OK] += 1
                 self._failures = 0
                 return answer
             self.traffic.retries += 1
 
-    async def _attempt(self, request: Request, what: Page | Dataset, *, fresh: bool) -> "_Answer":
-        with self.traffic.holding_back():
+    async def _attempt(self, request: Request, what: Page | Dataset, *, fresh: bool) -> "_RawResponse":
+        with self.traffic.throttled():
             tokens = [await self.bucket.acquire()]
         try:
-            with self.traffic.asking():
-                answer = await self._send(request, tokens, fresh=fresh)
+            with self.traffic.in_flight():
+                response = await self._send(request, tokens, fresh=fresh)
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-            raise Transient(f"{type(error).__name__}: {error}".rstrip(": "), Outcome.NO_ANSWER) from error
+            raise TransientError(f"{type(error).__name__}: {error}".rstrip(": "), RequestOutcome.NO_RESPONSE) from error
         finally:
             for token in tokens:
                 self.bucket.sent(token)
-        return self._judge(answer, what)
+        return self._classify(response, what)
 
-    async def _send(self, request: Request, tokens: list[int], *, fresh: bool) -> "_Answer":
+    async def _send(self, request: Request, tokens: list[int], *, fresh: bool) -> "_RawResponse":
         if self._session is None:
             raise RuntimeError("Client is a context manager: use async with Client(...) as client")
         async with self._session.get(
@@ -205,23 +205,23 @@ class Client:
         ) as response:
             self._date = response.headers.get("Date", self._date)
             packed = await response.read()
-            return _Answer(
+            return _RawResponse(
                 status=response.status,
                 retry_after=response.headers.get("Retry-After"),
                 packed=packed,
                 body=_inflated(packed) if response.headers.get("Content-Encoding") == "gzip" else packed,
             )
 
-    def _judge(self, answer: "_Answer", what: Page | Dataset) -> "_Answer":
-        if answer.status == 200:
-            return answer
-        if answer.status in self.provider.busy or answer.status >= 500:
-            seconds = _seconds(answer.retry_after)
+    def _classify(self, response: "_RawResponse", what: Page | Dataset) -> "_RawResponse":
+        if response.status == 200:
+            return response
+        if response.status in self.provider.busy or response.status >= 500:
+            seconds = _seconds(response.retry_after)
             # The notifications recognise a ban by the words "to be asked again in".
             later = "" if seconds is None else f", to be asked again in {seconds:g} s"
-            outcome = Outcome.SERVER_ERROR if answer.status >= 500 else Outcome.BUSY
-            raise Transient(f"status {answer.status}{later}", outcome, pause_seconds=seconds)
-        raise self.provider.refusal(answer.status, answer.body, str(what))
+            outcome = RequestOutcome.SERVER_ERROR if response.status >= 500 else RequestOutcome.BUSY
+            raise TransientError(f"status {response.status}{later}", outcome, pause_seconds=seconds)
+        raise self.provider.refusal(response.status, response.body, str(what))
 
     async def _pause(self, what: Page | Dataset, reason: Exception, seconds: float | None) -> None:
         """Pause all requests to the provider, because a failure usually affects all pages at the same time."""
@@ -279,7 +279,7 @@ def _inflated(packed: bytes) -> bytes:
     try:
         return gzip.decompress(packed)
     except (OSError, EOFError, zlib.error) as error:
-        raise Transient(f"invalid gzip body: {error}", Outcome.UNREADABLE) from error
+        raise TransientError(f"invalid gzip body: {error}", RequestOutcome.UNREADABLE) from error
 
 
 def _seconds(retry_after: str | None) -> float | None:
@@ -295,7 +295,7 @@ def _moment(date: str | None) -> datetime | None:
         return None
 
 
-def _worth_asking(failure: Exception) -> int:
+def _is_retryable(failure: Exception) -> int:
     """Return the total number of attempts for a page whose responses fail in this way."""
     if isinstance(failure, ProviderRejected):
         return UNAUTHORISED_ATTEMPTS if failure.status == 401 else 1

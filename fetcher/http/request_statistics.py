@@ -12,7 +12,7 @@ BOUNDS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the histogram buckets; one more bucket has no upper bound."""
 
 
-class Outcome(StrEnum):
+class RequestOutcome(StrEnum):
     """Outcome of one attempt."""
 
     OK = "ok"
@@ -20,7 +20,7 @@ class Outcome(StrEnum):
     """The provider requests a later retry: status 429 or a ban."""
     SERVER_ERROR = "server_error"
     """Status 500 or above."""
-    NO_ANSWER = "no_answer"
+    NO_RESPONSE = "no_response"
     """No connection, a reset or a time-out."""
     UNREADABLE = "unreadable"
     """HTML, a truncated body, or candles that violate the contract."""
@@ -57,10 +57,10 @@ class Traffic:
     """Requests that are currently sent and not answered."""
     paused_until: float = 0.0
     """End of the current pause after a failure or a provider's request, in monotonic seconds."""
-    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    outcomes: Counter[RequestOutcome] = field(default_factory=Counter)
     token_seconds: Histogram = field(default_factory=Histogram)
     """Time that requests waited for a token."""
-    answer_seconds: Histogram = field(default_factory=Histogram)
+    response_seconds: Histogram = field(default_factory=Histogram)
     """Time from the token to the complete response or the failure."""
 
     @property
@@ -69,7 +69,7 @@ class Traffic:
         return max(0.0, self.paused_until - time.monotonic())
 
     @contextmanager
-    def holding_back(self) -> Iterator[None]:
+    def throttled(self) -> Iterator[None]:
         """Count a request as waiting for its token during the block."""
         begun = time.monotonic()
         self.waiting_for_token += 1
@@ -80,7 +80,7 @@ class Traffic:
             self.token_seconds.add(time.monotonic() - begun)
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
+    def in_flight(self) -> Iterator[None]:
         """Count a request as waiting for its response during the block."""
         begun = time.monotonic()
         self.waiting_for_network += 1
@@ -88,4 +88,4 @@ class Traffic:
             yield
         finally:
             self.waiting_for_network -= 1
-            self.answer_seconds.add(time.monotonic() - begun)
+            self.response_seconds.add(time.monotonic() - begun)

@@ -36,7 +36,7 @@ return 0
 """
 """Script: sets the next time slot of KEYS[1] to ARGV[1] microseconds from now, unless it is already later."""
 KEY = "tradeschool:limit:{}"
-ANSWER_TIMEOUT = 5.0  # seconds
+RESPONSE_TIMEOUT = 5.0  # seconds
 
 
 class SharedTokenBucket(TokenBucket):
@@ -55,7 +55,9 @@ class SharedTokenBucket(TokenBucket):
         self._where = url
         self._key = KEY.format(name)
         self._microseconds = round(1_000_000 * (1 + MARGIN) / rate)
-        self._redis = redis.Redis.from_url(url, socket_timeout=ANSWER_TIMEOUT, socket_connect_timeout=ANSWER_TIMEOUT)
+        self._redis = redis.Redis.from_url(
+            url, socket_timeout=RESPONSE_TIMEOUT, socket_connect_timeout=RESPONSE_TIMEOUT
+        )
 
     async def acquire(self) -> int:
         """Wait for a local token, then for the time slot that Redis reserves for it.

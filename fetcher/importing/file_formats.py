@@ -23,7 +23,7 @@ UNREADABLE = (OSError, EOFError, ValueError, OverflowError, RecursionError, zlib
 FREQTRADE_COLUMNS = ("date", *PRICES, "volume")
 
 
-class Format(StrEnum):
+class FileFormat(StrEnum):
     """Format of a candle file."""
 
     AUTO = "auto"
@@ -37,7 +37,7 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class ImportedRows:
     """Candles of a file, not yet checked against the contract."""
 
     frame: pl.DataFrame
@@ -45,7 +45,7 @@ class Rows:
     findings: tuple[Finding, ...]
 
 
-def read(path: Path, dataset: Dataset, *, form: Format, zone: str | None, now: datetime) -> Rows:
+def read(path: Path, dataset: Dataset, *, form: FileFormat, zone: str | None, now: datetime) -> ImportedRows:
     """Read the candles of a file.
 
     Raises:
@@ -61,12 +61,12 @@ def read(path: Path, dataset: Dataset, *, form: Format, zone: str | None, now: d
         raise InvalidCandles(f"{path}: {error}") from error
 
 
-def _rows(raw: pl.DataFrame, dataset: Dataset, form: Format, zone: str | None, now: datetime) -> Rows:
+def _rows(raw: pl.DataFrame, dataset: Dataset, form: FileFormat, zone: str | None, now: datetime) -> ImportedRows:
     _check_symbol(raw, dataset)
     by_currency = _volumes(raw)
     seen = bool(by_currency) and "volume" not in raw.columns
-    vendor = form is Format.CRYPTODATADOWNLOAD or (form is Format.AUTO and seen)
-    needed = FREQTRADE_COLUMNS if form is Format.FREQTRADE else PRICES if vendor else (*PRICES, "volume")
+    vendor = form is FileFormat.CRYPTODATADOWNLOAD or (form is FileFormat.AUTO and seen)
+    needed = FREQTRADE_COLUMNS if form is FileFormat.FREQTRADE else PRICES if vendor else (*PRICES, "volume")
     if missing := [name for name in needed if name not in raw.columns]:
         raise InvalidCandles(f"column {', '.join(missing)} is missing; found {', '.join(raw.columns)}")
     timed = with_utc(raw, zone)
@@ -75,7 +75,7 @@ def _rows(raw: pl.DataFrame, dataset: Dataset, form: Format, zone: str | None, n
         timed = _with_base_volume(timed, by_currency, dataset, findings)
     timed = _without_unfinished(timed, dataset, now, findings, vendor=vendor)
     columns = [name for name in (*PRICES, "volume", "half_spread") if name in timed.columns]
-    return Rows(
+    return ImportedRows(
         frame=timed.select("ts", *(pl.col(name).cast(pl.Float64) for name in columns)), findings=tuple(findings)
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from fetcher.download.sealing import gaps
-from fetcher.importing.file_formats import Format, Rows, read
+from fetcher.importing.file_formats import FileFormat, ImportedRows, read
 from tradeschool.candles.findings import Finding, FindingKind, refuse
 from tradeschool.candles.frame import Candles, schema
 from tradeschool.candles.validation import inspect, usual_spacing
@@ -28,7 +28,7 @@ def import_file(
     dataset: Dataset,
     store: FrameStore,
     *,
-    form: Format,
+    form: FileFormat,
     zone: str | None,
     spread_pips: float | None,
     window: Window | None,
@@ -72,7 +72,9 @@ def _spanned(frame: pl.DataFrame, dataset: Dataset) -> Window:
     return Window.of_seconds(int(times.min()), int(times.max()) + dataset.timeframe.seconds)
 
 
-def _checked(frame: pl.DataFrame, wanted: Wanted, rows: Rows, path: Path) -> tuple[Candles, tuple[Finding, ...]]:
+def _checked(
+    frame: pl.DataFrame, wanted: Wanted, rows: ImportedRows, path: Path
+) -> tuple[Candles, tuple[Finding, ...]]:
     dataset, step = wanted.dataset, wanted.dataset.timeframe.seconds
     spacing = usual_spacing(frame["ts"].dt.epoch("s").to_numpy())
     if 0 < spacing < step:  # checked before the contract, which would only report candles off the grid

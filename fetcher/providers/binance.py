@@ -22,7 +22,7 @@ Row = tuple[int, float, float, float, float, float, int, float, int, float, floa
 INTERVALS = {Timeframe.M5: "5m", Timeframe.M15: "15m", Timeframe.H1: "1h"}
 MILLISECONDS = 1000
 """Milliseconds per second."""
-ELSEWHERE = " Set fetch.providers.binance.url to another Binance host, if that is permitted."
+ERROR_STATUSES = " Set fetch.providers.binance.url to another Binance host, if that is permitted."
 
 _rows = msgspec.json.Decoder(list[Row], strict=False)
 """Not strict, because prices and volumes are strings."""
@@ -84,7 +84,7 @@ class Binance:
         """Read an error object with `code` and `msg`; status 451 means that the host is blocked in this country."""
         said = error_text(body, _Refusal, lambda refusal: f"{refusal.msg} (code {refusal.code})")
         if status == 451:
-            said += ELSEWHERE
+            said += ERROR_STATUSES
         return ProviderRejected(f"{page}: binance answered {status}: {said}", status=status)
 
 

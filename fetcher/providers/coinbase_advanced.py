@@ -29,7 +29,7 @@ class _Candle(msgspec.Struct):
     volume: float
 
 
-class _Answer(msgspec.Struct):
+class _Response(msgspec.Struct):
     candles: list[_Candle]
 
 
@@ -39,7 +39,7 @@ class _Refusal(msgspec.Struct):
     message: str = ""
 
 
-_answer = msgspec.json.Decoder(_Answer, strict=False)
+_response = msgspec.json.Decoder(_Response, strict=False)
 """Not strict, because every number is a string."""
 
 
@@ -80,7 +80,7 @@ class CoinbaseAdvanced:
     def parse(self, body: bytes, page: Page) -> Candles:
         """Parse the candles of a page, in reverse; candles before the start are dropped."""
         try:
-            rows = [(c.start, c.open, c.high, c.low, c.close, c.volume) for c in _answer.decode(body).candles]
+            rows = [(c.start, c.open, c.high, c.low, c.close, c.volume) for c in _response.decode(body).candles]
             table = np.array(rows, dtype=np.float64).reshape(len(rows), 6)
         except (ValueError, OverflowError) as error:  # from msgspec, or a number too large for a float
             raise ProviderUnusable(f"{page}: expected candles, was {body[:80]!r}: {error}") from error

@@ -38,7 +38,7 @@ class _Candle(msgspec.Struct, gc=False):
     ask: _Open
 
 
-class _Answer(msgspec.Struct):
+class _Response(msgspec.Struct):
     instrument: str
     granularity: str
     candles: list[_Candle]
@@ -48,7 +48,7 @@ class _Refusal(msgspec.Struct):
     errorMessage: str
 
 
-_answer = msgspec.json.Decoder(_Answer, strict=False)
+_response = msgspec.json.Decoder(_Response, strict=False)
 """Not strict, because prices and times are strings."""
 
 
@@ -94,7 +94,7 @@ class Oanda:
     def parse(self, body: bytes, page: Page) -> Candles:
         """Parse complete candles: mid prices, and half of ask - bid at the open."""
         try:
-            answer = _answer.decode(body)
+            answer = _response.decode(body)
             arrays = _arrays([candle for candle in answer.candles if candle.complete], page.dataset)
         except (ValueError, OverflowError) as error:  # from msgspec, or an invalid time
             raise ProviderUnusable(f"{page}: expected candles, was {body[:80]!r}: {error}") from error

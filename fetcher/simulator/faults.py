@@ -7,8 +7,8 @@ from zlib import crc32
 
 import numpy as np
 
-from fetcher.simulator.candles.source import CandleArrays
-from fetcher.simulator.response import HTML, Answer
+from fetcher.simulator.candles.source import SimulatedCandles
+from fetcher.simulator.response import HTML, SimulatedResponse
 from tradeschool.errors import SettingsError
 
 EXAMPLE = "429=0.02,5xx=0.01,html=0.01,cut=0.01,slow=0.01,empty=0.05,duplicate=0.05,latency=80-250,outage=60+30"
@@ -85,7 +85,7 @@ class Faults:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fate:
+class FaultDraw:
     """Fault and delay drawn for one request."""
 
     fault: Fault = Fault.NONE
@@ -93,7 +93,7 @@ class Fate:
     """Uniform number in [0, 1) that selects the variant of the fault."""
     delay_seconds: float = 0.0
 
-    def spoil(self, candles: CandleArrays) -> CandleArrays:
+    def corrupt(self, candles: SimulatedCandles) -> SimulatedCandles:
         """Apply the fault to the candles of a page."""
         if self.fault is Fault.EMPTY:
             return candles[:0]
@@ -103,12 +103,12 @@ class Fate:
         return candles
 
     @property
-    def is_without_answer(self) -> bool:
+    def is_without_response(self) -> bool:
         """Whether the connection is reset before the response begins."""
         return self.fault is Fault.CUT and self.chance < 0.5
 
 
-class Fates:
+class FaultInjector:
     """Draws the fault of each request from a seed.
 
     The n-th occurrence of a request has the same fault in every run with the same seed, in any order of requests.
@@ -122,17 +122,17 @@ class Fates:
         self._sights: dict[str, int] = {}
         self._falsely_empty: set[str] = set()
 
-    def draw(self, request: str, *, is_for_candles: bool) -> Fate:
+    def draw(self, request: str, *, is_for_candles: bool) -> FaultDraw:
         """Return the fault of a request, identified by its path and query."""
         if self._is_outage():
-            return Fate(fault=Fault.OUTAGE)
+            return FaultDraw(fault=Fault.OUTAGE)
         if not self._faults.shares and not self._faults.latency_seconds[1]:
-            return Fate()
+            return FaultDraw()
         sight = self._sights[request] = self._sights.get(request, 0) + 1
         share, chance, delay = np.random.default_rng([self._seed, crc32(request.encode()), sight]).random(3).tolist()
         shortest, longest = self._faults.latency_seconds
         fault = self._allowed(self._fault(share), request, is_for_candles=is_for_candles)
-        return Fate(fault=fault, chance=chance, delay_seconds=shortest + delay * (longest - shortest))
+        return FaultDraw(fault=fault, chance=chance, delay_seconds=shortest + delay * (longest - shortest))
 
     def _is_outage(self) -> bool:
         since = self._monotonic() - self._began_at - self._faults.outage_from_seconds
@@ -159,11 +159,11 @@ class Fates:
         return fault
 
 
-def html_page(chance: float) -> Answer:
+def html_page(chance: float) -> SimulatedResponse:
     """Return the HTML error page of a proxy in front of the exchange."""
     status, title = (502, "502 Bad Gateway") if chance < 0.5 else (200, "Attention Required! | Cloudflare")
     page = f"<!DOCTYPE html>\n<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
-    return Answer(status=status, body=page.encode(), content_type=HTML)
+    return SimulatedResponse(status=status, body=page.encode(), content_type=HTML)
 
 
 def failure_status(chance: float) -> int:

@@ -33,7 +33,7 @@ BINANCE_LIMIT = Limit(
 """Per address, in weight: 6000 per minute, refilled evenly here. Source: rest-api.md, IP limits."""
 
 
-class TokenBucket:
+class ServerTokenBucket:
     """Token bucket, initially full and refilled continuously."""
 
     def __init__(self, limit: Limit, monotonic: Callable[[], float]) -> None:
@@ -59,13 +59,13 @@ class TokenBucket:
         self._filled_at = now
 
 
-class Gate:
+class RequestLimiter:
     """All rate limits of a provider."""
 
     def __init__(self, limit: Limit, monotonic: Callable[[], float]) -> None:
-        self._requests = TokenBucket(limit, monotonic)
+        self._requests = ServerTokenBucket(limit, monotonic)
         most = limit.connections_per_second
-        self._newcomers = TokenBucket(Limit(rate_per_second=most, burst=most), monotonic) if most else None
+        self._newcomers = ServerTokenBucket(Limit(rate_per_second=most, burst=most), monotonic) if most else None
         self._known: WeakSet[object] = WeakSet()
 
     def admits(self, path: str, connection: object) -> bool:

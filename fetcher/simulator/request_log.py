@@ -13,7 +13,7 @@ from tradeschool.errors import SettingsError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class RecordedRequest:
     """One request that was answered or aborted."""
 
     arrived_seconds: float
@@ -30,14 +30,14 @@ class Seen:
     """Name of the injected fault, `none` without one."""
 
 
-class Record:
+class RequestRecord:
     """Bounded list of the last requests, in the order in which their responses ended."""
 
     def __init__(self, remembered: int) -> None:
-        self.requests: deque[Seen] = deque(maxlen=remembered)
+        self.requests: deque[RecordedRequest] = deque(maxlen=remembered)
         self._log: IO[bytes] | None = None
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: RecordedRequest) -> None:
         """Add a request to the list and to the log file, if one is open."""
         self.requests.append(seen)
         if self._log is not None:

@@ -7,18 +7,18 @@ from typing import Protocol
 
 from aiohttp import web
 
-from fetcher.simulator.candles.source import CandleArrays
+from fetcher.simulator.candles.source import SimulatedCandles
 
 JSON = "application/json; charset=utf-8"
 HTML = "text/html; charset=UTF-8"
 LATEST_SECONDS = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
-Spoil = Callable[[CandleArrays], CandleArrays]
+CorruptBody = Callable[[SimulatedCandles], SimulatedCandles]
 """Function that applies a fault to the candles of a page before they are encoded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class SimulatedResponse:
     """A response before faults and compression are applied."""
 
     status: int = 200
@@ -27,7 +27,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Answering = Callable[[web.Request, Spoil], Answer]
+RequestHandler = Callable[[web.Request, CorruptBody], SimulatedResponse]
 
 
 class ProviderSide(Protocol):
@@ -36,20 +36,20 @@ class ProviderSide(Protocol):
     name: str
     """Name of the protocol, as in `Instrument.provider`."""
 
-    def routes(self) -> dict[str, Answering]:
+    def routes(self) -> dict[str, RequestHandler]:
         """Return the GET handlers by path pattern; the last pattern matches all other paths."""
         ...
 
-    def too_many(self) -> Answer:
+    def too_many(self) -> SimulatedResponse:
         """Return the response to a request over the rate limit."""
         ...
 
-    def failure(self, status: int) -> Answer:
+    def failure(self, status: int) -> SimulatedResponse:
         """Return the response of a server error, such as 503."""
         ...
 
 
-class Refused(Exception):
+class SimulatedRefusal(Exception):
     """The provider would reject this request; each protocol converts it to its own error response."""
 
     def __init__(self, status: int, message: str) -> None:

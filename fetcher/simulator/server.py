@@ -14,7 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from fetcher.simulator.candles.source import CandleSource
-from fetcher.simulator.faults import Fate, Fates, Fault, Faults, failure_status, html_page
+from fetcher.simulator.faults import Fault, FaultDraw, FaultInjector, Faults, failure_status, html_page
 from fetcher.simulator.protocols.binance import Binance
 from fetcher.simulator.protocols.coinbase import Coinbase
 from fetcher.simulator.protocols.coinbase_advanced import CoinbaseAdvanced
@@ -24,11 +24,11 @@ from fetcher.simulator.rate_limit import (
     COINBASE_ADVANCED_LIMIT,
     COINBASE_LIMIT,
     OANDA_LIMIT,
-    Gate,
     Limit,
+    RequestLimiter,
 )
-from fetcher.simulator.request_log import Record, Seen
-from fetcher.simulator.response import Answer, Answering, ProviderSide
+from fetcher.simulator.request_log import RecordedRequest, RequestRecord
+from fetcher.simulator.response import ProviderSide, RequestHandler, SimulatedResponse
 from tradeschool.errors import SettingsError
 
 REMEMBERED_REQUESTS = 10_000
@@ -69,54 +69,54 @@ class Exchange:
         With `oanda_token` None, any non-empty token is accepted. `clock` returns Unix seconds; later candles do not
         exist yet. `monotonic` is the clock of limits, outages and the request log; `sleep` implements latency.
         """
-        self.record = Record(remembered)
+        self.record = RequestRecord(remembered)
         self._monotonic, self._sleep = monotonic, sleep
-        self._fates = Fates(faults, seed, monotonic)
-        self._sides: dict[ProviderSide, Gate] = {
-            Oanda(source, clock, oanda_token): Gate(oanda_limit, monotonic),
-            CoinbaseAdvanced(source, clock): Gate(coinbase_advanced_limit, monotonic),
-            Binance(source, clock): Gate(binance_limit, monotonic),
-            Coinbase(source, clock): Gate(coinbase_limit, monotonic),
+        self._fates = FaultInjector(faults, seed, monotonic)
+        self._sides: dict[ProviderSide, RequestLimiter] = {
+            Oanda(source, clock, oanda_token): RequestLimiter(oanda_limit, monotonic),
+            CoinbaseAdvanced(source, clock): RequestLimiter(coinbase_advanced_limit, monotonic),
+            Binance(source, clock): RequestLimiter(binance_limit, monotonic),
+            Coinbase(source, clock): RequestLimiter(coinbase_limit, monotonic),
         }
 
     def app(self) -> web.Application:
         """Return the aiohttp application with the routes of all protocols."""
         app = web.Application()
         for side in self._sides:
-            for path, answering in side.routes().items():
-                app.router.add_get(path, partial(self._handle, side, answering))
+            for path, handler in side.routes().items():
+                app.router.add_get(path, partial(self._handle, side, handler))
         return app
 
-    async def _handle(self, side: ProviderSide, answering: Answering, request: web.Request) -> web.StreamResponse:
+    async def _handle(self, side: ProviderSide, handler: RequestHandler, request: web.Request) -> web.StreamResponse:
         arrived_seconds = self._monotonic()
-        fate = Fate()
+        fault = FaultDraw()
         if self._sides[side].admits(request.path, request.transport):
-            fate = self._fates.draw(request.path_qs, is_for_candles=request.path.endswith(CANDLE_PATHS))
-            await self._sleep(fate.delay_seconds)
-            answer = _answer(side, answering, request, fate)
+            fault = self._fates.draw(request.path_qs, is_for_candles=request.path.endswith(CANDLE_PATHS))
+            await self._sleep(fault.delay_seconds)
+            response = _response(side, handler, request, fault)
         else:
-            answer = side.too_many()
-        body, headers = await _encoded(answer, request)
+            response = side.too_many()
+        body, headers = await _encoded(response, request)
         self.record.add(
-            Seen(
+            RecordedRequest(
                 arrived_seconds=arrived_seconds,
                 protocol=side.name,
                 path=request.path,
                 query=request.query_string,
-                status=0 if fate.is_without_answer else answer.status,
-                bytes=0 if fate.is_without_answer else _sent_bytes(body, fate),
-                fault=fate.fault.value,
+                status=0 if fault.is_without_response else response.status,
+                bytes=0 if fault.is_without_response else _sent_bytes(body, fault),
+                fault=fault.fault.value,
             )
         )
-        if fate.fault is Fault.CUT:
-            return await _cut(request, fate, answer.status, body, headers)
-        if fate.fault is Fault.SLOW:
-            return await _drip(request, answer.status, body, headers)
-        return web.Response(status=answer.status, body=body, headers=headers)
+        if fault.fault is Fault.CUT:
+            return await _cut(request, fault, response.status, body, headers)
+        if fault.fault is Fault.SLOW:
+            return await _drip(request, response.status, body, headers)
+        return web.Response(status=response.status, body=body, headers=headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class RunningExchange:
     """A running exchange."""
 
     url: str
@@ -124,7 +124,7 @@ class Served:
     exchange: Exchange
 
     @property
-    def requests(self) -> tuple[Seen, ...]:
+    def requests(self) -> tuple[RecordedRequest, ...]:
         """The last requests, oldest first."""
         return tuple(self.exchange.record.requests)
 
@@ -132,7 +132,7 @@ class Served:
 @asynccontextmanager
 async def serve(
     exchange: Exchange, *, host: str = "127.0.0.1", port: int = 0, log_path: Path | None = None
-) -> AsyncIterator[Served]:
+) -> AsyncIterator[RunningExchange]:
     """Serve during the block; port 0 selects a free port, `log_path` receives one line of JSON per request.
 
     Raises:
@@ -143,7 +143,7 @@ async def serve(
         await runner.setup()
         try:
             bound_port = await _listen(runner, host, port)
-            yield Served(url=f"http://{host}:{bound_port}", exchange=exchange)
+            yield RunningExchange(url=f"http://{host}:{bound_port}", exchange=exchange)
         finally:
             await runner.cleanup()
 
@@ -156,44 +156,44 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> int:
     return int(runner.addresses[0][1])
 
 
-def _answer(side: ProviderSide, answering: Answering, request: web.Request, fate: Fate) -> Answer:
-    match fate.fault:
+def _response(side: ProviderSide, handler: RequestHandler, request: web.Request, fault: FaultDraw) -> SimulatedResponse:
+    match fault.fault:
         case Fault.TOO_MANY:
             return side.too_many()
         case Fault.FAILURE:
-            return side.failure(failure_status(fate.chance))
+            return side.failure(failure_status(fault.chance))
         case Fault.OUTAGE:
             return side.failure(503)
         case Fault.HTML:
-            return html_page(fate.chance)
+            return html_page(fault.chance)
         case _:
-            return answering(request, fate.spoil)
+            return handler(request, fault.corrupt)
 
 
-async def _encoded(answer: Answer, request: web.Request) -> tuple[bytes, dict[str, str]]:
+async def _encoded(response: SimulatedResponse, request: web.Request) -> tuple[bytes, dict[str, str]]:
     """Return the body, compressed if accepted, and all headers."""
-    headers = {"Content-Type": answer.content_type, **answer.headers}
-    if len(answer.body) < SMALLEST_COMPRESSED_BYTES or "gzip" not in request.headers.get("Accept-Encoding", ""):
-        return answer.body, headers
-    squeeze = partial(compress, answer.body, compresslevel=1, mtime=0)
-    body = squeeze() if len(answer.body) <= LARGEST_INLINE_BYTES else await asyncio.to_thread(squeeze)
+    headers = {"Content-Type": response.content_type, **response.headers}
+    if len(response.body) < SMALLEST_COMPRESSED_BYTES or "gzip" not in request.headers.get("Accept-Encoding", ""):
+        return response.body, headers
+    squeeze = partial(compress, response.body, compresslevel=1, mtime=0)
+    body = squeeze() if len(response.body) <= LARGEST_INLINE_BYTES else await asyncio.to_thread(squeeze)
     return body, headers | {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
 
 
-def _sent_bytes(body: bytes, fate: Fate) -> int:
-    return len(body) // 2 if fate.fault is Fault.CUT else len(body)
+def _sent_bytes(body: bytes, fault: FaultDraw) -> int:
+    return len(body) // 2 if fault.fault is Fault.CUT else len(body)
 
 
 async def _cut(
-    request: web.Request, fate: Fate, status: int, body: bytes, headers: dict[str, str]
+    request: web.Request, fault: FaultDraw, status: int, body: bytes, headers: dict[str, str]
 ) -> web.StreamResponse:
     """Announce the full body, send half of it and close the connection; or reset it before the response."""
     response = web.StreamResponse(status=status, headers=headers | {"Content-Length": str(len(body))})
-    if fate.is_without_answer:
+    if fault.is_without_response:
         _reset(request.transport)
         return response
     await response.prepare(request)
-    await response.write(body[: _sent_bytes(body, fate)])
+    await response.write(body[: _sent_bytes(body, fault)])
     if request.transport is not None:
         request.transport.close()
     return response

@@ -8,7 +8,7 @@ import numpy as np
 from optimizer.backtest import reference
 from optimizer.backtest.entries import EXIT, LONG, NONE, SHORT, Entries, entries_at
 from optimizer.backtest.reference import BOOK, Book
-from optimizer.backtest.result import TRADE, Rules, Run
+from optimizer.backtest.result import TRADE, BacktestRun, Rules
 from optimizer.bars.preparation import Prepared
 from optimizer.strategies.protocol import Bar, BarStrategy, Position
 from optimizer.strategies.trade_management import Management
@@ -17,14 +17,14 @@ from tradeschool.errors import SettingsError
 
 def step_through(
     strategy: BarStrategy, prepared: Prepared, parameters: Mapping[str, float], rules: Rules
-) -> tuple[Run, Entries]:
+) -> tuple[BacktestRun, Entries]:
     """Return the run of a bar strategy and its decisions as signals; `reference.replay` of these gives the same run.
 
     Raises:
         SettingsError: the strategy returns an invalid decision; names dataset and bar.
     """
     session = _Session(strategy, prepared, parameters, rules)
-    for bar in range(prepared.first_judged):
+    for bar in range(prepared.first_evaluated):
         session.ask(bar)
     for day in range(prepared.day_count):
         session.begin_day()
@@ -45,10 +45,12 @@ class _Session:
         self._market, self._terms = reference.market_of(prepared), reference.terms_of(prepared, rules)
         # Only the sign of a signal is unknown in advance, so distances and filters are computed for all judged bars at
         # once.
-        judged = np.arange(prepared.first_judged, len(prepared), dtype=np.int32)
+        evaluated = np.arange(prepared.first_evaluated, len(prepared), dtype=np.int32)
         management = Management.of(parameters)
         self._offers = {
-            side: entries_at(prepared, management, judged, np.full(len(judged), side, dtype=np.int8), rules.direction)
+            side: entries_at(
+                prepared, management, evaluated, np.full(len(evaluated), side, dtype=np.int8), rules.direction
+            )
             for side in (LONG, SHORT, EXIT)
         }
         self._decided = Entries(
@@ -56,7 +58,7 @@ class _Session:
         )
         self._decided.bar[:] = -1
         self._plan, self._count = reference.plan_of(self._decided), 0
-        self._trades = np.zeros(len(judged), dtype=TRADE)
+        self._trades = np.zeros(len(evaluated), dtype=TRADE)
         self._equity, self._lows = np.empty(prepared.day_count), np.empty(prepared.day_count)
         self._books = np.zeros(1, dtype=BOOK)
         self._book: Book = self._books[0]
@@ -84,22 +86,22 @@ class _Session:
         reference.replay_bar(self._book, self._market, bar, self._plan, self._terms, self._trades)
         decision = self.ask(bar)
         if decision != NONE:
-            self._write_down(decision, bar - self._prepared.first_judged)
+            self._write_down(decision, bar - self._prepared.first_evaluated)
             reference.read_signal(self._book, bar, self._plan)
 
     def end_day(self, day: int) -> None:
         """Record the day's equity and low."""
         self._equity[day], self._lows[day] = self._book["value"], self._book["day_low"]
 
-    def outcome(self) -> tuple[Run, Entries]:
+    def outcome(self) -> tuple[BacktestRun, Entries]:
         """Return the run and the decisions; call after the last day."""
         run = reference.run_of(self._prepared, self._rules, self._book, self._trades, self._equity, self._lows)
         decided = {each.name: getattr(self._decided, each.name)[: self._count] for each in fields(Entries)}
         return run, Entries(**decided)
 
-    def _write_down(self, decision: int, judged: int) -> None:
+    def _write_down(self, decision: int, evaluated: int) -> None:
         for each in fields(Entries):
-            getattr(self._decided, each.name)[self._count] = getattr(self._offers[decision], each.name)[judged]
+            getattr(self._decided, each.name)[self._count] = getattr(self._offers[decision], each.name)[evaluated]
         self._count += 1
 
     def _shown(self, bar: int) -> Bar:

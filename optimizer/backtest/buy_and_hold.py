@@ -5,16 +5,16 @@ import numpy as np
 from optimizer.backtest.costs import Rates
 from optimizer.backtest.entries import Entries
 from optimizer.backtest.kernel import trade
-from optimizer.backtest.result import Rules, Run
+from optimizer.backtest.result import BacktestRun, Rules
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Direction
 
 
-def hold(prepared: Prepared, side: int, rates: Rates) -> Run:
+def buy_and_hold(prepared: Prepared, side: int, rates: Rates) -> BacktestRun:
     """Buy (+1) or short (-1) with the whole equity at the second judged bar's open and hold to the end."""
     none, nothing = np.zeros(1, dtype=np.int64), np.zeros(1)
     entry = Entries(
-        bar=np.array([prepared.first_judged], dtype=np.int32),
+        bar=np.array([prepared.first_evaluated], dtype=np.int32),
         signal=np.array([side], dtype=np.int8),
         enters=np.ones(1, dtype=np.bool_),
         stop_ticks=none,

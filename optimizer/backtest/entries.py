@@ -53,7 +53,7 @@ def find_entries(
     """
     signals = strategy.signals(prepared, parameters, direction)
     check_signals(strategy.name, signals, prepared)
-    bars = judged_bars_of(signals, prepared)
+    bars = evaluated_bars_of(signals, prepared)
     return entries_at(prepared, Management.of(parameters), bars, signals[bars], direction)
 
 
@@ -84,10 +84,10 @@ def entries_at(
     )
 
 
-def judged_bars_of(signals: NDArray[np.int8], prepared: Prepared) -> NDArray[np.int32]:
+def evaluated_bars_of(signals: NDArray[np.int8], prepared: Prepared) -> NDArray[np.int32]:
     """Return the judged bars that carry a signal, shape (n_signals,). Signals in warm-up bars are dropped."""
-    judged = np.flatnonzero(signals[prepared.first_judged :].view(np.bool_))  # on int8 it takes ten times as long
-    return (judged + prepared.first_judged).astype(np.int32)
+    evaluated = np.flatnonzero(signals[prepared.first_evaluated :].view(np.bool_))  # on int8 it takes ten times as long
+    return (evaluated + prepared.first_evaluated).astype(np.int32)
 
 
 def distance_ticks(atr: NDArray[np.float64], multiple: float) -> NDArray[np.int64]:

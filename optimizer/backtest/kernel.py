@@ -14,8 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.backtest.entries import Entries
-from optimizer.backtest.reference import Book, Market, Plan, Terms, market_of, plan_of, run_of, terms_of
-from optimizer.backtest.result import TRADE, Rules, Run
+from optimizer.backtest.reference import (
+    Book,
+    EngineTerms,
+    MarketArrays,
+    SignalPlan,
+    market_of,
+    plan_of,
+    run_of,
+    terms_of,
+)
+from optimizer.backtest.result import TRADE, BacktestRun, Rules
 from optimizer.bars.preparation import (
     BLOCK,
     CLOSE,
@@ -71,7 +80,7 @@ class Columns(NamedTuple):
     lows: NDArray[np.float64]
 
 
-def trade(prepared: Prepared, entries: Entries, rules: Rules) -> Run:
+def trade(prepared: Prepared, entries: Entries, rules: Rules) -> BacktestRun:
     """Return the trades and daily equity of the judged bars; same result as `reference.replay`."""
     trades = np.empty(len(entries), dtype=TRADE)
     equity, lows = np.empty(prepared.day_count), np.empty(prepared.day_count)
@@ -84,11 +93,11 @@ def trade(prepared: Prepared, entries: Entries, rules: Rules) -> Run:
 
 @njit
 def _trade(
-    market: Market,
+    market: MarketArrays,
     blocks: NDArray[np.int32],
     day_starts: NDArray[np.int32],
-    plan: Plan,
-    terms: Terms,
+    plan: SignalPlan,
+    terms: EngineTerms,
     initial_equity: float,
     columns: Columns,
 ) -> NDArray[np.void]:
@@ -106,7 +115,7 @@ def _trade(
         due = _due_bar(book, plan, against, len(market.prices), terms)
         while bar < due and book["side"] != 0:
             end = min(due, day_starts[book["day"] + 1])
-            _hold(book, market, blocks, bar, end, terms, trades)
+            _keep_position(book, market, blocks, bar, end, terms, trades)
             bar = end
             if book["side"] != 0 and end < len(market.prices):
                 book["value"] = _value_at(book, _ticks(market.prices[end - 1, CLOSE]))
@@ -120,7 +129,7 @@ def _trade(
 
 
 @inlined
-def _next_entry(book: Book, plan: Plan, bars: int, terms: Terms) -> int:
+def _next_entry(book: Book, plan: SignalPlan, bars: int, terms: EngineTerms) -> int:
     """Return the signal that opens the next position, -1 for none; starts at the book's `next_signal`."""
     for entry in range(book["next_signal"], plan.bar.size):
         bar = plan.bar[entry] + 1
@@ -134,7 +143,7 @@ def _next_entry(book: Book, plan: Plan, bars: int, terms: Terms) -> int:
 
 
 @inlined
-def _next_against(book: Book, plan: Plan, entry: int) -> int:
+def _next_against(book: Book, plan: SignalPlan, entry: int) -> int:
     """Return the first later signal that differs from the position, or the number of signals."""
     for later in range(entry + 1, plan.bar.size):
         if plan.signal[later] != book["side"]:
@@ -143,7 +152,7 @@ def _next_against(book: Book, plan: Plan, entry: int) -> int:
 
 
 @inlined
-def _due_bar(book: Book, plan: Plan, against: int, bars: int, terms: Terms) -> int:
+def _due_bar(book: Book, plan: SignalPlan, against: int, bars: int, terms: EngineTerms) -> int:
     """Return the bar at whose open the position must be closed; the number of bars for the last close."""
     due = bars if against == plan.bar.size else min(plan.bar[against] + 1, bars)
     return min(due, book["entry_bar"] + terms.max_bars) if terms.max_bars > 0 else due
@@ -151,7 +160,13 @@ def _due_bar(book: Book, plan: Plan, against: int, bars: int, terms: Terms) -> i
 
 @inlined
 def _leave_when_due(
-    book: Book, market: Market, plan: Plan, against: int, due: int, terms: Terms, trades: NDArray[np.void]
+    book: Book,
+    market: MarketArrays,
+    plan: SignalPlan,
+    against: int,
+    due: int,
+    terms: EngineTerms,
+    trades: NDArray[np.void],
 ) -> None:
     """Close a position that is still open and find the next signal to consider."""
     if book["side"] != 0 and due == len(market.prices):
@@ -173,7 +188,7 @@ def _end_days(
     book: Book,
     day_starts: NDArray[np.int32],
     bar: int,
-    terms: Terms,
+    terms: EngineTerms,
     equity: NDArray[np.float64],
     lows: NDArray[np.float64],
 ) -> None:
@@ -183,7 +198,7 @@ def _end_days(
 
 
 @inlined
-def _end_day(book: Book, terms: Terms, equity: NDArray[np.float64], lows: NDArray[np.float64]) -> None:
+def _end_day(book: Book, terms: EngineTerms, equity: NDArray[np.float64], lows: NDArray[np.float64]) -> None:
     equity[book["day"]] = book["value"]
     lows[book["day"]] = book["day_low"]
     book["day"] += 1
@@ -197,7 +212,7 @@ def _end_day(book: Book, terms: Terms, equity: NDArray[np.float64], lows: NDArra
 
 
 @inlined
-def _enter(book: Book, market: Market, bar: int, entry: int, plan: Plan, terms: Terms) -> None:
+def _enter(book: Book, market: MarketArrays, bar: int, entry: int, plan: SignalPlan, terms: EngineTerms) -> None:
     if bar > book["left_bar"]:
         book["peak"] = max(book["peak"], book["equity"])  # at the close of the bar of the last exit
     side, price = int(plan.signal[entry]), _ticks(market.prices[bar, OPEN])
@@ -214,7 +229,7 @@ def _enter(book: Book, market: Market, bar: int, entry: int, plan: Plan, terms: 
 
 
 @inlined
-def _size(equity: float, price: int, atr: float, terms: Terms) -> float:
+def _size(equity: float, price: int, atr: float, terms: EngineTerms) -> float:
     if terms.fixed_size > 0:
         return terms.fixed_size
     size = terms.fraction * equity / price
@@ -222,13 +237,13 @@ def _size(equity: float, price: int, atr: float, terms: Terms) -> float:
 
 
 @inlined
-def _hold(
+def _keep_position(
     book: Book,
-    market: Market,
+    market: MarketArrays,
     blocks: NDArray[np.int32],
     start: int,
     end: int,
-    terms: Terms,
+    terms: EngineTerms,
     trades: NDArray[np.void],
 ) -> None:
     """Advance the position through bars of one day, until it is closed or `end` is reached."""
@@ -245,12 +260,12 @@ def _hold(
         if touched > bar and not _passes(book, lowest, highest, lowest_close, highest_close, terms):
             touched = bar
         if touched < stop:
-            _walk(book, market, touched, stop, terms, trades)
+            _step_bars(book, market, touched, stop, terms, trades)
         bar = stop
 
 
 @inlined
-def _scan(market: Market, book: Book, start: int, end: int) -> tuple[int, int, int, int, int]:
+def _scan(market: MarketArrays, book: Book, start: int, end: int) -> tuple[int, int, int, int, int]:
     """Return the first bar that touches stop or target, or `end`, and the extremes of the bars before it."""
     side, stop, target, trail = book["side"], book["stop"], book["target"], book["trail"]
     lower, upper = (stop, target) if side > 0 else (target, stop)
@@ -280,7 +295,7 @@ def _is_passed(book: Book, lowest: int, highest: int) -> bool:
 
 
 @inlined
-def _passes(book: Book, lowest: int, highest: int, lowest_close: int, highest_close: int, terms: Terms) -> bool:
+def _passes(book: Book, lowest: int, highest: int, lowest_close: int, highest_close: int, terms: EngineTerms) -> bool:
     """Advance the position past bars without a fill; return False, without changes, if they must be walked.
 
     Without a new peak the maximum drawdown is that of the worst price. With a new peak it is at most that of the worst
@@ -313,7 +328,9 @@ def _follow(book: Book, best: int) -> None:
 
 
 @inlined
-def _walk(book: Book, market: Market, start: int, end: int, terms: Terms, trades: NDArray[np.void]) -> None:
+def _step_bars(
+    book: Book, market: MarketArrays, start: int, end: int, terms: EngineTerms, trades: NDArray[np.void]
+) -> None:
     """Advance the position bar by bar, until it is closed or the run ends."""
     for bar in range(start, end):
         _fill_inside(book, market, bar, terms, trades)
@@ -327,7 +344,7 @@ def _walk(book: Book, market: Market, start: int, end: int, terms: Terms, trades
 
 
 @inlined
-def _fill_inside(book: Book, market: Market, bar: int, terms: Terms, trades: NDArray[np.void]) -> None:
+def _fill_inside(book: Book, market: MarketArrays, bar: int, terms: EngineTerms, trades: NDArray[np.void]) -> None:
     side, opened = book["side"], _ticks(market.prices[bar, OPEN])
     low, high = _ticks(market.prices[bar, LOW]), _ticks(market.prices[bar, HIGH])
     worst, best = (low, high) if side > 0 else (high, low)
@@ -353,7 +370,7 @@ def _fill_inside(book: Book, market: Market, bar: int, terms: Terms, trades: NDA
 
 
 @inlined
-def _leave_at_close(book: Book, market: Market, bar: int, terms: Terms, trades: NDArray[np.void]) -> None:
+def _leave_at_close(book: Book, market: MarketArrays, bar: int, terms: EngineTerms, trades: NDArray[np.void]) -> None:
     price = _ticks(market.prices[bar, CLOSE])
     # Mark the bar before the exit: a run that ends here may end at its peak.
     book["peak"] = max(book["peak"], _value_at(book, price))
@@ -362,7 +379,9 @@ def _leave_at_close(book: Book, market: Market, bar: int, terms: Terms, trades: 
 
 
 @inlined
-def _exit(book: Book, bar: int, price: int, reason: int, cost: float, terms: Terms, trades: NDArray[np.void]) -> None:
+def _exit(
+    book: Book, bar: int, price: int, reason: int, cost: float, terms: EngineTerms, trades: NDArray[np.void]
+) -> None:
     gain = book["side"] * (price - book["entry_price"]) * book["size"]
     trade = trades[book["trades"]]
     trade["entry_bar"] = book["entry_bar"]
@@ -392,7 +411,7 @@ def _pass_through(book: Book, value: float) -> None:
 
 
 @inlined
-def _is_over(book: Book, terms: Terms) -> bool:
+def _is_over(book: Book, terms: EngineTerms) -> bool:
     return bool(book["drawdown"] > TOTAL_LOSS or book["value"] <= 0)
 
 
@@ -413,10 +432,10 @@ def _distance(ticks: int) -> int:
 
 
 @inlined
-def _market_cost(size: float, price: int, half_spread: float, terms: Terms) -> float:
+def _market_cost(size: float, price: int, half_spread: float, terms: EngineTerms) -> float:
     return size * (price * (terms.fee + terms.slippage) + float(half_spread))
 
 
 @inlined
-def _target_cost(size: float, price: int, terms: Terms) -> float:
+def _target_cost(size: float, price: int, terms: EngineTerms) -> float:
     return size * price * terms.fee

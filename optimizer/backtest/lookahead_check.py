@@ -83,9 +83,9 @@ def look_ahead(
     so the last bar is not compared.
     """
     whole = signals(prepared)
-    for cut in _bars(prepared.first_judged + 1, len(prepared), cuts, seed):
+    for cut in _bars(prepared.first_evaluated + 1, len(prepared), cuts, seed):
         part = signals(head(prepared, cut))
-        leak = _first_difference(whole, part, prepared.first_judged, cut - is_asked)
+        leak = _first_difference(whole, part, prepared.first_evaluated, cut - is_asked)
         if leak is not None:
             columns = tuple(name for name in COLUMNS if _looks_at(signals, prepared, whole, cut, name))
             return Leak(bar=leak, cut=cut, signal=int(whole[leak]), without=int(part[leak]), columns=columns)
@@ -100,7 +100,7 @@ def short_warm_up(signals: Signals, prepared: Prepared, warm_up: int, seed: int,
     whole = signals(prepared)
     for start in _bars(1, len(prepared) - warm_up, starts, seed):
         part = np.concatenate((np.zeros(start, dtype=np.int8), signals(tail(prepared, start, warm_up))))
-        first = max(start + warm_up, prepared.first_judged)
+        first = max(start + warm_up, prepared.first_evaluated)
         leak = _first_difference(whole, part, first, len(prepared))
         if leak is not None:
             return Leak(bar=leak, cut=start, signal=int(whole[leak]), without=int(part[leak]))
@@ -132,6 +132,6 @@ def _looks_at(signals: Signals, prepared: Prepared, whole: NDArray[np.int8], cut
         other = values.copy()
         other[cut:] = np.maximum(values[cut:] * factor, 1).astype(values.dtype)
         seen = signals(changed(prepared, column, other))
-        if (seen[prepared.first_judged : cut] != whole[prepared.first_judged : cut]).any():
+        if (seen[prepared.first_evaluated : cut] != whole[prepared.first_evaluated : cut]).any():
             return True
     return False

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.backtest.entries import Entries
-from optimizer.backtest.result import TRADE, Rules, Run
+from optimizer.backtest.result import TRADE, BacktestRun, Rules
 from optimizer.bars.preparation import CLOSE, HIGH, LOW, OPEN, Prepared
 from optimizer.compilation.jit import inlined, njit
 
@@ -66,7 +66,7 @@ Book = np.void
 """The single record of `BOOK` of a run; updated in place."""
 
 
-class Market(NamedTuple):
+class MarketArrays(NamedTuple):
     """Candles that a replay reads; see `Prepared`."""
 
     prices: NDArray[np.int32]
@@ -82,7 +82,7 @@ class _Bar(NamedTuple):
     half_spread: float
 
 
-class Plan(NamedTuple):
+class SignalPlan(NamedTuple):
     """Columns of `Entries`."""
 
     bar: NDArray[np.int32]
@@ -94,7 +94,7 @@ class Plan(NamedTuple):
     atr_ticks: NDArray[np.float64]
 
 
-class Terms(NamedTuple):
+class EngineTerms(NamedTuple):
     """Numbers of `Rules`; `size` is money per tick here."""
 
     fee: float
@@ -109,7 +109,7 @@ class Terms(NamedTuple):
     """1 if each bar has its own half-spread, 0 if all bars share one."""
 
 
-def replay(prepared: Prepared, entries: Entries, rules: Rules) -> Run:
+def replay(prepared: Prepared, entries: Entries, rules: Rules) -> BacktestRun:
     """Return the trades and daily equity that signals produce on the judged bars.
 
     `sum(net) == final equity - initial equity`, to float64 rounding.
@@ -121,14 +121,14 @@ def replay(prepared: Prepared, entries: Entries, rules: Rules) -> Run:
     return run_of(prepared, rules, book, trades, equity, lows)
 
 
-def market_of(prepared: Prepared) -> Market:
+def market_of(prepared: Prepared) -> MarketArrays:
     """Return the candles that a replay reads."""
-    return Market(prepared.prices, prepared.spreads)
+    return MarketArrays(prepared.prices, prepared.spreads)
 
 
-def plan_of(entries: Entries) -> Plan:
+def plan_of(entries: Entries) -> SignalPlan:
     """Return the signals that a replay follows."""
-    return Plan(
+    return SignalPlan(
         bar=entries.bar,
         signal=entries.signal,
         enters=entries.enters,
@@ -139,9 +139,9 @@ def plan_of(entries: Entries) -> Plan:
     )
 
 
-def terms_of(prepared: Prepared, rules: Rules) -> Terms:
+def terms_of(prepared: Prepared, rules: Rules) -> EngineTerms:
     """Return the rules of a replay as numbers."""
-    return Terms(
+    return EngineTerms(
         fee=float(rules.rates.fee),  # an int would compile a second version
         slippage=float(rules.rates.slippage),
         financing=float(rules.rates.financing),
@@ -161,11 +161,11 @@ def run_of(
     trades: NDArray[np.void],
     equity: NDArray[np.float64],
     lows: NDArray[np.float64],
-) -> Run:
+) -> BacktestRun:
     """Build the run from a replay's final book and columns."""
     trades = trades[: int(book["trades"])]
     trades["units"] /= prepared.dataset.instrument.tick
-    return Run(
+    return BacktestRun(
         dataset=prepared.dataset,
         trades=trades,
         initial_equity=rules.initial_equity,
@@ -173,17 +173,17 @@ def run_of(
         equity=equity,
         lows=lows,
         max_intrabar_drawdown=float(book["drawdown"]),
-        judged_bars=prepared.judged_bars,
+        evaluated_bars=prepared.evaluated_bars,
         stopped=bool(book["stopped"]),
     )
 
 
 @njit
 def _replay(
-    market: Market,
+    market: MarketArrays,
     day_starts: NDArray[np.int32],
-    plan: Plan,
-    terms: Terms,
+    plan: SignalPlan,
+    terms: EngineTerms,
     initial_equity: float,
     trades: NDArray[np.void],
     equity: NDArray[np.float64],
@@ -209,19 +209,21 @@ def open_book(book: Book, initial_equity: float) -> None:
 
 
 @njit
-def begin_day(book: Book, terms: Terms) -> None:
+def begin_day(book: Book, terms: EngineTerms) -> None:
     """Start a day at midnight; for stepwise backtests."""
     _begin_day(book, terms)
 
 
 @njit
-def replay_bar(book: Book, market: Market, number: int, plan: Plan, terms: Terms, trades: NDArray[np.void]) -> None:
+def replay_bar(
+    book: Book, market: MarketArrays, number: int, plan: SignalPlan, terms: EngineTerms, trades: NDArray[np.void]
+) -> None:
     """Process all events of a bar except its own signal; for stepwise backtests."""
     _replay_bar(book, market, number, plan, terms, trades)
 
 
 @njit
-def read_signal(book: Book, number: int, plan: Plan) -> None:
+def read_signal(book: Book, number: int, plan: SignalPlan) -> None:
     """Process the signal at the close of bar `number`, if any; it takes effect at the next open."""
     _read_signal(book, number, plan)
 
@@ -233,7 +235,7 @@ def _open_book(book: Book, initial_equity: float) -> None:
 
 
 @inlined
-def _begin_day(book: Book, terms: Terms) -> None:
+def _begin_day(book: Book, terms: EngineTerms) -> None:
     book["day_low"] = book["value"]
     if book["side"] != 0 and terms.financing != 0:
         charge = book["size"] * book["entry_price"] * terms.financing
@@ -244,7 +246,9 @@ def _begin_day(book: Book, terms: Terms) -> None:
 
 
 @inlined
-def _replay_bar(book: Book, market: Market, number: int, plan: Plan, terms: Terms, trades: NDArray[np.void]) -> None:
+def _replay_bar(
+    book: Book, market: MarketArrays, number: int, plan: SignalPlan, terms: EngineTerms, trades: NDArray[np.void]
+) -> None:
     bar = _bar_at(market, number, terms)
     if book["exit_due"] or _is_time_up(book, number, terms):
         _exit_at_open(book, bar, terms, trades)
@@ -260,7 +264,7 @@ def _replay_bar(book: Book, market: Market, number: int, plan: Plan, terms: Term
 
 
 @inlined
-def _read_signal(book: Book, number: int, plan: Plan) -> None:
+def _read_signal(book: Book, number: int, plan: SignalPlan) -> None:
     entry = book["next_signal"]
     if entry == plan.bar.size or plan.bar[entry] != number:
         return
@@ -273,7 +277,7 @@ def _read_signal(book: Book, number: int, plan: Plan) -> None:
 
 
 @inlined
-def _bar_at(market: Market, number: int, terms: Terms) -> _Bar:
+def _bar_at(market: MarketArrays, number: int, terms: EngineTerms) -> _Bar:
     return _Bar(
         number,
         int(market.prices[number, OPEN]),
@@ -285,26 +289,26 @@ def _bar_at(market: Market, number: int, terms: Terms) -> _Bar:
 
 
 @inlined
-def _is_time_up(book: Book, number: int, terms: Terms) -> bool:
+def _is_time_up(book: Book, number: int, terms: EngineTerms) -> bool:
     return bool(book["side"] != 0 and terms.max_bars > 0 and number == book["entry_bar"] + terms.max_bars)
 
 
 @inlined
-def _exit_at_open(book: Book, bar: _Bar, terms: Terms, trades: NDArray[np.void]) -> None:
+def _exit_at_open(book: Book, bar: _Bar, terms: EngineTerms, trades: NDArray[np.void]) -> None:
     reason = SIGNAL if book["exit_due"] else TIME
     _exit(book, bar, bar.open, reason, _market_cost(book["size"], bar.open, bar, terms), terms, trades)
     book["exit_due"] = 0
 
 
 @inlined
-def _enter_or_drop(book: Book, bar: _Bar, plan: Plan, terms: Terms) -> None:
+def _enter_or_drop(book: Book, bar: _Bar, plan: SignalPlan, terms: EngineTerms) -> None:
     if book["equity"] > 0 and bar.number >= book["pause_end"]:
         _enter(book, bar, plan, terms)
     book["entry_due"] = -1
 
 
 @inlined
-def _enter(book: Book, bar: _Bar, plan: Plan, terms: Terms) -> None:
+def _enter(book: Book, bar: _Bar, plan: SignalPlan, terms: EngineTerms) -> None:
     entry = book["entry_due"]
     side = int(plan.signal[entry])
     stop_ticks, trail_ticks = _distance(plan.stop_ticks[entry]), _distance(plan.trail_ticks[entry])
@@ -320,7 +324,7 @@ def _enter(book: Book, bar: _Bar, plan: Plan, terms: Terms) -> None:
 
 
 @inlined
-def _size(equity: float, price: int, atr: float, terms: Terms) -> float:
+def _size(equity: float, price: int, atr: float, terms: EngineTerms) -> float:
     if terms.fixed_size > 0:
         return terms.fixed_size
     size = terms.fraction * equity / price
@@ -328,7 +332,7 @@ def _size(equity: float, price: int, atr: float, terms: Terms) -> float:
 
 
 @inlined
-def _fill_inside(book: Book, bar: _Bar, terms: Terms, trades: NDArray[np.void]) -> None:
+def _fill_inside(book: Book, bar: _Bar, terms: EngineTerms, trades: NDArray[np.void]) -> None:
     side = book["side"]
     worst, best = (bar.low, bar.high) if side > 0 else (bar.high, bar.low)
     if side * (worst - book["stop"]) <= 0:
@@ -353,14 +357,16 @@ def _mark(book: Book, bar: _Bar) -> None:
 
 
 @inlined
-def _close(book: Book, bar: _Bar, terms: Terms, trades: NDArray[np.void]) -> None:
+def _close(book: Book, bar: _Bar, terms: EngineTerms, trades: NDArray[np.void]) -> None:
     if book["side"] != 0:
         _exit(book, bar, bar.close, END, _market_cost(book["size"], bar.close, bar, terms), terms, trades)
         book["value"] = book["equity"]
 
 
 @inlined
-def _exit(book: Book, bar: _Bar, price: int, reason: int, cost: float, terms: Terms, trades: NDArray[np.void]) -> None:
+def _exit(
+    book: Book, bar: _Bar, price: int, reason: int, cost: float, terms: EngineTerms, trades: NDArray[np.void]
+) -> None:
     gain = book["side"] * (price - book["entry_price"]) * book["size"]
     trade = trades[book["trades"]]
     trade["entry_bar"] = book["entry_bar"]
@@ -387,7 +393,7 @@ def _pass_through(book: Book, value: float) -> None:
 
 
 @inlined
-def _is_over(book: Book, terms: Terms) -> bool:
+def _is_over(book: Book, terms: EngineTerms) -> bool:
     return bool(book["drawdown"] > TOTAL_LOSS or book["value"] <= 0)
 
 
@@ -402,10 +408,10 @@ def _distance(ticks: int) -> int:
 
 
 @inlined
-def _market_cost(size: float, price: int, bar: _Bar, terms: Terms) -> float:
+def _market_cost(size: float, price: int, bar: _Bar, terms: EngineTerms) -> float:
     return size * (price * (terms.fee + terms.slippage) + bar.half_spread)
 
 
 @inlined
-def _target_cost(size: float, price: int, terms: Terms) -> float:
+def _target_cost(size: float, price: int, terms: EngineTerms) -> float:
     return size * price * terms.fee

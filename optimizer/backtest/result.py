@@ -15,7 +15,7 @@ INITIAL_EQUITY = 10_000.0
 """Initial equity of every dataset, in its quote currency."""
 
 
-class Reason(IntEnum):
+class ExitReason(IntEnum):
     """Reason of an exit."""
 
     END = 0
@@ -80,7 +80,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class BacktestRun:
     """Result of one backtest of one dataset. Money is in the quote currency."""
 
     dataset: Dataset
@@ -96,6 +96,6 @@ class Run:
     """Lowest equity inside each judged day, including its start; shape (n_days,)."""
     max_intrabar_drawdown: float
     """Maximum fall from the highest close so far to the worst price of a held bar, as a fraction of that close."""
-    judged_bars: int
+    evaluated_bars: int
     stopped: bool
     """Whether the run ended early because of a total loss."""

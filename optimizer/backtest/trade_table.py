@@ -3,13 +3,13 @@
 import numpy as np
 import polars as pl
 
-from optimizer.backtest.result import Reason, Run
+from optimizer.backtest.result import BacktestRun, ExitReason
 from optimizer.bars.preparation import Prepared
 
 MICROSECONDS = 1_000_000
 
 
-def trade_table(run: Run, prepared: Prepared) -> pl.DataFrame:
+def trade_table(run: BacktestRun, prepared: Prepared) -> pl.DataFrame:
     """Return one row per trade, ordered by entry: prices in quote per base, money in the quote currency.
 
     A time is the open of the bar in which the fill happened. Uses polars: do not call in a process that will fork.
@@ -28,7 +28,7 @@ def trade_table(run: Run, prepared: Prepared) -> pl.DataFrame:
             "units": trades["units"],
             "fees": trades["fees"],
             "net": trades["net"],
-            "reason": [Reason(reason).name.lower() for reason in trades["reason"]],
+            "reason": [ExitReason(reason).name.lower() for reason in trades["reason"]],
         },
         schema_overrides={"dataset": pl.String, "side": pl.String, "reason": pl.String},
     )

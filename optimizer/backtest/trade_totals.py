@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.backtest.result import Run
+from optimizer.backtest.result import BacktestRun
 from optimizer.compilation.jit import njit
 
 END, SIGNAL, TIME = 0, 3, 4  # values of `run.Reason` as compile-time constants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class TradeTotals:
     """Counts and sums of trades."""
 
     trades: int
@@ -28,13 +28,13 @@ class Tally:
     """Bars with a position for at least part of the bar; a bar with an exit and a new entry counts once."""
 
 
-def tally(runs: Sequence[Run]) -> Tally:
+def trade_totals(runs: Sequence[BacktestRun]) -> TradeTotals:
     """Return the totals over the trades of all runs."""
     counts, sums = np.zeros(3, dtype=np.int64), np.zeros(2)
     for run in runs:
         if len(run.trades):
             _add(run.trades, counts, sums)
-    return Tally(
+    return TradeTotals(
         trades=sum(len(run.trades) for run in runs),
         wins=int(counts[0]),
         profit=float(sums[0]),

@@ -46,7 +46,7 @@ class Prepared:
     """Half-spreads in ticks; a single zero if the dataset stores none."""
     close_sums: NDArray[np.float64]
     """Exact sum of the first n closes at index n, shape (n_bars + 1,)."""
-    first_judged: int
+    first_evaluated: int
     first_day: int
     """Day of the first judged bar, in days since 1970-01-01 UTC."""
     day_starts: NDArray[np.int32]
@@ -112,9 +112,9 @@ class Prepared:
         return len(self.day_starts) - 1
 
     @property
-    def judged_bars(self) -> int:
+    def evaluated_bars(self) -> int:
         """Number of bars that can hold a position or a signal."""
-        return len(self) - self.first_judged
+        return len(self) - self.first_evaluated
 
 
 def prepare(
@@ -144,7 +144,7 @@ def prepare(
         prices=prices,
         spreads=_half_spread_ticks(candles),
         close_sums=_exact_sums(candles.dataset, prices[:, CLOSE], warm_up),
-        first_judged=warm_up,
+        first_evaluated=warm_up,
         first_day=first_day,
         day_starts=_day_starts(candles.time, window, warm_up, first_day),
         hour_ends=_hour_ends(candles.time),

@@ -28,10 +28,10 @@ def head(prepared: Prepared, bars: int) -> Prepared:
 
 def tail(prepared: Prepared, start: int, warm_up: int) -> Prepared:
     """Return the candles from bar `start` on; judged bars stay judged except for the new warm-up."""
-    first_judged = max(prepared.first_judged - start, warm_up)
+    first_judged = max(prepared.first_evaluated - start, warm_up)
     return replace(
         _derived(_bars(prepared, slice(start, None))),
-        first_judged=first_judged,
+        first_evaluated=first_judged,
         day_starts=np.maximum(prepared.day_starts - start, first_judged).astype(np.int32),
         hour_ends=prepared.hour_ends[prepared.hour_ends >= start] - np.int32(start),
     )

@@ -61,7 +61,7 @@ class CodeCache(NullCache):
             if code is not None:
                 self.path = path
                 return CompileResult._rebuild(target_context, *pickle.loads(code))  # noqa: S301  # trusted like source
-        _tell_once(
+        _log_once(
             "kernels_compiling", "compiling machine code: none is cached for this processor, source and libraries"
         )
         return None
@@ -75,7 +75,7 @@ class CodeCache(NullCache):
             if _write(path, code):
                 self.path = path
                 return
-        _tell_once("kernels_not_kept", "machine code is not cached: no cache folder is writable")
+        _log_once("kernels_not_kept", "machine code is not cached: no cache folder is writable")
 
     def _name(self, signature: object, codegen: Any) -> str:
         function = self._function
@@ -132,5 +132,5 @@ def _write(path: Path, code: bytes) -> bool:
 
 
 @cache
-def _tell_once(action: str, message: str) -> None:
+def _log_once(action: str, message: str) -> None:
     logger.info(message, extra={"action": action})

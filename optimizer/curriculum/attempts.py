@@ -43,9 +43,9 @@ def _relaxed(gate: Gate, share: float) -> Gate:
         win_rate=gate.win_rate * easier,
         sharpe=gate.sharpe - abs(gate.sharpe) * (1 - easier),
         max_drawdown_intrabar=min(1.0, gate.max_drawdown_intrabar * (2 - easier)),
-        profit_factor=max(gate.profit_factor * easier, LEAST_PROFIT_FACTOR),
+        profit_factor=max(gate.profit_factor * easier, MIN_PROFIT_FACTOR),
     )
 
 
-LEAST_PROFIT_FACTOR = 1e-9
+MIN_PROFIT_FACTOR = 1e-9
 """Lower bound of the profit factor target, which must be above zero."""

@@ -27,7 +27,7 @@ def first_points(level: Level, winner: Mapping[str, float], seed: int) -> tuple[
     inside = {name: _inside(kinds[name], bounds, centre[name]) for name, bounds in level.ranges.items()}
     units = [_units(seed, level.name, number, len(box)) for number in range(1, NEIGHBOURS + 1)]
     neighbours = [
-        {name: _place(kinds[name], bounds, unit) for (name, bounds), unit in zip(box.items(), point, strict=True)}
+        {name: _grid_value(kinds[name], bounds, unit) for (name, bounds), unit in zip(box.items(), point, strict=True)}
         for point in units
     ]
     return inside, *neighbours
@@ -52,7 +52,7 @@ def _shift(seed: int, level: str, dimension: int) -> float:
     return int.from_bytes(digest, "big") / 2**32
 
 
-def _place(parameter: Parameter, bounds: Bounds, unit: float) -> float:
+def _grid_value(parameter: Parameter, bounds: Bounds, unit: float) -> float:
     low, high = bounds
     if isinstance(parameter, FloatParameter):
         return _inside(parameter, bounds, rounded(low + unit * (high - low)))

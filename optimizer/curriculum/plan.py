@@ -27,7 +27,7 @@ class PlannedPart:
     """Number of first bars that only warm up indicators."""
 
     @property
-    def judged(self) -> int:
+    def evaluated(self) -> int:
         """Number of judged bars, from stored candles if known, else from the calendar."""
         return max(0, (self.expected if self.stored is None else self.stored) - self.warm_up)
 

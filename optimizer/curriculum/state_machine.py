@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rung:
+class LevelSpec:
     """A level as the state machine sees it."""
 
     name: str
@@ -34,10 +34,10 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class RunFacts:
     """All inputs that decide a run's next action."""
 
-    rungs: Sequence[Rung]
+    levels: Sequence[LevelSpec]
     """Levels in curriculum order."""
     attempts: Sequence[Attempt]
     """Attempts in the order they started."""
@@ -70,7 +70,7 @@ class Judge:
     attempt: int
 
 
-class Outcome(StrEnum):
+class RunOutcome(StrEnum):
     """Outcome of a run."""
 
     PASSED = "passed"
@@ -83,7 +83,7 @@ class Outcome(StrEnum):
 class Recommend:
     """Make the recommendation from the results of the levels."""
 
-    outcome: Outcome
+    outcome: RunOutcome
     level: str
     """The last level attempted."""
 
@@ -92,52 +92,52 @@ class Recommend:
 class End:
     """The run is finished."""
 
-    outcome: Outcome
+    outcome: RunOutcome
     level: str
     """The last level attempted."""
 
 
-Action = Wait | Search | Judge | Recommend | End
+NextAction = Wait | Search | Judge | Recommend | End
 
 
-def next_action(facts: Facts) -> Action:
+def next_action(facts: RunFacts) -> NextAction:
     """Return the next action of a run with these facts.
 
     Raises:
         ValueError: the facts contradict each other.
     """
     attempts = list(facts.attempts)
-    for rung in facts.rungs:
-        own = [attempt for attempt in attempts if attempt.level == rung.name]
-        _check(rung, own)
+    for level_spec in facts.levels:
+        own = [attempt for attempt in attempts if attempt.level == level_spec.name]
+        _check(level_spec, own)
         if own and own[-1].passed:
-            attempts = [attempt for attempt in attempts if attempt.level != rung.name]
+            attempts = [attempt for attempt in attempts if attempt.level != level_spec.name]
             continue
         if len(own) < len(attempts):
-            raise ValueError(f"level {rung.name} is not passed, but a later level has started")
-        return _on(rung, own, facts)
+            raise ValueError(f"level {level_spec.name} is not passed, but a later level has started")
+        return _next_for_level(level_spec, own, facts)
     if attempts:
         raise ValueError(f"unknown level {attempts[0].level}")
-    return _over(facts, Outcome.PASSED, facts.rungs[-1].name)
+    return _over(facts, RunOutcome.PASSED, facts.levels[-1].name)
 
 
-def _over(facts: Facts, outcome: Outcome, level: str) -> Action:
+def _over(facts: RunFacts, outcome: RunOutcome, level: str) -> NextAction:
     return End(outcome, level) if facts.recommended else Recommend(outcome, level)
 
 
-def _on(rung: Rung, attempts: Sequence[Attempt], facts: Facts) -> Action:
+def _next_for_level(level_spec: LevelSpec, attempts: Sequence[Attempt], facts: RunFacts) -> NextAction:
     missed, ready = sum(attempt.passed is False for attempt in attempts), facts.ready
-    if missed > rung.retries:
-        return _over(facts, Outcome.ESCALATED, rung.name)
+    if missed > level_spec.retries:
+        return _over(facts, RunOutcome.ESCALATED, level_spec.name)
     if missed < len(attempts) and attempts[-1].searched:
-        return Judge(rung.name, missed + 1) if rung.name in ready else Wait(rung.name)
-    return Search(rung.name, missed + 1) if rung.name in ready else Wait(rung.name)
+        return Judge(level_spec.name, missed + 1) if level_spec.name in ready else Wait(level_spec.name)
+    return Search(level_spec.name, missed + 1) if level_spec.name in ready else Wait(level_spec.name)
 
 
-def _check(rung: Rung, attempts: Sequence[Attempt]) -> None:
+def _check(level_spec: LevelSpec, attempts: Sequence[Attempt]) -> None:
     if [attempt.number for attempt in attempts] != list(range(1, len(attempts) + 1)):
-        raise ValueError(f"level {rung.name}: attempts are not numbered 1, 2, ...")
+        raise ValueError(f"level {level_spec.name}: attempts are not numbered 1, 2, ...")
     if any(attempt.passed is not False for attempt in attempts[:-1]):
-        raise ValueError(f"level {rung.name}: an attempt started before the previous one failed")
+        raise ValueError(f"level {level_spec.name}: an attempt started before the previous one failed")
     if any(attempt.passed is not None and not attempt.searched for attempt in attempts):
-        raise ValueError(f"level {rung.name}: an attempt was judged before it was searched")
+        raise ValueError(f"level {level_spec.name}: an attempt was judged before it was searched")

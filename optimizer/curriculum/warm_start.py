@@ -15,7 +15,7 @@ from optimizer.objective.trial_result import rounded_all
 from optimizer.search.study import OpenStudy
 
 
-def carry(
+def copy_trials(
     study: OpenStudy,
     earlier: Sequence[FrozenTrial],
     distributions: Mapping[str, BaseDistribution],
@@ -29,10 +29,12 @@ def carry(
         StudyChanged, ServiceUnreachable: see `OpenStudy.commit`; a second call continues where the first stopped.
     """
     if left := earlier[len(study.trials()) :]:
-        study.commit(*(moved(trial, distributions, was=was, now=now) for trial in left))
+        study.commit(*(copied_trial(trial, distributions, was=was, now=now) for trial in left))
 
 
-def moved(trial: FrozenTrial, distributions: Mapping[str, BaseDistribution], *, was: Gate, now: Gate) -> FrozenTrial:
+def copied_trial(
+    trial: FrozenTrial, distributions: Mapping[str, BaseDistribution], *, was: Gate, now: Gate
+) -> FrozenTrial:
     """Return a trial for the next attempt: same number and result, that attempt's ranges and gate."""
     copy = create_trial(
         state=trial.state,
@@ -40,7 +42,7 @@ def moved(trial: FrozenTrial, distributions: Mapping[str, BaseDistribution], *, 
         params=dict(trial.params),
         distributions=dict(distributions),
         intermediate_values=dict(trial.intermediate_values),
-        constraints=under(now, was, trial.constraints, trial.user_attrs.get("metrics", {})),
+        constraints=constraints_under(now, was, trial.constraints, trial.user_attrs.get("metrics", {})),
         user_attrs=dict(trial.user_attrs),
     )
     copy.number = trial.number
@@ -48,7 +50,7 @@ def moved(trial: FrozenTrial, distributions: Mapping[str, BaseDistribution], *, 
     return copy
 
 
-def under(
+def constraints_under(
     now: Gate, was: Gate, constraints: Mapping[str, float], metrics: Mapping[str, float | None]
 ) -> dict[str, float]:
     """Convert a trial's constraints from one gate's targets to another's, because a retry may relax targets.

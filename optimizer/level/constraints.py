@@ -16,7 +16,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 CONSTRAINT = re.compile(r"\s*([a-z_]+)\s*(<=|>=)\s*(\S+)\s*")
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     """Frozen model; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -33,7 +33,7 @@ class Analysis(StrEnum):
     """Results of neighbouring parameters, and parameters at the edge of their range."""
 
 
-class Constraint(Strict):
+class Constraint(StrictModel):
     """Bound on one metric: on train for the search and on validation for the gate."""
 
     metric: str
@@ -90,7 +90,7 @@ FAR = 1e6
 """Limit of a violation, which must be finite even for an infinite profit factor."""
 
 
-class StressWindow(Strict):
+class StressWindow(StrictModel):
     """Period of a known market crisis."""
 
     name: str
@@ -126,7 +126,7 @@ NAMED_WINDOWS = (
 )
 
 
-class StressLimits(Strict):
+class StressLimits(StrictModel):
     """Stress-test limits for a level's winner. NaN fails the gate."""
 
     windows: tuple[StressWindow, ...] = NAMED_WINDOWS

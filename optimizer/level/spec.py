@@ -12,7 +12,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from optimizer.level.constraints import Analysis, Constraint, Fraction, StressLimits, Strict
+from optimizer.level.constraints import Analysis, Constraint, Fraction, StressLimits, StrictModel
 from optimizer.level.metric_names import GATE_DRAWDOWN
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import find_dataset
@@ -48,7 +48,7 @@ class Part(StrEnum):
     """Opened once after the gate; reported, decides nothing."""
 
 
-class LevelDataset(Strict):
+class LevelDataset(StrictModel):
     """A dataset and the days that a level uses."""
 
     dataset: str
@@ -78,7 +78,7 @@ class LevelDataset(Strict):
         return Window(_midnight(self.start), _midnight(self.end))
 
 
-class Split(Strict):
+class Split(StrictModel):
     """Split of each dataset's days in time order, as fractions of its length."""
 
     train: Fraction = 0.6
@@ -97,7 +97,7 @@ class Split(Strict):
         return self
 
 
-class Gate(Strict):
+class Gate(StrictModel):
     """Gate: targets that a level's winner must meet on validation, by metric. NaN fails the gate."""
 
     win_rate: Fraction
@@ -118,14 +118,14 @@ class Gate(Strict):
         return given
 
 
-class MinTrades(Strict):
+class MinTrades(StrictModel):
     """Minimum number of closed trades for a trial's metrics to count."""
 
     train: Annotated[int, Field(ge=0)] = 30
     validation: Annotated[int, Field(ge=0)] = 10
 
 
-class Costs(Strict):
+class Costs(StrictModel):
     """Trading costs per side. Half-spread and slippage apply to market and stop fills, not to targets.
 
     FX pays the half-spread stored with its candles; crypto candles store none and pay slippage.
@@ -147,7 +147,7 @@ Parameters = dict[str, float]
 """Strategy parameters by name; whole numbers are integers."""
 
 
-class Level(Strict):
+class Level(StrictModel):
     """One step of the curriculum."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,16}$")]

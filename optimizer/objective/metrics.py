@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.backtest.result import Run
-from optimizer.backtest.trade_totals import Tally, tally
+from optimizer.backtest.result import BacktestRun
+from optimizer.backtest.trade_totals import TradeTotals, trade_totals
 from optimizer.objective.portfolio import Portfolio, portfolio
 from optimizer.objective.trial_result import rounded_all
 
@@ -19,7 +19,7 @@ NORMAL_95 = 1.959963984540054
 """Two-sided 95 % quantile of the standard normal distribution."""
 
 
-def figures(runs: Sequence[Run]) -> dict[str, float]:
+def figures(runs: Sequence[BacktestRun]) -> dict[str, float]:
     """Return all metrics of the runs, rounded to 12 significant digits.
 
     All stored, displayed and compared metrics come from here, so the same runs give the same digits everywhere.
@@ -27,13 +27,13 @@ def figures(runs: Sequence[Run]) -> dict[str, float]:
     return rounded_all(summarise(runs))
 
 
-def summarise(runs: Sequence[Run]) -> dict[str, float]:
+def summarise(runs: Sequence[BacktestRun]) -> dict[str, float]:
     """Return all metrics in full precision, by the names of `METRICS`: trades pooled, days as one portfolio."""
-    total = tally(runs)
+    total = trade_totals(runs)
     return _trade_metrics(total) | _daily_metrics(portfolio(runs)) | {"exposure": exposure(runs, total)}
 
 
-def _trade_metrics(total: Tally) -> dict[str, float]:
+def _trade_metrics(total: TradeTotals) -> dict[str, float]:
     low, high = wilson_interval(total.wins, total.trades)
     return {
         "trades": total.trades,
@@ -152,6 +152,6 @@ def calmar(growth: float, drawdown: float) -> float:
     return growth / drawdown if drawdown > 0 else math.nan
 
 
-def exposure(runs: Sequence[Run], total: Tally) -> float:
+def exposure(runs: Sequence[BacktestRun], total: TradeTotals) -> float:
     """Return the share of judged bars with a position, at least in part; `total`: trade totals of the runs."""
-    return total.held_bars / sum(run.judged_bars for run in runs)
+    return total.held_bars / sum(run.evaluated_bars for run in runs)

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 
 from optimizer.backtest.engine import atr_periods, engine_of, warm_up_bars
-from optimizer.backtest.result import Rules, Run
-from optimizer.backtest.trade_totals import tally
+from optimizer.backtest.result import BacktestRun, Rules
+from optimizer.backtest.trade_totals import trade_totals
 from optimizer.bars.preparation import Prepared, prepare
 from optimizer.level.spec import Level, Part, trades_needed
 from optimizer.objective import metrics
-from optimizer.objective.portfolio import Account
-from optimizer.objective.trial_result import Evaluation, Outcome, rounded, rounded_all
+from optimizer.objective.portfolio import PortfolioTracker
+from optimizer.objective.trial_result import Evaluation, TrialOutcome, rounded, rounded_all
 from optimizer.strategies.fixed_environment import surroundings
 from optimizer.strategies.parameter_ranges import widest
 from optimizer.strategies.protocol import check_names, load, repaired
@@ -91,8 +91,8 @@ def evaluate(
         SettingsError: a parameter is not the strategy's.
     """
     trade = _trader(level, parameters)
-    account = Account([(dataset.first_day, dataset.day_count) for dataset in prepared])
-    runs: list[Run] = []
+    account = PortfolioTracker([(dataset.first_day, dataset.day_count) for dataset in prepared])
+    runs: list[BacktestRun] = []
     intermediate: list[float] = []
     for dataset, threshold in zip_longest(prepared, thresholds[: len(prepared)]):
         runs.append(trade(dataset))
@@ -106,11 +106,13 @@ def evaluate(
     return _complete(level, Part.TRAIN, runs, intermediate)
 
 
-def judge(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float], part: Part) -> Evaluation:
+def evaluate_part(
+    level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float], part: Part
+) -> Evaluation:
     """Evaluate a parameter set on any part without pruning; the gate reads this."""
     trade = _trader(level, parameters)
-    account = Account([(dataset.first_day, dataset.day_count) for dataset in prepared])
-    runs: list[Run] = []
+    account = PortfolioTracker([(dataset.first_day, dataset.day_count) for dataset in prepared])
+    runs: list[BacktestRun] = []
     intermediate: list[float] = []
     for dataset in prepared:
         runs.append(trade(dataset))
@@ -119,18 +121,18 @@ def judge(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, f
     return _complete(level, part, runs, intermediate)
 
 
-def backtest(level: Level, prepared: Prepared, parameters: Mapping[str, float]) -> Run:
+def backtest(level: Level, prepared: Prepared, parameters: Mapping[str, float]) -> BacktestRun:
     """Backtest one dataset with a level's rules."""
     return _trader(level, parameters)(prepared)
 
 
-def _trader(level: Level, parameters: Mapping[str, float]) -> Callable[[Prepared], Run]:
+def _trader(level: Level, parameters: Mapping[str, float]) -> Callable[[Prepared], BacktestRun]:
     """Return a function that backtests a dataset; strategy and parameters are loaded and checked once."""
     strategy = load(level.strategy)
     whole = repaired(strategy, parameters)
     managed, trade = Management.of(whole), engine_of(strategy)
 
-    def one(prepared: Prepared) -> Run:
+    def one(prepared: Prepared) -> BacktestRun:
         rules = Rules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed)
         with about(dataset=prepared.dataset.name), surroundings(level.strategy), bounded():
             return trade(prepared, whole, rules)
@@ -149,11 +151,11 @@ def is_pruned(intermediate: Sequence[float], threshold: float | None) -> bool:
     return not numbers or max(numbers) < threshold
 
 
-def _complete(level: Level, part: Part, runs: Sequence[Run], intermediate: Sequence[float]) -> Evaluation:
+def _complete(level: Level, part: Part, runs: Sequence[BacktestRun], intermediate: Sequence[float]) -> Evaluation:
     value = intermediate[-1]
     figures = metrics.summarise(runs)
     return Evaluation(
-        state=Outcome.COMPLETE,
+        state=TrialOutcome.COMPLETE,
         value=VALUE_WITHOUT_SHARPE if math.isnan(value) else value,
         intermediate=tuple(intermediate),
         constraints=_constraints(level, part, runs, figures, figures["max_drawdown_intrabar"]),
@@ -163,11 +165,11 @@ def _complete(level: Level, part: Part, runs: Sequence[Run], intermediate: Seque
 
 
 def _pruned(
-    level: Level, runs: Sequence[Run], drawdown: float, intermediate: Sequence[float], reason: str
+    level: Level, runs: Sequence[BacktestRun], drawdown: float, intermediate: Sequence[float], reason: str
 ) -> Evaluation:
     figures = metrics.summarise(runs)
     return Evaluation(
-        state=Outcome.PRUNED,
+        state=TrialOutcome.PRUNED,
         value=None if math.isnan(intermediate[-1]) else intermediate[-1],
         intermediate=tuple(intermediate),
         constraints=_constraints(level, Part.TRAIN, runs, figures, drawdown),
@@ -177,7 +179,7 @@ def _pruned(
 
 
 def _constraints(
-    level: Level, part: Part, runs: Sequence[Run], figures: Mapping[str, float], drawdown: float
+    level: Level, part: Part, runs: Sequence[BacktestRun], figures: Mapping[str, float], drawdown: float
 ) -> dict[str, float]:
     """Return each constraint's violation as a fraction, so that all share one scale; zero or less is feasible."""
     gate, win_rate = level.gate, figures["win_rate"]
@@ -191,11 +193,11 @@ def _constraints(
     return rounded_all(violations | further)
 
 
-def _profit_factor_violation(runs: Sequence[Run], target: float) -> float:
+def _profit_factor_violation(runs: Sequence[BacktestRun], target: float) -> float:
     """Return the violation `target * loss - profit <= 0` over the turnover `profit + loss`, which avoids division by
     zero.
     """
-    total = tally(runs)
+    total = trade_totals(runs)
     turnover = total.profit + total.loss
     return (target * total.loss - total.profit) / turnover if turnover > 0 else WHOLLY_MISSED
 

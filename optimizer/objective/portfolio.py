@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.backtest.result import Run
+from optimizer.backtest.result import BacktestRun
 from optimizer.compilation.jit import njit
 
 
@@ -48,7 +48,7 @@ class Portfolio:
         return float(_deepest(self.returns, self.low_returns))
 
 
-class Account:
+class PortfolioTracker:
     """Portfolio under construction: datasets with known days are added one by one."""
 
     def __init__(self, days: Sequence[tuple[int, int]]) -> None:
@@ -61,7 +61,7 @@ class Account:
         self._joined = np.zeros(length, dtype=np.int64)
         self._returns, self._low_returns = np.zeros(length), np.zeros(length)
 
-    def join(self, run: Run) -> None:
+    def join(self, run: BacktestRun) -> None:
         """Add the run of a dataset."""
         first = run.first_day - self._first_day
         days = slice(first, first + len(run.equity))
@@ -83,9 +83,9 @@ class Account:
         return Portfolio(days=days, returns=self._returns[kept] / shares, low_returns=self._low_returns[kept] / shares)
 
 
-def portfolio(runs: Sequence[Run]) -> Portfolio:
+def portfolio(runs: Sequence[BacktestRun]) -> Portfolio:
     """Return the equally weighted portfolio of all runs, rebalanced daily; at least one run."""
-    account = Account([(run.first_day, len(run.equity)) for run in runs])
+    account = PortfolioTracker([(run.first_day, len(run.equity)) for run in runs])
     for run in runs:
         account.join(run)
     return account.so_far()

@@ -17,7 +17,7 @@ SIGNIFICANT_DIGITS = 12
 """Significant digits kept; beyond them, the mathematics libraries of two CPUs may differ."""
 
 
-class Outcome(StrEnum):
+class TrialOutcome(StrEnum):
     """Final state of a trial that did not fail."""
 
     COMPLETE = "complete"
@@ -28,7 +28,7 @@ class Outcome(StrEnum):
 class Evaluation:
     """Results of one trial, each rounded to 12 significant digits so that all processors agree."""
 
-    state: Outcome
+    state: TrialOutcome
     value: float | None
     """Objective value, maximised: always finite for a complete trial; for a pruned trial its last intermediate value,
     None if that is NaN.
@@ -75,7 +75,7 @@ class Evaluation:
             TradeschoolError: a key is missing, unknown or of another type, or keys contradict each other.
         """
         try:
-            wire = _Wire.model_validate_json(text)
+            wire = _EvaluationMessage.model_validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "the whole"
@@ -91,10 +91,10 @@ class Evaluation:
         )
 
 
-class _Wire(BaseModel):
+class _EvaluationMessage(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    state: Outcome
+    state: TrialOutcome
     value: float | None
     intermediate: list[float | None]
     constraints: dict[str, float]
@@ -113,8 +113,8 @@ def rounded_all(values: Mapping[str, float]) -> dict[str, float]:
     return {name: rounded(value) for name, value in values.items()}
 
 
-def _check(wire: _Wire) -> None:
-    is_complete = wire.state is Outcome.COMPLETE
+def _check(wire: _EvaluationMessage) -> None:
+    is_complete = wire.state is TrialOutcome.COMPLETE
     for holds, rule in (
         (wire.constraints.keys() >= set(CONSTRAINTS), f"constraints: expected {', '.join(CONSTRAINTS)}"),
         (wire.metrics.keys() == set(METRICS), f"metrics: expected {', '.join(METRICS)}"),
@@ -131,11 +131,11 @@ def _ordered(constraints: Mapping[str, float]) -> dict[str, float]:
     return {name: constraints[name] for name in (*CONSTRAINTS, *further)}
 
 
-def _nulls(wire: _Wire) -> set[str]:
+def _nulls(wire: _EvaluationMessage) -> set[str]:
     return {name for name, value in wire.metrics.items() if value is None}
 
 
-def _metric(wire: _Wire, name: str) -> float:
+def _metric(wire: _EvaluationMessage, name: str) -> float:
     return math.inf if name in wire.infinite else _number(wire.metrics[name])
 
 

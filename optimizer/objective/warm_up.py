@@ -12,7 +12,7 @@ SAMPLE = "coinbase/BTC-USD/H1"
 SEED = 1
 
 
-def warm(name: str = "sma_cross") -> None:
+def precompile(name: str = "sma_cross") -> None:
     """Evaluate one trial of a built-in strategy over a few weeks of synthetic candles."""
     strategy = load(name)
     level = Level(

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from optimizer.backtest.result import Run
+from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
 from optimizer.objective.portfolio import Portfolio, portfolio
 from optimizer.report.plots import BLUE, GREY, RED
@@ -18,7 +18,7 @@ from optimizer.report.plots import BLUE, GREY, RED
 GREEN = "#2f855a"
 DOTS_AN_INCH = 200
 WIDTH, PRICE_HEIGHT, ACCOUNT_HEIGHT = 10.0, 2.8, 4.2  # inches
-MOST_PICTURES = 6
+MAX_PICTURES = 6
 """Maximum number of datasets with a price panel; the equity panel includes all."""
 COLUMNS = 1_500
 """Number of horizontal price segments, about the visible resolution."""
@@ -27,24 +27,24 @@ MANY = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
+class PlottedRun:
     """A dataset with the strategy's run and the buy-and-hold run."""
 
     prepared: Prepared
-    run: Run
-    held: Run
+    run: BacktestRun
+    benchmark: BacktestRun
 
 
-def draw(title: str, drawn: Sequence[Drawn]) -> bytes:
+def draw(title: str, drawn: Sequence[PlottedRun]) -> bytes:
     """Render an SVG: one price panel per dataset, then the portfolio's equity and drawdown."""
-    shown = drawn[:MOST_PICTURES]
+    shown = drawn[:MAX_PICTURES]
     heights = [*[PRICE_HEIGHT] * len(shown), ACCOUNT_HEIGHT * 2 / 3, ACCOUNT_HEIGHT / 3]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     panels = figure.subplots(len(heights), 1, height_ratios=heights)
     for axes, each in zip(panels, shown, strict=False):
         _draw_prices(axes, each)
     _draw_account(
-        panels[-2], panels[-1], portfolio([each.run for each in drawn]), portfolio([each.held for each in drawn])
+        panels[-2], panels[-1], portfolio([each.run for each in drawn]), portfolio([each.benchmark for each in drawn])
     )
     left_out = f" (prices of {len(shown)} of {len(drawn)} datasets)" if len(shown) < len(drawn) else ""
     figure.suptitle(f"{title}, after costs{left_out}")
@@ -64,7 +64,7 @@ def page(title: str, picture: bytes, figures: Mapping[str, float]) -> bytes:
     ).encode()
 
 
-def _draw_prices(axes: Axes, drawn: Drawn) -> None:
+def _draw_prices(axes: Axes, drawn: PlottedRun) -> None:
     prepared, tick = drawn.prepared, drawn.prepared.dataset.instrument.tick
     starts = np.unique(np.linspace(0, len(prepared) - 1, min(COLUMNS, len(prepared))).astype(int))
     time = prepared.time.astype("datetime64[s]")
@@ -90,7 +90,7 @@ def _draw_prices(axes: Axes, drawn: Drawn) -> None:
             axes.plot(
                 left[chosen], mine["exit_price"][chosen] * tick, "x", color=colour, markersize=size, rasterized=many
             )
-    axes.axvspan(time[0], time[prepared.first_judged], color=GREY, alpha=0.2, linewidth=0)
+    axes.axvspan(time[0], time[prepared.first_evaluated], color=GREY, alpha=0.2, linewidth=0)
     axes.set(ylabel=prepared.dataset.instrument.quote)
     axes.set_title(
         f"{prepared.dataset}: {len(trades):,} trades (x: exit, green with a profit, red with a loss)", loc="left"
@@ -98,10 +98,10 @@ def _draw_prices(axes: Axes, drawn: Drawn) -> None:
     axes.legend(frameon=False, loc="upper left")
 
 
-def _draw_account(equity: Axes, drawdown: Axes, account: Portfolio, held: Portfolio) -> None:
+def _draw_account(equity: Axes, drawdown: Axes, account: Portfolio, passive: Portfolio) -> None:
     days = account.days.astype("datetime64[D]")
     equity.plot(days, account.equity, color=BLUE, linewidth=1.2, label="strategy")
-    equity.plot(held.days.astype("datetime64[D]"), held.equity, color=GREY, linewidth=1.0, label="buy and hold")
+    equity.plot(passive.days.astype("datetime64[D]"), passive.equity, color=GREY, linewidth=1.0, label="buy and hold")
     equity.axhline(1.0, color=GREY, linewidth=0.6)
     equity.set(ylabel="start = 1")
     equity.set_title("Portfolio, equally weighted datasets", loc="left")

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Level
 from optimizer.runs.run_store import RunRecord
-from optimizer.validation.evidence import Evidence, Null
+from optimizer.validation.evidence import Evidence, NullTest
 from optimizer.validation.gate import Reading
 from optimizer.validation.recommendation import Recommendation
 
@@ -21,7 +21,7 @@ def recommendation_json(found: Recommendation) -> Json:
     return found.model_dump(mode="json", exclude={"evidence"})
 
 
-def null_json(found: Null) -> Json:
+def null_test_json(found: NullTest) -> Json:
     """Return the null test's result without the details by criterion."""
     return {**found.model_dump(mode="json", exclude={"met", "quantiles", "block_days"}), "sentence": found.sentence}
 
@@ -30,9 +30,9 @@ def report_json(
     record: RunRecord,
     found: Recommendation,
     files: Mapping[str, Mapping[str, JsonValue]],
-    openings: Sequence[Mapping[str, object]],
+    accesses: Sequence[Mapping[str, object]],
 ) -> Json:
-    """Return the report of a finished run; `files`: contents of its folder by level; `openings`: the holdout log."""
+    """Return the report of a finished run; `files`: contents of its folder by level; `holdout_log`: the holdout log."""
     return {
         "run": record.name,
         "seed": record.seed,
@@ -43,13 +43,13 @@ def report_json(
         "recommendation": recommendation_json(found),
         "evidence": _evidence_json(found.evidence) if found.evidence else None,
         "levels": [_level_json(record, level, files.get(level.name, {})) for level in record.levels],
-        "openings": [{name: _plain(value) for name, value in line.items() if name != "time"} for line in openings],
+        "holdout_log": [{name: _plain(value) for name, value in line.items() if name != "time"} for line in accesses],
     }
 
 
 def _level_json(record: RunRecord, level: Level, files: Mapping[str, JsonValue]) -> Json:
     attempts = [row for row in record.attempts if row.level == level.name]
-    verdict, null = attempts[-1].verdict if attempts else None, record.nulls.get(level.name)
+    verdict, null = attempts[-1].verdict if attempts else None, record.null_tests.get(level.name)
     return {
         "level": level.name,
         "title": level.title,
@@ -64,19 +64,19 @@ def _level_json(record: RunRecord, level: Level, files: Mapping[str, JsonValue])
         "winner": verdict.trial if verdict else None,
         "parameters": {**verdict.parameters} if verdict and verdict.parameters else None,
         "gate": _readings(verdict.readings) if verdict else [],
-        "null": {**null.model_dump(mode="json"), **null_json(null)} if null else None,
+        "null": {**null.model_dump(mode="json"), **null_test_json(null)} if null else None,
         **{name: files.get(name) if verdict else None for name in LEVEL_FILES},
     }
 
 
 def _evidence_json(evidence: Evidence) -> Json:
-    told: Json = evidence.model_dump(mode="json", exclude={"sealed"})
-    look = evidence.sealed
+    told: Json = evidence.model_dump(mode="json", exclude={"holdout"})
+    look = evidence.holdout
     if look is None:
-        return {**told, "sealed": None}
+        return {**told, "holdout": None}
     return {
         **told,
-        "sealed": {**look.model_dump(mode="json", exclude={"readings"}), "readings": _readings(look.readings)},
+        "holdout": {**look.model_dump(mode="json", exclude={"readings"}), "readings": _readings(look.readings)},
     }
 
 

@@ -13,7 +13,7 @@ results/<run>/recommendation.json                   deploy, paper_trade or do_no
 results/<run>/report.json, report.html              the whole run in one file; the HTML is rendered from the JSON alone
 results/<run>/lineage.json                          each attempt with its inputs and its gate
 results/<run>/escalation.json                       what was missed, if a level failed all attempts
-results/<run>/openings.jsonl                        each read of validation, test and the holdout period, appended
+results/<run>/holdout_log.jsonl                        each read of validation, test and the holdout period, appended
 
 Files of a later attempt replace those of an earlier one.
 """
@@ -29,20 +29,20 @@ from optimizer.objective.trial_result import Evaluation, finite_or_none
 from optimizer.report.contents import LEVEL_FILES, recommendation_json, report_json
 from optimizer.runs.run_store import AttemptRow, RunRecord
 from optimizer.search.trial_table import export
-from optimizer.validation.evidence import Null
-from optimizer.validation.holdout_log import read_openings
+from optimizer.validation.evidence import NullTest
+from optimizer.validation.holdout_log import read_holdout_log
 from optimizer.validation.selection import Winner
-from optimizer.validation.verdict import Findings
+from optimizer.validation.verdict import AttemptFindings
 from optimizer.validation.winner_setup import Setup
 from tradeschool.store.atomic_files import publish
 
-MOST_BYTES = 32_000_000
+MAX_BYTES = 32_000_000
 """Maximum size of a result file to read, in bytes."""
 EQUITY_NAME, REPORT_NAME = "equity.json", "report.html"
 Json = Mapping[str, object] | Sequence[object]
 
 
-def write_findings(results_dir: Path, folder: Path, findings: Findings, setup: Setup | None) -> Path:
+def write_findings(results_dir: Path, folder: Path, findings: AttemptFindings, setup: Setup | None) -> Path:
     """Write the files of an attempt to a run's folder inside `results_dir` and return the level's folder.
 
     `setup`: the winner's trading setup; None without a winner.
@@ -101,13 +101,13 @@ def write_report(results_dir: Path, folder: Path, record: RunRecord) -> None:
         level.name: {name: read_json(folder / level.name / f"{name}.json") for name in LEVEL_FILES}
         for level in record.levels
     }
-    report = report_json(record, recommendation, files, read_openings(folder))
+    report = report_json(record, recommendation, files, read_holdout_log(folder))
     _publish(results_dir, folder / "recommendation.json", _text(recommendation_json(recommendation)))
     _publish(results_dir, folder / "report.json", _text(report))
     _publish(results_dir, folder / REPORT_NAME, draw_page(report))
 
 
-def write_null(results_dir: Path, folder: Path, level: str, null: Null) -> None:
+def write_null_test(results_dir: Path, folder: Path, level: str, null: NullTest) -> None:
     """Write the null test's result of a level.
 
     Raises:
@@ -119,7 +119,7 @@ def write_null(results_dir: Path, folder: Path, level: str, null: Null) -> None:
 def read_json(path: Path) -> JsonValue:
     """Read a JSON file of a run; None if it is absent, too large or invalid."""
     try:
-        if path.stat().st_size > MOST_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             return None
         found: JsonValue = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -127,7 +127,7 @@ def read_json(path: Path) -> JsonValue:
     return found
 
 
-def gate_json(findings: Findings) -> dict[str, object]:
+def gate_json(findings: AttemptFindings) -> dict[str, object]:
     """Return the verdict: whether the gate passed, and each reading with its target."""
     return {
         "level": findings.level.name,
@@ -140,14 +140,14 @@ def gate_json(findings: Findings) -> dict[str, object]:
     }
 
 
-def equity_json(findings: Findings) -> dict[str, object]:
+def equity_json(findings: AttemptFindings) -> dict[str, object]:
     """Return daily series, by day since 1970: the winner's equity and intrabar drawdown, and buy-and-hold equity.
 
     Each part starts at 1. A day in two parts, possible with datasets of different years, belongs to the earlier part.
     """
     by_day: dict[int, tuple[str, float, float, float]] = {}
     for part, account in findings.accounts.items():
-        held, fallen = findings.held[part].equity, account.drawdowns
+        held, fallen = findings.benchmark[part].equity, account.drawdowns
         for place, day in enumerate(account.days.tolist()):
             by_day.setdefault(day, (part, account.equity[place], fallen[place], held[place]))
     days = sorted(by_day)
@@ -157,7 +157,7 @@ def equity_json(findings: Findings) -> dict[str, object]:
         "part": list(columns[0]),
         **{
             name: [float(value) for value in columns[place]]
-            for place, name in ((1, "equity"), (2, "drawdown"), (3, "hold"))
+            for place, name in ((1, "equity"), (2, "drawdown"), (3, "buy_and_hold"))
         },
     }
 
@@ -182,7 +182,7 @@ def _attempt_json(record: RunRecord, attempt: AttemptRow) -> dict[str, object]:
         "attempt": attempt.number,
         "study": record.study(attempt.level, attempt.number),
         "trials": level.trials,
-        "carried": attempt.carried,
+        "reused": attempt.reused,
         "ranges": {name: list(bounds) for name, bounds in level.ranges.items()},
         "fingerprints": dict(attempt.fingerprints),
         "inherited_from": before.name if before and attempt.inherited else None,

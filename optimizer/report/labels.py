@@ -60,16 +60,16 @@ TERMS: Mapping[str, Term] = {
     ),
     "stable": Term("Parameter sensitivity", "Whether neighbouring parameters retain most of the Sharpe ratio."),
     "more_than_one_regime": Term("Market regimes", "Whether the profit comes from more than one market regime."),
-    "targets_kept": Term("Gate targets", "Whether every gate was passed with its original targets."),
+    "targets_unchanged": Term("Gate targets", "Whether every gate was passed with its original targets."),
     "nothing_mixed": Term("Unchanged inputs", "Whether code, settings and candles stayed the same during the run."),
-    "sealed": Term("Holdout period", "Whether the period that no search reads was evaluated."),
-    "sealed_sharpe": Term("Holdout Sharpe ratio", "Sharpe ratio on the holdout period."),
-    "sealed_sharpe_low": Term(
+    "holdout": Term("Holdout period", "Whether the period that no search reads was evaluated."),
+    "holdout_sharpe": Term("Holdout Sharpe ratio", "Sharpe ratio on the holdout period."),
+    "holdout_sharpe_low": Term(
         "Holdout Sharpe ratio, lower limit", "Lower limit of the 95 % bootstrap confidence interval of that ratio."
     ),
-    "sealed_drawdown": Term("Holdout max drawdown", "Maximum intrabar drawdown on the holdout period."),
-    "sealed_trades": Term("Holdout trades", "Number of closed trades on the holdout period."),
-    "sealed_excess": Term("Holdout excess return", "Annual return above buy and hold on the holdout period."),
+    "holdout_drawdown": Term("Holdout max drawdown", "Maximum intrabar drawdown on the holdout period."),
+    "holdout_trades": Term("Holdout trades", "Number of closed trades on the holdout period."),
+    "holdout_excess": Term("Holdout excess return", "Annual return above buy and hold on the holdout period."),
 }
 
 

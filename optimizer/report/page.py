@@ -8,8 +8,8 @@ from markupsafe import Markup
 from pydantic import JsonValue
 
 from optimizer.report.labels import TERMS, label, meaning
-from optimizer.report.plots import draw_course
-from optimizer.validation.holdout_log import SEALED
+from optimizer.report.plots import draw_equity_curve
+from optimizer.validation.holdout_log import HOLDOUT
 
 NOTHING = "–"  # noqa: RUF001  # en dash for a missing value
 FRACTIONS = ("win_rate", "drawdown", "exposure", "cagr")
@@ -31,7 +31,7 @@ def draw_page(report: Mapping[str, JsonValue]) -> bytes:
         "words": words,
         "label": label,
         "meaning": meaning,
-        "course": course,
+        "equity_curve": equity_curve,
     }
     return environment.get_template("report.html").render(report, terms=TERMS.values()).encode()
 
@@ -55,10 +55,10 @@ def words(value: JsonValue) -> str:
     return str(value).replace("_", " ")
 
 
-def course(found: Mapping[str, Sequence[float | str]], title: str, held: str) -> Markup:
+def equity_curve(found: Mapping[str, Sequence[float | str]], title: str, held: str) -> Markup:
     """Plot daily equity, benchmark and drawdown as SVG; `held` is the benchmark's name."""
     days = np.array(found["days"], dtype=np.int64)
-    columns = {name: np.array(found[name], dtype=np.float64) for name in ("equity", "hold", "drawdown")}
-    parts = found.get("part") or [SEALED] * len(days)
-    svg = draw_course(title, days, [str(part) for part in parts], held=held, **columns).decode()
+    columns = {name: np.array(found[name], dtype=np.float64) for name in ("equity", "buy_and_hold", "drawdown")}
+    parts = found.get("part") or [HOLDOUT] * len(days)
+    svg = draw_equity_curve(title, days, [str(part) for part in parts], held=held, **columns).decode()
     return Markup(svg[svg.index("<svg") :])  # noqa: S704  # matplotlib's output, which it escapes

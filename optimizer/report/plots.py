@@ -37,7 +37,7 @@ def draw_equity(accounts: Mapping[Part, Portfolio]) -> bytes:
     return _svg(figure)
 
 
-def draw_course(
+def draw_equity_curve(
     title: str,
     days: NDArray[np.int64],
     parts: Sequence[str],

@@ -28,7 +28,7 @@ GONE = "gone"
 """Placeholder for the inode number of a missing file."""
 
 
-class Mark:
+class RunMarker:
     """Marker of one process on one run."""
 
     def __init__(self, url: str, run: str) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Row
 
 from optimizer.runs.run_store import RunRecord, parsed
 from optimizer.search.database import RUNS, Database
-from optimizer.search.trial_summary import SeenTrial
+from optimizer.search.trial_summary import TrialView
 
 STATES: Mapping[str, str] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 PIECE = 2_000
@@ -44,10 +44,10 @@ _CONSTRAINTS = text(
 
 
 @dataclass(slots=True)
-class _Seen:
+class _StudyView:
     study: int
     last: int = -1
-    trials: list[SeenTrial] = field(default_factory=list)
+    trials: list[TrialView] = field(default_factory=list)
 
 
 class StudyWatch:
@@ -59,7 +59,7 @@ class StudyWatch:
         self._piece = piece
         self._begun: dict[str, datetime] = {}
         """Creation time of each run; constant."""
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, _StudyView] = {}
         self._facts: dict[str, dict[str, JsonValue]] = {}
 
     def runs(self) -> list[str]:
@@ -84,7 +84,7 @@ class StudyWatch:
         facts = self._run(name)
         return parsed(name, facts) if facts else None
 
-    def trials(self, study: str) -> Sequence[SeenTrial]:
+    def trials(self, study: str) -> Sequence[TrialView]:
         """Return all finished trials of a study in commit order; empty if the study does not exist yet.
 
         Raises:
@@ -120,19 +120,19 @@ class StudyWatch:
     def _of_studies(self, work: Callable[[Connection], T]) -> T | None:
         return self._database.ask(work, is_known=bool(self._seen))
 
-    def _look(self, connection: Connection, study: str) -> Sequence[SeenTrial]:
+    def _look(self, connection: Connection, study: str) -> Sequence[TrialView]:
         number = connection.execute(_STUDY, {"name": study}).scalar_one_or_none()
         if number is None:
             self._seen.pop(study, None)
             return ()
         seen = self._seen.get(study)
         if seen is None or seen.study != number:
-            seen = self._seen[study] = _Seen(study=number)
+            seen = self._seen[study] = _StudyView(study=number)
         while self._read_piece(connection, seen):
             pass
         return seen.trials
 
-    def _read_piece(self, connection: Connection, seen: _Seen) -> bool:
+    def _read_piece(self, connection: Connection, seen: _StudyView) -> bool:
         """Read the next new trials and return whether there may be more."""
         wanted = {"study": seen.study, "after": seen.last, "piece": self._piece}
         rows = connection.execute(_TRIALS, wanted).all()
@@ -144,13 +144,13 @@ class StudyWatch:
         return bool(done) and len(rows) == self._piece
 
 
-def best_so_far(trials: Iterable[SeenTrial]) -> SeenTrial | None:
+def best_so_far(trials: Iterable[TrialView]) -> TrialView | None:
     """Return the feasible trial with the highest value; the earliest of equals."""
     feasible = [trial for trial in trials if trial.is_feasible and trial.value is not None]
     return max(feasible, key=lambda trial: (trial.value, -trial.number), default=None)
 
 
-def _details(connection: Connection, rows: Sequence[Row[tuple[int, int, str, datetime | None]]]) -> list[SeenTrial]:
+def _details(connection: Connection, rows: Sequence[Row[tuple[int, int, str, datetime | None]]]) -> list[TrialView]:
     ids = [row.trial_id for row in rows]
     parameters: dict[int, dict[str, JsonValue]] = defaultdict(dict)
     for row in _of(connection, _PARAMETERS, ids):
@@ -180,11 +180,11 @@ def _trial(
     value: float | None,
     attributes: Mapping[str, JsonValue],
     is_missed: bool,
-) -> SeenTrial:
+) -> TrialView:
     metrics = attributes.get("metrics")
     reason = attributes.get("failure") or attributes.get("pruned") or ""
     seconds = attributes.get("seconds")
-    return SeenTrial(
+    return TrialView(
         number=row.number,
         state=STATES[row.state],
         value=value,

@@ -14,13 +14,13 @@ from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from optimizer.curriculum.attempts import at_attempt
-from optimizer.curriculum.state_machine import Attempt, Facts, Rung
+from optimizer.curriculum.state_machine import Attempt, LevelSpec, RunFacts
 from optimizer.level.spec import Level, Part
 from optimizer.search.database import RUNS, driver_arguments, first_line_of
-from optimizer.validation.evidence import Null
+from optimizer.validation.evidence import NullTest
 from optimizer.validation.gate import Reading
 from optimizer.validation.recommendation import Recommendation
-from optimizer.validation.stored_model import Kept
+from optimizer.validation.stored_model import StoredModel
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.settings.urls import mask_url
 
@@ -31,7 +31,7 @@ Numbers = dict[str, int | float]
 """Stored parameters; whole numbers stay integers."""
 
 
-class Verdict(Kept):
+class Verdict(StoredModel):
     """Verdict on an attempt."""
 
     passed: bool
@@ -51,7 +51,7 @@ class Verdict(Kept):
     """Share by which the gate's targets were relaxed; usually 0."""
 
 
-class AttemptRow(Kept):
+class AttemptRow(StoredModel):
     """One attempt at a level; stored before its first trial."""
 
     level: str
@@ -60,14 +60,14 @@ class AttemptRow(Kept):
     """Fingerprints of code and candles at its start."""
     inherited: Numbers | None
     """The winner of the previous level."""
-    carried: int
+    reused: int
     """Number of trials carried over from earlier attempts."""
     searched: bool = False
     """Whether its last trial is committed."""
     verdict: Verdict | None = None
 
 
-class Forced(Kept):
+class ForcedResume(StoredModel):
     """A user's decision to resume a run although one of its fingerprints has changed."""
 
     time: AwareDatetime
@@ -77,7 +77,7 @@ class Forced(Kept):
     now: str
 
 
-class RunRecord(Kept):
+class RunRecord(StoredModel):
     """Complete record of a run."""
 
     version: Literal[3] = 3
@@ -90,10 +90,10 @@ class RunRecord(Kept):
     candles: Fingerprints = Field(default_factory=dict)
     """Digests of all candle ranges read, by dataset and window; compared like the fingerprints."""
     attempts: tuple[AttemptRow, ...] = ()
-    forced: tuple[Forced, ...] = ()
+    forced: tuple[ForcedResume, ...] = ()
     surrogates: Annotated[int, Field(ge=0)] = SURROGATES
     """Number of surrogate markets for the null test of each passed level, run at the end."""
-    nulls: dict[str, Null] = Field(default_factory=dict)
+    null_tests: dict[str, NullTest] = Field(default_factory=dict)
     """Null test results by level."""
     recommendation: Recommendation | None = None
     """None before the end of the run."""
@@ -123,10 +123,10 @@ class RunRecord(Kept):
         """Return the name of an attempt's study."""
         return f"{self.name}-L{level}-a{attempt}"
 
-    def facts(self, ready: frozenset[str]) -> Facts:
+    def facts(self, ready: frozenset[str]) -> RunFacts:
         """Return the facts for the state machine; `ready`: names of the levels whose candles are sealed."""
-        return Facts(
-            rungs=[Rung(name=level.name, retries=level.retries) for level in self.levels],
+        return RunFacts(
+            levels=[LevelSpec(name=level.name, retries=level.retries) for level in self.levels],
             attempts=[
                 Attempt(
                     level=each.level,
@@ -146,7 +146,7 @@ class RunRecord(Kept):
         return self.model_copy(update={"attempts": (*kept, attempt)})
 
 
-class Runs:
+class RunStore:
     """Table of runs in one database."""
 
     def __init__(self, url: str) -> None:

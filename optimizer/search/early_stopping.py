@@ -5,15 +5,15 @@ from optuna.trial import FrozenTrial, TrialState
 from optimizer.search.study import is_feasible
 
 
-class Patience:
+class EarlyStopping:
     """Counter of trials since the last improvement; called once for each committed trial, in number order.
 
     It uses nothing else, so a search ends with the same trial regardless of workers and interruptions.
     """
 
-    def __init__(self, most: int | None, carried: int) -> None:
-        """`most`: trials without improvement, None for no limit; the first `carried` trials do not count."""
-        self._most, self._carried = most, carried
+    def __init__(self, most: int | None, reused: int) -> None:
+        """`most`: trials without improvement, None for no limit; the first `reused` trials do not count."""
+        self._most, self._carried = most, reused
         self._best: float | None = None
         self._since = 0
 

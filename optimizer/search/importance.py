@@ -10,27 +10,27 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
-from optimizer.search.sampler import quieten_optuna
-from optimizer.search.trial_summary import SeenTrial
+from optimizer.search.sampler import silence_optuna
+from optimizer.search.trial_summary import TrialView
 
-LEAST_TRIALS = 10
+MIN_TRIALS = 10
 """Minimum number of complete trials for an estimate."""
-MOST_TRIALS = 2_000
+MAX_TRIALS = 2_000
 """Maximum number of trials used, latest first."""
 
 
-def importances(trials: Sequence[SeenTrial], ranges: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+def importances(trials: Sequence[TrialView], ranges: Mapping[str, tuple[float, float]]) -> dict[str, float]:
     """Return each parameter's share of importance, largest first, summing to one; empty with too few trials.
 
     `ranges`: lowest and highest value of each parameter in the search.
     """
-    complete = [trial for trial in trials if trial.state == "complete" and trial.value is not None][-MOST_TRIALS:]
+    complete = [trial for trial in trials if trial.state == "complete" and trial.value is not None][-MAX_TRIALS:]
     names = [
         name for name in ranges if ranges[name][0] < ranges[name][1] and all(name in t.parameters for t in complete)
     ]
-    if len(complete) < LEAST_TRIALS or not names:
+    if len(complete) < MIN_TRIALS or not names:
         return {}
-    quieten_optuna()
+    silence_optuna()
     distributions = {name: _distribution(name, complete, ranges[name]) for name in names}
     study = optuna.create_study(direction="maximize")
     study.add_trials(
@@ -43,7 +43,7 @@ def importances(trials: Sequence[SeenTrial], ranges: Mapping[str, tuple[float, f
     return {name: round(float(share), 4) for name, share in found.items()}
 
 
-def _distribution(name: str, trials: Sequence[SeenTrial], bounds: tuple[float, float]) -> BaseDistribution:
+def _distribution(name: str, trials: Sequence[TrialView], bounds: tuple[float, float]) -> BaseDistribution:
     """Return a range that covers all tried values; earlier attempts may have used other ranges."""
     values = [value for trial in trials if isinstance(value := trial.parameters[name], int | float)]
     low, high = min([bounds[0], *values]), max([bounds[1], *values])

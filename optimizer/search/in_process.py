@@ -10,43 +10,43 @@ from optuna.trial import FrozenTrial
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level
 from optimizer.objective.objective import evaluate
-from optimizer.search.early_stopping import Patience
-from optimizer.search.sampler import History, Question, Space, ask
+from optimizer.search.early_stopping import EarlyStopping
+from optimizer.search.sampler import Space, TrialHistory, TrialRequest, ask
 from optimizer.search.space import distributions
 from optimizer.search.study import Origin, failed_trial, finished_trial, repeated_trial
 
-NOBODY = Origin(worker="", started=0.0, seconds=0.0)
-MOST_REASON = 512
+NO_WORKER = Origin(worker="", started=0.0, seconds=0.0)
+MAX_REASON = 512
 """Maximum length of a failure reason, in characters."""
 
 
-def search_alone(
-    level: Level, space: Space, train: Sequence[Prepared], carried: Sequence[FrozenTrial] = ()
+def search_in_process(
+    level: Level, space: Space, train: Sequence[Prepared], reused: Sequence[FrozenTrial] = ()
 ) -> list[FrozenTrial]:
     """Run all trials of a level's search and return them, trials carried over from earlier attempts first."""
-    trials = list(carried)
-    history, patience = History(space.distributions), Patience(level.early_stop, len(carried))
-    for trial in carried:
+    trials = list(reused)
+    history, patience = TrialHistory(space.distributions), EarlyStopping(level.early_stop, len(reused))
+    for trial in reused:
         patience.is_over(trial)
-    for number in range(len(carried), len(carried) + level.trials):
+    for number in range(len(reused), len(reused) + level.trials):
         for trial in trials[len(history) : space.visible(number)]:
             history.append(trial)
-        question = ask(space, history, number)
+        trial_request = ask(space, history, number)
         trials.append(
-            repeated_trial(question, question.known, NOBODY.started)
-            if question.known
-            else evaluated(level, question, train)
+            repeated_trial(trial_request, trial_request.known, NO_WORKER.started)
+            if trial_request.known
+            else evaluate_request(level, trial_request, train)
         )
         if patience.is_over(trials[-1]):
             break
     return trials
 
 
-def evaluated(level: Level, question: Question, train: Sequence[Prepared]) -> FrozenTrial:
+def evaluate_request(level: Level, trial_request: TrialRequest, train: Sequence[Prepared]) -> FrozenTrial:
     """Evaluate a trial request and return its trial; the trial is failed if the strategy raises."""
     searched = distributions(level)
     try:
-        evaluation = evaluate(level, train, question.parameters, question.thresholds)
+        evaluation = evaluate(level, train, trial_request.parameters, trial_request.thresholds)
     except Exception as error:  # noqa: BLE001  # strategy code may raise anything: the trial fails
-        return failed_trial(question, searched, f"{type(error).__name__}: {error}"[:MOST_REASON], NOBODY)
-    return finished_trial(question, searched, evaluation, NOBODY)
+        return failed_trial(trial_request, searched, f"{type(error).__name__}: {error}"[:MAX_REASON], NO_WORKER)
+    return finished_trial(trial_request, searched, evaluation, NO_WORKER)

@@ -9,9 +9,9 @@ from optuna.trial import FrozenTrial
 
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Mode
-from optimizer.search.in_process import evaluated
-from optimizer.search.sampler import History, Question, Space, ask
-from optimizer.search.trial_table import Cell, trial_rows
+from optimizer.search.in_process import evaluate_request
+from optimizer.search.sampler import Space, TrialHistory, TrialRequest, ask
+from optimizer.search.trial_table import TableCell, trial_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +19,8 @@ class Difference:
     """A column of the trial table that differs between record and reproduction."""
 
     column: str
-    recorded: Cell
-    repeated: Cell
+    recorded: TableCell
+    repeated: TableCell
 
     def __str__(self) -> str:
         return f"{self.column}: recorded {self.recorded!r}, repeated {self.repeated!r}"
@@ -42,8 +42,8 @@ def differences(
     number order; `number`: a trial that was evaluated in that study.
     """
     recorded = trials[number]
-    question = _as_recorded(recorded) if space.mode is Mode.ASYNC else _ask_again(space, trials, number)
-    again = evaluated(level, question, train)
+    trial_request = _as_recorded(recorded) if space.mode is Mode.ASYNC else _ask_again(space, trials, number)
+    again = evaluate_request(level, trial_request, train)
     (one,), (other,) = trial_rows([recorded]), trial_rows([again])
     return [
         Difference(column=name, recorded=one.get(name), repeated=other.get(name))
@@ -52,19 +52,19 @@ def differences(
     ]
 
 
-def _ask_again(space: Space, trials: Sequence[FrozenTrial], number: int) -> Question:
-    history = History(space.distributions)
+def _ask_again(space: Space, trials: Sequence[FrozenTrial], number: int) -> TrialRequest:
+    history = TrialHistory(space.distributions)
     for trial in trials[: space.visible(number)]:
         history.append(trial)
     return ask(space, history, number)
 
 
-def _as_recorded(trial: FrozenTrial) -> Question:
+def _as_recorded(trial: FrozenTrial) -> TrialRequest:
     """Rebuild a recorded request as far as known: a pruned trial is pruned at the same step."""
     steps = len(trial.intermediate_values)
     pruning = (*(None,) * (steps - 1), sys.float_info.max) if "pruned" in trial.user_attrs else ()
-    return Question(number=trial.number, parameters=dict(trial.params), thresholds=pruning, known=None)
+    return TrialRequest(number=trial.number, parameters=dict(trial.params), thresholds=pruning, known=None)
 
 
-def _bytes(cell: Cell) -> str:
+def _bytes(cell: TableCell) -> str:
     return json.dumps(cell)

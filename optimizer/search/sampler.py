@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.level.spec import Mode, Parameters
 from optimizer.objective.trial_result import rounded
-from optimizer.search.tpe import MOST_BELOW, Array, Axes, load, split, suggest
+from optimizer.search.tpe import MAX_BELOW, Array, Axes, load, split, suggest
 from tradeschool.errors import StrategyFailed
 
 STARTUP_TRIALS = 10
@@ -53,7 +53,7 @@ class Space:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class TrialRequest:
     """Trial request: the parameters and pruning thresholds of one trial."""
 
     number: int
@@ -65,7 +65,7 @@ class Question:
     """A visible trial with the same parameters; its result is reused and nothing is evaluated."""
 
 
-class History:
+class TrialHistory:
     """Append-only sequence of the finished trials that a trial request may see, in order of arrival.
 
     Derived values are updated on each append, so the cost of a request does not grow with the number of trials.
@@ -112,7 +112,7 @@ class History:
         """Number of trials that the sampler can learn from."""
         return len(self._scored)
 
-    def answer(self, parameters: Parameters) -> FrozenTrial | None:
+    def known_result(self, parameters: Parameters) -> FrozenTrial | None:
         """Return the first visible complete or pruned trial with exactly these parameters."""
         return self._answered.get(_key(parameters))
 
@@ -127,12 +127,12 @@ class History:
 
     def split(self) -> tuple[Array, Array]:
         """Return the values of the good and of the other trials, each of shape (n_parameters, n_trials)."""
-        good, others = split([rank[-1] for rank in self._ranks[:MOST_BELOW]], len(self._scored))
+        good, others = split([rank[-1] for rank in self._ranks[:MAX_BELOW]], len(self._scored))
         return self._values[:, good], self._values[:, others]
 
     def study(self, sampler: TPESampler) -> Study:
         """Return the visible trials as an in-memory Optuna study."""
-        quieten_optuna()
+        silence_optuna()
         storage = InMemoryStorage()
         study_id = storage.create_new_study([StudyDirection.MAXIMIZE], "visible")
         for trial in self._trials:
@@ -152,14 +152,14 @@ class History:
         insort(self._ranks, (*_rank(trial), place))
 
 
-def quieten_optuna() -> None:
+def silence_optuna() -> None:
     """Route Optuna's log messages to `logging`, warnings and above only."""
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def ask(space: Space, history: History, number: int) -> Question:
+def ask(space: Space, history: TrialHistory, number: int) -> TrialRequest:
     """Return the request of trial `number`; in lagged mode `history` holds exactly `space.visible(number)` trials."""
     expected = space.visible(number)
     assert space.mode is Mode.ASYNC or len(history) == expected, f"{number} looks at {expected}, not {len(history)}"
@@ -170,11 +170,11 @@ def ask(space: Space, history: History, number: int) -> Question:
         parameters = space.repair(parameters)
     except StrategyFailed as error:
         raise error.at(f"repair of trial {number}") from None
-    return Question(
+    return TrialRequest(
         number=number,
         parameters=parameters,
         thresholds=history.thresholds(),
-        known=history.answer(parameters),
+        known=history.known_result(parameters),
     )
 
 
@@ -183,15 +183,15 @@ def trial_seed(seed: int, number: int) -> int:
     return int.from_bytes(blake2b(f"{seed}:{number}".encode(), digest_size=4).digest(), "big")
 
 
-def _sample(space: Space, history: History, number: int) -> Parameters:
-    drawn = _drawn(space, history, number)
+def _sample(space: Space, history: TrialHistory, number: int) -> Parameters:
+    drawn = _sample_unseen(space, history, number)
     return {
         name: _agreed(drawn[name], distribution) if name in drawn else _only(distribution)
         for name, distribution in sorted(space.distributions.items())
     }
 
 
-def _drawn(space: Space, history: History, number: int) -> Parameters:
+def _sample_unseen(space: Space, history: TrialHistory, number: int) -> Parameters:
     """Sample the searched parameters."""
     seed = trial_seed(space.seed, number)
     if history.axes is not None and history.scored >= STARTUP_TRIALS:

@@ -26,9 +26,9 @@ from sqlalchemy.orm.unitofwork import UOWTransaction
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from optimizer.level.spec import Level, Parameters
-from optimizer.objective.trial_result import Evaluation, Outcome, finite_or_none
+from optimizer.objective.trial_result import Evaluation, TrialOutcome, finite_or_none
 from optimizer.search.database import WRITE_SECONDS, driver_arguments, first_line_of
-from optimizer.search.sampler import Question, quieten_optuna
+from optimizer.search.sampler import TrialRequest, silence_optuna
 from optimizer.search.trial_writer import can_write, write
 from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
 from tradeschool.settings.urls import mask_url
@@ -47,7 +47,7 @@ class StudyFacts:
     """Digests of code, data and settings, by name."""
     first_points: tuple[Parameters, ...] = ()
     """Parameters of trials 0, 1, ..., inherited from the previous level."""
-    carried: int = 0
+    reused: int = 0
     """Number of trials carried over from an earlier attempt; the study starts with them."""
 
     def attributes(self) -> dict[str, JsonValue]:
@@ -57,7 +57,7 @@ class StudyFacts:
             "lag": self.level.lag,
             "seed": self.seed,
             "first_points": [dict(point) for point in self.first_points],
-            "carried": self.carried,
+            "reused": self.reused,
             **{f"fingerprint:{name}": digest for name, digest in self.fingerprints.items()},
         }
 
@@ -154,7 +154,7 @@ def open_study(url: str, name: str, facts: StudyFacts) -> OpenStudy:
         SettingsError: the study exists with other facts; names the first that differs.
         ServiceUnreachable: the database does not respond, or the URL is invalid.
     """
-    quieten_optuna()
+    silence_optuna()
     where = mask_url(url)
     with _translated(where):
         storage = _open_storage(url)
@@ -170,7 +170,7 @@ def read_trials(url: str, name: str) -> list[FrozenTrial]:
         SettingsError: there is no study of that name.
         ServiceUnreachable: the database does not respond.
     """
-    quieten_optuna()
+    silence_optuna()
     with _translated(mask_url(url)):
         try:
             return optuna.load_study(study_name=name, storage=_open_storage(url)).get_trials(deepcopy=False)
@@ -179,50 +179,50 @@ def read_trials(url: str, name: str) -> list[FrozenTrial]:
 
 
 def finished_trial(
-    question: Question, distributions: Mapping[str, BaseDistribution], evaluation: Evaluation, origin: Origin
+    trial_request: TrialRequest, distributions: Mapping[str, BaseDistribution], evaluation: Evaluation, origin: Origin
 ) -> FrozenTrial:
     """Build the trial of an evaluation, ready to be committed.
 
     A pruned trial without a value is one that reported no step.
     """
     trial = create_trial(
-        state=TrialState.COMPLETE if evaluation.state is Outcome.COMPLETE else TrialState.PRUNED,
+        state=TrialState.COMPLETE if evaluation.state is TrialOutcome.COMPLETE else TrialState.PRUNED,
         value=evaluation.value,
-        params=dict(question.parameters),
+        params=dict(trial_request.parameters),
         distributions=dict(distributions),
         intermediate_values=dict(enumerate(evaluation.intermediate)),
         constraints=evaluation.constraints,
         user_attrs={**_attributes(evaluation), **_origin_attributes(origin)},
     )
-    return _placed(trial, question.number, origin)
+    return _placed(trial, trial_request.number, origin)
 
 
 def failed_trial(
-    question: Question, distributions: Mapping[str, BaseDistribution], reason: str, origin: Origin
+    trial_request: TrialRequest, distributions: Mapping[str, BaseDistribution], reason: str, origin: Origin
 ) -> FrozenTrial:
     """Build the trial of a failed evaluation."""
     trial = create_trial(
         state=TrialState.FAIL,
-        params=dict(question.parameters),
+        params=dict(trial_request.parameters),
         distributions=dict(distributions),
         user_attrs={"failure": reason, **_origin_attributes(origin)},
     )
-    return _placed(trial, question.number, origin)
+    return _placed(trial, trial_request.number, origin)
 
 
-def repeated_trial(question: Question, known: FrozenTrial, now: float) -> FrozenTrial:
+def repeated_trial(trial_request: TrialRequest, known: FrozenTrial, now: float) -> FrozenTrial:
     """Build the trial of a request whose parameters are known: the earlier trial's result under a new number."""
     trial = create_trial(
         state=known.state,
         value=known.value,
-        params=dict(question.parameters),
+        params=dict(trial_request.parameters),
         distributions=dict(known.distributions),
         intermediate_values=dict(known.intermediate_values),
         constraints=dict(known.constraints),
         user_attrs={name: known.user_attrs[name] for name in ("metrics", "pruned") if name in known.user_attrs}
         | {"repeats": known.number},
     )
-    return _placed(trial, question.number, Origin(worker="", started=now, seconds=0.0))
+    return _placed(trial, trial_request.number, Origin(worker="", started=now, seconds=0.0))
 
 
 def is_feasible(trial: FrozenTrial) -> bool:

@@ -21,10 +21,10 @@ CANDIDATES = 24
 """Number of candidates drawn from the good trials."""
 FULL_WEIGHT = 25
 """Number of latest trials with full weight; older trials have decreasing weights."""
-MOST_BELOW = 25
+MAX_BELOW = 25
 BELOW_FRACTION = 0.1
-"""Share of trials that count as good, at most `MOST_BELOW`."""
-MOST_ABOVE = 300
+"""Share of trials that count as good, at most `MAX_BELOW`."""
+MAX_ABOVE = 300
 """Maximum number of other trials used, latest first. Optuna uses all, so each request costs more than the last; the
 omitted trials would have the smallest weights.
 """
@@ -137,10 +137,10 @@ def load(axes: Axes) -> None:
 
 def split(order: Sequence[int], count: int) -> tuple[list[int], list[int]]:
     """Split indices into good and other trials, oldest first; `order` holds `count` indices, best first."""
-    good = sorted(order[: min(math.ceil(BELOW_FRACTION * count), MOST_BELOW)])
+    good = sorted(order[: min(math.ceil(BELOW_FRACTION * count), MAX_BELOW)])
     held = set(good)
-    others = [place for place in range(max(0, count - MOST_ABOVE - len(good)), count) if place not in held]
-    return good, others[-MOST_ABOVE:]
+    others = [place for place in range(max(0, count - MAX_ABOVE - len(good)), count) if place not in held]
+    return good, others[-MAX_ABOVE:]
 
 
 def _weights(count: int) -> Array:

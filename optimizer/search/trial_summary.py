@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeenTrial:
+class TrialView:
     """A finished trial as shown by monitoring."""
 
     number: int

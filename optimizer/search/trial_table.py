@@ -9,11 +9,11 @@ from typing import Literal
 import polars as pl
 from optuna.trial import FrozenTrial
 
-Format = Literal["csv", "json", "parquet"]
-Cell = int | float | str | None
+TableFormat = Literal["csv", "json", "parquet"]
+TableCell = int | float | str | None
 
 
-def trial_rows(trials: Sequence[FrozenTrial]) -> list[dict[str, Cell]]:
+def trial_rows(trials: Sequence[FrozenTrial]) -> list[dict[str, TableCell]]:
     """Return one row per trial, in number order: number, state, value, then parameters, steps, constraints and metrics.
 
     Non-finite numbers are None, so that all formats agree.
@@ -24,7 +24,7 @@ def trial_rows(trials: Sequence[FrozenTrial]) -> list[dict[str, Cell]]:
     return [{name: row.get(name) for name in ordered} for row in rows]
 
 
-def export(trials: Sequence[FrozenTrial], form: Format) -> bytes:
+def export(trials: Sequence[FrozenTrial], form: TableFormat) -> bytes:
     """Return the table as the content of one file."""
     rows = trial_rows(trials)
     if form == "json":
@@ -41,8 +41,12 @@ def export(trials: Sequence[FrozenTrial], form: Format) -> bytes:
 GROUPS = ("number", "state", "value", "params_", "intermediate_", "constraint_", "metric_", "failure")
 
 
-def _row(trial: FrozenTrial) -> dict[str, Cell]:
-    row: dict[str, Cell] = {"number": trial.number, "state": trial.state.name.lower(), "value": _finite(trial.value)}
+def _row(trial: FrozenTrial) -> dict[str, TableCell]:
+    row: dict[str, TableCell] = {
+        "number": trial.number,
+        "state": trial.state.name.lower(),
+        "value": _finite(trial.value),
+    }
     row |= {f"params_{name}": value for name, value in trial.params.items()}
     row |= {f"intermediate_{step}": _finite(value) for step, value in trial.intermediate_values.items()}
     row |= {f"constraint_{name}": _finite(value) for name, value in trial.constraints.items()}

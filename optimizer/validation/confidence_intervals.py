@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.backtest.result import Run
+from optimizer.backtest.result import BacktestRun
 from optimizer.objective.metrics import DAYS_A_YEAR
 from optimizer.objective.portfolio import Portfolio, portfolio
 from optimizer.validation.gate import UNKNOWN, Interval
@@ -13,12 +13,12 @@ from optimizer.validation.statistics.bootstrap import block_length, resampled_da
 
 RESAMPLES = 2_000
 QUANTILES = (0.025, 0.975)
-MOST_DRAWN = 2_000_000
+MAX_DRAWN = 2_000_000
 """Maximum number of resampled trades in memory."""
 Floats = NDArray[np.float64]
 
 
-def intervals(runs: Sequence[Run], figures: Mapping[str, float], seed: int) -> dict[str, Interval]:
+def intervals(runs: Sequence[BacktestRun], figures: Mapping[str, float], seed: int) -> dict[str, Interval]:
     """Return 95 % intervals of win rate, Sharpe ratio, intrabar drawdown and profit factor, by metric; NaN if unknown.
 
     Days are resampled in blocks to keep their dependence (stationary bootstrap); trades are resampled one by one. The
@@ -56,7 +56,7 @@ def _drawdowns(account: Portfolio, days: NDArray[np.int64]) -> Floats:
 def _of_trades(net: Floats, seed: int) -> Interval:
     if not len(net):
         return UNKNOWN
-    random, rows = np.random.default_rng(seed), max(1, MOST_DRAWN // len(net))
+    random, rows = np.random.default_rng(seed), max(1, MAX_DRAWN // len(net))
     sizes = [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]
     drawn = [net[random.integers(0, len(net), size=(size, len(net)))] for size in sizes]
     return _middle(np.concatenate([_profit_factors(each) for each in drawn]))

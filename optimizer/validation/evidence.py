@@ -7,7 +7,7 @@ compute them, and `optimizer.validation.recommendation` decides by them. Non-fin
 from enum import StrEnum
 
 from optimizer.validation.gate import Reading
-from optimizer.validation.stored_model import Kept
+from optimizer.validation.stored_model import StoredModel
 
 
 class Benchmark(StrEnum):
@@ -17,7 +17,7 @@ class Benchmark(StrEnum):
     HOLD_SHORT = "short and hold"
 
 
-class Excess(Kept):
+class Excess(StoredModel):
     """Excess return over buy-and-hold: mean daily difference of returns, annualised."""
 
     part: str
@@ -31,14 +31,14 @@ class Excess(Kept):
     benchmark_sharpe: float | None
 
 
-class Deflation(Kept):
+class Deflation(StoredModel):
     """Deflated Sharpe ratio of the winner on train; ratios are annualised."""
 
     sharpe: float | None
     days: int
     trials: int
     """All completed and pruned trials of every level and retry, each counted once."""
-    luck: float | None
+    expected_maximum: float | None
     """SR0: expected maximum Sharpe ratio of that many trials without skill."""
     probability: float | None
     """DSR: probability that the true Sharpe ratio exceeds SR0."""
@@ -48,7 +48,7 @@ class Deflation(Kept):
     """DSR with the effective number of trials."""
 
 
-class Overfit(Kept):
+class Overfit(StoredModel):
     """Probability of backtest overfitting (PBO) by CSCV over the trials of a level."""
 
     probability: float | None
@@ -59,7 +59,7 @@ class Overfit(Kept):
     parts: int
 
 
-class Hardship(Kept):
+class RobustnessCase(StoredModel):
     """Robustness case: the winner on validation under one adverse change."""
 
     name: str
@@ -71,7 +71,7 @@ class Hardship(Kept):
     trades: int
 
 
-class SealedLook(Kept):
+class HoldoutResult(StoredModel):
     """The winner on the holdout period, which no search reads."""
 
     window: str
@@ -79,20 +79,20 @@ class SealedLook(Kept):
     readings: tuple[Reading, ...]
     """Each criterion of the gate with its 95 % interval."""
     metrics: dict[str, float | None]
-    skill: float | None
+    psr: float | None
     """PSR: probability that the true Sharpe ratio is above zero."""
     days_needed: float | None
     """MinTRL: days until the PSR reaches 95 % at this ratio; null if never."""
     benchmark: Benchmark
-    """Benchmark of the series in `hold`."""
+    """Benchmark of the series in `buy_and_hold`."""
     days: tuple[int, ...]
     """Days since 1970-01-01, index of the three series below."""
     equity: tuple[float, ...]
     drawdown: tuple[float, ...]
-    hold: tuple[float, ...]
+    buy_and_hold: tuple[float, ...]
 
 
-class Evidence(Kept):
+class Evidence(StoredModel):
     """All evidence on the winner of one level."""
 
     level: str
@@ -104,15 +104,15 @@ class Evidence(Kept):
     excess: tuple[Excess, ...]
     looks_ahead: str | None
     """Description of a signal that depends on later bars; null if none of 60 cuts changed one."""
-    hardships: tuple[Hardship, ...]
+    robustness: tuple[RobustnessCase, ...]
     break_even_bps: float | None
     """Break-even slippage per side in basis points, at which the profit factor on validation falls to 1."""
-    sealed: SealedLook | None
-    sealed_missing: str | None
+    holdout: HoldoutResult | None
+    holdout_missing: str | None
     """Reason why the holdout period was not opened."""
 
 
-class Draw(Kept):
+class NullRun(StoredModel):
     """Result of the search in one surrogate market."""
 
     surrogate: int
@@ -126,7 +126,7 @@ class Draw(Kept):
     """Criteria that it met."""
 
 
-class Null(Kept):
+class NullTest(StoredModel):
     """Null test: false-positive rate of a gate on surrogate markets without skill."""
 
     surrogates: int

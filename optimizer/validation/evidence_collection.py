@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from optimizer.backtest.buy_and_hold import hold
+from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.costs import Rates
 from optimizer.backtest.lookahead_check import CUTS, look_ahead, signals_of
-from optimizer.backtest.result import Run
+from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Direction, Level, Part
 from optimizer.objective import metrics
@@ -20,12 +20,12 @@ from optimizer.objective.objective import Read, backtest
 from optimizer.objective.portfolio import Portfolio, portfolio
 from optimizer.objective.trial_result import finite_or_none, rounded
 from optimizer.strategies.protocol import BarStrategy, load, repaired
-from optimizer.validation.analyses.robustness import break_even_bps, hardships
-from optimizer.validation.analyses.stress import Patient
+from optimizer.validation.analyses.robustness import break_even_bps, robustness_cases
+from optimizer.validation.analyses.stress import StressCase
 from optimizer.validation.confidence_intervals import intervals
-from optimizer.validation.evidence import Benchmark, Deflation, Evidence, Excess, Overfit, SealedLook
+from optimizer.validation.evidence import Benchmark, Deflation, Evidence, Excess, HoldoutResult, Overfit
 from optimizer.validation.gate import gate_readings
-from optimizer.validation.holdout_log import SEALED
+from optimizer.validation.holdout_log import HOLDOUT
 from optimizer.validation.statistics.bootstrap import interval
 from optimizer.validation.statistics.overfitting import PARTS, overfitting
 from optimizer.validation.statistics.sharpe import (
@@ -39,10 +39,10 @@ from optimizer.validation.statistics.sharpe import (
 from tradeschool.markets.windows import Window
 
 Floats = NDArray[np.float64]
-Holder = tuple[Benchmark, int]
-LONG: Holder = (Benchmark.HOLD_LONG, 1)
-SHORT: Holder = (Benchmark.HOLD_SHORT, -1)
-HOLDERS: Mapping[Direction, tuple[Holder, ...]] = {
+HeldPosition = tuple[Benchmark, int]
+LONG: HeldPosition = (Benchmark.HOLD_LONG, 1)
+SHORT: HeldPosition = (Benchmark.HOLD_SHORT, -1)
+HELD_POSITIONS: Mapping[Direction, tuple[HeldPosition, ...]] = {
     Direction.LONG: (LONG,),
     Direction.SHORT: (SHORT,),
     Direction.BOTH: (LONG, SHORT),
@@ -51,7 +51,7 @@ HOLDERS: Mapping[Direction, tuple[Holder, ...]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class EvaluatedWinner:
     """The winner under examination, with the trials of its search."""
 
     level: Level
@@ -70,13 +70,13 @@ Measure = Callable[[Sequence[Mapping[str, float]]], Sequence[Floats]]
 """Function that returns daily returns on train of each parameter set, each of shape (n_days,)."""
 
 
-def weigh(
-    subject: Subject,
+def gather_evidence(
+    subject: EvaluatedWinner,
     prepared: Mapping[Part, Sequence[Prepared]],
     read: Read,
     measure: Measure,
-    sealed: Sequence[Prepared] | None,
-    sealed_missing: str | None,
+    holdout: Sequence[Prepared] | None,
+    holdout_missing: str | None,
 ) -> Evidence:
     """Return all evidence on a winner; `prepared`: train, validation and test, opened before.
 
@@ -84,10 +84,10 @@ def weigh(
     """
     returns = trial_returns(subject, measure)
     bars: dict[str, Sequence[Prepared]] = dict(prepared.items())
-    if sealed:
-        bars[SEALED] = sealed
+    if holdout:
+        bars[HOLDOUT] = holdout
     runs = {part: _trade(subject, found) for part, found in bars.items()}
-    patient = Patient(
+    stress_case = StressCase(
         level=subject.level,
         parameters=subject.parameters,
         read=read,
@@ -104,14 +104,14 @@ def weigh(
         overfit=_overfit(subject, returns),
         excess=tuple(excess(subject, part, portfolio(runs[part]), found) for part, found in bars.items()),
         looks_ahead=_looks_ahead(subject, prepared[Part.VALIDATION]),
-        hardships=hardships(patient),
-        break_even_bps=break_even_bps(patient),
-        sealed=_sealed(subject, sealed, runs[SEALED]) if sealed else None,
-        sealed_missing=sealed_missing,
+        robustness=robustness_cases(stress_case),
+        break_even_bps=break_even_bps(stress_case),
+        holdout=_holdout(subject, holdout, runs[HOLDOUT]) if holdout else None,
+        holdout_missing=holdout_missing,
     )
 
 
-def trial_returns(subject: Subject, measure: Measure) -> Floats:
+def trial_returns(subject: EvaluatedWinner, measure: Measure) -> Floats:
     """Return daily returns on train of each distinct complete trial, shape (n_days, n_trials), in number order.
 
     There is at least one trial, the winner.
@@ -120,7 +120,7 @@ def trial_returns(subject: Subject, measure: Measure) -> Floats:
     return np.column_stack(measure(list(distinct.values())))
 
 
-def deflate(subject: Subject, winner: Floats, returns: Floats) -> Deflation:
+def deflate(subject: EvaluatedWinner, winner: Floats, returns: Floats) -> Deflation:
     """Return the deflated Sharpe ratio; the variance is that of the level's complete trials."""
     moments = Moments.of(winner)
     ratios = [per_period(trial.value, DAYS_A_YEAR) for trial in _complete(subject.trials) if trial.value is not None]
@@ -131,17 +131,17 @@ def deflate(subject: Subject, winner: Floats, returns: Floats) -> Deflation:
         sharpe=_a_year(moments.sharpe),
         days=moments.periods,
         trials=subject.trials_of_run,
-        luck=_a_year(luck),
+        expected_maximum=_a_year(luck),
         probability=finite_or_none(probabilistic_sharpe(moments, luck)),
         effective_trials=effective,
         effective_probability=finite_or_none(probabilistic_sharpe(moments, less_luck)),
     )
 
 
-def excess(subject: Subject, part: str, account: Portfolio, prepared: Sequence[Prepared]) -> Excess:
+def excess(subject: EvaluatedWinner, part: str, account: Portfolio, prepared: Sequence[Prepared]) -> Excess:
     """Return the winner's daily returns minus those of buy-and-hold."""
-    benchmark, held = _best_holder(subject.level, prepared)
-    difference = account.returns - held.returns
+    benchmark, passive = _benchmark_of(subject.level, prepared)
+    difference = account.returns - passive.returns
 
     def mean_a_year(resampled: Floats) -> Floats:
         means: Floats = resampled.mean(axis=0) * DAYS_A_YEAR
@@ -155,7 +155,7 @@ def excess(subject: Subject, part: str, account: Portfolio, prepared: Sequence[P
         low=finite_or_none(low),
         high=finite_or_none(high),
         sharpe=finite_or_none(rounded(metrics.sharpe(account.returns))),
-        benchmark_sharpe=finite_or_none(rounded(metrics.sharpe(held.returns))),
+        benchmark_sharpe=finite_or_none(rounded(metrics.sharpe(passive.returns))),
     )
 
 
@@ -164,16 +164,20 @@ def daily_returns(level: Level, train: Sequence[Prepared], parameters: Mapping[s
     return portfolio([backtest(level, each, parameters) for each in train]).returns
 
 
-def _best_holder(level: Level, prepared: Sequence[Prepared]) -> tuple[Benchmark, Portfolio]:
-    found = [(benchmark, _held(level, prepared, side)) for benchmark, side in HOLDERS[level.direction]]
+def _benchmark_of(level: Level, prepared: Sequence[Prepared]) -> tuple[Benchmark, Portfolio]:
+    found = [
+        (benchmark, _benchmark_account(level, prepared, side)) for benchmark, side in HELD_POSITIONS[level.direction]
+    ]
     return max(found, key=lambda pair: float(pair[1].returns.mean()))
 
 
-def _held(level: Level, prepared: Sequence[Prepared], side: int) -> Portfolio:
-    return portfolio([hold(each, side, Rates.of(level.costs, each.dataset.instrument.market)) for each in prepared])
+def _benchmark_account(level: Level, prepared: Sequence[Prepared], side: int) -> Portfolio:
+    return portfolio(
+        [buy_and_hold(each, side, Rates.of(level.costs, each.dataset.instrument.market)) for each in prepared]
+    )
 
 
-def _overfit(subject: Subject, returns: Floats) -> Overfit:
+def _overfit(subject: EvaluatedWinner, returns: Floats) -> Overfit:
     enough = len(returns) >= 2 * PARTS
     found = overfitting(returns) if enough else None
     return Overfit(
@@ -184,7 +188,7 @@ def _overfit(subject: Subject, returns: Floats) -> Overfit:
     )
 
 
-def _looks_ahead(subject: Subject, prepared: Sequence[Prepared]) -> str | None:
+def _looks_ahead(subject: EvaluatedWinner, prepared: Sequence[Prepared]) -> str | None:
     strategy = load(subject.level.strategy)
     whole = repaired(strategy, subject.parameters)
     signals, cuts = signals_of(strategy, whole, subject.level.direction), math.ceil(CUTS / len(prepared))
@@ -196,28 +200,28 @@ def _looks_ahead(subject: Subject, prepared: Sequence[Prepared]) -> str | None:
     return None
 
 
-def _sealed(subject: Subject, prepared: Sequence[Prepared], runs: Sequence[Run]) -> SealedLook:
+def _holdout(subject: EvaluatedWinner, prepared: Sequence[Prepared], runs: Sequence[BacktestRun]) -> HoldoutResult:
     account, figures = portfolio(runs), metrics.figures(runs)
-    benchmark, held = _best_holder(subject.level, prepared)
+    benchmark, passive = _benchmark_of(subject.level, prepared)
     known = intervals(runs, figures, subject.seed)
     moments = Moments.of(account.returns)
     window: Window = prepared[0].window
-    return SealedLook(
+    return HoldoutResult(
         window=str(window),
         datasets=tuple(each.dataset.name for each in prepared),
         readings=tuple(gate_readings(subject.level, figures, Part.TEST, known)),
         metrics={name: finite_or_none(value) for name, value in figures.items()},
-        skill=finite_or_none(probabilistic_sharpe(moments)),
+        psr=finite_or_none(probabilistic_sharpe(moments)),
         days_needed=finite_or_none(minimum_track_record(moments)),
         benchmark=benchmark,
         days=tuple(account.days.tolist()),
         equity=_short(account.equity),
         drawdown=_short(account.drawdowns),
-        hold=_short(held.equity),
+        buy_and_hold=_short(passive.equity),
     )
 
 
-def _trade(subject: Subject, prepared: Sequence[Prepared]) -> list[Run]:
+def _trade(subject: EvaluatedWinner, prepared: Sequence[Prepared]) -> list[BacktestRun]:
     return [backtest(subject.level, each, subject.parameters) for each in prepared]
 
 

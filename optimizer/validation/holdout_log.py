@@ -11,14 +11,14 @@ from pathlib import Path
 from tradeschool.errors import StoreUnwritable
 from tradeschool.store.atomic_files import append_line
 
-LOG_NAME = "openings.jsonl"
-SEALED = "sealed"
+LOG_NAME = "holdout_log.jsonl"
+HOLDOUT = "holdout"
 """Part name of the holdout period, which belongs to no level and is opened once at the end of a run."""
 
 Line = dict[str, object]
 
 
-def log_opening(
+def log_access(
     folder: Path, part: str, *, level: str | None, attempt: int | None, trials: Sequence[int], now: datetime
 ) -> bool:
     """Append an entry for a part and the trials evaluated on it; return False if it is already logged.
@@ -27,13 +27,13 @@ def log_opening(
         StoreUnwritable: the entry cannot be written; the part must not be read then.
     """
     what: Line = {"level": level, "attempt": attempt, "part": part, "trials": list(trials)}
-    if any({name: line.get(name) for name in what} == what for line in read_openings(folder)):
+    if any({name: line.get(name) for name in what} == what for line in read_holdout_log(folder)):
         return False
     append_line(folder / LOG_NAME, json.dumps({"time": now.isoformat(), **what}))
     return True
 
 
-def read_openings(folder: Path) -> list[Line]:
+def read_holdout_log(folder: Path) -> list[Line]:
     """Return all complete log entries in order; skips an entry truncated by a full disk."""
     try:
         text = (folder / LOG_NAME).read_text(encoding="utf-8")

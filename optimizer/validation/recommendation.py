@@ -9,14 +9,14 @@ from enum import StrEnum
 
 from pydantic import JsonValue
 
-from optimizer.curriculum.state_machine import Outcome
+from optimizer.curriculum.state_machine import RunOutcome
 from optimizer.level.spec import Level
-from optimizer.validation.checks import Check, Judged, Step, evidence_checks, run_checks
-from optimizer.validation.evidence import Evidence, Null
-from optimizer.validation.stored_model import Kept
+from optimizer.validation.checks import Check, CheckStage, LevelVerdict, evidence_checks, run_checks
+from optimizer.validation.evidence import Evidence, NullTest
+from optimizer.validation.stored_model import StoredModel
 
 
-class Action(StrEnum):
+class RecommendedAction(StrEnum):
     """Recommended action."""
 
     DEPLOY = "deploy"
@@ -35,10 +35,10 @@ class Tier(StrEnum):
     """A level before the last was not passed."""
 
 
-class Recommendation(Kept):
+class Recommendation(StoredModel):
     """Recommended action with its rule, reason and checks."""
 
-    action: Action
+    action: RecommendedAction
     rule: str
     """The deciding rule."""
     reason: str
@@ -58,12 +58,12 @@ class Recommendation(Kept):
 
 def recommend(
     *,
-    outcome: Outcome,
+    outcome: RunOutcome,
     levels: Sequence[Level],
-    verdicts: Mapping[str, Judged],
+    verdicts: Mapping[str, LevelVerdict],
     forced: Iterable[str],
     evidence: Evidence | None,
-    nulls: Mapping[str, Null],
+    null_tests: Mapping[str, NullTest],
     analyses: Mapping[str, Mapping[str, JsonValue]],
 ) -> Recommendation:
     """Make the recommendation of a finished run.
@@ -71,12 +71,12 @@ def recommend(
     `verdicts`: of each level's last attempt, by level; `forced`: names of changes that a user forced; `analyses`: by
     name, of the level of the evidence.
     """
-    checks = [*run_checks(levels, verdicts, forced), *evidence_checks(levels, evidence, nulls, analyses)]
+    checks = [*run_checks(levels, verdicts, forced), *evidence_checks(levels, evidence, null_tests, analyses)]
     action, rule, decisive = _decide(checks)
     return Recommendation(
         action=action,
         rule=rule,
-        reason="; ".join(check.said for check in decisive),
+        reason="; ".join(check.found for check in decisive),
         tier=tier_of(outcome, levels, verdicts, analyses.get("stability")),
         level=evidence.level if evidence else None,
         parameters=dict(evidence.parameters) if evidence else None,
@@ -86,34 +86,34 @@ def recommend(
 
 
 def tier_of(
-    outcome: Outcome,
+    outcome: RunOutcome,
     levels: Sequence[Level],
-    verdicts: Mapping[str, Judged],
+    verdicts: Mapping[str, LevelVerdict],
     stability: Mapping[str, JsonValue] | None,
 ) -> Tier:
     """Return the tier of a run."""
-    if outcome is Outcome.PASSED:
+    if outcome is RunOutcome.PASSED:
         return Tier.TARGET if stability and stability.get("stable") else Tier.MINIMUM
     before = levels[:-1]
     passed = before and all(level.name in verdicts and verdicts[level.name].passed for level in before)
     return Tier.MINIMUM if passed else Tier.ESCALATED
 
 
-def _decide(checks: Sequence[Check]) -> tuple[Action, str, list[Check]]:
-    against_paper = [check for check in checks if check.needed_for is Step.PAPER and check.met is False]
+def _decide(checks: Sequence[Check]) -> tuple[RecommendedAction, str, list[Check]]:
+    against_paper = [check for check in checks if check.needed_for is CheckStage.PAPER and check.met is False]
     if against_paper:
-        return Action.DO_NOT_DEPLOY, "a check required for any trading failed", against_paper
+        return RecommendedAction.DO_NOT_DEPLOY, "a check required for any trading failed", against_paper
     against_deploying = [check for check in checks if not check.met]
     if any(check.met is False for check in against_deploying):
         return (
-            Action.PAPER_TRADE,
+            RecommendedAction.PAPER_TRADE,
             "all checks for paper trading passed, but a check for deployment failed",
             against_deploying,
         )
     if against_deploying:
         return (
-            Action.PAPER_TRADE,
+            RecommendedAction.PAPER_TRADE,
             "no check failed, but a check for deployment has no result",
             against_deploying,
         )
-    return Action.DEPLOY, "all checks passed", list(checks)
+    return RecommendedAction.DEPLOY, "all checks passed", list(checks)

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Part
-from optimizer.objective.objective import judge
+from optimizer.objective.objective import evaluate_part
 from optimizer.objective.trial_result import Evaluation
 from optimizer.search.study import is_feasible
 
@@ -48,14 +48,16 @@ def choose(
 
     As in the search, feasible candidates rank before infeasible ones, whatever their values.
     """
-    judged = [(trial, judge(level, validation, trial.params, Part.VALIDATION)) for trial in candidates(trials)]
-    if not judged:
+    evaluated = [
+        (trial, evaluate_part(level, validation, trial.params, Part.VALIDATION)) for trial in candidates(trials)
+    ]
+    if not evaluated:
         return None
-    best, evaluation = max(judged, key=lambda pair: (pair[1].is_feasible, pair[1].value or 0.0, -pair[0].number))
+    best, evaluation = max(evaluated, key=lambda pair: (pair[1].is_feasible, pair[1].value or 0.0, -pair[0].number))
     return Winner(
         number=best.number,
         parameters=dict(best.params),
-        train=judge(level, train, best.params, Part.TRAIN),
+        train=evaluate_part(level, train, best.params, Part.TRAIN),
         validation=evaluation,
     )
 

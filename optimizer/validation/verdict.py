@@ -8,28 +8,28 @@ from dataclasses import dataclass, field
 
 from optuna.trial import FrozenTrial
 
-from optimizer.backtest.buy_and_hold import hold
+from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.costs import Rates
-from optimizer.backtest.result import Run
+from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
 from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Level, Part
-from optimizer.objective.objective import Read, backtest, judge, prepare_level
+from optimizer.objective.objective import Read, backtest, evaluate_part, prepare_level
 from optimizer.objective.portfolio import Portfolio, portfolio
 from optimizer.objective.trial_result import Evaluation
 from optimizer.validation.analyses.regimes import label, regime_table
 from optimizer.validation.analyses.sensitivity import at_the_edge, stability
 from optimizer.validation.analyses.similarity import similarity
-from optimizer.validation.analyses.stress import Patient, stress_readings, stress_table
+from optimizer.validation.analyses.stress import StressCase, stress_readings, stress_table
 from optimizer.validation.confidence_intervals import intervals
 from optimizer.validation.gate import Reading, gate_readings, is_passed
 from optimizer.validation.selection import Winner, candidates, choose, closest
 
-Opening = Callable[[Part, Sequence[int]], None]
+LogAccess = Callable[[Part, Sequence[int]], None]
 """Callback before a part is read, with the part and the trial numbers whose parameters are evaluated."""
-Repeat = Callable[[int, Sequence[Prepared]], None]
+CheckRepeat = Callable[[int, Sequence[Prepared]], None]
 """Callback that raises if a trial, evaluated again on these bars, differs from its record."""
-Runs = Mapping[Part, Sequence[Run]]
+Runs = Mapping[Part, Sequence[BacktestRun]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Predecessor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class AttemptCase:
     """An attempt to be judged."""
 
     level: Level
@@ -52,16 +52,16 @@ class Case:
     """Share by which the gate's targets were relaxed; usually 0."""
     trials: Sequence[FrozenTrial]
     """All trials of its study, including those carried over."""
-    carried: int
+    reused: int
     predecessor: Predecessor | None
     seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
+class AttemptFindings:
     """All results of one attempt at a level."""
 
-    case: Case
+    case: AttemptCase
     winner: Winner | None
     """None if no trial was feasible on train."""
     readings: tuple[Reading, ...] = ()
@@ -70,7 +70,7 @@ class Findings:
     """The winner on test; reported, decides nothing."""
     accounts: Mapping[Part, Portfolio] = field(default_factory=dict)
     """The winner's portfolio by part."""
-    held: Mapping[Part, Portfolio] = field(default_factory=dict)
+    benchmark: Mapping[Part, Portfolio] = field(default_factory=dict)
     """The buy-and-hold portfolio by part."""
     analyses: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Analyses by file name."""
@@ -83,7 +83,7 @@ class Findings:
     @property
     def trials(self) -> Sequence[FrozenTrial]:
         """The attempt's own trials, without those carried over."""
-        return self.case.trials[self.case.carried :]
+        return self.case.trials[self.case.reused :]
 
     @property
     def passed(self) -> bool:
@@ -100,7 +100,7 @@ class Findings:
         return f"{said} (targets relaxed by {self.case.relaxed:g})" if self.case.relaxed else said
 
 
-def judge_attempt(case: Case, read: Read, opening: Opening, repeat: Repeat) -> Findings:
+def judge_attempt(case: AttemptCase, read: Read, on_access: LogAccess, repeat: CheckRepeat) -> AttemptFindings:
     """Judge an attempt and return its findings.
 
     Raises:
@@ -109,34 +109,34 @@ def judge_attempt(case: Case, read: Read, opening: Opening, repeat: Repeat) -> F
     """
     level, promising = case.level, candidates(case.trials)
     if not promising:
-        return Findings(case=case, winner=None)
-    opening(Part.VALIDATION, [trial.number for trial in promising])
+        return AttemptFindings(case=case, winner=None)
+    on_access(Part.VALIDATION, [trial.number for trial in promising])
     prepared = {part: prepare_level(level, part, read) for part in (Part.TRAIN, Part.VALIDATION)}
     winner = choose(level, case.trials, prepared[Part.TRAIN], prepared[Part.VALIDATION])
     if winner is None:
-        return Findings(case=case, winner=None)
+        return AttemptFindings(case=case, winner=None)
     repeat(winner.number, prepared[Part.TRAIN])
     runs = {part: _trade(level, bars, winner.parameters) for part, bars in prepared.items()}
-    patient = Patient(
+    stress_case = StressCase(
         level=level, parameters=winner.parameters, read=read, prepared=prepared, runs=runs, seed=case.seed
     )
-    readings, stressed = _readings(case, winner, patient)
+    readings, stressed = _readings(case, winner, stress_case)
 
-    opening(Part.TEST, [winner.number])
+    on_access(Part.TEST, [winner.number])
     prepared[Part.TEST] = prepare_level(level, Part.TEST, read)
     runs[Part.TEST] = _trade(level, prepared[Part.TEST], winner.parameters)
-    return Findings(
+    return AttemptFindings(
         case=case,
         winner=winner,
         readings=tuple(readings),
-        test=judge(level, prepared[Part.TEST], winner.parameters, Part.TEST),
+        test=evaluate_part(level, prepared[Part.TEST], winner.parameters, Part.TEST),
         accounts={part: portfolio(found) for part, found in runs.items()},
-        held={part: _hold(level, bars) for part, bars in prepared.items()},
+        benchmark={part: _buy_and_hold(level, bars) for part, bars in prepared.items()},
         analyses={**stressed, **_analyses(case, winner, prepared, runs, read)},
     )
 
 
-def shortfall(findings: Findings) -> dict[str, object]:
+def shortfall(findings: AttemptFindings) -> dict[str, object]:
     """Return the missed criteria of an attempt and details that help to explain them."""
     near = closest(findings.case.trials) if findings.winner is None else None
     return {
@@ -149,18 +149,20 @@ def shortfall(findings: Findings) -> dict[str, object]:
     }
 
 
-def _readings(case: Case, winner: Winner, patient: Patient) -> tuple[list[Reading], dict[str, Mapping[str, object]]]:
+def _readings(
+    case: AttemptCase, winner: Winner, stress_case: StressCase
+) -> tuple[list[Reading], dict[str, Mapping[str, object]]]:
     level, figures = case.level, winner.validation.metrics
-    known = intervals(patient.runs[Part.VALIDATION], figures, case.seed)
+    known = intervals(stress_case.runs[Part.VALIDATION], figures, case.seed)
     readings = gate_readings(level, figures, Part.VALIDATION, known)
     if level.stress is None:
         return readings, {}
-    stressed = stress_readings(patient, level.stress)
-    return [*readings, *stressed], {"stress": stress_table(patient, level.stress, stressed)}
+    stressed = stress_readings(stress_case, level.stress)
+    return [*readings, *stressed], {"stress": stress_table(stress_case, level.stress, stressed)}
 
 
 def _analyses(
-    case: Case, winner: Winner, prepared: Mapping[Part, Sequence[Prepared]], runs: Runs, read: Read
+    case: AttemptCase, winner: Winner, prepared: Mapping[Part, Sequence[Prepared]], runs: Runs, read: Read
 ) -> dict[str, Mapping[str, object]]:
     found: dict[str, Mapping[str, object]] = {}
     level, before = case.level, case.predecessor
@@ -177,9 +179,11 @@ def _analyses(
     return found
 
 
-def _hold(level: Level, prepared: Sequence[Prepared]) -> Portfolio:
-    return portfolio([hold(each, 1, Rates.of(level.costs, each.dataset.instrument.market)) for each in prepared])
+def _buy_and_hold(level: Level, prepared: Sequence[Prepared]) -> Portfolio:
+    return portfolio(
+        [buy_and_hold(each, 1, Rates.of(level.costs, each.dataset.instrument.market)) for each in prepared]
+    )
 
 
-def _trade(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float]) -> list[Run]:
+def _trade(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float]) -> list[BacktestRun]:
     return [backtest(level, dataset, parameters) for dataset in prepared]

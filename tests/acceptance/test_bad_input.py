@@ -50,18 +50,18 @@ def test_a_wrong_key_of_a_curriculum_is_named_with_its_line(program) -> None:
     assert f"{path}:5: level.0.directoin" in done.stderr
 
 
-def test_a_changed_file_is_refused_by_a_search_and_mended_by_a_fetch(fetched) -> None:
+def test_a_changed_file_is_refused_by_a_search_and_repaired_by_a_fetch(fetched) -> None:
     curriculum = str(fetched.write_curriculum())
     path = next((fetched.folder / "data").rglob("coinbase/BTC-USD/M5/**/*.parquet"))
     sound = path.read_bytes()
     path.write_bytes(b"not parquet at all")
 
     refused = fetched.run("optimize", "run", "--curriculum", curriculum)
-    mended = fetched.run("fetch", "--pairs", "BTC/USD", "--timeframes", "M5", "--timerange", "20230101-20230122")
+    repaired = fetched.run("fetch", "--pairs", "BTC/USD", "--timeframes", "M5", "--timerange", "20230101-20230122")
 
     assert refused.returncode == DATA_INCOMPLETE
     assert "changed since it was sealed" in refused.stderr
-    assert mended.returncode == 0, mended.stderr
+    assert repaired.returncode == 0, repaired.stderr
     assert path.read_bytes() == sound
 
 

@@ -53,5 +53,5 @@ def test_a_run_tells_its_gates_and_its_end(fetched, hook) -> None:
     got = events(bodies)
     assert [each["event"] for each in got] == ["level_passed", "recommendation", "run_finished"]
     assert got[0]["kind"] == got[2]["kind"] == "good"
-    assert got[1]["kind"] in {"bad", "warning"}, "nothing is deployed without a look at the sealed period"
+    assert got[1]["kind"] in {"bad", "warning"}, "nothing is deployed without a look at the holdout period"
     assert SECRET not in done.stderr

@@ -126,7 +126,7 @@ def test_no_secret_of_a_whole_run_is_shown_anywhere(
             shown = program.run(*command)
             said[" ".join(command)] = shown.stdout + shown.stderr
         page = program.start("serve")
-        pages = answers_of(f"http://127.0.0.1:{page_port}", eventually)
+        pages = results_of(f"http://127.0.0.1:{page_port}", eventually)
         page.terminate()
         said["serve"] = "".join(page.communicate(timeout=60))
     # Another server that refuses, and one that is not there: their errors are told with the address.
@@ -148,7 +148,7 @@ def test_no_secret_of_a_whole_run_is_shown_anywhere(
     assert [where for where, text in said.items() if WRITTEN in text] == []
 
 
-def answers_of(url: str, eventually) -> dict[str, str]:
+def results_of(url: str, eventually) -> dict[str, str]:
     """Everything that the page says to whom has the token, and to whom has not."""
     with requests.Session() as session:
         session.trust_env = False

@@ -1,7 +1,7 @@
 """Kills everything that a search is made of, again and again, and compares what it finds with a quiet search.
 
 `chaos_round.py --kills 300` is what `scripts/chaos 300` runs. A round is one study, searched by three workers of a pool
-and whoever of two conductors holds its role, while processes are killed at random moments. Its trial table has to be
+and whoever of two coordinators holds its role, while processes are killed at random moments. Its trial table has to be
 the same bytes as that of the same study searched here, in one process, with nobody disturbed.
 """
 
@@ -59,14 +59,14 @@ class Round:
     found: str
 
 
-class Storm:
+class ChaosRound:
     """One study, those who work on it, and what happens to them."""
 
     longest_seconds = 240.0
 
     def __init__(self, plan: Plan, server: Server | None, choose: random.Random) -> None:  # type: ignore[valid-type]  # loaded by path
         self._plan, self._server, self._choose = plan, server, choose
-        self._conductors: list[Program] = []
+        self._coordinators: list[Program] = []
         self._pool: Program | None = None
         self.kills: Counter[str] = Counter()
 
@@ -88,24 +88,24 @@ class Storm:
 
     def end(self) -> None:
         """Kill whoever is left."""
-        for process in [*self._conductors, *([self._pool] if self._pool else [])]:
+        for process in [*self._coordinators, *([self._pool] if self._pool else [])]:
             process.kill()
             process.wait()
         for pid in _workers_of(self._plan.url):
             _send(pid, signal.SIGKILL)
 
     def _is_over(self) -> bool:
-        """Whether a conductor has come to the end; those that were killed are replaced."""
-        if any(process.poll() == 0 for process in self._conductors):
+        """Whether a coordinator has come to the end; those that were killed are replaced."""
+        if any(process.poll() == 0 for process in self._coordinators):
             return True
-        self._conductors = [process for process in self._conductors if process.poll() is None]
-        while len(self._conductors) < 2:
-            self._conductors.append(self._start_conductor())
+        self._coordinators = [process for process in self._coordinators if process.poll() is None]
+        while len(self._coordinators) < 2:
+            self._coordinators.append(self._start_coordinator())
         if self._pool is None or self._pool.poll() is not None:
             self._pool = self._start_pool()
         return False
 
-    def _start_conductor(self) -> Program:
+    def _start_coordinator(self) -> Program:
         return program("coordinator_process.py", self._plan.as_json())
 
     def _start_pool(self) -> Program:
@@ -122,7 +122,7 @@ class Storm:
         return [
             (8, self._kill_worker),
             (6, self._kill_horse),
-            (4, self._kill_conductor),
+            (4, self._kill_coordinator),
             (1, self._kill_pool),
             (2, self._kill_server),
             (1, self._hold_up),
@@ -132,10 +132,12 @@ class Storm:
         return self._hit(_children(self._pool), signal.SIGKILL)
 
     def _kill_horse(self) -> bool:
-        return self._hit([horse for pid in _children(self._pool) for horse in _children_of(pid)], signal.SIGKILL)
+        return self._hit(
+            [work_horse for pid in _children(self._pool) for work_horse in _children_of(pid)], signal.SIGKILL
+        )
 
-    def _kill_conductor(self) -> bool:
-        return self._hit([process.pid for process in self._conductors], signal.SIGKILL)
+    def _kill_coordinator(self) -> bool:
+        return self._hit([process.pid for process in self._coordinators], signal.SIGKILL)
 
     def _kill_pool(self) -> bool:
         return self._hit([self._pool.pid] if self._pool else [], signal.SIGKILL)
@@ -163,7 +165,7 @@ class Storm:
 
 @cache
 def forks() -> ForkServer:
-    """Starts conductors and pools, which are killed too often to import everything each time."""
+    """Starts coordinators and pools, which are killed too often to import everything each time."""
     made = ForkServer((*conftest.IMPORTED, "workers.processes.pool"))
     atexit.register(made.close)
     return made
@@ -235,7 +237,7 @@ def rounds(
             plan = replace(
                 plan, database=storage, study=f"storm{number}-L1-a1", trials_per_job=choose.choice([1, 1, 2])
             )
-            began, storm = time.monotonic(), Storm(plan, server, choose)
+            began, storm = time.monotonic(), ChaosRound(plan, server, choose)
             found = storm.run(min(a_round, kills - done), pause)
             done += storm.kills.total()
             yield Round(

@@ -25,7 +25,7 @@ class Ended:
     log: str
 
 
-class Nursery:
+class ChaosProcesses:
     """Runs the program in forks; see `chaos_processes.py`."""
 
     def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
@@ -47,11 +47,11 @@ class Nursery:
 
 
 @pytest.fixture
-def nursery_of(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[Nursery]]:
+def chaos_processes_of(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[ChaosProcesses]]:
     """A nursery; several of them run the program several times at once."""
 
     @asynccontextmanager
-    async def one() -> AsyncIterator[Nursery]:
+    async def one() -> AsyncIterator[ChaosProcesses]:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, str(Path(__file__).with_name("chaos_processes.py"))),
             stdin=asyncio.subprocess.PIPE,
@@ -61,7 +61,7 @@ def nursery_of(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[Nurse
         )
         assert process.stdin
         try:
-            yield Nursery(process, tmp_path)
+            yield ChaosProcesses(process, tmp_path)
         finally:
             process.stdin.close()
             await process.wait()
@@ -70,8 +70,10 @@ def nursery_of(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[Nurse
 
 
 @pytest.fixture
-async def nursery(nursery_of: Callable[[], AbstractAsyncContextManager[Nursery]]) -> AsyncIterator[Nursery]:
-    async with nursery_of() as only:
+async def chaos_processes(
+    chaos_processes_of: Callable[[], AbstractAsyncContextManager[ChaosProcesses]],
+) -> AsyncIterator[ChaosProcesses]:
+    async with chaos_processes_of() as only:
         yield only
 
 

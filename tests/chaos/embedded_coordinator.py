@@ -1,4 +1,4 @@
-"""A conductor with the embedded server that it starts, and starts again, as a program: what `optimize resume` is."""
+"""A coordinator with the embedded server that it starts, and starts again, as a program: what `optimize resume` is."""
 
 import runpy
 import sys

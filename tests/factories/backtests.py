@@ -4,7 +4,7 @@ import numpy as np
 
 from optimizer.backtest.costs import Rates
 from optimizer.backtest.entries import Entries
-from optimizer.backtest.result import Reason, Rules, Run
+from optimizer.backtest.result import BacktestRun, ExitReason, Rules
 from optimizer.level.spec import Direction
 from optimizer.strategies.protocol import completed, load
 from optimizer.strategies.trade_management import Management
@@ -14,7 +14,7 @@ FREE = Rates(fee=0.0, slippage=0.0)
 COSTS = [FREE, Rates(fee=5e-4, slippage=2e-4)]
 
 
-def assert_same(run: Run, other: Run) -> None:
+def assert_same(run: BacktestRun, other: BacktestRun) -> None:
     """Two engines agree in every bit."""
     assert len(run.trades) == len(other.trades)
     for name in run.trades.dtype.names or ():
@@ -39,7 +39,7 @@ def entries_of(*signals: tuple[int, int, int, int], direction: Direction = Direc
     )
 
 
-def fills(run: Run) -> list[tuple[int, int, int, int, int, str]]:
+def fills(run: BacktestRun) -> list[tuple[int, int, int, int, int, str]]:
     """Entry bar and price, exit bar and price, side, reason."""
     return [
         (
@@ -48,7 +48,7 @@ def fills(run: Run) -> list[tuple[int, int, int, int, int, str]]:
             int(trade["exit_bar"]),
             int(trade["exit_price"]),
             int(trade["side"]),
-            Reason(int(trade["reason"])).name.lower(),
+            ExitReason(int(trade["reason"])).name.lower(),
         )
         for trade in run.trades
     ]

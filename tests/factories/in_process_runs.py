@@ -14,22 +14,22 @@ from optimizer.objective.objective import evaluate, prepare_level
 from optimizer.runs.live_reader import StudyWatch
 from optimizer.search.study import read_trials
 from optimizer.search.trial_table import export
-from optimizer.validation.holdout_log import read_openings
+from optimizer.validation.holdout_log import read_holdout_log
 from tests.factories.levels import level_of
 from tests.factories.stores import seal_made
-from tradeschool.markets.catalogue import SEALED_WINDOW, find_dataset
+from tradeschool.markets.catalogue import HOLDOUT_WINDOW, find_dataset
 from tradeschool.markets.windows import Window
 from tradeschool.settings.sections import WorkSettings
 from tradeschool.store import Store
 from tradeschool.store.frame_store import FrameStore
 from workers.coordinator import event_log
-from workers.coordinator.context import Place
-from workers.coordinator.curriculum_run import carry_on_with
-from workers.coordinator.finalize import Finale
+from workers.coordinator.context import RunContext
+from workers.coordinator.curriculum_run import run_levels_with
+from workers.coordinator.finalize import FinalizeOptions
 from workers.coordinator.run_record import begin, read_run
-from workers.monitoring.run_status import Standing, stand
-from workers.work_horse.evaluator import Bench
-from workers.worker.in_process_dispatch import BenchCarrier
+from workers.monitoring.run_status import RunStatus, read_run_status
+from workers.work_horse.evaluator import Evaluator
+from workers.worker.in_process_dispatch import InProcessDispatcher
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DATASETS = ("coinbase/BTC-USD/H1", "oanda/EUR-USD/H1")
@@ -55,7 +55,7 @@ def level(name: str, gate: Gate, **fields: object) -> Level:
     return made.model_copy(update={"datasets": datasets})
 
 
-LADDER = (
+CURRICULUM = (
     level("1", ANY),
     level("2", ALMOST, retries=1, analyses=(Analysis.SIMILARITY,)),
 )
@@ -68,15 +68,15 @@ def seal_candles(store: FrameStore) -> None:
 
 
 @dataclass(frozen=True)
-class School:
+class RunHarness:
     """A folder, and runs in it that are evaluated in this process."""
 
-    place: Place
+    context: RunContext
 
     def begin(self, *levels: Level, name: str = "run", seed: int = 7, surrogates: int = 0) -> str:
-        return begin(self.place, name, levels, seed, NOW, surrogates=surrogates).name
+        return begin(self.context, name, levels, seed, NOW, surrogates=surrogates).name
 
-    def go_on(
+    def run(
         self,
         name: str = "run",
         *,
@@ -84,71 +84,71 @@ class School:
         tell=lambda *_: None,
         wait=None,
         tell_luck=lambda *_: None,
-        **finale,
+        **options,
     ):
         """In this process alone, the luck included where it is measured."""
-        bench = Bench(store=self.place.store, prepare=prepare_level, evaluate=evaluate, worker="here")
-        ending = Finale(processes=1, tell=tell_luck, **finale)
-        return carry_on_with(lambda _: BenchCarrier(bench), self.place, name, tell, stop, wait, ending)
+        evaluator = Evaluator(store=self.context.store, prepare=prepare_level, evaluate=evaluate, worker="here")
+        ending = FinalizeOptions(processes=1, on_null_test=tell_luck, **options)
+        return run_levels_with(lambda _: InProcessDispatcher(evaluator), self.context, name, tell, stop, wait, ending)
 
     def table(self, level: str, attempt: int = 1, name: str = "run") -> bytes:
-        return export(read_trials(self.place.storage_url, f"{name}-L{level}-a{attempt}"), "csv")
+        return export(read_trials(self.context.storage_url, f"{name}-L{level}-a{attempt}"), "csv")
 
     def file(self, path: str, name: str = "run"):
-        return json.loads((self.place.folder(name) / path).read_text())
+        return json.loads((self.context.folder(name) / path).read_text())
 
     def files(self, name: str = "run") -> dict[str, bytes]:
         """Every file of a run by its path, without what only tells when it was written."""
-        folder = self.place.folder(name)
+        folder = self.context.folder(name)
         return {
             str(path.relative_to(folder)): path.read_bytes()
             for path in folder.rglob("*")
-            if path.is_file() and path.name not in {"run.json", "lineage.json", "events.jsonl", "openings.jsonl"}
+            if path.is_file() and path.name not in {"run.json", "lineage.json", "events.jsonl", "holdout_log.jsonl"}
         }
 
     def rows(self, name: str = "run") -> list[str]:
         """As text, because a figure that is no number equals nothing."""
-        return [row.model_dump_json() for row in read_run(self.place, name).attempts]
+        return [row.model_dump_json() for row in read_run(self.context, name).attempts]
 
     def looks(self, name: str = "run") -> list[dict[str, object]]:
-        return [{**line, "time": None} for line in read_openings(self.place.folder(name))]
+        return [{**line, "time": None} for line in read_holdout_log(self.context.folder(name))]
 
-    def standing(self, name: str = "run") -> Standing:
-        with closing(StudyWatch(self.place.storage_url)) as studies:
-            return stand(self.place, read_run(self.place, name), studies, time.time())
+    def run_status(self, name: str = "run") -> RunStatus:
+        with closing(StudyWatch(self.context.storage_url)) as studies:
+            return read_run_status(self.context, read_run(self.context, name), studies, time.time())
 
     def events(self, name: str = "run") -> list[str]:
-        return [event.name for event in event_log.read(self.place.folder(name))]
+        return [event.name for event in event_log.read(self.context.folder(name))]
 
 
-def school_in(folder: Path, candles: Path) -> School:
-    place = Place(
-        store=Store(candles, closed=SEALED_WINDOW),
-        sealed=Store(folder / "sealed"),
+def run_harness_in(folder: Path, candles: Path) -> RunHarness:
+    context = RunContext(
+        store=Store(candles, closed=HOLDOUT_WINDOW),
+        holdout=Store(folder / "sealed"),
         results_dir=folder / "results",
         storage_url=f"sqlite:///{folder / 'study.sqlite3'}",
         min_coverage=0.9,
         work=WorkSettings(),
     )
-    return School(place)
+    return RunHarness(context)
 
 
 class Killed(BaseException):
     """What nobody catches."""
 
 
-class Dying:
+class CrashingStore:
     """Candles that a process lives to read so many times only."""
 
     def __init__(self, store: Store, lives: int) -> None:
-        self._store, self._lives = store, lives
+        self._store, self._reads = store, lives
 
     def __getattr__(self, name: str):
         return getattr(self._store, name)
 
     def arrays(self, dataset, window):
-        self._lives -= 1
-        if self._lives < 0:
+        self._reads -= 1
+        if self._reads < 0:
             raise Killed
         return self._store.arrays(dataset, window)
 

@@ -5,19 +5,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from optimizer.level.spec import Level, Part
-from optimizer.runs.run_store import AttemptRow, RunRecord, Runs, Verdict
-from optimizer.validation.checks import Check, Step
-from optimizer.validation.evidence import Null
+from optimizer.runs.run_store import AttemptRow, RunRecord, RunStore, Verdict
+from optimizer.validation.checks import Check, CheckStage
+from optimizer.validation.evidence import NullTest
 from optimizer.validation.gate import Reading
-from optimizer.validation.recommendation import Action, Recommendation, Tier
+from optimizer.validation.recommendation import Recommendation, RecommendedAction, Tier
 from tradeschool.settings.sections import WorkSettings
-from tradeschool.store import Seal, Store, sealed_store
-from workers.coordinator.context import Place
+from tradeschool.store import Seal, Store, holdout_store
+from workers.coordinator.context import RunContext
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def made_level(name: str, trials: int = 4) -> Level:
+def make_level(name: str, trials: int = 4) -> Level:
     """A level of one dataset."""
     return Level.model_validate(
         {
@@ -32,11 +32,11 @@ def made_level(name: str, trials: int = 4) -> Level:
     )
 
 
-def made_place(folder: Path) -> Place:
+def make_context(folder: Path) -> RunContext:
     """An installation in a folder."""
-    return Place(
+    return RunContext(
         store=Store(folder / "data"),
-        sealed=sealed_store(folder / "data"),
+        holdout=holdout_store(folder / "data"),
         results_dir=folder / "results",
         storage_url=f"sqlite:///{folder / 'study.sqlite3'}",
         min_coverage=0.9,
@@ -44,20 +44,20 @@ def made_place(folder: Path) -> Place:
     )
 
 
-def made_run(
-    place: Place, *levels: Level, name: str = "r1", created: datetime = CREATED, is_sealed: bool = False
+def make_run_record(
+    context: RunContext, *levels: Level, name: str = "r1", created: datetime = CREATED, is_sealed: bool = False
 ) -> RunRecord:
     """A run that was just begun."""
-    record = RunRecord(name=name, seed=7, levels=levels or (made_level("1"),), created=created, fingerprints={})
-    place.folder(name).mkdir(parents=True)
+    record = RunRecord(name=name, seed=7, levels=levels or (make_level("1"),), created=created, fingerprints={})
+    context.folder(name).mkdir(parents=True)
     for level in record.levels if is_sealed else ():
-        seal_level(place.store, level)
-    _with_runs(place, record, is_new=True)
+        seal_level(context.store, level)
+    _with_runs(context, record, is_new=True)
     return record
 
 
-def made_attempt(
-    place: Place, record: RunRecord, level: str = "1", number: int = 1, *, verdict: Verdict | None = None
+def make_attempt(
+    context: RunContext, record: RunRecord, level: str = "1", number: int = 1, *, verdict: Verdict | None = None
 ) -> RunRecord:
     """The run with an attempt begun; searched and judged where a verdict is given."""
     row = AttemptRow(
@@ -65,25 +65,25 @@ def made_attempt(
         number=number,
         fingerprints={},
         inherited=None,
-        carried=0,
+        reused=0,
         searched=verdict is not None,
         verdict=verdict,
     )
     changed = record.with_attempt(row)
-    _with_runs(place, changed, is_new=False)
+    _with_runs(context, changed, is_new=False)
     return changed
 
 
-def searched(place: Place, record: RunRecord, level: str = "1") -> RunRecord:
+def searched(context: RunContext, record: RunRecord, level: str = "1") -> RunRecord:
     """The run with the last trial of a level's latest attempt committed."""
     row = record.last(level)
     assert row is not None
     changed = record.with_attempt(row.model_copy(update={"searched": True}))
-    _with_runs(place, changed, is_new=False)
+    _with_runs(context, changed, is_new=False)
     return changed
 
 
-def made_verdict(*, passed: bool, reason: str = "as read") -> Verdict:
+def make_verdict(*, passed: bool, reason: str = "as read") -> Verdict:
     """On trial 3."""
     sharpe = Reading(
         name="sharpe", value=0.9 if passed else 0.1, target=0.8, is_ceiling=False, low=-0.5, high=1.5, trades=40
@@ -103,9 +103,9 @@ def made_verdict(*, passed: bool, reason: str = "as read") -> Verdict:
     )
 
 
-def made_null(passed: int = 3) -> Null:
+def make_null_test(passed: int = 3) -> NullTest:
     """Of forty markets without skill."""
-    return Null(
+    return NullTest(
         surrogates=40,
         passed=passed,
         pass_rate=passed / 40,
@@ -118,12 +118,12 @@ def made_null(passed: int = 3) -> Null:
     )
 
 
-def recommended(place: Place, record: RunRecord, reason: str = "as weighed") -> RunRecord:
+def recommended(context: RunContext, record: RunRecord, reason: str = "as weighed") -> RunRecord:
     """The run with its luck measured and a recommendation against it."""
-    check = Check(name="gate_1", needed_for=Step.PAPER, met=False, said=reason)
-    unknown = Check(name="sealed", needed_for=Step.DEPLOY, met=None, said="holdout period not opened")
+    check = Check(name="gate_1", needed_for=CheckStage.PAPER, met=False, found=reason)
+    unknown = Check(name="sealed", needed_for=CheckStage.DEPLOY, met=None, found="holdout period not opened")
     found = Recommendation(
-        action=Action.DO_NOT_DEPLOY,
+        action=RecommendedAction.DO_NOT_DEPLOY,
         rule="a check required for any trading failed",
         reason=reason,
         tier=Tier.ESCALATED,
@@ -132,8 +132,8 @@ def recommended(place: Place, record: RunRecord, reason: str = "as weighed") -> 
         checks=(check, unknown),
         evidence=None,
     )
-    changed = record.model_copy(update={"nulls": {"1": made_null()}, "recommendation": found})
-    _with_runs(place, changed, is_new=False)
+    changed = record.model_copy(update={"null_tests": {"1": make_null_test()}, "recommendation": found})
+    _with_runs(context, changed, is_new=False)
     return changed
 
 
@@ -155,8 +155,8 @@ def seal_level(store: Store, level: Level) -> None:
         store.seal(dataset, seal)
 
 
-def _with_runs(place: Place, record: RunRecord, *, is_new: bool) -> None:
-    runs = Runs(place.storage_url)
+def _with_runs(context: RunContext, record: RunRecord, *, is_new: bool) -> None:
+    runs = RunStore(context.storage_url)
     try:
         (runs.add if is_new else runs.write)(record)
     finally:

@@ -27,7 +27,7 @@ def scripted():
     async def one(*answers: Callable[[], web.Response | Awaitable[web.Response]] | None) -> AsyncIterator[Scripted]:
         script = Scripted()
 
-        async def answer(request: web.Request) -> web.Response:
+        async def response(request: web.Request) -> web.Response:
             script.asked.append(request)
             make = answers[min(len(script.asked), len(answers)) - 1]
             if make is None:
@@ -38,7 +38,7 @@ def scripted():
             return await made if isawaitable(made) else made
 
         app = web.Application()
-        app.router.add_get("/{path:.*}", answer)
+        app.router.add_get("/{path:.*}", response)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 from redis import Redis
 
-from fetcher.importing.file_formats import Format
+from fetcher.importing.file_formats import FileFormat
 from fetcher.importing.importer import import_file
 from fetcher.protocol.provider import Page, Provider
 from fetcher.provider_registry import load
@@ -28,7 +28,7 @@ from tradeschool.markets.windows import Window
 from tradeschool.settings import loading
 from tradeschool.store.frame_store import FrameStore
 from workers.queue.job_allowlist import JobRefused, TrialJob
-from workers.queue.messages import Answer, Order
+from workers.queue.messages import BatchResult, TrialBatch
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -59,8 +59,8 @@ def targets(folder: Path) -> Mapping[str, Target]:
         "curriculum": _file(folder / "curriculum.toml", load_levels, (CURRICULUM,), SettingsError),
         "settings": _file(folder / "tradeschool.toml", _load_settings, (SETTINGS,), SettingsError),
         "dotenv": _file(folder / ".env", partial(_load_dotenv, folder), (DOTENV,), SettingsError),
-        "order": _json(lambda body: Order.parse(_tree(body)), ORDER),
-        "answer": _json(Answer.parse, ANSWER),
+        "batch": _json(lambda body: TrialBatch.parse(_tree(body)), ORDER),
+        "result": _json(BatchResult.parse, ANSWER),
         "job": Target(read=_job, seeds=(json.dumps(JOB).encode(),), errors=(JobRefused,), is_json=True),
         **{f"import{suffix}": _import(folder, suffix, seed) for suffix, seed in _import_seeds(folder).items()},
     }
@@ -123,7 +123,7 @@ def _job(body: bytes) -> object:
     fields[b"data"] = zlib.compress(fields[b"data"])
     job = TrialJob("run-L1-a1-0-0-a1", connection=Redis())  # it connects to nothing
     job.restore(fields)
-    return job.order()
+    return job.payload()
 
 
 def _import(folder: Path, suffix: str, seed: bytes) -> Target:
@@ -131,7 +131,7 @@ def _import(folder: Path, suffix: str, seed: bytes) -> Target:
 
     def read(body: bytes) -> object:
         path.write_bytes(body)
-        return import_file(path, BTC, store, form=Format.AUTO, zone=None, spread_pips=None, window=None, now=NOW)
+        return import_file(path, BTC, store, form=FileFormat.AUTO, zone=None, spread_pips=None, window=None, now=NOW)
 
     return Target(read=read, seeds=(seed,), errors=(InvalidCandles, SettingsError))
 

@@ -13,14 +13,14 @@ from redis.connection import parse_url
 from sqlalchemy.engine import make_url
 
 from fetcher import locks
-from fetcher.download.page_ledger import Ledger
+from fetcher.download.page_ledger import PageLedger
 from optimizer.search.database import Database
 from tradeschool import private_folders
 from tradeschool.embedded_valkey.server import Valkey
 from tradeschool.errors import SettingsError, StoreUnwritable
 from tradeschool.settings import loading
 from tradeschool.settings.urls import sqlite_url
-from workers.coordinator.leadership import claim, is_conducted
+from workers.coordinator.leadership import acquire_leadership, has_leader
 from workers.queue.trial_queue import connect
 
 NAMES = {
@@ -66,12 +66,12 @@ def test_a_study_is_found_again_where_it_was_made(folder: Path) -> None:
 @every_name
 def test_a_run_is_locked_beside_its_study(folder: Path) -> None:
     url = sqlite_url(folder / "study.sqlite3")
-    role = claim(url, "r")
+    leadership = acquire_leadership(url, "r")
 
-    assert role is not None
-    assert is_conducted(url, "r")
-    role.release()
-    assert [each.name for each in folder.iterdir()] == ["study.sqlite3.r.conductor"]
+    assert leadership is not None
+    assert has_leader(url, "r")
+    leadership.release()
+    assert [each.name for each in folder.iterdir()] == ["study.sqlite3.r.coordinator"]
 
 
 @every_name
@@ -96,7 +96,7 @@ def test_the_socket_of_a_folder_is_the_same_whatever_the_environment_says(monkey
 
 @every_name
 def test_a_ledger_is_made_in_its_folder(folder: Path) -> None:
-    Ledger(folder).close()
+    PageLedger(folder).close()
 
     with closing(sqlite3.connect(folder / ".ledger.sqlite3")) as ledger:
         assert ledger.execute("SELECT count(*) FROM pages").fetchone() == (0,)
@@ -104,9 +104,9 @@ def test_a_ledger_is_made_in_its_folder(folder: Path) -> None:
 
 @pytest.mark.parametrize("character", ["\n", "\r", "\t", "\x1b", "\x7f", "\udcff"])
 @pytest.mark.parametrize("knob", ["data_dir", "results_dir", "state_dir"])
-def test_a_folder_that_no_line_can_carry_is_refused_in_one_line(knob: str, character: str) -> None:
-    with pytest.raises(SettingsError, match=f"^{knob} '/a.*: expected a path without control characters") as refused:
-        loading.load({knob: Path(f"/a{character}b/c")})
+def test_a_folder_that_no_line_can_carry_is_refused_in_one_line(setting: str, character: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{setting} '/a.*: expected a path without control characters") as refused:
+        loading.load({setting: Path(f"/a{character}b/c")})
 
     assert "\n" not in str(refused.value)
     assert str(refused.value).isprintable()

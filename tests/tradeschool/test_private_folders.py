@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tradeschool.private_folders import make_private
-from workers.processes.pool_registry import entered, pools
+from workers.processes.pool_registry import pools, registered
 
 BEGIN = """
 import os, sys
@@ -41,7 +41,7 @@ def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_pool_s_folder_is_made_private_too(tmp_path: Path) -> None:
-    with entered(tmp_path / "deep" / "state" / "pools", 2):
+    with registered(tmp_path / "deep" / "state" / "pools", 2):
         assert [pool.count for pool in pools(tmp_path / "deep" / "state" / "pools")] == [2]
 
     assert stat.S_IMODE((tmp_path / "deep" / "state").stat().st_mode) == 0o700

@@ -21,17 +21,17 @@ from redis.exceptions import RedisError
 from optimizer.level.spec import Level, Parameters
 from optimizer.search.study import OpenStudy, StudyFacts, open_study
 from optimizer.search.trial_table import export
-from tests.factories.in_process_runs import LADDER, School, school_in, seal_candles
+from tests.factories.in_process_runs import CURRICULUM, RunHarness, run_harness_in, seal_candles
 from tests.fork_server import Forked, ForkServer
 from tradeschool.embedded_valkey.server import find_binary
 from tradeschool.store.frame_store import FrameStore
 from workers.connection.signing import Signer
-from workers.coordinator.coordinator import ConductorSettings, Run, advance
-from workers.coordinator.trial_ledger import Progress
-from workers.queue.dispatch import Carrier, QueueCarrier
+from workers.coordinator.coordinator import CoordinatorSettings, StudyRun, reconcile
+from workers.coordinator.trial_ledger import StudyProgress
+from workers.queue.dispatch import Dispatcher, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.messages import level_digests
-from workers.worker.in_process_dispatch import BenchCarrier
+from workers.worker.in_process_dispatch import InProcessDispatcher
 
 IMPORTED = (
     "optimizer.objective.trial_result",
@@ -96,9 +96,9 @@ class Plan:
         return self.database or f"sqlite:///{self.folder / 'study.db'}"
 
     @property
-    def settings(self) -> ConductorSettings:
-        return ConductorSettings(
-            trials_per_job=self.trials_per_job, mend_seconds=0.3, stray_seconds=0.6, attempts=self.attempts
+    def settings(self) -> CoordinatorSettings:
+        return CoordinatorSettings(
+            trials_per_job=self.trials_per_job, reconcile_seconds=0.3, orphan_seconds=0.6, attempts=self.attempts
         )
 
     @property
@@ -108,25 +108,25 @@ class Plan:
     def open(self) -> OpenStudy:
         return open_study(self.storage, self.study, self.facts)
 
-    def run(self, study: OpenStudy, carrier: Carrier | None = None) -> Run:
+    def run(self, study: OpenStudy, dispatcher: Dispatcher | None = None) -> StudyRun:
         level = self.level
         signer = Signer(self.key.encode() if self.key else None)
-        queued = QueueCarrier(
+        queued = QueueDispatcher(
             self.queue, study=self.study, url=self.url, job_timeout_seconds=self.job_timeout, signer=signer
         )
-        return Run(
+        return StudyRun(
             study=study,
             facts=self.facts,
             distributions=BENCH["distributions"](level),
             repair=lambda parameters: BENCH["repair"](level, parameters),
             digests=level_digests(level, BENCH["Candles"](self.digest)),
-            carrier=carrier or queued,
+            dispatcher=dispatcher or queued,
             settings=self.settings,
         )
 
-    def finish(self, run: Run, seconds: float = 300.0) -> Progress:
+    def finish(self, run: StudyRun, seconds: float = 300.0) -> StudyProgress:
         end = time.monotonic() + seconds
-        while not (progress := advance(run, wait_seconds=0.2)).is_done:
+        while not (progress := reconcile(run, wait_seconds=0.2)).is_done:
             assert time.monotonic() < end, f"not done after {seconds} s: {progress}"
         return progress
 
@@ -141,7 +141,7 @@ class Plan:
         plan = replace(self, folder=self.folder / "here", title="plain", database=None)
         plan.folder.mkdir(exist_ok=True)
         study = plan.open()
-        plan.finish(plan.run(study, BenchCarrier(BENCH["make_bench"]("here"))))
+        plan.finish(plan.run(study, InProcessDispatcher(BENCH["make_evaluator"]("here"))))
         table = export(study.trials(), "csv")
         study.close()
         assert b"complete" in table, "a table that proves nothing"
@@ -212,7 +212,7 @@ def postgres() -> Iterator[tuple[Any, str]]:
 
 
 @pytest.fixture
-def mortal() -> Iterator[Server]:
+def crash_after() -> Iterator[Server]:
     """A server of the test's own, to be killed and started again."""
     with tempfile.TemporaryDirectory() as name:
         started = Server(Path(name), remembers=True)
@@ -357,17 +357,17 @@ def eventually() -> Callable[..., None]:
 
 
 @pytest.fixture
-def make_bench() -> Callable[..., object]:
-    return BENCH["make_bench"]
+def make_evaluator() -> Callable[..., object]:
+    return BENCH["make_evaluator"]
 
 
 @pytest.fixture
-def bench_program() -> Path:
+def evaluator_program() -> Path:
     return HERE / "worker_process.py"
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
+def context() -> Iterator[Path]:
     """Short enough for a socket's path."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
@@ -403,16 +403,16 @@ def candles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def school(folder: Path, candles: Path) -> School:
-    return school_in(folder, candles)
+def harness(folder: Path, candles: Path) -> RunHarness:
+    return run_harness_in(folder, candles)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(candles: Path) -> Iterator[School]:
-    """A ladder that was climbed in peace."""
+def undisturbed(candles: Path) -> Iterator[RunHarness]:
+    """A curriculum that was climbed in peace."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
-        made = school_in(Path(name), candles)
-        made.begin(*LADDER)
-        made.go_on()
+        made = run_harness_in(Path(name), candles)
+        made.begin(*CURRICULUM)
+        made.run()
         yield made

@@ -1,4 +1,4 @@
-"""A conductor as a program, so that a test can kill it."""
+"""A coordinator as a program, so that a test can kill it."""
 
 import json
 import runpy
@@ -10,9 +10,9 @@ from optimizer.level.spec import Level
 from optimizer.search.study import StudyFacts, open_study
 from workers.connection.reconnect import Outage
 from workers.connection.signing import Signer
-from workers.coordinator.coordinator import ConductorSettings, Run, conduct
-from workers.coordinator.leadership import wait_to_claim
-from workers.queue.dispatch import QueueCarrier
+from workers.coordinator.coordinator import CoordinatorSettings, StudyRun, coordinate
+from workers.coordinator.leadership import wait_for_leadership
+from workers.queue.dispatch import QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.trial_queue import connect
 
@@ -27,26 +27,28 @@ def main(text: str) -> None:
         level=level, seed=plan["seed"], fingerprints={"data": "d1"}, first_points=tuple(plan["first_points"])
     )
     signer = Signer(plan["key"].encode() if plan["key"] else None)
-    settings = ConductorSettings(trials_per_job=plan["trials_per_job"], mend_seconds=0.3, stray_seconds=0.6)
+    settings = CoordinatorSettings(trials_per_job=plan["trials_per_job"], reconcile_seconds=0.3, orphan_seconds=0.6)
 
-    def make() -> Run:
+    def make() -> StudyRun:
         queue = TrialQueue(connection=connect(url))
-        return Run(
+        return StudyRun(
             study=open_study(storage, name, facts),
             facts=facts,
             distributions=BENCH["distributions"](level),
             repair=lambda parameters: BENCH["repair"](level, parameters),
             digests=plan["digests"],
-            carrier=QueueCarrier(queue, study=name, url=url, job_timeout_seconds=plan["job_timeout"], signer=signer),
+            dispatcher=QueueDispatcher(
+                queue, study=name, url=url, job_timeout_seconds=plan["job_timeout"], signer=signer
+            ),
             settings=settings,
         )
 
-    role = wait_to_claim(storage, name, stop=lambda: False, sleep=lambda _: time.sleep(0.1))
-    assert role is not None
+    leadership = wait_for_leadership(storage, name, stop=lambda: False, sleep=lambda _: time.sleep(0.1))
+    assert leadership is not None
     sys.stdout.write("conducting\n")
     sys.stdout.flush()
-    conduct(make, outage=Outage(), stop=lambda: False, report=lambda _: None, wait_seconds=0.2)
-    role.release()
+    coordinate(make, outage=Outage(), stop=lambda: False, report=lambda _: None, wait_seconds=0.2)
+    leadership.release()
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from redis import Redis
 
-from workers.connection.damaged_keys import kinds_of
-from workers.monitoring.queue_history import TRACKS
+from workers.connection.damaged_keys import key_types_of
+from workers.monitoring.queue_history import HISTORY_SERIES
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.trial_queue import MAINTENANCE_KEY, results_key
 from workers.queue.worker_losses import losses_key
@@ -16,19 +16,19 @@ MANY = 1_200
 
 
 def keys_of(queue: TrialQueue, study: str, jobs: Sequence[str], workers: Sequence[str]) -> dict[str, str]:
-    """Every key that a worker, a conductor, a command or the page reads, and its type.
+    """Every key that a worker, a coordinator, a command or the page reads, and its type.
 
     Without `rq:suspended`, which whoever may write may set: workers then take no job, and say so.
     """
     return {
-        **kinds_of(queue),
+        **key_types_of(queue),
         results_key(study): "list",
         losses_key(study): "hash",
         MAINTENANCE_KEY: "string",
         "tradeschool:runs": "set",
         "tradeschool:limit:coinbase": "string",
-        **{track.key: "stream" for track in TRACKS},
-        **{f"{track.key}:turn": "string" for track in TRACKS},
+        **{track.key: "stream" for track in HISTORY_SERIES},
+        **{f"{track.key}:turn": "string" for track in HISTORY_SERIES},
         **{f"rq:job:{job}": "hash" for job in jobs},
         **{f"rq:results:{job}": "stream" for job in jobs},
         **{f"rq:worker:{name}": "hash" for name in workers},

@@ -16,7 +16,7 @@ from tradeschool.markets.windows import Window
 from workers.isolation.strategy_allowlist import AllowedStrategies
 from workers.queue.trial_queue import connect
 from workers.work_horse import lifecycle
-from workers.work_horse.evaluator import Bench
+from workers.work_horse.evaluator import Evaluator
 from workers.work_horse.shared_arrays import share
 from workers.worker.worker import WorkerSettings, run_worker, worker_name
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     configure("text", level=logging.INFO)
     lifecycle.IMPORT_SECONDS = options.import_seconds
-    bench = Bench(
+    evaluator = Evaluator(
         store=Candles(),
         prepare=prepare_level,
         evaluate=evaluate,
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> None:
         refusal_seconds=0.05,
         memory_bytes=MEMORY,
     )
-    run_worker(connect(options.url), bench, settings, warm=lambda: None)
+    run_worker(connect(options.url), evaluator, settings, warm=lambda: None)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """Imported by a fork server once, so that none of its forks compiles anything."""
 
-from optimizer.objective.warm_up import warm
+from optimizer.objective.warm_up import precompile
 
-warm()
+precompile()

@@ -17,14 +17,14 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 
 from optimizer.level.metric_names import METRICS
 from optimizer.level.spec import Level, Parameters, Part
-from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, Outcome
+from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, TrialOutcome
 from tradeschool.errors import DataIncomplete
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from workers.connection.signing import Signer
 from workers.isolation.strategy_allowlist import AllowedStrategies
 from workers.queue.trial_queue import connect
-from workers.work_horse.evaluator import Bench
+from workers.work_horse.evaluator import Evaluator
 from workers.worker.worker import WorkerSettings, run_worker, worker_name
 
 Arrays = NDArray[np.float64]
@@ -62,18 +62,18 @@ def evaluate(
         steps.append(part)
         limit = thresholds[step] if step < len(thresholds) else None
         if limit is not None and max(steps) < limit and step < 2:
-            return found(Outcome.PRUNED, part, steps, stop)
-    return found(Outcome.COMPLETE, value, steps, stop)
+            return found(TrialOutcome.PRUNED, part, steps, stop)
+    return found(TrialOutcome.COMPLETE, value, steps, stop)
 
 
-def found(state: Outcome, value: float, steps: Sequence[float], stop: float) -> Evaluation:
+def found(state: TrialOutcome, value: float, steps: Sequence[float], stop: float) -> Evaluation:
     return Evaluation(
         state=state,
         value=value,
         intermediate=tuple(steps),
         constraints={**dict.fromkeys(CONSTRAINTS, -1.0), "drawdown": stop - 4},
         metrics=dict.fromkeys(METRICS, value),
-        pruned_reason="below" if state is Outcome.PRUNED else None,
+        pruned_reason="below" if state is TrialOutcome.PRUNED else None,
     )
 
 
@@ -98,14 +98,16 @@ def behave(title: str, *, is_unlucky: bool) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
         time.sleep(60)
     if what == "swallow":
-        held = np.ones(1 << 27)
-        assert held.sum() > 0
+        leased = np.ones(1 << 27)
+        assert leased.sum() > 0
     if what == "raise":
         raise ZeroDivisionError("the unlucky number")
 
 
-def make_bench(name: str, digest: str = "d1", allowed: AllowedStrategies | None = None) -> Bench[Arrays, Arrays]:
-    return Bench(store=Candles(digest), prepare=prepare, evaluate=evaluate, worker=name, strategies=allowed)
+def make_evaluator(
+    name: str, digest: str = "d1", allowed: AllowedStrategies | None = None
+) -> Evaluator[Arrays, Arrays]:
+    return Evaluator(store=Candles(digest), prepare=prepare, evaluate=evaluate, worker=name, strategies=allowed)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -125,9 +127,9 @@ def main(arguments: Sequence[str]) -> None:
         refusal_seconds=0.05,
         memory_bytes=options.memory,
     )
-    bench = make_bench(worker_name(), options.digest, AllowedStrategies())
+    evaluator = make_evaluator(worker_name(), options.digest, AllowedStrategies())
     run_worker(
-        connect(options.url), bench, settings, warm=lambda: None, signer=Signer(options.key), parent=options.parent
+        connect(options.url), evaluator, settings, warm=lambda: None, signer=Signer(options.key), parent=options.parent
     )
 
 

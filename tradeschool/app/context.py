@@ -9,12 +9,12 @@ import click
 
 from tradeschool import log
 from tradeschool.interpreter import python_command
-from tradeschool.markets.catalogue import INSTRUMENTS, SEALED_WINDOW, find_dataset
+from tradeschool.markets.catalogue import HOLDOUT_WINDOW, INSTRUMENTS, find_dataset
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.settings import loading
 from tradeschool.settings.model import Settings
-from tradeschool.store import Store, sealed_store
+from tradeschool.store import Store, holdout_store
 from tradeschool.store.cached_store import CachedStore
 from tradeschool.views.terminal import say
 
@@ -37,12 +37,12 @@ def candles_of(loaded: Settings) -> Store:
 
 def searched_candles_of(loaded: Settings) -> Store:
     """Return the candle store for a search: decoded once per machine, without access to the holdout period."""
-    return CachedStore(loaded.data_dir, loaded.state_dir / "columns", closed=SEALED_WINDOW)
+    return CachedStore(loaded.data_dir, loaded.state_dir / "columns", closed=HOLDOUT_WINDOW)
 
 
-def sealed_candles_of(loaded: Settings) -> Store:
+def holdout_candles_of(loaded: Settings) -> Store:
     """Return the candle store of the holdout period."""
-    return sealed_store(loaded.data_dir)
+    return holdout_store(loaded.data_dir)
 
 
 @contextmanager
@@ -56,13 +56,13 @@ def redis_url_of(loaded: Settings) -> Iterator[str]:
         return
     # Imported here: most commands need no server, and these modules are slow to import.
     from tradeschool.embedded_valkey.server import Valkey
-    from workers.monitoring.queue_history import keep
+    from workers.monitoring.queue_history import save_history
 
     with Valkey.of(loaded.state_dir).running() as valkey:
         try:
             yield valkey.url
         finally:
-            keep(valkey.url, valkey.folder)
+            save_history(valkey.url, valkey.folder)
 
 
 def own_command(*words: str) -> list[str]:

@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 
 from fetcher.download import run_loop
-from fetcher.download.follow import Following, follow
+from fetcher.download.follow import FollowPlan, follow
 from fetcher.download.pending import remaining_downloads
-from fetcher.download.progress import Progress
+from fetcher.download.progress import DownloadProgress
 from fetcher.locks import exclusive, of_provider
 from fetcher.protocol.provider import Access
 from fetcher.provider_registry import find
@@ -34,7 +34,7 @@ def fetch_all(wanted: list[Wanted], store: Store, settings: Settings, *, native:
     """
     wanted, access = reachable(wanted, settings)
     require_space(remaining_downloads(wanted, store, native=native), store)
-    with _telling(settings):
+    with _notifying(settings):
         conclude = partial(download_summary.write, store=store)
         progress = asyncio.run(download(wanted, store, access, native=native, conclude=conclude))
     if progress:
@@ -53,19 +53,19 @@ def plan(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool
 def keep_up(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, every: float) -> None:
     """Keep the chosen datasets up to date until interrupted; print one line per round."""
     wanted, access = reachable(wanted, settings)
-    with _telling(settings):
-        asyncio.run(_stay(_following(wanted, native=native), store, access, every))
+    with _notifying(settings):
+        asyncio.run(_follow(_following(wanted, native=native), store, access, every))
 
 
 @contextmanager
-def _telling(settings: Settings) -> Iterator[None]:
+def _notifying(settings: Settings) -> Iterator[None]:
     """Send notifications about the download until the block ends, if the settings configure any."""
     if not settings.notify.is_set:
         yield
         return
-    from tradeschool.app.notifications import heralded  # imports search code that a plain download does not need
+    from tradeschool.app.notifications import notifications  # imports search code that a plain download does not need
 
-    with heralded(settings):
+    with notifications(settings):
         yield
 
 
@@ -124,8 +124,8 @@ async def download(
     *,
     native: bool,
     on_sealed: Callable[[Seal], None] = lambda seal: None,
-    conclude: Callable[[list[Progress]], None] = lambda progress: None,
-) -> list[Progress]:
+    conclude: Callable[[list[DownloadProgress]], None] = lambda progress: None,
+) -> list[DownloadProgress]:
     """Download the wanted ranges and show progress.
 
     `conclude` receives the progress while this process still holds the folder's lock: the next fetcher starts by
@@ -133,7 +133,7 @@ async def download(
     """
     rates = {name: each.rate for name, each in access.items()}
     async with (
-        alone(store, access),
+        locked(store, access),
         watch(rates, store.root) as show,
     ):
         progress = await run_loop.run(
@@ -150,7 +150,7 @@ async def download(
 
 
 @asynccontextmanager
-async def alone(store: Store, access: dict[str, Access]) -> AsyncIterator[None]:
+async def locked(store: Store, access: dict[str, Access]) -> AsyncIterator[None]:
     """Hold the locks of the folder and its providers; print a line while another fetcher holds one of them."""
     async with AsyncExitStack() as locks:
         await locks.enter_async_context(data_lock(store))
@@ -161,9 +161,9 @@ async def alone(store: Store, access: dict[str, Access]) -> AsyncIterator[None]:
         yield
 
 
-def _following(wanted: Sequence[Wanted], *, native: bool) -> Following:
+def _following(wanted: Sequence[Wanted], *, native: bool) -> FollowPlan:
     """Return the datasets to keep up to date, from the first chosen day on."""
-    return Following(
+    return FollowPlan(
         datasets=tuple(dict.fromkeys(want.dataset for want in wanted)),
         since=min(want.window.start for want in wanted),
         settled_after=SETTLED_AFTER,
@@ -171,9 +171,9 @@ def _following(wanted: Sequence[Wanted], *, native: bool) -> Following:
     )
 
 
-async def _stay(what: Following, store: Store, access: dict[str, Access], every: float) -> None:
+async def _follow(what: FollowPlan, store: Store, access: dict[str, Access], every: float) -> None:
     """Keep datasets up to date until interrupted; print one line per round."""
-    async with alone(store, access):
+    async with locked(store, access):
         await follow(
             what,
             store=FrameStore(store.root),
@@ -184,7 +184,7 @@ async def _stay(what: Following, store: Store, access: dict[str, Access], every:
         )
 
 
-def raise_first(progress: Sequence[Progress]) -> None:
+def raise_first(progress: Sequence[DownloadProgress]) -> None:
     """Print all errors but the first, then raise the first one; do nothing if no download failed."""
     failed = list(dict.fromkeys(each.error for each in progress if each.error))  # downloads may share an error
     for error in failed[1:]:

@@ -10,7 +10,7 @@ from tradeschool.markets.catalogue import (
     Wanted,
     default_catalogue,
     find_instrument,
-    sealed_catalogue,
+    holdout_catalogue,
 )
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe, find_timeframe
@@ -41,20 +41,20 @@ def choose(pairs: str | None, timeframes: str | None, timerange: str | None, *, 
     frames = {find_timeframe(name) for name in timeframes.split(",")} if timeframes else set(Timeframe)
     window = parse_timerange(timerange) if timerange else None
     chosen: dict[tuple[Dataset, Window], Wanted] = {}
-    for want in sealed_catalogue(instruments) if sealed else default_catalogue(instruments):
+    for want in holdout_catalogue(instruments) if sealed else default_catalogue(instruments):
         if want.dataset.timeframe in frames:
             this = Wanted(dataset=want.dataset, window=window or want.window)
             chosen.setdefault((this.dataset, this.window), this)
     return list(chosen.values())
 
 
-def refuse_beside_search(*, sealed: bool, keep_up: bool, dry_run: bool) -> None:
+def refuse_with_search(*, sealed: bool, keep_up: bool, dry_run: bool) -> None:
     """Refuse options that cannot be combined with --then-optimize.
 
     Raises:
         SettingsError: If one of them is given; the message contains its name.
     """
-    for name, is_given in (("--sealed", sealed), ("--follow", keep_up), ("--dry-run", dry_run)):
+    for name, is_given in (("--holdout", sealed), ("--follow", keep_up), ("--dry-run", dry_run)):
         if is_given:
             raise SettingsError(f"--then-optimize cannot be combined with {name}; remove one of them")
 

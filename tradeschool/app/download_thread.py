@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from fetcher.download.progress import Progress
+from fetcher.download.progress import DownloadProgress
 from fetcher.protocol.provider import Access
 from tradeschool.app.dataset_download import download, raise_first
 from tradeschool.errors import GateNotMet, TradeschoolError
@@ -21,13 +21,13 @@ Job = tuple[list[Wanted], Store, Callable[[Seal], None]]
 """Wanted ranges, target store, and callback for each seal."""
 
 
-class Download:
+class DownloadThread:
     """Download in a background thread; the main thread runs the search and receives interrupts."""
 
     def __init__(self, jobs: list[Job], access: dict[str, Access], *, native: bool) -> None:
         self._sealed = threading.Condition()
         self._loop = asyncio.new_event_loop()
-        self._task: asyncio.Task[list[Progress]] | None = None
+        self._task: asyncio.Task[list[DownloadProgress]] | None = None
         self._jobs, self._access, self._native = jobs, access, native
         self._thread = threading.Thread(target=self._run, name="download")
         self.error: BaseException | None = None
@@ -67,7 +67,7 @@ class Download:
             with self._sealed:
                 self._sealed.wait(timeout=0.5)
 
-    def wait_while_there_is_hope(self, is_there: Callable[[], bool]) -> None:
+    def wait_while_possible(self, is_there: Callable[[], bool]) -> None:
         """Wait until `is_there` returns true or the download ends; print its error instead of raising it."""
         try:
             self.wait_until(is_there)
@@ -100,8 +100,8 @@ class Download:
         finally:
             self._wake()
 
-    async def _work(self) -> list[Progress]:
-        progress: list[Progress] = []
+    async def _work(self) -> list[DownloadProgress]:
+        progress: list[DownloadProgress] = []
         for wanted, store, on_sealed in self._jobs:
             tell = partial(self._tell, on_sealed)
             if wanted:

@@ -6,24 +6,24 @@ from functools import partial
 from typing import Any
 
 from optimizer.level.spec import Level
-from tradeschool.app.context import redis_url_of, sealed_candles_of
+from tradeschool.app.context import holdout_candles_of, redis_url_of
 from tradeschool.app.dataset_download import reachable
 from tradeschool.app.dataset_selection import refuse_unsettled
-from tradeschool.app.download_thread import Download, Job
-from tradeschool.app.notifications import heralded
+from tradeschool.app.download_thread import DownloadThread, Job
+from tradeschool.app.notifications import notifications
 from tradeschool.app.page_process import own_page
-from tradeschool.app.search import begin, climb, enough_workers, place_of, strategies_of
-from tradeschool.app.search_request import Chosen
+from tradeschool.app.search import begin, context_of, enough_workers, run_curriculum, strategies_of
+from tradeschool.app.search_request import SearchOptions
 from tradeschool.app.strategy_isolation import keep_strategies_apart
 from tradeschool.app.worker_pool import Look
 from tradeschool.log import about
-from tradeschool.markets.catalogue import Wanted, sealed_catalogue
+from tradeschool.markets.catalogue import Wanted, holdout_catalogue
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window, subtract
 from tradeschool.settings.model import Settings
 from tradeschool.store import Seal
 from workers.coordinator import event_log, run_record
-from workers.coordinator.context import Place
+from workers.coordinator.context import RunContext
 
 
 def wanted_by(levels: tuple[Level, ...]) -> list[Wanted]:
@@ -45,12 +45,12 @@ def without(wanted: Sequence[Wanted], taken: Sequence[Wanted]) -> list[Wanted]:
     return left
 
 
-def sealed_of(chosen: Chosen, wanted: list[Wanted]) -> list[Wanted]:
+def sealed_of(chosen: SearchOptions, wanted: list[Wanted]) -> list[Wanted]:
     """Return the holdout period of the curriculum's datasets; empty for user-defined levels."""
     if chosen.curriculum or chosen.level_name:
         return []
     datasets = {want.dataset for want in wanted}
-    return [want for want in sealed_catalogue() if want.dataset in datasets]
+    return [want for want in holdout_catalogue() if want.dataset in datasets]
 
 
 def fetch_and_search(
@@ -69,7 +69,7 @@ def fetch_and_search(
     Raises:
         GateNotMet: If a level failed its gate after all retries; the download was completed.
     """
-    chosen = Chosen(**options)
+    chosen = SearchOptions(**options)
     first = wanted_by(chosen.levels())
     every = [*first, *without(wanted, first)]
     refuse_unsettled(every)
@@ -80,7 +80,7 @@ def fetch_and_search(
 
 def search_while_fetching(
     settings: Settings,
-    chosen: Chosen,
+    chosen: SearchOptions,
     wanted: list[Wanted],
     run_name: str | None,
     *,
@@ -99,20 +99,20 @@ def search_while_fetching(
         TradeschoolError: Error of the download, if a level needs candles that it did not get.
     """
     keep_strategies_apart(settings)
-    place = place_of(settings)
+    context = context_of(settings)
     reached, access = reachable(wanted, settings)
     sealed = [want for want in sealed_of(chosen, wanted) if want.dataset.instrument.provider in access]
-    name = _begin_or_resume(place, chosen, run_name)
+    name = _begin_or_resume(context, chosen, run_name)
 
-    running = Download(_jobs(settings, place, name, reached, sealed), access, native=native)
-    services = _services(settings, place, name, chosen.workers, page=page)
+    running = DownloadThread(_jobs(settings, context, name, reached, sealed), access, native=native)
+    services = _services(settings, context, name, chosen.workers, page=page)
     with services as (url, look), running.running(to_the_end=to_the_end):
-        climb(
-            place,
+        run_curriculum(
+            context,
             name,
             url,
-            lambda level: running.wait_until(partial(place.is_ready, level)),
-            running.wait_while_there_is_hope if sealed else lambda is_there: None,
+            lambda level: running.wait_until(partial(context.is_ready, level)),
+            running.wait_while_possible if sealed else lambda is_there: None,
             look=look,
             as_json=as_json,
         )
@@ -120,32 +120,34 @@ def search_while_fetching(
 
 @contextmanager
 def _services(
-    settings: Settings, place: Place, run: str, workers: int | None, *, page: bool
+    settings: Settings, context: RunContext, run: str, workers: int | None, *, page: bool
 ) -> Iterator[tuple[str, Look]]:
     """Run notifications, queue server, page and workers until the block ends; yield the server's URL and the check."""
-    strategies = strategies_of(place, run_record.read_run(place, run).levels)
+    strategies = strategies_of(context, run_record.read_run(context, run).levels)
     with (
-        heralded(settings),
+        notifications(settings),
         redis_url_of(settings) as url,
         own_page(url, wanted=page),
-        enough_workers(url, workers, strategies, place.signer) as look,
+        enough_workers(url, workers, strategies, context.signer) as look,
     ):
         yield url, look
 
 
-def _jobs(settings: Settings, place: Place, run: str, reached: list[Wanted], sealed: list[Wanted]) -> "list[Job]":
+def _jobs(
+    settings: Settings, context: RunContext, run: str, reached: list[Wanted], sealed: list[Wanted]
+) -> "list[Job]":
     """Return the downloads of a run: its own ranges first, then the holdout period."""
     return [
-        (reached, place.store, partial(_record_seal, place, run)),
-        (sealed, sealed_candles_of(settings), lambda seal: None),
+        (reached, context.store, partial(_record_seal, context, run)),
+        (sealed, holdout_candles_of(settings), lambda seal: None),
     ]
 
 
-def _record_seal(place: Place, run: str, seal: Seal) -> None:
+def _record_seal(context: RunContext, run: str, seal: Seal) -> None:
     """Record a sealed range in the event log of a run."""
     with about(run=run):
         event_log.record(
-            place.folder(run),
+            context.folder(run),
             "dataset_sealed",
             dataset=seal.dataset,
             window=str(seal.window),
@@ -154,7 +156,7 @@ def _record_seal(place: Place, run: str, seal: Seal) -> None:
         )
 
 
-def _begin_or_resume(place: Place, chosen: Chosen, run_name: str | None) -> str:
-    if run_name and (place.folder(run_name) / run_record.RECORD_NAME).exists():
-        return run_record.resume(place, run_name).name
-    return begin(place, chosen, run_name)
+def _begin_or_resume(context: RunContext, chosen: SearchOptions, run_name: str | None) -> str:
+    if run_name and (context.folder(run_name) / run_record.RECORD_NAME).exists():
+        return run_record.resume(context, run_name).name
+    return begin(context, chosen, run_name)

@@ -8,10 +8,10 @@ from tradeschool.app.context import candles_of, chosen_datasets
 from tradeschool.embedded_valkey.server import Valkey
 from tradeschool.settings.model import Settings
 from tradeschool.settings.signing_key import signing_key
-from tradeschool.views.live_screen import Look
+from tradeschool.views.live_screen import QueueScreen
 from workers.connection.signing import Signer
-from workers.coordinator.context import Place
-from workers.monitoring.overview import Lookout, Sources
+from workers.coordinator.context import RunContext
+from workers.monitoring.overview import Overview, Sources
 
 
 def sources_of(settings: Settings) -> Sources:
@@ -20,7 +20,7 @@ def sources_of(settings: Settings) -> Sources:
     url = settings.redis_url.get_secret_value() if settings.redis_url else Valkey.of(settings.state_dir).url
     return Sources(
         redis_url=url,
-        place=Place.of(settings, candles_of(settings), Signer(signing_key(settings))),
+        context=RunContext.of(settings, candles_of(settings), Signer(signing_key(settings))),
         datasets=chosen_datasets(()),
         embedded=embedded,
     )
@@ -28,20 +28,20 @@ def sources_of(settings: Settings) -> Sources:
 
 def absence_of(settings: Settings) -> str:
     """Return a note if the embedded server is stopped because no run is active, else an empty string."""
-    with closing(Lookout(sources_of(settings), is_quiet=True)) as lookout:
-        return lookout.queue().note
+    with closing(Overview(sources_of(settings), is_quiet=True)) as overview:
+        return overview.queue().note
 
 
 @contextmanager
-def looking(settings: Settings) -> Iterator[Callable[[], Look]]:
+def queue_screen_reader(settings: Settings) -> Iterator[Callable[[], QueueScreen]]:
     """Yield a function that reads all sources, until the block ends."""
-    lookout = Lookout(sources_of(settings), is_quiet=True)
+    overview = Overview(sources_of(settings), is_quiet=True)
     try:
-        yield lambda: Look(
-            queue=lookout.queue(),
-            run=lookout.run(),
-            download=lookout.download(),
-            now=datetime.fromtimestamp(lookout.clock(), UTC),
+        yield lambda: QueueScreen(
+            queue=overview.queue(),
+            run=overview.run(),
+            download=overview.download(),
+            now=datetime.fromtimestamp(overview.clock(), UTC),
         )
     finally:
-        lookout.close()
+        overview.close()

@@ -12,8 +12,8 @@ from tradeschool.notify.channels import check_hook, check_mail
 from tradeschool.settings.model import Settings
 from tradeschool.settings.sections import NotifySettings
 from workers.coordinator.event_log import SENTENCES
-from workers.monitoring.notifications import Herald, only_one
-from workers.monitoring.overview import Lookout
+from workers.monitoring.notifications import NotificationMonitor, notification_lock
+from workers.monitoring.overview import Overview
 
 LOOK_SECONDS = 5.0
 """Seconds between two checks."""
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def heralded(settings: Settings) -> Iterator[None]:
+def notifications(settings: Settings) -> Iterator[None]:
     """Send notifications until the block ends, and once more at its end.
 
     Of all processes of an installation, one at a time sends notifications.
@@ -36,23 +36,23 @@ def heralded(settings: Settings) -> Iterator[None]:
     wanted, over = events_of(settings.notify), threading.Event()
 
     def run() -> None:
-        lookout = Lookout(sources_of(settings), is_quiet=True)
-        herald = Herald(
-            lookout=lookout,
-            tell=notifier.tell,
+        overview = Overview(sources_of(settings), is_quiet=True)
+        notifications = NotificationMonitor(
+            overview=overview,
+            tell=notifier.notify,
             folder=settings.state_dir,
             wanted=wanted,
             digest_seconds=settings.notify.digest_minutes * 60,
         )
         try:
-            with only_one(settings.state_dir) as is_ours:
-                _go_on(herald, is_ours, over)
+            with notification_lock(settings.state_dir) as is_ours:
+                _monitor(notifications, is_ours, over)
         except OSError as error:
-            log.warning("notifications are off", extra={"action": "herald_failed", "reason": str(error)})
+            log.warning("notifications are off", extra={"action": "notifications_failed", "reason": str(error)})
         finally:
-            lookout.close()
+            overview.close()
 
-    thread = threading.Thread(target=run, name="herald", daemon=True)
+    thread = threading.Thread(target=run, name="notifications", daemon=True)
     thread.start()
     try:
         yield
@@ -96,26 +96,26 @@ def events_of(notify: NotifySettings) -> frozenset[str]:
     return frozenset(names)
 
 
-def _go_on(herald: Herald, is_ours: Callable[[], bool], over: threading.Event) -> None:
+def _monitor(notifications: NotificationMonitor, is_ours: Callable[[], bool], over: threading.Event) -> None:
     is_begun = False
     while True:
         is_last = over.wait(LOOK_SECONDS if is_begun else 0.0)
         if is_ours():
             if not is_begun:
-                herald.begin()
+                notifications.begin()
             is_begun = True
-            _look(herald)
+            _look(notifications)
         elif over.wait(LOOK_SECONDS):
             return
         if is_last:
             return
 
 
-def _look(herald: Herald) -> None:
+def _look(notifications: NotificationMonitor) -> None:
     try:
-        herald.look()
+        notifications.look()
     except Exception:  # outermost loop of the thread: a failed check must not end it
-        log.exception("notification check failed", extra={"action": "herald_failed"})
+        log.exception("notification check failed", extra={"action": "notifications_failed"})
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -8,12 +8,12 @@ from contextlib import closing, contextmanager
 from types import FrameType
 
 from optimizer.curriculum.level_files import find_level
-from optimizer.curriculum.state_machine import End, Outcome, Recommend
+from optimizer.curriculum.state_machine import End, Recommend, RunOutcome
 from optimizer.level.spec import Level, Mode
 from optimizer.runs.live_reader import StudyWatch
 from optimizer.runs.run_store import AttemptRow, RunRecord
 from tradeschool.app.context import searched_candles_of
-from tradeschool.app.search_request import Chosen, draw_seed
+from tradeschool.app.search_request import SearchOptions, draw_seed
 from tradeschool.app.worker_pool import ELSEWHERE, Look, own_workers
 from tradeschool.errors import GateNotMet, SettingsError, StoreUnwritable
 from tradeschool.private_folders import make_private
@@ -21,14 +21,14 @@ from tradeschool.settings.model import Settings
 from tradeschool.settings.signing_key import signing_key
 from tradeschool.views import run_status
 from tradeschool.views.terminal import now, print_json, say
-from tradeschool.views.trial_progress import show_trials, tell_luck
+from tradeschool.views.trial_progress import show_null_test, show_trials
 from workers.connection.signing import Signer
 from workers.coordinator import curriculum_run, run_record
-from workers.coordinator.context import Place
-from workers.coordinator.finalize import Finale
-from workers.coordinator.trial_ledger import Progress
+from workers.coordinator.context import RunContext
+from workers.coordinator.finalize import FinalizeOptions
+from workers.coordinator.trial_ledger import StudyProgress
 from workers.isolation.strategy_allowlist import own_strategies
-from workers.monitoring.run_status import Standing, stand
+from workers.monitoring.run_status import RunStatus, read_run_status
 from workers.monitoring.run_status_json import as_result
 from workers.monitoring.snapshot import take_snapshot
 from workers.queue.job_allowlist import TrialQueue
@@ -36,7 +36,7 @@ from workers.queue.server_check import connect_to_work
 from workers.queue.trial_queue import connect
 
 
-def place_of(settings: Settings) -> Place:
+def context_of(settings: Settings) -> RunContext:
     """Return the folders, stores and keys that a run uses.
 
     Raises:
@@ -48,16 +48,16 @@ def place_of(settings: Settings) -> Place:
         raise StoreUnwritable(
             f"cannot create {settings.state_dir}: {error.strerror}; set state_dir to a writable folder"
         ) from error
-    return Place.of(settings, searched_candles_of(settings), Signer(signing_key(settings, make=True)))
+    return RunContext.of(settings, searched_candles_of(settings), Signer(signing_key(settings, make=True)))
 
 
-def strategies_of(place: Place, levels: Sequence[Level]) -> tuple[str, ...]:
+def strategies_of(context: RunContext, levels: Sequence[Level]) -> tuple[str, ...]:
     """Return the strategies that this command's workers may import: those of settings, levels and active runs."""
-    under_way = [level for record in run_record.under_way(place) for level in record.levels]
-    return tuple(dict.fromkeys((*place.work.strategies, *own_strategies([*levels, *under_way]))))
+    under_way = [level for record in run_record.under_way(context) for level in record.levels]
+    return tuple(dict.fromkeys((*context.work.strategies, *own_strategies([*levels, *under_way]))))
 
 
-def begin(place: Place, chosen: Chosen, run_name: str | None = None) -> str:
+def begin(context: RunContext, chosen: SearchOptions, run_name: str | None = None) -> str:
     """Create and store a new run of the chosen levels, and return its name.
 
     Raises:
@@ -67,10 +67,10 @@ def begin(place: Place, chosen: Chosen, run_name: str | None = None) -> str:
     if any(level.mode is Mode.ASYNC for level in chosen.levels()):
         say("mode async: the same seed will not give the same trials again")
     name = run_name or run_record.new_run_name(now(), seed)
-    return run_record.begin(place, name, chosen.levels(), seed, now(), surrogates=chosen.surrogates).name
+    return run_record.begin(context, name, chosen.levels(), seed, now(), surrogates=chosen.surrogates).name
 
 
-def begun(record: RunRecord, level_name: str | None, number: int | None) -> AttemptRow:
+def begun_trials(record: RunRecord, level_name: str | None, number: int | None) -> AttemptRow:
     """Return the selected attempt; by default the latest attempt at the first level.
 
     Raises:
@@ -84,12 +84,12 @@ def begun(record: RunRecord, level_name: str | None, number: int | None) -> Atte
     return row
 
 
-def climb(
-    place: Place,
+def run_curriculum(
+    context: RunContext,
     name: str,
     url: str,
     wait: Callable[[Level], None] | None = None,
-    wait_for_sealed: Callable[[Callable[[], bool]], None] = lambda is_there: None,
+    wait_for_holdout: Callable[[Callable[[], bool]], None] = lambda is_there: None,
     *,
     look: Look,
     as_json: bool,
@@ -103,37 +103,37 @@ def climb(
         WorkersFailed: If the workers of this command cannot be kept running.
         GateNotMet: If a level failed its gate after all retries.
     """
-    record = run_record.read_run(place, name)
+    record = run_record.read_run(context, name)
     say(f"run {name}, seed {record.seed}; resume after an interruption: tradeschool optimize resume {name}")
     connect_to_work(url).close()
     with show_trials() as show, interrupts() as stop:
 
-        def tell(level: Level, attempt: int, progress: Progress) -> None:
+        def tell(level: Level, attempt: int, progress: StudyProgress) -> None:
             show(level, attempt, progress)
             if not progress.is_done:
                 look()
 
-        finale = Finale(tell=tell_luck(), wait_for_sealed=wait_for_sealed)
-        ended = curriculum_run.carry_on(place, name, url, tell, stop, wait, finale)
-    standing = standing_of(place, ended.record)
+        options = FinalizeOptions(on_null_test=show_null_test(), wait_for_holdout=wait_for_holdout)
+        ended = curriculum_run.run_levels(context, name, url, tell, stop, wait, options)
+    status = run_status_of(context, ended.record)
     if as_json:
-        print_json(as_result(standing))
+        print_json(as_result(status))
     else:
-        run_status.show(standing)
-    say(f"files: {place.folder(name).resolve()}")
-    if ended.outcome is Outcome.ESCALATED:
+        run_status.show(status)
+    say(f"files: {context.folder(name).resolve()}")
+    if ended.outcome is RunOutcome.ESCALATED:
         raise GateNotMet(ended.reason)
 
 
-def is_at_its_end(place: Place, record: RunRecord) -> bool:
+def is_at_its_end(context: RunContext, record: RunRecord) -> bool:
     """Return whether no search is left."""
-    return isinstance(run_record.next_of(place, record), Recommend | End)
+    return isinstance(run_record.next_of(context, record), Recommend | End)
 
 
-def standing_of(place: Place, record: RunRecord) -> Standing:
+def run_status_of(context: RunContext, record: RunRecord) -> RunStatus:
     """Return the current status of a run."""
-    with closing(StudyWatch(place.storage_url)) as studies:
-        return stand(place, record, studies, now().timestamp())
+    with closing(StudyWatch(context.storage_url)) as studies:
+        return read_run_status(context, record, studies, now().timestamp())
 
 
 @contextmanager

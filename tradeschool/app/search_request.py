@@ -14,13 +14,13 @@ from optimizer.level.spec import Level, MinTrades, Mode
 from optimizer.runs.run_store import SURROGATES
 from tradeschool.errors import SettingsError
 
-MOST_SEED = 2**32
+MAX_SEED = 2**32
 VALIDATION_SHARE = 1 / 3
 """Minimum trades on validation relative to train, as in the built-in levels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class SearchOptions:
     """Values of the search options; None or empty for options that were not given."""
 
     curriculum: Path | None = None
@@ -62,7 +62,7 @@ class Chosen:
 
 def draw_seed(seed: int | None) -> int:
     """Return the given seed, or a random one if it is None."""
-    return secrets.randbelow(MOST_SEED) if seed is None else seed
+    return secrets.randbelow(MAX_SEED) if seed is None else seed
 
 
 def _constraint(text: str) -> Constraint:

@@ -15,7 +15,7 @@ from tradeschool.views.terminal import say
 from workers.connection.brief_connection import connect_briefly
 from workers.connection.signing import UNSIGNED, Signer
 from workers.monitoring.snapshot import take_snapshot
-from workers.monitoring.stall_detection import FIRST_NOTICE_SECONDS, StallNotices
+from workers.monitoring.stall_detection import FIRST_ALERT_SECONDS, StallAlerts
 from workers.processes.restart_policy import Restarts, how_it_ended
 from workers.queue.job_allowlist import TrialQueue
 
@@ -111,7 +111,7 @@ class OwnPool:
             return stream.read().decode(errors="replace")
 
 
-class Watch:
+class PoolWatch:
     """Periodic check during a search: keeps the pool alive and reports missing workers."""
 
     def __init__(
@@ -123,7 +123,7 @@ class Watch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue, self._pool, self._signer, self._clock = queue, pool, signer, clock
-        self._notices = StallNotices(first_seconds=OWN_START_SECONDS if pool else FIRST_NOTICE_SECONDS, clock=clock)
+        self._notices = StallAlerts(first_seconds=OWN_START_SECONDS if pool else FIRST_ALERT_SECONDS, clock=clock)
         self._due = clock()
 
     def look(self) -> None:
@@ -160,11 +160,11 @@ def own_workers(count: int, url: str, strategies: Sequence[str], signer: Signer)
     with closing(connect_briefly(url)) as connection:
         queue = TrialQueue(connection=connection)
         if not count:
-            yield Watch(queue, None, signer=signer).look
+            yield PoolWatch(queue, None, signer=signer).look
             return
         command = [*own_command("worker", "start"), "-n", str(count), "--parent", str(os.getpid())]
         pool = OwnPool(command, environment_for_child(url, strategies))
         try:
-            yield Watch(queue, pool, signer=signer).look
+            yield PoolWatch(queue, pool, signer=signer).look
         finally:
             pool.stop()

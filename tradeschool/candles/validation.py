@@ -144,8 +144,8 @@ def _flat_without_volume(candles: CandleArrays) -> tuple[Rows, Values]:
 
 
 def _out_of_session(candles: CandleArrays) -> tuple[Rows, Values]:
-    stray = ~are_among(candles.time, expected_slots(candles.dataset, _window(candles)))
-    return stray, stray.astype(np.float64)
+    orphan = ~are_among(candles.time, expected_slots(candles.dataset, _window(candles)))
+    return orphan, orphan.astype(np.float64)
 
 
 CHECKS = (

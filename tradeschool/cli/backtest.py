@@ -7,25 +7,25 @@ from typing import Any
 
 import click
 
-from optimizer.backtest.buy_and_hold import hold
+from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.engine import run_strategy, warm_up_bars
 from optimizer.backtest.result import Rules
 from optimizer.bars.preparation import prepare
 from optimizer.level.spec import Costs, Direction, Part
 from optimizer.strategies.protocol import Strategy, load, repaired
 from optimizer.strategies.trade_management import Management
-from optimizer.validation.winner_setup import Setup, Traded
+from optimizer.validation.winner_setup import BacktestSetup, Setup
 from tradeschool.app.context import candles_of, load_settings
-from tradeschool.cli.options.parameters import Given, parameter_options, parameters_of
+from tradeschool.cli.options.parameters import ChosenParameters, parameter_options, parameters_of
 from tradeschool.cli.subcommands.backtest_comparison import compare
-from tradeschool.cli.subcommands.backtest_recorded_trial import Wanted, trade_again
+from tradeschool.cli.subcommands.backtest_recorded_trial import TrialSelection, show_replayed_trial
 from tradeschool.errors import DataIncomplete, SettingsError
 from tradeschool.markets.catalogue import INSTRUMENTS, find_dataset
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window, merge, parse_timerange
 from tradeschool.store import Store
-from tradeschool.views.backtest_result import Outputs, Tested, as_object, show
+from tradeschool.views.backtest_result import DatasetBacktest, Outputs, as_object, show
 from tradeschool.views.terminal import print_json, say
 
 OF_A_RUN = ("level_name", "attempt", "part", "trial")
@@ -35,7 +35,7 @@ OUTPUTS = ("run_name", "trades_file", "plot_file", "as_json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class TradingTerms:
     """Direction, costs and position size; the same for every dataset."""
 
     direction: Direction
@@ -44,7 +44,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class BacktestOptions:
     """Command-line options for candles, direction and costs; None or empty for options that were not given."""
 
     datasets: Sequence[str]
@@ -55,9 +55,9 @@ class Asked:
     slippage_bps: float | None
     financing_bps: float | None
 
-    def terms(self, given: Given) -> Terms:
+    def terms(self, given: ChosenParameters) -> TradingTerms:
         """Return the options' values, else the parameter file's, else the defaults."""
-        return Terms(
+        return TradingTerms(
             direction=Direction(self.direction or given.direction or Direction.BOTH.value),
             costs=self._costs(given.setup),
             fraction=self.fraction or (given.setup.position_fraction if given.setup else 1.0),
@@ -149,24 +149,26 @@ def backtest(
     _check_options(click.get_current_context(), run_name)
     selection = {name: options.pop(name) for name in OF_A_RUN}
     if run_name is not None:
-        trade_again(_selected(run_name, **selection), outputs, as_json=as_json)
+        show_replayed_trial(_selected(run_name, **selection), outputs, as_json=as_json)
         return
     given = parameters_of(strategy_name, parameter_file, chosen)
-    _trade(given, Asked(**options), outputs, as_json=as_json)
+    _trade(given, BacktestOptions(**options), outputs, as_json=as_json)
 
 
-def _selected(run: str, *, level_name: str | None, attempt: int | None, part: str | None, trial: int | None) -> Wanted:
-    return Wanted(run=run, level=level_name, attempt=attempt, part=Part(part or Part.TRAIN), trial=trial)
+def _selected(
+    run: str, *, level_name: str | None, attempt: int | None, part: str | None, trial: int | None
+) -> TrialSelection:
+    return TrialSelection(run=run, level=level_name, attempt=attempt, part=Part(part or Part.TRAIN), trial=trial)
 
 
-def _trade(given: Given, asked: Asked, outputs: Outputs, *, as_json: bool) -> None:
+def _trade(given: ChosenParameters, asked: BacktestOptions, outputs: Outputs, *, as_json: bool) -> None:
     strategy, setup, terms = load(given.strategy), given.setup, asked.terms(given)
     parameters = repaired(strategy, given.parameters)
     settings = load_settings()
     store = candles_of(settings)
     windows = asked.windows(store, setup)
     warm_ups = [_warm_up(strategy, parameters, setup, dataset) for dataset, _ in windows]
-    traded = Traded(
+    traded = BacktestSetup(
         strategy=given.strategy,
         direction=terms.direction,
         parameters=parameters,
@@ -177,7 +179,7 @@ def _trade(given: Given, asked: Asked, outputs: Outputs, *, as_json: bool) -> No
     )
     remarks = compare(settings, store, setup, traded) if setup else []
     tested = [
-        _test(strategy, parameters, store, window, warm_up, terms)
+        _backtest(strategy, parameters, store, window, warm_up, terms)
         for window, warm_up in zip(windows, warm_ups, strict=True)
     ]
     outputs.write(f"{given.strategy}, {terms.direction}", tested)
@@ -223,16 +225,16 @@ def _warm_up(strategy: Strategy, parameters: dict[str, float], setup: Setup | No
     return max(needed, setup.warm_up(dataset) if setup else 0)
 
 
-def _test(
+def _backtest(
     strategy: Strategy,
     parameters: dict[str, float],
     store: Store,
     what: tuple[Dataset, Window],
     warm_up: int,
-    terms: Terms,
-) -> Tested:
+    terms: TradingTerms,
+) -> DatasetBacktest:
     dataset, window = what
     prepared = prepare(store.arrays(dataset, window), window, warm_up)
     rules = Rules.of(terms.direction, terms.costs, terms.fraction, dataset, Management.of(parameters))
     run = run_strategy(strategy, prepared, parameters, rules)
-    return Tested(prepared=prepared, run=run, held=hold(prepared, 1, rules.rates))
+    return DatasetBacktest(prepared=prepared, run=run, benchmark=buy_and_hold(prepared, 1, rules.rates))

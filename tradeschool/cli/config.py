@@ -22,7 +22,7 @@ from tradeschool.app.dataset_download import access_to
 from tradeschool.cli.options.output import json_option
 from tradeschool.embedded_valkey.server import find_binary
 from tradeschool.errors import TradeschoolError
-from tradeschool.settings.model import PROVIDERS, Settings, knobs
+from tradeschool.settings.model import PROVIDERS, Settings, setting_names
 from tradeschool.settings.urls import mask_url
 from tradeschool.views.terminal import console, print_json
 
@@ -41,12 +41,12 @@ def show(*, as_json: bool) -> None:
     """Show every effective setting; secrets are masked."""
     settings = load_settings()
     usual = _usual()
-    values = {".".join(path): _shown(_value(settings, path) or usual.get(path)) for path, _ in knobs()}
+    values = {".".join(path): _shown(_value(settings, path) or usual.get(path)) for path, _ in setting_names()}
     if as_json:
         print_json(values)
         return
     table = Table("setting", "value", "meaning")
-    for path, field in knobs():
+    for path, field in setting_names():
         table.add_row(".".join(path), values[".".join(path)], field.description or "")
     console().print(table)
 
@@ -85,7 +85,7 @@ def _checks(settings: Settings) -> dict[str, Callable[[], str]]:
         "results_dir": lambda: _writable(settings.results_dir),
         "state_dir": lambda: _writable(settings.state_dir),
         "queue": lambda: _queue(settings),
-        **{name: partial(_asked, name, settings) for name in sorted({each.name for each in load().values()})},
+        **{name: partial(_probe_provider, name, settings) for name in sorted({each.name for each in load().values()})},
         "OANDA token": lambda: "set" if settings.oanda_token() else "not set: OANDA datasets cannot be fetched",
     }
 
@@ -102,7 +102,7 @@ def _queue(settings: Settings) -> str:
         return require_fit(connection, url)
 
 
-def _asked(provider: str, settings: Settings) -> str:
+def _probe_provider(provider: str, settings: Settings) -> str:
     """Return a provider's URL, source and request rate."""
     access = access_to(provider, settings)
     return f"{access.url} ({access.source}), {access.rate:g} requests/s"

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from fetcher.download import candle_accounting
 from fetcher.download.candle_accounting import SlotState
-from fetcher.download.page_ledger import Ledger
+from fetcher.download.page_ledger import PageLedger
 from tradeschool.app.context import candles_of, chosen_datasets, load_settings
 from tradeschool.cli.options.output import json_option
 from tradeschool.cli.subcommands.data_export import export
@@ -19,7 +19,7 @@ from tradeschool.markets.catalogue import Wanted, default_catalogue
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window, parse_timerange
 from tradeschool.store import Store
-from tradeschool.store.inventory import holding_of
+from tradeschool.store.inventory import inventory_of
 from tradeschool.views.terminal import console, print_json
 
 
@@ -46,7 +46,7 @@ data.add_command(export)
 def status(*, as_json: bool) -> None:
     """Show all sealed datasets with their coverage."""
     store = candles_of(load_settings())
-    rows = [row for dataset in chosen_datasets(()) if (row := holding_of(store, dataset))]
+    rows = [row for dataset in chosen_datasets(()) if (row := inventory_of(store, dataset))]
     if as_json:
         print_json([row.to_json() for row in rows])
         return
@@ -77,7 +77,7 @@ def gaps(names: tuple[str, ...], *, as_json: bool) -> None:
     Gaps are missing candles in sealed ranges. Failed ranges are those that an unfinished download could not get.
     """
     store = candles_of(load_settings())
-    with Ledger(store.root) as ledger:
+    with PageLedger(store.root) as ledger:
         found = [gap for dataset in chosen_datasets(names) for gap in _gaps(dataset, store, ledger)]
     if as_json:
         print_json(found)
@@ -121,8 +121,8 @@ def verify(names: tuple[str, ...]) -> None:
         seals = store.verify(dataset)
         if seals:
             console().print(f"{dataset}: {sum(len(seal.files) for seal in seals)} files match their digests")
-        for stray in store.strays(dataset):
-            console().print(f"{stray}: orphaned file: no seal lists it; it is never read")
+        for orphan in store.unknown_files(dataset):
+            console().print(f"{orphan}: orphaned file: no seal lists it; it is never read")
 
 
 @data.command()
@@ -136,8 +136,8 @@ def account(names: tuple[str, ...], timerange: str | None, *, as_json: bool) -> 
     """
     store = candles_of(load_settings())
     window = parse_timerange(timerange) if timerange else None
-    with Ledger(store.root) as ledger:
-        found = [candle_accounting.account(want, store, ledger) for want in _wanted(names, window)]
+    with PageLedger(store.root) as ledger:
+        found = [candle_accounting.slot_report(want, store, ledger) for want in _wanted(names, window)]
     if as_json:
         print_json(
             [{"dataset": each.wanted.dataset.name, "range": str(each.wanted.window), **each.slots} for each in found]
@@ -160,7 +160,7 @@ def _wanted(names: tuple[str, ...], window: Window | None) -> list[Wanted]:
     return wanted
 
 
-def _gaps(dataset: Dataset, store: Store, ledger: Ledger) -> Iterator[_Gap]:
+def _gaps(dataset: Dataset, store: Store, ledger: PageLedger) -> Iterator[_Gap]:
     for seal in store.seals(dataset):
         for gap in seal.gaps:
             yield _gap(dataset, Window(gap.start, gap.end), gap.slots, gap.reason.value)

@@ -7,7 +7,7 @@ import click
 
 from optimizer.objective.objective import evaluate as evaluate_trial
 from optimizer.objective.objective import prepare_level
-from optimizer.objective.warm_up import warm
+from optimizer.objective.warm_up import precompile
 from optimizer.runs import fingerprint
 from optimizer.strategies.protocol import load
 from tradeschool.app.context import load_settings, redis_url_of, searched_candles_of
@@ -15,7 +15,7 @@ from tradeschool.settings.signing_key import signing_key
 from workers.connection.signing import Signer
 from workers.isolation.strategy_allowlist import AllowedStrategies
 from workers.queue.server_check import connect_to_work
-from workers.work_horse.evaluator import Bench
+from workers.work_horse.evaluator import Evaluator
 from workers.work_horse.shared_arrays import share
 from workers.worker.worker import WorkerSettings, run_worker, worker_name
 
@@ -29,7 +29,7 @@ def evaluate(parent: int | None) -> None:
     settings = load_settings()
     with redis_url_of(settings) as url:
         code, arrays = fingerprint.of_code(), settings.state_dir / "arrays"
-        bench = Bench(
+        evaluator = Evaluator(
             store=searched_candles_of(settings),
             prepare=prepare_level,
             evaluate=evaluate_trial,
@@ -45,4 +45,4 @@ def evaluate(parent: int | None) -> None:
             memory_bytes=work.trial_memory_mb * MEGABYTE if work.trial_memory_mb else None,
         )
         signer = Signer(signing_key(settings, make=True))
-        run_worker(connect_to_work(url), bench, watched, warm=warm, signer=signer, parent=parent)
+        run_worker(connect_to_work(url), evaluator, watched, warm=precompile, signer=signer, parent=parent)

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from tradeschool.app.context import candles_of, load_settings, sealed_candles_of
-from tradeschool.app.dataset_selection import choose, refuse_beside_search, refuse_unsettled, say_nothing_to_do
+from tradeschool.app.context import candles_of, holdout_candles_of, load_settings
+from tradeschool.app.dataset_selection import choose, refuse_unsettled, refuse_with_search, say_nothing_to_do
 from tradeschool.cli.options.output import json_option
 from tradeschool.markets.catalogue import Wanted
 from tradeschool.settings.model import Settings
@@ -44,7 +44,7 @@ class FetchOptions:
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="With --then-optimize: seed. [default: random]")
 @click.option("-j", "--workers", type=click.IntRange(0), help="With --then-optimize: number of workers to start.")
 @click.option("--run", "run_name", help="With --then-optimize: run name; an existing run is resumed.")
-@click.option("--sealed", is_flag=True, help="Fetch the holdout period into a separate folder that no search reads.")
+@click.option("--holdout", is_flag=True, help="Fetch the holdout period into a separate folder that no search reads.")
 @click.option("--follow", "keep_up", is_flag=True, help="Keep the chosen datasets up to date until interrupted.")
 @click.option("--every", type=click.FloatRange(1), default=300, show_default=True, help="Seconds between two rounds.")
 @click.option("--dry-run", is_flag=True, help="Print requests, time and disk space without sending a request.")
@@ -60,7 +60,7 @@ def fetch(**options: Any) -> None:
 def _fetch(options: FetchOptions) -> None:
     settings = load_settings()
     wanted = choose(options.pairs, options.timeframes, options.timerange, sealed=options.sealed)
-    store = sealed_candles_of(settings) if options.sealed else candles_of(settings)
+    store = holdout_candles_of(settings) if options.sealed else candles_of(settings)
     if options.then_optimize:
         _search_too(options, wanted, settings)
         return
@@ -81,7 +81,7 @@ def _fetch(options: FetchOptions) -> None:
 
 
 def _search_too(options: FetchOptions, wanted: list[Wanted], settings: Settings) -> None:
-    refuse_beside_search(sealed=options.sealed, keep_up=options.keep_up, dry_run=options.dry_run)
+    refuse_with_search(sealed=options.sealed, keep_up=options.keep_up, dry_run=options.dry_run)
     from tradeschool.app import fetch_and_search  # imported here: a plain download needs no search code
 
     fetch_and_search.fetch_and_search(

@@ -12,7 +12,7 @@ import click
 
 from tradeschool.app.hangup import end_with_the_terminal
 from tradeschool.errors import TradeschoolError
-from tradeschool.private_folders import let_no_stranger_write
+from tradeschool.private_folders import deny_other_writers
 
 COMMANDS = {
     "up": ("up:up", "Fetch, search and validate on this machine."),
@@ -32,7 +32,7 @@ COMMANDS = {
     "doctor": ("config:doctor", "Check the installation: packages, services, permissions, clocks."),
 }
 """Command name -> module and attribute below tradeschool.cli, and help text."""
-HIDDEN = {"evaluate": "evaluate:evaluate", "deputy": "standby:deputy"}
+HIDDEN = {"evaluate": "evaluate:evaluate", "standby": "standby:standby"}
 """Internal commands, started by other commands."""
 
 INTERRUPTED = 130
@@ -82,7 +82,7 @@ def tradeschool(ctx: click.Context, settings_file: Path | None, log_format: str 
 
 def main() -> None:
     """Run the command line and exit with its code; a failure is reported as one line on standard error."""
-    let_no_stranger_write()
+    deny_other_writers()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits SIG_IGN
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     end_with_the_terminal()

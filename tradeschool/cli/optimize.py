@@ -9,9 +9,17 @@ from optimizer.runs.run_store import RunRecord
 from optimizer.search.study import read_trials
 from optimizer.search.trial_table import export as export_table
 from tradeschool.app.context import load_settings, redis_url_of
-from tradeschool.app.notifications import heralded
-from tradeschool.app.search import begin, begun, climb, enough_workers, is_at_its_end, place_of, strategies_of
-from tradeschool.app.search_request import Chosen
+from tradeschool.app.notifications import notifications
+from tradeschool.app.search import (
+    begin,
+    begun_trials,
+    context_of,
+    enough_workers,
+    is_at_its_end,
+    run_curriculum,
+    strategies_of,
+)
+from tradeschool.app.search_request import SearchOptions
 from tradeschool.app.strategy_isolation import keep_strategies_apart
 from tradeschool.cli.options.output import json_option
 from tradeschool.cli.options.search import search_options, workers_option
@@ -49,18 +57,18 @@ def run(run_name: str | None, *, as_json: bool, **options: object) -> None:
     """
     settings = load_settings()
     keep_strategies_apart(settings)
-    chosen, place = Chosen(**options), place_of(settings)  # type: ignore[arg-type]  # click has checked them
+    chosen, context = SearchOptions(**options), context_of(settings)  # type: ignore[arg-type]  # click has checked them
     levels = chosen.levels()
     for level in levels:
-        place.require_candles(level)
-    name = begin(place, chosen, run_name)
-    strategies = strategies_of(place, levels)
+        context.require_candles(level)
+    name = begin(context, chosen, run_name)
+    strategies = strategies_of(context, levels)
     with (
-        heralded(settings),
+        notifications(settings),
         redis_url_of(settings) as url,
-        enough_workers(url, chosen.workers, strategies, place.signer) as look,
+        enough_workers(url, chosen.workers, strategies, context.signer) as look,
     ):
-        climb(place, name, url, look=look, as_json=as_json)
+        run_curriculum(context, name, url, look=look, as_json=as_json)
 
 
 @optimize.command()
@@ -72,23 +80,23 @@ def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) ->
     """Resume a run exactly where it stopped."""
     settings = load_settings()
     keep_strategies_apart(settings)
-    place = place_of(settings)
-    record = run_record.resume(place, run_name, force=force)
-    is_searched, strategies = is_at_its_end(place, record), strategies_of(place, record.levels)
+    context = context_of(settings)
+    record = run_record.resume(context, run_name, force=force)
+    is_searched, strategies = is_at_its_end(context, record), strategies_of(context, record.levels)
     with (
-        heralded(settings),
+        notifications(settings),
         redis_url_of(settings) as url,
-        nullcontext(lambda: None) if is_searched else enough_workers(url, workers, strategies, place.signer) as look,
+        nullcontext(lambda: None) if is_searched else enough_workers(url, workers, strategies, context.signer) as look,
     ):
-        climb(place, run_name, url, look=look, as_json=as_json)
+        run_curriculum(context, run_name, url, look=look, as_json=as_json)
 
 
 @optimize.command(name="list")
 @json_option
 def list_runs(*, as_json: bool) -> None:
     """List all runs by name."""
-    place = place_of(load_settings())
-    with run_record.opened(place) as runs:
+    context = context_of(load_settings())
+    with run_record.opened(context) as runs:
         found = runs.all()
     if as_json:
         print_json([_listed(each) for each in found])
@@ -116,10 +124,10 @@ def export(run_name: str, level_name: str | None, attempt: int | None, form: str
 
     The same seed, data and settings give the same bytes.
     """
-    place = place_of(load_settings())
-    record = run_record.read_run(place, run_name)
-    row = begun(record, level_name, attempt)
-    trials = read_trials(place.storage_url, record.study(row.level, row.number))
+    context = context_of(load_settings())
+    record = run_record.read_run(context, run_name)
+    row = begun_trials(record, level_name, attempt)
+    trials = read_trials(context.storage_url, record.study(row.level, row.number))
     try:
         out.write_bytes(export_table(trials, form))  # type: ignore[arg-type]  # click has checked it
     except OSError as error:

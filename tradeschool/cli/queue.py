@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from tradeschool.app.context import load_settings, redis_url_of
-from tradeschool.app.monitoring import absence_of, looking
+from tradeschool.app.monitoring import absence_of, queue_screen_reader
 from tradeschool.cli.options.output import json_option
 from tradeschool.errors import SettingsError
 from tradeschool.settings.signing_key import signing_key
@@ -79,7 +79,7 @@ def watch(every: float | None, *, as_json: bool) -> None:
     again once they are back.
     """
     out = console()
-    with suppress(KeyboardInterrupt), looking(load_settings()) as look:
+    with suppress(KeyboardInterrupt), queue_screen_reader(load_settings()) as look:
         if as_json or not out.is_terminal:
             while True:
                 seen = look()

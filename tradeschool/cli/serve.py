@@ -7,13 +7,13 @@ import click
 
 from tradeschool.app.context import load_settings
 from tradeschool.app.monitoring import sources_of
-from tradeschool.app.notifications import heralded
+from tradeschool.app.notifications import notifications
 from tradeschool.settings.model import Settings
 from tradeschool.views.terminal import say
-from workers.monitoring.overview import Lookout
+from workers.monitoring.overview import Overview
 from workers.processes.parent_death import die_with_parent
 from workers.web import app
-from workers.web.auth import Guard
+from workers.web.auth import Auth
 from workers.web.connections import raise_file_limit
 
 
@@ -34,7 +34,7 @@ def serve(host: str | None, port: int | None, parent: int | None) -> None:
     if parent is not None:
         die_with_parent(parent, signal.SIGTERM)
     settings = load_settings()
-    with heralded(settings):
+    with notifications(settings):
         asyncio.run(_serve(settings, host or settings.serve.host, settings.serve.port if port is None else port))
 
 
@@ -43,7 +43,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
     raise_file_limit()
-    made = app.make_app(Lookout(sources_of(settings)), Guard(token=settings.page_token()))
+    made = app.make_app(Overview(sources_of(settings)), Auth(token=settings.page_token()))
     runner = await app.serve(made, host, port)
     try:
         say(f"monitoring page: {app.address(runner)}; Ctrl-C stops the page only")

@@ -1,4 +1,4 @@
-"""`tradeschool deputy`: standby coordinator, started by `worker start`; it resumes runs whose coordinator died."""
+"""`tradeschool standby`: standby coordinator, started by `worker start`; it resumes runs whose coordinator died."""
 
 import signal
 
@@ -7,20 +7,20 @@ import click
 from tradeschool.app.context import load_settings, own_command, redis_url_of
 from tradeschool.settings.signing_key import signing_key
 from workers.connection.signing import Signer
-from workers.coordinator.standby import Deputy
+from workers.coordinator.standby import Standby
 from workers.processes.parent_death import die_with_parent
 from workers.queue.trial_queue import connect
 
 
 @click.command()
 @click.option("--parent", type=int, help="Process ID of the parent; the standby ends with it.")
-def deputy(parent: int | None) -> None:
+def standby(parent: int | None) -> None:
     """Resume orphaned runs of this machine until interrupted."""
     settings = load_settings()
     if parent is not None:
         die_with_parent(parent, signal.SIGTERM)
     with redis_url_of(settings) as url:
-        Deputy(
+        Standby(
             connect(url),
             settings.storage,
             lambda run: own_command("optimize", "resume", run, "-j", "0"),

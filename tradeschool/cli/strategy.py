@@ -29,7 +29,7 @@ from tradeschool.views.terminal import console, print_json, say
 SAMPLE = "coinbase/BTC-USD/M5"
 SAMPLE_WINDOW = parse_timerange("20210101-20210401")
 SEED = 1
-MOST_BARS_ASKED = 3_000
+MAX_BARS_ASKED = 3_000
 """Most bars on which a decision engine is checked: the check evaluates it dozens of times."""
 
 
@@ -105,7 +105,7 @@ def check(
     warm_up = warm_up_bars(checked, {name: (value, value) for name, value in parameters.items()}, dataset.timeframe)
     prepared = _candles(dataset, dataset_name is not None, window, warm_up)
     if isinstance(checked, BarStrategy):
-        prepared = head(prepared, min(len(prepared), warm_up + MOST_BARS_ASKED))
+        prepared = head(prepared, min(len(prepared), warm_up + MAX_BARS_ASKED))
     signals = signals_of(checked, parameters, Direction(direction))
     findings = _findings(signals, prepared, None if isinstance(checked, BarStrategy) else warm_up)
     rules = Rules.of(Direction(direction), Costs(), 1.0, dataset, Management.of(parameters))
@@ -145,17 +145,17 @@ def _findings(signals: Signals, prepared: Prepared, warm_up: int | None) -> list
     if leak := look_ahead(signals, prepared, SEED, is_asked=warm_up is None):
         columns = f"column {', '.join(leak.columns)}" if leak.columns else "the number of future bars"
         found.append(
-            f"look-ahead: {_told(leak, prepared)} without the bars from {leak.cut} on; the strategy uses {columns}"
+            f"look-ahead: {_leak_text(leak, prepared)} without the bars from {leak.cut} on; the strategy uses {columns}"
         )
     if warm_up is not None and (leak := short_warm_up(signals, prepared, warm_up, SEED)):
         found.append(
-            f"warm-up: {_told(leak, prepared)} without the bars before {leak.cut}; "
+            f"warm-up: {_leak_text(leak, prepared)} without the bars before {leak.cut}; "
             f"a warm-up of {warm_up} bars is too short"
         )
     return found
 
 
-def _told(leak: Leak, prepared: Prepared) -> str:
+def _leak_text(leak: Leak, prepared: Prepared) -> str:
     opened = datetime.fromtimestamp(int(prepared.time[leak.bar]), UTC)
     return f"the signal at bar {leak.bar} ({opened:%Y-%m-%d %H:%M} UTC) is {leak.signal}, but {leak.without}"
 

@@ -5,7 +5,7 @@ import click
 from tradeschool.app.context import load_settings
 from tradeschool.app.dataset_selection import refuse_unsettled
 from tradeschool.app.fetch_and_search import search_while_fetching, wanted_by
-from tradeschool.app.search_request import Chosen
+from tradeschool.app.search_request import SearchOptions
 from tradeschool.cli.options.output import json_option, page_option
 from tradeschool.cli.options.search import search_options
 from tradeschool.embedded_valkey.server import Valkey
@@ -25,7 +25,7 @@ def up(run_name: str | None, *, native: bool, page: bool, as_json: bool, **optio
     code 0: every gate passed. Exit code 3: a gate failed.
     """
     settings = load_settings()
-    chosen = Chosen(**options)  # type: ignore[arg-type]  # click has checked them
+    chosen = SearchOptions(**options)  # type: ignore[arg-type]  # click has checked them
     wanted = wanted_by(chosen.levels())
     refuse_unsettled(wanted)
     search_while_fetching(

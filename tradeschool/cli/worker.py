@@ -25,7 +25,7 @@ from workers.monitoring.snapshot import take_snapshot
 from workers.processes import pool_registry
 from workers.processes.parent_death import die_with_parent
 from workers.processes.pool import Pool, PoolSettings
-from workers.processes.pool_registry import RESCALE, PoolEntry, entered, wanted
+from workers.processes.pool_registry import RESCALE, RegisteredPool, registered, wanted
 from workers.processes.restart_policy import connected_here
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.job_names import trials_of
@@ -67,7 +67,7 @@ def _keep_workers(count: int, strategies: Sequence[str], parent: int | None) -> 
         settings = load_settings({"work": {"strategies": (*settings.work.strategies, *strategies)}})
     signing_key(settings)
     signal.signal(RESCALE, signal.SIG_IGN)  # until the pool listens: it would end it
-    with redis_url_of(settings) as url, entered(_roster(settings), count) as entry:
+    with redis_url_of(settings) as url, registered(_pool_registry(settings), count) as entry:
         connect_to_work(url).close()
         if parent is None:
             say(f"starting {count} workers; stop them with Ctrl-C or: tradeschool worker drain")
@@ -78,7 +78,7 @@ def _keep_workers(count: int, strategies: Sequence[str], parent: int | None) -> 
                 own_command("evaluate"),
                 count,
                 PoolSettings(),
-                deputy=own_command("deputy") if parent is None else None,
+                standby=own_command("standby") if parent is None else None,
                 environment=environment_for_child(url, settings.work.strategies),
                 wanted=lambda: wanted(entry),
                 connected=lambda: connected_here(connection),
@@ -146,12 +146,12 @@ def list_workers(*, as_json: bool) -> None:
     console().print(table)
 
 
-def _roster(settings: Settings) -> Path:
+def _pool_registry(settings: Settings) -> Path:
     return settings.state_dir / "pools"
 
 
-def _pools(pid: int | None) -> list[PoolEntry]:
-    found = [each for each in pool_registry.pools(_roster(load_settings())) if pid in (None, each.pid)]
+def _pools(pid: int | None) -> list[RegisteredPool]:
+    found = [each for each in pool_registry.pools(_pool_registry(load_settings())) if pid in (None, each.pid)]
     if not found:
         which = f"pool {pid}" if pid else "pool"
         raise SettingsError(f"no {which} runs on this machine; start one: tradeschool worker start -n 2")

@@ -24,9 +24,9 @@ SERVER_LOCK, PID_FILE = "server.lock", "valkey.pid"
 STORED = ("appendonlydir", "appendonly.aof", "dump.rdb")
 """Files in which a server stores its data."""
 ASIDE = "unreadable"
-MOST_ASIDE = 3
+MAX_ASIDE = 3
 """Number of folders with unreadable files that are kept for inspection."""
-LEAST_FREE_BYTES = 1 << 16
+MIN_FREE_BYTES = 1 << 16
 UNREADABLE = re.compile(r"\bAOF\b|\bRDB\b|append[- ]only|appendonly", re.IGNORECASE)
 """Matches the server's log where its files are damaged, truncated, owned by another user or of another version."""
 LOG_LINE = re.compile(r"^\d+:[A-Z] .{20,30}? ([.*#-]) (.*)$")
@@ -128,7 +128,7 @@ def _last_words(log_file: Path, begin: int) -> str:
 
 
 def _is_full(folder: Path, said: str) -> bool:
-    return "No space left" in said or shutil.disk_usage(folder).free < LEAST_FREE_BYTES
+    return "No space left" in said or shutil.disk_usage(folder).free < MIN_FREE_BYTES
 
 
 def _set_aside(folder: Path) -> Path | None:
@@ -146,7 +146,7 @@ def _set_aside(folder: Path) -> Path | None:
         aside.mkdir(mode=0o700)
         for path in stored:
             path.rename(aside / path.name)
-        for old in before[: len(before) + 1 - MOST_ASIDE]:
+        for old in before[: len(before) + 1 - MAX_ASIDE]:
             shutil.rmtree(old)
     except OSError as error:
         raise ServiceUnreachable(

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 NO_RETRY = Retry(NoBackoff(), 0)
 """Disables redis-py's retries, which would delay the detection of a stopped server by seconds."""
-ANSWER_TIMEOUT = 2.0  # seconds for the response of a running server
+RESPONSE_TIMEOUT = 2.0  # seconds for the response of a running server
 START_TIMEOUT = 60.0  # seconds until a server started by another process must respond
 KEEP_SECONDS = 1.0  # between two checks that the server is running
 STOP_TIMEOUT = 10.0  # seconds after SIGTERM until the server is killed
@@ -98,7 +98,7 @@ class Valkey:
             return None
         except redis.exceptions.TimeoutError as error:
             raise ServiceUnreachable(
-                f"embedded Valkey at {self.socket} did not respond within {ANSWER_TIMEOUT:g} s; retry, or stop it"
+                f"embedded Valkey at {self.socket} did not respond within {RESPONSE_TIMEOUT:g} s; retry, or stop it"
             ) from error
 
     @property
@@ -233,7 +233,7 @@ class Valkey:
             time.sleep(0.02)
 
     def _connection(self) -> redis.Redis:
-        return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=ANSWER_TIMEOUT, retry=NO_RETRY)
+        return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=RESPONSE_TIMEOUT, retry=NO_RETRY)
 
     def _is_loaded(self) -> bool:
         try:

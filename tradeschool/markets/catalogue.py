@@ -33,7 +33,7 @@ INSTRUMENTS = (*CURRICULUM_INSTRUMENTS, BTC_USDT, ETH_USDT)
 """All known instruments; those outside the curriculum are downloaded only when named explicitly."""
 CURRICULUM_WINDOW = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
 EUR_USD_BULL_WINDOW = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC))
-SEALED_WINDOW = Window(datetime(2024, 4, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
+HOLDOUT_WINDOW = Window(datetime(2024, 4, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
 
 
 def default_catalogue(instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS) -> tuple[Wanted, ...]:
@@ -50,10 +50,10 @@ def default_catalogue(instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS
     )
 
 
-def sealed_catalogue(instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS) -> tuple[Wanted, ...]:
+def holdout_catalogue(instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS) -> tuple[Wanted, ...]:
     """Return the same datasets over the holdout period, which is stored below a separate root."""
     return tuple(
-        Wanted(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=SEALED_WINDOW)
+        Wanted(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=HOLDOUT_WINDOW)
         for instrument in instruments
         for timeframe in Timeframe
     )

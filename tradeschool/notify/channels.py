@@ -20,14 +20,14 @@ from pydantic import JsonValue
 from tradeschool.errors import SettingsError
 from tradeschool.notify.message import Message
 
-ANSWER_SECONDS = 10.0
+RESPONSE_SECONDS = 10.0
 REFUSALS = frozenset({400, 401, 403, 404, 405, 410, 413, 422})
 """HTTP statuses that are not retried."""
-MOST_TEXT = 3_000
+MAX_TEXT = 3_000
 """Maximum number of characters of a Slack message."""
 
 
-class NotTold(Exception):
+class DeliveryFailed(Exception):
     """A message could not be delivered; internal to this package."""
 
     def __init__(self, reason: str, *, is_final: bool = False) -> None:
@@ -80,7 +80,7 @@ class Slack:
 
     def send(self, message: Message) -> None:
         """POST the text of the message."""
-        text = message.text[:MOST_TEXT]
+        text = message.text[:MAX_TEXT]
         for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):  # Slack's control characters
             text = text.replace(sign, entity)
         _post(self.url, {"text": text})
@@ -105,11 +105,11 @@ class Mail:
             with _connected(urlsplit(self.url)) as server:
                 server.send_message(self._mail(message), self.sender, list(self.receivers))
         except smtplib.SMTPResponseException as error:
-            raise NotTold(f"status {error.smtp_code}", is_final=500 <= error.smtp_code < 600) from error
+            raise DeliveryFailed(f"status {error.smtp_code}", is_final=500 <= error.smtp_code < 600) from error
         except smtplib.SMTPRecipientsRefused as error:
-            raise NotTold("all recipients were refused", is_final=True) from error
+            raise DeliveryFailed("all recipients were refused", is_final=True) from error
         except (OSError, smtplib.SMTPException) as error:
-            raise NotTold(type(error).__name__) from error
+            raise DeliveryFailed(type(error).__name__) from error
 
     def _mail(self, message: Message) -> EmailMessage:
         mail = EmailMessage()
@@ -121,7 +121,7 @@ class Mail:
         return mail
 
 
-def check_hook(knob: str, url: str) -> str:
+def check_hook(setting: str, url: str) -> str:
     """Return a webhook URL after checking it.
 
     Raises:
@@ -129,7 +129,7 @@ def check_hook(knob: str, url: str) -> str:
     """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise SettingsError(f"{knob}: expected an http:// or https:// URL (the value is secret and not shown)")
+        raise SettingsError(f"{setting}: expected an http:// or https:// URL (the value is secret and not shown)")
     return url
 
 
@@ -159,24 +159,24 @@ def _post(url: str, value: Mapping[str, JsonValue]) -> None:
     headers = {"Content-Type": "application/json", "User-Agent": "tradeschool"}
     asked = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310  # see check_hook
     try:
-        with urllib.request.build_opener(_NoRedirect).open(asked, timeout=ANSWER_SECONDS) as answer:
+        with urllib.request.build_opener(_NoRedirect).open(asked, timeout=RESPONSE_SECONDS) as answer:
             answer.read(1024)
     except urllib.error.HTTPError as error:
         error.close()
         is_final = error.code in REFUSALS or 300 <= error.code < 400
-        raise NotTold(f"status {error.code}", is_final=is_final) from None
+        raise DeliveryFailed(f"status {error.code}", is_final=is_final) from None
     except (OSError, ValueError, HTTPException) as error:  # error texts may contain the secret URL
         reason = getattr(error, "reason", None)
-        raise NotTold(type(reason).__name__ if isinstance(reason, Exception) else type(error).__name__) from None
+        raise DeliveryFailed(type(reason).__name__ if isinstance(reason, Exception) else type(error).__name__) from None
 
 
 def _connected(url: SplitResult) -> smtplib.SMTP:
     context = ssl.create_default_context()
     host = url.hostname or ""
     if url.scheme == "smtps":
-        server: smtplib.SMTP = smtplib.SMTP_SSL(host, url.port or 465, timeout=ANSWER_SECONDS, context=context)
+        server: smtplib.SMTP = smtplib.SMTP_SSL(host, url.port or 465, timeout=RESPONSE_SECONDS, context=context)
     else:
-        server = smtplib.SMTP(host, url.port or 587, timeout=ANSWER_SECONDS)
+        server = smtplib.SMTP(host, url.port or 587, timeout=RESPONSE_SECONDS)
     try:
         _log_in(server, url, context)
     except BaseException:
@@ -194,5 +194,5 @@ def _log_in(server: smtplib.SMTP, url: SplitResult, context: ssl.SSLContext) -> 
         is_private = True
     if url.username and url.password:
         if not is_private:
-            raise NotTold("the server does not offer STARTTLS, so the password is not sent", is_final=True)
+            raise DeliveryFailed("the server does not offer STARTTLS, so the password is not sent", is_final=True)
         server.login(unquote(url.username), unquote(url.password))

@@ -6,13 +6,13 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from tradeschool.notify.channels import Channel, NotTold
+from tradeschool.notify.channels import Channel, DeliveryFailed
 from tradeschool.notify.message import Message
 
 ATTEMPTS = 6
 FIRST_PAUSE_SECONDS = 1.0
 """Delay before the second attempt; it doubles with each further attempt: half a minute in total."""
-MOST_WAITING = 200
+MAX_WAITING = 200
 """Maximum number of queued messages per channel; beyond it the oldest message is dropped."""
 
 log = logging.getLogger(__name__)
@@ -22,9 +22,9 @@ class Notifier:
     """Sends messages to several channels without blocking the caller."""
 
     def __init__(self, channels: Sequence[Channel], *, first_pause_seconds: float = FIRST_PAUSE_SECONDS) -> None:
-        self._lines = [_Line(channel, first_pause_seconds) for channel in channels]
+        self._lines = [_ChannelQueue(channel, first_pause_seconds) for channel in channels]
 
-    def tell(self, message: Message) -> None:
+    def notify(self, message: Message) -> None:
         """Queue a message for every channel."""
         for line in self._lines:
             line.put(message)
@@ -38,7 +38,7 @@ class Notifier:
             line.join(max(0.0, end - time.monotonic()))
 
 
-class _Line:
+class _ChannelQueue:
     """One channel with its queue and its thread; the first message starts the thread."""
 
     def __init__(self, channel: Channel, first_pause_seconds: float) -> None:
@@ -52,7 +52,7 @@ class _Line:
 
     def put(self, message: Message) -> None:
         with self._changed:
-            if len(self._waiting) >= MOST_WAITING:
+            if len(self._waiting) >= MAX_WAITING:
                 lost = self._waiting.popleft()
                 log.warning("Notification dropped", extra=self._extra("message_given_up", lost, "queue is full"))
             self._waiting.append(message)
@@ -93,7 +93,7 @@ class _Line:
                 return
             try:
                 self._channel.send(message)
-            except NotTold as error:
+            except DeliveryFailed as error:
                 reason = str(error)
                 if error.is_final or attempt == ATTEMPTS:
                     break

@@ -19,7 +19,7 @@ from tradeschool.settings.model import (
     Settings,
     dotenv_values_by_name,
     environment_name,
-    knobs,
+    setting_names,
 )
 
 
@@ -74,7 +74,7 @@ def environment_for_child(redis_url: str, strategies: Sequence[str] = ()) -> dic
 
 
 def _refuse_unknown(file: Path) -> None:
-    known = {environment_name(path) for path, _ in knobs()}
+    known = {environment_name(path) for path, _ in setting_names()}
     for origin, names in (("the environment", os.environ), (str(DOTENV_FILE), dotenv_values_by_name())):
         for name in sorted(names):
             if name.upper().startswith(PREFIX) and name.upper() not in known:
@@ -89,12 +89,14 @@ def _refuse_unknown_in_file(file: Path) -> None:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"settings file {file} cannot be read: {error}") from error
-    known = {".".join(path): path for path, _ in knobs()}
+    known = {".".join(path): path for path, _ in setting_names()}
     for name in _dotted(table):
         if name not in known:
             raise SettingsError(f"unknown setting {name} in {file}{_nearest(name, set(known))}")
         if name.endswith(("token", "signing_key")):
-            variable = {knob: other for other, knob in BORROWED_NAMES.items()}.get(name, environment_name(known[name]))
+            variable = {setting: other for other, setting in BORROWED_NAMES.items()}.get(
+                name, environment_name(known[name])
+            )
             raise SettingsError(f"{file}: {name} is a secret and not allowed here; set {variable} or {name}_file")
 
 
@@ -118,14 +120,14 @@ def _reprint(problem: Any, file: Path) -> str:
 
 
 def _shown(path: tuple[str, ...], value: object) -> str:
-    fields = dict(knobs())
+    fields = dict(setting_names())
     secret = path in fields and "SecretStr" in str(fields[path].annotation)
     return "***" if secret else repr(value)
 
 
 def _origin(path: tuple[str, ...], file: Path) -> str:
     name = environment_name(path)
-    borrowed = [other for other, knob in BORROWED_NAMES.items() if (knob,) == path]
+    borrowed = [other for other, setting in BORROWED_NAMES.items() if (setting,) == path]
     for names, where in ((os.environ, ""), (dotenv_values_by_name(), f" in {DOTENV_FILE}")):
         for candidate in (name, *borrowed):
             if candidate in names:

@@ -140,14 +140,16 @@ class Settings(BaseSettings):
         return secret_of(".".join((*PROVIDERS, provider, "token")), given.token, given.token_file)
 
 
-def knobs(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+def setting_names(
+    model: type[BaseModel] = Settings, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
     """Yield the path, such as `("fetch", "coinbase_rate")`, and the field of every setting."""
     for name, field in model.model_fields.items():
         if (*path, name) == PROVIDERS:
             for provider in FURTHER_PROVIDERS:
-                yield from knobs(ProviderSettings, (*PROVIDERS, provider))
+                yield from setting_names(ProviderSettings, (*PROVIDERS, provider))
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from knobs(field.annotation, (*path, name))
+            yield from setting_names(field.annotation, (*path, name))
         else:
             yield (*path, name), field
 
@@ -181,12 +183,12 @@ def dotenv_values_by_name() -> dict[str, str]:
 
 
 def _borrowed(names: Mapping[str, str]) -> dict[str, Any]:
-    return {knob: names[name] for name, knob in BORROWED_NAMES.items() if name in names}
+    return {setting: names[name] for name, setting in BORROWED_NAMES.items() if name in names}
 
 
 def _own(names: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for path, _ in knobs():
+    for path, _ in setting_names():
         if environment_name(path) in names:
             section = values
             for part in path[:-1]:

@@ -169,17 +169,17 @@ class NotifySettings(Section):
         return any((self.webhook_url, self.slack_url, self.smtp_url))
 
 
-def secret_of(knob: str, token: SecretStr | None, file: Path | None) -> str | None:
+def secret_of(setting: str, token: SecretStr | None, file: Path | None) -> str | None:
     """Return a secret from its setting or from the file named by its `_file` setting, None if both are unset."""
     if token:
-        return _one_word(knob, token.get_secret_value())
+        return _one_word(setting, token.get_secret_value())
     if file is None:
         return None
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{knob}_file: cannot read {file}: {error}") from error
-    return _one_word(f"{knob}_file: {file}", text)
+        raise SettingsError(f"{setting}_file: cannot read {file}: {error}") from error
+    return _one_word(f"{setting}_file: {file}", text)
 
 
 def _one_word(where: str, text: str) -> str:

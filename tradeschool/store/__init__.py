@@ -4,6 +4,6 @@ A reader sees a whole file or none; the store never downloads a candle and never
 """
 
 from tradeschool.store.seal import Gap, GapReason, PartFile, Seal
-from tradeschool.store.store import Store, sealed_store
+from tradeschool.store.store import Store, holdout_store
 
-__all__ = ["Gap", "GapReason", "PartFile", "Seal", "Store", "sealed_store"]
+__all__ = ["Gap", "GapReason", "PartFile", "Seal", "Store", "holdout_store"]

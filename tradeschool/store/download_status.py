@@ -1,6 +1,7 @@
 """Download status record: progress, request counts and ETA of the latest download run.
 
-The fetcher writes it to `<data_dir>/acquisition.json` every few seconds; the page and the metrics read it from there.
+The fetcher writes it to `<data_dir>/download_status.json` every few seconds; the page and the metrics read it
+from there.
 """
 
 from collections import Counter, defaultdict
@@ -13,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from tradeschool.errors import ForeignFile, first_line
 from tradeschool.store.atomic_files import publish_text
 
-FILE_NAME = "acquisition.json"
+FILE_NAME = "download_status.json"
 FRESH = timedelta(seconds=15)
 """Maximum age of a record of a live fetcher; an older record with `running` set comes from a killed fetcher."""
 
@@ -21,11 +22,11 @@ Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
 
 
-class _Strict(BaseModel):
+class _StatusModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class Durations(_Strict):
+class Durations(_StatusModel):
     """Histogram of durations."""
 
     bounds_seconds: tuple[float, ...]
@@ -36,7 +37,7 @@ class Durations(_Strict):
     """Sum of all durations."""
 
 
-class LaneState(_Strict):
+class ProviderState(_StatusModel):
     """Download status of one provider."""
 
     provider: str
@@ -57,10 +58,10 @@ class LaneState(_Strict):
     eta_seconds: Seconds
     """Estimated time until the last page of the provider."""
     outcomes: dict[str, Count]
-    """Number of attempts by outcome: ok, busy, server_error, no_answer, unreadable, refused."""
+    """Number of attempts by outcome: ok, busy, server_error, no_response, unreadable, refused."""
     token_seconds: Durations
     """Time that requests waited for the rate limit."""
-    answer_seconds: Durations
+    response_seconds: Durations
     """Time from sending a request to its complete response."""
 
     @property
@@ -69,7 +70,7 @@ class LaneState(_Strict):
         return self.requests_per_second / self.limit_per_second
 
 
-class DownloadState(_Strict):
+class DownloadState(_StatusModel):
     """Download status of one range of a dataset."""
 
     dataset: str
@@ -96,7 +97,7 @@ class DownloadState(_Strict):
         return 0 if self.sealed or self.error else max(0, self.pages_total - self.pages_done)
 
 
-class Acquisition(_Strict):
+class DownloadStatus(_StatusModel):
     """Status of a download run."""
 
     version: Literal[1] = 1
@@ -109,7 +110,7 @@ class Acquisition(_Strict):
     """Processor time used by the fetcher."""
     memory_bytes: Count = 0
     """Peak memory of the fetcher."""
-    lanes: tuple[LaneState, ...]
+    providers: tuple[ProviderState, ...]
     downloads: tuple[DownloadState, ...]
 
     @property
@@ -129,7 +130,7 @@ class Acquisition(_Strict):
         behind = Counter[str]()
         for each in self.downloads:
             behind[each.provider] += each.pages_left
-        seconds = {lane.provider: lane.eta_seconds for lane in self.lanes}
+        seconds = {provider.provider: provider.eta_seconds for provider in self.providers}
         etas = []
         for each in self.downloads:
             ahead[each.provider] += each.pages_left
@@ -152,7 +153,7 @@ class Acquisition(_Strict):
         publish_text(root, root / FILE_NAME, self.model_dump_json() + "\n")
 
 
-def read_acquisition(root: Path) -> Acquisition | None:
+def read_download_status(root: Path) -> DownloadStatus | None:
     """Return the status record of the latest download run, None if there was no run.
 
     Raises:
@@ -160,7 +161,7 @@ def read_acquisition(root: Path) -> Acquisition | None:
     """
     path = root / FILE_NAME
     try:
-        return Acquisition.model_validate_json(path.read_bytes())
+        return DownloadStatus.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:

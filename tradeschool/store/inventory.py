@@ -18,7 +18,7 @@ from tradeschool.store.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
+class DatasetInventory:
     """Totals over all sealed ranges of one dataset."""
 
     dataset: str
@@ -49,46 +49,46 @@ Months = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class InventoryEntry:
     """Totals, monthly coverage and sealed ranges of one dataset."""
 
-    holding: Holding
+    inventory: DatasetInventory
     months: Months
     sealed: tuple[Window, ...]
     """Sealed ranges, merged, in time order."""
 
 
-class Holdings:
+class Inventory:
     """Inventory with a cache: a dataset is read again only after its seals have changed."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: dict[Dataset, tuple[object, Held | None]] = {}
+        self._known: dict[Dataset, tuple[object, InventoryEntry | None]] = {}
 
-    def look(self, datasets: Sequence[Dataset]) -> list[Held]:
+    def look(self, datasets: Sequence[Dataset]) -> list[InventoryEntry]:
         """Return the datasets that have a seal, readable or not."""
         return [held for dataset in datasets if (held := self._one(dataset))]
 
-    def _one(self, dataset: Dataset) -> Held | None:
+    def _one(self, dataset: Dataset) -> InventoryEntry | None:
         stamp = self._store.stamp(dataset)
         known = self._known.get(dataset)
         if known is None or known[0] != stamp:
             known = self._known[dataset] = (stamp, self._read(dataset))
         return known[1]
 
-    def _read(self, dataset: Dataset) -> Held | None:
+    def _read(self, dataset: Dataset) -> InventoryEntry | None:
         try:
-            holding = holding_of(self._store, dataset)
+            holding = inventory_of(self._store, dataset)
             if holding is None:
                 return None
             seals = self._store.seals(dataset)
         except (DataError, OSError) as error:
-            return Held(holding=_unreadable(dataset, str(error)), months={}, sealed=())
+            return InventoryEntry(inventory=_unreadable(dataset, str(error)), months={}, sealed=())
         sealed = tuple(merge([seal.window for seal in seals]))
-        return Held(holding=holding, months=months_of(dataset, seals), sealed=sealed)
+        return InventoryEntry(inventory=holding, months=months_of(dataset, seals), sealed=sealed)
 
 
-def holding_of(store: Store, dataset: Dataset) -> Holding | None:
+def inventory_of(store: Store, dataset: Dataset) -> DatasetInventory | None:
     """Return the totals of a dataset, None if nothing is sealed.
 
     Raises:
@@ -98,7 +98,7 @@ def holding_of(store: Store, dataset: Dataset) -> Holding | None:
     if not seals:
         return None
     expected, missing = sum(seal.expected for seal in seals), sum(seal.missing for seal in seals)
-    return Holding(
+    return DatasetInventory(
         dataset=dataset.name,
         rows=sum(seal.rows for seal in seals),
         expected=expected,
@@ -140,8 +140,8 @@ def _moment(store: Store, dataset: Dataset, window: Window, place: int) -> str |
     return datetime.fromtimestamp(int(times[place]), UTC).isoformat() if len(times) else None
 
 
-def _unreadable(dataset: Dataset, reason: str) -> Holding:
-    return Holding(
+def _unreadable(dataset: Dataset, reason: str) -> DatasetInventory:
+    return DatasetInventory(
         dataset=dataset.name,
         rows=0,
         expected=0,

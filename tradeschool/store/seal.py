@@ -21,7 +21,7 @@ IMPORTED = "imported:"
 """Prefix of the source of imported candles; the name of the file follows."""
 
 
-class _Strict(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
@@ -36,7 +36,7 @@ class GapReason(StrEnum):
     """The imported file does not contain the candles."""
 
 
-class Gap(_Strict):
+class Gap(_StrictModel):
     """A run of consecutive expected candles that are missing."""
 
     start: AwareDatetime
@@ -48,7 +48,7 @@ class Gap(_Strict):
     reason: GapReason
 
 
-class PartFile(_Strict):
+class PartFile(_StrictModel):
     """One parquet file of a seal: one calendar year (UTC) of its range."""
 
     path: Annotated[str, Field(pattern=r"^year=[0-9]{4}/[^/]+\.parquet$")]
@@ -58,7 +58,7 @@ class PartFile(_Strict):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Seal(_Strict):
+class Seal(_StrictModel):
     """Content of a sealed range of a dataset."""
 
     version: Literal[1] = 1

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.candles.arrays import CandleArrays, number_names
-from tradeschool.errors import DataIncomplete, ForeignFile, PeriodClosed, first_line
+from tradeschool.errors import DataIncomplete, ForeignFile, HoldoutClosed, first_line
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import Wanted
 from tradeschool.markets.instruments import Dataset
@@ -26,10 +26,10 @@ from tradeschool.store.atomic_files import publish_text, sha256_of, sync
 from tradeschool.store.seal import PartFile, Seal, is_readable, read_seal
 
 SEAL_SUFFIX = ".seal.json"
-SEALED_FOLDER = "sealed"
+HOLDOUT_FOLDER = "holdout"
 """Folder below the data folder: root of the separate store of the holdout period, which a search never reads."""
 FETCH = "tradeschool fetch"
-FETCH_SEALED = f"{FETCH} --sealed"
+FETCH_SEALED = f"{FETCH} --holdout"
 GAPS_NAMED = 3
 """Maximum number of gaps in an error message."""
 
@@ -115,7 +115,7 @@ class Store:
             ForeignFile: if a file does not match its seal.
             PeriodClosed: if the window overlaps the holdout period.
         """
-        self.require_sealed(dataset, window)
+        self.require_holdout(dataset, window)
         self.check_files(dataset, window)
         coverage = self.coverage(dataset, window)
         if coverage < min_coverage:
@@ -124,7 +124,7 @@ class Store:
                 f"{self._gaps_in(dataset, window)}; see: tradeschool data gaps {dataset}"
             )
 
-    def require_sealed(self, dataset: Dataset, window: Window) -> None:
+    def require_holdout(self, dataset: Dataset, window: Window) -> None:
         """Check that the whole `window` is sealed.
 
         Raises:
@@ -142,7 +142,7 @@ class Store:
 
     def _refuse_closed(self, dataset: Dataset, window: Window) -> None:
         if self.closed and (part := window.overlap(self.closed)):
-            raise PeriodClosed(
+            raise HoldoutClosed(
                 f"{dataset}: {part} lies in the holdout period {self.closed}, which a search must not read; "
                 "use a range outside of it"
             )
@@ -217,7 +217,7 @@ class Store:
                 f"run {self._fetched_by} to download it again"
             )
 
-    def strays(self, dataset: Dataset) -> list[Path]:
+    def unknown_files(self, dataset: Dataset) -> list[Path]:
         """Return parquet files that no seal lists: never read, possibly of a download in progress."""
         folder = self.folder(dataset)
         named = {folder / file.path for seal in self.seals(dataset) for file in seal.files}
@@ -245,7 +245,7 @@ class Store:
         Raises:
             DataIncomplete: if the window is not sealed.
         """
-        self.require_sealed(dataset, window)
+        self.require_holdout(dataset, window)
         parts: list[tuple[PartFile, Window]] = []
         taken: list[Window] = []
         for seal in self.seals(dataset):
@@ -255,9 +255,9 @@ class Store:
         return sorted(parts, key=lambda part: part[1])
 
 
-def sealed_store(data_dir: Path) -> Store:
+def holdout_store(data_dir: Path) -> Store:
     """Return the store of the holdout period below a data folder."""
-    return Store(data_dir / SEALED_FOLDER, fetched_by=FETCH_SEALED)
+    return Store(data_dir / HOLDOUT_FOLDER, fetched_by=FETCH_SEALED)
 
 
 def fetch_command(datasets: Sequence[Dataset], window: Window) -> str:

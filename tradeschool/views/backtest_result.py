@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 from rich.table import Column, Table
 
-from optimizer.backtest.result import Run
+from optimizer.backtest.result import BacktestRun
 from optimizer.backtest.trade_table import trade_table
 from optimizer.bars.preparation import Prepared
 from optimizer.level.metric_names import COUNTS
@@ -37,7 +37,7 @@ class Outputs:
         _check_ending("--trades", self.trades, TRADE_FORMATS)
         _check_ending("--plot", self.plot, PLOT_FORMATS)
 
-    def write(self, title: str, tested: Sequence["Tested"]) -> None:
+    def write(self, title: str, tested: Sequence["DatasetBacktest"]) -> None:
         """Write the requested files.
 
         Raises:
@@ -50,29 +50,29 @@ class Outputs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tested:
+class DatasetBacktest:
     """Backtest result of one dataset."""
 
     prepared: Prepared
-    run: Run
-    held: Run
+    run: BacktestRun
+    benchmark: BacktestRun
     """Buy-and-hold benchmark on the same bars."""
 
 
-def as_object(tested: Sequence[Tested]) -> dict[str, object]:
+def as_object(tested: Sequence[DatasetBacktest]) -> dict[str, object]:
     """Return the metrics per dataset, of the portfolio of all datasets, and of buy-and-hold, for JSON."""
     return {
         "datasets": [
             {
                 "dataset": each.run.dataset.name,
                 "window": each.prepared.window.name,
-                "warm_up_bars": each.prepared.first_judged,
+                "warm_up_bars": each.prepared.first_evaluated,
                 **figures_as_json(figures([each.run])),
             }
             for each in tested
         ],
         "metrics": figures_as_json(figures([each.run for each in tested])),
-        "buy_and_hold": figures_as_json(figures([each.held for each in tested])),
+        "buy_and_hold": figures_as_json(figures([each.benchmark for each in tested])),
     }
 
 
@@ -82,7 +82,7 @@ def figures_as_json(found: Mapping[str, float]) -> dict[str, object]:
     return {name: finite_or_none(value) for name, value in found.items()} | {"infinite": infinite}
 
 
-def show(strategy: Strategy, parameters: Mapping[str, float], tested: Sequence[Tested]) -> None:
+def show(strategy: Strategy, parameters: Mapping[str, float], tested: Sequence[DatasetBacktest]) -> None:
     """Print the parameters, and a table with one column of metrics per dataset."""
     quiet = {each.name for each in strategy.parameters if each.fixed and parameters[each.name] == each.default}
     chosen = ", ".join(f"{each} {value:g}" for each, value in parameters.items() if each not in quiet)
@@ -90,7 +90,7 @@ def show(strategy: Strategy, parameters: Mapping[str, float], tested: Sequence[T
     columns = {each.run.dataset.name + f"\n{each.prepared.window}": figures([each.run]) for each in tested}
     if len(tested) > 1:
         columns["portfolio"] = figures([each.run for each in tested])
-    columns["buy and hold"] = figures([each.held for each in tested])
+    columns["buy and hold"] = figures([each.benchmark for each in tested])
     table = Table(Column("metric", no_wrap=True), *columns)
     for metric in next(iter(columns.values())):
         table.add_row(metric, *(_readable(metric, found[metric]) for found in columns.values()))
@@ -106,7 +106,7 @@ def _check_ending(option: str, path: Path | None, endings: Sequence[str]) -> Non
         raise SettingsError(f"{option} {path}: expected a file name that ends in {' or '.join(endings)}")
 
 
-def _write_trades(tested: Sequence[Tested], path: Path) -> None:
+def _write_trades(tested: Sequence[DatasetBacktest], path: Path) -> None:
     table = pl.concat([trade_table(each.run, each.prepared) for each in tested])
     try:
         if path.suffix == ".csv":
@@ -118,10 +118,10 @@ def _write_trades(tested: Sequence[Tested], path: Path) -> None:
     say(f"{table.height:,} trades written to {path}")
 
 
-def _draw(title: str, tested: Sequence[Tested], path: Path) -> None:
-    from optimizer.report.backtest_page import Drawn, draw, page  # matplotlib takes a second to import
+def _draw(title: str, tested: Sequence[DatasetBacktest], path: Path) -> None:
+    from optimizer.report.backtest_page import PlottedRun, draw, page  # matplotlib takes a second to import
 
-    drawn = [Drawn(prepared=each.prepared, run=each.run, held=each.held) for each in tested]
+    drawn = [PlottedRun(prepared=each.prepared, run=each.run, benchmark=each.benchmark) for each in tested]
     picture = draw(title, drawn)
     content = page(title, picture, figures([each.run for each in tested])) if path.suffix == ".html" else picture
     try:

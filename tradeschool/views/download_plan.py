@@ -7,9 +7,9 @@ from typing import TypedDict
 
 from rich.table import Table
 
-from fetcher.download.page_ledger import Ledger
+from fetcher.download.page_ledger import PageLedger
 from fetcher.download.pending import planned_pages, remaining_downloads
-from fetcher.download.plan import Download
+from fetcher.download.plan import DownloadPlan
 from fetcher.protocol.provider import Access
 from tradeschool.errors import StoreUnwritable
 from tradeschool.markets.catalogue import Wanted
@@ -44,7 +44,7 @@ def show_plan(
         StoreUnwritable: If the disk is too small; the plan was printed before.
     """
     plan = remaining_downloads(wanted, store, native=native)
-    with Ledger(store.root) as ledger:
+    with PageLedger(store.root) as ledger:
         requests = planned_pages(plan, ledger, access)
     rows = [_planned(each, requests[each.wanted]) for each in plan]
     rates = {name: each.rate for name, each in access.items()}
@@ -74,7 +74,7 @@ def show_plan(
     require_space(plan, store)
 
 
-def require_space(plan: Iterable[Download], store: Store) -> None:
+def require_space(plan: Iterable[DownloadPlan], store: Store) -> None:
     """Refuse a download that does not fit on the disk.
 
     Raises:
@@ -88,7 +88,7 @@ def require_space(plan: Iterable[Download], store: Store) -> None:
         )
 
 
-def bytes_of(plan: Iterable[Download]) -> int:
+def bytes_of(plan: Iterable[DownloadPlan]) -> int:
     """Return the largest disk usage of a download in bytes: parquet files and page ledger."""
     asked = written = 0
     for each in plan:
@@ -107,7 +107,7 @@ def _free_bytes(root: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def _planned(each: Download, requests: int) -> _Row:
+def _planned(each: DownloadPlan, requests: int) -> _Row:
     return {
         "dataset": each.dataset.name,
         "provider": each.dataset.instrument.provider,

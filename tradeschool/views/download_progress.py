@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from fetcher.download.progress import Progress
-from fetcher.download.status import acquisition
+from fetcher.download.progress import DownloadProgress
+from fetcher.download.status import download_status
 from tradeschool.errors import StoreUnwritable
-from tradeschool.store.download_status import Acquisition, DownloadState, LaneState
+from tradeschool.store.download_status import DownloadState, DownloadStatus, ProviderState
 from tradeschool.views.terminal import now, say
 
 REFRESH = 0.25  # seconds between two updates on a terminal
@@ -24,16 +24,16 @@ WORTH_A_LINE = 2.0  # shortest pause, in seconds, that is shown
 
 
 @asynccontextmanager
-async def watch(rates: Mapping[str, float], root: Path) -> AsyncIterator[Callable[[list[Progress]], None]]:
+async def watch(rates: Mapping[str, float], root: Path) -> AsyncIterator[Callable[[list[DownloadProgress]], None]]:
     """Show the progress passed to the yielded function until the block ends, and publish it below `root`.
 
     `rates` are the rate limits in requests/s, by provider.
     """
-    shown: list[Progress] = []
+    shown: list[DownloadProgress] = []
     begun = time.monotonic()
 
-    def state(*, running: bool = True) -> Acquisition:
-        return acquisition(shown, rates, elapsed=time.monotonic() - begun, now=now(), running=running)
+    def state(*, running: bool = True) -> DownloadStatus:
+        return download_status(shown, rates, elapsed=time.monotonic() - begun, now=now(), running=running)
 
     board = _Bars(state) if sys.stderr.isatty() else _Lines(state)
     tasks = [asyncio.create_task(work) for work in (board.run(), _publish(state, root))]
@@ -49,7 +49,7 @@ async def watch(rates: Mapping[str, float], root: Path) -> AsyncIterator[Callabl
                 state(running=False).publish(root)
 
 
-async def _publish(state: Callable[[], Acquisition], root: Path) -> None:
+async def _publish(state: Callable[[], DownloadStatus], root: Path) -> None:
     while True:
         await asyncio.sleep(RECORD_EVERY)
         with suppress(StoreUnwritable):
@@ -59,7 +59,7 @@ async def _publish(state: Callable[[], Acquisition], root: Path) -> None:
 class _Lines:
     """Progress as periodic lines, for logs."""
 
-    def __init__(self, state: Callable[[], Acquisition]) -> None:
+    def __init__(self, state: Callable[[], DownloadStatus]) -> None:
         self._state = state
 
     async def run(self) -> None:
@@ -76,7 +76,7 @@ class _Lines:
 class _Bars:
     """Progress as one bar per dataset, for terminals."""
 
-    def __init__(self, state: Callable[[], Acquisition]) -> None:
+    def __init__(self, state: Callable[[], DownloadStatus]) -> None:
         self._state = state
         self._bars = Bars(
             TextColumn("{task.description}"),
@@ -102,8 +102,8 @@ class _Bars:
         for each in state.downloads:
             if each.pages_total:
                 self._update(f"{each.dataset} {each.range}", each.pages_done, each.pages_total, _reached(each))
-        for lane in state.lanes:
-            self._update(lane.provider, lane.requests, None, f"requests, {_traffic(lane)}")
+        for provider in state.providers:
+            self._update(provider.provider, provider.requests, None, f"requests, {_traffic(provider)}")
         left = f"ETA {state.eta_seconds:.0f} s"
         self._update("all", state.pages_done, state.pages_total or None, left)
 
@@ -113,20 +113,20 @@ class _Bars:
         self._bars.update(self._tasks[name], completed=done, total=total, remark=remark)
 
 
-def line(state: Acquisition) -> str:
+def line(state: DownloadStatus) -> str:
     """Return the progress of a download in one line."""
     told = [f"fetched {state.pages_done:,} of {state.pages_total:,} pages"]
-    told += [f"{lane.provider} {_traffic(lane)}" for lane in state.lanes if lane.requests]
+    told += [f"{provider.provider} {_traffic(provider)}" for provider in state.providers if provider.requests]
     active = next((each for each in state.downloads if each.pages_done < each.pages_total and not each.error), None)
     if active:
         told += [f"{active.dataset} {_reached(active)}".rstrip(), f"ETA {state.eta_seconds:.0f} s"]
     return ", ".join(told)
 
 
-def _traffic(lane: LaneState) -> str:
-    pace = f"{lane.requests_per_second:.2f}/s ({lane.limit_share:.0%} of the limit)"
-    waits = f"{lane.waiting_for_token} waiting for the rate limit, {lane.waiting_for_network} for the network"
-    pause = f", paused for {lane.paused_seconds:.0f} s" if lane.paused_seconds >= WORTH_A_LINE else ""
+def _traffic(provider: ProviderState) -> str:
+    pace = f"{provider.requests_per_second:.2f}/s ({provider.limit_share:.0%} of the limit)"
+    waits = f"{provider.waiting_for_token} waiting for the rate limit, {provider.waiting_for_network} for the network"
+    pause = f", paused for {provider.paused_seconds:.0f} s" if provider.paused_seconds >= WORTH_A_LINE else ""
     return f"{pace}, {waits}{pause}"
 
 

@@ -1,4 +1,4 @@
-"""Summary of a download: a table, JSON, and `acquisition_summary.csv` in the data folder."""
+"""Summary of a download: a table, JSON, and `download_summary.csv` in the data folder."""
 
 import csv
 import io
@@ -9,16 +9,16 @@ from typing import TypedDict
 from rich.table import Table
 
 from fetcher.download.audit import Audit
-from fetcher.download.progress import Progress
+from fetcher.download.progress import DownloadProgress
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.store import Seal, Store
 from tradeschool.store.atomic_files import publish_text
 from tradeschool.views.terminal import console, print_json
 
-SUMMARY_NAME = "acquisition_summary"
+SUMMARY_NAME = "download_summary"
 
 
-class Row(TypedDict):
+class DownloadSummaryRow(TypedDict):
     """Summary of one sealed range."""
 
     dataset: str
@@ -34,7 +34,7 @@ class Row(TypedDict):
     retries: int
 
 
-def rows_of(progress: Iterable[Progress]) -> list[Row]:
+def rows_of(progress: Iterable[DownloadProgress]) -> list[DownloadSummaryRow]:
     """Return one row per range sealed by this download; derived ranges count no requests."""
     return [
         _row(seal, each.requests if not seal.derived else 0, each.retries if not seal.derived else 0)
@@ -43,13 +43,13 @@ def rows_of(progress: Iterable[Progress]) -> list[Row]:
     ]
 
 
-def write(progress: Sequence[Progress], store: Store) -> None:
-    """Write `acquisition_summary.csv` and `.json` if the download sealed anything."""
+def write(progress: Sequence[DownloadProgress], store: Store) -> None:
+    """Write `download_summary.csv` and `.json` if the download sealed anything."""
     rows = rows_of(progress)
     if not rows:
         return
     text = io.StringIO()
-    table = csv.DictWriter(text, list(Row.__annotations__), lineterminator="\n")
+    table = csv.DictWriter(text, list(DownloadSummaryRow.__annotations__), lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     for name, content in (("csv", text.getvalue()), ("json", json.dumps(rows, indent=1) + "\n")):
@@ -57,7 +57,7 @@ def write(progress: Sequence[Progress], store: Store) -> None:
         publish_text(store.root, path, content)
 
 
-def show(progress: Sequence[Progress], store: Store, *, as_json: bool) -> None:
+def show(progress: Sequence[DownloadProgress], store: Store, *, as_json: bool) -> None:
     """Print the ranges that this download sealed."""
     rows = rows_of(progress)
     if as_json:
@@ -84,7 +84,7 @@ def show(progress: Sequence[Progress], store: Store, *, as_json: bool) -> None:
     console().print(f"data folder {store.root}, summary {store.root / SUMMARY_NAME}.csv")
 
 
-def audit_lines(progress: Iterable[Progress]) -> list[str]:
+def audit_lines(progress: Iterable[DownloadProgress]) -> list[str]:
     """Return the comparison of derived candles with the provider's, one line per dataset."""
     by_dataset: dict[str, list[Audit]] = {}
     for each in progress:
@@ -99,8 +99,8 @@ def audit_lines(progress: Iterable[Progress]) -> list[str]:
     ]
 
 
-def _row(seal: Seal, requests: int, retries: int) -> Row:
-    return Row(
+def _row(seal: Seal, requests: int, retries: int) -> DownloadSummaryRow:
+    return DownloadSummaryRow(
         dataset=find_dataset(seal.dataset).name,
         start=seal.start.isoformat(),
         end=seal.end.isoformat(),

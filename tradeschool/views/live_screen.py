@@ -10,25 +10,25 @@ from rich.table import Table
 from rich.text import Text
 
 from optimizer.curriculum.state_machine import Recommend
-from tradeschool.store.download_status import Acquisition
+from tradeschool.store.download_status import DownloadStatus
 from workers.monitoring.overview import View
-from workers.monitoring.run_status import LevelStanding, Standing
+from workers.monitoring.run_status import LevelStatus, RunStatus
 from workers.monitoring.snapshot import Snapshot, WorkerSnapshot
 from workers.monitoring.stall_detection import SILENT_SECONDS
 from workers.queue.job_names import trials_of
 
-MOST_WORKERS, MOST_DOWNLOADS = 16, 12
+MAX_WORKERS, MAX_DOWNLOADS = 16, 12
 """Most table rows on the screen; further rows are only counted."""
 BAR = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class QueueScreen:
     """Data of one screen."""
 
     queue: View[Snapshot]
-    run: View[Standing]
-    download: View[Acquisition]
+    run: View[RunStatus]
+    download: View[DownloadStatus]
     now: datetime
 
     @property
@@ -43,7 +43,7 @@ class Look:
         return f"stalled: {found.sentence()}" if found else ""
 
 
-def screen(look: Look) -> Group:
+def screen(look: QueueScreen) -> Group:
     """Render all data for a terminal."""
     parts: list[RenderableType] = [Text(trouble, style="bold red") for trouble in look.troubles]
     if look.stall:
@@ -59,7 +59,7 @@ def screen(look: Look) -> Group:
     return Group(*parts, Text("Ctrl-C stops this view only", style="dim"))
 
 
-def line(look: Look) -> str:
+def line(look: QueueScreen) -> str:
     """Render all data in one line, for a log."""
     parts = [each for each in (*look.troubles, look.stall, look.queue.note) if each]
     if queue := look.queue.value:
@@ -70,7 +70,7 @@ def line(look: Look) -> str:
     if (run := look.run.value) and run.current.attempts:
         attempt = run.current.attempts[-1]
         left = f", ETA {duration(attempt.eta_seconds)}" if attempt.eta_seconds != 0 else ""
-        parts.append(f"level {run.current.name}: {attempt.tally.finished:,} of {attempt.tally.trials:,} trials{left}")
+        parts.append(f"level {run.current.name}: {attempt.counts.finished:,} of {attempt.counts.trials:,} trials{left}")
     download = look.download.value
     if download and download.state(look.now) == "running":
         left = f"ETA {duration(download.eta_seconds)}"
@@ -107,7 +107,7 @@ def _workers(queue: Snapshot) -> Table:
     hosts: dict[str, list[WorkerSnapshot]] = defaultdict(list)
     for each in queue.workers:
         hosts[each.host].append(each)
-    shown = [each for host in sorted(hosts) for each in hosts[host]][:MOST_WORKERS]
+    shown = [each for host in sorted(hosts) for each in hosts[host]][:MAX_WORKERS]
     for each in shown:
         table.add_row(
             each.host,
@@ -129,9 +129,9 @@ def _age_style(worker: WorkerSnapshot) -> str:
     return "red" if worker.heartbeat_age_seconds > SILENT_SECONDS else ""
 
 
-def _levels(run: Standing) -> Table:
+def _levels(run: RunStatus) -> Table:
     table = Table("level", "state", "attempt", "trials", "", "best Sharpe", "gate", "ETA", title=f"run {run.name}")
-    if run.outcome is None and not run.at_work:
+    if run.outcome is None and not run.is_active:
         table.caption = f"not running; resume it: tradeschool optimize resume {run.name}"
     elif isinstance(run.action, Recommend):
         table.caption = run.reason
@@ -142,31 +142,31 @@ def _levels(run: Standing) -> Table:
     return table
 
 
-def _level(level: LevelStanding) -> list[RenderableType]:
+def _level(level: LevelStatus) -> list[RenderableType]:
     name = f"{level.name}  {level.level.title}"
     if not level.attempts:
         return [name, level.state, "", "", "", "", "", ""]
     attempt = level.attempts[-1]
     met = sum(reading.met for reading in level.gate)
-    tally = attempt.tally
-    best = "none feasible" if tally.best_value is None else f"{tally.best_value:.3f}"
+    trial_counts = attempt.counts
+    best = "none feasible" if trial_counts.best_value is None else f"{trial_counts.best_value:.3f}"
     return [
         name,
         Text(level.state, style={"passed": "green", "missed": "red", "searching": "cyan"}.get(level.state, "")),
         f"{attempt.row.number}",
-        f"{tally.finished:,} of {tally.trials:,}",
-        ProgressBar(total=tally.trials, completed=tally.finished, width=BAR),
+        f"{trial_counts.finished:,} of {trial_counts.trials:,}",
+        ProgressBar(total=trial_counts.trials, completed=trial_counts.finished, width=BAR),
         best,
         f"{met} of {len(level.gate)} met on {level.gate_part}" if level.gate else "",
         duration(attempt.eta_seconds),
     ]
 
 
-def _downloads(state: Acquisition, now: datetime) -> Table:
+def _downloads(state: DownloadStatus, now: datetime) -> Table:
     killed = "" if state.state(now) == "running" else " (no recent update: killed? resume it: tradeschool fetch)"
     table = Table("dataset", "pages", "", "reached", "", title=f"download{killed}")
     going = [each for each in state.downloads if each.pages_total and not each.sealed]
-    for each in going[:MOST_DOWNLOADS]:
+    for each in going[:MAX_DOWNLOADS]:
         table.add_row(
             each.dataset,
             f"{each.pages_done:,} of {each.pages_total:,}",
@@ -174,7 +174,15 @@ def _downloads(state: Acquisition, now: datetime) -> Table:
             f"{each.reached:%Y-%m-%d}" if each.reached else "",
             Text((each.error or "")[:60], style="red"),
         )
-    lanes = [f"{lane.provider}: ETA {duration(lane.eta_seconds)}" for lane in state.lanes if lane.eta_seconds]
-    lanes += [f"{lane.provider}: paused for {lane.paused_seconds:.0f} s" for lane in state.lanes if lane.paused_seconds]
-    table.caption = ", ".join(lanes) or None
+    providers = [
+        f"{provider.provider}: ETA {duration(provider.eta_seconds)}"
+        for provider in state.providers
+        if provider.eta_seconds
+    ]
+    providers += [
+        f"{provider.provider}: paused for {provider.paused_seconds:.0f} s"
+        for provider in state.providers
+        if provider.paused_seconds
+    ]
+    table.caption = ", ".join(providers) or None
     return table

@@ -9,38 +9,38 @@ from rich.table import Table
 from optimizer.level.metric_names import COUNTS
 from optimizer.level.spec import Part
 from optimizer.runs.run_store import RunRecord, Verdict
-from optimizer.validation.checks import Step
+from optimizer.validation.checks import CheckStage
 from optimizer.validation.gate import Reading
 from optimizer.validation.recommendation import Recommendation
 from tradeschool.views.terminal import console
-from workers.monitoring.run_status import AttemptStanding, Standing
+from workers.monitoring.run_status import AttemptStatus, RunStatus
 
 SHUT, OPEN = "failed", "met"
 
 
-def show(standing: Standing) -> None:
+def show(status: RunStatus) -> None:
     """Print each attempt with its trials, best trial and gate, then the null tests and the recommendation."""
-    for each in standing.attempts:
-        _show_attempt(standing.record, each)
-    for level in standing.levels:
-        if level.null:
-            console().print(f"level {level.name}: {level.null.sentence}")
-    for forced in standing.record.forced:
+    for each in status.attempts:
+        _show_attempt(status.record, each)
+    for level in status.levels:
+        if level.null_test:
+            console().print(f"level {level.name}: {level.null_test.sentence}")
+    for forced in status.record.forced:
         console().print(
             f"resumed with --force after a change on {forced.time:%Y-%m-%d %H:%M} UTC: {forced.what} {forced.was} -> "
             f"{forced.now}"
         )
-    console().print(standing.reason)
-    if standing.recommendation:
-        show_recommendation(standing.recommendation)
+    console().print(status.reason)
+    if status.recommendation:
+        show_recommendation(status.recommendation)
 
 
 def show_recommendation(found: Recommendation) -> None:
     """Print the checks of a run and the recommendation that follows from them."""
     table = Table("check", "required for", "finding", "result")
     for check in found.checks:
-        needed = "paper trading" if check.needed_for is Step.PAPER else "deployment"
-        table.add_row(check.name, needed, check.said, {True: OPEN, False: SHUT, None: "unknown"}[check.met])
+        needed = "paper trading" if check.needed_for is CheckStage.PAPER else "deployment"
+        table.add_row(check.name, needed, check.found, {True: OPEN, False: SHUT, None: "unknown"}[check.met])
     console().print(table)
     console().print(f"recommendation: {found.action_words}: {found.rule}: {found.reason}")
 
@@ -67,17 +67,17 @@ def parameters_line(parameters: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in parameters.items())
 
 
-def _show_attempt(record: RunRecord, attempt: AttemptStanding) -> None:
-    row, verdict, tally = attempt.row, attempt.row.verdict, attempt.tally
-    counts = f"{tally.complete} complete, {tally.pruned} pruned, {tally.failed} failed"
-    carried = f", {row.carried} from warm start" if row.carried else ""
+def _show_attempt(record: RunRecord, attempt: AttemptStatus) -> None:
+    row, verdict, trial_counts = attempt.row, attempt.row.verdict, attempt.counts
+    counts = f"{trial_counts.complete} complete, {trial_counts.pruned} pruned, {trial_counts.failed} failed"
+    carried = f", {row.reused} from warm start" if row.reused else ""
     left = _time_left(attempt.eta_seconds)
     console().print(
         f"level {row.level}, attempt {row.number}: {attempt.level.title}: "
-        f"{tally.finished} of {tally.trials} trials ({counts}{carried}){left}"
+        f"{trial_counts.finished} of {trial_counts.trials} trials ({counts}{carried}){left}"
     )
-    if tally.best and tally.best_value is not None:
-        console().print(f"best feasible on train: trial {tally.best.number}, {tally.best_value:.3f}")
+    if trial_counts.best and trial_counts.best_value is not None:
+        console().print(f"best feasible on train: trial {trial_counts.best.number}, {trial_counts.best_value:.3f}")
     if verdict is None:
         return
     if verdict.trial is None or verdict.parameters is None:
@@ -119,7 +119,7 @@ def _figure(verdict: Verdict, part: Part, reading: Reading) -> str:
     return _number(metric, figures[metric]) if metric in figures else ""
 
 
-def _show_closest(record: RunRecord, attempt: AttemptStanding) -> None:
+def _show_closest(record: RunRecord, attempt: AttemptStatus) -> None:
     """Print the constraint violations of the trial that came closest to feasibility on train."""
     verdict = attempt.row.verdict
     near = verdict.shortfall.get("closest_on_train") if verdict else None

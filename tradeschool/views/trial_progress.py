@@ -11,10 +11,10 @@ from rich.progress import Progress as Bars
 
 from optimizer.level.spec import Level
 from tradeschool.views.terminal import say
-from workers.coordinator.trial_ledger import Progress as Trials
+from workers.coordinator.trial_ledger import StudyProgress as Trials
 
 LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
-FIRST_LUCK_SECONDS = 3.0
+FIRST_NULL_TEST_SECONDS = 3.0
 
 
 @contextmanager
@@ -28,9 +28,9 @@ def show_trials() -> Iterator[Callable[[Level, int, Trials], None]]:
         yield _TrialBars(bars).tell
 
 
-def tell_luck() -> Callable[[str, int, int], None]:
+def show_null_test() -> Callable[[str, int, int], None]:
     """Return a function that periodically prints the progress of the null test."""
-    due = time.monotonic() + FIRST_LUCK_SECONDS
+    due = time.monotonic() + FIRST_NULL_TEST_SECONDS
     begun: dict[str, tuple[float, int]] = {}
 
     def tell(level: str, done: int, wanted: int) -> None:

@@ -17,11 +17,11 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 
-MOST_BYTES = 1_000_000
+MAX_BYTES = 1_000_000
 """Of one value; a job's data may be as long, unpacked."""
 SHORT_BYTES = 1_024
 """Of a name, a date or a number."""
-MOST_TOLD = 500
+MAX_LOGGED = 500
 TOO_LONG = 1
 """What the script says in place of a value that is too long: values are texts, never numbers."""
 
@@ -96,7 +96,7 @@ class Bounded:
         return [dict(zip(each[::2], each[1::2], strict=False)) for each in lists]
 
 
-def ask(
+def read_key(
     pipeline: Pipeline, key: str, kind: str, *, most: int, most_bytes: int = SHORT_BYTES, newest: bool = False
 ) -> None:
     """Queue a read of a whole list, set, sorted set, hash or stream; of a stream the newest entries.
@@ -106,12 +106,12 @@ def ask(
     pipeline.eval_ro(READ, 1, key, kind, str(most), str(most_bytes), *(["REV"] if newest else []))
 
 
-def ask_fields(pipeline: Pipeline | Redis, key: str, fields: Sequence[str], *, most_bytes: int = SHORT_BYTES) -> object:
+def read_hash(pipeline: Pipeline | Redis, key: str, fields: Sequence[str], *, most_bytes: int = SHORT_BYTES) -> object:
     """Read, or queue a read of, these fields of a hash."""
     return pipeline.eval_ro(READ_FIELDS, 1, key, str(most_bytes), *fields)
 
 
-def told(key: str, kind: str, reply: object) -> Bounded:
+def parse_key(key: str, kind: str, reply: object) -> Bounded:
     """What the answer to `ask` says, in pairs for a hash and a sorted set."""
     if isinstance(reply, RedisError):
         return Bounded(trouble=f"{key}: {str(reply).partition(chr(10))[0][:200]}")
@@ -123,7 +123,7 @@ def told(key: str, kind: str, reply: object) -> Bounded:
     return Bounded()
 
 
-def fields_told(fields: Sequence[str], reply: object) -> Mapping[bytes, bytes] | None:
+def parse_hash(fields: Sequence[str], reply: object) -> Mapping[bytes, bytes] | None:
     """The fields of a hash that are there and not too long; None where the key is none, or no hash."""
     match reply:
         case [b"hash", int(), [*values]]:
@@ -140,7 +140,7 @@ def too_long(fields: Sequence[str], reply: object) -> list[str]:
     return []
 
 
-def unpacked(value: bytes, most_bytes: int = MOST_BYTES) -> str:
+def unpacked(value: bytes, most_bytes: int = MAX_BYTES) -> str:
     """The text of what RQ packs (zlib in base64), cut where it is longer; empty where it cannot be read."""
     try:
         opened = zlib.decompressobj().decompress(b64decode(value), most_bytes)
@@ -168,15 +168,15 @@ def text(value: object, most: int = SHORT_BYTES) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in shown)
 
 
-def tell_once(what: str, reason: str) -> None:
+def log_once(what: str, reason: str) -> None:
     """Say in the log why something counts for nothing; once of each, however often it is looked at."""
-    if what not in _told() and len(_told()) < MOST_TOLD:
-        _told().add(what)
+    if what not in _logged() and len(_logged()) < MAX_LOGGED:
+        _logged().add(what)
         log.warning("left out", extra={"action": "left_out", "what": what, "reason": reason[:200]})
 
 
 @cache
-def _told() -> set[str]:
+def _logged() -> set[str]:
     """Of what this process has told."""
     return set()
 

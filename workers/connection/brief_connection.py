@@ -7,7 +7,7 @@ from redis.retry import Retry
 from tradeschool.errors import ServiceUnreachable
 from tradeschool.settings.urls import mask_url
 
-ANSWER_SECONDS = 2.0
+RESPONSE_SECONDS = 2.0
 """In which a server that is there answers a look."""
 
 
@@ -20,8 +20,8 @@ def connect_briefly(url: str) -> Redis:
     try:
         return Redis.from_url(
             url,
-            socket_connect_timeout=ANSWER_SECONDS,
-            socket_timeout=ANSWER_SECONDS,
+            socket_connect_timeout=RESPONSE_SECONDS,
+            socket_timeout=RESPONSE_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
     except ValueError as error:

@@ -35,7 +35,7 @@ def _refusal(error: Exception) -> str:
     return str(error).rpartition("caused error: ")[2].removeprefix("ERR ")
 
 
-def kinds_of(queue: Queue) -> dict[str, str]:
+def key_types_of(queue: Queue) -> dict[str, str]:
     """The type of every key that all studies and workers share, by its name."""
     registries = (
         queue.started_job_registry,
@@ -55,7 +55,7 @@ def kinds_of(queue: Queue) -> dict[str, str]:
     }
 
 
-def mend(connection: Redis, kinds: Mapping[str, str]) -> list[str]:
+def remove_damaged_keys(connection: Redis, kinds: Mapping[str, str]) -> list[str]:
     """Take away those keys that are of another type; which those were."""
     with connection.pipeline() as pipeline:
         for key in kinds:
@@ -70,11 +70,11 @@ def mend(connection: Redis, kinds: Mapping[str, str]) -> list[str]:
     return wrong
 
 
-def mended(connection: Redis, kinds: Mapping[str, str], step: Callable[[], Found]) -> Found:
+def with_damaged_keys_removed(connection: Redis, kinds: Mapping[str, str], step: Callable[[], Found]) -> Found:
     """Take a step; where a key's type is in its way, take the key away and the step once more."""
     try:
         return step()
     except ResponseError as error:
-        if not is_damage(error) or not mend(connection, kinds):
+        if not is_damage(error) or not remove_damaged_keys(connection, kinds):
             raise
     return step()

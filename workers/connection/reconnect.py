@@ -25,7 +25,7 @@ class Outage:
         self._patience, self._clock, self._sleep = patience_seconds, clock, sleep
         self._since: float | None = None
 
-    def bear(self, error: TradeschoolError) -> None:
+    def wait(self, error: TradeschoolError) -> None:
         """Pause before the next try, the longer the longer it has lasted.
 
         Raises:

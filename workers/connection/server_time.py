@@ -14,7 +14,7 @@ from redis.client import Pipeline
 
 CLOCK_KEY = "tradeschool:clock"
 """What the server's clock said when a lease was last touched."""
-MOST_ADVANCE_SECONDS = 5
+MAX_ADVANCE_SECONDS = 5
 """Between two touches of leases; a clock that says more was set, or nobody was at work."""
 
 NOW = """
@@ -42,9 +42,9 @@ local function settle(leases, clock)
     local before = redis.call('TYPE', clock).ok == 'string' and tonumber(redis.call('GET', clock))
     if before and not (math.abs(before) < 1e12) then before = nil end
     redis.call('SET', clock, string.format('%.6f', now))
-    if not before or (now >= before and now - before <= {MOST_ADVANCE_SECONDS}) then return end
+    if not before or (now >= before and now - before <= {MAX_ADVANCE_SECONDS}) then return end
     local leap = now - before
-    if leap > 0 then leap = leap - {MOST_ADVANCE_SECONDS} end
+    if leap > 0 then leap = leap - {MAX_ADVANCE_SECONDS} end
     local entries = redis.call('ZRANGE', leases, 0, -1, 'WITHSCORES')
     for place = 1, #entries, 2 do
         redis.call('ZADD', leases, string.format('%.6f', entries[place + 1] + leap), entries[place])

@@ -1,4 +1,4 @@
-"""What is sent through Redis signed with a key that conductors and workers share, where there is one.
+"""What is sent through Redis signed with a key that coordinators and workers share, where there is one.
 
 Whoever can write to Redis cannot run anything on a worker, but could forge what decides. With a key, orders, answers,
 failures, counts of losses and announcements count only with a good signature. A signature is bound to its kind, to
@@ -15,9 +15,9 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-Kind = Literal["order", "answer", "failure", "losses", "notice"]
+Kind = Literal["batch", "result", "failure", "losses", "announcement"]
 """Signed along, so that one never passes for the other."""
-MOST_DEPTH = 32
+MAX_DEPTH = 32
 """Of JSON that is sent: an honest order has half of it. Python's own limit depends on who calls."""
 
 
@@ -100,14 +100,14 @@ def loads(received: object) -> JsonValue:
 
 def _require_flat(value: JsonValue) -> None:
     level: list[JsonValue] = [value]
-    for _ in range(MOST_DEPTH):
+    for _ in range(MAX_DEPTH):
         if not level:
             return
         lists = [each for each in level if isinstance(each, list)]
         objects = [each for each in level if isinstance(each, dict)]
         level = [item for each in lists for item in each] + [item for each in objects for item in each.values()]
     if level:
-        raise ValueError(f"nested deeper than {MOST_DEPTH}")
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
 
 
 def _is_same(one: str, other: str) -> bool:

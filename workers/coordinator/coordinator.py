@@ -1,4 +1,4 @@
-"""The conductor: asks, hands out, takes in and commits; the only writer of its study.
+"""The coordinator: asks, hands out, takes in and commits; the only writer of its study.
 
 It is a role (see `workers.coordinator.leadership`), not a process that must live. All that it knows is rebuilt from the
 study and the queue, so another process can go on after a kill at any line.
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from optuna.distributions import BaseDistribution
 
 from optimizer.level.spec import Parameters
-from optimizer.search.sampler import Question, Space
+from optimizer.search.sampler import Space, TrialRequest
 from optimizer.search.study import OpenStudy, StudyFacts
 from tradeschool.errors import (
     DataIncomplete,
@@ -23,13 +23,13 @@ from tradeschool.errors import (
     TradeschoolError,
 )
 from workers.connection.reconnect import Outage
-from workers.coordinator.trial_ledger import Ledger, Progress
-from workers.queue.announcements import Notice
-from workers.queue.dispatch import Carrier, Errand
-from workers.queue.messages import VERSION, Order
-from workers.queue.trial_queue import NOT_IMPORTED, Fate, JobReport
+from workers.coordinator.trial_ledger import StudyProgress, TrialLedger
+from workers.queue.announcements import Announcement
+from workers.queue.dispatch import Dispatcher, JobKey
+from workers.queue.messages import VERSION, TrialBatch
+from workers.queue.trial_queue import NOT_IMPORTED, JobReport, JobState
 
-TELL_SECONDS = 60.0
+LOG_SECONDS = 60.0
 """Between two lines in the log on how far a search is."""
 
 
@@ -37,14 +37,14 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConductorSettings:
+class CoordinatorSettings:
     """How a study is conducted; none of it changes a result."""
 
     trials_per_job: int = 1
     """More than one is worth it where a trial takes less than about 150 ms; times workers, at most the lag."""
-    mend_seconds: float = 2.0
+    reconcile_seconds: float = 2.0
     """Between two looks at the jobs that are under way."""
-    stray_seconds: float = 4.0
+    orphan_seconds: float = 4.0
     """How long a job may be in no list before it is put back."""
     attempts: int = 3
     """Crashes and time-outs after which a trial is given up."""
@@ -52,7 +52,7 @@ class ConductorSettings:
     """Workers that may vanish with a job before it is taken for the reason."""
 
 
-class Run:
+class StudyRun:
     """One study under way; rebuilt whenever something outside has gone wrong."""
 
     def __init__(
@@ -63,8 +63,8 @@ class Run:
         distributions: Mapping[str, BaseDistribution],
         repair: Callable[[Parameters], Parameters],
         digests: Mapping[str, str],
-        carrier: Carrier,
-        settings: ConductorSettings,
+        dispatcher: Dispatcher,
+        settings: CoordinatorSettings,
         given_up: Callable[[int, str], None] = lambda number, reason: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,18 +73,18 @@ class Run:
                 f"trials_per_job is {settings.trials_per_job}: expected at most the study's lag, {facts.level.lag}"
             )
         """`given_up` hears the number of each trial that is given up, and why."""
-        self.carrier, self.settings, self.given_up, self.clock = carrier, settings, given_up, clock
-        self.next_mend = clock()
+        self.dispatcher, self.settings, self.given_up, self.clock = dispatcher, settings, given_up, clock
+        self.next_reconcile = clock()
         self.is_ready = False
         """Whether the ledger has loaded what later questions need."""
-        self.errands: dict[tuple[int, int], Errand] = {}
-        self.strays: dict[Errand, float] = {}
-        self.sent: set[Errand] = set()
-        """Errands that this very run has handed on; what is known of others may be left over from another day."""
+        self.job_keys: dict[tuple[int, int], JobKey] = {}
+        self.orphans: dict[JobKey, float] = {}
+        self.sent: set[JobKey] = set()
+        """Jobs that this very run has handed on; what is known of others may be left over from another day."""
         self.is_served = False
         """Whether any worker has evaluated a trial of it: what they all need can be had."""
         self.not_imported = 0
-        """Errands for which the strategy could not be imported, while nobody could."""
+        """Jobs for which the strategy could not be imported, while nobody could."""
         self._facts, self._digests, self._study = facts, dict(digests), study
         space = Space(
             seed=facts.seed,
@@ -94,35 +94,35 @@ class Run:
             mode=facts.level.mode,
             first_points=facts.first_points,
         )
-        self.ledger = Ledger(
+        self.ledger = TrialLedger(
             study=study,
             space=space,
-            trials=facts.carried + facts.level.trials,
-            order=self._order,
+            trials=facts.reused + facts.level.trials,
+            batch=self._batch,
             clock=time.time,
-            carried=facts.carried,
+            reused=facts.reused,
             early_stop=facts.level.early_stop,
         )
 
-    def ask(self) -> Errand | None:
-        """The next errand, as many trials as go into one job; None where it has to wait or all is asked.
+    def next_job(self) -> JobKey | None:
+        """The next job, as many trials as go into one job; None where it has to wait or all is asked.
 
-        Jobs begin at multiples of their size, so that the next conductor names them as this one did.
+        Jobs begin at multiples of their size, so that the next coordinator names them as this one did.
         """
         first, size = self.ledger.next_number, self.settings.trials_per_job
         block = first // size * size
         if self.ledger.ask_until(block + size) is None:
             return None
-        return Errand(study=self._study.name, first=block, last=block + size - 1)
+        return JobKey(study=self._study.name, first=block, last=block + size - 1)
 
-    def under_way(self) -> Iterator[Errand]:
-        """Every errand that some trial still waits for; the others are dropped."""
-        for place, errand in list(self.errands.items()):
-            if any(self.ledger.is_open(number) for number in errand.numbers):
-                yield errand
+    def open_jobs(self) -> Iterator[JobKey]:
+        """Every job that some trial still waits for; the others are dropped."""
+        for place, job_key in list(self.job_keys.items()):
+            if any(self.ledger.is_open(number) for number in job_key.numbers):
+                yield job_key
             else:
-                del self.errands[place]
-                self.strays.pop(errand, None)
+                del self.job_keys[place]
+                self.orphans.pop(job_key, None)
 
     @property
     def strategy(self) -> str:
@@ -132,7 +132,7 @@ class Run:
     def announce(self) -> None:
         """Let others know how far the study is."""
         level, progress = self._facts.level, self.ledger.progress()
-        notice = Notice(
+        announcement = Announcement(
             v=VERSION,
             seen=0.0,  # its carrier knows what time it is where others look
             trials=progress.trials,
@@ -145,20 +145,20 @@ class Run:
             level=level,
             digests=self._digests,
         )
-        self.carrier.announce(notice)
+        self.dispatcher.announce(announcement)
 
-    def _order(self, questions: tuple[Question, ...]) -> Order:
-        return Order(
+    def _batch(self, trial_requests: tuple[TrialRequest, ...]) -> TrialBatch:
+        return TrialBatch(
             study=self._study.name,
-            numbers=tuple(question.number for question in questions),
-            parameters=tuple(question.parameters for question in questions),
-            thresholds=tuple(question.thresholds for question in questions),
+            numbers=tuple(trial_request.number for trial_request in trial_requests),
+            parameters=tuple(trial_request.parameters for trial_request in trial_requests),
+            thresholds=tuple(trial_request.thresholds for trial_request in trial_requests),
             level=self._facts.level,
             digests=self._digests,
         )
 
 
-def advance(run: Run, wait_seconds: float = 0.0) -> Progress:
+def reconcile(run: StudyRun, wait_seconds: float = 0.0) -> StudyProgress:
     """One step: take in, mend, ask and hand out, commit; called again after a kill, it changes nothing twice.
 
     Waits that long for an answer to come in.
@@ -170,15 +170,15 @@ def advance(run: Run, wait_seconds: float = 0.0) -> Progress:
         SettingsError: every worker that was asked has another signing key, or is of another release.
     """
     # Where nothing is under way nothing comes, and workers wait for what is asked below.
-    for answer in run.carrier.collect(wait_seconds if run.errands else 0.0):
-        run.ledger.accept(answer)
-        run.is_served |= bool(answer.trials)
-    if run.clock() >= run.next_mend:
-        _mend(run)
+    for result in run.dispatcher.collect(wait_seconds if run.job_keys else 0.0):
+        run.ledger.accept(result)
+        run.is_served |= bool(result.trials)
+    if run.clock() >= run.next_reconcile:
+        _reconcile_jobs(run)
         run.announce()
-        run.next_mend = run.clock() + run.settings.mend_seconds
-    while errand := run.ask():
-        _send(run, errand)
+        run.next_reconcile = run.clock() + run.settings.reconcile_seconds
+    while job_key := run.next_job():
+        _send(run, job_key)
     # Last, because a worker that waits for its next trial need not wait for the disk.
     run.ledger.commit()
     if not run.is_ready:
@@ -190,14 +190,14 @@ def advance(run: Run, wait_seconds: float = 0.0) -> Progress:
     return progress
 
 
-def conduct(
-    make: Callable[[], Run],
+def coordinate(
+    make: Callable[[], StudyRun],
     *,
     outage: Outage,
     stop: Callable[[], bool],
-    report: Callable[[Progress], None],
+    report: Callable[[StudyProgress], None],
     wait_seconds: float = 0.5,
-) -> Progress | None:
+) -> StudyProgress | None:
     """Advance until every trial is committed; None where `stop` said so before.
 
     After an outage, and whenever another process has written to the study, everything is dropped and made anew.
@@ -209,14 +209,14 @@ def conduct(
     while not stop():
         try:
             run = run or make()
-            progress = advance(run, wait_seconds)
+            progress = reconcile(run, wait_seconds)
         except (ServiceUnreachable, StudyChanged) as error:
             run = None
-            outage.bear(error)
+            outage.wait(error)
             continue
         outage.end()
         report(progress)
-        if time.monotonic() - told >= TELL_SECONDS:
+        if time.monotonic() - told >= LOG_SECONDS:
             told = time.monotonic()
             log.info("search goes on", extra={"action": "search_goes_on", **asdict(progress)})
         if progress.is_done:
@@ -224,117 +224,117 @@ def conduct(
     return None
 
 
-def _send(run: Run, errand: Errand) -> None:
-    order = run.ledger.order(errand.numbers)
-    if order is not None:
-        run.errands[errand.first, errand.last] = errand
-        if run.carrier.send(errand, order):
-            run.sent.add(errand)
+def _send(run: StudyRun, job_key: JobKey) -> None:
+    batch = run.ledger.batch(job_key.numbers)
+    if batch is not None:
+        run.job_keys[job_key.first, job_key.last] = job_key
+        if run.dispatcher.send(job_key, batch):
+            run.sent.add(job_key)
 
 
-def _send_again(run: Run, errand: Errand) -> None:
-    order = run.ledger.order(errand.numbers)
-    if order is not None:
-        run.sent.add(errand)
-        run.carrier.send_again(errand, order)
+def _send_again(run: StudyRun, job_key: JobKey) -> None:
+    batch = run.ledger.batch(job_key.numbers)
+    if batch is not None:
+        run.sent.add(job_key)
+        run.dispatcher.send_again(job_key, batch)
 
 
-def _mend(run: Run) -> None:
-    errands = list(run.under_way())
-    for errand, found in zip(errands, run.carrier.look(errands), strict=False):
-        if found.fate is not Fate.STRAY:
-            run.strays.pop(errand, None)
-        _mend_one(run, errand, found)
+def _reconcile_jobs(run: StudyRun) -> None:
+    job_keys = list(run.open_jobs())
+    for job_key, found in zip(job_keys, run.dispatcher.look(job_keys), strict=False):
+        if found.state is not JobState.ORPHANED:
+            run.orphans.pop(job_key, None)
+        _reconcile_job(run, job_key, found)
 
 
-def _mend_one(run: Run, errand: Errand, found: JobReport) -> None:
-    match found.fate:
-        case Fate.MISSING:
-            _send_again(run, errand)
-        case Fate.STRAY:
-            _put_back(run, errand)
-        case Fate.FINISHED:
-            _take_in(run, errand, found)
-        case Fate.REFUSED | Fate.NOT_IMPORTED:
-            _bear_refusal(run, errand, found)
-        case Fate.CRASHED:
-            _try_again(run, errand, found.reason)
-        case Fate.LOST:
-            _count_loss(run, errand, found.reason)
-        case Fate.WAITING:
+def _reconcile_job(run: StudyRun, job_key: JobKey, found: JobReport) -> None:
+    match found.state:
+        case JobState.MISSING:
+            _send_again(run, job_key)
+        case JobState.ORPHANED:
+            _put_back(run, job_key)
+        case JobState.FINISHED:
+            _accept_result(run, job_key, found)
+        case JobState.REFUSED | JobState.NOT_IMPORTED:
+            _bear_refusal(run, job_key, found)
+        case JobState.CRASHED:
+            _try_again(run, job_key, found.reason)
+        case JobState.LEASE_LOST:
+            _count_loss(run, job_key, found.reason)
+        case JobState.WAITING:
             pass
 
 
-def _put_back(run: Run, errand: Errand) -> None:
-    since = run.strays.setdefault(errand, run.clock())
-    if run.clock() - since > run.settings.stray_seconds:
-        run.carrier.put_back(errand)
-        del run.strays[errand]
+def _put_back(run: StudyRun, job_key: JobKey) -> None:
+    since = run.orphans.setdefault(job_key, run.clock())
+    if run.clock() - since > run.settings.orphan_seconds:
+        run.dispatcher.put_back(job_key)
+        del run.orphans[job_key]
 
 
-def _take_in(run: Run, errand: Errand, found: JobReport) -> None:
-    answer = found.answer
-    if answer is None:
-        _try_again(run, errand, "its answer cannot be read")
-    elif answer.refused is not None:
-        _refused(run, errand, answer.refused, DataIncomplete)
+def _accept_result(run: StudyRun, job_key: JobKey, found: JobReport) -> None:
+    result = found.result
+    if result is None:
+        _try_again(run, job_key, "its answer cannot be read")
+    elif result.refused is not None:
+        _retry_refused(run, job_key, result.refused, DataIncomplete)
     else:
-        run.ledger.accept(answer)
+        run.ledger.accept(result)
         # Left over of another run under this name: it has answered other questions.
-        _send_again(run, errand)
+        _send_again(run, job_key)
 
 
-def _refused(run: Run, errand: Errand, reason: str, error: type[TradeschoolError]) -> None:
+def _retry_refused(run: StudyRun, job_key: JobKey, reason: str, error: type[TradeschoolError]) -> None:
     """It says something of the workers, nothing of the trials: they are not failed, the run ends."""
-    if errand not in run.sent:  # the cause may be gone since
-        _send_again(run, errand)
+    if job_key not in run.sent:  # the cause may be gone since
+        _send_again(run, job_key)
         return
-    if errand.attempt >= run.settings.attempts:
-        raise error(f"study {errand.study}: {errand.attempt} workers refuse trial {errand.first}: {reason}")
-    _try_again(run, errand, reason)
+    if job_key.attempt >= run.settings.attempts:
+        raise error(f"study {job_key.study}: {job_key.attempt} workers refuse trial {job_key.first}: {reason}")
+    _try_again(run, job_key, reason)
 
 
-def _bear_refusal(run: Run, errand: Errand, found: JobReport) -> None:
-    if found.fate is Fate.NOT_IMPORTED:
-        _not_imported(run, errand, found.reason)
+def _bear_refusal(run: StudyRun, job_key: JobKey, found: JobReport) -> None:
+    if found.state is JobState.NOT_IMPORTED:
+        _not_imported(run, job_key, found.reason)
     else:
-        _refused(run, errand, found.reason, SettingsError)
+        _retry_refused(run, job_key, found.reason, SettingsError)
 
 
-def _not_imported(run: Run, errand: Errand, reason: str) -> None:
+def _not_imported(run: StudyRun, job_key: JobKey, reason: str) -> None:
     """The strategy cannot be imported in a worker: no trial is failed, the run ends after some attempts."""
-    if errand not in run.sent:  # the cause may be gone since
-        _send_again(run, errand)
+    if job_key not in run.sent:  # the cause may be gone since
+        _send_again(run, job_key)
         return
-    run.not_imported += not run.is_served  # what holds for one errand holds for all
-    attempts = max(errand.attempt, run.not_imported)
+    run.not_imported += not run.is_served  # what holds for one job holds for all
+    attempts = max(job_key.attempt, run.not_imported)
     if attempts >= run.settings.attempts:
         told = reason.removeprefix(f"{NOT_IMPORTED}: {run.strategy}: ")
         raise StrategyNotImported(run.strategy, told, attempts)
-    _try_again(run, errand, reason)
+    _try_again(run, job_key, reason)
 
 
-def _count_loss(run: Run, errand: Errand, reason: str) -> None:
-    losses = run.carrier.count_loss(errand)
+def _count_loss(run: StudyRun, job_key: JobKey, reason: str) -> None:
+    losses = run.dispatcher.count_loss(job_key)
     if losses > run.settings.losses:
-        _give_up(run, errand, f"{losses} workers vanished with it: {reason}")
+        _give_up(run, job_key, f"{losses} workers vanished with it: {reason}")
     else:
-        _send_again(run, errand)
+        _send_again(run, job_key)
 
 
-def _try_again(run: Run, errand: Errand, reason: str) -> None:
+def _try_again(run: StudyRun, job_key: JobKey, reason: str) -> None:
     """The next attempt, one trial a job: what brings a job down must not take its neighbours with it."""
-    if errand.attempt >= run.settings.attempts:
-        _give_up(run, errand, f"{errand.attempt} attempts: {reason}")
+    if job_key.attempt >= run.settings.attempts:
+        _give_up(run, job_key, f"{job_key.attempt} attempts: {reason}")
         return
-    log.warning("job failed", extra={"action": "job_failed", "job": errand.job_id, "reason": reason})
-    del run.errands[errand.first, errand.last]
-    for number in errand.numbers:
-        _send(run, replace(errand, first=number, last=number, attempt=errand.attempt + 1))
+    log.warning("job failed", extra={"action": "job_failed", "job": job_key.job_id, "reason": reason})
+    del run.job_keys[job_key.first, job_key.last]
+    for number in job_key.numbers:
+        _send(run, replace(job_key, first=number, last=number, attempt=job_key.attempt + 1))
 
 
-def _give_up(run: Run, errand: Errand, reason: str) -> None:
-    for number in errand.numbers:
+def _give_up(run: StudyRun, job_key: JobKey, reason: str) -> None:
+    for number in job_key.numbers:
         if run.ledger.is_open(number):
             run.ledger.fail(number, reason)
             run.given_up(number, reason)

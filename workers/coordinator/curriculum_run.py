@@ -6,30 +6,37 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from optimizer.curriculum.state_machine import Action, End, Judge, Outcome, Recommend, Search, Wait
+from optimizer.curriculum.state_machine import End, Judge, NextAction, Recommend, RunOutcome, Search, Wait
 from optimizer.level.spec import Level
-from optimizer.runs.active_runs import Mark
+from optimizer.runs.active_runs import RunMarker
 from optimizer.runs.run_store import AttemptRow, RunRecord
-from tradeschool.errors import RoleLost, ServiceUnreachable
+from tradeschool.errors import LeadershipLost, ServiceUnreachable
 from tradeschool.log import about
 from workers.connection.reconnect import Outage
 from workers.coordinator import event_log
-from workers.coordinator.context import Place
-from workers.coordinator.finalize import Finale, concluding, write_end
+from workers.coordinator.context import RunContext
+from workers.coordinator.finalize import FinalizeOptions, run_finalizer, write_results
 from workers.coordinator.isolated_steps import judge
-from workers.coordinator.leadership import Role, wait_to_claim
-from workers.coordinator.level_search import Carriers, Means, Tell, begin_attempt, queue_carriers, search_attempt
+from workers.coordinator.leadership import LeadershipLock, wait_for_leadership
+from workers.coordinator.level_search import (
+    DispatcherFactory,
+    ProgressCallback,
+    SearchContext,
+    begin_attempt,
+    queue_dispatchers,
+    search_attempt,
+)
 from workers.coordinator.run_record import end_reason, next_of, read_run, require_unchanged, save, with_candles
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class EndedRun:
     """How a run ended."""
 
     record: RunRecord
-    outcome: Outcome
+    outcome: RunOutcome
     level: str
     """The last one that was tried."""
 
@@ -39,15 +46,15 @@ class Ended:
         return end_reason(self.record, self.outcome, self.level)
 
 
-def carry_on(
-    place: Place,
+def run_levels(
+    context: RunContext,
     name: str,
     redis_url: str,
-    tell: Tell,
+    tell: ProgressCallback,
     stop: Callable[[], bool],
     wait: Callable[[Level], None] | None = None,
-    finale: Finale | None = None,
-) -> Ended:
+    options: FinalizeOptions | None = None,
+) -> EndedRun:
     """Go on with a run until it ends, its trials evaluated by the workers of a queue; one that has ended ends at once.
 
     Takes the place of a process that is gone, and waits for one that is at work. `tell` hears of each step of a
@@ -61,44 +68,53 @@ def carry_on(
         ServiceUnreachable: where Redis or the study's database stays away.
         StoreUnwritable: where the disk takes no more; what is stored stays.
     """
-    return carry_on_with(queue_carriers(place, redis_url), place, name, tell, stop, wait, finale)
+    return run_levels_with(queue_dispatchers(context, redis_url), context, name, tell, stop, wait, options)
 
 
-def carry_on_with(
-    carriers: Carriers,
-    place: Place,
+def run_levels_with(
+    dispatchers: DispatcherFactory,
+    context: RunContext,
     name: str,
-    tell: Tell,
+    tell: ProgressCallback,
     stop: Callable[[], bool],
     wait: Callable[[Level], None] | None = None,
-    finale: Finale | None = None,
-) -> Ended:
+    options: FinalizeOptions | None = None,
+) -> EndedRun:
     """The same, whoever evaluates."""
     outage, action = Outage(), None
-    with about(run=name), _told(place, name), _marked(place, name) as mark:
+    with about(run=name), _logged(context, name), _marked(context, name) as mark:
         while True:
             try:
-                with _role(place, name, stop) as role:
+                with _acquire(context, name, stop) as leadership:
                     mark.set()
-                    means = Means(carriers=carriers, role=role, outage=outage, tell=tell, stop=stop)
-                    while not isinstance(action := next_of(place, record := read_run(place, name)), End):
+                    search_context = SearchContext(
+                        dispatchers=dispatchers, leadership=leadership, outage=outage, on_progress=tell, stop=stop
+                    )
+                    while not isinstance(action := next_of(context, record := read_run(context, name)), End):
                         with about(level=action.level):
-                            _take_step(means, place, record, action, wait or place.require_candles, finale or Finale())
+                            _take_step(
+                                search_context,
+                                context,
+                                record,
+                                action,
+                                wait or context.require_candles,
+                                options or FinalizeOptions(),
+                            )
                         outage.end()
-                    write_end(place, record, action)
-                    return Ended(record=record, outcome=action.outcome, level=action.level)
-            except RoleLost as error:
-                log.warning("role lost", extra={"action": "role_lost", "reason": str(error)})
+                    write_results(context, record, action)
+                    return EndedRun(record=record, outcome=action.outcome, level=action.level)
+            except LeadershipLost as error:
+                log.warning("role lost", extra={"action": "leadership_lost", "reason": str(error)})
             except ServiceUnreachable as error:
                 if isinstance(action, Wait):  # it is the download that has ended, and waits no more
                     raise
-                outage.bear(error)
+                outage.wait(error)
 
 
-def conclude_again(
-    place: Place,
+def finalize_again(
+    context: RunContext,
     name: str,
-    finale: Finale,
+    options: FinalizeOptions,
     stop: Callable[[], bool],
     *,
     levels: Sequence[str] = (),
@@ -111,35 +127,35 @@ def conclude_again(
         SettingsError: where a level was not judged, or code, settings or candles of the run have changed.
         RoleLost: where another process may be at work on the run.
     """
-    with about(run=name), _role(place, name, stop) as role:
-        record = read_run(place, name)
-        require_unchanged(place, record)
-        with concluding(place, role, stop, finale) as conclusion:
+    with about(run=name), _acquire(context, name, stop) as leadership:
+        record = read_run(context, name)
+        require_unchanged(context, record)
+        with run_finalizer(context, leadership, stop, options) as conclusion:
             for level in levels:
-                record = conclusion.with_luck(record, level, surrogates)
-            action = next_of(place, record.model_copy(update={"recommendation": None}))
+                record = conclusion.with_null_test(record, level, surrogates)
+            action = next_of(context, record.model_copy(update={"recommendation": None}))
             if isinstance(action, Recommend):
-                record = conclusion.conclude(record, action)
-                write_end(place, record, End(action.outcome, action.level))
+                record = conclusion.finalize(record, action)
+                write_results(context, record, End(action.outcome, action.level))
         return record
 
 
 @contextmanager
-def _role(place: Place, name: str, stop: Callable[[], bool]) -> Iterator[Role]:
+def _acquire(context: RunContext, name: str, stop: Callable[[], bool]) -> Iterator[LeadershipLock]:
     """The run's role, as soon as nobody else holds it, until the block ends."""
-    role = wait_to_claim(place.storage_url, name, stop=stop, sleep=time.sleep)
-    if role is None:
+    leadership = wait_for_leadership(context.storage_url, name, stop=stop, sleep=time.sleep)
+    if leadership is None:
         raise KeyboardInterrupt
     try:
-        yield role
+        yield leadership
     finally:
-        role.release()
+        leadership.release()
 
 
 @contextmanager
-def _marked(place: Place, name: str) -> Iterator[Mark]:
+def _marked(context: RunContext, name: str) -> Iterator[RunMarker]:
     """The mark that lets another process go on with the run where this one is killed; any other end clears it."""
-    mark = Mark(place.storage_url, name)
+    mark = RunMarker(context.storage_url, name)
     try:
         yield mark
     finally:
@@ -150,42 +166,42 @@ def _marked(place: Place, name: str) -> Iterator[Mark]:
 
 
 def _take_step(
-    means: Means,
-    place: Place,
+    search_context: SearchContext,
+    context: RunContext,
     record: RunRecord,
-    action: Action,
+    action: NextAction,
     wait: Callable[[Level], None],
-    finale: Finale,
+    options: FinalizeOptions,
 ) -> None:
     match action:
         case Wait(level):
-            event_log.record(place.folder(record.name), "level_waiting", level=level, reason="for candles")
+            event_log.record(context.folder(record.name), "level_waiting", level=level, reason="for candles")
             wait(record.level(level))
         case Search(level, number):
-            place.require_candles(record.level(level))
-            attempt = record.attempt(level, number) or begin_attempt(place, record, level, number)
-            record = save(place, with_candles(place, record.with_attempt(attempt), level))
-            search_attempt(means, place, record, attempt)
-            means.require_role()  # what another process has written since must stay
-            save(place, record.with_attempt(attempt.model_copy(update={"searched": True})))
+            context.require_candles(record.level(level))
+            attempt = record.attempt(level, number) or begin_attempt(context, record, level, number)
+            record = save(context, with_candles(context, record.with_attempt(attempt), level))
+            search_attempt(search_context, context, record, attempt)
+            search_context.require_leadership()  # what another process has written since must stay
+            save(context, record.with_attempt(attempt.model_copy(update={"searched": True})))
         case Judge(level, number):
-            place.require_candles(record.level(level))
+            context.require_candles(record.level(level))
             found = record.attempt(level, number)
             assert found is not None, "what is judged was begun"
-            judged = judge(place, record, found, means.stop)
-            means.require_role()
-            _tell_verdict(place, record, judged)
+            judged = judge(context, record, found, search_context.stop)
+            search_context.require_leadership()
+            _record_verdict(context, record, judged)
         case Recommend():
-            with concluding(place, means.role, means.stop, finale) as conclusion:
-                conclusion.conclude(record, action)
+            with run_finalizer(context, search_context.leadership, search_context.stop, options) as conclusion:
+                conclusion.finalize(record, action)
 
 
-def _tell_verdict(place: Place, record: RunRecord, judged: AttemptRow) -> None:
-    record = save(place, record.with_attempt(judged))
+def _record_verdict(context: RunContext, record: RunRecord, judged: AttemptRow) -> None:
+    record = save(context, record.with_attempt(judged))
     verdict = judged.verdict
     assert verdict is not None, "it was judged"
     event_log.record(
-        place.folder(record.name),
+        context.folder(record.name),
         "level_passed" if verdict.passed else "level_missed",
         level=judged.level,
         attempt=judged.number,
@@ -195,10 +211,10 @@ def _tell_verdict(place: Place, record: RunRecord, judged: AttemptRow) -> None:
 
 
 @contextmanager
-def _told(place: Place, name: str) -> Iterator[None]:
+def _logged(context: RunContext, name: str) -> Iterator[None]:
     """What ends the work before the run's end is an event."""
     try:
         yield
     except BaseException as error:
-        event_log.record(place.folder(name), "run_interrupted", run=name, reason=str(error) or type(error).__name__)
+        event_log.record(context.folder(name), "run_interrupted", run=name, reason=str(error) or type(error).__name__)
         raise

@@ -15,11 +15,11 @@ from pathlib import Path
 from pydantic import JsonValue
 
 NAME = "events.jsonl"
-MOST_BYTES = 8_192
+MAX_BYTES = 8_192
 """Of a line; longer texts are cut."""
-MOST_READ_BYTES = 512 * 1024
+MAX_READ_BYTES = 512 * 1024
 """Of the file's end; what is older is not read."""
-MOST_TEXT = 512
+MAX_TEXT = 512
 
 SENTENCES: Mapping[str, str] = {
     "run_started": "run {run} begins, seed {seed}",
@@ -34,7 +34,7 @@ SENTENCES: Mapping[str, str] = {
     "level_missed": "level {level}, attempt {attempt}: the gate is missed: {reason}",
     "level_escalated": "level {level} is escalated after attempt {attempt}: {reason}",
     "level_waiting": "level {level} waits: {reason}",
-    "luck_measured": "level {level}: {said}",
+    "null_test_measured": "level {level}: {said}",
     "trial_given_up": "trial {trial} of level {level} is given up: {reason}",
     "worker_lost": "worker {worker} on {host} is lost; its trial is given to another",
     "search_stalled": "the search is stalled: {reason}",
@@ -65,7 +65,7 @@ class Event:
         if template is None:
             facts = ", ".join(f"{name} {value}" for name, value in self.facts.items())
             return f"{self.name.replace('_', ' ')}{': ' if facts else ''}{facts}"
-        return template.format_map(_Known(self.facts))
+        return template.format_map(_KnownFields(self.facts))
 
     def to_json(self) -> dict[str, JsonValue]:
         """For programs, the sentence included."""
@@ -82,7 +82,7 @@ def record(folder: Path, event: str, **facts: JsonValue) -> None:
     log.info(event.replace("_", " "), extra={"action": event, **facts})
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     line = json.dumps({"time": now, "event": event, **{name: _cut(value) for name, value in facts.items()}})
-    if len(line) > MOST_BYTES:
+    if len(line) > MAX_BYTES:
         line = json.dumps({"time": now, "event": event, "cut": True})
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def record(folder: Path, event: str, **facts: JsonValue) -> None:
 
 def read(folder: Path, most: int = 500) -> tuple[Event, ...]:
     """The latest events of a run, oldest first; none where the file is absent or cannot be read."""
-    return Follower(folder, most=most).news()
+    return Follower(folder, most=most).new_events()
 
 
 class Follower:
@@ -104,15 +104,15 @@ class Follower:
     def __init__(self, folder: Path, *, most: int = 500, offset: int = 0) -> None:
         self._path, self._most, self.offset = folder / NAME, most, offset
 
-    def news(self) -> tuple[Event, ...]:
+    def new_events(self) -> tuple[Event, ...]:
         """The events since the last call, oldest first."""
         try:
             with self._path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 start = 0 if size < self.offset else self.offset
-                begin = max(start, size - MOST_READ_BYTES)
+                begin = max(start, size - MAX_READ_BYTES)
                 file.seek(begin)
-                piece = file.read(MOST_READ_BYTES)
+                piece = file.read(MAX_READ_BYTES)
         except OSError:
             return ()
         whole, _, rest = piece.rpartition(b"\n")
@@ -120,7 +120,7 @@ class Follower:
         return tuple(_parsed(whole.split(b"\n")))[-self._most :]
 
 
-class _Known(dict[str, JsonValue]):
+class _KnownFields(dict[str, JsonValue]):
     """Facts for a sentence; one that an older line lacks is a question mark."""
 
     def __missing__(self, key: str) -> JsonValue:
@@ -149,4 +149,4 @@ def _parsed(lines: Iterable[bytes]) -> Iterator[Event]:
 
 
 def _cut(value: JsonValue) -> JsonValue:
-    return value[:MOST_TEXT] if isinstance(value, str) else value
+    return value[:MAX_TEXT] if isinstance(value, str) else value

@@ -24,7 +24,7 @@ from workers.processes.memory_limit import limit_memory
 from workers.processes.parent_death import die_with_parent
 
 MEMORY_SHARES = 4
-"""A trial looks at train alone; what is done here holds validation, test and the sealed period as well."""
+"""A trial looks at train alone; what is done here holds validation, test and the holdout period as well."""
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from optimizer.search.database import driver_arguments
-from tradeschool.errors import RoleLost, ServiceUnreachable, SettingsError
+from tradeschool.errors import LeadershipLost, ServiceUnreachable, SettingsError
 from tradeschool.settings.urls import mask_url
 
 _LOCKS = text(
@@ -25,7 +25,7 @@ _SILENCE = tuple(text(f"SET tcp_keepalives_{name}") for name in ("idle = 10", "i
 """The server, too, gives up a session whose holder is gone without a word; by default it keeps the role for hours."""
 
 
-class Role(Protocol):
+class LeadershipLock(Protocol):
     """The right to write to one run and its studies."""
 
     def is_held(self) -> bool:
@@ -35,7 +35,7 @@ class Role(Protocol):
         """Let another process have it."""
 
 
-class FileRole:
+class FileLeadershipLock:
     """A lock on a file beside a SQLite database; the kernel gives it back when the process ends."""
 
     def __init__(self, file: TextIO) -> None:
@@ -50,7 +50,7 @@ class FileRole:
         self._file.close()
 
 
-class ServerRole:
+class DatabaseLeadershipLock:
     """An advisory lock of a PostgreSQL session; the server gives it back when the connection ends."""
 
     def __init__(self, engine: Engine, connection: Connection) -> None:
@@ -70,8 +70,8 @@ class ServerRole:
         self._engine.dispose()
 
 
-def claim(storage_url: str, run: str) -> Role | None:
-    """The role of that run's conductor, None where another process holds it.
+def acquire_leadership(storage_url: str, run: str) -> LeadershipLock | None:
+    """The role of that run's coordinator, None where another process holds it.
 
     Raises:
         SettingsError: where the database is of a kind that cannot lock.
@@ -80,34 +80,34 @@ def claim(storage_url: str, run: str) -> Role | None:
     url = make_url(storage_url)
     match url.get_backend_name():
         case "sqlite" if url.database and url.database != ":memory:":
-            return _claim_file(Path(url.database), run)
+            return _lock_file(Path(url.database), run)
         case "postgresql":
-            return _claim_session(storage_url, run)
+            return _lock_session(storage_url, run)
     raise _unknown(storage_url)
 
 
-def require_role(role: Role) -> None:
+def require_leadership(leadership: LeadershipLock) -> None:
     """Go on only as long as nobody else may.
 
     Raises:
         RoleLost: where the database has given the role back.
     """
-    if not role.is_held():
-        raise RoleLost("the session that held the run's role has ended")
+    if not leadership.is_held():
+        raise LeadershipLost("the session that held the run's role has ended")
 
 
-def wait_to_claim(
+def wait_for_leadership(
     storage_url: str, run: str, *, stop: Callable[[], bool], sleep: Callable[[float], None]
-) -> Role | None:
+) -> LeadershipLock | None:
     """The role, as soon as its holder is gone; None where `stop` said so before."""
     while not stop():
-        if role := claim(storage_url, run):
-            return role
+        if leadership := acquire_leadership(storage_url, run):
+            return leadership
         sleep(1.0)
     return None
 
 
-def is_conducted(storage_url: str, run: str) -> bool:
+def has_leader(storage_url: str, run: str) -> bool:
     """Whether a process holds the role of a run; a look that writes nothing.
 
     Raises:
@@ -124,7 +124,7 @@ def is_conducted(storage_url: str, run: str) -> bool:
 
 def _lock_of(database: Path, run: str) -> Path:
     safe = re.sub(r"[^A-Za-z0-9_-]", "_", run)  # a name may come from Redis
-    return database.with_name(f"{database.name}.{safe}.conductor")
+    return database.with_name(f"{database.name}.{safe}.coordinator")
 
 
 def _is_locked(path: Path) -> bool:
@@ -153,7 +153,7 @@ def _is_listed(storage_url: str, run: str) -> bool:
         engine.dispose()
 
 
-def _claim_file(database: Path, run: str) -> Role | None:
+def _lock_file(database: Path, run: str) -> LeadershipLock | None:
     try:
         file = _lock_of(database, run).open("a")
     except OSError as error:
@@ -163,10 +163,10 @@ def _claim_file(database: Path, run: str) -> Role | None:
     except BlockingIOError:
         file.close()
         return None
-    return FileRole(file)
+    return FileLeadershipLock(file)
 
 
-def _claim_session(storage_url: str, run: str) -> Role | None:
+def _lock_session(storage_url: str, run: str) -> LeadershipLock | None:
     arguments = driver_arguments(storage_url)
     engine = create_engine(storage_url, connect_args=arguments, isolation_level="AUTOCOMMIT", pool_size=1)
     try:
@@ -177,7 +177,7 @@ def _claim_session(storage_url: str, run: str) -> Role | None:
     except SQLAlchemyError as error:
         engine.dispose()
         raise _away(storage_url, error) from error
-    role = ServerRole(engine, connection)
+    role = DatabaseLeadershipLock(engine, connection)
     if is_ours:
         return role
     role.release()

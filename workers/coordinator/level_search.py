@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.attempts import relaxed_by
 from optimizer.curriculum.inheritance import first_points
-from optimizer.curriculum.warm_start import carry
+from optimizer.curriculum.warm_start import copy_trials
 from optimizer.level.spec import Level, Part
 from optimizer.objective.objective import repair
 from optimizer.report.files import write_findings
@@ -21,46 +21,46 @@ from optimizer.search.reproduce import Difference, differences, evaluated_number
 from optimizer.search.sampler import Space
 from optimizer.search.space import distributions
 from optimizer.search.study import OpenStudy, StudyFacts, open_study, read_trials
-from optimizer.validation.holdout_log import log_opening
-from optimizer.validation.verdict import Case, Findings, Predecessor, judge_attempt, shortfall
+from optimizer.validation.holdout_log import log_access
+from optimizer.validation.verdict import AttemptCase, AttemptFindings, Predecessor, judge_attempt, shortfall
 from optimizer.validation.winner_setup import Setup, setup_of
 from tradeschool.errors import TrialDiffers
 from workers.connection.reconnect import Outage
 from workers.coordinator import event_log
-from workers.coordinator.context import Place
-from workers.coordinator.coordinator import ConductorSettings, Run, conduct
-from workers.coordinator.leadership import Role, require_role
-from workers.coordinator.trial_ledger import Progress
-from workers.queue.dispatch import Carrier, QueueCarrier
+from workers.coordinator.context import RunContext
+from workers.coordinator.coordinator import CoordinatorSettings, StudyRun, coordinate
+from workers.coordinator.leadership import LeadershipLock, require_leadership
+from workers.coordinator.trial_ledger import StudyProgress
+from workers.queue.dispatch import Dispatcher, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.messages import level_digests
 from workers.queue.trial_queue import connect
 
-Tell = Callable[[Level, int, Progress], None]
+ProgressCallback = Callable[[Level, int, StudyProgress], None]
 """Told of a level, the number of the attempt, and how far its search is."""
 
-Carriers = Callable[[str], Carrier]
+DispatcherFactory = Callable[[str], Dispatcher]
 """Who evaluates the trials of a study, by its name."""
 
 log = logging.getLogger(__name__)
 
 
-def queue_carriers(place: Place, redis_url: str) -> Carriers:
+def queue_dispatchers(context: RunContext, redis_url: str) -> DispatcherFactory:
     """The workers that listen to the queue of a Redis."""
 
-    def carrier(study: str) -> Carrier:
-        return QueueCarrier(
+    def dispatcher(study: str) -> Dispatcher:
+        return QueueDispatcher(
             TrialQueue(connection=connect(redis_url)),
             study=study,
             url=redis_url,
-            job_timeout_seconds=place.work.trial_timeout_seconds,
-            signer=place.signer,
+            job_timeout_seconds=context.work.trial_timeout_seconds,
+            signer=context.signer,
         )
 
-    return carrier
+    return dispatcher
 
 
-def begin_attempt(place: Place, record: RunRecord, level: str, number: int) -> AttemptRow:
+def begin_attempt(context: RunContext, record: RunRecord, level: str, number: int) -> AttemptRow:
     """What is fixed before an attempt's first trial."""
     before = record.before(level)
     verdict = before_verdict(record, level)
@@ -70,13 +70,13 @@ def begin_attempt(place: Place, record: RunRecord, level: str, number: int) -> A
         number=number,
         fingerprints={
             "code": record.fingerprints["code"],
-            "candles": fingerprint.of_data(place.digests(record.level(level))),
+            "candles": fingerprint.of_data(context.digests(record.level(level))),
         },
         inherited=verdict.parameters if before and verdict else None,
-        carried=len(read_trials(place.storage_url, record.study(level, number - 1))) if earlier else 0,
+        reused=len(read_trials(context.storage_url, record.study(level, number - 1))) if earlier else 0,
     )
     trials = record.searched_level(attempt).trials
-    event_log.record(place.folder(record.name), "level_started", level=level, attempt=number, trials=trials)
+    event_log.record(context.folder(record.name), "level_started", level=level, attempt=number, trials=trials)
     return attempt
 
 
@@ -88,44 +88,44 @@ def before_verdict(record: RunRecord, level: str) -> Verdict | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
+class SearchContext:
     """What a run is gone on with."""
 
-    carriers: Carriers
-    role: Role
+    dispatchers: DispatcherFactory
+    leadership: LeadershipLock
     outage: Outage
-    tell: Tell
+    on_progress: ProgressCallback
     """Hears of each step of a search."""
     stop: Callable[[], bool]
     """Whether to end before the run's end."""
 
-    def require_role(self) -> None:
+    def require_leadership(self) -> None:
         """Go on only as long as nobody else may.
 
         Raises:
             RoleLost: where the database has given the role back.
         """
-        require_role(self.role)
+        require_leadership(self.leadership)
 
 
-def search_attempt(means: Means, place: Place, record: RunRecord, attempt: AttemptRow) -> None:
+def search_attempt(search_context: SearchContext, context: RunContext, record: RunRecord, attempt: AttemptRow) -> None:
     """Have every trial of an attempt evaluated and committed, those of the one before taken over first.
 
     Raises:
         KeyboardInterrupt: where it was told to stop before the last trial.
         RoleLost: where another process may be at work on the run.
-        DataIncomplete, SettingsError, ServiceUnreachable: see `workers.coordinator.curriculum_run.carry_on`.
+        DataIncomplete, SettingsError, ServiceUnreachable: see `workers.coordinator.curriculum_run.run_levels`.
     """
     facts = _facts(record, attempt)
-    study = open_study(place.storage_url, record.study(attempt.level, attempt.number), facts)
+    study = open_study(context.storage_url, record.study(attempt.level, attempt.number), facts)
     try:
-        _carry_over(place, record, attempt, study)
-        _conduct(means, place, record, attempt, study, facts)
+        _carry_over(context, record, attempt, study)
+        _coordinate(search_context, context, record, attempt, study, facts)
     finally:
         study.close()
 
 
-def judge(place: Place, record: RunRecord, attempt: AttemptRow) -> AttemptRow:
+def judge(context: RunContext, record: RunRecord, attempt: AttemptRow) -> AttemptRow:
     """The attempt with its verdict; its files are written, its looks at validation and test logged.
 
     Raises:
@@ -133,47 +133,47 @@ def judge(place: Place, record: RunRecord, attempt: AttemptRow) -> AttemptRow:
         DataError: where candles are missing, or changed.
     """
     level = record.searched_level(attempt)
-    trials = read_trials(place.storage_url, record.study(attempt.level, attempt.number))
-    case = Case(
+    trials = read_trials(context.storage_url, record.study(attempt.level, attempt.number))
+    case = AttemptCase(
         level=level,
         attempt=attempt.number,
         relaxed=relaxed_by(record.level(attempt.level), attempt.number),
         trials=trials,
-        carried=attempt.carried,
-        predecessor=_predecessor(place, record, attempt.level),
+        reused=attempt.reused,
+        predecessor=_predecessor(context, record, attempt.level),
         seed=record.seed,
     )
-    folder = place.folder(record.name)
+    folder = context.folder(record.name)
 
-    def opening(part: Part, numbers: Sequence[int]) -> None:
-        log_opening(folder, part, level=level.name, attempt=attempt.number, trials=numbers, now=datetime.now(UTC))
+    def on_access(part: Part, numbers: Sequence[int]) -> None:
+        log_access(folder, part, level=level.name, attempt=attempt.number, trials=numbers, now=datetime.now(UTC))
 
     def repeat(number: int, train: Sequence[Prepared]) -> None:
-        _insist(record, attempt, verify(place, record, attempt, number, train), number)
+        _require_repeatable(record, attempt, verify(context, record, attempt, number, train), number)
 
-    findings = judge_attempt(case, place.store.arrays, opening, repeat)
-    write_findings(place.results_dir, folder, findings, _setup(place, record, attempt, findings))
+    findings = judge_attempt(case, context.store.arrays, on_access, repeat)
+    write_findings(context.results_dir, folder, findings, _setup(context, record, attempt, findings))
     return attempt.model_copy(update={"verdict": _verdict(findings)})
 
 
 def verify(
-    place: Place, record: RunRecord, attempt: AttemptRow, number: int, train: Sequence[Prepared]
+    context: RunContext, record: RunRecord, attempt: AttemptRow, number: int, train: Sequence[Prepared]
 ) -> list[Difference]:
     """What differs where a trial of an attempt's study is asked for and evaluated again; nothing as a rule.
 
     A trial that was taken over is that of the attempt that evaluated it; one that repeats another is that other.
     `train` are the level's bars, the same for all attempts.
     """
-    trials = read_trials(place.storage_url, record.study(attempt.level, attempt.number))
+    trials = read_trials(context.storage_url, record.study(attempt.level, attempt.number))
     number = evaluated_number(trials, number)
-    if number < attempt.carried:
+    if number < attempt.reused:
         earlier = record.attempt(attempt.level, attempt.number - 1)
         assert earlier is not None, "what is carried over comes from somewhere"
-        return verify(place, record, earlier, number, train)
+        return verify(context, record, earlier, number, train)
     return differences(record.searched_level(attempt), _space(record, attempt), trials, number, train)
 
 
-def _setup(place: Place, record: RunRecord, attempt: AttemptRow, findings: Findings) -> Setup | None:
+def _setup(context: RunContext, record: RunRecord, attempt: AttemptRow, findings: AttemptFindings) -> Setup | None:
     """How the winner was traded; None where there is none."""
     winner = findings.winner
     if winner is None:
@@ -185,11 +185,11 @@ def _setup(place: Place, record: RunRecord, attempt: AttemptRow, findings: Findi
         trial=winner.number,
         parameters=winner.parameters,
         code=fingerprint.of_code(),
-        digests=place.digests(findings.level),
+        digests=context.digests(findings.level),
     )
 
 
-def _insist(record: RunRecord, attempt: AttemptRow, found: Sequence[Difference], number: int) -> None:
+def _require_repeatable(record: RunRecord, attempt: AttemptRow, found: Sequence[Difference], number: int) -> None:
     """A winner has to repeat; where a user has mixed code or candles by force, that it does not is only said."""
     if not found:
         return
@@ -220,57 +220,62 @@ def _facts(record: RunRecord, attempt: AttemptRow) -> StudyFacts:
         seed=record.seed,
         fingerprints=attempt.fingerprints,
         first_points=first_points(level, attempt.inherited or {}, record.seed) if is_first else (),
-        carried=attempt.carried,
+        reused=attempt.reused,
     )
 
 
-def _carry_over(place: Place, record: RunRecord, attempt: AttemptRow, study: OpenStudy) -> None:
+def _carry_over(context: RunContext, record: RunRecord, attempt: AttemptRow, study: OpenStudy) -> None:
     earlier = record.attempt(attempt.level, attempt.number - 1)
     if earlier is None:
         return
     level, was = record.searched_level(attempt), record.searched_level(earlier)
-    trials = read_trials(place.storage_url, record.study(earlier.level, earlier.number))
-    carry(study, trials[: attempt.carried], distributions(level), was=was.gate, now=level.gate)
+    trials = read_trials(context.storage_url, record.study(earlier.level, earlier.number))
+    copy_trials(study, trials[: attempt.reused], distributions(level), was=was.gate, now=level.gate)
 
 
-def _conduct(
-    means: Means, place: Place, record: RunRecord, attempt: AttemptRow, study: OpenStudy, facts: StudyFacts
+def _coordinate(
+    search_context: SearchContext,
+    context: RunContext,
+    record: RunRecord,
+    attempt: AttemptRow,
+    study: OpenStudy,
+    facts: StudyFacts,
 ) -> None:
     level = facts.level
-    settings = ConductorSettings(trials_per_job=place.work.trials_per_job)
-    digests = level_digests(level, place.store)
+    settings = CoordinatorSettings(trials_per_job=context.work.trials_per_job)
+    digests = level_digests(level, context.store)
 
     def given_up(number: int, reason: str) -> None:
-        event_log.record(place.folder(record.name), "trial_given_up", level=level.name, trial=number, reason=reason)
+        event_log.record(context.folder(record.name), "trial_given_up", level=level.name, trial=number, reason=reason)
 
-    def make() -> Run:
-        means.require_role()
-        return Run(
+    def make() -> StudyRun:
+        search_context.require_leadership()
+        return StudyRun(
             study=study,
             facts=facts,
             distributions=distributions(level),
             repair=lambda parameters: repair(level, parameters),
             digests=digests,
-            carrier=means.carriers(study.name),
+            dispatcher=search_context.dispatchers(study.name),
             settings=settings,
             given_up=given_up,
         )
 
-    report = partial(means.tell, level, attempt.number)
-    if conduct(make, outage=means.outage, stop=means.stop, report=report) is None:
+    report = partial(search_context.on_progress, level, attempt.number)
+    if coordinate(make, outage=search_context.outage, stop=search_context.stop, report=report) is None:
         raise KeyboardInterrupt
 
 
-def _predecessor(place: Place, record: RunRecord, level: str) -> Predecessor | None:
+def _predecessor(context: RunContext, record: RunRecord, level: str) -> Predecessor | None:
     before, verdict = record.before(level), before_verdict(record, level)
     last = record.last(before.name) if before else None
     if last is None or verdict is None or verdict.parameters is None:
         return None
-    trials: list[FrozenTrial] = read_trials(place.storage_url, record.study(last.level, last.number))
+    trials: list[FrozenTrial] = read_trials(context.storage_url, record.study(last.level, last.number))
     return Predecessor(level=record.searched_level(last), winner=verdict.parameters, trials=trials)
 
 
-def _verdict(findings: Findings) -> Verdict:
+def _verdict(findings: AttemptFindings) -> Verdict:
     winner = findings.winner
     figures = {} if winner is None else {Part.TRAIN: winner.train.metrics, Part.VALIDATION: winner.validation.metrics}
     if findings.test:

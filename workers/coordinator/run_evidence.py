@@ -1,4 +1,4 @@
-"""Gathers what a run that is over is weighed by: a winner, all trials, the sealed period, the level's analyses."""
+"""Gathers what a run that is over is weighed by: a winner, all trials, the holdout period, the level's analyses."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,13 +17,13 @@ from optimizer.report.files import read_json
 from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
 from optimizer.search.study import read_trials
 from optimizer.validation.evidence import Evidence
-from optimizer.validation.evidence_collection import Floats, Subject, daily_returns, weigh
-from optimizer.validation.holdout_log import SEALED, log_opening
+from optimizer.validation.evidence_collection import EvaluatedWinner, Floats, daily_returns, gather_evidence
+from optimizer.validation.holdout_log import HOLDOUT, log_access
 from optimizer.validation.recommendation import Recommendation, Tier, recommend, tier_of
-from tradeschool.markets.catalogue import SEALED_WINDOW
+from tradeschool.markets.catalogue import HOLDOUT_WINDOW
 from tradeschool.store import Store
-from workers.coordinator.context import Place
-from workers.processes.process_group import Crew
+from workers.coordinator.context import RunContext
+from workers.processes.process_group import ProcessGroup
 
 SHARE = 8
 """Parameter sets that a process backtests at once."""
@@ -31,28 +31,30 @@ _TRAIN: dict[tuple[str, Path], tuple[Level, Sequence[Prepared]]] = {}
 """The latest level by its JSON and the root of its candles, and its bars of train: the same for every share."""
 
 
-def weigh_run(place: Place, record: RunRecord, action: Recommend, hands: Crew) -> Recommendation:
-    """What a run that is over comes to; the sealed period is opened where the run came far enough, and it is logged.
+def evaluate_run(context: RunContext, record: RunRecord, action: Recommend, processes: ProcessGroup) -> Recommendation:
+    """What a run that is over comes to; the holdout period is opened where the run came far enough, and it is logged.
 
     Raises:
         DataError: where candles of the run are missing, or changed.
     """
     judged = {row.level: row.verdict for row in record.attempts if row.verdict}  # of several, the last one's
-    subject = _subject(place, record, action, judged)
-    analyses = _analyses(place, record, subject.level.name) if subject else {}
+    subject = _subject(context, record, action, judged)
+    analyses = _analyses(context, record, subject.level.name) if subject else {}
     far = tier_of(action.outcome, record.levels, judged, None) is not Tier.ESCALATED
     return recommend(
         outcome=action.outcome,
         levels=record.levels,
         verdicts=judged,
         forced=[each.what for each in record.forced],
-        evidence=_evidence(place, record, subject, hands, may_open=far) if subject else None,
-        nulls=record.nulls,
+        evidence=_evidence(context, record, subject, processes, may_open=far) if subject else None,
+        null_tests=record.null_tests,
         analyses=analyses,
     )
 
 
-def _subject(place: Place, record: RunRecord, action: Recommend, judged: Mapping[str, Verdict]) -> Subject | None:
+def _subject(
+    context: RunContext, record: RunRecord, action: Recommend, judged: Mapping[str, Verdict]
+) -> EvaluatedWinner | None:
     """The winner that is weighed: of the highest level that was passed where all before the last were, else of the
     last level that was tried; None where that has none."""
     name = action.level
@@ -63,40 +65,48 @@ def _subject(place: Place, record: RunRecord, action: Recommend, judged: Mapping
     if row is None or verdict.trial is None or verdict.parameters is None:
         return None
     counted = sum(
-        trial.state is not TrialState.FAIL for each in record.attempts for trial in _own_trials(place, record, each)
+        trial.state is not TrialState.FAIL for each in record.attempts for trial in _own_trials(context, record, each)
     )
-    return Subject(
+    return EvaluatedWinner(
         level=record.searched_level(row),
         attempt=row.number,
         trial=verdict.trial,
         parameters=verdict.parameters,
-        trials=read_trials(place.storage_url, record.study(row.level, row.number)),
+        trials=read_trials(context.storage_url, record.study(row.level, row.number)),
         trials_of_run=counted,
         seed=record.seed,
     )
 
 
-def _own_trials(place: Place, record: RunRecord, row: AttemptRow) -> Sequence[FrozenTrial]:
-    return read_trials(place.storage_url, record.study(row.level, row.number))[row.carried :]
+def _own_trials(context: RunContext, record: RunRecord, row: AttemptRow) -> Sequence[FrozenTrial]:
+    return read_trials(context.storage_url, record.study(row.level, row.number))[row.reused :]
 
 
-def _evidence(place: Place, record: RunRecord, subject: Subject, hands: Crew, *, may_open: bool) -> Evidence:
+def _evidence(
+    context: RunContext, record: RunRecord, subject: EvaluatedWinner, processes: ProcessGroup, *, may_open: bool
+) -> Evidence:
     level = subject.level
-    place.require_candles(record.level(level.name))
-    lacking = place.sealed_lack(level) if may_open else "a run that was given up before its last level opens nothing"
-    sealed = None
+    context.require_candles(record.level(level.name))
+    lacking = (
+        context.holdout_missing(level) if may_open else "a run that was given up before its last level opens nothing"
+    )
+    holdout = None
     if lacking is None:
-        folder, trials, now = place.folder(record.name), [subject.trial], datetime.now(UTC)
-        log_opening(folder, SEALED, level=level.name, attempt=subject.attempt, trials=trials, now=now)
+        folder, trials, now = context.folder(record.name), [subject.trial], datetime.now(UTC)
+        log_access(folder, HOLDOUT, level=level.name, attempt=subject.attempt, trials=trials, now=now)
         sources = dict.fromkeys(dataset.source for dataset in level.datasets)
-        sealed = prepare_windows(level, [(source, SEALED_WINDOW) for source in sources], place.sealed.arrays)
-    prepared = {part: prepare_level(level, part, place.store.arrays) for part in Part}
-    return weigh(subject, prepared, place.store.arrays, partial(_measure, hands, place.store, level), sealed, lacking)
+        holdout = prepare_windows(level, [(source, HOLDOUT_WINDOW) for source in sources], context.holdout.arrays)
+    prepared = {part: prepare_level(level, part, context.store.arrays) for part in Part}
+    return gather_evidence(
+        subject, prepared, context.store.arrays, partial(_measure, processes, context.store, level), holdout, lacking
+    )
 
 
-def _measure(hands: Crew, store: Store, level: Level, parameters: Sequence[Mapping[str, float]]) -> list[Floats]:
+def _measure(
+    processes: ProcessGroup, store: Store, level: Level, parameters: Sequence[Mapping[str, float]]
+) -> list[Floats]:
     shares = [parameters[start : start + SHARE] for start in range(0, len(parameters), SHARE)]
-    found = hands.share(partial(_returns, level.model_dump_json(), store), shares)
+    found = processes.share(partial(_returns, level.model_dump_json(), store), shares)
     return [returns for share in found for returns in share]
 
 
@@ -109,11 +119,11 @@ def _returns(level: str, store: Store, parameters: Sequence[Mapping[str, float]]
     return [daily_returns(searched, train, each) for each in parameters]
 
 
-def _analyses(place: Place, record: RunRecord, level: str) -> dict[str, dict[str, JsonValue]]:
+def _analyses(context: RunContext, record: RunRecord, level: str) -> dict[str, dict[str, JsonValue]]:
     """Those of a level that lie in the run's folder."""
     found = {}
     for analysis in Analysis:
-        told = read_json(place.folder(record.name) / level / f"{analysis}.json")
+        told = read_json(context.folder(record.name) / level / f"{analysis}.json")
         if isinstance(told, dict):
             found[analysis.value] = told
     return found

@@ -1,4 +1,4 @@
-"""Goes on with runs whose conductor was killed: looks for them, and starts another conductor.
+"""Goes on with runs whose coordinator was killed: looks for them, and starts another coordinator.
 
 A process of its own beside a pool, so that the pool's supervisor stays small. What it starts is the command that a
 person would type, `optimize resume`; who holds the role decides by its lock, whoever else starts one. Which runs are
@@ -19,29 +19,29 @@ from redis.exceptions import RedisError
 from optimizer.runs.active_runs import MarkedRuns
 from tradeschool.errors import TradeschoolError
 from workers.connection.signing import UNSIGNED, Signer
-from workers.coordinator.leadership import is_conducted
-from workers.queue.announcements import notices
+from workers.coordinator.leadership import has_leader
+from workers.queue.announcements import read_announcements
 from workers.queue.job_names import STUDY
 
 LOOK_SECONDS = 1.0
 GRACE_SECONDS = 2.0
 """How long nobody may hold a run's role before it is taken for abandoned: it is free for a moment between levels."""
 START_SECONDS = 30.0
-"""Until a conductor that was started has its run's role; the next one is not started before that."""
+"""Until a coordinator that was started has its run's role; the next one is not started before that."""
 STOP_SECONDS = 30.0
-"""Until a conductor that was told to stop is killed; what it has not committed is found again."""
+"""Until a coordinator that was told to stop is killed; what it has not committed is found again."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 300.0
-"""Before a conductor that has failed is started again."""
-MOST_FAILURES = 5
+"""Before a coordinator that has failed is started again."""
+MAX_FAILURES = 5
 """In a row; then the run is left to people, and to other machines."""
-MOST_TOLD = 100
+MAX_LOGGED = 100
 """Runs of other databases that are named in the log."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Duty:
+class _StandbyRun:
     """One run that is watched over."""
 
     process: subprocess.Popen[bytes] | None = None
@@ -53,7 +53,7 @@ class _Duty:
     free_since: float | None = None
 
 
-class Deputy:
+class Standby:
     """Watches over the runs of one study database; `command(run)` is how one is gone on with."""
 
     def __init__(
@@ -69,56 +69,58 @@ class Deputy:
         self._connection, self._storage_url, self._command = connection, storage_url, command
         self._signer, self._clock, self._sleep = signer, clock, sleep
         self._marked = MarkedRuns(storage_url)
-        self._duties: dict[str, _Duty] = {}
+        self._duties: dict[str, _StandbyRun] = {}
         self._told: set[str] = set()
         self._is_told, self._is_blind = False, False
 
     def run(self) -> None:
-        """Until SIGTERM or SIGINT, which stop its conductors, too: the runs stay where they are."""
+        """Until SIGTERM or SIGINT, which stop its coordinators, too: the runs stay where they are."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop())
         while not self._is_told:
             try:
                 self.look()
-                self.tell_unknown()
+                self.log_unknown()
                 self._is_blind = False
             except (RedisError, TradeschoolError) as error:
                 if not self._is_blind:  # once an outage
-                    log.warning("deputy cannot look", extra={"action": "deputy_blind", "reason": str(error)[:512]})
+                    log.warning("standby cannot look", extra={"action": "standby_blind", "reason": str(error)[:512]})
                 self._is_blind = True
             self._sleep(LOOK_SECONDS)
         self.end()
 
     def look(self) -> None:
-        """Start a conductor for a run that has lost its own, and note how those that were started ended.
+        """Start a coordinator for a run that has lost its own, and note how those that were started ended.
 
         One at a time: the next one is started when the last one is at work, or has ended.
         """
         owners = self._marked.owners()
-        for run, duty in list(self._duties.items()):
-            if duty.process is not None and duty.process.poll() is not None:
-                self._note_end(run, duty, owners)
-            if duty.process is None and run not in owners:
+        for run, standby_run in list(self._duties.items()):
+            if standby_run.process is not None and standby_run.process.poll() is not None:
+                self._note_end(run, standby_run, owners)
+            if standby_run.process is None and run not in owners:
                 del self._duties[run]
         for run, owner in sorted(owners.items()):
-            duty = self._duties.setdefault(run, _Duty())
-            if duty.process is None and self._is_abandoned(run, duty, owner) and not self._is_starting():
-                self._start(run, duty)
+            standby_run = self._duties.setdefault(run, _StandbyRun())
+            if standby_run.process is None and self._is_abandoned(run, standby_run, owner) and not self._is_starting():
+                self._start(run, standby_run)
 
-    def tell_unknown(self) -> None:
+    def log_unknown(self) -> None:
         """Say once of each announced run that it could not be taken over here: another database holds it."""
         announced = {
-            found["run"] for study in notices(self._connection, self._signer) if (found := STUDY.fullmatch(study))
+            found["run"]
+            for study in read_announcements(self._connection, self._signer)
+            if (found := STUDY.fullmatch(study))
         }
-        for run in sorted(announced - self._told - self._marked.known())[: MOST_TOLD - len(self._told)]:
+        for run in sorted(announced - self._told - self._marked.known())[: MAX_LOGGED - len(self._told)]:
             self._told.add(run)
             reason = "its study is not in this machine's database; set the same storage_url to have it taken over here"
             log.warning("run not watched over", extra={"action": "run_unknown", "run": run[:80], "reason": reason})
 
     def end(self) -> None:
-        """Stop every conductor that was started here."""
+        """Stop every coordinator that was started here."""
         self._marked.close()
-        running = [duty.process for duty in self._duties.values() if duty.process is not None]
+        running = [standby_run.process for standby_run in self._duties.values() if standby_run.process is not None]
         for process in running:
             process.terminate()
         for process in running:
@@ -128,40 +130,44 @@ class Deputy:
                 process.kill()
                 process.wait()
 
-    def _start(self, run: str, duty: _Duty) -> None:
+    def _start(self, run: str, standby_run: _StandbyRun) -> None:
         log.warning("run taken over", extra={"action": "run_taken_over", "run": run})
-        duty.started = self._clock()
-        duty.process = subprocess.Popen(  # noqa: S603  # our own command
+        standby_run.started = self._clock()
+        standby_run.process = subprocess.Popen(  # noqa: S603  # our own command
             self._command(run), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
         )
 
     def _is_starting(self) -> bool:
-        """Whether a conductor that was started a moment ago does not have its run's role yet."""
+        """Whether a coordinator that was started a moment ago does not have its run's role yet."""
         latest = self._clock() - START_SECONDS
-        young = [run for run, duty in self._duties.items() if duty.process is not None and duty.started > latest]
-        return any(not is_conducted(self._storage_url, run) for run in young)
+        young = [
+            run
+            for run, standby_run in self._duties.items()
+            if standby_run.process is not None and standby_run.started > latest
+        ]
+        return any(not has_leader(self._storage_url, run) for run in young)
 
-    def _is_abandoned(self, run: str, duty: _Duty, owner: str) -> bool:
+    def _is_abandoned(self, run: str, standby_run: _StandbyRun, owner: str) -> bool:
         now = self._clock()
-        if duty.failures and owner != duty.owner:  # somebody else has gone on with it since
-            duty.failures, duty.due = 0, now
-        if now < duty.due or is_conducted(self._storage_url, run):
-            duty.free_since = None
+        if standby_run.failures and owner != standby_run.owner:  # somebody else has gone on with it since
+            standby_run.failures, standby_run.due = 0, now
+        if now < standby_run.due or has_leader(self._storage_url, run):
+            standby_run.free_since = None
             return False
-        duty.free_since = now if duty.free_since is None else duty.free_since
-        return now - duty.free_since >= GRACE_SECONDS
+        standby_run.free_since = now if standby_run.free_since is None else standby_run.free_since
+        return now - standby_run.free_since >= GRACE_SECONDS
 
     def _stop(self) -> None:
         self._is_told = True
 
-    def _note_end(self, run: str, duty: _Duty, owners: Mapping[str, str]) -> None:
+    def _note_end(self, run: str, standby_run: _StandbyRun, owners: Mapping[str, str]) -> None:
         """It may end well, or miss a gate, and takes its mark down itself; else it is tried again, ever later."""
-        code = duty.process.returncode if duty.process is not None else 0
-        duty.process, duty.failures, duty.free_since = None, duty.failures + 1, None
-        duty.owner = owners.get(run, "")
-        pause = min(FIRST_PAUSE_SECONDS * 2 ** (duty.failures - 1), LONGEST_PAUSE_SECONDS)
-        duty.due = self._clock() + pause
-        log.info("conductor ended", extra={"action": "conductor_ended", "run": run, "code": code})
-        if duty.failures >= MOST_FAILURES and run in owners:
-            duty.due = math.inf
+        code = standby_run.process.returncode if standby_run.process is not None else 0
+        standby_run.process, standby_run.failures, standby_run.free_since = None, standby_run.failures + 1, None
+        standby_run.owner = owners.get(run, "")
+        pause = min(FIRST_PAUSE_SECONDS * 2 ** (standby_run.failures - 1), LONGEST_PAUSE_SECONDS)
+        standby_run.due = self._clock() + pause
+        log.info("coordinator ended", extra={"action": "coordinator_ended", "run": run, "code": code})
+        if standby_run.failures >= MAX_FAILURES and run in owners:
+            standby_run.due = math.inf
             log.error("run left alone", extra={"action": "run_left_alone", "run": run, "code": code})

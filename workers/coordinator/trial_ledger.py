@@ -14,18 +14,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.level.spec import Mode
 from optimizer.objective.trial_result import Evaluation
-from optimizer.search.early_stopping import Patience
-from optimizer.search.sampler import History, Question, Space, ask
+from optimizer.search.early_stopping import EarlyStopping
+from optimizer.search.sampler import Space, TrialHistory, TrialRequest, ask
 from optimizer.search.study import OpenStudy, Origin, failed_trial, finished_trial, repeated_trial
 from tradeschool.errors import StudyChanged, TradeschoolError
 from tradeschool.plain_text import plain
-from workers.queue.messages import Answer, Order, TrialAnswer
+from workers.queue.messages import BatchResult, TrialBatch, TrialResult
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class StudyProgress:
     """How far a study is."""
 
     trials: int
@@ -47,7 +47,7 @@ class Progress:
         return self.finished >= self.trials
 
 
-class Ledger:
+class TrialLedger:
     """One study's trials: committed, buffered, open, and not yet asked."""
 
     def __init__(
@@ -56,21 +56,21 @@ class Ledger:
         study: OpenStudy,
         space: Space,
         trials: int,
-        order: Callable[[tuple[Question, ...]], Order],
+        batch: Callable[[tuple[TrialRequest, ...]], TrialBatch],
         clock: Callable[[], float],
-        carried: int = 0,
+        reused: int = 0,
         early_stop: int | None = None,
     ) -> None:
-        """`trials` in all, the first `carried` of an earlier attempt among them."""
-        self._study, self._space, self._trials, self._order, self._clock = study, space, trials, order, clock
+        """`trials` in all, the first `reused` of an earlier attempt among them."""
+        self._study, self._space, self._trials, self._make_batch, self._clock = study, space, trials, batch, clock
         self._known = _checked(study)
         """Trials 0, 1, ... without a gap, finished; the first `_stored` of them are committed."""
         self._stored = len(self._known)
-        self._carried, self._patience = carried, Patience(early_stop, carried)
-        self._states = Counter(trial.state for trial in self._known[carried:])
+        self._reused, self._early_stopping = reused, EarlyStopping(early_stop, reused)
+        self._states = Counter(trial.state for trial in self._known[reused:])
         self._given_up: set[int] = set()
-        self._history = History(space.distributions)
-        self._open: dict[int, Question] = {}
+        self._history = TrialHistory(space.distributions)
+        self._open: dict[int, TrialRequest] = {}
         self._digests: dict[int, str] = {}
         self._settled: dict[int, FrozenTrial] = {}
         """Finished trials that an earlier one is still missing before."""
@@ -85,7 +85,7 @@ class Ledger:
         """Whether the trial was asked and nothing is known of it yet."""
         return number in self._open
 
-    def ask_until(self, end: int) -> tuple[Question, ...] | None:
+    def ask_until(self, end: int) -> tuple[TrialRequest, ...] | None:
         """The questions of all trials from the next one to `end`, without those that memory answers.
 
         None where one of them has to wait for earlier trials, or where all have been asked.
@@ -96,29 +96,29 @@ class Ledger:
         # A trial that memory answers may end the search in between.
         asked = [self._ask(number) for number in range(self._next, end) if number < self._trials]
         self._next = end
-        return tuple(question for question in asked if self.is_open(question.number))
+        return tuple(trial_request for trial_request in asked if self.is_open(trial_request.number))
 
     @property
     def next_number(self) -> int:
         """The first trial that has not been asked."""
         return self._next
 
-    def order(self, numbers: range) -> Order | None:
+    def batch(self, numbers: range) -> TrialBatch | None:
         """The order for those trials of the range that are open; None where none is."""
-        questions = tuple(self._open[number] for number in numbers if self.is_open(number))
-        return self._order(questions) if questions else None
+        trial_requests = tuple(self._open[number] for number in numbers if self.is_open(number))
+        return self._make_batch(trial_requests) if trial_requests else None
 
     def get_ready(self) -> None:
         """Load what a question that learns from others needs, while there is time."""
         self._history.get_ready()
 
-    def accept(self, answer: Answer) -> None:
+    def accept(self, result: BatchResult) -> None:
         """Take each trial's answer, the first of several; one that answers another question counts for nothing."""
-        for found in answer.trials:
-            if self._digests.get(found.number) != found.question:
-                log.info("answer ignored", extra={"action": "answer_ignored", "trial": found.number})
+        for found in result.trials:
+            if self._digests.get(found.number) != found.request_digest:
+                log.info("answer ignored", extra={"action": "result_ignored", "trial": found.number})
                 continue
-            self._take(found, answer.worker)
+            self._take(found, result.worker)
 
     def fail(self, number: int, reason: str) -> None:
         """End an open trial without a value."""
@@ -140,26 +140,26 @@ class Ledger:
         self._states.update(trial.state for trial in ready)
         return len(ready)
 
-    def progress(self) -> Progress:
+    def progress(self) -> StudyProgress:
         """How far the study is."""
-        return Progress(
-            trials=self._trials - self._carried,
+        return StudyProgress(
+            trials=self._trials - self._reused,
             complete=self._states[TrialState.COMPLETE],
             pruned=self._states[TrialState.PRUNED],
             failed=self._states[TrialState.FAIL],
             open=len(self._open),
         )
 
-    def _ask(self, number: int) -> Question:
+    def _ask(self, number: int) -> TrialRequest:
         if self._space.mode is Mode.LAGGED:
             while len(self._history) < self._space.visible(number):
                 self._history.append(self._known[len(self._history)])
-        question = ask(self._space, self._history, number)
-        self._open[number] = question
-        self._digests[number] = self._order((question,)).questions()[0]
-        if question.known is not None:
-            self._settle(repeated_trial(question, question.known, self._clock()))
-        return question
+        trial_request = ask(self._space, self._history, number)
+        self._open[number] = trial_request
+        self._digests[number] = self._make_batch((trial_request,)).request_digests()[0]
+        if trial_request.known is not None:
+            self._settle(repeated_trial(trial_request, trial_request.known, self._clock()))
+        return trial_request
 
     def _may_ask(self, end: int) -> bool:
         if self._space.mode is Mode.ASYNC:
@@ -177,33 +177,33 @@ class Ledger:
 
     def _end_if_over(self, trial: FrozenTrial) -> None:
         """Want no trial after this one, where the search has gone on long enough; those asked already are dropped."""
-        if not self._patience.is_over(trial):
+        if not self._early_stopping.is_over(trial):
             return
         self._trials = trial.number + 1
         for number in [number for number in self._open if number >= self._trials]:
             del self._open[number], self._digests[number]
 
-    def _take(self, found: TrialAnswer, worker: str) -> None:
+    def _take(self, found: TrialResult, worker: str) -> None:
         number = found.number
-        if question := self._open.get(number):
-            self._settle(self._trial(question, found, worker))
+        if trial_request := self._open.get(number):
+            self._settle(self._trial(trial_request, found, worker))
             return
         earlier = self._settled.get(number) or self._known[number]
         if number in self._given_up:
-            log.warning("answer too late", extra={"action": "answer_too_late", "trial": number, "worker": worker})
-        elif not _agree(earlier, self._trial(_question_of(earlier), found, worker)):
-            log.error("two answers differ", extra={"action": "answers_differ", "trial": number, "worker": worker})
+            log.warning("answer too late", extra={"action": "result_too_late", "trial": number, "worker": worker})
+        elif not _agree(earlier, self._trial(_request_of(earlier), found, worker)):
+            log.error("two answers differ", extra={"action": "results_differ", "trial": number, "worker": worker})
 
-    def _trial(self, question: Question, found: TrialAnswer, worker: str) -> FrozenTrial:
+    def _trial(self, trial_request: TrialRequest, found: TrialResult, worker: str) -> FrozenTrial:
         origin = Origin(worker=worker, started=found.started, seconds=found.seconds)
         reason = plain(found.failure or "")[:512] or "the worker sent no evaluation"
         if found.failure is None and found.evaluation is not None:
             try:
                 evaluation = Evaluation.from_json(found.evaluation)
-                return finished_trial(question, self._space.distributions, evaluation, origin)
+                return finished_trial(trial_request, self._space.distributions, evaluation, origin)
             except TradeschoolError as error:
                 reason = " ".join(str(error).split())[:512]
-        return failed_trial(question, self._space.distributions, reason, origin)
+        return failed_trial(trial_request, self._space.distributions, reason, origin)
 
 
 def _checked(study: OpenStudy) -> list[FrozenTrial]:
@@ -212,13 +212,13 @@ def _checked(study: OpenStudy) -> list[FrozenTrial]:
         if trial.number != position or not trial.state.is_finished():
             raise StudyChanged(
                 f"study {study.name}: expected finished trials 0..{len(trials) - 1}, but found trial {trial.number} "
-                f"{trial.state.name}: something else than a conductor writes to it; start a new run"
+                f"{trial.state.name}: something else than a coordinator writes to it; start a new run"
             )
     return trials
 
 
-def _question_of(trial: FrozenTrial) -> Question:
-    return Question(number=trial.number, parameters=dict(trial.params), thresholds=(), known=None)
+def _request_of(trial: FrozenTrial) -> TrialRequest:
+    return TrialRequest(number=trial.number, parameters=dict(trial.params), thresholds=(), known=None)
 
 
 def _agree(one: FrozenTrial, other: FrozenTrial) -> bool:

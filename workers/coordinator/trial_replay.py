@@ -12,18 +12,18 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from optimizer.backtest.buy_and_hold import hold
+from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.costs import Rates
-from optimizer.backtest.result import Run
+from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Part
 from optimizer.objective.objective import backtest, prepare_level
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.runs.run_store import AttemptRow, RunRecord
 from optimizer.search.study import read_trials
-from optimizer.validation.holdout_log import log_opening
+from optimizer.validation.holdout_log import log_access
 from tradeschool.errors import SettingsError
-from workers.coordinator.context import Place
+from workers.coordinator.context import RunContext
 from workers.coordinator.run_record import changes
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ Figures = Mapping[str, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class RecordedTrial:
     """One trial of an attempt, and the part on which it is traded again."""
 
     record: RunRecord
@@ -80,16 +80,18 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retraded:
+class ReplayedTrial:
     """The bars of each dataset and what came of them."""
 
     prepared: Sequence[Prepared]
-    runs: Sequence[Run]
-    held: Sequence[Run]
+    runs: Sequence[BacktestRun]
+    benchmark: Sequence[BacktestRun]
     """Of who bought and held."""
 
 
-def find_trial(place: Place, record: RunRecord, row: AttemptRow, number: int | None, part: Part) -> Recorded:
+def find_trial(
+    context: RunContext, record: RunRecord, row: AttemptRow, number: int | None, part: Part
+) -> RecordedTrial:
     """A trial of an attempt; its winner where no number is named.
 
     Raises:
@@ -97,7 +99,7 @@ def find_trial(place: Place, record: RunRecord, row: AttemptRow, number: int | N
         ServiceUnreachable: where the study's database does not answer.
     """
     chosen = _winner(record, row) if number is None else number
-    trials = read_trials(place.storage_url, record.study(row.level, row.number))
+    trials = read_trials(context.storage_url, record.study(row.level, row.number))
     if chosen >= len(trials):
         raise SettingsError(f"{_attempt(row)} of run {record.name} has {len(trials)} trials, numbered from 0")
     trial = trials[chosen]
@@ -107,16 +109,16 @@ def find_trial(place: Place, record: RunRecord, row: AttemptRow, number: int | N
             f"trial {chosen} of run {record.name}, {_attempt(row)}, failed and has no figures to reproduce: {reason}"
         )
     _require_opened(record, row, part)
-    return Recorded(record=record, row=row, trial=trial, part=part)
+    return RecordedTrial(record=record, row=row, trial=trial, part=part)
 
 
-def changed_since(place: Place, record: RunRecord) -> list[str]:
+def changed_since(context: RunContext, record: RunRecord) -> list[str]:
     """What a run depends on and is not as it was, a phrase each; settings that change no figure are left out."""
-    found = changes(place, record)
+    found = changes(context, record)
     return [f"{name} was {was}, is {now}" for name, (was, now) in found.items() if name != "settings"]
 
 
-def open_part(folder: Path, row: tuple[str, int], part: Part, trial: int, now: datetime) -> str:
+def log_part_access(folder: Path, row: tuple[str, int], part: Part, trial: int, now: datetime) -> str:
     """Log the look at validation or test in the run's folder; what is to be said of it, for people.
 
     `row` are level and attempt.
@@ -126,26 +128,26 @@ def open_part(folder: Path, row: tuple[str, int], part: Part, trial: int, now: d
     """
     level, attempt = row
     run = folder.name
-    is_new = log_opening(folder, part, level=level, attempt=attempt, trials=[trial], now=now)
+    is_new = log_access(folder, part, level=level, attempt=attempt, trials=[trial], now=now)
     if is_new:
         log.info("part opened", extra={"action": "part_opened", "run": run, "part": part.value, "trial": trial})
     said = "written to" if is_new else "this look stands already in"
-    return f"{part} of level {level} is opened with trial {trial}'s parameters: {said} openings.jsonl of run {run}"
+    return f"{part} of level {level} is opened with trial {trial}'s parameters: {said} holdout_log.jsonl of run {run}"
 
 
-def retrade(place: Place, recorded: Recorded) -> Retraded:
+def replay_trial(context: RunContext, recorded: RecordedTrial) -> ReplayedTrial:
     """The trial over the same bars, by the same rules, as its run had it; validation and test are logged before.
 
     Raises:
         DataError: where candles are missing or unsound.
     """
     level = recorded.level
-    place.require_candles(level)
-    prepared = prepare_level(level, recorded.part, place.store.arrays)[: recorded.datasets_run]
-    return Retraded(
+    context.require_candles(level)
+    prepared = prepare_level(level, recorded.part, context.store.arrays)[: recorded.datasets_run]
+    return ReplayedTrial(
         prepared=prepared,
         runs=[backtest(level, each, recorded.trial.params) for each in prepared],
-        held=[hold(each, 1, Rates.of(level.costs, each.dataset.instrument.market)) for each in prepared],
+        benchmark=[buy_and_hold(each, 1, Rates.of(level.costs, each.dataset.instrument.market)) for each in prepared],
     )
 
 

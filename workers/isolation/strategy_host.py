@@ -16,15 +16,24 @@ from optimizer.strategies.registry import find_own_by
 from optimizer.strategies.stand_in import BarStandIn, Declaration, SignalStandIn, stand_in
 from tradeschool.errors import StrategyFailed, StrategyNotImported
 from workers.isolation.strategy_allowlist import own_strategies
-from workers.isolation.strategy_process import Ended, Stop, StrategyProcess, Take, Tell, Terms, Waits, nothing
+from workers.isolation.strategy_process import (
+    EndedRun,
+    ProgressCallback,
+    Stop,
+    StrategyProcess,
+    Take,
+    Terms,
+    Waits,
+    nothing,
+)
 from workers.isolation.strategy_protocol import Message, error_of
 
 IMPORT_SECONDS = 30.0
-ANSWER_SECONDS = 10.0
+RESPONSE_SECONDS = 10.0
 """For what a strategy is asked between two trials."""
 ATTEMPTS = 3
 """Processes that may die over one step."""
-TELL_SECONDS = 10.0
+LOG_SECONDS = 10.0
 """After which it is said what a search waits for, and how often it is said again."""
 
 log = logging.getLogger(__name__)
@@ -37,7 +46,7 @@ def _never() -> bool:
 class StrategyHost:
     """The processes of a search's strategies: one each, started when it is needed and again where it dies."""
 
-    def __init__(self, terms: Terms, tell: Tell) -> None:
+    def __init__(self, terms: Terms, tell: ProgressCallback) -> None:
         self._terms, self._tell = terms, tell
         self._processes: dict[str, StrategyProcess] = {}
         self._known: dict[str, SignalStandIn | BarStandIn] = {}
@@ -83,7 +92,7 @@ class StrategyHost:
                 try:
                     waits = self._waits(f"strategy {name} is at {question['step']}" if seconds else "")
                     return _result(process.ask(question, seconds, take, stop, waits))
-                except Ended as error:
+                except EndedRun as error:
                     deaths += 1
                     _log_end(name, question["step"], str(error))
                     if deaths >= ATTEMPTS:
@@ -97,7 +106,7 @@ class StrategyHost:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._processes[name] = self._start(name, stop)
-            except Ended as error:
+            except EndedRun as error:
                 _log_end(name, "import", str(error))
                 if error.is_late or attempt == ATTEMPTS:  # what does not end once is not waited for again
                     raise StrategyNotImported(name, str(error), attempt) from None
@@ -109,9 +118,9 @@ class StrategyHost:
         process = StrategyProcess(name, self._terms)
         try:
             process.wait_until_ready(stop)
-            question = {"do": "describe", "facts": {}, "step": "import"}
+            request_digest = {"do": "describe", "facts": {}, "step": "import"}
             waits = self._waits(f"strategy {name} is being imported")
-            declared = Declaration.from_json(_result(process.ask(question, IMPORT_SECONDS, nothing, stop, waits)))
+            declared = Declaration.from_json(_result(process.ask(request_digest, IMPORT_SECONDS, nothing, stop, waits)))
         except BaseException:
             process.end()
             raise
@@ -119,18 +128,18 @@ class StrategyHost:
         return process
 
     def _answer(self, name: str, what: str, facts: dict[str, object]) -> Any:
-        seconds = min(ANSWER_SECONDS, self._terms.trial_seconds)
+        seconds = min(RESPONSE_SECONDS, self._terms.trial_seconds)
         step = "warm-up" if what == "warm_up" else what
         return self._ask(name, {"do": what, "facts": facts, "step": step}, seconds, nothing, _never)
 
     def _waits(self, about: str) -> Waits:
-        due = TELL_SECONDS
+        due = LOG_SECONDS
 
         def waits(seconds: float) -> None:
             nonlocal due
             if about and seconds >= due:
                 self._tell(f"{about} for {due:.0f} s")
-                due += TELL_SECONDS
+                due += LOG_SECONDS
 
         return waits
 
@@ -139,7 +148,7 @@ _host: StrategyHost | None = None
 
 
 @contextmanager
-def strategies_apart(terms: Terms, tell: Tell = nothing) -> Iterator[StrategyHost]:
+def strategies_apart(terms: Terms, tell: ProgressCallback = nothing) -> Iterator[StrategyHost]:
     """Have this process import no user's strategy until the block ends: each runs in a process of its own."""
     global _host
     before, _host = _host, StrategyHost(terms, tell)
@@ -168,7 +177,7 @@ def _result(answer: Message) -> Any:
         TradeschoolError: what was raised.
     """
     if "ended" in answer:
-        raise Ended(str(answer["ended"]))
+        raise EndedRun(str(answer["ended"]))
     if "error" in answer:
         raise error_of(answer["error"])
     return answer["done"]

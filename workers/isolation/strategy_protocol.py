@@ -10,7 +10,7 @@ from tradeschool import errors
 from tradeschool.errors import StrategyFailed, StrategyNotImported, TradeschoolError
 
 HEADER = struct.Struct("!Q")
-MOST_BYTES = 256_000_000
+MAX_BYTES = 256_000_000
 """Of a message: the recommendation on a long run is some megabytes."""
 Message = Mapping[str, Any]
 
@@ -28,7 +28,7 @@ def receive(line: socket.socket) -> Message | None:
         if header is None:
             return None
         (length,) = HEADER.unpack(header)
-        body = _read(line, length) if length <= MOST_BYTES else None
+        body = _read(line, length) if length <= MAX_BYTES else None
         found = None if body is None else json.loads(body)
     except (ConnectionError, ValueError):
         return None

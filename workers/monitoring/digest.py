@@ -6,28 +6,28 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tradeschool.store.download_status import Acquisition
-from workers.monitoring.run_status import Standing
+from tradeschool.store.download_status import DownloadStatus
+from workers.monitoring.run_status import RunStatus
 from workers.monitoring.snapshot import Snapshot
 
 GIGABYTE = 1e9
 
 
 def summary(
-    run: Standing | None, download: Acquisition | None, before: Mapping[str, int]
+    run: RunStatus | None, download: DownloadStatus | None, before: Mapping[str, int]
 ) -> tuple[dict[str, int], list[str]]:
     """What is done by name, and lines on what was done since, what is left and how long it takes."""
     done: dict[str, int] = {}
     lines: list[str] = []
     for level in run.levels if run else ():
         if level.attempts:
-            attempt, tally = level.attempts[-1], level.attempts[-1].tally
-            done[attempt.study] = tally.finished
-            since = tally.finished - before.get(attempt.study, 0)
-            best = "" if tally.best_value is None else f", best {tally.best_value:.3f}"
+            attempt, trial_counts = level.attempts[-1], level.attempts[-1].counts
+            done[attempt.study] = trial_counts.finished
+            since = trial_counts.finished - before.get(attempt.study, 0)
+            best = "" if trial_counts.best_value is None else f", best {trial_counts.best_value:.3f}"
             left = f", about {minutes(attempt.eta_seconds)} left" if attempt.eta_seconds else ""
             state = f"level {level.name}, attempt {attempt.row.number}: {level.state}"
-            lines.append(f"{state}, {tally.finished} of {tally.trials} trials ({since:+d}){best}{left}")
+            lines.append(f"{state}, {trial_counts.finished} of {trial_counts.trials} trials ({since:+d}){best}{left}")
         else:
             lines.append(f"level {level.name}: {level.state}")
     if download:
@@ -45,7 +45,7 @@ def minutes(seconds: float | None) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def resources(queue: Snapshot | None, download: Acquisition | None, folders: Sequence[Path]) -> list[str]:
+def resources(queue: Snapshot | None, download: DownloadStatus | None, folders: Sequence[Path]) -> list[str]:
     """What workers, by host, and the fetcher use, and what is left on the disks."""
     lines = []
     if queue:

@@ -20,13 +20,13 @@ from tradeschool.embedded_valkey.server import Valkey
 from tradeschool.errors import TradeschoolError
 from tradeschool.markets.instruments import Dataset
 from tradeschool.settings.urls import mask_url
-from tradeschool.store.download_status import Acquisition, read_acquisition
-from tradeschool.store.inventory import Held, Holdings
+from tradeschool.store.download_status import DownloadStatus, read_download_status
+from tradeschool.store.inventory import Inventory, InventoryEntry
 from workers.connection.brief_connection import connect_briefly
 from workers.connection.server_time import server_now
-from workers.coordinator.context import Place
-from workers.monitoring.queue_history import Moment, kept, note, recall
-from workers.monitoring.run_status import Standing, stand, with_queue
+from workers.coordinator.context import RunContext
+from workers.monitoring.queue_history import HistorySample, load_history, read_history, record_sample
+from workers.monitoring.run_status import RunStatus, read_run_status, with_queue
 from workers.monitoring.snapshot import Snapshot, take_snapshot
 from workers.queue.job_allowlist import TrialQueue
 
@@ -54,22 +54,22 @@ class Sources:
     """Where to look."""
 
     redis_url: str
-    place: Place
+    context: RunContext
     datasets: Sequence[Dataset]
     """Those whose candles are looked for."""
     embedded: Valkey | None = None
     """The server at `redis_url`, where it is the one that starts and ends with a run."""
 
 
-class Lookout:
+class Overview:
     """Keeps connections and what was read before between looks; to be used by one thread at a time."""
 
     def __init__(self, sources: Sources, *, clock: Callable[[], float] = time.time, is_quiet: bool = False) -> None:
         self.sources, self.clock = sources, clock
         self._is_quiet = is_quiet
-        self.studies = StudyWatch(sources.place.storage_url)
+        self.studies = StudyWatch(sources.context.storage_url)
         self._queue: TrialQueue | None = None
-        self._holdings = Holdings(sources.place.store)
+        self._inventory = Inventory(sources.context.store)
         self._troubles: dict[str, str] = {}
         self._queue_seen: tuple[float, View[Snapshot]] | None = None
 
@@ -79,28 +79,28 @@ class Lookout:
         self._queue_seen = (self.clock(), seen)
         return seen
 
-    def past(self) -> View[list[Moment]]:
+    def past(self) -> View[list[HistorySample]]:
         """The queue's past; what was kept of it where the embedded server is not running."""
-        seen = self._see("queue", lambda: recall(self.connection()))
+        seen = self._see("queue", lambda: read_history(self.connection()))
         if self.sources.embedded and not seen.value and not seen.trouble:
-            return View(value=kept(self.sources.embedded.folder))
+            return View(value=load_history(self.sources.embedded.folder))
         return seen
 
-    def run(self, name: str | None = None) -> View[Standing]:
+    def run(self, name: str | None = None) -> View[RunStatus]:
         """How a run stands, the newest where none is named; no value and no trouble where there is no such run."""
-        return self._see("run", lambda: self._standing(name))
+        return self._see("run", lambda: self._run_status(name))
 
     def runs(self) -> View[list[str]]:
         """The names of all runs, the newest first."""
         return self._see("run", lambda: list(reversed(self.studies.runs())))
 
-    def candles(self) -> View[list[Held]]:
+    def candles(self) -> View[list[InventoryEntry]]:
         """What is sealed."""
-        return self._see("candles", lambda: self._holdings.look(self.sources.datasets))
+        return self._see("candles", lambda: self._inventory.look(self.sources.datasets))
 
-    def download(self) -> View[Acquisition]:
+    def download(self) -> View[DownloadStatus]:
         """How the latest download goes; no value where there was none."""
-        return self._see("download", lambda: read_acquisition(self.sources.place.store.root))
+        return self._see("download", lambda: read_download_status(self.sources.context.store.root))
 
     def connection(self) -> Redis:
         """A connection to Redis that does not wait for long; made when it is needed."""
@@ -120,17 +120,17 @@ class Lookout:
             self._queue = None
 
     def _snapshot(self) -> Snapshot:
-        snapshot = take_snapshot(self.trials(), signer=self.sources.place.signer)
-        note(self.connection(), snapshot, server_now(self.connection()))
+        snapshot = take_snapshot(self.trials(), signer=self.sources.context.signer)
+        record_sample(self.connection(), snapshot, server_now(self.connection()))
         return snapshot
 
-    def _standing(self, name: str | None) -> Standing | None:
+    def _run_status(self, name: str | None) -> RunStatus | None:
         chosen = name or next(reversed(self.studies.runs()), None)
         record = self.studies.run(chosen) if chosen else None
         if record is None:
             return None
-        standing = stand(self.sources.place, record, self.studies, self.clock())
-        return with_queue(standing, self._queue_lately()) if standing.at_work else standing
+        status = read_run_status(self.sources.context, record, self.studies, self.clock())
+        return with_queue(status, self._queue_lately()) if status.is_active else status
 
     def _queue_lately(self) -> Snapshot | None:
         known = self._queue_seen

@@ -20,12 +20,12 @@ from redis.retry import Retry
 
 from tradeschool.errors import StoreUnwritable
 from tradeschool.store.atomic_files import publish_text
-from workers.connection.bounded_reads import ask, told
-from workers.connection.damaged_keys import mended
+from workers.connection.bounded_reads import parse_key, read_key
+from workers.connection.damaged_keys import with_damaged_keys_removed
 from workers.connection.server_time import take_turn
 from workers.monitoring.snapshot import Snapshot
 
-MOST_DIGITS = 24
+MAX_DIGITS = 24
 """Of a figure, and of its name."""
 
 FILE_NAME = "history.json"
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Track:
+class HistorySeries:
     """One stream: how far apart its moments are, and how many it keeps."""
 
     key: str
@@ -44,13 +44,13 @@ class Track:
     most: int
 
 
-FINE = Track(key="tradeschool:history:fine", step_seconds=5, most=720)
-COARSE = Track(key="tradeschool:history:coarse", step_seconds=60, most=2_880)
-TRACKS = (FINE, COARSE)
+FINE = HistorySeries(key="tradeschool:history:fine", step_seconds=5, most=720)
+COARSE = HistorySeries(key="tradeschool:history:coarse", step_seconds=60, most=2_880)
+HISTORY_SERIES = (FINE, COARSE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class HistorySample:
     """The queue at one time, in jobs."""
 
     time: int
@@ -62,9 +62,9 @@ class Moment:
     workers: int
 
 
-def moment_of(snapshot: Snapshot, now: float) -> Moment:
+def sample_of(snapshot: Snapshot, now: float) -> HistorySample:
     """What is kept of a look at the queue."""
-    return Moment(
+    return HistorySample(
         time=int(now),
         queued=snapshot.queued,
         started=snapshot.started,
@@ -74,52 +74,57 @@ def moment_of(snapshot: Snapshot, now: float) -> Moment:
     )
 
 
-def note(connection: Redis, snapshot: Snapshot, now: float) -> None:
+def record_sample(connection: Redis, snapshot: Snapshot, now: float) -> None:
     """Keep a look at the queue where it is time for one, whoever else looks."""
-    moment = {name: str(value) for name, value in asdict(moment_of(snapshot, now)).items()}
-    for track in TRACKS:
+    moment = {name: str(value) for name, value in asdict(sample_of(snapshot, now)).items()}
+    for track in HISTORY_SERIES:
         # Half a second less: a poller's next look must not come just before the turn is over.
         if take_turn(connection, f"{track.key}:turn", track.step_seconds * 1000 - 500):
-            mended(connection, {track.key: "stream"}, partial(_keep, connection, track, moment))
+            with_damaged_keys_removed(
+                connection, {track.key: "stream"}, partial(_append_sample, connection, track, moment)
+            )
 
 
-def recall(connection: Redis) -> list[Moment]:
+def read_history(connection: Redis) -> list[HistorySample]:
     """The past in order of time: minutes up to the last hour, then steps of five seconds."""
     with connection.pipeline(transaction=False) as pipeline:
-        for track in TRACKS:
-            ask(pipeline, track.key, "stream", most=track.most, most_bytes=MOST_DIGITS)
-        read = [told(track.key, "stream", reply) for track, reply in zip(TRACKS, pipeline.execute(), strict=True)]
-    fine, coarse = (sorted(_moments(each.entries), key=lambda moment: moment.time) for each in read)
+        for track in HISTORY_SERIES:
+            read_key(pipeline, track.key, "stream", most=track.most, most_bytes=MAX_DIGITS)
+        read = [
+            parse_key(track.key, "stream", reply)
+            for track, reply in zip(HISTORY_SERIES, pipeline.execute(), strict=True)
+        ]
+    fine, coarse = (sorted(_samples(each.entries), key=lambda moment: moment.time) for each in read)
     begin = fine[0].time if fine else float("inf")
     return [each for each in coarse if each.time < begin] + fine
 
 
-def keep(url: str, folder: Path) -> None:
+def save_history(url: str, folder: Path) -> None:
     """Write the past to a file of a folder; where that cannot be done, the log says so."""
     try:
         with Redis.from_url(url, socket_timeout=KEEP_SECONDS, retry=Retry(NoBackoff(), 0)) as connection:
-            moments = recall(connection)
+            moments = read_history(connection)
         if moments:
             publish_text(folder, folder / FILE_NAME, json.dumps([asdict(moment) for moment in moments]))
     except (RedisError, StoreUnwritable) as error:
         log.warning("queue history not kept", extra={"action": "history_lost", "reason": str(error)})
 
 
-def kept(folder: Path) -> list[Moment]:
+def load_history(folder: Path) -> list[HistorySample]:
     """The past that was written to a folder; empty where there is none, or it cannot be read."""
     try:
-        return [Moment(**each) for each in json.loads((folder / FILE_NAME).read_bytes())]
+        return [HistorySample(**each) for each in json.loads((folder / FILE_NAME).read_bytes())]
     except (OSError, ValueError, TypeError):
         return []
 
 
-def _keep(connection: Redis, track: Track, moment: Mapping[str, str]) -> None:
+def _append_sample(connection: Redis, track: HistorySeries, moment: Mapping[str, str]) -> None:
     connection.xadd(track.key, moment, maxlen=track.most, approximate=False)  # type: ignore[arg-type]  # a dict's values are invariant
 
 
-def _moments(entries: Iterable[Mapping[bytes, bytes]]) -> Iterator[Moment]:
-    names = [each.name for each in fields(Moment)]
+def _samples(entries: Iterable[Mapping[bytes, bytes]]) -> Iterator[HistorySample]:
+    names = [each.name for each in fields(HistorySample)]
     for entry in entries:
         found = {name: entry.get(name.encode(), b"") for name in names}
         if all(value.isdigit() for value in found.values()):  # else written by somebody else
-            yield Moment(**{name: int(value) for name, value in found.items()})
+            yield HistorySample(**{name: int(value) for name, value in found.items()})

@@ -10,32 +10,32 @@ from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
-from optimizer.curriculum.state_machine import Action, End, Judge, Outcome, Recommend, Search, Wait
+from optimizer.curriculum.state_machine import End, Judge, NextAction, Recommend, RunOutcome, Search, Wait
 from optimizer.level.spec import Level, Part
 from optimizer.report.files import EQUITY_NAME, REPORT_NAME
 from optimizer.runs.live_reader import StudyWatch
 from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
-from optimizer.search.trial_summary import SeenTrial
-from optimizer.validation.evidence import Null
+from optimizer.search.trial_summary import TrialView
+from optimizer.validation.evidence import NullTest
 from optimizer.validation.gate import Reading, gate_readings
 from optimizer.validation.recommendation import Recommendation
-from workers.coordinator.context import Place
-from workers.coordinator.leadership import is_conducted
+from workers.coordinator.context import RunContext
+from workers.coordinator.leadership import has_leader
 from workers.coordinator.run_record import end_reason, next_of
 from workers.monitoring.snapshot import Snapshot
 from workers.monitoring.stall_detection import Stall
-from workers.monitoring.trial_counts import Tally, tally
+from workers.monitoring.trial_counts import TrialCounts, count_trials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptStanding:
+class AttemptStatus:
     """One attempt at a level: one study."""
 
     row: AttemptRow
     study: str
     level: Level
     """As the attempt searches it: a retry has more trials and wider ranges than what is written."""
-    tally: Tally
+    counts: TrialCounts
     stall: Stall | None = None
     """Why no trial of it can end; None where one can, or that is not known."""
 
@@ -44,22 +44,22 @@ class AttemptStanding:
         """Until the last trial; 0 of a search that was stopped before it, None where nothing moves."""
         if self.row.searched:
             return 0.0
-        return None if self.stall else self.tally.eta_seconds
+        return None if self.stall else self.counts.eta_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LevelStanding:
+class LevelStatus:
     """One level of a run."""
 
     level: Level
     """As it is written."""
     state: str
     """waiting, searching, judging, passed or missed."""
-    attempts: tuple[AttemptStanding, ...]
+    attempts: tuple[AttemptStatus, ...]
     """In order; the last one is the one that counts."""
     has_equity: bool
     """Whether the winner's equity was written down."""
-    null: Null | None
+    null_test: NullTest | None
     """What the same search finds where there is no skill; None where it was not asked."""
 
     @property
@@ -77,7 +77,7 @@ class LevelStanding:
         """Each criterion on validation once it was judged; before, on train of the best trial so far."""
         if self.verdict:
             return self.verdict.readings
-        return _gate_on_train(self.level, self.attempts[-1].tally.best if self.attempts else None)
+        return _gate_on_train(self.level, self.attempts[-1].counts.best if self.attempts else None)
 
     @property
     def gate_part(self) -> Part:
@@ -86,14 +86,14 @@ class LevelStanding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class RunStatus:
     """One run."""
 
     record: RunRecord
-    levels: tuple[LevelStanding, ...]
-    action: Action
+    levels: tuple[LevelStatus, ...]
+    action: NextAction
     """What comes next."""
-    at_work: bool
+    is_active: bool
     """Whether some process is at work on it."""
     recommendation: Recommendation | None
     """What the run came to; None before its end."""
@@ -107,17 +107,17 @@ class Standing:
         return self.record.name
 
     @property
-    def attempts(self) -> list[AttemptStanding]:
+    def attempts(self) -> list[AttemptStatus]:
         """Of all levels, in the order in which they were begun."""
         return [attempt for level in self.levels for attempt in level.attempts]
 
     @property
-    def current(self) -> LevelStanding:
+    def current(self) -> LevelStatus:
         """The level that is waited for, searched or judged; the last one that was tried where all is over."""
         return next(level for level in self.levels if level.name == self.action.level)
 
     @property
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> RunOutcome | None:
         """None where the run is not at its end."""
         return self.action.outcome if isinstance(self.action, End) else None
 
@@ -135,56 +135,56 @@ class Standing:
                 return f"next: {type(action).__name__.lower()} level {level}, attempt {attempt}"
 
 
-def stand(place: Place, record: RunRecord, studies: StudyWatch, now: float) -> Standing:
+def read_run_status(context: RunContext, record: RunRecord, studies: StudyWatch, now: float) -> RunStatus:
     """How a run stands at a moment, in Unix seconds; looking changes nothing.
 
     Raises:
         ServiceUnreachable: where the study's database does not answer.
         ForeignFile: where the seals of candles that the run needs next cannot be read.
     """
-    folder, action = place.folder(record.name), next_of(place, record)
-    return Standing(
+    folder, action = context.folder(record.name), next_of(context, record)
+    return RunStatus(
         record=record,
         levels=tuple(_level(record, level, action, folder, studies, now) for level in record.levels),
         action=action,
-        at_work=not isinstance(action, End) and is_conducted(place.storage_url, record.name),
+        is_active=not isinstance(action, End) and has_leader(context.storage_url, record.name),
         recommendation=record.recommendation,
         has_report=(folder / REPORT_NAME).is_file(),
     )
 
 
-def with_queue(standing: Standing, queue: Snapshot | None) -> Standing:
+def with_queue(status: RunStatus, queue: Snapshot | None) -> RunStatus:
     """The same, with what the queue tells of its search; unchanged where the queue cannot be seen."""
-    stall = queue.stall if queue and standing.at_work and isinstance(standing.action, Search) else None
+    stall = queue.stall if queue and status.is_active and isinstance(status.action, Search) else None
     if stall is None:
-        return standing
-    return replace(standing, stall=stall, levels=tuple(_stalled(level, stall) for level in standing.levels))
+        return status
+    return replace(status, stall=stall, levels=tuple(_stall_of(level, stall) for level in status.levels))
 
 
-def _stalled(level: LevelStanding, stall: Stall) -> LevelStanding:
+def _stall_of(level: LevelStatus, stall: Stall) -> LevelStatus:
     if level.state != "searching":
         return level
     return replace(level, attempts=tuple(replace(attempt, stall=stall) for attempt in level.attempts))
 
 
 def _level(
-    record: RunRecord, level: Level, action: Action, folder: Path, studies: StudyWatch, now: float
-) -> LevelStanding:
+    record: RunRecord, level: Level, action: NextAction, folder: Path, studies: StudyWatch, now: float
+) -> LevelStatus:
     rows = [row for row in record.attempts if row.level == level.name]
-    return LevelStanding(
+    return LevelStatus(
         level=level,
         state=_state(level, rows, action),
         attempts=tuple(_attempt(record, row, studies, now) for row in rows),
         has_equity=(folder / level.name / EQUITY_NAME).is_file(),
-        null=record.nulls.get(level.name),
+        null_test=record.null_tests.get(level.name),
     )
 
 
-def _attempt(record: RunRecord, row: AttemptRow, studies: StudyWatch, now: float) -> AttemptStanding:
+def _attempt(record: RunRecord, row: AttemptRow, studies: StudyWatch, now: float) -> AttemptStatus:
     study = record.study(row.level, row.number)
     level = _searched(record.level(row.level), studies.facts(study).get("level"))
-    found = tally(studies.trials(study), carried=row.carried, wanted=level.trials, now=now)
-    return AttemptStanding(row=row, study=study, level=level, tally=found)
+    found = count_trials(studies.trials(study), reused=row.reused, wanted=level.trials, now=now)
+    return AttemptStatus(row=row, study=study, level=level, counts=found)
 
 
 def _searched(level: Level, stored: JsonValue) -> Level:
@@ -195,7 +195,7 @@ def _searched(level: Level, stored: JsonValue) -> Level:
         return level
 
 
-def _state(level: Level, rows: Sequence[AttemptRow], action: Action) -> str:
+def _state(level: Level, rows: Sequence[AttemptRow], action: NextAction) -> str:
     if action.level == level.name and not isinstance(action, Recommend | End):
         return {Wait: "waiting", Search: "searching", Judge: "judging"}[type(action)]
     if not rows or rows[-1].verdict is None:
@@ -203,7 +203,7 @@ def _state(level: Level, rows: Sequence[AttemptRow], action: Action) -> str:
     return "passed" if rows[-1].verdict.passed else "missed"
 
 
-def _gate_on_train(level: Level, best: SeenTrial | None) -> Sequence[Reading]:
+def _gate_on_train(level: Level, best: TrialView | None) -> Sequence[Reading]:
     """Of nothing where there is no trial, or one whose figures are not what a gate asks for."""
     figures = best.metrics if best else {}
     known = {name: math.nan if value is None else value for name, value in figures.items()}

@@ -2,58 +2,58 @@
 
 from pydantic import JsonValue
 
-from optimizer.report.contents import null_json, recommendation_json
-from workers.monitoring.run_status import AttemptStanding, LevelStanding, Standing
+from optimizer.report.contents import null_test_json, recommendation_json
+from workers.monitoring.run_status import AttemptStatus, LevelStatus, RunStatus
 
 
-def as_page(standing: Standing) -> dict[str, JsonValue]:
+def as_page(status: RunStatus) -> dict[str, JsonValue]:
     """What `/api/run` gives."""
     return {
-        "run": standing.name,
-        "seed": standing.record.seed,
-        "created": standing.record.created.isoformat(),
-        "levels": [_level_for_page(level) for level in standing.levels],
-        "outcome": standing.outcome,
-        "at_work": standing.at_work,
-        "stalled": standing.stall,
-        "next": None if standing.outcome else standing.reason,
-        "recommendation": recommendation_json(standing.recommendation) if standing.recommendation else None,
-        "has_report": standing.has_report,
+        "run": status.name,
+        "seed": status.record.seed,
+        "created": status.record.created.isoformat(),
+        "levels": [_level_for_page(level) for level in status.levels],
+        "outcome": status.outcome,
+        "is_active": status.is_active,
+        "stalled": status.stall,
+        "next": None if status.outcome else status.reason,
+        "recommendation": recommendation_json(status.recommendation) if status.recommendation else None,
+        "has_report": status.has_report,
     }
 
 
-def as_result(standing: Standing) -> dict[str, JsonValue]:
+def as_result(status: RunStatus) -> dict[str, JsonValue]:
     """What `optimize status --json` and, at a run's end, `optimize run --json` print."""
     return {
-        "run": standing.name,
-        "seed": standing.record.seed,
-        "created": standing.record.created.isoformat(),
-        "levels": [_attempt_for_commands(attempt) for attempt in standing.attempts],
-        "waiting": [level.name for level in standing.levels if not level.attempts],
-        "at_work": standing.at_work,
-        "stalled": standing.stall,
-        "outcome": standing.outcome,
-        "exit_reason": standing.reason,
-        "recommendation": recommendation_json(standing.recommendation) if standing.recommendation else None,
-        "forced": [each.model_dump(mode="json") for each in standing.record.forced],
+        "run": status.name,
+        "seed": status.record.seed,
+        "created": status.record.created.isoformat(),
+        "levels": [_attempt_for_commands(attempt) for attempt in status.attempts],
+        "waiting": [level.name for level in status.levels if not level.attempts],
+        "is_active": status.is_active,
+        "stalled": status.stall,
+        "outcome": status.outcome,
+        "exit_reason": status.reason,
+        "recommendation": recommendation_json(status.recommendation) if status.recommendation else None,
+        "forced": [each.model_dump(mode="json") for each in status.record.forced],
     }
 
 
-def _level_for_page(standing: LevelStanding) -> JsonValue:
-    level, verdict = standing.level, standing.verdict
+def _level_for_page(level_status: LevelStatus) -> JsonValue:
+    level, verdict = level_status.level, level_status.verdict
     return {
         "level": level.name,
         "title": level.title,
         "direction": level.direction.value,
-        "state": standing.state,
+        "state": level_status.state,
         "retries": level.retries,
-        "attempts": [_attempt_for_page(attempt) for attempt in standing.attempts],
-        "gate": [{**reading.as_json()} for reading in standing.gate],
-        "gate_part": standing.gate_part.value,
+        "attempts": [_attempt_for_page(attempt) for attempt in level_status.attempts],
+        "gate": [{**reading.as_json()} for reading in level_status.gate],
+        "gate_part": level_status.gate_part.value,
         "winner": verdict.trial if verdict else None,
         "reason": verdict.reason if verdict else "",
-        "has_equity": standing.has_equity,
-        "null": null_json(standing.null) if standing.null else None,
+        "has_equity": level_status.has_equity,
+        "null": null_test_json(level_status.null_test) if level_status.null_test else None,
         "datasets": [
             {"dataset": each.dataset, "start": each.start.isoformat(), "end": each.end.isoformat()}
             for each in level.datasets
@@ -61,37 +61,37 @@ def _level_for_page(standing: LevelStanding) -> JsonValue:
     }
 
 
-def _attempt_for_page(attempt: AttemptStanding) -> JsonValue:
-    tally, best = attempt.tally, attempt.tally.best
+def _attempt_for_page(attempt: AttemptStatus) -> JsonValue:
+    trial_counts, best = attempt.counts, attempt.counts.best
     return {
         "attempt": attempt.row.number,
         "study": attempt.study,
-        "trials": tally.trials,
-        "carried": attempt.row.carried,
-        "complete": tally.complete,
-        "pruned": tally.pruned,
-        "failed": tally.failed,
-        "finished": tally.finished,
+        "trials": trial_counts.trials,
+        "reused": attempt.row.reused,
+        "complete": trial_counts.complete,
+        "pruned": trial_counts.pruned,
+        "failed": trial_counts.failed,
+        "finished": trial_counts.finished,
         "best": {"number": best.number, "value": best.value, "parameters": {**best.parameters}} if best else None,
-        "pace_per_minute": tally.pace_per_minute,
+        "pace_per_minute": trial_counts.pace_per_minute,
         "eta_seconds": attempt.eta_seconds,
     }
 
 
-def _attempt_for_commands(attempt: AttemptStanding) -> JsonValue:
-    row, verdict, tally = attempt.row, attempt.row.verdict, attempt.tally
+def _attempt_for_commands(attempt: AttemptStatus) -> JsonValue:
+    row, verdict, trial_counts = attempt.row, attempt.row.verdict, attempt.counts
     return {
         "level": row.level,
         "title": attempt.level.title,
         "attempt": row.number,
-        "trials": tally.trials,
-        "carried": row.carried,
-        "complete": tally.complete,
-        "pruned": tally.pruned,
-        "failed": tally.failed,
-        "finished": tally.finished,
-        "best_value": tally.best_value,
-        "best_trial": tally.best.number if tally.best else None,
+        "trials": trial_counts.trials,
+        "reused": row.reused,
+        "complete": trial_counts.complete,
+        "pruned": trial_counts.pruned,
+        "failed": trial_counts.failed,
+        "finished": trial_counts.finished,
+        "best_value": trial_counts.best_value,
+        "best_trial": trial_counts.best.number if trial_counts.best else None,
         "best_params": {**verdict.parameters} if verdict and verdict.parameters else None,
         "winner": verdict.trial if verdict else None,
         "gate": [{**each.as_json()} for each in verdict.readings] if verdict else [],

@@ -13,7 +13,7 @@ from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import str_to_date
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from workers.connection.bounded_reads import ask, ask_fields, fields_told, number, text, told
+from workers.connection.bounded_reads import number, parse_hash, parse_key, read_hash, read_key, text
 from workers.connection.damaged_keys import is_damage
 from workers.connection.signing import UNSIGNED, Signer
 from workers.monitoring.stall_detection import SILENT_SECONDS, Stall, eta_seconds, find_stall
@@ -23,14 +23,14 @@ from workers.queue.job_names import level_of, trials_of
 from workers.queue.trial_queue import KEEP_SECONDS
 
 MINUTE = 60
-MOST_FLIGHTS = 256
+MAX_RUNNING_JOBS = 256
 """Jobs under way that are listed."""
-MOST_WORKERS = 1_024
-MOST_KNOWN = 4_096
+MAX_WORKERS = 1_024
+MAX_KNOWN = 4_096
 """Names of workers that are looked up."""
-UNTOLD = frozenset({"workers_not_listed", "left_out"})
+NOT_REPORTED = frozenset({"workers_not_listed", "left_out"})
 WORKER_PREFIX = "rq:worker:"
-FLIGHT_FIELDS = ("worker_name", "started_at")
+RUNNING_JOB_FIELDS = ("worker_name", "started_at")
 WORKER_FIELDS = (
     "hostname",
     "state",
@@ -66,7 +66,7 @@ class WorkerSnapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flight:
+class RunningJob:
     """One job that a worker evaluates."""
 
     job: str
@@ -95,10 +95,10 @@ class Snapshot:
     throughput_per_minute: int
     """Jobs finished in the last minute."""
     workers: tuple[WorkerSnapshot, ...]
-    flights: tuple[Flight, ...] = ()
+    running_jobs: tuple[RunningJob, ...] = ()
     """Longest first."""
     workers_not_listed: int = 0
-    """Workers beyond `MOST_WORKERS`, which are counted only."""
+    """Workers beyond `MAX_WORKERS`, which are counted only."""
     most_jobs: int | None = None
     """That the studies under way can have in hand at once; None where none is under way."""
     is_suspended: bool = False
@@ -151,9 +151,9 @@ class Snapshot:
     def to_json(self) -> dict[str, JsonValue]:
         """The object of `queue status --json`."""
         return {
-            **{name: value for name, value in asdict(self).items() if name not in UNTOLD},
+            **{name: value for name, value in asdict(self).items() if name not in NOT_REPORTED},
             "workers": [asdict(worker) for worker in self.workers],
-            "flights": [flight.to_json() for flight in self.flights],
+            "running_jobs": [running_job.to_json() for running_job in self.running_jobs],
             "worker_count": self.worker_count,
             "eta_seconds": self.eta_seconds,
             "advice": self.advice,
@@ -163,7 +163,7 @@ class Snapshot:
 
 
 def take_snapshot(
-    queue: TrialQueue, now: float | None = None, signer: Signer = UNSIGNED, *, most_workers: int = MOST_WORKERS
+    queue: TrialQueue, now: float | None = None, signer: Signer = UNSIGNED, *, most_workers: int = MAX_WORKERS
 ) -> Snapshot:
     """The queue and its workers as Redis knows them; `now` is Unix time in seconds, the server's own by default.
 
@@ -183,18 +183,20 @@ def take_snapshot(
             pipeline.zcard(registry.key)
         pipeline.exists(WORKERS_SUSPENDED)
         for key, kind, most in _listed(queue):
-            ask(pipeline, key, kind, most=most)
-        ask(pipeline, done, "zset", most=1, newest=True)
-        announcements.ask_notices(pipeline)
-        *counts, head, leases, keys, latest, clock, hung = _answers(pipeline)
+            read_key(pipeline, key, kind, most=most)
+        read_key(pipeline, done, "zset", most=1, newest=True)
+        announcements.request_announcements(pipeline)
+        *counts, head, leases, keys, latest, clock, hung = _replies(pipeline)
     queued, started, finished, failed, deferred, scheduled, suspended = map(_count, counts)
     now = announcements.server_time(clock) if now is None else now
-    studies = announcements.parse_notices(clock, hung, signer).values()
-    parts = [told(key, kind, reply) for (key, kind, _), reply in zip(_listed(queue), (head, leases, keys), strict=True)]
+    studies = announcements.parse_announcements(clock, hung, signer).values()
+    parts = [
+        parse_key(key, kind, reply) for (key, kind, _), reply in zip(_listed(queue), (head, leases, keys), strict=True)
+    ]
     names = sorted(name for name in parts[2].texts if name.startswith(WORKER_PREFIX.encode()))
     listed, others = names[:most_workers], names[most_workers:]
-    lately, oldest, flights, workers = _details(queue, parts[0].texts, parts[1].pairs, listed, now=now)
-    last = [number(score) for _, score in told(done, "zset", latest).pairs]
+    lately, oldest, running_jobs, workers = _details(queue, parts[0].texts, parts[1].pairs, listed, now=now)
+    last = [number(score) for _, score in parse_key(done, "zset", latest).pairs]
     return Snapshot(
         queued=queued,
         started=started,
@@ -206,7 +208,7 @@ def take_snapshot(
         throughput_per_minute=lately,
         workers=workers,
         workers_not_listed=int(queue.connection.exists(*others)) if others else 0,
-        flights=flights,
+        running_jobs=running_jobs,
         most_jobs=sum(study.most_jobs for study in studies) if studies else None,
         # Of the queue only its head is read.
         left_out=tuple(part.trouble for part in parts[1:] if part.trouble),
@@ -219,12 +221,12 @@ def _listed(queue: TrialQueue) -> tuple[tuple[str, str, int], ...]:
     """What is listed: key, type, and how many entries at most."""
     return (
         (queue.key, "list", 1),
-        (queue.started_job_registry.key, "zset", MOST_FLIGHTS),
-        (WORKERS_BY_QUEUE_KEY % queue.name, "set", MOST_KNOWN),
+        (queue.started_job_registry.key, "zset", MAX_RUNNING_JOBS),
+        (WORKERS_BY_QUEUE_KEY % queue.name, "set", MAX_KNOWN),
     )
 
 
-def _answers(pipeline: Pipeline) -> list[object]:
+def _replies(pipeline: Pipeline) -> list[object]:
     """What Redis answers; a key of another type is an error in the place of its answer."""
     found: list[object] = pipeline.execute(raise_on_error=False)
     for each in found:
@@ -244,34 +246,34 @@ def _details(
     names: Sequence[bytes],
     *,
     now: float,
-) -> tuple[int, float, tuple[Flight, ...], tuple[WorkerSnapshot, ...]]:
+) -> tuple[int, float, tuple[RunningJob, ...], tuple[WorkerSnapshot, ...]]:
     first = text(head[0]) if head else ""
     jobs = list(dict.fromkeys(text(lease).partition(":")[0] for lease, _ in leases))
     workers = sorted(name for each in names if (name := text(each)).startswith(WORKER_PREFIX))
     with queue.connection.pipeline(transaction=False) as pipeline:
         # A finished job's score is the time at which it is to be forgotten.
         pipeline.zcount(queue.finished_job_registry.key, now + KEEP_SECONDS - MINUTE, "+inf")
-        ask_fields(pipeline, TrialJob.key_for(first), ("enqueued_at",))
+        read_hash(pipeline, TrialJob.key_for(first), ("enqueued_at",))
         for job in jobs:
-            ask_fields(pipeline, TrialJob.key_for(job), FLIGHT_FIELDS)
+            read_hash(pipeline, TrialJob.key_for(job), RUNNING_JOB_FIELDS)
         for name in workers:
-            ask_fields(pipeline, name, WORKER_FIELDS)
-        lately, enqueued, *found = _answers(pipeline)
-    flights = tuple(_flight(job, reply, now) for job, reply in zip(jobs, found, strict=False))
-    busy = {flight.worker: flight.job for flight in flights}
+            read_hash(pipeline, name, WORKER_FIELDS)
+        lately, enqueued, *found = _replies(pipeline)
+    running_jobs = tuple(_running_job(job, reply, now) for job, reply in zip(jobs, found, strict=False))
+    busy = {running_job.worker: running_job.job for running_job in running_jobs}
     told_of = zip(workers, found[len(jobs) :], strict=True)
     known = tuple(
         _worker(name.removeprefix(WORKER_PREFIX), fields, busy, now)
         for name, reply in told_of
-        if (fields := fields_told(WORKER_FIELDS, reply))
+        if (fields := parse_hash(WORKER_FIELDS, reply))
     )
-    oldest = _age((fields_told(("enqueued_at",), enqueued) or {}).get(b"enqueued_at"), now)
-    return _count(lately), oldest, tuple(sorted(flights, key=lambda flight: -flight.seconds)), known
+    oldest = _age((parse_hash(("enqueued_at",), enqueued) or {}).get(b"enqueued_at"), now)
+    return _count(lately), oldest, tuple(sorted(running_jobs, key=lambda running_job: -running_job.seconds)), known
 
 
-def _flight(job: str, reply: object, now: float) -> Flight:
-    fields = fields_told(FLIGHT_FIELDS, reply) or {}
-    return Flight(job=job, worker=text(fields.get(b"worker_name")), seconds=_age(fields.get(b"started_at"), now))
+def _running_job(job: str, reply: object, now: float) -> RunningJob:
+    fields = parse_hash(RUNNING_JOB_FIELDS, reply) or {}
+    return RunningJob(job=job, worker=text(fields.get(b"worker_name")), seconds=_age(fields.get(b"started_at"), now))
 
 
 def _worker(name: str, fields: Mapping[bytes, bytes], busy: Mapping[str, str], now: float) -> WorkerSnapshot:

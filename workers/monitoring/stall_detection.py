@@ -9,14 +9,14 @@ from enum import StrEnum
 
 SILENT_SECONDS = 15.0
 """Without a heartbeat, after which a worker does not count as connected; one at work sends one every third of it."""
-FIRST_NOTICE_SECONDS = 5.0
+FIRST_ALERT_SECONDS = 5.0
 """How long a search may stand still before it is said: between two workers there may be none for a moment."""
 STALL_EVENT_SECONDS = 30.0
 """How long a search has stood still before it is an event: workers that have just been started compile first."""
-NOTICE_SECONDS = 60.0
+ALERT_SECONDS = 60.0
 """Between two notices of the same."""
-LEAST_IDLE_SECONDS = 15.0
-MOST_IDLE_PACES = 10.0
+MIN_IDLE_SECONDS = 15.0
+MAX_IDLE_PACES = 10.0
 """A search in which nothing has ended for so many times as long as one end takes on average stands still."""
 
 
@@ -53,19 +53,19 @@ def eta_seconds(left: int, pace_per_minute: float, idle_seconds: float | None) -
         return 0.0
     if not pace_per_minute or idle_seconds is None:
         return None
-    if idle_seconds > max(LEAST_IDLE_SECONDS, MOST_IDLE_PACES * 60 / pace_per_minute):
+    if idle_seconds > max(MIN_IDLE_SECONDS, MAX_IDLE_PACES * 60 / pace_per_minute):
         return None
     return left / pace_per_minute * 60
 
 
-class StallNotices:
+class StallAlerts:
     """When to say that a search stands still, and that it goes on again; fed with every look.
 
     `first_seconds` is how long workers may be absent before that is said.
     """
 
     def __init__(
-        self, *, first_seconds: float = FIRST_NOTICE_SECONDS, clock: Callable[[], float] = time.monotonic
+        self, *, first_seconds: float = FIRST_ALERT_SECONDS, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._first_seconds, self._clock, self._began = first_seconds, clock, clock()
         self._since: float | None = None
@@ -88,9 +88,9 @@ class StallNotices:
 
     def _is_due(self, stall: Stall, now: float, lasted: float) -> bool:
         if self._told is None:
-            return lasted >= (self._first_seconds if stall is Stall.NO_WORKERS else FIRST_NOTICE_SECONDS)
+            return lasted >= (self._first_seconds if stall is Stall.NO_WORKERS else FIRST_ALERT_SECONDS)
         told, when = self._told
-        return told is not stall or now - when >= NOTICE_SECONDS
+        return told is not stall or now - when >= ALERT_SECONDS
 
     def _look_at_moving(self, now: float, idle_seconds: float | None) -> str | None:
         if self._told is not None:
@@ -98,7 +98,7 @@ class StallNotices:
             return "workers are at work again: the search goes on"
         self._since = None
         idle = now - self._began if idle_seconds is None else min(idle_seconds, now - self._began)
-        if idle < NOTICE_SECONDS or now - self._said_idle < NOTICE_SECONDS:
+        if idle < ALERT_SECONDS or now - self._said_idle < ALERT_SECONDS:
             return None
         self._said_idle = now
         return f"no trial has ended for {idle:.0f} s; workers are connected and at work"

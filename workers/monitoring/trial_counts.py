@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optimizer.runs.live_reader import best_so_far
-from optimizer.search.trial_summary import SeenTrial
+from optimizer.search.trial_summary import TrialView
 from workers.monitoring.stall_detection import eta_seconds
 
 PACE_SECONDS = 120.0
 """Over which the pace of trials is measured."""
-LEAST_PACE_SECONDS = 5.0
+MIN_PACE_SECONDS = 5.0
 """Over less, a pace is chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class TrialCounts:
     """One attempt at a level; trials that were carried over from earlier ones are neither wanted nor counted."""
 
     trials: int
@@ -23,7 +23,7 @@ class Tally:
     complete: int
     pruned: int
     failed: int
-    best: SeenTrial | None
+    best: TrialView | None
     """The feasible trial with the highest value on train, carried ones included."""
     pace_per_minute: float
     """Of the last two minutes."""
@@ -46,12 +46,12 @@ class Tally:
         return eta_seconds(self.trials - self.finished, self.pace_per_minute, self.idle_seconds)
 
 
-def tally(seen: Sequence[SeenTrial], *, carried: int, wanted: int, now: float) -> Tally:
+def count_trials(seen: Sequence[TrialView], *, reused: int, wanted: int, now: float) -> TrialCounts:
     """Of all trials of an attempt's study, the first of which were carried over; `now` is Unix time in seconds."""
-    own = seen[carried:]
+    own = seen[reused:]
     states = Counter(trial.state for trial in own)
     ends = [trial.ended for trial in own if trial.ended is not None]
-    return Tally(
+    return TrialCounts(
         trials=wanted,
         complete=states["complete"],
         pruned=states["pruned"],
@@ -65,4 +65,4 @@ def tally(seen: Sequence[SeenTrial], *, carried: int, wanted: int, now: float) -
 def _pace(ends: Sequence[float], now: float) -> float:
     """Trials a minute over the last two; over the time since the first one where that is less."""
     lately = sum(now - ended <= PACE_SECONDS for ended in ends)
-    return lately / min(PACE_SECONDS, max(LEAST_PACE_SECONDS, now - min(ends, default=now))) * 60
+    return lately / min(PACE_SECONDS, max(MIN_PACE_SECONDS, now - min(ends, default=now))) * 60

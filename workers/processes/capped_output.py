@@ -8,9 +8,9 @@ from typing import IO
 
 from tradeschool.plain_text import plain
 
-MOST_BYTES = 1_000_000
+MAX_BYTES = 1_000_000
 """Of one process; the rest is read and dropped, so that the process never waits."""
-MOST_LINE = 4096
+MAX_LINE = 4096
 
 
 def pass_on_capped(stream: IO[bytes]) -> threading.Thread:
@@ -21,15 +21,15 @@ def pass_on_capped(stream: IO[bytes]) -> threading.Thread:
 
 
 def _pass_on(stream: IO[bytes]) -> None:
-    rest, left = b"", MOST_BYTES
+    rest, left = b"", MAX_BYTES
     with stream:
         while data := os.read(stream.fileno(), 1 << 16):
             if left <= 0:
                 continue
             left -= len(data)
             *lines, rest = (rest + data).split(b"\n")
-            _write([*lines, rest] if len(rest) > MOST_LINE else lines)
-            rest = b"" if len(rest) > MOST_LINE else rest
+            _write([*lines, rest] if len(rest) > MAX_LINE else lines)
+            rest = b"" if len(rest) > MAX_LINE else rest
             if left <= 0:
                 _write([rest, b"(what else the strategy prints is left out)"])
                 rest = b""
@@ -38,7 +38,7 @@ def _pass_on(stream: IO[bytes]) -> None:
 
 def _write(lines: list[bytes]) -> None:
     for line in lines:
-        if said := plain(line.decode(errors="replace").rstrip()[:MOST_LINE]):
+        if said := plain(line.decode(errors="replace").rstrip()[:MAX_LINE]):
             with suppress(OSError, ValueError):  # nobody listens any more
                 sys.stderr.write(f"{said}\n")
     with suppress(OSError, ValueError):

@@ -12,7 +12,7 @@ from types import FrameType
 from tradeschool.errors import WorkersFailed
 from workers.processes.pool_registry import RESCALE
 from workers.processes.restart_policy import Connected, FailedStarts, pause_seconds
-from workers.processes.stderr_relay import Relay
+from workers.processes.stderr_relay import OutputForwarder
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +38,15 @@ class Slot:
     def __init__(self, command: Sequence[str]) -> None:
         self.command = command
         self.process: subprocess.Popen[bytes] | None = None
-        self.relay: Relay | None = None
+        self.relay: OutputForwarder | None = None
         self.started = 0.0
         self.due = 0.0
         self.deaths = 0
 
-    def pump(self) -> None:
+    def forward(self) -> None:
         """Pass on what the process says."""
         if self.relay is not None:
-            self.relay.pump()
+            self.relay.forward()
 
     def end(self) -> str:
         """Empty the place of a process that has ended, or is about to; its last line."""
@@ -60,7 +60,7 @@ class Slot:
 class Pool:
     """Keeps `count` workers alive, each a fresh interpreter.
 
-    A fork would inherit threads and open connections. `command` becomes one worker, `deputy` one more process beside
+    A fork would inherit threads and open connections. `command` becomes one worker, `standby` one more process beside
     them (see `workers.coordinator.standby`); each is given `--parent PID`, and is to ask for SIGTERM when that one
     dies, so that all drain when this process is killed. To be run in a process's main thread: on Linux a child is told
     of the death of the thread that started it. On SIGUSR1 it keeps as many workers as `wanted` says then.
@@ -75,7 +75,7 @@ class Pool:
         count: int,
         settings: PoolSettings,
         *,
-        deputy: Sequence[str] | None = None,
+        standby: Sequence[str] | None = None,
         environment: Mapping[str, str] | None = None,
         wanted: Callable[[], int | None] = lambda: None,
         connected: Connected = lambda: None,
@@ -86,7 +86,7 @@ class Pool:
         self._slots = [Slot(self._command) for _ in range(count)]
         self._leaving: list[Slot] = []
         self._failures = FailedStarts(connected)
-        self._deputies = [Slot([*deputy, *parent])] if deputy else []
+        self._standbys = [Slot([*standby, *parent])] if standby else []
         self._settings, self._environment, self._wanted, self._clock = settings, environment, wanted, clock
         self._signals, self._is_rescaled = 0, True  # what was asked for before it listened counts, too
 
@@ -120,11 +120,11 @@ class Pool:
         self._is_rescaled = False
         if count is not None and count != len(self._slots):
             self.scale(count)
-        self._pump()
+        self._forward()
         for slot in [each for each in self._leaving if each.process is None or each.process.poll() is not None]:
             slot.end()
             self._leaving.remove(slot)
-        for slot in (*self._slots, *self._deputies):
+        for slot in (*self._slots, *self._standbys):
             if slot.process is not None and slot.process.poll() is not None:
                 self._note_death(slot, slot.process)
             if slot.process is None and self._clock() >= slot.due:
@@ -146,7 +146,7 @@ class Pool:
         end = self._clock() + self._settings.drain_seconds
         self._pass_on(signal.SIGTERM)
         while self.pids and self._clock() < end and self._signals < 2:
-            self._pump()
+            self._forward()
             time.sleep(self._settings.look_seconds)
         self._pass_on(signal.SIGKILL)
         for slot in self._every_slot():
@@ -162,12 +162,12 @@ class Pool:
         for process in self._processes():
             process.send_signal(number)
 
-    def _pump(self) -> None:
+    def _forward(self) -> None:
         for slot in self._every_slot():
-            slot.pump()
+            slot.forward()
 
     def _every_slot(self) -> list[Slot]:
-        return [*self._slots, *self._deputies, *self._leaving]
+        return [*self._slots, *self._standbys, *self._leaving]
 
     def _processes(self) -> list[subprocess.Popen[bytes]]:
         return [slot.process for slot in self._every_slot() if slot.process is not None]
@@ -182,7 +182,7 @@ class Pool:
             env=self._environment,
             start_new_session=True,
         )
-        slot.relay = Relay(slot.process)
+        slot.relay = OutputForwarder(slot.process)
         slot.started = self._clock()
 
     def _note_death(self, slot: Slot, process: subprocess.Popen[bytes]) -> None:

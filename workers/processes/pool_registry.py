@@ -17,7 +17,7 @@ RESCALE = signal.SIGUSR1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoolEntry:
+class RegisteredPool:
     """A pool that is alive."""
 
     pid: int
@@ -27,7 +27,7 @@ class PoolEntry:
 
 
 @contextmanager
-def entered(folder: Path, count: int) -> Iterator[Path]:
+def registered(folder: Path, count: int) -> Iterator[Path]:
     """This process' own entry for as long as the block lasts; the kernel frees that of a killed one.
 
     Raises:
@@ -50,7 +50,7 @@ def entered(folder: Path, count: int) -> Iterator[Path]:
             path.unlink(missing_ok=True)
 
 
-def pools(folder: Path) -> list[PoolEntry]:
+def pools(folder: Path) -> list[RegisteredPool]:
     """The pools that are alive, in order of process; what killed ones have left is removed."""
     found = [_read(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
     return sorted((entry for entry in found if entry), key=lambda entry: entry.pid)
@@ -63,7 +63,7 @@ def wanted(path: Path) -> int | None:
     return None
 
 
-def scale(entry: PoolEntry, count: int) -> None:
+def scale(entry: RegisteredPool, count: int) -> None:
     """Have a pool keep so many workers; those that are too many end their trial first."""
     with entry.path.open("r+") as file:  # in place: the lock belongs to this very file
         file.write(f"{count}\n")
@@ -71,16 +71,16 @@ def scale(entry: PoolEntry, count: int) -> None:
     os.kill(entry.pid, RESCALE)
 
 
-def drain(entry: PoolEntry) -> None:
+def drain(entry: RegisteredPool) -> None:
     """Have a pool end when its running trials have."""
     os.kill(entry.pid, signal.SIGTERM)
 
 
-def _read(path: Path) -> PoolEntry | None:
+def _read(path: Path) -> RegisteredPool | None:
     with suppress(OSError, ValueError), path.open("r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return PoolEntry(pid=int(path.stem), count=wanted(path) or 0, path=path)
+            return RegisteredPool(pid=int(path.stem), count=wanted(path) or 0, path=path)
         path.unlink(missing_ok=True)
     return None

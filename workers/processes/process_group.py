@@ -21,21 +21,21 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-ALONE_SECONDS = 1.0
+SERIAL_SECONDS = 1.0
 """What takes no longer than that is done before another process has begun: the start of one takes as long."""
 CODE_SECONDS = 5.0
 """Until it is known how each process ended, once one of them has."""
-MOST_CORES = 16
+MAX_CORES = 16
 """Processes that are started where nobody says how many: each takes a quarter of a gigabyte."""
 
 
 def cores() -> int:
-    """Of the machine, those that this process may use, and no more than `MOST_CORES`."""
+    """Of the machine, those that this process may use, and no more than `MAX_CORES`."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(found, MOST_CORES)
+    return min(found, MAX_CORES)
 
 
-class CrewEnded(TradeschoolError):
+class ProcessGroupEnded(TradeschoolError):
     """A process of a crew has ended before its work was done."""
 
     def __init__(self, reason: str) -> None:
@@ -45,20 +45,20 @@ class CrewEnded(TradeschoolError):
 
 
 @contextmanager
-def crew(count: int, alone_seconds: float = ALONE_SECONDS) -> Iterator["Crew"]:
+def process_group(count: int, alone_seconds: float = SERIAL_SECONDS) -> Iterator["ProcessGroup"]:
     """So many processes, started when there is enough for them to do; one is this process itself.
 
     They end with the block, and with this process however that ends.
     """
-    made = Crew(count, alone_seconds)
+    made = ProcessGroup(count, alone_seconds)
     try:
         yield made
     finally:
         made.close()
 
 
-class Crew:
-    """Made by `crew`."""
+class ProcessGroup:
+    """Made by `process_group`."""
 
     def __init__(self, count: int, alone_seconds: float) -> None:
         self.count, self._alone_seconds = max(1, count), alone_seconds
@@ -87,7 +87,7 @@ class Crew:
                 members = multiprocessing.active_children()
             yield from results
         except BrokenProcessPool:
-            raise CrewEnded(_how_it_ended(members)) from None
+            raise ProcessGroupEnded(_how_it_ended(members)) from None
 
     def _begin(self) -> ProcessPoolExecutor:
         # Spawned: this process has threads, and a forked child of one that has used polars hangs.

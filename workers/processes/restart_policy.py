@@ -11,7 +11,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from workers.queue.job_allowlist import QUEUE
 
-LEAST_STARTS = 5
+MIN_STARTS = 5
 STARTS_PER_WORKER = 2
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 
@@ -51,7 +51,7 @@ class FailedStarts:
 
     def is_hopeless(self, workers: int) -> bool:
         """Whether no worker of so many will ever get up."""
-        return self.count >= max(LEAST_STARTS, STARTS_PER_WORKER * workers)
+        return self.count >= max(MIN_STARTS, STARTS_PER_WORKER * workers)
 
 
 def connected_here(connection: Redis) -> frozenset[int] | None:

@@ -1,4 +1,4 @@
-"""What conductors let others know in Redis: which studies are under way, over which candles, and how far they are.
+"""What coordinators let others know in Redis: which studies are under way, over which candles, and how far they are.
 
 A worker looks here before it takes its first job, a monitor for how long it will take. Nothing depends on it: a
 study goes on without.
@@ -13,20 +13,20 @@ from redis import Redis
 from redis.client import Pipeline
 
 from optimizer.level.spec import Level
-from workers.connection.bounded_reads import ask, tell_once, told
+from workers.connection.bounded_reads import log_once, parse_key, read_key
 from workers.connection.bounded_reads import text as text_of
 from workers.connection.signing import UNSIGNED, Signer
 
 KEY = "tradeschool:studies"
 SILENT_SECONDS = 60.0
 """A study that was not heard of for so long is not under way."""
-MOST_NOTICES = 500
+MAX_ANNOUNCEMENTS = 500
 """Studies that a look takes in."""
-MOST_NOTICE_BYTES = 65_536
+MAX_ANNOUNCEMENT_BYTES = 65_536
 
 
-class Notice(BaseModel):
-    """One study, as its conductor last told of it."""
+class Announcement(BaseModel):
+    """One study, as its coordinator last told of it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
@@ -53,57 +53,57 @@ class Notice(BaseModel):
         return max(1, self.lag // self.trials_per_job)
 
 
-class _Foreign(BaseModel):
+class _AnyVersion(BaseModel):
     """What every version of a notice says."""
 
     v: int
     seen: FiniteFloat
 
 
-def put_up(connection: Redis, study: str, notice: Notice, signer: Signer = UNSIGNED) -> None:
+def publish_announcement(connection: Redis, study: str, announcement: Announcement, signer: Signer = UNSIGNED) -> None:
     """Tell of a study, in place of what was told before; its time is the server's, on whose clock all agree."""
     seen = server_time(connection.time())
-    text = notice.model_copy(update={"seen": seen}).model_dump_json()
-    connection.hset(KEY, study, signer.sign("notice", study, text, at=seen))
+    text = announcement.model_copy(update={"seen": seen}).model_dump_json()
+    connection.hset(KEY, study, signer.sign("announcement", study, text, at=seen))
 
 
-def take_down(connection: Redis, study: str) -> None:
+def remove_announcement(connection: Redis, study: str) -> None:
     """Tell no more of a study that has ended."""
     connection.hdel(KEY, study)
 
 
-def notices(connection: Redis, signer: Signer = UNSIGNED) -> dict[str, Notice]:
+def read_announcements(connection: Redis, signer: Signer = UNSIGNED) -> dict[str, Announcement]:
     """Every study that is under way, by name; what cannot be read, or is not signed as it should be, is left out."""
     with connection.pipeline(transaction=False) as pipeline:
-        ask_notices(pipeline)
+        request_announcements(pipeline)
         clock, reply = pipeline.execute(raise_on_error=False)
     if isinstance(clock, Exception):
         raise clock
-    return parse_notices(clock, reply, signer)
+    return parse_announcements(clock, reply, signer)
 
 
-def ask_notices(pipeline: Pipeline) -> None:
+def request_announcements(pipeline: Pipeline) -> None:
     """Queue a look at the board: the server's time, and what hangs there."""
     pipeline.time()
-    ask(pipeline, KEY, "hash", most=MOST_NOTICES, most_bytes=MOST_NOTICE_BYTES)
+    read_key(pipeline, KEY, "hash", most=MAX_ANNOUNCEMENTS, most_bytes=MAX_ANNOUNCEMENT_BYTES)
 
 
-def parse_notices(clock: object, reply: object, signer: Signer = UNSIGNED) -> dict[str, Notice]:
+def parse_announcements(clock: object, reply: object, signer: Signer = UNSIGNED) -> dict[str, Announcement]:
     """What the two answers say."""
-    found: dict[str, Notice] = {}
-    now, hung = server_time(clock), told(KEY, "hash", reply)
+    found: dict[str, Announcement] = {}
+    now, hung = server_time(clock), parse_key(KEY, "hash", reply)
     if hung.trouble:
-        tell_once(KEY, hung.trouble)
+        log_once(KEY, hung.trouble)
     for name, text in hung.pairs:
         study = text_of(name)
         try:
-            notice = _parse(signer.check("notice", study, text))
+            announcement = _parse(signer.check("announcement", study, text))
         except ValueError as error:
-            tell_once(f"announcement of {study}", str(error))
+            log_once(f"announcement of {study}", str(error))
             continue
         # A time ahead of the server's is no time at all: nothing could ever make it old.
-        if abs(now - notice.seen) < SILENT_SECONDS:
-            found[study] = notice
+        if abs(now - announcement.seen) < SILENT_SECONDS:
+            found[study] = announcement
     return found
 
 
@@ -115,10 +115,10 @@ def server_time(clock: object) -> float:
     return 0.0
 
 
-def _parse(content: JsonValue) -> Notice:
+def _parse(content: JsonValue) -> Announcement:
     try:
-        return Notice.model_validate_json(json.dumps(content))
+        return Announcement.model_validate_json(json.dumps(content))
     except ValidationError:
         # Of another version: who is that far apart need not agree on more than this.
-        foreign = _Foreign.model_validate(content)
-        return Notice(v=foreign.v, seen=foreign.seen, trials=0)
+        foreign = _AnyVersion.model_validate(content)
+        return Announcement(v=foreign.v, seen=foreign.seen, trials=0)

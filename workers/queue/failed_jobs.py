@@ -8,20 +8,20 @@ from redis.exceptions import RedisError
 from rq.job import JOB_ID_PATTERN
 from rq.results import Result
 
-from workers.connection.bounded_reads import ask, number, tell_once, text, told
-from workers.connection.damaged_keys import kinds_of, mended
+from workers.connection.bounded_reads import log_once, number, parse_key, read_key, text
+from workers.connection.damaged_keys import key_types_of, with_damaged_keys_removed
 from workers.connection.signing import UNSIGNED
 from workers.queue.job_allowlist import TrialJob, TrialQueue
 from workers.queue.job_names import attempt_of, level_of, trials_of
 from workers.queue.job_results import latest_result
 from workers.queue.trial_queue import KEEP_SECONDS
 
-MOST_LISTED = 200
-MOST_REQUEUED = 10_000
+MAX_LISTED = 200
+MAX_REQUEUED = 10_000
 LATEST = 4_102_444_800.0
 """Unix time of the year 2100."""
 
-# In one step: a job that two people requeue at once, or that a conductor takes up meanwhile, is queued once.
+# In one step: a job that two people requeue at once, or that a coordinator takes up meanwhile, is queued once.
 _REQUEUE = """
 local queued, jobs, results = {}, ARGV[1], ARGV[2]
 for place = 3, #ARGV do
@@ -53,17 +53,17 @@ class FailedJob:
         return {**asdict(self), **told}
 
 
-def failed_jobs(queue: TrialQueue, most: int = MOST_LISTED) -> list[FailedJob]:
+def failed_jobs(queue: TrialQueue, most: int = MAX_LISTED) -> list[FailedJob]:
     """The latest failed jobs, the newest first."""
     key = queue.failed_job_registry.key
     with queue.connection.pipeline(transaction=False) as pipeline:
-        ask(pipeline, key, "zset", most=most, newest=True)
+        read_key(pipeline, key, "zset", most=most, newest=True)
         (reply,) = pipeline.execute(raise_on_error=False)
     if isinstance(reply, RedisError):
         raise reply
-    found = told(key, "zset", reply)
+    found = parse_key(key, "zset", reply)
     if found.trouble:
-        tell_once(key, found.trouble)
+        log_once(key, found.trouble)
     return [
         # A failed job's score is the time at which it is to be forgotten.
         FailedJob(job=text(name), reason=_reason(queue, text(name)), ended=_moment(number(score)))
@@ -77,13 +77,13 @@ def requeue(queue: TrialQueue, jobs: Sequence[str] | None = None) -> list[str]:
 
     One that did not fail, or that another has taken up meanwhile, is left alone.
     """
-    return mended(queue.connection, kinds_of(queue), lambda: _requeue(queue, jobs))
+    return with_damaged_keys_removed(queue.connection, key_types_of(queue), lambda: _requeue(queue, jobs))
 
 
 def _requeue(queue: TrialQueue, jobs: Sequence[str] | None) -> list[str]:
     failed, queued = queue.failed_job_registry.key, list[bytes]()
     prefixes = (TrialJob.key_for(""), Result.get_key(""))
-    names: Sequence[object] = queue.connection.zrange(failed, 0, MOST_REQUEUED - 1) if jobs is None else jobs
+    names: Sequence[object] = queue.connection.zrange(failed, 0, MAX_REQUEUED - 1) if jobs is None else jobs
     for start in range(0, len(names), 500):
         queued += queue.connection.eval(_REQUEUE, 2, failed, queue.key, *prefixes, *names[start : start + 500])  # type: ignore[arg-type]  # texts and bytes
     return [name.decode(errors="replace") for name in queued]

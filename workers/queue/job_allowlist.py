@@ -19,7 +19,7 @@ from rq.serializers import JSONSerializer
 from rq.utils import as_text, str_to_date
 
 from tradeschool.errors import TradeschoolError
-from workers.connection.bounded_reads import MOST_BYTES, TOO_LONG, ask_fields
+from workers.connection.bounded_reads import MAX_BYTES, TOO_LONG, read_hash
 from workers.connection.signing import loads
 from workers.queue.messages import FUNCTION
 
@@ -28,7 +28,7 @@ NOT_ALLOWED = b'["refused", null, [], {}]'
 
 
 class JobRefused(TradeschoolError):
-    """A job is not one that a conductor writes; it is not executed."""
+    """A job is not one that a coordinator writes; it is not executed."""
 
 
 def _seconds(value: bytes) -> None:
@@ -43,11 +43,11 @@ def _text(value: bytes) -> None:
 def _packed(value: bytes) -> None:
     unpacker = zlib.decompressobj()
     try:
-        unpacker.decompress(value, MOST_BYTES)
+        unpacker.decompress(value, MAX_BYTES)
     except zlib.error:
         raise ValueError("the data is not packed") from None
     if not unpacker.eof:
-        raise ValueError(f"the data is longer than {MOST_BYTES} bytes, or cut")
+        raise ValueError(f"the data is longer than {MAX_BYTES} bytes, or cut")
 
 
 def _date(value: bytes) -> None:
@@ -79,7 +79,7 @@ FIELDS: Mapping[str, Callable[[bytes], None]] = {
 
 def read_fields(connection: Pipeline | Redis, key: str) -> object:
     """Read, or queue a read of, what an honest job holds; `fields_read` takes the answer."""
-    return ask_fields(connection, key, tuple(FIELDS), most_bytes=MOST_BYTES)
+    return read_hash(connection, key, tuple(FIELDS), most_bytes=MAX_BYTES)
 
 
 def fields_read(reply: object) -> dict[bytes, bytes]:
@@ -96,7 +96,7 @@ class TrialJob(Job):
     """A job that names `FUNCTION` and carries one JSON argument, or is refused."""
 
     refusal: str | None = None
-    _order: object = None
+    _payload: object = None
 
     def __init__(self, id: str | None = None, connection: Redis | None = None, serializer: object = None) -> None:
         super().__init__(id, connection=connection, serializer=JSONSerializer)
@@ -125,7 +125,7 @@ class TrialJob(Job):
         # There is one queue; a job that names another would be looked for in that one's lists.
         self.origin = QUEUE
 
-    def order(self) -> object:
+    def payload(self) -> object:
         """The job's argument, not yet parsed.
 
         Raises:
@@ -135,10 +135,10 @@ class TrialJob(Job):
             self.refusal = self._reason_to_refuse()
         if self.refusal is not None:
             raise JobRefused(f"job {self.id} is not allowed: {self.refusal}")
-        return self._order
+        return self._payload
 
     def _execute(self) -> NoReturn:
-        self.order()
+        self.payload()
         raise JobRefused(f"job {self.id}: only a trial worker may execute it")
 
     def _is_sound(self, name: str, value: bytes) -> bool:
@@ -155,7 +155,7 @@ class TrialJob(Job):
             return "its data is not JSON"
         match content:
             case [name, None, [order], {**rest}] if name == FUNCTION and not rest:
-                self._order = order
+                self._payload = order
                 return None
             case [str() as name, *_] if name != FUNCTION:
                 return f"it asks for {name[:80]!r}, not for {FUNCTION}"

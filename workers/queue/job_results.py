@@ -9,12 +9,12 @@ from redis.exceptions import RedisError
 from rq.results import Result
 
 from tradeschool.plain_text import plain
-from workers.connection.bounded_reads import Bounded, ask, told, unpacked
+from workers.connection.bounded_reads import Bounded, parse_key, read_key, unpacked
 from workers.connection.signing import Signer
 
-MOST_RESULT_BYTES = 32_000_000
+MAX_STORED_RESULT_BYTES = 32_000_000
 """Of a stored result: an answer holds at most 256 evaluations of 65,536 characters, in base64."""
-MOST_REASON_BYTES = 16_384
+MAX_REASON_BYTES = 16_384
 """Of a stored reason, unpacked."""
 PROOF = "proof"
 """The field beside a failure that holds its signature."""
@@ -40,11 +40,11 @@ def latest_result(connection: Redis, job_id: str, signer: Signer) -> StoredResul
     """
     key = Result.get_key(job_id)
     with connection.pipeline(transaction=False) as pipeline:
-        ask(pipeline, key, "stream", most=1, most_bytes=MOST_RESULT_BYTES)
+        read_key(pipeline, key, "stream", most=1, most_bytes=MAX_STORED_RESULT_BYTES)
         (reply,) = pipeline.execute(raise_on_error=False)
     if isinstance(reply, RedisError):
         raise reply
-    return _stored(told(key, "stream", reply), job_id, signer)
+    return _stored(parse_key(key, "stream", reply), job_id, signer)
 
 
 def failure_fields(reason: str, job_id: str, signer: Signer) -> dict[str, str]:
@@ -59,7 +59,7 @@ def _stored(found: Bounded, job_id: str, signer: Signer) -> StoredResult | None:
     fields = found.entries[0]
     if fields.get(b"type") == str(Result.Type.SUCCESSFUL.value).encode():
         return StoredResult(returned=_decoded(fields.get(b"return_value")))
-    whole = unpacked(fields[b"exc_string"], MOST_REASON_BYTES) if b"exc_string" in fields else ""
+    whole = unpacked(fields[b"exc_string"], MAX_REASON_BYTES) if b"exc_string" in fields else ""
     proof = fields.get(PROOF.encode(), b"").decode(errors="replace")
     lines = whole.strip().splitlines()
     return StoredResult(

@@ -12,7 +12,7 @@ from workers.queue.job_allowlist import TrialJob, TrialQueue
 
 LONGEST_LEASE_SECONDS = 600
 """A worker at work renews its lease every few seconds: who has left more than this has it from nobody of ours."""
-MOST_EXPIRED = 1_000
+MAX_EXPIRED = 1_000
 """Leases that are ended in one step; the others are in the next."""
 
 _BEAT = """
@@ -55,7 +55,7 @@ end
 for _, entry in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. moment, '+inf')) do
     held[string.match(entry, '^[^:]*')] = true
 end
-for _, entry in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', moment, 'LIMIT', 0, {MOST_EXPIRED})) do
+for _, entry in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', moment, 'LIMIT', 0, {MAX_EXPIRED})) do
     redis.call('ZREM', KEYS[1], entry)
     local id = string.match(entry, '^[^:]*')
     local job = ARGV[1] .. id

@@ -1,4 +1,4 @@
-"""What travels between conductor and workers, and the function that RQ names: a wire format with a version.
+"""What travels between coordinator and workers, and the function that RQ names: a wire format with a version.
 
 An order holds small JSON values only: no URL, no secret, no dotted name, no path. What is needed besides, the
 candles and the objective, is the worker's own `Bench`.
@@ -18,7 +18,7 @@ from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 
 VERSION = 1
-MOST_REASON = 440
+MAX_REASON = 440
 """Characters of an exception's text."""
 FUNCTION = "workers.work_horse.evaluator.evaluate_trials"
 """The only function that a job may name."""
@@ -41,13 +41,13 @@ class CandleStore(Protocol[Arrays_co]):
         """The same text on every machine that holds the same candles of that window."""
 
 
-class _Wire(BaseModel):
+class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     v: Literal[1] = 1
 
 
-class Order(_Wire):
+class TrialBatch(_Message):
     """Trials to evaluate; the argument of a job."""
 
     study: Name
@@ -58,7 +58,7 @@ class Order(_Wire):
     """By trial and step: the trial is pruned where its best value so far is below."""
     level: Level
     digests: dict[Text, Text]
-    """Of the candles that the conductor knows, see `level_digests`."""
+    """Of the candles that the coordinator knows, see `level_digests`."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -67,7 +67,7 @@ class Order(_Wire):
         return self
 
     @classmethod
-    def parse(cls, payload: object) -> "Order":
+    def parse(cls, payload: object) -> "TrialBatch":
         """The order of a job's argument; raises ValueError where it is none of this version."""
         try:
             return cls.model_validate_json(json.dumps(payload))
@@ -76,19 +76,19 @@ class Order(_Wire):
             where = ".".join(map(str, first["loc"]))
             raise ValueError(f"not an order of version {VERSION}: {where}: {first['msg']}") from None
 
-    def questions(self) -> tuple[str, ...]:
+    def request_digests(self) -> tuple[str, ...]:
         """By trial, a digest of everything that its evaluation depends on: it ties an answer to its question."""
         setting = json.dumps([self.v, self.study, self.level.model_dump(mode="json"), self.digests], sort_keys=True)
         context = blake2b(setting.encode(), digest_size=16)
         asked = zip(self.numbers, self.parameters, self.thresholds, strict=True)
-        return tuple(_digest_on(context.copy(), json.dumps(question, sort_keys=True)) for question in asked)
+        return tuple(_digest_on(context.copy(), json.dumps(request_digest, sort_keys=True)) for request_digest in asked)
 
 
-class TrialAnswer(_Wire):
+class TrialResult(_Message):
     """What became of one trial: an evaluation, or the reason why there is none."""
 
     number: Number
-    question: Text
+    request_digest: Text
     """See `Order.questions`."""
     started: FiniteFloat
     """Unix time in seconds."""
@@ -99,24 +99,24 @@ class TrialAnswer(_Wire):
     """The strategy raised this; to ask again would raise it again."""
 
 
-class Answer(_Wire):
+class BatchResult(_Message):
     """What a job returns, and what a worker pushes on the study's list of results."""
 
     study: Name
     worker: Text
-    trials: tuple[TrialAnswer, ...] = ()
+    trials: tuple[TrialResult, ...] = ()
     refused: Text | None = None
     """This worker cannot evaluate the order, but another one may: its candles are missing, or are others."""
 
     @classmethod
-    def parse(cls, payload: object) -> "Answer":
+    def parse(cls, payload: object) -> "BatchResult":
         """The answer in a job's return value; raises ValueError where it is none."""
         return cls.model_validate_json(payload if isinstance(payload, str | bytes) else json.dumps(payload))
 
 
-def level_key(order: Order) -> str:
+def level_key(batch: TrialBatch) -> str:
     """Stands for everything that a level's preparation depends on."""
-    return json.dumps([order.level.model_dump(mode="json"), order.digests], sort_keys=True)
+    return json.dumps([batch.level.model_dump(mode="json"), batch.digests], sort_keys=True)
 
 
 def level_digests(level: Level, store: CandleStore[Arrays]) -> dict[str, str]:
@@ -138,11 +138,11 @@ def check_digests(level: Level, digests: Mapping[str, str], store: CandleStore[A
     for name, digest in level_digests(level, store).items():
         if digests.get(name) != digest:
             raise ForeignFile(
-                f"{name}: this worker holds other candles than the conductor: expected {digests.get(name)}, "
+                f"{name}: this worker holds other candles than the coordinator: expected {digests.get(name)}, "
                 f"was {digest}: fetch or copy the same data to every machine"
             )
 
 
-def _digest_on(context: blake2b, question: str) -> str:
-    context.update(question.encode())
+def _digest_on(context: blake2b, request_digest: str) -> str:
+    context.update(request_digest.encode())
     return context.hexdigest()

@@ -1,6 +1,6 @@
 """The queue of trials in Redis: connection, enqueue, answers, and what has become of a job.
 
-A job's id is `{study}-{first}-{last}-a{attempt}`. RQ retries nothing: attempts belong to the conductor.
+A job's id is `{study}-{first}-{last}-a{attempt}`. RQ retries nothing: attempts belong to the coordinator.
 """
 
 import json
@@ -26,16 +26,16 @@ from workers.connection.signing import UNSIGNED, Signer
 from workers.queue.job_allowlist import TrialJob, TrialQueue
 from workers.queue.job_results import failure_fields
 from workers.queue.leases import take_expired
-from workers.queue.messages import FUNCTION, Answer, Order
+from workers.queue.messages import FUNCTION, BatchResult, TrialBatch
 
 SCHEMES = ("redis", "rediss", "unix")
 CONNECT_SECONDS = 5
-ANSWER_SECONDS = 10
+RESPONSE_SECONDS = 10
 """How long a command may take; longer than any wait for an answer from a list."""
 KEEP_SECONDS = 86_400
 """How long a finished job and an uncollected answer stay: RQ's own 500 s would lose them."""
-MOST_ANSWERS = 100
-MOST_ANSWER_BYTES = 32_000_000
+MAX_RESULTS_READ = 100
+MAX_RESULT_BYTES = 32_000_000
 """Of all answers that are taken at once; an honest one holds at most 256 evaluations of 65,536 characters."""
 POP = """
 local found, bytes = {}, 0
@@ -51,9 +51,9 @@ end
 return found
 """
 """Takes answers from the head of a list, in bounds; one that is too long to be an answer is dropped."""
-MOST_RESULTS = 10
+MAX_RESULTS = 10
 """That are kept of one job."""
-MOST_CLEANED = 1_000
+MAX_CLEANED = 1_000
 """Entries of each list that one round of maintenance looks at; the next goes on."""
 MAINTENANCE_KEY = "tradeschool:maintenance"
 ENQUEUE = f"""
@@ -65,9 +65,9 @@ redis.call('SADD', KEYS[3], KEYS[2])
 redis.call('RPUSH', KEYS[2], ARGV[1])
 return 1
 """
-"""In one step, because a conductor that is killed half way would leave a job that is known and in no list."""
+"""In one step, because a coordinator that is killed half way would leave a job that is known and in no list."""
 LEASE_EXPIRED = "the worker's lease ran out"
-ORDER_REFUSED = "order refused"
+BATCH_REFUSED = "order refused"
 """How the reason begins of a job whose order a worker would not read: it says nothing of the trials."""
 NOT_IMPORTED = "strategy not imported"
 """How it begins where a user's strategy could not be imported, or made ready; the same holds."""
@@ -75,14 +75,14 @@ NOT_IMPORTED = "strategy not imported"
 log = logging.getLogger(__name__)
 
 
-class Fate(Enum):
-    """What has become of a job, as the conductor needs to know it."""
+class JobState(Enum):
+    """What has become of a job, as the coordinator needs to know it."""
 
     MISSING = "missing"
     """Redis does not know it."""
     WAITING = "waiting"
     """In the queue, or leased by a worker."""
-    STRAY = "stray"
+    ORPHANED = "stray"
     """In no list: its worker was killed between taking and starting it."""
     FINISHED = "finished"
     CRASHED = "crashed"
@@ -91,7 +91,7 @@ class Fate(Enum):
     """A worker would not read its order: not signed as it should be, or of another version."""
     NOT_IMPORTED = "not imported"
     """A user's strategy could not be imported, or made ready."""
-    LOST = "lost"
+    LEASE_LOST = "lost"
     """Its worker's lease ran out; that says nothing about the job."""
 
 
@@ -99,8 +99,8 @@ class Fate(Enum):
 class JobReport:
     """One look at one job."""
 
-    fate: Fate
-    answer: Answer | None = None
+    state: JobState
+    result: BatchResult | None = None
     """Of a finished job, where it is sound."""
     reason: str = ""
     """Of a crashed or lost job, one line."""
@@ -120,7 +120,7 @@ def connect(url: str) -> Redis:
         raise SettingsError(f"redis_url {mask_url(url)}: the path ends at # or ?: write %23 for #, and %3F for ?")
     try:
         connection = Redis.from_url(
-            url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=ANSWER_SECONDS, health_check_interval=15
+            url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=RESPONSE_SECONDS, health_check_interval=15
         )
     except ValueError as error:
         raise SettingsError(f"redis_url {mask_url(url)}: {error}") from None
@@ -144,11 +144,11 @@ def results_key(study: str) -> str:
     return f"tradeschool:results:{study}"
 
 
-def enqueue(queue: TrialQueue, job_id: str, order: Order, timeout_seconds: int, signer: Signer) -> bool:
+def enqueue(queue: TrialQueue, job_id: str, batch: TrialBatch, timeout_seconds: int, signer: Signer) -> bool:
     """Put the order at the end of the queue; False where a job of that id is known already."""
     job = queue.create_job(
         FUNCTION,
-        args=[json.loads(signer.sign("order", job_id, order.model_dump_json()))],
+        args=[json.loads(signer.sign("batch", job_id, batch.model_dump_json()))],
         job_id=job_id,
         timeout=timeout_seconds,
         result_ttl=KEEP_SECONDS,
@@ -181,15 +181,15 @@ def put_back(queue: TrialQueue, job_id: str) -> None:
         pipeline.execute()
 
 
-def pop_answers(connection: Redis, study: str, wait_seconds: float, signer: Signer) -> list[Answer]:
+def pop_results(connection: Redis, study: str, wait_seconds: float, signer: Signer) -> list[BatchResult]:
     """The answers that have come, after waiting for the first of them; unreadable ones are logged and dropped."""
     key = results_key(study)
     texts: list[bytes | str] = []
     if wait_seconds > 0 and (first := connection.blpop([key], timeout=wait_seconds)):
         texts.append(first[1])
-    texts += connection.eval(POP, 1, key, str(MOST_ANSWERS), str(MOST_ANSWER_BYTES))
-    answers = [_listed_answer(text, study, signer) for text in texts]
-    return [answer for answer in answers if answer is not None]
+    texts += connection.eval(POP, 1, key, str(MAX_RESULTS_READ), str(MAX_RESULT_BYTES))
+    results = [_parse_result(text, study, signer) for text in texts]
+    return [result for result in results if result is not None]
 
 
 def depth(queue: TrialQueue) -> int:
@@ -232,14 +232,14 @@ def _store_failure(queue: TrialQueue, job_id: str, reason: str, signer: Signer, 
     stamp(pipeline, job_key, ["ended_at"], {"status": JobStatus.FAILED.value})
     pipeline.expire(job_key, KEEP_SECONDS)
     remember(pipeline, queue.failed_job_registry.key, job_id, KEEP_SECONDS)
-    pipeline.xadd(key, result, maxlen=MOST_RESULTS)  # type: ignore[arg-type]  # texts and numbers
+    pipeline.xadd(key, result, maxlen=MAX_RESULTS)  # type: ignore[arg-type]  # texts and numbers
     pipeline.expire(key, KEEP_SECONDS)
 
 
 def _drop_unknown(queue: TrialQueue) -> None:
     """Forget what was taken and is no job; entries are compared as they are, for a stranger's need not be text."""
     connection, taken = queue.connection, queue.intermediate_queue_key
-    for entry in connection.lrange(taken, 0, MOST_CLEANED - 1):
+    for entry in connection.lrange(taken, 0, MAX_CLEANED - 1):
         name = entry.decode(errors="replace") if isinstance(entry, bytes) else ""
         if not JOB_ID_PATTERN.fullmatch(name) or not connection.exists(TrialJob.key_for(name)):
             connection.lrem(taken, 0, entry)  # type: ignore[arg-type]  # takes bytes, too
@@ -249,7 +249,7 @@ def _forget_workers(queue: TrialQueue) -> None:
     """Take the names of workers that are gone out of both sets, and what is no worker's name."""
     connection, ours = queue.connection, WORKERS_BY_QUEUE_KEY % queue.name
     for names in (REDIS_WORKER_KEYS, ours):
-        known = [name for name in connection.srandmember(names, MOST_CLEANED) or [] if isinstance(name, bytes)]
+        known = [name for name in connection.srandmember(names, MAX_CLEANED) or [] if isinstance(name, bytes)]
         workers = [name for name in known if name.startswith(b"rq:worker:")]
         with connection.pipeline(transaction=False) as pipeline:
             for name in workers:
@@ -259,22 +259,22 @@ def _forget_workers(queue: TrialQueue) -> None:
             connection.srem(names, *gone)
 
 
-def _listed_answer(text: object, study: str, signer: Signer) -> Answer | None:
+def _parse_result(text: object, study: str, signer: Signer) -> BatchResult | None:
     """An answer of the list; it was signed for one of the study's jobs, whichever."""
     try:
         job_id = signer.signed_for(text)
         # Signed for a job of another study, it is held against a name that it was not signed for.
-        content = signer.check("answer", job_id if job_id.startswith(f"{study}-") else study, text)
+        content = signer.check("result", job_id if job_id.startswith(f"{study}-") else study, text)
     except ValueError:
-        log.warning("answer cannot be read", extra={"action": "answer_unreadable", "source": study})
+        log.warning("answer cannot be read", extra={"action": "result_unreadable", "source": study})
         return None
     return parsed(content, study)
 
 
-def parsed(content: object, source: str) -> Answer | None:
+def parsed(content: object, source: str) -> BatchResult | None:
     """The answer that a content says; one that cannot be read is logged, and None."""
     try:
-        return Answer.parse(content)
+        return BatchResult.parse(content)
     except ValueError:
-        log.warning("answer cannot be read", extra={"action": "answer_unreadable", "source": source})
+        log.warning("answer cannot be read", extra={"action": "result_unreadable", "source": source})
         return None

@@ -1,4 +1,4 @@
-"""Which workers were lost with each job of a study; kept in Redis, so that another conductor counts on."""
+"""Which workers were lost with each job of a study; kept in Redis, so that another coordinator counts on."""
 
 import json
 from contextlib import suppress
@@ -10,15 +10,15 @@ from workers.connection.signing import UNSIGNED, Signer
 from workers.queue.job_allowlist import TrialJob
 from workers.queue.trial_queue import KEEP_SECONDS
 
-MOST_NAME = 128
-MOST_NAMES = 64
+MAX_NAME = 128
+MAX_NAMES = 64
 """Of workers that were lost with one job."""
 WORKER_PREFIX = "rq:worker:"
 
 
 def losses_key(study: str) -> str:
     """The hash that names, for each job, the workers that had it when their lease ran out."""
-    return f"tradeschool:lost:{study}"
+    return f"tradeschool:losses:{study}"
 
 
 def count_loss(connection: Redis, study: str, job_id: str, signer: Signer = UNSIGNED) -> int:
@@ -31,8 +31,8 @@ def count_loss(connection: Redis, study: str, job_id: str, signer: Signer = UNSI
     with suppress(ValueError):
         stored = signer.check("losses", job_id, connection.hget(key, job_id) or '""')
         before = stored if isinstance(stored, str) else ""
-    worker = as_text(connection.hget(TrialJob.key_for(job_id), "worker_name") or b"")[:MOST_NAME]
-    names = [*dict.fromkeys([*before.split(), *worker.split()])][-MOST_NAMES:]
+    worker = as_text(connection.hget(TrialJob.key_for(job_id), "worker_name") or b"")[:MAX_NAME]
+    names = [*dict.fromkeys([*before.split(), *worker.split()])][-MAX_NAMES:]
     connection.hset(key, job_id, signer.sign("losses", job_id, json.dumps(" ".join(names))))
     connection.expire(key, KEEP_SECONDS)
     return sum(not connection.exists(f"{WORKER_PREFIX}{name}") for name in names)

@@ -18,19 +18,19 @@ from workers.web import details
 from workers.web.auth import REPORT_POLICY, Handler
 from workers.web.connections import ConnectionTable, State, body_in_time
 from workers.web.poller import Poller
-from workers.web.topics import Board
+from workers.web.topics import TopicStore
 
-BEAT_SECONDS = 15.0
+KEEPALIVE_SECONDS = 15.0
 """Seconds between two keep-alive comments on an idle stream."""
 WRITE_SECONDS = 30.0
 """Write timeout of a stream; a client that does not read is disconnected."""
-MOST_STREAMS = 1_000
+MAX_STREAMS = 1_000
 RUN_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LEVEL_NAME = re.compile(r"[A-Za-z0-9]{1,16}")
 TOPICS = ("queue", "run", "candles", "download")
 
 POLLER = web.AppKey("poller", Poller)
-BOARD = web.AppKey("board", Board)
+TOPIC_STORE = web.AppKey("board", TopicStore)
 CONNECTIONS = web.AppKey("connections", ConnectionTable)
 
 T = TypeVar("T")
@@ -64,20 +64,20 @@ def routes() -> list[web.RouteDef]:
 
 async def stream(request: web.Request) -> web.StreamResponse:
     """Stream all topics as server-sent events: all at once, then each one when it changes."""
-    board, table = request.app[BOARD], request.app[CONNECTIONS]
-    most = min(MOST_STREAMS, table.most // 2)
-    if board.listeners >= most:
+    topics, table = request.app[TOPIC_STORE], request.app[CONNECTIONS]
+    most = min(MAX_STREAMS, table.most // 2)
+    if topics.listeners >= most:
         raise web.HTTPServiceUnavailable(
             text=f"too many open pages: the limit is {most}; close some", headers={"Retry-After": "30"}
         )
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
     await response.prepare(request)
-    with board.listening(), table.marked(request.protocol, State.STREAMING):
-        await _pour(board, response)
+    with topics.listening(), table.marked(request.protocol, State.STREAMING):
+        await _send_updates(topics, response)
     return response
 
 
-async def _pour(board: Board, response: web.StreamResponse) -> None:
+async def _send_updates(topics: TopicStore, response: web.StreamResponse) -> None:
     seen, frames = 0, [b"retry: 2000\n\n"]
     while True:
         try:
@@ -86,8 +86,8 @@ async def _pour(board: Board, response: web.StreamResponse) -> None:
         except (ConnectionError, TimeoutError):
             return  # the page is closed, or does not read
         try:
-            async with asyncio.timeout(BEAT_SECONDS):
-                frames, seen = await board.news(seen)
+            async with asyncio.timeout(KEEPALIVE_SECONDS):
+                frames, seen = await topics.changes(seen)
         except TimeoutError:
             frames = [b": beat\n\n"]
 
@@ -101,7 +101,7 @@ async def history(request: web.Request) -> web.Response:
 async def failed(request: web.Request) -> web.Response:
     """Return failed jobs with their reasons, latest first."""
     poller = request.app[POLLER]
-    return _json(await _from_redis(poller.recent("failed", lambda: details.failed(poller.lookout))))
+    return _json(await _from_redis(poller.recent("failed", lambda: details.failed(poller.overview))))
 
 
 async def requeue(request: web.Request) -> web.Response:
@@ -115,13 +115,13 @@ async def requeue(request: web.Request) -> web.Response:
         where = ".".join(str(part) for part in first["loc"]) or "body"
         raise web.HTTPBadRequest(text=f"{where}: {first['msg']}") from None
     poller = request.app[POLLER]
-    return _json(await _from_redis(poller.ask(lambda: details.requeue_jobs(poller.lookout, asked.jobs))))
+    return _json(await _from_redis(poller.ask(lambda: details.requeue_jobs(poller.overview, asked.jobs))))
 
 
 async def list_runs(request: web.Request) -> web.Response:
     """Return the names of all runs, newest first."""
     poller = request.app[POLLER]
-    view = await poller.recent("runs", poller.lookout.runs)
+    view = await poller.recent("runs", poller.overview.runs)
     if view.trouble:
         raise web.HTTPServiceUnavailable(text=view.trouble)
     return _json({"runs": [*(view.value or ())]})
@@ -130,7 +130,7 @@ async def list_runs(request: web.Request) -> web.Response:
 async def run_status(request: web.Request) -> web.Response:
     """Return the status of a run."""
     poller, run = request.app[POLLER], await _run(request)
-    view = await poller.recent(("run", run), lambda: poller.lookout.run(run))
+    view = await poller.recent(("run", run), lambda: poller.overview.run(run))
     if view.trouble:
         raise web.HTTPServiceUnavailable(text=view.trouble)
     return _json(as_page(_found(view.value, "no such run")))
@@ -163,20 +163,20 @@ async def trials(request: web.Request) -> web.Response:
     """Return the finished trials of an attempt from an offset on, in order of commit."""
     poller, study = request.app[POLLER], await _study(request)
     after = _whole(request.query.get("after", "0"), "after", most=10**9)
-    found = await poller.recent(("trials", study), lambda: poller.lookout.studies.trials(study))
+    found = await poller.recent(("trials", study), lambda: poller.overview.studies.trials(study))
     return _json(details.trial_table(study, found, after), is_large=True)
 
 
 async def importance(request: web.Request) -> web.Response:
     """Return the parameter importances of an attempt."""
     poller, study = request.app[POLLER], await _study(request)
-    found = await poller.recent(("trials", study), lambda: poller.lookout.studies.trials(study))
-    facts = await poller.recent(("facts", study), lambda: poller.lookout.studies.facts(study))
+    found = await poller.recent(("trials", study), lambda: poller.overview.studies.trials(study))
+    facts = await poller.recent(("facts", study), lambda: poller.overview.studies.facts(study))
     return _json(await poller.recent(("importance", study), lambda: poller.importances.of(study, found, facts)))
 
 
 @web.middleware
-async def tell_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def error_responses(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Report every error of the API as a JSON object with a one-line message."""
     try:
         return await handler(request)
@@ -192,7 +192,7 @@ async def tell_errors(request: web.Request, handler: Handler) -> web.StreamRespo
 
 def _topic(topic: str) -> Handler:
     async def answer(request: web.Request) -> web.Response:
-        text = request.app[BOARD].text(topic)
+        text = request.app[TOPIC_STORE].text(topic)
         if text is None:
             raise web.HTTPServiceUnavailable(text=f"{topic}: not read yet; retry", headers={"Retry-After": "1"})
         return web.Response(body=text, content_type="application/json")
@@ -228,7 +228,7 @@ async def _run(request: web.Request) -> str:
         HTTPNotFound: If the run does not exist.
     """
     name, poller = request.match_info["run"], request.app[POLLER]
-    known = (await poller.recent("runs", poller.lookout.runs)).value
+    known = (await poller.recent("runs", poller.overview.runs)).value
     if not RUN_NAME.fullmatch(name) or (known is not None and name not in known):
         raise web.HTTPNotFound(text="no such run")
     return name

@@ -11,14 +11,14 @@ from importlib import resources
 from aiohttp import web
 
 from tradeschool.errors import ServiceUnreachable, SettingsError
-from workers.monitoring.overview import Lookout
+from workers.monitoring.overview import Overview
 from workers.web import api, metrics
-from workers.web.auth import COOKIE, SESSION_SECONDS, Guard, Handler, guarded, is_loopback, set_headers
+from workers.web.auth import COOKIE, SESSION_SECONDS, Auth, Handler, auth_middleware, is_loopback, set_headers
 from workers.web.connections import BoundedSite, ConnectionTable, body_in_time, connection_limit, counted
 from workers.web.poller import Poller
-from workers.web.topics import Board
+from workers.web.topics import TopicStore
 
-MOST_BODY_BYTES = 1_000_000
+MAX_BODY_BYTES = 1_000_000
 HANGING_SECONDS = 60.0
 """Seconds without a completed read after which the poller counts as hanging."""
 STOP_SECONDS = 2.0
@@ -32,18 +32,18 @@ CONTENT_TYPES = {
     "txt": "text/plain; charset=utf-8",
 }
 
-GUARD = web.AppKey("guard", Guard)
+AUTH = web.AppKey("guard", Auth)
 
 log = logging.getLogger(__name__)
 
 
-def make_app(lookout: Lookout, guard: Guard) -> web.Application:
-    """Create the application that serves what a lookout reads."""
-    board, table = Board(), ConnectionTable(connection_limit())
-    middlewares = [counted(table), api.tell_errors, guarded(guard)]
-    app = web.Application(middlewares=middlewares, client_max_size=MOST_BODY_BYTES)
-    app[GUARD], app[api.BOARD], app[api.CONNECTIONS] = guard, board, table
-    app[api.POLLER] = Poller(lookout, board)
+def make_app(overview: Overview, auth: Auth) -> web.Application:
+    """Create the application that serves what an overview reads."""
+    topics, table = TopicStore(), ConnectionTable(connection_limit())
+    middlewares = [counted(table), api.error_responses, auth_middleware(auth)]
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
+    app[AUTH], app[api.TOPIC_STORE], app[api.CONNECTIONS] = auth, topics, table
+    app[api.POLLER] = Poller(overview, topics)
     app.on_response_prepare.append(set_headers)
     app.cleanup_ctx.append(_polling)
     app.add_routes(
@@ -69,7 +69,7 @@ async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
         SettingsError: If other machines could reach the page without a token.
         ServiceUnreachable: If the address is in use or belongs to another machine.
     """
-    if app[GUARD].token is None and not is_loopback(host):
+    if app[AUTH].token is None and not is_loopback(host):
         raise SettingsError(
             f"serve.host {host}: a page that other machines can reach needs a token; "
             "set TRADESCHOOL_SERVE__TOKEN or serve.token_file"
@@ -92,7 +92,7 @@ def address(runner: web.AppRunner) -> str:
 
 async def log_in(request: web.Request) -> web.Response:
     """Exchange the token for a session cookie."""
-    guard = request.app[GUARD]
+    guard = request.app[AUTH]
     if not guard.may_try():
         raise web.HTTPTooManyRequests(text="too many wrong tokens; wait a minute", headers={"Retry-After": "60"})
     form = await body_in_time(request.post())
@@ -128,13 +128,13 @@ async def health(request: web.Request) -> web.Response:
     """
     idle = asyncio.get_running_loop().time() - request.app[api.POLLER].looked
     works = idle < HANGING_SECONDS
-    said = {"status": "ok" if works else "hanging", "redis": _redis_state(request.app[api.BOARD])}
+    said = {"status": "ok" if works else "hanging", "redis": _redis_state(request.app[api.TOPIC_STORE])}
     return web.json_response(said, status=200 if works else 503)
 
 
-def _redis_state(board: Board) -> str:
+def _redis_state(topics: TopicStore) -> str:
     """Return whether Redis is reachable, unreachable, or not running because no run is active."""
-    topic = json.loads(board.text("queue") or b"{}")
+    topic = json.loads(topics.text("queue") or b"{}")
     if topic.get("queue"):
         return "up"
     if topic.get("trouble"):

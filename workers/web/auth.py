@@ -18,7 +18,7 @@ from aiohttp.typedefs import Middleware
 
 COOKIE = "tradeschool"
 SESSION_SECONDS = 12 * 3600
-MOST_FAILURES, FAILURES_SECONDS = 10, 60.0
+MAX_FAILURES, FAILURES_SECONDS = 10, 60.0
 """Limit of wrong tokens per interval, over all clients; further logins are refused."""
 OPEN_PATHS = frozenset({"/healthz", "/login", "/static/style.css", "/static/login.js", "/static/icon.svg"})
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -52,7 +52,7 @@ def is_loopback(host: str) -> bool:
 
 
 @dataclass(slots=True, kw_only=True)
-class Guard:
+class Auth:
     """Checks requests against the token; without a token every request is admitted."""
 
     token: str | None
@@ -81,7 +81,7 @@ class Guard:
         """Return whether a login attempt is allowed; false after too many wrong tokens."""
         while self._failures and self.clock() - self._failures[0] > FAILURES_SECONDS:
             self._failures.popleft()
-        return len(self._failures) < MOST_FAILURES
+        return len(self._failures) < MAX_FAILURES
 
     def note_failure(self) -> None:
         """Record a wrong token."""
@@ -100,16 +100,16 @@ class Guard:
         return hmac.digest((self.token or "").encode(), f"session until {until}".encode(), "sha256").hex()
 
 
-def guarded(guard: Guard) -> Middleware:
+def auth_middleware(auth: Auth) -> Middleware:
     """Return a middleware that admits or refuses requests."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if guard.token is None and not _is_local_name(request.host):
+        if auth.token is None and not _is_local_name(request.host):
             raise web.HTTPMisdirectedRequest(text="without a token, only loopback host names are served")
         if request.method not in SAFE_METHODS and not _is_same_origin(request):
             raise web.HTTPForbidden(text="cross-site request refused")
-        if request.path not in OPEN_PATHS and not guard.admits(request):
+        if request.path not in OPEN_PATHS and not auth.admits(request):
             if request.path == "/" and request.method == "GET":
                 raise web.HTTPSeeOther("/login")
             raise web.HTTPUnauthorized(text="token required", headers={"WWW-Authenticate": "Bearer"})

@@ -20,12 +20,12 @@ HEADER_SECONDS = 10.0
 """Timeout for a complete request header, and for an idle connection between two requests."""
 BODY_SECONDS = 10.0
 """Timeout for a request body."""
-MOST_CONNECTIONS = 4_096
+MAX_CONNECTIONS = 4_096
 BACKLOG = 128
 """Connections that the event loop may accept before it closes dropped ones."""
 RESERVED_FILES = 2 * BACKLOG
 """File descriptors reserved for databases, Redis, candles and the backlog."""
-LEAST_CONNECTIONS = 16
+MIN_CONNECTIONS = 16
 LOG_SECONDS = 60.0
 """Seconds between two log lines about the same problem."""
 ACCEPT_FAILED = "socket.accept() out of system resource"
@@ -209,9 +209,9 @@ async def body_in_time(body: Awaitable[T]) -> T:
 
 
 def raise_file_limit() -> None:
-    """Raise the soft limit of open files for `MOST_CONNECTIONS`, up to the hard limit."""
+    """Raise the soft limit of open files for `MAX_CONNECTIONS`, up to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_CONNECTIONS + RESERVED_FILES
+    wanted = MAX_CONNECTIONS + RESERVED_FILES
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -222,5 +222,5 @@ def connection_limit() -> int:
     """Return the number of connections that the open-file limit of this process allows."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return MOST_CONNECTIONS
-    return max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, soft - RESERVED_FILES))
+        return MAX_CONNECTIONS
+    return max(MIN_CONNECTIONS, min(MAX_CONNECTIONS, soft - RESERVED_FILES))

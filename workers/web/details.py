@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from pydantic import JsonValue
 
 from optimizer.search.importance import importances
-from optimizer.search.trial_summary import SeenTrial
+from optimizer.search.trial_summary import TrialView
 from workers.coordinator import event_log
-from workers.monitoring.overview import Lookout
+from workers.monitoring.overview import Overview
 from workers.queue.failed_jobs import failed_jobs, requeue
 
 log = logging.getLogger(__name__)
 
-MOST_ROWS = 5_000
+MAX_ROWS = 5_000
 """Maximum number of trials per response; the page requests the rest page by page."""
 
 
-def trial_table(study: str, trials: Sequence[SeenTrial], after: int) -> JsonValue:
+def trial_table(study: str, trials: Sequence[TrialView], after: int) -> JsonValue:
     """Return trials from offset `after` on as rows; rows need a tenth of the bytes of objects."""
-    shown = trials[after : after + MOST_ROWS]
+    shown = trials[after : after + MAX_ROWS]
     names = sorted({name for trial in trials[:50] for name in trial.parameters})
     rows: list[JsonValue] = [
         [
@@ -49,7 +49,7 @@ class Importance:
     def __init__(self) -> None:
         self._known: dict[str, tuple[int, dict[str, float]]] = {}
 
-    def of(self, study: str, trials: Sequence[SeenTrial], facts: Mapping[str, JsonValue]) -> JsonValue:
+    def of(self, study: str, trials: Sequence[TrialView], facts: Mapping[str, JsonValue]) -> JsonValue:
         """Return the importance of each parameter of an attempt."""
         counted, shares = self._known.get(study, (0, {}))
         if len(trials) >= counted * 1.1 or (not shares and len(trials) > counted):
@@ -71,15 +71,15 @@ def _ranges(level: JsonValue) -> dict[str, tuple[float, float]]:
     }
 
 
-def failed(lookout: Lookout) -> JsonValue:
+def failed(overview: Overview) -> JsonValue:
     """Return the latest failed jobs with their reasons."""
-    return {"jobs": [job.to_json() for job in failed_jobs(lookout.trials())]}
+    return {"jobs": [job.to_json() for job in failed_jobs(overview.trials())]}
 
 
-def requeue_jobs(lookout: Lookout, jobs: Sequence[str] | None) -> JsonValue:
+def requeue_jobs(overview: Overview, jobs: Sequence[str] | None) -> JsonValue:
     """Requeue the given or all failed jobs and record it in the event log of the latest run."""
-    queued = requeue(lookout.trials(), jobs)
+    queued = requeue(overview.trials(), jobs)
     log.warning("failed jobs requeued", extra={"action": "jobs_requeued", "jobs": len(queued)})
-    if queued and (run := lookout.run().value):
-        event_log.record(lookout.sources.place.folder(run.name), "jobs_requeued", jobs=len(queued))
+    if queued and (run := overview.run().value):
+        event_log.record(overview.sources.context.folder(run.name), "jobs_requeued", jobs=len(queued))
     return {"requeued": [*queued]}

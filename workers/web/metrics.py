@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from workers.queue.job_allowlist import QUEUE
 from workers.web import api
-from workers.web.topics import Board
+from workers.web.topics import TopicStore
 
 Object = Mapping[str, JsonValue]
 Sample = tuple[Sequence[str], JsonValue]
@@ -32,19 +32,19 @@ LEVEL_STATES = ("waiting", "searching", "judging", "missed", "passed")
 async def scrape(request: web.Request) -> web.Response:
     """Return all metrics in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(BoardCollector(request.app[api.BOARD]))
+    registry.register(MetricsCollector(request.app[api.TOPIC_STORE]))
     return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-class BoardCollector(Collector):
+class MetricsCollector(Collector):
     """Collector over a board; families without data are exported without samples, so every name is always present."""
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, topics: TopicStore) -> None:
+        self._topics = topics
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metric families."""
-        topics = {part: _object(json.loads(self._board.text(part) or b"{}")) for part in PARTS}
+        topics = {part: _object(json.loads(self._topics.text(part) or b"{}")) for part in PARTS}
         queue, download = _object(topics["queue"].get("queue")), topics["download"]
         yield _gauge(
             "tradeschool_build_info",
@@ -60,7 +60,7 @@ class BoardCollector(Collector):
         yield from _levels(_objects(_object(topics["run"].get("run")).get("levels")))
         yield from _candles(_objects(topics["candles"].get("datasets")))
         yield from _downloads(_object(download.get("download")), download.get("state") == "running")
-        yield from _lanes(_objects(_object(download.get("download")).get("lanes")))
+        yield from _providers(_objects(_object(download.get("download")).get("providers")))
 
 
 def _redis(topic: Object, queue: Object) -> Iterator[Metric]:
@@ -169,14 +169,18 @@ def _downloads(download: Object, is_running: bool) -> Iterator[Metric]:
     )
 
 
-def _lanes(lanes: Sequence[Object]) -> Iterator[Metric]:
-    named = [(str(each.get("provider")), each) for each in lanes]
+def _providers(providers: Sequence[Object]) -> Iterator[Metric]:
+    named = [(str(each.get("provider")), each) for each in providers]
     outcomes = [
         ([name, outcome], count) for name, each in named for outcome, count in _object(each.get("outcomes")).items()
     ]
     yield _counter("tradeschool_fetch_requests", "Number of requests by outcome.", ["provider", "outcome"], outcomes)
     for name, field, told in (
-        ("tradeschool_fetch_request_duration_seconds", "answer_seconds", "Seconds from request to complete response."),
+        (
+            "tradeschool_fetch_request_duration_seconds",
+            "response_seconds",
+            "Seconds from request to complete response.",
+        ),
         (
             "tradeschool_fetch_throttle_wait_seconds",
             "token_seconds",
@@ -185,13 +189,13 @@ def _lanes(lanes: Sequence[Object]) -> Iterator[Metric]:
     ):
         family = HistogramMetricFamily(name, told, labels=["provider"])
         for provider, each in named:
-            _add_spread(family, provider, _object(each.get(field)))
+            _add_histogram(family, provider, _object(each.get(field)))
         yield family
     pauses = [([name], each.get("paused_seconds")) for name, each in named]
     yield _gauge("tradeschool_fetch_paused_seconds", "Remaining seconds of a provider's pause.", ["provider"], pauses)
 
 
-def _add_spread(family: HistogramMetricFamily, provider: str, spread: Object) -> None:
+def _add_histogram(family: HistogramMetricFamily, provider: str, spread: Object) -> None:
     bounds, counts = _numbers(spread.get("bounds_seconds")), _numbers(spread.get("counts"))
     if len(counts) != len(bounds) + 1:
         return

@@ -13,24 +13,24 @@ from typing import Any, TypeVar, cast
 from pydantic import JsonValue
 
 from workers.coordinator import event_log
-from workers.monitoring.overview import Lookout
+from workers.monitoring.overview import Overview
 from workers.monitoring.run_status_json import as_page
 from workers.web.details import Importance
-from workers.web.topics import Board
+from workers.web.topics import TopicStore
 
 log = logging.getLogger(__name__)
 
 REMEMBER_SECONDS = 2.0
 """Seconds for which the response to a detail request is cached."""
-MOST_REMEMBERED = 256
-MOST_EVENTS = 200
-MOST_RUNS = 50
+MAX_REMEMBERED = 256
+MAX_EVENTS = 200
+MAX_RUNS = 50
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class PolledTopic:
     """One topic and its polling intervals."""
 
     topic: str
@@ -43,20 +43,20 @@ class Part:
 class Poller:
     """Reads all sources and puts the results on the board."""
 
-    def __init__(self, lookout: Lookout, board: Board) -> None:
-        self.lookout, self.board = lookout, board
+    def __init__(self, overview: Overview, topics: TopicStore) -> None:
+        self.overview, self.board = overview, topics
         self.looked = time.monotonic()
         """Monotonic time of the last completed read; detects a hanging poller."""
         self.importances = Importance()
-        self._thread = ThreadPoolExecutor(1, "lookout")
+        self._thread = ThreadPoolExecutor(1, "overview")
         self._answers: dict[object, tuple[float, asyncio.Task[Any]]] = {}
         self._run: str | None = None
         self._parts = (
-            Part(topic="queue", look=self._queue, watched_seconds=1.0, idle_seconds=4.9),
-            Part(topic="run", look=self._standing, watched_seconds=2.0, idle_seconds=10.0),
-            Part(topic="events", look=self._events, watched_seconds=2.0, idle_seconds=10.0),
-            Part(topic="download", look=self._download, watched_seconds=2.0, idle_seconds=10.0),
-            Part(topic="candles", look=self._candles, watched_seconds=5.0, idle_seconds=30.0),
+            PolledTopic(topic="queue", look=self._queue, watched_seconds=1.0, idle_seconds=4.9),
+            PolledTopic(topic="run", look=self._run_status, watched_seconds=2.0, idle_seconds=10.0),
+            PolledTopic(topic="events", look=self._events, watched_seconds=2.0, idle_seconds=10.0),
+            PolledTopic(topic="download", look=self._download, watched_seconds=2.0, idle_seconds=10.0),
+            PolledTopic(topic="candles", look=self._candles, watched_seconds=5.0, idle_seconds=30.0),
         )
 
     async def run(self) -> None:
@@ -66,7 +66,7 @@ class Poller:
                 for part in self._parts:
                     group.create_task(self._keep(part))
         finally:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self.lookout.close)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self.overview.close)
             self._thread.shutdown(wait=False)
 
     async def look(self) -> None:
@@ -83,18 +83,18 @@ class Poller:
         now = time.monotonic()
         known = self._answers.get(key)
         if known is None or now - known[0] > REMEMBER_SECONDS:
-            if len(self._answers) >= MOST_REMEMBERED:
+            if len(self._answers) >= MAX_REMEMBERED:
                 self._answers.clear()
             known = self._answers[key] = (now, asyncio.create_task(self.ask(work)))
         # Shielded: the cancellation of one request must not cancel the result of others.
         return cast(T, await asyncio.shield(known[1]))  # a key always has the same result type
 
-    async def _keep(self, part: Part) -> None:
+    async def _keep(self, part: PolledTopic) -> None:
         while True:
             await self._once(part)
             await self.board.pause(part.watched_seconds, part.idle_seconds)
 
-    async def _once(self, part: Part) -> None:
+    async def _once(self, part: PolledTopic) -> None:
         try:
             self.board.put(part.topic, await self.ask(part.look))
         except Exception:  # outermost loop: an unreadable source must not stop the page
@@ -103,47 +103,47 @@ class Poller:
         self.looked = time.monotonic()
 
     def _queue(self) -> JsonValue:
-        view = self.lookout.queue()
+        view = self.overview.queue()
         return {
             "trouble": view.trouble,
             "note": view.note,
-            "time": self.lookout.clock(),
+            "time": self.overview.clock(),
             "queue": view.value.to_json() if view.value else None,
         }
 
-    def _standing(self) -> JsonValue:
-        view = self.lookout.run()
+    def _run_status(self) -> JsonValue:
+        view = self.overview.run()
         self._run = view.value.name if view.value else self._run
-        names: list[JsonValue] = [*(self.lookout.runs().value or ())[:MOST_RUNS]]
+        names: list[JsonValue] = [*(self.overview.runs().value or ())[:MAX_RUNS]]
         return {"trouble": view.trouble, "run": as_page(view.value) if view.value else None, "runs": names}
 
     def _events(self) -> JsonValue:
-        found = event_log.read(self.folder(self._run), MOST_EVENTS) if self._run else ()
+        found = event_log.read(self.folder(self._run), MAX_EVENTS) if self._run else ()
         return {"run": self._run, "events": [event.to_json() for event in found]}
 
     def _download(self) -> JsonValue:
-        view = self.lookout.download()
+        view = self.overview.download()
         found = view.value
         if found is None:
             return {"trouble": view.trouble, "state": None, "download": None}
         told = found.model_dump(mode="json")
         for each, seconds in zip(told["downloads"], found.etas_seconds, strict=True):
             each["eta_seconds"] = seconds
-        state = found.state(datetime.fromtimestamp(self.lookout.clock(), UTC))
+        state = found.state(datetime.fromtimestamp(self.overview.clock(), UTC))
         return {"trouble": view.trouble, "state": state, "download": told}
 
     def _candles(self) -> JsonValue:
-        view = self.lookout.candles()
+        view = self.overview.candles()
         datasets: list[JsonValue] = [
-            {**held.holding.to_json(), "months": dict(held.months)} for held in view.value or ()
+            {**leased.inventory.to_json(), "months": dict(leased.months)} for leased in view.value or ()
         ]
         return {"trouble": view.trouble, "datasets": datasets}
 
     def history(self) -> JsonValue:
         """Return the queue history."""
-        view = self.lookout.past()
-        return {"trouble": view.trouble, "moments": [asdict(moment) for moment in view.value or ()]}
+        view = self.overview.past()
+        return {"trouble": view.trouble, "samples": [asdict(moment) for moment in view.value or ()]}
 
     def folder(self, run: str) -> Path:
         """Return the folder of a run; the caller has validated the name."""
-        return self.lookout.sources.place.folder(run)
+        return self.overview.sources.context.folder(run)

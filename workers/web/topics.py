@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class TopicEntry:
     """Latest state of one topic."""
 
     version: int
@@ -24,11 +24,11 @@ class Entry:
     """The JSON as a server-sent event."""
 
 
-class Board:
+class TopicStore:
     """Holds the latest state of each topic; used by one event loop."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, TopicEntry] = {}
         self._version = 0
         self._changed = asyncio.Event()
         self._joined = asyncio.Event()
@@ -43,7 +43,7 @@ class Board:
             return
         self._version += 1
         frame = b"event: " + topic.encode() + b"\ndata: " + text + b"\n\n"
-        self._entries[topic] = Entry(version=self._version, text=text, frame=frame)
+        self._entries[topic] = TopicEntry(version=self._version, text=text, frame=frame)
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -52,7 +52,7 @@ class Board:
         entry = self._entries.get(topic)
         return entry.text if entry else None
 
-    async def news(self, seen: int) -> tuple[list[bytes], int]:
+    async def changes(self, seen: int) -> tuple[list[bytes], int]:
         """Wait for topics newer than version `seen`; return their frames and the new version."""
         while self._version <= seen:
             await self._changed.wait()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 HEADER = struct.Struct("!cIQ")
 """Kind, number, and length of what follows."""
-MOST_BYTES = 64_000_000
+MAX_BYTES = 64_000_000
 """Of a body: an answer to one trial is some kilobytes."""
 CHUNK = 1 << 16
 SEND_SECONDS = 5.0
@@ -63,7 +63,7 @@ class Line:
         """Those that have come whole."""
         while len(self._held) >= HEADER.size:
             kind, number, length = HEADER.unpack_from(self._held)
-            if length > MOST_BYTES:
+            if length > MAX_BYTES:
                 self._held.clear()
                 self.is_over = True
                 return

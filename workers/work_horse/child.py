@@ -21,9 +21,9 @@ from workers.work_horse.process_changes import changes, surroundings
 FORCE_EXIT = 1
 MUTE = 4
 """Exit code of a horse that cannot speak to its worker any more."""
-MOST_TOLD = 200
+MAX_LOGGED = 200
 """Lines for the log that an order may bring about."""
-MOST_LINE = 16_384
+MAX_LINE = 16_384
 """Bytes of such a line."""
 
 
@@ -54,17 +54,17 @@ class Duty:
     """Whether it runs a stranger's code: it writes to a pipe, and whatever an order changes is told."""
 
 
-def live(line: socket.socket, parent: int, duty: Duty, output: int | None) -> None:
+def live(line: socket.socket, parent: int, standby_run: Duty, output: int | None) -> None:
     """The child's whole life; it never returns."""
     try:
         os.setpgrp()
         die_with_parent(parent, signal.SIGKILL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        duty.close()
+        standby_run.close()
         if output is not None:
             _redirect(output)
-        Rider(line, duty).serve()
+        Rider(line, standby_run).serve()
     except BaseException:  # noqa: BLE001  # a child that returned would go on as a second worker
         os._exit(FORCE_EXIT)
     os._exit(0)
@@ -73,11 +73,11 @@ def live(line: socket.socket, parent: int, duty: Duty, output: int | None) -> No
 class Rider:
     """Takes orders, as long as it is the process that the worker has made."""
 
-    def __init__(self, line: socket.socket, duty: Duty) -> None:
-        self._line, self._duty, self._pid = line, duty, os.getpid()
-        self._is_ready = not duty.stages
+    def __init__(self, line: socket.socket, standby_run: Duty) -> None:
+        self._line, self._duty, self._pid = line, standby_run, os.getpid()
+        self._is_ready = not standby_run.stages
         self._teller = Teller(self._say)
-        if duty.is_strange:
+        if standby_run.is_strange:
             logging.getLogger().handlers = [self._teller]
         if self._is_ready:
             self._limit_memory()
@@ -90,7 +90,7 @@ class Rider:
             self._say(kind, body)
 
     def _answer(self, message: Message) -> tuple[bytes, bytes]:
-        self._teller.left = MOST_TOLD
+        self._teller.left = MAX_LOGGED
         if not self._is_ready and (reason := self._get_ready(message)) is not None:
             return FAILURE, reason
         if self._duty.is_strange:
@@ -161,7 +161,7 @@ class Teller(logging.Handler):
         super().__init__()
         formatters = [handler.formatter for handler in logging.getLogger().handlers if handler.formatter]
         self.setFormatter(formatters[0] if formatters else TextLines())
-        self._say_to_worker, self.left = say, MOST_TOLD
+        self._say_to_worker, self.left = say, MAX_LOGGED
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say the line, where the order has not brought about too many already."""
@@ -172,7 +172,7 @@ class Teller(logging.Handler):
             line = self.format(record)
         except Exception:  # noqa: BLE001  # a stranger's exception that cannot be told
             line = f"a line for the log cannot be told: {record.name}"
-        self._say_to_worker(TOLD, line.encode(errors="backslashreplace")[:MOST_LINE])
+        self._say_to_worker(TOLD, line.encode(errors="backslashreplace")[:MAX_LINE])
 
 
 def _redirect(output: int) -> None:

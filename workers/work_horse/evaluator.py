@@ -18,13 +18,13 @@ from tradeschool.plain_text import plain, plain_error
 from workers.isolation.strategy_allowlist import AllowedStrategies
 from workers.queue.job_names import about_study
 from workers.queue.messages import (
-    MOST_REASON,
-    Answer,
+    MAX_REASON,
     Arrays,
+    BatchResult,
     CandleStore,
-    Order,
     Prepared,
-    TrialAnswer,
+    TrialBatch,
+    TrialResult,
     check_digests,
     level_key,
 )
@@ -32,7 +32,7 @@ from workers.queue.messages import (
 log = logging.getLogger(__name__)
 
 
-class Bench(Generic[Arrays, Prepared]):
+class Evaluator(Generic[Arrays, Prepared]):
     """One worker's place of work: its candles, its objective, and the levels that it has made ready."""
 
     def __init__(
@@ -52,24 +52,24 @@ class Bench(Generic[Arrays, Prepared]):
         self._store, self._prepare, self._evaluate = store, prepare, evaluate
         self._ready: dict[str, tuple[Prepared, ...]] = {}
 
-    def make_ready(self, order: Order, beat: Callable[[], None]) -> tuple[Prepared, ...]:
+    def make_ready(self, batch: TrialBatch, beat: Callable[[], None]) -> tuple[Prepared, ...]:
         """The level's candles in memory, read once and kept until another level comes.
 
         `beat` is called before each dataset is read.
 
         Raises:
-            DataError: where candles are missing, or are not those that the conductor knows.
+            DataError: where candles are missing, or are not those that the coordinator knows.
         """
-        key = level_key(order)
+        key = level_key(batch)
         if key not in self._ready:
-            check_digests(order.level, order.digests, self._store)
+            check_digests(batch.level, batch.digests, self._store)
 
             def read(dataset: Dataset, window: Window) -> Arrays:
                 beat()
                 return self._store.arrays(dataset, window)
 
             self._ready = {}  # what the last level had mapped or held goes before the next one's comes
-            self._ready = {key: self._share(self._prepare(order.level, Part.TRAIN, read), key)}
+            self._ready = {key: self._share(self._prepare(batch.level, Part.TRAIN, read), key)}
         return self._ready[key]
 
     def require_strategy(self, level: Level) -> None:
@@ -100,7 +100,7 @@ class Bench(Generic[Arrays, Prepared]):
         self.require_strategy(level)
         self._load(level.strategy)
 
-    def answer(self, order: Order, caught: type[BaseException] = Exception) -> Answer:
+    def evaluate(self, batch: TrialBatch, caught: type[BaseException] = Exception) -> BatchResult:
         """Every trial of the order evaluated; a strategy's exception is an answer, missing candles a refusal.
 
         `caught`: what of a strategy's is an answer; in a process of its own nobody else raises an exit, or interrupts.
@@ -108,26 +108,28 @@ class Bench(Generic[Arrays, Prepared]):
         Raises:
             StrategyNotAllowed: before anything is imported.
         """
-        self.require_strategy(order.level)
+        self.require_strategy(batch.level)
         try:
-            prepared = self.make_ready(order, beat=_rest)
+            prepared = self.make_ready(batch, beat=_no_heartbeat)
         except DataError as error:
-            return Answer(study=order.study, worker=self.worker, refused=_short(str(error)))
-        asked = zip(order.numbers, order.questions(), order.parameters, order.thresholds, strict=True)
-        with about(**about_study(order.study)):
-            trials = tuple(self._answer_one(order.level, prepared, caught, *question) for question in asked)
-        return Answer(study=order.study, worker=self.worker, trials=trials)
+            return BatchResult(study=batch.study, worker=self.worker, refused=_truncated(str(error)))
+        asked = zip(batch.numbers, batch.request_digests(), batch.parameters, batch.thresholds, strict=True)
+        with about(**about_study(batch.study)):
+            trials = tuple(
+                self._evaluate_one(batch.level, prepared, caught, *request_digest) for request_digest in asked
+            )
+        return BatchResult(study=batch.study, worker=self.worker, trials=trials)
 
-    def _answer_one(
+    def _evaluate_one(
         self,
         level: Level,
         prepared: tuple[Prepared, ...],
         caught: type[BaseException],
         number: int,
-        question: str,
+        request_digest: str,
         parameters: Parameters,
         thresholds: Sequence[float | None],
-    ) -> TrialAnswer:
+    ) -> TrialResult:
         started, clock = time.time(), time.monotonic()
         evaluation, failure = None, None
         try:
@@ -135,32 +137,37 @@ class Bench(Generic[Arrays, Prepared]):
         except (BaseTimeoutException, MemoryError):
             raise  # says something of this process, not of the trial
         except caught as error:  # a strategy is a stranger's code: whatever it raises is its answer
-            failure = _short(_told(error))
+            failure = _truncated(_error_text(error))
             log.warning("trial failed", exc_info=True, extra={"action": "trial_failed", "trial": number})
         seconds = time.monotonic() - clock
-        return TrialAnswer(
-            number=number, question=question, started=started, seconds=seconds, evaluation=evaluation, failure=failure
+        return TrialResult(
+            number=number,
+            request_digest=request_digest,
+            started=started,
+            seconds=seconds,
+            evaluation=evaluation,
+            failure=failure,
         )
 
 
-def evaluate_trials(order: bytes, bench: Bench[Arrays, Prepared]) -> bytes:
+def evaluate_trials(order: bytes, evaluator: Evaluator[Arrays, Prepared]) -> bytes:
     """What the job `FUNCTION` does: an order in, an answer out, both JSON.
 
     Raises:
         ValueError: where it is no order of this version.
     """
-    return bench.answer(Order.parse(json.loads(order)), caught=BaseException).model_dump_json().encode()
+    return evaluator.evaluate(TrialBatch.parse(json.loads(order)), caught=BaseException).model_dump_json().encode()
 
 
-def _told(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     """Such as `ZeroDivisionError: division by zero, on coinbase/BTC-USD/M5`."""
     dataset = facts_of(error).get("dataset")
-    return f"{plain_error(error)[:MOST_REASON]}{f', on {dataset}' if dataset else ''}"
+    return f"{plain_error(error)[:MAX_REASON]}{f', on {dataset}' if dataset else ''}"
 
 
-def _short(text: str) -> str:
+def _truncated(text: str) -> str:
     return plain(text)[:512]
 
 
-def _rest() -> None:
+def _no_heartbeat() -> None:
     """Nobody waits for a heartbeat."""

@@ -14,11 +14,11 @@ from typing import Generic
 
 from tradeschool.errors import DataError, SettingsError
 from workers.isolation.strategy_allowlist import is_users
-from workers.queue.messages import Arrays, Order, Prepared, level_key
+from workers.queue.messages import Arrays, Prepared, TrialBatch, level_key
 from workers.queue.trial_queue import NOT_IMPORTED
 from workers.work_horse.child import Duty, Stage
-from workers.work_horse.evaluator import Bench, evaluate_trials
-from workers.work_horse.process import Horse, Reply
+from workers.work_horse.evaluator import Evaluator, evaluate_trials
+from workers.work_horse.process import WorkHorse, WorkHorseResult
 
 IMPORT_SECONDS = 30
 """How long the import of a user's strategy may take; less where a trial may take less."""
@@ -43,10 +43,12 @@ class StableSettings:
 class Stable(Generic[Arrays, Prepared]):
     """One worker's horse."""
 
-    def __init__(self, bench: Bench[Arrays, Prepared], settings: StableSettings, close: Callable[[], None]) -> None:
+    def __init__(
+        self, evaluator: Evaluator[Arrays, Prepared], settings: StableSettings, close: Callable[[], None]
+    ) -> None:
         """`close` is called in each horse first, to let go of what belongs to the worker."""
-        self._bench, self._settings, self._close = bench, settings, close
-        self._horse: Horse | None = None
+        self._bench, self._settings, self._close = evaluator, settings, close
+        self._horse: WorkHorse | None = None
         self._key = ""
 
     @property
@@ -54,22 +56,24 @@ class Stable(Generic[Arrays, Prepared]):
         """The process that evaluates, 0 where there is none."""
         return self._horse.pid if self._horse else 0
 
-    def evaluate(self, order: Order, timeout_seconds: int, *, is_first: bool, renew: Callable[[], None]) -> Reply:
+    def evaluate(
+        self, batch: TrialBatch, timeout_seconds: int, *, is_first: bool, renew: Callable[[], None]
+    ) -> WorkHorseResult:
         """How the order ended. `renew` is called now and then; a job that is tried again gets a fresh horse.
 
         Raises:
-            DataError: where candles are missing, or are not those that the conductor knows.
+            DataError: where candles are missing, or are not those that the coordinator knows.
         """
-        horse = self._horse_for(order, renew, is_fresh=not is_first)
-        horse.send(order.model_dump_json().encode(), timeout_seconds, len(order.numbers))
-        while (reply := horse.wait(self._settings.monitoring_seconds)) is None:
-            if horse.seconds > horse.limit + self._settings.hang_seconds:
+        work_horse = self._horse_for(batch, renew, is_fresh=not is_first)
+        work_horse.send(batch.model_dump_json().encode(), timeout_seconds, len(batch.numbers))
+        while (reply := work_horse.wait(self._settings.monitoring_seconds)) is None:
+            if work_horse.seconds > work_horse.limit + self._settings.hang_seconds:
                 log.warning("hanging job killed", extra={"action": "job_killed", "worker": self._bench.worker})
-                reply = horse.give_up()
+                reply = work_horse.give_up()
                 break
-            horse.go_on()
+            work_horse.go_on()
             renew()
-        if left := horse.left_behind() if not reply.is_harmed else "":
+        if left := work_horse.left_behind() if not reply.is_harmed else "":
             log.info("horse replaced", extra={"action": "horse_replaced", "left_behind": left})
         if reply.is_harmed or left:
             self.empty()
@@ -86,24 +90,24 @@ class Stable(Generic[Arrays, Prepared]):
             self._horse.retire()
         self._horse = None
 
-    def _horse_for(self, order: Order, renew: Callable[[], None], *, is_fresh: bool) -> Horse:
+    def _horse_for(self, batch: TrialBatch, renew: Callable[[], None], *, is_fresh: bool) -> WorkHorse:
         """The horse of the order's level."""
-        key, horse = level_key(order), self._horse
-        is_worn = horse is not None and horse.trials >= self._settings.trials_per_horse
-        if horse is not None and key == self._key and not is_worn and not is_fresh:
-            return horse
+        key, work_horse = level_key(batch), self._horse
+        is_worn = work_horse is not None and work_horse.trials >= self._settings.trials_per_horse
+        if work_horse is not None and key == self._key and not is_worn and not is_fresh:
+            return work_horse
         self.empty()
-        duty = self._strange_duty(order) if is_users(order.level) else self._own_duty(order, renew)
-        self._horse, self._key = Horse(duty), key
+        standby_run = self._strange_duty(batch) if is_users(batch.level) else self._own_duty(batch, renew)
+        self._horse, self._key = WorkHorse(standby_run), key
         return self._horse
 
-    def _own_duty(self, order: Order, renew: Callable[[], None]) -> Duty:
-        self._bench.make_ready(order, renew)
+    def _own_duty(self, batch: TrialBatch, renew: Callable[[], None]) -> Duty:
+        self._bench.make_ready(batch, renew)
         return Duty(evaluate=self._evaluate, close=self._close, memory_bytes=self._settings.memory_bytes)
 
-    def _strange_duty(self, order: Order) -> Duty:
-        self._bench.check(order.level, order.digests)
-        blame = f"{NOT_IMPORTED}: {order.level.strategy}"
+    def _strange_duty(self, batch: TrialBatch) -> Duty:
+        self._bench.check(batch.level, batch.digests)
+        blame = f"{NOT_IMPORTED}: {batch.level.strategy}"
         return Duty(
             evaluate=self._evaluate,
             close=self._close,
@@ -120,10 +124,10 @@ class Stable(Generic[Arrays, Prepared]):
 
     def _load(self, order: bytes) -> None:
         try:
-            self._bench.load_strategy(Order.parse(json.loads(order)).level)
+            self._bench.load_strategy(TrialBatch.parse(json.loads(order)).level)
         except SettingsError as error:
             raise error.__cause__ or error from None  # the reason says already that it cannot be imported
 
     def _make_ready(self, order: bytes) -> None:
         with suppress(DataError):  # the answer says so
-            self._bench.make_ready(Order.parse(json.loads(order)), beat=lambda: None)
+            self._bench.make_ready(TrialBatch.parse(json.loads(order)), beat=lambda: None)

@@ -6,10 +6,10 @@ from contextlib import suppress
 
 from tradeschool.plain_text import plain
 
-MOST_BYTES = 65_536
+MAX_BYTES = 65_536
 """Of one order that are told; the rest is counted."""
-MOST_LINES = 200
-MOST_LINE = 1_000
+MAX_LINES = 200
+MAX_LINE = 1_000
 """Characters of a line."""
 CHUNK = 1 << 16
 
@@ -38,7 +38,7 @@ class Chatter:
             return False
         self.is_over = not part
         self._bytes += len(part)
-        room = max(0, MOST_BYTES - self._told_bytes - len(self._held))
+        room = max(0, MAX_BYTES - self._told_bytes - len(self._held))
         *lines, self._held = (self._held + part[:room]).split(b"\n")
         for line in lines:
             self._tell(line)
@@ -46,7 +46,7 @@ class Chatter:
 
     def end_order(self) -> None:
         """Tell what is left of an order, and how much was left out."""
-        for _ in range(MOST_BYTES // CHUNK + 16):  # what a pipe holds; who still writes is ended anyway
+        for _ in range(MAX_BYTES // CHUNK + 16):  # what a pipe holds; who still writes is ended anyway
             if not self.read():
                 break
         if self._held:
@@ -63,9 +63,9 @@ class Chatter:
             os.close(self._end)
 
     def _tell(self, line: bytes) -> None:
-        if self._lines >= MOST_LINES:
+        if self._lines >= MAX_LINES:
             return
         self._lines += 1
         self._told_bytes += min(self._bytes - self._told_bytes, len(line) + 1)
-        if text := plain(line.decode(errors="replace").rstrip()[:MOST_LINE]):
+        if text := plain(line.decode(errors="replace").rstrip()[:MAX_LINE]):
             log.info("strategy wrote", extra={"action": "strategy_wrote", "text": text})

@@ -22,7 +22,7 @@ from workers.work_horse.channel import ANSWER, CHANGED, FAILURE, ORDER, STAGE, T
 from workers.work_horse.child import MUTE, Duty, Stage, live
 from workers.work_horse.output import Chatter
 
-MOST_REASON = 2_000
+MAX_REASON = 2_000
 LAST_SECONDS = 5.0
 """Between the end of a process' line and its own."""
 
@@ -30,26 +30,26 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class WorkHorseResult:
     """How an order ended."""
 
-    answer: bytes | None = None
+    result: bytes | None = None
     failure: str | None = None
     """Why there is no answer, in one line."""
     is_harmed: bool = False
     """The process is dead, or not to be trusted with another order."""
 
 
-class Horse:
+class WorkHorse:
     """A forked child of this process that turns orders into answers, one at a time.
 
     To be forked from a process without threads, which has no other children where the horse's code is a stranger's.
     """
 
-    def __init__(self, duty: Duty) -> None:
-        parent, self._duty = os.getpid(), duty
+    def __init__(self, standby_run: Duty) -> None:
+        parent, self._duty = os.getpid(), standby_run
         self._chatter: Chatter | None = None
-        output = self._open_output() if duty.is_strange else None
+        output = self._open_output() if standby_run.is_strange else None
         ours, theirs = socket.socketpair()
         with suppress(OSError, ValueError):  # what is buffered would be written by both
             sys.stdout.flush()
@@ -57,7 +57,7 @@ class Horse:
         self.pid = os.fork()
         if self.pid == 0:
             ours.close()
-            live(theirs, parent, duty, output)
+            live(theirs, parent, standby_run, output)
         gc.unfreeze()
         theirs.close()
         if output is not None:
@@ -65,7 +65,7 @@ class Horse:
         self._line, self._life = Line(ours), _pidfd(self.pid)
         self.trials = 0
         """How many it was given."""
-        self._stage, self._is_gone = -1 if duty.stages else 0, False
+        self._stage, self._is_gone = -1 if standby_run.stages else 0, False
         self._timeout, self._since, self._changed = 0, 0.0, ""
 
     def send(self, order: bytes, timeout_seconds: int, trials: int) -> None:
@@ -74,7 +74,7 @@ class Horse:
         self._timeout, self._since, self._changed = timeout_seconds, time.monotonic(), ""
         self._line.send(Message(ORDER, timeout_seconds, order))
 
-    def wait(self, seconds: float) -> Reply | None:
+    def wait(self, seconds: float) -> WorkHorseResult | None:
         """The end of its order, None where it is still at work after so long."""
         end = time.monotonic() + seconds
         while True:
@@ -82,7 +82,7 @@ class Horse:
                 if (reply := self._take(message)) is not None:
                     return reply
             if self._line.is_over:
-                return Reply(failure=self._blamed(self._cause_of_death()), is_harmed=True)
+                return WorkHorseResult(failure=self._blamed(self._cause_of_death()), is_harmed=True)
             if not self._listen(end - time.monotonic()):
                 return None
 
@@ -96,11 +96,11 @@ class Horse:
         """How long it has been at it."""
         return time.monotonic() - self._since
 
-    def give_up(self) -> Reply:
+    def give_up(self) -> WorkHorseResult:
         """Kill it, because it has taken too long."""
         reason = self._blamed(f"it did not end within its {self.limit} s, and was killed")
         self.kill()
-        return Reply(failure=reason, is_harmed=True)
+        return WorkHorseResult(failure=reason, is_harmed=True)
 
     def go_on(self) -> None:
         """Let it go on where it has stopped itself."""
@@ -174,18 +174,22 @@ class Horse:
             self._line.is_over = True
         return bool(ready) and seconds > 0
 
-    def _take(self, message: Message) -> Reply | None:
+    def _take(self, message: Message) -> WorkHorseResult | None:
         """The order's end; None where the message is another."""
         text = message.body.decode(errors="replace") if message.kind != ANSWER else ""
         if message.kind in {ANSWER, FAILURE}:
             if self._chatter is not None:
                 self._chatter.end_order()
-            failure = plain(text)[:MOST_REASON]
-            return Reply(answer=message.body) if message.kind == ANSWER else Reply(failure=failure, is_harmed=True)
+            failure = plain(text)[:MAX_REASON]
+            return (
+                WorkHorseResult(result=message.body)
+                if message.kind == ANSWER
+                else WorkHorseResult(failure=failure, is_harmed=True)
+            )
         if message.kind == STAGE and self._stage < message.number <= len(self._duty.stages):
             self._stage, self._since = message.number, time.monotonic()
         elif message.kind == CHANGED:
-            self._changed = plain(text)[:MOST_REASON]
+            self._changed = plain(text)[:MAX_REASON]
         elif message.kind == TOLD:
             _pass_on(text)
         return None

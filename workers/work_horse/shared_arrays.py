@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST_BYTES = 1 << 16
+MIN_BYTES = 1 << 16
 """Smaller arrays stay where they are."""
 KEEP_SECONDS = 86_400.0
 """Files that nobody has asked for in that time are removed; who has mapped them keeps them all the same."""
@@ -47,7 +47,7 @@ def _mapped(value: Value, folder: Path, stem: str) -> Value:
     changes: dict[str, object] = {}
     for field in dataclasses.fields(value):
         held = getattr(value, field.name)
-        if isinstance(held, np.ndarray) and held.nbytes >= LEAST_BYTES:
+        if isinstance(held, np.ndarray) and held.nbytes >= MIN_BYTES:
             changes[field.name] = _map(held, folder / f"{stem}-{field.name}.npy")
         elif dataclasses.is_dataclass(held):
             changes[field.name] = _mapped(held, folder, f"{stem}-{field.name}")

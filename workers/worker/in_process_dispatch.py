@@ -4,51 +4,51 @@ from collections.abc import Sequence
 from typing import Generic
 
 from tradeschool.errors import DataIncomplete
-from workers.queue.announcements import Notice
-from workers.queue.dispatch import Errand
-from workers.queue.messages import Answer, Arrays, Order, Prepared
+from workers.queue.announcements import Announcement
+from workers.queue.dispatch import JobKey
+from workers.queue.messages import Arrays, BatchResult, Prepared, TrialBatch
 from workers.queue.trial_queue import JobReport
-from workers.work_horse.evaluator import Bench
+from workers.work_horse.evaluator import Evaluator
 
 
-class BenchCarrier(Generic[Arrays, Prepared]):
+class InProcessDispatcher(Generic[Arrays, Prepared]):
     """Within this process, one order after another; nothing is ever lost."""
 
-    def __init__(self, bench: Bench[Arrays, Prepared]) -> None:
-        self._bench = bench
-        self._answers: list[Answer] = []
+    def __init__(self, evaluator: Evaluator[Arrays, Prepared]) -> None:
+        self._evaluator = evaluator
+        self._results: list[BatchResult] = []
 
-    def send(self, errand: Errand, order: Order) -> bool:
+    def send(self, job_key: JobKey, batch: TrialBatch) -> bool:
         """Evaluate the order here and now.
 
         Raises:
             DataIncomplete: where the bench refuses it: there is no other worker to ask.
         """
-        answer = self._bench.answer(order)
-        if answer.refused is not None:
-            raise DataIncomplete(answer.refused)
-        self._answers.append(answer)
+        result = self._evaluator.evaluate(batch)
+        if result.refused is not None:
+            raise DataIncomplete(result.refused)
+        self._results.append(result)
         return True
 
-    def send_again(self, errand: Errand, order: Order) -> None:
+    def send_again(self, job_key: JobKey, batch: TrialBatch) -> None:
         """The same as `send`."""
-        self.send(errand, order)
+        self.send(job_key, batch)
 
-    def collect(self, wait_seconds: float) -> list[Answer]:
+    def collect(self, wait_seconds: float) -> list[BatchResult]:
         """The answers since the last call."""
-        answers, self._answers = self._answers, []
-        return answers
+        results, self._results = self._results, []
+        return results
 
-    def look(self, errands: Sequence[Errand]) -> list[JobReport]:
+    def look(self, job_keys: Sequence[JobKey]) -> list[JobReport]:
         """Nothing is under way: every order was answered when it was sent."""
         return []
 
-    def put_back(self, errand: Errand) -> None:
+    def put_back(self, job_key: JobKey) -> None:
         """Nothing strays."""
 
-    def count_loss(self, errand: Errand) -> int:
+    def count_loss(self, job_key: JobKey) -> int:
         """Nothing is lost."""
         return 0
 
-    def announce(self, notice: Notice) -> None:
+    def announce(self, announcement: Announcement) -> None:
         """Nobody else has a part in it."""

@@ -22,7 +22,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 from workers.connection.server_time import CLOCK_KEY, remember, stamp
 from workers.queue.job_allowlist import TrialJob, TrialQueue, fields_read, read_fields
 from workers.queue.leases import BEAT, BEGIN, RENEW
-from workers.queue.trial_queue import KEEP_SECONDS, MOST_RESULTS, put_back, results_key
+from workers.queue.trial_queue import KEEP_SECONDS, MAX_RESULTS, put_back, results_key
 
 TAKE = """
 if redis.call('EXISTS', KEYS[3]) == 1 then return false end
@@ -32,7 +32,7 @@ return redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class LeasedJob:
     """A job that this worker has a lease on."""
 
     job: TrialJob
@@ -42,7 +42,7 @@ class Held:
     """By this process' clock that only runs, in seconds."""
 
 
-class Desk:
+class LeaseClient:
     """One worker's side of the queue."""
 
     def __init__(self, queue: TrialQueue, *, name: str, key: str, lease_seconds: int, silence_seconds: int) -> None:
@@ -65,7 +65,7 @@ class Desk:
         """Whether `rq suspend` has told all workers to take no job."""
         return bool(self._queue.connection.exists(WORKERS_SUSPENDED))
 
-    def begin(self, job_id: str) -> Held | None:
+    def begin(self, job_id: str) -> LeasedJob | None:
         """Lease the job that was taken; None where there is no job of that id."""
         job, lease = TrialJob(job_id, connection=self._queue.connection), f"{job_id}:{uuid.uuid4().hex}"
         keys = (job.key, self._leases, CLOCK_KEY, self._queue.intermediate_queue_key, self._key)
@@ -76,17 +76,17 @@ class Desk:
             found, _ = pipeline.execute()
         with suppress(NoSuchJobError):
             job.restore(fields_read(found))
-            return Held(job=job, lease=lease, began=time.monotonic())
+            return LeasedJob(job=job, lease=lease, began=time.monotonic())
         return None
 
-    def renew(self, held: Held) -> bool:
+    def renew(self, leased: LeasedJob) -> bool:
         """Keep the lease; False where this worker is not known any more, and has to register again."""
         return not self._renew(
             keys=[self._leases, CLOCK_KEY, self._key],
-            args=[held.lease, self._lease_seconds, self._silence_seconds],
+            args=[leased.lease, self._lease_seconds, self._silence_seconds],
         )
 
-    def beat(self, state: WorkerStatus) -> bool:
+    def heartbeat(self, state: WorkerStatus) -> bool:
         """Say what this worker does; False where it is not known any more, and has to register again."""
         with self._queue.connection.pipeline() as pipeline:
             pipeline.eval(BEAT, 1, self._key, state.value, self._silence_seconds)
@@ -95,39 +95,39 @@ class Desk:
             is_new, is_named = pipeline.execute()
         return not (is_new or is_named)
 
-    def hand_in(self, held: Held, study: str, answer: bytes, *, go_on: bool) -> str | None:
+    def submit(self, leased: LeasedJob, study: str, answer: bytes, *, go_on: bool) -> str | None:
         """Push the answer, store it as the job's result, and take the next job where there is one."""
         with self._queue.connection.pipeline() as pipeline:
             pipeline.rpush(results_key(study), answer)
             pipeline.expire(results_key(study), KEEP_SECONDS)
             result = {"type": Result.Type.SUCCESSFUL.value, "return_value": b64encode(answer)}
-            self._end(pipeline, held, JobStatus.FINISHED, result)
+            self._end(pipeline, leased, JobStatus.FINISHED, result)
             pipeline.hincrby(self._key, "successful_job_count", 1)
             return self._execute(pipeline, go_on=go_on)
 
-    def fail(self, held: Held, reason: str, signed: Mapping[str, str], *, go_on: bool) -> str | None:
+    def fail(self, leased: LeasedJob, reason: str, signed: Mapping[str, str], *, go_on: bool) -> str | None:
         """Store why there is no answer, with its signature, and take the next job where there is one."""
         with self._queue.connection.pipeline() as pipeline:
-            job = held.job
+            job = leased.job
             remember(pipeline, self._queue.failed_job_registry.key, job.id, KEEP_SECONDS)
             result = Result(job.id, Result.Type.FAILED, self._queue.connection, exc_string=reason).serialize()
-            self._end(pipeline, held, JobStatus.FAILED, {**result, **signed, "worker_name": self._name})
+            self._end(pipeline, leased, JobStatus.FAILED, {**result, **signed, "worker_name": self._name})
             pipeline.hincrby(self._key, "failed_job_count", 1)
             return self._execute(pipeline, go_on=go_on)
 
-    def _end(self, pipeline: Pipeline, held: Held, status: JobStatus, result: dict[str, object]) -> None:
-        job, results = held.job, Result.get_key(held.job.id)
-        pipeline.xadd(results, {"worker_name": self._name, **result}, maxlen=MOST_RESULTS)  # type: ignore[dict-item]  # texts and numbers
+    def _end(self, pipeline: Pipeline, leased: LeasedJob, status: JobStatus, result: dict[str, object]) -> None:
+        job, results = leased.job, Result.get_key(leased.job.id)
+        pipeline.xadd(results, {"worker_name": self._name, **result}, maxlen=MAX_RESULTS)  # type: ignore[dict-item]  # texts and numbers
         pipeline.expire(results, KEEP_SECONDS)
         stamp(pipeline, job.key, ["ended_at"], {"status": status.value})
         pipeline.expire(job.key, KEEP_SECONDS)
         if status is JobStatus.FINISHED:
             remember(pipeline, self._queue.finished_job_registry.key, job.id, KEEP_SECONDS)
-        pipeline.zrem(self._leases, held.lease)
-        pipeline.hincrbyfloat(self._key, "total_working_time", time.monotonic() - held.began)
+        pipeline.zrem(self._leases, leased.lease)
+        pipeline.hincrbyfloat(self._key, "total_working_time", time.monotonic() - leased.began)
 
     def _execute(self, pipeline: Pipeline, *, go_on: bool) -> str | None:
-        self._beat(pipeline, WorkerStatus.IDLE)
+        self._heartbeat(pipeline, WorkerStatus.IDLE)
         if go_on:
             keys = (self._queue.key, self._queue.intermediate_queue_key, WORKERS_SUSPENDED)
             pipeline.eval(TAKE, len(keys), *keys)
@@ -141,6 +141,6 @@ class Desk:
         self._queue.connection.lrem(self._queue.intermediate_queue_key, 0, entry)  # type: ignore[arg-type]  # takes bytes, too
         return None
 
-    def _beat(self, pipeline: Pipeline, state: WorkerStatus) -> None:
+    def _heartbeat(self, pipeline: Pipeline, state: WorkerStatus) -> None:
         stamp(pipeline, self._key, ["last_heartbeat"], {"state": state.value})
         pipeline.expire(self._key, self._silence_seconds)

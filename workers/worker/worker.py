@@ -28,7 +28,7 @@ from rq.worker_registration import register
 from tradeschool.errors import DataError
 from tradeschool.log import about
 from tradeschool.plain_text import plain, plain_error
-from workers.connection.damaged_keys import is_damage, is_wrong_type, kinds_of, mend
+from workers.connection.damaged_keys import is_damage, is_wrong_type, key_types_of, remove_damaged_keys
 from workers.connection.redis_outage import RedisOutage, may_pass
 from workers.connection.server_time import server_now
 from workers.connection.signing import UNSIGNED, Signer
@@ -37,20 +37,20 @@ from workers.processes.parent_death import die_with_parent, load_prctl
 from workers.queue.job_allowlist import JobRefused, TrialJob, TrialQueue
 from workers.queue.job_names import about_job, study_of
 from workers.queue.job_results import failure_fields
-from workers.queue.messages import Answer, Arrays, Order, Prepared
-from workers.queue.trial_queue import NOT_IMPORTED, ORDER_REFUSED, clean_in_turn, results_key
-from workers.work_horse.evaluator import Bench
+from workers.queue.messages import Arrays, BatchResult, Prepared, TrialBatch
+from workers.queue.trial_queue import BATCH_REFUSED, NOT_IMPORTED, clean_in_turn, results_key
+from workers.work_horse.evaluator import Evaluator
 from workers.work_horse.lifecycle import Stable, StableSettings
-from workers.work_horse.process import Reply
-from workers.worker.job_lease import Desk, Held
+from workers.work_horse.process import WorkHorseResult
+from workers.worker.job_lease import LeaseClient, LeasedJob
 from workers.worker.preflight_check import check_in
 from workers.worker.resource_usage import used
 from workers.worker.suspension import Suspension
 
-ORDER_SECONDS = 604_800.0
-"""How old a signed order may be; a conductor sends one anew that is refused for it."""
+BATCH_SECONDS = 604_800.0
+"""How old a signed order may be; a coordinator sends one anew that is refused for it."""
 
-MOST_MENDED = 100
+MAX_REPAIRED = 100
 """Errors in a row, each met while the one before was mended, after which a worker ends: its pool starts another."""
 
 log = logging.getLogger(__name__)
@@ -77,19 +77,19 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
     job_class = TrialJob
 
     def __init__(
-        self, connection: Redis, bench: Bench[Arrays, Prepared], settings: WorkerSettings, signer: Signer
+        self, connection: Redis, evaluator: Evaluator[Arrays, Prepared], settings: WorkerSettings, signer: Signer
     ) -> None:
         self._queue = TrialQueue(connection=connection)
-        super().__init__([self._queue], name=bench.worker, connection=connection)
-        self._bench, self._settings, self._signer = bench, settings, signer
-        self._desk = Desk(
+        super().__init__([self._queue], name=evaluator.worker, connection=connection)
+        self._evaluator, self._settings, self._signer = evaluator, settings, signer
+        self._leases = LeaseClient(
             self._queue,
             name=self.name,
             key=self.key,
             lease_seconds=settings.lease_seconds,
             silence_seconds=4 * settings.idle_seconds + settings.lease_seconds,
         )
-        self._stable = Stable(bench, settings, connection.connection_pool.disconnect)
+        self._stable = Stable(evaluator, settings, connection.connection_pool.disconnect)
         self._is_waiting, self._signals, self._next_usage, self._job_id = False, 0, 0.0, ""
         self._suspension = Suspension(worker=self.name)
         self._outage = RedisOutage()
@@ -100,7 +100,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         """Job after job until SIGTERM or SIGINT, which let the running job end; a second one does not."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        self._insist(self._register)
+        self._retry(self._register)
         log.info("worker started", extra={"action": "worker_started", "worker": self.name, "pid": os.getpid()})
         try:
             next_job = None
@@ -134,18 +134,18 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
 
     def _wait(self) -> str | None:
         """The next job, None after a while without one."""
-        if self._insist(lambda: clean_in_turn(self._queue, self._settings.idle_seconds, self._signer)):
+        if self._retry(lambda: clean_in_turn(self._queue, self._settings.idle_seconds, self._signer)):
             log.debug("maintenance done", extra={"action": "maintenance_done", "worker": self.name})
-        state = self._suspension.note(is_on=self._insist(self._desk.is_suspended))
-        if not self._insist(lambda: self._desk.beat(state)):
-            self._insist(self._register)
-        self._tell_usage()
+        state = self._suspension.note(is_on=self._retry(self._leases.is_suspended))
+        if not self._retry(lambda: self._leases.heartbeat(state)):
+            self._retry(self._register)
+        self._report_usage()
         # Not all at once, where many workers were started together.
         seconds = self._settings.idle_seconds * random.uniform(0.8, 1.0)  # noqa: S311  # no secret hangs on it
         self._is_waiting = True
         try:
             if not self._suspension.is_on:
-                return self._insist(lambda: self._desk.wait(seconds))
+                return self._retry(lambda: self._leases.wait(seconds))
             self._suspension.pause()
             return None
         finally:
@@ -154,79 +154,79 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
     def _run(self, job_id: str) -> str | None:
         """Do one job, and return the next where there is one."""
         self._job_id = job_id
-        held = self._insist(lambda: self._desk.begin(job_id))
-        if held is None:
+        leased = self._retry(lambda: self._leases.begin(job_id))
+        if leased is None:
             return None
         with about(**about_job(job_id)):
             began = time.monotonic()
-            study, reply = self._answer(held)
+            study, reply = self._evaluate_job(leased)
             log.info("job done", extra={"action": "job_done", "seconds": round(time.monotonic() - began, 3)})
-        self._tell_usage()
+        self._report_usage()
         go_on = not self._signals
-        if reply.answer is not None:
-            answer = self._signer.sign("answer", job_id, reply.answer.decode(errors="replace")).encode()
-            return self._insist(lambda: self._desk.hand_in(held, study, answer, go_on=go_on))
+        if reply.result is not None:
+            answer = self._signer.sign("result", job_id, reply.result.decode(errors="replace")).encode()
+            return self._retry(lambda: self._leases.submit(leased, study, answer, go_on=go_on))
         reason = reply.failure or "no reason was left behind"
         log.warning("job failed", extra={"action": "job_failed", "job": job_id, "reason": reason})
         signed = failure_fields(reason, job_id, self._signer)
-        return self._insist(lambda: self._desk.fail(held, reason, signed, go_on=go_on))
+        return self._retry(lambda: self._leases.fail(leased, reason, signed, go_on=go_on))
 
-    def _answer(self, held: Held) -> tuple[str, Reply]:
+    def _evaluate_job(self, leased: LeasedJob) -> tuple[str, WorkHorseResult]:
         """The study that is asked for, and how its order ended; every reason is an answer or a failure."""
         try:
-            order = Order.parse(
-                self._signer.check("order", held.job.id, held.job.order(), now=time.time(), seconds=ORDER_SECONDS)
+            batch = TrialBatch.parse(
+                self._signer.check("batch", leased.job.id, leased.job.payload(), now=time.time(), seconds=BATCH_SECONDS)
             )
-            self._bench.require_strategy(order.level)
+            self._evaluator.require_strategy(batch.level)
         except (JobRefused, StrategyNotAllowed, ValueError) as error:
             time.sleep(self._settings.refusal_seconds)
-            return "", Reply(failure=plain(f"{ORDER_REFUSED}: {' '.join(str(error).split())}")[:512])
-        is_first, timeout = held.job.id.endswith("-a1"), int(held.job.timeout or 1)
+            return "", WorkHorseResult(failure=plain(f"{BATCH_REFUSED}: {' '.join(str(error).split())}")[:512])
+        is_first, timeout = leased.job.id.endswith("-a1"), int(leased.job.timeout or 1)
         try:
-            reply = self._stable.evaluate(order, timeout, is_first=is_first, renew=lambda: self._renew(held))
+            reply = self._stable.evaluate(batch, timeout, is_first=is_first, renew=lambda: self._renew(leased))
         except DataError as error:
-            return order.study, self._refuse(order, error)
+            return batch.study, self._refuse(batch, error)
         except (StopRequested, RedisError):
             raise
         except Exception as error:  # what makes a level ready is wide, and the worker must outlive it
-            log.warning("level not ready", exc_info=True, extra={"action": "level_not_ready", "job": held.job.id})
-            return order.study, Reply(failure=plain_error(error)[:512])
+            log.warning("level not ready", exc_info=True, extra={"action": "level_not_ready", "job": leased.job.id})
+            return batch.study, WorkHorseResult(failure=plain_error(error)[:512])
         if reply.failure and reply.failure.startswith(NOT_IMPORTED):
             time.sleep(self._settings.refusal_seconds)  # another worker may be able to
-        return order.study, reply
+        return batch.study, reply
 
-    def _refuse(self, order: Order, error: DataError) -> Reply:
-        log.error("order refused", extra={"action": "order_refused", "study": order.study, "reason": str(error)})
+    def _refuse(self, batch: TrialBatch, error: DataError) -> WorkHorseResult:
+        log.error("order refused", extra={"action": "batch_refused", "study": batch.study, "reason": str(error)})
         time.sleep(self._settings.refusal_seconds)
-        refusal = Answer(study=order.study, worker=self.name, refused=plain(str(error))[:512])
-        return Reply(answer=refusal.model_dump_json().encode())
+        refusal = BatchResult(study=batch.study, worker=self.name, refused=plain(str(error))[:512])
+        return WorkHorseResult(result=refusal.model_dump_json().encode())
 
-    def _tell_usage(self) -> None:
+    def _report_usage(self) -> None:
         """Say now and then what this worker uses, for who watches."""
         if time.monotonic() < self._next_usage:
             return
         self._next_usage, use = time.monotonic() + self._settings.idle_seconds, used(self.horse_pid)
         fields = {"cpu_seconds": str(use.cpu_seconds), "memory_bytes": str(use.memory_bytes)}
-        self._insist(lambda: self.connection.hset(self.key, mapping=fields))  # type: ignore[arg-type]  # a dict's keys are invariant
+        self._retry(lambda: self.connection.hset(self.key, mapping=fields))  # type: ignore[arg-type]  # a dict's keys are invariant
 
-    def _renew(self, held: Held) -> None:
+    def _renew(self, leased: LeasedJob) -> None:
         """Keep the lease where Redis answers; where it does not, the answer will be handed in all the same."""
         try:
-            if not self._desk.renew(held):
+            if not self._leases.renew(leased):
                 self._register()
         except RedisError as error:
-            self._bear(error)
+            self._handle_error(error)
 
-    def _bear(self, error: RedisError) -> None:
+    def _handle_error(self, error: RedisError) -> None:
         """Note what may pass, and mend what may not, also where mending meets the next such error."""
-        for _ in range(MOST_MENDED):
+        for _ in range(MAX_REPAIRED):
             if may_pass(error):
                 self._outage.begin(error)
                 return
             if not isinstance(error, ResponseError):
                 break
             try:
-                self._mend(error)
+                self._remove_damaged_keys(error)
             except RedisError as another:
                 if another is error:
                     break
@@ -250,15 +250,15 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             pipeline.hset(self.key, mapping=self.serialize())
             register(self, pipeline)
             pipeline.execute()
-        self._desk.beat(WorkerStatus.IDLE)
+        self._leases.heartbeat(WorkerStatus.IDLE)
 
-    def _insist(self, step: Callable[[], Found]) -> Found:
+    def _retry(self, step: Callable[[], Found]) -> Found:
         """Take the step as soon as Redis lets it, however long that is; told to stop, give up."""
         while True:
             try:
                 found = step()
             except RedisError as error:
-                self._bear(error)
+                self._handle_error(error)
                 if self._signals and may_pass(error):
                     raise StopRequested from error
                 time.sleep(self._outage.pause())
@@ -266,13 +266,13 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
                 self._outage.end()
                 return found
 
-    def _mend(self, error: ResponseError) -> None:
+    def _remove_damaged_keys(self, error: ResponseError) -> None:
         """Take away what is in the way of honest work; any other refusal is raised again."""
         if not is_damage(error):
             raise error
         job, study = self._job_id, study_of(self._job_id)
         ours = {TrialJob.key_for(job): "hash", Result.get_key(job): "stream", results_key(study): "list"}
-        mend(self.connection, {**kinds_of(self._queue), **ours, self.key: "hash"})
+        remove_damaged_keys(self.connection, {**key_types_of(self._queue), **ours, self.key: "hash"})
         if not is_wrong_type(error):  # a count of this worker's own that is no number
             self.connection.delete(self.key)
         self._register()
@@ -280,7 +280,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
 
 def run_worker(
     connection: Redis,
-    bench: Bench[Arrays, Prepared],
+    evaluator: Evaluator[Arrays, Prepared],
     settings: WorkerSettings,
     *,
     warm: Callable[[], None],
@@ -300,9 +300,9 @@ def run_worker(
         die_with_parent(parent, signal.SIGTERM)
     for name in ("rq.worker", "rq.job", "rq.queue", "rq.registry"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    check_in(connection, bench, signer)
+    check_in(connection, evaluator, signer)
     warm()
-    worker = TrialWorker(connection, bench, settings, signer)
+    worker = TrialWorker(connection, evaluator, settings, signer)
     with about(worker=worker.name):
         worker.work()
         log.info("worker ended", extra={"action": "worker_ended"})

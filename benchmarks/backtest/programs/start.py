@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer.objective.warm_up import warm
+from optimizer.objective.warm_up import precompile
 
-warm()
+precompile()
 seconds = time.process_time()
 memory, size = 0.0, 0
 if len(sys.argv) > 1:

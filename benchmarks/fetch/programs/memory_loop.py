@@ -22,9 +22,9 @@ def main(url: str, rate: float, pages: int, path: str) -> None:
         time.sleep(max(0.0, began + page / rate - time.monotonic()))
         start = BEGIN + page * PAGE * STEP_SECONDS
         query = {"granularity": STEP_SECONDS, "start": iso(start), "end": iso(start + (PAGE - 1) * STEP_SECONDS)}
-        answer = session.get(f"{url}/products/BTC-USD/candles", params=query, timeout=30)
-        answer.raise_for_status()
-        rows += answer.json()
+        response = session.get(f"{url}/products/BTC-USD/candles", params=query, timeout=30)
+        response.raise_for_status()
+        rows += response.json()
     frame = pd.DataFrame(rows, columns=["time", "low", "high", "open", "close", "volume"])
     frame["time"] = pd.to_datetime(frame["time"], unit="s", utc=True)
     frame = frame.drop_duplicates("time").sort_values("time")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ours import DISTRIBUTIONS, Candles, level_of, make_run, prepare, trial
 
-from optimizer.search.sampler import History, Space, ask
+from optimizer.search.sampler import Space, TrialHistory, ask
 from optimizer.search.study import Origin, StudyFacts, finished_trial, open_study
-from workers.coordinator.coordinator import Run, advance
-from workers.work_horse.evaluator import Bench
-from workers.worker.in_process_dispatch import BenchCarrier
+from workers.coordinator.coordinator import StudyRun, reconcile
+from workers.work_horse.evaluator import Evaluator
+from workers.worker.in_process_dispatch import InProcessDispatcher
 
 ORIGIN = Origin(worker="w", started=1.0, seconds=0.1)
 
@@ -20,15 +20,17 @@ ORIGIN = Origin(worker="w", started=1.0, seconds=0.1)
 def finished(count: int) -> list[object]:
     """Trials 0..count-1 of a study with a lag of 8, and what it took to ask each."""
     space = Space(seed=7, lag=8, distributions=DISTRIBUTIONS, repair=lambda parameters: parameters)
-    history, done, level = History(DISTRIBUTIONS), [], level_of("none", count, 8)
+    history, done, level = TrialHistory(DISTRIBUTIONS), [], level_of("none", count, 8)
     costs = []
     for number in range(count):
         while len(history) < space.visible(number):
             history.append(done[len(history)])
         began = time.perf_counter()
-        question = ask(space, history, number)
+        trial_request = ask(space, history, number)
         costs.append(time.perf_counter() - began)
-        done.append(finished_trial(question, DISTRIBUTIONS, trial(level, (), question.parameters, ()), ORIGIN))
+        done.append(
+            finished_trial(trial_request, DISTRIBUTIONS, trial(level, (), trial_request.parameters, ()), ORIGIN)
+        )
     return [done, costs]
 
 
@@ -46,24 +48,24 @@ def write(url: str, trials: list[object], size: int) -> float:
 
 def whole(folder: Path, count: int) -> dict[str, float]:
     """A study from its first trial to its last, in this process: what a trial costs early and late; once resumed."""
-    bench = Bench(store=Candles(), prepare=prepare, evaluate=trial, worker="here")
+    evaluator = Evaluator(store=Candles(), prepare=prepare, evaluate=trial, worker="here")
     level = level_of("none", count, 8)
 
-    def until(run: Run, wanted: int) -> None:
-        while advance(run).finished < wanted:
+    def until(run: StudyRun, wanted: int) -> None:
+        while reconcile(run).finished < wanted:
             pass
 
-    def timed(run: Run, wanted: int, trials: int) -> float:
+    def timed(run: StudyRun, wanted: int, trials: int) -> float:
         until(run, wanted - trials)
         began = time.perf_counter()
         until(run, wanted)
         return (time.perf_counter() - began) / trials
 
-    run = make_run(folder, "whole", level, 1, BenchCarrier(bench))
+    run = make_run(folder, "whole", level, 1, InProcessDispatcher(evaluator))
     early = timed(run, 250, 200)
     until(run, 2000)
     began = time.perf_counter()
-    run = make_run(folder, "whole", level, 1, BenchCarrier(bench))
+    run = make_run(folder, "whole", level, 1, InProcessDispatcher(evaluator))
     resume = time.perf_counter() - began
     return {"early": early, "late": timed(run, count, 200), "resume": resume}
 

@@ -19,16 +19,16 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 
 from optimizer.level.metric_names import METRICS
 from optimizer.level.spec import Level, Parameters, Part
-from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, Outcome, rounded
+from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, TrialOutcome, rounded
 from optimizer.search.study import StudyFacts, open_study
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
-from workers.coordinator.coordinator import ConductorSettings, Run, advance
-from workers.queue.dispatch import Carrier, QueueCarrier
+from workers.coordinator.coordinator import CoordinatorSettings, StudyRun, reconcile
+from workers.queue.dispatch import Dispatcher, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.messages import level_digests
 from workers.queue.trial_queue import connect
-from workers.work_horse.evaluator import Bench
+from workers.work_horse.evaluator import Evaluator
 from workers.worker.worker import WorkerSettings, run_worker, worker_name
 
 Arrays = NDArray[np.float64]
@@ -57,11 +57,11 @@ def trial(
     steps, value, constraints = evaluate(parameters)
     spend(level.title)
     reported: list[float] = []
-    state = Outcome.COMPLETE
+    state = TrialOutcome.COMPLETE
     for step, limit in zip(steps, [*thresholds, *[None] * len(steps)], strict=False):
         reported.append(rounded(step))
         if limit is not None and max(reported) < limit:
-            state, value = Outcome.PRUNED, reported[-1]
+            state, value = TrialOutcome.PRUNED, reported[-1]
             break
     return Evaluation(
         state=state,
@@ -69,7 +69,7 @@ def trial(
         intermediate=tuple(reported),
         constraints=dict(zip(CONSTRAINTS, map(rounded, [*constraints, -1.0]), strict=True)),
         metrics=dict.fromkeys(METRICS, 1.0),
-        pruned_reason="below the median" if state is Outcome.PRUNED else None,
+        pruned_reason="below the median" if state is TrialOutcome.PRUNED else None,
     )
 
 
@@ -94,37 +94,37 @@ def level_of(cost: str, trials: int, lag: int) -> Level:
     )
 
 
-def queued(url: str, name: str) -> QueueCarrier:
+def queued(url: str, name: str) -> QueueDispatcher:
     """The way to the workers of a server."""
-    return QueueCarrier(TrialQueue(connection=connect(url)), study=name, url=url, job_timeout_seconds=60)
+    return QueueDispatcher(TrialQueue(connection=connect(url)), study=name, url=url, job_timeout_seconds=60)
 
 
-def make_run(folder: Path, name: str, level: Level, size: int, carrier: Carrier) -> Run:
+def make_run(folder: Path, name: str, level: Level, size: int, dispatcher: Dispatcher) -> StudyRun:
     """A study of that name, made where there is none."""
     facts = StudyFacts(level=level, seed=7, fingerprints={})
-    return Run(
+    return StudyRun(
         study=open_study(f"sqlite:///{folder}/study.db", name, facts),
         facts=facts,
         distributions=DISTRIBUTIONS,
         repair=lambda parameters: parameters,
         digests=level_digests(level, Candles()),
-        carrier=carrier,
-        settings=ConductorSettings(trials_per_job=size),
+        dispatcher=dispatcher,
+        settings=CoordinatorSettings(trials_per_job=size),
     )
 
 
-def conduct(run: Run) -> float:
+def coordinate(run: StudyRun) -> float:
     """Seconds until every trial is committed."""
     began = time.monotonic()
-    while not advance(run, wait_seconds=0.5).is_done:
+    while not reconcile(run, wait_seconds=0.5).is_done:
         pass
     return time.monotonic() - began
 
 
 def work(url: str, parent: int) -> None:
     """Be one worker."""
-    bench = Bench(store=Candles(), prepare=prepare, evaluate=trial, worker=worker_name())
-    run_worker(connect(url), bench, WorkerSettings(), warm=lambda: None, parent=parent)
+    evaluator = Evaluator(store=Candles(), prepare=prepare, evaluate=trial, worker=worker_name())
+    run_worker(connect(url), evaluator, WorkerSettings(), warm=lambda: None, parent=parent)
 
 
 def search(folder: str, url: str, cost: str, trials: int, workers: int, lag: int, size: int) -> None:
@@ -136,8 +136,8 @@ def search(folder: str, url: str, cost: str, trials: int, workers: int, lag: int
             while connection.scard("rq:workers:trials") < workers:
                 time.sleep(0.05)
         warm, name = f"warm{time.time_ns()}", f"run{time.time_ns()}"
-        conduct(make_run(Path(folder), warm, level_of("sleep 0.05", 2 * workers, 2 * workers), 1, queued(url, warm)))
-        seconds = conduct(make_run(Path(folder), name, level_of(cost, trials, lag), size, queued(url, name)))
+        coordinate(make_run(Path(folder), warm, level_of("sleep 0.05", 2 * workers, 2 * workers), 1, queued(url, warm)))
+        seconds = coordinate(make_run(Path(folder), name, level_of(cost, trials, lag), size, queued(url, name)))
     finally:
         for process in pool:
             process.send_signal(signal.SIGTERM)

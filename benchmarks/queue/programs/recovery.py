@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from ours import conduct, level_of, make_run, queued
+from ours import coordinate, level_of, make_run, queued
 
-from workers.coordinator.coordinator import advance
+from workers.coordinator.coordinator import reconcile
 from workers.queue.trial_queue import connect
 
 TRIAL_SECONDS = 1.0
@@ -28,7 +28,7 @@ def main(folder: str, url: str) -> None:
         time.sleep(0.05)
     level = level_of(f"sleep {TRIAL_SECONDS}", 1, 1)
     run = make_run(Path(folder), "killed", level, 1, queued(url, "killed"))
-    advance(run)
+    reconcile(run)
     while not connection.zcard("rq:wip:trials"):
         time.sleep(0.01)
     time.sleep(0.2)
@@ -36,7 +36,7 @@ def main(folder: str, url: str) -> None:
     victim = next(process for process in pool if f"-{process.pid}-" in name)
     victim.send_signal(signal.SIGKILL)
     began = time.monotonic()
-    conduct(run)
+    coordinate(run)
     seconds = time.monotonic() - began - TRIAL_SECONDS
     for process in pool:
         process.kill()

@@ -11,8 +11,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from fetcher.simulator.candles.price_paths import Character, Path, character_of, day_factors, draw_path
-from fetcher.simulator.candles.source import CandleArrays, Prices, Times, aggregated, joined, no_candles
+from fetcher.simulator.candles.price_paths import MarketProfile, PricePath, day_factors, draw_path, market_profile_of
+from fetcher.simulator.candles.source import Prices, SimulatedCandles, Times, aggregated, joined, no_candles
 from tradeschool.markets.calendars import NEW_YORK, ROLLOVER, expected_slots
 from tradeschool.markets.catalogue import INSTRUMENTS
 from tradeschool.markets.instruments import Dataset, Instrument, Market
@@ -33,7 +33,7 @@ Ticks = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Year:
-    candles: CandleArrays
+    candles: SimulatedCandles
     last_log: float
 
 
@@ -44,20 +44,20 @@ class GeneratedCandles:
         self._instruments = instruments
         self._seed = seed
         self._drawn: dict[Instrument, list[_Year]] = {instrument: [] for instrument in instruments}
-        self._aggregated: dict[tuple[Dataset, int], CandleArrays] = {}
+        self._aggregated: dict[tuple[Dataset, int], SimulatedCandles] = {}
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:
         """Instruments with synthetic candles."""
         return self._instruments
 
-    def candles(self, dataset: Dataset, start: int, end: int) -> CandleArrays:
+    def candles(self, dataset: Dataset, start: int, end: int) -> SimulatedCandles:
         """Return the candles that open in [start, end), Unix seconds."""
         years = range(max(FIRST_YEAR, _year_of(start)), _year_of(end - 1) + 1)
         parts = [self._year(dataset, year).within(start, end) for year in years]
         return joined(parts or [no_candles(dataset.instrument.market)])
 
-    def _year(self, dataset: Dataset, year: int) -> CandleArrays:
+    def _year(self, dataset: Dataset, year: int) -> SimulatedCandles:
         if dataset.timeframe is Timeframe.M5:
             return self._drawn_year(dataset.instrument, year).candles
         # The begin of a year lies on every grid, so no candle spans two years.
@@ -70,7 +70,7 @@ class GeneratedCandles:
         # Always in order, because a year continues from the last price of the previous year.
         drawn = self._drawn[instrument]
         while len(drawn) <= year - FIRST_YEAR:
-            start_log = drawn[-1].last_log if drawn else float(np.log(character_of(instrument).price))
+            start_log = drawn[-1].last_log if drawn else float(np.log(market_profile_of(instrument).price))
             drawn.append(_draw_year(self._seed, instrument, FIRST_YEAR + len(drawn), start_log))
         return drawn[year - FIRST_YEAR]
 
@@ -84,20 +84,22 @@ def _draw_year(seed: int, instrument: Instrument, year: int, start_log: float) -
     window = Window(datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
     slots = expected_slots(Dataset(instrument=instrument, timeframe=Timeframe.M5), window)
     times = np.delete(slots, _missing(rng, len(slots)))
-    path = draw_path(rng, character_of(instrument), times, start_log)
+    path = draw_path(rng, market_profile_of(instrument), times, start_log)
     return _Year(candles=_candles(rng, instrument, times, path, start_log), last_log=float(path.logs[-1]))
 
 
 def _candles(
-    rng: np.random.Generator, instrument: Instrument, times: Times, path: Path, start_log: float
-) -> CandleArrays:
-    character = character_of(instrument)
+    rng: np.random.Generator, instrument: Instrument, times: Times, path: PricePath, start_log: float
+) -> SimulatedCandles:
+    profile = market_profile_of(instrument)
     ticks = _ticks(rng, 10.0**instrument.decimals, times, path, start_log)
-    volumes = _volumes(rng, character, times, path)
+    volumes = _volumes(rng, profile, times, path)
     if instrument.market is Market.CRYPTO:
-        return CandleArrays(times=times, prices=_prices(ticks, instrument), volumes=np.maximum(volumes.round(8), 1e-8))
-    half_spread = _half_spread_ticks(rng, character, times)[:, np.newaxis]
-    return CandleArrays(
+        return SimulatedCandles(
+            times=times, prices=_prices(ticks, instrument), volumes=np.maximum(volumes.round(8), 1e-8)
+        )
+    half_spread = _half_spread_ticks(rng, profile, times)[:, np.newaxis]
+    return SimulatedCandles(
         times=times,
         prices=_prices(ticks, instrument),
         volumes=np.maximum(np.rint(volumes), 1.0),
@@ -106,7 +108,7 @@ def _candles(
     )
 
 
-def _ticks(rng: np.random.Generator, per_unit: float, times: Times, path: Path, start_log: float) -> Ticks:
+def _ticks(rng: np.random.Generator, per_unit: float, times: Times, path: PricePath, start_log: float) -> Ticks:
     """Return open, high, low and close in whole ticks, shape (n_slots, 4)."""
     shadows = rng.standard_exponential((2, len(times))) * (0.4 * path.deviations)
     opens = _opens(rng, times, path, start_log)
@@ -117,7 +119,7 @@ def _ticks(rng: np.random.Generator, per_unit: float, times: Times, path: Path, 
     return np.asarray(np.maximum(np.rint(prices), 1.0))
 
 
-def _opens(rng: np.random.Generator, times: Times, path: Path, start_log: float) -> NDArray[np.float64]:
+def _opens(rng: np.random.Generator, times: Times, path: PricePath, start_log: float) -> NDArray[np.float64]:
     """Return open log prices: the previous close with a small deviation, larger after a closed market."""
     previous = np.concatenate([[start_log], path.logs[:-1]])
     pause = np.diff(times, prepend=times[0]) > Timeframe.M5.seconds
@@ -129,14 +131,14 @@ def _prices(ticks: Ticks, instrument: Instrument) -> Prices:
     return ticks / 10.0**instrument.decimals
 
 
-def _volumes(rng: np.random.Generator, character: Character, times: Times, path: Path) -> NDArray[np.float64]:
-    typical = character.volatility / np.sqrt(len(times))
+def _volumes(rng: np.random.Generator, profile: MarketProfile, times: Times, path: PricePath) -> NDArray[np.float64]:
+    typical = profile.volatility / np.sqrt(len(times))
     lively = np.sqrt(path.deviations / typical) * np.exp(0.5 * rng.standard_normal(len(times)))
-    return np.asarray(character.volume * day_factors(times, character.daily_swing) * lively)
+    return np.asarray(profile.volume * day_factors(times, profile.daily_swing) * lively)
 
 
-def _half_spread_ticks(rng: np.random.Generator, character: Character, times: Times) -> Ticks:
-    varied = character.half_spread_ticks * np.exp(0.15 * rng.standard_normal(len(times)))
+def _half_spread_ticks(rng: np.random.Generator, profile: MarketProfile, times: Times) -> Ticks:
+    varied = profile.half_spread_ticks * np.exp(0.15 * rng.standard_normal(len(times)))
     widened = np.where(_after_rollover(times), ROLLOVER_SPREAD_FACTOR, 1.0)
     return np.maximum(np.rint(varied * widened), 1.0)
 

@@ -20,7 +20,7 @@ BUSIEST_HOUR_UTC = 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Character:
+class MarketProfile:
     """Price model parameters of one instrument."""
 
     price: float
@@ -37,22 +37,24 @@ class Character:
     """Half of ask - bid in a quiet hour, in ticks; FX only."""
 
 
-BITCOIN = Character(price=24_000, volatility=0.6, trend=1.2, daily_swing=0.3, volume=40)
-ETHER = Character(price=1_600, volatility=0.75, trend=1.4, daily_swing=0.3, volume=500)
-CHARACTERS = {
+BITCOIN = MarketProfile(price=24_000, volatility=0.6, trend=1.2, daily_swing=0.3, volume=40)
+ETHER = MarketProfile(price=1_600, volatility=0.75, trend=1.4, daily_swing=0.3, volume=500)
+MARKET_PROFILES = {
     "BTC-USD": BITCOIN,
     "BTC-USDT": BITCOIN,
     "ETH-USD": ETHER,
     "ETH-USDT": ETHER,
-    "EUR-USD": Character(price=1.12, volatility=0.075, trend=0.13, daily_swing=0.6, volume=320, half_spread_ticks=7),
-    "GBP-USD": Character(price=1.29, volatility=0.09, trend=0.15, daily_swing=0.6, volume=380, half_spread_ticks=9),
+    "EUR-USD": MarketProfile(
+        price=1.12, volatility=0.075, trend=0.13, daily_swing=0.6, volume=320, half_spread_ticks=7
+    ),
+    "GBP-USD": MarketProfile(price=1.29, volatility=0.09, trend=0.15, daily_swing=0.6, volume=380, half_spread_ticks=9),
 }
-ANY_CRYPTO = Character(price=100, volatility=0.8, trend=1.4, daily_swing=0.3, volume=2_000)
-ANY_FX = Character(price=1.0, volatility=0.08, trend=0.13, daily_swing=0.6, volume=300, half_spread_ticks=9)
+ANY_CRYPTO = MarketProfile(price=100, volatility=0.8, trend=1.4, daily_swing=0.3, volume=2_000)
+ANY_FX = MarketProfile(price=1.0, volatility=0.08, trend=0.13, daily_swing=0.6, volume=300, half_spread_ticks=9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Path:
+class PricePath:
     """Simulated price path; both arrays have shape (n_slots,)."""
 
     logs: Floats
@@ -61,24 +63,26 @@ class Path:
     """Standard deviation of the log price change in each slot."""
 
 
-def character_of(instrument: Instrument) -> Character:
+def market_profile_of(instrument: Instrument) -> MarketProfile:
     """Return the parameters of an instrument, or the default of its market."""
-    return CHARACTERS.get(instrument.name, ANY_FX if instrument.market is Market.FX else ANY_CRYPTO)
+    return MARKET_PROFILES.get(instrument.name, ANY_FX if instrument.market is Market.FX else ANY_CRYPTO)
 
 
-def draw_path(rng: np.random.Generator, character: Character, times: NDArray[np.int64], start_log: float) -> Path:
+def draw_path(
+    rng: np.random.Generator, profile: MarketProfile, times: NDArray[np.int64], start_log: float
+) -> PricePath:
     """Simulate the log price from `start_log` through five-minute slots that open at `times`."""
-    deviations = _deviations(rng, character, times)
+    deviations = _deviations(rng, profile, times)
     noise = rng.standard_normal(len(times)) * deviations
     logs = np.empty(len(times))
     log, first = start_log, 0
     while first < len(times):
         stretch_end = times[first] + rng.uniform(*TREND_DAYS) * DAY_SECONDS
         last = int(np.searchsorted(times, stretch_end))
-        drift = _drift_a_year(rng, character, log) / _slots_a_year(times)
+        drift = _drift_a_year(rng, profile, log) / _slots_a_year(times)
         logs[first:last] = log + np.cumsum(noise[first:last] + drift)
         log, first = logs[last - 1], last
-    return Path(logs=logs, deviations=deviations)
+    return PricePath(logs=logs, deviations=deviations)
 
 
 def day_factors(times: NDArray[np.int64], swing: float) -> Floats:
@@ -88,10 +92,10 @@ def day_factors(times: NDArray[np.int64], swing: float) -> Floats:
     return np.asarray(a_day[times % DAY_SECONDS // 60])
 
 
-def _deviations(rng: np.random.Generator, character: Character, times: NDArray[np.int64]) -> Floats:
-    slot = character.volatility / np.sqrt(_slots_a_year(times))
+def _deviations(rng: np.random.Generator, profile: MarketProfile, times: NDArray[np.int64]) -> Floats:
+    slot = profile.volatility / np.sqrt(_slots_a_year(times))
     restless = np.exp(0.35 * rng.standard_normal(len(times)))
-    busy = _volatility_factors(rng, times) * day_factors(times, character.daily_swing)
+    busy = _volatility_factors(rng, times) * day_factors(times, profile.daily_swing)
     return np.asarray(slot * busy * restless)
 
 
@@ -102,10 +106,10 @@ def _volatility_factors(rng: np.random.Generator, times: NDArray[np.int64]) -> F
     return np.asarray(factors[np.searchsorted(changes, times)], dtype=np.float64)
 
 
-def _drift_a_year(rng: np.random.Generator, character: Character, log: float) -> float:
+def _drift_a_year(rng: np.random.Generator, profile: MarketProfile, log: float) -> float:
     # Mean reversion: without it the price could drift to an implausible level over the years.
-    distance = log - np.log(character.price)
-    return float(rng.choice((1.0, 0.0, -1.0)) * character.trend - distance)
+    distance = log - np.log(profile.price)
+    return float(rng.choice((1.0, 0.0, -1.0)) * profile.trend - distance)
 
 
 def _slots_a_year(times: NDArray[np.int64]) -> float:

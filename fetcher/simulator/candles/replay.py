@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from fetcher.simulator.candles.replay_mapping import DEFAULT_MAPPING, ReplayFile, read_mapping
-from fetcher.simulator.candles.source import CandleArrays, Prices, aggregated, no_candles
+from fetcher.simulator.candles.source import Prices, SimulatedCandles, aggregated, no_candles
 from tradeschool.candles.arrays import PRICES
 from tradeschool.candles.frame import TIME
 from tradeschool.errors import DataError, SettingsError
@@ -45,19 +45,19 @@ class ReplayedCandles:
         """Datasets of the mapping, in order."""
         return tuple(self._candles)
 
-    def candles(self, dataset: Dataset, start: int, end: int) -> CandleArrays:
+    def candles(self, dataset: Dataset, start: int, end: int) -> SimulatedCandles:
         """Return the candles that open in [start, end), Unix seconds."""
         candles = self._candles.get(dataset)
         return no_candles(dataset.instrument.market) if candles is None else candles.within(start, end)
 
 
-def _served(folder: Path, file: ReplayFile) -> dict[Dataset, CandleArrays]:
+def _served(folder: Path, file: ReplayFile) -> dict[Dataset, SimulatedCandles]:
     candles = _read_candles(folder, file)
     longer = {file.dataset.at(timeframe): aggregated(candles, timeframe) for timeframe in file.aggregate}
     return {file.dataset: candles} | longer
 
 
-def _read_candles(folder: Path, file: ReplayFile) -> CandleArrays:
+def _read_candles(folder: Path, file: ReplayFile) -> SimulatedCandles:
     frame = _read(folder / file.file, TRADED)
     bid = ask = None
     prices = _columns(frame, PRICES)
@@ -66,7 +66,7 @@ def _read_candles(folder: Path, file: ReplayFile) -> CandleArrays:
     if file.spread_ticks is not None:
         prices, bid, ask = _spread(prices, file.spread_ticks, file.dataset.instrument.decimals)
     times = frame["ts"].dt.epoch("s").to_numpy()
-    return CandleArrays(times=times, prices=prices, volumes=frame["volume"].to_numpy(), bid=bid, ask=ask)
+    return SimulatedCandles(times=times, prices=prices, volumes=frame["volume"].to_numpy(), bid=bid, ask=ask)
 
 
 def _read_quotes(folder: Path, file: ReplayFile, frame: pl.DataFrame) -> tuple[Prices, Prices]:

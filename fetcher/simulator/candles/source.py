@@ -17,7 +17,7 @@ OPEN, HIGH, LOW, CLOSE = range(4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CandleArrays:
+class SimulatedCandles:
     """Candles of one dataset; indexing with a slice or an array of positions returns a selection."""
 
     times: Times
@@ -30,13 +30,13 @@ class CandleArrays:
     ask: Prices | None = None
     """Only for FX."""
 
-    def within(self, start: int, end: int) -> "CandleArrays":
+    def within(self, start: int, end: int) -> "SimulatedCandles":
         """Return views of the candles that open in [start, end), Unix seconds."""
         first, last = np.searchsorted(self.times, [start, end])
         return self[int(first) : int(last)]
 
-    def __getitem__(self, chosen: slice | NDArray[np.intp]) -> "CandleArrays":
-        return CandleArrays(
+    def __getitem__(self, chosen: slice | NDArray[np.intp]) -> "SimulatedCandles":
+        return SimulatedCandles(
             times=self.times[chosen],
             prices=self.prices[chosen],
             volumes=self.volumes[chosen],
@@ -56,12 +56,12 @@ class CandleSource(Protocol):
         """Instruments that the exchange lists."""
         ...
 
-    def candles(self, dataset: Dataset, start: int, end: int) -> CandleArrays:
+    def candles(self, dataset: Dataset, start: int, end: int) -> SimulatedCandles:
         """Return the candles of a listed instrument that open in [start, end), Unix seconds; may be empty."""
         ...
 
 
-def first_candles(source: CandleSource, dataset: Dataset, start: int, end: int, count: int) -> CandleArrays:
+def first_candles(source: CandleSource, dataset: Dataset, start: int, end: int, count: int) -> SimulatedCandles:
     """Return up to `count` first candles that open in [start, end), Unix seconds."""
     reach = _reach(dataset, count)
     while True:
@@ -71,7 +71,7 @@ def first_candles(source: CandleSource, dataset: Dataset, start: int, end: int, 
         reach *= 4
 
 
-def last_candles(source: CandleSource, dataset: Dataset, end: int, count: int) -> CandleArrays:
+def last_candles(source: CandleSource, dataset: Dataset, end: int, count: int) -> SimulatedCandles:
     """Return up to `count` last candles that open before `end`, Unix seconds."""
     reach = _reach(dataset, count)
     while True:
@@ -81,21 +81,21 @@ def last_candles(source: CandleSource, dataset: Dataset, end: int, count: int) -
         reach *= 4
 
 
-def no_candles(market: Market) -> CandleArrays:
+def no_candles(market: Market) -> SimulatedCandles:
     """Return arrays of length zero, with bid and ask for FX."""
     prices = np.empty((0, 4))
     quotes = prices if market is Market.FX else None
-    return CandleArrays(times=np.empty(0, np.int64), prices=prices, volumes=np.empty(0), bid=quotes, ask=quotes)
+    return SimulatedCandles(times=np.empty(0, np.int64), prices=prices, volumes=np.empty(0), bid=quotes, ask=quotes)
 
 
-def joined(parts: list[CandleArrays]) -> CandleArrays:
+def joined(parts: list[SimulatedCandles]) -> SimulatedCandles:
     """Concatenate candles of consecutive ranges; at least one part, all of the same market."""
     if len(parts) == 1:
         return parts[0]
 
     bids = [part.bid for part in parts if part.bid is not None]
     asks = [part.ask for part in parts if part.ask is not None]
-    return CandleArrays(
+    return SimulatedCandles(
         times=np.concatenate([part.times for part in parts]),
         prices=np.concatenate([part.prices for part in parts]),
         volumes=np.concatenate([part.volumes for part in parts]),
@@ -104,7 +104,7 @@ def joined(parts: list[CandleArrays]) -> CandleArrays:
     )
 
 
-def aggregated(candles: CandleArrays, timeframe: Timeframe) -> CandleArrays:
+def aggregated(candles: SimulatedCandles, timeframe: Timeframe) -> SimulatedCandles:
     """Aggregate candles to a longer timeframe; a candle exists if at least one of its parts exists.
 
     Source: the providers build every timeframe from the same prices and grid.
@@ -113,7 +113,7 @@ def aggregated(candles: CandleArrays, timeframe: Timeframe) -> CandleArrays:
         return candles
     buckets = candles.times - candles.times % timeframe.seconds
     starts = np.flatnonzero(np.diff(buckets, prepend=buckets[0] - 1))
-    return CandleArrays(
+    return SimulatedCandles(
         times=buckets[starts],
         prices=_bucketed(candles.prices, starts),
         volumes=np.add.reduceat(candles.volumes, starts).round(8),
@@ -122,7 +122,7 @@ def aggregated(candles: CandleArrays, timeframe: Timeframe) -> CandleArrays:
     )
 
 
-def as_of(candles: CandleArrays, dataset: Dataset, now: float) -> CandleArrays:
+def as_of(candles: SimulatedCandles, dataset: Dataset, now: float) -> SimulatedCandles:
     """Return the candles as of `now` (Unix seconds): an unfinished last candle is reduced to its elapsed part."""
     if not len(candles) or is_finished(int(candles.times[-1]), dataset.timeframe.seconds, now):
         return candles
@@ -130,10 +130,10 @@ def as_of(candles: CandleArrays, dataset: Dataset, now: float) -> CandleArrays:
     decimals = dataset.instrument.decimals
     return replace(
         candles,
-        prices=_begun(candles.prices, elapsed_fraction, decimals),
-        volumes=np.append(candles.volumes[:-1], _begun_volume(candles.volumes[-1], elapsed_fraction, dataset)),
-        bid=None if candles.bid is None else _begun(candles.bid, elapsed_fraction, decimals),
-        ask=None if candles.ask is None else _begun(candles.ask, elapsed_fraction, decimals),
+        prices=_partial(candles.prices, elapsed_fraction, decimals),
+        volumes=np.append(candles.volumes[:-1], _partial_volume(candles.volumes[-1], elapsed_fraction, dataset)),
+        bid=None if candles.bid is None else _partial(candles.bid, elapsed_fraction, decimals),
+        ask=None if candles.ask is None else _partial(candles.ask, elapsed_fraction, decimals),
     )
 
 
@@ -154,14 +154,14 @@ def _bucketed(prices: Prices, starts: NDArray[np.intp]) -> Prices:
     return np.column_stack([prices[starts, OPEN], highest, lowest, prices[ends, CLOSE]])
 
 
-def _begun(prices: Prices, elapsed_fraction: float, decimals: int) -> Prices:
+def _partial(prices: Prices, elapsed_fraction: float, decimals: int) -> Prices:
     # Each price has moved the same fraction of its distance from the open, so low and high remain extremes.
     last = prices[-1]
     moved = np.round(last[OPEN] + (last - last[OPEN]) * elapsed_fraction, decimals)
     return np.concatenate([prices[:-1], moved[np.newaxis]])
 
 
-def _begun_volume(volume: float, elapsed_fraction: float, dataset: Dataset) -> float:
+def _partial_volume(volume: float, elapsed_fraction: float, dataset: Dataset) -> float:
     if dataset.instrument.market is Market.FX:
         return max(1.0, float(volume * elapsed_fraction // 1))
     return round(float(volume) * elapsed_fraction, 8)

@@ -16,14 +16,14 @@ from fetcher.simulator.candles.source import (
     HIGH,
     LOW,
     OPEN,
-    CandleArrays,
     CandleSource,
+    SimulatedCandles,
     as_of,
     first_candles,
     last_candles,
     no_candles,
 )
-from fetcher.simulator.response import Answer, Answering, Spoil
+from fetcher.simulator.response import CorruptBody, RequestHandler, SimulatedResponse
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 
@@ -78,7 +78,7 @@ class Binance:
         self._strikes = 0
         self._banned_until = 0.0
 
-    def routes(self) -> dict[str, Answering]:
+    def routes(self) -> dict[str, RequestHandler]:
         """Return the GET handlers by path pattern."""
         answered = {
             "/api/v3/ping": self._ping,
@@ -87,49 +87,51 @@ class Binance:
             "/api/v3/klines": self._klines,
         }
         return {path: self._unless_banned(each) for path, each in answered.items()} | {
-            "/api/v3/{rest:.*}": lambda request, spoil: Answer(status=404, body=b"")
+            "/api/v3/{rest:.*}": lambda request, corrupt: SimulatedResponse(status=404, body=b"")
         }
 
-    def too_many(self) -> Answer:
+    def too_many(self) -> SimulatedResponse:
         """Return status 429 with Retry-After, or 418 with the remaining ban after too many of them."""
         self._strikes += 1
         if self._strikes >= STRIKES and not self._is_banned():
             self._banned_until = self._clock() + BAN_SECONDS
         if self._is_banned():
             return self._ban()
-        return Answer(status=429, body=_error(*TOO_MUCH_WEIGHT), headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+        return SimulatedResponse(
+            status=429, body=_error(*TOO_MUCH_WEIGHT), headers={"Retry-After": str(RETRY_AFTER_SECONDS)}
+        )
 
-    def failure(self, status: int) -> Answer:
+    def failure(self, status: int) -> SimulatedResponse:
         """Return the error envelope of the API."""
-        return Answer(status=status, body=_error(*INTERNAL))
+        return SimulatedResponse(status=status, body=_error(*INTERNAL))
 
-    def _unless_banned(self, answering: Answering) -> Answering:
-        def answer(request: web.Request, spoil: Spoil) -> Answer:
+    def _unless_banned(self, handler: RequestHandler) -> RequestHandler:
+        def answer(request: web.Request, corrupt: CorruptBody) -> SimulatedResponse:
             if self._is_banned():
                 return self._ban()
             self._strikes = 0
             try:
-                return answering(request, spoil)
+                return handler(request, corrupt)
             except _Refused as refused:
-                return Answer(status=400, body=refused.body)
+                return SimulatedResponse(status=400, body=refused.body)
 
         return answer
 
     def _is_banned(self) -> bool:
         return self._clock() < self._banned_until
 
-    def _ban(self) -> Answer:
+    def _ban(self) -> SimulatedResponse:
         left = math.ceil(self._banned_until - self._clock())
         message = BANNED.format(round(self._banned_until * 1000))
-        return Answer(status=418, body=_error(-1003, message), headers={"Retry-After": str(left)})
+        return SimulatedResponse(status=418, body=_error(-1003, message), headers={"Retry-After": str(left)})
 
-    def _ping(self, request: web.Request, spoil: Spoil) -> Answer:
-        return Answer(body=b"{}")
+    def _ping(self, request: web.Request, corrupt: CorruptBody) -> SimulatedResponse:
+        return SimulatedResponse(body=b"{}")
 
-    def _time(self, request: web.Request, spoil: Spoil) -> Answer:
-        return Answer(body=msgspec.json.encode({"serverTime": round(self._clock() * 1000)}))
+    def _time(self, request: web.Request, corrupt: CorruptBody) -> SimulatedResponse:
+        return SimulatedResponse(body=msgspec.json.encode({"serverTime": round(self._clock() * 1000)}))
 
-    def _information(self, request: web.Request, spoil: Spoil) -> Answer:
+    def _information(self, request: web.Request, corrupt: CorruptBody) -> SimulatedResponse:
         listed = [self._instrument(request.query)] if "symbol" in request.query else [*self._symbols.values()]
         limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000}
         information = {
@@ -139,15 +141,15 @@ class Binance:
             "exchangeFilters": [],
             "symbols": [_listing(instrument) for instrument in listed],
         }
-        return Answer(body=msgspec.json.encode(information))
+        return SimulatedResponse(body=msgspec.json.encode(information))
 
-    def _klines(self, request: web.Request, spoil: Spoil) -> Answer:
+    def _klines(self, request: web.Request, corrupt: CorruptBody) -> SimulatedResponse:
         instrument = self._instrument(request.query)
         interval = _mandatory(request.query, "interval")
         if interval not in INTERVALS:
             raise _Refused(*INVALID_INTERVAL)
-        candles = spoil(self._page(instrument, INTERVALS[interval], request.query))
-        return Answer(body=_rows(candles, INTERVALS[interval]))
+        candles = corrupt(self._page(instrument, INTERVALS[interval], request.query))
+        return SimulatedResponse(body=_rows(candles, INTERVALS[interval]))
 
     def _instrument(self, query: Mapping[str, str]) -> Instrument:
         symbol = _mandatory(query, "symbol")
@@ -155,7 +157,7 @@ class Binance:
             raise _Refused(*INVALID_SYMBOL)
         return self._symbols[symbol]
 
-    def _page(self, instrument: Instrument, seconds: int, query: Mapping[str, str]) -> CandleArrays:
+    def _page(self, instrument: Instrument, seconds: int, query: Mapping[str, str]) -> SimulatedCandles:
         """Return the candles of a query, oldest first; both ends are inclusive."""
         limit = min(_number(query, "limit") or DEFAULT_ROWS, MAX_ROWS)
         start, end = _number(query, "startTime"), _number(query, "endTime")
@@ -183,7 +185,7 @@ def _number(query: Mapping[str, str], name: str) -> int | None:
     return min(int(query[name]), LATEST_MILLISECONDS)
 
 
-def _rows(candles: CandleArrays, seconds: int) -> bytes:
+def _rows(candles: SimulatedCandles, seconds: int) -> bytes:
     """Encode rows oldest first, with twelve columns and prices and volumes as strings with eight decimals."""
     rows = zip(candles.times.tolist(), candles.prices.tolist(), candles.volumes.tolist(), strict=True)
     return msgspec.json.encode([_row(time, prices, volume, seconds) for time, prices, volume in rows])

@@ -12,8 +12,8 @@ from typing import NoReturn
 import msgspec
 from aiohttp import web
 
-from fetcher.simulator.candles.source import CLOSE, HIGH, LOW, OPEN, CandleArrays, CandleSource, as_of, last_candles
-from fetcher.simulator.response import Answer, Answering, Refused, Spoil, parse_moment
+from fetcher.simulator.candles.source import CLOSE, HIGH, LOW, OPEN, CandleSource, SimulatedCandles, as_of, last_candles
+from fetcher.simulator.response import CorruptBody, RequestHandler, SimulatedRefusal, SimulatedResponse, parse_moment
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 
@@ -45,50 +45,54 @@ class Coinbase:
             instrument.name: instrument for instrument in source.instruments if instrument.provider == self.name
         }
 
-    def routes(self) -> dict[str, Answering]:
+    def routes(self) -> dict[str, RequestHandler]:
         """Return the GET handlers by path pattern."""
         return {
             "/time": self._time,
             "/products": self._list,
             "/products/{product}": self._product,
             "/products/{product}/candles": self._candles,
-            "/{rest:.*}": lambda request, spoil: _refusal(404, NOT_FOUND),
+            "/{rest:.*}": lambda request, corrupt: _refusal(404, NOT_FOUND),
         }
 
-    def too_many(self) -> Answer:
+    def too_many(self) -> SimulatedResponse:
         """Return status 429 without a Retry-After header."""
         return _refusal(429, RATE_LIMIT_EXCEEDED)
 
-    def failure(self, status: int) -> Answer:
+    def failure(self, status: int) -> SimulatedResponse:
         """Return the error envelope of the API; only the text of 503 is recorded."""
         return _refusal(status, MAINTENANCE if status == 503 else "Internal server error")
 
-    def _time(self, request: web.Request, spoil: Spoil) -> Answer:
+    def _time(self, request: web.Request, corrupt: CorruptBody) -> SimulatedResponse:
         milliseconds = round(self._clock() * 1000)
         iso = datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
         body = msgspec.json.encode({"iso": iso.replace("+00:00", "Z"), "epoch": milliseconds / 1000})
-        return Answer(body=body, headers={"Cache-Control": "no-store"})
+        return SimulatedResponse(body=body, headers={"Cache-Control": "no-store"})
 
-    def _list(self, request: web.Request, spoil: Spoil) -> Answer:
-        return Answer(body=msgspec.json.encode([_listing(instrument) for instrument in self._products.values()]))
-
-    def _product(self, request: web.Request, spoil: Spoil) -> Answer:
-        instrument = self._products.get(request.match_info["product"])
-        return (
-            _refusal(404, NOT_FOUND) if instrument is None else Answer(body=msgspec.json.encode(_listing(instrument)))
+    def _list(self, request: web.Request, corrupt: CorruptBody) -> SimulatedResponse:
+        return SimulatedResponse(
+            body=msgspec.json.encode([_listing(instrument) for instrument in self._products.values()])
         )
 
-    def _candles(self, request: web.Request, spoil: Spoil) -> Answer:
+    def _product(self, request: web.Request, corrupt: CorruptBody) -> SimulatedResponse:
+        instrument = self._products.get(request.match_info["product"])
+        return (
+            _refusal(404, NOT_FOUND)
+            if instrument is None
+            else SimulatedResponse(body=msgspec.json.encode(_listing(instrument)))
+        )
+
+    def _candles(self, request: web.Request, corrupt: CorruptBody) -> SimulatedResponse:
         instrument = self._products.get(request.match_info["product"])
         if instrument is None:
             return _refusal(404, NOT_FOUND)
         try:
             candles = self._page(instrument, request.query)
-        except Refused as refused:
+        except SimulatedRefusal as refused:
             return _refusal(refused.status, refused.message)
-        return Answer(body=_rows(spoil(candles)), headers=CANDLE_HEADERS)
+        return SimulatedResponse(body=_rows(corrupt(candles)), headers=CANDLE_HEADERS)
 
-    def _page(self, instrument: Instrument, query: Mapping[str, str]) -> CandleArrays:
+    def _page(self, instrument: Instrument, query: Mapping[str, str]) -> SimulatedCandles:
         """Return the candles of a query, oldest first."""
         granularity = _granularity(query)
         bounds = _bounds(query, granularity)
@@ -107,7 +111,7 @@ class Coinbase:
 def _granularity(query: Mapping[str, str]) -> int:
     text = query.get("granularity", DEFAULT_GRANULARITY)
     if text not in {str(granularity) for granularity in GRANULARITIES}:
-        raise Refused(400, UNSUPPORTED_GRANULARITY)
+        raise SimulatedRefusal(400, UNSUPPORTED_GRANULARITY)
     return int(text)
 
 
@@ -117,9 +121,9 @@ def _bounds(query: Mapping[str, str], granularity: int) -> tuple[float, float] |
         return None
     start, end = _moment(query, "start"), _moment(query, "end")
     if end < start:
-        raise Refused(400, "start must be before end")
+        raise SimulatedRefusal(400, "start must be before end")
     if (end - start) / granularity > MAX_INTERVALS:
-        raise Refused(400, TOO_MANY_INTERVALS)
+        raise SimulatedRefusal(400, TOO_MANY_INTERVALS)
     return start, end
 
 
@@ -131,10 +135,10 @@ def _moment(query: Mapping[str, str], name: str) -> float:
 
 
 def _refuse_moment(name: str) -> NoReturn:
-    raise Refused(400, f"Invalid {name}")
+    raise SimulatedRefusal(400, f"Invalid {name}")
 
 
-def _rows(candles: CandleArrays) -> bytes:
+def _rows(candles: SimulatedCandles) -> bytes:
     """Encode rows newest first as `[time, low, high, open, close, volume]`; whole prices have no decimal point."""
     newest_first = candles[::-1]
     prices = newest_first.prices[:, [LOW, HIGH, OPEN, CLOSE]].tolist()
@@ -170,5 +174,5 @@ def _listing(instrument: Instrument) -> dict[str, str | bool]:
     }
 
 
-def _refusal(status: int, message: str) -> Answer:
-    return Answer(status=status, body=msgspec.json.encode({"message": message}))
+def _refusal(status: int, message: str) -> SimulatedResponse:
+    return SimulatedResponse(status=status, body=msgspec.json.encode({"message": message}))

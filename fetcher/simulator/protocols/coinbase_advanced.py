@@ -11,8 +11,8 @@ from http import HTTPStatus
 import msgspec
 from aiohttp import web
 
-from fetcher.simulator.candles.source import CLOSE, HIGH, LOW, OPEN, CandleArrays, CandleSource, as_of, no_candles
-from fetcher.simulator.response import Answer, Answering, Refused, Spoil, parse_moment
+from fetcher.simulator.candles.source import CLOSE, HIGH, LOW, OPEN, CandleSource, SimulatedCandles, as_of, no_candles
+from fetcher.simulator.response import CorruptBody, RequestHandler, SimulatedRefusal, SimulatedResponse, parse_moment
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 
@@ -45,50 +45,50 @@ class CoinbaseAdvanced:
         self._clock = clock
         self._products = {each.name: each for each in source.instruments if each.provider == "coinbase"}
 
-    def routes(self) -> dict[str, Answering]:
+    def routes(self) -> dict[str, RequestHandler]:
         """Return the GET handlers by path pattern."""
         return {
             f"{PRODUCTS}/{{product}}": self._product,
             f"{PRODUCTS}/{{product}}/candles": self._candles,
-            "/api/v3/brokerage/{rest:.*}": lambda request, spoil: _refusal(404, "Not found"),
+            "/api/v3/brokerage/{rest:.*}": lambda request, corrupt: _refusal(404, "Not found"),
         }
 
-    def too_many(self) -> Answer:
+    def too_many(self) -> SimulatedResponse:
         """Return status 429 without a Retry-After header."""
-        return Answer(status=429, body=TOO_MANY_BODY)
+        return SimulatedResponse(status=429, body=TOO_MANY_BODY)
 
-    def failure(self, status: int) -> Answer:
+    def failure(self, status: int) -> SimulatedResponse:
         """Return the error envelope of the API."""
         return _refusal(status, HTTPStatus(status).phrase)
 
-    def _product(self, request: web.Request, spoil: Spoil) -> Answer:
+    def _product(self, request: web.Request, corrupt: CorruptBody) -> SimulatedResponse:
         try:
             instrument = self._instrument(request)
-        except Refused as refused:
+        except SimulatedRefusal as refused:
             return _refusal(refused.status, refused.message)
-        return Answer(body=msgspec.json.encode(_listing(instrument)))
+        return SimulatedResponse(body=msgspec.json.encode(_listing(instrument)))
 
-    def _candles(self, request: web.Request, spoil: Spoil) -> Answer:
+    def _candles(self, request: web.Request, corrupt: CorruptBody) -> SimulatedResponse:
         try:
             candles = self._page(self._instrument(request), request.query)
-        except Refused as refused:
+        except SimulatedRefusal as refused:
             return _refusal(refused.status, refused.message)
-        return Answer(body=_rows(spoil(candles)), headers={"Cache-Control": "public, max-age=1"})
+        return SimulatedResponse(body=_rows(corrupt(candles)), headers={"Cache-Control": "public, max-age=1"})
 
     def _instrument(self, request: web.Request) -> Instrument:
         name = request.match_info["product"]
         if name not in self._products:
-            raise Refused(404, f"Product {name} not supported")
+            raise SimulatedRefusal(404, f"Product {name} not supported")
         return self._products[name]
 
-    def _page(self, instrument: Instrument, query: Mapping[str, str]) -> CandleArrays:
+    def _page(self, instrument: Instrument, query: Mapping[str, str]) -> SimulatedCandles:
         """Return the candles of a query, oldest first."""
         seconds = GRANULARITIES.get(query.get("granularity", ""))
         if seconds is None:
-            raise Refused(400, "granularity argument is invalid")
+            raise SimulatedRefusal(400, "granularity argument is invalid")
         start, end = _moment(query, "start"), _moment(query, "end")
         if (end - start) / seconds >= MAX_ROWS:
-            raise Refused(400, TOO_MANY_ROWS)
+            raise SimulatedRefusal(400, TOO_MANY_ROWS)
         if seconds not in (timeframe.seconds for timeframe in Timeframe):
             return no_candles(instrument.market)
         now = self._clock()
@@ -103,10 +103,10 @@ def _moment(query: Mapping[str, str], name: str) -> float:
     try:
         return parse_moment(str(int(query[name])))
     except (KeyError, ValueError):
-        raise Refused(400, f"{name} argument is invalid") from None
+        raise SimulatedRefusal(400, f"{name} argument is invalid") from None
 
 
-def _rows(candles: CandleArrays) -> bytes:
+def _rows(candles: SimulatedCandles) -> bytes:
     """Encode rows newest first, with every number as a string."""
     newest_first = candles[::-1]
     rows = zip(newest_first.times.tolist(), newest_first.prices.tolist(), newest_first.volumes.tolist(), strict=True)
@@ -156,10 +156,10 @@ def _listing(instrument: Instrument) -> dict[str, str | bool]:
     }
 
 
-def _refusal(status: int, message: str) -> Answer:
+def _refusal(status: int, message: str) -> SimulatedResponse:
     """Return an error response; the fields of 404 were recorded, those of 400 were observed."""
     if status == 400:
         body = {"error": "INVALID_ARGUMENT", "error_details": message, "message": message}
     else:
         body = {"error": HTTPStatus(status).name, "message": message}
-    return Answer(status=status, body=msgspec.json.encode(body))
+    return SimulatedResponse(status=status, body=msgspec.json.encode(body))

@@ -21,9 +21,9 @@ from fetcher.simulator.candles.source import (
     HIGH,
     LOW,
     OPEN,
-    CandleArrays,
     CandleSource,
     Prices,
+    SimulatedCandles,
     Times,
     as_of,
     first_candles,
@@ -31,7 +31,7 @@ from fetcher.simulator.candles.source import (
     last_candles,
     no_candles,
 )
-from fetcher.simulator.response import Answer, Answering, Refused, Spoil, parse_moment
+from fetcher.simulator.response import CorruptBody, RequestHandler, SimulatedRefusal, SimulatedResponse, parse_moment
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 
@@ -89,34 +89,34 @@ class Oanda:
             if instrument.provider == self.name
         }
 
-    def routes(self) -> dict[str, Answering]:
+    def routes(self) -> dict[str, RequestHandler]:
         """Return the GET handlers by path pattern."""
         return {
             "/v3/instruments/{instrument}/candles": self._candles,
-            "/v3/{rest:.*}": lambda request, spoil: self._refusal(404, "Not found"),
+            "/v3/{rest:.*}": lambda request, corrupt: self._refusal(404, "Not found"),
         }
 
-    def too_many(self) -> Answer:
+    def too_many(self) -> SimulatedResponse:
         """Return status 429 without a Retry-After header."""
-        return Answer(status=429, body=TOO_MANY_BODY, headers=self._headers())
+        return SimulatedResponse(status=429, body=TOO_MANY_BODY, headers=self._headers())
 
-    def failure(self, status: int) -> Answer:
+    def failure(self, status: int) -> SimulatedResponse:
         """Return the error envelope of the API."""
         return self._refusal(status, HTTPStatus(status).phrase)
 
-    def _candles(self, request: web.Request, spoil: Spoil) -> Answer:
+    def _candles(self, request: web.Request, corrupt: CorruptBody) -> SimulatedResponse:
         if not self._is_authorized(request.headers.get("Authorization", "")):
             return self._refusal(401, UNAUTHORIZED)
         now = self._clock()
         try:
             instrument = self._instrument(request.match_info["instrument"])
             query = _parse(request.query, now)
-        except Refused as refused:
+        except SimulatedRefusal as refused:
             return self._refusal(refused.status, refused.message)
-        candles = spoil(self._page(instrument, query, now))
+        candles = corrupt(self._page(instrument, query, now))
         unix = request.headers.get("Accept-Datetime-Format", "RFC3339").upper() == "UNIX"
         body = _body(candles, request.match_info["instrument"], query, instrument.decimals, now, unix=unix)
-        return Answer(body=body, headers=self._headers())
+        return SimulatedResponse(body=body, headers=self._headers())
 
     def _is_authorized(self, header: str) -> bool:
         scheme, _, token = header.partition(" ")
@@ -127,7 +127,7 @@ class Oanda:
             _refuse("instrument")
         return self._instruments[name]
 
-    def _page(self, instrument: Instrument, query: _Query, now: float) -> CandleArrays:
+    def _page(self, instrument: Instrument, query: _Query, now: float) -> SimulatedCandles:
         """Return the candles of a query, oldest first."""
         if query.granularity not in Timeframe.__members__:
             return no_candles(instrument.market)
@@ -135,7 +135,7 @@ class Oanda:
         candles = as_of(self._chosen(dataset, query, math.floor(now) + 1), dataset, now)
         return candles if query.include_first or query.start is None else candles[1:]
 
-    def _chosen(self, dataset: Dataset, query: _Query, begun: int) -> CandleArrays:
+    def _chosen(self, dataset: Dataset, query: _Query, begun: int) -> SimulatedCandles:
         end = begun if query.end is None else min(math.ceil(query.end), begun)
         if query.start is None:
             return last_candles(self._source, dataset, end, query.count or DEFAULT_COUNT)
@@ -144,8 +144,10 @@ class Oanda:
             return self._source.candles(dataset, start, end)
         return first_candles(self._source, dataset, start, end, query.count)
 
-    def _refusal(self, status: int, message: str) -> Answer:
-        return Answer(status=status, body=msgspec.json.encode({"errorMessage": message}), headers=self._headers())
+    def _refusal(self, status: int, message: str) -> SimulatedResponse:
+        return SimulatedResponse(
+            status=status, body=msgspec.json.encode({"errorMessage": message}), headers=self._headers()
+        )
 
     def _headers(self) -> dict[str, str]:
         return {"RequestID": str(next(self._request_ids))}
@@ -174,7 +176,7 @@ def _moment(query: Mapping[str, str], name: str, now: float) -> float | None:
     except ValueError:
         _refuse(name)
     if moment > now:
-        raise Refused(400, f"Invalid value specified for '{name}'. Time is in the future")
+        raise SimulatedRefusal(400, f"Invalid value specified for '{name}'. Time is in the future")
     return moment
 
 
@@ -186,17 +188,17 @@ def _count(query: Mapping[str, str], start: float | None, end: float | None, ste
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
         _refuse("count")
     if int(text) > MAX_COUNT:
-        raise Refused(400, COUNT_EXCEEDED)
+        raise SimulatedRefusal(400, COUNT_EXCEEDED)
     return int(text)
 
 
 def _check_range(query: Mapping[str, str], start: float, end: float, step_seconds: int) -> None:
     if "count" in query:
-        raise Refused(400, COUNT_WITH_RANGE)
+        raise SimulatedRefusal(400, COUNT_WITH_RANGE)
     if start > end:
         _refuse("to")
     if (end - start) / step_seconds > MAX_COUNT:
-        raise Refused(400, COUNT_EXCEEDED)
+        raise SimulatedRefusal(400, COUNT_EXCEEDED)
 
 
 def _price(query: Mapping[str, str]) -> str:
@@ -214,10 +216,10 @@ def _include_first(query: Mapping[str, str]) -> bool:
 
 
 def _refuse(name: str) -> NoReturn:
-    raise Refused(400, f"Invalid value specified for '{name}'")
+    raise SimulatedRefusal(400, f"Invalid value specified for '{name}'")
 
 
-def _body(candles: CandleArrays, instrument: str, query: _Query, decimals: int, now: float, *, unix: bool) -> bytes:
+def _body(candles: SimulatedCandles, instrument: str, query: _Query, decimals: int, now: float, *, unix: bool) -> bytes:
     step = GRANULARITIES[query.granularity]
     quotes = {"bid": ("B", candles.bid), "mid": ("M", candles.prices), "ask": ("A", candles.ask)}
     wanted = {name: prices for name, (letter, prices) in quotes.items() if letter in query.price and prices is not None}

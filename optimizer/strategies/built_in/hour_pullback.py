@@ -13,7 +13,7 @@ from optimizer.strategies.protocol import IntParameter, Parameter
 from optimizer.strategies.trade_management import MANAGED
 from tradeschool.markets.timeframes import Timeframe
 
-LEAST_DISTANCE = 2
+MIN_DISTANCE = 2
 """Minimum difference in hours between the slow and the fast average."""
 
 
@@ -37,12 +37,12 @@ class HourPullback:
 
     def warm_up(self, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
         """Return the bars until the slow average has enough closed hours, plus one hour to compare with."""
-        slow = max(bounds["hour_slow"][1], bounds["hour_fast"][1] + LEAST_DISTANCE)
+        slow = max(bounds["hour_slow"][1], bounds["hour_fast"][1] + MIN_DISTANCE)
         return int(max((slow + 2) * (HOUR_SECONDS // timeframe.seconds), bounds["pullback"][1] + 1))
 
     def repair(self, parameters: Mapping[str, float]) -> dict[str, float]:
         """Return the parameters with a slow average longer than the fast one."""
-        return {**parameters, "hour_slow": max(parameters["hour_slow"], parameters["hour_fast"] + LEAST_DISTANCE)}
+        return {**parameters, "hour_slow": max(parameters["hour_slow"], parameters["hour_fast"] + MIN_DISTANCE)}
 
     def signals(self, candles: Prepared, parameters: Mapping[str, float], direction: Direction) -> NDArray[np.int8]:
         """Return pullback entries with the trend, and an exit when the trend changes."""

@@ -14,7 +14,7 @@ from optimizer.strategies.protocol import IntParameter, Parameter
 from optimizer.strategies.trade_management import MANAGED
 from tradeschool.markets.timeframes import Timeframe
 
-LEAST_DISTANCE = 5
+MIN_DISTANCE = 5
 """Minimum difference in bars between the slow and the fast average."""
 
 
@@ -37,11 +37,11 @@ class SmaCross:
     def warm_up(self, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
         """Return the length of the longest average; a crossover also uses the previous bar."""
         del timeframe
-        return int(max(bounds["slow"][1], bounds["fast"][1] + LEAST_DISTANCE))
+        return int(max(bounds["slow"][1], bounds["fast"][1] + MIN_DISTANCE))
 
     def repair(self, parameters: Mapping[str, float]) -> dict[str, float]:
         """Return the parameters with a slow average longer than the fast one."""
-        return {**parameters, "slow": max(parameters["slow"], parameters["fast"] + LEAST_DISTANCE)}
+        return {**parameters, "slow": max(parameters["slow"], parameters["fast"] + MIN_DISTANCE)}
 
     def signals(self, candles: Prepared, parameters: Mapping[str, float], direction: Direction) -> NDArray[np.int8]:
         """Return both kinds of crossovers; a side that the level does not trade acts as an exit."""

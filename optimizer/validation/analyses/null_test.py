@@ -12,17 +12,17 @@ from optuna.trial import FrozenTrial
 from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.attempts import at_attempt
 from optimizer.curriculum.inheritance import first_points
-from optimizer.curriculum.warm_start import moved
+from optimizer.curriculum.warm_start import copied_trial
 from optimizer.level.spec import Level, Part
 from optimizer.objective.metrics import wilson_interval
 from optimizer.objective.objective import Read, backtest, prepare_level, repair
 from optimizer.objective.trial_result import finite_or_none
-from optimizer.search.in_process import search_alone
+from optimizer.search.in_process import search_in_process
 from optimizer.search.sampler import Space, trial_seed
 from optimizer.search.space import distributions
-from optimizer.validation.analyses.stress import Patient, stress_readings
+from optimizer.validation.analyses.stress import StressCase, stress_readings
 from optimizer.validation.analyses.surrogate_markets import BLOCK_DAYS, surrogate
-from optimizer.validation.evidence import Draw, Null
+from optimizer.validation.evidence import NullRun, NullTest
 from optimizer.validation.gate import Reading, gate_readings, is_passed
 from optimizer.validation.selection import choose
 
@@ -30,7 +30,7 @@ QUANTILES = (0.05, 0.5, 0.95)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Luck:
+class NullTestSpec:
     """Inputs of a null test: the level and the conditions of its real search."""
 
     level: Level
@@ -41,43 +41,43 @@ class Luck:
     seed: int
 
 
-def null_of(luck: Luck, draws: Sequence[Draw]) -> Null:
+def null_test_of(spec: NullTestSpec, null_runs: Sequence[NullRun]) -> NullTest:
     """Aggregate at least one draw."""
-    passed = sum(draw.passed for draw in draws)
-    low, high = wilson_interval(passed, len(draws))
-    names = list(dict.fromkeys(name for draw in draws for name in draw.values))
-    return Null(
-        surrogates=len(draws),
+    passed = sum(null_run.passed for null_run in null_runs)
+    low, high = wilson_interval(passed, len(null_runs))
+    names = list(dict.fromkeys(name for null_run in null_runs for name in null_run.values))
+    return NullTest(
+        surrogates=len(null_runs),
         passed=passed,
-        pass_rate=passed / len(draws),
+        pass_rate=passed / len(null_runs),
         low=low,
         high=high,
-        attempts=luck.attempts,
+        attempts=spec.attempts,
         block_days=BLOCK_DAYS,
-        met={name: sum(name in draw.met for draw in draws) / len(draws) for name in names},
-        quantiles={name: _quantiles([draw.values.get(name) for draw in draws]) for name in names},
+        met={name: sum(name in null_run.met for null_run in null_runs) / len(null_runs) for name in names},
+        quantiles={name: _quantiles([null_run.values.get(name) for null_run in null_runs]) for name in names},
     )
 
 
-def try_luck(luck: Luck, read: Read, number: int) -> Draw:
+def run_null_test(spec: NullTestSpec, read: Read, number: int) -> NullRun:
     """Run the search in surrogate market `number`; reproducible by seed.
 
     Raises:
         DataError: candles are missing or invalid.
     """
-    market = surrogate(luck.level, read, [luck.seed, number])
-    prepared = {part: prepare_level(luck.level, part, market) for part in (Part.TRAIN, Part.VALIDATION)}
+    market = surrogate(spec.level, read, [spec.seed, number])
+    prepared = {part: prepare_level(spec.level, part, market) for part in (Part.TRAIN, Part.VALIDATION)}
     trials: list[FrozenTrial] = []
-    for attempt in range(1, luck.attempts + 1):
-        level = at_attempt(luck.level, attempt, luck.inherited)
-        trials = _search(luck, level, attempt, number, prepared[Part.TRAIN], trials)
-        readings = _gate(level, trials, prepared, market, luck.seed)
+    for attempt in range(1, spec.attempts + 1):
+        level = at_attempt(spec.level, attempt, spec.inherited)
+        trials = _search(spec, level, attempt, number, prepared[Part.TRAIN], trials)
+        readings = _gate(level, trials, prepared, market, spec.seed)
         passed = bool(readings) and is_passed(readings)  # empty without a winner
         if passed:
             break
-    return Draw(
+    return NullRun(
         surrogate=number,
-        attempts_allowed=luck.attempts,
+        attempts_allowed=spec.attempts,
         attempts=attempt,
         passed=passed,
         values={reading.name: finite_or_none(reading.value) for reading in readings},
@@ -86,19 +86,24 @@ def try_luck(luck: Luck, read: Read, number: int) -> Draw:
 
 
 def _search(
-    luck: Luck, level: Level, attempt: int, number: int, train: Sequence[Prepared], earlier: Sequence[FrozenTrial]
+    spec: NullTestSpec,
+    level: Level,
+    attempt: int,
+    number: int,
+    train: Sequence[Prepared],
+    earlier: Sequence[FrozenTrial],
 ) -> list[FrozenTrial]:
-    seed, searched = trial_seed(luck.seed, number), distributions(level)
+    seed, searched = trial_seed(spec.seed, number), distributions(level)
     space = Space(
         seed=seed,
         lag=level.lag,
         distributions=searched,
         repair=lambda parameters: repair(level, parameters),
-        first_points=first_points(level, luck.inherited, seed) if luck.inherited and attempt == 1 else (),
+        first_points=first_points(level, spec.inherited, seed) if spec.inherited and attempt == 1 else (),
     )
-    was = at_attempt(luck.level, attempt - 1, luck.inherited).gate
-    carried = [moved(trial, searched, was=was, now=level.gate) for trial in earlier]
-    return search_alone(level, space, train, carried)
+    was = at_attempt(spec.level, attempt - 1, spec.inherited).gate
+    reused = [copied_trial(trial, searched, was=was, now=level.gate) for trial in earlier]
+    return search_in_process(level, space, train, reused)
 
 
 def _gate(
@@ -112,8 +117,10 @@ def _gate(
     if level.stress is None or not is_passed(readings):  # a failed gate needs no stress tests
         return readings
     runs = {part: [backtest(level, each, winner.parameters) for each in bars] for part, bars in prepared.items()}
-    patient = Patient(level=level, parameters=winner.parameters, read=read, prepared=prepared, runs=runs, seed=seed)
-    return [*readings, *stress_readings(patient, level.stress)]
+    stress_case = StressCase(
+        level=level, parameters=winner.parameters, read=read, prepared=prepared, runs=runs, seed=seed
+    )
+    return [*readings, *stress_readings(stress_case, level.stress)]
 
 
 def _quantiles(values: Sequence[float | None]) -> tuple[float | None, ...]:

@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.backtest.result import Run
+from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import DAY_SECONDS, Prepared
 from optimizer.level.spec import Part
 from optimizer.objective import metrics
@@ -47,10 +47,10 @@ class Volatility(StrEnum):
     HIGH = "high"
 
 
-Cell = tuple[Trend, Volatility]
-Traded = tuple[Prepared, Run]
+RegimeCell = tuple[Trend, Volatility]
+TradedRun = tuple[Prepared, BacktestRun]
 """A dataset's bars and the run on them."""
-CELLS: tuple[Cell, ...] = tuple(product(Trend, Volatility))
+CELLS: tuple[RegimeCell, ...] = tuple(product(Trend, Volatility))
 UNLABELLED = -1
 """Label of a day with too little history."""
 
@@ -83,7 +83,7 @@ def label(candles: CandleArrays) -> Labels:
     return Labels(first_day=first, cells=cells)
 
 
-def regime_table(runs: Mapping[Part, Sequence[Traded]], labels: Mapping[str, Labels]) -> dict[str, object]:
+def regime_table(runs: Mapping[Part, Sequence[TradedRun]], labels: Mapping[str, Labels]) -> dict[str, object]:
     """Return days, trades and results by part and regime, and whether one regime dominates the profit.
 
     `labels` are by dataset name. A trade belongs to the regime of its exit day, a daily return to its own day.
@@ -127,7 +127,7 @@ def _volatility(spreads: NDArray[np.float64]) -> Volatility:
     return Volatility.LOW if rank < 1 / 3 else Volatility.MID if rank < 2 / 3 else Volatility.HIGH
 
 
-def _table(runs: Sequence[Traded], labels: Mapping[str, Labels]) -> dict[str, object]:
+def _table(runs: Sequence[TradedRun], labels: Mapping[str, Labels]) -> dict[str, object]:
     days = np.concatenate([labels[run.dataset.name].of(_days(run)) for _, run in runs])
     returns = np.concatenate([_returns(run) for _, run in runs])
     trades = np.concatenate([labels[run.dataset.name].of(_exit_days(prepared, run)) for prepared, run in runs])
@@ -163,15 +163,15 @@ def _carrier(rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
     }
 
 
-def _days(run: Run) -> NDArray[np.int64]:
+def _days(run: BacktestRun) -> NDArray[np.int64]:
     return run.first_day + np.arange(len(run.equity), dtype=np.int64)
 
 
-def _exit_days(prepared: Prepared, run: Run) -> NDArray[np.int64]:
+def _exit_days(prepared: Prepared, run: BacktestRun) -> NDArray[np.int64]:
     days: NDArray[np.int64] = prepared.time[run.trades["exit_bar"]] // DAY_SECONDS
     return days
 
 
-def _returns(run: Run) -> NDArray[np.float64]:
+def _returns(run: BacktestRun) -> NDArray[np.float64]:
     start = np.concatenate(([run.initial_equity], run.equity[:-1]))
     return np.divide(run.equity - start, start, out=np.zeros(len(start)), where=start > 0)

@@ -9,15 +9,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from optimizer.backtest.result import Run
+from optimizer.backtest.result import BacktestRun
 from optimizer.level.spec import Part
 from optimizer.objective import metrics
 from optimizer.objective.metrics import profit_factor
 from optimizer.objective.objective import backtest, prepare_level
 from optimizer.objective.trial_result import finite_or_none
-from optimizer.validation.analyses.stress import Patient, a_bar_late, missing_bars, with_costs
+from optimizer.validation.analyses.stress import StressCase, delayed_by_one_bar, missing_bars, with_costs
 from optimizer.validation.analyses.surrogate_markets import whole_ticks
-from optimizer.validation.evidence import Hardship
+from optimizer.validation.evidence import RobustnessCase
 from tradeschool.candles.arrays import PRICES, CandleArrays
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
@@ -26,18 +26,18 @@ COST_FACTORS = (2.0, 3.0, 5.0)
 MISSING_FRACTIONS = (0.01, 0.05)
 CRYPTO_SPREAD_BPS = 2.0
 """Half-width of the price noise in basis points if no spread is stored (crypto); equals the paid slippage."""
-MOST_SLIPPAGE_BPS = 200.0
+MAX_SLIPPAGE_BPS = 200.0
 """Upper limit of the break-even search; a larger break-even slippage is reported as this value."""
 BISECTIONS = 12
 
 
-def hardships(patient: Patient) -> tuple[Hardship, ...]:
+def robustness_cases(stress_case: StressCase) -> tuple[RobustnessCase, ...]:
     """Return the base case and all robustness cases."""
-    base = metrics.figures(patient.runs[Part.VALIDATION])
-    return tuple(_told(name, metrics.figures(runs), base["sharpe"]) for name, runs in _cases(patient))
+    base = metrics.figures(stress_case.runs[Part.VALIDATION])
+    return tuple(_robustness_case(name, metrics.figures(runs), base["sharpe"]) for name, runs in _cases(stress_case))
 
 
-def break_even_bps(patient: Patient) -> float | None:
+def break_even_bps(stress_case: StressCase) -> float | None:
     """Return the break-even slippage in basis points per side, at which the profit factor on validation falls to 1.
 
     Zero if the profit factor is not above 1 without slippage; the upper limit of the search if it never falls; None
@@ -45,11 +45,11 @@ def break_even_bps(patient: Patient) -> float | None:
     """
 
     def is_gone(bps: float) -> bool:
-        return not _factor(_with_slippage(patient, bps)) > 1.0
+        return not _factor(_with_slippage(stress_case, bps)) > 1.0
 
-    if math.isnan(_factor(patient.runs[Part.VALIDATION])):
+    if math.isnan(_factor(stress_case.runs[Part.VALIDATION])):
         return None
-    low, high = 0.0, MOST_SLIPPAGE_BPS
+    low, high = 0.0, MAX_SLIPPAGE_BPS
     if is_gone(low):
         return low
     if not is_gone(high):
@@ -60,19 +60,19 @@ def break_even_bps(patient: Patient) -> float | None:
     return high
 
 
-def _cases(patient: Patient) -> Iterator[tuple[str, Sequence[Run]]]:
-    yield "base case", patient.runs[Part.VALIDATION]
+def _cases(stress_case: StressCase) -> Iterator[tuple[str, Sequence[BacktestRun]]]:
+    yield "base case", stress_case.runs[Part.VALIDATION]
     for factor in COST_FACTORS:
-        yield f"costs x{factor:g}", with_costs(patient, factor)
-    yield "orders delayed by one bar", a_bar_late(patient)
+        yield f"costs x{factor:g}", with_costs(stress_case, factor)
+    yield "orders delayed by one bar", delayed_by_one_bar(stress_case)
     for fraction in MISSING_FRACTIONS:
-        draws = missing_bars(patient, fraction)
+        draws = missing_bars(stress_case, fraction)
         yield f"{fraction:.0%} of bars missing", sorted(draws, key=_sharpe)[len(draws) // 2]
-    yield "price noise within one spread", _moved(patient)
+    yield "price noise within one spread", _with_wider_spread(stress_case)
 
 
-def _told(name: str, figures: dict[str, float], base: float) -> Hardship:
-    return Hardship(
+def _robustness_case(name: str, figures: dict[str, float], base: float) -> RobustnessCase:
+    return RobustnessCase(
         name=name,
         sharpe=finite_or_none(figures["sharpe"]),
         sharpe_kept=finite_or_none(figures["sharpe"] / base) if base > 0 else None,
@@ -82,20 +82,20 @@ def _told(name: str, figures: dict[str, float], base: float) -> Hardship:
     )
 
 
-def _with_slippage(patient: Patient, bps: float) -> list[Run]:
-    costs = patient.level.costs.model_copy(update={"crypto_slippage_bps": bps, "fx_slippage_bps": bps})
-    level = patient.level.model_copy(update={"costs": costs})
-    return [backtest(level, each, patient.parameters) for each in patient.prepared[Part.VALIDATION]]
+def _with_slippage(stress_case: StressCase, bps: float) -> list[BacktestRun]:
+    costs = stress_case.level.costs.model_copy(update={"crypto_slippage_bps": bps, "fx_slippage_bps": bps})
+    level = stress_case.level.model_copy(update={"costs": costs})
+    return [backtest(level, each, stress_case.parameters) for each in stress_case.prepared[Part.VALIDATION]]
 
 
-def _moved(patient: Patient) -> list[Run]:
-    places = iter(range(len(patient.level.datasets)))
+def _with_wider_spread(stress_case: StressCase) -> list[BacktestRun]:
+    places = iter(range(len(stress_case.level.datasets)))
 
     def read(dataset: Dataset, window: Window) -> CandleArrays:
-        return _with_noise(patient.read(dataset, window), [patient.seed, next(places)])
+        return _with_noise(stress_case.read(dataset, window), [stress_case.seed, next(places)])
 
-    prepared = prepare_level(patient.level, Part.VALIDATION, read)
-    return [backtest(patient.level, each, patient.parameters) for each in prepared]
+    prepared = prepare_level(stress_case.level, Part.VALIDATION, read)
+    return [backtest(stress_case.level, each, stress_case.parameters) for each in prepared]
 
 
 def _with_noise(candles: CandleArrays, seed: Sequence[int]) -> CandleArrays:
@@ -116,10 +116,10 @@ def _with_noise(candles: CandleArrays, seed: Sequence[int]) -> CandleArrays:
     )
 
 
-def _factor(runs: Sequence[Run]) -> float:
+def _factor(runs: Sequence[BacktestRun]) -> float:
     return profit_factor(np.concatenate([run.trades["net"] for run in runs]))
 
 
-def _sharpe(runs: Sequence[Run]) -> float:
+def _sharpe(runs: Sequence[BacktestRun]) -> float:
     found = metrics.figures(runs)["sharpe"]
     return -math.inf if math.isnan(found) else found

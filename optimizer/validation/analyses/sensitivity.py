@@ -7,7 +7,7 @@ import numpy as np
 
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Part
-from optimizer.objective.objective import judge, repair
+from optimizer.objective.objective import evaluate_part, repair
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.strategies.protocol import CategoricalParameter, FloatParameter, Parameter, load
 
@@ -74,4 +74,4 @@ def _moved(parameter: Parameter, value: float, step: float) -> float:
 
 
 def _sharpe(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float]) -> float:
-    return judge(level, prepared, parameters, Part.VALIDATION).metrics["sharpe"]
+    return evaluate_part(level, prepared, parameters, Part.VALIDATION).metrics["sharpe"]

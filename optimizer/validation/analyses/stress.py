@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.backtest.engine import engine_of
-from optimizer.backtest.result import Rules, Run
+from optimizer.backtest.result import BacktestRun, Rules
 from optimizer.bars.preparation import DAY_SECONDS, Prepared
 from optimizer.level.constraints import StressLimits, StressWindow
 from optimizer.level.spec import Costs, Direction, Level, Part
@@ -31,11 +31,11 @@ SHUFFLES = 1000
 """Number of random trade orders."""
 SHUFFLE_PERCENTILE = 95.0
 
-Runs = Sequence[Run]
+Runs = Sequence[BacktestRun]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patient:
+class StressCase:
     """A winner and the bars on which it is stressed."""
 
     level: Level
@@ -48,17 +48,17 @@ class Patient:
     seed: int
 
 
-def stress_readings(patient: Patient, limits: StressLimits) -> list[Reading]:
+def stress_readings(stress_case: StressCase, limits: StressLimits) -> list[Reading]:
     """Return each stress test's value with its limit.
 
     A share of a Sharpe ratio that is not above zero is NaN and fails the gate.
     """
-    base = _figures(patient.runs[Part.VALIDATION])
-    costly = _figures(with_costs(patient, limits.costs_factor))
-    late = _figures(a_bar_late(patient))
-    missing = sorted(_figures(draw)["sharpe"] for draw in missing_bars(patient, limits.missing_fraction))
-    window_drawdown = max((each for each in window_drawdowns(patient, limits).values()), default=math.nan)
-    shuffled = shuffled_drawdown(patient.runs[Part.VALIDATION], patient.seed)
+    base = _figures(stress_case.runs[Part.VALIDATION])
+    costly = _figures(with_costs(stress_case, limits.costs_factor))
+    late = _figures(delayed_by_one_bar(stress_case))
+    missing = sorted(_figures(draw)["sharpe"] for draw in missing_bars(stress_case, limits.missing_fraction))
+    window_drawdown = max((each for each in window_drawdowns(stress_case, limits).values()), default=math.nan)
+    shuffled = shuffled_drawdown(stress_case.runs[Part.VALIDATION], stress_case.seed)
     factor, share, trades = f"costs_x{limits.costs_factor:g}", f"{limits.missing_fraction:g}", int(base["trades"])
 
     def floor(name: str, value: float, target: float, count: float = trades) -> Reading:
@@ -70,41 +70,43 @@ def stress_readings(patient: Patient, limits: StressLimits) -> list[Reading]:
     return [
         ceiling("window_drawdown", window_drawdown, limits.window_drawdown),
         floor(f"{factor}_profit_factor", costly["profit_factor"], limits.costs_profit_factor, costly["trades"]),
-        floor(f"{factor}_sharpe_kept", _kept(costly["sharpe"], base), limits.costs_sharpe_kept, costly["trades"]),
-        floor("late_sharpe_kept", _kept(late["sharpe"], base), limits.late_sharpe_kept, late["trades"]),
-        floor(f"missing_{share}_sharpe_kept", _kept(missing[len(missing) // 2], base), limits.missing_sharpe_kept),
+        floor(f"{factor}_sharpe_kept", _share_of(costly["sharpe"], base), limits.costs_sharpe_kept, costly["trades"]),
+        floor("late_sharpe_kept", _share_of(late["sharpe"], base), limits.late_sharpe_kept, late["trades"]),
+        floor(f"missing_{share}_sharpe_kept", _share_of(missing[len(missing) // 2], base), limits.missing_sharpe_kept),
         ceiling("shuffled_drawdown", shuffled, limits.shuffled_drawdown),
     ]
 
 
-def stress_table(patient: Patient, limits: StressLimits, readings: Sequence[Reading]) -> dict[str, object]:
+def stress_table(stress_case: StressCase, limits: StressLimits, readings: Sequence[Reading]) -> dict[str, object]:
     """Return the content of the stress file: the readings, and each named window."""
     return {
         "readings": [reading.as_json() for reading in readings],
         "windows": [
             {"name": window.name, "window": str(window.window), "part": part, "max_drawdown_intrabar": value}
-            for (window, part), value in window_drawdowns(patient, limits).items()
+            for (window, part), value in window_drawdowns(stress_case, limits).items()
         ],
         "left_out": [
             window.name
             for window in limits.windows
-            if window not in {each for each, _ in window_drawdowns(patient, limits)}
+            if window not in {each for each, _ in window_drawdowns(stress_case, limits)}
         ],
     }
 
 
-def with_costs(patient: Patient, factor: float) -> Runs:
+def with_costs(stress_case: StressCase, factor: float) -> Runs:
     """Backtest validation with fees, slippage and half-spreads multiplied."""
-    costs = {name: rate * factor for name, rate in patient.level.costs.model_dump().items()}
-    level = patient.level.model_copy(update={"costs": Costs.model_validate(costs)})
-    dearer = [replace(each, spreads=each.spreads * np.float32(factor)) for each in patient.prepared[Part.VALIDATION]]
-    return [backtest(level, prepared, patient.parameters) for prepared in dearer]
+    costs = {name: rate * factor for name, rate in stress_case.level.costs.model_dump().items()}
+    level = stress_case.level.model_copy(update={"costs": Costs.model_validate(costs)})
+    dearer = [
+        replace(each, spreads=each.spreads * np.float32(factor)) for each in stress_case.prepared[Part.VALIDATION]
+    ]
+    return [backtest(level, prepared, stress_case.parameters) for prepared in dearer]
 
 
-def a_bar_late(patient: Patient) -> Runs:
+def delayed_by_one_bar(stress_case: StressCase) -> Runs:
     """Backtest validation with every signal delayed by one bar."""
-    level, strategy = patient.level, load(patient.level.strategy)
-    whole = repaired(strategy, patient.parameters)
+    level, strategy = stress_case.level, load(stress_case.level.strategy)
+    whole = repaired(strategy, stress_case.parameters)
     late = _LateDecisions(strategy) if isinstance(strategy, BarStrategy) else _LateSignals(strategy)
     managed, trade = Management.of(whole), engine_of(late)
     return [
@@ -113,24 +115,27 @@ def a_bar_late(patient: Patient) -> Runs:
             whole,
             Rules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed),
         )
-        for prepared in patient.prepared[Part.VALIDATION]
+        for prepared in stress_case.prepared[Part.VALIDATION]
     ]
 
 
-def missing_bars(patient: Patient, fraction: float) -> list[Runs]:
+def missing_bars(stress_case: StressCase, fraction: float) -> list[Runs]:
     """Backtest validation without a random share of its bars, several times."""
     return [
-        [backtest(patient.level, prepared, patient.parameters) for prepared in _thinned(patient, fraction, draw)]
+        [
+            backtest(stress_case.level, prepared, stress_case.parameters)
+            for prepared in _without_bars(stress_case, fraction, draw)
+        ]
         for draw in range(MISSING_DRAWS)
     ]
 
 
-def window_drawdowns(patient: Patient, limits: StressLimits) -> dict[tuple[StressWindow, Part], float]:
+def window_drawdowns(stress_case: StressCase, limits: StressLimits) -> dict[tuple[StressWindow, Part], float]:
     """Return the portfolio's maximum intrabar drawdown inside each named window that train or validation covers."""
     found = {}
     for window in limits.windows:
         for part in (Part.TRAIN, Part.VALIDATION):
-            runs = [run for run in patient.runs[part] if _is_of(window, run.dataset)]
+            runs = [run for run in stress_case.runs[part] if _is_of(window, run.dataset)]
             inside = _inside(portfolio(runs), window.window) if runs else None
             if inside is not None:
                 found[window, part] = metrics.max_drawdown_intrabar(inside)
@@ -156,7 +161,7 @@ def _figures(runs: Runs) -> dict[str, float]:
     return metrics.figures(runs)
 
 
-def _kept(sharpe: float, base: Mapping[str, float]) -> float:
+def _share_of(sharpe: float, base: Mapping[str, float]) -> float:
     return sharpe / base["sharpe"] if base["sharpe"] > 0 else math.nan
 
 
@@ -201,13 +206,13 @@ class _LateDecider:
         return now
 
 
-def _thinned(patient: Patient, fraction: float, draw: int) -> Sequence[Prepared]:
-    places = iter(range(len(patient.level.datasets)))
+def _without_bars(stress_case: StressCase, fraction: float, draw: int) -> Sequence[Prepared]:
+    places = iter(range(len(stress_case.level.datasets)))
 
     def read(dataset: Dataset, window: Window) -> CandleArrays:
-        return _without(patient.read(dataset, window), fraction, [patient.seed, draw, next(places)])
+        return _without(stress_case.read(dataset, window), fraction, [stress_case.seed, draw, next(places)])
 
-    return list(prepare_level(patient.level, Part.VALIDATION, read))
+    return list(prepare_level(stress_case.level, Part.VALIDATION, read))
 
 
 def _without(candles: CandleArrays, fraction: float, seed: Sequence[int]) -> CandleArrays:
@@ -231,7 +236,7 @@ def _inside(account: Portfolio, window: Window) -> Portfolio | None:
     )
 
 
-def _gains(run: Run) -> NDArray[np.float64]:
+def _gains(run: BacktestRun) -> NDArray[np.float64]:
     """Return each trade's gain as a fraction of the equity before it; zero after a total loss."""
     net = run.trades["net"]
     before = run.initial_equity + np.concatenate(([0.0], np.cumsum(net)[:-1]))[: len(net)]

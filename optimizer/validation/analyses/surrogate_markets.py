@@ -49,7 +49,7 @@ def surrogate(level: Level, read: Read, seed: Sequence[int]) -> Read:
         )
         drawn = [*seed, whole.start_seconds, whole.end_seconds]
         ordered = reordered(read(finest, whole), whole, day_order((whole.end - whole.start).days, drawn))
-        return turned(ordered, up_or_down(ordered, whole, drawn))
+        return sign_flipped(ordered, draw_signs(ordered, whole, drawn))
 
     @cache
     def candles(dataset: Dataset, whole: Window) -> CandleArrays:
@@ -77,7 +77,7 @@ def day_order(days: int, seed: Sequence[int]) -> NDArray[np.int64]:
     return order
 
 
-def up_or_down(moves: "Moves", window: Window, seed: Sequence[int]) -> NDArray[np.bool_]:
+def draw_signs(moves: "Moves", window: Window, seed: Sequence[int]) -> NDArray[np.bool_]:
     """Return which bars keep their sign, shape (n_bars,); equal for all markets of a window and timeframe."""
     seconds = moves.dataset.timeframe.seconds
     slots = (window.end_seconds - window.start_seconds) // seconds
@@ -122,7 +122,7 @@ def reordered(candles: CandleArrays, window: Window, days: NDArray[np.int64]) ->
     )
 
 
-def turned(moves: Moves, kept: NDArray[np.bool_]) -> CandleArrays:
+def sign_flipped(moves: Moves, kept: NDArray[np.bool_]) -> CandleArrays:
     """Build candles of these moves, inverted where not `kept`; zero expected return for a holder, in whole ticks."""
     drift = (
         math.log(float(np.mean(np.cosh(moves.close)))) if len(kept) else 0.0

@@ -8,7 +8,7 @@ import pytest
 from fetcher.download import run_loop
 from fetcher.download.audit import compare, sample
 from fetcher.download.derive import derive
-from fetcher.download.plan import Download
+from fetcher.download.plan import DownloadPlan
 from fetcher.protocol.provider import Page
 from tradeschool.candles.frame import Candles
 from tradeschool.markets.catalogue import BTC_USD, Wanted
@@ -18,7 +18,7 @@ from tradeschool.markets.windows import Window
 
 M5, M15 = (Dataset(instrument=BTC_USD, timeframe=timeframe) for timeframe in (Timeframe.M5, Timeframe.M15))
 YEARS = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
-DOWNLOAD = Download(
+DOWNLOAD = DownloadPlan(
     wanted=Wanted(dataset=M5, window=YEARS),
     derived=tuple(Wanted(dataset=M5.at(timeframe), window=YEARS) for timeframe in (Timeframe.M15, Timeframe.H1)),
 )

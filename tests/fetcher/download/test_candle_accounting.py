@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from fetcher.download import run_loop
-from fetcher.download.candle_accounting import Account, SlotState, account
-from fetcher.download.page_ledger import AGREEING_EMPTY_ANSWERS, Ledger
+from fetcher.download.candle_accounting import SlotReport, SlotState, slot_report
+from fetcher.download.page_ledger import AGREEING_EMPTY_RESPONSES, PageLedger
 from fetcher.protocol.provider import Page
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD, Wanted
 from tradeschool.markets.instruments import Dataset, Instrument
@@ -24,8 +24,8 @@ def m5(instrument: Instrument) -> Wanted:
 
 
 def counted(wanted: Wanted, store: FrameStore) -> dict[SlotState, int]:
-    with Ledger(store.root) as ledger:
-        found: Account = account(wanted, store, ledger)
+    with PageLedger(store.root) as ledger:
+        found: SlotReport = slot_report(wanted, store, ledger)
     assert sum(found.slots.values()) == 3 * DAY
     return {state: count for state, count in found.slots.items() if count}
 
@@ -61,7 +61,7 @@ def test_half_an_answer_is_stored_and_the_rest_has_failed(store, made) -> None:
         Window.of_seconds(DAYS.start_seconds + n * 86400, DAYS.start_seconds + (n + 1) * 86400) for n in range(3)
     )
     rows = [[time, 0.8, 1.2, 1.0, 1.1, 5.0] for time in range(first.start_seconds, first.end_seconds, 300)][1:]
-    with Ledger(store.root) as ledger:
+    with PageLedger(store.root) as ledger:
         page = Page(dataset=wanted.dataset, window=first)
         ledger.add(page, str(rows[::-1]).encode(), rows=len(rows), complete=False)
         ledger.fail(Page(dataset=wanted.dataset, window=second), "status 400")
@@ -76,8 +76,8 @@ def test_half_an_answer_is_stored_and_the_rest_has_failed(store, made) -> None:
 def test_a_confirmed_page_has_empty_slots(store) -> None:
     wanted = m5(BTC_USD)
     first = Window.of_seconds(DAYS.start_seconds, DAYS.start_seconds + 86400)
-    with Ledger(store.root) as ledger:
-        for _ in range(AGREEING_EMPTY_ANSWERS):
+    with PageLedger(store.root) as ledger:
+        for _ in range(AGREEING_EMPTY_RESPONSES):
             ledger.add(Page(dataset=wanted.dataset, window=first), b"[]", rows=0, complete=False)
 
     assert counted(wanted, store) == {SlotState.CONFIRMED_EMPTY: DAY, SlotState.UNASKED: 2 * DAY}

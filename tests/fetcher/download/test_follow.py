@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fetcher.download.follow import Following, Health, follow, one_round, settled_until, split
-from fetcher.download.page_ledger import Ledger
+from fetcher.download.follow import FollowPlan, FollowStatus, follow, one_round, settled_until, split
+from fetcher.download.page_ledger import PageLedger
 from fetcher.protocol.provider import Access
 from tradeschool.markets.catalogue import BTC_USD
 from tradeschool.markets.instruments import Dataset
@@ -15,7 +15,7 @@ from tradeschool.markets.windows import Window
 
 M5, H1 = (Dataset(instrument=BTC_USD, timeframe=timeframe) for timeframe in (Timeframe.M5, Timeframe.H1))
 SINCE = datetime(2022, 12, 20, tzinfo=UTC)
-FOLLOWING = Following(datasets=(M5, H1), since=SINCE, settled_after=timedelta(hours=36), native=False)
+FOLLOWING = FollowPlan(datasets=(M5, H1), since=SINCE, settled_after=timedelta(hours=36), native=False)
 
 
 def at(text: str) -> datetime:
@@ -23,7 +23,7 @@ def at(text: str) -> datetime:
 
 
 def stored(store) -> Window:
-    ledger = Ledger(store.root)
+    ledger = PageLedger(store.root)
     covered = ledger.covered(M5)
     ledger.close()
     return Window(covered[0].start, covered[-1].end)
@@ -73,7 +73,7 @@ async def test_a_clock_that_jumps_back_asks_for_nothing(serving, store, fast) ->
 async def test_a_clock_ahead_of_the_provider_s_stores_nothing(serving, store, fast) -> None:
     """An empty response for the future would count as confirmed empty."""
     ahead = datetime.now(UTC) + timedelta(days=30)
-    recent = Following(datasets=(M5,), since=ahead - timedelta(days=3), settled_after=timedelta(hours=1), native=False)
+    recent = FollowPlan(datasets=(M5,), since=ahead - timedelta(days=3), settled_after=timedelta(hours=1), native=False)
     async with serving() as served:
         health = await one_round(recent, store=store, access={"coinbase": fast(served.url)}, now=lambda: ahead)
 
@@ -84,7 +84,7 @@ async def test_a_clock_ahead_of_the_provider_s_stores_nothing(serving, store, fa
 @pytest.mark.parametrize("away", ["http://127.0.0.1:9", "http://exchange.invalid"], ids=["refused", "no such name"])
 async def test_rounds_go_on_through_an_outage(away: str, serving, store, fast) -> None:
     """The provider is unreachable or its host name unknown in the first round, and reachable in the second."""
-    rounds: list[Health] = []
+    rounds: list[FollowStatus] = []
     access: dict[str, Access] = {"coinbase": fast(away)}
 
     async def pause() -> None:

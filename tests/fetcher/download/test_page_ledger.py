@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fetcher.download.page_ledger import FILE_NAME, Ledger
+from fetcher.download.page_ledger import FILE_NAME, PageLedger
 from fetcher.protocol.provider import Page
 from tradeschool.errors import ForeignFile, StoreUnwritable
 from tradeschool.markets.catalogue import BTC_USD, ETH_USD, Wanted
@@ -51,8 +51,8 @@ def page(first: int, last: int, dataset: Dataset = BTC) -> Page:
     return Page(dataset=dataset, window=hours(first, last))
 
 
-def bodies(ledger: Ledger, dataset: Dataset, window: Window) -> list[bytes]:
-    return [ledger.body(stored) for stored in ledger.answers(dataset, window)]
+def bodies(ledger: PageLedger, dataset: Dataset, window: Window) -> list[bytes]:
+    return [ledger.body(stored) for stored in ledger.responses(dataset, window)]
 
 
 def part_file(year: int) -> PartFile:
@@ -60,29 +60,29 @@ def part_file(year: int) -> PartFile:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger(tmp_path)
+def ledger(tmp_path: Path) -> Iterator[PageLedger]:
+    opened = PageLedger(tmp_path)
     yield opened
     opened.close()
 
 
-def test_a_complete_page_is_accounted_for(ledger: Ledger) -> None:
+def test_a_complete_page_is_accounted_for(ledger: PageLedger) -> None:
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
 
     assert ledger.covered(BTC) == [hours(0, 4)]
-    assert ledger.doubtful(BTC) == []
+    assert ledger.unconfirmed(BTC) == []
     assert bodies(ledger, BTC, hours(3, 9)) == [BODY]
 
 
-def test_datasets_are_kept_apart(ledger: Ledger) -> None:
+def test_datasets_are_kept_apart(ledger: PageLedger) -> None:
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
 
-    assert ledger.covered(ETH) == ledger.doubtful(ETH) == bodies(ledger, ETH, hours(0, 4)) == []
+    assert ledger.covered(ETH) == ledger.unconfirmed(ETH) == bodies(ledger, ETH, hours(0, 4)) == []
 
 
-def test_a_second_connection_sees_what_was_added(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_second_connection_sees_what_was_added(tmp_path: Path, ledger: PageLedger) -> None:
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
-    other = Ledger(tmp_path)
+    other = PageLedger(tmp_path)
 
     assert other.covered(BTC) == [hours(0, 4)]
     other.close()
@@ -90,22 +90,22 @@ def test_a_second_connection_sees_what_was_added(tmp_path: Path, ledger: Ledger)
 
 def test_what_was_added_outlives_a_killed_process(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
-    ledger = Ledger(tmp_path)
+    ledger = PageLedger(tmp_path)
 
     assert done.returncode == -signal.SIGKILL
     assert ledger.covered(BTC) == [hours(0, 1)]
     ledger.close()
 
 
-def test_a_page_that_lacks_candles_is_doubtful_until_a_second_answer_agrees(ledger: Ledger) -> None:
+def test_a_page_that_lacks_candles_is_unconfirmed_until_a_second_answer_agrees(ledger: PageLedger) -> None:
     ledger.add(page(0, 4), BODY, rows=47, complete=False)
-    assert (ledger.covered(BTC), ledger.doubtful(BTC)) == ([], [hours(0, 4)])
+    assert (ledger.covered(BTC), ledger.unconfirmed(BTC)) == ([], [hours(0, 4)])
 
     ledger.add(page(0, 4), BODY, rows=47, complete=False)
-    assert ledger.doubtful(BTC) == []
+    assert ledger.unconfirmed(BTC) == []
 
 
-def test_an_answer_with_fewer_candles_confirms_nothing(ledger: Ledger) -> None:
+def test_an_answer_with_fewer_candles_confirms_nothing(ledger: PageLedger) -> None:
     """A false empty response, then one with a real gap: the gap is still unconfirmed."""
     ledger.add(page(0, 4), b"[]", rows=0, complete=False)
     ledger.add(page(0, 4), BODY, rows=47, complete=False)
@@ -113,24 +113,24 @@ def test_an_answer_with_fewer_candles_confirms_nothing(ledger: Ledger) -> None:
     assert ledger.covered(BTC) == []
 
     ledger.add(page(0, 4), BODY, rows=47, complete=False)
-    assert ledger.doubtful(BTC) == []
+    assert ledger.unconfirmed(BTC) == []
 
 
-def test_a_complete_answer_ends_every_doubt_in_its_window(ledger: Ledger) -> None:
+def test_a_complete_answer_ends_every_doubt_in_its_window(ledger: PageLedger) -> None:
     ledger.add(page(0, 2), b"[]", rows=0, complete=False)
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
 
-    assert ledger.doubtful(BTC) == []
+    assert ledger.unconfirmed(BTC) == []
 
 
-def test_answers_come_out_in_the_order_in_which_they_came_in(ledger: Ledger) -> None:
+def test_answers_come_out_in_the_order_in_which_they_came_in(ledger: PageLedger) -> None:
     for number in range(4):
         ledger.add(page(8 - 2 * number, 10 - 2 * number), b"%d" % number, rows=1, complete=True)
 
     assert bodies(ledger, BTC, hours(0, 10)) == [b"0", b"1", b"2", b"3"]
 
 
-def test_a_body_that_came_as_gzip_is_stored_as_it_came(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_body_that_came_as_gzip_is_stored_as_it_came(tmp_path: Path, ledger: PageLedger) -> None:
     packed = gzip.compress(BODY, 9)
     ledger.add(page(0, 4), packed, rows=48, complete=True)
     with sqlite3.connect(tmp_path / FILE_NAME) as other:
@@ -141,13 +141,13 @@ def test_a_body_that_came_as_gzip_is_stored_as_it_came(tmp_path: Path, ledger: L
     assert bodies(ledger, BTC, hours(0, 4)) == [BODY]
 
 
-def test_answers_are_numbered_as_they_come(ledger: Ledger) -> None:
+def test_answers_are_numbered_as_they_come(ledger: PageLedger) -> None:
     numbers = [ledger.add(page(first, first + 1), BODY, rows=12, complete=True) for first in range(3)]
 
-    assert [stored.number for stored in ledger.answers(BTC, hours(0, 3))] == numbers == sorted(set(numbers))
+    assert [stored.number for stored in ledger.responses(BTC, hours(0, 3))] == numbers == sorted(set(numbers))
 
 
-def test_bodies_are_dropped_when_their_year_is_published(ledger: Ledger) -> None:
+def test_bodies_are_dropped_when_their_year_is_published(ledger: PageLedger) -> None:
     """Except for a page that extends into another year."""
     whole = hours(-10, 10)
     for first in (-10, -2, 2):
@@ -159,7 +159,7 @@ def test_bodies_are_dropped_when_their_year_is_published(ledger: Ledger) -> None
     assert len(ledger.covered(BTC)) == 3
 
 
-def test_bodies_are_dropped_when_their_range_is_sealed(ledger: Ledger) -> None:
+def test_bodies_are_dropped_when_their_range_is_sealed(ledger: PageLedger) -> None:
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
     ledger.drop(Wanted(dataset=BTC, window=hours(0, 4)))
 
@@ -167,7 +167,7 @@ def test_bodies_are_dropped_when_their_range_is_sealed(ledger: Ledger) -> None:
     assert ledger.covered(BTC) == [hours(0, 4)]
 
 
-def test_a_lost_year_is_forgotten_and_the_others_are_not(ledger: Ledger) -> None:
+def test_a_lost_year_is_forgotten_and_the_others_are_not(ledger: PageLedger) -> None:
     whole = hours(-10, 10)
     for first in (-10, -4, 4):
         ledger.add(page(first, first + 6), BODY, rows=72, complete=True)
@@ -179,7 +179,7 @@ def test_a_lost_year_is_forgotten_and_the_others_are_not(ledger: Ledger) -> None
     assert ledger.covered(BTC) == [hours(-10, -4), hours(-4, 2)]
 
 
-def test_a_damaged_body_is_told(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_damaged_body_is_told(tmp_path: Path, ledger: PageLedger) -> None:
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
     with sqlite3.connect(tmp_path / FILE_NAME) as other:
         other.execute("UPDATE pages SET body = x'00112233'")
@@ -191,7 +191,7 @@ def test_a_damaged_body_is_told(tmp_path: Path, ledger: Ledger) -> None:
         bodies(ledger, BTC, hours(0, 4))
 
 
-def test_a_body_that_is_another_is_told(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_body_that_is_another_is_told(tmp_path: Path, ledger: PageLedger) -> None:
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
     ledger.add(page(4, 8), b"[]", rows=48, complete=True)
     with sqlite3.connect(tmp_path / FILE_NAME) as other:
@@ -202,7 +202,7 @@ def test_a_body_that_is_another_is_told(tmp_path: Path, ledger: Ledger) -> None:
         bodies(ledger, BTC, hours(0, 4))
 
 
-def test_a_write_that_fails_leaves_nothing_of_it(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_write_that_fails_leaves_nothing_of_it(tmp_path: Path, ledger: PageLedger) -> None:
     """The second statement of a transaction fails: the first one is undone, and the ledger goes on."""
     ledger.add(page(0, 4), b"[]", rows=0, complete=False)
     with sqlite3.connect(tmp_path / FILE_NAME) as other:
@@ -218,7 +218,7 @@ def test_a_write_that_fails_leaves_nothing_of_it(tmp_path: Path, ledger: Ledger)
     assert ledger.covered(BTC) == [hours(0, 4), hours(0, 4)]
 
 
-def test_a_ledger_that_another_process_holds_is_told(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_ledger_that_another_process_holds_is_told(tmp_path: Path, ledger: PageLedger) -> None:
     ledger._db.execute("PRAGMA busy_timeout = 10")
     other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -232,11 +232,11 @@ def test_a_file_that_is_no_ledger_is_told(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"no database" * 1000)
 
     with pytest.raises(StoreUnwritable, match=r"cannot open .*: file is not a database; .*sealed data stays"):
-        Ledger(tmp_path)
+        PageLedger(tmp_path)
 
 
 def test_a_ledger_damaged_in_the_middle_is_told(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = PageLedger(tmp_path)
     for first in range(300):
         ledger.add(page(first, first + 1), os.urandom(2000), rows=12, complete=True)
     ledger.close()
@@ -245,28 +245,28 @@ def test_a_ledger_damaged_in_the_middle_is_told(tmp_path: Path) -> None:
         file.seek(4096 * 3)
         file.write(b"\xff" * (size - 4096 * 3))
 
-    with pytest.raises(StoreUnwritable, match="malformed"), Ledger(tmp_path) as ledger:
+    with pytest.raises(StoreUnwritable, match="malformed"), PageLedger(tmp_path) as ledger:
         bodies(ledger, BTC, hours(0, 300))
 
 
 def test_a_page_without_any_candle_takes_three_answers(tmp_path: Path) -> None:
     """False empty responses may occur before and after a kill."""
-    with Ledger(tmp_path) as ledger:
-        doubtful = []
+    with PageLedger(tmp_path) as ledger:
+        unconfirmed = []
         for _ in range(3):
             ledger.add(page(0, 2), b"[]", rows=0, complete=False)
-            doubtful.append(bool(ledger.doubtful(BTC)))
+            unconfirmed.append(bool(ledger.unconfirmed(BTC)))
 
-    assert doubtful == [True, True, False]
+    assert unconfirmed == [True, True, False]
 
 
 def test_a_failure_lasts_until_an_answer_makes_up_for_it(tmp_path: Path) -> None:
     """Also after a restart, and only for the windows that overlap the response."""
-    with Ledger(tmp_path) as ledger:
+    with PageLedger(tmp_path) as ledger:
         ledger.fail(page(0, 2), "status 400")
         ledger.fail(page(4, 6), "status 403")
         before = [reason for _, reason in ledger.failures(BTC)]
-    with Ledger(tmp_path) as again:
+    with PageLedger(tmp_path) as again:
         again.add(page(0, 2), b"[]", rows=0, complete=False)
 
         assert before == ["status 400", "status 403"]
@@ -274,7 +274,7 @@ def test_a_failure_lasts_until_an_answer_makes_up_for_it(tmp_path: Path) -> None
 
 
 def test_a_full_disk_is_told_and_what_was_stored_stays(small_disk: Path) -> None:
-    ledger = Ledger(small_disk / "data")
+    ledger = PageLedger(small_disk / "data")
     stored = 0
 
     with pytest.raises(StoreUnwritable, match="full"):
@@ -284,30 +284,30 @@ def test_a_full_disk_is_told_and_what_was_stored_stays(small_disk: Path) -> None
     ledger.close()
 
 
-def test_an_answer_is_kept_with_its_source(ledger: Ledger) -> None:
+def test_an_answer_is_kept_with_its_source(ledger: PageLedger) -> None:
     ledger.add(page(0, 4), b"one", rows=48, complete=True)
     ledger.add(page(4, 8), b"other", rows=48, complete=True, source="advanced_trade")
 
-    assert [stored.source for stored in ledger.answers(BTC, hours(0, 8))] == [None, "advanced_trade"]
+    assert [stored.source for stored in ledger.responses(BTC, hours(0, 8))] == [None, "advanced_trade"]
 
 
-def test_two_sources_that_agree_confirm_each_other(ledger: Ledger) -> None:
+def test_two_sources_that_agree_confirm_each_other(ledger: PageLedger) -> None:
     ledger.add(page(0, 4), b"one", rows=47, complete=False, source="exchange")
     ledger.add(page(0, 4), b"other", rows=47, complete=False, source="advanced_trade")
 
-    assert ledger.doubtful(BTC) == []
+    assert ledger.unconfirmed(BTC) == []
 
 
 def test_a_ledger_from_before_there_were_sources_goes_on(tmp_path: Path) -> None:
     """Its responses count as those of the provider's default API."""
-    ledger = Ledger(tmp_path)
+    ledger = PageLedger(tmp_path)
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
     ledger.close()
     with sqlite3.connect(tmp_path / FILE_NAME) as older:
         older.execute("ALTER TABLE pages DROP COLUMN source")
     older.close()
-    ledger = Ledger(tmp_path)
+    ledger = PageLedger(tmp_path)
     ledger.add(page(4, 8), b"[]", rows=48, complete=True, source="advanced_trade")
 
-    assert [stored.source for stored in ledger.answers(BTC, hours(0, 8))] == [None, "advanced_trade"]
+    assert [stored.source for stored in ledger.responses(BTC, hours(0, 8))] == [None, "advanced_trade"]
     ledger.close()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetcher.download.plan import Download, downloads, halves, pages
+from fetcher.download.plan import DownloadPlan, downloads, halves, pages
 from fetcher.protocol.provider import Page
 from fetcher.provider_registry import find
 from tradeschool.markets.catalogue import (
@@ -96,34 +96,34 @@ def test_halves_are_the_page(window: Window) -> None:
 def test_longer_timeframes_are_derived_where_their_base_is_wanted() -> None:
     base, quarter, hour = want(M5, 0, 10), want(M15, 0, 10), want(H1, 2, 8)
 
-    assert downloads([base, quarter, hour], native=False) == [Download(wanted=base, derived=(quarter, hour))]
+    assert downloads([base, quarter, hour], native=False) == [DownloadPlan(wanted=base, derived=(quarter, hour))]
 
 
 def test_longer_timeframes_are_asked_for_where_their_base_is_not_wanted() -> None:
     quarter, hour = want(M15, 0, 10), want(H1, 0, 10)
 
-    assert downloads([quarter, hour], native=False) == [Download(wanted=quarter), Download(wanted=hour)]
+    assert downloads([quarter, hour], native=False) == [DownloadPlan(wanted=quarter), DownloadPlan(wanted=hour)]
 
 
 def test_everything_is_asked_for_where_it_is_wanted_native() -> None:
     wanted = [want(M5, 0, 10), want(M15, 0, 10)]
 
     assert downloads(wanted, native=True, sealed={BTC_M5: [wanted[0].window]}) == [
-        Download(wanted=each) for each in wanted
+        DownloadPlan(wanted=each) for each in wanted
     ]
 
 
 def test_another_instruments_base_is_no_base() -> None:
     wanted = [want(M5, 0, 10, ETH_USD), want(M15, 0, 10)]
 
-    assert downloads(wanted, native=False) == [Download(wanted=each) for each in wanted]
+    assert downloads(wanted, native=False) == [DownloadPlan(wanted=each) for each in wanted]
 
 
 def test_longer_timeframes_are_derived_from_a_base_that_is_sealed_already() -> None:
     quarter = want(M15, 0, 10)
 
     assert downloads([quarter], native=False, sealed={BTC_M5: [want(M5, 0, 20).window]}) == [
-        Download(wanted=quarter, from_sealed=True)
+        DownloadPlan(wanted=quarter, from_sealed=True)
     ]
 
 
@@ -132,9 +132,9 @@ def test_a_range_is_cut_where_its_base_is_from_several_places() -> None:
     base, quarter = want(M5, 4, 8), want(M15, 0, 10)
 
     assert downloads([base, quarter], native=False, sealed={BTC_M5: [want(M5, 0, 4).window]}) == [
-        Download(wanted=base, derived=(want(M15, 4, 8),)),
-        Download(wanted=want(M15, 0, 4), from_sealed=True),
-        Download(wanted=want(M15, 8, 10)),
+        DownloadPlan(wanted=base, derived=(want(M15, 4, 8),)),
+        DownloadPlan(wanted=want(M15, 0, 4), from_sealed=True),
+        DownloadPlan(wanted=want(M15, 8, 10)),
     ]
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fetcher.download import run_loop
-from fetcher.download.page_ledger import AGREEING_EMPTY_ANSWERS, FILE_NAME, Ledger
-from fetcher.download.plan import Download
+from fetcher.download.page_ledger import AGREEING_EMPTY_RESPONSES, FILE_NAME, PageLedger
+from fetcher.download.plan import DownloadPlan
 from fetcher.download.repair import Repair, repair
 from fetcher.download.sealing import Publisher
 from fetcher.protocol.provider import Access, Page
@@ -31,14 +31,14 @@ WANTED = [Wanted(dataset=BTC, window=DAYS), Wanted(dataset=H1, window=DAYS)]
 
 
 @pytest.fixture
-def ledger(store: FrameStore) -> Iterator[Ledger]:
-    opened = Ledger(store.root)
+def ledger(store: FrameStore) -> Iterator[PageLedger]:
+    opened = PageLedger(store.root)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def publisher(store: FrameStore, ledger: Ledger) -> Publisher:
+def publisher(store: FrameStore, ledger: PageLedger) -> Publisher:
     return Publisher(store, ledger, lambda: NOW)
 
 
@@ -58,7 +58,7 @@ def download(store: FrameStore, serving) -> Callable:
     return run
 
 
-def fill(ledger: Ledger, hours: range, *, missing: range = range(0), scale: float = 1.0) -> None:
+def fill(ledger: PageLedger, hours: range, *, missing: range = range(0), scale: float = 1.0) -> None:
     """A page an hour from the start of the days; `missing` are slots that every page lacks."""
     for hour in hours:
         start = DAYS.start_seconds + hour * 3600
@@ -71,13 +71,13 @@ def fill(ledger: Ledger, hours: range, *, missing: range = range(0), scale: floa
 
 
 def publish(publisher: Publisher) -> None:
-    publisher.publish(Download(wanted=WANTED[0], derived=(WANTED[1],)))
+    publisher.publish(DownloadPlan(wanted=WANTED[0], derived=(WANTED[1],)))
 
 
-def mend(
-    store: FrameStore, ledger: Ledger, *, gaps: bool = False, names: tuple[Dataset, ...] = (BTC, H1)
+def repair_pages(
+    store: FrameStore, ledger: PageLedger, *, gaps: bool = False, names: tuple[Dataset, ...] = (BTC, H1)
 ) -> list[Repair]:
-    return [each for each in repair(names, store, ledger, gaps=gaps) if not each.is_needless]
+    return [each for each in repair(names, store, ledger, gaps=gaps) if not each.is_empty]
 
 
 def break_bodies(store: FrameStore, count: int = 1) -> None:
@@ -91,81 +91,83 @@ def content(folder: Path) -> dict[str, object]:
     return seals | {str(path): path.read_bytes() for path in folder.rglob("*.parquet")}
 
 
-def test_of_a_sound_folder_nothing_is_forgotten(store: FrameStore, ledger: Ledger, publisher: Publisher) -> None:
+def test_of_a_sound_folder_nothing_is_forgotten(store: FrameStore, ledger: PageLedger, publisher: Publisher) -> None:
     fill(ledger, range(96), missing=range(3))
     publish(publisher)
     before = content(store.root), ledger.covered(BTC)
 
-    assert mend(store, ledger) == []
+    assert repair_pages(store, ledger) == []
     assert (content(store.root), ledger.covered(BTC)) == before
 
 
-def test_a_damaged_page_is_forgotten_alone(store: FrameStore, ledger: Ledger) -> None:
+def test_a_damaged_page_is_forgotten_alone(store: FrameStore, ledger: PageLedger) -> None:
     fill(ledger, range(4))
     break_bodies(store)
     with pytest.raises(ForeignFile, match="data repair"):
-        ledger.body(ledger.answers(BTC, DAYS)[0])
+        ledger.body(ledger.responses(BTC, DAYS)[0])
 
-    (done,) = mend(store, ledger)
+    (done,) = repair_pages(store, ledger)
     assert [window.start for window in done.forgotten] == [DAYS.start]
-    assert len(ledger.answers(BTC, DAYS)) == len(ledger.covered(BTC)) == 3
+    assert len(ledger.responses(BTC, DAYS)) == len(ledger.covered(BTC)) == 3
 
 
-async def test_a_damaged_page_is_healed_by_the_next_download(store: FrameStore, ledger: Ledger, download) -> None:
+async def test_a_damaged_page_is_healed_by_the_next_download(store: FrameStore, ledger: PageLedger, download) -> None:
     first = Page(dataset=BTC, window=Window.of_seconds(DAYS.start_seconds, DAYS.start_seconds + 300 * 300))
     ledger.add(first, b"[]", rows=300, complete=True)
     break_bodies(store)
-    mend(store, ledger)
+    repair_pages(store, ledger)
 
     await download()
     assert len(store.verify(BTC)) == len(store.verify(H1)) == 1
 
 
-def test_doubtful_pages_are_forgotten(store: FrameStore, ledger: Ledger) -> None:
+def test_unconfirmed_pages_are_forgotten(store: FrameStore, ledger: PageLedger) -> None:
     page = Page(dataset=BTC, window=Window.of_seconds(DAYS.start_seconds, DAYS.start_seconds + 3600))
     ledger.add(page, b"[]", rows=0, complete=False)
 
-    mend(store, ledger)
-    assert ledger.doubtful(BTC) == ledger.covered(BTC) == []
+    repair_pages(store, ledger)
+    assert ledger.unconfirmed(BTC) == ledger.covered(BTC) == []
 
 
-def test_pages_that_a_finding_refuses_are_forgotten(store: FrameStore, ledger: Ledger, publisher: Publisher) -> None:
+def test_pages_that_a_finding_refuses_are_forgotten(
+    store: FrameStore, ledger: PageLedger, publisher: Publisher
+) -> None:
     fill(ledger, range(95))
     fill(ledger, range(95, 96), scale=100)
     with pytest.raises(InvalidCandles, match="price scale"):
         publish(publisher)
 
-    mend(store, ledger)
+    repair_pages(store, ledger)
     assert len(ledger.covered(BTC)) == 95
     fill(ledger, range(95, 96))
     publish(publisher)
 
 
-def test_pages_that_break_the_contract_are_forgotten(store: FrameStore, ledger: Ledger) -> None:
+def test_pages_that_break_the_contract_are_forgotten(store: FrameStore, ledger: PageLedger) -> None:
     fill(ledger, range(4))
     page = Page(dataset=BTC, window=Window.of_seconds(DAYS.end_seconds - 3600, DAYS.end_seconds))
     ledger.add(page, b"not json", rows=12, complete=True)
 
-    mend(store, ledger)
+    repair_pages(store, ledger)
     assert len(ledger.covered(BTC)) == 4
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])
 def test_a_damaged_file_takes_its_seal_and_its_year_along(
-    store: FrameStore, ledger: Ledger, publisher: Publisher, damage: str
+    store: FrameStore, ledger: PageLedger, publisher: Publisher, damage: str
 ) -> None:
     fill(ledger, range(96))
     publish(publisher)
     path = store.folder(BTC) / store.seals(BTC)[0].files[1].path
     path.write_bytes(b"x") if damage == "changed" else path.unlink()
-    (done,) = mend(store, ledger)
+    (done,) = repair_pages(store, ledger)
 
     assert [(each.dataset, each.window) for each in done.unsealed] == [(BTC, DAYS)]
     assert done.forgotten == (YEAR,)
     assert (len(store.seals(BTC)), len(store.seals(H1))) == (0, 1)
 
 
-def test_a_seal_that_cannot_be_read_is_taken_away(store: FrameStore, ledger: Ledger, publisher: Publisher) -> None:
+def test_a_seal_that_cannot_be_read_is_taken_away(store: FrameStore, ledger: PageLedger, publisher: Publisher) -> None:
     fill(ledger, range(96))
     publish(publisher)
     seal = next(store.folder(BTC).glob("*.seal.json"))
@@ -173,21 +175,21 @@ def test_a_seal_that_cannot_be_read_is_taken_away(store: FrameStore, ledger: Led
     with pytest.raises(ForeignFile, match="data repair"):
         store.seals(BTC)
 
-    (done,) = mend(store, ledger)
+    (done,) = repair_pages(store, ledger)
     assert done.unreadable == (seal.name,)
     publish(publisher)
     assert len(store.verify(BTC)) == 1
 
 
 def test_gaps_are_asked_for_again_and_derived_ranges_derived_again(
-    store: FrameStore, ledger: Ledger, publisher: Publisher
+    store: FrameStore, ledger: PageLedger, publisher: Publisher
 ) -> None:
     fill(ledger, range(90))
     fill(ledger, range(90, 96), missing=range(3))
     publish(publisher)
     assert store.seals(BTC)[0].missing == 18
 
-    done = mend(store, ledger, gaps=True)[0]
+    done = repair_pages(store, ledger, gaps=True)[0]
     assert [each.dataset for each in done.unsealed] == [H1, BTC]
     assert len(ledger.covered(BTC)) == 90
     fill(ledger, range(90, 96))
@@ -196,7 +198,7 @@ def test_gaps_are_asked_for_again_and_derived_ranges_derived_again(
 
 
 def test_the_gaps_of_a_derived_dataset_are_those_of_its_base(
-    store: FrameStore, ledger: Ledger, publisher: Publisher
+    store: FrameStore, ledger: PageLedger, publisher: Publisher
 ) -> None:
     fill(ledger, range(95))
     ledger.add(
@@ -206,18 +208,18 @@ def test_the_gaps_of_a_derived_dataset_are_those_of_its_base(
         complete=True,
     )
     publish(publisher)
-    mend(store, ledger, gaps=True, names=(H1,))
+    repair_pages(store, ledger, gaps=True, names=(H1,))
 
     assert store.seals(BTC) == store.seals(H1) == []
 
 
-async def test_gaps_that_an_exchange_fills_later_are_filled(store: FrameStore, ledger: Ledger, download) -> None:
+async def test_gaps_that_an_exchange_fills_later_are_filled(store: FrameStore, ledger: PageLedger, download) -> None:
     page = Page(dataset=BTC, window=Window.of_seconds(DAYS.start_seconds, DAYS.start_seconds + 300 * 300))
-    for _ in range(AGREEING_EMPTY_ANSWERS):
+    for _ in range(AGREEING_EMPTY_RESPONSES):
         ledger.add(page, b"[]", rows=0, complete=False)
     await download()
     assert store.seals(BTC)[0].missing >= 300
-    mend(store, ledger, gaps=True)
+    repair_pages(store, ledger, gaps=True)
 
     await download()
     assert store.seals(BTC)[0].missing <= 2
@@ -226,7 +228,7 @@ async def test_gaps_that_an_exchange_fills_later_are_filled(store: FrameStore, l
 
 @pytest.mark.parametrize("stop_after", range(8))
 def test_stopped_at_any_write_the_next_repair_ends_the_same(
-    store: FrameStore, ledger: Ledger, publisher: Publisher, stop_after: int
+    store: FrameStore, ledger: PageLedger, publisher: Publisher, stop_after: int
 ) -> None:
     fill(ledger, range(90))
     fill(ledger, range(90, 96), missing=range(3))
@@ -248,7 +250,7 @@ def test_stopped_at_any_write_the_next_repair_ends_the_same(
             step()
             super().unseal(*args)
 
-    class StoppingLedger(Ledger):
+    class StoppingLedger(PageLedger):
         def forget(self, *args) -> Window:
             step()
             return super().forget(*args)
@@ -259,9 +261,9 @@ def test_stopped_at_any_write_the_next_repair_ends_the_same(
 
     stopping = StoppingLedger(store.root)
     with suppress(Stopped):
-        mend(StoppingStore(store.root), stopping, gaps=True)
+        repair_pages(StoppingStore(store.root), stopping, gaps=True)
     stopping.close()
-    mend(store, ledger, gaps=True)
+    repair_pages(store, ledger, gaps=True)
 
     assert store.seals(BTC) == store.seals(H1) == []
     assert next(window.start for window in ledger.covered(BTC)) == YEAR.start

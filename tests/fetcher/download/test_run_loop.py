@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from fetcher.download import run_loop
-from fetcher.download.page_ledger import Ledger
-from fetcher.download.progress import Progress
+from fetcher.download.page_ledger import PageLedger
+from fetcher.download.progress import DownloadProgress
 from fetcher.locks import exclusive, of_folder
 from fetcher.protocol.provider import Access, Page, PageTooLarge
 from fetcher.simulator.candles.generated import GeneratedCandles
-from fetcher.simulator.candles.source import CandleArrays
+from fetcher.simulator.candles.source import SimulatedCandles
 from fetcher.simulator.faults import Faults
 from fetcher.simulator.rate_limit import Limit
 from fetcher.simulator.server import Exchange, serve
@@ -46,7 +46,7 @@ def wants(
 
 async def fetch(
     wanted: list[Wanted], store: FrameStore, url: str, *, native: bool = False, **changes: object
-) -> list[Progress]:
+) -> list[DownloadProgress]:
     """One run without a rate limit."""
     access = {
         name: Access(**({"url": url, "rate": 2000.0, "token": "any", "patience_seconds": 20.0} | changes))  # type: ignore[arg-type]
@@ -68,7 +68,7 @@ def files(store: FrameStore) -> list[Path]:
     return sorted(store.root.rglob("*.parquet"))
 
 
-def errors(progress: list[Progress]) -> list[type[Exception] | None]:
+def errors(progress: list[DownloadProgress]) -> list[type[Exception] | None]:
     return [type(each.error) if each.error else None for each in progress]
 
 
@@ -126,13 +126,13 @@ def test_every_expected_candle_is_accounted_for(undisturbed: FrameStore) -> None
 
 
 def test_the_sealed_pages_leave_no_body_behind(undisturbed: FrameStore) -> None:
-    ledger = Ledger(undisturbed.root)
+    ledger = PageLedger(undisturbed.root)
 
-    assert not [each for want in wants(BTC_USD, EUR_USD) for each in ledger.answers(want.dataset, MONTH)]
+    assert not [each for want in wants(BTC_USD, EUR_USD) for each in ledger.responses(want.dataset, MONTH)]
     ledger.close()
 
 
-async def test_each_page_is_asked_for_once_and_doubtful_ones_twice(store: FrameStore, serving) -> None:
+async def test_each_page_is_asked_for_once_and_unconfirmed_ones_twice(store: FrameStore, serving) -> None:
     async with serving() as served:
         (progress,) = await fetch(wants(BTC_USD), store, served.url)
         seen = [request.path + request.query for request in served.requests]
@@ -217,12 +217,17 @@ def damage(path: Path) -> None:
 @pytest.mark.parametrize("timeframe", Timeframe, ids=lambda timeframe: timeframe.name)
 @pytest.mark.parametrize("year", [2020, 2021])
 async def test_a_damaged_file_is_fetched_again_alone(
-    store: FrameStore, serving, undisturbed: FrameStore, spoil: Callable[[Path], None], timeframe: Timeframe, year: int
+    store: FrameStore,
+    serving,
+    undisturbed: FrameStore,
+    corrupt: Callable[[Path], None],
+    timeframe: Timeframe,
+    year: int,
 ) -> None:
     """Only its year is requested, nothing for a derived dataset; the other year stays."""
     async with serving() as served:
         await fetch(wants(BTC_USD), store, served.url)
-        spoil(next((store.root / "coinbase" / "BTC-USD" / timeframe.name / f"year={year}").iterdir()))
+        corrupt(next((store.root / "coinbase" / "BTC-USD" / timeframe.name / f"year={year}").iterdir()))
         asked = len(served.requests)
         progress = await fetch(wants(BTC_USD), store, served.url)
         again = len([seen for seen in served.requests[asked:] if seen.path.endswith("candles")])
@@ -283,11 +288,11 @@ async def test_a_provider_that_does_not_answer_ends_its_own_downloads(store: Fra
 class Flaky:
     """A source whose answers differ each time, or stay short, or refuse long ranges."""
 
-    def __init__(self, source: GeneratedCandles, change: Callable[[CandleArrays, int], CandleArrays]) -> None:
+    def __init__(self, source: GeneratedCandles, change: Callable[[SimulatedCandles, int], SimulatedCandles]) -> None:
         self.instruments = source.instruments
         self._source, self._change, self._asked = source, change, 0
 
-    def candles(self, dataset: Dataset, start: int, end: int) -> CandleArrays:
+    def candles(self, dataset: Dataset, start: int, end: int) -> SimulatedCandles:
         self._asked += 1
         return self._change(self._source.candles(dataset, start, end), self._asked)
 
@@ -306,7 +311,7 @@ async def test_an_answer_that_differs_each_time_is_never_sealed(store: FrameStor
 
 async def test_a_stored_page_that_cannot_be_read_ends_its_dataset_alone(store: FrameStore, serving) -> None:
     day = Window(MONTH.start, MONTH.start + timedelta(days=1))
-    ledger = Ledger(store.root)
+    ledger = PageLedger(store.root)
     ledger.add(
         Page(dataset=Dataset(instrument=BTC_USD, timeframe=Timeframe.M5), window=day), b"[", rows=288, complete=True
     )
@@ -404,7 +409,7 @@ async def test_a_full_disk_ends_the_run_and_loses_nothing(
     async with serving() as served:
         with pytest.raises(StoreUnwritable, match=r"free space|full"):
             await fetch(wants(BTC_USD, window=quarter), little, served.url)
-        ledger = Ledger(little.root)
+        ledger = PageLedger(little.root)
         covered = len(ledger.covered(wants(BTC_USD)[0].dataset))
         ledger.close()
         asked = len(served.requests)

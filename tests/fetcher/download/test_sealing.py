@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetcher.download.page_ledger import Ledger
-from fetcher.download.plan import Download
+from fetcher.download.page_ledger import PageLedger
+from fetcher.download.plan import DownloadPlan
 from fetcher.download.sealing import Publisher, gaps
 from fetcher.protocol.provider import Page
 from fetcher.provider_registry import find
@@ -31,14 +31,14 @@ WANTED = Wanted(dataset=BTC, window=HOUR)
 
 
 @pytest.fixture
-def ledger(store: FrameStore) -> Iterator[Ledger]:
-    opened = Ledger(store.root)
+def ledger(store: FrameStore) -> Iterator[PageLedger]:
+    opened = PageLedger(store.root)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def publisher(store: FrameStore, ledger: Ledger) -> Publisher:
+def publisher(store: FrameStore, ledger: PageLedger) -> Publisher:
     return Publisher(store, ledger, lambda: NOW)
 
 
@@ -48,13 +48,13 @@ def answer(slots: range, *, close: float = 10.5) -> bytes:
     return f"[{','.join(rows)}]".encode()
 
 
-def put(ledger: Ledger, slots: range, **changes: float) -> None:
+def put(ledger: PageLedger, slots: range, **changes: float) -> None:
     ledger.add(Page(dataset=BTC, window=HOUR), answer(slots, **changes), rows=len(slots), complete=True)
 
 
-def test_a_seal_tells_rows_gaps_and_a_file_a_year(publisher: Publisher, ledger: Ledger, store: FrameStore) -> None:
+def test_a_seal_tells_rows_gaps_and_a_file_a_year(publisher: Publisher, ledger: PageLedger, store: FrameStore) -> None:
     put(ledger, range(3, 12))
-    (seal,) = publisher.publish(Download(wanted=WANTED))
+    (seal,) = publisher.publish(DownloadPlan(wanted=WANTED))
 
     assert (seal.rows, seal.expected, seal.missing, seal.sealed_at) == (9, 12, 3, NOW)
     assert [(gap.slots, gap.start, gap.reason) for gap in seal.gaps] == [(3, HOUR.start, GapReason.CONFIRMED_EMPTY)]
@@ -63,39 +63,41 @@ def test_a_seal_tells_rows_gaps_and_a_file_a_year(publisher: Publisher, ledger: 
 
 
 def test_of_two_answers_the_latest_form_of_a_candle_is_taken(
-    publisher: Publisher, ledger: Ledger, store: FrameStore
+    publisher: Publisher, ledger: PageLedger, store: FrameStore
 ) -> None:
     put(ledger, range(12), close=10.5)
     put(ledger, range(6), close=11.0)
-    publisher.publish(Download(wanted=WANTED))
+    publisher.publish(DownloadPlan(wanted=WANTED))
 
     assert store.arrays(BTC, HOUR).close.tolist() == [11.0] * 6 + [10.5] * 6
 
 
-def test_what_was_parsed_before_is_not_parsed_again(publisher: Publisher, ledger: Ledger, store: FrameStore) -> None:
+def test_what_was_parsed_before_is_not_parsed_again(
+    publisher: Publisher, ledger: PageLedger, store: FrameStore
+) -> None:
     """An answer that this process stored is taken as parsed then, one of an earlier process from its body."""
     coinbase, page = find("coinbase"), Page(dataset=BTC, window=HOUR)
     put(ledger, range(6), close=10.0)
     parsed = coinbase.parse(answer(range(6, 12), close=11.0), page)
     number = ledger.add(page, b"not to be read", rows=6, complete=True)
-    publisher.publish(Download(wanted=WANTED), {number: parsed})
+    publisher.publish(DownloadPlan(wanted=WANTED), {number: parsed})
 
     assert store.arrays(BTC, HOUR).close.tolist() == [10.0] * 6 + [11.0] * 6
 
 
 def test_publishing_again_from_files_alone_changes_not_a_byte(
-    publisher: Publisher, ledger: Ledger, store: FrameStore
+    publisher: Publisher, ledger: PageLedger, store: FrameStore
 ) -> None:
     """Simulates a kill between the last file and the seal."""
     put(ledger, range(12))
-    first = publisher.publish(Download(wanted=WANTED))
+    first = publisher.publish(DownloadPlan(wanted=WANTED))
     store.unseal(BTC, HOUR)
 
-    assert publisher.publish(Download(wanted=WANTED)) == first
+    assert publisher.publish(DownloadPlan(wanted=WANTED)) == first
 
 
 @pytest.mark.parametrize("stop_after", range(5))
-def test_stopped_at_any_write_it_ends_the_same(store: FrameStore, ledger: Ledger, stop_after: int) -> None:
+def test_stopped_at_any_write_it_ends_the_same(store: FrameStore, ledger: PageLedger, stop_after: int) -> None:
     """Fails at each write in turn: two year files, their ledger records and the seal."""
     put(ledger, range(12))
     left = stop_after
@@ -118,73 +120,75 @@ def test_stopped_at_any_write_it_ends_the_same(store: FrameStore, ledger: Ledger
             step()
             super().seal(*args)
 
-    class StoppingLedger(Ledger):
+    class StoppingLedger(PageLedger):
         def publish(self, *args) -> None:
             step()
             super().publish(*args)
 
     stopping = StoppingLedger(store.root)
     with pytest.raises(Stopped):
-        Publisher(StoppingStore(store.root), stopping, lambda: NOW).publish(Download(wanted=WANTED))
+        Publisher(StoppingStore(store.root), stopping, lambda: NOW).publish(DownloadPlan(wanted=WANTED))
     stopping.close()
     assert store.seals(BTC) == []
 
     publisher = Publisher(store, ledger, lambda: NOW)
-    assert publisher.forget_lost(Download(wanted=WANTED)) == []
-    publisher.publish(Download(wanted=WANTED))
+    assert publisher.forget_lost(DownloadPlan(wanted=WANTED)) == []
+    publisher.publish(DownloadPlan(wanted=WANTED))
     assert store.arrays(BTC, HOUR).close.tolist() == [10.5] * 12
 
 
 def test_a_page_that_breaks_the_contract_is_told_and_nothing_sealed(
-    publisher: Publisher, ledger: Ledger, store: FrameStore
+    publisher: Publisher, ledger: PageLedger, store: FrameStore
 ) -> None:
     put(ledger, range(12), close=100.0)
 
     with pytest.raises(InvalidCandles, match="high must be the highest price"):
-        publisher.publish(Download(wanted=WANTED))
+        publisher.publish(DownloadPlan(wanted=WANTED))
     assert store.seals(BTC) == []
 
 
 def test_what_a_finding_refuses_is_told_and_its_pages_are_kept(
-    publisher: Publisher, ledger: Ledger, store: FrameStore
+    publisher: Publisher, ledger: PageLedger, store: FrameStore
 ) -> None:
     rows = [f"[{HOUR.start_seconds + slot * 300},9,12,10,10.5,1.5]" for slot in range(6)]
     rows += [f"[{HOUR.start_seconds + slot * 300},900,1200,1000,1050,1.5]" for slot in range(6, 12)]
     ledger.add(Page(dataset=BTC, window=HOUR), f"[{','.join(rows)}]".encode(), rows=12, complete=True)
 
     with pytest.raises(InvalidCandles, match=r"price scale in .* run: tradeschool data repair coinbase/BTC-USD/M5"):
-        publisher.publish(Download(wanted=WANTED))
+        publisher.publish(DownloadPlan(wanted=WANTED))
     assert store.seals(BTC) == []
-    assert len(ledger.answers(BTC, HOUR)) == 1
+    assert len(ledger.responses(BTC, HOUR)) == 1
 
 
-def test_what_only_warns_is_stored_in_the_seal(publisher: Publisher, ledger: Ledger, store: FrameStore) -> None:
+def test_what_only_warns_is_stored_in_the_seal(publisher: Publisher, ledger: PageLedger, store: FrameStore) -> None:
     rows = [f"[{HOUR.start_seconds + slot * 300},10,10,10,10,0]" for slot in range(12)]
     ledger.add(Page(dataset=BTC, window=HOUR), f"[{','.join(rows)}]".encode(), rows=12, complete=True)
-    publisher.publish(Download(wanted=WANTED))
+    publisher.publish(DownloadPlan(wanted=WANTED))
     (seal,) = store.seals(BTC)
 
     assert [(finding.kind, finding.rows) for finding in seal.findings] == [(FindingKind.FLAT_WITHOUT_VOLUME, 6)] * 2
 
 
-def test_a_lost_file_is_forgotten_and_the_rest_kept(publisher: Publisher, ledger: Ledger, store: FrameStore) -> None:
+def test_a_lost_file_is_forgotten_and_the_rest_kept(
+    publisher: Publisher, ledger: PageLedger, store: FrameStore
+) -> None:
     put(ledger, range(12))
-    (seal,) = publisher.publish(Download(wanted=WANTED))
+    (seal,) = publisher.publish(DownloadPlan(wanted=WANTED))
     (store.folder(BTC) / seal.files[1].path).unlink()
 
-    assert publisher.forget_lost(Download(wanted=WANTED)) == [Window(datetime(2021, 1, 1, tzinfo=UTC), HOUR.end)]
+    assert publisher.forget_lost(DownloadPlan(wanted=WANTED)) == [Window(datetime(2021, 1, 1, tzinfo=UTC), HOUR.end)]
     assert [year for _, year, _ in ledger.published(BTC, HOUR)] == [2020]
 
 
-def test_deriving_from_a_damaged_base_is_refused(publisher: Publisher, ledger: Ledger, store: FrameStore) -> None:
+def test_deriving_from_a_damaged_base_is_refused(publisher: Publisher, ledger: PageLedger, store: FrameStore) -> None:
     put(ledger, range(12))
-    (seal,) = publisher.publish(Download(wanted=WANTED))
+    (seal,) = publisher.publish(DownloadPlan(wanted=WANTED))
     path: Path = store.folder(BTC) / seal.files[0].path
     path.write_bytes(path.read_bytes() + b"x")
     quarter = Wanted(dataset=BTC.at(Timeframe.M15), window=HOUR)
 
     with pytest.raises(ForeignFile, match="changed since it was sealed"):
-        publisher.publish(Download(wanted=quarter, from_sealed=True))
+        publisher.publish(DownloadPlan(wanted=quarter, from_sealed=True))
 
 
 @given(st.sets(st.integers(0, 119)))

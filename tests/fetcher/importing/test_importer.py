@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fetcher.importing.file_formats import Format
+from fetcher.importing.file_formats import FileFormat
 from fetcher.importing.importer import import_file
 from tradeschool.candles.findings import FindingKind
 from tradeschool.candles.frame import Candles
@@ -32,7 +32,7 @@ Made = Callable[[Dataset, Window], Candles]
 
 
 def put(path: Path, store: FrameStore, dataset: Dataset = BTC, **options: object) -> Seal:
-    defaults = {"form": Format.AUTO, "zone": None, "spread_pips": None, "window": None, "now": NOW}
+    defaults = {"form": FileFormat.AUTO, "zone": None, "spread_pips": None, "window": None, "now": NOW}
     return import_file(path, dataset, store, **(defaults | options))  # type: ignore[arg-type]
 
 
@@ -96,7 +96,7 @@ def test_what_we_export_is_imported_unchanged(
 def test_freqtrade_s_feather_is_read(tmp_path: Path, store: FrameStore, made: Made, unit: str) -> None:
     frame = made(BTC, DAY).frame.rename({"ts": "date"}).with_columns(pl.col("date").dt.cast_time_unit(unit))
     frame.write_ipc(tmp_path / "BTC_USD-1h.feather", compression="lz4")
-    put(tmp_path / "BTC_USD-1h.feather", store, form=Format.FREQTRADE)
+    put(tmp_path / "BTC_USD-1h.feather", store, form=FileFormat.FREQTRADE)
 
     assert store.candles(BTC, DAY).frame.equals(made(BTC, DAY).frame)
 
@@ -209,8 +209,8 @@ def test_stopped_before_its_seal_it_ends_the_same_again(tmp_path: Path, store: F
             {},
             "contains symbol ETH/USD, expected BTC/USD",
         ),
-        (rows(), CSV, {"form": Format.CRYPTODATADOWNLOAD}, "column 'volume btc' is missing"),
-        (rows(), CSV, {"form": Format.FREQTRADE}, "column date is missing"),
+        (rows(), CSV, {"form": FileFormat.CRYPTODATADOWNLOAD}, "column 'volume btc' is missing"),
+        (rows(), CSV, {"form": FileFormat.FREQTRADE}, "column date is missing"),
         (rows(), CSV, {"spread_pips": 1.0}, "has no spread; omit the option"),
         (rows(), CSV, {"dataset": EUR}, "give the full spread, such as --spread-pips"),
         (rows(), CSV, {"window": Window(NOW - timedelta(days=1), NOW)}, "no candles in"),

@@ -114,8 +114,8 @@ def test_a_recorded_weekend_is_no_candles(recorded) -> None:
 
 @pytest.mark.parametrize(("name", "timeframe"), [("o07", Timeframe.M15), ("o08", Timeframe.H1), ("o10", Timeframe.H1)])
 def test_a_recorded_page_is_its_candles(recorded, name: str, timeframe: Timeframe) -> None:
-    answer = recorded(name)
-    parsed = PROVIDER.parse(answer, page_of(answer, timeframe)).frame.rows(named=True)
+    response = recorded(name)
+    parsed = PROVIDER.parse(response, page_of(response, timeframe)).frame.rows(named=True)
     expected = [
         {
             "ts": datetime.fromisoformat(each["time"]),
@@ -126,7 +126,7 @@ def test_a_recorded_page_is_its_candles(recorded, name: str, timeframe: Timefram
             "volume": float(each["volume"]),
             "half_spread": round((float(each["ask"]["o"]) - float(each["bid"]["o"])) / 2, 6),
         }
-        for each in json.loads(answer)["candles"]
+        for each in json.loads(response)["candles"]
     ]
 
     assert parsed == expected

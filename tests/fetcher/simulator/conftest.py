@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from fetcher.simulator.candles.generated import GeneratedCandles
-from fetcher.simulator.candles.source import CandleArrays, CandleSource, no_candles
+from fetcher.simulator.candles.source import CandleSource, SimulatedCandles, no_candles
 from fetcher.simulator.rate_limit import Limit
-from fetcher.simulator.server import Exchange, Served, serve
+from fetcher.simulator.server import Exchange, RunningExchange, serve
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD
 from tradeschool.markets.instruments import Dataset, Instrument, Market
 
@@ -32,7 +32,7 @@ class Clock:
 
 
 @dataclass
-class Reply:
+class FakeReply:
     """A complete response."""
 
     status: int
@@ -48,23 +48,23 @@ class Reply:
 class Client:
     """Client of one simulated exchange."""
 
-    served: Served
+    served: RunningExchange
     session: aiohttp.ClientSession
 
-    async def get(self, path: str, headers: dict[str, str] | None = None, **query: object) -> Reply:
+    async def get(self, path: str, headers: dict[str, str] | None = None, **query: object) -> FakeReply:
         named = {key.rstrip("_"): str(value) for key, value in query.items()}
         async with self.session.get(path, params=named, headers=TOKEN | (headers or {})) as response:
-            return Reply(response.status, await response.read(), dict(response.headers))
+            return FakeReply(response.status, await response.read(), dict(response.headers))
 
 
 @dataclass
 class ArraySource:
     """A source with the candles of a test."""
 
-    written: dict[Dataset, CandleArrays] = field(default_factory=dict)
+    written: dict[Dataset, SimulatedCandles] = field(default_factory=dict)
     instruments: tuple[Instrument, ...] = (BTC_USD, EUR_USD)
 
-    def candles(self, dataset: Dataset, start: int, end: int) -> CandleArrays:
+    def candles(self, dataset: Dataset, start: int, end: int) -> SimulatedCandles:
         candles = self.written.get(dataset)
         return no_candles(dataset.instrument.market) if candles is None else candles.within(start, end)
 
@@ -116,7 +116,7 @@ def written() -> Written:
         columns = np.array(rows, dtype=np.float64).reshape(-1, 6)
         prices = columns[:, 1:5]
         is_fx = dataset.instrument.market is Market.FX
-        arrays = CandleArrays(
+        arrays = SimulatedCandles(
             times=columns[:, 0].astype(np.int64),
             prices=prices,
             volumes=columns[:, 5],

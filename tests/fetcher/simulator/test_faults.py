@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetcher.simulator.candles.source import CandleArrays
-from fetcher.simulator.faults import EXAMPLE, Fate, Fates, Fault, Faults, failure_status
+from fetcher.simulator.candles.source import SimulatedCandles
+from fetcher.simulator.faults import EXAMPLE, Fault, FaultDraw, FaultInjector, Faults, failure_status
 from tradeschool.errors import SettingsError
 
 CANDLES = "/products/BTC-USD/candles"
@@ -21,12 +21,12 @@ MIDNIGHT = int(datetime(2022, 3, 1, tzinfo=UTC).timestamp())
 PAGE = {"start": MIDNIGHT, "end": MIDNIGHT + 299 * 300, "granularity": 300}
 
 
-def standing():
+def run_status():
     return 100.0
 
 
-def fates(text, seed=0, monotonic=standing):
-    return Fates(Faults.parse(text), seed, monotonic)
+def fates(text, seed=0, monotonic=run_status):
+    return FaultInjector(Faults.parse(text), seed, monotonic)
 
 
 def drawn(text, n_requests, seed=0):
@@ -137,8 +137,8 @@ class TestFates:
     @given(chance=st.floats(0, 1, exclude_max=True), n_rows=st.integers(0, 5))
     def test_one_row_of_a_doubled_page_stands_twice(self, chance, n_rows):
         times = np.arange(n_rows, dtype=np.int64)
-        candles = CandleArrays(times=times, prices=np.ones((n_rows, 4)), volumes=np.ones(n_rows))
-        spoilt = Fate(fault=Fault.DUPLICATE, chance=chance).spoil(candles)
+        candles = SimulatedCandles(times=times, prices=np.ones((n_rows, 4)), volumes=np.ones(n_rows))
+        spoilt = FaultDraw(fault=Fault.DUPLICATE, chance=chance).corrupt(candles)
 
         assert len(spoilt) == (n_rows + 1 if n_rows else 0)
         assert np.unique(spoilt.times).tolist() == times.tolist()

@@ -1,6 +1,13 @@
 import pytest
 
-from fetcher.simulator.rate_limit import BINANCE_LIMIT, COINBASE_LIMIT, OANDA_LIMIT, Gate, Limit, TokenBucket
+from fetcher.simulator.rate_limit import (
+    BINANCE_LIMIT,
+    COINBASE_LIMIT,
+    OANDA_LIMIT,
+    Limit,
+    RequestLimiter,
+    ServerTokenBucket,
+)
 
 
 class Moment:
@@ -20,13 +27,13 @@ def taken(bucket, requests):
 
 
 def test_a_rested_bucket_answers_its_burst_at_once(moment):
-    bucket = TokenBucket(Limit(rate_per_second=10, burst=15), moment)
+    bucket = ServerTokenBucket(Limit(rate_per_second=10, burst=15), moment)
 
     assert taken(bucket, 40) == 15
 
 
 def test_tokens_come_back_at_the_rate(moment):
-    bucket = TokenBucket(Limit(rate_per_second=10, burst=15), moment)
+    bucket = ServerTokenBucket(Limit(rate_per_second=10, burst=15), moment)
     taken(bucket, 15)
     moment.seconds += 0.5
 
@@ -34,14 +41,14 @@ def test_tokens_come_back_at_the_rate(moment):
 
 
 def test_no_rest_holds_more_than_the_burst(moment):
-    bucket = TokenBucket(Limit(rate_per_second=10, burst=15), moment)
+    bucket = ServerTokenBucket(Limit(rate_per_second=10, burst=15), moment)
     moment.seconds += 3600
 
     assert taken(bucket, 40) == 15
 
 
 def test_refusals_cost_nothing(moment):
-    bucket = TokenBucket(Limit(rate_per_second=10, burst=1), moment)
+    bucket = ServerTokenBucket(Limit(rate_per_second=10, burst=1), moment)
     taken(bucket, 1000)
     moment.seconds += 0.125
 
@@ -49,7 +56,7 @@ def test_refusals_cost_nothing(moment):
 
 
 def test_a_path_takes_what_it_weighs(moment):
-    bucket = TokenBucket(Limit(rate_per_second=1, burst=5, weights={"/heavy": 4}), moment)
+    bucket = ServerTokenBucket(Limit(rate_per_second=1, burst=5, weights={"/heavy": 4}), moment)
 
     assert [bucket.take("/heavy"), bucket.take("/heavy"), bucket.take("/light"), bucket.take()] == [
         True,
@@ -64,7 +71,7 @@ class Connection:
 
 
 def test_new_connections_have_a_limit_of_their_own(moment):
-    gate = Gate(Limit(rate_per_second=100, burst=100, connections_per_second=2), moment)
+    gate = RequestLimiter(Limit(rate_per_second=100, burst=100, connections_per_second=2), moment)
     connections = [Connection() for _ in range(4)]
     first = [gate.admits("/", connection) for connection in connections]
     moment.seconds += 1.0
@@ -75,7 +82,7 @@ def test_new_connections_have_a_limit_of_their_own(moment):
 
 
 def test_without_such_a_limit_connections_do_not_count(moment):
-    gate = Gate(Limit(rate_per_second=100, burst=100), moment)
+    gate = RequestLimiter(Limit(rate_per_second=100, burst=100), moment)
 
     assert all(gate.admits("/", Connection()) for _ in range(50))
 

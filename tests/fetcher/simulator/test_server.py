@@ -5,7 +5,7 @@ import aiohttp
 import pytest
 
 from fetcher.simulator.rate_limit import Limit
-from fetcher.simulator.request_log import Record, Seen
+from fetcher.simulator.request_log import RecordedRequest, RequestRecord
 from fetcher.simulator.server import Exchange, serve
 from tradeschool.errors import SettingsError
 
@@ -73,7 +73,7 @@ class TestRecord:
             await client.get("/products/NOPE-USD/candles", granularity=300)
 
             assert client.served.requests == (
-                Seen(
+                RecordedRequest(
                     arrived_seconds=12.5,
                     protocol="coinbase",
                     path="/products/NOPE-USD/candles",
@@ -100,8 +100,10 @@ class TestRecord:
 
     async def test_the_log_gets_a_line_a_request_while_the_server_runs(self, generated, tmp_path, serving):
         log = tmp_path / "requests.jsonl"
-        record = Record(10)
-        seen = Seen(arrived_seconds=1.5, protocol="oanda", path="/", query="", status=200, bytes=2, fault="none")
+        record = RequestRecord(10)
+        seen = RecordedRequest(
+            arrived_seconds=1.5, protocol="oanda", path="/", query="", status=200, bytes=2, fault="none"
+        )
         with record.appended_to(log):
             record.add(seen)
             during = log.read_text()

@@ -15,7 +15,7 @@ HOUR = 3_600
 
 
 @dataclass(frozen=True)
-class Wish:
+class FaultRequest:
     """A signal: its side (2 to be out), whether it may enter, and distances in ticks, None for none."""
 
     side: int
@@ -26,7 +26,7 @@ class Wish:
     atr: float = 0.0
 
 
-Plan = dict[int, Wish]
+SignalPlan = dict[int, FaultRequest]
 """Bar of a signal -> what it says."""
 
 
@@ -51,7 +51,7 @@ class Trade:
 
 
 @dataclass
-class Outcome:
+class RunOutcome:
     trades: list[Trade] = field(default_factory=list)
     equity: list[Decimal] = field(default_factory=list)
     """One a judged calendar day."""
@@ -61,7 +61,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Terms:
+class EngineTerms:
     fee: float = 0.0
     slippage: float = 0.0
     financing: float = 0.0
@@ -99,14 +99,16 @@ def average_true_range(prepared: Prepared, period: int) -> list[float]:
     return averages
 
 
-def sma_cross(prepared: Prepared, parameters: dict[str, float], terms: Terms) -> Outcome:
+def sma_cross(prepared: Prepared, parameters: dict[str, float], terms: EngineTerms) -> RunOutcome:
     closes = [int(price) for price in prepared.close]
     found = crossings(closes, int(parameters["fast"]), int(parameters["slow"]))
-    judged = {bar: side for bar, side in found.items() if bar >= prepared.first_judged}
-    return trade(prepared, wishes(prepared, judged, parameters, terms), terms)
+    evaluated = {bar: side for bar, side in found.items() if bar >= prepared.first_evaluated}
+    return trade(prepared, fault_requests(prepared, evaluated, parameters, terms), terms)
 
 
-def wishes(prepared: Prepared, signals: dict[int, int], parameters: dict[str, float], terms: Terms) -> Plan:
+def fault_requests(
+    prepared: Prepared, signals: dict[int, int], parameters: dict[str, float], terms: EngineTerms
+) -> SignalPlan:
     """Signals with their distances and filters."""
     atr = average_true_range(prepared, int(parameters["atr_period"]))
 
@@ -115,7 +117,7 @@ def wishes(prepared: Prepared, signals: dict[int, int], parameters: dict[str, fl
         return max(1, math.floor(multiple * atr[bar] + 0.5)) if multiple > 0 else None
 
     return {
-        bar: Wish(
+        bar: FaultRequest(
             side,
             enters=side in terms.sides and passes_filters(prepared, bar, side, parameters, atr),
             stop=distance("stop_atr", bar),
@@ -158,14 +160,14 @@ def trend(prepared: Prepared, bar: int, period: int) -> int:
     return (change > 0) - (change < 0)
 
 
-def trade(prepared: Prepared, plan: Plan, terms: Terms) -> Outcome:
+def trade(prepared: Prepared, plan: SignalPlan, terms: EngineTerms) -> RunOutcome:
     with localcontext() as context:
         context.prec = 50
         return _Account(prepared, plan, terms).outcome()
 
 
 class _Account:
-    def __init__(self, prepared: Prepared, plan: Plan, terms: Terms) -> None:
+    def __init__(self, prepared: Prepared, plan: SignalPlan, terms: EngineTerms) -> None:
         columns = (prepared.open, prepared.high, prepared.low, prepared.close, prepared.half_spread)
         self.bars = list(zip(*(column.tolist() for column in columns), strict=True))
         self.prepared, self.plan, self.terms = prepared, plan, terms
@@ -173,15 +175,15 @@ class _Account:
         self.cash = self.peak = Decimal(10_000)
         self.position: Trade | None = None
         self.pending: int | None = None
-        self.result = Outcome()
+        self.result = RunOutcome()
         self.pause_end = 0
         self.closing: dict[int, Decimal] = {}
         self.lowest: dict[int, Decimal] = {}
         self.nights: dict[int, Decimal] = {}
         """Financing paid at the start of a day."""
 
-    def outcome(self) -> Outcome:
-        for bar in range(self.prepared.first_judged, len(self.bars)):
+    def outcome(self) -> RunOutcome:
+        for bar in range(self.prepared.first_evaluated, len(self.bars)):
             seen = self.nights_before(bar) + self.open_bar(bar) + self.inside_bar(bar)
             self.close_bar(bar, seen)
             if self.result.stopped:
@@ -192,7 +194,7 @@ class _Account:
 
     def nights_before(self, bar: int) -> list[Decimal]:
         """Pays for the midnights since the bar before; what the account was worth after each."""
-        if bar == self.prepared.first_judged or self.position is None:
+        if bar == self.prepared.first_evaluated or self.position is None:
             return []
         held, seen = self.position, []
         for day in range(self.day(bar - 1) + 1, self.day(bar) + 1):
@@ -221,7 +223,7 @@ class _Account:
         self.pending = None
         return seen
 
-    def enter(self, bar: int, wish: Wish) -> None:
+    def enter(self, bar: int, wish: FaultRequest) -> None:
         price, spread = self.bars[bar][0], Decimal(self.bars[bar][4])
         size = self.size(price, wish)
         costs = size * (price * self.taker + spread)
@@ -231,7 +233,7 @@ class _Account:
         target = price + wish.side * (wish.target or away)
         self.position = Trade(bar, price, wish.side, size, stop, target, wish.trail, costs)
 
-    def size(self, price: int, wish: Wish) -> Decimal:
+    def size(self, price: int, wish: FaultRequest) -> Decimal:
         if self.terms.size:
             return Decimal(self.terms.size)
         size = Decimal(self.terms.fraction) * self.cash / price
@@ -317,7 +319,7 @@ class _Account:
 
     def spread_over_days(self) -> None:
         value = Decimal(10_000)
-        first = int(self.prepared.time[self.prepared.first_judged]) // DAY
+        first = int(self.prepared.time[self.prepared.first_evaluated]) // DAY
         for day in range(first, (self.prepared.window.end_seconds - 1) // DAY + 1):
             paid = self.nights.get(day, value)
             self.result.lows.append(min(value, paid, self.lowest.get(day, value)))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from optimizer.backtest.entries import find_entries
 from optimizer.backtest.kernel import trade
-from optimizer.backtest.result import Rules, Run
+from optimizer.backtest.result import BacktestRun, Rules
 from optimizer.bars.preparation import Prepared
 from optimizer.bars.slicing import head
 from optimizer.level.spec import Direction
@@ -21,7 +21,7 @@ market = st.builds(
 )
 
 
-def replayed(prepared: Prepared, parameters: dict[str, float], direction: Direction = Direction.BOTH) -> Run:
+def replayed(prepared: Prepared, parameters: dict[str, float], direction: Direction = Direction.BOTH) -> BacktestRun:
     rules = dataclasses.replace(random_rules(np.random.default_rng(1), parameters), direction=direction, rates=COSTS[1])
     return trade(prepared, find_entries(SMA, prepared, parameters, direction), rules)
 

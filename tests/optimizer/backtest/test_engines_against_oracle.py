@@ -23,8 +23,8 @@ WARM_UP = 45
 SIDES = {Direction.LONG: (1,), Direction.SHORT: (-1,), Direction.BOTH: (1, -1)}
 
 
-def terms_of(prepared: Prepared, rules: Rules) -> oracle.Terms:
-    return oracle.Terms(
+def terms_of(prepared: Prepared, rules: Rules) -> oracle.EngineTerms:
+    return oracle.EngineTerms(
         fee=rules.rates.fee,
         slippage=rules.rates.slippage,
         financing=rules.rates.financing,
@@ -149,7 +149,7 @@ def test_over_whole_files_kernel_and_bar_loop_agree_in_every_bit(file, dataset):
 def any_entries(random: np.random.Generator, prepared: Prepared) -> Entries:
     """Signals of all kinds, some of which may not enter, with any distances."""
     bars = np.flatnonzero(random.random(len(prepared)) < 0.02)
-    bars = bars[bars >= prepared.first_judged].astype(np.int32)
+    bars = bars[bars >= prepared.first_evaluated].astype(np.int32)
     count, price = len(bars), int(prepared.close[-1])
     signal = random.choice([1, -1, 2], count).astype(np.int8)
     return Entries(

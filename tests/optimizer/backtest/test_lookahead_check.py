@@ -75,7 +75,7 @@ def test_a_strategy_that_peeks_is_caught(peek, columns):
 
     assert leak is not None
     assert leak.columns == columns
-    assert prepared.first_judged <= leak.bar < leak.cut
+    assert prepared.first_evaluated <= leak.bar < leak.cut
     assert leak.signal == peek(prepared)[leak.bar] != leak.without
 
 

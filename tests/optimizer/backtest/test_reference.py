@@ -10,7 +10,7 @@ from optimizer.backtest.costs import Rates
 from optimizer.backtest.entries import EXIT, LONG, SHORT, find_entries
 from optimizer.backtest.kernel import trade
 from optimizer.backtest.reference import replay
-from optimizer.backtest.result import Rules, Run
+from optimizer.backtest.result import BacktestRun, Rules
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Direction
 from tests.factories.backtests import FREE, assert_same, entries_of, fills
@@ -21,7 +21,7 @@ FLAT = (100, 100, 100, 100)
 
 def run_of(
     prepared: Prepared, *signals: tuple[int, int, int, int], direction: Direction = Direction.BOTH, **rules: object
-) -> Run:
+) -> BacktestRun:
     """What both engines say, which is the same."""
     entries, given = entries_of(*signals, direction=direction), Rules(direction=direction, **{"rates": FREE, **rules})
     run = replay(prepared, entries, given)

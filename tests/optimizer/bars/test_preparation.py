@@ -46,7 +46,7 @@ def test_days_run_from_the_first_judged_bar_to_the_end_of_the_window():
     assert prepared.first_day == int(START.timestamp()) // 86_400
     assert prepared.day_starts.tolist() == [1, 2, 4, 4, 5, 5, 5]
     assert prepared.day_count == 6
-    assert prepared.judged_bars == 4
+    assert prepared.evaluated_bars == 4
 
 
 def test_arrays_cannot_be_changed():

@@ -33,12 +33,12 @@ def test_parts_are_in_time_order_with_an_embargo_between_them(level, store: Fram
 def test_bars_are_those_of_the_calendar_until_they_are_stored(level, store: FrameStore, window) -> None:
     train = plan_level(level, store)[0]
     assert (train.expected, train.stored, train.warm_up) == (1057, None, 60)
-    assert train.judged == 997
+    assert train.evaluated == 997
 
     seal_made(store, find_dataset(EUR), window("2021-03-01", "2021-06-09"))
     stored = plan_level(level, store)[0]
 
-    assert (stored.expected, stored.stored, stored.judged) == (1057, 1057, 997)
+    assert (stored.expected, stored.stored, stored.evaluated) == (1057, 1057, 997)
 
 
 def test_a_part_without_a_day_is_refused(level, store: FrameStore) -> None:

@@ -8,33 +8,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.curriculum.state_machine import (
-    Action,
     Attempt,
     End,
-    Facts,
     Judge,
-    Outcome,
+    LevelSpec,
+    NextAction,
     Recommend,
-    Rung,
+    RunFacts,
+    RunOutcome,
     Search,
     Wait,
     next_action,
 )
 
-RUNGS = st.lists(st.integers(0, 3), min_size=1, max_size=4).map(
-    lambda retries: [Rung(name=str(number), retries=most) for number, most in enumerate(retries, 1)]
+LEVEL_SPECS = st.lists(st.integers(0, 3), min_size=1, max_size=4).map(
+    lambda retries: [LevelSpec(name=str(number), retries=most) for number, most in enumerate(retries, 1)]
 )
 
 
 class World:
     """What really happens when an action is taken; the verdicts are fixed beforehand, as a seed fixes them."""
 
-    def __init__(self, rungs: list[Rung], verdicts: dict[tuple[str, int], bool], ready: set[str]) -> None:
-        self.facts = Facts(rungs=rungs, attempts=(), ready=ready)
+    def __init__(self, level_specs: list[LevelSpec], verdicts: dict[tuple[str, int], bool], ready: set[str]) -> None:
+        self.facts = RunFacts(levels=level_specs, attempts=(), ready=ready)
         self._verdicts = verdicts
-        self.log: list[Action] = []
+        self.log: list[NextAction] = []
 
-    def take(self, action: Action, *, killed_after: int | None = None) -> None:
+    def take(self, action: NextAction, *, killed_after: int | None = None) -> None:
         """Step by step as the driver writes them down; a kill leaves the first ones only."""
         for number, facts in enumerate(self._steps(action)):
             if killed_after is not None and number >= killed_after:
@@ -48,7 +48,7 @@ class World:
             self.take(action)
         return action
 
-    def _steps(self, action: Action) -> Iterator[Facts]:
+    def _steps(self, action: NextAction) -> Iterator[RunFacts]:
         match action:
             case Wait(level):
                 yield replace(self.facts, ready={*self.facts.ready, level})
@@ -61,17 +61,17 @@ class World:
             case Recommend():
                 yield replace(self.facts, recommended=True)
 
-    def _with(self, attempt: Attempt) -> Facts:
+    def _with(self, attempt: Attempt) -> RunFacts:
         kept = [each for each in self.facts.attempts if (each.level, each.number) != (attempt.level, attempt.number)]
         return replace(self.facts, attempts=(*kept, attempt))
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> tuple[list[Rung], dict[tuple[str, int], bool], set[str]]:
-    rungs = draw(RUNGS)
-    keys = [(rung.name, number) for rung in rungs for number in range(1, rung.retries + 2)]
+def worlds(draw: st.DrawFn) -> tuple[list[LevelSpec], dict[tuple[str, int], bool], set[str]]:
+    level_specs = draw(LEVEL_SPECS)
+    keys = [(level_spec.name, number) for level_spec in level_specs for number in range(1, level_spec.retries + 2)]
     verdicts = {key: draw(st.booleans()) for key in keys}
-    return rungs, verdicts, draw(st.sets(st.sampled_from([rung.name for rung in rungs])))
+    return level_specs, verdicts, draw(st.sets(st.sampled_from([level_spec.name for level_spec in level_specs])))
 
 
 @given(worlds(), st.lists(st.tuples(st.integers(0, 12), st.integers(0, 2)), max_size=8))
@@ -92,21 +92,22 @@ def test_a_run_that_is_killed_anywhere_comes_to_the_same_end(world, kills) -> No
 
 @given(worlds())
 def test_no_attempt_is_judged_twice_and_nothing_follows_a_level_that_was_given_up(world) -> None:
-    rungs, verdicts, _ = world
+    level_specs, verdicts, _ = world
     run = World(*world)
     end = run.run()
-    judged = [action for action in run.log if isinstance(action, Judge)]
+    evaluated = [action for action in run.log if isinstance(action, Judge)]
 
-    assert len(set(judged)) == len(judged)
-    for rung in rungs:
-        own = [action for action in judged if action.level == rung.name]
-        passed = [verdicts[rung.name, action.attempt] for action in own]
-        assert passed == [False] * (len(own) - 1) + [passed[-1]] if own else rung.name > end.level
-        assert len(own) <= rung.retries + 1
+    assert len(set(evaluated)) == len(evaluated)
+    for level_spec in level_specs:
+        own = [action for action in evaluated if action.level == level_spec.name]
+        passed = [verdicts[level_spec.name, action.attempt] for action in own]
+        assert passed == [False] * (len(own) - 1) + [passed[-1]] if own else level_spec.name > end.level
+        assert len(own) <= level_spec.retries + 1
     assert run.log[-1] == Recommend(end.outcome, end.level)
     assert sum(isinstance(action, Recommend) for action in run.log) == 1
-    assert (end.outcome is Outcome.PASSED) == all(
-        any(verdicts[rung.name, number] for number in range(1, rung.retries + 2)) for rung in rungs
+    assert (end.outcome is RunOutcome.PASSED) == all(
+        any(verdicts[level_spec.name, number] for number in range(1, level_spec.retries + 2))
+        for level_spec in level_specs
     )
 
 
@@ -122,7 +123,7 @@ def test_no_level_is_searched_or_judged_before_its_candles_are_sealed(world) -> 
         assert action.level in waited
 
 
-LADDER = (Rung(name="1", retries=1), Rung(name="2", retries=0))
+CURRICULUM = (LevelSpec(name="1", retries=1), LevelSpec(name="2", retries=0))
 
 
 def attempt(level: str, number: int, passed: bool | None = None, *, searched: bool = True) -> Attempt:
@@ -136,14 +137,14 @@ STATES = {
     "missed": ((attempt("1", 1, passed=False),), Search("1", 2)),
     "missed by every attempt": (
         (attempt("1", 1, passed=False), attempt("1", 2, passed=False)),
-        Recommend(Outcome.ESCALATED, "1"),
+        Recommend(RunOutcome.ESCALATED, "1"),
     ),
     "passed": ((attempt("1", 1, passed=True),), Search("2", 1)),
     "passed on the second attempt": ((attempt("1", 1, passed=False), attempt("1", 2, passed=True)), Search("2", 1)),
-    "all passed": ((attempt("1", 1, passed=True), attempt("2", 1, passed=True)), Recommend(Outcome.PASSED, "2")),
+    "all passed": ((attempt("1", 1, passed=True), attempt("2", 1, passed=True)), Recommend(RunOutcome.PASSED, "2")),
     "the last one missed": (
         (attempt("1", 1, passed=True), attempt("2", 1, passed=False)),
-        Recommend(Outcome.ESCALATED, "2"),
+        Recommend(RunOutcome.ESCALATED, "2"),
     ),
 }
 
@@ -152,7 +153,7 @@ STATES = {
 def test_what_is_next(state: str) -> None:
     attempts, action = STATES[state]
 
-    assert next_action(Facts(rungs=LADDER, attempts=attempts, ready={"1", "2"})) == action
+    assert next_action(RunFacts(levels=CURRICULUM, attempts=attempts, ready={"1", "2"})) == action
 
 
 ENDS = [name for name, (_, action) in STATES.items() if isinstance(action, Recommend)]
@@ -161,7 +162,7 @@ ENDS = [name for name, (_, action) in STATES.items() if isinstance(action, Recom
 @pytest.mark.parametrize("state", ENDS)
 def test_a_run_that_was_weighed_is_over(state: str) -> None:
     attempts, action = STATES[state]
-    facts = Facts(rungs=LADDER, attempts=attempts, ready=set(), recommended=True)
+    facts = RunFacts(levels=CURRICULUM, attempts=attempts, ready=set(), recommended=True)
 
     assert next_action(facts) == End(action.outcome, action.level)
     assert next_action(replace(facts, recommended=False)) == action
@@ -171,7 +172,7 @@ def test_a_run_that_was_weighed_is_over(state: str) -> None:
 def test_without_candles_a_run_waits(state: str) -> None:
     attempts, action = STATES[state]
 
-    assert next_action(Facts(rungs=LADDER, attempts=attempts, ready=set())) == Wait(action.level)
+    assert next_action(RunFacts(levels=CURRICULUM, attempts=attempts, ready=set())) == Wait(action.level)
 
 
 IMPOSSIBLE = {
@@ -187,4 +188,4 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("state", IMPOSSIBLE)
 def test_facts_that_no_run_can_come_to_are_refused(state: str) -> None:
     with pytest.raises(ValueError, match="level"):
-        next_action(Facts(rungs=LADDER, attempts=IMPOSSIBLE[state], ready={"1", "2"}))
+        next_action(RunFacts(levels=CURRICULUM, attempts=IMPOSSIBLE[state], ready={"1", "2"}))

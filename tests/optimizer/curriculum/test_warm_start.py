@@ -7,23 +7,23 @@ from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial
 
 from optimizer.curriculum.attempts import at_attempt
-from optimizer.curriculum.warm_start import carry, under
+from optimizer.curriculum.warm_start import constraints_under, copy_trials
 from optimizer.level.spec import Gate, Part
 from optimizer.objective.objective import evaluate, prepare_level
-from optimizer.search.sampler import Question
+from optimizer.search.sampler import TrialRequest
 from optimizer.search.space import distributions
 from optimizer.search.study import OpenStudy, Origin, StudyFacts, finished_trial, open_study
 from tests.factories.levels import PARAMETERS, level_of, read_flat, read_made
 from tradeschool.errors import StudyChanged
 
-NOBODY = Origin(worker="", started=0.0, seconds=0.0)
+NO_WORKER = Origin(worker="", started=0.0, seconds=0.0)
 LEVEL = level_of(("coinbase/BTC-USD/H1",), trials=4, retries=1, drawdown_limit=1.0)
 
 
 def finished(level, number: int, parameters, read=read_made) -> FrozenTrial:
-    question = Question(number=number, parameters=parameters, thresholds=(), known=None)
+    trial_request = TrialRequest(number=number, parameters=parameters, thresholds=(), known=None)
     evaluation = evaluate(level, prepare_level(level, Part.TRAIN, read), parameters, ())
-    return finished_trial(question, distributions(level), evaluation, NOBODY)
+    return finished_trial(trial_request, distributions(level), evaluation, NO_WORKER)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def earlier() -> list[FrozenTrial]:
 
 
 def open_attempt(folder: Path, attempt: int) -> OpenStudy:
-    facts = StudyFacts(level=at_attempt(LEVEL, attempt), seed=7, fingerprints={}, carried=4 if attempt > 1 else 0)
+    facts = StudyFacts(level=at_attempt(LEVEL, attempt), seed=7, fingerprints={}, reused=4 if attempt > 1 else 0)
     return open_study(f"sqlite:///{folder / 'study'}", f"r-L1-a{attempt}", facts)
 
 
@@ -40,7 +40,7 @@ def test_carried_trials_keep_number_and_results_and_get_the_wider_ranges(tmp_pat
     wider = distributions(at_attempt(LEVEL, 2))
     study = open_attempt(tmp_path, 2)
 
-    carry(study, earlier, wider, was=LEVEL.gate, now=LEVEL.gate)
+    copy_trials(study, earlier, wider, was=LEVEL.gate, now=LEVEL.gate)
     found = study.trials()
     study.close()
 
@@ -53,10 +53,10 @@ def test_carried_trials_keep_number_and_results_and_get_the_wider_ranges(tmp_pat
 
 def test_carrying_goes_on_where_it_was_killed(tmp_path: Path, earlier) -> None:
     study, wider = open_attempt(tmp_path, 2), distributions(at_attempt(LEVEL, 2))
-    carry(study, earlier[:2], wider, was=LEVEL.gate, now=LEVEL.gate)
+    copy_trials(study, earlier[:2], wider, was=LEVEL.gate, now=LEVEL.gate)
 
     for _ in range(2):
-        carry(study, earlier, wider, was=LEVEL.gate, now=LEVEL.gate)
+        copy_trials(study, earlier, wider, was=LEVEL.gate, now=LEVEL.gate)
     numbers = [trial.number for trial in study.trials()]
     study.close()
 
@@ -66,11 +66,11 @@ def test_carrying_goes_on_where_it_was_killed(tmp_path: Path, earlier) -> None:
 def test_two_that_carry_at_once_are_noticed(tmp_path: Path, earlier) -> None:
     one, other, wider = open_attempt(tmp_path, 2), open_attempt(tmp_path, 2), distributions(at_attempt(LEVEL, 2))
     seen = one.trials
-    carry(other, earlier, wider, was=LEVEL.gate, now=LEVEL.gate)
+    copy_trials(other, earlier, wider, was=LEVEL.gate, now=LEVEL.gate)
     one.trials = list  # type: ignore[method-assign,assignment]  # it looked before the other wrote
 
     with pytest.raises(StudyChanged):
-        carry(one, earlier, wider, was=LEVEL.gate, now=LEVEL.gate)
+        copy_trials(one, earlier, wider, was=LEVEL.gate, now=LEVEL.gate)
 
     assert len(seen()) == 4
     one.close()
@@ -81,12 +81,12 @@ def test_optuna_sees_one_range_a_parameter(tmp_path: Path, earlier) -> None:
     """Over trials of both attempts, as they were, it would sample none of the widened parameters together."""
     wider = distributions(at_attempt(LEVEL, 2))
     study = open_attempt(tmp_path, 2)
-    carry(study, earlier, wider, was=LEVEL.gate, now=LEVEL.gate)
-    carried = study.trials()
+    copy_trials(study, earlier, wider, was=LEVEL.gate, now=LEVEL.gate)
+    reused = study.trials()
     study.close()
     new = finished(at_attempt(LEVEL, 2), 4, PARAMETERS)
 
-    assert intersection_search_space([*carried, new]) == wider
+    assert intersection_search_space([*reused, new]) == wider
     assert intersection_search_space([*earlier, new]) == {}
 
 
@@ -98,6 +98,6 @@ def test_constraints_under_a_relaxed_gate_are_what_an_evaluation_would_say(read,
     trial = finished(LEVEL, 0, parameters, read)
     relaxed = finished(LEVEL.model_copy(update={"gate": now}), 0, parameters, read)
 
-    moved = under(now, LEVEL.gate, trial.constraints, trial.user_attrs["metrics"])
+    moved = constraints_under(now, LEVEL.gate, trial.constraints, trial.user_attrs["metrics"])
 
     assert moved == pytest.approx(relaxed.constraints, abs=1e-10)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.backtest.result import TRADE, Reason, Run
-from optimizer.backtest.trade_totals import tally
+from optimizer.backtest.result import TRADE, BacktestRun, ExitReason
+from optimizer.backtest.trade_totals import trade_totals
 from optimizer.level.metric_names import METRICS
 from optimizer.objective import metrics
 from tests.factories.candles import BTC
@@ -21,12 +21,12 @@ def net(*values: float) -> np.ndarray:
 
 def run_of(
     equity: list[float], lows: list[float] | None = None, trades: list[tuple] = (), judged_bars: int = 10
-) -> Run:
+) -> BacktestRun:
     """Trades as rows of entry bar, exit bar, reason and net."""
     records = np.zeros(len(trades), dtype=TRADE)
     for record, (entry, left, reason, gained) in zip(records, trades, strict=True):
         record["entry_bar"], record["exit_bar"], record["reason"], record["net"] = entry, left, reason, gained
-    return Run(
+    return BacktestRun(
         dataset=BTC,
         trades=records,
         initial_equity=10_000.0,
@@ -34,7 +34,7 @@ def run_of(
         equity=np.array(equity),
         lows=np.array(equity if lows is None else lows),
         max_intrabar_drawdown=0.0,
-        judged_bars=judged_bars,
+        evaluated_bars=judged_bars,
         stopped=False,
     )
 
@@ -103,18 +103,18 @@ def test_calmar_is_growth_over_drawdown():
 
 
 def test_exposure_counts_a_bar_left_inside_and_not_one_left_at_its_open():
-    stopped = (2, 4, Reason.STOP, -1.0)
-    reversed_at_open = (6, 8, Reason.SIGNAL, 1.0)
+    stopped = (2, 4, ExitReason.STOP, -1.0)
+    reversed_at_open = (6, 8, ExitReason.SIGNAL, 1.0)
 
     runs = [run_of([10_000], trades=[stopped, reversed_at_open])]
 
-    assert metrics.exposure(runs, tally(runs)) == 0.5
+    assert metrics.exposure(runs, trade_totals(runs)) == 0.5
 
 
-def test_a_tally_is_what_the_formulae_say_of_all_trades():
+def test_a_trial_counts_is_what_the_formulae_say_of_all_trades():
     nets = np.random.default_rng(4).normal(size=200).round(1)
-    rows = [(bar, bar + 3, Reason(bar % 5), gained) for bar, gained in enumerate(nets)]
-    total = tally([run_of([1.0], trades=rows[:90]), run_of([1.0], trades=rows[90:])])
+    rows = [(bar, bar + 3, ExitReason(bar % 5), gained) for bar, gained in enumerate(nets)]
+    total = trade_totals([run_of([1.0], trades=rows[:90]), run_of([1.0], trades=rows[90:])])
 
     assert (total.profit, total.loss) == pytest.approx(metrics.profit_and_loss(nets))
     assert total.wins / total.trades == metrics.win_rate(nets)
@@ -140,8 +140,10 @@ def test_a_summary_names_every_metric_in_order():
 
 
 def test_a_summary_pools_trades_and_reads_the_intrabar_low():
-    first = run_of([11_000, 10_450], [10_000, 8_800], trades=[(0, 1, Reason.TARGET, 500), (2, 3, Reason.END, -50)])
-    second = run_of([10_000, 10_000], trades=[(4, 5, Reason.STOP, -250)])
+    first = run_of(
+        [11_000, 10_450], [10_000, 8_800], trades=[(0, 1, ExitReason.TARGET, 500), (2, 3, ExitReason.END, -50)]
+    )
+    second = run_of([10_000, 10_000], trades=[(4, 5, ExitReason.STOP, -250)])
 
     summary = metrics.summarise([first, second])
 

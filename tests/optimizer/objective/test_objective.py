@@ -13,8 +13,8 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optimizer.curriculum.attempts import at_attempt
 from optimizer.level.spec import Direction, Gate, MinTrades, Part
 from optimizer.objective.metrics import profit_and_loss
-from optimizer.objective.objective import backtest, evaluate, is_pruned, judge, prepare_level, repair
-from optimizer.objective.trial_result import Evaluation, Outcome
+from optimizer.objective.objective import backtest, evaluate, evaluate_part, is_pruned, prepare_level, repair
+from optimizer.objective.trial_result import Evaluation, TrialOutcome
 from optimizer.search.space import distributions
 from tests.factories.levels import DATASETS, PARAMETERS, RANGES, level_of, read_flat, read_made
 from tradeschool.errors import DataIncomplete, SettingsError
@@ -82,7 +82,7 @@ def test_each_part_is_read_over_its_own_days():
 
 
 def test_all_parameters_are_judged_over_the_bars_behind_the_widest_warm_up(prepared):
-    assert {one.first_judged for one in prepared} == {60}
+    assert {one.first_evaluated for one in prepared} == {60}
 
 
 def test_later_attempts_can_be_judged_over_the_same_bars():
@@ -90,7 +90,7 @@ def test_later_attempts_can_be_judged_over_the_same_bars():
     level = level_of(retries=2)
     bars = [prepare_level(at_attempt(level, attempt), Part.TRAIN, read_made) for attempt in (1, 2, 3)]
 
-    assert [{one.first_judged for one in each} for each in bars] == [{85}] * 3
+    assert [{one.first_evaluated for one in each} for each in bars] == [{85}] * 3
     assert at_attempt(level, 3).ranges["slow"] == (7, 85)
 
 
@@ -104,7 +104,7 @@ def test_a_part_shorter_than_the_warm_up_is_refused():
 def test_a_complete_trial_reports_a_step_a_dataset(prepared):
     evaluation = evaluate(lenient(), prepared, PARAMETERS, OPEN)
 
-    assert evaluation.state is Outcome.COMPLETE
+    assert evaluation.state is TrialOutcome.COMPLETE
     assert len(evaluation.intermediate) == 3
     assert evaluation.value == evaluation.intermediate[-1] == evaluation.metrics["sharpe"]
     assert evaluation.metrics["trades"] > 30
@@ -149,7 +149,7 @@ def test_a_constraint_holds_exactly_where_the_gate_is_met(prepared):
 def test_a_trial_below_the_threshold_is_pruned_with_its_constraints(prepared):
     evaluation = evaluate(lenient(), prepared, PARAMETERS, [None, 1e6, None])
 
-    assert evaluation.state is Outcome.PRUNED
+    assert evaluation.state is TrialOutcome.PRUNED
     assert len(evaluation.intermediate) == 2
     assert evaluation.value == evaluation.intermediate[-1]
     assert evaluation.pruned_reason == "below the median after oanda/EUR-USD/H1"
@@ -160,7 +160,7 @@ def test_a_trial_below_the_threshold_is_pruned_with_its_constraints(prepared):
 def test_an_account_past_the_drawdown_limit_prunes(prepared):
     evaluation = evaluate(level_of(drawdown_limit=0.001), prepared, PARAMETERS, OPEN)
 
-    assert evaluation.state is Outcome.PRUNED
+    assert evaluation.state is TrialOutcome.PRUNED
     assert len(evaluation.intermediate) == 1
     assert evaluation.pruned_reason == "drawdown limit of 0.001 exceeded after coinbase/BTC-USD/H1"
     assert all(math.isfinite(violation) for violation in evaluation.constraints.values())
@@ -187,7 +187,7 @@ def test_a_trial_without_a_trade_is_complete_finite_and_infeasible():
 
     evaluation = evaluate(level, flat, PARAMETERS, [None])
 
-    assert evaluation.state is Outcome.COMPLETE
+    assert evaluation.state is TrialOutcome.COMPLETE
     assert evaluation.value == 0.0
     assert math.isnan(evaluation.intermediate[0])
     assert evaluation.constraints == {"win_rate": 1.0, "drawdown": -1.0, "profit_factor": 1.0, "min_trades": 1.0}
@@ -197,9 +197,9 @@ def test_a_gate_s_part_is_run_to_its_end_whatever_it_loses():
     level = level_of(drawdown_limit=0.001)
     validation = prepare_level(level, Part.VALIDATION, read_made)
 
-    evaluation = judge(level, validation, PARAMETERS, Part.VALIDATION)
+    evaluation = evaluate_part(level, validation, PARAMETERS, Part.VALIDATION)
 
-    assert evaluation.state is Outcome.COMPLETE
+    assert evaluation.state is TrialOutcome.COMPLETE
     assert evaluation.constraints["min_trades"] == pytest.approx((10 - evaluation.metrics["trades"]) / 10)
 
 
@@ -228,7 +228,7 @@ def test_costs_of_a_level_reach_the_trades(prepared):
 
 
 def test_a_step_beyond_the_thresholds_is_not_pruned(prepared):
-    assert evaluate(lenient(), prepared, PARAMETERS, []).state is Outcome.COMPLETE
+    assert evaluate(lenient(), prepared, PARAMETERS, []).state is TrialOutcome.COMPLETE
 
 
 def test_wrong_parameters_fail_the_trial(prepared):

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.backtest.result import TRADE, Run
+from optimizer.backtest.result import TRADE, BacktestRun
 from optimizer.objective.metrics import max_drawdown_intrabar, sharpe
 from optimizer.objective.portfolio import portfolio
 from tests.factories.candles import BTC
 
 
-def run_of(first_day: int, equity: list[float], lows: list[float] | None = None) -> Run:
-    return Run(
+def run_of(first_day: int, equity: list[float], lows: list[float] | None = None) -> BacktestRun:
+    return BacktestRun(
         dataset=BTC,
         trades=np.zeros(0, dtype=TRADE),
         initial_equity=10_000.0,
@@ -22,7 +22,7 @@ def run_of(first_day: int, equity: list[float], lows: list[float] | None = None)
         equity=np.array(equity, dtype=np.float64),
         lows=np.array(equity if lows is None else lows, dtype=np.float64),
         max_intrabar_drawdown=0.0,
-        judged_bars=10,
+        evaluated_bars=10,
         stopped=False,
     )
 

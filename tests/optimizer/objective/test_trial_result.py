@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.level.metric_names import METRICS
-from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, Outcome, rounded
+from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, TrialOutcome, rounded
 from tradeschool.errors import TradeschoolError
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 evaluations = st.builds(
     Evaluation,
-    state=st.just(Outcome.PRUNED),
+    state=st.just(TrialOutcome.PRUNED),
     value=st.none() | finite,
     intermediate=st.lists(st.floats(allow_infinity=False), max_size=4).map(tuple),
     constraints=st.fixed_dictionaries(dict.fromkeys(CONSTRAINTS, finite)),
@@ -23,7 +23,7 @@ evaluations = st.builds(
     pruned_reason=st.text(min_size=1),
 )
 SOUND = Evaluation(
-    state=Outcome.COMPLETE,
+    state=TrialOutcome.COMPLETE,
     value=1.5,
     intermediate=(math.nan, 1.5),
     constraints=dict.fromkeys(CONSTRAINTS, -0.25),

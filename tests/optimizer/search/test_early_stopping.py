@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState
 
-from optimizer.search.early_stopping import Patience
+from optimizer.search.early_stopping import EarlyStopping
 
 
 def trial(number: int, value: float | None, *, feasible: bool = True) -> FrozenTrial:
@@ -15,8 +15,8 @@ def trial(number: int, value: float | None, *, feasible: bool = True) -> FrozenT
     return made
 
 
-def end_of(trials: list[FrozenTrial], most: int | None, carried: int = 0) -> int | None:
-    patience = Patience(most, carried)
+def end_of(trials: list[FrozenTrial], most: int | None, reused: int = 0) -> int | None:
+    patience = EarlyStopping(most, reused)
     return next((each.number for each in trials if patience.is_over(each)), None)
 
 
@@ -41,14 +41,14 @@ def test_without_a_limit_nothing_ends() -> None:
 def test_carried_trials_set_the_mark_but_do_not_count() -> None:
     trials = [trial(0, 5.0), *[trial(number, 1.0) for number in range(1, 9)]]
 
-    assert end_of(trials, 3, carried=4) == 6
+    assert end_of(trials, 3, reused=4) == 6
 
 
 @given(st.lists(st.tuples(st.floats(-5, 5), st.booleans()), max_size=40), st.integers(1, 6), st.integers(0, 40))
 def test_a_search_that_is_interrupted_ends_with_the_same_trial(found, most: int, stop: int) -> None:
     """Told of the first trials again, as after a kill, it comes to the same end."""
     trials = [trial(number, value, feasible=feasible) for number, (value, feasible) in enumerate(found)]
-    again = Patience(most, 0)
+    again = EarlyStopping(most, 0)
     early = next((each.number for each in trials[:stop] if again.is_over(each)), None)
     rest = early if early is not None else next((each.number for each in trials[stop:] if again.is_over(each)), None)
 

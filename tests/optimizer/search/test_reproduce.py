@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial
 from optimizer.level.spec import Part
 from optimizer.objective.objective import evaluate, prepare_level, repair
 from optimizer.search.reproduce import differences, evaluated_number
-from optimizer.search.sampler import History, Space, ask
+from optimizer.search.sampler import Space, TrialHistory, ask
 from optimizer.search.space import distributions
 from optimizer.search.study import Origin, failed_trial, finished_trial, repeated_trial
 from tests.factories.levels import level_of, read_made
@@ -26,15 +26,15 @@ def train():
 
 @pytest.fixture
 def trials(train) -> list[FrozenTrial]:
-    """As a conductor records them."""
+    """As a coordinator records them."""
     found: list[FrozenTrial] = []
-    history = History(SPACE.distributions)
+    history = TrialHistory(SPACE.distributions)
     for number in range(LEVEL.trials):
         while len(history) < SPACE.visible(number):
             history.append(found[len(history)])
-        question = ask(SPACE, history, number)
-        evaluation = evaluate(LEVEL, train, question.parameters, question.thresholds)
-        found.append(finished_trial(question, SPACE.distributions, evaluation, SOMEWHERE))
+        trial_request = ask(SPACE, history, number)
+        evaluation = evaluate(LEVEL, train, trial_request.parameters, trial_request.thresholds)
+        found.append(finished_trial(trial_request, SPACE.distributions, evaluation, SOMEWHERE))
     return found
 
 
@@ -72,9 +72,9 @@ def test_a_changed_byte_is_named(trials, train, column: str, change) -> None:
 
 def test_a_trial_that_failed_fails_again_for_the_same_reason(trials, train) -> None:
     number = 3
-    question = ask(SPACE, _history(trials, number), number)
+    trial_request = ask(SPACE, _history(trials, number), number)
     reason = "SettingsError: strategy 'sma_cross' has no speed: it has fast, slow, atr_period, stop_atr, target_atr"
-    trials[number] = failed_trial(question, SPACE.distributions, reason, SOMEWHERE)
+    trials[number] = failed_trial(trial_request, SPACE.distributions, reason, SOMEWHERE)
 
     found = differences(LEVEL, SPACE, trials, number, train)
 
@@ -82,16 +82,16 @@ def test_a_trial_that_failed_fails_again_for_the_same_reason(trials, train) -> N
 
 
 def test_a_repeated_trial_is_the_one_that_it_repeats(trials) -> None:
-    question = ask(SPACE, _history(trials, 5), 5)
-    trials[5] = repeated_trial(question, trials[2], now=0.0)
-    trials[9] = repeated_trial(question, trials[5], now=0.0)
+    trial_request = ask(SPACE, _history(trials, 5), 5)
+    trials[5] = repeated_trial(trial_request, trials[2], now=0.0)
+    trials[9] = repeated_trial(trial_request, trials[5], now=0.0)
 
     assert evaluated_number(trials, 9) == 2
     assert evaluated_number(trials, 4) == 4
 
 
-def _history(trials, number: int) -> History:
-    history = History(SPACE.distributions)
+def _history(trials, number: int) -> TrialHistory:
+    history = TrialHistory(SPACE.distributions)
     for trial in trials[: SPACE.visible(number)]:
         history.append(trial)
     return history

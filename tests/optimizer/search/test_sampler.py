@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optimizer.level.metric_names import METRICS
 from optimizer.level.spec import Parameters
-from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, Outcome
-from optimizer.search.sampler import History, Question, Space, ask
+from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, TrialOutcome
+from optimizer.search.sampler import Space, TrialHistory, TrialRequest, ask
 from optimizer.search.study import Origin, failed_trial, finished_trial
 
 DISTRIBUTIONS = {"slow": IntDistribution(20, 200), "fast": IntDistribution(5, 50), "stop": FloatDistribution(1.0, 5.0)}
@@ -30,25 +30,25 @@ def space(**changes: object) -> Space:
     return Space(**facts)
 
 
-def trial_of(question: Question) -> FrozenTrial:
+def trial_of(trial_request: TrialRequest) -> FrozenTrial:
     """Smooth, with steps, an infeasible region, some pruned and some failed trials."""
-    fast, slow, stop = (float(question.parameters[name]) for name in ("fast", "slow", "stop"))
-    if question.number % 11 == 5:
-        return failed_trial(question, DISTRIBUTIONS, "ZeroDivisionError: division by zero", ORIGIN)
+    fast, slow, stop = (float(trial_request.parameters[name]) for name in ("fast", "slow", "stop"))
+    if trial_request.number % 11 == 5:
+        return failed_trial(trial_request, DISTRIBUTIONS, "ZeroDivisionError: division by zero", ORIGIN)
     value = -((fast - 20) ** 2) / 100 - ((slow - 90) ** 2) / 1000 - (stop - 2) ** 2
     evaluation = Evaluation(
-        state=Outcome.PRUNED if question.number % 7 == 3 else Outcome.COMPLETE,
+        state=TrialOutcome.PRUNED if trial_request.number % 7 == 3 else TrialOutcome.COMPLETE,
         value=value,
         intermediate=(value - 1, math.nan, value),
         constraints={**dict.fromkeys(CONSTRAINTS, -1.0), "drawdown": stop - 4},
         metrics=dict.fromkeys(METRICS, value),
-        pruned_reason="below" if question.number % 7 == 3 else None,
+        pruned_reason="below" if trial_request.number % 7 == 3 else None,
     )
-    return finished_trial(question, DISTRIBUTIONS, evaluation, ORIGIN)
+    return finished_trial(trial_request, DISTRIBUTIONS, evaluation, ORIGIN)
 
 
 def asked_in_order(asked: Space, trials: int) -> list[FrozenTrial]:
-    history, finished = History(asked.distributions), []
+    history, finished = TrialHistory(asked.distributions), []
     for number in range(trials):
         while len(history) < asked.visible(number):
             history.append(finished[len(history)])
@@ -58,8 +58,8 @@ def asked_in_order(asked: Space, trials: int) -> list[FrozenTrial]:
 
 def history_of(
     trials: list[FrozenTrial], distributions: Mapping[str, optuna.distributions.BaseDistribution] = DISTRIBUTIONS
-) -> History:
-    history = History(distributions)
+) -> TrialHistory:
+    history = TrialHistory(distributions)
     for trial in trials:
         history.append(trial)
     return history
@@ -85,7 +85,7 @@ def test_any_order_of_completion_gives_the_same_trials(lag: int, order: st.DataO
     asked = space(lag=lag)
     expected = [trial.params for trial in asked_in_order(asked, 24)]
 
-    history, opened, done = History(DISTRIBUTIONS), {}, {}
+    history, opened, done = TrialHistory(DISTRIBUTIONS), {}, {}
     while len(done) < 24:
         while (number := len(opened)) < 24 and all(seen in done for seen in range(asked.visible(number))):
             while len(history) < asked.visible(number):
@@ -106,7 +106,9 @@ def test_repaired_parameters_are_the_trial_s() -> None:
 def test_inherited_points_come_first() -> None:
     points = ({"fast": 11, "slow": 77, "stop": 2.5}, {"fast": 12})
 
-    first, second = (ask(space(first_points=points), History(DISTRIBUTIONS), number).parameters for number in (0, 1))
+    first, second = (
+        ask(space(first_points=points), TrialHistory(DISTRIBUTIONS), number).parameters for number in (0, 1)
+    )
 
     assert first == points[0]
     assert second["fast"] == 12
@@ -115,19 +117,19 @@ def test_inherited_points_come_first() -> None:
 
 def test_a_point_seen_before_is_answered_from_memory() -> None:
     asked = space(lag=1, distributions={"fast": IntDistribution(5, 6), "slow": IntDistribution(30, 30)})
-    history = History(asked.distributions)
+    history = TrialHistory(asked.distributions)
     complete = create_trial(value=1.0, params={"fast": 5, "slow": 30}, distributions=dict(asked.distributions))
     complete.number = 0
     history.append(complete)
 
-    question = ask(space(lag=1, distributions=asked.distributions, first_points=({}, {"fast": 5})), history, 1)
+    trial_request = ask(space(lag=1, distributions=asked.distributions, first_points=({}, {"fast": 5})), history, 1)
 
-    assert question.known is complete
+    assert trial_request.known is complete
 
 
 def test_a_failed_point_is_tried_again() -> None:
     asked = space(lag=1, first_points=({"fast": 9, "slow": 50, "stop": 2.0},) * 2)
-    history = History(DISTRIBUTIONS)
+    history = TrialHistory(DISTRIBUTIONS)
     history.append(failed_trial(ask(asked, history, 0), DISTRIBUTIONS, "killed", ORIGIN))
 
     assert ask(asked, history, 1).known is None
@@ -146,7 +148,7 @@ def test_a_range_of_one_value_is_not_searched(
 ) -> None:
     asked = space(distributions={"it": distribution}, repair=lambda parameters: parameters)
 
-    assert ask(asked, History(asked.distributions), 0).parameters == {"it": only}
+    assert ask(asked, TrialHistory(asked.distributions), 0).parameters == {"it": only}
 
 
 @given(

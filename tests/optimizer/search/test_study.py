@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.level.metric_names import METRICS
 from optimizer.level.spec import Level
-from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, Outcome
-from optimizer.search.sampler import Question
+from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, TrialOutcome
+from optimizer.search.sampler import TrialRequest
 from optimizer.search.study import (
     OpenStudy,
     Origin,
@@ -57,13 +57,13 @@ def study(url: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     opened.close()
 
 
-def question(number: int, fast: int = 10) -> Question:
-    return Question(number=number, parameters={"fast": fast, "stop": 1.25}, thresholds=(), known=None)
+def trial_request(number: int, fast: int = 10) -> TrialRequest:
+    return TrialRequest(number=number, parameters={"fast": fast, "stop": 1.25}, thresholds=(), known=None)
 
 
 def evaluation(value: float, *, drawdown: float = -0.1, state: str = "complete") -> Evaluation:
     return Evaluation(
-        state=Outcome(state),
+        state=TrialOutcome(state),
         value=value,
         intermediate=(0.5, math.nan, value),
         constraints={**dict.fromkeys(CONSTRAINTS, -1.0), "drawdown": drawdown},
@@ -73,7 +73,7 @@ def evaluation(value: float, *, drawdown: float = -0.1, state: str = "complete")
 
 
 def trial(number: int, value: float = 1.0, **changes: object) -> FrozenTrial:
-    return finished_trial(question(number), DISTRIBUTIONS, evaluation(value, **changes), ORIGIN)
+    return finished_trial(trial_request(number), DISTRIBUTIONS, evaluation(value, **changes), ORIGIN)
 
 
 def stock(url: str) -> optuna.Study:
@@ -83,7 +83,7 @@ def stock(url: str) -> optuna.Study:
 def test_stock_optuna_reads_back_everything(study: OpenStudy, url: str) -> None:
     study.commit(trial(0, 1.5))
     study.commit(trial(1, 0.2, state="pruned"))
-    study.commit(failed_trial(question(2), DISTRIBUTIONS, "ValueError: no", ORIGIN))
+    study.commit(failed_trial(trial_request(2), DISTRIBUTIONS, "ValueError: no", ORIGIN))
 
     complete, pruned, failed = stock(url).trials
 
@@ -130,7 +130,7 @@ def test_of_many_trials_none_is_stored_where_one_cannot_be(study: OpenStudy) -> 
 def test_a_repeated_trial_has_the_results_of_the_first(study: OpenStudy) -> None:
     first = trial(0, 1.5)
     study.commit(first)
-    study.commit(repeated_trial(question(1), first, now=1_700_000_100.0))
+    study.commit(repeated_trial(trial_request(1), first, now=1_700_000_100.0))
 
     one, other = study.trials()
 
@@ -230,7 +230,9 @@ def test_a_password_among_the_options_is_masked_too() -> None:
 
 
 def test_the_table_says_nothing_of_workers_and_times() -> None:
-    here = finished_trial(question(0), DISTRIBUTIONS, evaluation(1.0), ORIGIN)
-    there = finished_trial(question(0), DISTRIBUTIONS, evaluation(1.0), Origin(worker="x", started=2.0, seconds=9.0))
+    here = finished_trial(trial_request(0), DISTRIBUTIONS, evaluation(1.0), ORIGIN)
+    there = finished_trial(
+        trial_request(0), DISTRIBUTIONS, evaluation(1.0), Origin(worker="x", started=2.0, seconds=9.0)
+    )
 
     assert export([here], "csv") == export([there], "csv")

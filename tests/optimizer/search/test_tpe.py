@@ -14,7 +14,7 @@ from optuna.samplers._tpe import _truncnorm
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optimizer.search import tpe
-from optimizer.search.sampler import History, Space, ask, trial_seed
+from optimizer.search.sampler import Space, TrialHistory, ask, trial_seed
 
 REAL = {"risk": FloatDistribution(0.001, 1.0, log=True), "stop": FloatDistribution(1.0, 5.0)}
 WHOLE = {
@@ -67,7 +67,7 @@ def drawn(distribution: BaseDistribution, random: np.random.RandomState) -> floa
 
 def ours(distributions: Mapping[str, BaseDistribution], trials: list[FrozenTrial]) -> dict[str, float]:
     space = Space(seed=7, lag=1, distributions=distributions, repair=lambda parameters: parameters)
-    history = History(distributions)
+    history = TrialHistory(distributions)
     for trial in trials:
         history.append(trial)
     return ask(space, history, len(trials)).parameters
@@ -99,7 +99,7 @@ def test_a_choice_is_left_to_optuna() -> None:
         trials.append(create_trial(value=float(number % 3), params={"kind": kind}, distributions=distributions))
         trials[-1].number = number
 
-    assert History(distributions).axes is None
+    assert TrialHistory(distributions).axes is None
     assert ours(distributions, trials) == theirs(distributions, trials)
 
 
@@ -108,14 +108,14 @@ def test_without_a_compiler_optuna_asks(monkeypatch: pytest.MonkeyPatch) -> None
     compiled = ours(REAL, trials)
     monkeypatch.setattr(tpe, "is_compiled", lambda: False)
 
-    assert History(REAL).axes is None
+    assert TrialHistory(REAL).axes is None
     assert ours(REAL, trials) == pytest.approx(compiled, rel=1e-10)
 
 
 def test_of_many_trials_the_good_and_the_latest_are_looked_at() -> None:
     order = list(range(0, 3000, 3)) + [place for place in range(3000) if place % 3]
 
-    good, others = tpe.split(order[: tpe.MOST_BELOW], 3000)
+    good, others = tpe.split(order[: tpe.MAX_BELOW], 3000)
 
     assert good == list(range(0, 75, 3))
     assert others == list(range(2700, 3000))

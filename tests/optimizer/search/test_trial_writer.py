@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from optimizer.search import trial_writer
-from optimizer.search.sampler import quieten_optuna
+from optimizer.search.sampler import silence_optuna
 from optimizer.search.study import UNIQUE_NUMBERS
 
 DISTRIBUTIONS = {
@@ -66,7 +66,7 @@ def by_us(storage: RDBStorage, study_id: int) -> None:
 
 def stored(path: Path, write: Callable[[RDBStorage, int], None]) -> dict[str, list[tuple[object, ...]]]:
     """Every row of the tables of trials, without its own serial number."""
-    quieten_optuna()
+    silence_optuna()
     storage = RDBStorage(f"sqlite:///{path}")
     study = optuna.create_study(storage=storage, study_name="a", direction="maximize")
     write(storage, study._study_id)
@@ -128,7 +128,7 @@ def test_unknown_tables_are_left_to_optuna(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_gap_before_the_first_number_is_told(tmp_path: Path) -> None:
-    quieten_optuna()
+    silence_optuna()
     storage = RDBStorage(f"sqlite:///{tmp_path / 'a.db'}")
     study = optuna.create_study(storage=storage, study_name="a")
     one, *_, last = trials()
@@ -141,7 +141,7 @@ def test_a_gap_before_the_first_number_is_told(tmp_path: Path) -> None:
 
 
 def test_a_number_that_is_there_is_refused_whole(tmp_path: Path) -> None:
-    quieten_optuna()
+    silence_optuna()
     path = tmp_path / "a.db"
     storage = RDBStorage(f"sqlite:///{path}")
     study = optuna.create_study(storage=storage, study_name="a")

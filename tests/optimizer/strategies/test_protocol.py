@@ -72,7 +72,7 @@ class TestEveryBuiltIn:
 
         entries = find_entries(strategy, prepared, parameters, Direction.BOTH)
 
-        assert (entries.bar >= prepared.first_judged).all()
+        assert (entries.bar >= prepared.first_evaluated).all()
         assert (entries.stop_ticks >= 0).all()
         assert (entries.target_ticks >= 0).all()
 

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from optimizer.backtest.buy_and_hold import hold
+from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.costs import Rates
 from optimizer.level.spec import Costs, Direction, Gate, LevelDataset, MinTrades, Part
 from optimizer.objective import metrics
 from optimizer.objective.objective import backtest, prepare_level, prepare_windows
 from optimizer.objective.portfolio import portfolio
 from optimizer.strategies.protocol import IntParameter, Parameter
-from optimizer.validation.analyses.robustness import break_even_bps, hardships
-from optimizer.validation.analyses.stress import Patient
+from optimizer.validation.analyses.robustness import break_even_bps, robustness_cases
+from optimizer.validation.analyses.stress import StressCase
 from optimizer.validation.evidence import Benchmark
-from optimizer.validation.evidence_collection import Subject, daily_returns, deflate, excess, weigh
+from optimizer.validation.evidence_collection import EvaluatedWinner, daily_returns, deflate, excess, gather_evidence
 from optimizer.validation.statistics.overfitting import overfitting
 from optimizer.validation.statistics.sharpe import Moments, deflated_sharpe, effective_trials, probabilistic_sharpe
 from tests.factories.levels import PARAMETERS, level_of, read_flat, read_made, read_trending
@@ -31,7 +31,7 @@ YEAR = math.sqrt(365)
 FREE = Costs(crypto_fee_bps=0, crypto_slippage_bps=0, fx_fee_bps=0, fx_slippage_bps=0)
 
 
-def made_level(**fields: object):
+def make_level(**fields: object):
     given = {
         "gate": Gate(win_rate=0.1, sharpe=0.1, max_drawdown_intrabar=0.9, profit_factor=0.1),
         "min_trades": MinTrades(train=1, validation=1),
@@ -78,7 +78,7 @@ TRIALS = [
 ]
 
 
-def subject(level, **changes: object) -> Subject:
+def subject(level, **changes: object) -> EvaluatedWinner:
     given = {
         "level": level,
         "attempt": 1,
@@ -88,18 +88,18 @@ def subject(level, **changes: object) -> Subject:
         "trials_of_run": 40,
         "seed": 7,
     }
-    return Subject(**{**given, **changes})
+    return EvaluatedWinner(**{**given, **changes})
 
 
-def weighed(level, *, sealed: bool = False):
+def make_evidence(level, *, holdout: bool = False):
     prepared = {part: prepare_level(level, part, read_made) for part in Part}
     train = prepared[Part.TRAIN]
-    opened = prepare_windows(level, [(each.source, LATER) for each in level.datasets], read_made) if sealed else None
+    opened = prepare_windows(level, [(each.source, LATER) for each in level.datasets], read_made) if holdout else None
 
     def measure(sets):
         return [daily_returns(level, train, each) for each in sets]
 
-    return weigh(subject(level), prepared, read_made, measure, opened, None if sealed else "it is not there")
+    return gather_evidence(subject(level), prepared, read_made, measure, opened, None if holdout else "it is not there")
 
 
 def columns(level) -> np.ndarray:
@@ -109,9 +109,9 @@ def columns(level) -> np.ndarray:
 
 
 def test_the_sharpe_ratio_is_deflated_by_every_trial_of_the_run() -> None:
-    level = made_level()
+    level = make_level()
     returns = columns(level)
-    found = weighed(level).deflation
+    found = make_evidence(level).deflation
 
     moments = Moments.of(returns[:, 0])
     variance = float(np.var(np.array([1.0, 0.4, -0.6, 1.0]) / YEAR, ddof=1))
@@ -126,17 +126,17 @@ def test_the_sharpe_ratio_is_deflated_by_every_trial_of_the_run() -> None:
 
 
 def test_a_single_trial_has_no_spread_to_be_deflated_by() -> None:
-    level = made_level()
+    level = make_level()
     returns = columns(level)[:, :1]
 
     found = deflate(subject(level, trials=TRIALS[:1], trials_of_run=1), returns[:, 0], returns)
 
-    assert (found.luck, found.probability) == (None, None)
+    assert (found.expected_maximum, found.probability) == (None, None)
 
 
 def test_overfitting_is_that_of_distinct_complete_trials() -> None:
-    level = made_level()
-    found, returns = weighed(level).overfit, columns(level)
+    level = make_level()
+    found, returns = make_evidence(level).overfit, columns(level)
 
     assert found.probability == pytest.approx(overfitting(returns).probability)
     assert (found.trials, found.left_out, found.parts) == (3, 2, 16)
@@ -144,7 +144,9 @@ def test_overfitting_is_that_of_distinct_complete_trials() -> None:
 
 def held(level, part: Part, side: int):
     prepared = prepare_level(level, part, read_made)
-    return portfolio([hold(each, side, Rates.of(level.costs, each.dataset.instrument.market)) for each in prepared])
+    return portfolio(
+        [buy_and_hold(each, side, Rates.of(level.costs, each.dataset.instrument.market)) for each in prepared]
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,8 +154,8 @@ def held(level, part: Part, side: int):
     [(Direction.LONG, Benchmark.HOLD_LONG, 1), (Direction.SHORT, Benchmark.HOLD_SHORT, -1)],
 )
 def test_excess_is_what_is_earned_above_who_holds_on_the_same_side(direction, benchmark, side: int) -> None:
-    level = made_level(direction=direction)
-    found = {each.part: each for each in weighed(level).excess}
+    level = make_level(direction=direction)
+    found = {each.part: each for each in make_evidence(level).excess}
 
     assert [*found] == ["train", "validation", "test"]
     prepared = prepare_level(level, Part.VALIDATION, read_made)
@@ -168,7 +170,7 @@ def test_excess_is_what_is_earned_above_who_holds_on_the_same_side(direction, be
 
 
 def test_who_trades_both_ways_is_held_against_the_better_holder() -> None:
-    level = made_level()
+    level = make_level()
     prepared = prepare_level(level, Part.TRAIN, read_made)
     better = max((1, -1), key=lambda side: held(level, Part.TRAIN, side).returns.mean())
 
@@ -179,7 +181,7 @@ def test_who_trades_both_ways_is_held_against_the_better_holder() -> None:
 
 
 def test_who_only_holds_has_no_excess() -> None:
-    level = made_level(direction=Direction.LONG)
+    level = make_level(direction=Direction.LONG)
     prepared = prepare_level(level, Part.TRAIN, read_made)
 
     found = excess(subject(level), "train", held(level, Part.TRAIN, 1), prepared)
@@ -188,9 +190,9 @@ def test_who_only_holds_has_no_excess() -> None:
 
 
 def test_the_sealed_look_is_the_winner_on_other_days() -> None:
-    level = made_level()
-    found = weighed(level, sealed=True)
-    look = found.sealed
+    level = make_level()
+    found = make_evidence(level, holdout=True)
+    look = found.holdout
 
     opened = prepare_windows(level, [(each.source, LATER) for each in level.datasets], read_made)
     runs = [backtest(level, each, PARAMETERS) for each in opened]
@@ -198,31 +200,31 @@ def test_the_sealed_look_is_the_winner_on_other_days() -> None:
     assert look.metrics["sharpe"] == pytest.approx(figures["sharpe"])
     assert {each.name: each.value for each in look.readings}["sharpe"] == pytest.approx(figures["sharpe"])
     assert all(each.low < each.value < each.high for each in look.readings if each.name in {"sharpe", "win_rate"})
-    assert look.skill == pytest.approx(probabilistic_sharpe(Moments.of(account.returns)))
+    assert look.psr == pytest.approx(probabilistic_sharpe(Moments.of(account.returns)))
     assert look.days == tuple(account.days.tolist())
     assert look.equity == pytest.approx(account.equity.tolist(), abs=1e-6)
     assert (look.window, look.datasets) == ("2021-07-01..2021-08-20", DATASETS)
-    assert found.sealed_missing is None
-    assert found.excess[-1].part == "sealed"
+    assert found.holdout_missing is None
+    assert found.excess[-1].part == "holdout"
 
 
 def test_what_is_not_there_is_said() -> None:
-    found = weighed(made_level())
+    found = make_evidence(make_level())
 
-    assert (found.sealed, found.sealed_missing) == (None, "it is not there")
+    assert (found.holdout, found.holdout_missing) == (None, "it is not there")
 
 
 def test_a_winner_that_does_not_look_ahead_is_told_so() -> None:
-    assert weighed(made_level()).looks_ahead is None
+    assert make_evidence(make_level()).looks_ahead is None
 
 
 def test_one_that_does_is_told_with_bar_and_column() -> None:
-    level = made_level(strategy="tests.optimizer.validation.test_evidence_collection:PEEKING", ranges={"wait": (1, 2)})
-    found = weigh(
+    level = make_level(strategy="tests.optimizer.validation.test_evidence_collection:PEEKING", ranges={"wait": (1, 2)})
+    found = gather_evidence(
         subject(level, parameters={"wait": 1}, trials=[trial(0, 1.0)]),
         {part: prepare_level(level, part, read_made) for part in Part},
         read_made,
-        lambda sets: [columns(made_level())[:, 0]],
+        lambda sets: [columns(make_level())[:, 0]],
         None,
         "not there",
     )
@@ -230,14 +232,14 @@ def test_one_that_does_is_told_with_bar_and_column() -> None:
     assert "coinbase/BTC-USD/H1: the signal of bar" in found.looks_ahead
 
 
-def patient(level, read=read_made) -> Patient:
+def stress_case(level, read=read_made) -> StressCase:
     prepared = {part: prepare_level(level, part, read) for part in (Part.TRAIN, Part.VALIDATION)}
     runs = {part: [backtest(level, each, PARAMETERS) for each in bars] for part, bars in prepared.items()}
-    return Patient(level=level, parameters=PARAMETERS, read=read, prepared=prepared, runs=runs, seed=7)
+    return StressCase(level=level, parameters=PARAMETERS, read=read, prepared=prepared, runs=runs, seed=7)
 
 
 def of_bitcoin(**fields: object):
-    level = made_level(**fields)
+    level = make_level(**fields)
     return level.model_copy(update={"datasets": level.datasets[:1]})
 
 
@@ -251,21 +253,21 @@ def factor(level, bps: float) -> float:
 
 def test_at_the_break_even_slippage_the_edge_is_gone_and_just_below_it_is_not() -> None:
     level = of_bitcoin(costs=FREE)
-    found = break_even_bps(patient(level, read_trending))
+    found = break_even_bps(stress_case(level, read_trending))
 
     assert 0 < found < 200
     assert factor(level, found) <= 1.0 < factor(level, found - 0.06)
 
 
 def test_without_an_edge_there_is_nothing_to_lose() -> None:
-    dear = made_level(costs=Costs(crypto_fee_bps=500, fx_fee_bps=500))
+    dear = make_level(costs=Costs(crypto_fee_bps=500, fx_fee_bps=500))
 
-    assert break_even_bps(patient(dear)) == 0.0
-    assert break_even_bps(patient(of_bitcoin(), read_flat)) is None
+    assert break_even_bps(stress_case(dear)) == 0.0
+    assert break_even_bps(stress_case(of_bitcoin(), read_flat)) is None
 
 
-def test_each_hardship_is_told_beside_the_winner_as_it_is() -> None:
-    found = {each.name: each for each in hardships(patient(of_bitcoin(), read_trending))}
+def test_each_robustness_is_told_beside_the_winner_as_it_is() -> None:
+    found = {each.name: each for each in robustness_cases(stress_case(of_bitcoin(), read_trending))}
 
     assert [*found] == [
         "base case",

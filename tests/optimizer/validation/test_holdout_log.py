@@ -5,42 +5,42 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.validation.holdout_log import LOG_NAME, SEALED, log_opening, read_openings
+from optimizer.validation.holdout_log import HOLDOUT, LOG_NAME, log_access, read_holdout_log
 from tradeschool.errors import StoreUnwritable
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def test_each_look_is_one_line_in_order(tmp_path: Path) -> None:
-    assert log_opening(tmp_path, "validation", level="1", attempt=1, trials=[3, 5], now=NOW)
-    assert log_opening(tmp_path, "test", level="1", attempt=1, trials=[5], now=NOW)
-    assert log_opening(tmp_path, SEALED, level=None, attempt=None, trials=[5], now=NOW)
+    assert log_access(tmp_path, "validation", level="1", attempt=1, trials=[3, 5], now=NOW)
+    assert log_access(tmp_path, "test", level="1", attempt=1, trials=[5], now=NOW)
+    assert log_access(tmp_path, HOLDOUT, level=None, attempt=None, trials=[5], now=NOW)
 
-    assert [(line["part"], line["level"], line["trials"]) for line in read_openings(tmp_path)] == [
+    assert [(line["part"], line["level"], line["trials"]) for line in read_holdout_log(tmp_path)] == [
         ("validation", "1", [3, 5]),
         ("test", "1", [5]),
-        ("sealed", None, [5]),
+        ("holdout", None, [5]),
     ]
 
 
 def test_a_look_that_a_kill_interrupted_is_not_told_twice(tmp_path: Path) -> None:
-    log_opening(tmp_path, "test", level="1", attempt=1, trials=[5], now=NOW)
+    log_access(tmp_path, "test", level="1", attempt=1, trials=[5], now=NOW)
 
-    assert not log_opening(tmp_path, "test", level="1", attempt=1, trials=[5], now=NOW)
-    assert log_opening(tmp_path, "test", level="1", attempt=2, trials=[5], now=NOW)
+    assert not log_access(tmp_path, "test", level="1", attempt=1, trials=[5], now=NOW)
+    assert log_access(tmp_path, "test", level="1", attempt=2, trials=[5], now=NOW)
     assert len((tmp_path / LOG_NAME).read_text().splitlines()) == 2
 
 
 def test_a_line_that_was_cut_spoils_no_other(tmp_path: Path) -> None:
     (tmp_path / LOG_NAME).write_text('{"time": "2026-01-01", "par')
 
-    log_opening(tmp_path, "test", level="1", attempt=1, trials=[5], now=NOW)
+    log_access(tmp_path, "test", level="1", attempt=1, trials=[5], now=NOW)
 
-    assert [line["part"] for line in read_openings(tmp_path)] == ["test"]
+    assert [line["part"] for line in read_holdout_log(tmp_path)] == ["test"]
 
 
 def test_a_disk_that_takes_no_line_keeps_the_look_from_happening(tmp_path: Path) -> None:
     (tmp_path / LOG_NAME).mkdir()
 
     with pytest.raises(StoreUnwritable):
-        log_opening(tmp_path, "test", level="1", attempt=1, trials=[5], now=NOW)
+        log_access(tmp_path, "test", level="1", attempt=1, trials=[5], now=NOW)

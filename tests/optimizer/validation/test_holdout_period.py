@@ -7,19 +7,19 @@ import pytest
 from optimizer.curriculum.plan import plan_level
 from optimizer.level.spec import Level, LevelDataset, Part
 from optimizer.objective.objective import evaluate, prepare_level
-from optimizer.search.sampler import Question
+from optimizer.search.sampler import TrialRequest
 from optimizer.search.space import distributions
 from optimizer.search.study import Origin, finished_trial
-from optimizer.validation.verdict import Case, judge_attempt
+from optimizer.validation.verdict import AttemptCase, judge_attempt
 from tests.factories.levels import PARAMETERS, level_of, read_made
 from tests.factories.stores import seal_made
-from tradeschool.errors import PeriodClosed
-from tradeschool.markets.catalogue import SEALED_WINDOW, find_dataset
+from tradeschool.errors import HoldoutClosed
+from tradeschool.markets.catalogue import HOLDOUT_WINDOW, find_dataset
 from tradeschool.markets.windows import Window
 from tradeschool.settings.sections import WorkSettings
 from tradeschool.store import Store
 from tradeschool.store.frame_store import FrameStore
-from workers.coordinator.context import Place
+from workers.coordinator.context import RunContext
 from workers.queue.messages import level_digests
 
 BTC = find_dataset("coinbase/BTC-USD/H1")
@@ -27,9 +27,9 @@ BTC = find_dataset("coinbase/BTC-USD/H1")
 
 @pytest.fixture
 def closed(store: FrameStore, window) -> FrameStore:
-    """Half a year of candles, from before the sealed period into it, behind a store that a search gets."""
+    """Half a year of candles, from before the holdout period into it, behind a store that a search gets."""
     seal_made(store, BTC, window("2024-01-01", "2024-07-01"))
-    return FrameStore(store.root, closed=SEALED_WINDOW)
+    return FrameStore(store.root, closed=HOLDOUT_WINDOW)
 
 
 def level_until(end: date, start: date = date(2024, 1, 1)) -> Level:
@@ -59,7 +59,7 @@ def test_the_period_before_is_read_as_ever(closed: FrameStore) -> None:
 def test_the_store_refuses_every_way_in(closed: FrameStore, store: FrameStore, window, method: str, days) -> None:
     asked = window(*days)
 
-    with pytest.raises(PeriodClosed, match=r"holdout period 2024-04-01\.\.2025-01-01, which a search must not read"):
+    with pytest.raises(HoldoutClosed, match=r"holdout period 2024-04-01\.\.2025-01-01, which a search must not read"):
         getattr(closed, method)(BTC, asked)
 
     getattr(store, method)(BTC, asked)
@@ -70,12 +70,12 @@ def test_the_objective_cannot_read_it(closed: FrameStore, part: Part) -> None:
     """Every part of a level whose days lie in the period is refused where the objective's bars are prepared."""
     level = level_until(date(2024, 7, 1), start=date(2024, 4, 1))
 
-    with pytest.raises(PeriodClosed):
+    with pytest.raises(HoldoutClosed):
         prepare_level(level, part, closed.arrays)
 
 
 def test_a_worker_cannot_even_learn_the_digest_of_it(closed: FrameStore) -> None:
-    with pytest.raises(PeriodClosed):
+    with pytest.raises(HoldoutClosed):
         level_digests(level_until(date(2024, 7, 1), start=date(2024, 4, 1)), closed)
 
 
@@ -87,11 +87,11 @@ def test_selection_and_gate_cannot_read_it(closed: FrameStore) -> None:
 
     train = prepare_level(level, Part.TRAIN, closed.arrays)
     evaluation = evaluate(level, train, PARAMETERS, ())
-    question = Question(number=0, parameters=dict(PARAMETERS), thresholds=(), known=None)
-    trial = finished_trial(question, distributions(level), evaluation, Origin(worker="", started=0.0, seconds=0.0))
-    case = Case(level=level, attempt=1, relaxed=0.0, trials=[trial], carried=0, predecessor=None, seed=7)
+    trial_request = TrialRequest(number=0, parameters=dict(PARAMETERS), thresholds=(), known=None)
+    trial = finished_trial(trial_request, distributions(level), evaluation, Origin(worker="", started=0.0, seconds=0.0))
+    case = AttemptCase(level=level, attempt=1, relaxed=0.0, trials=[trial], reused=0, predecessor=None, seed=7)
 
-    with pytest.raises(PeriodClosed):
+    with pytest.raises(HoldoutClosed):
         judge_attempt(case, closed.arrays, lambda part, _: opened.append(part), lambda *_: None)
 
     assert opened == [Part.VALIDATION], "the look is logged before it is refused"
@@ -99,19 +99,19 @@ def test_selection_and_gate_cannot_read_it(closed: FrameStore) -> None:
 
 def test_a_plan_and_a_run_that_name_it_are_refused_before_anything_starts(closed: FrameStore, tmp_path) -> None:
     level = level_until(date(2024, 6, 1))
-    place = Place(
+    context = RunContext(
         store=closed,
-        sealed=Store(tmp_path / "sealed"),
+        holdout=Store(tmp_path / "holdout"),
         results_dir=tmp_path / "results",
         storage_url=f"sqlite:///{tmp_path / 'study'}",
         min_coverage=0.9,
         work=WorkSettings(),
     )
 
-    with pytest.raises(PeriodClosed):
+    with pytest.raises(HoldoutClosed):
         plan_level(level, closed)
-    with pytest.raises(PeriodClosed):
-        place.require_candles(level)
+    with pytest.raises(HoldoutClosed):
+        context.require_candles(level)
 
 
 def test_made_candles_would_have_been_enough() -> None:
@@ -119,4 +119,4 @@ def test_made_candles_would_have_been_enough() -> None:
     level = level_until(date(2024, 6, 1))
 
     assert prepare_level(level, Part.VALIDATION, read_made)
-    assert Window(SEALED_WINDOW.start, SEALED_WINDOW.end).overlap(level.window(level.datasets[0], Part.VALIDATION))
+    assert Window(HOLDOUT_WINDOW.start, HOLDOUT_WINDOW.end).overlap(level.window(level.datasets[0], Part.VALIDATION))

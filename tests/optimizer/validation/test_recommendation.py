@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from optimizer.curriculum.state_machine import Outcome
-from optimizer.validation.evidence import Benchmark, Deflation, Evidence, Excess, Null, Overfit, SealedLook
+from optimizer.curriculum.state_machine import RunOutcome
+from optimizer.validation.evidence import Benchmark, Deflation, Evidence, Excess, HoldoutResult, NullTest, Overfit
 from optimizer.validation.gate import Reading
-from optimizer.validation.holdout_log import SEALED
-from optimizer.validation.recommendation import Action, Tier, recommend
+from optimizer.validation.holdout_log import HOLDOUT
+from optimizer.validation.recommendation import RecommendedAction, Tier, recommend
 from tests.factories.levels import level_of
 
 LEVELS = tuple(level_of(name=name, title=f"Level {name}") for name in "123")
@@ -30,8 +30,8 @@ def reading(name: str, value: float, target: float, low: float, *, is_ceiling: b
     return Reading(name=name, value=value, target=target, is_ceiling=is_ceiling, low=low, high=9.0, trades=40)
 
 
-def look(sharpe: float = 2.0, low: float = 0.4, fall: float = 0.1, trades: float = 40.0) -> SealedLook:
-    return SealedLook(
+def look(sharpe: float = 2.0, low: float = 0.4, fall: float = 0.1, trades: float = 40.0) -> HoldoutResult:
+    return HoldoutResult(
         window="2024",
         datasets=("coinbase/BTC-USD/H1",),
         readings=(
@@ -40,20 +40,20 @@ def look(sharpe: float = 2.0, low: float = 0.4, fall: float = 0.1, trades: float
             reading("trades", trades, 10, float("nan")),
         ),
         metrics={},
-        skill=0.99,
+        psr=0.99,
         days_needed=200.0,
         benchmark=Benchmark.HOLD_LONG,
         days=(1,),
         equity=(1.0,),
         drawdown=(0.0,),
-        hold=(1.0,),
+        buy_and_hold=(1.0,),
     )
 
 
 def evidence(**changes: object) -> Evidence:
     """Of a winner that nothing speaks against."""
     excess = Excess(
-        part=SEALED, benchmark=Benchmark.HOLD_LONG, a_year=0.1, low=-0.1, high=0.3, sharpe=2.0, benchmark_sharpe=1.0
+        part=HOLDOUT, benchmark=Benchmark.HOLD_LONG, a_year=0.1, low=-0.1, high=0.3, sharpe=2.0, benchmark_sharpe=1.0
     )
     given = {
         "level": "3",
@@ -64,10 +64,10 @@ def evidence(**changes: object) -> Evidence:
         "overfit": Overfit(probability=0.1, trials=80, left_out=20, parts=16),
         "excess": (excess,),
         "looks_ahead": None,
-        "hardships": (),
+        "robustness": (),
         "break_even_bps": 12.0,
-        "sealed": look(),
-        "sealed_missing": None,
+        "holdout": look(),
+        "holdout_missing": None,
     }
     return Evidence(**{**given, **changes})
 
@@ -77,15 +77,15 @@ def deflation(probability: float | None) -> Deflation:
         sharpe=2.0,
         days=700,
         trials=350,
-        luck=0.9,
+        expected_maximum=0.9,
         probability=probability,
         effective_trials=60.0,
         effective_probability=probability,
     )
 
 
-def null(high: float) -> Null:
-    return Null(
+def null(high: float) -> NullTest:
+    return NullTest(
         surrogates=40,
         passed=1,
         pass_rate=0.025,
@@ -98,14 +98,14 @@ def null(high: float) -> Null:
     )
 
 
-def weighed(found: Evidence | None, **changes: object):
+def make_evidence(found: Evidence | None, **changes: object):
     given = {
-        "outcome": Outcome.PASSED,
+        "outcome": RunOutcome.PASSED,
         "levels": LEVELS,
         "verdicts": MET,
         "forced": [],
         "evidence": found,
-        "nulls": {"3": null(0.13)},
+        "null_tests": {"3": null(0.13)},
         "analyses": {
             "stability": {"stable": True, "median_kept": 0.9},
             "regimes": {"validation": {"one_cell_carries": False}},
@@ -119,9 +119,9 @@ def missed(found) -> list[str]:
 
 
 def test_where_everything_is_known_and_met_it_may_be_deployed() -> None:
-    found = weighed(evidence())
+    found = make_evidence(evidence())
 
-    assert (found.action, found.tier, missed(found)) == (Action.DEPLOY, Tier.TARGET, [])
+    assert (found.action, found.tier, missed(found)) == (RecommendedAction.DEPLOY, Tier.TARGET, [])
     assert (found.level, found.parameters) == ("3", PARAMETERS)
 
 
@@ -130,25 +130,25 @@ def test_where_everything_is_known_and_met_it_may_be_deployed() -> None:
     [
         ({"deflation": deflation(0.94)}, "deflated_sharpe_95"),
         ({"overfit": Overfit(probability=0.3, trials=80, left_out=0, parts=16)}, "overfitting_20"),
-        ({"sealed": look(low=-0.1)}, "sealed_sharpe_low"),
-        ({"sealed": look(low=0.0)}, "sealed_sharpe_low"),
-        ({"sealed": look(low=float("nan"))}, "sealed_sharpe_low"),
-        ({"sealed": look(fall=0.2)}, "sealed_drawdown"),
-        ({"sealed": look(trades=9)}, "sealed_trades"),
-        ({"sealed": None, "sealed_missing": "not there"}, "sealed"),
-        ({"excess": ()}, "sealed_excess"),
+        ({"holdout": look(low=-0.1)}, "holdout_sharpe_low"),
+        ({"holdout": look(low=0.0)}, "holdout_sharpe_low"),
+        ({"holdout": look(low=float("nan"))}, "holdout_sharpe_low"),
+        ({"holdout": look(fall=0.2)}, "holdout_drawdown"),
+        ({"holdout": look(trades=9)}, "holdout_trades"),
+        ({"holdout": None, "holdout_missing": "not there"}, "holdout"),
+        ({"excess": ()}, "holdout_excess"),
     ],
 )
 def test_what_deploying_needs_and_is_not_met_or_not_known_leaves_paper(changes: dict, check: str) -> None:
-    found = weighed(evidence(**changes))
+    found = make_evidence(evidence(**changes))
 
-    assert (found.action, missed(found)) == (Action.PAPER_TRADE, [check])
+    assert (found.action, missed(found)) == (RecommendedAction.PAPER_TRADE, [check])
 
 
 @pytest.mark.parametrize(
     ("changes", "check"),
     [
-        ({"nulls": {"3": null(0.21)}}, "null_20"),
+        ({"null_tests": {"3": null(0.21)}}, "null_20"),
         ({"analyses": {}}, "stable"),
         ({"analyses": {"stability": {"stable": False, "median_kept": None}}}, "stable"),
         (
@@ -156,31 +156,31 @@ def test_what_deploying_needs_and_is_not_met_or_not_known_leaves_paper(changes: 
             "more_than_one_regime",
         ),
         ({"forced": ["code", "code"]}, "nothing_mixed"),
-        ({"verdicts": {**MET, "2": Verdict(relaxed=0.1)}}, "targets_kept"),
+        ({"verdicts": {**MET, "2": Verdict(relaxed=0.1)}}, "targets_unchanged"),
     ],
 )
 def test_so_does_what_the_run_itself_lacks(changes: dict, check: str) -> None:
-    found = weighed(evidence(), **changes)
+    found = make_evidence(evidence(), **changes)
 
-    assert (found.action, missed(found)) == (Action.PAPER_TRADE, [check])
+    assert (found.action, missed(found)) == (RecommendedAction.PAPER_TRADE, [check])
 
 
 @pytest.mark.parametrize(
     ("changes", "check"),
     [
         ({"looks_ahead": "bar 7 knows bar 8"}, "no_look_ahead"),
-        ({"sealed": look(sharpe=0.0)}, "sealed_sharpe"),
-        ({"sealed": look(sharpe=-1.0, low=-3.0)}, "sealed_sharpe"),
+        ({"holdout": look(sharpe=0.0)}, "holdout_sharpe"),
+        ({"holdout": look(sharpe=-1.0, low=-3.0)}, "holdout_sharpe"),
         ({"overfit": Overfit(probability=0.51, trials=80, left_out=0, parts=16)}, "overfitting"),
         ({"deflation": deflation(0.49)}, "deflated_sharpe"),
     ],
 )
 def test_what_any_trading_needs_and_is_not_met_forbids_all_of_it(changes: dict, check: str) -> None:
-    found = weighed(evidence(**changes))
+    found = make_evidence(evidence(**changes))
 
-    assert found.action is Action.DO_NOT_DEPLOY
+    assert found.action is RecommendedAction.DO_NOT_DEPLOY
     assert check in missed(found)
-    assert found.reason == "; ".join(each.said for each in found.checks if each.name == check)
+    assert found.reason == "; ".join(each.found for each in found.checks if each.name == check)
 
 
 @pytest.mark.parametrize(
@@ -192,60 +192,67 @@ def test_what_any_trading_needs_and_is_not_met_forbids_all_of_it(changes: dict, 
             ["overfitting", "overfitting_20"],
         ),
         ({"deflation": deflation(None)}, {}, ["deflated_sharpe", "deflated_sharpe_95"]),
-        ({}, {"nulls": {}}, ["null", "null_20"]),
-        ({}, {"nulls": {"2": null(0.1)}}, ["null", "null_20"]),
+        ({}, {"null_tests": {}}, ["null", "null_20"]),
+        ({}, {"null_tests": {"2": null(0.1)}}, ["null", "null_20"]),
     ],
 )
 def test_a_figure_that_is_not_known_is_no_reason_against_paper(changes: dict, run: dict, checks: list[str]) -> None:
-    found = weighed(evidence(**changes), **run)
+    found = make_evidence(evidence(**changes), **run)
 
-    assert (found.action, missed(found)) == (Action.PAPER_TRADE, checks)
+    assert (found.action, missed(found)) == (RecommendedAction.PAPER_TRADE, checks)
     assert found.rule == "no check failed, but a check for deployment has no result"
 
 
 def test_a_gate_that_luck_passes_more_often_than_not_is_worth_nothing() -> None:
-    found = weighed(evidence(), nulls={"3": null(0.9).model_copy(update={"pass_rate": 0.51})})
+    found = make_evidence(evidence(), null_tests={"3": null(0.9).model_copy(update={"pass_rate": 0.51})})
 
-    assert (found.action, missed(found)) == (Action.DO_NOT_DEPLOY, ["null", "null_20"])
+    assert (found.action, missed(found)) == (RecommendedAction.DO_NOT_DEPLOY, ["null", "null_20"])
 
 
 def test_a_run_that_missed_its_last_gate_alone_is_worth_paper_at_most() -> None:
-    found = weighed(
+    found = make_evidence(
         evidence(level="2"),
-        outcome=Outcome.ESCALATED,
+        outcome=RunOutcome.ESCALATED,
         verdicts={**MET, "3": MISSED},
-        nulls={"2": null(0.1)},
+        null_tests={"2": null(0.1)},
     )
 
-    assert (found.action, found.tier, missed(found)) == (Action.PAPER_TRADE, Tier.MINIMUM, ["gate_3"])
+    assert (found.action, found.tier, missed(found)) == (RecommendedAction.PAPER_TRADE, Tier.MINIMUM, ["gate_3"])
 
 
 def test_a_run_that_missed_an_earlier_gate_is_not_to_be_deployed() -> None:
-    found = weighed(evidence(level="2"), outcome=Outcome.ESCALATED, verdicts={"1": Verdict(), "2": MISSED})
+    found = make_evidence(evidence(level="2"), outcome=RunOutcome.ESCALATED, verdicts={"1": Verdict(), "2": MISSED})
 
-    assert (found.action, found.tier) == (Action.DO_NOT_DEPLOY, Tier.ESCALATED)
+    assert (found.action, found.tier) == (RecommendedAction.DO_NOT_DEPLOY, Tier.ESCALATED)
     assert found.reason == "gate of level 2: missed on validation: sharpe"
-    assert "not reached" in next(check.said for check in found.checks if check.name == "gate_3")
+    assert "not reached" in next(check.found for check in found.checks if check.name == "gate_3")
 
 
 def test_without_a_winner_there_is_nothing_to_weigh() -> None:
-    found = weighed(None, outcome=Outcome.ESCALATED, verdicts={"1": Verdict(passed=False, reason="no trial met it")})
+    found = make_evidence(
+        None, outcome=RunOutcome.ESCALATED, verdicts={"1": Verdict(passed=False, reason="no trial met it")}
+    )
 
-    assert (found.action, found.level, found.parameters, found.evidence) == (Action.DO_NOT_DEPLOY, None, None, None)
+    assert (found.action, found.level, found.parameters, found.evidence) == (
+        RecommendedAction.DO_NOT_DEPLOY,
+        None,
+        None,
+        None,
+    )
 
 
 def test_the_gate_of_a_single_level_is_needed_for_any_trading() -> None:
-    found = weighed(
+    found = make_evidence(
         evidence(level="1"),
         levels=LEVELS[:1],
-        outcome=Outcome.ESCALATED,
+        outcome=RunOutcome.ESCALATED,
         verdicts={"1": MISSED},
-        nulls={"1": null(0.1)},
+        null_tests={"1": null(0.1)},
     )
 
-    assert (found.action, found.tier) == (Action.DO_NOT_DEPLOY, Tier.ESCALATED)
+    assert (found.action, found.tier) == (RecommendedAction.DO_NOT_DEPLOY, Tier.ESCALATED)
 
 
 def test_without_a_stable_winner_the_target_is_not_reached() -> None:
-    assert weighed(evidence(), analyses={}).tier is Tier.MINIMUM
-    assert weighed(evidence(), analyses={"stability": {"stable": False}}).tier is Tier.MINIMUM
+    assert make_evidence(evidence(), analyses={}).tier is Tier.MINIMUM
+    assert make_evidence(evidence(), analyses={"stability": {"stable": False}}).tier is Tier.MINIMUM

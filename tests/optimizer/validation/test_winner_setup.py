@@ -6,7 +6,7 @@ import pytest
 
 from optimizer.level.spec import Costs, Direction, Part
 from optimizer.objective.objective import prepare_level
-from optimizer.validation.winner_setup import Setup, Traded, differences, setup_of
+from optimizer.validation.winner_setup import BacktestSetup, Setup, differences, setup_of
 from tests.factories.levels import PARAMETERS, level_of, read_made
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.windows import parse_timerange
@@ -17,8 +17,8 @@ SETUP = setup_of(LEVEL, run="r1", attempt=1, trial=3, parameters=PARAMETERS, cod
 BTC, EUR = (each.source for each in SETUP.datasets)
 
 
-def traded(part: Part) -> Traded:
-    return Traded(
+def traded(part: Part) -> BacktestSetup:
+    return BacktestSetup(
         strategy=SETUP.strategy,
         direction=SETUP.direction,
         parameters=PARAMETERS,
@@ -32,7 +32,7 @@ def traded(part: Part) -> Traded:
 def test_a_setup_says_the_bars_that_a_level_judges() -> None:
     for part in Part:
         for each, prepared in zip(SETUP.datasets, prepare_level(LEVEL, part, read_made), strict=True):
-            assert (each.window(part), each.warm_up_bars) == (prepared.window, prepared.first_judged)
+            assert (each.window(part), each.warm_up_bars) == (prepared.window, prepared.first_evaluated)
 
 
 def test_it_comes_back_from_its_file() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tradeschool.app import download_thread
-from tradeschool.app.download_thread import Download
+from tradeschool.app.download_thread import DownloadThread
 from tradeschool.errors import DataIncomplete
 from tradeschool.markets.catalogue import BTC_USD, Wanted
 from tradeschool.markets.instruments import Dataset
@@ -23,9 +23,9 @@ WANTED = [
 ]
 
 
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download) -> Download:
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download) -> DownloadThread:
     monkeypatch.setattr(download_thread, "download", download)
-    return Download([(WANTED, Store(tmp_path), lambda seal: None)], {}, native=False)
+    return DownloadThread([(WANTED, Store(tmp_path), lambda seal: None)], {}, native=False)
 
 
 async def nothing(*_: object, **__: object) -> list:
@@ -39,7 +39,7 @@ async def failing(*_: object, **__: object) -> list:
 def test_a_download_that_is_over_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     download = made(tmp_path, monkeypatch, nothing)
     with download.running(to_the_end=True):
-        download.wait_while_there_is_hope(lambda: False)
+        download.wait_while_possible(lambda: False)
         download.wait_until(lambda: False)
 
 
@@ -48,7 +48,7 @@ def test_what_ended_it_is_said_and_ends_who_cannot_do_without(
 ) -> None:
     download = made(tmp_path, monkeypatch, failing)
     with download.running(to_the_end=False):
-        download.wait_while_there_is_hope(lambda: False)
+        download.wait_while_possible(lambda: False)
         assert capsys.readouterr().err == "the holdout period was not downloaded: the provider is away\n"
         with pytest.raises(DataIncomplete, match="the provider is away"):
             download.wait_until(lambda: False)
@@ -67,6 +67,6 @@ def test_what_comes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     download = made(tmp_path, monkeypatch, coming)
     with download.running(to_the_end=True):
-        download.wait_while_there_is_hope(is_there)
+        download.wait_while_possible(is_there)
 
     assert asked[-1]

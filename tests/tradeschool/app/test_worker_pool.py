@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tradeschool.app.worker_pool import ELSEWHERE, OwnPool, Watch
+from tradeschool.app.worker_pool import ELSEWHERE, OwnPool, PoolWatch
 from tradeschool.errors import WorkersFailed
 from workers.connection.brief_connection import connect_briefly
 from workers.queue.job_allowlist import TrialQueue
@@ -98,6 +98,6 @@ def test_a_pool_that_was_drained_stays_away(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_an_outage_is_left_to_the_search(capsys: pytest.CaptureFixture[str]) -> None:
-    Watch(TrialQueue(connection=connect_briefly("unix:///nowhere/v")), None, clock=time.monotonic).look()
+    PoolWatch(TrialQueue(connection=connect_briefly("unix:///nowhere/v")), None, clock=time.monotonic).look()
 
     assert capsys.readouterr().err == ""

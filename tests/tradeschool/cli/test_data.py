@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from pyarrow import feather
 
-from fetcher.download.page_ledger import Ledger
-from fetcher.download.plan import Download
+from fetcher.download.page_ledger import PageLedger
+from fetcher.download.plan import DownloadPlan
 from fetcher.download.sealing import Publisher
 from fetcher.protocol.provider import Page
 from tradeschool.candles.frame import Candles
@@ -38,10 +38,10 @@ def store(tmp_path: Path) -> FrameStore:
 def publish(store: FrameStore, candles: Candles) -> Seal:
     """Seal candles with Coinbase as their source."""
     rows = candles.frame.select(pl.col("ts").dt.epoch("s"), "low", "high", "open", "close", "volume").rows()
-    ledger = Ledger(store.root)
+    ledger = PageLedger(store.root)
     page = Page(dataset=BTC, window=DAY)
     ledger.add(page, json.dumps(rows[::-1]).encode(), rows=len(rows), complete=True)
-    (seal,) = Publisher(store, ledger, lambda: NOW).publish(Download(wanted=Wanted(dataset=BTC, window=DAY)))
+    (seal,) = Publisher(store, ledger, lambda: NOW).publish(DownloadPlan(wanted=Wanted(dataset=BTC, window=DAY)))
     ledger.close()
     return seal
 
@@ -53,7 +53,7 @@ def with_flat_candles(candles: Candles) -> Candles:
 
 def test_what_failed_stands_among_the_gaps_with_its_reason(command: Command, store: FrameStore, made: Made) -> None:
     publish(store, made(BTC, DAY))
-    with Ledger(store.root) as ledger:
+    with PageLedger(store.root) as ledger:
         ledger.fail(Page(dataset=EUR, window=DAY), "oanda refuses")
     code, out, _ = command("data", "gaps", "--json")
 
@@ -128,7 +128,7 @@ def test_repair_as_json_tells_what_was_done(command: Command, store: FrameStore,
 
 
 def test_a_lost_page_of_a_download_under_way_needs_no_range(command: Command, store: FrameStore) -> None:
-    ledger = Ledger(store.root)
+    ledger = PageLedger(store.root)
     ledger.add(Page(dataset=BTC, window=DAY), b"[]", rows=0, complete=False)
     ledger.close()
     _, out, _ = command("data", "repair")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fetcher.simulator.faults import Faults
-from fetcher.simulator.server import Served
+from fetcher.simulator.server import RunningExchange
 from tradeschool.app.dataset_download import access_to
 from tradeschool.cli.main import main
 from tradeschool.markets.catalogue import BTC_USD, BTC_USDT
@@ -54,7 +54,7 @@ def exchange(serving, at) -> Callable[..., object]:
     """Serve in a thread; the command runs its own event loop."""
 
     @contextmanager
-    def beside(**options: object) -> Iterator[Served]:
+    def beside(**options: object) -> Iterator[RunningExchange]:
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever)
         thread.start()
@@ -97,11 +97,9 @@ def test_standard_output_is_json_where_it_is_asked_for(command, exchange, tmp_pa
 
     assert code == 0
     assert (row["dataset"], row["expected"], row["derived"]) == ("coinbase/BTC-USD/M5", 576, False)
-    assert json.loads((tmp_path / "data" / "acquisition_summary.json").read_text()) == [row]
+    assert json.loads((tmp_path / "data" / "download_summary.json").read_text()) == [row]
     assert (
-        (tmp_path / "data" / "acquisition_summary.csv")
-        .read_text()
-        .startswith("dataset,start,end,rows,expected,coverage")
+        (tmp_path / "data" / "download_summary.csv").read_text().startswith("dataset,start,end,rows,expected,coverage")
     )
 
 

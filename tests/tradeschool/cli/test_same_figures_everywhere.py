@@ -17,14 +17,14 @@ from optimizer.level.constraints import Analysis
 from optimizer.level.metric_names import METRICS
 from optimizer.report.labels import label
 from optimizer.runs.live_reader import StudyWatch
-from optimizer.validation.holdout_log import read_openings
-from tests.factories.in_process_runs import ALMOST, ANY, NONE, School, level, school_in, seal_candles
+from optimizer.validation.holdout_log import read_holdout_log
+from tests.factories.in_process_runs import ALMOST, ANY, NONE, RunHarness, level, run_harness_in, seal_candles
 from tradeschool.store.frame_store import FrameStore
 from workers.coordinator.run_record import read_run
-from workers.monitoring.overview import Lookout, Sources
-from workers.monitoring.run_status import stand
+from workers.monitoring.overview import Overview, Sources
+from workers.monitoring.run_status import read_run_status
 from workers.web import app
-from workers.web.auth import Guard
+from workers.web.auth import Auth
 
 Command = Callable[..., tuple[int, str, str]]
 Told = tuple[str, str, str, str, object]
@@ -35,41 +35,41 @@ DEADLINE = 60.0  # seconds
 
 
 @pytest.fixture(scope="module")
-def school(tmp_path_factory: pytest.TempPathFactory) -> School:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> RunHarness:
     """A finished run: the first level passed, the second failed twice; some trials were pruned."""
     folder = tmp_path_factory.mktemp("figures")
     seal_candles(FrameStore(folder / "data"))
-    made = school_in(folder, folder / "data")
+    made = run_harness_in(folder, folder / "data")
     first = level("1", ANY, trials=12, analyses=(Analysis.STABILITY,)).model_copy(update={"drawdown_limit": 0.2})
     made.begin(first, level("2", ALMOST, retries=1))
-    made.go_on()
+    made.run()
     made.begin(level("1", NONE, trials=2, retries=0), name="none")
-    made.go_on("none")
+    made.run("none")
     return made
 
 
 @pytest.fixture
-def ask(school: School, command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+def ask(harness: RunHarness, command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run a command on that run."""
-    folder = school.place.results_dir.parent
+    folder = harness.context.results_dir.parent
     for name, value in (
         ("DATA_DIR", folder / "data"),
         ("RESULTS_DIR", folder / "results"),
         ("STATE_DIR", folder / "state"),
-        ("STORAGE_URL", school.place.storage_url),
+        ("STORAGE_URL", harness.context.storage_url),
     ):
         monkeypatch.setenv(f"TRADESCHOOL_{name}", str(value))
     return command
 
 
 @pytest.fixture(scope="module")
-def served(school: School) -> dict[str, str]:
+def served(harness: RunHarness) -> dict[str, str]:
     """Responses of API and metrics by path; the metrics show the newest run."""
     addresses = ("/api/runs/run", "/api/runs/run/levels/1/attempts/1/trials", "/metrics")
 
     async def ask_all() -> dict[str, str]:
-        sources = Sources(redis_url="unix:///nowhere/valkey.sock", place=school.place, datasets=[])
-        runner = await app.serve(app.make_app(Lookout(sources, is_quiet=True), Guard(token=None)), "127.0.0.1", 0)
+        sources = Sources(redis_url="unix:///nowhere/valkey.sock", context=harness.context, datasets=[])
+        runner = await app.serve(app.make_app(Overview(sources, is_quiet=True), Auth(token=None)), "127.0.0.1", 0)
         async with aiohttp.ClientSession(app.address(runner)) as session:
             end = time.monotonic() + DEADLINE
             while True:
@@ -87,28 +87,28 @@ def readings(who: str, key: str, gate: list[dict[str, object]]) -> Iterator[Told
         yield who, key, "validation", str(each["name"]), each["value"]
 
 
-def of_files(school: School) -> Iterator[Told]:
+def of_files(harness: RunHarness) -> Iterator[Told]:
     """Metrics of each level's winner from the files of the last attempt."""
-    run, report = school.file("run.json"), school.file("report.json")
+    run, report = harness.file("run.json"), harness.file("report.json")
     for name in ("1", "2"):
         verdict = [each["verdict"] for each in run["attempts"] if each["level"] == name][-1]
         key = f"{name}/{verdict['trial']}"
         told = next(each for each in report["levels"] if each["level"] == name)
         for who, parts in (
-            ("metrics.json", school.file(f"{name}/metrics.json")),
+            ("metrics.json", harness.file(f"{name}/metrics.json")),
             ("report.json metrics", told["metrics"]),
             ("run.json figures", verdict["figures"]),
         ):
             for part in PARTS:
                 yield from ((who, key, part, metric, value) for metric, value in parts[part].items())
-        yield from readings("gate.json", key, school.file(f"{name}/gate.json")["gate"])
+        yield from readings("gate.json", key, harness.file(f"{name}/gate.json")["gate"])
         yield from readings("report.json gate", key, told["gate"])
         yield from readings("run.json readings", key, verdict["readings"])
-        lineage = [each for each in school.file("lineage.json")["attempts"] if each["level"] == name][-1]
+        lineage = [each for each in harness.file("lineage.json")["attempts"] if each["level"] == name][-1]
         yield from readings("lineage.json", key, lineage["verdict"]["gate"])
     yield from of_evidence(report["evidence"])
-    stability = school.file("1/stability.json")
-    yield "stability.json", f"1/{school.file('1/gate.json')['trial']}", "validation", "sharpe", stability["sharpe"]
+    stability = harness.file("1/stability.json")
+    yield "stability.json", f"1/{harness.file('1/gate.json')['trial']}", "validation", "sharpe", stability["sharpe"]
 
 
 def of_evidence(evidence: dict[str, object]) -> Iterator[Told]:
@@ -116,9 +116,9 @@ def of_evidence(evidence: dict[str, object]) -> Iterator[Told]:
     for each in evidence["excess"]:
         yield "report.json excess", key, each["part"], "sharpe", each["sharpe"]
     yield "report.json deflation", key, "train", "sharpe", evidence["deflation"]["sharpe"]
-    as_it_is = evidence["hardships"][0]
+    as_it_is = evidence["robustness"][0]
     for metric in ("sharpe", "profit_factor", "max_drawdown_intrabar", "trades"):
-        yield "report.json hardships", key, "validation", metric, as_it_is[metric]
+        yield "report.json robustness cases", key, "validation", metric, as_it_is[metric]
 
 
 def of_commands(ask: Command) -> Iterator[Told]:
@@ -154,13 +154,13 @@ def plain(value: object) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def test_one_name_is_one_value_wherever_it_is_told(school: School, ask: Command, served: dict[str, str]) -> None:
+def test_one_name_is_one_value_wherever_it_is_told(harness: RunHarness, ask: Command, served: dict[str, str]) -> None:
     told: dict[tuple[str, str, str], dict[str, float | None]] = defaultdict(dict)
-    for who, key, part, metric, value in (*of_files(school), *of_commands(ask), *of_page(served)):
+    for who, key, part, metric, value in (*of_files(harness), *of_commands(ask), *of_page(served)):
         told[key, part, metric][who] = plain(value)
 
     assert not {what: values for what, values in told.items() if len({*values.values()}) > 1}
-    winner = f"1/{school.file('1/gate.json')['trial']}"
+    winner = f"1/{harness.file('1/gate.json')['trial']}"
     for metric in METRICS:
         for part, least in (("train", 6), ("validation", 4), ("test", 4)):
             assert len(told[winner, part, metric]) >= least, (part, metric)
@@ -169,7 +169,7 @@ def test_one_name_is_one_value_wherever_it_is_told(school: School, ask: Command,
 
 
 def test_counts_and_the_best_are_of_the_whole_wherever_they_are_told(
-    school: School, ask: Command, served: dict[str, str]
+    harness: RunHarness, ask: Command, served: dict[str, str]
 ) -> None:
     ask("optimize", "export", "run", "--format", "json", "--out", "table.json")
     rows = json.loads(Path("table.json").read_text())
@@ -178,25 +178,25 @@ def test_counts_and_the_best_are_of_the_whole_wherever_they_are_told(
     status = json.loads(ask("optimize", "status", "run", "--json")[1])["levels"][0]
     page = json.loads(served["/api/runs/run"])["levels"][0]["attempts"][0]
     table = json.loads(served["/api/runs/run/levels/1/attempts/1/trials"])
-    with closing(StudyWatch(school.place.storage_url, piece=5)) as studies:
-        seen = stand(school.place, read_run(school.place, "run"), studies, 0.0).attempts[0].tally
+    with closing(StudyWatch(harness.context.storage_url, piece=5)) as studies:
+        seen = read_run_status(harness.context, read_run(harness.context, "run"), studies, 0.0).attempts[0].counts
 
     assert len(rows) == 12
     assert all(counts.values())
     assert {state: status[state] for state in counts} == {state: page[state] for state in counts} == counts
     assert (seen.complete, seen.pruned, seen.finished) == (counts["complete"], counts["pruned"], 12)
     assert status["finished"] == page["finished"] == len(table["trials"]) == 12
-    assert school.file("report.json")["levels"][0]["finished"] == 12
+    assert harness.file("report.json")["levels"][0]["finished"] == 12
     assert best["value"] == status["best_value"] == page["best"]["value"] == rows[best["trial"]]["value"]
     assert seen.best_value == best["value"]
     assert best["trial"] == status["best_trial"] == page["best"]["number"]
 
 
-def test_tables_for_people_are_rounded_from_the_same_figures(school: School, ask: Command) -> None:
-    figures = school.file("1/metrics.json")
+def test_tables_for_people_are_rounded_from_the_same_figures(harness: RunHarness, ask: Command) -> None:
+    figures = harness.file("1/metrics.json")
     rows = [line.split("│")[1:-1] for line in ask("optimize", "status", "run")[1].splitlines() if "│" in line]
     shown = {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in reversed(rows) if len(cells) == 8}
-    page = (school.place.folder("run") / "report.html").read_text()
+    page = (harness.context.folder("run") / "report.html").read_text()
     for metric in ("win_rate", "sharpe", "max_drawdown_intrabar", "profit_factor", "trades"):
         form = "{:,.0f}" if metric == "trades" else "{:.3f}"
         train, validation, test = (form.format(figures[part][metric]) for part in PARTS)
@@ -218,14 +218,14 @@ def test_metrics_tell_the_gate_by_the_same_names(served: dict[str, str]) -> None
 
 @pytest.mark.parametrize("part", PARTS)
 def test_any_trial_is_traded_again_and_a_look_at_what_was_closed_is_logged(
-    school: School, ask: Command, part: str
+    harness: RunHarness, ask: Command, part: str
 ) -> None:
-    winner = school.file("1/gate.json")["trial"]
+    winner = harness.file("1/gate.json")["trial"]
     other = next(row["number"] for row in rows_of(ask) if row["state"] == "complete" and row["number"] != winner)
-    before = read_openings(school.place.folder("run"))
+    before = read_holdout_log(harness.context.folder("run"))
 
     code, out, said = ask("backtest", "--run", "run", "--trial", str(other), "--part", part, "--json")
-    looks = [(line["part"], line["trials"]) for line in read_openings(school.place.folder("run"))[len(before) :]]
+    looks = [(line["part"], line["trials"]) for line in read_holdout_log(harness.context.folder("run"))[len(before) :]]
 
     assert code == 0, said
     told = json.loads(out)
@@ -281,22 +281,24 @@ def test_what_cannot_be_reproduced_is_refused(ask: Command, words: tuple[str, ..
     assert told in " ".join(said.split())
 
 
-def test_best_params_alone_give_the_run_s_figures(school: School, ask: Command) -> None:
-    file = school.place.folder("run") / "1" / "best_params.json"
+def test_best_params_alone_give_the_run_s_figures(harness: RunHarness, ask: Command) -> None:
+    file = harness.context.folder("run") / "1" / "best_params.json"
 
     code, out, said = ask("backtest", "--parameters", str(file), "--json")
 
     assert code == 0, said
     figures = json.loads(out)["metrics"]
-    assert {name: plain(figures[name]) for name in METRICS} == school.file("1/metrics.json")["train"]
+    assert {name: plain(figures[name]) for name in METRICS} == harness.file("1/metrics.json")["train"]
     assert said.startswith(
-        f"same setup as trial {school.file('1/gate.json')['trial']} of run run, level 1, attempt 1, on train"
+        f"same setup as trial {harness.file('1/gate.json')['trial']} of run run, level 1, attempt 1, on train"
     )
 
 
-def test_another_setup_says_in_one_line_in_what_and_its_look_at_test_is_logged(school: School, ask: Command) -> None:
-    file = school.place.folder("run") / "1" / "best_params.json"
-    winner = school.file("1/gate.json")["trial"]
+def test_another_setup_says_in_one_line_in_what_and_its_look_at_test_is_logged(
+    harness: RunHarness, ask: Command
+) -> None:
+    file = harness.context.folder("run") / "1" / "best_params.json"
+    winner = harness.file("1/gate.json")["trial"]
     days = ("--dataset", "coinbase/BTC-USD/H1", "--timerange", "20210301-20210609")
 
     code, _, said = ask("backtest", "--parameters", str(file), "--fraction", "0.5", "--fee-bps", "1", *days)
@@ -310,6 +312,6 @@ def test_another_setup_says_in_one_line_in_what_and_its_look_at_test_is_logged(s
     assert "no candles of oanda/EUR-USD/H1" in first
     assert "days 20210301-20210609 instead of 20210301-20210430 of coinbase/BTC-USD/H1" in first
     assert [line.split(" of level")[0] for line in others] == ["validation", "test"]
-    looks = [(line["part"], line["trials"]) for line in read_openings(school.place.folder("run"))]
+    looks = [(line["part"], line["trials"]) for line in read_holdout_log(harness.context.folder("run"))]
     assert ("validation", [winner]) in looks
     assert looks.count(("test", [winner])) == 1

@@ -130,7 +130,7 @@ def test_what_a_kill_leaves_behind_is_read(
 
 
 def test_no_more_than_a_few_are_kept(valkey: Valkey, stored: Path) -> None:
-    for _ in range(recovery.MOST_ASIDE + 2):
+    for _ in range(recovery.MAX_ASIDE + 2):
         shutil.rmtree(valkey.folder / FILES, ignore_errors=True)
         shutil.copytree(stored, valkey.folder / FILES)
         spoilt_manifest(valkey)

@@ -11,12 +11,12 @@ from tradeschool.markets.catalogue import (
     BTC_USD,
     BTC_USDT,
     EUR_USD,
+    HOLDOUT_WINDOW,
     INSTRUMENTS,
-    SEALED_WINDOW,
     default_catalogue,
     find_dataset,
     find_instrument,
-    sealed_catalogue,
+    holdout_catalogue,
 )
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe, find_timeframe
@@ -152,16 +152,16 @@ def test_the_catalogue_holds_twelve_datasets() -> None:
 
 
 def test_what_is_outside_the_curriculum_is_wanted_only_where_it_is_named() -> None:
-    assert BTC_USDT not in {want.dataset.instrument for want in (*default_catalogue(), *sealed_catalogue())}
+    assert BTC_USDT not in {want.dataset.instrument for want in (*default_catalogue(), *holdout_catalogue())}
     assert [str(want.window) for want in default_catalogue([BTC_USDT])] == ["2020-01-01..2024-01-01"] * 3
-    assert {want.dataset.name for want in sealed_catalogue([BTC_USDT])} == {
+    assert {want.dataset.name for want in holdout_catalogue([BTC_USDT])} == {
         f"binance/BTC-USDT/{timeframe.name}" for timeframe in Timeframe
     }
 
 
 def test_no_range_of_the_curriculum_reaches_into_the_sealed_period() -> None:
-    assert not any(want.window.overlap(SEALED_WINDOW) for want in default_catalogue())
-    assert {want.dataset for want in sealed_catalogue()} == {want.dataset for want in default_catalogue()}
+    assert not any(want.window.overlap(HOLDOUT_WINDOW) for want in default_catalogue())
+    assert {want.dataset for want in holdout_catalogue()} == {want.dataset for want in default_catalogue()}
 
 
 def test_a_tick_is_the_smallest_step_of_a_price() -> None:

@@ -18,7 +18,7 @@ from aiosmtpd.smtp import AuthResult, Envelope
 from tradeschool.errors import SettingsError
 from tradeschool.notify import Mail, Message, Notifier, Slack, Webhook, channels
 from tradeschool.notify import notifier as notifying
-from tradeschool.notify.channels import NotTold, check_hook, check_mail
+from tradeschool.notify.channels import DeliveryFailed, check_hook, check_mail
 
 MESSAGE = Message(
     event="level_passed",
@@ -75,7 +75,7 @@ def serving(hook: Hook) -> Iterator[Hook]:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Raise time-outs, so that a slow machine does not make a running server look unreachable."""
-    monkeypatch.setattr(channels, "ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr(channels, "RESPONSE_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_a_title_of_several_lines_makes_no_header_of_its_own(box: tuple[Box, str
 
 def test_a_password_does_not_go_in_the_clear(box: tuple[Box, str]) -> None:
     there, url = box
-    with pytest.raises(NotTold, match="does not offer STARTTLS") as told:
+    with pytest.raises(DeliveryFailed, match="does not offer STARTTLS") as told:
         Mail(url.replace("//", "//me:s3cret@"), "a@b.example", ("c@d.example",)).send(MESSAGE)
 
     assert told.value.is_final
@@ -175,24 +175,24 @@ def test_a_password_does_not_go_in_the_clear(box: tuple[Box, str]) -> None:
     assert "s3cret" not in str(told.value)
 
 
-@pytest.mark.parametrize(("answer", "is_final"), [("451 later", False), ("550 never", True)])
+@pytest.mark.parametrize(("result", "is_final"), [("451 later", False), ("550 never", True)])
 def test_a_mail_server_that_refuses_is_asked_again_only_where_that_helps(
     box: tuple[Box, str], answer: str, is_final: bool
 ) -> None:
     there, url = box
     there.answers.append(answer)
-    with pytest.raises(NotTold) as told:
+    with pytest.raises(DeliveryFailed) as told:
         Mail(url, "a@b.example", ("c@d.example",)).send(MESSAGE)
 
     assert told.value.is_final is is_final
 
 
 @pytest.mark.parametrize(
-    ("answer", "is_final"), [(500, False), (503, False), (429, False), (404, True), (403, True), (302, True)]
+    ("result", "is_final"), [(500, False), (503, False), (429, False), (404, True), (403, True), (302, True)]
 )
 def test_a_hook_that_refuses_is_asked_again_only_where_that_helps(hook: Hook, answer: int, is_final: bool) -> None:
     hook.answers.append(answer)
-    with pytest.raises(NotTold, match=str(answer)) as told:
+    with pytest.raises(DeliveryFailed, match=str(answer)) as told:
         Webhook(hook.url).send(MESSAGE)
 
     assert told.value.is_final is is_final
@@ -207,7 +207,7 @@ def test_nothing_of_an_address_is_told_but_its_host(url: str, caplog: pytest.Log
         assert "s3cret" not in str(error)
         return
     notifier = Notifier([channel], first_pause_seconds=0.001)
-    notifier.tell(MESSAGE)
+    notifier.notify(MESSAGE)
     notifier.close(60)
 
     assert "message_given_up" in [record.action for record in caplog.records]
@@ -218,8 +218,8 @@ def test_nothing_of_an_address_is_told_but_its_host(url: str, caplog: pytest.Log
 def test_what_fails_is_told_again_and_in_order(hook: Hook) -> None:
     hook.answers += [500, 503, 200]
     notifier = Notifier([Webhook(hook.url)], first_pause_seconds=0.01)
-    notifier.tell(MESSAGE)
-    notifier.tell(Message(event="second", kind="info", title="t", time=MESSAGE.time))
+    notifier.notify(MESSAGE)
+    notifier.notify(Message(event="second", kind="info", title="t", time=MESSAGE.time))
     notifier.close(60)
 
     assert [got["body"]["event"] for got in hook.got] == ["level_passed"] * 3 + ["second"]
@@ -230,7 +230,7 @@ def test_nobody_waits_for_a_server_that_hangs(hook: Hook) -> None:
         hook.holds = threading.Event()
         notifier = Notifier([Webhook(hook.url), Webhook(other.url)])
         for _ in range(50):
-            notifier.tell(MESSAGE)
+            notifier.notify(MESSAGE)
         eventually(lambda: len(other.got) == 50)
         notifier.close(0.1)
 
@@ -242,11 +242,11 @@ def test_nobody_waits_for_a_server_that_hangs(hook: Hook) -> None:
 def test_what_does_not_fit_is_given_up_oldest_first(
     hook: Hook, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifying, "MOST_WAITING", 3)
+    monkeypatch.setattr(notifying, "MAX_WAITING", 3)
     hook.holds = threading.Event()
     notifier = Notifier([Webhook(hook.url)])
     for number in range(6):
-        notifier.tell(Message(event=f"e{number}", kind="info", title="t", time=MESSAGE.time))
+        notifier.notify(Message(event=f"e{number}", kind="info", title="t", time=MESSAGE.time))
         assert number or hook.asked.acquire(timeout=60), "the first is under way before the others come"
     hook.holds.set()
     notifier.close(60)
@@ -266,8 +266,8 @@ def test_a_channel_that_breaks_outlives_its_message(caplog: pytest.LogCaptureFix
 
     broken = Broken()
     notifier = Notifier([broken])
-    notifier.tell(MESSAGE)
-    notifier.tell(MESSAGE)
+    notifier.notify(MESSAGE)
+    notifier.notify(MESSAGE)
     notifier.close(60)
 
     assert broken.sent == 2
@@ -276,7 +276,7 @@ def test_a_channel_that_breaks_outlives_its_message(caplog: pytest.LogCaptureFix
 
 def test_without_channels_nothing_happens() -> None:
     notifier = Notifier([])
-    notifier.tell(MESSAGE)
+    notifier.notify(MESSAGE)
     notifier.close(60)
 
 
@@ -320,7 +320,7 @@ def test_a_mail_server_with_encryption_and_login_gets_both(tmp_path) -> None:
         require_starttls=True,
     )
     controller.start()
-    with pytest.raises(NotTold, match="SSLCertVerificationError"):
+    with pytest.raises(DeliveryFailed, match="SSLCertVerificationError"):
         Mail(f"smtp://me:s3cret@127.0.0.1:{controller.port}", "a@b.example", ("c@d.example",)).send(MESSAGE)
     controller.stop()
 

@@ -7,7 +7,7 @@ import pytest
 from tradeschool.errors import SettingsError
 from tradeschool.settings import model
 from tradeschool.settings.loading import load
-from tradeschool.settings.model import Settings, environment_name, knobs
+from tradeschool.settings.model import Settings, environment_name, setting_names
 from tradeschool.settings.sections import ProviderSettings
 from tradeschool.settings.urls import mask_url
 
@@ -368,9 +368,9 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert mask_url(url) == shown
 
 
-@pytest.mark.parametrize("path", [path for path, _ in knobs()], ids=".".join)
-def test_every_knob_is_described_and_can_be_set_by_its_name(path: tuple[str, ...]) -> None:
-    field = dict(knobs())[path]
+@pytest.mark.parametrize("path", [path for path, _ in setting_names()], ids=".".join)
+def test_every_setting_is_described_and_can_be_set_by_its_name(path: tuple[str, ...]) -> None:
+    field = dict(setting_names())[path]
 
     assert field.description
     assert environment_name(path) == model.PREFIX + "__".join(path).upper()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tradeschool.errors import DataIncomplete, ForeignFile, PeriodClosed
+from tradeschool.errors import DataIncomplete, ForeignFile, HoldoutClosed
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
@@ -122,7 +122,7 @@ def test_what_is_closed_stays_closed_when_it_is_mapped_already(store, cached, ma
     cached.arrays(dataset, PART)
     closed = CachedStore(store.root, cached._folder, closed=Window(PART.start, WEEK.end))
 
-    with pytest.raises(PeriodClosed, match="holdout period"):
+    with pytest.raises(HoldoutClosed, match="holdout period"):
         closed.arrays(dataset, PART)
 
 

@@ -13,7 +13,7 @@ from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
 from tradeschool.store import Gap, GapReason, Seal
 from tradeschool.store.frame_store import FrameStore
-from tradeschool.store.inventory import Holdings, holding_of, months_of
+from tradeschool.store.inventory import Inventory, inventory_of, months_of
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.H1)
 EUR = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)
@@ -49,7 +49,7 @@ def test_what_is_sealed_is_told(store: FrameStore, made: Made) -> None:
     window = Window(moment("2021-03-01"), moment("2021-03-03"))
     seal(store, made(BTC, window), window)
 
-    holding = holding_of(store, BTC)
+    holding = inventory_of(store, BTC)
 
     assert holding is not None
     assert (holding.rows, holding.expected, holding.coverage, holding.gaps) == (48, 48, 1.0, 0)
@@ -79,7 +79,7 @@ def test_a_closed_market_misses_nothing(store: FrameStore, made: Made) -> None:
 def test_only_what_changed_is_read_again(store: FrameStore, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     window = Window(moment("2021-03-01"), moment("2021-03-03"))
     seal(store, made(BTC, window), window)
-    holdings = Holdings(store)
+    inventory = Inventory(store)
     reads: list[Dataset] = []
     read = FrameStore.arrays
 
@@ -88,14 +88,14 @@ def test_only_what_changed_is_read_again(store: FrameStore, made: Made, monkeypa
         return read(self, dataset, window)
 
     monkeypatch.setattr(FrameStore, "arrays", noted)
-    assert len(holdings.look([BTC, EUR])) == 1
+    assert len(inventory.look([BTC, EUR])) == 1
     first = len(reads)
-    assert holdings.look([BTC, EUR])[0].holding.rows == 48
+    assert inventory.look([BTC, EUR])[0].inventory.rows == 48
     assert len(reads) == first > 0
     later = Window(moment("2021-03-03"), moment("2021-03-04"))
     seal(store, made(BTC, later), later)
 
-    assert holdings.look([BTC, EUR])[0].holding.rows == 72
+    assert inventory.look([BTC, EUR])[0].inventory.rows == 72
     assert len(reads) > first
 
 
@@ -105,7 +105,7 @@ def test_a_seal_that_cannot_be_read_is_told_beside_the_others(store: FrameStore,
     (store.folder(BTC)).mkdir(parents=True)
     (store.folder(BTC) / "20210301-20210303.seal.json").write_text("{")
 
-    broken, sound = (held.holding for held in Holdings(store).look([BTC, EUR]))
+    broken, sound = (held.inventory for held in Inventory(store).look([BTC, EUR]))
 
     assert "not a seal" in broken.trouble
     assert not broken.sealed
@@ -113,4 +113,4 @@ def test_a_seal_that_cannot_be_read_is_told_beside_the_others(store: FrameStore,
 
 
 def test_a_folder_that_is_away_holds_nothing(tmp_path: Path) -> None:
-    assert Holdings(FrameStore(tmp_path / "absent")).look([BTC, EUR]) == []
+    assert Inventory(FrameStore(tmp_path / "absent")).look([BTC, EUR]) == []

@@ -119,7 +119,7 @@ def test_candles_without_a_seal_are_not_there(store: FrameStore, made: Made) -> 
     store.write_year(made(BTC, part), OVER_NEW_YEAR, year)
 
     assert store.seals(BTC) == []
-    assert store.strays(BTC) == [first_file(store)]
+    assert store.unknown_files(BTC) == [first_file(store)]
     with pytest.raises(DataIncomplete):
         store.arrays(BTC, part)
 
@@ -310,7 +310,7 @@ def test_a_seal_that_is_taken_away_leaves_its_files(sealed: FrameStore) -> None:
     sealed.unseal(BTC, OVER_NEW_YEAR)
 
     assert sealed.seals(BTC) == []
-    assert len(sealed.strays(BTC)) == 2
+    assert len(sealed.unknown_files(BTC)) == 2
 
 
 def test_a_seal_counts_what_is_missing() -> None:

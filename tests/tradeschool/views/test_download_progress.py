@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from fetcher.download.plan import Download
-from fetcher.download.progress import CONFIRM_AFTER, Progress
-from fetcher.download.status import acquisition
-from fetcher.http.request_statistics import Outcome
+from fetcher.download.plan import DownloadPlan
+from fetcher.download.progress import CONFIRM_AFTER, DownloadProgress
+from fetcher.download.status import download_status
+from fetcher.http.request_statistics import RequestOutcome
 from tradeschool.errors import ForeignFile, ProviderUnusable
 from tradeschool.markets.catalogue import BTC_USD, CURRICULUM_WINDOW, EUR_USD, Wanted
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
-from tradeschool.store.download_status import FILE_NAME, read_acquisition
+from tradeschool.store.download_status import FILE_NAME, read_download_status
 from tradeschool.views.download_progress import line, watch
 
 M15, H1 = Timeframe.M15, Timeframe.H1
@@ -21,14 +21,14 @@ RATES = {"coinbase": 3.0, "oanda": 2.0}
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def progress(instrument: Instrument, done: int, total: int, **more: object) -> Progress:
+def progress(instrument: Instrument, done: int, total: int, **more: object) -> DownloadProgress:
     wanted = Wanted(dataset=Dataset(instrument=instrument, timeframe=Timeframe.M5), window=CURRICULUM_WINDOW)
     reached = datetime(2021, 5, 6, tzinfo=UTC) if done else None
-    return Progress(download=Download(wanted=wanted), done=done, total=total, reached=reached, **more)  # type: ignore[arg-type]
+    return DownloadProgress(download=DownloadPlan(wanted=wanted), done=done, total=total, reached=reached, **more)  # type: ignore[arg-type]
 
 
-def eta(*shown: Progress, elapsed: float = 1.0) -> float:
-    return acquisition(shown, RATES, elapsed=elapsed, now=NOW, running=True).eta_seconds
+def eta(*shown: DownloadProgress, elapsed: float = 1.0) -> float:
+    return download_status(shown, RATES, elapsed=elapsed, now=NOW, running=True).eta_seconds
 
 
 def test_at_first_the_time_left_is_that_of_the_slower_provider_at_its_limit() -> None:
@@ -62,14 +62,14 @@ def test_pages_beyond_the_plan_are_no_time_gained() -> None:
 
 
 def test_of_nothing_no_time_is_left() -> None:
-    assert acquisition([], {}, elapsed=0.0, now=NOW, running=True).eta_seconds == 0.0
+    assert download_status([], {}, elapsed=0.0, now=NOW, running=True).eta_seconds == 0.0
 
 
 def test_a_line_says_what_requests_wait_for() -> None:
     shown = progress(BTC_USD, 50, 100)
     shown.traffic.requests, shown.traffic.waiting_for_token, shown.traffic.waiting_for_network = 58, 3, 1
 
-    assert line(acquisition([shown], RATES, elapsed=20.0, now=NOW, running=True)) == (
+    assert line(download_status([shown], RATES, elapsed=20.0, now=NOW, running=True)) == (
         "fetched 50 of 100 pages, coinbase 2.90/s (97% of the limit), 3 waiting for the rate limit, 1 for the network, "
         "coinbase/BTC-USD/M5 reached 2021-05-06, ETA 20 s"
     )
@@ -90,7 +90,7 @@ async def test_where_nothing_is_asked_for_nothing_is_told(capsys: pytest.Capture
         show([])
 
     assert capsys.readouterr().err == ""
-    assert read_acquisition(tmp_path) is None
+    assert read_download_status(tmp_path) is None
 
 
 async def test_a_terminal_gets_a_bar_a_dataset(
@@ -111,20 +111,20 @@ async def test_a_terminal_gets_a_bar_a_dataset(
 
 async def test_other_programs_read_the_record(tmp_path: Path) -> None:
     shown = progress(BTC_USD, 5, 10)
-    shown.traffic.outcomes[Outcome.BUSY] = 2
-    shown.traffic.answer_seconds.add(0.2)
+    shown.traffic.outcomes[RequestOutcome.BUSY] = 2
+    shown.traffic.response_seconds.add(0.2)
     async with watch(RATES, tmp_path) as show:
         show([shown])
-    record = read_acquisition(tmp_path)
+    record = read_download_status(tmp_path)
 
     assert record is not None
     assert (record.running, record.pages_done, record.pages_total) == (False, 5, 10)
-    assert record.lanes[0].outcomes == {"busy": 2}
-    assert record.lanes[0].answer_seconds.counts[2] == 1
+    assert record.providers[0].outcomes == {"busy": 2}
+    assert record.providers[0].response_seconds.counts[2] == 1
 
 
 def test_a_record_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("{}")
 
-    with pytest.raises(ForeignFile, match=r"acquisition\.json: not a download status"):
-        read_acquisition(tmp_path)
+    with pytest.raises(ForeignFile, match=r"download_status\.json: not a download status"):
+        read_download_status(tmp_path)

@@ -9,14 +9,14 @@ from rich.console import Console
 
 from optimizer.curriculum.state_machine import Search
 from optimizer.runs.run_store import AttemptRow, RunRecord
-from optimizer.search.trial_summary import SeenTrial
-from tests.factories.runs import made_level
-from tradeschool.store.download_status import Acquisition, DownloadState, Durations, LaneState
-from tradeschool.views.live_screen import MOST_WORKERS, Look, duration, line, screen
+from optimizer.search.trial_summary import TrialView
+from tests.factories.runs import make_level
+from tradeschool.store.download_status import DownloadState, DownloadStatus, Durations, ProviderState
+from tradeschool.views.live_screen import MAX_WORKERS, QueueScreen, duration, line, screen
 from workers.monitoring.overview import NOT_RUNNING, View
-from workers.monitoring.run_status import AttemptStanding, LevelStanding, Standing, with_queue
-from workers.monitoring.snapshot import Flight, Snapshot, WorkerSnapshot
-from workers.monitoring.trial_counts import Tally
+from workers.monitoring.run_status import AttemptStatus, LevelStatus, RunStatus, with_queue
+from workers.monitoring.snapshot import RunningJob, Snapshot, WorkerSnapshot
+from workers.monitoring.trial_counts import TrialCounts
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -43,23 +43,23 @@ def queue(workers: int) -> Snapshot:
             )
             for number in range(workers)
         ),
-        flights=(Flight(job="r-L1-a1-16-19-a1", worker="host0-0", seconds=3),),
+        running_jobs=(RunningJob(job="r-L1-a1-16-19-a1", worker="host0-0", seconds=3),),
     )
 
 
-LEVELS = (made_level("1"), made_level("2"))
-ROW = AttemptRow(level="1", number=2, fingerprints={}, inherited=None, carried=0)
+LEVELS = (make_level("1"), make_level("2"))
+ROW = AttemptRow(level="1", number=2, fingerprints={}, inherited=None, reused=0)
 METRICS = {"win_rate": 0.6, "sharpe": 1.25, "max_drawdown_intrabar": 0.1, "profit_factor": 1.4, "trades": 40}
-ATTEMPT = AttemptStanding(
+ATTEMPT = AttemptStatus(
     row=ROW,
     study="r-L1-a2",
     level=LEVELS[0],
-    tally=Tally(
+    counts=TrialCounts(
         trials=150,
         complete=50,
         pruned=20,
         failed=5,
-        best=SeenTrial(
+        best=TrialView(
             number=3,
             state="complete",
             value=1.25,
@@ -75,24 +75,24 @@ ATTEMPT = AttemptStanding(
         idle_seconds=2.0,
     ),
 )
-RUN = Standing(
+RUN = RunStatus(
     record=RunRecord(name="r", seed=7, levels=LEVELS, created=NOW, fingerprints={}, attempts=(ROW,)),
     levels=tuple(
-        LevelStanding(level=level, state=state, attempts=attempts, has_equity=False, null=None)
+        LevelStatus(level=level, state=state, attempts=attempts, has_equity=False, null_test=None)
         for level, state, attempts in zip(LEVELS, ("searching", "waiting"), ((ATTEMPT,), ()), strict=True)
     ),
     action=Search("1", 2),
-    at_work=True,
+    is_active=True,
     recommendation=None,
     has_report=False,
 )
 SPREAD = Durations(bounds_seconds=(), counts=(0,), seconds=0)
-DOWNLOAD = Acquisition(
+DOWNLOAD = DownloadStatus(
     time=NOW,
     running=True,
     eta_seconds=600,
-    lanes=(
-        LaneState(
+    providers=(
+        ProviderState(
             provider="coinbase",
             limit_per_second=3,
             requests=30,
@@ -104,7 +104,7 @@ DOWNLOAD = Acquisition(
             eta_seconds=600,
             outcomes={"ok": 30},
             token_seconds=SPREAD,
-            answer_seconds=SPREAD,
+            response_seconds=SPREAD,
         ),
     ),
     downloads=(
@@ -122,14 +122,14 @@ DOWNLOAD = Acquisition(
 AWAY = View(trouble="Redis unix:///x does not answer: gone")
 
 
-def shown(look: Look) -> str:
+def shown(look: QueueScreen) -> str:
     out = Console(width=140, record=True, file=io.StringIO())
     out.print(screen(look))
     return out.export_text()
 
 
 def test_the_screen_tells_queue_workers_levels_and_download() -> None:
-    text = shown(Look(queue=View(value=queue(2)), run=View(value=RUN), download=View(value=DOWNLOAD), now=NOW))
+    text = shown(QueueScreen(queue=View(value=queue(2)), run=View(value=RUN), download=View(value=DOWNLOAD), now=NOW))
 
     for words in (
         "1,234",
@@ -147,16 +147,16 @@ def test_the_screen_tells_queue_workers_levels_and_download() -> None:
 
 
 def test_a_screen_of_many_workers_stays_a_screen() -> None:
-    text = shown(Look(queue=View(value=queue(40)), run=View(), download=View(), now=NOW))
+    text = shown(QueueScreen(queue=View(value=queue(40)), run=View(), download=View(), now=NOW))
 
-    assert f"and {40 - MOST_WORKERS} more on 2 hosts" in text
+    assert f"and {40 - MAX_WORKERS} more on 2 hosts" in text
     assert len(text.splitlines()) < 45
 
 
 def test_more_workers_than_a_search_can_use_is_said_with_what_helps() -> None:
     crowded = replace(queue(12), most_jobs=8)
 
-    text = " ".join(shown(Look(queue=View(value=crowded), run=View(), download=View(), now=NOW)).split())
+    text = " ".join(shown(QueueScreen(queue=View(value=crowded), run=View(), download=View(), now=NOW)).split())
 
     assert "4 of 12 workers can get nothing to do" in text
     assert "at most 8 jobs in hand" in text
@@ -165,7 +165,7 @@ def test_more_workers_than_a_search_can_use_is_said_with_what_helps() -> None:
 
 
 def test_what_is_away_is_on_the_screen_and_in_the_line() -> None:
-    look = Look(queue=AWAY, run=View(value=RUN), download=View(), now=NOW)
+    look = QueueScreen(queue=AWAY, run=View(value=RUN), download=View(), now=NOW)
 
     assert AWAY.trouble in shown(look)
     assert line(look).startswith(AWAY.trouble)
@@ -173,7 +173,7 @@ def test_what_is_away_is_on_the_screen_and_in_the_line() -> None:
 
 
 def test_a_server_that_ended_with_its_run_is_said_and_nothing_is_red() -> None:
-    look = Look(queue=View(note=NOT_RUNNING), run=View(), download=View(), now=NOW)
+    look = QueueScreen(queue=View(note=NOT_RUNNING), run=View(), download=View(), now=NOW)
 
     assert look.troubles == []
     assert line(look) == NOT_RUNNING
@@ -182,7 +182,7 @@ def test_a_server_that_ended_with_its_run_is_said_and_nothing_is_red() -> None:
 
 def test_a_search_without_workers_is_said_and_has_no_time_left() -> None:
     seen = replace(queue(0), most_jobs=8)
-    look = Look(queue=View(value=seen), run=View(value=with_queue(RUN, seen)), download=View(), now=NOW)
+    look = QueueScreen(queue=View(value=seen), run=View(value=with_queue(RUN, seen)), download=View(), now=NOW)
 
     assert line(look).startswith("stalled: no worker is connected; start some: tradeschool worker start -n 2; ")
     assert line(look).endswith("level 1: 75 of 150 trials, ETA -")
@@ -191,7 +191,9 @@ def test_a_search_without_workers_is_said_and_has_no_time_left() -> None:
 
 def test_a_fetcher_that_was_killed_is_told_on_the_screen() -> None:
     text = shown(
-        Look(queue=View(value=queue(0)), run=View(), download=View(value=DOWNLOAD), now=NOW + timedelta(minutes=5))
+        QueueScreen(
+            queue=View(value=queue(0)), run=View(), download=View(value=DOWNLOAD), now=NOW + timedelta(minutes=5)
+        )
     )
 
     assert "killed? resume it: tradeschool fetch" in text
@@ -199,11 +201,11 @@ def test_a_fetcher_that_was_killed_is_told_on_the_screen() -> None:
 
 
 def test_nothing_is_a_line_too() -> None:
-    assert line(Look(queue=View(), run=View(), download=View(), now=NOW)) == "no run or download is active"
+    assert line(QueueScreen(queue=View(), run=View(), download=View(), now=NOW)) == "no run or download is active"
 
 
 def test_a_line_tells_the_download() -> None:
-    look = Look(queue=View(value=queue(1)), run=View(), download=View(value=DOWNLOAD), now=NOW)
+    look = QueueScreen(queue=View(value=queue(1)), run=View(), download=View(value=DOWNLOAD), now=NOW)
 
     assert "fetched 30 of 1,400 pages, ETA 10 min" in line(look)
 

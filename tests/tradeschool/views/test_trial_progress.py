@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.factories.runs import made_level
+from tests.factories.runs import make_level
 from tradeschool.views import trial_progress
-from workers.coordinator.trial_ledger import Progress
+from workers.coordinator.trial_ledger import StudyProgress
 
 
 def test_luck_is_told_now_and_then_with_the_time_that_is_left(
@@ -14,7 +14,7 @@ def test_luck_is_told_now_and_then_with_the_time_that_is_left(
 ) -> None:
     clock = iter([0.0, 1.0, 4.0, 5.0, 20.0, 50.0])
     monkeypatch.setattr(trial_progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    tell = trial_progress.tell_luck()
+    tell = trial_progress.show_null_test()
 
     for level, done in (("1", 1), ("1", 2), ("1", 3), ("1", 11), ("2", 1)):
         tell(level, done, 20)
@@ -32,7 +32,7 @@ def test_the_same_line_is_not_said_again(monkeypatch: pytest.MonkeyPatch, capsys
     with trial_progress.show_trials() as tell:
         now[0] = 10.0
         for complete in (1, 1, 1, 2, 2):
-            tell(made_level("1"), 1, Progress(trials=4, complete=complete, pruned=0, failed=0, open=1))
+            tell(make_level("1"), 1, StudyProgress(trials=4, complete=complete, pruned=0, failed=0, open=1))
             now[0] += 10
 
     assert capsys.readouterr().err.splitlines() == [

@@ -27,7 +27,7 @@ def test_pauses_grow_up_to_a_longest_one_and_then_it_is_raised() -> None:
 
     with pytest.raises(ServiceUnreachable, match="gone"):
         for _ in range(1_000):
-            outage.bear(AWAY)
+            outage.wait(AWAY)
 
     assert clock.pauses == sorted(clock.pauses)
     assert (clock.pauses[0], clock.pauses[-1]) == (0.2, LONGEST_PAUSE_SECONDS)
@@ -38,7 +38,7 @@ def test_one_that_has_ended_does_not_count_for_the_next() -> None:
     clock = Clock()
     outage = Outage(1.0, clock=clock, sleep=clock.sleep)
     for _ in range(50):
-        outage.bear(AWAY)
+        outage.wait(AWAY)
         outage.end()
 
     assert clock.pauses == [0.2] * 50

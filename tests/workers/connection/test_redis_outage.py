@@ -46,7 +46,7 @@ def test_a_finished_answer_outlives_every_refusal(plan, mortal, start_program, e
     slow = replace(plan, url=mortal.url, title="sleep 0.3", trials=9, lag=1)
     worker = start_program("worker_process.py", "--url", mortal.url, "--lease", "30", BENCH_COUNTS=str(counts))
     study = slow.open()
-    conductor = start_program("coordinator_process.py", slow.as_json())
+    coordinator = start_program("coordinator_process.py", slow.as_json())
     operator = Redis.from_url(mortal.url)
     for number, fault in enumerate(FAULTS):
         eventually(lambda begun=2 * number + 1: lines(counts) >= begun)
@@ -56,7 +56,7 @@ def test_a_finished_answer_outlives_every_refusal(plan, mortal, start_program, e
         ordered(operator, fault.undo)
         eventually(lambda done=2 * number + 1: len(study.trials()) >= done)
 
-    assert conductor.wait(timeout=120) == 0
+    assert coordinator.wait(timeout=120) == 0
     assert worker.poll() is None
     assert export(study.trials(), "csv") == slow.table_in_process()
     assert lines(counts) == slow.trials

@@ -13,8 +13,8 @@ from optimizer.search.trial_table import export
 from tradeschool.errors import SettingsError
 from tradeschool.settings.sections import WorkSettings
 from workers.connection.signing import UNSIGNED, Signer
-from workers.coordinator.coordinator import advance
-from workers.queue.dispatch import QueueCarrier
+from workers.coordinator.coordinator import reconcile
+from workers.queue.dispatch import QueueDispatcher
 from workers.queue.job_allowlist import FUNCTION, TrialJob
 from workers.queue.trial_queue import results_key
 
@@ -24,32 +24,32 @@ NOW = time.time()
 
 
 def signed_run(plan, study):
-    carrier = QueueCarrier(
+    dispatcher = QueueDispatcher(
         plan.queue, study=plan.study, url=plan.url, job_timeout_seconds=plan.job_timeout, signer=SIGNER
     )
-    return plan.run(study, carrier)
+    return plan.run(study, dispatcher)
 
 
 @given(content=st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5) | st.none(), max_size=4))
 def test_what_was_signed_comes_back(content: dict[str, object]) -> None:
     text = json.dumps(content)
 
-    assert SIGNER.check("order", "j", SIGNER.sign("order", "j", text)) == content
-    assert SIGNER.check("order", "j", json.loads(SIGNER.sign("order", "j", text))) == content
-    assert UNSIGNED.check("order", "j", UNSIGNED.sign("order", "j", text)) == content
+    assert SIGNER.check("batch", "j", SIGNER.sign("batch", "j", text)) == content
+    assert SIGNER.check("batch", "j", json.loads(SIGNER.sign("batch", "j", text))) == content
+    assert UNSIGNED.check("batch", "j", UNSIGNED.sign("batch", "j", text)) == content
 
 
 @pytest.mark.parametrize(
     "received",
     [
         pytest.param('{"v": 1}', id="unsigned"),
-        pytest.param(Signer(b"another key, long enough").sign("answer", "j", '{"v": 1}'), id="another key"),
-        pytest.param(SIGNER.sign("order", "j", '{"v": 1}'), id="signed as an order"),
-        pytest.param(SIGNER.sign("answer", "k", '{"v": 1}'), id="signed for another job"),
-        pytest.param(SIGNER.sign("answer", "k", '{"v": 1}').replace('"k"', '"j"'), id="renamed"),
-        pytest.param(SIGNER.sign("answer", "j", '{"v": 1}', at=1.0), id="signed long ago"),
-        pytest.param(SIGNER.sign("answer", "j", '{"v": 1}', at=1.0).replace("1.0", str(NOW)), id="with another time"),
-        pytest.param(SIGNER.sign("answer", "j", '{"v": 1}').replace('\\"v\\": 1', '\\"v\\": 2'), id="changed"),
+        pytest.param(Signer(b"another key, long enough").sign("result", "j", '{"v": 1}'), id="another key"),
+        pytest.param(SIGNER.sign("batch", "j", '{"v": 1}'), id="signed as an order"),
+        pytest.param(SIGNER.sign("result", "k", '{"v": 1}'), id="signed for another job"),
+        pytest.param(SIGNER.sign("result", "k", '{"v": 1}').replace('"k"', '"j"'), id="renamed"),
+        pytest.param(SIGNER.sign("result", "j", '{"v": 1}', at=1.0), id="signed long ago"),
+        pytest.param(SIGNER.sign("result", "j", '{"v": 1}', at=1.0).replace("1.0", str(NOW)), id="with another time"),
+        pytest.param(SIGNER.sign("result", "j", '{"v": 1}').replace('\\"v\\": 1', '\\"v\\": 2'), id="changed"),
         pytest.param('{"signed": "{}", "signature": 7}', id="no text"),
         pytest.param('{"signed": "{}", "signature": "\u00fc"}', id="no hexadecimal"),
         pytest.param("[", id="no JSON"),
@@ -57,13 +57,13 @@ def test_what_was_signed_comes_back(content: dict[str, object]) -> None:
 )
 def test_what_was_not_signed_is_refused(received: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        SIGNER.check("answer", "j", received, now=NOW, seconds=60.0)
+        SIGNER.check("result", "j", received, now=NOW, seconds=60.0)
 
 
 def test_a_signature_counts_for_its_own_name_and_time() -> None:
-    sent = SIGNER.sign("answer", "j", '{"v": 1}', at=NOW)
+    sent = SIGNER.sign("result", "j", '{"v": 1}', at=NOW)
 
-    assert SIGNER.check("answer", "j", sent, now=NOW + 59, seconds=60.0) == {"v": 1}
+    assert SIGNER.check("result", "j", sent, now=NOW + 59, seconds=60.0) == {"v": 1}
 
 
 def test_a_key_is_not_in_a_repr() -> None:
@@ -83,12 +83,12 @@ def test_a_signed_search_finds_the_same(plan, start_worker) -> None:
 def test_forged_answers_count_for_nothing(plan, make_bench) -> None:
     study = plan.open()
     run = signed_run(plan, study)
-    advance(run)
-    answer = make_bench("w").answer(run.ledger.order(range(1))).model_dump_json()
+    reconcile(run)
+    answer = make_bench("w").evaluate(run.ledger.batch(range(1))).model_dump_json()
     plan.queue.connection.rpush(results_key(plan.study), answer)
-    forged = advance(run).finished
-    plan.queue.connection.rpush(results_key(plan.study), SIGNER.sign("answer", f"{plan.study}-0-0-a1", answer))
-    honest = advance(run).finished
+    forged = reconcile(run).finished
+    plan.queue.connection.rpush(results_key(plan.study), SIGNER.sign("result", f"{plan.study}-0-0-a1", answer))
+    honest = reconcile(run).finished
     study.close()
 
     assert (forged, honest) == (0, 1)

@@ -20,10 +20,10 @@ from optimizer.search.trial_table import export
 from tests.fork_server import Forked
 from tradeschool.errors import DataIncomplete, SettingsError
 from workers.connection.reconnect import Outage
-from workers.coordinator.coordinator import ConductorSettings, Run, advance, conduct
-from workers.queue.messages import Answer, Order
+from workers.coordinator.coordinator import CoordinatorSettings, StudyRun, coordinate, reconcile
+from workers.queue.messages import BatchResult, TrialBatch
 from workers.queue.trial_queue import JobReport, results_key
-from workers.worker.in_process_dispatch import BenchCarrier
+from workers.worker.in_process_dispatch import InProcessDispatcher
 
 Start = Callable[..., Forked]
 POISON = ({"fast": 20, "slow": 90, "stop": 2.0}, {"fast": 13, "slow": 90, "stop": 2.0})
@@ -32,34 +32,34 @@ POISON = ({"fast": 20, "slow": 90, "stop": 2.0}, {"fast": 13, "slow": 90, "stop"
 class Shuffled:
     """Answers orders in an order of its own, and some of them twice."""
 
-    def __init__(self, bench, choose: random.Random) -> None:
-        self._bench, self._choose, self._orders = bench, choose, []
+    def __init__(self, evaluator, choose: random.Random) -> None:
+        self._bench, self._choose, self._orders = evaluator, choose, []
 
-    def send(self, errand, order: Order) -> bool:
-        self._orders.append(order)
+    def send(self, job_key, batch: TrialBatch) -> bool:
+        self._orders.append(batch)
         return True
 
-    def send_again(self, errand, order: Order) -> None:
-        self.send(errand, order)
+    def send_again(self, job_key, batch: TrialBatch) -> None:
+        self.send(job_key, batch)
 
-    def collect(self, wait_seconds: float) -> list[Answer]:
+    def collect(self, wait_seconds: float) -> list[BatchResult]:
         if not self._orders:
             return []
-        order = self._orders.pop(self._choose.randrange(len(self._orders)))
+        batch = self._orders.pop(self._choose.randrange(len(self._orders)))
         if self._choose.random() < 0.2:
-            self._orders.append(order)
-        return [self._bench.answer(order)]
+            self._orders.append(batch)
+        return [self._bench.evaluate(batch)]
 
-    def look(self, errands) -> list[JobReport]:
+    def look(self, job_keys) -> list[JobReport]:
         return []
 
-    def put_back(self, errand) -> None:
+    def put_back(self, job_key) -> None:
         """Nothing strays."""
 
-    def count_loss(self, errand) -> int:
+    def count_loss(self, job_key) -> int:
         return 0
 
-    def announce(self, notice) -> None:
+    def announce(self, announcement) -> None:
         """Nobody looks."""
 
 
@@ -99,11 +99,11 @@ def test_the_table_is_the_same_in_another_database_and_for_jobs_of_any_size(serv
     expected = plan.table_in_process()
     study = plan.open()
     run = plan.run(study)
-    while advance(run, wait_seconds=0.1).finished < 8:
+    while reconcile(run, wait_seconds=0.1).finished < 8:
         pass
     study.close()
 
-    assert plan.table_by_queue() == expected  # gone on with from where the other conductor was left
+    assert plan.table_by_queue() == expected  # gone on with from where the other coordinator was left
 
 
 def test_a_worker_killed_in_mid_trial_costs_no_trial(plan, start_worker: Start, eventually) -> None:
@@ -111,7 +111,7 @@ def test_a_worker_killed_in_mid_trial_costs_no_trial(plan, start_worker: Start, 
     expected = replace(slow, title="plain").table_in_process()
     study, victim = slow.open(), start_worker()
     run = slow.run(study)
-    eventually(lambda: advance(run).finished >= 2 and is_evaluating(slow.queue.connection))
+    eventually(lambda: reconcile(run).finished >= 2 and is_evaluating(slow.queue.connection))
     horses = children(victim.pid)
     os.kill(victim.pid, signal.SIGKILL)
     start_worker()
@@ -120,10 +120,10 @@ def test_a_worker_killed_in_mid_trial_costs_no_trial(plan, start_worker: Start, 
     study.close()
 
     assert table == expected
-    assert not any(is_alive(horse) for horse in horses)
+    assert not any(is_alive(work_horse) for work_horse in horses)
 
 
-def test_a_killed_conductor_is_followed_by_another(plan, start: Start, start_worker: Start, eventually) -> None:
+def test_a_killed_coordinator_is_followed_by_another(plan, start: Start, start_worker: Start, eventually) -> None:
     slow = replace(plan, title="sleep 0.05", trials=20)
     expected = replace(slow, title="plain").table_in_process()
     start_worker()
@@ -143,7 +143,7 @@ def test_a_killed_conductor_is_followed_by_another(plan, start: Start, start_wor
 def test_nobody_waits_for_answers_before_the_first_question_is_out(plan, make_bench) -> None:
     waits = []
 
-    class Watched(BenchCarrier):
+    class Watched(InProcessDispatcher):
         def collect(self, wait_seconds):
             waits.append(wait_seconds)
             return super().collect(wait_seconds)
@@ -151,8 +151,8 @@ def test_nobody_waits_for_answers_before_the_first_question_is_out(plan, make_be
     study = plan.open()
     run = plan.run(study, Watched(make_bench("here")))
     assert not run.is_ready
-    advance(run, wait_seconds=0.5)
-    advance(run, wait_seconds=0.5)
+    reconcile(run, wait_seconds=0.5)
+    reconcile(run, wait_seconds=0.5)
     study.close()
 
     assert waits == [0.0, 0.5]
@@ -255,7 +255,7 @@ def test_asynchronous_trials_are_exactly_as_many(plan, start_worker: Start) -> N
     start_worker()
     study = loose.open()
     run = loose.run(study)
-    while advance(run, wait_seconds=0.1).finished < 8:
+    while reconcile(run, wait_seconds=0.1).finished < 8:
         pass
     progress = loose.finish(loose.run(study))
     numbers = [trial.number for trial in study.trials()]
@@ -270,7 +270,7 @@ def test_a_redis_that_forgets_everything_costs_no_trial(served, eventually) -> N
     expected = served.table_in_process()
     study = slow.open()
     run = slow.run(study)
-    eventually(lambda: advance(run).finished >= 8)
+    eventually(lambda: reconcile(run).finished >= 8)
     slow.queue.connection.flushdb()
     slow.finish(run)
     table = export(study.trials(), "csv")
@@ -283,7 +283,7 @@ def test_a_job_that_lost_its_worker_before_it_began_is_put_back(plan, start_work
     """Killed between taking and starting, a job is in the intermediate list only."""
     study = plan.open()
     run = plan.run(study)
-    advance(run)
+    reconcile(run)
     queue = plan.queue
     queue.connection.lmove(queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT")
     start_worker()
@@ -297,7 +297,7 @@ def test_a_job_that_lost_its_worker_before_it_began_is_put_back(plan, start_work
 def test_an_answer_is_found_although_its_message_was_lost(served, eventually) -> None:
     study = served.open()
     run = served.run(study)
-    advance(run)
+    reconcile(run)
     connection = served.queue.connection
     eventually(lambda: connection.llen(results_key(served.study)) == served.lag)
     connection.delete(results_key(served.study))
@@ -312,14 +312,14 @@ def test_a_late_or_foreign_answer_counts_for_nothing(plan, make_bench) -> None:
     expected = plan.table_in_process()
     study = plan.open()
     run = plan.run(study)
-    advance(run)
-    bench, connection = make_bench("w"), plan.queue.connection
-    answer = bench.answer(run.ledger.order(range(1)))
+    reconcile(run)
+    evaluator, connection = make_bench("w"), plan.queue.connection
+    answer = evaluator.evaluate(run.ledger.batch(range(1)))
     foreign = answer.trials[0].model_copy(update={"question": "0" * 32, "failure": "forged", "evaluation": None})
     for message in (answer.model_copy(update={"trials": (foreign,)}), answer, answer):
         connection.rpush(results_key(plan.study), message.model_dump_json())
     connection.rpush(results_key(plan.study), b"not an answer")
-    advance(run)
+    reconcile(run)
     first = study.trials()
     study.close()
 
@@ -329,8 +329,8 @@ def test_a_late_or_foreign_answer_counts_for_nothing(plan, make_bench) -> None:
 def test_a_second_answer_that_differs_is_an_alarm(plan, make_bench, caplog: pytest.LogCaptureFixture) -> None:
     study = plan.open()
     run = plan.run(study)
-    advance(run)
-    answer = make_bench("w").answer(run.ledger.order(range(1)))
+    reconcile(run)
+    answer = make_bench("w").evaluate(run.ledger.batch(range(1)))
     found = json.loads(answer.trials[0].evaluation)
     other = answer.trials[0].model_copy(update={"evaluation": json.dumps(found | {"value": 1e9})})
     run.ledger.accept(answer)
@@ -338,7 +338,7 @@ def test_a_second_answer_that_differs_is_an_alarm(plan, make_bench, caplog: pyte
     run.ledger.accept(answer.model_copy(update={"trials": (other,)}))
     study.close()
 
-    assert [record.action for record in caplog.records if record.levelname == "ERROR"] == ["answers_differ"]
+    assert [record.action for record in caplog.records if record.levelname == "ERROR"] == ["results_differ"]
 
 
 def test_an_old_job_under_the_same_name_answers_nothing(served) -> None:
@@ -353,13 +353,13 @@ def test_an_old_job_under_the_same_name_answers_nothing(served) -> None:
 def test_an_outage_is_waited_out(served) -> None:
     calls = []
 
-    def make() -> Run:
+    def make() -> StudyRun:
         calls.append(served.open())
         if len(calls) == 1:
-            return served.run(calls[-1], carrier=replace(served, url="unix:///nowhere").run(calls[-1]).carrier)
+            return served.run(calls[-1], dispatcher=replace(served, url="unix:///nowhere").run(calls[-1]).dispatcher)
         return served.run(calls[-1])
 
-    done = conduct(make, outage=Outage(), stop=lambda: False, report=lambda _: None)
+    done = coordinate(make, outage=Outage(), stop=lambda: False, report=lambda _: None)
     for study in calls:
         study.close()
 
@@ -377,13 +377,13 @@ def test_a_job_may_not_hold_more_trials_than_the_lag(plan) -> None:
     study.close()
 
 
-def test_settings_of_a_conductor_are_not_facts_of_a_study(plan) -> None:
+def test_settings_of_a_coordinator_are_not_facts_of_a_study(plan) -> None:
     plan.open().close()
 
     again = open_study(plan.storage, plan.study, replace(plan, trials_per_job=4).facts)
     again.close()
 
-    assert ConductorSettings() == ConductorSettings(attempts=3)
+    assert CoordinatorSettings() == CoordinatorSettings(attempts=3)
 
 
 def is_evaluating(connection: Redis) -> bool:

@@ -9,26 +9,26 @@ from pathlib import Path
 import pytest
 
 from optimizer.curriculum.inheritance import first_points
-from optimizer.curriculum.state_machine import Outcome
+from optimizer.curriculum.state_machine import RunOutcome
 from optimizer.level.constraints import Analysis, StressLimits
 from optimizer.level.spec import Gate, Level, LevelDataset
 from optimizer.objective.objective import repair
 from optimizer.runs.run_store import RunRecord
 from optimizer.search.study import read_trials
-from optimizer.validation.holdout_log import read_openings
+from optimizer.validation.holdout_log import read_holdout_log
 from tests.factories.in_process_runs import (
     ALMOST,
     ANY,
+    CURRICULUM,
     DATASETS,
     DAYS,
-    LADDER,
     NONE,
-    Dying,
+    CrashingStore,
     Killed,
-    School,
+    RunHarness,
     after,
     level,
-    school_in,
+    run_harness_in,
 )
 from tests.factories.stores import seal_made
 from tradeschool.errors import DataIncomplete, ForeignFile, ServiceUnreachable
@@ -36,79 +36,79 @@ from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.windows import Window
 from tradeschool.store import Gap, GapReason
 from tradeschool.store.frame_store import FrameStore
-from workers.coordinator.context import Place
+from workers.coordinator.context import RunContext
 from workers.coordinator.run_record import read_run
 from workers.monitoring.run_status_json import as_result
 
 
-def test_a_run_climbs_every_level_and_inherits(school: School) -> None:
-    school.begin(level("1", ANY), level("2", ANY, trials=12, analyses=(Analysis.SIMILARITY,)))
+def test_a_run_climbs_every_level_and_inherits(harness: RunHarness) -> None:
+    harness.begin(level("1", ANY), level("2", ANY, trials=12, analyses=(Analysis.SIMILARITY,)))
 
-    ended = school.go_on()
+    ended = harness.run()
 
-    assert (ended.outcome, ended.level, ended.reason) == (Outcome.PASSED, "2", "every gate is met")
+    assert (ended.outcome, ended.level, ended.reason) == (RunOutcome.PASSED, "2", "every gate is met")
     first, second = ended.record.attempts
     assert (first.inherited, first.verdict.passed) == (None, True)
     assert second.inherited == first.verdict.parameters
     points = first_points(ended.record.level("2"), first.verdict.parameters, 7)
-    asked = [trial.params for trial in read_trials(school.place.storage_url, "run-L2-a1")[: len(points)]]
+    asked = [trial.params for trial in read_trials(harness.context.storage_url, "run-L2-a1")[: len(points)]]
     assert asked == [repair(ended.record.level("2"), point) for point in points]
     assert all(isinstance(point["fast"], int) for point in [*points, second.inherited])
-    assert school.file("2/similarity.json")["compared_with"] == "1"
-    assert school.file("lineage.json")["attempts"][1]["inherited_from"] == "1"
+    assert harness.file("2/similarity.json")["compared_with"] == "1"
+    assert harness.file("lineage.json")["attempts"][1]["inherited_from"] == "1"
 
 
-def test_a_missed_gate_is_tried_again_and_then_given_up(school: School) -> None:
-    school.begin(level("1", ALMOST, retries=2), level("2", ANY))
+def test_a_missed_gate_is_tried_again_and_then_given_up(harness: RunHarness) -> None:
+    harness.begin(level("1", ALMOST, retries=2), level("2", ANY))
 
-    ended = school.go_on()
+    ended = harness.run()
 
-    assert (ended.outcome, ended.level) == (Outcome.ESCALATED, "1")
+    assert (ended.outcome, ended.level) == (RunOutcome.ESCALATED, "1")
     assert ended.reason == "the gate of level 1 is not met after 3 attempts"
-    assert [(each.number, each.carried) for each in ended.record.attempts] == [(1, 0), (2, 8), (3, 20)]
-    standing = school.standing()
-    assert [(each.tally.trials, each.tally.finished) for each in standing.attempts] == [(8, 8), (12, 12), (18, 18)]
-    assert len(read_trials(school.place.storage_url, "run-L1-a3")) == 8 + 12 + 18
-    assert school.table("1", 3).startswith(school.table("1", 1))
-    shortfalls = school.file("escalation.json")["attempts"]
+    assert [(each.number, each.reused) for each in ended.record.attempts] == [(1, 0), (2, 8), (3, 20)]
+    status = harness.run_status()
+    assert [(each.counts.trials, each.counts.finished) for each in status.attempts] == [(8, 8), (12, 12), (18, 18)]
+    assert len(read_trials(harness.context.storage_url, "run-L1-a3")) == 8 + 12 + 18
+    assert harness.table("1", 3).startswith(harness.table("1", 1))
+    shortfalls = harness.file("escalation.json")["attempts"]
     assert [[each["name"] for each in one["missed"]] for one in shortfalls] == [["sharpe"]] * 3
-    assert not (school.place.folder("run") / "2").exists()
+    assert not (harness.context.folder("run") / "2").exists()
 
 
-def test_without_a_feasible_trial_nothing_is_opened_and_the_nearest_is_told(school: School) -> None:
-    school.begin(level("1", NONE))
+def test_without_a_feasible_trial_nothing_is_opened_and_the_nearest_is_told(harness: RunHarness) -> None:
+    harness.begin(level("1", NONE))
 
-    ended = school.go_on()
+    ended = harness.run()
 
-    assert ended.outcome is Outcome.ESCALATED
-    (shortfall,) = school.file("escalation.json")["attempts"]
+    assert ended.outcome is RunOutcome.ESCALATED
+    (shortfall,) = harness.file("escalation.json")["attempts"]
     assert shortfall["reason"] == "no trial met all constraints on train"
     assert shortfall["closest_on_train"]["violations"]["win_rate"] > 0
-    assert read_openings(school.place.folder("run")) == []
+    assert read_holdout_log(harness.context.folder("run")) == []
 
 
-def test_a_relaxed_pass_says_so_wherever_it_is_shown(school: School) -> None:
+def test_a_relaxed_pass_says_so_wherever_it_is_shown(harness: RunHarness) -> None:
     strict = Gate(win_rate=0.0, sharpe=-99, max_drawdown_intrabar=1.0, profit_factor=0.01)
     almost = strict.model_copy(update={"profit_factor": 60.0})
-    school.begin(level("1", almost, retries=1, relax=1.0))
+    harness.begin(level("1", almost, retries=1, relax=1.0))
 
-    ended = school.go_on()
+    ended = harness.run()
 
-    assert ended.outcome is Outcome.PASSED
+    assert ended.outcome is RunOutcome.PASSED
     assert ended.reason == "every gate is met, with targets relaxed: level 1 by 1"
-    assert school.file("1/gate.json")["relaxed"] == 1.0
-    assert "(targets relaxed by 1)" in school.file("1/gate.json")["reason"]
-    assert as_result(school.standing())["levels"][1]["relaxed"] == 1.0
-    assert school.file("lineage.json")["attempts"][1]["verdict"]["relaxed"] == 1.0
+    assert harness.file("1/gate.json")["relaxed"] == 1.0
+    assert "(targets relaxed by 1)" in harness.file("1/gate.json")["reason"]
+    assert as_result(harness.run_status())["levels"][1]["relaxed"] == 1.0
+    assert harness.file("lineage.json")["attempts"][1]["verdict"]["relaxed"] == 1.0
 
 
-def test_every_look_at_validation_and_test_is_one_line(school: School) -> None:
-    school.begin(level("1", ALMOST, retries=1))
+def test_every_look_at_validation_and_test_is_one_line(harness: RunHarness) -> None:
+    harness.begin(level("1", ALMOST, retries=1))
 
-    school.go_on()
-    school.go_on()
+    harness.run()
+    harness.run()
 
-    lines = read_openings(school.place.folder("run"))
+    lines = read_holdout_log(harness.context.folder("run"))
     assert [(line["part"], line["attempt"]) for line in lines] == [
         ("validation", 1),
         ("test", 1),
@@ -117,14 +117,14 @@ def test_every_look_at_validation_and_test_is_one_line(school: School) -> None:
     ]
 
 
-def test_a_level_with_stress_and_analyses_writes_each_file(school: School) -> None:
+def test_a_level_with_stress_and_analyses_writes_each_file(harness: RunHarness) -> None:
     limits = StressLimits(
         windows=({"name": "spring", "start": date(2021, 3, 20), "end": date(2021, 4, 2)},), window_drawdown=1.0
     )
     analyses = (Analysis.REGIMES, Analysis.STABILITY)
-    school.begin(level("1", ANY, stress=limits, analyses=analyses))
+    harness.begin(level("1", ANY, stress=limits, analyses=analyses))
 
-    ended = school.go_on()
+    ended = harness.run()
 
     names = [each.name for each in ended.record.attempts[0].verdict.readings]
     assert names[5:] == [
@@ -135,28 +135,34 @@ def test_a_level_with_stress_and_analyses_writes_each_file(school: School) -> No
         "missing_0.05_sharpe_kept",
         "shuffled_drawdown",
     ]
-    files = {path for path in school.files() if path.startswith("1/")}
+    files = {path for path in harness.files() if path.startswith("1/")}
     assert files >= {"1/stress.json", "1/regimes.json", "1/stability.json", "1/plots/equity.svg", "1/metrics.json"}
-    assert [each["name"] for each in school.file("1/stress.json")["windows"]] == ["spring"]
+    assert [each["name"] for each in harness.file("1/stress.json")["windows"]] == ["spring"]
 
 
-def test_further_constraints_and_an_early_end_hold(school: School) -> None:
-    school.begin(level("1", ANY, trials=40, early_stop=5, constraints=("exposure <= 0.9",)))
+def test_further_constraints_and_an_early_end_hold(harness: RunHarness) -> None:
+    harness.begin(level("1", ANY, trials=40, early_stop=5, constraints=("exposure <= 0.9",)))
 
-    ended = school.go_on()
+    ended = harness.run()
 
-    (attempt,) = school.standing().attempts
-    assert attempt.tally.finished < 40
+    (attempt,) = harness.run_status().attempts
+    assert attempt.counts.finished < 40
     assert "exposure <= 0.9" in [each.name for each in ended.record.attempts[0].verdict.readings]
-    assert all("exposure <= 0.9" in trial.constraints for trial in read_trials(school.place.storage_url, "run-L1-a1"))
+    assert all(
+        "exposure <= 0.9" in trial.constraints for trial in read_trials(harness.context.storage_url, "run-L1-a1")
+    )
 
 
-def broken(school: School, kills: Iterator[tuple[str, int]]) -> None:
+def broken(harness: RunHarness, kills: Iterator[tuple[str, int]]) -> None:
     for kind, when in kills:
-        dying = replace(school.place, store=Dying(school.place.store, when)) if kind == "read" else school.place
+        dying = (
+            replace(harness.context, store=CrashingStore(harness.context.store, when))
+            if kind == "read"
+            else harness.context
+        )
         tell = after(when) if kind == "told" else lambda *_: None
         try:
-            School(dying).go_on(tell=tell)
+            RunHarness(dying).run(tell=tell)
         except Killed:
             continue
         return
@@ -171,31 +177,33 @@ def broken(school: School, kills: Iterator[tuple[str, int]]) -> None:
     ],
     ids=["while searching", "while reading", "both"],
 )
-def test_a_run_that_is_killed_anywhere_leaves_the_same_files(school: School, undisturbed: School, kills) -> None:
-    school.begin(*LADDER)
+def test_a_run_that_is_killed_anywhere_leaves_the_same_files(
+    harness: RunHarness, undisturbed: RunHarness, kills
+) -> None:
+    harness.begin(*CURRICULUM)
 
-    broken(school, iter(kills))
-    ended = school.go_on()
+    broken(harness, iter(kills))
+    ended = harness.run()
 
-    assert ended.outcome is Outcome.ESCALATED
-    assert school.rows() == undisturbed.rows()
+    assert ended.outcome is RunOutcome.ESCALATED
+    assert harness.rows() == undisturbed.rows()
     for name, attempt in (("1", 1), ("2", 1), ("2", 2)):
-        assert school.table(name, attempt) == undisturbed.table(name, attempt)
-    assert school.files() == undisturbed.files()
-    assert school.looks() == undisturbed.looks()
+        assert harness.table(name, attempt) == undisturbed.table(name, attempt)
+    assert harness.files() == undisturbed.files()
+    assert harness.looks() == undisturbed.looks()
 
 
-def test_an_ended_run_ends_again_and_changes_nothing(undisturbed: School) -> None:
+def test_an_ended_run_ends_again_and_changes_nothing(undisturbed: RunHarness) -> None:
     before, told = undisturbed.files(), undisturbed.events()
 
-    ended = undisturbed.go_on()
+    ended = undisturbed.run()
 
-    assert ended.outcome is Outcome.ESCALATED
+    assert ended.outcome is RunOutcome.ESCALATED
     assert undisturbed.files() == before
     assert undisturbed.events() == told
 
 
-def test_what_happened_is_told_in_order(undisturbed: School) -> None:
+def test_what_happened_is_told_in_order(undisturbed: RunHarness) -> None:
     assert undisturbed.events() == [
         "run_started",
         "level_started",
@@ -210,7 +218,7 @@ def test_what_happened_is_told_in_order(undisturbed: School) -> None:
     ]
 
 
-class Fickle:
+class UnstableSource:
     """A role that its database gives back once, as a server's does after an outage."""
 
     def __init__(self, lives: int) -> None:
@@ -226,43 +234,43 @@ class Fickle:
 
 @pytest.mark.parametrize("lives", [0, 1, 2, 3, 4])
 def test_a_run_whose_role_was_lost_is_claimed_and_read_again(
-    school: School, monkeypatch: pytest.MonkeyPatch, lives: int
+    harness: RunHarness, monkeypatch: pytest.MonkeyPatch, lives: int
 ) -> None:
     """Another process may have gone on meanwhile: nothing that was read before may be written over what it wrote."""
-    roles = [Fickle(lives), Fickle(99)]
-    monkeypatch.setattr("workers.coordinator.curriculum_run.wait_to_claim", lambda *_, **__: roles.pop(0))
-    school.begin(level("1", ANY), level("2", ANY))
+    roles = [UnstableSource(lives), UnstableSource(99)]
+    monkeypatch.setattr("workers.coordinator.curriculum_run.wait_for_leadership", lambda *_, **__: roles.pop(0))
+    harness.begin(level("1", ANY), level("2", ANY))
 
-    ended = school.go_on()
+    ended = harness.run()
 
-    assert (ended.outcome, len(ended.record.attempts)) == (Outcome.PASSED, 2)
+    assert (ended.outcome, len(ended.record.attempts)) == (RunOutcome.PASSED, 2)
     assert roles == []
-    assert len(read_trials(school.place.storage_url, "run-L1-a1")) == 8
+    assert len(read_trials(harness.context.storage_url, "run-L1-a1")) == 8
 
 
 def test_a_database_that_is_away_between_two_steps_is_waited_for(
-    school: School, monkeypatch: pytest.MonkeyPatch
+    harness: RunHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, failures = read_run, [2, 5, 6]
 
-    def fickle(place: Place, name: str) -> RunRecord:
+    def fickle(context: RunContext, name: str) -> RunRecord:
         failures[:] = [each - 1 for each in failures]
         if 0 in failures:
             raise ServiceUnreachable("study database: gone for a moment")
-        return read(place, name)
+        return read(context, name)
 
     monkeypatch.setattr("workers.coordinator.curriculum_run.read_run", fickle)
-    school.begin(level("1", ANY), level("2", ANY))
+    harness.begin(level("1", ANY), level("2", ANY))
 
-    assert school.go_on().outcome is Outcome.PASSED
+    assert harness.run().outcome is RunOutcome.PASSED
     assert max(failures) < 0, "every failure was met"
 
 
-def test_what_a_download_ends_with_is_not_waited_out(school: School) -> None:
+def test_what_a_download_ends_with_is_not_waited_out(harness: RunHarness) -> None:
     later = level("1", ANY).model_copy(
         update={"datasets": (LevelDataset(dataset=DATASETS[0], start=date(2022, 1, 1), end=date(2022, 3, 1)),)}
     )
-    school.begin(later)
+    harness.begin(later)
 
     waited = []
 
@@ -271,18 +279,18 @@ def test_what_a_download_ends_with_is_not_waited_out(school: School) -> None:
         raise ServiceUnreachable("coinbase does not answer")
 
     with pytest.raises(ServiceUnreachable, match="coinbase"):
-        school.go_on(wait=wait)
+        harness.run(wait=wait)
 
     assert waited == ["1"]
 
 
-def test_an_interrupted_run_is_unfinished(school: School) -> None:
-    school.begin(level("1", ANY))
+def test_an_interrupted_run_is_unfinished(harness: RunHarness) -> None:
+    harness.begin(level("1", ANY))
 
     with pytest.raises(KeyboardInterrupt):
-        school.go_on(stop=lambda: True)
+        harness.run(stop=lambda: True)
 
-    assert school.standing().outcome is None
+    assert harness.run_status().outcome is None
 
 
 def test_missing_candles_are_named_with_coverage_and_gaps(tmp_path: Path, folder: Path, window) -> None:
@@ -291,14 +299,14 @@ def test_missing_candles_are_named_with_coverage_and_gaps(tmp_path: Path, folder
     lost = window("2021-04-01", "2021-04-21")
     gap = Gap(start=lost.start, end=lost.end, slots=480, reason=GapReason.CONFIRMED_EMPTY)
     seal_made(store, dataset, days, gaps=(gap,))
-    school = school_in(folder, store.root)
+    harness = run_harness_in(folder, store.root)
     thin = level("1", ANY).model_copy(
         update={"datasets": (LevelDataset(dataset=DATASETS[0], start=DAYS[0], end=DAYS[1]),)}
     )
-    school.begin(thin)
+    harness.begin(thin)
 
     with pytest.raises(DataIncomplete) as caught:
-        school.go_on()
+        harness.run()
 
     said = str(caught.value)
     assert "coinbase/BTC-USD/H1: 2021-03-01..2021-06-09 has 80.00% of its candles, expected at least 90.00%" in said
@@ -306,22 +314,22 @@ def test_missing_candles_are_named_with_coverage_and_gaps(tmp_path: Path, folder
     assert caught.value.exit_code == 4
 
 
-def test_candles_that_are_damaged_between_two_levels_stop_the_run_until_they_are_mended(
-    folder: Path, candles: Path, undisturbed: School
+def test_candles_that_are_damaged_between_two_levels_stop_the_run_until_they_are_repaired(
+    folder: Path, candles: Path, undisturbed: RunHarness
 ) -> None:
     here = folder / "copy"
     shutil.copytree(candles, here)
-    school = school_in(folder, here)
-    school.begin(*LADDER)
+    harness = run_harness_in(folder, here)
+    harness.begin(*CURRICULUM)
     with pytest.raises(Killed):
-        school.go_on(tell=lambda level, attempt, progress: (_ for _ in ()).throw(Killed) if level.name == "2" else None)
+        harness.run(tell=lambda level, attempt, progress: (_ for _ in ()).throw(Killed) if level.name == "2" else None)
     file = next(here.rglob("oanda/**/*.parquet"))
     sound = file.read_bytes()
     file.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
 
     with pytest.raises(ForeignFile, match="changed since it was sealed"):
-        school.go_on()
+        harness.run()
     file.write_bytes(sound)
-    school.go_on()
+    harness.run()
 
-    assert school.files() == undisturbed.files()
+    assert harness.files() == undisturbed.files()

@@ -51,26 +51,26 @@ def test_only_the_end_of_a_long_file_is_read(tmp_path: Path) -> None:
     found = event_log.read(tmp_path, most=10_000)
 
     assert found[-1].name == "new"
-    assert len(found) < event_log.MOST_READ_BYTES / 400
+    assert len(found) < event_log.MAX_READ_BYTES / 400
 
 
 def test_a_follower_hears_each_event_once_and_starts_over_with_a_new_file(tmp_path: Path) -> None:
     follower = event_log.Follower(tmp_path)
     event_log.record(tmp_path, "a")
-    assert [event.name for event in follower.news()] == ["a"]
-    assert follower.news() == ()
+    assert [event.name for event in follower.new_events()] == ["a"]
+    assert follower.new_events() == ()
     event_log.record(tmp_path, "b")
-    assert [event.name for event in follower.news()] == ["b"]
+    assert [event.name for event in follower.new_events()] == ["b"]
     (tmp_path / event_log.NAME).unlink()
     event_log.record(tmp_path, "c")
 
-    assert [event.name for event in follower.news()] == ["c"]
+    assert [event.name for event in follower.new_events()] == ["c"]
 
 
 def test_a_text_of_any_length_stays_a_bounded_line(tmp_path: Path) -> None:
     event_log.record(tmp_path, "long", reason="x" * 100_000, many=["y" * 500] * 100)
 
-    assert (tmp_path / event_log.NAME).stat().st_size <= event_log.MOST_BYTES
+    assert (tmp_path / event_log.NAME).stat().st_size <= event_log.MAX_BYTES
 
 
 def test_a_disk_that_takes_no_line_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

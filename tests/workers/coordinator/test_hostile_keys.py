@@ -11,11 +11,11 @@ from redis import Redis
 
 from optimizer.search.trial_table import export
 from tests.workers import hostile_keys
-from workers.connection.bounded_reads import MOST_BYTES
-from workers.connection.damaged_keys import mend
+from workers.connection.bounded_reads import MAX_BYTES
+from workers.connection.damaged_keys import remove_damaged_keys
 from workers.connection.signing import UNSIGNED
-from workers.coordinator.coordinator import advance
-from workers.monitoring.queue_history import note, recall
+from workers.coordinator.coordinator import reconcile
+from workers.monitoring.queue_history import read_history, record_sample
 from workers.monitoring.snapshot import take_snapshot
 from workers.queue.failed_jobs import failed_jobs, requeue
 from workers.queue.job_allowlist import FUNCTION, JobRefused, TrialJob
@@ -34,12 +34,12 @@ def test_whatever_a_key_holds_the_table_is_the_same(served, eventually, kind: st
     eventually(lambda: names_of_workers(connection))
     worker, study = names_of_workers(connection), plan.open()
     run = plan.run(study)
-    advance(run)
-    jobs = [errand.job_id for errand in run.under_way()]
+    reconcile(run)
+    jobs = [job_key.job_id for job_key in run.open_jobs()]
     for key, kind_of_key in hostile_keys.keys_of(plan.queue, plan.study, jobs, sorted(worker)).items():
         hostile_keys.KINDS[kind](connection, key, kind_of_key)
     snapshot, failed = take_snapshot(plan.queue, time.time()), failed_jobs(plan.queue)
-    note(connection, snapshot, time.time())
+    record_sample(connection, snapshot, time.time())
     progress = plan.finish(run)
     table = export(study.trials(), "csv")
     study.close()
@@ -47,25 +47,25 @@ def test_whatever_a_key_holds_the_table_is_the_same(served, eventually, kind: st
     assert (progress.failed, table) == (0, expected)
     assert len(snapshot.workers) <= 1_024
     assert len(failed) <= 200
-    assert all(moment.time >= 0 for moment in recall(connection))
+    assert all(moment.time >= 0 for moment in read_history(connection))
     assert len(requeue(plan.queue)) >= 0
     eventually(lambda: names_of_workers(connection) == worker)
 
 
 def test_a_worker_outlives_keys_that_are_damaged_while_it_mends_others(plan, make_bench, monkeypatch) -> None:
     connection, hits = plan.queue.connection, iter(["rq:workers", "rq:workers:trials", "rq:workers"])
-    bench = make_bench("here")
-    worker = TrialWorker(connection, bench, WorkerSettings(), UNSIGNED)
+    evaluator = make_bench("here")
+    worker = TrialWorker(connection, evaluator, WorkerSettings(), UNSIGNED)
 
-    def mend_and_damage(*arguments: object) -> list[str]:
-        removed = mend(*arguments)
+    def repair_and_damage(*arguments: object) -> list[str]:
+        removed = remove_damaged_keys(*arguments)
         if key := next(hits, None):
             hostile_keys.of_another_type(connection, key, "set")
         return removed
 
-    monkeypatch.setattr("workers.worker.worker.mend", mend_and_damage)
+    monkeypatch.setattr("workers.worker.worker.remove_damaged_keys", repair_and_damage)
     hostile_keys.of_another_type(connection, worker.key, "hash")
-    worker._insist(worker._register)
+    worker._retry(worker._register)
 
     assert next(hits, None) is None
     assert names_of_workers(connection) == {worker.name}
@@ -77,7 +77,7 @@ def test_every_depth_of_nesting_is_refused(plan) -> None:
         nested = f'["{FUNCTION}", null, [{"[" * depth}{"]" * depth}], {{}}]'
         connection.hset(f"rq:job:deep{depth}", mapping={"data": zlib.compress(nested.encode()), "status": "queued"})
         with pytest.raises(JobRefused, match="not JSON"):
-            TrialJob.fetch(f"deep{depth}", connection).order()
+            TrialJob.fetch(f"deep{depth}", connection).payload()
 
 
 def test_a_packed_bomb_costs_what_an_honest_reason_does(plan) -> None:
@@ -93,7 +93,7 @@ def test_a_packed_bomb_costs_what_an_honest_reason_does(plan) -> None:
 
     assert [each.job for each in found] == [job]
     assert set(found[0].reason) == {"x"}
-    assert most < 8 * MOST_BYTES
+    assert most < 8 * MAX_BYTES
 
 
 def test_what_is_left_out_is_said(plan) -> None:
@@ -119,7 +119,7 @@ def test_the_messages_by_which_rq_commands_workers_reach_none(served, eventually
     eventually(lambda: names_of_workers(connection))
     worker, study = names_of_workers(connection), served.open()
     run = served.run(study)
-    advance(run)
+    reconcile(run)
     (name,) = worker
     for command in ("shutdown", "kill-horse", "stop-job"):
         connection.publish(f"rq:pubsub:{name}", f'{{"command": "{command}", "job_id": "{served.study}-0-0-a1"}}')

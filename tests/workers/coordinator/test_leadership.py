@@ -1,69 +1,69 @@
-"""One conductor a study."""
+"""One coordinator a study."""
 
 import pytest
 
 from tradeschool.errors import ServiceUnreachable, SettingsError
-from workers.coordinator.leadership import claim, is_conducted, wait_to_claim
+from workers.coordinator.leadership import acquire_leadership, has_leader, wait_for_leadership
 
 
 def test_a_role_is_held_by_one(tmp_path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    role = claim(url, "a")
-    assert role is not None
+    leadership = acquire_leadership(url, "a")
+    assert leadership is not None
 
-    assert role.is_held()
-    assert claim(url, "a") is None
+    assert leadership.is_held()
+    assert acquire_leadership(url, "a") is None
 
-    role.release()
-    again = claim(url, "a")
+    leadership.release()
+    again = acquire_leadership(url, "a")
 
-    assert not role.is_held()
+    assert not leadership.is_held()
     assert again is not None
     again.release()
 
 
-def test_studies_have_conductors_of_their_own(tmp_path) -> None:
+def test_studies_have_coordinators_of_their_own(tmp_path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    roles = [claim(url, name) for name in ("a", "b")]
+    roles = [acquire_leadership(url, name) for name in ("a", "b")]
 
     assert all(roles)
-    for role in roles:
-        role.release()
+    for leadership in roles:
+        leadership.release()
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_run_is_conducted_while_its_role_is_held(tmp_path, request: pytest.FixtureRequest, kind: str) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}" if kind == "sqlite" else request.getfixturevalue("postgres")[1]
-    free = is_conducted(url, "run")
+    free = has_leader(url, "run")
     left = list(tmp_path.iterdir())
-    role = claim(url, "run")
-    held, other = is_conducted(url, "run"), is_conducted(url, "another")
-    role.release()
+    leadership = acquire_leadership(url, "run")
+    held, other = has_leader(url, "run"), has_leader(url, "another")
+    leadership.release()
 
-    assert (free, held, other, is_conducted(url, "run")) == (False, True, False, False)
+    assert (free, held, other, has_leader(url, "run")) == (False, True, False, False)
     assert left == [], "a look has written something"
 
 
 def test_waiting_ends_when_it_is_told_to(tmp_path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    role, naps = claim(url, "a"), []
-    assert role is not None
+    leadership, naps = acquire_leadership(url, "a"), []
+    assert leadership is not None
 
-    assert wait_to_claim(url, "a", stop=lambda: len(naps) >= 2, sleep=naps.append) is None
+    assert wait_for_leadership(url, "a", stop=lambda: len(naps) >= 2, sleep=naps.append) is None
     assert naps == [1.0, 1.0]
-    role.release()
+    leadership.release()
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://u:s3cret@host/x"])
 def test_a_database_that_cannot_lock_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="SQLite file or in PostgreSQL") as caught:
-        claim(url, "a")
+        acquire_leadership(url, "a")
 
     assert "s3cret" not in str(caught.value)
 
 
 def test_a_server_that_is_away_is_named(tmp_path) -> None:
     with pytest.raises(ServiceUnreachable, match=r"me:\*\*\*@127\.0\.0\.1"):
-        claim("postgresql+psycopg://me:s3cret@127.0.0.1:1/x?connect_timeout=1", "a")
+        acquire_leadership("postgresql+psycopg://me:s3cret@127.0.0.1:1/x?connect_timeout=1", "a")
     with pytest.raises(ServiceUnreachable, match="does its folder exist"):
-        claim(f"sqlite:///{tmp_path}/none/study.db", "a")
+        acquire_leadership(f"sqlite:///{tmp_path}/none/study.db", "a")

@@ -11,8 +11,8 @@ from optimizer.search.study import OpenStudy
 from optimizer.search.trial_table import export
 from tradeschool.errors import ServiceUnreachable
 from workers.connection.reconnect import LONGEST_PAUSE_SECONDS, Outage
-from workers.coordinator.coordinator import Run, conduct
-from workers.coordinator.trial_ledger import Progress
+from workers.coordinator.coordinator import StudyRun, coordinate
+from workers.coordinator.trial_ledger import StudyProgress
 
 
 def conducted(plan, at: int, breaks: Callable[[], None], mends: Callable[[], None]) -> bytes:
@@ -27,16 +27,16 @@ def conducted(plan, at: int, breaks: Callable[[], None], mends: Callable[[], Non
         noticed.append(seconds)
         time.sleep(seconds)
 
-    def make() -> Run:
+    def make() -> StudyRun:
         opened.append(plan.open())
         return plan.run(opened[-1])
 
-    def report(progress: Progress) -> None:
+    def report(progress: StudyProgress) -> None:
         if progress.finished >= at and not happened:
             happened.append(progress.finished)
             breaks()
 
-    done = conduct(make, outage=Outage(sleep=pause), stop=lambda: False, report=report, wait_seconds=0.1)
+    done = coordinate(make, outage=Outage(sleep=pause), stop=lambda: False, report=report, wait_seconds=0.1)
     table = export(opened[-1].trials(), "csv")
     for study in opened:
         study.close()
@@ -80,7 +80,7 @@ def test_a_database_that_stays_away_ends_the_run(served, small_disk: Path) -> No
     outage = Outage(300.0, clock=lambda: now[0], sleep=sleep)
 
     with pytest.raises(ServiceUnreachable, match="unable to open database file"):
-        conduct(lambda: missing.run(missing.open()), outage=outage, stop=lambda: False, report=lambda _: None)
+        coordinate(lambda: missing.run(missing.open()), outage=outage, stop=lambda: False, report=lambda _: None)
 
     assert 300.0 < now[0] <= 300.0 + LONGEST_PAUSE_SECONDS
 

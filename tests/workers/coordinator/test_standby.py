@@ -1,4 +1,4 @@
-"""A run whose conductor was killed goes on; one that was stopped on purpose does not."""
+"""A run whose coordinator was killed goes on; one that was stopped on purpose does not."""
 
 import shutil
 import signal
@@ -10,22 +10,22 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from optimizer.runs.active_runs import Mark, MarkedRuns
+from optimizer.runs.active_runs import MarkedRuns, RunMarker
 from optimizer.search.trial_table import export
-from tests.factories.runs import made_level, made_place, made_run
+from tests.factories.runs import make_context, make_level, make_run_record
 from tests.fork_server import Forked
 from workers.connection.signing import Signer
 from workers.coordinator import standby as module
-from workers.coordinator.leadership import claim
-from workers.coordinator.standby import Deputy
-from workers.queue.announcements import Notice, put_up
+from workers.coordinator.leadership import acquire_leadership
+from workers.coordinator.standby import Standby
+from workers.queue.announcements import Announcement, publish_announcement
 
 Start = Callable[..., Forked]
-CONDUCTOR = str(Path(__file__).parents[1] / "coordinator_process.py")
+COORDINATOR = str(Path(__file__).parents[1] / "coordinator_process.py")
 
 
 @pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "GRACE_SECONDS", 0.3)
 
 
@@ -35,13 +35,13 @@ def connection(plan) -> Redis:
 
 
 @pytest.fixture
-def marked(plan) -> Callable[..., Mark]:
+def marked(plan) -> Callable[..., RunMarker]:
     """Writes a run down and marks it as under way, in the study's database of the plan."""
-    place = replace(made_place(plan.folder), storage_url=plan.storage)
+    context = replace(make_context(plan.folder), storage_url=plan.storage)
 
-    def mark(run: str = "run") -> Mark:
-        made_run(place, made_level("1"), name=run)
-        made = Mark(plan.storage, run)
+    def mark(run: str = "run") -> RunMarker:
+        make_run_record(context, make_level("1"), name=run)
+        made = RunMarker(plan.storage, run)
         made.set()
         return made
 
@@ -60,23 +60,23 @@ class Starts:
 
     def __init__(self, connection: Redis, storage: str, command: str = "false", key: bytes | None = None) -> None:
         self.now, self.runs, self._command = 0.0, list[str](), command
-        self.deputy = Deputy(connection, storage, self._note, clock=lambda: self.now, signer=Signer(key))
+        self.standby = Standby(connection, storage, self._note, clock=lambda: self.now, signer=Signer(key))
 
     def pass_time(self, seconds: float) -> None:
         """A look now, and one after so long; what was started has ended by then."""
-        self.deputy.look()
+        self.standby.look()
         self.now += seconds
-        self.deputy.look()
-        for duty in self.deputy._duties.values():
-            if duty.process is not None and self._command == "false":
-                duty.process.wait(timeout=60)
+        self.standby.look()
+        for standby_run in self.standby._duties.values():
+            if standby_run.process is not None and self._command == "false":
+                standby_run.process.wait(timeout=60)
 
     def _note(self, run: str) -> list[str]:
         self.runs.append(run)
         return [self._command] if self._command == "false" else [self._command, "600"]
 
 
-def test_the_run_of_a_killed_conductor_goes_on(
+def test_the_run_of_a_killed_coordinator_goes_on(
     plan, marked, connection: Redis, start: Start, start_worker, eventually
 ) -> None:
     slow = replace(plan, title="sleep 0.05", trials=20)
@@ -85,7 +85,7 @@ def test_the_run_of_a_killed_conductor_goes_on(
     study = slow.open()
     marked()
     holder = start("coordinator_process.py", slow.as_json())
-    watching = Deputy(connection, slow.storage, lambda run: [sys.executable, CONDUCTOR, slow.as_json()])
+    watching = Standby(connection, slow.storage, lambda run: [sys.executable, COORDINATOR, slow.as_json()])
     eventually(lambda: len(study.trials()) >= 5)
     watching.look()
     before = watching._duties["run"].process
@@ -103,7 +103,7 @@ def test_the_run_of_a_killed_conductor_goes_on(
 
 def test_a_mark_is_taken_down_by_its_own_process_only(plan, marked) -> None:
     first = marked()
-    second = Mark(plan.storage, "run")
+    second = RunMarker(plan.storage, "run")
     second.set()
     first.clear()
     during = under_way(plan.storage)
@@ -122,7 +122,7 @@ def test_a_copied_database_has_nothing_under_way(plan, marked) -> None:
 
 
 def test_a_mark_makes_no_database(plan) -> None:
-    mark = Mark(f"sqlite:///{plan.folder / 'none.db'}", "run")
+    mark = RunMarker(f"sqlite:///{plan.folder / 'none.db'}", "run")
     mark.set()
     mark.clear()
 
@@ -141,7 +141,7 @@ def test_names_in_redis_start_nothing(plan, marked, connection: Redis) -> None:
     starts = Starts(connection, plan.storage, "sleep")
     for _ in range(5):
         starts.pass_time(1.0)
-    starts.deputy.end()
+    starts.standby.end()
 
     assert starts.runs == ["run"]
 
@@ -153,11 +153,11 @@ def test_runs_are_taken_over_one_at_a_time(plan, marked, connection: Redis) -> N
     starts.pass_time(1.0)
     starts.pass_time(1.0)
     before = list(starts.runs)
-    role = claim(plan.storage, "one")  # what the first conductor does when it is at work
-    assert role is not None
+    leadership = acquire_leadership(plan.storage, "one")  # what the first coordinator does when it is at work
+    assert leadership is not None
     starts.pass_time(1.0)
-    role.release()
-    starts.deputy.end()
+    leadership.release()
+    starts.standby.end()
 
     assert before == ["one"]
     assert starts.runs == ["one", "two"]
@@ -169,37 +169,37 @@ def test_one_that_does_not_come_up_holds_the_next_one_back_for_a_while_only(plan
     starts = Starts(connection, plan.storage, "sleep")
     starts.pass_time(1.0)
     starts.pass_time(module.START_SECONDS)
-    starts.deputy.end()
+    starts.standby.end()
 
     assert starts.runs == ["one", "two"]
 
 
 def test_a_run_is_taken_over_within_ten_seconds(plan, marked, connection: Redis) -> None:
     marked()
-    role = claim(plan.storage, "run")
-    assert role is not None
+    leadership = acquire_leadership(plan.storage, "run")
+    assert leadership is not None
     starts = Starts(connection, plan.storage, "sleep")
-    starts.deputy.look()
-    role.release()
+    starts.standby.look()
+    leadership.release()
     waited = 0.0
     while not starts.runs:
         starts.now += module.LOOK_SECONDS
         waited += module.LOOK_SECONDS
-        starts.deputy.look()
+        starts.standby.look()
         assert waited <= 10.0
-    starts.deputy.end()
+    starts.standby.end()
 
 
-def test_a_conductor_that_fails_is_started_ever_later(plan, marked, connection: Redis) -> None:
+def test_a_coordinator_that_fails_is_started_ever_later(plan, marked, connection: Redis) -> None:
     marked()
     starts = Starts(connection, plan.storage)
     pauses = []
     for _ in range(3):
         starts.pass_time(0.5)
-        starts.deputy.look()
-        duty = starts.deputy._duties["run"]
-        pauses.append(duty.due - starts.now)
-        starts.now = duty.due
+        starts.standby.look()
+        standby_run = starts.standby._duties["run"]
+        pauses.append(standby_run.due - starts.now)
+        starts.now = standby_run.due
 
     assert pauses == pytest.approx([2.0, 4.0, 8.0])
 
@@ -207,14 +207,14 @@ def test_a_conductor_that_fails_is_started_ever_later(plan, marked, connection: 
 def test_a_run_that_cannot_be_gone_on_with_is_left_to_others(plan, marked, connection: Redis) -> None:
     marked()
     starts = Starts(connection, plan.storage)
-    for _ in range(3 * module.MOST_FAILURES):
+    for _ in range(3 * module.MAX_FAILURES):
         starts.pass_time(1_000.0)
     left = len(starts.runs)
     marked_still = under_way(plan.storage)
-    Mark(plan.storage, "run").set()  # a person, or another machine, has gone on with it, and was killed
+    RunMarker(plan.storage, "run").set()  # a person, or another machine, has gone on with it, and was killed
     starts.pass_time(1_000.0)
 
-    assert (left, marked_still) == (module.MOST_FAILURES, ["run"])
+    assert (left, marked_still) == (module.MAX_FAILURES, ["run"])
     assert len(starts.runs) == left + 1
 
 
@@ -223,19 +223,19 @@ def test_runs_of_another_database_are_named_once_and_left_alone(
 ) -> None:
     marked("ours")
     for study in ("ours-L1-a1", "theirs-L1-a1", f"{'x' * 300}-L1-a1"):
-        put_up(connection, study, Notice(v=1, seen=0.0, trials=9))
+        publish_announcement(connection, study, Announcement(v=1, seen=0.0, trials=9))
     starts = Starts(connection, plan.storage, "sleep")
     for _ in range(3):
-        starts.deputy.tell_unknown()
+        starts.standby.log_unknown()
         starts.pass_time(1.0)
-    starts.deputy.end()
+    starts.standby.end()
     told = [record.run for record in caplog.records if record.action == "run_unknown"]
 
     assert sorted(told) == ["theirs", "x" * 80]
     assert starts.runs == ["ours"]
 
 
-def test_a_deputy_that_cannot_look_lives_on(plan, connection: Redis, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_standby_that_cannot_look_lives_on(plan, connection: Redis, caplog: pytest.LogCaptureFixture) -> None:
     naps = []
 
     def nap(_: float) -> None:
@@ -244,7 +244,7 @@ def test_a_deputy_that_cannot_look_lives_on(plan, connection: Redis, caplog: pyt
             watching._stop()
 
     away = "postgresql+psycopg://me@127.0.0.1:1/x?connect_timeout=1"
-    watching = Deputy(connection, away, lambda run: ["true"], sleep=nap)
+    watching = Standby(connection, away, lambda run: ["true"], sleep=nap)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         watching.run()
@@ -253,4 +253,4 @@ def test_a_deputy_that_cannot_look_lives_on(plan, connection: Redis, caplog: pyt
             signal.signal(number, handler)
 
     assert len(naps) == 3
-    assert [record.action for record in caplog.records] == ["deputy_blind"], "once an outage"
+    assert [record.action for record in caplog.records] == ["standby_blind"], "once an outage"

@@ -55,11 +55,11 @@ def test_no_trial_is_lost_to_a_clock(
     with ExitStack() as stack:
         study = slow.open()
         stack.callback(study.close)
-        conductor = start_interpreter("coordinator_process.py", slow.as_json(), **clocks("coordinator").environment)
+        coordinator = start_interpreter("coordinator_process.py", slow.as_json(), **clocks("coordinator").environment)
         eventually(lambda: len(study.trials()) >= WORKERS)
         for name, seconds in then.items():
             clocks(name).set(seconds)
-        assert conductor.wait(timeout=120) == 0
+        assert coordinator.wait(timeout=120) == 0
         found = export(study.trials(), "csv")
 
     assert found == slow.table_in_process()

@@ -14,16 +14,16 @@ from optimizer.objective.objective import evaluate, prepare_level
 from optimizer.strategies.protocol import load, repaired, warm_up_of
 from optimizer.strategies.registry import find_own_by, import_own
 from optimizer.strategies.stand_in import BarStandIn
-from tests.factories.in_process_runs import ANY, School, level, school_in
+from tests.factories.in_process_runs import ANY, RunHarness, level, run_harness_in
 from tradeschool.errors import SettingsError, StrategyFailed, StrategyNotImported, TradeschoolError
 from tradeschool.markets.timeframes import Timeframe
-from workers.coordinator.curriculum_run import carry_on_with
-from workers.coordinator.finalize import Finale
+from workers.coordinator.curriculum_run import run_levels_with
+from workers.coordinator.finalize import FinalizeOptions
 from workers.isolation import strategy_host
 from workers.isolation.strategy_host import StrategyHost, strategies_apart
 from workers.isolation.strategy_process import Terms
-from workers.work_horse.evaluator import Bench
-from workers.worker.in_process_dispatch import BenchCarrier
+from workers.work_horse.evaluator import Evaluator
+from workers.worker.in_process_dispatch import InProcessDispatcher
 
 BUILT_IN = load("sma_cross")
 DEFAULTS = {parameter.name: parameter.default for parameter in BUILT_IN.parameters}
@@ -134,7 +134,7 @@ def test_a_name_that_is_not_there_is_a_wrong_setting(apart: StrategyHost, name: 
 
 def test_an_import_that_does_not_end_is_ended_once_and_told_of(monkeypatch: pytest.MonkeyPatch, terms: Terms) -> None:
     monkeypatch.setattr(strategy_host, "IMPORT_SECONDS", 2.0)
-    monkeypatch.setattr(strategy_host, "TELL_SECONDS", 0.5)
+    monkeypatch.setattr(strategy_host, "LOG_SECONDS", 0.5)
     Path("mine.py").write_text("import os\nopen('pid', 'w').write(str(os.getpid()))\nwhile True: pass")
     told: list[str] = []
 
@@ -161,7 +161,7 @@ def test_a_repair_that_brings_its_process_down_is_tried_again_and_given_up(
     monkeypatch: pytest.MonkeyPatch, apart: StrategyHost, repair: str, said: str
 ) -> None:
     if "within" in said:
-        monkeypatch.setattr(strategy_host, "ANSWER_SECONDS", 1.0)
+        monkeypatch.setattr(strategy_host, "RESPONSE_SECONDS", 1.0)
     found = load(write(repair=repair))
 
     with pytest.raises(StrategyFailed, match=said):
@@ -211,7 +211,7 @@ def test_what_a_strategy_prints_goes_to_standard_error_and_has_an_end(apart: Str
     assert "\x1b" not in err
 
 
-def go_on(school: School, name: str = "run"):
+def go_on(harness: RunHarness, name: str = "run"):
     """Trials are evaluated by this process, as by a worker; what else needs the strategy goes its own way."""
 
     def here(work: Callable):
@@ -221,12 +221,16 @@ def go_on(school: School, name: str = "run"):
 
         return done
 
-    bench = Bench(store=school.place.store, prepare=here(prepare_level), evaluate=here(evaluate), worker="here")
-    carriers = lambda _: BenchCarrier(bench)  # noqa: E731
-    return carry_on_with(carriers, school.place, name, lambda *_: None, lambda: False, None, Finale(processes=1))
+    evaluator = Evaluator(
+        store=harness.context.store, prepare=here(prepare_level), evaluate=here(evaluate), worker="here"
+    )
+    dispatchers = lambda _: InProcessDispatcher(evaluator)  # noqa: E731
+    return run_levels_with(
+        dispatchers, harness.context, name, lambda *_: None, lambda: False, None, FinalizeOptions(processes=1)
+    )
 
 
-def own_ladder(name: str):
+def own_curriculum(name: str):
     first = level("1", ANY, strategy=name, trials=6)
     return first, level("2", ANY, strategy=name, trials=6, analyses=(Analysis.STABILITY, Analysis.SIMILARITY))
 
@@ -243,28 +247,28 @@ def test_a_run_whose_strategy_is_apart_leaves_the_same_files(
     folder: Path, candles: Path, terms: Terms, importable
 ) -> None:
     name = write()
-    schools = [school_in(folder / each, candles) for each in ("here", "apart")]
-    for school in schools:
-        (school.place.results_dir.parent).mkdir(exist_ok=True)
-        school.begin(*own_ladder(name), surrogates=2)
+    runs = [run_harness_in(folder / each, candles) for each in ("here", "apart")]
+    for harness in runs:
+        (harness.context.results_dir.parent).mkdir(exist_ok=True)
+        harness.begin(*own_curriculum(name), surrogates=2)
 
-    go_on(schools[0])
+    go_on(runs[0])
     with strategies_apart(terms):
-        go_on(schools[1])
+        go_on(runs[1])
 
-    here, other = (school.files() for school in schools)
+    here, other = (harness.files() for harness in runs)
     assert here.keys() == other.keys()
     assert [path for path in here if here[path] != other[path] and path != "report.json"] == []
-    assert schools[0].rows() == schools[1].rows()
-    assert schools[0].looks() == schools[1].looks()
-    assert schools[0].events() == schools[1].events()
+    assert runs[0].rows() == runs[1].rows()
+    assert runs[0].looks() == runs[1].looks()
+    assert runs[0].events() == runs[1].events()
 
 
 @pytest.mark.parametrize("signals", [f"{VALIDATION_ONLY} sum(itertools.repeat(0))", f"{VALIDATION_ONLY} os._exit(4)"])
 def test_a_strategy_that_fails_on_validation_alone_ends_the_run_in_a_line(
-    school: School, terms: Terms, importable, signals: str
+    harness: RunHarness, terms: Terms, importable, signals: str
 ) -> None:
-    school.begin(*own_ladder(write(signals=signals)))
+    harness.begin(*own_curriculum(write(signals=signals)))
     is_loop = "_exit" not in signals
     reason = "a backtest did not end within 2 s" if is_loop else "its process ended with exit code 4"
 
@@ -272,12 +276,12 @@ def test_a_strategy_that_fails_on_validation_alone_ends_the_run_in_a_line(
         strategies_apart(replace(terms, trial_seconds=2 if is_loop else 600)),
         pytest.raises(StrategyFailed, match=rf"judging level 1, attempt 1: {reason}.* \(3 attempts\)"),
     ):
-        go_on_once_searched(school)
+        go_on_once_searched(harness)
 
-    assert school.events()[-1] == "run_interrupted"
+    assert harness.events()[-1] == "run_interrupted"
 
 
-def go_on_once_searched(school: School) -> None:
+def go_on_once_searched(harness: RunHarness) -> None:
     """Repairs are this process' own, so that how long they take says nothing."""
     host, strategy_host._host = strategy_host._host, None
     from workers.coordinator import isolated_steps
@@ -286,7 +290,7 @@ def go_on_once_searched(school: School) -> None:
     try:
         isolated_steps.host_of = lambda levels: (host, levels[0].strategy)
         with find_own_by(import_own):
-            go_on(school)
+            go_on(harness)
     finally:
         isolated_steps.host_of, strategy_host._host = original, host
 

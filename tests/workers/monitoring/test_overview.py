@@ -11,51 +11,51 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from tests.factories.runs import made_place
+from tests.factories.runs import make_context
 from tradeschool.embedded_valkey.server import Valkey
 from tradeschool.markets.catalogue import BTC_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
-from tradeschool.store.download_status import Acquisition
-from workers.monitoring.overview import NOT_RUNNING, Lookout, Sources
-from workers.monitoring.queue_history import keep
+from tradeschool.store.download_status import DownloadStatus
+from workers.monitoring.overview import NOT_RUNNING, Overview, Sources
+from workers.monitoring.queue_history import save_history
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 
 
 @pytest.fixture
-def lookout(place: Path) -> Iterator[Lookout]:
+def overview(place: Path) -> Iterator[Overview]:
     sources = Sources(
         redis_url=f"unix://{place / 'v'}",
-        place=made_place(place),
+        context=make_context(place),
         datasets=[BTC],
     )
-    made = Lookout(sources)
+    made = Overview(sources)
     yield made
     made.close()
 
 
-def test_an_installation_in_which_nothing_was_done_yet(lookout: Lookout) -> None:
-    assert "does not answer" in lookout.queue().trouble
-    assert (lookout.run().value, lookout.run().trouble) == (None, "")
-    assert (lookout.candles().value, lookout.candles().trouble) == ([], "")
-    assert (lookout.download().value, lookout.download().trouble) == (None, "")
+def test_an_installation_in_which_nothing_was_done_yet(overview: Overview) -> None:
+    assert "does not answer" in overview.queue().trouble
+    assert (overview.run().value, overview.run().trouble) == (None, "")
+    assert (overview.candles().value, overview.candles().trouble) == ([], "")
+    assert (overview.download().value, overview.download().trouble) == (None, "")
 
 
 def test_a_server_that_goes_and_comes_is_said_and_seen_again(
-    lookout: Lookout, start_server: Callable[[], subprocess.Popen[bytes]], caplog: pytest.LogCaptureFixture
+    overview: Overview, start_server: Callable[[], subprocess.Popen[bytes]], caplog: pytest.LogCaptureFixture
 ) -> None:
     server = start_server()
-    assert lookout.queue().value is not None
-    assert len(lookout.past().value or ()) == 1
+    assert overview.queue().value is not None
+    assert len(overview.past().value or ()) == 1
     server.kill()
     server.wait()
     for _ in range(3):
-        assert "does not answer" in lookout.queue().trouble
+        assert "does not answer" in overview.queue().trouble
     start_server()
 
     end = time.monotonic() + 60
-    while lookout.queue().value is None:
+    while overview.queue().value is None:
         assert time.monotonic() < end
         time.sleep(0.05)
     told = [record.getMessage() for record in caplog.records]
@@ -63,47 +63,47 @@ def test_a_server_that_goes_and_comes_is_said_and_seen_again(
 
 
 def test_a_password_is_not_told(place: Path) -> None:
-    lookout = Lookout(
+    overview = Overview(
         Sources(
             redis_url="redis://user:s3cret@127.0.0.1:9/0",
-            place=made_place(place),
+            context=make_context(place),
             datasets=[],
         )
     )
 
-    assert "s3cret" not in lookout.queue().trouble
-    assert "127.0.0.1:9" in lookout.queue().trouble
+    assert "s3cret" not in overview.queue().trouble
+    assert "127.0.0.1:9" in overview.queue().trouble
 
 
-def test_a_data_folder_that_cannot_be_read_is_said(lookout: Lookout, place: Path) -> None:
+def test_a_data_folder_that_cannot_be_read_is_said(overview: Overview, place: Path) -> None:
     (place / "data").write_text("a file where a folder should be")
 
-    assert lookout.candles().value == []
+    assert overview.candles().value == []
     (place / "data").unlink()
     (place / "data" / "coinbase").mkdir(parents=True)
-    assert lookout.candles().value == []
+    assert overview.candles().value == []
 
 
-def test_a_download_is_read_while_it_goes_and_after_it_was_killed(lookout: Lookout, place: Path) -> None:
+def test_a_download_is_read_while_it_goes_and_after_it_was_killed(overview: Overview, place: Path) -> None:
     begun = datetime(2026, 1, 1, tzinfo=UTC)
-    record = Acquisition(time=begun, running=True, eta_seconds=1, lanes=(), downloads=())
+    record = DownloadStatus(time=begun, running=True, eta_seconds=1, providers=(), downloads=())
     record.publish(place / "data")
 
-    seen = lookout.download().value
+    seen = overview.download().value
 
     assert seen == record
     later = [begun + timedelta(seconds=seconds) for seconds in (1, 100)]
     assert [seen.state(now) for now in later] == ["running", "lost"]
     assert record.model_copy(update={"running": False}).state(later[1]) == "over"
-    (place / "data" / "acquisition.json").write_text("{")
-    assert "acquisition.json" in lookout.download().trouble
+    (place / "data" / "download_status.json").write_text("{")
+    assert "download_status.json" in overview.download().trouble
 
 
 def test_a_look_leaves_nothing_in_the_queue(
-    lookout: Lookout, start_server: Callable[[], subprocess.Popen[bytes]], place: Path
+    overview: Overview, start_server: Callable[[], subprocess.Popen[bytes]], place: Path
 ) -> None:
     start_server()
-    lookout.queue()
+    overview.queue()
 
     keys = Redis(unix_socket_path=str(place / "v")).keys("*")
     assert all(key.startswith(b"tradeschool:history:") for key in keys)
@@ -113,31 +113,31 @@ def test_an_embedded_server_that_ended_with_its_run_is_no_trouble_and_its_past_i
     place: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     embedded = Valkey.of(place / "s")
-    lookout = Lookout(Sources(redis_url=embedded.url, place=made_place(place), datasets=[], embedded=embedded))
+    overview = Overview(Sources(redis_url=embedded.url, context=make_context(place), datasets=[], embedded=embedded))
     with embedded.running():
-        assert lookout.queue().value is not None
-        past = lookout.past().value
-        keep(embedded.url, embedded.folder)
-    seen = lookout.queue()
-    lookout.close()
+        assert overview.queue().value is not None
+        past = overview.past().value
+        save_history(embedded.url, embedded.folder)
+    seen = overview.queue()
+    overview.close()
 
     assert (seen.value, seen.trouble, seen.note) == (None, "", NOT_RUNNING)
     assert past
-    assert lookout.past().value == past
+    assert overview.past().value == past
     assert not caplog.records
 
 
 def test_an_embedded_server_that_is_killed_during_a_run_is_a_trouble(place: Path) -> None:
     embedded = Valkey.of(place / "s")
-    lookout = Lookout(Sources(redis_url=embedded.url, place=made_place(place), datasets=[], embedded=embedded))
+    overview = Overview(Sources(redis_url=embedded.url, context=make_context(place), datasets=[], embedded=embedded))
     with embedded.running():
         pid = embedded.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         end = time.monotonic() + 60
-        while not (seen := lookout.queue()).trouble:
+        while not (seen := overview.queue()).trouble:
             assert time.monotonic() < end
-    lookout.close()
+    overview.close()
 
     assert "does not answer" in seen.trouble
     assert seen.note == ""

@@ -5,7 +5,7 @@ import time
 import pytest
 from redis import Redis
 
-from workers.monitoring.queue_history import COARSE, FINE, Track, note, recall
+from workers.monitoring.queue_history import COARSE, FINE, HistorySeries, read_history, record_sample
 from workers.monitoring.snapshot import Snapshot
 
 EMPTY = Snapshot(
@@ -27,9 +27,9 @@ def connection(url: str) -> Redis:
 
 
 def test_what_was_noted_is_recalled(connection: Redis) -> None:
-    note(connection, EMPTY, 1_000.9)
+    record_sample(connection, EMPTY, 1_000.9)
 
-    (moment,) = recall(connection)
+    (moment,) = read_history(connection)
 
     assert (moment.time, moment.queued, moment.started, moment.failed) == (1_000, 3, 1, 2)
     assert (moment.throughput_per_minute, moment.workers) == (7, 0)
@@ -37,16 +37,16 @@ def test_what_was_noted_is_recalled(connection: Redis) -> None:
 
 def test_many_watchers_note_a_step_once(connection: Redis, url: str) -> None:
     for watcher in (connection, Redis.from_url(url), Redis.from_url(url)):
-        note(watcher, EMPTY, time.time())
+        record_sample(watcher, EMPTY, time.time())
 
     assert connection.xlen(FINE.key) == connection.xlen(COARSE.key) == 1
 
 
 @pytest.mark.parametrize("track", [FINE, COARSE], ids=lambda track: track.key)
-def test_no_stream_grows_for_ever(connection: Redis, track: Track) -> None:
+def test_no_stream_grows_for_ever(connection: Redis, track: HistorySeries) -> None:
     for second in range(track.most + 50):
         connection.delete(f"{track.key}:turn")
-        note(connection, EMPTY, second)
+        record_sample(connection, EMPTY, second)
 
     assert connection.xlen(track.key) == track.most
 
@@ -56,17 +56,17 @@ def test_the_past_is_minutes_and_then_seconds(connection: Redis) -> None:
         for second in times:
             connection.delete(*(f"{each.key}:turn" for each in (FINE, COARSE)))
             connection.set(f"{(FINE if track is COARSE else COARSE).key}:turn", "1", px=1_000)
-            note(connection, EMPTY, second)
+            record_sample(connection, EMPTY, second)
 
-    assert [moment.time for moment in recall(connection)] == [60, 120, 150, 155]
+    assert [moment.time for moment in read_history(connection)] == [60, 120, 150, 155]
 
 
 def test_what_somebody_else_wrote_spoils_nothing(connection: Redis) -> None:
     connection.xadd(FINE.key, {"time": "soon"})
-    note(connection, EMPTY, 50)
+    record_sample(connection, EMPTY, 50)
 
-    assert [moment.time for moment in recall(connection)] == [50]
+    assert [moment.time for moment in read_history(connection)] == [50]
 
 
 def test_no_past_is_empty(connection: Redis) -> None:
-    assert recall(connection) == []
+    assert read_history(connection) == []

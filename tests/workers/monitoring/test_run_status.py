@@ -11,55 +11,55 @@ from optuna.distributions import IntDistribution
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import text
 
-from optimizer.curriculum.state_machine import Outcome, Search
+from optimizer.curriculum.state_machine import RunOutcome, Search
 from optimizer.runs.live_reader import StudyWatch
 from tests.factories.runs import (
     CREATED,
-    made_attempt,
-    made_level,
-    made_place,
-    made_run,
-    made_verdict,
+    make_attempt,
+    make_context,
+    make_level,
+    make_run_record,
+    make_verdict,
     recommended,
     searched,
 )
 from tradeschool.errors import ServiceUnreachable
-from workers.coordinator.context import Place
-from workers.monitoring.run_status import Standing, stand
+from workers.coordinator.context import RunContext
+from workers.monitoring.run_status import RunStatus, read_run_status
 from workers.monitoring.run_status_json import as_page, as_result
 
 NOW = 1_800_000_000.0
-LEVELS = (made_level("1"), made_level("2"))
+LEVELS = (make_level("1"), make_level("2"))
 METRICS = {"win_rate": 0.6, "sharpe": 0.5, "max_drawdown_intrabar": 0.1, "profit_factor": None, "trades": 40}
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return made_place(tmp_path)
+def context(tmp_path: Path) -> RunContext:
+    return make_context(tmp_path)
 
 
 @pytest.fixture
-def storage(place: Place) -> Iterator[optuna.storages.RDBStorage]:
+def storage(context: RunContext) -> Iterator[optuna.storages.RDBStorage]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    made = optuna.storages.RDBStorage(place.storage_url)
+    made = optuna.storages.RDBStorage(context.storage_url)
     yield made
     made.scoped_session.remove()
     made.engine.dispose()
 
 
 @pytest.fixture
-def studies(place: Place) -> Iterator[StudyWatch]:
-    watch = StudyWatch(place.storage_url)
+def studies(context: RunContext) -> Iterator[StudyWatch]:
+    watch = StudyWatch(context.storage_url)
     yield watch
     watch.close()
 
 
 @pytest.fixture
-def look(place: Place, studies: StudyWatch) -> Callable[[], Standing]:
-    def stands() -> Standing:
+def look(context: RunContext, studies: StudyWatch) -> Callable[[], RunStatus]:
+    def stands() -> RunStatus:
         record = studies.run("r1")
         assert record is not None
-        return stand(place, record, studies, NOW)
+        return read_run_status(context, record, studies, NOW)
 
     return stands
 
@@ -81,42 +81,47 @@ def add(storage: optuna.storages.RDBStorage, study: str, *values: float | None, 
         made.add_trial(trial)
 
 
-def test_a_run_that_was_just_begun_is_about_to_search(place, look) -> None:
-    made_run(place, *LEVELS, is_sealed=True)
+def test_a_run_that_was_just_begun_is_about_to_search(context, look) -> None:
+    make_run_record(context, *LEVELS, is_sealed=True)
 
-    standing = look()
+    level_status = look()
 
-    assert [(level.name, level.state, level.attempts) for level in standing.levels] == [
+    assert [(level.name, level.state, level.attempts) for level in level_status.levels] == [
         ("1", "searching", ()),
         ("2", "waiting", ()),
     ]
-    assert (standing.current.name, standing.reason) == ("1", "next: search level 1, attempt 1")
+    assert (level_status.current.name, level_status.reason) == ("1", "next: search level 1, attempt 1")
 
 
-def test_a_level_without_its_candles_waits(place, look) -> None:
-    made_run(place, *LEVELS, is_sealed=True)
-    for path in place.store.root.glob("**/*.seal.json"):
+def test_a_level_without_its_candles_waits(context, look) -> None:
+    make_run_record(context, *LEVELS, is_sealed=True)
+    for path in context.store.root.glob("**/*.seal.json"):
         path.unlink()
 
     assert (look().levels[0].state, look().reason) == ("waiting", "next: wait for the candles of level 1")
 
 
-def test_a_level_that_is_searched_tells_its_trials_best_pace_and_time(place, look, storage) -> None:
-    made_attempt(place, made_run(place, *LEVELS, is_sealed=True))
+def test_a_level_that_is_searched_tells_its_trials_best_pace_and_time(context, look, storage) -> None:
+    make_attempt(context, make_run_record(context, *LEVELS, is_sealed=True))
     add(storage, "r1-L1-a1", 0.5, None, 0.9)
 
     level = look().levels[0]
 
     (attempt,) = level.attempts
-    assert (level.state, attempt.tally.finished, attempt.tally.complete, attempt.tally.failed) == ("searching", 3, 2, 1)
-    assert attempt.tally.best is not None
-    assert (attempt.tally.best.number, attempt.tally.best.value) == (2, 0.9)
-    assert attempt.tally.pace_per_minute == pytest.approx(6.0), "three in the thirty seconds since the first"
+    assert (level.state, attempt.counts.finished, attempt.counts.complete, attempt.counts.failed) == (
+        "searching",
+        3,
+        2,
+        1,
+    )
+    assert attempt.counts.best is not None
+    assert (attempt.counts.best.number, attempt.counts.best.value) == (2, 0.9)
+    assert attempt.counts.pace_per_minute == pytest.approx(6.0), "three in the thirty seconds since the first"
     assert attempt.eta_seconds == pytest.approx(10.0)
 
 
-def test_before_the_verdict_the_gate_is_read_on_train_and_says_so(place, look, storage) -> None:
-    made_attempt(place, made_run(place, *LEVELS, is_sealed=True))
+def test_before_the_verdict_the_gate_is_read_on_train_and_says_so(context, look, storage) -> None:
+    make_attempt(context, make_run_record(context, *LEVELS, is_sealed=True))
     add(storage, "r1-L1-a1", 0.5)
 
     level = as_page(look())["levels"][0]
@@ -128,85 +133,89 @@ def test_before_the_verdict_the_gate_is_read_on_train_and_says_so(place, look, s
     assert gate["profit_factor"] == (None, 1.3, False)
 
 
-def test_a_search_that_ended_early_is_judged_and_nothing_is_left_of_it(place, look, storage) -> None:
-    searched(place, made_attempt(place, made_run(place, *LEVELS, is_sealed=True)))
+def test_a_search_that_ended_early_is_judged_and_nothing_is_left_of_it(context, look, storage) -> None:
+    searched(context, make_attempt(context, make_run_record(context, *LEVELS, is_sealed=True)))
     add(storage, "r1-L1-a1", 0.5)
 
     level = look().levels[0]
 
     assert level.state == "judging"
-    assert level.attempts[0].tally.finished < level.attempts[0].tally.trials
+    assert level.attempts[0].counts.finished < level.attempts[0].counts.trials
     assert level.attempts[0].eta_seconds == 0.0
 
 
-def test_the_verdict_counts_for_the_attempt_it_was_given_on(place, look, storage) -> None:
-    record = made_attempt(
-        place, made_run(place, made_level("1"), is_sealed=True), verdict=made_verdict(passed=False, reason="sharpe")
+def test_the_verdict_counts_for_the_attempt_it_was_given_on(context, look, storage) -> None:
+    record = make_attempt(
+        context,
+        make_run_record(context, make_level("1"), is_sealed=True),
+        verdict=make_verdict(passed=False, reason="sharpe"),
     )
 
     level = look().levels[0]
     assert (level.gate_part, level.verdict.trial, level.verdict.reason) == ("validation", 3, "sharpe")
-    made_attempt(place, record, number=2)
+    make_attempt(context, record, number=2)
     add(storage, "r1-L1-a2", 0.1, trials=6)
     again = look().levels[0]
 
     assert (again.state, again.gate_part, again.verdict) == ("searching", "train", None)
-    assert [(each.row.number, each.tally.trials) for each in again.attempts] == [(1, 4), (2, 6)]
+    assert [(each.row.number, each.counts.trials) for each in again.attempts] == [(1, 4), (2, 6)]
 
 
-def test_a_level_that_is_passed_stays_so_while_the_next_is_searched(place, look) -> None:
-    record = made_attempt(place, made_run(place, *LEVELS, is_sealed=True), verdict=made_verdict(passed=True))
-    made_attempt(place, record, level="2")
+def test_a_level_that_is_passed_stays_so_while_the_next_is_searched(context, look) -> None:
+    record = make_attempt(context, make_run_record(context, *LEVELS, is_sealed=True), verdict=make_verdict(passed=True))
+    make_attempt(context, record, level="2")
 
-    standing = look()
+    level_status = look()
 
-    assert [level.state for level in standing.levels] == ["passed", "searching"]
-    assert standing.action == Search("2", 1)
-    assert standing.outcome is None
-
-
-def test_a_run_whose_gate_was_missed_to_the_end_is_over(place, look) -> None:
-    record = made_run(place, made_level("1").model_copy(update={"retries": 0}), made_level("2"))
-    recommended(place, made_attempt(place, record, verdict=made_verdict(passed=False)))
-
-    standing = look()
-
-    assert (standing.outcome, standing.current.name) == ("escalated", "1")
-    assert [level.state for level in standing.levels] == ["missed", "waiting"]
-    assert standing.reason == "the gate of level 1 is not met"
+    assert [level.state for level in level_status.levels] == ["passed", "searching"]
+    assert level_status.action == Search("2", 1)
+    assert level_status.outcome is None
 
 
-def test_another_run_s_studies_are_not_this_one_s(place, look, storage) -> None:
-    made_attempt(place, made_run(place, *LEVELS, is_sealed=True))
+def test_a_run_whose_gate_was_missed_to_the_end_is_over(context, look) -> None:
+    record = make_run_record(context, make_level("1").model_copy(update={"retries": 0}), make_level("2"))
+    recommended(context, make_attempt(context, record, verdict=make_verdict(passed=False)))
+
+    level_status = look()
+
+    assert (level_status.outcome, level_status.current.name) == ("escalated", "1")
+    assert [level.state for level in level_status.levels] == ["missed", "waiting"]
+    assert level_status.reason == "the gate of level 1 is not met"
+
+
+def test_another_run_s_studies_are_not_this_one_s(context, look, storage) -> None:
+    make_attempt(context, make_run_record(context, *LEVELS, is_sealed=True))
     for study in ("r1-L10-a1", "r1-L1-a1x", "r11-L1-a1", "r1-L1-a1-L1-a1", "r1-L1-a2"):
         add(storage, study, 0.5)
 
-    assert [attempt.tally.finished for attempt in look().attempts] == [0]
+    assert [attempt.counts.finished for attempt in look().attempts] == [0]
 
 
-def test_what_a_run_comes_to_is_told_by_its_row(place, look) -> None:
-    record = made_attempt(place, made_run(place, *LEVELS[:1], is_sealed=True), verdict=made_verdict(passed=True))
+def test_what_a_run_comes_to_is_told_by_its_row(context, look) -> None:
+    record = make_attempt(
+        context, make_run_record(context, *LEVELS[:1], is_sealed=True), verdict=make_verdict(passed=True)
+    )
     before = look()
     assert (before.outcome, before.reason) == (None, "next: weigh what the levels came to")
-    assert (before.levels[0].state, before.levels[0].null, before.recommendation) == ("passed", None, None)
+    assert (before.levels[0].state, before.levels[0].null_test, before.recommendation) == ("passed", None, None)
 
-    recommended(place, record)
+    recommended(context, record)
 
     after = look()
-    assert after.outcome is Outcome.PASSED
-    assert (after.recommendation.reason, after.levels[0].null.surrogates) == ("as weighed", 40)
+    assert after.outcome is RunOutcome.PASSED
+    assert (after.recommendation.reason, after.levels[0].null_test.surrogates) == ("as weighed", 40)
     assert as_page(after)["recommendation"] == as_result(after)["recommendation"]
     assert as_page(after)["recommendation"]["action"] == "do_not_deploy"
     assert "evidence" not in as_page(after)["recommendation"]
     assert as_page(after)["levels"][0]["null"]["pass_rate"] == 3 / 40
 
 
-def test_commands_and_page_tell_the_same(place, look, storage) -> None:
-    made_attempt(place, made_run(place, *LEVELS, is_sealed=True))
+def test_commands_and_page_tell_the_same(context, look, storage) -> None:
+    make_attempt(context, make_run_record(context, *LEVELS, is_sealed=True))
     add(storage, "r1-L1-a1", 0.5, None)
-    standing = look()
+    level_status = look()
 
-    page, result = (json.loads(json.dumps(told(standing), allow_nan=False)) for told in (as_page, as_result))
+    page, result = (json.loads(json.dumps(told(level_status), allow_nan=False)) for told in (as_page, as_result))
 
     (on_page,), (in_result,) = page["levels"][0]["attempts"], result["levels"]
     shared = ("attempt", "trials", "complete", "pruned", "failed", "eta_seconds")
@@ -215,27 +224,27 @@ def test_commands_and_page_tell_the_same(place, look, storage) -> None:
     assert (page["levels"][1]["state"], result["waiting"]) == ("waiting", ["2"])
 
 
-def test_the_newest_run_is_the_one_begun_last(place, studies) -> None:
+def test_the_newest_run_is_the_one_begun_last(context, studies) -> None:
     assert studies.runs() == []
-    made_run(place, name="r1")
-    made_run(place, name="a-later-one", created=CREATED + timedelta(hours=1))
-    made_run(place, name="an-earlier-one", created=CREATED - timedelta(hours=1))
+    make_run_record(context, name="r1")
+    make_run_record(context, name="a-later-one", created=CREATED + timedelta(hours=1))
+    make_run_record(context, name="an-earlier-one", created=CREATED - timedelta(hours=1))
 
     assert studies.runs() == ["an-earlier-one", "r1", "a-later-one"]
 
 
-def test_a_run_that_is_not_there_is_none(place, studies) -> None:
+def test_a_run_that_is_not_there_is_none(context, studies) -> None:
     assert studies.run("r1") is None
-    made_run(place)
+    make_run_record(context)
 
     assert studies.run("x") is None
     assert studies.run("r1").seed == 7
 
 
-def test_a_database_that_has_gone_is_away_and_not_empty(place, studies) -> None:
-    made_run(place)
+def test_a_database_that_has_gone_is_away_and_not_empty(context, studies) -> None:
+    make_run_record(context)
     assert studies.runs() == ["r1"]
-    for path in Path(place.results_dir.parent).glob("study.sqlite3*"):
+    for path in Path(context.results_dir.parent).glob("study.sqlite3*"):
         path.unlink()
     studies.close()
 

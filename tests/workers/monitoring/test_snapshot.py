@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from workers.coordinator.coordinator import advance
+from workers.coordinator.coordinator import reconcile
 from workers.monitoring.snapshot import Snapshot, WorkerSnapshot, take_snapshot
 from workers.queue.trial_queue import KEEP_SECONDS
 
@@ -32,7 +32,7 @@ def test_an_empty_queue_has_nothing(plan) -> None:
         "throughput_per_minute": 0,
         "workers": [],
         "worker_count": 0,
-        "flights": [],
+        "running_jobs": [],
         "eta_seconds": 0.0,
         "most_jobs": None,
         "advice": "",
@@ -45,7 +45,7 @@ def test_an_empty_queue_has_nothing(plan) -> None:
 
 def test_waiting_jobs_are_counted_and_the_oldest_has_an_age(plan) -> None:
     study = plan.open()
-    advance(plan.run(study))
+    reconcile(plan.run(study))
     study.close()
 
     oldest = plan.queue.fetch_job(plan.queue.job_ids[0])
@@ -57,7 +57,7 @@ def test_waiting_jobs_are_counted_and_the_oldest_has_an_age(plan) -> None:
 
 def test_a_look_fails_no_job_whose_lease_has_run_out(plan) -> None:
     study = plan.open()
-    advance(plan.run(study))
+    reconcile(plan.run(study))
     study.close()
     connection = plan.queue.connection
     connection.zadd("rq:wip:trials", {f"{plan.study}-0-0-a1:execution": 1})
@@ -112,26 +112,26 @@ def test_a_job_under_way_tells_its_trials_its_worker_and_its_age(plan, start_wor
     slow = replace(plan, title="sleep 60")
     study = slow.open()
     run = slow.run(study)
-    advance(run)
+    reconcile(run)
     start_worker()
-    eventually(lambda: [each.worker for each in take_snapshot(plan.queue, time.time()).flights] not in ([], [""]))
+    eventually(lambda: [each.worker for each in take_snapshot(plan.queue, time.time()).running_jobs] not in ([], [""]))
 
     begun = plan.queue.fetch_job(f"{plan.study}-0-0-a1").started_at
     snapshot = take_snapshot(plan.queue, begun.timestamp() + 5)
     study.close()
 
-    (flight,) = snapshot.flights
-    assert flight.to_json()["trials"] == "0"
-    assert flight.to_json()["level"] == "1"
-    assert flight.seconds == pytest.approx(5)
-    assert [worker.job for worker in snapshot.workers] == [flight.job]
-    assert snapshot.workers[0].name == flight.worker
+    (running_job,) = snapshot.running_jobs
+    assert running_job.to_json()["trials"] == "0"
+    assert running_job.to_json()["level"] == "1"
+    assert running_job.seconds == pytest.approx(5)
+    assert [worker.job for worker in snapshot.workers] == [running_job.job]
+    assert snapshot.workers[0].name == running_job.worker
 
 
 def test_a_look_is_two_round_trips(plan) -> None:
     queue = plan.queue
     study = plan.open()
-    advance(plan.run(study))
+    reconcile(plan.run(study))
     study.close()
     take_snapshot(queue, time.time())
     before = queue.connection.info("stats")["total_reads_processed"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from workers.monitoring.snapshot import Snapshot, WorkerSnapshot
-from workers.monitoring.stall_detection import Stall, StallNotices, eta_seconds, find_stall
+from workers.monitoring.stall_detection import Stall, StallAlerts, eta_seconds, find_stall
 
 START = "start some"
 GONE = "no worker is connected; start some"
@@ -82,11 +82,11 @@ def test_a_queue_without_connected_workers_is_stalled_and_has_no_time_left() -> 
 
 def test_a_stall_is_said_after_five_seconds_then_every_minute_and_its_end_at_once() -> None:
     clock, said = Clock(), {}
-    notices = StallNotices(clock=clock)
+    announcements = StallAlerts(clock=clock)
     for second in range(130):
         clock.now = 100.0 + second
         stall = None if second in (0, 127, 128, 129) else Stall.NO_WORKERS
-        if line := notices.look(stall, START):
+        if line := announcements.look(stall, START):
             said[second] = line
 
     assert said == {
@@ -99,39 +99,39 @@ def test_a_stall_is_said_after_five_seconds_then_every_minute_and_its_end_at_onc
 
 def test_a_moment_without_workers_is_not_said() -> None:
     clock = Clock()
-    notices = StallNotices(clock=clock)
+    announcements = StallAlerts(clock=clock)
     for stall in (Stall.NO_WORKERS, None, Stall.NO_WORKERS, None):
-        assert notices.look(stall, START) is None
+        assert announcements.look(stall, START) is None
         clock.now += 4
 
 
 def test_another_cause_is_said_at_once() -> None:
     clock = Clock()
-    notices = StallNotices(clock=clock)
-    notices.look(Stall.NO_WORKERS, START)
+    announcements = StallAlerts(clock=clock)
+    announcements.look(Stall.NO_WORKERS, START)
     clock.now += 5
-    assert notices.look(Stall.NO_WORKERS, START)
+    assert announcements.look(Stall.NO_WORKERS, START)
     clock.now += 1
 
-    assert "rq resume" in (notices.look(Stall.SUSPENDED, START) or "")
+    assert "rq resume" in (announcements.look(Stall.SUSPENDED, START) or "")
 
 
 def test_own_workers_have_longer_to_get_up_but_a_suspension_is_said_soon() -> None:
     clock = Clock()
-    notices = StallNotices(first_seconds=30, clock=clock)
-    assert notices.look(Stall.NO_WORKERS, START) is None
+    announcements = StallAlerts(first_seconds=30, clock=clock)
+    assert announcements.look(Stall.NO_WORKERS, START) is None
     clock.now += 29
-    assert notices.look(Stall.NO_WORKERS, START) is None
-    assert "suspended" in (notices.look(Stall.SUSPENDED, START) or "")
+    assert announcements.look(Stall.NO_WORKERS, START) is None
+    assert "suspended" in (announcements.look(Stall.SUSPENDED, START) or "")
 
 
 def test_a_search_in_which_no_trial_ends_says_so_once_a_minute() -> None:
     clock = Clock()
-    notices = StallNotices(clock=clock)
+    announcements = StallAlerts(clock=clock)
     said = []
     for second in range(0, 150, 10):
         clock.now = 100.0 + second
-        said += [(second, line) for line in [notices.look(None, START, idle_seconds=1_000.0)] if line]
+        said += [(second, line) for line in [announcements.look(None, START, idle_seconds=1_000.0)] if line]
 
     assert said == [
         (60, "no trial has ended for 60 s; workers are connected and at work"),

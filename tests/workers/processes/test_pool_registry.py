@@ -9,7 +9,7 @@ import pytest
 
 from tests.fork_server import Forked
 from tradeschool.errors import StoreUnwritable
-from workers.coordinator.coordinator import advance
+from workers.coordinator.coordinator import reconcile
 from workers.processes import pool_registry
 
 Start = Callable[..., Forked]
@@ -20,7 +20,7 @@ def workers(plan) -> int:
 
 
 def test_a_pool_is_known_for_as_long_as_it_lives(tmp_path: Path) -> None:
-    with pool_registry.entered(tmp_path / "pools", 3) as path:
+    with pool_registry.registered(tmp_path / "pools", 3) as path:
         (found,) = pool_registry.pools(tmp_path / "pools")
         asked = pool_registry.wanted(path)
 
@@ -43,7 +43,7 @@ def test_no_pools_are_found_where_there_is_no_folder(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(StoreUnwritable, match="state_dir"), pool_registry.entered(tmp_path / "file" / "pools", 1):
+    with pytest.raises(StoreUnwritable, match="state_dir"), pool_registry.registered(tmp_path / "file" / "pools", 1):
         pass
 
 
@@ -68,12 +68,12 @@ def test_workers_that_are_too_many_end_their_trial_first(plan, start: Start, eve
     eventually(lambda: workers(plan) == 2)
     study = slow.open()
     run = slow.run(study)
-    advance(run)
+    reconcile(run)
     eventually(lambda: plan.queue.connection.zcard("rq:wip:trials") == 2)
     (entry,) = pool_registry.pools(tmp_path)
     pool_registry.drain(entry)
     code = pool.wait(timeout=60)
-    finished = advance(run).finished
+    finished = reconcile(run).finished
     study.close()
 
     assert (code, finished) == (0, 2)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tradeschool.errors import TradeschoolError
-from workers.processes.process_group import cores, crew
+from workers.processes.process_group import cores, process_group
 
 HERE = Path(__file__).parents[1]
 ORPHANS = """
@@ -35,9 +35,9 @@ def work(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_every_task_comes_out_in_order_from_more_than_one_process(work) -> None:
-    with crew(2, alone_seconds=0) as hands:
-        found = list(hands.share(work.double, list(range(30))))
-        again = list(hands.share(work.double, [7, 8]))
+    with process_group(2, alone_seconds=0) as processes:
+        found = list(processes.share(work.double, list(range(30))))
+        again = list(processes.share(work.double, [7, 8]))
 
     assert [value for value, _ in found] == [2 * number for number in range(30)]
     assert [value for value, _ in again] == [14, 16]
@@ -46,18 +46,18 @@ def test_every_task_comes_out_in_order_from_more_than_one_process(work) -> None:
 
 @pytest.mark.parametrize(("count", "tasks"), [(1, [1, 2, 3]), (0, [1, 2]), (4, [1, 2, 3]), (4, [])])
 def test_one_process_or_a_moment_s_work_needs_no_other(count: int, tasks: list[int], work) -> None:
-    with crew(count) as hands:
-        assert list(hands.share(work.double, tasks)) == [(2 * number, os.getpid()) for number in tasks]
+    with process_group(count) as processes:
+        assert list(processes.share(work.double, tasks)) == [(2 * number, os.getpid()) for number in tasks]
 
 
 def test_a_process_that_is_killed_is_told(work) -> None:
-    with crew(2, alone_seconds=0) as hands, pytest.raises(TradeschoolError, match="was killed"):
-        list(hands.share(work.end_it, [1, 2, 3]))
+    with process_group(2, alone_seconds=0) as processes, pytest.raises(TradeschoolError, match="was killed"):
+        list(processes.share(work.end_it, [1, 2, 3]))
 
 
 def test_what_the_work_raises_is_raised(work) -> None:
-    with crew(2, alone_seconds=0) as hands, pytest.raises(ValueError, match="not 1"):
-        list(hands.share(work.refuse, [1, 2]))
+    with process_group(2, alone_seconds=0) as processes, pytest.raises(ValueError, match="not 1"):
+        list(processes.share(work.refuse, [1, 2]))
 
 
 def is_alive(process: int) -> bool:

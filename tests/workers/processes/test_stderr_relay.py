@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from workers.processes.stderr_relay import MOST_BYTES, Relay
+from workers.processes.stderr_relay import MAX_BYTES, OutputForwarder
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,8 @@ def test_a_child_s_words_are_passed_on(
     program: str, passed_on: str, last: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with subprocess.Popen([sys.executable, "-c", f"import sys; {program}"], stderr=subprocess.PIPE, bufsize=0) as child:
-        relay = Relay(child)
-        relay.pump()
+        relay = OutputForwarder(child)
+        relay.forward()
         child.wait(timeout=60)
 
         assert relay.close() == last
@@ -31,12 +31,12 @@ def test_a_child_s_words_are_passed_on(
 
 
 def test_a_line_without_an_end_is_passed_on_in_pieces(capsys: pytest.CaptureFixture[str]) -> None:
-    size = 3 * MOST_BYTES
+    size = 3 * MAX_BYTES
     program = f"import sys; sys.stderr.write('x' * {size})"
     with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, bufsize=0) as child:
-        relay = Relay(child)
+        relay = OutputForwarder(child)
         while child.poll() is None:
-            relay.pump()
+            relay.forward()
         relay.close()
 
     assert capsys.readouterr().err.count("x") == size

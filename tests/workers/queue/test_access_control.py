@@ -18,10 +18,10 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from fetcher.http.shared_rate_limiter import SharedTokenBucket
 from workers.connection.signing import UNSIGNED
-from workers.coordinator.standby import Deputy
-from workers.monitoring.queue_history import note, recall
+from workers.coordinator.standby import Standby
+from workers.monitoring.queue_history import read_history, record_sample
 from workers.monitoring.snapshot import take_snapshot
-from workers.queue.dispatch import Errand, QueueCarrier
+from workers.queue.dispatch import JobKey, QueueDispatcher
 from workers.queue.failed_jobs import failed_jobs, requeue
 from workers.queue.worker_losses import count_loss
 
@@ -30,7 +30,7 @@ PASSWORD = "a-password-of-this-test"
 
 
 @pytest.fixture(scope="module", params=["valkey", "redis-server"])
-def guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def auth_middleware(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server with the shipped users, by a name that may only do trials; Debian's Redis, too."""
     folder = tmp_path_factory.mktemp("guarded")
     users = folder / "users.acl"
@@ -75,10 +75,10 @@ def test_everything_that_the_product_does_may_be_done(guarded: str, plan, start_
 
     table = here.table_by_queue()
     snapshot = take_snapshot(here.queue, time.time())
-    note(connection, snapshot, time.time())
+    record_sample(connection, snapshot, time.time())
     connection.set("rq:wip:trials", "of another type")
-    clean_again = QueueCarrier(here.queue, study=here.study, url=guarded, job_timeout_seconds=9).look([])
-    job = Errand(study=here.study, first=99, last=99)
+    clean_again = QueueDispatcher(here.queue, study=here.study, url=guarded, job_timeout_seconds=9).look([])
+    job = JobKey(study=here.study, first=99, last=99)
     connection.zadd("rq:failed:trials", {job.job_id: time.time() + 86_400})
     losses = [count_loss(connection, here.study, job.job_id, UNSIGNED) for _ in range(2)]
     bucket = asyncio.run(_reserve(guarded))
@@ -87,13 +87,13 @@ def test_everything_that_the_product_does_may_be_done(guarded: str, plan, start_
 
     assert table == replace(here, url=plan.url).table_in_process()
     assert snapshot.finished == here.trials
-    assert [moment.workers for moment in recall(connection)] == [1]
+    assert [moment.workers for moment in read_history(connection)] == [1]
     assert (clean_again, losses) == ([], [0, 0])
     assert [each.job for each in failed_jobs(here.queue)] == [job.job_id]
     assert requeue(here.queue) == []
     assert bucket >= 0
     assert connection.smembers("rq:workers:trials") == set(), "it has taken its name away"
-    Deputy(connection, here.storage, lambda run: ["false"]).tell_unknown()
+    Standby(connection, here.storage, lambda run: ["false"]).log_unknown()
     connection.close()
 
 

@@ -1,4 +1,4 @@
-"""What a stranger who can write to Redis achieves where conductor and workers share a key, and where they do not."""
+"""What a stranger who can write to Redis achieves where coordinator and workers share a key, and where they do not."""
 
 import base64
 import json
@@ -12,15 +12,15 @@ from optimizer.search.trial_table import export
 from tradeschool.errors import SettingsError
 from workers.connection import bounded_reads
 from workers.connection.signing import UNSIGNED, Signer
-from workers.coordinator.coordinator import advance
+from workers.coordinator.coordinator import reconcile
 from workers.isolation.strategy_allowlist import AllowedStrategies, StrategyNotAllowed, own_strategies
-from workers.queue.announcements import KEY, Notice, notices, put_up
-from workers.queue.dispatch import Errand, QueueCarrier
+from workers.queue.announcements import KEY, Announcement, publish_announcement, read_announcements
+from workers.queue.dispatch import JobKey, QueueDispatcher
 from workers.queue.job_allowlist import FUNCTION, TrialJob
 from workers.queue.job_reports import look_at
-from workers.queue.trial_queue import Fate, enqueue, results_key
+from workers.queue.trial_queue import JobState, enqueue, results_key
 from workers.queue.worker_losses import count_loss, losses_key
-from workers.work_horse.evaluator import Bench
+from workers.work_horse.evaluator import Evaluator
 from workers.worker.preflight_check import check_in
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -35,8 +35,8 @@ def connection(plan) -> Redis:
 
 
 def signed_run(plan, study):
-    carrier = QueueCarrier(plan.queue, study=plan.study, url=plan.url, job_timeout_seconds=30, signer=SIGNER)
-    return plan.run(study, carrier)
+    dispatcher = QueueDispatcher(plan.queue, study=plan.study, url=plan.url, job_timeout_seconds=30, signer=SIGNER)
+    return plan.run(study, dispatcher)
 
 
 def failed(connection: Redis, job: str, reason: str, **fields: str) -> None:
@@ -79,7 +79,7 @@ def test_an_order_for_another_strategy_ends_the_run_and_says_what_allows_it(plan
 
 def test_a_bench_prepares_no_strategy_that_is_not_allowed(plan, make_bench) -> None:
     honest = make_bench("w")
-    bench = Bench(
+    evaluator = Evaluator(
         store=honest._store,
         prepare=lambda *_: pytest.fail("it was prepared"),
         evaluate=honest._evaluate,
@@ -88,24 +88,24 @@ def test_a_bench_prepares_no_strategy_that_is_not_allowed(plan, make_bench) -> N
     )
     study = plan.open()
     run = plan.run(study)
-    run.ask()
-    order = run.ledger.order(range(1)).model_copy(update={"level": replace(plan, strategy="os:system").level})
+    run.next_job()
+    batch = run.ledger.batch(range(1)).model_copy(update={"level": replace(plan, strategy="os:system").level})
     study.close()
 
     with pytest.raises(StrategyNotAllowed):
-        bench.answer(order)
+        evaluator.evaluate(batch)
 
 
 def test_a_forged_announcement_keeps_no_worker_from_starting(connection: Redis, make_bench, caplog) -> None:
-    bounded_reads._told.cache_clear()
+    bounded_reads._logged.cache_clear()
     connection.hset(KEY, "x", FORGED)
     connection.hset(KEY, "run-L1-a1", json.dumps({"v": 2, "seen": connection.time()[0], "trials": 1}))
-    connection.hset(KEY, "r2-L1-a1", OTHER.sign("notice", "r2-L1-a1", '{"v": 2, "seen": 1}'))
+    connection.hset(KEY, "r2-L1-a1", OTHER.sign("announcement", "r2-L1-a1", '{"v": 2, "seen": 1}'))
     for _ in range(2):
         check_in(connection, make_bench("w"), SIGNER)
     told = [record.what for record in caplog.records if record.action == "left_out"]
 
-    assert notices(connection, SIGNER) == {}
+    assert read_announcements(connection, SIGNER) == {}
     assert sorted(told) == ["announcement of r2-L1-a1", "announcement of run-L1-a1", "announcement of x"], "each once"
 
 
@@ -119,13 +119,13 @@ def test_an_announcement_ahead_of_the_server_s_clock_is_none_without_a_key_too(c
 
 
 def test_an_announcement_counts_for_its_own_study_and_time(connection: Redis) -> None:
-    put_up(connection, "run-L1-a1", Notice(v=1, seen=0.0, trials=9), SIGNER)
+    publish_announcement(connection, "run-L1-a1", Announcement(v=1, seen=0.0, trials=9), SIGNER)
     told = connection.hget(KEY, "run-L1-a1")
     connection.hset(KEY, "other-L1-a1", told)
-    old = Notice(v=1, seen=connection.time()[0] - 61.0, trials=9).model_dump_json()
-    connection.hset(KEY, "old-L1-a1", SIGNER.sign("notice", "old-L1-a1", old))
+    old = Announcement(v=1, seen=connection.time()[0] - 61.0, trials=9).model_dump_json()
+    connection.hset(KEY, "old-L1-a1", SIGNER.sign("announcement", "old-L1-a1", old))
 
-    assert list(notices(connection, SIGNER)) == ["run-L1-a1"]
+    assert list(read_announcements(connection, SIGNER)) == ["run-L1-a1"]
 
 
 @pytest.mark.parametrize("reason", ["it broke", "the worker's lease ran out, at noon", "its process was killed", ""])
@@ -134,7 +134,7 @@ def test_a_forged_failure_says_nothing_of_a_job(plan, connection: Redis, reason:
     job = f"{plan.study}-0-0-a1"
     failed(connection, job, reason, proof=proof)
 
-    assert look_at(plan.queue, [job], SIGNER)[0].fate is Fate.MISSING
+    assert look_at(plan.queue, [job], SIGNER)[0].state is JobState.MISSING
 
 
 def test_a_failure_that_was_signed_for_another_job_says_nothing_of_this_one(plan, connection: Redis) -> None:
@@ -142,16 +142,19 @@ def test_a_failure_that_was_signed_for_another_job_says_nothing_of_this_one(plan
     for job in (one, other):
         failed(connection, job, "it broke", proof=SIGNER.proof("failure", one, "it broke"))
 
-    assert [report.fate for report in look_at(plan.queue, [one, other], SIGNER)] == [Fate.CRASHED, Fate.MISSING]
+    assert [report.state for report in look_at(plan.queue, [one, other], SIGNER)] == [
+        JobState.CRASHED,
+        JobState.MISSING,
+    ]
 
 
 def test_a_finished_job_without_a_signed_answer_is_sent_again(plan, connection: Redis) -> None:
     job = f"{plan.study}-0-0-a1"
     connection.hset(f"rq:job:{job}", "status", "finished")
-    answer = OTHER.sign("answer", job, json.dumps({"study": plan.study, "worker": "w"}))
+    answer = OTHER.sign("result", job, json.dumps({"study": plan.study, "worker": "w"}))
     connection.xadd(f"rq:results:{job}", {"type": "1", "return_value": base64.b64encode(answer.encode())})
 
-    assert look_at(plan.queue, [job], SIGNER)[0].fate is Fate.MISSING
+    assert look_at(plan.queue, [job], SIGNER)[0].state is JobState.MISSING
 
 
 @pytest.mark.parametrize("stored", ["99", "-1", "nan", "[", '{"signed": "99"}', OTHER.sign("losses", "j", '"a b c"')])
@@ -168,7 +171,7 @@ def test_strangers_cannot_change_a_signed_search(plan, start_worker, make_bench)
     connection, expected = plan.queue.connection, plan.table_in_process()
     study = plan.open()
     run = signed_run(plan, study)
-    advance(run)
+    reconcile(run)
     for number in range(plan.trials):
         job = f"{plan.study}-{number}-{number}-a1"
         failed(connection, job, "it broke")
@@ -177,12 +180,12 @@ def test_strangers_cannot_change_a_signed_search(plan, start_worker, make_bench)
         connection.hset("rq:worker:forged", mapping={"state": "busy", "hostname": "nowhere"})
         connection.sadd("rq:workers:trials", "rq:worker:forged")
         connection.rpush(results_key(plan.study), f'{{"study": "{plan.study}", "worker": "w", "trials": []}}')
-    order = run.ledger.order(range(1))
-    if order is not None:
-        answer = make_bench("w").answer(order)
+    batch = run.ledger.batch(range(1))
+    if batch is not None:
+        answer = make_bench("w").evaluate(batch)
         forged = answer.model_copy(update={"trials": (answer.trials[0].model_copy(update={"failure": "forged"}),)})
         connection.rpush(results_key(plan.study), forged.model_dump_json())
-        connection.rpush(results_key(plan.study), SIGNER.sign("answer", "other-L1-a1-0-0-a1", forged.model_dump_json()))
+        connection.rpush(results_key(plan.study), SIGNER.sign("result", "other-L1-a1-0-0-a1", forged.model_dump_json()))
     progress = plan.finish(run)
     table = export(study.trials(), "csv")
     study.close()
@@ -194,10 +197,10 @@ def test_a_signed_order_is_good_for_its_own_job_only(plan, start_worker, eventua
     start_worker("--key", SECRET)
     study = plan.open()
     run = signed_run(plan, study)
-    errand = run.ask()
-    order = run.ledger.order(errand.numbers)
+    job_key = run.next_job()
+    batch = run.ledger.batch(job_key.numbers)
     study.close()
-    stolen = SIGNER.sign("order", errand.job_id, order.model_dump_json())
+    stolen = SIGNER.sign("batch", job_key.job_id, batch.model_dump_json())
     data = zlib.compress(json.dumps([FUNCTION, None, [json.loads(stolen)], {}]).encode())
     connection, other = plan.queue.connection, "other-L1-a1-0-0-a1"
     connection.hset(f"rq:job:{other}", mapping={"data": data, "status": "queued", "timeout": "9"})
@@ -205,10 +208,10 @@ def test_a_signed_order_is_good_for_its_own_job_only(plan, start_worker, eventua
 
     eventually(lambda: TrialJob.fetch(other, connection).is_failed)
 
-    assert f"signed for '{errand.job_id}', not for '{other}'" in look_at(plan.queue, [other])[0].reason
+    assert f"signed for '{job_key.job_id}', not for '{other}'" in look_at(plan.queue, [other])[0].reason
 
 
-def test_a_key_at_the_conductor_alone_ends_the_run_and_changes_nothing(plan, start_worker) -> None:
+def test_a_key_at_the_coordinator_alone_ends_the_run_and_changes_nothing(plan, start_worker) -> None:
     start_worker()
     study = plan.open()
 
@@ -234,15 +237,15 @@ def test_without_a_key_a_stranger_can_fail_trials(plan, connection: Redis) -> No
     """What `docs/security.md` says of a server that is shared, without a key."""
     study = plan.open()
     run = plan.run(study)
-    advance(run)
-    order = run.ledger.order(range(1))
+    reconcile(run)
+    batch = run.ledger.batch(range(1))
     for attempt in (1, 2, 3):
-        job = Errand(study=plan.study, first=0, last=0, attempt=attempt)
-        enqueue(plan.queue, job.job_id, order, 9, UNSIGNED)
+        job = JobKey(study=plan.study, first=0, last=0, attempt=attempt)
+        enqueue(plan.queue, job.job_id, batch, 9, UNSIGNED)
         failed(connection, job.job_id, "forged")
     while run.ledger.is_open(0):
-        run.next_mend = 0.0
-        advance(run)
+        run.next_reconcile = 0.0
+        reconcile(run)
     (trial, *_) = study.trials()
     study.close()
 

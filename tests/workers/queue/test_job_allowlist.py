@@ -12,7 +12,7 @@ from rq.exceptions import NoSuchJobError
 from rq.job import JobStatus
 
 from tradeschool.errors import TradeschoolError
-from workers.queue.job_allowlist import FUNCTION, MOST_BYTES, JobRefused, TrialJob, TrialQueue
+from workers.queue.job_allowlist import FUNCTION, MAX_BYTES, JobRefused, TrialJob, TrialQueue
 
 ORDER = [FUNCTION, None, [{"v": 1}], {}]
 
@@ -48,7 +48,7 @@ def write(connection: Redis, job_id: str, **fields: object) -> None:
 def test_an_honest_job_gives_its_order(connection: Redis) -> None:
     write(connection, "honest")
 
-    assert TrialJob.fetch("honest", connection).order() == {"v": 1}
+    assert TrialJob.fetch("honest", connection).payload() == {"v": 1}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_job_of_another_form_is_refused(connection: Redis, content: object) ->
     [
         pytest.param("data", pickle.dumps(("os.system", None, ("true",), {})), id="unpacked pickle"),
         pytest.param("data", zlib.compress(b"[" * 100_000), id="deep nesting"),
-        pytest.param("data", zlib.compress(b" " * (MOST_BYTES + 1)), id="a bomb"),
+        pytest.param("data", zlib.compress(b" " * (MAX_BYTES + 1)), id="a bomb"),
         pytest.param("data", data_of(ORDER)[:-6], id="cut data"),
         pytest.param("status", b"dancing", id="unknown status"),
         pytest.param("timeout", b"-1", id="no time-out"),

@@ -7,43 +7,43 @@ import pytest
 from rq.job import JobStatus
 from rq.utils import utcformat
 
-from workers.connection.server_time import CLOCK_KEY, DATE, MOST_ADVANCE_SECONDS, server_now, take_turn
-from workers.coordinator.coordinator import advance
+from workers.connection.server_time import CLOCK_KEY, DATE, MAX_ADVANCE_SECONDS, server_now, take_turn
+from workers.coordinator.coordinator import reconcile
 from workers.queue.job_allowlist import TrialJob
 from workers.queue.job_reports import look_at
 from workers.queue.leases import LONGEST_LEASE_SECONDS
-from workers.queue.trial_queue import LEASE_EXPIRED, Fate, clean
+from workers.queue.trial_queue import LEASE_EXPIRED, JobState, clean
 from workers.queue.worker_losses import count_loss
-from workers.worker.job_lease import Desk, Held
+from workers.worker.job_lease import LeaseClient, LeasedJob
 
 LEASES, DAY = "rq:wip:trials", 86_400
-SHORT = MOST_ADVANCE_SECONDS - 2
+SHORT = MAX_ADVANCE_SECONDS - 2
 
 
 @pytest.fixture
-def desk(plan) -> Desk:
-    return Desk(plan.queue, name="w", key="rq:worker:w", lease_seconds=9, silence_seconds=20)
+def lease_client(plan) -> LeaseClient:
+    return LeaseClient(plan.queue, name="w", key="rq:worker:w", lease_seconds=9, silence_seconds=20)
 
 
 @pytest.fixture
-def held(plan, desk: Desk) -> Held:
+def held(plan, lease_client: LeaseClient) -> LeasedJob:
     """The first job of a study."""
     study = plan.open()
-    advance(plan.run(study))
+    reconcile(plan.run(study))
     study.close()
-    taken = desk.begin(desk.wait(60))
+    taken = lease_client.begin(lease_client.wait(60))
     assert taken is not None
     return taken
 
 
-def leave(plan, held: Held, seconds: float, clock: object) -> None:
+def leave(plan, leased: LeasedJob, seconds: float, clock: object) -> None:
     """Such a lease, of which so many seconds were left when the server's clock said this."""
     connection = plan.queue.connection
     connection.delete(CLOCK_KEY)
     if clock is not None:
         connection.set(CLOCK_KEY, str(clock))
     begin = float(clock) if isinstance(clock, int | float) else server_now(connection)
-    connection.zadd(LEASES, {held.lease: begin + seconds})
+    connection.zadd(LEASES, {leased.lease: begin + seconds})
 
 
 @pytest.mark.parametrize(
@@ -52,37 +52,39 @@ def leave(plan, held: Held, seconds: float, clock: object) -> None:
         pytest.param(SHORT, SHORT + 60, False, id="time passes"),
         pytest.param(SHORT, SHORT - 2, True, id="time passes and it ends"),
         pytest.param(30, 25, False, id="set half a minute ahead"),
-        pytest.param(30, MOST_ADVANCE_SECONDS - 2, True, id="ended while nobody looked"),
+        pytest.param(30, MAX_ADVANCE_SECONDS - 2, True, id="ended while nobody looked"),
         pytest.param(DAY, 8, False, id="set a day ahead"),
         pytest.param(-30, 8, False, id="set half a minute back"),
         pytest.param(-DAY, 8, False, id="set a day back"),
         pytest.param(-DAY, -1, True, id="set a day back after it ended"),
     ],
 )
-def test_a_lease_moves_along_with_the_server_s_clock(plan, held: Held, leap: float, left: float, is_over: bool) -> None:
+def test_a_lease_moves_along_with_the_server_s_clock(
+    plan, leased: LeasedJob, leap: float, left: float, is_over: bool
+) -> None:
     now = server_now(plan.queue.connection)
-    leave(plan, held, left, now - leap)
+    leave(plan, leased, left, now - leap)
 
     clean(plan.queue)
-    (report,) = look_at(plan.queue, [held.job.id])
+    (report,) = look_at(plan.queue, [leased.job.id])
 
-    assert report.fate is (Fate.LOST if is_over else Fate.WAITING)
+    assert report.state is (JobState.LEASE_LOST if is_over else JobState.WAITING)
 
 
 @pytest.mark.parametrize("garbage", ["", "x", "nan", "-1e999", b"\xff"])
-def test_a_clock_that_somebody_spoilt_is_set_anew(plan, held: Held, garbage: str | bytes) -> None:
+def test_a_clock_that_somebody_spoilt_is_set_anew(plan, leased: LeasedJob, garbage: str | bytes) -> None:
     plan.queue.connection.set(CLOCK_KEY, garbage)
     clean(plan.queue)
     clean(plan.queue)
 
-    assert look_at(plan.queue, [held.job.id])[0].fate is Fate.WAITING
-    assert plan.queue.connection.zscore(LEASES, held.lease) < server_now(plan.queue.connection) + 60
+    assert look_at(plan.queue, [leased.job.id])[0].state is JobState.WAITING
+    assert plan.queue.connection.zscore(LEASES, leased.lease) < server_now(plan.queue.connection) + 60
     assert abs(float(plan.queue.connection.get(CLOCK_KEY)) - server_now(plan.queue.connection)) < 60
 
 
-def test_a_lease_that_somebody_forged_holds_no_job_for_ever(plan, held: Held) -> None:
+def test_a_lease_that_somebody_forged_holds_no_job_for_ever(plan, leased: LeasedJob) -> None:
     connection = plan.queue.connection
-    connection.zadd(LEASES, {held.lease: 9e15, "other:lease": "inf"})
+    connection.zadd(LEASES, {leased.lease: 9e15, "other:lease": "inf"})
     clean(plan.queue)
     scores = [score for _, score in connection.zrange(LEASES, 0, -1, withscores=True)]
 
@@ -90,54 +92,54 @@ def test_a_lease_that_somebody_forged_holds_no_job_for_ever(plan, held: Held) ->
     assert max(scores) <= server_now(connection) + LONGEST_LEASE_SECONDS
 
 
-def test_a_clock_of_another_kind_is_replaced(plan, held: Held) -> None:
+def test_a_clock_of_another_kind_is_replaced(plan, leased: LeasedJob) -> None:
     plan.queue.connection.delete(CLOCK_KEY)
     plan.queue.connection.rpush(CLOCK_KEY, "x")
     clean(plan.queue)
 
-    assert look_at(plan.queue, [held.job.id])[0].fate is Fate.WAITING
+    assert look_at(plan.queue, [leased.job.id])[0].state is JobState.WAITING
 
 
-def test_a_job_that_ran_out_is_failed_with_its_reason_and_listed(plan, held: Held) -> None:
-    leave(plan, held, -1, None)
+def test_a_job_that_ran_out_is_failed_with_its_reason_and_listed(plan, leased: LeasedJob) -> None:
+    leave(plan, leased, -1, None)
     clean(plan.queue)
-    job = TrialJob.fetch(held.job.id, plan.queue.connection)
+    job = TrialJob.fetch(leased.job.id, plan.queue.connection)
 
     assert job.get_status() is JobStatus.FAILED
     assert job.latest_result().exc_string == LEASE_EXPIRED
-    assert plan.queue.connection.zrange("rq:failed:trials", 0, -1) == [held.job.id.encode()]
+    assert plan.queue.connection.zrange("rq:failed:trials", 0, -1) == [leased.job.id.encode()]
     assert plan.queue.connection.zcard(LEASES) == 0
 
 
-def test_a_job_that_another_worker_has_begun_since_goes_on(plan, held: Held) -> None:
-    leave(plan, held, -1, None)
-    plan.queue.connection.zadd(LEASES, {f"{held.job.id}:another": server_now(plan.queue.connection) + 60})
+def test_a_job_that_another_worker_has_begun_since_goes_on(plan, leased: LeasedJob) -> None:
+    leave(plan, leased, -1, None)
+    plan.queue.connection.zadd(LEASES, {f"{leased.job.id}:another": server_now(plan.queue.connection) + 60})
     clean(plan.queue)
 
-    assert look_at(plan.queue, [held.job.id])[0].fate is Fate.WAITING
+    assert look_at(plan.queue, [leased.job.id])[0].state is JobState.WAITING
     assert plan.queue.connection.zcard(LEASES) == 1
 
 
-def test_an_entry_of_a_job_that_has_ended_is_dropped(plan, desk: Desk, held: Held) -> None:
-    desk.hand_in(held, plan.study, b"{}", go_on=False)
-    leave(plan, held, -1, None)
+def test_an_entry_of_a_job_that_has_ended_is_dropped(plan, lease_client: LeaseClient, leased: LeasedJob) -> None:
+    lease_client.submit(leased, plan.study, b"{}", go_on=False)
+    leave(plan, leased, -1, None)
     clean(plan.queue)
 
-    assert TrialJob.fetch(held.job.id, plan.queue.connection).is_finished
+    assert TrialJob.fetch(leased.job.id, plan.queue.connection).is_finished
     assert plan.queue.connection.zcard(LEASES) == 0
 
 
-def test_a_worker_that_lives_has_not_vanished_with_a_job(plan, held: Held) -> None:
+def test_a_worker_that_lives_has_not_vanished_with_a_job(plan, leased: LeasedJob) -> None:
     connection, study = plan.queue.connection, plan.study
-    held_up = [count_loss(connection, study, held.job.id) for _ in range(3)]
+    held_up = [count_loss(connection, study, leased.job.id) for _ in range(3)]
     connection.delete("rq:worker:w")
-    gone = [count_loss(connection, study, held.job.id) for _ in range(2)]
-    connection.hset(held.job.key, "worker_name", "v")
-    both = count_loss(connection, study, held.job.id)
+    gone = [count_loss(connection, study, leased.job.id) for _ in range(2)]
+    connection.hset(leased.job.key, "worker_name", "v")
+    both = count_loss(connection, study, leased.job.id)
     connection.hset("rq:worker:w", "state", "idle")
 
     assert (held_up, gone, both) == ([0, 0, 0], [1, 1], 2)
-    assert count_loss(connection, study, held.job.id) == 1
+    assert count_loss(connection, study, leased.job.id) == 1
 
 
 def test_a_turn_from_before_the_clock_was_set_back_is_over(plan) -> None:

@@ -6,50 +6,50 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from optimizer.search.sampler import Question
+from optimizer.search.sampler import TrialRequest
 from workers.connection.signing import Signer
-from workers.queue.messages import FUNCTION, VERSION, Answer, Order
+from workers.queue.messages import FUNCTION, VERSION, BatchResult, TrialBatch
 from workers.queue.trial_queue import enqueue
 from workers.work_horse.evaluator import evaluate_trials
 
 
-def question(number: int) -> Question:
+def trial_request(number: int) -> TrialRequest:
     parameters = {"fast": 10 + number, "slow": 90, "stop": 2.0}
-    return Question(number=number, parameters=parameters, thresholds=(None, 1.5), known=None)
+    return TrialRequest(number=number, parameters=parameters, thresholds=(None, 1.5), known=None)
 
 
-def order_of(plan, *numbers: int, **changes: object) -> Order:
+def batch_of(plan, *numbers: int, **changes: object) -> TrialBatch:
     study = plan.open()
     run = plan.run(study)
-    questions = tuple(
-        Question(
+    trial_requests = tuple(
+        TrialRequest(
             number=number, parameters={"fast": 10 + number, "slow": 90, "stop": 2.0}, thresholds=(None, 1.5), known=None
         )
         for number in numbers
     )
-    order = run._order(questions)
+    batch = run._batch(trial_requests)
     study.close()
-    return order.model_copy(update=changes)
+    return batch.model_copy(update=changes)
 
 
 @pytest.fixture
-def order(plan) -> Order:
-    return order_of(plan, 3, 4)
+def batch(plan) -> TrialBatch:
+    return batch_of(plan, 3, 4)
 
 
 def test_the_function_s_name_and_the_version_are_pinned() -> None:
     """A worker of the release before must go on with the jobs of this one, or refuse them by version."""
     assert f"{evaluate_trials.__module__}.{evaluate_trials.__qualname__}" == FUNCTION
     assert (FUNCTION, VERSION) == ("workers.work_horse.evaluator.evaluate_trials", 1)
-    assert set(Order.model_fields) == {"v", "study", "numbers", "parameters", "thresholds", "level", "digests"}
+    assert set(TrialBatch.model_fields) == {"v", "study", "numbers", "parameters", "thresholds", "level", "digests"}
 
 
-def test_an_order_survives_the_way_through_json(order: Order) -> None:
-    assert Order.parse(json.loads(json.dumps(order.model_dump(mode="json")))) == order
+def test_an_order_survives_the_way_through_json(batch: TrialBatch) -> None:
+    assert TrialBatch.parse(json.loads(json.dumps(batch.model_dump(mode="json")))) == batch
 
 
-def test_an_order_holds_no_secret_and_no_place(plan, order: Order) -> None:
-    text = order.model_dump_json()
+def test_an_order_holds_no_secret_and_no_place(plan, batch: TrialBatch) -> None:
+    text = batch.model_dump_json()
 
     assert plan.url not in text
     assert str(plan.folder) not in text
@@ -69,21 +69,21 @@ def test_an_order_holds_no_secret_and_no_place(plan, order: Order) -> None:
         pytest.param({"function": "os.system"}, id="an unknown field"),
     ],
 )
-def test_a_payload_of_another_form_is_refused(order: Order, make_bench, change: dict[str, object]) -> None:
+def test_a_payload_of_another_form_is_refused(batch: TrialBatch, make_bench, change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="not an order of version 1"):
-        evaluate_trials(json.dumps(order.model_dump(mode="json") | change).encode(), make_bench("w"))
+        evaluate_trials(json.dumps(batch.model_dump(mode="json") | change).encode(), make_bench("w"))
 
 
-def test_every_trial_is_answered_with_its_question(order: Order, make_bench) -> None:
-    answer = Answer.parse(evaluate_trials(order.model_dump_json().encode(), make_bench("w")))
+def test_every_trial_is_answered_with_its_question(batch: TrialBatch, make_bench) -> None:
+    result = BatchResult.parse(evaluate_trials(batch.model_dump_json().encode(), make_bench("w")))
 
-    assert [trial.number for trial in answer.trials] == [3, 4]
-    assert [trial.question for trial in answer.trials] == list(order.questions())
-    assert all(trial.evaluation for trial in answer.trials)
+    assert [trial.number for trial in result.trials] == [3, 4]
+    assert [trial.request_digest for trial in result.trials] == list(batch.request_digests())
+    assert all(trial.evaluation for trial in result.trials)
 
 
-def test_a_trial_is_asked_the_same_alone_and_in_company(plan, order: Order) -> None:
-    assert order_of(plan, 4).questions()[0] == order.questions()[1]
+def test_a_trial_is_asked_the_same_alone_and_in_company(plan, batch: TrialBatch) -> None:
+    assert batch_of(plan, 4).request_digests()[0] == batch.request_digests()[1]
 
 
 @pytest.mark.parametrize(
@@ -95,37 +95,37 @@ def test_a_trial_is_asked_the_same_alone_and_in_company(plan, order: Order) -> N
         pytest.param({"study": "other"}, id="study"),
     ],
 )
-def test_whatever_an_evaluation_depends_on_changes_its_question(order: Order, change: dict[str, object]) -> None:
-    assert order.model_copy(update=change).questions()[1] != order.questions()[1]
+def test_whatever_an_evaluation_depends_on_changes_its_question(batch: TrialBatch, change: dict[str, object]) -> None:
+    assert batch.model_copy(update=change).request_digests()[1] != batch.request_digests()[1]
 
 
 @pytest.mark.parametrize("digest", ["d2", "missing"])
-def test_a_worker_with_other_candles_refuses(order: Order, make_bench, digest: str) -> None:
-    answer = make_bench("w", digest).answer(order)
+def test_a_worker_with_other_candles_refuses(batch: TrialBatch, make_bench, digest: str) -> None:
+    answer = make_bench("w", digest).evaluate(batch)
 
     assert answer.trials == ()
     assert answer.refused is not None
     assert "expected d1, was" in answer.refused
 
 
-def test_a_level_is_prepared_once(order: Order, make_bench) -> None:
-    bench, reads = make_bench("w"), []
-    first = bench.make_ready(order, lambda: reads.append(1))
+def test_a_level_is_prepared_once(batch: TrialBatch, make_bench) -> None:
+    evaluator, reads = make_bench("w"), []
+    first = evaluator.make_ready(batch, lambda: reads.append(1))
 
-    assert bench.make_ready(order, lambda: reads.append(1)) is first
+    assert evaluator.make_ready(batch, lambda: reads.append(1)) is first
     assert reads == [1]
 
 
-def test_a_job_is_known_by_its_id_once(plan, order: Order) -> None:
-    assert enqueue(plan.queue, "a-3-4-a1", order, timeout_seconds=30, signer=Signer())
-    assert not enqueue(plan.queue, "a-3-4-a1", order, timeout_seconds=30, signer=Signer())
+def test_a_job_is_known_by_its_id_once(plan, batch: TrialBatch) -> None:
+    assert enqueue(plan.queue, "a-3-4-a1", batch, timeout_seconds=30, signer=Signer())
+    assert not enqueue(plan.queue, "a-3-4-a1", batch, timeout_seconds=30, signer=Signer())
     assert plan.queue.connection.llen("rq:queue:trials") == 1
 
 
 def test_an_answer_with_an_unknown_field_is_none() -> None:
     with pytest.raises(ValidationError):
-        Answer.parse({"v": 1, "study": "x", "worker": "w", "extra": 1})
+        BatchResult.parse({"v": 1, "study": "x", "worker": "w", "extra": 1})
 
 
-def test_levels_of_other_titles_are_other_questions(plan, order: Order) -> None:
-    assert order_of(replace(plan, title="other", study="s2"), 4).questions()[0] != order.questions()[1]
+def test_levels_of_other_titles_are_other_questions(plan, batch: TrialBatch) -> None:
+    assert batch_of(replace(plan, title="other", study="s2"), 4).request_digests()[0] != batch.request_digests()[1]

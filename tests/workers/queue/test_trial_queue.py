@@ -5,9 +5,9 @@ import pytest
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.settings.urls import mask_url
 from workers.connection.signing import Signer
-from workers.coordinator.coordinator import advance
+from workers.coordinator.coordinator import reconcile
 from workers.queue.job_reports import look_at
-from workers.queue.trial_queue import Fate, connect, depth, forget, put_back
+from workers.queue.trial_queue import JobState, connect, depth, forget, put_back
 
 
 @pytest.mark.parametrize(
@@ -47,17 +47,21 @@ def test_a_connection_has_been_tried(url: str) -> None:
 
 def test_jobs_are_seen_waiting_astray_and_missing(plan) -> None:
     study = plan.open()
-    advance(plan.run(study))
+    reconcile(plan.run(study))
     study.close()
     queue = plan.queue
     jobs = [f"{plan.study}-{number}-{number}-a1" for number in range(3)]
     queue.connection.lmove(queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT")
     forget(queue, jobs[2])
 
-    assert [report.fate for report in look_at(queue, jobs, Signer())] == [Fate.STRAY, Fate.WAITING, Fate.MISSING]
+    assert [report.state for report in look_at(queue, jobs, Signer())] == [
+        JobState.ORPHANED,
+        JobState.WAITING,
+        JobState.MISSING,
+    ]
     assert depth(queue) == plan.lag - 2
 
     put_back(queue, jobs[0])
 
-    assert look_at(queue, jobs[:1], Signer())[0].fate is Fate.WAITING
+    assert look_at(queue, jobs[:1], Signer())[0].state is JobState.WAITING
     assert queue.connection.lindex(queue.key, 0) == jobs[0].encode()

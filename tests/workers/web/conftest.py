@@ -22,16 +22,16 @@ from schemathesis import GenerationMode
 
 from optimizer.level.spec import Level
 from optimizer.runs.run_store import RunRecord
-from tests.factories.runs import made_attempt, made_place, made_run, made_verdict, recommended
+from tests.factories.runs import make_attempt, make_context, make_run_record, make_verdict, recommended
 from tradeschool.markets.catalogue import BTC_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from workers.coordinator import event_log
-from workers.coordinator.context import Place
-from workers.coordinator.coordinator import advance
-from workers.monitoring.overview import Lookout, Sources
+from workers.coordinator.context import RunContext
+from workers.coordinator.coordinator import reconcile
+from workers.monitoring.overview import Overview, Sources
 from workers.web import app
-from workers.web.auth import Guard
+from workers.web.auth import Auth
 
 TOKEN = "a-token-of-some-length"
 CALLS = min(int(os.environ.get("FUZZ_EXAMPLES", "24")), 1_000)
@@ -54,7 +54,7 @@ LEVEL = Level.model_validate(
 
 
 @dataclass
-class Site:
+class ServiceHarness:
     """Folders of an installation."""
 
     folder: Path
@@ -68,21 +68,21 @@ class Site:
         return self.folder / "results"
 
     @property
-    def place(self) -> Place:
-        place = made_place(self.folder)
-        return replace(place, storage_url=self.storage_url or place.storage_url)
+    def place(self) -> RunContext:
+        context = make_context(self.folder)
+        return replace(context, storage_url=self.storage_url or context.storage_url)
 
-    def lookout(self) -> Lookout:
-        return Lookout(
+    def overview(self) -> Overview:
+        return Overview(
             Sources(
                 redis_url=self.redis_url,
-                place=self.place,
+                context=self.place,
                 datasets=[BTC],
             )
         )
 
     def begin_run(self, run: str = "r1") -> None:
-        made_attempt(self.place, made_run(self.place, LEVEL, name=run))
+        make_attempt(self.place, make_run_record(self.place, LEVEL, name=run))
         event_log.record(self.results / run, "run_started", run=run, seed=7)
 
     def add_trials(self, count: int, study: str = "r1-L1-a1") -> None:
@@ -106,7 +106,7 @@ class Site:
 
     @property
     def record(self) -> RunRecord:
-        record = self.lookout().studies.run(self.run)
+        record = self.overview().studies.run(self.run)
         assert record is not None
         return record
 
@@ -114,7 +114,7 @@ class Site:
         recommended(self.place, self.record, reason)
 
     def judge(self, *, passed: bool) -> None:
-        made_attempt(self.place, self.record, verdict=made_verdict(passed=passed))
+        make_attempt(self.place, self.record, verdict=make_verdict(passed=passed))
         (self.results / self.run / "1").mkdir(exist_ok=True)
 
     def close(self) -> None:
@@ -136,13 +136,13 @@ class Client(requests.Session):
 
 
 @pytest.fixture(scope="session")
-def make_site() -> Callable[[Path, str], Site]:
-    return lambda folder, redis_url: Site(folder=folder, redis_url=redis_url)
+def make_site() -> Callable[[Path, str], ServiceHarness]:
+    return lambda folder, redis_url: ServiceHarness(folder=folder, redis_url=redis_url)
 
 
 @pytest.fixture
-def site(tmp_path: Path, url: str) -> Iterator[Site]:
-    made = Site(folder=tmp_path, redis_url=url)
+def site(tmp_path: Path, url: str) -> Iterator[ServiceHarness]:
+    made = ServiceHarness(folder=tmp_path, redis_url=url)
     yield made
     made.close()
 
@@ -152,8 +152,8 @@ def serve() -> Callable[..., object]:
     """Serve an installation in a thread and yield its URL."""
 
     @contextmanager
-    def one(site: Site, token: str | None = None, **options: Any) -> Iterator[str]:
-        with served(site, token, **options) as (url, _):
+    def one(context: ServiceHarness, token: str | None = None, **options: Any) -> Iterator[str]:
+        with served(context, token, **options) as (url, _):
             yield url
 
     return one
@@ -167,10 +167,10 @@ def serve_on() -> Callable[..., object]:
 
 @contextmanager
 def served(
-    site: Site, token: str | None = None, clock: Callable[[], float] = time.time, port: int = 0
+    context: ServiceHarness, token: str | None = None, clock: Callable[[], float] = time.time, port: int = 0
 ) -> Iterator[tuple[str, asyncio.AbstractEventLoop]]:
     loop = asyncio.new_event_loop()
-    made = app.make_app(site.lookout(), Guard(token=token, clock=clock))
+    made = app.make_app(context.overview(), Auth(token=token, clock=clock))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     runner = asyncio.run_coroutine_threadsafe(app.serve(made, "127.0.0.1", port), loop).result(60)
@@ -189,7 +189,7 @@ def fail_a_job() -> Callable[..., str]:
 
     def fail(plan, reason: str = "no luck") -> str:
         study = plan.open()
-        advance(plan.run(study))
+        reconcile(plan.run(study))
         study.close()
         queue = plan.queue
         job = queue.fetch_job(queue.job_ids[0])
@@ -204,16 +204,16 @@ def fail_a_job() -> Callable[..., str]:
 
 
 @pytest.fixture
-def page(site: Site, serve: Callable[..., object]) -> Iterator[Client]:
+def page(context: ServiceHarness, serve: Callable[..., object]) -> Iterator[Client]:
     """Client of a page without a token."""
-    with serve(site) as url, Client(url) as client:
+    with serve(context) as url, Client(url) as client:
         yield client
 
 
 @pytest.fixture
-def locked(site: Site, serve: Callable[..., object]) -> Iterator[Client]:
+def locked(context: ServiceHarness, serve: Callable[..., object]) -> Iterator[Client]:
     """Client of a page with a token."""
-    with serve(site, TOKEN) as url, Client(url) as client:
+    with serve(context, TOKEN) as url, Client(url) as client:
         yield client
 
 

@@ -13,16 +13,16 @@ import pytest
 from redis import Redis
 
 from tradeschool.embedded_valkey.server import Valkey
-from workers.coordinator.coordinator import advance
-from workers.monitoring.overview import Lookout, Sources
-from workers.monitoring.queue_history import Moment
+from workers.coordinator.coordinator import reconcile
+from workers.monitoring.overview import Overview, Sources
+from workers.monitoring.queue_history import HistorySample
 from workers.monitoring.snapshot import take_snapshot
 from workers.web import api, app
-from workers.web.auth import Guard
-from workers.web.topics import Board
+from workers.web.auth import Auth
+from workers.web.topics import TopicStore
 
 SPEC = json.loads((resources.files("workers.web") / "static" / "openapi.json").read_text())
-MOMENT = Moment(time=1_000, queued=1, started=1, failed=0, throughput_per_minute=5, workers=2)
+MOMENT = HistorySample(time=1_000, queued=1, started=1, failed=0, throughput_per_minute=5, workers=2)
 
 
 @contextmanager
@@ -53,21 +53,21 @@ def eventually(look, seconds: float = 60.0):
     return found
 
 
-def test_a_new_page_hears_every_topic_at_once(page, site) -> None:
-    site.begin_run()
+def test_a_new_page_hears_every_topic_at_once(page, context) -> None:
+    context.begin_run()
     with stream(page) as told:
         seen = dict(next(told) for _ in range(5))
 
     assert set(seen) == {"queue", "run", "events", "candles", "download"}
 
 
-def test_what_happens_reaches_an_open_page(page, site, plan) -> None:
-    site.begin_run()
+def test_what_happens_reaches_an_open_page(page, context, plan) -> None:
+    context.begin_run()
     with stream(page) as told:
         study = plan.open()
-        advance(plan.run(study))
+        reconcile(plan.run(study))
         study.close()
-        site.add_trials(3)
+        context.add_trials(3)
 
         queued = next(topic for name, topic in told if name == "queue" and topic["queue"]["queued"])
         run = next(topic for name, topic in told if name == "run" and topic["run"]["levels"][0]["attempts"])
@@ -78,7 +78,7 @@ def test_what_happens_reaches_an_open_page(page, site, plan) -> None:
 
 def test_a_topic_is_what_the_command_prints(page, plan) -> None:
     study = plan.open()
-    advance(plan.run(study))
+    reconcile(plan.run(study))
     study.close()
 
     told = eventually(lambda: (found := page.get("/api/queue").json()["queue"]) and found["queued"] and found)
@@ -87,10 +87,10 @@ def test_a_topic_is_what_the_command_prints(page, plan) -> None:
     assert {**told, "oldest_seconds": 0} == {**json.loads(json.dumps(known)), "oldest_seconds": 0}
 
 
-def test_trials_come_in_pieces(page, site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.web.details.MOST_ROWS", 7)
-    site.begin_run()
-    site.add_trials(12)
+def test_trials_come_in_pieces(page, context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.web.details.MAX_ROWS", 7)
+    context.begin_run()
+    context.add_trials(12)
     rows, after, more = [], 0, True
     while more:
         found = page.get(f"/api/runs/r1/levels/1/attempts/1/trials?after={after}").json()
@@ -103,12 +103,12 @@ def test_trials_come_in_pieces(page, site, monkeypatch: pytest.MonkeyPatch) -> N
     assert rows[4][1:4] == ["pruned", 0.4, False]
 
 
-def test_what_mattered_is_said_once_there_is_enough(page, site) -> None:
-    site.begin_run()
-    site.add_trials(5)
+def test_what_mattered_is_said_once_there_is_enough(page, context) -> None:
+    context.begin_run()
+    context.add_trials(5)
     path = "/api/runs/r1/levels/1/attempts/1/importance"
     assert page.get(path).json()["importances"] == {}
-    site.add_trials(35)
+    context.add_trials(35)
 
     found = eventually(lambda: page.get(path).json()["importances"])
 
@@ -116,18 +116,18 @@ def test_what_mattered_is_said_once_there_is_enough(page, site) -> None:
     assert sum(found.values()) == pytest.approx(1.0, abs=0.001)
 
 
-def test_a_verdict_changes_the_run(page, site) -> None:
-    site.begin_run()
-    site.add_trials(40)
-    site.judge(passed=True)
+def test_a_verdict_changes_the_run(page, context) -> None:
+    context.begin_run()
+    context.add_trials(40)
+    context.judge(passed=True)
 
     level = page.get("/api/runs/r1").json()["levels"][0]
 
     assert (level["state"], level["winner"], level["gate_part"]) == ("passed", 3, "validation")
 
 
-def test_events_are_told_with_their_sentences(page, site) -> None:
-    site.begin_run()
+def test_events_are_told_with_their_sentences(page, context) -> None:
+    context.begin_run()
 
     (event,) = page.get("/api/runs/r1/events").json()["events"]
 
@@ -149,9 +149,9 @@ def test_events_are_told_with_their_sentences(page, site) -> None:
         "/api/absent",
     ],
 )
-def test_what_is_not_there_is_404_in_one_line(page, site, path: str) -> None:
-    site.begin_run()
-    (site.folder / "run.json").write_text("{}")
+def test_what_is_not_there_is_404_in_one_line(page, context, path: str) -> None:
+    context.begin_run()
+    (context.folder / "run.json").write_text("{}")
     answer = page.get(path)
 
     assert answer.status_code == 404
@@ -159,17 +159,17 @@ def test_what_is_not_there_is_404_in_one_line(page, site, path: str) -> None:
 
 
 @pytest.mark.parametrize("after", ["-1", "x", "", "1e3", "99999999999999999999"])
-def test_a_place_that_is_no_number_is_400(page, site, after: str) -> None:
-    site.begin_run()
+def test_a_place_that_is_no_number_is_400(page, context, after: str) -> None:
+    context.begin_run()
     answer = page.get(f"/api/runs/r1/levels/1/attempts/1/trials?after={after}")
 
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("after: expected a whole number")
 
 
-def test_a_run_s_report_is_shown_but_runs_nothing(page, site) -> None:
-    site.begin_run()
-    (site.results / "r1" / "report.html").write_text("<h1>Report</h1><script>alert(1)</script>")
+def test_a_run_s_report_is_shown_but_runs_nothing(page, context) -> None:
+    context.begin_run()
+    (context.results / "r1" / "report.html").write_text("<h1>Report</h1><script>alert(1)</script>")
     answer = page.get("/api/runs/r1/report")
 
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -177,17 +177,17 @@ def test_a_run_s_report_is_shown_but_runs_nothing(page, site) -> None:
     assert "script-src" not in answer.headers["Content-Security-Policy"]
 
 
-def test_equity_is_what_was_written_down(page, site) -> None:
-    site.begin_run()
-    site.judge(passed=True)
-    found = {"days": [1, 2], "equity": [1.0, 1.1], "hold": [1.0, 1.2], "drawdown": [0.0, 0.0]}
-    (site.results / "r1" / "1" / "equity.json").write_text(json.dumps(found))
+def test_equity_is_what_was_written_down(page, context) -> None:
+    context.begin_run()
+    context.judge(passed=True)
+    found = {"days": [1, 2], "equity": [1.0, 1.1], "buy_and_hold": [1.0, 1.2], "drawdown": [0.0, 0.0]}
+    (context.results / "r1" / "1" / "equity.json").write_text(json.dumps(found))
 
     assert page.get("/api/runs/r1/levels/1/equity").json() == found
 
 
-def test_failed_jobs_are_told_with_reason_and_go_back(page, site, plan, fail_a_job) -> None:
-    site.begin_run()
+def test_failed_jobs_are_told_with_reason_and_go_back(page, context, plan, fail_a_job) -> None:
+    context.begin_run()
     job = fail_a_job(plan)
     (told,) = page.get("/api/failed").json()["jobs"]
     assert (told["job"], told["trials"], told["level"], told["attempt"]) == (job, "0", "1", 1)
@@ -203,8 +203,8 @@ def test_failed_jobs_are_told_with_reason_and_go_back(page, site, plan, fail_a_j
     assert page.get("/api/runs/r1/events").json()["events"][-1]["event"] == "jobs_requeued"
 
 
-def test_a_requeued_job_is_worked_off(page, site, plan, start_worker, fail_a_job) -> None:
-    site.begin_run()
+def test_a_requeued_job_is_worked_off(page, context, plan, start_worker, fail_a_job) -> None:
+    context.begin_run()
     fail_a_job(plan)
     page.post("/api/failed/requeue", json={})
     start_worker()
@@ -230,10 +230,10 @@ def test_a_body_that_is_too_large_is_413(page) -> None:
     assert answer.status_code == 413
 
 
-def test_while_redis_is_away_the_rest_is_told(site, serve, client) -> None:
-    site.redis_url = "redis://:s3cret@127.0.0.1:9/0"
-    site.begin_run()
-    with serve(site) as url:
+def test_while_redis_is_away_the_rest_is_told(context, serve, client) -> None:
+    context.redis_url = "redis://:s3cret@127.0.0.1:9/0"
+    context.begin_run()
+    with serve(context) as url:
         page = client(url)
         queue = eventually(lambda: (found := page.get("/api/queue")).status_code == 200 and found.json())
         run = eventually(lambda: (found := page.get("/api/run")).status_code == 200 and found.json())
@@ -249,30 +249,30 @@ def test_while_redis_is_away_the_rest_is_told(site, serve, client) -> None:
 
 
 def test_between_two_runs_the_embedded_server_is_not_running_and_nothing_is_wrong(
-    site, serve, client, monkeypatch: pytest.MonkeyPatch
+    context, serve, client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embedded = Valkey.of(site.folder / "state")
+    embedded = Valkey.of(context.folder / "state")
     embedded.folder.mkdir(parents=True)
     (embedded.folder / "history.json").write_text(json.dumps([asdict(MOMENT)]))
-    sources = Sources(redis_url=embedded.url, place=site.place, datasets=[], embedded=embedded)
-    monkeypatch.setattr(site, "lookout", lambda: Lookout(sources), raising=False)
-    with serve(site) as url:
+    sources = Sources(redis_url=embedded.url, context=context.context, datasets=[], embedded=embedded)
+    monkeypatch.setattr(context, "overview", lambda: Overview(sources), raising=False)
+    with serve(context) as url:
         page = client(url)
         queue = eventually(lambda: (found := page.get("/api/queue")).status_code == 200 and found.json())
         history, health, metrics = page.get("/api/history"), page.get("/healthz"), page.get("/metrics").text
 
     assert (queue["trouble"], queue["queue"]) == ("", None)
     assert "not running: no run is active" in queue["note"]
-    assert history.json() == {"trouble": "", "moments": [asdict(MOMENT)]}
+    assert history.json() == {"trouble": "", "samples": [asdict(MOMENT)]}
     assert health.json() == {"status": "ok", "redis": "not running"}
     assert "tradeschool_redis_up 0.0" in metrics
     assert 'tradeschool_up{part="queue"} 1.0' in metrics
 
 
-def test_while_the_study_is_away_its_files_are_told_and_it_is_seen_again(site, serve, client, postgres) -> None:
-    server, site.storage_url = postgres
-    site.begin_run("away")
-    with serve(site) as url, client(url) as page, stream(page):  # watched, it looks every two seconds
+def test_while_the_study_is_away_its_files_are_told_and_it_is_seen_again(context, serve, client, postgres) -> None:
+    server, context.storage_url = postgres
+    context.begin_run("away")
+    with serve(context) as url, client(url) as page, stream(page):  # watched, it looks every two seconds
 
         def trouble() -> str | None:
             return page.get("/api/run").json().get("trouble")
@@ -281,22 +281,22 @@ def test_while_the_study_is_away_its_files_are_told_and_it_is_seen_again(site, s
         server.stop()
         try:
             told = eventually(trouble)
-            standing, files = page.get("/api/runs/away"), page.get("/api/runs/away/events")
+            level_status, files = page.get("/api/runs/away"), page.get("/api/runs/away/events")
             health = page.get("/healthz")
         finally:
             server.start()
         eventually(lambda: trouble() == "")
 
         assert told.startswith("study database postgresql")
-        assert standing.status_code == 503
+        assert level_status.status_code == 503
         assert [event["event"] for event in files.json()["events"]] == ["run_started"]
         assert health.json()["status"] == "ok"
         assert page.get("/api/run").json()["run"]["run"] == "away"
 
 
-def test_one_part_that_breaks_takes_nothing_with_it(page, site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.web.poller.as_page", lambda standing: 1 / 0)
-    site.begin_run()
+def test_one_part_that_breaks_takes_nothing_with_it(page, context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.web.poller.as_page", lambda level_status: 1 / 0)
+    context.begin_run()
 
     with stream(page):
         told = eventually(lambda: page.get("/api/run").json().get("trouble"))
@@ -304,10 +304,10 @@ def test_one_part_that_breaks_takes_nothing_with_it(page, site, monkeypatch: pyt
     assert page.get("/api/queue").status_code == 200
 
 
-def test_every_address_is_documented_and_every_documented_one_is_there(site) -> None:
+def test_every_address_is_documented_and_every_documented_one_is_there(context) -> None:
     served = {
         (route.method.lower(), route.resource.canonical)
-        for route in app.make_app(site.lookout(), Guard(token=None)).router.routes()
+        for route in app.make_app(context.overview(), Auth(token=None)).router.routes()
         if route.method != "HEAD" and not route.resource.canonical.startswith(("/static/", "/log", "/api/openapi"))
     }
     documented = {(method, path) for path, methods in SPEC["paths"].items() for method in methods}
@@ -315,10 +315,10 @@ def test_every_address_is_documented_and_every_documented_one_is_there(site) -> 
     assert served - {("get", "/")} == documented
 
 
-def test_the_documented_answers_hold_for_whatever_is_asked(page, site, schema_of) -> None:
+def test_the_documented_answers_hold_for_whatever_is_asked(page, context, schema_of) -> None:
     """Schemathesis generates valid and invalid calls and validates every response against the document."""
-    site.begin_run()
-    site.add_trials(12)
+    context.begin_run()
+    context.add_trials(12)
     assert schema_of(page.url) > 50
 
 
@@ -331,7 +331,7 @@ class Rounds:
         self._paused = threading.Semaphore(0)
         self._released: list[asyncio.Event] = []
 
-    async def pause(self, board: Board, watched_seconds: float, idle_seconds: float) -> None:
+    async def pause(self, topics: TopicStore, watched_seconds: float, idle_seconds: float) -> None:
         """Replacement of `Board.pause`."""
         released = asyncio.Event()
         self._released.append(released)
@@ -351,22 +351,22 @@ class Rounds:
 
 
 def test_200_open_pages_cost_no_more_looks_than_one(
-    site, mortal, serve_on, client, monkeypatch: pytest.MonkeyPatch
+    context, mortal, serve_on, client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number of Redis commands per poll, counted by Redis, does not depend on the number of pages."""
     rounds = Rounds()
-    monkeypatch.setattr(Board, "pause", lambda board, watched, idle: rounds.pause(board, watched, idle))
+    monkeypatch.setattr(TopicStore, "pause", lambda topics, watched, idle: rounds.pause(topics, watched, idle))
     monkeypatch.setattr(
-        "workers.monitoring.overview.note", lambda *_: None
+        "workers.monitoring.overview.record_sample", lambda *_: None
     )  # it keeps what it saw once in five seconds
-    site.redis_url = mortal.url
-    site.begin_run()
+    context.redis_url = mortal.url
+    context.begin_run()
     connection = Redis.from_url(mortal.url)
 
     def commands() -> int:
         return int(connection.info("stats")["total_commands_processed"])
 
-    with serve_on(site) as (url, loop), client(url) as page, stream(page) as one:
+    with serve_on(context) as (url, loop), client(url) as page, stream(page) as one:
         rounds.wait()
         heard = [next(one) for _ in range(rounds.PARTS)]
         rounds.next(loop)
@@ -387,7 +387,7 @@ def test_200_open_pages_cost_no_more_looks_than_one(
 
 
 def test_no_more_pages_than_it_can_bear(page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "MOST_STREAMS", 2)
+    monkeypatch.setattr(api, "MAX_STREAMS", 2)
     open_pages = [page.get("/api/stream", stream=True) for _ in range(2)]
     refused = page.get("/api/stream")
     for each in open_pages:
@@ -397,8 +397,8 @@ def test_no_more_pages_than_it_can_bear(page, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_stream_on_which_nothing_happens_shows_that_it_lives(page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "BEAT_SECONDS", 0.05)
-    monkeypatch.setattr("workers.web.topics.Board.news", never)
+    monkeypatch.setattr(api, "KEEPALIVE_SECONDS", 0.05)
+    monkeypatch.setattr("workers.web.topics.TopicStore.changes", never)
     answer = page.get("/api/stream", stream=True)
     lines = answer.iter_lines(chunk_size=1)
 
@@ -406,12 +406,12 @@ def test_a_stream_on_which_nothing_happens_shows_that_it_lives(page, monkeypatch
     answer.close()
 
 
-async def never(board, seen: int):
+async def never(topics, seen: int):
     await asyncio.sleep(3600)
 
 
 def test_a_closed_page_is_forgotten(page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "MOST_STREAMS", 1)
+    monkeypatch.setattr(api, "MAX_STREAMS", 1)
     with stream(page) as told:
         next(told)
         assert page.get("/api/stream").status_code == 503

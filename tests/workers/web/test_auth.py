@@ -8,7 +8,7 @@ import pytest
 
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from workers.web import app
-from workers.web.auth import COOKIE, MOST_FAILURES, Guard, is_loopback
+from workers.web.auth import COOKIE, MAX_FAILURES, Auth, is_loopback
 
 TOKEN = "a-token-of-some-length"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -16,7 +16,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.mark.parametrize(
-    ("host", "answer"),
+    ("host", "result"),
     [
         ("127.0.0.1:1", 200),
         ("localhost", 200),
@@ -33,7 +33,7 @@ def test_without_a_token_only_loopback_s_names_are_served(page, host: str, answe
 
 
 @pytest.mark.parametrize(
-    ("headers", "answer"),
+    ("headers", "result"),
     [
         ({}, 200),
         ({"Origin": "{url}"}, 200),
@@ -108,7 +108,7 @@ def test_behind_a_proxy_with_encryption_the_cookie_never_goes_without(locked) ->
 
 
 def test_wrong_tokens_are_refused_and_after_many_nobody_may_try(locked, caplog: pytest.LogCaptureFixture) -> None:
-    for _ in range(MOST_FAILURES):
+    for _ in range(MAX_FAILURES):
         refused = locked.post("/login", data={"token": "wrong-but-long-enough"})
         assert (refused.status_code, refused.headers["Location"]) == (303, "/login?wrong")
     late = locked.post("/login", data={"token": TOKEN})
@@ -120,18 +120,18 @@ def test_wrong_tokens_are_refused_and_after_many_nobody_may_try(locked, caplog: 
 
 def test_after_a_minute_it_may_be_tried_again() -> None:
     now = [1_000.0]
-    guard = Guard(token=TOKEN, clock=lambda: now[0])
-    for _ in range(MOST_FAILURES):
-        guard.note_failure()
-    assert not guard.may_try()
+    auth = Auth(token=TOKEN, clock=lambda: now[0])
+    for _ in range(MAX_FAILURES):
+        auth.note_failure()
+    assert not auth.may_try()
     now[0] += 61
 
-    assert guard.may_try()
+    assert auth.may_try()
 
 
-def test_a_session_ends(site, serve) -> None:
+def test_a_session_ends(context, serve) -> None:
     now = [time.time()]
-    with serve(site, TOKEN, clock=lambda: now[0]) as url:
+    with serve(context, TOKEN, clock=lambda: now[0]) as url:
         import requests
 
         asking = requests.Session()
@@ -195,14 +195,14 @@ def test_loopback_is_known(host: str, is_so: bool) -> None:
     assert is_loopback(host) is is_so
 
 
-async def test_other_machines_are_not_served_without_a_token(site) -> None:
+async def test_other_machines_are_not_served_without_a_token(context) -> None:
     with pytest.raises(SettingsError, match="needs a token"):
-        await app.serve(app.make_app(site.lookout(), Guard(token=None)), "0.0.0.0", 0)
+        await app.serve(app.make_app(context.overview(), Auth(token=None)), "0.0.0.0", 0)
 
 
-async def test_an_address_that_is_taken_is_said(site) -> None:
-    runner = await app.serve(app.make_app(site.lookout(), Guard(token=None)), "127.0.0.1", 0)
+async def test_an_address_that_is_taken_is_said(context) -> None:
+    runner = await app.serve(app.make_app(context.overview(), Auth(token=None)), "127.0.0.1", 0)
     port = runner.addresses[0][1]
     with pytest.raises(ServiceUnreachable, match=f"cannot listen on 127.0.0.1:{port}"):
-        await app.serve(app.make_app(site.lookout(), Guard(token=None)), "127.0.0.1", port)
+        await app.serve(app.make_app(context.overview(), Auth(token=None)), "127.0.0.1", port)
     await runner.cleanup()

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from workers.coordinator import event_log
-from workers.coordinator.coordinator import advance
-from workers.coordinator.leadership import claim
+from workers.coordinator.coordinator import reconcile
+from workers.coordinator.leadership import acquire_leadership
 
 TOKEN = "a-token-of-some-length"
 
@@ -56,19 +56,19 @@ def study(tmp_path_factory: pytest.TempPathFactory, make_site) -> Path:
 
 
 @pytest.fixture
-def busy(site, plan, study: Path, fail_a_job):
+def busy(context, plan, study: Path, fail_a_job):
     """An installation with data for every panel."""
-    shutil.copy(study, site.folder / "study.sqlite3")
-    site.begin_run()
-    site.judge(passed=True)
+    shutil.copy(study, context.folder / "study.sqlite3")
+    context.begin_run()
+    context.judge(passed=True)
     days = list(range(18_000, 18_100))
     equity = {"days": days, "equity": [1 + day / 100 for day in range(100)], "drawdown": [0.01] * 100}
-    (site.results / "r1" / "1" / "equity.json").write_text(json.dumps(equity | {"hold": [1.0] * 100}))
-    site.recommend("the gate of level 1 is not met <script>")
-    (site.results / "r1" / "report.html").write_text("<h1>Report</h1>")
-    event_log.record(site.results / "r1", "level_passed", level="1", attempt=1, trial=3)
+    (context.results / "r1" / "1" / "equity.json").write_text(json.dumps(equity | {"buy_and_hold": [1.0] * 100}))
+    context.recommend("the gate of level 1 is not met <script>")
+    (context.results / "r1" / "report.html").write_text("<h1>Report</h1>")
+    event_log.record(context.results / "r1", "level_passed", level="1", attempt=1, trial=3)
     fail_a_job(plan, "<b>no luck</b>")
-    return site
+    return context
 
 
 def test_every_panel_shows_what_is_there(busy, serve, visit) -> None:
@@ -104,13 +104,13 @@ def test_every_panel_shows_what_is_there(busy, serve, visit) -> None:
         assert page.get_by_role("link", name="Full report").get_attribute("href") == "/api/runs/r1/report"
 
 
-def test_workers_and_their_trials_are_seen_while_they_work(site, serve, visit, plan, start_worker) -> None:
+def test_workers_and_their_trials_are_seen_while_they_work(context, serve, visit, plan, start_worker) -> None:
     slow = replace(plan, title="sleep 1.5")
     study = slow.open()
-    advance(slow.run(study))
+    reconcile(slow.run(study))
     study.close()
     start_worker()
-    with serve(site) as url, visit(url) as page:
+    with serve(context) as url, visit(url) as page:
         page.locator("#p-flights td").first.wait_for()
 
         assert page.locator("#p-workers .chip.busy").count() == 1
@@ -118,8 +118,8 @@ def test_workers_and_their_trials_are_seen_while_they_work(site, serve, visit, p
         assert (row[1], row[3]) == ("1", "s")
 
 
-def test_an_empty_installation_says_what_to_do(site, serve, visit) -> None:
-    with serve(site) as url, visit(url) as page:
+def test_an_empty_installation_says_what_to_do(context, serve, visit) -> None:
+    with serve(context) as url, visit(url) as page:
         for text in (
             "No run yet. Start one",
             "tradeschool optimize run",
@@ -129,21 +129,21 @@ def test_an_empty_installation_says_what_to_do(site, serve, visit) -> None:
             page.get_by_text(text, exact=False).first.wait_for()
 
 
-def test_what_happens_is_seen_without_reloading(site, serve, visit) -> None:
-    site.begin_run()
-    with serve(site) as url, visit(url) as page:
+def test_what_happens_is_seen_without_reloading(context, serve, visit) -> None:
+    context.begin_run()
+    with serve(context) as url, visit(url) as page:
         page.get_by_text("waiting").first.wait_for()
         page.get_by_text("This run is not active").wait_for()
-        role = claim(site.place.storage_url, "r1")
+        leadership = acquire_leadership(context.context.storage_url, "r1")
         page.get_by_text("This run is not active").wait_for(state="detached")
-        role.release()
-        site.add_trials(12)
+        leadership.release()
+        context.add_trials(12)
         page.get_by_text("12 / 40").first.wait_for()
         page.wait_for_selector("#c-search canvas")
-        site.add_trials(28)
-        site.judge(passed=False)
+        context.add_trials(28)
+        context.judge(passed=False)
         page.locator(".level.missed").wait_for()
-        site.begin_run("r2")
+        context.begin_run("r2")
         page.locator("#run option", has_text="r2").wait_for(state="attached")
 
         assert page.locator("#run").input_value() == ""
@@ -189,10 +189,10 @@ def test_the_token_page_lets_in_who_has_it(busy, serve, visit) -> None:
         page.get_by_text("job requeued").first.wait_for()
 
 
-def test_a_server_that_is_away_is_said_until_it_is_back(site, serve, visit, place: Path, start_server) -> None:
-    site.redis_url = f"unix://{place / 'v'}"
-    site.begin_run()
-    with serve(site) as url, visit(url) as page:
+def test_a_server_that_is_away_is_said_until_it_is_back(context, serve, visit, place: Path, start_server) -> None:
+    context.redis_url = f"unix://{place / 'v'}"
+    context.begin_run()
+    with serve(context) as url, visit(url) as page:
         page.locator("#troubles", has_text="does not answer").wait_for()
         page.get_by_text("Long in bull markets").first.wait_for()
         start_server()

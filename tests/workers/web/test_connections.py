@@ -129,7 +129,7 @@ def test_streams_take_at_most_half_of_the_connections(table, page) -> None:
         503,
         f"too many open pages: the limit is {LIMIT // 2}; close some",
     )
-    assert api.MOST_STREAMS > LIMIT
+    assert api.MAX_STREAMS > LIMIT
 
 
 def test_a_lack_of_file_descriptors_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
@@ -162,9 +162,9 @@ def test_a_line_may_be_written_once_an_interval() -> None:
     ("limits", "most"),
     [
         ((1_024, 4_096), 768),
-        ((200, 200), connections.LEAST_CONNECTIONS),
-        ((1_000_000, 1_000_000), connections.MOST_CONNECTIONS),
-        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), connections.MOST_CONNECTIONS),
+        ((200, 200), connections.MIN_CONNECTIONS),
+        ((1_000_000, 1_000_000), connections.MAX_CONNECTIONS),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), connections.MAX_CONNECTIONS),
     ],
 )
 def test_connections_leave_files_for_everything_else(

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tradeschool.store.download_status import Acquisition, DownloadState, Durations, LaneState
-from workers.web.metrics import BoardCollector
-from workers.web.topics import Board
+from tradeschool.store.download_status import DownloadState, DownloadStatus, Durations, ProviderState
+from workers.web.metrics import MetricsCollector
+from workers.web.topics import TopicStore
 
 ROOT = Path(__file__).parents[3]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -26,7 +26,7 @@ SPREAD = Durations(bounds_seconds=(0.1, 1.0), counts=(3, 2, 1), seconds=4.5)
 def names() -> set[str]:
     """Names of all series, including the suffixes of histograms."""
     found = set()
-    for family in BoardCollector(Board()).collect():
+    for family in MetricsCollector(TopicStore()).collect():
         endings = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(family.type, ("",))
         found |= {family.name + ending for ending in endings}
     return found
@@ -47,10 +47,10 @@ def test_what_is_there_is_documented() -> None:
     assert not [name for name in names() if f"`{re.sub('_(bucket|count|sum)$', '', name)}" not in DOCUMENT]
 
 
-def test_a_scrape_tells_what_the_board_knows(page, site) -> None:
-    site.begin_run()
-    site.add_trials(12)
-    lane = LaneState(
+def test_a_scrape_tells_what_the_board_knows(page, context) -> None:
+    context.begin_run()
+    context.add_trials(12)
+    provider = ProviderState(
         provider="coinbase",
         limit_per_second=3,
         requests=6,
@@ -62,15 +62,17 @@ def test_a_scrape_tells_what_the_board_knows(page, site) -> None:
         eta_seconds=9,
         outcomes={"ok": 5, "busy": 1},
         token_seconds=SPREAD,
-        answer_seconds=SPREAD,
+        response_seconds=SPREAD,
     )
     download = DownloadState(
         dataset="coinbase/BTC-USD/M5", range="2020", pages_done=2, pages_total=9, reached=None, sealed=(), error=None
     )
     from datetime import UTC, datetime
 
-    record = Acquisition(time=datetime.now(UTC), running=True, eta_seconds=9, lanes=(lane,), downloads=(download,))
-    record.publish(site.folder / "data")
+    record = DownloadStatus(
+        time=datetime.now(UTC), running=True, eta_seconds=9, providers=(provider,), downloads=(download,)
+    )
+    record.publish(context.folder / "data")
 
     watched = page.get("/api/stream", stream=True)  # it looks every two seconds then, not every ten
     samples = scraped(
@@ -125,9 +127,9 @@ def promtool() -> str:
     return found
 
 
-def test_names_and_types_pass_prometheus_own_lint(promtool: str, page, site) -> None:
-    site.begin_run()
-    site.add_trials(3)
+def test_names_and_types_pass_prometheus_own_lint(promtool: str, page, context) -> None:
+    context.begin_run()
+    context.add_trials(3)
     done = subprocess.run(
         [promtool, "check", "metrics"], input=page.get("/metrics").text, capture_output=True, text=True, check=False
     )

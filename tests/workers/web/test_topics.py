@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from workers.web.topics import Board
+from workers.web.topics import TopicStore
 
 
 async def test_everybody_hears_the_same_bytes() -> None:
-    board = Board()
-    waiting = [asyncio.create_task(board.news(0)) for _ in range(3)]
+    topics = TopicStore()
+    waiting = [asyncio.create_task(topics.changes(0)) for _ in range(3)]
     await asyncio.sleep(0)
-    board.put("queue", {"queued": 1})
+    topics.put("queue", {"queued": 1})
 
     frames = [(await each)[0][0] for each in waiting]
 
@@ -20,41 +20,41 @@ async def test_everybody_hears_the_same_bytes() -> None:
 
 
 async def test_who_joins_late_or_reads_slowly_gets_the_latest_of_each_topic() -> None:
-    board = Board()
-    board.put("run", 1)
-    _, seen = await board.news(0)
+    topics = TopicStore()
+    topics.put("run", 1)
+    _, seen = await topics.changes(0)
     for number in range(100):
-        board.put("queue", number)
+        topics.put("queue", number)
 
-    frames, seen = await board.news(seen)
+    frames, seen = await topics.changes(seen)
 
     assert frames == [b"event: queue\ndata: 99\n\n"]
-    assert len((await board.news(0))[0]) == 2
+    assert len((await topics.changes(0))[0]) == 2
 
 
 async def test_what_has_not_changed_is_not_told_again() -> None:
-    board = Board()
-    board.put("queue", {"queued": 1})
-    _, seen = await board.news(0)
-    board.put("queue", {"queued": 1})
+    topics = TopicStore()
+    topics.put("queue", {"queued": 1})
+    _, seen = await topics.changes(0)
+    topics.put("queue", {"queued": 1})
 
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(board.news(seen), 0.05)
+        await asyncio.wait_for(topics.changes(seen), 0.05)
 
 
 async def test_what_is_no_number_is_no_json() -> None:
     with pytest.raises(ValueError, match="JSON"):
-        Board().put("queue", {"value": float("nan")})
+        TopicStore().put("queue", {"value": float("nan")})
 
 
 async def test_a_pause_without_listeners_ends_with_the_first_of_them() -> None:
-    board = Board()
-    pause = asyncio.create_task(board.pause(0.01, 3600.0))
+    topics = TopicStore()
+    pause = asyncio.create_task(topics.pause(0.01, 3600.0))
     await asyncio.sleep(0.01)
     assert not pause.done()
 
-    with board.listening():
+    with topics.listening():
         await asyncio.wait_for(pause, 60.0)
-        await asyncio.wait_for(board.pause(0.01, 3600.0), 60.0)
+        await asyncio.wait_for(topics.pause(0.01, 3600.0), 60.0)
 
-    assert board.listeners == 0
+    assert topics.listeners == 0

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from workers.work_horse.channel import ANSWER, HEADER, MOST_BYTES, TOLD, Line, Message, hear, say
+from workers.work_horse.channel import ANSWER, HEADER, MAX_BYTES, TOLD, Line, Message, hear, say
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_the_other_side_s_end_is_the_line_s_once_all_is_heard(ends) -> None:
 
 def test_a_message_that_is_too_long_ends_the_line_before_it_is_read(ends) -> None:
     line, theirs = ends
-    theirs.sendall(HEADER.pack(ANSWER, 0, MOST_BYTES + 1))
+    theirs.sendall(HEADER.pack(ANSWER, 0, MAX_BYTES + 1))
     line.read()
 
     assert (list(line.messages()), line.is_over) == ([], True)
@@ -60,8 +60,8 @@ def test_a_message_that_is_too_long_ends_the_line_before_it_is_read(ends) -> Non
 
 def test_a_horse_hears_an_order_and_the_end_of_its_worker(ends) -> None:
     line, theirs = ends
-    line.send(Message(ANSWER, 9, b"order"))
+    line.send(Message(ANSWER, 9, b"batch"))
     first = hear(theirs)
     line.close()
 
-    assert (first, hear(theirs)) == (Message(ANSWER, 9, b"order"), None)
+    assert (first, hear(theirs)) == (Message(ANSWER, 9, b"batch"), None)

@@ -22,10 +22,10 @@ from tests.fork_server import Forked, ForkServer
 from tests.workers.strange_bench import Candles
 from tests.workers.strangers import UNLUCKY
 from tradeschool.errors import StrategyNotImported
-from workers.coordinator.coordinator import ConductorSettings, Run, advance
-from workers.queue.dispatch import Errand, QueueCarrier
+from workers.coordinator.coordinator import CoordinatorSettings, StudyRun, reconcile
+from workers.queue.dispatch import JobKey, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
-from workers.queue.messages import Order, level_digests
+from workers.queue.messages import TrialBatch, level_digests
 
 HERE = Path(__file__).parents[1]
 ROOT = HERE.parent.parent
@@ -42,14 +42,14 @@ def forks() -> Iterator[ForkServer]:
     forking.close()
 
 
-class Hurried(QueueCarrier):
+class Hurried(QueueDispatcher):
     """The unlucky trial has two seconds, whatever the machine is doing; the others have all the time they need."""
 
     seconds = 2
 
-    def send(self, errand: Errand, order: Order) -> bool:
-        self._timeout = self.seconds if UNLUCKY in {each["fast"] for each in order.parameters} else 600
-        return super().send(errand, order)
+    def send(self, job_key: JobKey, batch: TrialBatch) -> bool:
+        self._timeout = self.seconds if UNLUCKY in {each["fast"] for each in batch.parameters} else 600
+        return super().send(job_key, batch)
 
 
 @dataclass(kw_only=True)
@@ -89,7 +89,7 @@ class Scene:
         Redis.from_url(self.url).flushdb()
         worker = self.start()
         try:
-            return conduct(self, lambda: None)[1]
+            return coordinate(self, lambda: None)[1]
         finally:
             lived = worker.poll() is None
             worker.terminate()
@@ -98,27 +98,27 @@ class Scene:
             assert (lived, worker.returncode) == (True, 0), self.said
 
 
-def conduct(scene: Scene, tend: Callable[[], None]) -> tuple[bytes, list[FrozenTrial]]:
+def coordinate(scene: Scene, tend: Callable[[], None]) -> tuple[bytes, list[FrozenTrial]]:
     """The trial table, and the trials."""
     queue = TrialQueue(connection=Redis.from_url(scene.url))
-    carrier = Hurried(queue, study=STUDY, url=scene.url, job_timeout_seconds=600)
+    dispatcher = Hurried(queue, study=STUDY, url=scene.url, job_timeout_seconds=600)
     level = level_of(
         ("coinbase/BTC-USD/H1",), strategy=scene.strategy, ranges={"fast": (5, 30)}, trials=len(POINTS), lag=2
     )
     facts = StudyFacts(level=level, seed=7, fingerprints={"data": "d1"}, first_points=POINTS)
     study = open_study(f"sqlite:///{scene.folder / f'{uuid4().hex}.db'}", STUDY, facts)
-    run = Run(
+    run = StudyRun(
         study=study,
         facts=facts,
         distributions={"fast": IntDistribution(5, 30)},
         repair=lambda parameters: parameters,
         digests=level_digests(level, Candles()),
-        carrier=carrier,
-        settings=ConductorSettings(mend_seconds=0.2, stray_seconds=2.0, attempts=2, losses=1),
+        dispatcher=dispatcher,
+        settings=CoordinatorSettings(reconcile_seconds=0.2, orphan_seconds=2.0, attempts=2, losses=1),
     )
     with closing(study):
         end = time.monotonic() + 300
-        while not advance(run, wait_seconds=0.1).is_done:
+        while not reconcile(run, wait_seconds=0.1).is_done:
             assert time.monotonic() < end, "the search does not end"
             tend()
         return export(study.trials(), "csv"), study.trials()
@@ -136,7 +136,7 @@ def scene(server: str, folder: Path, forks: ForkServer) -> Scene:
     return Scene(folder=folder, url=f"{server}?db=5", forks=forks)
 
 
-class Crew:
+class ProcessGroup:
     """Workers that serve test after test, whatever a stranger does."""
 
     def __init__(self, scene: Scene, count: int) -> None:
@@ -151,7 +151,7 @@ class Crew:
         """The trial table, and the trials."""
         self.scene.strategy = f"strangers:{name}"
         Redis.from_url(self.scene.url).flushdb()
-        return conduct(self.scene, self._start_again if name in FATAL else lambda: None)
+        return coordinate(self.scene, self._start_again if name in FATAL else lambda: None)
 
     def _start_again(self) -> None:
         for place, worker in enumerate(self.workers):
@@ -174,16 +174,17 @@ class Crew:
 
 
 @pytest.fixture(scope="module")
-def crews(server: str, forks: ForkServer) -> Iterator[tuple[Crew, Crew]]:
+def crews(server: str, forks: ForkServer) -> Iterator[tuple[ProcessGroup, ProcessGroup]]:
     """One worker, and two."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         made = tuple(
-            Crew(Scene(folder=Path(name), url=f"{server}?db={5 + count}", forks=forks), count) for count in (1, 2)
+            ProcessGroup(Scene(folder=Path(name), url=f"{server}?db={5 + count}", forks=forks), count)
+            for count in (1, 2)
         )
         yield made
-        for crew in made:
-            crew.end()
+        for process_group in made:
+            process_group.end()
 
 
 OUTCOMES = {
@@ -229,10 +230,10 @@ FATAL = {"KILL_PARENT": (FAIL, r"2 workers vanished with it: the worker's lease 
 
 
 @pytest.mark.parametrize("name", [*OUTCOMES, *FATAL])
-def test_what_becomes_of_a_trial(crews: tuple[Crew, Crew], name: str) -> None:
-    before = [crew.pids for crew in crews]
+def test_what_becomes_of_a_trial(crews: tuple[ProcessGroup, ProcessGroup], name: str) -> None:
+    before = [process_group.pids for process_group in crews]
     state, reason = {**OUTCOMES, **FATAL}[name]
-    (one, trials), (two, _) = (crew.search(name) for crew in crews)
+    (one, trials), (two, _) = (process_group.search(name) for process_group in crews)
 
     assert one == two
     assert [trial.state for trial in trials if trial.number != 1] == [COMPLETE] * 3
@@ -241,7 +242,7 @@ def test_what_becomes_of_a_trial(crews: tuple[Crew, Crew], name: str) -> None:
         assert re.fullmatch(reason, trials[1].user_attrs["failure"]), trials[1].user_attrs
     assert crews[0].scene.left == []
     if name not in FATAL:
-        assert [crew.pids for crew in crews] == before, "a worker outlives whatever it evaluates"
+        assert [process_group.pids for process_group in crews] == before, "a worker outlives whatever it evaluates"
 
 
 def test_what_a_strategy_writes_is_told_in_bounds_and_forges_no_line(scene: Scene) -> None:

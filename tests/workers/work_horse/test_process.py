@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.coordinator.coordinator import advance
+from workers.coordinator.coordinator import reconcile
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
@@ -85,7 +85,7 @@ def test_a_long_answer_comes_whole(ride) -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "failure"),
+    ("batch", "failure"),
     [
         pytest.param("raise", "ZeroDivisionError: no", id="an exception"),
         pytest.param("kill", "its process was killed by SIGKILL", id="killed"),
@@ -118,12 +118,12 @@ def test_a_horse_dies_with_its_worker(plan, start_worker, eventually) -> None:
     slow = replace(plan, title="sleep 5", trials=1)
     worker, study = start_worker(), slow.open()
     run = slow.run(study)
-    advance(run)
+    reconcile(run)
     children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
     eventually(lambda: children.read_text().split())
-    (horse,) = children.read_text().split()
+    (work_horse,) = children.read_text().split()
     worker.send_signal(signal.SIGKILL)
     worker.wait(timeout=60)
     study.close()
 
-    eventually(lambda: not Path(f"/proc/{horse}").exists() or "Z" in Path(f"/proc/{horse}/stat").read_text())
+    eventually(lambda: not Path(f"/proc/{work_horse}").exists() or "Z" in Path(f"/proc/{work_horse}/stat").read_text())

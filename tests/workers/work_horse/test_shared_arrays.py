@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from workers.work_horse.shared_arrays import KEEP_SECONDS, LEAST_BYTES, share
+from workers.work_horse.shared_arrays import KEEP_SECONDS, MIN_BYTES, share
 
-LONG = LEAST_BYTES // 8
+LONG = MIN_BYTES // 8
 
 
 @dataclass(frozen=True)

@@ -6,44 +6,44 @@ from rq.job import JobStatus
 from rq.worker import WorkerStatus
 
 from workers.connection.server_time import CLOCK_KEY
-from workers.coordinator.coordinator import advance
+from workers.coordinator.coordinator import reconcile
 from workers.queue.job_allowlist import TrialJob
 from workers.queue.job_reports import look_at
-from workers.queue.trial_queue import Fate, results_key
-from workers.worker.job_lease import Desk
+from workers.queue.trial_queue import JobState, results_key
+from workers.worker.job_lease import LeaseClient
 
 
 @pytest.fixture
-def desk(plan) -> Desk:
-    return Desk(plan.queue, name="w", key="rq:worker:w", lease_seconds=9, silence_seconds=20)
+def lease_client(plan) -> LeaseClient:
+    return LeaseClient(plan.queue, name="w", key="rq:worker:w", lease_seconds=9, silence_seconds=20)
 
 
 @pytest.fixture
 def jobs(plan) -> list[str]:
     """The first four jobs of a study, waiting in the queue."""
     study = plan.open()
-    advance(plan.run(study))
+    reconcile(plan.run(study))
     study.close()
     return [f"{plan.study}-{number}-{number}-a1" for number in range(4)]
 
 
-def test_a_job_is_taken_leased_handed_in_and_the_next_taken(plan, desk: Desk, jobs: list[str]) -> None:
+def test_a_job_is_taken_leased_handed_in_and_the_next_taken(plan, lease_client: LeaseClient, jobs: list[str]) -> None:
     connection, queue = plan.queue.connection, plan.queue
-    taken = desk.wait(60)
-    held = desk.begin(taken)
+    taken = lease_client.wait(60)
+    leased = lease_client.begin(taken)
     started = TrialJob.fetch(jobs[0], connection)
     status = started.get_status(refresh=False)
     leases, begun = connection.zrange("rq:wip:trials", 0, -1, withscores=True), float(connection.get(CLOCK_KEY))
-    following = desk.hand_in(held, plan.study, b'{"an": "answer"}', go_on=True)
+    following = lease_client.submit(leased, plan.study, b'{"an": "result"}', go_on=True)
     ended = TrialJob.fetch(jobs[0], connection)
 
     assert (taken, following) == (jobs[0], jobs[1])
     assert (status, started.worker_name) == (JobStatus.STARTED, "w")
-    assert leases[0][0].decode() == held.lease
+    assert leases[0][0].decode() == leased.lease
     assert leases[0][1] == pytest.approx(begun + 9, abs=1e-3)
     assert ended.get_status() is JobStatus.FINISHED
-    assert connection.lrange(results_key(plan.study), 0, -1) == [b'{"an": "answer"}']
-    assert ended.latest_result().return_value == {"an": "answer"}
+    assert connection.lrange(results_key(plan.study), 0, -1) == [b'{"an": "result"}']
+    assert ended.latest_result().return_value == {"an": "result"}
     assert connection.zrange("rq:wip:trials", 0, -1) == []
     assert connection.zrange(queue.finished_job_registry.key, 0, -1) == [jobs[0].encode()]
     assert connection.lrange(queue.intermediate_queue_key, 0, -1) == [jobs[1].encode()]
@@ -51,58 +51,58 @@ def test_a_job_is_taken_leased_handed_in_and_the_next_taken(plan, desk: Desk, jo
     assert 80_000 < connection.ttl(f"rq:job:{jobs[0]}") <= 86_400
 
 
-def test_a_worker_that_stops_takes_no_further_job(plan, desk: Desk, jobs: list[str]) -> None:
-    held = desk.begin(desk.wait(60))
+def test_a_worker_that_stops_takes_no_further_job(plan, lease_client: LeaseClient, jobs: list[str]) -> None:
+    leased = lease_client.begin(lease_client.wait(60))
 
-    assert desk.hand_in(held, plan.study, b"{}", go_on=False) is None
+    assert lease_client.submit(leased, plan.study, b"{}", go_on=False) is None
     assert plan.queue.connection.llen("rq:queue:trials") == 3
 
 
-def test_a_failed_job_has_its_reason(plan, desk: Desk, jobs: list[str]) -> None:
-    held = desk.begin(desk.wait(60))
-    desk.fail(held, "it broke", {}, go_on=False)
+def test_a_failed_job_has_its_reason(plan, lease_client: LeaseClient, jobs: list[str]) -> None:
+    leased = lease_client.begin(lease_client.wait(60))
+    lease_client.fail(leased, "it broke", {}, go_on=False)
 
     (report,) = look_at(plan.queue, jobs[:1])
 
-    assert (report.fate, report.reason) == (Fate.CRASHED, "it broke")
+    assert (report.state, report.reason) == (JobState.CRASHED, "it broke")
     assert plan.queue.connection.hget("rq:worker:w", "failed_job_count") == b"1"
 
 
-def test_a_job_that_is_gone_leaves_nothing_behind(plan, desk: Desk, jobs: list[str]) -> None:
-    taken = desk.wait(60)
+def test_a_job_that_is_gone_leaves_nothing_behind(plan, lease_client: LeaseClient, jobs: list[str]) -> None:
+    taken = lease_client.wait(60)
     plan.queue.connection.delete(f"rq:job:{taken}")
 
-    assert desk.begin(taken) is None
+    assert lease_client.begin(taken) is None
     assert not plan.queue.connection.exists(f"rq:job:{taken}")
     assert plan.queue.connection.zcard("rq:wip:trials") == 0
     assert plan.queue.connection.llen(plan.queue.intermediate_queue_key) == 0
 
 
-def test_a_key_of_another_kind_is_left_alone(plan, desk: Desk) -> None:
+def test_a_key_of_another_kind_is_left_alone(plan, lease_client: LeaseClient) -> None:
     plan.queue.connection.set("rq:job:text", "mine")
 
-    assert desk.begin("text") is None
+    assert lease_client.begin("text") is None
     assert plan.queue.connection.get("rq:job:text") == b"mine"
 
 
 @pytest.mark.parametrize("entry", [b"../../etc", b"\xff\xfe", b"a b", b""])
-def test_what_is_no_job_s_id_is_dropped(plan, desk: Desk, entry: bytes) -> None:
+def test_what_is_no_job_s_id_is_dropped(plan, lease_client: LeaseClient, entry: bytes) -> None:
     plan.queue.connection.rpush("rq:queue:trials", entry)
 
-    assert desk.wait(1) is None
+    assert lease_client.wait(1) is None
     assert plan.queue.connection.llen(plan.queue.intermediate_queue_key) == 0
 
 
-def test_a_lease_that_was_lost_is_not_taken_back(plan, desk: Desk, jobs: list[str]) -> None:
-    held = desk.begin(desk.wait(60))
+def test_a_lease_that_was_lost_is_not_taken_back(plan, lease_client: LeaseClient, jobs: list[str]) -> None:
+    leased = lease_client.begin(lease_client.wait(60))
     plan.queue.connection.delete("rq:wip:trials")
-    desk.renew(held)
+    lease_client.renew(leased)
 
     assert plan.queue.connection.zcard("rq:wip:trials") == 0
 
 
-def test_a_worker_hears_that_it_was_forgotten(desk: Desk, url: str) -> None:
-    first, second = desk.beat(WorkerStatus.IDLE), desk.beat(WorkerStatus.IDLE)
+def test_a_worker_hears_that_it_was_forgotten(lease_client: LeaseClient, url: str) -> None:
+    first, second = lease_client.heartbeat(WorkerStatus.IDLE), lease_client.heartbeat(WorkerStatus.IDLE)
     Redis.from_url(url).flushdb()
 
-    assert (first, second, desk.beat(WorkerStatus.IDLE)) == (False, True, False)
+    assert (first, second, lease_client.heartbeat(WorkerStatus.IDLE)) == (False, True, False)

@@ -13,9 +13,9 @@ import pytest
 from optimizer.search.trial_table import export
 from tests.fork_server import Forked
 from tradeschool.errors import SettingsError
-from workers.coordinator.coordinator import advance
+from workers.coordinator.coordinator import reconcile
 from workers.processes.pool import Pool, PoolSettings
-from workers.queue.announcements import Notice, notices, put_up
+from workers.queue.announcements import Announcement, publish_announcement, read_announcements
 from workers.queue.job_allowlist import TrialJob
 from workers.worker.preflight_check import check_in
 
@@ -26,13 +26,13 @@ def test_a_worker_that_is_told_to_end_ends_its_trial_first(plan, start_worker: S
     slow = replace(plan, title="sleep 2", trials=4)
     study = slow.open()
     run, job_id = slow.run(study), f"{plan.study}-0-0-a1"
-    advance(run)
+    reconcile(run)
     worker = start_worker()
     eventually(lambda: TrialJob.fetch(job_id, slow.queue.connection).is_started)
     worker.send_signal(signal.SIGTERM)
 
     assert worker.wait(timeout=60) == 0
-    advance(run)
+    reconcile(run)
     done = study.trials()
     study.close()
     assert [trial.number for trial in done] == [0]
@@ -110,8 +110,8 @@ def test_a_worker_s_study_is_whole(served) -> None:
 
 
 def test_a_worker_of_another_release_refuses_to_start(plan, start_worker: Start) -> None:
-    note = Notice(v=2, seen=time.time(), trials=1)
-    put_up(plan.queue.connection, "other", note)
+    note = Announcement(v=2, seen=time.time(), trials=1)
+    publish_announcement(plan.queue.connection, "other", note)
     worker = start_worker()
 
     assert worker.wait(timeout=60) != 0
@@ -120,7 +120,7 @@ def test_a_worker_of_another_release_refuses_to_start(plan, start_worker: Start)
 
 def test_a_worker_with_other_candles_refuses_to_start(plan, start_worker: Start) -> None:
     study = plan.open()
-    advance(plan.run(study))
+    reconcile(plan.run(study))
     study.close()
     worker = start_worker("--digest", "d2")
 
@@ -129,7 +129,7 @@ def test_a_worker_with_other_candles_refuses_to_start(plan, start_worker: Start)
 
 def test_studies_that_are_over_or_silent_keep_no_worker_away(plan, make_bench) -> None:
     connection = plan.queue.connection
-    silent = Notice(v=2, seen=connection.time()[0] - 100, trials=1)
+    silent = Announcement(v=2, seen=connection.time()[0] - 100, trials=1)
     connection.hset("tradeschool:studies", "silent", silent.model_dump_json())
     connection.hset("tradeschool:studies", "hostile", b"[" * 100_000)
     connection.hset("tradeschool:studies", "foreign", b'{"v": "x"}')
@@ -138,7 +138,7 @@ def test_studies_that_are_over_or_silent_keep_no_worker_away(plan, make_bench) -
 
 
 @pytest.mark.parametrize(
-    ("notice", "reason"),
+    ("announcement", "reason"),
     [
         pytest.param(
             '{"v": 9, "seen": NOW, "anything": []}', "version 9 of the wire format, this worker speaks 1", id="v"
@@ -156,10 +156,10 @@ def test_another_version_is_named(plan, make_bench, notice: str, reason: str) ->
 def test_a_notice_is_taken_down_at_the_end(served) -> None:
     study = served.open()
     run = served.run(study)
-    advance(run)
-    during = notices(served.queue.connection)
+    reconcile(run)
+    during = read_announcements(served.queue.connection)
     served.finish(run)
     study.close()
 
     assert during[served.study].trials == served.trials
-    assert notices(served.queue.connection) == {}
+    assert read_announcements(served.queue.connection) == {}

@@ -20,7 +20,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class ChosenParameters:
     """Strategy, parameters and direction from the command line."""
 
     strategy: str
@@ -44,7 +44,7 @@ def parameter_options(function: Function) -> Function:
     return several(file(function))
 
 
-def parameters_of(strategy_name: str | None, file: Path | None, chosen: tuple[str, ...]) -> Given:
+def parameters_of(strategy_name: str | None, file: Path | None, chosen: tuple[str, ...]) -> ChosenParameters:
     """Combine the strategy's defaults, the file and the single options; later ones override earlier ones.
 
     The strategy is `strategy_name`, else the file's, else `DEFAULT_STRATEGY`.
@@ -64,7 +64,7 @@ def parameters_of(strategy_name: str | None, file: Path | None, chosen: tuple[st
         raise SettingsError(f"--parameters {file}: direction: expected {', '.join(Direction)}, was {direction!r}")
     side = None if direction is None else str(direction)
     setup = _setup(file, read) if "datasets" in read else None
-    return Given(strategy=name, parameters=_whole(strategy, parameters), direction=side, setup=setup)
+    return ChosenParameters(strategy=name, parameters=_whole(strategy, parameters), direction=side, setup=setup)
 
 
 def _read(file: Path) -> dict[str, object]:

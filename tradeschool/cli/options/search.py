@@ -8,9 +8,9 @@ import click
 
 from optimizer.level.spec import Mode
 from optimizer.runs.run_store import SURROGATES
-from tradeschool.app.search_request import MOST_SEED
+from tradeschool.app.search_request import MAX_SEED
 
-MOST_SURROGATES = 10_000
+MAX_SURROGATES = 10_000
 Command = Callable[..., None]
 OPTIONS = (
     click.option(
@@ -20,7 +20,7 @@ OPTIONS = (
     ),
     click.option("--level", "level_name", help="Search only this level."),
     click.option("--trials", type=click.IntRange(1), help="Trials per level. [default: the level's]"),
-    click.option("--seed", type=click.IntRange(0, MOST_SEED - 1), help="Seed of the search. [default: random]"),
+    click.option("--seed", type=click.IntRange(0, MAX_SEED - 1), help="Seed of the search. [default: random]"),
     click.option(
         "-j",
         "--workers",
@@ -45,7 +45,7 @@ OPTIONS = (
     ),
     click.option(
         "--surrogates",
-        type=click.IntRange(0, MOST_SURROGATES),
+        type=click.IntRange(0, MAX_SURROGATES),
         default=SURROGATES,
         show_default=True,
         help="Null test: surrogate markets without skill in which the search of each passed level is repeated; 0 "

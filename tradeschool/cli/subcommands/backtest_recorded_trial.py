@@ -6,17 +6,17 @@ from optimizer.level.spec import Part
 from optimizer.objective.metrics import figures
 from optimizer.strategies.protocol import load, repaired
 from tradeschool.app.context import load_settings
-from tradeschool.app.search import begun, place_of
+from tradeschool.app.search import begun_trials, context_of
 from tradeschool.app.strategy_isolation import load_here
 from tradeschool.errors import TrialDiffers
-from tradeschool.views.backtest_result import Outputs, Tested, as_object, show
+from tradeschool.views.backtest_result import DatasetBacktest, Outputs, as_object, show
 from tradeschool.views.terminal import now, print_json, say
 from workers.coordinator import run_record
-from workers.coordinator.trial_replay import Recorded, changed_since, find_trial, open_part, retrade
+from workers.coordinator.trial_replay import RecordedTrial, changed_since, find_trial, log_part_access, replay_trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class TrialSelection:
     """Selection of a trial and a part of the data."""
 
     run: str
@@ -26,7 +26,7 @@ class Wanted:
     trial: int | None
 
 
-def trade_again(wanted: Wanted, outputs: Outputs, *, as_json: bool) -> None:
+def show_replayed_trial(wanted: TrialSelection, outputs: Outputs, *, as_json: bool) -> None:
     """Repeat a trial, print its metrics and compare them with the recorded ones.
 
     Raises:
@@ -34,19 +34,23 @@ def trade_again(wanted: Wanted, outputs: Outputs, *, as_json: bool) -> None:
         TrialDiffers: If a metric differs from the recorded one.
         DataError: If candles are missing or invalid.
     """
-    place = place_of(load_settings())
-    record = run_record.read_run(place, wanted.run)
-    row = begun(record, wanted.level, wanted.attempt)
+    context = context_of(load_settings())
+    record = run_record.read_run(context, wanted.run)
+    row = begun_trials(record, wanted.level, wanted.attempt)
     load_here(record.level(row.level).strategy)
-    recorded = find_trial(place, record, row, wanted.trial, wanted.part)
-    for change in changed_since(place, record):
+    recorded = find_trial(context, record, row, wanted.trial, wanted.part)
+    for change in changed_since(context, record):
         say(f"changed since run {record.name} started: {change}")
     if wanted.part is not Part.TRAIN:
-        say(open_part(place.folder(record.name), (row.level, row.number), wanted.part, recorded.trial.number, now()))
-    found = retrade(place, recorded)
+        say(
+            log_part_access(
+                context.folder(record.name), (row.level, row.number), wanted.part, recorded.trial.number, now()
+            )
+        )
+    found = replay_trial(context, recorded)
     tested = [
-        Tested(prepared=prepared, run=run, held=held)
-        for prepared, run, held in zip(found.prepared, found.runs, found.held, strict=True)
+        DatasetBacktest(prepared=prepared, run=run, benchmark=held)
+        for prepared, run, held in zip(found.prepared, found.runs, found.benchmark, strict=True)
     ]
     differences = recorded.differences(figures(found.runs))
     outputs.write(recorded.name, tested)
@@ -55,7 +59,7 @@ def trade_again(wanted: Wanted, outputs: Outputs, *, as_json: bool) -> None:
         raise TrialDiffers(f"{recorded.name} is not reproducible: {'; '.join(differences[:3])}")
 
 
-def _print(recorded: Recorded, tested: list[Tested], differences: list[str], *, as_json: bool) -> None:
+def _print(recorded: RecordedTrial, tested: list[DatasetBacktest], differences: list[str], *, as_json: bool) -> None:
     level, trial = recorded.level, recorded.trial
     parameters = repaired(load(level.strategy), trial.params)
     if as_json:
@@ -82,7 +86,7 @@ def _print(recorded: Recorded, tested: list[Tested], differences: list[str], *, 
         say(line)
 
 
-def _remarks(recorded: Recorded, *, is_same: bool) -> list[str]:
+def _remarks(recorded: RecordedTrial, *, is_same: bool) -> list[str]:
     """Return remarks about the metrics: pruning, and whether they equal the recorded ones."""
     lines, trial = [], recorded.trial
     if "pruned" in trial.user_attrs:

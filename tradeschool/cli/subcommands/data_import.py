@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fetcher.importing.file_formats import Format
+from fetcher.importing.file_formats import FileFormat
 from fetcher.importing.importer import import_file
 from tradeschool.app.context import data_lock, load_settings
 from tradeschool.cli.options.output import json_option
@@ -24,8 +24,8 @@ from tradeschool.views.terminal import console, now, print_json
 @click.option(
     "--format",
     "form",
-    type=click.Choice([each.value for each in Format]),
-    default=Format.AUTO.value,
+    type=click.Choice([each.value for each in FileFormat]),
+    default=FileFormat.AUTO.value,
     show_default=True,
     help="Format of the file.",
 )
@@ -52,16 +52,16 @@ def import_(
         file,
         find_dataset(dataset),
         store,
-        form=Format(form),
+        form=FileFormat(form),
         zone=time_zone,
         spread_pips=spread_pips,
         window=parse_timerange(timerange) if timerange else None,
         now=now(),
     )
-    _show(asyncio.run(_alone(store, work)), as_json=as_json)
+    _show(asyncio.run(_with_lock(store, work)), as_json=as_json)
 
 
-async def _alone(store: Store, work: partial[Seal]) -> Seal:
+async def _with_lock(store: Store, work: partial[Seal]) -> Seal:
     """Import while no fetcher uses the folder."""
     async with data_lock(store):
         return work()

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from fetcher.download import repair as mending
-from fetcher.download.page_ledger import Ledger
+from fetcher.download import repair as repairing
+from fetcher.download.page_ledger import PageLedger
 from fetcher.download.repair import Repair
-from tradeschool.app.context import candles_of, chosen_datasets, data_lock, load_settings, sealed_candles_of
+from tradeschool.app.context import candles_of, chosen_datasets, data_lock, holdout_candles_of, load_settings
 from tradeschool.cli.options.output import json_option
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.windows import Window
@@ -20,7 +20,7 @@ from tradeschool.views.terminal import console, print_json
 @click.command()
 @click.argument("names", metavar="[DATASET]...", nargs=-1)
 @click.option("--gaps", is_flag=True, help="Also request candles again that the provider confirmed not to exist.")
-@click.option("--sealed", is_flag=True, help="Repair the holdout period instead.")
+@click.option("--holdout", is_flag=True, help="Repair the holdout period instead.")
 @json_option
 def repair(names: tuple[str, ...], *, gaps: bool, sealed: bool, as_json: bool) -> None:
     """Remove damaged or suspect candles and their seals.
@@ -29,11 +29,11 @@ def repair(names: tuple[str, ...], *, gaps: bool, sealed: bool, as_json: bool) -
     download them again.
     """
     settings = load_settings()
-    store = sealed_candles_of(settings) if sealed else candles_of(settings)
-    done = [each for each in asyncio.run(_alone(store, chosen_datasets(names), gaps=gaps)) if not each.is_needless]
-    commands = [command + " --sealed" * sealed for command in _commands(done)]
+    store = holdout_candles_of(settings) if sealed else candles_of(settings)
+    done = [each for each in asyncio.run(_with_lock(store, chosen_datasets(names), gaps=gaps)) if not each.is_empty]
+    commands = [command + " --holdout" * sealed for command in _commands(done)]
     if as_json:
-        print_json({"repaired": [_told(each) for each in done], "run": commands})
+        print_json({"repaired": [_repair_json(each) for each in done], "run": commands})
         return
     for each in done:
         for line in _lines(each):
@@ -41,11 +41,11 @@ def repair(names: tuple[str, ...], *, gaps: bool, sealed: bool, as_json: bool) -
     console().print("\n".join(["run:", *commands]) if commands else "nothing to repair", soft_wrap=True)
 
 
-async def _alone(store: Store, datasets: list[Dataset], *, gaps: bool) -> list[Repair]:
+async def _with_lock(store: Store, datasets: list[Dataset], *, gaps: bool) -> list[Repair]:
     """Repair while no fetcher uses the folder."""
     async with data_lock(store):
-        with Ledger(store.root) as ledger:
-            return mending.repair(datasets, store, ledger, gaps=gaps)
+        with PageLedger(store.root) as ledger:
+            return repairing.repair(datasets, store, ledger, gaps=gaps)
 
 
 def _lines(done: Repair) -> Iterator[str]:
@@ -70,7 +70,7 @@ def _commands(done: Sequence[Repair]) -> list[str]:
     return [*named, *(["tradeschool fetch"] if under_way else [])]
 
 
-def _told(done: Repair) -> dict[str, object]:
+def _repair_json(done: Repair) -> dict[str, object]:
     return {
         "dataset": done.dataset.name,
         "unsealed": [{"dataset": each.dataset.name, "range": each.window.name} for each in done.unsealed],

@@ -7,12 +7,12 @@ from optimizer.curriculum.attempts import at_attempt
 from optimizer.curriculum.plan import PlannedPart, plan_level
 from optimizer.level.spec import Level, Part
 from tradeschool.app.context import load_settings
-from tradeschool.app.search import place_of
-from tradeschool.app.search_request import Chosen
+from tradeschool.app.search import context_of
+from tradeschool.app.search_request import SearchOptions
 from tradeschool.app.strategy_isolation import keep_strategies_apart
 from tradeschool.cli.options.output import json_option
 from tradeschool.cli.options.search import search_options
-from tradeschool.markets.catalogue import SEALED_WINDOW
+from tradeschool.markets.catalogue import HOLDOUT_WINDOW
 from tradeschool.views.terminal import console, print_json
 
 
@@ -26,15 +26,15 @@ def plan(*, as_json: bool, **options: object) -> None:
     """
     settings = load_settings()
     keep_strategies_apart(settings)
-    store = place_of(settings).store
-    levels = Chosen(**options).levels()  # type: ignore[arg-type]  # click has checked them
+    store = context_of(settings).store
+    levels = SearchOptions(**options).levels()  # type: ignore[arg-type]  # click has checked them
     planned = [(level, plan_level(level, store)) for level in levels]
     if as_json:
-        print_json({"levels": [_as_json(level, parts) for level, parts in planned], "sealed": str(SEALED_WINDOW)})
+        print_json({"levels": [_as_json(level, parts) for level, parts in planned], "holdout": str(HOLDOUT_WINDOW)})
         return
     for level, parts in planned:
         _show(level, parts)
-    console().print(f"holdout period (never read by a search): {SEALED_WINDOW}")
+    console().print(f"holdout period (never read by a search): {HOLDOUT_WINDOW}")
 
 
 def _show(level: Level, parts: list[PlannedPart]) -> None:
@@ -45,9 +45,9 @@ def _show(level: Level, parts: list[PlannedPart]) -> None:
     table = Table("dataset", "part", "window", "bars expected", "bars stored", "bars evaluated", caption=embargo)
     for each in parts:
         stored = "-" if each.stored is None else f"{each.stored:,}"
-        row = (str(each.window), f"{each.expected:,}", stored, f"{each.judged:,}")
+        row = (str(each.window), f"{each.expected:,}", stored, f"{each.evaluated:,}")
         table.add_row(each.dataset if each.part is Part.TRAIN else "", each.part, *row)
-    totals = {part: sum(each.judged for each in parts if each.part is part) for part in Part}
+    totals = {part: sum(each.evaluated for each in parts if each.part is part) for part in Part}
     table.add_section()
     for part, total in totals.items():
         table.add_row("all" if part is Part.TRAIN else "", part, "", "", "", f"{total:,}")
@@ -71,7 +71,7 @@ def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:
                 "expected": each.expected,
                 "stored": each.stored,
                 "warm_up": each.warm_up,
-                "judged": each.judged,
+                "judged": each.evaluated,
             }
             for each in parts
         ],

@@ -8,20 +8,20 @@ from optimizer.curriculum.level_files import find_level
 from optimizer.report.files import REPORT_NAME
 from optimizer.runs.run_store import SURROGATES, RunRecord
 from tradeschool.app.context import load_settings
-from tradeschool.app.search import interrupts, place_of, standing_of
+from tradeschool.app.search import context_of, interrupts, run_status_of
 from tradeschool.app.strategy_isolation import keep_strategies_apart
 from tradeschool.cli.options.output import json_option
-from tradeschool.cli.options.search import MOST_SURROGATES
+from tradeschool.cli.options.search import MAX_SURROGATES
 from tradeschool.cli.subcommands.optimize_status import run_argument
 from tradeschool.errors import SettingsError
 from tradeschool.views import run_status
 from tradeschool.views.terminal import console, print_json, say
-from tradeschool.views.trial_progress import tell_luck
+from tradeschool.views.trial_progress import show_null_test
 from workers.coordinator import run_record
-from workers.coordinator.context import Place
-from workers.coordinator.curriculum_run import conclude_again
-from workers.coordinator.finalize import Finale
-from workers.coordinator.leadership import is_conducted
+from workers.coordinator.context import RunContext
+from workers.coordinator.curriculum_run import finalize_again
+from workers.coordinator.finalize import FinalizeOptions
+from workers.coordinator.leadership import has_leader
 from workers.monitoring.run_status_json import as_result
 from workers.processes.process_group import cores
 
@@ -40,7 +40,7 @@ processes_option = click.option(
 @click.option("--level", "level_names", multiple=True, help="Level; repeatable. [default: every level with a verdict]")
 @click.option(
     "--surrogates",
-    type=click.IntRange(1, MOST_SURROGATES),
+    type=click.IntRange(1, MAX_SURROGATES),
     default=SURROGATES,
     show_default=True,
     help="Number of surrogate markets per level.",
@@ -56,14 +56,14 @@ def null(run_name: str, level_names: Sequence[str], surrogates: int, processes: 
     """
     settings = load_settings()
     keep_strategies_apart(settings)
-    place = place_of(settings)
-    record = run_record.read_run(place, run_name)
+    context = context_of(settings)
+    record = run_record.read_run(context, run_name)
     judged = dict.fromkeys(row.level for row in record.attempts if row.verdict)
     levels = [find_level(name, record.levels).name for name in level_names] or [*judged]
     if not levels:
         raise SettingsError(f"run {run_name}: no level has a verdict yet; wait for one, or resume the run")
-    record = _conclude(place, run_name, processes, levels=levels, surrogates=surrogates)
-    found = {name: record.nulls[name] for name in levels}
+    record = _finalize(context, run_name, processes, levels=levels, surrogates=surrogates)
+    found = {name: record.null_tests[name] for name in levels}
     if as_json:
         print_json({name: each.model_dump(mode="json") for name, each in found.items()})
         return
@@ -82,22 +82,22 @@ def report(run_name: str, processes: int, *, as_json: bool) -> None:
     """
     settings = load_settings()
     keep_strategies_apart(settings)
-    place = place_of(settings)
-    standing = standing_of(place, _conclude(place, run_name, processes))
-    if standing.recommendation is None:
-        raise SettingsError(f"run {run_name} is not finished: {standing.reason}")
+    context = context_of(settings)
+    status = run_status_of(context, _finalize(context, run_name, processes))
+    if status.recommendation is None:
+        raise SettingsError(f"run {run_name} is not finished: {status.reason}")
     if as_json:
-        print_json(as_result(standing))
+        print_json(as_result(status))
     else:
-        run_status.show_recommendation(standing.recommendation)
-    say(f"report: {(place.folder(run_name) / REPORT_NAME).resolve()}")
+        run_status.show_recommendation(status.recommendation)
+    say(f"report: {(context.folder(run_name) / REPORT_NAME).resolve()}")
 
 
-def _conclude(
-    place: Place, run_name: str, processes: int, *, levels: Sequence[str] = (), surrogates: int = 0
+def _finalize(
+    context: RunContext, run_name: str, processes: int, *, levels: Sequence[str] = (), surrogates: int = 0
 ) -> RunRecord:
-    if is_conducted(place.storage_url, run_name):
+    if has_leader(context.storage_url, run_name):
         say(f"run {run_name} is coordinated by another process; waiting for it")
     with interrupts() as stop:
-        finale = Finale(processes=processes, tell=tell_luck())
-        return conclude_again(place, run_name, finale, stop, levels=levels, surrogates=surrogates)
+        options = FinalizeOptions(processes=processes, on_null_test=show_null_test())
+        return finalize_again(context, run_name, options, stop, levels=levels, surrogates=surrogates)

@@ -16,7 +16,7 @@ from optimizer.search.trial_table import trial_rows
 from optimizer.validation.selection import ranked
 from tradeschool.app.context import load_settings
 from tradeschool.app.monitoring import sources_of
-from tradeschool.app.search import begun, place_of, standing_of
+from tradeschool.app.search import begun_trials, context_of, run_status_of
 from tradeschool.app.strategy_isolation import load_here
 from tradeschool.cli.options.output import json_option
 from tradeschool.errors import SettingsError, TrialDiffers
@@ -24,9 +24,9 @@ from tradeschool.settings.model import Settings
 from tradeschool.views import run_status
 from tradeschool.views.terminal import console, print_json
 from workers.coordinator import run_record
-from workers.coordinator.context import Place
+from workers.coordinator.context import RunContext
 from workers.coordinator.level_search import verify as verify_trial
-from workers.monitoring.overview import Lookout
+from workers.monitoring.overview import Overview
 from workers.monitoring.run_status import with_queue
 from workers.monitoring.run_status_json import as_result
 from workers.monitoring.snapshot import Snapshot
@@ -45,15 +45,15 @@ def status(run_name: str | None, *, as_json: bool) -> None:
     RUN is the latest run by default.
     """
     settings = load_settings()
-    place = place_of(settings)
-    found = standing_of(place, run_record.read_run(place, run_name or _latest(place)))
-    queue = _queue(settings) if found.at_work else None
+    context = context_of(settings)
+    found = run_status_of(context, run_record.read_run(context, run_name or _latest(context)))
+    queue = _queue(settings) if found.is_active else None
     found = with_queue(found, queue)
     if as_json:
         print_json(as_result(found))
         return
     run_status.show(found)
-    if found.outcome is None and not found.at_work:
+    if found.outcome is None and not found.is_active:
         console().print(f"run {found.name} is not running; resume it: tradeschool optimize resume {found.name}")
     if found.stall:
         console().print(f"stalled: {found.stall.sentence()}")
@@ -63,8 +63,8 @@ def status(run_name: str | None, *, as_json: bool) -> None:
 
 def _queue(settings: Settings) -> Snapshot | None:
     """Return the queue's state without starting a server; None if no server runs."""
-    with closing(Lookout(sources_of(settings), is_quiet=True)) as lookout:
-        return lookout.queue().value
+    with closing(Overview(sources_of(settings), is_quiet=True)) as overview:
+        return overview.queue().value
 
 
 @click.command()
@@ -75,10 +75,10 @@ def _queue(settings: Settings) -> Snapshot | None:
 @json_option
 def show(run_name: str, number: int, level_name: str | None, attempt: int | None, *, as_json: bool) -> None:
     """Show parameters, constraints and metrics of one trial."""
-    place = place_of(load_settings())
-    record = run_record.read_run(place, run_name)
-    row = begun(record, level_name, attempt)
-    trial = _trials(place, record, row, number)[number]
+    context = context_of(load_settings())
+    record = run_record.read_run(context, run_name)
+    row = begun_trials(record, level_name, attempt)
+    trial = _trials(context, record, row, number)[number]
     if as_json:
         print_json(trial_rows([trial])[0])
     else:
@@ -96,15 +96,15 @@ def best(run_names: Sequence[str], level_name: str | None, count: int, *, force:
 
     Trials are ranked by their objective on train.
     """
-    place = place_of(load_settings())
-    compared = [run_record.read_run(place, name) for name in run_names]
+    context = context_of(load_settings())
+    compared = [run_record.read_run(context, name) for name in run_names]
     if not force:
         for other in compared[1:]:
             _refuse_to_compare(compared[0], other)
     found = [
         (record.name, trial)
         for record in compared
-        for trial in ranked(_trials(place, record, begun(record, level_name, None)))[:count]
+        for trial in ranked(_trials(context, record, begun_trials(record, level_name, None)))[:count]
     ]
     found.sort(key=lambda pair: -(pair[1].value or 0.0))
     if as_json:
@@ -132,14 +132,14 @@ def verify(run_name: str, number: int, level_name: str | None, attempt: int | No
 
     The trial is sampled and evaluated again in this process. Exit code 1: the result differs.
     """
-    place = place_of(load_settings())
-    record = run_record.read_run(place, run_name)
-    row = begun(record, level_name, attempt)
-    _trials(place, record, row, number)
+    context = context_of(load_settings())
+    record = run_record.read_run(context, run_name)
+    row = begun_trials(record, level_name, attempt)
+    _trials(context, record, row, number)
     level = record.level(row.level)
-    place.require_candles(level)
+    context.require_candles(level)
     load_here(level.strategy)
-    differences = verify_trial(place, record, row, number, prepare_level(level, Part.TRAIN, place.store.arrays))
+    differences = verify_trial(context, record, row, number, prepare_level(level, Part.TRAIN, context.store.arrays))
     said = [str(each) for each in differences]
     if as_json:
         print_json({"run": run_name, "level": level.name, "trial": number, "same": not said, "differences": said})
@@ -149,16 +149,16 @@ def verify(run_name: str, number: int, level_name: str | None, attempt: int | No
         console().print(f"trial {number} of level {level.name}, attempt {row.number}: reproduced, byte for byte")
 
 
-def _latest(place: Place) -> str:
-    with run_record.opened(place) as runs:
+def _latest(context: RunContext) -> str:
+    with run_record.opened(context) as runs:
         found = runs.all()
     if not found:
         raise SettingsError("no run exists yet; start one: tradeschool optimize run")
     return max(found, key=lambda record: record.created).name
 
 
-def _trials(place: Place, record: RunRecord, row: AttemptRow, number: int = 0) -> list[FrozenTrial]:
-    trials = read_trials(place.storage_url, record.study(row.level, row.number))
+def _trials(context: RunContext, record: RunRecord, row: AttemptRow, number: int = 0) -> list[FrozenTrial]:
+    trials = read_trials(context.storage_url, record.study(row.level, row.number))
     if number >= len(trials):
         raise SettingsError(f"level {row.level}, attempt {row.number} has {len(trials)} trials, numbered from 0")
     return trials

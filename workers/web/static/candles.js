@@ -11,7 +11,7 @@ export function showDownload(box, topic) {
   const going = told.downloads.filter((each) => each.pages_total > 0 || each.error);
   show(box,
     h("div", { class: "between" }, h("span", {}, h("span", { class: `chip ${topic.state}` }, topic.state), " ", summary(told, topic.state)),
-      h("span", {}, told.lanes.filter((each) => each.paused_seconds > 0).map((each) => h("span", { class: "chip paused", key: each.provider }, `${each.provider}: paused for ${duration(each.paused_seconds)}`)))),
+      h("span", {}, told.providers.filter((each) => each.paused_seconds > 0).map((each) => h("span", { class: "chip paused", key: each.provider }, `${each.provider}: paused for ${duration(each.paused_seconds)}`)))),
     h("div", { class: "wrap" }, h("table", { class: "list" },
       h("thead", {}, h("tr", {}, ["dataset", "range", "pages", "", "reached", "ETA"].map((name, place) => h("th", { scope: "col", class: place === 1 || place === 4 ? "optional" : "" }, name)))),
       h("tbody", {}, going.map((each) => h("tr", { key: `${each.dataset} ${each.range}` },
@@ -21,7 +21,7 @@ export function showDownload(box, topic) {
         h("td", { class: "optional" }, (each.reached ?? "").slice(0, 10)),
         h("td", {}, each.error ? h("span", { class: "chip error", title: each.error }, "failed") : each.sealed.length ? h("span", { class: "chip sealed" }, "sealed") : topic.state === "running" ? duration(each.eta_seconds) : "incomplete")))))),
     going.filter((each) => each.error).map((each) => h("p", { class: "trouble", key: each.dataset }, `${each.dataset}: ${each.error}`)),
-    h("p", { class: "empty" }, told.lanes.map((each) => `${each.provider}: ${count(each.requests)} requests (${Object.entries(each.outcomes).map(([name, times]) => `${count(times)} ${words(name)}`).join(", ")}), ${percent(each.requests_per_second / each.limit_per_second, 0)} of the rate limit of ${each.limit_per_second}/s`).join("; ")));
+    h("p", { class: "empty" }, told.providers.map((each) => `${each.provider}: ${count(each.requests)} requests (${Object.entries(each.outcomes).map(([name, times]) => `${count(times)} ${words(name)}`).join(", ")}), ${percent(each.requests_per_second / each.limit_per_second, 0)} of the rate limit of ${each.limit_per_second}/s`).join("; ")));
 }
 
 function summary(told, state) {

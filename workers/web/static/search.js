@@ -12,7 +12,7 @@ export class Search {
     this.study = null;
     this.asking = false;
     this.slices = new Map();
-    this.course = chart(byId("c-search"), () => ({
+    this.equity_curve = chart(byId("c-search"), () => ({
       height: 280, cursor, scales: { x: { time: false } },
       axes: [axis({ label: "trial", labelSize: 18, size: 34, labelFont: "12px system-ui" }), axis({ size: 48 })],
       series: [{ label: "trial" }, dots(INFEASIBLE, "grey", { size: 5, hollow: true }), dots("feasible", "accent", { size: 6 }), line("best feasible", "second", { step: true, width: 2.5 })],
@@ -29,7 +29,7 @@ export class Search {
       this.clear();
       Object.assign(this, { study: attempt.study, rows: [], next: 0, columns: [], important: 0 });
     }
-    if (this.asking || attempt.carried + attempt.finished <= this.next) return;
+    if (this.asking || attempt.reused + attempt.finished <= this.next) return;
     this.asking = true;
     await this.take(attempt, path, ask);
     this.asking = false;
@@ -44,7 +44,7 @@ export class Search {
       more = found.more;
     }
     this.draw();
-    const isLast = this.next >= attempt.carried + attempt.trials && this.rows.length > this.important;
+    const isLast = this.next >= attempt.reused + attempt.trials && this.rows.length > this.important;
     if (this.rows.length >= this.important * 1.1 || isLast) {
       this.important = this.rows.length;
       const found = await ask(`${path}/importance`);
@@ -55,7 +55,7 @@ export class Search {
   clear() {
     this.study = null;
     this.slices.clear();
-    this.course.feed([[], [], [], []]);
+    this.equity_curve.feed([[], [], [], []]);
     show(byId("p-importance"), h("p", { class: "empty" }, "Available after ten complete trials."));
     show(byId("p-slices"), h("p", { class: "empty" }, "Available after the first trials."));
   }
@@ -63,9 +63,9 @@ export class Search {
   draw() {
     const rows = this.rows.filter((row) => row[1] === "complete" && Number.isFinite(row[2])).sort((one, other) => one[0] - other[0]);
     let best = null;
-    const course = rows.map(([, , found, feasible]) => (best = feasible && (best === null || found > best) ? found : best));
+    const equity_curve = rows.map(([, , found, feasible]) => (best = feasible && (best === null || found > best) ? found : best));
     const pick = (wanted) => rows.map((row) => (row[3] === wanted ? row[2] : null));
-    this.course.feed([rows.map((row) => row[0]), pick(false), pick(true), course]);
+    this.equity_curve.feed([rows.map((row) => row[0]), pick(false), pick(true), equity_curve]);
     this.drawSlices(rows);
   }
 

@@ -1,4 +1,4 @@
-// Panel "Verdict": equity of the winner and of buy-and-hold, drawdown, recommendation.
+// Panel "Verdict": equity of the winner and of buy-and-buy_and_hold, drawdown, recommendation.
 
 import { axis, chart, cursor, date, line, times, utc } from "./charts.js";
 import { h, show } from "./dom.js";
@@ -30,20 +30,20 @@ function showRecommendation(box, run) {
   show(box, h("p", { class: `verdict ${KINDS[said.action]}` }, words(said.action)), h("p", {}, `${upper(said.rule)}: ${said.reason}.`),
     h("p", { class: "empty" }, `Outcome: ${said.tier}.`, said.level && ` Candidate: the winner of level ${said.level}.`),
     h("details", {}, h("summary", {}, `${count(met)} of ${count(said.checks.length)} checks met`),
-      h("ul", { class: "checks" }, said.checks.map((check) => h("li", { class: check.met ? "met" : check.met === null ? "open" : "missed" }, h("span", { class: "mark" }, check.met ? "✓ " : check.met === null ? "? " : "✗ "), check.said)))),
+      h("ul", { class: "checks" }, said.checks.map((check) => h("li", { class: check.met ? "met" : check.met === null ? "open" : "missed" }, h("span", { class: "mark" }, check.met ? "✓ " : check.met === null ? "? " : "✗ "), check.found)))),
     reportLink(run));
 }
 
 /** Whether no level is left to search: all passed, or one failed its gate for good. */
 const searched = (run) => run.levels.every((level) => level.state === "passed") || run.levels.some((level) => level.state === "missed");
 
-const nothingYet = (run) => (!run ? "No run yet." : run.at_work && searched(run) ? "All searches are finished. The null test and the final checks are running." : "Available at the end of the run.");
+const nothingYet = (run) => (!run ? "No run yet." : run.is_active && searched(run) ? "All searches are finished. The null test and the final checks are running." : "Available at the end of the run.");
 
 const reportLink = (run) => run?.has_report && h("p", {}, h("a", { href: `/api/runs/${encodeURIComponent(run.run)}/report`, target: "_blank", rel: "noopener" }, "Full report"));
 
 /** Insert a gap between train, validation and test, so that no line connects them. */
 function apart(found) {
-  const names = ["equity", "hold", "drawdown"];
+  const names = ["equity", "buy_and_hold", "drawdown"];
   const columns = Object.fromEntries(["days", ...names].map((name) => [name, []]));
   found.days.forEach((day, place) => {
     if (place && (found.part?.[place] !== found.part?.[place - 1] || day - found.days[place - 1] > 7)) {
@@ -59,13 +59,13 @@ function apart(found) {
 function showEquity(box, found, level) {
   if (!found) return show(box, h("p", { class: "empty" }, level?.state === "missed" && level.winner === null ? "No winner: no trial met all constraints." : "Available once a level has a winner."));
   show(box, h("div", { class: "chart", key: "equity", id: "c-equity" }), h("div", { class: "chart", key: "drawdown", id: "c-drawdown" }), h("p", { class: "empty" }, "Equity restarts at 1 on train, validation and test; costs included. Test is informative and decides nothing."));
-  const { days, equity, hold, drawdown } = apart(found);
+  const { days, equity, buy_and_hold, drawdown } = apart(found);
   const sync = { ...cursor, sync: { key: "equity" } };
   chart(byId("c-equity"), () => ({
     height: 250, cursor: sync, tzDate: utc, axes: [axis({ size: 42, values: times }), axis({ size: 48 })],
-    series: [{ label: "day", value: date }, line("winner", "accent", { fill: "accent-fill" }), line("buy-and-hold", "grey", { dash: [5, 4] })],
-  }), ([, equity, hold]) => `Equity of the winner: final return ${percent(equity.at(-1) - 1)}, buy-and-hold ${percent((hold.at(-1) ?? NaN) - 1)}`)
-    .feed([days.map((each) => each * 86400), equity, hold]);
+    series: [{ label: "day", value: date }, line("winner", "accent", { fill: "accent-fill" }), line("buy-and-buy_and_hold", "grey", { dash: [5, 4] })],
+  }), ([, equity, buy_and_hold]) => `Equity of the winner: final return ${percent(equity.at(-1) - 1)}, buy-and-buy_and_hold ${percent((buy_and_hold.at(-1) ?? NaN) - 1)}`)
+    .feed([days.map((each) => each * 86400), equity, buy_and_hold]);
   chart(byId("c-drawdown"), () => ({
     height: 130, cursor: sync, tzDate: utc, legend: { show: false }, axes: [axis({ size: 42, values: times }), axis({ size: 48, values: (plot, ticks) => ticks.map((each) => percent(each, 0)) })],
     series: [{ label: "day", value: date }, line("drawdown", "bad", { fill: "bad-fill", width: 1 })],

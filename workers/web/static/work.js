@@ -5,14 +5,14 @@ import { h, show } from "./dom.js";
 import { count, duration } from "./format.js";
 
 const byId = (id) => document.getElementById(id);
-const MOST_POINTS = 3600;
+const MAX_POINTS = 3600;
 const STEP_SECONDS = 5;
 const LATE_SECONDS = 15; // without a heartbeat
 
 export class Work {
   constructor(ask, say) {
-    Object.assign(this, { ask, say, moments: [], failed: null, seen: -1, busy: false, note: "" });
-    this.course = chart(byId("c-queue"), () => ({
+    Object.assign(this, { ask, say, samples: [], failed: null, seen: -1, busy: false, note: "" });
+    this.equity_curve = chart(byId("c-queue"), () => ({
       height: 260, cursor, tzDate: utc, scales: { y: { range: (plot, low, high) => [0, Math.max(4, high * 1.1)] }, pace: { range: (plot, low, high) => [0, Math.max(4, high * 1.1)] } },
       axes: [axis({ size: 42, values: times }), axis({ size: 44 }), axis({ scale: "pace", side: 1, size: 44, grid: { show: false } })],
       series: [{ label: "UTC", value: clock }, line("queued", "accent", { fill: "accent-fill" }), line("running", "second"), line("failed", "bad"), line("finished per minute", "good", { scale: "pace", dash: [5, 4] })],
@@ -23,29 +23,29 @@ export class Work {
   async recall() {
     const found = await this.ask("/api/history");
     if (found.error) return;
-    const begin = this.moments[0]?.time ?? Infinity;
-    this.moments = [...found.moments.filter((moment) => moment.time < begin), ...this.moments];
+    const begin = this.samples[0]?.time ?? Infinity;
+    this.samples = [...found.samples.filter((moment) => moment.time < begin), ...this.samples];
     this.draw();
   }
 
   show(topic) {
     const queue = topic?.queue;
     if (queue) {
-      const last = this.moments.at(-1);
+      const last = this.samples.at(-1);
       const now = { ...queue, time: Math.floor(topic.time) };
-      if (!last || now.time - last.time >= STEP_SECONDS) this.moments.push(now);
-      if (this.moments.length > MOST_POINTS) this.moments.splice(0, this.moments.length - MOST_POINTS);
+      if (!last || now.time - last.time >= STEP_SECONDS) this.samples.push(now);
+      if (this.samples.length > MAX_POINTS) this.samples.splice(0, this.samples.length - MAX_POINTS);
       this.draw();
       if (queue.failed !== this.seen) this.lookAtFailed(queue.failed);
     }
     showWorkers(byId("p-workers"), queue, unseen(topic));
-    showFlights(byId("p-flights"), queue, unseen(topic));
+    showRunningJobs(byId("p-running_jobs"), queue, unseen(topic));
     this.showFailed();
   }
 
   draw() {
-    const pick = (name) => this.moments.map((moment) => moment[name]);
-    this.course.feed([pick("time"), pick("queued"), pick("started"), pick("failed"), pick("throughput_per_minute")]);
+    const pick = (name) => this.samples.map((moment) => moment[name]);
+    this.equity_curve.feed([pick("time"), pick("queued"), pick("started"), pick("failed"), pick("throughput_per_minute")]);
   }
 
   async lookAtFailed(seen) {
@@ -93,7 +93,7 @@ function showWorkers(box, queue, otherwise) {
   show(box, h("div", { class: "wrap" }, h("table", { class: "list" }, head("worker", "state", "last heartbeat", "trial", "done", "failed", "busy time"),
     h("tbody", {}, [...hosts].sort().map(([host, workers]) => [
       h("tr", { class: "host", key: `host ${host}` }, h("td", { colspan: 7 }, `${host}: ${count(workers.length)} workers`)),
-      workers.map((worker) => row(worker, queue.flights.find((flight) => flight.worker === worker.name)))])))),
+      workers.map((worker) => row(worker, queue.running_jobs.find((flight) => flight.worker === worker.name)))])))),
     queue.worker_count > queue.workers.length && h("p", { class: "empty" }, `And ${count(queue.worker_count - queue.workers.length)} more.`),
     queue.advice && h("p", { class: "empty" }, `${queue.advice}.`));
 }
@@ -105,10 +105,10 @@ const row = (worker, flight) => h("tr", { key: worker.name },
   h("td", {}, flight?.trials ?? "–"),
   h("td", {}, count(worker.done)), h("td", {}, count(worker.failed)), h("td", {}, duration(worker.working_seconds)));
 
-function showFlights(box, queue, otherwise) {
-  if (!queue?.flights.length) return show(box, h("p", { class: "empty" }, queue ? "No trial is running." : otherwise));
+function showRunningJobs(box, queue, otherwise) {
+  if (!queue?.running_jobs.length) return show(box, h("p", { class: "empty" }, queue ? "No trial is running." : otherwise));
   show(box, h("table", { class: "list" }, head("trial", "level", "running for"),
-    h("tbody", {}, queue.flights.map((flight) => h("tr", { key: flight.job }, h("td", {}, flight.trials), h("td", {}, flight.level || "–"), h("td", {}, duration(flight.seconds)))))));
+    h("tbody", {}, queue.running_jobs.map((flight) => h("tr", { key: flight.job }, h("td", {}, flight.trials), h("td", {}, flight.level || "–"), h("td", {}, duration(flight.seconds)))))));
 }
 
 function grouped(workers) {

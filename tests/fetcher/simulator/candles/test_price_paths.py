@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from fetcher.simulator.candles.price_paths import ANY_CRYPTO, ANY_FX, CHARACTERS, character_of, day_factors, draw_path
+from fetcher.simulator.candles.price_paths import (
+    ANY_CRYPTO,
+    ANY_FX,
+    MARKET_PROFILES,
+    day_factors,
+    draw_path,
+    market_profile_of,
+)
 from tradeschool.markets.catalogue import BTC_USD
 from tradeschool.markets.instruments import Instrument, Market
 
@@ -19,8 +26,8 @@ def test_the_factors_of_a_day_have_a_mean_of_one_and_their_peak_when_london_and_
 def test_an_instrument_without_entry_behaves_as_any_of_its_market():
     unknown = Instrument(provider="oanda", base="NZD", quote="CHF", market=Market.FX, decimals=5)
 
-    assert character_of(BTC_USD) is CHARACTERS["BTC-USD"]
-    assert character_of(unknown) is ANY_FX
+    assert market_profile_of(BTC_USD) is MARKET_PROFILES["BTC-USD"]
+    assert market_profile_of(unknown) is ANY_FX
 
 
 def test_a_path_has_stretches_of_trend_and_of_storm():

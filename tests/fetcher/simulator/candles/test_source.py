@@ -8,7 +8,7 @@ from fetcher.simulator.candles.source import (
     HIGH,
     LOW,
     OPEN,
-    CandleArrays,
+    SimulatedCandles,
     aggregated,
     as_of,
     first_candles,
@@ -84,7 +84,7 @@ def test_an_unfinished_fx_candle_counts_whole_prices_and_at_least_one(written):
 @given(elapsed=st.floats(0, 299.9), prices=st.lists(st.integers(1, 10_000), min_size=4, max_size=4))
 def test_an_unfinished_candle_keeps_low_and_high_outermost(elapsed, prices):
     low, open_, close, high = sorted(prices)
-    arrays = CandleArrays(
+    arrays = SimulatedCandles(
         times=np.array([900]), prices=np.array([[open_, high, low, close]]) / 100, volumes=np.array([1.0])
     )
 

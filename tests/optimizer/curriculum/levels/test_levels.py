@@ -10,7 +10,7 @@ from optimizer.level.constraints import Analysis, StressLimits
 from optimizer.level.spec import Direction, Gate, MinTrades, Part
 from optimizer.search.space import distributions
 from optimizer.strategies.protocol import load
-from tradeschool.markets.catalogue import SEALED_WINDOW, default_catalogue
+from tradeschool.markets.catalogue import HOLDOUT_WINDOW, default_catalogue
 from tradeschool.markets.windows import subtract
 
 LEVELS = {level.name: level for level in load_levels()}
@@ -90,7 +90,7 @@ def test_every_attempt_can_be_searched(name: str) -> None:
 def test_no_part_touches_the_sealed_period(name: str, part: Part) -> None:
     windows = [LEVELS[name].window(dataset, part) for dataset in LEVELS[name].datasets]
 
-    assert not [window for window in windows if window.overlap(SEALED_WINDOW)]
+    assert not [window for window in windows if window.overlap(HOLDOUT_WINDOW)]
 
 
 @pytest.mark.parametrize("name", LEVELS)

@@ -8,11 +8,11 @@ import pytest
 from optimizer.level.constraints import StressLimits
 from optimizer.level.spec import Gate, Level, LevelDataset, MinTrades, Part
 from optimizer.objective.objective import prepare_level, repair
-from optimizer.search.in_process import search_alone
+from optimizer.search.in_process import search_in_process
 from optimizer.search.sampler import Space
 from optimizer.search.space import distributions
-from optimizer.validation.analyses.null_test import Luck, null_of, try_luck
-from optimizer.validation.evidence import Draw
+from optimizer.validation.analyses.null_test import NullTestSpec, null_test_of, run_null_test
+from optimizer.validation.evidence import NullRun
 from optimizer.validation.gate import gate_readings, is_passed
 from optimizer.validation.selection import choose
 from tests.factories.levels import level_of, read_trending
@@ -23,14 +23,14 @@ SHUT = OPEN.model_copy(update={"sharpe": 99.0})
 HARD = OPEN.model_copy(update={"sharpe": 4.0})
 
 
-def made_level(gate: Gate, **fields: object) -> Level:
+def make_level(gate: Gate, **fields: object) -> Level:
     days = LevelDataset(dataset=NAME, start=date(2020, 1, 1), end=date(2021, 7, 1))
     given = {"trials": 12, "lag": 3, "drawdown_limit": 1.0, "min_trades": MinTrades(train=1, validation=1), **fields}
     return level_of((NAME,), gate=gate, **given).model_copy(update={"datasets": (days,)})
 
 
-def made_luck(gate: Gate, attempts: int = 1, inherited=None, **fields: object) -> Luck:
-    return Luck(level=made_level(gate, **fields), attempts=attempts, inherited=inherited, seed=7)
+def make_null_test_spec(gate: Gate, attempts: int = 1, inherited=None, **fields: object) -> NullTestSpec:
+    return NullTestSpec(level=make_level(gate, **fields), attempts=attempts, inherited=inherited, seed=7)
 
 
 def is_found(level: Level) -> bool:
@@ -42,37 +42,40 @@ def is_found(level: Level) -> bool:
         repair=lambda parameters: repair(level, parameters),
     )
     train, validation = (prepare_level(level, part, read_trending) for part in (Part.TRAIN, Part.VALIDATION))
-    winner = choose(level, search_alone(level, space, train), train, validation)
+    winner = choose(level, search_in_process(level, space, train), train, validation)
     return winner is not None and is_passed(gate_readings(level, winner.validation.metrics, Part.VALIDATION))
 
 
 def test_what_can_be_found_is_found_and_luck_does_not_find_it() -> None:
-    luck = made_luck(HARD)
+    null_spec = make_null_test_spec(HARD)
 
-    assert is_found(luck.level)
-    assert sum(try_luck(luck, read_trending, number).passed for number in range(10)) <= 3
+    assert is_found(null_spec.level)
+    assert sum(run_null_test(null_spec, read_trending, number).passed for number in range(10)) <= 3
 
 
 def test_without_the_drawn_signs_luck_would_find_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Why days in another order are not enough: each of them still trends."""
     monkeypatch.setattr(
-        "optimizer.validation.analyses.surrogate_markets.up_or_down",
+        "optimizer.validation.analyses.surrogate_markets.draw_signs",
         lambda moves, window, seed: np.ones(len(moves.time), dtype=bool),
     )
-    luck = made_luck(HARD)
+    null_spec = make_null_test_spec(HARD)
 
-    assert sum(try_luck(luck, read_trending, number).passed for number in range(10)) >= 7
+    assert sum(run_null_test(null_spec, read_trending, number).passed for number in range(10)) >= 7
 
 
 def test_a_draw_is_the_same_each_time() -> None:
-    luck = made_luck(OPEN)
+    null_spec = make_null_test_spec(OPEN)
 
-    assert try_luck(luck, read_trending, 4) == try_luck(luck, read_trending, 4)
-    assert try_luck(luck, read_trending, 4).values != try_luck(luck, read_trending, 5).values
+    assert run_null_test(null_spec, read_trending, 4) == run_null_test(null_spec, read_trending, 4)
+    assert run_null_test(null_spec, read_trending, 4).values != run_null_test(null_spec, read_trending, 5).values
 
 
 def test_a_gate_that_is_open_is_always_passed_and_one_that_is_shut_never() -> None:
-    passed, missed = try_luck(made_luck(OPEN), read_trending, 0), try_luck(made_luck(SHUT), read_trending, 0)
+    passed, missed = (
+        run_null_test(make_null_test_spec(OPEN), read_trending, 0),
+        run_null_test(make_null_test_spec(SHUT), read_trending, 0),
+    )
 
     assert passed.passed
     assert set(passed.met) == {"win_rate", "sharpe", "max_drawdown_intrabar", "profit_factor", "trades"}
@@ -83,20 +86,20 @@ def test_a_gate_that_is_open_is_always_passed_and_one_that_is_shut_never() -> No
 def test_as_many_attempts_are_made_as_the_real_search_took(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(
-        "optimizer.validation.analyses.null_test.search_alone",
-        lambda level, space, train, carried: (
-            asked.append((level.trials, len(carried))) or search_alone(level, space, train, carried)
+        "optimizer.validation.analyses.null_test.search_in_process",
+        lambda level, space, train, reused: (
+            asked.append((level.trials, len(reused))) or search_in_process(level, space, train, reused)
         ),
     )
 
-    assert try_luck(made_luck(SHUT, attempts=3, retries=3), read_trending, 0).attempts == 3
+    assert run_null_test(make_null_test_spec(SHUT, attempts=3, retries=3), read_trending, 0).attempts == 3
     assert asked == [(12, 0), (18, 12), (27, 30)]
 
 
 def test_a_retry_is_held_against_its_lowered_targets() -> None:
-    eased = made_luck(OPEN.model_copy(update={"profit_factor": 50.0}), attempts=2, retries=1, relax=1.0)
+    eased = make_null_test_spec(OPEN.model_copy(update={"profit_factor": 50.0}), attempts=2, retries=1, relax=1.0)
 
-    found = try_luck(eased, read_trending, 0)
+    found = run_null_test(eased, read_trending, 0)
 
     assert (found.passed, found.attempts) == (True, 2)
 
@@ -104,13 +107,13 @@ def test_a_retry_is_held_against_its_lowered_targets() -> None:
 def test_a_search_begins_where_the_real_one_began(monkeypatch: pytest.MonkeyPatch) -> None:
     first = []
     monkeypatch.setattr(
-        "optimizer.validation.analyses.null_test.search_alone",
-        lambda level, space, train, carried: (
-            first.append(space.first_points) or search_alone(level, space, train, carried)
+        "optimizer.validation.analyses.null_test.search_in_process",
+        lambda level, space, train, reused: (
+            first.append(space.first_points) or search_in_process(level, space, train, reused)
         ),
     )
     inherited = {"fast": 9, "slow": 44, "atr_period": 14, "stop_atr": 2.0, "target_atr": 3.0}
-    try_luck(made_luck(SHUT, attempts=2, retries=1, inherited=inherited), read_trending, 0)
+    run_null_test(make_null_test_spec(SHUT, attempts=2, retries=1, inherited=inherited), read_trending, 0)
 
     assert first[0][0] == inherited
     assert len(first[0]) == 9
@@ -119,7 +122,7 @@ def test_a_search_begins_where_the_real_one_began(monkeypatch: pytest.MonkeyPatc
 
 def test_stress_is_part_of_the_gate() -> None:
     hopeless = StressLimits(windows=(), late_sharpe_kept=1.0, costs_factor=1000, costs_profit_factor=50)
-    found = try_luck(made_luck(OPEN, stress=hopeless), read_trending, 0)
+    found = run_null_test(make_null_test_spec(OPEN, stress=hopeless), read_trending, 0)
 
     assert not found.passed
     assert "costs_x1000_profit_factor" in found.values
@@ -127,7 +130,7 @@ def test_stress_is_part_of_the_gate() -> None:
 
 
 def test_where_no_trial_is_feasible_there_is_no_winner() -> None:
-    found = try_luck(made_luck(OPEN.model_copy(update={"win_rate": 1.0})), read_trending, 0)
+    found = run_null_test(make_null_test_spec(OPEN.model_copy(update={"win_rate": 1.0})), read_trending, 0)
 
     assert (found.passed, found.values, found.met) == (False, {}, ())
 
@@ -139,11 +142,11 @@ def test_draws_are_summed_up() -> None:
         (False, {}, ()),
         (False, {"sharpe": 0.0, "win_rate": 0.1}, ()),
     ]
-    draws = [
-        Draw(surrogate=number, attempts_allowed=1, attempts=1, passed=passed, values=values, met=met)
+    null_runs = [
+        NullRun(surrogate=number, attempts_allowed=1, attempts=1, passed=passed, values=values, met=met)
         for number, (passed, values, met) in enumerate(found)
     ]
-    null = null_of(made_luck(OPEN), draws)
+    null = null_test_of(make_null_test_spec(OPEN), null_runs)
 
     assert (null.surrogates, null.passed, null.pass_rate) == (4, 1, 0.25)
     assert (null.low, null.high) == (pytest.approx(0.0456, abs=1e-4), pytest.approx(0.6994, abs=1e-4))

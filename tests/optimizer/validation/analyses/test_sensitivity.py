@@ -3,7 +3,7 @@
 import pytest
 
 from optimizer.level.spec import Part
-from optimizer.objective.objective import judge, prepare_level
+from optimizer.objective.objective import evaluate_part, prepare_level
 from optimizer.validation.analyses.sensitivity import STEPS, at_the_edge, stability
 from tests.factories.levels import PARAMETERS, RANGES, level_of, read_made
 
@@ -30,8 +30,8 @@ def test_neighbours_are_judged_on_validation(found) -> None:
     bars = prepare_level(LEVEL, Part.VALIDATION, read_made)
     row = found["neighbours"][0]
 
-    assert row["sharpe"] == judge(LEVEL, bars, row["parameters"], Part.VALIDATION).metrics["sharpe"]
-    assert found["sharpe"] == judge(LEVEL, bars, WINNER, Part.VALIDATION).metrics["sharpe"]
+    assert row["sharpe"] == evaluate_part(LEVEL, bars, row["parameters"], Part.VALIDATION).metrics["sharpe"]
+    assert found["sharpe"] == evaluate_part(LEVEL, bars, WINNER, Part.VALIDATION).metrics["sharpe"]
 
 
 def test_a_share_of_a_sharpe_ratio_that_is_not_above_zero_is_no_number(found) -> None:

@@ -11,12 +11,12 @@ from optimizer.level.constraints import NAMED_WINDOWS, StressLimits, StressWindo
 from optimizer.level.spec import Costs, Part
 from optimizer.objective import metrics
 from optimizer.objective.metrics import summarise
-from optimizer.objective.objective import backtest, judge, prepare_level
+from optimizer.objective.objective import backtest, evaluate_part, prepare_level
 from optimizer.objective.portfolio import portfolio
 from optimizer.validation.analyses.stress import (
     MISSING_DRAWS,
-    Patient,
-    a_bar_late,
+    StressCase,
+    delayed_by_one_bar,
     missing_bars,
     shuffled_drawdown,
     stress_readings,
@@ -33,9 +33,9 @@ LATER = StressWindow(name="later", start=date(2025, 3, 10), end=date(2025, 3, 20
 LIMITS = StressLimits(windows=(SPRING, EURO, LATER))
 
 
-def patient_of(read=read_made, level=LEVEL) -> Patient:
+def stress_case_of(read=read_made, level=LEVEL) -> StressCase:
     prepared = {part: prepare_level(level, part, read) for part in (Part.TRAIN, Part.VALIDATION)}
-    return Patient(
+    return StressCase(
         level=level,
         parameters=PARAMETERS,
         read=read,
@@ -46,15 +46,15 @@ def patient_of(read=read_made, level=LEVEL) -> Patient:
 
 
 @pytest.fixture(scope="module")
-def patient() -> Patient:
-    return patient_of()
+def stress_case() -> StressCase:
+    return stress_case_of()
 
 
-def test_a_factor_of_one_changes_nothing(patient: Patient) -> None:
-    assert summarise(with_costs(patient, 1.0)) == summarise(patient.runs[Part.VALIDATION])
+def test_a_factor_of_one_changes_nothing(stress_case: StressCase) -> None:
+    assert summarise(with_costs(stress_case, 1.0)) == summarise(stress_case.runs[Part.VALIDATION])
 
 
-def test_costs_are_those_of_a_level_that_says_so(patient: Patient) -> None:
+def test_costs_are_those_of_a_level_that_says_so(stress_case: StressCase) -> None:
     """For crypto, whose costs are all the level's; twice the rates are what the level with twice the rates pays."""
     level = level_of(("coinbase/BTC-USD/H1",), drawdown_limit=1.0)
     dear = level_of(
@@ -62,31 +62,31 @@ def test_costs_are_those_of_a_level_that_says_so(patient: Patient) -> None:
     )
     bars = prepare_level(dear, Part.VALIDATION, read_made)
 
-    assert summarise(with_costs(patient_of(level=level), 2.0)) == summarise(
+    assert summarise(with_costs(stress_case_of(level=level), 2.0)) == summarise(
         [backtest(dear, each, PARAMETERS) for each in bars]
     )
 
 
-def test_half_spreads_are_paid_twice_too(patient: Patient) -> None:
+def test_half_spreads_are_paid_twice_too(stress_case: StressCase) -> None:
     level = level_of(("oanda/EUR-USD/H1",), drawdown_limit=1.0)
-    one = patient_of(level=level)
+    one = stress_case_of(level=level)
     (plain,), (dear,) = one.runs[Part.VALIDATION], with_costs(one, 2.0)
 
     assert dear.trades["fees"][0] == pytest.approx(2 * plain.trades["fees"][0])
 
 
-def test_a_late_entry_is_a_bar_later(patient: Patient) -> None:
+def test_a_late_entry_is_a_bar_later(stress_case: StressCase) -> None:
     """Compared where the position before does not matter: the first trade of each dataset."""
-    for plain, late in zip(patient.runs[Part.VALIDATION], a_bar_late(patient), strict=True):
+    for plain, late in zip(stress_case.runs[Part.VALIDATION], delayed_by_one_bar(stress_case), strict=True):
         assert late.trades["entry_bar"][0] == plain.trades["entry_bar"][0] + 1
 
 
-def test_missing_bars_are_others_each_time_and_the_same_again(patient: Patient) -> None:
+def test_missing_bars_are_others_each_time_and_the_same_again(stress_case: StressCase) -> None:
     def counts() -> list[list[int]]:
-        return [[run.judged_bars for run in draw] for draw in missing_bars(patient, 0.05)]
+        return [[run.evaluated_bars for run in draw] for draw in missing_bars(stress_case, 0.05)]
 
     found = counts()
-    whole = [run.judged_bars for run in patient.runs[Part.VALIDATION]]
+    whole = [run.evaluated_bars for run in stress_case.runs[Part.VALIDATION]]
 
     assert found == counts()
     assert len(found) == MISSING_DRAWS == len({tuple(each) for each in found})
@@ -95,11 +95,11 @@ def test_missing_bars_are_others_each_time_and_the_same_again(patient: Patient) 
         assert 0.02 < lost < 0.15  # the warm-up takes as many bars as before, from fewer
 
 
-def test_a_window_s_drawdown_is_that_of_its_days_alone(patient: Patient) -> None:
-    found = window_drawdowns(patient, LIMITS)
+def test_a_window_s_drawdown_is_that_of_its_days_alone(stress_case: StressCase) -> None:
+    found = window_drawdowns(stress_case, LIMITS)
 
     assert {(window.name, part) for window, part in found} == {("spring", Part.TRAIN), ("euro", Part.TRAIN)}
-    account = portfolio(patient.runs[Part.TRAIN])
+    account = portfolio(stress_case.runs[Part.TRAIN])
     first, last = (SPRING.window.start_seconds // DAY_SECONDS, SPRING.window.end_seconds // DAY_SECONDS)
     days = [place for place, day in enumerate(account.days) if first <= day < last]
     value, peak, deepest = 1.0, 1.0, 0.0
@@ -110,20 +110,20 @@ def test_a_window_s_drawdown_is_that_of_its_days_alone(patient: Patient) -> None
     assert found[SPRING, Part.TRAIN] == pytest.approx(deepest)
 
 
-def test_a_window_of_one_pair_looks_at_that_pair_alone(patient: Patient) -> None:
-    euro = patient_of(level=level_of(("oanda/EUR-USD/H1",), drawdown_limit=1.0))
+def test_a_window_of_one_pair_looks_at_that_pair_alone(stress_case: StressCase) -> None:
+    euro = stress_case_of(level=level_of(("oanda/EUR-USD/H1",), drawdown_limit=1.0))
     shifted = StressWindow(name="spring", start=EURO.start, end=EURO.end)
 
     alone = window_drawdowns(euro, StressLimits(windows=(shifted,)))
-    among = window_drawdowns(patient, LIMITS)
+    among = window_drawdowns(stress_case, LIMITS)
 
     # The dataset of EUR/USD begins two days later among the three than alone, but trades the same days.
     assert set(alone) == {(shifted, Part.TRAIN)}
     assert among[EURO, Part.TRAIN] != among[SPRING, Part.TRAIN]
 
 
-def test_shuffled_trades_fall_as_deep_as_their_worst_orders(patient: Patient) -> None:
-    runs = patient.runs[Part.VALIDATION]
+def test_shuffled_trades_fall_as_deep_as_their_worst_orders(stress_case: StressCase) -> None:
+    runs = stress_case.runs[Part.VALIDATION]
     found = shuffled_drawdown(runs, 7)
 
     assert found == shuffled_drawdown(runs, 7)
@@ -133,9 +133,9 @@ def test_shuffled_trades_fall_as_deep_as_their_worst_orders(patient: Patient) ->
     assert found <= worst_first * 1.1  # gains are of the equity at each trade, not of the first
 
 
-def test_readings_are_held_against_their_own_limits(patient: Patient) -> None:
-    readings = {reading.name: reading for reading in stress_readings(patient, LIMITS)}
-    base = judge(LEVEL, patient.prepared[Part.VALIDATION], PARAMETERS, Part.VALIDATION).metrics
+def test_readings_are_held_against_their_own_limits(stress_case: StressCase) -> None:
+    readings = {reading.name: reading for reading in stress_readings(stress_case, LIMITS)}
+    base = evaluate_part(LEVEL, stress_case.prepared[Part.VALIDATION], PARAMETERS, Part.VALIDATION).metrics
 
     assert {name: (reading.target, reading.is_ceiling) for name, reading in readings.items()} == {
         "window_drawdown": (0.20, True),
@@ -147,14 +147,14 @@ def test_readings_are_held_against_their_own_limits(patient: Patient) -> None:
     }
     kept = readings["late_sharpe_kept"]
     if base["sharpe"] > 0:
-        assert kept.value == pytest.approx(summarise(a_bar_late(patient))["sharpe"] / base["sharpe"])
+        assert kept.value == pytest.approx(summarise(delayed_by_one_bar(stress_case))["sharpe"] / base["sharpe"])
     else:
         assert math.isnan(kept.value)
         assert not kept.met
 
 
 def test_without_a_trade_every_share_is_no_number_and_shuts_the_gate() -> None:
-    flat = patient_of(read_flat, level_of(("coinbase/BTC-USD/H1",)))
+    flat = stress_case_of(read_flat, level_of(("coinbase/BTC-USD/H1",)))
 
     readings = {reading.name: reading for reading in stress_readings(flat, LIMITS)}
 
@@ -162,14 +162,14 @@ def test_without_a_trade_every_share_is_no_number_and_shuts_the_gate() -> None:
 
 
 def test_windows_that_no_part_holds_shut_the_gate_where_there_is_no_other() -> None:
-    readings = stress_readings(patient_of(), StressLimits(windows=(LATER,)))
+    readings = stress_readings(stress_case_of(), StressLimits(windows=(LATER,)))
 
     assert math.isnan(readings[0].value)
     assert not readings[0].met
 
 
-def test_the_file_tells_each_window_and_those_left_out(patient: Patient) -> None:
-    table = stress_table(patient, LIMITS, stress_readings(patient, LIMITS))
+def test_the_file_tells_each_window_and_those_left_out(stress_case: StressCase) -> None:
+    table = stress_table(stress_case, LIMITS, stress_readings(stress_case, LIMITS))
 
     assert [(each["name"], each["part"]) for each in table["windows"]] == [("spring", "train"), ("euro", "train")]
     assert table["left_out"] == ["later"]

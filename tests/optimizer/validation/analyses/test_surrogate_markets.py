@@ -14,11 +14,11 @@ from optimizer.bars.preparation import prepare
 from optimizer.level.spec import LevelDataset
 from optimizer.validation.analyses.surrogate_markets import (
     day_order,
+    draw_signs,
     joined_to,
     reordered,
+    sign_flipped,
     surrogate,
-    turned,
-    up_or_down,
 )
 from tests.factories.levels import level_of, read_made
 from tradeschool.candles.arrays import CandleArrays
@@ -41,13 +41,13 @@ def read_open(dataset: Dataset, window: Window) -> CandleArrays:
     return arrays[np.isin(arrays.time, expected_slots(dataset, window))]
 
 
-def made_level(names: tuple[str, ...] = NAMES):
+def make_level(names: tuple[str, ...] = NAMES):
     datasets = tuple(LevelDataset(dataset=name, start=date(2021, 3, 1), end=date(2021, 5, 10)) for name in names)
     return level_of(names).model_copy(update={"datasets": datasets})
 
 
-def made_market(name: str, seed: int = 1, read=read_open) -> CandleArrays:
-    return surrogate(made_level(), read, [seed])(find_dataset(name), WINDOW)
+def make_market(name: str, seed: int = 1, read=read_open) -> CandleArrays:
+    return surrogate(make_level(), read, [seed])(find_dataset(name), WINDOW)
 
 
 def moves(candles: CandleArrays) -> np.ndarray:
@@ -72,7 +72,7 @@ def test_blocks_are_as_long_as_they_are_said_to_be() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_surrogate_is_sound_candles_of_the_same_hours(name: str) -> None:
-    dataset, made = find_dataset(name), made_market(name)
+    dataset, made = find_dataset(name), make_market(name)
 
     prepare(made, WINDOW, warm_up=10)
     assert (np.diff(made.time) > 0).all()
@@ -85,7 +85,7 @@ def test_a_surrogate_is_sound_candles_of_the_same_hours(name: str) -> None:
 
 
 def test_the_same_seed_is_the_same_market_and_another_another() -> None:
-    one, again, other = (made_market(NAMES[0], seed).close for seed in (1, 1, 2))
+    one, again, other = (make_market(NAMES[0], seed).close for seed in (1, 1, 2))
 
     assert (one == again).all()
     assert np.abs(np.corrcoef(one, other)[0, 1]) < 0.99
@@ -93,7 +93,7 @@ def test_the_same_seed_is_the_same_market_and_another_another() -> None:
 
 def test_how_far_a_bar_goes_stays_and_where_it_goes_does_not() -> None:
     real = read_open(find_dataset(NAMES[0]), WINDOW)
-    made = surrogate(made_level(), lambda dataset, window: real, [1])
+    made = surrogate(make_level(), lambda dataset, window: real, [1])
     found = made(find_dataset(NAMES[0]), WINDOW)
     sizes = np.sort(np.abs(moves(real)))
     source = reordered(real, WINDOW, day_order(70, [1, WINDOW.start_seconds, WINDOW.end_seconds]))
@@ -108,7 +108,7 @@ def test_how_far_a_bar_goes_stays_and_where_it_goes_does_not() -> None:
 def test_with_every_sign_kept_and_the_days_in_order_it_is_the_real_market_without_its_drift() -> None:
     real = read_open(find_dataset(NAMES[0]), WINDOW)
     same = reordered(real, WINDOW, np.arange(70))
-    made = turned(same, np.ones(len(real), dtype=bool))
+    made = sign_flipped(same, np.ones(len(real), dtype=bool))
     drift = np.log(np.mean(np.cosh(moves(real))))
 
     expected = np.log(real.close) - drift * np.arange(1, len(real) + 1)
@@ -119,7 +119,7 @@ def test_with_every_sign_kept_and_the_days_in_order_it_is_the_real_market_withou
 def test_upside_down_the_high_is_as_far_up_as_the_low_was_down() -> None:
     real = read_open(find_dataset(NAMES[0]), WINDOW)
     source = reordered(real, WINDOW, np.arange(70))
-    made = turned(source, np.zeros(len(real), dtype=bool))
+    made = sign_flipped(source, np.zeros(len(real), dtype=bool))
     before = np.concatenate((real.open[:1], made.close[:-1]))
     drift = np.log(np.mean(np.cosh(source.close)))
 
@@ -136,7 +136,7 @@ def test_who_holds_expects_nothing() -> None:
         prices = {name: np.rint(getattr(real, name) * factor * 100) / 100 for name in ("open", "high", "low", "close")}
         return CandleArrays(dataset=dataset, time=real.time, volume=real.volume, half_spread=None, **prices)
 
-    held = [made_market(NAMES[0], seed, rising) for seed in range(60)]
+    held = [make_market(NAMES[0], seed, rising) for seed in range(60)]
     gained = np.array([candles.close[-1] / candles.open[0] - 1 for candles in held])
     whole = rising(find_dataset(NAMES[0]), WINDOW)
 
@@ -146,7 +146,7 @@ def test_who_holds_expects_nothing() -> None:
 
 
 def test_longer_timeframes_are_made_from_the_finest_one_by_the_rules_of_derived_candles() -> None:
-    made, quarter = (made_market(name) for name in NAMES[:2])
+    made, quarter = (make_market(name) for name in NAMES[:2])
     frame = pl.DataFrame({"ts": made.time * 1_000_000, **made.numbers}).cast(schema(made.dataset))
     derived = derive(Candles.parse(frame, made.dataset, WINDOW), Timeframe.M15)
 
@@ -163,14 +163,14 @@ def test_markets_of_one_window_keep_moving_together() -> None:
         return CandleArrays.of(dataset, real.time, real.numbers)
 
     names = ("coinbase/BTC-USD/H1", "coinbase/ETH-USD/H1")
-    read = surrogate(made_level(names), alike, [1])
+    read = surrogate(make_level(names), alike, [1])
     one, other = (read(find_dataset(name), WINDOW) for name in names)
 
     assert (one.close == other.close).all()
 
 
 def test_a_part_is_cut_out_of_the_whole() -> None:
-    level = made_level()
+    level = make_level()
     read = surrogate(level, read_open, [1])
     dataset, part = level.datasets[0].source, Window(datetime(2021, 4, 1, tzinfo=UTC), datetime(2021, 4, 8, tzinfo=UTC))
     whole, cut = read(dataset, WINDOW), read(dataset, part)
@@ -193,5 +193,5 @@ def test_no_candles_give_none() -> None:
     none = read_open(find_dataset(NAMES[0]), WINDOW)[np.zeros(0, dtype=np.intp)]
     source = reordered(none, WINDOW, np.arange(70))
 
-    assert len(turned(source, up_or_down(source, WINDOW, [1]))) == 0
-    assert len(joined_to(find_dataset(NAMES[1]), turned(source, np.zeros(0, dtype=bool)))) == 0
+    assert len(sign_flipped(source, draw_signs(source, WINDOW, [1]))) == 0
+    assert len(joined_to(find_dataset(NAMES[1]), sign_flipped(source, np.zeros(0, dtype=bool)))) == 0

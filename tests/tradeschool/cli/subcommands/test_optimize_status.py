@@ -7,31 +7,31 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories.runs import made_attempt, made_level, made_place, made_run, made_verdict, recommended
-from workers.coordinator.context import Place
-from workers.coordinator.leadership import claim
+from tests.factories.runs import make_attempt, make_context, make_level, make_run_record, make_verdict, recommended
+from workers.coordinator.context import RunContext
+from workers.coordinator.leadership import acquire_leadership
 
 Command = Callable[..., tuple[int, str, str]]
 IDLE = "run r1 is not running; resume it: tradeschool optimize resume r1"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def context(tmp_path: Path) -> RunContext:
     """The default folders, below a temporary working folder."""
     (tmp_path / ".tradeschool").mkdir()
-    return replace(made_place(tmp_path), storage_url=f"sqlite:///{tmp_path / '.tradeschool' / 'study.sqlite3'}")
+    return replace(make_context(tmp_path), storage_url=f"sqlite:///{tmp_path / '.tradeschool' / 'study.sqlite3'}")
 
 
 @pytest.fixture
-def held(place: Place) -> Iterator[None]:
-    role = claim(place.storage_url, "r1")
-    assert role is not None
+def held(context: RunContext) -> Iterator[None]:
+    leadership = acquire_leadership(context.storage_url, "r1")
+    assert leadership is not None
     yield
-    role.release()
+    leadership.release()
 
 
-def test_a_run_that_nobody_goes_on_with_says_so_and_how(command: Command, place: Place) -> None:
-    made_run(place, is_sealed=True)
+def test_a_run_that_nobody_goes_on_with_says_so_and_how(command: Command, context: RunContext) -> None:
+    make_run_record(context, is_sealed=True)
 
     code, out, _ = command("optimize", "status")
 
@@ -39,15 +39,17 @@ def test_a_run_that_nobody_goes_on_with_says_so_and_how(command: Command, place:
 
 
 @pytest.mark.usefixtures("held")
-def test_a_run_that_somebody_is_at_work_on_does_not(command: Command, place: Place) -> None:
-    made_run(place, is_sealed=True)
+def test_a_run_that_somebody_is_at_work_on_does_not(command: Command, context: RunContext) -> None:
+    make_run_record(context, is_sealed=True)
 
     assert IDLE not in command("optimize", "status")[1]
-    assert json.loads(command("optimize", "status", "--json")[1])["at_work"] is True
+    assert json.loads(command("optimize", "status", "--json")[1])["is_active"] is True
 
 
-def test_a_run_that_is_over_asks_nothing_of_anybody(command: Command, place: Place) -> None:
-    recommended(place, made_attempt(place, made_run(place, made_level("1")), verdict=made_verdict(passed=True)))
+def test_a_run_that_is_over_asks_nothing_of_anybody(command: Command, context: RunContext) -> None:
+    recommended(
+        context, make_attempt(context, make_run_record(context, make_level("1")), verdict=make_verdict(passed=True))
+    )
 
     code, out, _ = command("optimize", "status")
 
@@ -60,7 +62,7 @@ def test_a_run_that_is_over_asks_nothing_of_anybody(command: Command, place: Pla
     assert "shuffled_drawdown" in out
 
 
-def test_without_a_run_it_says_how_to_begin_one(command: Command, place: Place) -> None:
+def test_without_a_run_it_says_how_to_begin_one(command: Command, context: RunContext) -> None:
     code, _, err = command("optimize", "status")
 
     assert code == 2

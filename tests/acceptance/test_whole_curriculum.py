@@ -51,8 +51,8 @@ STRATEGY = Slowly()
 
 def write(folder: Path, *levels: str) -> str:
     (folder / "slowly.py").write_text(SLOWLY)
-    (folder / "ladder.toml").write_text("".join(levels))
-    return "ladder.toml"
+    (folder / "curriculum.toml").write_text("".join(levels))
+    return "curriculum.toml"
 
 
 def level(name: str, dataset: str, **changes: object) -> str:
@@ -71,7 +71,7 @@ def results(program, run: str) -> dict[str, bytes]:
     """Every file of a run, without what only tells when it was begun or written."""
     folder = program.folder / "results" / run
     begun = json.loads((folder / "run.json").read_text())["created"][:16]
-    untimed = {"run.json", "lineage.json", "events.jsonl", "openings.jsonl"}
+    untimed = {"run.json", "lineage.json", "events.jsonl", "holdout_log.jsonl"}
     return {
         str(path.relative_to(folder)): re.sub(rf"{begun[:10]}[T ]{begun[11:]}\S*".encode(), b"then", path.read_bytes())
         for path in folder.rglob("*")
@@ -159,7 +159,7 @@ def test_looking_at_a_run_tells_how_it_stands_and_whether_it_comes_out_again(ove
     best = over.json("optimize", "best", "a", "-n", "3")
     verified = over.json("optimize", "verify", "a", str(best[0]["trial"]))
     shown = over.run("optimize", "show", "a", str(best[0]["trial"]))
-    planned = over.json("optimize", "plan", "--curriculum", "ladder.toml")
+    planned = over.json("optimize", "plan", "--curriculum", "curriculum.toml")
     changed = copied_study(over, tmp_path)
     with sqlite3.connect(tmp_path / "study.sqlite3") as study:
         study.execute("UPDATE trial_intermediate_values SET intermediate_value = 0.125 WHERE trial_id = 4")

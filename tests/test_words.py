@@ -1,0 +1,166 @@
+"""No identifier, page, help text, report or docs page uses a retired word; `retired_words.txt` lists them."""
+
+import io
+import json
+import keyword
+import os
+import re
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LIST = Path(__file__).with_name("retired_words.txt")
+PACKAGES = ("tradeschool", "fetcher", "optimizer", "workers")
+CODE = (*PACKAGES, "tests", "benchmarks")
+TEXTS = ("*.md", "docs/*.md", "deploy/**/*", "workers/web/static/*", "optimizer/report/**/*.html", "scripts/*")
+PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
+HISTORY = "CHANGELOG.md"
+"""It tells what things were called."""
+
+
+@cache
+def retired() -> dict[str, frozenset[str]]:
+    """The words of the list by kind: `word`, `name`, `is` and `except`."""
+    found: dict[str, set[str]] = {"word": set(), "name": set(), "is": set(), "except": set()}
+    for line in LIST.read_text().splitlines():
+        kind, colon, rest = line.partition(": ")
+        if not line or line.startswith("#"):
+            continue
+        found[kind if colon else "word"].add(rest if colon else line)
+    return {kind: frozenset(words) for kind, words in found.items()}
+
+
+def is_exempt(path: str, word: str) -> bool:
+    pairs = (line.split(" ", 1) for line in retired()["except"])
+    return any(fnmatch(path, glob) and word == exempt for glob, exempt in pairs)
+
+
+def in_identifier(name: str) -> list[str]:
+    """What is retired of an identifier: all of it, or a part."""
+    pieces = [piece.lower() for piece in PIECE.findall(name)]
+    parts = [piece for piece in pieces if piece in retired()["name"] or piece in retired()["word"]]
+    return [name, *parts] if name in retired()["is"] else parts
+
+
+def in_text(text: str) -> list[str]:
+    """The retired words of a text for people, phrases over a line's end included."""
+    words = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(retired()["word"]))
+    found = re.findall(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])", text, re.IGNORECASE)
+    return [" ".join(each.split()).lower() for each in found]
+
+
+def python_files() -> list[Path]:
+    return [path for root in CODE for path in sorted((ROOT / root).rglob("*.py")) if "__pycache__" not in path.parts]
+
+
+def text_files() -> list[Path]:
+    found = [path for glob in TEXTS for path in sorted(ROOT.glob(glob))]
+    return [path for path in found if path.is_file() and path.suffix not in {".webp", ".pyc"} and path.name != HISTORY]
+
+
+def identifiers(path: Path) -> Iterator[tuple[int, str]]:
+    """Every name of a module, and every string that is a key or a name."""
+    with tokenize.open(path) as file:
+        source = file.read()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.NAME and not keyword.iskeyword(token.string):
+            yield token.start[0], token.string
+        elif token.type == tokenize.STRING:
+            body = token.string.strip("rbfuRBFU").strip("\"'")
+            if re.fullmatch(r"[a-z][a-z0-9]*([_.:-][a-z0-9]+)+", body):
+                yield from ((token.start[0], part) for part in re.split(r"[.:-]", body))
+
+
+def strings_and_comments(path: Path) -> Iterator[tuple[int, str]]:
+    """What a module says to people: docstrings, messages, comments."""
+    with tokenize.open(path) as file:
+        source = file.read()
+    kinds = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.COMMENT)}
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type in kinds:
+            yield token.start[0], token.string
+
+
+def test_no_identifier_uses_a_retired_word() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {name} ({word})"
+        for path in python_files()
+        for line, name in identifiers(path)
+        for word in in_identifier(name)
+        if not is_exempt(str(path.relative_to(ROOT)), word)
+    ]
+    assert not found, "\n".join(dict.fromkeys(found))
+
+
+def test_no_module_or_folder_is_named_by_a_retired_word() -> None:
+    found = [
+        f"{path.relative_to(ROOT)} ({word})"
+        for path in python_files()
+        for part in path.relative_to(ROOT).with_suffix("").parts
+        for word in in_identifier(part)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_no_docstring_message_or_comment_uses_a_retired_word() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {word}"
+        for path in python_files()
+        if path != Path(__file__)
+        for line, text in strings_and_comments(path)
+        for word in in_text(text)
+        if not is_exempt(str(path.relative_to(ROOT)), word)
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("path", text_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_page_report_or_docs_page_uses_a_retired_word(path: Path) -> None:
+    text = path.read_text(errors="replace")
+    found = [word for word in in_text(text) if not is_exempt(str(path.relative_to(ROOT)), word)]
+    if path.suffix in {".js", ".json", ".html", ".yml"}:
+        names = set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*_[A-Za-z0-9_]*|[a-z]+[A-Z][A-Za-z0-9]*", text))
+        found += [f"{name} ({word})" for name in sorted(names) for word in in_identifier(name)]
+    assert not found, ", ".join(found)
+
+
+HELP = """
+import json, sys
+import click
+from tradeschool.cli.main import tradeschool
+
+def walk(command, context, path):
+    print(json.dumps([" ".join(path), command.get_help(context)]))
+    for name in command.list_commands(context) if isinstance(command, click.Group) else ():
+        child = command.get_command(context, name)
+        walk(child, click.Context(child, parent=context, info_name=name), [*path, name])
+
+walk(tradeschool, click.Context(tradeschool, info_name="tradeschool"), ["tradeschool"])
+"""
+
+
+def test_no_help_text_uses_a_retired_word() -> None:
+    """Asked of a process of its own, which loads every command."""
+    environment = {**os.environ, "COLUMNS": "200"}
+    asked = subprocess.run(
+        [sys.executable, "-c", HELP], capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+    )
+    pages = [json.loads(line) for line in asked.stdout.splitlines()]
+    assert len(pages) > 20
+    found = [f"{command}: {word}" for command, page in pages for word in in_text(page)]
+    assert not found, "\n".join(found)
+
+
+def test_what_is_searched_for_is_found() -> None:
+    assert in_identifier("HeraldMemory") == in_identifier("herald_failed") == ["herald"]
+    assert in_identifier("Desk") == ["Desk"]
+    assert in_identifier("desktop") == in_identifier("order") == in_identifier("heralds") == []
+    assert in_text("The sealed\nperiod, and `openings.jsonl`.") == ["sealed period", "openings.jsonl"]
+    assert in_text("Unsealed periods") == []
