@@ -119,8 +119,7 @@ async def one_round(
                     access=access,
                     native=following.native,
                     now=now,
-                    on_sealed=on_sealed,
-                    seal=seal,
+                    options=run_loop.RunOptions(on_sealed=on_sealed, seal=seal),
                 )
     except StoreUnwritable:
         raise

@@ -142,8 +142,7 @@ async def download(
             access=access,
             native=native,
             now=now,
-            on_sealed=on_sealed,
-            show=show,
+            options=run_loop.RunOptions(on_sealed=on_sealed, show=show),
         )
         conclude(progress)
     return progress

@@ -54,7 +54,7 @@ class LevelStatus:
     level: Level
     """As it is written."""
     state: str
-    """waiting, searching, judging, passed or missed."""
+    """waiting, searching, validating, passed or failed."""
     attempts: tuple[AttemptStatus, ...]
     """In order; the last one is the one that counts."""
     has_equity: bool
@@ -197,10 +197,10 @@ def _searched(level: Level, stored: JsonValue) -> Level:
 
 def _state(level: Level, rows: Sequence[AttemptRow], action: NextAction) -> str:
     if action.level == level.name and not isinstance(action, Recommend | End):
-        return {Wait: "waiting", Search: "searching", Judge: "judging"}[type(action)]
+        return {Wait: "waiting", Search: "searching", Judge: "validating"}[type(action)]
     if not rows or rows[-1].verdict is None:
         return "waiting"
-    return "passed" if rows[-1].verdict.passed else "missed"
+    return "passed" if rows[-1].verdict.passed else "failed"
 
 
 def _gate_on_train(level: Level, best: TrialView | None) -> Sequence[Reading]:

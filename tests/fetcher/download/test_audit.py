@@ -87,7 +87,7 @@ async def test_a_download_ends_with_its_audit(serving, store, fast) -> None:
             access={"coinbase": fast(served.url)},
             native=False,
             now=lambda: datetime(2024, 1, 1, tzinfo=UTC),
-            confirm_after=0,
+            options=run_loop.RunOptions(confirm_after_seconds=0.0),
         )
 
     assert progress.error is None

@@ -44,8 +44,7 @@ async def test_what_is_answered_is_stored_or_confirmed_empty(seal: bool, serving
             access={"oanda": fast(served.url)},
             native=False,
             now=lambda: NOW,
-            confirm_after=0.0,
-            seal=seal,
+            options=run_loop.RunOptions(confirm_after_seconds=0.0, seal=seal),
         )
     found = counted(m5(EUR_USD), store)
 

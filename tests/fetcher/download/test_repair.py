@@ -50,7 +50,12 @@ def download(store: FrameStore, serving) -> Callable:
         async with serving(**options) as served:
             access = {"coinbase": Access(url=served.url, rate=1000.0)}
             done = await run_loop.run(
-                WANTED, store=store, access=access, native=False, now=lambda: NOW, confirm_after=0.0
+                WANTED,
+                store=store,
+                access=access,
+                native=False,
+                now=lambda: NOW,
+                options=run_loop.RunOptions(confirm_after_seconds=0.0),
             )
             assert not [each.error for each in done if each.error]
             return len({seen.query for seen in served.requests if "start=" in str(seen.query)})

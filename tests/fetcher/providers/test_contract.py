@@ -125,7 +125,7 @@ async def test_a_whole_fetch_equals_the_source(provider: Provider, faults: str, 
             access={provider.name: access},
             native=True,
             now=lambda: NOW,
-            confirm_after=0.0,
+            options=run_loop.RunOptions(confirm_after_seconds=0.0),
         )
 
     assert [each.error for each in progress] == [None] * 3

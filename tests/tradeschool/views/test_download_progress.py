@@ -128,3 +128,11 @@ def test_a_record_that_is_none_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ForeignFile, match=r"download_status\.json: not a download status"):
         read_download_status(tmp_path)
+
+
+def test_a_ban_is_published_apart_from_other_failures() -> None:
+    banned = progress(BTC_USD, 10, 100, error=ProviderBanned("a pause of 7200 s"))
+    failed = progress(EUR_USD, 10, 100, error=ProviderUnusable("no"))
+    status = download_status([banned, failed], RATES, elapsed=1.0, now=NOW, running=True)
+
+    assert [(each.error, each.banned) for each in status.downloads] == [("a pause of 7200 s", True), ("no", False)]

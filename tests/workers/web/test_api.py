@@ -245,7 +245,7 @@ def test_while_redis_is_away_the_rest_is_told(context, serve, client) -> None:
     assert run["run"]["run"] == "r1"
     assert failed.status_code == 503
     assert "does not answer" in failed.json()["error"]
-    assert health.json() == {"status": "ok", "redis": "away"}
+    assert health.json() == {"status": "ok", "redis": "unreachable"}
 
 
 def test_between_two_runs_the_embedded_server_is_not_running_and_nothing_is_wrong(
@@ -266,7 +266,7 @@ def test_between_two_runs_the_embedded_server_is_not_running_and_nothing_is_wron
     assert history.json() == {"trouble": "", "samples": [asdict(MOMENT)]}
     assert health.json() == {"status": "ok", "redis": "not running"}
     assert "tradeschool_redis_up 0.0" in metrics
-    assert 'tradeschool_up{part="queue"} 1.0' in metrics
+    assert 'tradeschool_up{source="queue"} 1.0' in metrics
 
 
 def test_while_the_study_is_away_its_files_are_told_and_it_is_seen_again(context, serve, client, postgres) -> None:
