@@ -182,7 +182,8 @@ class Client:
         where = f"{self.provider.name} at {self.access.url}"
         if (failure.pause_seconds or 0.0) > MAX_REQUESTED_PAUSE:
             raise ProviderBanned(
-                f"{where} asks for a pause of {failure.pause_seconds:g} s ({what}: {failure}); run tradeschool fetch later"
+                f"{where} asks for a pause of {failure.pause_seconds:g} s ({what}: {failure}); "
+                "run tradeschool fetch later"
             ) from failure
         if is_over:
             raise ServiceUnreachable(

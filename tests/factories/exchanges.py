@@ -12,7 +12,7 @@ UNLIMITED = Limit(rate_per_second=1e6, burst=1_000_000)
 
 
 def exchange_of(source: CandleSource, **options: Any) -> Exchange:
-    """An exchange without a rate limit where no `<provider>_limit` is given; `now`, `monotonic`, `sleep` set its clock."""
+    """An exchange without rate limits by default; `coinbase_limit` and so on set one, `now` and so on a clock."""
     limits = {name: options.pop(f"{name}_limit", UNLIMITED) for name in PROVIDERS}
     clock = {name: options.pop(name) for name in CLOCKS if name in options}
     return Exchange(source, limits=ExchangeLimits(**limits), clock=ExchangeClock(**clock), **options)

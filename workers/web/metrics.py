@@ -37,7 +37,7 @@ async def scrape(request: web.Request) -> web.Response:
 
 
 class MetricsCollector(Collector):
-    """Collector over the topics; families without data are exported without samples, so every name is always present."""
+    """Collector over the topics; families without data are exported without samples, so no name is ever absent."""
 
     def __init__(self, topics: TopicStore) -> None:
         self._topics = topics

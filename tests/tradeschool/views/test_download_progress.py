@@ -9,7 +9,7 @@ from fetcher.download.plan import DownloadPlan
 from fetcher.download.progress import CONFIRM_AFTER, DownloadProgress
 from fetcher.download.status import download_status
 from fetcher.http.request_statistics import RequestOutcome
-from tradeschool.errors import ForeignFile, ProviderUnusable
+from tradeschool.errors import ForeignFile, ProviderBanned, ProviderUnusable
 from tradeschool.markets.catalogue import BTC_USD, CURRICULUM_WINDOW, EUR_USD, Wanted
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
