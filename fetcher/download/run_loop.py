@@ -36,7 +36,7 @@ from tradeschool.errors import (
     TradeschoolError,
 )
 from tradeschool.markets.calendars import expected_slots
-from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.store import Seal
 from tradeschool.store.atomic_files import sweep
 from tradeschool.store.frame_store import FrameStore
@@ -68,7 +68,7 @@ DEFAULT_OPTIONS = RunOptions()
 
 
 async def run(
-    wanted: Sequence[Wanted],
+    wanted: Sequence[DatasetRange],
     *,
     store: FrameStore,
     access: Mapping[str, Access],

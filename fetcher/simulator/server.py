@@ -20,7 +20,7 @@ from fetcher.simulator.protocols.coinbase import Coinbase
 from fetcher.simulator.protocols.coinbase_advanced import CoinbaseAdvanced
 from fetcher.simulator.protocols.oanda import Oanda
 from fetcher.simulator.rate_limit import ExchangeLimits, RequestLimiter
-from fetcher.simulator.request_log import RecordedRequest, RequestRecord
+from fetcher.simulator.request_log import RecordedRequest, RequestLog
 from fetcher.simulator.response import RequestHandler, SimulatedProtocol, SimulatedResponse
 from tradeschool.errors import SettingsError
 
@@ -69,7 +69,7 @@ class Exchange:
         logged_requests: int = LOGGED_REQUESTS,
     ) -> None:
         """Create an exchange for a source of candles; with `oanda_token` None, any non-empty token is accepted."""
-        self.record = RequestRecord(logged_requests)
+        self.record = RequestLog(logged_requests)
         self._monotonic, self._sleep = clock.monotonic, clock.sleep
         self._injector = FaultInjector(faults, seed, clock.monotonic)
         self._protocols: dict[SimulatedProtocol, RequestLimiter] = {

@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from tradeschool.errors import StoreUnwritable
-from tradeschool.notify import Message
+from tradeschool.notify import Notification
 from tradeschool.private_folders import make_private
 from tradeschool.store.atomic_files import publish_text
 from tradeschool.store.download_status import FRESH, DownloadStatus
@@ -81,7 +81,7 @@ class NotificationMonitor:
     """One installation's; to be used by one thread at a time."""
 
     overview: Overview
-    tell: Callable[[Message], None]
+    tell: Callable[[Notification], None]
     folder: Path
     """Where its memory is: the state folder."""
     wanted: frozenset[str]
@@ -203,7 +203,7 @@ class NotificationMonitor:
     def _send(self, event: Event) -> None:
         if event.name in self.wanted:
             title, facts = event.sentence, dict(event.facts)
-            self.tell(Message(event=event.name, kind=_kind(event), title=title, time=event.time, facts=facts))
+            self.tell(Notification(event=event.name, kind=_kind(event), title=title, time=event.time, facts=facts))
 
     def _digest(self, queue: Snapshot | None, run: RunStatus | None, download: DownloadStatus | None) -> None:
         now = self.overview.clock()
@@ -216,7 +216,9 @@ class NotificationMonitor:
             lines += resources(queue, download, (context.store.root, context.results_dir))
             time = datetime.fromtimestamp(now, UTC)
             title = f"run {run.name}: how it goes" if self._under_way and run else "how the download goes"
-            self.tell(Message(event="digest", kind="info", title=title, time=time, lines=tuple(lines), facts={**done}))
+            self.tell(
+                Notification(event="digest", kind="info", title=title, time=time, lines=tuple(lines), facts={**done})
+            )
             self._memory.done = done
         self._memory.digest = now
 

@@ -17,7 +17,7 @@ from optimizer.runs.live_reader import StudyWatch
 from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
 from optimizer.search.trial_summary import TrialView
 from optimizer.validation.evidence import NullTest
-from optimizer.validation.gate import Reading, gate_readings
+from optimizer.validation.gate import Criterion, gate_readings
 from optimizer.validation.recommendation import Recommendation
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import has_leader
@@ -73,7 +73,7 @@ class LevelStatus:
         return self.attempts[-1].row.verdict if self.attempts else None
 
     @property
-    def gate(self) -> Sequence[Reading]:
+    def gate(self) -> Sequence[Criterion]:
         """Each criterion on validation once it was judged; before, on train of the best trial so far."""
         if self.verdict:
             return self.verdict.readings
@@ -203,7 +203,7 @@ def _state(level: Level, rows: Sequence[AttemptRow], action: NextAction) -> str:
     return "passed" if rows[-1].verdict.passed else "failed"
 
 
-def _gate_on_train(level: Level, best: TrialView | None) -> Sequence[Reading]:
+def _gate_on_train(level: Level, best: TrialView | None) -> Sequence[Criterion]:
     """Of nothing where there is no trial, or one whose figures are not what a gate asks for."""
     figures = best.metrics if best else {}
     known = {name: math.nan if value is None else value for name, value in figures.items()}

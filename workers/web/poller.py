@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from workers.coordinator import event_log
 from workers.monitoring.overview import Overview
 from workers.monitoring.run_status_json import as_page
-from workers.web.details import Importance
+from workers.web.details import ImportanceCache
 from workers.web.topics import TopicStore
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Poller:
         self.overview, self.board = overview, topics
         self.looked = time.monotonic()
         """Monotonic time of the last completed read; detects a hanging poller."""
-        self.importances = Importance()
+        self.importances = ImportanceCache()
         self._thread = ThreadPoolExecutor(1, "overview")
         self._answers: dict[object, tuple[float, asyncio.Task[Any]]] = {}
         self._run: str | None = None

@@ -19,7 +19,7 @@ from fetcher.simulator.server import serve
 from tests.factories.exchanges import exchange_of
 from tradeschool.errors import DataIncomplete, ProviderRejected, ProviderUnusable, ServiceUnreachable, StoreUnwritable
 from tradeschool.markets.calendars import expected_slots
-from tradeschool.markets.catalogue import BTC_USD, ETH_USD, EUR_USD, INSTRUMENTS, Wanted
+from tradeschool.markets.catalogue import BTC_USD, ETH_USD, EUR_USD, INSTRUMENTS, DatasetRange
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
@@ -35,16 +35,16 @@ FAULTS = "429=0.05,5xx=0.05,html=0.05,cut=0.05,empty=0.1,duplicate=0.1"
 
 def wants(
     *instruments: Instrument, window: Window = MONTH, frames: tuple[Timeframe, ...] = tuple(Timeframe)
-) -> list[Wanted]:
+) -> list[DatasetRange]:
     return [
-        Wanted(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
+        DatasetRange(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
         for instrument in instruments
         for timeframe in frames
     ]
 
 
 async def fetch(
-    wanted: list[Wanted], store: FrameStore, url: str, *, native: bool = False, **changes: object
+    wanted: list[DatasetRange], store: FrameStore, url: str, *, native: bool = False, **changes: object
 ) -> list[DownloadProgress]:
     """One run without a rate limit."""
     access = {

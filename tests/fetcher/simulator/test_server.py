@@ -5,7 +5,7 @@ import aiohttp
 import pytest
 
 from fetcher.simulator.rate_limit import Limit
-from fetcher.simulator.request_log import RecordedRequest, RequestRecord
+from fetcher.simulator.request_log import RecordedRequest, RequestLog
 from fetcher.simulator.server import Exchange, serve
 from tests.factories.exchanges import exchange_of
 from tradeschool.errors import SettingsError
@@ -101,7 +101,7 @@ class TestRecord:
 
     async def test_the_log_gets_a_line_a_request_while_the_server_runs(self, generated, tmp_path, serving):
         log = tmp_path / "requests.jsonl"
-        record = RequestRecord(10)
+        record = RequestLog(10)
         seen = RecordedRequest(
             arrived_seconds=1.5, protocol="oanda", path="/", query="", status=200, bytes=2, fault="none"
         )

@@ -10,7 +10,7 @@ from fetcher.download.progress import CONFIRM_AFTER, DownloadProgress
 from fetcher.download.status import download_status
 from fetcher.http.request_statistics import RequestOutcome
 from tradeschool.errors import ForeignFile, ProviderBanned, ProviderUnusable
-from tradeschool.markets.catalogue import BTC_USD, CURRICULUM_WINDOW, EUR_USD, Wanted
+from tradeschool.markets.catalogue import BTC_USD, CURRICULUM_WINDOW, EUR_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.store.download_status import FILE_NAME, read_download_status
@@ -22,7 +22,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def progress(instrument: Instrument, done: int, total: int, **more: object) -> DownloadProgress:
-    wanted = Wanted(dataset=Dataset(instrument=instrument, timeframe=Timeframe.M5), window=CURRICULUM_WINDOW)
+    wanted = DatasetRange(dataset=Dataset(instrument=instrument, timeframe=Timeframe.M5), window=CURRICULUM_WINDOW)
     reached = datetime(2021, 5, 6, tzinfo=UTC) if done else None
     return DownloadProgress(download=DownloadPlan(wanted=wanted), done=done, total=total, reached=reached, **more)  # type: ignore[arg-type]
 

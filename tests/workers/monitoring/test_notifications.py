@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.factories.runs import CREATED, make_context, make_run_record
-from tradeschool.notify import Message
+from tradeschool.notify import Notification
 from tradeschool.settings.sections import EVENTS
 from tradeschool.store.download_status import DownloadState, DownloadStatus, Durations, ProviderState
 from workers.coordinator import event_log
@@ -28,7 +28,7 @@ class ServiceHarness:
     """An installation of files whose clock and queue a test moves."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.now, self.told = folder, START, list[Message]()
+        self.folder, self.now, self.told = folder, START, list[Notification]()
         self.overview = Overview(
             Sources(
                 redis_url=f"unix://{folder}/absent",

@@ -12,7 +12,7 @@ from importlib import resources
 import pytest
 from redis import Redis
 
-from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.embedded_valkey.server import EmbeddedValkey
 from workers.coordinator.coordinator import reconcile
 from workers.monitoring.overview import Overview, Sources
 from workers.monitoring.queue_history import HistorySample
@@ -251,7 +251,7 @@ def test_while_redis_is_away_the_rest_is_told(context, serve, client) -> None:
 def test_between_two_runs_the_embedded_server_is_not_running_and_nothing_is_wrong(
     context, serve, client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embedded = Valkey.of(context.folder / "state")
+    embedded = EmbeddedValkey.of(context.folder / "state")
     embedded.folder.mkdir(parents=True)
     (embedded.folder / "history.json").write_text(json.dumps([asdict(MOMENT)]))
     sources = Sources(redis_url=embedded.url, context=context.context, datasets=[], embedded=embedded)
