@@ -76,7 +76,7 @@ def test_a_recorded_answer_that_is_no_rows_is_unusable(recorded, name: str) -> N
 
 
 @pytest.mark.parametrize(
-    "result",
+    "answer",
     [
         b"",
         b"<html>",
@@ -150,7 +150,7 @@ def test_a_refusal_has_the_providers_words(recorded, name: str, status: int, sai
     assert error.status == status
 
 
-@pytest.mark.parametrize("result", [b"<html>no</html>", b"\xff\xfe", b"", b'{"error": 1}'])
+@pytest.mark.parametrize("answer", [b"<html>no</html>", b"\xff\xfe", b"", b'{"error": 1}'])
 def test_a_refusal_of_another_shape_is_told_by_its_first_letters(answer: bytes) -> None:
     assert "coinbase answered 403: " in str(PROVIDER.refusal(403, answer, "page"))
 

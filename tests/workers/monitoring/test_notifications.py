@@ -114,7 +114,7 @@ class ServiceHarness:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[ServiceHarness]:
+def context(tmp_path: Path) -> Iterator[ServiceHarness]:
     made = ServiceHarness(tmp_path)
     yield made
     made.overview.close()
@@ -346,8 +346,8 @@ def test_a_digest_is_due_where_the_last_notifications_left_it(context: ServiceHa
 HOLD = """
 import sys
 from pathlib import Path
-from workers.monitoring.notifications import only_one
-with only_one(Path(sys.argv[1])) as is_ours:
+from workers.monitoring.notifications import notification_lock
+with notification_lock(Path(sys.argv[1])) as is_ours:
     print(is_ours(), flush=True)
     sys.stdin.read()
 """
