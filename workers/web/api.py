@@ -30,7 +30,7 @@ LEVEL_NAME = re.compile(r"[A-Za-z0-9]{1,16}")
 TOPICS = ("queue", "run", "candles", "download")
 
 POLLER = web.AppKey("poller", Poller)
-TOPIC_STORE = web.AppKey("board", TopicStore)
+TOPIC_STORE = web.AppKey("topic_store", TopicStore)
 CONNECTIONS = web.AppKey("connections", ConnectionTable)
 
 T = TypeVar("T")

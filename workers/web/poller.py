@@ -41,10 +41,10 @@ class PolledTopic:
 
 
 class Poller:
-    """Reads all sources and puts the results on the board."""
+    """Reads all sources and puts the results into the topic store."""
 
     def __init__(self, overview: Overview, topics: TopicStore) -> None:
-        self.overview, self.board = overview, topics
+        self.overview, self.topic_store = overview, topics
         self.looked = time.monotonic()
         """Monotonic time of the last completed read; detects a hanging poller."""
         self.importances = ImportanceCache()
@@ -92,14 +92,16 @@ class Poller:
     async def _keep(self, part: PolledTopic) -> None:
         while True:
             await self._once(part)
-            await self.board.pause(part.watched_seconds, part.idle_seconds)
+            await self.topic_store.pause(part.watched_seconds, part.idle_seconds)
 
     async def _once(self, part: PolledTopic) -> None:
         try:
-            self.board.put(part.topic, await self.ask(part.look))
+            self.topic_store.put(part.topic, await self.ask(part.look))
         except Exception:  # outermost loop: an unreadable source must not stop the page
             log.exception("poll failed", extra={"action": "look_failed", "topic": part.topic})
-            self.board.put(part.topic, {"trouble": f"{part.topic}: not readable; see the log of tradeschool serve"})
+            self.topic_store.put(
+                part.topic, {"trouble": f"{part.topic}: not readable; see the log of tradeschool serve"}
+            )
         self.looked = time.monotonic()
 
     def _queue(self) -> JsonValue:
