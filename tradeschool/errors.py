@@ -76,6 +76,10 @@ class ServiceUnreachable(TradeschoolError):
     exit_code = 5
 
 
+class ProviderBanned(ServiceUnreachable):
+    """A provider asks for a longer pause than a download waits; the downloads of this provider end."""
+
+
 class WorkersFailed(TradeschoolError):
     """The workers that a command started do not start or keep crashing, so no trial would ever be evaluated."""
 

@@ -34,11 +34,11 @@ def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None) ->
     path = file or SETTINGS_FILE
     _refuse_unknown(path)
 
-    class Here(Settings):
+    class SettingsOfFile(Settings):
         _file: ClassVar[Path] = path
 
     try:
-        loaded = Here(**(flags or {}))
+        loaded = SettingsOfFile(**(flags or {}))
     except ValidationError as error:
         raise SettingsError("; ".join(_reprint(problem, path) for problem in error.errors())) from None
     for name in ("data_dir", "results_dir", "state_dir"):

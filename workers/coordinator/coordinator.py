@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from optuna.distributions import BaseDistribution
 
 from optimizer.level.spec import Parameters
-from optimizer.search.sampler import Space, TrialRequest
+from optimizer.search.sampler import SearchSpace, TrialRequest
 from optimizer.search.study import OpenStudy, StudyFacts
 from tradeschool.errors import (
     DataIncomplete,
@@ -86,7 +86,7 @@ class StudyRun:
         self.not_imported = 0
         """Jobs for which the strategy could not be imported, while nobody could."""
         self._facts, self._digests, self._study = facts, dict(digests), study
-        space = Space(
+        space = SearchSpace(
             seed=facts.seed,
             lag=facts.level.lag,
             distributions=distributions,

@@ -202,7 +202,7 @@ def _record_verdict(context: RunContext, record: RunRecord, judged: AttemptRow) 
     assert verdict is not None, "it was judged"
     event_log.record(
         context.folder(record.name),
-        "level_passed" if verdict.passed else "level_missed",
+        "level_passed" if verdict.passed else "level_failed",
         level=judged.level,
         attempt=judged.number,
         trial=verdict.trial,

@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from optimizer.strategies.protocol import Strategy, load, repaired, warm_up_of
-from optimizer.strategies.stand_in import Declaration
+from optimizer.strategies.proxy import StrategyDeclaration
 from optimizer.strategies.time_limit import bound_each_call
 from tradeschool import log
 from tradeschool.errors import StrategyFailed, TradeschoolError
@@ -66,7 +66,7 @@ def _do(line: socket.socket, name: str, what: str, facts: dict[str, Any], call_s
     bound_each_call(None)  # the parent looks at the clock
     match what:
         case "describe":
-            return Declaration.of(strategy).as_json()
+            return StrategyDeclaration.of(strategy).as_json()
         case "repair":
             return repaired(strategy, facts["parameters"])
         case "warm_up":

@@ -17,13 +17,13 @@ from optimizer.objective.objective import repair
 from optimizer.report.files import write_findings
 from optimizer.runs import fingerprint
 from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
-from optimizer.search.reproduce import Difference, differences, evaluated_number
-from optimizer.search.sampler import Space
+from optimizer.search.reproduce import ColumnDifference, differences, evaluated_number
+from optimizer.search.sampler import SearchSpace
 from optimizer.search.space import distributions
 from optimizer.search.study import OpenStudy, StudyFacts, open_study, read_trials
 from optimizer.validation.holdout_log import log_access
-from optimizer.validation.verdict import AttemptCase, AttemptFindings, Predecessor, judge_attempt, shortfall
-from optimizer.validation.winner_setup import Setup, setup_of
+from optimizer.validation.verdict import AttemptCase, AttemptFindings, PreviousLevel, judge_attempt, shortfall
+from optimizer.validation.winner_setup import WinnerSetup, setup_of
 from tradeschool.errors import TrialDiffers
 from workers.connection.reconnect import Outage
 from workers.coordinator import event_log
@@ -158,7 +158,7 @@ def judge(context: RunContext, record: RunRecord, attempt: AttemptRow) -> Attemp
 
 def verify(
     context: RunContext, record: RunRecord, attempt: AttemptRow, number: int, train: Sequence[Prepared]
-) -> list[Difference]:
+) -> list[ColumnDifference]:
     """What differs where a trial of an attempt's study is asked for and evaluated again; nothing as a rule.
 
     A trial that was taken over is that of the attempt that evaluated it; one that repeats another is that other.
@@ -173,7 +173,9 @@ def verify(
     return differences(record.searched_level(attempt), _space(record, attempt), trials, number, train)
 
 
-def _setup(context: RunContext, record: RunRecord, attempt: AttemptRow, findings: AttemptFindings) -> Setup | None:
+def _setup(
+    context: RunContext, record: RunRecord, attempt: AttemptRow, findings: AttemptFindings
+) -> WinnerSetup | None:
     """How the winner was traded; None where there is none."""
     winner = findings.winner
     if winner is None:
@@ -189,7 +191,7 @@ def _setup(context: RunContext, record: RunRecord, attempt: AttemptRow, findings
     )
 
 
-def _require_repeatable(record: RunRecord, attempt: AttemptRow, found: Sequence[Difference], number: int) -> None:
+def _require_repeatable(record: RunRecord, attempt: AttemptRow, found: Sequence[ColumnDifference], number: int) -> None:
     """A winner has to repeat; where a user has mixed code or candles by force, that it does not is only said."""
     if not found:
         return
@@ -199,9 +201,9 @@ def _require_repeatable(record: RunRecord, attempt: AttemptRow, found: Sequence[
     log.warning("winner differs", extra={"action": "winner_differs", "run": record.name, "reason": said})
 
 
-def _space(record: RunRecord, attempt: AttemptRow) -> Space:
+def _space(record: RunRecord, attempt: AttemptRow) -> SearchSpace:
     level, facts = record.searched_level(attempt), _facts(record, attempt)
-    return Space(
+    return SearchSpace(
         seed=record.seed,
         lag=level.lag,
         distributions=distributions(level),
@@ -266,13 +268,13 @@ def _coordinate(
         raise KeyboardInterrupt
 
 
-def _predecessor(context: RunContext, record: RunRecord, level: str) -> Predecessor | None:
+def _predecessor(context: RunContext, record: RunRecord, level: str) -> PreviousLevel | None:
     before, verdict = record.before(level), before_verdict(record, level)
     last = record.last(before.name) if before else None
     if last is None or verdict is None or verdict.parameters is None:
         return None
     trials: list[FrozenTrial] = read_trials(context.storage_url, record.study(last.level, last.number))
-    return Predecessor(level=record.searched_level(last), winner=verdict.parameters, trials=trials)
+    return PreviousLevel(level=record.searched_level(last), winner=verdict.parameters, trials=trials)
 
 
 def _verdict(findings: AttemptFindings) -> Verdict:

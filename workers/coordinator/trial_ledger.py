@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 from optimizer.level.spec import Mode
 from optimizer.objective.trial_result import Evaluation
 from optimizer.search.early_stopping import EarlyStopping
-from optimizer.search.sampler import Space, TrialHistory, TrialRequest, ask
-from optimizer.search.study import OpenStudy, Origin, failed_trial, finished_trial, repeated_trial
+from optimizer.search.sampler import SearchSpace, TrialHistory, TrialRequest, ask
+from optimizer.search.study import OpenStudy, TrialOrigin, failed_trial, finished_trial, repeated_trial
 from tradeschool.errors import StudyChanged, TradeschoolError
 from tradeschool.plain_text import plain
 from workers.queue.messages import BatchResult, TrialBatch, TrialResult
@@ -54,7 +54,7 @@ class TrialLedger:
         self,
         *,
         study: OpenStudy,
-        space: Space,
+        space: SearchSpace,
         trials: int,
         batch: Callable[[tuple[TrialRequest, ...]], TrialBatch],
         clock: Callable[[], float],
@@ -122,7 +122,7 @@ class TrialLedger:
 
     def fail(self, number: int, reason: str) -> None:
         """End an open trial without a value."""
-        origin = Origin(worker="", started=self._clock(), seconds=0.0)
+        origin = TrialOrigin(worker="", started=self._clock(), seconds=0.0)
         self._settle(failed_trial(self._open[number], self._space.distributions, reason, origin))
         self._given_up.add(number)
         log.error("trial given up", extra={"action": "trial_given_up", "trial": number, "reason": reason})
@@ -195,7 +195,7 @@ class TrialLedger:
             log.error("two answers differ", extra={"action": "results_differ", "trial": number, "worker": worker})
 
     def _trial(self, trial_request: TrialRequest, found: TrialResult, worker: str) -> FrozenTrial:
-        origin = Origin(worker=worker, started=found.started, seconds=found.seconds)
+        origin = TrialOrigin(worker=worker, started=found.started, seconds=found.seconds)
         reason = plain(found.failure or "")[:512] or "the worker sent no evaluation"
         if found.failure is None and found.evaluation is not None:
             try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.backtest.buy_and_hold import buy_and_hold
-from optimizer.backtest.costs import Rates
+from optimizer.backtest.costs import CostRates
 from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Part
@@ -147,7 +147,9 @@ def replay_trial(context: RunContext, recorded: RecordedTrial) -> ReplayedTrial:
     return ReplayedTrial(
         prepared=prepared,
         runs=[backtest(level, each, recorded.trial.params) for each in prepared],
-        benchmark=[buy_and_hold(each, 1, Rates.of(level.costs, each.dataset.instrument.market)) for each in prepared],
+        benchmark=[
+            buy_and_hold(each, 1, CostRates.of(level.costs, each.dataset.instrument.market)) for each in prepared
+        ],
     )
 
 

@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from optimizer.level.spec import Level
+from optimizer.strategies.proxy import BarStrategyProxy, SignalStrategyProxy, StrategyDeclaration, proxy_of
 from optimizer.strategies.registry import find_own_by
-from optimizer.strategies.stand_in import BarStandIn, Declaration, SignalStandIn, stand_in
 from tradeschool.errors import StrategyFailed, StrategyNotImported
 from workers.isolation.strategy_allowlist import own_strategies
 from workers.isolation.strategy_process import (
-    EndedRun,
     ProgressCallback,
     Stop,
     StrategyProcess,
+    StrategyProcessEnded,
     Take,
     Terms,
     Waits,
@@ -49,10 +49,10 @@ class StrategyHost:
     def __init__(self, terms: Terms, tell: ProgressCallback) -> None:
         self._terms, self._tell = terms, tell
         self._processes: dict[str, StrategyProcess] = {}
-        self._known: dict[str, SignalStandIn | BarStandIn] = {}
+        self._known: dict[str, SignalStrategyProxy | BarStrategyProxy] = {}
         self._lock = threading.RLock()
 
-    def find(self, name: str) -> SignalStandIn | BarStandIn:
+    def find(self, name: str) -> SignalStrategyProxy | BarStrategyProxy:
         """What stands for a strategy in this process.
 
         Raises:
@@ -92,7 +92,7 @@ class StrategyHost:
                 try:
                     waits = self._waits(f"strategy {name} is at {question['step']}" if seconds else "")
                     return _result(process.ask(question, seconds, take, stop, waits))
-                except EndedRun as error:
+                except StrategyProcessEnded as error:
                     deaths += 1
                     _log_end(name, question["step"], str(error))
                     if deaths >= ATTEMPTS:
@@ -106,7 +106,7 @@ class StrategyHost:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._processes[name] = self._start(name, stop)
-            except EndedRun as error:
+            except StrategyProcessEnded as error:
                 _log_end(name, "import", str(error))
                 if error.is_late or attempt == ATTEMPTS:  # what does not end once is not waited for again
                     raise StrategyNotImported(name, str(error), attempt) from None
@@ -120,11 +120,13 @@ class StrategyHost:
             process.wait_until_ready(stop)
             request_digest = {"do": "describe", "facts": {}, "step": "import"}
             waits = self._waits(f"strategy {name} is being imported")
-            declared = Declaration.from_json(_result(process.ask(request_digest, IMPORT_SECONDS, nothing, stop, waits)))
+            declared = StrategyDeclaration.from_json(
+                _result(process.ask(request_digest, IMPORT_SECONDS, nothing, stop, waits))
+            )
         except BaseException:
             process.end()
             raise
-        self._known.setdefault(name, stand_in(declared, lambda what, facts: self._answer(name, what, facts)))
+        self._known.setdefault(name, proxy_of(declared, lambda what, facts: self._answer(name, what, facts)))
         return process
 
     def _answer(self, name: str, what: str, facts: dict[str, object]) -> Any:
@@ -177,7 +179,7 @@ def _result(answer: Message) -> Any:
         TradeschoolError: what was raised.
     """
     if "ended" in answer:
-        raise EndedRun(str(answer["ended"]))
+        raise StrategyProcessEnded(str(answer["ended"]))
     if "error" in answer:
         raise error_of(answer["error"])
     return answer["done"]

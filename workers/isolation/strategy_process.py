@@ -46,7 +46,7 @@ class Terms:
     log_level: int = logging.WARNING
 
 
-class EndedRun(Exception):
+class StrategyProcessEnded(Exception):
     """A strategy's process has ended, or was ended, before its answer; why, in words."""
 
     def __init__(self, reason: str, *, is_late: bool = False) -> None:
@@ -140,7 +140,7 @@ class StrategyProcess:
         if self._process.poll() is not None:
             raise self._ended()
         if self._has_stopped_itself():
-            raise EndedRun("its process has stopped itself")
+            raise StrategyProcessEnded("its process has stopped itself")
         return None
 
     def _read(self) -> Message:
@@ -155,17 +155,17 @@ class StrategyProcess:
             return os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
         return False
 
-    def _ended(self) -> EndedRun:
+    def _ended(self) -> StrategyProcessEnded:
         """Why it has closed its line: it dies a moment later, or lives on and is of no use."""
         try:
             code = self._process.wait(1.0)
         except subprocess.TimeoutExpired:
-            return EndedRun("its process has closed what it answers with")
-        return EndedRun(ended_words(code, self._terms.trial_seconds))
+            return StrategyProcessEnded("its process has closed what it answers with")
+        return StrategyProcessEnded(ended_words(code, self._terms.trial_seconds))
 
 
 def _check(waited: float, seconds: float | None, stop: Stop) -> None:
     if stop():
         raise KeyboardInterrupt
     if seconds is not None and waited > seconds:
-        raise EndedRun(f"it did not end within {seconds:g} s", is_late=True)
+        raise StrategyProcessEnded(f"it did not end within {seconds:g} s", is_late=True)

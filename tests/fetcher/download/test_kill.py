@@ -60,7 +60,12 @@ async def undisturbed(url: str, folder: Path) -> None:
     access = {name: Access(url=url, rate=1000.0, token="any") for name in ("coinbase", "oanda")}
     now = datetime.now(UTC)
     progress = await run_loop.run(
-        wanted, store=FrameStore(folder), access=access, native=False, now=lambda: now, confirm_after=0.0
+        wanted,
+        store=FrameStore(folder),
+        access=access,
+        native=False,
+        now=lambda: now,
+        options=run_loop.RunOptions(confirm_after_seconds=0.0),
     )
     assert not [each.error for each in progress if each.error]
 

@@ -11,7 +11,7 @@ from workers.coordinator import event_log
 
 def test_what_was_recorded_is_read_in_order(tmp_path: Path) -> None:
     event_log.record(tmp_path / "run", "level_started", level="1", attempt=1, trials=100)
-    event_log.record(tmp_path / "run", "level_missed", level="1", attempt=1, reason="sharpe 0.3")
+    event_log.record(tmp_path / "run", "level_failed", level="1", attempt=1, reason="sharpe 0.3")
 
     first, second = event_log.read(tmp_path / "run")
 

@@ -12,8 +12,8 @@ from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Direction
 from optimizer.objective.objective import evaluate, prepare_level
 from optimizer.strategies.protocol import load, repaired, warm_up_of
+from optimizer.strategies.proxy import BarStrategyProxy
 from optimizer.strategies.registry import find_own_by, import_own
-from optimizer.strategies.stand_in import BarStandIn
 from tests.factories.in_process_runs import ANY, RunHarness, level, run_harness_in
 from tradeschool.errors import SettingsError, StrategyFailed, StrategyNotImported, TradeschoolError
 from tradeschool.markets.timeframes import Timeframe
@@ -97,7 +97,7 @@ def test_a_decision_engine_is_known_for_one(apart: StrategyHost) -> None:
         "STRATEGY = Engine()\n"
     )
 
-    assert isinstance(load("engine:STRATEGY"), BarStandIn)
+    assert isinstance(load("engine:STRATEGY"), BarStrategyProxy)
 
 
 @pytest.mark.parametrize(

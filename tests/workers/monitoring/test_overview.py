@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from tests.factories.runs import make_context
-from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.markets.catalogue import BTC_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
@@ -112,7 +112,7 @@ def test_a_look_leaves_nothing_in_the_queue(
 def test_an_embedded_server_that_ended_with_its_run_is_no_trouble_and_its_past_is_kept(
     place: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    embedded = Valkey.of(place / "s")
+    embedded = EmbeddedValkey.of(place / "s")
     overview = Overview(Sources(redis_url=embedded.url, context=make_context(place), datasets=[], embedded=embedded))
     with embedded.running():
         assert overview.queue().value is not None
@@ -128,7 +128,7 @@ def test_an_embedded_server_that_ended_with_its_run_is_no_trouble_and_its_past_i
 
 
 def test_an_embedded_server_that_is_killed_during_a_run_is_a_trouble(place: Path) -> None:
-    embedded = Valkey.of(place / "s")
+    embedded = EmbeddedValkey.of(place / "s")
     overview = Overview(Sources(redis_url=embedded.url, context=make_context(place), datasets=[], embedded=embedded))
     with embedded.running():
         pid = embedded.pid

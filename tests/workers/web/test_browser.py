@@ -142,7 +142,7 @@ def test_what_happens_is_seen_without_reloading(context, serve, visit) -> None:
         page.wait_for_selector("#c-search canvas")
         context.add_trials(28)
         context.judge(passed=False)
-        page.locator(".level.missed").wait_for()
+        page.locator(".level.failed").wait_for()
         context.begin_run("r2")
         page.locator("#run option", has_text="r2").wait_for(state="attached")
 
