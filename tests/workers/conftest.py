@@ -26,7 +26,8 @@ from tests.fork_server import Forked, ForkServer
 from tradeschool.embedded_valkey.server import find_binary
 from tradeschool.store.frame_store import FrameStore
 from workers.connection.signing import Signer
-from workers.coordinator.coordinator import CoordinatorSettings, StudyRun, reconcile
+from workers.coordinator.coordinator import StudyRun
+from workers.coordinator.job_recovery import CoordinatorSettings
 from workers.coordinator.trial_ledger import StudyProgress
 from workers.queue.dispatch import Dispatcher, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
@@ -126,7 +127,7 @@ class Plan:
 
     def finish(self, run: StudyRun, seconds: float = 300.0) -> StudyProgress:
         end = time.monotonic() + seconds
-        while not (progress := reconcile(run, wait_seconds=0.2)).is_done:
+        while not (progress := run.reconcile(wait_seconds=0.2)).is_done:
             assert time.monotonic() < end, f"not done after {seconds} s: {progress}"
         return progress
 

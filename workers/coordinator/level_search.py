@@ -28,7 +28,8 @@ from tradeschool.errors import TrialDiffers
 from workers.connection.reconnect import Outage
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
-from workers.coordinator.coordinator import CoordinatorSettings, StudyRun, coordinate
+from workers.coordinator.coordinator import StudyRun, coordinate
+from workers.coordinator.job_recovery import CoordinatorSettings
 from workers.coordinator.leadership import LeadershipLock, require_leadership
 from workers.coordinator.trial_ledger import StudyProgress
 from workers.queue.dispatch import Dispatcher, QueueDispatcher

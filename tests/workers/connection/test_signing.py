@@ -13,7 +13,6 @@ from optimizer.search.trial_table import export
 from tradeschool.errors import SettingsError
 from tradeschool.settings.sections import WorkSettings
 from workers.connection.signing import UNSIGNED, Signer
-from workers.coordinator.coordinator import reconcile
 from workers.queue.dispatch import QueueDispatcher
 from workers.queue.job_allowlist import FUNCTION, TrialJob
 from workers.queue.trial_queue import results_key
@@ -83,12 +82,12 @@ def test_a_signed_search_finds_the_same(plan, start_worker) -> None:
 def test_forged_answers_count_for_nothing(plan, make_bench) -> None:
     study = plan.open()
     run = signed_run(plan, study)
-    reconcile(run)
+    run.reconcile()
     answer = make_bench("w").evaluate(run.ledger.batch(range(1))).model_dump_json()
     plan.queue.connection.rpush(results_key(plan.study), answer)
-    forged = reconcile(run).finished
+    forged = run.reconcile().finished
     plan.queue.connection.rpush(results_key(plan.study), SIGNER.sign("result", f"{plan.study}-0-0-a1", answer))
-    honest = reconcile(run).finished
+    honest = run.reconcile().finished
     study.close()
 
     assert (forged, honest) == (0, 1)

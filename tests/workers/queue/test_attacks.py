@@ -12,7 +12,6 @@ from optimizer.search.trial_table import export
 from tradeschool.errors import SettingsError
 from workers.connection import bounded_reads
 from workers.connection.signing import UNSIGNED, Signer
-from workers.coordinator.coordinator import reconcile
 from workers.isolation.strategy_allowlist import AllowedStrategies, StrategyNotAllowed, own_strategies
 from workers.queue.announcements import KEY, Announcement, publish_announcement, read_announcements
 from workers.queue.dispatch import JobKey, QueueDispatcher
@@ -171,7 +170,7 @@ def test_strangers_cannot_change_a_signed_search(plan, start_worker, make_bench)
     connection, expected = plan.queue.connection, plan.table_in_process()
     study = plan.open()
     run = signed_run(plan, study)
-    reconcile(run)
+    run.reconcile()
     for number in range(plan.trials):
         job = f"{plan.study}-{number}-{number}-a1"
         failed(connection, job, "it broke")
@@ -237,7 +236,7 @@ def test_without_a_key_a_stranger_can_fail_trials(plan, connection: Redis) -> No
     """What `docs/security.md` says of a server that is shared, without a key."""
     study = plan.open()
     run = plan.run(study)
-    reconcile(run)
+    run.reconcile()
     batch = run.ledger.batch(range(1))
     for attempt in (1, 2, 3):
         job = JobKey(study=plan.study, first=0, last=0, attempt=attempt)
@@ -245,7 +244,7 @@ def test_without_a_key_a_stranger_can_fail_trials(plan, connection: Redis) -> No
         failed(connection, job.job_id, "forged")
     while run.ledger.is_open(0):
         run.next_reconcile = 0.0
-        reconcile(run)
+        run.reconcile()
     (trial, *_) = study.trials()
     study.close()
 

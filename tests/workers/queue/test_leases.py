@@ -8,7 +8,6 @@ from rq.job import JobStatus
 from rq.utils import utcformat
 
 from workers.connection.server_time import CLOCK_KEY, DATE, MAX_ADVANCE_SECONDS, server_now, take_turn
-from workers.coordinator.coordinator import reconcile
 from workers.queue.job_allowlist import TrialJob
 from workers.queue.job_reports import look_at
 from workers.queue.leases import LONGEST_LEASE_SECONDS
@@ -29,7 +28,7 @@ def lease_client(plan) -> LeaseClient:
 def held(plan, lease_client: LeaseClient) -> LeasedJob:
     """The first job of a study."""
     study = plan.open()
-    reconcile(plan.run(study))
+    plan.run(study).reconcile()
     study.close()
     taken = lease_client.begin(lease_client.wait(60))
     assert taken is not None

@@ -13,7 +13,6 @@ import pytest
 from redis import Redis
 
 from tradeschool.embedded_valkey.server import Valkey
-from workers.coordinator.coordinator import reconcile
 from workers.monitoring.overview import Overview, Sources
 from workers.monitoring.queue_history import HistorySample
 from workers.monitoring.snapshot import take_snapshot
@@ -65,7 +64,7 @@ def test_what_happens_reaches_an_open_page(page, context, plan) -> None:
     context.begin_run()
     with stream(page) as told:
         study = plan.open()
-        reconcile(plan.run(study))
+        plan.run(study).reconcile()
         study.close()
         context.add_trials(3)
 
@@ -78,7 +77,7 @@ def test_what_happens_reaches_an_open_page(page, context, plan) -> None:
 
 def test_a_topic_is_what_the_command_prints(page, plan) -> None:
     study = plan.open()
-    reconcile(plan.run(study))
+    plan.run(study).reconcile()
     study.close()
 
     told = eventually(lambda: (found := page.get("/api/queue").json()["queue"]) and found["queued"] and found)

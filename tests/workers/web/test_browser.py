@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from workers.coordinator import event_log
-from workers.coordinator.coordinator import reconcile
 from workers.coordinator.leadership import acquire_leadership
 
 TOKEN = "a-token-of-some-length"
@@ -107,7 +106,7 @@ def test_every_panel_shows_what_is_there(busy, serve, visit) -> None:
 def test_workers_and_their_trials_are_seen_while_they_work(context, serve, visit, plan, start_worker) -> None:
     slow = replace(plan, title="sleep 1.5")
     study = slow.open()
-    reconcile(slow.run(study))
+    slow.run(study).reconcile()
     study.close()
     start_worker()
     with serve(context) as url, visit(url) as page:

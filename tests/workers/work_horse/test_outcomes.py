@@ -22,7 +22,8 @@ from tests.fork_server import Forked, ForkServer
 from tests.workers.strange_bench import Candles
 from tests.workers.strangers import UNLUCKY
 from tradeschool.errors import StrategyNotImported
-from workers.coordinator.coordinator import CoordinatorSettings, StudyRun, reconcile
+from workers.coordinator.coordinator import StudyRun
+from workers.coordinator.job_recovery import CoordinatorSettings
 from workers.queue.dispatch import JobKey, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.messages import TrialBatch, level_digests
@@ -118,7 +119,7 @@ def coordinate(scene: Scene, tend: Callable[[], None]) -> tuple[bytes, list[Froz
     )
     with closing(study):
         end = time.monotonic() + 300
-        while not reconcile(run, wait_seconds=0.1).is_done:
+        while not run.reconcile(wait_seconds=0.1).is_done:
             assert time.monotonic() < end, "the search does not end"
             tend()
         return export(study.trials(), "csv"), study.trials()

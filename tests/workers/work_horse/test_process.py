@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from workers.coordinator.coordinator import reconcile
-
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import json, os, signal, sys, time
@@ -118,7 +116,7 @@ def test_a_horse_dies_with_its_worker(plan, start_worker, eventually) -> None:
     slow = replace(plan, title="sleep 5", trials=1)
     worker, study = start_worker(), slow.open()
     run = slow.run(study)
-    reconcile(run)
+    run.reconcile()
     children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
     eventually(lambda: children.read_text().split())
     (work_horse,) = children.read_text().split()

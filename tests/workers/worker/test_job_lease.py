@@ -6,7 +6,6 @@ from rq.job import JobStatus
 from rq.worker import WorkerStatus
 
 from workers.connection.server_time import CLOCK_KEY
-from workers.coordinator.coordinator import reconcile
 from workers.queue.job_allowlist import TrialJob
 from workers.queue.job_reports import look_at
 from workers.queue.trial_queue import JobState, results_key
@@ -22,7 +21,7 @@ def lease_client(plan) -> LeaseClient:
 def jobs(plan) -> list[str]:
     """The first four jobs of a study, waiting in the queue."""
     study = plan.open()
-    reconcile(plan.run(study))
+    plan.run(study).reconcile()
     study.close()
     return [f"{plan.study}-{number}-{number}-a1" for number in range(4)]
 

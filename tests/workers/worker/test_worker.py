@@ -13,7 +13,6 @@ import pytest
 from optimizer.search.trial_table import export
 from tests.fork_server import Forked
 from tradeschool.errors import SettingsError
-from workers.coordinator.coordinator import reconcile
 from workers.processes.pool import Pool, PoolSettings
 from workers.queue.announcements import Announcement, publish_announcement, read_announcements
 from workers.queue.job_allowlist import TrialJob
@@ -26,13 +25,13 @@ def test_a_worker_that_is_told_to_end_ends_its_trial_first(plan, start_worker: S
     slow = replace(plan, title="sleep 2", trials=4)
     study = slow.open()
     run, job_id = slow.run(study), f"{plan.study}-0-0-a1"
-    reconcile(run)
+    run.reconcile()
     worker = start_worker()
     eventually(lambda: TrialJob.fetch(job_id, slow.queue.connection).is_started)
     worker.send_signal(signal.SIGTERM)
 
     assert worker.wait(timeout=60) == 0
-    reconcile(run)
+    run.reconcile()
     done = study.trials()
     study.close()
     assert [trial.number for trial in done] == [0]
@@ -120,7 +119,7 @@ def test_a_worker_of_another_release_refuses_to_start(plan, start_worker: Start)
 
 def test_a_worker_with_other_candles_refuses_to_start(plan, start_worker: Start) -> None:
     study = plan.open()
-    reconcile(plan.run(study))
+    plan.run(study).reconcile()
     study.close()
     worker = start_worker("--digest", "d2")
 
@@ -156,7 +155,7 @@ def test_another_version_is_named(plan, make_bench, notice: str, reason: str) ->
 def test_a_notice_is_taken_down_at_the_end(served) -> None:
     study = served.open()
     run = served.run(study)
-    reconcile(run)
+    run.reconcile()
     during = read_announcements(served.queue.connection)
     served.finish(run)
     study.close()
