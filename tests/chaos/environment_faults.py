@@ -145,7 +145,7 @@ class Surroundings(ChaosRound):
 
         def forge(server: Redis) -> None:
             found = {"state": "complete", "value": 1e9, "intermediate": [], "constraints": {}, "metrics": {}}
-            trial = {"number": self._some_trial(), "question": "", "started": 0.0, "seconds": 0.0}
+            trial = {"number": self._some_trial(), "request_digest": "", "started": 0.0, "seconds": 0.0}
             answer = {"study": self._plan.study, "worker": "w", "trials": [trial | {"evaluation": json.dumps(found)}]}
             server.rpush(f"tradeschool:results:{self._plan.study}", json.dumps(answer))
 

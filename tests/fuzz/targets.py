@@ -241,7 +241,15 @@ ANSWER = {
     "study": "r-L1-a1",
     "worker": "w",
     "trials": [
-        {"v": 1, "number": 0, "question": "q", "started": 1.0, "seconds": 0.5, "evaluation": "{}", "failure": None},
+        {
+            "v": 1,
+            "number": 0,
+            "request_digest": "q",
+            "started": 1.0,
+            "seconds": 0.5,
+            "evaluation": "{}",
+            "failure": None,
+        },
     ],
     "refused": None,
 }

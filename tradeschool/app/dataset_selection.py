@@ -30,7 +30,7 @@ def say_nothing_to_do(wanted: Sequence[Wanted], store: Store, *, as_json: bool) 
         console().print(f"up to date: all {len(wanted)} dataset ranges are sealed in {store.root}")
 
 
-def choose(pairs: str | None, timeframes: str | None, timerange: str | None, *, sealed: bool = False) -> list[Wanted]:
+def choose(pairs: str | None, timeframes: str | None, timerange: str | None, *, holdout: bool = False) -> list[Wanted]:
     """Return the selected ranges in the catalogue's order.
 
     Raises:
@@ -41,20 +41,20 @@ def choose(pairs: str | None, timeframes: str | None, timerange: str | None, *, 
     frames = {find_timeframe(name) for name in timeframes.split(",")} if timeframes else set(Timeframe)
     window = parse_timerange(timerange) if timerange else None
     chosen: dict[tuple[Dataset, Window], Wanted] = {}
-    for want in holdout_catalogue(instruments) if sealed else default_catalogue(instruments):
+    for want in holdout_catalogue(instruments) if holdout else default_catalogue(instruments):
         if want.dataset.timeframe in frames:
             this = Wanted(dataset=want.dataset, window=window or want.window)
             chosen.setdefault((this.dataset, this.window), this)
     return list(chosen.values())
 
 
-def refuse_with_search(*, sealed: bool, keep_up: bool, dry_run: bool) -> None:
+def refuse_with_search(*, holdout: bool, keep_up: bool, dry_run: bool) -> None:
     """Refuse options that cannot be combined with --then-optimize.
 
     Raises:
         SettingsError: If one of them is given; the message contains its name.
     """
-    for name, is_given in (("--holdout", sealed), ("--follow", keep_up), ("--dry-run", dry_run)):
+    for name, is_given in (("--holdout", holdout), ("--follow", keep_up), ("--dry-run", dry_run)):
         if is_given:
             raise SettingsError(f"--then-optimize cannot be combined with {name}; remove one of them")
 

@@ -45,7 +45,7 @@ def without(wanted: Sequence[Wanted], taken: Sequence[Wanted]) -> list[Wanted]:
     return left
 
 
-def sealed_of(chosen: SearchOptions, wanted: list[Wanted]) -> list[Wanted]:
+def holdout_of(chosen: SearchOptions, wanted: list[Wanted]) -> list[Wanted]:
     """Return the holdout period of the curriculum's datasets; empty for user-defined levels."""
     if chosen.curriculum or chosen.level_name:
         return []
@@ -101,10 +101,10 @@ def search_while_fetching(
     keep_strategies_apart(settings)
     context = context_of(settings)
     reached, access = reachable(wanted, settings)
-    sealed = [want for want in sealed_of(chosen, wanted) if want.dataset.instrument.provider in access]
+    holdout = [want for want in holdout_of(chosen, wanted) if want.dataset.instrument.provider in access]
     name = _begin_or_resume(context, chosen, run_name)
 
-    running = DownloadThread(_jobs(settings, context, name, reached, sealed), access, native=native)
+    running = DownloadThread(_jobs(settings, context, name, reached, holdout), access, native=native)
     services = _services(settings, context, name, chosen.workers, page=page)
     with services as (url, look), running.running(to_the_end=to_the_end):
         run_curriculum(
@@ -112,7 +112,7 @@ def search_while_fetching(
             name,
             url,
             lambda level: running.wait_until(partial(context.is_ready, level)),
-            running.wait_while_possible if sealed else lambda is_there: None,
+            running.wait_while_possible if holdout else lambda is_there: None,
             look=look,
             as_json=as_json,
         )
@@ -134,12 +134,12 @@ def _services(
 
 
 def _jobs(
-    settings: Settings, context: RunContext, run: str, reached: list[Wanted], sealed: list[Wanted]
+    settings: Settings, context: RunContext, run: str, reached: list[Wanted], holdout: list[Wanted]
 ) -> "list[Job]":
     """Return the downloads of a run: its own ranges first, then the holdout period."""
     return [
         (reached, context.store, partial(_record_seal, context, run)),
-        (sealed, holdout_candles_of(settings), lambda seal: None),
+        (holdout, holdout_candles_of(settings), lambda seal: None),
     ]
 
 

@@ -27,7 +27,7 @@ class FetchOptions:
     seed: int | None
     workers: int | None
     run_name: str | None
-    sealed: bool
+    holdout: bool
     keep_up: bool
     every: float
     dry_run: bool
@@ -59,8 +59,8 @@ def fetch(**options: Any) -> None:
 
 def _fetch(options: FetchOptions) -> None:
     settings = load_settings()
-    wanted = choose(options.pairs, options.timeframes, options.timerange, sealed=options.sealed)
-    store = holdout_candles_of(settings) if options.sealed else candles_of(settings)
+    wanted = choose(options.pairs, options.timeframes, options.timerange, holdout=options.holdout)
+    store = holdout_candles_of(settings) if options.holdout else candles_of(settings)
     if options.then_optimize:
         _search_too(options, wanted, settings)
         return
@@ -81,7 +81,7 @@ def _fetch(options: FetchOptions) -> None:
 
 
 def _search_too(options: FetchOptions, wanted: list[Wanted], settings: Settings) -> None:
-    refuse_with_search(sealed=options.sealed, keep_up=options.keep_up, dry_run=options.dry_run)
+    refuse_with_search(holdout=options.holdout, keep_up=options.keep_up, dry_run=options.dry_run)
     from tradeschool.app import fetch_and_search  # imported here: a plain download needs no search code
 
     fetch_and_search.fetch_and_search(

@@ -316,7 +316,7 @@ def test_a_late_or_foreign_answer_counts_for_nothing(plan, make_bench) -> None:
     run.reconcile()
     evaluator, connection = make_bench("w"), plan.queue.connection
     answer = evaluator.evaluate(run.ledger.batch(range(1)))
-    foreign = answer.trials[0].model_copy(update={"question": "0" * 32, "failure": "forged", "evaluation": None})
+    foreign = answer.trials[0].model_copy(update={"request_digest": "0" * 32, "failure": "forged", "evaluation": None})
     for message in (answer.model_copy(update={"trials": (foreign,)}), answer, answer):
         connection.rpush(results_key(plan.study), message.model_dump_json())
     connection.rpush(results_key(plan.study), b"not an answer")
