@@ -47,7 +47,7 @@ class Stable(Generic[Arrays, Prepared]):
         self, evaluator: Evaluator[Arrays, Prepared], settings: StableSettings, close: Callable[[], None]
     ) -> None:
         """`close` is called in each horse first, to let go of what belongs to the worker."""
-        self._bench, self._settings, self._close = evaluator, settings, close
+        self._evaluator, self._settings, self._close = evaluator, settings, close
         self._horse: WorkHorse | None = None
         self._key = ""
 
@@ -68,7 +68,7 @@ class Stable(Generic[Arrays, Prepared]):
         work_horse.send(batch.model_dump_json().encode(), timeout_seconds, len(batch.numbers))
         while (reply := work_horse.wait(self._settings.monitoring_seconds)) is None:
             if work_horse.seconds > work_horse.limit + self._settings.hang_seconds:
-                log.warning("hanging job killed", extra={"action": "job_killed", "worker": self._bench.worker})
+                log.warning("hanging job killed", extra={"action": "job_killed", "worker": self._evaluator.worker})
                 reply = work_horse.give_up()
                 break
             work_horse.go_on()
@@ -102,11 +102,11 @@ class Stable(Generic[Arrays, Prepared]):
         return self._horse
 
     def _own_duty(self, batch: TrialBatch, renew: Callable[[], None]) -> Duty:
-        self._bench.make_ready(batch, renew)
+        self._evaluator.make_ready(batch, renew)
         return Duty(evaluate=self._evaluate, close=self._close, memory_bytes=self._settings.memory_bytes)
 
     def _strange_duty(self, batch: TrialBatch) -> Duty:
-        self._bench.check(batch.level, batch.digests)
+        self._evaluator.check(batch.level, batch.digests)
         blame = f"{NOT_IMPORTED}: {batch.level.strategy}"
         return Duty(
             evaluate=self._evaluate,
@@ -120,14 +120,14 @@ class Stable(Generic[Arrays, Prepared]):
         )
 
     def _evaluate(self, order: bytes) -> bytes:
-        return evaluate_trials(order, self._bench)
+        return evaluate_trials(order, self._evaluator)
 
     def _load(self, order: bytes) -> None:
         try:
-            self._bench.load_strategy(TrialBatch.parse(json.loads(order)).level)
+            self._evaluator.load_strategy(TrialBatch.parse(json.loads(order)).level)
         except SettingsError as error:
             raise error.__cause__ or error from None  # the reason says already that it cannot be imported
 
     def _make_ready(self, order: bytes) -> None:
         with suppress(DataError):  # the answer says so
-            self._bench.make_ready(TrialBatch.parse(json.loads(order)), beat=lambda: None)
+            self._evaluator.make_ready(TrialBatch.parse(json.loads(order)), beat=lambda: None)

@@ -79,11 +79,11 @@ def test_a_signed_search_finds_the_same(plan, start_worker) -> None:
     assert table == plan.table_in_process()
 
 
-def test_forged_answers_count_for_nothing(plan, make_bench) -> None:
+def test_forged_answers_count_for_nothing(plan, make_evaluator) -> None:
     study = plan.open()
     run = signed_run(plan, study)
     run.reconcile()
-    answer = make_bench("w").evaluate(run.ledger.batch(range(1))).model_dump_json()
+    answer = make_evaluator("w").evaluate(run.ledger.batch(range(1))).model_dump_json()
     plan.queue.connection.rpush(results_key(plan.study), answer)
     forged = run.reconcile().finished
     plan.queue.connection.rpush(results_key(plan.study), SIGNER.sign("result", f"{plan.study}-0-0-a1", answer))

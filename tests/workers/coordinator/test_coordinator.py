@@ -34,7 +34,7 @@ class Shuffled:
     """Answers orders in an order of its own, and some of them twice."""
 
     def __init__(self, evaluator, choose: random.Random) -> None:
-        self._bench, self._choose, self._orders = evaluator, choose, []
+        self._evaluator, self._choose, self._orders = evaluator, choose, []
 
     def send(self, job_key, batch: TrialBatch) -> bool:
         self._orders.append(batch)
@@ -49,7 +49,7 @@ class Shuffled:
         batch = self._orders.pop(self._choose.randrange(len(self._orders)))
         if self._choose.random() < 0.2:
             self._orders.append(batch)
-        return [self._bench.evaluate(batch)]
+        return [self._evaluator.evaluate(batch)]
 
     def look(self, job_keys) -> list[JobReport]:
         return []
@@ -66,14 +66,14 @@ class Shuffled:
 
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([1, 2, 3, 4]))
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_order_of_completion_gives_the_same_table(plan, make_bench, seed: int, size: int) -> None:
+def test_any_order_of_completion_gives_the_same_table(plan, make_evaluator, seed: int, size: int) -> None:
     name = f"shuffled-{seed}-{size}"
     shuffled = replace(plan, folder=plan.folder / name, study=name, trials_per_job=size)
     shuffled.folder.mkdir(exist_ok=True)
     expected = shuffled.table_in_process()
     study = shuffled.open()
 
-    shuffled.finish(shuffled.run(study, Shuffled(make_bench("x"), random.Random(seed))))
+    shuffled.finish(shuffled.run(study, Shuffled(make_evaluator("x"), random.Random(seed))))
     table = export(study.trials(), "csv")
     study.close()
 
@@ -141,7 +141,7 @@ def test_a_killed_coordinator_is_followed_by_another(plan, start: Start, start_w
     study.close()
 
 
-def test_nobody_waits_for_answers_before_the_first_question_is_out(plan, make_bench) -> None:
+def test_nobody_waits_for_answers_before_the_first_question_is_out(plan, make_evaluator) -> None:
     waits = []
 
     class Watched(InProcessDispatcher):
@@ -150,7 +150,7 @@ def test_nobody_waits_for_answers_before_the_first_question_is_out(plan, make_be
             return super().collect(wait_seconds)
 
     study = plan.open()
-    run = plan.run(study, Watched(make_bench("here")))
+    run = plan.run(study, Watched(make_evaluator("here")))
     assert not run.is_ready
     run.reconcile(wait_seconds=0.5)
     run.reconcile(wait_seconds=0.5)
@@ -309,12 +309,12 @@ def test_an_answer_is_found_although_its_message_was_lost(served, eventually) ->
     assert table == served.table_in_process()
 
 
-def test_a_late_or_foreign_answer_counts_for_nothing(plan, make_bench) -> None:
+def test_a_late_or_foreign_answer_counts_for_nothing(plan, make_evaluator) -> None:
     expected = plan.table_in_process()
     study = plan.open()
     run = plan.run(study)
     run.reconcile()
-    evaluator, connection = make_bench("w"), plan.queue.connection
+    evaluator, connection = make_evaluator("w"), plan.queue.connection
     answer = evaluator.evaluate(run.ledger.batch(range(1)))
     foreign = answer.trials[0].model_copy(update={"request_digest": "0" * 32, "failure": "forged", "evaluation": None})
     for message in (answer.model_copy(update={"trials": (foreign,)}), answer, answer):
@@ -327,11 +327,11 @@ def test_a_late_or_foreign_answer_counts_for_nothing(plan, make_bench) -> None:
     assert export(first, "csv").splitlines()[1] == expected.splitlines()[1]
 
 
-def test_a_second_answer_that_differs_is_an_alarm(plan, make_bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_second_answer_that_differs_is_an_alarm(plan, make_evaluator, caplog: pytest.LogCaptureFixture) -> None:
     study = plan.open()
     run = plan.run(study)
     run.reconcile()
-    answer = make_bench("w").evaluate(run.ledger.batch(range(1)))
+    answer = make_evaluator("w").evaluate(run.ledger.batch(range(1)))
     found = json.loads(answer.trials[0].evaluation)
     other = answer.trials[0].model_copy(update={"evaluation": json.dumps(found | {"value": 1e9})})
     run.ledger.accept(answer)

@@ -51,9 +51,9 @@ def test_whatever_a_key_holds_the_table_is_the_same(served, eventually, kind: st
     eventually(lambda: names_of_workers(connection) == worker)
 
 
-def test_a_worker_outlives_keys_that_are_damaged_while_it_mends_others(plan, make_bench, monkeypatch) -> None:
+def test_a_worker_outlives_keys_that_are_damaged_while_it_mends_others(plan, make_evaluator, monkeypatch) -> None:
     connection, hits = plan.queue.connection, iter(["rq:workers", "rq:workers:trials", "rq:workers"])
-    evaluator = make_bench("here")
+    evaluator = make_evaluator("here")
     worker = TrialWorker(connection, evaluator, WorkerSettings(), UNSIGNED)
 
     def repair_and_damage(*arguments: object) -> list[str]:

@@ -76,8 +76,8 @@ def test_an_order_for_another_strategy_ends_the_run_and_says_what_allows_it(plan
     study.close()
 
 
-def test_a_bench_prepares_no_strategy_that_is_not_allowed(plan, make_bench) -> None:
-    honest = make_bench("w")
+def test_an_evaluator_prepares_no_strategy_that_is_not_allowed(plan, make_evaluator) -> None:
+    honest = make_evaluator("w")
     evaluator = Evaluator(
         store=honest._store,
         prepare=lambda *_: pytest.fail("it was prepared"),
@@ -95,26 +95,28 @@ def test_a_bench_prepares_no_strategy_that_is_not_allowed(plan, make_bench) -> N
         evaluator.evaluate(batch)
 
 
-def test_a_forged_announcement_keeps_no_worker_from_starting(connection: Redis, make_bench, caplog) -> None:
+def test_a_forged_announcement_keeps_no_worker_from_starting(connection: Redis, make_evaluator, caplog) -> None:
     bounded_reads._logged.cache_clear()
     connection.hset(KEY, "x", FORGED)
     connection.hset(KEY, "run-L1-a1", json.dumps({"v": 2, "seen": connection.time()[0], "trials": 1}))
     connection.hset(KEY, "r2-L1-a1", OTHER.sign("announcement", "r2-L1-a1", '{"v": 2, "seen": 1}'))
     for _ in range(2):
-        check_in(connection, make_bench("w"), SIGNER)
+        check_in(connection, make_evaluator("w"), SIGNER)
     told = [record.what for record in caplog.records if record.action == "left_out"]
 
     assert read_announcements(connection, SIGNER) == {}
     assert sorted(told) == ["announcement of r2-L1-a1", "announcement of run-L1-a1", "announcement of x"], "each once"
 
 
-def test_an_announcement_ahead_of_the_server_s_clock_is_none_without_a_key_too(connection: Redis, make_bench) -> None:
+def test_an_announcement_ahead_of_the_server_s_clock_is_none_without_a_key_too(
+    connection: Redis, make_evaluator
+) -> None:
     for name, seen in (("a", 9e15), ("b", connection.time()[0] + 100), ("c", -1), ("d", 1)):
         connection.hset(KEY, name, json.dumps({"v": 2, "seen": seen}))
     connection.hset(KEY, "e", '{"v": 2, "seen": NaN}')
     connection.hset(KEY, "f", '{"v": 2, "seen": 1e999}')
 
-    check_in(connection, make_bench("w"), UNSIGNED)
+    check_in(connection, make_evaluator("w"), UNSIGNED)
 
 
 def test_an_announcement_counts_for_its_own_study_and_time(connection: Redis) -> None:
@@ -164,7 +166,7 @@ def test_a_forged_count_of_losses_is_none(connection: Redis, stored: str) -> Non
     assert [count_loss(connection, "s", "j", SIGNER) for _ in range(2)] == [1, 1]
 
 
-def test_strangers_cannot_change_a_signed_search(plan, start_worker, make_bench) -> None:
+def test_strangers_cannot_change_a_signed_search(plan, start_worker, make_evaluator) -> None:
     """Forged failures, losses, answers, orders and leases at each step; the table is that of a quiet search."""
     start_worker("--key", SECRET)
     connection, expected = plan.queue.connection, plan.table_in_process()
@@ -181,7 +183,7 @@ def test_strangers_cannot_change_a_signed_search(plan, start_worker, make_bench)
         connection.rpush(results_key(plan.study), f'{{"study": "{plan.study}", "worker": "w", "trials": []}}')
     batch = run.ledger.batch(range(1))
     if batch is not None:
-        answer = make_bench("w").evaluate(batch)
+        answer = make_evaluator("w").evaluate(batch)
         forged = answer.model_copy(update={"trials": (answer.trials[0].model_copy(update={"failure": "forged"}),)})
         connection.rpush(results_key(plan.study), forged.model_dump_json())
         connection.rpush(results_key(plan.study), SIGNER.sign("result", "other-L1-a1-0-0-a1", forged.model_dump_json()))

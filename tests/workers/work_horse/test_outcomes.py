@@ -19,7 +19,7 @@ from optimizer.search.study import StudyFacts, open_study
 from optimizer.search.trial_table import export
 from tests.factories.levels import level_of
 from tests.fork_server import Forked, ForkServer
-from tests.workers.strange_bench import Candles
+from tests.workers.strategy_worker_process import Candles
 from tests.workers.strangers import UNLUCKY
 from tradeschool.errors import StrategyNotImported
 from workers.coordinator.coordinator import StudyRun
@@ -75,7 +75,7 @@ class Scene:
 
     def start(self, *strategies: str, has_errors: bool = True) -> Forked:
         """A worker that may evaluate these."""
-        words = [str(HERE / "strange_bench.py"), "--url", self.url, "--arrays", str(self.folder / "arrays")]
+        words = [str(HERE / "strategy_worker_process.py"), "--url", self.url, "--arrays", str(self.folder / "arrays")]
         words += ["--import-seconds", str(self.import_seconds)]
         words += [word for each in strategies or [self.strategy] for word in ("--strategy", each)]
         environment = {

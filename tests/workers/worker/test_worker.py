@@ -126,14 +126,14 @@ def test_a_worker_with_other_candles_refuses_to_start(plan, start_worker: Start)
     assert worker.wait(timeout=60) != 0
 
 
-def test_studies_that_are_over_or_silent_keep_no_worker_away(plan, make_bench) -> None:
+def test_studies_that_are_over_or_silent_keep_no_worker_away(plan, make_evaluator) -> None:
     connection = plan.queue.connection
     silent = Announcement(v=2, seen=connection.time()[0] - 100, trials=1)
     connection.hset("tradeschool:studies", "silent", silent.model_dump_json())
     connection.hset("tradeschool:studies", "hostile", b"[" * 100_000)
     connection.hset("tradeschool:studies", "foreign", b'{"v": "x"}')
 
-    check_in(connection, make_bench("w"))
+    check_in(connection, make_evaluator("w"))
 
 
 @pytest.mark.parametrize(
@@ -145,11 +145,11 @@ def test_studies_that_are_over_or_silent_keep_no_worker_away(plan, make_bench) -
         pytest.param('{"v": 2, "seen": NOW, "trials": 4}', "install the same release everywhere", id="known form"),
     ],
 )
-def test_another_version_is_named(plan, make_bench, notice: str, reason: str) -> None:
+def test_another_version_is_named(plan, make_evaluator, notice: str, reason: str) -> None:
     plan.queue.connection.hset("tradeschool:studies", "run-L1-a1", notice.replace("NOW", str(time.time())))
 
     with pytest.raises(SettingsError, match=reason):
-        check_in(plan.queue.connection, make_bench("w"))
+        check_in(plan.queue.connection, make_evaluator("w"))
 
 
 def test_a_notice_is_taken_down_at_the_end(served) -> None:
