@@ -55,10 +55,10 @@ def words(value: JsonValue) -> str:
     return str(value).replace("_", " ")
 
 
-def equity_curve(found: Mapping[str, Sequence[float | str]], title: str, held: str) -> Markup:
-    """Plot daily equity, benchmark and drawdown as SVG; `held` is the benchmark's name."""
+def equity_curve(found: Mapping[str, Sequence[float | str]], title: str, benchmark: str) -> Markup:
+    """Plot daily equity, benchmark and drawdown as SVG; `benchmark` is its name."""
     days = np.array(found["days"], dtype=np.int64)
     columns = {name: np.array(found[name], dtype=np.float64) for name in ("equity", "buy_and_hold", "drawdown")}
     parts = found.get("part") or [HOLDOUT] * len(days)
-    svg = draw_equity_curve(title, days, [str(part) for part in parts], held=held, **columns).decode()
+    svg = draw_equity_curve(title, days, [str(part) for part in parts], benchmark=benchmark, **columns).decode()
     return Markup(svg[svg.index("<svg") :])  # noqa: S704  # matplotlib's output, which it escapes

@@ -43,9 +43,9 @@ def draw_equity_curve(
     parts: Sequence[str],
     *,
     equity: NDArray[np.float64],
-    hold: NDArray[np.float64],
+    buy_and_hold: NDArray[np.float64],
     drawdown: NDArray[np.float64],
-    held: str,
+    benchmark: str,
 ) -> bytes:
     """Plot equity, benchmark and drawdown; lines break between parts and over days that are not judged."""
     figure = Figure(figsize=SIZE, layout="constrained")
@@ -53,7 +53,7 @@ def draw_equity_curve(
     moved = np.flatnonzero((np.diff(days) != 1) | np.array([one != other for one, other in pairwise(parts)])) + 1
     for number, run in enumerate(np.split(np.arange(len(days)), moved)):
         shown = days[run].astype("datetime64[D]")
-        above.plot(shown, hold[run], color=GREY, linewidth=1, label=held if number == 0 else None)
+        above.plot(shown, buy_and_hold[run], color=GREY, linewidth=1, label=benchmark if number == 0 else None)
         above.plot(shown, equity[run], color=BLUE, linewidth=1.2, label="winner" if number == 0 else None)
         below.fill_between(shown, -100 * drawdown[run], step="mid", color=RED, alpha=0.6, linewidth=0)
     above.axhline(1.0, color=GREY, linewidth=0.6)

@@ -96,7 +96,7 @@ def run_curriculum(
 ) -> None:
     """Execute a run to its end and print the result.
 
-    `wait` blocks until a level's candles are sealed; without it, they must be sealed already. `wait_for_sealed` blocks
+    `wait` blocks until a level's candles are sealed; without it, they must be sealed already. `wait_for_holdout` blocks
     until the holdout period is sealed or its download has ended. `look` is called repeatedly, see `enough_workers`.
 
     Raises:
