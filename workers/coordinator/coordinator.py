@@ -48,7 +48,7 @@ class StudyRun:
             raise SettingsError(
                 f"trials_per_job is {settings.trials_per_job}: expected at most the study's lag, {level.lag}"
             )
-        self._dispatcher, self._settings = dispatcher, settings
+        self.dispatcher, self._settings = dispatcher, settings
         self._facts, self._digests, self._study = facts, dict(digests), study
         self.next_reconcile = time.monotonic()
         self.is_ready = False
@@ -99,7 +99,7 @@ class StudyRun:
             DataIncomplete, StrategyNotImported, SettingsError: Every worker refuses, see `JobRecovery.recover`.
         """
         # Without an open job no result can come, and workers wait for the jobs that are sent below.
-        for result in self._dispatcher.collect(0.0 if self.jobs.is_empty else wait_seconds):
+        for result in self.dispatcher.collect(0.0 if self.jobs.is_empty else wait_seconds):
             self.ledger.accept(result)
             self.jobs.has_results |= bool(result.trials)
         if time.monotonic() >= self.next_reconcile:
@@ -134,7 +134,7 @@ class StudyRun:
             level=level,
             digests=self._digests,
         )
-        self._dispatcher.announce(announcement)
+        self.dispatcher.announce(announcement)
 
     def _batch(self, trial_requests: tuple[TrialRequest, ...]) -> TrialBatch:
         return TrialBatch(

@@ -79,7 +79,7 @@ class RunFinalizer:
         passed = [row.level for row in record.attempts if row.verdict and row.verdict.passed]
         for level in passed if record.surrogates else ():
             record = self.with_null_test(record, level, record.surrogates)
-        recommendation = isolated_steps.weigh(self._context, record, action, self._processes, self._stop)
+        recommendation = isolated_steps.evaluate(self._context, record, action, self._processes, self._stop)
         require_leadership(self._leadership)
         before = record.recommendation
         if before is None or (before.action, before.reason) != (recommendation.action, recommendation.reason):
@@ -125,7 +125,7 @@ class RunFinalizer:
             if self._stop():
                 raise KeyboardInterrupt
 
-        isolated_steps.draw(self._context, null_spec, missing, self._processes, take, self._stop)
+        isolated_steps.run_null_tests(self._context, null_spec, missing, self._processes, take, self._stop)
         return [null_runs[number] for number in sorted(null_runs)]
 
     def _record(self, record: RunRecord, event: str, **facts: JsonValue) -> None:

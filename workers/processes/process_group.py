@@ -14,7 +14,7 @@ from typing import TypeVar
 from optimizer.strategies.time_limit import bound_each_call, seconds_of_a_call
 from tradeschool.errors import TradeschoolError
 from tradeschool.interpreter import safe_path_for_children
-from workers.processes.exit_reason import ended_words
+from workers.processes.exit_reason import exit_reason
 from workers.processes.parent_death import die_with_parent
 
 Task = TypeVar("Task")
@@ -40,8 +40,7 @@ class ProcessGroupEnded(TradeschoolError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"a process that measured luck has ended: {reason}: go on with it as it was begun")
-        self.ended = reason
-        """How, in words."""
+        self.exit_reason = reason
 
 
 @contextmanager
@@ -113,7 +112,7 @@ def _how_it_ended(members: Sequence[BaseProcess]) -> str:
     while None in (codes := [each.exitcode for each in members]) and time.monotonic() < until:
         time.sleep(0.02)  # the pool's own thread is about to take the code
     code = next((code for code in codes if code not in (None, 0, -signal.SIGTERM)), None)
-    return "a process that it is shared with has ended" if code is None else ended_words(code, seconds_of_a_call())
+    return "a process that it is shared with has ended" if code is None else exit_reason(code, seconds_of_a_call())
 
 
 def _begin(parent: int, call_seconds: float | None) -> None:

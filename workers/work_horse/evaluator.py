@@ -52,10 +52,10 @@ class Evaluator(Generic[Arrays, Prepared]):
         self._store, self._prepare, self._evaluate = store, prepare, evaluate
         self._ready: dict[str, tuple[Prepared, ...]] = {}
 
-    def make_ready(self, batch: TrialBatch, beat: Callable[[], None]) -> tuple[Prepared, ...]:
+    def make_ready(self, batch: TrialBatch, heartbeat: Callable[[], None]) -> tuple[Prepared, ...]:
         """The level's candles in memory, read once and kept until another level comes.
 
-        `beat` is called before each dataset is read.
+        `heartbeat` is called before each dataset is read.
 
         Raises:
             DataError: where candles are missing, or are not those that the coordinator knows.
@@ -65,7 +65,7 @@ class Evaluator(Generic[Arrays, Prepared]):
             check_digests(batch.level, batch.digests, self._store)
 
             def read(dataset: Dataset, window: Window) -> Arrays:
-                beat()
+                heartbeat()
                 return self._store.arrays(dataset, window)
 
             self._ready = {}  # what the last level had mapped or held goes before the next one's comes
@@ -110,7 +110,7 @@ class Evaluator(Generic[Arrays, Prepared]):
         """
         self.require_strategy(batch.level)
         try:
-            prepared = self.make_ready(batch, beat=_no_heartbeat)
+            prepared = self.make_ready(batch, heartbeat=_no_heartbeat)
         except DataError as error:
             return BatchResult(study=batch.study, worker=self.worker, refused=_truncated(str(error)))
         asked = zip(batch.numbers, batch.request_digests(), batch.parameters, batch.thresholds, strict=True)

@@ -40,7 +40,7 @@ from workers.queue.job_results import failure_fields
 from workers.queue.messages import Arrays, BatchResult, Prepared, TrialBatch
 from workers.queue.trial_queue import BATCH_REFUSED, NOT_IMPORTED, clean_in_turn, results_key
 from workers.work_horse.evaluator import Evaluator
-from workers.work_horse.lifecycle import Stable, StableSettings
+from workers.work_horse.lifecycle import WorkHorseManager, WorkHorseSettings
 from workers.work_horse.process import WorkHorseResult
 from workers.worker.job_lease import LeaseClient, LeasedJob
 from workers.worker.preflight_check import check_in
@@ -59,7 +59,7 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings(StableSettings):
+class WorkerSettings(WorkHorseSettings):
     """How closely a worker is watched, in whole seconds, and how long its horse lives."""
 
     lease_seconds: int = 15
@@ -89,7 +89,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             lease_seconds=settings.lease_seconds,
             silence_seconds=4 * settings.idle_seconds + settings.lease_seconds,
         )
-        self._stable = Stable(evaluator, settings, connection.connection_pool.disconnect)
+        self._horses = WorkHorseManager(evaluator, settings, connection.connection_pool.disconnect)
         self._is_waiting, self._signals, self._next_usage, self._job_id = False, 0, 0.0, ""
         self._suspension = Suspension(worker=self.name)
         self._outage = RedisOutage()
@@ -109,14 +109,14 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         except StopRequested:
             log.info("worker told to stop", extra={"action": "worker_stops", "worker": self.name})
         finally:
-            self._stable.empty()
+            self._horses.retire()
             self._sign_off()
         return True
 
     @property
     def horse_pid(self) -> int:
         """The process that evaluates, 0 where there is none."""
-        return self._stable.pid
+        return self._horses.pid
 
     def _set_ip_address(self, connection: Redis) -> None:
         """Ask the server for this client's address; redis-py cannot read that of a socket with a space in its path."""
@@ -128,7 +128,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
         if self._signals > 1:
-            self._stable.kill()
+            self._horses.kill()
         if self._is_waiting or self._signals > 1:
             raise StopRequested
 
@@ -183,7 +183,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             return "", WorkHorseResult(failure=plain(f"{BATCH_REFUSED}: {' '.join(str(error).split())}")[:512])
         is_first, timeout = leased.job.id.endswith("-a1"), int(leased.job.timeout or 1)
         try:
-            reply = self._stable.evaluate(batch, timeout, is_first=is_first, renew=lambda: self._renew(leased))
+            reply = self._horses.evaluate(batch, timeout, is_first=is_first, renew=lambda: self._renew(leased))
         except DataError as error:
             return batch.study, self._refuse(batch, error)
         except (StopRequested, RedisError):

@@ -12,7 +12,7 @@ from optimizer.search.trial_table import export
 from tradeschool.errors import SettingsError
 from workers.connection import bounded_reads
 from workers.connection.signing import UNSIGNED, Signer
-from workers.isolation.strategy_allowlist import AllowedStrategies, StrategyNotAllowed, own_strategies
+from workers.isolation.strategy_allowlist import AllowedStrategies, StrategyNotAllowed, user_strategies
 from workers.queue.announcements import KEY, Announcement, publish_announcement, read_announcements
 from workers.queue.dispatch import JobKey, QueueDispatcher
 from workers.queue.job_allowlist import FUNCTION, TrialJob
@@ -60,7 +60,7 @@ def test_built_in_strategies_and_those_of_the_settings_are_evaluated(plan) -> No
 
     AllowedStrategies().require(plan.level)
     AllowedStrategies(("mine:X",)).require(mine)
-    assert own_strategies([plan.level, mine, mine]) == ("mine:X",)
+    assert user_strategies([plan.level, mine, mine]) == ("mine:X",)
 
 
 def test_an_order_for_another_strategy_ends_the_run_and_says_what_allows_it(plan, start_worker, eventually) -> None:

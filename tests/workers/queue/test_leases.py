@@ -25,7 +25,7 @@ def lease_client(plan) -> LeaseClient:
 
 
 @pytest.fixture
-def held(plan, lease_client: LeaseClient) -> LeasedJob:
+def leased(plan, lease_client: LeaseClient) -> LeasedJob:
     """The first job of a study."""
     study = plan.open()
     plan.run(study).reconcile()

@@ -350,7 +350,7 @@ class Rounds:
 
 
 def test_200_open_pages_cost_no_more_looks_than_one(
-    context, mortal, serve_on, client, monkeypatch: pytest.MonkeyPatch
+    context, killable_server, serve_on, client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number of Redis commands per poll, counted by Redis, does not depend on the number of pages."""
     rounds = Rounds()
@@ -358,9 +358,9 @@ def test_200_open_pages_cost_no_more_looks_than_one(
     monkeypatch.setattr(
         "workers.monitoring.overview.record_sample", lambda *_: None
     )  # it keeps what it saw once in five seconds
-    context.redis_url = mortal.url
+    context.redis_url = killable_server.url
     context.begin_run()
-    connection = Redis.from_url(mortal.url)
+    connection = Redis.from_url(killable_server.url)
 
     def commands() -> int:
         return int(connection.info("stats")["total_commands_processed"])

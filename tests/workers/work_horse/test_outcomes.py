@@ -19,8 +19,8 @@ from optimizer.search.study import StudyFacts, open_study
 from optimizer.search.trial_table import export
 from tests.factories.levels import level_of
 from tests.fork_server import Forked, ForkServer
-from tests.workers.strategy_worker_process import Candles
 from tests.workers.strangers import UNLUCKY
+from tests.workers.strategy_worker_process import Candles
 from tradeschool.errors import StrategyNotImported
 from workers.coordinator.coordinator import StudyRun
 from workers.coordinator.job_recovery import CoordinatorSettings
@@ -218,8 +218,8 @@ OUTCOMES = {
     "WRITE": (FAIL, r"ValueError: assignment destination is read-only, on coinbase/BTC-USD/H1"),
     "UNLOCK": (FAIL, r"ValueError: cannot set WRITEABLE flag to True of this array, on coinbase/BTC-USD/H1"),
     "UNLOCK_SMALL": (FAIL, r"ValueError: cannot set WRITEABLE flag to True of this array, on coinbase/BTC-USD/H1"),
-    "CLOSE": (FAIL, r"2 attempts: it closed the line to its worker"),
-    "CLOSE_SLEEP": (FAIL, r"2 attempts: it closed the line to its worker"),
+    "CLOSE": (FAIL, r"2 attempts: it closed the channel to its worker"),
+    "CLOSE_SLEEP": (FAIL, r"2 attempts: it closed the channel to its worker"),
     "CHDIR": (COMPLETE, None),
     "HANDLERS": (COMPLETE, None),
     "MUCH": (COMPLETE, None),
@@ -282,7 +282,7 @@ def test_a_horse_that_an_order_has_changed_is_replaced(scene: Scene, name: str) 
         "MUCH": "left_behind=signals and umask, limits, standard streams, interpreter, numpy's errors",
         "THREAD": "left_behind=threads",
         "DAEMON": "left_behind=1 processes",
-        "CLOSE": "reason=it closed the line to its worker",
+        "CLOSE": "reason=it closed the channel to its worker",
     }
 
     assert told[name] in scene.said

@@ -44,10 +44,10 @@ def test_an_orphan_does_not_start_to_work(start_worker: Start) -> None:
     assert worker.wait(timeout=60) == 3
 
 
-def test_a_pool_replaces_a_dead_worker_and_drains(plan, bench_program: Path, eventually, monkeypatch) -> None:
+def test_a_pool_replaces_a_dead_worker_and_drains(plan, evaluator_program: Path, eventually, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     settings = PoolSettings(first_pause_seconds=0.05, drain_seconds=20)
-    pool = Pool([sys.executable, str(bench_program), "--url", plan.url], 2, settings)
+    pool = Pool([sys.executable, str(evaluator_program), "--url", plan.url], 2, settings)
     pool.tend()
     before = pool.pids
     os.kill(before[0], signal.SIGKILL)
@@ -140,13 +140,13 @@ def test_studies_that_are_over_or_silent_keep_no_worker_away(plan, make_evaluato
     ("announcement", "reason"),
     [
         pytest.param(
-            '{"v": 9, "seen": NOW, "anything": []}', "version 9 of the wire format, this worker speaks 1", id="v"
+            '{"v": 9, "seen": NOW, "anything": []}', "version 9 of the wire format, this worker uses 1", id="v"
         ),
         pytest.param('{"v": 2, "seen": NOW, "trials": 4}', "install the same release everywhere", id="known form"),
     ],
 )
-def test_another_version_is_named(plan, make_evaluator, notice: str, reason: str) -> None:
-    plan.queue.connection.hset("tradeschool:studies", "run-L1-a1", notice.replace("NOW", str(time.time())))
+def test_another_version_is_named(plan, make_evaluator, announcement: str, reason: str) -> None:
+    plan.queue.connection.hset("tradeschool:studies", "run-L1-a1", announcement.replace("NOW", str(time.time())))
 
     with pytest.raises(SettingsError, match=reason):
         check_in(plan.queue.connection, make_evaluator("w"))
