@@ -111,7 +111,7 @@ def test_workers_with_another_key_end_the_run_and_fail_no_trial(plan, start_work
     start_worker(*(["--key", key] if key else []))
     study = plan.open()
 
-    with pytest.raises(SettingsError, match="workers refuse trial 0: order refused"):
+    with pytest.raises(SettingsError, match="workers refuse trial 0: batch refused"):
         plan.finish(signed_run(plan, study))
 
     assert study.trials() == []

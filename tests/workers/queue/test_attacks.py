@@ -69,7 +69,7 @@ def test_an_order_for_another_strategy_ends_the_run_and_says_what_allows_it(plan
     strange = replace(plan, strategy="antigravity:x")
     study = strange.open()
 
-    with pytest.raises(SettingsError, match="refuse trial 0: order refused: strategy 'antigravity:x' is not one"):
+    with pytest.raises(SettingsError, match="refuse trial 0: batch refused: strategy 'antigravity:x' is not allowed"):
         strange.finish(strange.run(study))
 
     assert study.trials() == []
@@ -129,7 +129,7 @@ def test_an_announcement_counts_for_its_own_study_and_time(connection: Redis) ->
     assert list(read_announcements(connection, SIGNER)) == ["run-L1-a1"]
 
 
-@pytest.mark.parametrize("reason", ["it broke", "the worker's lease ran out, at noon", "its process was killed", ""])
+@pytest.mark.parametrize("reason", ["it broke", "the worker's lease expired, at noon", "its process was killed", ""])
 @pytest.mark.parametrize("proof", ["", "00", OTHER.proof("failure", "run-L1-a1-0-0-a1", "it broke")])
 def test_a_forged_failure_says_nothing_of_a_job(plan, connection: Redis, reason: str, proof: str) -> None:
     job = f"{plan.study}-0-0-a1"
@@ -216,7 +216,7 @@ def test_a_key_at_the_coordinator_alone_ends_the_run_and_changes_nothing(plan, s
     start_worker()
     study = plan.open()
 
-    with pytest.raises(SettingsError, match="order refused"):
+    with pytest.raises(SettingsError, match="batch refused"):
         plan.finish(signed_run(plan, study))
 
     assert study.trials() == []

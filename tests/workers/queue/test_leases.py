@@ -120,7 +120,7 @@ def test_a_job_that_another_worker_has_begun_since_goes_on(plan, leased: LeasedJ
 
 
 def test_an_entry_of_a_job_that_has_ended_is_dropped(plan, lease_client: LeaseClient, leased: LeasedJob) -> None:
-    lease_client.submit(leased, plan.study, b"{}", go_on=False)
+    lease_client.submit(leased, plan.study, b"{}", take_next=False)
     leave(plan, leased, -1, None)
     clean(plan.queue)
 

@@ -70,7 +70,7 @@ def test_an_order_holds_no_secret_and_no_place(plan, batch: TrialBatch) -> None:
     ],
 )
 def test_a_payload_of_another_form_is_refused(batch: TrialBatch, make_evaluator, change: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="not an order of version 1"):
+    with pytest.raises(ValueError, match="not a batch of version 1"):
         evaluate_trials(json.dumps(batch.model_dump(mode="json") | change).encode(), make_evaluator("w"))
 
 

@@ -226,7 +226,7 @@ OUTCOMES = {
 }
 
 
-FATAL = {"KILL_PARENT": (FAIL, r"2 workers vanished with it: the worker's lease ran out")}
+FATAL = {"KILL_PARENT": (FAIL, r"2 workers were lost with it: the worker's lease expired")}
 """These end their worker, and another is started."""
 
 
