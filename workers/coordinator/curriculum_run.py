@@ -153,7 +153,7 @@ def _acquire(context: RunContext, name: str, stop: Callable[[], bool]) -> Iterat
 
 @contextmanager
 def _marked(context: RunContext, name: str) -> Iterator[RunMarker]:
-    """Mark the run as active, so that a standby continues it if this process is killed; any other end clears the mark."""
+    """Mark the run as active: a standby continues it if this process is killed. Any other end clears the mark."""
     mark = RunMarker(context.storage_url, name)
     try:
         yield mark

@@ -1,4 +1,4 @@
-"""The lock of a run: its holder is the run's coordinator. It ends with the process, so another can take over at once."""
+"""The lock of a run: its holder is the run's coordinator. It ends with the process that holds it."""
 
 import fcntl
 import re
