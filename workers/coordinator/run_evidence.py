@@ -55,8 +55,8 @@ def evaluate_run(context: RunContext, record: RunRecord, action: Recommend, proc
 def _subject(
     context: RunContext, record: RunRecord, action: Recommend, judged: Mapping[str, Verdict]
 ) -> EvaluatedWinner | None:
-    """The winner that is evaluated: that of the level before, if only the last level failed; else that of the last level
-    tried. None if it has no winner."""
+    """The winner that is evaluated: that of the level before, if only the last level failed; else that of the last
+    level tried. None if it has no winner."""
     name = action.level
     before = record.before(name)
     if not judged[name].passed and before and record.levels[-1].name == name and judged[before.name].passed:

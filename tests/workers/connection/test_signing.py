@@ -103,7 +103,7 @@ def test_a_worker_with_a_key_evaluates_no_unsigned_order(plan, start_worker, eve
 
     eventually(lambda: TrialJob.fetch("forged", connection).is_failed)
 
-    assert "without a good signature" in TrialJob.fetch("forged", connection).latest_result().exc_string
+    assert "without a valid signature" in TrialJob.fetch("forged", connection).latest_result().exc_string
 
 
 @pytest.mark.parametrize("key", [None, "another key, long enough"])

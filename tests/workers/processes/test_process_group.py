@@ -18,10 +18,10 @@ import sys
 from functools import partial
 from pathlib import Path
 from process_group_work import sleep_with_a_name
-from workers.processes.process_group import crew
+from workers.processes.process_group import process_group
 
 if __name__ == "__main__":
-    with crew(2, serial_seconds=0) as hands:
+    with process_group(2, serial_seconds=0) as hands:
         for _ in hands.share(partial(sleep_with_a_name, Path(sys.argv[1])), [0, 1, 2, 3]):
             pass
 """

@@ -227,7 +227,7 @@ def test_a_key_at_the_workers_alone_ends_the_run_and_changes_nothing(plan, start
     start_worker("--key", SECRET)
     study = plan.open()
 
-    with pytest.raises(SettingsError, match=r"without a good signature: do all have the same work\.signing_key"):
+    with pytest.raises(SettingsError, match=r"without a valid signature: set the same work\.signing_key"):
         plan.finish(plan.run(study))
 
     assert study.trials() == []

@@ -130,7 +130,7 @@ def test_events_are_told_with_their_sentences(page, context) -> None:
 
     (event,) = page.get("/api/runs/r1/events").json()["events"]
 
-    assert (event["event"], event["sentence"]) == ("run_started", "run r1 begins, seed 7")
+    assert (event["event"], event["sentence"]) == ("run_started", "run r1 started, seed 7")
 
 
 @pytest.mark.parametrize(

@@ -267,7 +267,7 @@ def test_a_traceback_forges_no_line(scene: Scene) -> None:
     scene.strategy = "strangers:UGLY"
     scene.search()
 
-    assert "workers.queue.messages: trial failed" in scene.said
+    assert "workers.work_horse.evaluator: trial failed" in scene.said
     assert "\x1b" not in scene.said
     assert not any(line.startswith("12:00:00") for line in scene.said.splitlines())
 
