@@ -103,7 +103,7 @@ def test_a_ledger_is_made_in_its_folder(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("character", ["\n", "\r", "\t", "\x1b", "\x7f", "\udcff"])
-@pytest.mark.parametrize("knob", ["data_dir", "results_dir", "state_dir"])
+@pytest.mark.parametrize("setting", ["data_dir", "results_dir", "state_dir"])
 def test_a_folder_that_no_line_can_carry_is_refused_in_one_line(setting: str, character: str) -> None:
     with pytest.raises(SettingsError, match=f"^{setting} '/a.*: expected a path without control characters") as refused:
         loading.load({setting: Path(f"/a{character}b/c")})

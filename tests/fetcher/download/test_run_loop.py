@@ -213,7 +213,7 @@ def damage(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
 
 
-@pytest.mark.parametrize("spoil", [damage, Path.unlink], ids=["cut", "lost"])
+@pytest.mark.parametrize("corrupt", [damage, Path.unlink], ids=["cut", "lost"])
 @pytest.mark.parametrize("timeframe", Timeframe, ids=lambda timeframe: timeframe.name)
 @pytest.mark.parametrize("year", [2020, 2021])
 async def test_a_damaged_file_is_fetched_again_alone(

@@ -139,13 +139,13 @@ async def test_a_whole_fetch_equals_the_source(provider: Provider, faults: str, 
         assert np.array_equal(found.volume, source.volumes)
 
 
-@pytest.mark.parametrize("result", [b"", b"<!DOCTYPE html>", b"{", b"\x00", b"{}", b'"text"', b"[[]]"])
+@pytest.mark.parametrize("answer", [b"", b"<!DOCTYPE html>", b"{", b"\x00", b"{}", b'"text"', b"[[]]"])
 def test_what_is_no_answer_is_unusable(provider: Provider, page: Page, answer: bytes) -> None:
     with pytest.raises(ProviderUnusable, match=str(page.dataset)):
         provider.parse(answer, page)
 
 
-@pytest.mark.parametrize("result", [b"", b"<!DOCTYPE html>", b"{", b"\xff", b"{}"])
+@pytest.mark.parametrize("answer", [b"", b"<!DOCTYPE html>", b"{", b"\xff", b"{}"])
 def test_any_refusal_is_told_with_status_and_page(provider: Provider, answer: bytes) -> None:
     error = provider.refusal(403, answer, "the page")
 

@@ -175,7 +175,7 @@ def test_a_password_does_not_go_in_the_clear(box: tuple[Box, str]) -> None:
     assert "s3cret" not in str(told.value)
 
 
-@pytest.mark.parametrize(("result", "is_final"), [("451 later", False), ("550 never", True)])
+@pytest.mark.parametrize(("answer", "is_final"), [("451 later", False), ("550 never", True)])
 def test_a_mail_server_that_refuses_is_asked_again_only_where_that_helps(
     box: tuple[Box, str], answer: str, is_final: bool
 ) -> None:
@@ -188,7 +188,7 @@ def test_a_mail_server_that_refuses_is_asked_again_only_where_that_helps(
 
 
 @pytest.mark.parametrize(
-    ("result", "is_final"), [(500, False), (503, False), (429, False), (404, True), (403, True), (302, True)]
+    ("answer", "is_final"), [(500, False), (503, False), (429, False), (404, True), (403, True), (302, True)]
 )
 def test_a_hook_that_refuses_is_asked_again_only_where_that_helps(hook: Hook, answer: int, is_final: bool) -> None:
     hook.answers.append(answer)

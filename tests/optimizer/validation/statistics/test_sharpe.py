@@ -23,7 +23,7 @@ def monthly(periods: int, skewness: float = 0.0, kurtosis: float = 3.0) -> Momen
 
 
 @pytest.mark.parametrize(
-    ("trials", "samples", "published"),
+    ("trials", "moments", "published"),
     [
         pytest.param(100, observed(-3, 10), 0.9004, id="a hundred trials"),
         pytest.param(46, observed(-3, 10), 0.9505, id="46 trials"),
@@ -39,7 +39,7 @@ def test_the_deflated_benchmark_is_the_published_one():
 
 
 @pytest.mark.parametrize(
-    ("samples", "published"),
+    ("moments", "published"),
     [
         pytest.param(monthly(24), 0.982, id="two years, normal"),
         pytest.param(monthly(24, -2.448, 10.164), 0.913, id="two years, skewed"),
