@@ -14,7 +14,7 @@ from tradeschool.app.notifications import notifications
 from tradeschool.app.page_process import own_page
 from tradeschool.app.search import begin, context_of, enough_workers, run_curriculum, strategies_of
 from tradeschool.app.search_request import SearchOptions
-from tradeschool.app.strategy_isolation import keep_strategies_apart
+from tradeschool.app.strategy_isolation import keep_isolated_strategies
 from tradeschool.app.worker_pool import Look
 from tradeschool.log import about
 from tradeschool.markets.catalogue import DatasetRange, holdout_catalogue
@@ -98,7 +98,7 @@ def search_while_fetching(
         GateNotMet: If a level failed its gate after all retries.
         TradeschoolError: Error of the download, if a level needs candles that it did not get.
     """
-    keep_strategies_apart(settings)
+    keep_isolated_strategies(settings)
     context = context_of(settings)
     reached, access = reachable(wanted, settings)
     holdout = [want for want in holdout_of(chosen, wanted) if want.dataset.instrument.provider in access]

@@ -10,7 +10,7 @@ from ours import DISTRIBUTIONS, Candles, level_of, make_run, prepare, trial
 
 from optimizer.search.sampler import SearchSpace, TrialHistory, ask
 from optimizer.search.study import StudyFacts, TrialOrigin, finished_trial, open_study
-from workers.coordinator.coordinator import StudyRun, reconcile
+from workers.coordinator.coordinator import StudyRun
 from workers.work_horse.evaluator import Evaluator
 from workers.worker.in_process_dispatch import InProcessDispatcher
 
@@ -52,7 +52,7 @@ def whole(folder: Path, count: int) -> dict[str, float]:
     level = level_of("none", count, 8)
 
     def until(run: StudyRun, wanted: int) -> None:
-        while reconcile(run).finished < wanted:
+        while run.reconcile().finished < wanted:
             pass
 
     def timed(run: StudyRun, wanted: int, trials: int) -> float:

@@ -15,10 +15,10 @@ def test_what_was_recorded_is_read_in_order(tmp_path: Path) -> None:
 
     first, second = event_log.read(tmp_path / "run")
 
-    assert first.sentence == "level 1, attempt 1 begins: 100 trials"
+    assert first.sentence == "level 1, attempt 1 started: 100 trials"
     assert second.facts == {"level": "1", "attempt": 1, "reason": "sharpe 0.3"}
     assert first.time <= second.time
-    assert second.to_json()["sentence"] == "level 1, attempt 1: the gate is missed: sharpe 0.3"
+    assert second.to_json()["sentence"] == "level 1, attempt 1: the gate failed: sharpe 0.3"
 
 
 def test_a_run_without_events_has_none(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_a_run_s_events_are_said_as_they_come(context: ServiceHarness) -> None:
         ("level_failed", "bad"),
         ("run_finished", "bad"),
     ]
-    assert context.told[0].title == "level 1, attempt 1: the gate is missed: sharpe"
+    assert context.told[0].title == "level 1, attempt 1: the gate failed: sharpe"
     assert context.told[0].facts["attempt"] == 1
     context.told.clear()
     notifications.look()
@@ -370,7 +370,7 @@ def test_a_search_that_stands_still_is_told_once_and_so_is_its_end(context: Serv
     assert context.said() == ["search_resumed"]
     assert [event.sentence for event in event_log.read(folder)][1:] == [
         "the search is stalled: no worker is connected; start some: tradeschool worker start -n 2",
-        "the search goes on after 40 s: workers are at work again",
+        "the search continues after 40 s",
     ]
 
 

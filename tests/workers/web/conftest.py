@@ -29,7 +29,6 @@ from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
-from workers.coordinator.coordinator import reconcile
 from workers.monitoring.overview import Overview, Sources
 from workers.web import app
 from workers.web.auth import Auth
@@ -190,7 +189,7 @@ def fail_a_job() -> Callable[..., str]:
 
     def fail(plan, reason: str = "no luck") -> str:
         study = plan.open()
-        reconcile(plan.run(study))
+        plan.run(study).reconcile()
         study.close()
         queue = plan.queue
         job = queue.fetch_job(queue.job_ids[0])

@@ -13,7 +13,6 @@ import pytest
 from redis import Redis
 
 from tradeschool.embedded_valkey.server import EmbeddedValkey
-from workers.coordinator.coordinator import reconcile
 from workers.monitoring.overview import Overview, Sources
 from workers.monitoring.queue_history import HistorySample
 from workers.monitoring.snapshot import take_snapshot
@@ -70,7 +69,7 @@ def test_what_happens_reaches_an_open_page(page, context, plan) -> None:
     context.begin_run()
     with stream(page) as told:
         study = plan.open()
-        reconcile(plan.run(study))
+        plan.run(study).reconcile()
         study.close()
         context.add_trials(3)
 
@@ -83,7 +82,7 @@ def test_what_happens_reaches_an_open_page(page, context, plan) -> None:
 
 def test_a_topic_is_what_the_command_prints(page, plan) -> None:
     study = plan.open()
-    reconcile(plan.run(study))
+    plan.run(study).reconcile()
     study.close()
 
     told = eventually(lambda: (found := page.get("/api/queue").json()["queue"]) and found["queued"] and found)
@@ -136,7 +135,7 @@ def test_events_are_told_with_their_sentences(page, context) -> None:
 
     (event,) = page.get("/api/runs/r1/events").json()["events"]
 
-    assert (event["event"], event["sentence"]) == ("run_started", "run r1 begins, seed 7")
+    assert (event["event"], event["sentence"]) == ("run_started", "run r1 started, seed 7")
 
 
 @pytest.mark.parametrize(
@@ -356,7 +355,7 @@ class Rounds:
 
 
 def test_200_open_pages_cost_no_more_looks_than_one(
-    context, mortal, serve_on, client, monkeypatch: pytest.MonkeyPatch
+    context, killable_server, serve_on, client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number of Redis commands per poll, counted by Redis, does not depend on the number of pages."""
     rounds = Rounds()
@@ -364,9 +363,9 @@ def test_200_open_pages_cost_no_more_looks_than_one(
     monkeypatch.setattr(
         "workers.monitoring.overview.record_sample", lambda *_: None
     )  # it keeps what it saw once in five seconds
-    context.redis_url = mortal.url
+    context.redis_url = killable_server.url
     context.begin_run()
-    connection = Redis.from_url(mortal.url)
+    connection = Redis.from_url(killable_server.url)
 
     def commands() -> int:
         return int(connection.info("stats")["total_commands_processed"])
