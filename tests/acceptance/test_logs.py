@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 
 STRATEGY = """
-from optimizer.strategies.built_in.sma_cross import STRATEGYasCROSS
+from optimizer.strategies.built_in.sma_cross import STRATEGY as CROSS
 
 
 class Picky:

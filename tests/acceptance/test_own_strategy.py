@@ -9,7 +9,7 @@ import pytest
 STRATEGY = "from optimizer.strategies.built_in.sma_cross import STRATEGY\n"
 DYING = """
 import os
-from optimizer.strategies.built_in.sma_cross import STRATEGYasBUILT_IN
+from optimizer.strategies.built_in.sma_cross import STRATEGY as BUILT_IN
 
 class Mine:
     name, parameters = "mine", BUILT_IN.parameters

@@ -33,7 +33,7 @@ ANY, NONE = -99, 99
 SLOWLY = """
 import time
 
-from optimizer.strategies.built_in.sma_cross import STRATEGYasCROSS
+from optimizer.strategies.built_in.sma_cross import STRATEGY as CROSS
 
 
 class Slowly:

@@ -29,7 +29,7 @@ BUILT_IN = load("sma_cross")
 DEFAULTS = {parameter.name: parameter.default for parameter in BUILT_IN.parameters}
 OWN = """
 import itertools, os, signal, time
-from optimizer.strategies.built_in.sma_cross import STRATEGYasBUILT_IN
+from optimizer.strategies.built_in.sma_cross import STRATEGY as BUILT_IN
 
 class Mine:
     name, parameters = "mine", BUILT_IN.parameters

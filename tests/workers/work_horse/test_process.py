@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import json, os, signal, sys, time
 from workers.work_horse.child import Duty
-from workers.work_horse.process import Horse
+from workers.work_horse.process import WorkHorse
 
 def evaluate(order):
     what = order.decode()
@@ -44,10 +44,10 @@ def evaluate(order):
     return f"{os.getpid()} {what}".encode()
 
 def told(reply):
-    return None if reply is None else [reply.answer and reply.answer.decode()[:40], reply.failure, reply.is_harmed]
+    return None if reply is None else [reply.result and reply.result.decode()[:40], reply.failure, reply.is_harmed]
 
 timeout, patience = int(sys.argv[1]), float(sys.argv[2])
-horse = Horse(Duty(evaluate=evaluate, close=lambda: None, memory_bytes=1 << 28))
+horse = WorkHorse(Duty(evaluate=evaluate, close=lambda: None, memory_bytes=1 << 28))
 found = [horse.pid]
 for what in sys.argv[3:]:
     horse.send(what.encode(), timeout, 1)
@@ -85,7 +85,7 @@ def test_a_long_answer_comes_whole(ride) -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch", "failure"),
+    ("order", "failure"),
     [
         pytest.param("raise", "ZeroDivisionError: no", id="an exception"),
         pytest.param("kill", "its process was killed by SIGKILL", id="killed"),
