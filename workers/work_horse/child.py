@@ -35,6 +35,8 @@ class Stage:
     """Given the order."""
     blame: str
     """How the reason begins where it fails."""
+    reason: Callable[[BaseException], str] = plain_error
+    """Describes what it raises."""
     most_seconds: int | None = None
     """How long it may take where that is less than an order may."""
     is_ours: bool = False
@@ -111,7 +113,7 @@ class Rider:
                 with UnixSignalDeathPenalty(seconds, JobTimeoutException):
                     stage.act(message.body)
             except BaseException as error:  # noqa: BLE001  # an exit of a stranger's module is told, too
-                return f"{stage.blame}: {plain_error(error)}".encode()
+                return f"{stage.blame}: {stage.reason(error)}".encode()
             finally:
                 lift_memory_limit()
         self._say(STAGE, number=len(self._duty.stages))

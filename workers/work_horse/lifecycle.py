@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic
 
-from tradeschool.errors import DataError, SettingsError
+from tradeschool.errors import DataError, SettingsError, StrategyNotImported
+from tradeschool.plain_text import plain_error
 from workers.isolation.strategy_allowlist import is_users
 from workers.queue.messages import Arrays, Prepared, TrialBatch, level_key
 from workers.queue.trial_queue import NOT_IMPORTED
@@ -40,6 +41,10 @@ class StableSettings:
     """How much a horse may allocate; None is without limit."""
 
 
+class OrderNotBegun(Exception):
+    """The worker was told to end before the first trial of an order began."""
+
+
 class Stable(Generic[Arrays, Prepared]):
     """One worker's horse."""
 
@@ -57,12 +62,19 @@ class Stable(Generic[Arrays, Prepared]):
         return self._horse.pid if self._horse else 0
 
     def evaluate(
-        self, batch: TrialBatch, timeout_seconds: int, *, is_first: bool, renew: Callable[[], None]
+        self,
+        batch: TrialBatch,
+        timeout_seconds: int,
+        *,
+        is_first: bool,
+        renew: Callable[[], None],
+        is_told_to_end: Callable[[], bool] = lambda: False,
     ) -> WorkHorseResult:
         """How the order ended. `renew` is called now and then; a job that is tried again gets a fresh horse.
 
         Raises:
             DataError: where candles are missing, or are not those that the coordinator knows.
+            OrderNotBegun: where the worker is told to end while a user's strategy is imported or prepared.
         """
         work_horse = self._horse_for(batch, renew, is_fresh=not is_first)
         work_horse.send(batch.model_dump_json().encode(), timeout_seconds, len(batch.numbers))
@@ -71,6 +83,9 @@ class Stable(Generic[Arrays, Prepared]):
                 log.warning("hanging job killed", extra={"action": "job_killed", "worker": self._bench.worker})
                 reply = work_horse.give_up()
                 break
+            if work_horse.is_getting_ready and is_told_to_end():
+                self.empty()
+                raise OrderNotBegun
             work_horse.go_on()
             renew()
         if left := work_horse.left_behind() if not reply.is_harmed else "":
@@ -113,7 +128,7 @@ class Stable(Generic[Arrays, Prepared]):
             close=self._close,
             memory_bytes=self._settings.memory_bytes,
             stages=(
-                Stage(act=self._load, blame=blame, most_seconds=IMPORT_SECONDS),
+                Stage(act=self._load, blame=blame, reason=_import_reason, most_seconds=IMPORT_SECONDS),
                 Stage(act=self._make_ready, blame=f"{blame}: preparing its candles", is_ours=True),
             ),
             is_strange=True,
@@ -123,11 +138,15 @@ class Stable(Generic[Arrays, Prepared]):
         return evaluate_trials(order, self._bench)
 
     def _load(self, order: bytes) -> None:
-        try:
-            self._bench.load_strategy(TrialBatch.parse(json.loads(order)).level)
-        except SettingsError as error:
-            raise error.__cause__ or error from None  # the reason says already that it cannot be imported
+        self._bench.load_strategy(TrialBatch.parse(json.loads(order)).level)
 
     def _make_ready(self, order: bytes) -> None:
         with suppress(DataError):  # the answer says so
             self._bench.make_ready(TrialBatch.parse(json.loads(order)), beat=lambda: None)
+
+
+def _import_reason(error: BaseException) -> str:
+    """Why a module cannot be imported, without a repetition of that it cannot."""
+    if isinstance(error, StrategyNotImported):
+        return error.reason
+    return plain_error(error.__cause__ if isinstance(error, SettingsError) and error.__cause__ else error)

@@ -14,10 +14,9 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from tradeschool.plain_text import plain
-from workers.processes.descendants import adopt_orphans, children_of, end_all
+from workers.processes.descendants import adopt_orphans, children_of, end_all, is_stopped
 from workers.work_horse.channel import ANSWER, CHANGED, FAILURE, ORDER, STAGE, TOLD, Line, Message
 from workers.work_horse.child import MUTE, Duty, Stage, live
 from workers.work_horse.output import Chatter
@@ -87,6 +86,11 @@ class WorkHorse:
                 return None
 
     @property
+    def is_getting_ready(self) -> bool:
+        """Whether it has not begun with the trials of its order."""
+        return self._at is not None
+
+    @property
     def limit(self) -> int:
         """How many seconds it may take over what it is at."""
         return min(self._timeout, (self._at and self._at.most_seconds) or self._timeout)
@@ -104,8 +108,8 @@ class WorkHorse:
 
     def go_on(self) -> None:
         """Let it go on where it has stopped itself."""
-        with suppress(OSError):
-            if Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+        if is_stopped(self.pid):
+            with suppress(OSError):
                 os.kill(self.pid, signal.SIGCONT)
 
     def left_behind(self) -> str:
