@@ -1,9 +1,10 @@
-"""Bounds in time what a strategy's code does in this process, where the process asks for that.
+"""Bounds what a call of a strategy's code does: its time, where the process asks for that, and its forks.
 
 The kernel's timer ends the process, so that a loop in native code ends, too. A work horse does not ask for it: its
 worker measures the whole trial.
 """
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,12 +27,17 @@ def seconds_of_a_call() -> float | None:
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """One call of a strategy: a whole backtest, or a shorter one; calls do not lie in one another."""
-    if _seconds is None:
-        yield
-        return
-    signal.setitimer(signal.ITIMER_REAL, _seconds)
+    """One call of a strategy: a whole backtest, or a shorter one; calls do not lie in one another.
+
+    A process that the call has forked ends here. If it returned, each call would double the number of processes.
+    """
+    process = os.getpid()
+    if _seconds is not None:
+        signal.setitimer(signal.ITIMER_REAL, _seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if os.getpid() != process:
+            os._exit(0)
+        if _seconds is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)

@@ -36,6 +36,8 @@ HIDDEN = {"evaluate": "evaluate:evaluate", "standby": "standby:standby"}
 """Internal commands, started by other commands."""
 
 INTERRUPTED = 130
+PARENT_OPTION = "--parent"
+"""Hidden option of each command that another command starts."""
 
 
 class LazyGroup(click.Group):
@@ -95,6 +97,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("tradeschool: interrupted; stored data is kept; run the same command to resume", err=True)
+        if PARENT_OPTION not in sys.argv:  # the command that started this process prints the line
+            click.echo("tradeschool: interrupted; stored data is kept; run the same command to resume", err=True)
         sys.exit(INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,6 +36,29 @@ def children_of(pid: int) -> set[int]:
             with suppress(OSError):
                 found |= {int(child) for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()}
     return found
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped, as by SIGSTOP."""
+    with suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return False
+
+
+def end_orphans(known: Collection[int], mark: bytes) -> None:
+    """Kill and reap what this process has adopted of the known children, whose environment holds the mark.
+
+    Others start processes in this one, too, and wait for them: those are of its own session, or without the mark.
+    """
+    session = os.getsid(0)
+    for child in children_of(os.getpid()) - {*known}:
+        with suppress(OSError, ValueError):
+            state, _, _, of_session, *_ = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+            if state == "Z" and int(of_session) != session:
+                os.waitpid(child, os.WNOHANG)
+            elif mark in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+                os.kill(child, signal.SIGKILL)
+                log.warning("left behind, killed", extra={"action": "leftovers_killed", "processes": 1})
 
 
 def end_all(pid: int) -> None:

@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from types import FrameType
 
 from tradeschool.errors import WorkersFailed
+from workers.processes.descendants import adopt_orphans, end_orphans
 from workers.processes.pool_registry import RESCALE
 from workers.processes.restart_policy import Connected, FailedStarts, pause_seconds
 from workers.processes.stderr_relay import OutputForwarder
+
+POOL_VARIABLE = "WORKER_POOL"
+"""Names a worker's pool in its environment, by which the pool knows what the worker has started."""
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +91,10 @@ class Pool:
         self._leaving: list[Slot] = []
         self._failures = FailedStarts(connected)
         self._standbys = [Slot([*standby, *parent])] if standby else []
-        self._settings, self._environment, self._wanted, self._clock = settings, environment, wanted, clock
+        self._settings, self._wanted, self._clock = settings, wanted, clock
+        self._mark = f"{POOL_VARIABLE}={os.getpid()}"
+        self._environment = {**(os.environ if environment is None else environment), POOL_VARIABLE: str(os.getpid())}
+        self._is_adopting = False
         self._signals, self._is_rescaled = 0, True  # a request from before the signal handler counts, too
 
     @property
@@ -104,6 +111,8 @@ class Pool:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         signal.signal(RESCALE, self._on_rescale)
+        adopt_orphans()  # what a strategy has started outlives its worker where that is killed
+        self._is_adopting = True
         while not self._signals and not self._failures.is_hopeless(len(self._slots)):
             self.tend()
             time.sleep(self._settings.look_seconds)
@@ -129,6 +138,7 @@ class Pool:
                 self._note_death(slot, slot.process)
             if slot.process is None and self._clock() >= slot.due:
                 self._start(slot)
+        self._end_orphans()
 
     def scale(self, count: int) -> None:
         """Change the number of workers; surplus ones end after their trial."""
@@ -165,6 +175,10 @@ class Pool:
     def _forward(self) -> None:
         for slot in self._every_slot():
             slot.forward()
+
+    def _end_orphans(self) -> None:
+        if self._is_adopting:
+            end_orphans([process.pid for process in self._processes()], self._mark.encode())
 
     def _every_slot(self) -> list[Slot]:
         return [*self._slots, *self._standbys, *self._leaving]

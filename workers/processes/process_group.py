@@ -4,8 +4,9 @@ import multiprocessing
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
@@ -14,6 +15,7 @@ from typing import TypeVar
 from optimizer.strategies.time_limit import bound_each_call, seconds_of_a_call
 from tradeschool.errors import TradeschoolError
 from tradeschool.interpreter import safe_path_for_children
+from workers.processes.descendants import is_stopped
 from workers.processes.exit_reason import exit_reason
 from workers.processes.parent_death import die_with_parent
 
@@ -25,6 +27,10 @@ SERIAL_SECONDS = 1.0
 """Time in which this process works alone: starting others takes as long."""
 CODE_SECONDS = 5.0
 """Time limit for all exit codes once one process has ended."""
+CHECK_SECONDS = 1.0
+"""Time between two checks of the processes."""
+STOPPED_CHECKS = 5
+"""Consecutive checks that find a process stopped before it is killed."""
 MAX_CORES = 16
 """Default limit of processes; each takes a quarter of a gigabyte."""
 
@@ -62,6 +68,8 @@ class ProcessGroup:
     def __init__(self, count: int, serial_seconds: float) -> None:
         self.count, self._serial_seconds = max(1, count), serial_seconds
         self._pool: ProcessPoolExecutor | None = None
+        self._stopped: Counter[int] = Counter()
+        """Consecutive checks that found each process stopped."""
 
     def share(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """Yield the result of `work` for each task, in order; `work` must be a module-level function.
@@ -83,11 +91,28 @@ class ProcessGroup:
         members: list[BaseProcess] = []
         try:
             with safe_path_for_children():
-                results = self._pool.map(work, tasks)
+                futures = [self._pool.submit(work, task) for task in tasks]
                 members = multiprocessing.active_children()
-            yield from results
+            for future in futures:
+                yield self._result(future, members)
         except BrokenProcessPool:
-            raise ProcessGroupEnded(_how_it_ended(members)) from None
+            has_stopped = max(self._stopped.values(), default=0) >= STOPPED_CHECKS
+            reason = "its process has stopped itself" if has_stopped else _how_it_ended(members)
+            raise ProcessGroupEnded(reason) from None
+
+    def _result(self, future: "Future[Result]", members: Sequence[BaseProcess]) -> Result:
+        """What a task has come to; a process that has stopped itself is killed, since no timer ends it."""
+        while True:
+            try:
+                return future.result(CHECK_SECONDS)
+            except TimeoutError:
+                if future.done():  # the task's own
+                    raise
+            stopped = [each.pid for each in members if each.pid and is_stopped(each.pid)]
+            self._stopped = Counter({pid: self._stopped[pid] + 1 for pid in stopped})
+            for pid, looks in self._stopped.items():
+                if looks >= STOPPED_CHECKS:
+                    os.kill(pid, signal.SIGKILL)
 
     def _begin(self) -> ProcessPoolExecutor:
         # Spawned: this process has threads, and a forked child of one that has used polars hangs.

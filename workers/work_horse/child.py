@@ -35,6 +35,8 @@ class PreparationStep:
     """Takes the batch."""
     failure: str
     """Start of the reason where the step fails."""
+    describe: Callable[[BaseException], str] = plain_error
+    """Text of an exception that the step raises."""
     timeout_seconds: int | None = None
     """Time limit where it is shorter than the batch's."""
     is_trusted: bool = False
@@ -113,7 +115,7 @@ class BatchLoop:
                 with UnixSignalDeathPenalty(seconds, JobTimeoutException):
                     step.run(message.body)
             except BaseException as error:  # noqa: BLE001  # a user's module may raise SystemExit, too
-                return f"{step.failure}: {plain_error(error)}".encode()
+                return f"{step.failure}: {step.describe(error)}".encode()
             finally:
                 lift_memory_limit()
         self._send(STEP, number=len(self._task.steps))

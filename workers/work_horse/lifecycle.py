@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic
 
-from tradeschool.errors import DataError, SettingsError
+from tradeschool.errors import DataError, SettingsError, StrategyNotImported
+from tradeschool.plain_text import plain_error
 from workers.isolation.strategy_allowlist import is_user_strategy
 from workers.queue.messages import Arrays, Prepared, TrialBatch, level_key
 from workers.queue.trial_queue import NOT_IMPORTED
@@ -40,6 +41,10 @@ class WorkHorseSettings:
     """Limit of memory; None is without limit."""
 
 
+class BatchNotStarted(Exception):
+    """The worker was told to end before the first trial of a batch started."""
+
+
 class WorkHorseManager(Generic[Arrays, Prepared]):
     """Keeps the work horse of one worker."""
 
@@ -57,12 +62,19 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
         return self._horse.pid if self._horse else 0
 
     def evaluate(
-        self, batch: TrialBatch, timeout_seconds: int, *, is_first: bool, renew: Callable[[], None]
+        self,
+        batch: TrialBatch,
+        timeout_seconds: int,
+        *,
+        is_first: bool,
+        renew: Callable[[], None],
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> WorkHorseResult:
         """The outcome of a batch. `renew` is called every few seconds; a retried job gets a new work horse.
 
         Raises:
             DataError: Candles are missing, or differ from the coordinator's.
+            BatchNotStarted: The worker is told to end while a user's strategy is imported or prepared.
         """
         work_horse = self._horse_for(batch, renew, is_fresh=not is_first)
         work_horse.send(batch.model_dump_json().encode(), timeout_seconds, len(batch.numbers))
@@ -71,6 +83,9 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
                 log.warning("hanging job killed", extra={"action": "job_killed", "worker": self._evaluator.worker})
                 result = work_horse.kill_late()
                 break
+            if work_horse.is_preparing and is_ending():
+                self.retire()
+                raise BatchNotStarted
             work_horse.resume_if_stopped()
             renew()
         if leftovers := work_horse.leftovers() if not result.is_damaged else "":
@@ -113,7 +128,9 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
             close=self._close,
             memory_bytes=self._settings.memory_bytes,
             steps=(
-                PreparationStep(run=self._load, failure=failure, timeout_seconds=IMPORT_SECONDS),
+                PreparationStep(
+                    run=self._load, failure=failure, describe=_import_reason, timeout_seconds=IMPORT_SECONDS
+                ),
                 PreparationStep(run=self._make_ready, failure=f"{failure}: preparing its candles", is_trusted=True),
             ),
             is_untrusted=True,
@@ -123,11 +140,15 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
         return evaluate_trials(batch, self._evaluator)
 
     def _load(self, batch: bytes) -> None:
-        try:
-            self._evaluator.load_strategy(TrialBatch.parse(json.loads(batch)).level)
-        except SettingsError as error:
-            raise error.__cause__ or error from None  # the step's failure text says already that the import failed
+        self._evaluator.load_strategy(TrialBatch.parse(json.loads(batch)).level)
 
     def _make_ready(self, batch: bytes) -> None:
         with suppress(DataError):  # `evaluate` reports it in the result
             self._evaluator.make_ready(TrialBatch.parse(json.loads(batch)), heartbeat=lambda: None)
+
+
+def _import_reason(error: BaseException) -> str:
+    """The reason of a failed import, without the words that the step's failure text has already."""
+    if isinstance(error, StrategyNotImported):
+        return error.reason
+    return plain_error(error.__cause__ if isinstance(error, SettingsError) and error.__cause__ else error)

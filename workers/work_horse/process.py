@@ -14,10 +14,9 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from tradeschool.plain_text import plain
-from workers.processes.descendants import adopt_orphans, children_of, end_all
+from workers.processes.descendants import adopt_orphans, children_of, end_all, is_stopped
 from workers.work_horse.channel import BATCH, CHANGES, FAILURE, LOG, RESULT, STEP, Channel, Message
 from workers.work_horse.child import CHANNEL_CLOSED_EXIT, PreparationStep, WorkHorseTask, run_child
 from workers.work_horse.output import StrategyOutput
@@ -87,6 +86,11 @@ class WorkHorse:
                 return None
 
     @property
+    def is_preparing(self) -> bool:
+        """Whether the trials of the batch have not started yet."""
+        return self._current_step is not None
+
+    @property
     def limit_seconds(self) -> int:
         """Time limit of the current step or batch."""
         return min(self._timeout, (self._current_step and self._current_step.timeout_seconds) or self._timeout)
@@ -104,8 +108,8 @@ class WorkHorse:
 
     def resume_if_stopped(self) -> None:
         """Send SIGCONT to a process that has stopped itself."""
-        with suppress(OSError):
-            if Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+        if is_stopped(self.pid):
+            with suppress(OSError):
                 os.kill(self.pid, signal.SIGCONT)
 
     def leftovers(self) -> str:

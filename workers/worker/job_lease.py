@@ -95,6 +95,14 @@ class LeaseClient:
             is_new, is_named = pipeline.execute()
         return not (is_new or is_named)
 
+    def release(self, leased: LeasedJob) -> None:
+        """Return a job of which no trial has started to the head of the queue."""
+        with self._queue.connection.pipeline() as pipeline:
+            pipeline.zrem(self._leases, leased.lease)
+            stamp(pipeline, leased.job.key, ["enqueued_at"], {"status": JobStatus.QUEUED.value})
+            pipeline.execute()
+        put_back(self._queue, leased.job.id)
+
     def submit(self, leased: LeasedJob, study: str, result: bytes, *, take_next: bool) -> str | None:
         """Push a result, store it with the job, and take the next job if there is one."""
         with self._queue.connection.pipeline() as pipeline:

@@ -40,7 +40,7 @@ from workers.queue.job_results import failure_fields
 from workers.queue.messages import Arrays, BatchResult, Prepared, TrialBatch
 from workers.queue.trial_queue import BATCH_REFUSED, NOT_IMPORTED, clean_in_turn, results_key
 from workers.work_horse.evaluator import Evaluator
-from workers.work_horse.lifecycle import WorkHorseManager, WorkHorseSettings
+from workers.work_horse.lifecycle import BatchNotStarted, WorkHorseManager, WorkHorseSettings
 from workers.work_horse.process import WorkHorseResult
 from workers.worker.job_lease import LeaseClient, LeasedJob
 from workers.worker.preflight_check import check_in
@@ -159,7 +159,11 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             return None
         with about(**about_job(job_id)):
             began = time.monotonic()
-            study, outcome = self._evaluate_job(leased)
+            try:
+                study, outcome = self._evaluate_job(leased)
+            except BatchNotStarted:
+                log.info("job released", extra={"action": "job_released", "job": job_id})
+                return self._retry(lambda: self._leases.release(leased))
             log.info("job done", extra={"action": "job_done", "seconds": round(time.monotonic() - began, 3)})
         self._report_usage()
         take_next = not self._signals
@@ -183,10 +187,16 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             return "", WorkHorseResult(failure=plain(f"{BATCH_REFUSED}: {' '.join(str(error).split())}")[:512])
         is_first, timeout = leased.job.id.endswith("-a1"), int(leased.job.timeout or 1)
         try:
-            outcome = self._horses.evaluate(batch, timeout, is_first=is_first, renew=lambda: self._renew(leased))
+            outcome = self._horses.evaluate(
+                batch,
+                timeout,
+                is_first=is_first,
+                renew=lambda: self._renew(leased),
+                is_ending=lambda: self._signals > 0,
+            )
         except DataError as error:
             return batch.study, self._refuse(batch, error)
-        except (StopRequested, RedisError):
+        except (StopRequested, RedisError, BatchNotStarted):
             raise
         except Exception as error:  # preparing a level may fail in many ways; the worker survives them
             log.warning("level not ready", exc_info=True, extra={"action": "level_not_ready", "job": leased.job.id})

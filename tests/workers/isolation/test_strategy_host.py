@@ -106,7 +106,7 @@ def test_a_decision_engine_is_known_for_one(apart: StrategyHost) -> None:
         ("import os; os._exit(3)", r"its process ended with exit code 3 \(3 attempts\)"),
         ("import ctypes; ctypes.string_at(0)", r"its process was killed by SIGSEGV \(3 attempts\)"),
         ("import os; os.kill(os.getpid(), 19)", r"its process has stopped itself \(3 attempts\)"),
-        (r"raise RuntimeError('a\nb\x1b[1m')", r"RuntimeError: a b \[1m \(mine.py, line 1\) \(1 attempt\)"),
+        (r"raise RuntimeError('a\nb\x1b[1m')", r"RuntimeError: a\\nb\\x1b\[1m \(mine.py, line 1\) \(1 attempt\)"),
         ("raise SystemExit('so long')", r"SystemExit: so long \(mine.py, line 1\) \(1 attempt\)"),
         ("raise KeyboardInterrupt", r"KeyboardInterrupt"),
         ("import not_there", r"ModuleNotFoundError: No module named 'not_there'"),
