@@ -113,7 +113,7 @@ class Store:
         Raises:
             DataIncomplete: if a part is not sealed or the coverage is too low; says which part and what to do.
             ForeignFile: if a file does not match its seal.
-            PeriodClosed: if the window overlaps the holdout period.
+            HoldoutClosed: if the window overlaps the holdout period.
         """
         self.require_holdout(dataset, window)
         self.check_files(dataset, window)
@@ -129,7 +129,7 @@ class Store:
 
         Raises:
             DataIncomplete: if a part is not sealed; says which part and what to do.
-            PeriodClosed: if the window overlaps the holdout period.
+            HoldoutClosed: if the window overlaps the holdout period.
         """
         self._refuse_closed(dataset, window)
         missing = subtract(window, [seal.window for seal in self.seals(dataset)])

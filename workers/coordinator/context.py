@@ -89,7 +89,7 @@ class RunContext:
         Raises:
             DataIncomplete: Candles are missing, or their coverage is too low; names datasets and gaps.
             ForeignFile: A file does not match its seal.
-            PeriodClosed: The level includes days of the holdout period.
+            HoldoutClosed: The level includes days of the holdout period.
         """
         lacking = [each for dataset in level.datasets if (each := self._missing(dataset, self.store.require_holdout))]
         if not lacking:  # digests and coverage read files: only once the download is complete

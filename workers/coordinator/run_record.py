@@ -40,7 +40,7 @@ def begin(
 
     Raises:
         SettingsError: A level cannot be searched, or a run of that name exists.
-        PeriodClosed: A level includes days of the holdout period.
+        HoldoutClosed: A level includes days of the holdout period.
     """
     if (context.folder(name) / RECORD_NAME).exists():
         raise SettingsError(

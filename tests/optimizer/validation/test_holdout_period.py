@@ -45,7 +45,7 @@ def test_the_period_before_is_read_as_ever(closed: FrameStore) -> None:
     assert level_digests(level, closed)
 
 
-@pytest.mark.parametrize("method", ["arrays", "candles", "digest", "require", "require_sealed", "coverage"])
+@pytest.mark.parametrize("method", ["arrays", "candles", "digest", "require", "require_holdout", "coverage"])
 @pytest.mark.parametrize(
     "days",
     [

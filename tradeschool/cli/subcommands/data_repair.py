@@ -22,16 +22,16 @@ from tradeschool.views.terminal import console, print_json
 @click.option("--gaps", is_flag=True, help="Also request candles again that the provider confirmed not to exist.")
 @click.option("--holdout", is_flag=True, help="Repair the holdout period instead.")
 @json_option
-def repair(names: tuple[str, ...], *, gaps: bool, sealed: bool, as_json: bool) -> None:
+def repair(names: tuple[str, ...], *, gaps: bool, holdout: bool, as_json: bool) -> None:
     """Remove damaged or suspect candles and their seals.
 
     The command removes the seals of damaged ranges, and damaged or suspect pages, and prints the fetch commands that
     download them again.
     """
     settings = load_settings()
-    store = holdout_candles_of(settings) if sealed else candles_of(settings)
+    store = holdout_candles_of(settings) if holdout else candles_of(settings)
     done = [each for each in asyncio.run(_with_lock(store, chosen_datasets(names), gaps=gaps)) if not each.is_empty]
-    commands = [command + " --holdout" * sealed for command in _commands(done)]
+    commands = [command + " --holdout" * holdout for command in _commands(done)]
     if as_json:
         print_json({"repaired": [_repair_json(each) for each in done], "run": commands})
         return
