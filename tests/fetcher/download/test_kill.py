@@ -123,7 +123,7 @@ async def test_two_at_once_fetch_everything_once(tmp_path: Path, serving) -> Non
         asked = Counter(seen.query for seen in served.requests if seen.path.endswith("/BTC-USD/candles"))
 
     assert [each.returncode for each in both] == [0, 0], answers
-    assert all(b"another fetcher works in" in line for line in said)
+    assert all(b"another fetcher uses" in line for line in said)
     assert sorted(json.loads(out) == [] for out, _ in answers) == [False, True]
     assert max(asked.values()) <= 2
 

@@ -27,14 +27,14 @@ BODY = b"[[1,2,3,4,5,6]]" * 20
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from fetcher.download.page_ledger import Ledger
+from fetcher.download.page_ledger import PageLedger
 from fetcher.protocol.provider import Page
 from tradeschool.markets.catalogue import BTC_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
 
-ledger = Ledger(Path(sys.argv[1]))
+ledger = PageLedger(Path(sys.argv[1]))
 dataset = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 page = Page(dataset=dataset, window=Window.of_seconds(1609459200, 1609462800))
 ledger.add(page, b"body", rows=1, complete=True)
