@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from tradeschool.app.monitoring import sources_of
 from tradeschool.errors import SettingsError
-from tradeschool.notify import Channel, Mail, Notifier, Slack, Webhook
+from tradeschool.notify import Mail, NotificationChannel, Notifier, Slack, Webhook
 from tradeschool.notify.channels import check_hook, check_mail
 from tradeschool.settings.model import Settings
 from tradeschool.settings.sections import NotifySettings
@@ -62,13 +62,13 @@ def notifications(settings: Settings) -> Iterator[None]:
         notifier.close(CLOSE_SECONDS)
 
 
-def channels_of(notify: NotifySettings) -> list[Channel]:
+def channels_of(notify: NotifySettings) -> list[NotificationChannel]:
     """Return the configured notification channels.
 
     Raises:
         SettingsError: If an address is invalid; the message does not contain the address.
     """
-    channels: list[Channel] = []
+    channels: list[NotificationChannel] = []
     if notify.webhook_url:
         channels.append(Webhook(check_hook("notify.webhook_url", notify.webhook_url.get_secret_value())))
     if notify.slack_url:

@@ -36,7 +36,7 @@ class DeliveryFailed(Exception):
         """Whether a retry would fail in the same way."""
 
 
-class Channel(Protocol):
+class NotificationChannel(Protocol):
     """A notification channel."""
 
     @property

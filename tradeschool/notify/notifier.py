@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from tradeschool.notify.channels import Channel, DeliveryFailed
+from tradeschool.notify.channels import DeliveryFailed, NotificationChannel
 from tradeschool.notify.notification import Notification
 
 ATTEMPTS = 6
@@ -21,7 +21,9 @@ log = logging.getLogger(__name__)
 class Notifier:
     """Sends messages to several channels without blocking the caller."""
 
-    def __init__(self, channels: Sequence[Channel], *, first_pause_seconds: float = FIRST_PAUSE_SECONDS) -> None:
+    def __init__(
+        self, channels: Sequence[NotificationChannel], *, first_pause_seconds: float = FIRST_PAUSE_SECONDS
+    ) -> None:
         self._lines = [_ChannelQueue(channel, first_pause_seconds) for channel in channels]
 
     def notify(self, message: Notification) -> None:
@@ -41,7 +43,7 @@ class Notifier:
 class _ChannelQueue:
     """One channel with its queue and its thread; the first message starts the thread."""
 
-    def __init__(self, channel: Channel, first_pause_seconds: float) -> None:
+    def __init__(self, channel: NotificationChannel, first_pause_seconds: float) -> None:
         self._channel, self._first_pause = channel, first_pause_seconds
         self._waiting: deque[Notification] = deque()
         self._changed = threading.Condition()

@@ -4,7 +4,7 @@ import json
 import aiohttp
 import pytest
 
-from fetcher.simulator.rate_limit import Limit
+from fetcher.simulator.rate_limit import OANDA_LIMIT, Limit
 from fetcher.simulator.request_log import RecordedRequest, RequestLog
 from fetcher.simulator.server import Exchange, serve
 from tests.factories.exchanges import exchange_of
@@ -37,7 +37,7 @@ class TestServe:
 
     async def test_oanda_answers_two_new_connections_a_second(self, generated, clock):
         """Requests over known connections are not limited."""
-        async with serve(exchange_of(generated, monotonic=clock)) as served:
+        async with serve(exchange_of(generated, oanda_limit=OANDA_LIMIT, monotonic=clock)) as served:
             async with aiohttp.ClientSession(served.url, headers=TOKEN) as kept:
                 known = [(await kept.get(HOURS)).status for _ in range(5)]
             strangers = []

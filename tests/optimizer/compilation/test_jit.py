@@ -11,11 +11,11 @@ PROGRAM = """
 import sys
 if sys.argv[1] == "plain":
     sys.modules["numba"] = None
-from optimizer.backtest.costs import Rates
+from optimizer.backtest.costs import CostRates
 from optimizer.backtest.entries import find_entries
 from optimizer.backtest.kernel import trade
 from optimizer.backtest.reference import replay
-from optimizer.backtest.result import Rules
+from optimizer.backtest.result import TradingRules
 from optimizer.compilation.jit import is_compiled
 from optimizer.level.spec import Direction
 from tests.factories.candles import EUR, random_prepared
@@ -26,7 +26,7 @@ for seed in range(4):
     parameters = {"fast": 3, "slow": 12, "atr_period": 9, "stop_atr": 1.3, "target_atr": 2.1}
     entries = find_entries(SMA, prepared, parameters, Direction.BOTH)
     for engine in (replay, trade):
-        run = engine(prepared, entries, Rules(direction=Direction.BOTH, rates=COSTS[1]))
+        run = engine(prepared, entries, TradingRules(direction=Direction.BOTH, rates=COSTS[1]))
         assert len(run.trades) > 20
         print(run.trades.tolist(), run.equity.tolist(), run.lows.tolist(), run.max_intrabar_drawdown, run.stopped)
 """

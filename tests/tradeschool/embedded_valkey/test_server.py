@@ -16,9 +16,9 @@ from tradeschool.errors import ServiceUnreachable, StoreUnwritable
 USER = """
 import sys, time
 from pathlib import Path
-from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.embedded_valkey.server import EmbeddedValkey
 
-with Valkey.of(Path(sys.argv[1])).running():
+with EmbeddedValkey.of(Path(sys.argv[1])).running():
     print("in", flush=True)
     time.sleep(60)
 """

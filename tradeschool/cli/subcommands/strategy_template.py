@@ -60,12 +60,12 @@ import pytest
 from NAME import STRATEGY
 from optimizer.backtest.engine import run_strategy, warm_up_bars
 from optimizer.backtest.lookahead_check import is_repeatable, look_ahead, short_warm_up, signals_of
-from optimizer.backtest.result import Rules
+from optimizer.backtest.result import TradingRules
 from optimizer.bars.preparation import Prepared, prepare
 from optimizer.bars.random_walk import random_walk
 from optimizer.level.spec import Costs, Direction
 from optimizer.strategies.protocol import repaired
-from optimizer.strategies.trade_management import Management
+from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.windows import parse_timerange
 
@@ -81,7 +81,7 @@ def candles() -> Prepared:
 
 
 def test_it_trades(candles: Prepared) -> None:
-    rules = Rules.of(Direction.BOTH, Costs(), 1.0, DATASET, Management.of(PARAMETERS))
+    rules = TradingRules.of(Direction.BOTH, Costs(), 1.0, DATASET, TradeManagement.of(PARAMETERS))
 
     assert len(run_strategy(STRATEGY, candles, PARAMETERS, rules).trades) > 0
 
