@@ -15,11 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import json, os, signal, sys, time
-<<<<<<< HEAD
 from workers.work_horse.child import WorkHorseTask
-=======
-from workers.work_horse.child import Duty
->>>>>>> main
 from workers.work_horse.process import WorkHorse
 
 def evaluate(batch):
@@ -45,19 +41,11 @@ def evaluate(batch):
         return b"y" * 5_000_000
     return f"{os.getpid()} {what}".encode()
 
-<<<<<<< HEAD
 def as_list(found):
     return None if found is None else [found.result and found.result.decode()[:40], found.failure, found.is_damaged]
 
 timeout, patience = int(sys.argv[1]), float(sys.argv[2])
 horse = WorkHorse(WorkHorseTask(evaluate=evaluate, close=lambda: None, memory_bytes=1 << 28))
-=======
-def told(reply):
-    return None if reply is None else [reply.result and reply.result.decode()[:40], reply.failure, reply.is_harmed]
-
-timeout, patience = int(sys.argv[1]), float(sys.argv[2])
-horse = WorkHorse(Duty(evaluate=evaluate, close=lambda: None, memory_bytes=1 << 28))
->>>>>>> main
 found = [horse.pid]
 for what in sys.argv[3:]:
     horse.send(what.encode(), timeout, 1)
