@@ -107,7 +107,7 @@ class ServiceHarness:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[ServiceHarness]:
+def context(tmp_path: Path) -> Iterator[ServiceHarness]:
     made = ServiceHarness(tmp_path)
     yield made
     made.overview.close()

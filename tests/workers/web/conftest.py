@@ -141,7 +141,7 @@ def make_site() -> Callable[[Path, str], ServiceHarness]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, url: str) -> Iterator[ServiceHarness]:
+def context(tmp_path: Path, url: str) -> Iterator[ServiceHarness]:
     made = ServiceHarness(folder=tmp_path, redis_url=url)
     yield made
     made.close()

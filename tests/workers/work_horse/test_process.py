@@ -83,7 +83,7 @@ def test_a_long_answer_comes_whole(ride) -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "failure"),
+    ("batch", "failure"),
     [
         pytest.param("raise", "ZeroDivisionError: no", id="an exception"),
         pytest.param("kill", "its process was killed by SIGKILL", id="killed"),
