@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic
 
-from tradeschool.errors import DataError, SettingsError
+from tradeschool.errors import DataError, SettingsError, StrategyNotImported
 from workers.isolation.strategy_allowlist import is_user_strategy
 from workers.queue.messages import Arrays, Prepared, TrialBatch, level_key
 from workers.queue.trial_queue import NOT_IMPORTED
@@ -125,7 +125,7 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
     def _load(self, batch: bytes) -> None:
         try:
             self._evaluator.load_strategy(TrialBatch.parse(json.loads(batch)).level)
-        except SettingsError as error:
+        except (SettingsError, StrategyNotImported) as error:
             raise error.__cause__ or error from None  # the step's failure text says already that the import failed
 
     def _make_ready(self, batch: bytes) -> None:
