@@ -188,8 +188,10 @@ def test_the_token_page_lets_in_who_has_it(busy, serve, visit) -> None:
         page.get_by_text("job requeued").first.wait_for()
 
 
-def test_a_server_that_is_away_is_said_until_it_is_back(context, serve, visit, place: Path, start_server) -> None:
-    context.redis_url = f"unix://{place / 'v'}"
+def test_a_server_that_is_away_is_said_until_it_is_back(
+    context, serve, visit, socket_folder: Path, start_server
+) -> None:
+    context.redis_url = f"unix://{socket_folder / 'v'}"
     context.begin_run()
     with serve(context) as url, visit(url) as page:
         page.locator("#troubles", has_text="does not answer").wait_for()

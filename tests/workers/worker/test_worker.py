@@ -137,7 +137,7 @@ def test_studies_that_are_over_or_silent_keep_no_worker_away(plan, make_evaluato
 
 
 @pytest.mark.parametrize(
-    ("notice", "reason"),
+    ("announcement", "reason"),
     [
         pytest.param(
             '{"v": 9, "seen": NOW, "anything": []}', "version 9 of the wire format, this worker uses 1", id="v"
