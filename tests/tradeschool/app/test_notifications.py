@@ -46,7 +46,7 @@ def test_without_an_address_nobody_is_told() -> None:
         (MAIL | {"mail_to": " , "}, "notify.smtp_url needs notify.mail_from and notify.mail_to"),
         (
             MAIL | {"smtp_url": SecretStr("http://s3cret"), "mail_to": "c@d.example"},
-            "notify.smtp_url: expected an smtp",
+            "notify.smtp_url: expected smtp",
         ),
     ],
 )
