@@ -10,6 +10,7 @@
     │   └── ForeignFile         4   a file in the data folder was written or changed by another program
     ├── StoreUnwritable         1   a file cannot be written
     ├── ServiceUnreachable      5   Redis, the study database or a provider does not respond
+    │   └── ProviderBanned      5   a provider refuses requests for longer than a download waits
     ├── WorkersFailed           5   the workers that a command started do not start or keep crashing
     ├── StrategyNotImported     1   a user's strategy cannot be imported or prepared
     ├── StrategyFailed          1   a user's strategy raises, ends its process or does not end where a search needs it
