@@ -15,7 +15,7 @@ def compile_all() -> str | None:
     """
     for name in built_in_names():
         precompile(name)
-    axes = tpe.Axes.of({"any": FloatDistribution(0.0, 1.0)})
+    axes = tpe.SearchAxes.of({"any": FloatDistribution(0.0, 1.0)})
     if axes is None:  # numba is not installed
         return None
     tpe.load(axes)

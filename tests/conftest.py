@@ -8,12 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
-    AsyncExitStack,
     asynccontextmanager,
     contextmanager,
 )
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +21,8 @@ import pytest
 from hypothesis import settings
 
 from fetcher.simulator.candles.generated import GeneratedCandles
-from fetcher.simulator.rate_limit import Limit
-from fetcher.simulator.server import Exchange, RunningExchange, serve
+from fetcher.simulator.server import RunningExchange, serve
+from tests.factories.exchanges import exchange_of
 from tradeschool.candles.frame import Candles, schema
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.instruments import Dataset
@@ -35,7 +33,6 @@ settings.register_profile("tradeschool", deadline=None)  # how long an example t
 settings.load_profile("tradeschool")
 
 REPOSITORY = Path(__file__).parent.parent
-UNLIMITED = Limit(rate_per_second=1e6, burst=1_000_000)
 
 Serve = Callable[..., AbstractAsyncContextManager[RunningExchange]]
 
@@ -98,10 +95,8 @@ def serving(generated: GeneratedCandles) -> Serve:
 
     @asynccontextmanager
     async def one(**options: object) -> AsyncIterator[RunningExchange]:
-        build = partial(Exchange, generated)
-        limits = {f"{side}_limit": UNLIMITED for side in ("coinbase", "coinbase_advanced", "oanda", "binance")}
-        async with AsyncExitStack() as stack:
-            yield await stack.enter_async_context(serve(build(**({"seed": 3} | limits | options))))  # type: ignore[arg-type]
+        async with serve(exchange_of(generated, **({"seed": 3} | options))) as served:
+            yield served
 
     return one
 

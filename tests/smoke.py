@@ -24,7 +24,7 @@ from optimizer.curriculum.level_files import load_levels
 from optimizer.level.spec import Part
 from optimizer.objective.objective import prepare_level, repair
 from optimizer.search.in_process import search_in_process
-from optimizer.search.sampler import Space
+from optimizer.search.sampler import SearchSpace
 from optimizer.search.space import distributions
 from optimizer.search.trial_table import export
 from tradeschool.cli.demo import CURRICULUM_FILE, SEED
@@ -87,7 +87,7 @@ def exported(demo: Path) -> bytes:
 def searched_here(demo: Path) -> bytes:
     """The trial table of the same search in this process, over the same candles."""
     (level,) = load_levels(demo / CURRICULUM_FILE)
-    space = Space(
+    space = SearchSpace(
         seed=SEED,
         lag=level.lag,
         distributions=distributions(level),

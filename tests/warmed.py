@@ -9,9 +9,9 @@ from optuna.storages import RDBStorage
 
 import optimizer.report.page  # noqa: F401
 from optimizer.objective.warm_up import precompile
-from optimizer.search.tpe import Axes, load
+from optimizer.search.tpe import SearchAxes, load
 
 precompile()
-if axes := Axes.of({"real": FloatDistribution(0.0, 1.0), "whole": IntDistribution(1, 9)}):
+if axes := SearchAxes.of({"real": FloatDistribution(0.0, 1.0), "whole": IntDistribution(1, 9)}):
     load(axes)
 RDBStorage("sqlite://").engine.dispose()  # alembic, and the tables' mapping

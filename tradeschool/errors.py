@@ -5,7 +5,7 @@
     ├── GateNotMet              3   the search ended and its winner failed the gate
     ├── DataError               4   required candles are missing or invalid
     │   ├── DataIncomplete      4   a dataset is missing, not sealed, or below its minimum coverage
-    │   ├── PeriodClosed        4   a search requested candles of the holdout period
+    │   ├── HoldoutClosed       4   a search requested candles of the holdout period
     │   ├── InvalidCandles      4   candles violate the contract of `tradeschool.candles.frame`
     │   └── ForeignFile         4   a file in the data folder was written or changed by another program
     ├── StoreUnwritable         1   a file cannot be written
@@ -15,7 +15,7 @@
     ├── StrategyFailed          1   a user's strategy raises, ends its process or does not end where a search needs it
     ├── TrialDiffers            1   re-running a recorded trial gave a different result
     ├── StudyChanged            1   another process wrote to the study; its trials must be read again
-    ├── RoleLost                1   this process no longer holds the leadership lock of a run
+    ├── LeadershipLost          1   this process no longer holds the leadership lock of a run
     └── ProviderError           1   a provider's response ends the download of one dataset
         ├── ProviderRejected    1   the provider rejects the request: product, range or token
         └── ProviderUnusable    1   the response cannot be read, also after retries
@@ -74,6 +74,10 @@ class ServiceUnreachable(TradeschoolError):
     """Redis, the study database or a provider does not respond."""
 
     exit_code = 5
+
+
+class ProviderBanned(ServiceUnreachable):
+    """A provider asks for a longer pause than a download waits; the downloads of this provider end."""
 
 
 class WorkersFailed(TradeschoolError):

@@ -5,14 +5,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.backtest.costs import Rates
+from optimizer.backtest.costs import CostRates
 from optimizer.backtest.entries import Entries
 from optimizer.backtest.kernel import trade
-from optimizer.backtest.result import ExitReason, Rules
+from optimizer.backtest.result import ExitReason, TradingRules
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Direction
 
-FREE = Rules(direction=Direction.BOTH, rates=Rates(fee=0.0, slippage=0.0), position_units=1.0, initial_equity=1e9)
+FREE = TradingRules(
+    direction=Direction.BOTH, rates=CostRates(fee=0.0, slippage=0.0), position_units=1.0, initial_equity=1e9
+)
 RELATIVE = 1e-9
 Columns = dict[str, NDArray[np.float64]]
 

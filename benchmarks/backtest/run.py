@@ -28,12 +28,12 @@ import parity
 from side import BACKTESTING, BACKTRADER, NAUTILUS, PEERS, VECTORBT, Peer
 from table import Row, machine, markdown, write
 
-from optimizer.backtest.costs import Rates
+from optimizer.backtest.costs import CostRates
 from optimizer.backtest.engine import warm_up_bars
 from optimizer.backtest.entries import Entries
 from optimizer.backtest.kernel import trade
 from optimizer.backtest.reference import replay
-from optimizer.backtest.result import Rules
+from optimizer.backtest.result import TradingRules
 from optimizer.bars.preparation import Prepared, prepare
 from optimizer.bars.slicing import head
 from optimizer.level.spec import Direction, Gate, Level, LevelDataset
@@ -44,7 +44,7 @@ from optimizer.validation.statistics.overfitting import overfitting
 from tradeschool.markets.catalogue import find_dataset
 
 BTC = "coinbase/BTC-USD/M5"
-RULES = Rules(direction=Direction.BOTH, rates=Rates(fee=5e-4, slippage=2e-4))
+RULES = TradingRules(direction=Direction.BOTH, rates=CostRates(fee=5e-4, slippage=2e-4))
 SLOW_BARS = 20_000
 """Bars for peers that take tens of microseconds a bar."""
 OUR_RUNS = 20

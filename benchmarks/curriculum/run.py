@@ -85,7 +85,7 @@ def measured(place: RunContext, run: str, wall: float) -> list[Row]:
         trials = read_trials(place.storage_url, record.study(attempt.level, attempt.number))
         seconds = sum(trial.user_attrs["seconds"] for trial in trials)
         start, ended = moments["level_started", attempt.level], max(ends(trials))
-        verdict = moments.get(("level_passed", attempt.level)) or moments["level_missed", attempt.level]
+        verdict = moments.get(("level_passed", attempt.level)) or moments["level_failed", attempt.level]
         evaluating, searching, judging = evaluating + seconds, searching + ended - start, judging + verdict - ended
         count += len(trials)
         said = f"{ended - start:.1f} s for {len(trials)} trials, backtests {seconds / WORKERS:.1f} s per core"

@@ -20,7 +20,7 @@ import steps
 import throughput
 from table import RESULTS, Row, machine, markdown, write
 
-from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.embedded_valkey.server import EmbeddedValkey
 
 NAME = "queue"
 
@@ -28,7 +28,7 @@ NAME = "queue"
 @contextmanager
 def place() -> Iterator[tuple[Path, str]]:
     """A folder of our own, and the URL of a Valkey of our own, append-only file on."""
-    with tempfile.TemporaryDirectory() as name, Valkey.of(Path(name)).running() as valkey:
+    with tempfile.TemporaryDirectory() as name, EmbeddedValkey.of(Path(name)).running() as valkey:
         yield Path(name), valkey.url
 
 

@@ -8,7 +8,7 @@ from fetcher.download.plan import DownloadPlan, pages
 from fetcher.protocol.provider import Page
 from tradeschool.candles.arrays import PRICES
 from tradeschool.candles.frame import Candles
-from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.catalogue import DatasetRange
 
 AUDITED_FROM = 80
 """Minimum number of pages of a download to be audited."""
@@ -63,7 +63,7 @@ def compare(derived: Candles, native: Candles, page: Page) -> Audit:
     )
 
 
-def _spread(wanted: Wanted, slots_per_page: int, count: int) -> list[Page]:
+def _spread(wanted: DatasetRange, slots_per_page: int, count: int) -> list[Page]:
     every = pages(wanted.dataset, wanted.window, [], slots_per_page)
     places = {(2 * number + 1) * len(every) // (2 * count) for number in range(count)}
     return [every[place] for place in sorted(places)]

@@ -11,7 +11,7 @@ from fetcher.download.page_ledger import PageLedger
 from fetcher.download.sealing import stored_candles
 from tradeschool.candles.arrays import are_among
 from tradeschool.markets.calendars import expected_slots
-from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window, merge, subtract
 from tradeschool.store import Store
@@ -33,12 +33,12 @@ class SlotState(StrEnum):
 class SlotReport:
     """Number of slots of a range in each state."""
 
-    wanted: Wanted
+    wanted: DatasetRange
     slots: dict[SlotState, int]
     """Number of slots by state; the numbers add up to all slots of the grid."""
 
 
-def slot_report(wanted: Wanted, store: Store, ledger: PageLedger) -> SlotReport:
+def slot_report(wanted: DatasetRange, store: Store, ledger: PageLedger) -> SlotReport:
     """Count the slots of a range by state: sealed parts from the seals, other parts from the ledger.
 
     Raises:
@@ -53,13 +53,13 @@ def slot_report(wanted: Wanted, store: Store, ledger: PageLedger) -> SlotReport:
         slots[SlotState.STORED] += stored
         slots[SlotState.CONFIRMED_EMPTY] += len(expected) - stored
     for part in subtract(window, sealed):
-        for state, count in _under_way(Wanted(dataset=dataset, window=part), store, ledger).items():
+        for state, count in _under_way(DatasetRange(dataset=dataset, window=part), store, ledger).items():
             slots[state] += count
     slots[SlotState.CLOSED] = _grid_slots(dataset, window) - sum(slots.values())
     return SlotReport(wanted=wanted, slots=slots)
 
 
-def _under_way(wanted: Wanted, store: Store, ledger: PageLedger) -> dict[SlotState, int]:
+def _under_way(wanted: DatasetRange, store: Store, ledger: PageLedger) -> dict[SlotState, int]:
     """Count the expected slots of an unsealed range by state."""
     dataset, expected = wanted.dataset, expected_slots(wanted.dataset, wanted.window)
     failed = [*ledger.unconfirmed(dataset), *(window for window, _ in ledger.failures(dataset))]

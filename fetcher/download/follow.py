@@ -15,7 +15,7 @@ from fetcher.download import run_loop
 from fetcher.download.progress import DownloadProgress
 from fetcher.protocol.provider import Access
 from tradeschool.errors import StoreUnwritable, TradeschoolError
-from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from tradeschool.store import Seal
@@ -119,8 +119,7 @@ async def one_round(
                     access=access,
                     native=following.native,
                     now=now,
-                    on_sealed=on_sealed,
-                    seal=seal,
+                    options=run_loop.RunOptions(on_sealed=on_sealed, seal=seal),
                 )
     except StoreUnwritable:
         raise
@@ -149,15 +148,15 @@ def settled_until(following: FollowPlan, now: datetime) -> datetime:
     return max(settled, following.since)
 
 
-def split(following: FollowPlan, settled: datetime) -> tuple[list[Wanted], list[Wanted]]:
+def split(following: FollowPlan, settled: datetime) -> tuple[list[DatasetRange], list[DatasetRange]]:
     """Return the complete years of each dataset, which can be sealed, and the current year, which is only stored."""
     this_year = max(datetime(settled.year, 1, 1, tzinfo=UTC), following.since)
     complete = Window(following.since, this_year) if following.since < this_year else None
     begun = Window(this_year, settled) if this_year < settled else None
     years = [
-        Wanted(dataset=dataset, window=year)
+        DatasetRange(dataset=dataset, window=year)
         for dataset in following.datasets
         for _, year in (complete.years() if complete else ())
     ]
-    rest = [Wanted(dataset=dataset, window=begun) for dataset in following.datasets if begun]
+    rest = [DatasetRange(dataset=dataset, window=begun) for dataset in following.datasets if begun]
     return years, rest

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from fetcher.protocol.provider import Page
 from tradeschool.errors import ForeignFile, StoreUnwritable
-from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from tradeschool.store import PartFile
@@ -199,7 +199,7 @@ class PageLedger:
             for start, end, year, path, count, size, digest in rows
         ]
 
-    def publish(self, wanted: Wanted, year: int, window: Window, file: PartFile) -> None:
+    def publish(self, wanted: DatasetRange, year: int, window: Window, file: PartFile) -> None:
         """Record the published file of a year and drop the bodies of all pages inside it."""
         dataset, whole = wanted.dataset, wanted.window
         with self._transaction():
@@ -221,7 +221,7 @@ class PageLedger:
                 (dataset.name, window.start_seconds, window.end_seconds),
             )
 
-    def drop(self, wanted: Wanted) -> None:
+    def drop(self, wanted: DatasetRange) -> None:
         """Drop the bodies of all pages inside a sealed range."""
         window = wanted.window
         with self._transaction():

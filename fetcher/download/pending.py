@@ -8,7 +8,7 @@ from fetcher.download.plan import BASE, DownloadPlan, downloads, pages
 from fetcher.protocol.provider import Access, Page, Provider
 from fetcher.provider_registry import find
 from tradeschool.errors import ForeignFile
-from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window, merge, subtract
 from tradeschool.store import Store
@@ -16,16 +16,16 @@ from tradeschool.store import Store
 log = logging.getLogger(__name__)
 
 
-def remaining(wanted: Sequence[Wanted], store: Store) -> list[Wanted]:
+def remaining(wanted: Sequence[DatasetRange], store: Store) -> list[DatasetRange]:
     """Return the parts of the wanted ranges without a valid seal; seals with damaged files are removed."""
     found = []
     for want in wanted:
         sealed = _sound_windows(want.dataset, store)
-        found += [Wanted(dataset=want.dataset, window=part) for part in subtract(want.window, sealed)]
+        found += [DatasetRange(dataset=want.dataset, window=part) for part in subtract(want.window, sealed)]
     return found
 
 
-def remaining_downloads(wanted: Sequence[Wanted], store: Store, *, native: bool) -> list[DownloadPlan]:
+def remaining_downloads(wanted: Sequence[DatasetRange], store: Store, *, native: bool) -> list[DownloadPlan]:
     """Plan the downloads for the parts of the wanted ranges without a valid seal."""
     left = remaining(wanted, store)
     bases = dict.fromkeys(want.dataset.at(BASE) for want in left if want.dataset.timeframe is not BASE)
@@ -33,7 +33,9 @@ def remaining_downloads(wanted: Sequence[Wanted], store: Store, *, native: bool)
     return downloads(left, native=native, sealed=sealed)
 
 
-def planned_pages(plan: Sequence[DownloadPlan], ledger: PageLedger, access: Mapping[str, Access]) -> dict[Wanted, int]:
+def planned_pages(
+    plan: Sequence[DownloadPlan], ledger: PageLedger, access: Mapping[str, Access]
+) -> dict[DatasetRange, int]:
     """Return the number of pages that each download will request if no request fails."""
     asked = {name: find(name, each.source) for name, each in access.items()}
     return {

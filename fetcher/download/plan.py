@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from fetcher.protocol.provider import Page
-from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window, subtract
@@ -19,8 +19,8 @@ NOTHING_SEALED: Mapping[Dataset, Sequence[Window]] = MappingProxyType({})
 class DownloadPlan:
     """One range of a dataset to download, and the ranges to derive from it."""
 
-    wanted: Wanted
-    derived: tuple[Wanted, ...] = field(default=())
+    wanted: DatasetRange
+    derived: tuple[DatasetRange, ...] = field(default=())
     """Longer timeframes of the same instrument, over ranges inside this one."""
     from_sealed: bool = False
     """Whether the range is derived from base candles that are already sealed; nothing is requested."""
@@ -60,7 +60,7 @@ def halves(page: Page) -> list[Page]:
 
 
 def downloads(
-    wanted: Iterable[Wanted], *, native: bool, sealed: Mapping[Dataset, Sequence[Window]] = NOTHING_SEALED
+    wanted: Iterable[DatasetRange], *, native: bool, sealed: Mapping[Dataset, Sequence[Window]] = NOTHING_SEALED
 ) -> list[DownloadPlan]:
     """Plan which ranges to download, in the order of `wanted`, and which to derive from them.
 
@@ -84,12 +84,12 @@ def downloads(
 class _Part:
     """Part of a wanted range: derived from `parent`, derived from sealed candles, or otherwise downloaded."""
 
-    wanted: Wanted
-    parent: Wanted | None = None
+    wanted: DatasetRange
+    parent: DatasetRange | None = None
     from_sealed: bool = False
 
 
-def _parts(want: Wanted, wanted: list[Wanted], sealed: Mapping[Dataset, Sequence[Window]]) -> list[_Part]:
+def _parts(want: DatasetRange, wanted: list[DatasetRange], sealed: Mapping[Dataset, Sequence[Window]]) -> list[_Part]:
     if want.dataset.timeframe is BASE:
         return [_Part(wanted=want)]
     base = want.dataset.at(BASE)

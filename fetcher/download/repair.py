@@ -18,7 +18,7 @@ from tradeschool.candles.frame import Candles
 from tradeschool.candles.validation import inspect
 from tradeschool.errors import InvalidCandles, ProviderUnusable
 from tradeschool.markets.calendars import expected_slots
-from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import EPOCH, Window, merge
@@ -28,11 +28,11 @@ ALL_TIME = Window(EPOCH, datetime(9999, 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repair:
+class RepairResult:
     """Result of the repair of one dataset."""
 
     dataset: Dataset
-    unsealed: tuple[Wanted, ...]
+    unsealed: tuple[DatasetRange, ...]
     """Ranges whose seal was removed, those derived from this dataset included; they must be fetched again."""
     imported: tuple[str, ...]
     """Sources of unsealed ranges that were imported from a file."""
@@ -47,7 +47,7 @@ class Repair:
         return not (self.unsealed or self.unreadable or self.forgotten)
 
 
-def repair(datasets: Iterable[Dataset], store: Store, ledger: PageLedger, *, gaps: bool) -> list[Repair]:
+def repair(datasets: Iterable[Dataset], store: Store, ledger: PageLedger, *, gaps: bool) -> list[RepairResult]:
     """Remove damaged and suspect data of datasets; with `gaps`, also ranges in which candles are confirmed missing.
 
     The gaps of a derived dataset come from its base, so the base is repaired as well.
@@ -65,7 +65,7 @@ def _sources(dataset: Dataset, store: Store, *, gaps: bool) -> list[Dataset]:
     return [dataset.at(BASE), dataset] if derived else [dataset]
 
 
-def _repair(dataset: Dataset, store: Store, ledger: PageLedger, *, gaps: bool) -> Repair:
+def _repair(dataset: Dataset, store: Store, ledger: PageLedger, *, gaps: bool) -> RepairResult:
     unreadable = store.unreadable_seals(dataset)
     lost = _forget_lost_files(dataset, store, ledger)
     suspect = [*ledger.damaged(dataset), *ledger.unconfirmed(dataset)]
@@ -78,10 +78,10 @@ def _repair(dataset: Dataset, store: Store, ledger: PageLedger, *, gaps: bool) -
     ledger.forget_pages(dataset, suspect)
     damaged = [seal for seal in seals if seal in holed or not all(store.holds(dataset, file) for file in seal.files)]
     unsealed = _derived(dataset, holed, store)
-    unsealed += [Wanted(dataset=dataset, window=seal.window) for seal in damaged]
+    unsealed += [DatasetRange(dataset=dataset, window=seal.window) for seal in damaged]
     for each in unsealed:
         store.unseal(each.dataset, each.window)
-    return Repair(
+    return RepairResult(
         dataset=dataset,
         unsealed=tuple(unsealed),
         imported=tuple(seal.source for seal in damaged if seal.is_imported),
@@ -126,13 +126,13 @@ def _confirmed_empty(dataset: Dataset, ledger: PageLedger, holed: Iterable[Seal]
     return short + [Window(gap.start, gap.end) for seal in holed for gap in seal.gaps]
 
 
-def _derived(dataset: Dataset, holed: Iterable[Seal], store: Store) -> list[Wanted]:
+def _derived(dataset: Dataset, holed: Iterable[Seal], store: Store) -> list[DatasetRange]:
     """Return the ranges derived from seals whose candles may change; they must be derived again."""
     if dataset.timeframe is not BASE:
         return []
     windows = [seal.window for seal in holed]
     return [
-        Wanted(dataset=child, window=seal.window)
+        DatasetRange(dataset=child, window=seal.window)
         for child in (dataset.at(timeframe) for timeframe in Timeframe if timeframe is not BASE)
         for seal in _readable_seals(child, store)
         if seal.derived and any(seal.window.overlap(window) for window in windows)

@@ -36,7 +36,7 @@ from tradeschool.errors import (
     TradeschoolError,
 )
 from tradeschool.markets.calendars import expected_slots
-from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.store import Seal
 from tradeschool.store.atomic_files import sweep
 from tradeschool.store.frame_store import FrameStore
@@ -50,22 +50,35 @@ CACHED_CANDLES = 250_000  # parsed candles kept in memory per download (about 14
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Options of a download run; none of them changes a candle."""
+
+    on_sealed: Callable[[Seal], None] = lambda seal: None
+    """Called in a thread, for one seal at a time."""
+    show: Callable[[list[DownloadProgress]], None] = lambda progress: None
+    """Receives the progress of all downloads once they are planned."""
+    confirm_after_seconds: float = CONFIRM_AFTER
+    """Pause before unconfirmed pages are requested again."""
+    seal: bool = True
+    """If false, pages are only stored in the ledger for a later run, and nothing is published."""
+
+
+DEFAULT_OPTIONS = RunOptions()
+
+
 async def run(
-    wanted: Sequence[Wanted],
+    wanted: Sequence[DatasetRange],
     *,
     store: FrameStore,
     access: Mapping[str, Access],
     native: bool,
     now: Callable[[], datetime],
-    on_sealed: Callable[[Seal], None] = lambda seal: None,
-    show: Callable[[list[DownloadProgress]], None] = lambda progress: None,
-    confirm_after: float = CONFIRM_AFTER,
-    seal: bool = True,
+    options: RunOptions = DEFAULT_OPTIONS,
 ) -> list[DownloadProgress]:
     """Download and seal the wanted ranges that are not sealed yet, from all providers concurrently.
 
-    With `seal` false, pages are only stored in the ledger for a later run, and nothing is published. `access` contains
-    the providers to use. `on_sealed` is called in a thread, for one seal at a time.
+    `access` contains the providers to use.
 
     A download that fails because of its provider stays unsealed, with the error in its progress; the others continue.
 
@@ -84,12 +97,10 @@ async def run(
             pages=_LedgerThread(pages_disk, PageLedger(store.root)),
             files=_LedgerThread(files_disk, PageLedger(store.root)),
             now=now,
-            on_sealed=on_sealed,
-            confirm_after=confirm_after,
-            seal=seal,
+            options=options,
         )
         try:
-            await _run_providers(context, access, progress, show)
+            await _run_providers(context, access, progress)
         finally:
             await context.close()
     return progress
@@ -114,29 +125,24 @@ class _FetchContext:
     pages: _LedgerThread
     files: _LedgerThread
     now: Callable[[], datetime]
-    on_sealed: Callable[[Seal], None]
-    confirm_after: float
-    seal: bool
+    options: RunOptions
 
     async def close(self) -> None:
-        for desk in (self.pages, self.files):
-            await desk.call(desk.ledger.close)
+        for each in (self.pages, self.files):
+            await each.call(each.ledger.close)
 
 
 async def _run_providers(
-    context: _FetchContext,
-    access: Mapping[str, Access],
-    progress: list[DownloadProgress],
-    show: Callable[[list[DownloadProgress]], None],
+    context: _FetchContext, access: Mapping[str, Access], progress: list[DownloadProgress]
 ) -> None:
     """Plan the pages of all downloads, then run one task per provider."""
     plan = [each.download for each in progress]
     planned = await context.pages.call(partial(planned_pages, plan, context.pages.ledger, access))
     for each in progress:
         each.total = planned[each.download.wanted]
-    show(progress)
-    lanes = {name: [each for each in progress if each.download.dataset.instrument.provider == name] for name in access}
-    await _all(_provider_task(context, access[name], group) for name, group in lanes.items())
+    context.options.show(progress)
+    groups = {name: [each for each in progress if each.download.dataset.instrument.provider == name] for name in access}
+    await _all(_provider_task(context, access[name], group) for name, group in groups.items())
 
 
 async def _provider_task(context: _FetchContext, access: Access, group: list[DownloadProgress]) -> None:
@@ -185,7 +191,7 @@ async def _download(context: _FetchContext, client: Client, progress: DownloadPr
         if not unconfirmed:
             return
         progress.add_pages(len(unconfirmed))
-        await asyncio.sleep(context.confirm_after)
+        await asyncio.sleep(context.options.confirm_after_seconds)
         await _fetch_pages(context, client, progress, unconfirmed, fresh=True)
     if unconfirmed := await context.pages.call(partial(unconfirmed_pages, download, ledger)):
         raise ProviderUnusable(
@@ -252,7 +258,7 @@ def _counted(client: Client, progress: DownloadProgress) -> Iterator[None]:
 
 
 async def _publish(context: _FetchContext, client: Client, progress: DownloadProgress) -> None:
-    if not context.seal:
+    if not context.options.seal:
         return
     publisher = Publisher(context.store, context.files.ledger, context.now)
     try:
@@ -270,7 +276,7 @@ async def _publish(context: _FetchContext, client: Client, progress: DownloadPro
             "Dataset sealed",
             extra={"action": "dataset_sealed", "dataset": seal.dataset, "rows": seal.rows, "missing": seal.missing},
         )
-        await context.files.call(partial(context.on_sealed, seal))
+        await context.files.call(partial(context.options.on_sealed, seal))
     progress.seals = seals
     await _audit(context, client, progress)
 

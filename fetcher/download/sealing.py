@@ -19,7 +19,7 @@ from tradeschool.candles.frame import Candles
 from tradeschool.candles.validation import inspect
 from tradeschool.errors import ForeignFile
 from tradeschool.markets.calendars import expected_slots
-from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from tradeschool.store import Gap, GapReason, PartFile, Seal, Store
@@ -65,10 +65,10 @@ class Publisher:
         self._ledger.drop(download.wanted)
         return seals
 
-    def _seal_derived(self, wanted: Wanted, base: Candles) -> Seal:
+    def _seal_derived(self, wanted: DatasetRange, base: Candles) -> Seal:
         return self._seal(wanted, derive(base, wanted.dataset.timeframe).within(wanted.window), GapReason.SOURCE_GAP)
 
-    def _seal(self, wanted: Wanted, candles: Candles, reason: GapReason) -> Seal:
+    def _seal(self, wanted: DatasetRange, candles: Candles, reason: GapReason) -> Seal:
         findings = inspect(candles)  # before a file is written, because that drops the pages
         refuse(wanted.dataset, findings, f"run: tradeschool data repair {wanted.dataset}")
         expected = expected_slots(wanted.dataset, wanted.window)
@@ -87,14 +87,14 @@ class Publisher:
         self._store.seal(wanted.dataset, seal)
         return seal
 
-    def _year(self, wanted: Wanted, candles: Candles, year: int, part: Window) -> PartFile:
+    def _year(self, wanted: DatasetRange, candles: Candles, year: int, part: Window) -> PartFile:
         file = self._store.write_year(candles.within(part), wanted.window, year)
         self._ledger.publish(wanted, year, part, file)
         return file
 
 
 def stored_candles(
-    wanted: Wanted, store: Store, ledger: PageLedger, parsed: MutableMapping[int, Candles] | None = None
+    wanted: DatasetRange, store: Store, ledger: PageLedger, parsed: MutableMapping[int, Candles] | None = None
 ) -> CandleArrays:
     """Return all stored candles of an unsealed range; of several versions of a candle, the latest.
 
@@ -119,7 +119,7 @@ def parse_stored(stored: StoredPage, ledger: PageLedger) -> Candles:
 
 
 def _parts(
-    wanted: Wanted, store: Store, ledger: PageLedger, parsed: MutableMapping[int, Candles]
+    wanted: DatasetRange, store: Store, ledger: PageLedger, parsed: MutableMapping[int, Candles]
 ) -> Iterator[CandleArrays]:
     for _, _, file in ledger.published(wanted.dataset, wanted.window):
         yield Candles(wanted.dataset, read_frame(store.folder(wanted.dataset) / file.path)).arrays

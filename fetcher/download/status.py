@@ -7,6 +7,7 @@ from datetime import datetime
 
 from fetcher.download.progress import CONFIRM_AFTER, DownloadProgress
 from fetcher.http.request_statistics import BOUNDS_SECONDS, Histogram, Traffic
+from tradeschool.errors import ProviderBanned
 from tradeschool.store.download_status import DownloadState, DownloadStatus, Durations, ProviderState
 
 MEASURED_AFTER = 20.0
@@ -17,7 +18,7 @@ def download_status(
     progress: Sequence[DownloadProgress], rates: Mapping[str, float], *, elapsed: float, now: datetime, running: bool
 ) -> DownloadStatus:
     """Return the status of a run after `elapsed` seconds; `rates` are the rate limits in requests per second."""
-    lanes = tuple(
+    states = tuple(
         _provider_state(
             name, rate, [each for each in progress if each.download.dataset.instrument.provider == name], elapsed
         )
@@ -27,10 +28,10 @@ def download_status(
     return DownloadStatus(
         time=now,
         running=running,
-        eta_seconds=max((provider.eta_seconds for provider in lanes), default=0.0),
+        eta_seconds=max((provider.eta_seconds for provider in states), default=0.0),
         cpu_seconds=round(used.ru_utime + used.ru_stime, 2),
         memory_bytes=used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-        providers=lanes,
+        providers=states,
         downloads=tuple(_download(each) for each in progress),
     )
 
@@ -65,6 +66,7 @@ def _download(progress: DownloadProgress) -> DownloadState:
         reached=progress.reached,
         sealed=tuple(seal.dataset for seal in progress.seals),
         error=str(progress.error) if progress.error else None,
+        banned=isinstance(progress.error, ProviderBanned),
     )
 
 

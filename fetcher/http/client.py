@@ -23,7 +23,7 @@ from fetcher.http.rate_limiter import TokenBucket
 from fetcher.http.request_statistics import RequestOutcome, Traffic
 from fetcher.protocol.provider import Access, Page, Provider, Request
 from tradeschool.candles.frame import Candles
-from tradeschool.errors import InvalidCandles, ProviderRejected, ProviderUnusable, ServiceUnreachable
+from tradeschool.errors import InvalidCandles, ProviderBanned, ProviderRejected, ProviderUnusable, ServiceUnreachable
 from tradeschool.markets.instruments import Dataset, Instrument
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ READ_TIMEOUT = 30.0  # seconds without a byte
 KEEPALIVE = 60.0  # seconds
 FIRST_PAUSE = 0.25  # seconds; doubled with each consecutive failure
 LONGEST_PAUSE = 2.0  # seconds, if the provider does not request a pause
-LONGEST_WAIT = 600.0  # longest pause in seconds that a provider may request; a longer one is an error
+MAX_REQUESTED_PAUSE = 600.0  # longest pause in seconds that a provider may request; a longer one is a ban
 PROBE_SECONDS = 5.0  # seconds; a wrong URL should be reported quickly
 UNREADABLE_ATTEMPTS = 6  # attempts if the response is HTML, truncated or violates the candle contract
 UNAUTHORISED_ATTEMPTS = 2  # OANDA occasionally returns a 401 that a retry resolves
@@ -131,6 +131,7 @@ class Client:
         With `fresh`, caches between here and the provider are bypassed.
 
         Raises:
+            ProviderBanned: if the provider asks for a pause of more than `MAX_REQUESTED_PAUSE`.
             ServiceUnreachable: if the provider does not respond for `patience_seconds`.
             ProviderRejected: if the provider rejects the request.
             ProviderUnusable: if the responses remain unreadable after retries.
@@ -161,11 +162,7 @@ class Client:
             except TransientError as failure:
                 self.traffic.outcomes[failure.outcome] += 1
                 silent_since = min(silent_since, time.monotonic())
-                if time.monotonic() - silent_since >= patience or (failure.pause_seconds or 0.0) > LONGEST_WAIT:
-                    where = f"{self.provider.name} at {self.access.url}"
-                    raise ServiceUnreachable(
-                        f"{where} does not respond ({what}: {failure}); check the network and the URL"
-                    ) from failure
+                self._check_patience(failure, what, is_over=time.monotonic() - silent_since >= patience)
                 await self._pause(what, failure, failure.pause_seconds)
             except (ProviderUnusable, InvalidCandles, ProviderRejected) as failure:
                 refused = isinstance(failure, ProviderRejected)
@@ -179,6 +176,19 @@ class Client:
                 self._failures = 0
                 return answer
             self.traffic.retries += 1
+
+    def _check_patience(self, failure: TransientError, what: Page | Dataset, *, is_over: bool) -> None:
+        """Raise if the provider asks for too long a pause, or has not responded for too long."""
+        where = f"{self.provider.name} at {self.access.url}"
+        if (failure.pause_seconds or 0.0) > MAX_REQUESTED_PAUSE:
+            raise ProviderBanned(
+                f"{where} asks for a pause of {failure.pause_seconds:g} s ({what}: {failure}); "
+                "run tradeschool fetch later"
+            ) from failure
+        if is_over:
+            raise ServiceUnreachable(
+                f"{where} does not respond ({what}: {failure}); check the network and the URL"
+            ) from failure
 
     async def _attempt(self, request: Request, what: Page | Dataset, *, fresh: bool) -> "_RawResponse":
         with self.traffic.throttled():
@@ -217,8 +227,7 @@ class Client:
             return response
         if response.status in self.provider.busy or response.status >= 500:
             seconds = _seconds(response.retry_after)
-            # The notifications recognise a ban by the words "to be asked again in".
-            later = "" if seconds is None else f", to be asked again in {seconds:g} s"
+            later = "" if seconds is None else f", retry after {seconds:g} s"
             outcome = RequestOutcome.SERVER_ERROR if response.status >= 500 else RequestOutcome.BUSY
             raise TransientError(f"status {response.status}{later}", outcome, pause_seconds=seconds)
         raise self.provider.refusal(response.status, response.body, str(what))

@@ -18,8 +18,11 @@ from tradeschool.errors import InvalidCandles, SettingsError, first_line
 from tradeschool.markets.instruments import Dataset
 
 SUFFIXES = (".csv", ".parquet", ".feather", ".json", ".json.gz")
-UNREADABLE = (OSError, EOFError, ValueError, OverflowError, RecursionError, zlib.error, pl.exceptions.PolarsError)
-"""Exceptions that the readers raise on truncated, damaged or unrelated files."""
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, OverflowError, RecursionError, zlib.error),
+    *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+)
+"""Exceptions that the readers raise on truncated, damaged or unrelated files; Polars panics on some of them."""
 FREQTRADE_COLUMNS = ("date", *PRICES, "volume")
 
 

@@ -13,7 +13,7 @@ from tradeschool.candles.frame import Candles, schema
 from tradeschool.candles.validation import inspect, usual_spacing
 from tradeschool.errors import InvalidCandles, SettingsError
 from tradeschool.markets.calendars import expected_slots
-from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset, Market
 from tradeschool.markets.windows import Window
 from tradeschool.store import GapReason, Seal, Store
@@ -47,7 +47,7 @@ def import_file(
         frame = frame.filter(pl.col("ts").is_between(window.start, window.end, closed="left"))
     if frame.is_empty():
         raise InvalidCandles(f"{path}: no candles{f' in {window}' if window else ''}")
-    wanted = Wanted(dataset=dataset, window=window or _spanned(frame, dataset))
+    wanted = DatasetRange(dataset=dataset, window=window or _spanned(frame, dataset))
     candles, findings = _checked(frame, wanted, rows, path)
     _make_room(wanted, store)
     return _seal(wanted, candles, findings, store, source=f"{IMPORTED}{path.name}", now=now)
@@ -73,7 +73,7 @@ def _spanned(frame: pl.DataFrame, dataset: Dataset) -> Window:
 
 
 def _checked(
-    frame: pl.DataFrame, wanted: Wanted, rows: ImportedRows, path: Path
+    frame: pl.DataFrame, wanted: DatasetRange, rows: ImportedRows, path: Path
 ) -> tuple[Candles, tuple[Finding, ...]]:
     dataset, step = wanted.dataset, wanted.dataset.timeframe.seconds
     spacing = usual_spacing(frame["ts"].dt.epoch("s").to_numpy())
@@ -90,7 +90,7 @@ def _checked(
     return candles, findings
 
 
-def _make_room(wanted: Wanted, store: Store) -> None:
+def _make_room(wanted: DatasetRange, store: Store) -> None:
     """Unseal the imported ranges inside the window; any other overlap with a sealed range is an error."""
     touched = [seal for seal in store.seals(wanted.dataset) if seal.window.overlap(wanted.window)]
     for seal in touched:
@@ -104,7 +104,13 @@ def _make_room(wanted: Wanted, store: Store) -> None:
 
 
 def _seal(
-    wanted: Wanted, candles: Candles, findings: Sequence[Finding], store: FrameStore, *, source: str, now: datetime
+    wanted: DatasetRange,
+    candles: Candles,
+    findings: Sequence[Finding],
+    store: FrameStore,
+    *,
+    source: str,
+    now: datetime,
 ) -> Seal:
     expected = expected_slots(wanted.dataset, wanted.window)
     seal = Seal(

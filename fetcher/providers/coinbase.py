@@ -71,9 +71,9 @@ class Coinbase:
         """Parse the rows of a page, in reverse; rows before the start, which the API may add, are dropped."""
         try:
             rows = _rows.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            table = np.fromiter(chain.from_iterable(rows), np.float64, 6 * len(rows)).reshape(-1, 6)
+        except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
             raise ProviderUnusable(f"{page}: expected rows of candles, was {body[:80]!r}: {error}") from error
-        table = np.fromiter(chain.from_iterable(rows), np.float64, 6 * len(rows)).reshape(-1, 6)
         return candles_of(table[:, OHLC_ORDER], page)
 
     def refusal(self, status: int, body: bytes, page: str) -> ProviderRejected:

@@ -33,6 +33,16 @@ BINANCE_LIMIT = Limit(
 """Per address, in weight: 6000 per minute, refilled evenly here. Source: rest-api.md, IP limits."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeLimits:
+    """Rate limits of all simulated providers; those of the real ones by default."""
+
+    coinbase: Limit = COINBASE_LIMIT
+    coinbase_advanced: Limit = COINBASE_ADVANCED_LIMIT
+    oanda: Limit = OANDA_LIMIT
+    binance: Limit = BINANCE_LIMIT
+
+
 class ServerTokenBucket:
     """Token bucket, initially full and refilled continuously."""
 

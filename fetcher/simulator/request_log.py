@@ -30,7 +30,7 @@ class RecordedRequest:
     """Name of the injected fault, `none` without one."""
 
 
-class RequestRecord:
+class RequestLog:
     """Bounded list of the last requests, in the order in which their responses ended."""
 
     def __init__(self, remembered: int) -> None:

@@ -30,7 +30,7 @@ class SimulatedResponse:
 RequestHandler = Callable[[web.Request, CorruptBody], SimulatedResponse]
 
 
-class ProviderSide(Protocol):
+class SimulatedProtocol(Protocol):
     """One simulated provider protocol."""
 
     name: str

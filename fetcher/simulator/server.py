@@ -19,19 +19,12 @@ from fetcher.simulator.protocols.binance import Binance
 from fetcher.simulator.protocols.coinbase import Coinbase
 from fetcher.simulator.protocols.coinbase_advanced import CoinbaseAdvanced
 from fetcher.simulator.protocols.oanda import Oanda
-from fetcher.simulator.rate_limit import (
-    BINANCE_LIMIT,
-    COINBASE_ADVANCED_LIMIT,
-    COINBASE_LIMIT,
-    OANDA_LIMIT,
-    Limit,
-    RequestLimiter,
-)
-from fetcher.simulator.request_log import RecordedRequest, RequestRecord
-from fetcher.simulator.response import ProviderSide, RequestHandler, SimulatedResponse
+from fetcher.simulator.rate_limit import ExchangeLimits, RequestLimiter
+from fetcher.simulator.request_log import RecordedRequest, RequestLog
+from fetcher.simulator.response import RequestHandler, SimulatedProtocol, SimulatedResponse
 from tradeschool.errors import SettingsError
 
-REMEMBERED_REQUESTS = 10_000
+LOGGED_REQUESTS = 10_000
 SMALLEST_COMPRESSED_BYTES = 256
 LARGEST_INLINE_BYTES = 100_000
 """Largest body compressed in the event loop; larger ones are compressed in a thread."""
@@ -41,8 +34,24 @@ SHUTDOWN_SECONDS = 1.0
 """Time limit for responses in progress when the server stops."""
 
 NO_FAULTS = Faults()
+REAL_LIMITS = ExchangeLimits()
 CANDLE_PATHS = ("/candles", "/klines")
 """Suffixes of the paths of candle requests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeClock:
+    """Clocks of an exchange; those of the machine by default."""
+
+    now: Callable[[], float] = time.time
+    """Unix seconds; later candles do not exist yet."""
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds for limits, outages and the request log."""
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    """Waits for the latency of a response."""
+
+
+REAL_CLOCK = ExchangeClock()
 
 
 class Exchange:
@@ -55,52 +64,45 @@ class Exchange:
         faults: Faults = NO_FAULTS,
         seed: int = 0,
         oanda_token: str | None = None,
-        coinbase_limit: Limit = COINBASE_LIMIT,
-        oanda_limit: Limit = OANDA_LIMIT,
-        coinbase_advanced_limit: Limit = COINBASE_ADVANCED_LIMIT,
-        binance_limit: Limit = BINANCE_LIMIT,
-        remembered: int = REMEMBERED_REQUESTS,
-        clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        limits: ExchangeLimits = REAL_LIMITS,
+        clock: ExchangeClock = REAL_CLOCK,
+        logged_requests: int = LOGGED_REQUESTS,
     ) -> None:
-        """Create an exchange for a source of candles.
-
-        With `oanda_token` None, any non-empty token is accepted. `clock` returns Unix seconds; later candles do not
-        exist yet. `monotonic` is the clock of limits, outages and the request log; `sleep` implements latency.
-        """
-        self.record = RequestRecord(remembered)
-        self._monotonic, self._sleep = monotonic, sleep
-        self._fates = FaultInjector(faults, seed, monotonic)
-        self._sides: dict[ProviderSide, RequestLimiter] = {
-            Oanda(source, clock, oanda_token): RequestLimiter(oanda_limit, monotonic),
-            CoinbaseAdvanced(source, clock): RequestLimiter(coinbase_advanced_limit, monotonic),
-            Binance(source, clock): RequestLimiter(binance_limit, monotonic),
-            Coinbase(source, clock): RequestLimiter(coinbase_limit, monotonic),
+        """Create an exchange for a source of candles; with `oanda_token` None, any non-empty token is accepted."""
+        self.record = RequestLog(logged_requests)
+        self._monotonic, self._sleep = clock.monotonic, clock.sleep
+        self._injector = FaultInjector(faults, seed, clock.monotonic)
+        self._protocols: dict[SimulatedProtocol, RequestLimiter] = {
+            Oanda(source, clock.now, oanda_token): RequestLimiter(limits.oanda, clock.monotonic),
+            CoinbaseAdvanced(source, clock.now): RequestLimiter(limits.coinbase_advanced, clock.monotonic),
+            Binance(source, clock.now): RequestLimiter(limits.binance, clock.monotonic),
+            Coinbase(source, clock.now): RequestLimiter(limits.coinbase, clock.monotonic),
         }
 
     def app(self) -> web.Application:
         """Return the aiohttp application with the routes of all protocols."""
         app = web.Application()
-        for side in self._sides:
-            for path, handler in side.routes().items():
-                app.router.add_get(path, partial(self._handle, side, handler))
+        for protocol in self._protocols:
+            for path, handler in protocol.routes().items():
+                app.router.add_get(path, partial(self._handle, protocol, handler))
         return app
 
-    async def _handle(self, side: ProviderSide, handler: RequestHandler, request: web.Request) -> web.StreamResponse:
+    async def _handle(
+        self, protocol: SimulatedProtocol, handler: RequestHandler, request: web.Request
+    ) -> web.StreamResponse:
         arrived_seconds = self._monotonic()
         fault = FaultDraw()
-        if self._sides[side].admits(request.path, request.transport):
-            fault = self._fates.draw(request.path_qs, is_for_candles=request.path.endswith(CANDLE_PATHS))
+        if self._protocols[protocol].admits(request.path, request.transport):
+            fault = self._injector.draw(request.path_qs, is_for_candles=request.path.endswith(CANDLE_PATHS))
             await self._sleep(fault.delay_seconds)
-            response = _response(side, handler, request, fault)
+            response = _response(protocol, handler, request, fault)
         else:
-            response = side.too_many()
+            response = protocol.too_many()
         body, headers = await _encoded(response, request)
         self.record.add(
             RecordedRequest(
                 arrived_seconds=arrived_seconds,
-                protocol=side.name,
+                protocol=protocol.name,
                 path=request.path,
                 query=request.query_string,
                 status=0 if fault.is_without_response else response.status,
@@ -156,14 +158,16 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> int:
     return int(runner.addresses[0][1])
 
 
-def _response(side: ProviderSide, handler: RequestHandler, request: web.Request, fault: FaultDraw) -> SimulatedResponse:
+def _response(
+    protocol: SimulatedProtocol, handler: RequestHandler, request: web.Request, fault: FaultDraw
+) -> SimulatedResponse:
     match fault.fault:
         case Fault.TOO_MANY:
-            return side.too_many()
+            return protocol.too_many()
         case Fault.FAILURE:
-            return side.failure(failure_status(fault.chance))
+            return protocol.failure(failure_status(fault.chance))
         case Fault.OUTAGE:
-            return side.failure(503)
+            return protocol.failure(503)
         case Fault.HTML:
             return html_page(fault.chance)
         case _:

@@ -8,15 +8,15 @@ import numpy as np
 from optimizer.backtest import reference
 from optimizer.backtest.entries import EXIT, LONG, NONE, SHORT, Entries, entries_at
 from optimizer.backtest.reference import BOOK, Book
-from optimizer.backtest.result import TRADE, BacktestRun, Rules
+from optimizer.backtest.result import TRADE, BacktestRun, TradingRules
 from optimizer.bars.preparation import Prepared
 from optimizer.strategies.protocol import Bar, BarStrategy, Position
-from optimizer.strategies.trade_management import Management
+from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.errors import SettingsError
 
 
 def step_through(
-    strategy: BarStrategy, prepared: Prepared, parameters: Mapping[str, float], rules: Rules
+    strategy: BarStrategy, prepared: Prepared, parameters: Mapping[str, float], rules: TradingRules
 ) -> tuple[BacktestRun, Entries]:
     """Return the run of a bar strategy and its decisions as signals; `reference.replay` of these gives the same run.
 
@@ -38,7 +38,7 @@ class _Session:
     """One bar strategy on one dataset."""
 
     def __init__(
-        self, strategy: BarStrategy, prepared: Prepared, parameters: Mapping[str, float], rules: Rules
+        self, strategy: BarStrategy, prepared: Prepared, parameters: Mapping[str, float], rules: TradingRules
     ) -> None:
         self._name, self._prepared, self._rules = strategy.name, prepared, rules
         self._decider = strategy.decider(prepared.dataset, parameters, rules.direction)
@@ -46,7 +46,7 @@ class _Session:
         # Only the sign of a signal is unknown in advance, so distances and filters are computed for all judged bars at
         # once.
         evaluated = np.arange(prepared.first_evaluated, len(prepared), dtype=np.int32)
-        management = Management.of(parameters)
+        management = TradeManagement.of(parameters)
         self._offers = {
             side: entries_at(
                 prepared, management, evaluated, np.full(len(evaluated), side, dtype=np.int8), rules.direction

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from optimizer.backtest.costs import Rates
+from optimizer.backtest.costs import CostRates
 from optimizer.backtest.entries import Entries
 from optimizer.backtest.kernel import trade
-from optimizer.backtest.result import BacktestRun, Rules
+from optimizer.backtest.result import BacktestRun, TradingRules
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Direction
 
 
-def buy_and_hold(prepared: Prepared, side: int, rates: Rates) -> BacktestRun:
+def buy_and_hold(prepared: Prepared, side: int, rates: CostRates) -> BacktestRun:
     """Buy (+1) or short (-1) with the whole equity at the second judged bar's open and hold to the end."""
     none, nothing = np.zeros(1, dtype=np.int64), np.zeros(1)
     entry = Entries(
@@ -22,4 +22,4 @@ def buy_and_hold(prepared: Prepared, side: int, rates: Rates) -> BacktestRun:
         trail_ticks=none,
         atr_ticks=nothing,
     )
-    return trade(prepared, entry, Rules(direction=Direction.BOTH, rates=rates))
+    return trade(prepared, entry, TradingRules(direction=Direction.BOTH, rates=rates))

@@ -19,7 +19,7 @@ BPS = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
+class CostRates:
     """Cost rates as fractions of the notional: fee and slippage per side, financing per day held."""
 
     fee: float
@@ -28,7 +28,7 @@ class Rates:
     """Fraction of the entry notional, charged at each midnight (UTC) that a position is held over."""
 
     @classmethod
-    def of(cls, costs: Costs, market: Market) -> "Rates":
+    def of(cls, costs: Costs, market: Market) -> "CostRates":
         """Return the rates that a level sets for a market."""
         if market is Market.CRYPTO:
             return cls(

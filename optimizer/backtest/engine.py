@@ -5,18 +5,20 @@ from collections.abc import Callable, Mapping
 from optimizer.backtest.bar_by_bar import step_through
 from optimizer.backtest.entries import find_entries
 from optimizer.backtest.kernel import trade
-from optimizer.backtest.result import BacktestRun, Rules
+from optimizer.backtest.result import BacktestRun, TradingRules
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Bounds
 from optimizer.strategies import trade_management
 from optimizer.strategies.protocol import BarStrategy, SignalStrategy, Strategy, bounds_of, completed_bounds, warm_up_of
 from tradeschool.markets.timeframes import Timeframe
 
-Engine = Callable[[Prepared, Mapping[str, float], Rules], BacktestRun]
+Engine = Callable[[Prepared, Mapping[str, float], TradingRules], BacktestRun]
 """Function of candles, complete and repaired parameters, and rules that returns the run."""
 
 
-def run_strategy(strategy: Strategy, prepared: Prepared, parameters: Mapping[str, float], rules: Rules) -> BacktestRun:
+def run_strategy(
+    strategy: Strategy, prepared: Prepared, parameters: Mapping[str, float], rules: TradingRules
+) -> BacktestRun:
     """Backtest a dataset with complete, repaired parameters.
 
     Raises:

@@ -11,7 +11,7 @@ from optimizer.bars.indicators import atr_at, marks_of, wilder_atr
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Direction
 from optimizer.strategies.protocol import SignalStrategy
-from optimizer.strategies.trade_management import Management
+from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.errors import SettingsError
 
 LONG, SHORT, EXIT, NONE = 1, -1, 2, 0
@@ -54,12 +54,12 @@ def find_entries(
     signals = strategy.signals(prepared, parameters, direction)
     check_signals(strategy.name, signals, prepared)
     bars = evaluated_bars_of(signals, prepared)
-    return entries_at(prepared, Management.of(parameters), bars, signals[bars], direction)
+    return entries_at(prepared, TradeManagement.of(parameters), bars, signals[bars], direction)
 
 
 def entries_at(
     prepared: Prepared,
-    management: Management,
+    management: TradeManagement,
     bars: NDArray[np.int32],
     signals: NDArray[np.int8],
     direction: Direction,
@@ -109,7 +109,7 @@ def _is_allowed(signals: NDArray[np.int8], direction: Direction) -> NDArray[np.b
 
 
 def _average_true_ranges(
-    prepared: Prepared, management: Management, bars: NDArray[np.int32]
+    prepared: Prepared, management: TradeManagement, bars: NDArray[np.int32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the ATR at the given bars and at the marks between them (see `indicators`)."""
     if not management.needs_atr:

@@ -6,14 +6,14 @@ from numpy.typing import NDArray
 from optimizer.bars.hourly import hour_trend
 from optimizer.bars.indicators import ATR_SPACING
 from optimizer.bars.preparation import DAY_SECONDS, HOUR_SECONDS, Prepared
-from optimizer.strategies.trade_management import HOURS_A_DAY, VOLATILITY_BARS, Management
+from optimizer.strategies.trade_management import HOURS_A_DAY, VOLATILITY_BARS, TradeManagement
 
 EPOCH_WEEKDAY = 3
 """1970-01-01 was a Thursday; Monday is 0."""
 MARKS = VOLATILITY_BARS // ATR_SPACING
 
 
-def in_session(prepared: Prepared, management: Management, bars: NDArray[np.int32]) -> NDArray[np.bool_]:
+def in_session(prepared: Prepared, management: TradeManagement, bars: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Return whether each bar closes in the session's hours and weekdays, UTC.
 
     A bar that closes at midnight belongs to hour 0 of the next day, the first moment its signal can fill.
@@ -27,7 +27,7 @@ def in_session(prepared: Prepared, management: Management, bars: NDArray[np.int3
 
 
 def with_trend(
-    prepared: Prepared, management: Management, bars: NDArray[np.int32], signals: NDArray[np.int8]
+    prepared: Prepared, management: TradeManagement, bars: NDArray[np.int32], signals: NDArray[np.int8]
 ) -> NDArray[np.bool_]:
     """Return whether each signal has the sign of the trend of closed H1 bars."""
     agrees: NDArray[np.bool_] = hour_trend(prepared, management.trend_period, bars) == signals
@@ -35,7 +35,7 @@ def with_trend(
 
 
 def in_band(
-    management: Management, bars: NDArray[np.int32], atr: NDArray[np.float64], marks: NDArray[np.float64]
+    management: TradeManagement, bars: NDArray[np.int32], atr: NDArray[np.float64], marks: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Return whether each bar's ATR rank among the previous 960 bars lies within the band (0 lowest, 1 highest).
 

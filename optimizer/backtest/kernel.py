@@ -24,7 +24,7 @@ from optimizer.backtest.reference import (
     run_of,
     terms_of,
 )
-from optimizer.backtest.result import TRADE, BacktestRun, Rules
+from optimizer.backtest.result import TRADE, BacktestRun, TradingRules
 from optimizer.bars.preparation import (
     BLOCK,
     CLOSE,
@@ -72,7 +72,7 @@ BOOK = np.dtype(
 )
 
 
-class Columns(NamedTuple):
+class ResultArrays(NamedTuple):
     """Arrays that a backtest fills."""
 
     trades: NDArray[np.void]
@@ -80,13 +80,13 @@ class Columns(NamedTuple):
     lows: NDArray[np.float64]
 
 
-def trade(prepared: Prepared, entries: Entries, rules: Rules) -> BacktestRun:
+def trade(prepared: Prepared, entries: Entries, rules: TradingRules) -> BacktestRun:
     """Return the trades and daily equity of the judged bars; same result as `reference.replay`."""
     trades = np.empty(len(entries), dtype=TRADE)
     equity, lows = np.empty(prepared.day_count), np.empty(prepared.day_count)
     plan, terms = plan_of(entries), terms_of(prepared, rules)
     market, initial = market_of(prepared), rules.initial_equity
-    columns = Columns(trades, equity, lows)
+    columns = ResultArrays(trades, equity, lows)
     book = _trade(market, prepared.blocks, prepared.day_starts, plan, terms, initial, columns)[0]
     return run_of(prepared, rules, book, trades, equity, lows)
 
@@ -99,7 +99,7 @@ def _trade(
     plan: SignalPlan,
     terms: EngineTerms,
     initial_equity: float,
-    columns: Columns,
+    columns: ResultArrays,
 ) -> NDArray[np.void]:
     trades, equity, lows = columns.trades, columns.equity, columns.lows
     books = np.zeros(1, dtype=BOOK)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.backtest.bar_by_bar import step_through
-from optimizer.backtest.costs import Rates
+from optimizer.backtest.costs import CostRates
 from optimizer.backtest.entries import check_signals
-from optimizer.backtest.result import Rules
+from optimizer.backtest.result import TradingRules
 from optimizer.bars.preparation import Prepared
 from optimizer.bars.slicing import changed, head, tail
 from optimizer.level.spec import Direction
@@ -32,7 +32,7 @@ Signals = Callable[[Prepared], NDArray[np.int8]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leak:
+class LookAheadLeak:
     """A signal that depends on data its bar cannot know, or on more history than the warm-up."""
 
     bar: int
@@ -54,7 +54,7 @@ def signals_of(strategy: Strategy, parameters: Mapping[str, float], direction: D
         SettingsError: the strategy returns an invalid signal.
     """
     if isinstance(strategy, BarStrategy):
-        rules = Rules(direction=direction, rates=Rates(fee=0.0, slippage=0.0))
+        rules = TradingRules(direction=direction, rates=CostRates(fee=0.0, slippage=0.0))
 
         def decided(candles: Prepared) -> NDArray[np.int8]:
             with bounded():
@@ -76,7 +76,7 @@ def signals_of(strategy: Strategy, parameters: Mapping[str, float], direction: D
 
 def look_ahead(
     signals: Signals, prepared: Prepared, seed: int, *, cuts: int = CUTS, is_asked: bool = False
-) -> Leak | None:
+) -> LookAheadLeak | None:
     """Return the first judged signal that changes without its future; None if no cut changes one.
 
     `is_asked`: the signals come from a bar strategy. Its position is closed in the last bar before it is called there,
@@ -88,11 +88,13 @@ def look_ahead(
         leak = _first_difference(whole, part, prepared.first_evaluated, cut - is_asked)
         if leak is not None:
             columns = tuple(name for name in COLUMNS if _looks_at(signals, prepared, whole, cut, name))
-            return Leak(bar=leak, cut=cut, signal=int(whole[leak]), without=int(part[leak]), columns=columns)
+            return LookAheadLeak(bar=leak, cut=cut, signal=int(whole[leak]), without=int(part[leak]), columns=columns)
     return None
 
 
-def short_warm_up(signals: Signals, prepared: Prepared, warm_up: int, seed: int, starts: int = STARTS) -> Leak | None:
+def short_warm_up(
+    signals: Signals, prepared: Prepared, warm_up: int, seed: int, starts: int = STARTS
+) -> LookAheadLeak | None:
     """Return the first signal after `warm_up` bars that changes without the earlier bars; None if none does.
 
     Not applicable to bar strategies: they may decide by a position that was opened earlier.
@@ -103,7 +105,7 @@ def short_warm_up(signals: Signals, prepared: Prepared, warm_up: int, seed: int,
         first = max(start + warm_up, prepared.first_evaluated)
         leak = _first_difference(whole, part, first, len(prepared))
         if leak is not None:
-            return Leak(bar=leak, cut=start, signal=int(whole[leak]), without=int(part[leak]))
+            return LookAheadLeak(bar=leak, cut=start, signal=int(whole[leak]), without=int(part[leak]))
     return None
 
 

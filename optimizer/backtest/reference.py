@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.backtest.entries import Entries
-from optimizer.backtest.result import TRADE, BacktestRun, Rules
+from optimizer.backtest.result import TRADE, BacktestRun, TradingRules
 from optimizer.bars.preparation import CLOSE, HIGH, LOW, OPEN, Prepared
 from optimizer.compilation.jit import inlined, njit
 
@@ -95,7 +95,7 @@ class SignalPlan(NamedTuple):
 
 
 class EngineTerms(NamedTuple):
-    """Numbers of `Rules`; `size` is money per tick here."""
+    """Numbers of `TradingRules`; `size` is money per tick here."""
 
     fee: float
     slippage: float
@@ -109,7 +109,7 @@ class EngineTerms(NamedTuple):
     """1 if each bar has its own half-spread, 0 if all bars share one."""
 
 
-def replay(prepared: Prepared, entries: Entries, rules: Rules) -> BacktestRun:
+def replay(prepared: Prepared, entries: Entries, rules: TradingRules) -> BacktestRun:
     """Return the trades and daily equity that signals produce on the judged bars.
 
     `sum(net) == final equity - initial equity`, to float64 rounding.
@@ -139,7 +139,7 @@ def plan_of(entries: Entries) -> SignalPlan:
     )
 
 
-def terms_of(prepared: Prepared, rules: Rules) -> EngineTerms:
+def terms_of(prepared: Prepared, rules: TradingRules) -> EngineTerms:
     """Return the rules of a replay as numbers."""
     return EngineTerms(
         fee=float(rules.rates.fee),  # an int would compile a second version
@@ -156,7 +156,7 @@ def terms_of(prepared: Prepared, rules: Rules) -> EngineTerms:
 
 def run_of(
     prepared: Prepared,
-    rules: Rules,
+    rules: TradingRules,
     book: Book,
     trades: NDArray[np.void],
     equity: NDArray[np.float64],

@@ -6,9 +6,9 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.backtest.costs import Rates
+from optimizer.backtest.costs import CostRates
 from optimizer.level.spec import Costs, Direction
-from optimizer.strategies.trade_management import Management
+from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.markets.instruments import Dataset
 
 INITIAL_EQUITY = 10_000.0
@@ -46,13 +46,13 @@ Trades = NDArray[np.void]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class TradingRules:
     """Rules for trading one dataset."""
 
     direction: Direction
-    rates: Rates
+    rates: CostRates
     position_fraction: float = 1.0
-    """Notional of a new position over the equity at its fill, exact or as a cap (see `Management`)."""
+    """Notional of a new position over the equity at its fill, exact or as a cap (see `TradeManagement`)."""
     position_units: float = 0.0
     """Size of every position in units of the base currency; 0 disables it."""
     atr_risk: float = 0.0
@@ -65,12 +65,12 @@ class Rules:
 
     @classmethod
     def of(
-        cls, direction: Direction, costs: Costs, position_fraction: float, dataset: Dataset, management: Management
-    ) -> "Rules":
+        cls, direction: Direction, costs: Costs, position_fraction: float, dataset: Dataset, management: TradeManagement
+    ) -> "TradingRules":
         """Return the rules that a level and a trial's parameters set for one dataset."""
         return cls(
             direction=direction,
-            rates=Rates.of(costs, dataset.instrument.market),
+            rates=CostRates.of(costs, dataset.instrument.market),
             position_fraction=management.position_fraction or position_fraction,
             position_units=management.position_units,
             atr_risk=management.atr_risk,

@@ -37,7 +37,7 @@ def plan_level(level: Level, store: Store) -> list[PlannedPart]:
 
     Raises:
         SettingsError: a range is unknown, or a part is empty.
-        PeriodClosed: a part lies in the holdout period.
+        HoldoutClosed: a part lies in the holdout period.
     """
     strategy, bounds = load(level.strategy), widest(level)
     check_names(strategy, bounds)

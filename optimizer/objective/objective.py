@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 
 from optimizer.backtest.engine import atr_periods, engine_of, warm_up_bars
-from optimizer.backtest.result import BacktestRun, Rules
+from optimizer.backtest.result import BacktestRun, TradingRules
 from optimizer.backtest.trade_totals import trade_totals
 from optimizer.bars.preparation import Prepared, prepare
 from optimizer.level.spec import Level, Part, trades_needed
@@ -20,7 +20,7 @@ from optimizer.strategies.fixed_environment import surroundings
 from optimizer.strategies.parameter_ranges import widest
 from optimizer.strategies.protocol import check_names, load, repaired
 from optimizer.strategies.time_limit import bounded
-from optimizer.strategies.trade_management import Management
+from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.candles.arrays import CandleArrays
 from tradeschool.log import about
 from tradeschool.markets.instruments import Dataset
@@ -130,10 +130,10 @@ def _trader(level: Level, parameters: Mapping[str, float]) -> Callable[[Prepared
     """Return a function that backtests a dataset; strategy and parameters are loaded and checked once."""
     strategy = load(level.strategy)
     whole = repaired(strategy, parameters)
-    managed, trade = Management.of(whole), engine_of(strategy)
+    managed, trade = TradeManagement.of(whole), engine_of(strategy)
 
     def one(prepared: Prepared) -> BacktestRun:
-        rules = Rules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed)
+        rules = TradingRules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed)
         with about(dataset=prepared.dataset.name), surroundings(level.strategy), bounded():
             return trade(prepared, whole, rules)
 

@@ -8,7 +8,7 @@ from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Level
 from optimizer.runs.run_store import RunRecord
 from optimizer.validation.evidence import Evidence, NullTest
-from optimizer.validation.gate import Reading
+from optimizer.validation.gate import Criterion
 from optimizer.validation.recommendation import Recommendation
 
 Json = dict[str, JsonValue]
@@ -80,7 +80,7 @@ def _evidence_json(evidence: Evidence) -> Json:
     }
 
 
-def _readings(readings: Sequence[Reading]) -> list[JsonValue]:
+def _readings(readings: Sequence[Criterion]) -> list[JsonValue]:
     return [{**reading.as_json()} for reading in readings]
 
 

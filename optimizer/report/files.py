@@ -33,7 +33,7 @@ from optimizer.validation.evidence import NullTest
 from optimizer.validation.holdout_log import read_holdout_log
 from optimizer.validation.selection import Winner
 from optimizer.validation.verdict import AttemptFindings
-from optimizer.validation.winner_setup import Setup
+from optimizer.validation.winner_setup import WinnerSetup
 from tradeschool.store.atomic_files import publish
 
 MAX_BYTES = 32_000_000
@@ -42,7 +42,7 @@ EQUITY_NAME, REPORT_NAME = "equity.json", "report.html"
 Json = Mapping[str, object] | Sequence[object]
 
 
-def write_findings(results_dir: Path, folder: Path, findings: AttemptFindings, setup: Setup | None) -> Path:
+def write_findings(results_dir: Path, folder: Path, findings: AttemptFindings, setup: WinnerSetup | None) -> Path:
     """Write the files of an attempt to a run's folder inside `results_dir` and return the level's folder.
 
     `setup`: the winner's trading setup; None without a winner.

@@ -18,7 +18,7 @@ from optimizer.curriculum.state_machine import Attempt, LevelSpec, RunFacts
 from optimizer.level.spec import Level, Part
 from optimizer.search.database import RUNS, driver_arguments, first_line_of
 from optimizer.validation.evidence import NullTest
-from optimizer.validation.gate import Reading
+from optimizer.validation.gate import Criterion
 from optimizer.validation.recommendation import Recommendation
 from optimizer.validation.stored_model import StoredModel
 from tradeschool.errors import ServiceUnreachable, SettingsError
@@ -41,7 +41,7 @@ class Verdict(StoredModel):
     trial: int | None
     """The winner's trial number; None if no trial was feasible on train."""
     parameters: Numbers | None
-    readings: tuple[Reading, ...]
+    readings: tuple[Criterion, ...]
     """The gate on validation."""
     figures: dict[Part, dict[str, float]]
     """The winner's metrics by part."""

@@ -11,17 +11,17 @@ from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level
 from optimizer.objective.objective import evaluate
 from optimizer.search.early_stopping import EarlyStopping
-from optimizer.search.sampler import Space, TrialHistory, TrialRequest, ask
+from optimizer.search.sampler import SearchSpace, TrialHistory, TrialRequest, ask
 from optimizer.search.space import distributions
-from optimizer.search.study import Origin, failed_trial, finished_trial, repeated_trial
+from optimizer.search.study import TrialOrigin, failed_trial, finished_trial, repeated_trial
 
-NO_WORKER = Origin(worker="", started=0.0, seconds=0.0)
+NO_WORKER = TrialOrigin(worker="", started=0.0, seconds=0.0)
 MAX_REASON = 512
 """Maximum length of a failure reason, in characters."""
 
 
 def search_in_process(
-    level: Level, space: Space, train: Sequence[Prepared], reused: Sequence[FrozenTrial] = ()
+    level: Level, space: SearchSpace, train: Sequence[Prepared], reused: Sequence[FrozenTrial] = ()
 ) -> list[FrozenTrial]:
     """Run all trials of a level's search and return them, trials carried over from earlier attempts first."""
     trials = list(reused)

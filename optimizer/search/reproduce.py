@@ -10,12 +10,12 @@ from optuna.trial import FrozenTrial
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Mode
 from optimizer.search.in_process import evaluate_request
-from optimizer.search.sampler import Space, TrialHistory, TrialRequest, ask
+from optimizer.search.sampler import SearchSpace, TrialHistory, TrialRequest, ask
 from optimizer.search.trial_table import TableCell, trial_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class ColumnDifference:
     """A column of the trial table that differs between record and reproduction."""
 
     column: str
@@ -34,8 +34,8 @@ def evaluated_number(trials: Sequence[FrozenTrial], number: int) -> int:
 
 
 def differences(
-    level: Level, space: Space, trials: Sequence[FrozenTrial], number: int, train: Sequence[Prepared]
-) -> list[Difference]:
+    level: Level, space: SearchSpace, trials: Sequence[FrozenTrial], number: int, train: Sequence[Prepared]
+) -> list[ColumnDifference]:
     """Return the differences between a recorded trial and its reproduction; normally empty.
 
     A trial of an asynchronous search can only be evaluated again, not requested again. `trials`: those of its study in
@@ -46,13 +46,13 @@ def differences(
     again = evaluate_request(level, trial_request, train)
     (one,), (other,) = trial_rows([recorded]), trial_rows([again])
     return [
-        Difference(column=name, recorded=one.get(name), repeated=other.get(name))
+        ColumnDifference(column=name, recorded=one.get(name), repeated=other.get(name))
         for name in dict.fromkeys((*one, *other))
         if _bytes(one.get(name)) != _bytes(other.get(name))
     ]
 
 
-def _ask_again(space: Space, trials: Sequence[FrozenTrial], number: int) -> TrialRequest:
+def _ask_again(space: SearchSpace, trials: Sequence[FrozenTrial], number: int) -> TrialRequest:
     history = TrialHistory(space.distributions)
     for trial in trials[: space.visible(number)]:
         history.append(trial)

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.level.spec import Mode, Parameters
 from optimizer.objective.trial_result import rounded
-from optimizer.search.tpe import MAX_BELOW, Array, Axes, load, split, suggest
+from optimizer.search.tpe import MAX_BELOW, Array, SearchAxes, load, split, suggest
 from tradeschool.errors import StrategyFailed
 
 STARTUP_TRIALS = 10
@@ -34,7 +34,7 @@ LOWEST = -sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Space:
+class SearchSpace:
     """Search space and settings: every input of the sampler except earlier trials."""
 
     seed: int
@@ -75,7 +75,7 @@ class TrialHistory:
         searched = {name: each for name, each in sorted(distributions.items()) if not each.single()}
         self.searched = searched
         """Parameters with more than one value, sorted by name."""
-        self.axes = Axes.of(searched)
+        self.axes = SearchAxes.of(searched)
         """Axes for the compiled sampler; None if Optuna's own sampler must be used."""
         self._trials: list[FrozenTrial] = []
         self._answered: dict[tuple[tuple[str, float], ...], FrozenTrial] = {}
@@ -159,7 +159,7 @@ def silence_optuna() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def ask(space: Space, history: TrialHistory, number: int) -> TrialRequest:
+def ask(space: SearchSpace, history: TrialHistory, number: int) -> TrialRequest:
     """Return the request of trial `number`; in lagged mode `history` holds exactly `space.visible(number)` trials."""
     expected = space.visible(number)
     assert space.mode is Mode.ASYNC or len(history) == expected, f"{number} looks at {expected}, not {len(history)}"
@@ -183,7 +183,7 @@ def trial_seed(seed: int, number: int) -> int:
     return int.from_bytes(blake2b(f"{seed}:{number}".encode(), digest_size=4).digest(), "big")
 
 
-def _sample(space: Space, history: TrialHistory, number: int) -> Parameters:
+def _sample(space: SearchSpace, history: TrialHistory, number: int) -> Parameters:
     drawn = _sample_unseen(space, history, number)
     return {
         name: _agreed(drawn[name], distribution) if name in drawn else _only(distribution)
@@ -191,7 +191,7 @@ def _sample(space: Space, history: TrialHistory, number: int) -> Parameters:
     }
 
 
-def _sample_unseen(space: Space, history: TrialHistory, number: int) -> Parameters:
+def _sample_unseen(space: SearchSpace, history: TrialHistory, number: int) -> Parameters:
     """Sample the searched parameters."""
     seed = trial_seed(space.seed, number)
     if history.axes is not None and history.scored >= STARTUP_TRIALS:

@@ -63,7 +63,7 @@ class StudyFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class TrialOrigin:
     """Where and when a trial was evaluated; for display only, never read by the sampler or exported."""
 
     worker: str
@@ -179,7 +179,10 @@ def read_trials(url: str, name: str) -> list[FrozenTrial]:
 
 
 def finished_trial(
-    trial_request: TrialRequest, distributions: Mapping[str, BaseDistribution], evaluation: Evaluation, origin: Origin
+    trial_request: TrialRequest,
+    distributions: Mapping[str, BaseDistribution],
+    evaluation: Evaluation,
+    origin: TrialOrigin,
 ) -> FrozenTrial:
     """Build the trial of an evaluation, ready to be committed.
 
@@ -198,7 +201,7 @@ def finished_trial(
 
 
 def failed_trial(
-    trial_request: TrialRequest, distributions: Mapping[str, BaseDistribution], reason: str, origin: Origin
+    trial_request: TrialRequest, distributions: Mapping[str, BaseDistribution], reason: str, origin: TrialOrigin
 ) -> FrozenTrial:
     """Build the trial of a failed evaluation."""
     trial = create_trial(
@@ -222,7 +225,7 @@ def repeated_trial(trial_request: TrialRequest, known: FrozenTrial, now: float) 
         user_attrs={name: known.user_attrs[name] for name in ("metrics", "pruned") if name in known.user_attrs}
         | {"repeats": known.number},
     )
-    return _placed(trial, trial_request.number, Origin(worker="", started=now, seconds=0.0))
+    return _placed(trial, trial_request.number, TrialOrigin(worker="", started=now, seconds=0.0))
 
 
 def is_feasible(trial: FrozenTrial) -> bool:
@@ -236,11 +239,11 @@ def _attributes(evaluation: Evaluation) -> dict[str, JsonValue]:
     return {"metrics": metrics} | ({"pruned": evaluation.pruned_reason} if evaluation.pruned_reason else {})
 
 
-def _origin_attributes(origin: Origin) -> dict[str, JsonValue]:
+def _origin_attributes(origin: TrialOrigin) -> dict[str, JsonValue]:
     return {"worker": origin.worker, "started": origin.started, "seconds": origin.seconds}
 
 
-def _placed(trial: FrozenTrial, number: int, origin: Origin) -> FrozenTrial:
+def _placed(trial: FrozenTrial, number: int, origin: TrialOrigin) -> FrozenTrial:
     trial.number = number
     trial.datetime_start = origin.start
     trial.datetime_complete = origin.start + timedelta(seconds=origin.seconds)

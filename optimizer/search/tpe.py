@@ -39,7 +39,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Axes:
+class SearchAxes:
     """The searched parameters, sorted by name; each array of shape (n_parameters,)."""
 
     names: tuple[str, ...]
@@ -52,7 +52,7 @@ class Axes:
     logs: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, distributions: Mapping[str, BaseDistribution]) -> "Axes | None":
+    def of(cls, distributions: Mapping[str, BaseDistribution]) -> "SearchAxes | None":
         """Build the axes; None if a parameter is not a numeric range or numba is absent."""
         ranges = {
             name: each for name, each in distributions.items() if isinstance(each, IntDistribution | FloatDistribution)
@@ -67,7 +67,7 @@ class Axes:
         lows[logs], highs[logs] = np.log(lows[logs]), np.log(highs[logs])
         return cls(tuple(sorted(ranges)), found, lows, highs, steps, logs)
 
-    def kernels(self, values: Array) -> "Kernels":
+    def kernels(self, values: Array) -> "ParzenKernels":
         """Return one kernel per trial plus the prior; `values`: shape (n_parameters, n_trials), in order of number."""
         count = values.shape[1]
         centres = np.empty((len(self.names), count + 1))
@@ -78,14 +78,14 @@ class Axes:
             centres[axis, :-1], centres[axis, -1] = seen, 0.5 * (low + high)
             widths[axis, :-1], widths[axis, -1] = _widths(seen, low, high), high - low
         weights = np.append(_weights(count), 1.0)
-        return Kernels(self, centres, widths, weights / weights.sum())
+        return ParzenKernels(self, centres, widths, weights / weights.sum())
 
 
 @dataclass(frozen=True, slots=True)
-class Kernels:
+class ParzenKernels:
     """Mixture of truncated normal distributions with the same weights on every axis."""
 
-    axes: Axes
+    axes: SearchAxes
     centres: Array
     """Shape (n_parameters, n_kernels); `widths` has the same."""
     widths: Array
@@ -117,7 +117,7 @@ class Kernels:
         return np.log(total)
 
 
-def suggest(axes: Axes, below: Array, above: Array, random: np.random.RandomState) -> dict[str, float]:
+def suggest(axes: SearchAxes, below: Array, above: Array, random: np.random.RandomState) -> dict[str, float]:
     """Return the candidate with the highest density ratio of good to other trials, by name.
 
     `below` and `above`: values of the good and the other trials, shape (n_parameters, n_trials), in order of number.
@@ -129,7 +129,7 @@ def suggest(axes: Axes, below: Array, above: Array, random: np.random.RandomStat
     return {name: distribution.to_external_repr(float(value)) for name, distribution, value in found}
 
 
-def load(axes: Axes) -> None:
+def load(axes: SearchAxes) -> None:
     """Load the compiled loops into memory, from the cache or by compiling, before the first request."""
     lowest = np.array([[float(each.low)] for each in axes.distributions])
     suggest(axes, lowest, lowest, np.random.RandomState(0))

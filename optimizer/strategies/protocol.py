@@ -120,7 +120,7 @@ class CategoricalParameter:
 Parameter = IntParameter | FloatParameter | CategoricalParameter
 
 
-class Declared(Protocol):
+class BaseStrategy(Protocol):
     """Members that every strategy declares."""
 
     @property
@@ -143,7 +143,7 @@ class Declared(Protocol):
 
 
 @runtime_checkable
-class SignalStrategy(Declared, Protocol):
+class SignalStrategy(BaseStrategy, Protocol):
     """Strategy that returns signals for all candles at once.
 
     It must not keep state between calls: trials run in any order, in any process.
@@ -170,7 +170,7 @@ class Decider(Protocol):
 
 
 @runtime_checkable
-class BarStrategy(Declared, Protocol):
+class BarStrategy(BaseStrategy, Protocol):
     """Strategy called bar by bar: hundreds of times slower, but it can read its position."""
 
     def decider(self, dataset: Dataset, parameters: Mapping[str, float], direction: Direction) -> Decider:

@@ -100,7 +100,7 @@ MANAGED = (*STOPS, *FILTERS, *EXITS, *SIZES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Management:
+class TradeManagement:
     """One trial's values of these parameters; undeclared ones are off."""
 
     atr_period: int = 14
@@ -121,7 +121,7 @@ class Management:
     atr_risk: float = 0.0
 
     @classmethod
-    def of(cls, parameters: Mapping[str, float]) -> "Management":
+    def of(cls, parameters: Mapping[str, float]) -> "TradeManagement":
         """Select the management parameters among a strategy's, whole numbers as int."""
         given = {field.name: parameters[field.name] for field in fields(cls) if field.name in parameters}
         return cls(**{name: int(value) if name in WHOLE else value for name, value in given.items()})  # type: ignore[arg-type]  # mypy sees one type for all
@@ -142,7 +142,7 @@ class Management:
         return self.hour_length < HOURS_A_DAY or self.weekdays != EVERY_DAY
 
 
-WHOLE = frozenset(field.name for field in fields(Management) if field.type is int)
+WHOLE = frozenset(field.name for field in fields(TradeManagement) if field.type is int)
 
 
 def warm_up(bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:

@@ -8,7 +8,14 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from optimizer.level.spec import Level, Part, trades_needed
-from optimizer.validation.evidence import Deflation, Evidence, Excess, HoldoutResult, NullTest, Overfit
+from optimizer.validation.evidence import (
+    BacktestOverfitting,
+    DeflatedSharpe,
+    Evidence,
+    ExcessReturn,
+    HoldoutResult,
+    NullTest,
+)
 from optimizer.validation.holdout_log import HOLDOUT
 from optimizer.validation.stored_model import StoredModel
 
@@ -109,7 +116,9 @@ def evidence_checks(
     yield from _holdout_checks(level, evidence)
 
 
-def _overfitting_checks(deflation: Deflation, overfit: Overfit, null: NullTest | None) -> Iterable[Check]:
+def _overfitting_checks(
+    deflation: DeflatedSharpe, overfit: BacktestOverfitting, null: NullTest | None
+) -> Iterable[Check]:
     what = f"deflated Sharpe ratio (DSR, {deflation.trials:,} trials)"
     yield _at_least("deflated_sharpe", deflation.probability, EVEN_CHANCE, what, CheckStage.PAPER)
     yield _at_least("deflated_sharpe_95", deflation.probability, CONFIDENT, what)
@@ -154,7 +163,7 @@ def _holdout_checks(level: Level, evidence: Evidence) -> Iterable[Check]:
         )
         return
     yield from _holdout_result_checks(level, look)
-    found: Excess | None = next((each for each in evidence.excess if each.part == HOLDOUT), None)
+    found: ExcessReturn | None = next((each for each in evidence.excess if each.part == HOLDOUT), None)
     what = f"annual excess return over {found.benchmark if found else 'buy and hold'} on the holdout period"
     yield _above("holdout_excess", found.a_year if found else None, 0.0, what)
 

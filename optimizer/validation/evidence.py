@@ -6,7 +6,7 @@ compute them, and `optimizer.validation.recommendation` decides by them. Non-fin
 
 from enum import StrEnum
 
-from optimizer.validation.gate import Reading
+from optimizer.validation.gate import Criterion
 from optimizer.validation.stored_model import StoredModel
 
 
@@ -17,7 +17,7 @@ class Benchmark(StrEnum):
     HOLD_SHORT = "short and hold"
 
 
-class Excess(StoredModel):
+class ExcessReturn(StoredModel):
     """Excess return over buy-and-hold: mean daily difference of returns, annualised."""
 
     part: str
@@ -31,7 +31,7 @@ class Excess(StoredModel):
     benchmark_sharpe: float | None
 
 
-class Deflation(StoredModel):
+class DeflatedSharpe(StoredModel):
     """Deflated Sharpe ratio of the winner on train; ratios are annualised."""
 
     sharpe: float | None
@@ -48,7 +48,7 @@ class Deflation(StoredModel):
     """DSR with the effective number of trials."""
 
 
-class Overfit(StoredModel):
+class BacktestOverfitting(StoredModel):
     """Probability of backtest overfitting (PBO) by CSCV over the trials of a level."""
 
     probability: float | None
@@ -76,7 +76,7 @@ class HoldoutResult(StoredModel):
 
     window: str
     datasets: tuple[str, ...]
-    readings: tuple[Reading, ...]
+    readings: tuple[Criterion, ...]
     """Each criterion of the gate with its 95 % interval."""
     metrics: dict[str, float | None]
     psr: float | None
@@ -99,9 +99,9 @@ class Evidence(StoredModel):
     attempt: int
     trial: int
     parameters: dict[str, int | float]
-    deflation: Deflation
-    overfit: Overfit
-    excess: tuple[Excess, ...]
+    deflation: DeflatedSharpe
+    overfit: BacktestOverfitting
+    excess: tuple[ExcessReturn, ...]
     looks_ahead: str | None
     """Description of a signal that depends on later bars; null if none of 60 cuts changed one."""
     robustness: tuple[RobustnessCase, ...]

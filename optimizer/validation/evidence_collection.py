@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.backtest.buy_and_hold import buy_and_hold
-from optimizer.backtest.costs import Rates
+from optimizer.backtest.costs import CostRates
 from optimizer.backtest.lookahead_check import CUTS, look_ahead, signals_of
 from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
@@ -23,13 +23,20 @@ from optimizer.strategies.protocol import BarStrategy, load, repaired
 from optimizer.validation.analyses.robustness import break_even_bps, robustness_cases
 from optimizer.validation.analyses.stress import StressCase
 from optimizer.validation.confidence_intervals import intervals
-from optimizer.validation.evidence import Benchmark, Deflation, Evidence, Excess, HoldoutResult, Overfit
+from optimizer.validation.evidence import (
+    BacktestOverfitting,
+    Benchmark,
+    DeflatedSharpe,
+    Evidence,
+    ExcessReturn,
+    HoldoutResult,
+)
 from optimizer.validation.gate import gate_readings
 from optimizer.validation.holdout_log import HOLDOUT
 from optimizer.validation.statistics.bootstrap import interval
 from optimizer.validation.statistics.overfitting import PARTS, overfitting
 from optimizer.validation.statistics.sharpe import (
-    Moments,
+    ReturnMoments,
     deflated_benchmark,
     effective_trials,
     minimum_track_record,
@@ -120,14 +127,14 @@ def trial_returns(subject: EvaluatedWinner, measure: Measure) -> Floats:
     return np.column_stack(measure(list(distinct.values())))
 
 
-def deflate(subject: EvaluatedWinner, winner: Floats, returns: Floats) -> Deflation:
+def deflate(subject: EvaluatedWinner, winner: Floats, returns: Floats) -> DeflatedSharpe:
     """Return the deflated Sharpe ratio; the variance is that of the level's complete trials."""
-    moments = Moments.of(winner)
+    moments = ReturnMoments.of(winner)
     ratios = [per_period(trial.value, DAYS_A_YEAR) for trial in _complete(subject.trials) if trial.value is not None]
     variance = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else math.nan
     effective = max(1.0, subject.trials_of_run * effective_trials(returns) / returns.shape[1])
     luck, less_luck = (deflated_benchmark(variance, count) for count in (subject.trials_of_run, effective))
-    return Deflation(
+    return DeflatedSharpe(
         sharpe=_a_year(moments.sharpe),
         days=moments.periods,
         trials=subject.trials_of_run,
@@ -138,7 +145,7 @@ def deflate(subject: EvaluatedWinner, winner: Floats, returns: Floats) -> Deflat
     )
 
 
-def excess(subject: EvaluatedWinner, part: str, account: Portfolio, prepared: Sequence[Prepared]) -> Excess:
+def excess(subject: EvaluatedWinner, part: str, account: Portfolio, prepared: Sequence[Prepared]) -> ExcessReturn:
     """Return the winner's daily returns minus those of buy-and-hold."""
     benchmark, passive = _benchmark_of(subject.level, prepared)
     difference = account.returns - passive.returns
@@ -148,7 +155,7 @@ def excess(subject: EvaluatedWinner, part: str, account: Portfolio, prepared: Se
         return means
 
     low, high = interval(difference, mean_a_year, subject.seed, resamples=2_000)
-    return Excess(
+    return ExcessReturn(
         part=part,
         benchmark=benchmark,
         a_year=float(difference.mean()) * DAYS_A_YEAR if len(difference) else None,
@@ -173,14 +180,14 @@ def _benchmark_of(level: Level, prepared: Sequence[Prepared]) -> tuple[Benchmark
 
 def _benchmark_account(level: Level, prepared: Sequence[Prepared], side: int) -> Portfolio:
     return portfolio(
-        [buy_and_hold(each, side, Rates.of(level.costs, each.dataset.instrument.market)) for each in prepared]
+        [buy_and_hold(each, side, CostRates.of(level.costs, each.dataset.instrument.market)) for each in prepared]
     )
 
 
-def _overfit(subject: EvaluatedWinner, returns: Floats) -> Overfit:
+def _overfit(subject: EvaluatedWinner, returns: Floats) -> BacktestOverfitting:
     enough = len(returns) >= 2 * PARTS
     found = overfitting(returns) if enough else None
-    return Overfit(
+    return BacktestOverfitting(
         probability=finite_or_none(found.probability) if found else None,
         trials=found.trials if found else 0,
         left_out=sum(trial.state is not TrialState.COMPLETE for trial in subject.trials),
@@ -204,7 +211,7 @@ def _holdout(subject: EvaluatedWinner, prepared: Sequence[Prepared], runs: Seque
     account, figures = portfolio(runs), metrics.figures(runs)
     benchmark, passive = _benchmark_of(subject.level, prepared)
     known = intervals(runs, figures, subject.seed)
-    moments = Moments.of(account.returns)
+    moments = ReturnMoments.of(account.returns)
     window: Window = prepared[0].window
     return HoldoutResult(
         window=str(window),

@@ -12,7 +12,7 @@ UNKNOWN: Interval = (math.nan, math.nan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Criterion:
     """One criterion of a gate: a value and its target."""
 
     name: str
@@ -53,7 +53,7 @@ class Reading:
 
 def gate_readings(
     level: Level, metrics: Mapping[str, float], part: Part, intervals: Mapping[str, Interval] | None = None
-) -> list[Reading]:
+) -> list[Criterion]:
     """Return every criterion of the gate, including the minimum number of trades and further constraints.
 
     `intervals`: known 95 % intervals by metric.
@@ -74,7 +74,7 @@ def gate_readings(
     ]
 
 
-def is_passed(readings: list[Reading]) -> bool:
+def is_passed(readings: list[Criterion]) -> bool:
     """Return whether all criteria are met."""
     return all(reading.met for reading in readings)
 
@@ -87,10 +87,10 @@ def _reading(
     intervals: Mapping[str, Interval],
     *,
     is_ceiling: bool,
-) -> Reading:
+) -> Criterion:
     low, high = intervals.get(metric, UNKNOWN)
     trades = metrics["trades"]
-    return Reading(
+    return Criterion(
         name=name,
         value=float(metrics[metric]),
         target=float(target),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from optuna.trial import FrozenTrial
 
 from optimizer.backtest.buy_and_hold import buy_and_hold
-from optimizer.backtest.costs import Rates
+from optimizer.backtest.costs import CostRates
 from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
 from optimizer.level.constraints import Analysis
@@ -22,7 +22,7 @@ from optimizer.validation.analyses.sensitivity import at_the_edge, stability
 from optimizer.validation.analyses.similarity import similarity
 from optimizer.validation.analyses.stress import StressCase, stress_readings, stress_table
 from optimizer.validation.confidence_intervals import intervals
-from optimizer.validation.gate import Reading, gate_readings, is_passed
+from optimizer.validation.gate import Criterion, gate_readings, is_passed
 from optimizer.validation.selection import Winner, candidates, choose, closest
 
 LogAccess = Callable[[Part, Sequence[int]], None]
@@ -33,7 +33,7 @@ Runs = Mapping[Part, Sequence[BacktestRun]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Predecessor:
+class PreviousLevel:
     """The previous level, for comparison."""
 
     level: Level
@@ -53,7 +53,7 @@ class AttemptCase:
     trials: Sequence[FrozenTrial]
     """All trials of its study, including those carried over."""
     reused: int
-    predecessor: Predecessor | None
+    predecessor: PreviousLevel | None
     seed: int
 
 
@@ -64,7 +64,7 @@ class AttemptFindings:
     case: AttemptCase
     winner: Winner | None
     """None if no trial was feasible on train."""
-    readings: tuple[Reading, ...] = ()
+    readings: tuple[Criterion, ...] = ()
     """The gate on validation, including stress tests if the level has limits."""
     test: Evaluation | None = None
     """The winner on test; reported, decides nothing."""
@@ -151,7 +151,7 @@ def shortfall(findings: AttemptFindings) -> dict[str, object]:
 
 def _readings(
     case: AttemptCase, winner: Winner, stress_case: StressCase
-) -> tuple[list[Reading], dict[str, Mapping[str, object]]]:
+) -> tuple[list[Criterion], dict[str, Mapping[str, object]]]:
     level, figures = case.level, winner.validation.metrics
     known = intervals(stress_case.runs[Part.VALIDATION], figures, case.seed)
     readings = gate_readings(level, figures, Part.VALIDATION, known)
@@ -181,7 +181,7 @@ def _analyses(
 
 def _buy_and_hold(level: Level, prepared: Sequence[Prepared]) -> Portfolio:
     return portfolio(
-        [buy_and_hold(each, 1, Rates.of(level.costs, each.dataset.instrument.market)) for each in prepared]
+        [buy_and_hold(each, 1, CostRates.of(level.costs, each.dataset.instrument.market)) for each in prepared]
     )
 
 

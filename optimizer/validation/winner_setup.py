@@ -60,7 +60,7 @@ class DatasetSetup(StrictModel):
         return LevelDataset(dataset=self.dataset, start=self.start, end=self.end).window
 
 
-class Setup(StrictModel):
+class WinnerSetup(StrictModel):
     """A winner and its trading setup."""
 
     run: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -110,9 +110,9 @@ def setup_of(
     parameters: Mapping[str, float],
     code: str,
     digests: Mapping[str, str],
-) -> Setup:
+) -> WinnerSetup:
     """Return the trading setup of a trial's parameters; `digests` are by `dataset window`."""
-    return Setup(
+    return WinnerSetup(
         run=run,
         level=level.name,
         attempt=attempt,
@@ -127,7 +127,7 @@ def setup_of(
     )
 
 
-def differences(setup: Setup, part: Part, traded: BacktestSetup) -> list[str]:
+def differences(setup: WinnerSetup, part: Part, traded: BacktestSetup) -> list[str]:
     """Return the differences between a backtest and the winner's setup on one part, one phrase each."""
     return [
         *_differing("strategy", setup.strategy, traded.strategy),
@@ -157,7 +157,7 @@ def _differing(name: str, was: object, found: object) -> Iterator[str]:
         yield f"{name} {told} instead of {before}"
 
 
-def _parameters(setup: Setup, traded: BacktestSetup) -> Iterator[str]:
+def _parameters(setup: WinnerSetup, traded: BacktestSetup) -> Iterator[str]:
     for name, value in setup.parameters.items():
         if name in traded.parameters:
             yield from _differing(name, float(value), float(traded.parameters[name]))
@@ -168,7 +168,7 @@ def _costs(was: Costs, found: Costs) -> Iterator[str]:
         yield from _differing(name, rate, getattr(found, name))
 
 
-def _windows(setup: Setup, part: Part, traded: BacktestSetup) -> Iterator[str]:
+def _windows(setup: WinnerSetup, part: Part, traded: BacktestSetup) -> Iterator[str]:
     phrases: dict[str, list[str]] = defaultdict(list)
     for phrase, dataset in _by_dataset(setup, part, traded):
         phrases[phrase].append(dataset.name)
@@ -178,7 +178,7 @@ def _windows(setup: Setup, part: Part, traded: BacktestSetup) -> Iterator[str]:
         yield "datasets in a different order or number"
 
 
-def _by_dataset(setup: Setup, part: Part, traded: BacktestSetup) -> Iterator[tuple[str, Dataset]]:
+def _by_dataset(setup: WinnerSetup, part: Part, traded: BacktestSetup) -> Iterator[tuple[str, Dataset]]:
     expected = setup.windows(part)
     known, found = ([dataset for dataset, _ in windows] for windows in (expected, traded.windows))
     yield from (("no candles", dataset) for dataset in known if dataset not in found)

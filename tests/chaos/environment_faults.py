@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from tests.chaos.chaos_round import ChaosRound, Plan, Program, Round, program
 from tests.workers.fake_clocks import WrongClock
-from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.errors import ServiceUnreachable
 
 KEY = "a key of the storm's own"
@@ -46,7 +46,7 @@ class Surroundings(ChaosRound):
 
     def __init__(self, plan: Plan, state: Path, choose: random.Random, kinds: tuple[str, ...]) -> None:  # type: ignore[valid-type]  # loaded by path
         super().__init__(plan, None, choose)
-        self._valkey, self._state, self._kinds = Valkey.of(state), state, kinds
+        self._valkey, self._state, self._kinds = EmbeddedValkey.of(state), state, kinds
         self._clocks = {name: WrongClock(state / f"{name}.clock") for name in ("first", "second", "workers")}
         for clock in self._clocks.values():
             clock.set(0)
@@ -229,7 +229,13 @@ def rounds(
             state, number = Path(name) / "state", choose.randrange(1 << 30)
             state.mkdir()
             plan = Plan(
-                folder=Path(name), url=Valkey.of(state).url, title=title, trials=trials, seed=number, lag=6, key=KEY
+                folder=Path(name),
+                url=EmbeddedValkey.of(state).url,
+                title=title,
+                trials=trials,
+                seed=number,
+                lag=6,
+                key=KEY,
             )
             plan = replace(plan, study=f"storm{number}-L1-a1", trials_per_job=choose.choice([1, 1, 2]))
             began, storm = time.monotonic(), Surroundings(plan, state, choose, kinds)

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from optimizer.backtest.costs import Rates
+from optimizer.backtest.costs import CostRates
 from optimizer.backtest.entries import Entries
-from optimizer.backtest.result import BacktestRun, ExitReason, Rules
+from optimizer.backtest.result import BacktestRun, ExitReason, TradingRules
 from optimizer.level.spec import Direction
 from optimizer.strategies.protocol import completed, load
-from optimizer.strategies.trade_management import Management
+from optimizer.strategies.trade_management import TradeManagement
 
 SMA = load("sma_cross")
-FREE = Rates(fee=0.0, slippage=0.0)
-COSTS = [FREE, Rates(fee=5e-4, slippage=2e-4)]
+FREE = CostRates(fee=0.0, slippage=0.0)
+COSTS = [FREE, CostRates(fee=5e-4, slippage=2e-4)]
 
 
 def assert_same(run: BacktestRun, other: BacktestRun) -> None:
@@ -87,12 +87,12 @@ def managed_parameters(random: np.random.Generator) -> dict[str, float]:
     return random_parameters(random) | {name: value for offer in chosen for name, value in offer.items()}
 
 
-def random_rules(random: np.random.Generator, parameters: dict[str, float]) -> Rules:
+def random_rules(random: np.random.Generator, parameters: dict[str, float]) -> TradingRules:
     """Any direction, with costs and without."""
-    managed = Management.of(parameters)
-    return Rules(
+    managed = TradeManagement.of(parameters)
+    return TradingRules(
         direction=list(Direction)[random.integers(3)],
-        rates=Rates(
+        rates=CostRates(
             fee=float(random.choice([0.0, 5e-4])),
             slippage=float(random.choice([0.0, 2e-4])),
             financing=float(random.choice([0.0, 1e-4])),

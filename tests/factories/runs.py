@@ -8,7 +8,7 @@ from optimizer.level.spec import Level, Part
 from optimizer.runs.run_store import AttemptRow, RunRecord, RunStore, Verdict
 from optimizer.validation.checks import Check, CheckStage
 from optimizer.validation.evidence import NullTest
-from optimizer.validation.gate import Reading
+from optimizer.validation.gate import Criterion
 from optimizer.validation.recommendation import Recommendation, RecommendedAction, Tier
 from tradeschool.settings.sections import WorkSettings
 from tradeschool.store import Seal, Store, holdout_store
@@ -85,11 +85,11 @@ def searched(context: RunContext, record: RunRecord, level: str = "1") -> RunRec
 
 def make_verdict(*, passed: bool, reason: str = "as read") -> Verdict:
     """On trial 3."""
-    sharpe = Reading(
+    sharpe = Criterion(
         name="sharpe", value=0.9 if passed else 0.1, target=0.8, is_ceiling=False, low=-0.5, high=1.5, trades=40
     )
-    profit = Reading(name="profit_factor", value=math.inf, target=1.3, is_ceiling=False, trades=40)
-    fall = Reading(name="shuffled_drawdown", value=0.1, target=0.25, is_ceiling=True, trades=40)
+    profit = Criterion(name="profit_factor", value=math.inf, target=1.3, is_ceiling=False, trades=40)
+    fall = Criterion(name="shuffled_drawdown", value=0.1, target=0.25, is_ceiling=True, trades=40)
     return Verdict(
         passed=passed,
         reason=reason,

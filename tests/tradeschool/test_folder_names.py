@@ -16,7 +16,7 @@ from fetcher import locks
 from fetcher.download.page_ledger import PageLedger
 from optimizer.search.database import Database
 from tradeschool import private_folders
-from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.errors import SettingsError, StoreUnwritable
 from tradeschool.settings import loading
 from tradeschool.settings.urls import sqlite_url
@@ -76,7 +76,7 @@ def test_a_run_is_locked_beside_its_study(folder: Path) -> None:
 
 @every_name
 def test_a_socket_has_a_path_that_everybody_can_read(folder: Path) -> None:
-    valkey = Valkey.of(folder)
+    valkey = EmbeddedValkey.of(folder)
 
     assert parse_url(valkey.url)["path"] == str(valkey.socket)
     assert set(str(valkey.socket)).isdisjoint(" =#%?;&'\"\\{}~")
@@ -85,12 +85,12 @@ def test_a_socket_has_a_path_that_everybody_can_read(folder: Path) -> None:
 
 def test_the_socket_of_a_folder_is_the_same_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes must find the same server."""
-    valkey = Valkey.of(Path("/somewhere with a space"))
+    valkey = EmbeddedValkey.of(Path("/somewhere with a space"))
     before = valkey.socket
     for name in ("TMPDIR", "XDG_RUNTIME_DIR", "HOME"):
         monkeypatch.setenv(name, "/elsewhere")
 
-    assert Valkey.of(Path("/somewhere with a space")).socket == before
+    assert EmbeddedValkey.of(Path("/somewhere with a space")).socket == before
     assert before.parent.parent.stat().st_mode & 0o777 == 0o700
 
 
@@ -103,7 +103,7 @@ def test_a_ledger_is_made_in_its_folder(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("character", ["\n", "\r", "\t", "\x1b", "\x7f", "\udcff"])
-@pytest.mark.parametrize("knob", ["data_dir", "results_dir", "state_dir"])
+@pytest.mark.parametrize("setting", ["data_dir", "results_dir", "state_dir"])
 def test_a_folder_that_no_line_can_carry_is_refused_in_one_line(setting: str, character: str) -> None:
     with pytest.raises(SettingsError, match=f"^{setting} '/a.*: expected a path without control characters") as refused:
         loading.load({setting: Path(f"/a{character}b/c")})

@@ -26,7 +26,8 @@ from tests.fork_server import Forked, ForkServer
 from tradeschool.embedded_valkey.server import find_binary
 from tradeschool.store.frame_store import FrameStore
 from workers.connection.signing import Signer
-from workers.coordinator.coordinator import CoordinatorSettings, StudyRun, reconcile
+from workers.coordinator.coordinator import StudyRun
+from workers.coordinator.job_recovery import CoordinatorSettings
 from workers.coordinator.trial_ledger import StudyProgress
 from workers.queue.dispatch import Dispatcher, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
@@ -126,7 +127,7 @@ class Plan:
 
     def finish(self, run: StudyRun, seconds: float = 300.0) -> StudyProgress:
         end = time.monotonic() + seconds
-        while not (progress := reconcile(run, wait_seconds=0.2)).is_done:
+        while not (progress := run.reconcile(wait_seconds=0.2)).is_done:
             assert time.monotonic() < end, f"not done after {seconds} s: {progress}"
         return progress
 
@@ -212,7 +213,7 @@ def postgres() -> Iterator[tuple[Any, str]]:
 
 
 @pytest.fixture
-def crash_after() -> Iterator[Server]:
+def killable_server() -> Iterator[Server]:
     """A server of the test's own, to be killed and started again."""
     with tempfile.TemporaryDirectory() as name:
         started = Server(Path(name), remembers=True)
@@ -367,23 +368,33 @@ def evaluator_program() -> Path:
 
 
 @pytest.fixture
-def context() -> Iterator[Path]:
+def socket_folder() -> Iterator[Path]:
     """Short enough for a socket's path."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
 
 
 @pytest.fixture
-def start_server(place: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+def start_server(socket_folder: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     """Starts a Valkey at the same socket each time."""
     started = []
 
     def start() -> subprocess.Popen[bytes]:
-        command = [str(find_binary()), "--port", "0", "--unixsocket", str(place / "v"), "--save", "", "--dir", place]
+        command = [
+            str(find_binary()),
+            "--port",
+            "0",
+            "--unixsocket",
+            str(socket_folder / "v"),
+            "--save",
+            "",
+            "--dir",
+            socket_folder,
+        ]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         started.append(process)
         end = time.monotonic() + 60
-        while not (place / "v").exists():
+        while not (socket_folder / "v").exists():
             assert time.monotonic() < end
             time.sleep(0.02)
         return process
@@ -396,7 +407,7 @@ def start_server(place: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]
 
 @pytest.fixture(scope="session")
 def candles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Those that the levels of `schools` name."""
+    """Candles of the datasets that the levels of the factories name."""
     store = FrameStore(tmp_path_factory.mktemp("candles"))
     seal_candles(store)
     return store.root
@@ -409,7 +420,7 @@ def harness(folder: Path, candles: Path) -> RunHarness:
 
 @pytest.fixture(scope="module")
 def undisturbed(candles: Path) -> Iterator[RunHarness]:
-    """A curriculum that was climbed in peace."""
+    """A finished curriculum run without any fault."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         made = run_harness_in(Path(name), candles)

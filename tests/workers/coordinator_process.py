@@ -10,7 +10,8 @@ from optimizer.level.spec import Level
 from optimizer.search.study import StudyFacts, open_study
 from workers.connection.reconnect import Outage
 from workers.connection.signing import Signer
-from workers.coordinator.coordinator import CoordinatorSettings, StudyRun, coordinate
+from workers.coordinator.coordinator import StudyRun, coordinate
+from workers.coordinator.job_recovery import CoordinatorSettings
 from workers.coordinator.leadership import wait_for_leadership
 from workers.queue.dispatch import QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue

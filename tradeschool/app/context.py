@@ -55,10 +55,10 @@ def redis_url_of(loaded: Settings) -> Iterator[str]:
         yield loaded.redis_url.get_secret_value()
         return
     # Imported here: most commands need no server, and these modules are slow to import.
-    from tradeschool.embedded_valkey.server import Valkey
+    from tradeschool.embedded_valkey.server import EmbeddedValkey
     from workers.monitoring.queue_history import save_history
 
-    with Valkey.of(loaded.state_dir).running() as valkey:
+    with EmbeddedValkey.of(loaded.state_dir).running() as valkey:
         try:
             yield valkey.url
         finally:

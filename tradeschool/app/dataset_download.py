@@ -15,7 +15,7 @@ from fetcher.provider_registry import find
 from tradeschool.app.context import data_lock
 from tradeschool.app.dataset_selection import SETTLED_AFTER, say_nothing_to_do
 from tradeschool.errors import SettingsError
-from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.settings.model import Settings
 from tradeschool.store import Seal, Store
 from tradeschool.store.frame_store import FrameStore
@@ -25,7 +25,7 @@ from tradeschool.views.download_progress import watch
 from tradeschool.views.terminal import now, say
 
 
-def fetch_all(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, as_json: bool) -> None:
+def fetch_all(wanted: list[DatasetRange], store: Store, settings: Settings, *, native: bool, as_json: bool) -> None:
     """Download and seal candles, then print a summary.
 
     Raises:
@@ -44,13 +44,13 @@ def fetch_all(wanted: list[Wanted], store: Store, settings: Settings, *, native:
     raise_first(progress)
 
 
-def plan(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, as_json: bool) -> None:
+def plan(wanted: list[DatasetRange], store: Store, settings: Settings, *, native: bool, as_json: bool) -> None:
     """Print the plan of a download: requests, time and disk space."""
     wanted, access = reachable(wanted, settings)
     show_plan(wanted, store, access, native=native, as_json=as_json)
 
 
-def keep_up(wanted: list[Wanted], store: Store, settings: Settings, *, native: bool, every: float) -> None:
+def keep_up(wanted: list[DatasetRange], store: Store, settings: Settings, *, native: bool, every: float) -> None:
     """Keep the chosen datasets up to date until interrupted; print one line per round."""
     wanted, access = reachable(wanted, settings)
     with _notifying(settings):
@@ -69,7 +69,7 @@ def _notifying(settings: Settings) -> Iterator[None]:
         yield
 
 
-def reachable(wanted: list[Wanted], settings: Settings) -> tuple[list[Wanted], dict[str, Access]]:
+def reachable(wanted: list[DatasetRange], settings: Settings) -> tuple[list[DatasetRange], dict[str, Access]]:
     """Return the ranges that the configured credentials allow, and how to access their providers.
 
     Raises:
@@ -118,7 +118,7 @@ def shared_limit_of(settings: Settings) -> str | None:
 
 
 async def download(
-    wanted: list[Wanted],
+    wanted: list[DatasetRange],
     store: Store,
     access: dict[str, Access],
     *,
@@ -142,8 +142,7 @@ async def download(
             access=access,
             native=native,
             now=now,
-            on_sealed=on_sealed,
-            show=show,
+            options=run_loop.RunOptions(on_sealed=on_sealed, show=show),
         )
         conclude(progress)
     return progress
@@ -161,7 +160,7 @@ async def locked(store: Store, access: dict[str, Access]) -> AsyncIterator[None]
         yield
 
 
-def _following(wanted: Sequence[Wanted], *, native: bool) -> FollowPlan:
+def _following(wanted: Sequence[DatasetRange], *, native: bool) -> FollowPlan:
     """Return the datasets to keep up to date, from the first chosen day on."""
     return FollowPlan(
         datasets=tuple(dict.fromkeys(want.dataset for want in wanted)),

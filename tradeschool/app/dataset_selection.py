@@ -7,7 +7,7 @@ from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import (
     CURRICULUM_INSTRUMENTS,
     INSTRUMENTS,
-    Wanted,
+    DatasetRange,
     default_catalogue,
     find_instrument,
     holdout_catalogue,
@@ -22,7 +22,7 @@ SETTLED_AFTER = timedelta(hours=36)
 """Age after which providers no longer revise a candle."""
 
 
-def say_nothing_to_do(wanted: Sequence[Wanted], store: Store, *, as_json: bool) -> None:
+def say_nothing_to_do(wanted: Sequence[DatasetRange], store: Store, *, as_json: bool) -> None:
     """Report that all wanted ranges are sealed."""
     if as_json:
         print_json([])
@@ -30,7 +30,9 @@ def say_nothing_to_do(wanted: Sequence[Wanted], store: Store, *, as_json: bool) 
         console().print(f"up to date: all {len(wanted)} dataset ranges are sealed in {store.root}")
 
 
-def choose(pairs: str | None, timeframes: str | None, timerange: str | None, *, holdout: bool = False) -> list[Wanted]:
+def choose(
+    pairs: str | None, timeframes: str | None, timerange: str | None, *, holdout: bool = False
+) -> list[DatasetRange]:
     """Return the selected ranges in the catalogue's order.
 
     Raises:
@@ -40,10 +42,10 @@ def choose(pairs: str | None, timeframes: str | None, timerange: str | None, *, 
     instruments = [instrument for instrument in INSTRUMENTS if instrument in named]
     frames = {find_timeframe(name) for name in timeframes.split(",")} if timeframes else set(Timeframe)
     window = parse_timerange(timerange) if timerange else None
-    chosen: dict[tuple[Dataset, Window], Wanted] = {}
+    chosen: dict[tuple[Dataset, Window], DatasetRange] = {}
     for want in holdout_catalogue(instruments) if holdout else default_catalogue(instruments):
         if want.dataset.timeframe in frames:
-            this = Wanted(dataset=want.dataset, window=window or want.window)
+            this = DatasetRange(dataset=want.dataset, window=window or want.window)
             chosen.setdefault((this.dataset, this.window), this)
     return list(chosen.values())
 
@@ -59,7 +61,7 @@ def refuse_with_search(*, holdout: bool, keep_up: bool, dry_run: bool) -> None:
             raise SettingsError(f"--then-optimize cannot be combined with {name}; remove one of them")
 
 
-def refuse_unsettled(wanted: Sequence[Wanted]) -> None:
+def refuse_unsettled(wanted: Sequence[DatasetRange]) -> None:
     """Refuse ranges that end in the future or contain candles that the provider may still revise.
 
     Raises:

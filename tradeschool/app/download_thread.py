@@ -11,13 +11,13 @@ from fetcher.download.progress import DownloadProgress
 from fetcher.protocol.provider import Access
 from tradeschool.app.dataset_download import download, raise_first
 from tradeschool.errors import GateNotMet, TradeschoolError
-from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.store import Seal, Store
 from tradeschool.views.terminal import say
 
 STARTED_WITHIN = 1.0
 """Seconds within which a starting thread has an identifier."""
-Job = tuple[list[Wanted], Store, Callable[[Seal], None]]
+Job = tuple[list[DatasetRange], Store, Callable[[Seal], None]]
 """Wanted ranges, target store, and callback for each seal."""
 
 

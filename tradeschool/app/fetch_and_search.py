@@ -14,10 +14,10 @@ from tradeschool.app.notifications import notifications
 from tradeschool.app.page_process import own_page
 from tradeschool.app.search import begin, context_of, enough_workers, run_curriculum, strategies_of
 from tradeschool.app.search_request import SearchOptions
-from tradeschool.app.strategy_isolation import keep_strategies_apart
+from tradeschool.app.strategy_isolation import keep_isolated_strategies
 from tradeschool.app.worker_pool import Look
 from tradeschool.log import about
-from tradeschool.markets.catalogue import Wanted, holdout_catalogue
+from tradeschool.markets.catalogue import DatasetRange, holdout_catalogue
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window, subtract
 from tradeschool.settings.model import Settings
@@ -26,26 +26,26 @@ from workers.coordinator import event_log, run_record
 from workers.coordinator.context import RunContext
 
 
-def wanted_by(levels: tuple[Level, ...]) -> list[Wanted]:
+def wanted_by(levels: tuple[Level, ...]) -> list[DatasetRange]:
     """Return the ranges of all levels in order, without overlaps."""
-    named = [Wanted(dataset=each.source, window=each.window) for level in levels for each in level.datasets]
+    named = [DatasetRange(dataset=each.source, window=each.window) for level in levels for each in level.datasets]
     return without(named, [])
 
 
-def without(wanted: Sequence[Wanted], taken: Sequence[Wanted]) -> list[Wanted]:
+def without(wanted: Sequence[DatasetRange], taken: Sequence[DatasetRange]) -> list[DatasetRange]:
     """Return the wanted ranges in order, without overlaps and without the taken ranges."""
     known: dict[Dataset, list[Window]] = {}
     for each in taken:
         known.setdefault(each.dataset, []).append(each.window)
-    left: list[Wanted] = []
+    left: list[DatasetRange] = []
     for each in wanted:
         before = known.setdefault(each.dataset, [])
-        left += [Wanted(dataset=each.dataset, window=part) for part in subtract(each.window, before)]
+        left += [DatasetRange(dataset=each.dataset, window=part) for part in subtract(each.window, before)]
         before.append(each.window)
     return left
 
 
-def holdout_of(chosen: SearchOptions, wanted: list[Wanted]) -> list[Wanted]:
+def holdout_of(chosen: SearchOptions, wanted: list[DatasetRange]) -> list[DatasetRange]:
     """Return the holdout period of the curriculum's datasets; empty for user-defined levels."""
     if chosen.curriculum or chosen.level_name:
         return []
@@ -55,7 +55,7 @@ def holdout_of(chosen: SearchOptions, wanted: list[Wanted]) -> list[Wanted]:
 
 def fetch_and_search(
     settings: Settings,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[DatasetRange],
     options: dict[str, Any],
     run_name: str | None,
     *,
@@ -81,7 +81,7 @@ def fetch_and_search(
 def search_while_fetching(
     settings: Settings,
     chosen: SearchOptions,
-    wanted: list[Wanted],
+    wanted: list[DatasetRange],
     run_name: str | None,
     *,
     native: bool,
@@ -98,7 +98,7 @@ def search_while_fetching(
         GateNotMet: If a level failed its gate after all retries.
         TradeschoolError: Error of the download, if a level needs candles that it did not get.
     """
-    keep_strategies_apart(settings)
+    keep_isolated_strategies(settings)
     context = context_of(settings)
     reached, access = reachable(wanted, settings)
     holdout = [want for want in holdout_of(chosen, wanted) if want.dataset.instrument.provider in access]
@@ -134,7 +134,7 @@ def _services(
 
 
 def _jobs(
-    settings: Settings, context: RunContext, run: str, reached: list[Wanted], holdout: list[Wanted]
+    settings: Settings, context: RunContext, run: str, reached: list[DatasetRange], holdout: list[DatasetRange]
 ) -> "list[Job]":
     """Return the downloads of a run: its own ranges first, then the holdout period."""
     return [

@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 
 from tradeschool.app.context import candles_of, chosen_datasets
-from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.settings.model import Settings
 from tradeschool.settings.signing_key import signing_key
 from tradeschool.views.live_screen import QueueScreen
@@ -16,8 +16,8 @@ from workers.monitoring.overview import Overview, Sources
 
 def sources_of(settings: Settings) -> Sources:
     """Return the monitored sources named by the settings, without starting any of them."""
-    embedded = None if settings.redis_url else Valkey.of(settings.state_dir)
-    url = settings.redis_url.get_secret_value() if settings.redis_url else Valkey.of(settings.state_dir).url
+    embedded = None if settings.redis_url else EmbeddedValkey.of(settings.state_dir)
+    url = settings.redis_url.get_secret_value() if settings.redis_url else EmbeddedValkey.of(settings.state_dir).url
     return Sources(
         redis_url=url,
         context=RunContext.of(settings, candles_of(settings), Signer(signing_key(settings))),

@@ -27,7 +27,7 @@ from workers.coordinator import curriculum_run, run_record
 from workers.coordinator.context import RunContext
 from workers.coordinator.finalize import FinalizeOptions
 from workers.coordinator.trial_ledger import StudyProgress
-from workers.isolation.strategy_allowlist import own_strategies
+from workers.isolation.strategy_allowlist import user_strategies
 from workers.monitoring.run_status import RunStatus, read_run_status
 from workers.monitoring.run_status_json import as_result
 from workers.monitoring.snapshot import take_snapshot
@@ -54,7 +54,7 @@ def context_of(settings: Settings) -> RunContext:
 def strategies_of(context: RunContext, levels: Sequence[Level]) -> tuple[str, ...]:
     """Return the strategies that this command's workers may import: those of settings, levels and active runs."""
     under_way = [level for record in run_record.under_way(context) for level in record.levels]
-    return tuple(dict.fromkeys((*context.work.strategies, *own_strategies([*levels, *under_way]))))
+    return tuple(dict.fromkeys((*context.work.strategies, *user_strategies([*levels, *under_way]))))
 
 
 def begin(context: RunContext, chosen: SearchOptions, run_name: str | None = None) -> str:

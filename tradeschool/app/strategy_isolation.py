@@ -8,15 +8,15 @@ from optimizer.strategies.protocol import Strategy, load
 from tradeschool.app.context import load_settings
 from tradeschool.settings.model import Settings
 from tradeschool.views.terminal import say
-from workers.isolation.strategy_host import strategies_apart
-from workers.isolation.strategy_process import Terms
+from workers.isolation.strategy_host import isolated_strategies
+from workers.isolation.strategy_process import IsolationSettings
 
 MEGABYTE = 1_000_000
 
 
-def keep_strategies_apart(settings: Settings) -> None:
+def keep_isolated_strategies(settings: Settings) -> None:
     """Until the running command ends, each user's strategy is imported and run in a process of its own."""
-    click.get_current_context().with_resource(strategies_apart(_terms(settings), say))
+    click.get_current_context().with_resource(isolated_strategies(_terms(settings), say))
 
 
 def load_here(name: str) -> Strategy:
@@ -29,14 +29,14 @@ def load_here(name: str) -> Strategy:
         StrategyNotImported: where its module raises, ends its process or does not end.
     """
     if ":" in name:
-        with strategies_apart(_terms(load_settings()), say) as host:
+        with isolated_strategies(_terms(load_settings()), say) as host:
             host.find(name)
     return load(name)
 
 
-def _terms(settings: Settings) -> Terms:
+def _terms(settings: Settings) -> IsolationSettings:
     work = settings.work
-    return Terms(
+    return IsolationSettings(
         trial_seconds=work.trial_timeout_seconds,
         memory_bytes=work.trial_memory_mb * MEGABYTE if work.trial_memory_mb else None,
         log_format=settings.log_format,

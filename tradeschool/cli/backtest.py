@@ -9,12 +9,12 @@ import click
 
 from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.engine import run_strategy, warm_up_bars
-from optimizer.backtest.result import Rules
+from optimizer.backtest.result import TradingRules
 from optimizer.bars.preparation import prepare
 from optimizer.level.spec import Costs, Direction, Part
 from optimizer.strategies.protocol import Strategy, load, repaired
-from optimizer.strategies.trade_management import Management
-from optimizer.validation.winner_setup import BacktestSetup, Setup
+from optimizer.strategies.trade_management import TradeManagement
+from optimizer.validation.winner_setup import BacktestSetup, WinnerSetup
 from tradeschool.app.context import candles_of, load_settings
 from tradeschool.cli.options.parameters import ChosenParameters, parameter_options, parameters_of
 from tradeschool.cli.subcommands.backtest_comparison import compare
@@ -25,7 +25,7 @@ from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window, merge, parse_timerange
 from tradeschool.store import Store
-from tradeschool.views.backtest_result import DatasetBacktest, Outputs, as_object, show
+from tradeschool.views.backtest_result import DatasetBacktest, OutputFiles, as_object, show
 from tradeschool.views.terminal import print_json, say
 
 OF_A_RUN = ("level_name", "attempt", "part", "trial")
@@ -63,14 +63,14 @@ class BacktestOptions:
             fraction=self.fraction or (given.setup.position_fraction if given.setup else 1.0),
         )
 
-    def _costs(self, setup: Setup | None) -> Costs:
+    def _costs(self, setup: WinnerSetup | None) -> Costs:
         """Return the run's or the default costs, overridden for both markets by the options."""
         named = {"fee": self.fee_bps, "slippage": self.slippage_bps, "financing": self.financing_bps}
         given = {name: value for name, value in named.items() if value is not None}
         changes = {f"{market}_{name}_bps": value for name, value in given.items() for market in ("crypto", "fx")}
         return (setup.costs if setup else Costs()).model_copy(update=changes)
 
-    def windows(self, store: Store, setup: Setup | None) -> list[tuple[Dataset, Window]]:
+    def windows(self, store: Store, setup: WinnerSetup | None) -> list[tuple[Dataset, Window]]:
         """Return the dataset windows to trade.
 
         Without options, these are the train windows of the run, else everything that is sealed.
@@ -144,7 +144,7 @@ def backtest(
     With --parameters best_params.json, options that are not given have the run's values; differences from the run
     are printed.
     """
-    outputs = Outputs(trades=trades_file, plot=plot_file)
+    outputs = OutputFiles(trades=trades_file, plot=plot_file)
     outputs.check()
     _check_options(click.get_current_context(), run_name)
     selection = {name: options.pop(name) for name in OF_A_RUN}
@@ -161,7 +161,7 @@ def _selected(
     return TrialSelection(run=run, level=level_name, attempt=attempt, part=Part(part or Part.TRAIN), trial=trial)
 
 
-def _trade(given: ChosenParameters, asked: BacktestOptions, outputs: Outputs, *, as_json: bool) -> None:
+def _trade(given: ChosenParameters, asked: BacktestOptions, outputs: OutputFiles, *, as_json: bool) -> None:
     strategy, setup, terms = load(given.strategy), given.setup, asked.terms(given)
     parameters = repaired(strategy, given.parameters)
     settings = load_settings()
@@ -214,12 +214,12 @@ def _sealed(store: Store) -> list[Dataset]:
     return [each for each in every if store.seals(each)]
 
 
-def _own_windows(setup: Setup | None, dataset: Dataset) -> list[Window]:
+def _own_windows(setup: WinnerSetup | None, dataset: Dataset) -> list[Window]:
     """Return the run's train windows of a dataset; empty without a run."""
     return [window for source, window in setup.windows(Part.TRAIN) if source == dataset] if setup else []
 
 
-def _warm_up(strategy: Strategy, parameters: dict[str, float], setup: Setup | None, dataset: Dataset) -> int:
+def _warm_up(strategy: Strategy, parameters: dict[str, float], setup: WinnerSetup | None, dataset: Dataset) -> int:
     """Return the warm-up in bars: the run's, or more if these parameters need more."""
     needed = warm_up_bars(strategy, {name: (value, value) for name, value in parameters.items()}, dataset.timeframe)
     return max(needed, setup.warm_up(dataset) if setup else 0)
@@ -235,6 +235,6 @@ def _backtest(
 ) -> DatasetBacktest:
     dataset, window = what
     prepared = prepare(store.arrays(dataset, window), window, warm_up)
-    rules = Rules.of(terms.direction, terms.costs, terms.fraction, dataset, Management.of(parameters))
+    rules = TradingRules.of(terms.direction, terms.costs, terms.fraction, dataset, TradeManagement.of(parameters))
     run = run_strategy(strategy, prepared, parameters, rules)
     return DatasetBacktest(prepared=prepared, run=run, benchmark=buy_and_hold(prepared, 1, rules.rates))

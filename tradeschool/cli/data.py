@@ -15,7 +15,7 @@ from tradeschool.cli.subcommands.data_export import export
 from tradeschool.cli.subcommands.data_import import import_
 from tradeschool.cli.subcommands.data_repair import repair
 from tradeschool.markets.calendars import expected_slots
-from tradeschool.markets.catalogue import Wanted, default_catalogue
+from tradeschool.markets.catalogue import DatasetRange, default_catalogue
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window, parse_timerange
 from tradeschool.store import Store
@@ -150,13 +150,15 @@ def account(names: tuple[str, ...], timerange: str | None, *, as_json: bool) -> 
     console().print(table)
 
 
-def _wanted(names: tuple[str, ...], window: Window | None) -> list[Wanted]:
+def _wanted(names: tuple[str, ...], window: Window | None) -> list[DatasetRange]:
     """Return the catalogue's ranges of the named (or all) datasets, or their `window` if one is given."""
     named = chosen_datasets(names) if names else [want.dataset for want in default_catalogue()]
     catalogue = default_catalogue(dict.fromkeys(dataset.instrument for dataset in named))
     wanted = [want for want in catalogue if want.dataset in named]
     if window:
-        return [Wanted(dataset=dataset, window=window) for dataset in dict.fromkeys(want.dataset for want in wanted)]
+        return [
+            DatasetRange(dataset=dataset, window=window) for dataset in dict.fromkeys(want.dataset for want in wanted)
+        ]
     return wanted
 
 

@@ -13,7 +13,14 @@ from fetcher.simulator.candles.replay import ReplayedCandles
 from fetcher.simulator.candles.replay_mapping import DEFAULT_MAPPING
 from fetcher.simulator.candles.source import CandleSource
 from fetcher.simulator.faults import EXAMPLE, Faults
-from fetcher.simulator.rate_limit import BINANCE_LIMIT, COINBASE_ADVANCED_LIMIT, COINBASE_LIMIT, OANDA_LIMIT, Limit
+from fetcher.simulator.rate_limit import (
+    BINANCE_LIMIT,
+    COINBASE_ADVANCED_LIMIT,
+    COINBASE_LIMIT,
+    OANDA_LIMIT,
+    ExchangeLimits,
+    Limit,
+)
 from fetcher.simulator.server import Exchange, serve
 from tradeschool.app.context import load_settings
 from tradeschool.views.terminal import say
@@ -48,10 +55,12 @@ class ExchangeOptions:
             faults=Faults.parse(self.faults),
             seed=self.seed,
             oanda_token=self.oanda_token,
-            coinbase_limit=limit(self.coinbase_limit, COINBASE_LIMIT),
-            oanda_limit=limit(self.oanda_limit, OANDA_LIMIT),
-            coinbase_advanced_limit=limit(self.coinbase_limit, COINBASE_ADVANCED_LIMIT),
-            binance_limit=limit(self.binance_limit, BINANCE_LIMIT),
+            limits=ExchangeLimits(
+                coinbase=limit(self.coinbase_limit, COINBASE_LIMIT),
+                coinbase_advanced=limit(self.coinbase_limit, COINBASE_ADVANCED_LIMIT),
+                oanda=limit(self.oanda_limit, OANDA_LIMIT),
+                binance=limit(self.binance_limit, BINANCE_LIMIT),
+            ),
         )
 
 

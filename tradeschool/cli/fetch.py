@@ -9,7 +9,7 @@ import click
 from tradeschool.app.context import candles_of, holdout_candles_of, load_settings
 from tradeschool.app.dataset_selection import choose, refuse_unsettled, refuse_with_search, say_nothing_to_do
 from tradeschool.cli.options.output import json_option
-from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.settings.model import Settings
 from tradeschool.store.atomic_files import is_swept
 
@@ -80,7 +80,7 @@ def _fetch(options: FetchOptions) -> None:
         dataset_download.fetch_all(wanted, store, settings, native=options.native, as_json=options.as_json)
 
 
-def _search_too(options: FetchOptions, wanted: list[Wanted], settings: Settings) -> None:
+def _search_too(options: FetchOptions, wanted: list[DatasetRange], settings: Settings) -> None:
     refuse_with_search(holdout=options.holdout, keep_up=options.keep_up, dry_run=options.dry_run)
     from tradeschool.app import fetch_and_search  # imported here: a plain download needs no search code
 

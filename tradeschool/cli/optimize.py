@@ -20,7 +20,7 @@ from tradeschool.app.search import (
     strategies_of,
 )
 from tradeschool.app.search_request import SearchOptions
-from tradeschool.app.strategy_isolation import keep_strategies_apart
+from tradeschool.app.strategy_isolation import keep_isolated_strategies
 from tradeschool.cli.options.output import json_option
 from tradeschool.cli.options.search import search_options, workers_option
 from tradeschool.cli.subcommands.optimize_plan import plan
@@ -56,7 +56,7 @@ def run(run_name: str | None, *, as_json: bool, **options: object) -> None:
     gate failed, after all retries.
     """
     settings = load_settings()
-    keep_strategies_apart(settings)
+    keep_isolated_strategies(settings)
     chosen, context = SearchOptions(**options), context_of(settings)  # type: ignore[arg-type]  # click has checked them
     levels = chosen.levels()
     for level in levels:
@@ -79,7 +79,7 @@ def run(run_name: str | None, *, as_json: bool, **options: object) -> None:
 def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) -> None:
     """Resume a run exactly where it stopped."""
     settings = load_settings()
-    keep_strategies_apart(settings)
+    keep_isolated_strategies(settings)
     context = context_of(settings)
     record = run_record.resume(context, run_name, force=force)
     is_searched, strategies = is_at_its_end(context, record), strategies_of(context, record.levels)

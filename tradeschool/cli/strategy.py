@@ -7,15 +7,22 @@ import click
 from rich.table import Table
 
 from optimizer.backtest.engine import run_strategy, warm_up_bars
-from optimizer.backtest.lookahead_check import Leak, Signals, is_repeatable, look_ahead, short_warm_up, signals_of
-from optimizer.backtest.result import Rules
+from optimizer.backtest.lookahead_check import (
+    LookAheadLeak,
+    Signals,
+    is_repeatable,
+    look_ahead,
+    short_warm_up,
+    signals_of,
+)
+from optimizer.backtest.result import TradingRules
 from optimizer.bars.preparation import Prepared, prepare
 from optimizer.bars.random_walk import random_walk
 from optimizer.bars.slicing import head
 from optimizer.level.spec import Costs, Direction
 from optimizer.strategies.protocol import BarStrategy, CategoricalParameter, Parameter, load, repaired
 from optimizer.strategies.registry import built_in_names
-from optimizer.strategies.trade_management import Management
+from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.app.context import candles_of, load_settings
 from tradeschool.cli.options.output import json_option
 from tradeschool.cli.options.parameters import parameter_options, parameters_of
@@ -108,7 +115,7 @@ def check(
         prepared = head(prepared, min(len(prepared), warm_up + MAX_BARS_ASKED))
     signals = signals_of(checked, parameters, Direction(direction))
     findings = _findings(signals, prepared, None if isinstance(checked, BarStrategy) else warm_up)
-    rules = Rules.of(Direction(direction), Costs(), 1.0, dataset, Management.of(parameters))
+    rules = TradingRules.of(Direction(direction), Costs(), 1.0, dataset, TradeManagement.of(parameters))
     trades = len(run_strategy(checked, prepared, parameters, rules).trades)
     if as_json:
         print_json({"strategy": given.strategy, "bars": len(prepared), "trades": trades, "findings": findings})
@@ -155,7 +162,7 @@ def _findings(signals: Signals, prepared: Prepared, warm_up: int | None) -> list
     return found
 
 
-def _leak_text(leak: Leak, prepared: Prepared) -> str:
+def _leak_text(leak: LookAheadLeak, prepared: Prepared) -> str:
     opened = datetime.fromtimestamp(int(prepared.time[leak.bar]), UTC)
     return f"the signal at bar {leak.bar} ({opened:%Y-%m-%d %H:%M} UTC) is {leak.signal}, but {leak.without}"
 

@@ -8,7 +8,7 @@ from tradeschool.app.fetch_and_search import search_while_fetching, wanted_by
 from tradeschool.app.search_request import SearchOptions
 from tradeschool.cli.options.output import json_option, page_option
 from tradeschool.cli.options.search import search_options
-from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.views.terminal import say
 
 
@@ -36,5 +36,5 @@ def up(run_name: str | None, *, native: bool, page: bool, as_json: bool, **optio
 @click.command()
 def down() -> None:
     """Stop the embedded server; stored data is kept."""
-    stopped = Valkey.of(load_settings().state_dir).stop()
+    stopped = EmbeddedValkey.of(load_settings().state_dir).stop()
     say("embedded server stopped" if stopped else "no embedded server is running")

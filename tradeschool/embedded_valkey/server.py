@@ -44,13 +44,13 @@ MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "aarch64", "arm64"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Valkey:
+class EmbeddedValkey:
     """The embedded server of a state folder, running or stopped."""
 
     folder: Path
 
     @classmethod
-    def of(cls, state_dir: Path) -> "Valkey":
+    def of(cls, state_dir: Path) -> "EmbeddedValkey":
         """Return the server of `state_dir`."""
         return cls(folder=state_dir.resolve() / "valkey")
 
@@ -119,7 +119,7 @@ class Valkey:
         return False
 
     @contextmanager
-    def running(self) -> Iterator["Valkey"]:
+    def running(self) -> Iterator["EmbeddedValkey"]:
         """Start the server if necessary and keep it running for the block; the last user stops it.
 
         Raises:

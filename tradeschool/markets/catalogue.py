@@ -14,7 +14,7 @@ from tradeschool.markets.windows import Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class DatasetRange:
     """A range of a dataset to download and seal as one unit."""
 
     dataset: Dataset
@@ -36,24 +36,24 @@ EUR_USD_BULL_WINDOW = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 4,
 HOLDOUT_WINDOW = Window(datetime(2024, 4, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
 
 
-def default_catalogue(instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS) -> tuple[Wanted, ...]:
+def default_catalogue(instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS) -> tuple[DatasetRange, ...]:
     """Return the dataset ranges of the curriculum for these instruments: 12 datasets for the default instruments.
 
     EUR/USD additionally has the first quarter of 2024.
     """
     windows = {EUR_USD: (EUR_USD_BULL_WINDOW, CURRICULUM_WINDOW)}
     return tuple(
-        Wanted(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
+        DatasetRange(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
         for instrument in instruments
         for window in windows.get(instrument, (CURRICULUM_WINDOW,))
         for timeframe in Timeframe
     )
 
 
-def holdout_catalogue(instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS) -> tuple[Wanted, ...]:
+def holdout_catalogue(instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS) -> tuple[DatasetRange, ...]:
     """Return the same datasets over the holdout period, which is stored below a separate root."""
     return tuple(
-        Wanted(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=HOLDOUT_WINDOW)
+        DatasetRange(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=HOLDOUT_WINDOW)
         for instrument in instruments
         for timeframe in Timeframe
     )

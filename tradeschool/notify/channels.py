@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from pydantic import JsonValue
 
 from tradeschool.errors import SettingsError
-from tradeschool.notify.message import Message
+from tradeschool.notify.notification import Notification
 
 RESPONSE_SECONDS = 10.0
 REFUSALS = frozenset({400, 401, 403, 404, 405, 410, 413, 422})
@@ -43,7 +43,7 @@ class Channel(Protocol):
     def name(self) -> str:
         """Name for the log; contains no secret."""
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Notification) -> None:
         """Deliver a message.
 
         Raises:
@@ -62,7 +62,7 @@ class Webhook:
         """Kind and host of the channel."""
         return f"webhook {urlsplit(self.url).hostname}"
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Notification) -> None:
         """POST the message as JSON."""
         _post(self.url, message.to_json())
 
@@ -78,7 +78,7 @@ class Slack:
         """Kind and host of the channel."""
         return f"slack {urlsplit(self.url).hostname}"
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Notification) -> None:
         """POST the text of the message."""
         text = message.text[:MAX_TEXT]
         for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):  # Slack's control characters
@@ -99,7 +99,7 @@ class Mail:
         """Kind and host of the channel."""
         return f"mail {urlsplit(self.url).hostname}"
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Notification) -> None:
         """Send the message by SMTP."""
         try:
             with _connected(urlsplit(self.url)) as server:
@@ -111,7 +111,7 @@ class Mail:
         except (OSError, smtplib.SMTPException) as error:
             raise DeliveryFailed(type(error).__name__) from error
 
-    def _mail(self, message: Message) -> EmailMessage:
+    def _mail(self, message: Notification) -> EmailMessage:
         mail = EmailMessage()
         mail["Subject"] = " ".join(f"tradeschool: {message.title}".split())[:200]
         mail["From"], mail["To"] = self.sender, ", ".join(self.receivers)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from tradeschool.notify.channels import Channel, DeliveryFailed
-from tradeschool.notify.message import Message
+from tradeschool.notify.notification import Notification
 
 ATTEMPTS = 6
 FIRST_PAUSE_SECONDS = 1.0
@@ -24,7 +24,7 @@ class Notifier:
     def __init__(self, channels: Sequence[Channel], *, first_pause_seconds: float = FIRST_PAUSE_SECONDS) -> None:
         self._lines = [_ChannelQueue(channel, first_pause_seconds) for channel in channels]
 
-    def notify(self, message: Message) -> None:
+    def notify(self, message: Notification) -> None:
         """Queue a message for every channel."""
         for line in self._lines:
             line.put(message)
@@ -43,18 +43,18 @@ class _ChannelQueue:
 
     def __init__(self, channel: Channel, first_pause_seconds: float) -> None:
         self._channel, self._first_pause = channel, first_pause_seconds
-        self._waiting: deque[Message] = deque()
+        self._waiting: deque[Notification] = deque()
         self._changed = threading.Condition()
         self._finishing = False
         self._given_up = threading.Event()
         # A daemon thread, so that an unresponsive server cannot keep the process alive.
         self._thread = threading.Thread(target=self._run, name=f"notify {channel.name}", daemon=True)
 
-    def put(self, message: Message) -> None:
+    def put(self, message: Notification) -> None:
         with self._changed:
             if len(self._waiting) >= MAX_WAITING:
                 lost = self._waiting.popleft()
-                log.warning("Notification dropped", extra=self._extra("message_given_up", lost, "queue is full"))
+                log.warning("Notification dropped", extra=self._extra("notification_dropped", lost, "queue is full"))
             self._waiting.append(message)
             self._changed.notify()
             if not self._thread.is_alive() and not self._finishing:
@@ -71,7 +71,7 @@ class _ChannelQueue:
         self._thread.join(seconds)
         self._given_up.set()
         for message in list(self._waiting):
-            log.warning("Notification dropped", extra=self._extra("message_given_up", message, "process exits"))
+            log.warning("Notification dropped", extra=self._extra("notification_dropped", message, "process exits"))
 
     def _run(self) -> None:
         while True:
@@ -86,7 +86,7 @@ class _ChannelQueue:
                 if self._waiting and self._waiting[0] is message:
                     self._waiting.popleft()
 
-    def _deliver(self, message: Message) -> None:
+    def _deliver(self, message: Notification) -> None:
         pause, reason = self._first_pause, ""
         for attempt in range(1, ATTEMPTS + 1):
             if self._given_up.is_set():
@@ -102,11 +102,11 @@ class _ChannelQueue:
                 log.warning("Channel failed", extra=self._extra("channel_failed", message, type(error).__name__))
                 return
             else:
-                log.info("Notification sent", extra=self._extra("told", message, ""))
+                log.info("Notification sent", extra=self._extra("notification_sent", message, ""))
                 return
             self._given_up.wait(pause)
             pause *= 2
-        log.warning("Notification dropped", extra=self._extra("message_given_up", message, reason))
+        log.warning("Notification dropped", extra=self._extra("notification_dropped", message, reason))
 
-    def _extra(self, action: str, message: Message, reason: str) -> dict[str, str]:
+    def _extra(self, action: str, message: Notification, reason: str) -> dict[str, str]:
         return {"action": action, "channel": self._channel.name, "event": message.event, "reason": reason}

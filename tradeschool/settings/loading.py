@@ -34,11 +34,11 @@ def load(flags: Mapping[str, Any] | None = None, *, file: Path | None = None) ->
     path = file or SETTINGS_FILE
     _refuse_unknown(path)
 
-    class Here(Settings):
+    class SettingsOfFile(Settings):
         _file: ClassVar[Path] = path
 
     try:
-        loaded = Here(**(flags or {}))
+        loaded = SettingsOfFile(**(flags or {}))
     except ValidationError as error:
         raise SettingsError("; ".join(_reprint(problem, path) for problem in error.errors())) from None
     for name in ("data_dir", "results_dir", "state_dir"):
@@ -86,7 +86,7 @@ def _refuse_unknown_in_file(file: Path) -> None:
     if not file.is_file():
         return
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = tomllib.loads(file.read_bytes().decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"settings file {file} cannot be read: {error}") from error
     known = {".".join(path): path for path, _ in setting_names()}
@@ -134,6 +134,6 @@ def _origin(path: tuple[str, ...], file: Path) -> str:
                 return candidate + where
     return (
         str(file)
-        if file.is_file() and ".".join(path) in _dotted(tomllib.loads(file.read_text(encoding="utf-8")))
+        if file.is_file() and ".".join(path) in _dotted(tomllib.loads(file.read_bytes().decode()))
         else "a command-line flag"
     )

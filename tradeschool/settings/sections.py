@@ -9,8 +9,8 @@ from pydantic_settings import NoDecode
 from tradeschool.errors import SettingsError
 
 EVENTS = (
-    "dataset_sealed,level_passed,level_missed,level_escalated,run_finished,run_interrupted,recommendation,"
-    "worker_lost,search_stalled,search_moves,provider_paused,provider_banned,download_failed,fetcher_lost"
+    "dataset_sealed,level_passed,level_failed,level_escalated,run_finished,run_interrupted,recommendation,"
+    "worker_lost,search_stalled,search_resumed,provider_paused,provider_banned,download_failed,fetcher_lost"
 )
 """Events that are sent by default."""
 SHORTEST_TOKEN = 16

@@ -40,9 +40,9 @@ def _is_embedded(settings: Settings) -> bool:
     url = settings.redis_url.get_secret_value()
     if not url.startswith("unix://"):
         return False
-    from tradeschool.embedded_valkey.server import Valkey  # slow to import, and most commands need no server
+    from tradeschool.embedded_valkey.server import EmbeddedValkey  # slow to import, and most commands need no server
 
-    return url == Valkey.of(settings.state_dir).url
+    return url == EmbeddedValkey.of(settings.state_dir).url
 
 
 def _make(path: Path) -> None:

@@ -29,14 +29,14 @@ class CachedStore(Store):
     def __init__(self, root: Path, folder: Path, *, closed: Window | None = None) -> None:
         super().__init__(root, closed=closed)
         self.columns = folder
-        """Where its columns lie."""
+        """Folder of the cache files."""
 
     def arrays(self, dataset: Dataset, window: Window) -> CandleArrays:
         """Return the candles of a sealed window as NumPy columns: read-only, or a copy if the cache is not writable.
 
         Raises:
             DataIncomplete: if the window is not sealed.
-            PeriodClosed: if the window overlaps the holdout period.
+            HoldoutClosed: if the window overlaps the holdout period.
             ForeignFile: if a file cannot be read or does not match its seal.
         """
         path = self.columns / f"{self.digest(dataset, window)}.npy"

@@ -85,6 +85,8 @@ class DownloadState(_StatusModel):
     """Datasets that this download has sealed over the range, derived ones included."""
     error: str | None
     """Reason why the range was not sealed."""
+    banned: bool = False
+    """Whether the download failed because the provider asked for a longer pause than the fetcher waits."""
 
     @property
     def provider(self) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tradeschool.candles.arrays import CandleArrays, number_names
 from tradeschool.errors import DataIncomplete, ForeignFile, HoldoutClosed, first_line
 from tradeschool.markets.calendars import expected_slots
-from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window, merge, subtract
 from tradeschool.store.atomic_files import publish_text, sha256_of, sync
@@ -99,7 +99,7 @@ class Store:
         looks = [(path.name, path.stat()) for path in self._seal_paths(dataset)]
         return tuple((name, look.st_mtime_ns, look.st_size) for name, look in looks)
 
-    def holds_all(self, wanted: Iterable[Wanted]) -> bool:
+    def holds_all(self, wanted: Iterable[DatasetRange]) -> bool:
         """Whether seals with intact files cover all wanted ranges.
 
         Raises:
@@ -113,7 +113,7 @@ class Store:
         Raises:
             DataIncomplete: if a part is not sealed or the coverage is too low; says which part and what to do.
             ForeignFile: if a file does not match its seal.
-            PeriodClosed: if the window overlaps the holdout period.
+            HoldoutClosed: if the window overlaps the holdout period.
         """
         self.require_holdout(dataset, window)
         self.check_files(dataset, window)
@@ -129,7 +129,7 @@ class Store:
 
         Raises:
             DataIncomplete: if a part is not sealed; says which part and what to do.
-            PeriodClosed: if the window overlaps the holdout period.
+            HoldoutClosed: if the window overlaps the holdout period.
         """
         self._refuse_closed(dataset, window)
         missing = subtract(window, [seal.window for seal in self.seals(dataset)])

@@ -22,7 +22,7 @@ PLOT_FORMATS = (".svg", ".html")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outputs:
+class OutputFiles:
     """Optional output files of a backtest."""
 
     trades: Path | None

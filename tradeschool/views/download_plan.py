@@ -12,7 +12,7 @@ from fetcher.download.pending import planned_pages, remaining_downloads
 from fetcher.download.plan import DownloadPlan
 from fetcher.protocol.provider import Access
 from tradeschool.errors import StoreUnwritable
-from tradeschool.markets.catalogue import Wanted
+from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.store import Store
 from tradeschool.views.terminal import console, print_json
 
@@ -36,7 +36,7 @@ class _Row(TypedDict):
 
 
 def show_plan(
-    wanted: Sequence[Wanted], store: Store, access: Mapping[str, Access], *, native: bool, as_json: bool
+    wanted: Sequence[DatasetRange], store: Store, access: Mapping[str, Access], *, native: bool, as_json: bool
 ) -> None:
     """Print the plan of a download.
 
@@ -97,7 +97,7 @@ def bytes_of(plan: Iterable[DownloadPlan]) -> int:
     return written * FILE_BYTES + asked * LEDGER_BYTES + (LOG_BYTES if asked > LOG_BYTES // LEDGER_BYTES else 0)
 
 
-def _slots(wanted: Wanted) -> int:
+def _slots(wanted: DatasetRange) -> int:
     return (wanted.window.end_seconds - wanted.window.start_seconds) // wanted.dataset.timeframe.seconds
 
 

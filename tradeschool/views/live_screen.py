@@ -152,7 +152,7 @@ def _level(level: LevelStatus) -> list[RenderableType]:
     best = "none feasible" if trial_counts.best_value is None else f"{trial_counts.best_value:.3f}"
     return [
         name,
-        Text(level.state, style={"passed": "green", "missed": "red", "searching": "cyan"}.get(level.state, "")),
+        Text(level.state, style={"passed": "green", "failed": "red", "searching": "cyan"}.get(level.state, "")),
         f"{attempt.row.number}",
         f"{trial_counts.finished:,} of {trial_counts.trials:,}",
         ProgressBar(total=trial_counts.trials, completed=trial_counts.finished, width=BAR),

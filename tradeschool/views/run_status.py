@@ -10,7 +10,7 @@ from optimizer.level.metric_names import COUNTS
 from optimizer.level.spec import Part
 from optimizer.runs.run_store import RunRecord, Verdict
 from optimizer.validation.checks import CheckStage
-from optimizer.validation.gate import Reading
+from optimizer.validation.gate import Criterion
 from optimizer.validation.recommendation import Recommendation
 from tradeschool.views.terminal import console
 from workers.monitoring.run_status import AttemptStatus, RunStatus
@@ -113,7 +113,7 @@ def _gate_table(verdict: Verdict) -> Table:
     return table
 
 
-def _figure(verdict: Verdict, part: Part, reading: Reading) -> str:
+def _figure(verdict: Verdict, part: Part, reading: Criterion) -> str:
     metric = reading.name.split(" ")[0]
     figures = verdict.figures.get(part, {})
     return _number(metric, figures[metric]) if metric in figures else ""
@@ -133,7 +133,7 @@ def _show_closest(record: RunRecord, attempt: AttemptStatus) -> None:
     console().print(table)
 
 
-def _target(reading: Reading) -> str:
+def _target(reading: Criterion) -> str:
     return f"{'<=' if reading.is_ceiling else '>='} {reading.target:g}"
 
 

@@ -1,7 +1,7 @@
-"""Bounded reads from Redis: sizes are asked first, on the server, and what is too long or too many never travels.
+"""Bounded reads from Redis: scripts check sizes on the server, so oversized values are never transferred.
 
-A stranger who can write to Redis can store any key with any type and size. A read here costs a known amount, never
-raises for what a key holds, and says what was left out.
+A client with write access can store any key with any type and size. A read here has a bounded cost, never raises for
+the content of a key, and reports what was left out.
 """
 
 import logging
@@ -18,12 +18,12 @@ from redis.client import Pipeline
 from redis.exceptions import RedisError
 
 MAX_BYTES = 1_000_000
-"""Of one value; a job's data may be as long, unpacked."""
+"""Limit of one value, and of a job's decompressed data."""
 SHORT_BYTES = 1_024
-"""Of a name, a date or a number."""
+"""Limit of a name, a date or a number."""
 MAX_LOGGED = 500
 TOO_LONG = 1
-"""What the script says in place of a value that is too long: values are texts, never numbers."""
+"""The script's placeholder for a value that is too long; real values are strings, never numbers."""
 
 READ = """
 local key, wanted, most, bytes = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -54,7 +54,7 @@ for place, part in ipairs(found) do
 end
 return {kind, total, found}
 """
-"""Read-only. The answer is the type, how much there is, and as much of it as was asked for."""
+"""Read-only. Returns the type, the number of entries, and entries up to the limit."""
 READ_FIELDS = """
 local kind, found = redis.call('TYPE', KEYS[1])['ok'], {}
 if kind ~= 'hash' then return {kind, 0} end
@@ -64,7 +64,7 @@ for place = 2, #ARGV do
 end
 return {kind, #found, found}
 """
-"""The same for named fields of a hash; short, because a look sends it for each job and worker."""
+"""The same for named fields of a hash; short, because a snapshot sends it per job and worker."""
 
 
 log = logging.getLogger(__name__)
@@ -72,26 +72,26 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounded:
-    """What was read of one key."""
+    """The content of one key, as far as it was read."""
 
     parts: tuple[object, ...] = ()
-    """As Redis says them; without those that are too long."""
+    """Entries as Redis returns them, without those that are too long."""
     trouble: str = ""
-    """Why there is nothing, or not everything; empty where all is there."""
+    """Why entries are missing; empty if all were read."""
 
     @property
     def texts(self) -> list[bytes]:
-        """Of a list or a set."""
+        """The entries of a list or a set."""
         return [part for part in self.parts if isinstance(part, bytes)]
 
     @property
     def pairs(self) -> list[tuple[bytes, bytes]]:
-        """Of a hash or a sorted set: names with values or scores."""
+        """The entries of a hash or a sorted set: names with values or scores."""
         return [(part[0], part[1]) for part in self.parts if isinstance(part, tuple)]
 
     @property
     def entries(self) -> list[dict[bytes, bytes]]:
-        """Of a stream: the fields of each entry."""
+        """The entries of a stream, as fields."""
         lists = [part for part in self.parts if isinstance(part, list)]
         return [dict(zip(each[::2], each[1::2], strict=False)) for each in lists]
 
@@ -99,20 +99,20 @@ class Bounded:
 def read_key(
     pipeline: Pipeline, key: str, kind: str, *, most: int, most_bytes: int = SHORT_BYTES, newest: bool = False
 ) -> None:
-    """Queue a read of a whole list, set, sorted set, hash or stream; of a stream the newest entries.
+    """Add a read of a list, set, sorted set, hash or stream to a pipeline; of a stream the newest entries come first.
 
-    A sorted set begins with its lowest scores, or with the highest where the `newest` are wanted.
+    A sorted set starts with its lowest scores, or with its highest if `newest`.
     """
     pipeline.eval_ro(READ, 1, key, kind, str(most), str(most_bytes), *(["REV"] if newest else []))
 
 
 def read_hash(pipeline: Pipeline | Redis, key: str, fields: Sequence[str], *, most_bytes: int = SHORT_BYTES) -> object:
-    """Read, or queue a read of, these fields of a hash."""
+    """Read fields of a hash, or add the read to a pipeline."""
     return pipeline.eval_ro(READ_FIELDS, 1, key, str(most_bytes), *fields)
 
 
 def parse_key(key: str, kind: str, reply: object) -> Bounded:
-    """What the answer to `ask` says, in pairs for a hash and a sorted set."""
+    """Parse a reply to `read_key`; pairs for a hash and a sorted set."""
     if isinstance(reply, RedisError):
         return Bounded(trouble=f"{key}: {str(reply).partition(chr(10))[0][:200]}")
     match reply:
@@ -124,7 +124,7 @@ def parse_key(key: str, kind: str, reply: object) -> Bounded:
 
 
 def parse_hash(fields: Sequence[str], reply: object) -> Mapping[bytes, bytes] | None:
-    """The fields of a hash that are there and not too long; None where the key is none, or no hash."""
+    """The existing fields of a reply to `read_hash` that are not too long; None if there is no hash."""
     match reply:
         case [b"hash", int(), [*values]]:
             pairs = zip(fields, values, strict=True)
@@ -133,7 +133,7 @@ def parse_hash(fields: Sequence[str], reply: object) -> Mapping[bytes, bytes] | 
 
 
 def too_long(fields: Sequence[str], reply: object) -> list[str]:
-    """The fields of a hash that were left out because they are too long."""
+    """The fields of a reply to `read_hash` that are too long."""
     match reply:
         case [b"hash", int(), [*values]]:
             return [name for name, value in zip(fields, values, strict=True) if value == TOO_LONG]
@@ -141,7 +141,7 @@ def too_long(fields: Sequence[str], reply: object) -> list[str]:
 
 
 def unpacked(value: bytes, most_bytes: int = MAX_BYTES) -> str:
-    """The text of what RQ packs (zlib in base64), cut where it is longer; empty where it cannot be read."""
+    """Decompress a text of RQ (zlib in base64), cut at `most_bytes`; empty if it is invalid."""
     try:
         opened = zlib.decompressobj().decompress(b64decode(value), most_bytes)
     except (zlib.error, NotBase64):
@@ -150,7 +150,7 @@ def unpacked(value: bytes, most_bytes: int = MAX_BYTES) -> str:
 
 
 def number(value: object, *, most: float = 1e15) -> float:
-    """A count or a time that is finite, not negative and not beyond `most`; 0 for anything else."""
+    """Parse a finite number between 0 and `most`; 0 for anything else."""
     if not isinstance(value, bytes) or len(value) > 40:
         return 0.0
     try:
@@ -161,7 +161,7 @@ def number(value: object, *, most: float = 1e15) -> float:
 
 
 def text(value: object, most: int = SHORT_BYTES) -> str:
-    """A name as it can be shown: what is no text, and control characters, are replaced."""
+    """Decode a printable text; invalid bytes and control characters are replaced."""
     if not isinstance(value, bytes):
         return ""
     shown = value[:most].decode(errors="replace")
@@ -169,7 +169,7 @@ def text(value: object, most: int = SHORT_BYTES) -> str:
 
 
 def log_once(what: str, reason: str) -> None:
-    """Say in the log why something counts for nothing; once of each, however often it is looked at."""
+    """Log once per `what` why it is ignored."""
     if what not in _logged() and len(_logged()) < MAX_LOGGED:
         _logged().add(what)
         log.warning("left out", extra={"action": "left_out", "what": what, "reason": reason[:200]})
@@ -177,7 +177,7 @@ def log_once(what: str, reason: str) -> None:
 
 @cache
 def _logged() -> set[str]:
-    """Of what this process has told."""
+    """What this process has logged."""
     return set()
 
 

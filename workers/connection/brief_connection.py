@@ -1,4 +1,4 @@
-"""A connection for looks at a server, which nobody waits for; it needs nothing of a search."""
+"""Connections with short time-outs for monitoring."""
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -8,14 +8,14 @@ from tradeschool.errors import ServiceUnreachable
 from tradeschool.settings.urls import mask_url
 
 RESPONSE_SECONDS = 2.0
-"""In which a server that is there answers a look."""
+"""Time-out of a command."""
 
 
 def connect_briefly(url: str) -> Redis:
-    """A connection for looks: it waits for no more than a moment, and is tried once.
+    """A connection with a short time-out and without retries.
 
     Raises:
-        ServiceUnreachable: where the URL cannot be used.
+        ServiceUnreachable: The URL is invalid.
     """
     try:
         return Redis.from_url(

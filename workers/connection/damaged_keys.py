@@ -1,7 +1,7 @@
-"""Keys of ours that hold something else: taken away, so that honest work goes on.
+"""Removes keys of a wrong type, so that work continues.
 
-A key of another type makes Redis refuse every command of ours that names it. Nothing is lost with it: the queue holds
-nothing that the study lacks, and workers say again what is known of them.
+Redis refuses every command on a key of a wrong type. Removing it loses nothing: jobs can be sent again from the study,
+and workers register again.
 """
 
 import logging
@@ -21,22 +21,22 @@ _DAMAGE = ("WRONGTYPE", "hash value is not", "value is not", "increment would pr
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether Redis refused a command for what a key holds."""
+    """Whether Redis refused a command because of a key's content."""
     return isinstance(error, ResponseError) and _refusal(error).startswith(_DAMAGE)
 
 
 def is_wrong_type(error: Exception) -> bool:
-    """Whether it was the type of a key; else it was a value."""
+    """Whether the type of a key is wrong, not a value."""
     return _refusal(error).startswith("WRONGTYPE")
 
 
 def _refusal(error: Exception) -> str:
-    """What Redis says, without the command that a pipeline puts before it."""
+    """The message of Redis, without the command that a pipeline prepends."""
     return str(error).rpartition("caused error: ")[2].removeprefix("ERR ")
 
 
 def key_types_of(queue: Queue) -> dict[str, str]:
-    """The type of every key that all studies and workers share, by its name."""
+    """The expected type of every shared key, by its name."""
     registries = (
         queue.started_job_registry,
         queue.finished_job_registry,
@@ -56,7 +56,7 @@ def key_types_of(queue: Queue) -> dict[str, str]:
 
 
 def remove_damaged_keys(connection: Redis, kinds: Mapping[str, str]) -> list[str]:
-    """Take away those keys that are of another type; which those were."""
+    """Remove keys of another type, and return their names."""
     with connection.pipeline() as pipeline:
         for key in kinds:
             pipeline.type(key)
@@ -71,7 +71,7 @@ def remove_damaged_keys(connection: Redis, kinds: Mapping[str, str]) -> list[str
 
 
 def with_damaged_keys_removed(connection: Redis, kinds: Mapping[str, str], step: Callable[[], Found]) -> Found:
-    """Take a step; where a key's type is in its way, take the key away and the step once more."""
+    """Run a step; after an error due to a key's type, remove the key and run the step again."""
     try:
         return step()
     except ResponseError as error:

@@ -1,4 +1,4 @@
-"""How long a service that has gone away is waited for."""
+"""Waits for a service that does not answer, up to a limit."""
 
 import logging
 import time
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Outage:
-    """One that may come; `bear` is told of each failure, `end` of each success."""
+    """The outage of a service; call `wait` after each failure and `end` after each success."""
 
     def __init__(
         self,
@@ -26,10 +26,10 @@ class Outage:
         self._since: float | None = None
 
     def wait(self, error: TradeschoolError) -> None:
-        """Pause before the next try, the longer the longer it has lasted.
+        """Pause before the next attempt; pauses grow with the length of the outage.
 
         Raises:
-            TradeschoolError: the error itself, where it has lasted longer than anybody waits.
+            TradeschoolError: The error itself, after `patience_seconds`.
         """
         now = self._clock()
         if self._since is None:
@@ -41,8 +41,8 @@ class Outage:
         self._sleep(min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS + lasted / 2))
 
     def end(self) -> None:
-        """All is well again."""
+        """Record a success, which ends the outage."""
         if self._since is not None:
             seconds = round(self._clock() - self._since, 1)
-            log.warning("run goes on", extra={"action": "run_goes_on", "seconds": seconds})
+            log.warning("run continues", extra={"action": "run_goes_on", "seconds": seconds})
         self._since = None

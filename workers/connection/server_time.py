@@ -1,9 +1,8 @@
-"""Time by the queue's server, for everything that several machines compare: leases, heartbeats, dates of jobs.
+"""The queue server's time, for all times that several machines compare: leases, heartbeats, dates of jobs.
 
-Scripts ask the server for it themselves, so no step takes another way to Redis and back. The server's own clock may
-be set, too, or stand still with the whole machine: what leases go by advances at most a few seconds between two
-touches, and never backwards. Their scores stay the server's Unix time, as RQ's tools expect: where the clock leaps,
-they are moved along.
+Scripts read it on the server, without another round trip. The server's clock may jump, or stop with the machine:
+between two updates of leases it counts at most a few seconds, and never backwards. Lease scores stay the server's
+Unix time, as RQ's tools expect; after a jump they are shifted by the same amount.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +12,9 @@ from redis import Redis
 from redis.client import Pipeline
 
 CLOCK_KEY = "tradeschool:clock"
-"""What the server's clock said when a lease was last touched."""
+"""The server's time at the latest update of a lease."""
 MAX_ADVANCE_SECONDS = 5
-"""Between two touches of leases; a clock that says more was set, or nobody was at work."""
+"""Seconds that count between two updates of leases; more means that the clock was set, or no worker ran."""
 
 NOW = """
 local time = redis.call('TIME')
@@ -36,7 +35,7 @@ local function date()
     return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month, day, hour, minute, second % 60, time[2])
 end
 """
-"""The moment as RQ writes it. Source: https://howardhinnant.github.io/date_algorithms.html#civil_from_days"""
+"""The current time in RQ's format. Source: https://howardhinnant.github.io/date_algorithms.html#civil_from_days"""
 SETTLE = f"""
 local function settle(leases, clock)
     local before = redis.call('TYPE', clock).ok == 'string' and tonumber(redis.call('GET', clock))
@@ -51,7 +50,7 @@ local function settle(leases, clock)
     end
 end
 """
-"""Moves every lease along where the server's clock has leapt."""
+"""Shifts every lease after a jump of the server's clock."""
 STAMP = (
     NOW
     + DATE
@@ -71,7 +70,7 @@ local left = redis.call('PTTL', KEYS[1])
 if left == -1 or left > tonumber(ARGV[1]) then redis.call('DEL', KEYS[1]) end
 return redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1])
 """
-"""A turn that lasts longer than any was taken before the server's clock was set back."""
+"""Takes a turn; one that lasts too long is left over from before the clock was set back, and is deleted."""
 
 
 def server_now(connection: Redis) -> float:
@@ -80,21 +79,21 @@ def server_now(connection: Redis) -> float:
 
 
 def unix_time(answer: object) -> float:
-    """Of the server's answer to TIME."""
+    """Unix time in seconds of a reply to TIME."""
     seconds, microseconds = cast(tuple[int, int], answer)
     return seconds + microseconds / 1_000_000
 
 
 def stamp(pipeline: Pipeline, key: str, dates: Sequence[str], fields: Mapping[str, str]) -> None:
-    """Set the fields of a hash, and those of `dates` to the moment; the answer is how many of them are new."""
+    """Set fields of a hash, and those of `dates` to the current time; the reply is the number of new fields."""
     pipeline.eval(STAMP, 1, key, " ".join(dates), *(part for pair in fields.items() for part in pair))
 
 
 def remember(pipeline: Pipeline, key: str, member: str, seconds: int) -> None:
-    """Put into a registry what is to be forgotten after so long."""
+    """Add a member to a registry that expires after `seconds`."""
     pipeline.eval(REMEMBER, 1, key, seconds, member)
 
 
 def take_turn(connection: Redis, key: str, milliseconds: int) -> bool:
-    """Whether this caller is the one of all that may act; the next one may after so long."""
+    """Whether this caller gets the turn; the next turn starts after `milliseconds`."""
     return bool(connection.eval(TAKE_TURN, 1, key, milliseconds))

@@ -1,8 +1,8 @@
-"""What is sent through Redis signed with a key that coordinators and workers share, where there is one.
+"""Signs and verifies messages in Redis with a key that coordinators and workers share.
 
-Whoever can write to Redis cannot run anything on a worker, but could forge what decides. With a key, orders, answers,
-failures, counts of losses and announcements count only with a good signature. A signature is bound to its kind, to
-the name that it is for (a job or a study) and to its time, so that it cannot be used again for anything else.
+A client with write access to Redis cannot run code on a worker, but could forge results. With a key, batches,
+results, failures, loss counts and announcements need a valid signature. It covers the kind, the name of the job or
+study and the time, so it cannot be reused for another message.
 """
 
 import hmac
@@ -16,19 +16,19 @@ from typing import Literal
 from pydantic import JsonValue
 
 Kind = Literal["batch", "result", "failure", "losses", "announcement"]
-"""Signed along, so that one never passes for the other."""
+"""Part of the signature, so that no kind passes for another."""
 MAX_DEPTH = 32
-"""Of JSON that is sent: an honest order has half of it. Python's own limit depends on who calls."""
+"""Maximum depth of JSON; a valid batch has half of it. Python's limit depends on the call stack."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Signs and checks; without a key, passes everything through unsigned."""
+    """Signs and verifies; without a key, passes everything through."""
 
     key: bytes | None = field(default=None, repr=False)
 
     def sign(self, kind: Kind, scope: str, content: str, *, at: float | None = None) -> str:
-        """The JSON text to be sent in place of `content`, itself JSON; `at` is Unix time, now where not given."""
+        """Sign JSON text and return the JSON text to send; `at` is Unix time, by default now."""
         if self.key is None:
             return content
         moment = round(time.time() if at is None else at, 3)
@@ -36,12 +36,12 @@ class Signer:
         return json.dumps({"signed": content, "for": scope, "at": moment, "signature": signature})
 
     def check(self, kind: Kind, scope: str, received: object, *, now: float = 0.0, seconds: float = 0.0) -> JsonValue:
-        """The content of what was received: JSON text, or what such a text says.
+        """Verify received JSON (text or parsed) and return its content.
 
-        `seconds`, where it is not 0, is how far its time may be from `now`, before or after.
+        `seconds`, if not 0, is the allowed difference between its time and `now`.
 
         Raises:
-            ValueError: where it is no JSON, or its signature is missing, wrong, or for another name or time.
+            ValueError: It is no JSON, or its signature is missing, wrong, or for another name or time.
         """
         value = loads(received)
         if self.key is None:
@@ -54,17 +54,17 @@ class Signer:
         return loads(content)
 
     def signed_for(self, received: object) -> str:
-        """The name for which something says that it was signed, not checked; empty where it says none."""
+        """The name in a signed message, not verified; empty if there is none."""
         value = loads(received)
         said = value.get("for") if isinstance(value, dict) else None
         return said if isinstance(said, str) else ""
 
     def proof(self, kind: Kind, scope: str, content: str) -> str:
-        """A signature that is stored beside the content; empty without a key."""
+        """A signature to store beside the content; empty without a key."""
         return self._signature(kind, scope, 0.0, content) if self.key else ""
 
     def is_proof(self, kind: Kind, scope: str, content: str, proof: str) -> bool:
-        """Whether a signature is that of the content; always so without a key."""
+        """Whether a stored signature is valid; always True without a key."""
         return self.key is None or _is_same(proof, self._signature(kind, scope, 0.0, content))
 
     def _open(self, kind: Kind, value: JsonValue) -> tuple[str, str, float]:
@@ -72,7 +72,7 @@ class Signer:
             case {"signed": str(content), "for": str(scope), "at": float(moment), "signature": str(signature), **rest}:
                 if not rest and _is_same(signature, self._signature(kind, scope, moment, content)):
                     return content, scope, moment
-        raise ValueError(f"{kind} without a good signature: do all have the same work.signing_key?")
+        raise ValueError(f"{kind} without a valid signature: set the same work.signing_key on all machines")
 
     def _signature(self, kind: Kind, scope: str, moment: float, content: str) -> str:
         assert self.key is not None
@@ -81,14 +81,14 @@ class Signer:
 
 
 UNSIGNED = Signer()
-"""Where there is no key."""
+"""The signer without a key."""
 
 
 def loads(received: object) -> JsonValue:
-    """The value of a JSON text, or one that was parsed already, no deeper than an honest one.
+    """Parse JSON text, or check parsed JSON, up to `MAX_DEPTH`.
 
     Raises:
-        ValueError: where it is no JSON, or nested too deep.
+        ValueError: It is no JSON, or nested too deep.
     """
     try:
         value: JsonValue = json.loads(received) if isinstance(received, str | bytes) else received  # type: ignore[assignment]  # said to be JSON
@@ -115,5 +115,5 @@ def _is_same(one: str, other: str) -> bool:
 
 
 def is_moment(value: float) -> bool:
-    """Whether a number can be a time: finite, and not before 1970."""
+    """Whether a number is a valid time: finite, and not before 1970."""
     return math.isfinite(value) and value >= 0

@@ -1,4 +1,4 @@
-"""Where a run finds and leaves what it works with."""
+"""The run context: stores, results folder, study database and settings of a run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,27 +20,27 @@ from tradeschool.store.store import FETCH_SEALED
 from workers.connection.signing import UNSIGNED, Signer
 
 NAMED = 3
-"""Datasets that an error names."""
+"""Datasets that an error names at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """Candles, results and studies."""
+    """Stores, folders and settings that every step of a run uses."""
 
     store: Store
-    """What searches read; it refuses the holdout period."""
+    """The candles of searches; refuses the holdout period."""
     holdout: Store
-    """The holdout period, which is opened once, when a run is over."""
+    """The candles of the holdout period, read once at the end of a run."""
     results_dir: Path
     storage_url: str
     min_coverage: float
     work: WorkSettings
     signer: Signer = UNSIGNED
-    """With what is sent through Redis is signed and checked."""
+    """Signs and checks what is sent through Redis."""
 
     @classmethod
     def of(cls, settings: Settings, store: Store, signer: Signer) -> "RunContext":
-        """Where the settings say, over that store."""
+        """The context of the settings, with that store."""
         return cls(
             store=store,
             holdout=holdout_store(settings.data_dir),
@@ -52,7 +52,7 @@ class RunContext:
         )
 
     def as_json(self) -> dict[str, object]:
-        """For `from_json` in another process; what signs is left out: there, nothing is sent through Redis."""
+        """As JSON for `from_json` in another process; without the signer, because that process does not use Redis."""
         closed = self.store.closed
         return {
             "root": str(self.store.root),
@@ -66,49 +66,49 @@ class RunContext:
         }
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> "RunContext":
-        """What `as_json` said."""
-        root, columns = Path(told["root"]), told["columns"]
-        closed = Window(*map(datetime.fromisoformat, told["closed"])) if told["closed"] else None
+    def from_json(cls, content: Mapping[str, Any]) -> "RunContext":
+        """Restore a context from `as_json`."""
+        root, columns = Path(content["root"]), content["columns"]
+        closed = Window(*map(datetime.fromisoformat, content["closed"])) if content["closed"] else None
         return cls(
             store=CachedStore(root, Path(columns), closed=closed) if columns else Store(root, closed=closed),
-            holdout=Store(Path(told["holdout"]), fetched_by=FETCH_SEALED),
-            results_dir=Path(told["results_dir"]),
-            storage_url=told["storage_url"],
-            min_coverage=told["min_coverage"],
-            work=WorkSettings.model_validate(told["work"]),
+            holdout=Store(Path(content["holdout"]), fetched_by=FETCH_SEALED),
+            results_dir=Path(content["results_dir"]),
+            storage_url=content["storage_url"],
+            min_coverage=content["min_coverage"],
+            work=WorkSettings.model_validate(content["work"]),
         )
 
     def folder(self, run: str) -> Path:
-        """A run's own folder."""
+        """The folder of a run."""
         return self.results_dir / run
 
     def require_candles(self, level: Level) -> None:
-        """Refuse to go on without every candle that a level names.
+        """Check the candles of a level.
 
         Raises:
-            DataIncomplete: which datasets lack what, the coverage and gaps of each that is thin.
-            ForeignFile: where a file is not what its seal says.
-            PeriodClosed: where the level names days of the holdout period.
+            DataIncomplete: Candles are missing, or their coverage is too low; names datasets and gaps.
+            ForeignFile: A file does not match its seal.
+            HoldoutClosed: The level includes days of the holdout period.
         """
         lacking = [each for dataset in level.datasets if (each := self._missing(dataset, self.store.require_holdout))]
-        if not lacking:  # digests and coverage take reading: not while a download goes on
+        if not lacking:  # digests and coverage read files: only once the download is complete
             lacking = [each for dataset in level.datasets if (each := self._missing(dataset, self._require))]
         if lacking:
             more = f"; and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
             raise DataIncomplete(f"level {level.name} cannot start: {'; '.join(lacking[:NAMED])}{more}")
 
     def is_ready(self, level: Level) -> bool:
-        """Whether every candle that a level names is sealed."""
+        """Whether all candles of a level are sealed."""
         return not any(self._missing(dataset, self.store.require_holdout) for dataset in level.datasets)
 
     def holdout_missing(self, level: Level) -> str | None:
-        """What of the holdout period of a level's datasets is missing, None where nothing is."""
+        """What is missing of the holdout period of a level's datasets; None if it is complete."""
         for dataset in dict.fromkeys(each.source for each in level.datasets):
             try:
                 self.holdout.require_holdout(dataset, HOLDOUT_WINDOW)
             except DataIncomplete:
-                return f"{dataset}: not all of {HOLDOUT_WINDOW} is there; run: tradeschool fetch --holdout"
+                return f"{dataset}: {HOLDOUT_WINDOW} is incomplete; run: tradeschool fetch --holdout"
             try:
                 self.holdout.require(dataset, HOLDOUT_WINDOW, self.min_coverage)
             except DataIncomplete as error:
@@ -119,7 +119,7 @@ class RunContext:
         """A short digest of every dataset's whole window, by `dataset window`.
 
         Raises:
-            DataIncomplete: where candles are missing.
+            DataIncomplete: Candles are missing.
         """
         return {
             f"{dataset.dataset} {dataset.window.name}": self.store.digest(dataset.source, dataset.window)[:LENGTH]
@@ -130,7 +130,7 @@ class RunContext:
         self.store.require(dataset, window, self.min_coverage)
 
     def _missing(self, dataset: LevelDataset, require: Callable[[Dataset, Window], None]) -> str | None:
-        """What of a dataset is missing, None where nothing is."""
+        """What is missing of a dataset; None if it is complete."""
         try:
             require(dataset.source, dataset.window)
         except DataIncomplete as error:

@@ -1,4 +1,4 @@
-"""A run from its first trial to its end: each level searched by the queue's workers, and judged here."""
+"""Executes a run: searches each level with the queue's workers, judges it, and finalizes the run."""
 
 import logging
 import time
@@ -38,11 +38,11 @@ class EndedRun:
     record: RunRecord
     outcome: RunOutcome
     level: str
-    """The last one that was tried."""
+    """The last level that was tried."""
 
     @property
     def reason(self) -> str:
-        """In a sentence."""
+        """The outcome in a sentence."""
         return end_reason(self.record, self.outcome, self.level)
 
 
@@ -55,18 +55,17 @@ def run_levels(
     wait: Callable[[Level], None] | None = None,
     options: FinalizeOptions | None = None,
 ) -> EndedRun:
-    """Go on with a run until it ends, its trials evaluated by the workers of a queue; one that has ended ends at once.
+    """Execute a run to its end with the workers of a queue; returns at once if the run has ended.
 
-    Takes the place of a process that is gone, and waits for one that is at work. `tell` hears of each step of a
-    search. `wait` returns once a level's candles are there; without it, they have to be. `finale` is how its last
-    step is made.
+    Waits while another process executes the run. `tell` is called at each step of a search. `wait` blocks until a
+    level's candles are sealed; without it, they must be sealed already. `options` are those of the last step.
 
     Raises:
-        KeyboardInterrupt: where `stop` says so before the end.
-        DataError: which candles are missing, too few, or changed.
-        SettingsError: where the candles are not those that the level's search was begun with.
-        ServiceUnreachable: where Redis or the study's database stays away.
-        StoreUnwritable: where the disk takes no more; what is stored stays.
+        KeyboardInterrupt: `stop` has returned True before the end.
+        DataError: Candles are missing, too few, or changed.
+        SettingsError: The candles are not those that the level's search began with.
+        ServiceUnreachable: Redis or the study's database stays away.
+        StoreUnwritable: The disk is full; what is stored stays.
     """
     return run_levels_with(queue_dispatchers(context, redis_url), context, name, tell, stop, wait, options)
 
@@ -80,7 +79,7 @@ def run_levels_with(
     wait: Callable[[Level], None] | None = None,
     options: FinalizeOptions | None = None,
 ) -> EndedRun:
-    """The same, whoever evaluates."""
+    """Execute a run with any dispatchers; see `run_levels`."""
     outage, action = Outage(), None
     with about(run=name), _logged(context, name), _marked(context, name) as mark:
         while True:
@@ -104,9 +103,9 @@ def run_levels_with(
                     write_results(context, record, action)
                     return EndedRun(record=record, outcome=action.outcome, level=action.level)
             except LeadershipLost as error:
-                log.warning("role lost", extra={"action": "leadership_lost", "reason": str(error)})
+                log.warning("leadership lost", extra={"action": "leadership_lost", "reason": str(error)})
             except ServiceUnreachable as error:
-                if isinstance(action, Wait):  # it is the download that has ended, and waits no more
+                if isinstance(action, Wait):  # raised by the download, which has ended
                     raise
                 outage.wait(error)
 
@@ -120,29 +119,29 @@ def finalize_again(
     levels: Sequence[str] = (),
     surrogates: int = 0,
 ) -> RunRecord:
-    """The run with the luck of these levels measured over at least so many markets, and weighed anew if it is over.
+    """Extend the null tests of these levels to `surrogates` markets, and renew the recommendation of an ended run.
 
     Raises:
-        KeyboardInterrupt: where `stop` said so.
-        SettingsError: where a level was not judged, or code, settings or candles of the run have changed.
-        RoleLost: where another process may be at work on the run.
+        KeyboardInterrupt: `stop` has returned True.
+        SettingsError: A level was not judged, or code, settings or candles of the run have changed.
+        LeadershipLost: Another process may execute the run.
     """
     with about(run=name), _acquire(context, name, stop) as leadership:
         record = read_run(context, name)
         require_unchanged(context, record)
-        with run_finalizer(context, leadership, stop, options) as conclusion:
+        with run_finalizer(context, leadership, stop, options) as finalizer:
             for level in levels:
-                record = conclusion.with_null_test(record, level, surrogates)
+                record = finalizer.with_null_test(record, level, surrogates)
             action = next_of(context, record.model_copy(update={"recommendation": None}))
             if isinstance(action, Recommend):
-                record = conclusion.finalize(record, action)
+                record = finalizer.finalize(record, action)
                 write_results(context, record, End(action.outcome, action.level))
         return record
 
 
 @contextmanager
 def _acquire(context: RunContext, name: str, stop: Callable[[], bool]) -> Iterator[LeadershipLock]:
-    """The run's role, as soon as nobody else holds it, until the block ends."""
+    """Hold the run's lock until the block ends; waits for another holder first."""
     leadership = wait_for_leadership(context.storage_url, name, stop=stop, sleep=time.sleep)
     if leadership is None:
         raise KeyboardInterrupt
@@ -154,7 +153,7 @@ def _acquire(context: RunContext, name: str, stop: Callable[[], bool]) -> Iterat
 
 @contextmanager
 def _marked(context: RunContext, name: str) -> Iterator[RunMarker]:
-    """The mark that lets another process go on with the run where this one is killed; any other end clears it."""
+    """Mark the run as active: a standby continues it if this process is killed. Any other end clears the mark."""
     mark = RunMarker(context.storage_url, name)
     try:
         yield mark
@@ -182,7 +181,7 @@ def _take_step(
             attempt = record.attempt(level, number) or begin_attempt(context, record, level, number)
             record = save(context, with_candles(context, record.with_attempt(attempt), level))
             search_attempt(search_context, context, record, attempt)
-            search_context.require_leadership()  # what another process has written since must stay
+            search_context.require_leadership()  # another process may have written to the run
             save(context, record.with_attempt(attempt.model_copy(update={"searched": True})))
         case Judge(level, number):
             context.require_candles(record.level(level))
@@ -192,8 +191,8 @@ def _take_step(
             search_context.require_leadership()
             _record_verdict(context, record, judged)
         case Recommend():
-            with run_finalizer(context, search_context.leadership, search_context.stop, options) as conclusion:
-                conclusion.finalize(record, action)
+            with run_finalizer(context, search_context.leadership, search_context.stop, options) as finalizer:
+                finalizer.finalize(record, action)
 
 
 def _record_verdict(context: RunContext, record: RunRecord, judged: AttemptRow) -> None:
@@ -202,7 +201,7 @@ def _record_verdict(context: RunContext, record: RunRecord, judged: AttemptRow) 
     assert verdict is not None, "it was judged"
     event_log.record(
         context.folder(record.name),
-        "level_passed" if verdict.passed else "level_missed",
+        "level_passed" if verdict.passed else "level_failed",
         level=judged.level,
         attempt=judged.number,
         trial=verdict.trial,
@@ -212,7 +211,7 @@ def _record_verdict(context: RunContext, record: RunRecord, judged: AttemptRow) 
 
 @contextmanager
 def _logged(context: RunContext, name: str) -> Iterator[None]:
-    """What ends the work before the run's end is an event."""
+    """Record any exception as the event `run_interrupted`."""
     try:
         yield
     except BaseException as error:

@@ -1,7 +1,7 @@
-"""A run's own log, `results/<run>/events.jsonl`: what happened when, one JSON object a line, never rewritten.
+"""The event log of a run, `results/<run>/events.jsonl`: one JSON object per line, only appended to.
 
-The page draws its timeline from it, and whoever wants to be told is told from it. To lose a line is better than to
-stop a search: a disk that takes no more is a warning.
+The page's timeline and the notifications read it. A full disk loses events with a warning, and does not stop a
+search.
 """
 
 import json
@@ -16,42 +16,42 @@ from pydantic import JsonValue
 
 NAME = "events.jsonl"
 MAX_BYTES = 8_192
-"""Of a line; longer texts are cut."""
+"""Limit of a line; longer texts are cut."""
 MAX_READ_BYTES = 512 * 1024
-"""Of the file's end; what is older is not read."""
+"""Bytes that are read from the end of the file."""
 MAX_TEXT = 512
 
 SENTENCES: Mapping[str, str] = {
-    "run_started": "run {run} begins, seed {seed}",
-    "run_resumed": "run {run} goes on",
-    "run_finished": "run {run} is over: {reason}",
-    "run_interrupted": "run {run} is interrupted: {reason}",
+    "run_started": "run {run} started, seed {seed}",
+    "run_resumed": "run {run} resumed",
+    "run_finished": "run {run} finished: {reason}",
+    "run_interrupted": "run {run} interrupted: {reason}",
     "dataset_sealed": "{dataset} {window} is sealed",
     "download_failed": "{dataset} {window} is left unsealed: {reason}",
-    "fetcher_lost": "the fetcher was not heard of for {seconds} s; run tradeschool fetch to go on",
-    "level_started": "level {level}, attempt {attempt} begins: {trials} trials",
-    "level_passed": "level {level}, attempt {attempt}: the gate is met by trial {trial}",
-    "level_missed": "level {level}, attempt {attempt}: the gate is missed: {reason}",
+    "fetcher_lost": "no heartbeat of the fetcher for {seconds} s; to continue: tradeschool fetch",
+    "level_started": "level {level}, attempt {attempt} started: {trials} trials",
+    "level_passed": "level {level}, attempt {attempt}: trial {trial} passed the gate",
+    "level_failed": "level {level}, attempt {attempt}: the gate failed: {reason}",
     "level_escalated": "level {level} is escalated after attempt {attempt}: {reason}",
     "level_waiting": "level {level} waits: {reason}",
     "null_test_measured": "level {level}: {said}",
     "trial_given_up": "trial {trial} of level {level} is given up: {reason}",
-    "worker_lost": "worker {worker} on {host} is lost; its trial is given to another",
+    "worker_lost": "worker {worker} on {host} is lost; its trial goes to another worker",
     "search_stalled": "the search is stalled: {reason}",
-    "search_moves": "the search goes on after {seconds} s: workers are at work again",
+    "search_resumed": "the search continues after {seconds} s",
     "provider_paused": "{provider} asks for a pause of {seconds} s",
-    "provider_banned": "{provider} refuses to answer: {reason}",
+    "provider_banned": "{provider} refuses requests: {reason}",
     "recommendation": "recommendation: {action}: {reason}",
-    "jobs_requeued": "{jobs} failed jobs go back to the queue",
+    "jobs_requeued": "{jobs} failed jobs requeued",
 }
-"""The events that have words of their own, with the facts that they carry; others are told by name."""
+"""The sentence of each known event with its facts; other events are shown by name."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened."""
+    """One event of a run."""
 
     time: datetime
     name: str
@@ -60,7 +60,7 @@ class Event:
 
     @property
     def sentence(self) -> str:
-        """For people."""
+        """The event in a sentence."""
         template = SENTENCES.get(self.name)
         if template is None:
             facts = ", ".join(f"{name} {value}" for name, value in self.facts.items())
@@ -68,7 +68,7 @@ class Event:
         return template.format_map(_KnownFields(self.facts))
 
     def to_json(self) -> dict[str, JsonValue]:
-        """For programs, the sentence included."""
+        """As JSON, with the sentence."""
         return {
             "time": self.time.isoformat(timespec="milliseconds"),
             "event": self.name,
@@ -78,7 +78,7 @@ class Event:
 
 
 def record(folder: Path, event: str, **facts: JsonValue) -> None:
-    """Append that something happened now, and log it; `folder` is the run's. Never raises: a full disk is logged."""
+    """Append an event to the log in the run's folder, and log it. Never raises: a full disk is logged."""
     log.info(event.replace("_", " "), extra={"action": event, **facts})
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     line = json.dumps({"time": now, "event": event, **{name: _cut(value) for name, value in facts.items()}})
@@ -94,12 +94,12 @@ def record(folder: Path, event: str, **facts: JsonValue) -> None:
 
 
 def read(folder: Path, most: int = 500) -> tuple[Event, ...]:
-    """The latest events of a run, oldest first; none where the file is absent or cannot be read."""
+    """The latest events of a run, oldest first; empty if the file is missing or unreadable."""
     return Follower(folder, most=most).new_events()
 
 
 class Follower:
-    """Reads a run's events as they come, each once; a call reads a bounded piece of the file's end."""
+    """Reads new events of a run; a call reads at most `MAX_READ_BYTES` from the end of the file."""
 
     def __init__(self, folder: Path, *, most: int = 500, offset: int = 0) -> None:
         self._path, self._most, self.offset = folder / NAME, most, offset
@@ -121,14 +121,14 @@ class Follower:
 
 
 class _KnownFields(dict[str, JsonValue]):
-    """Facts for a sentence; one that an older line lacks is a question mark."""
+    """The facts of a sentence; a missing one is shown as a question mark."""
 
     def __missing__(self, key: str) -> JsonValue:
         return "?"
 
 
 def _append(path: Path, line: bytes) -> None:
-    """In one write, which the kernel keeps whole among writers; after a line that was cut short, on a new one."""
+    """Append in one write, which is atomic among processes; starts a new line after one that was cut."""
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         size = os.fstat(descriptor).st_size

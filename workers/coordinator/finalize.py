@@ -1,4 +1,4 @@
-"""The last step of a run: how far luck comes is measured, the recommendation made and told, the files written."""
+"""The last step of a run: null tests, recommendation and result files."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,28 +21,28 @@ from workers.coordinator.run_record import end_reason, save
 from workers.processes.process_group import ProcessGroup, cores, process_group
 
 NULL_TEST_NAME = "null.jsonl"
-"""In a level's folder: what each surrogate market came to, so that none is drawn twice."""
+"""File in a level's folder with the outcome of each surrogate market, so that none is searched twice."""
 
 NullTestCallback = Callable[[str, int, int], None]
-"""Told of a level, how many surrogate markets are done, and of how many."""
+"""Called with a level, the finished surrogate markets and their planned number."""
 
 
 def _nothing(*_: object) -> None:
-    """For whoever does not ask."""
+    """Do nothing: the default of optional callbacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalizeOptions:
-    """How whoever carries a run has its last step made."""
+    """Options of a run's last step."""
 
     processes: int = field(default_factory=cores)
     on_null_test: NullTestCallback = _nothing
     wait_for_holdout: Callable[[Callable[[], bool]], None] = _nothing
-    """Waits until it is so that the holdout period is there, as long as there is hope."""
+    """Blocks until the given function returns True, or the download of the holdout period has ended."""
 
 
 class RunFinalizer:
-    """The last step of a run, made by whoever holds its role; see `concluding`."""
+    """Executes the last step of a run under its lock; made by `run_finalizer`."""
 
     def __init__(
         self,
@@ -61,12 +61,12 @@ class RunFinalizer:
         )
 
     def finalize(self, record: RunRecord, action: Recommend) -> RunRecord:
-        """The run with its luck measured and its recommendation, both written down.
+        """Run the null tests and store the recommendation; the updated record.
 
         Raises:
-            KeyboardInterrupt: where it was told to stop.
-            RoleLost: where another process may be at work on the run.
-            DataError: where candles of the run are missing, or changed.
+            KeyboardInterrupt: `stop` has returned True.
+            LeadershipLost: Another process may execute the run.
+            DataError: Candles of the run are missing, or changed.
         """
         if action.outcome is RunOutcome.PASSED:
             self._options.wait_for_holdout(lambda: self._context.holdout_missing(record.level(action.level)) is None)
@@ -75,11 +75,11 @@ class RunFinalizer:
             assert attempt is not None, "what is given up was tried"
             folder = self._context.folder(record.name)
             _record_once(folder, "level_escalated", level=action.level, attempt=attempt.number, reason=reason)
-        # Of a gate that was missed, nobody asks whether luck could have met it.
+        # A null test of a failed gate has no meaning.
         passed = [row.level for row in record.attempts if row.verdict and row.verdict.passed]
         for level in passed if record.surrogates else ():
             record = self.with_null_test(record, level, record.surrogates)
-        recommendation = isolated_steps.weigh(self._context, record, action, self._processes, self._stop)
+        recommendation = isolated_steps.evaluate(self._context, record, action, self._processes, self._stop)
         require_leadership(self._leadership)
         before = record.recommendation
         if before is None or (before.action, before.reason) != (recommendation.action, recommendation.reason):
@@ -88,13 +88,13 @@ class RunFinalizer:
         return save(self._context, record.model_copy(update={"recommendation": recommendation}))
 
     def with_null_test(self, record: RunRecord, level: str, count: int) -> RunRecord:
-        """The run with the luck of a level that was judged, over at least `count` surrogate markets, written down.
+        """Run the null test of a judged level over at least `count` surrogate markets; the updated record.
 
-        What was drawn before stays, and a kill loses the draws under way alone.
+        Finished markets are kept in a file; a kill loses only those in progress.
 
         Raises:
-            SettingsError: where the level was not judged yet.
-            KeyboardInterrupt, RoleLost, DataError: as `conclude` does.
+            SettingsError: The level was not judged.
+            KeyboardInterrupt, LeadershipLost, DataError: As `finalize`.
         """
         rows = [row for row in record.attempts if row.level == level and row.verdict]
         if not rows:
@@ -114,18 +114,18 @@ class RunFinalizer:
         return save(self._context, record.model_copy(update={"null_tests": {**record.null_tests, level: null}}))
 
     def _null_runs(self, path: Path, null_spec: NullTestSpec, count: int) -> list[NullRun]:
-        """Those that a file holds, and as many more as are missing, in order of number."""
+        """The outcomes in the file plus the missing ones, in order of number."""
         null_runs = read_null_runs(path, null_spec.attempts)
         missing = [number for number in range(count) if number not in null_runs]
 
-        def take(draw: NullRun) -> None:
-            append_line(path, draw.model_dump_json())
-            null_runs[draw.surrogate] = draw
+        def on_run(null_run: NullRun) -> None:
+            append_line(path, null_run.model_dump_json())
+            null_runs[null_run.surrogate] = null_run
             self._options.on_null_test(null_spec.level.name, len(null_runs), max(count, len(null_runs)))
             if self._stop():
                 raise KeyboardInterrupt
 
-        isolated_steps.draw(self._context, null_spec, missing, self._processes, take, self._stop)
+        isolated_steps.run_null_tests(self._context, null_spec, missing, self._processes, on_run, self._stop)
         return [null_runs[number] for number in sorted(null_runs)]
 
     def _record(self, record: RunRecord, event: str, **facts: JsonValue) -> None:
@@ -136,13 +136,13 @@ class RunFinalizer:
 def run_finalizer(
     context: RunContext, leadership: LeadershipLock, stop: Callable[[], bool], options: FinalizeOptions
 ) -> Iterator[RunFinalizer]:
-    """What makes a run's last step, with as many processes as `finale` says until the block ends."""
+    """A finalizer with `options.processes` processes until the block ends."""
     with process_group(options.processes) as processes:
         yield RunFinalizer(context, leadership, stop, options, processes)
 
 
 def write_results(context: RunContext, record: RunRecord, end: End) -> None:
-    """Publish the files of a run that is over. Idempotent: the same files again, and no second event."""
+    """Write the files of an ended run. Idempotent: writes the same files, and one event."""
     folder = context.folder(record.name)
     write_lineage(context.results_dir, folder, record)
     write_report(context.results_dir, folder, record)
@@ -159,10 +159,10 @@ def _record_once(folder: Path, event: str, **facts: JsonValue) -> None:
 
 
 def read_null_runs(path: Path, attempts: int) -> dict[int, NullRun]:
-    """The draws of a file by their number, as far as they are whole and of as many attempts.
+    """The complete outcomes of a file by number, without those of another number of attempts.
 
     Raises:
-        StoreUnwritable: where the file cannot be read.
+        StoreUnwritable: The file cannot be read.
     """
     try:
         lines = path.read_bytes().splitlines()
@@ -173,7 +173,7 @@ def read_null_runs(path: Path, attempts: int) -> dict[int, NullRun]:
     found = {}
     for line in lines:
         with suppress(ValidationError):  # cut by a kill
-            draw = NullRun.model_validate_json(line)
-            if draw.attempts_allowed == attempts:
-                found[draw.surrogate] = draw
+            null_run = NullRun.model_validate_json(line)
+            if null_run.attempts_allowed == attempts:
+                found[null_run.surrogate] = null_run
     return found

@@ -1,4 +1,4 @@
-"""Who goes on with a run: whoever holds its lock. The lock goes with the process, so another can take over at once."""
+"""The lock of a run: its holder is the run's coordinator. It ends with the process that holds it."""
 
 import fcntl
 import re
@@ -20,23 +20,23 @@ _LOCKS = text(
     "AND classid::bigint = :high AND objid::bigint = :low "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
-"""PostgreSQL shows an advisory lock's key as two halves."""
+"""Finds an advisory lock in PostgreSQL, which lists its key as two halves."""
 _SILENCE = tuple(text(f"SET tcp_keepalives_{name}") for name in ("idle = 10", "interval = 5", "count = 3"))
-"""The server, too, gives up a session whose holder is gone without a word; by default it keeps the role for hours."""
+"""Keepalives that end the session of a vanished client; by default the server holds its lock for hours."""
 
 
 class LeadershipLock(Protocol):
     """The right to write to one run and its studies."""
 
     def is_held(self) -> bool:
-        """Whether it is still ours; on a server, a lost connection ends it."""
+        """Whether this process still holds it; a lost connection to the server ends it."""
 
     def release(self) -> None:
-        """Let another process have it."""
+        """Release it to other processes."""
 
 
 class FileLeadershipLock:
-    """A lock on a file beside a SQLite database; the kernel gives it back when the process ends."""
+    """A lock on a file beside a SQLite database; the kernel releases it when the process ends."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -46,12 +46,12 @@ class FileLeadershipLock:
         return not self._file.closed
 
     def release(self) -> None:
-        """Close the file; it stays, because to remove it would let two processes lock two files of one name."""
+        """Close the file; it stays, because removing it would let two processes lock two files of one name."""
         self._file.close()
 
 
 class DatabaseLeadershipLock:
-    """An advisory lock of a PostgreSQL session; the server gives it back when the connection ends."""
+    """An advisory lock of a PostgreSQL session; the server releases it when the connection ends."""
 
     def __init__(self, engine: Engine, connection: Connection) -> None:
         self._engine, self._connection = engine, connection
@@ -71,11 +71,11 @@ class DatabaseLeadershipLock:
 
 
 def acquire_leadership(storage_url: str, run: str) -> LeadershipLock | None:
-    """The role of that run's coordinator, None where another process holds it.
+    """The lock of a run; None if another process holds it.
 
     Raises:
-        SettingsError: where the database is of a kind that cannot lock.
-        ServiceUnreachable: where the database does not answer.
+        SettingsError: This kind of database has no locks.
+        ServiceUnreachable: The database does not answer.
     """
     url = make_url(storage_url)
     match url.get_backend_name():
@@ -87,19 +87,19 @@ def acquire_leadership(storage_url: str, run: str) -> LeadershipLock | None:
 
 
 def require_leadership(leadership: LeadershipLock) -> None:
-    """Go on only as long as nobody else may.
+    """Check that the lock is still held.
 
     Raises:
-        RoleLost: where the database has given the role back.
+        LeadershipLost: The database has released it.
     """
     if not leadership.is_held():
-        raise LeadershipLost("the session that held the run's role has ended")
+        raise LeadershipLost("the database session that held the lock of the run has ended")
 
 
 def wait_for_leadership(
     storage_url: str, run: str, *, stop: Callable[[], bool], sleep: Callable[[float], None]
 ) -> LeadershipLock | None:
-    """The role, as soon as its holder is gone; None where `stop` said so before."""
+    """Wait for the lock; None if `stop` returns True before that."""
     while not stop():
         if leadership := acquire_leadership(storage_url, run):
             return leadership
@@ -108,10 +108,10 @@ def wait_for_leadership(
 
 
 def has_leader(storage_url: str, run: str) -> bool:
-    """Whether a process holds the role of a run; a look that writes nothing.
+    """Whether a process holds the lock of a run; writes nothing.
 
     Raises:
-        SettingsError, ServiceUnreachable: as `claim` does.
+        SettingsError, ServiceUnreachable: As `acquire_leadership`.
     """
     url = make_url(storage_url)
     match url.get_backend_name():
@@ -123,14 +123,14 @@ def has_leader(storage_url: str, run: str) -> bool:
 
 
 def _lock_of(database: Path, run: str) -> Path:
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", run)  # a name may come from Redis
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", run)  # the name may come from Redis
     return database.with_name(f"{database.name}.{safe}.coordinator")
 
 
 def _is_locked(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            # Shared, and for a moment: who claims the role just then comes a second later.
+            # A shared lock for a moment: a process that tries to acquire it meanwhile succeeds a second later.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -177,20 +177,20 @@ def _lock_session(storage_url: str, run: str) -> LeadershipLock | None:
     except SQLAlchemyError as error:
         engine.dispose()
         raise _away(storage_url, error) from error
-    role = DatabaseLeadershipLock(engine, connection)
+    lock = DatabaseLeadershipLock(engine, connection)
     if is_ours:
-        return role
-    role.release()
+        return lock
+    lock.release()
     return None
 
 
 def _key_of(run: str) -> int:
-    return int.from_bytes(blake2b(run.encode(), digest_size=8, person=b"conductor").digest(), "big", signed=True)
+    return int.from_bytes(blake2b(run.encode(), digest_size=8, person=b"coordinator").digest(), "big", signed=True)
 
 
 def _unknown(storage_url: str) -> SettingsError:
     return SettingsError(
-        f"storage_url {mask_url(storage_url)}: a study is conducted in a SQLite file or in PostgreSQL; "
+        f"storage_url {mask_url(storage_url)}: a coordinator needs a SQLite file or PostgreSQL; "
         "expected sqlite:///FILE or postgresql+psycopg://..."
     )
 

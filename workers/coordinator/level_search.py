@@ -1,4 +1,4 @@
-"""One attempt at a level: begun, searched by the queue's workers, judged."""
+"""One attempt at a level: start, search and verdict."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -17,18 +17,19 @@ from optimizer.objective.objective import repair
 from optimizer.report.files import write_findings
 from optimizer.runs import fingerprint
 from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
-from optimizer.search.reproduce import Difference, differences, evaluated_number
-from optimizer.search.sampler import Space
+from optimizer.search.reproduce import ColumnDifference, differences, evaluated_number
+from optimizer.search.sampler import SearchSpace
 from optimizer.search.space import distributions
 from optimizer.search.study import OpenStudy, StudyFacts, open_study, read_trials
 from optimizer.validation.holdout_log import log_access
-from optimizer.validation.verdict import AttemptCase, AttemptFindings, Predecessor, judge_attempt, shortfall
-from optimizer.validation.winner_setup import Setup, setup_of
+from optimizer.validation.verdict import AttemptCase, AttemptFindings, PreviousLevel, judge_attempt, shortfall
+from optimizer.validation.winner_setup import WinnerSetup, setup_of
 from tradeschool.errors import TrialDiffers
 from workers.connection.reconnect import Outage
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
-from workers.coordinator.coordinator import CoordinatorSettings, StudyRun, coordinate
+from workers.coordinator.coordinator import StudyRun, coordinate
+from workers.coordinator.job_recovery import CoordinatorSettings
 from workers.coordinator.leadership import LeadershipLock, require_leadership
 from workers.coordinator.trial_ledger import StudyProgress
 from workers.queue.dispatch import Dispatcher, QueueDispatcher
@@ -37,16 +38,16 @@ from workers.queue.messages import level_digests
 from workers.queue.trial_queue import connect
 
 ProgressCallback = Callable[[Level, int, StudyProgress], None]
-"""Told of a level, the number of the attempt, and how far its search is."""
+"""Called with a level, the number of the attempt, and the progress of its search."""
 
 DispatcherFactory = Callable[[str], Dispatcher]
-"""Who evaluates the trials of a study, by its name."""
+"""Makes the dispatcher of a study, by its name."""
 
 log = logging.getLogger(__name__)
 
 
 def queue_dispatchers(context: RunContext, redis_url: str) -> DispatcherFactory:
-    """The workers that listen to the queue of a Redis."""
+    """Dispatchers to the workers of a Redis queue."""
 
     def dispatcher(study: str) -> Dispatcher:
         return QueueDispatcher(
@@ -61,7 +62,7 @@ def queue_dispatchers(context: RunContext, redis_url: str) -> DispatcherFactory:
 
 
 def begin_attempt(context: RunContext, record: RunRecord, level: str, number: int) -> AttemptRow:
-    """What is fixed before an attempt's first trial."""
+    """Start an attempt: fix fingerprints, inherited parameters and reused trials."""
     before = record.before(level)
     verdict = before_verdict(record, level)
     earlier = record.attempt(level, number - 1)
@@ -81,7 +82,7 @@ def begin_attempt(context: RunContext, record: RunRecord, level: str, number: in
 
 
 def before_verdict(record: RunRecord, level: str) -> Verdict | None:
-    """What became of the level before; None for the first."""
+    """The verdict on the level before; None for the first level."""
     before = record.before(level)
     last = record.last(before.name) if before else None
     return last.verdict if last else None
@@ -89,32 +90,32 @@ def before_verdict(record: RunRecord, level: str) -> Verdict | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchContext:
-    """What a run is gone on with."""
+    """The lock, the dispatchers and the callbacks of a run in this process."""
 
     dispatchers: DispatcherFactory
     leadership: LeadershipLock
     outage: Outage
     on_progress: ProgressCallback
-    """Hears of each step of a search."""
+    """Called at each step of a search."""
     stop: Callable[[], bool]
-    """Whether to end before the run's end."""
+    """Whether to stop before the end of the run."""
 
     def require_leadership(self) -> None:
-        """Go on only as long as nobody else may.
+        """Check that the lock is still held.
 
         Raises:
-            RoleLost: where the database has given the role back.
+            LeadershipLost: The database has released it.
         """
         require_leadership(self.leadership)
 
 
 def search_attempt(search_context: SearchContext, context: RunContext, record: RunRecord, attempt: AttemptRow) -> None:
-    """Have every trial of an attempt evaluated and committed, those of the one before taken over first.
+    """Evaluate and commit every trial of an attempt, after copying the reused ones.
 
     Raises:
-        KeyboardInterrupt: where it was told to stop before the last trial.
-        RoleLost: where another process may be at work on the run.
-        DataIncomplete, SettingsError, ServiceUnreachable: see `workers.coordinator.curriculum_run.run_levels`.
+        KeyboardInterrupt: `stop` has returned True before the last trial.
+        LeadershipLost: Another process may execute the run.
+        DataIncomplete, SettingsError, ServiceUnreachable: See `workers.coordinator.curriculum_run.run_levels`.
     """
     facts = _facts(record, attempt)
     study = open_study(context.storage_url, record.study(attempt.level, attempt.number), facts)
@@ -126,11 +127,11 @@ def search_attempt(search_context: SearchContext, context: RunContext, record: R
 
 
 def judge(context: RunContext, record: RunRecord, attempt: AttemptRow) -> AttemptRow:
-    """The attempt with its verdict; its files are written, its looks at validation and test logged.
+    """Judge an attempt: write its files, and log each access to validation and test; the attempt with its verdict.
 
     Raises:
-        TrialDiffers: where the winner, run again, does not come out as it was recorded; it is not reported then.
-        DataError: where candles are missing, or changed.
+        TrialDiffers: The winner, evaluated again, differs from its record; no verdict is stored.
+        DataError: Candles are missing, or changed.
     """
     level = record.searched_level(attempt)
     trials = read_trials(context.storage_url, record.study(attempt.level, attempt.number))
@@ -158,23 +159,25 @@ def judge(context: RunContext, record: RunRecord, attempt: AttemptRow) -> Attemp
 
 def verify(
     context: RunContext, record: RunRecord, attempt: AttemptRow, number: int, train: Sequence[Prepared]
-) -> list[Difference]:
-    """What differs where a trial of an attempt's study is asked for and evaluated again; nothing as a rule.
+) -> list[ColumnDifference]:
+    """Sample and evaluate a trial again; the differences from its record, normally none.
 
-    A trial that was taken over is that of the attempt that evaluated it; one that repeats another is that other.
-    `train` are the level's bars, the same for all attempts.
+    A reused trial is verified in the attempt that evaluated it, a repeated one at its original. `train` are the
+    level's bars, the same for all attempts.
     """
     trials = read_trials(context.storage_url, record.study(attempt.level, attempt.number))
     number = evaluated_number(trials, number)
     if number < attempt.reused:
         earlier = record.attempt(attempt.level, attempt.number - 1)
-        assert earlier is not None, "what is carried over comes from somewhere"
+        assert earlier is not None, "reused trials have an earlier attempt"
         return verify(context, record, earlier, number, train)
     return differences(record.searched_level(attempt), _space(record, attempt), trials, number, train)
 
 
-def _setup(context: RunContext, record: RunRecord, attempt: AttemptRow, findings: AttemptFindings) -> Setup | None:
-    """How the winner was traded; None where there is none."""
+def _setup(
+    context: RunContext, record: RunRecord, attempt: AttemptRow, findings: AttemptFindings
+) -> WinnerSetup | None:
+    """The setup of the winner; None if there is none."""
     winner = findings.winner
     if winner is None:
         return None
@@ -189,19 +192,19 @@ def _setup(context: RunContext, record: RunRecord, attempt: AttemptRow, findings
     )
 
 
-def _require_repeatable(record: RunRecord, attempt: AttemptRow, found: Sequence[Difference], number: int) -> None:
-    """A winner has to repeat; where a user has mixed code or candles by force, that it does not is only said."""
+def _require_repeatable(record: RunRecord, attempt: AttemptRow, found: Sequence[ColumnDifference], number: int) -> None:
+    """Require that the winner repeats; after a resume with --force, a difference is only logged."""
     if not found:
         return
-    said = f"level {attempt.level}: trial {number} does not repeat: {'; '.join(map(str, found[:3]))}"
+    message = f"level {attempt.level}: trial {number} is not reproducible: {'; '.join(map(str, found[:3]))}"
     if not record.forced:
-        raise TrialDiffers(f"run {record.name}: {said}; its verdict cannot be given")
-    log.warning("winner differs", extra={"action": "winner_differs", "run": record.name, "reason": said})
+        raise TrialDiffers(f"run {record.name}: {message}; no verdict is given")
+    log.warning("winner differs", extra={"action": "winner_differs", "run": record.name, "reason": message})
 
 
-def _space(record: RunRecord, attempt: AttemptRow) -> Space:
+def _space(record: RunRecord, attempt: AttemptRow) -> SearchSpace:
     level, facts = record.searched_level(attempt), _facts(record, attempt)
-    return Space(
+    return SearchSpace(
         seed=record.seed,
         lag=level.lag,
         distributions=distributions(level),
@@ -212,7 +215,7 @@ def _space(record: RunRecord, attempt: AttemptRow) -> Space:
 
 
 def _facts(record: RunRecord, attempt: AttemptRow) -> StudyFacts:
-    """A retry begins with the trials that its predecessor asked, first points included."""
+    """The facts of the study; a retry reuses the trials of its predecessor, first points included."""
     level = record.searched_level(attempt)
     is_first = attempt.number == 1 and attempt.inherited is not None
     return StudyFacts(
@@ -266,13 +269,13 @@ def _coordinate(
         raise KeyboardInterrupt
 
 
-def _predecessor(context: RunContext, record: RunRecord, level: str) -> Predecessor | None:
+def _predecessor(context: RunContext, record: RunRecord, level: str) -> PreviousLevel | None:
     before, verdict = record.before(level), before_verdict(record, level)
     last = record.last(before.name) if before else None
     if last is None or verdict is None or verdict.parameters is None:
         return None
     trials: list[FrozenTrial] = read_trials(context.storage_url, record.study(last.level, last.number))
-    return Predecessor(level=record.searched_level(last), winner=verdict.parameters, trials=trials)
+    return PreviousLevel(level=record.searched_level(last), winner=verdict.parameters, trials=trials)
 
 
 def _verdict(findings: AttemptFindings) -> Verdict:

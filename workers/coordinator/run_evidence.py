@@ -1,4 +1,4 @@
-"""Gathers what a run that is over is weighed by: a winner, all trials, the holdout period, the level's analyses."""
+"""Gathers the evidence of an ended run for its recommendation: winner, trials, holdout period and analyses."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -26,16 +26,16 @@ from workers.coordinator.context import RunContext
 from workers.processes.process_group import ProcessGroup
 
 SHARE = 8
-"""Parameter sets that a process backtests at once."""
+"""Parameter sets per task of a process."""
 _TRAIN: dict[tuple[str, Path], tuple[Level, Sequence[Prepared]]] = {}
 """The latest level by its JSON and the root of its candles, and its bars of train: the same for every share."""
 
 
 def evaluate_run(context: RunContext, record: RunRecord, action: Recommend, processes: ProcessGroup) -> Recommendation:
-    """What a run that is over comes to; the holdout period is opened where the run came far enough, and it is logged.
+    """The recommendation of an ended run; reads the holdout period if the run reached its last level, and logs it.
 
     Raises:
-        DataError: where candles of the run are missing, or changed.
+        DataError: Candles of the run are missing, or changed.
     """
     judged = {row.level: row.verdict for row in record.attempts if row.verdict}  # of several, the last one's
     subject = _subject(context, record, action, judged)
@@ -55,8 +55,8 @@ def evaluate_run(context: RunContext, record: RunRecord, action: Recommend, proc
 def _subject(
     context: RunContext, record: RunRecord, action: Recommend, judged: Mapping[str, Verdict]
 ) -> EvaluatedWinner | None:
-    """The winner that is weighed: of the highest level that was passed where all before the last were, else of the
-    last level that was tried; None where that has none."""
+    """The winner that is evaluated: that of the level before, if only the last level failed; else that of the last
+    level tried. None if it has no winner."""
     name = action.level
     before = record.before(name)
     if not judged[name].passed and before and record.levels[-1].name == name and judged[before.name].passed:
@@ -88,7 +88,9 @@ def _evidence(
     level = subject.level
     context.require_candles(record.level(level.name))
     lacking = (
-        context.holdout_missing(level) if may_open else "a run that was given up before its last level opens nothing"
+        context.holdout_missing(level)
+        if may_open
+        else "a run that ended before its last level does not read the holdout period"
     )
     holdout = None
     if lacking is None:
@@ -120,10 +122,10 @@ def _returns(level: str, store: Store, parameters: Sequence[Mapping[str, float]]
 
 
 def _analyses(context: RunContext, record: RunRecord, level: str) -> dict[str, dict[str, JsonValue]]:
-    """Those of a level that lie in the run's folder."""
+    """The analyses of a level in the run's folder."""
     found = {}
     for analysis in Analysis:
-        told = read_json(context.folder(record.name) / level / f"{analysis}.json")
-        if isinstance(told, dict):
-            found[analysis.value] = told
+        content = read_json(context.folder(record.name) / level / f"{analysis}.json")
+        if isinstance(content, dict):
+            found[analysis.value] = content
     return found

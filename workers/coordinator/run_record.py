@@ -1,6 +1,6 @@
-"""A run's record: begun, read, resumed, written down at each step.
+"""The record of a run: create, read, resume and save it.
 
-What a run is, and how far it is, stands in the study's database; so any process that reaches it can go on with it.
+The record is in the study's database, so any process with access to it can continue the run.
 """
 
 import logging
@@ -23,7 +23,7 @@ from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
 
 RECORD_NAME = "run.json"
-"""What the database knows of a run, copied into its folder at each step, so that its files are whole without it."""
+"""A copy of the database's record in the run's folder, updated at each step."""
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +36,15 @@ def new_run_name(now: datetime, seed: int) -> str:
 def begin(
     context: RunContext, name: str, levels: tuple[Level, ...], seed: int, now: datetime, *, surrogates: int = SURROGATES
 ) -> RunRecord:
-    """A new run, written down; `surrogates` as in `RunRecord`.
+    """Create and save a new run; `surrogates` as in `RunRecord`.
 
     Raises:
-        SettingsError: where a level cannot be searched, or there is a run of that name.
-        PeriodClosed: where a level names days of the holdout period.
+        SettingsError: A level cannot be searched, or a run of that name exists.
+        HoldoutClosed: A level includes days of the holdout period.
     """
     if (context.folder(name) / RECORD_NAME).exists():
         raise SettingsError(
-            f"there is a run {name} in {context.results_dir}; go on with it: tradeschool optimize resume"
+            f"there is a run {name} in {context.results_dir}; to continue it: tradeschool optimize resume {name}"
         )
     for level in levels:
         distributions(level)
@@ -67,11 +67,11 @@ def begin(
 
 
 def resume(context: RunContext, name: str, *, force: bool = False) -> RunRecord:
-    """A run that was begun before; what has changed since is refused, or with `force` accepted and written down.
+    """Resume a run; changes since its start are refused, or accepted and recorded with `force`.
 
     Raises:
-        SettingsError: where there is none, or code, settings or candles are not what it was begun with.
-        ServiceUnreachable: where the study's database does not answer.
+        SettingsError: There is no such run, or code, settings or candles have changed.
+        ServiceUnreachable: The study's database does not answer.
     """
     record = read_run(context, name)
     found = changes(context, record)
@@ -84,25 +84,25 @@ def resume(context: RunContext, name: str, *, force: bool = False) -> RunRecord:
 
 
 def require_unchanged(context: RunContext, record: RunRecord) -> None:
-    """Refuse a run whose code, settings or candles are not what it was begun with.
+    """Check that code, settings and candles of a run are unchanged.
 
     Raises:
-        SettingsError: with all that differs.
+        SettingsError: They differ; names all differences.
     """
     if found := changes(context, record):
         raise _changed(record.name, found)
 
 
 def _changed(name: str, found: Mapping[str, tuple[str, str]]) -> SettingsError:
-    said = "; ".join(f"{what} (was {was}, now {now})" for what, (was, now) in found.items())
+    differences = "; ".join(f"{what} (was {was}, now {now})" for what, (was, now) in found.items())
     return SettingsError(
-        f"run {name}: changed since it was begun: {said}: its trials could not be compared; begin a new run, "
-        "or mix them all the same: tradeschool optimize resume --force"
+        f"run {name}: changed since its start: {differences}: its trials would not be comparable; start a new run, "
+        "or continue anyway: tradeschool optimize resume --force"
     )
 
 
 def changes(context: RunContext, record: RunRecord) -> dict[str, tuple[str, str]]:
-    """What a run depends on and is not as it was: before and now, by name. Candles that are gone are not named."""
+    """Changed inputs of a run by name, each as (before, now); missing candles are not included."""
     now = {
         "code": fingerprint.of_code(),
         "settings": fingerprint.of_settings(record.levels, context.min_coverage),
@@ -117,11 +117,11 @@ def changes(context: RunContext, record: RunRecord) -> dict[str, tuple[str, str]
 
 
 def read_run(context: RunContext, name: str) -> RunRecord:
-    """A run as the study's database knows it.
+    """The record of a run in the study's database.
 
     Raises:
-        SettingsError: where there is none; says so where its files are there all the same.
-        ServiceUnreachable: where the database does not answer.
+        SettingsError: There is none; the message says if its files exist.
+        ServiceUnreachable: The database does not answer.
     """
     try:
         with opened(context) as runs:
@@ -136,7 +136,7 @@ def read_run(context: RunContext, name: str) -> RunRecord:
 
 
 def next_of(context: RunContext, record: RunRecord) -> NextAction:
-    """What a run does next; of all candles, only those that it needs for that are looked for."""
+    """The next action of a run; checks only the candles that it needs."""
     names = frozenset(level.name for level in record.levels)
     action = next_action(record.facts(ready=names))
     if isinstance(action, End) or context.is_ready(record.level(action.level)):
@@ -145,7 +145,7 @@ def next_of(context: RunContext, record: RunRecord) -> NextAction:
 
 
 def end_reason(record: RunRecord, outcome: RunOutcome, level: str) -> str:
-    """How a run ended, in a sentence that says where targets were lowered."""
+    """The outcome of a run in a sentence, with relaxed targets."""
     if outcome is RunOutcome.ESCALATED:
         attempts = sum(each.level == level for each in record.attempts)
         tried = f" after {attempts} attempts" if attempts > 1 else ""
@@ -156,7 +156,7 @@ def end_reason(record: RunRecord, outcome: RunOutcome, level: str) -> str:
 
 
 def under_way(context: RunContext) -> list[RunRecord]:
-    """The runs that some process is at work on, or was when it was killed."""
+    """The active runs, and those whose process was killed."""
     marked = MarkedRuns(context.storage_url)
     try:
         return [read_run(context, name) for name in marked.owners()]
@@ -166,7 +166,7 @@ def under_way(context: RunContext) -> list[RunRecord]:
 
 @contextmanager
 def opened(context: RunContext) -> Iterator[RunStore]:
-    """The table of runs, for as long as the block lasts."""
+    """The table of runs until the block ends."""
     runs = RunStore(context.storage_url)
     try:
         yield runs
@@ -175,7 +175,7 @@ def opened(context: RunContext) -> Iterator[RunStore]:
 
 
 def save(context: RunContext, record: RunRecord) -> RunRecord:
-    """Write down how far a run is, in the database and as a file; the run itself, for what comes next."""
+    """Save a record in the database and in the run's folder, and return it."""
     with opened(context) as runs:
         runs.write(record)
     _copy(context, record)
@@ -183,7 +183,7 @@ def save(context: RunContext, record: RunRecord) -> RunRecord:
 
 
 def with_candles(context: RunContext, record: RunRecord, level: str) -> RunRecord:
-    """With the digests of what the level looks at; those that are known stay, so that a change is noticed."""
+    """The record with the digests of a level's candles; known ones stay, so that a change is noticed."""
     return record.model_copy(update={"candles": {**dict(_digests(context, record.level(level))), **record.candles}})
 
 

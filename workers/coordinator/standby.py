@@ -1,8 +1,7 @@
-"""Goes on with runs whose coordinator was killed: looks for them, and starts another coordinator.
+"""The standby: starts a new coordinator for runs whose coordinator was killed.
 
-A process of its own beside a pool, so that the pool's supervisor stays small. What it starts is the command that a
-person would type, `optimize resume`; who holds the role decides by its lock, whoever else starts one. Which runs are
-under way, the study's database says, and nothing else: what Redis holds starts no process.
+A separate process beside a pool of workers. It starts `optimize resume`; the run's lock ensures that one coordinator
+works, however many are started. The study's database alone lists the active runs: data in Redis starts no process.
 """
 
 import logging
@@ -25,36 +24,36 @@ from workers.queue.job_names import STUDY
 
 LOOK_SECONDS = 1.0
 GRACE_SECONDS = 2.0
-"""How long nobody may hold a run's role before it is taken for abandoned: it is free for a moment between levels."""
+"""Time without a holder of the lock after which a run is abandoned; it is free for a moment between levels."""
 START_SECONDS = 30.0
-"""Until a coordinator that was started has its run's role; the next one is not started before that."""
+"""Time limit for a new coordinator to acquire its lock; the next one starts after that."""
 STOP_SECONDS = 30.0
-"""Until a coordinator that was told to stop is killed; what it has not committed is found again."""
+"""Time after SIGTERM at which a coordinator is killed; uncommitted results are read again later."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 300.0
-"""Before a coordinator that has failed is started again."""
+"""Pause before a failed coordinator is started again, doubled with each failure."""
 MAX_FAILURES = 5
-"""In a row; then the run is left to people, and to other machines."""
+"""Consecutive failures after which the run is left to users and other machines."""
 MAX_LOGGED = 100
-"""Runs of other databases that are named in the log."""
+"""Runs of other databases that the log names at most."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _StandbyRun:
-    """One run that is watched over."""
+    """One monitored run."""
 
     process: subprocess.Popen[bytes] | None = None
     started: float = -math.inf
     owner: str = ""
-    """Who was at work on the run when the last process ended that was started here."""
+    """The run's owner when the last process that was started here ended."""
     failures: int = 0
     due: float = 0.0
     free_since: float | None = None
 
 
 class Standby:
-    """Watches over the runs of one study database; `command(run)` is how one is gone on with."""
+    """Monitors the runs of one study database; `command(run)` is the command that continues one."""
 
     def __init__(
         self,
@@ -69,58 +68,60 @@ class Standby:
         self._connection, self._storage_url, self._command = connection, storage_url, command
         self._signer, self._clock, self._sleep = signer, clock, sleep
         self._marked = MarkedRuns(storage_url)
-        self._duties: dict[str, _StandbyRun] = {}
-        self._told: set[str] = set()
-        self._is_told, self._is_blind = False, False
+        self._runs: dict[str, _StandbyRun] = {}
+        self._logged: set[str] = set()
+        self._is_stopped, self._is_blind = False, False
 
     def run(self) -> None:
-        """Until SIGTERM or SIGINT, which stop its coordinators, too: the runs stay where they are."""
+        """Monitor until SIGTERM or SIGINT, which also stop its coordinators; the runs can be resumed."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop())
-        while not self._is_told:
+        while not self._is_stopped:
             try:
                 self.look()
                 self.log_unknown()
                 self._is_blind = False
             except (RedisError, TradeschoolError) as error:
                 if not self._is_blind:  # once an outage
-                    log.warning("standby cannot look", extra={"action": "standby_blind", "reason": str(error)[:512]})
+                    log.warning(
+                        "standby cannot read runs", extra={"action": "standby_blind", "reason": str(error)[:512]}
+                    )
                 self._is_blind = True
             self._sleep(LOOK_SECONDS)
         self.end()
 
     def look(self) -> None:
-        """Start a coordinator for a run that has lost its own, and note how those that were started ended.
+        """Start a coordinator for an abandoned run, and record how earlier ones ended.
 
-        One at a time: the next one is started when the last one is at work, or has ended.
+        One at a time: the next one starts once the last one holds its lock, or has ended.
         """
         owners = self._marked.owners()
-        for run, standby_run in list(self._duties.items()):
+        for run, standby_run in list(self._runs.items()):
             if standby_run.process is not None and standby_run.process.poll() is not None:
                 self._note_end(run, standby_run, owners)
             if standby_run.process is None and run not in owners:
-                del self._duties[run]
+                del self._runs[run]
         for run, owner in sorted(owners.items()):
-            standby_run = self._duties.setdefault(run, _StandbyRun())
+            standby_run = self._runs.setdefault(run, _StandbyRun())
             if standby_run.process is None and self._is_abandoned(run, standby_run, owner) and not self._is_starting():
                 self._start(run, standby_run)
 
     def log_unknown(self) -> None:
-        """Say once of each announced run that it could not be taken over here: another database holds it."""
+        """Log once per announced run that it cannot be taken over here, because another database holds it."""
         announced = {
             found["run"]
             for study in read_announcements(self._connection, self._signer)
             if (found := STUDY.fullmatch(study))
         }
-        for run in sorted(announced - self._told - self._marked.known())[: MAX_LOGGED - len(self._told)]:
-            self._told.add(run)
+        for run in sorted(announced - self._logged - self._marked.known())[: MAX_LOGGED - len(self._logged)]:
+            self._logged.add(run)
             reason = "its study is not in this machine's database; set the same storage_url to have it taken over here"
-            log.warning("run not watched over", extra={"action": "run_unknown", "run": run[:80], "reason": reason})
+            log.warning("run not monitored", extra={"action": "run_unknown", "run": run[:80], "reason": reason})
 
     def end(self) -> None:
         """Stop every coordinator that was started here."""
         self._marked.close()
-        running = [standby_run.process for standby_run in self._duties.values() if standby_run.process is not None]
+        running = [standby_run.process for standby_run in self._runs.values() if standby_run.process is not None]
         for process in running:
             process.terminate()
         for process in running:
@@ -138,18 +139,18 @@ class Standby:
         )
 
     def _is_starting(self) -> bool:
-        """Whether a coordinator that was started a moment ago does not have its run's role yet."""
+        """Whether a new coordinator does not hold its lock yet."""
         latest = self._clock() - START_SECONDS
         young = [
             run
-            for run, standby_run in self._duties.items()
+            for run, standby_run in self._runs.items()
             if standby_run.process is not None and standby_run.started > latest
         ]
         return any(not has_leader(self._storage_url, run) for run in young)
 
     def _is_abandoned(self, run: str, standby_run: _StandbyRun, owner: str) -> bool:
         now = self._clock()
-        if standby_run.failures and owner != standby_run.owner:  # somebody else has gone on with it since
+        if standby_run.failures and owner != standby_run.owner:  # another process has continued it since
             standby_run.failures, standby_run.due = 0, now
         if now < standby_run.due or has_leader(self._storage_url, run):
             standby_run.free_since = None
@@ -158,10 +159,10 @@ class Standby:
         return now - standby_run.free_since >= GRACE_SECONDS
 
     def _stop(self) -> None:
-        self._is_told = True
+        self._is_stopped = True
 
     def _note_end(self, run: str, standby_run: _StandbyRun, owners: Mapping[str, str]) -> None:
-        """It may end well, or miss a gate, and takes its mark down itself; else it is tried again, ever later."""
+        """Schedule the next start with a growing pause; a coordinator that ends normally has cleared the run's mark."""
         code = standby_run.process.returncode if standby_run.process is not None else 0
         standby_run.process, standby_run.failures, standby_run.free_since = None, standby_run.failures + 1, None
         standby_run.owner = owners.get(run, "")

@@ -1,8 +1,8 @@
-"""What has been asked, answered and committed of one study; rebuilt from the study alone.
+"""The trial ledger of one study: requested, finished and committed trials; rebuilt from the study alone.
 
-Answers come in any order. They are taken and committed in number order, and trial n is asked from trials 0..n-lag,
-so the trial table does not depend on that order. A question may be asked before what it looks at is committed: were
-the commit lost, the same answers would be found again, and lead to the same question.
+Results arrive in any order. They are committed in order of number, and trial n is sampled from trials 0..n-lag, so
+the trial table does not depend on the order of arrival. A trial may be sampled before its history is committed: if
+the commit is lost, the same results come again and lead to the same sample.
 """
 
 import logging
@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 from optimizer.level.spec import Mode
 from optimizer.objective.trial_result import Evaluation
 from optimizer.search.early_stopping import EarlyStopping
-from optimizer.search.sampler import Space, TrialHistory, TrialRequest, ask
-from optimizer.search.study import OpenStudy, Origin, failed_trial, finished_trial, repeated_trial
+from optimizer.search.sampler import SearchSpace, TrialHistory, TrialRequest, ask
+from optimizer.search.study import OpenStudy, TrialOrigin, failed_trial, finished_trial, repeated_trial
 from tradeschool.errors import StudyChanged, TradeschoolError
 from tradeschool.plain_text import plain
 from workers.queue.messages import BatchResult, TrialBatch, TrialResult
@@ -26,42 +26,42 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyProgress:
-    """How far a study is."""
+    """The progress of a study, in trials."""
 
     trials: int
-    """Wanted in all; those that were carried over from an earlier attempt are neither wanted nor counted."""
+    """Planned trials; trials reused from an earlier attempt are not counted here or below."""
     complete: int
     pruned: int
     failed: int
     open: int
-    """Asked and not yet answered."""
+    """Sent and without a result."""
 
     @property
     def finished(self) -> int:
-        """Trials that are committed."""
+        """Committed trials."""
         return self.complete + self.pruned + self.failed
 
     @property
     def is_done(self) -> bool:
-        """Whether every wanted trial is committed."""
+        """Whether every planned trial is committed."""
         return self.finished >= self.trials
 
 
 class TrialLedger:
-    """One study's trials: committed, buffered, open, and not yet asked."""
+    """The trials of one study: committed, finished, open and not yet sampled."""
 
     def __init__(
         self,
         *,
         study: OpenStudy,
-        space: Space,
+        space: SearchSpace,
         trials: int,
         batch: Callable[[tuple[TrialRequest, ...]], TrialBatch],
         clock: Callable[[], float],
         reused: int = 0,
         early_stop: int | None = None,
     ) -> None:
-        """`trials` in all, the first `reused` of an earlier attempt among them."""
+        """`trials` counts all trials, including the first `reused` ones of an earlier attempt."""
         self._study, self._space, self._trials, self._make_batch, self._clock = study, space, trials, batch, clock
         self._known = _checked(study)
         """Trials 0, 1, ... without a gap, finished; the first `_stored` of them are committed."""
@@ -82,56 +82,56 @@ class TrialLedger:
                 self._history.append(trial)
 
     def is_open(self, number: int) -> bool:
-        """Whether the trial was asked and nothing is known of it yet."""
+        """Whether the trial was sampled and has no result."""
         return number in self._open
 
     def ask_until(self, end: int) -> tuple[TrialRequest, ...] | None:
-        """The questions of all trials from the next one to `end`, without those that memory answers.
+        """Sample all trials up to `end`, and return the requests of those that do not repeat an earlier trial.
 
-        None where one of them has to wait for earlier trials, or where all have been asked.
+        None if one of them has to wait for earlier trials, or all trials are sampled.
         """
         end = min(end, self._trials)
         if end <= self._next or not self._may_ask(end):
             return None
-        # A trial that memory answers may end the search in between.
-        asked = [self._ask(number) for number in range(self._next, end) if number < self._trials]
+        # A trial that repeats an earlier one has its result at once, which may stop the search early.
+        sampled = [self._ask(number) for number in range(self._next, end) if number < self._trials]
         self._next = end
-        return tuple(trial_request for trial_request in asked if self.is_open(trial_request.number))
+        return tuple(trial_request for trial_request in sampled if self.is_open(trial_request.number))
 
     @property
     def next_number(self) -> int:
-        """The first trial that has not been asked."""
+        """The first trial that is not sampled."""
         return self._next
 
     def batch(self, numbers: range) -> TrialBatch | None:
-        """The order for those trials of the range that are open; None where none is."""
+        """A batch of the open trials among `numbers`; None if there are none."""
         trial_requests = tuple(self._open[number] for number in numbers if self.is_open(number))
         return self._make_batch(trial_requests) if trial_requests else None
 
     def get_ready(self) -> None:
-        """Load what a question that learns from others needs, while there is time."""
+        """Load what the sampler needs for trials with a history, before the first of them."""
         self._history.get_ready()
 
     def accept(self, result: BatchResult) -> None:
-        """Take each trial's answer, the first of several; one that answers another question counts for nothing."""
+        """Accept the first result of each trial; a result of another request is ignored."""
         for found in result.trials:
             if self._digests.get(found.number) != found.request_digest:
-                log.info("answer ignored", extra={"action": "result_ignored", "trial": found.number})
+                log.info("result ignored", extra={"action": "result_ignored", "trial": found.number})
                 continue
             self._take(found, result.worker)
 
     def fail(self, number: int, reason: str) -> None:
-        """End an open trial without a value."""
-        origin = Origin(worker="", started=self._clock(), seconds=0.0)
+        """Fail an open trial."""
+        origin = TrialOrigin(worker="", started=self._clock(), seconds=0.0)
         self._settle(failed_trial(self._open[number], self._space.distributions, reason, origin))
         self._given_up.add(number)
         log.error("trial given up", extra={"action": "trial_given_up", "trial": number, "reason": reason})
 
     def commit(self) -> int:
-        """Store every trial whose turn it is; how many that were.
+        """Commit the finished trials that are next in order, and return their number.
 
         Raises:
-            StudyChanged, ServiceUnreachable: see `OpenStudy.commit`; the ledger is not to be used after that.
+            StudyChanged, ServiceUnreachable: See `OpenStudy.commit`; the ledger is unusable after that.
         """
         ready = self._known[self._stored :]
         if ready:
@@ -141,7 +141,7 @@ class TrialLedger:
         return len(ready)
 
     def progress(self) -> StudyProgress:
-        """How far the study is."""
+        """The progress of the study."""
         return StudyProgress(
             trials=self._trials - self._reused,
             complete=self._states[TrialState.COMPLETE],
@@ -176,7 +176,7 @@ class TrialLedger:
             self._end_if_over(following)
 
     def _end_if_over(self, trial: FrozenTrial) -> None:
-        """Want no trial after this one, where the search has gone on long enough; those asked already are dropped."""
+        """Stop after this trial if early stopping says so; open trials after it are dropped."""
         if not self._early_stopping.is_over(trial):
             return
         self._trials = trial.number + 1
@@ -190,12 +190,14 @@ class TrialLedger:
             return
         earlier = self._settled.get(number) or self._known[number]
         if number in self._given_up:
-            log.warning("answer too late", extra={"action": "result_too_late", "trial": number, "worker": worker})
+            log.warning("result too late", extra={"action": "result_too_late", "trial": number, "worker": worker})
         elif not _agree(earlier, self._trial(_request_of(earlier), found, worker)):
-            log.error("two answers differ", extra={"action": "results_differ", "trial": number, "worker": worker})
+            log.error(
+                "two results of a trial differ", extra={"action": "results_differ", "trial": number, "worker": worker}
+            )
 
     def _trial(self, trial_request: TrialRequest, found: TrialResult, worker: str) -> FrozenTrial:
-        origin = Origin(worker=worker, started=found.started, seconds=found.seconds)
+        origin = TrialOrigin(worker=worker, started=found.started, seconds=found.seconds)
         reason = plain(found.failure or "")[:512] or "the worker sent no evaluation"
         if found.failure is None and found.evaluation is not None:
             try:
@@ -212,7 +214,7 @@ def _checked(study: OpenStudy) -> list[FrozenTrial]:
         if trial.number != position or not trial.state.is_finished():
             raise StudyChanged(
                 f"study {study.name}: expected finished trials 0..{len(trials) - 1}, but found trial {trial.number} "
-                f"{trial.state.name}: something else than a coordinator writes to it; start a new run"
+                f"{trial.state.name}: another program writes to it; start a new run"
             )
     return trials
 
@@ -226,6 +228,6 @@ def _agree(one: FrozenTrial, other: FrozenTrial) -> bool:
 
 
 def _results(trial: FrozenTrial) -> str:
-    # As text, because a step without a value is NaN, which equals nothing.
+    # Compared as text, because NaN of a step without a value does not equal itself.
     steps, constraints = sorted(trial.intermediate_values.items()), sorted(trial.constraints.items())
     return repr((trial.state, trial.values, steps, constraints))

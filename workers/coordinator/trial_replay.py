@@ -1,7 +1,7 @@
-"""A recorded trial traded again on one part of its level, over the bars that the run judged it on.
+"""Replays a recorded trial on one part of its level.
 
-Reading validation or test is an opening: it is refused before the run has opened the part itself, and written to the
-run's log before the first candle is read.
+Reading validation or test is refused before the run itself has read that part, and logged in the run's folder before
+the first candle is read.
 """
 
 import logging
@@ -13,7 +13,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.backtest.buy_and_hold import buy_and_hold
-from optimizer.backtest.costs import Rates
+from optimizer.backtest.costs import CostRates
 from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Part
@@ -33,7 +33,7 @@ Figures = Mapping[str, float | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedTrial:
-    """One trial of an attempt, and the part on which it is traded again."""
+    """One trial of an attempt, and the part to replay it on."""
 
     record: RunRecord
     row: AttemptRow
@@ -42,7 +42,7 @@ class RecordedTrial:
 
     @property
     def level(self) -> Level:
-        """As the attempt searched it."""
+        """The level as the attempt searched it."""
         return self.record.searched_level(self.row)
 
     @property
@@ -53,27 +53,27 @@ class RecordedTrial:
 
     @property
     def is_winner(self) -> bool:
-        """Whether the attempt chose it."""
+        """Whether it is the attempt's winner."""
         return self.row.verdict is not None and self.row.verdict.trial == self.trial.number
 
     @property
     def datasets_run(self) -> int:
-        """How many of the level's datasets its figures on this part are of: a trial is pruned on train alone."""
+        """Number of datasets that its figures on this part cover; a pruned trial covers fewer on train."""
         is_cut = self.trial.state is TrialState.PRUNED and self.part is Part.TRAIN
         return len(self.trial.intermediate_values) if is_cut else len(self.level.datasets)
 
     @property
     def figures(self) -> Figures | None:
-        """What the run recorded; None where it did not look at this part with this trial's parameters."""
+        """The recorded figures; None if the run has not evaluated this trial on this part."""
         if self.part is Part.TRAIN:
             found: Figures = self.trial.user_attrs["metrics"]
             return found
         verdict = self.row.verdict
-        told = verdict.figures.get(self.part) if verdict and self.is_winner else None
-        return {name: finite_or_none(value) for name, value in told.items()} if told else None
+        recorded = verdict.figures.get(self.part) if verdict and self.is_winner else None
+        return {name: finite_or_none(value) for name, value in recorded.items()} if recorded else None
 
     def differences(self, found: Mapping[str, float]) -> list[str]:
-        """Which figures are not those that were recorded, a phrase each; empty where none were."""
+        """The differences from the recorded figures, one phrase each; empty if none were recorded."""
         was = self.figures or {}
         now = {name: finite_or_none(value) for name, value in found.items()}
         return [f"{name} recorded {was[name]}, now {now[name]}" for name in was if was[name] != now[name]]
@@ -81,22 +81,22 @@ class RecordedTrial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayedTrial:
-    """The bars of each dataset and what came of them."""
+    """The bars of each dataset, the backtests and their benchmark."""
 
     prepared: Sequence[Prepared]
     runs: Sequence[BacktestRun]
     benchmark: Sequence[BacktestRun]
-    """Of who bought and held."""
+    """Buy-and-hold on the same bars."""
 
 
 def find_trial(
     context: RunContext, record: RunRecord, row: AttemptRow, number: int | None, part: Part
 ) -> RecordedTrial:
-    """A trial of an attempt; its winner where no number is named.
+    """A trial of an attempt; the winner if `number` is None.
 
     Raises:
-        SettingsError: where there is no such trial or no winner, where it failed, or where the part is still closed.
-        ServiceUnreachable: where the study's database does not answer.
+        SettingsError: There is no such trial or no winner, it failed, or the part is not readable yet.
+        ServiceUnreachable: The study's database does not answer.
     """
     chosen = _winner(record, row) if number is None else number
     trials = read_trials(context.storage_url, record.study(row.level, row.number))
@@ -104,7 +104,7 @@ def find_trial(
         raise SettingsError(f"{_attempt(row)} of run {record.name} has {len(trials)} trials, numbered from 0")
     trial = trials[chosen]
     if trial.state is TrialState.FAIL:
-        reason = trial.user_attrs.get("failure", "no reason is known")
+        reason = trial.user_attrs.get("failure", "no reason was recorded")
         raise SettingsError(
             f"trial {chosen} of run {record.name}, {_attempt(row)}, failed and has no figures to reproduce: {reason}"
         )
@@ -113,18 +113,16 @@ def find_trial(
 
 
 def changed_since(context: RunContext, record: RunRecord) -> list[str]:
-    """What a run depends on and is not as it was, a phrase each; settings that change no figure are left out."""
+    """Changed inputs of a run, one phrase each; settings do not change figures and are left out."""
     found = changes(context, record)
     return [f"{name} was {was}, is {now}" for name, (was, now) in found.items() if name != "settings"]
 
 
 def log_part_access(folder: Path, row: tuple[str, int], part: Part, trial: int, now: datetime) -> str:
-    """Log the look at validation or test in the run's folder; what is to be said of it, for people.
-
-    `row` are level and attempt.
+    """Log an access to validation or test in the run's folder, and return a message on it; `row` is level and attempt.
 
     Raises:
-        StoreUnwritable: where the disk does not take the line; nothing is to be looked at then.
+        StoreUnwritable: The line cannot be written; the part must not be read.
     """
     level, attempt = row
     run = folder.name
@@ -136,10 +134,10 @@ def log_part_access(folder: Path, row: tuple[str, int], part: Part, trial: int, 
 
 
 def replay_trial(context: RunContext, recorded: RecordedTrial) -> ReplayedTrial:
-    """The trial over the same bars, by the same rules, as its run had it; validation and test are logged before.
+    """Backtest the trial on the same bars by the same rules; log accesses before, see `log_part_access`.
 
     Raises:
-        DataError: where candles are missing or unsound.
+        DataError: Candles are missing or invalid.
     """
     level = recorded.level
     context.require_candles(level)
@@ -147,7 +145,9 @@ def replay_trial(context: RunContext, recorded: RecordedTrial) -> ReplayedTrial:
     return ReplayedTrial(
         prepared=prepared,
         runs=[backtest(level, each, recorded.trial.params) for each in prepared],
-        benchmark=[buy_and_hold(each, 1, Rates.of(level.costs, each.dataset.instrument.market)) for each in prepared],
+        benchmark=[
+            buy_and_hold(each, 1, CostRates.of(level.costs, each.dataset.instrument.market)) for each in prepared
+        ],
     )
 
 
@@ -164,7 +164,7 @@ def _winner(record: RunRecord, row: AttemptRow) -> int:
 
 
 def _require_opened(record: RunRecord, row: AttemptRow, part: Part) -> None:
-    """Validation and test are closed until the gate was read, and where no trial was feasible."""
+    """Validation and test are readable once the attempt is judged and has a winner."""
     if part is Part.TRAIN:
         return
     if row.verdict is None:

@@ -1,4 +1,4 @@
-"""Isolation of users' strategies: the allowlist, and a process of its own for their code.
+"""Isolation of users' strategies: the allowlist, and separate processes that import and run them.
 
-The process that asks never imports a user's module itself.
+The calling process never imports a user's module itself.
 """

@@ -1,7 +1,6 @@
-"""Which strategies a worker evaluates: the built-in ones, and those that its own settings name.
+"""The allowlist of strategies: the built-in ones, and those that a worker's own settings name.
 
-The name of a strategy comes with an order, from Redis. A module is a stranger's code as soon as it is imported, so
-the name is held against this list first.
+A trial batch from Redis names a strategy. Importing a module runs its code, so the name is checked first.
 """
 
 from collections.abc import Collection
@@ -19,31 +18,31 @@ class StrategyNotAllowed(SettingsError):
 
 @dataclass(frozen=True, slots=True)
 class AllowedStrategies:
-    """The list of one worker."""
+    """The strategies that one worker may import."""
 
     named: Collection[str] = ()
     """As `module:NAME`; built-in strategies are always allowed."""
 
     def require(self, level: Level) -> None:
-        """Refuse a level whose strategy is not on the list; imports nothing.
+        """Check a level's strategy without importing it.
 
         Raises:
-            StrategyNotAllowed: with the name, and what allows it.
+            StrategyNotAllowed: It is not on the list.
         """
         name = level.strategy
         built_in = {module.name for module in iter_modules(built_in_strategies.__path__)}
         if name not in built_in and name not in self.named:
             raise StrategyNotAllowed(
-                f"strategy {name[:80]!r} is not one that this worker evaluates: name it in its work.strategies, or at: "
+                f"strategy {name[:80]!r} is not allowed on this worker: name it in its work.strategies, or at: "
                 f"tradeschool worker start --strategy {name[:80]}"
             )
 
 
-def is_users(level: Level) -> bool:
-    """Whether a level's strategy is a stranger's code: none that comes with the project."""
+def is_user_strategy(level: Level) -> bool:
+    """Whether a level's strategy is a user's module (`module:NAME`), not a built-in one."""
     return ":" in level.strategy
 
 
-def own_strategies(levels: Collection[Level]) -> tuple[str, ...]:
-    """The strategies of these levels that are not built in, each once."""
-    return tuple(dict.fromkeys(level.strategy for level in levels if is_users(level)))
+def user_strategies(levels: Collection[Level]) -> tuple[str, ...]:
+    """The users' strategies of these levels, without duplicates."""
+    return tuple(dict.fromkeys(level.strategy for level in levels if is_user_strategy(level)))

@@ -1,4 +1,4 @@
-"""One process that runs a user's strategy, seen from the process that asks; the other side is `strategy_child`."""
+"""The parent side of a process that runs a user's strategy; `workers.coordinator.isolated_child` is its program."""
 
 import logging
 import os
@@ -14,40 +14,41 @@ from typing import Any, Literal
 
 from tradeschool.interpreter import python_command
 from workers.isolation.strategy_protocol import Message, receive, send
-from workers.processes.capped_output import pass_on_capped
-from workers.processes.exit_reason import ended_words
+from workers.processes.bounded_output import forward_bounded
+from workers.processes.exit_reason import exit_reason
 
 START_SECONDS = 120.0
-"""For our own imports, on a machine that has much to do."""
+"""Time limit for importing the project's own modules on a busy machine."""
 SLICE_SECONDS = 0.25
 LONGEST_SLICE = 1.0
-"""That a look at the clock may count for: a machine that was suspended has not waited."""
-ProgressCallback = Callable[[str], None]
-Take = Callable[[Any], None]
-"""Told of each part of an answer as it comes."""
-Stop = Callable[[], bool]
-Waits = Callable[[float], None]
-"""Told for how many seconds an answer has not come."""
+"""Seconds that one poll counts at most: the time in which a machine was suspended does not count."""
+MessageCallback = Callable[[str], None]
+"""Called with a message for the user."""
+PartCallback = Callable[[Any], None]
+"""Called with each part of a response as it arrives."""
+StopCheck = Callable[[], bool]
+WaitCallback = Callable[[float], None]
+"""Called with the seconds since the request."""
 
 
-def nothing(*_: object) -> None:
-    """For whoever does not ask."""
+def ignore(*_: object) -> None:
+    """Do nothing: the default of optional callbacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """Under which strategies are run."""
+class IsolationSettings:
+    """Limits and logging of strategies' processes."""
 
     trial_seconds: float
-    """A single backtest may take so long."""
+    """Time limit of a single backtest."""
     memory_bytes: int | None = None
-    """A trial may allocate so much."""
+    """Memory limit of a trial; None is without limit."""
     log_format: Literal["text", "json"] = "text"
     log_level: int = logging.WARNING
 
 
-class EndedRun(Exception):
-    """A strategy's process has ended, or was ended, before its answer; why, in words."""
+class StrategyProcessEnded(Exception):
+    """A strategy's process ended, or was killed, before its response. `is_late`: it exceeded its time limit."""
 
     def __init__(self, reason: str, *, is_late: bool = False) -> None:
         super().__init__(reason)
@@ -55,16 +56,16 @@ class EndedRun(Exception):
 
 
 class StrategyProcess:
-    """One process that runs one strategy. To be started by a thread that lives as long: Linux ends it with that."""
+    """One process that runs one strategy. Linux ends it together with the thread that starts it."""
 
-    def __init__(self, strategy: str, terms: Terms) -> None:
-        self._terms = terms
-        self.is_over = False
+    def __init__(self, strategy: str, settings: IsolationSettings) -> None:
+        self._settings = settings
+        self.is_ended = False
         """Whether it was ended, and answers no more."""
-        self._line, theirs = socket.socketpair()
-        self._line.settimeout(START_SECONDS)  # of each piece of a message
-        self._poll, self._looked = select.poll(), 0.0
-        self._poll.register(self._line, select.POLLIN)
+        self._socket, theirs = socket.socketpair()
+        self._socket.settimeout(START_SECONDS)  # of each piece of a message
+        self._poll, self._last_poll = select.poll(), 0.0
+        self._poll.register(self._socket, select.POLLIN)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  # our own program
                 python_command("-m", "workers.coordinator.isolated_child", str(theirs.fileno()), str(os.getpid())),
@@ -75,77 +76,79 @@ class StrategyProcess:
                 start_new_session=True,
             )
         assert self._process.stdout is not None
-        self._output = pass_on_capped(self._process.stdout)
-        with suppress(OSError):  # it is dead, as the first answer will tell
+        self._output = forward_bounded(self._process.stdout)
+        with suppress(OSError):  # a dead process is noticed at the first response
             send(
-                self._line,
+                self._socket,
                 {
                     "strategy": strategy,
-                    "call_seconds": terms.trial_seconds,
-                    "memory_bytes": terms.memory_bytes,
-                    "log_format": terms.log_format,
-                    "log_level": terms.log_level,
+                    "call_seconds": settings.trial_seconds,
+                    "memory_bytes": settings.memory_bytes,
+                    "log_format": settings.log_format,
+                    "log_level": settings.log_level,
                 },
             )
 
-    def wait_until_ready(self, stop: Stop) -> None:
-        """Until it has imported what is ours.
+    def wait_until_ready(self, stop: StopCheck) -> None:
+        """Wait until it has imported the project's own modules.
 
         Raises:
-            Ended: where it does not.
+            StrategyProcessEnded: It has died, or exceeded `START_SECONDS`.
         """
-        self._receive(START_SECONDS, nothing, stop, nothing)
+        self._receive(START_SECONDS, ignore, stop, ignore)
 
-    def ask(self, question: Message, seconds: float | None, take: Take, stop: Stop, waits: Waits) -> Message:
-        """The answer to a question, its parts taken as they come; `waits` hears after how many seconds it is not there.
+    def call(
+        self, request: Message, seconds: float | None, on_part: PartCallback, stop: StopCheck, on_wait: WaitCallback
+    ) -> Message:
+        """Send a request and return the response; `on_part` is called with the parts that come before it.
 
         Raises:
-            Ended: where the process dies, or has not answered after so many seconds.
-            KeyboardInterrupt: where `stop` says so; the process has ended then.
+            StrategyProcessEnded: The process died, or did not respond within `seconds`.
+            KeyboardInterrupt: `stop` has returned True; the process was ended.
         """
-        with suppress(OSError):  # it is dead, as the answer will tell
-            send(self._line, question)
-        return self._receive(seconds, take, stop, waits)
+        with suppress(OSError):  # a dead process is noticed at the response
+            send(self._socket, request)
+        return self._receive(seconds, on_part, stop, on_wait)
 
     def end(self) -> None:
-        """End it, and whatever it has started."""
-        if self.is_over:
+        """Kill it and every process of its session."""
+        if self.is_ended:
             return
-        self.is_over = True
-        with suppress(ProcessLookupError, PermissionError):  # nothing of it is left
+        self.is_ended = True
+        with suppress(ProcessLookupError, PermissionError):  # the session has no process left
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._line.close()
+        self._socket.close()
         self._output.join(1.0)
 
-    def _receive(self, seconds: float | None, take: Take, stop: Stop, waits: Waits) -> Message:
+    def _receive(self, seconds: float | None, on_part: PartCallback, stop: StopCheck, on_wait: WaitCallback) -> Message:
         waited = 0.0
         try:
-            while (message := self._look()) is None or "part" in message:
+            while (message := self._next_message()) is None or "part" in message:
                 if message is not None:
-                    take(message["part"])
-                waited += min(time.monotonic() - self._looked, LONGEST_SLICE)
+                    on_part(message["part"])
+                waited += min(time.monotonic() - self._last_poll, LONGEST_SLICE)
                 _check(waited, seconds, stop)
-                waits(waited)
+                on_wait(waited)
         except BaseException:
-            self.end()  # what it would say later answers no question
+            self.end()  # a late response would be taken for that to the next request
             raise
         return message
 
-    def _look(self) -> Message | None:
-        """What it says next, None where it is at work for a moment longer."""
-        self._looked = time.monotonic()
+    def _next_message(self) -> Message | None:
+        """The next message; None if none arrives within `SLICE_SECONDS`."""
+        self._last_poll = time.monotonic()
         if self._poll.poll(SLICE_SECONDS * 1000):
             return self._read()
         if self._process.poll() is not None:
             raise self._ended()
         if self._has_stopped_itself():
-            raise EndedRun("its process has stopped itself")
+            raise StrategyProcessEnded("its process has stopped itself")
         return None
 
     def _read(self) -> Message:
         with suppress(OSError):
-            message = receive(self._line)
+            message = receive(self._socket)
             if message is not None:
                 return message
         raise self._ended()
@@ -155,17 +158,17 @@ class StrategyProcess:
             return os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
         return False
 
-    def _ended(self) -> EndedRun:
-        """Why it has closed its line: it dies a moment later, or lives on and is of no use."""
+    def _ended(self) -> StrategyProcessEnded:
+        """The reason why it has closed its socket: it is about to die, or lives without one."""
         try:
             code = self._process.wait(1.0)
         except subprocess.TimeoutExpired:
-            return EndedRun("its process has closed what it answers with")
-        return EndedRun(ended_words(code, self._terms.trial_seconds))
+            return StrategyProcessEnded("its process has closed its socket")
+        return StrategyProcessEnded(exit_reason(code, self._settings.trial_seconds))
 
 
-def _check(waited: float, seconds: float | None, stop: Stop) -> None:
+def _check(waited: float, seconds: float | None, stop: StopCheck) -> None:
     if stop():
         raise KeyboardInterrupt
     if seconds is not None and waited > seconds:
-        raise EndedRun(f"it did not end within {seconds:g} s", is_late=True)
+        raise StrategyProcessEnded(f"it did not end within {seconds:g} s", is_late=True)

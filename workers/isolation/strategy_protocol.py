@@ -1,4 +1,4 @@
-"""Messages between a process and the one that runs a user's strategy for it: a length, then so much JSON."""
+"""Messages between a process and the one that runs a user's strategy for it: a length, then JSON of that length."""
 
 import json
 import socket
@@ -11,7 +11,7 @@ from tradeschool.errors import StrategyFailed, StrategyNotImported, TradeschoolE
 
 HEADER = struct.Struct("!Q")
 MAX_BYTES = 256_000_000
-"""Of a message: the recommendation on a long run is some megabytes."""
+"""Limit of a message; the recommendation of a long run takes some megabytes."""
 Message = Mapping[str, Any]
 
 
@@ -22,7 +22,7 @@ def send(line: socket.socket, message: Message) -> None:
 
 
 def receive(line: socket.socket) -> Message | None:
-    """Read one message; None where the other side is gone, or speaks no sense."""
+    """Read one message; None if the other side has closed, or the message is invalid."""
     try:
         header = _read(line, HEADER.size)
         if header is None:
@@ -36,26 +36,26 @@ def receive(line: socket.socket) -> Message | None:
 
 
 def error_as_json(error: TradeschoolError) -> dict[str, object]:
-    """An error of the project's own, for `error_of`."""
+    """Serialize one of the project's errors for `error_of`."""
     if isinstance(error, StrategyNotImported):
         return {"strategy": error.strategy, "reason": error.reason}
     if isinstance(error, StrategyFailed):
         return {"strategy": error.strategy, "step": error.step, "reason": error.reason}
     known = (each.__name__ for each in type(error).__mro__ if _plain_class(each.__name__))
-    return {"kind": next(known), "said": str(error)}
+    return {"kind": next(known), "message": str(error)}
 
 
-def error_of(told: Message) -> TradeschoolError:
-    """The error that `error_as_json` wrote."""
-    if "kind" in told:
-        return (_plain_class(str(told["kind"])) or TradeschoolError)(str(told["said"]))
-    if "step" in told:
-        return StrategyFailed(str(told["strategy"]), str(told["step"]), str(told["reason"]))
-    return StrategyNotImported(str(told["strategy"]), str(told["reason"]))
+def error_of(content: Message) -> TradeschoolError:
+    """Restore an error from `error_as_json`."""
+    if "kind" in content:
+        return (_plain_class(str(content["kind"])) or TradeschoolError)(str(content["message"]))
+    if "step" in content:
+        return StrategyFailed(str(content["strategy"]), str(content["step"]), str(content["reason"]))
+    return StrategyNotImported(str(content["strategy"]), str(content["reason"]))
 
 
 def _plain_class(name: str) -> type[TradeschoolError] | None:
-    """An error of that name that is made from its message alone."""
+    """The error class of that name, if its constructor takes the message alone."""
     found = getattr(errors, name, None)
     if not isinstance(found, type) or not issubclass(found, TradeschoolError):
         return None
@@ -64,10 +64,10 @@ def _plain_class(name: str) -> type[TradeschoolError] | None:
 
 
 def _plain_number(value: object) -> object:
-    """What NumPy calls a number, as Python does."""
+    """Convert a number of NumPy to one of Python."""
     item = getattr(value, "item", None)
     if item is None:
-        raise TypeError(f"expected a number or a text, was {type(value).__name__}")
+        raise TypeError(f"expected a number or text, was {type(value).__name__}")
     return item()
 
 

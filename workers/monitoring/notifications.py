@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from tradeschool.errors import StoreUnwritable
-from tradeschool.notify import Message
+from tradeschool.notify import Notification
 from tradeschool.private_folders import make_private
 from tradeschool.store.atomic_files import publish_text
 from tradeschool.store.download_status import FRESH, DownloadStatus
@@ -37,14 +37,14 @@ KINDS: Mapping[str, str] = {
     "level_passed": "good",
     "run_finished": "good",
     "dataset_sealed": "good",
-    "level_missed": "bad",
+    "level_failed": "bad",
     "level_escalated": "bad",
     "provider_banned": "bad",
     "download_failed": "bad",
     "fetcher_lost": "bad",
     "trial_given_up": "bad",
     "search_stalled": "bad",
-    "search_moves": "good",
+    "search_resumed": "good",
     "worker_lost": "warning",
     "provider_paused": "warning",
     "run_interrupted": "warning",
@@ -53,8 +53,6 @@ ADVICE: Mapping[str, str] = {"deploy": "good", "paper trade": "warning"}
 """How a recommendation is told; any other is bad news."""
 ENDS = frozenset({"run_finished", "run_interrupted"})
 """After which a run is not under way, until it is resumed."""
-BANNED = "to be asked again in"
-"""In the error of a download whose provider asked for a longer pause than anybody waits."""
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +81,7 @@ class NotificationMonitor:
     """One installation's; to be used by one thread at a time."""
 
     overview: Overview
-    tell: Callable[[Message], None]
+    tell: Callable[[Notification], None]
     folder: Path
     """Where its memory is: the state folder."""
     wanted: frozenset[str]
@@ -151,7 +149,7 @@ class NotificationMonitor:
             for dataset in each.sealed:
                 yield from self._once("dataset_sealed", f"{dataset} {each.range}", dataset=dataset, **place)
             if each.error:
-                name = "provider_banned" if BANNED in each.error else "download_failed"
+                name = "provider_banned" if each.banned else "download_failed"
                 facts: dict[str, JsonValue] = {"provider": each.provider, "dataset": each.dataset, "reason": each.error}
                 yield from self._once(name, f"{each.dataset} {each.range} {each.error}", **facts, **place)
         now = datetime.fromtimestamp(self.overview.clock(), UTC)
@@ -184,7 +182,7 @@ class NotificationMonitor:
                 yield self._event("search_stalled", reason=stall.sentence(), stall=stall.value)
             return
         if memory.stall_reported and run and run.is_active and memory.stalled_since is not None:
-            yield self._event("search_moves", seconds=round(now - memory.stalled_since))
+            yield self._event("search_resumed", seconds=round(now - memory.stalled_since))
         memory.stalled_since, memory.stall_reported = None, False
 
     def _event(self, name: str, **facts: JsonValue) -> Event:
@@ -205,7 +203,7 @@ class NotificationMonitor:
     def _send(self, event: Event) -> None:
         if event.name in self.wanted:
             title, facts = event.sentence, dict(event.facts)
-            self.tell(Message(event=event.name, kind=_kind(event), title=title, time=event.time, facts=facts))
+            self.tell(Notification(event=event.name, kind=_kind(event), title=title, time=event.time, facts=facts))
 
     def _digest(self, queue: Snapshot | None, run: RunStatus | None, download: DownloadStatus | None) -> None:
         now = self.overview.clock()
@@ -218,7 +216,9 @@ class NotificationMonitor:
             lines += resources(queue, download, (context.store.root, context.results_dir))
             time = datetime.fromtimestamp(now, UTC)
             title = f"run {run.name}: how it goes" if self._under_way and run else "how the download goes"
-            self.tell(Message(event="digest", kind="info", title=title, time=time, lines=tuple(lines), facts={**done}))
+            self.tell(
+                Notification(event="digest", kind="info", title=title, time=time, lines=tuple(lines), facts={**done})
+            )
             self._memory.done = done
         self._memory.digest = now
 

@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisGone
 from redis.exceptions import RedisError
 
 from optimizer.runs.live_reader import StudyWatch
-from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.errors import TradeschoolError
 from tradeschool.markets.instruments import Dataset
 from tradeschool.settings.urls import mask_url
@@ -57,7 +57,7 @@ class Sources:
     context: RunContext
     datasets: Sequence[Dataset]
     """Those whose candles are looked for."""
-    embedded: Valkey | None = None
+    embedded: EmbeddedValkey | None = None
     """The server at `redis_url`, where it is the one that starts and ends with a run."""
 
 

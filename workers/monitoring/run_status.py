@@ -17,7 +17,7 @@ from optimizer.runs.live_reader import StudyWatch
 from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
 from optimizer.search.trial_summary import TrialView
 from optimizer.validation.evidence import NullTest
-from optimizer.validation.gate import Reading, gate_readings
+from optimizer.validation.gate import Criterion, gate_readings
 from optimizer.validation.recommendation import Recommendation
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import has_leader
@@ -54,7 +54,7 @@ class LevelStatus:
     level: Level
     """As it is written."""
     state: str
-    """waiting, searching, judging, passed or missed."""
+    """waiting, searching, validating, passed or failed."""
     attempts: tuple[AttemptStatus, ...]
     """In order; the last one is the one that counts."""
     has_equity: bool
@@ -73,7 +73,7 @@ class LevelStatus:
         return self.attempts[-1].row.verdict if self.attempts else None
 
     @property
-    def gate(self) -> Sequence[Reading]:
+    def gate(self) -> Sequence[Criterion]:
         """Each criterion on validation once it was judged; before, on train of the best trial so far."""
         if self.verdict:
             return self.verdict.readings
@@ -197,13 +197,13 @@ def _searched(level: Level, stored: JsonValue) -> Level:
 
 def _state(level: Level, rows: Sequence[AttemptRow], action: NextAction) -> str:
     if action.level == level.name and not isinstance(action, Recommend | End):
-        return {Wait: "waiting", Search: "searching", Judge: "judging"}[type(action)]
+        return {Wait: "waiting", Search: "searching", Judge: "validating"}[type(action)]
     if not rows or rows[-1].verdict is None:
         return "waiting"
-    return "passed" if rows[-1].verdict.passed else "missed"
+    return "passed" if rows[-1].verdict.passed else "failed"
 
 
-def _gate_on_train(level: Level, best: TrialView | None) -> Sequence[Reading]:
+def _gate_on_train(level: Level, best: TrialView | None) -> Sequence[Criterion]:
     """Of nothing where there is no trial, or one whose figures are not what a gate asks for."""
     figures = best.metrics if best else {}
     known = {name: math.nan if value is None else value for name, value in figures.items()}

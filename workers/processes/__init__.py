@@ -1,4 +1,4 @@
 """Processes of one machine: pools, restart policy, process groups and their registry.
 
-It never knows what its processes compute.
+It knows nothing of trials or runs.
 """

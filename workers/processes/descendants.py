@@ -1,8 +1,8 @@
-"""What a horse leaves behind: processes that it started, however they hide. Found, killed and reaped.
+"""Finds, kills and reaps the processes that a strategy has started in a work horse.
 
-A process whose parent ends becomes the child of the nearest ancestor that has asked for orphans: the worker. It has
-no other children than its horse, so whatever else is there comes from a strategy. Linux only; elsewhere the group of
-the horse is killed, and a process that has left it stays.
+A process whose parent ends becomes the child of the nearest subreaper: the worker. The worker has no other children
+than its work horse, so every other child comes from a strategy. Linux only; elsewhere the work horse's process group
+is killed, and a process that has left the group survives.
 """
 
 import logging
@@ -17,7 +17,7 @@ from workers.processes.parent_death import load_prctl
 
 PR_SET_CHILD_SUBREAPER = 36
 PATIENCE_SECONDS = 10.0
-"""For processes that have been killed: one that waits for a disk ends later."""
+"""Time limit for killed processes to end; one that waits for a disk may take longer."""
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def adopt_orphans(*, is_on: bool = True) -> None:
 
 
 def children_of(pid: int) -> set[int]:
-    """The processes that this one's threads have started, and those that it has adopted; zombies included."""
+    """The children of a process, adopted ones and zombies included."""
     found: set[int] = set()
     with suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  # names are enough
@@ -62,27 +62,27 @@ def end_orphans(known: Collection[int], mark: bytes) -> None:
 
 
 def end_all(pid: int) -> None:
-    """Kill a child of this process, its group, and whatever this process has adopted since; all are gone then."""
+    """Kill and reap a child of this process, its group, and every process that was adopted since."""
     for kill in (os.killpg, os.kill):
         with suppress(ProcessLookupError, PermissionError):
             kill(pid, signal.SIGKILL)
     with suppress(ChildProcessError):
         os.waitpid(pid, 0)
     end, count = time.monotonic() + PATIENCE_SECONDS, 0
-    while left := children_of(os.getpid()):
-        for child in left:
+    while remaining := children_of(os.getpid()):
+        for child in remaining:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(child, signal.SIGKILL)
-        count += sum(_is_reaped(child) for child in left)
+        count += sum(_is_reaped(child) for child in remaining)
         if time.monotonic() > end:
-            log.error("processes not ended", extra={"action": "processes_not_ended", "pids": sorted(left)})
+            log.error("processes not ended", extra={"action": "processes_not_ended", "pids": sorted(remaining)})
             break
     if count:
-        log.warning("left behind, killed", extra={"action": "leftovers_killed", "processes": count})
+        log.warning("leftover processes killed", extra={"action": "leftovers_killed", "processes": count})
 
 
 def _is_reaped(child: int) -> bool:
-    """Whether it has ended and is gone; its own children are this process' next."""
+    """Reap a child if it has ended; whether it had."""
     try:
         ended, _ = os.waitpid(child, os.WNOHANG)
     except ChildProcessError:

@@ -1,4 +1,4 @@
-"""A process that ends with its parent, however that one ends."""
+"""Ends a process together with its parent, even if the parent is killed."""
 
 import ctypes
 import os
@@ -10,11 +10,11 @@ from typing import Any
 
 PR_SET_PDEATHSIG = 1
 ORPHANED = 3
-"""Exit code of a process whose parent was gone before it could ask to die with it."""
+"""Exit code of a process whose parent had ended before `die_with_parent`."""
 
 
 def die_with_parent(parent: int, by: signal.Signals) -> None:
-    """Ask the kernel for a signal when the parent dies, and end at once where it is dead already."""
+    """Have the kernel send a signal when the parent ends; exit at once if it has ended."""
     if prctl := load_prctl():
         prctl(PR_SET_PDEATHSIG, int(by))
     if os.getppid() != parent:
@@ -23,9 +23,9 @@ def die_with_parent(parent: int, by: signal.Signals) -> None:
 
 @cache
 def load_prctl() -> Callable[[int, int], int] | None:
-    """Linux's call by which a process learns of its parent's death, None where there is none.
+    """Linux's prctl; None on other systems.
 
-    Called once before many forks, it costs them nothing.
+    The result is cached, so a call before many forks saves each of them the loading.
     """
     if sys.platform != "linux":
         return None

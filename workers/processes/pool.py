@@ -1,4 +1,4 @@
-"""Several workers on this machine: started, replaced when they die, scaled, drained together."""
+"""A pool of workers on this machine: starts, replaces, scales and drains them."""
 
 import logging
 import os
@@ -23,21 +23,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSettings:
-    """How workers are replaced and drained."""
+    """Timing of restarts and draining."""
 
     first_pause_seconds: float = 0.5
-    """Before a dead worker is replaced; doubled with every death in a row."""
+    """Pause before a dead worker is replaced; doubled with each consecutive death."""
     longest_pause_seconds: float = 30.0
     steady_seconds: float = 20.0
-    """A worker that has lived this long did not die of its start."""
+    """Lifetime after which a death does not count as a failed start."""
     drain_seconds: float = 600.0
-    """How long running trials may take to end; what is left is killed, and its jobs are given to others."""
+    """Time limit for running trials when draining; then workers are killed and their jobs go to others."""
     look_seconds: float = 0.1
-    """Between two looks at the workers."""
+    """Time between two checks of the workers."""
 
 
 class Slot:
-    """The place of one process: the process, or the time at which the place gets the next."""
+    """One place of the pool: its process, or the time of the next start."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command = command
@@ -48,12 +48,12 @@ class Slot:
         self.deaths = 0
 
     def forward(self) -> None:
-        """Pass on what the process says."""
+        """Forward the process's standard error."""
         if self.relay is not None:
             self.relay.forward()
 
     def end(self) -> str:
-        """Empty the place of a process that has ended, or is about to; its last line."""
+        """Wait for the process to end, and return its last line."""
         if self.process is not None:
             self.process.wait()
         said = self.relay.close() if self.relay is not None else ""
@@ -64,13 +64,13 @@ class Slot:
 class Pool:
     """Keeps `count` workers alive, each a fresh interpreter.
 
-    A fork would inherit threads and open connections. `command` becomes one worker, `standby` one more process beside
-    them (see `workers.coordinator.standby`); each is given `--parent PID`, and is to ask for SIGTERM when that one
-    dies, so that all drain when this process is killed. To be run in a process's main thread: on Linux a child is told
-    of the death of the thread that started it. On SIGUSR1 it keeps as many workers as `wanted` says then.
+    `command` starts one worker, `standby` one more process beside them (see `workers.coordinator.standby`). Each is
+    given `--parent PID` and must ask for SIGTERM when that process ends, so that all drain when this process is
+    killed. Run it in the main thread: Linux sends that signal when the starting thread ends. SIGUSR1 scales the pool to
+    `wanted()` workers.
 
-    A worker that dies is started again, without end and ever later. Only where `connected` tells that Redis answers
-    and has not come to know one of them in many starts, the pool ends: nothing would ever be evaluated.
+    A dead worker is restarted with a growing pause. The pool ends only if many starts in a row failed while Redis
+    answered, and `connected` knows none of the workers.
     """
 
     def __init__(
@@ -95,18 +95,18 @@ class Pool:
         self._mark = f"{POOL_VARIABLE}={os.getpid()}"
         self._environment = {**(os.environ if environment is None else environment), POOL_VARIABLE: str(os.getpid())}
         self._is_adopting = False
-        self._signals, self._is_rescaled = 0, True  # what was asked for before it listened counts, too
+        self._signals, self._is_rescaled = 0, True  # a request from before the signal handler counts, too
 
     @property
     def pids(self) -> list[int]:
-        """The processes that are alive."""
+        """Process ids of the running processes."""
         return [process.pid for process in self._processes() if process.poll() is None]
 
     def run(self) -> None:
-        """Until SIGTERM or SIGINT, which lets running trials end; a second one does not.
+        """Run until SIGTERM or SIGINT, which let running trials end; a second signal kills them.
 
         Raises:
-            WorkersFailed: where no worker gets up, with what the first one said.
+            WorkersFailed: No worker can start; contains the first worker's error.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
@@ -124,12 +124,12 @@ class Pool:
             adopt_orphans(is_on=False)
         if self._failures.is_hopeless(len(self._slots)):
             raise WorkersFailed(
-                f"no worker gets up: {self._failures.count} starts in a row failed; the first worker said: "
+                f"no worker can start: {self._failures.count} consecutive starts failed; the first worker reported: "
                 f"{self._failures.first_reason.removeprefix('tradeschool: ')}"
             )
 
     def tend(self) -> None:
-        """Note who has died, and start who is due."""
+        """Record dead workers, and start those that are due."""
         count = self._wanted() if self._is_rescaled else None
         self._is_rescaled = False
         if count is not None and count != len(self._slots):
@@ -146,7 +146,7 @@ class Pool:
         self._end_orphans()
 
     def scale(self, count: int) -> None:
-        """Keep so many workers from now on; those that are too many are told to end, and end their trial first."""
+        """Change the number of workers; surplus ones end after their trial."""
         log.info("pool scaled", extra={"action": "pool_scaled", "was": len(self._slots), "workers": count})
         gone, self._slots = self._slots[count:], self._slots[:count]
         self._slots += [Slot(self._command) for _ in range(count - len(self._slots))]
@@ -156,7 +156,7 @@ class Pool:
                 self._leaving.append(slot)
 
     def drain(self) -> None:
-        """Let every worker end its trial, then kill what has not ended in time."""
+        """Let every worker end its trial, then kill those that exceed the time limit."""
         log.info("pool drains", extra={"action": "pool_drains", "workers": len(self.pids)})
         end = self._clock() + self._settings.drain_seconds
         self._pass_on(signal.SIGTERM)
@@ -192,7 +192,7 @@ class Pool:
         return [slot.process for slot in self._every_slot() if slot.process is not None]
 
     def _start(self, slot: Slot) -> None:
-        # In a session of its own: Ctrl-C is for the pool, which passes it on once.
+        # A separate session: Ctrl-C reaches the pool only, which passes it on once.
         slot.process = subprocess.Popen(  # noqa: S603  # our own command
             slot.command,
             stdin=subprocess.DEVNULL,

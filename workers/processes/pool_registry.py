@@ -1,4 +1,4 @@
-"""The pools of this machine, each known by a file that it keeps locked: how others find, scale and drain them."""
+"""The registry of this machine's pools: one locked file per pool, used to find, scale and drain it."""
 
 import fcntl
 import os
@@ -13,25 +13,25 @@ from tradeschool.private_folders import make_private
 
 SUFFIX = ".pool"
 RESCALE = signal.SIGUSR1
-"""Has a pool look at how many workers its entry asks for."""
+"""The signal that makes a pool read the number of workers from its entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredPool:
-    """A pool that is alive."""
+    """A running pool."""
 
     pid: int
     count: int
-    """Workers that it keeps."""
+    """Planned workers."""
     path: Path
 
 
 @contextmanager
 def registered(folder: Path, count: int) -> Iterator[Path]:
-    """This process' own entry for as long as the block lasts; the kernel frees that of a killed one.
+    """Register this process until the block ends; a killed process loses its lock.
 
     Raises:
-        StoreUnwritable: where the folder does not take it.
+        StoreUnwritable: The entry cannot be written.
     """
     path = folder / f"{os.getpid()}{SUFFIX}"
     try:
@@ -39,7 +39,7 @@ def registered(folder: Path, count: int) -> Iterator[Path]:
         folder.mkdir(exist_ok=True)
         file = path.open("w")
     except OSError as error:
-        raise StoreUnwritable(f"cannot write {path}: {error.strerror}; set state_dir to a folder of yours") from error
+        raise StoreUnwritable(f"cannot write {path}: {error.strerror}; set state_dir to a writable folder") from error
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(f"{count}\n")
@@ -51,28 +51,28 @@ def registered(folder: Path, count: int) -> Iterator[Path]:
 
 
 def pools(folder: Path) -> list[RegisteredPool]:
-    """The pools that are alive, in order of process; what killed ones have left is removed."""
+    """The running pools by process id; entries of killed ones are removed."""
     found = [_read(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
     return sorted((entry for entry in found if entry), key=lambda entry: entry.pid)
 
 
 def wanted(path: Path) -> int | None:
-    """How many workers an entry asks for; None where it says nothing sensible."""
+    """The number of workers in an entry; None if it is invalid."""
     with suppress(OSError, ValueError):
         return int(path.read_text())
     return None
 
 
 def scale(entry: RegisteredPool, count: int) -> None:
-    """Have a pool keep so many workers; those that are too many end their trial first."""
-    with entry.path.open("r+") as file:  # in place: the lock belongs to this very file
+    """Set the number of workers of a pool; surplus ones end after their trial."""
+    with entry.path.open("r+") as file:  # in place: a new file would not have the lock
         file.write(f"{count}\n")
         file.truncate()
     os.kill(entry.pid, RESCALE)
 
 
 def drain(entry: RegisteredPool) -> None:
-    """Have a pool end when its running trials have."""
+    """End a pool after its running trials."""
     os.kill(entry.pid, signal.SIGTERM)
 
 

@@ -1,4 +1,4 @@
-"""Processes of this machine that share out a run's last work: its luck is measured beside no queue, and in no hurry."""
+"""A group of processes on this machine that share the null tests and analyses of a run."""
 
 import multiprocessing
 import os
@@ -16,7 +16,7 @@ from optimizer.strategies.time_limit import bound_each_call, seconds_of_a_call
 from tradeschool.errors import TradeschoolError
 from tradeschool.interpreter import safe_path_for_children
 from workers.processes.descendants import is_stopped
-from workers.processes.exit_reason import ended_words
+from workers.processes.exit_reason import exit_reason
 from workers.processes.parent_death import die_with_parent
 
 Task = TypeVar("Task")
@@ -24,39 +24,38 @@ Result = TypeVar("Result")
 
 
 SERIAL_SECONDS = 1.0
-"""What takes no longer than that is done before another process has begun: the start of one takes as long."""
+"""Time in which this process works alone: starting others takes as long."""
 CODE_SECONDS = 5.0
-"""Until it is known how each process ended, once one of them has."""
-LOOK_SECONDS = 1.0
-"""Between two looks at the processes."""
-STOPPED_LOOKS = 5
-"""Looks in a row that find a process stopped, a second apart, before it is killed."""
+"""Time limit for all exit codes once one process has ended."""
+CHECK_SECONDS = 1.0
+"""Time between two checks of the processes."""
+STOPPED_CHECKS = 5
+"""Consecutive checks that find a process stopped before it is killed."""
 MAX_CORES = 16
-"""Processes that are started where nobody says how many: each takes a quarter of a gigabyte."""
+"""Default limit of processes; each takes a quarter of a gigabyte."""
 
 
 def cores() -> int:
-    """Of the machine, those that this process may use, and no more than `MAX_CORES`."""
+    """Processor cores that this process may use, at most `MAX_CORES`."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(found, MAX_CORES)
 
 
 class ProcessGroupEnded(TradeschoolError):
-    """A process of a crew has ended before its work was done."""
+    """A process of a group ended before its work was done."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"a process that measured luck has ended: {reason}: go on with it as it was begun")
-        self.ended = reason
-        """How, in words."""
+        super().__init__(f"a process of the null tests or analyses ended: {reason}: run the same command again")
+        self.exit_reason = reason
 
 
 @contextmanager
-def process_group(count: int, alone_seconds: float = SERIAL_SECONDS) -> Iterator["ProcessGroup"]:
-    """So many processes, started when there is enough for them to do; one is this process itself.
+def process_group(count: int, serial_seconds: float = SERIAL_SECONDS) -> Iterator["ProcessGroup"]:
+    """A group of `count` processes until the block ends, started once there is enough work for them.
 
-    They end with the block, and with this process however that ends.
+    They also end with this process, even if it is killed.
     """
-    made = ProcessGroup(count, alone_seconds)
+    made = ProcessGroup(count, serial_seconds)
     try:
         yield made
     finally:
@@ -64,21 +63,22 @@ def process_group(count: int, alone_seconds: float = SERIAL_SECONDS) -> Iterator
 
 
 class ProcessGroup:
-    """Made by `process_group`."""
+    """Shares tasks among processes; made by `process_group`."""
 
-    def __init__(self, count: int, alone_seconds: float) -> None:
-        self.count, self._alone_seconds = max(1, count), alone_seconds
+    def __init__(self, count: int, serial_seconds: float) -> None:
+        self.count, self._serial_seconds = max(1, count), serial_seconds
         self._pool: ProcessPoolExecutor | None = None
         self._stopped: Counter[int] = Counter()
-        """In how many looks in a row each process was found stopped."""
+        """Consecutive checks that found each process stopped."""
 
     def share(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
-        """What `work` makes of each task, in their order, as they come; `work` is a function of a module.
+        """Yield the result of `work` for each task, in order; `work` must be a module-level function.
 
         Raises:
-            TradeschoolError: where a process was killed; what `work` raises.
+            ProcessGroupEnded: A process was killed.
+            Exception: `work` raises it.
         """
-        ends, done = time.monotonic() + (0.0 if self._pool else self._alone_seconds), 0
+        ends, done = time.monotonic() + (0.0 if self._pool else self._serial_seconds), 0
         while done < len(tasks) and (self.count == 1 or time.monotonic() < ends):
             yield work(tasks[done])
             done += 1
@@ -96,7 +96,7 @@ class ProcessGroup:
             for future in futures:
                 yield self._result(future, members)
         except BrokenProcessPool:
-            has_stopped = max(self._stopped.values(), default=0) >= STOPPED_LOOKS
+            has_stopped = max(self._stopped.values(), default=0) >= STOPPED_CHECKS
             reason = "its process has stopped itself" if has_stopped else _how_it_ended(members)
             raise ProcessGroupEnded(reason) from None
 
@@ -104,14 +104,14 @@ class ProcessGroup:
         """What a task has come to; a process that has stopped itself is killed, since no timer ends it."""
         while True:
             try:
-                return future.result(LOOK_SECONDS)
+                return future.result(CHECK_SECONDS)
             except TimeoutError:
                 if future.done():  # the task's own
                     raise
             stopped = [each.pid for each in members if each.pid and is_stopped(each.pid)]
             self._stopped = Counter({pid: self._stopped[pid] + 1 for pid in stopped})
             for pid, looks in self._stopped.items():
-                if looks >= STOPPED_LOOKS:
+                if looks >= STOPPED_CHECKS:
                     os.kill(pid, signal.SIGKILL)
 
     def _begin(self) -> ProcessPoolExecutor:
@@ -124,7 +124,7 @@ class ProcessGroup:
         )
 
     def close(self) -> None:
-        """End every process, whatever it does."""
+        """Terminate every process."""
         if self._pool is None:
             return
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -133,16 +133,16 @@ class ProcessGroup:
 
 
 def _how_it_ended(members: Sequence[BaseProcess]) -> str:
-    """What ended the first of some processes; the others were told to end, for it."""
+    """The reason why the first process ended; the others were terminated because of it."""
     until = time.monotonic() + CODE_SECONDS
     while None in (codes := [each.exitcode for each in members]) and time.monotonic() < until:
-        time.sleep(0.02)  # the pool's own thread is about to take the code
+        time.sleep(0.02)  # a thread of the pool reads the codes
     code = next((code for code in codes if code not in (None, 0, -signal.SIGTERM)), None)
-    return "a process that it is shared with has ended" if code is None else ended_words(code, seconds_of_a_call())
+    return "another process of the group has ended" if code is None else exit_reason(code, seconds_of_a_call())
 
 
 def _begin(parent: int, call_seconds: float | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C reaches it, too, and is no news
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     bound_each_call(call_seconds)
     die_with_parent(parent, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""When to stop starting a process that cannot live, and how long to wait before the next start."""
+"""The restart policy of processes: pauses between starts, and when to give up."""
 
 import re
 import socket
@@ -16,19 +16,19 @@ STARTS_PER_WORKER = 2
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 
 Connected = Callable[[], Collection[int] | None]
-"""The processes of this machine whose workers Redis knows, those that were killed lately included.
+"""Returns the process ids of this machine's workers in Redis, recently killed ones included.
 
-None where Redis does not answer: then the death of a worker says nothing of the worker.
+None if Redis does not answer: a worker's death is then no failed start.
 """
 
 
 def pause_seconds(deaths: int, first: float, longest: float) -> float:
-    """Before the next start, after so many deaths in a row."""
+    """Pause before the next start after `deaths` consecutive deaths."""
     return float(min(first * 2 ** min(deaths - 1, 30), longest))
 
 
 class FailedStarts:
-    """Counts workers that ended before Redis knew them, as long as none of the others is known either."""
+    """Counts consecutive workers that ended before they registered, while no other is registered."""
 
     def __init__(self, connected: Connected) -> None:
         self._connected = connected
@@ -37,9 +37,9 @@ class FailedStarts:
         """Why the first of them ended."""
 
     def note(self, pid: int, code: int, said: str, others: Collection[int]) -> None:
-        """A worker ended with that code, and that last line; `others` are the processes that live."""
+        """Record the end of a worker with its exit code and last line; `others` are the running processes."""
         if code == 0:
-            return  # it was told to
+            return  # a normal end
         known = self._connected()
         if known is None:
             return
@@ -50,12 +50,12 @@ class FailedStarts:
         self.first_reason = self.first_reason or said or how_it_ended(code)
 
     def is_hopeless(self, workers: int) -> bool:
-        """Whether no worker of so many will ever get up."""
+        """Whether so many starts failed that no worker of the pool can start."""
         return self.count >= max(MIN_STARTS, STARTS_PER_WORKER * workers)
 
 
 def connected_here(connection: Redis) -> frozenset[int] | None:
-    """The processes of this machine whose workers Redis knows; None where it does not answer."""
+    """The processes of this machine whose workers Redis knows; None if it does not answer."""
     name = re.compile(rf"rq:worker:{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]+")
     try:
         keys = connection.smembers(WORKERS_BY_QUEUE_KEY % QUEUE)
@@ -65,25 +65,25 @@ def connected_here(connection: Redis) -> frozenset[int] | None:
 
 
 class Restarts:
-    """When a process that was killed is started again, and when no more: bounded, and ever later."""
+    """Restarts of a killed process: growing pauses, and a limit of consecutive deaths."""
 
     def __init__(self, clock: Callable[[], float], *, most: int = 5, steady_seconds: float = 60.0) -> None:
         self._clock, self._most, self._steady_seconds = clock, most, steady_seconds
         self._started, self.deaths, self.due = clock(), 0, 0.0
 
     def note_start(self) -> None:
-        """It was started now."""
+        """Record a start."""
         self._started = self._clock()
 
     def note_death(self) -> None:
-        """It was killed now; one that has lived for long begins to count anew."""
+        """Record a death; a process that ran long enough starts a new count."""
         now = self._clock()
         self.deaths = 1 if now - self._started >= self._steady_seconds else self.deaths + 1
         self.due = now + pause_seconds(self.deaths, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
 
     @property
     def is_over(self) -> bool:
-        """Whether it was killed too often in a row."""
+        """Whether the limit of consecutive deaths is exceeded."""
         return self.deaths > self._most
 
     @property
@@ -94,4 +94,4 @@ class Restarts:
 
 def how_it_ended(code: int) -> str:
     """A process' exit code in words."""
-    return f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}, without a word"
+    return f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}, without an error message"

@@ -1,7 +1,6 @@
-"""What a child process says on standard error: passed on as it comes, its last line kept.
+"""Forwards the standard error of a child process, and keeps its last line.
 
-Read by whoever looks at the child anyway, without a thread: a child that writes more than a pipe holds waits for the
-next look.
+The parent reads it when it checks the child, without a thread; a child that fills the pipe waits for the next check.
 """
 
 import os
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 MAX_BYTES = 1 << 16
-"""Of one look."""
+"""Bytes that one call reads at most."""
 MAX_LINE = 1_024
 """Characters of the line that is kept."""
 
@@ -25,16 +24,16 @@ class OutputForwarder:
         os.set_blocking(self._stream.fileno(), False)
 
     def forward(self) -> None:
-        """Pass on the whole lines that have come since the last look."""
-        with suppress(BlockingIOError, ValueError):  # nothing has come, or it is closed
+        """Forward the complete lines since the last call."""
+        with suppress(BlockingIOError, ValueError):  # nothing to read, or closed
             *lines, self._rest = (self._rest + os.read(self._stream.fileno(), MAX_BYTES)).split(b"\n")
             self._pass_on(lines)
-        if len(self._rest) > MAX_BYTES:  # a line without an end is not waited for
+        if len(self._rest) > MAX_BYTES:  # forwards a very long line before its end
             self._pass_on([self._rest])
             self._rest = b""
 
     def close(self) -> str:
-        """Pass on the rest, and give the last line."""
+        """Forward the rest, and return the last line."""
         self.forward()
         self._pass_on([self._rest] if self._rest else [])
         self._stream.close()
@@ -43,6 +42,6 @@ class OutputForwarder:
     def _pass_on(self, lines: Sequence[bytes]) -> None:
         for line in (line.decode(errors="replace") for line in lines):
             self.last_line = line.strip()[:MAX_LINE] or self.last_line
-            with suppress(OSError):  # nobody listens any more
+            with suppress(OSError):  # standard error is closed
                 sys.stderr.write(f"{line}\n")
                 sys.stderr.flush()

@@ -1,7 +1,6 @@
-"""What coordinators let others know in Redis: which studies are under way, over which candles, and how far they are.
+"""Announcements of active studies in Redis: level, candles and progress, published by each coordinator.
 
-A worker looks here before it takes its first job, a monitor for how long it will take. Nothing depends on it: a
-study goes on without.
+Workers check them before their first job; monitoring shows them. A search works without them.
 """
 
 import json
@@ -19,14 +18,14 @@ from workers.connection.signing import UNSIGNED, Signer
 
 KEY = "tradeschool:studies"
 SILENT_SECONDS = 60.0
-"""A study that was not heard of for so long is not under way."""
+"""Age at which an announcement counts no more."""
 MAX_ANNOUNCEMENTS = 500
-"""Studies that a look takes in."""
+"""Announcements that one read returns at most."""
 MAX_ANNOUNCEMENT_BYTES = 65_536
 
 
 class Announcement(BaseModel):
-    """One study, as its coordinator last told of it."""
+    """The latest announcement of one study."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
@@ -35,45 +34,45 @@ class Announcement(BaseModel):
     seen: FiniteFloat
     """Unix time in seconds, by the server's clock."""
     trials: Annotated[int, Field(ge=0)]
-    """Wanted in all."""
+    """Planned trials."""
     finished: Annotated[int, Field(ge=0)] = 0
     complete: Annotated[int, Field(ge=0)] = 0
     pruned: Annotated[int, Field(ge=0)] = 0
     failed: Annotated[int, Field(ge=0)] = 0
     lag: Annotated[int, Field(ge=1)] = 1
-    """Trials that can be under way at once."""
+    """Trials that can be open at once."""
     trials_per_job: Annotated[int, Field(ge=1)] = 1
     level: Level | None = None
-    """None of a version that this program does not know."""
+    """None for a version that this program does not know."""
     digests: Mapping[str, str] = {}
 
     @property
     def most_jobs(self) -> int:
-        """Jobs that can be under way at once: more workers than that are of no use to this study."""
+        """Jobs that can be open at once; more workers than that do not help this study."""
         return max(1, self.lag // self.trials_per_job)
 
 
 class _AnyVersion(BaseModel):
-    """What every version of a notice says."""
+    """The fields that every version has."""
 
     v: int
     seen: FiniteFloat
 
 
 def publish_announcement(connection: Redis, study: str, announcement: Announcement, signer: Signer = UNSIGNED) -> None:
-    """Tell of a study, in place of what was told before; its time is the server's, on whose clock all agree."""
+    """Publish the announcement of a study, with the server's time; replaces the last one."""
     seen = server_time(connection.time())
     text = announcement.model_copy(update={"seen": seen}).model_dump_json()
     connection.hset(KEY, study, signer.sign("announcement", study, text, at=seen))
 
 
 def remove_announcement(connection: Redis, study: str) -> None:
-    """Tell no more of a study that has ended."""
+    """Remove the announcement of a study that has ended."""
     connection.hdel(KEY, study)
 
 
 def read_announcements(connection: Redis, signer: Signer = UNSIGNED) -> dict[str, Announcement]:
-    """Every study that is under way, by name; what cannot be read, or is not signed as it should be, is left out."""
+    """The announcements of active studies by name; unreadable and wrongly signed ones are left out."""
     with connection.pipeline(transaction=False) as pipeline:
         request_announcements(pipeline)
         clock, reply = pipeline.execute(raise_on_error=False)
@@ -83,32 +82,32 @@ def read_announcements(connection: Redis, signer: Signer = UNSIGNED) -> dict[str
 
 
 def request_announcements(pipeline: Pipeline) -> None:
-    """Queue a look at the board: the server's time, and what hangs there."""
+    """Add the reads of server time and announcements to a pipeline."""
     pipeline.time()
     read_key(pipeline, KEY, "hash", most=MAX_ANNOUNCEMENTS, most_bytes=MAX_ANNOUNCEMENT_BYTES)
 
 
 def parse_announcements(clock: object, reply: object, signer: Signer = UNSIGNED) -> dict[str, Announcement]:
-    """What the two answers say."""
+    """Parse the two replies of `request_announcements`."""
     found: dict[str, Announcement] = {}
-    now, hung = server_time(clock), parse_key(KEY, "hash", reply)
-    if hung.trouble:
-        log_once(KEY, hung.trouble)
-    for name, text in hung.pairs:
+    now, listed = server_time(clock), parse_key(KEY, "hash", reply)
+    if listed.trouble:
+        log_once(KEY, listed.trouble)
+    for name, text in listed.pairs:
         study = text_of(name)
         try:
             announcement = _parse(signer.check("announcement", study, text))
         except ValueError as error:
             log_once(f"announcement of {study}", str(error))
             continue
-        # A time ahead of the server's is no time at all: nothing could ever make it old.
+        # A time ahead of the server's is rejected, too: it would never expire.
         if abs(now - announcement.seen) < SILENT_SECONDS:
             found[study] = announcement
     return found
 
 
 def server_time(clock: object) -> float:
-    """Unix time in seconds of what TIME has answered."""
+    """Unix time in seconds of a reply to TIME."""
     match clock:
         case [int(seconds), int(microseconds)]:
             return seconds + microseconds / 1e6
@@ -119,6 +118,6 @@ def _parse(content: JsonValue) -> Announcement:
     try:
         return Announcement.model_validate_json(json.dumps(content))
     except ValidationError:
-        # Of another version: who is that far apart need not agree on more than this.
+        # Another version: only the common fields are read.
         foreign = _AnyVersion.model_validate(content)
         return Announcement(v=foreign.v, seen=foreign.seen, trials=0)

@@ -1,4 +1,4 @@
-"""How orders reach those who evaluate them, and answers come back: over the queue, or within this process."""
+"""Dispatchers: send trial batches to workers and collect their results."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class JobKey:
-    """One job of a study: the trials of a range, for the nth time."""
+    """One job of a study: a range of trials and the number of the attempt."""
 
     study: str
     first: int
@@ -28,47 +28,47 @@ class JobKey:
 
     @property
     def job_id(self) -> str:
-        """Unique in Redis, and the same for every coordinator."""
+        """The id in Redis; every coordinator derives the same."""
         return f"{self.study}-{self.first}-{self.last}-a{self.attempt}"
 
     @property
     def numbers(self) -> range:
-        """The trials that it may hold."""
+        """Numbers of the trials that it may hold."""
         return range(self.first, self.last + 1)
 
 
 class Dispatcher(Protocol):
-    """The way between a coordinator and those who evaluate."""
+    """The connection between a coordinator and its workers."""
 
     def send(self, job_key: JobKey, batch: TrialBatch) -> bool:
-        """Hand the order on; once, however often it is called. False where it was handed on before."""
+        """Send a batch; idempotent. False if it was sent before."""
 
     def send_again(self, job_key: JobKey, batch: TrialBatch) -> None:
-        """Hand the order on although it was handed on before: nothing usable came back."""
+        """Send a batch again after no usable result came back."""
 
     def collect(self, wait_seconds: float) -> list[BatchResult]:
-        """The answers that have come, after waiting for the first of them."""
+        """Wait for the first result, and return all that have arrived."""
 
     def look(self, job_keys: Sequence[JobKey]) -> list[JobReport]:
-        """What has become of each job."""
+        """The state of each job."""
 
     def put_back(self, job_key: JobKey) -> None:
-        """Return a stray job to the queue."""
+        """Return an orphaned job to the queue."""
 
     def count_loss(self, job_key: JobKey) -> int:
-        """How many workers are gone that had this job, the latest one included."""
+        """Count and return the workers that were lost with this job, the latest included."""
 
     def announce(self, announcement: Announcement) -> None:
-        """Let others know how far the study is."""
+        """Publish the progress of the study."""
 
 
 log = logging.getLogger(__name__)
 
 
 class QueueDispatcher:
-    """Over RQ's queue, to workers on any machine.
+    """Dispatches over RQ's queue to workers on any machine.
 
-    Every method raises ServiceUnreachable where Redis does not answer.
+    Every method raises ServiceUnreachable if Redis does not answer.
     """
 
     def __init__(
@@ -78,36 +78,36 @@ class QueueDispatcher:
         self._signer = signer
 
     def send(self, job_key: JobKey, batch: TrialBatch) -> bool:
-        """Enqueue the job's job where it is not known; its time-out is that of all its trials together."""
+        """Enqueue a job that does not exist yet; its time-out is the sum of its trials'."""
         seconds = self._timeout * len(batch.numbers)
         return self._done(lambda: enqueue(self._queue, job_key.job_id, batch, seconds, self._signer))
 
     def send_again(self, job_key: JobKey, batch: TrialBatch) -> None:
-        """Forget the job's job and enqueue it anew."""
+        """Delete the job and enqueue it again."""
         log.info("job sent again", extra={"action": "job_sent_again", "job": job_key.job_id})
         self._done(lambda: forget(self._queue, job_key.job_id))
         self.send(job_key, batch)
 
     def collect(self, wait_seconds: float) -> list[BatchResult]:
-        """The answers on the study's list."""
+        """Take the results from the study's list."""
         return self._done(lambda: pop_results(self._queue.connection, self._study, wait_seconds, self._signer))
 
     def look(self, job_keys: Sequence[JobKey]) -> list[JobReport]:
-        """What Redis knows of each job's job, after failing those whose lease has run out."""
+        """Fail jobs with an expired lease, then read the state of each job."""
         self._done(lambda: clean(self._queue, self._signer))
         return self._done(lambda: look_at(self._queue, [job_key.job_id for job_key in job_keys], self._signer))
 
     def put_back(self, job_key: JobKey) -> None:
-        """Return the job to the head of the queue."""
-        log.info("stray job put back", extra={"action": "job_requeued", "job": job_key.job_id})
+        """Put the job at the head of the queue."""
+        log.info("orphaned job requeued", extra={"action": "job_requeued", "job": job_key.job_id})
         self._done(lambda: put_back(self._queue, job_key.job_id))
 
     def count_loss(self, job_key: JobKey) -> int:
-        """Counted in Redis, so that the next coordinator goes on counting."""
+        """The count is kept in Redis, so the next coordinator continues it."""
         return self._done(lambda: count_loss(self._queue.connection, self._study, job_key.job_id, self._signer))
 
     def announce(self, announcement: Announcement) -> None:
-        """Put up a notice, and take it down when every trial is finished."""
+        """Publish an announcement, and remove it once every trial is finished."""
         connection = self._queue.connection
         if announcement.finished < announcement.trials:
             self._done(lambda: publish_announcement(connection, self._study, announcement, self._signer))
@@ -115,7 +115,7 @@ class QueueDispatcher:
             self._done(lambda: remove_announcement(connection, self._study))
 
     def _done(self, step: Callable[[], Found]) -> Found:
-        """Take a step; a key that holds something else than ours is taken out of its way."""
+        """Run a step; remove keys of a wrong type and run it again."""
         ours = {results_key(self._study): "list", losses_key(self._study): "hash"}
         with translated(self._url):
             return with_damaged_keys_removed(self._queue.connection, {**key_types_of(self._queue), **ours}, step)

@@ -1,4 +1,4 @@
-"""Failed jobs: which there are and why, and back into the queue with them."""
+"""Lists failed jobs with their reasons, and requeues them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ MAX_REQUEUED = 10_000
 LATEST = 4_102_444_800.0
 """Unix time of the year 2100."""
 
-# In one step: a job that two people requeue at once, or that a coordinator takes up meanwhile, is queued once.
+# Atomic: two simultaneous requests, or a coordinator that sends the job again, queue it once.
 _REQUEUE = """
 local queued, jobs, results = {}, ARGV[1], ARGV[2]
 for place = 3, #ARGV do
@@ -39,7 +39,7 @@ return queued
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedJob:
-    """One job that ended without an answer, in the last day."""
+    """One job that ended without a result in the last day."""
 
     job: str
     reason: str
@@ -48,9 +48,9 @@ class FailedJob:
     """Unix time in seconds."""
 
     def to_json(self) -> dict[str, JsonValue]:
-        """With the trials that it holds."""
-        told = {"trials": trials_of(self.job), "level": level_of(self.job), "attempt": attempt_of(self.job)}
-        return {**asdict(self), **told}
+        """As JSON, with trials, level and attempt."""
+        names = {"trials": trials_of(self.job), "level": level_of(self.job), "attempt": attempt_of(self.job)}
+        return {**asdict(self), **names}
 
 
 def failed_jobs(queue: TrialQueue, most: int = MAX_LISTED) -> list[FailedJob]:
@@ -65,7 +65,7 @@ def failed_jobs(queue: TrialQueue, most: int = MAX_LISTED) -> list[FailedJob]:
     if found.trouble:
         log_once(key, found.trouble)
     return [
-        # A failed job's score is the time at which it is to be forgotten.
+        # A failed job's score is the time of its removal.
         FailedJob(job=text(name), reason=_reason(queue, text(name)), ended=_moment(number(score)))
         for name, score in found.pairs
         if JOB_ID_PATTERN.fullmatch(text(name))
@@ -73,9 +73,9 @@ def failed_jobs(queue: TrialQueue, most: int = MAX_LISTED) -> list[FailedJob]:
 
 
 def requeue(queue: TrialQueue, jobs: Sequence[str] | None = None) -> list[str]:
-    """Put failed jobs at the end of the queue, all where none is named; those that were put there.
+    """Put failed jobs at the end of the queue and return their ids; all of them if `jobs` is None.
 
-    One that did not fail, or that another has taken up meanwhile, is left alone.
+    A job that has not failed, or was requeued by another process, is skipped.
     """
     return with_damaged_keys_removed(queue.connection, key_types_of(queue), lambda: _requeue(queue, jobs))
 
@@ -91,9 +91,9 @@ def _requeue(queue: TrialQueue, jobs: Sequence[str] | None) -> list[str]:
 
 def _reason(queue: TrialQueue, job_id: str) -> str:
     result = latest_result(queue.connection, job_id, UNSIGNED)
-    return (result.reason if result else "")[:512] or "its details are gone"
+    return (result.reason if result else "")[:512] or "its details have expired"
 
 
 def _moment(score: float) -> float:
-    """When a job ended; a score that is no time of this century is none."""
+    """Time at which a job ended; 0 for an implausible score."""
     return score - KEEP_SECONDS if KEEP_SECONDS <= score <= LATEST else 0.0

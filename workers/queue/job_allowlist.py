@@ -1,8 +1,8 @@
-"""A job and a queue that whoever can write to Redis cannot turn against a worker.
+"""A job and a queue class that run nothing but `FUNCTION`, whatever Redis holds.
 
-RQ believes what it reads: a hash may name any function, any callback, a web address to call, and with the default
-serializer a pickle. Here a hash is cut down to the fields that an honest job has, each is held against its form,
-and the function is looked up by name in a table of one, never imported. A job that is not allowed is a failure.
+RQ trusts what it reads: a hash may name any function, callback or web address, and with the default serializer a
+pickle. Here only an allowlist of fields is read, each is validated, and the function's name is compared with
+`FUNCTION`, never imported. A job that is not allowed fails.
 """
 
 import re
@@ -28,7 +28,7 @@ NOT_ALLOWED = b'["refused", null, [], {}]'
 
 
 class JobRefused(TradeschoolError):
-    """A job is not one that a coordinator writes; it is not executed."""
+    """A job does not have the form that a coordinator writes; it is not executed."""
 
 
 def _seconds(value: bytes) -> None:
@@ -74,16 +74,16 @@ FIELDS: Mapping[str, Callable[[bytes], None]] = {
     "failure_ttl": _seconds,
     "ttl": _seconds,
 }
-"""All that is read of a job: no meta, result, callback, webhook, repeat, retry, dependency, group or rate limit."""
+"""The fields that are read, with their checks; not read: meta, callback, webhook, repeat, retry, dependency, group."""
 
 
 def read_fields(connection: Pipeline | Redis, key: str) -> object:
-    """Read, or queue a read of, what an honest job holds; `fields_read` takes the answer."""
+    """Read, or add to a pipeline the read of, the fields of a job; `fields_read` parses the reply."""
     return read_hash(connection, key, tuple(FIELDS), most_bytes=MAX_BYTES)
 
 
 def fields_read(reply: object) -> dict[bytes, bytes]:
-    """The fields that `read_fields` has found; empty where there is no hash. One that is too long is unsound."""
+    """The fields of a reply to `read_fields`; empty if there is no hash. A field that is too long is invalid."""
     match reply:
         case [b"hash", int(), [*values]]:
             pairs = zip(FIELDS, values, strict=True)
@@ -106,7 +106,7 @@ class TrialJob(Job):
         """The job of that id.
 
         Raises:
-            NoSuchJobError: where there is none, or the id or its key is of a kind that no job has.
+            NoSuchJobError: There is none, the id is invalid, or its key is no hash.
         """
         if not JOB_ID_PATTERN.fullmatch(id.partition(":")[0]):
             raise NoSuchJobError(f"not a job's id: {id[:80]!r}")
@@ -115,21 +115,21 @@ class TrialJob(Job):
         return job
 
     def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
-        """Take over what Redis holds, as far as it is sound; the rest is the reason to refuse the job."""
+        """Load the valid fields; an invalid one is the reason to refuse the job."""
         fields = {as_text(name): value for name, value in raw_data.items() if _is_field(name)}
         if b"data" not in raw_data:
             raise NoSuchJobError(f"job {self.id} has no data")
         sound = {name: value for name, value in fields.items() if not value or self._is_sound(name, value)}
         sound.setdefault("data", zlib.compress(NOT_ALLOWED))
         super().restore({name.encode(): value for name, value in sound.items()})
-        # There is one queue; a job that names another would be looked for in that one's lists.
+        # There is one queue: the name of another in the hash is ignored.
         self.origin = QUEUE
 
     def payload(self) -> object:
         """The job's argument, not yet parsed.
 
         Raises:
-            JobRefused: where the job names another function, or has another form.
+            JobRefused: The job names another function, or has another form.
         """
         if self.refusal is None:
             self.refusal = self._reason_to_refuse()
@@ -154,20 +154,20 @@ class TrialJob(Job):
         except ValueError:
             return "its data is not JSON"
         match content:
-            case [name, None, [order], {**rest}] if name == FUNCTION and not rest:
-                self._payload = order
+            case [name, None, [batch], {**rest}] if name == FUNCTION and not rest:
+                self._payload = batch
                 return None
             case [str() as name, *_] if name != FUNCTION:
-                return f"it asks for {name[:80]!r}, not for {FUNCTION}"
+                return f"it names the function {name[:80]!r}, expected {FUNCTION}"
         return "its data has another form"
 
 
 class TrialQueue(Queue):
-    """The queue of trials; its jobs are `TrialJob`s in JSON, whatever the caller says."""
+    """The queue of trials; its jobs are always `TrialJob`s in JSON."""
 
     job_class = TrialJob
 
-    # RQ hands a class, a serializer and more through a dozen constructors; what they say of them does not count.
+    # RQ passes a class and a serializer through many constructors; both are fixed here.
     def __init__(self, name: str = QUEUE, connection: Redis | None = None, **options: Any) -> None:
         options |= {"serializer": JSONSerializer, "job_class": TrialJob}
         super().__init__(name, connection=connection, **options)

@@ -1,4 +1,4 @@
-"""What the names of studies and jobs tell: `{run}-L{level}-a{round}`, and after it `-{first}-{last}-a{attempt}`."""
+"""Parses the names of studies, `{run}-L{level}-a{round}`, and of jobs, `{study}-{first}-{last}-a{attempt}`."""
 
 import re
 
@@ -7,7 +7,7 @@ JOB = re.compile(rf"{STUDY.pattern}-(?P<first>\d+)-(?P<last>\d+)-a(?P<attempt>\d
 
 
 def trials_of(job: str) -> str:
-    """The trials that a job holds, such as `12` or `12-15`; the job's id where it does not tell them."""
+    """The trials that a job holds, such as `12` or `12-15`; the job's id if it has another form."""
     found = JOB.fullmatch(job)
     if found is None:
         return job
@@ -15,30 +15,30 @@ def trials_of(job: str) -> str:
 
 
 def level_of(job: str) -> str:
-    """The level that a job belongs to; empty where its id does not tell it."""
+    """The level that a job belongs to; empty if its id has another form."""
     found = JOB.fullmatch(job)
     return found["level"] if found else ""
 
 
 def attempt_of(job: str) -> int:
-    """For which time a job's trials are asked for."""
+    """The number of a job's attempt; 1 if its id has another form."""
     found = JOB.fullmatch(job)
     return int(found["attempt"]) if found else 1
 
 
 def study_of(job: str) -> str:
-    """The study that a job belongs to; empty where its id does not tell it."""
+    """The study that a job belongs to; empty if its id has another form."""
     return job.rsplit("-", 3)[0] if JOB.fullmatch(job) else ""
 
 
 def about_study(study: str) -> dict[str, str]:
-    """What log lines on a study are about."""
+    """Log fields of a study."""
     found = STUDY.fullmatch(study)
     return {"run": found["run"], "level": found["level"]} if found else {"study": study}
 
 
 def about_job(job: str) -> dict[str, str | int]:
-    """What log lines on a job are about."""
+    """Log fields of a job."""
     if not JOB.fullmatch(job):
         return {"job": job}
     study, trials = job.rsplit("-", 3)[0], trials_of(job)

@@ -1,4 +1,4 @@
-"""What has become of the jobs that a coordinator has handed on."""
+"""Reports the state of the jobs that a coordinator has sent."""
 
 import logging
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from workers.queue.job_results import latest_result
 from workers.queue.trial_queue import BATCH_REFUSED, LEASE_EXPIRED, NOT_IMPORTED, JobReport, JobState, parsed
 
 MAX_LISTED = 10_000
-"""Entries of the queue, and leases, among which jobs are looked for; beyond, they are put back at its head."""
+"""Entries of the queue, and leases, that are searched; a job beyond them counts as orphaned."""
 FIND_LISTED = """
 local most, found, place = tonumber(ARGV[1]), {}, {}
 for number = 2, #ARGV do found[number - 1], place[ARGV[number]] = 0, number - 1 end
@@ -24,14 +24,14 @@ for _, entry in ipairs(redis.call('ZRANGE', KEYS[2], 0, most - 1)) do
 end
 return found
 """
-"""Which of the named jobs are in the queue or leased, of what is listed first: nothing else travels."""
+"""Finds which of the named jobs are queued or leased; runs on the server to keep the reply small."""
 
 
 log = logging.getLogger(__name__)
 
 
 def look_at(queue: TrialQueue, job_ids: Sequence[str], signer: Signer = UNSIGNED) -> list[JobReport]:
-    """What has become of these jobs, in their order; one round trip, and one more for each that has ended."""
+    """The reports of these jobs in order; takes one round trip, and one more per ended job."""
     with queue.connection.pipeline() as pipeline:
         pipeline.eval_ro(FIND_LISTED, 2, queue.key, queue.started_job_registry.key, str(MAX_LISTED), *job_ids)
         for job_id in job_ids:
@@ -51,7 +51,7 @@ def _report(queue: TrialQueue, job_id: str, status: object, signer: Signer, *, i
             return _failure(queue, job_id, signer)
         case b"queued" | b"started":
             return JobReport(state=JobState.WAITING if is_held else JobState.ORPHANED)
-    # No hash, or one that no coordinator writes.
+    # No hash, or an unknown status.
     return JobReport(state=JobState.MISSING)
 
 
@@ -60,19 +60,19 @@ def _finished(queue: TrialQueue, job_id: str, signer: Signer) -> JobReport:
     try:
         content = signer.check("result", job_id, result.returned if result and result.returned else b"")
     except ValueError:
-        log.warning("answer cannot be read", extra={"action": "result_unreadable", "source": job_id})
-        # Where there is a key, nobody who has it wrote this: it says nothing of the job.
+        log.warning("result unreadable", extra={"action": "result_unreadable", "source": job_id})
+        # With a signing key, a result without a valid signature is a forgery and says nothing about the job.
         return JobReport(state=JobState.MISSING if signer.key else JobState.FINISHED)
     return JobReport(state=JobState.FINISHED, result=parsed(content, job_id))
 
 
 def _failure(queue: TrialQueue, job_id: str, signer: Signer) -> JobReport:
     result = latest_result(queue.connection, job_id, signer)
-    reason = (result.reason if result else "") or "no reason was left behind"
+    reason = (result.reason if result else "") or "no reason was recorded"
     states = {LEASE_EXPIRED: JobState.LEASE_LOST, BATCH_REFUSED: JobState.REFUSED, NOT_IMPORTED: JobState.NOT_IMPORTED}
     state = next((state for begin, state in states.items() if reason.startswith(begin)), JobState.CRASHED)
     is_ours = signer.key is None or (result is not None and result.is_ours)
-    # A worker that has another key, or none, refuses orders, and cannot sign that it does.
+    # A worker with another key, or none, refuses batches, and cannot sign its refusal.
     if not is_ours and state is not JobState.REFUSED:
         log.warning("failure ignored", extra={"action": "failure_unsigned", "job": job_id, "reason": reason[:512]})
         return JobReport(state=JobState.MISSING)

@@ -1,4 +1,4 @@
-"""What is stored as a job's result, read in bounds, and whether a worker with our key wrote it."""
+"""Reads the stored result of a job within limits, and checks the signature of a failure."""
 
 from base64 import b64decode
 from binascii import Error as NotBase64
@@ -13,9 +13,9 @@ from workers.connection.bounded_reads import Bounded, parse_key, read_key, unpac
 from workers.connection.signing import Signer
 
 MAX_STORED_RESULT_BYTES = 32_000_000
-"""Of a stored result: an answer holds at most 256 evaluations of 65,536 characters, in base64."""
+"""Limit of a stored result: up to 256 evaluations of 65,536 characters, in base64."""
 MAX_REASON_BYTES = 16_384
-"""Of a stored reason, unpacked."""
+"""Limit of a stored reason, decompressed."""
 PROOF = "proof"
 """The field beside a failure that holds its signature."""
 
@@ -25,18 +25,18 @@ class StoredResult:
     """The latest result of a job."""
 
     returned: bytes | None = None
-    """Of a job that succeeded."""
+    """The value of a job that succeeded."""
     reason: str = ""
-    """Of a job that failed; the last line of what was stored."""
+    """The last line of the stored text of a job that failed."""
     is_ours: bool = True
-    """Whether the failure is signed as it should be; a returned answer bears its own signature."""
+    """Whether the signature of a failure is valid; a returned value carries its own signature."""
 
 
 def latest_result(connection: Redis, job_id: str, signer: Signer) -> StoredResult | None:
-    """The newest result of a job, None where there is none that can be read.
+    """The newest result of a job; None if there is none that can be read.
 
     Raises:
-        RedisError: where Redis does not answer.
+        RedisError: Redis does not answer.
     """
     key = Result.get_key(job_id)
     with connection.pipeline(transaction=False) as pipeline:
@@ -48,7 +48,7 @@ def latest_result(connection: Redis, job_id: str, signer: Signer) -> StoredResul
 
 
 def failure_fields(reason: str, job_id: str, signer: Signer) -> dict[str, str]:
-    """What is stored with a failure besides RQ's own fields."""
+    """The fields that are stored with a failure in addition to RQ's."""
     proof = signer.proof("failure", job_id, reason)
     return {PROOF: proof} if proof else {}
 

@@ -1,7 +1,7 @@
-"""Who works on which job, and since when nothing was heard of it: leases by the server's clock, each step a script.
+"""Leases of jobs by the server's clock; each step is one script on the server.
 
-A lease is an entry of RQ's registry of started jobs. It ends with the job, or when its worker is not heard of for
-longer than it lasts.
+A lease is an entry of RQ's registry of started jobs. It ends with the job, or expires when its worker sends no
+heartbeat.
 """
 
 from rq.job import JobStatus
@@ -11,9 +11,9 @@ from workers.connection.server_time import CLOCK_KEY, DATE, NOW, SETTLE
 from workers.queue.job_allowlist import TrialJob, TrialQueue
 
 LONGEST_LEASE_SECONDS = 600
-"""A worker at work renews its lease every few seconds: who has left more than this has it from nobody of ours."""
+"""Longest remaining time of a valid lease, which its worker renews every few seconds; a longer one is cut."""
 MAX_EXPIRED = 1_000
-"""Leases that are ended in one step; the others are in the next."""
+"""Leases that one step ends at most."""
 
 _BEAT = """
 local function beat(key, state, seconds)
@@ -65,13 +65,13 @@ end
 for _, registry in ipairs({{KEYS[3], KEYS[4]}}) do redis.call('ZREMRANGEBYSCORE', registry, 0, moment) end
 return abandoned
 """
-"""An entry of a job that has ended, or that another worker has begun since, is a left-over."""
+"""Entries of ended jobs, and of jobs that another worker has started since, are only removed."""
 
 
 def take_expired(queue: TrialQueue) -> list[str]:
-    """The jobs whose lease has run out, which it is no more; what has been kept for long enough is forgotten, too.
+    """Remove expired leases and return their jobs; also remove expired entries of failed and finished jobs.
 
-    In place of what RQ's registries do, which go by the clock of whoever cleans.
+    Replaces the cleanup of RQ's registries, which uses the clock of the calling machine.
     """
     keys = (
         queue.started_job_registry.key,

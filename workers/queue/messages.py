@@ -1,7 +1,7 @@
-"""What travels between coordinator and workers, and the function that RQ names: a wire format with a version.
+"""The versioned wire format between coordinator and workers: trial batches and their results.
 
-An order holds small JSON values only: no URL, no secret, no dotted name, no path. What is needed besides, the
-candles and the objective, is the worker's own `Bench`.
+A batch holds small JSON values only: no URL, secret, dotted name or path. The candles and the objective are the
+worker's own, see `workers.work_horse.evaluator`.
 """
 
 import json
@@ -19,7 +19,7 @@ from tradeschool.markets.windows import Window
 
 VERSION = 1
 MAX_REASON = 440
-"""Characters of an exception's text."""
+"""Characters of an exception's text at most."""
 FUNCTION = "workers.work_horse.evaluator.evaluate_trials"
 """The only function that a job may name."""
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ Prepared = TypeVar("Prepared")
 
 
 class CandleStore(Protocol[Arrays_co]):
-    """Where a worker finds its candles."""
+    """The candles of a worker."""
 
     def arrays(self, dataset: Dataset, window: Window) -> Arrays_co:
         """The candles of a sealed window; read without polars, which hangs a process that forks after it."""
@@ -53,69 +53,77 @@ class TrialBatch(_Message):
     study: Name
     numbers: Annotated[tuple[Number, ...], Field(min_length=1, max_length=256)]
     parameters: tuple[dict[Name, int | FiniteFloat], ...]
-    """By trial."""
+    """One entry per trial."""
     thresholds: tuple[tuple[FiniteFloat | None, ...], ...]
-    """By trial and step: the trial is pruned where its best value so far is below."""
+    """One entry per trial, one value per step: the trial is pruned if its best value so far is lower."""
     level: Level
     digests: dict[Text, Text]
-    """Of the candles that the coordinator knows, see `level_digests`."""
+    """Digests of the coordinator's candles, see `level_digests`."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         if not len(self.numbers) == len(self.parameters) == len(self.thresholds):
-            raise ValueError("numbers, parameters and thresholds must have one entry a trial")
+            raise ValueError("numbers, parameters and thresholds must have one entry per trial")
         return self
 
     @classmethod
     def parse(cls, payload: object) -> "TrialBatch":
-        """The order of a job's argument; raises ValueError where it is none of this version."""
+        """Parse a job's argument.
+
+        Raises:
+            ValueError: It is no batch of this version.
+        """
         try:
             return cls.model_validate_json(json.dumps(payload))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))
-            raise ValueError(f"not an order of version {VERSION}: {where}: {first['msg']}") from None
+            raise ValueError(f"not a batch of version {VERSION}: {where}: {first['msg']}") from None
 
     def request_digests(self) -> tuple[str, ...]:
-        """By trial, a digest of everything that its evaluation depends on: it ties an answer to its question."""
+        """Per trial, a digest of everything that its evaluation depends on; it ties a result to its request."""
         setting = json.dumps([self.v, self.study, self.level.model_dump(mode="json"), self.digests], sort_keys=True)
         context = blake2b(setting.encode(), digest_size=16)
-        asked = zip(self.numbers, self.parameters, self.thresholds, strict=True)
-        return tuple(_digest_on(context.copy(), json.dumps(request_digest, sort_keys=True)) for request_digest in asked)
+        requests = zip(self.numbers, self.parameters, self.thresholds, strict=True)
+        return tuple(_digest_on(context.copy(), json.dumps(request, sort_keys=True)) for request in requests)
 
 
 class TrialResult(_Message):
-    """What became of one trial: an evaluation, or the reason why there is none."""
+    """The result of one trial: an evaluation, or the reason why there is none."""
 
     number: Number
     request_digest: Text
-    """See `Order.questions`."""
+    """See `TrialBatch.request_digests`."""
     started: FiniteFloat
     """Unix time in seconds."""
     seconds: FiniteFloat
     evaluation: Annotated[str, Field(max_length=65_536)] | None = None
     """`Evaluation.to_json`."""
     failure: Text | None = None
-    """The strategy raised this; to ask again would raise it again."""
+    """The exception of the strategy; another attempt would raise it again."""
 
 
 class BatchResult(_Message):
-    """What a job returns, and what a worker pushes on the study's list of results."""
+    """The result of a job, which a worker pushes on the study's list."""
 
     study: Name
     worker: Text
     trials: tuple[TrialResult, ...] = ()
     refused: Text | None = None
-    """This worker cannot evaluate the order, but another one may: its candles are missing, or are others."""
+    """Why this worker cannot evaluate the batch although another may: its candles are missing, or differ."""
 
     @classmethod
     def parse(cls, payload: object) -> "BatchResult":
-        """The answer in a job's return value; raises ValueError where it is none."""
+        """Parse a job's return value.
+
+        Raises:
+            ValueError: It is no result.
+        """
         return cls.model_validate_json(payload if isinstance(payload, str | bytes) else json.dumps(payload))
 
 
 def level_key(batch: TrialBatch) -> str:
-    """Stands for everything that a level's preparation depends on."""
+    """A text that identifies everything that a level's preparation depends on."""
     return json.dumps([batch.level.model_dump(mode="json"), batch.digests], sort_keys=True)
 
 
@@ -123,7 +131,7 @@ def level_digests(level: Level, store: CandleStore[Arrays]) -> dict[str, str]:
     """The digest of every dataset's train part, by `dataset window`.
 
     Raises:
-        DataError: where candles are missing.
+        DataError: Candles are missing.
     """
     windows = [(dataset.source, level.window(dataset, Part.TRAIN)) for dataset in level.datasets]
     return {f"{dataset.name} {window.name}": store.digest(dataset, window) for dataset, window in windows}
@@ -133,16 +141,16 @@ def check_digests(level: Level, digests: Mapping[str, str], store: CandleStore[A
     """Compare the candles of a worker with those of the study.
 
     Raises:
-        ForeignFile: where a digest differs.
+        ForeignFile: A digest differs.
     """
     for name, digest in level_digests(level, store).items():
         if digests.get(name) != digest:
             raise ForeignFile(
-                f"{name}: this worker holds other candles than the coordinator: expected {digests.get(name)}, "
+                f"{name}: this worker's candles differ from the coordinator's: expected {digests.get(name)}, "
                 f"was {digest}: fetch or copy the same data to every machine"
             )
 
 
-def _digest_on(context: blake2b, request_digest: str) -> str:
-    context.update(request_digest.encode())
+def _digest_on(context: blake2b, request: str) -> str:
+    context.update(request.encode())
     return context.hexdigest()

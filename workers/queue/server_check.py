@@ -1,4 +1,4 @@
-"""Whether a Redis is fit for a queue, asked before any work begins; only what an ordinary user may ask."""
+"""Checks that a Redis server is suitable for the queue; uses commands of an ordinary user only."""
 
 from redis import Redis
 from redis.exceptions import NoPermissionError
@@ -12,11 +12,11 @@ SAFE_POLICY = "noeviction"
 
 
 def connect_to_work(url: str) -> Redis:
-    """A connection to a server that a queue can rely on.
+    """Connect and check the server.
 
     Raises:
-        SettingsError: where the server may throw keys away, or its user may not do what a queue needs.
-        ServiceUnreachable: where nobody answers there.
+        SettingsError: The server may evict keys, or its user lacks permissions.
+        ServiceUnreachable: The server does not answer.
     """
     connection = connect(url)
     require_fit(connection, url)
@@ -24,18 +24,18 @@ def connect_to_work(url: str) -> Redis:
 
 
 def require_fit(connection: Redis, url: str) -> str:
-    """What was found; see `connect_to_work`."""
+    """Check a server and return a description of it; raises like `connect_to_work`."""
     where = f"Redis {mask_url(url)}"
     with translated(url):
         try:
             server_now(connection)
             memory = connection.info("memory")
         except NoPermissionError as error:
-            raise SettingsError(f"{where}: {error}: give the user what deploy/valkey-users.acl gives") from None
+            raise SettingsError(f"{where}: {error}: grant the permissions of deploy/valkey-users.acl") from None
     policy, most = memory.get("maxmemory_policy", SAFE_POLICY), int(memory.get("maxmemory", 0))
     if most and policy != SAFE_POLICY:
         raise SettingsError(
-            f"{where} may throw jobs and answers away: maxmemory-policy is {policy} with maxmemory {most} bytes: "
-            f"set maxmemory-policy {SAFE_POLICY}, or use a server of its own"
+            f"{where} may evict jobs and results: maxmemory-policy is {policy} with maxmemory {most} bytes: "
+            f"set maxmemory-policy {SAFE_POLICY}, or use a dedicated server"
         )
-    return f"answers; memory {f'limited to {most / 1e6:,.0f} MB' if most else 'without limit'}, nothing is thrown away"
+    return f"answers; memory {f'limited to {most / 1e6:,.0f} MB' if most else 'without limit'}, no eviction"

@@ -1,6 +1,6 @@
-"""The queue of trials in Redis: connection, enqueue, answers, and what has become of a job.
+"""The queue of trials in Redis: connection, jobs, results and maintenance.
 
-A job's id is `{study}-{first}-{last}-a{attempt}`. RQ retries nothing: attempts belong to the coordinator.
+A job's id is `{study}-{first}-{last}-a{attempt}`. RQ retries no job: the coordinator does.
 """
 
 import json
@@ -31,12 +31,12 @@ from workers.queue.messages import FUNCTION, BatchResult, TrialBatch
 SCHEMES = ("redis", "rediss", "unix")
 CONNECT_SECONDS = 5
 RESPONSE_SECONDS = 10
-"""How long a command may take; longer than any wait for an answer from a list."""
+"""Time limit of a command; longer than any blocking wait for a list."""
 KEEP_SECONDS = 86_400
-"""How long a finished job and an uncollected answer stay: RQ's own 500 s would lose them."""
+"""Lifetime of finished jobs and uncollected results; RQ's default of 500 s is too short for an outage."""
 MAX_RESULTS_READ = 100
 MAX_RESULT_BYTES = 32_000_000
-"""Of all answers that are taken at once; an honest one holds at most 256 evaluations of 65,536 characters."""
+"""Bytes of all results of one read; a valid one holds at most 256 evaluations of 65,536 characters."""
 POP = """
 local found, bytes = {}, 0
 for _ = 1, tonumber(ARGV[1]) do
@@ -50,11 +50,11 @@ for _ = 1, tonumber(ARGV[1]) do
 end
 return found
 """
-"""Takes answers from the head of a list, in bounds; one that is too long to be an answer is dropped."""
+"""Takes results from the head of a list within limits; one that is too long is dropped."""
 MAX_RESULTS = 10
-"""That are kept of one job."""
+"""Results that are kept per job."""
 MAX_CLEANED = 1_000
-"""Entries of each list that one round of maintenance looks at; the next goes on."""
+"""Entries of each list that one round of maintenance checks."""
 MAINTENANCE_KEY = "tradeschool:maintenance"
 ENQUEUE = f"""
 {NOW}{DATE}
@@ -65,53 +65,53 @@ redis.call('SADD', KEYS[3], KEYS[2])
 redis.call('RPUSH', KEYS[2], ARGV[1])
 return 1
 """
-"""In one step, because a coordinator that is killed half way would leave a job that is known and in no list."""
-LEASE_EXPIRED = "the worker's lease ran out"
-BATCH_REFUSED = "order refused"
-"""How the reason begins of a job whose order a worker would not read: it says nothing of the trials."""
+"""Atomic: a coordinator that is killed halfway would otherwise leave a job in no list."""
+LEASE_EXPIRED = "the worker's lease expired"
+BATCH_REFUSED = "batch refused"
+"""Start of the reason if a worker cannot accept a batch; the trials do not fail."""
 NOT_IMPORTED = "strategy not imported"
-"""How it begins where a user's strategy could not be imported, or made ready; the same holds."""
+"""Start of the reason if a user's strategy cannot be imported or prepared; the trials do not fail."""
 
 log = logging.getLogger(__name__)
 
 
 class JobState(Enum):
-    """What has become of a job, as the coordinator needs to know it."""
+    """The state of a job as the coordinator sees it."""
 
     MISSING = "missing"
-    """Redis does not know it."""
+    """It does not exist in Redis."""
     WAITING = "waiting"
     """In the queue, or leased by a worker."""
-    ORPHANED = "stray"
-    """In no list: its worker was killed between taking and starting it."""
+    ORPHANED = "orphaned"
+    """In no list: its worker was killed between taking and leasing it."""
     FINISHED = "finished"
     CRASHED = "crashed"
-    """It ended without an answer: killed, timed out, stopped or refused."""
+    """It ended without a result: killed, timed out or stopped."""
     REFUSED = "refused"
-    """A worker would not read its order: not signed as it should be, or of another version."""
+    """A worker refused its batch: wrong signature or another version."""
     NOT_IMPORTED = "not imported"
-    """A user's strategy could not be imported, or made ready."""
-    LEASE_LOST = "lost"
-    """Its worker's lease ran out; that says nothing about the job."""
+    """A user's strategy could not be imported or prepared."""
+    LEASE_LOST = "lease lost"
+    """The lease of its worker expired; the cause may be the job or the worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobReport:
-    """One look at one job."""
+    """The state of one job."""
 
     state: JobState
     result: BatchResult | None = None
-    """Of a finished job, where it is sound."""
+    """The result of a finished job, if it is valid."""
     reason: str = ""
-    """Of a crashed or lost job, one line."""
+    """One line on a crashed or lost job."""
 
 
 def connect(url: str) -> Redis:
-    """A connection that has been tried.
+    """Connect and ping the server.
 
     Raises:
-        SettingsError: where the URL is of another kind than redis://, rediss:// or unix://, or has a raw # or ? in it.
-        ServiceUnreachable: where nobody answers there.
+        SettingsError: The URL is not redis://, rediss:// or unix://, or has an unescaped # or ?.
+        ServiceUnreachable: The server does not answer.
     """
     if urlsplit(url).scheme not in SCHEMES:
         raise SettingsError(f"redis_url {mask_url(url)}: expected redis://, rediss:// or unix://")
@@ -131,7 +131,7 @@ def connect(url: str) -> Redis:
 
 @contextmanager
 def translated(where: str) -> Iterator[None]:
-    """Redis's errors as ours, in one line."""
+    """Raise ServiceUnreachable with one line for any error of Redis."""
     try:
         yield
     except RedisError as error:
@@ -140,12 +140,12 @@ def translated(where: str) -> Iterator[None]:
 
 
 def results_key(study: str) -> str:
-    """The list on which workers push their answers."""
+    """The list that workers push their results on."""
     return f"tradeschool:results:{study}"
 
 
 def enqueue(queue: TrialQueue, job_id: str, batch: TrialBatch, timeout_seconds: int, signer: Signer) -> bool:
-    """Put the order at the end of the queue; False where a job of that id is known already."""
+    """Put a batch at the end of the queue; False if a job of that id exists."""
     job = queue.create_job(
         FUNCTION,
         args=[json.loads(signer.sign("batch", job_id, batch.model_dump_json()))],
@@ -162,7 +162,7 @@ def enqueue(queue: TrialQueue, job_id: str, batch: TrialBatch, timeout_seconds: 
 
 
 def forget(queue: TrialQueue, job_id: str) -> None:
-    """Remove every trace of a job, so that its id can be enqueued again."""
+    """Delete a job from every list, so that its id can be enqueued again."""
     with queue.connection.pipeline() as pipeline:
         pipeline.lrem(queue.key, 0, job_id)
         pipeline.lrem(queue.intermediate_queue_key, 0, job_id)
@@ -173,7 +173,7 @@ def forget(queue: TrialQueue, job_id: str) -> None:
 
 
 def put_back(queue: TrialQueue, job_id: str) -> None:
-    """Move a stray job to the head of the queue."""
+    """Move an orphaned job to the head of the queue."""
     with queue.connection.pipeline() as pipeline:
         pipeline.lrem(queue.intermediate_queue_key, 0, job_id)
         pipeline.lrem(queue.key, 0, job_id)
@@ -182,7 +182,7 @@ def put_back(queue: TrialQueue, job_id: str) -> None:
 
 
 def pop_results(connection: Redis, study: str, wait_seconds: float, signer: Signer) -> list[BatchResult]:
-    """The answers that have come, after waiting for the first of them; unreadable ones are logged and dropped."""
+    """Wait for the first result and return all that have arrived; unreadable ones are logged and dropped."""
     key = results_key(study)
     texts: list[bytes | str] = []
     if wait_seconds > 0 and (first := connection.blpop([key], timeout=wait_seconds)):
@@ -193,15 +193,15 @@ def pop_results(connection: Redis, study: str, wait_seconds: float, signer: Sign
 
 
 def depth(queue: TrialQueue) -> int:
-    """Jobs that wait, and jobs that are being evaluated; a look that changes nothing."""
+    """Number of queued and started jobs; changes nothing."""
     return int(queue.connection.llen(queue.key)) + int(queue.started_job_registry.get_job_count(cleanup=False))
 
 
 def clean(queue: TrialQueue, signer: Signer = UNSIGNED) -> None:
-    """Fail jobs whose lease has run out, and forget what has expired and workers that are gone.
+    """Fail jobs with an expired lease, and remove expired entries and workers that are gone.
 
-    In place of RQ's own maintenance: that takes a lock which a killed worker holds for fifteen minutes, and reads
-    dependents, groups and rate limits, which are not ours, as jobs of any kind.
+    Replaces RQ's maintenance, which takes a lock that a killed worker holds for fifteen minutes, and reads
+    dependents, groups and rate limits as jobs of any kind.
     """
     _fail_expired(queue, signer)
     _drop_unknown(queue)
@@ -209,7 +209,7 @@ def clean(queue: TrialQueue, signer: Signer = UNSIGNED) -> None:
 
 
 def clean_in_turn(queue: TrialQueue, seconds: int, signer: Signer = UNSIGNED) -> bool:
-    """Clean, unless one of the workers has done so within that time; whether it was this one's turn."""
+    """Clean unless a worker has done so in the last `seconds`; whether this one did."""
     if not take_turn(queue.connection, MAINTENANCE_KEY, seconds * 1000):
         return False
     clean(queue, signer)
@@ -217,7 +217,7 @@ def clean_in_turn(queue: TrialQueue, seconds: int, signer: Signer = UNSIGNED) ->
 
 
 def _fail_expired(queue: TrialQueue, signer: Signer) -> None:
-    """A job that nobody stores a failure for, because this process is killed now, is a stray."""
+    """Store a failure per expired lease; if this process is killed in between, the job is orphaned and recovered."""
     with queue.connection.pipeline() as pipeline:
         for job_id in take_expired(queue):
             _store_failure(queue, job_id, LEASE_EXPIRED, signer, pipeline)
@@ -225,19 +225,19 @@ def _fail_expired(queue: TrialQueue, signer: Signer) -> None:
 
 
 def _store_failure(queue: TrialQueue, job_id: str, reason: str, signer: Signer, pipeline: Pipeline) -> None:
-    """As RQ stores that of an abandoned job, signed."""
+    """Store a signed failure in RQ's format for abandoned jobs."""
     key, job_key = Result.get_key(job_id), TrialJob.key_for(job_id)
     result = Result(job_id, Result.Type.FAILED, queue.connection, exc_string=reason).serialize()
     result |= failure_fields(reason, job_id, signer)
     stamp(pipeline, job_key, ["ended_at"], {"status": JobStatus.FAILED.value})
     pipeline.expire(job_key, KEEP_SECONDS)
     remember(pipeline, queue.failed_job_registry.key, job_id, KEEP_SECONDS)
-    pipeline.xadd(key, result, maxlen=MAX_RESULTS)  # type: ignore[arg-type]  # texts and numbers
+    pipeline.xadd(key, result, maxlen=MAX_RESULTS)  # type: ignore[arg-type]  # strings and numbers
     pipeline.expire(key, KEEP_SECONDS)
 
 
 def _drop_unknown(queue: TrialQueue) -> None:
-    """Forget what was taken and is no job; entries are compared as they are, for a stranger's need not be text."""
+    """Remove entries of the intermediate queue that are no jobs; an entry may be any bytes."""
     connection, taken = queue.connection, queue.intermediate_queue_key
     for entry in connection.lrange(taken, 0, MAX_CLEANED - 1):
         name = entry.decode(errors="replace") if isinstance(entry, bytes) else ""
@@ -246,7 +246,7 @@ def _drop_unknown(queue: TrialQueue) -> None:
 
 
 def _forget_workers(queue: TrialQueue) -> None:
-    """Take the names of workers that are gone out of both sets, and what is no worker's name."""
+    """Remove from both sets the workers that are gone, and entries that are no worker's name."""
     connection, ours = queue.connection, WORKERS_BY_QUEUE_KEY % queue.name
     for names in (REDIS_WORKER_KEYS, ours):
         known = [name for name in connection.srandmember(names, MAX_CLEANED) or [] if isinstance(name, bytes)]
@@ -260,21 +260,21 @@ def _forget_workers(queue: TrialQueue) -> None:
 
 
 def _parse_result(text: object, study: str, signer: Signer) -> BatchResult | None:
-    """An answer of the list; it was signed for one of the study's jobs, whichever."""
+    """Parse a result that was signed for any job of the study; None if it is unreadable."""
     try:
         job_id = signer.signed_for(text)
-        # Signed for a job of another study, it is held against a name that it was not signed for.
+        # A result for a job of another study is checked against a name that it was not signed for, and fails.
         content = signer.check("result", job_id if job_id.startswith(f"{study}-") else study, text)
     except ValueError:
-        log.warning("answer cannot be read", extra={"action": "result_unreadable", "source": study})
+        log.warning("result unreadable", extra={"action": "result_unreadable", "source": study})
         return None
     return parsed(content, study)
 
 
 def parsed(content: object, source: str) -> BatchResult | None:
-    """The answer that a content says; one that cannot be read is logged, and None."""
+    """Parse a result; an unreadable one is logged, and None."""
     try:
         return BatchResult.parse(content)
     except ValueError:
-        log.warning("answer cannot be read", extra={"action": "result_unreadable", "source": source})
+        log.warning("result unreadable", extra={"action": "result_unreadable", "source": source})
         return None

@@ -1,4 +1,4 @@
-"""Which workers were lost with each job of a study; kept in Redis, so that another coordinator counts on."""
+"""Counts the workers that were lost with each job; kept in Redis, so the next coordinator continues the count."""
 
 import json
 from contextlib import suppress
@@ -12,7 +12,7 @@ from workers.queue.trial_queue import KEEP_SECONDS
 
 MAX_NAME = 128
 MAX_NAMES = 64
-"""Of workers that were lost with one job."""
+"""Names that are kept per job."""
 WORKER_PREFIX = "rq:worker:"
 
 
@@ -22,10 +22,10 @@ def losses_key(study: str) -> str:
 
 
 def count_loss(connection: Redis, study: str, job_id: str, signer: Signer = UNSIGNED) -> int:
-    """How many workers are gone that had this job when their lease ran out, the latest included.
+    """Add the latest worker whose lease on this job expired, and return how many of them are gone.
 
-    One that is known again was held up, or could not reach Redis for a while: it did not die of the job. Names that
-    are not signed as they should be are none.
+    A worker that is registered again was only delayed or cut off, and does not count. Names with a wrong signature
+    are ignored.
     """
     key, before = losses_key(study), ""
     with suppress(ValueError):

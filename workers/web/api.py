@@ -16,7 +16,7 @@ from workers.coordinator import event_log
 from workers.monitoring.run_status_json import as_page
 from workers.web import details
 from workers.web.auth import REPORT_POLICY, Handler
-from workers.web.connections import ConnectionTable, State, body_in_time
+from workers.web.connections import ConnectionState, ConnectionTable, body_in_time
 from workers.web.poller import Poller
 from workers.web.topics import TopicStore
 
@@ -30,13 +30,13 @@ LEVEL_NAME = re.compile(r"[A-Za-z0-9]{1,16}")
 TOPICS = ("queue", "run", "candles", "download")
 
 POLLER = web.AppKey("poller", Poller)
-TOPIC_STORE = web.AppKey("board", TopicStore)
+TOPIC_STORE = web.AppKey("topic_store", TopicStore)
 CONNECTIONS = web.AppKey("connections", ConnectionTable)
 
 T = TypeVar("T")
 
 
-class Requeue(BaseModel):
+class RequeueRequest(BaseModel):
     """Request body: failed jobs to requeue; None means all."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -72,7 +72,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
         )
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
     await response.prepare(request)
-    with topics.listening(), table.marked(request.protocol, State.STREAMING):
+    with topics.listening(), table.marked(request.protocol, ConnectionState.STREAMING):
         await _send_updates(topics, response)
     return response
 
@@ -109,7 +109,7 @@ async def requeue(request: web.Request) -> web.Response:
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="expected application/json")
     try:
-        asked = Requeue.model_validate_json(await body_in_time(request.read()))
+        asked = RequeueRequest.model_validate_json(await body_in_time(request.read()))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"

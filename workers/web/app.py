@@ -138,8 +138,8 @@ def _redis_state(topics: TopicStore) -> str:
     if topic.get("queue"):
         return "up"
     if topic.get("trouble"):
-        return "away"
-    return "not running" if topic.get("note") else "not seen yet"
+        return "unreachable"
+    return "not running" if topic.get("note") else "unknown"
 
 
 async def _polling(app: web.Application) -> AsyncIterator[None]:

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class State(Enum):
+class ConnectionState(Enum):
     """State of a connection; the order of the members is the order in which connections are dropped."""
 
     WAITING = "waiting"
@@ -54,7 +54,7 @@ class ConnectionTable:
         """Maximum number of open connections."""
         self.dropped = 0
         """Number of connections closed at the limit."""
-        self._by_state: dict[State, dict[web.RequestHandler, None]] = {state: {} for state in State}
+        self._by_state: dict[ConnectionState, dict[web.RequestHandler, None]] = {state: {} for state in ConnectionState}
         self._next_line = LogInterval(clock)
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class ConnectionTable:
         """Add a connection; at the limit, drop the oldest droppable one."""
         if len(self) >= self.most:
             self._drop_one()
-        self._by_state[State.WAITING][connection] = None
+        self._by_state[ConnectionState.WAITING][connection] = None
 
     def remove(self, connection: web.RequestHandler) -> None:
         """Remove a closed connection."""
@@ -73,7 +73,7 @@ class ConnectionTable:
             connections.pop(connection, None)
 
     @contextmanager
-    def marked(self, connection: web.RequestHandler, state: State) -> Iterator[None]:
+    def marked(self, connection: web.RequestHandler, state: ConnectionState) -> Iterator[None]:
         """Set the state of a connection until the block ends; unknown connections are ignored."""
         before = next((each for each, held in self._by_state.items() if connection in held), None)
         self._move(connection, state)
@@ -82,14 +82,14 @@ class ConnectionTable:
         finally:
             self._move(connection, before)
 
-    def _move(self, connection: web.RequestHandler, state: State | None) -> None:
+    def _move(self, connection: web.RequestHandler, state: ConnectionState | None) -> None:
         is_open = any(connection in held for held in self._by_state.values())
         self.remove(connection)
         if is_open and state is not None:
             self._by_state[state][connection] = None
 
     def _drop_one(self) -> None:
-        victims = self._by_state[State.WAITING] or self._by_state[State.SERVING]
+        victims = self._by_state[ConnectionState.WAITING] or self._by_state[ConnectionState.SERVING]
         victim = next(iter(victims), None)
         if victim is None:
             return
@@ -189,7 +189,7 @@ def counted(table: ConnectionTable) -> Middleware:
 
     @web.middleware
     async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
-        with table.marked(request.protocol, State.SERVING):
+        with table.marked(request.protocol, ConnectionState.SERVING):
             return await handler(request)
 
     return serve

@@ -43,7 +43,7 @@ def trial_table(study: str, trials: Sequence[TrialView], after: int) -> JsonValu
     }
 
 
-class Importance:
+class ImportanceCache:
     """Cache of parameter importances, recomputed after 10 % more trials."""
 
     def __init__(self) -> None:

@@ -22,11 +22,11 @@ Object = Mapping[str, JsonValue]
 Sample = tuple[Sequence[str], JsonValue]
 """Labels and value of a sample; samples without a numeric value are omitted."""
 
-PARTS = ("queue", "run", "candles", "download")
+SOURCES = ("queue", "run", "candles", "download")
 JOB_STATES = ("queued", "started", "finished", "failed", "deferred", "scheduled")
 TRIAL_STATES = ("complete", "pruned", "failed")
 STALLS = ("no workers", "workers suspended")
-LEVEL_STATES = ("waiting", "searching", "judging", "missed", "passed")
+LEVEL_STATES = ("waiting", "searching", "validating", "failed", "passed")
 
 
 async def scrape(request: web.Request) -> web.Response:
@@ -37,14 +37,14 @@ async def scrape(request: web.Request) -> web.Response:
 
 
 class MetricsCollector(Collector):
-    """Collector over a board; families without data are exported without samples, so every name is always present."""
+    """Collector over the topics; families without data are exported without samples, so no name is ever absent."""
 
     def __init__(self, topics: TopicStore) -> None:
         self._topics = topics
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metric families."""
-        topics = {part: _object(json.loads(self._topics.text(part) or b"{}")) for part in PARTS}
+        topics = {source: _object(json.loads(self._topics.text(source) or b"{}")) for source in SOURCES}
         queue, download = _object(topics["queue"].get("queue")), topics["download"]
         yield _gauge(
             "tradeschool_build_info",
@@ -52,8 +52,8 @@ class MetricsCollector(Collector):
             ["version"],
             [([version("tradeschool-curriculum")], 1)],
         )
-        seen = [([part], bool(topic) and not topic.get("trouble")) for part, topic in topics.items()]
-        yield _gauge("tradeschool_up", "1 if a part was readable at the last check, else 0.", ["part"], seen)
+        seen = [([source], bool(topic) and not topic.get("trouble")) for source, topic in topics.items()]
+        yield _gauge("tradeschool_up", "1 if a source was readable at the last check, else 0.", ["source"], seen)
         yield from _redis(topics["queue"], queue)
         yield from _queue(queue)
         yield from _workers(_objects(queue.get("workers")))
@@ -65,8 +65,8 @@ class MetricsCollector(Collector):
 
 def _redis(topic: Object, queue: Object) -> Iterator[Metric]:
     """Yield reachability, stall and ETA of the queue; without samples before the first check."""
-    told = "1 if Redis was reachable at the last check, else 0. The embedded server is stopped between two runs."
-    yield _gauge("tradeschool_redis_up", told, [], [([], bool(queue))] if topic else [])
+    description = "1 if Redis was reachable at the last check, else 0. The embedded server is stopped between two runs."
+    yield _gauge("tradeschool_redis_up", description, [], [([], bool(queue))] if topic else [])
     stalls = [([reason], reason == queue.get("stalled")) for reason in STALLS] if topic else []
     yield _gauge("tradeschool_stalled", "1 for the reason why the search is stalled, else 0.", ["reason"], stalls)
     yield _gauge(
@@ -102,28 +102,30 @@ def _workers(workers: Sequence[Object]) -> Iterator[Metric]:
     known = [(str(worker.get("name")), worker) for worker in workers]
     states = [([name, str(worker.get("state")), QUEUE], 1) for name, worker in known]
     yield _gauge("rq_workers", "Workers by state; always 1.", ["name", "state", "queues"], states)
-    for name, field, told in (
+    for name, field, description in (
         ("rq_workers_success", "done", "Number of jobs that a worker finished."),
         ("rq_workers_failed", "failed", "Number of jobs that failed on a worker."),
         ("rq_workers_working_time", "working_seconds", "Seconds that a worker spent on jobs."),
     ):
-        yield _counter(name, told, ["name", "queues"], [([each, QUEUE], worker.get(field)) for each, worker in known])
+        yield _counter(
+            name, description, ["name", "queues"], [([each, QUEUE], worker.get(field)) for each, worker in known]
+        )
     ages = [([name, str(worker.get("host"))], worker.get("heartbeat_age_seconds")) for name, worker in known]
-    told = "Seconds since the last heartbeat of a worker."
-    yield _gauge("tradeschool_worker_heartbeat_age_seconds", told, ["name", "host"], ages)
+    description = "Seconds since the last heartbeat of a worker."
+    yield _gauge("tradeschool_worker_heartbeat_age_seconds", description, ["name", "host"], ages)
 
 
 def _levels(levels: Sequence[Object]) -> Iterator[Metric]:
     named = [(str(level.get("level")), level) for level in levels]
     last = [(name, attempts[-1]) for name, level in named if (attempts := _objects(level.get("attempts")))]
     trials: list[Sample] = [([name, state], attempt.get(state)) for name, attempt in last for state in TRIAL_STATES]
-    trials += [([name, "wanted"], attempt.get("trials")) for name, attempt in last]
+    trials += [([name, "total"], attempt.get("trials")) for name, attempt in last]
     yield _gauge("tradeschool_trials", "Number of trials in a level's latest attempt.", ["level", "state"], trials)
     best = [([name], _object(attempt.get("best")).get("value")) for name, attempt in last]
     yield _gauge("tradeschool_level_best_value", "Best objective value of a feasible trial on train.", ["level"], best)
     left = [([name], attempt.get("eta_seconds")) for name, attempt in last]
-    told = "Estimated seconds until the last trial of a level's latest attempt; absent while no trial finishes."
-    yield _gauge("tradeschool_level_eta_seconds", told, ["level"], left)
+    description = "Estimated seconds until the last trial of a level's latest attempt; absent while no trial finishes."
+    yield _gauge("tradeschool_level_eta_seconds", description, ["level"], left)
     numbers = [([name], attempt.get("attempt")) for name, attempt in last]
     yield _gauge("tradeschool_level_attempt", "Number of a level's latest attempt.", ["level"], numbers)
     for field in ("value", "target", "met"):
@@ -132,8 +134,10 @@ def _levels(levels: Sequence[Object]) -> Iterator[Metric]:
             for name, level in named
             for reading in _objects(level.get("gate"))
         ]
-        told = f"The {field} of each gate criterion of a level, on validation after the verdict, on train before."
-        yield _gauge(f"tradeschool_level_gate_{field}", told, ["level", "gate"], readings)
+        description = (
+            f"The {field} of each gate criterion of a level, on validation after the verdict, on train before."
+        )
+        yield _gauge(f"tradeschool_level_gate_{field}", description, ["level", "criterion"], readings)
     states = [([name, state], state == level.get("state")) for name, level in named for state in LEVEL_STATES]
     yield _gauge("tradeschool_level_state", "1 for the current state of a level, else 0.", ["level", "state"], states)
 
@@ -175,7 +179,7 @@ def _providers(providers: Sequence[Object]) -> Iterator[Metric]:
         ([name, outcome], count) for name, each in named for outcome, count in _object(each.get("outcomes")).items()
     ]
     yield _counter("tradeschool_fetch_requests", "Number of requests by outcome.", ["provider", "outcome"], outcomes)
-    for name, field, told in (
+    for name, field, description in (
         (
             "tradeschool_fetch_request_duration_seconds",
             "response_seconds",
@@ -187,7 +191,7 @@ def _providers(providers: Sequence[Object]) -> Iterator[Metric]:
             "Seconds that a request waited for the rate limit.",
         ),
     ):
-        family = HistogramMetricFamily(name, told, labels=["provider"])
+        family = HistogramMetricFamily(name, description, labels=["provider"])
         for provider, each in named:
             _add_histogram(family, provider, _object(each.get(field)))
         yield family
@@ -204,12 +208,12 @@ def _add_histogram(family: HistogramMetricFamily, provider: str, spread: Object)
     family.add_metric([provider], list(zip(names, accumulate(counts), strict=True)), seconds)
 
 
-def _gauge(name: str, told: str, labels: Sequence[str], samples: Iterable[Sample]) -> Metric:
-    return _filled(GaugeMetricFamily(name, told, labels=labels), samples)
+def _gauge(name: str, description: str, labels: Sequence[str], samples: Iterable[Sample]) -> Metric:
+    return _filled(GaugeMetricFamily(name, description, labels=labels), samples)
 
 
-def _counter(name: str, told: str, labels: Sequence[str], samples: Iterable[Sample]) -> Metric:
-    return _filled(CounterMetricFamily(name, told, labels=labels), samples)
+def _counter(name: str, description: str, labels: Sequence[str], samples: Iterable[Sample]) -> Metric:
+    return _filled(CounterMetricFamily(name, description, labels=labels), samples)
 
 
 def _filled(family: GaugeMetricFamily | CounterMetricFamily, samples: Iterable[Sample]) -> Metric:

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from workers.coordinator import event_log
 from workers.monitoring.overview import Overview
 from workers.monitoring.run_status_json import as_page
-from workers.web.details import Importance
+from workers.web.details import ImportanceCache
 from workers.web.topics import TopicStore
 
 log = logging.getLogger(__name__)
@@ -41,13 +41,13 @@ class PolledTopic:
 
 
 class Poller:
-    """Reads all sources and puts the results on the board."""
+    """Reads all sources and puts the results into the topic store."""
 
     def __init__(self, overview: Overview, topics: TopicStore) -> None:
-        self.overview, self.board = overview, topics
+        self.overview, self.topic_store = overview, topics
         self.looked = time.monotonic()
         """Monotonic time of the last completed read; detects a hanging poller."""
-        self.importances = Importance()
+        self.importances = ImportanceCache()
         self._thread = ThreadPoolExecutor(1, "overview")
         self._answers: dict[object, tuple[float, asyncio.Task[Any]]] = {}
         self._run: str | None = None
@@ -92,14 +92,16 @@ class Poller:
     async def _keep(self, part: PolledTopic) -> None:
         while True:
             await self._once(part)
-            await self.board.pause(part.watched_seconds, part.idle_seconds)
+            await self.topic_store.pause(part.watched_seconds, part.idle_seconds)
 
     async def _once(self, part: PolledTopic) -> None:
         try:
-            self.board.put(part.topic, await self.ask(part.look))
+            self.topic_store.put(part.topic, await self.ask(part.look))
         except Exception:  # outermost loop: an unreadable source must not stop the page
             log.exception("poll failed", extra={"action": "look_failed", "topic": part.topic})
-            self.board.put(part.topic, {"trouble": f"{part.topic}: not readable; see the log of tradeschool serve"})
+            self.topic_store.put(
+                part.topic, {"trouble": f"{part.topic}: not readable; see the log of tradeschool serve"}
+            )
         self.looked = time.monotonic()
 
     def _queue(self) -> JsonValue:

@@ -1,4 +1,4 @@
-"""The work horse: the forked process of a worker that evaluates trials, and what both share.
+"""The work horse: the forked process of a worker that evaluates trials, and the channel between both.
 
-It never holds a connection to Redis or a secret.
+It never uses a connection to Redis.
 """

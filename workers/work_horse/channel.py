@@ -1,4 +1,4 @@
-"""The line between a worker and its horse: messages of a kind, a number and a body, over one socket."""
+"""The channel between a worker and its work horse: messages with a kind, a number and a body over one socket."""
 
 import socket
 import struct
@@ -7,93 +7,93 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 HEADER = struct.Struct("!cIQ")
-"""Kind, number, and length of what follows."""
+"""Kind, number, and length of the body."""
 MAX_BYTES = 64_000_000
-"""Of a body: an answer to one trial is some kilobytes."""
+"""Limit of a body; a result of one trial takes some kilobytes."""
 CHUNK = 1 << 16
 SEND_SECONDS = 5.0
-"""For an order that is longer than a socket holds."""
+"""Time limit for sending a batch that is longer than the socket's buffer."""
 
-ORDER = b"O"
-"""To the horse; its number is the time-out in seconds."""
-STAGE = b"S"
-"""The horse begins a step of getting ready, by its place."""
-CHANGED = b"C"
-"""What the order has changed in the horse's process; comes before its end."""
-TOLD = b"T"
+BATCH = b"B"
+"""To the work horse; the number is the time-out in seconds."""
+STEP = b"S"
+"""The work horse starts a preparation step; the number is its position."""
+CHANGES = b"C"
+"""What the batch has changed in the process; sent before the result."""
+LOG = b"L"
 """A line for the log."""
-ANSWER, FAILURE = b"A", b"F"
-"""The end of an order."""
+RESULT, FAILURE = b"R", b"F"
+"""The end of a batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one side says."""
+    """One message of either side."""
 
     kind: bytes
     number: int
     body: bytes
 
 
-class Line:
-    """The worker's end. It never waits: half a message is kept until the rest comes, or nobody wants it any more."""
+class Channel:
+    """The worker's end. Reading never blocks: a partial message is kept until the rest arrives."""
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
-        self._end, self._held = end, bytearray()
-        self.is_over = False
-        """Whether nothing more will come: the other end is closed, or speaks no sense."""
+        self._end, self._buffer = end, bytearray()
+        self.is_closed = False
+        """Whether no more messages will come: the other end is closed, or has sent an invalid length."""
 
     def fileno(self) -> int:
-        """To be polled."""
+        """The descriptor to poll."""
         return self._end.fileno()
 
     def read(self) -> None:
-        """Take up what has come, a part of it where it is much."""
+        """Read up to `CHUNK` available bytes into the buffer."""
         try:
             part = self._end.recv(CHUNK)
         except BlockingIOError:
             return
         except OSError:
             part = b""
-        self._held += part
-        self.is_over = not part
+        self._buffer += part
+        self.is_closed = not part
 
     def messages(self) -> Iterator[Message]:
-        """Those that have come whole."""
-        while len(self._held) >= HEADER.size:
-            kind, number, length = HEADER.unpack_from(self._held)
+        """Yield the complete messages of the buffer and remove them."""
+        while len(self._buffer) >= HEADER.size:
+            kind, number, length = HEADER.unpack_from(self._buffer)
             if length > MAX_BYTES:
-                self._held.clear()
-                self.is_over = True
+                self._buffer.clear()
+                self.is_closed = True
                 return
             end = HEADER.size + length
-            if len(self._held) < end:
+            if len(self._buffer) < end:
                 return
-            body = bytes(self._held[HEADER.size : end])
-            del self._held[:end]
+            body = bytes(self._buffer[HEADER.size : end])
+            del self._buffer[:end]
             yield Message(kind, number, body)
 
     def send(self, message: Message) -> None:
-        """Hand a message over; a horse that waits for an order takes it at once, and a dead one is noticed later."""
+        """Send a message; errors are ignored, because a dead work horse is noticed by the next read."""
         self._end.settimeout(SEND_SECONDS)
         with suppress(OSError):
-            self._end.sendall(HEADER.pack(message.kind, message.number, len(message.body)) + message.body)
+            send(self._end, message.kind, message.body, message.number)
         self._end.setblocking(False)
 
     def close(self) -> None:
-        """Nobody listens any more."""
+        """Close the worker's end."""
         self._end.close()
-        self.is_over = True
+        self.is_closed = True
 
 
-def say(end: socket.socket, kind: bytes, body: bytes = b"", number: int = 0) -> None:
-    """The horse's way to speak; it waits until the worker has taken it."""
+def send(end: socket.socket, kind: bytes, body: bytes = b"", number: int = 0) -> None:
+    """Send a message from the work horse; blocks until the worker has read it."""
     end.sendall(HEADER.pack(kind, number, len(body)) + body)
 
 
-def hear(end: socket.socket) -> Message | None:
-    """The horse's way to listen; None where the worker is gone."""
+def receive(end: socket.socket) -> Message | None:
+    """Wait for a message in the work horse; None once the worker has closed its end."""
     with suppress(ConnectionResetError):
         if (header := _read(end, HEADER.size)) is None:
             return None

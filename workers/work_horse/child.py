@@ -1,4 +1,4 @@
-"""The life of a horse, in the child: it gets ready, turns one order after another into its end, and never returns."""
+"""The child side of a work horse: runs the preparation steps, then evaluates one batch after another."""
 
 import logging
 import os
@@ -15,176 +15,178 @@ from tradeschool.log import TextLines
 from tradeschool.plain_text import plain_error
 from workers.processes.memory_limit import lift_memory_limit, limit_memory
 from workers.processes.parent_death import die_with_parent
-from workers.work_horse.channel import ANSWER, CHANGED, FAILURE, STAGE, TOLD, Message, hear, say
-from workers.work_horse.process_changes import changes, surroundings
+from workers.work_horse.channel import CHANGES, FAILURE, LOG, RESULT, STEP, Message, receive, send
+from workers.work_horse.process_changes import changes, process_state
 
-FORCE_EXIT = 1
-MUTE = 4
-"""Exit code of a horse that cannot speak to its worker any more."""
-MAX_LOGGED = 200
-"""Lines for the log that an order may bring about."""
-MAX_LINE = 16_384
-"""Bytes of such a line."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """One step of getting ready, before the first order is evaluated."""
-
-    act: Callable[[bytes], None]
-    """Given the order."""
-    blame: str
-    """How the reason begins where it fails."""
-    reason: Callable[[BaseException], str] = plain_error
-    """Describes what it raises."""
-    most_seconds: int | None = None
-    """How long it may take where that is less than an order may."""
-    is_ours: bool = False
-    """Whether what it allocates is not the strategy's: the limit of memory counts from its end."""
+FAILED_EXIT = 1
+CHANNEL_CLOSED_EXIT = 4
+"""Exit code of a work horse that cannot write to its channel."""
+MAX_LOG_LINES = 200
+"""Log lines that a batch may write."""
+MAX_LINE_BYTES = 16_384
+"""Limit of such a line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Duty:
-    """What a horse is for."""
+class PreparationStep:
+    """One step before the first batch is evaluated."""
+
+    run: Callable[[bytes], None]
+    """Takes the batch."""
+    failure: str
+    """Start of the reason where the step fails."""
+    describe: Callable[[BaseException], str] = plain_error
+    """Text of an exception that the step raises."""
+    timeout_seconds: int | None = None
+    """Time limit where it is shorter than the batch's."""
+    is_trusted: bool = False
+    """Whether only the project's code runs: the memory limit then counts from the end of the step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkHorseTask:
+    """What a work horse runs."""
 
     evaluate: Callable[[bytes], bytes]
+    """Turns a batch into its result, both JSON."""
     close: Callable[[], None]
-    """Lets go of what belongs to the parent."""
+    """Closes the parent's connections in the child."""
     memory_bytes: int | None = None
-    stages: Sequence[Stage] = ()
-    is_strange: bool = False
-    """Whether it runs a stranger's code: it writes to a pipe, and whatever an order changes is told."""
+    """Limit of memory; None is without limit."""
+    steps: Sequence[PreparationStep] = ()
+    is_untrusted: bool = False
+    """Whether it runs a user's strategy: its output goes to a pipe, and changes of the process are reported."""
 
 
-def live(line: socket.socket, parent: int, standby_run: Duty, output: int | None) -> None:
-    """The child's whole life; it never returns."""
+def run_child(end: socket.socket, parent: int, task: WorkHorseTask, output: int | None) -> None:
+    """Run the child process; never returns."""
     try:
         os.setpgrp()
         die_with_parent(parent, signal.SIGKILL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        standby_run.close()
+        task.close()
         if output is not None:
             _redirect(output)
-        Rider(line, standby_run).serve()
-    except BaseException:  # noqa: BLE001  # a child that returned would go on as a second worker
-        os._exit(FORCE_EXIT)
+        BatchLoop(end, task).serve()
+    except BaseException:  # noqa: BLE001  # a child that returned would continue as a second worker
+        os._exit(FAILED_EXIT)
     os._exit(0)
 
 
-class Rider:
-    """Takes orders, as long as it is the process that the worker has made."""
+class BatchLoop:
+    """Evaluates batches in the process that the worker has forked, and in no fork of it."""
 
-    def __init__(self, line: socket.socket, standby_run: Duty) -> None:
-        self._line, self._duty, self._pid = line, standby_run, os.getpid()
-        self._is_ready = not standby_run.stages
-        self._teller = Teller(self._say)
-        if standby_run.is_strange:
-            logging.getLogger().handlers = [self._teller]
+    def __init__(self, end: socket.socket, task: WorkHorseTask) -> None:
+        self._end, self._task, self._pid = end, task, os.getpid()
+        self._is_ready = not task.steps
+        self._log_handler = ChannelLogHandler(self._send)
+        if task.is_untrusted:
+            logging.getLogger().handlers = [self._log_handler]
         if self._is_ready:
             self._limit_memory()
-        self._before, self._environment = surroundings(), dict(os.environ)
+        self._before, self._environment = process_state(), dict(os.environ)
 
     def serve(self) -> None:
-        """Until the worker is gone, or wants no more."""
-        while message := hear(self._line):
-            kind, body = self._answer(message)
-            self._say(kind, body)
+        """Evaluate batches until the worker closes the channel."""
+        while message := receive(self._end):
+            kind, body = self._process(message)
+            self._send(kind, body)
 
-    def _answer(self, message: Message) -> tuple[bytes, bytes]:
-        self._teller.left = MAX_LOGGED
-        if not self._is_ready and (reason := self._get_ready(message)) is not None:
+    def _process(self, message: Message) -> tuple[bytes, bytes]:
+        self._log_handler.left = MAX_LOG_LINES
+        if not self._is_ready and (reason := self._prepare(message)) is not None:
             return FAILURE, reason
-        if self._duty.is_strange:
-            self._restore()
+        if self._task.is_untrusted:
+            self._restore_environment()
         end = self._evaluate(message)
-        if self._duty.is_strange:
-            self._tell_changes()
+        if self._task.is_untrusted:
+            self._report_changes()
         return end
 
-    def _get_ready(self, message: Message) -> bytes | None:
-        """Why it is not ready, None where it is."""
-        for place, stage in enumerate(self._duty.stages):
-            self._say(STAGE, number=place)
-            seconds = min(message.number, stage.most_seconds or message.number)
+    def _prepare(self, message: Message) -> bytes | None:
+        """Run the preparation steps; the reason where one fails, else None."""
+        for place, step in enumerate(self._task.steps):
+            self._send(STEP, number=place)
+            seconds = min(message.number, step.timeout_seconds or message.number)
             try:
-                if not stage.is_ours:
+                if not step.is_trusted:
                     self._limit_memory(is_hard=False)
                 with UnixSignalDeathPenalty(seconds, JobTimeoutException):
-                    stage.act(message.body)
-            except BaseException as error:  # noqa: BLE001  # an exit of a stranger's module is told, too
-                return f"{stage.blame}: {stage.reason(error)}".encode()
+                    step.run(message.body)
+            except BaseException as error:  # noqa: BLE001  # a user's module may raise SystemExit, too
+                return f"{step.failure}: {step.describe(error)}".encode()
             finally:
                 lift_memory_limit()
-        self._say(STAGE, number=len(self._duty.stages))
+        self._send(STEP, number=len(self._task.steps))
         self._limit_memory()
         self._is_ready = True
-        self._before, self._environment = surroundings(), dict(os.environ)
+        self._before, self._environment = process_state(), dict(os.environ)
         return None
 
     def _evaluate(self, message: Message) -> tuple[bytes, bytes]:
         try:
             with UnixSignalDeathPenalty(message.number, JobTimeoutException):
-                return ANSWER, self._duty.evaluate(message.body)
-        except Exception as error:  # noqa: BLE001  # whatever a strategy raises past its trial is told to the worker
+                return RESULT, self._task.evaluate(message.body)
+        except Exception as error:  # noqa: BLE001  # any error outside a trial is the batch's failure
             return FAILURE, plain_error(error).encode()
 
-    def _restore(self) -> None:
-        """A library that is loaded late may set variables: that alone is no reason for another horse."""
+    def _restore_environment(self) -> None:
+        """Reset the environment variables: a library that loads late may set some, which is no reason for a restart."""
         if os.environ != self._environment:
             os.environ.clear()
             os.environ.update(self._environment)
 
-    def _tell_changes(self) -> None:
+    def _report_changes(self) -> None:
         for stream in (sys.stdout, sys.stderr):
-            with suppress(Exception):  # a stranger has closed it, or put something else there
+            with suppress(Exception):  # a strategy may have closed or replaced it
                 stream.flush()
-        if found := changes(self._before, surroundings()):
-            self._say(CHANGED, ", ".join(found).encode())
+        if found := changes(self._before, process_state()):
+            self._send(CHANGES, ", ".join(found).encode())
 
-    def _say(self, kind: bytes, body: bytes = b"", number: int = 0) -> None:
-        # A strategy may have forked and come back here twice: the second one ends, without a word.
+    def _send(self, kind: bytes, body: bytes = b"", number: int = 0) -> None:
+        # A strategy may have forked: the second process that arrives here ends without a message.
         if os.getpid() != self._pid:
             os._exit(0)
         try:
-            say(self._line, kind, body, number)
+            send(self._end, kind, body, number)
         except OSError:
-            os._exit(MUTE)
+            os._exit(CHANNEL_CLOSED_EXIT)
 
     def _limit_memory(self, *, is_hard: bool = True) -> None:
-        if self._duty.memory_bytes:
-            limit_memory(self._duty.memory_bytes, is_hard=is_hard)
+        if self._task.memory_bytes:
+            limit_memory(self._task.memory_bytes, is_hard=is_hard)
 
 
-class Teller(logging.Handler):
-    """Has the worker write a horse's log lines: its own standard error is a strategy's."""
+class ChannelLogHandler(logging.Handler):
+    """Sends log lines to the worker: the work horse's own standard error belongs to the strategy."""
 
-    def __init__(self, say: Callable[..., None]) -> None:
+    def __init__(self, send: Callable[..., None]) -> None:
         super().__init__()
         formatters = [handler.formatter for handler in logging.getLogger().handlers if handler.formatter]
         self.setFormatter(formatters[0] if formatters else TextLines())
-        self._say_to_worker, self.left = say, MAX_LOGGED
+        self._send, self.left = send, MAX_LOG_LINES
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say the line, where the order has not brought about too many already."""
+        """Send the line, up to `MAX_LOG_LINES` per batch."""
         self.left -= 1
         if self.left < 0:
             return
         try:
             line = self.format(record)
-        except Exception:  # noqa: BLE001  # a stranger's exception that cannot be told
-            line = f"a line for the log cannot be told: {record.name}"
-        self._say_to_worker(TOLD, line.encode(errors="backslashreplace")[:MAX_LINE])
+        except Exception:  # noqa: BLE001  # an exception of a strategy may fail to format
+            line = f"log line could not be formatted: {record.name}"
+        self._send(LOG, line.encode(errors="backslashreplace")[:MAX_LINE_BYTES])
 
 
 def _redirect(output: int) -> None:
-    """Let what a strategy writes go to the worker, and let it read nothing."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for source, number in ((nothing, 0), (output, 1), (output, 2)):
+    """Lead standard output and error to the worker's pipe, and standard input to an empty file."""
+    empty = os.open(os.devnull, os.O_RDONLY)
+    for source, number in ((empty, 0), (output, 1), (output, 2)):
         os.dup2(source, number)
-    os.close(nothing)
+    os.close(empty)
     if output > 2:  # the standard streams
         os.close(output)
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):
-            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a test's own has no such thing
+            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a stream that a test has replaced lacks it

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class Evaluator(Generic[Arrays, Prepared]):
-    """One worker's place of work: its candles, its objective, and the levels that it has made ready."""
+    """The candles and the objective of one worker, and the level that it has prepared."""
 
     def __init__(
         self,
@@ -46,78 +46,76 @@ class Evaluator(Generic[Arrays, Prepared]):
         strategies: AllowedStrategies | None = None,
         load: Callable[[str], object] = lambda name: None,
     ) -> None:
-        """`strategies` limits what orders may name; None where they come from this very process. `load` imports one."""
+        """`strategies` limits the strategies of batches; None: no limit. `load` imports one."""
         self.worker, self._strategies = worker, strategies
         self._share, self._load = share, load
         self._store, self._prepare, self._evaluate = store, prepare, evaluate
         self._ready: dict[str, tuple[Prepared, ...]] = {}
 
-    def make_ready(self, batch: TrialBatch, beat: Callable[[], None]) -> tuple[Prepared, ...]:
-        """The level's candles in memory, read once and kept until another level comes.
+    def make_ready(self, batch: TrialBatch, heartbeat: Callable[[], None]) -> tuple[Prepared, ...]:
+        """The prepared candles of the batch's level, read once and kept until another level comes.
 
-        `beat` is called before each dataset is read.
+        `heartbeat` is called before each dataset is read.
 
         Raises:
-            DataError: where candles are missing, or are not those that the coordinator knows.
+            DataError: Candles are missing, or differ from the coordinator's.
         """
         key = level_key(batch)
         if key not in self._ready:
             check_digests(batch.level, batch.digests, self._store)
 
             def read(dataset: Dataset, window: Window) -> Arrays:
-                beat()
+                heartbeat()
                 return self._store.arrays(dataset, window)
 
-            self._ready = {}  # what the last level had mapped or held goes before the next one's comes
+            self._ready = {}  # frees the memory of the last level first
             self._ready = {key: self._share(self._prepare(batch.level, Part.TRAIN, read), key)}
         return self._ready[key]
 
     def require_strategy(self, level: Level) -> None:
-        """Refuse a level whose strategy this worker may not import.
+        """Check that this worker may import a level's strategy.
 
         Raises:
-            StrategyNotAllowed: where its settings do not name it.
+            StrategyNotAllowed: Its settings do not name it.
         """
         if self._strategies is not None:
             self._strategies.require(level)
 
     def check(self, level: Level, digests: Mapping[str, str]) -> None:
-        """Refuse where this worker may not import a study's strategy, or its candles are not those of the study.
+        """Check a study's strategy and candles without importing or preparing anything.
 
         Raises:
-            StrategyNotAllowed: where its settings do not name the strategy.
-            DataError: where candles are missing, or are others.
+            StrategyNotAllowed: The worker's settings do not name the strategy.
+            DataError: Candles are missing, or differ.
         """
         self.require_strategy(level)
         check_digests(level, digests, self._store)
 
     def load_strategy(self, level: Level) -> None:
-        """Import what a level names, where this worker may.
+        """Import a level's strategy.
 
         Raises:
-            StrategyNotAllowed: before anything is imported.
+            StrategyNotAllowed: The worker's settings do not name it; nothing is imported.
         """
         self.require_strategy(level)
         self._load(level.strategy)
 
     def evaluate(self, batch: TrialBatch, caught: type[BaseException] = Exception) -> BatchResult:
-        """Every trial of the order evaluated; a strategy's exception is an answer, missing candles a refusal.
+        """Evaluate every trial of a batch; a strategy's exception fails its trial, missing candles refuse the batch.
 
-        `caught`: what of a strategy's is an answer; in a process of its own nobody else raises an exit, or interrupts.
+        `caught` are the exceptions that fail a trial; a work horse passes BaseException, which includes SystemExit.
 
         Raises:
-            StrategyNotAllowed: before anything is imported.
+            StrategyNotAllowed: The worker's settings do not name the strategy; nothing is imported.
         """
         self.require_strategy(batch.level)
         try:
-            prepared = self.make_ready(batch, beat=_no_heartbeat)
+            prepared = self.make_ready(batch, heartbeat=_no_heartbeat)
         except DataError as error:
             return BatchResult(study=batch.study, worker=self.worker, refused=_truncated(str(error)))
-        asked = zip(batch.numbers, batch.request_digests(), batch.parameters, batch.thresholds, strict=True)
+        requests = zip(batch.numbers, batch.request_digests(), batch.parameters, batch.thresholds, strict=True)
         with about(**about_study(batch.study)):
-            trials = tuple(
-                self._evaluate_one(batch.level, prepared, caught, *request_digest) for request_digest in asked
-            )
+            trials = tuple(self._evaluate_one(batch.level, prepared, caught, *request) for request in requests)
         return BatchResult(study=batch.study, worker=self.worker, trials=trials)
 
     def _evaluate_one(
@@ -135,8 +133,8 @@ class Evaluator(Generic[Arrays, Prepared]):
         try:
             evaluation = self._evaluate(level, prepared, dict(parameters), thresholds).to_json()
         except (BaseTimeoutException, MemoryError):
-            raise  # says something of this process, not of the trial
-        except caught as error:  # a strategy is a stranger's code: whatever it raises is its answer
+            raise  # concerns the process, not the trial
+        except caught as error:  # a strategy may raise anything
             failure = _truncated(_error_text(error))
             log.warning("trial failed", exc_info=True, extra={"action": "trial_failed", "trial": number})
         seconds = time.monotonic() - clock
@@ -150,13 +148,13 @@ class Evaluator(Generic[Arrays, Prepared]):
         )
 
 
-def evaluate_trials(order: bytes, evaluator: Evaluator[Arrays, Prepared]) -> bytes:
-    """What the job `FUNCTION` does: an order in, an answer out, both JSON.
+def evaluate_trials(batch: bytes, evaluator: Evaluator[Arrays, Prepared]) -> bytes:
+    """The function of a job (`FUNCTION`): takes a batch and returns its result, both JSON.
 
     Raises:
-        ValueError: where it is no order of this version.
+        ValueError: It is no batch of this version.
     """
-    return evaluator.evaluate(TrialBatch.parse(json.loads(order)), caught=BaseException).model_dump_json().encode()
+    return evaluator.evaluate(TrialBatch.parse(json.loads(batch)), caught=BaseException).model_dump_json().encode()
 
 
 def _error_text(error: BaseException) -> str:
@@ -170,4 +168,4 @@ def _truncated(text: str) -> str:
 
 
 def _no_heartbeat() -> None:
-    """Nobody waits for a heartbeat."""
+    """Default: no lease to renew."""

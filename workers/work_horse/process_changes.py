@@ -1,4 +1,4 @@
-"""What an order may have changed in its horse's process, so that the next one would be evaluated differently."""
+"""Changes of a process's state by a strategy that could influence the next batch."""
 
 import gc
 import os
@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 STATUS = ("Umask", "SigBlk", "SigIgn", "SigCgt")
-"""Of /proc/self/status: as the kernel knows them, whatever language they were set in."""
+"""Fields of /proc/self/status: they show what native code has set, too."""
 LIMITS = tuple(sorted(value for name, value in vars(resource).items() if name.startswith("RLIMIT_")))
 HANDLED = tuple(sorted(signal.valid_signals()))
 
 
-def surroundings() -> dict[str, object]:
-    """What is held against a later look, by a name for people."""
+def process_state() -> dict[str, object]:
+    """The state of this process that `changes` compares, by its name in messages."""
     return {
         "working folder": _working_folder(),
         "descriptors": _descriptors(),
@@ -28,14 +28,14 @@ def surroundings() -> dict[str, object]:
         "limits": tuple(resource.getrlimit(which) for which in LIMITS),
         "standard streams": (id(sys.stdin), id(sys.stdout), id(sys.stderr)),
         "interpreter": (gc.isenabled(), sys.getrecursionlimit(), sys.gettrace(), sys.getprofile()),
-        # Those that run Python; the pools of native libraries stay, and have no trial's work to do.
+        # Threads that run Python; the pools of native libraries are idle between trials.
         "threads": len(sys._current_frames()),
         "numpy's errors": tuple(sorted(np.geterr().items())),
     }
 
 
 def changes(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """The names of what is not as it was. A descriptor that was opened is no change, one that was closed is."""
+    """The names of all differences. A closed descriptor is a difference, a newly opened one is not."""
     found = [name for name, value in before.items() if name != "descriptors" and now[name] != value]
     had, has = before["descriptors"], now["descriptors"]
     assert isinstance(had, dict)

@@ -1,6 +1,6 @@
-"""A level's arrays once a machine: written to files, and mapped by every worker that evaluates the level.
+"""Shares a level's arrays on a machine: written to files once, and memory-mapped by every worker.
 
-Each worker would hold its own copy otherwise: some hundred megabytes for a few datasets of five-minute candles.
+Otherwise each worker would hold a copy: several hundred megabytes for a few datasets of five-minute candles.
 """
 
 import dataclasses
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_BYTES = 1 << 16
-"""Smaller arrays stay where they are."""
+"""Smaller arrays are not shared."""
 KEEP_SECONDS = 86_400.0
-"""Files that nobody has asked for in that time are removed; who has mapped them keeps them all the same."""
+"""Files that were not used for that time are removed; existing mappings stay valid."""
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +27,9 @@ Value = TypeVar("Value")
 
 
 def share(values: tuple[Value, ...], folder: Path, key: str) -> tuple[Value, ...]:
-    """The same values, the large arrays of those that are dataclasses mapped from files.
+    """Return the same values with the large arrays of dataclasses memory-mapped from files.
 
-    `key` stands for what the values were made from. Where the disk takes no more, they are returned as they are.
+    `key` identifies the input of the values. If the disk is full, the values are returned unchanged.
     """
     stem = blake2b(key.encode(), digest_size=16).hexdigest()
     try:
@@ -70,7 +70,7 @@ def _map(array: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
 
 
 def _load(path: Path, mode: Literal["c", "r"]) -> NDArray[np.generic] | None:
-    """Mapped; `c`: who writes to it writes to a copy of his own; `r`: nobody can, and to compiled code it is a type."""
+    """Memory-map a file; mode `c` copies on write, mode `r` is read-only, which Numba treats as another type."""
     with suppress(OSError, ValueError, EOFError):
         found = np.load(path, mmap_mode=mode, allow_pickle=False)
         os.utime(path)

@@ -12,17 +12,17 @@ from workers.work_horse.evaluator import Evaluator
 
 
 class InProcessDispatcher(Generic[Arrays, Prepared]):
-    """Within this process, one order after another; nothing is ever lost."""
+    """Evaluates each batch when it is sent; no job can be lost."""
 
     def __init__(self, evaluator: Evaluator[Arrays, Prepared]) -> None:
         self._evaluator = evaluator
         self._results: list[BatchResult] = []
 
     def send(self, job_key: JobKey, batch: TrialBatch) -> bool:
-        """Evaluate the order here and now.
+        """Evaluate the batch.
 
         Raises:
-            DataIncomplete: where the bench refuses it: there is no other worker to ask.
+            DataIncomplete: The evaluator refuses it; there is no other worker to try.
         """
         result = self._evaluator.evaluate(batch)
         if result.refused is not None:
@@ -35,20 +35,20 @@ class InProcessDispatcher(Generic[Arrays, Prepared]):
         self.send(job_key, batch)
 
     def collect(self, wait_seconds: float) -> list[BatchResult]:
-        """The answers since the last call."""
+        """The results since the last call."""
         results, self._results = self._results, []
         return results
 
     def look(self, job_keys: Sequence[JobKey]) -> list[JobReport]:
-        """Nothing is under way: every order was answered when it was sent."""
+        """No reports: every batch has its result when `send` returns."""
         return []
 
     def put_back(self, job_key: JobKey) -> None:
-        """Nothing strays."""
+        """No effect: there are no orphaned jobs."""
 
     def count_loss(self, job_key: JobKey) -> int:
-        """Nothing is lost."""
+        """Always 0."""
         return 0
 
     def announce(self, announcement: Announcement) -> None:
-        """Nobody else has a part in it."""
+        """No effect: no other process takes part."""

@@ -1,7 +1,7 @@
-"""Where a worker takes jobs and hands them in: every step is one transaction, and one way to Redis and back.
+"""A worker's access to the queue: takes jobs, renews leases and submits results, each step in one transaction.
 
-The keys and fields are RQ's own, so its tools see these jobs and workers as any others. What RQ writes besides, and
-nobody here reads, is left out: a record of every execution, and a message channel for every worker.
+The keys and fields are RQ's, so its tools show these jobs and workers like any others. Executions and message
+channels, which RQ also writes, are left out.
 """
 
 import time
@@ -28,18 +28,18 @@ TAKE = """
 if redis.call('EXISTS', KEYS[3]) == 1 then return false end
 return redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
 """
-"""The next job, none while the workers are suspended; in one step with what is handed in."""
+"""Takes the next job unless workers are suspended; part of the transaction that submits a result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeasedJob:
-    """A job that this worker has a lease on."""
+    """A job that this worker holds the lease of."""
 
     job: TrialJob
     lease: str
     """Its entry in the registry of started jobs."""
     began: float
-    """By this process' clock that only runs, in seconds."""
+    """Monotonic time of the start in seconds."""
 
 
 class LeaseClient:
@@ -52,27 +52,27 @@ class LeaseClient:
         self._renew = queue.connection.register_script(RENEW)
 
     def wait(self, seconds: float) -> str | None:
-        """The next job's id, as soon as there is one; None after so long, and where the workers are suspended."""
+        """Wait for the next job's id; None after `seconds`, or if the workers are suspended."""
         connection = self._queue.connection
         taken = connection.blmove(self._queue.key, self._queue.intermediate_queue_key, seconds)  # type: ignore[arg-type]  # Redis takes fractions
         found = self._taken(taken)
-        if found is not None and self.is_suspended():  # meanwhile
+        if found is not None and self.is_suspended():  # since the check before
             put_back(self._queue, found)
             return None
         return found
 
     def is_suspended(self) -> bool:
-        """Whether `rq suspend` has told all workers to take no job."""
+        """Whether `rq suspend` is in effect."""
         return bool(self._queue.connection.exists(WORKERS_SUSPENDED))
 
     def begin(self, job_id: str) -> LeasedJob | None:
-        """Lease the job that was taken; None where there is no job of that id."""
+        """Lease a job that was taken; None if it does not exist."""
         job, lease = TrialJob(job_id, connection=self._queue.connection), f"{job_id}:{uuid.uuid4().hex}"
         keys = (job.key, self._leases, CLOCK_KEY, self._queue.intermediate_queue_key, self._key)
-        words = (job_id, lease, self._lease_seconds, self._name, self._silence_seconds)
+        values = (job_id, lease, self._lease_seconds, self._name, self._silence_seconds)
         with self._queue.connection.pipeline() as pipeline:
             read_fields(pipeline, job.key)
-            pipeline.eval(BEGIN, len(keys), *keys, *words)
+            pipeline.eval(BEGIN, len(keys), *keys, *values)
             found, _ = pipeline.execute()
         with suppress(NoSuchJobError):
             job.restore(fields_read(found))
@@ -80,52 +80,52 @@ class LeaseClient:
         return None
 
     def renew(self, leased: LeasedJob) -> bool:
-        """Keep the lease; False where this worker is not known any more, and has to register again."""
+        """Renew the lease; False if Redis no longer knows this worker, which must register again."""
         return not self._renew(
             keys=[self._leases, CLOCK_KEY, self._key],
             args=[leased.lease, self._lease_seconds, self._silence_seconds],
         )
 
     def heartbeat(self, state: WorkerStatus) -> bool:
-        """Say what this worker does; False where it is not known any more, and has to register again."""
+        """Send a heartbeat with this worker's state; False if Redis no longer knows it, and it must register again."""
         with self._queue.connection.pipeline() as pipeline:
             pipeline.eval(BEAT, 1, self._key, state.value, self._silence_seconds)
-            # What was handed in writes to the worker's own entry, too, after a server has forgotten its name.
+            # Submitting a result also creates the worker's entry, so the entry alone does not prove it is registered.
             pipeline.sadd(WORKERS_BY_QUEUE_KEY % self._queue.name, self._key)
             is_new, is_named = pipeline.execute()
         return not (is_new or is_named)
 
     def release(self, leased: LeasedJob) -> None:
-        """Return a job of which no trial has begun to the head of the queue."""
+        """Return a job of which no trial has started to the head of the queue."""
         with self._queue.connection.pipeline() as pipeline:
             pipeline.zrem(self._leases, leased.lease)
             stamp(pipeline, leased.job.key, ["enqueued_at"], {"status": JobStatus.QUEUED.value})
             pipeline.execute()
         put_back(self._queue, leased.job.id)
 
-    def submit(self, leased: LeasedJob, study: str, answer: bytes, *, go_on: bool) -> str | None:
-        """Push the answer, store it as the job's result, and take the next job where there is one."""
+    def submit(self, leased: LeasedJob, study: str, result: bytes, *, take_next: bool) -> str | None:
+        """Push a result, store it with the job, and take the next job if there is one."""
         with self._queue.connection.pipeline() as pipeline:
-            pipeline.rpush(results_key(study), answer)
+            pipeline.rpush(results_key(study), result)
             pipeline.expire(results_key(study), KEEP_SECONDS)
-            result = {"type": Result.Type.SUCCESSFUL.value, "return_value": b64encode(answer)}
-            self._end(pipeline, leased, JobStatus.FINISHED, result)
+            fields = {"type": Result.Type.SUCCESSFUL.value, "return_value": b64encode(result)}
+            self._end(pipeline, leased, JobStatus.FINISHED, fields)
             pipeline.hincrby(self._key, "successful_job_count", 1)
-            return self._execute(pipeline, go_on=go_on)
+            return self._execute(pipeline, take_next=take_next)
 
-    def fail(self, leased: LeasedJob, reason: str, signed: Mapping[str, str], *, go_on: bool) -> str | None:
-        """Store why there is no answer, with its signature, and take the next job where there is one."""
+    def fail(self, leased: LeasedJob, reason: str, signed: Mapping[str, str], *, take_next: bool) -> str | None:
+        """Store the signed reason of a failure, and take the next job if there is one."""
         with self._queue.connection.pipeline() as pipeline:
             job = leased.job
             remember(pipeline, self._queue.failed_job_registry.key, job.id, KEEP_SECONDS)
             result = Result(job.id, Result.Type.FAILED, self._queue.connection, exc_string=reason).serialize()
             self._end(pipeline, leased, JobStatus.FAILED, {**result, **signed, "worker_name": self._name})
             pipeline.hincrby(self._key, "failed_job_count", 1)
-            return self._execute(pipeline, go_on=go_on)
+            return self._execute(pipeline, take_next=take_next)
 
     def _end(self, pipeline: Pipeline, leased: LeasedJob, status: JobStatus, result: dict[str, object]) -> None:
         job, results = leased.job, Result.get_key(leased.job.id)
-        pipeline.xadd(results, {"worker_name": self._name, **result}, maxlen=MAX_RESULTS)  # type: ignore[dict-item]  # texts and numbers
+        pipeline.xadd(results, {"worker_name": self._name, **result}, maxlen=MAX_RESULTS)  # type: ignore[dict-item]  # strings and numbers
         pipeline.expire(results, KEEP_SECONDS)
         stamp(pipeline, job.key, ["ended_at"], {"status": status.value})
         pipeline.expire(job.key, KEEP_SECONDS)
@@ -134,16 +134,16 @@ class LeaseClient:
         pipeline.zrem(self._leases, leased.lease)
         pipeline.hincrbyfloat(self._key, "total_working_time", time.monotonic() - leased.began)
 
-    def _execute(self, pipeline: Pipeline, *, go_on: bool) -> str | None:
+    def _execute(self, pipeline: Pipeline, *, take_next: bool) -> str | None:
         self._heartbeat(pipeline, WorkerStatus.IDLE)
-        if go_on:
+        if take_next:
             keys = (self._queue.key, self._queue.intermediate_queue_key, WORKERS_SUSPENDED)
             pipeline.eval(TAKE, len(keys), *keys)
         *_, last = pipeline.execute()
-        return self._taken(last) if go_on else None
+        return self._taken(last) if take_next else None
 
     def _taken(self, entry: object) -> str | None:
-        """The id that was taken; what is no job's id is dropped here."""
+        """The job id of a queue entry; an entry that is no job id is removed."""
         if not isinstance(entry, bytes) or JOB_ID_PATTERN.fullmatch(entry.decode(errors="replace")):
             return entry.decode() if isinstance(entry, bytes) else None
         self._queue.connection.lrem(self._queue.intermediate_queue_key, 0, entry)  # type: ignore[arg-type]  # takes bytes, too

@@ -1,4 +1,4 @@
-"""What a worker holds against the studies under way before it takes its first job."""
+"""Checks that a worker can serve the active studies, before it takes its first job."""
 
 from redis import Redis
 
@@ -10,12 +10,12 @@ from workers.work_horse.evaluator import Evaluator
 
 
 def check_in(connection: Redis, evaluator: Evaluator[Arrays, Prepared], signer: Signer = UNSIGNED) -> None:
-    """Refuse to work where a study that is under way could not be served.
+    """Check every announced study.
 
     Raises:
-        SettingsError: where its coordinator speaks another version of the wire format, or it names a strategy that
-            this worker may not import.
-        DataError: where its candles are missing here, or are others.
+        SettingsError: A coordinator uses another version of the wire format, or a study names a strategy that this
+            worker may not import.
+        DataError: Candles of a study are missing here, or differ.
     """
     for study, announcement in read_announcements(connection, signer).items():
         if announcement.v != VERSION:

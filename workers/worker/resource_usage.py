@@ -1,4 +1,4 @@
-"""What a worker uses: its own process, those of its children that have ended, and the one that evaluates."""
+"""Processor time and memory of a worker: its process, its ended children and its work horse."""
 
 import os
 import resource
@@ -9,16 +9,16 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Of one worker, since its start."""
+    """Usage of one worker since its start."""
 
     cpu_seconds: float
-    """Of processor time."""
+    """Processor time."""
     memory_bytes: int
-    """Its own at its largest, and what its child has now beyond what both share."""
+    """Peak of its process, plus the unshared memory of its work horse now."""
 
 
 def used(child: int = 0) -> Usage:
-    """This process' usage; `child` is the process that evaluates for it, 0 where there is none."""
+    """This process' usage; `child` is the work horse's process id, 0 if there is none."""
     mine, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds, memory = _of_child(child) if child else (0.0, 0)
     cpu = sum(each.ru_utime + each.ru_stime for each in (mine, ended))
@@ -27,7 +27,7 @@ def used(child: int = 0) -> Usage:
 
 
 def _of_child(pid: int) -> tuple[float, int]:
-    """Processor seconds and bytes of a process that lives; nothing where the system does not tell."""
+    """Processor seconds and bytes of a running process; zeros where /proc does not show them."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         resident, shared = map(int, Path(f"/proc/{pid}/statm").read_text().split()[1:3])

@@ -1,4 +1,4 @@
-"""A worker's side of `rq suspend` and `rq resume`: it takes no job in between, and the log says so."""
+"""The worker's side of `rq suspend` and `rq resume`: it takes no job in between, and logs both."""
 
 import logging
 import time
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from rq.worker import WorkerStatus
 
 LOOK_SECONDS = 1.0
-"""Between two looks of a worker that is suspended: how late it takes up work after `rq resume`."""
+"""Time between two checks of a suspended worker: the delay after `rq resume`."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
 class Suspension:
-    """Whether one worker takes jobs, as it last heard."""
+    """The suspension state of one worker."""
 
     worker: str
     is_on: bool = False
 
     def note(self, *, is_on: bool) -> WorkerStatus:
-        """Take up what Redis says, and log a change; the state that the worker is in then."""
+        """Update the state, log a change, and return the worker's status."""
         if is_on and not self.is_on:
             log.warning("worker suspended", extra={"action": "worker_suspended", "worker": self.worker})
         if self.is_on and not is_on:
@@ -29,5 +29,5 @@ class Suspension:
         return WorkerStatus.SUSPENDED if is_on else WorkerStatus.IDLE
 
     def pause(self) -> None:
-        """Until the next look."""
+        """Sleep until the next check."""
         time.sleep(LOOK_SECONDS)

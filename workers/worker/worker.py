@@ -1,7 +1,7 @@
-"""A worker: takes a job, has its horse evaluate it, hands the answer in. It needs Redis and candles, no database.
+"""The worker: takes jobs, has its work horse evaluate them and submits results. It needs Redis and candles only.
 
-To RQ and its tools it is a worker like any other. Its loop is its own: two ways to Redis a job, a horse that lives
-for many jobs, and nothing that Redis could turn against it.
+RQ and its tools see an ordinary worker. Its loop replaces RQ's: two round trips to Redis per job, a work horse that
+lives for many jobs, and no code path that data in Redis can choose.
 """
 
 import logging
@@ -40,7 +40,7 @@ from workers.queue.job_results import failure_fields
 from workers.queue.messages import Arrays, BatchResult, Prepared, TrialBatch
 from workers.queue.trial_queue import BATCH_REFUSED, NOT_IMPORTED, clean_in_turn, results_key
 from workers.work_horse.evaluator import Evaluator
-from workers.work_horse.lifecycle import OrderNotBegun, Stable, StableSettings
+from workers.work_horse.lifecycle import BatchNotStarted, WorkHorseManager, WorkHorseSettings
 from workers.work_horse.process import WorkHorseResult
 from workers.worker.job_lease import LeaseClient, LeasedJob
 from workers.worker.preflight_check import check_in
@@ -48,10 +48,10 @@ from workers.worker.resource_usage import used
 from workers.worker.suspension import Suspension
 
 BATCH_SECONDS = 604_800.0
-"""How old a signed order may be; a coordinator sends one anew that is refused for it."""
+"""Maximum age of a signed batch; the coordinator signs and sends a refused one again."""
 
 MAX_REPAIRED = 100
-"""Errors in a row, each met while the one before was mended, after which a worker ends: its pool starts another."""
+"""Consecutive errors during repair after which a worker ends; its pool starts another."""
 
 log = logging.getLogger(__name__)
 
@@ -59,21 +59,21 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings(StableSettings):
-    """How closely a worker is watched, in whole seconds, and how long its horse lives."""
+class WorkerSettings(WorkHorseSettings):
+    """Timing of a worker and its work horse, in whole seconds."""
 
     lease_seconds: int = 15
-    """A job is given to another worker this long after its own was last heard of; several times the next."""
+    """Time after the last heartbeat at which a job goes to another worker; several times `idle_seconds`."""
     idle_seconds: int = 5
-    """Between two heartbeats, and two rounds of maintenance, of a worker that waits."""
+    """Time between two heartbeats, and two rounds of maintenance, of an idle worker."""
     refusal_seconds: float = 1.0
-    """How long a worker that refuses an order leaves the queue to others."""
+    """Pause after a refused batch, in which other workers can take it."""
 
 
 class TrialWorker(Worker, Generic[Arrays, Prepared]):
     """RQ's worker for trials."""
 
-    queue_class = TrialQueue  # type: ignore[assignment]  # it takes its class and serializer from nobody
+    queue_class = TrialQueue  # type: ignore[assignment]  # its classes and serializer are fixed
     job_class = TrialJob
 
     def __init__(
@@ -89,15 +89,15 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             lease_seconds=settings.lease_seconds,
             silence_seconds=4 * settings.idle_seconds + settings.lease_seconds,
         )
-        self._stable = Stable(evaluator, settings, connection.connection_pool.disconnect)
+        self._horses = WorkHorseManager(evaluator, settings, connection.connection_pool.disconnect)
         self._is_waiting, self._signals, self._next_usage, self._job_id = False, 0, 0.0, ""
         self._suspension = Suspension(worker=self.name)
         self._outage = RedisOutage()
         load_prctl()
 
-    # RQ hands its loop's options through; none of them is for this one.
+    # The options are those of RQ's loop; none applies here.
     def work(self, *_: Any, **__: Any) -> bool:
-        """Job after job until SIGTERM or SIGINT, which let the running job end; a second one does not."""
+        """Process jobs until SIGTERM or SIGINT, which let the running job end; a second signal kills it."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self._retry(self._register)
@@ -107,16 +107,16 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             while not self._signals:
                 next_job = self._run(next_job) if next_job else self._wait()
         except StopRequested:
-            log.info("worker told to stop", extra={"action": "worker_stops", "worker": self.name})
+            log.info("worker stops", extra={"action": "worker_stops", "worker": self.name})
         finally:
-            self._stable.empty()
+            self._horses.retire()
             self._sign_off()
         return True
 
     @property
     def horse_pid(self) -> int:
-        """The process that evaluates, 0 where there is none."""
-        return self._stable.pid
+        """Process id of the work horse, 0 if there is none."""
+        return self._horses.pid
 
     def _set_ip_address(self, connection: Redis) -> None:
         """Ask the server for this client's address; redis-py cannot read that of a socket with a space in its path."""
@@ -128,20 +128,20 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
         if self._signals > 1:
-            self._stable.kill()
+            self._horses.kill()
         if self._is_waiting or self._signals > 1:
             raise StopRequested
 
     def _wait(self) -> str | None:
-        """The next job, None after a while without one."""
+        """Maintain the queue, then wait for the next job; None after `idle_seconds` without one."""
         if self._retry(lambda: clean_in_turn(self._queue, self._settings.idle_seconds, self._signer)):
             log.debug("maintenance done", extra={"action": "maintenance_done", "worker": self.name})
         state = self._suspension.note(is_on=self._retry(self._leases.is_suspended))
         if not self._retry(lambda: self._leases.heartbeat(state)):
             self._retry(self._register)
         self._report_usage()
-        # Not all at once, where many workers were started together.
-        seconds = self._settings.idle_seconds * random.uniform(0.8, 1.0)  # noqa: S311  # no secret hangs on it
+        # Jitter: workers that were started together do not wake together.
+        seconds = self._settings.idle_seconds * random.uniform(0.8, 1.0)  # noqa: S311  # not a secret
         self._is_waiting = True
         try:
             if not self._suspension.is_on:
@@ -152,7 +152,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             self._is_waiting = False
 
     def _run(self, job_id: str) -> str | None:
-        """Do one job, and return the next where there is one."""
+        """Process one job; the next job, if there is one."""
         self._job_id = job_id
         leased = self._retry(lambda: self._leases.begin(job_id))
         if leased is None:
@@ -160,23 +160,23 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         with about(**about_job(job_id)):
             began = time.monotonic()
             try:
-                study, reply = self._evaluate_job(leased)
-            except OrderNotBegun:
-                log.info("job put back", extra={"action": "job_put_back", "job": job_id})
+                study, outcome = self._evaluate_job(leased)
+            except BatchNotStarted:
+                log.info("job released", extra={"action": "job_released", "job": job_id})
                 return self._retry(lambda: self._leases.release(leased))
             log.info("job done", extra={"action": "job_done", "seconds": round(time.monotonic() - began, 3)})
         self._report_usage()
-        go_on = not self._signals
-        if reply.result is not None:
-            answer = self._signer.sign("result", job_id, reply.result.decode(errors="replace")).encode()
-            return self._retry(lambda: self._leases.submit(leased, study, answer, go_on=go_on))
-        reason = reply.failure or "no reason was left behind"
+        take_next = not self._signals
+        if outcome.result is not None:
+            result = self._signer.sign("result", job_id, outcome.result.decode(errors="replace")).encode()
+            return self._retry(lambda: self._leases.submit(leased, study, result, take_next=take_next))
+        reason = outcome.failure or "no reason was recorded"
         log.warning("job failed", extra={"action": "job_failed", "job": job_id, "reason": reason})
         signed = failure_fields(reason, job_id, self._signer)
-        return self._retry(lambda: self._leases.fail(leased, reason, signed, go_on=go_on))
+        return self._retry(lambda: self._leases.fail(leased, reason, signed, take_next=take_next))
 
     def _evaluate_job(self, leased: LeasedJob) -> tuple[str, WorkHorseResult]:
-        """The study that is asked for, and how its order ended; every reason is an answer or a failure."""
+        """The study of a job and the outcome of its batch; any error becomes a refusal or failure."""
         try:
             batch = TrialBatch.parse(
                 self._signer.check("batch", leased.job.id, leased.job.payload(), now=time.time(), seconds=BATCH_SECONDS)
@@ -187,32 +187,32 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             return "", WorkHorseResult(failure=plain(f"{BATCH_REFUSED}: {' '.join(str(error).split())}")[:512])
         is_first, timeout = leased.job.id.endswith("-a1"), int(leased.job.timeout or 1)
         try:
-            reply = self._stable.evaluate(
+            outcome = self._horses.evaluate(
                 batch,
                 timeout,
                 is_first=is_first,
                 renew=lambda: self._renew(leased),
-                is_told_to_end=lambda: self._signals > 0,
+                is_ending=lambda: self._signals > 0,
             )
         except DataError as error:
             return batch.study, self._refuse(batch, error)
-        except (StopRequested, RedisError, OrderNotBegun):
+        except (StopRequested, RedisError, BatchNotStarted):
             raise
-        except Exception as error:  # what makes a level ready is wide, and the worker must outlive it
+        except Exception as error:  # preparing a level may fail in many ways; the worker survives them
             log.warning("level not ready", exc_info=True, extra={"action": "level_not_ready", "job": leased.job.id})
             return batch.study, WorkHorseResult(failure=plain_error(error)[:512])
-        if reply.failure and reply.failure.startswith(NOT_IMPORTED):
-            time.sleep(self._settings.refusal_seconds)  # another worker may be able to
-        return batch.study, reply
+        if outcome.failure and outcome.failure.startswith(NOT_IMPORTED):
+            time.sleep(self._settings.refusal_seconds)  # another worker may succeed
+        return batch.study, outcome
 
     def _refuse(self, batch: TrialBatch, error: DataError) -> WorkHorseResult:
-        log.error("order refused", extra={"action": "batch_refused", "study": batch.study, "reason": str(error)})
+        log.error("batch refused", extra={"action": "batch_refused", "study": batch.study, "reason": str(error)})
         time.sleep(self._settings.refusal_seconds)
         refusal = BatchResult(study=batch.study, worker=self.name, refused=plain(str(error))[:512])
         return WorkHorseResult(result=refusal.model_dump_json().encode())
 
     def _report_usage(self) -> None:
-        """Say now and then what this worker uses, for who watches."""
+        """Publish this worker's processor time and memory every `idle_seconds`."""
         if time.monotonic() < self._next_usage:
             return
         self._next_usage, use = time.monotonic() + self._settings.idle_seconds, used(self.horse_pid)
@@ -220,7 +220,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         self._retry(lambda: self.connection.hset(self.key, mapping=fields))  # type: ignore[arg-type]  # a dict's keys are invariant
 
     def _renew(self, leased: LeasedJob) -> None:
-        """Keep the lease where Redis answers; where it does not, the answer will be handed in all the same."""
+        """Renew the lease; if Redis does not answer, the result is submitted later all the same."""
         try:
             if not self._leases.renew(leased):
                 self._register()
@@ -228,7 +228,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             self._handle_error(error)
 
     def _handle_error(self, error: RedisError) -> None:
-        """Note what may pass, and mend what may not, also where mending meets the next such error."""
+        """Start an outage for a temporary error; repair the keys for a permanent one, up to `MAX_REPAIRED` times."""
         for _ in range(MAX_REPAIRED):
             if may_pass(error):
                 self._outage.begin(error)
@@ -246,14 +246,14 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         raise error
 
     def _sign_off(self) -> None:
-        """Take this worker's name away; where Redis does not let it, the name goes when its time is over."""
+        """Remove this worker from Redis; where that fails, its entry expires."""
         try:
             self.register_death()  # type: ignore[no-untyped-call]  # RQ's
         except RedisError as error:
-            log.warning("worker not signed off", extra={"action": "not_signed_off", "reason": str(error)[:512]})
+            log.warning("worker not deregistered", extra={"action": "not_signed_off", "reason": str(error)[:512]})
 
     def _register(self) -> None:
-        """Make this worker known; also after its entry has run out, or Redis has forgotten everything."""
+        """Register this worker; called again after its entry has expired, or Redis has lost its data."""
         self.last_heartbeat = datetime.fromtimestamp(server_now(self.connection), UTC)
         self.birth_date = self.birth_date or self.last_heartbeat
         with self.connection.pipeline() as pipeline:
@@ -263,7 +263,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         self._leases.heartbeat(WorkerStatus.IDLE)
 
     def _retry(self, step: Callable[[], Found]) -> Found:
-        """Take the step as soon as Redis lets it, however long that is; told to stop, give up."""
+        """Repeat a step until Redis accepts it; after a signal, stop instead."""
         while True:
             try:
                 found = step()
@@ -277,13 +277,13 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
                 return found
 
     def _remove_damaged_keys(self, error: ResponseError) -> None:
-        """Take away what is in the way of honest work; any other refusal is raised again."""
+        """Remove keys of a wrong type; any other error is raised again."""
         if not is_damage(error):
             raise error
         job, study = self._job_id, study_of(self._job_id)
         ours = {TrialJob.key_for(job): "hash", Result.get_key(job): "stream", results_key(study): "list"}
         remove_damaged_keys(self.connection, {**key_types_of(self._queue), **ours, self.key: "hash"})
-        if not is_wrong_type(error):  # a count of this worker's own that is no number
+        if not is_wrong_type(error):  # a counter of this worker that is no number
             self.connection.delete(self.key)
         self._register()
 
@@ -297,14 +297,14 @@ def run_worker(
     signer: Signer = UNSIGNED,
     parent: int | None = None,
 ) -> None:
-    """Work until SIGTERM or SIGINT, which let the running job end; a second signal does not.
+    """Run a worker until SIGTERM or SIGINT, which let the running job end; a second signal kills it.
 
-    `warm` compiles what would otherwise be compiled in every fork; it is called before the first job. `parent` is
-    the process with which this one ends, in the same gentle way.
+    `warm` compiles what each fork would otherwise compile; it is called before the first job. When the process
+    `parent` ends, this one receives SIGTERM.
 
     Raises:
-        SettingsError: where a study is under way in another version of the wire format.
-        DataError: where its candles are missing here, or are others.
+        SettingsError: An active study uses another version of the wire format.
+        DataError: Its candles are missing here, or differ.
     """
     if parent is not None:
         die_with_parent(parent, signal.SIGTERM)
@@ -319,5 +319,5 @@ def run_worker(
 
 
 def worker_name() -> str:
-    """A name that no other worker has had: host, process and chance."""
+    """A unique name: host, process id and random digits."""
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"

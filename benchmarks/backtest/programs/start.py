@@ -16,11 +16,11 @@ if len(sys.argv) > 1:
     import bag
 
     from optimizer.backtest.engine import run_strategy, warm_up_bars
-    from optimizer.backtest.result import Rules
+    from optimizer.backtest.result import TradingRules
     from optimizer.bars.preparation import prepare
     from optimizer.level.spec import Costs, Direction
     from optimizer.strategies.protocol import repaired
-    from optimizer.strategies.trade_management import Management
+    from optimizer.strategies.trade_management import TradeManagement
     from tradeschool.candles.arrays import CandleArrays
     from tradeschool.markets.catalogue import find_dataset
     from tradeschool.markets.windows import Window
@@ -34,7 +34,7 @@ if len(sys.argv) > 1:
         window = Window.of_seconds(int(time_[0]) // 86_400 * 86_400, int(time_[-1]) + 86_400)
         bars = warm_up_bars(bag.SMA, bag.RANGES, dataset.timeframe)
         ready.append(prepare(CandleArrays.of(dataset, time_, numbers), window, bars, (7, 28)))
-        rules = Rules.of(Direction.BOTH, Costs(), 1.0, dataset, Management.of(parameters))
+        rules = TradingRules.of(Direction.BOTH, Costs(), 1.0, dataset, TradeManagement.of(parameters))
         run_strategy(bag.SMA, ready[-1], parameters, rules)
     del numbers
     status = Path("/proc/self/status").read_text().splitlines()

@@ -8,18 +8,18 @@ from pathlib import Path
 
 from ours import DISTRIBUTIONS, Candles, level_of, make_run, prepare, trial
 
-from optimizer.search.sampler import Space, TrialHistory, ask
-from optimizer.search.study import Origin, StudyFacts, finished_trial, open_study
-from workers.coordinator.coordinator import StudyRun, reconcile
+from optimizer.search.sampler import SearchSpace, TrialHistory, ask
+from optimizer.search.study import StudyFacts, TrialOrigin, finished_trial, open_study
+from workers.coordinator.coordinator import StudyRun
 from workers.work_horse.evaluator import Evaluator
 from workers.worker.in_process_dispatch import InProcessDispatcher
 
-ORIGIN = Origin(worker="w", started=1.0, seconds=0.1)
+ORIGIN = TrialOrigin(worker="w", started=1.0, seconds=0.1)
 
 
 def finished(count: int) -> list[object]:
     """Trials 0..count-1 of a study with a lag of 8, and what it took to ask each."""
-    space = Space(seed=7, lag=8, distributions=DISTRIBUTIONS, repair=lambda parameters: parameters)
+    space = SearchSpace(seed=7, lag=8, distributions=DISTRIBUTIONS, repair=lambda parameters: parameters)
     history, done, level = TrialHistory(DISTRIBUTIONS), [], level_of("none", count, 8)
     costs = []
     for number in range(count):
@@ -52,7 +52,7 @@ def whole(folder: Path, count: int) -> dict[str, float]:
     level = level_of("none", count, 8)
 
     def until(run: StudyRun, wanted: int) -> None:
-        while reconcile(run).finished < wanted:
+        while run.reconcile().finished < wanted:
             pass
 
     def timed(run: StudyRun, wanted: int, trials: int) -> float:

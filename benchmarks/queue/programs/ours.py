@@ -23,7 +23,8 @@ from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, TrialOutco
 from optimizer.search.study import StudyFacts, open_study
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
-from workers.coordinator.coordinator import CoordinatorSettings, StudyRun, reconcile
+from workers.coordinator.coordinator import StudyRun
+from workers.coordinator.job_recovery import CoordinatorSettings
 from workers.queue.dispatch import Dispatcher, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.messages import level_digests
@@ -116,7 +117,7 @@ def make_run(folder: Path, name: str, level: Level, size: int, dispatcher: Dispa
 def coordinate(run: StudyRun) -> float:
     """Seconds until every trial is committed."""
     began = time.monotonic()
-    while not reconcile(run, wait_seconds=0.5).is_done:
+    while not run.reconcile(wait_seconds=0.5).is_done:
         pass
     return time.monotonic() - began
 

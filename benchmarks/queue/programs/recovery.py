@@ -13,7 +13,6 @@ from pathlib import Path
 
 from ours import coordinate, level_of, make_run, queued
 
-from workers.coordinator.coordinator import reconcile
 from workers.queue.trial_queue import connect
 
 TRIAL_SECONDS = 1.0
@@ -28,7 +27,7 @@ def main(folder: str, url: str) -> None:
         time.sleep(0.05)
     level = level_of(f"sleep {TRIAL_SECONDS}", 1, 1)
     run = make_run(Path(folder), "killed", level, 1, queued(url, "killed"))
-    reconcile(run)
+    run.reconcile()
     while not connection.zcard("rq:wip:trials"):
         time.sleep(0.01)
     time.sleep(0.2)

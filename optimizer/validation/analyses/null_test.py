@@ -18,12 +18,12 @@ from optimizer.objective.metrics import wilson_interval
 from optimizer.objective.objective import Read, backtest, prepare_level, repair
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.search.in_process import search_in_process
-from optimizer.search.sampler import Space, trial_seed
+from optimizer.search.sampler import SearchSpace, trial_seed
 from optimizer.search.space import distributions
 from optimizer.validation.analyses.stress import StressCase, stress_readings
 from optimizer.validation.analyses.surrogate_markets import BLOCK_DAYS, surrogate
 from optimizer.validation.evidence import NullRun, NullTest
-from optimizer.validation.gate import Reading, gate_readings, is_passed
+from optimizer.validation.gate import Criterion, gate_readings, is_passed
 from optimizer.validation.selection import choose
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -94,7 +94,7 @@ def _search(
     earlier: Sequence[FrozenTrial],
 ) -> list[FrozenTrial]:
     seed, searched = trial_seed(spec.seed, number), distributions(level)
-    space = Space(
+    space = SearchSpace(
         seed=seed,
         lag=level.lag,
         distributions=searched,
@@ -108,7 +108,7 @@ def _search(
 
 def _gate(
     level: Level, trials: Sequence[FrozenTrial], prepared: Mapping[Part, Sequence[Prepared]], read: Read, seed: int
-) -> list[Reading]:
+) -> list[Criterion]:
     """Return the gate of the search's winner; empty without a winner."""
     winner = choose(level, trials, prepared[Part.TRAIN], prepared[Part.VALIDATION])
     if winner is None:

@@ -56,7 +56,7 @@ UNLABELLED = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labels:
+class RegimeLabels:
     """Regime of each calendar day of a dataset."""
 
     first_day: int
@@ -71,7 +71,7 @@ class Labels:
         return np.where(inside, self.cells[np.clip(place, 0, len(self.cells) - 1)], UNLABELLED)
 
 
-def label(candles: CandleArrays) -> Labels:
+def label(candles: CandleArrays) -> RegimeLabels:
     """Label every day from the first candle's to the last's; at least one candle."""
     days = candles.time // DAY_SECONDS
     first, last = int(days[0]), int(days[-1])
@@ -80,10 +80,10 @@ def label(candles: CandleArrays) -> Labels:
     spreads = _spreads(moves)
     # On day d, closes 0..d-1 are known: the first d - 1 moves.
     cells = np.array([_cell(moves[: max(0, day - 1)], spreads) for day in range(len(closes))])
-    return Labels(first_day=first, cells=cells)
+    return RegimeLabels(first_day=first, cells=cells)
 
 
-def regime_table(runs: Mapping[Part, Sequence[TradedRun]], labels: Mapping[str, Labels]) -> dict[str, object]:
+def regime_table(runs: Mapping[Part, Sequence[TradedRun]], labels: Mapping[str, RegimeLabels]) -> dict[str, object]:
     """Return days, trades and results by part and regime, and whether one regime dominates the profit.
 
     `labels` are by dataset name. A trade belongs to the regime of its exit day, a daily return to its own day.
@@ -127,7 +127,7 @@ def _volatility(spreads: NDArray[np.float64]) -> Volatility:
     return Volatility.LOW if rank < 1 / 3 else Volatility.MID if rank < 2 / 3 else Volatility.HIGH
 
 
-def _table(runs: Sequence[TradedRun], labels: Mapping[str, Labels]) -> dict[str, object]:
+def _table(runs: Sequence[TradedRun], labels: Mapping[str, RegimeLabels]) -> dict[str, object]:
     days = np.concatenate([labels[run.dataset.name].of(_days(run)) for _, run in runs])
     returns = np.concatenate([_returns(run) for _, run in runs])
     trades = np.concatenate([labels[run.dataset.name].of(_exit_days(prepared, run)) for prepared, run in runs])

@@ -11,16 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.backtest.engine import engine_of
-from optimizer.backtest.result import BacktestRun, Rules
+from optimizer.backtest.result import BacktestRun, TradingRules
 from optimizer.bars.preparation import DAY_SECONDS, Prepared
 from optimizer.level.constraints import StressLimits, StressWindow
 from optimizer.level.spec import Costs, Direction, Level, Part
 from optimizer.objective import metrics
 from optimizer.objective.objective import Read, backtest, prepare_level
 from optimizer.objective.portfolio import Portfolio, portfolio
-from optimizer.strategies.protocol import Bar, BarStrategy, Decider, Declared, Position, SignalStrategy, load, repaired
-from optimizer.strategies.trade_management import Management
-from optimizer.validation.gate import Reading
+from optimizer.strategies.protocol import (
+    Bar,
+    BarStrategy,
+    BaseStrategy,
+    Decider,
+    Position,
+    SignalStrategy,
+    load,
+    repaired,
+)
+from optimizer.strategies.trade_management import TradeManagement
+from optimizer.validation.gate import Criterion
 from tradeschool.candles.arrays import CandleArrays
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
@@ -48,7 +57,7 @@ class StressCase:
     seed: int
 
 
-def stress_readings(stress_case: StressCase, limits: StressLimits) -> list[Reading]:
+def stress_readings(stress_case: StressCase, limits: StressLimits) -> list[Criterion]:
     """Return each stress test's value with its limit.
 
     A share of a Sharpe ratio that is not above zero is NaN and fails the gate.
@@ -61,11 +70,11 @@ def stress_readings(stress_case: StressCase, limits: StressLimits) -> list[Readi
     shuffled = shuffled_drawdown(stress_case.runs[Part.VALIDATION], stress_case.seed)
     factor, share, trades = f"costs_x{limits.costs_factor:g}", f"{limits.missing_fraction:g}", int(base["trades"])
 
-    def floor(name: str, value: float, target: float, count: float = trades) -> Reading:
-        return Reading(name=name, value=value, target=target, is_ceiling=False, trades=int(count))
+    def floor(name: str, value: float, target: float, count: float = trades) -> Criterion:
+        return Criterion(name=name, value=value, target=target, is_ceiling=False, trades=int(count))
 
-    def ceiling(name: str, value: float, target: float) -> Reading:
-        return Reading(name=name, value=value, target=target, is_ceiling=True, trades=trades)
+    def ceiling(name: str, value: float, target: float) -> Criterion:
+        return Criterion(name=name, value=value, target=target, is_ceiling=True, trades=trades)
 
     return [
         ceiling("window_drawdown", window_drawdown, limits.window_drawdown),
@@ -77,7 +86,7 @@ def stress_readings(stress_case: StressCase, limits: StressLimits) -> list[Readi
     ]
 
 
-def stress_table(stress_case: StressCase, limits: StressLimits, readings: Sequence[Reading]) -> dict[str, object]:
+def stress_table(stress_case: StressCase, limits: StressLimits, readings: Sequence[Criterion]) -> dict[str, object]:
     """Return the content of the stress file: the readings, and each named window."""
     return {
         "readings": [reading.as_json() for reading in readings],
@@ -108,12 +117,12 @@ def delayed_by_one_bar(stress_case: StressCase) -> Runs:
     level, strategy = stress_case.level, load(stress_case.level.strategy)
     whole = repaired(strategy, stress_case.parameters)
     late = _LateDecisions(strategy) if isinstance(strategy, BarStrategy) else _LateSignals(strategy)
-    managed, trade = Management.of(whole), engine_of(late)
+    managed, trade = TradeManagement.of(whole), engine_of(late)
     return [
         trade(
             prepared,
             whole,
-            Rules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed),
+            TradingRules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed),
         )
         for prepared in stress_case.prepared[Part.VALIDATION]
     ]
@@ -168,7 +177,7 @@ def _share_of(sharpe: float, base: Mapping[str, float]) -> float:
 class _Late:
     """A strategy whose signals are delayed by one bar."""
 
-    def __init__(self, strategy: Declared) -> None:
+    def __init__(self, strategy: BaseStrategy) -> None:
         self.name, self.parameters, self.warm_up, self.repair = (
             strategy.name,
             strategy.parameters,

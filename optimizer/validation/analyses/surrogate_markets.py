@@ -77,7 +77,7 @@ def day_order(days: int, seed: Sequence[int]) -> NDArray[np.int64]:
     return order
 
 
-def draw_signs(moves: "Moves", window: Window, seed: Sequence[int]) -> NDArray[np.bool_]:
+def draw_signs(moves: "RelativePrices", window: Window, seed: Sequence[int]) -> NDArray[np.bool_]:
     """Return which bars keep their sign, shape (n_bars,); equal for all markets of a window and timeframe."""
     seconds = moves.dataset.timeframe.seconds
     slots = (window.end_seconds - window.start_seconds) // seconds
@@ -86,7 +86,7 @@ def draw_signs(moves: "Moves", window: Window, seed: Sequence[int]) -> NDArray[n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moves:
+class RelativePrices:
     """Bars as logarithmic distances from the previous close, all arrays of shape (n_bars,)."""
 
     dataset: Dataset
@@ -101,7 +101,7 @@ class Moves:
     half_spread: Floats | None
 
 
-def reordered(candles: CandleArrays, window: Window, days: NDArray[np.int64]) -> Moves:
+def reordered(candles: CandleArrays, window: Window, days: NDArray[np.int64]) -> RelativePrices:
     """Return the bars of a history whose day n is day `days[n]` of the given candles."""
     midnights = window.start_seconds + DAY_SECONDS * np.arange(len(days) + 1)
     starts = np.searchsorted(candles.time, midnights)
@@ -109,7 +109,7 @@ def reordered(candles: CandleArrays, window: Window, days: NDArray[np.int64]) ->
     places = np.repeat(starts[days] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
     later = np.repeat(DAY_SECONDS * (np.arange(len(days)) - days), counts)
     before = np.concatenate((candles.open[:1], candles.close[:-1]))
-    return Moves(
+    return RelativePrices(
         dataset=candles.dataset,
         start=float(candles.open[0]) if len(candles) else 1.0,
         time=candles.time[places] + later,
@@ -122,7 +122,7 @@ def reordered(candles: CandleArrays, window: Window, days: NDArray[np.int64]) ->
     )
 
 
-def sign_flipped(moves: Moves, kept: NDArray[np.bool_]) -> CandleArrays:
+def sign_flipped(moves: RelativePrices, kept: NDArray[np.bool_]) -> CandleArrays:
     """Build candles of these moves, inverted where not `kept`; zero expected return for a holder, in whole ticks."""
     drift = (
         math.log(float(np.mean(np.cosh(moves.close)))) if len(kept) else 0.0

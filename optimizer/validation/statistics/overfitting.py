@@ -18,7 +18,7 @@ BATCH = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overfitting:
+class CscvResult:
     """Result of CSCV."""
 
     probability: float
@@ -29,7 +29,7 @@ class Overfitting:
     """Number of trials with varying returns."""
 
 
-def overfitting(returns: NDArray[np.floating], parts: int = PARTS) -> Overfitting:
+def overfitting(returns: NDArray[np.floating], parts: int = PARTS) -> CscvResult:
     """Run CSCV over trials' returns of one period each, shape (n_days, n_trials), ranked by Sharpe ratio.
 
     The days are cut into `parts` consecutive parts, an even number; every half of the parts is a split. Trials with
@@ -43,13 +43,13 @@ def overfitting(returns: NDArray[np.floating], parts: int = PARTS) -> Overfittin
     moving = returns[:, np.ptp(returns, axis=0) > 0].astype(np.float64)
     trials = moving.shape[1]
     if trials < 2:
-        return Overfitting(probability=math.nan, logits=np.empty(0), trials=trials)
+        return CscvResult(probability=math.nan, logits=np.empty(0), trials=trials)
     counts, sums, squares = _parts(moving, parts)
     halves = _halves(parts)
     logits = np.concatenate(
         [_logits(halves[start : start + BATCH], counts, sums, squares) for start in range(0, len(halves), BATCH)]
     )
-    return Overfitting(probability=float(np.mean(logits <= 0)), logits=logits, trials=trials)
+    return CscvResult(probability=float(np.mean(logits <= 0)), logits=logits, trials=trials)
 
 
 def _parts(

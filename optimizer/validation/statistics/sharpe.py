@@ -16,7 +16,7 @@ NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moments:
+class ReturnMoments:
     """Moments of a return series."""
 
     sharpe: float
@@ -26,7 +26,7 @@ class Moments:
     kurtosis: float = 3.0
 
     @classmethod
-    def of(cls, returns: NDArray[np.float64]) -> "Moments":
+    def of(cls, returns: NDArray[np.float64]) -> "ReturnMoments":
         """Compute the moments of a series; population skewness and kurtosis, as in the papers cited below."""
         if len(returns) < 2 or returns.min() == returns.max():
             return cls(sharpe=math.nan, periods=len(returns), skewness=math.nan, kurtosis=math.nan)
@@ -54,7 +54,7 @@ def per_period(a_year: float, periods_a_year: float) -> float:
     return a_year / math.sqrt(periods_a_year)
 
 
-def probabilistic_sharpe(moments: Moments, benchmark: float = 0.0) -> float:
+def probabilistic_sharpe(moments: ReturnMoments, benchmark: float = 0.0) -> float:
     """Return the probabilistic Sharpe ratio (PSR): probability that the true Sharpe ratio exceeds `benchmark`.
 
     NaN without a Sharpe ratio.
@@ -65,7 +65,7 @@ def probabilistic_sharpe(moments: Moments, benchmark: float = 0.0) -> float:
     return NORMAL.cdf((moments.sharpe - benchmark) * math.sqrt((moments.periods - 1) / moments.spread))
 
 
-def minimum_track_record(moments: Moments, benchmark: float = 0.0, confidence: float = 0.95) -> float:
+def minimum_track_record(moments: ReturnMoments, benchmark: float = 0.0, confidence: float = 0.95) -> float:
     """Return the minimum track record length (MinTRL): number of periods at which PSR reaches `confidence`.
 
     Infinite if the ratio is not above the benchmark.
@@ -93,7 +93,7 @@ def deflated_benchmark(variance: float, trials: float) -> float:
     return math.sqrt(variance) * expected_maximum(trials)
 
 
-def deflated_sharpe(moments: Moments, variance: float, trials: float) -> float:
+def deflated_sharpe(moments: ReturnMoments, variance: float, trials: float) -> float:
     """Return the deflated Sharpe ratio (DSR): probability that the true Sharpe ratio of the best trial exceeds SR0.
 
     `variance`: of the trials' Sharpe ratios. Source: as `expected_maximum`, eq. (2).

@@ -11,7 +11,7 @@ from fetcher.download.derive import derive
 from fetcher.download.plan import DownloadPlan
 from fetcher.protocol.provider import Page
 from tradeschool.candles.frame import Candles
-from tradeschool.markets.catalogue import BTC_USD, Wanted
+from tradeschool.markets.catalogue import BTC_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
@@ -19,8 +19,8 @@ from tradeschool.markets.windows import Window
 M5, M15 = (Dataset(instrument=BTC_USD, timeframe=timeframe) for timeframe in (Timeframe.M5, Timeframe.M15))
 YEARS = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
 DOWNLOAD = DownloadPlan(
-    wanted=Wanted(dataset=M5, window=YEARS),
-    derived=tuple(Wanted(dataset=M5.at(timeframe), window=YEARS) for timeframe in (Timeframe.M15, Timeframe.H1)),
+    wanted=DatasetRange(dataset=M5, window=YEARS),
+    derived=tuple(DatasetRange(dataset=M5.at(timeframe), window=YEARS) for timeframe in (Timeframe.M15, Timeframe.H1)),
 )
 
 
@@ -79,7 +79,7 @@ def test_each_kind_of_difference_is_counted(pair) -> None:
 
 async def test_a_download_ends_with_its_audit(serving, store, fast) -> None:
     window = Window(datetime(2023, 1, 1, tzinfo=UTC), datetime(2023, 4, 1, tzinfo=UTC))
-    wanted = [Wanted(dataset=dataset, window=window) for dataset in (M5, M15)]
+    wanted = [DatasetRange(dataset=dataset, window=window) for dataset in (M5, M15)]
     async with serving() as served:
         (progress,) = await run_loop.run(
             wanted,
@@ -87,7 +87,7 @@ async def test_a_download_ends_with_its_audit(serving, store, fast) -> None:
             access={"coinbase": fast(served.url)},
             native=False,
             now=lambda: datetime(2024, 1, 1, tzinfo=UTC),
-            confirm_after=0,
+            options=run_loop.RunOptions(confirm_after_seconds=0.0),
         )
 
     assert progress.error is None

@@ -8,7 +8,7 @@ from fetcher.download import run_loop
 from fetcher.download.candle_accounting import SlotReport, SlotState, slot_report
 from fetcher.download.page_ledger import AGREEING_EMPTY_RESPONSES, PageLedger
 from fetcher.protocol.provider import Page
-from tradeschool.markets.catalogue import BTC_USD, EUR_USD, Wanted
+from tradeschool.markets.catalogue import BTC_USD, EUR_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
@@ -19,11 +19,11 @@ DAYS = Window(datetime(2020, 1, 3, tzinfo=UTC), datetime(2020, 1, 6, tzinfo=UTC)
 DAY = 288
 
 
-def m5(instrument: Instrument) -> Wanted:
-    return Wanted(dataset=Dataset(instrument=instrument, timeframe=Timeframe.M5), window=DAYS)
+def m5(instrument: Instrument) -> DatasetRange:
+    return DatasetRange(dataset=Dataset(instrument=instrument, timeframe=Timeframe.M5), window=DAYS)
 
 
-def counted(wanted: Wanted, store: FrameStore) -> dict[SlotState, int]:
+def counted(wanted: DatasetRange, store: FrameStore) -> dict[SlotState, int]:
     with PageLedger(store.root) as ledger:
         found: SlotReport = slot_report(wanted, store, ledger)
     assert sum(found.slots.values()) == 3 * DAY
@@ -44,8 +44,7 @@ async def test_what_is_answered_is_stored_or_confirmed_empty(seal: bool, serving
             access={"oanda": fast(served.url)},
             native=False,
             now=lambda: NOW,
-            confirm_after=0.0,
-            seal=seal,
+            options=run_loop.RunOptions(confirm_after_seconds=0.0, seal=seal),
         )
     found = counted(m5(EUR_USD), store)
 

@@ -60,7 +60,12 @@ async def undisturbed(url: str, folder: Path) -> None:
     access = {name: Access(url=url, rate=1000.0, token="any") for name in ("coinbase", "oanda")}
     now = datetime.now(UTC)
     progress = await run_loop.run(
-        wanted, store=FrameStore(folder), access=access, native=False, now=lambda: now, confirm_after=0.0
+        wanted,
+        store=FrameStore(folder),
+        access=access,
+        native=False,
+        now=lambda: now,
+        options=run_loop.RunOptions(confirm_after_seconds=0.0),
     )
     assert not [each.error for each in progress if each.error]
 
@@ -118,7 +123,7 @@ async def test_two_at_once_fetch_everything_once(tmp_path: Path, serving) -> Non
         asked = Counter(seen.query for seen in served.requests if seen.path.endswith("/BTC-USD/candles"))
 
     assert [each.returncode for each in both] == [0, 0], answers
-    assert all(b"another fetcher works in" in line for line in said)
+    assert all(b"another fetcher uses" in line for line in said)
     assert sorted(json.loads(out) == [] for out, _ in answers) == [False, True]
     assert max(asked.values()) <= 2
 

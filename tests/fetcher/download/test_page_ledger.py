@@ -13,7 +13,7 @@ import pytest
 from fetcher.download.page_ledger import FILE_NAME, PageLedger
 from fetcher.protocol.provider import Page
 from tradeschool.errors import ForeignFile, StoreUnwritable
-from tradeschool.markets.catalogue import BTC_USD, ETH_USD, Wanted
+from tradeschool.markets.catalogue import BTC_USD, ETH_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
@@ -27,14 +27,14 @@ BODY = b"[[1,2,3,4,5,6]]" * 20
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from fetcher.download.page_ledger import Ledger
+from fetcher.download.page_ledger import PageLedger
 from fetcher.protocol.provider import Page
 from tradeschool.markets.catalogue import BTC_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
 
-ledger = Ledger(Path(sys.argv[1]))
+ledger = PageLedger(Path(sys.argv[1]))
 dataset = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 page = Page(dataset=dataset, window=Window.of_seconds(1609459200, 1609462800))
 ledger.add(page, b"body", rows=1, complete=True)
@@ -152,7 +152,7 @@ def test_bodies_are_dropped_when_their_year_is_published(ledger: PageLedger) -> 
     whole = hours(-10, 10)
     for first in (-10, -2, 2):
         ledger.add(page(first, first + 4), b"%d" % first, rows=48, complete=True)
-    ledger.publish(Wanted(dataset=BTC, window=whole), 2021, hours(0, 10), part_file(2021))
+    ledger.publish(DatasetRange(dataset=BTC, window=whole), 2021, hours(0, 10), part_file(2021))
 
     assert bodies(ledger, BTC, whole) == [b"-10", b"-2"]
     assert ledger.published(BTC, whole) == [(whole, 2021, part_file(2021))]
@@ -161,7 +161,7 @@ def test_bodies_are_dropped_when_their_year_is_published(ledger: PageLedger) -> 
 
 def test_bodies_are_dropped_when_their_range_is_sealed(ledger: PageLedger) -> None:
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
-    ledger.drop(Wanted(dataset=BTC, window=hours(0, 4)))
+    ledger.drop(DatasetRange(dataset=BTC, window=hours(0, 4)))
 
     assert bodies(ledger, BTC, hours(0, 4)) == []
     assert ledger.covered(BTC) == [hours(0, 4)]
@@ -172,7 +172,7 @@ def test_a_lost_year_is_forgotten_and_the_others_are_not(ledger: PageLedger) -> 
     for first in (-10, -4, 4):
         ledger.add(page(first, first + 6), BODY, rows=72, complete=True)
     for year, part in whole.years():
-        ledger.publish(Wanted(dataset=BTC, window=whole), year, part, part_file(year))
+        ledger.publish(DatasetRange(dataset=BTC, window=whole), year, part, part_file(year))
 
     assert ledger.forget(BTC, whole, 2021) == hours(0, 10)
     assert [year for _, year, _ in ledger.published(BTC, whole)] == [2020]

@@ -15,7 +15,7 @@ from tradeschool.markets.catalogue import (
     EUR_USD,
     EUR_USD_BULL_WINDOW,
     GBP_USD,
-    Wanted,
+    DatasetRange,
     default_catalogue,
 )
 from tradeschool.markets.instruments import Dataset, Instrument
@@ -27,10 +27,10 @@ BTC_M5 = Dataset(instrument=BTC_USD, timeframe=M5)
 FIRST = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def want(timeframe: Timeframe, start: int, end: int, instrument: Instrument = BTC_USD) -> Wanted:
+def want(timeframe: Timeframe, start: int, end: int, instrument: Instrument = BTC_USD) -> DatasetRange:
     """A timeframe over days of 2020, counted from 0."""
     window = Window(FIRST + timedelta(days=start), FIRST + timedelta(days=end))
-    return Wanted(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
+    return DatasetRange(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
 
 
 def requests(instruments: set[Instrument], *, native: bool) -> int:

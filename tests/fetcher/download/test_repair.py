@@ -12,11 +12,11 @@ import pytest
 from fetcher.download import run_loop
 from fetcher.download.page_ledger import AGREEING_EMPTY_RESPONSES, FILE_NAME, PageLedger
 from fetcher.download.plan import DownloadPlan
-from fetcher.download.repair import Repair, repair
+from fetcher.download.repair import RepairResult, repair
 from fetcher.download.sealing import Publisher
 from fetcher.protocol.provider import Access, Page
 from tradeschool.errors import ForeignFile, InvalidCandles
-from tradeschool.markets.catalogue import BTC_USD, Wanted
+from tradeschool.markets.catalogue import BTC_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
@@ -27,7 +27,7 @@ H1 = BTC.at(Timeframe.H1)
 DAYS = Window(datetime(2020, 12, 30, tzinfo=UTC), datetime(2021, 1, 3, tzinfo=UTC))
 YEAR = Window(datetime(2021, 1, 1, tzinfo=UTC), DAYS.end)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-WANTED = [Wanted(dataset=BTC, window=DAYS), Wanted(dataset=H1, window=DAYS)]
+WANTED = [DatasetRange(dataset=BTC, window=DAYS), DatasetRange(dataset=H1, window=DAYS)]
 
 
 @pytest.fixture
@@ -50,7 +50,12 @@ def download(store: FrameStore, serving) -> Callable:
         async with serving(**options) as served:
             access = {"coinbase": Access(url=served.url, rate=1000.0)}
             done = await run_loop.run(
-                WANTED, store=store, access=access, native=False, now=lambda: NOW, confirm_after=0.0
+                WANTED,
+                store=store,
+                access=access,
+                native=False,
+                now=lambda: NOW,
+                options=run_loop.RunOptions(confirm_after_seconds=0.0),
             )
             assert not [each.error for each in done if each.error]
             return len({seen.query for seen in served.requests if "start=" in str(seen.query)})
@@ -76,7 +81,7 @@ def publish(publisher: Publisher) -> None:
 
 def repair_pages(
     store: FrameStore, ledger: PageLedger, *, gaps: bool = False, names: tuple[Dataset, ...] = (BTC, H1)
-) -> list[Repair]:
+) -> list[RepairResult]:
     return [each for each in repair(names, store, ledger, gaps=gaps) if not each.is_empty]
 
 

@@ -15,11 +15,11 @@ from fetcher.protocol.provider import Access, Page, PageTooLarge
 from fetcher.simulator.candles.generated import GeneratedCandles
 from fetcher.simulator.candles.source import SimulatedCandles
 from fetcher.simulator.faults import Faults
-from fetcher.simulator.rate_limit import Limit
-from fetcher.simulator.server import Exchange, serve
+from fetcher.simulator.server import serve
+from tests.factories.exchanges import exchange_of
 from tradeschool.errors import DataIncomplete, ProviderRejected, ProviderUnusable, ServiceUnreachable, StoreUnwritable
 from tradeschool.markets.calendars import expected_slots
-from tradeschool.markets.catalogue import BTC_USD, ETH_USD, EUR_USD, INSTRUMENTS, Wanted
+from tradeschool.markets.catalogue import BTC_USD, ETH_USD, EUR_USD, INSTRUMENTS, DatasetRange
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
@@ -28,7 +28,6 @@ from tradeschool.store.frame_store import FrameStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MONTH = Window(datetime(2020, 12, 15, tzinfo=UTC), datetime(2021, 1, 12, tzinfo=UTC))
-UNLIMITED = Limit(rate_per_second=1e6, burst=1_000_000)
 PAGES = {BTC_USD: 27, ETH_USD: 27, EUR_USD: 2}
 """Of the base timeframe's month."""
 FAULTS = "429=0.05,5xx=0.05,html=0.05,cut=0.05,empty=0.1,duplicate=0.1"
@@ -36,23 +35,30 @@ FAULTS = "429=0.05,5xx=0.05,html=0.05,cut=0.05,empty=0.1,duplicate=0.1"
 
 def wants(
     *instruments: Instrument, window: Window = MONTH, frames: tuple[Timeframe, ...] = tuple(Timeframe)
-) -> list[Wanted]:
+) -> list[DatasetRange]:
     return [
-        Wanted(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
+        DatasetRange(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
         for instrument in instruments
         for timeframe in frames
     ]
 
 
 async def fetch(
-    wanted: list[Wanted], store: FrameStore, url: str, *, native: bool = False, **changes: object
+    wanted: list[DatasetRange], store: FrameStore, url: str, *, native: bool = False, **changes: object
 ) -> list[DownloadProgress]:
     """One run without a rate limit."""
     access = {
         name: Access(**({"url": url, "rate": 2000.0, "token": "any", "patience_seconds": 20.0} | changes))  # type: ignore[arg-type]
         for name in dict.fromkeys(want.dataset.instrument.provider for want in wanted)
     }
-    return await run_loop.run(wanted, store=store, access=access, native=native, now=lambda: NOW, confirm_after=0.0)
+    return await run_loop.run(
+        wanted,
+        store=store,
+        access=access,
+        native=native,
+        now=lambda: NOW,
+        options=run_loop.RunOptions(confirm_after_seconds=0.0),
+    )
 
 
 def content(store: FrameStore) -> dict[str, str]:
@@ -78,7 +84,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, generated: GeneratedCa
     store = FrameStore(tmp_path_factory.mktemp("undisturbed"))
 
     async def run() -> None:
-        async with serve(Exchange(generated, coinbase_limit=UNLIMITED)) as served:
+        async with serve(exchange_of(generated)) as served:
             await fetch(wants(BTC_USD, EUR_USD), store, served.url)
 
     asyncio.run(run())
@@ -213,7 +219,7 @@ def damage(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
 
 
-@pytest.mark.parametrize("spoil", [damage, Path.unlink], ids=["cut", "lost"])
+@pytest.mark.parametrize("corrupt", [damage, Path.unlink], ids=["cut", "lost"])
 @pytest.mark.parametrize("timeframe", Timeframe, ids=lambda timeframe: timeframe.name)
 @pytest.mark.parametrize("year", [2020, 2021])
 async def test_a_damaged_file_is_fetched_again_alone(
@@ -253,7 +259,7 @@ async def test_one_dataset_is_refused_and_the_others_go_on(store: FrameStore, ge
         instruments = tuple(each for each in INSTRUMENTS if each is not BTC_USD)
         candles = generated.candles
 
-    async with serve(Exchange(WithoutBitcoin(), coinbase_limit=UNLIMITED)) as served:
+    async with serve(exchange_of(WithoutBitcoin())) as served:
         progress = await fetch(wants(BTC_USD, ETH_USD, EUR_USD), store, served.url)
 
     assert errors(progress) == [ProviderRejected, None, None]
@@ -278,7 +284,12 @@ async def test_a_provider_that_does_not_answer_ends_its_own_downloads(store: Fra
         }
         wanted = wants(BTC_USD, ETH_USD, EUR_USD)
         progress = await run_loop.run(
-            wanted, store=store, access=access, native=False, now=lambda: NOW, confirm_after=0.0
+            wanted,
+            store=store,
+            access=access,
+            native=False,
+            now=lambda: NOW,
+            options=run_loop.RunOptions(confirm_after_seconds=0.0),
         )
 
     assert errors(progress) == [ServiceUnreachable, ServiceUnreachable, None]
@@ -300,7 +311,7 @@ class Flaky:
 async def test_an_answer_that_differs_each_time_is_never_sealed(store: FrameStore, generated: GeneratedCandles) -> None:
     week = Window(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 3, 2, tzinfo=UTC))
     fewer = Flaky(generated, lambda candles, asked: candles[: 100 + asked])
-    async with serve(Exchange(fewer, coinbase_limit=UNLIMITED)) as served:
+    async with serve(exchange_of(fewer)) as served:
         progress = await fetch(wants(BTC_USD, window=week), store, served.url)
 
     assert errors(progress) == [ProviderUnusable]
@@ -355,8 +366,7 @@ async def test_whoever_waits_is_told_when_a_dataset_is_sealed(store: FrameStore,
             access=access,
             native=False,
             now=lambda: NOW,
-            on_sealed=told.append,
-            confirm_after=0.0,
+            options=run_loop.RunOptions(on_sealed=told.append, confirm_after_seconds=0.0),
         )
 
     assert [seal.dataset for seal in told] == [want.dataset.name for want in wants(BTC_USD)]

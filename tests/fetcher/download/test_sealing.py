@@ -15,7 +15,7 @@ from fetcher.provider_registry import find
 from tradeschool.candles.findings import FindingKind
 from tradeschool.errors import ForeignFile, InvalidCandles
 from tradeschool.markets.calendars import expected_slots
-from tradeschool.markets.catalogue import BTC_USD, EUR_USD, Wanted
+from tradeschool.markets.catalogue import BTC_USD, EUR_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
@@ -27,7 +27,7 @@ EUR_H1 = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = Window(datetime(2020, 12, 31, 23, 30, tzinfo=UTC), datetime(2021, 1, 1, 0, 30, tzinfo=UTC))
 WEEK = Window(datetime(2020, 12, 28, tzinfo=UTC), datetime(2021, 1, 5, tzinfo=UTC))
-WANTED = Wanted(dataset=BTC, window=HOUR)
+WANTED = DatasetRange(dataset=BTC, window=HOUR)
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_deriving_from_a_damaged_base_is_refused(publisher: Publisher, ledger: P
     (seal,) = publisher.publish(DownloadPlan(wanted=WANTED))
     path: Path = store.folder(BTC) / seal.files[0].path
     path.write_bytes(path.read_bytes() + b"x")
-    quarter = Wanted(dataset=BTC.at(Timeframe.M15), window=HOUR)
+    quarter = DatasetRange(dataset=BTC.at(Timeframe.M15), window=HOUR)
 
     with pytest.raises(ForeignFile, match="changed since it was sealed"):
         publisher.publish(DownloadPlan(wanted=quarter, from_sealed=True))

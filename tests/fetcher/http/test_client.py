@@ -14,7 +14,14 @@ from fetcher.http.client import Client
 from fetcher.protocol.provider import Access, Page, PageTooLarge
 from fetcher.provider_registry import find
 from fetcher.simulator.faults import Faults
-from tradeschool.errors import InvalidCandles, ProviderRejected, ProviderUnusable, ServiceUnreachable, TradeschoolError
+from tradeschool.errors import (
+    InvalidCandles,
+    ProviderBanned,
+    ProviderRejected,
+    ProviderUnusable,
+    ServiceUnreachable,
+    TradeschoolError,
+)
 from tradeschool.markets.catalogue import BTC_USD, BTC_USDT, EUR_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
@@ -124,7 +131,7 @@ async def test_a_wait_of_days_ends_at_once_and_is_told(scripted, fast) -> None:
         scripted(answer(429, Retry_After="259200")) as server,
         client_of(fast(server.url, patience_seconds=300.0)) as client,
     ):
-        with pytest.raises(ServiceUnreachable, match=r"status 429, to be asked again in 259200 s"):
+        with pytest.raises(ProviderBanned, match=r"asks for a pause of 259200 s \(.*status 429"):
             await client.page(PAGE)
 
         assert len(server.asked) == 1

@@ -9,7 +9,7 @@ import redis
 from fetcher.http.rate_limiter import MARGIN
 from fetcher.http.shared_rate_limiter import SharedTokenBucket
 from fetcher.locks import exclusive, of_provider
-from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.errors import ServiceUnreachable
 
 RATE = 30
@@ -47,7 +47,7 @@ async def now_at(bucket: SharedTokenBucket) -> float:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A Valkey that several tests share, one limit after the other."""
-    with Valkey.of(tmp_path_factory.mktemp("shared")).running() as valkey:
+    with EmbeddedValkey.of(tmp_path_factory.mktemp("shared")).running() as valkey:
         yield valkey.url
 
 

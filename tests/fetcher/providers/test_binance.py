@@ -81,7 +81,7 @@ def test_rows_after_the_page_are_an_answer_to_another_question() -> None:
 
 
 @pytest.mark.parametrize(
-    "result",
+    "answer",
     [
         b'{"code":-1121,"msg":"Invalid symbol."}',
         body(row(0)[:6]),

@@ -76,18 +76,19 @@ def test_a_recorded_answer_that_is_no_rows_is_unusable(recorded, name: str) -> N
 
 
 @pytest.mark.parametrize(
-    "result",
+    "answer",
     [
         b"",
         b"<html>",
         b"[[1,2]]",
+        b"[[1" + 400 * b"0" + b",1,1,1,1,1]]",
         b'[["1",1,1,1,1,1]]',
         b"[[1584662400,1,1,1,null,1]]",
         b"[[15846624",
         b"\xff\xfe",
         b"null",
     ],
-    ids=["nothing", "HTML", "short row", "text", "null", "cut", "no text", "null body"],
+    ids=["nothing", "HTML", "short row", "huge number", "text", "null", "cut", "no text", "null body"],
 )
 def test_an_answer_of_another_shape_is_unusable(answer: bytes) -> None:
     with pytest.raises(ProviderUnusable, match="expected rows of candles"):
@@ -150,7 +151,7 @@ def test_a_refusal_has_the_providers_words(recorded, name: str, status: int, sai
     assert error.status == status
 
 
-@pytest.mark.parametrize("result", [b"<html>no</html>", b"\xff\xfe", b"", b'{"error": 1}'])
+@pytest.mark.parametrize("answer", [b"<html>no</html>", b"\xff\xfe", b"", b'{"error": 1}'])
 def test_a_refusal_of_another_shape_is_told_by_its_first_letters(answer: bytes) -> None:
     assert "coinbase answered 403: " in str(PROVIDER.refusal(403, answer, "page"))
 

@@ -97,7 +97,7 @@ def test_a_recorded_answer_of_another_kind_is_unusable(recorded, name: str) -> N
 
 
 @pytest.mark.parametrize(
-    "result",
+    "answer",
     [b'{"candles":[{}]}', b'{"candles":null}', body(candle(0, open="ten")), body(candle(0))[:-3], b"\xff", b"null"],
     ids=["empty candle", "null", "text", "cut", "no text", "null body"],
 )

@@ -17,7 +17,7 @@ from fetcher.providers import coinbase
 from fetcher.simulator.faults import Faults
 from tradeschool.app.dataset_download import access_to
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
-from tradeschool.markets.catalogue import INSTRUMENTS, Wanted
+from tradeschool.markets.catalogue import INSTRUMENTS, DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
@@ -120,12 +120,12 @@ async def test_a_whole_fetch_equals_the_source(provider: Provider, faults: str, 
     async with serving(faults=Faults.parse(faults)) as served:
         access = Access(url=served.url, rate=2000.0, source=provider.source, token="any", patience_seconds=20.0)
         progress = await run_loop.run(
-            [Wanted(dataset=dataset, window=window) for dataset in datasets],
+            [DatasetRange(dataset=dataset, window=window) for dataset in datasets],
             store=store,
             access={provider.name: access},
             native=True,
             now=lambda: NOW,
-            confirm_after=0.0,
+            options=run_loop.RunOptions(confirm_after_seconds=0.0),
         )
 
     assert [each.error for each in progress] == [None] * 3
@@ -139,13 +139,13 @@ async def test_a_whole_fetch_equals_the_source(provider: Provider, faults: str, 
         assert np.array_equal(found.volume, source.volumes)
 
 
-@pytest.mark.parametrize("result", [b"", b"<!DOCTYPE html>", b"{", b"\x00", b"{}", b'"text"', b"[[]]"])
+@pytest.mark.parametrize("answer", [b"", b"<!DOCTYPE html>", b"{", b"\x00", b"{}", b'"text"', b"[[]]"])
 def test_what_is_no_answer_is_unusable(provider: Provider, page: Page, answer: bytes) -> None:
     with pytest.raises(ProviderUnusable, match=str(page.dataset)):
         provider.parse(answer, page)
 
 
-@pytest.mark.parametrize("result", [b"", b"<!DOCTYPE html>", b"{", b"\xff", b"{}"])
+@pytest.mark.parametrize("answer", [b"", b"<!DOCTYPE html>", b"{", b"\xff", b"{}"])
 def test_any_refusal_is_told_with_status_and_page(provider: Provider, answer: bytes) -> None:
     error = provider.refusal(403, answer, "the page")
 

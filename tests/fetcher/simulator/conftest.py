@@ -12,12 +12,11 @@ import pytest
 
 from fetcher.simulator.candles.generated import GeneratedCandles
 from fetcher.simulator.candles.source import CandleSource, SimulatedCandles, no_candles
-from fetcher.simulator.rate_limit import Limit
-from fetcher.simulator.server import Exchange, RunningExchange, serve
+from fetcher.simulator.server import RunningExchange, serve
+from tests.factories.exchanges import exchange_of
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD
 from tradeschool.markets.instruments import Dataset, Instrument, Market
 
-UNLIMITED = Limit(rate_per_second=1e6, burst=1_000_000)
 TOKEN = {"Authorization": "Bearer made-up"}
 
 
@@ -90,10 +89,8 @@ def serving(generated: GeneratedCandles, clock: Clock) -> Serving:
 
     @asynccontextmanager
     async def connected(source: CandleSource = generated, **options: object) -> AsyncIterator[Client]:
-        limits = {f"{side}_limit": UNLIMITED for side in ("coinbase", "coinbase_advanced", "oanda", "binance")}
-        options = {"clock": clock} | limits | options
         async with (
-            serve(Exchange(source, **options)) as served,
+            serve(exchange_of(source, **({"now": clock} | options))) as served,
             aiohttp.ClientSession(served.url) as session,
         ):
             yield Client(served, session)

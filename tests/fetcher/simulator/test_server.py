@@ -5,8 +5,9 @@ import aiohttp
 import pytest
 
 from fetcher.simulator.rate_limit import Limit
-from fetcher.simulator.request_log import RecordedRequest, RequestRecord
+from fetcher.simulator.request_log import RecordedRequest, RequestLog
 from fetcher.simulator.server import Exchange, serve
+from tests.factories.exchanges import exchange_of
 from tradeschool.errors import SettingsError
 
 HOURS = "/v3/instruments/EUR_USD/candles"
@@ -36,7 +37,7 @@ class TestServe:
 
     async def test_oanda_answers_two_new_connections_a_second(self, generated, clock):
         """Requests over known connections are not limited."""
-        async with serve(Exchange(generated, monotonic=clock)) as served:
+        async with serve(exchange_of(generated, monotonic=clock)) as served:
             async with aiohttp.ClientSession(served.url, headers=TOKEN) as kept:
                 known = [(await kept.get(HOURS)).status for _ in range(5)]
             strangers = []
@@ -85,7 +86,7 @@ class TestRecord:
             )
 
     async def test_only_the_last_requests_are_remembered(self, serving):
-        async with serving(remembered=3) as client:
+        async with serving(logged_requests=3) as client:
             for n in range(5):
                 await client.get("/time", n=n)
 
@@ -100,7 +101,7 @@ class TestRecord:
 
     async def test_the_log_gets_a_line_a_request_while_the_server_runs(self, generated, tmp_path, serving):
         log = tmp_path / "requests.jsonl"
-        record = RequestRecord(10)
+        record = RequestLog(10)
         seen = RecordedRequest(
             arrived_seconds=1.5, protocol="oanda", path="/", query="", status=200, bytes=2, fault="none"
         )
@@ -117,7 +118,7 @@ class TestRecord:
     async def test_served_requests_are_logged(self, generated, tmp_path, clock):
         log = tmp_path / "requests.jsonl"
         async with (
-            serve(Exchange(generated, clock=clock), log_path=log) as served,
+            serve(exchange_of(generated, now=clock), log_path=log) as served,
             aiohttp.ClientSession(served.url) as session,
             session.get("/time") as response,
         ):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from optimizer.backtest.entries import find_entries
 from optimizer.backtest.kernel import trade
-from optimizer.backtest.result import BacktestRun, Rules
+from optimizer.backtest.result import BacktestRun, TradingRules
 from optimizer.bars.preparation import Prepared
 from optimizer.bars.slicing import head
 from optimizer.level.spec import Direction
@@ -74,7 +74,7 @@ def test_prices_times_a_power_of_two_give_the_same_trades_and_the_same_money(see
         stop_ticks=entries.stop_ticks * factor,
         target_ticks=entries.target_ticks * factor,
     )
-    rules = Rules(direction=Direction.BOTH, rates=COSTS[1])
+    rules = TradingRules(direction=Direction.BOTH, rates=COSTS[1])
     run, scaled_run = trade(prepared, entries, rules), trade(scaled, larger, rules)
 
     assert (larger.bar == entries.bar).all()
@@ -90,7 +90,7 @@ def test_a_costlier_run_never_ends_richer_on_the_same_trades(prepared, seed, dea
     """Of one size throughout, so that both runs trade the same."""
     parameters = random_parameters(np.random.default_rng(seed))
     entries = find_entries(SMA, prepared, parameters, Direction.BOTH)
-    rules = Rules(direction=Direction.BOTH, rates=COSTS[1], position_units=0.01)
+    rules = TradingRules(direction=Direction.BOTH, rates=COSTS[1], position_units=0.01)
     costlier = dataclasses.replace(rules, rates=dataclasses.replace(COSTS[1], **{dearer: 1e-3}))
     run, other = trade(prepared, entries, rules), trade(prepared, entries, costlier)
 

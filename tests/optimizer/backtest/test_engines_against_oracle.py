@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optimizer.backtest.entries import Entries, find_entries
 from optimizer.backtest.kernel import trade
 from optimizer.backtest.reference import replay
-from optimizer.backtest.result import Rules
+from optimizer.backtest.result import TradingRules
 from optimizer.bars.preparation import Prepared, prepare
 from optimizer.level.spec import Direction
 from tests.factories.backtests import SMA, assert_same, fills, managed_parameters, random_parameters, random_rules
@@ -23,7 +23,7 @@ WARM_UP = 45
 SIDES = {Direction.LONG: (1,), Direction.SHORT: (-1,), Direction.BOTH: (1, -1)}
 
 
-def terms_of(prepared: Prepared, rules: Rules) -> oracle.EngineTerms:
+def terms_of(prepared: Prepared, rules: TradingRules) -> oracle.EngineTerms:
     return oracle.EngineTerms(
         fee=rules.rates.fee,
         slippage=rules.rates.slippage,
@@ -37,7 +37,7 @@ def terms_of(prepared: Prepared, rules: Rules) -> oracle.EngineTerms:
     )
 
 
-def assert_equals_the_oracle(prepared: Prepared, parameters: dict[str, float], rules: Rules) -> int:
+def assert_equals_the_oracle(prepared: Prepared, parameters: dict[str, float], rules: TradingRules) -> int:
     """How many trades all three made."""
     entries = find_entries(SMA, prepared, parameters, rules.direction)
     run = trade(prepared, entries, rules)

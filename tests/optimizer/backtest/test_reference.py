@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from optimizer.backtest.costs import Rates
+from optimizer.backtest.costs import CostRates
 from optimizer.backtest.entries import EXIT, LONG, SHORT, find_entries
 from optimizer.backtest.kernel import trade
 from optimizer.backtest.reference import replay
-from optimizer.backtest.result import BacktestRun, Rules
+from optimizer.backtest.result import BacktestRun, TradingRules
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Direction
 from tests.factories.backtests import FREE, assert_same, entries_of, fills
@@ -23,7 +23,10 @@ def run_of(
     prepared: Prepared, *signals: tuple[int, int, int, int], direction: Direction = Direction.BOTH, **rules: object
 ) -> BacktestRun:
     """What both engines say, which is the same."""
-    entries, given = entries_of(*signals, direction=direction), Rules(direction=direction, **{"rates": FREE, **rules})
+    entries, given = (
+        entries_of(*signals, direction=direction),
+        TradingRules(direction=direction, **{"rates": FREE, **rules}),
+    )
     run = replay(prepared, entries, given)
     assert_same(run, trade(prepared, entries, given))
     return run
@@ -153,7 +156,7 @@ def test_missing_bars_are_not_invented():
 def test_costs_fall_on_both_sides_and_spread_and_slippage_not_on_targets():
     prepared = prepared_of([FLAT, FLAT, (100, 110, 100, 105), FLAT], dataset=EUR, half_spread_ticks=[9, 2, 3, 9])
 
-    run = run_of(prepared, (0, LONG, 50, 10), rates=Rates(fee=0.001, slippage=0.002))
+    run = run_of(prepared, (0, LONG, 50, 10), rates=CostRates(fee=0.001, slippage=0.002))
 
     size = 10_000 / 100
     entry_cost = size * (100 * 0.003 + 2)
@@ -167,7 +170,7 @@ def test_costs_fall_on_both_sides_and_spread_and_slippage_not_on_targets():
 def test_a_stop_pays_the_half_spread_of_its_own_bar_and_slippage():
     prepared = prepared_of([FLAT, FLAT, (100, 100, 90, 95), FLAT], dataset=EUR, half_spread_ticks=[9, 2, 3, 9])
 
-    run = run_of(prepared, (0, LONG, 5, 0), rates=Rates(fee=0.001, slippage=0.002))
+    run = run_of(prepared, (0, LONG, 5, 0), rates=CostRates(fee=0.001, slippage=0.002))
 
     assert run.trades[0]["fees"] == pytest.approx(100 * (100 * 0.003 + 2) + 100 * (95 * 0.003 + 3))
 

@@ -12,11 +12,11 @@ from optimizer.level.spec import Gate, Part
 from optimizer.objective.objective import evaluate, prepare_level
 from optimizer.search.sampler import TrialRequest
 from optimizer.search.space import distributions
-from optimizer.search.study import OpenStudy, Origin, StudyFacts, finished_trial, open_study
+from optimizer.search.study import OpenStudy, StudyFacts, TrialOrigin, finished_trial, open_study
 from tests.factories.levels import PARAMETERS, level_of, read_flat, read_made
 from tradeschool.errors import StudyChanged
 
-NO_WORKER = Origin(worker="", started=0.0, seconds=0.0)
+NO_WORKER = TrialOrigin(worker="", started=0.0, seconds=0.0)
 LEVEL = level_of(("coinbase/BTC-USD/H1",), trials=4, retries=1, drawdown_limit=1.0)
 
 

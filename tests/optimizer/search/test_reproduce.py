@@ -7,16 +7,16 @@ from optuna.trial import FrozenTrial
 from optimizer.level.spec import Part
 from optimizer.objective.objective import evaluate, prepare_level, repair
 from optimizer.search.reproduce import differences, evaluated_number
-from optimizer.search.sampler import Space, TrialHistory, ask
+from optimizer.search.sampler import SearchSpace, TrialHistory, ask
 from optimizer.search.space import distributions
-from optimizer.search.study import Origin, failed_trial, finished_trial, repeated_trial
+from optimizer.search.study import TrialOrigin, failed_trial, finished_trial, repeated_trial
 from tests.factories.levels import level_of, read_made
 
 LEVEL = level_of(("coinbase/BTC-USD/H1", "oanda/EUR-USD/H1"), trials=14, lag=2)
-SPACE = Space(
+SPACE = SearchSpace(
     seed=7, lag=LEVEL.lag, distributions=distributions(LEVEL), repair=lambda parameters: repair(LEVEL, parameters)
 )
-SOMEWHERE = Origin(worker="elsewhere", started=1.0, seconds=2.0)
+SOMEWHERE = TrialOrigin(worker="elsewhere", started=1.0, seconds=2.0)
 
 
 @pytest.fixture(scope="module")

@@ -14,20 +14,20 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optimizer.level.metric_names import METRICS
 from optimizer.level.spec import Parameters
 from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, TrialOutcome
-from optimizer.search.sampler import Space, TrialHistory, TrialRequest, ask
-from optimizer.search.study import Origin, failed_trial, finished_trial
+from optimizer.search.sampler import SearchSpace, TrialHistory, TrialRequest, ask
+from optimizer.search.study import TrialOrigin, failed_trial, finished_trial
 
 DISTRIBUTIONS = {"slow": IntDistribution(20, 200), "fast": IntDistribution(5, 50), "stop": FloatDistribution(1.0, 5.0)}
-ORIGIN = Origin(worker="here", started=1.0, seconds=0.5)
+ORIGIN = TrialOrigin(worker="here", started=1.0, seconds=0.5)
 
 
 def repair(parameters: Parameters) -> Parameters:
     return parameters | {"slow": max(int(parameters["slow"]), int(parameters["fast"]) + 5)}
 
 
-def space(**changes: object) -> Space:
+def space(**changes: object) -> SearchSpace:
     facts = {"seed": 7, "lag": 4, "distributions": DISTRIBUTIONS, "repair": repair} | changes
-    return Space(**facts)
+    return SearchSpace(**facts)
 
 
 def trial_of(trial_request: TrialRequest) -> FrozenTrial:
@@ -47,7 +47,7 @@ def trial_of(trial_request: TrialRequest) -> FrozenTrial:
     return finished_trial(trial_request, DISTRIBUTIONS, evaluation, ORIGIN)
 
 
-def asked_in_order(asked: Space, trials: int) -> list[FrozenTrial]:
+def asked_in_order(asked: SearchSpace, trials: int) -> list[FrozenTrial]:
     history, finished = TrialHistory(asked.distributions), []
     for number in range(trials):
         while len(history) < asked.visible(number):

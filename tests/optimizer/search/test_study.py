@@ -15,8 +15,8 @@ from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, TrialOutco
 from optimizer.search.sampler import TrialRequest
 from optimizer.search.study import (
     OpenStudy,
-    Origin,
     StudyFacts,
+    TrialOrigin,
     failed_trial,
     finished_trial,
     open_study,
@@ -27,7 +27,7 @@ from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
 from tradeschool.settings.urls import mask_url
 
 DISTRIBUTIONS = {"fast": IntDistribution(5, 50), "stop": FloatDistribution(1.0, 5.0)}
-ORIGIN = Origin(worker="there", started=1_700_000_000.0, seconds=0.25)
+ORIGIN = TrialOrigin(worker="there", started=1_700_000_000.0, seconds=0.25)
 LEVEL = Level.model_validate(
     {
         "name": "1",
@@ -232,7 +232,7 @@ def test_a_password_among_the_options_is_masked_too() -> None:
 def test_the_table_says_nothing_of_workers_and_times() -> None:
     here = finished_trial(trial_request(0), DISTRIBUTIONS, evaluation(1.0), ORIGIN)
     there = finished_trial(
-        trial_request(0), DISTRIBUTIONS, evaluation(1.0), Origin(worker="x", started=2.0, seconds=9.0)
+        trial_request(0), DISTRIBUTIONS, evaluation(1.0), TrialOrigin(worker="x", started=2.0, seconds=9.0)
     )
 
     assert export([here], "csv") == export([there], "csv")

@@ -14,7 +14,7 @@ from optuna.samplers._tpe import _truncnorm
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optimizer.search import tpe
-from optimizer.search.sampler import Space, TrialHistory, ask, trial_seed
+from optimizer.search.sampler import SearchSpace, TrialHistory, ask, trial_seed
 
 REAL = {"risk": FloatDistribution(0.001, 1.0, log=True), "stop": FloatDistribution(1.0, 5.0)}
 WHOLE = {
@@ -66,7 +66,7 @@ def drawn(distribution: BaseDistribution, random: np.random.RandomState) -> floa
 
 
 def ours(distributions: Mapping[str, BaseDistribution], trials: list[FrozenTrial]) -> dict[str, float]:
-    space = Space(seed=7, lag=1, distributions=distributions, repair=lambda parameters: parameters)
+    space = SearchSpace(seed=7, lag=1, distributions=distributions, repair=lambda parameters: parameters)
     history = TrialHistory(distributions)
     for trial in trials:
         history.append(trial)

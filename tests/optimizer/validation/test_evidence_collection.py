@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from optimizer.backtest.buy_and_hold import buy_and_hold
-from optimizer.backtest.costs import Rates
+from optimizer.backtest.costs import CostRates
 from optimizer.level.spec import Costs, Direction, Gate, LevelDataset, MinTrades, Part
 from optimizer.objective import metrics
 from optimizer.objective.objective import backtest, prepare_level, prepare_windows
@@ -20,7 +20,12 @@ from optimizer.validation.analyses.stress import StressCase
 from optimizer.validation.evidence import Benchmark
 from optimizer.validation.evidence_collection import EvaluatedWinner, daily_returns, deflate, excess, gather_evidence
 from optimizer.validation.statistics.overfitting import overfitting
-from optimizer.validation.statistics.sharpe import Moments, deflated_sharpe, effective_trials, probabilistic_sharpe
+from optimizer.validation.statistics.sharpe import (
+    ReturnMoments,
+    deflated_sharpe,
+    effective_trials,
+    probabilistic_sharpe,
+)
 from tests.factories.levels import PARAMETERS, level_of, read_flat, read_made, read_trending
 from tradeschool.markets.windows import Window
 
@@ -113,7 +118,7 @@ def test_the_sharpe_ratio_is_deflated_by_every_trial_of_the_run() -> None:
     returns = columns(level)
     found = make_evidence(level).deflation
 
-    moments = Moments.of(returns[:, 0])
+    moments = ReturnMoments.of(returns[:, 0])
     variance = float(np.var(np.array([1.0, 0.4, -0.6, 1.0]) / YEAR, ddof=1))
     assert (found.trials, found.days) == (40, len(returns))
     assert found.sharpe == pytest.approx(metrics.sharpe(returns[:, 0]))
@@ -145,7 +150,7 @@ def test_overfitting_is_that_of_distinct_complete_trials() -> None:
 def held(level, part: Part, side: int):
     prepared = prepare_level(level, part, read_made)
     return portfolio(
-        [buy_and_hold(each, side, Rates.of(level.costs, each.dataset.instrument.market)) for each in prepared]
+        [buy_and_hold(each, side, CostRates.of(level.costs, each.dataset.instrument.market)) for each in prepared]
     )
 
 
@@ -200,7 +205,7 @@ def test_the_sealed_look_is_the_winner_on_other_days() -> None:
     assert look.metrics["sharpe"] == pytest.approx(figures["sharpe"])
     assert {each.name: each.value for each in look.readings}["sharpe"] == pytest.approx(figures["sharpe"])
     assert all(each.low < each.value < each.high for each in look.readings if each.name in {"sharpe", "win_rate"})
-    assert look.psr == pytest.approx(probabilistic_sharpe(Moments.of(account.returns)))
+    assert look.psr == pytest.approx(probabilistic_sharpe(ReturnMoments.of(account.returns)))
     assert look.days == tuple(account.days.tolist())
     assert look.equity == pytest.approx(account.equity.tolist(), abs=1e-6)
     assert (look.window, look.datasets) == ("2021-07-01..2021-08-20", DATASETS)

@@ -9,7 +9,7 @@ from optimizer.level.spec import Level, LevelDataset, Part
 from optimizer.objective.objective import evaluate, prepare_level
 from optimizer.search.sampler import TrialRequest
 from optimizer.search.space import distributions
-from optimizer.search.study import Origin, finished_trial
+from optimizer.search.study import TrialOrigin, finished_trial
 from optimizer.validation.verdict import AttemptCase, judge_attempt
 from tests.factories.levels import PARAMETERS, level_of, read_made
 from tests.factories.stores import seal_made
@@ -45,7 +45,7 @@ def test_the_period_before_is_read_as_ever(closed: FrameStore) -> None:
     assert level_digests(level, closed)
 
 
-@pytest.mark.parametrize("method", ["arrays", "candles", "digest", "require", "require_sealed", "coverage"])
+@pytest.mark.parametrize("method", ["arrays", "candles", "digest", "require", "require_holdout", "coverage"])
 @pytest.mark.parametrize(
     "days",
     [
@@ -88,7 +88,9 @@ def test_selection_and_gate_cannot_read_it(closed: FrameStore) -> None:
     train = prepare_level(level, Part.TRAIN, closed.arrays)
     evaluation = evaluate(level, train, PARAMETERS, ())
     trial_request = TrialRequest(number=0, parameters=dict(PARAMETERS), thresholds=(), known=None)
-    trial = finished_trial(trial_request, distributions(level), evaluation, Origin(worker="", started=0.0, seconds=0.0))
+    trial = finished_trial(
+        trial_request, distributions(level), evaluation, TrialOrigin(worker="", started=0.0, seconds=0.0)
+    )
     case = AttemptCase(level=level, attempt=1, relaxed=0.0, trials=[trial], reused=0, predecessor=None, seed=7)
 
     with pytest.raises(HoldoutClosed):

@@ -5,8 +5,16 @@ from dataclasses import dataclass
 import pytest
 
 from optimizer.curriculum.state_machine import RunOutcome
-from optimizer.validation.evidence import Benchmark, Deflation, Evidence, Excess, HoldoutResult, NullTest, Overfit
-from optimizer.validation.gate import Reading
+from optimizer.validation.evidence import (
+    BacktestOverfitting,
+    Benchmark,
+    DeflatedSharpe,
+    Evidence,
+    ExcessReturn,
+    HoldoutResult,
+    NullTest,
+)
+from optimizer.validation.gate import Criterion
 from optimizer.validation.holdout_log import HOLDOUT
 from optimizer.validation.recommendation import RecommendedAction, Tier, recommend
 from tests.factories.levels import level_of
@@ -26,8 +34,8 @@ MET = {name: Verdict() for name in "123"}
 MISSED = Verdict(passed=False, reason="missed on validation: sharpe")
 
 
-def reading(name: str, value: float, target: float, low: float, *, is_ceiling: bool = False) -> Reading:
-    return Reading(name=name, value=value, target=target, is_ceiling=is_ceiling, low=low, high=9.0, trades=40)
+def reading(name: str, value: float, target: float, low: float, *, is_ceiling: bool = False) -> Criterion:
+    return Criterion(name=name, value=value, target=target, is_ceiling=is_ceiling, low=low, high=9.0, trades=40)
 
 
 def look(sharpe: float = 2.0, low: float = 0.4, fall: float = 0.1, trades: float = 40.0) -> HoldoutResult:
@@ -52,7 +60,7 @@ def look(sharpe: float = 2.0, low: float = 0.4, fall: float = 0.1, trades: float
 
 def evidence(**changes: object) -> Evidence:
     """Of a winner that nothing speaks against."""
-    excess = Excess(
+    excess = ExcessReturn(
         part=HOLDOUT, benchmark=Benchmark.HOLD_LONG, a_year=0.1, low=-0.1, high=0.3, sharpe=2.0, benchmark_sharpe=1.0
     )
     given = {
@@ -61,7 +69,7 @@ def evidence(**changes: object) -> Evidence:
         "trial": 5,
         "parameters": PARAMETERS,
         "deflation": deflation(0.99),
-        "overfit": Overfit(probability=0.1, trials=80, left_out=20, parts=16),
+        "overfit": BacktestOverfitting(probability=0.1, trials=80, left_out=20, parts=16),
         "excess": (excess,),
         "looks_ahead": None,
         "robustness": (),
@@ -72,8 +80,8 @@ def evidence(**changes: object) -> Evidence:
     return Evidence(**{**given, **changes})
 
 
-def deflation(probability: float | None) -> Deflation:
-    return Deflation(
+def deflation(probability: float | None) -> DeflatedSharpe:
+    return DeflatedSharpe(
         sharpe=2.0,
         days=700,
         trials=350,
@@ -129,7 +137,7 @@ def test_where_everything_is_known_and_met_it_may_be_deployed() -> None:
     ("changes", "check"),
     [
         ({"deflation": deflation(0.94)}, "deflated_sharpe_95"),
-        ({"overfit": Overfit(probability=0.3, trials=80, left_out=0, parts=16)}, "overfitting_20"),
+        ({"overfit": BacktestOverfitting(probability=0.3, trials=80, left_out=0, parts=16)}, "overfitting_20"),
         ({"holdout": look(low=-0.1)}, "holdout_sharpe_low"),
         ({"holdout": look(low=0.0)}, "holdout_sharpe_low"),
         ({"holdout": look(low=float("nan"))}, "holdout_sharpe_low"),
@@ -171,7 +179,7 @@ def test_so_does_what_the_run_itself_lacks(changes: dict, check: str) -> None:
         ({"looks_ahead": "bar 7 knows bar 8"}, "no_look_ahead"),
         ({"holdout": look(sharpe=0.0)}, "holdout_sharpe"),
         ({"holdout": look(sharpe=-1.0, low=-3.0)}, "holdout_sharpe"),
-        ({"overfit": Overfit(probability=0.51, trials=80, left_out=0, parts=16)}, "overfitting"),
+        ({"overfit": BacktestOverfitting(probability=0.51, trials=80, left_out=0, parts=16)}, "overfitting"),
         ({"deflation": deflation(0.49)}, "deflated_sharpe"),
     ],
 )
@@ -187,7 +195,7 @@ def test_what_any_trading_needs_and_is_not_met_forbids_all_of_it(changes: dict, 
     ("changes", "run", "checks"),
     [
         (
-            {"overfit": Overfit(probability=None, trials=1, left_out=0, parts=16)},
+            {"overfit": BacktestOverfitting(probability=None, trials=1, left_out=0, parts=16)},
             {},
             ["overfitting", "overfitting_20"],
         ),

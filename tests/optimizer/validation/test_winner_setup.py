@@ -6,7 +6,7 @@ import pytest
 
 from optimizer.level.spec import Costs, Direction, Part
 from optimizer.objective.objective import prepare_level
-from optimizer.validation.winner_setup import BacktestSetup, Setup, differences, setup_of
+from optimizer.validation.winner_setup import BacktestSetup, WinnerSetup, differences, setup_of
 from tests.factories.levels import PARAMETERS, level_of, read_made
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.windows import parse_timerange
@@ -36,7 +36,7 @@ def test_a_setup_says_the_bars_that_a_level_judges() -> None:
 
 
 def test_it_comes_back_from_its_file() -> None:
-    assert Setup.model_validate_json(SETUP.model_dump_json()) == SETUP
+    assert WinnerSetup.model_validate_json(SETUP.model_dump_json()) == SETUP
     assert [each.candles for each in SETUP.datasets] == ["digest0", "digest1"]
 
 

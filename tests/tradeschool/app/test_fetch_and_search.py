@@ -9,14 +9,14 @@ import pytest
 from tradeschool.app import download_thread
 from tradeschool.app.download_thread import DownloadThread
 from tradeschool.errors import DataIncomplete
-from tradeschool.markets.catalogue import BTC_USD, Wanted
+from tradeschool.markets.catalogue import BTC_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
 from tradeschool.store import Store
 
 WANTED = [
-    Wanted(
+    DatasetRange(
         dataset=Dataset(instrument=BTC_USD, timeframe=Timeframe.M5),
         window=Window(datetime(2021, 1, 1, tzinfo=UTC), datetime(2021, 2, 1, tzinfo=UTC)),
     )

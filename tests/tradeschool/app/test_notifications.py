@@ -40,11 +40,11 @@ def test_without_an_address_nobody_is_told() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"webhook_url": SecretStr("s3cret")}, "notify.webhook_url: expected http"),
-        ({"slack_url": SecretStr("ftp://s3cret")}, "notify.slack_url: expected http"),
+        ({"webhook_url": SecretStr("s3cret")}, "notify.webhook_url: expected an http"),
+        ({"slack_url": SecretStr("ftp://s3cret")}, "notify.slack_url: expected an http"),
         (MAIL, "notify.smtp_url needs notify.mail_from and notify.mail_to"),
         (MAIL | {"mail_to": " , "}, "notify.smtp_url needs notify.mail_from and notify.mail_to"),
-        (MAIL | {"smtp_url": SecretStr("http://s3cret"), "mail_to": "c@d.example"}, "notify.smtp_url: expected smtp"),
+        (MAIL | {"smtp_url": SecretStr("http://s3cret"), "mail_to": "c@d.example"}, "notify.smtp_url: expected an smtp"),
     ],
 )
 def test_an_address_that_is_wrong_is_said_and_not_shown(given: dict, said: str) -> None:

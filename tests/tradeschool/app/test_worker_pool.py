@@ -15,7 +15,7 @@ from workers.connection.brief_connection import connect_briefly
 from workers.queue.job_allowlist import TrialQueue
 
 LIVES = "import time; time.sleep(600)"
-SAYS_WHY = "import os, sys; os.write(int(sys.argv[2]), b'no worker gets up: IndexError'); sys.exit(5)"
+SAYS_WHY = "import os, sys; os.write(int(sys.argv[2]), b'no worker can start: IndexError'); sys.exit(5)"
 
 
 class Clock:
@@ -81,7 +81,7 @@ def test_a_pool_that_is_killed_again_and_again_ends_the_command() -> None:
 def test_a_pool_that_gives_up_hands_its_reason_over() -> None:
     with pool(SAYS_WHY, Clock()) as made:
         wait_for_end(made)
-        with pytest.raises(WorkersFailed, match=r"^no worker gets up: IndexError$"):
+        with pytest.raises(WorkersFailed, match=r"^no worker can start: IndexError$"):
             made.tend()
 
 

@@ -8,14 +8,14 @@ import polars as pl
 import pytest
 
 from optimizer.backtest.engine import run_strategy, warm_up_bars
-from optimizer.backtest.result import Rules
+from optimizer.backtest.result import TradingRules
 from optimizer.bars.preparation import prepare
 from optimizer.bars.random_walk import random_walk
 from optimizer.level.metric_names import METRICS
 from optimizer.level.spec import Costs, Direction
 from optimizer.objective.metrics import summarise
 from optimizer.strategies.protocol import completed, load
-from optimizer.strategies.trade_management import Management
+from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.windows import parse_timerange
 
@@ -45,7 +45,7 @@ def test_it_is_the_search_s_own_engine(command: Command, sealed: None) -> None:
     prepared = prepare(
         random_walk(dataset, WINDOW, seed=5), WINDOW, warm_up_bars(load("sma_cross"), bounds, dataset.timeframe)
     )
-    rules = Rules.of(Direction.LONG, Costs(), 1.0, dataset, Management.of(parameters))
+    rules = TradingRules.of(Direction.LONG, Costs(), 1.0, dataset, TradeManagement.of(parameters))
     expected = summarise([run_strategy(load("sma_cross"), prepared, parameters, rules)])
 
     code, out, _ = command("backtest", "-p", "fast=7", "-p", "slow=30", "--direction", "long", "--json")

@@ -12,7 +12,7 @@ from fetcher.download.plan import DownloadPlan
 from fetcher.download.sealing import Publisher
 from fetcher.protocol.provider import Page
 from tradeschool.candles.frame import Candles
-from tradeschool.markets.catalogue import BTC_USD, EUR_USD, Wanted
+from tradeschool.markets.catalogue import BTC_USD, EUR_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
@@ -41,7 +41,7 @@ def publish(store: FrameStore, candles: Candles) -> Seal:
     ledger = PageLedger(store.root)
     page = Page(dataset=BTC, window=DAY)
     ledger.add(page, json.dumps(rows[::-1]).encode(), rows=len(rows), complete=True)
-    (seal,) = Publisher(store, ledger, lambda: NOW).publish(DownloadPlan(wanted=Wanted(dataset=BTC, window=DAY)))
+    (seal,) = Publisher(store, ledger, lambda: NOW).publish(DownloadPlan(wanted=DatasetRange(dataset=BTC, window=DAY)))
     ledger.close()
     return seal
 

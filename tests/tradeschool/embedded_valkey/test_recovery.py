@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from tradeschool.embedded_valkey import recovery
-from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.errors import ServiceUnreachable
 
 FILES = "appendonlydir"
@@ -19,7 +19,7 @@ FILES = "appendonlydir"
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of a server that has rewritten its append-only file once: a base and an increment."""
-    valkey = Valkey.of(tmp_path_factory.mktemp("stored"))
+    valkey = EmbeddedValkey.of(tmp_path_factory.mktemp("stored"))
     with valkey.running(), redis.Redis.from_url(valkey.url) as connection:
         connection.rpush("list", *["x" * 50] * 1_000)
         connection.bgrewriteaof()
@@ -31,15 +31,15 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def valkey(tmp_path: Path, stored: Path) -> Iterator[Valkey]:
-    server = Valkey.of(tmp_path / "state")
+def valkey(tmp_path: Path, stored: Path) -> Iterator[EmbeddedValkey]:
+    server = EmbeddedValkey.of(tmp_path / "state")
     server.folder.mkdir(parents=True)
     shutil.copytree(stored, server.folder / FILES)
     yield server
     server.stop()
 
 
-def files(valkey: Valkey, pattern: str) -> list[Path]:
+def files(valkey: EmbeddedValkey, pattern: str) -> list[Path]:
     return sorted((valkey.folder / FILES).glob(pattern))
 
 
@@ -49,35 +49,35 @@ def overwrite(path: Path, offset: int, content: bytes) -> None:
         file.write(content)
 
 
-def in_the_middle(valkey: Valkey) -> None:
+def in_the_middle(valkey: EmbeddedValkey) -> None:
     overwrite(files(valkey, "*.incr.aof")[0], 5_000, b"GARBAGE" * 20)  # longer than a value, which may hold anything
 
 
-def in_the_base(valkey: Valkey) -> None:
+def in_the_base(valkey: EmbeddedValkey) -> None:
     overwrite(files(valkey, "*.base.rdb")[0], 40, b"GARBAGE")
 
 
-def cut_base(valkey: Valkey) -> None:
+def cut_base(valkey: EmbeddedValkey) -> None:
     os.truncate(files(valkey, "*.base.rdb")[0], 30)
 
 
-def newer_version(valkey: Valkey) -> None:
+def newer_version(valkey: EmbeddedValkey) -> None:
     overwrite(files(valkey, "*.base.rdb")[0], 6, b"9999")
 
 
-def no_base(valkey: Valkey) -> None:
+def no_base(valkey: EmbeddedValkey) -> None:
     files(valkey, "*.base.rdb")[0].unlink()
 
 
-def spoilt_manifest(valkey: Valkey) -> None:
+def spoilt_manifest(valkey: EmbeddedValkey) -> None:
     files(valkey, "*.manifest")[0].write_text("garbage")
 
 
-def empty_manifest(valkey: Valkey) -> None:
+def empty_manifest(valkey: EmbeddedValkey) -> None:
     files(valkey, "*.manifest")[0].write_text("")
 
 
-def file_for_folder(valkey: Valkey) -> None:
+def file_for_folder(valkey: EmbeddedValkey) -> None:
     shutil.rmtree(valkey.folder / FILES)
     (valkey.folder / FILES).write_text("in the way")
 
@@ -87,7 +87,7 @@ def file_for_folder(valkey: Valkey) -> None:
     [in_the_middle, in_the_base, cut_base, newer_version, no_base, spoilt_manifest, empty_manifest, file_for_folder],
 )
 def test_files_that_cannot_be_read_are_set_aside(
-    valkey: Valkey, spoil: Callable[[Valkey], None], caplog: pytest.LogCaptureFixture
+    valkey: EmbeddedValkey, spoil: Callable[[EmbeddedValkey], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     spoil(valkey)
     with (
@@ -105,23 +105,23 @@ def test_files_that_cannot_be_read_are_set_aside(
     assert (valkey.folder / "unreadable-1" / FILES).exists()
 
 
-def cut_tail(valkey: Valkey) -> None:
+def cut_tail(valkey: EmbeddedValkey) -> None:
     path = files(valkey, "*.incr.aof")[0]
     os.truncate(path, path.stat().st_size - 7)
 
 
-def stale_socket(valkey: Valkey) -> None:
+def stale_socket(valkey: EmbeddedValkey) -> None:
     valkey.socket.parent.mkdir(parents=True, exist_ok=True)
     valkey.socket.write_bytes(b"")
 
 
-def untouched(valkey: Valkey) -> None:
+def untouched(valkey: EmbeddedValkey) -> None:
     """As a server that was killed leaves it."""
 
 
 @pytest.mark.parametrize("leave", [cut_tail, stale_socket, untouched])
 def test_what_a_kill_leaves_behind_is_read(
-    valkey: Valkey, leave: Callable[[Valkey], None], caplog: pytest.LogCaptureFixture
+    valkey: EmbeddedValkey, leave: Callable[[EmbeddedValkey], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     leave(valkey)
     with valkey.running(), redis.Redis.from_url(valkey.url) as connection:
@@ -129,7 +129,7 @@ def test_what_a_kill_leaves_behind_is_read(
     assert caplog.records == []
 
 
-def test_no_more_than_a_few_are_kept(valkey: Valkey, stored: Path) -> None:
+def test_no_more_than_a_few_are_kept(valkey: EmbeddedValkey, stored: Path) -> None:
     for _ in range(recovery.MAX_ASIDE + 2):
         shutil.rmtree(valkey.folder / FILES, ignore_errors=True)
         shutil.copytree(stored, valkey.folder / FILES)
@@ -145,7 +145,7 @@ def test_no_more_than_a_few_are_kept(valkey: Valkey, stored: Path) -> None:
 
 
 def test_a_full_disk_is_said_and_nothing_is_moved(small_disk: Path, stored: Path) -> None:
-    valkey = Valkey.of(small_disk)
+    valkey = EmbeddedValkey.of(small_disk)
     valkey.folder.mkdir()
     (small_disk / "more").write_bytes(b"")
     with pytest.raises(OSError, match="No space"), (small_disk / "more").open("wb") as file:
@@ -162,7 +162,7 @@ def test_a_full_disk_is_said_and_nothing_is_moved(small_disk: Path, stored: Path
         assert valkey.pid
 
 
-def test_files_that_cannot_be_moved_are_named(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_cannot_be_moved_are_named(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> None:
     """For example, files of another user."""
     spoilt_manifest(valkey)
 

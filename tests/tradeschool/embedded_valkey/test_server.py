@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.errors import ServiceUnreachable, StoreUnwritable
 
 USER = """
@@ -25,8 +25,8 @@ with Valkey.of(Path(sys.argv[1])).running():
 
 
 @pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[Valkey]:
-    server = Valkey.of(tmp_path / "state")
+def valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
+    server = EmbeddedValkey.of(tmp_path / "state")
     yield server
     server.stop()
 
@@ -43,7 +43,7 @@ def eventually() -> Callable[..., None]:
 
 
 @pytest.fixture
-def user(valkey: Valkey) -> Iterator[subprocess.Popen[str]]:
+def user(valkey: EmbeddedValkey) -> Iterator[subprocess.Popen[str]]:
     """Another process that uses the server."""
     process = subprocess.Popen(
         [sys.executable, "-c", USER, str(valkey.folder.parent)], stdout=subprocess.PIPE, text=True
@@ -56,13 +56,13 @@ def user(valkey: Valkey) -> Iterator[subprocess.Popen[str]]:
     process.stdout.close()
 
 
-def test_the_server_answers_at_its_url_and_is_gone_afterwards(valkey: Valkey) -> None:
+def test_the_server_answers_at_its_url_and_is_gone_afterwards(valkey: EmbeddedValkey) -> None:
     with valkey.running() as running, redis.Redis.from_url(running.url) as connection:
         assert connection.ping()
     assert valkey.pid is None
 
 
-def test_starting_what_runs_changes_nothing(valkey: Valkey) -> None:
+def test_starting_what_runs_changes_nothing(valkey: EmbeddedValkey) -> None:
     with valkey.running():
         first = valkey.pid
         with valkey.running():
@@ -71,7 +71,7 @@ def test_starting_what_runs_changes_nothing(valkey: Valkey) -> None:
     assert valkey.pid is None
 
 
-def test_of_two_users_the_last_one_stops_it(valkey: Valkey, user: subprocess.Popen[str]) -> None:
+def test_of_two_users_the_last_one_stops_it(valkey: EmbeddedValkey, user: subprocess.Popen[str]) -> None:
     with valkey.running():
         pid = valkey.pid
         assert pid is not None
@@ -82,7 +82,7 @@ def test_of_two_users_the_last_one_stops_it(valkey: Valkey, user: subprocess.Pop
     assert valkey.pid is None
 
 
-def test_a_killed_user_leaves_no_lock(valkey: Valkey, user: subprocess.Popen[str]) -> None:
+def test_a_killed_user_leaves_no_lock(valkey: EmbeddedValkey, user: subprocess.Popen[str]) -> None:
     user.kill()
     user.wait()
     assert valkey.pid is not None
@@ -92,7 +92,7 @@ def test_a_killed_user_leaves_no_lock(valkey: Valkey, user: subprocess.Popen[str
     assert valkey.pid is None
 
 
-def test_what_was_stored_outlives_a_killed_server(valkey: Valkey) -> None:
+def test_what_was_stored_outlives_a_killed_server(valkey: EmbeddedValkey) -> None:
     """Everything older than a second is in the append-only file, and what the kernel holds is not lost by a kill."""
     with valkey.running(), redis.Redis.from_url(valkey.url) as connection:
         connection.set("key", "value")
@@ -107,20 +107,20 @@ def test_what_was_stored_outlives_a_killed_server(valkey: Valkey) -> None:
 
 
 def test_a_long_path_is_served_from_a_short_one(tmp_path: Path) -> None:
-    valkey = Valkey.of(tmp_path / ("long" * 30))
+    valkey = EmbeddedValkey.of(tmp_path / ("long" * 30))
     with valkey.running(), redis.Redis.from_url(valkey.url) as connection:
         assert connection.ping()
         assert (valkey.folder / "appendonlydir").is_dir()
     valkey.socket.parent.rmdir()
 
 
-def test_nobody_else_may_use_it(valkey: Valkey) -> None:
+def test_nobody_else_may_use_it(valkey: EmbeddedValkey) -> None:
     with valkey.running():
         assert stat.S_IMODE(valkey.folder.stat().st_mode) == 0o700
         assert stat.S_IMODE(valkey.socket.stat().st_mode) == 0o700
 
 
-def test_a_server_that_hangs_is_told_and_not_doubled(valkey: Valkey) -> None:
+def test_a_server_that_hangs_is_told_and_not_doubled(valkey: EmbeddedValkey) -> None:
     """A second server would take the socket and write into the same append-only file."""
     with valkey.running():
         pid = valkey.pid
@@ -134,7 +134,7 @@ def test_a_server_that_hangs_is_told_and_not_doubled(valkey: Valkey) -> None:
         assert valkey.pid == pid
 
 
-def test_a_server_whose_socket_cannot_be_seen_is_told_and_not_doubled(valkey: Valkey) -> None:
+def test_a_server_whose_socket_cannot_be_seen_is_told_and_not_doubled(valkey: EmbeddedValkey) -> None:
     """As in a container or service with a private /tmp."""
     with valkey.running():
         pid, hidden = valkey.pid, valkey.socket.with_name("hidden")
@@ -148,7 +148,7 @@ def test_a_server_whose_socket_cannot_be_seen_is_told_and_not_doubled(valkey: Va
         assert valkey.pid == pid
 
 
-def test_a_server_that_cannot_start_is_told(valkey: Valkey) -> None:
+def test_a_server_that_cannot_start_is_told(valkey: EmbeddedValkey) -> None:
     """Immediately after it has ended, not after a time-out."""
     (valkey.folder / "valkey.sock" / "in the way").mkdir(parents=True)
 
@@ -159,7 +159,7 @@ def test_a_server_that_cannot_start_is_told(valkey: Valkey) -> None:
         pass
 
 
-def test_a_server_that_is_killed_is_started_again(valkey: Valkey, eventually: Callable[..., None]) -> None:
+def test_a_server_that_is_killed_is_started_again(valkey: EmbeddedValkey, eventually: Callable[..., None]) -> None:
     with valkey.running(), redis.Redis.from_url(valkey.url) as connection:
         connection.rpush("key", "a", "b")
         first = valkey.pid
@@ -171,19 +171,19 @@ def test_a_server_that_is_killed_is_started_again(valkey: Valkey, eventually: Ca
         assert not connection.exists("key")
 
 
-def test_a_server_that_was_told_to_stop_stays_away(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_was_told_to_stop_stays_away(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[float] = []
     monkeypatch.setattr("tradeschool.embedded_valkey.server.KEEP_SECONDS", 0.01)
     with valkey.running():
         valkey.stop()
         with monkeypatch.context() as patched:
-            patched.setattr(Valkey, "pid", property(lambda _: looks.append(0.0)))
+            patched.setattr(EmbeddedValkey, "pid", property(lambda _: looks.append(0.0)))
             while len(looks) < 5:
                 pass
         assert valkey.pid is None
 
 
-def damage(valkey: Valkey, pid: int) -> None:
+def damage(valkey: EmbeddedValkey, pid: int) -> None:
     """Kill the server and damage its files."""
     os.kill(pid, signal.SIGSTOP)
     (file,) = (valkey.folder / "appendonlydir").glob("*.incr.aof")
@@ -194,15 +194,15 @@ def damage(valkey: Valkey, pid: int) -> None:
 def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("in the way")
 
-    with pytest.raises(StoreUnwritable, match="set state_dir"), Valkey.of(tmp_path / "state").running():
+    with pytest.raises(StoreUnwritable, match="set state_dir"), EmbeddedValkey.of(tmp_path / "state").running():
         pass
 
 
 def test_stopping_what_does_not_run_says_so(tmp_path: Path) -> None:
-    assert not Valkey.of(tmp_path / "state").stop()
+    assert not EmbeddedValkey.of(tmp_path / "state").stop()
 
 
-def test_a_server_that_nobody_uses_is_not_in_use_and_asking_leaves_nothing(valkey: Valkey) -> None:
+def test_a_server_that_nobody_uses_is_not_in_use_and_asking_leaves_nothing(valkey: EmbeddedValkey) -> None:
     assert not valkey.is_in_use
     assert not valkey.folder.exists()
     with valkey.running():
@@ -211,7 +211,7 @@ def test_a_server_that_nobody_uses_is_not_in_use_and_asking_leaves_nothing(valke
 
 
 def test_a_server_that_is_killed_under_a_user_is_in_use_until_that_one_ends(
-    valkey: Valkey, user: subprocess.Popen[str]
+    valkey: EmbeddedValkey, user: subprocess.Popen[str]
 ) -> None:
     pid = valkey.pid
     assert pid is not None

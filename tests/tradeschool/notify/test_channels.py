@@ -16,11 +16,11 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope
 
 from tradeschool.errors import SettingsError
-from tradeschool.notify import Mail, Message, Notifier, Slack, Webhook, channels
+from tradeschool.notify import Mail, Notification, Notifier, Slack, Webhook, channels
 from tradeschool.notify import notifier as notifying
 from tradeschool.notify.channels import DeliveryFailed, check_hook, check_mail
 
-MESSAGE = Message(
+MESSAGE = Notification(
     event="level_passed",
     kind="good",
     title="level 1: the gate is met",
@@ -157,7 +157,7 @@ def test_a_mail_arrives(box: tuple[Box, str]) -> None:
 
 def test_a_title_of_several_lines_makes_no_header_of_its_own(box: tuple[Box, str]) -> None:
     there, url = box
-    forged = Message(event="x", kind="info", title="a\r\nBcc: all@there.example\n\nb", time=MESSAGE.time)
+    forged = Notification(event="x", kind="info", title="a\r\nBcc: all@there.example\n\nb", time=MESSAGE.time)
     Mail(url, "from@here.example", ("one@there.example",)).send(forged)
 
     mail = message_from_bytes(there.mails[0].original_content, policy=policy.default)
@@ -175,7 +175,7 @@ def test_a_password_does_not_go_in_the_clear(box: tuple[Box, str]) -> None:
     assert "s3cret" not in str(told.value)
 
 
-@pytest.mark.parametrize(("result", "is_final"), [("451 later", False), ("550 never", True)])
+@pytest.mark.parametrize(("answer", "is_final"), [("451 later", False), ("550 never", True)])
 def test_a_mail_server_that_refuses_is_asked_again_only_where_that_helps(
     box: tuple[Box, str], answer: str, is_final: bool
 ) -> None:
@@ -188,7 +188,7 @@ def test_a_mail_server_that_refuses_is_asked_again_only_where_that_helps(
 
 
 @pytest.mark.parametrize(
-    ("result", "is_final"), [(500, False), (503, False), (429, False), (404, True), (403, True), (302, True)]
+    ("answer", "is_final"), [(500, False), (503, False), (429, False), (404, True), (403, True), (302, True)]
 )
 def test_a_hook_that_refuses_is_asked_again_only_where_that_helps(hook: Hook, answer: int, is_final: bool) -> None:
     hook.answers.append(answer)
@@ -210,7 +210,7 @@ def test_nothing_of_an_address_is_told_but_its_host(url: str, caplog: pytest.Log
     notifier.notify(MESSAGE)
     notifier.close(60)
 
-    assert "message_given_up" in [record.action for record in caplog.records]
+    assert "notification_dropped" in [record.action for record in caplog.records]
     assert "s3cret-path/" not in repr(channel)
     assert "/s3cret-path" not in caplog.text + repr(channel) + "".join(str(vars(each)) for each in caplog.records)
 
@@ -219,7 +219,7 @@ def test_what_fails_is_told_again_and_in_order(hook: Hook) -> None:
     hook.answers += [500, 503, 200]
     notifier = Notifier([Webhook(hook.url)], first_pause_seconds=0.01)
     notifier.notify(MESSAGE)
-    notifier.notify(Message(event="second", kind="info", title="t", time=MESSAGE.time))
+    notifier.notify(Notification(event="second", kind="info", title="t", time=MESSAGE.time))
     notifier.close(60)
 
     assert [got["body"]["event"] for got in hook.got] == ["level_passed"] * 3 + ["second"]
@@ -246,7 +246,7 @@ def test_what_does_not_fit_is_given_up_oldest_first(
     hook.holds = threading.Event()
     notifier = Notifier([Webhook(hook.url)])
     for number in range(6):
-        notifier.notify(Message(event=f"e{number}", kind="info", title="t", time=MESSAGE.time))
+        notifier.notify(Notification(event=f"e{number}", kind="info", title="t", time=MESSAGE.time))
         assert number or hook.asked.acquire(timeout=60), "the first is under way before the others come"
     hook.holds.set()
     notifier.close(60)
@@ -260,7 +260,7 @@ def test_a_channel_that_breaks_outlives_its_message(caplog: pytest.LogCaptureFix
         name = "broken"
         sent = 0
 
-        def send(self, message: Message) -> None:
+        def send(self, message: Notification) -> None:
             self.sent += 1
             raise RuntimeError(SECRET)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.errors import SettingsError, StoreUnwritable
 from tradeschool.settings.loading import load
 from tradeschool.settings.model import Settings
@@ -44,7 +44,7 @@ def test_many_that_make_it_at_once_have_the_same(settings: Settings) -> None:
 
 
 def test_a_child_that_is_told_the_server_s_address_has_the_same(settings: Settings) -> None:
-    url = SecretStr(Valkey.of(settings.state_dir).url)
+    url = SecretStr(EmbeddedValkey.of(settings.state_dir).url)
     child = settings.model_copy(update={"redis_url": url})
 
     assert signing_key(settings, make=True) == signing_key(child)

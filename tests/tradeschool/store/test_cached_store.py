@@ -65,7 +65,7 @@ def test_a_second_process_reads_no_parquet(store, cached, made) -> None:
     for path in store.folder(dataset).rglob("*.parquet"):
         path.unlink()
 
-    assert np.array_equal(CachedStore(store.root, cached._folder).arrays(dataset, PART).close, before.close)
+    assert np.array_equal(CachedStore(store.root, cached.columns).arrays(dataset, PART).close, before.close)
 
 
 def test_nobody_writes_to_what_all_share(store, cached, made) -> None:
@@ -80,7 +80,7 @@ def test_nobody_writes_to_what_all_share(store, cached, made) -> None:
 def test_a_damaged_file_is_written_again(store, cached, made, content: bytes | None) -> None:
     dataset = sealed(store, made, BTC_USD)
     cached.arrays(dataset, PART)
-    (path,) = cached._folder.glob("*.npy")
+    (path,) = cached.columns.glob("*.npy")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] if content is None else content)
 
@@ -95,7 +95,7 @@ def test_candles_that_changed_since_they_were_sealed_are_never_kept(store, cache
 
     with pytest.raises(ForeignFile, match="changed since it was sealed"):
         cached.arrays(dataset, PART)
-    assert not list(cached._folder.glob("*.npy"))
+    assert not list(cached.columns.glob("*.npy"))
 
 
 def test_a_folder_that_takes_no_file_costs_time_only(store, made, tmp_path: Path) -> None:
@@ -109,18 +109,18 @@ def test_a_folder_that_takes_no_file_costs_time_only(store, made, tmp_path: Path
 def test_what_nobody_opens_is_removed(store, cached, made) -> None:
     dataset = sealed(store, made, BTC_USD)
     cached.arrays(dataset, PART)
-    (old,) = cached._folder.glob("*.npy")
+    (old,) = cached.columns.glob("*.npy")
     os.utime(old, (0, old.stat().st_mtime - KEEP_SECONDS - 1))
     cached.arrays(dataset, WEEK)
 
     assert not old.exists()
-    assert len(list(cached._folder.glob("*.npy"))) == 1
+    assert len(list(cached.columns.glob("*.npy"))) == 1
 
 
 def test_what_is_closed_stays_closed_when_it_is_mapped_already(store, cached, made) -> None:
     dataset = sealed(store, made, BTC_USD)
     cached.arrays(dataset, PART)
-    closed = CachedStore(store.root, cached._folder, closed=Window(PART.start, WEEK.end))
+    closed = CachedStore(store.root, cached.columns, closed=Window(PART.start, WEEK.end))
 
     with pytest.raises(HoldoutClosed, match="holdout period"):
         closed.arrays(dataset, PART)

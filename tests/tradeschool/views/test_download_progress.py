@@ -9,8 +9,8 @@ from fetcher.download.plan import DownloadPlan
 from fetcher.download.progress import CONFIRM_AFTER, DownloadProgress
 from fetcher.download.status import download_status
 from fetcher.http.request_statistics import RequestOutcome
-from tradeschool.errors import ForeignFile, ProviderUnusable
-from tradeschool.markets.catalogue import BTC_USD, CURRICULUM_WINDOW, EUR_USD, Wanted
+from tradeschool.errors import ForeignFile, ProviderBanned, ProviderUnusable
+from tradeschool.markets.catalogue import BTC_USD, CURRICULUM_WINDOW, EUR_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.store.download_status import FILE_NAME, read_download_status
@@ -22,7 +22,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def progress(instrument: Instrument, done: int, total: int, **more: object) -> DownloadProgress:
-    wanted = Wanted(dataset=Dataset(instrument=instrument, timeframe=Timeframe.M5), window=CURRICULUM_WINDOW)
+    wanted = DatasetRange(dataset=Dataset(instrument=instrument, timeframe=Timeframe.M5), window=CURRICULUM_WINDOW)
     reached = datetime(2021, 5, 6, tzinfo=UTC) if done else None
     return DownloadProgress(download=DownloadPlan(wanted=wanted), done=done, total=total, reached=reached, **more)  # type: ignore[arg-type]
 
@@ -128,3 +128,11 @@ def test_a_record_that_is_none_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ForeignFile, match=r"download_status\.json: not a download status"):
         read_download_status(tmp_path)
+
+
+def test_a_ban_is_published_apart_from_other_failures() -> None:
+    banned = progress(BTC_USD, 10, 100, error=ProviderBanned("a pause of 7200 s"))
+    failed = progress(EUR_USD, 10, 100, error=ProviderUnusable("no"))
+    status = download_status([banned, failed], RATES, elapsed=1.0, now=NOW, running=True)
+
+    assert [(each.error, each.banned) for each in status.downloads] == [("a pause of 7200 s", True), ("no", False)]

@@ -40,14 +40,14 @@ FAULTS = (
 )
 
 
-def test_a_finished_answer_outlives_every_refusal(plan, mortal, start_program, eventually, tmp_path: Path) -> None:
+def test_a_result_survives_every_refusal(plan, killable_server, start_program, eventually, tmp_path: Path) -> None:
     """Each fault comes while a trial is evaluated, and stays until the worker has met it."""
     counts = tmp_path / "counts"
-    slow = replace(plan, url=mortal.url, title="sleep 0.3", trials=9, lag=1)
-    worker = start_program("worker_process.py", "--url", mortal.url, "--lease", "30", BENCH_COUNTS=str(counts))
+    slow = replace(plan, url=killable_server.url, title="sleep 0.3", trials=9, lag=1)
+    worker = start_program("worker_process.py", "--url", killable_server.url, "--lease", "30", BENCH_COUNTS=str(counts))
     study = slow.open()
     coordinator = start_program("coordinator_process.py", slow.as_json())
-    operator = Redis.from_url(mortal.url)
+    operator = Redis.from_url(killable_server.url)
     for number, fault in enumerate(FAULTS):
         eventually(lambda begun=2 * number + 1: lines(counts) >= begun)
         ordered(operator, fault.do)

@@ -13,7 +13,6 @@ from optimizer.search.trial_table import export
 from tradeschool.errors import SettingsError
 from tradeschool.settings.sections import WorkSettings
 from workers.connection.signing import UNSIGNED, Signer
-from workers.coordinator.coordinator import reconcile
 from workers.queue.dispatch import QueueDispatcher
 from workers.queue.job_allowlist import FUNCTION, TrialJob
 from workers.queue.trial_queue import results_key
@@ -80,15 +79,15 @@ def test_a_signed_search_finds_the_same(plan, start_worker) -> None:
     assert table == plan.table_in_process()
 
 
-def test_forged_answers_count_for_nothing(plan, make_bench) -> None:
+def test_forged_answers_count_for_nothing(plan, make_evaluator) -> None:
     study = plan.open()
     run = signed_run(plan, study)
-    reconcile(run)
-    answer = make_bench("w").evaluate(run.ledger.batch(range(1))).model_dump_json()
+    run.reconcile()
+    answer = make_evaluator("w").evaluate(run.ledger.batch(range(1))).model_dump_json()
     plan.queue.connection.rpush(results_key(plan.study), answer)
-    forged = reconcile(run).finished
+    forged = run.reconcile().finished
     plan.queue.connection.rpush(results_key(plan.study), SIGNER.sign("result", f"{plan.study}-0-0-a1", answer))
-    honest = reconcile(run).finished
+    honest = run.reconcile().finished
     study.close()
 
     assert (forged, honest) == (0, 1)
@@ -104,7 +103,7 @@ def test_a_worker_with_a_key_evaluates_no_unsigned_order(plan, start_worker, eve
 
     eventually(lambda: TrialJob.fetch("forged", connection).is_failed)
 
-    assert "without a good signature" in TrialJob.fetch("forged", connection).latest_result().exc_string
+    assert "without a valid signature" in TrialJob.fetch("forged", connection).latest_result().exc_string
 
 
 @pytest.mark.parametrize("key", [None, "another key, long enough"])
@@ -112,7 +111,7 @@ def test_workers_with_another_key_end_the_run_and_fail_no_trial(plan, start_work
     start_worker(*(["--key", key] if key else []))
     study = plan.open()
 
-    with pytest.raises(SettingsError, match="workers refuse trial 0: order refused"):
+    with pytest.raises(SettingsError, match="workers refuse trial 0: batch refused"):
         plan.finish(signed_run(plan, study))
 
     assert study.trials() == []

@@ -20,7 +20,8 @@ from optimizer.search.trial_table import export
 from tests.fork_server import Forked
 from tradeschool.errors import DataIncomplete, SettingsError
 from workers.connection.reconnect import Outage
-from workers.coordinator.coordinator import CoordinatorSettings, StudyRun, coordinate, reconcile
+from workers.coordinator.coordinator import StudyRun, coordinate
+from workers.coordinator.job_recovery import CoordinatorSettings
 from workers.queue.messages import BatchResult, TrialBatch
 from workers.queue.trial_queue import JobReport, results_key
 from workers.worker.in_process_dispatch import InProcessDispatcher
@@ -33,7 +34,7 @@ class Shuffled:
     """Answers orders in an order of its own, and some of them twice."""
 
     def __init__(self, evaluator, choose: random.Random) -> None:
-        self._bench, self._choose, self._orders = evaluator, choose, []
+        self._evaluator, self._choose, self._orders = evaluator, choose, []
 
     def send(self, job_key, batch: TrialBatch) -> bool:
         self._orders.append(batch)
@@ -48,7 +49,7 @@ class Shuffled:
         batch = self._orders.pop(self._choose.randrange(len(self._orders)))
         if self._choose.random() < 0.2:
             self._orders.append(batch)
-        return [self._bench.evaluate(batch)]
+        return [self._evaluator.evaluate(batch)]
 
     def look(self, job_keys) -> list[JobReport]:
         return []
@@ -65,14 +66,14 @@ class Shuffled:
 
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([1, 2, 3, 4]))
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_order_of_completion_gives_the_same_table(plan, make_bench, seed: int, size: int) -> None:
+def test_any_order_of_completion_gives_the_same_table(plan, make_evaluator, seed: int, size: int) -> None:
     name = f"shuffled-{seed}-{size}"
     shuffled = replace(plan, folder=plan.folder / name, study=name, trials_per_job=size)
     shuffled.folder.mkdir(exist_ok=True)
     expected = shuffled.table_in_process()
     study = shuffled.open()
 
-    shuffled.finish(shuffled.run(study, Shuffled(make_bench("x"), random.Random(seed))))
+    shuffled.finish(shuffled.run(study, Shuffled(make_evaluator("x"), random.Random(seed))))
     table = export(study.trials(), "csv")
     study.close()
 
@@ -99,7 +100,7 @@ def test_the_table_is_the_same_in_another_database_and_for_jobs_of_any_size(serv
     expected = plan.table_in_process()
     study = plan.open()
     run = plan.run(study)
-    while reconcile(run, wait_seconds=0.1).finished < 8:
+    while run.reconcile(wait_seconds=0.1).finished < 8:
         pass
     study.close()
 
@@ -111,7 +112,7 @@ def test_a_worker_killed_in_mid_trial_costs_no_trial(plan, start_worker: Start, 
     expected = replace(slow, title="plain").table_in_process()
     study, victim = slow.open(), start_worker()
     run = slow.run(study)
-    eventually(lambda: reconcile(run).finished >= 2 and is_evaluating(slow.queue.connection))
+    eventually(lambda: run.reconcile().finished >= 2 and is_evaluating(slow.queue.connection))
     horses = children(victim.pid)
     os.kill(victim.pid, signal.SIGKILL)
     start_worker()
@@ -140,7 +141,7 @@ def test_a_killed_coordinator_is_followed_by_another(plan, start: Start, start_w
     study.close()
 
 
-def test_nobody_waits_for_answers_before_the_first_question_is_out(plan, make_bench) -> None:
+def test_nobody_waits_for_answers_before_the_first_question_is_out(plan, make_evaluator) -> None:
     waits = []
 
     class Watched(InProcessDispatcher):
@@ -149,10 +150,10 @@ def test_nobody_waits_for_answers_before_the_first_question_is_out(plan, make_be
             return super().collect(wait_seconds)
 
     study = plan.open()
-    run = plan.run(study, Watched(make_bench("here")))
+    run = plan.run(study, Watched(make_evaluator("here")))
     assert not run.is_ready
-    reconcile(run, wait_seconds=0.5)
-    reconcile(run, wait_seconds=0.5)
+    run.reconcile(wait_seconds=0.5)
+    run.reconcile(wait_seconds=0.5)
     study.close()
 
     assert waits == [0.0, 0.5]
@@ -163,7 +164,7 @@ def test_a_trial_that_kills_its_process_is_given_up_after_three_attempts(served)
     poisoned = replace(served, title="crash", trials=8, first_points=POISON)
     study, told = poisoned.open(), list[tuple[int, str]]()
     run = poisoned.run(study)
-    run.given_up = lambda number, reason: told.append((number, reason))
+    run.jobs.given_up = lambda number, reason: told.append((number, reason))
     progress = poisoned.finish(run)
     failed = study.trials()[1]
     study.close()
@@ -255,7 +256,7 @@ def test_asynchronous_trials_are_exactly_as_many(plan, start_worker: Start) -> N
     start_worker()
     study = loose.open()
     run = loose.run(study)
-    while reconcile(run, wait_seconds=0.1).finished < 8:
+    while run.reconcile(wait_seconds=0.1).finished < 8:
         pass
     progress = loose.finish(loose.run(study))
     numbers = [trial.number for trial in study.trials()]
@@ -270,7 +271,7 @@ def test_a_redis_that_forgets_everything_costs_no_trial(served, eventually) -> N
     expected = served.table_in_process()
     study = slow.open()
     run = slow.run(study)
-    eventually(lambda: reconcile(run).finished >= 8)
+    eventually(lambda: run.reconcile().finished >= 8)
     slow.queue.connection.flushdb()
     slow.finish(run)
     table = export(study.trials(), "csv")
@@ -283,7 +284,7 @@ def test_a_job_that_lost_its_worker_before_it_began_is_put_back(plan, start_work
     """Killed between taking and starting, a job is in the intermediate list only."""
     study = plan.open()
     run = plan.run(study)
-    reconcile(run)
+    run.reconcile()
     queue = plan.queue
     queue.connection.lmove(queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT")
     start_worker()
@@ -297,7 +298,7 @@ def test_a_job_that_lost_its_worker_before_it_began_is_put_back(plan, start_work
 def test_an_answer_is_found_although_its_message_was_lost(served, eventually) -> None:
     study = served.open()
     run = served.run(study)
-    reconcile(run)
+    run.reconcile()
     connection = served.queue.connection
     eventually(lambda: connection.llen(results_key(served.study)) == served.lag)
     connection.delete(results_key(served.study))
@@ -308,29 +309,29 @@ def test_an_answer_is_found_although_its_message_was_lost(served, eventually) ->
     assert table == served.table_in_process()
 
 
-def test_a_late_or_foreign_answer_counts_for_nothing(plan, make_bench) -> None:
+def test_a_late_or_foreign_answer_counts_for_nothing(plan, make_evaluator) -> None:
     expected = plan.table_in_process()
     study = plan.open()
     run = plan.run(study)
-    reconcile(run)
-    evaluator, connection = make_bench("w"), plan.queue.connection
+    run.reconcile()
+    evaluator, connection = make_evaluator("w"), plan.queue.connection
     answer = evaluator.evaluate(run.ledger.batch(range(1)))
     foreign = answer.trials[0].model_copy(update={"request_digest": "0" * 32, "failure": "forged", "evaluation": None})
     for message in (answer.model_copy(update={"trials": (foreign,)}), answer, answer):
         connection.rpush(results_key(plan.study), message.model_dump_json())
     connection.rpush(results_key(plan.study), b"not an answer")
-    reconcile(run)
+    run.reconcile()
     first = study.trials()
     study.close()
 
     assert export(first, "csv").splitlines()[1] == expected.splitlines()[1]
 
 
-def test_a_second_answer_that_differs_is_an_alarm(plan, make_bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_second_answer_that_differs_is_an_alarm(plan, make_evaluator, caplog: pytest.LogCaptureFixture) -> None:
     study = plan.open()
     run = plan.run(study)
-    reconcile(run)
-    answer = make_bench("w").evaluate(run.ledger.batch(range(1)))
+    run.reconcile()
+    answer = make_evaluator("w").evaluate(run.ledger.batch(range(1)))
     found = json.loads(answer.trials[0].evaluation)
     other = answer.trials[0].model_copy(update={"evaluation": json.dumps(found | {"value": 1e9})})
     run.ledger.accept(answer)

@@ -11,14 +11,14 @@ from workers.coordinator import event_log
 
 def test_what_was_recorded_is_read_in_order(tmp_path: Path) -> None:
     event_log.record(tmp_path / "run", "level_started", level="1", attempt=1, trials=100)
-    event_log.record(tmp_path / "run", "level_missed", level="1", attempt=1, reason="sharpe 0.3")
+    event_log.record(tmp_path / "run", "level_failed", level="1", attempt=1, reason="sharpe 0.3")
 
     first, second = event_log.read(tmp_path / "run")
 
-    assert first.sentence == "level 1, attempt 1 begins: 100 trials"
+    assert first.sentence == "level 1, attempt 1 started: 100 trials"
     assert second.facts == {"level": "1", "attempt": 1, "reason": "sharpe 0.3"}
     assert first.time <= second.time
-    assert second.to_json()["sentence"] == "level 1, attempt 1: the gate is missed: sharpe 0.3"
+    assert second.to_json()["sentence"] == "level 1, attempt 1: the gate failed: sharpe 0.3"
 
 
 def test_a_run_without_events_has_none(tmp_path: Path) -> None:

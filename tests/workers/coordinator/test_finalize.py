@@ -166,8 +166,8 @@ def test_a_run_without_a_winner_is_not_to_be_deployed_and_still_has_a_report(who
 
 @pytest.fixture(scope="module")
 def finalized(tmp_path_factory: pytest.TempPathFactory, candles: Path, sealed_candles: Path) -> RunHarness:
-    """A run that was concluded in peace."""
-    made = run_harness_in(tmp_path_factory.mktemp("concluded"), candles)
+    """A run that was finalized in peace."""
+    made = run_harness_in(tmp_path_factory.mktemp("finalized"), candles)
     made = RunHarness(replace(made.context, holdout=FrameStore(sealed_candles)))
     made.begin(*CURRICULUM, surrogates=3)
     made.run()
@@ -198,21 +198,21 @@ def broken(harness: RunHarness, kills: Iterator[tuple[str, int]]) -> None:
     ],
     ids=["while drawing", "while reading", "at the holdout period"],
 )
-def test_a_run_that_is_killed_at_its_end_leaves_the_same_files(whole: RunHarness, concluded: RunHarness, kills) -> None:
+def test_a_run_that_is_killed_at_its_end_leaves_the_same_files(whole: RunHarness, finalized: RunHarness, kills) -> None:
     whole.begin(*CURRICULUM, surrogates=3)
 
     broken(whole, iter(kills))
     whole.run()
 
-    assert whole.files() == concluded.files()
-    assert whole.looks() == concluded.looks()
+    assert whole.files() == finalized.files()
+    assert whole.looks() == finalized.looks()
     assert whole.events().count("recommendation") == 1
-    one, other = (read_run(harness.context, "run").recommendation for harness in (whole, concluded))
+    one, other = (read_run(harness.context, "run").recommendation for harness in (whole, finalized))
     assert one.model_dump_json() == other.model_dump_json()
 
 
 def test_candles_that_are_damaged_before_the_end_stop_the_run_until_they_are_repaired(
-    folder: Path, candles: Path, sealed_candles: Path, concluded: RunHarness
+    folder: Path, candles: Path, sealed_candles: Path, finalized: RunHarness
 ) -> None:
     here = folder / "copy"
     shutil.copytree(candles, here)
@@ -230,17 +230,17 @@ def test_candles_that_are_damaged_before_the_end_stop_the_run_until_they_are_rep
     file.write_bytes(sound)
     made.run()
 
-    assert made.files() == concluded.files()
+    assert made.files() == finalized.files()
 
 
-def test_an_ended_run_ends_again_and_changes_nothing(concluded: RunHarness) -> None:
-    before, told = concluded.files(), concluded.events()
+def test_an_ended_run_ends_again_and_changes_nothing(finalized: RunHarness) -> None:
+    before, told = finalized.files(), finalized.events()
 
-    concluded.run()
-    again(concluded)
+    finalized.run()
+    again(finalized)
 
-    assert concluded.files() == before
-    assert concluded.events() == told
+    assert finalized.files() == before
+    assert finalized.events() == told
 
 
 def test_more_markets_are_drawn_beside_those_that_were(harness: RunHarness) -> None:
@@ -352,15 +352,15 @@ def marked(told: object) -> object:
     return told
 
 
-def test_no_text_of_a_report_is_taken_for_markup(concluded: RunHarness) -> None:
-    page = draw_page(marked(concluded.file("report.json"))).decode()
+def test_no_text_of_a_report_is_taken_for_markup(finalized: RunHarness) -> None:
+    page = draw_page(marked(finalized.file("report.json"))).decode()
 
     assert "<script>" not in page
     assert page.count("&lt;script&gt;alert()") > 100
 
 
-def test_a_report_asks_for_nothing(concluded: RunHarness) -> None:
-    page = concluded.files()["report.html"].decode()
+def test_a_report_asks_for_nothing(finalized: RunHarness) -> None:
+    page = finalized.files()["report.html"].decode()
 
     asked = re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?([^\s\"'>)]+)", page)
     assert [each for each in asked if not each.startswith("#")] == []

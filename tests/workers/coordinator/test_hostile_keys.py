@@ -14,7 +14,6 @@ from tests.workers import hostile_keys
 from workers.connection.bounded_reads import MAX_BYTES
 from workers.connection.damaged_keys import remove_damaged_keys
 from workers.connection.signing import UNSIGNED
-from workers.coordinator.coordinator import reconcile
 from workers.monitoring.queue_history import read_history, record_sample
 from workers.monitoring.snapshot import take_snapshot
 from workers.queue.failed_jobs import failed_jobs, requeue
@@ -34,7 +33,7 @@ def test_whatever_a_key_holds_the_table_is_the_same(served, eventually, kind: st
     eventually(lambda: names_of_workers(connection))
     worker, study = names_of_workers(connection), plan.open()
     run = plan.run(study)
-    reconcile(run)
+    run.reconcile()
     jobs = [job_key.job_id for job_key in run.open_jobs()]
     for key, kind_of_key in hostile_keys.keys_of(plan.queue, plan.study, jobs, sorted(worker)).items():
         hostile_keys.KINDS[kind](connection, key, kind_of_key)
@@ -52,9 +51,9 @@ def test_whatever_a_key_holds_the_table_is_the_same(served, eventually, kind: st
     eventually(lambda: names_of_workers(connection) == worker)
 
 
-def test_a_worker_outlives_keys_that_are_damaged_while_it_mends_others(plan, make_bench, monkeypatch) -> None:
+def test_a_worker_outlives_keys_that_are_damaged_while_it_mends_others(plan, make_evaluator, monkeypatch) -> None:
     connection, hits = plan.queue.connection, iter(["rq:workers", "rq:workers:trials", "rq:workers"])
-    evaluator = make_bench("here")
+    evaluator = make_evaluator("here")
     worker = TrialWorker(connection, evaluator, WorkerSettings(), UNSIGNED)
 
     def repair_and_damage(*arguments: object) -> list[str]:
@@ -119,7 +118,7 @@ def test_the_messages_by_which_rq_commands_workers_reach_none(served, eventually
     eventually(lambda: names_of_workers(connection))
     worker, study = names_of_workers(connection), served.open()
     run = served.run(study)
-    reconcile(run)
+    run.reconcile()
     (name,) = worker
     for command in ("shutdown", "kill-horse", "stop-job"):
         connection.publish(f"rq:pubsub:{name}", f'{{"command": "{command}", "job_id": "{served.study}-0-0-a1"}}')

@@ -8,7 +8,7 @@ from optimizer.curriculum.warm_start import copied_trial
 from optimizer.level.spec import Level, Part
 from optimizer.objective.objective import prepare_level, repair
 from optimizer.search.in_process import search_in_process
-from optimizer.search.sampler import Space
+from optimizer.search.sampler import SearchSpace
 from optimizer.search.space import distributions
 from optimizer.search.trial_table import export
 from tests.factories.in_process_runs import ALMOST, ANY, RunHarness, level
@@ -19,7 +19,7 @@ SEED = 7
 
 def alone(harness: RunHarness, written: Level, attempt: int = 1, inherited=None, earlier=()) -> list:
     searched = at_attempt(written, attempt, inherited)
-    space = Space(
+    space = SearchSpace(
         seed=SEED,
         lag=searched.lag,
         distributions=distributions(searched),

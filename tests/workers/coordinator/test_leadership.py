@@ -56,7 +56,7 @@ def test_waiting_ends_when_it_is_told_to(tmp_path) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://u:s3cret@host/x"])
 def test_a_database_that_cannot_lock_is_refused(url: str) -> None:
-    with pytest.raises(SettingsError, match="SQLite file or in PostgreSQL") as caught:
+    with pytest.raises(SettingsError, match="SQLite file or PostgreSQL") as caught:
         acquire_leadership(url, "a")
 
     assert "s3cret" not in str(caught.value)

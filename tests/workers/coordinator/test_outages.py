@@ -85,9 +85,9 @@ def test_a_database_that_stays_away_ends_the_run(served, small_disk: Path) -> No
     assert 300.0 < now[0] <= 300.0 + LONGEST_PAUSE_SECONDS
 
 
-def test_a_redis_that_is_away_for_a_while_costs_no_trial(plan, mortal, start_program) -> None:
-    slow = replace(plan, url=mortal.url, title="sleep 0.05", trials=24)
-    worker = start_program("worker_process.py", "--url", mortal.url)
+def test_a_redis_that_is_away_for_a_while_costs_no_trial(plan, killable_server, start_program) -> None:
+    slow = replace(plan, url=killable_server.url, title="sleep 0.05", trials=24)
+    worker = start_program("worker_process.py", "--url", killable_server.url)
 
-    assert conducted(slow, 8, mortal.kill, mortal.start) == slow.table_in_process()
+    assert conducted(slow, 8, killable_server.kill, killable_server.start) == slow.table_in_process()
     assert worker.poll() is None, "the worker has waited, too"

@@ -34,7 +34,7 @@ def test_a_run_does_not_go_on_with_what_has_changed_but_by_force(harness: RunHar
         harness.run(tell=after(3))
     changed = CHANGES[what](harness)
 
-    with pytest.raises(SettingsError, match="changed since it was begun: " + what.replace("/", ".") + r" \(was"):
+    with pytest.raises(SettingsError, match="changed since its start: " + what.replace("/", ".") + r" \(was"):
         resume(changed.context, "run")
     forced = resume(changed.context, "run", force=True)
 
@@ -76,7 +76,7 @@ def test_a_database_that_is_replaced_under_a_run_is_noticed(harness: RunHarness,
 def test_two_runs_of_one_name_are_refused(harness: RunHarness) -> None:
     harness.begin(level("1", ANY))
 
-    with pytest.raises(SettingsError, match="go on with it"):
+    with pytest.raises(SettingsError, match="to continue it"):
         harness.begin(level("1", ANY))
 
 

@@ -67,7 +67,7 @@ class Starts:
         self.standby.look()
         self.now += seconds
         self.standby.look()
-        for standby_run in self.standby._duties.values():
+        for standby_run in self.standby._runs.values():
             if standby_run.process is not None and self._command == "false":
                 standby_run.process.wait(timeout=60)
 
@@ -197,7 +197,7 @@ def test_a_coordinator_that_fails_is_started_ever_later(plan, marked, connection
     for _ in range(3):
         starts.pass_time(0.5)
         starts.standby.look()
-        standby_run = starts.standby._duties["run"]
+        standby_run = starts.standby._runs["run"]
         pauses.append(standby_run.due - starts.now)
         starts.now = standby_run.due
 

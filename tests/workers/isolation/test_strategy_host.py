@@ -12,16 +12,16 @@ from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Direction
 from optimizer.objective.objective import evaluate, prepare_level
 from optimizer.strategies.protocol import load, repaired, warm_up_of
+from optimizer.strategies.proxy import BarStrategyProxy
 from optimizer.strategies.registry import find_own_by, import_own
-from optimizer.strategies.stand_in import BarStandIn
 from tests.factories.in_process_runs import ANY, RunHarness, level, run_harness_in
 from tradeschool.errors import SettingsError, StrategyFailed, StrategyNotImported, TradeschoolError
 from tradeschool.markets.timeframes import Timeframe
 from workers.coordinator.curriculum_run import run_levels_with
 from workers.coordinator.finalize import FinalizeOptions
 from workers.isolation import strategy_host
-from workers.isolation.strategy_host import StrategyHost, strategies_apart
-from workers.isolation.strategy_process import Terms
+from workers.isolation.strategy_host import StrategyHost, isolated_strategies
+from workers.isolation.strategy_process import IsolationSettings
 from workers.work_horse.evaluator import Evaluator
 from workers.worker.in_process_dispatch import InProcessDispatcher
 
@@ -57,13 +57,13 @@ def write(name: str = "mine", *, repair: str = "pass", signals: str = "pass") ->
 
 
 @pytest.fixture
-def terms() -> Terms:
-    return Terms(trial_seconds=600)
+def limits() -> IsolationSettings:
+    return IsolationSettings(trial_seconds=600)
 
 
 @pytest.fixture
-def apart(terms: Terms) -> Iterator[StrategyHost]:
-    with strategies_apart(terms) as host:
+def apart(limits: IsolationSettings) -> Iterator[StrategyHost]:
+    with isolated_strategies(limits) as host:
         yield host
 
 
@@ -97,7 +97,7 @@ def test_a_decision_engine_is_known_for_one(apart: StrategyHost) -> None:
         "STRATEGY = Engine()\n"
     )
 
-    assert isinstance(load("engine:STRATEGY"), BarStandIn)
+    assert isinstance(load("engine:STRATEGY"), BarStrategyProxy)
 
 
 @pytest.mark.parametrize(
@@ -132,19 +132,21 @@ def test_a_name_that_is_not_there_is_a_wrong_setting(apart: StrategyHost, name: 
         load(name)
 
 
-def test_an_import_that_does_not_end_is_ended_once_and_told_of(monkeypatch: pytest.MonkeyPatch, terms: Terms) -> None:
+def test_an_import_that_does_not_end_is_ended_once_and_told_of(
+    monkeypatch: pytest.MonkeyPatch, limits: IsolationSettings
+) -> None:
     monkeypatch.setattr(strategy_host, "IMPORT_SECONDS", 2.0)
     monkeypatch.setattr(strategy_host, "LOG_SECONDS", 0.5)
     Path("mine.py").write_text("import os\nopen('pid', 'w').write(str(os.getpid()))\nwhile True: pass")
     told: list[str] = []
 
     with (
-        strategies_apart(terms, told.append),
+        isolated_strategies(limits, told.append),
         pytest.raises(StrategyNotImported, match=r"did not end within 2 s \(1 attempt\)"),
     ):
         load("mine:STRATEGY")
 
-    assert told[0].startswith("strategy mine:STRATEGY is being imported for ")
+    assert told[0].startswith("strategy mine:STRATEGY: waiting for its import, ")
     assert is_gone(int(Path("pid").read_text()))
 
 
@@ -244,7 +246,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_run_whose_strategy_is_apart_leaves_the_same_files(
-    folder: Path, candles: Path, terms: Terms, importable
+    folder: Path, candles: Path, limits: IsolationSettings, importable
 ) -> None:
     name = write()
     runs = [run_harness_in(folder / each, candles) for each in ("here", "apart")]
@@ -253,7 +255,7 @@ def test_a_run_whose_strategy_is_apart_leaves_the_same_files(
         harness.begin(*own_curriculum(name), surrogates=2)
 
     go_on(runs[0])
-    with strategies_apart(terms):
+    with isolated_strategies(limits):
         go_on(runs[1])
 
     here, other = (harness.files() for harness in runs)
@@ -266,14 +268,14 @@ def test_a_run_whose_strategy_is_apart_leaves_the_same_files(
 
 @pytest.mark.parametrize("signals", [f"{VALIDATION_ONLY} sum(itertools.repeat(0))", f"{VALIDATION_ONLY} os._exit(4)"])
 def test_a_strategy_that_fails_on_validation_alone_ends_the_run_in_a_line(
-    harness: RunHarness, terms: Terms, importable, signals: str
+    harness: RunHarness, limits: IsolationSettings, importable, signals: str
 ) -> None:
     harness.begin(*own_curriculum(write(signals=signals)))
     is_loop = "_exit" not in signals
     reason = "a backtest did not end within 2 s" if is_loop else "its process ended with exit code 4"
 
     with (
-        strategies_apart(replace(terms, trial_seconds=2 if is_loop else 600)),
+        isolated_strategies(replace(limits, trial_seconds=2 if is_loop else 600)),
         pytest.raises(StrategyFailed, match=rf"judging level 1, attempt 1: {reason}.* \(3 attempts\)"),
     ):
         go_on_once_searched(harness)
@@ -286,13 +288,13 @@ def go_on_once_searched(harness: RunHarness) -> None:
     host, strategy_host._host = strategy_host._host, None
     from workers.coordinator import isolated_steps
 
-    original = isolated_steps.host_of
+    original = isolated_steps.host_for
     try:
-        isolated_steps.host_of = lambda levels: (host, levels[0].strategy)
+        isolated_steps.host_for = lambda levels: (host, levels[0].strategy)
         with find_own_by(import_own):
             go_on(harness)
     finally:
-        isolated_steps.host_of, strategy_host._host = original, host
+        isolated_steps.host_for, strategy_host._host = original, host
 
 
 def test_a_name_s_process_ends_with_the_process_that_started_it(apart: StrategyHost) -> None:
@@ -306,11 +308,11 @@ def test_a_name_s_process_ends_with_the_process_that_started_it(apart: StrategyH
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts data in this way")
-def test_a_strategy_s_memory_has_a_limit(terms: Terms) -> None:
+def test_a_strategy_s_memory_has_a_limit(limits: IsolationSettings) -> None:
     name = write(repair="parameters = {**parameters, 'fast': len(bytearray(4_000_000_000))}")
 
     with (
-        strategies_apart(replace(terms, memory_bytes=64_000_000)),
+        isolated_strategies(replace(limits, memory_bytes=64_000_000)),
         pytest.raises(StrategyFailed, match="at repair: MemoryError"),
     ):
         load(name).repair(DEFAULTS)

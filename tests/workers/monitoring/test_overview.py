@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from tests.factories.runs import make_context
-from tradeschool.embedded_valkey.server import Valkey
+from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.markets.catalogue import BTC_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
@@ -24,10 +24,10 @@ BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 
 
 @pytest.fixture
-def overview(place: Path) -> Iterator[Overview]:
+def overview(socket_folder: Path) -> Iterator[Overview]:
     sources = Sources(
-        redis_url=f"unix://{place / 'v'}",
-        context=make_context(place),
+        redis_url=f"unix://{socket_folder / 'v'}",
+        context=make_context(socket_folder),
         datasets=[BTC],
     )
     made = Overview(sources)
@@ -62,11 +62,11 @@ def test_a_server_that_goes_and_comes_is_said_and_seen_again(
     assert told == ["cannot see", "seen again"]
 
 
-def test_a_password_is_not_told(place: Path) -> None:
+def test_a_password_is_not_told(socket_folder: Path) -> None:
     overview = Overview(
         Sources(
             redis_url="redis://user:s3cret@127.0.0.1:9/0",
-            context=make_context(place),
+            context=make_context(socket_folder),
             datasets=[],
         )
     )
@@ -75,19 +75,19 @@ def test_a_password_is_not_told(place: Path) -> None:
     assert "127.0.0.1:9" in overview.queue().trouble
 
 
-def test_a_data_folder_that_cannot_be_read_is_said(overview: Overview, place: Path) -> None:
-    (place / "data").write_text("a file where a folder should be")
+def test_a_data_folder_that_cannot_be_read_is_said(overview: Overview, socket_folder: Path) -> None:
+    (socket_folder / "data").write_text("a file where a folder should be")
 
     assert overview.candles().value == []
-    (place / "data").unlink()
-    (place / "data" / "coinbase").mkdir(parents=True)
+    (socket_folder / "data").unlink()
+    (socket_folder / "data" / "coinbase").mkdir(parents=True)
     assert overview.candles().value == []
 
 
-def test_a_download_is_read_while_it_goes_and_after_it_was_killed(overview: Overview, place: Path) -> None:
+def test_a_download_is_read_while_it_goes_and_after_it_was_killed(overview: Overview, socket_folder: Path) -> None:
     begun = datetime(2026, 1, 1, tzinfo=UTC)
     record = DownloadStatus(time=begun, running=True, eta_seconds=1, providers=(), downloads=())
-    record.publish(place / "data")
+    record.publish(socket_folder / "data")
 
     seen = overview.download().value
 
@@ -95,25 +95,27 @@ def test_a_download_is_read_while_it_goes_and_after_it_was_killed(overview: Over
     later = [begun + timedelta(seconds=seconds) for seconds in (1, 100)]
     assert [seen.state(now) for now in later] == ["running", "lost"]
     assert record.model_copy(update={"running": False}).state(later[1]) == "over"
-    (place / "data" / "download_status.json").write_text("{")
+    (socket_folder / "data" / "download_status.json").write_text("{")
     assert "download_status.json" in overview.download().trouble
 
 
 def test_a_look_leaves_nothing_in_the_queue(
-    overview: Overview, start_server: Callable[[], subprocess.Popen[bytes]], place: Path
+    overview: Overview, start_server: Callable[[], subprocess.Popen[bytes]], socket_folder: Path
 ) -> None:
     start_server()
     overview.queue()
 
-    keys = Redis(unix_socket_path=str(place / "v")).keys("*")
+    keys = Redis(unix_socket_path=str(socket_folder / "v")).keys("*")
     assert all(key.startswith(b"tradeschool:history:") for key in keys)
 
 
 def test_an_embedded_server_that_ended_with_its_run_is_no_trouble_and_its_past_is_kept(
-    place: Path, caplog: pytest.LogCaptureFixture
+    socket_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    embedded = Valkey.of(place / "s")
-    overview = Overview(Sources(redis_url=embedded.url, context=make_context(place), datasets=[], embedded=embedded))
+    embedded = EmbeddedValkey.of(socket_folder / "s")
+    overview = Overview(
+        Sources(redis_url=embedded.url, context=make_context(socket_folder), datasets=[], embedded=embedded)
+    )
     with embedded.running():
         assert overview.queue().value is not None
         past = overview.past().value
@@ -127,9 +129,11 @@ def test_an_embedded_server_that_ended_with_its_run_is_no_trouble_and_its_past_i
     assert not caplog.records
 
 
-def test_an_embedded_server_that_is_killed_during_a_run_is_a_trouble(place: Path) -> None:
-    embedded = Valkey.of(place / "s")
-    overview = Overview(Sources(redis_url=embedded.url, context=make_context(place), datasets=[], embedded=embedded))
+def test_an_embedded_server_that_is_killed_during_a_run_is_a_trouble(socket_folder: Path) -> None:
+    embedded = EmbeddedValkey.of(socket_folder / "s")
+    overview = Overview(
+        Sources(redis_url=embedded.url, context=make_context(socket_folder), datasets=[], embedded=embedded)
+    )
     with embedded.running():
         pid = embedded.pid
         assert pid is not None

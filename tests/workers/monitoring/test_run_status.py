@@ -139,7 +139,7 @@ def test_a_search_that_ended_early_is_judged_and_nothing_is_left_of_it(context, 
 
     level = look().levels[0]
 
-    assert level.state == "judging"
+    assert level.state == "validating"
     assert level.attempts[0].counts.finished < level.attempts[0].counts.trials
     assert level.attempts[0].eta_seconds == 0.0
 
@@ -179,7 +179,7 @@ def test_a_run_whose_gate_was_missed_to_the_end_is_over(context, look) -> None:
     level_status = look()
 
     assert (level_status.outcome, level_status.current.name) == ("escalated", "1")
-    assert [level.state for level in level_status.levels] == ["missed", "waiting"]
+    assert [level.state for level in level_status.levels] == ["failed", "waiting"]
     assert level_status.reason == "the gate of level 1 is not met"
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from workers.coordinator.coordinator import reconcile
 from workers.monitoring.snapshot import Snapshot, WorkerSnapshot, take_snapshot
 from workers.queue.trial_queue import KEEP_SECONDS
 
@@ -45,7 +44,7 @@ def test_an_empty_queue_has_nothing(plan) -> None:
 
 def test_waiting_jobs_are_counted_and_the_oldest_has_an_age(plan) -> None:
     study = plan.open()
-    reconcile(plan.run(study))
+    plan.run(study).reconcile()
     study.close()
 
     oldest = plan.queue.fetch_job(plan.queue.job_ids[0])
@@ -57,7 +56,7 @@ def test_waiting_jobs_are_counted_and_the_oldest_has_an_age(plan) -> None:
 
 def test_a_look_fails_no_job_whose_lease_has_run_out(plan) -> None:
     study = plan.open()
-    reconcile(plan.run(study))
+    plan.run(study).reconcile()
     study.close()
     connection = plan.queue.connection
     connection.zadd("rq:wip:trials", {f"{plan.study}-0-0-a1:execution": 1})
@@ -112,7 +111,7 @@ def test_a_job_under_way_tells_its_trials_its_worker_and_its_age(plan, start_wor
     slow = replace(plan, title="sleep 60")
     study = slow.open()
     run = slow.run(study)
-    reconcile(run)
+    run.reconcile()
     start_worker()
     eventually(lambda: [each.worker for each in take_snapshot(plan.queue, time.time()).running_jobs] not in ([], [""]))
 
@@ -131,7 +130,7 @@ def test_a_job_under_way_tells_its_trials_its_worker_and_its_age(plan, start_wor
 def test_a_look_is_two_round_trips(plan) -> None:
     queue = plan.queue
     study = plan.open()
-    reconcile(plan.run(study))
+    plan.run(study).reconcile()
     study.close()
     take_snapshot(queue, time.time())
     before = queue.connection.info("stats")["total_reads_processed"]

@@ -9,7 +9,6 @@ import pytest
 
 from tests.fork_server import Forked
 from tradeschool.errors import StoreUnwritable
-from workers.coordinator.coordinator import reconcile
 from workers.processes import pool_registry
 
 Start = Callable[..., Forked]
@@ -68,12 +67,12 @@ def test_workers_that_are_too_many_end_their_trial_first(plan, start: Start, eve
     eventually(lambda: workers(plan) == 2)
     study = slow.open()
     run = slow.run(study)
-    reconcile(run)
+    run.reconcile()
     eventually(lambda: plan.queue.connection.zcard("rq:wip:trials") == 2)
     (entry,) = pool_registry.pools(tmp_path)
     pool_registry.drain(entry)
     code = pool.wait(timeout=60)
-    finished = reconcile(run).finished
+    finished = run.reconcile().finished
     study.close()
 
     assert (code, finished) == (0, 2)

@@ -22,8 +22,8 @@ from process_group_work import sleep_with_a_name
 from workers.processes.process_group import process_group
 
 if __name__ == "__main__":
-    with process_group(2, alone_seconds=0) as processes:
-        for _ in processes.share(partial(sleep_with_a_name, Path(sys.argv[1])), [0, 1, 2, 3]):
+    with process_group(2, serial_seconds=0) as hands:
+        for _ in hands.share(partial(sleep_with_a_name, Path(sys.argv[1])), [0, 1, 2, 3]):
             pass
 """
 
@@ -36,7 +36,7 @@ def work(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_every_task_comes_out_in_order_from_more_than_one_process(work) -> None:
-    with process_group(2, alone_seconds=0) as processes:
+    with process_group(2, serial_seconds=0) as processes:
         found = list(processes.share(work.double, list(range(30))))
         again = list(processes.share(work.double, [7, 8]))
 
@@ -52,18 +52,18 @@ def test_one_process_or_a_moment_s_work_needs_no_other(count: int, tasks: list[i
 
 
 def test_a_process_that_is_killed_is_told(work) -> None:
-    with process_group(2, alone_seconds=0) as processes, pytest.raises(TradeschoolError, match="was killed"):
+    with process_group(2, serial_seconds=0) as processes, pytest.raises(TradeschoolError, match="was killed"):
         list(processes.share(work.end_it, [1, 2, 3]))
 
 
 def test_a_process_that_stops_itself_is_killed_and_told(work, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
-    with process_group(2, alone_seconds=0) as processes, pytest.raises(TradeschoolError, match="has stopped itself"):
+    monkeypatch.setattr(module, "CHECK_SECONDS", 0.05)
+    with process_group(2, serial_seconds=0) as processes, pytest.raises(TradeschoolError, match="has stopped itself"):
         list(processes.share(work.stop_it, [1, 2, 3]))
 
 
 def test_what_the_work_raises_is_raised(work) -> None:
-    with process_group(2, alone_seconds=0) as processes, pytest.raises(ValueError, match="not 1"):
+    with process_group(2, serial_seconds=0) as processes, pytest.raises(ValueError, match="not 1"):
         list(processes.share(work.refuse, [1, 2]))
 
 

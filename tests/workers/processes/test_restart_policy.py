@@ -68,10 +68,10 @@ def test_a_pool_whose_workers_cannot_start_ends_with_the_first_one_s_own_error(
 ) -> None:
     pool = Pool(BROKEN, 2, QUICK, connected=lambda: ())
 
-    with pytest.raises(WorkersFailed, match=r"no worker gets up: [56] starts in a row failed") as ended:
+    with pytest.raises(WorkersFailed, match=r"no worker can start: [56] consecutive starts failed") as ended:
         pool.run()
 
-    assert "the first worker said: IndexError: out of range" in str(ended.value)
+    assert "the first worker reported: IndexError: out of range" in str(ended.value)
     assert ended.value.exit_code == 5
     assert pool.pids == []
     assert capfd.readouterr().err.count("IndexError") >= 5

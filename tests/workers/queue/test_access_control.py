@@ -30,9 +30,9 @@ PASSWORD = "a-password-of-this-test"
 
 
 @pytest.fixture(scope="module", params=["valkey", "redis-server"])
-def auth_middleware(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def restricted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server with the shipped users, by a name that may only do trials; Debian's Redis, too."""
-    folder = tmp_path_factory.mktemp("guarded")
+    folder = tmp_path_factory.mktemp("restricted")
     users = folder / "users.acl"
     digest = sha256(PASSWORD.encode()).hexdigest()
     users.write_text(re.sub(r"#[01]{64}", f"#{digest}", ACL.read_text()))
@@ -68,20 +68,20 @@ def _answers(connection: Redis) -> bool:
     return False
 
 
-def test_everything_that_the_product_does_may_be_done(guarded: str, plan, start_program, eventually) -> None:
-    here = replace(plan, url=guarded, title="raise")
+def test_everything_that_the_product_does_may_be_done(restricted: str, plan, start_program, eventually) -> None:
+    here = replace(plan, url=restricted, title="raise")
     connection = here.queue.connection
-    worker = start_program("worker_process.py", "--url", guarded)
+    worker = start_program("worker_process.py", "--url", restricted)
 
     table = here.table_by_queue()
     snapshot = take_snapshot(here.queue, time.time())
     record_sample(connection, snapshot, time.time())
     connection.set("rq:wip:trials", "of another type")
-    clean_again = QueueDispatcher(here.queue, study=here.study, url=guarded, job_timeout_seconds=9).look([])
+    clean_again = QueueDispatcher(here.queue, study=here.study, url=restricted, job_timeout_seconds=9).look([])
     job = JobKey(study=here.study, first=99, last=99)
     connection.zadd("rq:failed:trials", {job.job_id: time.time() + 86_400})
     losses = [count_loss(connection, here.study, job.job_id, UNSIGNED) for _ in range(2)]
-    bucket = asyncio.run(_reserve(guarded))
+    bucket = asyncio.run(_reserve(restricted))
     worker.terminate()
     worker.wait(timeout=60)
 
@@ -180,8 +180,8 @@ DANGEROUS = [
 ]
 
 
-def test_whatever_the_product_does_not_do_is_refused(guarded: str) -> None:
-    connection, allowed = Redis.from_url(guarded), []
+def test_whatever_the_product_does_not_do_is_refused(restricted: str) -> None:
+    connection, allowed = Redis.from_url(restricted), []
     for command in DANGEROUS:
         try:
             connection.execute_command(*command.split())
@@ -198,8 +198,8 @@ def test_whatever_the_product_does_not_do_is_refused(guarded: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["'FLUSHALL'", "'FUNCTION', 'FLUSH'", "'GET', 'other:key'", "'KEYS', '*'"])
-def test_a_script_may_do_no_more_than_its_caller(guarded: str, command: str) -> None:
-    connection = Redis.from_url(guarded)
+def test_a_script_may_do_no_more_than_its_caller(restricted: str, command: str) -> None:
+    connection = Redis.from_url(restricted)
 
     with pytest.raises(RedisError, match=r"(?i)permission|can't (run|access)|not allowed"):
         connection.eval(f"return redis.call({command})", 0)
@@ -207,8 +207,8 @@ def test_a_script_may_do_no_more_than_its_caller(guarded: str, command: str) -> 
     connection.close()
 
 
-def test_nobody_comes_in_without_a_name(guarded: str) -> None:
-    connection = Redis.from_url(re.sub(r"trials:.*@", "", guarded))
+def test_nobody_comes_in_without_a_name(restricted: str) -> None:
+    connection = Redis.from_url(re.sub(r"trials:.*@", "", restricted))
 
     with pytest.raises(RedisError):
         connection.ping()

@@ -12,8 +12,7 @@ from optimizer.search.trial_table import export
 from tradeschool.errors import SettingsError
 from workers.connection import bounded_reads
 from workers.connection.signing import UNSIGNED, Signer
-from workers.coordinator.coordinator import reconcile
-from workers.isolation.strategy_allowlist import AllowedStrategies, StrategyNotAllowed, own_strategies
+from workers.isolation.strategy_allowlist import AllowedStrategies, StrategyNotAllowed, user_strategies
 from workers.queue.announcements import KEY, Announcement, publish_announcement, read_announcements
 from workers.queue.dispatch import JobKey, QueueDispatcher
 from workers.queue.job_allowlist import FUNCTION, TrialJob
@@ -61,7 +60,7 @@ def test_built_in_strategies_and_those_of_the_settings_are_evaluated(plan) -> No
 
     AllowedStrategies().require(plan.level)
     AllowedStrategies(("mine:X",)).require(mine)
-    assert own_strategies([plan.level, mine, mine]) == ("mine:X",)
+    assert user_strategies([plan.level, mine, mine]) == ("mine:X",)
 
 
 def test_an_order_for_another_strategy_ends_the_run_and_says_what_allows_it(plan, start_worker, eventually) -> None:
@@ -70,15 +69,15 @@ def test_an_order_for_another_strategy_ends_the_run_and_says_what_allows_it(plan
     strange = replace(plan, strategy="antigravity:x")
     study = strange.open()
 
-    with pytest.raises(SettingsError, match="refuse trial 0: order refused: strategy 'antigravity:x' is not one"):
+    with pytest.raises(SettingsError, match="refuse trial 0: batch refused: strategy 'antigravity:x' is not allowed"):
         strange.finish(strange.run(study))
 
     assert study.trials() == []
     study.close()
 
 
-def test_a_bench_prepares_no_strategy_that_is_not_allowed(plan, make_bench) -> None:
-    honest = make_bench("w")
+def test_an_evaluator_prepares_no_strategy_that_is_not_allowed(plan, make_evaluator) -> None:
+    honest = make_evaluator("w")
     evaluator = Evaluator(
         store=honest._store,
         prepare=lambda *_: pytest.fail("it was prepared"),
@@ -96,26 +95,28 @@ def test_a_bench_prepares_no_strategy_that_is_not_allowed(plan, make_bench) -> N
         evaluator.evaluate(batch)
 
 
-def test_a_forged_announcement_keeps_no_worker_from_starting(connection: Redis, make_bench, caplog) -> None:
+def test_a_forged_announcement_keeps_no_worker_from_starting(connection: Redis, make_evaluator, caplog) -> None:
     bounded_reads._logged.cache_clear()
     connection.hset(KEY, "x", FORGED)
     connection.hset(KEY, "run-L1-a1", json.dumps({"v": 2, "seen": connection.time()[0], "trials": 1}))
     connection.hset(KEY, "r2-L1-a1", OTHER.sign("announcement", "r2-L1-a1", '{"v": 2, "seen": 1}'))
     for _ in range(2):
-        check_in(connection, make_bench("w"), SIGNER)
+        check_in(connection, make_evaluator("w"), SIGNER)
     told = [record.what for record in caplog.records if record.action == "left_out"]
 
     assert read_announcements(connection, SIGNER) == {}
     assert sorted(told) == ["announcement of r2-L1-a1", "announcement of run-L1-a1", "announcement of x"], "each once"
 
 
-def test_an_announcement_ahead_of_the_server_s_clock_is_none_without_a_key_too(connection: Redis, make_bench) -> None:
+def test_an_announcement_ahead_of_the_server_s_clock_is_none_without_a_key_too(
+    connection: Redis, make_evaluator
+) -> None:
     for name, seen in (("a", 9e15), ("b", connection.time()[0] + 100), ("c", -1), ("d", 1)):
         connection.hset(KEY, name, json.dumps({"v": 2, "seen": seen}))
     connection.hset(KEY, "e", '{"v": 2, "seen": NaN}')
     connection.hset(KEY, "f", '{"v": 2, "seen": 1e999}')
 
-    check_in(connection, make_bench("w"), UNSIGNED)
+    check_in(connection, make_evaluator("w"), UNSIGNED)
 
 
 def test_an_announcement_counts_for_its_own_study_and_time(connection: Redis) -> None:
@@ -128,7 +129,7 @@ def test_an_announcement_counts_for_its_own_study_and_time(connection: Redis) ->
     assert list(read_announcements(connection, SIGNER)) == ["run-L1-a1"]
 
 
-@pytest.mark.parametrize("reason", ["it broke", "the worker's lease ran out, at noon", "its process was killed", ""])
+@pytest.mark.parametrize("reason", ["it broke", "the worker's lease expired, at noon", "its process was killed", ""])
 @pytest.mark.parametrize("proof", ["", "00", OTHER.proof("failure", "run-L1-a1-0-0-a1", "it broke")])
 def test_a_forged_failure_says_nothing_of_a_job(plan, connection: Redis, reason: str, proof: str) -> None:
     job = f"{plan.study}-0-0-a1"
@@ -165,13 +166,13 @@ def test_a_forged_count_of_losses_is_none(connection: Redis, stored: str) -> Non
     assert [count_loss(connection, "s", "j", SIGNER) for _ in range(2)] == [1, 1]
 
 
-def test_strangers_cannot_change_a_signed_search(plan, start_worker, make_bench) -> None:
+def test_strangers_cannot_change_a_signed_search(plan, start_worker, make_evaluator) -> None:
     """Forged failures, losses, answers, orders and leases at each step; the table is that of a quiet search."""
     start_worker("--key", SECRET)
     connection, expected = plan.queue.connection, plan.table_in_process()
     study = plan.open()
     run = signed_run(plan, study)
-    reconcile(run)
+    run.reconcile()
     for number in range(plan.trials):
         job = f"{plan.study}-{number}-{number}-a1"
         failed(connection, job, "it broke")
@@ -182,7 +183,7 @@ def test_strangers_cannot_change_a_signed_search(plan, start_worker, make_bench)
         connection.rpush(results_key(plan.study), f'{{"study": "{plan.study}", "worker": "w", "trials": []}}')
     batch = run.ledger.batch(range(1))
     if batch is not None:
-        answer = make_bench("w").evaluate(batch)
+        answer = make_evaluator("w").evaluate(batch)
         forged = answer.model_copy(update={"trials": (answer.trials[0].model_copy(update={"failure": "forged"}),)})
         connection.rpush(results_key(plan.study), forged.model_dump_json())
         connection.rpush(results_key(plan.study), SIGNER.sign("result", "other-L1-a1-0-0-a1", forged.model_dump_json()))
@@ -215,7 +216,7 @@ def test_a_key_at_the_coordinator_alone_ends_the_run_and_changes_nothing(plan, s
     start_worker()
     study = plan.open()
 
-    with pytest.raises(SettingsError, match="order refused"):
+    with pytest.raises(SettingsError, match="batch refused"):
         plan.finish(signed_run(plan, study))
 
     assert study.trials() == []
@@ -226,7 +227,7 @@ def test_a_key_at_the_workers_alone_ends_the_run_and_changes_nothing(plan, start
     start_worker("--key", SECRET)
     study = plan.open()
 
-    with pytest.raises(SettingsError, match=r"without a good signature: do all have the same work\.signing_key"):
+    with pytest.raises(SettingsError, match=r"without a valid signature: set the same work\.signing_key"):
         plan.finish(plan.run(study))
 
     assert study.trials() == []
@@ -237,7 +238,7 @@ def test_without_a_key_a_stranger_can_fail_trials(plan, connection: Redis) -> No
     """What `docs/security.md` says of a server that is shared, without a key."""
     study = plan.open()
     run = plan.run(study)
-    reconcile(run)
+    run.reconcile()
     batch = run.ledger.batch(range(1))
     for attempt in (1, 2, 3):
         job = JobKey(study=plan.study, first=0, last=0, attempt=attempt)
@@ -245,7 +246,7 @@ def test_without_a_key_a_stranger_can_fail_trials(plan, connection: Redis) -> No
         failed(connection, job.job_id, "forged")
     while run.ledger.is_open(0):
         run.next_reconcile = 0.0
-        reconcile(run)
+        run.reconcile()
     (trial, *_) = study.trials()
     study.close()
 

@@ -8,7 +8,6 @@ from rq.job import JobStatus
 from rq.utils import utcformat
 
 from workers.connection.server_time import CLOCK_KEY, DATE, MAX_ADVANCE_SECONDS, server_now, take_turn
-from workers.coordinator.coordinator import reconcile
 from workers.queue.job_allowlist import TrialJob
 from workers.queue.job_reports import look_at
 from workers.queue.leases import LONGEST_LEASE_SECONDS
@@ -26,10 +25,10 @@ def lease_client(plan) -> LeaseClient:
 
 
 @pytest.fixture
-def held(plan, lease_client: LeaseClient) -> LeasedJob:
+def leased(plan, lease_client: LeaseClient) -> LeasedJob:
     """The first job of a study."""
     study = plan.open()
-    reconcile(plan.run(study))
+    plan.run(study).reconcile()
     study.close()
     taken = lease_client.begin(lease_client.wait(60))
     assert taken is not None
@@ -121,7 +120,7 @@ def test_a_job_that_another_worker_has_begun_since_goes_on(plan, leased: LeasedJ
 
 
 def test_an_entry_of_a_job_that_has_ended_is_dropped(plan, lease_client: LeaseClient, leased: LeasedJob) -> None:
-    lease_client.submit(leased, plan.study, b"{}", go_on=False)
+    lease_client.submit(leased, plan.study, b"{}", take_next=False)
     leave(plan, leased, -1, None)
     clean(plan.queue)
 

@@ -69,13 +69,13 @@ def test_an_order_holds_no_secret_and_no_place(plan, batch: TrialBatch) -> None:
         pytest.param({"function": "os.system"}, id="an unknown field"),
     ],
 )
-def test_a_payload_of_another_form_is_refused(batch: TrialBatch, make_bench, change: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="not an order of version 1"):
-        evaluate_trials(json.dumps(batch.model_dump(mode="json") | change).encode(), make_bench("w"))
+def test_a_payload_of_another_form_is_refused(batch: TrialBatch, make_evaluator, change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="not a batch of version 1"):
+        evaluate_trials(json.dumps(batch.model_dump(mode="json") | change).encode(), make_evaluator("w"))
 
 
-def test_every_trial_is_answered_with_its_question(batch: TrialBatch, make_bench) -> None:
-    result = BatchResult.parse(evaluate_trials(batch.model_dump_json().encode(), make_bench("w")))
+def test_every_trial_is_answered_with_its_question(batch: TrialBatch, make_evaluator) -> None:
+    result = BatchResult.parse(evaluate_trials(batch.model_dump_json().encode(), make_evaluator("w")))
 
     assert [trial.number for trial in result.trials] == [3, 4]
     assert [trial.request_digest for trial in result.trials] == list(batch.request_digests())
@@ -100,16 +100,16 @@ def test_whatever_an_evaluation_depends_on_changes_its_question(batch: TrialBatc
 
 
 @pytest.mark.parametrize("digest", ["d2", "missing"])
-def test_a_worker_with_other_candles_refuses(batch: TrialBatch, make_bench, digest: str) -> None:
-    answer = make_bench("w", digest).evaluate(batch)
+def test_a_worker_with_other_candles_refuses(batch: TrialBatch, make_evaluator, digest: str) -> None:
+    answer = make_evaluator("w", digest).evaluate(batch)
 
     assert answer.trials == ()
     assert answer.refused is not None
     assert "expected d1, was" in answer.refused
 
 
-def test_a_level_is_prepared_once(batch: TrialBatch, make_bench) -> None:
-    evaluator, reads = make_bench("w"), []
+def test_a_level_is_prepared_once(batch: TrialBatch, make_evaluator) -> None:
+    evaluator, reads = make_evaluator("w"), []
     first = evaluator.make_ready(batch, lambda: reads.append(1))
 
     assert evaluator.make_ready(batch, lambda: reads.append(1)) is first

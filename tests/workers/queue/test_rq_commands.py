@@ -11,7 +11,7 @@ import pytest
 from rq.job_lifecycle import record_job_failure
 
 from optimizer.search.trial_table import export
-from workers.coordinator.coordinator import StudyRun, reconcile
+from workers.coordinator.coordinator import StudyRun
 from workers.monitoring.snapshot import Snapshot, take_snapshot
 from workers.monitoring.stall_detection import Stall
 from workers.queue.failed_jobs import failed_jobs
@@ -55,7 +55,7 @@ class Tools:
 
     def hand_out(self) -> None:
         """Go on with the search until every job that may be under way is in the queue."""
-        self.eventually(lambda: bool(reconcile(self.run)) and self.look().queued == LAG)
+        self.eventually(lambda: bool(self.run.reconcile()) and self.look().queued == LAG)
 
     def suspend(self) -> None:
         """And wait until the worker has heard of it."""
@@ -100,7 +100,7 @@ def test_a_run_that_is_suspended_emptied_and_requeued_finds_the_same(tools: Tool
     tools.hand_out()
 
     failed = fail_the_first(tools)
-    tools.eventually(lambda: bool(reconcile(tools.run)) and tools.look().queued == LAG)
+    tools.eventually(lambda: bool(tools.run.reconcile()) and tools.look().queued == LAG)
     assert [job.job for job in failed_jobs(tools.queue)] == [failed]
     assert "Requeueing 1 jobs from failed queue" in tools.rq("requeue", "--queue", "trials", "--all", *CLASSES)
     assert failed_jobs(tools.queue) == []
@@ -112,7 +112,7 @@ def test_a_run_that_is_suspended_emptied_and_requeued_finds_the_same(tools: Tool
 
 
 def test_info_with_an_interval_goes_on_until_it_is_ended(tools: Tools) -> None:
-    reconcile(tools.run)
+    tools.run.reconcile()
     command = [str(RQ), "info", "--interval", "0.1", "--url", tools.plan.url]
     environment = {**os.environ, "TERM": "dumb", "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as shown:

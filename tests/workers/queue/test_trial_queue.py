@@ -5,7 +5,6 @@ import pytest
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.settings.urls import mask_url
 from workers.connection.signing import Signer
-from workers.coordinator.coordinator import reconcile
 from workers.queue.job_reports import look_at
 from workers.queue.trial_queue import JobState, connect, depth, forget, put_back
 
@@ -47,7 +46,7 @@ def test_a_connection_has_been_tried(url: str) -> None:
 
 def test_jobs_are_seen_waiting_astray_and_missing(plan) -> None:
     study = plan.open()
-    reconcile(plan.run(study))
+    plan.run(study).reconcile()
     study.close()
     queue = plan.queue
     jobs = [f"{plan.study}-{number}-{number}-a1" for number in range(3)]

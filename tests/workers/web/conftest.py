@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
-from workers.coordinator.coordinator import reconcile
 from workers.monitoring.overview import Overview, Sources
 from workers.web import app
 from workers.web.auth import Auth
@@ -68,26 +68,26 @@ class ServiceHarness:
         return self.folder / "results"
 
     @property
-    def place(self) -> RunContext:
-        context = make_context(self.folder)
-        return replace(context, storage_url=self.storage_url or context.storage_url)
+    def context(self) -> RunContext:
+        made = make_context(self.folder)
+        return replace(made, storage_url=self.storage_url or made.storage_url)
 
     def overview(self) -> Overview:
         return Overview(
             Sources(
                 redis_url=self.redis_url,
-                context=self.place,
+                context=self.context,
                 datasets=[BTC],
             )
         )
 
     def begin_run(self, run: str = "r1") -> None:
-        make_attempt(self.place, make_run_record(self.place, LEVEL, name=run))
+        make_attempt(self.context, make_run_record(self.context, LEVEL, name=run))
         event_log.record(self.results / run, "run_started", run=run, seed=7)
 
     def add_trials(self, count: int, study: str = "r1-L1-a1") -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = optuna.storages.RDBStorage(self.place.storage_url)
+        storage = optuna.storages.RDBStorage(self.context.storage_url)
         self.made.append(storage)
         found = optuna.create_study(storage=storage, study_name=study, load_if_exists=True, direction="maximize")
         found.set_user_attr("level", LEVEL.model_dump(mode="json"))
@@ -111,10 +111,10 @@ class ServiceHarness:
         return record
 
     def recommend(self, reason: str) -> None:
-        recommended(self.place, self.record, reason)
+        recommended(self.context, self.record, reason)
 
     def judge(self, *, passed: bool) -> None:
-        make_attempt(self.place, self.record, verdict=make_verdict(passed=passed))
+        make_attempt(self.context, self.record, verdict=make_verdict(passed=passed))
         (self.results / self.run / "1").mkdir(exist_ok=True)
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ def make_site() -> Callable[[Path, str], ServiceHarness]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, url: str) -> Iterator[ServiceHarness]:
+def context(tmp_path: Path, url: str) -> Iterator[ServiceHarness]:
     made = ServiceHarness(folder=tmp_path, redis_url=url)
     yield made
     made.close()
@@ -189,7 +189,7 @@ def fail_a_job() -> Callable[..., str]:
 
     def fail(plan, reason: str = "no luck") -> str:
         study = plan.open()
-        reconcile(plan.run(study))
+        plan.run(study).reconcile()
         study.close()
         queue = plan.queue
         job = queue.fetch_job(queue.job_ids[0])
@@ -241,7 +241,11 @@ def schema_of() -> Callable[[str], int]:
                 nonlocal calls
                 calls += 1
                 with Client(url) as session:
-                    case.validate_response(case.call(session=session))
+                    response = case.call(session=session)
+                    if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:  # Redis was slow on a busy machine
+                        assert set(response.json()) == {"error"}
+                        return
+                    case.validate_response(response)
 
             holds()
         return calls

@@ -12,8 +12,7 @@ from importlib import resources
 import pytest
 from redis import Redis
 
-from tradeschool.embedded_valkey.server import Valkey
-from workers.coordinator.coordinator import reconcile
+from tradeschool.embedded_valkey.server import EmbeddedValkey
 from workers.monitoring.overview import Overview, Sources
 from workers.monitoring.queue_history import HistorySample
 from workers.monitoring.snapshot import take_snapshot
@@ -61,24 +60,29 @@ def test_a_new_page_hears_every_topic_at_once(page, context) -> None:
     assert set(seen) == {"queue", "run", "events", "candles", "download"}
 
 
+def finished(topic) -> int:
+    """Finished trials of the first level."""
+    return sum(attempt["finished"] for attempt in topic["run"]["levels"][0]["attempts"])
+
+
 def test_what_happens_reaches_an_open_page(page, context, plan) -> None:
     context.begin_run()
     with stream(page) as told:
         study = plan.open()
-        reconcile(plan.run(study))
+        plan.run(study).reconcile()
         study.close()
         context.add_trials(3)
 
         queued = next(topic for name, topic in told if name == "queue" and topic["queue"]["queued"])
-        run = next(topic for name, topic in told if name == "run" and topic["run"]["levels"][0]["attempts"])
+        run = next(topic for name, topic in told if name == "run" and finished(topic))
 
     assert queued["queue"]["queued"] == plan.lag
-    assert run["run"]["levels"][0]["attempts"][0]["finished"] == 3
+    assert finished(run) == 3
 
 
 def test_a_topic_is_what_the_command_prints(page, plan) -> None:
     study = plan.open()
-    reconcile(plan.run(study))
+    plan.run(study).reconcile()
     study.close()
 
     told = eventually(lambda: (found := page.get("/api/queue").json()["queue"]) and found["queued"] and found)
@@ -131,7 +135,7 @@ def test_events_are_told_with_their_sentences(page, context) -> None:
 
     (event,) = page.get("/api/runs/r1/events").json()["events"]
 
-    assert (event["event"], event["sentence"]) == ("run_started", "run r1 begins, seed 7")
+    assert (event["event"], event["sentence"]) == ("run_started", "run r1 started, seed 7")
 
 
 @pytest.mark.parametrize(
@@ -245,13 +249,13 @@ def test_while_redis_is_away_the_rest_is_told(context, serve, client) -> None:
     assert run["run"]["run"] == "r1"
     assert failed.status_code == 503
     assert "does not answer" in failed.json()["error"]
-    assert health.json() == {"status": "ok", "redis": "away"}
+    assert health.json() == {"status": "ok", "redis": "unreachable"}
 
 
 def test_between_two_runs_the_embedded_server_is_not_running_and_nothing_is_wrong(
     context, serve, client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embedded = Valkey.of(context.folder / "state")
+    embedded = EmbeddedValkey.of(context.folder / "state")
     embedded.folder.mkdir(parents=True)
     (embedded.folder / "history.json").write_text(json.dumps([asdict(MOMENT)]))
     sources = Sources(redis_url=embedded.url, context=context.context, datasets=[], embedded=embedded)
@@ -266,7 +270,7 @@ def test_between_two_runs_the_embedded_server_is_not_running_and_nothing_is_wron
     assert history.json() == {"trouble": "", "samples": [asdict(MOMENT)]}
     assert health.json() == {"status": "ok", "redis": "not running"}
     assert "tradeschool_redis_up 0.0" in metrics
-    assert 'tradeschool_up{part="queue"} 1.0' in metrics
+    assert 'tradeschool_up{source="queue"} 1.0' in metrics
 
 
 def test_while_the_study_is_away_its_files_are_told_and_it_is_seen_again(context, serve, client, postgres) -> None:
@@ -351,7 +355,7 @@ class Rounds:
 
 
 def test_200_open_pages_cost_no_more_looks_than_one(
-    context, mortal, serve_on, client, monkeypatch: pytest.MonkeyPatch
+    context, killable_server, serve_on, client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number of Redis commands per poll, counted by Redis, does not depend on the number of pages."""
     rounds = Rounds()
@@ -359,9 +363,9 @@ def test_200_open_pages_cost_no_more_looks_than_one(
     monkeypatch.setattr(
         "workers.monitoring.overview.record_sample", lambda *_: None
     )  # it keeps what it saw once in five seconds
-    context.redis_url = mortal.url
+    context.redis_url = killable_server.url
     context.begin_run()
-    connection = Redis.from_url(mortal.url)
+    connection = Redis.from_url(killable_server.url)
 
     def commands() -> int:
         return int(connection.info("stats")["total_commands_processed"])

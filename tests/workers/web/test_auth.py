@@ -16,7 +16,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.mark.parametrize(
-    ("host", "result"),
+    ("host", "answer"),
     [
         ("127.0.0.1:1", 200),
         ("localhost", 200),
@@ -33,7 +33,7 @@ def test_without_a_token_only_loopback_s_names_are_served(page, host: str, answe
 
 
 @pytest.mark.parametrize(
-    ("headers", "result"),
+    ("headers", "answer"),
     [
         ({}, 200),
         ({"Origin": "{url}"}, 200),

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from workers.coordinator import event_log
-from workers.coordinator.coordinator import reconcile
 from workers.coordinator.leadership import acquire_leadership
 
 TOKEN = "a-token-of-some-length"
@@ -93,7 +92,7 @@ def test_every_panel_shows_what_is_there(busy, serve, visit) -> None:
             "No worker is connected",
             "No sealed candles yet",
             "No download yet",
-            "level 1, attempt 1: the gate is met by trial 3",
+            "level 1, attempt 1: trial 3 passed the gate",
         ):
             page.get_by_text(text, exact=False).first.wait_for()
         for chart in ("c-search", "slice-fast", "slice-stop", "c-equity", "c-drawdown", "c-queue"):
@@ -107,7 +106,7 @@ def test_every_panel_shows_what_is_there(busy, serve, visit) -> None:
 def test_workers_and_their_trials_are_seen_while_they_work(context, serve, visit, plan, start_worker) -> None:
     slow = replace(plan, title="sleep 1.5")
     study = slow.open()
-    reconcile(slow.run(study))
+    slow.run(study).reconcile()
     study.close()
     start_worker()
     with serve(context) as url, visit(url) as page:
@@ -142,7 +141,7 @@ def test_what_happens_is_seen_without_reloading(context, serve, visit) -> None:
         page.wait_for_selector("#c-search canvas")
         context.add_trials(28)
         context.judge(passed=False)
-        page.locator(".level.missed").wait_for()
+        page.locator(".level.failed").wait_for()
         context.begin_run("r2")
         page.locator("#run option", has_text="r2").wait_for(state="attached")
 
@@ -170,7 +169,7 @@ def test_a_failed_job_goes_back_by_the_button(busy, serve, visit, plan) -> None:
 
         assert plan.queue.fetch_job(plan.queue.job_ids[-1]).get_status() == "queued"
         assert plan.queue.failed_job_registry.get_job_count(cleanup=False) == 0
-        page.get_by_text("1 failed jobs go back to the queue").wait_for()
+        page.get_by_text("1 failed jobs requeued").wait_for()
 
 
 def test_the_token_page_lets_in_who_has_it(busy, serve, visit) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from workers.web import api, app, connections
-from workers.web.connections import ACCEPT_FAILED, AcceptErrors, ConnectionTable, LogInterval, State
+from workers.web.connections import ACCEPT_FAILED, AcceptErrors, ConnectionState, ConnectionTable, LogInterval
 
 HALF_SENT = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 LIMIT = 20
@@ -74,7 +74,7 @@ def test_the_oldest_connection_without_a_request_makes_room() -> None:
     table, first, second, third = ConnectionTable(2), connection(), connection(), connection()
     table.add(first)
     table.add(second)
-    with table.marked(first, State.SERVING):
+    with table.marked(first, ConnectionState.SERVING):
         table.add(third)
 
     assert (first.transport.is_aborted, second.transport.is_aborted, third.transport.is_aborted) == (False, True, False)
@@ -85,7 +85,7 @@ def test_a_request_that_is_served_is_dropped_only_where_nothing_waits_and_a_stre
     table, stream, slow, new = ConnectionTable(2), connection(), connection(), connection()
     table.add(stream)
     table.add(slow)
-    with table.marked(stream, State.STREAMING), table.marked(slow, State.SERVING):
+    with table.marked(stream, ConnectionState.STREAMING), table.marked(slow, ConnectionState.SERVING):
         table.add(new)
 
     assert (stream.transport.is_aborted, slow.transport.is_aborted) == (False, True)
@@ -95,7 +95,7 @@ def test_a_request_that_is_served_is_dropped_only_where_nothing_waits_and_a_stre
 def test_a_closed_connection_is_not_counted_again_when_its_handler_ends() -> None:
     table, gone = ConnectionTable(2), connection()
     table.add(gone)
-    with table.marked(gone, State.SERVING):
+    with table.marked(gone, ConnectionState.SERVING):
         table.remove(gone)
 
     assert len(table) == 0

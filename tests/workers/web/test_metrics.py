@@ -84,9 +84,9 @@ def test_a_scrape_tells_what_the_board_knows(page, context) -> None:
     watched.close()
 
     assert samples['tradeschool_trials{level="1",state="complete"}'] == 10
-    assert samples['tradeschool_trials{level="1",state="wanted"}'] == 40
+    assert samples['tradeschool_trials{level="1",state="total"}'] == 40
     assert samples['tradeschool_level_best_value{level="1"}'] == pytest.approx(1.1)
-    assert samples['tradeschool_level_gate_target{gate="sharpe",level="1"}'] == 0.8
+    assert samples['tradeschool_level_gate_target{criterion="sharpe",level="1"}'] == 0.8
     assert samples['tradeschool_level_state{level="1",state="waiting"}'] == 1
     assert samples['tradeschool_fetch_requests_total{outcome="busy",provider="coinbase"}'] == 1
     assert samples['tradeschool_fetch_request_duration_seconds_bucket{le="1",provider="coinbase"}'] == 5
@@ -94,7 +94,7 @@ def test_a_scrape_tells_what_the_board_knows(page, context) -> None:
     assert samples['tradeschool_dataset_pages{dataset="coinbase/BTC-USD/M5",state="total"}'] == 9
     assert samples["tradeschool_fetch_running"] == 1
     assert samples['rq_jobs{queue="trials",status="queued"}'] == 0
-    assert samples['tradeschool_up{part="queue"}'] == 1
+    assert samples['tradeschool_up{source="queue"}'] == 1
 
 
 def scraped(page, *wanted: str) -> dict[str, float]:

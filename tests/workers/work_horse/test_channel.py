@@ -1,67 +1,67 @@
-"""A worker hears its horse without ever waiting for it, in bounds."""
+"""The worker reads from its work horse without blocking, within limits."""
 
 import socket
 from collections.abc import Iterator
 
 import pytest
 
-from workers.work_horse.channel import ANSWER, HEADER, MAX_BYTES, TOLD, Line, Message, hear, say
+from workers.work_horse.channel import HEADER, LOG, MAX_BYTES, RESULT, Channel, Message, receive, send
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[Line, socket.socket]]:
+def ends() -> Iterator[tuple[Channel, socket.socket]]:
     ours, theirs = socket.socketpair()
-    line = Line(ours)
-    yield line, theirs
-    line.close()
+    channel = Channel(ours)
+    yield channel, theirs
+    channel.close()
     theirs.close()
 
 
 def test_half_a_message_is_kept_until_the_rest_comes(ends) -> None:
-    line, theirs = ends
-    whole = HEADER.pack(ANSWER, 7, 4) + b"body"
-    heard = []
+    channel, theirs = ends
+    whole = HEADER.pack(RESULT, 7, 4) + b"body"
+    read = []
     for place in range(len(whole)):
         theirs.sendall(whole[place : place + 1])
-        line.read()
-        heard.append(list(line.messages()))
+        channel.read()
+        read.append(list(channel.messages()))
 
-    assert heard == [[]] * (len(whole) - 1) + [[Message(ANSWER, 7, b"body")]]
-    assert not line.is_over
-
-
-def test_nothing_to_hear_is_no_end(ends) -> None:
-    line, _ = ends
-    line.read()
-
-    assert (list(line.messages()), line.is_over) == ([], False)
+    assert read == [[]] * (len(whole) - 1) + [[Message(RESULT, 7, b"body")]]
+    assert not channel.is_closed
 
 
-def test_the_other_side_s_end_is_the_line_s_once_all_is_heard(ends) -> None:
-    line, theirs = ends
-    say(theirs, TOLD, b"a")
-    say(theirs, ANSWER, b"b")
+def test_an_empty_channel_is_not_closed(ends) -> None:
+    channel, _ = ends
+    channel.read()
+
+    assert (list(channel.messages()), channel.is_closed) == ([], False)
+
+
+def test_a_channel_is_closed_once_everything_is_read(ends) -> None:
+    channel, theirs = ends
+    send(theirs, LOG, b"a")
+    send(theirs, RESULT, b"b")
     theirs.close()
-    line.read()
-    heard = list(line.messages())
-    line.read()
+    channel.read()
+    read = list(channel.messages())
+    channel.read()
 
-    assert [message.body for message in heard] == [b"a", b"b"]
-    assert line.is_over
+    assert [message.body for message in read] == [b"a", b"b"]
+    assert channel.is_closed
 
 
 def test_a_message_that_is_too_long_ends_the_line_before_it_is_read(ends) -> None:
-    line, theirs = ends
-    theirs.sendall(HEADER.pack(ANSWER, 0, MAX_BYTES + 1))
-    line.read()
+    channel, theirs = ends
+    theirs.sendall(HEADER.pack(RESULT, 0, MAX_BYTES + 1))
+    channel.read()
 
-    assert (list(line.messages()), line.is_over) == ([], True)
+    assert (list(channel.messages()), channel.is_closed) == ([], True)
 
 
-def test_a_horse_hears_an_order_and_the_end_of_its_worker(ends) -> None:
-    line, theirs = ends
-    line.send(Message(ANSWER, 9, b"batch"))
-    first = hear(theirs)
-    line.close()
+def test_a_work_horse_receives_a_batch_and_the_end_of_its_worker(ends) -> None:
+    channel, theirs = ends
+    channel.send(Message(RESULT, 9, b"batch"))
+    first = receive(theirs)
+    channel.close()
 
-    assert (first, hear(theirs)) == (Message(ANSWER, 9, b"batch"), None)
+    assert (first, receive(theirs)) == (Message(RESULT, 9, b"batch"), None)

@@ -19,10 +19,11 @@ from optimizer.search.study import StudyFacts, open_study
 from optimizer.search.trial_table import export
 from tests.factories.levels import level_of
 from tests.fork_server import Forked, ForkServer
-from tests.workers.strange_bench import Candles
 from tests.workers.strangers import UNLUCKY
+from tests.workers.strategy_worker_process import Candles
 from tradeschool.errors import StrategyNotImported
-from workers.coordinator.coordinator import CoordinatorSettings, StudyRun, reconcile
+from workers.coordinator.coordinator import StudyRun
+from workers.coordinator.job_recovery import CoordinatorSettings
 from workers.queue.dispatch import JobKey, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.messages import TrialBatch, level_digests
@@ -74,7 +75,7 @@ class Scene:
 
     def start(self, *strategies: str, has_errors: bool = True) -> Forked:
         """A worker that may evaluate these."""
-        words = [str(HERE / "strange_bench.py"), "--url", self.url, "--arrays", str(self.folder / "arrays")]
+        words = [str(HERE / "strategy_worker_process.py"), "--url", self.url, "--arrays", str(self.folder / "arrays")]
         words += ["--import-seconds", str(self.import_seconds)]
         words += [word for each in strategies or [self.strategy] for word in ("--strategy", each)]
         environment = {
@@ -118,7 +119,7 @@ def coordinate(scene: Scene, tend: Callable[[], None]) -> tuple[bytes, list[Froz
     )
     with closing(study):
         end = time.monotonic() + 300
-        while not reconcile(run, wait_seconds=0.1).is_done:
+        while not run.reconcile(wait_seconds=0.1).is_done:
             assert time.monotonic() < end, "the search does not end"
             tend()
         return export(study.trials(), "csv"), study.trials()
@@ -217,15 +218,15 @@ OUTCOMES = {
     "WRITE": (FAIL, r"ValueError: assignment destination is read-only, on coinbase/BTC-USD/H1"),
     "UNLOCK": (FAIL, r"ValueError: cannot set WRITEABLE flag to True of this array, on coinbase/BTC-USD/H1"),
     "UNLOCK_SMALL": (FAIL, r"ValueError: cannot set WRITEABLE flag to True of this array, on coinbase/BTC-USD/H1"),
-    "CLOSE": (FAIL, r"2 attempts: it closed the line to its worker"),
-    "CLOSE_SLEEP": (FAIL, r"2 attempts: it closed the line to its worker"),
+    "CLOSE": (FAIL, r"2 attempts: it closed the channel to its worker"),
+    "CLOSE_SLEEP": (FAIL, r"2 attempts: it closed the channel to its worker"),
     "CHDIR": (COMPLETE, None),
     "HANDLERS": (COMPLETE, None),
     "MUCH": (COMPLETE, None),
 }
 
 
-FATAL = {"KILL_PARENT": (FAIL, r"2 workers vanished with it: the worker's lease ran out")}
+FATAL = {"KILL_PARENT": (FAIL, r"2 workers were lost with it: the worker's lease expired")}
 """These end their worker, and another is started."""
 
 
@@ -266,7 +267,7 @@ def test_a_traceback_forges_no_line(scene: Scene) -> None:
     scene.strategy = "strangers:UGLY"
     scene.search()
 
-    assert "workers.queue.messages: trial failed" in scene.said
+    assert "workers.work_horse.evaluator: trial failed" in scene.said
     assert "\x1b" not in scene.said
     assert not any(line.startswith("12:00:00") for line in scene.said.splitlines())
 
@@ -281,7 +282,7 @@ def test_a_horse_that_an_order_has_changed_is_replaced(scene: Scene, name: str) 
         "MUCH": "left_behind=signals and umask, limits, standard streams, interpreter, numpy's errors",
         "THREAD": "left_behind=threads",
         "DAEMON": "left_behind=1 processes",
-        "CLOSE": "reason=it closed the line to its worker",
+        "CLOSE": "reason=it closed the channel to its worker",
     }
 
     assert told[name] in scene.said

@@ -12,16 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from workers.coordinator.coordinator import reconcile
-
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import json, os, signal, sys, time
-from workers.work_horse.child import Duty
+from workers.work_horse.child import WorkHorseTask
 from workers.work_horse.process import WorkHorse
 
-def evaluate(order):
-    what = order.decode()
+def evaluate(batch):
+    what = batch.decode()
     if what == "raise":
         raise ZeroDivisionError("no")
     if what == "kill":
@@ -43,15 +41,15 @@ def evaluate(order):
         return b"y" * 5_000_000
     return f"{os.getpid()} {what}".encode()
 
-def told(reply):
-    return None if reply is None else [reply.result and reply.result.decode()[:40], reply.failure, reply.is_harmed]
+def as_list(found):
+    return None if found is None else [found.result and found.result.decode()[:40], found.failure, found.is_damaged]
 
 timeout, patience = int(sys.argv[1]), float(sys.argv[2])
-horse = WorkHorse(Duty(evaluate=evaluate, close=lambda: None, memory_bytes=1 << 28))
+horse = WorkHorse(WorkHorseTask(evaluate=evaluate, close=lambda: None, memory_bytes=1 << 28))
 found = [horse.pid]
 for what in sys.argv[3:]:
     horse.send(what.encode(), timeout, 1)
-    found.append(told(horse.wait(patience)))
+    found.append(as_list(horse.wait(patience)))
 horse.kill()
 sys.stderr.write(json.dumps([*found, horse.trials]))
 """
@@ -85,7 +83,7 @@ def test_a_long_answer_comes_whole(ride) -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "failure"),
+    ("batch", "failure"),
     [
         pytest.param("raise", "ZeroDivisionError: no", id="an exception"),
         pytest.param("kill", "its process was killed by SIGKILL", id="killed"),
@@ -95,8 +93,8 @@ def test_a_long_answer_comes_whole(ride) -> None:
         pytest.param("swallow", "MemoryError", id="too much memory"),
     ],
 )
-def test_why_there_is_no_answer_is_told(ride, order: str, failure: str) -> None:
-    _, reply, _ = ride(1 if order == "sleep" else 60, order)
+def test_why_there_is_no_answer_is_told(ride, batch: str, failure: str) -> None:
+    _, reply, _ = ride(1 if batch == "sleep" else 60, batch)
 
     assert reply == [None, failure, True]
 
@@ -118,7 +116,7 @@ def test_a_horse_dies_with_its_worker(plan, start_worker, eventually) -> None:
     slow = replace(plan, title="sleep 5", trials=1)
     worker, study = start_worker(), slow.open()
     run = slow.run(study)
-    reconcile(run)
+    run.reconcile()
     children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
     eventually(lambda: children.read_text().split())
     (work_horse,) = children.read_text().split()

@@ -6,7 +6,6 @@ from rq.job import JobStatus
 from rq.worker import WorkerStatus
 
 from workers.connection.server_time import CLOCK_KEY
-from workers.coordinator.coordinator import reconcile
 from workers.queue.job_allowlist import TrialJob
 from workers.queue.job_reports import look_at
 from workers.queue.trial_queue import JobState, results_key
@@ -22,7 +21,7 @@ def lease_client(plan) -> LeaseClient:
 def jobs(plan) -> list[str]:
     """The first four jobs of a study, waiting in the queue."""
     study = plan.open()
-    reconcile(plan.run(study))
+    plan.run(study).reconcile()
     study.close()
     return [f"{plan.study}-{number}-{number}-a1" for number in range(4)]
 
@@ -34,7 +33,7 @@ def test_a_job_is_taken_leased_handed_in_and_the_next_taken(plan, lease_client: 
     started = TrialJob.fetch(jobs[0], connection)
     status = started.get_status(refresh=False)
     leases, begun = connection.zrange("rq:wip:trials", 0, -1, withscores=True), float(connection.get(CLOCK_KEY))
-    following = lease_client.submit(leased, plan.study, b'{"an": "result"}', go_on=True)
+    following = lease_client.submit(leased, plan.study, b'{"an": "result"}', take_next=True)
     ended = TrialJob.fetch(jobs[0], connection)
 
     assert (taken, following) == (jobs[0], jobs[1])
@@ -68,13 +67,13 @@ def test_a_job_of_which_nothing_has_begun_returns_to_the_head_of_the_queue(
 def test_a_worker_that_stops_takes_no_further_job(plan, lease_client: LeaseClient, jobs: list[str]) -> None:
     leased = lease_client.begin(lease_client.wait(60))
 
-    assert lease_client.submit(leased, plan.study, b"{}", go_on=False) is None
+    assert lease_client.submit(leased, plan.study, b"{}", take_next=False) is None
     assert plan.queue.connection.llen("rq:queue:trials") == 3
 
 
 def test_a_failed_job_has_its_reason(plan, lease_client: LeaseClient, jobs: list[str]) -> None:
     leased = lease_client.begin(lease_client.wait(60))
-    lease_client.fail(leased, "it broke", {}, go_on=False)
+    lease_client.fail(leased, "it broke", {}, take_next=False)
 
     (report,) = look_at(plan.queue, jobs[:1])
 

@@ -13,7 +13,6 @@ import pytest
 from optimizer.search.trial_table import export
 from tests.fork_server import Forked
 from tradeschool.errors import SettingsError
-from workers.coordinator.coordinator import reconcile
 from workers.processes.pool import Pool, PoolSettings
 from workers.queue.announcements import Announcement, publish_announcement, read_announcements
 from workers.queue.job_allowlist import TrialJob
@@ -26,13 +25,13 @@ def test_a_worker_that_is_told_to_end_ends_its_trial_first(plan, start_worker: S
     slow = replace(plan, title="sleep 2", trials=4)
     study = slow.open()
     run, job_id = slow.run(study), f"{plan.study}-0-0-a1"
-    reconcile(run)
+    run.reconcile()
     worker = start_worker()
     eventually(lambda: TrialJob.fetch(job_id, slow.queue.connection).is_started)
     worker.send_signal(signal.SIGTERM)
 
     assert worker.wait(timeout=60) == 0
-    reconcile(run)
+    run.reconcile()
     done = study.trials()
     study.close()
     assert [trial.number for trial in done] == [0]
@@ -45,10 +44,10 @@ def test_an_orphan_does_not_start_to_work(start_worker: Start) -> None:
     assert worker.wait(timeout=60) == 3
 
 
-def test_a_pool_replaces_a_dead_worker_and_drains(plan, bench_program: Path, eventually, monkeypatch) -> None:
+def test_a_pool_replaces_a_dead_worker_and_drains(plan, evaluator_program: Path, eventually, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     settings = PoolSettings(first_pause_seconds=0.05, drain_seconds=20)
-    pool = Pool([sys.executable, str(bench_program), "--url", plan.url], 2, settings)
+    pool = Pool([sys.executable, str(evaluator_program), "--url", plan.url], 2, settings)
     pool.tend()
     before = pool.pids
     os.kill(before[0], signal.SIGKILL)
@@ -120,43 +119,43 @@ def test_a_worker_of_another_release_refuses_to_start(plan, start_worker: Start)
 
 def test_a_worker_with_other_candles_refuses_to_start(plan, start_worker: Start) -> None:
     study = plan.open()
-    reconcile(plan.run(study))
+    plan.run(study).reconcile()
     study.close()
     worker = start_worker("--digest", "d2")
 
     assert worker.wait(timeout=60) != 0
 
 
-def test_studies_that_are_over_or_silent_keep_no_worker_away(plan, make_bench) -> None:
+def test_studies_that_are_over_or_silent_keep_no_worker_away(plan, make_evaluator) -> None:
     connection = plan.queue.connection
     silent = Announcement(v=2, seen=connection.time()[0] - 100, trials=1)
     connection.hset("tradeschool:studies", "silent", silent.model_dump_json())
     connection.hset("tradeschool:studies", "hostile", b"[" * 100_000)
     connection.hset("tradeschool:studies", "foreign", b'{"v": "x"}')
 
-    check_in(connection, make_bench("w"))
+    check_in(connection, make_evaluator("w"))
 
 
 @pytest.mark.parametrize(
-    ("announcement", "reason"),
+    ("notice", "reason"),
     [
         pytest.param(
-            '{"v": 9, "seen": NOW, "anything": []}', "version 9 of the wire format, this worker speaks 1", id="v"
+            '{"v": 9, "seen": NOW, "anything": []}', "version 9 of the wire format, this worker uses 1", id="v"
         ),
         pytest.param('{"v": 2, "seen": NOW, "trials": 4}', "install the same release everywhere", id="known form"),
     ],
 )
-def test_another_version_is_named(plan, make_bench, notice: str, reason: str) -> None:
-    plan.queue.connection.hset("tradeschool:studies", "run-L1-a1", notice.replace("NOW", str(time.time())))
+def test_another_version_is_named(plan, make_evaluator, announcement: str, reason: str) -> None:
+    plan.queue.connection.hset("tradeschool:studies", "run-L1-a1", announcement.replace("NOW", str(time.time())))
 
     with pytest.raises(SettingsError, match=reason):
-        check_in(plan.queue.connection, make_bench("w"))
+        check_in(plan.queue.connection, make_evaluator("w"))
 
 
 def test_a_notice_is_taken_down_at_the_end(served) -> None:
     study = served.open()
     run = served.run(study)
-    reconcile(run)
+    run.reconcile()
     during = read_announcements(served.queue.connection)
     served.finish(run)
     study.close()

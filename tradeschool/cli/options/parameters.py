@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from optimizer.level.spec import Direction
 from optimizer.strategies.protocol import CategoricalParameter, FloatParameter, Parameter, Strategy
-from optimizer.validation.winner_setup import Setup
+from optimizer.validation.winner_setup import WinnerSetup
 from tradeschool.app.strategy_isolation import load_here
 from tradeschool.errors import SettingsError
 
@@ -28,7 +28,7 @@ class ChosenParameters:
     """All parameters that are not fixed; not validated yet."""
     direction: str | None
     """Direction in the file, None if it has none."""
-    setup: Setup | None
+    setup: WinnerSetup | None
     """Setup of the run's winner if the file is a `best_params.json`, else None."""
 
 
@@ -77,9 +77,9 @@ def _read(file: Path) -> dict[str, object]:
     return content if "parameters" in content else {"parameters": content}
 
 
-def _setup(file: Path | None, content: dict[str, object]) -> Setup:
+def _setup(file: Path | None, content: dict[str, object]) -> WinnerSetup:
     try:
-        return Setup.model_validate(content)
+        return WinnerSetup.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from optimizer.level.spec import Part
 from optimizer.runs import fingerprint
 from optimizer.runs.fingerprint import LENGTH
-from optimizer.validation.winner_setup import BacktestSetup, Setup, differences
+from optimizer.validation.winner_setup import BacktestSetup, WinnerSetup, differences
 from tradeschool.errors import DataIncomplete
 from tradeschool.settings.model import Settings
 from tradeschool.store import Store
@@ -15,7 +15,7 @@ from tradeschool.views.terminal import now
 from workers.coordinator.trial_replay import log_part_access
 
 
-def compare(settings: Settings, store: Store, setup: Setup, traded: BacktestSetup) -> list[str]:
+def compare(settings: Settings, store: Store, setup: WinnerSetup, traded: BacktestSetup) -> list[str]:
     """Return the remarks to print: one line about the setup, and one for each held-back part that is read.
 
     Raises:
@@ -28,7 +28,7 @@ def compare(settings: Settings, store: Store, setup: Setup, traded: BacktestSetu
     return [said, *_looks(settings, setup, traded)]
 
 
-def _others(store: Store, setup: Setup) -> Iterator[str]:
+def _others(store: Store, setup: WinnerSetup) -> Iterator[str]:
     """Yield the differences that no option can change: code and candles."""
     code = fingerprint.of_code()
     if code != setup.code:
@@ -40,7 +40,7 @@ def _others(store: Store, setup: Setup) -> Iterator[str]:
                 yield f"candles of {each.dataset} {digest} instead of {each.candles}"
 
 
-def _looks(settings: Settings, setup: Setup, traded: BacktestSetup) -> Iterator[str]:
+def _looks(settings: Settings, setup: WinnerSetup, traded: BacktestSetup) -> Iterator[str]:
     """Yield a line for each part that the search has not read and the backtest reads."""
     for part in (Part.VALIDATION, Part.TEST):
         own = setup.windows(part)
@@ -48,7 +48,7 @@ def _looks(settings: Settings, setup: Setup, traded: BacktestSetup) -> Iterator[
             yield _opened(settings.results_dir / setup.run, setup, part)
 
 
-def _opened(folder: Path, setup: Setup, part: Part) -> str:
+def _opened(folder: Path, setup: WinnerSetup, part: Part) -> str:
     if not folder.is_dir():
         return f"the time range overlaps {part}; the access is not logged: {folder} does not exist"
     return log_part_access(folder, (setup.level, setup.attempt), part, setup.trial, now())

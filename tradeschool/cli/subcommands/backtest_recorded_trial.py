@@ -9,7 +9,7 @@ from tradeschool.app.context import load_settings
 from tradeschool.app.search import begun_trials, context_of
 from tradeschool.app.strategy_isolation import load_here
 from tradeschool.errors import TrialDiffers
-from tradeschool.views.backtest_result import DatasetBacktest, Outputs, as_object, show
+from tradeschool.views.backtest_result import DatasetBacktest, OutputFiles, as_object, show
 from tradeschool.views.terminal import now, print_json, say
 from workers.coordinator import run_record
 from workers.coordinator.trial_replay import RecordedTrial, changed_since, find_trial, log_part_access, replay_trial
@@ -26,7 +26,7 @@ class TrialSelection:
     trial: int | None
 
 
-def show_replayed_trial(wanted: TrialSelection, outputs: Outputs, *, as_json: bool) -> None:
+def show_replayed_trial(wanted: TrialSelection, outputs: OutputFiles, *, as_json: bool) -> None:
     """Repeat a trial, print its metrics and compare them with the recorded ones.
 
     Raises:

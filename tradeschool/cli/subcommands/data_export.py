@@ -18,7 +18,7 @@ from tradeschool.views.terminal import console
 FORMATS = (".parquet", ".csv", ".feather")
 
 
-class Layout(StrEnum):
+class ExportLayout(StrEnum):
     """Columns and file name of an export."""
 
     PLAIN = "plain"
@@ -38,8 +38,8 @@ class Layout(StrEnum):
 )
 @click.option(
     "--layout",
-    type=click.Choice([each.value for each in Layout]),
-    default=Layout.PLAIN.value,
+    type=click.Choice([each.value for each in ExportLayout]),
+    default=ExportLayout.PLAIN.value,
     show_default=True,
     help="Column layout and file name.",
 )
@@ -47,12 +47,12 @@ class Layout(StrEnum):
 def export(dataset: str, out: Path, layout: str, timerange: str | None) -> None:
     """Write the candles of a dataset to one file."""
     source = find_dataset(dataset)
-    if layout == Layout.FREQTRADE and out.suffix != ".feather":
+    if layout == ExportLayout.FREQTRADE and out.suffix != ".feather":
         out = out / freqtrade_name(source)
     if out.suffix not in FORMATS:
         raise SettingsError(f"--out {out}: expected a file name that ends in {', '.join(FORMATS)}")
     frame = _sealed(FrameStore(load_settings().data_dir), source, timerange)
-    _write(_for_freqtrade(frame) if layout == Layout.FREQTRADE else frame, out)
+    _write(_for_freqtrade(frame) if layout == ExportLayout.FREQTRADE else frame, out)
     console().print(f"{frame.height:,} candles in {out}", soft_wrap=True)
 
 

@@ -9,7 +9,7 @@ from optimizer.level.spec import Level, Part
 from tradeschool.app.context import load_settings
 from tradeschool.app.search import context_of
 from tradeschool.app.search_request import SearchOptions
-from tradeschool.app.strategy_isolation import keep_strategies_apart
+from tradeschool.app.strategy_isolation import keep_isolated_strategies
 from tradeschool.cli.options.output import json_option
 from tradeschool.cli.options.search import search_options
 from tradeschool.markets.catalogue import HOLDOUT_WINDOW
@@ -25,7 +25,7 @@ def plan(*, as_json: bool, **options: object) -> None:
     The command runs no search and reads no prices.
     """
     settings = load_settings()
-    keep_strategies_apart(settings)
+    keep_isolated_strategies(settings)
     store = context_of(settings).store
     levels = SearchOptions(**options).levels()  # type: ignore[arg-type]  # click has checked them
     planned = [(level, plan_level(level, store)) for level in levels]

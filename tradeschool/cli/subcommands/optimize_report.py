@@ -9,7 +9,7 @@ from optimizer.report.files import REPORT_NAME
 from optimizer.runs.run_store import SURROGATES, RunRecord
 from tradeschool.app.context import load_settings
 from tradeschool.app.search import context_of, interrupts, run_status_of
-from tradeschool.app.strategy_isolation import keep_strategies_apart
+from tradeschool.app.strategy_isolation import keep_isolated_strategies
 from tradeschool.cli.options.output import json_option
 from tradeschool.cli.options.search import MAX_SURROGATES
 from tradeschool.cli.subcommands.optimize_status import run_argument
@@ -55,7 +55,7 @@ def null(run_name: str, level_names: Sequence[str], surrogates: int, processes: 
     updated.
     """
     settings = load_settings()
-    keep_strategies_apart(settings)
+    keep_isolated_strategies(settings)
     context = context_of(settings)
     record = run_record.read_run(context, run_name)
     judged = dict.fromkeys(row.level for row in record.attempts if row.verdict)
@@ -81,7 +81,7 @@ def report(run_name: str, processes: int, *, as_json: bool) -> None:
     The holdout period is included once its candles are sealed.
     """
     settings = load_settings()
-    keep_strategies_apart(settings)
+    keep_isolated_strategies(settings)
     context = context_of(settings)
     status = run_status_of(context, _finalize(context, run_name, processes))
     if status.recommendation is None:

@@ -9,7 +9,7 @@ const SIGNS = { "<=": "≤", ">=": "≥" };
 /** The displayed level: the chosen one, else the active one, else the last one with attempts. */
 export function currentLevel(run, chosen) {
   return run.levels.find((level) => level.level === chosen)
-    ?? run.levels.find((level) => level.state === "searching" || level.state === "judging")
+    ?? run.levels.find((level) => level.state === "searching" || level.state === "validating")
     ?? run.levels.findLast((level) => level.attempts.length) ?? run.levels[0];
 }
 

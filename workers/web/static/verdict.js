@@ -35,7 +35,7 @@ function showRecommendation(box, run) {
 }
 
 /** Whether no level is left to search: all passed, or one failed its gate for good. */
-const searched = (run) => run.levels.every((level) => level.state === "passed") || run.levels.some((level) => level.state === "missed");
+const searched = (run) => run.levels.every((level) => level.state === "passed") || run.levels.some((level) => level.state === "failed");
 
 const nothingYet = (run) => (!run ? "No run yet." : run.is_active && searched(run) ? "All searches are finished. The null test and the final checks are running." : "Available at the end of the run.");
 
@@ -57,7 +57,7 @@ function apart(found) {
 }
 
 function showEquity(box, found, level) {
-  if (!found) return show(box, h("p", { class: "empty" }, level?.state === "missed" && level.winner === null ? "No winner: no trial met all constraints." : "Available once a level has a winner."));
+  if (!found) return show(box, h("p", { class: "empty" }, level?.state === "failed" && level.winner === null ? "No winner: no trial met all constraints." : "Available once a level has a winner."));
   show(box, h("div", { class: "chart", key: "equity", id: "c-equity" }), h("div", { class: "chart", key: "drawdown", id: "c-drawdown" }), h("p", { class: "empty" }, "Equity restarts at 1 on train, validation and test; costs included. Test is informative and decides nothing."));
   const { days, equity, buy_and_hold, drawdown } = apart(found);
   const sync = { ...cursor, sync: { key: "equity" } };

@@ -231,13 +231,13 @@ class TestRealFolder:
         """The answer recorded over a weekend, price for price."""
         taken = json.loads(recorded("oanda/o08"))
         query = {"from": "2024-09-06T20:00:00Z", "to": "2024-09-08T22:00:00Z", "granularity": "H1", "price": "MBA"}
-        async with serving(real, clock=lambda: ALWAYS[1]) as client:
+        async with serving(real, now=lambda: ALWAYS[1]) as client:
             reply = await client.get("/v3/instruments/EUR_USD/candles", **query)
 
         assert reply.json == taken
 
     async def test_the_newest_page_after_the_end_of_a_file_is_its_last(self, real, serving):
-        async with serving(real, clock=lambda: ALWAYS[1]) as client:
+        async with serving(real, now=lambda: ALWAYS[1]) as client:
             newest = (await client.get("/products/BTC-USD/candles", granularity=300)).json
             after = await client.get(
                 "/products/BTC-USD/candles", granularity=300, start="2024-04-01T00:00:00Z", end="2024-04-01T12:00:00Z"

@@ -9,7 +9,7 @@ from optimizer.level.constraints import StressLimits
 from optimizer.level.spec import Gate, Level, LevelDataset, MinTrades, Part
 from optimizer.objective.objective import prepare_level, repair
 from optimizer.search.in_process import search_in_process
-from optimizer.search.sampler import Space
+from optimizer.search.sampler import SearchSpace
 from optimizer.search.space import distributions
 from optimizer.validation.analyses.null_test import NullTestSpec, null_test_of, run_null_test
 from optimizer.validation.evidence import NullRun
@@ -35,7 +35,7 @@ def make_null_test_spec(gate: Gate, attempts: int = 1, inherited=None, **fields:
 
 def is_found(level: Level) -> bool:
     """Whether the level's search passes its gate on the real market."""
-    space = Space(
+    space = SearchSpace(
         seed=7,
         lag=level.lag,
         distributions=distributions(level),

@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 
 from optimizer.validation.statistics import sharpe
-from optimizer.validation.statistics.sharpe import Moments, per_period
+from optimizer.validation.statistics.sharpe import ReturnMoments, per_period
 
 TRADING_DAYS = 250
 
 
-def observed(skewness: float, kurtosis: float) -> Moments:
+def observed(skewness: float, kurtosis: float) -> ReturnMoments:
     """Bailey and Lopez de Prado (2014): a Sharpe ratio of 2.5 a year over 1,250 days."""
-    return Moments(sharpe=per_period(2.5, TRADING_DAYS), periods=1250, skewness=skewness, kurtosis=kurtosis)
+    return ReturnMoments(sharpe=per_period(2.5, TRADING_DAYS), periods=1250, skewness=skewness, kurtosis=kurtosis)
 
 
-def monthly(periods: int, skewness: float = 0.0, kurtosis: float = 3.0) -> Moments:
+def monthly(periods: int, skewness: float = 0.0, kurtosis: float = 3.0) -> ReturnMoments:
     """Bailey and Lopez de Prado (2012): a Sharpe ratio of 0.458 a month."""
-    return Moments(sharpe=0.458, periods=periods, skewness=skewness, kurtosis=kurtosis)
+    return ReturnMoments(sharpe=0.458, periods=periods, skewness=skewness, kurtosis=kurtosis)
 
 
 @pytest.mark.parametrize(
-    ("trials", "samples", "published"),
+    ("trials", "moments", "published"),
     [
         pytest.param(100, observed(-3, 10), 0.9004, id="a hundred trials"),
         pytest.param(46, observed(-3, 10), 0.9505, id="46 trials"),
@@ -39,7 +39,7 @@ def test_the_deflated_benchmark_is_the_published_one():
 
 
 @pytest.mark.parametrize(
-    ("samples", "published"),
+    ("moments", "published"),
     [
         pytest.param(monthly(24), 0.982, id="two years, normal"),
         pytest.param(monthly(24, -2.448, 10.164), 0.913, id="two years, skewed"),
@@ -65,7 +65,7 @@ def test_probabilistic_sharpe_is_the_published_one(moments, published):
 )
 def test_the_minimum_track_record_is_the_published_one(periods_a_year, skewness, kurtosis, published_years):
     """A yearly Sharpe ratio of 2 told from one of 1."""
-    moments = Moments(sharpe=per_period(2, periods_a_year), periods=1, skewness=skewness, kurtosis=kurtosis)
+    moments = ReturnMoments(sharpe=per_period(2, periods_a_year), periods=1, skewness=skewness, kurtosis=kurtosis)
 
     periods = sharpe.minimum_track_record(moments, per_period(1, periods_a_year))
 
@@ -85,20 +85,20 @@ def test_the_expected_maximum_of_ten_is_the_published_one():
     ("ratio", "periods", "published"), [(1.5, 60, 0.188), (3.0, 60, 0.303), (0.5, 12, 0.306), (2.0, 24, 0.354)]
 )
 def test_the_spread_of_normal_returns_gives_the_standard_errors_of_lo_s_table(ratio, periods, published):
-    moments = Moments(sharpe=ratio, periods=periods)
+    moments = ReturnMoments(sharpe=ratio, periods=periods)
 
     assert round(math.sqrt(moments.spread / periods), 3) == published
 
 
 def test_returns_that_do_not_vary_say_nothing():
-    moments = Moments.of(np.zeros(10))
+    moments = ReturnMoments.of(np.zeros(10))
 
     assert math.isnan(sharpe.probabilistic_sharpe(moments))
 
 
 def test_skfolio_says_the_same(skewed):
     measures = pytest.importorskip("skfolio.measures")
-    moments, tried = Moments.of(skewed), np.random.default_rng(8).normal(0, 0.05, 150)
+    moments, tried = ReturnMoments.of(skewed), np.random.default_rng(8).normal(0, 0.05, 150)
     variance = float(tried.var(ddof=1))
 
     assert sharpe.probabilistic_sharpe(moments, 0.02) == pytest.approx(

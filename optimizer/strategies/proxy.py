@@ -26,7 +26,7 @@ Ask = Callable[[str, dict[str, object]], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration:
+class StrategyDeclaration:
     """What a strategy says of itself."""
 
     name: str
@@ -34,7 +34,7 @@ class Declaration:
     is_asked_by_bar: bool
 
     @classmethod
-    def of(cls, strategy: Strategy) -> "Declaration":
+    def of(cls, strategy: Strategy) -> "StrategyDeclaration":
         """What a strategy says of itself now."""
         return cls(
             name=strategy.name,
@@ -52,7 +52,7 @@ class Declaration:
         return {"name": str(self.name), "parameters": rows, "is_asked_by_bar": self.is_asked_by_bar}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> "Declaration":
+    def from_json(cls, told: Mapping[str, Any]) -> "StrategyDeclaration":
         """What `as_json` wrote."""
         return cls(
             name=told["name"],
@@ -68,8 +68,8 @@ class Declaration:
         raise SettingsError(f"strategy {self.name!r}: parameters: expected {expected}, was {type(parameter).__name__}")
 
 
-class _StandIn:
-    def __init__(self, declared: Declaration, ask: Ask) -> None:
+class _StrategyProxy:
+    def __init__(self, declared: StrategyDeclaration, ask: Ask) -> None:
         self._declared, self._ask = declared, ask
 
     @property
@@ -95,7 +95,7 @@ class _StandIn:
         raise TradeschoolError(f"strategy {self.name}: {what} was asked for in a process that runs no strategy's code")
 
 
-class SignalStandIn(_StandIn):
+class SignalStrategyProxy(_StrategyProxy):
     """For a strategy of signals."""
 
     def signals(self, candles: object, parameters: Mapping[str, float], direction: Direction) -> NoReturn:
@@ -104,7 +104,7 @@ class SignalStandIn(_StandIn):
         self._refuse("a signal")
 
 
-class BarStandIn(_StandIn):
+class BarStrategyProxy(_StrategyProxy):
     """For a decision engine."""
 
     def decider(self, dataset: object, parameters: Mapping[str, float], direction: Direction) -> NoReturn:
@@ -113,9 +113,9 @@ class BarStandIn(_StandIn):
         self._refuse("a decision")
 
 
-def stand_in(declared: Declaration, ask: Ask) -> SignalStandIn | BarStandIn:
+def proxy_of(declared: StrategyDeclaration, ask: Ask) -> SignalStrategyProxy | BarStrategyProxy:
     """What stands for the strategy that declares this."""
-    return (BarStandIn if declared.is_asked_by_bar else SignalStandIn)(declared, ask)
+    return (BarStrategyProxy if declared.is_asked_by_bar else SignalStrategyProxy)(declared, ask)
 
 
 def _fields(parameter: Parameter, kind: str) -> dict[str, object]:

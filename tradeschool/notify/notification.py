@@ -10,7 +10,7 @@ MARKS = {"good": "✅", "info": "ℹ️", "warning": "⚠️", "bad": "❌"}  # 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Notification:
     """One notification."""
 
     event: str
