@@ -9,6 +9,7 @@ TROUBLE = {
     "os exit": lambda _: os._exit(1),
     "segfault": strangers.SEGFAULT.act,
     "loop": strangers.spin,
+    "noted loop": lambda _: (strangers.noted(os.getpid()), strangers.spin(_)),
     "native loop": strangers.hang_with_the_lock,
     "leak": strangers.leak,
     "exception": strangers.raise_ugly,

@@ -44,9 +44,7 @@ class FetchOptions:
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="With --then-optimize: seed. [default: random]")
 @click.option("-j", "--workers", type=click.IntRange(0), help="With --then-optimize: number of workers to start.")
 @click.option("--run", "run_name", help="With --then-optimize: run name; an existing run is resumed.")
-@click.option(
-    "--holdout", "sealed", is_flag=True, help="Fetch the holdout period into a separate folder that no search reads."
-)
+@click.option("--holdout", is_flag=True, help="Fetch the holdout period into a separate folder that no search reads.")
 @click.option("--follow", "keep_up", is_flag=True, help="Keep the chosen datasets up to date until interrupted.")
 @click.option("--every", type=click.FloatRange(1), default=300, show_default=True, help="Seconds between two rounds.")
 @click.option("--dry-run", is_flag=True, help="Print requests, time and disk space without sending a request.")

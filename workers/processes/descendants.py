@@ -22,10 +22,10 @@ PATIENCE_SECONDS = 10.0
 log = logging.getLogger(__name__)
 
 
-def adopt_orphans() -> None:
-    """Have the descendants of this process become its children when their own parents end."""
+def adopt_orphans(*, is_on: bool = True) -> None:
+    """Have the descendants of this process become its children when their own parents end, or no longer."""
     if prctl := load_prctl():
-        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        prctl(PR_SET_CHILD_SUBREAPER, int(is_on))
 
 
 def children_of(pid: int) -> set[int]:

@@ -113,10 +113,15 @@ class Pool:
         signal.signal(RESCALE, self._on_rescale)
         adopt_orphans()  # what a strategy has started outlives its worker where that is killed
         self._is_adopting = True
-        while not self._signals and not self._failures.is_hopeless(len(self._slots)):
-            self.tend()
-            time.sleep(self._settings.look_seconds)
-        self.drain()
+        try:
+            while not self._signals and not self._failures.is_hopeless(len(self._slots)):
+                self.tend()
+                time.sleep(self._settings.look_seconds)
+            self.drain()
+        finally:
+            self._end_orphans()
+            self._is_adopting = False
+            adopt_orphans(is_on=False)
         if self._failures.is_hopeless(len(self._slots)):
             raise WorkersFailed(
                 f"no worker can start: {self._failures.count} consecutive starts failed; the first worker reported: "

@@ -12,7 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic
 
-from tradeschool.errors import DataError, SettingsError, StrategyNotImported
+from rq.timeouts import BaseTimeoutException
+
+from tradeschool.errors import DataError, StrategyNotImported, TradeschoolError
 from tradeschool.plain_text import plain_error
 from workers.isolation.strategy_allowlist import is_user_strategy
 from workers.queue.messages import Arrays, Prepared, TrialBatch, level_key
@@ -149,6 +151,6 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
 
 def _import_reason(error: BaseException) -> str:
     """The reason of a failed import, without the words that the step's failure text has already."""
-    if isinstance(error, StrategyNotImported):
+    if isinstance(error, StrategyNotImported) and not isinstance(error.__cause__, BaseTimeoutException):
         return error.reason
-    return plain_error(error.__cause__ if isinstance(error, SettingsError) and error.__cause__ else error)
+    return plain_error(error.__cause__ if isinstance(error, TradeschoolError) and error.__cause__ else error)

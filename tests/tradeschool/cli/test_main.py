@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from tradeschool.cli.main import COMMANDS, main
+from tradeschool.cli.main import COMMANDS, main, tradeschool
 from tradeschool.errors import GateNotMet
 
 HEAVY = (
@@ -35,6 +35,22 @@ def test_help_tells_every_command_and_exit_code(capsys: pytest.CaptureFixture[st
     assert ended.value.code == 0
     assert all(name in told for name in COMMANDS)
     assert "130 interrupted" in " ".join(told.split())
+
+
+@pytest.mark.parametrize(("words", "lines"), [([], 1), (["--parent", "1"], 0)])
+def test_only_the_command_of_the_user_tells_of_an_interruption(
+    words: list[str], lines: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["tradeschool", "worker", "start", *words])
+    monkeypatch.setattr(tradeschool, "main", interrupt)
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 130
+    assert len(capsys.readouterr().err.splitlines()) == lines
 
 
 def test_an_unknown_command_is_2(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:

@@ -62,7 +62,7 @@ def test_a_pool_grows_shrinks_and_drains(plan, start: Start, eventually, tmp_pat
 
 
 def test_workers_that_are_too_many_end_their_trial_first(plan, start: Start, eventually, tmp_path: Path) -> None:
-    slow = replace(plan, title="sleep 0.4", trials=2)
+    slow = replace(plan, title="sleep 5", trials=2)
     pool = start("pool_process.py", plan.url, str(tmp_path))
     eventually(lambda: workers(plan) == 2)
     study = slow.open()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tradeschool.errors import TradeschoolError
+from workers.processes import process_group as module
 from workers.processes.process_group import cores, process_group
 
 HERE = Path(__file__).parents[1]
@@ -53,6 +54,12 @@ def test_one_process_or_a_moment_s_work_needs_no_other(count: int, tasks: list[i
 def test_a_process_that_is_killed_is_told(work) -> None:
     with process_group(2, serial_seconds=0) as processes, pytest.raises(TradeschoolError, match="was killed"):
         list(processes.share(work.end_it, [1, 2, 3]))
+
+
+def test_a_process_that_stops_itself_is_killed_and_told(work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHECK_SECONDS", 0.05)
+    with process_group(2, serial_seconds=0) as processes, pytest.raises(TradeschoolError, match="has stopped itself"):
+        list(processes.share(work.stop_it, [1, 2, 3]))
 
 
 def test_what_the_work_raises_is_raised(work) -> None:

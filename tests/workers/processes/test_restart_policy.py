@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Collection
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -14,6 +15,19 @@ from workers.worker.worker import worker_name
 
 BROKEN = [sys.executable, "-c", "import sys; print('IndexError: out of range', file=sys.stderr); sys.exit(1)"]
 QUICK = PoolSettings(first_pause_seconds=0.01, longest_pause_seconds=0.01, look_seconds=0.01)
+
+
+LEAVING = """
+import os, signal, sys, time
+if os.fork() == 0:
+    os.setsid()
+    with open(sys.argv[1], "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    time.sleep(1e6)
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def failures(connected: Collection[int] | None, *codes: int, others: Collection[int] = ()) -> FailedStarts:
@@ -54,7 +68,7 @@ def test_a_pool_whose_workers_cannot_start_ends_with_the_first_one_s_own_error(
 ) -> None:
     pool = Pool(BROKEN, 2, QUICK, connected=lambda: ())
 
-    with pytest.raises(WorkersFailed, match=r"no worker can start: [56] starts in a row failed") as ended:
+    with pytest.raises(WorkersFailed, match=r"no worker can start: [56] consecutive starts failed") as ended:
         pool.run()
 
     assert "the first worker reported: IndexError: out of range" in str(ended.value)
@@ -104,3 +118,20 @@ def test_restarts_are_bounded_ever_later_and_count_anew_after_a_steady_minute() 
     now[0] += 60
     restarts.note_death()
     assert not restarts.is_over
+
+
+def test_what_a_killed_worker_has_started_ends_with_it(tmp_path: Path) -> None:
+    """A daemon in a session of its own, as a strategy may start it before it kills its worker."""
+    pids = tmp_path / "pids"
+
+    with pytest.raises(WorkersFailed):
+        Pool([sys.executable, "-c", LEAVING, str(pids)], 1, QUICK, connected=lambda: ()).run()
+
+    assert [pid for pid in map(int, pids.read_text().split()) if not is_gone(pid)] == []
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

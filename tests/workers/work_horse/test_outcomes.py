@@ -307,8 +307,30 @@ def test_a_strategy_that_cannot_be_imported_ends_the_search(scene: Scene, troubl
     with pytest.raises(StrategyNotImported) as told:
         scene.search()
 
-    assert str(told.value) == (f"strategy unimportable:STRATEGY cannot be imported: {TROUBLES[trouble]} (2 attempts)")
+    said = re.escape(f"strategy unimportable:STRATEGY cannot be imported: {TROUBLES[trouble]}")
+    assert re.fullmatch(rf"{said}( \(strangers.py, line \d+\))? \(2 attempts\)", str(told.value))
     assert scene.left == []
+
+
+def test_a_worker_that_is_told_to_end_does_not_wait_for_an_import(scene: Scene, eventually) -> None:
+    scene.strategy, scene.trouble, scene.import_seconds = "unimportable:STRATEGY", "noted loop", 6000
+    Redis.from_url(scene.url).flushdb()
+    worker = scene.start()
+
+    def end_once_it_imports() -> None:
+        if scene.left and worker.poll() is None:
+            worker.terminate()
+            worker.communicate(timeout=120)
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        coordinate(scene, end_once_it_imports)
+
+    assert worker.returncode == 0
+    assert scene.left == []
+    connection = Redis.from_url(scene.url)
+    assert connection.zcard("rq:wip:trials") == 0
+    assert connection.lindex("rq:queue:trials", 0) == f"{STUDY}-0-0-a1".encode()
 
 
 def test_a_module_that_forks_while_it_is_imported_leaves_nothing(scene: Scene) -> None:

@@ -50,6 +50,20 @@ def test_a_job_is_taken_leased_handed_in_and_the_next_taken(plan, lease_client: 
     assert 80_000 < connection.ttl(f"rq:job:{jobs[0]}") <= 86_400
 
 
+def test_a_job_of_which_nothing_has_begun_returns_to_the_head_of_the_queue(
+    plan, lease_client: LeaseClient, jobs: list[str]
+) -> None:
+    leased = lease_client.begin(lease_client.wait(60))
+
+    lease_client.release(leased)
+
+    connection = plan.queue.connection
+    assert [entry.decode() for entry in connection.lrange("rq:queue:trials", 0, -1)] == jobs
+    assert TrialJob.fetch(jobs[0], connection).get_status() is JobStatus.QUEUED
+    assert connection.zrange("rq:wip:trials", 0, -1) == []
+    assert look_at(plan.queue, jobs[:1])[0].state is JobState.WAITING
+
+
 def test_a_worker_that_stops_takes_no_further_job(plan, lease_client: LeaseClient, jobs: list[str]) -> None:
     leased = lease_client.begin(lease_client.wait(60))
 
