@@ -66,7 +66,7 @@ def started_on_a_terminal(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
 
 def test_a_terminal_that_is_gone_takes_no_word_and_the_workers_end_all_the_same(program) -> None:
     process, terminal = started_on_a_terminal(program.folder)
-    assert b"1 workers start" in os.read(terminal, 4096)
+    assert b"starting 1 workers" in os.read(terminal, 4096)
 
     os.close(terminal)
 

@@ -54,6 +54,8 @@ def start(count: int, strategies: tuple[str, ...], parent: int | None, reason_to
     """
     try:
         _keep_workers(count, strategies, parent)
+    except KeyboardInterrupt:  # before the pool listens: no worker has started
+        return
     except TradeschoolError as error:
         if reason_to is None:
             raise
