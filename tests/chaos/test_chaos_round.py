@@ -26,15 +26,15 @@ def chaos_round() -> ModuleType:
 
 
 @pytest.mark.parametrize("remembers", [True, False], ids=["a server that remembers", "a server that forgets"])
-def test_a_storm_changes_nothing(storm: ModuleType, remembers: bool) -> None:
+def test_a_storm_changes_nothing(chaos_round: ModuleType, remembers: bool) -> None:
     """A search that is over before the last blow is followed by another one."""
-    searches = list(storm.rounds(7, 21 + remembers, remembers=remembers, trials=24, a_round=7))
+    searches = list(chaos_round.rounds(7, 21 + remembers, remembers=remembers, trials=24, a_round=7))
 
     assert sum(done.kills.total() for done in searches) == 7
     assert [done.found for done in searches] == [done.wanted for done in searches]
 
 
-def test_spoilt_surroundings_change_nothing(storm: ModuleType) -> None:
+def test_spoilt_surroundings_change_nothing(chaos_round: ModuleType) -> None:
     """Clocks that are set, files that are damaged, keys that strangers write; nobody repairs but the product."""
     if library() is None:
         pytest.skip(MISSING)
