@@ -56,6 +56,13 @@ def write(name: str = "mine", *, repair: str = "pass", signals: str = "pass") ->
     return f"{name}:STRATEGY"
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No limit that working code could reach on a slow machine; a test of code that does not end sets its own."""
+    monkeypatch.setattr(strategy_host, "IMPORT_SECONDS", 600.0)
+    monkeypatch.setattr(strategy_host, "RESPONSE_SECONDS", 600.0)
+
+
 @pytest.fixture
 def limits() -> IsolationSettings:
     return IsolationSettings(trial_seconds=600)
