@@ -210,7 +210,7 @@ def test_tables_for_people_are_rounded_from_the_same_figures(harness: RunHarness
 
 def test_metrics_tell_the_gate_by_the_same_names(served: dict[str, str]) -> None:
     families = {each.name: each.samples for each in text_string_to_metric_families(served["/metrics"])}
-    names = {sample.labels["gate"] for sample in families["tradeschool_level_gate_target"]}
+    names = {sample.labels["criterion"] for sample in families["tradeschool_level_gate_target"]}
 
     assert {"max_drawdown_intrabar", "trades", "sharpe"} <= names
     assert "max_drawdown" not in names
