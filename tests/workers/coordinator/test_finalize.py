@@ -97,7 +97,7 @@ def test_without_the_sealed_period_it_says_so_and_opens_it_once_it_is_there(
 
     assert found.action is not RecommendedAction.DEPLOY
     assert found.evidence.holdout is None
-    assert "2024-04-01..2025-01-01 is there; run: tradeschool fetch --holdout" in found.evidence.holdout_missing
+    assert "2024-04-01..2025-01-01 is incomplete; run: tradeschool fetch --holdout" in found.evidence.holdout_missing
     assert holdout_looks(harness) == []
     assert b"Not opened" in harness.files()["report.html"]
 
