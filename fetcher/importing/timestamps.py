@@ -1,6 +1,6 @@
 """Timestamp parsing for imported files: converts Unix times of any unit, ISO 8601 texts and local times to UTC."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
@@ -13,6 +13,8 @@ NAMES = ("ts", "unix", "timestamp", "time", "datetime", "date", "open_time")
 TEXT_FORMS = ("%Y-%m-%d %I-%p", "%Y.%m.%d %H:%M", "%Y.%m.%d %H:%M:%S", "%d.%m.%Y %H:%M:%S")
 """Formats besides ISO 8601: hours of CryptoDataDownload, and exports of MetaTrader and Dukascopy."""
 NAIVE = pl.Datetime("us")
+YEARS = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+"""Range of plausible times; end excluded."""
 
 
 def with_utc(frame: pl.DataFrame, zone: str | None) -> pl.DataFrame:
@@ -32,6 +34,7 @@ def with_utc(frame: pl.DataFrame, zone: str | None) -> pl.DataFrame:
     parsed = frame.drop(name).insert_column(0, _parsed(frame[name]).alias("ts"))
     if parsed["ts"].null_count():
         raise InvalidCandles(f"column {name!r}: {parsed['ts'].null_count()} of {frame.height} times are missing")
+    _check_years(parsed["ts"], name)
     if parsed["ts"].item(0) > parsed["ts"].item(-1):
         parsed = parsed.reverse()
     if parsed.schema["ts"] == NAIVE:
@@ -39,6 +42,17 @@ def with_utc(frame: pl.DataFrame, zone: str | None) -> pl.DataFrame:
     if zone is not None:
         raise SettingsError(f"--time-zone {zone}: times such as {frame[name].item(0)} are in UTC already; omit it")
     return parsed
+
+
+def _check_years(times: pl.Series, name: str) -> None:
+    """Refuse times that no candle has: compared as numbers, because Python cannot represent all of them."""
+    seconds = times.dt.epoch("s")
+    first, last = (int(each.timestamp()) for each in YEARS)
+    if outside := int(((seconds < first) | (seconds >= last)).sum()):
+        raise InvalidCandles(
+            f"column {name!r}: {outside} of {len(times)} times are not in {YEARS[0].year}..{YEARS[1].year}; "
+            "is it the column of the candles' times?"
+        )
 
 
 def _parsed(times: pl.Series) -> pl.Series:

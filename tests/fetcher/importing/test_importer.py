@@ -26,6 +26,7 @@ EUR = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 START = datetime(2021, 3, 1, tzinfo=UTC)
 DAY = Window(START, START + timedelta(days=1))
+PRICES = ("open", "high", "low", "close", "volume")
 CSV = "time,open,high,low,close,volume\n"
 
 Made = Callable[[Dataset, Window], Candles]
@@ -227,6 +228,15 @@ def test_what_cannot_be_imported_is_told(
         put(csv(tmp_path, lines, header), store, **options)
     assert "\n" not in str(caught.value)
     assert store.seals(BTC) == store.seals(EUR) == []
+
+
+@pytest.mark.parametrize("microseconds", [-(2**62), 2**62])
+def test_times_that_no_calendar_has_are_told(tmp_path: Path, store: FrameStore, microseconds: int) -> None:
+    frame = pl.DataFrame({"date": [microseconds], **{each: [1.0] for each in PRICES}})
+    frame.with_columns(pl.col("date").cast(pl.Datetime("us", "UTC"))).write_ipc(tmp_path / "x.feather")
+
+    with pytest.raises(InvalidCandles, match=r"1 of 1 times are not in 1900\.\.2200"):
+        put(tmp_path / "x.feather", store)
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.parquet", "x.feather", "x.json"])

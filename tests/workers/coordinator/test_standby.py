@@ -88,7 +88,7 @@ def test_the_run_of_a_killed_coordinator_goes_on(
     watching = Standby(connection, slow.storage, lambda run: [sys.executable, COORDINATOR, slow.as_json()])
     eventually(lambda: len(study.trials()) >= 5)
     watching.look()
-    before = watching._duties["run"].process
+    before = watching._runs["run"].process
     holder.send_signal(signal.SIGKILL)
     holder.wait(timeout=60)
     connection.flushall()
