@@ -110,10 +110,10 @@ def test_workers_and_their_trials_are_seen_while_they_work(context, serve, visit
     study.close()
     start_worker()
     with serve(context) as url, visit(url) as page:
-        page.locator("#p-flights td").first.wait_for()
+        page.locator("#p-running_jobs td").first.wait_for()
 
         assert page.locator("#p-workers .chip.busy").count() == 1
-        row = page.locator("#p-flights tbody tr").first.inner_text().split()
+        row = page.locator("#p-running_jobs tbody tr").first.inner_text().split()
         assert (row[1], row[3]) == ("1", "s")
 
 

@@ -208,7 +208,7 @@ OUTCOMES = {
     "BASE": (FAIL, r"BaseException: as low as it goes, on coinbase/BTC-USD/H1"),
     "INTERRUPT": (FAIL, r"KeyboardInterrupt: by myself, on coinbase/BTC-USD/H1"),
     "UGLY": (FAIL, r"ValueError: one\\n12:00:00 ERROR workers.worker.worker: forged \\x1b\[31m \\ud800 end, on .*"),
-    "NOT_REPORTED": (FAIL, r"Untold: its text cannot be told: RuntimeError, on coinbase/BTC-USD/H1"),
+    "UNTOLD": (FAIL, r"Untold: its text cannot be told: RuntimeError, on coinbase/BTC-USD/H1"),
     "STOP": (COMPLETE, None),
     "NAN": (
         FAIL,
