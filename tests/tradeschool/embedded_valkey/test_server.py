@@ -34,7 +34,7 @@ def valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
 @pytest.fixture
 def eventually() -> Callable[..., None]:
     def wait(is_so: Callable[[], bool]) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while not is_so():
             assert time.monotonic() < end
             time.sleep(0.02)
