@@ -207,7 +207,7 @@ def fetched(program: Program, candles: Path) -> Program:
     return program
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 60.0, pause: float = 0.05) -> None:
+def wait_until(is_so: Callable[[], bool], seconds: float = 300.0, pause: float = 0.05) -> None:
     """Poll until it is so."""
     end = time.monotonic() + seconds
     while not is_so():
