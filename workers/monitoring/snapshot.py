@@ -1,7 +1,6 @@
 """Read-only snapshot of the queue and its workers. RQ's own counts are not used: they move expired jobs to failed.
 
-A snapshot takes two round trips, and a third if there are more workers than are listed. Lists are bounded, counts
-are not.
+A snapshot takes two round trips, or three with more workers than are listed. Lists are bounded, counts are not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,9 +54,8 @@ class WorkerSnapshot:
     """started, idle, busy or suspended."""
     heartbeat_age_seconds: float
     done: int
-    """Jobs finished since its start."""
+    """Jobs since its start, like `failed`."""
     failed: int
-    """Jobs failed since its start."""
     working_seconds: float = 0.0
     """Time spent on jobs since its start."""
     job: str = ""
@@ -181,7 +179,7 @@ def take_snapshot(
     ]
     names = sorted(name for name in parts[2].texts if name.startswith(WORKER_PREFIX.encode()))
     listed, others = names[:most_workers], names[most_workers:]
-    lately, oldest, running_jobs, workers = _details(queue, parts[0].texts, parts[1].pairs, listed, now=now)
+    lately, oldest, running_jobs, workers = _details(queue, parts[0].texts, parts[1].pairs, listed, now)
     return Snapshot(
         queued=queued,
         started=started,
@@ -248,12 +246,7 @@ def _count(answer: object) -> int:
 
 
 def _details(
-    queue: TrialQueue,
-    head: Sequence[bytes],
-    leases: Sequence[tuple[bytes, bytes]],
-    names: Sequence[bytes],
-    *,
-    now: float,
+    queue: TrialQueue, head: Sequence[bytes], leases: Sequence[tuple[bytes, bytes]], names: Sequence[bytes], now: float
 ) -> tuple[int, float, tuple[RunningJob, ...], tuple[WorkerSnapshot, ...]]:
     first = text(head[0]) if head else ""
     jobs = list(dict.fromkeys(text(lease).partition(":")[0] for lease, _ in leases))
