@@ -26,7 +26,6 @@ MINUTE = 60
 MAX_RUNNING_JOBS = 256
 """Maximum number of running jobs that are listed."""
 MAX_WORKERS = 1_024
-"""Maximum number of workers that are listed."""
 MAX_KNOWN = 4_096
 """Maximum number of worker names that are read."""
 NOT_REPORTED = frozenset({"workers_not_listed", "left_out"})
