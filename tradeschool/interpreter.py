@@ -1,4 +1,4 @@
-"""How this program starts another Python: by the same interpreter, which no file in the working folder can mislead."""
+"""Command line and environment of Python subprocesses, which never import modules from the working folder first."""
 
 import os
 import sys
@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SAFE = "PYTHONSAFEPATH"
+"""Environment variable with the effect of the option `-P`."""
 
 
 def python_command(*words: str) -> list[str]:
-    """The command line of a Python that does not look for its modules in the working folder first."""
+    """Return the command line of this interpreter with `-P`: the working folder is not put on the module path."""
     return [sys.executable, "-P", *words]
 
 
 @contextmanager
 def safe_path_for_children() -> Iterator[None]:
-    """The same for what the standard library starts until the block ends: it passes this process' own flags on."""
+    """Set PYTHONSAFEPATH until the block ends, for subprocesses that the standard library starts without `-P`."""
     before = os.environ.get(SAFE)
     os.environ[SAFE] = "1"
     try:

@@ -1,4 +1,4 @@
-"""What a user's strategy finds around it: the same for every dataset of every trial, in every process."""
+"""Fixed random state for user strategies: the same for every dataset of every trial, in every process."""
 
 import random
 from collections.abc import Iterator
@@ -7,17 +7,18 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import numpy as np
 
 SEED = 0
+"""Seed of `random` and `numpy.random` during a call of a user strategy."""
 
 
 def surroundings(strategy: str) -> AbstractContextManager[None]:
-    """Those of a strategy by its name; a built-in one draws nothing and needs none."""
+    """Return the context manager for calls of a strategy. Built-in strategies use no random numbers and need none."""
     return _drawn_anew() if ":" in strategy else nullcontext()
 
 
 @contextmanager
 def _drawn_anew() -> Iterator[None]:
-    """`random` and `numpy.random` begin at the same place each time; whoever drew from them before goes on after."""
-    ours, numpys = random.getstate(), np.random.get_state()  # the state that strategies share
+    """Seed `random` and `numpy.random`; restore their previous states when the block ends."""
+    ours, numpys = random.getstate(), np.random.get_state()  # the global state, which strategies use
     random.seed(SEED)
     np.random.seed(SEED)
     try:

@@ -1,6 +1,6 @@
-"""Finds a strategy by its name: a file of `optimizer/strategies/built_in/`, or the object that `module:NAME` names.
+"""Looks up strategies by name: a module of `optimizer/strategies/built_in/`, or a user's object as `module:NAME`.
 
-A process that must survive any module has `module:NAME` found by somebody else; see `find_own_by`.
+A process that must not import user code replaces the lookup of `module:NAME`; see `find_own_by`.
 """
 
 import importlib
@@ -16,22 +16,22 @@ from tradeschool.errors import SettingsError, StrategyNotImported
 from tradeschool.plain_text import located_error, plain
 
 Find = Callable[[str], object]
-"""From `module:NAME` to the strategy, or to what stands for it in this process."""
+"""Returns the strategy for `module:NAME`, or an object that represents it in this process."""
 
 
 def find(name: str) -> object:
-    """What a name stands for; whether it is a strategy is for the caller to see.
+    """Return the object with a strategy's name. The caller checks whether it is a strategy.
 
     Raises:
-        SettingsError: where there is no such file, module or object, with the known names.
-        StrategyNotImported: where the module is there and raises.
+        SettingsError: The file, module or object does not exist; the message lists the known names.
+        StrategyNotImported: The module exists, but its import fails.
     """
     return _found_by(name) if ":" in name else _built_in(name)
 
 
 @contextmanager
 def find_own_by(finder: Find) -> Iterator[None]:
-    """Have this process find `module:NAME` by `finder` until the block ends, whichever thread asks."""
+    """Look up `module:NAME` with `finder` until the block ends, in all threads of this process."""
     global _found_by
     before, _found_by = _found_by, finder
     try:
@@ -41,32 +41,32 @@ def find_own_by(finder: Find) -> Iterator[None]:
 
 
 def built_in_names() -> list[str]:
-    """The strategies that come with the project."""
+    """Return the names of the built-in strategies."""
     return list(plugins.entries(built_in_strategies, "STRATEGY"))
 
 
 def _built_in(name: str) -> object:
-    # By its file's name, without a look at the others: a trial asks for its strategy, too.
+    # Imports only the module of this name: each trial looks up its strategy.
     if name.isidentifier() and importlib.util.find_spec(f"{built_in_strategies.__name__}.{name}"):
         return importlib.import_module(f"{built_in_strategies.__name__}.{name}").STRATEGY
     raise SettingsError(f"unknown strategy {name!r}: expected one of {', '.join(built_in_names())}, or module:NAME")
 
 
 def import_own(name: str) -> object:
-    """The object that `module:NAME` names, its module imported into this process.
+    """Import the module of `module:NAME` into this process and return the object.
 
-    A module is also looked for in the working folder, after everything that is installed.
+    The working folder is searched last, after all installed modules.
 
     Raises:
-        SettingsError: where there is no such module, or no such object in it.
-        StrategyNotImported: where the module raises, or ends the program.
+        SettingsError: The module, or the object in it, does not exist.
+        StrategyNotImported: The module raises an error or exits.
     """
     module, _, attribute = name.partition(":")
     try:
         with _working_folder_importable():
             return getattr(importlib.import_module(module), attribute)
     except AttributeError as error:
-        if module not in sys.modules:  # the module's own
+        if module not in sys.modules:  # raised inside the module
             raise StrategyNotImported(name, located_error(error)) from error
         raise SettingsError(f"strategy {name!r} cannot be imported: {plain(str(error))}") from error
     except (ImportError, ValueError) as error:
@@ -78,7 +78,7 @@ def import_own(name: str) -> object:
 
 
 def _is_absent(module: str, error: Exception) -> bool:
-    """Whether the module itself, or a package around it, is not there; its name may be none, too."""
+    """Return whether the module or a parent package does not exist, or the name is not a module name."""
     if isinstance(error, ModuleNotFoundError):
         return f"{module}.".startswith(f"{error.name}.")
     return not module.strip(".")
@@ -86,7 +86,7 @@ def _is_absent(module: str, error: Exception) -> bool:
 
 @contextmanager
 def _working_folder_importable() -> Iterator[None]:
-    # A console script's path does not hold it; last, so that a user's file never hides an installed module.
+    # The path of a console script lacks the working folder. It is added last: user files never hide installed modules.
     folder_name = str(Path.cwd())
     if folder_name in sys.path:
         yield

@@ -1,7 +1,7 @@
-"""Bounds what a call of a strategy's code does: its time, where the process asks for that, and its forks.
+"""Limits for calls of a strategy's code: an optional time limit, and no forked process that survives the call.
 
-The kernel's timer ends the process, so that a loop in native code ends, too. A work horse does not ask for it: its
-worker measures the whole trial.
+The kernel's timer ends the process, so the limit also stops a loop in native code. A work horse sets no limit: its
+worker limits the time of the whole trial.
 """
 
 import os
@@ -13,7 +13,7 @@ _seconds: float | None = None
 
 
 def bound_each_call(seconds: float | None) -> None:
-    """End this process, by SIGALRM, where a later call of a strategy takes longer; None for never. Main thread only."""
+    """Set the time limit of later calls; SIGALRM ends the process after it. None disables it. Main thread only."""
     global _seconds
     _seconds = seconds
     if seconds is not None:
@@ -21,13 +21,13 @@ def bound_each_call(seconds: float | None) -> None:
 
 
 def seconds_of_a_call() -> float | None:
-    """What this process has asked for."""
+    """Return the time limit of this process; None if there is none."""
     return _seconds
 
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """One call of a strategy: a whole backtest, or a shorter one; calls do not lie in one another.
+    """Apply the limits to one call of a strategy, such as a backtest. Calls cannot be nested.
 
     A process that the call has forked ends here. If it returned, each call would double the number of processes.
     """

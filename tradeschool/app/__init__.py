@@ -1,4 +1,4 @@
-"""What the commands do: downloads, searches, and the processes and threads that run beside a command.
+"""Application layer of the commands: downloads, searches, and the processes and threads that run beside a command.
 
-It connects the packages with each other and never parses a command line.
+It connects the packages and never parses a command line.
 """

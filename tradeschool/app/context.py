@@ -1,4 +1,4 @@
-"""What every command starts from: settings, log, stores and the connection to Redis."""
+"""Context of a command: settings, logging, candle stores and the URL of Redis."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence

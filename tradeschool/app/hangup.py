@@ -1,4 +1,4 @@
-"""What a command does when its terminal is closed: it ends as by Ctrl-C, and says so where somebody can read it."""
+"""Handles SIGHUP: when its terminal is closed, a command prints a message to stderr and ends as by Ctrl-C."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ SAID = b"tradeschool: the terminal was closed (SIGHUP): ending as by Ctrl-C\n"
 
 
 def end_with_the_terminal() -> None:
-    """Have SIGHUP end this process as SIGINT does; where it is ignored already, as under nohup, it stays so."""
+    """Make SIGHUP end this process as SIGINT does; if SIGHUP is ignored, as under nohup, it stays ignored."""
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)
 
@@ -26,7 +26,7 @@ def _hang_up(number: int, frame: FrameType | None) -> None:
 
 
 def _let_go_of_terminal(fd: int) -> None:
-    """Point a descriptor whose terminal is gone at nothing: what is still printed must not raise on the way out."""
+    """Redirect a descriptor of a closed terminal to /dev/null, so that later output does not raise."""
     with suppress(OSError):
         if stat.S_ISCHR(os.fstat(fd).st_mode) and not os.isatty(fd):
             nothing = os.open(os.devnull, os.O_RDWR)

@@ -53,17 +53,9 @@ class StudyRun:
         self.next_reconcile = time.monotonic()
         self.is_ready = False
         """Whether the ledger has loaded what the sampler needs for later trials."""
-        space = SearchSpace(
-            seed=facts.seed,
-            lag=level.lag,
-            distributions=distributions,
-            repair=repair,
-            mode=level.mode,
-            first_points=facts.first_points,
-        )
         self.ledger = TrialLedger(
             study=study,
-            space=space,
+            space=_search_space(facts, distributions, repair),
             trials=facts.reused + level.trials,
             batch=self._batch,
             clock=time.time,
@@ -145,6 +137,21 @@ class StudyRun:
             level=self._facts.level,
             digests=self._digests,
         )
+
+
+def _search_space(
+    facts: StudyFacts,
+    distributions: Mapping[str, BaseDistribution],
+    repair: Callable[[Parameters], Parameters],
+) -> SearchSpace:
+    return SearchSpace(
+        seed=facts.seed,
+        lag=facts.level.lag,
+        distributions=distributions,
+        repair=repair,
+        mode=facts.level.mode,
+        first_points=facts.first_points,
+    )
 
 
 def coordinate(

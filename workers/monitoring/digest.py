@@ -1,4 +1,4 @@
-"""How a run and a download go, in a few lines: done since the last time, left, time, and what it takes."""
+"""Lines of the periodic digest: progress of the run and the download, ETA, and resource usage."""
 
 import os
 import shutil
@@ -16,7 +16,10 @@ GIGABYTE = 1e9
 def summary(
     run: RunStatus | None, download: DownloadStatus | None, before: Mapping[str, int]
 ) -> tuple[dict[str, int], list[str]]:
-    """What is done by name, and lines on what was done since, what is left and how long it takes."""
+    """Return the progress counts by name, and one line for each level and for the download.
+
+    `before` holds the counts of the previous digest; each line shows the difference.
+    """
     done: dict[str, int] = {}
     lines: list[str] = []
     for level in run.levels if run else ():
@@ -39,14 +42,14 @@ def summary(
 
 
 def minutes(seconds: float | None) -> str:
-    """For people."""
+    """Format a duration in seconds or minutes; "?" if it is unknown."""
     if seconds is None:
         return "?"
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def resources(queue: Snapshot | None, download: DownloadStatus | None, folders: Sequence[Path]) -> list[str]:
-    """What workers, by host, and the fetcher use, and what is left on the disks."""
+    """Return lines on the CPU time and memory of workers (by host) and fetcher, the queue, and the disk usage."""
     lines = []
     if queue:
         memory: dict[str, int] = defaultdict(int)
@@ -56,13 +59,13 @@ def resources(queue: Snapshot | None, download: DownloadStatus | None, folders: 
             cpu[worker.host] += worker.cpu_seconds
         numbers = {host: sum(worker.host == host for worker in queue.workers) for host in memory}
         for host, number in numbers.items():
-            used = f"{cpu[host]:,.0f} s of processor, {memory[host] / GIGABYTE:.2f} GB of memory"
+            used = f"{cpu[host]:,.0f} s of CPU time, {memory[host] / GIGABYTE:.2f} GB of memory"
             lines.append(f"{number} workers on {host}: {used}")
         if queue.workers_not_listed:
             lines.append(f"and {queue.workers_not_listed} more workers")
-        lines.append(f"queue: {queue.queued} wait, {queue.started} run, {queue.failed} failed in the last day")
+        lines.append(f"queue: {queue.queued} queued, {queue.started} running, {queue.failed} failed in the last day")
     if download and download.memory_bytes:
-        used = f"{download.cpu_seconds:,.0f} s of processor, {download.memory_bytes / GIGABYTE:.2f} GB of memory"
+        used = f"{download.cpu_seconds:,.0f} s of CPU time, {download.memory_bytes / GIGABYTE:.2f} GB of memory"
         lines.append(f"fetcher: {used}")
     return lines + [_disk(folder) for folder in folders if folder.is_dir()]
 
@@ -79,5 +82,5 @@ def _size(folder: Path) -> int:
             try:
                 total += (Path(where) / name).lstat().st_size
             except OSError:
-                continue  # gone meanwhile
+                continue  # deleted in the meantime
     return total

@@ -1,8 +1,8 @@
-"""Looks at what there is and says what is new: datasets sealed, levels judged, workers lost, providers that pause.
+"""Sends notifications on new events: sealed datasets, level verdicts, lost workers, paused providers, stalled searches.
 
-It goes by state, not by messages from others, so it can be started and stopped at any time, in any process; what it
-has said is remembered in a file, and a lock keeps two from saying the same. What it notices of candles and workers
-it also records with the run under way, for the timeline.
+The monitor compares the current status with the last one, so any process can start and stop it at any time. A state
+file stores the sent notifications, and a lock allows one sender at a time. Events of downloads and workers are also
+recorded in the event log of the active run.
 """
 
 import fcntl
@@ -31,8 +31,9 @@ from workers.monitoring.stall_detection import SILENT_SECONDS, STALL_EVENT_SECON
 
 STATE_NAME, LOCK_NAME = "notifications.json", "notifications.lock"
 PAUSE_SECONDS = 30.0
-"""Of a provider's pause, from which on it is told."""
+"""Shortest pause of a provider that is reported."""
 MAX_REMEMBERED = 2_000
+"""Number of sent notifications that the state file stores."""
 KINDS: Mapping[str, str] = {
     "level_passed": "good",
     "run_finished": "good",
@@ -50,50 +51,52 @@ KINDS: Mapping[str, str] = {
     "run_interrupted": "warning",
 }
 ADVICE: Mapping[str, str] = {"deploy": "good", "paper trade": "warning"}
-"""How a recommendation is told; any other is bad news."""
+"""Notification kind by recommendation; every other recommendation is `bad`."""
 ENDS = frozenset({"run_finished", "run_interrupted"})
-"""After which a run is not under way, until it is resumed."""
+"""Events after which a run is inactive until it is resumed."""
 
 log = logging.getLogger(__name__)
 
 
 class NotificationState(BaseModel):
-    """What was said before, and how far the run's log was read."""
+    """State file: the notifications already sent, and the read position in the event log."""
 
     model_config = ConfigDict(extra="ignore")
 
     run: str | None = None
     offset: int = 0
-    """Of the run's log, in bytes."""
+    """Read position in the event log of the run, in bytes."""
     sent: list[str] = []
-    """Keys of what is said once."""
+    """Keys of notifications that are sent once."""
     digest: float = 0.0
-    """Unix time of the latest digest."""
+    """Unix time of the last digest, in seconds."""
     done: dict[str, int] = {}
-    """What had been done then, by name, to tell what was done since."""
+    """Progress counts at the last digest, by study name or `pages`."""
     stalled_since: float | None = None
-    """Unix time at which the search was first seen to stand still; None while it moves."""
+    """Unix time at which the stall was first observed; None if the search is not stalled."""
     stall_reported: bool = False
+    """Whether `search_stalled` was sent for the current stall."""
 
 
 @dataclass(slots=True, kw_only=True)
 class NotificationMonitor:
-    """One installation's; to be used by one thread at a time."""
+    """Detects events of one installation and sends them as notifications. Not thread-safe."""
 
     overview: Overview
     tell: Callable[[Notification], None]
+    """Sends a notification."""
     folder: Path
-    """Where its memory is: the state folder."""
+    """State folder, which contains the state file."""
     wanted: frozenset[str]
-    """The events that are told; others are recorded alone."""
+    """Names of the events that are sent; other events are only recorded."""
     digest_seconds: float
-    """Between two digests; 0 for none."""
+    """Seconds between two digests; 0 disables them."""
     _memory: NotificationState = field(default_factory=NotificationState)
     _follower: Follower | None = None
     _under_way: bool = False
 
     def begin(self) -> None:
-        """Take up where the last one left off; what there was before the very first is old, and not told."""
+        """Load the state file. Without one, mark all current events as sent, so that only later events are sent."""
         known = _read(self.folder / STATE_NAME)
         self._memory = known or NotificationState()
         if known is None:
@@ -102,7 +105,7 @@ class NotificationMonitor:
             self._remember()
 
     def look(self) -> None:
-        """Say what is new."""
+        """Send notifications for all events since the last call."""
         before = self._memory.model_copy(deep=True)
         self._look(tells=True)
         if self._memory != before:
@@ -119,7 +122,7 @@ class NotificationMonitor:
             self._digest(queue, run, download)
 
     def _announce(self, event: Event) -> None:
-        """Record what was noticed with the run under way, from whose log it is told; or else tell it here."""
+        """Record an event in the log of the active run, which `_follow` then sends; without an active run, send it."""
         if self._under_way and self._memory.run:
             event_log.record(self.overview.sources.context.folder(self._memory.run), event.name, **dict(event.facts))
         else:
@@ -135,7 +138,7 @@ class NotificationMonitor:
             self._memory.run = run
         for event in self._follower.new_events():
             self._under_way = event.name not in ENDS
-            if event.name == "dataset_sealed":  # whoever fetches for a run records it, too
+            if event.name == "dataset_sealed":  # also recorded by a download that belongs to a run
                 self._is_new("dataset_sealed", f"{event.facts.get('dataset')} {event.facts.get('window')}")
             if tells:
                 self._send(event)
@@ -164,7 +167,10 @@ class NotificationMonitor:
                 )
 
     def _of_workers(self, queue: Snapshot | None) -> Iterator[Event]:
-        """A worker that ends takes its name away by itself; one that is killed is silent until Redis forgets it."""
+        """Yield `worker_lost` for workers without a recent heartbeat.
+
+        A worker that exits normally removes its registration; the registration of a killed worker expires later.
+        """
         if queue is None:
             return
         for worker in queue.workers:
@@ -172,7 +178,7 @@ class NotificationMonitor:
                 yield from self._once("worker_lost", worker.name, worker=worker.name, host=worker.host)
 
     def _of_search(self, run: RunStatus | None) -> Iterator[Event]:
-        """That it stands still, once it has for a while, and that it goes on."""
+        """Yield `search_stalled` once the stall has lasted long enough, and `search_resumed` when it ends."""
         now, memory = self.overview.clock(), self._memory
         stall = run.stall if run else None
         if stall:
@@ -193,7 +199,7 @@ class NotificationMonitor:
             yield self._event(name, **facts)
 
     def _is_new(self, name: str, key: str) -> bool:
-        """Whether this was not heard of before; from now on it was."""
+        """Return whether the event was not sent before, and mark it as sent."""
         mark = f"{name} {key}"[:400]
         if mark in self._memory.sent:
             return False
@@ -215,7 +221,7 @@ class NotificationMonitor:
             context = self.overview.sources.context
             lines += resources(queue, download, (context.store.root, context.results_dir))
             time = datetime.fromtimestamp(now, UTC)
-            title = f"run {run.name}: how it goes" if self._under_way and run else "how the download goes"
+            title = f"run {run.name}: progress" if self._under_way and run else "download progress"
             self.tell(
                 Notification(event="digest", kind="info", title=title, time=time, lines=tuple(lines), facts={**done})
             )
@@ -226,12 +232,15 @@ class NotificationMonitor:
         try:
             publish_text(self.folder, self.folder / STATE_NAME, self._memory.model_dump_json())
         except StoreUnwritable as error:
-            log.warning("memory not kept", extra={"action": "memory_lost", "reason": str(error)})
+            log.warning("notification state not saved", extra={"action": "memory_lost", "reason": str(error)})
 
 
 @contextmanager
 def notification_lock(folder: Path) -> Iterator[Callable[[], bool]]:
-    """A function that says whether this process is the one that tells; another takes its place when it ends."""
+    """Yield a function that tries to take the lock and returns whether this process holds it.
+
+    The lock is released when the block or the process ends; another process can then take it.
+    """
     make_private(folder)
     with (folder / LOCK_NAME).open("w") as file:
 

@@ -1,7 +1,7 @@
-"""What there is to see of a whole installation: queue, run, candles, download; each on its own.
+"""Status of a whole installation: queue, run, candles and download, each read independently.
 
-What is away - Redis, the study, the data folder - is a line that says so, and the others are told all the same.
-Every figure comes from the function that the command of the same name uses.
+If Redis, the database or the data folder is not available, that part holds an error message; the other parts are
+still read. Each figure comes from the function that the command of the same name uses.
 """
 
 import logging
@@ -32,7 +32,7 @@ from workers.queue.job_allowlist import TrialQueue
 
 NOT_RUNNING = "Redis is not running: no run is active; the embedded server starts and ends with a run"
 SAME_LOOK_SECONDS = 3.0
-"""How long a look at the queue serves for what a run's state needs of it."""
+"""Maximum age of a queue snapshot that the run status reuses."""
 
 log = logging.getLogger(__name__)
 
@@ -41,28 +41,35 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View(Generic[T]):
-    """One part of the whole, or the reason why it cannot be seen now."""
+    """One part of the status: its value, or the error that prevented reading it."""
 
     value: T | None = None
     trouble: str = ""
+    """Error message; empty if there was no error."""
     note: str = ""
-    """Why there is no value although nothing is wrong."""
+    """Reason for a missing value that is not an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Where to look."""
+    """Sources of the status: Redis, database, result folder and candle store."""
 
     redis_url: str
     context: RunContext
     datasets: Sequence[Dataset]
-    """Those whose candles are looked for."""
+    """Datasets that the inventory of candles covers."""
     embedded: EmbeddedValkey | None = None
-    """The server at `redis_url`, where it is the one that starts and ends with a run."""
+    """The embedded server at `redis_url`; None for an external server."""
 
 
 class Overview:
-    """Keeps connections and what was read before between looks; to be used by one thread at a time."""
+    """Reads the status of an installation; keeps connections and caches between calls. Not thread-safe.
+
+    Args:
+        sources: Services and folders to read.
+        clock: Returns Unix time in seconds.
+        is_quiet: Whether to omit log messages on unavailable parts.
+    """
 
     def __init__(self, sources: Sources, *, clock: Callable[[], float] = time.time, is_quiet: bool = False) -> None:
         self.sources, self.clock = sources, clock
@@ -74,46 +81,46 @@ class Overview:
         self._queue_seen: tuple[float, View[Snapshot]] | None = None
 
     def queue(self) -> View[Snapshot]:
-        """The queue and its workers, kept for the history where it is time for that."""
+        """Return a snapshot of the queue and its workers; record a sample of it in the queue history if one is due."""
         seen = self._see("queue", self._snapshot)
         self._queue_seen = (self.clock(), seen)
         return seen
 
     def past(self) -> View[list[HistorySample]]:
-        """The queue's past; what was kept of it where the embedded server is not running."""
+        """Return the queue history; read it from the saved file if the embedded server is not running."""
         seen = self._see("queue", lambda: read_history(self.connection()))
         if self.sources.embedded and not seen.value and not seen.trouble:
             return View(value=load_history(self.sources.embedded.folder))
         return seen
 
     def run(self, name: str | None = None) -> View[RunStatus]:
-        """How a run stands, the newest where none is named; no value and no trouble where there is no such run."""
+        """Return the status of a run, by default the newest; neither value nor trouble if the run does not exist."""
         return self._see("run", lambda: self._run_status(name))
 
     def runs(self) -> View[list[str]]:
-        """The names of all runs, the newest first."""
+        """Return the names of all runs, newest first."""
         return self._see("run", lambda: list(reversed(self.studies.runs())))
 
     def candles(self) -> View[list[InventoryEntry]]:
-        """What is sealed."""
+        """Return the inventory of sealed candles."""
         return self._see("candles", lambda: self._inventory.look(self.sources.datasets))
 
     def download(self) -> View[DownloadStatus]:
-        """How the latest download goes; no value where there was none."""
+        """Return the status of the last download; no value if there was none."""
         return self._see("download", lambda: read_download_status(self.sources.context.store.root))
 
     def connection(self) -> Redis:
-        """A connection to Redis that does not wait for long; made when it is needed."""
+        """Return a connection to Redis with short timeouts; opened at the first call."""
         return self.trials().connection
 
     def trials(self) -> TrialQueue:
-        """The queue, over that connection."""
+        """Return the trial queue, which uses the same connection."""
         if self._queue is None:
             self._queue = TrialQueue(connection=connect_briefly(self.sources.redis_url))
         return self._queue
 
     def close(self) -> None:
-        """Give every connection back."""
+        """Close all connections."""
         self.studies.close()
         if self._queue is not None:
             self._queue.connection.close()
@@ -157,18 +164,18 @@ class Overview:
         return View(trouble=f"Redis {mask_url(self.sources.redis_url)} does not answer: {_reason(error)}")
 
     def _tell(self, what: str, trouble: str) -> None:
-        """Say in the log when something goes away and when it is back; once each, unless somebody else does."""
+        """Log once when a part becomes unavailable and once when it is available again; nothing if `is_quiet`."""
         if self._is_quiet:
             return
         before = self._troubles.get(what, "")
         if trouble and not before:
-            log.warning("cannot see", extra={"action": "view_lost", "what": what, "reason": trouble})
+            log.warning("status not available", extra={"action": "view_lost", "what": what, "reason": trouble})
         if before and not trouble:
-            log.warning("seen again", extra={"action": "view_back", "what": what})
+            log.warning("status available again", extra={"action": "view_back", "what": what})
         self._troubles[what] = trouble
 
 
 def _reason(error: Exception) -> str:
-    """Without the address, which redis-py says twice more."""
+    """Return the first line of an error without the address, which redis-py repeats."""
     first = str(error).partition("\n")[0]
     return re.sub(r"^Error -?\d+ connecting to \S+ ", "", first).rstrip(".").lower()

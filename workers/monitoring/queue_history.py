@@ -1,9 +1,9 @@
-"""The queue's past, kept in Redis for as long as a page may want to show it, in bounds.
+"""Queue history: samples of the queue in two bounded Redis streams.
 
-Two streams: the last hour in steps of five seconds, the last two days in steps of a minute. Whoever looks at the
-queue may note it; a turn that lasts as long as a step lets one of them do so.
+One stream covers the last hour in steps of five seconds, the other the last two days in steps of one minute. Each
+process that reads the queue can record a sample; a key that expires after one step limits them to one sample a step.
 
-An embedded server ends with the run. Who leaves it writes the past to a file first, so that it can still be shown.
+An embedded server ends with the run. Before that the history is saved to a file, so that it can still be shown.
 """
 
 import json
@@ -26,22 +26,23 @@ from workers.connection.server_time import take_turn
 from workers.monitoring.snapshot import Snapshot
 
 MAX_DIGITS = 24
-"""Of a figure, and of its name."""
+"""Maximum length of a field value, and of a field name."""
 
 FILE_NAME = "history.json"
 KEEP_SECONDS = 2.0
-"""In which the server answers who leaves it."""
+"""Socket timeout for reading the history before it is saved."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistorySeries:
-    """One stream: how far apart its moments are, and how many it keeps."""
+    """One stream of samples with a fixed step."""
 
     key: str
     step_seconds: int
     most: int
+    """Maximum number of samples."""
 
 
 FINE = HistorySeries(key="tradeschool:history:fine", step_seconds=5, most=720)
@@ -51,7 +52,7 @@ HISTORY_SERIES = (FINE, COARSE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistorySample:
-    """The queue at one time, in jobs."""
+    """Size of the queue at one time, in jobs, and the number of workers."""
 
     time: int
     """Unix time in seconds."""
@@ -63,7 +64,7 @@ class HistorySample:
 
 
 def sample_of(snapshot: Snapshot, now: float) -> HistorySample:
-    """What is kept of a look at the queue."""
+    """Return the sample of a snapshot; `now` is Unix time in seconds."""
     return HistorySample(
         time=int(now),
         queued=snapshot.queued,
@@ -75,10 +76,10 @@ def sample_of(snapshot: Snapshot, now: float) -> HistorySample:
 
 
 def record_sample(connection: Redis, snapshot: Snapshot, now: float) -> None:
-    """Keep a look at the queue where it is time for one, whoever else looks."""
+    """Append a sample to each stream whose step has passed since its last sample, from any process."""
     moment = {name: str(value) for name, value in asdict(sample_of(snapshot, now)).items()}
     for track in HISTORY_SERIES:
-        # Half a second less: a poller's next look must not come just before the turn is over.
+        # Half a second less, so that a poller with the same interval does not arrive just before the key expires.
         if take_turn(connection, f"{track.key}:turn", track.step_seconds * 1000 - 500):
             with_damaged_keys_removed(
                 connection, {track.key: "stream"}, partial(_append_sample, connection, track, moment)
@@ -86,7 +87,7 @@ def record_sample(connection: Redis, snapshot: Snapshot, now: float) -> None:
 
 
 def read_history(connection: Redis) -> list[HistorySample]:
-    """The past in order of time: minutes up to the last hour, then steps of five seconds."""
+    """Return all samples in order of time: in steps of a minute, then of five seconds for the last hour."""
     with connection.pipeline(transaction=False) as pipeline:
         for track in HISTORY_SERIES:
             read_key(pipeline, track.key, "stream", most=track.most, most_bytes=MAX_DIGITS)
@@ -100,18 +101,18 @@ def read_history(connection: Redis) -> list[HistorySample]:
 
 
 def save_history(url: str, folder: Path) -> None:
-    """Write the past to a file of a folder; where that cannot be done, the log says so."""
+    """Save the history to a file in `folder`; log a warning if that fails."""
     try:
         with Redis.from_url(url, socket_timeout=KEEP_SECONDS, retry=Retry(NoBackoff(), 0)) as connection:
             moments = read_history(connection)
         if moments:
             publish_text(folder, folder / FILE_NAME, json.dumps([asdict(moment) for moment in moments]))
     except (RedisError, StoreUnwritable) as error:
-        log.warning("queue history not kept", extra={"action": "history_lost", "reason": str(error)})
+        log.warning("queue history not saved", extra={"action": "history_lost", "reason": str(error)})
 
 
 def load_history(folder: Path) -> list[HistorySample]:
-    """The past that was written to a folder; empty where there is none, or it cannot be read."""
+    """Return the history that was saved in `folder`; empty if the file is missing or invalid."""
     try:
         return [HistorySample(**each) for each in json.loads((folder / FILE_NAME).read_bytes())]
     except (OSError, ValueError, TypeError):
@@ -126,5 +127,5 @@ def _samples(entries: Iterable[Mapping[bytes, bytes]]) -> Iterator[HistorySample
     names = [each.name for each in fields(HistorySample)]
     for entry in entries:
         found = {name: entry.get(name.encode(), b"") for name in names}
-        if all(value.isdigit() for value in found.values()):  # else written by somebody else
+        if all(value.isdigit() for value in found.values()):  # otherwise the entry has a foreign format
             yield HistorySample(**{name: int(value) for name, value in found.items()})

@@ -1,6 +1,6 @@
-"""How a run stands: each level's attempts, trials, best so far, gate and time left, and what comes next.
+"""Run status: attempts, trial counts, best trial, gate and ETA of each level, and the next action.
 
-Told by the run's row in the database and its studies, to commands, page, metrics and messages alike.
+It is read from the run's record and its studies. Commands, page, metrics and notifications use the same object.
 """
 
 import math
@@ -29,19 +29,19 @@ from workers.monitoring.trial_counts import TrialCounts, count_trials
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStatus:
-    """One attempt at a level: one study."""
+    """Status of one attempt at a level; each attempt has one study."""
 
     row: AttemptRow
     study: str
     level: Level
-    """As the attempt searches it: a retry has more trials and wider ranges than what is written."""
+    """The level as this attempt searches it; a retry has more trials and wider ranges than the level file."""
     counts: TrialCounts
     stall: Stall | None = None
-    """Why no trial of it can end; None where one can, or that is not known."""
+    """Reason why its trials cannot finish; None if they can, or if the queue is not available."""
 
     @property
     def eta_seconds(self) -> float | None:
-        """Until the last trial; 0 of a search that was stopped before it, None where nothing moves."""
+        """Seconds until the last trial; 0 if the search has ended, None if it is stalled or has no pace yet."""
         if self.row.searched:
             return 0.0
         return None if self.stall else self.counts.eta_seconds
@@ -49,86 +49,86 @@ class AttemptStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelStatus:
-    """One level of a run."""
+    """Status of one level of a run."""
 
     level: Level
-    """As it is written."""
+    """The level as the level file defines it."""
     state: str
     """waiting, searching, validating, passed or failed."""
     attempts: tuple[AttemptStatus, ...]
-    """In order; the last one is the one that counts."""
+    """In order of time; the last attempt decides the level."""
     has_equity: bool
-    """Whether the winner's equity was written down."""
+    """Whether the equity curve of the selected trial was saved."""
     null_test: NullTest | None
-    """What the same search finds where there is no skill; None where it was not asked."""
+    """Result of the null test; None if none was made."""
 
     @property
     def name(self) -> str:
-        """Of the level."""
+        """Name of the level."""
         return self.level.name
 
     @property
     def verdict(self) -> Verdict | None:
-        """On the attempt that counts; None before it was judged."""
+        """Verdict on the last attempt; None before it was validated."""
         return self.attempts[-1].row.verdict if self.attempts else None
 
     @property
     def gate(self) -> Sequence[Criterion]:
-        """Each criterion on validation once it was judged; before, on train of the best trial so far."""
+        """Gate criteria: on validation if there is a verdict, else on train for the best trial so far."""
         if self.verdict:
             return self.verdict.readings
         return _gate_on_train(self.level, self.attempts[-1].counts.best if self.attempts else None)
 
     @property
     def gate_part(self) -> Part:
-        """Which part the gate was read on."""
+        """Part of the data to which `gate` refers."""
         return Part.VALIDATION if self.verdict else Part.TRAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
-    """One run."""
+    """Status of one run."""
 
     record: RunRecord
     levels: tuple[LevelStatus, ...]
     action: NextAction
-    """What comes next."""
+    """Next action of the run."""
     is_active: bool
-    """Whether some process is at work on it."""
+    """Whether a coordinator process holds the lock of the run."""
     recommendation: Recommendation | None
-    """What the run came to; None before its end."""
+    """Recommendation at the end of the run; None before."""
     has_report: bool
     stall: Stall | None = None
-    """Why its search cannot go on; None where it can, nothing is searched, or that is not known."""
+    """Reason why the search is stalled; None if it is not, no level is searched, or the queue is not available."""
 
     @property
     def name(self) -> str:
-        """Of the run."""
+        """Name of the run."""
         return self.record.name
 
     @property
     def attempts(self) -> list[AttemptStatus]:
-        """Of all levels, in the order in which they were begun."""
+        """Attempts of all levels, in order of their start."""
         return [attempt for level in self.levels for attempt in level.attempts]
 
     @property
     def current(self) -> LevelStatus:
-        """The level that is waited for, searched or judged; the last one that was tried where all is over."""
+        """Level of the next action; after the end of the run, the last level that was tried."""
         return next(level for level in self.levels if level.name == self.action.level)
 
     @property
     def outcome(self) -> RunOutcome | None:
-        """None where the run is not at its end."""
+        """Outcome of the run; None before its end."""
         return self.action.outcome if isinstance(self.action, End) else None
 
     @property
     def reason(self) -> str:
-        """How the run ended, or what it does next, in a sentence."""
+        """Sentence on how the run ended, or on its next action."""
         match self.action:
             case End(outcome, level):
                 return end_reason(self.record, outcome, level)
             case Recommend():
-                return "next: weigh what the levels came to"
+                return "next: make the recommendation from the level results"
             case Wait(level):
                 return f"next: wait for the candles of level {level}"
             case Search(level, attempt) | Judge(level, attempt) as action:
@@ -136,11 +136,11 @@ class RunStatus:
 
 
 def read_run_status(context: RunContext, record: RunRecord, studies: StudyWatch, now: float) -> RunStatus:
-    """How a run stands at a moment, in Unix seconds; looking changes nothing.
+    """Return the status of a run at `now` (Unix time in seconds). Read-only.
 
     Raises:
-        ServiceUnreachable: where the study's database does not answer.
-        ForeignFile: where the seals of candles that the run needs next cannot be read.
+        ServiceUnreachable: The database does not answer.
+        ForeignFile: The seal of a dataset that the run needs next is not readable.
     """
     folder, action = context.folder(record.name), next_of(context, record)
     return RunStatus(
@@ -154,7 +154,7 @@ def read_run_status(context: RunContext, record: RunRecord, studies: StudyWatch,
 
 
 def with_queue(status: RunStatus, queue: Snapshot | None) -> RunStatus:
-    """The same, with what the queue tells of its search; unchanged where the queue cannot be seen."""
+    """Return the status with the stall of the queue; unchanged if the queue is not available or not stalled."""
     stall = queue.stall if queue and status.is_active and isinstance(status.action, Search) else None
     if stall is None:
         return status
@@ -188,7 +188,7 @@ def _attempt(record: RunRecord, row: AttemptRow, studies: StudyWatch, now: float
 
 
 def _searched(level: Level, stored: JsonValue) -> Level:
-    """The level as the study keeps it: to work it out takes the strategy, which need not be where somebody looks."""
+    """Return the level that the study stores. Deriving it requires the strategy, which may not be installed here."""
     try:
         return Level.model_validate(stored) if stored else level
     except ValidationError:
@@ -204,7 +204,7 @@ def _state(level: Level, rows: Sequence[AttemptRow], action: NextAction) -> str:
 
 
 def _gate_on_train(level: Level, best: TrialView | None) -> Sequence[Criterion]:
-    """Of nothing where there is no trial, or one whose figures are not what a gate asks for."""
+    """Return the gate criteria on the train part; empty without a trial, or if its metrics do not fit the gate."""
     figures = best.metrics if best else {}
     known = {name: math.nan if value is None else value for name, value in figures.items()}
     try:
@@ -214,7 +214,7 @@ def _gate_on_train(level: Level, best: TrialView | None) -> Sequence[Criterion]:
 
 
 class _Known(dict[str, float]):
-    """Figures that were not measured are no numbers."""
+    """Metrics of a trial; a missing metric is NaN."""
 
     def __missing__(self, key: str) -> float:
         return math.nan

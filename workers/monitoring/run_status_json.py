@@ -1,4 +1,4 @@
-"""How a run stands, as JSON: nested for the page and its metrics, a flat list of attempts for the commands."""
+"""Run status as JSON: nested by level for the page and the metrics, a flat list of attempts for the commands."""
 
 from pydantic import JsonValue
 
@@ -7,7 +7,7 @@ from workers.monitoring.run_status import AttemptStatus, LevelStatus, RunStatus
 
 
 def as_page(status: RunStatus) -> dict[str, JsonValue]:
-    """What `/api/run` gives."""
+    """Return the object of `/api/run`."""
     return {
         "run": status.name,
         "seed": status.record.seed,
@@ -23,7 +23,7 @@ def as_page(status: RunStatus) -> dict[str, JsonValue]:
 
 
 def as_result(status: RunStatus) -> dict[str, JsonValue]:
-    """What `optimize status --json` and, at a run's end, `optimize run --json` print."""
+    """Return the object that `optimize status --json` prints, as `optimize run --json` does at the end of a run."""
     return {
         "run": status.name,
         "seed": status.record.seed,

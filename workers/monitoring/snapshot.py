@@ -1,6 +1,6 @@
-"""One look at queue and workers that changes nothing: RQ's own counts would fail jobs while they count.
+"""Read-only snapshot of the queue and its workers. RQ's own counts are not used: they move expired jobs to failed.
 
-Two round trips, a third where more workers are there than are listed; what is counted is not bounded.
+A snapshot takes two round trips, or three with more workers than are listed. Lists are bounded, counts are not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,10 +24,10 @@ from workers.queue.trial_queue import KEEP_SECONDS
 
 MINUTE = 60
 MAX_RUNNING_JOBS = 256
-"""Jobs under way that are listed."""
+"""Maximum number of running jobs that are listed."""
 MAX_WORKERS = 1_024
 MAX_KNOWN = 4_096
-"""Names of workers that are looked up."""
+"""Maximum number of worker names that are read."""
 NOT_REPORTED = frozenset({"workers_not_listed", "left_out"})
 WORKER_PREFIX = "rq:worker:"
 RUNNING_JOB_FIELDS = ("worker_name", "started_at")
@@ -45,7 +45,7 @@ WORKER_FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSnapshot:
-    """One worker as it was last heard of."""
+    """State of one worker at its last heartbeat."""
 
     name: str
     host: str
@@ -53,16 +53,16 @@ class WorkerSnapshot:
     """started, idle, busy or suspended."""
     heartbeat_age_seconds: float
     done: int
-    """Jobs, since it was started."""
+    """Jobs since its start, like `failed`."""
     failed: int
     working_seconds: float = 0.0
-    """Spent on jobs, since it was started."""
+    """Time spent on jobs since its start."""
     job: str = ""
-    """What it evaluates now; empty where nothing."""
+    """Job that it evaluates now; empty if none."""
     cpu_seconds: float = 0.0
-    """Of processor time, since it was started; 0 where it does not say."""
+    """CPU time since its start; 0 if it is not reported."""
     memory_bytes: int = 0
-    """At its largest; 0 where it does not say."""
+    """Peak memory; 0 if it is not reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,16 +72,16 @@ class RunningJob:
     job: str
     worker: str
     seconds: float
-    """Since it was begun."""
+    """Time since its start."""
 
     def to_json(self) -> dict[str, JsonValue]:
-        """With the trials that it holds."""
+        """Return the fields with the trials and the level of the job."""
         return {**asdict(self), "trials": trials_of(self.job), "level": level_of(self.job)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The queue of trials, in jobs; a job holds one trial or several."""
+    """State of the trial queue and its workers. Counts are in jobs; a job has one or more trials."""
 
     queued: int
     started: int
@@ -91,43 +91,42 @@ class Snapshot:
     deferred: int
     scheduled: int
     oldest_seconds: float
-    """How long the job at the head of the queue has waited; 0 where none waits."""
+    """Time since the job at the head of the queue was queued; 0 if the queue is empty."""
     throughput_per_minute: int
     """Jobs finished in the last minute."""
     workers: tuple[WorkerSnapshot, ...]
     running_jobs: tuple[RunningJob, ...] = ()
-    """Longest first."""
+    """Running jobs, longest first."""
     workers_not_listed: int = 0
-    """Workers beyond `MAX_WORKERS`, which are counted only."""
+    """Number of workers beyond `MAX_WORKERS`, which are only counted."""
     most_jobs: int | None = None
-    """That the studies under way can have in hand at once; None where none is under way."""
+    """Maximum number of open jobs of the active studies; None if no study is active."""
     is_suspended: bool = False
-    """Whether workers take no job: after `rq suspend`, until `rq resume`."""
+    """Whether the workers are suspended: from `rq suspend` until `rq resume`."""
     idle_seconds: float | None = None
-    """Since the latest job finished; None where none has in the last day."""
-
+    """Time since the last job finished; None if none has in the last day."""
     left_out: tuple[str, ...] = ()
-    """What Redis holds and is not listed here: too much of it, or of another type; a line each."""
+    """One line for each key that was not read completely, because of its size or its type."""
 
     @property
     def connected(self) -> int:
-        """The workers that were heard of lately."""
+        """Number of workers with a recent heartbeat."""
         return sum(worker.heartbeat_age_seconds <= SILENT_SECONDS for worker in self.workers)
 
     @property
     def stall(self) -> Stall | None:
-        """Why the jobs or the studies under way cannot go on; None where they can."""
+        """Reason why the pending jobs or active studies are stalled; None if they are not."""
         is_pending = self.queued + self.started > 0 or self.most_jobs is not None
         return find_stall(is_pending=is_pending, connected=self.connected, is_suspended=self.is_suspended)
 
     @property
     def worker_count(self) -> int:
-        """All workers that are there, listed or not."""
+        """Number of all registered workers, listed or not."""
         return len(self.workers) + self.workers_not_listed
 
     @property
     def advice(self) -> str:
-        """What was left out, and what to do where there are more workers than can be kept busy; else empty."""
+        """Hints on incomplete lists and on more workers than the studies can use; empty if there are none."""
         return "; ".join((*self.left_out, *filter(None, [self._advice_on_workers])))
 
     @property
@@ -135,21 +134,21 @@ class Snapshot:
         if self.most_jobs is None or self.worker_count <= self.most_jobs:
             return ""
         return (
-            f"{self.worker_count - self.most_jobs} of {self.worker_count} workers can get nothing to do: what is "
-            f"searched has at most {self.most_jobs} jobs in hand at once, its lag over work.trials_per_job. A level "
-            "with a larger lag keeps more busy and learns later: up to 12 it finds as much, from 16 on clearly less"
+            f"{self.worker_count - self.most_jobs} of {self.worker_count} workers stay idle: the active "
+            f"studies have at most {self.most_jobs} open jobs (lag / work.trials_per_job). A level with a larger lag "
+            "uses more workers, but its sampler learns later: up to a lag of 12 it finds as much, from 16 clearly less"
         )
 
     @property
     def eta_seconds(self) -> float | None:
-        """Until what is queued and started is done at the pace of the last minute; None where nothing moves."""
+        """Seconds until all queued and running jobs finish at the pace of the last minute; None if stalled."""
         left = self.queued + self.started
         if left and self.stall:
             return None
         return eta_seconds(left, self.throughput_per_minute, self.idle_seconds)
 
     def to_json(self) -> dict[str, JsonValue]:
-        """The object of `queue status --json`."""
+        """Return the object of `queue status --json`."""
         return {
             **{name: value for name, value in asdict(self).items() if name not in NOT_REPORTED},
             "workers": [asdict(worker) for worker in self.workers],
@@ -165,28 +164,12 @@ class Snapshot:
 def take_snapshot(
     queue: TrialQueue, now: float | None = None, signer: Signer = UNSIGNED, *, most_workers: int = MAX_WORKERS
 ) -> Snapshot:
-    """The queue and its workers as Redis knows them; `now` is Unix time in seconds, the server's own by default.
+    """Return the state of the queue and its workers; read-only. Entries of a foreign format are ignored.
 
-    `most_workers` are listed at most; all are counted. What a key holds that is not ours counts for nothing, and
-    what is left out is said.
+    `now` is Unix time in seconds, by default the time of the Redis server. The signer verifies the announcements of
+    studies. At most `most_workers` workers are listed; all are counted. Raises RedisError if Redis does not answer.
     """
-    done = queue.finished_job_registry.key
-    with queue.connection.pipeline(transaction=False) as pipeline:
-        pipeline.llen(queue.key)
-        for registry in (
-            queue.started_job_registry,
-            queue.finished_job_registry,
-            queue.failed_job_registry,
-            queue.deferred_job_registry,
-            queue.scheduled_job_registry,
-        ):
-            pipeline.zcard(registry.key)
-        pipeline.exists(WORKERS_SUSPENDED)
-        for key, kind, most in _listed(queue):
-            read_key(pipeline, key, kind, most=most)
-        read_key(pipeline, done, "zset", most=1, newest=True)
-        announcements.request_announcements(pipeline)
-        *counts, head, leases, keys, latest, clock, hung = _replies(pipeline)
+    *counts, head, leases, keys, latest, clock, hung = _request_queue(queue)
     queued, started, finished, failed, deferred, scheduled, suspended = map(_count, counts)
     now = announcements.server_time(clock) if now is None else now
     studies = announcements.parse_announcements(clock, hung, signer).values()
@@ -195,8 +178,7 @@ def take_snapshot(
     ]
     names = sorted(name for name in parts[2].texts if name.startswith(WORKER_PREFIX.encode()))
     listed, others = names[:most_workers], names[most_workers:]
-    lately, oldest, running_jobs, workers = _details(queue, parts[0].texts, parts[1].pairs, listed, now=now)
-    last = [number(score) for _, score in parse_key(done, "zset", latest).pairs]
+    lately, oldest, running_jobs, workers = _details(queue, parts[0].texts, parts[1].pairs, listed, now)
     return Snapshot(
         queued=queued,
         started=started,
@@ -210,15 +192,38 @@ def take_snapshot(
         workers_not_listed=int(queue.connection.exists(*others)) if others else 0,
         running_jobs=running_jobs,
         most_jobs=sum(study.most_jobs for study in studies) if studies else None,
-        # Of the queue only its head is read.
+        # Without parts[0]: only the head of the queue is read.
         left_out=tuple(part.trouble for part in parts[1:] if part.trouble),
         is_suspended=bool(suspended),
-        idle_seconds=max(0.0, now - (last[0] - KEEP_SECONDS)) if last and last[0] else None,
+        idle_seconds=_idle_seconds(queue, latest, now),
     )
 
 
+def _request_queue(queue: TrialQueue) -> list[object]:
+    """Return the replies of the first round trip: the counts, the lists, the last finished job and the studies."""
+    with queue.connection.pipeline(transaction=False) as pipeline:
+        pipeline.llen(queue.key)
+        pipeline.zcard(queue.started_job_registry.key)
+        pipeline.zcard(queue.finished_job_registry.key)
+        pipeline.zcard(queue.failed_job_registry.key)
+        pipeline.zcard(queue.deferred_job_registry.key)
+        pipeline.zcard(queue.scheduled_job_registry.key)
+        pipeline.exists(WORKERS_SUSPENDED)
+        for key, kind, most in _listed(queue):
+            read_key(pipeline, key, kind, most=most)
+        read_key(pipeline, queue.finished_job_registry.key, "zset", most=1, newest=True)
+        announcements.request_announcements(pipeline)
+        return _replies(pipeline)
+
+
+def _idle_seconds(queue: TrialQueue, latest: object, now: float) -> float | None:
+    """Return the seconds since the last job finished; its score is the time at which its result expires."""
+    expiries = [number(score) for _, score in parse_key(queue.finished_job_registry.key, "zset", latest).pairs]
+    return max(0.0, now - (expiries[0] - KEEP_SECONDS)) if expiries and expiries[0] else None
+
+
 def _listed(queue: TrialQueue) -> tuple[tuple[str, str, int], ...]:
-    """What is listed: key, type, and how many entries at most."""
+    """Return the keys whose entries are read: key, type and maximum number of entries."""
     return (
         (queue.key, "list", 1),
         (queue.started_job_registry.key, "zset", MAX_RUNNING_JOBS),
@@ -227,7 +232,7 @@ def _listed(queue: TrialQueue) -> tuple[tuple[str, str, int], ...]:
 
 
 def _replies(pipeline: Pipeline) -> list[object]:
-    """What Redis answers; a key of another type is an error in the place of its answer."""
+    """Return the replies of a pipeline; the reply for a key of another type is the error."""
     found: list[object] = pipeline.execute(raise_on_error=False)
     for each in found:
         if isinstance(each, RedisError) and not is_damage(each):
@@ -240,18 +245,13 @@ def _count(answer: object) -> int:
 
 
 def _details(
-    queue: TrialQueue,
-    head: Sequence[bytes],
-    leases: Sequence[tuple[bytes, bytes]],
-    names: Sequence[bytes],
-    *,
-    now: float,
+    queue: TrialQueue, head: Sequence[bytes], leases: Sequence[tuple[bytes, bytes]], names: Sequence[bytes], now: float
 ) -> tuple[int, float, tuple[RunningJob, ...], tuple[WorkerSnapshot, ...]]:
     first = text(head[0]) if head else ""
     jobs = list(dict.fromkeys(text(lease).partition(":")[0] for lease, _ in leases))
     workers = sorted(name for each in names if (name := text(each)).startswith(WORKER_PREFIX))
     with queue.connection.pipeline(transaction=False) as pipeline:
-        # A finished job's score is the time at which it is to be forgotten.
+        # The score of a finished job is the time at which its result expires.
         pipeline.zcount(queue.finished_job_registry.key, now + KEEP_SECONDS - MINUTE, "+inf")
         read_hash(pipeline, TrialJob.key_for(first), ("enqueued_at",))
         for job in jobs:
@@ -261,10 +261,9 @@ def _details(
         lately, enqueued, *found = _replies(pipeline)
     running_jobs = tuple(_running_job(job, reply, now) for job, reply in zip(jobs, found, strict=False))
     busy = {running_job.worker: running_job.job for running_job in running_jobs}
-    told_of = zip(workers, found[len(jobs) :], strict=True)
     known = tuple(
         _worker(name.removeprefix(WORKER_PREFIX), fields, busy, now)
-        for name, reply in told_of
+        for name, reply in zip(workers, found[len(jobs) :], strict=True)
         if (fields := parse_hash(WORKER_FIELDS, reply))
     )
     oldest = _age((parse_hash(("enqueued_at",), enqueued) or {}).get(b"enqueued_at"), now)

@@ -1,6 +1,6 @@
-"""Whether a search moves: why it cannot, how long the rest takes, and when to say so.
+"""Stall detection: why a search cannot progress, its ETA, and when to report a stall.
 
-One rule for every command, the page, the API, the metrics and the messages.
+Commands, page, API, metrics and notifications use the same rules.
 """
 
 import time
@@ -8,35 +8,36 @@ from collections.abc import Callable
 from enum import StrEnum
 
 SILENT_SECONDS = 15.0
-"""Without a heartbeat, after which a worker does not count as connected; one at work sends one every third of it."""
+"""Maximum age of the last heartbeat of a connected worker; a busy worker sends three in that time."""
 FIRST_ALERT_SECONDS = 5.0
-"""How long a search may stand still before it is said: between two workers there may be none for a moment."""
+"""Duration of a stall before the first alert; a restart of the workers can leave none for a moment."""
 STALL_EVENT_SECONDS = 30.0
-"""How long a search has stood still before it is an event: workers that have just been started compile first."""
+"""Duration of a stall before the `search_stalled` event; new workers compile before they connect."""
 ALERT_SECONDS = 60.0
-"""Between two notices of the same."""
+"""Seconds between two alerts for the same stall."""
 MIN_IDLE_SECONDS = 15.0
+"""Shortest time without a finished job after which there is no ETA."""
 MAX_IDLE_PACES = 10.0
-"""A search in which nothing has ended for so many times as long as one end takes on average stands still."""
+"""Time without a finished job after which there is no ETA, in average times between two finished jobs."""
 
 
 class Stall(StrEnum):
-    """Why no job can end."""
+    """Reason why no job can finish."""
 
     NO_WORKERS = "no workers"
     SUSPENDED = "workers suspended"
 
     def sentence(self, start: str = "start some: tradeschool worker start -n 2") -> str:
-        """For people; `start` says what brings workers."""
+        """Return a message with the remedy; `start` tells how to start workers."""
         match self:
             case Stall.NO_WORKERS:
                 return f"no worker is connected; {start}"
             case Stall.SUSPENDED:
-                return "the workers are suspended (rq suspend); go on with: rq resume --url REDIS_URL"
+                return "the workers are suspended (rq suspend); resume them: rq resume --url REDIS_URL"
 
 
 def find_stall(*, is_pending: bool, connected: int, is_suspended: bool) -> Stall | None:
-    """Why work that is pending cannot go on; None where it can, or none is pending."""
+    """Return the reason why pending jobs cannot finish; None if they can, or if none is pending."""
     if not is_pending:
         return None
     if not connected:
@@ -45,9 +46,9 @@ def find_stall(*, is_pending: bool, connected: int, is_suspended: bool) -> Stall
 
 
 def eta_seconds(left: int, pace_per_minute: float, idle_seconds: float | None) -> float | None:
-    """Until what is left has ended at a pace; 0 where nothing is left, None where nothing moves.
+    """Return the seconds until `left` jobs or trials finish at a pace; 0 if none is left, None without recent progress.
 
-    `idle_seconds` is the time since the latest end, None where there was none.
+    `idle_seconds` is the time since the last one finished; None if none has finished.
     """
     if left <= 0:
         return 0.0
@@ -59,9 +60,9 @@ def eta_seconds(left: int, pace_per_minute: float, idle_seconds: float | None) -
 
 
 class StallAlerts:
-    """When to say that a search stands still, and that it goes on again; fed with every look.
+    """Decides when to report that a search is stalled or has resumed. Call `look` at each poll.
 
-    `first_seconds` is how long workers may be absent before that is said.
+    `first_seconds` is the time without workers before the first alert.
     """
 
     def __init__(
@@ -73,9 +74,9 @@ class StallAlerts:
         self._said_idle = self._began
 
     def look(self, stall: Stall | None, start: str, idle_seconds: float | None = None) -> str | None:
-        """The line that is due now; None where there is nothing to say.
+        """Return the alert that is due now; None if none is due.
 
-        `start` says what brings workers, `idle_seconds` is the time since the latest job ended.
+        `start` tells how to start workers; `idle_seconds` is the time since the last job finished.
         """
         now = self._clock()
         if stall is None:
@@ -95,10 +96,10 @@ class StallAlerts:
     def _look_at_moving(self, now: float, idle_seconds: float | None) -> str | None:
         if self._told is not None:
             self._since, self._told, self._began, self._said_idle = None, None, now, now
-            return "workers are at work again: the search goes on"
+            return "the search has resumed: workers are connected and busy"
         self._since = None
         idle = now - self._began if idle_seconds is None else min(idle_seconds, now - self._began)
         if idle < ALERT_SECONDS or now - self._said_idle < ALERT_SECONDS:
             return None
         self._said_idle = now
-        return f"no trial has ended for {idle:.0f} s; workers are connected and at work"
+        return f"no trial has finished for {idle:.0f} s; workers are connected and busy"

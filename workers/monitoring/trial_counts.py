@@ -1,4 +1,4 @@
-"""What has become of an attempt's trials, counted in one place for commands, page, metrics and messages."""
+"""Trial counts of an attempt, with pace and ETA; commands, page, metrics and notifications use the same counts."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,45 +9,52 @@ from optimizer.search.trial_summary import TrialView
 from workers.monitoring.stall_detection import eta_seconds
 
 PACE_SECONDS = 120.0
-"""Over which the pace of trials is measured."""
+"""Window in which the pace of trials is measured."""
 MIN_PACE_SECONDS = 5.0
-"""Over less, a pace is chance."""
+"""Shortest window; a pace over less time is not reliable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialCounts:
-    """One attempt at a level; trials that were carried over from earlier ones are neither wanted nor counted."""
+    """Trial counts of one attempt at a level, without the trials that were carried over from earlier attempts."""
 
     trials: int
-    """Wanted in all."""
+    """Total number of trials to run."""
     complete: int
     pruned: int
     failed: int
     best: TrialView | None
-    """The feasible trial with the highest value on train, carried ones included."""
+    """Feasible trial with the highest value on the train part, carried-over trials included."""
     pace_per_minute: float
-    """Of the last two minutes."""
+    """Trials per minute in the last two minutes."""
     idle_seconds: float | None = None
-    """Since the latest trial ended; None where none has."""
+    """Seconds since the last trial finished; None if none has."""
 
     @property
     def finished(self) -> int:
-        """Trials that are committed."""
+        """Number of committed trials."""
         return self.complete + self.pruned + self.failed
 
     @property
     def best_value(self) -> float | None:
-        """Of the best trial; None where none is feasible yet."""
+        """Value of the best trial; None if no trial is feasible yet."""
         return self.best.value if self.best else None
 
     @property
     def eta_seconds(self) -> float | None:
-        """Until the last trial at that pace; None where nothing moves."""
+        """Seconds until the last trial at the current pace; None without recent progress."""
         return eta_seconds(self.trials - self.finished, self.pace_per_minute, self.idle_seconds)
 
 
 def count_trials(seen: Sequence[TrialView], *, reused: int, wanted: int, now: float) -> TrialCounts:
-    """Of all trials of an attempt's study, the first of which were carried over; `now` is Unix time in seconds."""
+    """Count the trials of a study.
+
+    Args:
+        seen: All trials of the study, in order.
+        reused: Number of trials at the start of `seen` that were carried over.
+        wanted: Number of trials to run.
+        now: Unix time in seconds.
+    """
     own = seen[reused:]
     states = Counter(trial.state for trial in own)
     ends = [trial.ended for trial in own if trial.ended is not None]
@@ -63,6 +70,6 @@ def count_trials(seen: Sequence[TrialView], *, reused: int, wanted: int, now: fl
 
 
 def _pace(ends: Sequence[float], now: float) -> float:
-    """Trials a minute over the last two; over the time since the first one where that is less."""
+    """Return the trials per minute over the last two minutes, or over the time since the first trial if shorter."""
     lately = sum(now - ended <= PACE_SECONDS for ended in ends)
     return lately / min(PACE_SECONDS, max(MIN_PACE_SECONDS, now - min(ends, default=now))) * 60

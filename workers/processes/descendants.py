@@ -17,19 +17,19 @@ from workers.processes.parent_death import load_prctl
 
 PR_SET_CHILD_SUBREAPER = 36
 PATIENCE_SECONDS = 10.0
-"""Time limit for killed processes to end; one that waits for a disk may take longer."""
+"""Time limit for killed processes to end; a process that waits for a disk can take longer."""
 
 log = logging.getLogger(__name__)
 
 
 def adopt_orphans(*, is_on: bool = True) -> None:
-    """Have the descendants of this process become its children when their own parents end, or no longer."""
+    """Make this process a subreaper, so that its orphaned descendants become its children; or undo that."""
     if prctl := load_prctl():
         prctl(PR_SET_CHILD_SUBREAPER, int(is_on))
 
 
 def children_of(pid: int) -> set[int]:
-    """The children of a process, adopted ones and zombies included."""
+    """Return the process ids of all children, adopted ones and zombies included."""
     found: set[int] = set()
     with suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  # names are enough
@@ -39,16 +39,17 @@ def children_of(pid: int) -> set[int]:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process is stopped, as by SIGSTOP."""
+    """Return whether a process is stopped, as by SIGSTOP."""
     with suppress(OSError, IndexError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
     return False
 
 
 def end_orphans(known: Collection[int], mark: bytes) -> None:
-    """Kill and reap what this process has adopted of the known children, whose environment holds the mark.
+    """Kill and reap adopted processes whose environment contains the mark, except the known children.
 
-    Others start processes in this one, too, and wait for them: those are of its own session, or without the mark.
+    Processes that other code of this process has started are not touched: they lack the mark, and zombies of this
+    process's own session are left for that code to reap.
     """
     session = os.getsid(0)
     for child in children_of(os.getpid()) - {*known}:
@@ -58,11 +59,11 @@ def end_orphans(known: Collection[int], mark: bytes) -> None:
                 os.waitpid(child, os.WNOHANG)
             elif mark in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
                 os.kill(child, signal.SIGKILL)
-                log.warning("left behind, killed", extra={"action": "leftovers_killed", "processes": 1})
+                log.warning("orphaned process killed", extra={"action": "leftovers_killed", "processes": 1})
 
 
 def end_all(pid: int) -> None:
-    """Kill and reap a child of this process, its group, and every process that was adopted since."""
+    """Kill and reap a child of this process, its process group, and all other children, adopted ones included."""
     for kill in (os.killpg, os.kill):
         with suppress(ProcessLookupError, PermissionError):
             kill(pid, signal.SIGKILL)
@@ -75,14 +76,16 @@ def end_all(pid: int) -> None:
                 os.kill(child, signal.SIGKILL)
         count += sum(_is_reaped(child) for child in remaining)
         if time.monotonic() > end:
-            log.error("processes not ended", extra={"action": "processes_not_ended", "pids": sorted(remaining)})
+            log.error(
+                "killed processes still running", extra={"action": "processes_not_ended", "pids": sorted(remaining)}
+            )
             break
     if count:
-        log.warning("leftover processes killed", extra={"action": "leftovers_killed", "processes": count})
+        log.warning("orphaned processes killed", extra={"action": "leftovers_killed", "processes": count})
 
 
 def _is_reaped(child: int) -> bool:
-    """Reap a child if it has ended; whether it had."""
+    """Reap a child if it has ended; return whether it was reaped."""
     try:
         ended, _ = os.waitpid(child, os.WNOHANG)
     except ChildProcessError:

@@ -158,8 +158,8 @@ def test_more_workers_than_a_search_can_use_is_said_with_what_helps() -> None:
 
     text = " ".join(shown(QueueScreen(queue=View(value=crowded), run=View(), download=View(), now=NOW)).split())
 
-    assert "4 of 12 workers can get nothing to do" in text
-    assert "at most 8 jobs in hand" in text
+    assert "4 of 12 workers stay idle" in text
+    assert "at most 8 open jobs" in text
     assert replace(queue(8), most_jobs=8).advice == ""
     assert queue(12).advice == "", "nothing is searched"
 

@@ -309,9 +309,9 @@ def test_a_digest_comes_while_something_goes_on_and_tells_what_was_done_and_is_l
     notifications.look()
 
     (message,) = context.told
-    assert (message.event, message.title) == ("digest", "run r1: how it goes")
+    assert (message.event, message.title) == ("digest", "run r1: progress")
     text = "\n".join(message.lines)
-    for words in ("level 1: waiting", "30 of 90 pages (+30), about 2 min left", "1 workers on h1: 65 s of processor"):
+    for words in ("level 1: waiting", "30 of 90 pages (+30), about 2 min left", "1 workers on h1: 65 s of CPU time"):
         assert words in text, text
     assert "1.00 GB of memory" in text
     assert "GB free" in text
@@ -403,7 +403,7 @@ def test_a_disk_that_takes_no_memory_stops_nobody(context: ServiceHarness, caplo
     context.begin_run()
     notifications.look()
 
-    assert "memory not kept" in caplog.text
+    assert "notification state not saved" in caplog.text
 
 
 def test_days_of_looking_keep_the_memory_small(context: ServiceHarness) -> None:

@@ -1,4 +1,4 @@
-"""What is away is said, the rest is told all the same, and what is back is seen again."""
+"""An unavailable part reports an error, the other parts are still read, and a restored part is read again."""
 
 import os
 import signal
@@ -59,7 +59,7 @@ def test_a_server_that_goes_and_comes_is_said_and_seen_again(
         assert time.monotonic() < end
         time.sleep(0.05)
     told = [record.getMessage() for record in caplog.records]
-    assert told == ["cannot see", "seen again"]
+    assert told == ["status not available", "status available again"]
 
 
 def test_a_password_is_not_told(socket_folder: Path) -> None:

@@ -196,7 +196,7 @@ def test_what_a_run_comes_to_is_told_by_its_row(context, look) -> None:
         context, make_run_record(context, *LEVELS[:1], is_sealed=True), verdict=make_verdict(passed=True)
     )
     before = look()
-    assert (before.outcome, before.reason) == (None, "next: weigh what the levels came to")
+    assert (before.outcome, before.reason) == (None, "next: make the recommendation from the level results")
     assert (before.levels[0].state, before.levels[0].null_test, before.recommendation) == ("passed", None, None)
 
     recommended(context, record)

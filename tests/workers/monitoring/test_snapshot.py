@@ -79,7 +79,7 @@ def test_workers_beyond_those_that_are_listed_are_counted(plan) -> None:
 
     assert len(snapshot.workers) < snapshot.worker_count == 3
     assert snapshot.to_json()["worker_count"] == 3
-    assert replace(snapshot, most_jobs=1).advice.startswith("2 of 3 workers can get nothing to do")
+    assert replace(snapshot, most_jobs=1).advice.startswith("2 of 3 workers stay idle")
 
 
 def test_finished_work_and_its_worker_are_told(plan, start_worker, eventually) -> None:

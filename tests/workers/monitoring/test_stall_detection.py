@@ -93,7 +93,7 @@ def test_a_stall_is_said_after_five_seconds_then_every_minute_and_its_end_at_onc
         6: f"stalled for 5 s: {GONE}",
         66: f"stalled for 65 s: {GONE}",
         126: f"stalled for 125 s: {GONE}",
-        127: "workers are at work again: the search goes on",
+        127: "the search has resumed: workers are connected and busy",
     }
 
 
@@ -134,6 +134,6 @@ def test_a_search_in_which_no_trial_ends_says_so_once_a_minute() -> None:
         said += [(second, line) for line in [announcements.look(None, START, idle_seconds=1_000.0)] if line]
 
     assert said == [
-        (60, "no trial has ended for 60 s; workers are connected and at work"),
-        (120, "no trial has ended for 120 s; workers are connected and at work"),
+        (60, "no trial has finished for 60 s; workers are connected and busy"),
+        (120, "no trial has finished for 120 s; workers are connected and busy"),
     ]
