@@ -47,7 +47,8 @@ def inspect(candles: Candles) -> tuple[Finding, ...]:
     if not len(candles):
         return ()
     arrays = _arrays(candles)
-    return tuple(finding for check in CHECKS for finding in _findings(arrays, check))
+    with np.errstate(over="ignore"):  # a damaged price may be of any size; an infinite ratio is a finding, too
+        return tuple(finding for check in CHECKS for finding in _findings(arrays, check))
 
 
 def usual_spacing(times: NDArray[np.int64]) -> int:
