@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
@@ -31,6 +32,8 @@ from tradeschool.store.frame_store import FrameStore
 
 settings.register_profile("tradeschool", deadline=None)  # how long an example takes is no property of it
 settings.load_profile("tradeschool")
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, also by the commands that a test starts
 
 REPOSITORY = Path(__file__).parent.parent
 
