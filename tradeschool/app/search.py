@@ -15,7 +15,7 @@ from optimizer.runs.run_store import AttemptRow, RunRecord
 from tradeschool.app.context import searched_candles_of
 from tradeschool.app.search_request import SearchOptions, draw_seed
 from tradeschool.app.worker_pool import ELSEWHERE, Look, own_workers
-from tradeschool.errors import GateNotMet, SettingsError, StoreUnwritable
+from tradeschool.errors import GateNotMet, SettingsError, StoreUnwritable, TradeschoolError
 from tradeschool.private_folders import make_private
 from tradeschool.settings.model import Settings
 from tradeschool.settings.signing_key import signing_key
@@ -152,6 +152,12 @@ def interrupts() -> Iterator[Callable[[], bool]]:
     before = signal.signal(signal.SIGINT, press)
     try:
         yield pressed.is_set
+    except TradeschoolError:
+        raise
+    except Exception as error:  # a serializer in native code replaces KeyboardInterrupt by its own exception
+        if pressed.is_set():
+            raise KeyboardInterrupt from error
+        raise
     finally:
         signal.signal(signal.SIGINT, before)
 
