@@ -57,12 +57,17 @@ class LevelDataset(StrictModel):
     end: date
     """First day after the range."""
 
-    @model_validator(mode="after")
-    def _is_known_and_not_empty(self) -> Self:
+    @field_validator("dataset")
+    @classmethod
+    def _has_its_own_name(cls, name: str) -> str:
+        """Replace another spelling of a timeframe or pair, such as `coinbase/BTC-USD/1h`, by the dataset's name."""
         try:
-            find_dataset(self.dataset)
+            return find_dataset(name).name
         except SettingsError as error:
             raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> Self:
         if self.start >= self.end:
             raise ValueError(f"{self.dataset}: start {self.start} must come before end {self.end}")
         return self

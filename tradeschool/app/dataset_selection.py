@@ -13,7 +13,7 @@ from tradeschool.markets.catalogue import (
     holdout_catalogue,
 )
 from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.timeframes import Timeframe, find_timeframe
+from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, find_timeframes
 from tradeschool.markets.windows import Window, parse_timerange
 from tradeschool.store import Store
 from tradeschool.views.terminal import console, now, print_json
@@ -40,13 +40,12 @@ def choose(
     """
     named = {find_instrument(pair) for pair in pairs.split(",")} if pairs else set(CURRICULUM_INSTRUMENTS)
     instruments = [instrument for instrument in INSTRUMENTS if instrument in named]
-    frames = {find_timeframe(name) for name in timeframes.split(",")} if timeframes else set(Timeframe)
+    frames = find_timeframes(timeframes) if timeframes else DEFAULT_TIMEFRAMES
     window = parse_timerange(timerange) if timerange else None
     chosen: dict[tuple[Dataset, Window], DatasetRange] = {}
-    for want in holdout_catalogue(instruments) if holdout else default_catalogue(instruments):
-        if want.dataset.timeframe in frames:
-            this = DatasetRange(dataset=want.dataset, window=window or want.window)
-            chosen.setdefault((this.dataset, this.window), this)
+    for want in holdout_catalogue(instruments, frames) if holdout else default_catalogue(instruments, frames):
+        this = DatasetRange(dataset=want.dataset, window=window or want.window)
+        chosen.setdefault((this.dataset, this.window), this)
     return list(chosen.values())
 
 

@@ -153,7 +153,8 @@ def account(names: tuple[str, ...], timerange: str | None, *, as_json: bool) -> 
 def _wanted(names: tuple[str, ...], window: Window | None) -> list[DatasetRange]:
     """Return the catalogue's ranges of the named (or all) datasets, or their `window` if one is given."""
     named = chosen_datasets(names) if names else [want.dataset for want in default_catalogue()]
-    catalogue = default_catalogue(dict.fromkeys(dataset.instrument for dataset in named))
+    timeframes = dict.fromkeys(dataset.timeframe for dataset in named)
+    catalogue = default_catalogue(dict.fromkeys(dataset.instrument for dataset in named), timeframes)
     wanted = [want for want in catalogue if want.dataset in named]
     if window:
         return [

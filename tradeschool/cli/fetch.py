@@ -36,9 +36,9 @@ class FetchOptions:
 
 @click.command()
 @click.option("--pairs", help="Pairs, for example BTC/USD,EUR/USD. [default: the curriculum's]")
-@click.option("--timeframes", help="Timeframes, for example M5,H1. [default: all]")
+@click.option("--timeframes", help="Timeframes, for example M5,H1 or 1m,4h,1d. [default: M5,M15,H1]")
 @click.option("--timerange", help="Time range, for example 20200101-20240101; end excluded. [default: the catalogue's]")
-@click.option("--native", is_flag=True, help="Download M15 and H1 instead of deriving them from M5.")
+@click.option("--native", is_flag=True, help="Download each timeframe instead of deriving it from a shorter one.")
 @click.option("--then-optimize", is_flag=True, help="Search each level as soon as its datasets are sealed.")
 @click.option("--curriculum", type=click.Path(path_type=Path), help="With --then-optimize: TOML file with levels.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="With --then-optimize: seed. [default: random]")

@@ -14,7 +14,7 @@ from tradeschool.views.terminal import say
 
 @click.command()
 @search_options
-@click.option("--native", is_flag=True, help="Download M15 and H1 instead of deriving them from M5.")
+@click.option("--native", is_flag=True, help="Download each timeframe instead of deriving it from a shorter one.")
 @click.option("--run", "run_name", help="Run name; an existing run is resumed. [default: from date, time and seed]")
 @page_option
 @json_option

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset, Market
 from tradeschool.markets.windows import Window, subtract
 
@@ -23,13 +24,22 @@ SUNDAY = 6
 
 
 def expected_slots(dataset: Dataset, window: Window) -> NDArray[np.int64]:
-    """Return the open of every candle that `window` should contain: Unix seconds, ascending, shape (n_slots,)."""
-    step = dataset.timeframe.seconds
-    grids = [
-        np.arange(-(-part.start_seconds // step) * step, part.end_seconds, step, dtype=np.int64)
-        for part in open_windows(dataset.instrument.market, window)
-    ]
-    return np.concatenate(grids) if grids else np.empty(0, dtype=np.int64)
+    """Return the open of every candle that `window` should contain: Unix seconds, ascending, shape (n_slots,).
+
+    A window contains the candles that lie wholly inside it. One is expected if the market is open during a part of it.
+    """
+    grid = grid_of(dataset)
+    opens = grid.opens(window)
+    if dataset.instrument.market is Market.CRYPTO or not len(opens):
+        return opens
+    closes = grid.close(opens)
+    parts = open_windows(dataset.instrument.market, window)
+    starts = np.array([part.start_seconds for part in parts], dtype=np.int64)
+    ends = np.array([part.end_seconds for part in parts], dtype=np.int64)
+    following = np.searchsorted(ends, opens, side="right")
+    is_open = following < len(parts)
+    is_open[is_open] = starts[following[is_open]] < closes[is_open]
+    return opens[is_open]
 
 
 def open_windows(market: Market, window: Window) -> list[Window]:

@@ -13,6 +13,7 @@ from fetcher.simulator.candles.source import Prices, SimulatedCandles, aggregate
 from tradeschool.candles.arrays import PRICES
 from tradeschool.candles.frame import TIME
 from tradeschool.errors import DataError, SettingsError
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset, Instrument
 
 TRADED = (*PRICES, "volume")
@@ -53,7 +54,10 @@ class ReplayedCandles:
 
 def _served(folder: Path, file: ReplayFile) -> dict[Dataset, SimulatedCandles]:
     candles = _read_candles(folder, file)
-    longer = {file.dataset.at(timeframe): aggregated(candles, timeframe) for timeframe in file.aggregate}
+    longer = {
+        file.dataset.at(timeframe): aggregated(candles, grid_of(file.dataset.at(timeframe)))
+        for timeframe in file.aggregate
+    }
     return {file.dataset: candles} | longer
 
 

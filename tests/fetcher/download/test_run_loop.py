@@ -21,7 +21,7 @@ from tradeschool.errors import DataIncomplete, ProviderRejected, ProviderUnusabl
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import BTC_USD, ETH_USD, EUR_USD, INSTRUMENTS, DatasetRange
 from tradeschool.markets.instruments import Dataset, Instrument
-from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, Timeframe
 from tradeschool.markets.windows import Window
 from tradeschool.store import GapReason, Seal
 from tradeschool.store.frame_store import FrameStore
@@ -104,7 +104,7 @@ def test_everything_that_the_source_holds_is_sealed(undisturbed: FrameStore, gen
 
 
 def test_half_of_the_spread_at_the_open_is_sealed(undisturbed: FrameStore, generated: GeneratedCandles) -> None:
-    for timeframe in Timeframe:
+    for timeframe in DEFAULT_TIMEFRAMES:
         dataset = Dataset(instrument=EUR_USD, timeframe=timeframe)
         source = generated.candles(dataset, MONTH.start_seconds, MONTH.end_seconds)
         assert source.bid is not None

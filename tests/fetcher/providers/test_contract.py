@@ -18,6 +18,7 @@ from fetcher.simulator.faults import Faults
 from tradeschool.app.dataset_download import access_to
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
 from tradeschool.markets.catalogue import INSTRUMENTS, DatasetRange
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
@@ -128,11 +129,12 @@ async def test_a_whole_fetch_equals_the_source(provider: Provider, faults: str, 
             options=run_loop.RunOptions(confirm_after_seconds=0.0),
         )
 
-    assert [each.error for each in progress] == [None] * 3
+    assert [each.error for each in progress] == [None] * len(provider.timeframes)
     for dataset in datasets:
+        whole = grid_of(dataset).whole(window)
         found, source = (
             store.arrays(dataset, window),
-            generated.candles(dataset, window.start_seconds, window.end_seconds),
+            generated.candles(dataset, whole.start_seconds, whole.end_seconds),
         )
         assert found.time.tolist() == source.times.tolist()
         assert np.array_equal(np.column_stack([found.open, found.high, found.low, found.close]), source.prices)

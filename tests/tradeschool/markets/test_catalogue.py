@@ -19,7 +19,7 @@ from tradeschool.markets.catalogue import (
     holdout_catalogue,
 )
 from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.timeframes import Timeframe, find_timeframe
+from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, Timeframe, find_timeframe
 from tradeschool.markets.windows import Window, merge, parse_timerange, subtract
 
 SPAN = 60  # of the small axis on which properties are tried, in units of five minutes
@@ -155,7 +155,7 @@ def test_what_is_outside_the_curriculum_is_wanted_only_where_it_is_named() -> No
     assert BTC_USDT not in {want.dataset.instrument for want in (*default_catalogue(), *holdout_catalogue())}
     assert [str(want.window) for want in default_catalogue([BTC_USDT])] == ["2020-01-01..2024-01-01"] * 3
     assert {want.dataset.name for want in holdout_catalogue([BTC_USDT])} == {
-        f"binance/BTC-USDT/{timeframe.name}" for timeframe in Timeframe
+        f"binance/BTC-USDT/{timeframe.name}" for timeframe in DEFAULT_TIMEFRAMES
     }
 
 

@@ -58,9 +58,7 @@ def export(dataset: str, out: Path, layout: str, timerange: str | None) -> None:
 
 def freqtrade_name(dataset: Dataset) -> str:
     """Return freqtrade's file name of a dataset, for example `BTC_USD-5m.feather`."""
-    minutes = dataset.timeframe.seconds // 60
-    timeframe = f"{minutes}m" if minutes < 60 else f"{minutes // 60}h"
-    return f"{dataset.instrument.base}_{dataset.instrument.quote}-{timeframe}.feather"
+    return f"{dataset.instrument.base}_{dataset.instrument.quote}-{dataset.timeframe.alias}.feather"
 
 
 def _sealed(store: FrameStore, source: Dataset, timerange: str | None) -> pl.DataFrame:
