@@ -39,6 +39,8 @@ def provider(request: pytest.FixtureRequest) -> Provider:
 def page(request: pytest.FixtureRequest, provider: Provider) -> Page:
     instrument = next(each for each in INSTRUMENTS if each.provider == provider.name)
     timeframe: Timeframe = request.param
+    if timeframe not in provider.timeframes:
+        pytest.skip(f"{provider.source} has no {timeframe.name}; it is derived")
     window = Window(START, START + provider.slots_per_page * timeframe.duration)
     return Page(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
 

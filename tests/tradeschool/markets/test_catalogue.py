@@ -122,7 +122,9 @@ def test_an_unknown_pair_is_told_with_the_known_ones() -> None:
 
 
 def test_an_unknown_timeframe_is_told_with_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match="unknown timeframe 'M6': expected one of M5, M15, H1"):
+    with pytest.raises(
+        SettingsError, match=r"unknown timeframe 'M6', nearest M5 or M15: expected one of M1 \(1m\), M5"
+    ):
         find_timeframe("M6")
 
 
@@ -139,7 +141,7 @@ def test_a_dataset_is_found_by_its_name(instrument, timeframe) -> None:
     [
         ("BTC-USD/M5", "expected provider/PAIR/timeframe"),
         ("oanda/BTC-USD/M5", "BTC/USD comes from 'coinbase', not 'oanda'"),
-        ("coinbase/BTC-USD/D1", "unknown timeframe 'D1'"),
+        ("coinbase/BTC-USD/D2", "unknown timeframe 'D2'"),
     ],
 )
 def test_a_wrong_dataset_name_is_told_by_its_wrong_part(name: str, problem: str) -> None:
