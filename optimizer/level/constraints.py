@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from optimizer.level.days import with_days
 from optimizer.level.metric_names import GATE_DRAWDOWN, METRICS
 from tradeschool.markets.catalogue import INSTRUMENTS
 from tradeschool.markets.windows import Window
@@ -99,6 +100,8 @@ class StressWindow(StrictModel):
     """First day after the period."""
     pairs: tuple[str, ...] = ()
     """Affected pairs, such as `GBP/USD`; all pairs of a level if empty."""
+
+    _days = model_validator(mode="before")(with_days)
 
     @model_validator(mode="after")
     def _is_a_range_of_known_pairs(self) -> Self:

@@ -13,6 +13,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from optimizer.level.constraints import Analysis, Constraint, Fraction, StressLimits, StrictModel
+from optimizer.level.days import with_days
 from optimizer.level.metric_names import GATE_DRAWDOWN
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import find_dataset
@@ -56,6 +57,8 @@ class LevelDataset(StrictModel):
     start: date
     end: date
     """First day after the range."""
+
+    _days = model_validator(mode="before")(with_days)
 
     @field_validator("dataset")
     @classmethod

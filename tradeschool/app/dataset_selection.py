@@ -1,7 +1,7 @@
 """Selection of the ranges to download from command-line options, and checks of that selection."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import (
@@ -14,7 +14,8 @@ from tradeschool.markets.catalogue import (
 )
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, find_timeframes
-from tradeschool.markets.windows import Window, parse_timerange
+from tradeschool.markets.timerange import TimeRange
+from tradeschool.markets.windows import Window
 from tradeschool.store import Store
 from tradeschool.views.terminal import console, now, print_json
 
@@ -31,9 +32,11 @@ def say_nothing_to_do(wanted: Sequence[DatasetRange], store: Store, *, as_json: 
 
 
 def choose(
-    pairs: str | None, timeframes: str | None, timerange: str | None, *, holdout: bool = False
+    pairs: str | None, timeframes: str | None, timerange: TimeRange | None, *, holdout: bool = False
 ) -> list[DatasetRange]:
     """Return the selected ranges in the catalogue's order.
+
+    An open start is that of the catalogue, an open end the last settled day.
 
     Raises:
         SettingsError: If a pair, timeframe or time range is invalid.
@@ -41,12 +44,18 @@ def choose(
     named = {find_instrument(pair) for pair in pairs.split(",")} if pairs else set(CURRICULUM_INSTRUMENTS)
     instruments = [instrument for instrument in INSTRUMENTS if instrument in named]
     frames = find_timeframes(timeframes) if timeframes else DEFAULT_TIMEFRAMES
-    window = parse_timerange(timerange) if timerange else None
+    last = settled_until().replace(hour=0, minute=0, second=0, microsecond=0)
     chosen: dict[tuple[Dataset, Window], DatasetRange] = {}
     for want in holdout_catalogue(instruments, frames) if holdout else default_catalogue(instruments, frames):
-        this = DatasetRange(dataset=want.dataset, window=window or want.window)
+        window = timerange.window(first=want.window.start, last=last) if timerange else want.window
+        this = DatasetRange(dataset=want.dataset, window=window)
         chosen.setdefault((this.dataset, this.window), this)
     return list(chosen.values())
+
+
+def settled_until() -> datetime:
+    """Return the time before which providers no longer revise a candle."""
+    return now() - SETTLED_AFTER
 
 
 def refuse_with_search(*, holdout: bool, keep_up: bool, dry_run: bool) -> None:
@@ -66,7 +75,7 @@ def refuse_unsettled(wanted: Sequence[DatasetRange]) -> None:
     Raises:
         SettingsError: If a range ends too late; the message contains the latest possible end.
     """
-    settled = now() - SETTLED_AFTER
+    settled = settled_until()
     for want in wanted:
         if want.window.end > settled:
             raise SettingsError(

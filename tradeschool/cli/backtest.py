@@ -17,13 +17,15 @@ from optimizer.strategies.trade_management import TradeManagement
 from optimizer.validation.winner_setup import BacktestSetup, WinnerSetup
 from tradeschool.app.context import candles_of, load_settings
 from tradeschool.cli.options.parameters import ChosenParameters, parameter_options, parameters_of
+from tradeschool.cli.options.timerange import chosen_range, timerange_options
 from tradeschool.cli.subcommands.backtest_comparison import compare
 from tradeschool.cli.subcommands.backtest_recorded_trial import TrialSelection, show_replayed_trial
 from tradeschool.errors import DataIncomplete, SettingsError
 from tradeschool.markets.catalogue import INSTRUMENTS, find_dataset
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
-from tradeschool.markets.windows import Window, merge, parse_timerange
+from tradeschool.markets.timerange import window_among
+from tradeschool.markets.windows import Window, merge
 from tradeschool.store import Store
 from tradeschool.views.backtest_result import DatasetBacktest, OutputFiles, as_object, show
 from tradeschool.views.terminal import print_json, say
@@ -49,6 +51,7 @@ class BacktestOptions:
 
     datasets: Sequence[str]
     timerange: str | None
+    days: int | None
     direction: str | None
     fraction: float | None
     fee_bps: float | None
@@ -79,10 +82,12 @@ class BacktestOptions:
             DataIncomplete: If a window is not sealed, or nothing is.
         """
         known = [each.source for each in setup.datasets] if setup else _sealed(store)
-        asked = [parse_timerange(self.timerange)] if self.timerange else None
+        asked = chosen_range(self.timerange, self.days)
         found = []
         for dataset in [find_dataset(name) for name in self.datasets] or list(dict.fromkeys(known)):
-            chosen = asked or _own_windows(setup, dataset) or merge([seal.window for seal in store.seals(dataset)])
+            sealed = merge([seal.window for seal in store.seals(dataset)])
+            own = [window_among(asked, sealed)] if asked else _own_windows(setup, dataset)
+            chosen = own or sealed
             for window in chosen:
                 store.require(dataset, window)
             found += [(dataset, window) for window in chosen]
@@ -110,7 +115,7 @@ class BacktestOptions:
     multiple=True,
     help="Dataset, for example coinbase/BTC-USD/M5; repeatable. [default: all sealed datasets]",
 )
-@click.option("--timerange", help="Time range, for example 20200101-20220101. [default: everything sealed]")
+@timerange_options("everything sealed")
 @click.option("--direction", type=click.Choice([each.value for each in Direction]), help="Sides to trade.")
 @click.option(
     "--fraction", type=click.FloatRange(0, min_open=True), help="Position size: notional / equity. [default: 1]"
