@@ -20,7 +20,7 @@ from tradeschool.app.dataset_selection import choose
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
-from tradeschool.markets.timerange import parse_timerange
+from tradeschool.markets.timerange import parse_range, parse_timerange
 from tradeschool.markets.windows import Window
 from tradeschool.store.frame_store import FrameStore
 
