@@ -32,7 +32,7 @@ def test_the_job_s_name_is_a_wire_format() -> None:
 def test_a_worker_loads_nothing_that_an_evaluation_does_not_need() -> None:
     """Memory and start count once a worker; and a process that has used polars must not fork."""
     program = (
-        "import sys, tradeschool.cli.evaluate\n"
+        "import sys, tradeschool.cli.operations.evaluate\n"
         f"print(*[name for name in {NEEDLESS!r} if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -22,8 +22,8 @@ from tests.fork_server import Forked, ForkServer
 
 IMPORTED = (
     "tradeschool.cli.main",
-    "tradeschool.cli.optimize",
-    "tradeschool.cli.up",
+    "tradeschool.cli.search.optimize",
+    "tradeschool.cli.operations.up",
     "optimizer.report.plots",
     "fetcher.download.run_loop",
     "tests.warmed",

@@ -26,9 +26,9 @@ from tests.fork_server import Forked, ForkServer
 from tradeschool.embedded_valkey.server import find_binary
 from tradeschool.store.frame_store import FrameStore
 from workers.connection.signing import Signer
-from workers.coordinator.coordinator import StudyRun
-from workers.coordinator.job_recovery import CoordinatorSettings
-from workers.coordinator.trial_ledger import StudyProgress
+from workers.coordinator.study.coordinator import StudyRun
+from workers.coordinator.study.job_recovery import CoordinatorSettings
+from workers.coordinator.study.trial_ledger import StudyProgress
 from workers.queue.dispatch import Dispatcher, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.messages import level_digests
@@ -37,7 +37,7 @@ from workers.worker.in_process_dispatch import InProcessDispatcher
 IMPORTED = (
     "optimizer.objective.trial_result",
     "optimizer.search.study",
-    "workers.coordinator.coordinator",
+    "workers.coordinator.study.coordinator",
     "workers.queue.dispatch",
     "workers.coordinator.leadership",
     "workers.worker.worker",

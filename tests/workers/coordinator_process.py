@@ -10,9 +10,9 @@ from optimizer.level.spec import Level
 from optimizer.search.study import StudyFacts, open_study
 from workers.connection.reconnect import Outage
 from workers.connection.signing import Signer
-from workers.coordinator.coordinator import StudyRun, coordinate
-from workers.coordinator.job_recovery import CoordinatorSettings
 from workers.coordinator.leadership import wait_for_leadership
+from workers.coordinator.study.coordinator import StudyRun, coordinate
+from workers.coordinator.study.job_recovery import CoordinatorSettings
 from workers.queue.dispatch import QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.trial_queue import connect

@@ -75,7 +75,7 @@ def test_every_end_has_its_line_and_code(error, code: int, told: str, capsys, mo
         raise error
 
     monkeypatch.setattr("sys.argv", ["tradeschool", "fetch"])
-    monkeypatch.setattr("tradeschool.cli.fetch.load_settings", ends)
+    monkeypatch.setattr("tradeschool.cli.candles.fetch.load_settings", ends)
     with pytest.raises(SystemExit) as ended:
         main()
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.factories.runs import make_level
 from tradeschool.views import trial_progress
-from workers.coordinator.trial_ledger import StudyProgress
+from workers.coordinator.study.trial_ledger import StudyProgress
 
 
 def test_luck_is_told_now_and_then_with_the_time_that_is_left(

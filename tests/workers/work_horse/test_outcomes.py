@@ -22,8 +22,8 @@ from tests.fork_server import Forked, ForkServer
 from tests.workers.strangers import UNLUCKY
 from tests.workers.strategy_worker_process import Candles
 from tradeschool.errors import StrategyNotImported
-from workers.coordinator.coordinator import StudyRun
-from workers.coordinator.job_recovery import CoordinatorSettings
+from workers.coordinator.study.coordinator import StudyRun
+from workers.coordinator.study.job_recovery import CoordinatorSettings
 from workers.queue.dispatch import JobKey, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.messages import TrialBatch, level_digests
