@@ -15,7 +15,7 @@ NEEDLESS = ("aiohttp", "matplotlib", "optuna", "polars", "sqlalchemy")
 
 
 def test_the_four_packages_come_from_one_directory() -> None:
-    """`fetcher`, `workers` and `optimizer` are names that strangers' packages on the index bear too."""
+    """`fetcher`, `workers` and `optimizer` are names that other packages on the index bear too."""
     homes = {Path(package.__file__ or "").parent.parent for package in (tradeschool, fetcher, optimizer, workers)}
 
     assert len(homes) == 1

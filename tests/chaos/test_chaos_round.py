@@ -35,7 +35,7 @@ def test_a_storm_changes_nothing(chaos_round: ModuleType, remembers: bool) -> No
 
 
 def test_spoilt_surroundings_change_nothing(chaos_round: ModuleType) -> None:
-    """Clocks that are set, files that are damaged, keys that strangers write; nobody repairs but the product."""
+    """Clocks that are set, files that are damaged, keys that an attacker writes; nobody repairs but the product."""
     if library() is None:
         pytest.skip(MISSING)
     surroundings = importlib.import_module("tests.chaos.environment_faults")

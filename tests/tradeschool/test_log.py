@@ -59,9 +59,9 @@ def test_a_traceback_is_told(log_format, capsys: pytest.CaptureFixture[str]) -> 
 def test_libraries_that_talk_a_lot_are_told_only_when_something_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("text", level=logging.DEBUG)
     logging.getLogger("optuna").info("chatter")
-    logging.getLogger("optuna").warning("trouble")
+    logging.getLogger("optuna").warning("failure")
 
-    assert [line.rpartition(" ")[2] for line in lines(capsys)] == ["trouble"]
+    assert [line.rpartition(" ")[2] for line in lines(capsys)] == ["failure"]
 
 
 def test_lines_bear_what_they_are_about(capsys: pytest.CaptureFixture[str]) -> None:

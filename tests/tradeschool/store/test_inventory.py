@@ -107,7 +107,7 @@ def test_a_seal_that_cannot_be_read_is_told_beside_the_others(store: FrameStore,
 
     broken, sound = (held.inventory for held in Inventory(store).look([BTC, EUR]))
 
-    assert "not a seal" in broken.trouble
+    assert "not a seal" in broken.error
     assert not broken.sealed
     assert sound.sealed
 

@@ -1,4 +1,4 @@
-"""A stranger's keys cost time, never a worker or a result: the run ends with the table of a quiet one."""
+"""An attacker's keys cost time, never a worker or a result: the run ends with the table of a quiet one."""
 
 import base64
 import time

@@ -1,4 +1,4 @@
-"""What a stranger who can write to Redis achieves where coordinator and workers share a key, and where they do not."""
+"""What an attacker who can write to Redis achieves where coordinator and workers share a key, and where they do not."""
 
 import base64
 import json
@@ -39,7 +39,7 @@ def signed_run(plan, study):
 
 
 def failed(connection: Redis, job: str, reason: str, **fields: str) -> None:
-    """What a stranger writes to have a job taken for failed."""
+    """What an attacker writes to have a job taken for failed."""
     connection.hset(f"rq:job:{job}", "status", "failed")
     packed = base64.b64encode(zlib.compress(reason.encode()))
     connection.xadd(f"rq:results:{job}", {"type": "2", "exc_string": packed, **fields})
@@ -66,11 +66,11 @@ def test_built_in_strategies_and_those_of_the_settings_are_evaluated(plan) -> No
 def test_an_order_for_another_strategy_ends_the_run_and_says_what_allows_it(plan, start_worker, eventually) -> None:
     start_worker()
     eventually(lambda: plan.queue.connection.smembers("rq:workers:trials"))
-    strange = replace(plan, strategy="antigravity:x")
-    study = strange.open()
+    forged = replace(plan, strategy="antigravity:x")
+    study = forged.open()
 
     with pytest.raises(SettingsError, match="refuse trial 0: batch refused: strategy 'antigravity:x' is not allowed"):
-        strange.finish(strange.run(study))
+        forged.finish(forged.run(study))
 
     assert study.trials() == []
     study.close()
@@ -166,7 +166,7 @@ def test_a_forged_count_of_losses_is_none(connection: Redis, stored: str) -> Non
     assert [count_loss(connection, "s", "j", SIGNER) for _ in range(2)] == [1, 1]
 
 
-def test_strangers_cannot_change_a_signed_search(plan, start_worker, make_evaluator) -> None:
+def test_an_attacker_cannot_change_a_signed_search(plan, start_worker, make_evaluator) -> None:
     """Forged failures, losses, answers, orders and leases at each step; the table is that of a quiet search."""
     start_worker("--key", SECRET)
     connection, expected = plan.queue.connection, plan.table_in_process()
@@ -234,7 +234,7 @@ def test_a_key_at_the_workers_alone_ends_the_run_and_changes_nothing(plan, start
     study.close()
 
 
-def test_without_a_key_a_stranger_can_fail_trials(plan, connection: Redis) -> None:
+def test_without_a_key_an_attacker_can_fail_trials(plan, connection: Redis) -> None:
     """What `docs/security.md` says of a server that is shared, without a key."""
     study = plan.open()
     run = plan.run(study)

@@ -1,4 +1,4 @@
-"""Names tell what they are about, and strange ones tell nothing wrong."""
+"""Names tell what they are about, and unknown ones tell nothing wrong."""
 
 import pytest
 
@@ -25,6 +25,6 @@ def test_log_lines_are_about_run_level_and_trial() -> None:
     assert about_study("my-run-L2-a1") == {"run": "my-run", "level": "2"}
 
 
-def test_a_strange_name_is_told_as_it_is() -> None:
+def test_an_unknown_name_is_told_as_it_is() -> None:
     assert about_job("nonsense") == {"job": "nonsense"}
     assert about_study("nonsense") == {"study": "nonsense"}

@@ -244,7 +244,7 @@ def test_while_redis_is_away_the_rest_is_told(context, serve, client) -> None:
         failed = page.get("/api/failed")
         health = page.get("/healthz")
 
-    assert "does not answer" in queue["trouble"]
+    assert "does not answer" in queue["error"]
     assert "s3cret" not in json.dumps(queue)
     assert run["run"]["run"] == "r1"
     assert failed.status_code == 503
@@ -265,9 +265,9 @@ def test_between_two_runs_the_embedded_server_is_not_running_and_nothing_is_wron
         queue = eventually(lambda: (found := page.get("/api/queue")).status_code == 200 and found.json())
         history, health, metrics = page.get("/api/history"), page.get("/healthz"), page.get("/metrics").text
 
-    assert (queue["trouble"], queue["queue"]) == ("", None)
+    assert (queue["error"], queue["queue"]) == ("", None)
     assert "not running: no run is active" in queue["note"]
-    assert history.json() == {"trouble": "", "samples": [asdict(MOMENT)]}
+    assert history.json() == {"error": "", "samples": [asdict(MOMENT)]}
     assert health.json() == {"status": "ok", "redis": "not running"}
     assert "tradeschool_redis_up 0.0" in metrics
     assert 'tradeschool_up{source="queue"} 1.0' in metrics
@@ -278,18 +278,18 @@ def test_while_the_study_is_away_its_files_are_told_and_it_is_seen_again(context
     context.begin_run("away")
     with serve(context) as url, client(url) as page, stream(page):  # watched, it looks every two seconds
 
-        def trouble() -> str | None:
-            return page.get("/api/run").json().get("trouble")
+        def error() -> str | None:
+            return page.get("/api/run").json().get("error")
 
         eventually(lambda: page.get("/api/run").json().get("run"))
         server.stop()
         try:
-            told = eventually(trouble)
+            told = eventually(error)
             level_status, files = page.get("/api/runs/away"), page.get("/api/runs/away/events")
             health = page.get("/healthz")
         finally:
             server.start()
-        eventually(lambda: trouble() == "")
+        eventually(lambda: error() == "")
 
         assert told.startswith("study database postgresql")
         assert level_status.status_code == 503
@@ -303,7 +303,7 @@ def test_one_part_that_breaks_takes_nothing_with_it(page, context, monkeypatch: 
     context.begin_run()
 
     with stream(page):
-        told = eventually(lambda: page.get("/api/run").json().get("trouble"))
+        told = eventually(lambda: page.get("/api/run").json().get("error"))
     assert told == "run: not readable; see the log of tradeschool serve"
     assert page.get("/api/queue").status_code == 200
 

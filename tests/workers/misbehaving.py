@@ -1,4 +1,4 @@
-"""Strategies that do what a stranger's may: named `strangers:EXIT`, each misbehaves where `fast` is UNLUCKY."""
+"""Strategies that misbehave as user code can, named `misbehaving:EXIT`; each does so where `fast` is UNLUCKY."""
 
 import ctypes
 import itertools
@@ -25,9 +25,9 @@ KEPT: list[object] = []
 
 
 @dataclass(frozen=True)
-class Stranger:
+class MisbehavingStrategy:
     act: Callable[..., object]
-    name: str = "stranger"
+    name: str = "misbehaving"
     parameters: tuple[Parameter, ...] = (IntParameter(name="fast", low=5, high=30, default=10, meaning="Bars."),)
 
     def warm_up(self, bounds: Mapping[str, object], timeframe: object) -> int:
@@ -49,7 +49,7 @@ class Stranger:
 
 def noted(pid: int) -> int:
     """Whoever is left behind is looked for by the test."""
-    with Path(os.environ["STRANGER_PIDS"]).open("a") as file:
+    with Path(os.environ["STRATEGY_PIDS"]).open("a") as file:
         file.write(f"{pid}\n")
     return pid
 
@@ -89,7 +89,7 @@ def leak(_):
 
 
 def write_much(_):
-    for _ in range(int(os.environ.get("STRANGER_MEGABYTES", "200"))):
+    for _ in range(int(os.environ.get("STRATEGY_MEGABYTES", "200"))):
         os.write(1, MEGABYTE)
 
 
@@ -209,15 +209,18 @@ def change_much(_):
     sys.setrecursionlimit(5000)
 
 
-EXIT, OS_EXIT = Stranger(exit_with_a_word), Stranger(lambda _: os._exit(3))
-SEGFAULT = Stranger(lambda _: ctypes.string_at(0))
-LOOP, LOCKED, UNLOCKED, CONSUME = map(Stranger, (spin, hang_with_the_lock, hang_without_the_lock, consume))
-LEAK, OUTPUT, PRINT = map(Stranger, (leak, write_much, print_json_and_lines))
-FORK, FORK_BACK, FORK_BACK_C = map(Stranger, (fork_a_sleeper, fork_and_come_back, fork_and_come_back_in_c))
-THREAD, DAEMON, PROGRAM = map(Stranger, (start_a_thread, start_a_daemon, start_a_program))
-BASE, INTERRUPT, UGLY, UNTOLD = map(Stranger, (raise_base, interrupt, raise_ugly, raise_untold))
-KILL_PARENT, STOP = Stranger(kill_parent), Stranger(lambda _: os.kill(os.getpid(), signal.SIGSTOP))
-NAN, VIEW, WRITE = map(Stranger, (answer_nan, answer_view, write_input))
-UNLOCK, UNLOCK_SMALL = map(Stranger, (unlock_input, unlock_small_input))
-CLOSE, CLOSE_SLEEP = map(Stranger, (close_everything, close_everything_and_sleep))
-CHDIR, HANDLERS, MUCH = map(Stranger, (change_folder, change_handlers, change_much))
+EXIT, OS_EXIT = MisbehavingStrategy(exit_with_a_word), MisbehavingStrategy(lambda _: os._exit(3))
+SEGFAULT = MisbehavingStrategy(lambda _: ctypes.string_at(0))
+LOOP, LOCKED, UNLOCKED, CONSUME = map(MisbehavingStrategy, (spin, hang_with_the_lock, hang_without_the_lock, consume))
+LEAK, OUTPUT, PRINT = map(MisbehavingStrategy, (leak, write_much, print_json_and_lines))
+FORK, FORK_BACK, FORK_BACK_C = map(MisbehavingStrategy, (fork_a_sleeper, fork_and_come_back, fork_and_come_back_in_c))
+THREAD, DAEMON, PROGRAM = map(MisbehavingStrategy, (start_a_thread, start_a_daemon, start_a_program))
+BASE, INTERRUPT, UGLY, UNTOLD = map(MisbehavingStrategy, (raise_base, interrupt, raise_ugly, raise_untold))
+KILL_PARENT, STOP = (
+    MisbehavingStrategy(kill_parent),
+    MisbehavingStrategy(lambda _: os.kill(os.getpid(), signal.SIGSTOP)),
+)
+NAN, VIEW, WRITE = map(MisbehavingStrategy, (answer_nan, answer_view, write_input))
+UNLOCK, UNLOCK_SMALL = map(MisbehavingStrategy, (unlock_input, unlock_small_input))
+CLOSE, CLOSE_SLEEP = map(MisbehavingStrategy, (close_everything, close_everything_and_sleep))
+CHDIR, HANDLERS, MUCH = map(MisbehavingStrategy, (change_folder, change_handlers, change_much))
