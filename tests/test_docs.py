@@ -38,7 +38,7 @@ def test_every_command_and_option_is_documented(words: str) -> None:
     assert not [name for name in options if name.startswith("-") and f"`{name}`" not in row]
 
 
-def test_the_program_s_own_options_are_documented() -> None:
+def test_global_options_are_documented() -> None:
     names = [name for option in tradeschool.params for name in option.opts]
 
     assert not [name for name in names if f"`{name}" not in REFERENCE]
@@ -62,7 +62,7 @@ def test_every_exit_code_is_documented() -> None:
     assert not [code for code in codes if f"| {code} |" not in REFERENCE]
 
 
-def test_the_decision_engine_of_the_docs_trades(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_decision_engine_example_of_the_docs_trades(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example as it stands, checked by the command that it is for."""
     page = (REFERENCE_FOLDER / "writing-a-strategy.md").read_text()
     example = next(block for block in page.split("```python\n")[1:] if "STRATEGY = " in block).split("```")[0]

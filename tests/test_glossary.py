@@ -80,7 +80,7 @@ PAGE_LABELS = (
 )
 
 
-def test_the_labels_are_found() -> None:
+def test_the_label_search_finds_labels() -> None:
     assert len(REPORT_LABELS) > 30
     assert len(PAGE_LABELS) > 20
     assert len(glossary_terms()) > 150

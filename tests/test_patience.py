@@ -76,6 +76,6 @@ def test_no_test_depends_on_the_speed_of_the_machine() -> None:
         ("took = clock.now - began\nassert took == 3", False),
     ],
 )
-def test_what_is_told_of_a_source(source: str, is_wrong: bool) -> None:
+def test_the_checker_detects_machine_dependent_code(source: str, is_wrong: bool) -> None:
     """A source with `await` outside of a function is parsed all the same."""
     assert bool(complaints(source)) is is_wrong

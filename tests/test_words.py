@@ -158,7 +158,7 @@ def test_no_help_text_uses_a_retired_word() -> None:
     assert not found, "\n".join(found)
 
 
-def test_what_is_searched_for_is_found() -> None:
+def test_the_word_search_finds_retired_words() -> None:
     assert in_identifier("HeraldMemory") == in_identifier("herald_failed") == ["herald"]
     assert in_identifier("Desk") == ["Desk"]
     assert in_identifier("desktop") == in_identifier("order") == in_identifier("heralds") == []

@@ -35,7 +35,7 @@ retries = 0
 """
 
 
-def test_every_line_says_what_it_belongs_to(fetched) -> None:
+def test_every_log_line_names_its_context(fetched) -> None:
     (fetched.folder / "picky.py").write_text(STRATEGY)
     (fetched.folder / "picky.toml").write_text(CURRICULUM)
     options = ("--curriculum", "picky.toml", "--seed", "7", "-j", "1", "--run", "told")

@@ -28,7 +28,7 @@ def page_url(program) -> Iterator[str]:
     assert "Traceback" not in said
 
 
-def test_a_run_is_seen_from_its_first_page_to_its_verdict(program, page_url: str, visit) -> None:
+def test_the_page_shows_a_run_from_download_to_verdict(program, page_url: str, visit) -> None:
     program = replace(program, environment={**program.environment, **SLOW})
     curriculum = str(program.write_curriculum(trials=60))
     with visit(page_url) as page:

@@ -91,9 +91,7 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def test_no_secret_of_a_whole_run_is_shown_anywhere(
-    fetched, hook, redis_url: str, storage_url: str, eventually
-) -> None:
+def test_a_whole_run_reveals_no_secret(fetched, hook, redis_url: str, storage_url: str, eventually) -> None:
     address, got = hook
     closed, page_port = free_port(), free_port()
     environment = {

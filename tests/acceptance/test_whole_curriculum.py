@@ -83,7 +83,7 @@ def events(program, run: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in (program.folder / "results" / run / "events.jsonl").read_text().splitlines()]
 
 
-def test_a_level_starts_while_what_comes_after_it_is_still_downloaded(program) -> None:
+def test_a_level_starts_while_later_datasets_are_still_downloading(program) -> None:
     """Level 2 wants two years more of its dataset: level 1 is judged long before they are there."""
     curriculum = write(program.folder, FIRST, level("2", "coinbase/BTC-USD/M5", end="2023-12-20"))
     slow = {"TRADESCHOOL_FETCH__COINBASE_RATE": "20"}
@@ -119,7 +119,7 @@ def undisturbed(candles: Path, make_lasting) -> dict[str, bytes]:
     return results(made, "whole")
 
 
-def test_a_run_that_is_killed_again_and_again_leaves_the_same_files(fetched, eventually, undisturbed) -> None:
+def test_repeated_kills_leave_the_same_result_files(fetched, eventually, undisturbed) -> None:
     """kill -9 of command, workers and server at once: in the first level, in the second, in its retry, at the end."""
     hasty = replace(fetched, environment={**fetched.environment, "TRADESCHOOL_WORK__LEASE_SECONDS": "5"})
     curriculum = write(fetched.folder, *SLOW)
@@ -154,7 +154,7 @@ def over(candles: Path, make_lasting):
     return made
 
 
-def test_looking_at_a_run_tells_how_it_stands_and_whether_it_comes_out_again(over, tmp_path: Path) -> None:
+def test_status_and_reproduce_work_on_a_finished_run(over, tmp_path: Path) -> None:
     status = over.json("optimize", "status")
     best = over.json("optimize", "best", "a", "-n", "3")
     verified = over.json("optimize", "verify", "a", str(best[0]["trial"]))
@@ -185,7 +185,7 @@ def copied_study(program, folder: Path):
     return program.with_environment({"TRADESCHOOL_STORAGE_URL": f"sqlite:///{folder / 'study.sqlite3'}"})
 
 
-def test_luck_is_measured_further_and_a_report_written_again(over) -> None:
+def test_null_test_is_extended_and_report_is_rewritten(over) -> None:
     folder = over.folder / "results" / "a"
 
     null = over.json("optimize", "null", "a", "--surrogates", "6", "-j", "2")
@@ -204,7 +204,7 @@ def test_luck_is_measured_further_and_a_report_written_again(over) -> None:
     assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
 
 
-def test_a_run_that_is_not_over_has_no_report(fetched, eventually) -> None:
+def test_an_unfinished_run_has_no_report(fetched, eventually) -> None:
     search = fetched.start("optimize", "run", "--curriculum", write(fetched.folder, *SLOW), "-j", "1", "--run", "a")
     eventually(lambda: fetched.trials() >= 2)
     search.send_signal(signal.SIGINT)
@@ -218,7 +218,7 @@ def test_a_run_that_is_not_over_has_no_report(fetched, eventually) -> None:
     assert "no level has a verdict yet" in null.stderr
 
 
-def test_a_full_disk_under_the_results_ends_with_one_line_and_the_run_goes_on(
+def test_a_run_resumes_after_a_full_results_disk(
     fetched, small_disk: Path, remount: Callable[[str], None], undisturbed
 ) -> None:
     curriculum = write(fetched.folder, *SLOW)
@@ -236,7 +236,7 @@ def test_a_full_disk_under_the_results_ends_with_one_line_and_the_run_goes_on(
     assert {name: each for name, each in results(fetched, "whole").items() if name != "ballast"} == undisturbed
 
 
-def test_candles_below_the_coverage_are_told_before_anything_starts(fetched) -> None:
+def test_insufficient_coverage_is_reported_before_the_start(fetched) -> None:
     curriculum = write(fetched.folder, level("1", "coinbase/BTC-USD/M5", end="2023-02-10"))
 
     done = fetched.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2")

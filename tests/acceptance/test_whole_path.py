@@ -24,7 +24,7 @@ def up(make_lasting):
     return made, done
 
 
-def test_up_goes_from_nothing_to_a_verdict(up) -> None:
+def test_up_runs_from_an_empty_folder_to_a_verdict(up) -> None:
     program, done = up
     assert done.returncode == 0, done.stderr
     assert "monitoring page: http://127.0.0.1:" in done.stderr
@@ -46,7 +46,7 @@ def test_up_goes_from_nothing_to_a_verdict(up) -> None:
     assert files >= {"trials.csv", "trials.parquet", "gate.json", "best_params.json", "metrics.json", "equity.svg"}
 
 
-def test_up_serves_no_page_where_none_is_wanted(up) -> None:
+def test_up_serves_no_page_with_the_option_off(up) -> None:
     program, _ = up
     curriculum = str(program.write_curriculum(trials=4))
     done = program.run("up", "--curriculum", curriculum, "--seed", "8", "-j", "1", "--no-page")
@@ -79,7 +79,7 @@ def test_the_trial_table_is_the_same_for_any_number_of_workers(up, fetched) -> N
     assert with_one.count(b"\n") == 17
 
 
-def test_workers_of_another_terminal_do_the_work(fetched, connected: Callable[..., None]) -> None:
+def test_workers_of_another_terminal_evaluate_the_trials(fetched, connected: Callable[..., None]) -> None:
     curriculum = str(fetched.write_curriculum())
     pool = fetched.start("worker", "start", "-n", "2")
     try:
@@ -107,7 +107,7 @@ def whole_table(candles: Path, make_lasting) -> bytes:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_nothing_behind_and_goes_on(fetched, number: int, eventually, whole_table) -> None:
+def test_an_interrupted_run_leaves_no_process_and_resumes(fetched, number: int, eventually, whole_table) -> None:
     curriculum = str(fetched.write_curriculum(trials=MANY))
     search = fetched.start("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "1", "--run", "broken")
     eventually(lambda: fetched.trials() >= 3)
@@ -121,7 +121,7 @@ def test_an_interrupted_run_leaves_nothing_behind_and_goes_on(fetched, number: i
     assert table(fetched, "broken") == whole_table
 
 
-def test_a_run_that_was_killed_with_all_its_workers_loses_no_trial(fetched, eventually, whole_table) -> None:
+def test_killing_a_run_and_its_workers_loses_no_trial(fetched, eventually, whole_table) -> None:
     curriculum = str(fetched.write_curriculum(trials=MANY))
     search = fetched.start("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "broken")
     eventually(lambda: fetched.trials() >= 3)
@@ -143,7 +143,7 @@ def table(program, run: str, form: str = "parquet") -> bytes:
     return out.read_bytes()
 
 
-def test_an_interrupted_demo_takes_everything_down(program, eventually) -> None:
+def test_an_interrupted_demo_stops_all_its_processes(program, eventually) -> None:
     demo = program.start("demo")
     eventually(lambda: any((program.folder / "demo").glob("*/data/.ledger.sqlite3")))
 

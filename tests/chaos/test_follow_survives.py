@@ -51,7 +51,7 @@ async def health(data: Path, after: datetime, *, well: bool) -> dict:
             await asyncio.sleep(0.05)
 
 
-async def test_it_goes_on_after_maintenance_suspension_and_a_kill(tmp_path: Path, serving) -> None:
+async def test_follow_resumes_after_maintenance_suspension_and_a_kill(tmp_path: Path, serving) -> None:
     def answered() -> int:
         return sum("candles" in seen.path and seen.status == 200 for seen in served.requests)
 

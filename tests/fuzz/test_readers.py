@@ -25,7 +25,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_sound_input_is_read(folder: Path, name: str) -> None:
+def test_a_valid_input_is_read(folder: Path, name: str) -> None:
     """Or the damaged ones would prove little of what comes after the first check."""
     target = targets(folder)[name]
 

@@ -68,7 +68,7 @@ PEEKING = [
 
 
 @pytest.mark.parametrize(("peek", "columns"), PEEKING, ids=[peek.__name__ for peek, _ in PEEKING])
-def test_a_strategy_that_peeks_is_caught(peek, columns):
+def test_a_strategy_with_lookahead_is_detected(peek, columns):
     prepared = candles("oanda/EUR-USD/M5")
 
     leak = look_ahead(peek, prepared, seed=1)
@@ -79,14 +79,14 @@ def test_a_strategy_that_peeks_is_caught(peek, columns):
     assert leak.signal == peek(prepared)[leak.bar] != leak.without
 
 
-def test_a_strategy_that_counts_the_bars_to_come_looks_at_no_column():
+def test_counting_future_bars_is_reported_without_a_column():
     leak = look_ahead(lambda prepared: np.full(len(prepared), len(prepared) % 2, dtype=np.int8), candles(), seed=1)
 
     assert leak is not None
     assert leak.columns == ()
 
 
-def test_a_short_warm_up_is_caught():
+def test_a_short_warm_up_is_detected():
     """An average over all bars so far never forgets the first."""
 
     def above_the_mean_so_far(prepared: Prepared) -> np.ndarray:
@@ -100,7 +100,7 @@ def test_a_short_warm_up_is_caught():
     assert look_ahead(above_the_mean_so_far, candles(), seed=1) is None
 
 
-def test_a_strategy_that_is_random_is_not_repeatable():
+def test_a_random_strategy_is_not_repeatable():
     random = np.random.default_rng(1)
 
     assert not is_repeatable(lambda prepared: random.integers(-1, 2, len(prepared)).astype(np.int8), candles())
@@ -108,7 +108,7 @@ def test_a_strategy_that_is_random_is_not_repeatable():
 
 @pytest.mark.parametrize("name", sorted(plugins.entries(built_in_strategies, "STRATEGY")))
 @pytest.mark.parametrize("dataset", ["coinbase/BTC-USD/M5", "oanda/EUR-USD/M15", "coinbase/ETH-USD/H1"])
-def test_no_built_in_strategy_peeks_or_needs_more_than_its_warm_up(name, dataset):
+def test_no_built_in_strategy_has_lookahead_or_a_short_warm_up(name, dataset):
     strategy = load(name)
     short = {"slow": 40, "fast": 10, "channel": 20, "period": 5, "hour_fast": 5, "hour_slow": 12, "pullback": 9}
     known = {parameter.name for parameter in strategy.parameters}
@@ -124,7 +124,7 @@ def test_no_built_in_strategy_peeks_or_needs_more_than_its_warm_up(name, dataset
     assert is_repeatable(signals, prepared)
 
 
-def test_a_decision_engine_that_remembers_another_run_is_not_repeatable():
+def test_a_decision_engine_with_state_across_runs_is_not_repeatable():
     """One engine for all runs: the second knows what the first has seen."""
     kept = FIRST_RISE.decider(None, {}, Direction.BOTH)
     shared = SimpleNamespace(name="shared", parameters=(), warm_up=max, repair=dict, decider=lambda *_: kept)

@@ -78,12 +78,12 @@ def test_a_result_survives_every_refusal(plan, killable_server, start_program, e
         (ResponseError("ERR unknown command"), False, "is it running"),
     ],
 )
-def test_what_can_be_gone_at_the_next_try(error: RedisError, passes: bool, what: str) -> None:
+def test_redis_errors_are_classified_as_temporary_or_permanent(error: RedisError, passes: bool, what: str) -> None:
     assert may_pass(error) is passes
     assert what in remedy(error)
 
 
-def test_an_outage_is_two_lines_and_pauses_grow(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_logs_two_lines_and_pauses_grow(caplog: pytest.LogCaptureFixture) -> None:
     now = [100.0]
     outage = RedisOutage(clock=lambda: now[0])
     with caplog.at_level(logging.WARNING):

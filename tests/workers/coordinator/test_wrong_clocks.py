@@ -40,7 +40,7 @@ def clocks(tmp_path: Path) -> Callable[[str], WrongClock]:
         pytest.param({"server": -MINUTES}, {"server": DAYS, "coordinator": MINUTES}, id="server"),
     ],
 )
-def test_no_trial_is_lost_to_a_clock(
+def test_wrong_clocks_lose_no_trial(
     plan, forgotten, start_interpreter, eventually, tmp_path, clocks, first, then
 ) -> None:
     """Each trial takes several heartbeats, and the clocks are set while some of them run."""

@@ -79,7 +79,7 @@ def tools(served, eventually: Callable[..., None]) -> Iterator[Tools]:
     made.study.close()
 
 
-def test_a_run_that_is_suspended_emptied_and_requeued_finds_the_same(tools: Tools) -> None:
+def test_suspending_emptying_and_requeueing_keep_the_table(tools: Tools) -> None:
     tools.suspend()
     tools.hand_out()
     tools.wait_for_a_beat()
@@ -111,7 +111,7 @@ def test_a_run_that_is_suspended_emptied_and_requeued_finds_the_same(tools: Tool
     assert export(tools.study.trials(), "csv") == tools.plan.table_in_process()
 
 
-def test_info_with_an_interval_goes_on_until_it_is_ended(tools: Tools) -> None:
+def test_rq_info_with_an_interval_runs_until_stopped(tools: Tools) -> None:
     tools.run.reconcile()
     command = [str(RQ), "info", "--interval", "0.1", "--url", tools.plan.url]
     environment = {**os.environ, "TERM": "dumb", "PYTHONUNBUFFERED": "1"}

@@ -231,7 +231,7 @@ FATAL = {"KILL_PARENT": (FAIL, r"2 workers were lost with it: the worker's lease
 
 
 @pytest.mark.parametrize("name", [*OUTCOMES, *FATAL])
-def test_what_becomes_of_a_trial(crews: tuple[ProcessGroup, ProcessGroup], name: str) -> None:
+def test_a_trial_has_the_documented_outcome(crews: tuple[ProcessGroup, ProcessGroup], name: str) -> None:
     before = [process_group.pids for process_group in crews]
     state, reason = {**OUTCOMES, **FATAL}[name]
     (one, trials), (two, _) = (process_group.search(name) for process_group in crews)
@@ -246,7 +246,7 @@ def test_what_becomes_of_a_trial(crews: tuple[ProcessGroup, ProcessGroup], name:
         assert [process_group.pids for process_group in crews] == before, "a worker outlives whatever it evaluates"
 
 
-def test_what_a_strategy_writes_is_told_in_bounds_and_forges_no_line(scene: Scene) -> None:
+def test_strategy_output_is_limited_and_forges_no_log_line(scene: Scene) -> None:
     scene.strategy = "strangers:OUTPUT"
     scene.search()
     assert "action=strategy_wrote_more bytes_left_out=" in scene.said
@@ -263,7 +263,7 @@ def test_what_a_strategy_writes_is_told_in_bounds_and_forges_no_line(scene: Scen
     assert not any(line.startswith("12:00:00") for line in lines)
 
 
-def test_a_traceback_forges_no_line(scene: Scene) -> None:
+def test_a_traceback_forges_no_log_line(scene: Scene) -> None:
     scene.strategy = "strangers:UGLY"
     scene.search()
 
@@ -273,7 +273,7 @@ def test_a_traceback_forges_no_line(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("name", ["CHDIR", "HANDLERS", "MUCH", "THREAD", "DAEMON", "CLOSE"])
-def test_a_horse_that_an_order_has_changed_is_replaced(scene: Scene, name: str) -> None:
+def test_a_work_horse_changed_by_a_batch_is_replaced(scene: Scene, name: str) -> None:
     scene.strategy = f"strangers:{name}"
     scene.search()
     told = {
@@ -300,7 +300,7 @@ TROUBLES = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_a_strategy_that_cannot_be_imported_ends_the_search(scene: Scene, trouble: str) -> None:
+def test_an_unimportable_strategy_ends_the_search(scene: Scene, trouble: str) -> None:
     scene.strategy, scene.trouble = "unimportable:STRATEGY", trouble
     scene.import_seconds = 1 if "loop" in trouble else 60
 
@@ -312,7 +312,7 @@ def test_a_strategy_that_cannot_be_imported_ends_the_search(scene: Scene, troubl
     assert scene.left == []
 
 
-def test_a_worker_that_is_told_to_end_does_not_wait_for_an_import(scene: Scene, eventually) -> None:
+def test_a_stopping_worker_does_not_wait_for_an_import(scene: Scene, eventually) -> None:
     scene.strategy, scene.trouble, scene.import_seconds = "unimportable:STRATEGY", "noted loop", 6000
     Redis.from_url(scene.url).flushdb()
     worker = scene.start()
@@ -333,7 +333,7 @@ def test_a_worker_that_is_told_to_end_does_not_wait_for_an_import(scene: Scene, 
     assert connection.lindex("rq:queue:trials", 0) == f"{STUDY}-0-0-a1".encode()
 
 
-def test_a_module_that_forks_while_it_is_imported_leaves_nothing(scene: Scene) -> None:
+def test_a_fork_during_an_import_leaves_no_process(scene: Scene) -> None:
     scene.strategy, scene.trouble = "unimportable:STRATEGY", "fork"
     trials = scene.search()
 
