@@ -1,4 +1,4 @@
-"""`docs/architecture.md` names functions, folders and layers that exist, and every folder and layer."""
+"""`docs/architecture.md` names existing functions and all folders and layers."""
 
 import ast
 import importlib

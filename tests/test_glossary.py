@@ -1,4 +1,4 @@
-"""Every label of the report and of the page contains a term of `docs/glossary.md`, or is an everyday word."""
+"""Every label of report and page contains a term of `docs/glossary.md` or is an everyday word."""
 
 import re
 from pathlib import Path

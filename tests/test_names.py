@@ -1,4 +1,4 @@
-"""No class name exists twice in the product, and the test folders mirror the packages."""
+"""Class names of the product are unique, and the test folders mirror the packages."""
 
 import ast
 from collections import defaultdict

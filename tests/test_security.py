@@ -1,4 +1,4 @@
-"""Each line of the tables on who can do what names a test that is there."""
+"""Each row of the tables in `docs/security.md` names existing tests."""
 
 import re
 from pathlib import Path

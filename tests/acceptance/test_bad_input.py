@@ -1,4 +1,4 @@
-"""Whatever is wrong, it is one line that says what, which and what to do, with its own exit code."""
+"""Each input error gives one line with cause, place and advice, and its documented exit code."""
 
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def test_a_search_refuses_a_changed_file_and_a_fetch_repairs_it(fetched) -> None
 
 
 def test_a_full_disk_loses_no_stored_candle(program, tmp_path: Path) -> None:
-    """A limit on the size of files stands in for the disk: writing fails in the middle of the download."""
+    """A file size limit simulates the full disk: a write fails in the middle of the download."""
     limited = ("sh", "-c", 'ulimit -f 200; trap "" XFSZ; exec "$0" -m tradeschool "$@"')
     arguments = ("fetch", "--pairs", "BTC/USD", "--timeframes", "M5", "--timerange", "20230101-20230301")
 

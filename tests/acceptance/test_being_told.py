@@ -1,4 +1,4 @@
-"""Somebody elsewhere is told, by the command that does the work, and no secret with it."""
+"""Notifications of a running command: events arrive and contain no secret."""
 
 import json
 

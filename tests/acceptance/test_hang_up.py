@@ -1,4 +1,4 @@
-"""A closed terminal ends a command as Ctrl-C does, and the command says so; under nohup it goes on."""
+"""A closed terminal (SIGHUP) ends a command like Ctrl-C; under nohup the command continues."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""What a run logs says of each line what it belongs to: run, level, trial, dataset, worker."""
+"""Log lines of a run carry their context: run, level, trial, dataset and worker."""
 
 import json
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""A user's own strategy is evaluated where its user names it, and nowhere else."""
+"""A user strategy is evaluated only by workers whose settings name it."""
 
 import shutil
 import signal

@@ -1,4 +1,4 @@
-"""The page beside a whole run, from nothing to its verdict, as a user has it: two terminals and a browser."""
+"""The page during a whole run, from the download to the verdict, with two terminals and a browser."""
 
 import re
 import signal
@@ -13,7 +13,7 @@ SLOW = {"TRADESCHOOL_FETCH__COINBASE_RATE": "2", "TRADESCHOOL_FETCH__OANDA_RATE"
 
 @pytest.fixture
 def page_url(program) -> Iterator[str]:
-    """Where `tradeschool serve` is."""
+    """URL of `tradeschool serve`."""
     serving = program.start("serve", "--port", "0")
     assert serving.stderr is not None
     found = None

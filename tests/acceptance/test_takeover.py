@@ -1,4 +1,4 @@
-"""A run whose process is killed goes on by itself, whatever else shares its queue."""
+"""A killed run resumes automatically, also if other installations share its queue."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Two levels, from nothing: what comes in first is searched first, and whatever dies, the end is the same."""
+"""A curriculum of two levels: downloads and searches overlap, and kills do not change the result."""
 
 import json
 import os
@@ -68,7 +68,7 @@ SLOW = (
 
 
 def results(program, run: str) -> dict[str, bytes]:
-    """Every file of a run, without what only tells when it was begun or written."""
+    """Every file of a run without start and write times."""
     folder = program.folder / "results" / run
     begun = json.loads((folder / "run.json").read_text())["created"][:16]
     untimed = {"run.json", "lineage.json", "events.jsonl", "holdout_log.jsonl"}
@@ -84,7 +84,7 @@ def events(program, run: str) -> list[dict[str, object]]:
 
 
 def test_a_level_starts_while_later_datasets_are_still_downloading(program) -> None:
-    """Level 2 wants two years more of its dataset: level 1 is judged long before they are there."""
+    """Level 2 needs two more years of its dataset: level 1 is judged before they are downloaded."""
     curriculum = write(program.folder, FIRST, level("2", "coinbase/BTC-USD/M5", end="2023-12-20"))
     slow = {"TRADESCHOOL_FETCH__COINBASE_RATE": "20"}
 
@@ -120,7 +120,7 @@ def undisturbed(candles: Path, make_lasting) -> dict[str, bytes]:
 
 
 def test_repeated_kills_leave_the_same_result_files(fetched, eventually, undisturbed) -> None:
-    """kill -9 of command, workers and server at once: in the first level, in the second, in its retry, at the end."""
+    """SIGKILL of command, workers and server at once: in the first level, the second, its retry and at the end."""
     hasty = replace(fetched, environment={**fetched.environment, "TRADESCHOOL_WORK__LEASE_SECONDS": "5"})
     curriculum = write(fetched.folder, *SLOW)
     command = ["optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "whole"]
@@ -144,7 +144,7 @@ def test_repeated_kills_leave_the_same_result_files(fetched, eventually, undistu
 
 @pytest.fixture(scope="module")
 def over(candles: Path, make_lasting):
-    """The command at home in a folder with a run `a` that is over."""
+    """The command in a folder with a finished run `a`."""
     made = make_lasting("over")
     shutil.copytree(candles, made.folder / "data")
     words = ("optimize", "run", "--curriculum", write(made.folder, FIRST), "--seed", "7", "-j", "1", "--run", "a")

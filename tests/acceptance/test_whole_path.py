@@ -1,4 +1,4 @@
-"""From nothing to a verdict, with real processes."""
+"""The path from an empty folder to a verdict, with real processes."""
 
 import json
 import os
@@ -16,7 +16,7 @@ MANY = 120  # trials: enough to be interrupted among them
 
 @pytest.fixture(scope="module")
 def up(make_lasting):
-    """An empty folder in which `up` has run, and what came of it."""
+    """A folder in which `up` has run, and its result."""
     made = make_lasting("up").with_environment({"TRADESCHOOL_SERVE__PORT": "0"})
     curriculum = str(made.write_curriculum())
     done = made.run("up", "--curriculum", curriculum, "--seed", "7", "-j", "1", "--json")
@@ -68,7 +68,7 @@ def test_a_missed_gate_is_a_verdict_with_exit_code_3(fetched) -> None:
 
 
 def test_the_trial_table_is_the_same_for_any_number_of_workers(up, fetched) -> None:
-    """Of one, after a download of its own, and of three."""
+    """One worker, after its own download, and three workers."""
     program, done = up
     with_one = table(program, json.loads(done.stdout)["run"], "csv")
     curriculum = str(fetched.write_curriculum())
@@ -136,7 +136,7 @@ def test_killing_a_run_and_its_workers_loses_no_trial(fetched, eventually, whole
 
 
 def table(program, run: str, form: str = "parquet") -> bytes:
-    """The trials of a run, as a file has them."""
+    """The exported trial table of a run."""
     out = program.folder / f"{run}.{form}"
     done = program.run("optimize", "export", run, "--format", form, "--out", str(out))
     assert done.returncode == 0, done.stderr

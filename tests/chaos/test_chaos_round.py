@@ -1,4 +1,4 @@
-"""Whatever is killed, every trial is stored once, and the table is a quiet search's; `scripts/chaos` kills more."""
+"""Kills of any process: each trial is stored once and the table is that of an undisturbed search."""
 
 import importlib
 import importlib.util
@@ -27,7 +27,7 @@ def chaos_round() -> ModuleType:
 
 @pytest.mark.parametrize("remembers", [True, False], ids=["a server that remembers", "a server that forgets"])
 def test_random_kills_do_not_change_the_trial_table(chaos_round: ModuleType, remembers: bool) -> None:
-    """A search that is over before the last blow is followed by another one."""
+    """If a search ends before the last kill, another one follows."""
     searches = list(chaos_round.rounds(7, 21 + remembers, remembers=remembers, trials=24, a_round=7))
 
     assert sum(done.kills.total() for done in searches) == 7
@@ -35,7 +35,7 @@ def test_random_kills_do_not_change_the_trial_table(chaos_round: ModuleType, rem
 
 
 def test_environment_faults_do_not_change_the_trial_table(chaos_round: ModuleType) -> None:
-    """Clocks that are set, files that are damaged, keys that strangers write; nobody repairs but the product."""
+    """Changed clocks, damaged files and foreign keys; only the product repairs them."""
     if library() is None:
         pytest.skip(MISSING)
     surroundings = importlib.import_module("tests.chaos.environment_faults")

@@ -1,4 +1,4 @@
-"""`tradeschool fetch` killed before every single write: the next run ends as if nothing had been."""
+"""`tradeschool fetch` killed before every single write: the next run gives the same files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`tradeschool fetch` killed at random while everything goes wrong at the exchange, on the disk and beside it."""
+"""`tradeschool fetch` killed at random during faults of the exchange and the disk, and beside a second fetcher."""
 
 import asyncio
 import random
@@ -30,7 +30,7 @@ def reached_by(url: str) -> dict[str, str]:
 
 @pytest.fixture
 async def whole(tmp_path: Path, serving, chaos_processes, content) -> dict[str, object]:
-    """What an undisturbed run leaves."""
+    """Files of an undisturbed run."""
     async with serving() as served:
         ended = await chaos_processes.run(*WORDS, data=tmp_path / "undisturbed", environment=reached_by(served.url))
     assert ended.code == 0, ended.log
@@ -110,7 +110,7 @@ async def test_a_read_only_disk_is_reported_without_data_loss(
 async def test_two_fetchers_give_the_same_files_if_one_is_killed(
     tmp_path: Path, serving, chaos_processes_of, content, whole
 ) -> None:
-    """The second waits for the first, and takes over the moment it is dead."""
+    """The second waits for the first and continues as soon as the first is dead."""
     data = tmp_path / "shared"
     async with (
         serving(faults=Faults.parse("latency=20-40")) as served,

@@ -1,4 +1,4 @@
-"""`tradeschool fetch --follow` outlives maintenance, a suspended machine and a kill."""
+"""`tradeschool fetch --follow` continues after maintenance, a suspended machine and a kill."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ async def start(url: str, data: Path) -> asyncio.subprocess.Process:
 
 
 async def health(data: Path, after: datetime, *, well: bool) -> dict:
-    """What the first round that ends after a moment, with errors or without, says of itself."""
+    """Health of the first round that ends after a given time, with or without errors."""
     async with asyncio.timeout(60):
         while True:
             try:

@@ -45,7 +45,7 @@ FIRST_RISE = FirstRise()
 
 @dataclass
 class _Crossing:
-    """sma_cross as a stranger would write it: lists, one bar at a time."""
+    """sma_cross as a bar-by-bar strategy with plain lists."""
 
     fast: int
     slow: int

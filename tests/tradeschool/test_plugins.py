@@ -8,7 +8,7 @@ from tradeschool.plugins import entries
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A package of four modules, one of which holds no entry."""
+    """A package of four modules, one of them without an entry."""
     folder = tmp_path / "zoo_of_entries"
     folder.mkdir()
     for name, text in {

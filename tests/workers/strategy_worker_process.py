@@ -1,4 +1,4 @@
-"""A worker over made candles for the strategies of `strangers`, as a program."""
+"""A worker program over synthetic candles for the strategies of `strangers`."""
 
 import argparse
 import logging

@@ -1,4 +1,4 @@
-"""A strategy's module that cannot be imported, in the way that STRANGER_TROUBLE says."""
+"""A strategy module whose import fails in the way named by STRANGER_TROUBLE."""
 
 import os
 

@@ -14,7 +14,7 @@ PRICES = ["open", "high", "low", "close"]
 
 
 def read(shared: Path, name: str, instrument: Instrument, timeframe: Timeframe) -> Candles:
-    """A file of real candles; those of OANDA stand without a spread, which no column of theirs tells."""
+    """A file of real candles; OANDA's files have no spread column."""
     frame = pl.read_parquet(shared / "data" / f"{name}.parquet")
     dataset = Dataset(instrument=instrument, timeframe=timeframe)
     if "half_spread" in schema(dataset):
@@ -38,7 +38,7 @@ def different(both: pl.DataFrame, column: str) -> int:
 def test_derived_crypto_candles_equal_native_ones(
     shared: Path, pair: str, instrument: Instrument, timeframe: Timeframe, name: str
 ) -> None:
-    """Prices exactly; of the volumes, which the venue restates late, 7 or 8 in 62,000 differ."""
+    """Prices are equal; 7 or 8 of 62,000 volumes differ, because the venue corrects volumes late."""
     base = read(shared, f"binance-freqtrade2022_{pair}_5m", instrument, Timeframe.M5)
     native = read(shared, f"binance-freqtrade2022_{pair}_{name}", instrument, timeframe)
     both = compared(derive(base, timeframe), native)

@@ -109,7 +109,7 @@ async def test_a_killed_and_restarted_fetch_gives_the_same_files(tmp_path: Path,
 
 
 async def test_two_fetchers_download_each_page_once(tmp_path: Path, serving) -> None:
-    """Both find the folder taken, so that they go for it together; one of them waits for the other."""
+    """Both find the folder locked and compete for it; one waits for the other."""
 
     def told() -> None:
         raise AssertionError("somebody else has the folder")
@@ -129,7 +129,7 @@ async def test_two_fetchers_download_each_page_once(tmp_path: Path, serving) -> 
 
 
 async def test_the_result_is_written_before_the_next_fetcher_starts(tmp_path: Path) -> None:
-    """The next one removes whatever is in the making: a summary, too, if it were written after the lock was let go."""
+    """The next fetcher removes temporary files, so the summary must be written before the lock is released."""
     held: list[bool] = []
     store = FrameStore(tmp_path)
     await download([], store, {}, native=False, conclude=lambda _: held.append(is_locked(of_folder(tmp_path))))

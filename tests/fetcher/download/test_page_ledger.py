@@ -203,7 +203,7 @@ def test_a_replaced_body_is_reported(tmp_path: Path, ledger: PageLedger) -> None
 
 
 def test_a_failed_write_is_rolled_back(tmp_path: Path, ledger: PageLedger) -> None:
-    """The second statement of a transaction fails: the first one is undone, and the ledger goes on."""
+    """The second statement of a transaction fails: the first is rolled back, and the ledger stays usable."""
     ledger.add(page(0, 4), b"[]", rows=0, complete=False)
     with sqlite3.connect(tmp_path / FILE_NAME) as other:
         other.execute("CREATE TRIGGER refuse BEFORE UPDATE ON pages BEGIN SELECT RAISE(ABORT, 'refused'); END")

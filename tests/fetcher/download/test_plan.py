@@ -130,7 +130,7 @@ def test_longer_timeframes_are_derived_from_a_sealed_base() -> None:
 
 
 def test_a_range_is_split_if_its_base_has_several_sources() -> None:
-    """Sealed from 0 to 4, wanted from 4 to 8, and neither from 8 on."""
+    """Sealed from 0 to 4, requested from 4 to 8, and neither from 8 on."""
     base, quarter = want(M5, 4, 8), want(M15, 0, 10)
 
     assert downloads([base, quarter], native=False, sealed={BTC_M5: [want(M5, 0, 4).window]}) == [

@@ -64,7 +64,7 @@ def download(store: FrameStore, serving) -> Callable:
 
 
 def fill(ledger: PageLedger, hours: range, *, missing: range = range(0), scale: float = 1.0) -> None:
-    """A page an hour from the start of the days; `missing` are slots that every page lacks."""
+    """Add one page per hour from the start; every page lacks the slots in `missing`."""
     for hour in hours:
         start = DAYS.start_seconds + hour * 3600
         slots = [slot for slot in range(12) if slot not in missing]

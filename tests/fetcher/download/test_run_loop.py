@@ -62,7 +62,7 @@ async def fetch(
 
 
 def content(store: FrameStore) -> dict[str, str]:
-    """Every file of a store that a reader sees, with its digest."""
+    """Every visible file of a store with its digest."""
     return {
         path.relative_to(store.root).as_posix(): sha256(path.read_bytes()).hexdigest()
         for path in store.root.rglob("*")
@@ -80,7 +80,7 @@ def errors(progress: list[DownloadProgress]) -> list[type[Exception] | None]:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, generated: GeneratedCandles) -> FrameStore:
-    """A month of two instruments, one a protocol, fetched while nothing goes wrong."""
+    """A month of two instruments, one per protocol, fetched without faults."""
     store = FrameStore(tmp_path_factory.mktemp("undisturbed"))
 
     async def run() -> None:
@@ -299,7 +299,7 @@ async def test_an_unreachable_provider_ends_only_its_own_downloads(store: FrameS
 
 
 class Flaky:
-    """A source whose answers differ each time, or stay short, or refuse long ranges."""
+    """A source whose responses differ each time, stay incomplete, or refuse long ranges."""
 
     def __init__(self, source: GeneratedCandles, change: Callable[[SimulatedCandles, int], SimulatedCandles]) -> None:
         self.instruments = source.instruments
@@ -377,7 +377,7 @@ async def test_waiting_callers_are_notified_when_a_dataset_is_sealed(store: Fram
 
 
 async def test_a_cancelled_run_resumes_at_the_same_page(store: FrameStore, serving, undisturbed: FrameStore) -> None:
-    """Three times, a few requests after it began; what is stored then is not asked for again."""
+    """It is cancelled three times after a few requests; stored pages are not requested again."""
     async with serving(faults=Faults.parse("latency=20-20")) as served:
         for _ in range(3):
             until = len(served.requests) + 5
@@ -395,7 +395,7 @@ async def test_a_cancelled_run_resumes_at_the_same_page(store: FrameStore, servi
 
 
 async def test_a_download_can_change_its_source_midway(store: FrameStore, serving, undisturbed: FrameStore) -> None:
-    """Pages that either of Coinbase's APIs answered become the same files, to the byte."""
+    """Pages of both Coinbase APIs give equal bytes."""
     datasets = [want.dataset for want in wants(BTC_USD)]
     half = PAGES[BTC_USD] // 2
     async with serving(faults=Faults.parse("latency=20-20")) as served:
@@ -417,7 +417,7 @@ async def test_a_download_can_change_its_source_midway(store: FrameStore, servin
 async def test_a_full_disk_ends_the_run_without_data_loss(
     small_disk: Path, remount, serving, store: FrameStore
 ) -> None:
-    """What was stored before is not asked for again when there is space."""
+    """Stored pages are not requested again after space is available."""
     little = FrameStore(small_disk / "data")
     quarter = Window(MONTH.start, MONTH.start + timedelta(days=150))
     async with serving() as served:

@@ -43,7 +43,7 @@ def publisher(store: FrameStore, ledger: PageLedger) -> Publisher:
 
 
 def answer(slots: range, *, close: float = 10.5) -> bytes:
-    """Rows of the hour's slots in Coinbase's form."""
+    """Rows of one hour in the format of Coinbase."""
     rows = [f"[{HOUR.start_seconds + slot * 300},9,12,10,{close},1.5]" for slot in slots]
     return f"[{','.join(rows)}]".encode()
 
@@ -73,7 +73,7 @@ def test_the_latest_response_wins_for_a_candle(publisher: Publisher, ledger: Pag
 
 
 def test_a_parsed_page_is_not_parsed_again(publisher: Publisher, ledger: PageLedger, store: FrameStore) -> None:
-    """An answer that this process stored is taken as parsed then, one of an earlier process from its body."""
+    """A response of this process is used as parsed, one of an earlier process is parsed from its body."""
     coinbase, page = find("coinbase"), Page(dataset=BTC, window=HOUR)
     put(ledger, range(6), close=10.0)
     parsed = coinbase.parse(answer(range(6, 12), close=11.0), page)

@@ -323,7 +323,7 @@ def by(clock: Clock, client: Client) -> Client:
 
 
 def note_sends(client: Client) -> list[float]:
-    """When each request was sent, by the bucket's own log: how late it arrives is the machine's and the wire's."""
+    """Send times from the bucket, because arrival times depend on machine and network."""
     bucket, moments, sent = client.bucket, [], client.bucket.sent
 
     def note(token: int) -> None:
@@ -348,7 +348,7 @@ async def download(client: Client, todo: list[Page]) -> None:
 
 
 async def test_no_second_exceeds_the_default_limit(serving, fast) -> None:
-    """As sent, both at once, each by a clock that only its own waits move; every request took a token."""
+    """Both limits at once, each with a clock that only waits advance; every request took a token."""
     two_months = Window(START, START + timedelta(days=60))
     async with (
         serving(faults=Faults.parse("latency=0-5")) as server,
@@ -384,7 +384,7 @@ async def test_requests_on_cut_connections_take_a_token(dataset: Dataset, servin
 
 
 async def test_a_limit_of_one_does_not_deadlock(scripted, fast) -> None:
-    """When a kept-alive connection drops, the same request asks for a second token."""
+    """When a kept-alive connection drops, the same request needs a second token."""
     async with (
         scripted(good, None, good) as server,
         client_of(fast(server.url, rate=1.9)) as client,

@@ -48,7 +48,7 @@ def bucket_of(rate: float, clock: Clock) -> TokenBucket:
 
 
 async def sends(rate: float, delays: list[tuple[float, float]]) -> tuple[TokenBucket, list[float]]:
-    """The times of requests, each of which begins after a delay and travels for another before it is sent."""
+    """Send times of requests; each starts after a delay and is sent after another."""
     clock, sent = Clock(), []
     bucket = bucket_of(rate, clock)
 

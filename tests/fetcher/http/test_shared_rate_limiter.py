@@ -39,7 +39,7 @@ async def moment_of(bucket: SharedTokenBucket) -> int:
 
 
 async def now_at(bucket: SharedTokenBucket) -> float:
-    """By the clock of Redis, in seconds."""
+    """Time of the Redis clock in seconds."""
     seconds, microseconds = await bucket._redis.time()
     return float(seconds) + float(microseconds) / 1_000_000
 
@@ -52,7 +52,7 @@ def server(tmp_path_factory):
 
 
 async def test_three_buckets_share_one_limit(server) -> None:
-    """Of the moments that Redis gives away, each lies a pace after the one before, whichever bucket it is for."""
+    """Time slots of all buckets are one interval apart."""
     buckets = [bucket_at(server, Clock()) for _ in range(3)]
     moments = [await moment_of(bucket) for _ in range(20) for bucket in buckets]
     for bucket in buckets:

@@ -113,7 +113,7 @@ def test_freqtrade_json_is_read(tmp_path: Path, store: FrameStore, made: Made, n
 
 @pytest.mark.parametrize("header", [HEADER, "unix,date,symbol,open,high,low,close,Volume USD,Volume BTC"])
 def test_a_vendor_volume_column_is_found_by_name(tmp_path: Path, store: FrameStore, header: str) -> None:
-    """Newest first, a line of address, and Unix times that change their unit in the middle."""
+    """The file is newest first, starts with a URL line, and changes the unit of its Unix times."""
     seal = put(vendor(tmp_path, header), store)
 
     assert (seal.rows, seal.window, seal.findings) == (24, DAY, ())

@@ -18,7 +18,7 @@ FIRST = PAGE.window.start_seconds
 
 
 def row(slot: int, **changes: str) -> list[int | str]:
-    """In the documentation's form: twelve columns, of which open time and five strings are read."""
+    """A row in the documented format: twelve columns, of which open time and five strings are read."""
     values = {"open": "10.00000000", "high": "12.00000000", "low": "9.00000000", "close": "11.50000000"}
     values |= {"volume": "1.25000000"} | changes
     opened = (FIRST + slot * 300) * 1000
@@ -37,7 +37,7 @@ def test_rows_are_parsed_with_times_in_milliseconds() -> None:
 
 
 def test_the_documented_row_is_parsed() -> None:
-    """Source: rest-api.md, "Kline/Candlestick data"; there of a week, here moved to the hour it opens in."""
+    """Source: rest-api.md, "Kline/Candlestick data"; its weekly candle is moved to the hour of its open."""
     documented = b"""[[1499040000000,"0.01634790","0.80000000","0.01575800","0.01577100","148976.11427815",
         1499644799999,"2434.19055334",308,"1756.87402397","28.46694368","17928899.62484339"]]"""
     start = datetime(2017, 7, 3, tzinfo=UTC)

@@ -110,7 +110,7 @@ def test_the_recorded_hour_is_parsed_to_its_candle(recorded) -> None:
 
 
 def test_the_recorded_minutes_are_refused_on_a_longer_grid(recorded) -> None:
-    """They are 300 sound rows of one-minute candles: four of five lie beside the M5 grid."""
+    """The file has 300 valid one-minute candles; four of five are not aligned to M5."""
     page = Page(dataset=M5, window=Window(START, START + timedelta(hours=5)))
 
     with pytest.raises(InvalidCandles, match="ts must lie on the M5 grid: broken by 240 of 300 rows"):

@@ -51,7 +51,7 @@ def test_a_provider_is_registered_by_its_file() -> None:
 
 @pytest.fixture
 def dropped_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The name of a provider whose module was only copied into the folder."""
+    """Name of a provider whose module was only copied into the folder."""
     (tmp_path / "kraken.py").write_text(
         "from fetcher.providers.binance import Binance\n\n"
         "class Kraken(Binance):\n    name = 'kraken'\n    url = 'https://api.kraken.com'\n    rate = 1.0\n\n"
@@ -66,7 +66,7 @@ def dropped_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
 
 
 def test_a_provider_needs_one_file_only(dropped_in: str) -> None:
-    """It is found, and says itself how it is reached: neither the command nor the settings have a word of it."""
+    """The file declares URL, rate and token; command and settings need no change."""
     access = access_to(dropped_in, Settings())
 
     assert find(dropped_in).name == dropped_in
@@ -112,7 +112,7 @@ def test_a_missing_token_is_reported_before_the_first_request(provider: Provider
 
 @pytest.mark.parametrize("faults", ["", FAULTS], ids=["undisturbed", "with faults"])
 async def test_a_whole_fetch_equals_the_source(provider: Provider, faults: str, serving, store, generated) -> None:
-    """Over the loopback exchange, all timeframes, to the last digit; the longest page is asked for and answered."""
+    """All timeframes over the loopback exchange are equal to the last digit; the longest page is requested."""
     instrument = next(each for each in INSTRUMENTS if each.provider == provider.name)
     length = 2 * provider.slots_per_page * Timeframe.M5.duration
     window = Window(START, START + timedelta(days=-(-length // timedelta(days=1))))

@@ -96,14 +96,14 @@ def test_an_invalid_price_is_refused(price: str) -> None:
     "changes", [{"instrument": "GBP_USD"}, {"granularity": "S5"}], ids=["other instrument", "other granularity"]
 )
 def test_a_response_to_another_request_is_unusable(changes: dict[str, str]) -> None:
-    """An unsent granularity is S5, and such files have been sold as hours."""
+    """The default granularity is S5; files of S5 candles have been sold as hours."""
     with pytest.raises(ProviderUnusable, match=r"expected \('EUR_USD', 'M5'\), was"):
         PROVIDER.parse(body(candle(0), **changes), PAGE)
 
 
 @pytest.mark.parametrize("name", ["o01", "o03", "o04", "e01", "e02", "e03", "e05", "e07", "e08", "e10"])
 def test_a_recorded_response_to_another_request_is_unusable(recorded, name: str) -> None:
-    """Without bid and ask, of another instrument or granularity, or no candles at all."""
+    """A response without bid and ask, of another instrument or granularity, or without candles."""
     with pytest.raises(ProviderUnusable, match="expected"):
         PROVIDER.parse(recorded(name), PAGE)
 
@@ -143,7 +143,7 @@ def test_a_recorded_page_is_parsed_to_its_candles(recorded, name: str, timeframe
     ],
 )
 def test_years_of_recorded_candles_satisfy_the_contract(shared: Path, name: str, timeframe: Timeframe) -> None:
-    """Every candle that OANDA was seen to answer, spreads at Christmas included, is taken."""
+    """Every recorded OANDA candle is accepted, including wide spreads at Christmas."""
     with gzip.open(next((shared / "recorded" / "oanda").glob(f"{name}_*.csv.gz")), "rt") as file:
         rows = list(csv.DictReader(file))
     candles = [

@@ -146,7 +146,7 @@ class TestFaultAssignment:
 
 
 async def answers(serving, text, n_requests=40, path=CANDLES, query=PAGE, **options):
-    """Replies to many different requests, None where the connection was cut, and what the exchange saw."""
+    """Responses to many requests (None if the connection was cut) and the record of the exchange."""
     replies = []
     async with serving(faults=Faults.parse(text), **options) as client:
         for n in range(n_requests):
@@ -269,7 +269,7 @@ class TestServed:
 
 
 async def cut_body(client, n):
-    """Announced length, received bytes and the error, which is None where no answer came at all."""
+    """Announced length, received bytes and the error; None without a response."""
     try:
         async with client.session.get(
             CANDLES, params={"n": n, **PAGE}, headers={"Accept-Encoding": "identity"}

@@ -1,4 +1,4 @@
-"""Look-ahead check: finds the bar and column of a leak, and nothing in a valid strategy."""
+"""Look-ahead check: it names bar and column of a leak and passes valid strategies."""
 
 from types import SimpleNamespace
 
@@ -29,23 +29,23 @@ def sign(values: np.ndarray) -> np.ndarray:
 
 
 def shifted(prepared: Prepared) -> np.ndarray:
-    """shift(-1): the next close is known."""
+    """Uses the next close, by shift(-1)."""
     return sign(np.append(np.diff(prepared.close.astype(float)), 0))
 
 
 def above_the_whole_mean(prepared: Prepared) -> np.ndarray:
-    """The mean of the whole series is known."""
+    """Uses the mean of the whole series."""
     return sign(prepared.close - prepared.close.mean())
 
 
 def above_a_centred_mean(prepared: Prepared) -> np.ndarray:
-    """A window of 21 bars, ten of which are still to come."""
+    """Uses a centred window of 21 bars, ten of them in the future."""
     padded = np.pad(prepared.high.astype(float), 10, mode="edge")
     return sign(prepared.high - np.convolve(padded, np.ones(21) / 21, mode="valid"))
 
 
 def above_the_open_hour(prepared: Prepared) -> np.ndarray:
-    """Resampled to H1 and joined back on the hour: every bar knows the low at which its hour ends up."""
+    """Joins H1 candles on the hour, so that each bar uses the final low of its hour."""
     hours = prepared.time // 3600
     _, inverse = np.unique(hours, return_inverse=True)
     lows = np.full(inverse.max() + 1, 2**31)
@@ -54,7 +54,7 @@ def above_the_open_hour(prepared: Prepared) -> np.ndarray:
 
 
 def next_spread(prepared: Prepared) -> np.ndarray:
-    """What trading will cost at the next open."""
+    """Uses the spread of the next open."""
     return sign(np.append(prepared.half_spread[1:], 0) - 6.0)
 
 
@@ -87,7 +87,7 @@ def test_counting_future_bars_is_reported_without_a_column():
 
 
 def test_a_short_warm_up_is_detected():
-    """An average over all bars so far never forgets the first."""
+    """An average over all previous bars always depends on the first one."""
 
     def above_the_mean_so_far(prepared: Prepared) -> np.ndarray:
         closes = prepared.close.astype(float)
@@ -125,7 +125,7 @@ def test_no_built_in_strategy_has_lookahead_or_a_short_warm_up(name, dataset):
 
 
 def test_a_decision_engine_with_state_across_runs_is_not_repeatable():
-    """One engine for all runs: the second knows what the first has seen."""
+    """One engine instance for all runs keeps state of the first."""
     kept = FIRST_RISE.decider(None, {}, Direction.BOTH)
     shared = SimpleNamespace(name="shared", parameters=(), warm_up=max, repair=dict, decider=lambda *_: kept)
     prepared = candles("coinbase/BTC-USD/H1", 0)

@@ -1,4 +1,4 @@
-"""Each rule of a fill, by hand."""
+"""Each fill rule against values computed by hand."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ FLAT = (100, 100, 100, 100)
 def run_of(
     prepared: Prepared, *signals: tuple[int, int, int, int], direction: Direction = Direction.BOTH, **rules: object
 ) -> BacktestRun:
-    """What both engines say, which is the same."""
+    """The run of both engines, which must be equal."""
     entries, given = (
         entries_of(*signals, direction=direction),
         TradingRules(direction=direction, **{"rates": FREE, **rules}),
@@ -141,7 +141,7 @@ def test_a_signal_against_the_direction_only_exits(direction, expected):
 
 
 def test_missing_bars_are_not_invented():
-    """Friday's signal fills at Sunday's open, whatever lies between."""
+    """A signal of Friday fills at the open of Sunday."""
     friday = int(datetime(2021, 3, 5, 21, tzinfo=UTC).timestamp())
     sunday = friday + 2 * 86_400
     times = [friday, sunday, sunday + 3600]
@@ -193,7 +193,7 @@ def test_drawdown_runs_from_the_highest_close_to_the_worst_held_price():
 
 
 def test_prices_after_an_exit_at_the_open_cause_no_drawdown():
-    """The bar opens at the target itself, and falls only when the position is gone."""
+    """The bar opens at the target and falls after the exit."""
     prepared = prepared_of([FLAT, FLAT, (107, 107, 96, 100), FLAT])
 
     run = run_of(prepared, (0, LONG, 5, 7))
@@ -248,7 +248,7 @@ def test_warm_up_bars_give_no_signal_and_no_trade():
 
 
 class _Always:
-    """Signals as given; no stops, no parameters."""
+    """A strategy with given signals, without stops and parameters."""
 
     name, stops, parameters = "always", None, ()
 

@@ -1,4 +1,4 @@
-"""Preparation: validation, whole ticks and judged days."""
+"""Preparation: validation, whole ticks and evaluated days."""
 
 import dataclasses
 from datetime import UTC, datetime

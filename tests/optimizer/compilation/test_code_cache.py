@@ -61,7 +61,7 @@ def start(installed: Path, *words: str, **environment: str) -> subprocess.Popen[
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[str, str, str]:
-    """How often it loaded instead of compiling, from or to which folder, and what it logged."""
+    """Number of cache hits, the cache folder and the log of a process."""
     out, log = process.communicate(timeout=300)
     assert process.returncode == 0, log
     hits, folder = out.split(maxsplit=1)

@@ -1,4 +1,4 @@
-"""Equal bits with and without numba."""
+"""The results with and without numba have equal bits."""
 
 import os
 import subprocess

@@ -94,7 +94,7 @@ def test_inherited_points_depend_on_the_seed() -> None:
 
 
 def test_inherited_points_cover_the_whole_box() -> None:
-    """No side of the box has half of its points in one quarter and none in two others."""
+    """No dimension has half of its points in one quarter and none in two others."""
     level, centre = level_of(), {**PARAMETERS, "stop_atr": 3.0, "target_atr": 4.5}
     points = first_points(level, centre, seed=3)[1:]
 
@@ -115,7 +115,7 @@ def test_inherited_points_lie_in_the_ranges_of_the_level(seed: int, winner) -> N
 
 
 def test_an_unused_filter_of_the_winner_starts_off() -> None:
-    """Level 4 begins with level 3's winner as it was, not with a filter that nobody asked for."""
+    """Level 4 starts with the unchanged winner of level 3, without additional filters."""
     level = level_of(ranges={**RANGES, "trend": (0, 1), "hour_length": (4, 24), "vol_high": (0.5, 1.0)})
 
     first, *others = first_points(level, PARAMETERS, seed=7)

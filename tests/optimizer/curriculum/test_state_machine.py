@@ -1,4 +1,4 @@
-"""Curriculum state machine: every reachable state, and the same end after any interruption."""
+"""Curriculum state machine: every reachable state leads to the same end after any interruption."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,7 +27,7 @@ LEVEL_SPECS = st.lists(st.integers(0, 3), min_size=1, max_size=4).map(
 
 
 class World:
-    """What really happens when an action is taken; the verdicts are fixed beforehand, as a seed fixes them."""
+    """A model of the effects of actions; verdicts are fixed in advance, as by a seed."""
 
     def __init__(self, level_specs: list[LevelSpec], verdicts: dict[tuple[str, int], bool], ready: set[str]) -> None:
         self.facts = RunFacts(levels=level_specs, attempts=(), ready=ready)
@@ -35,7 +35,7 @@ class World:
         self.log: list[NextAction] = []
 
     def take(self, action: NextAction, *, killed_after: int | None = None) -> None:
-        """Step by step as the driver writes them down; a kill leaves the first ones only."""
+        """Effects of an action in order of writing; a kill keeps only the first ones."""
         for number, facts in enumerate(self._steps(action)):
             if killed_after is not None and number >= killed_after:
                 return

@@ -78,7 +78,7 @@ def test_two_concurrent_warm_starts_are_detected(tmp_path: Path, earlier) -> Non
 
 
 def test_optuna_sees_one_range_per_parameter(tmp_path: Path, earlier) -> None:
-    """Over trials of both attempts, as they were, it would sample none of the widened parameters together."""
+    """Without equal ranges, Optuna would not sample widened parameters jointly."""
     wider = distributions(at_attempt(LEVEL, 2))
     study = open_attempt(tmp_path, 2)
     copy_trials(study, earlier, wider, was=LEVEL.gate, now=LEVEL.gate)

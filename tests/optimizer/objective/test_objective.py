@@ -28,7 +28,7 @@ def prepared():
 
 
 def lenient(**fields: object):
-    """A level that nothing is stopped at."""
+    """A level without a pruning limit."""
     return level_of(drawdown_limit=1.0, **fields)
 
 
@@ -86,7 +86,7 @@ def test_all_parameters_are_evaluated_after_the_longest_warm_up(prepared):
 
 
 def test_later_attempts_are_evaluated_over_the_same_bars():
-    """What a level may still widen its ranges to is warmed up from its first attempt on."""
+    """The warm-up covers the widest ranges of later attempts from the first attempt on."""
     level = level_of(retries=2)
     bars = [prepare_level(at_attempt(level, attempt), Part.TRAIN, read_made) for attempt in (1, 2, 3)]
 
@@ -167,7 +167,7 @@ def test_exceeding_the_drawdown_limit_prunes_the_trial(prepared):
 
 
 def test_remaining_datasets_count_as_flat_for_the_drawdown(prepared):
-    """One dataset's own fall is shared among all that have the same days, as it is in the level's account."""
+    """The drawdown of one dataset is averaged over all datasets of the same days."""
     alone = evaluate(level_of(drawdown_limit=1.0), prepared[:1], PARAMETERS, OPEN)
     drawdown = alone.metrics["max_drawdown_intrabar"]
 
@@ -177,7 +177,7 @@ def test_remaining_datasets_count_as_flat_for_the_drawdown(prepared):
 
 
 def test_a_trial_without_a_trade_is_complete_finite_and_infeasible():
-    """Even where a level asks for no trades and no win rate."""
+    """Also if a level has no target for trades and win rate."""
     level = lenient(
         datasets=DATASETS[:1],
         min_trades=MinTrades(train=0, validation=0),
@@ -264,7 +264,7 @@ def _trial(state: optuna.trial.TrialState, intermediate: list[float]) -> optuna.
 
 
 def _median(complete: list[list[float]], step: int, startup: int) -> float | None:
-    """What the one who asks sends along: None while the pruner is not to act, NaN where no number was reported."""
+    """Thresholds of a request: None while the pruner is inactive, NaN without reported values."""
     if not complete or len(complete) < startup:
         return None
     numbers = [reported[step] for reported in complete if not math.isnan(reported[step])]

@@ -83,7 +83,7 @@ runs = st.lists(
 
 @given(runs)
 def test_arbitrary_windows_give_the_exact_mean(drawn):
-    """Against fractions, day by day, without an array."""
+    """Compared with exact fractions, computed day by day."""
     account = portfolio([run_of(first, equity) for first, equity in drawn])
     by_day: dict[int, list[Fraction]] = {}
     for first, equity in drawn:

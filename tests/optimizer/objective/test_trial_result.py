@@ -38,7 +38,7 @@ def test_an_evaluation_survives_a_json_round_trip(evaluation):
 
 
 def comparable(evaluation: Evaluation) -> str:
-    """Equal where every number is, NaN with NaN; the order of names aside."""
+    """A value for comparison in which NaN equals NaN and key order is irrelevant."""
     names = [dict(sorted(named.items())) for named in (evaluation.constraints, evaluation.metrics)]
     return repr((dataclasses.replace(evaluation, constraints={}, metrics={}), names))
 

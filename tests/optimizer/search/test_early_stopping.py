@@ -46,7 +46,7 @@ def test_carried_trials_set_the_best_value_but_are_not_counted() -> None:
 
 @given(st.lists(st.tuples(st.floats(-5, 5), st.booleans()), max_size=40), st.integers(1, 6), st.integers(0, 40))
 def test_an_interrupted_search_stops_at_the_same_trial(found, most: int, stop: int) -> None:
-    """Told of the first trials again, as after a kill, it comes to the same end."""
+    """Given the first trials again, as after a kill, the search ends at the same trial."""
     trials = [trial(number, value, feasible=feasible) for number, (value, feasible) in enumerate(found)]
     again = EarlyStopping(most, 0)
     early = next((each.number for each in trials[:stop] if again.is_over(each)), None)

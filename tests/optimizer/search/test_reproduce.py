@@ -26,7 +26,7 @@ def train():
 
 @pytest.fixture
 def trials(train) -> list[FrozenTrial]:
-    """As a coordinator records them."""
+    """Trials as a coordinator records them."""
     found: list[FrozenTrial] = []
     history = TrialHistory(SPACE.distributions)
     for number in range(LEVEL.trials):

@@ -31,7 +31,7 @@ def space(**changes: object) -> SearchSpace:
 
 
 def trial_of(trial_request: TrialRequest) -> FrozenTrial:
-    """Smooth, with steps, an infeasible region, some pruned and some failed trials."""
+    """A smooth objective with steps, an infeasible region, pruned and failed trials."""
     fast, slow, stop = (float(trial_request.parameters[name]) for name in ("fast", "slow", "stop"))
     if trial_request.number % 11 == 5:
         return failed_trial(trial_request, DISTRIBUTIONS, "ZeroDivisionError: division by zero", ORIGIN)

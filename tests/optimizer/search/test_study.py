@@ -49,7 +49,7 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture(params=["in bulk", "by optuna"])
 def study(url: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
-    """Written in bulk, and by Optuna's own means where its tables are not known: no test tells them apart."""
+    """A study with the bulk writer and one with Optuna's writer; both must behave equally."""
     if request.param == "by optuna":
         monkeypatch.setattr("optimizer.search.study.can_write", lambda engine: False)
     opened = open_study(url, "run-L1-a1", FACTS)

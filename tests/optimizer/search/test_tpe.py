@@ -28,14 +28,14 @@ MIXED = {**REAL, **WHOLE}
 
 @pytest.fixture
 def steady_order(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """NumPy sorts equal numbers in an order that depends on the processor; here, as they came."""
+    """Use a stable sort, because the order of equal numbers in NumPy depends on the processor."""
     sort = np.argsort
     monkeypatch.setattr(np, "argsort", lambda values, **_: sort(values, kind="stable"))
     yield
 
 
 def trials_of(distributions: Mapping[str, BaseDistribution], count: int, seed: int = 1) -> list[FrozenTrial]:
-    """Complete, pruned, failed and infeasible ones, over points drawn at random."""
+    """Complete, pruned, failed and infeasible trials at random points."""
     random = np.random.RandomState(seed)
     found = []
     for number in range(count):

@@ -35,7 +35,7 @@ TABLES = {
 
 
 def trials() -> list[FrozenTrial]:
-    """One of each kind: values of every sort, none, and attributes that only JSON can say."""
+    """Trials of each kind, with all value types, without value, and with JSON attributes."""
     made = [
         create_trial(
             value=1.5,
@@ -65,7 +65,7 @@ def by_us(storage: RDBStorage, study_id: int) -> None:
 
 
 def stored(path: Path, write: Callable[[RDBStorage, int], None]) -> dict[str, list[tuple[object, ...]]]:
-    """Every row of the tables of trials, without its own serial number."""
+    """Every row of the trial tables without its primary key."""
     silence_optuna()
     storage = RDBStorage(f"sqlite:///{path}")
     study = optuna.create_study(storage=storage, study_name="a", direction="maximize")
@@ -98,7 +98,7 @@ def test_every_row_equals_the_one_of_optuna(tmp_path: Path) -> None:
 
 
 def test_the_tables_have_the_known_schema() -> None:
-    """A release of Optuna with another column fails here, before it meets a study."""
+    """This test fails if an Optuna release adds a column."""
     found = {name: " ".join(models.BaseModel.metadata.tables[name].columns.keys()) for name in TABLES}
 
     assert found == TABLES

@@ -1,4 +1,4 @@
-"""A user's strategy draws the same numbers in every dataset of every trial, and nobody else's are moved."""
+"""A user strategy draws the same random numbers in every dataset and trial, and other random states are unchanged."""
 
 import random
 

@@ -62,7 +62,7 @@ class TestEveryBuiltIn:
     @given(data=st.data(), seed=st.integers(0, 99))
     @settings(deadline=None, max_examples=20)
     def test_has_warm_indicators_at_the_first_judged_bar(self, name, data, seed):
-        """A signal and its distances depend on bars from the first one on, which are then all there."""
+        """Signals and distances need bars from the first one on, which are available."""
         strategy = load(name)
         dataset = find_dataset("coinbase/BTC-USD/H1")
         prepared = random_prepared(
@@ -87,7 +87,7 @@ def test_sma_cross_signals_at_sign_changes_of_the_difference():
 
 
 def test_averages_that_touch_and_diverge_cross():
-    """Fast above slow, equal, above again: the second parting is a signal."""
+    """Fast above slow, equal, above again: the second move above is a signal."""
     closes = [7, 7, 7, 7, 7, 7, 7, 8, 8, 8, 8, 8, 8, 8, 8, 8, 9]
     prepared = prepared_of([(close, close, close, close) for close in closes])
 

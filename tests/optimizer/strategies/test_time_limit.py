@@ -1,4 +1,4 @@
-"""A call of a strategy returns once, in the process that made it."""
+"""A strategy call returns once, in the calling process."""
 
 import subprocess
 import sys

@@ -40,7 +40,7 @@ def test_intervals_depend_on_the_seed(runs) -> None:
 
 
 def test_a_resampled_drawdown_equals_that_of_the_metric(runs) -> None:
-    """The identity, each day after the one before, gives the account's own drawdown."""
+    """The identity permutation gives the drawdown of the account."""
     account = portfolio(runs)
     identity = np.arange(len(account.days)).reshape(-1, 1)
 

@@ -1,4 +1,4 @@
-"""Evidence on a winner: each value against an independent computation."""
+"""Evidence on a winner: each value equals an independent computation."""
 
 import math
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def make_level(**fields: object):
 
 @dataclass(frozen=True)
 class Peeking:
-    """Buys before a rise."""
+    """A strategy with lookahead that buys before a rise."""
 
     name: str = "peeking"
     parameters: tuple[Parameter, ...] = (IntParameter(name="wait", low=1, high=9, default=1, meaning="Bars."),)
@@ -249,7 +249,7 @@ def of_bitcoin(**fields: object):
 
 
 def factor(level, bps: float) -> float:
-    """On the trending market."""
+    """Profit factor on the trending market."""
     costs = level.costs.model_copy(update={"crypto_slippage_bps": bps, "fx_slippage_bps": bps})
     dear = level.model_copy(update={"costs": costs})
     runs = [backtest(dear, each, PARAMETERS) for each in prepare_level(dear, Part.VALIDATION, read_trending)]

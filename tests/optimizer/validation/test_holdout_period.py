@@ -1,4 +1,4 @@
-"""Holdout period: no part of a search can read it, although its candles are on the same disk."""
+"""Holdout period: no part of a search can read its candles, which are on the same disk."""
 
 from datetime import date
 
@@ -27,7 +27,7 @@ BTC = find_dataset("coinbase/BTC-USD/H1")
 
 @pytest.fixture
 def closed(store: FrameStore, window) -> FrameStore:
-    """Half a year of candles, from before the holdout period into it, behind a store that a search gets."""
+    """Half a year of candles that overlaps the holdout period, in the store of a search."""
     seal_made(store, BTC, window("2024-01-01", "2024-07-01"))
     return FrameStore(store.root, closed=HOLDOUT_WINDOW)
 
@@ -69,7 +69,7 @@ def test_the_store_refuses_every_read_of_the_holdout(
 
 @pytest.mark.parametrize("part", Part)
 def test_the_objective_cannot_read_the_holdout(closed: FrameStore, part: Part) -> None:
-    """Every part of a level whose days lie in the period is refused where the objective's bars are prepared."""
+    """Preparing any part of a level in the holdout period is refused."""
     level = level_until(date(2024, 7, 1), start=date(2024, 4, 1))
 
     with pytest.raises(HoldoutClosed):
@@ -82,7 +82,7 @@ def test_a_worker_cannot_read_the_holdout_digest(closed: FrameStore) -> None:
 
 
 def test_selection_and_gate_cannot_read_the_holdout(closed: FrameStore) -> None:
-    """Train lies before the period, validation in it: the search runs, and the verdict is refused."""
+    """Train lies before the holdout period, validation in it: the search runs and the verdict is refused."""
     level = level_until(date(2024, 6, 1), start=date(2024, 1, 1))
     level = level.model_copy(update={"gate": level.gate.model_copy(update={"profit_factor": 0.01, "win_rate": 0.0})})
     opened: list[Part] = []
@@ -119,7 +119,7 @@ def test_a_plan_or_run_that_includes_the_holdout_is_refused(closed: FrameStore, 
 
 
 def test_the_refused_level_is_valid_without_the_store() -> None:
-    """What the refusals above keep out is the period alone: the same level on candles of no store is judged."""
+    """The refusals depend only on the period: the same level without the store is evaluated."""
     level = level_until(date(2024, 6, 1))
 
     assert prepare_level(level, Part.VALIDATION, read_made)

@@ -59,7 +59,7 @@ def look(sharpe: float = 2.0, low: float = 0.4, fall: float = 0.1, trades: float
 
 
 def evidence(**changes: object) -> Evidence:
-    """Of a winner that nothing speaks against."""
+    """Evidence on a winner that meets all conditions."""
     excess = ExcessReturn(
         part=HOLDOUT, benchmark=Benchmark.HOLD_LONG, a_year=0.1, low=-0.1, high=0.3, sharpe=2.0, benchmark_sharpe=1.0
     )

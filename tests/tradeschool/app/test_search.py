@@ -1,4 +1,4 @@
-"""Ctrl-C during a search ends the command as an interrupt, whatever exception native code makes of it."""
+"""Ctrl-C during a search ends the command as an interrupt, also if native code raises another exception."""
 
 import signal
 

@@ -24,7 +24,7 @@ ROWS = 6
 
 
 def frame(dataset: Dataset = BTC_M5) -> pl.DataFrame:
-    """Six sound candles."""
+    """Six valid candles."""
     columns = {"open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "volume": 1.0, "half_spread": 0.5}
     times = [START + timedelta(minutes=5 * row) for row in range(ROWS)]
     return pl.DataFrame({"ts": times, **{name: [value] * ROWS for name, value in columns.items()}}).select(

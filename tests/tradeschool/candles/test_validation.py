@@ -24,7 +24,7 @@ TIMEFRAMES = {"1m": Timeframe.M5, "5m": Timeframe.M5, "15m": Timeframe.M15, "1h"
 
 
 def calm(dataset: Dataset, window: Window) -> Candles:
-    """Candles in every slot that hardly move."""
+    """Candles in every slot with small moves."""
     return of(dataset, expected_slots(dataset, window))
 
 
@@ -172,7 +172,7 @@ def test_the_usual_spacing_is_the_most_frequent_one(times: list[int], spacing: i
 
 
 def real(path: Path) -> Candles:
-    """A shared file as candles; minutes become five, quotes their middle."""
+    """A shared file as candles; minutes are aggregated to M5, quotes to mid prices."""
     source, pair, timeframe = path.stem.split("_")
     dataset = Dataset(instrument=find_instrument(pair.replace("USDT", "USD")), timeframe=TIMEFRAMES[timeframe])
     frame = pl.read_parquet(path)

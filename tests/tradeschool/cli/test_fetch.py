@@ -38,7 +38,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Point both providers at an address, with a rate limit too high to slow a test."""
+    """Configure the URL of both providers, with a rate limit that does not slow a test."""
 
     def point(url: str) -> None:
         for name in ("COINBASE", "OANDA"):
@@ -152,7 +152,7 @@ def test_a_dry_run_reports_requests_and_time(command) -> None:
 
 @pytest.fixture
 def binance_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Point an additional provider at an address through the environment."""
+    """Configure the URL of an additional provider through the environment."""
 
     def point(url: str) -> None:
         monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__URL", url)

@@ -1,4 +1,4 @@
-"""Metrics of a trial are equal in all outputs, and the trial can be reproduced."""
+"""Metrics of a trial are equal in all outputs, and trials can be reproduced."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The embedded server starts with any damage to its files, or reports the reason in one line."""
+"""The embedded server starts with damaged files or reports the reason in one line."""
 
 import logging
 import os
@@ -116,7 +116,7 @@ def stale_socket(valkey: EmbeddedValkey) -> None:
 
 
 def untouched(valkey: EmbeddedValkey) -> None:
-    """As a server that was killed leaves it."""
+    """Files as a killed server leaves them."""
 
 
 @pytest.mark.parametrize("leave", [cut_tail, stale_socket, untouched])

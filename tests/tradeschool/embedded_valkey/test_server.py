@@ -93,7 +93,7 @@ def test_a_killed_user_leaves_no_lock(valkey: EmbeddedValkey, user: subprocess.P
 
 
 def test_stored_data_survives_a_killed_server(valkey: EmbeddedValkey) -> None:
-    """Everything older than a second is in the append-only file, and what the kernel holds is not lost by a kill."""
+    """The append-only file has all data older than a second, and a kill does not lose kernel buffers."""
     with valkey.running(), redis.Redis.from_url(valkey.url) as connection:
         connection.set("key", "value")
         pid = valkey.pid

@@ -39,7 +39,7 @@ def truth(shared: Path) -> dict[str, dict]:
 
 @pytest.mark.parametrize("symbol", ["EUR_USD", "GBP_USD"])
 def test_missing_oanda_hours_are_known_outages(truth: dict, symbol: str) -> None:
-    """Every missing hour of four years is either closed by the calendar or one of a handful of known outages."""
+    """Every missing hour of four years is closed in the calendar or a known outage."""
     absent = {int(hours(text).timestamp()) for text in truth[symbol]["missing_open_hours"]}
     outages = {int(hours(text).timestamp()) for text in OUTAGES[symbol]}
 

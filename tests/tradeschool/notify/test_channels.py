@@ -1,4 +1,4 @@
-"""Delivery of notifications to real servers; failures do not block and reveal no secrets."""
+"""Delivery of notifications to real servers: failures do not block and reveal no secret."""
 
 import json
 import socket
@@ -58,7 +58,7 @@ def serving(hook: Hook) -> Iterator[Hook]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
@@ -85,7 +85,7 @@ def hook() -> Iterator[Hook]:
 
 
 class Box:
-    """A mail box."""
+    """A mail server that stores messages."""
 
     def __init__(self) -> None:
         self.mails: list[Envelope] = []
@@ -288,7 +288,7 @@ def test_an_invalid_address_is_reported_without_being_shown(url: str) -> None:
 
 
 def test_a_mail_server_gets_encryption_and_login(tmp_path) -> None:
-    """Against a certificate that this machine does not know, nothing is sent: not the password, not the mail."""
+    """With an unknown certificate, neither password nor mail is sent."""
     import ssl
     import subprocess
 

@@ -49,7 +49,7 @@ def cached(store: FrameStore, tmp_path: Path) -> CachedStore:
 
 @pytest.mark.parametrize("instrument", [BTC_USD, EUR_USD], ids=lambda instrument: instrument.name)
 def test_mapped_columns_equal_the_store_bit_by_bit(store, cached, made, instrument: Instrument) -> None:
-    """Decoded the first time, mapped the second."""
+    """The first read decodes, the second maps."""
     dataset = sealed(store, made, instrument)
     wanted = store.arrays(dataset, PART)
     for found in (cached.arrays(dataset, PART), cached.arrays(dataset, PART)):

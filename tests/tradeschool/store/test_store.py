@@ -51,7 +51,7 @@ def seal_of(candles: Candles, window: Window, files: list[PartFile]) -> Seal:
 
 
 def put(store: FrameStore, candles: Candles, window: Window) -> Seal:
-    """Write and seal candles, a file a year."""
+    """Write and seal candles, one file per year."""
     files = [store.write_year(candles.within(part), window, year) for year, part in window.years()]
     seal = seal_of(candles, window, files)
     store.seal(candles.dataset, seal)
@@ -320,7 +320,7 @@ def test_a_seal_counts_missing_candles() -> None:
 
 
 def test_a_full_disk_is_a_one_line_error_and_leaves_no_file(small_disk: Path, made: Made) -> None:
-    """Polars says it in its own way; a year of M5 does not fit into what is there."""
+    """Polars has its own error for a full disk; a year of M5 does not fit."""
     store = FrameStore(small_disk / "data")
     window = days("2020-01-01", "2021-01-01")
     noise = np.random.default_rng(1).random(105_408)

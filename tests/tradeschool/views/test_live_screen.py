@@ -1,4 +1,4 @@
-"""The screen and the line of `queue watch`."""
+"""Screen and one-line output of `queue watch`."""
 
 import io
 from dataclasses import replace

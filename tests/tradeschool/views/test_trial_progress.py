@@ -1,4 +1,4 @@
-"""Progress lines of a search without a terminal."""
+"""Progress log lines of a search without a terminal."""
 
 from types import SimpleNamespace
 

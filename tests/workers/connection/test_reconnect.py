@@ -1,4 +1,4 @@
-"""An outage is waited out with ever longer pauses, and not for ever."""
+"""Reconnection after an outage: growing pauses and a maximum wait."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""With a key, neither orders nor answers can be forged; without one, nothing changes."""
+"""Signing: with a key, batches and results cannot be forged; without a key, nothing changes."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Whoever dies, and whoever is first: every trial once, and the same table."""
+"""Coordinator: each trial is stored once, and the table is the same after any kill and in any order of completion."""
 
 import json
 import os
@@ -31,7 +31,7 @@ POISON = ({"fast": 20, "slow": 90, "stop": 2.0}, {"fast": 13, "slow": 90, "stop"
 
 
 class Shuffled:
-    """Answers orders in an order of its own, and some of them twice."""
+    """A dispatch that returns results in random order, and some of them twice."""
 
     def __init__(self, evaluator, choose: random.Random) -> None:
         self._evaluator, self._choose, self._orders = evaluator, choose, []
@@ -55,13 +55,13 @@ class Shuffled:
         return []
 
     def put_back(self, job_key) -> None:
-        """Nothing strays."""
+        """No job is orphaned."""
 
     def count_loss(self, job_key) -> int:
         return 0
 
     def announce(self, announcement) -> None:
-        """Nobody looks."""
+        """No worker reads announcements."""
 
 
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([1, 2, 3, 4]))
@@ -221,7 +221,7 @@ def test_workers_with_other_candles_end_the_run(plan, start_worker: Start, event
 
 
 def test_jobs_refused_for_other_candles_are_sent_again(plan, start_worker: Start, eventually) -> None:
-    """A refusal of yesterday says nothing of today; only those of this very run count."""
+    """Refusals of an earlier run are ignored; only those of this run count."""
     expected = plan.table_in_process()
     other = start_worker("--digest", "d2")
     eventually(lambda: plan.queue.connection.smembers("rq:workers:trials"))
@@ -281,7 +281,7 @@ def test_a_redis_flush_loses_no_trial(served, eventually) -> None:
 
 
 def test_a_job_whose_worker_died_before_the_start_is_requeued(plan, start_worker: Start) -> None:
-    """Killed between taking and starting, a job is in the intermediate list only."""
+    """If a worker dies between taking and starting a job, the job is only in the intermediate list."""
     study = plan.open()
     run = plan.run(study)
     run.reconcile()
@@ -343,7 +343,7 @@ def test_a_second_different_result_raises_an_alarm(plan, make_evaluator, caplog:
 
 
 def test_an_old_job_with_the_same_name_is_ignored(served) -> None:
-    """A study that was deleted and made again meets the jobs of the old one."""
+    """A study that was deleted and created again finds jobs of the old one."""
     replace(served, seed=1, folder=served.folder, study="run-L1-a1").table_by_queue()
     again = replace(served, folder=served.folder / "again")
     again.folder.mkdir()

@@ -1,4 +1,4 @@
-"""A whole run in one process: levels, gates, inheritance, retries, and the same files wherever it was stopped."""
+"""A whole run in one process: levels, gates, inheritance, retries, and equal files after any interruption."""
 
 import shutil
 from collections.abc import Iterator
@@ -217,7 +217,7 @@ def test_events_are_reported_in_order(undisturbed: RunHarness) -> None:
 
 
 class UnstableSource:
-    """A role that its database gives back once, as a server's does after an outage."""
+    """A leadership lock that the database releases once, as after an outage."""
 
     def __init__(self, lives: int) -> None:
         self._lives = lives
@@ -234,7 +234,7 @@ class UnstableSource:
 def test_a_run_that_lost_its_leadership_claims_it_and_reloads(
     harness: RunHarness, monkeypatch: pytest.MonkeyPatch, lives: int
 ) -> None:
-    """Another process may have gone on meanwhile: nothing that was read before may be written over what it wrote."""
+    """Another process may have continued meanwhile, so stale state must not overwrite its writes."""
     roles = [UnstableSource(lives), UnstableSource(99)]
     monkeypatch.setattr("workers.coordinator.curriculum_run.wait_for_leadership", lambda *_, **__: roles.pop(0))
     harness.begin(level("1", ANY), level("2", ANY))

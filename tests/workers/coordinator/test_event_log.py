@@ -1,4 +1,4 @@
-"""A run's log of events: appended by anybody, read in bounds, never in the way."""
+"""Event log of a run: concurrent writers, bounded reads, and no failure of the writer."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

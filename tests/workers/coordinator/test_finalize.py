@@ -1,4 +1,4 @@
-"""What a run comes to: luck, evidence, the holdout period opened once, and the same files wherever it was killed."""
+"""End of a run: null tests, evidence, one holdout look, a recommendation, and equal files after any kill."""
 
 import re
 import shutil
@@ -55,7 +55,7 @@ def sealed_candles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def whole(harness: RunHarness, sealed_candles: Path) -> RunHarness:
-    """With the holdout period."""
+    """A harness with holdout candles."""
     return RunHarness(replace(harness.context, holdout=FrameStore(sealed_candles)))
 
 
@@ -162,7 +162,7 @@ def test_a_run_without_a_winner_has_a_negative_report(whole: RunHarness) -> None
 
 @pytest.fixture(scope="module")
 def finalized(tmp_path_factory: pytest.TempPathFactory, candles: Path, sealed_candles: Path) -> RunHarness:
-    """A run that was finalized in peace."""
+    """A run that was finalized without interruption."""
     made = run_harness_in(tmp_path_factory.mktemp("finalized"), candles)
     made = RunHarness(replace(made.context, holdout=FrameStore(sealed_candles)))
     made.begin(*CURRICULUM, surrogates=3)
@@ -335,7 +335,7 @@ def test_the_null_test_of_a_level_with_stress_uses_its_limits(harness: RunHarnes
 
 
 def marked(told: object) -> object:
-    """Every text with something in it that a browser would run."""
+    """The record with markup in every text."""
     match told:
         case str():
             return f"{told}<script>alert()"

@@ -1,4 +1,4 @@
-"""A stranger's keys cost time, never a worker or a result: the run ends with the table of a quiet one."""
+"""Hostile Redis keys never end a worker or change a result: the trial table is that of an undisturbed run."""
 
 import base64
 import time

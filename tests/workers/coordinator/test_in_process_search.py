@@ -1,4 +1,4 @@
-"""A search in one process asks and finds what workers do, byte for byte."""
+"""A search in one process gives the trial table of workers, byte for byte."""
 
 import pytest
 

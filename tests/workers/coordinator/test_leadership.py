@@ -1,4 +1,4 @@
-"""One coordinator a study."""
+"""Leadership: a study has one coordinator at a time."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a search needs goes away and comes back: it waits, and finds the same."""
+"""Outages of database, disk and Redis during a search: it waits and gives the same table."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from workers.coordinator.trial_ledger import StudyProgress
 
 
 def conducted(plan, at: int, breaks: Callable[[], None], mends: Callable[[], None]) -> bytes:
-    """The table of a study during which something breaks once, after so many trials, until that was noticed."""
+    """The table of a study with one fault after a number of trials, which lasts until it is noticed."""
     opened: list[OpenStudy] = []
     happened: list[int] = []
     noticed: list[float] = []

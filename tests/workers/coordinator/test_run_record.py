@@ -1,4 +1,4 @@
-"""A run's record: what it goes on with, what it refuses, and what it says of what comes next."""
+"""Run record: which changes a resumed run accepts or refuses, and the next step in its status."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ CHANGES = {
 
 
 def _rewrite(harness: RunHarness, field: str, key: str) -> RunHarness:
-    """As if the run had been begun with other code or candles."""
+    """Rewrite the run record as if it had been started with other code or candles."""
     record = read_run(harness.context, "run")
     with opened(harness.context) as runs:
         runs.write(record.model_copy(update={field: {**getattr(record, field), key: "0" * 16}}))

@@ -1,4 +1,4 @@
-"""A run whose coordinator was killed goes on; one that was stopped on purpose does not."""
+"""Standby: a run of a killed coordinator is resumed, and one that was stopped on purpose is not."""
 
 import shutil
 import signal
@@ -36,7 +36,7 @@ def connection(plan) -> Redis:
 
 @pytest.fixture
 def marked(plan) -> Callable[..., RunMarker]:
-    """Writes a run down and marks it as under way, in the study's database of the plan."""
+    """Stores a run and marks it as active in the study database of the plan."""
     context = replace(make_context(plan.folder), storage_url=plan.storage)
 
     def mark(run: str = "run") -> RunMarker:
@@ -56,14 +56,14 @@ def under_way(url: str) -> list[str]:
 
 
 class Starts:
-    """A command that is noted down, and a clock of the test's own."""
+    """A standby with recorded commands and a manual clock."""
 
     def __init__(self, connection: Redis, storage: str, command: str = "false", key: bytes | None = None) -> None:
         self.now, self.runs, self._command = 0.0, list[str](), command
         self.standby = Standby(connection, storage, self._note, clock=lambda: self.now, signer=Signer(key))
 
     def pass_time(self, seconds: float) -> None:
-        """A look now, and one after so long; what was started has ended by then."""
+        """Poll now and after a number of seconds; started commands have ended by then."""
         self.standby.look()
         self.now += seconds
         self.standby.look()

@@ -1,4 +1,4 @@
-"""Which trials can be traded again, and when validation and test are still closed."""
+"""Reproduction of trials: which trials can be reproduced, and when validation and test are closed."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from workers.coordinator.trial_replay import find_trial, log_part_access
 
 @pytest.fixture
 def context(tmp_path: Path) -> RunContext:
-    """With a study of a trial that was completed and one that failed."""
+    """A context with a study of one completed and one failed trial."""
     made = make_context(tmp_path)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.RDBStorage(made.storage_url)

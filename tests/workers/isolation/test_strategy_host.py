@@ -1,4 +1,4 @@
-"""A search outlives whatever its strategy's code does: that runs in a process of its own."""
+"""Strategy isolation: strategy code runs in a separate process, whose failure does not end the search."""
 
 import os
 import sys
@@ -58,7 +58,7 @@ def write(name: str = "mine", *, repair: str = "pass", signals: str = "pass") ->
 
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No limit that working code could reach on a slow machine; a test of code that does not end sets its own."""
+    """Limits that valid code does not reach on a slow machine; tests of endless code set lower ones."""
     monkeypatch.setattr(strategy_host, "IMPORT_SECONDS", 600.0)
     monkeypatch.setattr(strategy_host, "RESPONSE_SECONDS", 600.0)
 
@@ -221,7 +221,7 @@ def test_strategy_output_goes_to_standard_error_within_a_limit(apart: StrategyHo
 
 
 def go_on(harness: RunHarness, name: str = "run"):
-    """Trials are evaluated by this process, as by a worker; what else needs the strategy goes its own way."""
+    """Evaluate trials in this process, as a worker does; other strategy calls use the isolated host."""
 
     def here(work: Callable):
         def done(*arguments):
@@ -246,7 +246,7 @@ def own_curriculum(name: str):
 
 @pytest.fixture
 def importable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A module of the working folder, for this process and for those that it starts; forgotten afterwards."""
+    """Makes a module of the working folder importable in this process and its children, and removes it afterwards."""
     monkeypatch.syspath_prepend(str(Path.cwd()))
     yield
     sys.modules.pop("mine", None)
@@ -291,7 +291,7 @@ def test_a_strategy_that_fails_only_on_validation_ends_the_run(
 
 
 def go_on_once_searched(harness: RunHarness) -> None:
-    """Repairs are this process' own, so that how long they take says nothing."""
+    """Repairs run in this process, so that their duration does not matter."""
     host, strategy_host._host = strategy_host._host, None
     from workers.coordinator import isolated_steps
 

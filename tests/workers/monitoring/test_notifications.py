@@ -1,4 +1,4 @@
-"""What is new is said once, by one, whoever notices it and whenever it is restarted."""
+"""Notifications: each event is sent once, by one process, also after restarts."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ SPREAD = Durations(bounds_seconds=(), counts=(0,), seconds=0)
 
 
 class ServiceHarness:
-    """An installation of files whose clock and queue a test moves."""
+    """An installation with a clock and queue controlled by the test."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.now, self.told = folder, START, list[Notification]()

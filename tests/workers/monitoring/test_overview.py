@@ -1,4 +1,4 @@
-"""An unavailable part reports an error, the other parts are still read, and a restored part is read again."""
+"""Overview: an unavailable part reports an error, other parts are read, and a restored part is read again."""
 
 import os
 import signal

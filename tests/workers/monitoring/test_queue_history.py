@@ -1,4 +1,4 @@
-"""The queue's past is kept once a step, in bounds, whoever notes it."""
+"""Queue history: one point per step, bounded, with concurrent writers."""
 
 import time
 

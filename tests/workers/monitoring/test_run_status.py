@@ -1,4 +1,4 @@
-"""How a run stands is what its row and its studies say, whoever wrote them and however far they are."""
+"""Run status: it is read from the run row and its studies, at any stage of the run."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A look at the queue tells everything and changes nothing."""
+"""Queue snapshot: it contains the whole state and changes nothing."""
 
 import signal
 import time

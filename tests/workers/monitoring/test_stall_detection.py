@@ -1,4 +1,4 @@
-"""Whether a search moves, how long the rest takes, and when it is said."""
+"""Stall detection: causes, ETA, and the times of log lines."""
 
 from dataclasses import replace
 

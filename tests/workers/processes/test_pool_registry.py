@@ -1,4 +1,4 @@
-"""Pools are found while they live, scaled and drained from elsewhere."""
+"""Pool registry: running pools are found, scaled and drained by other processes."""
 
 import os
 from collections.abc import Callable

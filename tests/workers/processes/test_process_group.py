@@ -1,4 +1,4 @@
-"""Work that is shared out is the same work, in the same order, and leaves no process behind."""
+"""Process group: results equal those of one process, in order, and no process remains."""
 
 import importlib
 import os
@@ -30,7 +30,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch):
-    """The module `process_group_work`, where a process finds it."""
+    """The module `process_group_work`, importable by child processes."""
     monkeypatch.syspath_prepend(str(HERE))
     return importlib.import_module("process_group_work")
 

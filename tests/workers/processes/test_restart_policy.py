@@ -1,4 +1,4 @@
-"""A process that cannot live is not started for ever; one that is killed now and then is."""
+"""Restart policy: a worker that cannot start is given up; one that is killed occasionally is restarted."""
 
 import sys
 from collections.abc import Collection
@@ -119,7 +119,7 @@ def test_restart_delays_grow_and_reset_after_a_stable_minute() -> None:
 
 
 def test_child_processes_of_a_killed_worker_end(tmp_path: Path) -> None:
-    """A daemon in a session of its own, as a strategy may start it before it kills its worker."""
+    """A daemon in a new session, as a strategy may start before it kills its worker."""
     pids = tmp_path / "pids"
 
     with pytest.raises(WorkersFailed):

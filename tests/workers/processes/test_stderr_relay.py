@@ -1,4 +1,4 @@
-"""What a child says on standard error is passed on, and its last line kept."""
+"""Standard error of a child is relayed, and its last line is kept."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The shipped users' file lets a whole search through, and nothing that a search does not need."""
+"""The shipped ACL file allows a whole search and refuses all other commands."""
 
 import asyncio
 import re
@@ -31,7 +31,7 @@ PASSWORD = "a-password-of-this-test"
 
 @pytest.fixture(scope="module", params=["valkey", "redis-server"])
 def restricted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server with the shipped users, by a name that may only do trials; Debian's Redis, too."""
+    """URL of a server (Valkey and Debian's Redis) with the shipped ACL, for the trials user."""
     folder = tmp_path_factory.mktemp("restricted")
     users = folder / "users.acl"
     digest = sha256(PASSWORD.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Whoever can write to Redis cannot make a worker run anything but trials."""
+"""Job allowlist: a worker runs only trial batches, whatever is written to Redis."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def data_of(content: object) -> bytes:
 
 
 def write(connection: Redis, job_id: str, **fields: object) -> None:
-    """A hash in the queue, as a stranger might write it."""
+    """Write a job hash as an attacker might."""
     honest = {"data": data_of(ORDER), "status": "queued", "origin": "trials", "created_at": "2024-01-01T00:00:00.0Z"}
     connection.hset(f"rq:job:{job_id}", mapping=honest | fields)
     connection.rpush("rq:queue:trials", job_id)

@@ -1,4 +1,4 @@
-"""Names tell what they are about, and strange ones tell nothing wrong."""
+"""Job names: they carry study and trials, and unknown names are shown unchanged."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A lease ends when nothing was heard for as long as it lasts, whatever any clock says."""
+"""Leases: a lease expires after a time without heartbeats, independent of any wall clock."""
 
 import time
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ def leased(plan, lease_client: LeaseClient) -> LeasedJob:
 
 
 def leave(plan, leased: LeasedJob, seconds: float, clock: object) -> None:
-    """Such a lease, of which so many seconds were left when the server's clock said this."""
+    """Write a lease with remaining seconds at a given server time."""
     connection = plan.queue.connection
     connection.delete(CLOCK_KEY)
     if clock is not None:

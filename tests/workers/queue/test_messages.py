@@ -1,4 +1,4 @@
-"""Orders and answers are a wire format: small JSON values, held against their form on both sides."""
+"""Messages: batches and results are a wire format of small JSON values, validated on both sides."""
 
 import json
 from dataclasses import replace
@@ -38,7 +38,7 @@ def batch(plan) -> TrialBatch:
 
 
 def test_the_function_name_and_the_version_are_pinned() -> None:
-    """A worker of the release before must go on with the jobs of this one, or refuse them by version."""
+    """A worker of the previous release must accept jobs of this one or refuse them by version."""
     assert f"{evaluate_trials.__module__}.{evaluate_trials.__qualname__}" == FUNCTION
     assert (FUNCTION, VERSION) == ("workers.work_horse.evaluator.evaluate_trials", 1)
     assert set(TrialBatch.model_fields) == {"v", "study", "numbers", "parameters", "thresholds", "level", "digests"}

@@ -1,4 +1,4 @@
-"""A server that may throw keys away is refused before any work begins; one that only refuses is not."""
+"""Server check: a server that evicts keys is refused before the start; one that only refuses writes is accepted."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ EVICTING = [f"{which}-{how}" for which in ("allkeys", "volatile") for how in ("l
 
 @pytest.fixture
 def operator(url: str) -> Iterator[Redis]:
-    """Sets the server of all tests, and sets it back."""
+    """Changes settings of the shared server and restores them."""
     with Redis.from_url(url) as connection:
         yield connection
         for name, value in (("maxmemory", "0"), ("maxmemory-policy", "noeviction")):

@@ -1,4 +1,4 @@
-"""Connections say what is wrong in one line, and never the password."""
+"""Connections report errors in one line and never show the password."""
 
 import pytest
 

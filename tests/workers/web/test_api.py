@@ -1,4 +1,4 @@
-"""The API returns the current state and reports unreachable services."""
+"""API: it returns the current state and reports unreachable services."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ def stream(page) -> Iterator[Iterator[tuple[str, dict]]]:
 
 
 def eventually(look, seconds: float = 60.0):
-    """Longer than two polls of a server without open pages."""
+    """Wait longer than two polls of a server without open pages."""
     end = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < end, f"not so after {seconds} s"

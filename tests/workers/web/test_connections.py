@@ -143,7 +143,7 @@ def test_a_lack_of_file_descriptors_logs_one_line_a_minute(caplog: pytest.LogCap
 
 
 def test_asyncio_reports_a_failed_accept_with_the_known_text() -> None:
-    """The text is asyncio's; if it changed, its errors would fill the log again."""
+    """The filter depends on a text of asyncio; if it changed, errors would fill the log."""
     source = asyncio.selector_events.__loader__.get_source(asyncio.selector_events.__name__)
 
     assert ACCEPT_FAILED in source

@@ -1,4 +1,4 @@
-"""All streams get the same bytes; slow ones get only the latest state."""
+"""Topics: all streams get the same bytes, and slow streams get only the latest state."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The worker reads from its work horse without blocking, within limits."""
+"""Channel: a worker reads from its work horse without blocking and with limits."""
 
 import socket
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A horse answers, says why it cannot, dies alone, and is never waited for without end."""
+"""Work horse: it returns results or a reason, its death does not end the worker, and every wait is limited."""
 
 import json
 import os
@@ -57,7 +57,7 @@ sys.stderr.write(json.dumps([*found, horse.trials]))
 
 @pytest.fixture
 def ride() -> Callable[..., list[object]]:
-    """Orders for one horse in a process of its own, and what came back for each."""
+    """Sends batches to a work horse in a separate process and returns the results."""
 
     def one(timeout: int, *orders: str, patience: float = 60.0) -> list[object]:
         command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(timeout), str(patience), *orders]
@@ -100,7 +100,7 @@ def test_a_missing_result_has_a_reason(ride, batch: str, failure: str) -> None:
 
 
 def test_native_code_that_blocks_signals_is_waited_for(ride) -> None:
-    """It would hang for as long as the machine runs: that there is an end to the wait is what is shown."""
+    """The code never returns; the test shows that the wait ends."""
     _, reply, _ = ride(1, "hang", patience=1.5)
 
     assert reply is None

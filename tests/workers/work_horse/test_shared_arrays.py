@@ -1,4 +1,4 @@
-"""A machine's workers map the same arrays; nothing else about them changes."""
+"""Shared arrays: all workers of a machine map the same files with equal values."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""A job's way through a worker's hands, as Redis sees it."""
+"""Job leases in Redis: taking, finishing, returning and failing a job."""
 
 import pytest
 from redis import Redis
@@ -19,7 +19,7 @@ def lease_client(plan) -> LeaseClient:
 
 @pytest.fixture
 def jobs(plan) -> list[str]:
-    """The first four jobs of a study, waiting in the queue."""
+    """The first four jobs of a study in the queue."""
     study = plan.open()
     plan.run(study).reconcile()
     study.close()

@@ -1,4 +1,4 @@
-"""A worker ends gently when told to, and never outlives its parent."""
+"""Worker and pool: graceful stop, orphan detection and start checks."""
 
 import os
 import signal

@@ -228,7 +228,7 @@ class TestRealFolder:
         assert np.abs(candles.ask - bid - 0.00014).max() < 1e-9
 
     async def test_recorded_candles_are_served_over_the_protocol(self, real, serving, recorded):
-        """The answer recorded over a weekend, price for price."""
+        """The response recorded over a weekend has equal prices."""
         taken = json.loads(recorded("oanda/o08"))
         query = {"from": "2024-09-06T20:00:00Z", "to": "2024-09-08T22:00:00Z", "granularity": "H1", "price": "MBA"}
         async with serving(real, now=lambda: ALWAYS[1]) as client:

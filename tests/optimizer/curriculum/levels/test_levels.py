@@ -1,4 +1,4 @@
-"""Built-in levels and the rules that each must follow."""
+"""Built-in levels and the rules of each level."""
 
 from datetime import date
 
@@ -77,7 +77,7 @@ def test_each_level_has_the_analyses_of_the_docs_table() -> None:
 
 @pytest.mark.parametrize("name", LEVELS)
 def test_every_attempt_has_a_valid_search_space(name: str) -> None:
-    """Ranges stay within the strategy's bounds however often a level is widened, and hold its default strategy."""
+    """Ranges stay within the bounds of the strategy in every attempt and contain its defaults."""
     for attempt in range(1, LEVELS[name].retries + 2):
         level = at_attempt(LEVELS[name], attempt)
 

@@ -97,7 +97,7 @@ def test_constant_closes_have_an_rsi_of_50():
 
 
 def test_an_hourly_bar_is_used_after_its_close():
-    """Four bars an hour; the second hour lacks its last bar, so that it is known one bar later."""
+    """Four bars per hour; the second hour lacks its last bar, so it is known one bar later."""
     slots = [0, 1, 2, 3, 4, 5, 6, 8, 9]
     times = [1_614_556_800 + 900 * slot for slot in slots]
     closes = [10, 11, 12, 13, 14, 15, 16, 9, 8]
@@ -117,7 +117,7 @@ def test_the_hourly_trend_is_the_slope_of_a_simple_average(period):
 
 
 def known_hour_closes(prepared: Prepared, bar: int) -> list[int]:
-    """At the close of a bar, hour by hour."""
+    """H1 closes that are known at the close of a bar."""
     known: dict[int, int] = {}
     for place in range(bar + 1):
         known[int(prepared.time[place]) // 3600] = int(prepared.close[place])

@@ -54,7 +54,7 @@ def test_the_null_test_separates_a_real_edge_from_no_skill() -> None:
 
 
 def test_without_random_signs_no_skill_markets_keep_the_edge(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Why days in another order are not enough: each of them still trends."""
+    """Shuffled days alone keep the trend within each day."""
     monkeypatch.setattr(
         "optimizer.validation.analyses.surrogate_markets.draw_signs",
         lambda moves, window, seed: np.ones(len(moves.time), dtype=bool),

@@ -62,7 +62,7 @@ def test_the_first_days_have_no_label() -> None:
 @settings(max_examples=20)
 @given(st.integers(60, 200), st.integers(0, 1000))
 def test_future_prices_change_no_label(day: int, seed: int) -> None:
-    """Nor does the day itself: its label is known before it begins."""
+    """The label of a day is known before the day begins."""
     closes = walk(seed, 0.0, 0.02, days=210)
     other = closes.copy()
     other[day:] = walk(seed + 1, 0.05, 0.1, days=210)[day:]

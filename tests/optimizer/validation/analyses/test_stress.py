@@ -55,7 +55,7 @@ def test_a_cost_factor_of_one_changes_nothing(stress_case: StressCase) -> None:
 
 
 def test_stressed_costs_equal_those_of_a_level_with_these_costs(stress_case: StressCase) -> None:
-    """For crypto, whose costs are all the level's; twice the rates are what the level with twice the rates pays."""
+    """For crypto, all costs come from the level: doubled costs equal a level with doubled rates."""
     level = level_of(("coinbase/BTC-USD/H1",), drawdown_limit=1.0)
     dear = level_of(
         ("coinbase/BTC-USD/H1",), drawdown_limit=1.0, costs=Costs(crypto_fee_bps=10.0, crypto_slippage_bps=4.0)
@@ -76,7 +76,7 @@ def test_doubled_costs_include_the_half_spread(stress_case: StressCase) -> None:
 
 
 def test_a_delayed_entry_is_one_bar_later(stress_case: StressCase) -> None:
-    """Compared where the position before does not matter: the first trade of each dataset."""
+    """Only the first trade of each dataset is compared, because later ones depend on earlier positions."""
     for plain, late in zip(stress_case.runs[Part.VALIDATION], delayed_by_one_bar(stress_case), strict=True):
         assert late.trades["entry_bar"][0] == plain.trades["entry_bar"][0] + 1
 

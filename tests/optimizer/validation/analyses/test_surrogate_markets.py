@@ -1,4 +1,4 @@
-"""Surrogate markets keep the properties of the market and lose its direction."""
+"""Surrogate markets keep volatility and correlation of the market and lose its direction."""
 
 from datetime import UTC, date, datetime
 from functools import cache
@@ -36,7 +36,7 @@ DAY = 86_400
 
 @cache
 def read_open(dataset: Dataset, window: Window) -> CandleArrays:
-    """Made candles of the hours in which the market is open."""
+    """Synthetic candles of the open hours of the market."""
     arrays = read_made(dataset, window)
     return arrays[np.isin(arrays.time, expected_slots(dataset, window))]
 
@@ -128,7 +128,7 @@ def test_an_inverted_bar_swaps_the_distances_of_high_and_low() -> None:
 
 
 def test_buy_and_hold_has_zero_expected_return() -> None:
-    """A market that only rises: in its surrogates a holder earns as often as not, and nothing in the mean."""
+    """Surrogates of a rising market give buy-and-hold a mean return of zero."""
 
     def rising(dataset: Dataset, window: Window) -> CandleArrays:
         real = read_open(dataset, window)

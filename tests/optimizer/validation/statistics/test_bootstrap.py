@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_interval():
 
 
 def test_the_interval_equals_that_of_arch():
-    """Two programs' draws differ; both ends agree to a tenth of the interval's width."""
+    """Random draws differ between the libraries; both bounds agree within a tenth of the interval width."""
     arch = pytest.importorskip("arch.bootstrap")
     returns = correlated(0.3, 5, 700)
     resampler = arch.StationaryBootstrap(block_length(returns), returns, seed=1)

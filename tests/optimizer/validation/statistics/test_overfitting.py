@@ -13,7 +13,7 @@ def noise(trials: int, seed: int = 2, days: int = 16 * 20) -> np.ndarray:
 
 
 def test_trials_with_equal_sharpe_ratios_are_always_overfitted():
-    """One mean and deviation for all: who was better on one half was worse on the other."""
+    """With equal mean and deviation, a trial that is better in one half is worse in the other."""
     returns = noise(50)
     returns = (returns - returns.mean(axis=0)) / returns.std(axis=0) * 0.01 + 0.0005
 
@@ -38,7 +38,7 @@ def test_every_half_is_used_once():
 
 
 def test_a_split_equals_one_computed_by_hand():
-    """Four days a part of two: the first trial wins the first half and is last on the second."""
+    """Two parts of four days: the first trial is best in the first half and worst in the second."""
     returns = np.array([[0.03, 0.01], [0.01, 0.0], [-0.01, 0.02], [-0.03, 0.01]])
 
     found = overfitting(returns, 2)

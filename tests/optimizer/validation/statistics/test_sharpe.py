@@ -47,7 +47,7 @@ def test_the_deflated_benchmark_equals_the_published_one():
     ],
 )
 def test_the_probabilistic_sharpe_ratio_equals_the_published_one(moments, published):
-    """0.458 is itself a rounded figure: what is printed lies between what its two ends give."""
+    """0.458 is rounded: the published value lies between the results of both rounding bounds."""
     ends = [dataclasses.replace(moments, sharpe=ratio) for ratio in (0.4575, 0.458, 0.4585)]
 
     assert published in [round(sharpe.probabilistic_sharpe(end), 3) for end in ends]
@@ -64,7 +64,7 @@ def test_the_probabilistic_sharpe_ratio_equals_the_published_one(moments, publis
     ],
 )
 def test_the_minimum_track_record_equals_the_published_one(periods_a_year, skewness, kurtosis, published_years):
-    """A yearly Sharpe ratio of 2 told from one of 1."""
+    """Minimum track record to distinguish a yearly Sharpe ratio of 2 from 1."""
     moments = ReturnMoments(sharpe=per_period(2, periods_a_year), periods=1, skewness=skewness, kurtosis=kurtosis)
 
     periods = sharpe.minimum_track_record(moments, per_period(1, periods_a_year))
