@@ -1,4 +1,4 @@
-"""What becomes of a trial, its search and its worker, whatever a user's strategy does: the table of the docs."""
+"""Outcomes of trial, search and worker for misbehaving strategies, as in the table of the docs."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def forks() -> Iterator[ForkServer]:
 
 
 class Hurried(QueueDispatcher):
-    """The unlucky trial has two seconds, whatever the machine is doing; the others have all the time they need."""
+    """Gives the misbehaving trial two seconds and the others no practical limit."""
 
     seconds = 2
 
@@ -74,7 +74,7 @@ class Scene:
         return [pid for pid in noted if pid and is_alive(pid)]
 
     def start(self, *strategies: str, has_errors: bool = True) -> Forked:
-        """A worker that may evaluate these."""
+        """Start a worker that may evaluate these strategies."""
         words = [str(HERE / "strategy_worker_process.py"), "--url", self.url, "--arrays", str(self.folder / "arrays")]
         words += ["--import-seconds", str(self.import_seconds)]
         words += [word for each in strategies or [self.strategy] for word in ("--strategy", each)]
@@ -86,7 +86,7 @@ class Scene:
         return self.forks.start(words, cwd=self.folder, env=environment, has_errors=has_errors)
 
     def search(self) -> list[FrozenTrial]:
-        """By a worker of its own, which has to live."""
+        """Search with a separate worker, which must stay alive."""
         Redis.from_url(self.url).flushdb()
         worker = self.start()
         try:
@@ -100,7 +100,7 @@ class Scene:
 
 
 def coordinate(scene: Scene, tend: Callable[[], None]) -> tuple[bytes, list[FrozenTrial]]:
-    """The trial table, and the trials."""
+    """Trial table and trials."""
     queue = TrialQueue(connection=Redis.from_url(scene.url))
     dispatcher = Hurried(queue, study=STUDY, url=scene.url, job_timeout_seconds=600)
     level = level_of(
@@ -165,7 +165,7 @@ class ProcessGroup:
         return [worker.pid for worker in self.workers if worker.poll() is None]
 
     def end(self) -> None:
-        """Each ends when it is told to."""
+        """Stop all workers; each must end."""
         for worker in self.workers:
             worker.terminate()
         codes = [worker.wait(timeout=120) for worker in self.workers]
@@ -176,7 +176,7 @@ class ProcessGroup:
 
 @pytest.fixture(scope="module")
 def crews(server: str, forks: ForkServer) -> Iterator[tuple[ProcessGroup, ProcessGroup]]:
-    """One worker, and two."""
+    """Groups of one and of two workers."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         made = tuple(
@@ -232,7 +232,7 @@ FATAL = {"KILL_PARENT": (FAIL, r"2 workers were lost with it: the worker's lease
 
 
 @pytest.mark.parametrize("name", [*OUTCOMES, *FATAL])
-def test_what_becomes_of_a_trial(crews: tuple[ProcessGroup, ProcessGroup], name: str) -> None:
+def test_a_trial_has_the_documented_outcome(crews: tuple[ProcessGroup, ProcessGroup], name: str) -> None:
     before = [process_group.pids for process_group in crews]
     state, reason = {**OUTCOMES, **FATAL}[name]
     (one, trials), (two, _) = (process_group.search(name) for process_group in crews)
