@@ -152,7 +152,7 @@ def exchange(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -> Ite
 
 @pytest.fixture
 def program(tmp_path: Path, exchange: str, forks: ForkServer) -> Iterator[Program]:
-    """The command in an empty folder, pointed at the exchange; at the end nothing of it may be left running."""
+    """The command in an empty folder, connected to the exchange; at the end none of its processes may be left."""
     made = program_in(tmp_path / SPECIAL_CHARACTERS, exchange, forks)
     yield made
     left = made.processes()

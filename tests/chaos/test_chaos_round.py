@@ -34,7 +34,7 @@ def test_random_kills_do_not_change_the_trial_table(chaos_round: ModuleType, rem
     assert [done.found for done in searches] == [done.wanted for done in searches]
 
 
-def test_spoilt_surroundings_change_nothing(chaos_round: ModuleType) -> None:
+def test_environment_faults_do_not_change_the_trial_table(chaos_round: ModuleType) -> None:
     """Clocks that are set, files that are damaged, keys that an attacker writes; nobody repairs but the product."""
     if library() is None:
         pytest.skip(MISSING)

@@ -58,7 +58,7 @@ def of_great_size(connection: Redis, key: str, kind: str) -> None:
 
 
 def of_extreme_numbers(connection: Redis, key: str, kind: str) -> None:
-    """Numbers that are none, endless, negative, or too large for a clock."""
+    """Invalid, infinite, negative and too large numbers."""
     numbers = [b"nan", b"inf", b"-inf", b"-1", b"1e400", b"9e15", b"9" * 400]
     _add(connection, key, kind, numbers, score=float("inf"))
     if kind == "zset":

@@ -48,7 +48,7 @@ class MisbehavingStrategy:
 
 
 def noted(pid: int) -> int:
-    """Whoever is left behind is looked for by the test."""
+    """Record a process that the test looks for afterwards."""
     with Path(os.environ["STRATEGY_PIDS"]).open("a") as file:
         file.write(f"{pid}\n")
     return pid

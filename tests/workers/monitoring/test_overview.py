@@ -35,7 +35,7 @@ def overview(socket_folder: Path) -> Iterator[Overview]:
     made.close()
 
 
-def test_an_installation_in_which_nothing_was_done_yet(overview: Overview) -> None:
+def test_an_empty_installation_has_an_overview(overview: Overview) -> None:
     assert "does not answer" in overview.queue().error
     assert (overview.run().value, overview.run().error) == (None, "")
     assert (overview.candles().value, overview.candles().error) == ([], "")

@@ -165,7 +165,7 @@ def test_a_forged_loss_count_is_ignored(connection: Redis, stored: str) -> None:
 
 
 def test_an_attacker_cannot_change_a_signed_search(plan, start_worker, make_evaluator) -> None:
-    """Forged failures, losses, answers, orders and leases at each step; the table is that of a quiet search."""
+    """Forged failures, losses, results, batches and leases at each step do not change the table."""
     start_worker("--key", SECRET)
     connection, expected = plan.queue.connection, plan.table_in_process()
     study = plan.open()
@@ -233,7 +233,7 @@ def test_a_key_only_at_the_workers_ends_the_run(plan, start_worker) -> None:
 
 
 def test_without_a_key_an_attacker_can_fail_trials(plan, connection: Redis) -> None:
-    """What `docs/security.md` says of a server that is shared, without a key."""
+    """The documented risk of a shared server without a key."""
     study = plan.open()
     run = plan.run(study)
     run.reconcile()

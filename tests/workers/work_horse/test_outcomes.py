@@ -149,7 +149,7 @@ class ProcessGroup:
         return self.scene.start(*self._strategies, has_errors=False)
 
     def search(self, name: str) -> tuple[bytes, list[FrozenTrial]]:
-        """The trial table, and the trials."""
+        """Trial table and trials."""
         self.scene.strategy = f"misbehaving:{name}"
         Redis.from_url(self.scene.url).flushdb()
         return coordinate(self.scene, self._start_again if name in FATAL else lambda: None)
@@ -247,7 +247,7 @@ def test_a_trial_has_the_documented_outcome(crews: tuple[ProcessGroup, ProcessGr
         assert [process_group.pids for process_group in crews] == before, "a worker outlives whatever it evaluates"
 
 
-def test_what_a_strategy_writes_is_told_in_bounds_and_forges_no_line(scene: Scene) -> None:
+def test_strategy_output_is_limited_and_forges_no_log_line(scene: Scene) -> None:
     scene.strategy = "misbehaving:OUTPUT"
     scene.search()
     assert "action=strategy_wrote_more bytes_left_out=" in scene.said
@@ -264,7 +264,7 @@ def test_what_a_strategy_writes_is_told_in_bounds_and_forges_no_line(scene: Scen
     assert not any(line.startswith("12:00:00") for line in lines)
 
 
-def test_a_traceback_forges_no_line(scene: Scene) -> None:
+def test_a_traceback_forges_no_log_line(scene: Scene) -> None:
     scene.strategy = "misbehaving:UGLY"
     scene.search()
 
@@ -274,7 +274,7 @@ def test_a_traceback_forges_no_line(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("name", ["CHDIR", "HANDLERS", "MUCH", "THREAD", "DAEMON", "CLOSE"])
-def test_a_horse_that_an_order_has_changed_is_replaced(scene: Scene, name: str) -> None:
+def test_a_work_horse_changed_by_a_batch_is_replaced(scene: Scene, name: str) -> None:
     scene.strategy = f"misbehaving:{name}"
     scene.search()
     told = {
@@ -301,7 +301,7 @@ IMPORT_FAULTS = {
 
 
 @pytest.mark.parametrize("import_fault", IMPORT_FAULTS)
-def test_a_strategy_that_cannot_be_imported_ends_the_search(scene: Scene, import_fault: str) -> None:
+def test_an_unimportable_strategy_ends_the_search(scene: Scene, import_fault: str) -> None:
     scene.strategy, scene.import_fault = "unimportable:STRATEGY", import_fault
     scene.import_seconds = 1 if "loop" in import_fault else 60
 
@@ -313,7 +313,7 @@ def test_a_strategy_that_cannot_be_imported_ends_the_search(scene: Scene, import
     assert scene.left == []
 
 
-def test_a_worker_that_is_told_to_end_does_not_wait_for_an_import(scene: Scene, eventually) -> None:
+def test_a_stopping_worker_does_not_wait_for_an_import(scene: Scene, eventually) -> None:
     scene.strategy, scene.import_fault, scene.import_seconds = "unimportable:STRATEGY", "noted loop", 6000
     Redis.from_url(scene.url).flushdb()
     worker = scene.start()
@@ -334,7 +334,7 @@ def test_a_worker_that_is_told_to_end_does_not_wait_for_an_import(scene: Scene, 
     assert connection.lindex("rq:queue:trials", 0) == f"{STUDY}-0-0-a1".encode()
 
 
-def test_a_module_that_forks_while_it_is_imported_leaves_nothing(scene: Scene) -> None:
+def test_a_fork_during_an_import_leaves_no_process(scene: Scene) -> None:
     scene.strategy, scene.import_fault = "unimportable:STRATEGY", "fork"
     trials = scene.search()
 
