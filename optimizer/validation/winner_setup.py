@@ -165,7 +165,7 @@ def _parameters(setup: WinnerSetup, traded: BacktestSetup) -> Iterator[str]:
 
 
 def _costs(was: Costs, found: Costs) -> Iterator[str]:
-    for name, rate in was.model_dump().items():
+    for name, rate in was.rates.items():
         yield from _differing(name, rate, getattr(found, name))
 
 

@@ -25,7 +25,7 @@ def up(run_name: str | None, *, native: bool, page: bool, as_json: bool, **optio
     code 0: every gate passed. Exit code 3: a gate failed.
     """
     settings = load_settings()
-    chosen = SearchOptions(**options)  # type: ignore[arg-type]  # click has checked them
+    chosen = SearchOptions.of(options, settings)
     wanted = wanted_by(chosen.levels())
     refuse_unsettled(wanted)
     search_while_fetching(

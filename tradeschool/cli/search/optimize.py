@@ -57,7 +57,7 @@ def run(run_name: str | None, *, as_json: bool, **options: object) -> None:
     """
     settings = load_settings()
     keep_isolated_strategies(settings)
-    chosen, context = SearchOptions(**options), context_of(settings)  # type: ignore[arg-type]  # click has checked them
+    chosen, context = SearchOptions.of(options, settings), context_of(settings)
     levels = chosen.levels()
     for level in levels:
         context.require_candles(level)

@@ -11,7 +11,7 @@ from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.engine import run_strategy, warm_up_bars
 from optimizer.backtest.result import TradingRules
 from optimizer.bars.preparation import prepare
-from optimizer.level.spec import Costs, Direction, Part
+from optimizer.level.spec import Costs, Direction, Part, costs_of
 from optimizer.strategies.protocol import Strategy, load, repaired
 from optimizer.strategies.trade_management import TradeManagement
 from optimizer.validation.winner_setup import BacktestSetup, WinnerSetup
@@ -27,7 +27,7 @@ from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.timerange import window_among
 from tradeschool.markets.windows import Window, merge
 from tradeschool.store import Store
-from tradeschool.views.backtest_result import DatasetBacktest, OutputFiles, as_object, show
+from tradeschool.views.backtest_result import DatasetBacktest, OutputFiles, as_object, costs_as_json, show, show_costs
 from tradeschool.views.terminal import print_json, say
 
 OF_A_RUN = ("level_name", "attempt", "part", "trial")
@@ -57,21 +57,23 @@ class BacktestOptions:
     fee_bps: float | None
     slippage_bps: float | None
     financing_bps: float | None
+    presets: str | None
 
-    def terms(self, given: ChosenParameters) -> TradingTerms:
+    def terms(self, given: ChosenParameters, default_costs: str) -> TradingTerms:
         """Return the options' values, else the parameter file's, else the defaults."""
         return TradingTerms(
             direction=Direction(self.direction or given.direction or Direction.BOTH.value),
-            costs=self._costs(given.setup),
+            costs=self._costs(given.setup, default_costs),
             fraction=self.fraction or (given.setup.position_fraction if given.setup else 1.0),
         )
 
-    def _costs(self, setup: WinnerSetup | None) -> Costs:
-        """Return the run's or the default costs, overridden for both markets by the options."""
+    def _costs(self, setup: WinnerSetup | None, default_costs: str) -> Costs:
+        """Return the presets', the run's or the settings' costs, overridden for both markets by the other options."""
         named = {"fee": self.fee_bps, "slippage": self.slippage_bps, "financing": self.financing_bps}
         given = {name: value for name, value in named.items() if value is not None}
         changes = {f"{market}_{name}_bps": value for name, value in given.items() for market in ("crypto", "fx")}
-        return (setup.costs if setup else Costs()).model_copy(update=changes)
+        costs = setup.costs if setup and not self.presets else costs_of(self.presets or default_costs)
+        return costs.model_copy(update={**changes, "preset": ()}) if changes else costs
 
     def windows(self, store: Store, setup: WinnerSetup | None) -> list[tuple[Dataset, Window]]:
         """Return the dataset windows to trade.
@@ -120,6 +122,11 @@ class BacktestOptions:
 @click.option(
     "--fraction", type=click.FloatRange(0, min_open=True), help="Position size: notional / equity. [default: 1]"
 )
+@click.option(
+    "--costs",
+    "presets",
+    help="Cost presets, for example coinbase.taker.10k,oanda.spread (see: tradeschool costs list). [default: settings]",
+)
 @click.option("--fee-bps", type=click.FloatRange(0), help="Fee per side, in bps of notional. [default: the market's]")
 @click.option(
     "--slippage-bps", type=click.FloatRange(0), help="Slippage per side, in bps of price. [default: the market's]"
@@ -167,9 +174,9 @@ def _selected(
 
 
 def _trade(given: ChosenParameters, asked: BacktestOptions, outputs: OutputFiles, *, as_json: bool) -> None:
-    strategy, setup, terms = load(given.strategy), given.setup, asked.terms(given)
-    parameters = repaired(strategy, given.parameters)
     settings = load_settings()
+    strategy, setup, terms = load(given.strategy), given.setup, asked.terms(given, settings.costs)
+    parameters = repaired(strategy, given.parameters)
     store = candles_of(settings)
     windows = asked.windows(store, setup)
     warm_ups = [_warm_up(strategy, parameters, setup, dataset) for dataset, _ in windows]
@@ -190,9 +197,10 @@ def _trade(given: ChosenParameters, asked: BacktestOptions, outputs: OutputFiles
     outputs.write(f"{given.strategy}, {terms.direction}", tested)
     if as_json:
         head = {"strategy": given.strategy, "direction": terms.direction.value, "parameters": parameters}
-        print_json({**head, **as_object(tested)})
+        print_json({**head, **as_object(tested), "costs": costs_as_json(terms.costs, tested, parameters)})
     else:
         show(strategy, parameters, tested)
+        show_costs(terms.costs, tested, parameters)
     for line in remarks:
         say(line)
 
