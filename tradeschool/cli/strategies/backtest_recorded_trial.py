@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from optimizer.backtest.result import DatasetBacktest
 from optimizer.level.spec import Part
 from optimizer.objective.metrics import figures
 from optimizer.strategies.protocol import load, repaired
@@ -9,7 +10,7 @@ from tradeschool.app.context import load_settings
 from tradeschool.app.search.search_run import begun_trials, context_of
 from tradeschool.app.search.strategy_isolation import load_here
 from tradeschool.errors import TrialDiffers
-from tradeschool.views.backtest_result import DatasetBacktest, OutputFiles, as_object, show
+from tradeschool.views.backtest_result import OutputFiles, as_object, show
 from tradeschool.views.terminal import now, print_json, say
 from workers.coordinator.run import run_record
 from workers.coordinator.run.trial_replay import RecordedTrial, changed_since, find_trial, log_part_access, replay_trial
