@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fetcher.download import run_loop
+from fetcher.download.fetch_context import RunOptions
 from fetcher.download.page_ledger import PageLedger
 from fetcher.download.progress import DownloadProgress
 from fetcher.locks import exclusive, of_folder
@@ -57,7 +58,7 @@ async def fetch(
         access=access,
         native=native,
         now=lambda: NOW,
-        options=run_loop.RunOptions(confirm_after_seconds=0.0),
+        options=RunOptions(confirm_after_seconds=0.0),
     )
 
 
@@ -289,7 +290,7 @@ async def test_a_provider_that_does_not_answer_ends_its_own_downloads(store: Fra
             access=access,
             native=False,
             now=lambda: NOW,
-            options=run_loop.RunOptions(confirm_after_seconds=0.0),
+            options=RunOptions(confirm_after_seconds=0.0),
         )
 
     assert errors(progress) == [ServiceUnreachable, ServiceUnreachable, None]
@@ -366,7 +367,7 @@ async def test_whoever_waits_is_told_when_a_dataset_is_sealed(store: FrameStore,
             access=access,
             native=False,
             now=lambda: NOW,
-            options=run_loop.RunOptions(on_sealed=told.append, confirm_after_seconds=0.0),
+            options=RunOptions(on_sealed=told.append, confirm_after_seconds=0.0),
         )
 
     assert [seal.dataset for seal in told] == [want.dataset.name for want in wants(BTC_USD)]

@@ -273,13 +273,19 @@ def test_between_two_runs_the_embedded_server_is_not_running_and_nothing_is_wron
     assert 'tradeschool_up{source="queue"} 1.0' in metrics
 
 
+def error_of_run(page) -> str | None:
+    """The reason for missing values; None before the first look, which is an error of its own."""
+    answer = page.get("/api/run")
+    return answer.json()["error"] if answer.status_code == 200 else None
+
+
 def test_while_the_study_is_away_its_files_are_told_and_it_is_seen_again(context, serve, client, postgres) -> None:
     server, context.storage_url = postgres
     context.begin_run("away")
     with serve(context) as url, client(url) as page, stream(page):  # watched, it looks every two seconds
 
         def error() -> str | None:
-            return page.get("/api/run").json().get("error")
+            return error_of_run(page)
 
         eventually(lambda: page.get("/api/run").json().get("run"))
         server.stop()
@@ -303,7 +309,7 @@ def test_one_part_that_breaks_takes_nothing_with_it(page, context, monkeypatch: 
     context.begin_run()
 
     with stream(page):
-        told = eventually(lambda: page.get("/api/run").json().get("error"))
+        told = eventually(lambda: error_of_run(page))
     assert told == "run: not readable; see the log of tradeschool serve"
     assert page.get("/api/queue").status_code == 200
 
