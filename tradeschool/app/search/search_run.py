@@ -114,14 +114,11 @@ def run_curriculum(
             if not progress.is_done:
                 look()
 
-        options = FinalizeOptions(on_null_test=show_null_test(), wait_for_holdout=wait_for_holdout)
-        control = RunControl(stop=stop, on_progress=tell, wait_for_candles=wait, finalize=options)
+        last_step = FinalizeOptions(on_null_test=show_null_test(), wait_for_holdout=wait_for_holdout)
+        control = RunControl(stop=stop, on_progress=tell, wait_for_candles=wait, finalize=last_step)
         ended = run_levels(context, name, url, control)
     status = run_status_of(context, ended.record)
-    if as_json:
-        print_json(as_result(status))
-    else:
-        run_status.show(status)
+    print_json(as_result(status)) if as_json else run_status.show(status)
     say(f"files: {context.folder(name).resolve()}")
     if ended.outcome is RunOutcome.ESCALATED:
         raise GateNotMet(ended.reason)
