@@ -37,7 +37,7 @@ def test_no_class_name_exists_twice() -> None:
     assert {name: places for name, places in classes().items() if len(places) > 1 and name not in EXEMPT} == {}
 
 
-def test_each_exemption_is_needed_and_stays_with_the_providers() -> None:
+def test_each_exemption_is_needed_and_limited_to_providers() -> None:
     found = classes()
     for name in EXEMPT:
         assert len(found[name]) > 1, name

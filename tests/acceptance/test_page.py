@@ -1,4 +1,4 @@
-"""The page beside a whole run, from nothing to its verdict, as a user has it: two terminals and a browser."""
+"""The page during a whole run, from the download to the verdict, with two terminals and a browser."""
 
 import re
 import signal
@@ -13,7 +13,7 @@ SLOW = {"TRADESCHOOL_FETCH__COINBASE_RATE": "2", "TRADESCHOOL_FETCH__OANDA_RATE"
 
 @pytest.fixture
 def page_url(program) -> Iterator[str]:
-    """Where `tradeschool serve` is."""
+    """URL of `tradeschool serve`."""
     serving = program.start("serve", "--port", "0")
     assert serving.stderr is not None
     found = None
@@ -28,7 +28,7 @@ def page_url(program) -> Iterator[str]:
     assert "Traceback" not in said
 
 
-def test_a_run_is_seen_from_its_first_page_to_its_verdict(program, page_url: str, visit) -> None:
+def test_the_page_shows_a_run_from_download_to_verdict(program, page_url: str, visit) -> None:
     program = replace(program, environment={**program.environment, **SLOW})
     curriculum = str(program.write_curriculum(trials=60))
     with visit(page_url) as page:

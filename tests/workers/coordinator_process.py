@@ -1,4 +1,4 @@
-"""A coordinator as a program, so that a test can kill it."""
+"""A coordinator as a program that a test can kill."""
 
 import json
 import runpy

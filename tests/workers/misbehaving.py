@@ -48,7 +48,7 @@ class MisbehavingStrategy:
 
 
 def noted(pid: int) -> int:
-    """Whoever is left behind is looked for by the test."""
+    """Record a process that the test looks for afterwards."""
     with Path(os.environ["STRATEGY_PIDS"]).open("a") as file:
         file.write(f"{pid}\n")
     return pid
@@ -64,7 +64,7 @@ def spin(_):
 
 
 def hang_with_the_lock(_):
-    """Native code that waits for itself, with the interpreter's lock: no handler of a signal ever runs."""
+    """Block native code with the GIL held, so that no signal handler runs."""
     deadlock(ctypes.PyDLL(None))
 
 
@@ -79,7 +79,7 @@ def deadlock(library) -> None:
 
 
 def consume(_):
-    """The same without an end to its work."""
+    """Compute without end."""
     deque(itertools.repeat(0), maxlen=0)
 
 
@@ -118,7 +118,7 @@ def start_a_thread(_):
 
 
 def start_a_daemon(_):
-    """In a session of its own, its parent gone: out of every group and tree but the worker's."""
+    """Start a daemon in a new session without parent: only the worker can find it."""
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
@@ -162,7 +162,7 @@ def answer_nan(candles):
 
 
 def answer_view(candles):
-    """The highest bytes of all opens, which are zero."""
+    """Return a view of the highest bytes of all opens, which are zero."""
     return candles.prices.view(np.int8).reshape(len(candles), -1)[:, 3]
 
 

@@ -82,7 +82,7 @@ def content(folder: Path) -> dict[str, str]:
     return found
 
 
-async def test_killed_and_started_again_it_ends_as_if_nothing_had_been(tmp_path: Path, serving) -> None:
+async def test_a_killed_and_restarted_fetch_gives_the_same_files(tmp_path: Path, serving) -> None:
     chance = random.Random(5)
     async with serving(faults=Faults.parse("latency=5-20")) as served:
         await undisturbed(served.url, tmp_path / "undisturbed")
@@ -109,8 +109,8 @@ async def test_killed_and_started_again_it_ends_as_if_nothing_had_been(tmp_path:
         FrameStore(tmp_path / "killed").require(Dataset(instrument=instrument, timeframe=Timeframe.M15), whole, 0.99)
 
 
-async def test_two_at_once_fetch_everything_once(tmp_path: Path, serving) -> None:
-    """Both find the folder taken, so that they go for it together; one of them waits for the other."""
+async def test_two_fetchers_download_each_page_once(tmp_path: Path, serving) -> None:
+    """Both find the folder locked and compete for it; one waits for the other."""
 
     def told() -> None:
         raise AssertionError("somebody else has the folder")
@@ -129,8 +129,8 @@ async def test_two_at_once_fetch_everything_once(tmp_path: Path, serving) -> Non
     assert max(asked.values()) <= 2
 
 
-async def test_what_came_of_it_is_written_before_another_fetcher_begins(tmp_path: Path) -> None:
-    """The next one removes whatever is in the making: a summary, too, if it were written after the lock was let go."""
+async def test_the_result_is_written_before_the_next_fetcher_starts(tmp_path: Path) -> None:
+    """The next fetcher removes temporary files, so the summary must be written before the lock is released."""
     held: list[bool] = []
     store = FrameStore(tmp_path)
     await download([], store, {}, native=False, conclude=lambda _: held.append(is_locked(of_folder(tmp_path))))

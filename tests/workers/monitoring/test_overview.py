@@ -1,4 +1,4 @@
-"""An unavailable part reports an error, the other parts are still read, and a restored part is read again."""
+"""Overview: an unavailable part reports an error, other parts are read, and a restored part is read again."""
 
 import os
 import signal
@@ -35,14 +35,14 @@ def overview(socket_folder: Path) -> Iterator[Overview]:
     made.close()
 
 
-def test_an_installation_in_which_nothing_was_done_yet(overview: Overview) -> None:
+def test_an_empty_installation_has_an_overview(overview: Overview) -> None:
     assert "does not answer" in overview.queue().error
     assert (overview.run().value, overview.run().error) == (None, "")
     assert (overview.candles().value, overview.candles().error) == ([], "")
     assert (overview.download().value, overview.download().error) == (None, "")
 
 
-def test_a_server_that_goes_and_comes_is_said_and_seen_again(
+def test_a_server_outage_is_reported_and_reading_resumes(
     overview: Overview, start_server: Callable[[], subprocess.Popen[bytes]], caplog: pytest.LogCaptureFixture
 ) -> None:
     server = start_server()
@@ -62,7 +62,7 @@ def test_a_server_that_goes_and_comes_is_said_and_seen_again(
     assert told == ["status not available", "status available again"]
 
 
-def test_a_password_is_not_told(socket_folder: Path) -> None:
+def test_a_password_is_not_shown(socket_folder: Path) -> None:
     overview = Overview(
         Sources(
             redis_url="redis://user:s3cret@127.0.0.1:9/0",
@@ -75,7 +75,7 @@ def test_a_password_is_not_told(socket_folder: Path) -> None:
     assert "127.0.0.1:9" in overview.queue().error
 
 
-def test_a_data_folder_that_cannot_be_read_is_said(overview: Overview, socket_folder: Path) -> None:
+def test_an_unreadable_data_folder_is_reported(overview: Overview, socket_folder: Path) -> None:
     (socket_folder / "data").write_text("a file where a folder should be")
 
     assert overview.candles().value == []
@@ -84,7 +84,7 @@ def test_a_data_folder_that_cannot_be_read_is_said(overview: Overview, socket_fo
     assert overview.candles().value == []
 
 
-def test_a_download_is_read_while_it_goes_and_after_it_was_killed(overview: Overview, socket_folder: Path) -> None:
+def test_a_running_or_killed_download_is_read(overview: Overview, socket_folder: Path) -> None:
     begun = datetime(2026, 1, 1, tzinfo=UTC)
     record = DownloadStatus(time=begun, running=True, eta_seconds=1, providers=(), downloads=())
     record.publish(socket_folder / "data")
@@ -99,7 +99,7 @@ def test_a_download_is_read_while_it_goes_and_after_it_was_killed(overview: Over
     assert "download_status.json" in overview.download().error
 
 
-def test_a_look_leaves_nothing_in_the_queue(
+def test_an_overview_writes_nothing_to_the_queue(
     overview: Overview, start_server: Callable[[], subprocess.Popen[bytes]], socket_folder: Path
 ) -> None:
     start_server()

@@ -1,4 +1,4 @@
-"""What becomes of a trial, its search and its worker, whatever a user's strategy does: the table of the docs."""
+"""Outcomes of trial, search and worker for misbehaving strategies, as in the table of the docs."""
 
 import os
 import re
@@ -45,7 +45,7 @@ def forks() -> Iterator[ForkServer]:
 
 
 class Hurried(QueueDispatcher):
-    """The unlucky trial has two seconds, whatever the machine is doing; the others have all the time they need."""
+    """Gives the misbehaving trial two seconds and the others no practical limit."""
 
     seconds = 2
 
@@ -75,7 +75,7 @@ class Scene:
         return [pid for pid in noted if pid and is_alive(pid)]
 
     def start(self, *strategies: str, has_errors: bool = True) -> Forked:
-        """A worker that may evaluate these."""
+        """Start a worker that may evaluate these strategies."""
         words = [str(HERE / "strategy_worker_process.py"), "--url", self.url, "--arrays", str(self.folder / "arrays")]
         words += ["--import-seconds", str(self.import_seconds)]
         words += [word for each in strategies or [self.strategy] for word in ("--strategy", each)]
@@ -87,7 +87,7 @@ class Scene:
         return self.forks.start(words, cwd=self.folder, env=environment, has_errors=has_errors)
 
     def search(self) -> list[FrozenTrial]:
-        """By a worker of its own, which has to live."""
+        """Search with a separate worker, which must stay alive."""
         Redis.from_url(self.url).flushdb()
         worker = self.start()
         try:
@@ -101,7 +101,7 @@ class Scene:
 
 
 def coordinate(scene: Scene, tend: Callable[[], None]) -> tuple[bytes, list[FrozenTrial]]:
-    """The trial table, and the trials."""
+    """Trial table and trials."""
     queue = TrialQueue(connection=Redis.from_url(scene.url))
     dispatcher = Hurried(queue, study=STUDY, url=scene.url, job_timeout_seconds=600)
     level = level_of(
@@ -155,7 +155,7 @@ class ProcessGroup:
         return self.scene.start(*self._strategies, has_errors=False)
 
     def search(self, name: str) -> tuple[bytes, list[FrozenTrial]]:
-        """The trial table, and the trials."""
+        """Trial table and trials."""
         self.scene.strategy = f"misbehaving:{name}"
         Redis.from_url(self.scene.url).flushdb()
         return coordinate(self.scene, self._start_again if name in FATAL else lambda: None)
@@ -171,7 +171,7 @@ class ProcessGroup:
         return [worker.pid for worker in self.workers if worker.poll() is None]
 
     def end(self) -> None:
-        """Each ends when it is told to."""
+        """Stop all workers; each must end."""
         for worker in self.workers:
             worker.terminate()
         codes = [worker.wait(timeout=120) for worker in self.workers]
@@ -182,7 +182,7 @@ class ProcessGroup:
 
 @pytest.fixture(scope="module")
 def crews(server: str, forks: ForkServer) -> Iterator[tuple[ProcessGroup, ProcessGroup]]:
-    """One worker, and two."""
+    """Groups of one and of two workers."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         made = tuple(
@@ -238,7 +238,7 @@ FATAL = {"KILL_PARENT": (FAIL, r"2 workers were lost with it: the worker's lease
 
 
 @pytest.mark.parametrize("name", [*OUTCOMES, *FATAL])
-def test_what_becomes_of_a_trial(crews: tuple[ProcessGroup, ProcessGroup], name: str) -> None:
+def test_a_trial_has_the_documented_outcome(crews: tuple[ProcessGroup, ProcessGroup], name: str) -> None:
     before = [process_group.pids for process_group in crews]
     state, reason = {**OUTCOMES, **FATAL}[name]
     (one, trials), (two, _) = (process_group.search(name) for process_group in crews)
@@ -253,7 +253,7 @@ def test_what_becomes_of_a_trial(crews: tuple[ProcessGroup, ProcessGroup], name:
         assert [process_group.pids for process_group in crews] == before, "a worker outlives whatever it evaluates"
 
 
-def test_what_a_strategy_writes_is_told_in_bounds_and_forges_no_line(scene: Scene) -> None:
+def test_strategy_output_is_limited_and_forges_no_log_line(scene: Scene) -> None:
     scene.strategy = "misbehaving:OUTPUT"
     scene.search()
     assert "action=strategy_wrote_more bytes_left_out=" in scene.said
@@ -270,7 +270,7 @@ def test_what_a_strategy_writes_is_told_in_bounds_and_forges_no_line(scene: Scen
     assert not any(line.startswith("12:00:00") for line in lines)
 
 
-def test_a_traceback_forges_no_line(scene: Scene) -> None:
+def test_a_traceback_forges_no_log_line(scene: Scene) -> None:
     scene.strategy = "misbehaving:UGLY"
     scene.search()
 
@@ -280,7 +280,7 @@ def test_a_traceback_forges_no_line(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("name", ["CHDIR", "HANDLERS", "MUCH", "THREAD", "DAEMON", "CLOSE"])
-def test_a_horse_that_an_order_has_changed_is_replaced(scene: Scene, name: str) -> None:
+def test_a_work_horse_changed_by_a_batch_is_replaced(scene: Scene, name: str) -> None:
     scene.strategy = f"misbehaving:{name}"
     scene.search()
     told = {
@@ -307,7 +307,7 @@ IMPORT_FAULTS = {
 
 
 @pytest.mark.parametrize("import_fault", IMPORT_FAULTS)
-def test_a_strategy_that_cannot_be_imported_ends_the_search(scene: Scene, import_fault: str) -> None:
+def test_an_unimportable_strategy_ends_the_search(scene: Scene, import_fault: str) -> None:
     scene.strategy, scene.import_fault = "unimportable:STRATEGY", import_fault
     scene.import_seconds = 1 if "loop" in import_fault else 60
 
@@ -319,7 +319,7 @@ def test_a_strategy_that_cannot_be_imported_ends_the_search(scene: Scene, import
     assert scene.left == []
 
 
-def test_a_worker_that_is_told_to_end_does_not_wait_for_an_import(scene: Scene, eventually) -> None:
+def test_a_stopping_worker_does_not_wait_for_an_import(scene: Scene, eventually) -> None:
     scene.strategy, scene.import_fault, scene.import_seconds = "unimportable:STRATEGY", "noted loop", 6000
     Redis.from_url(scene.url).flushdb()
     worker = scene.start()
@@ -340,7 +340,7 @@ def test_a_worker_that_is_told_to_end_does_not_wait_for_an_import(scene: Scene, 
     assert connection.lindex("rq:queue:trials", 0) == f"{STUDY}-0-0-a1".encode()
 
 
-def test_a_module_that_forks_while_it_is_imported_leaves_nothing(scene: Scene) -> None:
+def test_a_fork_during_an_import_leaves_no_process(scene: Scene) -> None:
     scene.strategy, scene.import_fault = "unimportable:STRATEGY", "fork"
     trials = scene.search()
 

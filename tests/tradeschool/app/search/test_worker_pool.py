@@ -49,7 +49,7 @@ def kill(made: OwnPool) -> int:
     return pid
 
 
-def test_a_pool_that_is_killed_is_started_again_after_a_pause(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_pool_is_restarted_after_a_pause(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     with pool(LIVES, clock) as made:
         before = kill(made)
@@ -63,7 +63,7 @@ def test_a_pool_that_is_killed_is_started_again_after_a_pause(capsys: pytest.Cap
     assert capsys.readouterr().err == "restarting the worker pool of this command: killed by signal 9\n"
 
 
-def test_a_pool_that_is_killed_again_and_again_ends_the_command() -> None:
+def test_a_repeatedly_killed_pool_ends_the_command() -> None:
     clock = Clock()
     with pool(LIVES, clock) as made:
         for _ in range(5):
@@ -78,14 +78,14 @@ def test_a_pool_that_is_killed_again_and_again_ends_the_command() -> None:
     assert ended.value.exit_code == 5
 
 
-def test_a_pool_that_gives_up_hands_its_reason_over() -> None:
+def test_a_pool_that_gives_up_reports_its_reason() -> None:
     with pool(SAYS_WHY, Clock()) as made:
         wait_for_end(made)
         with pytest.raises(WorkersFailed, match=r"^no worker can start: IndexError$"):
             made.tend()
 
 
-def test_a_pool_that_was_drained_stays_away(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_drained_pool_is_not_restarted(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     with pool("", clock) as made:
         wait_for_end(made)
@@ -97,7 +97,7 @@ def test_a_pool_that_was_drained_stays_away(capsys: pytest.CaptureFixture[str]) 
     assert ELSEWHERE in capsys.readouterr().err
 
 
-def test_an_outage_is_left_to_the_search(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_redis_outage_is_handled_by_the_search(capsys: pytest.CaptureFixture[str]) -> None:
     PoolWatch(TrialQueue(connection=connect_briefly("unix:///nowhere/v")), None, clock=time.monotonic).look()
 
     assert capsys.readouterr().err == ""

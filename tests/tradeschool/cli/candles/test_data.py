@@ -51,7 +51,7 @@ def with_flat_candles(candles: Candles) -> Candles:
     return Candles(candles.dataset, candles.frame.with_columns(volume=pl.lit(0.0), **flat))
 
 
-def test_what_failed_stands_among_the_gaps_with_its_reason(command: Command, store: FrameStore, made: Made) -> None:
+def test_failed_pages_are_listed_with_the_gaps_and_a_reason(command: Command, store: FrameStore, made: Made) -> None:
     publish(store, made(BTC, DAY))
     with PageLedger(store.root) as ledger:
         ledger.fail(Page(dataset=EUR, window=DAY), "oanda refuses")
@@ -69,7 +69,7 @@ def test_what_failed_stands_among_the_gaps_with_its_reason(command: Command, sto
     ]
 
 
-def test_every_slot_is_accounted_for(command: Command, store: FrameStore, made: Made) -> None:
+def test_every_slot_has_a_state(command: Command, store: FrameStore, made: Made) -> None:
     publish(store, made(BTC, DAY))
     code, out, _ = command("data", "account", BTC.name, "--timerange", "20210301-20210303", "--json")
     (found,) = json.loads(out)
@@ -100,13 +100,13 @@ def test_status_names_the_kinds_of_findings(command: Command, store: FrameStore,
     assert "flat without volume" in status["findings"]
 
 
-def test_repair_of_a_sound_folder_says_so(command: Command, store: FrameStore, made: Made) -> None:
+def test_repair_reports_an_intact_folder(command: Command, store: FrameStore, made: Made) -> None:
     publish(store, made(BTC, DAY))
 
     assert command("data", "repair") == (0, "nothing to repair\n", "")
 
 
-def test_repair_says_what_to_run(command: Command, store: FrameStore, made: Made) -> None:
+def test_repair_prints_the_next_command(command: Command, store: FrameStore, made: Made) -> None:
     seal = publish(store, made(BTC, DAY))
     (store.folder(BTC) / seal.files[0].path).write_bytes(b"changed")
     code, out, _ = command("data", "repair", BTC.name)
@@ -117,7 +117,7 @@ def test_repair_says_what_to_run(command: Command, store: FrameStore, made: Made
     assert store.seals(BTC) == []
 
 
-def test_repair_as_json_tells_what_was_done(command: Command, store: FrameStore, made: Made) -> None:
+def test_repair_prints_its_actions_as_json(command: Command, store: FrameStore, made: Made) -> None:
     seal = publish(store, made(BTC, DAY))
     (store.folder(BTC) / seal.files[0].path).unlink()
     told = json.loads(command("data", "repair", "--json")[1])
@@ -127,7 +127,7 @@ def test_repair_as_json_tells_what_was_done(command: Command, store: FrameStore,
     assert len(told["run"]) == 1
 
 
-def test_a_lost_page_of_a_download_under_way_needs_no_range(command: Command, store: FrameStore) -> None:
+def test_a_lost_page_of_an_active_download_needs_no_range(command: Command, store: FrameStore) -> None:
     ledger = PageLedger(store.root)
     ledger.add(Page(dataset=BTC, window=DAY), b"[]", rows=0, complete=False)
     ledger.close()
@@ -136,7 +136,7 @@ def test_a_lost_page_of_a_download_under_way_needs_no_range(command: Command, st
     assert out.endswith("run:\ntradeschool fetch\n")
 
 
-def test_import_seals_and_says_what_is_odd(command: Command, store: FrameStore, tmp_path: Path) -> None:
+def test_import_seals_and_prints_findings(command: Command, store: FrameStore, tmp_path: Path) -> None:
     lines = [f"{DAY.start_seconds + at * 300},10,10,10,10,0" for at in range(288)]
     (tmp_path / "vendor.csv").write_text("unix,open,high,low,close,volume\n" + "\n".join(lines))
     code, out, _ = command("data", "import", "vendor.csv", "--dataset", BTC.name)
@@ -147,7 +147,7 @@ def test_import_seals_and_says_what_is_odd(command: Command, store: FrameStore, 
     assert store.seals(BTC)[0].source == "imported:vendor.csv"
 
 
-def test_import_as_json_tells_the_seal(command: Command, store: FrameStore, tmp_path: Path, made: Made) -> None:
+def test_import_prints_the_seal_as_json(command: Command, store: FrameStore, tmp_path: Path, made: Made) -> None:
     made(BTC, DAY).frame.write_csv(tmp_path / "ours.csv")
     words = ("data", "import", "ours.csv", "--dataset", BTC.name, "--format", "plain", "--json")
     told = json.loads(command(*words)[1])
@@ -164,7 +164,7 @@ def test_import_without_a_zone_is_refused_in_one_line(command: Command, tmp_path
     assert "--time-zone UTC" in told
 
 
-def test_an_imported_range_that_is_damaged_is_to_be_imported_again(
+def test_a_damaged_imported_range_must_be_imported_again(
     command: Command, store: FrameStore, tmp_path: Path, made: Made
 ) -> None:
     made(BTC, DAY).frame.write_csv(tmp_path / "ours.csv")
@@ -188,7 +188,7 @@ def test_export_writes_every_candle(
     assert read(tmp_path / f"out{suffix}").columns == ["ts", "open", "high", "low", "close", "volume"]
 
 
-def test_export_in_freqtrade_s_layout_is_what_freqtrade_writes(
+def test_the_freqtrade_export_equals_files_of_freqtrade(
     command: Command, store: FrameStore, tmp_path: Path, made: Made
 ) -> None:
     """Read with pyarrow, as pandas does for freqtrade."""
@@ -202,7 +202,7 @@ def test_export_in_freqtrade_s_layout_is_what_freqtrade_writes(
     assert table["date"][0].as_py() == DAY.start
 
 
-def test_freqtrade_s_layout_of_fx_has_no_spread_and_comes_back(
+def test_a_freqtrade_export_of_fx_without_spread_can_be_imported(
     command: Command, store: FrameStore, tmp_path: Path, made: Made
 ) -> None:
     made(EUR, WEEK).frame.write_parquet(tmp_path / "eur.parquet")
@@ -216,21 +216,21 @@ def test_freqtrade_s_layout_of_fx_has_no_spread_and_comes_back(
     assert store.arrays(EUR, WEEK).close.tolist() == made(EUR, WEEK).frame["close"].to_list()
 
 
-def test_an_export_of_nothing_is_told(command: Command) -> None:
+def test_an_empty_export_is_reported(command: Command) -> None:
     code, _, told = command("data", "export", BTC.name, "--out", "out.csv")
 
     assert code == 4
     assert "no sealed candles" in told
 
 
-def test_an_export_of_another_suffix_is_told(command: Command) -> None:
+def test_an_export_with_unknown_suffix_is_reported(command: Command) -> None:
     code, _, told = command("data", "export", BTC.name, "--out", "out.xlsx")
 
     assert code == 2
     assert "expected a file name that ends in" in told
 
 
-def test_status_says_what_was_imported(command: Command, store: FrameStore, tmp_path: Path, made: Made) -> None:
+def test_status_shows_imported_ranges(command: Command, store: FrameStore, tmp_path: Path, made: Made) -> None:
     made(BTC, DAY).frame.write_csv(tmp_path / "ours.csv")
     command("data", "import", "ours.csv", "--dataset", BTC.name)
     (status,) = json.loads(command("data", "status", "--json")[1])

@@ -49,7 +49,9 @@ async def test_both_protocols_are_served_until_a_signal(number: signal.Signals, 
     ],
     ids=["share", "fault", "folder", "address"],
 )
-def test_a_wrong_flag_is_one_line_and_2(words: list[str], told: str, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_option_is_one_line_with_exit_code_2(
+    words: list[str], told: str, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.argv", ["tradeschool", "exchange", *words])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -60,6 +62,6 @@ def test_a_wrong_flag_is_one_line_and_2(words: list[str], told: str, capsys, mon
     assert told in line
 
 
-def test_a_limit_that_is_given_stands_for_the_usual_one() -> None:
+def test_a_given_limit_overrides_the_default() -> None:
     assert limit(None, COINBASE_LIMIT) is COINBASE_LIMIT
     assert limit(0.5, COINBASE_LIMIT) == Limit(rate_per_second=0.5, burst=1)

@@ -38,7 +38,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Point both providers at an address, with a rate limit too high to slow a test."""
+    """Configure the URL of both providers, with a rate limit that does not slow a test."""
 
     def point(url: str) -> None:
         for name in ("COINBASE", "OANDA"):
@@ -77,7 +77,7 @@ def one_line(told: str) -> str:
     return line
 
 
-def test_candles_are_fetched_sealed_and_told(command, exchange, tmp_path: Path) -> None:
+def test_candles_are_fetched_sealed_and_reported(command, exchange, tmp_path: Path) -> None:
     with exchange():
         code, out, told = command("fetch", "--pairs", "BTC/USD", *RANGE)
 
@@ -90,7 +90,7 @@ def test_candles_are_fetched_sealed_and_told(command, exchange, tmp_path: Path) 
     assert "Traceback" not in told
 
 
-def test_standard_output_is_json_where_it_is_asked_for(command, exchange, tmp_path: Path) -> None:
+def test_json_mode_prints_json_on_standard_output(command, exchange, tmp_path: Path) -> None:
     with exchange():
         code, out, _ = command("fetch", "--pairs", "BTC/USD", "--timeframes", "M5", *RANGE, "--json")
     (row,) = json.loads(out)
@@ -103,7 +103,7 @@ def test_standard_output_is_json_where_it_is_asked_for(command, exchange, tmp_pa
     )
 
 
-def test_a_finished_download_is_nothing_to_do(command, exchange) -> None:
+def test_a_finished_download_requests_nothing(command, exchange) -> None:
     with exchange() as served:
         command("fetch", "--pairs", "BTC/USD", *RANGE)
         asked = len(served.requests)
@@ -114,7 +114,7 @@ def test_a_finished_download_is_nothing_to_do(command, exchange) -> None:
     assert out.startswith("up to date: all 3 dataset ranges are sealed in data")
 
 
-def test_a_dry_run_asks_nothing(command, at) -> None:
+def test_a_dry_run_makes_no_request(command, at) -> None:
     at("http://127.0.0.1:9")
     code, out, _ = command("fetch", "--dry-run", "--json")
 
@@ -130,7 +130,7 @@ def test_a_dry_run_counts_the_requests(command, at, monkeypatch: pytest.MonkeyPa
     assert json.loads(out)["requests"] == {"coinbase": 2806, "oanda": 170 + 6}
 
 
-def test_a_dry_run_tells_what_a_disk_must_hold(command, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_reports_the_required_disk_space(command, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The dry run prints the plan, then refuses a disk that is too small."""
     monkeypatch.setenv("TRADESCHOOL_DATA_DIR", str(small_disk))
     code, out, told = command("fetch", "--dry-run", "--pairs", "BTC/USD", "--json")
@@ -142,7 +142,7 @@ def test_a_dry_run_tells_what_a_disk_must_hold(command, small_disk: Path, monkey
     assert "free disk space or set data_dir" in told
 
 
-def test_a_dry_run_tells_requests_and_time(command) -> None:
+def test_a_dry_run_reports_requests_and_time(command) -> None:
     code, out, told = command("fetch", "--dry-run", "--pairs", "BTC/USD")
 
     assert code == 0
@@ -152,7 +152,7 @@ def test_a_dry_run_tells_requests_and_time(command) -> None:
 
 @pytest.fixture
 def binance_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Point an additional provider at an address through the environment."""
+    """Configure the URL of an additional provider through the environment."""
 
     def point(url: str) -> None:
         monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__URL", url)
@@ -161,7 +161,7 @@ def binance_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return point
 
 
-def test_a_further_provider_s_pair_is_fetched_where_it_is_named(command, exchange, binance_at, tmp_path: Path) -> None:
+def test_a_pair_of_another_provider_is_fetched_on_request(command, exchange, binance_at, tmp_path: Path) -> None:
     with exchange() as served:
         binance_at(served.url)
         code, out, _ = command("fetch", "--pairs", "BTC/USDT", *RANGE)
@@ -174,7 +174,7 @@ def test_a_further_provider_s_pair_is_fetched_where_it_is_named(command, exchang
     )
 
 
-def test_its_requests_and_pace_are_its_own(command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_provider_has_its_own_requests_and_rate(command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Default: a thousand candles per request and ten requests per second."""
     assert "binance: 421 requests, 0.7 min at 10 requests/s" in command("fetch", "--dry-run", "--pairs", "BTC/USDT")[1]
 
@@ -182,7 +182,7 @@ def test_its_requests_and_pace_are_its_own(command, monkeypatch: pytest.MonkeyPa
     assert "binance: 421 requests, 1.4 min at 5 requests/s" in command("fetch", "--dry-run", "--pairs", "BTC/USDT")[1]
 
 
-def test_coinbase_s_second_source_fills_the_same_datasets(
+def test_the_second_coinbase_source_fills_the_same_datasets(
     command, exchange, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with exchange() as served:
@@ -206,7 +206,7 @@ def test_coinbase_s_second_source_fills_the_same_datasets(
         ("PROVIDERS__BINANCE__URL", "x", "fetch.providers.binance.url: string should match pattern"),
     ],
 )
-def test_a_wrong_provider_setting_is_one_line_and_2(
+def test_a_wrong_provider_setting_is_one_line_with_exit_code_2(
     command, variable: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"TRADESCHOOL_FETCH__{variable}", value)
@@ -216,7 +216,7 @@ def test_a_wrong_provider_setting_is_one_line_and_2(
     assert one_line(said).startswith(f"tradeschool: {told}")
 
 
-def test_a_token_goes_to_nobody_who_does_not_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_is_sent_only_to_its_provider(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OANDA_API_TOKEN", TOKEN)
     monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__TOKEN", TOKEN)
 
@@ -227,7 +227,7 @@ def test_a_token_goes_to_nobody_who_does_not_need_it(monkeypatch: pytest.MonkeyP
     }
 
 
-def test_doctor_tells_where_each_provider_is_asked(command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_shows_the_url_of_each_provider(command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADESCHOOL_FETCH__COINBASE_SOURCE", "advanced_trade")
     monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__RATE", "5")
     _, out, _ = command("doctor")
@@ -236,9 +236,7 @@ def test_doctor_tells_where_each_provider_is_asked(command, monkeypatch: pytest.
     assert "https://data-api.binance.vision (spot), 5 requests/s" in out
 
 
-def test_the_settings_are_shown_with_what_the_providers_say_themselves(
-    command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_show_the_defaults_of_providers(command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADESCHOOL_FETCH__OANDA_RATE", "1")
     monkeypatch.setenv("TRADESCHOOL_FETCH__PROVIDERS__BINANCE__TOKEN", TOKEN)
     shown = json.loads(command("config", "show", "--json")[1])
@@ -265,13 +263,13 @@ def test_the_settings_are_shown_with_what_the_providers_say_themselves(
     ],
     ids=["pair", "timeframe", "range"],
 )
-def test_a_wrong_flag_is_one_line_and_2(command, words: tuple[str, ...], told: str) -> None:
+def test_a_wrong_option_is_one_line_with_exit_code_2(command, words: tuple[str, ...], told: str) -> None:
     code, out, said = command("fetch", *words)
 
     assert (code, out, one_line(said)) == (2, "", told)
 
 
-def test_a_range_in_the_future_is_told_with_the_latest_end(command) -> None:
+def test_a_range_in_the_future_is_reported_with_the_latest_end(command) -> None:
     code, _, told = command("fetch", "--pairs", "BTC/USD", "--timerange", "20200101-20990101")
 
     assert code == 2
@@ -279,7 +277,7 @@ def test_a_range_in_the_future_is_told_with_the_latest_end(command) -> None:
     assert "the latest possible end is 2" in told
 
 
-def test_a_misspelt_setting_is_one_line_and_2(command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_setting_is_one_line_with_exit_code_2(command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADESCHOOL_FETCH__RATE", "3")
     code, _, told = command("fetch")
 
@@ -287,14 +285,14 @@ def test_a_misspelt_setting_is_one_line_and_2(command, monkeypatch: pytest.Monke
     assert one_line(told).startswith("tradeschool: unknown setting TRADESCHOOL_FETCH__RATE in the environment")
 
 
-def test_without_a_token_fx_alone_is_refused(command) -> None:
+def test_fetching_only_fx_without_token_is_refused(command) -> None:
     code, _, told = command("fetch", "--pairs", "EUR/USD,GBP/USD", *RANGE)
 
     assert code == 2
     assert one_line(told) == "tradeschool: OANDA needs a token: set OANDA_API_TOKEN or oanda_api_token_file"
 
 
-def test_without_a_token_crypto_goes_on_and_says_so(command, exchange) -> None:
+def test_without_a_token_crypto_is_fetched_with_a_warning(command, exchange) -> None:
     with exchange():
         code, out, told = command("fetch", "--pairs", "BTC/USD,EUR/USD", *RANGE)
 
@@ -304,7 +302,7 @@ def test_without_a_token_crypto_goes_on_and_says_so(command, exchange) -> None:
     assert "skipping 3 dataset ranges of oanda" in told
 
 
-def test_a_wrong_token_is_one_line_that_does_not_tell_it(command, exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_token_is_one_line_without_the_token(command, exchange, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OANDA_API_TOKEN", TOKEN)
     with exchange(oanda_token="another"):
         code, _, told = command("-v", "fetch", "--pairs", "EUR/USD", *RANGE)
@@ -316,7 +314,7 @@ def test_a_wrong_token_is_one_line_that_does_not_tell_it(command, exchange, monk
     assert TOKEN not in told
 
 
-def test_a_provider_that_is_not_there_is_one_line_and_5(command, at) -> None:
+def test_an_unreachable_provider_is_one_line_with_exit_code_5(command, at) -> None:
     """The error is printed once, even if it ends several datasets."""
     at("http://127.0.0.1:9")
     code, out, told = command("fetch", "--pairs", "BTC/USD,ETH/USD", *RANGE)
@@ -335,7 +333,7 @@ def test_a_data_folder_that_is_a_file_is_one_line(command, exchange, tmp_path: P
     assert one_line(told).startswith("tradeschool: cannot write in data: ")
 
 
-def test_a_seal_that_cannot_be_read_is_one_line_and_4(command, exchange, tmp_path: Path) -> None:
+def test_an_unreadable_seal_is_one_line_with_exit_code_4(command, exchange, tmp_path: Path) -> None:
     folder = tmp_path / "data" / "coinbase" / "BTC-USD" / "M5"
     folder.mkdir(parents=True)
     (folder / "20210301-20210303.seal.json").write_text("{}")
@@ -346,7 +344,7 @@ def test_a_seal_that_cannot_be_read_is_one_line_and_4(command, exchange, tmp_pat
     assert "not a seal of this version" in one_line(told)
 
 
-def test_what_heals_is_told_in_the_log_and_ends_well(command, exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_errors_are_logged_and_the_fetch_succeeds(command, exchange, monkeypatch: pytest.MonkeyPatch) -> None:
     with exchange(faults=Faults.parse("5xx=0.4"), seed=1):
         monkeypatch.setenv("TRADESCHOOL_FETCH__PATIENCE_SECONDS", "30")
         code, _, told = command("--log-format", "json", "fetch", "--pairs", "BTC/USD", "--timeframes", "M5", *RANGE)

@@ -30,7 +30,7 @@ def held(context: RunContext) -> Iterator[None]:
     leadership.release()
 
 
-def test_a_run_that_nobody_goes_on_with_says_so_and_how(command: Command, context: RunContext) -> None:
+def test_an_inactive_run_shows_how_to_resume(command: Command, context: RunContext) -> None:
     make_run_record(context, is_sealed=True)
 
     code, out, _ = command("optimize", "status")
@@ -39,14 +39,14 @@ def test_a_run_that_nobody_goes_on_with_says_so_and_how(command: Command, contex
 
 
 @pytest.mark.usefixtures("held")
-def test_a_run_that_somebody_is_at_work_on_does_not(command: Command, context: RunContext) -> None:
+def test_an_active_run_shows_no_resume_hint(command: Command, context: RunContext) -> None:
     make_run_record(context, is_sealed=True)
 
     assert IDLE not in command("optimize", "status")[1]
     assert json.loads(command("optimize", "status", "--json")[1])["is_active"] is True
 
 
-def test_a_run_that_is_over_asks_nothing_of_anybody(command: Command, context: RunContext) -> None:
+def test_a_finished_run_shows_no_next_command(command: Command, context: RunContext) -> None:
     recommended(
         context, make_attempt(context, make_run_record(context, make_level("1")), verdict=make_verdict(passed=True))
     )
@@ -62,7 +62,7 @@ def test_a_run_that_is_over_asks_nothing_of_anybody(command: Command, context: R
     assert "shuffled_drawdown" in out
 
 
-def test_without_a_run_it_says_how_to_begin_one(command: Command, context: RunContext) -> None:
+def test_without_a_run_the_start_command_is_shown(command: Command, context: RunContext) -> None:
     code, _, err = command("optimize", "status")
 
     assert code == 2

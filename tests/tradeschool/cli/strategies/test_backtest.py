@@ -38,7 +38,7 @@ def sealed(command: Command, tmp_path: Path) -> None:
     assert code == 0, told
 
 
-def test_it_is_the_search_s_own_engine(command: Command, sealed: None) -> None:
+def test_backtest_uses_the_engine_of_the_search(command: Command, sealed: None) -> None:
     parameters = completed(load("sma_cross"), {"fast": 7, "slow": 30})
     dataset = find_dataset(BTC)
     bounds = {name: (value, value) for name, value in parameters.items()}
@@ -58,7 +58,7 @@ def test_it_is_the_search_s_own_engine(command: Command, sealed: None) -> None:
     assert told["buy_and_hold"]["trades"] == 1
 
 
-def test_best_params_of_a_run_are_taken_with_strategy_and_direction(command: Command, sealed: None) -> None:
+def test_best_params_set_strategy_and_direction(command: Command, sealed: None) -> None:
     file = Path("best_params.json")
     content = {"strategy": "donchian_breakout", "direction": "short", "parameters": {"channel": 30}}
     file.write_text(json.dumps(content))
@@ -80,7 +80,7 @@ def test_best_params_of_a_run_are_taken_with_strategy_and_direction(command: Com
         ("datasets.warm_up_bars", -1, "greater than or equal to 0"),
     ],
 )
-def test_a_best_params_file_that_is_wrong_is_one_line(command: Command, field: str, value: object, told: str) -> None:
+def test_an_invalid_best_params_file_is_one_line(command: Command, field: str, value: object, told: str) -> None:
     days = {"train": "20230101-20230205", "validation": "20230206-20230217", "test": "20230218-20230301"}
     dataset = {"dataset": BTC, "warm_up_bars": 9, **days, "candles": "d", "start": "2023-01-01", "end": "2023-03-01"}
     given: dict[str, object] = {"run": "r1", "level": "1", "attempt": 1, "trial": 3, "strategy": "sma_cross"}
@@ -109,7 +109,7 @@ def test_trades_are_written_with_times_and_prices(command: Command, sealed: None
 
 
 @pytest.mark.parametrize(("name", "start"), [("picture.svg", b"<?xml"), ("picture.html", b"<!doctype html>")])
-def test_a_picture_is_drawn_and_asks_for_nothing(command: Command, sealed: None, name: str, start: bytes) -> None:
+def test_a_chart_is_written_without_external_resources(command: Command, sealed: None, name: str, start: bytes) -> None:
     code, _, told = command("backtest", "--plot", name)
     content = Path(name).read_bytes()
 
@@ -120,7 +120,7 @@ def test_a_picture_is_drawn_and_asks_for_nothing(command: Command, sealed: None,
     assert b"src=" not in content
 
 
-def test_costs_that_are_given_take_the_place_of_the_market_s(command: Command, sealed: None) -> None:
+def test_given_costs_override_market_costs(command: Command, sealed: None) -> None:
     chosen = ("backtest", "-p", "fast=5", "-p", "slow=20", "--json")
     usual, free, dear = (
         json.loads(command(*chosen, *flags)[1])["metrics"]["cagr"]
@@ -130,7 +130,7 @@ def test_costs_that_are_given_take_the_place_of_the_market_s(command: Command, s
     assert dear < usual < free
 
 
-def test_a_table_is_shown_to_people(command: Command, sealed: None) -> None:
+def test_a_table_is_printed_on_a_terminal(command: Command, sealed: None) -> None:
     code, out, _ = command("backtest", "rsi_reversion", "-p", "period=5", "-p", "max_bars=30")
 
     assert code == 0
@@ -159,7 +159,9 @@ def test_a_table_is_shown_to_people(command: Command, sealed: None) -> None:
         (["--plot", "gone/picture.svg"], 1, "cannot write gone/picture.svg"),
     ],
 )
-def test_bad_input_is_one_line(command: Command, sealed: None, words: list[str], code: int, message: str) -> None:
+def test_bad_input_is_a_one_line_error(
+    command: Command, sealed: None, words: list[str], code: int, message: str
+) -> None:
     ended, _, told = command("backtest", *words)
 
     assert ended == code
@@ -175,7 +177,7 @@ def test_bad_input_is_one_line(command: Command, sealed: None, words: list[str],
         ('{"parameters": {}, "direction": "up"}', "direction: expected long, short, both, was 'up'"),
     ],
 )
-def test_a_file_that_is_no_set_of_parameters_is_refused(command: Command, content: str, message: str) -> None:
+def test_a_file_without_parameters_is_refused(command: Command, content: str, message: str) -> None:
     Path("wrong.json").write_text(content)
 
     code, _, told = command("backtest", "--parameters", "wrong.json")

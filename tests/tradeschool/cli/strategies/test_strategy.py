@@ -46,7 +46,7 @@ def test_a_new_strategy_passes_its_own_tests_and_the_check(command: Command, wri
     assert "no findings" in out
 
 
-def test_a_new_strategy_keeps_to_the_house_s_form(written: str) -> None:
+def test_a_new_strategy_passes_the_project_checks(written: str) -> None:
     ruff = [sys.executable, "-m", "ruff"]
     options = ["--config", str(REPOSITORY / "pyproject.toml")]
     for words in (["format", "--check"], ["check", "--extend-ignore", "D1"]):
@@ -54,7 +54,7 @@ def test_a_new_strategy_keeps_to_the_house_s_form(written: str) -> None:
         assert told.returncode == 0, told.stdout
 
 
-def test_a_strategy_that_peeks_is_told_with_bar_and_column(command: Command, written: str) -> None:
+def test_a_strategy_with_lookahead_is_reported_with_bar_and_column(command: Command, written: str) -> None:
     path = Path(f"{written}.py")
     honest = "candles.close[lookback:] - candles.close[:-lookback]"
     assert honest in path.read_text()
@@ -70,7 +70,7 @@ def test_a_strategy_that_peeks_is_told_with_bar_and_column(command: Command, wri
     assert findings[1].startswith("warm-up: the signal at bar ")
 
 
-def test_a_strategy_that_answers_with_nan_is_told_which_bar(command: Command, written: str) -> None:
+def test_a_strategy_that_returns_nan_is_reported_with_the_bar(command: Command, written: str) -> None:
     path = Path(f"{written}.py")
     path.write_text(path.read_text().replace("return signals\n", "return np.where(signals == 1, np.nan, 0.0)\n"))
 
@@ -81,7 +81,7 @@ def test_a_strategy_that_answers_with_nan_is_told_which_bar(command: Command, wr
     assert "NaN from bar" in told
 
 
-def test_nothing_is_overwritten(command: Command, written: str) -> None:
+def test_an_existing_file_is_not_overwritten(command: Command, written: str) -> None:
     code, _, told = command("strategy", "new", written)
 
     assert code == 2
@@ -89,14 +89,14 @@ def test_nothing_is_overwritten(command: Command, written: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["My-Idea", "2nd", "Idea", "../up", ""])
-def test_a_name_that_is_no_module_s_is_refused(command: Command, name: str) -> None:
+def test_an_invalid_module_name_is_refused(command: Command, name: str) -> None:
     code, _, told = command("strategy", "new", name)
 
     assert code == 2
     assert "expected a name of lower-case letters" in told
 
 
-def test_a_check_on_candles_that_are_not_there_says_what_to_run(command: Command) -> None:
+def test_a_check_without_candles_prints_the_fetch_command(command: Command) -> None:
     code, _, told = command("strategy", "check", "sma_cross", "--dataset", "oanda/EUR-USD/H1")
 
     assert code == 4

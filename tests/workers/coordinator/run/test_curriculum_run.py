@@ -1,4 +1,4 @@
-"""A whole run in one process: levels, gates, inheritance, retries, and the same files wherever it was stopped."""
+"""A whole run in one process: levels, gates, inheritance, retries, and equal files after any interruption."""
 
 import shutil
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ from workers.coordinator.run.run_record import read_run
 from workers.monitoring.run_status_json import as_result
 
 
-def test_a_run_climbs_every_level_and_inherits(harness: RunHarness) -> None:
+def test_a_run_searches_every_level_and_inherits(harness: RunHarness) -> None:
     harness.begin(level("1", ANY), level("2", ANY, trials=12, analyses=(Analysis.SIMILARITY,)))
 
     ended = harness.run()
@@ -58,7 +58,7 @@ def test_a_run_climbs_every_level_and_inherits(harness: RunHarness) -> None:
     assert harness.file("lineage.json")["attempts"][1]["inherited_from"] == "1"
 
 
-def test_a_missed_gate_is_tried_again_and_then_given_up(harness: RunHarness) -> None:
+def test_a_failed_gate_is_retried_and_then_ends_the_run(harness: RunHarness) -> None:
     harness.begin(level("1", ALMOST, retries=2), level("2", ANY))
 
     ended = harness.run()
@@ -75,7 +75,7 @@ def test_a_missed_gate_is_tried_again_and_then_given_up(harness: RunHarness) -> 
     assert not (harness.context.folder("run") / "2").exists()
 
 
-def test_without_a_feasible_trial_nothing_is_opened_and_the_nearest_is_told(harness: RunHarness) -> None:
+def test_without_a_feasible_trial_the_nearest_trial_is_reported(harness: RunHarness) -> None:
     harness.begin(level("1", NONE))
 
     ended = harness.run()
@@ -87,7 +87,7 @@ def test_without_a_feasible_trial_nothing_is_opened_and_the_nearest_is_told(harn
     assert read_holdout_log(harness.context.folder("run")) == []
 
 
-def test_a_relaxed_pass_says_so_wherever_it_is_shown(harness: RunHarness) -> None:
+def test_a_relaxed_pass_is_marked_in_all_outputs(harness: RunHarness) -> None:
     strict = Gate(win_rate=0.0, sharpe=-99, max_drawdown_intrabar=1.0, profit_factor=0.01)
     almost = strict.model_copy(update={"profit_factor": 60.0})
     harness.begin(level("1", almost, retries=1, relax=1.0))
@@ -102,7 +102,7 @@ def test_a_relaxed_pass_says_so_wherever_it_is_shown(harness: RunHarness) -> Non
     assert harness.file("lineage.json")["attempts"][1]["verdict"]["relaxed"] == 1.0
 
 
-def test_every_look_at_validation_and_test_is_one_line(harness: RunHarness) -> None:
+def test_every_look_at_validation_and_test_is_logged(harness: RunHarness) -> None:
     harness.begin(level("1", ALMOST, retries=1))
 
     harness.run()
@@ -140,7 +140,7 @@ def test_a_level_with_stress_and_analyses_writes_each_file(harness: RunHarness) 
     assert [each["name"] for each in harness.file("1/stress.json")["windows"]] == ["spring"]
 
 
-def test_further_constraints_and_an_early_end_hold(harness: RunHarness) -> None:
+def test_extra_constraints_and_early_stopping_are_applied(harness: RunHarness) -> None:
     harness.begin(level("1", ANY, trials=40, early_stop=5, constraints=("exposure <= 0.9",)))
 
     ended = harness.run()
@@ -177,9 +177,7 @@ def broken(harness: RunHarness, kills: Iterator[tuple[str, int]]) -> None:
     ],
     ids=["while searching", "while reading", "both"],
 )
-def test_a_run_that_is_killed_anywhere_leaves_the_same_files(
-    harness: RunHarness, undisturbed: RunHarness, kills
-) -> None:
+def test_a_run_killed_at_any_step_leaves_the_same_files(harness: RunHarness, undisturbed: RunHarness, kills) -> None:
     harness.begin(*CURRICULUM)
 
     broken(harness, iter(kills))
@@ -193,7 +191,7 @@ def test_a_run_that_is_killed_anywhere_leaves_the_same_files(
     assert harness.looks() == undisturbed.looks()
 
 
-def test_an_ended_run_ends_again_and_changes_nothing(undisturbed: RunHarness) -> None:
+def test_resuming_a_finished_run_changes_nothing(undisturbed: RunHarness) -> None:
     before, told = undisturbed.files(), undisturbed.events()
 
     ended = undisturbed.run()
@@ -203,7 +201,7 @@ def test_an_ended_run_ends_again_and_changes_nothing(undisturbed: RunHarness) ->
     assert undisturbed.events() == told
 
 
-def test_what_happened_is_told_in_order(undisturbed: RunHarness) -> None:
+def test_events_are_reported_in_order(undisturbed: RunHarness) -> None:
     assert undisturbed.events() == [
         "run_started",
         "level_started",
@@ -219,7 +217,7 @@ def test_what_happened_is_told_in_order(undisturbed: RunHarness) -> None:
 
 
 class UnstableSource:
-    """A role that its database gives back once, as a server's does after an outage."""
+    """A leadership lock that the database releases once, as after an outage."""
 
     def __init__(self, lives: int) -> None:
         self._lives = lives
@@ -233,10 +231,10 @@ class UnstableSource:
 
 
 @pytest.mark.parametrize("lives", [0, 1, 2, 3, 4])
-def test_a_run_whose_role_was_lost_is_claimed_and_read_again(
+def test_a_run_that_lost_its_leadership_claims_it_and_reloads(
     harness: RunHarness, monkeypatch: pytest.MonkeyPatch, lives: int
 ) -> None:
-    """Another process may have gone on meanwhile: nothing that was read before may be written over what it wrote."""
+    """Another process may have continued meanwhile, so stale state must not overwrite its writes."""
     roles = [UnstableSource(lives), UnstableSource(99)]
     monkeypatch.setattr("workers.coordinator.run.curriculum_run.wait_for_leadership", lambda *_, **__: roles.pop(0))
     harness.begin(level("1", ANY), level("2", ANY))
@@ -248,7 +246,7 @@ def test_a_run_whose_role_was_lost_is_claimed_and_read_again(
     assert len(read_trials(harness.context.storage_url, "run-L1-a1")) == 8
 
 
-def test_a_database_that_is_away_between_two_steps_is_waited_for(
+def test_a_database_outage_between_two_steps_is_waited_for(
     harness: RunHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, failures = read_run, [2, 5, 6]
@@ -266,7 +264,7 @@ def test_a_database_that_is_away_between_two_steps_is_waited_for(
     assert max(failures) < 0, "every failure was met"
 
 
-def test_what_a_download_ends_with_is_not_waited_out(harness: RunHarness) -> None:
+def test_a_failed_download_ends_the_wait_for_candles(harness: RunHarness) -> None:
     later = level("1", ANY).model_copy(
         update={"datasets": (LevelDataset(dataset=DATASETS[0], start=date(2022, 1, 1), end=date(2022, 3, 1)),)}
     )
@@ -293,7 +291,7 @@ def test_an_interrupted_run_is_unfinished(harness: RunHarness) -> None:
     assert harness.run_status().outcome is None
 
 
-def test_missing_candles_are_named_with_coverage_and_gaps(tmp_path: Path, folder: Path, window) -> None:
+def test_missing_candles_are_reported_with_coverage_and_gaps(tmp_path: Path, folder: Path, window) -> None:
     store = FrameStore(tmp_path / "thin")
     dataset, days = find_dataset(DATASETS[0]), Window(*(datetime(d.year, d.month, d.day, tzinfo=UTC) for d in DAYS))
     lost = window("2021-04-01", "2021-04-21")
@@ -314,7 +312,7 @@ def test_missing_candles_are_named_with_coverage_and_gaps(tmp_path: Path, folder
     assert caught.value.exit_code == 4
 
 
-def test_candles_that_are_damaged_between_two_levels_stop_the_run_until_they_are_repaired(
+def test_damaged_candles_between_two_levels_stop_the_run_until_repair(
     folder: Path, candles: Path, undisturbed: RunHarness
 ) -> None:
     here = folder / "copy"

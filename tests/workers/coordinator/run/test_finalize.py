@@ -1,4 +1,4 @@
-"""What a run comes to: luck, evidence, the holdout period opened once, and the same files wherever it was killed."""
+"""End of a run: null tests, evidence, one holdout look, a recommendation, and equal files after any kill."""
 
 import re
 import shutil
@@ -55,7 +55,7 @@ def sealed_candles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def whole(harness: RunHarness, sealed_candles: Path) -> RunHarness:
-    """With the holdout period."""
+    """A harness with holdout candles."""
     return RunHarness(replace(harness.context, holdout=FrameStore(sealed_candles)))
 
 
@@ -67,7 +67,7 @@ def holdout_looks(harness: RunHarness) -> list[dict[str, object]]:
     return [look for look in harness.looks() if look["part"] == "holdout"]
 
 
-def test_a_run_ends_with_a_recommendation_its_files_and_one_look_at_the_sealed_period(whole: RunHarness) -> None:
+def test_a_run_ends_with_a_recommendation_and_one_holdout_look(whole: RunHarness) -> None:
     whole.begin(*CURRICULUM, surrogates=2)
 
     ended = whole.run()
@@ -89,9 +89,7 @@ def test_a_run_ends_with_a_recommendation_its_files_and_one_look_at_the_sealed_p
     assert whole.events()[-4:] == ["null_test_measured", "null_test_measured", "recommendation", "run_finished"]
 
 
-def test_without_the_sealed_period_it_says_so_and_opens_it_once_it_is_there(
-    harness: RunHarness, whole: RunHarness
-) -> None:
+def test_a_missing_holdout_is_reported_and_opened_once_available(harness: RunHarness, whole: RunHarness) -> None:
     harness.begin(*CURRICULUM)
     found = harness.run().record.recommendation
 
@@ -107,9 +105,7 @@ def test_without_the_sealed_period_it_says_so_and_opens_it_once_it_is_there(
     assert whole.file("recommendation.json")["checks"] != found.model_dump(mode="json")["checks"]
 
 
-def test_sealed_candles_that_are_damaged_are_not_weighed(
-    harness: RunHarness, folder: Path, sealed_candles: Path
-) -> None:
+def test_damaged_holdout_candles_are_not_evaluated(harness: RunHarness, folder: Path, sealed_candles: Path) -> None:
     shutil.copytree(sealed_candles, folder / "copy" / "holdout")
     made = RunHarness(replace(harness.context, holdout=holdout_store(folder / "copy")))
     file = next((folder / "copy").rglob("*.parquet"))
@@ -123,7 +119,7 @@ def test_sealed_candles_that_are_damaged_are_not_weighed(
     assert holdout_looks(made) == []
 
 
-def test_a_run_that_was_given_up_early_opens_nothing(whole: RunHarness) -> None:
+def test_a_run_that_failed_early_does_not_open_the_holdout(whole: RunHarness) -> None:
     whole.begin(level("1", ANY), level("2", ALMOST), level("3", ANY), surrogates=1)
 
     ended = whole.run()
@@ -140,7 +136,7 @@ def test_a_run_that_was_given_up_early_opens_nothing(whole: RunHarness) -> None:
     assert [*again(whole, levels=["2"], surrogates=1).null_tests] == ["1", "2"]
 
 
-def test_a_run_that_misses_its_last_gate_weighs_the_winner_before_it(whole: RunHarness) -> None:
+def test_a_run_that_misses_its_last_gate_evaluates_the_previous_winner(whole: RunHarness) -> None:
     whole.begin(level("1", ANY), level("2", ALMOST, retries=1))
 
     ended = whole.run()
@@ -153,7 +149,7 @@ def test_a_run_that_misses_its_last_gate_weighs_the_winner_before_it(whole: RunH
     assert holdout_looks(whole)[0]["level"] == "1"
 
 
-def test_a_run_without_a_winner_is_not_to_be_deployed_and_still_has_a_report(whole: RunHarness) -> None:
+def test_a_run_without_a_winner_has_a_negative_report(whole: RunHarness) -> None:
     whole.begin(level("1", NONE), surrogates=1)
 
     found = whole.run().record.recommendation
@@ -166,7 +162,7 @@ def test_a_run_without_a_winner_is_not_to_be_deployed_and_still_has_a_report(who
 
 @pytest.fixture(scope="module")
 def finalized(tmp_path_factory: pytest.TempPathFactory, candles: Path, sealed_candles: Path) -> RunHarness:
-    """A run that was finalized in peace."""
+    """A run that was finalized without interruption."""
     made = run_harness_in(tmp_path_factory.mktemp("finalized"), candles)
     made = RunHarness(replace(made.context, holdout=FrameStore(sealed_candles)))
     made.begin(*CURRICULUM, surrogates=3)
@@ -198,7 +194,7 @@ def broken(harness: RunHarness, kills: Iterator[tuple[str, int]]) -> None:
     ],
     ids=["while drawing", "while reading", "at the holdout period"],
 )
-def test_a_run_that_is_killed_at_its_end_leaves_the_same_files(whole: RunHarness, finalized: RunHarness, kills) -> None:
+def test_a_run_killed_while_finalizing_leaves_the_same_files(whole: RunHarness, finalized: RunHarness, kills) -> None:
     whole.begin(*CURRICULUM, surrogates=3)
 
     broken(whole, iter(kills))
@@ -211,7 +207,7 @@ def test_a_run_that_is_killed_at_its_end_leaves_the_same_files(whole: RunHarness
     assert one.model_dump_json() == other.model_dump_json()
 
 
-def test_candles_that_are_damaged_before_the_end_stop_the_run_until_they_are_repaired(
+def test_damaged_candles_before_the_end_stop_the_run_until_repair(
     folder: Path, candles: Path, sealed_candles: Path, finalized: RunHarness
 ) -> None:
     here = folder / "copy"
@@ -233,7 +229,7 @@ def test_candles_that_are_damaged_before_the_end_stop_the_run_until_they_are_rep
     assert made.files() == finalized.files()
 
 
-def test_an_ended_run_ends_again_and_changes_nothing(finalized: RunHarness) -> None:
+def test_resuming_a_finished_run_changes_nothing(finalized: RunHarness) -> None:
     before, told = finalized.files(), finalized.events()
 
     finalized.run()
@@ -243,7 +239,7 @@ def test_an_ended_run_ends_again_and_changes_nothing(finalized: RunHarness) -> N
     assert finalized.events() == told
 
 
-def test_more_markets_are_drawn_beside_those_that_were(harness: RunHarness) -> None:
+def test_additional_draws_keep_the_previous_ones(harness: RunHarness) -> None:
     harness.begin(level("1", ANY), surrogates=2)
     harness.run()
     path = harness.context.folder("run") / "1" / NULL_TEST_NAME
@@ -258,7 +254,7 @@ def test_more_markets_are_drawn_beside_those_that_were(harness: RunHarness) -> N
     assert harness.file("report.json")["levels"][0]["null"]["surrogates"] == 5
 
 
-def test_a_draw_that_a_kill_has_cut_is_drawn_again(harness: RunHarness) -> None:
+def test_a_draw_interrupted_by_a_kill_is_repeated(harness: RunHarness) -> None:
     harness.begin(level("1", ANY), surrogates=3)
     harness.run()
     path = harness.context.folder("run") / "1" / NULL_TEST_NAME
@@ -272,13 +268,13 @@ def test_a_draw_that_a_kill_has_cut_is_drawn_again(harness: RunHarness) -> None:
     assert read_null_runs(path.with_name("none"), attempts=1) == {}
 
 
-def test_draws_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+def test_unreadable_draws_are_reported(tmp_path: Path) -> None:
     with pytest.raises(StoreUnwritable, match="cannot read"):
         read_null_runs(tmp_path, attempts=1)
 
 
 @pytest.mark.parametrize("line", ["", "{", "[]", "null", '{"surrogate": 1}', '{"surrogate": "x"}', "[" * 9999])
-def test_a_line_that_is_no_draw_is_left_out(tmp_path: Path, line: str) -> None:
+def test_an_invalid_draw_line_is_skipped(tmp_path: Path, line: str) -> None:
     path = tmp_path / NULL_TEST_NAME
     draw = NullRun(surrogate=4, attempts_allowed=1, attempts=1, passed=True, values={"sharpe": None}, met=())
     path.write_bytes(f"{line}\n{draw.model_dump_json()}\n{line}".encode() + b"\n\xff\xfe\n")
@@ -286,7 +282,7 @@ def test_a_line_that_is_no_draw_is_left_out(tmp_path: Path, line: str) -> None:
     assert read_null_runs(path, attempts=1) == {4: draw}
 
 
-def test_luck_is_measured_of_what_was_judged_alone(harness: RunHarness) -> None:
+def test_the_null_test_needs_a_judged_level(harness: RunHarness) -> None:
     harness.begin(level("1", ANY), level("2", ANY))
     with pytest.raises(Killed):
         harness.run(tell=lambda level, attempt, progress: (_ for _ in ()).throw(Killed) if level.name == "2" else None)
@@ -300,7 +296,7 @@ def test_luck_is_measured_of_what_was_judged_alone(harness: RunHarness) -> None:
     assert harness.run_status().levels[0].null_test == record.null_tests["1"]
 
 
-def test_a_run_whose_candles_have_changed_is_not_weighed_again(harness: RunHarness) -> None:
+def test_a_run_with_changed_candles_is_not_evaluated_again(harness: RunHarness) -> None:
     harness.begin(level("1", ANY))
     harness.run()
 
@@ -308,7 +304,7 @@ def test_a_run_whose_candles_have_changed_is_not_weighed_again(harness: RunHarne
         again(RunHarness(replace(harness.context, min_coverage=0.8)))
 
 
-def test_who_is_told_to_stop_stops_between_two_markets(harness: RunHarness) -> None:
+def test_a_stop_request_ends_the_null_test_between_two_draws(harness: RunHarness) -> None:
     harness.begin(level("1", ANY), surrogates=4)
     told = []
 
@@ -320,9 +316,7 @@ def test_who_is_told_to_stop_stops_between_two_markets(harness: RunHarness) -> N
     assert told[2:] == [("1", 3, 4), ("1", 4, 4)]
 
 
-def test_what_fetches_the_sealed_period_is_waited_for_where_the_run_came_so_far(
-    harness: RunHarness, whole: RunHarness
-) -> None:
+def test_the_holdout_download_is_awaited_only_after_a_passed_gate(harness: RunHarness, whole: RunHarness) -> None:
     asked = []
     harness.begin(level("1", ANY))
     harness.run(wait_for_holdout=lambda is_there: asked.append(is_there()))
@@ -332,7 +326,7 @@ def test_what_fetches_the_sealed_period_is_waited_for_where_the_run_came_so_far(
     assert asked == [False]
 
 
-def test_the_luck_of_a_level_with_stress_is_held_against_its_limits(harness: RunHarness) -> None:
+def test_the_null_test_of_a_level_with_stress_uses_its_limits(harness: RunHarness) -> None:
     harness.begin(level("1", ANY, stress=MILD))
 
     harness.run()
@@ -341,7 +335,7 @@ def test_the_luck_of_a_level_with_stress_is_held_against_its_limits(harness: Run
 
 
 def marked(told: object) -> object:
-    """Every text with something in it that a browser would run."""
+    """The record with markup in every text."""
     match told:
         case str():
             return f"{told}<script>alert()"
@@ -352,14 +346,14 @@ def marked(told: object) -> object:
     return told
 
 
-def test_no_text_of_a_report_is_taken_for_markup(finalized: RunHarness) -> None:
+def test_report_text_is_escaped(finalized: RunHarness) -> None:
     page = draw_page(marked(finalized.file("report.json"))).decode()
 
     assert "<script>" not in page
     assert page.count("&lt;script&gt;alert()") > 100
 
 
-def test_a_report_asks_for_nothing(finalized: RunHarness) -> None:
+def test_a_report_loads_no_external_resource(finalized: RunHarness) -> None:
     page = finalized.files()["report.html"].decode()
 
     asked = re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?([^\s\"'>)]+)", page)

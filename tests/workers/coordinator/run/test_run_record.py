@@ -1,4 +1,4 @@
-"""A run's record: what it goes on with, what it refuses, and what it says of what comes next."""
+"""Run record: which changes a resumed run accepts or refuses, and the next step in its status."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ CHANGES = {
 
 
 def _rewrite(harness: RunHarness, field: str, key: str) -> RunHarness:
-    """As if the run had been begun with other code or candles."""
+    """Rewrite the run record as if it had been started with other code or candles."""
     record = read_run(harness.context, "run")
     with opened(harness.context) as runs:
         runs.write(record.model_copy(update={field: {**getattr(record, field), key: "0" * 16}}))
@@ -28,7 +28,7 @@ def _rewrite(harness: RunHarness, field: str, key: str) -> RunHarness:
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_a_run_does_not_go_on_with_what_has_changed_but_by_force(harness: RunHarness, what: str) -> None:
+def test_a_changed_run_resumes_only_with_force(harness: RunHarness, what: str) -> None:
     harness.begin(*CURRICULUM)
     with pytest.raises(Killed):
         harness.run(tell=after(3))
@@ -45,7 +45,7 @@ def test_a_run_does_not_go_on_with_what_has_changed_but_by_force(harness: RunHar
     assert [each["what"] for each in harness.file("lineage.json")["forced"]] == [what]
 
 
-def test_a_study_database_that_was_moved_away_is_told_and_nothing_is_lost(
+def test_a_moved_study_database_is_reported_without_data_loss(
     harness: RunHarness, folder: Path, undisturbed: RunHarness
 ) -> None:
     harness.begin(*CURRICULUM)
@@ -63,7 +63,7 @@ def test_a_study_database_that_was_moved_away_is_told_and_nothing_is_lost(
     assert harness.files() == undisturbed.files()
 
 
-def test_a_database_that_is_replaced_under_a_run_is_noticed(harness: RunHarness, folder: Path) -> None:
+def test_a_database_replaced_during_a_run_is_detected(harness: RunHarness, folder: Path) -> None:
     harness.begin(*CURRICULUM)
 
     def replace_it(*_: object) -> None:
@@ -80,7 +80,7 @@ def test_two_runs_of_one_name_are_refused(harness: RunHarness) -> None:
         harness.begin(level("1", ANY))
 
 
-def test_status_tells_what_comes_next(harness: RunHarness) -> None:
+def test_status_shows_the_next_step(harness: RunHarness) -> None:
     harness.begin(*CURRICULUM)
     assert harness.run_status().reason == "next: search level 1, attempt 1"
 

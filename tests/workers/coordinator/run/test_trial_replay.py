@@ -1,4 +1,4 @@
-"""Which trials can be traded again, and when validation and test are still closed."""
+"""Reproduction of trials: which trials can be reproduced, and when validation and test are closed."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from workers.coordinator.run.trial_replay import find_trial, log_part_access
 
 @pytest.fixture
 def context(tmp_path: Path) -> RunContext:
-    """With a study of a trial that was completed and one that failed."""
+    """A context with a study of one completed and one failed trial."""
     made = make_context(tmp_path)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.RDBStorage(made.storage_url)
@@ -28,7 +28,7 @@ def context(tmp_path: Path) -> RunContext:
     return made
 
 
-def test_a_failed_trial_has_no_figures(context: RunContext) -> None:
+def test_a_failed_trial_has_no_metrics(context: RunContext) -> None:
     record = make_attempt(context, make_run_record(context))
 
     with pytest.raises(SettingsError, match=r"trial 1 of run r1, level 1, attempt 1, failed .*: ValueError: no"):
@@ -36,7 +36,7 @@ def test_a_failed_trial_has_no_figures(context: RunContext) -> None:
 
 
 @pytest.mark.parametrize("part", [Part.VALIDATION, Part.TEST])
-def test_closed_parts_are_refused_before_the_attempt_is_judged(context: RunContext, part: Part) -> None:
+def test_validation_and_test_are_refused_before_the_verdict(context: RunContext, part: Part) -> None:
     record = make_attempt(context, make_run_record(context))
 
     assert find_trial(RecordedRun(context=context, record=record), record.attempts[0], 0, Part.TRAIN).figures == {
@@ -47,14 +47,14 @@ def test_closed_parts_are_refused_before_the_attempt_is_judged(context: RunConte
         find_trial(RecordedRun(context=context, record=record), record.attempts[0], 0, part)
 
 
-def test_an_attempt_that_is_not_judged_has_no_winner(context: RunContext) -> None:
+def test_an_unjudged_attempt_has_no_winner(context: RunContext) -> None:
     record = make_attempt(context, make_run_record(context))
 
     with pytest.raises(SettingsError, match="has no winner yet: it is not judged; name a trial: --trial N"):
         find_trial(RecordedRun(context=context, record=record), record.attempts[0], None, Part.TRAIN)
 
 
-def test_a_figure_that_is_another_is_named_with_both_values(context: RunContext) -> None:
+def test_a_different_metric_is_reported_with_both_values(context: RunContext) -> None:
     record = make_attempt(context, make_run_record(context), verdict=make_verdict(passed=True))
     found = find_trial(RecordedRun(context=context, record=record), record.attempts[0], 0, Part.VALIDATION)
     on_train = find_trial(RecordedRun(context=context, record=record), record.attempts[0], 0, Part.TRAIN)
@@ -63,7 +63,7 @@ def test_a_figure_that_is_another_is_named_with_both_values(context: RunContext)
     assert on_train.differences({"sharpe": 2.0, "calmar": float("nan")}) == ["sharpe recorded 1.0, now 2.0"]
 
 
-def test_a_look_is_logged_once(context: RunContext) -> None:
+def test_a_holdout_look_is_logged_once(context: RunContext) -> None:
     make_run_record(context)
     folder = context.folder("r1")
 

@@ -1,4 +1,4 @@
-"""Whoever dies, and whoever is first: every trial once, and the same table."""
+"""Coordinator: each trial is stored once, and the table is the same after any kill and in any order of completion."""
 
 import json
 import os
@@ -31,7 +31,7 @@ POISON = ({"fast": 20, "slow": 90, "stop": 2.0}, {"fast": 13, "slow": 90, "stop"
 
 
 class Shuffled:
-    """Answers orders in an order of its own, and some of them twice."""
+    """A dispatch that returns results in random order, and some of them twice."""
 
     def __init__(self, evaluator, choose: random.Random) -> None:
         self._evaluator, self._choose, self._orders = evaluator, choose, []
@@ -55,13 +55,13 @@ class Shuffled:
         return []
 
     def put_back(self, job_key) -> None:
-        """Nothing strays."""
+        """No job is orphaned."""
 
     def count_loss(self, job_key) -> int:
         return 0
 
     def announce(self, announcement) -> None:
-        """Nobody looks."""
+        """No worker reads announcements."""
 
 
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([1, 2, 3, 4]))
@@ -107,7 +107,7 @@ def test_the_table_is_the_same_in_another_database_and_for_jobs_of_any_size(serv
     assert plan.table_by_queue() == expected  # gone on with from where the other coordinator was left
 
 
-def test_a_worker_killed_in_mid_trial_costs_no_trial(plan, start_worker: Start, eventually) -> None:
+def test_a_worker_killed_in_mid_trial_loses_no_trial(plan, start_worker: Start, eventually) -> None:
     slow = replace(plan, title="sleep 0.3", trials=10)
     expected = replace(slow, title="plain").table_in_process()
     study, victim = slow.open(), start_worker()
@@ -124,7 +124,7 @@ def test_a_worker_killed_in_mid_trial_costs_no_trial(plan, start_worker: Start, 
     assert not any(is_alive(work_horse) for work_horse in horses)
 
 
-def test_a_killed_coordinator_is_followed_by_another(plan, start: Start, start_worker: Start, eventually) -> None:
+def test_another_coordinator_replaces_a_killed_one(plan, start: Start, start_worker: Start, eventually) -> None:
     slow = replace(plan, title="sleep 0.05", trials=20)
     expected = replace(slow, title="plain").table_in_process()
     start_worker()
@@ -141,7 +141,7 @@ def test_a_killed_coordinator_is_followed_by_another(plan, start: Start, start_w
     study.close()
 
 
-def test_nobody_waits_for_answers_before_the_first_question_is_out(plan, make_evaluator) -> None:
+def test_results_are_awaited_only_after_the_first_request(plan, make_evaluator) -> None:
     waits = []
 
     class Watched(InProcessDispatcher):
@@ -160,7 +160,7 @@ def test_nobody_waits_for_answers_before_the_first_question_is_out(plan, make_ev
     assert run.is_ready
 
 
-def test_a_trial_that_kills_its_process_is_given_up_after_three_attempts(served) -> None:
+def test_a_trial_that_kills_its_process_fails_after_three_attempts(served) -> None:
     poisoned = replace(served, title="crash", trials=8, first_points=POISON)
     study, told = poisoned.open(), list[tuple[int, str]]()
     run = poisoned.run(study)
@@ -175,7 +175,7 @@ def test_a_trial_that_kills_its_process_is_given_up_after_three_attempts(served)
     assert failed.user_attrs["failure"].startswith("3 attempts: its process was killed by SIGKILL")
 
 
-def test_what_kills_its_job_does_not_take_its_neighbours_with_it(served) -> None:
+def test_a_crashing_trial_does_not_fail_other_trials_of_its_job(served) -> None:
     poisoned = replace(served, title="crash", trials=8, first_points=POISON, trials_per_job=4)
     study = poisoned.open()
     poisoned.finish(poisoned.run(study))
@@ -220,8 +220,8 @@ def test_workers_with_other_candles_end_the_run(plan, start_worker: Start, event
     study.close()
 
 
-def test_candles_that_came_since_are_asked_for_again(plan, start_worker: Start, eventually) -> None:
-    """A refusal of yesterday says nothing of today; only those of this very run count."""
+def test_jobs_refused_for_other_candles_are_sent_again(plan, start_worker: Start, eventually) -> None:
+    """Refusals of an earlier run are ignored; only those of this run count."""
     expected = plan.table_in_process()
     other = start_worker("--digest", "d2")
     eventually(lambda: plan.queue.connection.smembers("rq:workers:trials"))
@@ -238,7 +238,7 @@ def test_candles_that_came_since_are_asked_for_again(plan, start_worker: Start, 
     assert table == expected
 
 
-def test_a_trial_that_allocates_too_much_is_given_up(plan, start_worker: Start) -> None:
+def test_a_trial_that_allocates_too_much_memory_fails(plan, start_worker: Start) -> None:
     swallowing = replace(plan, title="swallow", trials=3, first_points=POISON)
     start_worker("--memory", str(1 << 28))
     study = swallowing.open()
@@ -250,7 +250,7 @@ def test_a_trial_that_allocates_too_much_is_given_up(plan, start_worker: Start) 
     assert "MemoryError" in failed.user_attrs["failure"]
 
 
-def test_asynchronous_trials_are_exactly_as_many(plan, start_worker: Start) -> None:
+def test_an_asynchronous_search_runs_the_exact_number_of_trials(plan, start_worker: Start) -> None:
     loose = replace(plan, mode="async", title="sleep 0.01", trials=24)
     start_worker()
     start_worker()
@@ -266,7 +266,7 @@ def test_asynchronous_trials_are_exactly_as_many(plan, start_worker: Start) -> N
     assert (progress.failed, progress.open) == (0, 0)
 
 
-def test_a_redis_that_forgets_everything_costs_no_trial(served, eventually) -> None:
+def test_a_redis_flush_loses_no_trial(served, eventually) -> None:
     slow = replace(served, title="sleep 0.02")
     expected = served.table_in_process()
     study = slow.open()
@@ -280,8 +280,8 @@ def test_a_redis_that_forgets_everything_costs_no_trial(served, eventually) -> N
     assert table == expected
 
 
-def test_a_job_that_lost_its_worker_before_it_began_is_put_back(plan, start_worker: Start) -> None:
-    """Killed between taking and starting, a job is in the intermediate list only."""
+def test_a_job_whose_worker_died_before_the_start_is_requeued(plan, start_worker: Start) -> None:
+    """If a worker dies between taking and starting a job, the job is only in the intermediate list."""
     study = plan.open()
     run = plan.run(study)
     run.reconcile()
@@ -295,7 +295,7 @@ def test_a_job_that_lost_its_worker_before_it_began_is_put_back(plan, start_work
     assert queue.connection.llen(queue.intermediate_queue_key) == 0
 
 
-def test_an_answer_is_found_although_its_message_was_lost(served, eventually) -> None:
+def test_a_result_is_found_without_its_message(served, eventually) -> None:
     study = served.open()
     run = served.run(study)
     run.reconcile()
@@ -309,7 +309,7 @@ def test_an_answer_is_found_although_its_message_was_lost(served, eventually) ->
     assert table == served.table_in_process()
 
 
-def test_a_late_or_foreign_answer_counts_for_nothing(plan, make_evaluator) -> None:
+def test_a_late_or_foreign_result_is_ignored(plan, make_evaluator) -> None:
     expected = plan.table_in_process()
     study = plan.open()
     run = plan.run(study)
@@ -327,7 +327,7 @@ def test_a_late_or_foreign_answer_counts_for_nothing(plan, make_evaluator) -> No
     assert export(first, "csv").splitlines()[1] == expected.splitlines()[1]
 
 
-def test_a_second_answer_that_differs_is_an_alarm(plan, make_evaluator, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_second_different_result_raises_an_alarm(plan, make_evaluator, caplog: pytest.LogCaptureFixture) -> None:
     study = plan.open()
     run = plan.run(study)
     run.reconcile()
@@ -342,8 +342,8 @@ def test_a_second_answer_that_differs_is_an_alarm(plan, make_evaluator, caplog: 
     assert [record.action for record in caplog.records if record.levelname == "ERROR"] == ["results_differ"]
 
 
-def test_an_old_job_under_the_same_name_answers_nothing(served) -> None:
-    """A study that was deleted and made again meets the jobs of the old one."""
+def test_an_old_job_with_the_same_name_is_ignored(served) -> None:
+    """A study that was deleted and created again finds jobs of the old one."""
     replace(served, seed=1, folder=served.folder, study="run-L1-a1").table_by_queue()
     again = replace(served, folder=served.folder / "again")
     again.folder.mkdir()
@@ -351,7 +351,7 @@ def test_an_old_job_under_the_same_name_answers_nothing(served) -> None:
     assert again.table_by_queue() == again.table_in_process()
 
 
-def test_an_outage_is_waited_out(served) -> None:
+def test_a_search_waits_for_the_end_of_an_outage(served) -> None:
     calls = []
 
     def make() -> StudyRun:
@@ -378,7 +378,7 @@ def test_a_job_may_not_hold_more_trials_than_the_lag(plan) -> None:
     study.close()
 
 
-def test_settings_of_a_coordinator_are_not_facts_of_a_study(plan) -> None:
+def test_coordinator_settings_are_not_part_of_a_study(plan) -> None:
     plan.open().close()
 
     again = open_study(plan.storage, plan.study, replace(plan, trials_per_job=4).facts)
