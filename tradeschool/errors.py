@@ -28,7 +28,7 @@ from typing import ClassVar
 
 
 class TradeschoolError(Exception):
-    """Base class of all errors; the message alone tells an operator what failed, which object and what to do."""
+    """Base class of all errors; the message names the failure, the object and the remedy."""
 
     exit_code: ClassVar[int] = 1
 

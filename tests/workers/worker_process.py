@@ -18,6 +18,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optimizer.level.metric_names import METRICS
 from optimizer.level.spec import Level, Parameters, Part
 from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, TrialOutcome
+from optimizer.search.sampler import SearchSpace
+from optimizer.search.study import StudyFacts
 from tradeschool.errors import DataIncomplete
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
@@ -84,6 +86,18 @@ def distributions(level: Level) -> dict[str, BaseDistribution]:
 
 def repair(level: Level, parameters: Parameters) -> Parameters:
     return {name: parameters[name] for name in sorted(level.ranges)}
+
+
+def search_space(facts: StudyFacts) -> SearchSpace:
+    level = facts.level
+    return SearchSpace(
+        seed=facts.seed,
+        lag=level.lag,
+        distributions=distributions(level),
+        repair=lambda parameters: repair(level, parameters),
+        mode=level.mode,
+        first_points=facts.first_points,
+    )
 
 
 def behave(title: str, *, is_unlucky: bool) -> None:

@@ -198,7 +198,7 @@ def depth(queue: TrialQueue) -> int:
 
 
 def clean(queue: TrialQueue, signer: Signer = UNSIGNED) -> None:
-    """Fail jobs with an expired lease, and remove expired entries and workers that are gone.
+    """Fail jobs with an expired lease, and remove expired entries and the entries of ended workers.
 
     Replaces RQ's maintenance, which takes a lock that a killed worker holds for fifteen minutes, and reads
     dependents, groups and rate limits as jobs of any kind.
@@ -246,7 +246,7 @@ def _drop_unknown(queue: TrialQueue) -> None:
 
 
 def _forget_workers(queue: TrialQueue) -> None:
-    """Remove from both sets the workers that are gone, and entries that are no worker's name."""
+    """Remove ended workers, and entries that are not a worker's name, from both sets."""
     connection, ours = queue.connection, WORKERS_BY_QUEUE_KEY % queue.name
     for names in (REDIS_WORKER_KEYS, ours):
         known = [name for name in connection.srandmember(names, MAX_CLEANED) or [] if isinstance(name, bytes)]

@@ -20,6 +20,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optimizer.level.metric_names import METRICS
 from optimizer.level.spec import Level, Parameters, Part
 from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, TrialOutcome, rounded
+from optimizer.search.sampler import SearchSpace
 from optimizer.search.study import StudyFacts, open_study
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
@@ -106,8 +107,9 @@ def make_run(folder: Path, name: str, level: Level, size: int, dispatcher: Dispa
     return StudyRun(
         study=open_study(f"sqlite:///{folder}/study.db", name, facts),
         facts=facts,
-        distributions=DISTRIBUTIONS,
-        repair=lambda parameters: parameters,
+        space=SearchSpace(
+            seed=facts.seed, lag=level.lag, distributions=DISTRIBUTIONS, repair=lambda parameters: parameters
+        ),
         digests=level_digests(level, Candles()),
         dispatcher=dispatcher,
         settings=CoordinatorSettings(trials_per_job=size),

@@ -17,7 +17,7 @@ from optimizer.strategies.registry import find_own_by, import_own
 from tests.factories.in_process_runs import ANY, RunHarness, level, run_harness_in
 from tradeschool.errors import SettingsError, StrategyFailed, StrategyNotImported, TradeschoolError
 from tradeschool.markets.timeframes import Timeframe
-from workers.coordinator.run.curriculum_run import run_levels_with
+from workers.coordinator.run.curriculum_run import RunControl, run_levels_with
 from workers.coordinator.run.finalize import FinalizeOptions
 from workers.isolation import strategy_host
 from workers.isolation.strategy_host import StrategyHost, isolated_strategies
@@ -234,9 +234,9 @@ def go_on(harness: RunHarness, name: str = "run"):
         store=harness.context.store, prepare=here(prepare_level), evaluate=here(evaluate), worker="here"
     )
     dispatchers = lambda _: InProcessDispatcher(evaluator)  # noqa: E731
-    return run_levels_with(
-        dispatchers, harness.context, name, lambda *_: None, lambda: False, None, FinalizeOptions(processes=1)
-    )
+    options = FinalizeOptions(processes=1)
+    control = RunControl(stop=lambda: False, on_progress=lambda *_: None, finalize=options)
+    return run_levels_with(dispatchers, harness.context, name, control)
 
 
 def own_curriculum(name: str):

@@ -15,6 +15,7 @@ from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 from redis import Redis
 
+from optimizer.search.sampler import SearchSpace
 from optimizer.search.study import StudyFacts, open_study
 from optimizer.search.trial_table import export
 from tests.factories.levels import level_of
@@ -111,8 +112,13 @@ def coordinate(scene: Scene, tend: Callable[[], None]) -> tuple[bytes, list[Froz
     run = StudyRun(
         study=study,
         facts=facts,
-        distributions={"fast": IntDistribution(5, 30)},
-        repair=lambda parameters: parameters,
+        space=SearchSpace(
+            seed=7,
+            lag=level.lag,
+            distributions={"fast": IntDistribution(5, 30)},
+            repair=lambda parameters: parameters,
+            first_points=POINTS,
+        ),
         digests=level_digests(level, Candles()),
         dispatcher=dispatcher,
         settings=CoordinatorSettings(reconcile_seconds=0.2, orphan_seconds=2.0, attempts=2, losses=1),

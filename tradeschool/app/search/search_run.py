@@ -24,7 +24,8 @@ from tradeschool.views.terminal import now, print_json, say
 from tradeschool.views.trial_progress import show_null_test, show_trials
 from workers.connection.signing import Signer
 from workers.coordinator.context import RunContext
-from workers.coordinator.run import curriculum_run, run_record
+from workers.coordinator.run import run_record
+from workers.coordinator.run.curriculum_run import RunControl, run_levels
 from workers.coordinator.run.finalize import FinalizeOptions
 from workers.coordinator.study.trial_ledger import StudyProgress
 from workers.isolation.strategy_allowlist import user_strategies
@@ -113,13 +114,11 @@ def run_curriculum(
             if not progress.is_done:
                 look()
 
-        options = FinalizeOptions(on_null_test=show_null_test(), wait_for_holdout=wait_for_holdout)
-        ended = curriculum_run.run_levels(context, name, url, tell, stop, wait, options)
+        last_step = FinalizeOptions(on_null_test=show_null_test(), wait_for_holdout=wait_for_holdout)
+        control = RunControl(stop=stop, on_progress=tell, wait_for_candles=wait, finalize=last_step)
+        ended = run_levels(context, name, url, control)
     status = run_status_of(context, ended.record)
-    if as_json:
-        print_json(as_result(status))
-    else:
-        run_status.show(status)
+    print_json(as_result(status)) if as_json else run_status.show(status)
     say(f"files: {context.folder(name).resolve()}")
     if ended.outcome is RunOutcome.ESCALATED:
         raise GateNotMet(ended.reason)

@@ -1,4 +1,4 @@
-"""Users' strategies beside a command: run apart from a search, and tried out before a command runs one itself."""
+"""Isolation of users' strategies during a command: a separate process for a search, a trial import for a backtest."""
 
 import logging
 
@@ -15,14 +15,15 @@ MEGABYTE = 1_000_000
 
 
 def keep_isolated_strategies(settings: Settings) -> None:
-    """Until the running command ends, each user's strategy is imported and run in a process of its own."""
+    """Import and run each user's strategy in a separate process until the command ends."""
     click.get_current_context().with_resource(isolated_strategies(_terms(settings), say))
 
 
 def load_here(name: str) -> Strategy:
-    """A strategy for a command that runs it in its own process, in front of its user.
+    """Return a strategy for a command that runs it in the command's process.
 
-    A user's module is imported elsewhere first, so that one which ends its process or does not end is told in a line.
+    A user's module is first imported in a separate process: one that ends its process, or never returns, is reported in
+    one line.
 
     Raises:
         SettingsError: where there is no such module or object, or it is no strategy.

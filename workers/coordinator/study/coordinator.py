@@ -9,9 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 
-from optuna.distributions import BaseDistribution
-
-from optimizer.level.spec import Parameters
 from optimizer.search.sampler import SearchSpace, TrialRequest
 from optimizer.search.study import OpenStudy, StudyFacts
 from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
@@ -36,8 +33,7 @@ class StudyRun:
         *,
         study: OpenStudy,
         facts: StudyFacts,
-        distributions: Mapping[str, BaseDistribution],
-        repair: Callable[[Parameters], Parameters],
+        space: SearchSpace,
         digests: Mapping[str, str],
         dispatcher: Dispatcher,
         settings: CoordinatorSettings,
@@ -55,7 +51,7 @@ class StudyRun:
         """Whether the ledger has loaded what the sampler needs for later trials."""
         self.ledger = TrialLedger(
             study=study,
-            space=_search_space(facts, distributions, repair),
+            space=space,
             trials=facts.reused + level.trials,
             batch=self._batch,
             clock=time.time,
@@ -137,21 +133,6 @@ class StudyRun:
             level=self._facts.level,
             digests=self._digests,
         )
-
-
-def _search_space(
-    facts: StudyFacts,
-    distributions: Mapping[str, BaseDistribution],
-    repair: Callable[[Parameters], Parameters],
-) -> SearchSpace:
-    return SearchSpace(
-        seed=facts.seed,
-        lag=facts.level.lag,
-        distributions=distributions,
-        repair=repair,
-        mode=facts.level.mode,
-        first_points=facts.first_points,
-    )
 
 
 def coordinate(
