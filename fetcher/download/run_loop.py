@@ -25,8 +25,6 @@ from fetcher.http.client import Client
 from fetcher.http.request_statistics import Traffic
 from fetcher.protocol.provider import Access, Page, PageTooLarge
 from fetcher.provider_registry import find
-from tradeschool.candles.arrays import are_among
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import (
     InvalidCandles,
     ProviderError,
@@ -37,6 +35,8 @@ from tradeschool.errors import (
 )
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
+from tradeschool.ohlcv.arrays import are_among
+from tradeschool.ohlcv.frame import Candles
 from tradeschool.store.atomic_files import sweep
 from tradeschool.store.frame_store import FrameStore
 

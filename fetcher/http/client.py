@@ -19,9 +19,9 @@ from fetcher.http.rate_limiter import TokenBucket
 from fetcher.http.request_statistics import RequestOutcome, Traffic
 from fetcher.http.response import RawResponse, TransientError, classify, inflated, moment
 from fetcher.protocol.provider import Access, Page, Provider, Request
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import InvalidCandles, ProviderBanned, ProviderRejected, ProviderUnusable, ServiceUnreachable
 from tradeschool.markets.instruments import Dataset, Instrument
+from tradeschool.ohlcv.frame import Candles
 
 log = logging.getLogger(__name__)
 

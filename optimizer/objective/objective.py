@@ -21,11 +21,11 @@ from optimizer.strategies.parameter_ranges import widest
 from optimizer.strategies.protocol import check_names, load, repaired
 from optimizer.strategies.time_limit import bounded
 from optimizer.strategies.trade_management import TradeManagement
-from tradeschool.candles.arrays import CandleArrays
 from tradeschool.log import about
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
 
 VALUE_WITHOUT_SHARPE = 0.0
 """Value of a complete trial whose daily returns do not vary, for example without a trade. Such a trial is never

@@ -9,10 +9,10 @@ from pathlib import Path
 from optimizer.objective.objective import evaluate, prepare_level
 from optimizer.strategies.protocol import load
 from tests.factories.levels import read_made
-from tradeschool.candles.arrays import CandleArrays
 from tradeschool.log import configure
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
 from workers.isolation.strategy_allowlist import AllowedStrategies
 from workers.queue.trial_queue import connect
 from workers.work_horse import lifecycle

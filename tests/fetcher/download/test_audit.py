@@ -11,11 +11,11 @@ from fetcher.download.derive import derive
 from fetcher.download.fetch_context import RunOptions
 from fetcher.download.plan import DownloadPlan
 from fetcher.protocol.provider import Page
-from tradeschool.candles.frame import Candles
 from tradeschool.markets.catalogue import BTC_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.frame import Candles
 
 M5, M15 = (Dataset(instrument=BTC_USD, timeframe=timeframe) for timeframe in (Timeframe.M5, Timeframe.M15))
 YEARS = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
