@@ -8,13 +8,13 @@ from optimizer.backtest.engine import run_strategy, warm_up_bars
 from optimizer.backtest.result import DatasetBacktest, TradingRules
 from optimizer.bars.preparation import prepare
 from optimizer.level.spec import Costs, Direction, Part
-from optimizer.strategies.protocol import Strategy, load, repaired
+from optimizer.strategies.protocol import FloatParameter, Strategy, load, repaired
 from optimizer.strategies.trade_management import TradeManagement
 from optimizer.validation.winner_setup import BacktestSetup, WinnerSetup
+from tradeschool.app.context import sealed_datasets
 from tradeschool.errors import DataIncomplete
-from tradeschool.markets.catalogue import INSTRUMENTS, find_dataset
+from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window, merge, parse_timerange
 from tradeschool.store import Store
 
@@ -53,6 +53,24 @@ class Backtest:
         return f"{self.setup.strategy}, {self.setup.direction}"
 
 
+def adjusted_costs(costs: Costs, *, fee: float | None, slippage: float | None, financing: float | None) -> Costs:
+    """Return the costs with the given rates, in bps and for both markets; None keeps a rate."""
+    named = {"fee": fee, "slippage": slippage, "financing": financing}
+    given = {name: value for name, value in named.items() if value is not None}
+    return costs.model_copy(
+        update={f"{market}_{name}_bps": value for name, value in given.items() for market in ("crypto", "fx")}
+    )
+
+
+def typed_parameters(strategy: Strategy, parameters: Mapping[str, float]) -> dict[str, float]:
+    """Convert whole numbers to int, except for float parameters."""
+    floats = {parameter.name for parameter in strategy.parameters if isinstance(parameter, FloatParameter)}
+    return {
+        name: int(value) if name not in floats and float(value).is_integer() else value
+        for name, value in parameters.items()
+    }
+
+
 def run_backtest(store: Store, request: BacktestRequest) -> Backtest:
     """Run a backtest on sealed candles.
 
@@ -86,7 +104,7 @@ def _windows(store: Store, request: BacktestRequest) -> list[tuple[Dataset, Wind
         DataIncomplete: If a window is not sealed, or nothing is.
     """
     setup = request.setup
-    known = [each.source for each in setup.datasets] if setup else _sealed(store)
+    known = [each.source for each in setup.datasets] if setup else sealed_datasets(store)
     asked = [parse_timerange(request.timerange)] if request.timerange else None
     found = []
     for dataset in [find_dataset(name) for name in request.datasets] or list(dict.fromkeys(known)):
@@ -98,11 +116,6 @@ def _windows(store: Store, request: BacktestRequest) -> list[tuple[Dataset, Wind
         named = ", ".join(request.datasets) or "any dataset"
         raise DataIncomplete(f"{named}: no sealed candles in {store.root}; run: tradeschool fetch")
     return found
-
-
-def _sealed(store: Store) -> list[Dataset]:
-    every = [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]
-    return [each for each in every if store.seals(each)]
 
 
 def _train_windows(setup: WinnerSetup | None, dataset: Dataset) -> list[Window]:

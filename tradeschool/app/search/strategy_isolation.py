@@ -1,6 +1,7 @@
 """Isolation of users' strategies during a command: a separate process for a search, a trial import for a backtest."""
 
 import logging
+from contextlib import AbstractContextManager
 
 import click
 
@@ -8,15 +9,20 @@ from optimizer.strategies.protocol import Strategy, load
 from tradeschool.app.context import load_settings
 from tradeschool.settings.model import Settings
 from tradeschool.views.terminal import say
-from workers.isolation.strategy_host import isolated_strategies
+from workers.isolation.strategy_host import StrategyHost, isolated_strategies
 from workers.isolation.strategy_process import IsolationSettings
 
 MEGABYTE = 1_000_000
 
 
+def isolation(settings: Settings) -> AbstractContextManager[StrategyHost]:
+    """Return a context in which each user's strategy is imported and run in a process of its own."""
+    return isolated_strategies(_terms(settings), say)
+
+
 def keep_isolated_strategies(settings: Settings) -> None:
     """Import and run each user's strategy in a separate process until the command ends."""
-    click.get_current_context().with_resource(isolated_strategies(_terms(settings), say))
+    click.get_current_context().with_resource(isolation(settings))
 
 
 def load_here(name: str) -> Strategy:
@@ -30,7 +36,7 @@ def load_here(name: str) -> Strategy:
         StrategyNotImported: where its module raises, ends its process or does not end.
     """
     if ":" in name:
-        with isolated_strategies(_terms(load_settings()), say) as host:
+        with isolation(load_settings()) as host:
             host.find(name)
     return load(name)
 

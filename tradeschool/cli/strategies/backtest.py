@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from optimizer.level.spec import Costs, Direction, Part
-from optimizer.validation.winner_setup import WinnerSetup
-from tradeschool.app.backtesting import BacktestRequest, run_backtest
+from tradeschool.app.backtesting import BacktestRequest, adjusted_costs, run_backtest
 from tradeschool.app.context import candles_of, load_settings
 from tradeschool.cli.options.parameters import ChosenParameters, parameter_options, parameters_of
 from tradeschool.cli.strategies.backtest_comparison import compare
@@ -42,19 +41,17 @@ class BacktestOptions:
             strategy=given.strategy,
             parameters=given.parameters,
             direction=Direction(self.direction or given.direction or Direction.BOTH.value),
-            costs=self._costs(given.setup),
+            costs=adjusted_costs(
+                given.setup.costs if given.setup else Costs(),
+                fee=self.fee_bps,
+                slippage=self.slippage_bps,
+                financing=self.financing_bps,
+            ),
             position_fraction=self.fraction or (given.setup.position_fraction if given.setup else 1.0),
             datasets=self.datasets,
             timerange=self.timerange,
             setup=given.setup,
         )
-
-    def _costs(self, setup: WinnerSetup | None) -> Costs:
-        """Return the run's or the default costs, overridden for both markets by the options."""
-        named = {"fee": self.fee_bps, "slippage": self.slippage_bps, "financing": self.financing_bps}
-        given = {name: value for name, value in named.items() if value is not None}
-        changes = {f"{market}_{name}_bps": value for name, value in given.items() for market in ("crypto", "fx")}
-        return (setup.costs if setup else Costs()).model_copy(update=changes)
 
 
 @click.command()
