@@ -97,7 +97,7 @@ class BacktestResult:
         found = self.metrics
         return (
             f"<BacktestResult {self._backtest.title}: {found['trades']:,.0f} trades, "
-            f"total return {found['total_return']:.2%}, Sharpe {found['sharpe']:.2f}, "
+            f"CAGR {found['cagr']:.2%}, Sharpe {found['sharpe']:.2f}, "
             f"maximum drawdown {found['max_drawdown']:.2%}>"
         )
 

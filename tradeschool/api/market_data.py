@@ -1,5 +1,6 @@
 """Sealed candles and datasets as polars frames."""
 
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -8,6 +9,7 @@ from tradeschool.app.context import sealed_datasets
 from tradeschool.errors import DataIncomplete
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.windows import merge, parse_timerange
+from tradeschool.ohlcv.frame import TIME
 from tradeschool.settings import loading
 from tradeschool.store.frame_store import FrameStore
 from tradeschool.store.inventory import inventory_of
@@ -49,11 +51,22 @@ def datasets(*, config: Path | str | None = None) -> pl.DataFrame:
             "rows": [each.rows for each in found],
             "expected": [each.expected for each in found],
             "coverage": [each.coverage for each in found],
-            "first": [each.first for each in found],
-            "last": [each.last for each in found],
+            "first": [_time(each.first) for each in found],
+            "last": [_time(each.last) for each in found],
         },
-        schema_overrides={"dataset": pl.String, "rows": pl.Int64, "expected": pl.Int64, "coverage": pl.Float64},
+        schema_overrides={
+            "dataset": pl.String,
+            "rows": pl.Int64,
+            "expected": pl.Int64,
+            "coverage": pl.Float64,
+            "first": TIME,
+            "last": TIME,
+        },
     )
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def _path(config: Path | str | None) -> Path | None:
