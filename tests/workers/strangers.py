@@ -209,6 +209,22 @@ def change_much(_):
     sys.setrecursionlimit(5000)
 
 
+class Hoarder(Stranger):
+    """Takes a gigabyte before its first trial."""
+
+    def warm_up(self, bounds: Mapping[str, object], timeframe: object) -> int:
+        KEPT.append(bytearray(1 << 30))
+        return 40
+
+
+class Waiter(Stranger):
+    """Never says how many bars it needs."""
+
+    def warm_up(self, bounds: Mapping[str, object], timeframe: object) -> int:
+        spin(None)
+        return 40
+
+
 EXIT, OS_EXIT = Stranger(exit_with_a_word), Stranger(lambda _: os._exit(3))
 SEGFAULT = Stranger(lambda _: ctypes.string_at(0))
 LOOP, LOCKED, UNLOCKED, CONSUME = map(Stranger, (spin, hang_with_the_lock, hang_without_the_lock, consume))
@@ -221,3 +237,4 @@ NAN, VIEW, WRITE = map(Stranger, (answer_nan, answer_view, write_input))
 UNLOCK, UNLOCK_SMALL = map(Stranger, (unlock_input, unlock_small_input))
 CLOSE, CLOSE_SLEEP = map(Stranger, (close_everything, close_everything_and_sleep))
 CHDIR, HANDLERS, MUCH = map(Stranger, (change_folder, change_handlers, change_much))
+HOARDER, WAITER = Hoarder(lambda _: None), Waiter(lambda _: None)

@@ -7,6 +7,7 @@ state can be rebuilt from the study and the queue, so another process can contin
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 
 from optuna.distributions import BaseDistribution
@@ -14,7 +15,7 @@ from optuna.distributions import BaseDistribution
 from optimizer.level.spec import Parameters
 from optimizer.search.sampler import SearchSpace, TrialRequest
 from optimizer.search.study import OpenStudy, StudyFacts
-from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
+from tradeschool.errors import LeadershipLost, ServiceUnreachable, SettingsError, StudyChanged, TradeschoolError
 from workers.connection.reconnect import Outage
 from workers.coordinator.job_recovery import CoordinatorSettings, GivenUpCallback, JobRecovery
 from workers.coordinator.trial_ledger import StudyProgress, TrialLedger
@@ -128,6 +129,11 @@ class StudyRun:
         )
         self.dispatcher.announce(announcement)
 
+    def withdraw(self) -> None:
+        """Remove the announcement of the study; where Redis does not answer, it expires."""
+        with suppress(ServiceUnreachable):
+            self.dispatcher.withdraw()
+
     def _batch(self, trial_requests: tuple[TrialRequest, ...]) -> TrialBatch:
         return TrialBatch(
             study=self._study.name,
@@ -164,7 +170,8 @@ def coordinate(
 ) -> StudyProgress | None:
     """Reconcile until every trial is committed; None where `stop` returns True before that.
 
-    After an outage, or where another process has written to the study, `make` builds a new object.
+    After an outage, or where another process has written to the study, `make` builds a new object. A search that ends
+    early withdraws its announcement, unless another process may go on with it.
 
     Raises:
         ServiceUnreachable: Redis or the database stays away for longer than the outage may last.
@@ -178,6 +185,10 @@ def coordinate(
             run = None
             outage.wait(error)
             continue
+        except TradeschoolError as error:
+            if run is not None and not isinstance(error, LeadershipLost):
+                run.withdraw()
+            raise
         outage.end()
         report(progress)
         if time.monotonic() - logged >= LOG_SECONDS:
@@ -185,4 +196,6 @@ def coordinate(
             log.info("search progress", extra={"action": "search_goes_on", **asdict(progress)})
         if progress.is_done:
             return progress
+    if run is not None:
+        run.withdraw()
     return None

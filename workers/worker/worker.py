@@ -91,6 +91,8 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         )
         self._horses = WorkHorseManager(evaluator, settings, connection.connection_pool.disconnect)
         self._is_waiting, self._signals, self._next_usage, self._job_id = False, 0, 0.0, ""
+        self._not_imported = ""
+        """The last study whose strategy could not be imported."""
         self._suspension = Suspension(worker=self.name)
         self._outage = RedisOutage()
         load_prctl()
@@ -171,7 +173,8 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             result = self._signer.sign("result", job_id, outcome.result.decode(errors="replace")).encode()
             return self._retry(lambda: self._leases.submit(leased, study, result, take_next=take_next))
         reason = outcome.failure or "no reason was recorded"
-        log.warning("job failed", extra={"action": "job_failed", "job": job_id, "reason": reason})
+        about_it = {"action": "job_failed", "job": job_id, "reason": reason}
+        log.log(self._level_of(reason, study), "job failed", extra=about_it)
         signed = failure_fields(reason, job_id, self._signer)
         return self._retry(lambda: self._leases.fail(leased, reason, signed, take_next=take_next))
 
@@ -204,6 +207,13 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         if outcome.failure and outcome.failure.startswith(NOT_IMPORTED):
             time.sleep(self._settings.refusal_seconds)  # another worker may succeed
         return batch.study, outcome
+
+    def _level_of(self, reason: str, study: str) -> int:
+        """How to log a failure: an import that fails for one job fails for all, so only the first is a warning."""
+        if not reason.startswith(NOT_IMPORTED):
+            return logging.WARNING
+        is_known, self._not_imported = study == self._not_imported, study
+        return logging.INFO if is_known else logging.WARNING
 
     def _refuse(self, batch: TrialBatch, error: DataError) -> WorkHorseResult:
         log.error("batch refused", extra={"action": "batch_refused", "study": batch.study, "reason": str(error)})

@@ -44,9 +44,9 @@ def forks() -> Iterator[ForkServer]:
 
 
 class Hurried(QueueDispatcher):
-    """The unlucky trial has two seconds, whatever the machine is doing; the others have all the time they need."""
+    """The unlucky trial has a limit of its own; the others have all the time they need."""
 
-    seconds = 2
+    seconds = 600
 
     def send(self, job_key: JobKey, batch: TrialBatch) -> bool:
         self._timeout = self.seconds if UNLUCKY in {each["fast"] for each in batch.parameters} else 600
@@ -62,7 +62,9 @@ class Scene:
     forks: ForkServer
     strategy: str = "strangers:EXIT"
     trouble: str = "none"
-    import_seconds: int = 60
+    import_seconds: int = 600
+    unlucky_seconds: int = 2
+    """Time limit of the unlucky trial, whatever the machine is doing."""
     said: str = ""
     """By its workers, on standard error."""
 
@@ -103,6 +105,7 @@ def coordinate(scene: Scene, tend: Callable[[], None]) -> tuple[bytes, list[Froz
     """The trial table, and the trials."""
     queue = TrialQueue(connection=Redis.from_url(scene.url))
     dispatcher = Hurried(queue, study=STUDY, url=scene.url, job_timeout_seconds=600)
+    dispatcher.seconds = scene.unlucky_seconds
     level = level_of(
         ("coinbase/BTC-USD/H1",), strategy=scene.strategy, ranges={"fast": (5, 30)}, trials=len(POINTS), lag=2
     )
@@ -302,7 +305,7 @@ TROUBLES = {
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_a_strategy_that_cannot_be_imported_ends_the_search(scene: Scene, trouble: str) -> None:
     scene.strategy, scene.trouble = "unimportable:STRATEGY", trouble
-    scene.import_seconds = 1 if "loop" in trouble else 60
+    scene.import_seconds, scene.unlucky_seconds = 1 if "loop" in trouble else 600, 600
 
     with pytest.raises(StrategyNotImported) as told:
         scene.search()
@@ -310,6 +313,28 @@ def test_a_strategy_that_cannot_be_imported_ends_the_search(scene: Scene, troubl
     said = re.escape(f"strategy unimportable:STRATEGY cannot be imported: {TROUBLES[trouble]}")
     assert re.fullmatch(rf"{said}( \(strangers.py, line \d+\))? \(2 attempts\)", str(told.value))
     assert scene.left == []
+    failures = [line for line in scene.said.splitlines() if "worker: job failed" in line]
+    assert len(failures) >= 2
+    assert [" WARNING " in line for line in failures] == [True] + [False] * (len(failures) - 1), "one line a worker"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("HOARDER", r"MemoryError \(strangers.py, line \d+\)"),
+        ("WAITER", r"JobTimeoutException: Task exceeded maximum timeout value \(1 seconds\)"),
+    ],
+)
+def test_a_warm_up_has_the_limits_of_an_import(scene: Scene, name: str, said: str) -> None:
+    """A worker's limit is 268 MB; candles are loaded without it."""
+    scene.strategy, scene.unlucky_seconds = f"strangers:{name}", 600
+    scene.import_seconds = 1 if name == "WAITER" else 600
+
+    with pytest.raises(StrategyNotImported) as told:
+        scene.search()
+
+    begin = f"strategy strangers:{name} cannot be imported: at warm-up: "
+    assert re.fullmatch(rf"{begin}{said} \(2 attempts\)", str(told.value))
 
 
 def test_a_worker_that_is_told_to_end_does_not_wait_for_an_import(scene: Scene, eventually) -> None:
