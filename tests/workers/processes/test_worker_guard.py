@@ -1,4 +1,4 @@
-"""A worker that no pool has started leaves nothing behind either, however it ends."""
+"""Tests the guard of a worker without a pool: it ends what a strategy has started."""
 
 import os
 import signal
@@ -60,7 +60,7 @@ def pids(tmp_path: Path) -> list[int]:
     ("is_guard", "number", "code"),
     [(False, signal.SIGKILL, 137), (True, signal.SIGTERM, 7), (True, signal.SIGINT, 7)],
 )
-def test_grandchildren_of_a_horse_end_with_it(
+def test_descendants_of_a_work_horse_end_with_its_worker(
     guard: subprocess.Popen[bytes], tmp_path: Path, eventually, is_guard: bool, number: signal.Signals, code: int
 ) -> None:
     eventually(lambda: len(pids(tmp_path)) == 2)
@@ -74,7 +74,7 @@ def test_grandchildren_of_a_horse_end_with_it(
     assert [pid for pid in pids(tmp_path) if is_alive(pid)] == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's end")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux notifies a process of its parent's end")
 def test_the_worker_ends_with_its_guard(guard: subprocess.Popen[bytes], tmp_path: Path, eventually) -> None:
     eventually(lambda: len(pids(tmp_path)) == 2)
     worker, sleeper = pids(tmp_path)

@@ -1,4 +1,4 @@
-"""Connections say what is wrong in one line, and never the password."""
+"""Connections report errors in one line and never show the password."""
 
 import threading
 
@@ -35,7 +35,7 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert mask_url(url) == shown
 
 
-def test_a_server_that_is_away_is_named_in_one_line() -> None:
+def test_an_unreachable_server_is_reported_in_one_line() -> None:
     with pytest.raises(ServiceUnreachable) as caught:
         connect("redis://me:s3cret@127.0.0.1:1/0")
 
@@ -45,19 +45,19 @@ def test_a_server_that_is_away_is_named_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://host", "host:6379", "redis://host:port"])
-def test_a_url_of_no_redis_is_a_setting_that_is_wrong(url: str) -> None:
+def test_a_url_without_redis_scheme_is_a_settings_error(url: str) -> None:
     with pytest.raises(SettingsError, match="redis_url"):
         connect(url)
 
 
-def test_a_connection_has_been_tried(url: str) -> None:
+def test_a_connection_is_tested_on_creation(url: str) -> None:
     connection = connect(url)
 
     assert connection.ping()
     connection.close()
 
 
-def test_jobs_are_seen_waiting_astray_and_missing(plan) -> None:
+def test_jobs_are_queued_orphaned_or_missing(plan) -> None:
     study = plan.open()
     plan.run(study).reconcile()
     study.close()
@@ -79,7 +79,7 @@ def test_jobs_are_seen_waiting_astray_and_missing(plan) -> None:
     assert queue.connection.lindex(queue.key, 0) == jobs[0].encode()
 
 
-def test_a_result_that_is_too_long_is_dropped_and_never_transferred(plan) -> None:
+def test_an_oversized_result_is_dropped_without_a_transfer(plan) -> None:
     connection, key = plan.queue.connection, results_key(plan.study)
     connection.rpush(key, b"x" * (MAX_RESULT_BYTES + 1), BatchResult(study=plan.study, worker="w").model_dump_json())
     before = connection.info("stats")["total_net_output_bytes"]

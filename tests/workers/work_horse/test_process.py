@@ -1,4 +1,4 @@
-"""A horse answers, says why it cannot, dies alone, and is never waited for without end."""
+"""Work horse: it returns results or a reason, its death does not end the worker, and every wait is limited."""
 
 import json
 import os
@@ -57,7 +57,7 @@ sys.stderr.write(json.dumps([*found, horse.trials]))
 
 @pytest.fixture
 def ride() -> Callable[..., list[object]]:
-    """Orders for one horse in a process of its own, and what came back for each."""
+    """Sends batches to a work horse in a separate process and returns the results."""
 
     def one(timeout: int, *orders: str, patience: float = 60.0) -> list[object]:
         command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(timeout), str(patience), *orders]
@@ -69,14 +69,14 @@ def ride() -> Callable[..., list[object]]:
     return one
 
 
-def test_one_process_answers_order_after_order(ride) -> None:
+def test_one_work_horse_evaluates_many_batches(ride) -> None:
     pid, first, second, trials = ride(60, "a", "b")
 
     assert (first, second) == ([f"{pid} a", None, False], [f"{pid} b", None, False])
     assert trials == 2
 
 
-def test_a_long_answer_comes_whole(ride) -> None:
+def test_a_long_result_arrives_complete(ride) -> None:
     _, reply, _ = ride(60, "long")
 
     assert reply == ["y" * 40, None, False]
@@ -93,20 +93,20 @@ def test_a_long_answer_comes_whole(ride) -> None:
         pytest.param("swallow", "MemoryError", id="too much memory"),
     ],
 )
-def test_why_there_is_no_answer_is_told(ride, batch: str, failure: str) -> None:
+def test_a_missing_result_has_a_reason(ride, batch: str, failure: str) -> None:
     _, reply, _ = ride(1 if batch == "sleep" else 60, batch)
 
     assert reply == [None, failure, True]
 
 
-def test_native_code_that_hears_no_alarm_is_only_waited_for(ride) -> None:
-    """It would hang for as long as the machine runs: that there is an end to the wait is what is shown."""
+def test_native_code_that_blocks_signals_is_waited_for(ride) -> None:
+    """The code never returns; the test shows that the wait ends."""
     _, reply, _ = ride(1, "hang", patience=1.5)
 
     assert reply is None
 
 
-def test_orders_for_a_dead_horse_are_answered_so(ride) -> None:
+def test_a_batch_for_a_dead_work_horse_fails_at_once(ride) -> None:
     _, _, again, _ = ride(60, "leave", "a")
 
     assert again == [None, "its process is gone", True]
@@ -118,7 +118,6 @@ from workers.processes.memory_limit import default_limit
 from workers.work_horse.child import PreparationStep, WorkHorseTask
 from workers.work_horse.process import WorkHorse
 
-LIMIT = 1 << 28
 taken, seen = [], []
 
 def room():
@@ -139,10 +138,10 @@ steps = [
     PreparationStep(run=take(int(size)), failure=name, is_trusted=name == "candles")
     for name, size in zip(sys.argv[2::2], sys.argv[3::2])
 ]
-horse = WorkHorse(WorkHorseTask(evaluate=evaluate, close=lambda: None, memory_bytes=limit, steps=steps))
-horse.send(b"x", 60, 1)
-done = horse.wait(60)
-horse.kill()
+work_horse = WorkHorse(WorkHorseTask(evaluate=evaluate, close=lambda: None, memory_bytes=limit, steps=steps))
+work_horse.send(b"x", 60, 1)
+done = work_horse.wait(60)
+work_horse.kill()
 sys.stderr.write(json.dumps([done.failure, json.loads(done.result or "[]")]))
 """
 LIMIT, MUCH, SLACK = 1 << 28, 1 << 29, 1 << 25
@@ -157,7 +156,7 @@ def prepared(limit: int, *steps: object) -> tuple[str | None, list[int]]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts data in this way")
-def test_only_the_project_s_own_steps_may_take_more_than_a_trial() -> None:
+def test_only_trusted_steps_exceed_the_memory_limit_of_a_trial() -> None:
     failure, (warm_up, candles, trial, most) = prepared(LIMIT, "warm-up", 1, "candles", MUCH)
 
     assert failure is None
@@ -168,14 +167,14 @@ def test_only_the_project_s_own_steps_may_take_more_than_a_trial() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts data in this way")
-def test_without_a_setting_no_step_is_without_a_limit() -> None:
+def test_no_step_is_unlimited_without_a_setting() -> None:
     failure, (*rooms, most) = prepared(0, "import", 1, "candles", 1)
 
     assert failure is None
     assert rooms == pytest.approx([most] * 3, abs=SLACK)
 
 
-def test_a_horse_dies_with_its_worker(plan, start_worker, eventually) -> None:
+def test_a_work_horse_ends_with_its_worker(plan, start_worker, eventually) -> None:
     slow = replace(plan, title="sleep 5", trials=1)
     worker, study = start_worker(), slow.open()
     run = slow.run(study)
