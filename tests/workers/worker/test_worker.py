@@ -16,7 +16,7 @@ from optimizer.search.trial_table import export
 from tests.fork_server import Forked
 from tradeschool.errors import SettingsError, StrategyNotImported
 from workers.connection.reconnect import Outage
-from workers.coordinator.coordinator import coordinate
+from workers.coordinator.study.coordinator import coordinate
 from workers.processes.pool import Pool, PoolSettings
 from workers.queue.announcements import Announcement, publish_announcement, read_announcements
 from workers.queue.job_allowlist import TrialJob
