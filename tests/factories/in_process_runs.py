@@ -10,7 +10,7 @@ from pathlib import Path
 
 from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Gate, Level, LevelDataset, MinTrades
-from optimizer.objective.objective import evaluate, prepare_level
+from optimizer.objective.objective import evaluate, plan_level
 from optimizer.runs.live_reader import StudyWatch
 from optimizer.search.study import read_trials
 from optimizer.search.trial_table import export
@@ -87,7 +87,7 @@ class RunHarness:
         **options,
     ):
         """Run in this process, including null tests."""
-        evaluator = Evaluator(store=self.context.store, prepare=prepare_level, evaluate=evaluate, worker="here")
+        evaluator = Evaluator(store=self.context.store, plan=plan_level, evaluate=evaluate, worker="here")
         ending = FinalizeOptions(processes=1, on_null_test=tell_luck, **options)
         control = RunControl(stop=stop, on_progress=tell, wait_for_candles=wait, finalize=ending)
         return run_levels_with(lambda _: InProcessDispatcher(evaluator), self.context, name, control)

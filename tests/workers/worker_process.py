@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +122,13 @@ def behave(title: str, *, is_unlucky: bool) -> None:
 def make_evaluator(
     name: str, digest: str = "d1", allowed: AllowedStrategies | None = None
 ) -> Evaluator[Arrays, Arrays]:
-    return Evaluator(store=Candles(digest), prepare=prepare, evaluate=evaluate, worker=name, strategies=allowed)
+    return Evaluator(
+        store=Candles(digest),
+        plan=lambda level: partial(prepare, level),
+        evaluate=evaluate,
+        worker=name,
+        strategies=allowed,
+    )
 
 
 def main(arguments: Sequence[str]) -> None:

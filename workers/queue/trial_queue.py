@@ -5,6 +5,7 @@ A job's id is `{study}-{first}-{last}-a{attempt}`. RQ retries no job: the coordi
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ RESPONSE_SECONDS = 10
 """Time limit of a command; longer than any blocking wait for a list."""
 KEEP_SECONDS = 86_400
 """Lifetime of finished jobs and uncollected results; RQ's default of 500 s is too short for an outage."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, PAUSE_GROWTH = 0.0005, 0.02, 1.2
+"""Pauses between two looks for results: they grow with the wait, so that a short trial is not held up."""
 MAX_RESULTS_READ = 100
 MAX_RESULT_BYTES = 32_000_000
 """Bytes of all results of one read; a valid one holds at most 256 evaluations of 65,536 characters."""
@@ -182,12 +185,18 @@ def put_back(queue: TrialQueue, job_id: str) -> None:
 
 
 def pop_results(connection: Redis, study: str, wait_seconds: float, signer: Signer) -> list[BatchResult]:
-    """Wait for the first result and return all that have arrived; unreadable ones are logged and dropped."""
-    key = results_key(study)
-    texts: list[bytes | str] = []
-    if wait_seconds > 0 and (first := connection.blpop([key], timeout=wait_seconds)):
-        texts.append(first[1])
-    texts += connection.eval(POP, 1, key, str(MAX_RESULTS_READ), str(MAX_RESULT_BYTES))
+    """Wait for the first result and return all that have arrived; unreadable ones are logged and dropped.
+
+    It asks again and again: a blocking command would transfer the first result whatever its size.
+    """
+    key, began, pause = results_key(study), time.monotonic(), FIRST_PAUSE_SECONDS
+    while True:
+        texts = connection.eval(POP, 1, key, str(MAX_RESULTS_READ), str(MAX_RESULT_BYTES))
+        left = began + wait_seconds - time.monotonic()
+        if texts or left <= 0:
+            break
+        time.sleep(min(pause, left))
+        pause = min(PAUSE_GROWTH * pause, LONGEST_PAUSE_SECONDS)
     results = [_parse_result(text, study, signer) for text in texts]
     return [result for result in results if result is not None]
 

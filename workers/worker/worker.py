@@ -35,7 +35,7 @@ from workers.queue.job_allowlist import TrialJob, TrialQueue
 from workers.queue.job_names import about_job, study_of
 from workers.queue.job_results import failure_fields
 from workers.queue.messages import Arrays, Prepared
-from workers.queue.trial_queue import clean_in_turn, results_key
+from workers.queue.trial_queue import NOT_IMPORTED, clean_in_turn, results_key
 from workers.work_horse.evaluator import Evaluator
 from workers.work_horse.lifecycle import BatchNotStarted, WorkHorseManager, WorkHorseSettings
 from workers.worker.batch_evaluation import BatchEvaluation
@@ -88,6 +88,8 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             evaluator, self._horses, signer, worker=self.name, refusal_seconds=settings.refusal_seconds
         )
         self._is_waiting, self._signals, self._next_usage, self._job_id = False, 0, 0.0, ""
+        self._not_imported = ""
+        """The last study whose strategy could not be imported."""
         self._suspension = Suspension(worker=self.name)
         self._outage = RedisOutage()
         load_prctl()
@@ -170,9 +172,17 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             result = self._signer.sign("result", job_id, outcome.result.decode(errors="replace")).encode()
             return self._retry(lambda: self._leases.submit(leased, study, result, take_next=take_next))
         reason = outcome.failure or "no reason was recorded"
-        log.warning("job failed", extra={"action": "job_failed", "job": job_id, "reason": reason})
+        about_it = {"action": "job_failed", "job": job_id, "reason": reason}
+        log.log(self._level_of(reason, study), "job failed", extra=about_it)
         signed = failure_fields(reason, job_id, self._signer)
         return self._retry(lambda: self._leases.fail(leased, reason, signed, take_next=take_next))
+
+    def _level_of(self, reason: str, study: str) -> int:
+        """Return the log level of a failure: a failed import concerns every job of a study, so only the first warns."""
+        if not reason.startswith(NOT_IMPORTED):
+            return logging.WARNING
+        is_known, self._not_imported = study == self._not_imported, study
+        return logging.INFO if is_known else logging.WARNING
 
     def _report_usage(self) -> None:
         """Publish this worker's processor time and memory every `idle_seconds`."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,9 @@ def coordinate(run: StudyRun) -> float:
 
 def work(url: str, parent: int) -> None:
     """Be one worker."""
-    evaluator = Evaluator(store=Candles(), prepare=prepare, evaluate=trial, worker=worker_name())
+    evaluator = Evaluator(
+        store=Candles(), plan=lambda level: partial(prepare, level), evaluate=trial, worker=worker_name()
+    )
     run_worker(connect(url), evaluator, WorkerSettings(), warm=lambda: None, parent=parent)
 
 

@@ -45,6 +45,7 @@ def _terms(settings: Settings) -> IsolationSettings:
     work = settings.work
     return IsolationSettings(
         trial_seconds=work.trial_timeout_seconds,
+        import_seconds=work.import_timeout_seconds,
         memory_bytes=work.trial_memory_mb * MEGABYTE if work.trial_memory_mb else None,
         log_format=settings.log_format,
         log_level=logging.getLogger().level,

@@ -63,6 +63,9 @@ class Shuffled:
     def announce(self, announcement) -> None:
         """No worker reads announcements."""
 
+    def withdraw(self) -> None:
+        """Nobody looks."""
+
 
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([1, 2, 3, 4]))
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
