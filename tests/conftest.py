@@ -24,6 +24,7 @@ from hypothesis import settings
 from fetcher.simulator.candles.generated import GeneratedCandles
 from fetcher.simulator.server import RunningExchange, serve
 from tests.factories.exchanges import exchange_of
+from tests.revisions import keep_revisions
 from tradeschool.candles.frame import Candles, schema
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.instruments import Dataset
@@ -32,6 +33,7 @@ from tradeschool.store.frame_store import FrameStore
 
 settings.register_profile("tradeschool", deadline=None)  # how long an example takes is no property of it
 settings.load_profile("tradeschool")
+keep_revisions()
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, also by the commands that a test starts
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.fork_server import Forked, ForkServer
+from tests.nursery import MARK
 
 IMPORTED = (
     "tradeschool.cli.main",
@@ -93,6 +94,10 @@ class Program:
         """What a command prints with `--json`."""
         done = self.run(*arguments, "--json")
         return json.loads(done.stdout)
+
+    def in_interpreters(self) -> "Program":
+        """The same, with an interpreter for each process that the command starts, as a user has it."""
+        return self.with_environment({MARK: "1"})
 
     def write_curriculum(self, *, win_rate: float = EASY, trials: int = 16) -> Path:
         path = self.folder / "curriculum.toml"

@@ -110,7 +110,7 @@ def test_no_secret_of_a_whole_run_is_shown_anywhere(
         "TRADESCHOOL_SERVE__PORT": str(page_port),
         "TRADESCHOOL_LOG_FORMAT": "json",
     }
-    program = fetched.with_environment(environment)
+    program = fetched.with_environment(environment).in_interpreters()
     curriculum = str(program.write_curriculum(trials=8))
     said: dict[str, str] = {}
     with CommandLines() as lines:
