@@ -199,7 +199,8 @@ def run(order: Mapping[str, Any]) -> None:
 
 def starts_others(words: Sequence[str]) -> bool:
     """Whether a program starts Python programs; an evaluator has no child but those of its strategy."""
-    return "tradeschool" in words[:3] and "evaluate" not in words
+    is_ours = "tradeschool" in words[:3] and "evaluate" not in words
+    return is_ours or words[0].endswith("pool_process.py")
 
 
 def run_words(words: list[str], cwd: str) -> None:
