@@ -1,4 +1,4 @@
-"""Loads each of Optuna's database revisions once: alembic executes ten files whenever a study is opened."""
+"""Loads each database revision of Optuna once per process: alembic executes ten files whenever a study is opened."""
 
 from collections.abc import Callable
 from functools import cache
@@ -9,7 +9,7 @@ from alembic.util import pyfiles
 
 
 def keep_revisions() -> None:
-    """Give every alembic of this process the modules that the first one has loaded; `env.py` is run each time."""
+    """Reuse loaded revision modules in this process; `env.py` is executed each time."""
     load: Callable[[str, Path], ModuleType] = pyfiles.load_module_py
     kept = cache(load)
 
