@@ -37,7 +37,8 @@ keep_revisions()
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, also by the commands that a test starts
 
-REPOSITORY = Path(__file__).parent.parent
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parent
 
 Serve = Callable[..., AbstractAsyncContextManager[RunningExchange]]
 
@@ -51,6 +52,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False
     return LoadFileScheduling(config, log)
+
+
+LONGEST = ("acceptance", "chaos", "workers")
+"""Folders whose files take longest, in the order in which they run."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run short files last, so that no process waits long for another at the end."""
+
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
+        return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")
