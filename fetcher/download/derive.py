@@ -3,11 +3,11 @@
 import polars as pl
 from polars.dataframe.group_by import DynamicGroupBy, GroupBy
 
-from tradeschool.candles.arrays import MICROSECONDS
-from tradeschool.candles.frame import TIME, Candles, schema
 from tradeschool.markets.grid import UTC_MIDNIGHT, alignment_of, grid_of
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
+from tradeschool.ohlcv.arrays import MICROSECONDS
+from tradeschool.ohlcv.frame import TIME, Candles, schema
 
 
 def derive(candles: Candles, timeframe: Timeframe) -> Candles:

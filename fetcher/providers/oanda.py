@@ -12,12 +12,12 @@ import numpy as np
 
 from fetcher.protocol.provider import Page, PageTooLarge, Request
 from fetcher.protocol.row_parser import error_text
-from tradeschool.candles.arrays import CandleArrays
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
 from tradeschool.markets.grid import alignment_of
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
+from tradeschool.ohlcv.arrays import CandleArrays
+from tradeschool.ohlcv.frame import Candles
 
 GRANULARITIES = {timeframe: timeframe.name for timeframe in Timeframe} | {Timeframe.D1: "D"}
 

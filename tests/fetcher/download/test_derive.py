@@ -8,14 +8,14 @@ import pytest
 
 from fetcher.download.derive import derive
 from fetcher.simulator.candles.source import SimulatedCandles
-from tradeschool.candles.arrays import CandleArrays
-from tradeschool.candles.frame import Candles, schema
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import BTC_USD, ETH_USD, EUR_USD, GBP_USD
 from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
+from tradeschool.ohlcv.frame import Candles, schema
 
 PRICES = ["open", "high", "low", "close"]
 

@@ -7,12 +7,12 @@ import click
 import polars as pl
 
 from tradeschool.app.context import load_settings
-from tradeschool.candles.arrays import PRICES
 from tradeschool.cli.options.timerange import chosen_range, timerange_options
 from tradeschool.errors import DataIncomplete, SettingsError, StoreUnwritable
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timerange import TimeRange, window_among
+from tradeschool.ohlcv.arrays import PRICES
 from tradeschool.store.frame_store import FrameStore
 from tradeschool.views.terminal import console
 
