@@ -176,7 +176,7 @@ def optimize(
             "seed": seed,
             "workers": workers,
         }
-        options = SearchOptions.of({**asked, "workers": workers}, settings)
+        options = SearchOptions.of(given, settings)
         ended = search_new_run(settings, options, name)
         return Run(ended.record.name, context_of(settings))
     finally:
