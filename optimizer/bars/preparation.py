@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from optimizer.bars.indicators import atr_marks
 from tradeschool.candles.arrays import PRICES, CandleArrays
 from tradeschool.errors import DataIncomplete, InvalidCandles
-from tradeschool.markets.instruments import Dataset, Market
+from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 
 DAY_SECONDS = 86_400
@@ -198,8 +198,8 @@ def _half_spread_ticks(candles: CandleArrays) -> NDArray[np.float32]:
 
 
 def _check_needs_no_spread(dataset: Dataset) -> None:
-    if dataset.instrument.market is Market.FX:
-        raise InvalidCandles(f"{dataset}: half_spread is missing: FX candles need it as trading cost")
+    if dataset.instrument.has_spread:
+        raise InvalidCandles(f"{dataset}: half_spread is missing: these candles need it as trading cost")
 
 
 def _ticks_per_unit(dataset: Dataset) -> float:

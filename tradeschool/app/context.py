@@ -9,6 +9,7 @@ import click
 
 from tradeschool import log
 from tradeschool.interpreter import python_command
+from tradeschool.markets import registry
 from tradeschool.markets.catalogue import HOLDOUT_WINDOW, INSTRUMENTS, find_dataset
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
@@ -27,6 +28,7 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
         chosen["log_format"] = given["log_format"]
     loaded = loading.load(chosen, file=given["settings_file"])
     log.configure(loaded.log_format, level=logging.INFO if given["verbose"] else logging.WARNING)
+    registry.use(loaded.data_dir, [each.instrument() for each in loaded.instruments])
     return loaded
 
 

@@ -8,10 +8,10 @@ import click
 
 from tradeschool.app.context import candles_of, holdout_candles_of, load_settings
 from tradeschool.app.dataset_selection import choose, refuse_unsettled, refuse_with_search, say_nothing_to_do
+from tradeschool.atomic_files import is_swept
 from tradeschool.cli.options.output import json_option
 from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.settings.model import Settings
-from tradeschool.store.atomic_files import is_swept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ from rich.table import Table
 
 from fetcher.download.audit import Audit
 from fetcher.download.progress import DownloadProgress
+from tradeschool.atomic_files import publish_text
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.store import Seal, Store
-from tradeschool.store.atomic_files import publish_text
 from tradeschool.views.terminal import console, print_json
 
 SUMMARY_NAME = "download_summary"

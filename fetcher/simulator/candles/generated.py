@@ -15,7 +15,7 @@ from fetcher.simulator.candles.price_paths import MarketProfile, PricePath, day_
 from fetcher.simulator.candles.source import Prices, SimulatedCandles, Times, aggregated, joined, no_candles
 from tradeschool.markets.calendars import NEW_YORK, ROLLOVER, expected_slots
 from tradeschool.markets.catalogue import INSTRUMENTS
-from tradeschool.markets.instruments import Dataset, Instrument, Market
+from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
 
@@ -55,7 +55,7 @@ class GeneratedCandles:
         """Return the candles that open in [start, end), Unix seconds."""
         years = range(max(FIRST_YEAR, _year_of(start)), _year_of(end - 1) + 1)
         parts = [self._year(dataset, year).within(start, end) for year in years]
-        return joined(parts or [no_candles(dataset.instrument.market)])
+        return joined(parts or [no_candles(dataset.instrument)])
 
     def _year(self, dataset: Dataset, year: int) -> SimulatedCandles:
         if dataset.timeframe is Timeframe.M5:
@@ -94,7 +94,7 @@ def _candles(
     profile = market_profile_of(instrument)
     ticks = _ticks(rng, 10.0**instrument.decimals, times, path, start_log)
     volumes = _volumes(rng, profile, times, path)
-    if instrument.market is Market.CRYPTO:
+    if not instrument.has_spread:
         return SimulatedCandles(
             times=times, prices=_prices(ticks, instrument), volumes=np.maximum(volumes.round(8), 1e-8)
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.markets.instruments import Instrument, Market
+from tradeschool.markets.instruments import Instrument
 
 Floats = NDArray[np.float64]
 DAY_SECONDS = 86_400
@@ -65,7 +65,7 @@ class PricePath:
 
 def market_profile_of(instrument: Instrument) -> MarketProfile:
     """Return the parameters of an instrument, or the default of its market."""
-    return MARKET_PROFILES.get(instrument.name, ANY_FX if instrument.market is Market.FX else ANY_CRYPTO)
+    return MARKET_PROFILES.get(instrument.name, ANY_FX if instrument.has_spread else ANY_CRYPTO)
 
 
 def draw_path(

@@ -90,7 +90,7 @@ class CoinbaseAdvanced:
         if (end - start) / seconds >= MAX_ROWS:
             raise SimulatedRefusal(400, TOO_MANY_ROWS)
         if seconds not in (timeframe.seconds for timeframe in Timeframe):
-            return no_candles(instrument.market)
+            return no_candles(instrument)
         now = self._clock()
         dataset = Dataset(instrument=instrument, timeframe=Timeframe(seconds))
         begun = math.floor(now) + 1

@@ -130,7 +130,7 @@ class Oanda:
     def _page(self, instrument: Instrument, query: _Query, now: float) -> SimulatedCandles:
         """Return the candles of a query, oldest first."""
         if query.granularity not in Timeframe.__members__:
-            return no_candles(instrument.market)
+            return no_candles(instrument)
         dataset = Dataset(instrument=instrument, timeframe=Timeframe[query.granularity])
         candles = as_of(self._chosen(dataset, query, math.floor(now) + 1), dataset, now)
         return candles if query.include_first or query.start is None else candles[1:]
