@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from tradeschool.errors import SettingsError
 from tradeschool.markets import registry
 from tradeschool.settings.model import Settings
 from tradeschool.views.terminal import now, say
+
+if TYPE_CHECKING:
+    from fetcher.product_lists import ListRefresh
 
 
 class ProductLists:
@@ -32,25 +35,31 @@ class ProductLists:
 
     def refresh(self, providers: Iterable[str]) -> bool:
         """Request the lists of these providers, unless this command has done so; return whether any has changed."""
+        new = [name for name in dict.fromkeys(providers) if name not in self._asked]
+        self._asked.update(new)
+        done = asyncio.run(self._request(new)) if new else []
+        for each in done:
+            if each.error:
+                say(each.line())
+        return any(each.is_fresh for each in done)
+
+    async def _request(self, providers: list[str]) -> list["ListRefresh"]:
         from fetcher.product_lists import refresh_list
         from tradeschool.app.dataset_download import access_to
 
-        has_changed = False
-        for name in providers:
-            if name in self._asked:
-                continue
-            self._asked.add(name)
-            account = self._settings.fetch.oanda_account if name == "oanda" else None
-            access = access_to(name, self._settings)
-            try:
-                done = asyncio.run(refresh_list(name, access, self._settings.data_dir, now, account))
-            except SettingsError as error:
-                say(f"{name}: {error}; its product list was not requested")
-                continue
-            if done.error:
-                say(done.line())
-            has_changed |= done.is_fresh
-        return has_changed
+        account = self._settings.fetch.oanda_account
+        return await asyncio.gather(
+            *(
+                refresh_list(
+                    name,
+                    access_to(name, self._settings),
+                    self._settings.data_dir,
+                    now,
+                    account if name == "oanda" else None,
+                )
+                for name in providers
+            )
+        )
 
 
 def provider_names() -> list[str]:

@@ -117,7 +117,7 @@ def test_an_instrument_is_found_in_any_spelling(text: str) -> None:
 
 
 def test_an_unknown_pair_is_told_with_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match=r"unknown pair 'DOGE/USD': did you mean oanda:GBP/USD"):
+    with pytest.raises(SettingsError, match="unknown pair 'DOGE/USD'; find others with: tradeschool markets"):
         find_instrument("DOGE/USD")
 
 
