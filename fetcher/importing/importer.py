@@ -11,7 +11,7 @@ from fetcher.importing.file_formats import FileFormat, ImportedRows, read
 from tradeschool.errors import InvalidCandles, SettingsError
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
-from tradeschool.markets.instruments import Dataset, Market
+from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from tradeschool.ohlcv.findings import Finding, FindingKind, refuse
 from tradeschool.ohlcv.frame import Candles, schema
@@ -54,7 +54,7 @@ def import_file(
 
 
 def _with_spread(frame: pl.DataFrame, dataset: Dataset, spread_pips: float | None) -> pl.DataFrame:
-    if dataset.instrument.market is not Market.FX:
+    if not dataset.instrument.has_spread:
         if spread_pips is not None:
             raise SettingsError(f"--spread-pips {spread_pips:g}: {dataset} has no spread; omit the option")
         return frame.select(schema(dataset).keys())

@@ -34,7 +34,7 @@ from optimizer.validation.holdout_log import read_holdout_log
 from optimizer.validation.selection import Winner
 from optimizer.validation.verdict import AttemptFindings
 from optimizer.validation.winner_setup import WinnerSetup
-from tradeschool.store.atomic_files import publish
+from tradeschool.atomic_files import publish
 
 MAX_BYTES = 32_000_000
 """Maximum size of a result file to read, in bytes."""

@@ -20,6 +20,7 @@ from tradeschool.markets.catalogue import INSTRUMENTS
 from tradeschool.settings.sections import (
     SHORTEST_TOKEN,
     FetchSettings,
+    InstrumentSettings,
     NotifySettings,
     ProviderSettings,
     ServeSettings,
@@ -76,6 +77,8 @@ class Settings(BaseSettings):
     """Minimum fraction of expected candles that a dataset must contain before a level starts."""
     log_format: Literal["text", "json"] = "text"
     """Log format on standard error: text or JSON lines."""
+    instruments: tuple[InstrumentSettings, ...] = ()
+    """Instruments that no provider lists, or with another tick or calendar: one `[[instruments]]` table each."""
     fetch: FetchSettings = FetchSettings()
     work: WorkSettings = WorkSettings()
     serve: ServeSettings = ServeSettings()

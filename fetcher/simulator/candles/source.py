@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.markets.instruments import Dataset, Instrument, Market
+from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 
 Times = NDArray[np.int64]
@@ -81,10 +81,10 @@ def last_candles(source: CandleSource, dataset: Dataset, end: int, count: int) -
         reach *= 4
 
 
-def no_candles(market: Market) -> SimulatedCandles:
+def no_candles(instrument: Instrument) -> SimulatedCandles:
     """Return arrays of length zero, with bid and ask for FX."""
     prices = np.empty((0, 4))
-    quotes = prices if market is Market.FX else None
+    quotes = prices if instrument.has_spread else None
     return SimulatedCandles(times=np.empty(0, np.int64), prices=prices, volumes=np.empty(0), bid=quotes, ask=quotes)
 
 
@@ -162,6 +162,6 @@ def _partial(prices: Prices, elapsed_fraction: float, decimals: int) -> Prices:
 
 
 def _partial_volume(volume: float, elapsed_fraction: float, dataset: Dataset) -> float:
-    if dataset.instrument.market is Market.FX:
+    if dataset.instrument.has_spread:
         return max(1.0, float(volume * elapsed_fraction // 1))
     return round(float(volume) * elapsed_fraction, 8)

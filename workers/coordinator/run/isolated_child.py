@@ -17,6 +17,7 @@ from optimizer.strategies.proxy import StrategyDeclaration
 from optimizer.strategies.time_limit import bound_each_call, processor_time
 from tradeschool import log
 from tradeschool.errors import StrategyFailed, TradeschoolError
+from tradeschool.markets import registry
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.plain_text import located_error
 from workers.isolation.strategy_protocol import Message, error_as_json, receive, send
@@ -39,6 +40,7 @@ def main() -> None:
     if settings is None:
         return
     log.configure(settings["log_format"], level=settings["log_level"])
+    registry.use_json(settings["instruments"])
     limit_memory(_memory_limit(settings["memory_bytes"]))
     send(line, {"ready": True})
     while request := receive(line):

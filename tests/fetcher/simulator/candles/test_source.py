@@ -17,7 +17,7 @@ from fetcher.simulator.candles.source import (
     no_candles,
 )
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD
-from tradeschool.markets.instruments import Dataset, Market
+from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 
 BTC_M5 = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
@@ -56,7 +56,7 @@ def test_bid_and_ask_are_aggregated_separately(written):
 
 
 def test_no_candles_aggregate_to_no_candles():
-    assert len(aggregated(no_candles(Market.FX), Timeframe.H1)) == 0
+    assert len(aggregated(no_candles(EUR_USD), Timeframe.H1)) == 0
 
 
 def test_a_finished_last_candle_is_unchanged(written):
