@@ -66,7 +66,7 @@ async def run(
         StoreUnwritable: if a file cannot be written; stored pages are kept, and the next run continues.
     """
     sweep(store.root)
-    plan = remaining_downloads(wanted, store, native=native)
+    plan = remaining_downloads(wanted, store, native=native, access=access)
     traffic = {name: Traffic() for name in access}
     progress = [
         DownloadProgress(download=download, traffic=traffic[download.dataset.instrument.provider]) for download in plan
@@ -235,7 +235,7 @@ async def _publish(context: FetchContext, client: Client, progress: DownloadProg
 
 async def _audit(context: FetchContext, client: Client, progress: DownloadProgress) -> None:
     """Compare derived candles with native pages and log differences; an error only ends the audit."""
-    for page in sample(progress.download, client.provider.slots_per_page, progress.done):
+    for page in sample(progress.download, client.provider, progress.done):
         try:
             _, native = await client.page(page)
             derived = await context.files.call(partial(_derived, context.store, progress.download, page))

@@ -11,6 +11,7 @@ from fetcher.importing.file_formats import FileFormat, ImportedRows, read
 from tradeschool.errors import InvalidCandles, SettingsError
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from tradeschool.ohlcv.findings import Finding, FindingKind, refuse
@@ -69,7 +70,7 @@ def _with_spread(frame: pl.DataFrame, dataset: Dataset, spread_pips: float | Non
 def _spanned(frame: pl.DataFrame, dataset: Dataset) -> Window:
     """Return the window from the first candle's open to the last candle's close."""
     times = frame["ts"].dt.epoch("s").to_numpy()
-    return Window.of_seconds(int(times.min()), int(times.max()) + dataset.timeframe.seconds)
+    return Window.of_seconds(int(times.min()), grid_of(dataset).close_of(int(times.max())))
 
 
 def _checked(

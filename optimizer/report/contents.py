@@ -12,7 +12,7 @@ from optimizer.validation.gate import Criterion
 from optimizer.validation.recommendation import Recommendation
 
 Json = dict[str, JsonValue]
-LEVEL_FILES = (*(analysis.value for analysis in Analysis), "stress", "equity", "metrics")
+LEVEL_FILES = (*(analysis.value for analysis in Analysis), "stress", "equity", "metrics", "costs")
 """Level files included in the report; null if absent."""
 
 

@@ -8,15 +8,15 @@ import numpy as np
 import polars as pl
 
 from optimizer.backtest.trade_table import trade_table
-from optimizer.level.spec import Costs, Direction
+from optimizer.level.spec import Direction, costs_of
 from optimizer.objective.metrics import figures
 from optimizer.objective.portfolio import portfolio
 from optimizer.strategies.protocol import CategoricalParameter, Strategy
 from tradeschool.app.backtesting import Backtest, BacktestRequest, adjusted_costs, run_backtest, typed_parameters
-from tradeschool.app.context import candles_of
+from tradeschool.app.context import candles_of, read_settings
 from tradeschool.app.search.strategy_isolation import load_here
 from tradeschool.errors import SettingsError
-from tradeschool.settings import loading
+from tradeschool.markets.timerange import parse_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,7 @@ def backtest(
     *,
     direction: str = "both",
     position_fraction: float = 1.0,
+    costs: str | None = None,
     fee_bps: float | None = None,
     slippage_bps: float | None = None,
     financing_bps: float | None = None,
@@ -119,13 +120,15 @@ def backtest(
 
     `strategy` is a built-in name or `module:NAME`. `parameters` overrides the strategy's defaults; a categorical
     parameter takes the name of its choice. `datasets` is a name or several, by default all sealed ones. `timerange`
-    is by default everything that is sealed. `position_fraction` is notional over equity. The costs are in bps a side
-    (financing: a night), by default those of the market.
+    is by default everything that is sealed. `position_fraction` is notional over equity. `costs` names presets, such as
+    `coinbase.taker.10k`; the rates in bps per side (financing: per night) override it. By default the costs are those
+    of the settings, else those of the market.
 
     Raises:
         SettingsError: If a name, a parameter or the time range is not valid.
         DataIncomplete: If candles are not sealed.
     """
+    settings = read_settings(Path(config) if config is not None else None)
     found = load_here(strategy)
     if direction not in list(Direction):
         raise SettingsError(f"direction {direction!r}: expected one of {', '.join(Direction)}")
@@ -133,12 +136,13 @@ def backtest(
         strategy=strategy,
         parameters=_complete(found, parameters or {}),
         direction=Direction(direction),
-        costs=adjusted_costs(Costs(), fee=fee_bps, slippage=slippage_bps, financing=financing_bps),
+        costs=adjusted_costs(
+            costs_of(costs or settings.costs), fee=fee_bps, slippage=slippage_bps, financing=financing_bps
+        ),
         position_fraction=position_fraction,
         datasets=[datasets] if isinstance(datasets, str) else datasets,
-        timerange=timerange,
+        timerange=parse_range(timerange) if timerange else None,
     )
-    settings = loading.load(file=Path(config) if config is not None else None)
     return BacktestResult(run_backtest(candles_of(settings), request))
 
 

@@ -13,10 +13,9 @@ from optimizer.runs.run_store import AttemptRow, RunRecord
 from optimizer.search.study import read_trials
 from optimizer.search.trial_table import trial_rows
 from optimizer.validation.selection import ranked
-from tradeschool.app.context import GLOBAL_OPTIONS, GlobalOptions
+from tradeschool.app.context import GLOBAL_OPTIONS, GlobalOptions, read_settings
 from tradeschool.app.search.search_request import SearchOptions
 from tradeschool.app.search.search_run import begun_trials, context_of, run_status_of, search_new_run
-from tradeschool.settings import loading
 from workers.coordinator.context import RunContext
 from workers.coordinator.run import run_record
 from workers.monitoring.run_status_json import as_result
@@ -129,7 +128,7 @@ class Run:
 
 def runs(*, config: Path | str | None = None) -> list[Run]:
     """Return all recorded runs by name."""
-    context = context_of(loading.load(file=_path(config)))
+    context = context_of(read_settings(_path(config)))
     with run_record.opened(context) as found:
         return [Run(each.name, context) for each in found.all()]
 
@@ -140,7 +139,7 @@ def run(name: str, *, config: Path | str | None = None) -> Run:
     Raises:
         SettingsError: If there is no run of that name.
     """
-    context = context_of(loading.load(file=_path(config)))
+    context = context_of(read_settings(_path(config)))
     return Run(run_record.read_run(context, name).name, context)
 
 
@@ -166,11 +165,11 @@ def optimize(
         DataIncomplete: If candles are not sealed.
         WorkersFailed: If the workers cannot be kept running.
     """
-    options = SearchOptions(curriculum=_path(curriculum), level_name=level, trials=trials, seed=seed, workers=workers)
+    chosen = {"curriculum": _path(curriculum), "level_name": level, "trials": trials, "seed": seed, "workers": workers}
     before = GLOBAL_OPTIONS.set(GlobalOptions(settings_file=_path(config)))
     try:
-        settings = loading.load(file=_path(config))
-        ended = search_new_run(settings, options, name)
+        settings = read_settings(_path(config))
+        ended = search_new_run(settings, SearchOptions.of(chosen, settings), name)
         return Run(ended.record.name, context_of(settings))
     finally:
         GLOBAL_OPTIONS.reset(before)

@@ -15,7 +15,8 @@ from tradeschool.app.context import sealed_datasets
 from tradeschool.errors import DataIncomplete
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.windows import Window, merge, parse_timerange
+from tradeschool.markets.timerange import TimeRange, window_among
+from tradeschool.markets.windows import Window, merge
 from tradeschool.store import Store
 
 
@@ -32,7 +33,7 @@ class BacktestRequest:
     position_fraction: float = 1.0
     datasets: Sequence[str] = ()
     """Empty: the datasets of `setup`, else every sealed dataset."""
-    timerange: str | None = None
+    timerange: TimeRange | None = None
     """None: the train windows of `setup`, else everything that is sealed."""
     setup: WinnerSetup | None = None
     """Setup of the run that found the parameters; it sets the minimum warm-up."""
@@ -57,9 +58,8 @@ def adjusted_costs(costs: Costs, *, fee: float | None, slippage: float | None, f
     """Return the costs with the given rates, in bps and for both markets; None keeps a rate."""
     named = {"fee": fee, "slippage": slippage, "financing": financing}
     given = {name: value for name, value in named.items() if value is not None}
-    return costs.model_copy(
-        update={f"{market}_{name}_bps": value for name, value in given.items() for market in ("crypto", "fx")}
-    )
+    changes = {f"{market}_{name}_bps": value for name, value in given.items() for market in ("crypto", "fx")}
+    return costs.model_copy(update={**changes, "preset": ()}) if changes else costs
 
 
 def typed_parameters(strategy: Strategy, parameters: Mapping[str, float]) -> dict[str, float]:
@@ -105,10 +105,10 @@ def _windows(store: Store, request: BacktestRequest) -> list[tuple[Dataset, Wind
     """
     setup = request.setup
     known = [each.source for each in setup.datasets] if setup else sealed_datasets(store)
-    asked = [parse_timerange(request.timerange)] if request.timerange else None
-    found = []
+    asked, found = request.timerange, []
     for dataset in [find_dataset(name) for name in request.datasets] or list(dict.fromkeys(known)):
-        chosen = asked or _train_windows(setup, dataset) or merge([seal.window for seal in store.seals(dataset)])
+        sealed = merge([seal.window for seal in store.seals(dataset)])
+        chosen = [window_among(asked, sealed)] if asked else _train_windows(setup, dataset) or sealed
         for window in chosen:
             store.require(dataset, window)
         found += [(dataset, window) for window in chosen]

@@ -42,8 +42,14 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     chosen = dict(flags or {})
     if given.log_format:
         chosen["log_format"] = given.log_format
-    loaded = loading.load(chosen, file=given.settings_file)
+    loaded = read_settings(given.settings_file, chosen)
     log.configure(loaded.log_format, level=logging.INFO if given.verbose else logging.WARNING)
+    return loaded
+
+
+def read_settings(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Load the settings of a file, by default `tradeschool.toml`, and make their instruments known to this process."""
+    loaded = loading.load(flags, file=file)
     registry.use(loaded.data_dir, [each.instrument() for each in loaded.instruments])
     return loaded
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "data": ("candles.data:data", "Inspect and manage candles on disk."),
     "optimize": ("search.optimize:optimize", "Run parameter searches and inspect their results."),
     "backtest": ("strategies.backtest:backtest", "Backtest a strategy with fixed parameters."),
+    "costs": ("strategies.costs:costs", "List and show presets of trading costs."),
     "strategy": ("strategies.strategy:strategy", "List, create and check strategies."),
     "worker": ("operations.worker:worker", "Start and manage workers, which evaluate trials."),
     "queue": ("operations.queue:queue", "Inspect and manage the trial queue."),

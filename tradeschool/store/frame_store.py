@@ -46,7 +46,7 @@ class FrameStore(Store):
         for file, part in self.parts(dataset, window):
             path = self.folder(dataset) / file.path
             frames.append(read_frame(path).filter(pl.col("ts").is_between(part.start, part.end, closed="left")))
-        return Candles.parse(pl.concat(frames), dataset, window)
+        return Candles.parse(pl.concat(frames), dataset, window) if frames else Candles.empty(dataset)
 
 
 def read_frame(path: Path) -> pl.DataFrame:

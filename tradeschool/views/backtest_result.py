@@ -1,7 +1,7 @@
 """Output of a backtest: a table, JSON, a trade file, or a chart."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
@@ -10,9 +10,12 @@ from rich.table import Column, Table
 from optimizer.backtest.result import DatasetBacktest
 from optimizer.backtest.trade_table import trade_table
 from optimizer.level.metric_names import COUNTS
+from optimizer.level.spec import Costs
+from optimizer.objective.break_even import TradingCosts, trading_costs
 from optimizer.objective.metrics import figures
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.strategies.protocol import Strategy
+from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.errors import SettingsError, StoreUnwritable
 from tradeschool.views.terminal import console, say
 
@@ -84,6 +87,23 @@ def show(strategy: Strategy, parameters: Mapping[str, float], tested: Sequence[D
     for metric in next(iter(columns.values())):
         table.add_row(metric, *(_readable(metric, found[metric]) for found in columns.values()))
     console().print(table)
+
+
+def costs_as_json(
+    costs: Costs, tested: Sequence[DatasetBacktest], parameters: Mapping[str, float]
+) -> dict[str, object]:
+    """Return presets and rates, and the charged and the break-even costs per side, in basis points."""
+    return {"preset": list(costs.preset), "rates": costs.rates, **asdict(_paid(tested, parameters))}
+
+
+def show_costs(costs: Costs, tested: Sequence[DatasetBacktest], parameters: Mapping[str, float]) -> None:
+    """Print the presets and the break-even costs."""
+    console().print(f"costs: {costs.sentence}", soft_wrap=True, highlight=False)
+    console().print(f"break-even cost: {_paid(tested, parameters).sentence}", soft_wrap=True, highlight=False)
+
+
+def _paid(tested: Sequence[DatasetBacktest], parameters: Mapping[str, float]) -> TradingCosts:
+    return trading_costs([each.run for each in tested], fixed_size=TradeManagement.of(parameters).position_units > 0)
 
 
 def _readable(metric: str, value: float) -> str:

@@ -105,7 +105,7 @@ def stress_table(stress_case: StressCase, limits: StressLimits, readings: Sequen
 
 def with_costs(stress_case: StressCase, factor: float) -> Runs:
     """Backtest validation with fees, slippage and half-spreads multiplied."""
-    costs = {name: rate * factor for name, rate in stress_case.level.costs.model_dump().items()}
+    costs = {name: rate * factor for name, rate in stress_case.level.costs.rates.items()}
     level = stress_case.level.model_copy(update={"costs": Costs.model_validate(costs)})
     dearer = [
         replace(each, spreads=each.spreads * np.float32(factor)) for each in stress_case.prepared[Part.VALIDATION]

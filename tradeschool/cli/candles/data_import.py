@@ -11,7 +11,7 @@ from fetcher.importing.importer import import_file
 from tradeschool.app.context import data_lock, load_settings
 from tradeschool.cli.options.output import json_option
 from tradeschool.markets.catalogue import find_dataset
-from tradeschool.markets.windows import parse_timerange
+from tradeschool.markets.timerange import parse_timerange
 from tradeschool.store import Seal, Store
 from tradeschool.store.frame_store import FrameStore
 from tradeschool.views.terminal import console, now, print_json
@@ -30,7 +30,7 @@ from tradeschool.views.terminal import console, now, print_json
     help="Format of the file.",
 )
 @click.option("--spread-pips", type=click.FloatRange(min=0), help="Spread in pips, for FX files without half_spread.")
-@click.option("--timerange", help="Time range, for example 20200101-20240101. [default: the whole file]")
+@click.option("--timerange", help="Time range in UTC, for example 2023-05 or 20230101-20230201. [default: the file]")
 @json_option
 def import_(
     file: Path,

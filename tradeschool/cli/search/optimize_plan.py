@@ -27,7 +27,7 @@ def plan(*, as_json: bool, **options: object) -> None:
     settings = load_settings()
     keep_isolated_strategies(settings)
     store = context_of(settings).store
-    levels = SearchOptions(**options).levels()  # type: ignore[arg-type]  # click has checked them
+    levels = SearchOptions.of(options, settings).levels()
     planned = [(level, plan_level(level, store)) for level in levels]
     if as_json:
         print_json({"levels": [_as_json(level, parts) for level, parts in planned], "holdout": str(HOLDOUT_WINDOW)})

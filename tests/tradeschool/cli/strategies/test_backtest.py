@@ -17,7 +17,7 @@ from optimizer.objective.metrics import summarise
 from optimizer.strategies.protocol import completed, load
 from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.markets.catalogue import find_dataset
-from tradeschool.markets.windows import parse_timerange
+from tradeschool.markets.timerange import parse_timerange
 
 BTC, EUR = "coinbase/BTC-USD/M5", "oanda/EUR-USD/H1"
 TIMERANGE = "20210104-20210115"
