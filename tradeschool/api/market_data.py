@@ -22,7 +22,8 @@ def candles(dataset: str, timerange: str | None = None, *, config: Path | str | 
     for OANDA the number of prices), and for FX `half_spread` (quote per base). A slot without a candle has no row.
 
     `dataset` is a name such as `coinbase/BTC-USD/H1`. `timerange` is a range such as `2023`, `2023-05` or
-    `20230101-20240101` (docs/reference.md), by default everything that is sealed. The holdout period is a separate store and is never returned.
+    `20230101-20240101`, by default everything that is sealed. The holdout period is a separate store and is never
+    returned.
 
     Raises:
         SettingsError: If the name or the range cannot be read.
