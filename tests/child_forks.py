@@ -25,7 +25,7 @@ MARK = "TESTS_START_INTERPRETERS"
 """Environment variable: if it is set, each program is a new interpreter."""
 ABOVE_ALL = 500  # a file descriptor
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-Order = dict[str, Any]
+ForkRequest = dict[str, Any]
 
 
 def words_of(command: Sequence[str | bytes]) -> list[str] | None:
@@ -72,7 +72,7 @@ class ChildForks:
             finally:
                 self._prctl(PR_SET_CHILD_SUBREAPER, before.value)
 
-    def _ask(self, order: Order, files: list[int]) -> int:
+    def _ask(self, order: ForkRequest, files: list[int]) -> int:
         text = json.dumps(order).encode()
         socket.send_fds(self._line, [len(text).to_bytes(4, "big")], files)
         self._line.sendall(text)
@@ -89,7 +89,7 @@ def exactly(line: socket.socket, count: int) -> bytes:
     return found
 
 
-def open_child_forks() -> Order | None:
+def open_child_forks() -> ForkRequest | None:
     """Fork the helper. Returns None in the program, and its order in each process that the helper starts."""
     if MARK in os.environ or not sys.platform.startswith("linux"):
         return None
@@ -106,7 +106,7 @@ def open_child_forks() -> Order | None:
     return help_out(theirs)
 
 
-def help_out(line: socket.socket) -> Order:
+def help_out(line: socket.socket) -> ForkRequest:
     """Start a process for each order until the program ends. Returns in the started process."""
     os.chdir("/")
     for number in INTERRUPTS:
@@ -120,7 +120,7 @@ def help_out(line: socket.socket) -> Order:
         size, files, _, _ = socket.recv_fds(line, 4, 250)
         if not size:
             os._exit(0)
-        order: Order = json.loads(exactly(line, int.from_bytes(size, "big")))
+        order: ForkRequest = json.loads(exactly(line, int.from_bytes(size, "big")))
         here, there = os.pipe()
         if (between := os.fork()) == 0:
             if (pid := os.fork()) == 0:
@@ -141,7 +141,7 @@ def close_all_but(kept: int) -> None:
     os.closerange(kept + 1, 1 << 16)
 
 
-def become_child(order: Order, files: list[int]) -> None:
+def become_child(order: ForkRequest, files: list[int]) -> None:
     """Set up files, parent, session and signals as for an executed program."""
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD, ABOVE_ALL) for fd in files]
     for stream in (sys.stdin, sys.stdout, sys.stderr):
