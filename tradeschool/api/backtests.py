@@ -9,6 +9,7 @@ import polars as pl
 
 from optimizer.backtest.trade_table import trade_table
 from optimizer.level.spec import Direction, costs_of
+from optimizer.objective.break_even import TradingCosts
 from optimizer.objective.metrics import figures
 from optimizer.objective.portfolio import portfolio
 from optimizer.strategies.protocol import CategoricalParameter, Strategy
@@ -16,7 +17,6 @@ from tradeschool.app.backtesting import Backtest, BacktestRequest, adjusted_cost
 from tradeschool.app.context import candles_of, read_settings
 from tradeschool.app.search.strategy_isolation import load_here
 from tradeschool.errors import SettingsError
-from tradeschool.markets.timerange import parse_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,11 @@ class BacktestResult:
     def metrics(self) -> dict[str, float]:
         """Metrics of the equally weighted portfolio of all datasets; names and formulas as in docs/backtest.md."""
         return dict(figures([each.run for each in self._backtest.tested]))
+
+    @property
+    def costs(self) -> TradingCosts:
+        """Charged and break-even costs per side, in basis points; formulas as in docs/backtest.md."""
+        return self._backtest.trading_costs
 
     @property
     def metrics_by_dataset(self) -> dict[str, dict[str, float]]:
@@ -120,9 +125,9 @@ def backtest(
 
     `strategy` is a built-in name or `module:NAME`. `parameters` overrides the strategy's defaults; a categorical
     parameter takes the name of its choice. `datasets` is a name or several, by default all sealed ones. `timerange`
-    is by default everything that is sealed. `position_fraction` is notional over equity. `costs` names presets, such as
-    `coinbase.taker.10k`; the rates in bps per side (financing: per night) override it. By default the costs are those
-    of the settings, else those of the market.
+    is by default everything that is sealed. `position_fraction` is notional over equity. `costs` names cost presets,
+    such as `coinbase.taker.10k`, by default those of the settings. The other costs are in bps a side (financing: a
+    night), by default those of the presets or of the market.
 
     Raises:
         SettingsError: If a name, a parameter or the time range is not valid.
@@ -141,7 +146,7 @@ def backtest(
         ),
         position_fraction=position_fraction,
         datasets=[datasets] if isinstance(datasets, str) else datasets,
-        timerange=parse_range(timerange) if timerange else None,
+        timerange=timerange,
     )
     return BacktestResult(run_backtest(candles_of(settings), request))
 

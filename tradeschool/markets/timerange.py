@@ -74,7 +74,7 @@ def parse_range(text: str) -> TimeRange:
         parts = [_period(part) if part else (None, None) for part in (left, right)]
         if parts[0] is not None and parts[1] is not None:
             return _checked(TimeRange(text, parts[0][0], parts[1][0]))
-    raise SettingsError(f"time range {text!r}: {_problem(whole)}; expected for example {EXAMPLES}")
+    raise SettingsError(f"time range {text!r}: {_misread(whole)}; expected for example {EXAMPLES}")
 
 
 def window_among(found: TimeRange, there: Sequence[Window]) -> Window:
@@ -148,7 +148,7 @@ def parse_day(text: str) -> datetime:
     """
     found = _period(text.strip())
     if found is None:
-        raise SettingsError(f"day {text!r}: {_problem(text.strip())}; expected for example 2023-05-07 or 20230507")
+        raise SettingsError(f"day {text!r}: {_misread(text.strip())}; expected for example 2023-05-07 or 20230507")
     start = found[0]
     if (start - EPOCH) % DAY:
         raise SettingsError(f"day {text!r}, understood as {_told(start)}: expected midnight UTC, such as 2023-05-07")
@@ -194,7 +194,7 @@ def _span(kind: str, numbers: list[int]) -> tuple[datetime, datetime]:
     return start, start + DAY
 
 
-def _problem(text: str) -> str:
+def _misread(text: str) -> str:
     """Return what was understood of a text, and what was not."""
     if not text:
         return "nothing is written"

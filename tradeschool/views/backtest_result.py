@@ -11,11 +11,10 @@ from optimizer.backtest.result import DatasetBacktest
 from optimizer.backtest.trade_table import trade_table
 from optimizer.level.metric_names import COUNTS
 from optimizer.level.spec import Costs
-from optimizer.objective.break_even import TradingCosts, trading_costs
+from optimizer.objective.break_even import TradingCosts
 from optimizer.objective.metrics import figures
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.strategies.protocol import Strategy
-from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.errors import SettingsError, StoreUnwritable
 from tradeschool.views.terminal import console, say
 
@@ -89,21 +88,15 @@ def show(strategy: Strategy, parameters: Mapping[str, float], tested: Sequence[D
     console().print(table)
 
 
-def costs_as_json(
-    costs: Costs, tested: Sequence[DatasetBacktest], parameters: Mapping[str, float]
-) -> dict[str, object]:
+def costs_as_json(costs: Costs, charged: TradingCosts) -> dict[str, object]:
     """Return presets and rates, and the charged and the break-even costs per side, in basis points."""
-    return {"preset": list(costs.preset), "rates": costs.rates, **asdict(_paid(tested, parameters))}
+    return {"preset": list(costs.preset), "rates": costs.rates, **asdict(charged)}
 
 
-def show_costs(costs: Costs, tested: Sequence[DatasetBacktest], parameters: Mapping[str, float]) -> None:
+def show_costs(costs: Costs, charged: TradingCosts) -> None:
     """Print the presets and the break-even costs."""
     console().print(f"costs: {costs.sentence}", soft_wrap=True, highlight=False)
-    console().print(f"break-even cost: {_paid(tested, parameters).sentence}", soft_wrap=True, highlight=False)
-
-
-def _paid(tested: Sequence[DatasetBacktest], parameters: Mapping[str, float]) -> TradingCosts:
-    return trading_costs([each.run for each in tested], fixed_size=TradeManagement.of(parameters).position_units > 0)
+    console().print(f"break-even cost: {charged.sentence}", soft_wrap=True, highlight=False)
 
 
 def _readable(metric: str, value: float) -> str:

@@ -7,12 +7,11 @@ from typing import Any
 
 import click
 
-from optimizer.level.spec import Costs, Direction, Part, costs_of
-from optimizer.validation.winner_setup import WinnerSetup
+from optimizer.level.spec import Direction, Part, costs_of
 from tradeschool.app.backtesting import BacktestRequest, adjusted_costs, run_backtest
 from tradeschool.app.context import candles_of, load_settings
 from tradeschool.cli.options.parameters import ChosenParameters, parameter_options, parameters_of
-from tradeschool.cli.options.timerange import chosen_range, timerange_options
+from tradeschool.cli.options.timerange import timerange_options
 from tradeschool.cli.strategies.backtest_comparison import compare
 from tradeschool.cli.strategies.backtest_recorded_trial import TrialSelection, show_replayed_trial
 from tradeschool.errors import SettingsError
@@ -41,21 +40,23 @@ class BacktestOptions:
 
     def request(self, given: ChosenParameters, default_costs: str) -> BacktestRequest:
         """Return the options' values, else the parameter file's, else the defaults."""
+        own = given.setup.costs if given.setup and not self.presets else costs_of(self.presets or default_costs)
         return BacktestRequest(
             strategy=given.strategy,
             parameters=given.parameters,
             direction=Direction(self.direction or given.direction or Direction.BOTH.value),
-            costs=self._costs(given.setup, default_costs),
+            costs=adjusted_costs(
+                own,
+                fee=self.fee_bps,
+                slippage=self.slippage_bps,
+                financing=self.financing_bps,
+            ),
             position_fraction=self.fraction or (given.setup.position_fraction if given.setup else 1.0),
             datasets=self.datasets,
-            timerange=chosen_range(self.timerange, self.days),
+            timerange=self.timerange,
+            days=self.days,
             setup=given.setup,
         )
-
-    def _costs(self, setup: WinnerSetup | None, default_costs: str) -> Costs:
-        """Return the presets', the run's or the settings' costs, overridden for both markets by the other options."""
-        costs = setup.costs if setup and not self.presets else costs_of(self.presets or default_costs)
-        return adjusted_costs(costs, fee=self.fee_bps, slippage=self.slippage_bps, financing=self.financing_bps)
 
 
 @click.command()
@@ -140,11 +141,11 @@ def _trade(given: ChosenParameters, asked: BacktestOptions, outputs: OutputFiles
     outputs.write(found.title, found.tested)
     if as_json:
         head = {"strategy": found.setup.strategy, "direction": found.setup.direction.value}
-        costs = costs_as_json(found.setup.costs, found.tested, found.setup.parameters)
+        costs = costs_as_json(found.setup.costs, found.trading_costs)
         print_json({**head, "parameters": found.setup.parameters, **as_object(found.tested), "costs": costs})
     else:
         show(found.strategy, found.setup.parameters, found.tested)
-        show_costs(found.setup.costs, found.tested, found.setup.parameters)
+        show_costs(found.setup.costs, found.trading_costs)
     for line in remarks:
         say(line)
 
