@@ -22,7 +22,7 @@ def sources_of(settings: Settings) -> Sources:
     return Sources(
         redis_url=url,
         context=RunContext.of(settings, store, Signer(signing_key(settings))),
-        datasets=lambda: known_datasets(store, tell=lambda line: None),
+        datasets=known_datasets(store, tell=lambda line: None),
         embedded=embedded,
     )
 
