@@ -28,7 +28,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from optimizer.level.spec import Level, Parameters
 from optimizer.objective.trial_result import Evaluation, TrialOutcome, finite_or_none
 from optimizer.search.database import WRITE_SECONDS, driver_arguments, first_line_of
-from optimizer.search.sampler import TrialRequest, silence_optuna
+from optimizer.search.methods.optuna_setup import silence_optuna
+from optimizer.search.sampler import TrialRequest
 from optimizer.search.trial_writer import can_write, write
 from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
 from tradeschool.settings.urls import mask_url

@@ -55,7 +55,9 @@ class StudyRun:
         """Whether the ledger has loaded what the sampler needs for later trials."""
         self.ledger = TrialLedger(
             study=study,
-            space=_search_space(facts, distributions, repair),
+            space=SearchSpace.of(
+                level, seed=facts.seed, distributions=distributions, repair=repair, first_points=facts.first_points
+            ),
             trials=facts.reused + level.trials,
             batch=self._batch,
             clock=time.time,
@@ -137,21 +139,6 @@ class StudyRun:
             level=self._facts.level,
             digests=self._digests,
         )
-
-
-def _search_space(
-    facts: StudyFacts,
-    distributions: Mapping[str, BaseDistribution],
-    repair: Callable[[Parameters], Parameters],
-) -> SearchSpace:
-    return SearchSpace(
-        seed=facts.seed,
-        lag=facts.level.lag,
-        distributions=distributions,
-        repair=repair,
-        mode=facts.level.mode,
-        first_points=facts.first_points,
-    )
 
 
 def coordinate(

@@ -204,12 +204,11 @@ def _require_repeatable(record: RunRecord, attempt: AttemptRow, found: Sequence[
 
 def _space(record: RunRecord, attempt: AttemptRow) -> SearchSpace:
     level, facts = record.searched_level(attempt), _facts(record, attempt)
-    return SearchSpace(
+    return SearchSpace.of(
+        level,
         seed=record.seed,
-        lag=level.lag,
         distributions=distributions(level),
         repair=lambda parameters: repair(level, parameters),
-        mode=level.mode,
         first_points=facts.first_points,
     )
 

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optimizer.level.spec import Mode
 from optimizer.objective.trial_result import Evaluation
 from optimizer.search.early_stopping import EarlyStopping
-from optimizer.search.sampler import SearchSpace, TrialHistory, TrialRequest, ask
+from optimizer.search.sampler import SearchSpace, TrialRequest, ask
 from optimizer.search.study import OpenStudy, TrialOrigin, failed_trial, finished_trial, repeated_trial
 from tradeschool.errors import StudyChanged, TradeschoolError
 from tradeschool.plain_text import plain
@@ -69,7 +69,7 @@ class TrialLedger:
         self._reused, self._early_stopping = reused, EarlyStopping(early_stop, reused)
         self._states = Counter(trial.state for trial in self._known[reused:])
         self._given_up: set[int] = set()
-        self._history = TrialHistory(space.distributions)
+        self._history = space.history()
         self._open: dict[int, TrialRequest] = {}
         self._digests: dict[int, str] = {}
         self._settled: dict[int, FrozenTrial] = {}
