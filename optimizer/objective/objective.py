@@ -177,7 +177,7 @@ def _complete(
     return Evaluation(
         state=TrialOutcome.COMPLETE,
         value=None if level.is_multi_objective else known[0],
-        values=known if level.is_multi_objective else (),
+        values=dict(zip(level.objective, known, strict=True)) if level.is_multi_objective else {},
         intermediate=tuple(intermediate),
         constraints=_constraints(level, part, runs, figures, figures["max_drawdown_intrabar"], values),
         metrics=rounded_all(figures),

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -33,8 +33,8 @@ class Evaluation:
     """Objective value, maximised: always finite for a complete trial; for a pruned trial its last intermediate value,
     None if that is NaN. None with several objectives.
     """
-    values: tuple[float, ...] = ()
-    """Values of several objectives, finite, in the level's order; empty with one objective."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Values of several objectives by name, finite, in the level's order; empty with one objective."""
     intermediate: tuple[float, ...]
     """Objective value over the first n + 1 datasets at index n, NaN if undefined. Shorter than the number of datasets
     if the trial was pruned; empty with several objectives.
@@ -52,7 +52,7 @@ class Evaluation:
     @property
     def objectives(self) -> tuple[float, ...]:
         """Values of all objectives; empty for a pruned trial without one."""
-        return self.values or (() if self.value is None else (self.value,))
+        return tuple(self.values.values()) or (() if self.value is None else (self.value,))
 
     @property
     def is_feasible(self) -> bool:
@@ -73,7 +73,7 @@ class Evaluation:
             "pruned_reason": self.pruned_reason,
         }
         if self.values:
-            wire["values"] = self.values
+            wire["values"] = [*self.values.items()]
         return json.dumps(wire, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -93,7 +93,7 @@ class Evaluation:
         return cls(
             state=wire.state,
             value=wire.value,
-            values=tuple(wire.values),
+            values=dict(wire.values),
             intermediate=tuple(_number(value) for value in wire.intermediate),
             constraints=_ordered(wire.constraints),
             metrics={name: _metric(wire, name) for name in METRICS},
@@ -106,7 +106,7 @@ class _EvaluationMessage(BaseModel):
 
     state: TrialOutcome
     value: float | None
-    values: list[float] = []
+    values: list[tuple[str, float]] = []
     intermediate: list[float | None]
     constraints: dict[str, float]
     metrics: dict[str, float | None]

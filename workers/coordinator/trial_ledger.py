@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.level.spec import Mode
-from optimizer.objective.trial_result import Evaluation
+from optimizer.objective.trial_result import Evaluation, TrialOutcome
 from optimizer.search.early_stopping import EarlyStopping
 from optimizer.search.sampler import SearchSpace, TrialRequest, ask
 from optimizer.search.study import OpenStudy, TrialOrigin, failed_trial, finished_trial, repeated_trial
@@ -202,6 +202,10 @@ class TrialLedger:
         if found.failure is None and found.evaluation is not None:
             try:
                 evaluation = Evaluation.from_json(found.evaluation)
+                if evaluation.state is TrialOutcome.COMPLETE and len(evaluation.objectives) != self._space.objectives:
+                    raise TradeschoolError(  # noqa: TRY301  # handled like an evaluation that cannot be read
+                        f"expected {self._space.objectives} objective values, were {len(evaluation.objectives)}"
+                    )
                 return finished_trial(trial_request, self._space.distributions, evaluation, origin)
             except TradeschoolError as error:
                 reason = " ".join(str(error).split())[:512]

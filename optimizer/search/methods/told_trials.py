@@ -30,11 +30,19 @@ class ToldStudy:
 
     def study(self, sampler: BaseSampler) -> Study:
         """Return the study for one request; its caches are empty."""
-        return optuna.load_study(study_name=NAME, storage=self._storage, sampler=sampler)
+        study = optuna.load_study(study_name=NAME, storage=self._storage, sampler=sampler)
+        study._thread_local.in_optimize_loop = True  # a sampler that has no trial left calls `study.stop`
+        return study
 
     def begin(self) -> FrozenTrial:
         """Add a running trial and return it."""
         return self._storage.get_trial(self._storage.create_new_trial(self._study_id))
+
+    def set_parameter(self, trial: FrozenTrial, name: str, value: float) -> FrozenTrial:
+        """Store one parameter of a begun trial and return the trial."""
+        distribution = self._distributions[name]
+        self._storage.set_trial_param(trial._trial_id, name, distribution.to_internal_repr(value), distribution)
+        return self._storage.get_trial(trial._trial_id)
 
     def add(self, trial: FrozenTrial) -> None:
         """Add a finished trial that was not begun here."""

@@ -26,10 +26,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optimizer.level.search_methods import SamplerSpec
 from optimizer.level.spec import Parameters
 from optimizer.search.methods.optuna_setup import quiet_optuna, trial_seed
-from optimizer.search.methods.samplers import Proposer, RepeatedSampler, SamplerCase, drawn
+from optimizer.search.methods.samplers import Proposer, RepeatedSampler, SamplerCase
 from optimizer.search.methods.told_trials import as_told
 from optimizer.strategies.registry import find_sampler
-from tradeschool.errors import SettingsError
+from tradeschool.errors import SettingsError, StrategyFailed, TradeschoolError
+from tradeschool.plain_text import located_error
 
 CHECKED_TRIALS = 16
 """Number of made-up trials of the repeatability check."""
@@ -69,13 +70,19 @@ class UserSampler(RepeatedSampler):
         Raises:
             SettingsError: a parameter is outside its range.
         """
-        sampler.before_trial(study, trial)
-        wanted = self._case.distributions
-        together = sampler.infer_relative_search_space(study, trial)
-        found = drawn(sampler, study, trial, {name: wanted[name] for name in together if name in wanted}, wanted)
-        for name, value in found.items():
-            _require_inside(self._case.spec.name, name, value, wanted[name])
-        return found
+        with self._failures(f"proposing trial {trial.number}"):
+            sampler.before_trial(study, trial)
+            wanted = self._case.distributions
+            together = sampler.infer_relative_search_space(study, trial)
+            space = {name: each for name, each in wanted.items() if name in together}
+            relative: Parameters = sampler.sample_relative(study, trial, space)
+            found: Parameters = {}
+            for name, distribution in wanted.items():
+                alone = name not in relative
+                value = sampler.sample_independent(study, trial, name, distribution) if alone else relative[name]
+                _require_inside(self._case.spec.name, name, value, distribution)
+                found[name], trial = value, self._told.set_parameter(trial, name, value)
+            return found
 
     def told(self, trial: FrozenTrial) -> FrozenTrial:
         """Return a finished trial with its own state and values."""
@@ -83,8 +90,19 @@ class UserSampler(RepeatedSampler):
 
     def finish(self, number: int, trial: FrozenTrial) -> None:
         """Tell the sampler, then store the result, in Optuna's order."""
-        self._sampler.after_trial(self._told.study(self._sampler), trial, trial.state, trial.values)
+        with self._failures(f"receiving the result of trial {number}"):
+            self._sampler.after_trial(self._told.study(self._sampler), trial, trial.state, trial.values)
         super().finish(number, trial)
+
+    @contextmanager
+    def _failures(self, step: str) -> Iterator[None]:
+        """Raise whatever the sampler raises as one of the project's errors."""
+        try:
+            yield
+        except TradeschoolError:
+            raise
+        except Exception as error:
+            raise StrategyFailed(self._case.spec.name, step, located_error(error), kind="sampler") from error
 
 
 class RemoteSampler:
