@@ -67,7 +67,8 @@ class GpOptions(StrictModel):
 class NsgaIiOptions(StrictModel):
     """Options of NSGA-II, named as in Optuna."""
 
-    population_size: Annotated[int, Field(ge=2)] = 50
+    population_size: Annotated[int, Field(ge=2)] = 20
+    """Trials per generation; 50 in Optuna, too many for the 100 to 200 trials of a level."""
     mutation_prob: Share | None = None
     crossover_prob: Share = 0.9
     swapping_prob: Share = 0.5

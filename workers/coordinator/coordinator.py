@@ -18,6 +18,7 @@ from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
 from workers.connection.reconnect import Outage
 from workers.coordinator.job_recovery import CoordinatorSettings, GivenUpCallback, JobRecovery
 from workers.coordinator.trial_ledger import StudyProgress, TrialLedger
+from workers.isolation.strategy_allowlist import trial_code_label
 from workers.queue.announcements import Announcement
 from workers.queue.dispatch import Dispatcher, JobKey
 from workers.queue.messages import VERSION, TrialBatch
@@ -65,7 +66,11 @@ class StudyRun:
             early_stop=level.early_stop,
         )
         self.jobs = JobRecovery(
-            ledger=self.ledger, dispatcher=dispatcher, settings=settings, strategy=level.strategy, given_up=given_up
+            ledger=self.ledger,
+            dispatcher=dispatcher,
+            settings=settings,
+            code=trial_code_label(level),
+            given_up=given_up,
         )
 
     def next_job(self) -> JobKey | None:

@@ -16,7 +16,7 @@ from optimizer.report.files import write_lineage
 from optimizer.runs import fingerprint
 from optimizer.runs.active_runs import MarkedRuns
 from optimizer.runs.run_store import SURROGATES, ForcedResume, RunRecord, RunStore
-from optimizer.search.space import distributions
+from optimizer.search.methods.requirements import check_sampler
 from tradeschool.errors import SettingsError
 from tradeschool.store.atomic_files import publish_text
 from workers.coordinator import event_log
@@ -47,7 +47,7 @@ def begin(
             f"there is a run {name} in {context.results_dir}; to continue it: tradeschool optimize resume {name}"
         )
     for level in levels:
-        distributions(level)
+        check_sampler(level)
         context.is_ready(level)
     fingerprints = {
         "code": fingerprint.of_code(),

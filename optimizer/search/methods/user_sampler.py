@@ -2,13 +2,14 @@
 
 One sampler serves a whole search: it is created from the study's seed, and its requests and results come in number
 order, also when they are repeated after a kill. A process that must not import user code has another one run it; see
-`samplers_run_by`.
+`optimizer.search.methods.remote`.
 """
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from optuna.distributions import (
@@ -26,6 +27,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optimizer.level.search_methods import SamplerSpec
 from optimizer.level.spec import Parameters
 from optimizer.search.methods.optuna_setup import quiet_optuna, trial_seed
+from optimizer.search.methods.remote import Remote, remote_samplers
 from optimizer.search.methods.samplers import Proposer, RepeatedSampler, SamplerCase
 from optimizer.search.methods.told_trials import as_told
 from optimizer.strategies.registry import find_sampler
@@ -35,21 +37,6 @@ from tradeschool.plain_text import located_error
 CHECKED_TRIALS = 16
 """Number of made-up trials of the repeatability check."""
 CHECKED_LAG = 2
-Remote = Callable[[str, str, dict[str, object]], Any]
-"""Runs a step of a sampler in its own process: name, step (`sample` or `check_sampler`) and facts."""
-_remote: Remote | None = None
-
-
-@contextmanager
-def samplers_run_by(remote: Remote) -> Iterator[None]:
-    """Run users' samplers by `remote` until the block ends, in all threads of this process."""
-    global _remote
-    before, _remote = _remote, remote
-    try:
-        yield
-    finally:
-        _remote = before
-
 
 class UserSampler(RepeatedSampler):
     """A user's sampler in this process."""
@@ -133,9 +120,16 @@ class SamplerServer:
         return self._sampler.propose(number, trials)
 
 
+@cache
+def sampler_server() -> SamplerServer:
+    """Return the server of this process."""
+    return SamplerServer()
+
+
 def user_proposer(case: SamplerCase) -> Proposer:
     """Return the proposer of a user's sampler: in this process, or by the process that runs users' samplers."""
-    return UserSampler(case) if _remote is None else RemoteSampler(case, _remote)
+    remote = remote_samplers()
+    return UserSampler(case) if remote is None else RemoteSampler(case, remote)
 
 
 def check_repeatable(case: SamplerCase) -> None:
@@ -145,8 +139,8 @@ def check_repeatable(case: SamplerCase) -> None:
         SettingsError: they do not, so that a search could not be repeated.
         StrategyNotImported: the sampler's module raises.
     """
-    if _remote is not None:
-        _remote(case.spec.name, "check_sampler", {"case": case_as_json(case)})
+    if remote := remote_samplers():
+        remote(case.spec.name, "check_sampler", {"case": case_as_json(case)})
         return
     one, other = _made_up_search(case), _made_up_search(case)
     for number, (first, second) in enumerate(zip(one, other, strict=True)):

@@ -21,6 +21,7 @@ from workers.coordinator.curriculum_run import run_levels_with
 from workers.coordinator.finalize import FinalizeOptions
 from workers.isolation import strategy_host
 from workers.isolation.strategy_host import StrategyHost, isolated_strategies
+from workers.isolation.strategy_allowlist import UserCode
 from workers.isolation.strategy_process import IsolationSettings
 from workers.work_horse.evaluator import Evaluator
 from workers.worker.in_process_dispatch import InProcessDispatcher
@@ -297,7 +298,7 @@ def go_on_once_searched(harness: RunHarness) -> None:
 
     original = isolated_steps.host_for
     try:
-        isolated_steps.host_for = lambda levels: (host, levels[0].strategy)
+        isolated_steps.host_for = lambda levels: (host, UserCode(levels[0].strategy))
         with find_own_by(import_own):
             go_on(harness)
     finally:

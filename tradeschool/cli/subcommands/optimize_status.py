@@ -17,7 +17,7 @@ from optimizer.validation.selection import ranked
 from tradeschool.app.context import load_settings
 from tradeschool.app.monitoring import sources_of
 from tradeschool.app.search import begun_trials, context_of, run_status_of
-from tradeschool.app.strategy_isolation import load_here
+from tradeschool.app.strategy_isolation import load_code_here
 from tradeschool.cli.options.output import json_option
 from tradeschool.errors import SettingsError, TrialDiffers
 from tradeschool.settings.model import Settings
@@ -138,7 +138,7 @@ def verify(run_name: str, number: int, level_name: str | None, attempt: int | No
     _trials(context, record, row, number)
     level = record.level(row.level)
     context.require_candles(level)
-    load_here(level.strategy)
+    load_code_here(level)
     differences = verify_trial(context, record, row, number, prepare_level(level, Part.TRAIN, context.store.arrays))
     said = [str(each) for each in differences]
     if as_json:
