@@ -1,8 +1,8 @@
 """The processes of users' code: one each, so that a search survives whatever a strategy's code does.
 
 The searching process knows what a strategy declares, and sends each call of its code to the strategy's process:
-repairs and warm-ups one by one, long steps as a whole (see `workers.coordinator.isolated_steps`). Users' objectives and
-samplers run in such processes, too. Built-in ones run in the searching process itself.
+repairs and warm-ups one by one, long steps as a whole (see `workers.coordinator.run.isolated_steps`). Users' objectives
+and samplers run in such processes, too. Built-in ones run in the searching process itself.
 """
 
 import logging

@@ -30,7 +30,7 @@ def read(values: list[object], zone: str | None = None, name: str = "date", **op
     ],
     ids=str,
 )
-def test_a_time_that_says_its_zone_needs_none(value: object) -> None:
+def test_a_time_with_an_offset_needs_no_declared_zone(value: object) -> None:
     assert read([value]) == [NOON]
 
 
@@ -48,7 +48,7 @@ def test_a_time_that_says_its_zone_needs_none(value: object) -> None:
     ],
     ids=str,
 )
-def test_a_clock_is_read_in_its_declared_zone(value: object, zone: str) -> None:
+def test_a_local_time_is_read_in_the_declared_zone(value: object, zone: str) -> None:
     assert read([value], zone) == [NOON]
 
 
@@ -56,25 +56,25 @@ def test_a_date_is_midnight_in_its_zone() -> None:
     assert read([date(2021, 7, 1)], "UTC") == [NOON - timedelta(hours=12)]
 
 
-def test_seconds_and_milliseconds_in_one_column_are_told_apart() -> None:
+def test_seconds_and_milliseconds_in_one_column_are_distinguished() -> None:
     assert read([SECONDS, (SECONDS + 300) * 1000]) == [NOON, NOON + timedelta(minutes=5)]
 
 
-def test_newest_first_is_turned_round() -> None:
+def test_rows_in_descending_order_are_reversed() -> None:
     frame = with_utc(pl.DataFrame({"unix": [SECONDS + 300, SECONDS], "x": [1, 0]}), None)
 
     assert frame["x"].to_list() == [0, 1]
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-def test_the_hour_that_a_clock_repeats_is_told_apart_by_order(newest_first: bool) -> None:
+def test_the_repeated_hour_of_a_clock_change_is_resolved_by_order(newest_first: bool) -> None:
     clock = [f"2021-11-07 {hour}:30:00" for hour in ("00", "01", "01", "02")]
     found = read(clock[::-1] if newest_first else clock, "America/New_York")
 
     assert [time.hour for time in found] == [4, 5, 6, 7]
 
 
-def test_the_first_column_of_times_in_our_order_counts() -> None:
+def test_the_first_time_column_in_the_order_of_preference_is_used() -> None:
     frame = pl.DataFrame({"date": ["2021-07-01 03:00:00"], "unix": [SECONDS]})
 
     assert with_utc(frame, None)["ts"].to_list() == [NOON]
@@ -95,11 +95,11 @@ def test_the_first_column_of_times_in_our_order_counts() -> None:
     ],
     ids=["no zone", "needless zone", "unknown zone", "skipped hour", "no time", "both", "flags", "missing", "empty"],
 )
-def test_what_cannot_be_read_is_told(values: list, zone: str | None, error: type[Exception], told: str) -> None:
+def test_an_unreadable_time_is_reported(values: list, zone: str | None, error: type[Exception], told: str) -> None:
     with pytest.raises(error, match=told):
         read(values, zone)
 
 
-def test_a_file_without_times_is_told() -> None:
+def test_a_file_without_times_is_reported() -> None:
     with pytest.raises(InvalidCandles, match="no times: expected rows and a column ts, unix"):
         read([1], name="when")

@@ -9,7 +9,7 @@ import click
 from optimizer.level.search_methods import OBJECTIVES, PRUNERS, SAMPLERS
 from optimizer.level.spec import Mode
 from optimizer.runs.run_store import SURROGATES
-from tradeschool.app.search_request import MAX_SEED
+from tradeschool.app.search.search_request import MAX_SEED
 
 MAX_SURROGATES = 10_000
 Command = Callable[..., None]

@@ -15,7 +15,7 @@ from tradeschool.markets.instruments import Instrument, Market
 YEAR = np.arange(1_577_836_800, 1_609_459_200, 300, dtype=np.int64)
 
 
-def test_the_factors_of_a_day_have_a_mean_of_one_and_their_peak_when_london_and_new_york_work():
+def test_intraday_factors_average_one_and_peak_in_london_new_york_hours():
     day = np.arange(0, 86_400, 300, dtype=np.int64)
     factors = day_factors(day, 0.6)
 
@@ -23,14 +23,14 @@ def test_the_factors_of_a_day_have_a_mean_of_one_and_their_peak_when_london_and_
     assert day[factors.argmax()] == 14 * 3600
 
 
-def test_an_instrument_without_entry_behaves_as_any_of_its_market():
+def test_an_unlisted_instrument_uses_the_defaults_of_its_market():
     unknown = Instrument(provider="oanda", base="NZD", quote="CHF", market=Market.FX, decimals=5)
 
     assert market_profile_of(BTC_USD) is MARKET_PROFILES["BTC-USD"]
     assert market_profile_of(unknown) is ANY_FX
 
 
-def test_a_path_has_stretches_of_trend_and_of_storm():
+def test_a_path_has_trending_and_volatile_periods():
     path = draw_path(np.random.default_rng(3), ANY_CRYPTO, YEAR, np.log(100))
     weekly = np.diff(path.logs[::2016])
     stormy, calm = np.percentile(path.deviations, [95, 5])
@@ -41,7 +41,7 @@ def test_a_path_has_stretches_of_trend_and_of_storm():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_ten_years_of_luck_end_within_sight_of_the_price(seed):
+def test_ten_years_of_random_walk_stay_near_the_start_price(seed):
     rng, log = np.random.default_rng(seed), np.log(ANY_FX.price)
     for _ in range(10):
         log = draw_path(rng, ANY_FX, YEAR, log).logs[-1]
