@@ -17,7 +17,7 @@ from optimizer.level.spec import Level, Part, trades_needed
 from optimizer.objective import metrics
 from optimizer.objective.measures import measured
 from optimizer.objective.portfolio import PortfolioTracker
-from optimizer.objective.trial_result import Evaluation, TrialOutcome, rounded, rounded_all
+from optimizer.objective.trial_result import Evaluation, TrialOutcome, rounded_all
 from optimizer.strategies.fixed_environment import surroundings
 from optimizer.strategies.parameter_ranges import widest
 from optimizer.strategies.protocol import check_names, load, repaired

@@ -12,7 +12,7 @@ from optimizer.report.plots import draw_equity_curve
 from optimizer.validation.holdout_log import HOLDOUT
 
 NOTHING = "–"  # noqa: RUF001  # en dash for a missing value
-FRACTIONS = ("win_rate", "drawdown", "exposure", "cagr")
+FRACTIONS = ("win_rate", "drawdown", "exposure", "cagr", "total_return", "expectancy")
 """Parts of metric names that are shown in percent."""
 
 

@@ -14,7 +14,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import JsonValue
 from sqlalchemy import event, text
@@ -159,7 +159,7 @@ def open_study(url: str, name: str, facts: StudyFacts) -> OpenStudy:
     where = mask_url(url)
     with _translated(where):
         storage = _open_storage(url)
-        directions = ["maximize"] * len(facts.level.objective)
+        directions = [StudyDirection.MAXIMIZE for _ in facts.level.objective]
         study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
         _check_facts(study, facts)
     return OpenStudy(storage, study, name, where)

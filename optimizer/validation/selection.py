@@ -1,7 +1,7 @@
 """Selection: picks candidates on train and the winner among them on validation.
 
 The search reads train only. Validation chooses among few candidates and is read by the gate. With several objectives
-the candidates are trials of the Pareto front on train, and the rule of `optimizer.search.pareto` picks among them on
+the candidates are trials of the Pareto front on train, and the rule of `optimizer.search.dominance` picks among them on
 validation.
 """
 
@@ -14,7 +14,8 @@ from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Part
 from optimizer.objective.objective import evaluate_part
 from optimizer.objective.trial_result import Evaluation
-from optimizer.search.pareto import by_distance, front_of, is_feasible, pareto_front
+from optimizer.search.dominance import by_distance, front_of
+from optimizer.search.pareto import is_feasible, pareto_front
 
 CANDIDATES = 10
 """Number of best trials on train that are evaluated on validation."""

@@ -74,5 +74,7 @@ def user_strategies(levels: Collection[Level]) -> tuple[str, ...]:
 
 def user_code(levels: Collection[Level]) -> tuple[UserCode, ...]:
     """All users' objects of these levels, samplers last, without duplicates."""
-    samplers = [UserCode(level.sampler.name, "sampler") for level in levels if level.sampler and level.sampler.is_user_code]
+    samplers = [
+        UserCode(level.sampler.name, "sampler") for level in levels if level.sampler and level.sampler.is_user_code
+    ]
     return tuple(dict.fromkeys([*(code for level in levels for code in trial_code(level)), *samplers]))

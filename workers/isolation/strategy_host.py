@@ -115,7 +115,9 @@ class StrategyHost:
             while True:
                 process = self._running(code, stop)
                 try:
-                    on_wait = self._on_wait(f"{code.kind} {code.name}: waiting for {request['step']}" if seconds else "")
+                    on_wait = self._on_wait(
+                        f"{code.kind} {code.name}: waiting for {request['step']}" if seconds else ""
+                    )
                     return _result(process.call(request, seconds, on_part, stop, on_wait))
                 except StrategyProcessEnded as error:
                     deaths += 1

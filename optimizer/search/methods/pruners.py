@@ -160,5 +160,3 @@ def quantile(numbers: Sequence[float], share: float) -> float | None:
     part = place - math.floor(place)
     found = high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
     return found if math.isfinite(found) else None
-
-

@@ -146,7 +146,9 @@ def proposer_of(case: SamplerCase) -> Proposer:
             gp = GpOptions.model_validate(options).model_dump()
             return FreshSampler(case, lambda seed, number: GPSampler(seed=seed, warn_independent_sampling=False, **gp))
         case "tpe":
-            return FreshSampler(case, lambda seed, number: TPESampler(seed=seed, multivariate=True, constant_liar=False))
+            return FreshSampler(
+                case, lambda seed, number: TPESampler(seed=seed, multivariate=True, constant_liar=False)
+            )
         case "cmaes":
             cmaes = CmaEsOptions.model_validate(options).model_dump()
             return RepeatedSampler(case, lambda number: _cmaes(case, number, cmaes), reads_constraints=False)

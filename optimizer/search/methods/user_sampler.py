@@ -38,6 +38,7 @@ CHECKED_TRIALS = 16
 """Number of made-up trials of the repeatability check."""
 CHECKED_LAG = 2
 
+
 class UserSampler(RepeatedSampler):
     """A user's sampler in this process."""
 
@@ -189,7 +190,9 @@ def _build(spec: SamplerSpec, seed: int) -> BaseSampler:
     except (TypeError, ValueError) as error:
         raise SettingsError(f"sampler {spec.name!r}: {type(error).__name__}: {error}") from error
     if not isinstance(sampler, BaseSampler):
-        raise SettingsError(f"sampler {spec.name!r}: expected an optuna.samplers.BaseSampler, was {type(sampler).__name__}")
+        raise SettingsError(
+            f"sampler {spec.name!r}: expected an optuna.samplers.BaseSampler, was {type(sampler).__name__}"
+        )
     return sampler
 
 

@@ -20,8 +20,8 @@ from tradeschool.markets.timeframes import Timeframe
 from workers.coordinator.run.curriculum_run import run_levels_with
 from workers.coordinator.run.finalize import FinalizeOptions
 from workers.isolation import strategy_host
-from workers.isolation.strategy_host import StrategyHost, isolated_strategies
 from workers.isolation.strategy_allowlist import UserCode
+from workers.isolation.strategy_host import StrategyHost, isolated_strategies
 from workers.isolation.strategy_process import IsolationSettings
 from workers.work_horse.evaluator import Evaluator
 from workers.worker.in_process_dispatch import InProcessDispatcher

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from tradeschool.errors import DataIncomplete, SettingsError, StrategyNotImported, TradeschoolError
 from workers.coordinator.study.trial_ledger import TrialLedger
-from workers.queue.dispatch import Dispatcher, JobKey
 from workers.isolation.strategy_allowlist import UserCode
+from workers.queue.dispatch import Dispatcher, JobKey
 from workers.queue.trial_queue import NOT_IMPORTED, JobReport, JobState
 
 log = logging.getLogger(__name__)
