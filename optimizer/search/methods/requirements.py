@@ -23,7 +23,7 @@ def check_sampler(level: Level) -> None:
     """
     spec = level.used_sampler
     searched = {name: each for name, each in sorted(distributions(level).items()) if not each.single()}
-    if missing := [package for package in PACKAGES.get(spec.name, ()) if find_spec(package) is None]:
+    if missing := missing_packages(spec.name):
         raise SettingsError(
             f"level {level.name}: sampler {spec.name} needs {' and '.join(missing)}, which is not installed: "
             f"pip install 'tradeschool-curriculum[{EXTRA}]', or choose another sampler"
@@ -35,3 +35,8 @@ def check_sampler(level: Level) -> None:
     if spec.is_user_code and level.mode is Mode.LAGGED:
         objectives = len(level.objective)
         check_repeatable(SamplerCase(spec=spec, seed=0, lag=level.lag, distributions=searched, objectives=objectives))
+
+
+def missing_packages(sampler: str) -> list[str]:
+    """Return the packages that a sampler needs and that are not installed."""
+    return [package for package in PACKAGES.get(sampler, ()) if find_spec(package) is None]
