@@ -106,7 +106,7 @@ class Search:
         self.running: dict[int, FrozenTrial] = {}
         self.finished: dict[int, FrozenTrial] = {}
 
-    def advance(self) -> None:
+    def step(self) -> None:
         """Request as many trials as there are workers, and finish one of them."""
         while self.next < TRIALS and len(self.running) < self.workers:
             if self.space.visible(self.next) > len(self.known):
@@ -124,7 +124,7 @@ class Search:
         """Search to the end and return the trial table; `kill_every`: committed trials between two kills."""
         killed = 0
         while len(self.known) < TRIALS:
-            self.advance()
+            self.step()
             if kill_every and len(self.known) - killed >= kill_every:
                 killed = len(self.known)
                 self.start()
