@@ -70,10 +70,12 @@ def resume(context: RunContext, name: str, *, force: bool = False) -> RunRecord:
     """Resume a run; changes since its start are refused, or accepted and recorded with `force`.
 
     Raises:
-        SettingsError: There is no such run, or code, settings or candles have changed.
+        SettingsError: There is no such run, its sampler is not installed, or code, settings or candles have changed.
         ServiceUnreachable: The study's database does not answer.
     """
     record = read_run(context, name)
+    for level in record.levels:
+        check_sampler(level)
     found = changes(context, record)
     if found and not force:
         raise _changed(name, found)
