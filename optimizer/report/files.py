@@ -26,10 +26,10 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from optimizer.level.spec import Level, Part
+from optimizer.objective.dominance import FRONT_RULE
 from optimizer.objective.trial_result import Evaluation, finite_or_none
 from optimizer.report.contents import FRONT_NAME, LEVEL_FILES, recommendation_json, report_json
 from optimizer.runs.run_store import AttemptRow, RunRecord
-from optimizer.search.dominance import FRONT_RULE
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trial_table import export, named_values
 from optimizer.validation.evidence import NullTest

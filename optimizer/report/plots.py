@@ -13,7 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 from optimizer.level.spec import Part
 from optimizer.objective.portfolio import Portfolio
 from optimizer.report.labels import label
-from optimizer.search.pareto import is_feasible, pareto_front
+from optimizer.search.pareto import pareto_front
+from optimizer.search.trials import is_feasible
 
 SIZE = (9.0, 5.0)  # inches
 BLUE, GREY, RED = "#2b6cb0", "#a0aec0", "#c53030"

@@ -15,9 +15,9 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, TextClause, bindparam, select, text
 from sqlalchemy.engine import Row
 
+from optimizer.objective.dominance import by_distance, front_of
 from optimizer.runs.run_store import RunRecord, parsed
 from optimizer.search.database import RUNS, Database
-from optimizer.search.dominance import by_distance, front_of
 from optimizer.search.trial_summary import TrialView
 
 STATES: Mapping[str, str] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
@@ -148,7 +148,7 @@ class StudyWatch:
 
 
 def pareto_front(trials: Iterable[TrialView]) -> list[TrialView]:
-    """Return the feasible trials of the Pareto front, in the order of `optimizer.search.dominance`; empty with one
+    """Return the feasible trials of the Pareto front, in the order of `optimizer.objective.dominance`; empty with one
     objective.
     """
     feasible = [trial for trial in trials if trial.is_feasible and trial.values]

@@ -5,8 +5,8 @@ With several objectives a trial improves if it enters the Pareto front of the tr
 
 from optuna.trial import FrozenTrial, TrialState
 
-from optimizer.search.dominance import Point, dominates
-from optimizer.search.pareto import is_feasible
+from optimizer.objective.dominance import Point, dominates
+from optimizer.search.trials import is_feasible
 
 
 class EarlyStopping:

@@ -1,10 +1,11 @@
-"""Pareto front of a search with several objectives; see `optimizer.search.dominance` for its rule."""
+"""Pareto front of a search with several objectives; see `optimizer.objective.dominance` for its rule."""
 
 from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from optimizer.search.dominance import by_distance, front_of
+from optimizer.objective.dominance import by_distance, front_of
+from optimizer.search.trials import is_feasible
 
 
 def pareto_front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -14,8 +15,3 @@ def pareto_front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     earliest = sorted(distinct.values(), key=lambda trial: trial.number)
     front = [earliest[place] for place in front_of([trial.values for trial in earliest])]
     return [front[place] for place in by_distance([trial.values for trial in front])]
-
-
-def is_feasible(trial: FrozenTrial) -> bool:
-    """Return whether the trial meets all constraints."""
-    return all(value <= 0 for value in trial.constraints.values())

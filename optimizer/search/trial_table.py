@@ -28,7 +28,7 @@ def trial_rows(trials: Sequence[FrozenTrial]) -> list[dict[str, TableCell]]:
 
 def export(trials: Sequence[FrozenTrial], form: TableFormat) -> bytes:
     """Return the table as the content of one file."""
-    rows = _with_front(trials)
+    rows = table_rows(trials)
     if form == "json":
         return (json.dumps(rows, indent=1, allow_nan=False) + "\n").encode()
     frame = pl.DataFrame(rows, infer_schema_length=None)
@@ -40,7 +40,7 @@ def export(trials: Sequence[FrozenTrial], form: TableFormat) -> bytes:
     return content.getvalue()
 
 
-def _with_front(trials: Sequence[FrozenTrial]) -> list[dict[str, TableCell]]:
+def table_rows(trials: Sequence[FrozenTrial]) -> list[dict[str, TableCell]]:
     """Return the rows; with several objectives each says whether its trial is on the Pareto front."""
     rows = trial_rows(trials)
     if not any(len(trial.values or ()) > 1 for trial in trials):

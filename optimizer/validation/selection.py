@@ -1,8 +1,8 @@
 """Selection: picks candidates on train and the winner among them on validation.
 
 The search reads train only. Validation chooses among few candidates and is read by the gate. With several objectives
-the candidates are trials of the Pareto front on train, and the rule of `optimizer.search.dominance` picks among them on
-validation.
+the candidates are trials of the Pareto front on train, and the rule of `optimizer.objective.dominance` picks among them
+on validation.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Part
+from optimizer.objective.dominance import by_distance, front_of
 from optimizer.objective.objective import evaluate_part
 from optimizer.objective.trial_result import Evaluation
-from optimizer.search.dominance import by_distance, front_of
-from optimizer.search.pareto import is_feasible, pareto_front
+from optimizer.search.pareto import pareto_front
+from optimizer.search.trials import is_feasible
 
 CANDIDATES = 10
 """Number of best trials on train that are evaluated on validation."""

@@ -15,6 +15,7 @@ from optimizer.level.spec import Level
 from optimizer.search.methods.remote import samplers_run_by
 from optimizer.strategies.proxy import BarStrategyProxy, SignalStrategyProxy, StrategyDeclaration, proxy_of
 from optimizer.strategies.registry import find_own_by
+from optimizer.strategies.time_limit import IMPORT_FACTOR
 from tradeschool.errors import StrategyFailed, StrategyNotImported
 from workers.isolation.strategy_allowlist import UserCode, user_code
 from workers.isolation.strategy_process import (
@@ -29,14 +30,14 @@ from workers.isolation.strategy_process import (
 )
 from workers.isolation.strategy_protocol import Message, error_of
 
-IMPORT_SECONDS = 30.0
 RESPONSE_SECONDS = 10.0
 """Time limit for a repair or a warm-up."""
 SAMPLE_SECONDS = 120.0
 """Time limit for the requests of a sampler that one call repeats at most; each repeated trial adds a second."""
+IMPORT_SETTING = "work.import_timeout_seconds"
 ATTEMPTS = 3
 """Processes that may die over one step."""
-LOG_SECONDS = 10.0
+LOG_SECONDS = 5.0
 """Wait after which a message names the step, and the time between two such messages."""
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,8 @@ class StrategyHost:
             except StrategyProcessEnded as error:
                 _log_end(code.name, "import", str(error))
                 if error.is_late or attempt == ATTEMPTS:  # an import that does not end is not tried again
-                    raise StrategyNotImported(code.name, str(error), attempt, code.kind) from None
+                    limit = f" ({IMPORT_SETTING})" if error.is_late else ""
+                    raise StrategyNotImported(code.name, f"{error}{limit}", attempt, code.kind) from None
             else:
                 return self._processes[code]
         raise AssertionError("the last attempt returns or raises")
@@ -144,10 +146,11 @@ class StrategyHost:
     def _start(self, code: UserCode, stop: StopCheck) -> StrategyProcess:
         process, name = StrategyProcess(code.name, code.kind, self._settings), code.name
         try:
-            process.wait_until_ready(stop)
+            process.wait_until_ready(stop, self._on_wait(f"{code.kind} {name}: waiting for its process to start"))
             request = {"do": "import", "facts": {}, "step": "import"}
             on_wait = self._on_wait(f"{code.kind} {name}: waiting for its import")
-            declared = _result(process.call(request, IMPORT_SECONDS, ignore, stop, on_wait))
+            seconds = IMPORT_FACTOR * self._settings.import_seconds
+            declared = _result(process.call(request, seconds, ignore, stop, on_wait))
             if code.kind == "strategy":
                 proxy = proxy_of(
                     StrategyDeclaration.from_json(declared), lambda what, facts: self._short_call(code, what, facts)

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, create_trial
 
 from optimizer.curriculum.warm_start import copied_trial
 from optimizer.level.spec import Gate
-from optimizer.search.dominance import by_distance, dominates, front_of
+from optimizer.objective.dominance import by_distance, dominates, front_of
 from optimizer.search.early_stopping import EarlyStopping
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trial_table import export, trial_rows

@@ -15,14 +15,14 @@ from typing import Any
 from optimizer.strategies.protocol import load, repaired, warm_up_of
 from optimizer.strategies.proxy import StrategyDeclaration
 from optimizer.strategies.registry import find_objective, find_sampler
-from optimizer.strategies.time_limit import bound_each_call
+from optimizer.strategies.time_limit import bound_each_call, processor_time
 from tradeschool import log
 from tradeschool.errors import StrategyFailed, TradeschoolError
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.plain_text import located_error
 from workers.isolation.strategy_allowlist import UserCode
 from workers.isolation.strategy_protocol import Message, error_as_json, receive, send
-from workers.processes.memory_limit import limit_memory
+from workers.processes.memory_limit import default_limit, limit_memory
 from workers.processes.parent_death import die_with_parent
 
 MEMORY_SHARES = 4
@@ -41,8 +41,7 @@ def main() -> None:
     if settings is None:
         return
     log.configure(settings["log_format"], level=settings["log_level"])
-    if settings["memory_bytes"]:
-        limit_memory(MEMORY_SHARES * settings["memory_bytes"])
+    limit_memory(_memory_limit(settings["memory_bytes"]))
     send(line, {"ready": True})
     while request := receive(line):
         response = _respond(line, settings, request)
@@ -51,9 +50,21 @@ def main() -> None:
         send(line, response)
 
 
+def _memory_limit(trial_bytes: int | None) -> int:
+    """`MEMORY_SHARES` trials' memory, and no more than half of the machine's unless a single trial may have more.
+
+    The processes that share a step inherit it, each for itself.
+    """
+    return (
+        default_limit() if trial_bytes is None else max(trial_bytes, min(MEMORY_SHARES * trial_bytes, default_limit()))
+    )
+
+
 def _respond(line: socket.socket, settings: Message, request: Message) -> Message:
     code, step = UserCode(str(settings["name"]), str(settings["kind"])), str(request["step"])
     try:
+        with processor_time(settings["import_seconds"]):
+            _find(code)
         return {"done": _do(line, code, request["do"], request["facts"], settings["call_seconds"])}
     except TradeschoolError as error:
         if (reason := getattr(error, "exit_reason", None)) is not None:
@@ -63,11 +74,21 @@ def _respond(line: socket.socket, settings: Message, request: Message) -> Messag
         return {"error": error_as_json(StrategyFailed(code.name, step, located_error(error), kind=code.kind))}
 
 
+def _find(code: UserCode) -> object:
+    """Return the user's object; its module is imported once."""
+    match code.kind:
+        case "objective":
+            return find_objective(code.name)
+        case "sampler":
+            return find_sampler(code.name)
+    return load(code.name)
+
+
 def _do(line: socket.socket, code: UserCode, what: str, facts: dict[str, Any], call_seconds: float) -> object:
     bound_each_call(None)  # the parent limits the time
     match what:
         case "import":
-            return _import(code)
+            return StrategyDeclaration.of(load(code.name)).as_json() if code.kind == "strategy" else None
         case "repair":
             return repaired(load(code.name), facts["parameters"])
         case "warm_up":
@@ -80,18 +101,6 @@ def _do(line: socket.socket, code: UserCode, what: str, facts: dict[str, Any], c
 
     bound_each_call(call_seconds)
     return STEPS[what](facts, lambda part: send(line, {"part": part}))
-
-
-def _import(code: UserCode) -> object:
-    """Import the user's object; return a strategy's declaration."""
-    match code.kind:
-        case "objective":
-            find_objective(code.name)
-        case "sampler":
-            find_sampler(code.name)
-        case _:
-            return StrategyDeclaration.of(load(code.name)).as_json()
-    return None
 
 
 def _run_sampler(what: str, facts: dict[str, Any]) -> object:

@@ -13,8 +13,8 @@ from optimizer.objective.objective import is_pruned
 from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, TrialOutcome
 from optimizer.search.methods.requirements import PACKAGES, missing_packages
 from optimizer.search.sampler import SearchSpace, TrialRequest, ask
-from optimizer.search.study import TrialOrigin, failed_trial, finished_trial, repeated_trial
 from optimizer.search.trial_table import export
+from optimizer.search.trials import TrialOrigin, failed_trial, finished_trial, repeated_trial
 
 DISTRIBUTIONS = {"slow": IntDistribution(20, 60), "fast": IntDistribution(5, 30), "stop": FloatDistribution(1.0, 5.0)}
 ORIGIN = TrialOrigin(worker="here", started=1.0, seconds=0.5)

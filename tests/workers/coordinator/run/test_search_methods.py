@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from optimizer.level.spec import Level
-from optimizer.objective.objective import evaluate, prepare_level
+from optimizer.objective.objective import evaluate, plan_level
 from optimizer.report.files import REPORT_NAME
 from optimizer.search.study import read_trials
 from optimizer.strategies.registry import find_own_by, import_own
 from tests.factories.in_process_runs import ALMOST, ANY, RunHarness, after, level, run_harness_in
 from tests.factories.in_process_runs import Killed as KilledRun
 from tradeschool.errors import SettingsError, StrategyFailed, StrategyNotImported
-from workers.coordinator.run.curriculum_run import run_levels_with
+from workers.coordinator.run.curriculum_run import RunControl, run_levels_with
 from workers.coordinator.run.finalize import FinalizeOptions
 from workers.isolation import strategy_host
 from workers.isolation.strategy_allowlist import AllowedStrategies, StrategyNotAllowed, user_strategies
@@ -126,7 +126,7 @@ def test_isolated_methods_leave_the_same_files(folder: Path, candles: Path, impo
         harness.begin(searched("1", ANY, trials=10, **methods), surrogates=1)
 
     go_on(runs[0])
-    with isolated_strategies(IsolationSettings(trial_seconds=600)):
+    with isolated_strategies(IsolationSettings(trial_seconds=600, import_seconds=600)):
         go_on(runs[1])
 
     here, other = (harness.files() for harness in runs)
@@ -148,7 +148,10 @@ def test_isolated_methods_leave_the_same_files(folder: Path, candles: Path, impo
 def test_a_sampler_that_fails_ends_the_command_in_one_line(
     harness: RunHarness, importable, unhurried, changes: dict[str, str], error: type[Exception], said: str
 ) -> None:
-    with isolated_strategies(IsolationSettings(trial_seconds=600)), pytest.raises(error, match=said):
+    with (
+        isolated_strategies(IsolationSettings(trial_seconds=600, import_seconds=600)),
+        pytest.raises(error, match=said),
+    ):
         harness.begin(searched("1", ANY, sampler=write(**changes)["sampler"]))
 
     assert "methods_of_mine" not in sys.modules
@@ -159,7 +162,7 @@ def test_an_objective_is_imported_apart(importable, unhurried) -> None:
     Path("methods_of_mine.py").write_text("raise ZeroDivisionError")
 
     with (
-        isolated_strategies(IsolationSettings(trial_seconds=600)) as host,
+        isolated_strategies(IsolationSettings(trial_seconds=600, import_seconds=600)) as host,
         pytest.raises(
             StrategyNotImported, match="objective methods_of_mine:value cannot be imported: ZeroDivisionError"
         ),
@@ -199,7 +202,7 @@ def test_an_unrepeatable_sampler_is_refused_before_a_run_begins(harness: RunHarn
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Removes the time limits that a slow machine could reach."""
-    for name in ("IMPORT_SECONDS", "RESPONSE_SECONDS", "SAMPLE_SECONDS"):
+    for name in ("RESPONSE_SECONDS", "SAMPLE_SECONDS"):
         monkeypatch.setattr(strategy_host, name, 600.0)
 
 
@@ -213,9 +216,8 @@ def go_on(harness: RunHarness) -> None:
 
         return done
 
-    evaluator = Evaluator(
-        store=harness.context.store, prepare=here(prepare_level), evaluate=here(evaluate), worker="here"
-    )
+    evaluator = Evaluator(store=harness.context.store, plan=here(plan_level), evaluate=here(evaluate), worker="here")
     dispatchers = lambda _: InProcessDispatcher(evaluator)  # noqa: E731
     options = FinalizeOptions(processes=1)
-    run_levels_with(dispatchers, harness.context, "run", lambda *_: None, lambda: False, None, options)
+    control = RunControl(stop=lambda: False, on_progress=lambda *_: None, finalize=options)
+    run_levels_with(dispatchers, harness.context, "run", control)
