@@ -170,9 +170,10 @@ def optimize(
 
     `curriculum` is a level file, by default the built-in four levels. `workers` is the number of worker processes, by
     default one per core if no worker is connected. `level` searches one level only. `trials` overrides the number of
-    trials of each level. `objective`, `sampler` and `pruner` override those of each level, with options as on the command
-    line, such as `cmaes,popsize=12`; several objectives give a Pareto front. Progress is printed on standard error. A level that fails its gate is a result, not an error:
-    see `Run.recommendation` and `Run.status`. Interrupt it with Ctrl-C; `tradeschool optimize resume` continues it.
+    trials of each level. `objective`, `sampler` and `pruner` override those of each level, with options as on the
+    command line, such as `cmaes,popsize=12`; several objectives give a Pareto front. Progress is printed on standard
+    error. A level that fails its gate is a result, not an error: see `Run.recommendation` and `Run.status`. Interrupt it
+    with Ctrl-C; `tradeschool optimize resume` continues it.
 
     Raises:
         SettingsError: If a level cannot be searched, or a run of that name exists.
