@@ -14,8 +14,8 @@ from pathlib import Path
 import polars as pl
 from redis import Redis
 
-from fetcher.importing.file_formats import FileFormat
-from fetcher.importing.importer import import_file
+from fetcher.importing.importer import import_candles
+from fetcher.importing.request import ImportRequest
 from fetcher.protocol.provider import Page, Provider
 from fetcher.provider_registry import load
 from optimizer.curriculum.level_files import load_levels
@@ -131,7 +131,7 @@ def _import(folder: Path, suffix: str, seed: bytes) -> Target:
 
     def read(body: bytes) -> object:
         path.write_bytes(body)
-        return import_file(path, BTC, store, form=FileFormat.AUTO, zone=None, spread_pips=None, window=None, now=NOW)
+        return import_candles([path], ImportRequest(dataset=BTC), store, now=NOW)
 
     return Target(read=read, seeds=(seed,), errors=(InvalidCandles, SettingsError))
 
