@@ -88,16 +88,14 @@ def _check_spread(dataset: Dataset, readers: Iterable[FileReader], request: Impo
     sides = {reader.layout.side if reader.is_one_side else Side.MID for reader in readers}
     if not dataset.instrument.has_spread:
         if request.spread_pips is not None:
-            raise SettingsError(
-                f"--spread-pips {request.spread_pips:g}: {dataset} has no spread; omit the option"
-            )
+            raise SettingsError(f"--spread-pips {request.spread_pips:g}: {dataset} has no spread; omit the option")
         return
     if sides == {Side.BID, Side.ASK}:
         return
     for reader in readers:
         has_spread = bool({"spread", "half_spread"} & reader.layout.columns.keys()) or reader.layout.is_both
         if request.spread_pips is None and not has_spread:
-            other = "" if reader.layout.side is Side.MID else f", or import it together with the file of the other side"
+            other = "" if reader.layout.side is Side.MID else ", or import it together with the file of the other side"
             raise SettingsError(
                 f"{dataset}: {reader.file.name}: the file has no half_spread: give the full spread, such as "
                 f"--spread-pips 1.4{other}"
@@ -160,7 +158,9 @@ def _merge(collection: Collection) -> None:
     years = sorted({year for files in collection.parts.values() for year in files.years})
     columns = [*schema(collection.dataset), "first", "last", "rows", LINE, FILE]
     for year in years:
-        sides = {side: _merged(collection, files, year) for side, files in collection.parts.items() if year in files.years}
+        sides = {
+            side: _merged(collection, files, year) for side, files in collection.parts.items() if year in files.years
+        }
         if collection.dataset.instrument.has_spread and has_sides:
             rows = _joined(collection, sides)
         else:
@@ -199,7 +199,8 @@ def _joined(collection: Collection, sides: dict[Side, pl.DataFrame]) -> pl.DataF
     """
     empty = next(iter(sides.values())).clear()
     renamed = {
-        side: sides.get(side, empty).rename({name: f"{side}_{name}" for name in PRICES}) for side in (Side.BID, Side.ASK)
+        side: sides.get(side, empty).rename({name: f"{side}_{name}" for name in PRICES})
+        for side in (Side.BID, Side.ASK)
     }
     for side, other in ((Side.BID, Side.ASK), (Side.ASK, Side.BID)):
         alone = renamed[side].join(renamed[other], on="ts", how="anti", maintain_order="left")

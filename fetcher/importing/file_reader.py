@@ -157,7 +157,9 @@ class FileReader:
     @property
     def is_one_side(self) -> bool:
         """Whether the file has the prices of one side, without a spread that makes them mid prices."""
-        has_spread = self._request.spread_pips is not None or bool({"spread", "half_spread"} & self.layout.columns.keys())
+        has_spread = self._request.spread_pips is not None or bool(
+            {"spread", "half_spread"} & self.layout.columns.keys()
+        )
         return self.layout.side is not Side.MID and not has_spread
 
 

@@ -20,7 +20,9 @@ from tradeschool.markets.timeframes import Timeframe
 
 PROVIDERS = {FileFormat.BINANCE: "binance", FileFormat.KRAKEN: "kraken"}
 """Provider of the candles of a form."""
-FIAT = frozenset({"USD", "EUR", "GBP", "JPY", "CHF", "AUD", "NZD", "CAD", "SEK", "NOK", "DKK", "SGD", "HKD", "ZAR", "MXN"})
+FIAT = frozenset(
+    {"USD", "EUR", "GBP", "JPY", "CHF", "AUD", "NZD", "CAD", "SEK", "NOK", "DKK", "SGD", "HKD", "ZAR", "MXN"}
+)
 METALS = frozenset({"XAU", "XAG", "XPT", "XPD"})
 QUOTES = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", *sorted(FIAT), "BTC", "XBT", "ETH", "BNB")
 """Quote currencies by which a name without a separator is split, such as SOLUSDT."""
@@ -175,5 +177,3 @@ def _unknown(file: CandleFile, texts: Iterable[str], hint: str | None) -> str:
         f"{file.name}: the file name says no known instrument{origin}{told}: give --dataset, such as "
         "coinbase/BTC-USD/M5, or --pair with --tick and --calendar to define a new one"
     )
-
-

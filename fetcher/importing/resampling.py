@@ -79,4 +79,3 @@ def _joined(parts: pl.DataFrame) -> pl.DataFrame:
 def _columns(rows: pl.DataFrame) -> list[str]:
     spread = ["half_spread"] if "half_spread" in rows.columns else []
     return ["ts", *PRICES, "volume", *spread, "first", "last", "rows", LINE, FILE]
-

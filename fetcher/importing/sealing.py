@@ -62,7 +62,9 @@ def inspected(collection: Collection, window: Window | None, store: Store) -> In
         counter.add(part, candles.times)
     start, end = window.start, window.end
     # A dropped candle begins at `end`.
-    touching = [each for each in (*collection.findings, *_swapped(collection)) if start <= each.end and each.start <= end]
+    touching = [
+        each for each in (*collection.findings, *_swapped(collection)) if start <= each.end and each.start <= end
+    ]
     refuse(dataset, found, f"check {names}, the time zone and the timeframe")
     return Inspected(
         dataset=dataset,

@@ -31,15 +31,12 @@ def show_import(result: ImportResult, *, dry_run: bool) -> None:
     """Print what was understood of each file, with a dry run, and what was or would be sealed."""
     show = partial(console().print, soft_wrap=True, highlight=False, markup=False)
     for dataset in result.datasets:
-        if dry_run:
-            for facts in dataset.files:
-                for line in file_lines(facts, dataset):
-                    show(line)
+        for line in [line for facts in dataset.files for line in file_lines(facts, dataset)] if dry_run else []:
+            show(line)
         show(dataset_line(dataset))
-        for finding in dataset.ready.findings:
-            show(f"{finding.kind} ({finding.start:%Y}): {finding.message}")
-        for note in dataset.notes:
-            show(note)
+        findings = [f"{each.kind} ({each.start:%Y}): {each.message}" for each in dataset.ready.findings]
+        for line in (*findings, *dataset.notes):
+            show(line)
     for name in result.ignored:
         show(f"{name}: ignored, because it is no candle file")
     if dry_run:

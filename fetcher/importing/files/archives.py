@@ -42,7 +42,9 @@ def check_ratio(name: str, *, packed: int, unpacked: int) -> None:
         InvalidCandles: if it does.
     """
     if unpacked > max(ALWAYS_ALLOWED, packed * MAX_RATIO):
-        raise invalid(name, f"unpacks to more than {MAX_RATIO} times its {packed:,} bytes; unpack it and import the files")
+        raise invalid(
+            name, f"unpacks to more than {MAX_RATIO} times its {packed:,} bytes; unpack it and import the files"
+        )
 
 
 def open_member(path: Path, member: str) -> IO[bytes]:
@@ -66,4 +68,6 @@ def _check_member(path: Path, entry: zipfile.ZipInfo) -> None:
     if S_ISLNK(entry.external_attr >> 16):
         raise invalid(str(path), f"has a link {entry.filename[:80]!r}, expected files; nothing was read")
     if entry.flag_bits & 1:
-        raise invalid(str(path), f"member {entry.filename[:80]!r} is encrypted; unpack the archive and import its files")
+        raise invalid(
+            str(path), f"member {entry.filename[:80]!r} is encrypted; unpack the archive and import its files"
+        )

@@ -65,7 +65,7 @@ class ArrowTable:
             with pq.ParquetFile(raw) as file:
                 yield from file.iter_batches(batch_size=self._batch_rows, columns=columns, use_threads=False)
             return
-        with pa.ipc.open_file(raw) as file:
+        with pa.ipc.open_file(pa.PythonFile(raw)) as file:
             for at in range(file.num_record_batches):
                 batch = file.get_batch(at)
                 yield batch if columns is None else batch.select(columns)
@@ -75,7 +75,7 @@ class ArrowTable:
         raw = self._file.open()
         if self._file.member is None and not self._file.is_gzip:
             return raw
-        copy = tempfile.TemporaryFile()
+        copy = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
         with raw:
             shutil.copyfileobj(raw, copy, 1 << 20)
         copy.seek(0)

@@ -51,7 +51,7 @@ def dialect_of(head: str, name: str) -> Dialect:
         preamble.append(numbered.pop(0)[1])
     separator = _separator([line for _, line in numbered], name)
     rows = [(number, _fields(line, separator), line) for number, line in numbered]
-    headers = []
+    headers: list[tuple[int, tuple[str, ...], str]] = []
     while rows and len(headers) < HEADER_ROWS and not has_numbers(rows[0][1]):
         headers.append(rows.pop(0))
     if not rows:
@@ -120,7 +120,9 @@ def _separator(lines: list[str], name: str) -> str:
             best, best_share = separator, share
     if not best:
         shown = f", first line {lines[0][:80]!r}" if lines else ""
-        raise invalid(name, f"is no table with at least {LEAST_FIELDS} columns separated by tab, ';', '|' or ','{shown}")
+        raise invalid(
+            name, f"is no table with at least {LEAST_FIELDS} columns separated by tab, ';', '|' or ','{shown}"
+        )
     return best
 
 

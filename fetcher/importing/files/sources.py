@@ -74,7 +74,8 @@ class BoundedGzip(gzip.GzipFile):
     def __init__(self, raw: IO[bytes], file: CandleFile) -> None:
         super().__init__(fileobj=raw, mode="rb")
         self._file, self._unpacked = file, 0
-        self._raw_file = raw
+        self.raw_file = raw
+        """The compressed file."""
 
     def read(self, size: int | None = -1) -> bytes:
         """Read at most `size` unpacked bytes."""
@@ -87,7 +88,7 @@ class BoundedGzip(gzip.GzipFile):
     def close(self) -> None:
         """Close this reader and the file below it."""
         super().close()
-        self._raw_file.close()
+        self.raw_file.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +106,14 @@ def find_files(paths: Iterable[str | Path]) -> Found:
         SettingsError: if a path does not exist or its file type is unknown.
         InvalidCandles: if an archive cannot be read, or no path leads to a candle file.
     """
-    paths = [Path(path) for path in paths]
+    given = [Path(path) for path in paths]
     found: dict[tuple[Path, str | None], CandleFile] = {}
     ignored: list[str] = []
-    for path in paths:
+    for path in given:
         for file in _files(path, ignored):
             found.setdefault((file.path.resolve(), file.member), file)
     if not found:
-        shown = ", ".join(map(str, paths))
+        shown = ", ".join(map(str, given))
         raise InvalidCandles(f"{shown}: no candle files; expected names that end in {', '.join(SUFFIXES)}, .gz or .zip")
     return Found(tuple(found.values()), tuple(ignored))
 
@@ -124,7 +125,7 @@ def _files(path: Path, ignored: list[str]) -> Iterator[CandleFile]:
                 yield from _of_file(each, ignored, is_named=False)
     elif path.exists():
         yield from _of_file(path, ignored, is_named=True)
-    elif matches := sorted(glob.glob(str(path), recursive=True)):
+    elif matches := sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207  # Path.glob refuses absolute patterns
         for match in matches:
             yield from _files(Path(match), ignored)
     else:
@@ -162,9 +163,8 @@ def _of_archive(path: Path, ignored: list[str]) -> Iterator[CandleFile]:
 
 def position(file: IO[bytes]) -> int:
     """Return how many bytes of `CandleFile.size` were read: of a gzip file the compressed ones."""
-    raw = file._raw_file if isinstance(file, BoundedGzip) else file
+    raw = getattr(file, "raw_file", file)
     try:
-        return raw.tell()
+        return int(raw.tell())
     except (OSError, ValueError):
         return 0
-

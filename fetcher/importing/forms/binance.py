@@ -29,7 +29,11 @@ def recognise(head: Head) -> Layout | None:
 
 
 def _is_headed(head: Head) -> bool:
-    return head.columns[0] in OPEN_TIMES and head.columns[1:5] == PRICES and head.columns[6:7] in {(n,) for n in CLOSE_TIMES}
+    return (
+        head.columns[0] in OPEN_TIMES
+        and head.columns[1:5] == PRICES
+        and head.columns[6:7] in {(n,) for n in CLOSE_TIMES}
+    )
 
 
 def _is_headless(head: Head) -> bool:

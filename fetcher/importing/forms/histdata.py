@@ -24,7 +24,8 @@ def recognise(head: Head) -> Layout | None:
     first = [(head.sample[name][0] or "").strip() for name in head.columns[:2]]
     is_named = FILE_NAME.match(head.file_name) is not None
     if head.widths == 6 and MOMENT.fullmatch(first[0]):
-        time, prices = ("0",), head.columns[1:5]
+        time: tuple[str, ...] = ("0",)
+        prices = head.columns[1:5]
     elif is_named and DATE.fullmatch(first[0]) and CLOCK.fullmatch(first[1]):
         time, prices = ("0", "1"), head.columns[2:6]
     else:

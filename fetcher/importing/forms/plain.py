@@ -59,7 +59,11 @@ def _headless(head: Head) -> Layout:
 def _fits(head: Head, rest: Sequence[str], order: Sequence[str]) -> bool:
     """Whether the highest and lowest prices of the first rows are where an order has them, and differ once."""
     numbers = head.sample.select(
-        pl.col(name).cast(pl.String).str.strip_chars().str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+        pl.col(name)
+        .cast(pl.String)
+        .str.strip_chars()
+        .str.replace(",", ".", literal=True)
+        .cast(pl.Float64, strict=False)
         for name in rest[: len(PRICES)]
     )
     named = dict(zip(order, numbers.get_columns(), strict=False))

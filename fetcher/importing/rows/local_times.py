@@ -56,14 +56,15 @@ def _direction(times: pl.Series) -> int:
 
 def _is_twice(times: pl.Series, zone: str) -> pl.Series:
     early, late = (
-        times.dt.replace_time_zone(zone, ambiguous=pass_, non_existent="null")  # type: ignore[arg-type]
-        for pass_ in ("earliest", "latest")
+        times.dt.replace_time_zone(zone, ambiguous=pass_, non_existent="null") for pass_ in ("earliest", "latest")
     )
     return (early != late).fill_null(False)
 
 
 def _converted(rows: pl.DataFrame, is_twice: pl.Series, zone: str, direction: int, head: Head) -> pl.DataFrame:
-    passes = _passes(rows, is_twice, direction, zone, head) if is_twice.any() else pl.lit("earliest")
+    passes = pl.lit("earliest")
+    if is_twice.any():
+        passes = pl.lit(_passes(rows, is_twice, direction, zone, head))
     converted = rows.with_columns(pl.col("ts").dt.replace_time_zone(zone, ambiguous=passes, non_existent="null"))
     if converted["ts"].null_count():
         at = int(converted["ts"].is_null().arg_max() or 0)

@@ -57,7 +57,11 @@ def with_spread(
 def mid_of(frame: pl.DataFrame, instrument: Instrument) -> pl.DataFrame:
     """Return rows with `bid_` and `ask_` prices as mid prices in whole ticks with half the spread at the open."""
     mids = [((pl.col(f"bid_{name}") + pl.col(f"ask_{name}")) / 2).alias(name) for name in PRICES]
-    half = ((pl.col("ask_open") - pl.col("bid_open")) / 2).round(instrument.decimals + DECIMALS_OF_A_TICK).alias("half_spread")
+    half = (
+        ((pl.col("ask_open") - pl.col("bid_open")) / 2)
+        .round(instrument.decimals + DECIMALS_OF_A_TICK)
+        .alias("half_spread")
+    )
     return frame.with_columns(*mids, half).with_columns(to_ticks(instrument))
 
 

@@ -55,7 +55,7 @@ def is_day_first(times: Iterable[pl.DataFrame], column: str, head: Head) -> bool
         if separator == ".":
             return True
         is_possible = {order: _is_steady(dates, day_first=order) for order in (True, False)}
-    if list(is_possible.values()) == [True, True] and any(a != b for a, b, _ in dates) or not any(is_possible.values()):
+    if is_possible[True] == is_possible[False] and any(a != b for a, b, _ in dates):
         a, b, year = dates[0]
         shown = f"{a:02}{separator}{b:02}{separator}{year}"
         raise invalid(

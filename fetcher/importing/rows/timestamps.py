@@ -1,6 +1,5 @@
 """Timestamp parsing for imported files: converts Unix times of any unit and texts to UTC or to naive local times."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import polars as pl
@@ -173,5 +172,3 @@ def _offsets(zones: pl.Series) -> pl.Series:
 
 def _shown(text: object) -> str:
     return repr(str(text)[:40])
-
-

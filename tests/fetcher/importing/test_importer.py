@@ -200,9 +200,19 @@ def test_stopped_before_its_seal_it_ends_the_same_again(tmp_path: Path, store: F
 @pytest.mark.parametrize(
     ("lines", "header", "options", "told"),
     [
-        (rows(24, 60), CSV, {}, r"candles.csv, line 3: wrong step: the candles are 60 s apart, expected 3600 s; add --resample"),
+        (
+            rows(24, 60),
+            CSV,
+            {},
+            r"candles.csv, line 3: wrong step: the candles are 60 s apart, expected 3600 s; add --resample",
+        ),
         (rows(24, 4 * 3600), CSV, {}, r"candles.csv: wrong step: the candles are 14400 s apart, expected 3600 s"),
-        ([*rows(), rows()[-1]], CSV, {}, "line 26: the time 2021-03-01 23:00:00 is that of line 25 again: times must be strictly incr"),
+        (
+            [*rows(), rows()[-1]],
+            CSV,
+            {},
+            "line 26: the time 2021-03-01 23:00:00 is that of line 25 again: times must be strictly incr",
+        ),
         (["2021-03-01 00:00,1,2,1,1,1"], CSV, {}, "give one, such as --time-zone"),
         (rows(), CSV.replace("volume", "amount"), {}, "column volume is missing; found time, open"),
         (["1614556800,1,2,1,x,1"], CSV, {}, r"line 2: close 'x': expected a number"),

@@ -46,7 +46,9 @@ REPLACED = ("provider", "pair", "timeframe", "tick", "calendar", "kind")
     show_default=True,
     help="Form of the files.",
 )
-@click.option("--columns", help="Meaning of columns, for example ts=0,open=1,high=2,low=3,close=4,volume=5 or ts=Date+Time.")
+@click.option(
+    "--columns", help="Meaning of columns, for example ts=0,open=1,high=2,low=3,close=4,volume=5 or ts=Date+Time."
+)
 @click.option("--time-format", help="Format of times, for example '%d/%m/%Y %H:%M', or s, ms, us, ns for Unix times.")
 @click.option("--time-zone", "zone", help="Time zone of naive timestamps, for example UTC or America/New_York.")
 @click.option("--decimal-mark", type=click.Choice([".", ","]), help="Decimal mark, where the files leave it open.")
