@@ -125,6 +125,18 @@ class Client:
             await self._request(self.provider.probe(dataset), dataset, lambda answer: answer, patience=patience)
             self._probed.add(dataset.instrument)
 
+    async def products(self, request: Request) -> tuple[Instrument, ...]:
+        """Request the provider's list of all instruments.
+
+        Raises:
+            ServiceUnreachable: if the provider does not respond within a few seconds.
+            ProviderRejected: if the provider rejects the request.
+            ProviderUnusable: if the responses remain unreadable after retries.
+        """
+        patience = min(PROBE_SECONDS, self.access.patience_seconds)
+        what = f"{self.provider.name} product list"
+        return await self._request(request, what, lambda answer: self.provider.products(answer.body), patience=patience)
+
     async def page(self, page: Page, *, fresh: bool = False) -> tuple[bytes, Candles]:
         """Request a page and return its body as received (usually gzip) and its candles.
 
@@ -148,7 +160,7 @@ class Client:
     async def _request(
         self,
         request: Request,
-        what: Page | Dataset,
+        what: Page | Dataset | str,
         read: Callable[["_RawResponse"], T],
         *,
         patience: float,
@@ -177,7 +189,7 @@ class Client:
                 return answer
             self.traffic.retries += 1
 
-    def _check_patience(self, failure: TransientError, what: Page | Dataset, *, is_over: bool) -> None:
+    def _check_patience(self, failure: TransientError, what: Page | Dataset | str, *, is_over: bool) -> None:
         """Raise if the provider asks for too long a pause, or has not responded for too long."""
         where = f"{self.provider.name} at {self.access.url}"
         if (failure.pause_seconds or 0.0) > MAX_REQUESTED_PAUSE:
@@ -190,7 +202,7 @@ class Client:
                 f"{where} does not respond ({what}: {failure}); check the network and the URL"
             ) from failure
 
-    async def _attempt(self, request: Request, what: Page | Dataset, *, fresh: bool) -> "_RawResponse":
+    async def _attempt(self, request: Request, what: Page | Dataset | str, *, fresh: bool) -> "_RawResponse":
         with self.traffic.throttled():
             tokens = [await self.bucket.acquire()]
         try:
@@ -222,7 +234,7 @@ class Client:
                 body=_inflated(packed) if response.headers.get("Content-Encoding") == "gzip" else packed,
             )
 
-    def _classify(self, response: "_RawResponse", what: Page | Dataset) -> "_RawResponse":
+    def _classify(self, response: "_RawResponse", what: Page | Dataset | str) -> "_RawResponse":
         if response.status == 200:
             return response
         if response.status in self.provider.busy or response.status >= 500:
@@ -232,7 +244,7 @@ class Client:
             raise TransientError(f"status {response.status}{later}", outcome, pause_seconds=seconds)
         raise self.provider.refusal(response.status, response.body, str(what))
 
-    async def _pause(self, what: Page | Dataset, reason: Exception, seconds: float | None) -> None:
+    async def _pause(self, what: Page | Dataset | str, reason: Exception, seconds: float | None) -> None:
         """Pause all requests to the provider, because a failure usually affects all pages at the same time."""
         if seconds is None:
             seconds = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures) * (0.5 + self._jitter() / 2)

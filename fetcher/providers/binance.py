@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 
 from fetcher.protocol.provider import Page, Request
-from fetcher.protocol.row_parser import candles_of, error_text
+from fetcher.protocol.row_parser import candles_of, error_text, listed_instrument
 from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
-from tradeschool.markets.instruments import Dataset, Instrument
+from tradeschool.markets.instruments import Dataset, Instrument, Market
 from tradeschool.markets.timeframes import Timeframe
 
 Row = tuple[int, float, float, float, float, float, int, float, int, float, float, float]
@@ -31,6 +31,32 @@ _rows = msgspec.json.Decoder(list[Row], strict=False)
 class _Refusal(msgspec.Struct):
     code: int
     msg: str
+
+
+class _Filter(msgspec.Struct):
+    filterType: str
+    tickSize: str = ""
+
+
+class _Symbol(msgspec.Struct):
+    symbol: str
+    status: str
+    baseAsset: str
+    quoteAsset: str
+    filters: list[_Filter]
+    isSpotTradingAllowed: bool = True
+
+    @property
+    def tick(self) -> str:
+        """The price step, empty without a price filter."""
+        return next((each.tickSize for each in self.filters if each.filterType == "PRICE_FILTER"), "")
+
+
+class _Information(msgspec.Struct):
+    symbols: list[_Symbol]
+
+
+_information = msgspec.json.Decoder(_Information)
 
 
 class Binance:
@@ -56,6 +82,34 @@ class Binance:
     def probe(self, dataset: Dataset) -> Request:
         """Request the exchange information of the symbol, which fails for an unknown symbol."""
         return Request(path="/api/v3/exchangeInfo", query={"symbol": _symbol(dataset.instrument)})
+
+    def product_list(self, account: str | None) -> Request | None:
+        """Request the exchange information of all symbols, of weight 20; the list is public."""
+        del account
+        return Request(path="/api/v3/exchangeInfo", query={"showPermissionSets": "false"})
+
+    def products(self, body: bytes | None) -> tuple[Instrument, ...]:
+        """Parse the spot symbols; the tick is `tickSize` of the filter `PRICE_FILTER`."""
+        if body is None:
+            return ()
+        try:
+            listed = _information.decode(body).symbols
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ProviderUnusable(f"binance: expected symbols, was {body[:80]!r}: {error}") from error
+        found = [
+            listed_instrument(
+                self.name,
+                each.baseAsset,
+                each.quoteAsset,
+                market=Market.CRYPTO,
+                tick=each.tick,
+                status="online" if each.status == "TRADING" else each.status.lower(),
+                symbol="" if each.symbol == each.baseAsset + each.quoteAsset else each.symbol,
+            )
+            for each in listed
+            if each.isSpotTradingAllowed
+        ]
+        return tuple(each for each in found if each)
 
     def request(self, page: Page) -> Request:
         """Request the candles of a page up to its last millisecond; `limit` is set because its default is 500."""
@@ -92,4 +146,4 @@ PROVIDER = Binance()
 
 
 def _symbol(instrument: Instrument) -> str:
-    return f"{instrument.base}{instrument.quote}"
+    return instrument.symbol or f"{instrument.base}{instrument.quote}"

@@ -166,6 +166,8 @@ class Level(StrictModel):
     costs: Costs = Costs()
     position_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Notional of a new position as a fraction of the equity at its fill."""
+    min_density: Fraction = 0.0
+    """Minimum share of the candle slots of each dataset in which the market traded; 0 accepts any thin market."""
     drawdown_limit: Annotated[float, Field(gt=0, le=1)] = 0.30
     """A trial is pruned once the portfolio's intrabar drawdown exceeds this; datasets not run yet count as flat."""
     ranges: dict[str, Bounds]

@@ -1,7 +1,7 @@
 """Context of a command: settings, logging, candle stores and the URL of Redis."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from tradeschool.settings import loading
 from tradeschool.settings.model import Settings
 from tradeschool.store import Store, holdout_store
 from tradeschool.store.cached_store import CachedStore
+from tradeschool.store.inventory import stored_datasets
 from tradeschool.views.terminal import say
 
 
@@ -87,7 +88,18 @@ async def data_lock(store: Store) -> AsyncIterator[None]:
         yield
 
 
-def chosen_datasets(names: Sequence[str]) -> list[Dataset]:
-    """Return the named datasets, or all known ones if no name is given."""
-    every = [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]
-    return [find_dataset(name) for name in names] or every
+def chosen_datasets(names: Sequence[str], store: Store) -> list[Dataset]:
+    """Return the named datasets, or all stored and shipped ones if no name is given."""
+    return [find_dataset(name) for name in names] or known_datasets(store)
+
+
+def known_datasets(store: Store, tell: Callable[[str], None] = say) -> list[Dataset]:
+    """Return the datasets of all shipped instruments, stored or not, and all others in a store.
+
+    A line tells which stored datasets belong to no known instrument.
+    """
+    shipped = [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]
+    stored, unknown = stored_datasets(store)
+    for name, reason in unknown.items():
+        tell(f"{name}: {reason}; define it in an [[instruments]] table")
+    return list(dict.fromkeys((*shipped, *stored)))

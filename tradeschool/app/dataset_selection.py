@@ -38,8 +38,8 @@ def choose(
     Raises:
         SettingsError: If a pair, timeframe or time range is invalid.
     """
-    named = {find_instrument(pair) for pair in pairs.split(",")} if pairs else set(CURRICULUM_INSTRUMENTS)
-    instruments = [instrument for instrument in INSTRUMENTS if instrument in named]
+    named = [find_instrument(pair) for pair in pairs.split(",")] if pairs else CURRICULUM_INSTRUMENTS
+    instruments = [each for each in dict.fromkeys((*INSTRUMENTS, *named)) if each in named]
     frames = {find_timeframe(name) for name in timeframes.split(",")} if timeframes else set(Timeframe)
     window = parse_timerange(timerange) if timerange else None
     chosen: dict[tuple[Dataset, Window], DatasetRange] = {}

@@ -15,14 +15,13 @@ from optimizer.level.spec import Costs, Direction, Part
 from optimizer.strategies.protocol import Strategy, load, repaired
 from optimizer.strategies.trade_management import TradeManagement
 from optimizer.validation.winner_setup import BacktestSetup, WinnerSetup
-from tradeschool.app.context import candles_of, load_settings
+from tradeschool.app.context import candles_of, known_datasets, load_settings
 from tradeschool.cli.options.parameters import ChosenParameters, parameter_options, parameters_of
 from tradeschool.cli.subcommands.backtest_comparison import compare
 from tradeschool.cli.subcommands.backtest_recorded_trial import TrialSelection, show_replayed_trial
 from tradeschool.errors import DataIncomplete, SettingsError
-from tradeschool.markets.catalogue import INSTRUMENTS, find_dataset
+from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window, merge, parse_timerange
 from tradeschool.store import Store
 from tradeschool.views.backtest_result import DatasetBacktest, OutputFiles, as_object, show
@@ -210,8 +209,7 @@ def _check_options(ctx: click.Context, run_name: str | None) -> None:
 
 
 def _sealed(store: Store) -> list[Dataset]:
-    every = [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]
-    return [each for each in every if store.seals(each)]
+    return [each for each in known_datasets(store) if store.seals(each)]
 
 
 def _own_windows(setup: WinnerSetup | None, dataset: Dataset) -> list[Window]:

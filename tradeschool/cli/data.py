@@ -15,7 +15,7 @@ from tradeschool.cli.subcommands.data_export import export
 from tradeschool.cli.subcommands.data_import import import_
 from tradeschool.cli.subcommands.data_repair import repair
 from tradeschool.markets.calendars import expected_slots
-from tradeschool.markets.catalogue import DatasetRange, default_catalogue
+from tradeschool.markets.catalogue import DatasetRange, default_catalogue, find_dataset
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window, parse_timerange
 from tradeschool.store import Store
@@ -44,16 +44,16 @@ data.add_command(export)
 @data.command()
 @json_option
 def status(*, as_json: bool) -> None:
-    """Show all sealed datasets with their coverage."""
+    """Show all sealed datasets with coverage (accounted for) and density (traded), shares of the expected candles."""
     store = candles_of(load_settings())
-    rows = [row for dataset in chosen_datasets(()) if (row := inventory_of(store, dataset))]
+    rows = [row for dataset in chosen_datasets((), store) if (row := inventory_of(store, dataset))]
     if as_json:
         print_json([row.to_json() for row in rows])
         return
     if not rows:
         console().print(f"no sealed candles in {store.root}; run: tradeschool fetch")
         return
-    table = Table("dataset", "sealed ranges", "candles", "expected", "coverage", "gaps", "findings", "")
+    table = Table("dataset", "sealed ranges", "candles", "expected", "coverage", "density", "gaps", "findings", "")
     for row in rows:
         table.add_row(
             row.dataset,
@@ -61,6 +61,7 @@ def status(*, as_json: bool) -> None:
             f"{row.rows:,}",
             f"{row.expected:,}",
             f"{row.coverage:.3%}",
+            f"{row.density:.3%}",
             f"{row.gaps:,}",
             ", ".join(row.findings),
             "derived" if row.derived else "imported" if row.imported else "",
@@ -78,7 +79,7 @@ def gaps(names: tuple[str, ...], *, as_json: bool) -> None:
     """
     store = candles_of(load_settings())
     with PageLedger(store.root) as ledger:
-        found = [gap for dataset in chosen_datasets(names) for gap in _gaps(dataset, store, ledger)]
+        found = [gap for dataset in chosen_datasets(names, store) for gap in _gaps(dataset, store, ledger)]
     if as_json:
         print_json(found)
         return
@@ -96,7 +97,7 @@ def findings(names: tuple[str, ...], *, as_json: bool) -> None:
     store = candles_of(load_settings())
     found = [
         {"dataset": seal.dataset, "severity": finding.severity, **finding.model_dump(mode="json")}
-        for dataset in chosen_datasets(names)
+        for dataset in chosen_datasets(names, store)
         for seal in store.seals(dataset)
         for finding in seal.findings
     ]
@@ -117,7 +118,7 @@ def verify(names: tuple[str, ...]) -> None:
     Exit code 4: a file does not match; the command stops at the first one.
     """
     store = candles_of(load_settings())
-    for dataset in chosen_datasets(names):
+    for dataset in chosen_datasets(names, store):
         seals = store.verify(dataset)
         if seals:
             console().print(f"{dataset}: {sum(len(seal.files) for seal in seals)} files match their digests")
@@ -152,7 +153,7 @@ def account(names: tuple[str, ...], timerange: str | None, *, as_json: bool) -> 
 
 def _wanted(names: tuple[str, ...], window: Window | None) -> list[DatasetRange]:
     """Return the catalogue's ranges of the named (or all) datasets, or their `window` if one is given."""
-    named = chosen_datasets(names) if names else [want.dataset for want in default_catalogue()]
+    named = [find_dataset(name) for name in names] if names else [want.dataset for want in default_catalogue()]
     catalogue = default_catalogue(dict.fromkeys(dataset.instrument for dataset in named))
     wanted = [want for want in catalogue if want.dataset in named]
     if window:

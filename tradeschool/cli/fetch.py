@@ -8,6 +8,7 @@ import click
 
 from tradeschool.app.context import candles_of, holdout_candles_of, load_settings
 from tradeschool.app.dataset_selection import choose, refuse_unsettled, refuse_with_search, say_nothing_to_do
+from tradeschool.app.product_lists import known_to_providers
 from tradeschool.atomic_files import is_swept
 from tradeschool.cli.options.output import json_option
 from tradeschool.markets.catalogue import DatasetRange
@@ -35,7 +36,7 @@ class FetchOptions:
 
 
 @click.command()
-@click.option("--pairs", help="Pairs, for example BTC/USD,EUR/USD. [default: the curriculum's]")
+@click.option("--pairs", help="Pairs, for example BTC/USD,coinbase:SOL/USD. [default: the curriculum's]")
 @click.option("--timeframes", help="Timeframes, for example M5,H1. [default: all]")
 @click.option("--timerange", help="Time range, for example 20200101-20240101; end excluded. [default: the catalogue's]")
 @click.option("--native", is_flag=True, help="Download M15 and H1 instead of deriving them from M5.")
@@ -59,7 +60,8 @@ def fetch(**options: Any) -> None:
 
 def _fetch(options: FetchOptions) -> None:
     settings = load_settings()
-    wanted = choose(options.pairs, options.timeframes, options.timerange, holdout=options.holdout)
+    with known_to_providers(settings):
+        wanted = choose(options.pairs, options.timeframes, options.timerange, holdout=options.holdout)
     store = holdout_candles_of(settings) if options.holdout else candles_of(settings)
     if options.then_optimize:
         _search_too(options, wanted, settings)

@@ -19,6 +19,7 @@ COMMANDS = {
     "down": ("up:down", "Stop the embedded server."),
     "demo": ("demo:demo", "Run a complete example offline in under a minute."),
     "fetch": ("fetch:fetch", "Download candles and seal them."),
+    "markets": ("markets:markets", "Find instruments and show what is known of them."),
     "data": ("data:data", "Inspect and manage candles on disk."),
     "optimize": ("optimize:optimize", "Run parameter searches and inspect their results."),
     "backtest": ("backtest:backtest", "Backtest a strategy with fixed parameters."),

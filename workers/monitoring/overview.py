@@ -56,8 +56,8 @@ class Sources:
 
     redis_url: str
     context: RunContext
-    datasets: Sequence[Dataset]
-    """Datasets that the inventory of candles covers."""
+    datasets: Callable[[], Sequence[Dataset]]
+    """Returns the datasets that the inventory of candles covers; a download may add some."""
     embedded: EmbeddedValkey | None = None
     """The embedded server at `redis_url`; None for an external server."""
 
@@ -103,7 +103,7 @@ class Overview:
 
     def candles(self) -> View[list[InventoryEntry]]:
         """Return the inventory of sealed candles."""
-        return self._see("candles", lambda: self._inventory.look(self.sources.datasets))
+        return self._see("candles", lambda: self._inventory.look(self.sources.datasets()))
 
     def download(self) -> View[DownloadStatus]:
         """Return the status of the last download; no value if there was none."""

@@ -1,9 +1,10 @@
 """Synthetic candles from a seed: reproducible in every process and for any order of requests.
 
 M5 is generated one calendar year at a time; M15 and H1 are aggregated from it. Each year has a few missing candles and
-one outage of some hours; FX follows the calendar of `tradeschool.markets.calendars`.
+one outage of some hours; a thin market has no candle in most slots. Slots follow the instrument's trading calendar.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zlib import crc32
@@ -40,7 +41,15 @@ class _Year:
 class GeneratedCandles:
     """Synthetic candles of every instrument from 2020 on, generated on first use."""
 
-    def __init__(self, *, seed: int = 0, instruments: tuple[Instrument, ...] = INSTRUMENTS) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        instruments: tuple[Instrument, ...] = INSTRUMENTS,
+        traded: Mapping[Instrument, float] | None = None,
+    ) -> None:
+        """Create a source; `traded` is the share of five-minute slots with a trade, by instrument."""
+        self._traded = dict(traded or {})
         self._instruments = instruments
         self._seed = seed
         self._drawn: dict[Instrument, list[_Year]] = {instrument: [] for instrument in instruments}
@@ -71,7 +80,8 @@ class GeneratedCandles:
         drawn = self._drawn[instrument]
         while len(drawn) <= year - FIRST_YEAR:
             start_log = drawn[-1].last_log if drawn else float(np.log(market_profile_of(instrument).price))
-            drawn.append(_draw_year(self._seed, instrument, FIRST_YEAR + len(drawn), start_log))
+            share = self._traded.get(instrument, market_profile_of(instrument).traded)
+            drawn.append(_draw_year(self._seed, instrument, FIRST_YEAR + len(drawn), start_log, share))
         return drawn[year - FIRST_YEAR]
 
 
@@ -79,13 +89,22 @@ def _year_of(seconds: int) -> int:
     return datetime.fromtimestamp(seconds, UTC).year
 
 
-def _draw_year(seed: int, instrument: Instrument, year: int, start_log: float) -> _Year:
+def _draw_year(seed: int, instrument: Instrument, year: int, start_log: float, traded: float) -> _Year:
     rng = np.random.default_rng([seed, crc32(instrument.name.encode()), year])
     window = Window(datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
     slots = expected_slots(Dataset(instrument=instrument, timeframe=Timeframe.M5), window)
     times = np.delete(slots, _missing(rng, len(slots)))
+    if traded < 1:
+        times = times[_have_trades(seed, instrument, times, traded)]
     path = draw_path(rng, market_profile_of(instrument), times, start_log)
     return _Year(candles=_candles(rng, instrument, times, path, start_log), last_log=float(path.logs[-1]))
+
+
+def _have_trades(seed: int, instrument: Instrument, times: Times, traded: float) -> NDArray[np.bool_]:
+    """Return which slots of a thin market have a trade: more in busy hours, shape (n_slots,)."""
+    rng = np.random.default_rng([seed, crc32(instrument.full_name.encode()), int(times[0])])
+    swing = market_profile_of(instrument).daily_swing
+    return np.asarray(rng.random(len(times)) < traded * day_factors(times, swing))
 
 
 def _candles(

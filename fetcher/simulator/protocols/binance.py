@@ -206,7 +206,7 @@ def _row(time: int, prices: list[float], volume: float, seconds: int) -> tuple[i
 
 
 def _listing(instrument: Instrument) -> dict[str, object]:
-    price_filter = {"filterType": "PRICE_FILTER", "tickSize": f"{instrument.tick:.8f}"}
+    price_filter = {"filterType": "PRICE_FILTER", "tickSize": f"{instrument.exact_tick:.8f}"}
     return {
         "symbol": f"{instrument.base}{instrument.quote}",
         "status": "TRADING",
