@@ -44,7 +44,7 @@ class FileReader:
         self.head = self.table.head
         self.layout = layout_of(self.head, request.form, columns=request.columns, side=request.side)
         self._times = TimeReader(self.table, self.layout, request.time_format)
-        sample = self._times.read(self.head.sample.with_row_index(LINE, offset=1))
+        sample = self._times.read(self.head.sample)
         self._zone = self._declared_zone(sample)
         self._sample = sample
         prices = [self.layout.columns[name] for name in (*PRICES, *BID_ASK) if name in self.layout.columns]

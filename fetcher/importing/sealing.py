@@ -53,7 +53,7 @@ def inspected(collection: Collection, window: Window | None, store: Store) -> In
     _refuse_overlaps(dataset, window, store)
     check_scale(collection, window, store)
     found: list[Finding] = []
-    counter = _GapCounter(dataset)
+    counter = _GapCounter(dataset, window)
     tail: pl.DataFrame | None = None
     for year, part in window.years():
         candles = _candles(collection, year, part)
@@ -162,15 +162,15 @@ def _refuse_overlaps(dataset: Dataset, window: Window, store: Store) -> None:
 class _GapCounter:
     """Counts rows and expected candles year by year and joins a gap that continues in the next year."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: Dataset, window: Window) -> None:
+        self._dataset, self._window = dataset, window
         self._ends_in_gap = False
         self.rows, self.expected = 0, 0
         self.found: list[Gap] = []
 
     def add(self, part: Window, times: NDArray[np.int64]) -> None:
         """Count the candles of the next part of the range."""
-        expected = expected_slots(self._dataset, part)
+        expected = self._expected(part)
         new = list(gaps(self._dataset, expected, times, GapReason.NOT_IN_FILE))
         self.rows, self.expected = self.rows + len(times), self.expected + len(expected)
         if not len(expected):
@@ -182,3 +182,9 @@ class _GapCounter:
             new[0] = new[0].model_copy(update=joined)
         self._ends_in_gap = bool(new) and new[-1].end.timestamp() == expected[-1] + self._dataset.timeframe.seconds
         self.found += new
+
+    def _expected(self, part: Window) -> NDArray[np.int64]:
+        """Return the opens of the candles that begin in a part, also of the one that ends after it."""
+        end = min(self._window.end, part.end + 2 * self._dataset.timeframe.duration)
+        expected = expected_slots(self._dataset, Window(part.start, end))
+        return expected[expected < part.end_seconds]

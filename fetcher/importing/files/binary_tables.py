@@ -56,7 +56,7 @@ class ArrowTable:
         except (*UNREADABLE, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise invalid(self._file.name, f"cannot be read as {self._file.suffix[1:]}: {first_line(error)}") from error
 
-    def _record_batches(self, raw: IO[bytes], columns: list[str] | None) -> Iterator[Any]:
+    def _record_batches(self, raw: Any, columns: list[str] | None) -> Iterator[Any]:
         import pyarrow as pa
 
         if self._file.suffix == ".parquet":
@@ -65,12 +65,12 @@ class ArrowTable:
             with pq.ParquetFile(raw) as file:
                 yield from file.iter_batches(batch_size=self._batch_rows, columns=columns, use_threads=False)
             return
-        with pa.ipc.open_file(pa.PythonFile(raw)) as file:
+        with pa.ipc.open_file(raw) as file:
             for at in range(file.num_record_batches):
                 batch = file.get_batch(at)
                 yield batch if columns is None else batch.select(columns)
 
-    def _seekable(self) -> IO[bytes]:
+    def _seekable(self) -> Any:
         """Open the file, or a temporary copy of a compressed one, because the formats are read from their end."""
         raw = self._file.open()
         if self._file.member is None and not self._file.is_gzip:
@@ -106,7 +106,7 @@ def _limited(frame: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
 
 def _head(file: CandleFile, sample: pl.DataFrame, tickers: tuple[str, ...] = ()) -> Head:
     names = unique_names([plain_name(name) for name in sample.columns])
-    sample = sample.rename(dict(zip(sample.columns, names, strict=True)))
+    sample = sample.rename(dict(zip(sample.columns, names, strict=True))).with_row_index(LINE, offset=1)
     return Head(
         name=file.name,
         file_name=file.file_name.lower().removesuffix(".gz"),

@@ -126,7 +126,9 @@ def _head(file: CandleFile, dialect: Dialect) -> Head:
         suffix=file.suffix,
         columns=names,
         has_header=bool(dialect.headers),
-        sample=pl.DataFrame(sample, schema=dict.fromkeys(names, pl.String)),
+        sample=pl.DataFrame(
+            {LINE: dialect.sample_lines, **sample}, schema={LINE: pl.Int64, **dict.fromkeys(names, pl.String)}
+        ),
         preamble=dialect.preamble,
         tickers=tickers,
     )

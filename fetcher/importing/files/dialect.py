@@ -3,6 +3,7 @@
 import csv
 from collections import Counter
 from dataclasses import dataclass
+from itertools import takewhile
 
 from fetcher.importing.files.errors import invalid
 
@@ -33,7 +34,9 @@ class Dialect:
     fields: int
     """Fields of each row of data."""
     sample: tuple[tuple[str, ...], ...]
-    """First rows of data."""
+    """First rows of data, up to the first one that is damaged."""
+    sample_lines: tuple[int, ...]
+    """Numbers of their lines."""
 
 
 def dialect_of(head: str, name: str) -> Dialect:
@@ -57,6 +60,7 @@ def dialect_of(head: str, name: str) -> Dialect:
     if not rows:
         raise invalid(name, f"has no candles after its header {headers[0][2][:80]!r}")
     number, first, _ = rows[0]
+    sample = list(takewhile(lambda row: len(row[1]) == len(first) and has_numbers(row[1]), rows[:SAMPLE_LINES]))
     return Dialect(
         separator=separator,
         skipped=number - 1,
@@ -64,7 +68,8 @@ def dialect_of(head: str, name: str) -> Dialect:
         headers=tuple(fields for _, fields, _ in headers),
         header_line=headers[0][2] if headers else "",
         fields=_width(rows, headers, name, number, first),
-        sample=tuple(fields for _, fields, _ in rows[:SAMPLE_LINES] if len(fields) == len(first)),
+        sample=tuple(fields for _, fields, _ in sample),
+        sample_lines=tuple(number for number, _, _ in sample),
     )
 
 

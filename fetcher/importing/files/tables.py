@@ -32,7 +32,7 @@ class Head:
     """Names in lower case without surrounding marks; `0`, `1`, ... if the file has no header."""
     has_header: bool
     sample: pl.DataFrame
-    """First rows with these columns, values as in the file."""
+    """First rows with `line` and these columns, values as in the file."""
     preamble: tuple[str, ...] = ()
     tickers: tuple[str, ...] = ()
     """Names of instruments in a second header row."""

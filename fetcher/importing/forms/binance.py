@@ -14,8 +14,8 @@ WIDTHS = (11, 12)
 OPEN_TIMES = ("open_time", "open time", "opentime")
 CLOSE_TIMES = ("close_time", "close time", "closetime")
 COIN_MARGINED = re.compile(r"^[a-z0-9]+usd_(perp|\d{6})-")
-EARLIEST = 1e12
-"""Smallest open time, in milliseconds: September 2001."""
+EARLIEST = 1e11
+"""Smallest open time, in milliseconds: March 1973."""
 
 
 def recognise(head: Head) -> Layout | None:

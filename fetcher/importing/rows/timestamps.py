@@ -131,7 +131,8 @@ class TimeReader:
         elif str(text).split(" ")[0].strip("<>\"' ").lower() == self._columns[0]:
             words = "repeats the header; remove it"
         else:
-            words = f"time {_shown(text)}: {EXPECTED}"
+            expected = f"expected the format {self._given} of --time-format" if self._given else EXPECTED
+            words = f"time {_shown(text)}: {expected}"
         return invalid(self._head.name, words, line=line, unit=self._head.unit)
 
 
