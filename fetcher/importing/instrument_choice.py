@@ -14,7 +14,7 @@ from tradeschool.markets import registry
 from tradeschool.markets.definition import define_instrument
 from tradeschool.markets.instrument_file import instrument_of
 from tradeschool.markets.instruments import Instrument, Market
-from tradeschool.markets.names import SEPARATORS, find_instrument, matching, split_provider
+from tradeschool.markets.names import ALIASES, SEPARATORS, find_instrument, matching, split_provider
 from tradeschool.markets.shipped import INSTRUMENTS
 from tradeschool.markets.timeframes import Timeframe
 
@@ -152,11 +152,18 @@ def _base_and_quote(file: CandleFile, layout: Layout, request: ImportRequest) ->
         for word in [name] if request.pair else _names(name):
             parts = [part for part in SEPARATORS.split(word.upper()) if part]
             if len(parts) == 2 and (request.pair or parts[1] in QUOTES):
-                return parts[0], parts[1]
-            quote = next((each for each in QUOTES if parts and parts[0].endswith(each) and parts[0] != each), None)
-            if len(parts) == 1 and quote:
-                return parts[0].removesuffix(quote), quote
+                return ALIASES.get(parts[0], parts[0]), ALIASES.get(parts[1], parts[1])
+            if len(parts) == 1 and (found := _split(parts[0])):
+                return found
     raise SettingsError(f"{file.name}: the file name says no pair: give it with --tick, such as --pair SOL/USD")
+
+
+def _split(name: str) -> tuple[str, str] | None:
+    """Split a name such as SOLUSDT by its quote currency; a base that is known goes before one that is not."""
+    pairs = [(name.removesuffix(quote), quote) for quote in QUOTES if name.endswith(quote) and name != quote]
+    pairs = [(ALIASES.get(base, base), ALIASES.get(quote, quote)) for base, quote in pairs]
+    known = {each.base for each in registry.current().all()}
+    return next((pair for pair in pairs if pair[0] in known), next(iter(pairs), None))
 
 
 def _kind(base: str, quote: str, calendar: str | None) -> str:

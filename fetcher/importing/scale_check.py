@@ -60,7 +60,7 @@ def _compare(
     price, time, row = rows
     known = _price_at(candles, time, is_median=overlap is not None)
     ratio = max(price / known, known / price)
-    distance = _distance(window, sealed)
+    distance = None if overlap else _distance(window, sealed)
     if ratio <= limit(collection.dataset.instrument, distance):
         return
     reader = collection.readers[row[0]]
@@ -73,9 +73,9 @@ def _compare(
     )
 
 
-def limit(instrument: Instrument, distance: timedelta) -> float:
-    """Return the largest plausible ratio between prices of an instrument that are a time apart."""
-    if not distance:
+def limit(instrument: Instrument, distance: timedelta | None) -> float:
+    """Return the largest plausible ratio between prices of an instrument that are a time apart; None at one time."""
+    if distance is None:
         return SAME_TIME_RATIO.get(instrument.market, OTHER_SAME_TIME)
     if distance <= NEAR:
         return NEAR_RATIO.get(instrument.market, OTHER_NEAR)

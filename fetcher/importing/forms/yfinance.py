@@ -5,7 +5,7 @@ to the tick. The column `Adj Close` is ignored.
 """
 
 from fetcher.importing.files.errors import invalid
-from fetcher.importing.files.tables import Head
+from fetcher.importing.files.tables import LINE, Head
 from fetcher.importing.forms.column_names import named_columns
 from fetcher.importing.forms.layout import FileFormat, Layout
 from tradeschool.candles.arrays import PRICES
@@ -22,17 +22,18 @@ def recognise(head: Head) -> Layout | None:
     Raises:
         InvalidCandles: if the file has candles of several tickers.
     """
-    is_signed = bool(head.tickers) or bool(SIGNS & set(head.columns)) or head.columns[1:6] == NEW_ORDER
+    tickers = head.tickers if head.unit == LINE else ()
+    is_signed = bool(tickers) or bool(SIGNS & set(head.columns)) or head.columns[1:6] == NEW_ORDER
     if not is_signed or head.columns[0] not in TIMES or not set(PRICES) <= set(head.columns):
         return None
-    if head.unit == "line" and len(head.tickers) > 1:
+    if len(tickers) > 1:
         raise invalid(
-            head.name, f"has the tickers {', '.join(head.tickers)[:80]}; write one file per ticker (ticker.history)"
+            head.name, f"has the tickers {', '.join(tickers)[:80]}; write one file per ticker (ticker.history)"
         )
     return Layout(
         form=FileFormat.YFINANCE,
         time=(head.columns[0],),
         columns=named_columns(head),
         is_rounded=True,
-        names=head.tickers,
+        names=tickers,
     )

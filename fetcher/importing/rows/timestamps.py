@@ -38,7 +38,8 @@ class TimeReader:
         self._is_unix = sample.dtype.is_numeric()
         if time_format is None and sample.dtype == pl.String:
             texts = sample.drop_nulls().str.strip_chars()
-            self._is_unix = bool(texts.str.contains(UNIX).all()) and not _are_dates(texts)
+            numbers = texts.filter(texts.str.contains(UNIX))
+            self._is_unix = 2 * len(numbers) > len(texts) and not _are_dates(numbers)
             if texts.str.contains(time_formats.DAY_OR_MONTH).any():
                 day_first = layout.day_first if layout.day_first is not None else self._is_day_first(table)
                 self._formats += time_formats.DAY_FIRST if day_first else time_formats.MONTH_FIRST

@@ -1,17 +1,40 @@
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
 
-from fetcher.importing.timestamps import with_utc
+from fetcher.importing.files.tables import LINE, Head, Progress, no_progress
+from fetcher.importing.forms.layout import FileFormat, Layout
+from fetcher.importing.rows.timestamps import TimeReader
 from tradeschool.errors import InvalidCandles, SettingsError
 
 NOON = datetime(2021, 7, 1, 12, tzinfo=UTC)
 SECONDS = int(NOON.timestamp())
 
 
-def read(values: list[object], zone: str | None = None, name: str = "date", **options: object) -> list[datetime]:
-    return with_utc(pl.DataFrame({name: pl.Series(values, **options), "x": range(len(values))}), zone)["ts"].to_list()
+class OneColumn:
+    """A table whose rows are given."""
+
+    def __init__(self, times: pl.Series) -> None:
+        self._frame = times.alias("time").to_frame().with_row_index(LINE, offset=2)
+        self.head = Head(
+            name="x.csv",
+            file_name="x.csv",
+            suffix=".csv",
+            columns=("time",),
+            has_header=True,
+            sample=self._frame.head(3),
+        )
+
+    def batches(self, columns: Sequence[str], progress: Progress = no_progress) -> Iterator[pl.DataFrame]:
+        yield from self._frame.select(LINE, *columns).iter_slices(2)
+
+
+def read(values: list[object], time_format: str | None = None, **options: object) -> list[datetime]:
+    table = OneColumn(pl.Series(values, **options))
+    reader = TimeReader(table, Layout(form=FileFormat.PLAIN, time=("time",), columns={}), time_format)
+    return [time for batch in table.batches(["time"]) for time in reader.read(batch).to_list()]
 
 
 @pytest.mark.parametrize(
@@ -22,84 +45,128 @@ def read(values: list[object], zone: str | None = None, name: str = "date", **op
         SECONDS * 1_000_000,
         SECONDS * 1_000_000_000,
         float(SECONDS),
+        f"{SECONDS}",
+        f"{SECONDS}.0",
+        "1.6251408e9",
         "2021-07-01T12:00:00Z",
         "2021-07-01 12:00:00+00:00",
         "2021-07-01T14:00:00+02:00",
+        "2021-07-01T14:00+02",
+        "2021-07-01 07:00:00-0500",
         "2021-07-01T12:00:00.000000000Z",
+        "01.07.2021 14:00:00.000 GMT+0200",
+        "2021-07-01 12:00:00 UTC",
         NOON,
     ],
     ids=str,
 )
-def test_a_time_that_says_its_zone_needs_none(value: object) -> None:
+def test_a_time_with_a_zone_is_utc(value: object) -> None:
     assert read([value]) == [NOON]
 
 
 @pytest.mark.parametrize(
-    ("value", "zone"),
+    "value",
     [
-        ("2021-07-01 12:00:00", "UTC"),
-        ("2021-07-01 12:00", "UTC"),
-        ("2021-07-01 12-PM", "UTC"),
-        ("2021.07.01 12:00", "UTC"),
-        ("01.07.2021 12:00:00", "UTC"),
-        ("2021-07-01 08:00:00", "America/New_York"),
-        ("2021-07-01 15:00:00", "Europe/Athens"),
-        (NOON.replace(tzinfo=None), "UTC"),
+        "2021-07-01 12:00:00",
+        "2021-07-01T12:00",
+        "2021-07-01 12-PM",
+        "2021.07.01 12:00",
+        "2021/07/01 12:00:00.000",
+        "2021-7-1 12:00",
+        "01.07.2021 12:00:00",
+        "20210701 120000",
+        "20210701 12:00",
+        "20210701120000",
+        "202107011200",
+        "1 Jul 2021 12:00",
+        "Jul 1, 2021 12:00 PM",
+        "01-Jul-2021 12:00:00",
+        "2021-07-01 12:00:00 PM",
+        NOON.replace(tzinfo=None),
     ],
     ids=str,
 )
-def test_a_clock_is_read_in_its_declared_zone(value: object, zone: str) -> None:
-    assert read([value], zone) == [NOON]
+def test_a_time_without_a_zone_is_naive(value: object) -> None:
+    assert read([value]) == [NOON.replace(tzinfo=None)]
 
 
-def test_a_date_is_midnight_in_its_zone() -> None:
-    assert read([date(2021, 7, 1)], "UTC") == [NOON - timedelta(hours=12)]
+def test_a_date_is_midnight() -> None:
+    assert read([date(2021, 7, 1)]) == read(["2021-07-01"]) == read(["20210701"]) == [datetime(2021, 7, 1)]  # noqa: DTZ001
 
 
-def test_seconds_and_milliseconds_in_one_column_are_told_apart() -> None:
-    assert read([SECONDS, (SECONDS + 300) * 1000]) == [NOON, NOON + timedelta(minutes=5)]
+@pytest.mark.parametrize("is_text", [False, True])
+def test_seconds_and_milliseconds_in_one_column_are_told_apart(is_text: bool) -> None:
+    values: list[object] = [SECONDS, (SECONDS + 300) * 1000]
+
+    assert read([str(value) for value in values] if is_text else values) == [NOON, NOON + timedelta(minutes=5)]
 
 
-def test_newest_first_is_turned_round() -> None:
-    frame = with_utc(pl.DataFrame({"unix": [SECONDS + 300, SECONDS], "x": [1, 0]}), None)
+def test_formats_may_change_within_a_file() -> None:
+    found = read(["2021-07-01 11-AM", "2021-07-01 12:00:00", "2021.07.01 13:00"])
 
-    assert frame["x"].to_list() == [0, 1]
-
-
-@pytest.mark.parametrize("newest_first", [False, True])
-def test_the_hour_that_a_clock_repeats_is_told_apart_by_order(newest_first: bool) -> None:
-    clock = [f"2021-11-07 {hour}:30:00" for hour in ("00", "01", "01", "02")]
-    found = read(clock[::-1] if newest_first else clock, "America/New_York")
-
-    assert [time.hour for time in found] == [4, 5, 6, 7]
-
-
-def test_the_first_column_of_times_in_our_order_counts() -> None:
-    frame = pl.DataFrame({"date": ["2021-07-01 03:00:00"], "unix": [SECONDS]})
-
-    assert with_utc(frame, None)["ts"].to_list() == [NOON]
+    assert [time.hour for time in found] == [11, 12, 13]
 
 
 @pytest.mark.parametrize(
-    ("values", "zone", "error", "told"),
+    ("values", "days"),
     [
-        (["2021-07-01 12:00"], None, SettingsError, "have no time zone: give one"),
-        ([SECONDS], "UTC", SettingsError, "in UTC already; omit it"),
-        (["2021-07-01 12:00"], "Mars/Base", SettingsError, "unknown"),
-        (["2021-03-14 02:30"], "America/New_York", InvalidCandles, "non-existent.*zone of the file"),
-        (["noon"], "UTC", InvalidCandles, "time 'noon': expected ISO 8601"),
-        (["2021-07-01 12:00", "2021-07-01 12:05Z"], "UTC", InvalidCandles, "some times have a time zone"),
-        ([True], None, InvalidCandles, "expected times, was Boolean"),
-        (["2021-07-01 12:00", None], "UTC", InvalidCandles, "1 of 2 times are missing"),
-        ([], None, InvalidCandles, "no times"),
+        (["13/02/2024 00:00", "14/02/2024 00:00"], [13, 14]),
+        (["02/13/2024 00:00", "02/14/2024 00:00"], [13, 14]),
+        (["01/02/2024 00:00", "02/02/2024 00:00", "03/02/2024 00:00"], [1, 2, 3]),
+        (["02/01/2024 00:00", "02/02/2024 00:00", "02/03/2024 00:00"], [1, 2, 3]),
+        (["03-02-2024 00:00", "02-02-2024 00:00", "01-02-2024 00:00"], [3, 2, 1]),
+        (["03.02.2024 00:00"], [3]),
+        (["02/02/2024 00:00", "02/02/2024 00:05"], [2, 2]),
     ],
-    ids=["no zone", "needless zone", "unknown zone", "skipped hour", "no time", "both", "flags", "missing", "empty"],
+    ids=["day above 12", "month first", "steady days", "steady, month first", "newest first", "points", "either"],
 )
-def test_what_cannot_be_read_is_told(values: list, zone: str | None, error: type[Exception], told: str) -> None:
-    with pytest.raises(error, match=told):
-        read(values, zone)
+def test_the_order_of_day_and_month_is_found(values: list[object], days: list[int]) -> None:
+    found = read(values)
+
+    assert [time.day for time in found] == days
+    assert {time.month for time in found} == {2}
 
 
-def test_a_file_without_times_is_told() -> None:
-    with pytest.raises(InvalidCandles, match="no times: expected rows and a column ts, unix"):
-        read([1], name="when")
+@pytest.mark.parametrize("time_format", ["%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M"])
+def test_a_given_format_decides(time_format: str) -> None:
+    expected = datetime.strptime("05/02/2024 00:00", time_format)  # noqa: DTZ007
+
+    assert read(["05/02/2024 00:00"], time_format) == [expected]
+
+
+@pytest.mark.parametrize(("unit", "scale"), [("s", 1), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)])
+def test_a_given_unit_decides(unit: str, scale: float) -> None:
+    assert read([SECONDS * scale], unit) == [NOON]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (["2021-07-01 12:00", "noon"], r"line 3: time 'noon': expected ISO 8601"),
+        (["2021-07-01 12:00Z", "2021-07-01 12:05"], r"line 3: the time has no time zone, but others"),
+        ([True], r"expected times, was Boolean"),
+        (["2021-07-01 12:00", None], r"line 3: the time is missing"),
+        (["2021-07-01 12:00", " "], r"line 3: the time is missing"),
+        (["2021-07-01 12:00", "time"], r"line 3: repeats the header"),
+        (["2021-02-30 12:00"], r"line 2: time '2021-02-30 12:00': expected"),
+        ([99_999_999_999], r"line 2: time .* is not in 1900\.\.2200"),
+        (["05/02/2024 00:00"], r"line 2: the date 05/02/2024 may begin with the day .*--time-format"),
+        (["13/02/2024 00:00", "02/14/2024 00:00"], "mixes dates with the day and with the month first"),
+    ],
+    ids=[
+        *("no time", "no zone", "flags", "null", "blank", "header", "no such day", "range", "day or month", "both"),
+    ],
+)
+def test_a_time_that_cannot_be_read_is_told_with_its_line(values: list[object], told: str) -> None:
+    with pytest.raises(InvalidCandles, match=r"x\.csv.*" + told):
+        read(values)
+
+
+def test_a_malformed_format_is_told() -> None:
+    with pytest.raises(SettingsError, match="--time-format %Y-%H"):
+        read(["2021-07"], "%Y-%H")
+
+
+def test_a_text_that_does_not_fit_the_given_format_is_told() -> None:
+    with pytest.raises(InvalidCandles, match=r"line 2: time '2021-07-01': expected the format %d/%m/%Y"):
+        read(["2021-07-01"], "%d/%m/%Y %H:%M")
