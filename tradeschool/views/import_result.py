@@ -50,7 +50,7 @@ def dataset_line(dataset: ImportedDataset) -> str:
     if dataset.seal:
         return f"{head} sealed, {dataset.seal.source}"
     missing = sum(gap.slots for gap in ready.gaps)
-    return f"{head} would be sealed: {len(ready.gaps):,} gaps with {missing:,} candles"
+    return f"{head} would be sealed: {_gaps(len(ready.gaps), missing)}"
 
 
 def file_lines(facts: FileFacts, dataset: ImportedDataset) -> list[str]:
@@ -64,7 +64,7 @@ def file_lines(facts: FileFacts, dataset: ImportedDataset) -> list[str]:
         f"  columns {columns}",
         f"  first {_row(facts.first)}",
         f"  last  {_row(facts.last)}",
-        f"  {facts.rows:,} rows, step {_duration(facts.step)}, {gaps:,} gaps with {missing:,} candles",
+        f"  {facts.rows:,} rows, step {_duration(facts.step)}, {_gaps(gaps, missing)}",
     ]
 
 
@@ -109,6 +109,12 @@ def _file_json(facts: FileFacts, dataset: ImportedDataset) -> dict[str, object]:
         "first": _row_json(facts.first),
         "last": _row_json(facts.last),
     }
+
+
+def _gaps(count: int, missing: int) -> str:
+    if not count:
+        return "no gaps"
+    return f"{count:,} gap{'s' * (count > 1)} with {missing:,} candle{'s' * (missing > 1)}"
 
 
 def _row(row: dict[str, object] | None) -> str:
