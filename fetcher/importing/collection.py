@@ -24,7 +24,7 @@ from tradeschool.markets.instruments import Dataset
 
 LEAST_ROWS = 6
 """Rows of a file from which a coarser grid of its times is no coincidence."""
-Advance = Callable[[str, int], None]
+ReportRead = Callable[[str, int], None]
 """Is told the name of a file and how many of its bytes were read."""
 
 
@@ -57,7 +57,7 @@ class Collection:
 
 
 def collect(
-    dataset: Dataset, readers: list[FileReader], request: ImportRequest, folder: Path, now: datetime, advance: Advance
+    dataset: Dataset, readers: list[FileReader], request: ImportRequest, folder: Path, now: datetime, report: ReportRead
 ) -> Collection:
     """Read the files of a dataset.
 
@@ -74,7 +74,7 @@ def collect(
     )
     try:
         for at, reader in enumerate(readers):
-            _read(collection, at, request, now, advance)
+            _read(collection, at, request, now, report)
             _check_step(reader, dataset, request)
         _merge(collection)
         _leave_out(collection, now)
@@ -102,11 +102,11 @@ def _check_spread(dataset: Dataset, readers: Iterable[FileReader], request: Impo
             )
 
 
-def _read(collection: Collection, at: int, request: ImportRequest, now: datetime, advance: Advance) -> None:
+def _read(collection: Collection, at: int, request: ImportRequest, now: datetime, report: ReportRead) -> None:
     reader, dataset = collection.readers[at], collection.dataset
     name = reader.file.name
     files = collection.parts[reader.layout.side if reader.is_one_side else Side.MID]
-    for rows in reader.rows(dataset.instrument, now, lambda done: advance(name, done)):
+    for rows in reader.rows(dataset.instrument, now, lambda done: report(name, done)):
         if request.window:
             window = request.window
             rows = rows.filter(pl.col("ts").is_between(window.start, window.end, closed="left"))

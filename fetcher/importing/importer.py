@@ -66,14 +66,14 @@ def import_candles(
     """
     found = find_files(paths)
     readers, ignored = _readers(found.files, request)
-    advance = _advance([reader.file for reader in readers], progress)
+    report = _reporter([reader.file for reader in readers], progress)
     with ExitStack() as stack:
         folder = store.root / STAGING
         if dry_run:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tradeschool-import-")))
         collections = []
         for dataset, group in _by_dataset(readers, request).items():
-            collection = collect(dataset, group, request, folder, now, advance)
+            collection = collect(dataset, group, request, folder, now, report)
             stack.callback(collection.close)
             collections.append(collection)
         ready = [inspected(collection, request.window, store) for collection in collections]
@@ -119,13 +119,13 @@ def _by_dataset(readers: Sequence[FileReader], request: ImportRequest) -> dict[D
     return groups
 
 
-def _advance(files: Sequence[CandleFile], progress: ReportProgress) -> Callable[[str, int], None]:
+def _reporter(files: Sequence[CandleFile], progress: ReportProgress) -> Callable[[str, int], None]:
     """Return a function that adds up the bytes of all files and reports them."""
     total = sum(file.size for file in files)
     done: dict[str, int] = {}
 
-    def advance(name: str, bytes_read: int) -> None:
+    def report(name: str, bytes_read: int) -> None:
         done[name] = bytes_read
         progress(name, sum(done.values()), total)
 
-    return advance
+    return report
