@@ -14,7 +14,7 @@ from fetcher.http.client import Client
 from fetcher.http.request_statistics import Traffic
 from fetcher.protocol.provider import Access
 from fetcher.provider_registry import find
-from tradeschool.errors import ProviderError, ServiceUnreachable
+from tradeschool.errors import ProviderError, ServiceUnreachable, SettingsError
 from tradeschool.markets.instrument_file import read, store_list
 
 log = logging.getLogger(__name__)
@@ -60,9 +60,9 @@ async def refresh_list(
     listed = source.products(None)
     if request is not None:
         try:
-            async with Client(source, access, traffic) as client:
+            async with Client(source, access, traffic, retry_log_level=logging.INFO) as client:
                 listed = await client.products(request)
-        except (ServiceUnreachable, ProviderError) as failure:
+        except (ServiceUnreachable, ProviderError, SettingsError) as failure:  # the last for a missing token
             error = str(failure)
     stored = read(folder).lists.get(provider)
     is_fresh = bool(listed) and (not error or stored is None)

@@ -1,4 +1,4 @@
-"""What every test may ask for: the folder of real candles, a store of its own, and a served exchange."""
+"""Fixtures of all tests: real candles, an empty store, a served exchange, a small disk and a browser."""
 
 import logging
 import os
@@ -43,7 +43,7 @@ Serve = Callable[..., AbstractAsyncContextManager[RunningExchange]]
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the tests of a file together, in order: what they share is made once, and the longest come first."""
+    """Keep the tests of a file on one worker, in order, for shared fixtures; the longest files come first."""
     if config.getoption("dist") != "load":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -54,7 +54,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Real candles and recorded answers; they may not be part of the repository."""
+    """Folder of real candles and recorded responses, which are not part of the repository."""
     folder = Path(os.environ.get("SHARED_FOLDER", REPOSITORY.parent / "shared")).resolve()
     if not (folder / "recorded" / "manifest.json").is_file():
         pytest.skip(f"no real candles in {folder}: set SHARED_FOLDER")
@@ -68,7 +68,7 @@ def store(tmp_path: Path) -> FrameStore:
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Neither the environment nor the folder of whoever runs the tests has a say in them."""
+    """Isolate tests from the environment variables and the working folder of the caller."""
     for name in [*os.environ]:
         if name.upper().startswith("TRADESCHOOL_"):
             monkeypatch.delenv(name)
@@ -89,13 +89,13 @@ def own_log() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def generated() -> GeneratedCandles:
-    """One source for all exchanges: its years are drawn once."""
+    """One source for all exchanges; its years are generated once."""
     return GeneratedCandles(seed=7)
 
 
 @pytest.fixture
 def serving(generated: GeneratedCandles) -> Serve:
-    """Serve a new exchange over generated candles, without a limit where none is given."""
+    """Serve a new exchange over generated candles; without a given limit it has none."""
 
     @asynccontextmanager
     async def one(**options: object) -> AsyncIterator[RunningExchange]:
@@ -118,7 +118,7 @@ def window(day: Callable[[str], datetime]) -> Callable[[str, str], Window]:
 
 @pytest.fixture(scope="session")
 def made() -> Callable[[Dataset, Window], Candles]:
-    """Sound candles in every slot that a window should hold; only their times mean anything."""
+    """Valid candles in every expected slot of a window; only their times matter."""
 
     def candles(dataset: Dataset, window: Window) -> Candles:
         times = expected_slots(dataset, window)
@@ -146,7 +146,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def remount(small_disk: Path) -> Callable[[str], None]:
-    """Change what the small disk is, such as `ro` or `size=20m`."""
+    """Change a mount option of the small disk, such as `ro` or `size=20m`."""
 
     def change(option: str) -> None:
         subprocess.run(["mount", "-o", f"remount,{option}", str(small_disk)], check=True)
@@ -170,7 +170,7 @@ def browser() -> Iterator[Any]:
 
 
 class Visit:
-    """A page, and what a visitor should never meet on it."""
+    """A page, with its errors and foreign requests."""
 
     def __init__(self, browser: Any, url: str, **options: Any) -> None:
         self.url, self.wrong = url, list[str]()
@@ -188,7 +188,7 @@ class Visit:
 
 @pytest.fixture
 def visit(browser: Any) -> Callable[..., AbstractContextManager[Any]]:
-    """Opens a page; at its end it may have met no error and asked nobody else. `expected` is what it may meet."""
+    """Opens a page; at the end it must have no error and no foreign request, except those in `expected`."""
 
     @contextmanager
     def one(url: str, expected: str | None = None, **options: Any) -> Iterator[Any]:

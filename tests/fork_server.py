@@ -1,4 +1,4 @@
-"""A program that runs other programs in forks of itself, and the side that asks it to.
+"""A server that runs Python programs in forks of itself, and its client.
 
 A Python program of this project spends two seconds of processor time on its imports. A fork of a process that has
 imported them starts in milliseconds, and is a process all the same: with an id, a session, signals and an exit code of
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Forked:
-    """A running program; what the tests use of `subprocess.Popen`."""
+    """A running program with the part of `subprocess.Popen` that tests use."""
 
     def __init__(self, line: socket.socket, out: int | None, err: int | None) -> None:
         self._answers = line.makefile("r")
@@ -46,14 +46,14 @@ class Forked:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code, once there is one."""
+        """Wait for the exit code."""
         self._ended.join(timeout)
         if self.returncode is None:
             raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """What it still writes until it ends."""
+        """Read the output until the end of the program."""
         said: dict[str, str] = {}
         readers = [
             threading.Thread(target=lambda name=name, file=file: said.update({name: file.read()}), daemon=True)
@@ -75,22 +75,22 @@ class Forked:
             os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Send SIGTERM."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it without a word."""
+        """Send SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
     def close(self) -> None:
-        """Close what it wrote to."""
+        """Close its output pipes."""
         for file in (self.stdout, self.stderr):
             if file is not None:
                 file.close()
 
 
 class ForkServer:
-    """The asking side."""
+    """Client of the fork server."""
 
     def __init__(self, modules: Sequence[str]) -> None:
         ours, theirs = socket.socketpair()
@@ -130,13 +130,13 @@ class ForkServer:
         return Forked(ours, out_here, err_here)
 
     def close(self) -> None:
-        """End the server; what it started goes on."""
+        """End the server; started programs continue."""
         self._line.close()
         self._process.wait(timeout=60)
 
 
 def serve(line: socket.socket) -> dict[str, Any] | None:
-    """Fork for each order. In the fork, the order; None where nobody asks any more."""
+    """Fork for each request; return the request in the fork, or None at the end of requests."""
     running: dict[int, socket.socket] = {}
     signal.signal(signal.SIGCHLD, lambda *_: reap(running))
     while True:
@@ -160,7 +160,7 @@ def serve(line: socket.socket) -> dict[str, Any] | None:
 
 
 def reap(running: dict[int, socket.socket]) -> None:
-    """Say how those that have ended did so."""
+    """Report exit codes of ended forks."""
     for pid in [*running]:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
@@ -171,7 +171,7 @@ def reap(running: dict[int, socket.socket]) -> None:
 
 
 def become(out: int, err: int) -> None:
-    """Make the fork what a new process is."""
+    """Give the fork the state of a new process."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
@@ -184,7 +184,7 @@ def become(out: int, err: int) -> None:
 
 
 def run(words: list[str], cwd: str, env: dict[str, str]) -> None:
-    """What `python words` does, in this process."""
+    """Run `python ARGUMENTS` in this process."""
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)

@@ -1,4 +1,4 @@
-"""Whether the program works on this Python: smoke.py, what `scripts/test --smoke` runs in an environment of its own.
+"""Smoke test of the installed program on one Python version; `scripts/test --smoke` runs it in a separate environment.
 
 Every module is imported, the machine is looked over, and the demo runs: candles are fetched, searched by two workers
 and judged. Its trial table has to be the same bytes on every Python, and those of a search in this very process.
@@ -27,7 +27,7 @@ from optimizer.search.in_process import search_in_process
 from optimizer.search.sampler import SearchSpace
 from optimizer.search.space import distributions
 from optimizer.search.trial_table import export
-from tradeschool.cli.demo import CURRICULUM_FILE, SEED
+from tradeschool.cli.setup.demo import CURRICULUM_FILE, SEED
 from tradeschool.store.cached_store import CachedStore
 
 EXPECTED = Path(__file__).parent / "demo-table.sha256"
@@ -35,7 +35,7 @@ EXPECTED = Path(__file__).parent / "demo-table.sha256"
 
 
 def main() -> None:
-    """Go through everything; the first thing that fails ends it."""
+    """Run all checks; the first failure ends the program."""
     import_everything()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def import_everything() -> None:
-    """Each module of ours, with warnings as errors."""
+    """Import each module of the packages, with warnings as errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for package in (tradeschool, fetcher, optimizer, workers):
@@ -62,7 +62,7 @@ def import_everything() -> None:
 
 
 def run(command: str, folder: Path, *words: str) -> str:
-    """What a command prints; its failure is shown and ends everything."""
+    """Output of a command; a failure is printed and ends the program."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TRADESCHOOL_")}
     done = subprocess.run(
         [sys.executable, "-m", "tradeschool", command, *words],
@@ -78,7 +78,7 @@ def run(command: str, folder: Path, *words: str) -> str:
 
 
 def exported(demo: Path) -> bytes:
-    """The trial table of the demo's run."""
+    """The trial table of the demo run."""
     (name,) = (each["name"] for each in json.loads(run("optimize", demo, "list", "--json")))
     run("optimize", demo, "export", name, "--level", "1", "--format", "csv", "--out", "table.csv")
     return (demo / "table.csv").read_bytes()

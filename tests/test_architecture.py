@@ -1,4 +1,4 @@
-"""`docs/architecture.md` names functions, folders and layers that exist, and every folder and layer."""
+"""`docs/architecture.md` names existing functions and all folders and layers."""
 
 import ast
 import importlib
@@ -14,7 +14,7 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 PACKAGES = ("fetcher", "optimizer", "tradeschool", "workers")
 ENDS = {
     "A candle": ("fetcher.download.plan.pages", "optimizer.objective.metrics.figures"),
-    "A trial": ("workers.coordinator.coordinator.StudyRun.reconcile", "optimizer.search.trial_table.trial_rows"),
+    "A trial": ("workers.coordinator.study.coordinator.StudyRun.reconcile", "optimizer.search.trial_table.trial_rows"),
     "A setting": ("tradeschool.app.context.load_settings", "fetcher.http.rate_limiter.TokenBucket.acquire"),
     "A verdict": ("optimizer.curriculum.state_machine.next_action", "optimizer.report.files.write_report"),
 }
@@ -53,7 +53,7 @@ def find(name: str) -> tuple[object, str]:
 
 
 @pytest.mark.parametrize("walk", WALKS)
-def test_each_walk_leads_from_its_first_step_to_its_last(walk: str) -> None:
+def test_each_walk_has_its_first_and_last_step(walk: str) -> None:
     names = [name for _, name in steps(walk)]
 
     assert (names[0], names[-1]) == ENDS[walk]
@@ -76,7 +76,7 @@ def test_the_numbers_of_each_walk_are_in_order() -> None:
         assert numbers == list(range(1, len(numbers) + 1)), walk
 
 
-def test_the_folders_are_those_of_the_packages_with_their_docstrings() -> None:
+def test_the_folders_equal_the_packages_and_their_docstrings() -> None:
     rows = dict(re.findall(r"^\| `([\w/]+)/` \| (.+) \|$", section("Folders"), flags=re.MULTILINE))
     folders = {
         str(file.parent.relative_to(ROOT)): (ast.get_docstring(ast.parse(file.read_text())) or "").splitlines()[0]
@@ -87,7 +87,7 @@ def test_the_folders_are_those_of_the_packages_with_their_docstrings() -> None:
     assert rows == folders
 
 
-def test_the_layers_are_those_that_the_import_contracts_enforce() -> None:
+def test_the_layers_equal_the_import_contracts() -> None:
     rows = dict(re.findall(r"^\| `([\w.]+)` \| (.+ → .+) \|$", section("Layers"), flags=re.MULTILINE))
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 

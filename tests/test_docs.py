@@ -1,4 +1,4 @@
-"""What a user can say or meet stands in the reference."""
+"""Commands, options, settings and exit codes are documented in the reference."""
 
 import importlib
 from pathlib import Path
@@ -16,7 +16,7 @@ REFERENCE = (REFERENCE_FOLDER / "reference.md").read_text()
 
 
 def commands() -> dict[str, click.Command]:
-    """Every command that is not hidden, by the words that call it."""
+    """Every visible command by its words."""
     found: dict[str, click.Command] = {}
     for name, (place, _) in COMMANDS.items():
         module, attribute = place.split(":")
@@ -38,7 +38,7 @@ def test_every_command_and_option_is_documented(words: str) -> None:
     assert not [name for name in options if name.startswith("-") and f"`{name}`" not in row]
 
 
-def test_the_program_s_own_options_are_documented() -> None:
+def test_global_options_are_documented() -> None:
     names = [name for option in tradeschool.params for name in option.opts]
 
     assert not [name for name in names if f"`{name}" not in REFERENCE]
@@ -62,8 +62,8 @@ def test_every_exit_code_is_documented() -> None:
     assert not [code for code in codes if f"| {code} |" not in REFERENCE]
 
 
-def test_the_decision_engine_of_the_docs_trades(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example as it stands, checked by the command that it is for."""
+def test_the_decision_engine_example_of_the_docs_trades(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unchanged example of the docs, checked by `strategy check`."""
     page = (REFERENCE_FOLDER / "writing-a-strategy.md").read_text()
     example = next(block for block in page.split("```python\n")[1:] if "STRATEGY = " in block).split("```")[0]
     (tmp_path / "docs_example.py").write_text(example)

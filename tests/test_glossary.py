@@ -1,4 +1,4 @@
-"""Every label of the report and of the page contains a term of `docs/glossary.md`, or is an everyday word."""
+"""Every label of report and page contains a term of `docs/glossary.md` or is an everyday word."""
 
 import re
 from pathlib import Path
@@ -80,7 +80,7 @@ PAGE_LABELS = (
 )
 
 
-def test_the_labels_are_found() -> None:
+def test_the_label_search_finds_labels() -> None:
     assert len(REPORT_LABELS) > 30
     assert len(PAGE_LABELS) > 20
     assert len(glossary_terms()) > 150

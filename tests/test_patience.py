@@ -1,4 +1,4 @@
-"""No test's result depends on how fast the machine is: the sources of all tests are searched for what would."""
+"""Test results do not depend on the speed of the machine: a search of all test sources for constructs that would."""
 
 import ast
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ def called(node: ast.AST) -> str:
 
 
 def is_elapsed(node: ast.AST) -> bool:
-    """Whether it is a clock's time less another: `time.monotonic() - began`."""
+    """Whether the node subtracts clock times, such as `time.monotonic() - began`."""
     return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and called(node.left) in CLOCKS
 
 
 def limits(node: ast.AST) -> Iterator[float]:
-    """The seconds that a call waits at most, where they are written there."""
+    """Literal time-outs of a call in seconds."""
     if called(node) not in WAITS or not isinstance(node, ast.Call):
         return
     given = [each.value for each in node.keywords if each.arg == "timeout"]
@@ -35,7 +35,7 @@ def limits(node: ast.AST) -> Iterator[float]:
 
 
 def parts(node: ast.AST) -> Iterator[ast.AST]:
-    """A node and all below it, but what is expected to fail: a time-out that comes is no limit on a machine."""
+    """A node and its children, except expected failures, whose time-out is intended."""
     if isinstance(node, ast.With | ast.AsyncWith) and any(called(each.context_expr) == "raises" for each in node.items):
         return
     yield node
@@ -76,6 +76,6 @@ def test_no_test_depends_on_the_speed_of_the_machine() -> None:
         ("took = clock.now - began\nassert took == 3", False),
     ],
 )
-def test_what_is_told_of_a_source(source: str, is_wrong: bool) -> None:
-    """A source with `await` outside of a function is parsed all the same."""
+def test_the_checker_detects_machine_dependent_code(source: str, is_wrong: bool) -> None:
+    """A source with `await` outside of a function is parsed too."""
     assert bool(complaints(source)) is is_wrong

@@ -1,4 +1,4 @@
-"""Each line of the tables on who can do what names a test that is there."""
+"""Each row of the tables in `docs/security.md` names existing tests."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ PAGE = (TESTS.parent / "docs" / "security.md").read_text()
 ROW = re.compile(r"^\| (?!can \||cannot \||---)(?P<said>.+) \| (?P<tests>[^|]+) \|$", re.MULTILINE)
 
 
-def test_every_line_names_tests_that_are_there() -> None:
+def test_every_row_names_existing_tests() -> None:
     known = {
         name
         for path in TESTS.rglob("test_*.py")

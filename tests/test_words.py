@@ -1,4 +1,4 @@
-"""No identifier, page, help text, report or docs page uses a retired word; `retired_words.txt` lists them."""
+"""Identifiers, page, help texts, report and docs use no retired word of `retired_words.txt`."""
 
 import io
 import json
@@ -43,14 +43,14 @@ def is_exempt(path: str, word: str) -> bool:
 
 
 def in_identifier(name: str) -> list[str]:
-    """What is retired of an identifier: all of it, or a part."""
+    """The retired parts of an identifier, or the whole identifier."""
     pieces = [piece.lower() for piece in PIECE.findall(name)]
     parts = [piece for piece in pieces if piece in retired()["name"] or piece in retired()["word"]]
     return [name, *parts] if name in retired()["is"] else parts
 
 
 def in_text(text: str) -> list[str]:
-    """The retired words of a text for people, phrases over a line's end included."""
+    """The retired words of a text, including phrases across line ends."""
     words = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(retired()["word"]))
     found = re.findall(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])", text, re.IGNORECASE)
     return [" ".join(each.split()).lower() for each in found]
@@ -66,7 +66,7 @@ def text_files() -> list[Path]:
 
 
 def identifiers(path: Path) -> Iterator[tuple[int, str]]:
-    """Every name of a module, and every string that is a key or a name."""
+    """Every name of a module, and every string that looks like a key or name."""
     with tokenize.open(path) as file:
         source = file.read()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -79,7 +79,7 @@ def identifiers(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def strings_and_comments(path: Path) -> Iterator[tuple[int, str]]:
-    """What a module says to people: docstrings, messages, comments."""
+    """Docstrings, messages and comments of a module."""
     with tokenize.open(path) as file:
         source = file.read()
     kinds = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.COMMENT)}
@@ -147,7 +147,7 @@ walk(tradeschool, click.Context(tradeschool, info_name="tradeschool"), ["tradesc
 
 
 def test_no_help_text_uses_a_retired_word() -> None:
-    """Asked of a process of its own, which loads every command."""
+    """Help texts are printed by a separate process, which loads every command."""
     environment = {**os.environ, "COLUMNS": "200"}
     asked = subprocess.run(
         [sys.executable, "-c", HELP], capture_output=True, text=True, check=True, cwd=ROOT, env=environment
@@ -158,7 +158,7 @@ def test_no_help_text_uses_a_retired_word() -> None:
     assert not found, "\n".join(found)
 
 
-def test_what_is_searched_for_is_found() -> None:
+def test_the_word_search_finds_retired_words() -> None:
     assert in_identifier("HeraldMemory") == in_identifier("herald_failed") == ["herald"]
     assert in_identifier("Desk") == ["Desk"]
     assert in_identifier("desktop") == in_identifier("order") == in_identifier("heralds") == []

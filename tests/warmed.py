@@ -1,4 +1,4 @@
-"""Imported by a fork server: what a search imports and loads late, one and a half seconds of each process, is there.
+"""A module for fork servers: it imports what a search imports late, which takes 1.5 s in each process.
 
 It begins no thread that a fork would miss, and does not use polars.
 """

@@ -71,6 +71,7 @@ class Client:
         access: Access,
         traffic: Traffic | None = None,
         *,
+        retry_log_level: int = logging.WARNING,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.provider = provider
@@ -82,7 +83,7 @@ class Client:
             "User-Agent": USER_AGENT,
             "Accept-Encoding": "gzip",
         }
-        self._jitter = jitter
+        self._jitter, self._retry_log_level = jitter, retry_log_level
         self._date: str | None = None
         self._failures = 0
         self._probed: set[Instrument] = set()
@@ -251,7 +252,8 @@ class Client:
         self._failures = min(self._failures + 1, 16)
         self.traffic.paused_until = max(self.traffic.paused_until, time.monotonic() + seconds)
         await self.bucket.pause(seconds)
-        log.warning(
+        log.log(
+            self._retry_log_level,
             "Retrying request",
             extra={
                 "action": "retry",

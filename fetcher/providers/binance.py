@@ -20,6 +20,8 @@ Row = tuple[int, float, float, float, float, float, int, float, int, float, floa
 """Open time in ms, open, high, low, close, volume, close time in ms, and five columns that are not used."""
 
 INTERVALS = {Timeframe.M5: "5m", Timeframe.M15: "15m", Timeframe.H1: "1h"}
+VOLUME = 5
+"""Column of the volume."""
 MILLISECONDS = 1000
 """Milliseconds per second."""
 ERROR_STATUSES = " Set fetch.providers.binance.url to another Binance host, if that is permitted."
@@ -125,14 +127,14 @@ class Binance:
         )
 
     def parse(self, body: bytes, page: Page) -> Candles:
-        """Parse the rows of a page; a slot without trades is a row with volume 0."""
+        """Parse the rows of a page; a slot without trades is a row with volume 0, which is dropped."""
         try:
             rows = _rows.decode(body)
             table = np.array(rows, dtype=np.float64).reshape(len(rows), 12)
         except (ValueError, OverflowError) as error:  # from msgspec, or a number too large for a float
             raise ProviderUnusable(f"{page}: expected klines, was {body[:80]!r}: {error}") from error
         table[:, 0] /= MILLISECONDS
-        return candles_of(table[:, :6], page)
+        return candles_of(table[table[:, VOLUME] > 0, :6], page)
 
     def refusal(self, status: int, body: bytes, page: str) -> ProviderRejected:
         """Read an error object with `code` and `msg`; status 451 means that the host is blocked in this country."""

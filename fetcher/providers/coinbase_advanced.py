@@ -29,7 +29,7 @@ class _Candle(msgspec.Struct):
     volume: float
 
 
-class _Product(msgspec.Struct):
+class _AdvancedProduct(msgspec.Struct):
     base_currency_id: str
     quote_currency_id: str
     price_increment: str
@@ -39,7 +39,7 @@ class _Product(msgspec.Struct):
 
 
 class _Products(msgspec.Struct):
-    products: list[_Product]
+    products: list[_AdvancedProduct]
 
 
 class _Response(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""The product as a user has it: the command in processes of its own, against a loopback exchange, in a fresh folder."""
+"""Fixtures that run the command as a user does: in separate processes, against a loopback exchange, in a new folder."""
 
 import json
 import os
@@ -22,14 +22,14 @@ from tests.fork_server import Forked, ForkServer
 
 IMPORTED = (
     "tradeschool.cli.main",
-    "tradeschool.cli.optimize",
-    "tradeschool.cli.up",
+    "tradeschool.cli.search.optimize",
+    "tradeschool.cli.operations.up",
     "optimizer.report.plots",
     "fetcher.download.run_loop",
     "tests.warmed",
 )
 """What the command imports for most of its words."""
-STRANGE = "ein Ordner =#%?;&'\"\\ü🦜{x}"
+SPECIAL_CHARACTERS = "ein Ordner =#%?;&'\"\\ü🦜{x}"
 """The folder of every program: with each character that something on the way could take for more than a letter."""
 TIMEOUT = 300.0  # seconds; a command that takes longer is stuck
 CURRICULUM = """
@@ -57,20 +57,20 @@ EASY = 0.0
 
 @dataclass(frozen=True)
 class Program:
-    """`tradeschool` in a folder of its own."""
+    """`tradeschool` in a separate folder."""
 
     folder: Path
     forks: ForkServer
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """The command, until it ends."""
+        """Run the command until it ends."""
         process = self.forks.start(self._words(arguments), cwd=self.folder, env=self._environment(environment))
         out, err = process.communicate(TIMEOUT)
         return subprocess.CompletedProcess(self._words(arguments), process.wait(), out, err)
 
     def run_through(self, shell: tuple[str, ...], *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The command, begun by a shell that is given the interpreter and the arguments."""
+        """Run the command from a shell that gets the interpreter and the arguments."""
         return subprocess.run(
             [*shell, sys.executable, *arguments],
             cwd=self.folder,
@@ -82,15 +82,15 @@ class Program:
         )
 
     def start(self, *arguments: str) -> Forked:
-        """The command, in the background, in a session of its own."""
+        """Start the command in the background, in a new session."""
         return self.forks.start(self._words(arguments), cwd=self.folder, env=self._environment(None))
 
     def with_environment(self, more: Mapping[str, str]) -> "Program":
-        """The same, with further variables."""
+        """Return the same command with additional environment variables."""
         return replace(self, environment={**self.environment, **more})
 
     def json(self, *arguments: str) -> object:
-        """What a command prints with `--json`."""
+        """Parse the output of a command with `--json`."""
         done = self.run(*arguments, "--json")
         return json.loads(done.stdout)
 
@@ -100,7 +100,7 @@ class Program:
         return path
 
     def trials(self) -> int:
-        """How many trials are committed, whatever the run."""
+        """Number of committed trials of all runs."""
         try:
             with closing(sqlite3.connect(self.folder / ".tradeschool" / "study.sqlite3")) as study:
                 return int(study.execute("SELECT count(*) FROM trials").fetchone()[0])
@@ -152,8 +152,8 @@ def exchange(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -> Ite
 
 @pytest.fixture
 def program(tmp_path: Path, exchange: str, forks: ForkServer) -> Iterator[Program]:
-    """The command in an empty folder, pointed at the exchange; at the end nothing of it may be left running."""
-    made = program_in(tmp_path / STRANGE, exchange, forks)
+    """The command in an empty folder, connected to the exchange; at the end none of its processes may be left."""
+    made = program_in(tmp_path / SPECIAL_CHARACTERS, exchange, forks)
     yield made
     left = made.processes()
     for pid in left:
@@ -163,7 +163,7 @@ def program(tmp_path: Path, exchange: str, forks: ForkServer) -> Iterator[Progra
 
 @pytest.fixture(scope="session")
 def make_program(exchange: str, forks: ForkServer) -> Callable[[Path], Program]:
-    """Makes the command at home in a folder."""
+    """Creates the command in a folder."""
     return lambda folder: program_in(folder, exchange, forks)
 
 
@@ -186,13 +186,13 @@ def program_in(folder: Path, exchange: str, forks: ForkServer) -> Program:
 def make_lasting(
     make_program: Callable[[Path], Program], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Program]:
-    """Makes the command at home in a strange folder, for several tests."""
-    return lambda name: make_program(tmp_path_factory.mktemp(name) / STRANGE)
+    """Makes the command at home in a folder with special characters, for several tests."""
+    return lambda name: make_program(tmp_path_factory.mktemp(name) / SPECIAL_CHARACTERS)
 
 
 @pytest.fixture(scope="session")
 def candles(tmp_path_factory: pytest.TempPathFactory, exchange: str, forks: ForkServer) -> Path:
-    """A data folder that holds what the small curriculum names."""
+    """A data folder with the candles of the small curriculum."""
     program = program_in(tmp_path_factory.mktemp("candles") / "here", exchange, forks)
     days = ("--timerange", "20230101-20230122")
     done = program.run("fetch", "--pairs", "BTC/USD,EUR/USD", "--timeframes", "M5,M15", *days)
@@ -202,13 +202,13 @@ def candles(tmp_path_factory: pytest.TempPathFactory, exchange: str, forks: Fork
 
 @pytest.fixture
 def fetched(program: Program, candles: Path) -> Program:
-    """With the candles that the small curriculum names."""
+    """The command with the candles of the small curriculum."""
     shutil.copytree(candles, program.folder / "data")
     return program
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 300.0, pause: float = 0.05) -> None:
-    """Poll until it is so."""
+    """Poll until the condition holds."""
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, f"not so after {seconds} s"
@@ -221,7 +221,7 @@ def eventually() -> Callable[..., None]:
 
 
 def wait_for_workers(program: Program, count: int) -> None:
-    """Until so many are connected; a look is a command of its own, and not for every moment."""
+    """Wait until a number of workers is connected; each poll runs a command, so it polls slowly."""
     wait_until(lambda: len(program.json("worker", "list")) == count, pause=0.5)  # type: ignore[arg-type]
 
 
@@ -232,7 +232,7 @@ def connected() -> Callable[[Program, int], None]:
 
 @pytest.fixture
 def hook() -> Iterator[tuple[str, list[bytes]]]:
-    """The address of a server that keeps the body of each message."""
+    """URL of a server that keeps the body of each message."""
     got: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -242,7 +242,7 @@ def hook() -> Iterator[tuple[str, list[bytes]]]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))

@@ -1,4 +1,4 @@
-"""Whatever is wrong, it is one line that says what, which and what to do, with its own exit code."""
+"""Each input error gives one line with cause, place and advice, and its documented exit code."""
 
 from pathlib import Path
 
@@ -8,7 +8,12 @@ USAGE, DATA_INCOMPLETE, UNREACHABLE = 2, 4, 5
 BTC = ("fetch", "--pairs", "BTC/USD", "--timeframes", "H1", "--timerange", "20230101-20230105")
 EUR = ("fetch", "--pairs", "EUR/USD", "--timeframes", "H1", "--timerange", "20230101-20230105")
 CASES = {
-    "unknown pair": (("fetch", "--pairs", "BTC/EUR"), {}, USAGE, "unknown pair 'BTC/EUR': expected one of BTC/USD"),
+    "unknown pair": (
+        ("fetch", "--pairs", "BTC/UDS"),
+        {},
+        USAGE,
+        "'BTC/UDS': did you mean coinbase:BTC/USD",
+    ),
     "unknown timeframe": (("fetch", "--timeframes", "M7"), {}, USAGE, "unknown timeframe 'M7': expected one of M5"),
     "range of another form": (("fetch", "--timerange", "2020"), {}, USAGE, "expected YYYYMMDD-YYYYMMDD"),
     "range in the future": (("fetch", "--timerange", "20230101-20990101"), {}, USAGE, "the latest possible end is 20"),
@@ -27,7 +32,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_one_line_and_the_right_exit_code(program, case: str) -> None:
+def test_bad_input_gives_one_line_and_the_right_exit_code(program, case: str) -> None:
     arguments, environment, code, said = CASES[case]
 
     done = program.run(*arguments, environment=environment)
@@ -40,7 +45,7 @@ def test_one_line_and_the_right_exit_code(program, case: str) -> None:
     assert "pw" not in done.stderr
 
 
-def test_a_wrong_key_of_a_curriculum_is_named_with_its_line(program) -> None:
+def test_a_wrong_key_of_a_curriculum_is_reported_with_its_line(program) -> None:
     path = program.write_curriculum()
     path.write_text(path.read_text().replace("direction", "directoin"))
 
@@ -50,7 +55,7 @@ def test_a_wrong_key_of_a_curriculum_is_named_with_its_line(program) -> None:
     assert f"{path}:5: level.0.directoin" in done.stderr
 
 
-def test_a_changed_file_is_refused_by_a_search_and_repaired_by_a_fetch(fetched) -> None:
+def test_a_search_refuses_a_changed_file_and_a_fetch_repairs_it(fetched) -> None:
     curriculum = str(fetched.write_curriculum())
     path = next((fetched.folder / "data").rglob("coinbase/BTC-USD/M5/**/*.parquet"))
     sound = path.read_bytes()
@@ -65,8 +70,8 @@ def test_a_changed_file_is_refused_by_a_search_and_repaired_by_a_fetch(fetched) 
     assert path.read_bytes() == sound
 
 
-def test_a_full_disk_loses_nothing(program, tmp_path: Path) -> None:
-    """A limit on the size of files stands in for the disk: writing fails in the middle of the download."""
+def test_a_full_disk_loses_no_stored_candle(program, tmp_path: Path) -> None:
+    """A file size limit simulates the full disk: a write fails in the middle of the download."""
     limited = ("sh", "-c", 'ulimit -f 200; trap "" XFSZ; exec "$0" -m tradeschool "$@"')
     arguments = ("fetch", "--pairs", "BTC/USD", "--timeframes", "M5", "--timerange", "20230101-20230301")
 

@@ -1,4 +1,4 @@
-"""Somebody elsewhere is told, by the command that does the work, and no secret with it."""
+"""Notifications of a running command: events arrive and contain no secret."""
 
 import json
 
@@ -9,7 +9,7 @@ def events(got: list[bytes]) -> list[dict]:
     return [json.loads(body) for body in got]
 
 
-def test_a_fetch_tells_what_it_sealed(program, hook) -> None:
+def test_a_fetch_notifies_about_sealed_datasets(program, hook) -> None:
     url, bodies = hook
     days = ("--timerange", "20230101-20230108")
     told = {"TRADESCHOOL_NOTIFY__WEBHOOK_URL": f"{url}/{SECRET}"}
@@ -24,7 +24,7 @@ def test_a_fetch_tells_what_it_sealed(program, hook) -> None:
     assert SECRET not in shown.stdout
 
 
-def test_nobody_who_does_not_answer_holds_a_fetch_up(program) -> None:
+def test_fetch_continues_when_a_webhook_does_not_answer(program) -> None:
     days = ("--timerange", "20230101-20230103")
     told = {"TRADESCHOOL_NOTIFY__SLACK_URL": f"http://127.0.0.1:9/{SECRET}"}
     done = program.run("fetch", "--pairs", "BTC/USD", "--timeframes", "M5", *days, environment=told)
@@ -34,7 +34,7 @@ def test_nobody_who_does_not_answer_holds_a_fetch_up(program) -> None:
     assert SECRET not in done.stderr
 
 
-def test_an_event_that_is_wrong_is_said_before_anything_begins(program) -> None:
+def test_an_unknown_event_name_is_reported_before_the_start(program) -> None:
     told = {"TRADESCHOOL_NOTIFY__EVENTS": "level_pased", "TRADESCHOOL_SERVE__PORT": "0"}
     done = program.run("serve", environment=told)
 
@@ -42,7 +42,7 @@ def test_an_event_that_is_wrong_is_said_before_anything_begins(program) -> None:
     assert "unknown event 'level_pased'" in done.stderr
 
 
-def test_a_run_tells_its_gates_and_its_end(fetched, hook) -> None:
+def test_a_run_notifies_about_gates_and_its_end(fetched, hook) -> None:
     url, bodies = hook
     curriculum = str(fetched.write_curriculum())
     told = {"TRADESCHOOL_NOTIFY__WEBHOOK_URL": f"{url}/{SECRET}"}

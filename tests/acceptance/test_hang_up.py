@@ -1,4 +1,4 @@
-"""A closed terminal ends a command as Ctrl-C does, and the command says so; under nohup it goes on."""
+"""A closed terminal (SIGHUP) ends a command like Ctrl-C; under nohup the command continues."""
 
 import fcntl
 import os
@@ -22,7 +22,7 @@ sys.stdin.read()
 """
 
 
-def test_a_search_whose_terminal_is_closed_ends_with_its_workers_and_says_so(fetched, eventually) -> None:
+def test_closing_the_terminal_ends_a_search_and_its_workers_with_a_message(fetched, eventually) -> None:
     words = ("--curriculum", str(fetched.write_curriculum(trials=4000)), "--seed", "7", "-j", "1", "--run", "r")
     search = fetched.start("optimize", "run", *words)
     eventually(lambda: fetched.trials() > 0)
@@ -36,7 +36,7 @@ def test_a_search_whose_terminal_is_closed_ends_with_its_workers_and_says_so(fet
 
 
 @pytest.mark.parametrize("words", [("worker", "start", "-n", "1"), ("serve", "--port", "0")])
-def test_what_stays_until_it_is_stopped_ends_with_its_terminal(program, words: tuple[str, ...]) -> None:
+def test_closing_the_terminal_ends_servers_and_pools(program, words: tuple[str, ...]) -> None:
     staying = program.start(*words)
     assert staying.stderr is not None
     staying.stderr.readline()
@@ -64,7 +64,7 @@ def started_on_a_terminal(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
     return process, ours
 
 
-def test_a_terminal_that_is_gone_takes_no_word_and_the_workers_end_all_the_same(program) -> None:
+def test_workers_end_when_the_terminal_accepts_no_output(program) -> None:
     process, terminal = started_on_a_terminal(program.folder)
     assert b"starting 1 workers" in os.read(terminal, 4096)
 
@@ -74,7 +74,7 @@ def test_a_terminal_that_is_gone_takes_no_word_and_the_workers_end_all_the_same(
 
 
 @pytest.mark.parametrize(("before", "code"), [(signal.SIG_IGN, 0), (signal.SIG_DFL, 1)])
-def test_where_it_is_ignored_at_the_start_it_stays_ignored(before: Callable[..., None] | signal.Handlers, code) -> None:
+def test_sighup_stays_ignored_under_nohup(before: Callable[..., None] | signal.Handlers, code) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDS],
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What a run logs says of each line what it belongs to: run, level, trial, dataset, worker."""
+"""Log lines of a run carry their context: run, level, trial, dataset and worker."""
 
 import json
 from collections import defaultdict
@@ -35,7 +35,7 @@ retries = 0
 """
 
 
-def test_every_line_says_what_it_belongs_to(fetched) -> None:
+def test_every_log_line_names_its_context(fetched) -> None:
     (fetched.folder / "picky.py").write_text(STRATEGY)
     (fetched.folder / "picky.toml").write_text(CURRICULUM)
     options = ("--curriculum", "picky.toml", "--seed", "7", "-j", "1", "--run", "told")

@@ -1,4 +1,4 @@
-"""A user's own strategy is evaluated where its user names it, and nowhere else."""
+"""A user strategy is evaluated only by workers whose settings name it."""
 
 import shutil
 import signal
@@ -33,9 +33,7 @@ def curriculum_of(program, name: str, body: str = STRATEGY) -> str:
     return str(path)
 
 
-def test_workers_that_a_search_starts_know_its_strategy_and_others_have_to_be_told(
-    fetched, connected: Callable[..., None]
-) -> None:
+def test_only_workers_of_the_search_allow_its_strategy_by_default(fetched, connected: Callable[..., None]) -> None:
     words = ("optimize", "run", "--curriculum", curriculum_of(fetched, "mine"), "--seed", "7")
     own = fetched.run(*words, "-j", "1", "--run", "own")
     pool = fetched.start("worker", "start", "-n", "1")
@@ -58,7 +56,7 @@ def test_workers_that_a_search_starts_know_its_strategy_and_others_have_to_be_to
         ("raise RuntimeError('no')", "cannot be imported: RuntimeError: no (mine.py, line 1) (1 attempt)"),
     ],
 )
-def test_a_search_whose_strategy_cannot_be_imported_begins_nothing(fetched, body: str, said: str) -> None:
+def test_a_search_with_an_unimportable_strategy_does_not_start(fetched, body: str, said: str) -> None:
     done = fetched.run("optimize", "run", "--curriculum", curriculum_of(fetched, "mine", body), "-j", "1")
 
     assert done.returncode == 1
@@ -66,7 +64,7 @@ def test_a_search_whose_strategy_cannot_be_imported_begins_nothing(fetched, body
     assert not (fetched.folder / "results").exists()
 
 
-def test_a_search_whose_strategy_dies_at_a_repair_ends_and_names_the_trial(fetched) -> None:
+def test_a_crash_in_repair_ends_the_search_and_names_the_trial(fetched) -> None:
     words = ("--curriculum", curriculum_of(fetched, "mine", DYING), "--seed", "7", "-j", "1", "--run", "r")
     done = fetched.run("optimize", "run", *words)
 
@@ -78,7 +76,7 @@ def test_a_search_whose_strategy_dies_at_a_repair_ends_and_names_the_trial(fetch
 
 
 @pytest.mark.parametrize("words", [("backtest",), ("strategy", "check")])
-def test_a_command_that_runs_a_strategy_tells_in_a_line_why_it_cannot_be_imported(program, words) -> None:
+def test_an_import_error_of_a_strategy_is_one_line_in_every_command(program, words) -> None:
     (program.folder / "mine.py").write_text("import os; os._exit(1)")
 
     done = program.run(*words, "mine:STRATEGY")
@@ -88,7 +86,7 @@ def test_a_command_that_runs_a_strategy_tells_in_a_line_why_it_cannot_be_importe
     assert done.stderr == f"tradeschool: {said}\n"
 
 
-def test_no_file_of_the_working_folder_stands_in_for_a_module(fetched) -> None:
+def test_files_of_the_working_folder_shadow_no_module(fetched) -> None:
     for name in SHADOWS:
         (fetched.folder / f"{name}.py").write_text(f"raise RuntimeError('shadowed by {name}')")
     words = ("optimize", "run", "--curriculum", curriculum_of(fetched, "mine"), "--seed", "7", "-j", "1")
@@ -101,7 +99,7 @@ def test_no_file_of_the_working_folder_stands_in_for_a_module(fetched) -> None:
     assert "shadowed by" not in done.stderr + listed.stderr
 
 
-def test_an_own_strategy_s_table_is_that_of_the_built_in_one_for_any_number_of_workers(fetched) -> None:
+def test_a_user_strategy_gives_the_same_table_for_any_number_of_workers(fetched) -> None:
     own = curriculum_of(fetched, "mine")
     shutil.copy(own, fetched.folder / "own.toml")
     built_in = fetched.write_curriculum(trials=8)
@@ -118,7 +116,7 @@ def test_an_own_strategy_s_table_is_that_of_the_built_in_one_for_any_number_of_w
     assert one == two == built
 
 
-def test_a_name_that_is_no_strategy_s_is_refused_in_one_line(program) -> None:
+def test_an_unknown_strategy_name_is_refused_in_one_line(program) -> None:
     done = program.run("worker", "start", "--strategy", "mine")
 
     assert done.returncode == 2

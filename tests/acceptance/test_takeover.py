@@ -1,4 +1,4 @@
-"""A run whose process is killed goes on by itself, whatever else shares its queue."""
+"""A killed run resumes automatically, also if other installations share its queue."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_a_killed_run_goes_on_beside_another_installation_and_after_a_flush(
+def test_a_killed_run_resumes_on_a_shared_queue_and_after_a_flush(
     fetched, make_program, tmp_path: Path, shared_queue: str, eventually
 ) -> None:
     """Two installations, each with its own SQLite file; Redis forgets everything; the search is killed."""

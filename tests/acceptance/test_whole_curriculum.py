@@ -1,4 +1,4 @@
-"""Two levels, from nothing: what comes in first is searched first, and whatever dies, the end is the same."""
+"""A curriculum of two levels: downloads and searches overlap, and kills do not change the result."""
 
 import json
 import os
@@ -68,7 +68,7 @@ SLOW = (
 
 
 def results(program, run: str) -> dict[str, bytes]:
-    """Every file of a run, without what only tells when it was begun or written."""
+    """Every file of a run without start and write times."""
     folder = program.folder / "results" / run
     begun = json.loads((folder / "run.json").read_text())["created"][:16]
     untimed = {"run.json", "lineage.json", "events.jsonl", "holdout_log.jsonl"}
@@ -83,8 +83,8 @@ def events(program, run: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in (program.folder / "results" / run / "events.jsonl").read_text().splitlines()]
 
 
-def test_a_level_starts_while_what_comes_after_it_is_still_downloaded(program) -> None:
-    """Level 2 wants two years more of its dataset: level 1 is judged long before they are there."""
+def test_a_level_starts_while_later_datasets_are_still_downloading(program) -> None:
+    """Level 2 needs two more years of its dataset: level 1 is judged before they are downloaded."""
     curriculum = write(program.folder, FIRST, level("2", "coinbase/BTC-USD/M5", end="2023-12-20"))
     slow = {"TRADESCHOOL_FETCH__COINBASE_RATE": "20"}
 
@@ -119,8 +119,8 @@ def undisturbed(candles: Path, make_lasting) -> dict[str, bytes]:
     return results(made, "whole")
 
 
-def test_a_run_that_is_killed_again_and_again_leaves_the_same_files(fetched, eventually, undisturbed) -> None:
-    """kill -9 of command, workers and server at once: in the first level, in the second, in its retry, at the end."""
+def test_repeated_kills_leave_the_same_result_files(fetched, eventually, undisturbed) -> None:
+    """SIGKILL of command, workers and server at once: in the first level, the second, its retry and at the end."""
     hasty = replace(fetched, environment={**fetched.environment, "TRADESCHOOL_WORK__LEASE_SECONDS": "5"})
     curriculum = write(fetched.folder, *SLOW)
     command = ["optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "whole"]
@@ -144,7 +144,7 @@ def test_a_run_that_is_killed_again_and_again_leaves_the_same_files(fetched, eve
 
 @pytest.fixture(scope="module")
 def over(candles: Path, make_lasting):
-    """The command at home in a folder with a run `a` that is over."""
+    """The command in a folder with a finished run `a`."""
     made = make_lasting("over")
     shutil.copytree(candles, made.folder / "data")
     words = ("optimize", "run", "--curriculum", write(made.folder, FIRST), "--seed", "7", "-j", "1", "--run", "a")
@@ -154,7 +154,7 @@ def over(candles: Path, make_lasting):
     return made
 
 
-def test_looking_at_a_run_tells_how_it_stands_and_whether_it_comes_out_again(over, tmp_path: Path) -> None:
+def test_status_and_reproduce_work_on_a_finished_run(over, tmp_path: Path) -> None:
     status = over.json("optimize", "status")
     best = over.json("optimize", "best", "a", "-n", "3")
     verified = over.json("optimize", "verify", "a", str(best[0]["trial"]))
@@ -185,7 +185,7 @@ def copied_study(program, folder: Path):
     return program.with_environment({"TRADESCHOOL_STORAGE_URL": f"sqlite:///{folder / 'study.sqlite3'}"})
 
 
-def test_luck_is_measured_further_and_a_report_written_again(over) -> None:
+def test_null_test_is_extended_and_report_is_rewritten(over) -> None:
     folder = over.folder / "results" / "a"
 
     null = over.json("optimize", "null", "a", "--surrogates", "6", "-j", "2")
@@ -204,7 +204,7 @@ def test_luck_is_measured_further_and_a_report_written_again(over) -> None:
     assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
 
 
-def test_a_run_that_is_not_over_has_no_report(fetched, eventually) -> None:
+def test_an_unfinished_run_has_no_report(fetched, eventually) -> None:
     search = fetched.start("optimize", "run", "--curriculum", write(fetched.folder, *SLOW), "-j", "1", "--run", "a")
     eventually(lambda: fetched.trials() >= 2)
     search.send_signal(signal.SIGINT)
@@ -218,7 +218,7 @@ def test_a_run_that_is_not_over_has_no_report(fetched, eventually) -> None:
     assert "no level has a verdict yet" in null.stderr
 
 
-def test_a_full_disk_under_the_results_ends_with_one_line_and_the_run_goes_on(
+def test_a_run_resumes_after_a_full_results_disk(
     fetched, small_disk: Path, remount: Callable[[str], None], undisturbed
 ) -> None:
     curriculum = write(fetched.folder, *SLOW)
@@ -236,7 +236,7 @@ def test_a_full_disk_under_the_results_ends_with_one_line_and_the_run_goes_on(
     assert {name: each for name, each in results(fetched, "whole").items() if name != "ballast"} == undisturbed
 
 
-def test_candles_below_the_coverage_are_told_before_anything_starts(fetched) -> None:
+def test_insufficient_coverage_is_reported_before_the_start(fetched) -> None:
     curriculum = write(fetched.folder, level("1", "coinbase/BTC-USD/M5", end="2023-02-10"))
 
     done = fetched.run("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2")

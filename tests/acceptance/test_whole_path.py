@@ -1,4 +1,4 @@
-"""From nothing to a verdict, with real processes."""
+"""The path from an empty folder to a verdict, with real processes."""
 
 import json
 import os
@@ -16,7 +16,7 @@ MANY = 120  # trials: enough to be interrupted among them
 
 @pytest.fixture(scope="module")
 def up(make_lasting):
-    """An empty folder in which `up` has run, and what came of it."""
+    """A folder in which `up` has run, and its result."""
     made = make_lasting("up").with_environment({"TRADESCHOOL_SERVE__PORT": "0"})
     curriculum = str(made.write_curriculum())
     done = made.run("up", "--curriculum", curriculum, "--seed", "7", "-j", "1", "--json")
@@ -24,7 +24,7 @@ def up(make_lasting):
     return made, done
 
 
-def test_up_goes_from_nothing_to_a_verdict(up) -> None:
+def test_up_runs_from_an_empty_folder_to_a_verdict(up) -> None:
     program, done = up
     assert done.returncode == 0, done.stderr
     assert "monitoring page: http://127.0.0.1:" in done.stderr
@@ -46,7 +46,7 @@ def test_up_goes_from_nothing_to_a_verdict(up) -> None:
     assert files >= {"trials.csv", "trials.parquet", "gate.json", "best_params.json", "metrics.json", "equity.svg"}
 
 
-def test_up_serves_no_page_where_none_is_wanted(up) -> None:
+def test_up_serves_no_page_with_the_option_off(up) -> None:
     program, _ = up
     curriculum = str(program.write_curriculum(trials=4))
     done = program.run("up", "--curriculum", curriculum, "--seed", "8", "-j", "1", "--no-page")
@@ -68,7 +68,7 @@ def test_a_missed_gate_is_a_verdict_with_exit_code_3(fetched) -> None:
 
 
 def test_the_trial_table_is_the_same_for_any_number_of_workers(up, fetched) -> None:
-    """Of one, after a download of its own, and of three."""
+    """One worker, after its own download, and three workers."""
     program, done = up
     with_one = table(program, json.loads(done.stdout)["run"], "csv")
     curriculum = str(fetched.write_curriculum())
@@ -79,7 +79,7 @@ def test_the_trial_table_is_the_same_for_any_number_of_workers(up, fetched) -> N
     assert with_one.count(b"\n") == 17
 
 
-def test_workers_of_another_terminal_do_the_work(fetched, connected: Callable[..., None]) -> None:
+def test_workers_of_another_terminal_evaluate_the_trials(fetched, connected: Callable[..., None]) -> None:
     curriculum = str(fetched.write_curriculum())
     pool = fetched.start("worker", "start", "-n", "2")
     try:
@@ -107,7 +107,7 @@ def whole_table(candles: Path, make_lasting) -> bytes:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_nothing_behind_and_goes_on(fetched, number: int, eventually, whole_table) -> None:
+def test_an_interrupted_run_leaves_no_process_and_resumes(fetched, number: int, eventually, whole_table) -> None:
     curriculum = str(fetched.write_curriculum(trials=MANY))
     search = fetched.start("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "1", "--run", "broken")
     eventually(lambda: fetched.trials() >= 3)
@@ -121,7 +121,7 @@ def test_an_interrupted_run_leaves_nothing_behind_and_goes_on(fetched, number: i
     assert table(fetched, "broken") == whole_table
 
 
-def test_a_run_that_was_killed_with_all_its_workers_loses_no_trial(fetched, eventually, whole_table) -> None:
+def test_killing_a_run_and_its_workers_loses_no_trial(fetched, eventually, whole_table) -> None:
     curriculum = str(fetched.write_curriculum(trials=MANY))
     search = fetched.start("optimize", "run", "--curriculum", curriculum, "--seed", "7", "-j", "2", "--run", "broken")
     eventually(lambda: fetched.trials() >= 3)
@@ -136,14 +136,14 @@ def test_a_run_that_was_killed_with_all_its_workers_loses_no_trial(fetched, even
 
 
 def table(program, run: str, form: str = "parquet") -> bytes:
-    """The trials of a run, as a file has them."""
+    """The exported trial table of a run."""
     out = program.folder / f"{run}.{form}"
     done = program.run("optimize", "export", run, "--format", form, "--out", str(out))
     assert done.returncode == 0, done.stderr
     return out.read_bytes()
 
 
-def test_an_interrupted_demo_takes_everything_down(program, eventually) -> None:
+def test_an_interrupted_demo_stops_all_its_processes(program, eventually) -> None:
     demo = program.start("demo")
     eventually(lambda: any((program.folder / "demo").glob("*/data/.ledger.sqlite3")))
 

@@ -1,4 +1,4 @@
-"""A program that runs `tradeschool` again and again in forks of itself, and kills it where it is told.
+"""A program that runs `tradeschool` repeatedly in forks of itself and kills it at given points.
 
 Standard input is a line of JSON a run: the words, the environment's changes, and how it is to end. A fork starts in
 milliseconds, because everything is imported already and polars has not been used. An audit hook sees each moment at
@@ -13,11 +13,11 @@ import sqlite3
 import sys
 from collections.abc import Callable
 
-import tradeschool.app.dataset_download
+import tradeschool.app.download.dataset_download
 
 # Imported before the fork, so that no fork has to.
-import tradeschool.cli.data
-import tradeschool.cli.fetch
+import tradeschool.cli.candles.data
+import tradeschool.cli.candles.fetch
 import tradeschool.cli.main
 import tradeschool.views.download_progress
 from fetcher import provider_registry
@@ -30,7 +30,7 @@ STATEMENTS = ("BEGIN", "INSERT", "UPDATE", "DELETE", "COMMIT", "CREATE", "ALTER"
 
 
 class Watch:
-    """Counts the moments at which something is written below a folder, and ends the process at one of them."""
+    """Counts writes below a folder and ends the process at one of them."""
 
     def __init__(self, folder: str, kill_at: int | None, tell: Callable[[str], None]) -> None:
         self.folder, self.kill_at, self.tell = folder, kill_at, tell
@@ -41,7 +41,7 @@ class Watch:
             self._reach(f"{event} {self._name(str(words[1] if event == 'os.rename' else words[0]))}")
 
     def connection(self, *words: object, **named: object) -> sqlite3.Connection:
-        """In the place of `sqlite3.Connection`: one whose statements are seen."""
+        """Replacement of `sqlite3.Connection` that reports its statements."""
         connection = sqlite3.Connection(*words, **named)  # type: ignore[arg-type]
         connection.set_trace_callback(self._statement)
         return connection
@@ -51,7 +51,7 @@ class Watch:
             self._reach(" ".join(statement.split()[:3]))
 
     def _name(self, path: str) -> str:
-        """The path without what differs from run to run."""
+        """The path without parts that differ between runs."""
         below = path.removeprefix(self.folder)
         return below[: -len(".") - 32] if ".staging/" in below else below
 
@@ -63,7 +63,7 @@ class Watch:
 
 
 def run(order: dict, out: int) -> None:
-    """In the fork: `tradeschool` with these words; the points that it reaches go down the pipe, a line each."""
+    """Run `tradeschool` with arguments in the fork; each point that it reaches is one line in the pipe."""
     os.environ.update(order["environment"])
     quiet = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(quiet, 1)

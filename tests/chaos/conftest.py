@@ -1,4 +1,4 @@
-"""What it takes to kill a program at any moment and look at what is left."""
+"""Fixtures that kill a program at any write and read the remaining files."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ class ChaosProcesses:
 
 @pytest.fixture
 def chaos_processes_of(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[ChaosProcesses]]:
-    """A nursery; several of them run the program several times at once."""
+    """Creates a runner; several runners run the program concurrently."""
 
     @asynccontextmanager
     async def one() -> AsyncIterator[ChaosProcesses]:
@@ -79,7 +79,7 @@ async def chaos_processes(
 
 @pytest.fixture(scope="session")
 def content() -> Callable[[Path], dict[str, object]]:
-    """What a data folder holds: parquet files by their bytes, seals by all that they say but when."""
+    """Content of a data folder: bytes of parquet files, and seals without their time."""
 
     def read(folder: Path) -> dict[str, object]:
         files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*.parquet"))}

@@ -1,4 +1,4 @@
-"""A coordinator with the embedded server that it starts, and starts again, as a program: what `optimize resume` is."""
+"""A program with a coordinator and its embedded server, like `optimize resume`."""
 
 import runpy
 import sys

@@ -1,4 +1,4 @@
-"""What goes wrong around a search: clocks that are set, files that are damaged, keys that strangers write.
+"""What goes wrong around a search: clocks that are set, files that are damaged, keys that an attacker writes.
 
 The server is the embedded one, which the coordinators' own programs start, and start again: nothing here repairs what
 the product should. Workers and coordinators share a signing key, because answers are forged, too.
@@ -39,7 +39,7 @@ Blow = Callable[[], bool]
 
 
 class Surroundings(ChaosRound):
-    """One study in surroundings that somebody spoils."""
+    """One study with faults in its environment."""
 
     longest_seconds = 900.0
     """A server that dies at every other blow leaves little time for trials in between."""
@@ -52,7 +52,7 @@ class Surroundings(ChaosRound):
             clock.set(0)
 
     def end(self) -> None:
-        """Kill whoever is left, the embedded server last."""
+        """Kill all remaining processes, the embedded server last."""
         super().end()
         with suppress(ServiceUnreachable):
             self._valkey.stop()
@@ -109,7 +109,7 @@ class Surroundings(ChaosRound):
         return self._spoil("*.manifest", lambda file: file.write_bytes(self._choose.choice(GARBAGE)))
 
     def _remove_files(self) -> bool:
-        """What a fail-over to an empty replica is to a queue."""
+        """Empty the server, like a fail-over to an empty replica."""
         return self._spoil("", shutil.rmtree)
 
     def _overwrite(self, file: Path) -> None:
@@ -119,7 +119,7 @@ class Surroundings(ChaosRound):
             opened.write(self._choose.randbytes(self._choose.choice([1, 16, 200])))
 
     def _spoil(self, pattern: str, change: Callable[[Path], object]) -> bool:
-        """Do that to a file of the server, which dies of something else just then."""
+        """Damage a file of the server and kill the server."""
         with suppress(ServiceUnreachable, RedisError):
             pid = self._valkey.pid
             if pid is None:
@@ -141,7 +141,7 @@ class Surroundings(ChaosRound):
         return self._ask(lambda server: server.rpush(key, self._choose.choice(GARBAGE)))
 
     def _forge_answer(self) -> bool:
-        """One that would be the best of all, for a trial that is under way."""
+        """Forge the best result for a running trial."""
 
         def forge(server: Redis) -> None:
             found = {"state": "complete", "value": 1e9, "intermediate": [], "constraints": {}, "metrics": {}}
@@ -169,7 +169,7 @@ class Surroundings(ChaosRound):
         return self._ask(forge)
 
     def _change_type(self) -> bool:
-        """A key of ours that is a set of two, or a text."""
+        """Replace a key of the product by a set or a string."""
         ours = (
             QUEUE,
             TAKEN,
@@ -204,7 +204,7 @@ class Surroundings(ChaosRound):
         return f"{self._plan.study}-{first}-{first + size - 1}-a1"
 
     def _ask(self, act: Callable[[Redis], object]) -> bool:
-        """Do something over a connection of a stranger's; whether the server was there."""
+        """Do something over a connection of an attacker; whether the server was there."""
         with closing(Redis.from_url(self._plan.url, socket_timeout=5)) as server, suppress(RedisError):
             act(server)
             return True
@@ -221,7 +221,7 @@ def rounds(
     title: str = "sleep 0.3",
     pause: tuple[float, float] = (0.1, 1.0),
 ) -> Iterator[Round]:
-    """Studies of other seeds, until so many blows have fallen."""
+    """Run studies with further seeds until enough faults were injected."""
     choose, done = random.Random(seed), 0
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     while done < blows:

@@ -1,4 +1,4 @@
-"""A pool of three that replaces its dead at once, as a program, so that a storm can kill it and its workers."""
+"""A program with a pool of three workers that replaces killed workers at once."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whatever is killed, every trial is stored once, and the table is a quiet search's; `scripts/chaos` kills more."""
+"""Kills of any process: each trial is stored once and the table is that of an undisturbed search."""
 
 import importlib
 import importlib.util
@@ -26,16 +26,16 @@ def chaos_round() -> ModuleType:
 
 
 @pytest.mark.parametrize("remembers", [True, False], ids=["a server that remembers", "a server that forgets"])
-def test_a_storm_changes_nothing(chaos_round: ModuleType, remembers: bool) -> None:
-    """A search that is over before the last blow is followed by another one."""
+def test_random_kills_do_not_change_the_trial_table(chaos_round: ModuleType, remembers: bool) -> None:
+    """If a search ends before the last kill, another one follows."""
     searches = list(chaos_round.rounds(7, 21 + remembers, remembers=remembers, trials=24, a_round=7))
 
     assert sum(done.kills.total() for done in searches) == 7
     assert [done.found for done in searches] == [done.wanted for done in searches]
 
 
-def test_spoilt_surroundings_change_nothing(chaos_round: ModuleType) -> None:
-    """Clocks that are set, files that are damaged, keys that strangers write; nobody repairs but the product."""
+def test_environment_faults_do_not_change_the_trial_table(chaos_round: ModuleType) -> None:
+    """Clocks that are set, files that are damaged, keys that an attacker writes; nobody repairs but the product."""
     if library() is None:
         pytest.skip(MISSING)
     surroundings = importlib.import_module("tests.chaos.environment_faults")
@@ -46,7 +46,7 @@ def test_spoilt_surroundings_change_nothing(chaos_round: ModuleType) -> None:
     assert [done.found for done in searches] == [done.wanted for done in searches]
 
 
-def test_the_long_form_begins_as_a_program() -> None:
+def test_the_chaos_script_starts() -> None:
     command = [sys.executable, "-m", "tests.chaos.chaos_round", "--help"]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
 

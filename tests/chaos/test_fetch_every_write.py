@@ -1,4 +1,4 @@
-"""`tradeschool fetch` killed before every single write: the next run ends as if nothing had been."""
+"""`tradeschool fetch` killed before every single write: the next run gives the same files."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def environment() -> dict[str, str]:
     return {"TRADESCHOOL_FETCH__COINBASE_RATE": "500", "TRADESCHOOL_FETCH__PATIENCE_SECONDS": "300"}
 
 
-async def test_killed_before_each_write_it_goes_on(
+async def test_fetch_resumes_after_a_kill_before_each_write(
     tmp_path: Path, serving, chaos_processes, content, environment
 ) -> None:
     async with serving() as served:

@@ -1,4 +1,4 @@
-"""`tradeschool fetch` killed at random while everything goes wrong at the exchange, on the disk and beside it."""
+"""`tradeschool fetch` killed at random during faults of the exchange and the disk, and beside a second fetcher."""
 
 import asyncio
 import random
@@ -30,14 +30,14 @@ def reached_by(url: str) -> dict[str, str]:
 
 @pytest.fixture
 async def whole(tmp_path: Path, serving, chaos_processes, content) -> dict[str, object]:
-    """What an undisturbed run leaves."""
+    """Files of an undisturbed run."""
     async with serving() as served:
         ended = await chaos_processes.run(*WORDS, data=tmp_path / "undisturbed", environment=reached_by(served.url))
     assert ended.code == 0, ended.log
     return content(tmp_path / "undisturbed")
 
 
-async def test_killed_at_random_under_every_fault_it_ends_the_same(
+async def test_random_kills_under_every_fault_give_the_same_files(
     tmp_path: Path, serving, chaos_processes, content, whole
 ) -> None:
     """429, errors, HTML, cut and dripping bodies, false empties, doubled rows, and twelve kills."""
@@ -57,7 +57,7 @@ async def test_killed_at_random_under_every_fault_it_ends_the_same(
     assert content(data) == whole
 
 
-async def test_a_disk_that_fills_up_is_told_and_space_is_all_it_needs(
+async def test_a_full_disk_is_reported_and_fetch_resumes_with_more_space(
     small_disk: Path, remount: Callable[[str], None], serving, chaos_processes, content, whole
 ) -> None:
     data, other = small_disk / "data", small_disk / "somebody else's"
@@ -78,7 +78,7 @@ async def test_a_disk_that_fills_up_is_told_and_space_is_all_it_needs(
     assert content(data) == whole
 
 
-async def test_a_disk_that_is_too_small_is_told_before_anything_is_asked(
+async def test_a_too_small_disk_is_reported_before_the_first_request(
     small_disk: Path, serving, chaos_processes
 ) -> None:
     async with serving() as served:
@@ -89,7 +89,7 @@ async def test_a_disk_that_is_too_small_is_told_before_anything_is_asked(
     assert not served.requests
 
 
-async def test_a_disk_that_turns_read_only_is_told_and_nothing_is_lost(
+async def test_a_read_only_disk_is_reported_without_data_loss(
     small_disk: Path, remount: Callable[[str], None], serving, chaos_processes, content, whole
 ) -> None:
     data = small_disk / "data"
@@ -107,10 +107,10 @@ async def test_a_disk_that_turns_read_only_is_told_and_nothing_is_lost(
     assert content(data) == whole
 
 
-async def test_two_at_once_and_one_of_them_killed_end_the_same(
+async def test_two_fetchers_give_the_same_files_if_one_is_killed(
     tmp_path: Path, serving, chaos_processes_of, content, whole
 ) -> None:
-    """The second waits for the first, and takes over the moment it is dead."""
+    """The second waits for the first and continues as soon as the first is dead."""
     data = tmp_path / "shared"
     async with (
         serving(faults=Faults.parse("latency=20-40")) as served,

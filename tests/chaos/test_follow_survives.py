@@ -1,4 +1,4 @@
-"""`tradeschool fetch --follow` outlives maintenance, a suspended machine and a kill."""
+"""`tradeschool fetch --follow` continues after maintenance, a suspended machine and a kill."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ async def start(url: str, data: Path) -> asyncio.subprocess.Process:
 
 
 async def health(data: Path, after: datetime, *, well: bool) -> dict:
-    """What the first round that ends after a moment, with errors or without, says of itself."""
+    """Health of the first round that ends after a given time, with or without errors."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -51,7 +51,7 @@ async def health(data: Path, after: datetime, *, well: bool) -> dict:
             await asyncio.sleep(0.05)
 
 
-async def test_it_goes_on_after_maintenance_suspension_and_a_kill(tmp_path: Path, serving) -> None:
+async def test_follow_resumes_after_maintenance_suspension_and_a_kill(tmp_path: Path, serving) -> None:
     def answered() -> int:
         return sum("candles" in seen.path and seen.status == 200 for seen in served.requests)
 

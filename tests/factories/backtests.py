@@ -1,4 +1,4 @@
-"""Helpers of the backtest tests: entries by hand, fills as rows, random parameters."""
+"""Helpers of the backtest tests: hand-written entries, fills as rows, random parameters."""
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def fills(run: BacktestRun) -> list[tuple[int, int, int, int, int, str]]:
 
 
 def random_parameters(random: np.random.Generator) -> dict[str, float]:
-    """Of sma_cross: what it always searches."""
+    """Random values of the parameters that sma_cross always searches."""
     return SMA.repair(
         completed(
             SMA,
@@ -71,7 +71,7 @@ def random_parameters(random: np.random.Generator) -> dict[str, float]:
 
 
 def managed_parameters(random: np.random.Generator) -> dict[str, float]:
-    """The same with some of what the engine can do besides, each in one of three sets."""
+    """The same, with optional trade management in one of three sets."""
     offers = (
         {"trail_atr": round(float(random.uniform(0.3, 5)), 3)},
         {"max_bars": int(random.integers(1, 30))},
@@ -88,7 +88,7 @@ def managed_parameters(random: np.random.Generator) -> dict[str, float]:
 
 
 def random_rules(random: np.random.Generator, parameters: dict[str, float]) -> TradingRules:
-    """Any direction, with costs and without."""
+    """Random direction and costs."""
     managed = TradeManagement.of(parameters)
     return TradingRules(
         direction=list(Direction)[random.integers(3)],

@@ -1,4 +1,4 @@
-"""Candles for tests: hand-written ones, random walks, and real ones from the shared folder."""
+"""Candles for tests: hand-written candles, random walks, and real candles from the shared folder."""
 
 import os
 from datetime import UTC, datetime
@@ -46,7 +46,7 @@ def arrays_of(
 
 
 def whole_window(candles: CandleArrays) -> Window:
-    """From the midnight before the first candle to the one after the last."""
+    """Window from the midnight before the first candle to the midnight after the last."""
     day = 86_400
     return Window.of_seconds(int(candles.time[0]) // day * day, (int(candles.time[-1]) // day + 1) * day)
 
@@ -88,7 +88,7 @@ def random_prepared(seed: int, count: int, *, warm_up: int, dataset: Dataset = B
 
 
 def shared_frame(name: str) -> pl.DataFrame:
-    """Real candles; skips the test where the folder of real candles is not there."""
+    """Real candles; skips the test if the folder of real candles is missing."""
     beside = Path(__file__).parents[2].parent / "shared"
     path = Path(os.environ.get("SHARED_FOLDER", beside)) / "data" / f"{name}.parquet"
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Whole runs in one process, over made candles."""
+"""Whole curriculum runs in one process, over synthetic candles."""
 
 import json
 import time
@@ -24,9 +24,9 @@ from tradeschool.store import Store
 from tradeschool.store.frame_store import FrameStore
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
-from workers.coordinator.curriculum_run import run_levels_with
-from workers.coordinator.finalize import FinalizeOptions
-from workers.coordinator.run_record import begin, read_run
+from workers.coordinator.run.curriculum_run import run_levels_with
+from workers.coordinator.run.finalize import FinalizeOptions
+from workers.coordinator.run.run_record import begin, read_run
 from workers.monitoring.run_status import RunStatus, read_run_status
 from workers.work_horse.evaluator import Evaluator
 from workers.worker.in_process_dispatch import InProcessDispatcher
@@ -69,7 +69,7 @@ def seal_candles(store: FrameStore) -> None:
 
 @dataclass(frozen=True)
 class RunHarness:
-    """A folder, and runs in it that are evaluated in this process."""
+    """Runs in one folder, evaluated in this process."""
 
     context: RunContext
 
@@ -86,7 +86,7 @@ class RunHarness:
         tell_luck=lambda *_: None,
         **options,
     ):
-        """In this process alone, the luck included where it is measured."""
+        """Run in this process, including null tests."""
         evaluator = Evaluator(store=self.context.store, prepare=prepare_level, evaluate=evaluate, worker="here")
         ending = FinalizeOptions(processes=1, on_null_test=tell_luck, **options)
         return run_levels_with(lambda _: InProcessDispatcher(evaluator), self.context, name, tell, stop, wait, ending)
@@ -98,7 +98,7 @@ class RunHarness:
         return json.loads((self.context.folder(name) / path).read_text())
 
     def files(self, name: str = "run") -> dict[str, bytes]:
-        """Every file of a run by its path, without what only tells when it was written."""
+        """Every file of a run by its path, without write times."""
         folder = self.context.folder(name)
         return {
             str(path.relative_to(folder)): path.read_bytes()
@@ -107,7 +107,7 @@ class RunHarness:
         }
 
     def rows(self, name: str = "run") -> list[str]:
-        """As text, because a figure that is no number equals nothing."""
+        """Rows as text, because NaN equals nothing."""
         return [row.model_dump_json() for row in read_run(self.context, name).attempts]
 
     def looks(self, name: str = "run") -> list[dict[str, object]]:
@@ -134,11 +134,11 @@ def run_harness_in(folder: Path, candles: Path) -> RunHarness:
 
 
 class Killed(BaseException):
-    """What nobody catches."""
+    """An exception that no code catches."""
 
 
 class CrashingStore:
-    """Candles that a process lives to read so many times only."""
+    """A store that raises after a number of reads."""
 
     def __init__(self, store: Store, lives: int) -> None:
         self._store, self._reads = store, lives
@@ -154,7 +154,7 @@ class CrashingStore:
 
 
 def after(calls: int) -> Callable[..., None]:
-    """A progress report that is the last thing a process does."""
+    """A progress callback that raises after a number of calls."""
     left = [calls]
 
     def tell(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""A small level over synthetic candles, and the candles."""
+"""A small level and its synthetic candles."""
 
 from datetime import date
 from functools import cache
@@ -23,7 +23,7 @@ DATASETS = ("coinbase/BTC-USD/H1", "oanda/EUR-USD/H1", "coinbase/ETH-USD/M15")
 
 
 def level_of(datasets: tuple[str, ...] = DATASETS, **fields: object) -> Level:
-    """Forty days from 1 March 2021, each dataset two days later than the one before."""
+    """A level over forty days from 1 March 2021; each dataset starts two days after the previous one."""
     given = {
         "name": "1",
         "title": "Made",
@@ -43,7 +43,7 @@ def level_of(datasets: tuple[str, ...] = DATASETS, **fields: object) -> Level:
 
 
 def read_made(dataset: Dataset, window: Window) -> CandleArrays:
-    """A random walk of the dataset's own seed, without a missing bar; half-spreads for FX."""
+    """A random walk seeded by the dataset, without missing bars; half-spreads for FX."""
     times = np.arange(window.start_seconds, window.end_seconds, dataset.timeframe.seconds, dtype=np.int64)
     seed = sum(dataset.name.encode())
     tick = dataset.instrument.tick
@@ -72,7 +72,7 @@ def read_flat(dataset: Dataset, window: Window) -> CandleArrays:
 
 @cache
 def read_trending(dataset: Dataset, window: Window) -> CandleArrays:
-    """A market whose bars go on where the bars before went, for some fifty of them: there is something to find."""
+    """A market with trends of about fifty bars, so that a strategy can find an edge."""
     times = np.arange(window.start_seconds, window.end_seconds, dataset.timeframe.seconds, dtype=np.int64)
     random = np.random.default_rng(3)
     turns = random.random(len(times)) < 1 / 50

@@ -1,4 +1,4 @@
-"""Runs as a search leaves them: a row in the study's database, and seals for what they name."""
+"""Stored runs: a row in the study database, and seals for the datasets of the run."""
 
 import math
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ def make_level(name: str, trials: int = 4) -> Level:
 
 
 def make_context(folder: Path) -> RunContext:
-    """An installation in a folder."""
+    """The context of an installation in a folder."""
     return RunContext(
         store=Store(folder / "data"),
         holdout=holdout_store(folder / "data"),
@@ -47,7 +47,7 @@ def make_context(folder: Path) -> RunContext:
 def make_run_record(
     context: RunContext, *levels: Level, name: str = "r1", created: datetime = CREATED, is_sealed: bool = False
 ) -> RunRecord:
-    """A run that was just begun."""
+    """A new run."""
     record = RunRecord(name=name, seed=7, levels=levels or (make_level("1"),), created=created, fingerprints={})
     context.folder(name).mkdir(parents=True)
     for level in record.levels if is_sealed else ():
@@ -59,7 +59,7 @@ def make_run_record(
 def make_attempt(
     context: RunContext, record: RunRecord, level: str = "1", number: int = 1, *, verdict: Verdict | None = None
 ) -> RunRecord:
-    """The run with an attempt begun; searched and judged where a verdict is given."""
+    """The run with one more attempt; searched and judged if a verdict is given."""
     row = AttemptRow(
         level=level,
         number=number,
@@ -75,7 +75,7 @@ def make_attempt(
 
 
 def searched(context: RunContext, record: RunRecord, level: str = "1") -> RunRecord:
-    """The run with the last trial of a level's latest attempt committed."""
+    """The run with the latest attempt of a level completely searched."""
     row = record.last(level)
     assert row is not None
     changed = record.with_attempt(row.model_copy(update={"searched": True}))
@@ -84,7 +84,7 @@ def searched(context: RunContext, record: RunRecord, level: str = "1") -> RunRec
 
 
 def make_verdict(*, passed: bool, reason: str = "as read") -> Verdict:
-    """On trial 3."""
+    """A verdict on trial 3."""
     sharpe = Criterion(
         name="sharpe", value=0.9 if passed else 0.1, target=0.8, is_ceiling=False, low=-0.5, high=1.5, trades=40
     )
@@ -104,7 +104,7 @@ def make_verdict(*, passed: bool, reason: str = "as read") -> Verdict:
 
 
 def make_null_test(passed: int = 3) -> NullTest:
-    """Of forty markets without skill."""
+    """A null test of forty no-skill markets."""
     return NullTest(
         surrogates=40,
         passed=passed,
@@ -119,7 +119,7 @@ def make_null_test(passed: int = 3) -> NullTest:
 
 
 def recommended(context: RunContext, record: RunRecord, reason: str = "as weighed") -> RunRecord:
-    """The run with its luck measured and a recommendation against it."""
+    """The run with a null test and a negative recommendation."""
     check = Check(name="gate_1", needed_for=CheckStage.PAPER, met=False, found=reason)
     unknown = Check(name="sealed", needed_for=CheckStage.DEPLOY, met=None, found="holdout period not opened")
     found = Recommendation(
@@ -138,7 +138,7 @@ def recommended(context: RunContext, record: RunRecord, reason: str = "as weighe
 
 
 def seal_level(store: Store, level: Level) -> None:
-    """Seals without candles: enough for whoever asks whether a level can start."""
+    """Seals without candles, sufficient to check whether a level can start."""
     for each in level.datasets:
         dataset, window = each.source, each.window
         seal = Seal(

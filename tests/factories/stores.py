@@ -22,7 +22,7 @@ def seal_made(
     read: Callable[[Dataset, Window], CandleArrays] = read_made,
     gaps: tuple[Gap, ...] = (),
 ) -> None:
-    """Write what `read` says of every slot in which the market is open, but for the gaps, and seal it."""
+    """Write and seal the candles of `read` for every open slot except the gaps."""
     arrays, slots = read(dataset, window), expected_slots(dataset, window)
     columns = {name: getattr(arrays, name) for name in ("open", "high", "low", "close", "volume", "half_spread")}
     frame = pl.DataFrame({"ts": arrays.time * 1_000_000, **{k: v for k, v in columns.items() if v is not None}})

@@ -53,7 +53,7 @@ def scripted():
 
 @pytest.fixture
 def fast() -> Callable[..., Access]:
-    """Access with a rate limit too high to slow a test."""
+    """Access with a rate limit that does not slow a test."""
 
     def access(url: str, **changes: object) -> Access:
         return Access(**({"url": url, "rate": 500.0, "token": "any", "patience_seconds": 0.5} | changes))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Damaged variants of sound inputs: bytes cut, doubled or replaced, and JSON with values that do not belong."""
+"""Damaged variants of valid inputs: bytes removed, repeated or replaced, and JSON with wrong values."""
 
 import copy
 import json
@@ -30,13 +30,13 @@ ODD_VALUES: tuple[Any, ...] = (
 
 
 def damaged(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
-    """One of the seeds with a few bytes cut out, doubled, inserted or replaced; now and then bytes of any kind."""
+    """A seed with a few bytes removed, repeated, inserted or replaced; sometimes random bytes."""
     edits = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4_095), st.binary(max_size=6)), max_size=6)
     return st.one_of(st.builds(_edited, st.sampled_from(seeds), edits), st.binary(max_size=200), st.just(_nested()))
 
 
 def damaged_json(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
-    """The same, or one of the seeds with some of its values replaced, added to or left out."""
+    """The same, or a JSON seed with values replaced, added or removed."""
     odd = st.sampled_from(ODD_VALUES) | st.integers() | st.floats() | st.text(max_size=20)
     changes = st.lists(st.tuples(st.integers(0, 255), st.integers(0, 2), odd), min_size=1, max_size=3)
     parsed = [json.loads(seed) for seed in seeds]

@@ -1,4 +1,4 @@
-"""Every place that reads what others wrote, with sound examples and the errors that it may raise."""
+"""Every reader of foreign input, with valid examples and the errors that it may raise."""
 
 import gzip
 import io
@@ -75,7 +75,7 @@ def _page(provider: Provider) -> Target:
 
 
 def _refusal(provider: Provider) -> Target:
-    """It returns the error; to read a body must never raise."""
+    """Reading the body of a refusal returns the error and never raises."""
     return Target(read=lambda body: provider.refusal(400, body, "page"), seeds=REFUSALS, errors=(), is_json=True)
 
 

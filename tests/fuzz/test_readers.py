@@ -1,4 +1,4 @@
-"""What others wrote is read, or refused with an error of ours; nothing else comes out of a reader."""
+"""Readers of foreign input return a value or raise a product error, and nothing else."""
 
 import os
 import tempfile
@@ -18,15 +18,15 @@ NAMES = sorted(targets(Path("unused")))
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """In memory where there is such a place: each input is a file."""
+    """A folder in memory if available, because each input is a file."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         yield Path(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_sound_input_is_read(folder: Path, name: str) -> None:
-    """Or the damaged ones would prove little of what comes after the first check."""
+def test_a_valid_input_is_read(folder: Path, name: str) -> None:
+    """Valid seeds ensure that damaged inputs reach the later checks."""
     target = targets(folder)[name]
 
     for seed in target.seeds:

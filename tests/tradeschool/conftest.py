@@ -1,4 +1,4 @@
-"""The program, run in this process."""
+"""Fixtures that run the program in this process."""
 
 from collections.abc import Callable
 

@@ -26,14 +26,14 @@ def files(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
 
-def test_a_published_file_is_there_with_its_content_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_published_file_leaves_no_temporary_file(tmp_path: Path) -> None:
     publish_text(tmp_path, tmp_path / "a" / "b" / "text", "whole")
 
     assert files(tmp_path) == ["a/b/text"]
     assert (tmp_path / "a" / "b" / "text").read_text() == "whole"
 
 
-def test_a_file_is_replaced_at_once(tmp_path: Path) -> None:
+def test_a_file_is_replaced_atomically(tmp_path: Path) -> None:
     """A process that has opened the old file continues to read it."""
     publish_text(tmp_path, tmp_path / "text", "old")
     with (tmp_path / "text").open() as reader:
@@ -43,7 +43,7 @@ def test_a_file_is_replaced_at_once(tmp_path: Path) -> None:
     assert (tmp_path / "text").read_text() == "new"
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_only_the_old_file(tmp_path: Path) -> None:
     publish_text(tmp_path, tmp_path / "text", "old")
 
     def write(path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert (tmp_path / "text").read_text() == "old"
 
 
-def test_a_writer_that_breaks_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_writer_leaves_no_file(tmp_path: Path) -> None:
     def write(path: Path) -> None:
         path.write_text("half")
         raise ZeroDivisionError
@@ -66,7 +66,7 @@ def test_a_writer_that_breaks_leaves_nothing(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
-def test_a_killed_writer_leaves_no_file_and_the_next_sweep_no_rest(tmp_path: Path) -> None:
+def test_the_next_sweep_removes_files_of_a_killed_writer(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
 
     assert done.returncode < 0
@@ -75,13 +75,13 @@ def test_a_killed_writer_leaves_no_file_and_the_next_sweep_no_rest(tmp_path: Pat
     assert files(tmp_path) == []
 
 
-def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("in the way")
 
     with pytest.raises(StoreUnwritable, match="cannot write"):
         publish_text(tmp_path / "data", tmp_path / "data" / "text", "whole")
 
 
-def test_sweeping_where_nothing_was_written_is_no_error(tmp_path: Path) -> None:
+def test_sweeping_an_empty_folder_is_no_error(tmp_path: Path) -> None:
     assert sweep(tmp_path / "absent") == 0
     assert not (tmp_path / "absent" / STAGING).exists()

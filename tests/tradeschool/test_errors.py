@@ -16,14 +16,14 @@ def tree(error: type[TradeschoolError]) -> list[type[TradeschoolError]]:
 OWN = {error.__name__: error for error in tree(TradeschoolError) if error.__module__ == errors.__name__}
 
 
-def test_the_drawn_tree_is_the_tree() -> None:
+def test_the_documented_error_tree_is_complete() -> None:
     assert {name: str(error.exit_code) for name, error in OWN.items()} == DRAWN
 
 
 @pytest.mark.parametrize("error", OWN.values(), ids=OWN)
-def test_every_error_says_when_it_is_raised(error: type[TradeschoolError]) -> None:
+def test_every_error_documents_when_it_is_raised(error: type[TradeschoolError]) -> None:
     assert error.__doc__
 
 
-def test_a_rejection_carries_the_status_of_the_answer() -> None:
+def test_a_rejection_has_the_http_status() -> None:
     assert errors.ProviderRejected("refused", status=404).status == 404

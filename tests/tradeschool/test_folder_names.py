@@ -50,7 +50,7 @@ def folder(tmp_path: Path, name: str) -> Path:
 
 
 @every_name
-def test_a_study_is_found_again_where_it_was_made(folder: Path) -> None:
+def test_a_study_is_found_in_its_folder(folder: Path) -> None:
     path = folder / "study.sqlite3"
     url = sqlite_url(path)
     storage = RDBStorage(url)
@@ -75,7 +75,7 @@ def test_a_run_is_locked_beside_its_study(folder: Path) -> None:
 
 
 @every_name
-def test_a_socket_has_a_path_that_everybody_can_read(folder: Path) -> None:
+def test_a_socket_path_has_no_url_characters(folder: Path) -> None:
     valkey = EmbeddedValkey.of(folder)
 
     assert parse_url(valkey.url)["path"] == str(valkey.socket)
@@ -83,7 +83,7 @@ def test_a_socket_has_a_path_that_everybody_can_read(folder: Path) -> None:
     assert len(os.fsencode(valkey.socket)) <= 100
 
 
-def test_the_socket_of_a_folder_is_the_same_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_does_not_change_the_socket_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes must find the same server."""
     valkey = EmbeddedValkey.of(Path("/somewhere with a space"))
     before = valkey.socket
@@ -95,7 +95,7 @@ def test_the_socket_of_a_folder_is_the_same_whatever_the_environment_says(monkey
 
 
 @every_name
-def test_a_ledger_is_made_in_its_folder(folder: Path) -> None:
+def test_a_ledger_is_created_in_its_folder(folder: Path) -> None:
     PageLedger(folder).close()
 
     with closing(sqlite3.connect(folder / ".ledger.sqlite3")) as ledger:
@@ -104,7 +104,7 @@ def test_a_ledger_is_made_in_its_folder(folder: Path) -> None:
 
 @pytest.mark.parametrize("character", ["\n", "\r", "\t", "\x1b", "\x7f", "\udcff"])
 @pytest.mark.parametrize("setting", ["data_dir", "results_dir", "state_dir"])
-def test_a_folder_that_no_line_can_carry_is_refused_in_one_line(setting: str, character: str) -> None:
+def test_a_folder_with_control_characters_is_refused(setting: str, character: str) -> None:
     with pytest.raises(SettingsError, match=f"^{setting} '/a.*: expected a path without control characters") as refused:
         loading.load({setting: Path(f"/a{character}b/c")})
 
@@ -112,7 +112,7 @@ def test_a_folder_that_no_line_can_carry_is_refused_in_one_line(setting: str, ch
     assert str(refused.value).isprintable()
 
 
-def test_a_working_folder_that_no_line_can_carry_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_working_folder_with_control_characters_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a\nb").mkdir()
     monkeypatch.chdir(tmp_path / "a\nb")
 
@@ -120,14 +120,14 @@ def test_a_working_folder_that_no_line_can_carry_is_refused(tmp_path: Path, monk
         loading.load()
 
 
-def test_a_tilde_stands_for_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_tilde_expands_to_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TRADESCHOOL_DATA_DIR", "~/candles")
 
     assert loading.load().data_dir == tmp_path / "candles"
 
 
-def test_a_tilde_that_stands_for_no_home_folder_is_refused() -> None:
+def test_a_tilde_of_an_unknown_user_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"data_dir: .*cannot be expanded to a home folder"):
         loading.load({"data_dir": Path("~no-user-of-that-name/x")})
 
@@ -140,14 +140,14 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / f"tradeschool-{os.getuid()}"
 
 
-def test_the_folder_for_sockets_is_made_private_again(runtime: Path) -> None:
+def test_the_socket_folder_permissions_are_restored(runtime: Path) -> None:
     runtime.mkdir(mode=0o755)
     runtime.chmod(0o755)
 
     assert private_folders.runtime_folder().stat().st_mode & 0o777 == 0o700
 
 
-def test_a_link_in_place_of_the_folder_for_sockets_is_not_followed(runtime: Path, tmp_path: Path) -> None:
+def test_a_symlink_as_socket_folder_is_not_followed(runtime: Path, tmp_path: Path) -> None:
     """Another user could have created it to redirect our files."""
     (tmp_path / "theirs").mkdir()
     runtime.symlink_to(tmp_path / "theirs")
@@ -156,7 +156,7 @@ def test_a_link_in_place_of_the_folder_for_sockets_is_not_followed(runtime: Path
     assert list((tmp_path / "theirs").iterdir()) == []
 
 
-def test_a_folder_for_sockets_of_another_user_is_refused(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_folder_of_another_user_is_refused(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = os.getuid() + 1
     monkeypatch.setattr(os, "getuid", lambda: theirs)
     runtime.with_name(f"tradeschool-{theirs}").mkdir()
@@ -166,11 +166,11 @@ def test_a_folder_for_sockets_of_another_user_is_refused(runtime: Path, monkeypa
         private_folders.runtime_folder()
 
 
-def test_the_locks_of_providers_are_private_too() -> None:
+def test_provider_locks_are_private() -> None:
     assert locks.of_provider("coinbase", "http://a").parent.parent == private_folders.runtime_folder()
 
 
 @pytest.mark.parametrize("url", ["unix:///a#b/s.sock", "unix:///a?b/s.sock", "unix:///s.sock?db=0#x"])
-def test_a_path_that_a_url_would_cut_is_refused(url: str) -> None:
+def test_an_unescaped_path_in_a_url_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match=r"write %23 for #, and %3F for \?"):
         connect(url)

@@ -38,7 +38,7 @@ def test_json_is_one_object_a_line_with_its_values(capsys: pytest.CaptureFixture
     }
 
 
-def test_what_json_does_not_know_is_told_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unserializable_values_are_logged_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("json")
     logging.getLogger("x").warning("m", extra={"where": ValueError("wrong")})
 
@@ -46,7 +46,7 @@ def test_what_json_does_not_know_is_told_as_text(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_a_traceback_is_told(log_format, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_traceback_is_logged(log_format, capsys: pytest.CaptureFixture[str]) -> None:
     log.configure(log_format)
     try:
         int("the cause")
@@ -56,15 +56,15 @@ def test_a_traceback_is_told(log_format, capsys: pytest.CaptureFixture[str]) -> 
     assert "ValueError: invalid literal" in "\n".join(lines(capsys))
 
 
-def test_libraries_that_talk_a_lot_are_told_only_when_something_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbose_libraries_log_only_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("text", level=logging.DEBUG)
     logging.getLogger("optuna").info("chatter")
-    logging.getLogger("optuna").warning("trouble")
+    logging.getLogger("optuna").warning("failure")
 
-    assert [line.rpartition(" ")[2] for line in lines(capsys)] == ["trouble"]
+    assert [line.rpartition(" ")[2] for line in lines(capsys)] == ["failure"]
 
 
-def test_lines_bear_what_they_are_about(capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_lines_carry_their_context(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("json")
     with log.about(run="r1", level="2"), log.about(trial=7):
         logging.getLogger("x").warning("inside", extra={"run": "another"})
@@ -76,7 +76,7 @@ def test_lines_bear_what_they_are_about(capsys: pytest.CaptureFixture[str]) -> N
     assert "run" not in outside
 
 
-def test_a_line_on_an_exception_tells_what_was_at_work_where_it_was_raised(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_exception_line_carries_the_context_of_its_origin(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("json")
     try:
         with log.about(run="r1", dataset="outer"), log.about(dataset="inner"):

@@ -20,7 +20,7 @@ class Untold(Exception):
         ("", ""),
     ],
 )
-def test_what_is_not_shown_as_itself_is_written_out(text: str, shown: str) -> None:
+def test_unprintable_characters_are_escaped(text: str, shown: str) -> None:
     assert plain(text) == shown
     assert plain(text).encode().decode() == shown
     assert len(plain(text).splitlines()) <= 1
@@ -36,5 +36,5 @@ def test_what_is_not_shown_as_itself_is_written_out(text: str, shown: str) -> No
         (Untold(), "Untold: its text cannot be told: RuntimeError"),
     ],
 )
-def test_an_exception_is_told_in_one_line(error: BaseException, told: str) -> None:
+def test_an_exception_is_formatted_in_one_line(error: BaseException, told: str) -> None:
     assert plain_error(error) == told

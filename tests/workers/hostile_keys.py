@@ -1,4 +1,4 @@
-"""What a stranger who can write to Redis may leave in any key that the product reads."""
+"""What an attacker who can write to Redis may leave in any key that the product reads."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -36,7 +36,7 @@ def keys_of(queue: TrialQueue, study: str, jobs: Sequence[str], workers: Sequenc
 
 
 def of_another_type(connection: Redis, key: str, kind: str) -> None:
-    """A list in the place of everything but lists, a text in theirs."""
+    """Replace each list by a string and every other key by a list."""
     with connection.pipeline() as pipeline:  # in one step: a worker may write to the key at any time
         pipeline.delete(key)
         if kind == "list":
@@ -47,7 +47,7 @@ def of_another_type(connection: Redis, key: str, kind: str) -> None:
 
 
 def of_noise(connection: Redis, key: str, kind: str) -> None:
-    """Entries of the right type that are no text, beside or in place of what is there."""
+    """Binary entries of the right type, in addition to or in place of the existing ones."""
     _add(connection, key, kind, [NOISE + bytes([number]) for number in range(3)], score=1.0)
 
 
@@ -57,8 +57,8 @@ def of_great_size(connection: Redis, key: str, kind: str) -> None:
     _add(connection, key, kind, entries, score=4e9)
 
 
-def of_strange_numbers(connection: Redis, key: str, kind: str) -> None:
-    """Numbers that are none, endless, negative, or too large for a clock."""
+def of_extreme_numbers(connection: Redis, key: str, kind: str) -> None:
+    """Invalid, infinite, negative and too large numbers."""
     numbers = [b"nan", b"inf", b"-inf", b"-1", b"1e400", b"9e15", b"9" * 400]
     _add(connection, key, kind, numbers, score=float("inf"))
     if kind == "zset":
@@ -66,7 +66,7 @@ def of_strange_numbers(connection: Redis, key: str, kind: str) -> None:
 
 
 def of_nesting(connection: Redis, key: str, kind: str) -> None:
-    """JSON that is nested as deep as Python's parser can follow, and a little less, and deeper."""
+    """JSON nested slightly below, at and above the limit of Python's parser."""
     depths = (100, 900, 940, 960, 980, 990, 1_000, 100_000)
     _add(connection, key, kind, [b"[" * depth + b"]" * depth for depth in depths], score=1.0)
 
@@ -76,7 +76,7 @@ KINDS: Mapping[str, Damage] = {
     "another type": of_another_type,
     "noise": of_noise,
     "great size": of_great_size,
-    "strange numbers": of_strange_numbers,
+    "extreme numbers": of_extreme_numbers,
     "nesting": of_nesting,
 }
 FIELDS = (

@@ -1,4 +1,4 @@
-"""A pool of two as a program, so that a test can kill it."""
+"""A pool of two workers as a program that a test can kill."""
 
 import sys
 from pathlib import Path

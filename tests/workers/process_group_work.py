@@ -1,4 +1,4 @@
-"""Work for processes that import it by name, as a program's own is."""
+"""Functions for process groups, which import them by name."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A worker over made candles for the strategies of `strangers`, as a program."""
+"""A worker over made candles for the strategies of `misbehaving`, as a program."""
 
 import argparse
 import logging

@@ -1,4 +1,4 @@
-"""Imported by a fork server once, so that none of its forks compiles anything."""
+"""A module for fork servers: it loads compiled functions once for all forks."""
 
 from optimizer.objective.warm_up import precompile
 

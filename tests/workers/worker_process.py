@@ -1,4 +1,4 @@
-"""A worker with a small deterministic objective, as a program; tests also load it for the same bench in-process.
+"""A worker program with a small deterministic objective; tests also use its evaluator in their process.
 
 The level's title says how evaluations behave: `sleep 0.2`, or what the one unlucky point does.
 """

@@ -1,5 +1,6 @@
 """Trading sessions of stock and futures exchanges, from the optional package `exchange_calendars`."""
 
+import warnings
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.util import find_spec
@@ -35,11 +36,12 @@ def _year(code: str, year: int) -> tuple[Window, ...]:
     """Return the sessions whose day, in the exchange's time zone, lies in a year or up to a day beside it."""
     library = _library(code)
     try:
-        calendar = library.get_calendar(code, start=f"{year - 1}-12-31", end=f"{year}-12-31")
+        with warnings.catch_warnings(action="ignore"):  # it uses functions that the newest pandas deprecates
+            calendar = library.get_calendar(code, start=f"{year - 1}-12-31", end=f"{year}-12-31")
+            schedule = calendar.schedule[["open", "break_start", "break_end", "close"]]
     except (ValueError, library.errors.CalendarError) as error:
         raise SettingsError(f"calendar {code} has no sessions for {year}: {str(error).splitlines()[0]}") from error
-    rows = calendar.schedule[["open", "break_start", "break_end", "close"]].itertuples(index=False)
-    parts = [part for row in rows for part in _parts(*row)]
+    parts = [part for row in schedule.itertuples(index=False) for part in _parts(*row)]
     start = datetime(year, 1, 1, tzinfo=UTC)
     return tuple(part for part in parts if part.end > start)
 

@@ -13,7 +13,7 @@ ALIASES = {"XBT": "BTC"}
 """Other names of a currency, and the one that providers use."""
 NEAREST = 5
 """Names that an error message suggests."""
-LEAST_SIMILAR = 0.6
+LEAST_SIMILAR = 0.75
 SEPARATORS = re.compile(r"[/\-_ ]")
 
 
@@ -61,13 +61,15 @@ def split_provider(text: str) -> tuple[str | None, str]:
 
 
 def nearest(name: str, instruments: Sequence[Instrument]) -> list[Instrument]:
-    """Return the instruments whose names are most similar to a name, the most similar first."""
+    """Return the instruments whose names are most similar to a name, then those with the same base."""
     compact = "".join(letter for letter in name.upper() if letter.isalnum())
     by_name: dict[str, list[Instrument]] = {}
     for each in instruments:
         by_name.setdefault(each.base + each.quote, []).append(each)
     similar = difflib.get_close_matches(compact, by_name, n=NEAREST, cutoff=LEAST_SIMILAR)
-    return [each for found in similar for each in by_name[found]][:NEAREST]
+    base = SEPARATORS.split(name.strip().upper())[0]
+    same = [each for each in instruments if each.base == ALIASES.get(base, base)]
+    return list(dict.fromkeys([*(each for found in similar for each in by_name[found]), *same]))[:NEAREST]
 
 
 def _known(provider: str | None, name: str) -> list[Instrument]:

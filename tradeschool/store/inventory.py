@@ -39,7 +39,7 @@ class DatasetInventory:
     derived: bool
     imported: bool
     ranges: tuple[str, ...]
-    trouble: str = ""
+    error: str = ""
     """Reason why the seals cannot be read, empty otherwise; all figures are then those of an empty dataset."""
 
     def to_json(self) -> dict[str, JsonValue]:
@@ -120,7 +120,7 @@ def inventory_of(store: Store, dataset: Dataset) -> DatasetInventory | None:
 
 
 def stored_inventory(store: Store) -> list[DatasetInventory]:
-    """Return the totals of every dataset with a seal; a dataset of an unknown instrument has its reason in `trouble`.
+    """Return the totals of every dataset with a seal; a dataset of an unknown instrument has its reason in `error`.
 
     Raises:
         ForeignFile: if a seal or a file cannot be read.
@@ -186,5 +186,5 @@ def _unreadable(name: str, reason: str) -> DatasetInventory:
         derived=False,
         imported=False,
         ranges=(),
-        trouble=reason,
+        error=reason,
     )

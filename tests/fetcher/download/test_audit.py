@@ -24,7 +24,7 @@ DOWNLOAD = DownloadPlan(
 )
 
 
-def test_four_years_cost_less_than_one_request_in_a_hundred() -> None:
+def test_an_audit_of_four_years_takes_under_one_percent_of_the_requests() -> None:
     asked = sample(DOWNLOAD, 300, 1403)
 
     assert {page.dataset.timeframe for page in asked} == {Timeframe.M15, Timeframe.H1}
@@ -77,7 +77,7 @@ def test_each_kind_of_difference_is_counted(pair) -> None:
     assert not audit.is_clean
 
 
-async def test_a_download_ends_with_its_audit(serving, store, fast) -> None:
+async def test_a_download_runs_the_audit_last(serving, store, fast) -> None:
     window = Window(datetime(2023, 1, 1, tzinfo=UTC), datetime(2023, 4, 1, tzinfo=UTC))
     wanted = [DatasetRange(dataset=dataset, window=window) for dataset in (M5, M15)]
     async with serving() as served:

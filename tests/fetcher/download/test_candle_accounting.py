@@ -30,13 +30,13 @@ def counted(wanted: DatasetRange, store: FrameStore) -> dict[SlotState, int]:
     return {state: count for state, count in found.slots.items() if count}
 
 
-def test_before_anything_is_asked_only_the_calendar_is_known(store) -> None:
+def test_before_the_first_request_slots_come_from_the_calendar(store) -> None:
     assert counted(m5(BTC_USD), store) == {SlotState.UNASKED: 3 * DAY}
     assert counted(m5(EUR_USD), store) == {SlotState.CLOSED: 576, SlotState.UNASKED: 288}
 
 
 @pytest.mark.parametrize("seal", [False, True], ids=["in the ledger", "sealed"])
-async def test_what_is_answered_is_stored_or_confirmed_empty(seal: bool, serving, store, fast) -> None:
+async def test_received_slots_are_stored_or_confirmed_empty(seal: bool, serving, store, fast) -> None:
     async with serving() as served:
         await run_loop.run(
             [m5(EUR_USD)],
@@ -53,7 +53,7 @@ async def test_what_is_answered_is_stored_or_confirmed_empty(seal: bool, serving
     assert bool(store.seals(m5(EUR_USD).dataset)) is seal
 
 
-def test_half_an_answer_is_stored_and_the_rest_has_failed(store, made) -> None:
+def test_a_partial_page_is_stored_and_the_missing_part_fails(store, made) -> None:
     """An incomplete page is unconfirmed until it is requested again; a rejected page counts as failed."""
     wanted = m5(BTC_USD)
     first, second, _ = (

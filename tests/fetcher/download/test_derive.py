@@ -14,7 +14,7 @@ PRICES = ["open", "high", "low", "close"]
 
 
 def read(shared: Path, name: str, instrument: Instrument, timeframe: Timeframe) -> Candles:
-    """A file of real candles; those of OANDA stand without a spread, which no column of theirs tells."""
+    """A file of real candles; OANDA's files have no spread column."""
     frame = pl.read_parquet(shared / "data" / f"{name}.parquet")
     dataset = Dataset(instrument=instrument, timeframe=timeframe)
     if "half_spread" in schema(dataset):
@@ -35,10 +35,10 @@ def different(both: pl.DataFrame, column: str) -> int:
 
 @pytest.mark.parametrize(("pair", "instrument"), [("BTC-USDT", BTC_USD), ("ETH-USDT", ETH_USD)], ids=["BTC", "ETH"])
 @pytest.mark.parametrize(("timeframe", "name"), [(Timeframe.M15, "15m"), (Timeframe.H1, "1h")], ids=["M15", "H1"])
-def test_derived_crypto_candles_are_the_venues_own(
+def test_derived_crypto_candles_equal_native_ones(
     shared: Path, pair: str, instrument: Instrument, timeframe: Timeframe, name: str
 ) -> None:
-    """Prices exactly; of the volumes, which the venue restates late, 7 or 8 in 62,000 differ."""
+    """Prices are equal; 7 or 8 of 62,000 volumes differ, because the venue corrects volumes late."""
     base = read(shared, f"binance-freqtrade2022_{pair}_5m", instrument, Timeframe.M5)
     native = read(shared, f"binance-freqtrade2022_{pair}_{name}", instrument, timeframe)
     both = compared(derive(base, timeframe), native)
@@ -49,7 +49,7 @@ def test_derived_crypto_candles_are_the_venues_own(
 
 
 @pytest.mark.parametrize("instrument", [EUR_USD, GBP_USD], ids=lambda instrument: instrument.name)
-def test_derived_fx_candles_are_oandas_own(shared: Path, instrument: Instrument) -> None:
+def test_derived_fx_candles_equal_native_ones(shared: Path, instrument: Instrument) -> None:
     base = read(shared, f"oanda2024_{instrument.name}_5m", instrument, Timeframe.M5)
     native = read(shared, f"oanda2024_{instrument.name}_15m", instrument, Timeframe.M15)
     both = compared(derive(base, Timeframe.M15), native)
@@ -59,7 +59,7 @@ def test_derived_fx_candles_are_oandas_own(shared: Path, instrument: Instrument)
 
 
 @pytest.mark.parametrize("instrument", [EUR_USD, GBP_USD], ids=lambda instrument: instrument.name)
-def test_hours_derived_from_quarters_are_those_derived_from_fives(shared: Path, instrument: Instrument) -> None:
+def test_hours_derived_from_m15_and_m5_are_equal(shared: Path, instrument: Instrument) -> None:
     base = read(shared, f"oanda2024_{instrument.name}_5m", instrument, Timeframe.M5)
     quarters = derive(base, Timeframe.M15)
 
@@ -68,7 +68,9 @@ def test_hours_derived_from_quarters_are_those_derived_from_fives(shared: Path, 
 
 @pytest.mark.parametrize("instrument", [EUR_USD, GBP_USD], ids=lambda instrument: instrument.name)
 @pytest.mark.parametrize(("timeframe", "name"), [(Timeframe.M5, "5m"), (Timeframe.M15, "15m")], ids=["M5", "M15"])
-def test_derived_fx_hours_are_oandas_own(shared: Path, instrument: Instrument, timeframe: Timeframe, name: str) -> None:
+def test_derived_fx_hours_equal_native_ones(
+    shared: Path, instrument: Instrument, timeframe: Timeframe, name: str
+) -> None:
     """The native hours come from another download and end with the last hour of 2024."""
     base = read(shared, f"oanda2024_{instrument.name}_{name}", instrument, timeframe)
     native = read(shared, f"oanda_{instrument.name}_1h", instrument, Timeframe.H1)
@@ -78,7 +80,7 @@ def test_derived_fx_hours_are_oandas_own(shared: Path, instrument: Instrument, t
     assert [different(both, column) for column in [*PRICES, "volume"]] == [0] * 5
 
 
-def test_a_bucket_exists_where_any_of_its_parts_does(made) -> None:
+def test_a_bucket_exists_if_any_of_its_parts_exists(made) -> None:
     dataset = Dataset(instrument=EUR_USD, timeframe=Timeframe.M5)
     window = Window.of_seconds(1578268800, 1578268800 + 3600)
     base = made(dataset, window)
@@ -92,7 +94,7 @@ def test_a_bucket_exists_where_any_of_its_parts_does(made) -> None:
 
 
 @pytest.mark.parametrize("instrument", [BTC_USD, EUR_USD], ids=lambda instrument: instrument.name)
-def test_of_nothing_nothing_is_derived(instrument: Instrument) -> None:
+def test_no_candles_derive_no_candles(instrument: Instrument) -> None:
     dataset = Dataset(instrument=instrument, timeframe=Timeframe.M5)
     derived = derive(Candles.empty(dataset), Timeframe.H1)
 

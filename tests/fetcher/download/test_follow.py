@@ -29,23 +29,23 @@ def stored(store) -> Window:
     return Window(covered[0].start, covered[-1].end)
 
 
-def test_only_settled_hours_are_asked_for() -> None:
+def test_only_settled_hours_are_requested() -> None:
     assert settled_until(FOLLOWING, at("2023-01-05 14:35")) == at("2023-01-04 02:00")
     assert settled_until(FOLLOWING, at("2022-12-20 12:00")) == SINCE
 
 
-def test_years_are_cut_at_new_year() -> None:
+def test_ranges_are_split_at_new_year() -> None:
     years, rest = split(FOLLOWING, at("2023-01-04 02:00"))
 
     assert {str(want.window) for want in years} == {"2022-12-20..2023-01-01"}
     assert {str(want.window) for want in rest} == {"2023-01-01..2023-01-04 02:00"}
 
 
-def test_nothing_is_wanted_before_anything_has_settled() -> None:
+def test_nothing_is_requested_before_the_first_settled_hour() -> None:
     assert split(FOLLOWING, SINCE) == ([], [])
 
 
-async def test_a_round_seals_the_year_and_stores_the_rest(serving, store, fast) -> None:
+async def test_a_round_seals_the_full_year_and_stores_the_rest(serving, store, fast) -> None:
     async with serving() as served:
         access = {"coinbase": fast(served.url)}
         first = await one_round(FOLLOWING, store=store, access=access, now=lambda: at("2023-01-05 14:35"))
@@ -60,7 +60,7 @@ async def test_a_round_seals_the_year_and_stores_the_rest(serving, store, fast) 
     assert len(served.requests) == asked + 2  # a look at the product, and the hour that has settled since
 
 
-async def test_a_clock_that_jumps_back_asks_for_nothing(serving, store, fast) -> None:
+async def test_a_clock_that_jumps_back_causes_no_request(serving, store, fast) -> None:
     async with serving() as served:
         access = {"coinbase": fast(served.url)}
         await one_round(FOLLOWING, store=store, access=access, now=lambda: at("2023-01-05 14:35"))
@@ -70,7 +70,7 @@ async def test_a_clock_that_jumps_back_asks_for_nothing(serving, store, fast) ->
     assert (back.errors, back.pages, len(served.requests)) == ((), 0, asked)
 
 
-async def test_a_clock_ahead_of_the_provider_s_stores_nothing(serving, store, fast) -> None:
+async def test_a_clock_ahead_of_the_provider_stores_nothing(serving, store, fast) -> None:
     """An empty response for the future would count as confirmed empty."""
     ahead = datetime.now(UTC) + timedelta(days=30)
     recent = FollowPlan(datasets=(M5,), since=ahead - timedelta(days=3), settled_after=timedelta(hours=1), native=False)
@@ -82,7 +82,7 @@ async def test_a_clock_ahead_of_the_provider_s_stores_nothing(serving, store, fa
 
 
 @pytest.mark.parametrize("away", ["http://127.0.0.1:9", "http://exchange.invalid"], ids=["refused", "no such name"])
-async def test_rounds_go_on_through_an_outage(away: str, serving, store, fast) -> None:
+async def test_rounds_continue_through_an_outage(away: str, serving, store, fast) -> None:
     """The provider is unreachable or its host name unknown in the first round, and reachable in the second."""
     rounds: list[FollowStatus] = []
     access: dict[str, Access] = {"coinbase": fast(away)}

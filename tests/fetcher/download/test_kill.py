@@ -15,8 +15,8 @@ from fetcher.download import run_loop
 from fetcher.locks import exclusive, of_folder
 from fetcher.protocol.provider import Access
 from fetcher.simulator.faults import Faults
-from tradeschool.app.dataset_download import download
-from tradeschool.app.dataset_selection import choose
+from tradeschool.app.download.dataset_download import download
+from tradeschool.app.download.dataset_selection import choose
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
@@ -81,7 +81,7 @@ def content(folder: Path) -> dict[str, str]:
     return found
 
 
-async def test_killed_and_started_again_it_ends_as_if_nothing_had_been(tmp_path: Path, serving) -> None:
+async def test_a_killed_and_restarted_fetch_gives_the_same_files(tmp_path: Path, serving) -> None:
     chance = random.Random(5)
     async with serving(faults=Faults.parse("latency=5-20")) as served:
         await undisturbed(served.url, tmp_path / "undisturbed")
@@ -108,8 +108,8 @@ async def test_killed_and_started_again_it_ends_as_if_nothing_had_been(tmp_path:
         FrameStore(tmp_path / "killed").require(Dataset(instrument=instrument, timeframe=Timeframe.M15), whole, 0.99)
 
 
-async def test_two_at_once_fetch_everything_once(tmp_path: Path, serving) -> None:
-    """Both find the folder taken, so that they go for it together; one of them waits for the other."""
+async def test_two_fetchers_download_each_page_once(tmp_path: Path, serving) -> None:
+    """Both find the folder locked and compete for it; one waits for the other."""
 
     def told() -> None:
         raise AssertionError("somebody else has the folder")
@@ -128,8 +128,8 @@ async def test_two_at_once_fetch_everything_once(tmp_path: Path, serving) -> Non
     assert max(asked.values()) <= 2
 
 
-async def test_what_came_of_it_is_written_before_another_fetcher_begins(tmp_path: Path) -> None:
-    """The next one removes whatever is in the making: a summary, too, if it were written after the lock was let go."""
+async def test_the_result_is_written_before_the_next_fetcher_starts(tmp_path: Path) -> None:
+    """The next fetcher removes temporary files, so the summary must be written before the lock is released."""
     held: list[bool] = []
     store = FrameStore(tmp_path)
     await download([], store, {}, native=False, conclude=lambda _: held.append(is_locked(of_folder(tmp_path))))

@@ -66,7 +66,7 @@ def ledger(tmp_path: Path) -> Iterator[PageLedger]:
     opened.close()
 
 
-def test_a_complete_page_is_accounted_for(ledger: PageLedger) -> None:
+def test_a_complete_page_is_recorded(ledger: PageLedger) -> None:
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
 
     assert ledger.covered(BTC) == [hours(0, 4)]
@@ -74,13 +74,13 @@ def test_a_complete_page_is_accounted_for(ledger: PageLedger) -> None:
     assert bodies(ledger, BTC, hours(3, 9)) == [BODY]
 
 
-def test_datasets_are_kept_apart(ledger: PageLedger) -> None:
+def test_datasets_are_stored_separately(ledger: PageLedger) -> None:
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
 
     assert ledger.covered(ETH) == ledger.unconfirmed(ETH) == bodies(ledger, ETH, hours(0, 4)) == []
 
 
-def test_a_second_connection_sees_what_was_added(tmp_path: Path, ledger: PageLedger) -> None:
+def test_a_second_connection_reads_added_pages(tmp_path: Path, ledger: PageLedger) -> None:
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
     other = PageLedger(tmp_path)
 
@@ -88,7 +88,7 @@ def test_a_second_connection_sees_what_was_added(tmp_path: Path, ledger: PageLed
     other.close()
 
 
-def test_what_was_added_outlives_a_killed_process(tmp_path: Path) -> None:
+def test_added_pages_survive_a_killed_process(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     ledger = PageLedger(tmp_path)
 
@@ -97,7 +97,7 @@ def test_what_was_added_outlives_a_killed_process(tmp_path: Path) -> None:
     ledger.close()
 
 
-def test_a_page_that_lacks_candles_is_unconfirmed_until_a_second_answer_agrees(ledger: PageLedger) -> None:
+def test_a_page_with_gaps_needs_a_second_equal_response(ledger: PageLedger) -> None:
     ledger.add(page(0, 4), BODY, rows=47, complete=False)
     assert (ledger.covered(BTC), ledger.unconfirmed(BTC)) == ([], [hours(0, 4)])
 
@@ -105,7 +105,7 @@ def test_a_page_that_lacks_candles_is_unconfirmed_until_a_second_answer_agrees(l
     assert ledger.unconfirmed(BTC) == []
 
 
-def test_an_answer_with_fewer_candles_confirms_nothing(ledger: PageLedger) -> None:
+def test_a_response_with_fewer_candles_confirms_nothing(ledger: PageLedger) -> None:
     """A false empty response, then one with a real gap: the gap is still unconfirmed."""
     ledger.add(page(0, 4), b"[]", rows=0, complete=False)
     ledger.add(page(0, 4), BODY, rows=47, complete=False)
@@ -116,21 +116,21 @@ def test_an_answer_with_fewer_candles_confirms_nothing(ledger: PageLedger) -> No
     assert ledger.unconfirmed(BTC) == []
 
 
-def test_a_complete_answer_ends_every_doubt_in_its_window(ledger: PageLedger) -> None:
+def test_a_complete_response_confirms_every_page_in_its_window(ledger: PageLedger) -> None:
     ledger.add(page(0, 2), b"[]", rows=0, complete=False)
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
 
     assert ledger.unconfirmed(BTC) == []
 
 
-def test_answers_come_out_in_the_order_in_which_they_came_in(ledger: PageLedger) -> None:
+def test_responses_are_read_in_the_order_of_arrival(ledger: PageLedger) -> None:
     for number in range(4):
         ledger.add(page(8 - 2 * number, 10 - 2 * number), b"%d" % number, rows=1, complete=True)
 
     assert bodies(ledger, BTC, hours(0, 10)) == [b"0", b"1", b"2", b"3"]
 
 
-def test_a_body_that_came_as_gzip_is_stored_as_it_came(tmp_path: Path, ledger: PageLedger) -> None:
+def test_a_gzip_body_is_stored_unchanged(tmp_path: Path, ledger: PageLedger) -> None:
     packed = gzip.compress(BODY, 9)
     ledger.add(page(0, 4), packed, rows=48, complete=True)
     with sqlite3.connect(tmp_path / FILE_NAME) as other:
@@ -141,7 +141,7 @@ def test_a_body_that_came_as_gzip_is_stored_as_it_came(tmp_path: Path, ledger: P
     assert bodies(ledger, BTC, hours(0, 4)) == [BODY]
 
 
-def test_answers_are_numbered_as_they_come(ledger: PageLedger) -> None:
+def test_responses_are_numbered_in_order_of_arrival(ledger: PageLedger) -> None:
     numbers = [ledger.add(page(first, first + 1), BODY, rows=12, complete=True) for first in range(3)]
 
     assert [stored.number for stored in ledger.responses(BTC, hours(0, 3))] == numbers == sorted(set(numbers))
@@ -167,7 +167,7 @@ def test_bodies_are_dropped_when_their_range_is_sealed(ledger: PageLedger) -> No
     assert ledger.covered(BTC) == [hours(0, 4)]
 
 
-def test_a_lost_year_is_forgotten_and_the_others_are_not(ledger: PageLedger) -> None:
+def test_only_the_lost_year_is_forgotten(ledger: PageLedger) -> None:
     whole = hours(-10, 10)
     for first in (-10, -4, 4):
         ledger.add(page(first, first + 6), BODY, rows=72, complete=True)
@@ -179,7 +179,7 @@ def test_a_lost_year_is_forgotten_and_the_others_are_not(ledger: PageLedger) -> 
     assert ledger.covered(BTC) == [hours(-10, -4), hours(-4, 2)]
 
 
-def test_a_damaged_body_is_told(tmp_path: Path, ledger: PageLedger) -> None:
+def test_a_damaged_body_is_reported(tmp_path: Path, ledger: PageLedger) -> None:
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
     with sqlite3.connect(tmp_path / FILE_NAME) as other:
         other.execute("UPDATE pages SET body = x'00112233'")
@@ -191,7 +191,7 @@ def test_a_damaged_body_is_told(tmp_path: Path, ledger: PageLedger) -> None:
         bodies(ledger, BTC, hours(0, 4))
 
 
-def test_a_body_that_is_another_is_told(tmp_path: Path, ledger: PageLedger) -> None:
+def test_a_replaced_body_is_reported(tmp_path: Path, ledger: PageLedger) -> None:
     ledger.add(page(0, 4), BODY, rows=48, complete=True)
     ledger.add(page(4, 8), b"[]", rows=48, complete=True)
     with sqlite3.connect(tmp_path / FILE_NAME) as other:
@@ -202,8 +202,8 @@ def test_a_body_that_is_another_is_told(tmp_path: Path, ledger: PageLedger) -> N
         bodies(ledger, BTC, hours(0, 4))
 
 
-def test_a_write_that_fails_leaves_nothing_of_it(tmp_path: Path, ledger: PageLedger) -> None:
-    """The second statement of a transaction fails: the first one is undone, and the ledger goes on."""
+def test_a_failed_write_is_rolled_back(tmp_path: Path, ledger: PageLedger) -> None:
+    """The second statement of a transaction fails: the first is rolled back, and the ledger stays usable."""
     ledger.add(page(0, 4), b"[]", rows=0, complete=False)
     with sqlite3.connect(tmp_path / FILE_NAME) as other:
         other.execute("CREATE TRIGGER refuse BEFORE UPDATE ON pages BEGIN SELECT RAISE(ABORT, 'refused'); END")
@@ -218,7 +218,7 @@ def test_a_write_that_fails_leaves_nothing_of_it(tmp_path: Path, ledger: PageLed
     assert ledger.covered(BTC) == [hours(0, 4), hours(0, 4)]
 
 
-def test_a_ledger_that_another_process_holds_is_told(tmp_path: Path, ledger: PageLedger) -> None:
+def test_a_ledger_locked_by_another_process_is_reported(tmp_path: Path, ledger: PageLedger) -> None:
     ledger._db.execute("PRAGMA busy_timeout = 10")
     other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -228,14 +228,14 @@ def test_a_ledger_that_another_process_holds_is_told(tmp_path: Path, ledger: Pag
     other.close()
 
 
-def test_a_file_that_is_no_ledger_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_ledger_is_reported(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"no database" * 1000)
 
     with pytest.raises(StoreUnwritable, match=r"cannot open .*: file is not a database; .*sealed data stays"):
         PageLedger(tmp_path)
 
 
-def test_a_ledger_damaged_in_the_middle_is_told(tmp_path: Path) -> None:
+def test_a_ledger_damaged_in_the_middle_is_reported(tmp_path: Path) -> None:
     ledger = PageLedger(tmp_path)
     for first in range(300):
         ledger.add(page(first, first + 1), os.urandom(2000), rows=12, complete=True)
@@ -249,7 +249,7 @@ def test_a_ledger_damaged_in_the_middle_is_told(tmp_path: Path) -> None:
         bodies(ledger, BTC, hours(0, 300))
 
 
-def test_a_page_without_any_candle_takes_three_answers(tmp_path: Path) -> None:
+def test_an_empty_page_needs_three_responses(tmp_path: Path) -> None:
     """False empty responses may occur before and after a kill."""
     with PageLedger(tmp_path) as ledger:
         unconfirmed = []
@@ -260,7 +260,7 @@ def test_a_page_without_any_candle_takes_three_answers(tmp_path: Path) -> None:
     assert unconfirmed == [True, True, False]
 
 
-def test_a_failure_lasts_until_an_answer_makes_up_for_it(tmp_path: Path) -> None:
+def test_a_failure_is_kept_until_a_later_response_succeeds(tmp_path: Path) -> None:
     """Also after a restart, and only for the windows that overlap the response."""
     with PageLedger(tmp_path) as ledger:
         ledger.fail(page(0, 2), "status 400")
@@ -273,7 +273,7 @@ def test_a_failure_lasts_until_an_answer_makes_up_for_it(tmp_path: Path) -> None
         assert again.failures(BTC) == [(hours(4, 6), "status 403")]
 
 
-def test_a_full_disk_is_told_and_what_was_stored_stays(small_disk: Path) -> None:
+def test_a_full_disk_is_reported_and_stored_pages_remain(small_disk: Path) -> None:
     ledger = PageLedger(small_disk / "data")
     stored = 0
 
@@ -284,21 +284,21 @@ def test_a_full_disk_is_told_and_what_was_stored_stays(small_disk: Path) -> None
     ledger.close()
 
 
-def test_an_answer_is_kept_with_its_source(ledger: PageLedger) -> None:
+def test_a_response_is_stored_with_its_source(ledger: PageLedger) -> None:
     ledger.add(page(0, 4), b"one", rows=48, complete=True)
     ledger.add(page(4, 8), b"other", rows=48, complete=True, source="advanced_trade")
 
     assert [stored.source for stored in ledger.responses(BTC, hours(0, 8))] == [None, "advanced_trade"]
 
 
-def test_two_sources_that_agree_confirm_each_other(ledger: PageLedger) -> None:
+def test_two_equal_sources_confirm_each_other(ledger: PageLedger) -> None:
     ledger.add(page(0, 4), b"one", rows=47, complete=False, source="exchange")
     ledger.add(page(0, 4), b"other", rows=47, complete=False, source="advanced_trade")
 
     assert ledger.unconfirmed(BTC) == []
 
 
-def test_a_ledger_from_before_there_were_sources_goes_on(tmp_path: Path) -> None:
+def test_a_ledger_without_source_column_is_read(tmp_path: Path) -> None:
     """Its responses count as those of the provider's default API."""
     ledger = PageLedger(tmp_path)
     ledger.add(page(0, 4), BODY, rows=48, complete=True)

@@ -53,7 +53,9 @@ def requests(instruments: set[Instrument], *, native: bool) -> int:
     ],
     ids=["Coinbase", "OANDA", "Coinbase, native", "OANDA, native"],
 )
-def test_four_years_cost_the_fewest_requests(instruments: set[Instrument], native: bool, expected: int) -> None:
+def test_a_plan_of_four_years_has_the_minimum_of_requests(
+    instruments: set[Instrument], native: bool, expected: int
+) -> None:
     assert requests(instruments, native=native) == expected
 
 
@@ -64,7 +66,7 @@ RANGES = (
 
 
 @given(RANGES, st.lists(RANGES, max_size=5), st.integers(1, 700))
-def test_pages_cover_what_is_missing_and_nothing_else(window: Window, covered: list[Window], size: int) -> None:
+def test_pages_cover_exactly_the_missing_ranges(window: Window, covered: list[Window], size: int) -> None:
     asked = [page.window for page in pages(BTC_M5, window, covered, size)]
 
     assert merge([*asked, *covered]) == merge([window, *covered])
@@ -72,40 +74,40 @@ def test_pages_cover_what_is_missing_and_nothing_else(window: Window, covered: l
 
 
 @given(RANGES, st.lists(RANGES, max_size=5), st.integers(1, 700))
-def test_no_page_is_too_long_and_none_is_asked_twice(window: Window, covered: list[Window], size: int) -> None:
+def test_no_page_is_too_long_or_requested_twice(window: Window, covered: list[Window], size: int) -> None:
     asked = [page.window for page in pages(BTC_M5, window, covered, size)]
 
     assert all(each.end_seconds - each.start_seconds <= size * 300 for each in asked)
     assert all(one.end <= other.start for one, other in pairwise(asked))
 
 
-def test_pages_lie_on_the_grid_where_the_range_does_not() -> None:
+def test_pages_are_aligned_if_the_range_is_not() -> None:
     window = Window(FIRST + timedelta(minutes=1), FIRST + timedelta(minutes=9))
 
     assert [page.window for page in pages(BTC_M5, window, [], 300)] == [Window(FIRST, FIRST + timedelta(minutes=10))]
 
 
 @given(RANGES)
-def test_halves_are_the_page(window: Window) -> None:
+def test_the_halves_of_a_page_cover_it(window: Window) -> None:
     parts = [each.window for each in halves(Page(dataset=BTC_M5, window=window))]
 
     assert merge(parts) == [window]
     assert len(parts) == min(2, (window.end_seconds - window.start_seconds) // 300)
 
 
-def test_longer_timeframes_are_derived_where_their_base_is_wanted() -> None:
+def test_longer_timeframes_are_derived_if_their_base_is_requested() -> None:
     base, quarter, hour = want(M5, 0, 10), want(M15, 0, 10), want(H1, 2, 8)
 
     assert downloads([base, quarter, hour], native=False) == [DownloadPlan(wanted=base, derived=(quarter, hour))]
 
 
-def test_longer_timeframes_are_asked_for_where_their_base_is_not_wanted() -> None:
+def test_longer_timeframes_are_requested_without_a_requested_base() -> None:
     quarter, hour = want(M15, 0, 10), want(H1, 0, 10)
 
     assert downloads([quarter, hour], native=False) == [DownloadPlan(wanted=quarter), DownloadPlan(wanted=hour)]
 
 
-def test_everything_is_asked_for_where_it_is_wanted_native() -> None:
+def test_native_mode_requests_every_timeframe() -> None:
     wanted = [want(M5, 0, 10), want(M15, 0, 10)]
 
     assert downloads(wanted, native=True, sealed={BTC_M5: [wanted[0].window]}) == [
@@ -113,13 +115,13 @@ def test_everything_is_asked_for_where_it_is_wanted_native() -> None:
     ]
 
 
-def test_another_instruments_base_is_no_base() -> None:
+def test_the_base_of_another_instrument_is_not_used() -> None:
     wanted = [want(M5, 0, 10, ETH_USD), want(M15, 0, 10)]
 
     assert downloads(wanted, native=False) == [DownloadPlan(wanted=each) for each in wanted]
 
 
-def test_longer_timeframes_are_derived_from_a_base_that_is_sealed_already() -> None:
+def test_longer_timeframes_are_derived_from_a_sealed_base() -> None:
     quarter = want(M15, 0, 10)
 
     assert downloads([quarter], native=False, sealed={BTC_M5: [want(M5, 0, 20).window]}) == [
@@ -127,8 +129,8 @@ def test_longer_timeframes_are_derived_from_a_base_that_is_sealed_already() -> N
     ]
 
 
-def test_a_range_is_cut_where_its_base_is_from_several_places() -> None:
-    """Sealed from 0 to 4, wanted from 4 to 8, and neither from 8 on."""
+def test_a_range_is_split_if_its_base_has_several_sources() -> None:
+    """Sealed from 0 to 4, requested from 4 to 8, and neither from 8 on."""
     base, quarter = want(M5, 4, 8), want(M15, 0, 10)
 
     assert downloads([base, quarter], native=False, sealed={BTC_M5: [want(M5, 0, 4).window]}) == [
@@ -138,7 +140,7 @@ def test_a_range_is_cut_where_its_base_is_from_several_places() -> None:
     ]
 
 
-def test_what_the_first_level_needs_is_asked_for_first() -> None:
+def test_datasets_of_the_first_level_are_requested_first() -> None:
     asked = [(each.dataset.instrument, each.wanted.window) for each in downloads(default_catalogue(), native=False)]
 
     assert asked[:2] == [(BTC_USD, CURRICULUM_WINDOW), (EUR_USD, EUR_USD_BULL_WINDOW)]

@@ -64,7 +64,7 @@ def download(store: FrameStore, serving) -> Callable:
 
 
 def fill(ledger: PageLedger, hours: range, *, missing: range = range(0), scale: float = 1.0) -> None:
-    """A page an hour from the start of the days; `missing` are slots that every page lacks."""
+    """Add one page per hour from the start; every page lacks the slots in `missing`."""
     for hour in hours:
         start = DAYS.start_seconds + hour * 3600
         slots = [slot for slot in range(12) if slot not in missing]
@@ -96,7 +96,9 @@ def content(folder: Path) -> dict[str, object]:
     return seals | {str(path): path.read_bytes() for path in folder.rglob("*.parquet")}
 
 
-def test_of_a_sound_folder_nothing_is_forgotten(store: FrameStore, ledger: PageLedger, publisher: Publisher) -> None:
+def test_repair_of_an_intact_folder_removes_nothing(
+    store: FrameStore, ledger: PageLedger, publisher: Publisher
+) -> None:
     fill(ledger, range(96), missing=range(3))
     publish(publisher)
     before = content(store.root), ledger.covered(BTC)
@@ -105,7 +107,7 @@ def test_of_a_sound_folder_nothing_is_forgotten(store: FrameStore, ledger: PageL
     assert (content(store.root), ledger.covered(BTC)) == before
 
 
-def test_a_damaged_page_is_forgotten_alone(store: FrameStore, ledger: PageLedger) -> None:
+def test_only_the_damaged_page_is_forgotten(store: FrameStore, ledger: PageLedger) -> None:
     fill(ledger, range(4))
     break_bodies(store)
     with pytest.raises(ForeignFile, match="data repair"):
@@ -116,7 +118,7 @@ def test_a_damaged_page_is_forgotten_alone(store: FrameStore, ledger: PageLedger
     assert len(ledger.responses(BTC, DAYS)) == len(ledger.covered(BTC)) == 3
 
 
-async def test_a_damaged_page_is_healed_by_the_next_download(store: FrameStore, ledger: PageLedger, download) -> None:
+async def test_the_next_download_replaces_a_damaged_page(store: FrameStore, ledger: PageLedger, download) -> None:
     first = Page(dataset=BTC, window=Window.of_seconds(DAYS.start_seconds, DAYS.start_seconds + 300 * 300))
     ledger.add(first, b"[]", rows=300, complete=True)
     break_bodies(store)
@@ -134,9 +136,7 @@ def test_unconfirmed_pages_are_forgotten(store: FrameStore, ledger: PageLedger) 
     assert ledger.unconfirmed(BTC) == ledger.covered(BTC) == []
 
 
-def test_pages_that_a_finding_refuses_are_forgotten(
-    store: FrameStore, ledger: PageLedger, publisher: Publisher
-) -> None:
+def test_pages_refused_by_a_finding_are_forgotten(store: FrameStore, ledger: PageLedger, publisher: Publisher) -> None:
     fill(ledger, range(95))
     fill(ledger, range(95, 96), scale=100)
     with pytest.raises(InvalidCandles, match="price scale"):
@@ -148,7 +148,7 @@ def test_pages_that_a_finding_refuses_are_forgotten(
     publish(publisher)
 
 
-def test_pages_that_break_the_contract_are_forgotten(store: FrameStore, ledger: PageLedger) -> None:
+def test_pages_that_violate_the_contract_are_forgotten(store: FrameStore, ledger: PageLedger) -> None:
     fill(ledger, range(4))
     page = Page(dataset=BTC, window=Window.of_seconds(DAYS.end_seconds - 3600, DAYS.end_seconds))
     ledger.add(page, b"not json", rows=12, complete=True)
@@ -158,7 +158,7 @@ def test_pages_that_break_the_contract_are_forgotten(store: FrameStore, ledger: 
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])
-def test_a_damaged_file_takes_its_seal_and_its_year_along(
+def test_a_damaged_file_removes_its_seal_and_its_year(
     store: FrameStore, ledger: PageLedger, publisher: Publisher, damage: str
 ) -> None:
     fill(ledger, range(96))
@@ -172,7 +172,7 @@ def test_a_damaged_file_takes_its_seal_and_its_year_along(
     assert (len(store.seals(BTC)), len(store.seals(H1))) == (0, 1)
 
 
-def test_a_seal_that_cannot_be_read_is_taken_away(store: FrameStore, ledger: PageLedger, publisher: Publisher) -> None:
+def test_an_unreadable_seal_is_removed(store: FrameStore, ledger: PageLedger, publisher: Publisher) -> None:
     fill(ledger, range(96))
     publish(publisher)
     seal = next(store.folder(BTC).glob("*.seal.json"))
@@ -186,7 +186,7 @@ def test_a_seal_that_cannot_be_read_is_taken_away(store: FrameStore, ledger: Pag
     assert len(store.verify(BTC)) == 1
 
 
-def test_gaps_are_asked_for_again_and_derived_ranges_derived_again(
+def test_gaps_are_requested_again_and_derived_ranges_rebuilt(
     store: FrameStore, ledger: PageLedger, publisher: Publisher
 ) -> None:
     fill(ledger, range(90))
@@ -202,7 +202,7 @@ def test_gaps_are_asked_for_again_and_derived_ranges_derived_again(
     assert store.seals(BTC)[0].missing == store.seals(H1)[0].missing == 0
 
 
-def test_the_gaps_of_a_derived_dataset_are_those_of_its_base(
+def test_a_derived_dataset_has_the_gaps_of_its_base(
     store: FrameStore, ledger: PageLedger, publisher: Publisher
 ) -> None:
     fill(ledger, range(95))
@@ -218,7 +218,9 @@ def test_the_gaps_of_a_derived_dataset_are_those_of_its_base(
     assert store.seals(BTC) == store.seals(H1) == []
 
 
-async def test_gaps_that_an_exchange_fills_later_are_filled(store: FrameStore, ledger: PageLedger, download) -> None:
+async def test_gaps_are_filled_once_the_exchange_has_the_candles(
+    store: FrameStore, ledger: PageLedger, download
+) -> None:
     page = Page(dataset=BTC, window=Window.of_seconds(DAYS.start_seconds, DAYS.start_seconds + 300 * 300))
     for _ in range(AGREEING_EMPTY_RESPONSES):
         ledger.add(page, b"[]", rows=0, complete=False)
@@ -232,7 +234,7 @@ async def test_gaps_that_an_exchange_fills_later_are_filled(store: FrameStore, l
 
 
 @pytest.mark.parametrize("stop_after", range(8))
-def test_stopped_at_any_write_the_next_repair_ends_the_same(
+def test_a_repair_interrupted_at_any_write_can_be_repeated(
     store: FrameStore, ledger: PageLedger, publisher: Publisher, stop_after: int
 ) -> None:
     fill(ledger, range(90))

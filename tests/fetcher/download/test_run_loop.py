@@ -62,7 +62,7 @@ async def fetch(
 
 
 def content(store: FrameStore) -> dict[str, str]:
-    """Every file of a store that a reader sees, with its digest."""
+    """Every visible file of a store with its digest."""
     return {
         path.relative_to(store.root).as_posix(): sha256(path.read_bytes()).hexdigest()
         for path in store.root.rglob("*")
@@ -80,7 +80,7 @@ def errors(progress: list[DownloadProgress]) -> list[type[Exception] | None]:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, generated: GeneratedCandles) -> FrameStore:
-    """A month of two instruments, one a protocol, fetched while nothing goes wrong."""
+    """A month of two instruments, one per protocol, fetched without faults."""
     store = FrameStore(tmp_path_factory.mktemp("undisturbed"))
 
     async def run() -> None:
@@ -91,7 +91,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, generated: GeneratedCa
     return store
 
 
-def test_everything_that_the_source_holds_is_sealed(undisturbed: FrameStore, generated: GeneratedCandles) -> None:
+def test_all_candles_of_the_source_are_sealed(undisturbed: FrameStore, generated: GeneratedCandles) -> None:
     """Both protocols, all timeframes, to the last digit."""
     for want in wants(BTC_USD, EUR_USD):
         found = undisturbed.arrays(want.dataset, MONTH)
@@ -103,7 +103,7 @@ def test_everything_that_the_source_holds_is_sealed(undisturbed: FrameStore, gen
         assert np.array_equal(found.volume, source.volumes)
 
 
-def test_half_of_the_spread_at_the_open_is_sealed(undisturbed: FrameStore, generated: GeneratedCandles) -> None:
+def test_the_half_spread_at_the_open_is_sealed(undisturbed: FrameStore, generated: GeneratedCandles) -> None:
     for timeframe in Timeframe:
         dataset = Dataset(instrument=EUR_USD, timeframe=timeframe)
         source = generated.candles(dataset, MONTH.start_seconds, MONTH.end_seconds)
@@ -131,14 +131,14 @@ def test_every_expected_candle_is_accounted_for(undisturbed: FrameStore) -> None
         }
 
 
-def test_the_sealed_pages_leave_no_body_behind(undisturbed: FrameStore) -> None:
+def test_sealed_pages_keep_no_body(undisturbed: FrameStore) -> None:
     ledger = PageLedger(undisturbed.root)
 
     assert not [each for want in wants(BTC_USD, EUR_USD) for each in ledger.responses(want.dataset, MONTH)]
     ledger.close()
 
 
-async def test_each_page_is_asked_for_once_and_unconfirmed_ones_twice(store: FrameStore, serving) -> None:
+async def test_each_page_is_requested_once_and_unconfirmed_ones_twice(store: FrameStore, serving) -> None:
     async with serving() as served:
         (progress,) = await fetch(wants(BTC_USD), store, served.url)
         seen = [request.path + request.query for request in served.requests]
@@ -150,7 +150,7 @@ async def test_each_page_is_asked_for_once_and_unconfirmed_ones_twice(store: Fra
     assert progress.done == progress.total == len(candles)
 
 
-async def test_a_finished_run_asks_for_nothing_and_changes_nothing(store: FrameStore, serving) -> None:
+async def test_a_finished_run_makes_no_request_and_no_change(store: FrameStore, serving) -> None:
     async with serving() as served:
         await fetch(wants(BTC_USD, EUR_USD), store, served.url)
         asked, before = len(served.requests), content(store)
@@ -161,7 +161,9 @@ async def test_a_finished_run_asks_for_nothing_and_changes_nothing(store: FrameS
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_faults_change_not_a_byte(store: FrameStore, serving, undisturbed: FrameStore, seed: int) -> None:
+async def test_provider_faults_do_not_change_the_files(
+    store: FrameStore, serving, undisturbed: FrameStore, seed: int
+) -> None:
     async with serving(faults=Faults.parse(FAULTS), seed=seed) as served:
         progress = await fetch(wants(BTC_USD, EUR_USD), store, served.url)
 
@@ -169,14 +171,14 @@ async def test_faults_change_not_a_byte(store: FrameStore, serving, undisturbed:
     assert content(store) == content(undisturbed)
 
 
-async def test_an_outage_changes_not_a_byte(store: FrameStore, serving, undisturbed: FrameStore) -> None:
+async def test_an_outage_does_not_change_the_files(store: FrameStore, serving, undisturbed: FrameStore) -> None:
     async with serving(faults=Faults.parse("outage=0.05+1,latency=1-5")) as served:
         await fetch(wants(BTC_USD, EUR_USD), store, served.url)
 
     assert content(store) == content(undisturbed)
 
 
-async def test_a_longer_range_asks_for_the_new_part_only(store: FrameStore, serving) -> None:
+async def test_a_longer_range_requests_only_the_new_part(store: FrameStore, serving) -> None:
     shorter = Window(MONTH.start, MONTH.start + timedelta(days=14))
     async with serving() as served:
         await fetch(wants(BTC_USD, window=shorter), store, served.url)
@@ -204,7 +206,7 @@ async def test_longer_timeframes_are_derived_later_without_a_request(
     assert content(store) == content(undisturbed)
 
 
-async def test_native_timeframes_are_asked_for(store: FrameStore, serving, undisturbed: FrameStore) -> None:
+async def test_native_timeframes_are_requested(store: FrameStore, serving, undisturbed: FrameStore) -> None:
     async with serving() as served:
         progress = await fetch(wants(EUR_USD), store, served.url, native=True)
         asked = {seen.query.split("&")[0] for seen in served.requests}
@@ -222,7 +224,7 @@ def damage(path: Path) -> None:
 @pytest.mark.parametrize("corrupt", [damage, Path.unlink], ids=["cut", "lost"])
 @pytest.mark.parametrize("timeframe", Timeframe, ids=lambda timeframe: timeframe.name)
 @pytest.mark.parametrize("year", [2020, 2021])
-async def test_a_damaged_file_is_fetched_again_alone(
+async def test_only_the_damaged_file_is_fetched_again(
     store: FrameStore,
     serving,
     undisturbed: FrameStore,
@@ -243,7 +245,7 @@ async def test_a_damaged_file_is_fetched_again_alone(
     assert content(store) == {name: it for name, it in content(undisturbed).items() if "oanda" not in name}
 
 
-async def test_a_lost_ledger_loses_nothing_that_is_sealed(store: FrameStore, serving) -> None:
+async def test_a_lost_ledger_loses_no_sealed_range(store: FrameStore, serving) -> None:
     async with serving() as served:
         await fetch(wants(BTC_USD), store, served.url)
         before = content(store)
@@ -254,7 +256,7 @@ async def test_a_lost_ledger_loses_nothing_that_is_sealed(store: FrameStore, ser
     assert content(store) == before
 
 
-async def test_one_dataset_is_refused_and_the_others_go_on(store: FrameStore, generated: GeneratedCandles) -> None:
+async def test_a_refused_dataset_does_not_stop_the_others(store: FrameStore, generated: GeneratedCandles) -> None:
     class WithoutBitcoin:
         instruments = tuple(each for each in INSTRUMENTS if each is not BTC_USD)
         candles = generated.candles
@@ -268,7 +270,7 @@ async def test_one_dataset_is_refused_and_the_others_go_on(store: FrameStore, ge
     store.require(Dataset(instrument=EUR_USD, timeframe=Timeframe.H1), MONTH)
 
 
-async def test_a_wrong_token_ends_oanda_and_nothing_else(store: FrameStore, serving) -> None:
+async def test_a_wrong_token_ends_only_oanda(store: FrameStore, serving) -> None:
     async with serving(oanda_token="another") as served:
         progress = await fetch(wants(BTC_USD, EUR_USD), store, served.url)
 
@@ -276,7 +278,7 @@ async def test_a_wrong_token_ends_oanda_and_nothing_else(store: FrameStore, serv
     assert "Check OANDA_API_TOKEN" in str(progress[1].error)
 
 
-async def test_a_provider_that_does_not_answer_ends_its_own_downloads(store: FrameStore, serving) -> None:
+async def test_an_unreachable_provider_ends_only_its_own_downloads(store: FrameStore, serving) -> None:
     async with serving() as served:
         access = {
             "coinbase": Access(url="http://127.0.0.1:9", rate=500.0, patience_seconds=0.0),
@@ -297,7 +299,7 @@ async def test_a_provider_that_does_not_answer_ends_its_own_downloads(store: Fra
 
 
 class Flaky:
-    """A source whose answers differ each time, or stay short, or refuse long ranges."""
+    """A source whose responses differ each time, stay incomplete, or refuse long ranges."""
 
     def __init__(self, source: GeneratedCandles, change: Callable[[SimulatedCandles, int], SimulatedCandles]) -> None:
         self.instruments = source.instruments
@@ -308,7 +310,9 @@ class Flaky:
         return self._change(self._source.candles(dataset, start, end), self._asked)
 
 
-async def test_an_answer_that_differs_each_time_is_never_sealed(store: FrameStore, generated: GeneratedCandles) -> None:
+async def test_a_response_that_differs_each_time_is_never_sealed(
+    store: FrameStore, generated: GeneratedCandles
+) -> None:
     week = Window(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 3, 2, tzinfo=UTC))
     fewer = Flaky(generated, lambda candles, asked: candles[: 100 + asked])
     async with serve(exchange_of(fewer)) as served:
@@ -320,7 +324,7 @@ async def test_an_answer_that_differs_each_time_is_never_sealed(store: FrameStor
         store.require(wants(BTC_USD)[0].dataset, week)
 
 
-async def test_a_stored_page_that_cannot_be_read_ends_its_dataset_alone(store: FrameStore, serving) -> None:
+async def test_an_unreadable_stored_page_ends_only_its_dataset(store: FrameStore, serving) -> None:
     day = Window(MONTH.start, MONTH.start + timedelta(days=1))
     ledger = PageLedger(store.root)
     ledger.add(
@@ -333,7 +337,7 @@ async def test_a_stored_page_that_cannot_be_read_ends_its_dataset_alone(store: F
     assert errors(progress) == [ProviderUnusable, None]
 
 
-async def test_a_candle_that_is_too_large_a_page_ends_its_dataset(
+async def test_a_one_candle_page_that_is_too_large_ends_its_dataset(
     store: FrameStore, serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fetcher.simulator.protocols.coinbase.MAX_INTERVALS", -1)
@@ -343,7 +347,7 @@ async def test_a_candle_that_is_too_large_a_page_ends_its_dataset(
     assert errors(progress) == [PageTooLarge]
 
 
-async def test_a_page_that_is_too_large_is_asked_for_in_halves(
+async def test_a_page_that_is_too_large_is_requested_in_halves(
     store: FrameStore, serving, undisturbed: FrameStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Simulates a provider whose limit is lower than documented."""
@@ -356,7 +360,7 @@ async def test_a_page_that_is_too_large_is_asked_for_in_halves(
     assert content(store) == {name: it for name, it in content(undisturbed).items() if "oanda" not in name}
 
 
-async def test_whoever_waits_is_told_when_a_dataset_is_sealed(store: FrameStore, serving) -> None:
+async def test_waiting_callers_are_notified_when_a_dataset_is_sealed(store: FrameStore, serving) -> None:
     told: list[Seal] = []
     async with serving() as served:
         access = {"coinbase": Access(url=served.url, rate=2000.0)}
@@ -372,8 +376,8 @@ async def test_whoever_waits_is_told_when_a_dataset_is_sealed(store: FrameStore,
     assert [seal.dataset for seal in told] == [want.dataset.name for want in wants(BTC_USD)]
 
 
-async def test_a_cancelled_run_goes_on_where_it_stopped(store: FrameStore, serving, undisturbed: FrameStore) -> None:
-    """Three times, a few requests after it began; what is stored then is not asked for again."""
+async def test_a_cancelled_run_resumes_at_the_same_page(store: FrameStore, serving, undisturbed: FrameStore) -> None:
+    """It is cancelled three times after a few requests; stored pages are not requested again."""
     async with serving(faults=Faults.parse("latency=20-20")) as served:
         for _ in range(3):
             until = len(served.requests) + 5
@@ -390,8 +394,8 @@ async def test_a_cancelled_run_goes_on_where_it_stopped(store: FrameStore, servi
     assert len(pages_asked) < 2 * (PAGES[BTC_USD] + PAGES[EUR_USD])
 
 
-async def test_a_download_may_change_its_source_half_way(store: FrameStore, serving, undisturbed: FrameStore) -> None:
-    """Pages that either of Coinbase's APIs answered become the same files, to the byte."""
+async def test_a_download_can_change_its_source_midway(store: FrameStore, serving, undisturbed: FrameStore) -> None:
+    """Pages of both Coinbase APIs give equal bytes."""
     datasets = [want.dataset for want in wants(BTC_USD)]
     half = PAGES[BTC_USD] // 2
     async with serving(faults=Faults.parse("latency=20-20")) as served:
@@ -410,10 +414,10 @@ async def test_a_download_may_change_its_source_half_way(store: FrameStore, serv
         assert (seal.rows, seal.files, seal.gaps) == (other.rows, other.files, other.gaps)
 
 
-async def test_a_full_disk_ends_the_run_and_loses_nothing(
+async def test_a_full_disk_ends_the_run_without_data_loss(
     small_disk: Path, remount, serving, store: FrameStore
 ) -> None:
-    """What was stored before is not asked for again when there is space."""
+    """Stored pages are not requested again after space is available."""
     little = FrameStore(small_disk / "data")
     quarter = Window(MONTH.start, MONTH.start + timedelta(days=150))
     async with serving() as served:
@@ -433,7 +437,7 @@ async def test_a_full_disk_ends_the_run_and_loses_nothing(
     assert content(little) == content(store)
 
 
-async def test_a_read_only_folder_is_told(small_disk: Path, remount, serving) -> None:
+async def test_a_read_only_folder_is_reported(small_disk: Path, remount, serving) -> None:
     remount("ro")
     async with serving() as served:
         with pytest.raises(StoreUnwritable, match="Read-only file system"):
@@ -445,7 +449,7 @@ async def test_a_read_only_folder_is_told(small_disk: Path, remount, serving) ->
         assert not served.requests
 
 
-async def test_the_second_fetcher_waits_until_the_first_is_over(tmp_path: Path) -> None:
+async def test_the_second_fetcher_waits_for_the_first(tmp_path: Path) -> None:
     order = []
 
     waits = asyncio.Event()
@@ -465,7 +469,7 @@ async def test_the_second_fetcher_waits_until_the_first_is_over(tmp_path: Path) 
     assert order == ["first in", "second waits", "first out", "second in", "second out"]
 
 
-async def test_waiting_for_another_fetcher_can_be_given_up(tmp_path: Path) -> None:
+async def test_waiting_for_another_fetcher_can_be_cancelled(tmp_path: Path) -> None:
     async with exclusive(of_folder(tmp_path), lambda: None):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05), exclusive(of_folder(tmp_path), lambda: None):

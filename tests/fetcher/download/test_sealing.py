@@ -43,7 +43,7 @@ def publisher(store: FrameStore, ledger: PageLedger) -> Publisher:
 
 
 def answer(slots: range, *, close: float = 10.5) -> bytes:
-    """Rows of the hour's slots in Coinbase's form."""
+    """Rows of one hour in the format of Coinbase."""
     rows = [f"[{HOUR.start_seconds + slot * 300},9,12,10,{close},1.5]" for slot in slots]
     return f"[{','.join(rows)}]".encode()
 
@@ -52,7 +52,9 @@ def put(ledger: PageLedger, slots: range, **changes: float) -> None:
     ledger.add(Page(dataset=BTC, window=HOUR), answer(slots, **changes), rows=len(slots), complete=True)
 
 
-def test_a_seal_tells_rows_gaps_and_a_file_a_year(publisher: Publisher, ledger: PageLedger, store: FrameStore) -> None:
+def test_a_seal_lists_rows_gaps_and_one_file_per_year(
+    publisher: Publisher, ledger: PageLedger, store: FrameStore
+) -> None:
     put(ledger, range(3, 12))
     (seal,) = publisher.publish(DownloadPlan(wanted=WANTED))
 
@@ -62,9 +64,7 @@ def test_a_seal_tells_rows_gaps_and_a_file_a_year(publisher: Publisher, ledger: 
     assert store.verify(BTC) == [seal]
 
 
-def test_of_two_answers_the_latest_form_of_a_candle_is_taken(
-    publisher: Publisher, ledger: PageLedger, store: FrameStore
-) -> None:
+def test_the_latest_response_wins_for_a_candle(publisher: Publisher, ledger: PageLedger, store: FrameStore) -> None:
     put(ledger, range(12), close=10.5)
     put(ledger, range(6), close=11.0)
     publisher.publish(DownloadPlan(wanted=WANTED))
@@ -72,10 +72,8 @@ def test_of_two_answers_the_latest_form_of_a_candle_is_taken(
     assert store.arrays(BTC, HOUR).close.tolist() == [11.0] * 6 + [10.5] * 6
 
 
-def test_what_was_parsed_before_is_not_parsed_again(
-    publisher: Publisher, ledger: PageLedger, store: FrameStore
-) -> None:
-    """An answer that this process stored is taken as parsed then, one of an earlier process from its body."""
+def test_a_parsed_page_is_not_parsed_again(publisher: Publisher, ledger: PageLedger, store: FrameStore) -> None:
+    """A response of this process is used as parsed, one of an earlier process is parsed from its body."""
     coinbase, page = find("coinbase"), Page(dataset=BTC, window=HOUR)
     put(ledger, range(6), close=10.0)
     parsed = coinbase.parse(answer(range(6, 12), close=11.0), page)
@@ -85,7 +83,7 @@ def test_what_was_parsed_before_is_not_parsed_again(
     assert store.arrays(BTC, HOUR).close.tolist() == [10.0] * 6 + [11.0] * 6
 
 
-def test_publishing_again_from_files_alone_changes_not_a_byte(
+def test_publishing_again_from_files_gives_equal_bytes(
     publisher: Publisher, ledger: PageLedger, store: FrameStore
 ) -> None:
     """Simulates a kill between the last file and the seal."""
@@ -97,7 +95,9 @@ def test_publishing_again_from_files_alone_changes_not_a_byte(
 
 
 @pytest.mark.parametrize("stop_after", range(5))
-def test_stopped_at_any_write_it_ends_the_same(store: FrameStore, ledger: PageLedger, stop_after: int) -> None:
+def test_sealing_interrupted_at_any_write_can_be_repeated(
+    store: FrameStore, ledger: PageLedger, stop_after: int
+) -> None:
     """Fails at each write in turn: two year files, their ledger records and the seal."""
     put(ledger, range(12))
     left = stop_after
@@ -137,7 +137,7 @@ def test_stopped_at_any_write_it_ends_the_same(store: FrameStore, ledger: PageLe
     assert store.arrays(BTC, HOUR).close.tolist() == [10.5] * 12
 
 
-def test_a_page_that_breaks_the_contract_is_told_and_nothing_sealed(
+def test_a_page_that_violates_the_contract_prevents_sealing(
     publisher: Publisher, ledger: PageLedger, store: FrameStore
 ) -> None:
     put(ledger, range(12), close=100.0)
@@ -147,7 +147,7 @@ def test_a_page_that_breaks_the_contract_is_told_and_nothing_sealed(
     assert store.seals(BTC) == []
 
 
-def test_what_a_finding_refuses_is_told_and_its_pages_are_kept(
+def test_a_refusing_finding_is_reported_and_its_pages_are_kept(
     publisher: Publisher, ledger: PageLedger, store: FrameStore
 ) -> None:
     rows = [f"[{HOUR.start_seconds + slot * 300},9,12,10,10.5,1.5]" for slot in range(6)]
@@ -160,7 +160,7 @@ def test_what_a_finding_refuses_is_told_and_its_pages_are_kept(
     assert len(ledger.responses(BTC, HOUR)) == 1
 
 
-def test_what_only_warns_is_stored_in_the_seal(publisher: Publisher, ledger: PageLedger, store: FrameStore) -> None:
+def test_warnings_are_stored_in_the_seal(publisher: Publisher, ledger: PageLedger, store: FrameStore) -> None:
     rows = [f"[{HOUR.start_seconds + slot * 300},10,10,10,10,0]" for slot in range(12)]
     ledger.add(Page(dataset=BTC, window=HOUR), f"[{','.join(rows)}]".encode(), rows=12, complete=True)
     publisher.publish(DownloadPlan(wanted=WANTED))
@@ -169,9 +169,7 @@ def test_what_only_warns_is_stored_in_the_seal(publisher: Publisher, ledger: Pag
     assert [(finding.kind, finding.rows) for finding in seal.findings] == [(FindingKind.FLAT_WITHOUT_VOLUME, 6)] * 2
 
 
-def test_a_lost_file_is_forgotten_and_the_rest_kept(
-    publisher: Publisher, ledger: PageLedger, store: FrameStore
-) -> None:
+def test_only_the_lost_file_is_forgotten(publisher: Publisher, ledger: PageLedger, store: FrameStore) -> None:
     put(ledger, range(12))
     (seal,) = publisher.publish(DownloadPlan(wanted=WANTED))
     (store.folder(BTC) / seal.files[1].path).unlink()

@@ -76,7 +76,7 @@ def rested() -> None:
     PAUSES.clear()
 
 
-async def test_a_page_is_asked_for_once(scripted, fast) -> None:
+async def test_a_page_is_requested_once(scripted, fast) -> None:
     async with scripted(good) as server, client_of(fast(server.url)) as client:
         body, candles = await client.page(PAGE)
 
@@ -101,7 +101,7 @@ async def test_a_page_is_asked_for_once(scripted, fast) -> None:
     ],
     ids=["429", "500", "HTML 502", "503", "HTML 200", "error 200", "cut 200", "wrong candles", "bad gzip", "hung up"],
 )
-async def test_what_heals_is_asked_again(failure, scripted, fast) -> None:
+async def test_temporary_errors_are_retried(failure, scripted, fast) -> None:
     async with scripted(failure, failure, good) as server, client_of(fast(server.url)) as client:
         _, candles = await client.page(PAGE)
 
@@ -109,7 +109,7 @@ async def test_what_heals_is_asked_again(failure, scripted, fast) -> None:
     assert client.bucket.taken == len(server.asked) == 3
 
 
-async def test_a_ban_is_waited_for_as_long_as_the_provider_says(scripted, fast) -> None:
+async def test_a_ban_lasts_as_long_as_the_provider_states(scripted, fast) -> None:
     """Only Binance uses status 418 for a ban; for any other provider it is a rejection."""
     ban, klines = answer(418, '{"code":-1003,"msg":"IP banned"}', Retry_After="120"), answer(200, "[]")
     page = Page(dataset=Dataset(instrument=BTC_USDT, timeframe=Timeframe.M5), window=WINDOW)
@@ -125,7 +125,7 @@ async def test_a_ban_is_waited_for_as_long_as_the_provider_says(scripted, fast) 
             await client.page(PAGE)
 
 
-async def test_a_wait_of_days_ends_at_once_and_is_told(scripted, fast) -> None:
+async def test_a_retry_after_of_days_fails_at_once(scripted, fast) -> None:
     """A ban may last three days."""
     async with (
         scripted(answer(429, Retry_After="259200")) as server,
@@ -137,7 +137,7 @@ async def test_a_wait_of_days_ends_at_once_and_is_told(scripted, fast) -> None:
         assert len(server.asked) == 1
 
 
-async def test_every_attempt_takes_a_token(scripted, fast) -> None:
+async def test_every_attempt_takes_a_rate_limit_token(scripted, fast) -> None:
     async with scripted(None, answer(503), None, good) as server, client_of(fast(server.url)) as client:
         await client.page(PAGE)
         await client.page(PAGE)
@@ -156,7 +156,7 @@ async def test_every_attempt_takes_a_token(scripted, fast) -> None:
     ],
     ids=["400", "403", "404", "redirect", "too large"],
 )
-async def test_a_refusal_ends_at_once(failure, error: type[TradeschoolError], told: str, scripted, fast) -> None:
+async def test_a_refusal_is_not_retried(failure, error: type[TradeschoolError], told: str, scripted, fast) -> None:
     async with scripted(failure) as server, client_of(fast(server.url)) as client:
         with pytest.raises(error, match=told):
             await client.page(PAGE)
@@ -173,7 +173,7 @@ async def test_a_refusal_ends_at_once(failure, error: type[TradeschoolError], to
     ],
     ids=["401", "HTML 200", "wrong candles"],
 )
-async def test_what_stays_wrong_ends_after_some_attempts(
+async def test_a_persistent_error_ends_after_the_maximum_of_attempts(
     failure, error: type[TradeschoolError], attempts: int, scripted, fast
 ) -> None:
     async with scripted(failure) as server, client_of(fast(server.url)) as client:
@@ -184,13 +184,13 @@ async def test_what_stays_wrong_ends_after_some_attempts(
     assert "\n" not in str(caught.value)
 
 
-async def test_a_401_that_is_gone_when_asked_again_is_forgotten(scripted, fast) -> None:
+async def test_a_401_that_disappears_on_retry_is_ignored(scripted, fast) -> None:
     async with scripted(answer(401), good) as server, client_of(fast(server.url)) as client:
         assert len((await client.page(PAGE))[1]) == 2
 
 
 @pytest.mark.parametrize("failure", [answer(503), answer(429), None], ids=["503", "429", "hung up"])
-async def test_patience_has_an_end(failure, scripted, fast) -> None:
+async def test_retries_end_after_the_maximum_wait(failure, scripted, fast) -> None:
     async with scripted(failure) as server, client_of(fast(server.url, patience_seconds=0.05)) as client:
         with pytest.raises(
             ServiceUnreachable, match=r"^coinbase at http://127\.0\.0\.1:\d+ does not respond \(coinbase/"
@@ -198,7 +198,7 @@ async def test_patience_has_an_end(failure, scripted, fast) -> None:
             await client.page(PAGE)
 
 
-async def test_patience_begins_with_the_first_failure(scripted, fast) -> None:
+async def test_the_maximum_wait_counts_from_the_first_failure(scripted, fast) -> None:
     """Time spent on a token or a slow response does not count."""
     async with scripted(None, good) as server, client_of(fast(server.url, patience_seconds=0.05)) as client:
         held = client.bucket.acquire
@@ -211,7 +211,7 @@ async def test_patience_begins_with_the_first_failure(scripted, fast) -> None:
         assert len((await client.page(PAGE))[1]) == 2
 
 
-async def test_nobody_at_the_address_is_told(fast) -> None:
+async def test_a_refused_connection_is_reported(fast) -> None:
     async with client_of(fast("http://127.0.0.1:9", patience_seconds=0.01)) as client:
         with pytest.raises(
             ServiceUnreachable, match=r"coinbase at http://127\.0\.0\.1:9 does not respond .*check the network"
@@ -219,7 +219,7 @@ async def test_nobody_at_the_address_is_told(fast) -> None:
             await client.page(PAGE)
 
 
-async def test_a_slow_answer_times_out_and_is_asked_again(scripted, fast) -> None:
+async def test_a_slow_response_times_out_and_is_retried(scripted, fast) -> None:
     async with scripted(never, good) as server:
         async with client_of(fast(server.url, total_timeout_seconds=1.0, patience_seconds=60.0)) as client:
             assert len((await client.page(PAGE))[1]) == 2
@@ -233,16 +233,14 @@ async def test_a_slow_answer_times_out_and_is_asked_again(scripted, fast) -> Non
     + [({"Retry_After": value}, 0.125) for value in ("inf", "nan", "-5", "")],
     ids=["7 s", "none", "date", "infinite", "no number", "negative", "empty"],
 )
-async def test_everybody_waits_for_as_long_as_the_provider_asks(
-    header: dict[str, str], pause: float, scripted, fast
-) -> None:
+async def test_a_retry_after_header_pauses_all_requests(header: dict[str, str], pause: float, scripted, fast) -> None:
     async with scripted(answer(429, **header), good) as server, client_of(fast(server.url)) as client:
         await client.page(PAGE)
 
     assert [pause] == PAUSES
 
 
-async def test_pauses_grow_to_two_seconds_and_begin_anew_after_an_answer(scripted, fast) -> None:
+async def test_pauses_grow_to_two_seconds_and_reset_after_a_response(scripted, fast) -> None:
     failures = [answer(503)] * 6
     async with (
         scripted(*failures, good, answer(503), good) as server,
@@ -254,7 +252,7 @@ async def test_pauses_grow_to_two_seconds_and_begin_anew_after_an_answer(scripte
     assert [2 * pause for pause in PAUSES] == [0.25, 0.5, 1.0, 2.0, 2.0, 2.0, 0.25]
 
 
-async def test_a_fresh_page_is_asked_of_no_cache(scripted, fast) -> None:
+async def test_a_recent_page_is_requested_without_cache(scripted, fast) -> None:
     async with scripted(good) as server, client_of(fast(server.url)) as client:
         await client.page(PAGE)
         await client.page(PAGE, fresh=True)
@@ -262,7 +260,7 @@ async def test_a_fresh_page_is_asked_of_no_cache(scripted, fast) -> None:
         assert [request.headers.get("Cache-Control") for request in server.asked] == [None, "no-cache"]
 
 
-async def test_requests_say_who_asks(scripted, fast) -> None:
+async def test_requests_carry_a_user_agent(scripted, fast) -> None:
     async with scripted(good) as server, client_of(fast(server.url)) as client:
         await client.page(PAGE)
 
@@ -279,7 +277,9 @@ async def test_an_instrument_is_probed_once(scripted, fast) -> None:
 
 
 @pytest.mark.parametrize("failure", [answer(401), answer(429), answer(503), answer(400), None, answer(200, "<html>")])
-async def test_the_token_is_in_no_log_and_no_error(failure, scripted, fast, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_token_appears_in_no_log_and_no_error(
+    failure, scripted, fast, caplog: pytest.LogCaptureFixture
+) -> None:
     """Includes aiohttp's messages and tracebacks."""
     caplog.set_level(logging.DEBUG)
     page = Page(dataset=EUR, window=WINDOW)
@@ -323,7 +323,7 @@ def by(clock: Clock, client: Client) -> Client:
 
 
 def note_sends(client: Client) -> list[float]:
-    """When each request was sent, by the bucket's own log: how late it arrives is the machine's and the wire's."""
+    """Send times from the bucket, because arrival times depend on machine and network."""
     bucket, moments, sent = client.bucket, [], client.bucket.sent
 
     def note(token: int) -> None:
@@ -347,8 +347,8 @@ async def download(client: Client, todo: list[Page]) -> None:
     await asyncio.gather(*(work() for _ in range(client.provider.connections)))
 
 
-async def test_at_the_defaults_no_second_is_over_the_limit(serving, fast) -> None:
-    """As sent, both at once, each by a clock that only its own waits move; every request took a token."""
+async def test_no_second_exceeds_the_default_limit(serving, fast) -> None:
+    """Both limits at once, each with a clock that only waits advance; every request took a token."""
     two_months = Window(START, START + timedelta(days=60))
     async with (
         serving(faults=Faults.parse("latency=0-5")) as server,
@@ -369,7 +369,7 @@ async def test_at_the_defaults_no_second_is_over_the_limit(serving, fast) -> Non
 
 
 @pytest.mark.parametrize("dataset", [BTC, EUR], ids=["coinbase", "oanda"])
-async def test_with_connections_cut_every_request_took_a_token(dataset: Dataset, serving, fast) -> None:
+async def test_requests_on_cut_connections_take_a_token(dataset: Dataset, serving, fast) -> None:
     """Includes requests that aiohttp repeats when a kept-alive connection is closed."""
     provider = find(dataset.instrument.provider)
     todo = pages(dataset, Window(START, START + timedelta(days=60)), [], 100)[:60]
@@ -383,8 +383,8 @@ async def test_with_connections_cut_every_request_took_a_token(dataset: Dataset,
     assert seen > len(todo)
 
 
-async def test_a_limit_of_one_does_not_wait_for_itself(scripted, fast) -> None:
-    """When a kept-alive connection drops, the same request asks for a second token."""
+async def test_a_limit_of_one_does_not_deadlock(scripted, fast) -> None:
+    """When a kept-alive connection drops, the same request needs a second token."""
     async with (
         scripted(good, None, good) as server,
         client_of(fast(server.url, rate=1.9)) as client,

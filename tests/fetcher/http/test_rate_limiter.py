@@ -48,7 +48,7 @@ def bucket_of(rate: float, clock: Clock) -> TokenBucket:
 
 
 async def sends(rate: float, delays: list[tuple[float, float]]) -> tuple[TokenBucket, list[float]]:
-    """The times of requests, each of which begins after a delay and travels for another before it is sent."""
+    """Send times of requests; each starts after a delay and is sent after another."""
     clock, sent = Clock(), []
     bucket = bucket_of(rate, clock)
 
@@ -68,7 +68,7 @@ DELAYS = st.lists(st.tuples(st.floats(0, 5), st.floats(0, 3)), min_size=1, max_s
 
 @given(st.sampled_from([0.5, 1.0, 2.0, 2.5, 3.0, 10.0]), DELAYS)
 @settings(deadline=None, max_examples=40)
-def test_no_window_of_a_period_holds_more_requests_than_the_limit(rate: float, delays: list) -> None:
+def test_no_window_exceeds_the_limit(rate: float, delays: list) -> None:
     """Independent of the time between taking a token and sending the request."""
     bucket, sent = asyncio.run(sends(rate, delays))
     limit = max(1, math.floor(rate))
@@ -78,21 +78,21 @@ def test_no_window_of_a_period_holds_more_requests_than_the_limit(rate: float, d
 
 
 @given(st.sampled_from([0.5, 2.0, 3.0, 10.0]))
-def test_a_cold_bucket_keeps_an_even_pace(rate: float) -> None:
+def test_a_new_bucket_keeps_an_even_pace(rate: float) -> None:
     _, sent = asyncio.run(sends(rate, [(0.0, 0.0)] * 12))
     gaps = [later - earlier for earlier, later in pairwise(sent)]
 
     assert gaps == pytest.approx([(1 + MARGIN) / rate] * 11)
 
 
-async def test_a_rested_bucket_gives_a_small_burst_and_no_more() -> None:
+async def test_an_idle_bucket_allows_a_small_burst() -> None:
     _, sent = await sends(10.0, [(100.0, 0.0)] * 4)
 
     assert [time - sent[0] for time in sent[:BURST]] == [0.0] * BURST
     assert sent[BURST] - sent[0] == pytest.approx((1 + MARGIN) / 10)
 
 
-async def test_who_comes_first_is_served_first() -> None:
+async def test_waiting_requests_are_served_in_order() -> None:
     clock, served = Clock(), []
     bucket = bucket_of(3.0, clock)
 
@@ -105,7 +105,7 @@ async def test_who_comes_first_is_served_first() -> None:
     assert served == list(range(20))
 
 
-async def test_a_pause_holds_everybody() -> None:
+async def test_a_pause_stops_all_requests() -> None:
     clock, times = Clock(), []
     bucket = bucket_of(3.0, clock)
 
@@ -119,7 +119,7 @@ async def test_a_pause_holds_everybody() -> None:
     assert times[0] == pytest.approx(1030.0)
 
 
-async def test_a_pause_begins_while_somebody_waits() -> None:
+async def test_a_pause_can_begin_while_a_request_waits() -> None:
     clock, times = Clock(), []
     bucket = bucket_of(1.0, clock)
 
@@ -136,7 +136,7 @@ async def test_a_pause_begins_while_somebody_waits() -> None:
     assert times == pytest.approx([1000.0, 1010.5])
 
 
-async def test_a_pause_is_only_made_longer() -> None:
+async def test_a_pause_is_never_shortened() -> None:
     clock, times = Clock(), []
     bucket = bucket_of(3.0, clock)
 
@@ -151,7 +151,7 @@ async def test_a_pause_is_only_made_longer() -> None:
     assert times == pytest.approx([1005.0])
 
 
-async def test_a_token_that_is_not_sent_counts_until_it_is() -> None:
+async def test_an_unsent_token_counts_until_it_is_sent() -> None:
     clock, times = Clock(), []
     bucket = bucket_of(1.0, clock)
 
@@ -169,7 +169,7 @@ async def test_a_token_that_is_not_sent_counts_until_it_is() -> None:
     assert times == pytest.approx([1060.0 + 1 + MARGIN])
 
 
-async def test_saying_twice_that_a_token_was_sent_changes_nothing() -> None:
+async def test_marking_a_token_as_sent_is_idempotent() -> None:
     clock, times = Clock(), []
     bucket = bucket_of(3.0, clock)
 
@@ -184,7 +184,7 @@ async def test_saying_twice_that_a_token_was_sent_changes_nothing() -> None:
     assert times[-1] - times[0] == pytest.approx(2 * (1 + MARGIN) / 3)
 
 
-async def test_who_gives_up_waiting_blocks_nobody() -> None:
+async def test_a_cancelled_wait_blocks_no_other_request() -> None:
     clock = Clock()
     bucket = bucket_of(1.0, clock)
     bucket.sent(await bucket.acquire())

@@ -39,7 +39,7 @@ async def moment_of(bucket: SharedTokenBucket) -> int:
 
 
 async def now_at(bucket: SharedTokenBucket) -> float:
-    """By the clock of Redis, in seconds."""
+    """Time of the Redis clock in seconds."""
     seconds, microseconds = await bucket._redis.time()
     return float(seconds) + float(microseconds) / 1_000_000
 
@@ -51,8 +51,8 @@ def server(tmp_path_factory):
         yield valkey.url
 
 
-async def test_three_buckets_together_keep_one_limit(server) -> None:
-    """Of the moments that Redis gives away, each lies a pace after the one before, whichever bucket it is for."""
+async def test_three_buckets_share_one_limit(server) -> None:
+    """Time slots of all buckets are one interval apart."""
     buckets = [bucket_at(server, Clock()) for _ in range(3)]
     moments = [await moment_of(bucket) for _ in range(20) for bucket in buckets]
     for bucket in buckets:
@@ -63,7 +63,7 @@ async def test_three_buckets_together_keep_one_limit(server) -> None:
     assert all(after - before >= pace for before, after in pairwise(moments))
 
 
-async def test_a_pause_of_one_holds_the_others(server) -> None:
+async def test_a_pause_of_one_bucket_pauses_the_others(server) -> None:
     """A pause of one fetcher applies to all that share its limit."""
     clock = Clock()
     one, other = bucket_at(server, Clock()), bucket_at(server, clock)
@@ -81,7 +81,7 @@ async def test_a_pause_of_one_holds_the_others(server) -> None:
 
 
 @pytest.mark.parametrize("stored", ["9e18", "-9e18", "nan", "inf", "9" * 400, b"\xff", ["of another type"]])
-async def test_a_moment_that_no_fetcher_wrote_counts_for_nothing(server, stored: str | bytes | list[str]) -> None:
+async def test_an_invalid_stored_time_is_ignored(server, stored: str | bytes | list[str]) -> None:
     connection = redis.Redis.from_url(server)
     key = "tradeschool:limit:x"
     connection.delete(key)
@@ -100,7 +100,7 @@ async def test_a_moment_that_no_fetcher_wrote_counts_for_nothing(server, stored:
     assert max(slept, default=0.0) < 1.0
 
 
-async def test_without_redis_nothing_is_asked() -> None:
+async def test_no_request_is_made_without_redis() -> None:
     bucket = SharedTokenBucket(RATE, url="redis://:s3cret@127.0.0.1:9", name="x")
 
     with pytest.raises(ServiceUnreachable, match=r"fetch\.shared_limit requires Redis") as caught:
@@ -110,7 +110,7 @@ async def test_without_redis_nothing_is_asked() -> None:
     assert "s3cret" not in str(caught.value)
 
 
-async def test_a_second_fetcher_of_a_provider_waits_and_says_so(tmp_path, monkeypatch) -> None:
+async def test_a_second_fetcher_of_a_provider_waits_and_logs_it(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     order: list[str] = []
     waits = asyncio.Event()

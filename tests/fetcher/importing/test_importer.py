@@ -84,7 +84,7 @@ def test_a_plain_csv_is_sealed_with_its_name(tmp_path: Path, store: FrameStore) 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".feather"])
 @pytest.mark.parametrize("dataset", [BTC, EUR], ids=str)
-def test_what_we_export_is_imported_unchanged(
+def test_an_export_is_imported_unchanged(
     tmp_path: Path, store: FrameStore, made: Made, dataset: Dataset, suffix: str
 ) -> None:
     candles, path = made(dataset, DAY), tmp_path / f"out{suffix}"
@@ -97,7 +97,7 @@ def test_what_we_export_is_imported_unchanged(
 
 
 @pytest.mark.parametrize("unit", ["ms", "ns"])
-def test_freqtrade_s_feather_is_read(tmp_path: Path, store: FrameStore, made: Made, unit: str) -> None:
+def test_freqtrade_feather_is_read(tmp_path: Path, store: FrameStore, made: Made, unit: str) -> None:
     frame = made(BTC, DAY).frame.rename({"ts": "date"}).with_columns(pl.col("date").dt.cast_time_unit(unit))
     frame.write_ipc(tmp_path / "BTC_USD-1h.feather", compression="lz4")
     put(tmp_path / "BTC_USD-1h.feather", store, form=FileFormat.FREQTRADE)
@@ -106,7 +106,7 @@ def test_freqtrade_s_feather_is_read(tmp_path: Path, store: FrameStore, made: Ma
 
 
 @pytest.mark.parametrize("name", ["BTC_USD-1h.json", "BTC_USD-1h.json.gz"])
-def test_freqtrade_s_json_is_read(tmp_path: Path, store: FrameStore, made: Made, name: str) -> None:
+def test_freqtrade_json_is_read(tmp_path: Path, store: FrameStore, made: Made, name: str) -> None:
     times = made(BTC, DAY).times.tolist()
     body = json.dumps([[time * 1000, 100, 102.5, 99, 101, 1.5] for time in times]).encode()
     (tmp_path / name).write_bytes(gzip.compress(body) if name.endswith("gz") else body)
@@ -115,41 +115,41 @@ def test_freqtrade_s_json_is_read(tmp_path: Path, store: FrameStore, made: Made,
 
 
 @pytest.mark.parametrize("header", [HEADER, "unix,date,symbol,open,high,low,close,Volume USD,Volume BTC"])
-def test_a_vendor_s_volume_is_found_by_its_name(tmp_path: Path, store: FrameStore, header: str) -> None:
-    """Newest first, a line of address, and Unix times that change their unit in the middle."""
+def test_a_vendor_volume_column_is_found_by_name(tmp_path: Path, store: FrameStore, header: str) -> None:
+    """The file is newest first, starts with a URL line, and changes the unit of its Unix times."""
     seal = put(vendor(tmp_path, header), store)
 
     assert (seal.rows, seal.window, seal.findings) == (24, DAY, ())
     assert store.arrays(BTC, DAY).volume.tolist() == [at + 1 for at in range(24)]
 
 
-def test_swapped_volumes_are_told_and_the_right_one_taken(tmp_path: Path, store: FrameStore) -> None:
+def test_swapped_volume_columns_are_reported_and_corrected(tmp_path: Path, store: FrameStore) -> None:
     (finding,) = put(vendor(tmp_path, HEADER, swapped=5), store).findings
 
     assert (finding.kind, finding.rows, finding.start) == (FindingKind.SWAPPED_VOLUMES, 5, START)
     assert store.arrays(BTC, DAY).volume.tolist() == [at + 1 for at in range(24)]
 
 
-def test_a_vendor_s_last_candle_in_progress_is_left_out_and_told(tmp_path: Path, store: FrameStore) -> None:
+def test_an_unfinished_last_candle_is_dropped_with_a_warning(tmp_path: Path, store: FrameStore) -> None:
     seal = put(vendor(tmp_path, HEADER, in_progress=True), store)
 
     assert (seal.rows, seal.end) == (23, DAY.end - timedelta(hours=1))
     assert [finding.kind for finding in seal.findings] == [FindingKind.UNFINISHED]
 
 
-def test_a_candle_that_is_not_closed_yet_is_left_out(tmp_path: Path, store: FrameStore) -> None:
+def test_an_open_candle_is_dropped(tmp_path: Path, store: FrameStore) -> None:
     seal = put(csv(tmp_path, rows()), store, now=DAY.end - timedelta(minutes=1))
 
     assert seal.rows == 23
 
 
-def test_what_the_file_lacks_is_a_gap(tmp_path: Path, store: FrameStore) -> None:
+def test_candles_missing_in_the_file_are_gaps(tmp_path: Path, store: FrameStore) -> None:
     (gap,) = put(csv(tmp_path, rows()[:5] + rows()[8:]), store).gaps
 
     assert (gap.slots, gap.reason) == (3, GapReason.NOT_IN_FILE)
 
 
-def test_a_time_range_is_sealed_as_it_was_declared(tmp_path: Path, store: FrameStore) -> None:
+def test_a_declared_time_range_is_sealed(tmp_path: Path, store: FrameStore) -> None:
     two_days = Window(START, START + timedelta(days=2))
     seal = put(csv(tmp_path, rows()), store, window=two_days)
 
@@ -172,7 +172,7 @@ def test_an_import_is_replaced_by_a_longer_one(tmp_path: Path, store: FrameStore
     assert store.seals(BTC) == [seal]
 
 
-def test_what_was_fetched_is_never_replaced(tmp_path: Path, store: FrameStore) -> None:
+def test_an_import_never_replaces_fetched_candles(tmp_path: Path, store: FrameStore) -> None:
     fetched = put(csv(tmp_path, rows()), store).model_copy(update={"source": "fetched"})
     store.seal(BTC, fetched)
 
@@ -181,7 +181,7 @@ def test_what_was_fetched_is_never_replaced(tmp_path: Path, store: FrameStore) -
     assert store.verify(BTC) == [fetched]
 
 
-def test_stopped_before_its_seal_it_ends_the_same_again(tmp_path: Path, store: FrameStore) -> None:
+def test_an_import_interrupted_before_its_seal_can_be_repeated(tmp_path: Path, store: FrameStore) -> None:
     class Stopped(Exception):
         pass
 
@@ -234,7 +234,7 @@ def test_stopped_before_its_seal_it_ends_the_same_again(tmp_path: Path, store: F
         *("not the vendor's", "not freqtrade's", "spread of crypto", "no spread of FX", "nothing in range"),
     ],
 )
-def test_what_cannot_be_imported_is_told(
+def test_an_unsupported_import_is_reported(
     tmp_path: Path, store: FrameStore, lines: list[str], header: str, options: dict, told: str
 ) -> None:
     with pytest.raises(TradeschoolError, match=told) as caught:
@@ -244,7 +244,7 @@ def test_what_cannot_be_imported_is_told(
 
 
 @pytest.mark.parametrize("microseconds", [-(2**62), 2**62])
-def test_times_that_no_calendar_has_are_told(tmp_path: Path, store: FrameStore, microseconds: int) -> None:
+def test_times_outside_the_calendar_are_reported(tmp_path: Path, store: FrameStore, microseconds: int) -> None:
     frame = pl.DataFrame({"date": [microseconds], **{each: [1.0] for each in PRICES}})
     frame.with_columns(pl.col("date").cast(pl.Datetime("us", "UTC"))).write_ipc(tmp_path / "x.feather")
 
@@ -253,21 +253,21 @@ def test_times_that_no_calendar_has_are_told(tmp_path: Path, store: FrameStore, 
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.parquet", "x.feather", "x.json"])
-def test_a_file_that_is_not_what_its_name_says_is_told(tmp_path: Path, store: FrameStore, name: str) -> None:
+def test_a_file_with_the_wrong_format_is_reported(tmp_path: Path, store: FrameStore, name: str) -> None:
     (tmp_path / name).write_bytes(b"\x00\x01\x02" * 50)
 
     with pytest.raises(InvalidCandles):
         put(tmp_path / name, store)
 
 
-def test_another_suffix_is_told(tmp_path: Path, store: FrameStore) -> None:
+def test_an_unknown_suffix_is_reported(tmp_path: Path, store: FrameStore) -> None:
     (tmp_path / "x.xlsx").touch()
 
     with pytest.raises(SettingsError, match=r"expected a name that ends in \.csv"):
         put(tmp_path / "x.xlsx", store)
 
 
-def test_a_year_of_fx_on_the_wrong_clock_is_refused(tmp_path: Path, store: FrameStore, made: Made) -> None:
+def test_a_year_of_fx_in_the_wrong_time_zone_is_refused(tmp_path: Path, store: FrameStore, made: Made) -> None:
     year = Window(datetime(2021, 1, 4, tzinfo=UTC), datetime(2021, 12, 1, tzinfo=UTC))
     athens = pl.col("ts").dt.convert_time_zone("Europe/Athens").dt.replace_time_zone(None)
     made(EUR, year).frame.with_columns(athens).write_csv(tmp_path / "broker.csv")

@@ -18,7 +18,7 @@ FIRST = PAGE.window.start_seconds
 
 
 def row(slot: int, **changes: str) -> list[int | str]:
-    """In the documentation's form: twelve columns, of which open time and five strings are read."""
+    """A row in the documented format: twelve columns, of which open time and five strings are read."""
     values = {"open": "10.00000000", "high": "12.00000000", "low": "9.00000000", "close": "11.50000000"}
     values |= {"volume": "1.25000000"} | changes
     opened = (FIRST + slot * 300) * 1000
@@ -29,15 +29,15 @@ def body(*rows: list[int | str]) -> bytes:
     return json.dumps(rows).encode()
 
 
-def test_rows_are_named_and_their_times_are_milliseconds() -> None:
+def test_rows_are_parsed_with_times_in_milliseconds() -> None:
     parsed = PROVIDER.parse(body(row(0), row(1)), PAGE).frame.rows(named=True)
 
     assert [each["ts"] for each in parsed] == [START, START + timedelta(minutes=5)]
     assert parsed[0] | {"ts": None} == {"ts": None, "open": 10, "high": 12, "low": 9, "close": 11.5, "volume": 1.25}
 
 
-def test_the_documented_row_is_read_as_it_stands() -> None:
-    """Source: rest-api.md, "Kline/Candlestick data"; there of a week, here moved to the hour it opens in."""
+def test_the_documented_row_is_parsed() -> None:
+    """Source: rest-api.md, "Kline/Candlestick data"; its weekly candle is moved to the hour of its open."""
     documented = b"""[[1499040000000,"0.01634790","0.80000000","0.01575800","0.01577100","148976.11427815",
         1499644799999,"2434.19055334",308,"1756.87402397","28.46694368","17928899.62484339"]]"""
     start = datetime(2017, 7, 3, tzinfo=UTC)
@@ -50,22 +50,24 @@ def test_an_empty_list_is_an_empty_page() -> None:
     assert len(PROVIDER.parse(b"[]", PAGE)) == 0
 
 
-def test_a_slot_without_trades_is_a_candle_of_volume_0() -> None:
+def test_a_slot_without_trades_has_no_candle() -> None:
     flat = dict.fromkeys(("open", "high", "low", "close"), "10.0")
 
-    assert PROVIDER.parse(body(row(0, **flat, volume="0.00000000")), PAGE).frame["volume"].to_list() == [0.0]
+    parsed = PROVIDER.parse(body(row(0), row(1, **flat, volume="0.00000000"), row(2)), PAGE)
+
+    assert parsed.frame["volume"].to_list() == [1.25, 1.25]
 
 
-def test_a_row_that_stands_twice_is_taken_once() -> None:
+def test_a_repeated_row_is_parsed_once() -> None:
     assert len(PROVIDER.parse(body(row(0), row(1), row(1)), PAGE)) == 2
 
 
-def test_two_rows_that_contradict_each_other_are_refused() -> None:
+def test_two_rows_with_different_values_are_refused() -> None:
     with pytest.raises(InvalidCandles, match="ts must be strictly increasing"):
         PROVIDER.parse(body(row(1), row(1, volume="2")), PAGE)
 
 
-def test_a_row_beside_the_grid_is_refused() -> None:
+def test_an_unaligned_row_is_refused() -> None:
     """Klines were off the grid for some hours after a maintenance in February 2018."""
     moved = row(1)
     moved[0] = int(moved[0]) + 15_000
@@ -74,7 +76,7 @@ def test_a_row_beside_the_grid_is_refused() -> None:
         PROVIDER.parse(body(moved), PAGE)
 
 
-def test_rows_after_the_page_are_an_answer_to_another_question() -> None:
+def test_rows_after_the_page_make_the_response_unusable() -> None:
     """For example, times in seconds instead of milliseconds are answered without an error."""
     with pytest.raises(ProviderUnusable, match="the response contains later candles"):
         PROVIDER.parse(body(row(6)), PAGE)
@@ -93,12 +95,12 @@ def test_rows_after_the_page_are_an_answer_to_another_question() -> None:
     ],
     ids=["refusal", "six columns", "thirteen columns", "text", "cut", "null", "no text"],
 )
-def test_an_answer_of_another_shape_is_unusable(answer: bytes) -> None:
+def test_a_response_of_unknown_shape_is_unusable(answer: bytes) -> None:
     with pytest.raises(ProviderUnusable, match=r"binance/BTC-USDT/M5 2020-03-20\.\.2020-03-20 00:30: expected klines"):
         PROVIDER.parse(answer, PAGE)
 
 
-def test_a_page_is_asked_for_in_milliseconds_with_its_limit() -> None:
+def test_a_page_is_requested_in_milliseconds_with_its_limit() -> None:
     request = PROVIDER.request(PAGE)
 
     assert request.path == "/api/v3/klines"
@@ -111,7 +113,7 @@ def test_a_page_is_asked_for_in_milliseconds_with_its_limit() -> None:
     }
 
 
-def test_an_unknown_symbol_is_told_in_the_providers_words() -> None:
+def test_an_unknown_symbol_is_reported_with_the_provider_message() -> None:
     error = PROVIDER.refusal(400, b'{"code":-1121,"msg":"Invalid symbol."}', "binance/BTC-USDT/M5")
 
     assert type(error) is ProviderRejected
@@ -119,11 +121,11 @@ def test_an_unknown_symbol_is_told_in_the_providers_words() -> None:
     assert error.status == 400
 
 
-def test_a_host_that_does_not_answer_to_this_country_is_told_with_what_to_do() -> None:
+def test_a_geo_blocked_host_is_reported_with_advice() -> None:
     said = b'{"code":0,"msg":"Service unavailable from a restricted location."}'
 
     assert "Set fetch.providers.binance.url to another Binance host" in str(PROVIDER.refusal(451, said, "page"))
 
 
-def test_a_ban_is_waited_for_as_a_429_is() -> None:
+def test_a_ban_is_handled_like_a_429() -> None:
     assert PROVIDER.busy == {418, 429}

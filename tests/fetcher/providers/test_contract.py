@@ -15,7 +15,7 @@ from fetcher.protocol.provider import Access, Page, Provider
 from fetcher.provider_registry import find, load
 from fetcher.providers import coinbase
 from fetcher.simulator.faults import Faults
-from tradeschool.app.dataset_download import access_to
+from tradeschool.app.download.dataset_download import access_to
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
 from tradeschool.markets.catalogue import INSTRUMENTS, DatasetRange
 from tradeschool.markets.instruments import Dataset
@@ -42,7 +42,7 @@ def page(request: pytest.FixtureRequest, provider: Provider) -> Page:
     return Page(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
 
 
-def test_a_provider_is_there_because_its_file_is() -> None:
+def test_a_provider_is_registered_by_its_file() -> None:
     files = {path.stem for path in Path(coinbase.__file__).parent.glob("[!_]*.py")}
 
     assert load().keys() == files
@@ -51,7 +51,7 @@ def test_a_provider_is_there_because_its_file_is() -> None:
 
 @pytest.fixture
 def dropped_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The name of a provider whose module was only copied into the folder."""
+    """Name of a provider whose module was only copied into the folder."""
     (tmp_path / "kraken.py").write_text(
         "from fetcher.providers.binance import Binance\n\n"
         "class Kraken(Binance):\n    name = 'kraken'\n    url = 'https://api.kraken.com'\n    rate = 1.0\n\n"
@@ -65,20 +65,20 @@ def dropped_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
     vars(providers).pop("kraken", None)
 
 
-def test_a_file_is_all_that_a_provider_takes(dropped_in: str) -> None:
-    """It is found, and says itself how it is reached: neither the command nor the settings have a word of it."""
+def test_a_provider_needs_one_file_only(dropped_in: str) -> None:
+    """The file declares URL, rate and token; command and settings need no change."""
     access = access_to(dropped_in, Settings())
 
     assert find(dropped_in).name == dropped_in
     assert (access.url, access.rate, access.token) == ("https://api.kraken.com", 1.0, None)
 
 
-def test_an_unknown_provider_is_told_with_the_known_ones() -> None:
+def test_an_unknown_provider_is_reported_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match=r"unknown provider 'kraken': expected one of binance, coinbase, oanda$"):
         find("kraken")
 
 
-def test_an_unknown_source_is_told_with_the_known_ones() -> None:
+def test_an_unknown_source_is_reported_with_the_known_ones() -> None:
     with pytest.raises(
         SettingsError, match="unknown source 'pro' of coinbase: expected one of exchange, advanced_trade"
     ):
@@ -89,12 +89,12 @@ def test_every_instrument_has_its_provider() -> None:
     assert {instrument.provider for instrument in INSTRUMENTS} == {provider.name for provider in load().values()}
 
 
-def test_a_source_is_found_by_name_and_the_usual_one_without(provider: Provider) -> None:
+def test_a_source_is_found_by_name_or_by_default(provider: Provider) -> None:
     assert find(provider.name, provider.source) is provider
     assert find(provider.name) is load()[provider.name]
 
 
-def test_it_says_itself_where_and_how_fast_it_is_asked(provider: Provider) -> None:
+def test_a_provider_declares_its_url_and_rate(provider: Provider) -> None:
     assert provider.url.startswith("https://")
     assert provider.rate > 0
     assert provider.connections >= 1
@@ -102,7 +102,7 @@ def test_it_says_itself_where_and_how_fast_it_is_asked(provider: Provider) -> No
     assert 429 in provider.busy
 
 
-def test_one_that_needs_a_token_says_so_before_anything_is_asked(provider: Provider) -> None:
+def test_a_missing_token_is_reported_before_the_first_request(provider: Provider) -> None:
     if not provider.needs_token:
         assert provider.headers(None) == provider.headers("ignored")
         return
@@ -112,7 +112,7 @@ def test_one_that_needs_a_token_says_so_before_anything_is_asked(provider: Provi
 
 @pytest.mark.parametrize("faults", ["", FAULTS], ids=["undisturbed", "with faults"])
 async def test_a_whole_fetch_equals_the_source(provider: Provider, faults: str, serving, store, generated) -> None:
-    """Over the loopback exchange, all timeframes, to the last digit; the longest page is asked for and answered."""
+    """All timeframes over the loopback exchange are equal to the last digit; the longest page is requested."""
     instrument = next(each for each in INSTRUMENTS if each.provider == provider.name)
     length = 2 * provider.slots_per_page * Timeframe.M5.duration
     window = Window(START, START + timedelta(days=-(-length // timedelta(days=1))))
@@ -140,13 +140,13 @@ async def test_a_whole_fetch_equals_the_source(provider: Provider, faults: str, 
 
 
 @pytest.mark.parametrize("answer", [b"", b"<!DOCTYPE html>", b"{", b"\x00", b"{}", b'"text"', b"[[]]"])
-def test_what_is_no_answer_is_unusable(provider: Provider, page: Page, answer: bytes) -> None:
+def test_an_invalid_response_is_unusable(provider: Provider, page: Page, answer: bytes) -> None:
     with pytest.raises(ProviderUnusable, match=str(page.dataset)):
         provider.parse(answer, page)
 
 
 @pytest.mark.parametrize("answer", [b"", b"<!DOCTYPE html>", b"{", b"\xff", b"{}"])
-def test_any_refusal_is_told_with_status_and_page(provider: Provider, answer: bytes) -> None:
+def test_a_refusal_is_reported_with_status_and_page(provider: Provider, answer: bytes) -> None:
     error = provider.refusal(403, answer, "the page")
 
     assert isinstance(error, ProviderRejected)
@@ -154,12 +154,12 @@ def test_any_refusal_is_told_with_status_and_page(provider: Provider, answer: by
     assert str(error).startswith(f"the page: {provider.name} answered 403: ")
 
 
-def test_requests_are_below_the_url(provider: Provider, page: Page) -> None:
+def test_requests_are_sent_below_the_configured_url(provider: Provider, page: Page) -> None:
     assert provider.request(page).path.startswith("/")
     assert provider.probe(page.dataset).path.startswith("/")
 
 
-def test_the_settings_know_the_sources_of_coinbase() -> None:
+def test_the_settings_list_the_coinbase_sources() -> None:
     """The settings cannot check them, because the shared package does not import the fetcher."""
     named = get_args(FetchSettings.model_fields["coinbase_source"].annotation)
 

@@ -59,35 +59,35 @@ def test_mid_prices_and_half_of_the_spread_at_the_open() -> None:
 
 
 @pytest.mark.parametrize("time", ["1578268800.000000000", "2020-01-06T00:00:00.000000000Z", "2020-01-06T00:00:00Z"])
-def test_times_are_read_in_both_forms(time: str) -> None:
+def test_both_time_formats_are_parsed(time: str) -> None:
     assert PROVIDER.parse(body(candle(0, time=time)), PAGE).frame["ts"].to_list() == [START]
 
 
 @pytest.mark.parametrize("time", ["Tuesday", "2020-13-01T00:00:00Z", "", "soon", "1e400"])
-def test_a_time_that_is_none_is_unusable(time: str) -> None:
+def test_an_invalid_time_is_unusable(time: str) -> None:
     with pytest.raises(ProviderUnusable, match="expected candles, was"):
         PROVIDER.parse(body(candle(0, time=time)), PAGE)
 
 
-def test_the_forming_candle_is_left_out() -> None:
+def test_the_forming_candle_is_dropped() -> None:
     assert len(PROVIDER.parse(body(candle(0), candle(1, complete=False)), PAGE)) == 1
 
 
-def test_candles_outside_the_page_are_left_out() -> None:
+def test_candles_outside_the_page_are_dropped() -> None:
     assert len(PROVIDER.parse(body(candle(-1), candle(0), candle(6)), PAGE)) == 1
 
 
-def test_a_candle_that_stands_twice_is_taken_once() -> None:
+def test_a_repeated_candle_is_parsed_once() -> None:
     assert len(PROVIDER.parse(body(candle(0), candle(1), candle(1)), PAGE)) == 2
 
 
-def test_two_candles_that_contradict_each_other_are_refused() -> None:
+def test_two_candles_with_different_values_are_refused() -> None:
     with pytest.raises(InvalidCandles, match="ts must be strictly increasing"):
         PROVIDER.parse(body(candle(1), candle(1, volume=7)), PAGE)
 
 
 @pytest.mark.parametrize("price", ["NaN", "inf", "-1", "0"])
-def test_a_price_that_is_none_is_refused(price: str) -> None:
+def test_an_invalid_price_is_refused(price: str) -> None:
     with pytest.raises((InvalidCandles, ProviderUnusable)):
         PROVIDER.parse(body(candle(0, mid=quote(1.1) | {"l": price})), PAGE)
 
@@ -95,25 +95,25 @@ def test_a_price_that_is_none_is_refused(price: str) -> None:
 @pytest.mark.parametrize(
     "changes", [{"instrument": "GBP_USD"}, {"granularity": "S5"}], ids=["other instrument", "other granularity"]
 )
-def test_an_answer_to_another_question_is_unusable(changes: dict[str, str]) -> None:
-    """An unsent granularity is S5, and such files have been sold as hours."""
+def test_a_response_to_another_request_is_unusable(changes: dict[str, str]) -> None:
+    """The default granularity is S5; files of S5 candles have been sold as hours."""
     with pytest.raises(ProviderUnusable, match=r"expected \('EUR_USD', 'M5'\), was"):
         PROVIDER.parse(body(candle(0), **changes), PAGE)
 
 
 @pytest.mark.parametrize("name", ["o01", "o03", "o04", "e01", "e02", "e03", "e05", "e07", "e08", "e10"])
-def test_a_recorded_answer_that_is_not_to_our_question_is_unusable(recorded, name: str) -> None:
-    """Without bid and ask, of another instrument or granularity, or no candles at all."""
+def test_a_recorded_response_to_another_request_is_unusable(recorded, name: str) -> None:
+    """A response without bid and ask, of another instrument or granularity, or without candles."""
     with pytest.raises(ProviderUnusable, match="expected"):
         PROVIDER.parse(recorded(name), PAGE)
 
 
-def test_a_recorded_weekend_is_no_candles(recorded) -> None:
+def test_a_recorded_weekend_has_no_candles(recorded) -> None:
     assert len(PROVIDER.parse(recorded("e09"), PAGE)) == 0
 
 
 @pytest.mark.parametrize(("name", "timeframe"), [("o07", Timeframe.M15), ("o08", Timeframe.H1), ("o10", Timeframe.H1)])
-def test_a_recorded_page_is_its_candles(recorded, name: str, timeframe: Timeframe) -> None:
+def test_a_recorded_page_is_parsed_to_its_candles(recorded, name: str, timeframe: Timeframe) -> None:
     response = recorded(name)
     parsed = PROVIDER.parse(response, page_of(response, timeframe)).frame.rows(named=True)
     expected = [
@@ -142,8 +142,8 @@ def test_a_recorded_page_is_its_candles(recorded, name: str, timeframe: Timefram
         ("o12_GBP_USD_H1", Timeframe.H1),
     ],
 )
-def test_years_of_recorded_candles_keep_the_contract(shared: Path, name: str, timeframe: Timeframe) -> None:
-    """Every candle that OANDA was seen to answer, spreads at Christmas included, is taken."""
+def test_years_of_recorded_candles_satisfy_the_contract(shared: Path, name: str, timeframe: Timeframe) -> None:
+    """Every recorded OANDA candle is accepted, including wide spreads at Christmas."""
     with gzip.open(next((shared / "recorded" / "oanda").glob(f"{name}_*.csv.gz")), "rt") as file:
         rows = list(csv.DictReader(file))
     candles = [
@@ -159,7 +159,7 @@ def test_years_of_recorded_candles_keep_the_contract(shared: Path, name: str, ti
     assert len(PROVIDER.parse(answer, page)) == len(rows)
 
 
-def test_everything_with_a_surprising_default_is_said() -> None:
+def test_parameters_with_surprising_defaults_are_sent() -> None:
     request = PROVIDER.request(PAGE)
 
     assert request.path == "/v3/instruments/EUR_USD/candles"
@@ -173,7 +173,7 @@ def test_everything_with_a_surprising_default_is_said() -> None:
     }
 
 
-def test_a_range_that_is_too_long_is_too_large(recorded) -> None:
+def test_a_too_long_range_raises_page_too_large(recorded) -> None:
     assert isinstance(PROVIDER.refusal(400, recorded("e01"), "page"), PageTooLarge)
 
 
@@ -186,20 +186,20 @@ def test_a_range_that_is_too_long_is_too_large(recorded) -> None:
         ("e10", "Order units specified are invalid"),
     ],
 )
-def test_a_refusal_has_the_providers_words(recorded, name: str, said: str) -> None:
+def test_a_refusal_contains_the_provider_message(recorded, name: str, said: str) -> None:
     error = PROVIDER.refusal(400, recorded(name), "oanda/EUR-USD/M5")
 
     assert type(error) is ProviderRejected
     assert str(error) == f"oanda/EUR-USD/M5: oanda answered 400: {said}"
 
 
-def test_a_wrong_token_is_told_with_what_to_check(recorded) -> None:
+def test_a_wrong_token_is_reported_with_advice(recorded) -> None:
     error = PROVIDER.refusal(401, recorded("e07"), "oanda/EUR-USD/M5")
 
     assert "Insufficient authorization to perform request. Check OANDA_API_TOKEN, and that it belongs" in str(error)
 
 
-def test_a_token_goes_into_the_header_and_is_needed() -> None:
+def test_the_token_is_required_and_sent_in_the_header() -> None:
     assert PROVIDER.headers(TOKEN)["Authorization"] == f"Bearer {TOKEN}"
     with pytest.raises(SettingsError, match="OANDA needs a token: set OANDA_API_TOKEN or oanda_api_token_file"):
         PROVIDER.headers(None)

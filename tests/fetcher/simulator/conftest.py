@@ -127,7 +127,7 @@ def written() -> Written:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real candles and recorded answers."""
+    """Folder of real candles and recorded responses."""
     beside = Path(__file__).parents[3].parent / "shared"
     folder = Path(os.environ.get("SHARED_FOLDER", beside))
     if not folder.is_dir():

@@ -53,7 +53,7 @@ class TestParse:
         )
 
     @pytest.mark.parametrize("text", ["", " ", ","])
-    def test_an_empty_text_is_no_fault(self, text):
+    def test_an_empty_option_means_no_fault(self, text):
         assert Faults.parse(text) == Faults()
 
     @pytest.mark.parametrize(
@@ -72,15 +72,15 @@ class TestParse:
             ("outage=60-30", "outage: expected seconds such as outage=60+30, was '60-30'"),
         ],
     )
-    def test_what_is_wrong_is_named(self, text, message):
+    def test_an_invalid_option_is_reported(self, text, message):
         with pytest.raises(SettingsError) as raised:
             Faults.parse(text)
 
         assert message in str(raised.value)
 
 
-class TestFates:
-    def test_shares_are_kept(self):
+class TestFaultAssignment:
+    def test_fault_shares_are_met(self):
         counts = Counter(drawn("429=0.1,5xx=0.2,duplicate=0.3", 4000))
 
         assert counts[Fault.TOO_MANY] / 4000 == pytest.approx(0.1, abs=0.02)
@@ -88,11 +88,11 @@ class TestFates:
         assert counts[Fault.DUPLICATE] / 4000 == pytest.approx(0.3, abs=0.02)
         assert counts[Fault.NONE] / 4000 == pytest.approx(0.4, abs=0.02)
 
-    def test_the_same_seed_gives_the_same_fates(self):
+    def test_the_same_seed_assigns_the_same_faults(self):
         assert drawn(EXAMPLE, 300, seed=5) == drawn(EXAMPLE, 300, seed=5)
         assert drawn(EXAMPLE, 300, seed=5) != drawn(EXAMPLE, 300, seed=6)
 
-    def test_the_order_of_requests_changes_no_fate(self):
+    def test_the_request_order_does_not_change_the_faults(self):
         """Concurrent requests may arrive in any order; a run is still reproducible."""
         forward, backward = fates(EXAMPLE), fates(EXAMPLE)
         requests = [f"/candles?{n}" for n in range(200)]
@@ -110,14 +110,14 @@ class TestFates:
         assert (Fault.EMPTY, Fault.EMPTY) not in list(pairwise(sights))
 
     @given(seed=st.integers(0, 1000))
-    def test_between_two_false_empties_stands_a_true_answer_whatever_else_befalls(self, seed):
+    def test_a_true_response_follows_each_false_empty_page(self, seed):
         drawing = fates("empty=0.6,429=0.3", seed)
         sights = [drawing.draw("/candles?same", is_for_candles=True).fault for _ in range(40)]
         answers = [fault for fault in sights if fault is not Fault.TOO_MANY]
 
         assert (Fault.EMPTY, Fault.EMPTY) not in list(pairwise(answers))
 
-    def test_only_candles_can_be_empty_or_doubled(self):
+    def test_only_candle_requests_can_be_empty_or_doubled(self):
         drawing = fates("empty=0.5,duplicate=0.5")
         faults = {drawing.draw(f"/time?{n}", is_for_candles=False).fault for n in range(50)}
 
@@ -131,11 +131,11 @@ class TestFates:
         assert max(delays) <= 0.25
         assert np.std(delays) > 0.03
 
-    def test_every_status_of_a_server_in_trouble_occurs(self):
+    def test_every_status_of_a_failing_server_occurs(self):
         assert {failure_status(chance) for chance in np.arange(0, 1, 0.01)} == {500, 502, 503, 504}
 
     @given(chance=st.floats(0, 1, exclude_max=True), n_rows=st.integers(0, 5))
-    def test_one_row_of_a_doubled_page_stands_twice(self, chance, n_rows):
+    def test_a_doubled_page_repeats_one_row(self, chance, n_rows):
         times = np.arange(n_rows, dtype=np.int64)
         candles = SimulatedCandles(times=times, prices=np.ones((n_rows, 4)), volumes=np.ones(n_rows))
         spoilt = FaultDraw(fault=Fault.DUPLICATE, chance=chance).corrupt(candles)
@@ -146,7 +146,7 @@ class TestFates:
 
 
 async def answers(serving, text, n_requests=40, path=CANDLES, query=PAGE, **options):
-    """Replies to many different requests, None where the connection was cut, and what the exchange saw."""
+    """Responses to many requests (None if the connection was cut) and the record of the exchange."""
     replies = []
     async with serving(faults=Faults.parse(text), **options) as client:
         for n in range(n_requests):
@@ -158,18 +158,18 @@ async def answers(serving, text, n_requests=40, path=CANDLES, query=PAGE, **opti
 
 
 class TestServed:
-    async def test_429_has_the_body_of_the_rate_limit(self, serving):
+    async def test_a_429_fault_has_the_rate_limit_body(self, serving):
         replies, _ = await answers(serving, "429=1", 2)
 
         assert {(reply.status, reply.body) for reply in replies} == {(429, b'{"message":"Public rate limit exceeded"}')}
 
-    async def test_a_share_of_requests_fails_and_the_others_do_not(self, serving):
+    async def test_the_configured_share_of_requests_fails(self, serving):
         replies, seen = await answers(serving, "429=0.5")
 
         assert {reply.status for reply in replies} == {200, 429}
         assert [request.status for request in seen] == [reply.status for reply in replies]
 
-    async def test_5xx_come_in_the_provider_s_envelope(self, serving):
+    async def test_5xx_bodies_use_the_provider_error_format(self, serving):
         coinbase, _ = await answers(serving, "5xx=1")
         oanda, _ = await answers(serving, "5xx=1", path=HOURS, query={"granularity": "H1"})
 
@@ -177,7 +177,7 @@ class TestServed:
         assert {tuple(reply.json) for reply in coinbase} == {("message",)}
         assert {tuple(reply.json) for reply in oanda} == {("errorMessage",)}
 
-    async def test_503_says_that_there_is_maintenance(self, serving):
+    async def test_503_reports_maintenance(self, serving):
         replies, _ = await answers(serving, "5xx=1")
         (body,) = {reply.body for reply in replies if reply.status == 503}
 
@@ -198,7 +198,7 @@ class TestServed:
         assert {request.fault for request in seen} == {"cut"}
         assert not caplog.records
 
-    async def test_a_cut_body_stops_in_the_middle(self, serving):
+    async def test_a_cut_body_ends_in_the_middle(self, serving):
         async with serving(faults=Faults.parse("cut=1")) as client:
             received = [await cut_body(client, n) for n in range(20)]
 
@@ -206,13 +206,13 @@ class TestServed:
         for announced, body, error in received:
             assert error is None or 0 < len(body) == announced // 2
 
-    async def test_after_a_cut_the_next_request_is_answered(self, serving):
+    async def test_a_request_after_a_cut_succeeds(self, serving):
         replies, _ = await answers(serving, "cut=0.5")
 
         assert None in replies
         assert 200 in {reply.status for reply in replies if reply}
 
-    async def test_a_slow_body_drips_for_longer_than_anybody_waits(self, serving):
+    async def test_a_slow_body_exceeds_the_read_timeout(self, serving):
         async with serving(faults=Faults.parse("slow=1")) as client:
             patience = aiohttp.ClientTimeout(total=0.5)
             async with client.session.get(CANDLES, params=PAGE) as response:
@@ -223,7 +223,7 @@ class TestServed:
 
         assert (len(first), announced > 1000) == (2, True)
 
-    async def test_an_empty_page_is_full_when_asked_again(self, serving):
+    async def test_a_falsely_empty_page_is_full_on_retry(self, serving):
         async with serving(faults=Faults.parse("empty=1")) as client:
             pages = [len((await client.get(CANDLES, **PAGE)).json) for _ in range(4)]
 
@@ -238,14 +238,14 @@ class TestServed:
     @pytest.mark.parametrize(
         ("path", "query"), [(CANDLES, PAGE), (HOURS, {"granularity": "H1", "price": "MBA"})], ids=["coinbase", "oanda"]
     )
-    async def test_a_doubled_row_stands_beside_itself(self, serving, path, query):
+    async def test_a_doubled_row_follows_the_original(self, serving, path, query):
         replies, _ = await answers(serving, "duplicate=1", 3, path, query)
 
         for reply in replies:
             rows = [json.dumps(row) for row in (reply.json["candles"] if path == HOURS else reply.json)]
             assert len(rows) == len(set(rows)) + 1
 
-    async def test_latency_holds_every_answer_back(self, serving):
+    async def test_latency_delays_every_response(self, serving):
         slept: list[float] = []
 
         async def sleep(seconds: float) -> None:
@@ -258,7 +258,7 @@ class TestServed:
         assert len(slept) == 2
         assert all(0.05 <= each <= 0.06 for each in slept)
 
-    async def test_an_outage_answers_503_to_everything_until_it_is_over(self, serving, clock):
+    async def test_an_outage_returns_503_for_every_request(self, serving, clock):
         async with serving(faults=Faults.parse("outage=10+5"), monotonic=clock) as client:
             statuses = []
             for seconds in (0, 9.5, 0.5, 4.75, 0.25):
@@ -269,7 +269,7 @@ class TestServed:
 
 
 async def cut_body(client, n):
-    """Announced length, received bytes and the error, which is None where no answer came at all."""
+    """Announced length, received bytes and the error; None without a response."""
     try:
         async with client.session.get(
             CANDLES, params={"n": n, **PAGE}, headers={"Accept-Encoding": "identity"}

@@ -26,13 +26,13 @@ def taken(bucket, requests):
     return sum(bucket.take() for _ in range(requests))
 
 
-def test_a_rested_bucket_answers_its_burst_at_once(moment):
+def test_an_idle_bucket_allows_its_burst_at_once(moment):
     bucket = ServerTokenBucket(Limit(rate_per_second=10, burst=15), moment)
 
     assert taken(bucket, 40) == 15
 
 
-def test_tokens_come_back_at_the_rate(moment):
+def test_tokens_refill_at_the_rate(moment):
     bucket = ServerTokenBucket(Limit(rate_per_second=10, burst=15), moment)
     taken(bucket, 15)
     moment.seconds += 0.5
@@ -40,14 +40,14 @@ def test_tokens_come_back_at_the_rate(moment):
     assert taken(bucket, 40) == 5
 
 
-def test_no_rest_holds_more_than_the_burst(moment):
+def test_an_idle_bucket_holds_at_most_the_burst(moment):
     bucket = ServerTokenBucket(Limit(rate_per_second=10, burst=15), moment)
     moment.seconds += 3600
 
     assert taken(bucket, 40) == 15
 
 
-def test_refusals_cost_nothing(moment):
+def test_refusals_take_no_token(moment):
     bucket = ServerTokenBucket(Limit(rate_per_second=10, burst=1), moment)
     taken(bucket, 1000)
     moment.seconds += 0.125
@@ -55,7 +55,7 @@ def test_refusals_cost_nothing(moment):
     assert bucket.take()
 
 
-def test_a_path_takes_what_it_weighs(moment):
+def test_a_request_takes_tokens_by_path_weight(moment):
     bucket = ServerTokenBucket(Limit(rate_per_second=1, burst=5, weights={"/heavy": 4}), moment)
 
     assert [bucket.take("/heavy"), bucket.take("/heavy"), bucket.take("/light"), bucket.take()] == [
@@ -70,7 +70,7 @@ class Connection:
     """Stand-in for the connection of a request."""
 
 
-def test_new_connections_have_a_limit_of_their_own(moment):
+def test_new_connections_have_a_separate_limit(moment):
     gate = RequestLimiter(Limit(rate_per_second=100, burst=100, connections_per_second=2), moment)
     connections = [Connection() for _ in range(4)]
     first = [gate.admits("/", connection) for connection in connections]
@@ -81,13 +81,13 @@ def test_new_connections_have_a_limit_of_their_own(moment):
     assert second == [True, True, True, True]
 
 
-def test_without_such_a_limit_connections_do_not_count(moment):
+def test_connections_are_not_counted_without_a_limit(moment):
     gate = RequestLimiter(Limit(rate_per_second=100, burst=100), moment)
 
     assert all(gate.admits("/", Connection()) for _ in range(50))
 
 
-def test_the_limits_are_the_providers():
+def test_the_limits_equal_those_of_the_providers():
     assert (COINBASE_LIMIT.rate_per_second, COINBASE_LIMIT.burst) == (10, 15)
     assert (OANDA_LIMIT.rate_per_second, OANDA_LIMIT.connections_per_second) == (120, 2)
     assert (BINANCE_LIMIT.rate_per_second * 60, BINANCE_LIMIT.weights["/api/v3/klines"]) == (6000, 2)

@@ -15,13 +15,13 @@ TOKEN = {"Authorization": "Bearer made-up"}
 
 
 class TestServe:
-    async def test_a_free_port_is_taken_and_given_back(self, generated):
+    async def test_a_free_port_is_bound_and_released(self, generated):
         async with serve(Exchange(generated)) as served:
             port = int(served.url.rpartition(":")[2])
         async with serve(Exchange(generated), port=port) as again:
             assert again.url == f"http://127.0.0.1:{port}"
 
-    async def test_a_port_that_is_taken_is_named(self, generated):
+    async def test_a_port_in_use_is_reported(self, generated):
         async with serve(Exchange(generated)) as served:
             port = int(served.url.rpartition(":")[2])
             with pytest.raises(SettingsError, match=f"cannot listen on 127.0.0.1:{port}"):
@@ -35,23 +35,23 @@ class TestServe:
 
         assert statuses == [200, 200, 429, 429]
 
-    async def test_oanda_answers_two_new_connections_a_second(self, generated, clock):
+    async def test_oanda_accepts_two_new_connections_a_second(self, generated, clock):
         """Requests over known connections are not limited."""
         async with serve(exchange_of(generated, oanda_limit=OANDA_LIMIT, monotonic=clock)) as served:
             async with aiohttp.ClientSession(served.url, headers=TOKEN) as kept:
                 known = [(await kept.get(HOURS)).status for _ in range(5)]
-            strangers = []
+            statuses = []
             for _ in range(3):
-                async with aiohttp.ClientSession(served.url, headers=TOKEN) as stranger:
-                    strangers.append((await stranger.get(HOURS)).status)
+                async with aiohttp.ClientSession(served.url, headers=TOKEN) as client:
+                    statuses.append((await client.get(HOURS)).status)
 
         assert known == [200] * 5
-        assert strangers == [200, 429, 429]
+        assert statuses == [200, 429, 429]
 
 
 class TestCompression:
     @pytest.mark.parametrize("count", [500, 5000], ids=["inline", "in a thread"])
-    async def test_a_body_is_compressed_when_asked(self, client, count):
+    async def test_a_body_is_compressed_on_request(self, client, count):
         query = {"granularity": "M5", "price": "MBA", "count": count}
         packed = await client.get(HOURS, {"Accept-Encoding": "gzip"}, **query)
         plain = await client.get(HOURS, {"Accept-Encoding": "identity"}, **query)
@@ -69,7 +69,7 @@ class TestCompression:
 
 
 class TestRecord:
-    async def test_a_request_is_remembered_as_it_was(self, serving, clock):
+    async def test_a_request_is_recorded_unchanged(self, serving, clock):
         async with serving(monotonic=lambda: 12.5) as client:
             await client.get("/products/NOPE-USD/candles", granularity=300)
 
@@ -85,7 +85,7 @@ class TestRecord:
                 ),
             )
 
-    async def test_only_the_last_requests_are_remembered(self, serving):
+    async def test_only_the_last_requests_are_kept(self, serving):
         async with serving(logged_requests=3) as client:
             for n in range(5):
                 await client.get("/time", n=n)
@@ -99,7 +99,7 @@ class TestRecord:
 
             assert [request.status for request in client.served.requests] == [200, 429, 429]
 
-    async def test_the_log_gets_a_line_a_request_while_the_server_runs(self, generated, tmp_path, serving):
+    async def test_the_log_has_one_line_per_request(self, generated, tmp_path, serving):
         log = tmp_path / "requests.jsonl"
         record = RequestLog(10)
         seen = RecordedRequest(
@@ -127,7 +127,7 @@ class TestRecord:
 
         assert (line["protocol"], line["path"], line["status"]) == ("coinbase", "/time", 200)
 
-    async def test_a_log_that_cannot_be_written_is_named(self, generated, tmp_path):
+    async def test_an_unwritable_log_is_reported(self, generated, tmp_path):
         with pytest.raises(SettingsError, match=r"request log .*nowhere.* cannot be written: No such file"):
             async with serve(Exchange(generated), log_path=tmp_path / "nowhere" / "requests.jsonl"):
                 pass

@@ -1,4 +1,4 @@
-"""A second backtest, slow and plain: written from the rules alone, prices whole numbers, money to 50 digits.
+"""An independent, slow backtest written from the rules: integer prices, money with 50 digits.
 
 It shares no code with the engine, and where the engine keeps one record up to date, this one keeps lists.
 """
@@ -16,7 +16,7 @@ HOUR = 3_600
 
 @dataclass(frozen=True)
 class FaultRequest:
-    """A signal: its side (2 to be out), whether it may enter, and distances in ticks, None for none."""
+    """A signal: side (2 for exit), whether it may enter, and distances in ticks or None."""
 
     side: int
     enters: bool = True
@@ -75,7 +75,7 @@ class EngineTerms:
 
 
 def crossings(closes: list[int], fast: int, slow: int) -> dict[int, int]:
-    """Bar -> 1 where the fast average comes from at or below the slow one to above it, -1 the other way."""
+    """Map bar to 1 where the fast average crosses above the slow one, and to -1 where it crosses below."""
     signs = {}
     for bar in range(slow - 1, len(closes)):
         difference = sum(closes[bar + 1 - fast : bar + 1]) * slow - sum(closes[bar + 1 - slow : bar + 1]) * fast
@@ -146,7 +146,7 @@ def passes_filters(prepared: Prepared, bar: int, side: int, parameters: dict[str
 
 
 def trend(prepared: Prepared, bar: int, period: int) -> int:
-    """Sign of the last change of a simple average of the H1 closes that are known at a bar's close."""
+    """Sign of the last change of a simple average of H1 closes known at the close of the bar."""
     step = prepared.dataset.timeframe.seconds
     known: dict[int, int] = {}
     for place in range(bar + 1):
@@ -193,7 +193,7 @@ class _Account:
         return self.result
 
     def nights_before(self, bar: int) -> list[Decimal]:
-        """Pays for the midnights since the bar before; what the account was worth after each."""
+        """Charge financing for midnights since the previous bar; return the equity after each."""
         if bar == self.prepared.first_evaluated or self.position is None:
             return []
         held, seen = self.position, []
@@ -209,7 +209,7 @@ class _Account:
         return int(self.prepared.time[bar]) // DAY
 
     def open_bar(self, bar: int) -> list[Decimal]:
-        """Fills what is pending; what the account was worth on the way."""
+        """Fill pending orders at the open; return equity values on the way."""
         seen = []
         opened = self.bars[bar][0]
         if self.position is not None and self.pending is not None:

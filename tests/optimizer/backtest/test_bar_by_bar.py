@@ -1,4 +1,4 @@
-"""Stepwise backtest: a bar strategy follows the same rules."""
+"""Bar-by-bar backtest: a decision engine follows the same rules."""
 
 from types import SimpleNamespace
 
@@ -18,8 +18,8 @@ from tradeschool.errors import SettingsError
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("dataset", [BTC, EUR], ids=str)
-def test_decisions_bar_by_bar_trade_as_the_same_signals_do(seed, dataset):
-    """The strategy by a stranger, asked bar by bar, against sma_cross over all candles at once."""
+def test_bar_by_bar_decisions_trade_like_equal_signals(seed, dataset):
+    """The strategy by a user, asked bar by bar, against sma_cross over all candles at once."""
     random = np.random.default_rng(seed)
     prepared = random_prepared(seed, 400, warm_up=45, dataset=dataset)
     parameters = managed_parameters(random)
@@ -31,7 +31,7 @@ def test_decisions_bar_by_bar_trade_as_the_same_signals_do(seed, dataset):
     assert len(run.trades) > 0
 
 
-def test_the_decisions_as_signals_make_the_same_run():
+def test_decisions_exported_as_signals_give_the_same_run():
     prepared = random_prepared(3, 300, warm_up=10)
     rules = random_rules(np.random.default_rng(2), completed(SMA, {}))
 
@@ -40,7 +40,7 @@ def test_the_decisions_as_signals_make_the_same_run():
     assert_same(run, trade(prepared, entries, rules))
 
 
-def test_an_engine_sees_every_bar_once_and_its_position():
+def test_a_decision_engine_sees_every_bar_once_with_its_position():
     flat, rise = (100, 100, 100, 100), (100, 110, 90, 105)
     prepared = prepared_of([flat, rise, rise, rise, flat, flat], warm_up=1)
     seen = []
@@ -65,7 +65,7 @@ def test_an_engine_sees_every_bar_once_and_its_position():
 
 
 @pytest.mark.parametrize("decision", [3, -2, "long", None, 0.5])
-def test_a_decision_that_is_none_is_refused(decision):
+def test_an_invalid_decision_is_refused(decision):
     strategy = SimpleNamespace(name="odd", decider=lambda *_: SimpleNamespace(decide=lambda bar, position: decision))
     rules = random_rules(np.random.default_rng(0), {})
 

@@ -36,7 +36,7 @@ def test_money_is_conserved(prepared, seed):
 
 @given(market, st.integers(0, 1000))
 @settings(deadline=None, max_examples=40)
-def test_net_is_what_prices_units_and_fees_say(prepared, seed):
+def test_net_profit_follows_from_prices_units_and_fees(prepared, seed):
     run = replayed(prepared, managed_parameters(np.random.default_rng(seed)))
     trades, tick = run.trades, prepared.dataset.instrument.tick
     moved = (trades["exit_price"] - trades["entry_price"]) * trades["side"] * tick
@@ -46,7 +46,7 @@ def test_net_is_what_prices_units_and_fees_say(prepared, seed):
 
 @given(market, st.integers(0, 1000), st.integers(60, 299))
 @settings(deadline=None, max_examples=60)
-def test_cutting_the_future_off_changes_no_past_signal_and_no_past_trade(prepared, seed, cut):
+def test_removing_future_bars_changes_no_past_signal_or_trade(prepared, seed, cut):
     parameters = managed_parameters(np.random.default_rng(seed))
     shorter = head(prepared, cut)
 
@@ -58,8 +58,8 @@ def test_cutting_the_future_off_changes_no_past_signal_and_no_past_trade(prepare
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 1000), st.sampled_from([2, 8, 64]))
 @settings(deadline=None, max_examples=40)
-def test_prices_times_a_power_of_two_give_the_same_trades_and_the_same_money(seed, drawn, factor):
-    """Distances stay whole multiples where no rounding is involved, so the multiples are whole ATRs' ticks."""
+def test_scaling_prices_by_a_power_of_two_gives_the_same_trades(seed, drawn, factor):
+    """Only whole-tick ATR multiples are used, because rounding does not scale."""
     prepared = random_prepared(seed, 300, warm_up=45)
     scaled = dataclasses.replace(
         prepared,
@@ -86,8 +86,8 @@ def test_prices_times_a_power_of_two_give_the_same_trades_and_the_same_money(see
 
 @given(market, st.integers(0, 1000), st.sampled_from(["fee", "slippage", "financing"]))
 @settings(deadline=None, max_examples=60)
-def test_a_costlier_run_never_ends_richer_on_the_same_trades(prepared, seed, dearer):
-    """Of one size throughout, so that both runs trade the same."""
+def test_higher_costs_never_raise_the_result_of_equal_trades(prepared, seed, dearer):
+    """Position size is constant, so that both runs make the same trades."""
     parameters = random_parameters(np.random.default_rng(seed))
     entries = find_entries(SMA, prepared, parameters, Direction.BOTH)
     rules = TradingRules(direction=Direction.BOTH, rates=COSTS[1], position_units=0.01)
@@ -101,8 +101,8 @@ def test_a_costlier_run_never_ends_richer_on_the_same_trades(prepared, seed, dea
 
 @given(market, st.integers(0, 1000), st.integers(1, 250))
 @settings(deadline=None, max_examples=40)
-def test_prices_of_the_future_change_no_past_trade(prepared, seed, bar):
-    """Every price from a bar on is another, and the bars before are traded as if nothing had happened."""
+def test_future_prices_change_no_past_trade(prepared, seed, bar):
+    """Every price from a bar on is changed; trades before it are equal."""
     parameters = managed_parameters(np.random.default_rng(seed))
     rows = np.column_stack([getattr(prepared, name) for name in ("open", "high", "low", "close")])
     other = np.concatenate((rows[: bar + 46], rows[bar + 46 :] + 7_000))

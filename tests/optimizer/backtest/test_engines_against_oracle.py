@@ -38,7 +38,7 @@ def terms_of(prepared: Prepared, rules: TradingRules) -> oracle.EngineTerms:
 
 
 def assert_equals_the_oracle(prepared: Prepared, parameters: dict[str, float], rules: TradingRules) -> int:
-    """How many trades all three made."""
+    """Assert equal trades of all three engines; return their number."""
     entries = find_entries(SMA, prepared, parameters, rules.direction)
     run = trade(prepared, entries, rules)
     assert_same(replay(prepared, entries, rules), run)
@@ -64,7 +64,7 @@ def _assert_close(values: np.ndarray, expected: list) -> None:
 
 @pytest.mark.parametrize("dataset", [BTC, EUR], ids=str)
 @pytest.mark.parametrize("draw", [random_parameters, managed_parameters], ids=["plain", "managed"])
-def test_random_walks_give_the_oracle_s_trades(dataset, draw):
+def test_random_walks_give_the_trades_of_the_oracle(dataset, draw):
     random = np.random.default_rng(11)
     traded = 0
     for seed in range(40):
@@ -82,7 +82,7 @@ def test_random_walks_give_the_oracle_s_trades(dataset, draw):
     count=st.integers(46, 300),
 )
 @settings(deadline=None, max_examples=60)
-def test_any_market_gives_the_oracle_s_trades(seed, swing, dataset, count):
+def test_any_market_gives_the_trades_of_the_oracle(seed, swing, dataset, count):
     prepared = random_prepared(seed, count, warm_up=WARM_UP, dataset=dataset, swing=swing)
     random = np.random.default_rng(seed)
     parameters = managed_parameters(random)
@@ -91,8 +91,8 @@ def test_any_market_gives_the_oracle_s_trades(seed, swing, dataset, count):
 
 
 @pytest.mark.parametrize(("file", "dataset"), SHARED, ids=[f"{file}" for file, _ in SHARED])
-def test_every_file_of_real_candles_gives_the_oracle_s_trades(file, dataset):
-    """Twelve sets of parameters a file, each over 500 bars somewhere in it: over 250 sets altogether."""
+def test_real_candles_give_the_trades_of_the_oracle(file, dataset):
+    """Twelve parameter sets per file, each over 500 random bars: more than 250 sets."""
     candles, random = shared_candles(file, dataset), np.random.default_rng(len(file))
     traded = 0
     for _ in range(12):
@@ -109,7 +109,7 @@ def _part(candles: CandleArrays, start: int, count: int) -> Prepared:
 
 
 @pytest.mark.parametrize("name", ["fall of March 2020", "a year of weekends"])
-def test_notable_times_give_the_oracle_s_trades(name):
+def test_notable_times_give_the_trades_of_the_oracle(name):
     if name == "fall of March 2020":
         window = Window(datetime(2020, 3, 10, tzinfo=UTC), datetime(2020, 3, 16, tzinfo=UTC))
         prepared = prepare(real_btc(window), window, WARM_UP)
@@ -126,8 +126,8 @@ def test_notable_times_give_the_oracle_s_trades(name):
 
 
 @pytest.mark.parametrize(("file", "dataset"), SHARED, ids=[f"{file}" for file, _ in SHARED])
-def test_over_whole_files_kernel_and_bar_loop_agree_in_every_bit(file, dataset):
-    """Twelve sets a file, with everything that the engine can do and random entries and exits besides."""
+def test_kernel_and_bar_loop_give_equal_bits_over_whole_files(file, dataset):
+    """Twelve sets per file, with all trade management and random entries and exits."""
     candles, random = shared_candles(file, dataset), np.random.default_rng(len(file))
     prepared = prepare(candles, whole_window(candles), 2_000, (7, 28))
     traded = 0
@@ -147,7 +147,7 @@ def test_over_whole_files_kernel_and_bar_loop_agree_in_every_bit(file, dataset):
 
 
 def any_entries(random: np.random.Generator, prepared: Prepared) -> Entries:
-    """Signals of all kinds, some of which may not enter, with any distances."""
+    """Random signals with random distances; some may not enter."""
     bars = np.flatnonzero(random.random(len(prepared)) < 0.02)
     bars = bars[bars >= prepared.first_evaluated].astype(np.int32)
     count, price = len(bars), int(prepared.close[-1])
@@ -163,8 +163,8 @@ def any_entries(random: np.random.Generator, prepared: Prepared) -> Entries:
     )
 
 
-def test_volatility_and_trend_filters_are_the_oracle_s():
-    """They need a longer past than a slice has: one stretch of two thousand bars, every fifth set with both."""
+def test_volatility_and_trend_filters_equal_those_of_the_oracle():
+    """The filters need a long history: one range of 2,000 bars, with both filters in every fifth set."""
     window = Window(datetime(2021, 5, 15, tzinfo=UTC), datetime(2021, 5, 22, tzinfo=UTC))
     prepared, random = prepare(real_btc(window), window, 1_200, (7, 28)), np.random.default_rng(8)
     traded = 0

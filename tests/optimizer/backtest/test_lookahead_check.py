@@ -1,4 +1,4 @@
-"""Look-ahead check: finds the bar and column of a leak, and nothing in a valid strategy."""
+"""Look-ahead check: it names bar and column of a leak and passes valid strategies."""
 
 from types import SimpleNamespace
 
@@ -29,23 +29,23 @@ def sign(values: np.ndarray) -> np.ndarray:
 
 
 def shifted(prepared: Prepared) -> np.ndarray:
-    """shift(-1): the next close is known."""
+    """Uses the next close, by shift(-1)."""
     return sign(np.append(np.diff(prepared.close.astype(float)), 0))
 
 
 def above_the_whole_mean(prepared: Prepared) -> np.ndarray:
-    """The mean of the whole series is known."""
+    """Uses the mean of the whole series."""
     return sign(prepared.close - prepared.close.mean())
 
 
 def above_a_centred_mean(prepared: Prepared) -> np.ndarray:
-    """A window of 21 bars, ten of which are still to come."""
+    """Uses a centred window of 21 bars, ten of them in the future."""
     padded = np.pad(prepared.high.astype(float), 10, mode="edge")
     return sign(prepared.high - np.convolve(padded, np.ones(21) / 21, mode="valid"))
 
 
 def above_the_open_hour(prepared: Prepared) -> np.ndarray:
-    """Resampled to H1 and joined back on the hour: every bar knows the low at which its hour ends up."""
+    """Joins H1 candles on the hour, so that each bar uses the final low of its hour."""
     hours = prepared.time // 3600
     _, inverse = np.unique(hours, return_inverse=True)
     lows = np.full(inverse.max() + 1, 2**31)
@@ -54,7 +54,7 @@ def above_the_open_hour(prepared: Prepared) -> np.ndarray:
 
 
 def next_spread(prepared: Prepared) -> np.ndarray:
-    """What trading will cost at the next open."""
+    """Uses the spread of the next open."""
     return sign(np.append(prepared.half_spread[1:], 0) - 6.0)
 
 
@@ -68,7 +68,7 @@ PEEKING = [
 
 
 @pytest.mark.parametrize(("peek", "columns"), PEEKING, ids=[peek.__name__ for peek, _ in PEEKING])
-def test_a_strategy_that_peeks_is_caught(peek, columns):
+def test_a_strategy_with_lookahead_is_detected(peek, columns):
     prepared = candles("oanda/EUR-USD/M5")
 
     leak = look_ahead(peek, prepared, seed=1)
@@ -79,15 +79,15 @@ def test_a_strategy_that_peeks_is_caught(peek, columns):
     assert leak.signal == peek(prepared)[leak.bar] != leak.without
 
 
-def test_a_strategy_that_counts_the_bars_to_come_looks_at_no_column():
+def test_counting_future_bars_is_reported_without_a_column():
     leak = look_ahead(lambda prepared: np.full(len(prepared), len(prepared) % 2, dtype=np.int8), candles(), seed=1)
 
     assert leak is not None
     assert leak.columns == ()
 
 
-def test_a_short_warm_up_is_caught():
-    """An average over all bars so far never forgets the first."""
+def test_a_short_warm_up_is_detected():
+    """An average over all previous bars always depends on the first one."""
 
     def above_the_mean_so_far(prepared: Prepared) -> np.ndarray:
         closes = prepared.close.astype(float)
@@ -100,7 +100,7 @@ def test_a_short_warm_up_is_caught():
     assert look_ahead(above_the_mean_so_far, candles(), seed=1) is None
 
 
-def test_a_strategy_that_is_random_is_not_repeatable():
+def test_a_random_strategy_is_not_repeatable():
     random = np.random.default_rng(1)
 
     assert not is_repeatable(lambda prepared: random.integers(-1, 2, len(prepared)).astype(np.int8), candles())
@@ -108,7 +108,7 @@ def test_a_strategy_that_is_random_is_not_repeatable():
 
 @pytest.mark.parametrize("name", sorted(plugins.entries(built_in_strategies, "STRATEGY")))
 @pytest.mark.parametrize("dataset", ["coinbase/BTC-USD/M5", "oanda/EUR-USD/M15", "coinbase/ETH-USD/H1"])
-def test_no_built_in_strategy_peeks_or_needs_more_than_its_warm_up(name, dataset):
+def test_no_built_in_strategy_has_lookahead_or_a_short_warm_up(name, dataset):
     strategy = load(name)
     short = {"slow": 40, "fast": 10, "channel": 20, "period": 5, "hour_fast": 5, "hour_slow": 12, "pullback": 9}
     known = {parameter.name for parameter in strategy.parameters}
@@ -124,8 +124,8 @@ def test_no_built_in_strategy_peeks_or_needs_more_than_its_warm_up(name, dataset
     assert is_repeatable(signals, prepared)
 
 
-def test_a_decision_engine_that_remembers_another_run_is_not_repeatable():
-    """One engine for all runs: the second knows what the first has seen."""
+def test_a_decision_engine_with_state_across_runs_is_not_repeatable():
+    """One engine instance for all runs keeps state of the first."""
     kept = FIRST_RISE.decider(None, {}, Direction.BOTH)
     shared = SimpleNamespace(name="shared", parameters=(), warm_up=max, repair=dict, decider=lambda *_: kept)
     prepared = candles("coinbase/BTC-USD/H1", 0)

@@ -1,4 +1,4 @@
-"""Each rule of a fill, by hand."""
+"""Each fill rule against values computed by hand."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ FLAT = (100, 100, 100, 100)
 def run_of(
     prepared: Prepared, *signals: tuple[int, int, int, int], direction: Direction = Direction.BOTH, **rules: object
 ) -> BacktestRun:
-    """What both engines say, which is the same."""
+    """The run of both engines, which must be equal."""
     entries, given = (
         entries_of(*signals, direction=direction),
         TradingRules(direction=direction, **{"rates": FREE, **rules}),
@@ -132,7 +132,7 @@ def test_a_fill_follows_its_rule(ticks, signals, expected):
         (Direction.SHORT, [(2, 104, 3, 100, -1, "end")]),
     ],
 )
-def test_a_signal_that_the_direction_forbids_only_exits(direction, expected):
+def test_a_signal_against_the_direction_only_exits(direction, expected):
     prepared = prepared_of([FLAT, FLAT, (104, 105, 103, 104), FLAT])
 
     run = run_of(prepared, (0, LONG, 0, 0), (1, SHORT, 0, 0), direction=direction)
@@ -141,7 +141,7 @@ def test_a_signal_that_the_direction_forbids_only_exits(direction, expected):
 
 
 def test_missing_bars_are_not_invented():
-    """Friday's signal fills at Sunday's open, whatever lies between."""
+    """A signal of Friday fills at the open of Sunday."""
     friday = int(datetime(2021, 3, 5, 21, tzinfo=UTC).timestamp())
     sunday = friday + 2 * 86_400
     times = [friday, sunday, sunday + 3600]
@@ -153,7 +153,7 @@ def test_missing_bars_are_not_invented():
     assert run.equity.tolist() == [10_000.0, 10_000.0, 12_500.0]
 
 
-def test_costs_fall_on_both_sides_and_spread_and_slippage_not_on_targets():
+def test_fees_apply_to_both_sides_and_slippage_not_to_targets():
     prepared = prepared_of([FLAT, FLAT, (100, 110, 100, 105), FLAT], dataset=EUR, half_spread_ticks=[9, 2, 3, 9])
 
     run = run_of(prepared, (0, LONG, 50, 10), rates=CostRates(fee=0.001, slippage=0.002))
@@ -167,7 +167,7 @@ def test_costs_fall_on_both_sides_and_spread_and_slippage_not_on_targets():
     assert trade["net"] == pytest.approx(size * 10 - entry_cost - exit_cost)
 
 
-def test_a_stop_pays_the_half_spread_of_its_own_bar_and_slippage():
+def test_a_stop_pays_slippage_and_the_half_spread_of_its_bar():
     prepared = prepared_of([FLAT, FLAT, (100, 100, 90, 95), FLAT], dataset=EUR, half_spread_ticks=[9, 2, 3, 9])
 
     run = run_of(prepared, (0, LONG, 5, 0), rates=CostRates(fee=0.001, slippage=0.002))
@@ -183,7 +183,7 @@ def test_position_size_is_a_fraction_of_the_equity_at_the_fill():
     assert run.trades["units"].tolist() == pytest.approx([5_000 / 1.0, 7_500 / 2.0])
 
 
-def test_drawdown_is_measured_from_the_highest_close_to_the_worst_price_of_a_held_bar():
+def test_drawdown_runs_from_the_highest_close_to_the_worst_held_price():
     prepared = prepared_of([FLAT, (100, 130, 100, 120), (120, 125, 90, 120), FLAT])
 
     run = run_of(prepared, (0, LONG, 0, 0))
@@ -192,8 +192,8 @@ def test_drawdown_is_measured_from_the_highest_close_to_the_worst_price_of_a_hel
     assert run.lows.tolist() == pytest.approx([9_000])
 
 
-def test_what_comes_after_an_exit_at_the_open_is_no_drawdown():
-    """The bar opens at the target itself, and falls only when the position is gone."""
+def test_prices_after_an_exit_at_the_open_cause_no_drawdown():
+    """The bar opens at the target and falls after the exit."""
     prepared = prepared_of([FLAT, FLAT, (107, 107, 96, 100), FLAT])
 
     run = run_of(prepared, (0, LONG, 5, 7))
@@ -202,7 +202,7 @@ def test_what_comes_after_an_exit_at_the_open_is_no_drawdown():
     assert run.max_intrabar_drawdown == 0
 
 
-def test_a_run_stops_at_the_close_of_a_bar_whose_worst_price_loses_more_than_everything():
+def test_a_bar_that_loses_more_than_the_equity_ends_the_run():
     prepared = prepared_of([FLAT, FLAT, (100, 210, 100, 150), FLAT, FLAT])
 
     run = run_of(prepared, (0, SHORT, 0, 0), (3, LONG, 0, 0))
@@ -212,7 +212,7 @@ def test_a_run_stops_at_the_close_of_a_bar_whose_worst_price_loses_more_than_eve
     assert run.equity[-1] == pytest.approx(5_000)
 
 
-def test_a_worst_price_that_loses_exactly_everything_does_not_stop():
+def test_a_bar_that_loses_exactly_the_equity_does_not_end_the_run():
     prepared = prepared_of([FLAT, FLAT, (100, 200, 100, 150), FLAT])
 
     run = run_of(prepared, (0, SHORT, 0, 0))
@@ -220,7 +220,7 @@ def test_a_worst_price_that_loses_exactly_everything_does_not_stop():
     assert not run.stopped
 
 
-def test_a_short_that_loses_everything_ends_the_run():
+def test_a_short_that_loses_all_equity_ends_the_run():
     prepared = prepared_of([FLAT, FLAT, (100, 100, 100, 100), (250, 260, 240, 250), FLAT])
 
     run = run_of(prepared, (0, SHORT, 0, 0), (2, LONG, 0, 0))
@@ -230,7 +230,7 @@ def test_a_short_that_loses_everything_ends_the_run():
     assert run.equity[-1] == pytest.approx(-5_000)
 
 
-def test_no_signal_no_trade_and_equity_stays():
+def test_without_signals_there_is_no_trade_and_flat_equity():
     run = run_of(prepared_of([FLAT] * 3))
 
     assert len(run.trades) == 0
@@ -238,7 +238,7 @@ def test_no_signal_no_trade_and_equity_stays():
     assert run.max_intrabar_drawdown == 0
 
 
-def test_bars_of_the_warm_up_neither_trade_nor_signal():
+def test_warm_up_bars_give_no_signal_and_no_trade():
     prepared = prepared_of([(100 + bar, 101 + bar, 99 + bar, 100 + bar) for bar in range(600)], warm_up=300)
     signals = np.ones(600, dtype=np.int8)
     entries = find_entries(_Always(signals), prepared, {}, Direction.LONG)
@@ -248,7 +248,7 @@ def test_bars_of_the_warm_up_neither_trade_nor_signal():
 
 
 class _Always:
-    """Signals as given; no stops, no parameters."""
+    """A strategy with given signals, without stops and parameters."""
 
     name, stops, parameters = "always", None, ()
 
@@ -265,7 +265,7 @@ class _Always:
         return self._signals
 
 
-def test_days_without_a_bar_keep_equity_and_low():
+def test_days_without_bars_keep_equity_and_low():
     step = timedelta(days=3)
     times = [int((datetime(2021, 3, 1, tzinfo=UTC) + step * number).timestamp()) for number in range(4)]
     prepared = prepared_of([FLAT, FLAT, (100, 100, 80, 90), (90, 90, 90, 90)], times=times)

@@ -8,7 +8,7 @@ from optimizer.bars.indicators import wilder_atr
 from tests.factories.candles import prepared_of
 
 
-def test_true_range_reaches_to_the_close_before():
+def test_true_range_includes_the_previous_close():
     prepared = prepared_of([(10, 14, 8, 12), (20, 22, 18, 20), (5, 6, 4, 5)])
 
     atr = wilder_atr(prepared.prices, 1)
@@ -16,7 +16,7 @@ def test_true_range_reaches_to_the_close_before():
     assert atr.tolist() == [6, 22 - 12, 20 - 4]
 
 
-def test_the_first_value_is_a_mean_and_the_rest_is_smoothed():
+def test_the_first_value_is_a_mean_and_later_ones_are_smoothed():
     prepared = prepared_of([(10, 14, 8, 12), (12, 14, 10, 12), (12, 22, 12, 20), (20, 20, 20, 20)])
 
     atr = wilder_atr(prepared.prices, 2)
@@ -25,7 +25,7 @@ def test_the_first_value_is_a_mean_and_the_rest_is_smoothed():
     assert atr[1:].tolist() == [5, 7.5, 3.75]
 
 
-def test_fewer_bars_than_the_period_have_no_average():
+def test_fewer_bars_than_the_period_give_no_average():
     prepared = prepared_of([(10, 14, 8, 12)])
 
     assert np.isnan(wilder_atr(prepared.prices, 2)).all()
@@ -34,5 +34,5 @@ def test_fewer_bars_than_the_period_have_no_average():
 @pytest.mark.parametrize(
     ("atr", "multiple", "ticks"), [(7.0, 1.5, 11), (7.0, 1.49, 10), (5.0, 0.5, 3), (0.0, 3.0, 1), (0.4, 1.0, 1)]
 )
-def test_a_distance_is_whole_ticks_halves_up_and_at_least_one(atr, multiple, ticks):
+def test_a_distance_rounds_half_up_to_at_least_one_tick(atr, multiple, ticks):
     assert distance_ticks(np.array([atr]), multiple).tolist() == [ticks]

@@ -1,4 +1,4 @@
-"""Preparation: validation, whole ticks and judged days."""
+"""Preparation: validation, whole ticks and evaluated days."""
 
 import dataclasses
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from tradeschool.markets.windows import Window
 ROWS = [(100, 110, 90, 105)] * 5
 
 
-def test_prices_become_whole_ticks_and_sums_are_exact():
+def test_prices_are_converted_to_whole_ticks_with_exact_sums():
     prepared = prepared_of([(100, 110, 90, 105), (105, 106, 104, 104)], dataset=EUR, half_spread_ticks=0.5)
 
     assert prepared.open.tolist() == [100, 105]
@@ -49,7 +49,7 @@ def test_days_run_from_the_first_judged_bar_to_the_end_of_the_window():
     assert prepared.evaluated_bars == 4
 
 
-def test_arrays_cannot_be_changed():
+def test_arrays_are_read_only():
     with pytest.raises(ValueError, match="read-only"):
         prepared_of(ROWS).close[0] = 1
 
@@ -64,7 +64,7 @@ def test_arrays_cannot_be_made_writable(name: str):
         array[:].setflags(write=True)
 
 
-def test_as_many_bars_as_the_warm_up_are_too_few():
+def test_a_window_as_long_as_the_warm_up_is_refused():
     with pytest.raises(DataIncomplete, match=r"coinbase/BTC-USD/M5: 5 bars, but the warm-up takes 5"):
         prepared_of(ROWS, warm_up=5)
 
@@ -82,7 +82,7 @@ def test_as_many_bars_as_the_warm_up_are_too_few():
         ("time", 0, "bar 2 .*times must ascend"),
     ],
 )
-def test_a_broken_candle_is_named(column, value, rule):
+def test_an_invalid_candle_is_reported(column, value, rule):
     candles = arrays_of(ROWS)
     values = getattr(candles, column).copy()
     values[2] = value
@@ -92,7 +92,7 @@ def test_a_broken_candle_is_named(column, value, rule):
 
 
 @pytest.mark.parametrize("spread", [-0.00001, float("nan"), float("inf")])
-def test_a_broken_half_spread_is_named(spread):
+def test_an_invalid_half_spread_is_reported(spread):
     candles = arrays_of(ROWS, dataset=EUR, half_spread_ticks=1.0)
     spreads = np.array([0, 0, spread, 0, 0])
 
@@ -117,7 +117,7 @@ def test_a_candle_outside_the_window_is_refused():
         prepare(arrays_of(ROWS), Window(datetime(2021, 3, 2, tzinfo=UTC), datetime(2021, 3, 3, tzinfo=UTC)), 0)
 
 
-def test_sums_that_would_not_be_exact_are_refused():
+def test_inexact_sums_are_refused():
     """2^31 - 1 ticks over a warm-up of 2,100 bars: a window's sum times its length passes 2^53."""
     price = 2**31 - 1
     rows = [(price,) * 4] * 2_101

@@ -61,7 +61,7 @@ def start(installed: Path, *words: str, **environment: str) -> subprocess.Popen[
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[str, str, str]:
-    """How often it loaded instead of compiling, from or to which folder, and what it logged."""
+    """Number of cache hits, the cache folder and the log of a process."""
     out, log = process.communicate(timeout=300)
     assert process.returncode == 0, log
     hits, folder = out.split(maxsplit=1)
@@ -72,7 +72,7 @@ def run(installed: Path, *words: str, **environment: str) -> tuple[str, str, str
     return ended(start(installed, *words, **environment))
 
 
-def test_what_one_process_compiled_another_loads_wherever_its_home_is(installed: Path, tmp_path: Path) -> None:
+def test_a_second_process_loads_compiled_code_with_any_home(installed: Path, tmp_path: Path) -> None:
     first = run(installed)
     second = run(installed, HOME=str(tmp_path))
 
@@ -80,7 +80,7 @@ def test_what_one_process_compiled_another_loads_wherever_its_home_is(installed:
     assert second == (LOADED, str(installed / "__pycache__"), "")
 
 
-def test_a_set_folder_comes_first(installed: Path, tmp_path: Path) -> None:
+def test_a_configured_folder_has_priority(installed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "kept"
 
     assert run(installed, NUMBA_CACHE_DIR=str(folder))[:2] == (COMPILED, str(folder))
@@ -88,7 +88,7 @@ def test_a_set_folder_comes_first(installed: Path, tmp_path: Path) -> None:
     assert not (installed / "__pycache__").exists()
 
 
-def test_another_version_of_numba_compiles_and_says_so_once(installed: Path) -> None:
+def test_another_numba_version_recompiles_and_logs_it_once(installed: Path) -> None:
     run(installed)
     hits, _, log = run(installed, "0.0.0")
 
@@ -96,14 +96,14 @@ def test_another_version_of_numba_compiles_and_says_so_once(installed: Path) -> 
     assert log == "compiling machine code: none is cached for this processor, source and libraries\n"
 
 
-def test_another_processor_compiles(installed: Path) -> None:
+def test_another_processor_recompiles(installed: Path) -> None:
     run(installed)
 
     assert run(installed, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")[0] == COMPILED
     assert run(installed)[0] == LOADED
 
 
-def test_a_changed_source_compiles_and_a_copied_one_does_not(installed: Path, tmp_path: Path) -> None:
+def test_a_changed_source_recompiles_and_a_copied_one_does_not(installed: Path, tmp_path: Path) -> None:
     run(installed)
     copied = tmp_path / "copied"
     shutil.copytree(installed, copied, copy_function=shutil.copyfile)  # with other times
@@ -115,7 +115,7 @@ def test_a_changed_source_compiles_and_a_copied_one_does_not(installed: Path, tm
     assert run(changed)[0] == COMPILED
 
 
-def test_a_damaged_file_is_compiled_anew(installed: Path) -> None:
+def test_a_damaged_cache_file_is_recompiled(installed: Path) -> None:
     run(installed)
     (path,) = (installed / "__pycache__").glob("*.machine-code")
     path.write_bytes(path.read_bytes()[:-100])
@@ -124,7 +124,7 @@ def test_a_damaged_file_is_compiled_anew(installed: Path) -> None:
     assert run(installed)[0] == LOADED
 
 
-def test_processes_that_compile_at_once_leave_one_whole_file(installed: Path) -> None:
+def test_concurrent_compilation_leaves_one_valid_file(installed: Path) -> None:
     for process in [start(installed) for _ in range(3)]:
         ended(process)
 
@@ -132,7 +132,7 @@ def test_processes_that_compile_at_once_leave_one_whole_file(installed: Path) ->
     assert run(installed)[0] == LOADED
 
 
-def test_where_no_folder_can_be_written_it_runs_and_says_so(installed: Path, tmp_path: Path) -> None:
+def test_without_a_writable_folder_it_runs_and_logs_a_warning(installed: Path, tmp_path: Path) -> None:
     (installed / "__pycache__").write_text("no folder")
     (tmp_path / "home").write_text("no folder either")
     hits, folder, log = run(installed, HOME=str(tmp_path / "home"))
@@ -142,7 +142,7 @@ def test_where_no_folder_can_be_written_it_runs_and_says_so(installed: Path, tmp
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="becoming another user takes root")
-def test_another_user_loads_what_root_compiled_and_cannot_write() -> None:
+def test_another_user_can_load_but_not_write_code_compiled_by_root() -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         (Path(folder) / "made_kernel.py").write_text(KERNEL)

@@ -1,4 +1,4 @@
-"""Equal bits with and without numba."""
+"""The results with and without numba have equal bits."""
 
 import os
 import subprocess
@@ -46,11 +46,11 @@ def outcome(kind: str) -> str:
     ).stdout
 
 
-def test_without_numba_every_bit_is_the_same():
+def test_results_without_numba_have_equal_bits():
     assert outcome("plain") == outcome("compiled")
 
 
-def test_a_compiled_function_is_kept_on_disk():
+def test_a_compiled_function_is_cached_on_disk():
     @njit
     def twice(number: int) -> int:
         return number * 2

@@ -28,7 +28,7 @@ def ranges(draw: st.DrawFn) -> dict[str, tuple[float, float]]:
     return found
 
 
-def test_a_retry_has_half_as_many_trials_again_and_wider_ranges() -> None:
+def test_a_retry_has_1_5_times_the_trials_and_wider_ranges() -> None:
     level = level_of(trials=101, retries=3)
     second, third = at_attempt(level, 2), at_attempt(level, 3)
 
@@ -38,7 +38,7 @@ def test_a_retry_has_half_as_many_trials_again_and_wider_ranges() -> None:
     assert (second.retries, third.retries) == (2, 1)
 
 
-def test_the_first_attempt_is_the_level() -> None:
+def test_the_first_attempt_equals_the_level() -> None:
     assert at_attempt(level_of(), 1) == level_of()
 
 
@@ -53,7 +53,7 @@ def test_ranges_grow_within_the_hard_bounds(found, attempts: int) -> None:
     assert {name: widest(level)[name] for level in levels for name in HARD} == widest(levels[0])
 
 
-def test_targets_are_relaxed_only_where_the_level_says_so() -> None:
+def test_targets_are_relaxed_only_if_the_level_allows_it() -> None:
     assert at_attempt(level_of(retries=3), 4).gate == level_of().gate
 
     relaxed = at_attempt(level_of(retries=3, relax=0.05), 3)
@@ -73,7 +73,7 @@ def test_a_negative_target_is_relaxed_downwards() -> None:
     assert at_attempt(level_of(gate=gate, relax=0.5, retries=1), 2).gate.max_drawdown_intrabar == 1.0
 
 
-def test_the_winner_comes_first_and_eight_points_around_it_follow() -> None:
+def test_inherited_points_are_the_winner_and_eight_neighbours() -> None:
     points = first_points(level_of(), PARAMETERS, seed=7)
 
     assert points[0] == PARAMETERS
@@ -86,15 +86,15 @@ def test_the_winner_comes_first_and_eight_points_around_it_follow() -> None:
                 assert isinstance(point[name], int)
 
 
-def test_points_are_the_seed_s() -> None:
+def test_inherited_points_depend_on_the_seed() -> None:
     one, again, other = (first_points(level_of(), PARAMETERS, seed) for seed in (7, 7, 8))
 
     assert one == again
     assert one[1:] != other[1:]
 
 
-def test_points_are_spread_over_the_whole_box() -> None:
-    """No side of the box has half of its points in one quarter and none in two others."""
+def test_inherited_points_cover_the_whole_box() -> None:
+    """No dimension has half of its points in one quarter and none in two others."""
     level, centre = level_of(), {**PARAMETERS, "stop_atr": 3.0, "target_atr": 4.5}
     points = first_points(level, centre, seed=3)[1:]
 
@@ -107,15 +107,15 @@ def test_points_are_spread_over_the_whole_box() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.fixed_dictionaries({name: st.floats(-500, 500) for name in RANGES}))
-def test_whatever_is_inherited_the_points_lie_in_the_level_s_ranges(seed: int, winner) -> None:
+def test_inherited_points_lie_in_the_ranges_of_the_level(seed: int, winner) -> None:
     level = level_of()
 
     for point in first_points(level, winner, seed):
         assert all(low <= point[name] <= high for name, (low, high) in level.ranges.items())
 
 
-def test_a_filter_that_the_winner_left_off_begins_from_off() -> None:
-    """Level 4 begins with level 3's winner as it was, not with a filter that nobody asked for."""
+def test_an_unused_filter_of_the_winner_starts_off() -> None:
+    """Level 4 starts with the unchanged winner of level 3, without additional filters."""
     level = level_of(ranges={**RANGES, "trend": (0, 1), "hour_length": (4, 24), "vol_high": (0.5, 1.0)})
 
     first, *others = first_points(level, PARAMETERS, seed=7)
@@ -124,12 +124,12 @@ def test_a_filter_that_the_winner_left_off_begins_from_off() -> None:
     assert len({point["hour_length"] for point in others}) > 2
 
 
-def test_a_winner_of_another_strategy_leaves_nothing() -> None:
+def test_a_winner_of_another_strategy_is_not_inherited() -> None:
     assert first_points(level_of(), {"entry_bars": 20}, seed=7) == ()
     assert first_points(level_of(), {}, seed=7) == ()
 
 
-def test_a_narrow_level_searches_a_quarter_to_either_side_of_the_winner() -> None:
+def test_a_narrow_level_searches_a_quarter_around_the_winner() -> None:
     level = level_of(narrow=True, retries=1)
     centre = {**PARAMETERS, "fast": 18, "slow": 60}
 

@@ -54,7 +54,7 @@ def write(tmp_path: Path):
     return one
 
 
-def test_every_field_of_a_level_can_be_said(write) -> None:
+def test_every_level_field_can_be_set_in_a_file(write) -> None:
     first, second = load_levels(write(WHOLE))
 
     assert [constraint.name for constraint in first.constraints] == ["calmar >= 1", "exposure <= 0.9"]
@@ -86,7 +86,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_mistake_is_named_with_line_and_key(write, case: str) -> None:
+def test_an_error_is_reported_with_line_and_key(write, case: str) -> None:
     right, wrong, line, key, said = WRONG[case]
     assert WHOLE.count(right) >= 1
     path = write(WHOLE.replace(right, wrong, 1))
@@ -99,16 +99,16 @@ def test_a_mistake_is_named_with_line_and_key(write, case: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["[[level]", "level = 3", "", "[other]\nx = 1"])
-def test_a_file_of_another_form_is_refused(write, text: str) -> None:
+def test_a_file_of_another_format_is_refused(write, text: str) -> None:
     with pytest.raises(SettingsError, match=r"my\.toml"):
         load_levels(write(text))
 
 
-def test_an_absent_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"no\.toml cannot be read"):
         load_levels(tmp_path / "no.toml")
 
 
-def test_an_unknown_level_is_told_with_those_that_there_are() -> None:
+def test_an_unknown_level_is_reported_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match="unknown level '9': expected one of 1, 2, 3, 4"):
         find_level("9", load_levels())

@@ -30,7 +30,7 @@ def test_parts_are_in_time_order_with_an_embargo_between_them(level, store: Fram
     assert (train.window.start, test.window.end) == (level.datasets[0].window.start, level.datasets[0].window.end)
 
 
-def test_bars_are_those_of_the_calendar_until_they_are_stored(level, store: FrameStore, window) -> None:
+def test_bars_are_counted_by_the_calendar_until_stored(level, store: FrameStore, window) -> None:
     train = plan_level(level, store)[0]
     assert (train.expected, train.stored, train.warm_up) == (1057, None, 60)
     assert train.evaluated == 997

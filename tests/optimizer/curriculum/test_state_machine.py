@@ -1,4 +1,4 @@
-"""Curriculum state machine: every reachable state, and the same end after any interruption."""
+"""Curriculum state machine: every reachable state leads to the same end after any interruption."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,7 +27,7 @@ LEVEL_SPECS = st.lists(st.integers(0, 3), min_size=1, max_size=4).map(
 
 
 class World:
-    """What really happens when an action is taken; the verdicts are fixed beforehand, as a seed fixes them."""
+    """A model of the effects of actions; verdicts are fixed in advance, as by a seed."""
 
     def __init__(self, level_specs: list[LevelSpec], verdicts: dict[tuple[str, int], bool], ready: set[str]) -> None:
         self.facts = RunFacts(levels=level_specs, attempts=(), ready=ready)
@@ -35,7 +35,7 @@ class World:
         self.log: list[NextAction] = []
 
     def take(self, action: NextAction, *, killed_after: int | None = None) -> None:
-        """Step by step as the driver writes them down; a kill leaves the first ones only."""
+        """Effects of an action in order of writing; a kill keeps only the first ones."""
         for number, facts in enumerate(self._steps(action)):
             if killed_after is not None and number >= killed_after:
                 return
@@ -75,7 +75,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[LevelSpec], dict[tuple[str, int], bool
 
 
 @given(worlds(), st.lists(st.tuples(st.integers(0, 12), st.integers(0, 2)), max_size=8))
-def test_a_run_that_is_killed_anywhere_comes_to_the_same_end(world, kills) -> None:
+def test_a_run_killed_at_any_step_reaches_the_same_end(world, kills) -> None:
     undisturbed, killed = World(*world), World(*world)
     end = undisturbed.run()
 
@@ -91,7 +91,7 @@ def test_a_run_that_is_killed_anywhere_comes_to_the_same_end(world, kills) -> No
 
 
 @given(worlds())
-def test_no_attempt_is_judged_twice_and_nothing_follows_a_level_that_was_given_up(world) -> None:
+def test_no_attempt_is_judged_twice_and_a_failed_level_ends_the_run(world) -> None:
     level_specs, verdicts, _ = world
     run = World(*world)
     end = run.run()
@@ -112,7 +112,7 @@ def test_no_attempt_is_judged_twice_and_nothing_follows_a_level_that_was_given_u
 
 
 @given(worlds())
-def test_no_level_is_searched_or_judged_before_its_candles_are_sealed(world) -> None:
+def test_levels_need_sealed_candles(world) -> None:
     run = World(*world)
     run.run()
     waited = set(world[2])
@@ -150,7 +150,7 @@ STATES = {
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_what_is_next(state: str) -> None:
+def test_next_action_returns_the_next_step(state: str) -> None:
     attempts, action = STATES[state]
 
     assert next_action(RunFacts(levels=CURRICULUM, attempts=attempts, ready={"1", "2"})) == action
@@ -160,7 +160,7 @@ ENDS = [name for name, (_, action) in STATES.items() if isinstance(action, Recom
 
 
 @pytest.mark.parametrize("state", ENDS)
-def test_a_run_that_was_weighed_is_over(state: str) -> None:
+def test_a_run_with_a_recommendation_is_finished(state: str) -> None:
     attempts, action = STATES[state]
     facts = RunFacts(levels=CURRICULUM, attempts=attempts, ready=set(), recommended=True)
 
@@ -186,6 +186,6 @@ IMPOSSIBLE = {
 
 
 @pytest.mark.parametrize("state", IMPOSSIBLE)
-def test_facts_that_no_run_can_come_to_are_refused(state: str) -> None:
+def test_impossible_states_are_refused(state: str) -> None:
     with pytest.raises(ValueError, match="level"):
         next_action(RunFacts(levels=CURRICULUM, attempts=IMPOSSIBLE[state], ready={"1", "2"}))

@@ -36,7 +36,7 @@ def open_attempt(folder: Path, attempt: int) -> OpenStudy:
     return open_study(f"sqlite:///{folder / 'study'}", f"r-L1-a{attempt}", facts)
 
 
-def test_carried_trials_keep_number_and_results_and_get_the_wider_ranges(tmp_path: Path, earlier) -> None:
+def test_carried_trials_keep_results_and_get_the_wider_ranges(tmp_path: Path, earlier) -> None:
     wider = distributions(at_attempt(LEVEL, 2))
     study = open_attempt(tmp_path, 2)
 
@@ -51,7 +51,7 @@ def test_carried_trials_keep_number_and_results_and_get_the_wider_ranges(tmp_pat
         assert other.distributions == wider
 
 
-def test_carrying_goes_on_where_it_was_killed(tmp_path: Path, earlier) -> None:
+def test_an_interrupted_warm_start_resumes(tmp_path: Path, earlier) -> None:
     study, wider = open_attempt(tmp_path, 2), distributions(at_attempt(LEVEL, 2))
     copy_trials(study, earlier[:2], wider, was=LEVEL.gate, now=LEVEL.gate)
 
@@ -63,7 +63,7 @@ def test_carrying_goes_on_where_it_was_killed(tmp_path: Path, earlier) -> None:
     assert numbers == [0, 1, 2, 3]
 
 
-def test_two_that_carry_at_once_are_noticed(tmp_path: Path, earlier) -> None:
+def test_two_concurrent_warm_starts_are_detected(tmp_path: Path, earlier) -> None:
     one, other, wider = open_attempt(tmp_path, 2), open_attempt(tmp_path, 2), distributions(at_attempt(LEVEL, 2))
     seen = one.trials
     copy_trials(other, earlier, wider, was=LEVEL.gate, now=LEVEL.gate)
@@ -77,8 +77,8 @@ def test_two_that_carry_at_once_are_noticed(tmp_path: Path, earlier) -> None:
     other.close()
 
 
-def test_optuna_sees_one_range_a_parameter(tmp_path: Path, earlier) -> None:
-    """Over trials of both attempts, as they were, it would sample none of the widened parameters together."""
+def test_optuna_sees_one_range_per_parameter(tmp_path: Path, earlier) -> None:
+    """Without equal ranges, Optuna would not sample widened parameters jointly."""
     wider = distributions(at_attempt(LEVEL, 2))
     study = open_attempt(tmp_path, 2)
     copy_trials(study, earlier, wider, was=LEVEL.gate, now=LEVEL.gate)
@@ -92,7 +92,7 @@ def test_optuna_sees_one_range_a_parameter(tmp_path: Path, earlier) -> None:
 
 @pytest.mark.parametrize("read", [read_made, read_flat])
 @pytest.mark.parametrize("fast", [5, 12, 30])
-def test_constraints_under_a_relaxed_gate_are_what_an_evaluation_would_say(read, fast: int) -> None:
+def test_carried_constraints_equal_those_of_the_relaxed_gate(read, fast: int) -> None:
     now = Gate(win_rate=0.4, sharpe=0.5, max_drawdown_intrabar=0.3, profit_factor=1.1)
     parameters = {**PARAMETERS, "fast": fast, "slow": 40}
     trial = finished(LEVEL, 0, parameters, read)

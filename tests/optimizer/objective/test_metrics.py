@@ -39,11 +39,11 @@ def run_of(
     )
 
 
-def test_break_even_is_not_a_win():
+def test_a_break_even_trade_is_not_a_win():
     assert metrics.win_rate(net(5, 0, -1, 2)) == 0.5
 
 
-def test_no_trades_have_no_win_rate():
+def test_without_trades_there_is_no_win_rate():
     assert math.isnan(metrics.win_rate(net()))
     assert all(math.isnan(bound) for bound in metrics.wilson_interval(0, 0))
 
@@ -52,7 +52,7 @@ def test_no_trades_have_no_win_rate():
     ("won", "trades", "low", "high"),
     [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (8, 10, 0.4902, 0.9433), (81, 263, 0.2553, 0.3662)],
 )
-def test_wilson_interval_is_the_published_one(won, trades, low, high):
+def test_the_wilson_interval_equals_the_published_one(won, trades, low, high):
     """81 of 263: Newcombe, Two-sided confidence intervals for the single proportion (1998), table I."""
     assert metrics.wilson_interval(won, trades) == pytest.approx((low, high), abs=6e-5)
 
@@ -72,11 +72,11 @@ def test_sharpe_is_mean_over_sample_deviation_a_year():
 
 
 @pytest.mark.parametrize("returns", [[], [0.1], [0.0, 0.0], [0.1] * 7])
-def test_returns_that_do_not_vary_have_no_sharpe(returns):
+def test_constant_returns_have_no_sharpe_ratio(returns):
     assert math.isnan(metrics.sharpe(net(*returns)))
 
 
-def test_sortino_counts_losses_over_all_days():
+def test_sortino_divides_losses_by_all_days():
     assert metrics.sortino(net(0.03, -0.01, 0.02, -0.03)) == pytest.approx(
         0.0025 / math.sqrt((0.01**2 + 0.03**2) / 4) * math.sqrt(365)
     )
@@ -102,7 +102,7 @@ def test_calmar_is_growth_over_drawdown():
     assert math.isnan(metrics.calmar(0.3, 0.0))
 
 
-def test_exposure_counts_a_bar_left_inside_and_not_one_left_at_its_open():
+def test_exposure_counts_a_bar_with_an_exit_inside_not_at_its_open():
     stopped = (2, 4, ExitReason.STOP, -1.0)
     reversed_at_open = (6, 8, ExitReason.SIGNAL, 1.0)
 
@@ -111,7 +111,7 @@ def test_exposure_counts_a_bar_left_inside_and_not_one_left_at_its_open():
     assert metrics.exposure(runs, trade_totals(runs)) == 0.5
 
 
-def test_a_trial_counts_is_what_the_formulae_say_of_all_trades():
+def test_trade_metrics_follow_the_formulas_over_all_trades():
     nets = np.random.default_rng(4).normal(size=200).round(1)
     rows = [(bar, bar + 3, ExitReason(bar % 5), gained) for bar, gained in enumerate(nets)]
     total = trade_totals([run_of([1.0], trades=rows[:90]), run_of([1.0], trades=rows[90:])])
@@ -122,7 +122,7 @@ def test_a_trial_counts_is_what_the_formulae_say_of_all_trades():
     assert total.held_bars == 200 * 3 + 120
 
 
-def test_empyrical_says_the_same_of_daily_returns():
+def test_daily_metrics_equal_those_of_empyrical():
     empyrical = pytest.importorskip("empyrical")
     returns = np.random.default_rng(4).normal(0.001, 0.01, 500)
     account = np.cumprod(1 + returns)
@@ -133,7 +133,7 @@ def test_empyrical_says_the_same_of_daily_returns():
     assert metrics.cagr(float(account[-1]), 500) == pytest.approx(empyrical.cagr(returns, annualization=365), rel=1e-12)
 
 
-def test_a_summary_names_every_metric_in_order():
+def test_a_summary_lists_every_metric_in_order():
     summary = metrics.summarise([run_of([10_100, 9_999, 10_200])])
 
     assert tuple(summary) == METRICS
@@ -156,7 +156,7 @@ def test_a_summary_pools_trades_and_reads_the_intrabar_low():
     assert summary["days"] == 2
 
 
-def test_no_trades_leave_nan_and_no_drawdown():
+def test_without_trades_metrics_are_nan_and_drawdown_is_zero():
     summary = metrics.summarise([run_of([10_000, 10_000])])
 
     assert {name for name, value in summary.items() if math.isnan(value)} == {
@@ -167,7 +167,7 @@ def test_no_trades_leave_nan_and_no_drawdown():
 
 
 @given(st.lists(st.floats(-0.5, 0.5), min_size=2, max_size=50))
-def test_the_intrabar_drawdown_is_never_the_smaller(returns):
+def test_the_intrabar_drawdown_is_at_least_the_daily_one(returns):
     equity = 10_000 * np.cumprod(1 + np.array(returns))
     starts = np.concatenate(([10_000], equity[:-1]))
     summary = metrics.summarise([run_of(equity.tolist(), np.minimum(starts, equity).tolist())])

@@ -28,11 +28,11 @@ def prepared():
 
 
 def lenient(**fields: object):
-    """A level that nothing is stopped at."""
+    """A level without a pruning limit."""
     return level_of(drawdown_limit=1.0, **fields)
 
 
-def test_distributions_are_the_level_s_ranges_in_the_strategy_s_order():
+def test_distributions_follow_level_ranges_and_strategy_order():
     assert list(distributions(level_of()).items()) == [
         ("fast", IntDistribution(5, 30)),
         ("slow", IntDistribution(20, 60)),
@@ -51,7 +51,7 @@ def test_distributions_are_the_level_s_ranges_in_the_strategy_s_order():
         ({**RANGES, "speed": (1.0, 2.0)}, "has no speed"),
     ],
 )
-def test_wrong_ranges_are_named(ranges, message):
+def test_wrong_ranges_are_reported(ranges, message):
     with pytest.raises(SettingsError, match=message):
         distributions(level_of(ranges=ranges))
 
@@ -65,7 +65,7 @@ def test_an_unknown_strategy_is_a_settings_error():
         distributions(level_of(strategy="nothing"))
 
 
-def test_each_part_is_read_over_its_own_days():
+def test_each_part_is_evaluated_over_its_own_days():
     asked = []
 
     def read(dataset, window):
@@ -81,12 +81,12 @@ def test_each_part_is_read_over_its_own_days():
     ]
 
 
-def test_all_parameters_are_judged_over_the_bars_behind_the_widest_warm_up(prepared):
+def test_all_parameters_are_evaluated_after_the_longest_warm_up(prepared):
     assert {one.first_evaluated for one in prepared} == {60}
 
 
-def test_later_attempts_can_be_judged_over_the_same_bars():
-    """What a level may still widen its ranges to is warmed up from its first attempt on."""
+def test_later_attempts_are_evaluated_over_the_same_bars():
+    """The warm-up covers the widest ranges of later attempts from the first attempt on."""
     level = level_of(retries=2)
     bars = [prepare_level(at_attempt(level, attempt), Part.TRAIN, read_made) for attempt in (1, 2, 3)]
 
@@ -101,7 +101,7 @@ def test_a_part_shorter_than_the_warm_up_is_refused():
         prepare_level(level, Part.VALIDATION, read_made)
 
 
-def test_a_complete_trial_reports_a_step_a_dataset(prepared):
+def test_a_complete_trial_reports_one_step_per_dataset(prepared):
     evaluation = evaluate(lenient(), prepared, PARAMETERS, OPEN)
 
     assert evaluation.state is TrialOutcome.COMPLETE
@@ -111,14 +111,14 @@ def test_a_complete_trial_reports_a_step_a_dataset(prepared):
     assert evaluation.pruned_reason is None
 
 
-def test_a_trial_says_the_same_twice_and_over_the_wire(prepared):
+def test_a_trial_is_repeatable_and_survives_serialization(prepared):
     first, second = (evaluate(lenient(), prepared, PARAMETERS, OPEN).to_json() for _ in range(2))
 
     assert first == second
     assert Evaluation.from_json(first).to_json() == first
 
 
-def test_constraints_are_the_distance_from_the_gate(prepared):
+def test_constraints_are_distances_from_the_gate(prepared):
     level = lenient()
     evaluation = evaluate(level, prepared, PARAMETERS, OPEN)
     runs = [backtest(level, one, PARAMETERS) for one in prepared]
@@ -136,7 +136,7 @@ def test_constraints_are_the_distance_from_the_gate(prepared):
     )
 
 
-def test_a_constraint_holds_exactly_where_the_gate_is_met(prepared):
+def test_a_constraint_is_met_exactly_if_the_gate_is_met(prepared):
     evaluation = evaluate(lenient(), prepared, PARAMETERS, OPEN)
     factor = evaluation.metrics["profit_factor"]
     for target, holds in ((factor * 0.999, True), (factor * 1.001, False)):
@@ -157,7 +157,7 @@ def test_a_trial_below_the_threshold_is_pruned_with_its_constraints(prepared):
     assert Evaluation.from_json(evaluation.to_json()) == evaluation
 
 
-def test_an_account_past_the_drawdown_limit_prunes(prepared):
+def test_exceeding_the_drawdown_limit_prunes_the_trial(prepared):
     evaluation = evaluate(level_of(drawdown_limit=0.001), prepared, PARAMETERS, OPEN)
 
     assert evaluation.state is TrialOutcome.PRUNED
@@ -166,8 +166,8 @@ def test_an_account_past_the_drawdown_limit_prunes(prepared):
     assert all(math.isfinite(violation) for violation in evaluation.constraints.values())
 
 
-def test_datasets_that_are_left_count_as_flat_for_the_drawdown(prepared):
-    """One dataset's own fall is shared among all that have the same days, as it is in the level's account."""
+def test_remaining_datasets_count_as_flat_for_the_drawdown(prepared):
+    """The drawdown of one dataset is averaged over all datasets of the same days."""
     alone = evaluate(level_of(drawdown_limit=1.0), prepared[:1], PARAMETERS, OPEN)
     drawdown = alone.metrics["max_drawdown_intrabar"]
 
@@ -177,7 +177,7 @@ def test_datasets_that_are_left_count_as_flat_for_the_drawdown(prepared):
 
 
 def test_a_trial_without_a_trade_is_complete_finite_and_infeasible():
-    """Even where a level asks for no trades and no win rate."""
+    """Also if a level has no target for trades and win rate."""
     level = lenient(
         datasets=DATASETS[:1],
         min_trades=MinTrades(train=0, validation=0),
@@ -193,7 +193,7 @@ def test_a_trial_without_a_trade_is_complete_finite_and_infeasible():
     assert evaluation.constraints == {"win_rate": 1.0, "drawdown": -1.0, "profit_factor": 1.0, "min_trades": 1.0}
 
 
-def test_a_gate_s_part_is_run_to_its_end_whatever_it_loses():
+def test_a_gate_evaluation_is_never_pruned():
     level = level_of(drawdown_limit=0.001)
     validation = prepare_level(level, Part.VALIDATION, read_made)
 
@@ -203,7 +203,7 @@ def test_a_gate_s_part_is_run_to_its_end_whatever_it_loses():
     assert evaluation.constraints["min_trades"] == pytest.approx((10 - evaluation.metrics["trades"]) / 10)
 
 
-def test_the_order_of_datasets_does_not_change_the_value(prepared):
+def test_the_dataset_order_does_not_change_the_value(prepared):
     one = evaluate(lenient(), prepared, PARAMETERS, OPEN)
     other = evaluate(lenient(), prepared[::-1], PARAMETERS, OPEN)
 
@@ -212,14 +212,14 @@ def test_the_order_of_datasets_does_not_change_the_value(prepared):
 
 
 @pytest.mark.parametrize("direction", Direction)
-def test_a_direction_trades_its_sides_only(prepared, direction):
+def test_a_direction_restricts_the_traded_sides(prepared, direction):
     runs = [backtest(lenient(direction=direction), one, PARAMETERS) for one in prepared]
     sides = {int(side) for run in runs for side in run.trades["side"]}
 
     assert sides == {Direction.LONG: {1}, Direction.SHORT: {-1}, Direction.BOTH: {1, -1}}[direction]
 
 
-def test_costs_of_a_level_reach_the_trades(prepared):
+def test_costs_of_a_level_apply_to_trades(prepared):
     run = backtest(lenient(), prepared[0], PARAMETERS)
     trade = run.trades[run.trades["reason"] != 2][0]
     notional = trade["units"] * (trade["entry_price"] + trade["exit_price"]) * 0.01
@@ -242,7 +242,7 @@ trials = st.lists(st.lists(values, min_size=3, max_size=3), max_size=8)
 
 @given(trials, st.lists(values, min_size=1, max_size=3), st.integers(0, 5))
 @settings(deadline=None, max_examples=150)
-def test_pruning_is_what_optuna_s_median_pruner_decides(complete, reported, startup):
+def test_pruning_equals_that_of_the_optuna_median_pruner(complete, reported, startup):
     study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(n_startup_trials=startup))
     study.add_trials([_trial(optuna.trial.TrialState.COMPLETE, reported_by) for reported_by in complete])
     step = len(reported) - 1
@@ -264,7 +264,7 @@ def _trial(state: optuna.trial.TrialState, intermediate: list[float]) -> optuna.
 
 
 def _median(complete: list[list[float]], step: int, startup: int) -> float | None:
-    """What the one who asks sends along: None while the pruner is not to act, NaN where no number was reported."""
+    """Thresholds of a request: None while the pruner is inactive, NaN without reported values."""
     if not complete or len(complete) < startup:
         return None
     numbers = [reported[step] for reported in complete if not math.isnan(reported[step])]

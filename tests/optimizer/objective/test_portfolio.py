@@ -34,14 +34,14 @@ def test_equal_windows_take_the_mean_of_each_day():
     assert account.returns.tolist() == pytest.approx([0.0, 0.05])
 
 
-def test_overlapping_windows_take_who_is_there():
+def test_overlapping_windows_average_the_available_datasets():
     account = portfolio([run_of(5, [11_000, 11_000]), run_of(6, [9_000, 9_900])])
 
     assert account.days.tolist() == [5, 6, 7]
     assert account.returns.tolist() == pytest.approx([0.1, -0.05, 0.1])
 
 
-def test_days_between_disjoint_windows_are_left_out():
+def test_days_between_disjoint_windows_are_skipped():
     account = portfolio([run_of(100, [9_000]), run_of(5, [11_000, 12_100])])
 
     assert account.days.tolist() == [5, 6, 100]
@@ -49,7 +49,7 @@ def test_days_between_disjoint_windows_are_left_out():
     assert account.equity.tolist() == pytest.approx([1.1, 1.21, 1.089])
 
 
-def test_days_left_out_do_not_thin_the_sharpe_ratio():
+def test_skipped_days_do_not_change_the_sharpe_ratio():
     apart = portfolio([run_of(0, [10_100, 10_000, 10_200]), run_of(1_000, [10_300, 10_100])])
     returns = apart.returns
 
@@ -57,20 +57,20 @@ def test_days_left_out_do_not_thin_the_sharpe_ratio():
     assert sharpe(returns) == pytest.approx(returns.mean() / returns.std(ddof=1) * np.sqrt(365))
 
 
-def test_the_low_is_the_mean_of_the_lows_on_the_chained_value():
+def test_the_low_is_the_mean_low_applied_to_the_chained_value():
     account = portfolio([run_of(0, [11_000, 11_000], [10_000, 9_900]), run_of(0, [9_000, 9_000], [8_000, 9_000])])
 
     assert account.lows.tolist() == pytest.approx([0.9, 0.95])
     assert max_drawdown_intrabar(account) == pytest.approx(0.1)
 
 
-def test_the_low_falls_from_the_highest_close_before_its_day():
+def test_the_low_is_measured_from_the_previous_highest_close():
     account = portfolio([run_of(0, [12_000, 15_000], [10_000, 9_000])])
 
     assert max_drawdown_intrabar(account) == pytest.approx(1 - 9 / 12)
 
 
-def test_a_day_after_everything_is_lost_returns_nothing():
+def test_days_after_a_total_loss_return_zero():
     account = portfolio([run_of(0, [0.0, 0.0]), run_of(0, [10_000, 11_000])])
 
     assert account.returns.tolist() == pytest.approx([-0.5, 0.05])
@@ -82,8 +82,8 @@ runs = st.lists(
 
 
 @given(runs)
-def test_any_windows_give_the_exact_mean(drawn):
-    """Against fractions, day by day, without an array."""
+def test_arbitrary_windows_give_the_exact_mean(drawn):
+    """Compared with exact fractions, computed day by day."""
     account = portfolio([run_of(first, equity) for first, equity in drawn])
     by_day: dict[int, list[Fraction]] = {}
     for first, equity in drawn:
@@ -96,7 +96,7 @@ def test_any_windows_give_the_exact_mean(drawn):
 
 
 @given(runs, st.randoms())
-def test_the_order_of_datasets_is_irrelevant(drawn, random):
+def test_the_dataset_order_does_not_change_the_portfolio(drawn, random):
     shuffled = random.sample(drawn, len(drawn))
     one, other = (portfolio([run_of(first, equity) for first, equity in order]) for order in (drawn, shuffled))
 

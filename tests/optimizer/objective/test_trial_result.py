@@ -33,17 +33,17 @@ SOUND = Evaluation(
 
 
 @given(evaluations)
-def test_json_brings_back_the_same_evaluation(evaluation):
+def test_an_evaluation_survives_a_json_round_trip(evaluation):
     assert comparable(Evaluation.from_json(evaluation.to_json())) == comparable(evaluation)
 
 
 def comparable(evaluation: Evaluation) -> str:
-    """Equal where every number is, NaN with NaN; the order of names aside."""
+    """A value for comparison in which NaN equals NaN and key order is irrelevant."""
     names = [dict(sorted(named.items())) for named in (evaluation.constraints, evaluation.metrics)]
     return repr((dataclasses.replace(evaluation, constraints={}, metrics={}), names))
 
 
-def test_what_is_not_a_number_is_null_and_infinity_is_flagged():
+def test_nan_is_null_in_json_and_infinity_is_flagged():
     wire = json.loads(SOUND.to_json())
 
     assert wire["metrics"]["profit_factor"] is None
@@ -75,7 +75,7 @@ def test_what_is_not_a_number_is_null_and_infinity_is_flagged():
     ],
     ids=str,
 )
-def test_a_result_of_another_form_is_refused(change):
+def test_a_result_of_unknown_format_is_refused(change):
     wire = {**json.loads(SOUND.to_json()), **change}
 
     with pytest.raises(TradeschoolError, match="a trial's result cannot be read"):
@@ -95,7 +95,7 @@ def test_a_missing_key_is_refused(key):
     ["", "{", "null", "[]", '"{}"', b"\xff\xfe", "[" * 100_000, SOUND.to_json().replace("1.5", "NaN")],
     ids=["empty", "cut", "null", "list", "string", "bytes", "deep", "nan"],
 )
-def test_what_is_no_such_object_is_refused(text):
+def test_a_value_of_another_type_is_refused(text):
     with pytest.raises(TradeschoolError, match="a trial's result cannot be read"):
         Evaluation.from_json(text)
 
@@ -108,16 +108,16 @@ def test_values_keep_twelve_digits(value, expected):
     assert rounded(value) == expected
 
 
-def test_rounding_leaves_what_is_not_finite():
+def test_rounding_keeps_non_finite_values():
     assert math.isnan(rounded(math.nan))
     assert rounded(math.inf) == math.inf
 
 
-def test_feasible_means_no_constraint_above_zero():
+def test_a_trial_without_positive_constraints_is_feasible():
     assert SOUND.is_feasible
 
 
-def test_one_constraint_above_zero_is_infeasible():
+def test_one_positive_constraint_makes_a_trial_infeasible():
     worse = json.loads(SOUND.to_json())
     worse["constraints"]["drawdown"] = 1e-9
 

@@ -66,7 +66,7 @@ def statements() -> Iterator[list[str]]:
     event.remove(Engine, "before_cursor_execute", note)
 
 
-def test_a_trial_is_seen_as_it_was_stored(watch: StudyWatch, study: optuna.Study) -> None:
+def test_a_trial_is_read_as_stored(watch: StudyWatch, study: optuna.Study) -> None:
     study.add_trial(trial(1.5))
 
     (seen,) = watch.trials("run-L1-a1")
@@ -81,7 +81,7 @@ def test_a_trial_is_seen_as_it_was_stored(watch: StudyWatch, study: optuna.Study
     assert seen.ended == pytest.approx(stored.timestamp(), abs=1e-3)
 
 
-def test_the_best_is_feasible_whatever_the_highest_value_is(watch: StudyWatch, study: optuna.Study) -> None:
+def test_the_best_trial_is_feasible(watch: StudyWatch, study: optuna.Study) -> None:
     for value, missed in ((9.0, 0.5), (1.0, -1.0), (2.0, 0.0), (2.0, -1.0)):
         study.add_trial(trial(value, missed=missed))
     study.add_trial(trial(8.0, state=TrialState.PRUNED))
@@ -96,7 +96,7 @@ def test_the_best_is_feasible_whatever_the_highest_value_is(watch: StudyWatch, s
     assert best.number == study.best_trial.number
 
 
-def test_a_trial_is_read_once_and_a_running_one_when_it_has_ended(
+def test_each_trial_is_read_once_after_it_has_ended(
     watch: StudyWatch, study: optuna.Study, statements: list[str]
 ) -> None:
     study.add_trial(trial(1.0))
@@ -111,7 +111,7 @@ def test_a_trial_is_read_once_and_a_running_one_when_it_has_ended(
     assert len([each for each in statements if each.startswith("SELECT")]) == 2
 
 
-def test_a_look_writes_nothing(watch: StudyWatch, study: optuna.Study, tmp_path: Path) -> None:
+def test_a_read_writes_nothing(watch: StudyWatch, study: optuna.Study, tmp_path: Path) -> None:
     study.add_trial(trial(1.0))
     before = (tmp_path / "study.sqlite3").read_bytes()
     watch.trials("run-L1-a1")
@@ -119,13 +119,13 @@ def test_a_look_writes_nothing(watch: StudyWatch, study: optuna.Study, tmp_path:
     assert (tmp_path / "study.sqlite3").read_bytes() == before
 
 
-def test_a_database_that_nobody_made_yet_holds_nothing_and_is_not_made(watch: StudyWatch, tmp_path: Path) -> None:
+def test_a_missing_database_is_empty_and_is_not_created(watch: StudyWatch, tmp_path: Path) -> None:
     assert watch.trials("run-L1-a1") == ()
     assert watch.runs() == []
     assert not (tmp_path / "study.sqlite3").exists()
 
 
-def test_a_database_without_a_study_yet_holds_none(watch: StudyWatch, tmp_path: Path) -> None:
+def test_a_database_without_studies_has_none(watch: StudyWatch, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "study.sqlite3")) as made:
         made.execute("CREATE TABLE tradeschool_runs (name TEXT)")
         made.commit()
@@ -134,7 +134,7 @@ def test_a_database_without_a_study_yet_holds_none(watch: StudyWatch, tmp_path: 
     assert watch.facts("run-L1-a1") == {}
 
 
-def test_a_database_that_goes_away_is_said_and_read_on_when_it_is_back(
+def test_a_database_outage_is_reported_and_reading_resumes(
     watch: StudyWatch, study: optuna.Study, tmp_path: Path
 ) -> None:
     study.add_trial(trial(1.0))
@@ -149,7 +149,7 @@ def test_a_database_that_goes_away_is_said_and_read_on_when_it_is_back(
     assert [each.value for each in watch.trials("run-L1-a1")] == [1.0, 2.0]
 
 
-def test_a_look_takes_in_all_trials_however_few_one_statement_reads(url: str, study: optuna.Study) -> None:
+def test_a_read_returns_all_trials_in_batches(url: str, study: optuna.Study) -> None:
     for number in range(7):
         study.add_trial(trial(float(number), state=TrialState.COMPLETE if number % 2 else TrialState.PRUNED))
     with closing(StudyWatch(url, piece=3)) as watch:
@@ -163,9 +163,7 @@ def test_a_look_takes_in_all_trials_however_few_one_statement_reads(url: str, st
         assert [each.number for each in watch.trials("run-L1-a1")] == list(range(8))
 
 
-def test_what_was_stored_with_a_study_is_asked_once(
-    watch: StudyWatch, study: optuna.Study, statements: list[str]
-) -> None:
+def test_study_attributes_are_read_once(watch: StudyWatch, study: optuna.Study, statements: list[str]) -> None:
     assert watch.facts("run-L1-a1") == {}
     study.set_user_attr("level", {"trials": 150})
     assert watch.facts("run-L1-a1") == {"level": {"trials": 150}}
@@ -175,7 +173,7 @@ def test_what_was_stored_with_a_study_is_asked_once(
     assert statements == []
 
 
-def test_a_study_that_is_made_anew_is_read_anew(watch: StudyWatch, study: optuna.Study) -> None:
+def test_a_recreated_study_is_read_again(watch: StudyWatch, study: optuna.Study) -> None:
     study.add_trial(trial(1.0))
     assert len(watch.trials("run-L1-a1")) == 1
     optuna.delete_study(study_name="run-L1-a1", storage=study._storage)
@@ -187,7 +185,7 @@ def test_a_study_that_is_made_anew_is_read_anew(watch: StudyWatch, study: optuna
 
 
 @pytest.mark.parametrize("url", ["postgresql+psycopg://user:s3cret@127.0.0.1:9/none", "nonsense://x:s3cret@y"])
-def test_no_password_is_told(url: str) -> None:
+def test_no_password_is_revealed_by_the_reader(url: str) -> None:
     with pytest.raises(ServiceUnreachable) as told:
         StudyWatch(url).trials("run-L1-a1")
 

@@ -26,7 +26,7 @@ def train():
 
 @pytest.fixture
 def trials(train) -> list[FrozenTrial]:
-    """As a coordinator records them."""
+    """Trials as a coordinator records them."""
     found: list[FrozenTrial] = []
     history = TrialHistory(SPACE.distributions)
     for number in range(LEVEL.trials):
@@ -38,7 +38,7 @@ def trials(train) -> list[FrozenTrial]:
     return found
 
 
-def test_every_trial_comes_out_again(trials, train) -> None:
+def test_every_trial_is_reproduced(trials, train) -> None:
     assert {trial.state.name for trial in trials} == {"COMPLETE", "PRUNED"}
 
     for number in range(len(trials)):
@@ -55,7 +55,7 @@ def test_every_trial_comes_out_again(trials, train) -> None:
         ("intermediate_0", lambda trial: trial.intermediate_values.update({0: 0.5})),
     ],
 )
-def test_a_changed_byte_is_named(trials, train, column: str, change) -> None:
+def test_a_changed_byte_is_reported(trials, train, column: str, change) -> None:
     number = next(trial.number for trial in trials if trial.state.name == "COMPLETE" and trial.params["fast"] != 6)
     if column == "constraint_drawdown":
         system = trials[number].system_attrs
@@ -70,7 +70,7 @@ def test_a_changed_byte_is_named(trials, train, column: str, change) -> None:
     assert str(found[0]).count("recorded") == 1
 
 
-def test_a_trial_that_failed_fails_again_for_the_same_reason(trials, train) -> None:
+def test_a_failed_trial_fails_again_for_the_same_reason(trials, train) -> None:
     number = 3
     trial_request = ask(SPACE, _history(trials, number), number)
     reason = "SettingsError: strategy 'sma_cross' has no speed: it has fast, slow, atr_period, stop_atr, target_atr"
@@ -81,7 +81,7 @@ def test_a_trial_that_failed_fails_again_for_the_same_reason(trials, train) -> N
     assert "state" in [each.column for each in found], "it does not fail here: that is a difference"
 
 
-def test_a_repeated_trial_is_the_one_that_it_repeats(trials) -> None:
+def test_a_repeated_trial_equals_its_original(trials) -> None:
     trial_request = ask(SPACE, _history(trials, 5), 5)
     trials[5] = repeated_trial(trial_request, trials[2], now=0.0)
     trials[9] = repeated_trial(trial_request, trials[5], now=0.0)
@@ -97,7 +97,7 @@ def _history(trials, number: int) -> TrialHistory:
     return history
 
 
-def test_optuna_keeps_quiet(capsys: pytest.CaptureFixture[str], trials) -> None:
+def test_optuna_logs_nothing(capsys: pytest.CaptureFixture[str], trials) -> None:
     optuna.create_study()
 
     assert capsys.readouterr().err == ""

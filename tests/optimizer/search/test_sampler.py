@@ -31,7 +31,7 @@ def space(**changes: object) -> SearchSpace:
 
 
 def trial_of(trial_request: TrialRequest) -> FrozenTrial:
-    """Smooth, with steps, an infeasible region, some pruned and some failed trials."""
+    """A smooth objective with steps, an infeasible region, pruned and failed trials."""
     fast, slow, stop = (float(trial_request.parameters[name]) for name in ("fast", "slow", "stop"))
     if trial_request.number % 11 == 5:
         return failed_trial(trial_request, DISTRIBUTIONS, "ZeroDivisionError: division by zero", ORIGIN)
@@ -65,7 +65,7 @@ def history_of(
     return history
 
 
-def test_a_question_is_the_same_from_a_history_built_anew() -> None:
+def test_a_request_is_the_same_from_a_rebuilt_history() -> None:
     trials = asked_in_order(space(), 40)
 
     rebuilt = ask(space(), history_of(trials[: space().visible(39)]), 39)
@@ -73,7 +73,7 @@ def test_a_question_is_the_same_from_a_history_built_anew() -> None:
     assert rebuilt.parameters == trials[39].params
 
 
-def test_another_seed_asks_otherwise() -> None:
+def test_another_seed_samples_other_parameters() -> None:
     one, other = (asked_in_order(space(seed=seed), 3) for seed in (1, 2))
 
     assert [trial.params for trial in one] != [trial.params for trial in other]
@@ -97,7 +97,7 @@ def test_any_order_of_completion_gives_the_same_trials(lag: int, order: st.DataO
     assert [done[number].params for number in range(24)] == expected
 
 
-def test_repaired_parameters_are_the_trial_s() -> None:
+def test_a_trial_has_the_repaired_parameters() -> None:
     trials = asked_in_order(space(distributions=DISTRIBUTIONS | {"slow": IntDistribution(20, 60)}), 12)
 
     assert all(trial.params["slow"] >= trial.params["fast"] + 5 for trial in trials)
@@ -115,7 +115,7 @@ def test_inherited_points_come_first() -> None:
     assert second.keys() == DISTRIBUTIONS.keys()
 
 
-def test_a_point_seen_before_is_answered_from_memory() -> None:
+def test_a_repeated_point_takes_the_stored_result() -> None:
     asked = space(lag=1, distributions={"fast": IntDistribution(5, 6), "slow": IntDistribution(30, 30)})
     history = TrialHistory(asked.distributions)
     complete = create_trial(value=1.0, params={"fast": 5, "slow": 30}, distributions=dict(asked.distributions))
@@ -127,7 +127,7 @@ def test_a_point_seen_before_is_answered_from_memory() -> None:
     assert trial_request.known is complete
 
 
-def test_a_failed_point_is_tried_again() -> None:
+def test_a_failed_point_is_evaluated_again() -> None:
     asked = space(lag=1, first_points=({"fast": 9, "slow": 50, "stop": 2.0},) * 2)
     history = TrialHistory(DISTRIBUTIONS)
     history.append(failed_trial(ask(asked, history, 0), DISTRIBUTIONS, "killed", ORIGIN))
@@ -160,7 +160,7 @@ def test_a_range_of_one_value_is_not_searched(
     st.lists(st.floats(-10, 10), min_size=1, max_size=4),
 )
 @settings(max_examples=30, deadline=None)
-def test_thresholds_prune_exactly_where_the_median_pruner_does(past: list[list[float]], ours: list[float]) -> None:
+def test_thresholds_prune_like_the_median_pruner(past: list[list[float]], ours: list[float]) -> None:
     study = optuna.create_study(direction="maximize", pruner=MedianPruner())
     study.add_trials(create_trial(value=0.0, intermediate_values=dict(enumerate(values))) for values in past)
     limits = history_of(study.trials, {}).thresholds()

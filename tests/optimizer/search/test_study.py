@@ -49,7 +49,7 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture(params=["in bulk", "by optuna"])
 def study(url: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
-    """Written in bulk, and by Optuna's own means where its tables are not known: no test tells them apart."""
+    """A study with the bulk writer and one with Optuna's writer; both must behave equally."""
     if request.param == "by optuna":
         monkeypatch.setattr("optimizer.search.study.can_write", lambda engine: False)
     opened = open_study(url, "run-L1-a1", FACTS)
@@ -80,7 +80,7 @@ def stock(url: str) -> optuna.Study:
     return optuna.load_study(study_name="run-L1-a1", storage=url)
 
 
-def test_stock_optuna_reads_back_everything(study: OpenStudy, url: str) -> None:
+def test_stock_optuna_reads_all_stored_values(study: OpenStudy, url: str) -> None:
     study.commit(trial(0, 1.5))
     study.commit(trial(1, 0.2, state="pruned"))
     study.commit(failed_trial(trial_request(2), DISTRIBUTIONS, "ValueError: no", ORIGIN))
@@ -116,7 +116,7 @@ def test_many_trials_are_stored_at_once(study: OpenStudy, url: str) -> None:
     assert [each.number for each in stock(url).trials] == [0, 1, 2]
 
 
-def test_of_many_trials_none_is_stored_where_one_cannot_be(study: OpenStudy) -> None:
+def test_a_batch_of_trials_is_stored_whole_or_not_at_all(study: OpenStudy) -> None:
     study.commit(trial(0))
 
     with pytest.raises(StudyChanged):
@@ -155,7 +155,7 @@ def test_two_writers_cannot_store_the_same_number(study: OpenStudy, url: str, tm
     connection.close()
 
 
-def test_sqlite_writes_ahead(study: OpenStudy, tmp_path: Path) -> None:
+def test_sqlite_uses_write_ahead_logging(study: OpenStudy, tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "study.db")
     mode = connection.execute("PRAGMA journal_mode").fetchone()
     connection.close()
@@ -163,7 +163,7 @@ def test_sqlite_writes_ahead(study: OpenStudy, tmp_path: Path) -> None:
     assert mode == ("wal",)
 
 
-def test_the_same_facts_open_the_study_again(study: OpenStudy, url: str) -> None:
+def test_the_same_settings_reopen_the_study(study: OpenStudy, url: str) -> None:
     study.commit(trial(0))
 
     again = open_study(url, "run-L1-a1", FACTS)
@@ -198,7 +198,7 @@ def test_the_same_facts_open_the_study_again(study: OpenStudy, url: str) -> None
         ),
     ],
 )
-def test_other_facts_are_refused_by_name(study: OpenStudy, url: str, facts: StudyFacts, field: str) -> None:
+def test_changed_settings_are_refused_by_name(study: OpenStudy, url: str, facts: StudyFacts, field: str) -> None:
     with pytest.raises(SettingsError, match=field):
         open_study(url, "run-L1-a1", facts)
 
@@ -218,18 +218,18 @@ def test_a_password_is_never_in_a_message() -> None:
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://me:s3cret@host/x", "://s3cret"])
-def test_a_url_of_no_database_is_said_to_be_one(url: str) -> None:
+def test_a_url_without_database_scheme_is_reported(url: str) -> None:
     with pytest.raises(ServiceUnreachable, match="storage_url") as caught:
         open_study(url, "run", FACTS)
 
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_password_among_the_options_is_masked_too() -> None:
+def test_a_password_in_the_url_options_is_masked() -> None:
     assert "s3cret" not in mask_url("postgresql+psycopg://host/x?password=s3cret&sslmode=require")
 
 
-def test_the_table_says_nothing_of_workers_and_times() -> None:
+def test_the_table_has_no_worker_names_or_times() -> None:
     here = finished_trial(trial_request(0), DISTRIBUTIONS, evaluation(1.0), ORIGIN)
     there = finished_trial(
         trial_request(0), DISTRIBUTIONS, evaluation(1.0), TrialOrigin(worker="x", started=2.0, seconds=9.0)

@@ -28,14 +28,14 @@ MIXED = {**REAL, **WHOLE}
 
 @pytest.fixture
 def steady_order(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """NumPy sorts equal numbers in an order that depends on the processor; here, as they came."""
+    """Use a stable sort, because the order of equal numbers in NumPy depends on the processor."""
     sort = np.argsort
     monkeypatch.setattr(np, "argsort", lambda values, **_: sort(values, kind="stable"))
     yield
 
 
 def trials_of(distributions: Mapping[str, BaseDistribution], count: int, seed: int = 1) -> list[FrozenTrial]:
-    """Complete, pruned, failed and infeasible ones, over points drawn at random."""
+    """Complete, pruned, failed and infeasible trials at random points."""
     random = np.random.RandomState(seed)
     found = []
     for number in range(count):
@@ -82,7 +82,7 @@ def theirs(distributions: Mapping[str, BaseDistribution], trials: list[FrozenTri
 
 @pytest.mark.parametrize("count", [3, 14, 15, 40, 200])
 @pytest.mark.parametrize("distributions", [REAL, WHOLE, MIXED], ids=["real", "whole", "mixed"])
-def test_optuna_would_have_asked_the_same(
+def test_suggestions_equal_those_of_optuna(
     distributions: dict[str, BaseDistribution], count: int, steady_order: None
 ) -> None:
     for seed in range(3):
@@ -91,7 +91,7 @@ def test_optuna_would_have_asked_the_same(
         assert ours(distributions, trials) == pytest.approx(theirs(distributions, trials), rel=1e-10)
 
 
-def test_a_choice_is_left_to_optuna() -> None:
+def test_categorical_parameters_use_optuna() -> None:
     distributions = {"kind": CategoricalDistribution(["a", "b"])}
     trials = []
     for number in range(20):
@@ -103,7 +103,7 @@ def test_a_choice_is_left_to_optuna() -> None:
     assert ours(distributions, trials) == theirs(distributions, trials)
 
 
-def test_without_a_compiler_optuna_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_numba_optuna_suggests(monkeypatch: pytest.MonkeyPatch) -> None:
     trials = trials_of(REAL, 60)
     compiled = ours(REAL, trials)
     monkeypatch.setattr(tpe, "is_compiled", lambda: False)
@@ -112,7 +112,7 @@ def test_without_a_compiler_optuna_asks(monkeypatch: pytest.MonkeyPatch) -> None
     assert ours(REAL, trials) == pytest.approx(compiled, rel=1e-10)
 
 
-def test_of_many_trials_the_good_and_the_latest_are_looked_at() -> None:
+def test_above_the_limit_the_best_and_latest_trials_are_used() -> None:
     order = list(range(0, 3000, 3)) + [place for place in range(3000) if place % 3]
 
     good, others = tpe.split(order[: tpe.MAX_BELOW], 3000)
@@ -121,7 +121,7 @@ def test_of_many_trials_the_good_and_the_latest_are_looked_at() -> None:
     assert others == list(range(2700, 3000))
 
 
-def test_up_to_the_limit_all_trials_are_looked_at() -> None:
+def test_up_to_the_limit_all_trials_are_used() -> None:
     order = list(range(299, -1, -1))
 
     good, others = tpe.split(order, 300)
@@ -132,7 +132,7 @@ def test_up_to_the_limit_all_trials_are_looked_at() -> None:
 
 @given(q=st.floats(0.001, 0.999), a=st.floats(-8, 6), width=st.floats(0.01, 12))
 @settings(max_examples=200, deadline=None)
-def test_quantiles_are_optuna_s(q: float, a: float, width: float) -> None:
+def test_quantiles_equal_those_of_optuna(q: float, a: float, width: float) -> None:
     found = tpe._truncated(q, a, a + width)
     expected = float(_truncnorm.ppf(np.array([q]), np.array([a]), np.array([a + width]))[0])
 
@@ -142,7 +142,7 @@ def test_quantiles_are_optuna_s(q: float, a: float, width: float) -> None:
 
 @given(a=st.floats(-30, 30), width=st.floats(1e-3, 20))
 @settings(max_examples=200, deadline=None)
-def test_masses_are_optuna_s(a: float, width: float) -> None:
+def test_probability_masses_equal_those_of_optuna(a: float, width: float) -> None:
     expected = float(_truncnorm._log_gauss_mass(np.array([a]), np.array([a + width]))[0])
 
     assert math.log(tpe._mass(a, a + width)) == pytest.approx(expected, rel=1e-9, abs=1e-9)

@@ -35,7 +35,7 @@ TABLES = {
 
 
 def trials() -> list[FrozenTrial]:
-    """One of each kind: values of every sort, none, and attributes that only JSON can say."""
+    """Trials of each kind, with all value types, without value, and with JSON attributes."""
     made = [
         create_trial(
             value=1.5,
@@ -65,7 +65,7 @@ def by_us(storage: RDBStorage, study_id: int) -> None:
 
 
 def stored(path: Path, write: Callable[[RDBStorage, int], None]) -> dict[str, list[tuple[object, ...]]]:
-    """Every row of the tables of trials, without its own serial number."""
+    """Every row of the trial tables without its primary key."""
     silence_optuna()
     storage = RDBStorage(f"sqlite:///{path}")
     study = optuna.create_study(storage=storage, study_name="a", direction="maximize")
@@ -81,7 +81,7 @@ def stored(path: Path, write: Callable[[RDBStorage, int], None]) -> dict[str, li
     return rows
 
 
-def test_every_row_is_what_optuna_would_have_written(tmp_path: Path) -> None:
+def test_every_row_equals_the_one_of_optuna(tmp_path: Path) -> None:
     ours, theirs = stored(tmp_path / "ours.db", by_us), stored(tmp_path / "theirs.db", by_optuna)
 
     for rows in (ours, theirs):
@@ -97,14 +97,14 @@ def test_every_row_is_what_optuna_would_have_written(tmp_path: Path) -> None:
     }
 
 
-def test_the_tables_are_those_that_are_known() -> None:
-    """A release of Optuna with another column fails here, before it meets a study."""
+def test_the_tables_have_the_known_schema() -> None:
+    """This test fails if an Optuna release adds a column."""
     found = {name: " ".join(models.BaseModel.metadata.tables[name].columns.keys()) for name in TABLES}
 
     assert found == TABLES
 
 
-def test_tables_of_this_release_are_written_to(tmp_path: Path) -> None:
+def test_tables_of_this_optuna_release_are_written_directly(tmp_path: Path) -> None:
     storage = RDBStorage(f"sqlite:///{tmp_path / 'a.db'}")
 
     assert storage.get_current_version() == trial_writer.REVISION
@@ -112,7 +112,7 @@ def test_tables_of_this_release_are_written_to(tmp_path: Path) -> None:
     storage.engine.dispose()
 
 
-def test_unknown_tables_are_left_to_optuna(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_tables_are_written_by_optuna(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = RDBStorage(f"sqlite:///{tmp_path / 'a.db'}")
     with storage.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'v9.9.9'"))
@@ -127,7 +127,7 @@ def test_unknown_tables_are_left_to_optuna(tmp_path: Path, monkeypatch: pytest.M
     assert (other_tables, no_version, other_release) == (False, False, False)
 
 
-def test_a_gap_before_the_first_number_is_told(tmp_path: Path) -> None:
+def test_a_gap_before_the_first_number_is_reported(tmp_path: Path) -> None:
     silence_optuna()
     storage = RDBStorage(f"sqlite:///{tmp_path / 'a.db'}")
     study = optuna.create_study(storage=storage, study_name="a")
@@ -140,7 +140,7 @@ def test_a_gap_before_the_first_number_is_told(tmp_path: Path) -> None:
     assert (first, expected, last.number) == (0, 1, 3)
 
 
-def test_a_number_that_is_there_is_refused_whole(tmp_path: Path) -> None:
+def test_an_existing_number_rejects_the_whole_batch(tmp_path: Path) -> None:
     silence_optuna()
     path = tmp_path / "a.db"
     storage = RDBStorage(f"sqlite:///{path}")

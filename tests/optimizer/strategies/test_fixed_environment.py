@@ -1,4 +1,4 @@
-"""A user's strategy draws the same numbers in every dataset of every trial, and nobody else's are moved."""
+"""A user strategy draws the same random numbers in every dataset and trial, and other random states are unchanged."""
 
 import random
 
@@ -16,14 +16,14 @@ def drawn(strategy: str) -> tuple[float, float]:
         return draw()
 
 
-def test_a_user_s_strategy_begins_at_the_same_place_each_time() -> None:
+def test_a_user_strategy_gets_the_same_random_state_each_call() -> None:
     random.seed(3)
     np.random.seed(4)
 
     assert drawn("mine:X") == drawn("mine:X")
 
 
-def test_who_drew_before_goes_on_after() -> None:
+def test_the_random_state_of_the_caller_is_restored() -> None:
     random.seed(3)
     np.random.seed(4)
     expected = [draw(), draw()]
@@ -36,7 +36,7 @@ def test_who_drew_before_goes_on_after() -> None:
     assert found == expected
 
 
-def test_a_built_in_strategy_is_left_alone() -> None:
+def test_a_built_in_strategy_runs_without_a_fixed_environment() -> None:
     random.seed(3)
 
     assert drawn("sma_cross") != drawn("sma_cross")

@@ -38,7 +38,7 @@ def drawn_parameters(strategy: Strategy) -> st.SearchStrategy[dict[str, float]]:
 
 @pytest.mark.parametrize("name", BUILT_IN)
 class TestEveryBuiltIn:
-    def test_is_found_by_its_file_s_name(self, name):
+    def test_is_found_by_its_file_name(self, name):
         assert load(name).name == name
 
     def test_has_defaults_inside_its_bounds(self, name):
@@ -61,8 +61,8 @@ class TestEveryBuiltIn:
 
     @given(data=st.data(), seed=st.integers(0, 99))
     @settings(deadline=None, max_examples=20)
-    def test_is_warm_at_the_first_judged_bar(self, name, data, seed):
-        """A signal and its distances depend on bars from the first one on, which are then all there."""
+    def test_has_warm_indicators_at_the_first_judged_bar(self, name, data, seed):
+        """Signals and distances need bars from the first one on, which are available."""
         strategy = load(name)
         dataset = find_dataset("coinbase/BTC-USD/H1")
         prepared = random_prepared(
@@ -77,7 +77,7 @@ class TestEveryBuiltIn:
         assert (entries.target_ticks >= 0).all()
 
 
-def test_sma_cross_signals_where_the_sign_of_the_difference_changes():
+def test_sma_cross_signals_at_sign_changes_of_the_difference():
     closes = [10, 10, 10, 10, 10, 10, 10, 20, 20, 5, 5, 5]
     prepared = prepared_of([(close, close, close, close) for close in closes])
 
@@ -86,8 +86,8 @@ def test_sma_cross_signals_where_the_sign_of_the_difference_changes():
     assert signals.tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, -1, 0]
 
 
-def test_averages_that_touch_and_part_again_cross():
-    """Fast above slow, equal, above again: the second parting is a signal."""
+def test_averages_that_touch_and_diverge_cross():
+    """Fast above slow, equal, above again: the second move above is a signal."""
     closes = [7, 7, 7, 7, 7, 7, 7, 8, 8, 8, 8, 8, 8, 8, 8, 8, 9]
     prepared = prepared_of([(close, close, close, close) for close in closes])
 
@@ -118,22 +118,22 @@ def test_warm_up_covers_the_past_of_a_volatility_band():
     assert warm_up_bars(SMA, bounds, Timeframe.H1) == 960 + 24 + 28
 
 
-def test_slow_is_moved_away_from_fast():
+def test_repair_moves_slow_away_from_fast():
     assert SMA.repair({**DEFAULTS, "fast": 50, "slow": 20})["slow"] == 55
 
 
-def test_an_unknown_name_lists_the_known_ones():
+def test_an_unknown_strategy_lists_the_known_ones():
     with pytest.raises(SettingsError, match=r"unknown strategy 'smacross': expected one of .*sma_cross.*module:NAME"):
         load("smacross")
 
 
-def test_a_user_s_strategy_is_named_by_module_and_name(monkeypatch):
+def test_a_user_strategy_is_named_by_module_and_attribute(monkeypatch):
     monkeypatch.setitem(sys.modules, "mine", SimpleNamespace(BEST=SMA))
 
     assert load("mine:BEST") is SMA
 
 
-def test_a_user_s_module_is_found_in_the_working_folder():
+def test_a_user_module_is_found_in_the_working_folder():
     Path("my_own_strategy.py").write_text("from optimizer.strategies.built_in.sma_cross import STRATEGY")
     before = list(sys.path)
 
@@ -144,12 +144,12 @@ def test_a_user_s_module_is_found_in_the_working_folder():
 @pytest.mark.parametrize(
     "name", ["no_such_module:X", "optimizer.strategies.protocol:NO_SUCH", ":X", "optimizer.strategies.protocol:"]
 )
-def test_a_strategy_that_cannot_be_imported_says_so(name):
+def test_an_unimportable_strategy_is_reported(name):
     with pytest.raises(SettingsError, match="cannot be imported"):
         load(name)
 
 
-def test_an_object_that_is_no_strategy_is_refused():
+def test_an_object_that_is_not_a_strategy_is_refused():
     with pytest.raises(SettingsError, match="expected an object with name, parameters, warm_up, repair, and signals"):
         load("optimizer.strategies.protocol:load")
 
@@ -166,12 +166,12 @@ def test_an_object_that_is_no_strategy_is_refused():
         ({"speed": 1}, "has no speed: it has fast, slow"),
     ],
 )
-def test_wrong_parameters_are_named(change, message):
+def test_wrong_parameters_are_reported(change, message):
     with pytest.raises(SettingsError, match=message):
         check_parameters(SMA, {**DEFAULTS, **change})
 
 
-def test_a_missing_parameter_is_named():
+def test_a_missing_parameter_is_reported():
     with pytest.raises(SettingsError, match="slow is missing"):
         check_parameters(SMA, {name: value for name, value in DEFAULTS.items() if name != "slow"})
 
@@ -186,7 +186,7 @@ def test_a_missing_parameter_is_named():
         (np.array([0, 3, 0, 0], dtype=np.int8), "bar 1: signals must be 1 long, -1 short, 2 exit or 0 none, was 3"),
     ],
 )
-def test_signals_of_another_form_are_refused(signals, message):
+def test_signals_of_wrong_shape_are_refused(signals, message):
     strategy = SimpleNamespace(name="mine", signals=lambda *_: signals)
 
     with pytest.raises(SettingsError, match=message):

@@ -1,4 +1,4 @@
-"""A call of a strategy returns once, in the process that made it."""
+"""A strategy call returns once, in the calling process."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ os.write(1, b"returned ")
 
 
 @pytest.mark.parametrize("fork", ["os.fork()", "ctypes.CDLL(None).fork()"])
-def test_a_process_that_a_call_forks_ends_with_the_call(fork: str) -> None:
+def test_a_process_forked_by_a_call_ends_with_the_call(fork: str) -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM.format(fork=fork)], capture_output=True, text=True, check=True)
 
     assert done.stdout == "returned "

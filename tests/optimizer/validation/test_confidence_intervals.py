@@ -22,7 +22,7 @@ def runs():
     return [backtest(LEVEL, prepared, PARAMETERS) for prepared in prepare_level(LEVEL, Part.TRAIN, read_made)]
 
 
-def test_each_holds_the_figure_itself(runs) -> None:
+def test_each_interval_contains_the_metric(runs) -> None:
     figures = summarise(runs)
 
     found = intervals(runs, figures, seed=7)
@@ -33,21 +33,21 @@ def test_each_holds_the_figure_itself(runs) -> None:
         assert low <= figures[name] <= high, name
 
 
-def test_they_are_the_seed_s(runs) -> None:
+def test_intervals_depend_on_the_seed(runs) -> None:
     figures = summarise(runs)
 
     assert intervals(runs, figures, 7) == intervals(runs, figures, 7) != intervals(runs, figures, 8)
 
 
-def test_a_resampled_drawdown_is_that_of_the_metric(runs) -> None:
-    """The identity, each day after the one before, gives the account's own drawdown."""
+def test_a_resampled_drawdown_equals_that_of_the_metric(runs) -> None:
+    """The identity permutation gives the drawdown of the account."""
     account = portfolio(runs)
     identity = np.arange(len(account.days)).reshape(-1, 1)
 
     assert _drawdowns(account, identity)[0] == pytest.approx(metrics.max_drawdown_intrabar(account))
 
 
-def test_without_a_trade_nothing_is_known() -> None:
+def test_without_trades_there_is_no_interval() -> None:
     level = level_of(("coinbase/BTC-USD/H1",))
     flat = [backtest(level, prepared, PARAMETERS) for prepared in prepare_level(level, Part.TRAIN, read_flat)]
 

@@ -1,4 +1,4 @@
-"""Evidence on a winner: each value against an independent computation."""
+"""Evidence on a winner: each value equals an independent computation."""
 
 import math
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def make_level(**fields: object):
 
 @dataclass(frozen=True)
 class Peeking:
-    """Buys before a rise."""
+    """A strategy with lookahead that buys before a rise."""
 
     name: str = "peeking"
     parameters: tuple[Parameter, ...] = (IntParameter(name="wait", low=1, high=9, default=1, meaning="Bars."),)
@@ -130,7 +130,7 @@ def test_the_sharpe_ratio_is_deflated_by_every_trial_of_the_run() -> None:
     assert found.probability < found.effective_probability
 
 
-def test_a_single_trial_has_no_spread_to_be_deflated_by() -> None:
+def test_a_single_trial_has_no_deflated_sharpe_ratio() -> None:
     level = make_level()
     returns = columns(level)[:, :1]
 
@@ -139,7 +139,7 @@ def test_a_single_trial_has_no_spread_to_be_deflated_by() -> None:
     assert (found.expected_maximum, found.probability) == (None, None)
 
 
-def test_overfitting_is_that_of_distinct_complete_trials() -> None:
+def test_overfitting_uses_distinct_complete_trials() -> None:
     level = make_level()
     found, returns = make_evidence(level).overfit, columns(level)
 
@@ -158,7 +158,7 @@ def held(level, part: Part, side: int):
     ("direction", "benchmark", "side"),
     [(Direction.LONG, Benchmark.HOLD_LONG, 1), (Direction.SHORT, Benchmark.HOLD_SHORT, -1)],
 )
-def test_excess_is_what_is_earned_above_who_holds_on_the_same_side(direction, benchmark, side: int) -> None:
+def test_excess_is_the_return_above_buy_and_hold_of_the_same_side(direction, benchmark, side: int) -> None:
     level = make_level(direction=direction)
     found = {each.part: each for each in make_evidence(level).excess}
 
@@ -174,7 +174,7 @@ def test_excess_is_what_is_earned_above_who_holds_on_the_same_side(direction, be
     assert validation.benchmark_sharpe == pytest.approx(metrics.sharpe(other.returns))
 
 
-def test_who_trades_both_ways_is_held_against_the_better_holder() -> None:
+def test_two_sided_trading_is_compared_with_the_better_hold() -> None:
     level = make_level()
     prepared = prepare_level(level, Part.TRAIN, read_made)
     better = max((1, -1), key=lambda side: held(level, Part.TRAIN, side).returns.mean())
@@ -185,7 +185,7 @@ def test_who_trades_both_ways_is_held_against_the_better_holder() -> None:
     assert found.benchmark is {1: Benchmark.HOLD_LONG, -1: Benchmark.HOLD_SHORT}[better]
 
 
-def test_who_only_holds_has_no_excess() -> None:
+def test_buy_and_hold_has_no_excess() -> None:
     level = make_level(direction=Direction.LONG)
     prepared = prepare_level(level, Part.TRAIN, read_made)
 
@@ -194,7 +194,7 @@ def test_who_only_holds_has_no_excess() -> None:
     assert (found.a_year, found.low, found.high) == (0.0, 0.0, 0.0)
 
 
-def test_the_sealed_look_is_the_winner_on_other_days() -> None:
+def test_the_holdout_look_evaluates_the_winner_on_other_days() -> None:
     level = make_level()
     found = make_evidence(level, holdout=True)
     look = found.holdout
@@ -213,17 +213,17 @@ def test_the_sealed_look_is_the_winner_on_other_days() -> None:
     assert found.excess[-1].part == "holdout"
 
 
-def test_what_is_not_there_is_said() -> None:
+def test_missing_evidence_is_reported() -> None:
     found = make_evidence(make_level())
 
     assert (found.holdout, found.holdout_missing) == (None, "it is not there")
 
 
-def test_a_winner_that_does_not_look_ahead_is_told_so() -> None:
+def test_a_winner_without_lookahead_is_reported() -> None:
     assert make_evidence(make_level()).looks_ahead is None
 
 
-def test_one_that_does_is_told_with_bar_and_column() -> None:
+def test_a_winner_with_lookahead_is_reported_with_bar_and_column() -> None:
     level = make_level(strategy="tests.optimizer.validation.test_evidence_collection:PEEKING", ranges={"wait": (1, 2)})
     found = gather_evidence(
         subject(level, parameters={"wait": 1}, trials=[trial(0, 1.0)]),
@@ -249,14 +249,14 @@ def of_bitcoin(**fields: object):
 
 
 def factor(level, bps: float) -> float:
-    """On the trending market."""
+    """Profit factor on the trending market."""
     costs = level.costs.model_copy(update={"crypto_slippage_bps": bps, "fx_slippage_bps": bps})
     dear = level.model_copy(update={"costs": costs})
     runs = [backtest(dear, each, PARAMETERS) for each in prepare_level(dear, Part.VALIDATION, read_trending)]
     return metrics.summarise(runs)["profit_factor"]
 
 
-def test_at_the_break_even_slippage_the_edge_is_gone_and_just_below_it_is_not() -> None:
+def test_the_edge_ends_at_the_break_even_slippage() -> None:
     level = of_bitcoin(costs=FREE)
     found = break_even_bps(stress_case(level, read_trending))
 
@@ -264,14 +264,14 @@ def test_at_the_break_even_slippage_the_edge_is_gone_and_just_below_it_is_not() 
     assert factor(level, found) <= 1.0 < factor(level, found - 0.06)
 
 
-def test_without_an_edge_there_is_nothing_to_lose() -> None:
+def test_without_an_edge_the_break_even_slippage_is_zero() -> None:
     dear = make_level(costs=Costs(crypto_fee_bps=500, fx_fee_bps=500))
 
     assert break_even_bps(stress_case(dear)) == 0.0
     assert break_even_bps(stress_case(of_bitcoin(), read_flat)) is None
 
 
-def test_each_robustness_is_told_beside_the_winner_as_it_is() -> None:
+def test_each_stress_case_is_compared_with_the_winner() -> None:
     found = {each.name: each for each in robustness_cases(stress_case(of_bitcoin(), read_trending))}
 
     assert [*found] == [

@@ -13,7 +13,7 @@ from tests.factories.levels import level_of
 GOOD = {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown_intrabar": 0.15, "profit_factor": 1.3, "trades": 30}
 
 
-def test_every_target_just_reached_passes():
+def test_exactly_met_targets_pass():
     readings = gate_readings(level_of(), GOOD, Part.TRAIN)
 
     assert [(reading.name, reading.target) for reading in readings] == [
@@ -36,7 +36,7 @@ def test_every_target_just_reached_passes():
         ("trades", "trades", 29),
     ],
 )
-def test_one_target_missed_shuts_the_gate(metric, name, value):
+def test_one_missed_target_fails_the_gate(metric, name, value):
     readings = gate_readings(level_of(), {**GOOD, metric: value}, Part.TRAIN)
 
     assert [reading.name for reading in readings if not reading.met] == [name]
@@ -44,7 +44,7 @@ def test_one_target_missed_shuts_the_gate(metric, name, value):
 
 
 @pytest.mark.parametrize("metric", GOOD)
-def test_nan_shuts_the_gate(metric):
+def test_nan_fails_the_gate(metric):
     assert not is_passed(gate_readings(level_of(), {**GOOD, metric: math.nan}, Part.TRAIN))
 
 
@@ -59,7 +59,7 @@ def test_later_parts_need_fewer_trades(part):
 
 
 @pytest.mark.parametrize("name", ["max_drawdown", "max_drawdown_intrabar"])
-def test_a_curriculum_file_names_the_gate_s_drawdown_in_short_or_in_full(name: str) -> None:
+def test_the_drawdown_of_a_gate_has_a_short_and_a_full_key(name: str) -> None:
     gate = Gate.model_validate({"win_rate": 0.5, "sharpe": 0.8, name: 0.15, "profit_factor": 1.3})
 
     assert gate.model_dump() == {"win_rate": 0.5, "sharpe": 0.8, "max_drawdown_intrabar": 0.15, "profit_factor": 1.3}
@@ -72,5 +72,5 @@ def test_a_gate_that_names_its_drawdown_twice_is_refused() -> None:
         )
 
 
-def test_drawdown_in_a_constraint_is_that_of_the_gate() -> None:
+def test_a_drawdown_constraint_uses_the_drawdown_of_the_gate() -> None:
     assert Constraint.parse("drawdown <= 0.15") == Constraint.parse("max_drawdown_intrabar <= 0.15")

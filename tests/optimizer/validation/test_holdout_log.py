@@ -11,7 +11,7 @@ from tradeschool.errors import StoreUnwritable
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def test_each_look_is_one_line_in_order(tmp_path: Path) -> None:
+def test_each_holdout_look_is_one_line_in_order(tmp_path: Path) -> None:
     assert log_access(tmp_path, "validation", level="1", attempt=1, trials=[3, 5], now=NOW)
     assert log_access(tmp_path, "test", level="1", attempt=1, trials=[5], now=NOW)
     assert log_access(tmp_path, HOLDOUT, level=None, attempt=None, trials=[5], now=NOW)
@@ -23,7 +23,7 @@ def test_each_look_is_one_line_in_order(tmp_path: Path) -> None:
     ]
 
 
-def test_a_look_that_a_kill_interrupted_is_not_told_twice(tmp_path: Path) -> None:
+def test_a_look_interrupted_by_a_kill_is_logged_once(tmp_path: Path) -> None:
     log_access(tmp_path, "test", level="1", attempt=1, trials=[5], now=NOW)
 
     assert not log_access(tmp_path, "test", level="1", attempt=1, trials=[5], now=NOW)
@@ -31,7 +31,7 @@ def test_a_look_that_a_kill_interrupted_is_not_told_twice(tmp_path: Path) -> Non
     assert len((tmp_path / LOG_NAME).read_text().splitlines()) == 2
 
 
-def test_a_line_that_was_cut_spoils_no_other(tmp_path: Path) -> None:
+def test_a_truncated_line_damages_no_other(tmp_path: Path) -> None:
     (tmp_path / LOG_NAME).write_text('{"time": "2026-01-01", "par')
 
     log_access(tmp_path, "test", level="1", attempt=1, trials=[5], now=NOW)
@@ -39,7 +39,7 @@ def test_a_line_that_was_cut_spoils_no_other(tmp_path: Path) -> None:
     assert [line["part"] for line in read_holdout_log(tmp_path)] == ["test"]
 
 
-def test_a_disk_that_takes_no_line_keeps_the_look_from_happening(tmp_path: Path) -> None:
+def test_a_failed_log_write_prevents_the_look(tmp_path: Path) -> None:
     (tmp_path / LOG_NAME).mkdir()
 
     with pytest.raises(StoreUnwritable):

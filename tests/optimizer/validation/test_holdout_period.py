@@ -1,4 +1,4 @@
-"""Holdout period: no part of a search can read it, although its candles are on the same disk."""
+"""Holdout period: no part of a search can read its candles, which are on the same disk."""
 
 from datetime import date
 
@@ -27,7 +27,7 @@ BTC = find_dataset("coinbase/BTC-USD/H1")
 
 @pytest.fixture
 def closed(store: FrameStore, window) -> FrameStore:
-    """Half a year of candles, from before the holdout period into it, behind a store that a search gets."""
+    """Half a year of candles that overlaps the holdout period, in the store of a search."""
     seal_made(store, BTC, window("2024-01-01", "2024-07-01"))
     return FrameStore(store.root, closed=HOLDOUT_WINDOW)
 
@@ -37,7 +37,7 @@ def level_until(end: date, start: date = date(2024, 1, 1)) -> Level:
     return level_of(datasets=(BTC.name,)).model_copy(update={"datasets": (dataset,)})
 
 
-def test_the_period_before_is_read_as_ever(closed: FrameStore) -> None:
+def test_the_period_before_the_holdout_is_readable(closed: FrameStore) -> None:
     level = level_until(date(2024, 4, 1))
 
     for part in Part:
@@ -45,7 +45,7 @@ def test_the_period_before_is_read_as_ever(closed: FrameStore) -> None:
     assert level_digests(level, closed)
 
 
-@pytest.mark.parametrize("method", ["arrays", "candles", "digest", "require", "require_holdout", "coverage"])
+@pytest.mark.parametrize("method", ["arrays", "candles", "digest", "require", "require_holdout", "coverage", "density"])
 @pytest.mark.parametrize(
     "days",
     [
@@ -56,7 +56,9 @@ def test_the_period_before_is_read_as_ever(closed: FrameStore) -> None:
     ],
     ids=lambda days: "-".join(days),
 )
-def test_the_store_refuses_every_way_in(closed: FrameStore, store: FrameStore, window, method: str, days) -> None:
+def test_the_store_refuses_every_read_of_the_holdout(
+    closed: FrameStore, store: FrameStore, window, method: str, days
+) -> None:
     asked = window(*days)
 
     with pytest.raises(HoldoutClosed, match=r"holdout period 2024-04-01\.\.2025-01-01, which a search must not read"):
@@ -66,21 +68,21 @@ def test_the_store_refuses_every_way_in(closed: FrameStore, store: FrameStore, w
 
 
 @pytest.mark.parametrize("part", Part)
-def test_the_objective_cannot_read_it(closed: FrameStore, part: Part) -> None:
-    """Every part of a level whose days lie in the period is refused where the objective's bars are prepared."""
+def test_the_objective_cannot_read_the_holdout(closed: FrameStore, part: Part) -> None:
+    """Preparing any part of a level in the holdout period is refused."""
     level = level_until(date(2024, 7, 1), start=date(2024, 4, 1))
 
     with pytest.raises(HoldoutClosed):
         prepare_level(level, part, closed.arrays)
 
 
-def test_a_worker_cannot_even_learn_the_digest_of_it(closed: FrameStore) -> None:
+def test_a_worker_cannot_read_the_holdout_digest(closed: FrameStore) -> None:
     with pytest.raises(HoldoutClosed):
         level_digests(level_until(date(2024, 7, 1), start=date(2024, 4, 1)), closed)
 
 
-def test_selection_and_gate_cannot_read_it(closed: FrameStore) -> None:
-    """Train lies before the period, validation in it: the search runs, and the verdict is refused."""
+def test_selection_and_gate_cannot_read_the_holdout(closed: FrameStore) -> None:
+    """Train lies before the holdout period, validation in it: the search runs and the verdict is refused."""
     level = level_until(date(2024, 6, 1), start=date(2024, 1, 1))
     level = level.model_copy(update={"gate": level.gate.model_copy(update={"profit_factor": 0.01, "win_rate": 0.0})})
     opened: list[Part] = []
@@ -99,7 +101,7 @@ def test_selection_and_gate_cannot_read_it(closed: FrameStore) -> None:
     assert opened == [Part.VALIDATION], "the look is logged before it is refused"
 
 
-def test_a_plan_and_a_run_that_name_it_are_refused_before_anything_starts(closed: FrameStore, tmp_path) -> None:
+def test_a_plan_or_run_that_includes_the_holdout_is_refused(closed: FrameStore, tmp_path) -> None:
     level = level_until(date(2024, 6, 1))
     context = RunContext(
         store=closed,
@@ -116,8 +118,8 @@ def test_a_plan_and_a_run_that_name_it_are_refused_before_anything_starts(closed
         context.require_candles(level)
 
 
-def test_made_candles_would_have_been_enough() -> None:
-    """What the refusals above keep out is the period alone: the same level on candles of no store is judged."""
+def test_the_refused_level_is_valid_without_the_store() -> None:
+    """The refusals depend only on the period: the same level without the store is evaluated."""
     level = level_until(date(2024, 6, 1))
 
     assert prepare_level(level, Part.VALIDATION, read_made)

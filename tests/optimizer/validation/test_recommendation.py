@@ -59,7 +59,7 @@ def look(sharpe: float = 2.0, low: float = 0.4, fall: float = 0.1, trades: float
 
 
 def evidence(**changes: object) -> Evidence:
-    """Of a winner that nothing speaks against."""
+    """Evidence on a winner that meets all conditions."""
     excess = ExcessReturn(
         part=HOLDOUT, benchmark=Benchmark.HOLD_LONG, a_year=0.1, low=-0.1, high=0.3, sharpe=2.0, benchmark_sharpe=1.0
     )
@@ -126,7 +126,7 @@ def missed(found) -> list[str]:
     return [check.name for check in found.checks if not check.met]
 
 
-def test_where_everything_is_known_and_met_it_may_be_deployed() -> None:
+def test_all_conditions_met_recommends_deployment() -> None:
     found = make_evidence(evidence())
 
     assert (found.action, found.tier, missed(found)) == (RecommendedAction.DEPLOY, Tier.TARGET, [])
@@ -147,7 +147,7 @@ def test_where_everything_is_known_and_met_it_may_be_deployed() -> None:
         ({"excess": ()}, "holdout_excess"),
     ],
 )
-def test_what_deploying_needs_and_is_not_met_or_not_known_leaves_paper(changes: dict, check: str) -> None:
+def test_an_unmet_deployment_condition_recommends_paper_trading(changes: dict, check: str) -> None:
     found = make_evidence(evidence(**changes))
 
     assert (found.action, missed(found)) == (RecommendedAction.PAPER_TRADE, [check])
@@ -167,7 +167,7 @@ def test_what_deploying_needs_and_is_not_met_or_not_known_leaves_paper(changes: 
         ({"verdicts": {**MET, "2": Verdict(relaxed=0.1)}}, "targets_unchanged"),
     ],
 )
-def test_so_does_what_the_run_itself_lacks(changes: dict, check: str) -> None:
+def test_a_gap_of_the_run_recommends_paper_trading(changes: dict, check: str) -> None:
     found = make_evidence(evidence(), **changes)
 
     assert (found.action, missed(found)) == (RecommendedAction.PAPER_TRADE, [check])
@@ -183,7 +183,7 @@ def test_so_does_what_the_run_itself_lacks(changes: dict, check: str) -> None:
         ({"deflation": deflation(0.49)}, "deflated_sharpe"),
     ],
 )
-def test_what_any_trading_needs_and_is_not_met_forbids_all_of_it(changes: dict, check: str) -> None:
+def test_an_unmet_basic_condition_recommends_no_trading(changes: dict, check: str) -> None:
     found = make_evidence(evidence(**changes))
 
     assert found.action is RecommendedAction.DO_NOT_DEPLOY
@@ -204,20 +204,20 @@ def test_what_any_trading_needs_and_is_not_met_forbids_all_of_it(changes: dict, 
         ({}, {"null_tests": {"2": null(0.1)}}, ["null", "null_20"]),
     ],
 )
-def test_a_figure_that_is_not_known_is_no_reason_against_paper(changes: dict, run: dict, checks: list[str]) -> None:
+def test_an_unknown_value_does_not_prevent_paper_trading(changes: dict, run: dict, checks: list[str]) -> None:
     found = make_evidence(evidence(**changes), **run)
 
     assert (found.action, missed(found)) == (RecommendedAction.PAPER_TRADE, checks)
     assert found.rule == "no check failed, but a check for deployment has no result"
 
 
-def test_a_gate_that_luck_passes_more_often_than_not_is_worth_nothing() -> None:
+def test_a_gate_with_a_high_false_positive_rate_recommends_no_trading() -> None:
     found = make_evidence(evidence(), null_tests={"3": null(0.9).model_copy(update={"pass_rate": 0.51})})
 
     assert (found.action, missed(found)) == (RecommendedAction.DO_NOT_DEPLOY, ["null", "null_20"])
 
 
-def test_a_run_that_missed_its_last_gate_alone_is_worth_paper_at_most() -> None:
+def test_missing_only_the_last_gate_allows_paper_trading() -> None:
     found = make_evidence(
         evidence(level="2"),
         outcome=RunOutcome.ESCALATED,
@@ -228,7 +228,7 @@ def test_a_run_that_missed_its_last_gate_alone_is_worth_paper_at_most() -> None:
     assert (found.action, found.tier, missed(found)) == (RecommendedAction.PAPER_TRADE, Tier.MINIMUM, ["gate_3"])
 
 
-def test_a_run_that_missed_an_earlier_gate_is_not_to_be_deployed() -> None:
+def test_missing_an_earlier_gate_prevents_deployment() -> None:
     found = make_evidence(evidence(level="2"), outcome=RunOutcome.ESCALATED, verdicts={"1": Verdict(), "2": MISSED})
 
     assert (found.action, found.tier) == (RecommendedAction.DO_NOT_DEPLOY, Tier.ESCALATED)
@@ -236,7 +236,7 @@ def test_a_run_that_missed_an_earlier_gate_is_not_to_be_deployed() -> None:
     assert "not reached" in next(check.found for check in found.checks if check.name == "gate_3")
 
 
-def test_without_a_winner_there_is_nothing_to_weigh() -> None:
+def test_without_a_winner_no_trading_is_recommended() -> None:
     found = make_evidence(
         None, outcome=RunOutcome.ESCALATED, verdicts={"1": Verdict(passed=False, reason="no trial met it")}
     )
@@ -249,7 +249,7 @@ def test_without_a_winner_there_is_nothing_to_weigh() -> None:
     )
 
 
-def test_the_gate_of_a_single_level_is_needed_for_any_trading() -> None:
+def test_a_single_level_must_pass_its_gate_for_any_trading() -> None:
     found = make_evidence(
         evidence(level="1"),
         levels=LEVELS[:1],
@@ -261,6 +261,6 @@ def test_the_gate_of_a_single_level_is_needed_for_any_trading() -> None:
     assert (found.action, found.tier) == (RecommendedAction.DO_NOT_DEPLOY, Tier.ESCALATED)
 
 
-def test_without_a_stable_winner_the_target_is_not_reached() -> None:
+def test_without_a_stable_winner_the_tier_is_minimum() -> None:
     assert make_evidence(evidence(), analyses={}).tier is Tier.MINIMUM
     assert make_evidence(evidence(), analyses={"stability": {"stable": False}}).tier is Tier.MINIMUM

@@ -29,19 +29,19 @@ def traded(part: Part) -> BacktestSetup:
     )
 
 
-def test_a_setup_says_the_bars_that_a_level_judges() -> None:
+def test_a_setup_has_the_judged_bars_of_its_level() -> None:
     for part in Part:
         for each, prepared in zip(SETUP.datasets, prepare_level(LEVEL, part, read_made), strict=True):
             assert (each.window(part), each.warm_up_bars) == (prepared.window, prepared.first_evaluated)
 
 
-def test_it_comes_back_from_its_file() -> None:
+def test_a_setup_survives_a_file_round_trip() -> None:
     assert WinnerSetup.model_validate_json(SETUP.model_dump_json()) == SETUP
     assert [each.candles for each in SETUP.datasets] == ["digest0", "digest1"]
 
 
 @pytest.mark.parametrize("part", Part)
-def test_nothing_differs_where_all_is_the_same(part: Part) -> None:
+def test_an_equal_setup_has_no_difference(part: Part) -> None:
     assert differences(SETUP, part, traded(part)) == []
 
 
@@ -72,5 +72,5 @@ def test_nothing_differs_where_all_is_the_same(part: Part) -> None:
         ),
     ],
 )
-def test_each_difference_is_one_phrase(change: dict[str, object], told: str) -> None:
+def test_each_difference_is_one_phrase_of_the_report(change: dict[str, object], told: str) -> None:
     assert differences(SETUP, Part.TRAIN, replace(traded(Part.TRAIN), **change)) == [told]

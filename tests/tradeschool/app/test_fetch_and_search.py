@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tradeschool.app import download_thread
-from tradeschool.app.download_thread import DownloadThread
+from tradeschool.app.download import download_thread
+from tradeschool.app.download.download_thread import DownloadThread
 from tradeschool.errors import DataIncomplete
 from tradeschool.markets.catalogue import BTC_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset
@@ -36,14 +36,14 @@ async def failing(*_: object, **__: object) -> list:
     raise DataIncomplete("the provider is away")
 
 
-def test_a_download_that_is_over_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_download_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     download = made(tmp_path, monkeypatch, nothing)
     with download.running(to_the_end=True):
         download.wait_while_possible(lambda: False)
         download.wait_until(lambda: False)
 
 
-def test_what_ended_it_is_said_and_ends_who_cannot_do_without(
+def test_a_failed_download_is_reported_and_ends_a_dependent_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     download = made(tmp_path, monkeypatch, failing)
@@ -54,7 +54,7 @@ def test_what_ended_it_is_said_and_ends_who_cannot_do_without(
             download.wait_until(lambda: False)
 
 
-def test_what_comes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_download_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there, asked = threading.Event(), []
 
     async def coming(*_: object, **__: object) -> list:

@@ -11,7 +11,7 @@ from tradeschool.settings.sections import NotifySettings
 MAIL = {"smtp_url": SecretStr("smtp://me:s3cret@mail.example"), "mail_from": "a@b.example"}
 
 
-def test_every_address_is_a_channel() -> None:
+def test_every_url_becomes_a_channel() -> None:
     settings = NotifySettings(
         webhook_url=SecretStr("https://x.example/s3cret"),
         slack_url=SecretStr("https://y.example/s3cret"),
@@ -32,7 +32,7 @@ def test_every_address_is_a_channel() -> None:
     assert "s3cret" not in repr((webhook, slack, mail, settings))
 
 
-def test_without_an_address_nobody_is_told() -> None:
+def test_without_a_url_no_notification_is_sent() -> None:
     assert channels_of(NotifySettings()) == []
     assert not NotifySettings().is_set
 
@@ -50,14 +50,14 @@ def test_without_an_address_nobody_is_told() -> None:
         ),
     ],
 )
-def test_an_address_that_is_wrong_is_said_and_not_shown(given: dict, said: str) -> None:
+def test_an_invalid_url_is_reported_without_being_shown(given: dict, said: str) -> None:
     with pytest.raises(SettingsError, match=said) as told:
         channels_of(NotifySettings(**given))
 
     assert "s3cret" not in str(told.value)
 
 
-def test_events_are_chosen_by_name() -> None:
+def test_events_are_selected_by_name() -> None:
     assert events_of(NotifySettings(events="level_passed, run_finished")) == {"level_passed", "run_finished"}
     with pytest.raises(SettingsError, match="unknown event 'level_pased'"):
         events_of(NotifySettings(events="level_pased"))

@@ -18,7 +18,7 @@ def found(kind: FindingKind) -> Finding:
     return Finding(kind=kind, start=start, end=end, rows=3, message="on 3 days")
 
 
-def test_what_refuses_names_dataset_kind_place_and_advice() -> None:
+def test_a_refusing_finding_names_dataset_kind_place_and_advice() -> None:
     findings = [found(FindingKind.UNFINISHED), found(FindingKind.WRONG_STEP), found(FindingKind.PRICE_SCALE)]
 
     with pytest.raises(
@@ -28,15 +28,15 @@ def test_what_refuses_names_dataset_kind_place_and_advice() -> None:
         refuse(BTC, findings, "do this")
 
 
-def test_what_warns_refuses_nothing() -> None:
+def test_a_warning_refuses_nothing() -> None:
     refuse(BTC, [found(kind) for kind in FindingKind if kind.severity is Severity.WARN], "never told")
 
 
-def test_every_kind_has_a_severity_and_a_line_in_the_reference() -> None:
+def test_every_finding_has_a_severity_and_a_reference_row() -> None:
     assert not [kind for kind in FindingKind if f"| `{kind}` | {SEVERITIES[kind]} |" not in REFERENCE]
 
 
-def test_a_finding_outlives_json() -> None:
+def test_a_finding_survives_a_json_round_trip() -> None:
     finding = found(FindingKind.OUT_OF_SESSION)
 
     assert Finding.model_validate_json(finding.model_dump_json()) == finding

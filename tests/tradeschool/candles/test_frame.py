@@ -24,7 +24,7 @@ ROWS = 6
 
 
 def frame(dataset: Dataset = BTC_M5) -> pl.DataFrame:
-    """Six sound candles."""
+    """Six valid candles."""
     columns = {"open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "volume": 1.0, "half_spread": 0.5}
     times = [START + timedelta(minutes=5 * row) for row in range(ROWS)]
     return pl.DataFrame({"ts": times, **{name: [value] * ROWS for name, value in columns.items()}}).select(
@@ -40,15 +40,15 @@ def with_value(column: str, value: object, *, row: int = 2, dataset: Dataset = B
 
 
 @pytest.mark.parametrize("dataset", [BTC_M5, EUR_M5], ids=str)
-def test_sound_candles_are_taken_as_they_are(dataset: Dataset) -> None:
+def test_valid_candles_are_accepted_unchanged(dataset: Dataset) -> None:
     assert Candles.parse(frame(dataset), dataset, WINDOW).frame.equals(frame(dataset))
 
 
-def test_no_candles_at_all_are_sound() -> None:
+def test_an_empty_frame_is_valid() -> None:
     assert len(Candles.parse(frame().clear(), BTC_M5, WINDOW)) == 0
 
 
-def test_columns_come_out_in_the_order_of_the_contract_and_others_are_dropped() -> None:
+def test_columns_are_ordered_by_the_contract_and_others_dropped() -> None:
     shuffled = frame(EUR_M5).select(reversed(frame(EUR_M5).columns))
 
     assert Candles.parse(shuffled, BTC_M5, WINDOW).frame.columns == list(schema(BTC_M5))
@@ -97,32 +97,32 @@ def test_columns_come_out_in_the_order_of_the_contract_and_others_are_dropped() 
         "unsorted",
     ],
 )
-def test_a_broken_rule_is_told_with_dataset_count_and_first_row(column: str, value: object, rule: str) -> None:
+def test_a_violation_is_reported_with_dataset_count_and_first_row(column: str, value: object, rule: str) -> None:
     told = f"coinbase/BTC-USD/M5: {rule}: broken by 1 of 6 rows, first: ts="
 
     with pytest.raises(InvalidCandles, match=re.escape(told)):
         Candles.parse(with_value(column, value), BTC_M5, WINDOW)
 
 
-def test_the_first_broken_row_is_shown_with_its_values() -> None:
+def test_the_first_violating_row_is_shown_with_its_values() -> None:
     first = "first: ts=2020-01-06 00:10:00+00:00, open=10.0, high=12.0, low=9.0, close=nan, volume=1.0"
 
     with pytest.raises(InvalidCandles, match=re.escape(first) + "$"):
         Candles.parse(with_value("close", math.nan), BTC_M5, WINDOW)
 
 
-def test_every_row_that_breaks_the_rule_is_counted() -> None:
+def test_every_violating_row_is_counted() -> None:
     with pytest.raises(InvalidCandles, match="volume must not be negative: broken by 6 of 6 rows"):
         Candles.parse(frame().with_columns(volume=pl.lit(-1.0)), BTC_M5, WINDOW)
 
 
 @pytest.mark.parametrize("value", [None, math.nan, -0.1], ids=["null", "NaN", "negative"])
-def test_a_half_spread_is_held_to_its_rules(value: float | None) -> None:
+def test_a_half_spread_is_validated(value: float | None) -> None:
     with pytest.raises(InvalidCandles, match="half_spread must"):
         Candles.parse(with_value("half_spread", value, dataset=EUR_M5), EUR_M5, WINDOW)
 
 
-def test_a_missing_column_is_told_with_those_that_are_there() -> None:
+def test_a_missing_column_is_reported_with_the_existing_ones() -> None:
     with pytest.raises(InvalidCandles, match="column 'half_spread' is missing; found ts, open, high, low, close"):
         Candles.parse(frame(), EUR_M5, WINDOW)
 
@@ -137,7 +137,7 @@ def test_a_missing_column_is_told_with_those_that_are_there() -> None:
     ],
     ids=["whole numbers", "text", "naive time", "milliseconds"],
 )
-def test_a_column_of_another_type_is_told(column: str, kind: pl.DataType, told: str) -> None:
+def test_a_column_of_wrong_type_is_reported(column: str, kind: pl.DataType, told: str) -> None:
     with pytest.raises(InvalidCandles, match=re.escape(told)):
         Candles.parse(frame().with_columns(pl.col(column).cast(kind)), BTC_M5, WINDOW)
 
@@ -148,7 +148,7 @@ def test_times_are_unix_seconds() -> None:
     assert candles.times.tolist() == [int(START.timestamp()) + 300 * row for row in range(ROWS)]
 
 
-def test_a_part_holds_the_candles_that_open_in_it() -> None:
+def test_a_part_has_the_candles_that_open_in_it() -> None:
     part = Window(START + timedelta(minutes=5), START + timedelta(minutes=15))
 
     assert len(Candles.parse(frame(), BTC_M5, WINDOW).within(part)) == 2
@@ -160,7 +160,7 @@ def test_empty_candles_have_the_columns_of_their_dataset() -> None:
 
 
 @pytest.mark.parametrize("dataset", [BTC_M5, EUR_M5], ids=str)
-def test_columns_and_frame_say_the_same(dataset: Dataset) -> None:
+def test_columns_and_frame_are_equal(dataset: Dataset) -> None:
     arrays = Candles(dataset, frame(dataset)).arrays
     candles = Candles.of_arrays(arrays, WINDOW)
 
@@ -168,7 +168,7 @@ def test_columns_and_frame_say_the_same(dataset: Dataset) -> None:
     assert candles.frame.equals(frame(dataset))
 
 
-def test_columns_are_held_against_the_contract() -> None:
+def test_columns_are_validated() -> None:
     arrays = Candles(BTC_M5, with_value("low", 10.5)).arrays
 
     with pytest.raises(InvalidCandles, match=r"low must be the lowest price: broken by 1 of 6 rows, first: ts=2020"):
@@ -184,12 +184,12 @@ def test_joined_candles_are_in_order_and_the_latest_part_wins() -> None:
     assert both.volume.tolist() == [7.0, 7.0, 1.0, 1.0, 1.0, 1.0]
 
 
-def test_of_no_parts_there_are_no_candles() -> None:
+def test_no_parts_give_no_candles() -> None:
     assert len(joined(EUR_M5, [])) == 0
 
 
 @given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)))
-def test_times_are_found_among_others(times: set[int], others: set[int]) -> None:
+def test_times_are_looked_up_by_index(times: set[int], others: set[int]) -> None:
     ascending = np.array(sorted(times), dtype=np.int64)
     found = are_among(ascending, np.array(sorted(others), dtype=np.int64))
 

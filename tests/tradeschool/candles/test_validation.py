@@ -24,7 +24,7 @@ TIMEFRAMES = {"1m": Timeframe.M5, "5m": Timeframe.M5, "15m": Timeframe.M15, "1h"
 
 
 def calm(dataset: Dataset, window: Window) -> Candles:
-    """Candles in every slot that hardly move."""
+    """Candles in every slot with small moves."""
     return of(dataset, expected_slots(dataset, window))
 
 
@@ -48,7 +48,7 @@ def kinds(candles: Candles) -> list[FindingKind]:
 
 
 @pytest.mark.parametrize("dataset", [BTC, EUR, BTC.at(Timeframe.H1), EUR.at(Timeframe.M5)], ids=str)
-def test_sound_candles_over_new_year_have_no_finding(dataset: Dataset) -> None:
+def test_valid_candles_over_new_year_have_no_finding(dataset: Dataset) -> None:
     assert inspect(calm(dataset, WEEK)) == ()
 
 
@@ -60,7 +60,7 @@ def test_one_candle_has_no_finding() -> None:
     assert inspect(of(BTC, np.array([WEEK.start_seconds]))) == ()
 
 
-def test_hours_in_a_file_of_five_minutes_are_a_wrong_step_in_each_year() -> None:
+def test_hours_in_an_m5_file_are_a_wrong_step_in_each_year() -> None:
     first, second = inspect(of(BTC, expected_slots(BTC.at(Timeframe.H1), WEEK)))
 
     assert (first.kind, first.rows, second.rows) == (FindingKind.WRONG_STEP, 3, 4)
@@ -68,14 +68,14 @@ def test_hours_in_a_file_of_five_minutes_are_a_wrong_step_in_each_year() -> None
     assert first.start == WEEK.start
 
 
-def test_hours_for_a_part_of_the_time_are_a_wrong_step() -> None:
+def test_hours_in_a_part_of_an_m5_file_are_a_wrong_step() -> None:
     times = expected_slots(BTC, WEEK)
     two_days = times < WEEK.start_seconds + 2 * 86_400
 
     assert kinds(of(BTC, times[~two_days | (times % 3600 == 0)])) == [FindingKind.WRONG_STEP]
 
 
-def test_a_day_of_few_candles_is_no_wrong_step() -> None:
+def test_a_day_with_few_candles_is_not_a_wrong_step() -> None:
     times = expected_slots(BTC, WEEK)
     one_day = times < WEEK.start_seconds + 86_400
 
@@ -85,14 +85,14 @@ def test_a_day_of_few_candles_is_no_wrong_step() -> None:
 @pytest.mark.parametrize(
     ("shift", "told"), [(2, "+2.0 h"), (3, "+3.0 h"), (-4, "-4.0 h"), (1, "+1.0 h")], ids=lambda value: str(value)
 )
-def test_a_clock_that_is_not_utc_shows_at_weekends(shift: int, told: str) -> None:
+def test_a_non_utc_clock_is_detected_at_weekends(shift: int, told: str) -> None:
     finding = inspect(of(EUR, expected_slots(EUR, SUMMER) + shift * 3600))[0]
 
     assert (finding.kind, finding.rows) == (FindingKind.WRONG_TIME_ZONE, 6)
     assert told in finding.message
 
 
-def test_a_summer_time_that_was_forgotten_shows() -> None:
+def test_a_missing_daylight_saving_shift_is_detected() -> None:
     """Correct in winter, one hour late from mid-March on."""
     year = Window(datetime(2021, 1, 10, tzinfo=UTC), datetime(2021, 12, 1, tzinfo=UTC))
     times = expected_slots(EUR, year)
@@ -103,7 +103,7 @@ def test_a_summer_time_that_was_forgotten_shows() -> None:
     assert kinds(of(EUR, times + summer * 3600))[0] is FindingKind.WRONG_TIME_ZONE
 
 
-def test_late_opens_alone_are_the_market_s_own() -> None:
+def test_late_opens_alone_are_no_finding() -> None:
     times = expected_slots(EUR, SUMMER)
     opens = np.diff(times, prepend=times[0]) > 3600
     late = opens | np.roll(opens, 1) | np.roll(opens, 2)
@@ -111,14 +111,14 @@ def test_late_opens_alone_are_the_market_s_own() -> None:
     assert kinds(of(EUR, times[~late])) == []
 
 
-def test_crypto_has_no_weekends() -> None:
+def test_crypto_weekends_are_no_finding() -> None:
     hours = BTC.at(Timeframe.H1)
 
     assert kinds(of(hours, expected_slots(EUR, SUMMER) + 7200)) == []
 
 
 @pytest.mark.parametrize(("factor", "found"), [(100.0, FindingKind.PRICE_SCALE), (0.01, FindingKind.PRICE_SCALE)])
-def test_another_price_scale_refuses(factor: float, found: FindingKind) -> None:
+def test_a_wrong_price_scale_is_refused(factor: float, found: FindingKind) -> None:
     scaled = {
         name: pl.when(AT > 400).then(pl.col(name) * factor).otherwise(pl.col(name))
         for name in ("open", "high", "low", "close")
@@ -128,7 +128,7 @@ def test_another_price_scale_refuses(factor: float, found: FindingKind) -> None:
 
 
 @pytest.mark.parametrize(("dataset", "low", "jumps"), [(BTC, 0.7, 1), (BTC, 0.8, 0), (EUR, 0.94, 1), (EUR, 0.96, 0)])
-def test_a_price_jump_beyond_its_market_s_bound_warns(dataset: Dataset, low: float, jumps: int) -> None:
+def test_a_price_jump_beyond_the_market_bound_warns(dataset: Dataset, low: float, jumps: int) -> None:
     deep = pl.when(AT == 40).then(low).otherwise(pl.col("low"))
     found = inspect(changed(calm(dataset, WEEK), low=deep))
 
@@ -136,7 +136,7 @@ def test_a_price_jump_beyond_its_market_s_bound_warns(dataset: Dataset, low: flo
 
 
 @pytest.mark.parametrize(("ratio", "jumps"), [(90.0, 0), (101.0, 1), (30_000.0, 1)])
-def test_a_volume_in_another_unit_refuses(ratio: float, jumps: int) -> None:
+def test_a_wrong_volume_unit_is_refused(ratio: float, jumps: int) -> None:
     volume = pl.when(AT >= 3 * 288).then(pl.col("volume") * ratio).otherwise(pl.col("volume"))
     found = inspect(changed(calm(BTC, WEEK), volume=volume))
 
@@ -145,7 +145,7 @@ def test_a_volume_in_another_unit_refuses(ratio: float, jumps: int) -> None:
     ] * jumps
 
 
-def test_one_candle_of_huge_volume_is_no_other_unit() -> None:
+def test_one_candle_of_huge_volume_is_not_a_wrong_unit() -> None:
     assert kinds(changed(calm(BTC, WEEK), volume=pl.when(AT == 40).then(1e9).otherwise(pl.col("volume")))) == []
 
 
@@ -167,12 +167,12 @@ def test_fx_candles_on_a_saturday_warn() -> None:
 
 
 @pytest.mark.parametrize(("times", "spacing"), [([], 0), ([5], 0), ([5, 10, 15, 90], 5), ([90, 15, 10, 5], 5)])
-def test_the_usual_spacing_is_the_commonest(times: list[int], spacing: int) -> None:
+def test_the_usual_spacing_is_the_most_frequent_one(times: list[int], spacing: int) -> None:
     assert usual_spacing(np.array(times, dtype=np.int64)) == spacing
 
 
 def real(path: Path) -> Candles:
-    """A shared file as candles; minutes become five, quotes their middle."""
+    """A shared file as candles; minutes are aggregated to M5, quotes to mid prices."""
     source, pair, timeframe = path.stem.split("_")
     dataset = Dataset(instrument=find_instrument(pair.replace("USDT", "USD")), timeframe=TIMEFRAMES[timeframe])
     frame = pl.read_parquet(path)
@@ -197,7 +197,7 @@ def test_no_real_candles_are_refused(shared: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mt5a_EUR-USD_5m", "mt5b_GBP-USD_15m", "oanda_EUR-USD_1h"])
-def test_real_fx_candles_on_a_broker_s_clock_are_refused(shared: Path, name: str) -> None:
+def test_real_fx_candles_in_broker_time_are_refused(shared: Path, name: str) -> None:
     candles = real(shared / "data" / f"{name}.parquet")
     athens = pl.col("ts").dt.convert_time_zone("Europe/Athens").dt.replace_time_zone("UTC")
     shifted = parse(candles.dataset, candles.frame.with_columns(ts=athens).unique("ts", keep="first").sort("ts"))

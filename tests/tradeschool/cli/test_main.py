@@ -26,7 +26,7 @@ def test_help_imports_no_heavy_library(words: list[str]) -> None:
     assert done.stderr.strip() == ""
 
 
-def test_help_tells_every_command_and_exit_code(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+def test_help_lists_every_command_and_exit_code(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     monkeypatch.setattr("sys.argv", ["tradeschool", "--help"])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -38,7 +38,7 @@ def test_help_tells_every_command_and_exit_code(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(("words", "lines"), [([], 1), (["--parent", "1"], 0)])
-def test_only_the_command_of_the_user_tells_of_an_interruption(
+def test_only_the_user_command_reports_an_interrupt(
     words: list[str], lines: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(**_: object) -> None:
@@ -53,7 +53,7 @@ def test_only_the_command_of_the_user_tells_of_an_interruption(
     assert len(capsys.readouterr().err.splitlines()) == lines
 
 
-def test_an_unknown_command_is_2(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+def test_an_unknown_command_has_exit_code_2(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     monkeypatch.setattr("sys.argv", ["tradeschool", "fecth"])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -70,12 +70,14 @@ def test_an_unknown_command_is_2(capsys: pytest.CaptureFixture[str], monkeypatch
     ],
     ids=["our error", "interrupted"],
 )
-def test_every_end_has_its_line_and_code(error, code: int, told: str, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_error_has_its_line_and_exit_code(
+    error, code: int, told: str, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def ends() -> None:
         raise error
 
     monkeypatch.setattr("sys.argv", ["tradeschool", "fetch"])
-    monkeypatch.setattr("tradeschool.cli.fetch.load_settings", ends)
+    monkeypatch.setattr("tradeschool.cli.candles.fetch.load_settings", ends)
     with pytest.raises(SystemExit) as ended:
         main()
 
@@ -83,7 +85,7 @@ def test_every_end_has_its_line_and_code(error, code: int, told: str, capsys, mo
     assert capsys.readouterr().err.strip() == told
 
 
-def test_a_settings_file_that_is_absent_is_2(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+def test_a_missing_settings_file_has_exit_code_2(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     monkeypatch.setattr("sys.argv", ["tradeschool", "--config", "absent.toml", "fetch"])
     with pytest.raises(SystemExit) as ended:
         main()

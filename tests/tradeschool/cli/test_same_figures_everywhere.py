@@ -1,4 +1,4 @@
-"""Metrics of a trial are equal in all outputs, and the trial can be reproduced."""
+"""Metrics of a trial are equal in all outputs, and trials can be reproduced."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from optimizer.runs.live_reader import StudyWatch
 from optimizer.validation.holdout_log import read_holdout_log
 from tests.factories.in_process_runs import ALMOST, ANY, NONE, RunHarness, level, run_harness_in, seal_candles
 from tradeschool.store.frame_store import FrameStore
-from workers.coordinator.run_record import read_run
+from workers.coordinator.run.run_record import read_run
 from workers.monitoring.overview import Overview, Sources
 from workers.monitoring.run_status import read_run_status
 from workers.web import app
@@ -154,7 +154,7 @@ def plain(value: object) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def test_one_name_is_one_value_wherever_it_is_told(harness: RunHarness, ask: Command, served: dict[str, str]) -> None:
+def test_a_metric_has_the_same_value_in_all_outputs(harness: RunHarness, ask: Command, served: dict[str, str]) -> None:
     told: dict[tuple[str, str, str], dict[str, float | None]] = defaultdict(dict)
     for who, key, part, metric, value in (*of_files(harness), *of_commands(ask), *of_page(served)):
         told[key, part, metric][who] = plain(value)
@@ -168,7 +168,7 @@ def test_one_name_is_one_value_wherever_it_is_told(harness: RunHarness, ask: Com
     assert told[winner, "train", "max_drawdown_intrabar"] != told[winner, "train", "max_drawdown"]
 
 
-def test_counts_and_the_best_are_of_the_whole_wherever_they_are_told(
+def test_counts_and_best_trial_are_equal_in_all_outputs(
     harness: RunHarness, ask: Command, served: dict[str, str]
 ) -> None:
     ask("optimize", "export", "run", "--format", "json", "--out", "table.json")
@@ -192,7 +192,7 @@ def test_counts_and_the_best_are_of_the_whole_wherever_they_are_told(
     assert best["trial"] == status["best_trial"] == page["best"]["number"]
 
 
-def test_tables_for_people_are_rounded_from_the_same_figures(harness: RunHarness, ask: Command) -> None:
+def test_printed_tables_round_the_same_values(harness: RunHarness, ask: Command) -> None:
     figures = harness.file("1/metrics.json")
     rows = [line.split("│")[1:-1] for line in ask("optimize", "status", "run")[1].splitlines() if "│" in line]
     shown = {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in reversed(rows) if len(cells) == 8}
@@ -208,7 +208,7 @@ def test_tables_for_people_are_rounded_from_the_same_figures(harness: RunHarness
         assert f'">{label(metric)}</th>{cells}' in page
 
 
-def test_metrics_tell_the_gate_by_the_same_names(served: dict[str, str]) -> None:
+def test_metrics_and_gate_use_the_same_names(served: dict[str, str]) -> None:
     families = {each.name: each.samples for each in text_string_to_metric_families(served["/metrics"])}
     names = {sample.labels["criterion"] for sample in families["tradeschool_level_gate_target"]}
 
@@ -217,9 +217,7 @@ def test_metrics_tell_the_gate_by_the_same_names(served: dict[str, str]) -> None
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_any_trial_is_traded_again_and_a_look_at_what_was_closed_is_logged(
-    harness: RunHarness, ask: Command, part: str
-) -> None:
+def test_any_trial_is_reproduced_and_holdout_looks_are_logged(harness: RunHarness, ask: Command, part: str) -> None:
     winner = harness.file("1/gate.json")["trial"]
     other = next(row["number"] for row in rows_of(ask) if row["state"] == "complete" and row["number"] != winner)
     before = read_holdout_log(harness.context.folder("run"))
@@ -241,7 +239,7 @@ def rows_of(ask: Command, number: str = "1") -> list[dict[str, object]]:
     return found
 
 
-def test_a_pruned_trial_is_traded_as_far_as_it_came_and_says_so(ask: Command) -> None:
+def test_a_pruned_trial_is_reproduced_up_to_its_last_step(ask: Command) -> None:
     pruned = next(row for row in rows_of(ask) if row["state"] == "pruned")
 
     code, out, said = ask("backtest", "--run", "run", "--trial", str(pruned["number"]), "--json")
@@ -274,14 +272,14 @@ def test_each_attempt_of_a_level_is_reproduced(ask: Command) -> None:
         (("--run", "none", "--trial", "0", "--part", "test"), "stays closed: no trial met all constraints on train"),
     ],
 )
-def test_what_cannot_be_reproduced_is_refused(ask: Command, words: tuple[str, ...], told: str) -> None:
+def test_an_unreproducible_trial_is_refused(ask: Command, words: tuple[str, ...], told: str) -> None:
     code, _, said = ask("backtest", *words)
 
     assert code == 2
     assert told in " ".join(said.split())
 
 
-def test_best_params_alone_give_the_run_s_figures(harness: RunHarness, ask: Command) -> None:
+def test_best_params_give_the_metrics_of_the_run(harness: RunHarness, ask: Command) -> None:
     file = harness.context.folder("run") / "1" / "best_params.json"
 
     code, out, said = ask("backtest", "--parameters", str(file), "--json")
@@ -294,9 +292,7 @@ def test_best_params_alone_give_the_run_s_figures(harness: RunHarness, ask: Comm
     )
 
 
-def test_another_setup_says_in_one_line_in_what_and_its_look_at_test_is_logged(
-    harness: RunHarness, ask: Command
-) -> None:
+def test_a_changed_setup_is_reported_and_its_test_look_is_logged(harness: RunHarness, ask: Command) -> None:
     file = harness.context.folder("run") / "1" / "best_params.json"
     winner = harness.file("1/gate.json")["trial"]
     days = ("--dataset", "coinbase/BTC-USD/H1", "--timerange", "20210301-20210609")

@@ -1,4 +1,4 @@
-"""The embedded server starts with any damage to its files, or reports the reason in one line."""
+"""The embedded server starts with damaged files or reports the reason in one line."""
 
 import logging
 import os
@@ -86,7 +86,7 @@ def file_for_folder(valkey: EmbeddedValkey) -> None:
     "spoil",
     [in_the_middle, in_the_base, cut_base, newer_version, no_base, spoilt_manifest, empty_manifest, file_for_folder],
 )
-def test_files_that_cannot_be_read_are_set_aside(
+def test_unreadable_files_are_moved_aside(
     valkey: EmbeddedValkey, spoil: Callable[[EmbeddedValkey], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     spoil(valkey)
@@ -116,11 +116,11 @@ def stale_socket(valkey: EmbeddedValkey) -> None:
 
 
 def untouched(valkey: EmbeddedValkey) -> None:
-    """As a server that was killed leaves it."""
+    """Files as a killed server leaves them."""
 
 
 @pytest.mark.parametrize("leave", [cut_tail, stale_socket, untouched])
-def test_what_a_kill_leaves_behind_is_read(
+def test_files_left_by_a_kill_are_loaded(
     valkey: EmbeddedValkey, leave: Callable[[EmbeddedValkey], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     leave(valkey)
@@ -129,7 +129,7 @@ def test_what_a_kill_leaves_behind_is_read(
     assert caplog.records == []
 
 
-def test_no_more_than_a_few_are_kept(valkey: EmbeddedValkey, stored: Path) -> None:
+def test_only_a_few_damaged_files_are_kept(valkey: EmbeddedValkey, stored: Path) -> None:
     for _ in range(recovery.MAX_ASIDE + 2):
         shutil.rmtree(valkey.folder / FILES, ignore_errors=True)
         shutil.copytree(stored, valkey.folder / FILES)
@@ -144,7 +144,7 @@ def test_no_more_than_a_few_are_kept(valkey: EmbeddedValkey, stored: Path) -> No
     ]
 
 
-def test_a_full_disk_is_said_and_nothing_is_moved(small_disk: Path, stored: Path) -> None:
+def test_a_full_disk_is_reported_and_no_file_is_moved(small_disk: Path, stored: Path) -> None:
     valkey = EmbeddedValkey.of(small_disk)
     valkey.folder.mkdir()
     (small_disk / "more").write_bytes(b"")
@@ -162,7 +162,7 @@ def test_a_full_disk_is_said_and_nothing_is_moved(small_disk: Path, stored: Path
         assert valkey.pid
 
 
-def test_files_that_cannot_be_moved_are_named(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_cannot_be_moved_are_reported(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> None:
     """For example, files of another user."""
     spoilt_manifest(valkey)
 

@@ -56,13 +56,13 @@ def user(valkey: EmbeddedValkey) -> Iterator[subprocess.Popen[str]]:
     process.stdout.close()
 
 
-def test_the_server_answers_at_its_url_and_is_gone_afterwards(valkey: EmbeddedValkey) -> None:
+def test_the_server_answers_until_it_is_stopped(valkey: EmbeddedValkey) -> None:
     with valkey.running() as running, redis.Redis.from_url(running.url) as connection:
         assert connection.ping()
     assert valkey.pid is None
 
 
-def test_starting_what_runs_changes_nothing(valkey: EmbeddedValkey) -> None:
+def test_starting_a_running_server_is_idempotent(valkey: EmbeddedValkey) -> None:
     with valkey.running():
         first = valkey.pid
         with valkey.running():
@@ -71,7 +71,7 @@ def test_starting_what_runs_changes_nothing(valkey: EmbeddedValkey) -> None:
     assert valkey.pid is None
 
 
-def test_of_two_users_the_last_one_stops_it(valkey: EmbeddedValkey, user: subprocess.Popen[str]) -> None:
+def test_the_last_of_two_users_stops_the_server(valkey: EmbeddedValkey, user: subprocess.Popen[str]) -> None:
     with valkey.running():
         pid = valkey.pid
         assert pid is not None
@@ -92,8 +92,8 @@ def test_a_killed_user_leaves_no_lock(valkey: EmbeddedValkey, user: subprocess.P
     assert valkey.pid is None
 
 
-def test_what_was_stored_outlives_a_killed_server(valkey: EmbeddedValkey) -> None:
-    """Everything older than a second is in the append-only file, and what the kernel holds is not lost by a kill."""
+def test_stored_data_survives_a_killed_server(valkey: EmbeddedValkey) -> None:
+    """The append-only file has all data older than a second, and a kill does not lose kernel buffers."""
     with valkey.running(), redis.Redis.from_url(valkey.url) as connection:
         connection.set("key", "value")
         pid = valkey.pid
@@ -106,7 +106,7 @@ def test_what_was_stored_outlives_a_killed_server(valkey: EmbeddedValkey) -> Non
         assert connection.get("key") == b"value"
 
 
-def test_a_long_path_is_served_from_a_short_one(tmp_path: Path) -> None:
+def test_a_long_path_uses_a_short_socket_path(tmp_path: Path) -> None:
     valkey = EmbeddedValkey.of(tmp_path / ("long" * 30))
     with valkey.running(), redis.Redis.from_url(valkey.url) as connection:
         assert connection.ping()
@@ -114,13 +114,13 @@ def test_a_long_path_is_served_from_a_short_one(tmp_path: Path) -> None:
     valkey.socket.parent.rmdir()
 
 
-def test_nobody_else_may_use_it(valkey: EmbeddedValkey) -> None:
+def test_the_server_is_private_to_its_owner(valkey: EmbeddedValkey) -> None:
     with valkey.running():
         assert stat.S_IMODE(valkey.folder.stat().st_mode) == 0o700
         assert stat.S_IMODE(valkey.socket.stat().st_mode) == 0o700
 
 
-def test_a_server_that_hangs_is_told_and_not_doubled(valkey: EmbeddedValkey) -> None:
+def test_a_hanging_server_is_reported_and_not_started_twice(valkey: EmbeddedValkey) -> None:
     """A second server would take the socket and write into the same append-only file."""
     with valkey.running():
         pid = valkey.pid
@@ -134,7 +134,7 @@ def test_a_server_that_hangs_is_told_and_not_doubled(valkey: EmbeddedValkey) -> 
         assert valkey.pid == pid
 
 
-def test_a_server_whose_socket_cannot_be_seen_is_told_and_not_doubled(valkey: EmbeddedValkey) -> None:
+def test_a_server_without_visible_socket_is_not_started_twice(valkey: EmbeddedValkey) -> None:
     """As in a container or service with a private /tmp."""
     with valkey.running():
         pid, hidden = valkey.pid, valkey.socket.with_name("hidden")
@@ -148,7 +148,7 @@ def test_a_server_whose_socket_cannot_be_seen_is_told_and_not_doubled(valkey: Em
         assert valkey.pid == pid
 
 
-def test_a_server_that_cannot_start_is_told(valkey: EmbeddedValkey) -> None:
+def test_a_server_that_cannot_start_is_reported(valkey: EmbeddedValkey) -> None:
     """Immediately after it has ended, not after a time-out."""
     (valkey.folder / "valkey.sock" / "in the way").mkdir(parents=True)
 
@@ -159,7 +159,7 @@ def test_a_server_that_cannot_start_is_told(valkey: EmbeddedValkey) -> None:
         pass
 
 
-def test_a_server_that_is_killed_is_started_again(valkey: EmbeddedValkey, eventually: Callable[..., None]) -> None:
+def test_a_killed_server_is_restarted(valkey: EmbeddedValkey, eventually: Callable[..., None]) -> None:
     with valkey.running(), redis.Redis.from_url(valkey.url) as connection:
         connection.rpush("key", "a", "b")
         first = valkey.pid
@@ -171,7 +171,7 @@ def test_a_server_that_is_killed_is_started_again(valkey: EmbeddedValkey, eventu
         assert not connection.exists("key")
 
 
-def test_a_server_that_was_told_to_stop_stays_away(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_server_is_not_restarted(valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[float] = []
     monkeypatch.setattr("tradeschool.embedded_valkey.server.KEEP_SECONDS", 0.01)
     with valkey.running():
@@ -191,18 +191,18 @@ def damage(valkey: EmbeddedValkey, pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_state_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("in the way")
 
     with pytest.raises(StoreUnwritable, match="set state_dir"), EmbeddedValkey.of(tmp_path / "state").running():
         pass
 
 
-def test_stopping_what_does_not_run_says_so(tmp_path: Path) -> None:
+def test_stopping_a_stopped_server_is_reported(tmp_path: Path) -> None:
     assert not EmbeddedValkey.of(tmp_path / "state").stop()
 
 
-def test_a_server_that_nobody_uses_is_not_in_use_and_asking_leaves_nothing(valkey: EmbeddedValkey) -> None:
+def test_checking_an_unused_server_leaves_no_file(valkey: EmbeddedValkey) -> None:
     assert not valkey.is_in_use
     assert not valkey.folder.exists()
     with valkey.running():
@@ -210,9 +210,7 @@ def test_a_server_that_nobody_uses_is_not_in_use_and_asking_leaves_nothing(valke
     assert not valkey.is_in_use
 
 
-def test_a_server_that_is_killed_under_a_user_is_in_use_until_that_one_ends(
-    valkey: EmbeddedValkey, user: subprocess.Popen[str]
-) -> None:
+def test_a_killed_server_is_in_use_until_its_user_ends(valkey: EmbeddedValkey, user: subprocess.Popen[str]) -> None:
     pid = valkey.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)

@@ -38,8 +38,8 @@ def truth(shared: Path) -> dict[str, dict]:
 
 
 @pytest.mark.parametrize("symbol", ["EUR_USD", "GBP_USD"])
-def test_the_hours_expected_but_absent_at_oanda_are_its_outages_alone(truth: dict, symbol: str) -> None:
-    """Every missing hour of four years is either closed by the calendar or one of a handful of known outages."""
+def test_missing_oanda_hours_are_known_outages(truth: dict, symbol: str) -> None:
+    """Every missing hour of four years is closed in the calendar or a known outage."""
     absent = {int(hours(text).timestamp()) for text in truth[symbol]["missing_open_hours"]}
     outages = {int(hours(text).timestamp()) for text in OUTAGES[symbol]}
 
@@ -47,7 +47,7 @@ def test_the_hours_expected_but_absent_at_oanda_are_its_outages_alone(truth: dic
 
 
 @pytest.mark.parametrize("symbol", ["EUR_USD", "GBP_USD"])
-def test_the_calendar_expects_every_hour_that_oanda_had(truth: dict, symbol: str) -> None:
+def test_the_calendar_covers_every_oanda_hour(truth: dict, symbol: str) -> None:
     assert len(expected_slots(EUR_H1, PLAN)) == truth[symbol]["h1_candles"] + len(OUTAGES[symbol])
 
 
@@ -92,17 +92,17 @@ def test_the_fx_weekend_follows_new_york_time(friday: str, closes: str, opens: s
         "in mid-week",
     ],
 )
-def test_the_fx_holidays_end_at_five_in_new_york(closes: str, opens: str) -> None:
+def test_fx_holidays_end_at_17_00_in_new_york(closes: str, opens: str) -> None:
     closed = closed_windows("fx", Window(hours("2020-12-01"), hours("2025-01-10")))
 
     assert Window(hours(closes), hours(opens)) in closed
 
 
-def test_new_years_day_on_a_sunday_is_not_kept() -> None:
+def test_new_years_day_on_a_sunday_is_no_holiday() -> None:
     assert open_windows("fx", Window(hours("2023-01-01T22"), hours("2023-01-02T22")))
 
 
-def test_a_range_that_ends_on_new_years_eve_knows_of_the_closure() -> None:
+def test_a_range_ending_on_new_years_eve_includes_the_closure() -> None:
     """New Year's closure belongs to the next year and begins in this one."""
     assert not open_windows("fx", Window(hours("2020-12-31T22"), hours("2020-12-31T23")))
 
@@ -116,7 +116,7 @@ def test_crypto_is_always_open() -> None:
 
 @settings(max_examples=50)
 @given(st.sampled_from(INSTRUMENTS), st.sampled_from(Timeframe), st.lists(MOMENTS, min_size=3, max_size=5, unique=True))
-def test_the_slots_of_a_window_are_those_of_its_parts(instrument, timeframe, moments: list[datetime]) -> None:
+def test_the_slots_of_a_window_equal_those_of_its_parts(instrument, timeframe, moments: list[datetime]) -> None:
     dataset = Dataset(instrument=instrument, timeframe=timeframe)
     bounds = sorted(moments)
     parts = [Window(start, end) for start, end in itertools.pairwise(bounds)]
@@ -126,7 +126,7 @@ def test_the_slots_of_a_window_are_those_of_its_parts(instrument, timeframe, mom
 
 
 @given(st.sampled_from(["24/7", "fx", "fx-breaks"]), MOMENTS, MOMENTS)
-def test_open_and_closed_are_the_whole(calendar: str, one: datetime, other: datetime) -> None:
+def test_open_and_closed_ranges_cover_the_whole(calendar: str, one: datetime, other: datetime) -> None:
     if one == other:
         return
     window = Window(min(one, other), max(one, other))

@@ -1,4 +1,4 @@
-"""Delivery of notifications to real servers; failures do not block and reveal no secrets."""
+"""Delivery of notifications to real servers: failures do not block and reveal no secret."""
 
 import json
 import socket
@@ -58,7 +58,7 @@ def serving(hook: Hook) -> Iterator[Hook]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
@@ -85,7 +85,7 @@ def hook() -> Iterator[Hook]:
 
 
 class Box:
-    """A mail box."""
+    """A mail server that stores messages."""
 
     def __init__(self) -> None:
         self.mails: list[Envelope] = []
@@ -119,7 +119,7 @@ def eventually(is_so: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.01)
 
 
-def test_a_webhook_gets_the_message_as_json(hook: Hook) -> None:
+def test_a_webhook_receives_the_message_as_json(hook: Hook) -> None:
     Webhook(hook.url).send(MESSAGE)
 
     (got,) = hook.got
@@ -136,13 +136,13 @@ def test_a_webhook_gets_the_message_as_json(hook: Hook) -> None:
     }
 
 
-def test_slack_gets_a_text_in_which_nothing_is_a_mark_of_its_own(hook: Hook) -> None:
+def test_slack_text_is_escaped(hook: Hook) -> None:
     Slack(hook.url).send(MESSAGE)
 
     assert hook.got[0]["body"] == {"text": "✅ level 1: the gate is met\nsharpe 0.9 &lt;of&gt; 0.8 &amp; more"}
 
 
-def test_a_mail_arrives(box: tuple[Box, str]) -> None:
+def test_a_mail_is_delivered(box: tuple[Box, str]) -> None:
     there, url = box
     Mail(url, "from@here.example", ("one@there.example", "two@there.example")).send(MESSAGE)
 
@@ -155,7 +155,7 @@ def test_a_mail_arrives(box: tuple[Box, str]) -> None:
     assert "sharpe 0.9 <of> 0.8 & more" in mail.get_content()
 
 
-def test_a_title_of_several_lines_makes_no_header_of_its_own(box: tuple[Box, str]) -> None:
+def test_a_multiline_title_adds_no_mail_header(box: tuple[Box, str]) -> None:
     there, url = box
     forged = Notification(event="x", kind="info", title="a\r\nBcc: all@there.example\n\nb", time=MESSAGE.time)
     Mail(url, "from@here.example", ("one@there.example",)).send(forged)
@@ -165,7 +165,7 @@ def test_a_title_of_several_lines_makes_no_header_of_its_own(box: tuple[Box, str
     assert mail["Subject"] == "tradeschool: a Bcc: all@there.example b"
 
 
-def test_a_password_does_not_go_in_the_clear(box: tuple[Box, str]) -> None:
+def test_a_password_is_not_sent_unencrypted(box: tuple[Box, str]) -> None:
     there, url = box
     with pytest.raises(DeliveryFailed, match="does not offer STARTTLS") as told:
         Mail(url.replace("//", "//me:s3cret@"), "a@b.example", ("c@d.example",)).send(MESSAGE)
@@ -176,9 +176,7 @@ def test_a_password_does_not_go_in_the_clear(box: tuple[Box, str]) -> None:
 
 
 @pytest.mark.parametrize(("answer", "is_final"), [("451 later", False), ("550 never", True)])
-def test_a_mail_server_that_refuses_is_asked_again_only_where_that_helps(
-    box: tuple[Box, str], answer: str, is_final: bool
-) -> None:
+def test_only_temporary_mail_refusals_are_retried(box: tuple[Box, str], answer: str, is_final: bool) -> None:
     there, url = box
     there.answers.append(answer)
     with pytest.raises(DeliveryFailed) as told:
@@ -190,7 +188,7 @@ def test_a_mail_server_that_refuses_is_asked_again_only_where_that_helps(
 @pytest.mark.parametrize(
     ("answer", "is_final"), [(500, False), (503, False), (429, False), (404, True), (403, True), (302, True)]
 )
-def test_a_hook_that_refuses_is_asked_again_only_where_that_helps(hook: Hook, answer: int, is_final: bool) -> None:
+def test_only_temporary_webhook_refusals_are_retried(hook: Hook, answer: int, is_final: bool) -> None:
     hook.answers.append(answer)
     with pytest.raises(DeliveryFailed, match=str(answer)) as told:
         Webhook(hook.url).send(MESSAGE)
@@ -200,7 +198,7 @@ def test_a_hook_that_refuses_is_asked_again_only_where_that_helps(hook: Hook, an
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/s3cret-path", "http://s3cret-path\x01.example/", "http://[s3cret"])
-def test_nothing_of_an_address_is_told_but_its_host(url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_messages_show_only_the_host_of_a_url(url: str, caplog: pytest.LogCaptureFixture) -> None:
     try:
         channel = Webhook(check_hook("notify.webhook_url", url))
     except (SettingsError, ValueError) as error:
@@ -215,7 +213,7 @@ def test_nothing_of_an_address_is_told_but_its_host(url: str, caplog: pytest.Log
     assert "/s3cret-path" not in caplog.text + repr(channel) + "".join(str(vars(each)) for each in caplog.records)
 
 
-def test_what_fails_is_told_again_and_in_order(hook: Hook) -> None:
+def test_failed_messages_are_retried_in_order(hook: Hook) -> None:
     hook.answers += [500, 503, 200]
     notifier = Notifier([Webhook(hook.url)], first_pause_seconds=0.01)
     notifier.notify(MESSAGE)
@@ -225,7 +223,7 @@ def test_what_fails_is_told_again_and_in_order(hook: Hook) -> None:
     assert [got["body"]["event"] for got in hook.got] == ["level_passed"] * 3 + ["second"]
 
 
-def test_nobody_waits_for_a_server_that_hangs(hook: Hook) -> None:
+def test_a_hanging_server_blocks_no_caller(hook: Hook) -> None:
     with serving(Hook()) as other:
         hook.holds = threading.Event()
         notifier = Notifier([Webhook(hook.url), Webhook(other.url)])
@@ -239,7 +237,7 @@ def test_nobody_waits_for_a_server_that_hangs(hook: Hook) -> None:
         hook.holds.set()
 
 
-def test_what_does_not_fit_is_given_up_oldest_first(
+def test_a_full_queue_drops_the_oldest_message(
     hook: Hook, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notifying, "MAX_WAITING", 3)
@@ -255,7 +253,7 @@ def test_what_does_not_fit_is_given_up_oldest_first(
     assert "queue is full" in [record.reason for record in caplog.records]
 
 
-def test_a_channel_that_breaks_outlives_its_message(caplog: pytest.LogCaptureFixture, hook: Hook) -> None:
+def test_a_channel_survives_an_error(caplog: pytest.LogCaptureFixture, hook: Hook) -> None:
     class Broken:
         name = "broken"
         sent = 0
@@ -274,14 +272,14 @@ def test_a_channel_that_breaks_outlives_its_message(caplog: pytest.LogCaptureFix
     assert SECRET not in caplog.text
 
 
-def test_without_channels_nothing_happens() -> None:
+def test_a_notifier_without_channels_sends_nothing() -> None:
     notifier = Notifier([])
     notifier.notify(MESSAGE)
     notifier.close(60)
 
 
 @pytest.mark.parametrize("url", ["ftp://x.example/s3cret", "s3cret", "http:///s3cret", ""])
-def test_an_address_that_is_none_is_said_without_being_shown(url: str) -> None:
+def test_an_invalid_address_is_reported_without_being_shown(url: str) -> None:
     for check in (lambda: check_hook("notify.slack_url", url), lambda: check_mail(url)):
         with pytest.raises(SettingsError) as told:
             check()
@@ -289,8 +287,8 @@ def test_an_address_that_is_none_is_said_without_being_shown(url: str) -> None:
         assert "s3cret" not in str(told.value)
 
 
-def test_a_mail_server_with_encryption_and_login_gets_both(tmp_path) -> None:
-    """Against a certificate that this machine does not know, nothing is sent: not the password, not the mail."""
+def test_a_mail_server_gets_encryption_and_login(tmp_path) -> None:
+    """With an unknown certificate, neither password nor mail is sent."""
     import ssl
     import subprocess
 

@@ -30,7 +30,9 @@ def written(name: str, text: str) -> Path:
     ],
     ids=["flag", "environment", ".env", "file", "default"],
 )
-def test_the_nearest_place_wins(places: set[str], rate: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_source_with_the_highest_priority_wins(
+    places: set[str], rate: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """flag > environment > .env > tradeschool.toml > default, which is the provider's own."""
     if "environment" in places:
         monkeypatch.setenv("TRADESCHOOL_FETCH__COINBASE_RATE", "6")
@@ -42,7 +44,7 @@ def test_the_nearest_place_wins(places: set[str], rate: float | None, monkeypatc
     assert load({"fetch": {"coinbase_rate": 5.0}} if "flag" in places else None).fetch.coinbase_rate == rate
 
 
-def test_places_are_merged_key_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sources_are_merged_key_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADESCHOOL_FETCH__COINBASE_RATE", "6")
     written("tradeschool.toml", "[fetch]\noanda_rate = 1\ncoinbase_rate = 9\n")
     fetch = load().fetch
@@ -50,13 +52,13 @@ def test_places_are_merged_key_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (fetch.coinbase_rate, fetch.oanda_rate, fetch.patience_seconds) == (6.0, 1.0, 300.0)
 
 
-def test_another_file_stands_in_for_the_usual_one() -> None:
+def test_another_file_replaces_the_default_file() -> None:
     written("tradeschool.toml", "min_coverage = 0.7\n")
 
     assert load(file=written("other.toml", "min_coverage = 0.8\n")).min_coverage == 0.8
 
 
-def test_a_file_that_was_named_must_be_there() -> None:
+def test_a_named_file_must_exist() -> None:
     with pytest.raises(SettingsError, match=r"settings file absent\.toml does not exist"):
         load(file=Path("absent.toml"))
 
@@ -70,7 +72,9 @@ def test_a_file_that_was_named_must_be_there() -> None:
     ],
 )
 @pytest.mark.parametrize("place", ["environment", ".env"])
-def test_names_of_other_tools_are_understood(name: str, read: Any, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variable_names_of_other_tools_are_read(
+    name: str, read: Any, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if place == "environment":
         monkeypatch.setenv(name, "redis://there")
     else:
@@ -79,7 +83,7 @@ def test_names_of_other_tools_are_understood(name: str, read: Any, place: str, m
     assert read(load()) == "redis://there"
 
 
-def test_our_own_name_wins_over_a_borrowed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_variable_name_has_priority(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OANDA_API_TOKEN", "theirs")
     monkeypatch.setenv("TRADESCHOOL_OANDA_API_TOKEN", "ours")
 
@@ -87,7 +91,7 @@ def test_our_own_name_wins_over_a_borrowed_one(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("place", ["environment", ".env"])
-def test_a_name_may_be_written_small(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lowercase_name_is_accepted(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if place == "environment":
         monkeypatch.setenv("tradeschool_min_coverage", "0.8")
     else:
@@ -98,7 +102,7 @@ def test_a_name_may_be_written_small(place: str, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("name", ["TRADESCHOOL_FETCH__COINBASE_RAET", "tradeschool_fetch__coinbase_raet"])
 @pytest.mark.parametrize("place", ["environment", ".env"])
-def test_a_misspelt_name_is_told_with_its_place(place: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_name_is_reported_with_its_source(place: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if place == "environment":
         monkeypatch.setenv(name, "1")
     else:
@@ -109,7 +113,7 @@ def test_a_misspelt_name_is_told_with_its_place(place: str, name: str, monkeypat
         load()
 
 
-def test_the_name_that_was_meant_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_name_gets_a_suggestion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADESCHOOL_FETCH__COINBASE_RAET", "1")
 
     with pytest.raises(SettingsError, match=r"did you mean TRADESCHOOL_FETCH__COINBASE_RATE\?"):
@@ -127,7 +131,7 @@ def test_the_name_that_was_meant_is_offered(monkeypatch: pytest.MonkeyPatch) -> 
     ],
     ids=["top level", "nested", "section", "too deep", "section that is no table"],
 )
-def test_a_misspelt_key_of_the_file_is_told(text: str, key: str) -> None:
+def test_a_misspelt_key_of_the_file_is_reported(text: str, key: str) -> None:
     written("tradeschool.toml", text)
 
     with pytest.raises(SettingsError, match=re.escape(f"unknown setting {key} in tradeschool.toml")):
@@ -143,7 +147,7 @@ def test_a_misspelt_key_of_the_file_is_told(text: str, key: str) -> None:
         ("flag", "a command-line flag"),
     ],
 )
-def test_a_wrong_value_is_told_with_key_value_and_origin(
+def test_a_wrong_value_is_reported_with_key_value_and_source(
     place: str, origin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags = None
@@ -164,7 +168,7 @@ def test_a_wrong_value_is_told_with_key_value_and_origin(
     )
 
 
-def test_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_wrong_values_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADESCHOOL_MIN_COVERAGE", "0.5")
     monkeypatch.setenv("TRADESCHOOL_FETCH__OANDA_RATE", "0")
 
@@ -172,21 +176,21 @@ def test_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
         load()
 
 
-def test_a_file_that_is_no_toml_is_told() -> None:
+def test_an_invalid_toml_file_is_reported() -> None:
     written("tradeschool.toml", "data_dir = = 3")
 
     with pytest.raises(SettingsError, match=r"settings file tradeschool\.toml cannot be read"):
         load()
 
 
-def test_a_dotenv_that_is_no_text_is_told() -> None:
+def test_a_binary_dotenv_file_is_reported() -> None:
     Path(".env").write_bytes(b"\xff\xfe=1")
 
     with pytest.raises(SettingsError, match=r"\.env cannot be read"):
         load()
 
 
-def test_the_token_does_not_belong_in_the_file() -> None:
+def test_a_token_in_the_settings_file_is_refused() -> None:
     written("tradeschool.toml", f"oanda_api_token = '{TOKEN}'")
 
     with pytest.raises(SettingsError, match="oanda_api_token is a secret and not allowed here") as caught:
@@ -194,20 +198,20 @@ def test_the_token_does_not_belong_in_the_file() -> None:
     assert TOKEN not in str(caught.value)
 
 
-def test_a_token_file_holds_the_token() -> None:
+def test_a_token_is_read_from_a_token_file() -> None:
     written("token", f"  {TOKEN}\n")
 
     assert load({"oanda_api_token_file": "token"}).oanda_token() == TOKEN
 
 
-def test_white_space_around_a_token_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_white_space_around_a_token_is_stripped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OANDA_API_TOKEN", f" {TOKEN}\r\n")
 
     assert load().oanda_token() == TOKEN
 
 
 @pytest.mark.parametrize("text", ["", " \n", f"{TOKEN}\n{TOKEN}\n", f"Bearer {TOKEN}"])
-def test_a_token_file_that_holds_no_single_word_is_told_without_its_content(text: str) -> None:
+def test_an_invalid_token_file_is_reported_without_its_content(text: str) -> None:
     written("token", text)
 
     with pytest.raises(SettingsError, match=r"oanda_api_token_file: token: expected one word, was \d words") as caught:
@@ -215,23 +219,23 @@ def test_a_token_file_that_holds_no_single_word_is_told_without_its_content(text
     assert TOKEN not in str(caught.value)
 
 
-def test_a_token_with_white_space_inside_is_refused_before_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_with_inner_white_space_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OANDA_API_TOKEN", f"{TOKEN}\nX-Other: header")
 
     with pytest.raises(SettingsError, match="oanda_api_token: expected one word, was 3 words"):
         load().oanda_token()
 
 
-def test_a_token_file_that_is_absent_is_told() -> None:
+def test_a_missing_token_file_is_reported() -> None:
     with pytest.raises(SettingsError, match="oanda_api_token_file: cannot read absent"):
         load({"oanda_api_token_file": "absent"}).oanda_token()
 
 
-def test_without_a_token_there_is_none() -> None:
+def test_the_default_token_is_none() -> None:
     assert load().oanda_token() is None
 
 
-def test_an_empty_token_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_token_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OANDA_API_TOKEN", "")
 
     assert load().oanda_token() is None
@@ -240,7 +244,7 @@ def test_an_empty_token_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 BINANCE = "TRADESCHOOL_FETCH__PROVIDERS__BINANCE__"
 
 
-def test_a_further_provider_is_set_in_a_table_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_provider_has_its_own_settings_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sources are merged key by key, as for other settings; the model only knows the provider's name."""
     written("tradeschool.toml", "[fetch.providers.binance]\nurl = 'https://file'\nrate = 4\n")
     written(".env", f"{BINANCE}RATE=5\n{BINANCE}SOURCE=dotenv\n")
@@ -250,7 +254,7 @@ def test_a_further_provider_is_set_in_a_table_of_its_own(monkeypatch: pytest.Mon
     assert (binance.url, binance.rate, binance.source) == ("https://file", 5.0, "spot")
 
 
-def test_of_a_provider_that_nobody_set_nothing_is_said() -> None:
+def test_an_unset_provider_has_no_settings() -> None:
     assert load().fetch.provider("binance") == ProviderSettings()
 
 
@@ -267,13 +271,13 @@ def test_of_a_provider_that_nobody_set_nothing_is_said() -> None:
     ],
     ids=["exchange", "advanced trade", "oanda"],
 )
-def test_the_oldest_providers_are_set_by_names_of_their_own(name: str, table: str, url: str) -> None:
+def test_coinbase_and_oanda_have_their_own_settings(name: str, table: str, url: str) -> None:
     written("tradeschool.toml", f"[fetch]\n{table}\n")
 
     assert load().fetch.provider(name).url == url
 
 
-def test_one_rate_holds_for_coinbase_whichever_source_answers() -> None:
+def test_both_coinbase_sources_share_one_rate() -> None:
     written("tradeschool.toml", "[fetch]\ncoinbase_source = 'advanced_trade'\ncoinbase_rate = 2\n")
     coinbase = load().fetch.provider("coinbase")
 
@@ -281,7 +285,7 @@ def test_one_rate_holds_for_coinbase_whichever_source_answers() -> None:
 
 
 @pytest.mark.parametrize("key", ["binance.raet", "kraken.url", "coinbase.url", "binance.url.more"])
-def test_an_unknown_key_of_the_table_is_told_with_its_place(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_key_of_the_table_is_reported_with_its_source(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider with top-level settings has no entry in the table."""
     *table, name = key.split(".")
     file = written("tradeschool.toml", f"[fetch.providers.{'.'.join(table)}]\n{name} = 'x'\n")
@@ -295,7 +299,7 @@ def test_an_unknown_key_of_the_table_is_told_with_its_place(key: str, monkeypatc
 
 
 @pytest.mark.parametrize("place", ["environment", "file"])
-def test_a_wrong_value_of_the_table_is_told_with_its_origin(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_value_of_the_table_is_reported_with_its_source(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if place == "environment":
         monkeypatch.setenv(f"{BINANCE}RATE", "fast")
     else:
@@ -316,7 +320,7 @@ def test_a_token_of_the_table_comes_from_the_environment_or_a_file(monkeypatch: 
     assert "nearer" not in repr(load())
 
 
-def test_a_token_of_the_table_does_not_belong_in_the_file() -> None:
+def test_a_table_token_in_the_settings_file_is_refused() -> None:
     written("tradeschool.toml", f"[fetch.providers.binance]\ntoken = '{TOKEN}'\n")
 
     with pytest.raises(SettingsError, match=rf"binance\.token is a secret .*; set {BINANCE}TOKEN or") as caught:
@@ -324,13 +328,13 @@ def test_a_token_of_the_table_does_not_belong_in_the_file() -> None:
     assert TOKEN not in str(caught.value)
 
 
-def test_oanda_s_token_is_a_provider_s_token_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oanda_token_is_a_provider_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OANDA_API_TOKEN", TOKEN)
 
     assert load().token("oanda") == TOKEN
 
 
-def test_secrets_are_in_no_print_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_printed_settings_contain_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OANDA_API_TOKEN", TOKEN)
     monkeypatch.setenv("RQ_REDIS_URL", f"redis://:{TOKEN}@there")
     monkeypatch.setenv("OPTUNA_STORAGE", f"postgresql://me:{TOKEN}@there/db")
@@ -339,7 +343,7 @@ def test_secrets_are_in_no_print_of_the_settings(monkeypatch: pytest.MonkeyPatch
     assert TOKEN not in f"{loaded!r} {loaded} {loaded.model_dump()} {loaded.model_dump_json()}"
 
 
-def test_a_secret_of_a_wrong_type_is_not_told() -> None:
+def test_a_secret_of_wrong_type_is_not_shown() -> None:
     written("tradeschool.toml", "redis_url = 12345678\n")
 
     with pytest.raises(SettingsError, match=r"redis_url: .* was \*\*\* \(from tradeschool\.toml\)") as caught:
@@ -376,6 +380,6 @@ def test_every_setting_is_described_and_can_be_set_by_its_name(path: tuple[str, 
     assert environment_name(path) == model.PREFIX + "__".join(path).upper()
 
 
-def test_settings_do_not_change() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().data_dir = Path("elsewhere")  # type: ignore[misc]

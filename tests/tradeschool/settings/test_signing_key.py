@@ -20,7 +20,7 @@ def settings(tmp_path: Path) -> Settings:
     return load({"state_dir": tmp_path / "state"})
 
 
-def test_it_is_made_when_it_is_needed_and_by_nobody_who_looks(settings: Settings) -> None:
+def test_the_key_is_created_on_first_use_and_not_by_a_reader(settings: Settings) -> None:
     looked = signing_key(settings)
     made = signing_key(settings, make=True)
 
@@ -31,7 +31,7 @@ def test_it_is_made_when_it_is_needed_and_by_nobody_who_looks(settings: Settings
     assert [path.name for path in settings.state_dir.iterdir()] == [NAME]
 
 
-def test_many_that_make_it_at_once_have_the_same(settings: Settings) -> None:
+def test_concurrent_creators_get_the_same_key(settings: Settings) -> None:
     found: list[bytes | None] = []
     threads = [threading.Thread(target=lambda: found.append(signing_key(settings, make=True))) for _ in range(8)]
     for thread in threads:
@@ -43,14 +43,14 @@ def test_many_that_make_it_at_once_have_the_same(settings: Settings) -> None:
     assert len(set(found)) == 1
 
 
-def test_a_child_that_is_told_the_server_s_address_has_the_same(settings: Settings) -> None:
+def test_a_child_process_gets_the_same_key(settings: Settings) -> None:
     url = SecretStr(EmbeddedValkey.of(settings.state_dir).url)
     child = settings.model_copy(update={"redis_url": url})
 
     assert signing_key(settings, make=True) == signing_key(child)
 
 
-def test_a_server_of_one_s_own_is_signed_for_with_the_key_of_the_settings_alone(settings: Settings) -> None:
+def test_an_external_server_uses_only_the_configured_key(settings: Settings) -> None:
     signing_key(settings, make=True)
     elsewhere = settings.model_copy(update={"redis_url": SecretStr("redis://host:6379/0")})
     keyed = elsewhere.model_copy(update={"work": WorkSettings(signing_key=SecretStr("x" * 20))})
@@ -58,7 +58,7 @@ def test_a_server_of_one_s_own_is_signed_for_with_the_key_of_the_settings_alone(
     assert (signing_key(elsewhere, make=True), signing_key(keyed)) == (None, b"x" * 20)
 
 
-def test_a_key_that_others_may_read_is_refused(settings: Settings) -> None:
+def test_a_key_readable_by_others_is_refused(settings: Settings) -> None:
     signing_key(settings, make=True)
     (settings.state_dir / NAME).chmod(0o640)
 
@@ -66,7 +66,7 @@ def test_a_key_that_others_may_read_is_refused(settings: Settings) -> None:
         signing_key(settings)
 
 
-def test_a_key_that_was_cut_is_refused(settings: Settings) -> None:
+def test_a_truncated_key_is_refused(settings: Settings) -> None:
     signing_key(settings, make=True)
     (settings.state_dir / NAME).write_text("short")
 
@@ -74,7 +74,7 @@ def test_a_key_that_was_cut_is_refused(settings: Settings) -> None:
         signing_key(settings)
 
 
-def test_a_state_folder_that_takes_nothing_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_state_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(StoreUnwritable, match="set state_dir to a folder that you own"):
@@ -82,7 +82,7 @@ def test_a_state_folder_that_takes_nothing_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("given", "found"), [("a:X,b.c:Y", ("a:X", "b.c:Y")), (" a:X ", ("a:X",)), ("", ())])
-def test_strategies_are_named_in_the_environment(monkeypatch: pytest.MonkeyPatch, given: str, found: object) -> None:
+def test_strategies_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch, given: str, found: object) -> None:
     monkeypatch.setenv("TRADESCHOOL_WORK__STRATEGIES", given)
 
     assert load().work.strategies == found

@@ -48,8 +48,8 @@ def cached(store: FrameStore, tmp_path: Path) -> CachedStore:
 
 
 @pytest.mark.parametrize("instrument", [BTC_USD, EUR_USD], ids=lambda instrument: instrument.name)
-def test_the_columns_are_those_of_the_store_bit_by_bit(store, cached, made, instrument: Instrument) -> None:
-    """Decoded the first time, mapped the second."""
+def test_mapped_columns_equal_the_store_bit_by_bit(store, cached, made, instrument: Instrument) -> None:
+    """The first read decodes, the second maps."""
     dataset = sealed(store, made, instrument)
     wanted = store.arrays(dataset, PART)
     for found in (cached.arrays(dataset, PART), cached.arrays(dataset, PART)):
@@ -68,7 +68,7 @@ def test_a_second_process_reads_no_parquet(store, cached, made) -> None:
     assert np.array_equal(CachedStore(store.root, cached.columns).arrays(dataset, PART).close, before.close)
 
 
-def test_nobody_writes_to_what_all_share(store, cached, made) -> None:
+def test_shared_columns_are_read_only(store, cached, made) -> None:
     dataset = sealed(store, made, BTC_USD)
     cached.arrays(dataset, PART)
 
@@ -77,7 +77,7 @@ def test_nobody_writes_to_what_all_share(store, cached, made) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no array", None], ids=["empty", "text", "half"])
-def test_a_damaged_file_is_written_again(store, cached, made, content: bytes | None) -> None:
+def test_a_damaged_file_is_rewritten(store, cached, made, content: bytes | None) -> None:
     dataset = sealed(store, made, BTC_USD)
     cached.arrays(dataset, PART)
     (path,) = cached.columns.glob("*.npy")
@@ -88,7 +88,7 @@ def test_a_damaged_file_is_written_again(store, cached, made, content: bytes | N
     assert path.read_bytes() == whole
 
 
-def test_candles_that_changed_since_they_were_sealed_are_never_kept(store, cached, made) -> None:
+def test_changed_candles_are_never_cached(store, cached, made) -> None:
     dataset = sealed(store, made, BTC_USD)
     path = next(store.folder(dataset).rglob("*.parquet"))
     path.write_bytes(path.read_bytes() + b"x")
@@ -98,7 +98,7 @@ def test_candles_that_changed_since_they_were_sealed_are_never_kept(store, cache
     assert not list(cached.columns.glob("*.npy"))
 
 
-def test_a_folder_that_takes_no_file_costs_time_only(store, made, tmp_path: Path) -> None:
+def test_an_unwritable_cache_folder_only_disables_the_cache(store, made, tmp_path: Path) -> None:
     dataset = sealed(store, made, BTC_USD)
     (tmp_path / "taken").write_text("a file where the folder should be")
     cached = CachedStore(store.root, tmp_path / "taken")
@@ -106,7 +106,7 @@ def test_a_folder_that_takes_no_file_costs_time_only(store, made, tmp_path: Path
     assert len(cached.arrays(dataset, PART)) == len(store.arrays(dataset, PART))
 
 
-def test_what_nobody_opens_is_removed(store, cached, made) -> None:
+def test_unused_cache_files_are_removed(store, cached, made) -> None:
     dataset = sealed(store, made, BTC_USD)
     cached.arrays(dataset, PART)
     (old,) = cached.columns.glob("*.npy")
@@ -117,7 +117,7 @@ def test_what_nobody_opens_is_removed(store, cached, made) -> None:
     assert len(list(cached.columns.glob("*.npy"))) == 1
 
 
-def test_what_is_closed_stays_closed_when_it_is_mapped_already(store, cached, made) -> None:
+def test_a_mapped_holdout_stays_closed(store, cached, made) -> None:
     dataset = sealed(store, made, BTC_USD)
     cached.arrays(dataset, PART)
     closed = CachedStore(store.root, cached.columns, closed=Window(PART.start, WEEK.end))
@@ -126,6 +126,6 @@ def test_what_is_closed_stays_closed_when_it_is_mapped_already(store, cached, ma
         closed.arrays(dataset, PART)
 
 
-def test_what_is_not_sealed_is_not_there(cached) -> None:
+def test_unsealed_candles_are_not_cached(cached) -> None:
     with pytest.raises(DataIncomplete, match="not sealed"):
         cached.arrays(Dataset(instrument=BTC_USD, timeframe=Timeframe.M15), PART)

@@ -45,7 +45,7 @@ def seal(store: FrameStore, candles: Candles, window: Window, gaps: tuple[Gap, .
     return made
 
 
-def test_what_is_sealed_is_told(store: FrameStore, made: Made) -> None:
+def test_the_inventory_lists_sealed_ranges(store: FrameStore, made: Made) -> None:
     window = Window(moment("2021-03-01"), moment("2021-03-03"))
     seal(store, made(BTC, window), window)
 
@@ -58,7 +58,7 @@ def test_what_is_sealed_is_told(store: FrameStore, made: Made) -> None:
     assert holding.to_json()["ranges"] == ["2021-03-01..2021-03-03"]
 
 
-def test_months_count_what_the_calendar_expects_and_the_gaps_leave(store: FrameStore, made: Made) -> None:
+def test_months_count_expected_candles_minus_gaps(store: FrameStore, made: Made) -> None:
     window = Window(moment("2021-01-25"), moment("2021-03-05"))
     gap = Gap(start=moment("2021-01-31T12:00"), end=moment("2021-02-01T06:00"), slots=18, reason=GapReason.SOURCE_GAP)
     sealed = seal(store, made(BTC, window), window, (gap,))
@@ -70,13 +70,13 @@ def test_months_count_what_the_calendar_expects_and_the_gaps_leave(store: FrameS
     }
 
 
-def test_a_closed_market_misses_nothing(store: FrameStore, made: Made) -> None:
+def test_a_closed_market_has_no_missing_candles(store: FrameStore, made: Made) -> None:
     window = Window(moment("2021-03-01"), moment("2021-04-01"))
 
     assert months_of(EUR, [seal(store, made(EUR, window), window)]) == {"2021-03": 1.0}
 
 
-def test_only_what_changed_is_read_again(store: FrameStore, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_changed_datasets_are_read_again(store: FrameStore, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     window = Window(moment("2021-03-01"), moment("2021-03-03"))
     seal(store, made(BTC, window), window)
     inventory = Inventory(store)
@@ -99,7 +99,7 @@ def test_only_what_changed_is_read_again(store: FrameStore, made: Made, monkeypa
     assert len(reads) > first
 
 
-def test_a_seal_that_cannot_be_read_is_told_beside_the_others(store: FrameStore, made: Made) -> None:
+def test_an_unreadable_seal_is_reported_with_the_others(store: FrameStore, made: Made) -> None:
     window = Window(moment("2021-03-01"), moment("2021-03-03"))
     seal(store, made(EUR, window), window)
     (store.folder(BTC)).mkdir(parents=True)
@@ -107,10 +107,10 @@ def test_a_seal_that_cannot_be_read_is_told_beside_the_others(store: FrameStore,
 
     broken, sound = (held.inventory for held in Inventory(store).look([BTC, EUR]))
 
-    assert "not a seal" in broken.trouble
+    assert "not a seal" in broken.error
     assert not broken.sealed
     assert sound.sealed
 
 
-def test_a_folder_that_is_away_holds_nothing(tmp_path: Path) -> None:
+def test_a_missing_folder_has_an_empty_inventory(tmp_path: Path) -> None:
     assert Inventory(FrameStore(tmp_path / "absent")).look([BTC, EUR]) == []

@@ -51,7 +51,7 @@ def seal_of(candles: Candles, window: Window, files: list[PartFile]) -> Seal:
 
 
 def put(store: FrameStore, candles: Candles, window: Window) -> Seal:
-    """Write and seal candles, a file a year."""
+    """Write and seal candles, one file per year."""
     files = [store.write_year(candles.within(part), window, year) for year, part in window.years()]
     seal = seal_of(candles, window, files)
     store.seal(candles.dataset, seal)
@@ -78,14 +78,14 @@ def seal_file(store: FrameStore) -> Path:
     return next(store.folder(BTC).glob("*.seal.json"))
 
 
-def test_what_is_written_is_read(store: FrameStore, made: Made, dataset: Dataset) -> None:
+def test_written_candles_are_read_back(store: FrameStore, made: Made, dataset: Dataset) -> None:
     candles = made(dataset, OVER_NEW_YEAR)
     put(store, candles, OVER_NEW_YEAR)
 
     assert store.candles(dataset, OVER_NEW_YEAR).frame.equals(candles.frame)
 
 
-def test_arrays_are_the_candles(store: FrameStore, made: Made, dataset: Dataset) -> None:
+def test_arrays_equal_the_candles(store: FrameStore, made: Made, dataset: Dataset) -> None:
     put(store, made(dataset, OVER_NEW_YEAR), OVER_NEW_YEAR)
     part = days("2020-12-29", "2021-01-03")
     arrays, frame = store.arrays(dataset, part), store.candles(dataset, part).frame
@@ -96,7 +96,7 @@ def test_arrays_are_the_candles(store: FrameStore, made: Made, dataset: Dataset)
     assert (arrays.half_spread is None) == (dataset is BTC)
 
 
-def test_the_same_candles_are_the_same_bytes(tmp_path: Path, made: Made) -> None:
+def test_equal_candles_give_equal_bytes(tmp_path: Path, made: Made) -> None:
     candles = made(EUR, OVER_NEW_YEAR)
     chunked = Candles(EUR, pl.concat([candles.frame[:100], candles.frame[100:]], rechunk=False))
     year, part = next(OVER_NEW_YEAR.years())
@@ -106,14 +106,14 @@ def test_the_same_candles_are_the_same_bytes(tmp_path: Path, made: Made) -> None
     assert one == other
 
 
-def test_a_part_file_tells_its_size_and_digest(sealed: FrameStore) -> None:
+def test_a_part_file_has_its_size_and_digest(sealed: FrameStore) -> None:
     file = sealed.seals(BTC)[0].files[0]
 
     assert file.bytes == first_file(sealed).stat().st_size
     assert file.path == "year=2020/20201221-20210111.parquet"
 
 
-def test_candles_without_a_seal_are_not_there(store: FrameStore, made: Made) -> None:
+def test_candles_without_a_seal_are_not_read(store: FrameStore, made: Made) -> None:
     """The seal is written last: files of a killed writer are not read."""
     year, part = next(OVER_NEW_YEAR.years())
     store.write_year(made(BTC, part), OVER_NEW_YEAR, year)
@@ -124,7 +124,7 @@ def test_candles_without_a_seal_are_not_there(store: FrameStore, made: Made) -> 
         store.arrays(BTC, part)
 
 
-def test_a_changed_byte_is_found(sealed: FrameStore) -> None:
+def test_a_changed_byte_is_detected(sealed: FrameStore) -> None:
     path = first_file(sealed)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -140,7 +140,7 @@ def test_a_changed_byte_is_found(sealed: FrameStore) -> None:
             read(BTC)
 
 
-def test_a_lost_file_is_found(sealed: FrameStore) -> None:
+def test_a_lost_file_is_detected(sealed: FrameStore) -> None:
     first_file(sealed).unlink()
 
     with pytest.raises(
@@ -150,9 +150,7 @@ def test_a_lost_file_is_found(sealed: FrameStore) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no parquet at all", None], ids=["empty", "text", "other columns"])
-def test_a_file_that_is_no_parquet_of_candles_is_told_when_it_is_read(
-    sealed: FrameStore, content: bytes | None
-) -> None:
+def test_a_file_without_candles_is_reported_on_read(sealed: FrameStore, content: bytes | None) -> None:
     path = first_file(sealed)
     if content is None:
         pl.DataFrame({"x": [1]}).write_parquet(path)
@@ -163,7 +161,7 @@ def test_a_file_that_is_no_parquet_of_candles_is_told_when_it_is_read(
         sealed.arrays(BTC, OVER_NEW_YEAR)
 
 
-def test_a_seal_of_another_dataset_is_told(sealed: FrameStore) -> None:
+def test_a_seal_of_another_dataset_is_reported(sealed: FrameStore) -> None:
     there = sealed.folder(ETH) / seal_file(sealed).name
     there.parent.mkdir(parents=True)
     there.write_bytes(seal_file(sealed).read_bytes())
@@ -188,7 +186,7 @@ def test_a_seal_of_another_dataset_is_told(sealed: FrameStore) -> None:
         "",
     ],
 )
-def test_a_seal_that_names_a_file_elsewhere_is_refused(sealed: FrameStore, path: str) -> None:
+def test_a_seal_with_a_path_outside_its_folder_is_refused(sealed: FrameStore, path: str) -> None:
     seal = json.loads(seal_file(sealed).read_text())
     seal["files"][0]["path"] = path
     seal_file(sealed).write_text(json.dumps(seal))
@@ -210,7 +208,7 @@ def test_a_seal_that_names_a_file_elsewhere_is_refused(sealed: FrameStore, path:
     ],
     ids=["version", "negative rows", "unknown key", "empty range", "naive time", "other zone", "digest"],
 )
-def test_a_seal_of_another_form_is_told_with_what_to_do(sealed: FrameStore, change: dict[str, object]) -> None:
+def test_a_seal_of_unknown_format_is_reported_with_advice(sealed: FrameStore, change: dict[str, object]) -> None:
     seal_file(sealed).write_text(json.dumps(json.loads(seal_file(sealed).read_text()) | change))
 
     with pytest.raises(ForeignFile, match=r"not a seal of this version .*; run: .* repair coinbase") as caught:
@@ -218,14 +216,14 @@ def test_a_seal_of_another_form_is_told_with_what_to_do(sealed: FrameStore, chan
     assert "\n" not in str(caught.value)
 
 
-def test_a_cut_seal_is_told(sealed: FrameStore) -> None:
+def test_a_truncated_seal_is_reported(sealed: FrameStore) -> None:
     seal_file(sealed).write_bytes(seal_file(sealed).read_bytes()[:50])
 
     with pytest.raises(ForeignFile, match="not a seal of this version"):
         sealed.seals(BTC)
 
 
-def test_what_is_missing_is_told_with_the_command_that_fetches_it(sealed: FrameStore) -> None:
+def test_missing_candles_are_reported_with_the_fetch_command(sealed: FrameStore) -> None:
     told = (
         "coinbase/BTC-USD/H1: 2020-12-11..2020-12-21, 2021-01-11..2021-01-12 is not sealed in .*; run: tradeschool "
         "fetch --pairs BTC/USD --timeframes H1 --timerange 20201211-20210112"
@@ -235,27 +233,28 @@ def test_what_is_missing_is_told_with_the_command_that_fetches_it(sealed: FrameS
         sealed.require(BTC, days("2020-12-11", "2021-01-12"))
 
 
-def test_a_missing_part_of_a_day_is_fetched_with_the_whole_day(store: FrameStore) -> None:
+def test_the_fetch_command_names_whole_days(store: FrameStore) -> None:
     morning = Window(OVER_NEW_YEAR.start + timedelta(hours=6), OVER_NEW_YEAR.start + timedelta(hours=12))
 
     with pytest.raises(DataIncomplete, match="--timerange 20201221-20201222"):
         store.require(BTC, morning)
 
 
-def test_what_is_sealed_satisfies(sealed: FrameStore) -> None:
+def test_sealed_candles_satisfy_a_requirement(sealed: FrameStore) -> None:
     sealed.require(BTC, OVER_NEW_YEAR, min_coverage=1.0)
 
 
-def test_too_few_candles_are_told_with_both_shares(store: FrameStore, made: Made) -> None:
+def test_insufficient_coverage_is_reported_with_both_shares(store: FrameStore, made: Made) -> None:
     candles = made(BTC, OVER_NEW_YEAR)
     put(store, Candles(BTC, candles.frame[::2]), OVER_NEW_YEAR)
 
-    assert store.coverage(BTC, OVER_NEW_YEAR) == 0.5
-    with pytest.raises(DataIncomplete, match=r"has 50\.00% of its candles, expected at least 99\.00%"):
-        store.require(BTC, OVER_NEW_YEAR, min_coverage=0.99)
+    assert (store.coverage(BTC, OVER_NEW_YEAR), store.density(BTC, OVER_NEW_YEAR)) == (1.0, 0.5)
+    store.require(BTC, OVER_NEW_YEAR, min_coverage=1.0, min_density=0.5)
+    with pytest.raises(DataIncomplete, match=r"has 50\.00% of its candles traded, expected at least 60\.00%"):
+        store.require(BTC, OVER_NEW_YEAR, min_density=0.6)
 
 
-def test_a_window_in_which_nothing_trades_is_covered(store: FrameStore, made: Made) -> None:
+def test_a_window_without_trading_hours_is_covered(store: FrameStore, made: Made) -> None:
     put(store, made(EUR, OVER_NEW_YEAR), OVER_NEW_YEAR)
     saturday = days("2021-01-02", "2021-01-03")
 
@@ -270,7 +269,7 @@ BOUNDS = st.tuples(st.integers(0, 40), st.integers(1, 20)).map(lambda it: (it[0]
 @hypothesis_settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-def test_overlapping_seals_double_no_candle(
+def test_overlapping_seals_repeat_no_candle(
     tmp_path_factory: pytest.TempPathFactory, made: Made, ranges: list[tuple[int, int]], asked: tuple[int, int]
 ) -> None:
     """A window covered by any sealed ranges contains each candle once."""
@@ -290,14 +289,14 @@ def test_overlapping_seals_double_no_candle(
             store.arrays(BTC, of(asked))
 
 
-def test_equal_candles_have_equal_digests_wherever_they_are(tmp_path: Path, sealed: FrameStore, made: Made) -> None:
+def test_equal_candles_have_equal_digests_in_any_store(tmp_path: Path, sealed: FrameStore, made: Made) -> None:
     other = FrameStore(tmp_path / "elsewhere")
     put(other, made(BTC, OVER_NEW_YEAR), OVER_NEW_YEAR)
 
     assert other.digest(BTC, OVER_NEW_YEAR) == sealed.digest(BTC, OVER_NEW_YEAR)
 
 
-def test_another_candle_or_window_is_another_digest(tmp_path: Path, sealed: FrameStore, made: Made) -> None:
+def test_a_changed_candle_or_window_changes_the_digest(tmp_path: Path, sealed: FrameStore, made: Made) -> None:
     other = FrameStore(tmp_path / "elsewhere")
     put(other, Candles(BTC, made(BTC, OVER_NEW_YEAR).frame[1:]), OVER_NEW_YEAR)
     part = days("2020-12-22", "2021-01-11")
@@ -306,23 +305,25 @@ def test_another_candle_or_window_is_another_digest(tmp_path: Path, sealed: Fram
     assert len(set(digests)) == 3
 
 
-def test_a_seal_that_is_taken_away_leaves_its_files(sealed: FrameStore) -> None:
+def test_removing_a_seal_keeps_its_files(sealed: FrameStore) -> None:
     sealed.unseal(BTC, OVER_NEW_YEAR)
 
     assert sealed.seals(BTC) == []
     assert len(sealed.unknown_files(BTC)) == 2
 
 
-def test_a_seal_counts_what_is_missing() -> None:
+def test_a_seal_counts_missing_candles() -> None:
     window = days("2020-01-01", "2020-01-02")
     gap = Gap(start=window.start, end=window.start + timedelta(hours=3), slots=3, reason=GapReason.CONFIRMED_EMPTY)
     seal = seal_of(Candles.empty(BTC), window, []).model_copy(update={"gaps": (gap, gap)})
 
-    assert (seal.missing, seal.coverage) == (6, 0.75)
+    assert (seal.missing, seal.coverage, seal.density) == (6, 1.0, 0.75)
+    imported = seal.model_copy(update={"source": "imported:candles.csv"})
+    assert (imported.coverage, imported.density) == (0.75, 0.75)
 
 
-def test_a_full_disk_is_one_line_and_leaves_no_file(small_disk: Path, made: Made) -> None:
-    """Polars says it in its own way; a year of M5 does not fit into what is there."""
+def test_a_full_disk_is_a_one_line_error_and_leaves_no_file(small_disk: Path, made: Made) -> None:
+    """Polars has its own error for a full disk; a year of M5 does not fit."""
     store = FrameStore(small_disk / "data")
     window = days("2020-01-01", "2021-01-01")
     noise = np.random.default_rng(1).random(105_408)
@@ -334,7 +335,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_file(small_disk: Path, made: Made
     assert [path for path in small_disk.rglob("*") if path.is_file()] == []
 
 
-def test_a_seal_from_before_findings_is_read(sealed: FrameStore) -> None:
+def test_a_seal_without_findings_is_read(sealed: FrameStore) -> None:
     told = json.loads(seal_file(sealed).read_text())
     del told["findings"]
     seal_file(sealed).write_text(json.dumps(told))

@@ -31,20 +31,20 @@ def eta(*shown: DownloadProgress, elapsed: float = 1.0) -> float:
     return download_status(shown, RATES, elapsed=elapsed, now=NOW, running=True).eta_seconds
 
 
-def test_at_first_the_time_left_is_that_of_the_slower_provider_at_its_limit() -> None:
+def test_the_first_eta_is_that_of_the_slowest_provider_at_its_limit() -> None:
     assert eta(progress(BTC_USD, 3, 30), progress(EUR_USD, 10, 50)) == 20.0
 
 
-def test_later_the_pace_that_was_seen_counts() -> None:
+def test_the_later_eta_uses_the_measured_rate() -> None:
     assert eta(progress(BTC_USD, 50, 100), elapsed=100.0) == 100.0
 
 
-def test_pages_to_be_asked_again_are_guessed_from_those_that_were_short() -> None:
+def test_repeated_pages_are_estimated_from_incomplete_ones() -> None:
     """4 % of the pages so far, therefore 4 % of the remaining hundred."""
     assert eta(progress(BTC_USD, 100, 200, short=4), elapsed=100.0) == 108.0 + CONFIRM_AFTER
 
 
-def test_pages_to_audit_are_counted() -> None:
+def test_audit_pages_are_counted() -> None:
     """Two pages each of M15 and H1, after more than four hundred pages."""
     shown = progress(BTC_USD, 400, 500)
     derived = tuple(replace(shown.download.wanted, dataset=shown.download.dataset.at(each)) for each in (M15, H1))
@@ -53,19 +53,19 @@ def test_pages_to_audit_are_counted() -> None:
     assert eta(shown, elapsed=400.0) == 104.0
 
 
-def test_a_download_that_failed_takes_no_more_time() -> None:
+def test_a_failed_download_has_no_eta() -> None:
     assert eta(progress(BTC_USD, 10, 100, error=ProviderUnusable("no")), elapsed=50.0) == 0.0
 
 
-def test_pages_beyond_the_plan_are_no_time_gained() -> None:
+def test_extra_pages_do_not_reduce_the_eta() -> None:
     assert eta(progress(BTC_USD, 40, 30), progress(EUR_USD, 0, 2)) == 1.0
 
 
-def test_of_nothing_no_time_is_left() -> None:
+def test_an_empty_download_has_no_eta() -> None:
     assert download_status([], {}, elapsed=0.0, now=NOW, running=True).eta_seconds == 0.0
 
 
-def test_a_line_says_what_requests_wait_for() -> None:
+def test_a_line_shows_the_reason_of_a_wait() -> None:
     shown = progress(BTC_USD, 50, 100)
     shown.traffic.requests, shown.traffic.waiting_for_token, shown.traffic.waiting_for_network = 58, 3, 1
 
@@ -75,7 +75,7 @@ def test_a_line_says_what_requests_wait_for() -> None:
     )
 
 
-async def test_the_end_is_told_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+async def test_the_end_is_reported_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     async with watch(RATES, tmp_path) as show:
         show([progress(BTC_USD, 10, 10), progress(EUR_USD, 5, 6)])
     told = capsys.readouterr()
@@ -85,7 +85,7 @@ async def test_the_end_is_told_in_one_line(capsys: pytest.CaptureFixture[str], t
     assert "oanda/EUR-USD/M5 reached 2021-05-06, ETA 0 s" in told.err
 
 
-async def test_where_nothing_is_asked_for_nothing_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+async def test_without_requests_no_progress_is_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     async with watch(RATES, tmp_path) as show:
         show([])
 
@@ -93,7 +93,7 @@ async def test_where_nothing_is_asked_for_nothing_is_told(capsys: pytest.Capture
     assert read_download_status(tmp_path) is None
 
 
-async def test_a_terminal_gets_a_bar_a_dataset(
+async def test_a_terminal_shows_one_bar_per_dataset(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
@@ -109,7 +109,7 @@ async def test_a_terminal_gets_a_bar_a_dataset(
     assert "waiting for the rate limit" in told
 
 
-async def test_other_programs_read_the_record(tmp_path: Path) -> None:
+async def test_the_progress_file_is_readable_by_other_programs(tmp_path: Path) -> None:
     shown = progress(BTC_USD, 5, 10)
     shown.traffic.outcomes[RequestOutcome.BUSY] = 2
     shown.traffic.response_seconds.add(0.2)
@@ -123,14 +123,14 @@ async def test_other_programs_read_the_record(tmp_path: Path) -> None:
     assert record.providers[0].response_seconds.counts[2] == 1
 
 
-def test_a_record_that_is_none_is_named(tmp_path: Path) -> None:
+def test_an_invalid_progress_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("{}")
 
     with pytest.raises(ForeignFile, match=r"download_status\.json: not a download status"):
         read_download_status(tmp_path)
 
 
-def test_a_ban_is_published_apart_from_other_failures() -> None:
+def test_a_ban_is_distinguished_from_other_failures() -> None:
     banned = progress(BTC_USD, 10, 100, error=ProviderBanned("a pause of 7200 s"))
     failed = progress(EUR_USD, 10, 100, error=ProviderUnusable("no"))
     status = download_status([banned, failed], RATES, elapsed=1.0, now=NOW, running=True)

@@ -1,4 +1,4 @@
-"""The screen and the line of `queue watch`."""
+"""Screen and one-line output of `queue watch`."""
 
 import io
 from dataclasses import replace
@@ -119,7 +119,7 @@ DOWNLOAD = DownloadStatus(
         ),
     ),
 )
-AWAY = View(trouble="Redis unix:///x does not answer: gone")
+AWAY = View(error="Redis unix:///x does not answer: gone")
 
 
 def shown(look: QueueScreen) -> str:
@@ -128,7 +128,7 @@ def shown(look: QueueScreen) -> str:
     return out.export_text()
 
 
-def test_the_screen_tells_queue_workers_levels_and_download() -> None:
+def test_the_screen_shows_queue_workers_levels_and_download() -> None:
     text = shown(QueueScreen(queue=View(value=queue(2)), run=View(value=RUN), download=View(value=DOWNLOAD), now=NOW))
 
     for words in (
@@ -146,14 +146,14 @@ def test_the_screen_tells_queue_workers_levels_and_download() -> None:
     assert "waiting" in text
 
 
-def test_a_screen_of_many_workers_stays_a_screen() -> None:
+def test_many_workers_fit_on_one_screen() -> None:
     text = shown(QueueScreen(queue=View(value=queue(40)), run=View(), download=View(), now=NOW))
 
     assert f"and {40 - MAX_WORKERS} more on 2 hosts" in text
     assert len(text.splitlines()) < 45
 
 
-def test_more_workers_than_a_search_can_use_is_said_with_what_helps() -> None:
+def test_too_many_workers_are_reported_with_advice() -> None:
     crowded = replace(queue(12), most_jobs=8)
 
     text = " ".join(shown(QueueScreen(queue=View(value=crowded), run=View(), download=View(), now=NOW)).split())
@@ -164,23 +164,23 @@ def test_more_workers_than_a_search_can_use_is_said_with_what_helps() -> None:
     assert queue(12).advice == "", "nothing is searched"
 
 
-def test_what_is_away_is_on_the_screen_and_in_the_line() -> None:
+def test_unavailable_services_are_shown_on_screen_and_line() -> None:
     look = QueueScreen(queue=AWAY, run=View(value=RUN), download=View(), now=NOW)
 
-    assert AWAY.trouble in shown(look)
-    assert line(look).startswith(AWAY.trouble)
+    assert AWAY.error in shown(look)
+    assert line(look).startswith(AWAY.error)
     assert "level 1: 75 of 150 trials, ETA 2 min" in line(look)
 
 
-def test_a_server_that_ended_with_its_run_is_said_and_nothing_is_red() -> None:
+def test_a_server_stopped_with_its_run_is_not_an_error() -> None:
     look = QueueScreen(queue=View(note=NOT_RUNNING), run=View(), download=View(), now=NOW)
 
-    assert look.troubles == []
+    assert look.errors == []
     assert line(look) == NOT_RUNNING
     assert "no run is active" in shown(look)
 
 
-def test_a_search_without_workers_is_said_and_has_no_time_left() -> None:
+def test_a_search_without_workers_is_reported_without_eta() -> None:
     seen = replace(queue(0), most_jobs=8)
     look = QueueScreen(queue=View(value=seen), run=View(value=with_queue(RUN, seen)), download=View(), now=NOW)
 
@@ -189,7 +189,7 @@ def test_a_search_without_workers_is_said_and_has_no_time_left() -> None:
     assert "stalled: no worker is connected" in shown(look)
 
 
-def test_a_fetcher_that_was_killed_is_told_on_the_screen() -> None:
+def test_a_killed_fetcher_is_shown_on_the_screen() -> None:
     text = shown(
         QueueScreen(
             queue=View(value=queue(0)), run=View(), download=View(value=DOWNLOAD), now=NOW + timedelta(minutes=5)
@@ -200,11 +200,11 @@ def test_a_fetcher_that_was_killed_is_told_on_the_screen() -> None:
     assert "no worker is connected" in text
 
 
-def test_nothing_is_a_line_too() -> None:
+def test_an_empty_state_has_a_line() -> None:
     assert line(QueueScreen(queue=View(), run=View(), download=View(), now=NOW)) == "no run or download is active"
 
 
-def test_a_line_tells_the_download() -> None:
+def test_a_line_shows_the_download() -> None:
     look = QueueScreen(queue=View(value=queue(1)), run=View(), download=View(value=DOWNLOAD), now=NOW)
 
     assert "fetched 30 of 1,400 pages, ETA 10 min" in line(look)
@@ -213,5 +213,5 @@ def test_a_line_tells_the_download() -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"), [(None, "-"), (0, "0 s"), (99.4, "99 s"), (600, "10 min"), (7_500, "2 h 5 min")]
 )
-def test_durations_are_for_people(seconds: float | None, text: str) -> None:
+def test_durations_are_human_readable(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text

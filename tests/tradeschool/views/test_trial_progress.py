@@ -1,4 +1,4 @@
-"""Progress lines of a search without a terminal."""
+"""Progress log lines of a search without a terminal."""
 
 from types import SimpleNamespace
 
@@ -6,10 +6,10 @@ import pytest
 
 from tests.factories.runs import make_level
 from tradeschool.views import trial_progress
-from workers.coordinator.trial_ledger import StudyProgress
+from workers.coordinator.study.trial_ledger import StudyProgress
 
 
-def test_luck_is_told_now_and_then_with_the_time_that_is_left(
+def test_null_test_progress_is_logged_periodically_with_eta(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = iter([0.0, 1.0, 4.0, 5.0, 20.0, 50.0])
@@ -26,7 +26,7 @@ def test_luck_is_told_now_and_then_with_the_time_that_is_left(
     ]
 
 
-def test_the_same_line_is_not_said_again(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unchanged_line_is_not_repeated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
     monkeypatch.setattr(trial_progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
     with trial_progress.show_trials() as tell:

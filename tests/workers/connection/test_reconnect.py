@@ -1,4 +1,4 @@
-"""An outage is waited out with ever longer pauses, and not for ever."""
+"""Reconnection after an outage: growing pauses and a maximum wait."""
 
 import pytest
 
@@ -21,7 +21,7 @@ class Clock:
         self.pauses.append(seconds)
 
 
-def test_pauses_grow_up_to_a_longest_one_and_then_it_is_raised() -> None:
+def test_pauses_grow_to_a_maximum_and_then_the_error_is_raised() -> None:
     clock = Clock()
     outage = Outage(60.0, clock=clock, sleep=clock.sleep)
 
@@ -34,7 +34,7 @@ def test_pauses_grow_up_to_a_longest_one_and_then_it_is_raised() -> None:
     assert 160.0 < clock.now <= 100.0 + 60.0 + LONGEST_PAUSE_SECONDS
 
 
-def test_one_that_has_ended_does_not_count_for_the_next() -> None:
+def test_a_past_outage_does_not_count_for_the_next() -> None:
     clock = Clock()
     outage = Outage(1.0, clock=clock, sleep=clock.sleep)
     for _ in range(50):

@@ -1,4 +1,4 @@
-"""Redis refuses to work in one way or another: no answer is lost, no worker ends, and it is said once."""
+"""Redis outages of all kinds: no result is lost, no worker ends, and each outage is logged once."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from workers.connection.redis_outage import LONGEST_PAUSE_SECONDS, RedisOutage, 
 
 @dataclass(frozen=True)
 class Fault:
-    """What an operator, or an accident, does to a server; how it answers then; and how it is undone."""
+    """A fault of a server: how to cause it, its error, and how to undo it."""
 
     code: str
     do: tuple[str, ...]
@@ -41,7 +41,7 @@ FAULTS = (
 
 
 def test_a_result_survives_every_refusal(plan, killable_server, start_program, eventually, tmp_path: Path) -> None:
-    """Each fault comes while a trial is evaluated, and stays until the worker has met it."""
+    """Each fault starts during an evaluation and lasts until the worker has met it."""
     counts = tmp_path / "counts"
     slow = replace(plan, url=killable_server.url, title="sleep 0.3", trials=9, lag=1)
     worker = start_program("worker_process.py", "--url", killable_server.url, "--lease", "30", BENCH_COUNTS=str(counts))
@@ -78,12 +78,12 @@ def test_a_result_survives_every_refusal(plan, killable_server, start_program, e
         (ResponseError("ERR unknown command"), False, "is it running"),
     ],
 )
-def test_what_can_be_gone_at_the_next_try(error: RedisError, passes: bool, what: str) -> None:
+def test_redis_errors_are_classified_as_temporary_or_permanent(error: RedisError, passes: bool, what: str) -> None:
     assert may_pass(error) is passes
     assert what in remedy(error)
 
 
-def test_an_outage_is_two_lines_and_pauses_grow(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_logs_two_lines_and_pauses_grow(caplog: pytest.LogCaptureFixture) -> None:
     now = [100.0]
     outage = RedisOutage(clock=lambda: now[0])
     with caplog.at_level(logging.WARNING):

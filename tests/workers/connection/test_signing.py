@@ -1,4 +1,4 @@
-"""With a key, neither orders nor answers can be forged; without one, nothing changes."""
+"""Signing: with a key, batches and results cannot be forged; without a key, nothing changes."""
 
 import json
 import time
@@ -30,7 +30,7 @@ def signed_run(plan, study):
 
 
 @given(content=st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5) | st.none(), max_size=4))
-def test_what_was_signed_comes_back(content: dict[str, object]) -> None:
+def test_a_signed_value_is_verified(content: dict[str, object]) -> None:
     text = json.dumps(content)
 
     assert SIGNER.check("batch", "j", SIGNER.sign("batch", "j", text)) == content
@@ -54,12 +54,12 @@ def test_what_was_signed_comes_back(content: dict[str, object]) -> None:
         pytest.param("[", id="no JSON"),
     ],
 )
-def test_what_was_not_signed_is_refused(received: str) -> None:
+def test_an_unsigned_value_is_refused(received: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         SIGNER.check("result", "j", received, now=NOW, seconds=60.0)
 
 
-def test_a_signature_counts_for_its_own_name_and_time() -> None:
+def test_a_signature_is_bound_to_its_name_and_time() -> None:
     sent = SIGNER.sign("result", "j", '{"v": 1}', at=NOW)
 
     assert SIGNER.check("result", "j", sent, now=NOW + 59, seconds=60.0) == {"v": 1}
@@ -69,7 +69,7 @@ def test_a_key_is_not_in_a_repr() -> None:
     assert "0123" not in repr(SIGNER)
 
 
-def test_a_signed_search_finds_the_same(plan, start_worker) -> None:
+def test_a_signed_search_gives_the_same_table(plan, start_worker) -> None:
     start_worker("--key", KEY)
     study = plan.open()
     plan.finish(signed_run(plan, study))
@@ -79,7 +79,7 @@ def test_a_signed_search_finds_the_same(plan, start_worker) -> None:
     assert table == plan.table_in_process()
 
 
-def test_forged_answers_count_for_nothing(plan, make_evaluator) -> None:
+def test_forged_results_are_ignored(plan, make_evaluator) -> None:
     study = plan.open()
     run = signed_run(plan, study)
     run.reconcile()
@@ -93,7 +93,7 @@ def test_forged_answers_count_for_nothing(plan, make_evaluator) -> None:
     assert (forged, honest) == (0, 1)
 
 
-def test_a_worker_with_a_key_evaluates_no_unsigned_order(plan, start_worker, eventually) -> None:
+def test_a_worker_with_a_key_evaluates_no_unsigned_batch(plan, start_worker, eventually) -> None:
     start_worker("--key", KEY)
     connection = plan.queue.connection
     order = {"v": 1, "study": "x"}
@@ -107,7 +107,7 @@ def test_a_worker_with_a_key_evaluates_no_unsigned_order(plan, start_worker, eve
 
 
 @pytest.mark.parametrize("key", [None, "another key, long enough"])
-def test_workers_with_another_key_end_the_run_and_fail_no_trial(plan, start_worker, key: str | None) -> None:
+def test_workers_with_another_key_end_the_run_without_failed_trials(plan, start_worker, key: str | None) -> None:
     start_worker(*(["--key", key] if key else []))
     study = plan.open()
 
@@ -118,7 +118,7 @@ def test_workers_with_another_key_end_the_run_and_fail_no_trial(plan, start_work
     study.close()
 
 
-def test_a_key_comes_from_a_file(tmp_path) -> None:
+def test_a_key_is_read_from_a_file(tmp_path) -> None:
     (tmp_path / "key").write_text(f"{KEY}\n")
 
     assert WorkSettings(signing_key_file=tmp_path / "key").key() == KEY.encode()

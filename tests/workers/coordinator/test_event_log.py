@@ -1,4 +1,4 @@
-"""A run's log of events: appended by anybody, read in bounds, never in the way."""
+"""Event log of a run: concurrent writers, bounded reads, and no failure of the writer."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ import pytest
 from workers.coordinator import event_log
 
 
-def test_what_was_recorded_is_read_in_order(tmp_path: Path) -> None:
+def test_recorded_events_are_read_in_order(tmp_path: Path) -> None:
     event_log.record(tmp_path / "run", "level_started", level="1", attempt=1, trials=100)
     event_log.record(tmp_path / "run", "level_failed", level="1", attempt=1, reason="sharpe 0.3")
 
@@ -29,14 +29,14 @@ def test_a_run_without_events_has_none(tmp_path: Path) -> None:
     "noise",
     [b"", b"{", b"[1]\n", b"null\n", b'{"time": 3, "event": "x"}\n', b"\xff\xfe\n", b'{"event": "x"}\n', b"[" * 9999],
 )
-def test_a_line_that_was_cut_or_is_strange_spoils_no_other(tmp_path: Path, noise: bytes) -> None:
+def test_a_line_that_was_cut_or_is_malformed_spoils_no_other(tmp_path: Path, noise: bytes) -> None:
     (tmp_path / event_log.NAME).write_bytes(b'{"time": "2026-01-01T00:00:00+00:00", "event": "a"}\n' + noise)
     event_log.record(tmp_path, "b")
 
     assert [event.name for event in event_log.read(tmp_path)] == ["a", "b"]
 
 
-def test_many_writers_lose_and_mix_no_line(tmp_path: Path) -> None:
+def test_concurrent_writers_lose_and_mix_no_line(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: event_log.record(tmp_path, "n", number=number, text="x" * 400), range(400)))
 
@@ -54,7 +54,7 @@ def test_only_the_end_of_a_long_file_is_read(tmp_path: Path) -> None:
     assert len(found) < event_log.MAX_READ_BYTES / 400
 
 
-def test_a_follower_hears_each_event_once_and_starts_over_with_a_new_file(tmp_path: Path) -> None:
+def test_a_follower_reads_each_event_once_and_restarts_with_a_new_file(tmp_path: Path) -> None:
     follower = event_log.Follower(tmp_path)
     event_log.record(tmp_path, "a")
     assert [event.name for event in follower.new_events()] == ["a"]
@@ -67,20 +67,20 @@ def test_a_follower_hears_each_event_once_and_starts_over_with_a_new_file(tmp_pa
     assert [event.name for event in follower.new_events()] == ["c"]
 
 
-def test_a_text_of_any_length_stays_a_bounded_line(tmp_path: Path) -> None:
+def test_a_long_text_is_cut_to_a_bounded_line(tmp_path: Path) -> None:
     event_log.record(tmp_path, "long", reason="x" * 100_000, many=["y" * 500] * 100)
 
     assert (tmp_path / event_log.NAME).stat().st_size <= event_log.MAX_BYTES
 
 
-def test_a_disk_that_takes_no_line_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_event_write_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "run").write_text("a file where the folder should be")
     event_log.record(tmp_path / "run", "level_started")
 
     assert "event not recorded" in caplog.text
 
 
-def test_an_event_without_words_of_its_own_is_told_by_name(tmp_path: Path) -> None:
+def test_an_event_without_a_message_is_reported_by_name(tmp_path: Path) -> None:
     event_log.record(tmp_path, "something_new", level="2")
 
     assert event_log.read(tmp_path)[0].sentence == "something new: level 2"

@@ -1,4 +1,4 @@
-"""A stranger's keys cost time, never a worker or a result: the run ends with the table of a quiet one."""
+"""An attacker's keys cost time, never a worker or a result: the run ends with the table of a quiet one."""
 
 import base64
 import time
@@ -27,7 +27,7 @@ def names_of_workers(connection: Redis) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", hostile_keys.KINDS)
-def test_whatever_a_key_holds_the_table_is_the_same(served, eventually, kind: str) -> None:
+def test_hostile_values_in_any_key_do_not_change_the_table(served, eventually, kind: str) -> None:
     plan = replace(served, trials=24)
     connection, expected = plan.queue.connection, plan.table_in_process()
     eventually(lambda: names_of_workers(connection))
@@ -51,7 +51,7 @@ def test_whatever_a_key_holds_the_table_is_the_same(served, eventually, kind: st
     eventually(lambda: names_of_workers(connection) == worker)
 
 
-def test_a_worker_outlives_keys_that_are_damaged_while_it_mends_others(plan, make_evaluator, monkeypatch) -> None:
+def test_a_worker_survives_keys_damaged_during_a_repair(plan, make_evaluator, monkeypatch) -> None:
     connection, hits = plan.queue.connection, iter(["rq:workers", "rq:workers:trials", "rq:workers"])
     evaluator = make_evaluator("here")
     worker = TrialWorker(connection, evaluator, WorkerSettings(), UNSIGNED)
@@ -79,7 +79,7 @@ def test_every_depth_of_nesting_is_refused(plan) -> None:
             TrialJob.fetch(f"deep{depth}", connection).payload()
 
 
-def test_a_packed_bomb_costs_what_an_honest_reason_does(plan) -> None:
+def test_a_compressed_bomb_costs_as_much_as_a_valid_reason(plan) -> None:
     connection, job = plan.queue.connection, "bomb-L1-a1-0-0-a1"
     bomb = base64.b64encode(zlib.compress(b"x" * 300_000_000, 1))
     connection.zadd("rq:failed:trials", {job: time.time() + 86_400})
@@ -95,7 +95,7 @@ def test_a_packed_bomb_costs_what_an_honest_reason_does(plan) -> None:
     assert most < 8 * MAX_BYTES
 
 
-def test_what_is_left_out_is_said(plan) -> None:
+def test_skipped_values_are_logged(plan) -> None:
     connection = plan.queue.connection
     connection.sadd("rq:workers:trials", *(f"rq:worker:made-up-{number}" for number in range(5_000)))
     connection.set("rq:wip:trials", "no leases")
@@ -106,14 +106,14 @@ def test_what_is_left_out_is_said(plan) -> None:
     assert "rq:workers:trials: 904 of 5,000 entries were left out" in advice
 
 
-def test_a_turn_that_would_never_end_is_ended(plan) -> None:
+def test_a_maintenance_turn_without_expiry_is_ended(plan) -> None:
     connection = plan.queue.connection
     connection.set(MAINTENANCE_KEY, "for ever")
 
     assert [clean_in_turn(plan.queue, 1_000), clean_in_turn(plan.queue, 1_000)] == [True, False]
 
 
-def test_the_messages_by_which_rq_commands_workers_reach_none(served, eventually) -> None:
+def test_rq_command_messages_reach_no_worker(served, eventually) -> None:
     connection, expected = served.queue.connection, served.table_in_process()
     eventually(lambda: names_of_workers(connection))
     worker, study = names_of_workers(connection), served.open()

@@ -1,4 +1,4 @@
-"""A search in one process asks and finds what workers do, byte for byte."""
+"""A search in one process gives the trial table of workers, byte for byte."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from optimizer.search.sampler import SearchSpace
 from optimizer.search.space import distributions
 from optimizer.search.trial_table import export
 from tests.factories.in_process_runs import ALMOST, ANY, RunHarness, level
-from workers.coordinator.run_record import read_run
+from workers.coordinator.run.run_record import read_run
 
 SEED = 7
 
@@ -33,7 +33,7 @@ def alone(harness: RunHarness, written: Level, attempt: int = 1, inherited=None,
 
 
 @pytest.mark.parametrize("fields", [{}, {"early_stop": 3, "trials": 40}, {"lag": 1}, {"trials": 30}], ids=str)
-def test_one_process_finds_what_workers_find(harness: RunHarness, fields: dict) -> None:
+def test_one_process_gives_the_same_table_as_workers(harness: RunHarness, fields: dict) -> None:
     written = level("1", ANY, **fields)
     harness.begin(written, seed=SEED)
     harness.run()
@@ -41,7 +41,7 @@ def test_one_process_finds_what_workers_find(harness: RunHarness, fields: dict) 
     assert export(alone(harness, written), "csv") == harness.table("1")
 
 
-def test_also_after_a_winner_was_inherited_and_on_a_retry(harness: RunHarness) -> None:
+def test_one_process_gives_the_same_table_after_inheritance_and_on_retry(harness: RunHarness) -> None:
     written = level("2", ALMOST, retries=1, relax=0.5)
     harness.begin(level("1", ANY), written, seed=SEED)
     harness.run()

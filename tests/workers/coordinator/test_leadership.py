@@ -1,4 +1,4 @@
-"""One coordinator a study."""
+"""Leadership: a study has one coordinator at a time."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tradeschool.errors import ServiceUnreachable, SettingsError
 from workers.coordinator.leadership import acquire_leadership, has_leader, wait_for_leadership
 
 
-def test_a_role_is_held_by_one(tmp_path) -> None:
+def test_leadership_is_held_by_one_process(tmp_path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     leadership = acquire_leadership(url, "a")
     assert leadership is not None
@@ -22,7 +22,7 @@ def test_a_role_is_held_by_one(tmp_path) -> None:
     again.release()
 
 
-def test_studies_have_coordinators_of_their_own(tmp_path) -> None:
+def test_each_study_has_its_own_coordinator(tmp_path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     roles = [acquire_leadership(url, name) for name in ("a", "b")]
 
@@ -32,7 +32,7 @@ def test_studies_have_coordinators_of_their_own(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_a_run_is_conducted_while_its_role_is_held(tmp_path, request: pytest.FixtureRequest, kind: str) -> None:
+def test_a_run_is_active_while_its_leadership_is_held(tmp_path, request: pytest.FixtureRequest, kind: str) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}" if kind == "sqlite" else request.getfixturevalue("postgres")[1]
     free = has_leader(url, "run")
     left = list(tmp_path.iterdir())
@@ -44,7 +44,7 @@ def test_a_run_is_conducted_while_its_role_is_held(tmp_path, request: pytest.Fix
     assert left == [], "a look has written something"
 
 
-def test_waiting_ends_when_it_is_told_to(tmp_path) -> None:
+def test_waiting_for_leadership_can_be_cancelled(tmp_path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     leadership, naps = acquire_leadership(url, "a"), []
     assert leadership is not None
@@ -62,7 +62,7 @@ def test_a_database_that_cannot_lock_is_refused(url: str) -> None:
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_server_that_is_away_is_named(tmp_path) -> None:
+def test_an_unreachable_server_is_reported(tmp_path) -> None:
     with pytest.raises(ServiceUnreachable, match=r"me:\*\*\*@127\.0\.0\.1"):
         acquire_leadership("postgresql+psycopg://me:s3cret@127.0.0.1:1/x?connect_timeout=1", "a")
     with pytest.raises(ServiceUnreachable, match="does its folder exist"):

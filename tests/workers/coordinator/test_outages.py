@@ -1,4 +1,4 @@
-"""What a search needs goes away and comes back: it waits, and finds the same."""
+"""Outages of database, disk and Redis during a search: it waits and gives the same table."""
 
 import time
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from optimizer.search.study import OpenStudy
 from optimizer.search.trial_table import export
 from tradeschool.errors import ServiceUnreachable
 from workers.connection.reconnect import LONGEST_PAUSE_SECONDS, Outage
-from workers.coordinator.coordinator import StudyRun, coordinate
-from workers.coordinator.trial_ledger import StudyProgress
+from workers.coordinator.study.coordinator import StudyRun, coordinate
+from workers.coordinator.study.trial_ledger import StudyProgress
 
 
 def conducted(plan, at: int, breaks: Callable[[], None], mends: Callable[[], None]) -> bytes:
-    """The table of a study during which something breaks once, after so many trials, until that was noticed."""
+    """The table of a study with one fault after a number of trials, which lasts until it is noticed."""
     opened: list[OpenStudy] = []
     happened: list[int] = []
     noticed: list[float] = []
@@ -47,14 +47,14 @@ def conducted(plan, at: int, breaks: Callable[[], None], mends: Callable[[], Non
     return table
 
 
-def test_a_database_server_that_stops_for_a_while_costs_no_trial(served, postgres) -> None:
+def test_a_stopped_database_server_loses_no_trial(served, postgres) -> None:
     server, url = postgres
     plan = replace(served, database=url, study="outage-L1-a1", trials=24)
 
     assert conducted(plan, 8, server.stop, server.start) == plan.table_in_process()
 
 
-def test_a_full_disk_costs_no_trial(served, small_disk: Path, remount: Callable[[str], None]) -> None:
+def test_a_full_disk_loses_no_trial(served, small_disk: Path, remount: Callable[[str], None]) -> None:
     remount("size=2m")
     plan = replace(served, folder=small_disk, trials=24, title="sleep 0.01")
     filling = small_disk / "filling"
@@ -70,7 +70,7 @@ def test_a_full_disk_costs_no_trial(served, small_disk: Path, remount: Callable[
     assert conducted(plan, 8, fill, filling.unlink) == expected
 
 
-def test_a_database_that_stays_away_ends_the_run(served, small_disk: Path) -> None:
+def test_a_permanent_database_outage_ends_the_run(served, small_disk: Path) -> None:
     missing = replace(served, folder=small_disk / "none")
     now = [0.0]
 
@@ -85,7 +85,7 @@ def test_a_database_that_stays_away_ends_the_run(served, small_disk: Path) -> No
     assert 300.0 < now[0] <= 300.0 + LONGEST_PAUSE_SECONDS
 
 
-def test_a_redis_that_is_away_for_a_while_costs_no_trial(plan, killable_server, start_program) -> None:
+def test_a_temporary_redis_outage_loses_no_trial(plan, killable_server, start_program) -> None:
     slow = replace(plan, url=killable_server.url, title="sleep 0.05", trials=24)
     worker = start_program("worker_process.py", "--url", killable_server.url)
 

@@ -1,4 +1,4 @@
-"""A run whose coordinator was killed goes on; one that was stopped on purpose does not."""
+"""Standby: a run of a killed coordinator is resumed, and one that was stopped on purpose is not."""
 
 import shutil
 import signal
@@ -36,7 +36,7 @@ def connection(plan) -> Redis:
 
 @pytest.fixture
 def marked(plan) -> Callable[..., RunMarker]:
-    """Writes a run down and marks it as under way, in the study's database of the plan."""
+    """Stores a run and marks it as active in the study database of the plan."""
     context = replace(make_context(plan.folder), storage_url=plan.storage)
 
     def mark(run: str = "run") -> RunMarker:
@@ -56,14 +56,14 @@ def under_way(url: str) -> list[str]:
 
 
 class Starts:
-    """A command that is noted down, and a clock of the test's own."""
+    """A standby with recorded commands and a manual clock."""
 
     def __init__(self, connection: Redis, storage: str, command: str = "false", key: bytes | None = None) -> None:
         self.now, self.runs, self._command = 0.0, list[str](), command
         self.standby = Standby(connection, storage, self._note, clock=lambda: self.now, signer=Signer(key))
 
     def pass_time(self, seconds: float) -> None:
-        """A look now, and one after so long; what was started has ended by then."""
+        """Poll now and after a number of seconds; started commands have ended by then."""
         self.standby.look()
         self.now += seconds
         self.standby.look()
@@ -76,7 +76,7 @@ class Starts:
         return [self._command] if self._command == "false" else [self._command, "600"]
 
 
-def test_the_run_of_a_killed_coordinator_goes_on(
+def test_a_standby_resumes_the_run_of_a_killed_coordinator(
     plan, marked, connection: Redis, start: Start, start_worker, eventually
 ) -> None:
     slow = replace(plan, title="sleep 0.05", trials=20)
@@ -101,7 +101,7 @@ def test_the_run_of_a_killed_coordinator_goes_on(
     assert table == expected
 
 
-def test_a_mark_is_taken_down_by_its_own_process_only(plan, marked) -> None:
+def test_a_mark_is_removed_only_by_its_own_process(plan, marked) -> None:
     first = marked()
     second = RunMarker(plan.storage, "run")
     second.set()
@@ -112,7 +112,7 @@ def test_a_mark_is_taken_down_by_its_own_process_only(plan, marked) -> None:
     assert (during, under_way(plan.storage)) == (["run"], [])
 
 
-def test_a_copied_database_has_nothing_under_way(plan, marked) -> None:
+def test_a_copied_database_has_no_active_run(plan, marked) -> None:
     marked()
     copy = plan.folder / "copy.db"
     shutil.copy(plan.folder / "study.db", copy)
@@ -121,7 +121,7 @@ def test_a_copied_database_has_nothing_under_way(plan, marked) -> None:
     assert under_way(f"sqlite:///{copy}") == []
 
 
-def test_a_mark_makes_no_database(plan) -> None:
+def test_a_mark_creates_no_database(plan) -> None:
     mark = RunMarker(f"sqlite:///{plan.folder / 'none.db'}", "run")
     mark.set()
     mark.clear()
@@ -129,12 +129,12 @@ def test_a_mark_makes_no_database(plan) -> None:
     assert not (plan.folder / "none.db").exists()
 
 
-def test_a_database_that_was_not_made_has_nothing_under_way(plan) -> None:
+def test_a_missing_database_has_no_active_run(plan) -> None:
     assert under_way(f"sqlite:///{plan.folder / 'none.db'}") == []
     assert not (plan.folder / "none.db").exists()
 
 
-def test_names_in_redis_start_nothing(plan, marked, connection: Redis) -> None:
+def test_run_names_in_redis_start_no_process(plan, marked, connection: Redis) -> None:
     connection.sadd("tradeschool:runs", *(f"made-up-{number}" for number in range(40)), "x" * 300)
     connection.hset("tradeschool:studies", "made-up-L1-a1", '{"v": 1, "seen": 1, "trials": 9}')
     marked()
@@ -163,7 +163,7 @@ def test_runs_are_taken_over_one_at_a_time(plan, marked, connection: Redis) -> N
     assert starts.runs == ["one", "two"]
 
 
-def test_one_that_does_not_come_up_holds_the_next_one_back_for_a_while_only(plan, marked, connection: Redis) -> None:
+def test_a_run_that_does_not_start_delays_the_next_only_for_a_while(plan, marked, connection: Redis) -> None:
     marked("one")
     marked("two")
     starts = Starts(connection, plan.storage, "sleep")
@@ -190,7 +190,7 @@ def test_a_run_is_taken_over_within_ten_seconds(plan, marked, connection: Redis)
     starts.standby.end()
 
 
-def test_a_coordinator_that_fails_is_started_ever_later(plan, marked, connection: Redis) -> None:
+def test_a_failing_coordinator_is_restarted_with_growing_delays(plan, marked, connection: Redis) -> None:
     marked()
     starts = Starts(connection, plan.storage)
     pauses = []
@@ -204,7 +204,7 @@ def test_a_coordinator_that_fails_is_started_ever_later(plan, marked, connection
     assert pauses == pytest.approx([2.0, 4.0, 8.0])
 
 
-def test_a_run_that_cannot_be_gone_on_with_is_left_to_others(plan, marked, connection: Redis) -> None:
+def test_a_run_that_cannot_be_resumed_is_left_to_others(plan, marked, connection: Redis) -> None:
     marked()
     starts = Starts(connection, plan.storage)
     for _ in range(3 * module.MAX_FAILURES):
@@ -218,7 +218,7 @@ def test_a_run_that_cannot_be_gone_on_with_is_left_to_others(plan, marked, conne
     assert len(starts.runs) == left + 1
 
 
-def test_runs_of_another_database_are_named_once_and_left_alone(
+def test_runs_of_another_database_are_logged_once_and_skipped(
     plan, marked, connection: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     marked("ours")
@@ -235,7 +235,7 @@ def test_runs_of_another_database_are_named_once_and_left_alone(
     assert starts.runs == ["ours"]
 
 
-def test_a_standby_that_cannot_look_lives_on(plan, connection: Redis, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_standby_survives_an_unreachable_database(plan, connection: Redis, caplog: pytest.LogCaptureFixture) -> None:
     naps = []
 
     def nap(_: float) -> None:

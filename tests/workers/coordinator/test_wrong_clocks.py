@@ -1,4 +1,4 @@
-"""Clocks that are wrong, or are set in mid-run, change nothing: each wall clock is compared with itself alone."""
+"""Wrong or changed clocks do not change a run: each wall clock is compared only with itself."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -40,10 +40,10 @@ def clocks(tmp_path: Path) -> Callable[[str], WrongClock]:
         pytest.param({"server": -MINUTES}, {"server": DAYS, "coordinator": MINUTES}, id="server"),
     ],
 )
-def test_no_trial_is_lost_to_a_clock(
+def test_wrong_clocks_lose_no_trial(
     plan, forgotten, start_interpreter, eventually, tmp_path, clocks, first, then
 ) -> None:
-    """Each trial takes several heartbeats, and the clocks are set while some of them run."""
+    """Each trial lasts several heartbeats, and clocks are changed during trials."""
     counts = tmp_path / "counts"
     slow = replace(plan, url=forgotten.url, title="sleep 1.5", trials=6, lag=3)
     for name, seconds in first.items():

@@ -1,4 +1,4 @@
-"""For programs under libfaketime: it takes the moment until which Python sleeps for one of a clock that is set.
+"""A correction for programs under libfaketime, which misreads the end of a Python sleep after its clock is set.
 
 Python sleeps until a moment of the clock that only runs. Waiting for nothing lasts as long, and has no such moment.
 """

@@ -1,4 +1,4 @@
-"""A search outlives whatever its strategy's code does: that runs in a process of its own."""
+"""Strategy isolation: strategy code runs in a separate process, whose failure does not end the search."""
 
 import os
 import sys
@@ -17,8 +17,8 @@ from optimizer.strategies.registry import find_own_by, import_own
 from tests.factories.in_process_runs import ANY, RunHarness, level, run_harness_in
 from tradeschool.errors import SettingsError, StrategyFailed, StrategyNotImported, TradeschoolError
 from tradeschool.markets.timeframes import Timeframe
-from workers.coordinator.curriculum_run import run_levels_with
-from workers.coordinator.finalize import FinalizeOptions
+from workers.coordinator.run.curriculum_run import run_levels_with
+from workers.coordinator.run.finalize import FinalizeOptions
 from workers.isolation import strategy_host
 from workers.isolation.strategy_host import StrategyHost, isolated_strategies
 from workers.isolation.strategy_process import IsolationSettings
@@ -58,7 +58,7 @@ def write(name: str = "mine", *, repair: str = "pass", signals: str = "pass") ->
 
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No limit that working code could reach on a slow machine; a test of code that does not end sets its own."""
+    """Limits that valid code does not reach on a slow machine; tests of endless code set lower ones."""
     monkeypatch.setattr(strategy_host, "IMPORT_SECONDS", 600.0)
     monkeypatch.setattr(strategy_host, "RESPONSE_SECONDS", 600.0)
 
@@ -78,7 +78,7 @@ def is_gone(process: int) -> bool:
     return not Path(f"/proc/{process}").exists()
 
 
-def test_what_stands_for_a_strategy_says_what_the_strategy_says(apart: StrategyHost) -> None:
+def test_the_proxy_has_the_attributes_of_its_strategy(apart: StrategyHost) -> None:
     name = write()
 
     found = load(name)
@@ -94,7 +94,7 @@ def test_what_stands_for_a_strategy_says_what_the_strategy_says(apart: StrategyH
         found.signals(None, DEFAULTS, Direction.BOTH)
 
 
-def test_a_decision_engine_is_known_for_one(apart: StrategyHost) -> None:
+def test_a_decision_engine_is_recognized(apart: StrategyHost) -> None:
     write()
     Path("engine.py").write_text(
         "from mine import Mine\n"
@@ -120,7 +120,7 @@ def test_a_decision_engine_is_known_for_one(apart: StrategyHost) -> None:
         ("x = (", r"SyntaxError"),
     ],
 )
-def test_a_module_that_cannot_be_imported_is_told_in_a_line(apart: StrategyHost, body: str, said: str) -> None:
+def test_an_unimportable_module_is_reported_in_one_line(apart: StrategyHost, body: str, said: str) -> None:
     Path("mine.py").write_text(body)
 
     with pytest.raises((StrategyNotImported, StrategyFailed), match=said) as raised:
@@ -132,14 +132,14 @@ def test_a_module_that_cannot_be_imported_is_told_in_a_line(apart: StrategyHost,
 
 
 @pytest.mark.parametrize("name", ["not_there:X", "mine:NOT_THERE"])
-def test_a_name_that_is_not_there_is_a_wrong_setting(apart: StrategyHost, name: str) -> None:
+def test_a_missing_attribute_is_a_settings_error(apart: StrategyHost, name: str) -> None:
     write()
 
     with pytest.raises(SettingsError, match="cannot be imported"):
         load(name)
 
 
-def test_an_import_that_does_not_end_is_ended_once_and_told_of(
+def test_an_endless_import_is_stopped_once_and_reported(
     monkeypatch: pytest.MonkeyPatch, limits: IsolationSettings
 ) -> None:
     monkeypatch.setattr(strategy_host, "IMPORT_SECONDS", 2.0)
@@ -166,7 +166,7 @@ def test_an_import_that_does_not_end_is_ended_once_and_told_of(
         ("raise ValueError('no')", r"at repair: ValueError: no \(mine.py, line 12\) \(1 attempt\)"),
     ],
 )
-def test_a_repair_that_brings_its_process_down_is_tried_again_and_given_up(
+def test_a_repair_that_crashes_is_retried_and_then_fails(
     monkeypatch: pytest.MonkeyPatch, apart: StrategyHost, repair: str, said: str
 ) -> None:
     if "within" in said:
@@ -177,20 +177,20 @@ def test_a_repair_that_brings_its_process_down_is_tried_again_and_given_up(
         found.repair(DEFAULTS)
 
 
-def test_a_repair_that_brings_one_process_down_is_answered_by_the_next(apart: StrategyHost) -> None:
+def test_a_repair_that_crashes_once_succeeds_in_the_next_process(apart: StrategyHost) -> None:
     repair = "if not os.path.exists('once'): open('once', 'w').close(); os.kill(os.getpid(), 9)"
 
     assert load(write(repair=repair)).repair(DEFAULTS) == BUILT_IN.repair(DEFAULTS)
 
 
-def test_a_repair_out_of_bounds_is_a_wrong_setting_as_ever(apart: StrategyHost) -> None:
+def test_a_repair_out_of_bounds_is_a_settings_error(apart: StrategyHost) -> None:
     found = load(write(repair="return {**parameters, 'fast': 9999}"))
 
     with pytest.raises(SettingsError, match=r"strategy 'mine': fast: expected 2\.\.100, was 9999"):
         found.repair(DEFAULTS)
 
 
-def test_a_fork_of_a_strategy_answers_nothing_and_is_gone_with_it(apart: StrategyHost, eventually) -> None:
+def test_a_fork_of_a_strategy_sends_nothing_and_ends_with_it(apart: StrategyHost, eventually) -> None:
     repair = "pid = os.fork(); pid and open('forks', 'a').write(f'{pid}\\n')"
     sleep = "os.fork() or time.sleep(600)"
     found = load(write(repair=f"{repair}; parameters = {{**parameters}}"))
@@ -204,7 +204,7 @@ def test_a_fork_of_a_strategy_answers_nothing_and_is_gone_with_it(apart: Strateg
     eventually(lambda: all(map(is_gone, map(int, [*Path("forks").read_text().split(), Path("pid").read_text()]))))
 
 
-def test_what_a_strategy_prints_goes_to_standard_error_and_has_an_end(apart: StrategyHost, capfd) -> None:
+def test_strategy_output_goes_to_standard_error_within_a_limit(apart: StrategyHost, capfd) -> None:
     found = load(
         write(repair="print('x' * 100 + '\\n', end='' ); print('y' * 50_000_000); os.write(1, b'\\x1b[1m\\n')")
     )
@@ -221,7 +221,7 @@ def test_what_a_strategy_prints_goes_to_standard_error_and_has_an_end(apart: Str
 
 
 def go_on(harness: RunHarness, name: str = "run"):
-    """Trials are evaluated by this process, as by a worker; what else needs the strategy goes its own way."""
+    """Evaluate trials in this process, as a worker does; other strategy calls use the isolated host."""
 
     def here(work: Callable):
         def done(*arguments):
@@ -246,13 +246,13 @@ def own_curriculum(name: str):
 
 @pytest.fixture
 def importable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A module of the working folder, for this process and for those that it starts; forgotten afterwards."""
+    """Makes a module of the working folder importable in this process and its children, and removes it afterwards."""
     monkeypatch.syspath_prepend(str(Path.cwd()))
     yield
     sys.modules.pop("mine", None)
 
 
-def test_a_run_whose_strategy_is_apart_leaves_the_same_files(
+def test_an_isolated_strategy_leaves_the_same_files(
     folder: Path, candles: Path, limits: IsolationSettings, importable
 ) -> None:
     name = write()
@@ -274,7 +274,7 @@ def test_a_run_whose_strategy_is_apart_leaves_the_same_files(
 
 
 @pytest.mark.parametrize("signals", [f"{VALIDATION_ONLY} sum(itertools.repeat(0))", f"{VALIDATION_ONLY} os._exit(4)"])
-def test_a_strategy_that_fails_on_validation_alone_ends_the_run_in_a_line(
+def test_a_strategy_that_fails_only_on_validation_ends_the_run(
     harness: RunHarness, limits: IsolationSettings, importable, signals: str
 ) -> None:
     harness.begin(*own_curriculum(write(signals=signals)))
@@ -291,9 +291,9 @@ def test_a_strategy_that_fails_on_validation_alone_ends_the_run_in_a_line(
 
 
 def go_on_once_searched(harness: RunHarness) -> None:
-    """Repairs are this process' own, so that how long they take says nothing."""
+    """Repairs run in this process, so that their duration does not matter."""
     host, strategy_host._host = strategy_host._host, None
-    from workers.coordinator import isolated_steps
+    from workers.coordinator.run import isolated_steps
 
     original = isolated_steps.host_for
     try:
@@ -304,7 +304,7 @@ def go_on_once_searched(harness: RunHarness) -> None:
         isolated_steps.host_for, strategy_host._host = original, host
 
 
-def test_a_name_s_process_ends_with_the_process_that_started_it(apart: StrategyHost) -> None:
+def test_a_strategy_process_ends_with_its_parent(apart: StrategyHost) -> None:
     load(write(repair="open('pid', 'w').write(str(os.getpid()))")).repair(DEFAULTS)
     process = int(Path("pid").read_text())
     assert os.getsid(process) == process
@@ -315,7 +315,7 @@ def test_a_name_s_process_ends_with_the_process_that_started_it(apart: StrategyH
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts data in this way")
-def test_a_strategy_s_memory_has_a_limit(limits: IsolationSettings) -> None:
+def test_the_memory_of_a_strategy_has_a_limit(limits: IsolationSettings) -> None:
     name = write(repair="parameters = {**parameters, 'fast': len(bytearray(4_000_000_000))}")
 
     with (

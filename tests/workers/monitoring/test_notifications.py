@@ -1,4 +1,4 @@
-"""What is new is said once, by one, whoever notices it and whenever it is restarted."""
+"""Notifications: each event is sent once, by one process, also after restarts."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ SPREAD = Durations(bounds_seconds=(), counts=(0,), seconds=0)
 
 
 class ServiceHarness:
-    """An installation of files whose clock and queue a test moves."""
+    """An installation with a clock and queue controlled by the test."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.now, self.told = folder, START, list[Notification]()
@@ -50,7 +50,7 @@ class ServiceHarness:
 
     def queue(self) -> View[Snapshot]:
         if self.workers is None:
-            return View(trouble="away")
+            return View(error="away")
         counts = dict.fromkeys(("queued", "started", "finished", "failed", "deferred", "scheduled"), 0)
         pace = {"oldest_seconds": 0.0, "throughput_per_minute": 0}
         return View(value=Snapshot(**counts, **pace, workers=self.workers))  # type: ignore[arg-type]
@@ -127,7 +127,7 @@ def worker(age: float, name: str = "w1") -> WorkerSnapshot:
 @pytest.mark.parametrize(
     ("action", "kind"), [("deploy", "good"), ("paper trade", "warning"), ("do not deploy", "bad"), ("other", "bad")]
 )
-def test_a_recommendation_is_as_good_as_what_it_recommends(context: ServiceHarness, action: str, kind: str) -> None:
+def test_the_severity_of_a_recommendation_follows_its_verdict(context: ServiceHarness, action: str, kind: str) -> None:
     notifications = context.notifications()
     event_log.record(context.begin_run(), "recommendation", action=action, reason="a check is not met")
     notifications.look()
@@ -137,7 +137,7 @@ def test_a_recommendation_is_as_good_as_what_it_recommends(context: ServiceHarne
     ]
 
 
-def test_a_run_s_events_are_said_as_they_come(context: ServiceHarness) -> None:
+def test_run_events_are_sent_as_they_occur(context: ServiceHarness) -> None:
     notifications = context.notifications()
     run = context.begin_run()
     event_log.record(run, "level_started", level="1", attempt=1, trials=10)
@@ -156,7 +156,7 @@ def test_a_run_s_events_are_said_as_they_come(context: ServiceHarness) -> None:
     assert context.said() == []
 
 
-def test_what_was_there_before_the_very_first_is_old(context: ServiceHarness) -> None:
+def test_events_before_the_first_start_are_not_sent(context: ServiceHarness) -> None:
     run = context.begin_run()
     event_log.record(run, "level_passed", level="1", attempt=1, trial=3)
     context.fetch(holdout=("coinbase/BTC-USD/M5",))
@@ -166,7 +166,7 @@ def test_what_was_there_before_the_very_first_is_old(context: ServiceHarness) ->
     assert context.said() == []
 
 
-def test_another_takes_up_where_the_last_one_left_off(context: ServiceHarness) -> None:
+def test_a_new_sender_continues_after_the_last_sent_event(context: ServiceHarness) -> None:
     context.notifications().look()
     run = context.begin_run()
     context.fetch(holdout=("coinbase/BTC-USD/M5",))
@@ -179,7 +179,7 @@ def test_another_takes_up_where_the_last_one_left_off(context: ServiceHarness) -
     assert context.said() == ["level_failed"]
 
 
-def test_a_memory_that_cannot_be_read_says_nothing_twice(context: ServiceHarness) -> None:
+def test_an_unreadable_state_file_sends_nothing_twice(context: ServiceHarness) -> None:
     run = context.begin_run()
     event_log.record(run, "level_passed", level="1", attempt=1, trial=3)
     (context.folder / "state").mkdir()
@@ -189,7 +189,7 @@ def test_a_memory_that_cannot_be_read_says_nothing_twice(context: ServiceHarness
     assert context.said() == []
 
 
-def test_what_is_noticed_while_a_run_goes_on_stands_in_its_log_and_is_said_once(context: ServiceHarness) -> None:
+def test_an_observed_event_is_logged_in_the_run_and_sent_once(context: ServiceHarness) -> None:
     notifications = context.notifications()
     run = context.begin_run()
     notifications.look()
@@ -201,7 +201,7 @@ def test_what_is_noticed_while_a_run_goes_on_stands_in_its_log_and_is_said_once(
     assert [event.name for event in event_log.read(run)] == ["run_started", "dataset_sealed", "dataset_sealed"]
 
 
-def test_what_the_run_s_own_fetcher_has_recorded_is_not_recorded_and_said_again(context: ServiceHarness) -> None:
+def test_events_of_the_run_fetcher_are_not_repeated(context: ServiceHarness) -> None:
     notifications = context.notifications()
     run = context.begin_run()
     event_log.record(run, "dataset_sealed", dataset="coinbase/BTC-USD/M5", window="2020", rows=3)
@@ -213,7 +213,7 @@ def test_what_the_run_s_own_fetcher_has_recorded_is_not_recorded_and_said_again(
     assert [event.name for event in event_log.read(run)] == ["run_started", "dataset_sealed"]
 
 
-def test_after_a_run_s_end_nothing_is_added_to_its_log(context: ServiceHarness) -> None:
+def test_the_log_of_a_finished_run_is_not_extended(context: ServiceHarness) -> None:
     notifications = context.notifications()
     run = context.begin_run()
     event_log.record(run, "run_finished", run="r1", outcome="passed", reason="every gate is met")
@@ -225,7 +225,7 @@ def test_after_a_run_s_end_nothing_is_added_to_its_log(context: ServiceHarness) 
     assert len(event_log.read(run)) == 2
 
 
-def test_a_worker_that_falls_silent_is_lost_and_one_that_ends_is_not(context: ServiceHarness) -> None:
+def test_only_a_silent_worker_is_reported_lost(context: ServiceHarness) -> None:
     notifications = context.notifications()
     context.workers = (worker(3.0, "w1"), worker(4.0, "w2"))
     notifications.look()
@@ -238,7 +238,7 @@ def test_a_worker_that_falls_silent_is_lost_and_one_that_ends_is_not(context: Se
     assert (message.event, message.kind, message.facts["worker"]) == ("worker_lost", "warning", "w1")
 
 
-def test_a_pause_is_said_once_and_a_short_one_not_at_all(context: ServiceHarness) -> None:
+def test_a_long_pause_is_sent_once_and_a_short_one_never(context: ServiceHarness) -> None:
     notifications = context.notifications()
     context.fetch(paused=2.0)
     notifications.look()
@@ -251,7 +251,7 @@ def test_a_pause_is_said_once_and_a_short_one_not_at_all(context: ServiceHarness
 
 
 @pytest.mark.parametrize(("banned", "event"), [(True, "provider_banned"), (False, "download_failed")])
-def test_a_ban_is_told_from_another_failure(context: ServiceHarness, banned: bool, event: str) -> None:
+def test_a_ban_has_its_own_event(context: ServiceHarness, banned: bool, event: str) -> None:
     notifications, error = context.notifications(), "coinbase asks for a pause of 7200 s (page: status 418)"
     context.fetch(error=error, banned=banned)
     notifications.look()
@@ -262,7 +262,7 @@ def test_a_ban_is_told_from_another_failure(context: ServiceHarness, banned: boo
     assert error in message.title
 
 
-def test_a_fetcher_that_was_killed_is_told(context: ServiceHarness) -> None:
+def test_a_killed_fetcher_is_reported(context: ServiceHarness) -> None:
     notifications = context.notifications()
     context.fetch()
     notifications.look()
@@ -273,7 +273,7 @@ def test_a_fetcher_that_was_killed_is_told(context: ServiceHarness) -> None:
     assert context.said() == ["fetcher_lost"]
 
 
-def test_only_what_is_wanted_is_said(context: ServiceHarness) -> None:
+def test_only_selected_events_are_sent(context: ServiceHarness) -> None:
     notifications = context.notifications(wanted=frozenset({"level_passed"}))
     run = context.begin_run()
     for name in ("level_failed", "level_passed", "run_finished"):
@@ -283,7 +283,7 @@ def test_only_what_is_wanted_is_said(context: ServiceHarness) -> None:
     assert context.said() == ["level_passed"]
 
 
-def test_a_digest_comes_while_something_goes_on_and_tells_what_was_done_and_is_left(context: ServiceHarness) -> None:
+def test_a_digest_reports_done_and_remaining_work(context: ServiceHarness) -> None:
     notifications = context.notifications(digest_seconds=1_800.0)
     context.now += 1_900
     notifications.look()
@@ -322,7 +322,7 @@ def test_a_digest_comes_while_something_goes_on_and_tells_what_was_done_and_is_l
     assert "30 of 90 pages (+0)" in "\n".join(context.told[0].lines)
 
 
-def test_no_digest_where_none_is_wanted(context: ServiceHarness) -> None:
+def test_no_digest_is_sent_if_disabled(context: ServiceHarness) -> None:
     notifications = context.notifications(digest_seconds=0.0)
     context.begin_run()
     context.now += 10**6
@@ -331,7 +331,7 @@ def test_no_digest_where_none_is_wanted(context: ServiceHarness) -> None:
     assert context.said() == []
 
 
-def test_a_digest_is_due_where_the_last_notifications_left_it(context: ServiceHarness) -> None:
+def test_the_due_time_of_a_digest_survives_a_restart(context: ServiceHarness) -> None:
     context.notifications(digest_seconds=1_800.0)
     context.begin_run()
     context.now += 1_000
@@ -353,7 +353,7 @@ with notification_lock(Path(sys.argv[1])) as is_ours:
 """
 
 
-def test_a_search_that_stands_still_is_told_once_and_so_is_its_end(context: ServiceHarness) -> None:
+def test_a_stall_and_its_end_are_sent_once(context: ServiceHarness) -> None:
     folder = context.begin_run()
     notifications = context.notifications()
     context.stall = Stall.NO_WORKERS
@@ -374,7 +374,7 @@ def test_a_search_that_stands_still_is_told_once_and_so_is_its_end(context: Serv
     ]
 
 
-def test_workers_that_are_not_up_yet_are_no_stall_to_tell(context: ServiceHarness) -> None:
+def test_starting_workers_are_no_stall(context: ServiceHarness) -> None:
     context.begin_run()
     notifications = context.notifications()
     for stall in (Stall.NO_WORKERS, Stall.NO_WORKERS, None, Stall.NO_WORKERS):
@@ -385,7 +385,7 @@ def test_workers_that_are_not_up_yet_are_no_stall_to_tell(context: ServiceHarnes
     assert context.said() == []
 
 
-def test_one_of_several_processes_speaks_until_it_is_killed(tmp_path: Path, eventually: Callable[..., None]) -> None:
+def test_one_of_several_processes_sends_until_it_is_killed(tmp_path: Path, eventually: Callable[..., None]) -> None:
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     first = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert first.stdout is not None
@@ -397,7 +397,7 @@ def test_one_of_several_processes_speaks_until_it_is_killed(tmp_path: Path, even
         eventually(is_ours)
 
 
-def test_a_disk_that_takes_no_memory_stops_nobody(context: ServiceHarness, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_state_write_stops_no_process(context: ServiceHarness, caplog: pytest.LogCaptureFixture) -> None:
     (context.folder / "state").write_text("a file where a folder should be")
     notifications = context.notifications()
     context.begin_run()
@@ -406,7 +406,7 @@ def test_a_disk_that_takes_no_memory_stops_nobody(context: ServiceHarness, caplo
     assert "notification state not saved" in caplog.text
 
 
-def test_days_of_looking_keep_the_memory_small(context: ServiceHarness) -> None:
+def test_the_state_file_stays_small_over_days(context: ServiceHarness) -> None:
     notifications = context.notifications()
     for start in (0, 1_100):
         context.workers = tuple(worker(16.0, f"w{number}") for number in range(start, start + 1_100))

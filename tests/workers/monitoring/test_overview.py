@@ -1,4 +1,4 @@
-"""An unavailable part reports an error, the other parts are still read, and a restored part is read again."""
+"""Overview: an unavailable part reports an error, other parts are read, and a restored part is read again."""
 
 import os
 import signal
@@ -35,14 +35,14 @@ def overview(socket_folder: Path) -> Iterator[Overview]:
     made.close()
 
 
-def test_an_installation_in_which_nothing_was_done_yet(overview: Overview) -> None:
-    assert "does not answer" in overview.queue().trouble
-    assert (overview.run().value, overview.run().trouble) == (None, "")
-    assert (overview.candles().value, overview.candles().trouble) == ([], "")
-    assert (overview.download().value, overview.download().trouble) == (None, "")
+def test_an_empty_installation_has_an_overview(overview: Overview) -> None:
+    assert "does not answer" in overview.queue().error
+    assert (overview.run().value, overview.run().error) == (None, "")
+    assert (overview.candles().value, overview.candles().error) == ([], "")
+    assert (overview.download().value, overview.download().error) == (None, "")
 
 
-def test_a_server_that_goes_and_comes_is_said_and_seen_again(
+def test_a_server_outage_is_reported_and_reading_resumes(
     overview: Overview, start_server: Callable[[], subprocess.Popen[bytes]], caplog: pytest.LogCaptureFixture
 ) -> None:
     server = start_server()
@@ -51,7 +51,7 @@ def test_a_server_that_goes_and_comes_is_said_and_seen_again(
     server.kill()
     server.wait()
     for _ in range(3):
-        assert "does not answer" in overview.queue().trouble
+        assert "does not answer" in overview.queue().error
     start_server()
 
     end = time.monotonic() + 60
@@ -62,7 +62,7 @@ def test_a_server_that_goes_and_comes_is_said_and_seen_again(
     assert told == ["status not available", "status available again"]
 
 
-def test_a_password_is_not_told(socket_folder: Path) -> None:
+def test_a_password_is_not_shown(socket_folder: Path) -> None:
     overview = Overview(
         Sources(
             redis_url="redis://user:s3cret@127.0.0.1:9/0",
@@ -71,11 +71,11 @@ def test_a_password_is_not_told(socket_folder: Path) -> None:
         )
     )
 
-    assert "s3cret" not in overview.queue().trouble
-    assert "127.0.0.1:9" in overview.queue().trouble
+    assert "s3cret" not in overview.queue().error
+    assert "127.0.0.1:9" in overview.queue().error
 
 
-def test_a_data_folder_that_cannot_be_read_is_said(overview: Overview, socket_folder: Path) -> None:
+def test_an_unreadable_data_folder_is_reported(overview: Overview, socket_folder: Path) -> None:
     (socket_folder / "data").write_text("a file where a folder should be")
 
     assert overview.candles().value == []
@@ -84,7 +84,7 @@ def test_a_data_folder_that_cannot_be_read_is_said(overview: Overview, socket_fo
     assert overview.candles().value == []
 
 
-def test_a_download_is_read_while_it_goes_and_after_it_was_killed(overview: Overview, socket_folder: Path) -> None:
+def test_a_running_or_killed_download_is_read(overview: Overview, socket_folder: Path) -> None:
     begun = datetime(2026, 1, 1, tzinfo=UTC)
     record = DownloadStatus(time=begun, running=True, eta_seconds=1, providers=(), downloads=())
     record.publish(socket_folder / "data")
@@ -96,10 +96,10 @@ def test_a_download_is_read_while_it_goes_and_after_it_was_killed(overview: Over
     assert [seen.state(now) for now in later] == ["running", "lost"]
     assert record.model_copy(update={"running": False}).state(later[1]) == "over"
     (socket_folder / "data" / "download_status.json").write_text("{")
-    assert "download_status.json" in overview.download().trouble
+    assert "download_status.json" in overview.download().error
 
 
-def test_a_look_leaves_nothing_in_the_queue(
+def test_an_overview_writes_nothing_to_the_queue(
     overview: Overview, start_server: Callable[[], subprocess.Popen[bytes]], socket_folder: Path
 ) -> None:
     start_server()
@@ -109,7 +109,7 @@ def test_a_look_leaves_nothing_in_the_queue(
     assert all(key.startswith(b"tradeschool:history:") for key in keys)
 
 
-def test_an_embedded_server_that_ended_with_its_run_is_no_trouble_and_its_past_is_kept(
+def test_an_embedded_server_that_ended_with_its_run_is_no_error_and_its_past_is_kept(
     socket_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     embedded = EmbeddedValkey.of(socket_folder / "s")
@@ -123,13 +123,13 @@ def test_an_embedded_server_that_ended_with_its_run_is_no_trouble_and_its_past_i
     seen = overview.queue()
     overview.close()
 
-    assert (seen.value, seen.trouble, seen.note) == (None, "", NOT_RUNNING)
+    assert (seen.value, seen.error, seen.note) == (None, "", NOT_RUNNING)
     assert past
     assert overview.past().value == past
     assert not caplog.records
 
 
-def test_an_embedded_server_that_is_killed_during_a_run_is_a_trouble(socket_folder: Path) -> None:
+def test_an_embedded_server_that_is_killed_during_a_run_is_an_error(socket_folder: Path) -> None:
     embedded = EmbeddedValkey.of(socket_folder / "s")
     overview = Overview(
         Sources(redis_url=embedded.url, context=make_context(socket_folder), datasets=[], embedded=embedded)
@@ -139,9 +139,9 @@ def test_an_embedded_server_that_is_killed_during_a_run_is_a_trouble(socket_fold
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         end = time.monotonic() + 60
-        while not (seen := overview.queue()).trouble:
+        while not (seen := overview.queue()).error:
             assert time.monotonic() < end
     overview.close()
 
-    assert "does not answer" in seen.trouble
+    assert "does not answer" in seen.error
     assert seen.note == ""

@@ -1,4 +1,4 @@
-"""The queue's past is kept once a step, in bounds, whoever notes it."""
+"""Queue history: one point per step, bounded, with concurrent writers."""
 
 import time
 
@@ -26,7 +26,7 @@ def connection(url: str) -> Redis:
     return Redis.from_url(url)
 
 
-def test_what_was_noted_is_recalled(connection: Redis) -> None:
+def test_recorded_points_are_read(connection: Redis) -> None:
     record_sample(connection, EMPTY, 1_000.9)
 
     (moment,) = read_history(connection)
@@ -35,7 +35,7 @@ def test_what_was_noted_is_recalled(connection: Redis) -> None:
     assert (moment.throughput_per_minute, moment.workers) == (7, 0)
 
 
-def test_many_watchers_note_a_step_once(connection: Redis, url: str) -> None:
+def test_concurrent_watchers_record_a_step_once(connection: Redis, url: str) -> None:
     for watcher in (connection, Redis.from_url(url), Redis.from_url(url)):
         record_sample(watcher, EMPTY, time.time())
 
@@ -43,7 +43,7 @@ def test_many_watchers_note_a_step_once(connection: Redis, url: str) -> None:
 
 
 @pytest.mark.parametrize("track", [FINE, COARSE], ids=lambda track: track.key)
-def test_no_stream_grows_for_ever(connection: Redis, track: HistorySeries) -> None:
+def test_history_streams_are_bounded(connection: Redis, track: HistorySeries) -> None:
     for second in range(track.most + 50):
         connection.delete(f"{track.key}:turn")
         record_sample(connection, EMPTY, second)
@@ -51,7 +51,7 @@ def test_no_stream_grows_for_ever(connection: Redis, track: HistorySeries) -> No
     assert connection.xlen(track.key) == track.most
 
 
-def test_the_past_is_minutes_and_then_seconds(connection: Redis) -> None:
+def test_history_has_minutes_and_then_seconds(connection: Redis) -> None:
     for track, times in ((COARSE, (60, 120, 180)), (FINE, (150, 155))):
         for second in times:
             connection.delete(*(f"{each.key}:turn" for each in (FINE, COARSE)))
@@ -61,12 +61,12 @@ def test_the_past_is_minutes_and_then_seconds(connection: Redis) -> None:
     assert [moment.time for moment in read_history(connection)] == [60, 120, 150, 155]
 
 
-def test_what_somebody_else_wrote_spoils_nothing(connection: Redis) -> None:
+def test_foreign_entries_are_ignored(connection: Redis) -> None:
     connection.xadd(FINE.key, {"time": "soon"})
     record_sample(connection, EMPTY, 50)
 
     assert [moment.time for moment in read_history(connection)] == [50]
 
 
-def test_no_past_is_empty(connection: Redis) -> None:
+def test_a_missing_history_is_empty(connection: Redis) -> None:
     assert read_history(connection) == []

@@ -1,4 +1,4 @@
-"""How a run stands is what its row and its studies say, whoever wrote them and however far they are."""
+"""Run status: it is read from the run row and its studies, at any stage of the run."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -81,7 +81,7 @@ def add(storage: optuna.storages.RDBStorage, study: str, *values: float | None, 
         made.add_trial(trial)
 
 
-def test_a_run_that_was_just_begun_is_about_to_search(context, look) -> None:
+def test_a_new_run_searches_its_first_level(context, look) -> None:
     make_run_record(context, *LEVELS, is_sealed=True)
 
     level_status = look()
@@ -93,7 +93,7 @@ def test_a_run_that_was_just_begun_is_about_to_search(context, look) -> None:
     assert (level_status.current.name, level_status.reason) == ("1", "next: search level 1, attempt 1")
 
 
-def test_a_level_without_its_candles_waits(context, look) -> None:
+def test_a_level_without_candles_is_waiting(context, look) -> None:
     make_run_record(context, *LEVELS, is_sealed=True)
     for path in context.store.root.glob("**/*.seal.json"):
         path.unlink()
@@ -101,7 +101,7 @@ def test_a_level_without_its_candles_waits(context, look) -> None:
     assert (look().levels[0].state, look().reason) == ("waiting", "next: wait for the candles of level 1")
 
 
-def test_a_level_that_is_searched_tells_its_trials_best_pace_and_time(context, look, storage) -> None:
+def test_a_searching_level_has_trials_best_rate_and_eta(context, look, storage) -> None:
     make_attempt(context, make_run_record(context, *LEVELS, is_sealed=True))
     add(storage, "r1-L1-a1", 0.5, None, 0.9)
 
@@ -120,7 +120,7 @@ def test_a_level_that_is_searched_tells_its_trials_best_pace_and_time(context, l
     assert attempt.eta_seconds == pytest.approx(10.0)
 
 
-def test_before_the_verdict_the_gate_is_read_on_train_and_says_so(context, look, storage) -> None:
+def test_before_the_verdict_gate_values_are_those_of_train(context, look, storage) -> None:
     make_attempt(context, make_run_record(context, *LEVELS, is_sealed=True))
     add(storage, "r1-L1-a1", 0.5)
 
@@ -133,7 +133,7 @@ def test_before_the_verdict_the_gate_is_read_on_train_and_says_so(context, look,
     assert gate["profit_factor"] == (None, 1.3, False)
 
 
-def test_a_search_that_ended_early_is_judged_and_nothing_is_left_of_it(context, look, storage) -> None:
+def test_a_search_that_stopped_early_has_no_remaining_trials(context, look, storage) -> None:
     searched(context, make_attempt(context, make_run_record(context, *LEVELS, is_sealed=True)))
     add(storage, "r1-L1-a1", 0.5)
 
@@ -144,7 +144,7 @@ def test_a_search_that_ended_early_is_judged_and_nothing_is_left_of_it(context, 
     assert level.attempts[0].eta_seconds == 0.0
 
 
-def test_the_verdict_counts_for_the_attempt_it_was_given_on(context, look, storage) -> None:
+def test_a_verdict_belongs_to_its_attempt(context, look, storage) -> None:
     record = make_attempt(
         context,
         make_run_record(context, make_level("1"), is_sealed=True),
@@ -161,7 +161,7 @@ def test_the_verdict_counts_for_the_attempt_it_was_given_on(context, look, stora
     assert [(each.row.number, each.counts.trials) for each in again.attempts] == [(1, 4), (2, 6)]
 
 
-def test_a_level_that_is_passed_stays_so_while_the_next_is_searched(context, look) -> None:
+def test_a_passed_level_stays_passed_during_the_next(context, look) -> None:
     record = make_attempt(context, make_run_record(context, *LEVELS, is_sealed=True), verdict=make_verdict(passed=True))
     make_attempt(context, record, level="2")
 
@@ -172,7 +172,7 @@ def test_a_level_that_is_passed_stays_so_while_the_next_is_searched(context, loo
     assert level_status.outcome is None
 
 
-def test_a_run_whose_gate_was_missed_to_the_end_is_over(context, look) -> None:
+def test_a_run_that_failed_its_gate_is_finished(context, look) -> None:
     record = make_run_record(context, make_level("1").model_copy(update={"retries": 0}), make_level("2"))
     recommended(context, make_attempt(context, record, verdict=make_verdict(passed=False)))
 
@@ -183,7 +183,7 @@ def test_a_run_whose_gate_was_missed_to_the_end_is_over(context, look) -> None:
     assert level_status.reason == "the gate of level 1 is not met"
 
 
-def test_another_run_s_studies_are_not_this_one_s(context, look, storage) -> None:
+def test_studies_of_another_run_are_ignored(context, look, storage) -> None:
     make_attempt(context, make_run_record(context, *LEVELS, is_sealed=True))
     for study in ("r1-L10-a1", "r1-L1-a1x", "r11-L1-a1", "r1-L1-a1-L1-a1", "r1-L1-a2"):
         add(storage, study, 0.5)
@@ -191,7 +191,7 @@ def test_another_run_s_studies_are_not_this_one_s(context, look, storage) -> Non
     assert [attempt.counts.finished for attempt in look().attempts] == [0]
 
 
-def test_what_a_run_comes_to_is_told_by_its_row(context, look) -> None:
+def test_the_recommendation_is_read_from_the_run_row(context, look) -> None:
     record = make_attempt(
         context, make_run_record(context, *LEVELS[:1], is_sealed=True), verdict=make_verdict(passed=True)
     )
@@ -210,7 +210,7 @@ def test_what_a_run_comes_to_is_told_by_its_row(context, look) -> None:
     assert as_page(after)["levels"][0]["null"]["pass_rate"] == 3 / 40
 
 
-def test_commands_and_page_tell_the_same(context, look, storage) -> None:
+def test_commands_and_page_show_the_same_values(context, look, storage) -> None:
     make_attempt(context, make_run_record(context, *LEVELS, is_sealed=True))
     add(storage, "r1-L1-a1", 0.5, None)
     level_status = look()
@@ -224,7 +224,7 @@ def test_commands_and_page_tell_the_same(context, look, storage) -> None:
     assert (page["levels"][1]["state"], result["waiting"]) == ("waiting", ["2"])
 
 
-def test_the_newest_run_is_the_one_begun_last(context, studies) -> None:
+def test_the_newest_run_is_the_last_started_one(context, studies) -> None:
     assert studies.runs() == []
     make_run_record(context, name="r1")
     make_run_record(context, name="a-later-one", created=CREATED + timedelta(hours=1))
@@ -233,7 +233,7 @@ def test_the_newest_run_is_the_one_begun_last(context, studies) -> None:
     assert studies.runs() == ["an-earlier-one", "r1", "a-later-one"]
 
 
-def test_a_run_that_is_not_there_is_none(context, studies) -> None:
+def test_a_missing_run_has_no_status(context, studies) -> None:
     assert studies.run("r1") is None
     make_run_record(context)
 
@@ -241,7 +241,7 @@ def test_a_run_that_is_not_there_is_none(context, studies) -> None:
     assert studies.run("r1").seed == 7
 
 
-def test_a_database_that_has_gone_is_away_and_not_empty(context, studies) -> None:
+def test_a_missing_database_is_unavailable_and_not_empty(context, studies) -> None:
     make_run_record(context)
     assert studies.runs() == ["r1"]
     for path in Path(context.results_dir.parent).glob("study.sqlite3*"):
@@ -252,7 +252,7 @@ def test_a_database_that_has_gone_is_away_and_not_empty(context, studies) -> Non
         studies.runs()
 
 
-def test_postgresql_is_read_over_a_connection_that_cannot_write(postgres) -> None:
+def test_postgresql_is_read_over_a_read_only_connection(postgres) -> None:
     _, url = postgres
     watch = StudyWatch(url)
     assert watch.trials("r1-L1-a1") == ()

@@ -1,4 +1,4 @@
-"""A look at the queue tells everything and changes nothing."""
+"""Queue snapshot: it contains the whole state and changes nothing."""
 
 import signal
 import time
@@ -17,7 +17,7 @@ def everything(connection: Redis) -> dict[bytes, object]:
     return {key: connection.dump(key) for key in connection.keys("*")}
 
 
-def test_an_empty_queue_has_nothing(plan) -> None:
+def test_an_empty_queue_has_zero_counts(plan) -> None:
     snapshot = take_snapshot(plan.queue, time.time())
 
     assert snapshot.to_json() == {
@@ -42,7 +42,7 @@ def test_an_empty_queue_has_nothing(plan) -> None:
     }
 
 
-def test_waiting_jobs_are_counted_and_the_oldest_has_an_age(plan) -> None:
+def test_queued_jobs_are_counted_and_the_oldest_has_an_age(plan) -> None:
     study = plan.open()
     plan.run(study).reconcile()
     study.close()
@@ -54,7 +54,7 @@ def test_waiting_jobs_are_counted_and_the_oldest_has_an_age(plan) -> None:
     assert snapshot.oldest_seconds == pytest.approx(100)
 
 
-def test_a_look_fails_no_job_whose_lease_has_run_out(plan) -> None:
+def test_a_snapshot_fails_no_job_with_an_expired_lease(plan) -> None:
     study = plan.open()
     plan.run(study).reconcile()
     study.close()
@@ -69,7 +69,7 @@ def test_a_look_fails_no_job_whose_lease_has_run_out(plan) -> None:
     assert everything(connection) == before
 
 
-def test_workers_beyond_those_that_are_listed_are_counted(plan) -> None:
+def test_workers_above_the_list_limit_are_counted(plan) -> None:
     connection = plan.queue.connection
     for name in ("w1", "w2", "w3"):
         connection.hset(f"rq:worker:{name}", mapping={"hostname": "here", "state": "idle"})
@@ -82,7 +82,7 @@ def test_workers_beyond_those_that_are_listed_are_counted(plan) -> None:
     assert replace(snapshot, most_jobs=1).advice.startswith("2 of 3 workers stay idle")
 
 
-def test_finished_work_and_its_worker_are_told(plan, start_worker, eventually) -> None:
+def test_finished_trials_and_their_worker_are_shown(plan, start_worker, eventually) -> None:
     process = start_worker()
     plan.table_by_queue()
     process.send_signal(signal.SIGSTOP)
@@ -107,7 +107,7 @@ def test_finished_work_and_its_worker_are_told(plan, start_worker, eventually) -
     assert worker.heartbeat_age_seconds == pytest.approx(7)
 
 
-def test_a_job_under_way_tells_its_trials_its_worker_and_its_age(plan, start_worker, eventually) -> None:
+def test_a_running_job_has_trials_worker_and_age(plan, start_worker, eventually) -> None:
     slow = replace(plan, title="sleep 60")
     study = slow.open()
     run = slow.run(study)
@@ -127,7 +127,7 @@ def test_a_job_under_way_tells_its_trials_its_worker_and_its_age(plan, start_wor
     assert snapshot.workers[0].name == running_job.worker
 
 
-def test_a_look_is_two_round_trips(plan) -> None:
+def test_a_snapshot_takes_two_round_trips(plan) -> None:
     queue = plan.queue
     study = plan.open()
     plan.run(study).reconcile()
@@ -142,7 +142,7 @@ def test_a_look_is_two_round_trips(plan) -> None:
 @pytest.mark.parametrize(
     ("queued", "started", "pace", "eta"), [(0, 0, 0, 0.0), (5, 1, 0, None), (5, 1, 12, 30.0)], ids=str
 )
-def test_what_is_left_has_a_time(queued: int, started: int, pace: int, eta: float | None) -> None:
+def test_remaining_trials_have_an_eta(queued: int, started: int, pace: int, eta: float | None) -> None:
     snapshot = Snapshot(
         queued=queued,
         started=started,
@@ -159,7 +159,7 @@ def test_what_is_left_has_a_time(queued: int, started: int, pace: int, eta: floa
     assert snapshot.eta_seconds == eta
 
 
-def test_a_worker_tells_what_it_uses(plan, start_worker, eventually) -> None:
+def test_a_worker_reports_its_resource_usage(plan, start_worker, eventually) -> None:
     start_worker()
 
     eventually(lambda: [worker for worker in take_snapshot(plan.queue, time.time()).workers if worker.memory_bytes])

@@ -1,4 +1,4 @@
-"""Whether a search moves, how long the rest takes, and when it is said."""
+"""Stall detection: causes, ETA, and the times of log lines."""
 
 from dataclasses import replace
 
@@ -49,7 +49,7 @@ class Clock:
         (False, 0, True, None),
     ],
 )
-def test_what_keeps_work_from_going_on(pending: bool, connected: int, suspended: bool, found: Stall | None) -> None:
+def test_each_cause_of_a_stall_is_named(pending: bool, connected: int, suspended: bool, found: Stall | None) -> None:
     assert find_stall(is_pending=pending, connected=connected, is_suspended=suspended) is found
 
 
@@ -66,13 +66,11 @@ def test_what_keeps_work_from_going_on(pending: bool, connected: int, suspended:
         (10, 2.0, 301.0, None),
     ],
 )
-def test_the_time_left_is_unknown_where_nothing_moves(
-    left: int, pace: float, idle: float | None, eta: float | None
-) -> None:
+def test_a_stalled_search_has_no_eta(left: int, pace: float, idle: float | None, eta: float | None) -> None:
     assert eta_seconds(left, pace, idle) == eta
 
 
-def test_a_queue_without_connected_workers_is_stalled_and_has_no_time_left() -> None:
+def test_a_queue_without_workers_is_stalled_without_eta() -> None:
     assert (snapshot(1.0).stall, snapshot(1.0).eta_seconds) == (None, 4.0)
     assert (snapshot(16.0).stall, snapshot(16.0).eta_seconds) == (Stall.NO_WORKERS, None)
     assert snapshot(1.0, is_suspended=True).to_json()["stalled"] == "workers suspended"
@@ -80,7 +78,7 @@ def test_a_queue_without_connected_workers_is_stalled_and_has_no_time_left() -> 
     assert replace(snapshot(queued=0), most_jobs=8).stall is Stall.NO_WORKERS
 
 
-def test_a_stall_is_said_after_five_seconds_then_every_minute_and_its_end_at_once() -> None:
+def test_a_stall_is_logged_after_5_s_then_every_minute() -> None:
     clock, said = Clock(), {}
     announcements = StallAlerts(clock=clock)
     for second in range(130):
@@ -97,7 +95,7 @@ def test_a_stall_is_said_after_five_seconds_then_every_minute_and_its_end_at_onc
     }
 
 
-def test_a_moment_without_workers_is_not_said() -> None:
+def test_a_short_lack_of_workers_is_not_logged() -> None:
     clock = Clock()
     announcements = StallAlerts(clock=clock)
     for stall in (Stall.NO_WORKERS, None, Stall.NO_WORKERS, None):
@@ -105,7 +103,7 @@ def test_a_moment_without_workers_is_not_said() -> None:
         clock.now += 4
 
 
-def test_another_cause_is_said_at_once() -> None:
+def test_another_cause_is_logged_at_once() -> None:
     clock = Clock()
     announcements = StallAlerts(clock=clock)
     announcements.look(Stall.NO_WORKERS, START)
@@ -116,7 +114,7 @@ def test_another_cause_is_said_at_once() -> None:
     assert "rq resume" in (announcements.look(Stall.SUSPENDED, START) or "")
 
 
-def test_own_workers_have_longer_to_get_up_but_a_suspension_is_said_soon() -> None:
+def test_own_workers_have_a_longer_start_time() -> None:
     clock = Clock()
     announcements = StallAlerts(first_seconds=30, clock=clock)
     assert announcements.look(Stall.NO_WORKERS, START) is None
@@ -125,7 +123,7 @@ def test_own_workers_have_longer_to_get_up_but_a_suspension_is_said_soon() -> No
     assert "suspended" in (announcements.look(Stall.SUSPENDED, START) or "")
 
 
-def test_a_search_in_which_no_trial_ends_says_so_once_a_minute() -> None:
+def test_a_search_without_finished_trials_is_logged_every_minute() -> None:
     clock = Clock()
     announcements = StallAlerts(clock=clock)
     said = []

@@ -1,4 +1,4 @@
-"""Pools are found while they live, scaled and drained from elsewhere."""
+"""Pool registry: running pools are found, scaled and drained by other processes."""
 
 import os
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def workers(plan) -> int:
     return len(plan.queue.connection.smembers("rq:workers:trials"))
 
 
-def test_a_pool_is_known_for_as_long_as_it_lives(tmp_path: Path) -> None:
+def test_a_pool_is_registered_while_it_runs(tmp_path: Path) -> None:
     with pool_registry.registered(tmp_path / "pools", 3) as path:
         (found,) = pool_registry.pools(tmp_path / "pools")
         asked = pool_registry.wanted(path)
@@ -27,7 +27,7 @@ def test_a_pool_is_known_for_as_long_as_it_lives(tmp_path: Path) -> None:
     assert pool_registry.pools(tmp_path / "pools") == []
 
 
-def test_what_a_killed_pool_left_is_removed(tmp_path: Path) -> None:
+def test_the_entry_of_a_killed_pool_is_removed(tmp_path: Path) -> None:
     (tmp_path / "123.pool").write_text("2\n")
     (tmp_path / "nonsense.pool").write_text("x")
 
@@ -35,11 +35,11 @@ def test_what_a_killed_pool_left_is_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_pools_are_found_where_there_is_no_folder(tmp_path: Path) -> None:
+def test_a_missing_folder_has_no_pools(tmp_path: Path) -> None:
     assert pool_registry.pools(tmp_path / "none") == []
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(StoreUnwritable, match="state_dir"), pool_registry.registered(tmp_path / "file" / "pools", 1):
@@ -61,7 +61,7 @@ def test_a_pool_grows_shrinks_and_drains(plan, start: Start, eventually, tmp_pat
     assert pool_registry.pools(tmp_path) == []
 
 
-def test_workers_that_are_too_many_end_their_trial_first(plan, start: Start, eventually, tmp_path: Path) -> None:
+def test_surplus_workers_finish_their_trial_first(plan, start: Start, eventually, tmp_path: Path) -> None:
     slow = replace(plan, title="sleep 5", trials=2)
     pool = start("pool_process.py", plan.url, str(tmp_path))
     eventually(lambda: workers(plan) == 2)

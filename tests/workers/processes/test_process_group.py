@@ -1,4 +1,4 @@
-"""Work that is shared out is the same work, in the same order, and leaves no process behind."""
+"""Process group: results equal those of one process, in order, and no process remains."""
 
 import importlib
 import os
@@ -30,12 +30,12 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch):
-    """The module `process_group_work`, where a process finds it."""
+    """The module `process_group_work`, importable by child processes."""
     monkeypatch.syspath_prepend(str(HERE))
     return importlib.import_module("process_group_work")
 
 
-def test_every_task_comes_out_in_order_from_more_than_one_process(work) -> None:
+def test_results_of_several_processes_are_in_order(work) -> None:
     with process_group(2, serial_seconds=0) as processes:
         found = list(processes.share(work.double, list(range(30))))
         again = list(processes.share(work.double, [7, 8]))
@@ -46,23 +46,23 @@ def test_every_task_comes_out_in_order_from_more_than_one_process(work) -> None:
 
 
 @pytest.mark.parametrize(("count", "tasks"), [(1, [1, 2, 3]), (0, [1, 2]), (4, [1, 2, 3]), (4, [])])
-def test_one_process_or_a_moment_s_work_needs_no_other(count: int, tasks: list[int], work) -> None:
+def test_short_work_runs_in_the_calling_process(count: int, tasks: list[int], work) -> None:
     with process_group(count) as processes:
         assert list(processes.share(work.double, tasks)) == [(2 * number, os.getpid()) for number in tasks]
 
 
-def test_a_process_that_is_killed_is_told(work) -> None:
+def test_a_killed_process_is_reported(work) -> None:
     with process_group(2, serial_seconds=0) as processes, pytest.raises(TradeschoolError, match="was killed"):
         list(processes.share(work.end_it, [1, 2, 3]))
 
 
-def test_a_process_that_stops_itself_is_killed_and_told(work, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_process_is_killed_and_reported(work, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHECK_SECONDS", 0.05)
     with process_group(2, serial_seconds=0) as processes, pytest.raises(TradeschoolError, match="has stopped itself"):
         list(processes.share(work.stop_it, [1, 2, 3]))
 
 
-def test_what_the_work_raises_is_raised(work) -> None:
+def test_exceptions_of_the_work_are_raised(work) -> None:
     with process_group(2, serial_seconds=0) as processes, pytest.raises(ValueError, match="not 1"):
         list(processes.share(work.refuse, [1, 2]))
 
@@ -76,7 +76,7 @@ def is_alive(process: int) -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a parent's death")
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
-def test_nobody_outlives_whoever_asked(tmp_path: Path, eventually, by: signal.Signals) -> None:
+def test_processes_end_with_their_caller(tmp_path: Path, eventually, by: signal.Signals) -> None:
     program, names = tmp_path / "program.py", tmp_path / "names"
     program.write_text(ORPHANS)
     names.mkdir()

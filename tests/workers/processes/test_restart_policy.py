@@ -1,4 +1,4 @@
-"""A process that cannot live is not started for ever; one that is killed now and then is."""
+"""Restart policy: a worker that cannot start is given up; one that is killed occasionally is restarted."""
 
 import sys
 from collections.abc import Collection
@@ -50,20 +50,18 @@ def failures(connected: Collection[int] | None, *codes: int, others: Collection[
     ],
     ids=["all fail", "killed at start", "too few", "told to end", "redis away", "one got up", "another works"],
 )
-def test_only_workers_that_never_get_up_while_redis_answers_are_given_up(
-    counted: FailedStarts, is_hopeless: bool
-) -> None:
+def test_only_workers_that_never_start_with_redis_up_are_given_up(counted: FailedStarts, is_hopeless: bool) -> None:
     assert counted.is_hopeless(workers=2) is is_hopeless
 
 
-def test_the_first_reason_is_kept_and_one_without_words_is_its_code() -> None:
+def test_the_first_exit_reason_or_code_is_kept() -> None:
     assert failures((), 1, 1).first_reason == "reason 1"
     silent = FailedStarts(lambda: ())
     silent.note(1, -9, "", ())
     assert silent.first_reason == "killed by signal 9"
 
 
-def test_a_pool_whose_workers_cannot_start_ends_with_the_first_one_s_own_error(
+def test_a_pool_without_startable_workers_reports_the_first_error(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     pool = Pool(BROKEN, 2, QUICK, connected=lambda: ())
@@ -77,7 +75,7 @@ def test_a_pool_whose_workers_cannot_start_ends_with_the_first_one_s_own_error(
     assert capfd.readouterr().err.count("IndexError") >= 5
 
 
-def test_a_pool_outlives_an_outage_however_often_its_workers_die() -> None:
+def test_a_pool_survives_an_outage_with_many_worker_deaths() -> None:
     now = [0.0]
     pool = Pool(BROKEN, 1, PoolSettings(), connected=lambda: None, clock=lambda: now[0])
     for _ in range(8):
@@ -91,7 +89,7 @@ def test_a_pool_outlives_an_outage_however_often_its_workers_die() -> None:
     assert not pool._failures.is_hopeless(1)
 
 
-def test_workers_of_this_machine_are_known_by_their_process(url: str) -> None:
+def test_workers_of_this_machine_are_identified_by_process(url: str) -> None:
     connection = Redis.from_url(url)
     name = worker_name()
     connection.sadd("rq:workers:trials", f"rq:worker:{name}", "rq:worker:elsewhere-12-ab34ef", "rq:worker:else")
@@ -100,7 +98,7 @@ def test_workers_of_this_machine_are_known_by_their_process(url: str) -> None:
     assert connected_here(connect_briefly("unix:///nowhere/v")) is None
 
 
-def test_restarts_are_bounded_ever_later_and_count_anew_after_a_steady_minute() -> None:
+def test_restart_delays_grow_and_reset_after_a_stable_minute() -> None:
     now = [0.0]
     restarts, pauses = Restarts(lambda: now[0]), []
     for _ in range(5):
@@ -120,8 +118,8 @@ def test_restarts_are_bounded_ever_later_and_count_anew_after_a_steady_minute() 
     assert not restarts.is_over
 
 
-def test_what_a_killed_worker_has_started_ends_with_it(tmp_path: Path) -> None:
-    """A daemon in a session of its own, as a strategy may start it before it kills its worker."""
+def test_child_processes_of_a_killed_worker_end(tmp_path: Path) -> None:
+    """A daemon in a new session, as a strategy may start before it kills its worker."""
     pids = tmp_path / "pids"
 
     with pytest.raises(WorkersFailed):

@@ -1,4 +1,4 @@
-"""What a child says on standard error is passed on, and its last line kept."""
+"""Standard error of a child is relayed, and its last line is kept."""
 
 import subprocess
 import sys
@@ -18,9 +18,7 @@ from workers.processes.stderr_relay import MAX_BYTES, OutputForwarder
     ],
     ids=["lines", "cut", "no text", "silent"],
 )
-def test_a_child_s_words_are_passed_on(
-    program: str, passed_on: str, last: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_child_output_is_relayed(program: str, passed_on: str, last: str, capsys: pytest.CaptureFixture[str]) -> None:
     with subprocess.Popen([sys.executable, "-c", f"import sys; {program}"], stderr=subprocess.PIPE, bufsize=0) as child:
         relay = OutputForwarder(child)
         relay.forward()
@@ -30,7 +28,7 @@ def test_a_child_s_words_are_passed_on(
     assert capsys.readouterr().err == passed_on
 
 
-def test_a_line_without_an_end_is_passed_on_in_pieces(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_without_newline_is_relayed_in_pieces(capsys: pytest.CaptureFixture[str]) -> None:
     size = 3 * MAX_BYTES
     program = f"import sys; sys.stderr.write('x' * {size})"
     with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, bufsize=0) as child:

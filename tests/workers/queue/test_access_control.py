@@ -1,4 +1,4 @@
-"""The shipped users' file lets a whole search through, and nothing that a search does not need."""
+"""The shipped ACL file allows a whole search and refuses all other commands."""
 
 import asyncio
 import re
@@ -31,7 +31,7 @@ PASSWORD = "a-password-of-this-test"
 
 @pytest.fixture(scope="module", params=["valkey", "redis-server"])
 def restricted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server with the shipped users, by a name that may only do trials; Debian's Redis, too."""
+    """URL of a server (Valkey and Debian's Redis) with the shipped ACL, for the trials user."""
     folder = tmp_path_factory.mktemp("restricted")
     users = folder / "users.acl"
     digest = sha256(PASSWORD.encode()).hexdigest()
@@ -68,7 +68,7 @@ def _answers(connection: Redis) -> bool:
     return False
 
 
-def test_everything_that_the_product_does_may_be_done(restricted: str, plan, start_program, eventually) -> None:
+def test_the_shipped_acl_allows_every_command_of_the_product(restricted: str, plan, start_program, eventually) -> None:
     here = replace(plan, url=restricted, title="raise")
     connection = here.queue.connection
     worker = start_program("worker_process.py", "--url", restricted)
@@ -180,7 +180,7 @@ DANGEROUS = [
 ]
 
 
-def test_whatever_the_product_does_not_do_is_refused(restricted: str) -> None:
+def test_the_shipped_acl_refuses_all_other_commands(restricted: str) -> None:
     connection, allowed = Redis.from_url(restricted), []
     for command in DANGEROUS:
         try:
@@ -198,7 +198,7 @@ def test_whatever_the_product_does_not_do_is_refused(restricted: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["'FLUSHALL'", "'FUNCTION', 'FLUSH'", "'GET', 'other:key'", "'KEYS', '*'"])
-def test_a_script_may_do_no_more_than_its_caller(restricted: str, command: str) -> None:
+def test_a_script_has_the_permissions_of_its_caller(restricted: str, command: str) -> None:
     connection = Redis.from_url(restricted)
 
     with pytest.raises(RedisError, match=r"(?i)permission|can't (run|access)|not allowed"):
@@ -207,7 +207,7 @@ def test_a_script_may_do_no_more_than_its_caller(restricted: str, command: str) 
     connection.close()
 
 
-def test_nobody_comes_in_without_a_name(restricted: str) -> None:
+def test_the_default_user_is_disabled(restricted: str) -> None:
     connection = Redis.from_url(re.sub(r"trials:.*@", "", restricted))
 
     with pytest.raises(RedisError):

@@ -1,4 +1,4 @@
-"""What a stranger who can write to Redis achieves where coordinator and workers share a key, and where they do not."""
+"""What an attacker who can write to Redis achieves where coordinator and workers share a key, and where they do not."""
 
 import base64
 import json
@@ -39,14 +39,14 @@ def signed_run(plan, study):
 
 
 def failed(connection: Redis, job: str, reason: str, **fields: str) -> None:
-    """What a stranger writes to have a job taken for failed."""
+    """What an attacker writes to have a job taken for failed."""
     connection.hset(f"rq:job:{job}", "status", "failed")
     packed = base64.b64encode(zlib.compress(reason.encode()))
     connection.xadd(f"rq:results:{job}", {"type": "2", "exc_string": packed, **fields})
 
 
 @pytest.mark.parametrize("name", ["this:x", "antigravity:x", "os:system", "a.b:C", "../x", "", "two words", "x" * 999])
-def test_a_worker_evaluates_what_its_settings_name_and_nothing_else(plan, name: str) -> None:
+def test_a_worker_evaluates_only_strategies_of_its_settings(plan, name: str) -> None:
     level = plan.level.model_copy(update={"strategy": name})
 
     with pytest.raises(StrategyNotAllowed, match=r"work\.strategies, or at: tradeschool worker start --strategy"):
@@ -55,7 +55,7 @@ def test_a_worker_evaluates_what_its_settings_name_and_nothing_else(plan, name: 
         AllowedStrategies(("mine:X",)).require(level)
 
 
-def test_built_in_strategies_and_those_of_the_settings_are_evaluated(plan) -> None:
+def test_built_in_and_configured_strategies_are_evaluated(plan) -> None:
     mine = plan.level.model_copy(update={"strategy": "mine:X"})
 
     AllowedStrategies().require(plan.level)
@@ -63,20 +63,20 @@ def test_built_in_strategies_and_those_of_the_settings_are_evaluated(plan) -> No
     assert user_strategies([plan.level, mine, mine]) == ("mine:X",)
 
 
-def test_an_order_for_another_strategy_ends_the_run_and_says_what_allows_it(plan, start_worker, eventually) -> None:
+def test_a_batch_for_another_strategy_ends_the_run_with_advice(plan, start_worker, eventually) -> None:
     start_worker()
     eventually(lambda: plan.queue.connection.smembers("rq:workers:trials"))
-    strange = replace(plan, strategy="antigravity:x")
-    study = strange.open()
+    forged = replace(plan, strategy="antigravity:x")
+    study = forged.open()
 
     with pytest.raises(SettingsError, match="refuse trial 0: batch refused: strategy 'antigravity:x' is not allowed"):
-        strange.finish(strange.run(study))
+        forged.finish(forged.run(study))
 
     assert study.trials() == []
     study.close()
 
 
-def test_an_evaluator_prepares_no_strategy_that_is_not_allowed(plan, make_evaluator) -> None:
+def test_an_evaluator_refuses_a_strategy_not_allowed(plan, make_evaluator) -> None:
     honest = make_evaluator("w")
     evaluator = Evaluator(
         store=honest._store,
@@ -95,7 +95,7 @@ def test_an_evaluator_prepares_no_strategy_that_is_not_allowed(plan, make_evalua
         evaluator.evaluate(batch)
 
 
-def test_a_forged_announcement_keeps_no_worker_from_starting(connection: Redis, make_evaluator, caplog) -> None:
+def test_a_forged_announcement_does_not_block_workers(connection: Redis, make_evaluator, caplog) -> None:
     bounded_reads._logged.cache_clear()
     connection.hset(KEY, "x", FORGED)
     connection.hset(KEY, "run-L1-a1", json.dumps({"v": 2, "seen": connection.time()[0], "trials": 1}))
@@ -108,9 +108,7 @@ def test_a_forged_announcement_keeps_no_worker_from_starting(connection: Redis, 
     assert sorted(told) == ["announcement of r2-L1-a1", "announcement of run-L1-a1", "announcement of x"], "each once"
 
 
-def test_an_announcement_ahead_of_the_server_s_clock_is_none_without_a_key_too(
-    connection: Redis, make_evaluator
-) -> None:
+def test_an_announcement_from_the_future_is_ignored_without_a_key(connection: Redis, make_evaluator) -> None:
     for name, seen in (("a", 9e15), ("b", connection.time()[0] + 100), ("c", -1), ("d", 1)):
         connection.hset(KEY, name, json.dumps({"v": 2, "seen": seen}))
     connection.hset(KEY, "e", '{"v": 2, "seen": NaN}')
@@ -119,7 +117,7 @@ def test_an_announcement_ahead_of_the_server_s_clock_is_none_without_a_key_too(
     check_in(connection, make_evaluator("w"), UNSIGNED)
 
 
-def test_an_announcement_counts_for_its_own_study_and_time(connection: Redis) -> None:
+def test_an_announcement_is_bound_to_its_study_and_time(connection: Redis) -> None:
     publish_announcement(connection, "run-L1-a1", Announcement(v=1, seen=0.0, trials=9), SIGNER)
     told = connection.hget(KEY, "run-L1-a1")
     connection.hset(KEY, "other-L1-a1", told)
@@ -131,14 +129,14 @@ def test_an_announcement_counts_for_its_own_study_and_time(connection: Redis) ->
 
 @pytest.mark.parametrize("reason", ["it broke", "the worker's lease expired, at noon", "its process was killed", ""])
 @pytest.mark.parametrize("proof", ["", "00", OTHER.proof("failure", "run-L1-a1-0-0-a1", "it broke")])
-def test_a_forged_failure_says_nothing_of_a_job(plan, connection: Redis, reason: str, proof: str) -> None:
+def test_a_forged_failure_is_ignored(plan, connection: Redis, reason: str, proof: str) -> None:
     job = f"{plan.study}-0-0-a1"
     failed(connection, job, reason, proof=proof)
 
     assert look_at(plan.queue, [job], SIGNER)[0].state is JobState.MISSING
 
 
-def test_a_failure_that_was_signed_for_another_job_says_nothing_of_this_one(plan, connection: Redis) -> None:
+def test_a_failure_signed_for_another_job_is_ignored(plan, connection: Redis) -> None:
     one, other = f"{plan.study}-0-0-a1", f"{plan.study}-1-1-a1"
     for job in (one, other):
         failed(connection, job, "it broke", proof=SIGNER.proof("failure", one, "it broke"))
@@ -149,7 +147,7 @@ def test_a_failure_that_was_signed_for_another_job_says_nothing_of_this_one(plan
     ]
 
 
-def test_a_finished_job_without_a_signed_answer_is_sent_again(plan, connection: Redis) -> None:
+def test_a_finished_job_without_signed_result_is_sent_again(plan, connection: Redis) -> None:
     job = f"{plan.study}-0-0-a1"
     connection.hset(f"rq:job:{job}", "status", "finished")
     answer = OTHER.sign("result", job, json.dumps({"study": plan.study, "worker": "w"}))
@@ -159,15 +157,15 @@ def test_a_finished_job_without_a_signed_answer_is_sent_again(plan, connection: 
 
 
 @pytest.mark.parametrize("stored", ["99", "-1", "nan", "[", '{"signed": "99"}', OTHER.sign("losses", "j", '"a b c"')])
-def test_a_forged_count_of_losses_is_none(connection: Redis, stored: str) -> None:
+def test_a_forged_loss_count_is_ignored(connection: Redis, stored: str) -> None:
     connection.hset(losses_key("s"), "j", stored)
     connection.hset("rq:job:j", "worker_name", "gone")
 
     assert [count_loss(connection, "s", "j", SIGNER) for _ in range(2)] == [1, 1]
 
 
-def test_strangers_cannot_change_a_signed_search(plan, start_worker, make_evaluator) -> None:
-    """Forged failures, losses, answers, orders and leases at each step; the table is that of a quiet search."""
+def test_an_attacker_cannot_change_a_signed_search(plan, start_worker, make_evaluator) -> None:
+    """Forged failures, losses, results, batches and leases at each step do not change the table."""
     start_worker("--key", SECRET)
     connection, expected = plan.queue.connection, plan.table_in_process()
     study = plan.open()
@@ -194,7 +192,7 @@ def test_strangers_cannot_change_a_signed_search(plan, start_worker, make_evalua
     assert (progress.failed, table) == (0, expected)
 
 
-def test_a_signed_order_is_good_for_its_own_job_only(plan, start_worker, eventually) -> None:
+def test_a_signed_batch_is_bound_to_its_job(plan, start_worker, eventually) -> None:
     start_worker("--key", SECRET)
     study = plan.open()
     run = signed_run(plan, study)
@@ -212,7 +210,7 @@ def test_a_signed_order_is_good_for_its_own_job_only(plan, start_worker, eventua
     assert f"signed for '{job_key.job_id}', not for '{other}'" in look_at(plan.queue, [other])[0].reason
 
 
-def test_a_key_at_the_coordinator_alone_ends_the_run_and_changes_nothing(plan, start_worker) -> None:
+def test_a_key_only_at_the_coordinator_ends_the_run(plan, start_worker) -> None:
     start_worker()
     study = plan.open()
 
@@ -223,7 +221,7 @@ def test_a_key_at_the_coordinator_alone_ends_the_run_and_changes_nothing(plan, s
     study.close()
 
 
-def test_a_key_at_the_workers_alone_ends_the_run_and_changes_nothing(plan, start_worker) -> None:
+def test_a_key_only_at_the_workers_ends_the_run(plan, start_worker) -> None:
     start_worker("--key", SECRET)
     study = plan.open()
 
@@ -234,8 +232,8 @@ def test_a_key_at_the_workers_alone_ends_the_run_and_changes_nothing(plan, start
     study.close()
 
 
-def test_without_a_key_a_stranger_can_fail_trials(plan, connection: Redis) -> None:
-    """What `docs/security.md` says of a server that is shared, without a key."""
+def test_without_a_key_an_attacker_can_fail_trials(plan, connection: Redis) -> None:
+    """The documented risk of a shared server without a key."""
     study = plan.open()
     run = plan.run(study)
     run.reconcile()

@@ -1,4 +1,4 @@
-"""Whoever can write to Redis cannot make a worker run anything but trials."""
+"""Job allowlist: a worker runs only trial batches, whatever is written to Redis."""
 
 import json
 import os
@@ -39,13 +39,13 @@ def data_of(content: object) -> bytes:
 
 
 def write(connection: Redis, job_id: str, **fields: object) -> None:
-    """A hash in the queue, as a stranger might write it."""
+    """A hash in the queue, as an attacker might write it."""
     honest = {"data": data_of(ORDER), "status": "queued", "origin": "trials", "created_at": "2024-01-01T00:00:00.0Z"}
     connection.hset(f"rq:job:{job_id}", mapping=honest | fields)
     connection.rpush("rq:queue:trials", job_id)
 
 
-def test_an_honest_job_gives_its_order(connection: Redis) -> None:
+def test_a_valid_job_gives_its_batch(connection: Redis) -> None:
     write(connection, "honest")
 
     assert TrialJob.fetch("honest", connection).payload() == {"v": 1}
@@ -63,7 +63,7 @@ def test_an_honest_job_gives_its_order(connection: Redis) -> None:
         pytest.param(7, id="a number"),
     ],
 )
-def test_a_job_of_another_form_is_refused(connection: Redis, content: object) -> None:
+def test_a_job_of_unknown_format_is_refused(connection: Redis, content: object) -> None:
     write(connection, "hostile", data=data_of(content))
 
     with pytest.raises(JobRefused, match="not allowed"):
@@ -85,14 +85,14 @@ def test_a_job_of_another_form_is_refused(connection: Redis, content: object) ->
         pytest.param("result_ttl", b"1e9", id="no number"),
     ],
 )
-def test_a_job_with_an_unsound_field_is_refused_and_not_fatal(connection: Redis, field: str, value: bytes) -> None:
+def test_a_job_with_an_invalid_field_is_refused_without_crash(connection: Redis, field: str, value: bytes) -> None:
     write(connection, "hostile", **{field: value})
 
     with pytest.raises(JobRefused, match="not allowed"):
         TrialJob.fetch("hostile", connection).perform()
 
 
-def test_what_could_call_or_unpickle_is_not_read(connection: Redis, tmp_path) -> None:
+def test_fields_that_could_run_code_are_not_read(connection: Redis, tmp_path) -> None:
     trap = pickle.dumps(Trap(str(tmp_path / "sprung")))
     write(
         connection,
@@ -128,26 +128,26 @@ def test_a_job_is_executed_by_a_trial_worker_only(connection: Redis) -> None:
 
 
 @pytest.mark.parametrize("job_id", ["../x", "a b", "x\ny", ""])
-def test_an_id_that_no_job_has_is_no_job(connection: Redis, job_id: str) -> None:
+def test_an_unknown_id_is_not_a_job(connection: Redis, job_id: str) -> None:
     with pytest.raises(NoSuchJobError):
         TrialJob.fetch(job_id, connection)
 
 
-def test_a_key_of_another_type_is_no_job(connection: Redis) -> None:
+def test_a_key_of_another_type_is_not_a_job(connection: Redis) -> None:
     connection.set("rq:job:text", "x")
 
     with pytest.raises(NoSuchJobError):
         TrialJob.fetch("text", connection)
 
 
-def test_a_queue_reads_trials_in_json_whatever_it_is_told(connection: Redis) -> None:
+def test_a_queue_always_reads_json(connection: Redis) -> None:
     queue = TrialQueue.from_queue_key("rq:queue:trials", connection, job_class=None, serializer="pickle")
     write(connection, "honest")
 
     assert isinstance(queue.fetch_job("honest"), TrialJob)
 
 
-def test_hostile_jobs_fail_while_honest_work_goes_on(served, eventually, tmp_path) -> None:
+def test_hostile_jobs_fail_and_valid_jobs_continue(served, eventually, tmp_path) -> None:
     connection, expected = served.queue.connection, served.table_in_process()
     sprung = str(tmp_path / "sprung")
     trap = pickle.dumps(Trap(sprung))
@@ -167,5 +167,5 @@ def test_hostile_jobs_fail_while_honest_work_goes_on(served, eventually, tmp_pat
     assert not Path(sprung).exists()
 
 
-def test_a_refusal_is_one_of_our_errors() -> None:
+def test_a_refusal_is_a_product_error() -> None:
     assert issubclass(JobRefused, TradeschoolError)

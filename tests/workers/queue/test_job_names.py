@@ -1,4 +1,4 @@
-"""Names tell what they are about, and strange ones tell nothing wrong."""
+"""Names tell what they are about, and unknown ones tell nothing wrong."""
 
 import pytest
 
@@ -15,16 +15,16 @@ from workers.queue.job_names import about_job, about_study, attempt_of, level_of
         ("", "", "", 1),
     ],
 )
-def test_a_job_tells_its_trials_level_and_attempt(job: str, trials: str, level: str, attempt: int) -> None:
+def test_a_job_name_has_trials_level_and_attempt(job: str, trials: str, level: str, attempt: int) -> None:
     assert (trials_of(job), level_of(job), attempt_of(job)) == (trials, level, attempt)
 
 
-def test_log_lines_are_about_run_level_and_trial() -> None:
+def test_log_lines_carry_run_level_and_trial() -> None:
     assert about_job("my-run-L2-a1-3-3-a1") == {"run": "my-run", "level": "2", "trial": 3}
     assert about_job("my-run-L2-a1-4-7-a2")["trial"] == "4-7"
     assert about_study("my-run-L2-a1") == {"run": "my-run", "level": "2"}
 
 
-def test_a_strange_name_is_told_as_it_is() -> None:
+def test_an_unknown_name_is_told_as_it_is() -> None:
     assert about_job("nonsense") == {"job": "nonsense"}
     assert about_study("nonsense") == {"study": "nonsense"}

@@ -1,4 +1,4 @@
-"""A lease ends when nothing was heard for as long as it lasts, whatever any clock says."""
+"""Leases: a lease expires after a time without heartbeats, independent of any wall clock."""
 
 import time
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ def leased(plan, lease_client: LeaseClient) -> LeasedJob:
 
 
 def leave(plan, leased: LeasedJob, seconds: float, clock: object) -> None:
-    """Such a lease, of which so many seconds were left when the server's clock said this."""
+    """Write a lease with remaining seconds at a given server time."""
     connection = plan.queue.connection
     connection.delete(CLOCK_KEY)
     if clock is not None:
@@ -58,9 +58,7 @@ def leave(plan, leased: LeasedJob, seconds: float, clock: object) -> None:
         pytest.param(-DAY, -1, True, id="set a day back after it ended"),
     ],
 )
-def test_a_lease_moves_along_with_the_server_s_clock(
-    plan, leased: LeasedJob, leap: float, left: float, is_over: bool
-) -> None:
+def test_a_lease_follows_the_server_clock(plan, leased: LeasedJob, leap: float, left: float, is_over: bool) -> None:
     now = server_now(plan.queue.connection)
     leave(plan, leased, left, now - leap)
 
@@ -71,7 +69,7 @@ def test_a_lease_moves_along_with_the_server_s_clock(
 
 
 @pytest.mark.parametrize("garbage", ["", "x", "nan", "-1e999", b"\xff"])
-def test_a_clock_that_somebody_spoilt_is_set_anew(plan, leased: LeasedJob, garbage: str | bytes) -> None:
+def test_a_damaged_clock_is_reset(plan, leased: LeasedJob, garbage: str | bytes) -> None:
     plan.queue.connection.set(CLOCK_KEY, garbage)
     clean(plan.queue)
     clean(plan.queue)
@@ -81,7 +79,7 @@ def test_a_clock_that_somebody_spoilt_is_set_anew(plan, leased: LeasedJob, garba
     assert abs(float(plan.queue.connection.get(CLOCK_KEY)) - server_now(plan.queue.connection)) < 60
 
 
-def test_a_lease_that_somebody_forged_holds_no_job_for_ever(plan, leased: LeasedJob) -> None:
+def test_a_forged_lease_expires(plan, leased: LeasedJob) -> None:
     connection = plan.queue.connection
     connection.zadd(LEASES, {leased.lease: 9e15, "other:lease": "inf"})
     clean(plan.queue)
@@ -91,7 +89,7 @@ def test_a_lease_that_somebody_forged_holds_no_job_for_ever(plan, leased: Leased
     assert max(scores) <= server_now(connection) + LONGEST_LEASE_SECONDS
 
 
-def test_a_clock_of_another_kind_is_replaced(plan, leased: LeasedJob) -> None:
+def test_a_clock_key_of_another_type_is_replaced(plan, leased: LeasedJob) -> None:
     plan.queue.connection.delete(CLOCK_KEY)
     plan.queue.connection.rpush(CLOCK_KEY, "x")
     clean(plan.queue)
@@ -99,7 +97,7 @@ def test_a_clock_of_another_kind_is_replaced(plan, leased: LeasedJob) -> None:
     assert look_at(plan.queue, [leased.job.id])[0].state is JobState.WAITING
 
 
-def test_a_job_that_ran_out_is_failed_with_its_reason_and_listed(plan, leased: LeasedJob) -> None:
+def test_a_job_with_an_expired_lease_is_failed_and_listed(plan, leased: LeasedJob) -> None:
     leave(plan, leased, -1, None)
     clean(plan.queue)
     job = TrialJob.fetch(leased.job.id, plan.queue.connection)
@@ -110,7 +108,7 @@ def test_a_job_that_ran_out_is_failed_with_its_reason_and_listed(plan, leased: L
     assert plan.queue.connection.zcard(LEASES) == 0
 
 
-def test_a_job_that_another_worker_has_begun_since_goes_on(plan, leased: LeasedJob) -> None:
+def test_a_job_taken_by_another_worker_continues(plan, leased: LeasedJob) -> None:
     leave(plan, leased, -1, None)
     plan.queue.connection.zadd(LEASES, {f"{leased.job.id}:another": server_now(plan.queue.connection) + 60})
     clean(plan.queue)
@@ -119,7 +117,7 @@ def test_a_job_that_another_worker_has_begun_since_goes_on(plan, leased: LeasedJ
     assert plan.queue.connection.zcard(LEASES) == 1
 
 
-def test_an_entry_of_a_job_that_has_ended_is_dropped(plan, lease_client: LeaseClient, leased: LeasedJob) -> None:
+def test_a_lease_of_a_finished_job_is_removed(plan, lease_client: LeaseClient, leased: LeasedJob) -> None:
     lease_client.submit(leased, plan.study, b"{}", take_next=False)
     leave(plan, leased, -1, None)
     clean(plan.queue)
@@ -128,7 +126,7 @@ def test_an_entry_of_a_job_that_has_ended_is_dropped(plan, lease_client: LeaseCl
     assert plan.queue.connection.zcard(LEASES) == 0
 
 
-def test_a_worker_that_lives_has_not_vanished_with_a_job(plan, leased: LeasedJob) -> None:
+def test_only_a_dead_worker_counts_as_a_loss(plan, leased: LeasedJob) -> None:
     connection, study = plan.queue.connection, plan.study
     held_up = [count_loss(connection, study, leased.job.id) for _ in range(3)]
     connection.delete("rq:worker:w")
@@ -141,7 +139,7 @@ def test_a_worker_that_lives_has_not_vanished_with_a_job(plan, leased: LeasedJob
     assert count_loss(connection, study, leased.job.id) == 1
 
 
-def test_a_turn_from_before_the_clock_was_set_back_is_over(plan) -> None:
+def test_a_turn_from_before_a_clock_reset_is_over(plan) -> None:
     connection = plan.queue.connection
     connection.set("turn", "1", px=DAY * 1_000)
 
@@ -150,13 +148,13 @@ def test_a_turn_from_before_the_clock_was_set_back_is_over(plan) -> None:
 
 @pytest.mark.parametrize("year", [1970, 1999, 2000, 2023, 2024, 2100])
 @pytest.mark.parametrize("day", ["01-01", "02-28", "03-01", "12-31"])
-def test_a_date_is_written_as_rq_writes_it(plan, year: int, day: str) -> None:
+def test_a_date_has_the_format_of_rq(plan, year: int, day: str) -> None:
     moment = datetime.fromisoformat(f"{year}-{day}T23:59:58.000123+00:00")
     script = f"local time = {{ARGV[1], ARGV[2]}} {DATE} return date()"
 
     assert plan.queue.connection.eval(script, 0, int(moment.timestamp()), 123).decode() == utcformat(moment)
 
 
-def test_the_server_s_time_is_a_unix_time(plan) -> None:
+def test_the_server_time_is_a_unix_time(plan) -> None:
     assert abs(server_now(plan.queue.connection) - time.time()) < 3_600
     assert datetime.fromtimestamp(server_now(plan.queue.connection), UTC).year > 2020

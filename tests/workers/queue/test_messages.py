@@ -1,4 +1,4 @@
-"""Orders and answers are a wire format: small JSON values, held against their form on both sides."""
+"""Messages: batches and results are a wire format of small JSON values, validated on both sides."""
 
 import json
 from dataclasses import replace
@@ -37,18 +37,18 @@ def batch(plan) -> TrialBatch:
     return batch_of(plan, 3, 4)
 
 
-def test_the_function_s_name_and_the_version_are_pinned() -> None:
-    """A worker of the release before must go on with the jobs of this one, or refuse them by version."""
+def test_the_function_name_and_the_version_are_pinned() -> None:
+    """A worker of the previous release must accept jobs of this one or refuse them by version."""
     assert f"{evaluate_trials.__module__}.{evaluate_trials.__qualname__}" == FUNCTION
     assert (FUNCTION, VERSION) == ("workers.work_horse.evaluator.evaluate_trials", 1)
     assert set(TrialBatch.model_fields) == {"v", "study", "numbers", "parameters", "thresholds", "level", "digests"}
 
 
-def test_an_order_survives_the_way_through_json(batch: TrialBatch) -> None:
+def test_a_batch_survives_a_json_round_trip(batch: TrialBatch) -> None:
     assert TrialBatch.parse(json.loads(json.dumps(batch.model_dump(mode="json")))) == batch
 
 
-def test_an_order_holds_no_secret_and_no_place(plan, batch: TrialBatch) -> None:
+def test_a_batch_contains_no_secret_and_no_path(plan, batch: TrialBatch) -> None:
     text = batch.model_dump_json()
 
     assert plan.url not in text
@@ -69,12 +69,12 @@ def test_an_order_holds_no_secret_and_no_place(plan, batch: TrialBatch) -> None:
         pytest.param({"function": "os.system"}, id="an unknown field"),
     ],
 )
-def test_a_payload_of_another_form_is_refused(batch: TrialBatch, make_evaluator, change: dict[str, object]) -> None:
+def test_a_payload_of_unknown_format_is_refused(batch: TrialBatch, make_evaluator, change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="not a batch of version 1"):
         evaluate_trials(json.dumps(batch.model_dump(mode="json") | change).encode(), make_evaluator("w"))
 
 
-def test_every_trial_is_answered_with_its_question(batch: TrialBatch, make_evaluator) -> None:
+def test_every_result_carries_its_request(batch: TrialBatch, make_evaluator) -> None:
     result = BatchResult.parse(evaluate_trials(batch.model_dump_json().encode(), make_evaluator("w")))
 
     assert [trial.number for trial in result.trials] == [3, 4]
@@ -82,7 +82,7 @@ def test_every_trial_is_answered_with_its_question(batch: TrialBatch, make_evalu
     assert all(trial.evaluation for trial in result.trials)
 
 
-def test_a_trial_is_asked_the_same_alone_and_in_company(plan, batch: TrialBatch) -> None:
+def test_a_request_is_the_same_alone_and_in_a_batch(plan, batch: TrialBatch) -> None:
     assert batch_of(plan, 4).request_digests()[0] == batch.request_digests()[1]
 
 
@@ -95,12 +95,12 @@ def test_a_trial_is_asked_the_same_alone_and_in_company(plan, batch: TrialBatch)
         pytest.param({"study": "other"}, id="study"),
     ],
 )
-def test_whatever_an_evaluation_depends_on_changes_its_question(batch: TrialBatch, change: dict[str, object]) -> None:
+def test_every_input_of_an_evaluation_changes_its_request(batch: TrialBatch, change: dict[str, object]) -> None:
     assert batch.model_copy(update=change).request_digests()[1] != batch.request_digests()[1]
 
 
 @pytest.mark.parametrize("digest", ["d2", "missing"])
-def test_a_worker_with_other_candles_refuses(batch: TrialBatch, make_evaluator, digest: str) -> None:
+def test_a_worker_with_other_candles_refuses_a_batch(batch: TrialBatch, make_evaluator, digest: str) -> None:
     answer = make_evaluator("w", digest).evaluate(batch)
 
     assert answer.trials == ()
@@ -116,16 +116,16 @@ def test_a_level_is_prepared_once(batch: TrialBatch, make_evaluator) -> None:
     assert reads == [1]
 
 
-def test_a_job_is_known_by_its_id_once(plan, batch: TrialBatch) -> None:
+def test_a_job_id_is_unique(plan, batch: TrialBatch) -> None:
     assert enqueue(plan.queue, "a-3-4-a1", batch, timeout_seconds=30, signer=Signer())
     assert not enqueue(plan.queue, "a-3-4-a1", batch, timeout_seconds=30, signer=Signer())
     assert plan.queue.connection.llen("rq:queue:trials") == 1
 
 
-def test_an_answer_with_an_unknown_field_is_none() -> None:
+def test_a_result_with_an_unknown_field_is_refused() -> None:
     with pytest.raises(ValidationError):
         BatchResult.parse({"v": 1, "study": "x", "worker": "w", "extra": 1})
 
 
-def test_levels_of_other_titles_are_other_questions(plan, batch: TrialBatch) -> None:
+def test_another_level_title_changes_the_request(plan, batch: TrialBatch) -> None:
     assert batch_of(replace(plan, title="other", study="s2"), 4).request_digests()[0] != batch.request_digests()[1]

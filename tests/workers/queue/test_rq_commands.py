@@ -1,4 +1,4 @@
-"""RQ's own commands against a run under way: each does what it says, and the trial table stays the same bytes."""
+"""RQ's commands during a run: each works as documented, and the trial table has equal bytes."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import pytest
 from rq.job_lifecycle import record_job_failure
 
 from optimizer.search.trial_table import export
-from workers.coordinator.coordinator import StudyRun
+from workers.coordinator.study.coordinator import StudyRun
 from workers.monitoring.snapshot import Snapshot, take_snapshot
 from workers.monitoring.stall_detection import Stall
 from workers.queue.failed_jobs import failed_jobs
@@ -29,7 +29,7 @@ LAG = 4
 
 
 class Tools:
-    """The installed `rq` over one server, and a search there that goes on when the test says so."""
+    """The installed `rq` on one server, and a search that the test advances."""
 
     def __init__(self, plan, eventually: Callable[..., None]) -> None:
         self.plan, self.queue, self.eventually = plan, plan.queue, eventually
@@ -37,7 +37,7 @@ class Tools:
         self.run: StudyRun = plan.run(self.study)
 
     def rq(self, *words: str) -> str:
-        """What a command prints; each is in the table of the documents."""
+        """Output of an `rq` command, which must be in the table of the docs."""
         assert f"`rq {words[0]}" in DOCUMENT
         done = subprocess.run(
             [str(RQ), *words, "--url", self.plan.url],
@@ -54,16 +54,16 @@ class Tools:
         return take_snapshot(self.queue, 0.0)
 
     def hand_out(self) -> None:
-        """Go on with the search until every job that may be under way is in the queue."""
+        """Advance the search until the queue has the maximum of jobs."""
         self.eventually(lambda: bool(self.run.reconcile()) and self.look().queued == LAG)
 
     def suspend(self) -> None:
-        """And wait until the worker has heard of it."""
+        """Suspend the queue and wait until the worker has noticed."""
         self.rq("suspend")
         self.eventually(lambda: [each.state for each in self.look().workers] == ["suspended"])
 
     def beats(self) -> bytes:
-        """When the worker was last heard of."""
+        """Time of the last heartbeat of the worker."""
         (key,) = self.queue.connection.smembers("rq:workers:trials")
         return self.queue.connection.hget(key, "last_heartbeat") or b""
 
@@ -79,7 +79,7 @@ def tools(served, eventually: Callable[..., None]) -> Iterator[Tools]:
     made.study.close()
 
 
-def test_a_run_that_is_suspended_emptied_and_requeued_finds_the_same(tools: Tools) -> None:
+def test_suspending_emptying_and_requeueing_keep_the_table(tools: Tools) -> None:
     tools.suspend()
     tools.hand_out()
     tools.wait_for_a_beat()
@@ -111,7 +111,7 @@ def test_a_run_that_is_suspended_emptied_and_requeued_finds_the_same(tools: Tool
     assert export(tools.study.trials(), "csv") == tools.plan.table_in_process()
 
 
-def test_info_with_an_interval_goes_on_until_it_is_ended(tools: Tools) -> None:
+def test_rq_info_with_an_interval_runs_until_stopped(tools: Tools) -> None:
     tools.run.reconcile()
     command = [str(RQ), "info", "--interval", "0.1", "--url", tools.plan.url]
     environment = {**os.environ, "TERM": "dumb", "PYTHONUNBUFFERED": "1"}
@@ -123,7 +123,7 @@ def test_info_with_an_interval_goes_on_until_it_is_ended(tools: Tools) -> None:
 
 
 def fail_the_first(tools: Tools) -> str:
-    """Have the job at the head of the queue end without an answer."""
+    """Let the first job of the queue fail without a result."""
     job = tools.queue.fetch_job(tools.queue.job_ids[0])
     assert job is not None
     tools.queue.connection.lrem(tools.queue.key, 0, job.id)

@@ -1,4 +1,4 @@
-"""A server that may throw keys away is refused before any work begins; one that only refuses is not."""
+"""Server check: a server that evicts keys is refused before the start; one that only refuses writes is accepted."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ EVICTING = [f"{which}-{how}" for which in ("allkeys", "volatile") for how in ("l
 
 @pytest.fixture
 def operator(url: str) -> Iterator[Redis]:
-    """Sets the server of all tests, and sets it back."""
+    """Changes settings of the shared server and restores them."""
     with Redis.from_url(url) as connection:
         yield connection
         for name, value in (("maxmemory", "0"), ("maxmemory-policy", "noeviction")):
@@ -24,7 +24,7 @@ def operator(url: str) -> Iterator[Redis]:
 
 
 @pytest.mark.parametrize("policy", EVICTING)
-def test_a_server_that_evicts_is_refused(operator: Redis, url: str, policy: str) -> None:
+def test_a_server_with_eviction_is_refused(operator: Redis, url: str, policy: str) -> None:
     operator.config_set("maxmemory-policy", policy)
     operator.config_set("maxmemory", "1000000000")
 
@@ -33,7 +33,7 @@ def test_a_server_that_evicts_is_refused(operator: Redis, url: str, policy: str)
 
 
 @pytest.mark.parametrize(("policy", "most"), [("noeviction", "1000000000"), ("allkeys-lru", "0")])
-def test_a_server_that_never_evicts_is_used(operator: Redis, url: str, policy: str, most: str) -> None:
+def test_a_server_without_eviction_is_accepted(operator: Redis, url: str, policy: str, most: str) -> None:
     operator.config_set("maxmemory-policy", policy)
     operator.config_set("maxmemory", most)
 
@@ -41,7 +41,7 @@ def test_a_server_that_never_evicts_is_used(operator: Redis, url: str, policy: s
         assert connection.ping()
 
 
-def test_a_user_without_the_server_s_time_is_told_what_to_give(operator: Redis, url: str) -> None:
+def test_a_user_without_the_time_command_gets_advice(operator: Redis, url: str) -> None:
     operator.execute_command("ACL", "SETUSER", "narrow", "on", ">pw", "~*", "+@all", "-time")
     named = f"{url}{'&' if '?' in url else '?'}username=narrow&password=pw"
 
@@ -49,6 +49,6 @@ def test_a_user_without_the_server_s_time_is_told_what_to_give(operator: Redis, 
         connect_to_work(named)
 
 
-def test_a_server_that_is_away_is_said() -> None:
+def test_an_unreachable_server_is_reported() -> None:
     with pytest.raises(ServiceUnreachable, match="is it running"):
         connect_to_work("redis://127.0.0.1:1/0")

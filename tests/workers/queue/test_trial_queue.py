@@ -1,4 +1,4 @@
-"""Connections say what is wrong in one line, and never the password."""
+"""Connections report errors in one line and never show the password."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert mask_url(url) == shown
 
 
-def test_a_server_that_is_away_is_named_in_one_line() -> None:
+def test_an_unreachable_server_is_reported_in_one_line() -> None:
     with pytest.raises(ServiceUnreachable) as caught:
         connect("redis://me:s3cret@127.0.0.1:1/0")
 
@@ -32,19 +32,19 @@ def test_a_server_that_is_away_is_named_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://host", "host:6379", "redis://host:port"])
-def test_a_url_of_no_redis_is_a_setting_that_is_wrong(url: str) -> None:
+def test_a_url_without_redis_scheme_is_a_settings_error(url: str) -> None:
     with pytest.raises(SettingsError, match="redis_url"):
         connect(url)
 
 
-def test_a_connection_has_been_tried(url: str) -> None:
+def test_a_connection_is_tested_on_creation(url: str) -> None:
     connection = connect(url)
 
     assert connection.ping()
     connection.close()
 
 
-def test_jobs_are_seen_waiting_astray_and_missing(plan) -> None:
+def test_jobs_are_queued_orphaned_or_missing(plan) -> None:
     study = plan.open()
     plan.run(study).reconcile()
     study.close()

@@ -1,4 +1,4 @@
-"""The API returns the current state and reports unreachable services."""
+"""API: it returns the current state and reports unreachable services."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ def stream(page) -> Iterator[Iterator[tuple[str, dict]]]:
 
 
 def eventually(look, seconds: float = 60.0):
-    """Longer than two polls of a server without open pages."""
+    """Wait longer than two polls of a server without open pages."""
     end = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < end, f"not so after {seconds} s"
@@ -52,7 +52,7 @@ def eventually(look, seconds: float = 60.0):
     return found
 
 
-def test_a_new_page_hears_every_topic_at_once(page, context) -> None:
+def test_a_new_stream_receives_every_topic_at_once(page, context) -> None:
     context.begin_run()
     with stream(page) as told:
         seen = dict(next(told) for _ in range(5))
@@ -65,7 +65,7 @@ def finished(topic) -> int:
     return sum(attempt["finished"] for attempt in topic["run"]["levels"][0]["attempts"])
 
 
-def test_what_happens_reaches_an_open_page(page, context, plan) -> None:
+def test_changes_are_sent_to_an_open_stream(page, context, plan) -> None:
     context.begin_run()
     with stream(page) as told:
         study = plan.open()
@@ -80,7 +80,7 @@ def test_what_happens_reaches_an_open_page(page, context, plan) -> None:
     assert finished(run) == 3
 
 
-def test_a_topic_is_what_the_command_prints(page, plan) -> None:
+def test_a_topic_equals_the_output_of_its_command(page, plan) -> None:
     study = plan.open()
     plan.run(study).reconcile()
     study.close()
@@ -91,7 +91,7 @@ def test_a_topic_is_what_the_command_prints(page, plan) -> None:
     assert {**told, "oldest_seconds": 0} == {**json.loads(json.dumps(known)), "oldest_seconds": 0}
 
 
-def test_trials_come_in_pieces(page, context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_are_paginated(page, context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.web.details.MAX_ROWS", 7)
     context.begin_run()
     context.add_trials(12)
@@ -107,7 +107,7 @@ def test_trials_come_in_pieces(page, context, monkeypatch: pytest.MonkeyPatch) -
     assert rows[4][1:4] == ["pruned", 0.4, False]
 
 
-def test_what_mattered_is_said_once_there_is_enough(page, context) -> None:
+def test_parameter_importance_is_shown_with_enough_trials(page, context) -> None:
     context.begin_run()
     context.add_trials(5)
     path = "/api/runs/r1/levels/1/attempts/1/importance"
@@ -120,7 +120,7 @@ def test_what_mattered_is_said_once_there_is_enough(page, context) -> None:
     assert sum(found.values()) == pytest.approx(1.0, abs=0.001)
 
 
-def test_a_verdict_changes_the_run(page, context) -> None:
+def test_a_verdict_updates_the_run(page, context) -> None:
     context.begin_run()
     context.add_trials(40)
     context.judge(passed=True)
@@ -130,7 +130,7 @@ def test_a_verdict_changes_the_run(page, context) -> None:
     assert (level["state"], level["winner"], level["gate_part"]) == ("passed", 3, "validation")
 
 
-def test_events_are_told_with_their_sentences(page, context) -> None:
+def test_events_have_their_messages(page, context) -> None:
     context.begin_run()
 
     (event,) = page.get("/api/runs/r1/events").json()["events"]
@@ -153,7 +153,7 @@ def test_events_are_told_with_their_sentences(page, context) -> None:
         "/api/absent",
     ],
 )
-def test_what_is_not_there_is_404_in_one_line(page, context, path: str) -> None:
+def test_an_unknown_resource_is_404_with_one_line(page, context, path: str) -> None:
     context.begin_run()
     (context.folder / "run.json").write_text("{}")
     answer = page.get(path)
@@ -163,7 +163,7 @@ def test_what_is_not_there_is_404_in_one_line(page, context, path: str) -> None:
 
 
 @pytest.mark.parametrize("after", ["-1", "x", "", "1e3", "99999999999999999999"])
-def test_a_place_that_is_no_number_is_400(page, context, after: str) -> None:
+def test_an_invalid_offset_is_400(page, context, after: str) -> None:
     context.begin_run()
     answer = page.get(f"/api/runs/r1/levels/1/attempts/1/trials?after={after}")
 
@@ -171,7 +171,7 @@ def test_a_place_that_is_no_number_is_400(page, context, after: str) -> None:
     assert answer.json()["error"].startswith("after: expected a whole number")
 
 
-def test_a_run_s_report_is_shown_but_runs_nothing(page, context) -> None:
+def test_a_report_is_served_without_running_scripts(page, context) -> None:
     context.begin_run()
     (context.results / "r1" / "report.html").write_text("<h1>Report</h1><script>alert(1)</script>")
     answer = page.get("/api/runs/r1/report")
@@ -181,7 +181,7 @@ def test_a_run_s_report_is_shown_but_runs_nothing(page, context) -> None:
     assert "script-src" not in answer.headers["Content-Security-Policy"]
 
 
-def test_equity_is_what_was_written_down(page, context) -> None:
+def test_equity_is_read_from_the_result_file(page, context) -> None:
     context.begin_run()
     context.judge(passed=True)
     found = {"days": [1, 2], "equity": [1.0, 1.1], "buy_and_hold": [1.0, 1.2], "drawdown": [0.0, 0.0]}
@@ -190,7 +190,7 @@ def test_equity_is_what_was_written_down(page, context) -> None:
     assert page.get("/api/runs/r1/levels/1/equity").json() == found
 
 
-def test_failed_jobs_are_told_with_reason_and_go_back(page, context, plan, fail_a_job) -> None:
+def test_failed_jobs_have_a_reason_and_can_be_requeued(page, context, plan, fail_a_job) -> None:
     context.begin_run()
     job = fail_a_job(plan)
     (told,) = page.get("/api/failed").json()["jobs"]
@@ -207,7 +207,7 @@ def test_failed_jobs_are_told_with_reason_and_go_back(page, context, plan, fail_
     assert page.get("/api/runs/r1/events").json()["events"][-1]["event"] == "jobs_requeued"
 
 
-def test_a_requeued_job_is_worked_off(page, context, plan, start_worker, fail_a_job) -> None:
+def test_a_requeued_job_is_evaluated(page, context, plan, start_worker, fail_a_job) -> None:
     context.begin_run()
     fail_a_job(plan)
     page.post("/api/failed/requeue", json={})
@@ -220,7 +220,7 @@ def test_a_requeued_job_is_worked_off(page, context, plan, start_worker, fail_a_
 @pytest.mark.parametrize(
     "body", ["", "[]", "{", '{"jobs": 3}', '{"jobs": [3]}', '{"all": true}', '{"jobs": ' + "[" * 5000, "nul"]
 )
-def test_a_body_that_says_nothing_is_400(page, body: str) -> None:
+def test_a_body_without_job_ids_is_400(page, body: str) -> None:
     answer = page.post("/api/failed/requeue", data=body, headers={"Content-Type": "application/json"})
 
     assert answer.status_code == 400
@@ -234,7 +234,7 @@ def test_a_body_that_is_too_large_is_413(page) -> None:
     assert answer.status_code == 413
 
 
-def test_while_redis_is_away_the_rest_is_told(context, serve, client) -> None:
+def test_during_a_redis_outage_other_topics_are_served(context, serve, client) -> None:
     context.redis_url = "redis://:s3cret@127.0.0.1:9/0"
     context.begin_run()
     with serve(context) as url:
@@ -244,7 +244,7 @@ def test_while_redis_is_away_the_rest_is_told(context, serve, client) -> None:
         failed = page.get("/api/failed")
         health = page.get("/healthz")
 
-    assert "does not answer" in queue["trouble"]
+    assert "does not answer" in queue["error"]
     assert "s3cret" not in json.dumps(queue)
     assert run["run"]["run"] == "r1"
     assert failed.status_code == 503
@@ -252,7 +252,7 @@ def test_while_redis_is_away_the_rest_is_told(context, serve, client) -> None:
     assert health.json() == {"status": "ok", "redis": "unreachable"}
 
 
-def test_between_two_runs_the_embedded_server_is_not_running_and_nothing_is_wrong(
+def test_a_stopped_embedded_server_between_runs_is_no_error(
     context, serve, client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedded = EmbeddedValkey.of(context.folder / "state")
@@ -265,31 +265,31 @@ def test_between_two_runs_the_embedded_server_is_not_running_and_nothing_is_wron
         queue = eventually(lambda: (found := page.get("/api/queue")).status_code == 200 and found.json())
         history, health, metrics = page.get("/api/history"), page.get("/healthz"), page.get("/metrics").text
 
-    assert (queue["trouble"], queue["queue"]) == ("", None)
+    assert (queue["error"], queue["queue"]) == ("", None)
     assert "not running: no run is active" in queue["note"]
-    assert history.json() == {"trouble": "", "samples": [asdict(MOMENT)]}
+    assert history.json() == {"error": "", "samples": [asdict(MOMENT)]}
     assert health.json() == {"status": "ok", "redis": "not running"}
     assert "tradeschool_redis_up 0.0" in metrics
     assert 'tradeschool_up{source="queue"} 1.0' in metrics
 
 
-def test_while_the_study_is_away_its_files_are_told_and_it_is_seen_again(context, serve, client, postgres) -> None:
+def test_during_a_database_outage_result_files_are_served(context, serve, client, postgres) -> None:
     server, context.storage_url = postgres
     context.begin_run("away")
     with serve(context) as url, client(url) as page, stream(page):  # watched, it looks every two seconds
 
-        def trouble() -> str | None:
-            return page.get("/api/run").json().get("trouble")
+        def error() -> str | None:
+            return page.get("/api/run").json().get("error")
 
         eventually(lambda: page.get("/api/run").json().get("run"))
         server.stop()
         try:
-            told = eventually(trouble)
+            told = eventually(error)
             level_status, files = page.get("/api/runs/away"), page.get("/api/runs/away/events")
             health = page.get("/healthz")
         finally:
             server.start()
-        eventually(lambda: trouble() == "")
+        eventually(lambda: error() == "")
 
         assert told.startswith("study database postgresql")
         assert level_status.status_code == 503
@@ -298,17 +298,17 @@ def test_while_the_study_is_away_its_files_are_told_and_it_is_seen_again(context
         assert page.get("/api/run").json()["run"]["run"] == "away"
 
 
-def test_one_part_that_breaks_takes_nothing_with_it(page, context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_topic_does_not_stop_the_others(page, context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.web.poller.as_page", lambda level_status: 1 / 0)
     context.begin_run()
 
     with stream(page):
-        told = eventually(lambda: page.get("/api/run").json().get("trouble"))
+        told = eventually(lambda: page.get("/api/run").json().get("error"))
     assert told == "run: not readable; see the log of tradeschool serve"
     assert page.get("/api/queue").status_code == 200
 
 
-def test_every_address_is_documented_and_every_documented_one_is_there(context) -> None:
+def test_every_route_is_documented_and_exists(context) -> None:
     served = {
         (route.method.lower(), route.resource.canonical)
         for route in app.make_app(context.overview(), Auth(token=None)).router.routes()
@@ -319,7 +319,7 @@ def test_every_address_is_documented_and_every_documented_one_is_there(context) 
     assert served - {("get", "/")} == documented
 
 
-def test_the_documented_answers_hold_for_whatever_is_asked(page, context, schema_of) -> None:
+def test_every_response_matches_its_documented_schema(page, context, schema_of) -> None:
     """Schemathesis generates valid and invalid calls and validates every response against the document."""
     context.begin_run()
     context.add_trials(12)
@@ -354,7 +354,7 @@ class Rounds:
         self.wait()
 
 
-def test_200_open_pages_cost_no_more_looks_than_one(
+def test_200_open_streams_cost_as_many_reads_as_one(
     context, killable_server, serve_on, client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number of Redis commands per poll, counted by Redis, does not depend on the number of pages."""
@@ -390,7 +390,7 @@ def test_200_open_pages_cost_no_more_looks_than_one(
     assert with_all == alone > 1, "the question for the count is one of them"
 
 
-def test_no_more_pages_than_it_can_bear(page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_streams_is_limited(page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "MAX_STREAMS", 2)
     open_pages = [page.get("/api/stream", stream=True) for _ in range(2)]
     refused = page.get("/api/stream")
@@ -400,7 +400,7 @@ def test_no_more_pages_than_it_can_bear(page, monkeypatch: pytest.MonkeyPatch) -
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "30")
 
 
-def test_a_stream_on_which_nothing_happens_shows_that_it_lives(page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_stream_sends_keep_alives(page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "KEEPALIVE_SECONDS", 0.05)
     monkeypatch.setattr("workers.web.topics.TopicStore.changes", never)
     answer = page.get("/api/stream", stream=True)
@@ -414,7 +414,7 @@ async def never(topics, seen: int):
     await asyncio.sleep(3600)
 
 
-def test_a_closed_page_is_forgotten(page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_stream_is_removed(page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "MAX_STREAMS", 1)
     with stream(page) as told:
         next(told)

@@ -27,7 +27,7 @@ JSON = {"Content-Type": "application/json"}
         ("localhost@evil.example", 421),
     ],
 )
-def test_without_a_token_only_loopback_s_names_are_served(page, host: str, answer: int) -> None:
+def test_without_a_token_only_loopback_host_names_are_served(page, host: str, answer: int) -> None:
     """A foreign host name that resolves to loopback (DNS rebinding) must not give access."""
     assert page.get("/api/runs", headers={"Host": host}).status_code == answer
 
@@ -47,7 +47,7 @@ def test_without_a_token_only_loopback_s_names_are_served(page, host: str, answe
         ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
     ],
 )
-def test_another_site_s_page_requeues_nothing(page, headers: dict[str, str], answer: int) -> None:
+def test_a_cross_site_request_requeues_nothing(page, headers: dict[str, str], answer: int) -> None:
     given = {name: value.format(url=page.url) for name, value in headers.items()}
 
     assert page.post("/api/failed/requeue", data="{}", headers=JSON | given).status_code == answer
@@ -70,21 +70,21 @@ def test_another_site_s_page_requeues_nothing(page, headers: dict[str, str], ans
     ids=str,
 )
 @pytest.mark.parametrize("path", ["/api/queue", "/api/stream", "/metrics", "/api/openapi.json", "/static/app.js"])
-def test_with_a_token_nothing_is_shown_without_it(locked, path: str, headers: dict[str, str]) -> None:
+def test_with_a_token_every_request_needs_it(locked, path: str, headers: dict[str, str]) -> None:
     assert locked.get(path, headers=headers).status_code == 401
 
 
-def test_the_token_opens_everything_under_any_name(locked) -> None:
+def test_a_request_with_the_token_is_served_under_any_host_name(locked) -> None:
     for headers in (BEARER, BEARER | {"Host": "page.example"}):
         assert locked.get("/api/runs", headers=headers).status_code == 200
     assert locked.get("/metrics", headers=BEARER).status_code == 200
 
 
-def test_a_token_in_the_address_counts_for_nothing(locked) -> None:
+def test_a_token_in_the_url_is_ignored(locked) -> None:
     assert locked.get(f"/api/runs?token={TOKEN}").status_code == 401
 
 
-def test_a_browser_is_asked_for_the_token_and_then_has_a_session(locked) -> None:
+def test_a_browser_logs_in_with_the_token_and_gets_a_session(locked) -> None:
     sent = locked.get("/")
     assert (sent.status_code, sent.headers["Location"]) == (303, "/login")
     assert locked.get("/login").status_code == 200
@@ -101,13 +101,13 @@ def test_a_browser_is_asked_for_the_token_and_then_has_a_session(locked) -> None
     assert locked.get("/api/runs").status_code == 401
 
 
-def test_behind_a_proxy_with_encryption_the_cookie_never_goes_without(locked) -> None:
+def test_behind_a_tls_proxy_the_cookie_is_secure(locked) -> None:
     done = locked.post("/login", data={"token": TOKEN}, headers={"X-Forwarded-Proto": "https"})
 
     assert "Secure" in done.headers["Set-Cookie"]
 
 
-def test_wrong_tokens_are_refused_and_after_many_nobody_may_try(locked, caplog: pytest.LogCaptureFixture) -> None:
+def test_repeated_wrong_tokens_block_further_attempts(locked, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(MAX_FAILURES):
         refused = locked.post("/login", data={"token": "wrong-but-long-enough"})
         assert (refused.status_code, refused.headers["Location"]) == (303, "/login?wrong")
@@ -118,7 +118,7 @@ def test_wrong_tokens_are_refused_and_after_many_nobody_may_try(locked, caplog: 
     assert locked.get("/api/runs", headers=BEARER).status_code == 200
 
 
-def test_after_a_minute_it_may_be_tried_again() -> None:
+def test_attempts_are_allowed_again_after_a_minute() -> None:
     now = [1_000.0]
     auth = Auth(token=TOKEN, clock=lambda: now[0])
     for _ in range(MAX_FAILURES):
@@ -129,7 +129,7 @@ def test_after_a_minute_it_may_be_tried_again() -> None:
     assert auth.may_try()
 
 
-def test_a_session_ends(context, serve) -> None:
+def test_a_session_expires(context, serve) -> None:
     now = [time.time()]
     with serve(context, TOKEN, clock=lambda: now[0]) as url:
         import requests
@@ -144,7 +144,7 @@ def test_a_session_ends(context, serve) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/static/app.js", "/api/runs", "/absent", "/metrics", "/api/runs/absent"])
-def test_every_answer_says_what_a_browser_may_do(page, path: str) -> None:
+def test_every_response_has_security_headers(page, path: str) -> None:
     headers = page.get(path).headers
 
     policy = headers["Content-Security-Policy"]
@@ -155,14 +155,14 @@ def test_every_answer_says_what_a_browser_may_do(page, path: str) -> None:
     assert headers["Server"] == "tradeschool"
 
 
-def test_the_page_holds_no_script_or_style_of_its_own_and_loads_from_nowhere_else(page) -> None:
+def test_the_page_has_no_inline_script_and_no_external_resource(page) -> None:
     for path in ("/", "/login"):
         text = page.get(path).text
 
         assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*src=)|https?://", text)
 
 
-def test_no_script_of_the_page_turns_text_into_markup_or_code() -> None:
+def test_page_scripts_never_turn_text_into_markup_or_code() -> None:
     """User-controlled names and reasons must be inserted as text, never as markup or code."""
     folder = Path(app.__file__).parent / "static"
     scripts = [*folder.glob("*.js")]
@@ -172,12 +172,12 @@ def test_no_script_of_the_page_turns_text_into_markup_or_code() -> None:
     assert [path.name for path in scripts if re.search(parsing, path.read_text())] == []
 
 
-def test_only_the_files_of_the_page_are_served(page) -> None:
+def test_only_static_files_of_the_page_are_served(page) -> None:
     for path in ("/static/../auth.py", "/static/%2e%2e/auth.py", "/static/", "/static/login.html", "/static/.", "//"):
         assert page.get(path).status_code == 404, path
 
 
-def test_a_file_that_a_browser_knows_is_not_sent_again(page) -> None:
+def test_a_cached_file_is_not_sent_again(page) -> None:
     known = page.get("/static/app.js").headers["ETag"]
 
     again = page.get("/static/app.js", headers={"If-None-Match": known})
@@ -191,16 +191,16 @@ def test_a_file_that_a_browser_knows_is_not_sent_again(page) -> None:
         *((host, False) for host in ("0.0.0.0", "::", "10.0.0.1", "page.example", "")),
     ],
 )
-def test_loopback_is_known(host: str, is_so: bool) -> None:
+def test_loopback_addresses_are_recognized(host: str, is_so: bool) -> None:
     assert is_loopback(host) is is_so
 
 
-async def test_other_machines_are_not_served_without_a_token(context) -> None:
+async def test_without_a_token_the_server_binds_only_to_loopback(context) -> None:
     with pytest.raises(SettingsError, match="needs a token"):
         await app.serve(app.make_app(context.overview(), Auth(token=None)), "0.0.0.0", 0)
 
 
-async def test_an_address_that_is_taken_is_said(context) -> None:
+async def test_an_address_in_use_is_reported(context) -> None:
     runner = await app.serve(app.make_app(context.overview(), Auth(token=None)), "127.0.0.1", 0)
     port = runner.addresses[0][1]
     with pytest.raises(ServiceUnreachable, match=f"cannot listen on 127.0.0.1:{port}"):

@@ -70,7 +70,7 @@ def busy(context, plan, study: Path, fail_a_job):
     return context
 
 
-def test_every_panel_shows_what_is_there(busy, serve, visit) -> None:
+def test_every_panel_shows_its_data(busy, serve, visit) -> None:
     with serve(busy) as url, visit(url) as page:
         page.wait_for_selector("#p-importance .shares")
 
@@ -103,7 +103,7 @@ def test_every_panel_shows_what_is_there(busy, serve, visit) -> None:
         assert page.get_by_role("link", name="Full report").get_attribute("href") == "/api/runs/r1/report"
 
 
-def test_workers_and_their_trials_are_seen_while_they_work(context, serve, visit, plan, start_worker) -> None:
+def test_running_workers_and_their_trials_are_shown(context, serve, visit, plan, start_worker) -> None:
     slow = replace(plan, title="sleep 1.5")
     study = slow.open()
     slow.run(study).reconcile()
@@ -117,7 +117,7 @@ def test_workers_and_their_trials_are_seen_while_they_work(context, serve, visit
         assert (row[1], row[3]) == ("1", "s")
 
 
-def test_an_empty_installation_says_what_to_do(context, serve, visit) -> None:
+def test_an_empty_installation_shows_the_first_command(context, serve, visit) -> None:
     with serve(context) as url, visit(url) as page:
         for text in (
             "No run yet. Start one",
@@ -128,7 +128,7 @@ def test_an_empty_installation_says_what_to_do(context, serve, visit) -> None:
             page.get_by_text(text, exact=False).first.wait_for()
 
 
-def test_what_happens_is_seen_without_reloading(context, serve, visit) -> None:
+def test_changes_are_shown_without_reloading(context, serve, visit) -> None:
     context.begin_run()
     with serve(context) as url, visit(url) as page:
         page.get_by_text("waiting").first.wait_for()
@@ -148,7 +148,7 @@ def test_what_happens_is_seen_without_reloading(context, serve, visit) -> None:
         assert page.locator("#run").input_value() == ""
 
 
-def test_an_earlier_run_can_be_chosen_and_is_kept_in_the_address(busy, serve, visit) -> None:
+def test_an_earlier_run_can_be_selected_and_linked(busy, serve, visit) -> None:
     busy.begin_run("r2")
     with serve(busy) as url, visit(url) as page:
         page.locator("#run option", has_text="r1").wait_for(state="attached")
@@ -161,7 +161,7 @@ def test_an_earlier_run_can_be_chosen_and_is_kept_in_the_address(busy, serve, vi
         page.get_by_text("40 / 40").first.wait_for()
 
 
-def test_a_failed_job_goes_back_by_the_button(busy, serve, visit, plan) -> None:
+def test_the_button_requeues_a_failed_job(busy, serve, visit, plan) -> None:
     with serve(busy) as url, visit(url) as page:
         page.get_by_role("button", name="Requeue trials 0").click()
         page.get_by_text("1 job requeued").wait_for()
@@ -172,7 +172,7 @@ def test_a_failed_job_goes_back_by_the_button(busy, serve, visit, plan) -> None:
         page.get_by_text("1 failed jobs requeued").wait_for()
 
 
-def test_the_token_page_lets_in_who_has_it(busy, serve, visit) -> None:
+def test_the_token_page_accepts_the_token(busy, serve, visit) -> None:
     with serve(busy, TOKEN) as url, visit(url) as page:
         assert page.url == f"{url}/login"
         page.get_by_label("Token").fill("not-the-token-at-all")
@@ -188,21 +188,19 @@ def test_the_token_page_lets_in_who_has_it(busy, serve, visit) -> None:
         page.get_by_text("job requeued").first.wait_for()
 
 
-def test_a_server_that_is_away_is_said_until_it_is_back(
-    context, serve, visit, socket_folder: Path, start_server
-) -> None:
+def test_a_server_outage_is_shown_until_it_ends(context, serve, visit, socket_folder: Path, start_server) -> None:
     context.redis_url = f"unix://{socket_folder / 'v'}"
     context.begin_run()
     with serve(context) as url, visit(url) as page:
-        page.locator("#troubles", has_text="does not answer").wait_for()
+        page.locator("#alerts", has_text="does not answer").wait_for()
         page.get_by_text("Long in bull markets").first.wait_for()
         start_server()
-        page.locator("#troubles .trouble").wait_for(state="detached")
+        page.locator("#alerts .alert").wait_for(state="detached")
 
         page.get_by_text("0 queued, 0 running").first.wait_for()
 
 
-def test_a_page_whose_server_restarts_goes_on_by_itself(busy, serve, visit) -> None:
+def test_the_page_reconnects_after_a_server_restart(busy, serve, visit) -> None:
     with ExitStack() as stack:
         with serve(busy) as url:
             page = stack.enter_context(visit(url, expected="net::ERR_"))
@@ -213,7 +211,7 @@ def test_a_page_whose_server_restarts_goes_on_by_itself(busy, serve, visit) -> N
             stack.close()
 
 
-def test_every_text_stands_out_in_light_and_dark(busy, serve, visit) -> None:
+def test_every_text_has_sufficient_contrast_in_light_and_dark(busy, serve, visit) -> None:
     """WCAG contrast of 4.5:1, or 3:1 for large text, against the actual background."""
     with serve(busy) as url, visit(url) as page:
         page.wait_for_selector("#p-importance .shares")
@@ -224,7 +222,7 @@ def test_every_text_stands_out_in_light_and_dark(busy, serve, visit) -> None:
             assert page.evaluate(CONTRASTS) == [], scheme
 
 
-def test_light_and_dark_can_be_chosen_and_are_kept(busy, serve, visit) -> None:
+def test_the_theme_can_be_selected_and_is_kept(busy, serve, visit) -> None:
     with serve(busy) as url, visit(url, color_scheme="light") as page:
         ground = "() => getComputedStyle(document.body).backgroundColor"
         light = page.evaluate(ground)
@@ -236,7 +234,7 @@ def test_light_and_dark_can_be_chosen_and_are_kept(busy, serve, visit) -> None:
         assert page.evaluate(ground) == dark
 
 
-def test_nothing_is_wider_than_a_phone(busy, serve, visit) -> None:
+def test_the_page_fits_on_a_phone(busy, serve, visit) -> None:
     wide = "() => [...document.querySelectorAll('main *')].filter((each) => !each.closest('.scroll, .wrap, .hidden')"
     wide += " && each.getBoundingClientRect().right > innerWidth + 1).map((each) => each.outerHTML.slice(0, 80))"
     with serve(busy) as url, visit(url, viewport={"width": 390, "height": 800}, has_touch=True) as page:
@@ -249,7 +247,7 @@ def test_nothing_is_wider_than_a_phone(busy, serve, visit) -> None:
             assert page.evaluate(wide) == [], width
 
 
-def test_everything_is_reached_by_keyboard_and_shows_where_it_is(busy, serve, visit) -> None:
+def test_every_control_is_reachable_by_keyboard_with_visible_focus(busy, serve, visit) -> None:
     with serve(busy) as url, visit(url) as page:
         page.get_by_role("button", name="Requeue trials 0").wait_for()
         page.keyboard.press("Tab")
@@ -274,7 +272,7 @@ def test_everything_is_reached_by_keyboard_and_shows_where_it_is(busy, serve, vi
         assert all(outline != "none" for tag, _, outline in reached if tag in {"A", "BUTTON", "SELECT"})
 
 
-def test_headings_landmarks_and_names_are_there_for_a_screen_reader(busy, serve, visit) -> None:
+def test_headings_landmarks_and_labels_exist_for_screen_readers(busy, serve, visit) -> None:
     with serve(busy) as url, visit(url) as page:
         page.wait_for_selector("#p-importance .shares")
         unnamed = "() => [...document.querySelectorAll('button, a, select, input, [role=img], [role=region]')]"

@@ -60,7 +60,7 @@ def half_open():
         each.close()
 
 
-def test_a_client_that_sends_its_request_is_served_beside_any_number_of_half_sent_ones(table, page, half_open) -> None:
+def test_a_complete_request_is_served_beside_many_incomplete_ones(table, page, half_open) -> None:
     for _ in range(15 * LIMIT):
         half_open(page.url)
     answer = page.get("/healthz")
@@ -70,7 +70,7 @@ def test_a_client_that_sends_its_request_is_served_beside_any_number_of_half_sen
     assert table.dropped >= 14 * LIMIT
 
 
-def test_the_oldest_connection_without_a_request_makes_room() -> None:
+def test_the_oldest_connection_without_a_request_is_closed() -> None:
     table, first, second, third = ConnectionTable(2), connection(), connection(), connection()
     table.add(first)
     table.add(second)
@@ -81,7 +81,7 @@ def test_the_oldest_connection_without_a_request_makes_room() -> None:
     assert (len(table), table.dropped) == (2, 1)
 
 
-def test_a_request_that_is_served_is_dropped_only_where_nothing_waits_and_a_stream_never() -> None:
+def test_an_active_request_is_dropped_last_and_a_stream_never() -> None:
     table, stream, slow, new = ConnectionTable(2), connection(), connection(), connection()
     table.add(stream)
     table.add(slow)
@@ -92,7 +92,7 @@ def test_a_request_that_is_served_is_dropped_only_where_nothing_waits_and_a_stre
     assert len(table) == 2
 
 
-def test_a_closed_connection_is_not_counted_again_when_its_handler_ends() -> None:
+def test_a_closed_connection_is_counted_once() -> None:
     table, gone = ConnectionTable(2), connection()
     table.add(gone)
     with table.marked(gone, ConnectionState.SERVING):
@@ -101,15 +101,13 @@ def test_a_closed_connection_is_not_counted_again_when_its_handler_ends() -> Non
     assert len(table) == 0
 
 
-def test_a_header_that_does_not_come_in_time_ends_its_connection(
-    page, half_open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_late_header_closes_the_connection(page, half_open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEADER_SECONDS", 0.05)
 
     assert half_open(page.url).recv(1) == b""
 
 
-def test_a_body_that_does_not_come_in_time_is_refused(page, half_open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_body_is_refused(page, half_open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "BODY_SECONDS", 0.05)
     header = "POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n"
     form = "Content-Type: application/x-www-form-urlencoded\r\n\r\ntoken="
@@ -132,7 +130,7 @@ def test_streams_take_at_most_half_of_the_connections(table, page) -> None:
     assert api.MAX_STREAMS > LIMIT
 
 
-def test_a_lack_of_file_descriptors_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lack_of_file_descriptors_logs_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
     handler, loop = AcceptErrors(lambda: now[0]), asyncio.new_event_loop()
     for now[0] in (0.0, 1.0, 59.0, 60.0, 61.0):
@@ -144,14 +142,14 @@ def test_a_lack_of_file_descriptors_is_one_line_a_minute(caplog: pytest.LogCaptu
     assert [record.name for record in caplog.records] == ["workers.web.connections"] * 2 + ["asyncio"]
 
 
-def test_asyncio_still_names_a_failed_accept_in_this_way() -> None:
-    """The text is asyncio's; if it changed, its errors would fill the log again."""
+def test_asyncio_reports_a_failed_accept_with_the_known_text() -> None:
+    """The filter depends on a text of asyncio; if it changed, errors would fill the log."""
     source = asyncio.selector_events.__loader__.get_source(asyncio.selector_events.__name__)
 
     assert ACCEPT_FAILED in source
 
 
-def test_a_line_may_be_written_once_an_interval() -> None:
+def test_a_line_is_logged_once_per_interval() -> None:
     now = [0.0]
     interval = LogInterval(lambda: now[0])
 
@@ -167,7 +165,7 @@ def test_a_line_may_be_written_once_an_interval() -> None:
         ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), connections.MAX_CONNECTIONS),
     ],
 )
-def test_connections_leave_files_for_everything_else(
+def test_connections_leave_spare_file_descriptors(
     monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], most: int
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda kind: limits)
@@ -179,7 +177,7 @@ def test_connections_leave_files_for_everything_else(
     ("limits", "raised"),
     [((1_024, 2_048), (2_048, 2_048)), ((1_024, 1_000_000), (4_352, 1_000_000)), ((8_192, 8_192), None)],
 )
-def test_the_limit_of_open_files_is_raised_as_far_as_it_may_be(
+def test_the_open_file_limit_is_raised_to_the_hard_limit(
     monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], raised: tuple[int, int] | None
 ) -> None:
     given: list[tuple[int, int]] = []

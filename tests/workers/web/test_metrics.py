@@ -39,15 +39,15 @@ def expressions() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", sorted({name for text in expressions() for name in NAME.findall(text)}))
-def test_what_dashboard_and_alerts_ask_for_is_there(name: str) -> None:
+def test_dashboard_and_alerts_use_existing_metrics(name: str) -> None:
     assert name in names()
 
 
-def test_what_is_there_is_documented() -> None:
+def test_every_metric_is_documented() -> None:
     assert not [name for name in names() if f"`{re.sub('_(bucket|count|sum)$', '', name)}" not in DOCUMENT]
 
 
-def test_a_scrape_tells_what_the_board_knows(page, context) -> None:
+def test_a_scrape_equals_the_queue_snapshot(page, context) -> None:
     context.begin_run()
     context.add_trials(12)
     provider = ProviderState(
@@ -127,7 +127,7 @@ def promtool() -> str:
     return found
 
 
-def test_names_and_types_pass_prometheus_own_lint(promtool: str, page, context) -> None:
+def test_names_and_types_pass_the_prometheus_linter(promtool: str, page, context) -> None:
     context.begin_run()
     context.add_trials(3)
     done = subprocess.run(
@@ -142,13 +142,13 @@ def test_names_and_types_pass_prometheus_own_lint(promtool: str, page, context) 
     [("check", "rules", "alerts.yml"), ("check", "config", "prometheus.yml"), ("test", "rules", "alerts_test.yml")],
     ids=" ".join,
 )
-def test_alerts_are_right_and_fire_on_recorded_series(promtool: str, words: tuple[str, ...]) -> None:
+def test_alerts_are_valid_and_fire_on_recorded_series(promtool: str, words: tuple[str, ...]) -> None:
     done = subprocess.run([promtool, *words], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_alert_has_a_test_in_which_it_fires() -> None:
+def test_every_alert_has_a_firing_test() -> None:
     tested = (PROMETHEUS / "alerts_test.yml").read_text()
     alerts = re.findall(r"- alert: (\w+)", ALERTS)
 

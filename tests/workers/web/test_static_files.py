@@ -11,7 +11,7 @@ SCRIPTS = sorted(each.name for each in STATIC.iterdir() if each.name.endswith(".
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_has_no_error_of_syntax(name: str) -> None:
+def test_a_script_has_no_syntax_error(name: str) -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("no node here; the browser's tests read the scripts, too")
@@ -23,11 +23,11 @@ def test_a_script_has_no_error_of_syntax(name: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_every_script_of_the_page_is_loaded_by_it_or_by_another() -> None:
+def test_every_script_is_loaded_by_the_page_or_another_script() -> None:
     loaded = "".join((STATIC / name).read_text() for name in ("index.html", "login.html", *SCRIPTS))
 
     assert not [name for name in SCRIPTS if f"/{name}" not in loaded]
 
 
-def test_what_others_wrote_bears_its_licence() -> None:
+def test_third_party_files_contain_their_licence() -> None:
     assert "MIT" in (STATIC / "vendor" / "uPlot-LICENSE.txt").read_text()

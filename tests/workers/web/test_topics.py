@@ -1,4 +1,4 @@
-"""All streams get the same bytes; slow ones get only the latest state."""
+"""Topics: all streams get the same bytes, and slow streams get only the latest state."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 from workers.web.topics import TopicStore
 
 
-async def test_everybody_hears_the_same_bytes() -> None:
+async def test_all_streams_receive_the_same_bytes() -> None:
     topics = TopicStore()
     waiting = [asyncio.create_task(topics.changes(0)) for _ in range(3)]
     await asyncio.sleep(0)
@@ -19,7 +19,7 @@ async def test_everybody_hears_the_same_bytes() -> None:
     assert frames[0] is frames[1] is frames[2]
 
 
-async def test_who_joins_late_or_reads_slowly_gets_the_latest_of_each_topic() -> None:
+async def test_a_late_or_slow_reader_gets_the_latest_of_each_topic() -> None:
     topics = TopicStore()
     topics.put("run", 1)
     _, seen = await topics.changes(0)
@@ -32,7 +32,7 @@ async def test_who_joins_late_or_reads_slowly_gets_the_latest_of_each_topic() ->
     assert len((await topics.changes(0))[0]) == 2
 
 
-async def test_what_has_not_changed_is_not_told_again() -> None:
+async def test_an_unchanged_topic_is_not_sent_again() -> None:
     topics = TopicStore()
     topics.put("queue", {"queued": 1})
     _, seen = await topics.changes(0)
@@ -42,12 +42,12 @@ async def test_what_has_not_changed_is_not_told_again() -> None:
         await asyncio.wait_for(topics.changes(seen), 0.05)
 
 
-async def test_what_is_no_number_is_no_json() -> None:
+async def test_nan_is_not_serialized() -> None:
     with pytest.raises(ValueError, match="JSON"):
         TopicStore().put("queue", {"value": float("nan")})
 
 
-async def test_a_pause_without_listeners_ends_with_the_first_of_them() -> None:
+async def test_the_poller_resumes_with_the_first_listener() -> None:
     topics = TopicStore()
     pause = asyncio.create_task(topics.pause(0.01, 3600.0))
     await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The worker reads from its work horse without blocking, within limits."""
+"""Channel: a worker reads from its work horse without blocking and with limits."""
 
 import socket
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def ends() -> Iterator[tuple[Channel, socket.socket]]:
     theirs.close()
 
 
-def test_half_a_message_is_kept_until_the_rest_comes(ends) -> None:
+def test_a_partial_message_is_kept_until_it_is_complete(ends) -> None:
     channel, theirs = ends
     whole = HEADER.pack(RESULT, 7, 4) + b"body"
     read = []
@@ -37,7 +37,7 @@ def test_an_empty_channel_is_not_closed(ends) -> None:
     assert (list(channel.messages()), channel.is_closed) == ([], False)
 
 
-def test_a_channel_is_closed_once_everything_is_read(ends) -> None:
+def test_a_channel_is_closed_after_the_last_message_is_read(ends) -> None:
     channel, theirs = ends
     send(theirs, LOG, b"a")
     send(theirs, RESULT, b"b")
@@ -50,7 +50,7 @@ def test_a_channel_is_closed_once_everything_is_read(ends) -> None:
     assert channel.is_closed
 
 
-def test_a_message_that_is_too_long_ends_the_line_before_it_is_read(ends) -> None:
+def test_a_too_long_message_closes_the_channel(ends) -> None:
     channel, theirs = ends
     theirs.sendall(HEADER.pack(RESULT, 0, MAX_BYTES + 1))
     channel.read()
@@ -58,7 +58,7 @@ def test_a_message_that_is_too_long_ends_the_line_before_it_is_read(ends) -> Non
     assert (list(channel.messages()), channel.is_closed) == ([], True)
 
 
-def test_a_work_horse_receives_a_batch_and_the_end_of_its_worker(ends) -> None:
+def test_a_work_horse_receives_batches_until_its_worker_ends(ends) -> None:
     channel, theirs = ends
     channel.send(Message(RESULT, 9, b"batch"))
     first = receive(theirs)

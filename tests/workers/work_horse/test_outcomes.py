@@ -1,4 +1,4 @@
-"""What becomes of a trial, its search and its worker, whatever a user's strategy does: the table of the docs."""
+"""Outcomes of trial, search and worker for misbehaving strategies, as in the table of the docs."""
 
 import os
 import re
@@ -19,11 +19,11 @@ from optimizer.search.study import StudyFacts, open_study
 from optimizer.search.trial_table import export
 from tests.factories.levels import level_of
 from tests.fork_server import Forked, ForkServer
-from tests.workers.strangers import UNLUCKY
+from tests.workers.misbehaving import UNLUCKY
 from tests.workers.strategy_worker_process import Candles
 from tradeschool.errors import StrategyNotImported
-from workers.coordinator.coordinator import StudyRun
-from workers.coordinator.job_recovery import CoordinatorSettings
+from workers.coordinator.study.coordinator import StudyRun
+from workers.coordinator.study.job_recovery import CoordinatorSettings
 from workers.queue.dispatch import JobKey, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.messages import TrialBatch, level_digests
@@ -44,7 +44,7 @@ def forks() -> Iterator[ForkServer]:
 
 
 class Hurried(QueueDispatcher):
-    """The unlucky trial has two seconds, whatever the machine is doing; the others have all the time they need."""
+    """Gives the misbehaving trial two seconds and the others no practical limit."""
 
     seconds = 2
 
@@ -55,38 +55,38 @@ class Hurried(QueueDispatcher):
 
 @dataclass(kw_only=True)
 class Scene:
-    """Where searches by strangers take place."""
+    """Where searches with misbehaving strategies take place."""
 
     folder: Path
     url: str
     forks: ForkServer
-    strategy: str = "strangers:EXIT"
-    trouble: str = "none"
+    strategy: str = "misbehaving:EXIT"
+    import_fault: str = "none"
     import_seconds: int = 60
     said: str = ""
     """By its workers, on standard error."""
 
     @property
     def left(self) -> list[int]:
-        """The processes that strangers have started and that live."""
+        """The processes that strategies have started and that live."""
         pids = self.folder / "pids"
         noted = [int(line) for line in pids.read_text().split()] if pids.exists() else []
         return [pid for pid in noted if pid and is_alive(pid)]
 
     def start(self, *strategies: str, has_errors: bool = True) -> Forked:
-        """A worker that may evaluate these."""
+        """Start a worker that may evaluate these strategies."""
         words = [str(HERE / "strategy_worker_process.py"), "--url", self.url, "--arrays", str(self.folder / "arrays")]
         words += ["--import-seconds", str(self.import_seconds)]
         words += [word for each in strategies or [self.strategy] for word in ("--strategy", each)]
         environment = {
             **os.environ,
-            "STRANGER_PIDS": str(self.folder / "pids"),
-            "STRANGER_TROUBLE": self.trouble,
+            "STRATEGY_PIDS": str(self.folder / "pids"),
+            "IMPORT_FAULT": self.import_fault,
         }
         return self.forks.start(words, cwd=self.folder, env=environment, has_errors=has_errors)
 
     def search(self) -> list[FrozenTrial]:
-        """By a worker of its own, which has to live."""
+        """Search with a separate worker, which must stay alive."""
         Redis.from_url(self.url).flushdb()
         worker = self.start()
         try:
@@ -100,7 +100,7 @@ class Scene:
 
 
 def coordinate(scene: Scene, tend: Callable[[], None]) -> tuple[bytes, list[FrozenTrial]]:
-    """The trial table, and the trials."""
+    """Trial table and trials."""
     queue = TrialQueue(connection=Redis.from_url(scene.url))
     dispatcher = Hurried(queue, study=STUDY, url=scene.url, job_timeout_seconds=600)
     level = level_of(
@@ -138,10 +138,10 @@ def scene(server: str, folder: Path, forks: ForkServer) -> Scene:
 
 
 class ProcessGroup:
-    """Workers that serve test after test, whatever a stranger does."""
+    """Workers that serve test after test, whatever a strategy does."""
 
     def __init__(self, scene: Scene, count: int) -> None:
-        self._strategies = [f"strangers:{name}" for name in [*OUTCOMES, *FATAL]]
+        self._strategies = [f"misbehaving:{name}" for name in [*OUTCOMES, *FATAL]]
         self.scene = scene
         self.workers = [self._start() for _ in range(count)]
 
@@ -149,8 +149,8 @@ class ProcessGroup:
         return self.scene.start(*self._strategies, has_errors=False)
 
     def search(self, name: str) -> tuple[bytes, list[FrozenTrial]]:
-        """The trial table, and the trials."""
-        self.scene.strategy = f"strangers:{name}"
+        """Trial table and trials."""
+        self.scene.strategy = f"misbehaving:{name}"
         Redis.from_url(self.scene.url).flushdb()
         return coordinate(self.scene, self._start_again if name in FATAL else lambda: None)
 
@@ -165,7 +165,7 @@ class ProcessGroup:
         return [worker.pid for worker in self.workers if worker.poll() is None]
 
     def end(self) -> None:
-        """Each ends when it is told to."""
+        """Stop all workers; each must end."""
         for worker in self.workers:
             worker.terminate()
         codes = [worker.wait(timeout=120) for worker in self.workers]
@@ -176,7 +176,7 @@ class ProcessGroup:
 
 @pytest.fixture(scope="module")
 def crews(server: str, forks: ForkServer) -> Iterator[tuple[ProcessGroup, ProcessGroup]]:
-    """One worker, and two."""
+    """Groups of one and of two workers."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         made = tuple(
@@ -212,7 +212,8 @@ OUTCOMES = {
     "STOP": (COMPLETE, None),
     "NAN": (
         FAIL,
-        r"SettingsError: strategy 'stranger' on coinbase/BTC-USD/H1: signals must be int8 .*, NaN from bar 0 on, on .*",
+        r"SettingsError: strategy 'misbehaving' on coinbase/BTC-USD/H1: "
+        r"signals must be int8 .*, NaN from bar 0 on, on .*",
     ),
     "VIEW": (COMPLETE, None),
     "WRITE": (FAIL, r"ValueError: assignment destination is read-only, on coinbase/BTC-USD/H1"),
@@ -231,7 +232,7 @@ FATAL = {"KILL_PARENT": (FAIL, r"2 workers were lost with it: the worker's lease
 
 
 @pytest.mark.parametrize("name", [*OUTCOMES, *FATAL])
-def test_what_becomes_of_a_trial(crews: tuple[ProcessGroup, ProcessGroup], name: str) -> None:
+def test_a_trial_has_the_documented_outcome(crews: tuple[ProcessGroup, ProcessGroup], name: str) -> None:
     before = [process_group.pids for process_group in crews]
     state, reason = {**OUTCOMES, **FATAL}[name]
     (one, trials), (two, _) = (process_group.search(name) for process_group in crews)
@@ -246,13 +247,13 @@ def test_what_becomes_of_a_trial(crews: tuple[ProcessGroup, ProcessGroup], name:
         assert [process_group.pids for process_group in crews] == before, "a worker outlives whatever it evaluates"
 
 
-def test_what_a_strategy_writes_is_told_in_bounds_and_forges_no_line(scene: Scene) -> None:
-    scene.strategy = "strangers:OUTPUT"
+def test_strategy_output_is_limited_and_forges_no_log_line(scene: Scene) -> None:
+    scene.strategy = "misbehaving:OUTPUT"
     scene.search()
     assert "action=strategy_wrote_more bytes_left_out=" in scene.said
     assert len(scene.said) < 200_000
 
-    scene.strategy = "strangers:PRINT"
+    scene.strategy = "misbehaving:PRINT"
     scene.search()
     lines = scene.said.splitlines()
     assert any(line.endswith('text={"forged": true}') for line in lines)
@@ -263,8 +264,8 @@ def test_what_a_strategy_writes_is_told_in_bounds_and_forges_no_line(scene: Scen
     assert not any(line.startswith("12:00:00") for line in lines)
 
 
-def test_a_traceback_forges_no_line(scene: Scene) -> None:
-    scene.strategy = "strangers:UGLY"
+def test_a_traceback_forges_no_log_line(scene: Scene) -> None:
+    scene.strategy = "misbehaving:UGLY"
     scene.search()
 
     assert "workers.work_horse.evaluator: trial failed" in scene.said
@@ -273,8 +274,8 @@ def test_a_traceback_forges_no_line(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("name", ["CHDIR", "HANDLERS", "MUCH", "THREAD", "DAEMON", "CLOSE"])
-def test_a_horse_that_an_order_has_changed_is_replaced(scene: Scene, name: str) -> None:
-    scene.strategy = f"strangers:{name}"
+def test_a_work_horse_changed_by_a_batch_is_replaced(scene: Scene, name: str) -> None:
+    scene.strategy = f"misbehaving:{name}"
     scene.search()
     told = {
         "CHDIR": "left_behind=working folder",
@@ -288,7 +289,7 @@ def test_a_horse_that_an_order_has_changed_is_replaced(scene: Scene, name: str) 
     assert told[name] in scene.said
 
 
-TROUBLES = {
+IMPORT_FAULTS = {
     "exit": "SystemExit: enough",
     "os exit": "its process ended with code 1",
     "segfault": "its process was killed by SIGSEGV",
@@ -299,21 +300,21 @@ TROUBLES = {
 }
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
-def test_a_strategy_that_cannot_be_imported_ends_the_search(scene: Scene, trouble: str) -> None:
-    scene.strategy, scene.trouble = "unimportable:STRATEGY", trouble
-    scene.import_seconds = 1 if "loop" in trouble else 60
+@pytest.mark.parametrize("import_fault", IMPORT_FAULTS)
+def test_an_unimportable_strategy_ends_the_search(scene: Scene, import_fault: str) -> None:
+    scene.strategy, scene.import_fault = "unimportable:STRATEGY", import_fault
+    scene.import_seconds = 1 if "loop" in import_fault else 60
 
     with pytest.raises(StrategyNotImported) as told:
         scene.search()
 
-    said = re.escape(f"strategy unimportable:STRATEGY cannot be imported: {TROUBLES[trouble]}")
-    assert re.fullmatch(rf"{said}( \(strangers.py, line \d+\))? \(2 attempts\)", str(told.value))
+    said = re.escape(f"strategy unimportable:STRATEGY cannot be imported: {IMPORT_FAULTS[import_fault]}")
+    assert re.fullmatch(rf"{said}( \(misbehaving.py, line \d+\))? \(2 attempts\)", str(told.value))
     assert scene.left == []
 
 
-def test_a_worker_that_is_told_to_end_does_not_wait_for_an_import(scene: Scene, eventually) -> None:
-    scene.strategy, scene.trouble, scene.import_seconds = "unimportable:STRATEGY", "noted loop", 6000
+def test_a_stopping_worker_does_not_wait_for_an_import(scene: Scene, eventually) -> None:
+    scene.strategy, scene.import_fault, scene.import_seconds = "unimportable:STRATEGY", "noted loop", 6000
     Redis.from_url(scene.url).flushdb()
     worker = scene.start()
 
@@ -333,8 +334,8 @@ def test_a_worker_that_is_told_to_end_does_not_wait_for_an_import(scene: Scene, 
     assert connection.lindex("rq:queue:trials", 0) == f"{STUDY}-0-0-a1".encode()
 
 
-def test_a_module_that_forks_while_it_is_imported_leaves_nothing(scene: Scene) -> None:
-    scene.strategy, scene.trouble = "unimportable:STRATEGY", "fork"
+def test_a_fork_during_an_import_leaves_no_process(scene: Scene) -> None:
+    scene.strategy, scene.import_fault = "unimportable:STRATEGY", "fork"
     trials = scene.search()
 
     assert trials[0].state is COMPLETE

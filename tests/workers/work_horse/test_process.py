@@ -1,4 +1,4 @@
-"""A horse answers, says why it cannot, dies alone, and is never waited for without end."""
+"""Work horse: it returns results or a reason, its death does not end the worker, and every wait is limited."""
 
 import json
 import os
@@ -57,7 +57,7 @@ sys.stderr.write(json.dumps([*found, horse.trials]))
 
 @pytest.fixture
 def ride() -> Callable[..., list[object]]:
-    """Orders for one horse in a process of its own, and what came back for each."""
+    """Sends batches to a work horse in a separate process and returns the results."""
 
     def one(timeout: int, *orders: str, patience: float = 60.0) -> list[object]:
         command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(timeout), str(patience), *orders]
@@ -69,14 +69,14 @@ def ride() -> Callable[..., list[object]]:
     return one
 
 
-def test_one_process_answers_order_after_order(ride) -> None:
+def test_one_work_horse_evaluates_many_batches(ride) -> None:
     pid, first, second, trials = ride(60, "a", "b")
 
     assert (first, second) == ([f"{pid} a", None, False], [f"{pid} b", None, False])
     assert trials == 2
 
 
-def test_a_long_answer_comes_whole(ride) -> None:
+def test_a_long_result_arrives_complete(ride) -> None:
     _, reply, _ = ride(60, "long")
 
     assert reply == ["y" * 40, None, False]
@@ -93,26 +93,26 @@ def test_a_long_answer_comes_whole(ride) -> None:
         pytest.param("swallow", "MemoryError", id="too much memory"),
     ],
 )
-def test_why_there_is_no_answer_is_told(ride, batch: str, failure: str) -> None:
+def test_a_missing_result_has_a_reason(ride, batch: str, failure: str) -> None:
     _, reply, _ = ride(1 if batch == "sleep" else 60, batch)
 
     assert reply == [None, failure, True]
 
 
-def test_native_code_that_hears_no_alarm_is_only_waited_for(ride) -> None:
-    """It would hang for as long as the machine runs: that there is an end to the wait is what is shown."""
+def test_native_code_that_blocks_signals_is_waited_for(ride) -> None:
+    """The code never returns; the test shows that the wait ends."""
     _, reply, _ = ride(1, "hang", patience=1.5)
 
     assert reply is None
 
 
-def test_orders_for_a_dead_horse_are_answered_so(ride) -> None:
+def test_a_batch_for_a_dead_work_horse_fails_at_once(ride) -> None:
     _, _, again, _ = ride(60, "leave", "a")
 
     assert again == [None, "its process is gone", True]
 
 
-def test_a_horse_dies_with_its_worker(plan, start_worker, eventually) -> None:
+def test_a_work_horse_ends_with_its_worker(plan, start_worker, eventually) -> None:
     slow = replace(plan, title="sleep 5", trials=1)
     worker, study = start_worker(), slow.open()
     run = slow.run(study)

@@ -1,4 +1,4 @@
-"""A machine's workers map the same arrays; nothing else about them changes."""
+"""Shared arrays: all workers of a machine map the same files with equal values."""
 
 import os
 import time
@@ -38,7 +38,7 @@ def base_of(array: NDArray[np.float64]) -> object:
     return array if array.base is None or isinstance(array, np.memmap) else base_of(array.base)
 
 
-def test_large_arrays_are_mapped_and_equal(tmp_path: Path) -> None:
+def test_large_arrays_are_mapped_with_equal_values(tmp_path: Path) -> None:
     value = made()
 
     (shared,) = share((value,), tmp_path, "key")
@@ -51,7 +51,7 @@ def test_large_arrays_are_mapped_and_equal(tmp_path: Path) -> None:
     assert (type(shared.close), shared.close.dtype) == (np.ndarray, np.float64)
 
 
-def test_what_nobody_may_write_to_is_mapped_so_that_nobody_can(tmp_path: Path) -> None:
+def test_read_only_arrays_are_mapped_read_only(tmp_path: Path) -> None:
     (shared,) = share((made(),), tmp_path, "key")
 
     with pytest.raises(ValueError, match="cannot set WRITEABLE"):
@@ -68,7 +68,7 @@ def test_a_second_worker_maps_the_same_files(tmp_path: Path) -> None:
     assert len(before) == 4
 
 
-def test_a_write_reaches_nobody_else(tmp_path: Path) -> None:
+def test_a_write_is_private_to_its_process(tmp_path: Path) -> None:
     (one,) = share((made(),), tmp_path, "key")
     (other,) = share((made(),), tmp_path, "key")
     one.inner.marks[0, 0] = 7.0
@@ -77,7 +77,7 @@ def test_a_write_reaches_nobody_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"no array", None], ids=["empty", "foreign", "other numbers"])
-def test_a_damaged_file_is_written_anew(tmp_path: Path, damage: bytes | None) -> None:
+def test_a_damaged_file_is_rewritten(tmp_path: Path, damage: bytes | None) -> None:
     share((made(5.0 if damage is None else 0.0),), tmp_path, "key")
     for path in tmp_path.iterdir():
         if damage is not None:
@@ -88,7 +88,7 @@ def test_a_damaged_file_is_written_anew(tmp_path: Path, damage: bytes | None) ->
     np.testing.assert_array_equal(shared.close, made().close)
 
 
-def test_what_nobody_asks_for_is_removed(tmp_path: Path) -> None:
+def test_unused_array_files_are_removed(tmp_path: Path) -> None:
     (shared,) = share((made(),), tmp_path, "key")
     long_ago = time.time() - KEEP_SECONDS - 1
     for path in tmp_path.iterdir():
@@ -100,7 +100,7 @@ def test_what_nobody_asks_for_is_removed(tmp_path: Path) -> None:
     assert shared.close[1] == 1.0
 
 
-def test_a_full_disk_leaves_the_arrays_where_they_are(small_disk: Path) -> None:
+def test_on_a_full_disk_arrays_stay_in_memory(small_disk: Path) -> None:
     large = Inner(np.ones(1 << 18))
 
     (shared,) = share((large,), small_disk / "arrays", "key")
@@ -109,7 +109,7 @@ def test_a_full_disk_leaves_the_arrays_where_they_are(small_disk: Path) -> None:
     assert list((small_disk / "arrays").iterdir()) == []
 
 
-def test_what_is_no_dataclass_is_left_alone(tmp_path: Path) -> None:
+def test_a_value_that_is_not_a_dataclass_is_unchanged(tmp_path: Path) -> None:
     values = (np.ones(LONG), "text")
 
     assert all(one is other for one, other in zip(share(values, tmp_path, "key"), values, strict=True))

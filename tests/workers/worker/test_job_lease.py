@@ -1,4 +1,4 @@
-"""A job's way through a worker's hands, as Redis sees it."""
+"""Job leases in Redis: taking, finishing, returning and failing a job."""
 
 import pytest
 from redis import Redis
@@ -19,14 +19,14 @@ def lease_client(plan) -> LeaseClient:
 
 @pytest.fixture
 def jobs(plan) -> list[str]:
-    """The first four jobs of a study, waiting in the queue."""
+    """The first four jobs of a study in the queue."""
     study = plan.open()
     plan.run(study).reconcile()
     study.close()
     return [f"{plan.study}-{number}-{number}-a1" for number in range(4)]
 
 
-def test_a_job_is_taken_leased_handed_in_and_the_next_taken(plan, lease_client: LeaseClient, jobs: list[str]) -> None:
+def test_a_worker_leases_and_finishes_one_job_after_another(plan, lease_client: LeaseClient, jobs: list[str]) -> None:
     connection, queue = plan.queue.connection, plan.queue
     taken = lease_client.wait(60)
     leased = lease_client.begin(taken)
@@ -50,9 +50,7 @@ def test_a_job_is_taken_leased_handed_in_and_the_next_taken(plan, lease_client: 
     assert 80_000 < connection.ttl(f"rq:job:{jobs[0]}") <= 86_400
 
 
-def test_a_job_of_which_nothing_has_begun_returns_to_the_head_of_the_queue(
-    plan, lease_client: LeaseClient, jobs: list[str]
-) -> None:
+def test_an_unstarted_job_returns_to_the_head_of_the_queue(plan, lease_client: LeaseClient, jobs: list[str]) -> None:
     leased = lease_client.begin(lease_client.wait(60))
 
     lease_client.release(leased)
@@ -81,7 +79,7 @@ def test_a_failed_job_has_its_reason(plan, lease_client: LeaseClient, jobs: list
     assert plan.queue.connection.hget("rq:worker:w", "failed_job_count") == b"1"
 
 
-def test_a_job_that_is_gone_leaves_nothing_behind(plan, lease_client: LeaseClient, jobs: list[str]) -> None:
+def test_a_deleted_job_leaves_no_key(plan, lease_client: LeaseClient, jobs: list[str]) -> None:
     taken = lease_client.wait(60)
     plan.queue.connection.delete(f"rq:job:{taken}")
 
@@ -91,7 +89,7 @@ def test_a_job_that_is_gone_leaves_nothing_behind(plan, lease_client: LeaseClien
     assert plan.queue.connection.llen(plan.queue.intermediate_queue_key) == 0
 
 
-def test_a_key_of_another_kind_is_left_alone(plan, lease_client: LeaseClient) -> None:
+def test_a_key_of_another_type_is_unchanged(plan, lease_client: LeaseClient) -> None:
     plan.queue.connection.set("rq:job:text", "mine")
 
     assert lease_client.begin("text") is None
@@ -99,14 +97,14 @@ def test_a_key_of_another_kind_is_left_alone(plan, lease_client: LeaseClient) ->
 
 
 @pytest.mark.parametrize("entry", [b"../../etc", b"\xff\xfe", b"a b", b""])
-def test_what_is_no_job_s_id_is_dropped(plan, lease_client: LeaseClient, entry: bytes) -> None:
+def test_an_invalid_job_id_is_dropped(plan, lease_client: LeaseClient, entry: bytes) -> None:
     plan.queue.connection.rpush("rq:queue:trials", entry)
 
     assert lease_client.wait(1) is None
     assert plan.queue.connection.llen(plan.queue.intermediate_queue_key) == 0
 
 
-def test_a_lease_that_was_lost_is_not_taken_back(plan, lease_client: LeaseClient, jobs: list[str]) -> None:
+def test_a_lost_lease_is_not_taken_back(plan, lease_client: LeaseClient, jobs: list[str]) -> None:
     leased = lease_client.begin(lease_client.wait(60))
     plan.queue.connection.delete("rq:wip:trials")
     lease_client.renew(leased)
@@ -114,7 +112,7 @@ def test_a_lease_that_was_lost_is_not_taken_back(plan, lease_client: LeaseClient
     assert plan.queue.connection.zcard("rq:wip:trials") == 0
 
 
-def test_a_worker_hears_that_it_was_forgotten(lease_client: LeaseClient, url: str) -> None:
+def test_a_worker_detects_that_its_registration_is_gone(lease_client: LeaseClient, url: str) -> None:
     first, second = lease_client.heartbeat(WorkerStatus.IDLE), lease_client.heartbeat(WorkerStatus.IDLE)
     Redis.from_url(url).flushdb()
 

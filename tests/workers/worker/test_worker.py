@@ -1,4 +1,4 @@
-"""A worker ends gently when told to, and never outlives its parent."""
+"""Worker and pool: graceful stop, orphan detection and start checks."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ from workers.worker.preflight_check import check_in
 Start = Callable[..., Forked]
 
 
-def test_a_worker_that_is_told_to_end_ends_its_trial_first(plan, start_worker: Start, eventually) -> None:
+def test_a_stopping_worker_finishes_its_trial_first(plan, start_worker: Start, eventually) -> None:
     slow = replace(plan, title="sleep 2", trials=4)
     study = slow.open()
     run, job_id = slow.run(study), f"{plan.study}-0-0-a1"
@@ -38,7 +38,7 @@ def test_a_worker_that_is_told_to_end_ends_its_trial_first(plan, start_worker: S
     assert TrialJob.fetch(job_id, slow.queue.connection).is_finished
 
 
-def test_an_orphan_does_not_start_to_work(start_worker: Start) -> None:
+def test_an_orphaned_worker_does_not_start(start_worker: Start) -> None:
     worker = start_worker("--parent", "1")
 
     assert worker.wait(timeout=60) == 3
@@ -88,7 +88,7 @@ def test_workers_of_a_killed_pool_drain(plan, start: Start, eventually) -> None:
     assert pool.wait(timeout=60) == -signal.SIGKILL
 
 
-def test_a_pool_passes_its_signal_on(plan, start: Start, eventually) -> None:
+def test_a_pool_forwards_its_signal(plan, start: Start, eventually) -> None:
     pool = start("pool_process.py", plan.url)
     eventually(lambda: len(plan.queue.connection.smembers("rq:workers:trials")) == 2)
     pool.send_signal(signal.SIGTERM)
@@ -97,7 +97,7 @@ def test_a_pool_passes_its_signal_on(plan, start: Start, eventually) -> None:
     assert plan.queue.connection.smembers("rq:workers:trials") == set()
 
 
-def test_a_worker_s_study_is_whole(served) -> None:
+def test_a_search_with_a_worker_is_complete(served) -> None:
     study = served.open()
     served.finish(served.run(study))
     table = export(study.trials(), "csv")
@@ -126,7 +126,7 @@ def test_a_worker_with_other_candles_refuses_to_start(plan, start_worker: Start)
     assert worker.wait(timeout=60) != 0
 
 
-def test_studies_that_are_over_or_silent_keep_no_worker_away(plan, make_evaluator) -> None:
+def test_finished_or_silent_studies_block_no_worker(plan, make_evaluator) -> None:
     connection = plan.queue.connection
     silent = Announcement(v=2, seen=connection.time()[0] - 100, trials=1)
     connection.hset("tradeschool:studies", "silent", silent.model_dump_json())
@@ -145,14 +145,14 @@ def test_studies_that_are_over_or_silent_keep_no_worker_away(plan, make_evaluato
         pytest.param('{"v": 2, "seen": NOW, "trials": 4}', "install the same release everywhere", id="known form"),
     ],
 )
-def test_another_version_is_named(plan, make_evaluator, announcement: str, reason: str) -> None:
+def test_another_version_is_reported(plan, make_evaluator, announcement: str, reason: str) -> None:
     plan.queue.connection.hset("tradeschool:studies", "run-L1-a1", announcement.replace("NOW", str(time.time())))
 
     with pytest.raises(SettingsError, match=reason):
         check_in(plan.queue.connection, make_evaluator("w"))
 
 
-def test_a_notice_is_taken_down_at_the_end(served) -> None:
+def test_an_announcement_is_removed_at_the_end(served) -> None:
     study = served.open()
     run = served.run(study)
     run.reconcile()

@@ -59,7 +59,7 @@ class TestEveryInstrument:
     def test_longer_timeframes_are_built_from_m5(self, generated, instrument, timeframe):
         assert same(year_of(generated, instrument, timeframe), aggregated(year_of(generated, instrument), timeframe))
 
-    def test_the_same_seed_gives_the_same_candles_whatever_is_asked_first(self, generated, instrument):
+    def test_the_same_seed_gives_the_same_candles_in_any_request_order(self, generated, instrument):
         other = GeneratedCandles(seed=7)
         for earlier in reversed(INSTRUMENTS):
             other.candles(Dataset(instrument=earlier, timeframe=Timeframe.H1), YEAR.end_seconds, YEAR.end_seconds + 1)
@@ -69,7 +69,7 @@ class TestEveryInstrument:
     def test_another_seed_gives_other_candles(self, generated, instrument):
         assert not same(year_of(GeneratedCandles(seed=8), instrument), year_of(generated, instrument))
 
-    def test_volumes_are_positive_and_of_the_market_s_kind(self, generated, instrument):
+    def test_volumes_are_positive_and_of_the_market_type(self, generated, instrument):
         volumes = year_of(generated, instrument).volumes
         decimals = 0 if instrument.market is Market.FX else 8
 
@@ -85,20 +85,20 @@ def test_instruments_differ_from_one_another(generated):
     assert gbp.prices.mean() != eur.prices.mean()
 
 
-def test_a_weekend_is_empty(generated):
+def test_a_weekend_has_no_candles(generated):
     saturday = int(datetime(2021, 6, 12, tzinfo=UTC).timestamp())
 
     assert len(generated.candles(EUR_M5, saturday, saturday + 86_400)) == 0
 
 
-def test_christmas_is_empty(generated):
+def test_christmas_has_no_candles(generated):
     eve = datetime(2020, 12, 24, 22, tzinfo=UTC)
     candles = generated.candles(EUR_M5, int(eve.timestamp()), int((eve + timedelta(days=1)).timestamp()))
 
     assert len(candles) == 0
 
 
-def test_the_middle_lies_between_bid_and_ask(generated):
+def test_the_mid_price_lies_between_bid_and_ask(generated):
     candles = year_of(generated, EUR_USD)
     middle = (candles.bid + candles.ask) / 2
 
@@ -116,7 +116,7 @@ def test_the_spread_varies_and_is_wider_after_the_rollover(generated):
     assert len(np.unique(spread[~at_rollover].round(5))) > 5
 
 
-def test_a_year_goes_on_where_the_year_before_ended(generated):
+def test_a_year_starts_at_the_last_price_of_the_year_before(generated):
     m5 = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
     new_year = YEAR.start_seconds
     last, first = (generated.candles(m5, new_year - 3600, new_year), generated.candles(m5, new_year, new_year + 3600))
@@ -124,7 +124,7 @@ def test_a_year_goes_on_where_the_year_before_ended(generated):
     assert abs(np.log(first.prices[0, OPEN] / last.prices[-1, CLOSE])) < 0.02
 
 
-def test_a_range_over_new_year_is_one_piece(generated):
+def test_a_range_over_new_year_is_continuous(generated):
     m5 = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
     candles = generated.candles(m5, YEAR.start_seconds - 86_400, YEAR.start_seconds + 86_400)
 
@@ -132,7 +132,7 @@ def test_a_range_over_new_year_is_one_piece(generated):
     assert candles.times[0] < YEAR.start_seconds < candles.times[-1]
 
 
-def test_there_is_nothing_before_the_first_year(generated):
+def test_no_candles_exist_before_the_first_year(generated):
     end = int(datetime(FIRST_YEAR, 1, 1, tzinfo=UTC).timestamp())
 
     assert len(generated.candles(EUR_M5, 0, end)) == 0

@@ -84,7 +84,7 @@ def replayed(folder, text=CRYPTO):
 
 
 class TestTinyFolder:
-    def test_the_file_is_served_as_it_is(self, folder):
+    def test_a_file_is_served_unchanged(self, folder):
         candles = replayed(folder).candles(BTC_M5, *ALWAYS)
         frame = crypto_frame()
 
@@ -105,26 +105,26 @@ class TestTinyFolder:
         assert len(source.candles(BTC_M5.at(Timeframe.H1), *ALWAYS)) == 0
         assert len(source.candles(EUR_H1, *ALWAYS)) == 0
 
-    def test_instruments_and_datasets_are_those_of_the_mapping(self, folder):
+    def test_instruments_and_datasets_come_from_the_mapping(self, folder):
         source = replayed(folder, CRYPTO + FX + "spread_pips = 1.4\n")
 
         assert source.instruments == (BTC_USD, EUR_USD)
         assert source.datasets == (*(BTC_M5.at(timeframe) for timeframe in Timeframe), EUR_H1)
 
-    def test_bid_and_ask_of_a_file_stand_beside_the_middle_of_the_other(self, folder):
+    def test_bid_and_ask_come_from_one_file_and_mid_from_the_other(self, folder):
         candles = replayed(folder, FX + 'bid_ask_file = "quotes.parquet"\n').candles(EUR_H1, *ALWAYS)
 
         assert candles.prices.tolist() == candles.bid.tolist()
         assert candles.ask[0].tolist() == pytest.approx([1.6, 1.60007, 1.59998, 1.60001])
 
-    def test_a_spread_puts_the_ask_above_the_bid_and_the_middle_between(self, folder):
+    def test_a_spread_sets_ask_above_mid_above_bid(self, folder):
         candles = replayed(folder, FX + "spread_pips = 1.4\n").candles(EUR_H1, *ALWAYS)
 
         assert candles.bid[0].tolist() == [1.1, 1.10007, 1.09998, 1.10001]
         assert candles.prices[0].tolist() == [1.10007, 1.10014, 1.10005, 1.10008]
         assert candles.ask[0].tolist() == [1.10014, 1.10021, 1.10012, 1.10015]
 
-    def test_a_middle_between_two_ticks_goes_to_the_even_one(self, folder):
+    def test_a_mid_price_between_two_ticks_rounds_to_even(self, folder):
         candles = replayed(folder, FX + "spread_pips = 0.1\n").candles(EUR_H1, *ALWAYS)
 
         assert candles.prices[0].tolist() == [1.1, 1.10008, 1.09998, 1.10002]
@@ -146,7 +146,7 @@ WRONG = {
 
 class TestWrongFolder:
     @pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
-    def test_what_is_wrong_with_a_file_is_named(self, folder, change, message):
+    def test_an_invalid_file_is_reported(self, folder, change, message):
         change(crypto_frame()).write_parquet(folder / "btc.parquet")
         with pytest.raises(DataError) as raised:
             replayed(folder)
@@ -154,25 +154,25 @@ class TestWrongFolder:
         assert message in str(raised.value)
         assert str(folder / "btc.parquet") in str(raised.value)
 
-    def test_a_missing_file(self, folder):
+    def test_a_missing_file_is_refused(self, folder):
         (folder / "btc.parquet").unlink()
 
         with pytest.raises(DataError, match=r"btc\.parquet: file does not exist"):
             replayed(folder)
 
-    def test_a_file_that_is_no_parquet(self, folder):
+    def test_a_file_that_is_not_parquet_is_refused(self, folder):
         (folder / "btc.parquet").write_text("ts,open")
 
         with pytest.raises(DataError, match=r"btc\.parquet: not a readable parquet file"):
             replayed(folder)
 
-    def test_quotes_of_other_times(self, folder):
+    def test_quotes_of_other_times_are_refused(self, folder):
         quote_frame()[:1].write_parquet(folder / "quotes.parquet")
 
         with pytest.raises(DataError, match=r"its 1 times differ from the 2 times of eur\.parquet"):
             replayed(folder, FX + 'bid_ask_file = "quotes.parquet"\n')
 
-    def test_a_missing_folder(self, tmp_path):
+    def test_a_missing_folder_is_refused(self, tmp_path):
         with pytest.raises(SettingsError, match=r"replay folder .*nowhere is not a folder"):
             ReplayedCandles(tmp_path / "nowhere")
 
@@ -190,7 +190,7 @@ def read(shared):
 class TestRealFolder:
     @pytest.mark.parametrize("file", read_mapping(DEFAULT_MAPPING), ids=lambda file: file.file)
     @pytest.mark.parametrize("year", range(2019, 2026))
-    def test_a_window_holds_the_file_s_rows(self, real, read, file, year):
+    def test_a_window_has_the_rows_of_the_file(self, real, read, file, year):
         window = (datetime(year, 1, 1, tzinfo=UTC), datetime(year, 7, 1, tzinfo=UTC))
         rows = read(file.file).filter(pl.col("ts").is_between(*window, closed="left"))
         candles = real.candles(file.dataset, *(int(bound.timestamp()) for bound in window))
@@ -219,7 +219,7 @@ class TestRealFolder:
     @pytest.mark.parametrize(
         ("timeframe", "file"), [(Timeframe.M15, "mt5b_EUR-USD_15m"), (Timeframe.M5, "mt5a_EUR-USD_5m")]
     )
-    def test_a_broker_s_bid_gets_its_spread(self, real, read, timeframe, file):
+    def test_a_bid_file_gets_the_configured_spread(self, real, read, timeframe, file):
         candles = real.candles(EUR_H1.at(timeframe), *ALWAYS)
         bid = read(f"{file}.parquet").select("open", "high", "low", "close").to_numpy()
 
@@ -227,8 +227,8 @@ class TestRealFolder:
         assert np.abs(candles.prices - bid - 0.00007).max() < 1e-9
         assert np.abs(candles.ask - bid - 0.00014).max() < 1e-9
 
-    async def test_recorded_candles_come_back_over_the_protocol(self, real, serving, recorded):
-        """The answer recorded over a weekend, price for price."""
+    async def test_recorded_candles_are_served_over_the_protocol(self, real, serving, recorded):
+        """The response recorded over a weekend has equal prices."""
         taken = json.loads(recorded("oanda/o08"))
         query = {"from": "2024-09-06T20:00:00Z", "to": "2024-09-08T22:00:00Z", "granularity": "H1", "price": "MBA"}
         async with serving(real, now=lambda: ALWAYS[1]) as client:
@@ -236,7 +236,7 @@ class TestRealFolder:
 
         assert reply.json == taken
 
-    async def test_the_newest_page_after_the_end_of_a_file_is_its_last(self, real, serving):
+    async def test_the_newest_page_after_the_file_is_its_last_page(self, real, serving):
         async with serving(real, now=lambda: ALWAYS[1]) as client:
             newest = (await client.get("/products/BTC-USD/candles", granularity=300)).json
             after = await client.get(
@@ -247,7 +247,7 @@ class TestRealFolder:
         assert newest[0][0] == int(datetime(2024, 3, 31, 23, 55, tzinfo=UTC).timestamp())
         assert after.json == []
 
-    def test_a_known_move_is_at_its_time(self, real):
+    def test_a_known_price_move_is_at_the_right_time(self, real):
         """Bitcoin fell from about 7,900 to below 5,000 on 12 and 13 March 2020."""
         fall = Window(datetime(2020, 3, 12, tzinfo=UTC), datetime(2020, 3, 14, tzinfo=UTC))
         prices = real.candles(BTC_M5.at(Timeframe.H1), fall.start_seconds, fall.end_seconds).prices

@@ -72,7 +72,7 @@ def of(instrument, timeframe):
         (entry("EUR/USD", spread_pips="wide"), "Expected `float | null`, got `str`"),
     ],
 )
-def test_what_is_wrong_with_a_mapping_is_named(mapping, text, message):
+def test_an_invalid_mapping_is_reported(mapping, text, message):
     path = mapping(text)
     with pytest.raises(SettingsError) as raised:
         read_mapping(path)
@@ -81,6 +81,6 @@ def test_what_is_wrong_with_a_mapping_is_named(mapping, text, message):
     assert str(path) in str(raised.value)
 
 
-def test_a_mapping_that_is_not_there_is_named(tmp_path):
+def test_a_missing_mapping_is_reported(tmp_path):
     with pytest.raises(SettingsError, match=r"nowhere\.toml cannot be read: No such file or directory"):
         read_mapping(tmp_path / "nowhere.toml")

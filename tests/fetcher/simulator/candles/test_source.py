@@ -28,7 +28,7 @@ def row(time, open_=10.0, high=12.0, low=8.0, close=11.0, volume=1.0):
     return (time, open_, high, low, close, volume)
 
 
-def test_a_bucket_takes_first_open_highest_lowest_last_close_and_the_sum(written):
+def test_a_bucket_aggregates_open_high_low_close_and_volume(written):
     parts = written(BTC_M5, row(900, 10, 12, 9, 11, 0.1), row(1200, 11, 15, 10, 14, 0.2), row(1500, 14, 14, 7, 8, 0.3))
 
     bucket = aggregated(parts.candles(BTC_M5, 0, 10_000), Timeframe.M15)
@@ -38,7 +38,7 @@ def test_a_bucket_takes_first_open_highest_lowest_last_close_and_the_sum(written
     assert bucket.volumes.tolist() == [0.6]
 
 
-def test_a_bucket_exists_where_one_of_its_parts_does(written):
+def test_a_bucket_exists_if_one_of_its_parts_exists(written):
     parts = written(BTC_M5, row(1500), row(4500))
 
     buckets = aggregated(parts.candles(BTC_M5, 0, 10_000), Timeframe.M15)
@@ -46,7 +46,7 @@ def test_a_bucket_exists_where_one_of_its_parts_does(written):
     assert buckets.times.tolist() == [900, 4500]
 
 
-def test_bid_and_ask_are_aggregated_by_themselves(written):
+def test_bid_and_ask_are_aggregated_separately(written):
     parts = written(EUR_M5, row(900, 1.1, 1.3, 1.0, 1.2), row(1200, 1.2, 1.4, 1.1, 1.3), half_spread=0.001)
 
     bucket = aggregated(parts.candles(EUR_M5, 0, 10_000), Timeframe.M15)
@@ -55,17 +55,17 @@ def test_bid_and_ask_are_aggregated_by_themselves(written):
     assert bucket.ask.tolist() == [[1.101, 1.401, 1.001, 1.301]]
 
 
-def test_nothing_aggregates_to_nothing():
+def test_no_candles_aggregate_to_no_candles():
     assert len(aggregated(no_candles(EUR_USD), Timeframe.H1)) == 0
 
 
-def test_a_finished_last_candle_stays_as_it_is(written):
+def test_a_finished_last_candle_is_unchanged(written):
     candles = written(BTC_M5, row(900)).candles(BTC_M5, 0, 10_000)
 
     assert as_of(candles, BTC_M5, 1200.0) is candles
 
 
-def test_an_unfinished_candle_holds_the_part_that_has_happened(written):
+def test_an_unfinished_candle_covers_the_elapsed_part(written):
     candles = written(BTC_M5, row(600), row(900, 10, 12, 8, 11, 4.0)).candles(BTC_M5, 0, 10_000)
 
     begun = as_of(candles, BTC_M5, 1050.0)
@@ -95,7 +95,7 @@ def test_an_unfinished_candle_keeps_low_and_high_outermost(elapsed, prices):
 
 
 @pytest.mark.parametrize("gap_seconds", [0, 30 * 86_400, 5 * 365 * 86_400])
-def test_first_and_last_candles_are_found_across_any_gap(written, gap_seconds):
+def test_first_and_last_candles_are_found_across_gaps(written, gap_seconds):
     """A count counts candles, independent of their distance."""
     times = [900, 1200, 1500 + gap_seconds, 1800 + gap_seconds]
     source = written(BTC_M5, *(row(time) for time in times))
@@ -105,14 +105,14 @@ def test_first_and_last_candles_are_found_across_any_gap(written, gap_seconds):
     assert last_candles(source, BTC_M5, end, 3).times.tolist() == times[1:]
 
 
-def test_fewer_candles_are_given_where_there_are_fewer(written):
+def test_fewer_candles_are_returned_if_fewer_exist(written):
     source = written(BTC_M5, row(900), row(1200))
 
     assert len(first_candles(source, BTC_M5, 0, 100_000_000, 5)) == 2
     assert len(last_candles(source, BTC_M5, 100_000_000, 5)) == 2
 
 
-def test_joined_parts_are_the_whole(generated):
+def test_joined_parts_equal_the_whole(generated):
     day = 86_400
     start = 1_610_000_400
     parts = [generated.candles(EUR_M5, start + n * day, start + (n + 1) * day) for n in range(4)]

@@ -31,32 +31,32 @@ class TestRange:
     async def test_both_ends_are_inclusive_and_the_oldest_comes_first(self, client):
         assert opens(await page(client, MIDNIGHT, MIDNIGHT + 600)) == [MIDNIGHT, MIDNIGHT + 300, MIDNIGHT + 600]
 
-    async def test_a_millisecond_less_leaves_the_last_one_out(self, client):
+    async def test_an_end_one_millisecond_earlier_drops_the_last_row(self, client):
         query = {"startTime": MIDNIGHT * 1000, "endTime": (MIDNIGHT + 600) * 1000 - 1}
         reply = await client.get(KLINES, symbol="BTCUSDT", interval="5m", **query)
 
         assert opens(reply) == [MIDNIGHT, MIDNIGHT + 300]
 
     @pytest.mark.parametrize(("limit", "rows"), [(None, 500), (0, 500), (3, 3), (1000, 1000), (5000, 1000)])
-    async def test_what_is_over_the_limit_is_cut_at_its_end(self, client, limit, rows):
+    async def test_rows_above_the_limit_are_cut_at_the_end(self, client, limit, rows):
         """Default 500 rows, maximum 1000; the response does not show that it was truncated."""
         reply = await page(client, MIDNIGHT, MIDNIGHT + 30 * 86_400, limit)
 
         assert len(reply.json) == rows
         assert opens(reply)[0] == MIDNIGHT
 
-    async def test_without_a_start_the_last_ones_up_to_the_end_come(self, client):
+    async def test_without_a_start_the_last_rows_before_the_end_are_served(self, client):
         assert opens(await page(client, end=MIDNIGHT, limit=2)) == [MIDNIGHT - 300, MIDNIGHT]
 
-    async def test_without_either_end_the_newest_come(self, client, clock):
+    async def test_without_start_and_end_the_newest_rows_are_served(self, client, clock):
         assert opens(await page(client, limit=2))[-1] == clock.now // 300 * 300
 
-    async def test_seconds_in_place_of_milliseconds_are_a_time_without_candles(self, client):
+    async def test_times_in_seconds_return_no_candles(self, client):
         reply = await client.get(KLINES, symbol="BTCUSDT", interval="5m", startTime=MIDNIGHT, endTime=MIDNIGHT + 3000)
 
         assert (reply.status, reply.json) == (200, [])
 
-    async def test_what_has_not_begun_is_not_there(self, client, clock):
+    async def test_a_candle_that_has_not_begun_is_not_served(self, client, clock):
         assert (await page(client, int(clock.now) + 300, int(clock.now) + 3000)).json == []
 
 
@@ -71,14 +71,14 @@ class TestRows:
         assert values == ["10.50000000", "12.00000000", "9.50000000", "11.25000000", "2.50000000"]
         assert isinstance(trades, int)
 
-    async def test_rows_are_those_of_the_source(self, client, generated: GeneratedCandles):
+    async def test_rows_equal_those_of_the_source(self, client, generated: GeneratedCandles):
         reply = await page(client, MIDNIGHT, MIDNIGHT + 86_400)
         candles = generated.candles(BTC_M5, MIDNIGHT, MIDNIGHT + 86_401)
 
         assert opens(reply) == candles.times.tolist()
         assert [[float(value) for value in row[1:5]] for row in reply.json] == candles.prices.tolist()
 
-    async def test_a_false_empty_page_befalls_klines_too(self, serving):
+    async def test_klines_can_be_falsely_empty(self, serving):
         async with serving(faults=Faults.parse("empty=1")) as client:
             replies = [await page(client, MIDNIGHT, MIDNIGHT + 600) for _ in range(2)]
             ping = await client.get("/api/v3/ping")
@@ -118,7 +118,7 @@ class TestRefusals:
 
 
 class TestLimit:
-    async def test_a_page_weighs_2_and_a_symbol_s_rules_20(self, serving, clock):
+    async def test_a_page_has_weight_2_and_exchange_info_20(self, serving, clock):
         limit = Limit(rate_per_second=1, burst=25, weights=BINANCE_LIMIT.weights)
         async with serving(binance_limit=limit, monotonic=clock) as client:
             statuses = [(await client.get("/api/v3/exchangeInfo", symbol="BTCUSDT")).status]
@@ -127,7 +127,7 @@ class TestLimit:
 
         assert statuses == [200, 200, 200, 429, 200, 429]
 
-    async def test_a_429_says_when_to_come_back(self, serving, clock):
+    async def test_a_429_has_a_retry_after_header(self, serving, clock):
         async with serving(binance_limit=ONE, monotonic=clock) as client:
             await client.get("/api/v3/ping")
             refused = await client.get("/api/v3/ping")
@@ -137,7 +137,7 @@ class TestLimit:
         assert (refused.status, refused.json["code"]) == (429, -1003)
         assert again.status == 200
 
-    async def test_whoever_goes_on_regardless_is_banned_for_minutes(self, serving, clock):
+    async def test_requests_after_a_429_lead_to_a_ban_of_minutes(self, serving, clock):
         """Status 418 with the remaining seconds, even if the weight has been refilled."""
         async with serving(binance_limit=ONE, monotonic=clock) as client:
             await client.get("/api/v3/ping")
@@ -154,10 +154,10 @@ class TestLimit:
 
 
 class TestInformation:
-    async def test_time_is_the_clock_in_milliseconds(self, client, clock):
+    async def test_server_time_is_in_milliseconds(self, client, clock):
         assert (await client.get("/api/v3/time")).json == {"serverTime": round(clock.now * 1000)}
 
-    async def test_symbols_are_those_of_this_provider(self, client):
+    async def test_only_symbols_of_this_provider_are_listed(self, client):
         listed = (await client.get("/api/v3/exchangeInfo")).json["symbols"]
 
         assert [(each["symbol"], each["status"]) for each in listed] == [("BTCUSDT", "TRADING"), ("ETHUSDT", "TRADING")]
@@ -169,10 +169,10 @@ class TestInformation:
         assert [each["symbol"] for each in one.json["symbols"]] == ["ETHUSDT"]
         assert (unknown.status, unknown.json["code"]) == (400, -1121)
 
-    async def test_any_other_path_is_not_there(self, client):
+    async def test_an_unknown_path_is_404(self, client):
         assert (await client.get("/api/v3/depth")).status == 404
 
-    async def test_a_server_in_trouble_answers_in_the_same_envelope(self, serving):
+    async def test_a_failing_server_answers_in_the_same_envelope(self, serving):
         async with serving(faults=Faults.parse("outage=0+1000")) as client:
             reply = await client.get("/api/v3/ping")
 

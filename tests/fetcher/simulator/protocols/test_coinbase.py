@@ -56,7 +56,7 @@ class TestRange:
 
         assert times(reply) == [MIDNIGHT + 900, MIDNIGHT + 600, MIDNIGHT + 300]
 
-    async def test_unix_seconds_are_understood_as_well(self, client):
+    async def test_unix_seconds_are_accepted(self, client):
         query = {"start": MIDNIGHT, "end": MIDNIGHT + 3000, "granularity": 300}
 
         assert (await client.get(CANDLES, **query)).body == (await page(client, MIDNIGHT, MIDNIGHT + 3000)).body
@@ -64,7 +64,7 @@ class TestRange:
     @pytest.mark.parametrize(
         "query", [{}, {"start": iso(MIDNIGHT)}, {"end": iso(MIDNIGHT)}], ids=["none", "start", "end"]
     )
-    async def test_without_either_end_both_are_ignored_and_the_newest_350_come(self, client, clock, query):
+    async def test_without_start_and_end_the_newest_350_rows_are_served(self, client, clock, query):
         reply = await client.get(CANDLES, granularity=300, **query)
 
         assert len(reply.json) == 350
@@ -96,7 +96,7 @@ class TestRows:
 
         assert reply.body == b"[[%d,5270,5271.5,5270,5271,3.0]]" % MIDNIGHT
 
-    async def test_rows_are_those_of_the_source_newest_first(self, client, generated):
+    async def test_rows_equal_those_of_the_source_newest_first(self, client, generated):
         reply = await page(client, MIDNIGHT, MIDNIGHT + 86_400)
         candles = generated.candles(BTC_M5, MIDNIGHT, MIDNIGHT + 86_401)
 
@@ -118,7 +118,7 @@ class TestRows:
 
         assert (reply.status, reply.body) == (200, b"[]")
 
-    async def test_before_listing_there_is_nothing(self, client):
+    async def test_no_candles_exist_before_the_listing(self, client):
         reply = await page(client, 1_400_000_000, 1_400_000_000 + 3000)
 
         assert (reply.status, reply.body) == (200, b"[]")
@@ -134,7 +134,7 @@ class TestUnfinished:
         assert times(reply) == [eleven, eleven - 3600]
         assert reply.json[0][5] < hour.volumes[0]
 
-    async def test_a_bucket_that_has_not_begun_is_not(self, client, clock):
+    async def test_a_bucket_that_has_not_begun_is_not_served(self, client, clock):
         assert (await page(client, clock.now + 300, clock.now + 3000)).json == []
 
     async def test_a_finished_bucket_does_not_change(self, client, clock):
@@ -146,18 +146,18 @@ class TestUnfinished:
 
 class TestRefusals:
     @pytest.mark.parametrize("granularity", ["14400", "120", "1800", "604800", "5m", "0300", ""])
-    async def test_an_unsupported_granularity(self, client, granularity):
+    async def test_an_unsupported_granularity_is_refused(self, client, granularity):
         reply = await page(client, MIDNIGHT, MIDNIGHT + 300, granularity)
 
         assert (reply.status, reply.body) == (400, UNSUPPORTED_GRANULARITY)
 
     @pytest.mark.parametrize("path", ["/products/NOPE-USD/candles", "/products/NOPE-USD", "/products/EUR-USD", "/nope"])
-    async def test_what_is_not_there(self, client, path):
+    async def test_an_unknown_product_or_path_is_404(self, client, path):
         reply = await client.get(path)
 
         assert (reply.status, reply.body) == (404, NOT_FOUND)
 
-    async def test_the_rate_limit_answers_429_and_says_nothing_in_its_headers(self, serving, clock):
+    async def test_a_rate_limited_429_has_no_rate_limit_headers(self, serving, clock):
         async with serving(coinbase_limit=COINBASE_LIMIT, monotonic=clock) as client:
             replies = [await client.get("/time") for _ in range(17)]
             clock.now += 0.125
@@ -169,13 +169,13 @@ class TestRefusals:
 
 
 class TestListing:
-    async def test_time_is_the_clock_in_both_forms(self, client, clock):
+    async def test_server_time_is_given_in_both_formats(self, client, clock):
         clock.now = 1589270451.504
         reply = await client.get("/time")
 
         assert reply.body == b'{"iso":"2020-05-12T08:00:51.504Z","epoch":1589270451.504}'
 
-    async def test_products_are_those_of_this_provider(self, client):
+    async def test_only_products_of_this_provider_are_listed(self, client):
         reply = await client.get("/products")
 
         assert [product["id"] for product in reply.json] == ["BTC-USD", "ETH-USD"]

@@ -45,7 +45,7 @@ class TestRange:
         [{}, {"start": MIDNIGHT}, {"end": MIDNIGHT}, {"start": "2022-03-01T00:00:00Z", "end": MIDNIGHT}],
         ids=["none", "start", "end", "ISO"],
     )
-    async def test_both_ends_are_needed_as_unix_seconds(self, client, query):
+    async def test_start_and_end_are_required_as_unix_seconds(self, client, query):
         reply = await client.get(CANDLES, granularity="FIVE_MINUTE", **query)
 
         assert (reply.status, reply.json["error"]) == (400, "INVALID_ARGUMENT")
@@ -67,7 +67,7 @@ class TestCandles:
         named = {"low": "9.5", "high": "12", "open": "10.5", "close": "11.25", "volume": "0.00000125"}
         assert reply.json == {"candles": [{"start": str(MIDNIGHT), **named}]}
 
-    async def test_they_are_those_of_the_other_source(self, client):
+    async def test_candles_equal_those_of_the_other_source(self, client):
         ours = (await page(client, MIDNIGHT, MIDNIGHT + 86_400)).json["candles"]
         query = {"granularity": 300, "start": MIDNIGHT, "end": MIDNIGHT + 86_400}
         theirs = (await client.get("/products/BTC-USD/candles", **query)).json
@@ -82,15 +82,15 @@ class TestCandles:
 
 
 class TestRefusals:
-    async def test_a_product_of_another_provider_is_not_there(self, client):
+    async def test_a_product_of_another_provider_is_404(self, client):
         reply = await client.get("/api/v3/brokerage/market/products/BTC-USDT")
 
         assert (reply.status, reply.json) == (404, {"error": "NOT_FOUND", "message": "Product BTC-USDT not supported"})
 
-    async def test_any_other_path_is_not_there(self, client):
+    async def test_an_unknown_path_is_404(self, client):
         assert (await client.get("/api/v3/brokerage/orders")).json["error"] == "NOT_FOUND"
 
-    async def test_its_limit_is_not_that_of_the_other_source(self, serving, clock):
+    async def test_the_rate_limit_is_separate_from_the_other_source(self, serving, clock):
         async with serving(coinbase_advanced_limit=COINBASE_ADVANCED_LIMIT, monotonic=clock) as client:
             replies = [await client.get(PRODUCT) for _ in range(16)]
             other = await client.get("/time")

@@ -38,15 +38,15 @@ def message(reply):
 
 class TestToken:
     @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic abc", "abc"])
-    async def test_without_a_bearer_token_nothing_is_answered(self, client, header):
+    async def test_a_request_without_bearer_token_is_refused(self, client, header):
         reply = await client.get(CANDLES, {"Authorization": header}, granularity="M5")
 
         assert (reply.status, reply.body) == (401, UNAUTHORIZED)
 
-    async def test_any_token_will_do_where_none_is_set(self, client):
+    async def test_any_token_is_accepted_if_none_is_set(self, client):
         assert (await page(client, count=1)).status == 200
 
-    async def test_only_the_token_that_is_set_will_do(self, serving):
+    async def test_only_the_configured_token_is_accepted(self, serving):
         async with serving(oanda_token="right") as client:
             wrong = await client.get(CANDLES, {"Authorization": "Bearer wrong"}, count=1)
             right = await client.get(CANDLES, {"Authorization": "Bearer right"}, count=1)
@@ -65,7 +65,7 @@ class TestRange:
 
         assert times(reply) == [rfc3339(TUESDAY), rfc3339(TUESDAY + 300)]
 
-    async def test_a_part_of_an_interval_before_to_is_enough(self, client):
+    async def test_an_interval_that_starts_before_to_is_included(self, client):
         reply = await page(client, from_=rfc3339(TUESDAY), to=rfc3339(TUESDAY + 301))
 
         assert times(reply) == [rfc3339(TUESDAY), rfc3339(TUESDAY + 300)]
@@ -81,7 +81,7 @@ class TestRange:
 
         assert len(reply.json["candles"]) == 9
 
-    async def test_include_first_says_nothing_where_there_is_no_from(self, client):
+    async def test_include_first_has_no_effect_without_from(self, client):
         reply = await page(client, to=rfc3339(TUESDAY), count=10, includeFirst="false")
 
         assert len(reply.json["candles"]) == 10
@@ -91,7 +91,7 @@ class TestRange:
 
         assert reply.status == 200
 
-    async def test_a_longer_one_is_refused_not_cut(self, client):
+    async def test_a_longer_range_is_refused_not_cut(self, client):
         reply = await page(client, from_=TUESDAY, to=TUESDAY + 5001 * 300)
 
         assert (reply.status, reply.body) == (400, COUNT_EXCEEDED)
@@ -101,20 +101,20 @@ class TestRange:
 
         assert (reply.status, reply.body) == (200, NO_CANDLES)
 
-    async def test_times_may_be_unix_seconds(self, client):
+    async def test_times_can_be_unix_seconds(self, client):
         unix = await page(client, from_=f"{TUESDAY}.000000000", to=TUESDAY + HOUR)
 
         assert unix.body == (await page(client, from_=rfc3339(TUESDAY), to=rfc3339(TUESDAY + HOUR))).body
 
 
 class TestCount:
-    async def test_count_from_a_moment_skips_the_weekend(self, client):
+    async def test_count_from_a_time_skips_the_weekend(self, client):
         friday = SATURDAY - 3 * HOUR
         reply = await page(client, "H1", from_=rfc3339(friday), count=3)
 
         assert times(reply) == [rfc3339(friday), rfc3339(SATURDAY + 46 * HOUR), rfc3339(SATURDAY + 47 * HOUR)]
 
-    async def test_count_before_a_moment(self, client):
+    async def test_count_before_a_time(self, client):
         reply = await page(client, to=rfc3339(TUESDAY + 900), count=2)
 
         assert times(reply) == [rfc3339(TUESDAY + 300), rfc3339(TUESDAY + 600)]
@@ -140,17 +140,17 @@ class TestCount:
 
 
 class TestRefusals:
-    async def test_a_from_in_the_future(self, client, clock):
+    async def test_a_from_in_the_future_is_refused(self, client, clock):
         reply = await page(client, from_=rfc3339(clock.now + 60))
 
         assert (reply.status, reply.body) == (400, FROM_IN_FUTURE)
 
-    async def test_a_to_in_the_future_by_a_second(self, client, clock):
+    async def test_a_to_one_second_in_the_future_is_refused(self, client, clock):
         reply = await page(client, from_=rfc3339(clock.now - HOUR), to=rfc3339(clock.now + 1))
 
         assert message(reply) == (400, "Invalid value specified for 'to'. Time is in the future")
 
-    async def test_a_to_of_now_is_fine(self, client, clock):
+    async def test_a_to_of_now_is_accepted(self, client, clock):
         assert (await page(client, from_=rfc3339(clock.now - HOUR), to=rfc3339(clock.now))).status == 200
 
     @pytest.mark.parametrize("name", ["NOPE_USD", "BTC_USD", "EUR-USD"])
@@ -159,7 +159,7 @@ class TestRefusals:
 
         assert (reply.status, reply.body) == (400, INVALID_INSTRUMENT)
 
-    async def test_an_unknown_granularity(self, client):
+    async def test_an_unknown_granularity_is_refused(self, client):
         reply = await page(client, "M7")
 
         assert (reply.status, reply.body) == (400, INVALID_GRANULARITY)
@@ -169,15 +169,15 @@ class TestRefusals:
         [("count", "0"), ("count", "many"), ("count", "-1"), ("price", "X"), ("price", ""), ("from", "soon"),
          ("to", "1e300"), ("includeFirst", "maybe")],
     )  # fmt: skip
-    async def test_a_value_that_cannot_be_read_is_named(self, client, name, value):
+    async def test_an_invalid_value_is_reported(self, client, name, value):
         reply = await client.get(CANDLES, granularity="M5", **{name: value})
 
         assert message(reply) == (400, f"Invalid value specified for '{name}'")
 
-    async def test_to_before_from(self, client):
+    async def test_to_before_from_is_refused(self, client):
         assert (await page(client, from_=TUESDAY, to=TUESDAY - 1)).status == 400
 
-    async def test_the_rate_limit(self, serving, clock):
+    async def test_the_rate_limit_is_enforced(self, serving, clock):
         limit = Limit(rate_per_second=120, burst=2)
         async with serving(oanda_limit=limit, monotonic=clock) as client:
             replies = [await page(client, count=1) for _ in range(3)]
@@ -186,7 +186,7 @@ class TestRefusals:
         assert "Rate limit violation" in replies[-1].json["message"]
         assert "Retry-After" not in replies[-1].headers
 
-    async def test_another_path(self, client):
+    async def test_an_unknown_path_is_refused(self, client):
         reply = await client.get("/v3/accounts")
 
         assert reply.status == 404
@@ -194,7 +194,7 @@ class TestRefusals:
 
 
 class TestCandles:
-    async def test_granularity_is_s5_where_it_is_not_given(self, client):
+    async def test_the_default_granularity_is_s5(self, client):
         reply = await client.get(CANDLES)
 
         assert reply.body == b'{"instrument":"EUR_USD","granularity":"S5","candles":[]}'
@@ -209,7 +209,7 @@ class TestCandles:
         ("price", "parts"),
         [(None, ["mid"]), ("M", ["mid"]), ("B", ["bid"]), ("AB", ["bid", "ask"]), ("MBA", ["bid", "mid", "ask"])],
     )
-    async def test_prices_are_those_asked_for(self, client, price, parts):
+    async def test_the_requested_price_components_are_served(self, client, price, parts):
         query = {} if price is None else {"price": price}
         (candle,) = (await page(client, count=1, to=TUESDAY, **query)).json["candles"]
 
@@ -231,7 +231,7 @@ class TestCandles:
             }
         ]
 
-    async def test_unix_times_where_the_header_asks_for_them(self, client):
+    async def test_the_header_selects_unix_times(self, client):
         reply = await client.get(CANDLES, {"Accept-Datetime-Format": "UNIX"}, granularity="M5", to=TUESDAY, count=1)
 
         assert times(reply) == [f"{TUESDAY - 300}.000000000"]
@@ -243,7 +243,7 @@ class TestCandles:
         assert times(reply) == [rfc3339(time) for time in candles.times.tolist()]
         assert [float(candle["mid"]["c"]) for candle in reply.json["candles"]] == candles.prices[:, 3].tolist()
 
-    async def test_every_answer_has_a_request_id_of_its_own(self, client):
+    async def test_every_response_has_a_unique_request_id(self, client):
         replies = [await page(client, count=1), await page(client, "M7"), await page(client, count=1)]
 
         assert len({reply.headers["RequestID"] for reply in replies}) == 3

@@ -59,7 +59,7 @@ async def test_the_rate_limit_has_the_recorded_body(serving, recorded, name, pat
     assert (reply.status, reply.body) == (429, recorded(name))
 
 
-async def test_advanced_trade_s_refusals_have_the_recorded_bodies(serving, recorded):
+async def test_advanced_trade_refusals_have_the_recorded_bodies(serving, recorded):
     none = Limit(rate_per_second=0, burst=0)
     async with serving() as client:
         unknown = await client.get(f"{ADVANCED}/NOPE-USD")
@@ -70,7 +70,7 @@ async def test_advanced_trade_s_refusals_have_the_recorded_bodies(serving, recor
     assert (refused.status, refused.json) == (429, json.loads(recorded("coinbase/c19")))
 
 
-async def test_advanced_trade_s_candles_have_the_recorded_shape(client, recorded):
+async def test_advanced_trade_candles_have_the_recorded_shape(client, recorded):
     """The same fields in the same order, all of them strings that read as a number."""
     taken = json.loads(recorded("coinbase/c15"))
     query = {"granularity": "ONE_HOUR", "start": TUESDAY, "end": TUESDAY + 3600}
@@ -84,14 +84,14 @@ async def test_advanced_trade_s_candles_have_the_recorded_shape(client, recorded
     assert [candle["start"] for candle in served["candles"]] == [str(TUESDAY + 3600), str(TUESDAY)]
 
 
-async def test_advanced_trade_s_product_has_recorded_fields_with_recorded_values(client, recorded):
+async def test_an_advanced_trade_product_has_the_recorded_fields(client, recorded):
     taken = json.loads(recorded("coinbase/c16"))
     product = (await client.get(f"{ADVANCED}/BTC-USD")).json
 
     assert product == {name: taken[name] for name in product}
 
 
-async def test_an_outage_has_the_recorded_words_of_maintenance(serving, recorded):
+async def test_an_outage_has_the_recorded_maintenance_text(serving, recorded):
     async with serving(faults=Faults.parse("outage=0+1000")) as client:
         reply = await client.get(BTC)
 

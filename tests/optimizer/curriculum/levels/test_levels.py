@@ -1,4 +1,4 @@
-"""Built-in levels and the rules that each must follow."""
+"""Built-in levels and the rules of each level."""
 
 from datetime import date
 
@@ -45,7 +45,7 @@ GATES = {
 }
 
 
-def test_there_are_four_in_order_with_550_trials() -> None:
+def test_the_four_levels_have_550_trials_in_order() -> None:
     assert [(level.name, level.trials, level.direction) for level in load_levels()] == [
         ("1", 100, Direction.LONG),
         ("2", 100, Direction.SHORT),
@@ -55,7 +55,7 @@ def test_there_are_four_in_order_with_550_trials() -> None:
 
 
 @pytest.mark.parametrize("name", LEVELS)
-def test_datasets_and_gate_are_those_of_the_table(name: str) -> None:
+def test_datasets_and_gates_match_the_docs_table(name: str) -> None:
     level = LEVELS[name]
 
     assert [(each.dataset, each.start, each.end) for each in level.datasets] == DATASETS[name]
@@ -64,7 +64,7 @@ def test_datasets_and_gate_are_those_of_the_table(name: str) -> None:
     assert level.retries == 3
 
 
-def test_each_level_writes_the_analyses_of_the_table() -> None:
+def test_each_level_has_the_analyses_of_the_docs_table() -> None:
     assert {name: level.analyses for name, level in LEVELS.items()} == {
         "1": (),
         "2": (Analysis.SIMILARITY,),
@@ -76,8 +76,8 @@ def test_each_level_writes_the_analyses_of_the_table() -> None:
 
 
 @pytest.mark.parametrize("name", LEVELS)
-def test_every_attempt_can_be_searched(name: str) -> None:
-    """Ranges stay within the strategy's bounds however often a level is widened, and hold its default strategy."""
+def test_every_attempt_has_a_valid_search_space(name: str) -> None:
+    """Ranges stay within the bounds of the strategy in every attempt and contain its defaults."""
     for attempt in range(1, LEVELS[name].retries + 2):
         level = at_attempt(LEVELS[name], attempt)
 
@@ -87,14 +87,14 @@ def test_every_attempt_can_be_searched(name: str) -> None:
 
 @pytest.mark.parametrize("name", LEVELS)
 @pytest.mark.parametrize("part", Part)
-def test_no_part_touches_the_sealed_period(name: str, part: Part) -> None:
+def test_no_part_overlaps_the_holdout_period(name: str, part: Part) -> None:
     windows = [LEVELS[name].window(dataset, part) for dataset in LEVELS[name].datasets]
 
     assert not [window for window in windows if window.overlap(HOLDOUT_WINDOW)]
 
 
 @pytest.mark.parametrize("name", LEVELS)
-def test_the_default_catalogue_holds_what_a_level_names(name: str) -> None:
+def test_the_default_catalogue_has_every_dataset_of_a_level(name: str) -> None:
     for dataset in LEVELS[name].datasets:
         known = [want.window for want in default_catalogue() if want.dataset == dataset.source]
 

@@ -30,7 +30,7 @@ def signals_of(strategy, prepared: Prepared, **chosen: float) -> list[int]:
 
 
 @pytest.mark.parametrize(("fast", "slow"), [(2, 7), (5, 20), (3, 11)])
-def test_crossings_are_those_of_plain_sums(fast, slow):
+def test_crossings_equal_those_of_plain_sums(fast, slow):
     prepared = market(1)
     expected = oracle.crossings([int(close) for close in prepared.close], fast, slow)
 
@@ -40,7 +40,7 @@ def test_crossings_are_those_of_plain_sums(fast, slow):
 
 
 @pytest.mark.parametrize("channel", [2, 5, 40])
-def test_breaks_are_closes_outside_the_bars_before(channel):
+def test_breakouts_are_closes_outside_the_previous_bars(channel):
     prepared = market(2)
     expected = []
     for bar in range(len(prepared)):
@@ -68,7 +68,7 @@ def plain_index(closes: list[int], period: int) -> list[float]:
 
 
 @pytest.mark.parametrize("period", [2, 14, 30])
-def test_the_index_is_wilder_s(period):
+def test_the_rsi_follows_wilder(period):
     prepared = market(3)
 
     np.testing.assert_allclose(
@@ -76,7 +76,7 @@ def test_the_index_is_wilder_s(period):
     )
 
 
-def test_a_return_from_oversold_is_long_and_from_overbought_short():
+def test_leaving_oversold_is_long_and_leaving_overbought_is_short():
     prepared = market(3)
     index = relative_strength(prepared.close, 5)
     expected = [0] * len(prepared)
@@ -90,14 +90,14 @@ def test_a_return_from_oversold_is_long_and_from_overbought_short():
     assert {1, -1} <= set(expected)
 
 
-def test_closes_that_never_move_are_in_the_middle():
+def test_constant_closes_have_an_rsi_of_50():
     prepared = prepared_of([(5, 5, 5, 5)] * 10)
 
     assert relative_strength(prepared.close, 3).tolist()[3:] == [50.0] * 7
 
 
-def test_an_hour_counts_from_its_close_on():
-    """Four bars an hour; the second hour lacks its last bar, so that it is known one bar later."""
+def test_an_hourly_bar_is_used_after_its_close():
+    """Four bars per hour; the second hour lacks its last bar, so it is known one bar later."""
     slots = [0, 1, 2, 3, 4, 5, 6, 8, 9]
     times = [1_614_556_800 + 900 * slot for slot in slots]
     closes = [10, 11, 12, 13, 14, 15, 16, 9, 8]
@@ -108,7 +108,7 @@ def test_an_hour_counts_from_its_close_on():
 
 
 @pytest.mark.parametrize("period", [1, 3, 8])
-def test_the_hour_trend_is_the_slope_of_a_plain_average(period):
+def test_the_hourly_trend_is_the_slope_of_a_simple_average(period):
     prepared = market(4)
 
     assert hour_trend(prepared, period).tolist() == [
@@ -117,7 +117,7 @@ def test_the_hour_trend_is_the_slope_of_a_plain_average(period):
 
 
 def known_hour_closes(prepared: Prepared, bar: int) -> list[int]:
-    """At the close of a bar, hour by hour."""
+    """H1 closes that are known at the close of a bar."""
     known: dict[int, int] = {}
     for place in range(bar + 1):
         known[int(prepared.time[place]) // 3600] = int(prepared.close[place])
@@ -143,7 +143,7 @@ def plain_pullback(prepared: Prepared, fast: int, slow: int, pullback: int) -> l
     return found
 
 
-def test_pullbacks_are_entered_with_the_trend_of_closed_hours():
+def test_pullback_entries_follow_the_trend_of_closed_hours():
     prepared = market(5)
     expected = plain_pullback(prepared, 3, 7, 6)
 

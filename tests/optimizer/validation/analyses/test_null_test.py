@@ -46,15 +46,15 @@ def is_found(level: Level) -> bool:
     return winner is not None and is_passed(gate_readings(level, winner.validation.metrics, Part.VALIDATION))
 
 
-def test_what_can_be_found_is_found_and_luck_does_not_find_it() -> None:
+def test_the_null_test_separates_a_real_edge_from_no_skill() -> None:
     null_spec = make_null_test_spec(HARD)
 
     assert is_found(null_spec.level)
     assert sum(run_null_test(null_spec, read_trending, number).passed for number in range(10)) <= 3
 
 
-def test_without_the_drawn_signs_luck_would_find_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Why days in another order are not enough: each of them still trends."""
+def test_without_random_signs_no_skill_markets_keep_the_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shuffled days alone keep the trend within each day."""
     monkeypatch.setattr(
         "optimizer.validation.analyses.surrogate_markets.draw_signs",
         lambda moves, window, seed: np.ones(len(moves.time), dtype=bool),
@@ -64,14 +64,14 @@ def test_without_the_drawn_signs_luck_would_find_it_too(monkeypatch: pytest.Monk
     assert sum(run_null_test(null_spec, read_trending, number).passed for number in range(10)) >= 7
 
 
-def test_a_draw_is_the_same_each_time() -> None:
+def test_a_draw_is_reproducible() -> None:
     null_spec = make_null_test_spec(OPEN)
 
     assert run_null_test(null_spec, read_trending, 4) == run_null_test(null_spec, read_trending, 4)
     assert run_null_test(null_spec, read_trending, 4).values != run_null_test(null_spec, read_trending, 5).values
 
 
-def test_a_gate_that_is_open_is_always_passed_and_one_that_is_shut_never() -> None:
+def test_an_open_gate_has_rate_one_and_a_closed_gate_zero() -> None:
     passed, missed = (
         run_null_test(make_null_test_spec(OPEN), read_trending, 0),
         run_null_test(make_null_test_spec(SHUT), read_trending, 0),
@@ -83,7 +83,7 @@ def test_a_gate_that_is_open_is_always_passed_and_one_that_is_shut_never() -> No
     assert set(passed.met) - set(missed.met) == {"sharpe"}
 
 
-def test_as_many_attempts_are_made_as_the_real_search_took(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_draw_makes_as_many_attempts_as_the_real_search(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(
         "optimizer.validation.analyses.null_test.search_in_process",
@@ -96,7 +96,7 @@ def test_as_many_attempts_are_made_as_the_real_search_took(monkeypatch: pytest.M
     assert asked == [(12, 0), (18, 12), (27, 30)]
 
 
-def test_a_retry_is_held_against_its_lowered_targets() -> None:
+def test_a_retry_of_a_draw_uses_the_relaxed_targets() -> None:
     eased = make_null_test_spec(OPEN.model_copy(update={"profit_factor": 50.0}), attempts=2, retries=1, relax=1.0)
 
     found = run_null_test(eased, read_trending, 0)
@@ -104,7 +104,7 @@ def test_a_retry_is_held_against_its_lowered_targets() -> None:
     assert (found.passed, found.attempts) == (True, 2)
 
 
-def test_a_search_begins_where_the_real_one_began(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_draw_starts_from_the_points_of_the_real_search(monkeypatch: pytest.MonkeyPatch) -> None:
     first = []
     monkeypatch.setattr(
         "optimizer.validation.analyses.null_test.search_in_process",
@@ -120,7 +120,7 @@ def test_a_search_begins_where_the_real_one_began(monkeypatch: pytest.MonkeyPatc
     assert first[1] == ()
 
 
-def test_stress_is_part_of_the_gate() -> None:
+def test_a_draw_must_pass_the_stress_test() -> None:
     hopeless = StressLimits(windows=(), late_sharpe_kept=1.0, costs_factor=1000, costs_profit_factor=50)
     found = run_null_test(make_null_test_spec(OPEN, stress=hopeless), read_trending, 0)
 
@@ -129,13 +129,13 @@ def test_stress_is_part_of_the_gate() -> None:
     assert "costs_x1000_profit_factor" not in found.met
 
 
-def test_where_no_trial_is_feasible_there_is_no_winner() -> None:
+def test_without_a_feasible_trial_a_draw_has_no_winner() -> None:
     found = run_null_test(make_null_test_spec(OPEN.model_copy(update={"win_rate": 1.0})), read_trending, 0)
 
     assert (found.passed, found.values, found.met) == (False, {}, ())
 
 
-def test_draws_are_summed_up() -> None:
+def test_draws_are_summarized() -> None:
     found = [
         (True, {"sharpe": 2.0, "win_rate": 0.5}, ("sharpe", "win_rate")),
         (False, {"sharpe": 1.0, "win_rate": None}, ("sharpe",)),

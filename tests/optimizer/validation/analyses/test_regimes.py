@@ -37,7 +37,7 @@ def cells(closes: np.ndarray) -> list[tuple[Trend, Volatility] | None]:
 @pytest.mark.parametrize(
     ("drift", "trend"), [(0.01, Trend.BULL), (-0.01, Trend.BEAR), (0.0, Trend.SIDEWAYS)], ids=["up", "down", "nowhere"]
 )
-def test_most_days_of_a_market_bear_its_trend(drift: float, trend: Trend) -> None:
+def test_most_days_are_labelled_with_the_trend_of_the_market(drift: float, trend: Trend) -> None:
     found = [cell[0] for cell in cells(walk(3, drift, 0.01 if drift else 0.02)) if cell]
 
     shares = {each: found.count(each) / len(found) for each in Trend}
@@ -45,7 +45,7 @@ def test_most_days_of_a_market_bear_its_trend(drift: float, trend: Trend) -> Non
     assert shares[trend] > (0.9 if drift else 0.2)
 
 
-def test_volatility_is_ranked_among_the_days_before() -> None:
+def test_volatility_is_ranked_among_previous_days() -> None:
     spread = np.where(np.arange(500) < 250, 0.01, 0.05)
     found = cells(walk(5, 0.0, spread))
 
@@ -61,8 +61,8 @@ def test_the_first_days_have_no_label() -> None:
 
 @settings(max_examples=20)
 @given(st.integers(60, 200), st.integers(0, 1000))
-def test_the_future_changes_no_label(day: int, seed: int) -> None:
-    """Nor does the day itself: its label is known before it begins."""
+def test_future_prices_change_no_label(day: int, seed: int) -> None:
+    """The label of a day is known before the day begins."""
     closes = walk(seed, 0.0, 0.02, days=210)
     other = closes.copy()
     other[day:] = walk(seed + 1, 0.05, 0.1, days=210)[day:]
@@ -70,7 +70,7 @@ def test_the_future_changes_no_label(day: int, seed: int) -> None:
     assert (label(candles_of(closes)).cells[: day + 1] == label(candles_of(other)).cells[: day + 1]).all()
 
 
-def test_flat_prices_are_labelled_too() -> None:
+def test_flat_prices_have_labels() -> None:
     assert {cell for cell in cells(np.full(200, 100.0)) if cell} == {(Trend.SIDEWAYS, Volatility.LOW)}
 
 
@@ -95,7 +95,7 @@ def test_every_trade_and_day_is_in_one_cell(table) -> None:
     assert sum(row["net"] for row in found["cells"]) == pytest.approx(earned)
 
 
-def test_the_cell_that_earned_the_most_is_told_with_its_share(table) -> None:
+def test_the_best_regime_is_reported_with_its_share(table) -> None:
     found, _ = table
     gains = [max(0.0, row["net"]) for row in found["cells"]]
 
@@ -105,6 +105,6 @@ def test_the_cell_that_earned_the_most_is_told_with_its_share(table) -> None:
     assert found["one_cell_carries"] is (found["best_share"] >= 0.8)
 
 
-def test_no_figure_of_a_cell_is_other_than_a_number_or_null(table) -> None:
+def test_every_value_of_a_regime_is_a_number_or_null(table) -> None:
     for row in table[0]["cells"]:
         assert all(value is None or isinstance(value, str) or math.isfinite(value) for value in row.values())

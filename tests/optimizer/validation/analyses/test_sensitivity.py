@@ -16,7 +16,7 @@ def found():
     return stability(LEVEL, prepare_level(LEVEL, Part.VALIDATION, read_made), WINNER)
 
 
-def test_each_parameter_is_moved_by_each_step(found) -> None:
+def test_each_parameter_is_varied_by_each_step(found) -> None:
     moved = [(row["parameter"], row["step"], row["parameters"][row["parameter"]]) for row in found["neighbours"]]
 
     assert [(step, value) for name, step, value in moved if name == "fast"] == list(
@@ -26,7 +26,7 @@ def test_each_parameter_is_moved_by_each_step(found) -> None:
     assert all(isinstance(value, int) for name, _, value in moved if name in {"fast", "slow", "atr_period"})
 
 
-def test_neighbours_are_judged_on_validation(found) -> None:
+def test_neighbours_are_evaluated_on_validation(found) -> None:
     bars = prepare_level(LEVEL, Part.VALIDATION, read_made)
     row = found["neighbours"][0]
 
@@ -34,7 +34,7 @@ def test_neighbours_are_judged_on_validation(found) -> None:
     assert found["sharpe"] == evaluate_part(LEVEL, bars, WINNER, Part.VALIDATION).metrics["sharpe"]
 
 
-def test_a_share_of_a_sharpe_ratio_that_is_not_above_zero_is_no_number(found) -> None:
+def test_the_share_of_a_non_positive_sharpe_ratio_is_nan(found) -> None:
     if found["sharpe"] > 0:
         assert found["worst_kept"] <= found["median_kept"]
     else:
@@ -42,12 +42,12 @@ def test_a_share_of_a_sharpe_ratio_that_is_not_above_zero_is_no_number(found) ->
         assert found["stable"] is False
 
 
-def test_a_best_value_at_the_end_of_its_range_is_told() -> None:
+def test_a_best_value_at_the_edge_of_its_range_is_reported() -> None:
     assert at_the_edge(LEVEL, {**WINNER, "fast": 30, "stop_atr": 1.02}) == ["fast", "stop_atr"]
     assert at_the_edge(LEVEL, WINNER) == []
 
 
-def test_a_parameter_that_was_not_searched_is_neither_moved_nor_at_an_edge() -> None:
+def test_a_fixed_parameter_is_not_varied_or_checked_for_edges() -> None:
     level = level_of(ranges={name: (value, value) for name, value in WINNER.items()} | {"fast": (5.0, 30.0)})
     found = stability(level, prepare_level(level, Part.VALIDATION, read_made), WINNER)
 

@@ -27,7 +27,7 @@ def trials(shift: int) -> list[FrozenTrial]:
     return [trial(number, 100.0 - number, fast=10 + shift + number, slow=50) for number in range(30)]
 
 
-def test_distance_is_a_share_of_what_both_levels_searched() -> None:
+def test_distance_is_relative_to_the_range_of_both_levels() -> None:
     found = similarity(TWO, {**PARAMETERS, "slow": 65}, trials(2), ONE, {**PARAMETERS, "slow": 20}, trials(0))
 
     assert found["parameters"]["slow"]["distance"] == pytest.approx((65 - 20) / (100 - 10))
@@ -36,7 +36,7 @@ def test_distance_is_a_share_of_what_both_levels_searched() -> None:
     assert found["mean_distance"] == pytest.approx(0.5 / 5)
 
 
-def test_overlap_is_that_of_the_best_tenths() -> None:
+def test_overlap_compares_the_best_ten_percent() -> None:
     """The best three of thirty: fast 10..12 and 12..14 share a point; slow is 50 in both."""
     found = similarity(TWO, PARAMETERS, trials(2), ONE, PARAMETERS, trials(0))
 
@@ -61,7 +61,7 @@ def test_overlap_is_shared_length_over_covered_length(one, other, share: float) 
     assert overlap(one, other) == pytest.approx(share) == overlap(other, one)
 
 
-def test_without_a_feasible_trial_there_is_no_range() -> None:
+def test_without_feasible_trials_there_is_no_range() -> None:
     found = similarity(TWO, PARAMETERS, [], ONE, PARAMETERS, trials(0))
 
     assert found["parameters"]["fast"]["overlap"] is None

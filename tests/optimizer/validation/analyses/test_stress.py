@@ -50,12 +50,12 @@ def stress_case() -> StressCase:
     return stress_case_of()
 
 
-def test_a_factor_of_one_changes_nothing(stress_case: StressCase) -> None:
+def test_a_cost_factor_of_one_changes_nothing(stress_case: StressCase) -> None:
     assert summarise(with_costs(stress_case, 1.0)) == summarise(stress_case.runs[Part.VALIDATION])
 
 
-def test_costs_are_those_of_a_level_that_says_so(stress_case: StressCase) -> None:
-    """For crypto, whose costs are all the level's; twice the rates are what the level with twice the rates pays."""
+def test_stressed_costs_equal_those_of_a_level_with_these_costs(stress_case: StressCase) -> None:
+    """For crypto, all costs come from the level: doubled costs equal a level with doubled rates."""
     level = level_of(("coinbase/BTC-USD/H1",), drawdown_limit=1.0)
     dear = level_of(
         ("coinbase/BTC-USD/H1",), drawdown_limit=1.0, costs=Costs(crypto_fee_bps=10.0, crypto_slippage_bps=4.0)
@@ -67,7 +67,7 @@ def test_costs_are_those_of_a_level_that_says_so(stress_case: StressCase) -> Non
     )
 
 
-def test_half_spreads_are_paid_twice_too(stress_case: StressCase) -> None:
+def test_doubled_costs_include_the_half_spread(stress_case: StressCase) -> None:
     level = level_of(("oanda/EUR-USD/H1",), drawdown_limit=1.0)
     one = stress_case_of(level=level)
     (plain,), (dear,) = one.runs[Part.VALIDATION], with_costs(one, 2.0)
@@ -75,13 +75,13 @@ def test_half_spreads_are_paid_twice_too(stress_case: StressCase) -> None:
     assert dear.trades["fees"][0] == pytest.approx(2 * plain.trades["fees"][0])
 
 
-def test_a_late_entry_is_a_bar_later(stress_case: StressCase) -> None:
-    """Compared where the position before does not matter: the first trade of each dataset."""
+def test_a_delayed_entry_is_one_bar_later(stress_case: StressCase) -> None:
+    """Only the first trade of each dataset is compared, because later ones depend on earlier positions."""
     for plain, late in zip(stress_case.runs[Part.VALIDATION], delayed_by_one_bar(stress_case), strict=True):
         assert late.trades["entry_bar"][0] == plain.trades["entry_bar"][0] + 1
 
 
-def test_missing_bars_are_others_each_time_and_the_same_again(stress_case: StressCase) -> None:
+def test_missing_bars_differ_by_draw_and_are_reproducible(stress_case: StressCase) -> None:
     def counts() -> list[list[int]]:
         return [[run.evaluated_bars for run in draw] for draw in missing_bars(stress_case, 0.05)]
 
@@ -95,7 +95,7 @@ def test_missing_bars_are_others_each_time_and_the_same_again(stress_case: Stres
         assert 0.02 < lost < 0.15  # the warm-up takes as many bars as before, from fewer
 
 
-def test_a_window_s_drawdown_is_that_of_its_days_alone(stress_case: StressCase) -> None:
+def test_the_drawdown_of_a_window_covers_only_its_days(stress_case: StressCase) -> None:
     found = window_drawdowns(stress_case, LIMITS)
 
     assert {(window.name, part) for window, part in found} == {("spring", Part.TRAIN), ("euro", Part.TRAIN)}
@@ -110,7 +110,7 @@ def test_a_window_s_drawdown_is_that_of_its_days_alone(stress_case: StressCase) 
     assert found[SPRING, Part.TRAIN] == pytest.approx(deepest)
 
 
-def test_a_window_of_one_pair_looks_at_that_pair_alone(stress_case: StressCase) -> None:
+def test_a_window_of_one_pair_uses_only_that_pair(stress_case: StressCase) -> None:
     euro = stress_case_of(level=level_of(("oanda/EUR-USD/H1",), drawdown_limit=1.0))
     shifted = StressWindow(name="spring", start=EURO.start, end=EURO.end)
 
@@ -122,7 +122,7 @@ def test_a_window_of_one_pair_looks_at_that_pair_alone(stress_case: StressCase) 
     assert among[EURO, Part.TRAIN] != among[SPRING, Part.TRAIN]
 
 
-def test_shuffled_trades_fall_as_deep_as_their_worst_orders(stress_case: StressCase) -> None:
+def test_shuffled_trades_have_the_drawdown_of_their_worst_orders(stress_case: StressCase) -> None:
     runs = stress_case.runs[Part.VALIDATION]
     found = shuffled_drawdown(runs, 7)
 
@@ -133,7 +133,7 @@ def test_shuffled_trades_fall_as_deep_as_their_worst_orders(stress_case: StressC
     assert found <= worst_first * 1.1  # gains are of the equity at each trade, not of the first
 
 
-def test_readings_are_held_against_their_own_limits(stress_case: StressCase) -> None:
+def test_each_stress_reading_has_its_own_limit(stress_case: StressCase) -> None:
     readings = {reading.name: reading for reading in stress_readings(stress_case, LIMITS)}
     base = evaluate_part(LEVEL, stress_case.prepared[Part.VALIDATION], PARAMETERS, Part.VALIDATION).metrics
 
@@ -153,7 +153,7 @@ def test_readings_are_held_against_their_own_limits(stress_case: StressCase) -> 
         assert not kept.met
 
 
-def test_without_a_trade_every_share_is_no_number_and_shuts_the_gate() -> None:
+def test_without_trades_every_share_is_nan_and_the_gate_fails() -> None:
     flat = stress_case_of(read_flat, level_of(("coinbase/BTC-USD/H1",)))
 
     readings = {reading.name: reading for reading in stress_readings(flat, LIMITS)}
@@ -161,21 +161,21 @@ def test_without_a_trade_every_share_is_no_number_and_shuts_the_gate() -> None:
     assert {name for name, reading in readings.items() if reading.met} == {"window_drawdown"}
 
 
-def test_windows_that_no_part_holds_shut_the_gate_where_there_is_no_other() -> None:
+def test_the_gate_fails_if_no_stress_window_is_covered() -> None:
     readings = stress_readings(stress_case_of(), StressLimits(windows=(LATER,)))
 
     assert math.isnan(readings[0].value)
     assert not readings[0].met
 
 
-def test_the_file_tells_each_window_and_those_left_out(stress_case: StressCase) -> None:
+def test_the_file_lists_used_and_skipped_windows(stress_case: StressCase) -> None:
     table = stress_table(stress_case, LIMITS, stress_readings(stress_case, LIMITS))
 
     assert [(each["name"], each["part"]) for each in table["windows"]] == [("spring", "train"), ("euro", "train")]
     assert table["left_out"] == ["later"]
 
 
-def test_the_named_windows_are_those_of_the_curriculum() -> None:
+def test_the_named_windows_lie_in_the_curriculum() -> None:
     spans = [f"{each.start:%Y%m%d}-{each.end:%Y%m%d}" for each in NAMED_WINDOWS]
 
     assert spans == [

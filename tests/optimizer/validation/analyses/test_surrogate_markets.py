@@ -1,4 +1,4 @@
-"""Surrogate markets keep the properties of the market and lose its direction."""
+"""Surrogate markets keep volatility and correlation of the market and lose its direction."""
 
 from datetime import UTC, date, datetime
 from functools import cache
@@ -36,7 +36,7 @@ DAY = 86_400
 
 @cache
 def read_open(dataset: Dataset, window: Window) -> CandleArrays:
-    """Made candles of the hours in which the market is open."""
+    """Synthetic candles of the open hours of the market."""
     arrays = read_made(dataset, window)
     return arrays[np.isin(arrays.time, expected_slots(dataset, window))]
 
@@ -55,7 +55,7 @@ def moves(candles: CandleArrays) -> np.ndarray:
 
 
 @given(st.integers(1, 800), st.integers(0, 2**32 - 1))
-def test_a_day_stands_in_the_place_of_one_of_its_own_weekday(days: int, seed: int) -> None:
+def test_a_day_is_replaced_by_one_of_the_same_weekday(days: int, seed: int) -> None:
     order = day_order(days, [seed])
 
     assert len(order) == days
@@ -63,7 +63,7 @@ def test_a_day_stands_in_the_place_of_one_of_its_own_weekday(days: int, seed: in
     assert (order % 7 == np.arange(days) % 7).all()
 
 
-def test_blocks_are_as_long_as_they_are_said_to_be() -> None:
+def test_blocks_have_the_configured_mean_length() -> None:
     order = day_order(100_000, [3])
 
     assert 1 / np.mean(np.diff(order) != 1) == pytest.approx(10, rel=0.03)
@@ -71,7 +71,7 @@ def test_blocks_are_as_long_as_they_are_said_to_be() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_surrogate_is_sound_candles_of_the_same_hours(name: str) -> None:
+def test_a_surrogate_has_valid_candles_of_the_same_hours(name: str) -> None:
     dataset, made = find_dataset(name), make_market(name)
 
     prepare(made, WINDOW, warm_up=10)
@@ -84,14 +84,14 @@ def test_a_surrogate_is_sound_candles_of_the_same_hours(name: str) -> None:
     assert (made.half_spread is None) == (dataset.instrument.market is not Market.FX)
 
 
-def test_the_same_seed_is_the_same_market_and_another_another() -> None:
+def test_the_seed_determines_the_surrogate_market() -> None:
     one, again, other = (make_market(NAMES[0], seed).close for seed in (1, 1, 2))
 
     assert (one == again).all()
     assert np.abs(np.corrcoef(one, other)[0, 1]) < 0.99
 
 
-def test_how_far_a_bar_goes_stays_and_where_it_goes_does_not() -> None:
+def test_the_size_of_a_move_is_kept_and_its_direction_is_not() -> None:
     real = read_open(find_dataset(NAMES[0]), WINDOW)
     made = surrogate(make_level(), lambda dataset, window: real, [1])
     found = made(find_dataset(NAMES[0]), WINDOW)
@@ -105,7 +105,7 @@ def test_how_far_a_bar_goes_stays_and_where_it_goes_does_not() -> None:
     assert np.mean(ups[source.close != 0]) == pytest.approx(0.5, abs=0.02)
 
 
-def test_with_every_sign_kept_and_the_days_in_order_it_is_the_real_market_without_its_drift() -> None:
+def test_without_shuffling_a_surrogate_is_the_market_without_drift() -> None:
     real = read_open(find_dataset(NAMES[0]), WINDOW)
     same = reordered(real, WINDOW, np.arange(70))
     made = sign_flipped(same, np.ones(len(real), dtype=bool))
@@ -116,7 +116,7 @@ def test_with_every_sign_kept_and_the_days_in_order_it_is_the_real_market_withou
     assert (made.volume == real.volume).all()
 
 
-def test_upside_down_the_high_is_as_far_up_as_the_low_was_down() -> None:
+def test_an_inverted_bar_swaps_the_distances_of_high_and_low() -> None:
     real = read_open(find_dataset(NAMES[0]), WINDOW)
     source = reordered(real, WINDOW, np.arange(70))
     made = sign_flipped(source, np.zeros(len(real), dtype=bool))
@@ -127,8 +127,8 @@ def test_upside_down_the_high_is_as_far_up_as_the_low_was_down() -> None:
     assert np.abs(np.log(made.low / before) + drift + source.high)[1:].max() < 1e-3
 
 
-def test_who_holds_expects_nothing() -> None:
-    """A market that only rises: in its surrogates a holder earns as often as not, and nothing in the mean."""
+def test_buy_and_hold_has_zero_expected_return() -> None:
+    """Surrogates of a rising market give buy-and-hold a mean return of zero."""
 
     def rising(dataset: Dataset, window: Window) -> CandleArrays:
         real = read_open(dataset, window)
@@ -145,7 +145,7 @@ def test_who_holds_expects_nothing() -> None:
     assert 15 <= (gained > 0).sum() <= 45
 
 
-def test_longer_timeframes_are_made_from_the_finest_one_by_the_rules_of_derived_candles() -> None:
+def test_longer_surrogate_timeframes_are_derived_from_the_shortest() -> None:
     made, quarter = (make_market(name) for name in NAMES[:2])
     frame = pl.DataFrame({"ts": made.time * 1_000_000, **made.numbers}).cast(schema(made.dataset))
     derived = derive(Candles.parse(frame, made.dataset, WINDOW), Timeframe.M15)
@@ -155,7 +155,7 @@ def test_longer_timeframes_are_made_from_the_finest_one_by_the_rules_of_derived_
         assert derived.frame[name].to_numpy() == pytest.approx(quarter.numbers[name])
 
 
-def test_markets_of_one_window_keep_moving_together() -> None:
+def test_surrogates_keep_the_correlation_of_markets() -> None:
     """Two markets with the same candles have the same surrogate."""
 
     def alike(dataset: Dataset, window: Window) -> CandleArrays:
@@ -169,7 +169,7 @@ def test_markets_of_one_window_keep_moving_together() -> None:
     assert (one.close == other.close).all()
 
 
-def test_a_part_is_cut_out_of_the_whole() -> None:
+def test_a_part_is_a_slice_of_the_whole_surrogate() -> None:
     level = make_level()
     read = surrogate(level, read_open, [1])
     dataset, part = level.datasets[0].source, Window(datetime(2021, 4, 1, tzinfo=UTC), datetime(2021, 4, 8, tzinfo=UTC))
@@ -179,7 +179,7 @@ def test_a_part_is_cut_out_of_the_whole() -> None:
     assert (cut.close == whole.close[np.isin(whole.time, cut.time)]).all()
 
 
-def test_days_without_candles_stay_without() -> None:
+def test_days_without_candles_stay_empty() -> None:
     real = read_open(find_dataset(NAMES[0]), WINDOW)
     some = real[(real.time - WINDOW.start_seconds) // DAY % 3 > 0]
     order = day_order(70, [5])
@@ -189,7 +189,7 @@ def test_days_without_candles_stay_without() -> None:
     assert days.tolist() == [day for day in range(70) if order[day] % 3 > 0]
 
 
-def test_no_candles_give_none() -> None:
+def test_no_candles_give_an_empty_surrogate() -> None:
     none = read_open(find_dataset(NAMES[0]), WINDOW)[np.zeros(0, dtype=np.intp)]
     source = reordered(none, WINDOW, np.arange(70))
 

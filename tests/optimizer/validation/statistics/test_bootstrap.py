@@ -18,7 +18,7 @@ def correlated(rho: float, seed: int, count: int = 1461) -> np.ndarray:
 
 @pytest.mark.parametrize("rho", [0.0, 0.1, 0.3, 0.6])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_block_lengths_are_those_of_arch(rho, seed):
+def test_block_lengths_equal_those_of_arch(rho, seed):
     arch = pytest.importorskip("arch.bootstrap")
     returns = correlated(rho, seed)
 
@@ -26,11 +26,11 @@ def test_block_lengths_are_those_of_arch(rho, seed):
 
 
 @pytest.mark.parametrize("returns", [np.zeros(100), np.array([0.1, 0.2]), np.array([])])
-def test_a_series_that_says_nothing_has_blocks_of_one_day(returns):
+def test_a_constant_series_has_blocks_of_one_day(returns):
     assert block_length(returns) == 1.0
 
 
-def test_days_follow_one_another_for_as_long_as_a_block():
+def test_days_within_a_block_are_consecutive():
     places = np.concatenate(list(resampled_days(300, 10.0, seed=4, resamples=1_500)), axis=1)
 
     follows = places[1:] == (places[:-1] + 1) % 300
@@ -51,8 +51,8 @@ def test_the_same_seed_gives_the_same_interval():
     )
 
 
-def test_the_interval_is_that_of_arch():
-    """Two programs' draws differ; both ends agree to a tenth of the interval's width."""
+def test_the_interval_equals_that_of_arch():
+    """Random draws differ between the libraries; both bounds agree within a tenth of the interval width."""
     arch = pytest.importorskip("arch.bootstrap")
     returns = correlated(0.3, 5, 700)
     resampler = arch.StationaryBootstrap(block_length(returns), returns, seed=1)
@@ -65,7 +65,7 @@ def test_the_interval_is_that_of_arch():
     assert high == pytest.approx(expected[1], abs=width / 10)
 
 
-def test_any_statistic_can_be_asked_for():
+def test_any_statistic_has_an_interval():
     returns = correlated(0.0, 5, 300)
 
     low, high = bootstrap.interval(returns, lambda drawn: (drawn > 0).mean(axis=0), 3, resamples=400)
@@ -74,11 +74,11 @@ def test_any_statistic_can_be_asked_for():
 
 
 @pytest.mark.parametrize("returns", [np.zeros(50), np.array([0.1]), np.array([])])
-def test_returns_that_do_not_vary_have_no_interval(returns):
+def test_constant_returns_have_no_interval(returns):
     assert all(math.isnan(bound) for bound in bootstrap.interval(returns, sharpe_ratios, 1, resamples=50))
 
 
-def test_a_column_that_does_not_vary_has_no_ratio():
+def test_a_constant_column_has_no_ratio():
     ratios = sharpe_ratios(np.array([[0.0, 1.0], [0.0, 2.0], [0.0, 3.0]]))
 
     assert math.isnan(ratios[0])

@@ -30,11 +30,11 @@ def monthly(periods: int, skewness: float = 0.0, kurtosis: float = 3.0) -> Retur
         pytest.param(88, observed(0, 3), 0.9505, id="88 trials of normal returns"),
     ],
 )
-def test_deflated_sharpe_is_the_published_one(trials, moments, published):
+def test_the_deflated_sharpe_ratio_equals_the_published_one(trials, moments, published):
     assert round(sharpe.deflated_sharpe(moments, 0.5 / TRADING_DAYS, trials), 4) == published
 
 
-def test_the_deflated_benchmark_is_the_published_one():
+def test_the_deflated_benchmark_equals_the_published_one():
     assert round(sharpe.deflated_benchmark(0.5 / TRADING_DAYS, 100), 4) == 0.1132
 
 
@@ -46,8 +46,8 @@ def test_the_deflated_benchmark_is_the_published_one():
         pytest.param(monthly(36, -2.448, 10.164), 0.953, id="three years, skewed"),
     ],
 )
-def test_probabilistic_sharpe_is_the_published_one(moments, published):
-    """0.458 is itself a rounded figure: what is printed lies between what its two ends give."""
+def test_the_probabilistic_sharpe_ratio_equals_the_published_one(moments, published):
+    """0.458 is rounded: the published value lies between the results of both rounding bounds."""
     ends = [dataclasses.replace(moments, sharpe=ratio) for ratio in (0.4575, 0.458, 0.4585)]
 
     assert published in [round(sharpe.probabilistic_sharpe(end), 3) for end in ends]
@@ -63,8 +63,8 @@ def test_probabilistic_sharpe_is_the_published_one(moments, published):
         pytest.param(12, -0.72, 5.78, 4.99, id="monthly, skewed"),
     ],
 )
-def test_the_minimum_track_record_is_the_published_one(periods_a_year, skewness, kurtosis, published_years):
-    """A yearly Sharpe ratio of 2 told from one of 1."""
+def test_the_minimum_track_record_equals_the_published_one(periods_a_year, skewness, kurtosis, published_years):
+    """Minimum track record to distinguish a yearly Sharpe ratio of 2 from 1."""
     moments = ReturnMoments(sharpe=per_period(2, periods_a_year), periods=1, skewness=skewness, kurtosis=kurtosis)
 
     periods = sharpe.minimum_track_record(moments, per_period(1, periods_a_year))
@@ -72,11 +72,11 @@ def test_the_minimum_track_record_is_the_published_one(periods_a_year, skewness,
     assert round(periods / periods_a_year, 2) == published_years
 
 
-def test_no_record_is_long_enough_below_the_benchmark():
+def test_below_the_benchmark_no_track_record_is_long_enough():
     assert sharpe.minimum_track_record(monthly(24), 0.5) == math.inf
 
 
-def test_the_expected_maximum_of_ten_is_the_published_one():
+def test_the_expected_maximum_of_ten_equals_the_published_one():
     assert round(sharpe.expected_maximum(10), 2) == 1.57
     assert sharpe.expected_maximum(1) == 0.0
 
@@ -84,19 +84,19 @@ def test_the_expected_maximum_of_ten_is_the_published_one():
 @pytest.mark.parametrize(
     ("ratio", "periods", "published"), [(1.5, 60, 0.188), (3.0, 60, 0.303), (0.5, 12, 0.306), (2.0, 24, 0.354)]
 )
-def test_the_spread_of_normal_returns_gives_the_standard_errors_of_lo_s_table(ratio, periods, published):
+def test_standard_errors_of_normal_returns_match_the_table_of_lo(ratio, periods, published):
     moments = ReturnMoments(sharpe=ratio, periods=periods)
 
     assert round(math.sqrt(moments.spread / periods), 3) == published
 
 
-def test_returns_that_do_not_vary_say_nothing():
+def test_constant_returns_give_no_inference():
     moments = ReturnMoments.of(np.zeros(10))
 
     assert math.isnan(sharpe.probabilistic_sharpe(moments))
 
 
-def test_skfolio_says_the_same(skewed):
+def test_results_equal_those_of_skfolio(skewed):
     measures = pytest.importorskip("skfolio.measures")
     moments, tried = ReturnMoments.of(skewed), np.random.default_rng(8).normal(0, 0.05, 150)
     variance = float(tried.var(ddof=1))
@@ -119,7 +119,7 @@ def skewed() -> np.ndarray:
 
 
 @pytest.mark.parametrize(("correlation", "expected"), [(0.0, 40.0), (0.5, 20.5), (1.0, 1.0)])
-def test_correlated_trials_count_as_fewer(correlation, expected):
+def test_correlated_trials_reduce_the_effective_count(correlation, expected):
     random = np.random.default_rng(5)
     common = random.normal(size=(20_000, 1))
     own = random.normal(size=(20_000, 40))
@@ -128,7 +128,7 @@ def test_correlated_trials_count_as_fewer(correlation, expected):
     assert sharpe.effective_trials(returns) == pytest.approx(expected, rel=0.03)
 
 
-def test_trials_that_never_traded_do_not_count():
+def test_trials_without_trades_are_not_counted():
     returns = np.random.default_rng(5).normal(size=(300, 6))
     returns[:, 2:] = 0.0
 

@@ -1,0 +1,69 @@
+"""`optimize status` shows the next step and whether the run is active."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.factories.runs import make_attempt, make_context, make_level, make_run_record, make_verdict, recommended
+from workers.coordinator.context import RunContext
+from workers.coordinator.leadership import acquire_leadership
+
+Command = Callable[..., tuple[int, str, str]]
+IDLE = "run r1 is not running; resume it: tradeschool optimize resume r1"
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> RunContext:
+    """The default folders, below a temporary working folder."""
+    (tmp_path / ".tradeschool").mkdir()
+    return replace(make_context(tmp_path), storage_url=f"sqlite:///{tmp_path / '.tradeschool' / 'study.sqlite3'}")
+
+
+@pytest.fixture
+def held(context: RunContext) -> Iterator[None]:
+    leadership = acquire_leadership(context.storage_url, "r1")
+    assert leadership is not None
+    yield
+    leadership.release()
+
+
+def test_an_inactive_run_shows_how_to_resume(command: Command, context: RunContext) -> None:
+    make_run_record(context, is_sealed=True)
+
+    code, out, _ = command("optimize", "status")
+
+    assert (code, out.splitlines()) == (0, ["next: search level 1, attempt 1", IDLE])
+
+
+@pytest.mark.usefixtures("held")
+def test_an_active_run_shows_no_resume_hint(command: Command, context: RunContext) -> None:
+    make_run_record(context, is_sealed=True)
+
+    assert IDLE not in command("optimize", "status")[1]
+    assert json.loads(command("optimize", "status", "--json")[1])["is_active"] is True
+
+
+def test_a_finished_run_shows_no_next_command(command: Command, context: RunContext) -> None:
+    recommended(
+        context, make_attempt(context, make_run_record(context, make_level("1")), verdict=make_verdict(passed=True))
+    )
+
+    code, out, _ = command("optimize", "status")
+
+    assert code == 0
+    assert IDLE not in out
+    assert "every gate is met" in out
+    assert "level 1: false-positive rate 8%: 3 of 40 surrogate markets without skill pass this gate" in out
+    assert "recommendation: do not deploy: a check required for any trading failed: as weighed" in out
+    assert "unknown" in out
+    assert "shuffled_drawdown" in out
+
+
+def test_without_a_run_the_start_command_is_shown(command: Command, context: RunContext) -> None:
+    code, _, err = command("optimize", "status")
+
+    assert code == 2
+    assert "start one: tradeschool optimize run" in err
