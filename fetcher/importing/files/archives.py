@@ -31,7 +31,7 @@ def members(path: Path) -> Iterator[tuple[str, int]]:
     check_ratio(str(path), packed=path.stat().st_size, unpacked=sum(entry.file_size for entry in entries))
     for entry in entries:
         _check_member(path, entry)
-        if not entry.is_dir():
+        if not entry.filename.endswith("/"):
             yield entry.filename, entry.file_size
 
 
@@ -63,7 +63,7 @@ def open_member(path: Path, member: str) -> IO[bytes]:
 def _check_member(path: Path, entry: zipfile.ZipInfo) -> None:
     name = entry.filename.replace("\\", "/")
     parts = PurePosixPath(name).parts
-    if name.startswith("/") or ".." in parts or (parts and ":" in parts[0]):
+    if not parts or name.startswith("/") or ".." in parts or ":" in parts[0]:
         raise invalid(str(path), f"has a member with an unsafe path {entry.filename[:80]!r}; nothing was read")
     if S_ISLNK(entry.external_attr >> 16):
         raise invalid(str(path), f"has a link {entry.filename[:80]!r}, expected files; nothing was read")

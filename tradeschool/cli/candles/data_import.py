@@ -10,6 +10,7 @@ from fetcher.importing.forms.layout import FileFormat, Side
 from fetcher.importing.importer import ImportResult, import_candles
 from fetcher.importing.request import ImportRequest
 from tradeschool.app.context import data_lock, load_settings
+from tradeschool.atomic_files import sweep
 from tradeschool.cli.options.output import json_option
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import find_dataset
@@ -95,6 +96,7 @@ def _request(
 
 
 async def _with_lock(store: Store, work: partial[ImportResult]) -> ImportResult:
-    """Import while no fetcher uses the folder."""
+    """Import while no fetcher uses the folder, after removing what a killed one left."""
     async with data_lock(store):
+        sweep(store.root)
         return work()

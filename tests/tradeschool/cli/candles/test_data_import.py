@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.factories.candle_files import table, times, unix, written
+from tradeschool.atomic_files import STAGING, is_swept
 from tradeschool.markets import registry
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.store.frame_store import FrameStore
@@ -65,6 +66,13 @@ def test_a_folder_is_sealed_as_one_range(command: Command, store: FrameStore, mi
     assert code == 0
     assert "22 of 24 candles in 2024-01-02..2024-01-02 02:00 sealed, imported:BTCUSD_a.csv and 1 more" in out
     assert store.verify(find_dataset("coinbase/BTC-USD/M5"))
+
+
+def test_what_a_killed_import_left_is_removed(command: Command, store: FrameStore, minutes: Path) -> None:
+    written(store.root / STAGING / "import-1-2024-000000-x.parquet", ["x"])
+
+    assert command("data", "import", "coinbase")[0] == 0
+    assert is_swept(store.root)
 
 
 def test_an_instrument_is_defined_together_with_its_candles(command: Command, minutes: Path) -> None:
