@@ -130,7 +130,7 @@ def _job(body: bytes) -> object:
 
 
 def _import(folder: Path, suffix: str, seed: bytes) -> Target:
-    path, store = folder / f"file{suffix}", FrameStore(folder / "data")
+    path, store = folder / f"file{suffix}", FrameStore(folder / f"data{suffix}")
     request = ImportRequest(
         dataset=BTC, zone="America/New_York" if suffix == LOCAL else None, resample=suffix == MINUTES
     )
