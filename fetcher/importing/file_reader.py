@@ -90,7 +90,7 @@ class FileReader:
         """Return the time zone of the file's times, None if they are in UTC or have an offset."""
         given, times = self._request.zone, self.head.sample[self.layout.time[0]]
         shown = str(times.item(0)).strip()[:40]
-        if sample.dtype != NAIVE:
+        if sample.dtype != NAIVE and not (given and self.layout.has_local_unix_times):
             if given is not None:
                 raise SettingsError(f"--time-zone {given}: times such as {shown} are in UTC already; omit it")
             return None
@@ -104,6 +104,8 @@ class FileReader:
     def _with_times(self, raw: pl.DataFrame) -> pl.DataFrame:
         """Return raw rows with `ts` and the columns that are still needed, under names of their meaning."""
         times = self._times.read(raw)
+        if self._zone:
+            times = times.dt.replace_time_zone(None)
         columns = self.layout.columns
         numbers = [name for name in columns if name != "symbol"]
         chosen = [pl.col(columns[name]).alias(name) for name in columns]

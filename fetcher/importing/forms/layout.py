@@ -68,6 +68,8 @@ class Layout:
     side: Side = Side.MID
     day_first: bool | None = None
     """Whether dates such as 01/02/2024 begin with the day, if the form says it."""
+    has_local_unix_times: bool = False
+    """Whether Unix times may count local seconds, because the program writes its broker's clock so."""
     is_rounded: bool = False
     """Whether prices are to be rounded to the tick, because the vendor's are of single precision."""
     ends_unfinished: bool = False

@@ -1,7 +1,8 @@
 """Exports of MetaTrader 4 and 5: bid candles in the broker's time, with the spread in points (MetaTrader 5).
 
 MetaTrader 5 writes tabs and `<DATE> <TIME> <OPEN> <HIGH> <LOW> <CLOSE> <TICKVOL> <VOL> <SPREAD>`; daily and longer
-candles have no `<TIME>`. MetaTrader 4 writes `2024.01.02,02:00,open,high,low,close,volume` without a header.
+candles have no `<TIME>`. Its Python package has `tick_volume`, `spread`, `real_volume` and Unix times of the broker's
+clock, which `--time-zone` converts. MetaTrader 4 writes `2024.01.02,02:00,open,high,low,close,volume` without a header.
 """
 
 import re
@@ -29,7 +30,11 @@ def _headed(head: Head) -> Layout | None:
     columns = {name: name for name in PRICES} | {"volume": _volume(head, ticks)}
     if "spread" in head.columns:
         columns["spread"] = "spread"
-    return Layout(form=FileFormat.METATRADER, time=time, columns=columns, side=Side.BID) if time else None
+    return (
+        Layout(form=FileFormat.METATRADER, time=time, columns=columns, side=Side.BID, has_local_unix_times=True)
+        if time
+        else None
+    )
 
 
 def _volume(head: Head, ticks: str) -> str:

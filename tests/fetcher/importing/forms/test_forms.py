@@ -112,6 +112,20 @@ def test_metatrader_5(tmp_path: Path, store: FrameStore, run_import: Import) -> 
     assert set(stored(result, store).frame["half_spread"]) == {3e-5}
 
 
+def test_metatrader_s_python_package(tmp_path: Path, store: FrameStore, run_import: Import) -> None:
+    """Unix times that count the seconds of the broker's clock."""
+    lines = table(
+        [moment + timedelta(hours=2) for moment in times(COUNT)],
+        unix(),
+        level=1.1,
+        digits=5,
+        more=lambda at: ["6", "0"],
+    )
+    path = written(tmp_path / "EURUSD.csv", [f"time,{OHLC},tick_volume,spread,real_volume", *lines])
+
+    check(stored(run_import(path, zone="Europe/Helsinki"), store), level=1.10003, digits=5)
+
+
 def test_an_odd_spread_gives_prices_in_whole_ticks(tmp_path: Path, store: FrameStore, run_import: Import) -> None:
     lines = table(
         times(COUNT), broker("%Y.%m.%d\t%H:%M:%S"), separator="\t", level=1.1, digits=5, more=lambda at: ["0", "7"]
