@@ -25,10 +25,10 @@ from fetcher.simulator.candles.generated import GeneratedCandles
 from fetcher.simulator.server import RunningExchange, serve
 from tests.factories.exchanges import exchange_of
 from tests.revisions import keep_revisions
-from tradeschool.candles.frame import Candles, schema
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.frame import Candles, schema
 from tradeschool.store.frame_store import FrameStore
 
 settings.register_profile("tradeschool", deadline=None)  # how long an example takes is no property of it

@@ -6,7 +6,7 @@
     ├── DataError               4   required candles are missing or invalid
     │   ├── DataIncomplete      4   a dataset is missing, not sealed, or below its minimum coverage
     │   ├── HoldoutClosed       4   a search requested candles of the holdout period
-    │   ├── InvalidCandles      4   candles violate the contract of `tradeschool.candles.frame`
+    │   ├── InvalidCandles      4   candles violate the contract of `tradeschool.ohlcv.frame`
     │   └── ForeignFile         4   a file in the data folder was written or changed by another program
     ├── StoreUnwritable         1   a file cannot be written
     ├── ServiceUnreachable      5   Redis, the study database or a provider does not respond
@@ -28,7 +28,7 @@ from typing import ClassVar
 
 
 class TradeschoolError(Exception):
-    """Base class of all errors; the message alone tells an operator what failed, which object and what to do."""
+    """Base class of all errors; the message names the failure, the object and the remedy."""
 
     exit_code: ClassVar[int] = 1
 
@@ -60,7 +60,7 @@ class HoldoutClosed(DataError):
 
 
 class InvalidCandles(DataError):
-    """Candles violate the contract of `tradeschool.candles.frame.Candles`."""
+    """Candles violate the contract of `tradeschool.ohlcv.frame.Candles`."""
 
 
 class ForeignFile(DataError):

@@ -12,11 +12,11 @@ import numpy as np
 import polars as pl
 
 from optimizer.bars.random_walk import random_walk
-from tradeschool.candles.arrays import CandleArrays
 from tradeschool.markets.catalogue import CURRICULUM_INSTRUMENTS
 from tradeschool.markets.instruments import Dataset, Instrument, Market
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
 
 WINDOW = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
 HALF_SPREAD = 7e-5

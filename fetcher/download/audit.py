@@ -6,9 +6,9 @@ import polars as pl
 
 from fetcher.download.plan import DownloadPlan, pages
 from fetcher.protocol.provider import Page
-from tradeschool.candles.arrays import PRICES
-from tradeschool.candles.frame import Candles
 from tradeschool.markets.catalogue import DatasetRange
+from tradeschool.ohlcv.arrays import PRICES
+from tradeschool.ohlcv.frame import Candles
 
 AUDITED_FROM = 80
 """Minimum number of pages of a download to be audited."""

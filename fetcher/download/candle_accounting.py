@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from fetcher.download.page_ledger import PageLedger
 from fetcher.download.sealing import stored_candles
-from tradeschool.candles.arrays import are_among
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window, merge, subtract
+from tradeschool.ohlcv.arrays import are_among
 from tradeschool.store import Store
 
 

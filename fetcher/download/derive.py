@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from tradeschool.candles.frame import Candles, schema
 from tradeschool.markets.timeframes import Timeframe
+from tradeschool.ohlcv.frame import Candles, schema
 
 
 def derive(candles: Candles, timeframe: Timeframe) -> Candles:

@@ -13,15 +13,15 @@ import polars as pl
 from fetcher.download.page_ledger import PageLedger, StoredPage
 from fetcher.download.plan import BASE
 from fetcher.download.sealing import parse_stored
-from tradeschool.candles.findings import Severity
-from tradeschool.candles.frame import Candles
-from tradeschool.candles.validation import inspect
 from tradeschool.errors import InvalidCandles, ProviderUnusable
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import EPOCH, Window, merge
+from tradeschool.ohlcv.findings import Severity
+from tradeschool.ohlcv.frame import Candles
+from tradeschool.ohlcv.validation import inspect
 from tradeschool.store import Seal, Store
 
 ALL_TIME = Window(EPOCH, datetime(9999, 1, 1, tzinfo=UTC))

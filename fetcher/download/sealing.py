@@ -13,15 +13,15 @@ from fetcher.download.derive import derive
 from fetcher.download.page_ledger import PageLedger, StoredPage
 from fetcher.download.plan import BASE, DownloadPlan
 from fetcher.provider_registry import find
-from tradeschool.candles.arrays import CandleArrays, are_among, joined
-from tradeschool.candles.findings import refuse
-from tradeschool.candles.frame import Candles
-from tradeschool.candles.validation import inspect
 from tradeschool.errors import ForeignFile
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays, are_among, joined
+from tradeschool.ohlcv.findings import refuse
+from tradeschool.ohlcv.frame import Candles
+from tradeschool.ohlcv.validation import inspect
 from tradeschool.store import Gap, GapReason, PartFile, Seal, Store
 from tradeschool.store.frame_store import FrameStore, read_frame
 

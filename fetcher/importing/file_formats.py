@@ -12,10 +12,10 @@ from pathlib import Path
 import polars as pl
 
 from fetcher.importing.timestamps import with_utc
-from tradeschool.candles.arrays import PRICES
-from tradeschool.candles.findings import Finding, FindingKind
 from tradeschool.errors import InvalidCandles, SettingsError, first_line
 from tradeschool.markets.instruments import Dataset
+from tradeschool.ohlcv.arrays import PRICES
+from tradeschool.ohlcv.findings import Finding, FindingKind
 
 SUFFIXES = (".csv", ".parquet", ".feather", ".json", ".json.gz")
 UNREADABLE = (

@@ -8,14 +8,14 @@ import polars as pl
 
 from fetcher.download.sealing import gaps
 from fetcher.importing.file_formats import FileFormat, ImportedRows, read
-from tradeschool.candles.findings import Finding, FindingKind, refuse
-from tradeschool.candles.frame import Candles, schema
-from tradeschool.candles.validation import inspect, usual_spacing
 from tradeschool.errors import InvalidCandles, SettingsError
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset, Market
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.findings import Finding, FindingKind, refuse
+from tradeschool.ohlcv.frame import Candles, schema
+from tradeschool.ohlcv.validation import inspect, usual_spacing
 from tradeschool.store import GapReason, Seal, Store
 from tradeschool.store.frame_store import FrameStore
 from tradeschool.store.seal import IMPORTED

@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
-from tradeschool.candles.frame import TIME
 from tradeschool.errors import InvalidCandles, SettingsError, first_line
+from tradeschool.ohlcv.frame import TIME
 
 NAMES = ("ts", "unix", "timestamp", "time", "datetime", "date", "open_time")
 """Lower-case names of columns with the candle's open; the first one that exists is used."""

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderRejected
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.frame import Candles
 
 
 class PageTooLarge(ProviderRejected):

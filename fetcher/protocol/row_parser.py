@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fetcher.protocol.provider import Page
-from tradeschool.candles.arrays import CandleArrays
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderUnusable
+from tradeschool.ohlcv.arrays import CandleArrays
+from tradeschool.ohlcv.frame import Candles
 
 QUOTED_BYTES = 80
 """Bytes of an unexpected error body that are quoted in a message."""

@@ -11,10 +11,10 @@ import numpy as np
 
 from fetcher.protocol.provider import Page, Request
 from fetcher.protocol.row_parser import candles_of, error_text
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
+from tradeschool.ohlcv.frame import Candles
 
 Row = tuple[int, float, float, float, float, float, int, float, int, float, float, float]
 """Open time in ms, open, high, low, close, volume, close time in ms, and five columns that are not used."""

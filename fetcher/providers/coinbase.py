@@ -13,9 +13,9 @@ import numpy as np
 
 from fetcher.protocol.provider import Page, PageTooLarge, Request
 from fetcher.protocol.row_parser import candles_of, error_text
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
 from tradeschool.markets.instruments import Dataset
+from tradeschool.ohlcv.frame import Candles
 
 Row = tuple[int, float, float, float, float, float]
 """time, low, high, open, close, volume; whole prices are integers."""

@@ -11,10 +11,10 @@ import numpy as np
 
 from fetcher.protocol.provider import Page, PageTooLarge, Request
 from fetcher.protocol.row_parser import candles_of, error_text
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
+from tradeschool.ohlcv.frame import Candles
 
 PRODUCTS = "/api/v3/brokerage/market/products"
 GRANULARITIES = {Timeframe.M5: "FIVE_MINUTE", Timeframe.M15: "FIFTEEN_MINUTE", Timeframe.H1: "ONE_HOUR"}

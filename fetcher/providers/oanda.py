@@ -12,10 +12,10 @@ import numpy as np
 
 from fetcher.protocol.provider import Page, PageTooLarge, Request
 from fetcher.protocol.row_parser import error_text
-from tradeschool.candles.arrays import CandleArrays
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
 from tradeschool.markets.instruments import Dataset, Instrument
+from tradeschool.ohlcv.arrays import CandleArrays
+from tradeschool.ohlcv.frame import Candles
 
 
 class _Quote(msgspec.Struct, gc=False):

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.bars.indicators import atr_marks
-from tradeschool.candles.arrays import PRICES, CandleArrays
 from tradeschool.errors import DataIncomplete, InvalidCandles
 from tradeschool.markets.instruments import Dataset, Market
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import PRICES, CandleArrays
 
 DAY_SECONDS = 86_400
 HOUR_SECONDS = 3_600

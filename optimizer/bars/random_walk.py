@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from tradeschool.candles.arrays import CandleArrays
 from tradeschool.markets.instruments import Dataset, Market
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
 
 START_TICKS = {Market.CRYPTO: 2_000_000, Market.FX: 110_000}
 """First price in ticks: 20,000.00 for crypto, 1.10000 for FX."""

@@ -21,11 +21,11 @@ from optimizer.strategies.parameter_ranges import widest
 from optimizer.strategies.protocol import check_names, load, repaired
 from optimizer.strategies.time_limit import bounded
 from optimizer.strategies.trade_management import TradeManagement
-from tradeschool.candles.arrays import CandleArrays
 from tradeschool.log import about
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
 
 VALUE_WITHOUT_SHARPE = 0.0
 """Value of a complete trial whose daily returns do not vary, for example without a trade. Such a trial is never
@@ -58,21 +58,39 @@ def prepare_level(level: Level, part: Part, read: Read) -> tuple[Prepared, ...]:
         SettingsError: a range is missing or unknown, or a part of a dataset is empty.
         DataError: candles are missing, invalid, or not more than the warm-up.
     """
-    return prepare_windows(level, [(dataset.source, level.window(dataset, part)) for dataset in level.datasets], read)
+    return plan_level(level)(part, read)
+
+
+def plan_level(level: Level) -> Callable[[Part, Read], tuple[Prepared, ...]]:
+    """Ask a level's strategy what it needs, and return `prepare_level` without its strategy: it runs none of its code.
+
+    Raises:
+        SettingsError: a range is missing or unknown, or the strategy's `warm_up` does not return a number of bars.
+    """
+    prepare_them = _planned(level, [dataset.source for dataset in level.datasets])
+    return lambda part, read: prepare_them([(each.source, level.window(each, part)) for each in level.datasets], read)
 
 
 def prepare_windows(level: Level, windows: Sequence[tuple[Dataset, Window]], read: Read) -> tuple[Prepared, ...]:
     """Prepare any windows of datasets for a level's trials; raises the same errors as `prepare_level`."""
+    return _planned(level, [source for source, _ in windows])(windows, read)
+
+
+def _planned(
+    level: Level, sources: Sequence[Dataset]
+) -> Callable[[Sequence[tuple[Dataset, Window]], Read], tuple[Prepared, ...]]:
+    """Ask a level's strategy what it needs of these datasets, and return the function that prepares windows of them."""
     strategy = load(level.strategy)
     bounds = widest(level)
     check_names(strategy, bounds)
     periods = atr_periods(strategy, bounds)
+    warm_ups = {timeframe: warm_up_of(level, timeframe) for timeframe in {each.timeframe for each in sources}}
 
-    def one(source: Dataset, window: Window) -> Prepared:
+    def one(source: Dataset, window: Window, read: Read) -> Prepared:
         with about(dataset=source.name):
-            return prepare(read(source, window), window, warm_up_of(level, source.timeframe), periods)
+            return prepare(read(source, window), window, warm_ups[source.timeframe], periods)
 
-    return tuple(one(source, window) for source, window in windows)
+    return lambda windows, read: tuple(one(source, window, read) for source, window in windows)
 
 
 def warm_up_of(level: Level, timeframe: Timeframe) -> int:

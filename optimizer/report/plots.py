@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.level.spec import Part
 from optimizer.objective.portfolio import Portfolio
-from optimizer.search.study import is_feasible
+from optimizer.search.trials import is_feasible
 
 SIZE = (9.0, 5.0)  # inches
 BLUE, GREY, RED = "#2b6cb0", "#a0aec0", "#c53030"

@@ -2,7 +2,7 @@
 
 from optuna.trial import FrozenTrial, TrialState
 
-from optimizer.search.study import is_feasible
+from optimizer.search.trials import is_feasible
 
 
 class EarlyStopping:

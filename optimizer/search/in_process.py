@@ -13,7 +13,7 @@ from optimizer.objective.objective import evaluate
 from optimizer.search.early_stopping import EarlyStopping
 from optimizer.search.sampler import SearchSpace, TrialHistory, TrialRequest, ask
 from optimizer.search.space import distributions
-from optimizer.search.study import TrialOrigin, failed_trial, finished_trial, repeated_trial
+from optimizer.search.trials import TrialOrigin, failed_trial, finished_trial, repeated_trial
 
 NO_WORKER = TrialOrigin(worker="", started=0.0, seconds=0.0)
 MAX_REASON = 512

@@ -1,4 +1,4 @@
-"""Computes the evidence on a winner: DSR, PBO, excess return, look-ahead check, robustness and holdout results."""
+"""Evidence on a winner: DSR, PBO, excess return, look-ahead check, robustness and holdout results."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -12,7 +12,7 @@ from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Part
 from optimizer.objective.objective import evaluate_part
 from optimizer.objective.trial_result import Evaluation
-from optimizer.search.study import is_feasible
+from optimizer.search.trials import is_feasible
 
 CANDIDATES = 10
 """Number of best trials on train that are evaluated on validation."""

@@ -3,9 +3,10 @@
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-
-import click
 
 from tradeschool import log
 from tradeschool.interpreter import python_command
@@ -19,14 +20,28 @@ from tradeschool.store.cached_store import CachedStore
 from tradeschool.views.terminal import say
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlobalOptions:
+    """The options of `tradeschool` itself; commands that this process starts get the same."""
+
+    settings_file: Path | None = None
+    """None: `tradeschool.toml` of the working folder."""
+    log_format: str | None = None
+    verbose: bool = False
+
+
+GLOBAL_OPTIONS = ContextVar("GLOBAL_OPTIONS", default=GlobalOptions())  # noqa: B039  # frozen
+"""Set at the start of a command, or for one call of the Python API."""
+
+
 def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     """Load the settings of the running command and configure logging."""
-    given = click.get_current_context().find_root().obj
+    given = GLOBAL_OPTIONS.get()
     chosen = dict(flags or {})
-    if given["log_format"]:
-        chosen["log_format"] = given["log_format"]
-    loaded = loading.load(chosen, file=given["settings_file"])
-    log.configure(loaded.log_format, level=logging.INFO if given["verbose"] else logging.WARNING)
+    if given.log_format:
+        chosen["log_format"] = given.log_format
+    loaded = loading.load(chosen, file=given.settings_file)
+    log.configure(loaded.log_format, level=logging.INFO if given.verbose else logging.WARNING)
     return loaded
 
 
@@ -67,10 +82,10 @@ def redis_url_of(loaded: Settings) -> Iterator[str]:
 
 def own_command(*words: str) -> list[str]:
     """Return the command line of another tradeschool command, with the global options of this process."""
-    given = click.get_current_context().find_root().obj
-    options = ["--config", str(given["settings_file"])] if given["settings_file"] else []
-    options += ["--log-format", given["log_format"]] if given["log_format"] else []
-    options += ["--verbose"] if given["verbose"] else []
+    given = GLOBAL_OPTIONS.get()
+    options = ["--config", str(given.settings_file)] if given.settings_file else []
+    options += ["--log-format", given.log_format] if given.log_format else []
+    options += ["--verbose"] if given.verbose else []
     return python_command("-m", "tradeschool", *options, *words)
 
 
@@ -87,5 +102,13 @@ async def data_lock(store: Store) -> AsyncIterator[None]:
 
 def chosen_datasets(names: Sequence[str]) -> list[Dataset]:
     """Return the named datasets, or all known ones if no name is given."""
-    every = [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]
-    return [find_dataset(name) for name in names] or every
+    return [find_dataset(name) for name in names] or _known_datasets()
+
+
+def sealed_datasets(store: Store) -> list[Dataset]:
+    """Return the datasets that have a seal."""
+    return [each for each in _known_datasets() if store.seals(each)]
+
+
+def _known_datasets() -> list[Dataset]:
+    return [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]

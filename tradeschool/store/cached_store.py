@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.candles.arrays import CandleArrays, number_names
 from tradeschool.errors import StoreUnwritable
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays, number_names
 from tradeschool.store.atomic_files import publish
 from tradeschool.store.store import Store
 

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.candles.arrays import CandleArrays, number_names
 from tradeschool.errors import DataIncomplete, ForeignFile, HoldoutClosed, first_line
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window, merge, subtract
+from tradeschool.ohlcv.arrays import CandleArrays, number_names
 from tradeschool.store.atomic_files import publish_text, sha256_of, sync
 from tradeschool.store.seal import PartFile, Seal, is_readable, read_seal
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import polars as pl
 from rich.table import Column, Table
 
-from optimizer.backtest.result import BacktestRun
+from optimizer.backtest.result import DatasetBacktest
 from optimizer.backtest.trade_table import trade_table
-from optimizer.bars.preparation import Prepared
 from optimizer.level.metric_names import COUNTS
 from optimizer.objective.metrics import figures
 from optimizer.objective.trial_result import finite_or_none
@@ -37,7 +36,7 @@ class OutputFiles:
         _check_ending("--trades", self.trades, TRADE_FORMATS)
         _check_ending("--plot", self.plot, PLOT_FORMATS)
 
-    def write(self, title: str, tested: Sequence["DatasetBacktest"]) -> None:
+    def write(self, title: str, tested: Sequence[DatasetBacktest]) -> None:
         """Write the requested files.
 
         Raises:
@@ -47,16 +46,6 @@ class OutputFiles:
             _write_trades(tested, self.trades)
         if self.plot:
             _draw(title, tested, self.plot)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetBacktest:
-    """Backtest result of one dataset."""
-
-    prepared: Prepared
-    run: BacktestRun
-    benchmark: BacktestRun
-    """Buy-and-hold benchmark on the same bars."""
 
 
 def as_object(tested: Sequence[DatasetBacktest]) -> dict[str, object]:
@@ -119,10 +108,9 @@ def _write_trades(tested: Sequence[DatasetBacktest], path: Path) -> None:
 
 
 def _draw(title: str, tested: Sequence[DatasetBacktest], path: Path) -> None:
-    from optimizer.report.backtest_page import PlottedRun, draw, page  # matplotlib takes a second to import
+    from optimizer.report.backtest_page import draw, page  # matplotlib takes a second to import
 
-    drawn = [PlottedRun(prepared=each.prepared, run=each.run, benchmark=each.benchmark) for each in tested]
-    picture = draw(title, drawn)
+    picture = draw(title, tested)
     content = page(title, picture, figures([each.run for each in tested])) if path.suffix == ".html" else picture
     try:
         path.write_bytes(content)

@@ -14,6 +14,7 @@ from typing import Any
 from optimizer.level.spec import Level
 from optimizer.strategies.proxy import BarStrategyProxy, SignalStrategyProxy, StrategyDeclaration, proxy_of
 from optimizer.strategies.registry import find_own_by
+from optimizer.strategies.time_limit import IMPORT_FACTOR
 from tradeschool.errors import StrategyFailed, StrategyNotImported
 from workers.isolation.strategy_allowlist import user_strategies
 from workers.isolation.strategy_process import (
@@ -28,12 +29,12 @@ from workers.isolation.strategy_process import (
 )
 from workers.isolation.strategy_protocol import Message, error_of
 
-IMPORT_SECONDS = 30.0
 RESPONSE_SECONDS = 10.0
 """Time limit for a repair or a warm-up."""
+IMPORT_SETTING = "work.import_timeout_seconds"
 ATTEMPTS = 3
 """Processes that may die over one step."""
-LOG_SECONDS = 10.0
+LOG_SECONDS = 5.0
 """Wait after which a message names the step, and the time between two such messages."""
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,8 @@ class StrategyHost:
             except StrategyProcessEnded as error:
                 _log_end(name, "import", str(error))
                 if error.is_late or attempt == ATTEMPTS:  # an import that does not end is not tried again
-                    raise StrategyNotImported(name, str(error), attempt) from None
+                    limit = f" ({IMPORT_SETTING})" if error.is_late else ""
+                    raise StrategyNotImported(name, f"{error}{limit}", attempt) from None
             else:
                 return self._processes[name]
         raise AssertionError("the last attempt returns or raises")
@@ -124,11 +126,11 @@ class StrategyHost:
     def _start(self, name: str, stop: StopCheck) -> StrategyProcess:
         process = StrategyProcess(name, self._settings)
         try:
-            process.wait_until_ready(stop)
+            process.wait_until_ready(stop, self._on_wait(f"strategy {name}: waiting for its process to start"))
             request = {"do": "describe", "facts": {}, "step": "import"}
             on_wait = self._on_wait(f"strategy {name}: waiting for its import")
             declared = StrategyDeclaration.from_json(
-                _result(process.call(request, IMPORT_SECONDS, ignore, stop, on_wait))
+                _result(process.call(request, IMPORT_FACTOR * self._settings.import_seconds, ignore, stop, on_wait))
             )
         except BaseException:
             process.end()

@@ -30,9 +30,9 @@ from optimizer.strategies.protocol import (
 )
 from optimizer.strategies.trade_management import TradeManagement
 from optimizer.validation.gate import Criterion
-from tradeschool.candles.arrays import CandleArrays
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
 
 MISSING_DRAWS = 5
 """Number of random removals of bars; the median Sharpe ratio counts."""

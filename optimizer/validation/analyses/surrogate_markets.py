@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from optimizer.bars.preparation import DAY_SECONDS
 from optimizer.level.spec import Level
 from optimizer.objective.objective import Read
-from tradeschool.candles.arrays import CandleArrays
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
 
 BLOCK_DAYS = 10.0
 """Mean block length in days."""

@@ -8,13 +8,14 @@ import pytest
 from fetcher.download import run_loop
 from fetcher.download.audit import compare, sample
 from fetcher.download.derive import derive
+from fetcher.download.fetch_context import RunOptions
 from fetcher.download.plan import DownloadPlan
 from fetcher.protocol.provider import Page
-from tradeschool.candles.frame import Candles
 from tradeschool.markets.catalogue import BTC_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.frame import Candles
 
 M5, M15 = (Dataset(instrument=BTC_USD, timeframe=timeframe) for timeframe in (Timeframe.M5, Timeframe.M15))
 YEARS = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
@@ -87,7 +88,7 @@ async def test_a_download_runs_the_audit_last(serving, store, fast) -> None:
             access={"coinbase": fast(served.url)},
             native=False,
             now=lambda: datetime(2024, 1, 1, tzinfo=UTC),
-            options=run_loop.RunOptions(confirm_after_seconds=0.0),
+            options=RunOptions(confirm_after_seconds=0.0),
         )
 
     assert progress.error is None

@@ -4,11 +4,11 @@ import polars as pl
 import pytest
 
 from fetcher.download.derive import derive
-from tradeschool.candles.frame import Candles, schema
 from tradeschool.markets.catalogue import BTC_USD, ETH_USD, EUR_USD, GBP_USD
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.frame import Candles, schema
 
 PRICES = ["open", "high", "low", "close"]
 

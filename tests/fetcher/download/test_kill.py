@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from fetcher.download import run_loop
+from fetcher.download.fetch_context import RunOptions
 from fetcher.locks import exclusive, of_folder
 from fetcher.protocol.provider import Access
 from fetcher.simulator.faults import Faults
@@ -65,7 +66,7 @@ async def undisturbed(url: str, folder: Path) -> None:
         access=access,
         native=False,
         now=lambda: now,
-        options=run_loop.RunOptions(confirm_after_seconds=0.0),
+        options=RunOptions(confirm_after_seconds=0.0),
     )
     assert not [each.error for each in progress if each.error]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fetcher.download import run_loop
+from fetcher.download.fetch_context import RunOptions
 from fetcher.download.page_ledger import PageLedger
 from fetcher.download.progress import DownloadProgress
 from fetcher.locks import exclusive, of_folder
@@ -57,7 +58,7 @@ async def fetch(
         access=access,
         native=native,
         now=lambda: NOW,
-        options=run_loop.RunOptions(confirm_after_seconds=0.0),
+        options=RunOptions(confirm_after_seconds=0.0),
     )
 
 
@@ -291,7 +292,7 @@ async def test_an_unreachable_provider_ends_only_its_own_downloads(store: FrameS
             access=access,
             native=False,
             now=lambda: NOW,
-            options=run_loop.RunOptions(confirm_after_seconds=0.0),
+            options=RunOptions(confirm_after_seconds=0.0),
         )
 
     assert errors(progress) == [ServiceUnreachable, ServiceUnreachable, None]
@@ -370,7 +371,7 @@ async def test_waiting_callers_are_notified_when_a_dataset_is_sealed(store: Fram
             access=access,
             native=False,
             now=lambda: NOW,
-            options=run_loop.RunOptions(on_sealed=told.append, confirm_after_seconds=0.0),
+            options=RunOptions(on_sealed=told.append, confirm_after_seconds=0.0),
         )
 
     assert [seal.dataset for seal in told] == [want.dataset.name for want in wants(BTC_USD)]

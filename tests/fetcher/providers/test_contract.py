@@ -11,6 +11,7 @@ import pytest
 
 from fetcher import providers
 from fetcher.download import run_loop
+from fetcher.download.fetch_context import RunOptions
 from fetcher.protocol.provider import Access, Page, Provider
 from fetcher.provider_registry import find, load
 from fetcher.providers import coinbase
@@ -125,7 +126,7 @@ async def test_a_whole_fetch_equals_the_source(provider: Provider, faults: str, 
             access={provider.name: access},
             native=True,
             now=lambda: NOW,
-            options=run_loop.RunOptions(confirm_after_seconds=0.0),
+            options=RunOptions(confirm_after_seconds=0.0),
         )
 
     assert [each.error for each in progress] == [None] * 3

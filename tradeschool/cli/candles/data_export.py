@@ -7,11 +7,11 @@ import click
 import polars as pl
 
 from tradeschool.app.context import load_settings
-from tradeschool.candles.arrays import PRICES
 from tradeschool.errors import DataIncomplete, SettingsError, StoreUnwritable
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import parse_timerange
+from tradeschool.ohlcv.arrays import PRICES
 from tradeschool.store.frame_store import FrameStore
 from tradeschool.views.terminal import console
 

@@ -11,7 +11,6 @@ from optimizer.level.spec import Part
 from optimizer.objective.objective import prepare_level
 from optimizer.runs import fingerprint
 from optimizer.runs.run_store import AttemptRow, RunRecord
-from optimizer.search.study import read_trials
 from optimizer.search.trial_table import trial_rows
 from optimizer.validation.selection import ranked
 from tradeschool.app.context import load_settings
@@ -24,6 +23,7 @@ from tradeschool.settings.model import Settings
 from tradeschool.views import run_status
 from tradeschool.views.terminal import console, print_json
 from workers.coordinator.context import RunContext
+from workers.coordinator.recorded_run import RecordedRun
 from workers.coordinator.run import run_record
 from workers.coordinator.run.level_search import verify as verify_trial
 from workers.monitoring.overview import Overview
@@ -75,10 +75,8 @@ def _queue(settings: Settings) -> Snapshot | None:
 @json_option
 def show(run_name: str, number: int, level_name: str | None, attempt: int | None, *, as_json: bool) -> None:
     """Show parameters, constraints and metrics of one trial."""
-    context = context_of(load_settings())
-    record = run_record.read_run(context, run_name)
-    row = begun_trials(record, level_name, attempt)
-    trial = _trials(context, record, row, number)[number]
+    run, row = _chosen_attempt(run_name, level_name, attempt)
+    trial = _trials(run, row, number)[number]
     if as_json:
         print_json(trial_rows([trial])[0])
     else:
@@ -104,7 +102,7 @@ def best(run_names: Sequence[str], level_name: str | None, count: int, *, force:
     found = [
         (record.name, trial)
         for record in compared
-        for trial in ranked(_trials(context, record, begun_trials(record, level_name, None)))[:count]
+        for trial in _best(RecordedRun(context=context, record=record), level_name, count)
     ]
     found.sort(key=lambda pair: -(pair[1].value or 0.0))
     if as_json:
@@ -132,14 +130,12 @@ def verify(run_name: str, number: int, level_name: str | None, attempt: int | No
 
     The trial is sampled and evaluated again in this process. Exit code 1: the result differs.
     """
-    context = context_of(load_settings())
-    record = run_record.read_run(context, run_name)
-    row = begun_trials(record, level_name, attempt)
-    _trials(context, record, row, number)
-    level = record.level(row.level)
-    context.require_candles(level)
+    run, row = _chosen_attempt(run_name, level_name, attempt)
+    _trials(run, row, number)
+    level = run.record.level(row.level)
+    run.context.require_candles(level)
     load_here(level.strategy)
-    differences = verify_trial(context, record, row, number, prepare_level(level, Part.TRAIN, context.store.arrays))
+    differences = verify_trial(run, row, number, prepare_level(level, Part.TRAIN, run.context.store.arrays))
     said = [str(each) for each in differences]
     if as_json:
         print_json({"run": run_name, "level": level.name, "trial": number, "same": not said, "differences": said})
@@ -157,8 +153,19 @@ def _latest(context: RunContext) -> str:
     return max(found, key=lambda record: record.created).name
 
 
-def _trials(context: RunContext, record: RunRecord, row: AttemptRow, number: int = 0) -> list[FrozenTrial]:
-    trials = read_trials(context.storage_url, record.study(row.level, row.number))
+def _chosen_attempt(run_name: str, level_name: str | None, attempt: int | None) -> tuple[RecordedRun, AttemptRow]:
+    """Return a run and the attempt that the options name."""
+    context = context_of(load_settings())
+    run = RecordedRun(context=context, record=run_record.read_run(context, run_name))
+    return run, begun_trials(run.record, level_name, attempt)
+
+
+def _best(run: RecordedRun, level_name: str | None, count: int) -> list[FrozenTrial]:
+    return ranked(_trials(run, begun_trials(run.record, level_name, None)))[:count]
+
+
+def _trials(run: RecordedRun, row: AttemptRow, number: int = 0) -> list[FrozenTrial]:
+    trials = run.trials(row)
     if number >= len(trials):
         raise SettingsError(f"level {row.level}, attempt {row.number} has {len(trials)} trials, numbered from 0")
     return trials

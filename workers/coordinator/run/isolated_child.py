@@ -14,13 +14,13 @@ from typing import Any
 
 from optimizer.strategies.protocol import Strategy, load, repaired, warm_up_of
 from optimizer.strategies.proxy import StrategyDeclaration
-from optimizer.strategies.time_limit import bound_each_call
+from optimizer.strategies.time_limit import bound_each_call, processor_time
 from tradeschool import log
 from tradeschool.errors import StrategyFailed, TradeschoolError
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.plain_text import located_error
 from workers.isolation.strategy_protocol import Message, error_as_json, receive, send
-from workers.processes.memory_limit import limit_memory
+from workers.processes.memory_limit import default_limit, limit_memory
 from workers.processes.parent_death import die_with_parent
 
 MEMORY_SHARES = 4
@@ -39,8 +39,7 @@ def main() -> None:
     if settings is None:
         return
     log.configure(settings["log_format"], level=settings["log_level"])
-    if settings["memory_bytes"]:
-        limit_memory(MEMORY_SHARES * settings["memory_bytes"])
+    limit_memory(_memory_limit(settings["memory_bytes"]))
     send(line, {"ready": True})
     while request := receive(line):
         response = _respond(line, settings, request)
@@ -49,10 +48,22 @@ def main() -> None:
         send(line, response)
 
 
+def _memory_limit(trial_bytes: int | None) -> int:
+    """`MEMORY_SHARES` trials' memory, and no more than half of the machine's unless a single trial may have more.
+
+    The processes that share a step inherit it, each for itself.
+    """
+    return (
+        default_limit() if trial_bytes is None else max(trial_bytes, min(MEMORY_SHARES * trial_bytes, default_limit()))
+    )
+
+
 def _respond(line: socket.socket, settings: Message, request: Message) -> Message:
     name, step = str(settings["strategy"]), str(request["step"])
     try:
-        return {"done": _do(line, name, request["do"], request["facts"], settings["call_seconds"])}
+        with processor_time(settings["import_seconds"]):
+            strategy = load(name)
+        return {"done": _do(line, strategy, request["do"], request["facts"], settings["call_seconds"])}
     except TradeschoolError as error:
         if (reason := getattr(error, "exit_reason", None)) is not None:
             return {"ended": reason}
@@ -61,8 +72,7 @@ def _respond(line: socket.socket, settings: Message, request: Message) -> Messag
         return {"error": error_as_json(StrategyFailed(name, step, located_error(error)))}
 
 
-def _do(line: socket.socket, name: str, what: str, facts: dict[str, Any], call_seconds: float) -> object:
-    strategy: Strategy = load(name)
+def _do(line: socket.socket, strategy: Strategy, what: str, facts: dict[str, Any], call_seconds: float) -> object:
     bound_each_call(None)  # the parent limits the time
     match what:
         case "describe":

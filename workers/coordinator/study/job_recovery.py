@@ -153,7 +153,7 @@ class JobRecovery:
         if attempts >= self._settings.attempts:
             cause = reason.removeprefix(f"{NOT_IMPORTED}: {self._strategy}: ")
             raise StrategyNotImported(self._strategy, cause, attempts)
-        self._retry(job_key, reason)
+        self._retry(job_key, reason, level=logging.INFO)  # the workers have warned, and the last attempt ends the run
 
     def _count_loss(self, job_key: JobKey, reason: str) -> None:
         losses = self._dispatcher.count_loss(job_key)
@@ -162,12 +162,12 @@ class JobRecovery:
         else:
             self._send_again(job_key)
 
-    def _retry(self, job_key: JobKey, reason: str) -> None:
+    def _retry(self, job_key: JobKey, reason: str, *, level: int = logging.WARNING) -> None:
         """Start the next attempt with one trial per job, so that a crashing trial takes no others with it."""
         if job_key.attempt >= self._settings.attempts:
             self._give_up(job_key, f"{job_key.attempt} attempts: {reason}")
             return
-        log.warning("job failed", extra={"action": "job_failed", "job": job_key.job_id, "reason": reason})
+        log.log(level, "job failed", extra={"action": "job_failed", "job": job_key.job_id, "reason": reason})
         del self._job_keys[job_key.first, job_key.last]
         for number in job_key.numbers:
             self.send(replace(job_key, first=number, last=number, attempt=job_key.attempt + 1))

@@ -16,7 +16,8 @@ from optimizer.level.spec import Mode
 from optimizer.objective.trial_result import Evaluation
 from optimizer.search.early_stopping import EarlyStopping
 from optimizer.search.sampler import SearchSpace, TrialHistory, TrialRequest, ask
-from optimizer.search.study import OpenStudy, TrialOrigin, failed_trial, finished_trial, repeated_trial
+from optimizer.search.study import OpenStudy
+from optimizer.search.trials import TrialOrigin, failed_trial, finished_trial, repeated_trial
 from tradeschool.errors import StudyChanged, TradeschoolError
 from tradeschool.plain_text import plain
 from workers.queue.messages import BatchResult, TrialBatch, TrialResult

@@ -8,12 +8,12 @@ import pytest
 from fetcher.download.derive import derive
 from fetcher.simulator.candles.replay import ReplayedCandles
 from fetcher.simulator.candles.replay_mapping import DEFAULT_MAPPING, read_mapping
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import DataError, SettingsError
 from tradeschool.markets.catalogue import BTC_USD, ETH_USD, EUR_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.frame import Candles
 
 BTC_M5 = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 EUR_H1 = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)

@@ -1,6 +1,6 @@
 """Candles as plain NumPy columns and the validation of the candle contract; safe in a process that forks.
 
-`tradeschool.candles.frame` documents the columns and converts them to polars frames.
+`tradeschool.ohlcv.frame` documents the columns and converts them to polars frames.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

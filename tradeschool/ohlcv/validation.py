@@ -1,6 +1,6 @@
 """Anomaly checks: functions from candles to findings, without side effects.
 
-`tradeschool.candles.frame` documents the candle contract, `tradeschool.candles.findings` the kinds of findings and
+`tradeschool.ohlcv.frame` documents the candle contract, `tradeschool.ohlcv.findings` the kinds of findings and
 their severity.
 """
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.candles.arrays import CandleArrays, are_among
-from tradeschool.candles.findings import Finding, FindingKind
-from tradeschool.candles.frame import Candles
 from tradeschool.markets.calendars import closed_windows, expected_slots
 from tradeschool.markets.instruments import Market
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays, are_among
+from tradeschool.ohlcv.findings import Finding, FindingKind
+from tradeschool.ohlcv.frame import Candles
 
 DAY = 86_400  # seconds
 VOLUME_RATIO = 100.0
