@@ -102,21 +102,23 @@ class TrialDiffers(TradeschoolError):
 class StrategyNotImported(TradeschoolError):
     """The module of a user's strategy raises, ends its process or does not end. No trial is recorded as failed."""
 
-    def __init__(self, strategy: str, reason: str, attempts: int = 1) -> None:
-        self.strategy, self.reason, self.attempts = strategy, reason, attempts
-        super().__init__(f"strategy {strategy} cannot be imported: {reason} ({_counted(attempts)})")
+    def __init__(self, strategy: str, reason: str, attempts: int = 1, kind: str = "strategy") -> None:
+        """`kind`: what the user's code is: a strategy, an objective or a sampler."""
+        self.strategy, self.reason, self.attempts, self.kind = strategy, reason, attempts, kind
+        super().__init__(f"{kind} {strategy} cannot be imported: {reason} ({_counted(attempts)})")
 
 
 class StrategyFailed(TradeschoolError):
     """A user's strategy raises, ends its process or does not end in a step of a search."""
 
-    def __init__(self, strategy: str, step: str, reason: str, attempts: int = 1) -> None:
-        self.strategy, self.step, self.reason, self.attempts = strategy, step, reason, attempts
-        super().__init__(f"strategy {strategy} failed at {step}: {reason} ({_counted(attempts)})")
+    def __init__(self, strategy: str, step: str, reason: str, attempts: int = 1, kind: str = "strategy") -> None:
+        """`kind` as in `StrategyNotImported`."""
+        self.strategy, self.step, self.reason, self.attempts, self.kind = strategy, step, reason, attempts, kind
+        super().__init__(f"{kind} {strategy} failed at {step}: {reason} ({_counted(attempts)})")
 
     def at(self, step: str) -> "StrategyFailed":
         """Return the same failure with a more precise step."""
-        return StrategyFailed(self.strategy, step, self.reason, self.attempts)
+        return StrategyFailed(self.strategy, step, self.reason, self.attempts, self.kind)
 
 
 def _counted(attempts: int) -> str:

@@ -25,6 +25,7 @@ from fetcher.http.client import Client
 from fetcher.http.request_statistics import Traffic
 from fetcher.protocol.provider import Access, Page, PageTooLarge
 from fetcher.provider_registry import find
+from tradeschool.atomic_files import sweep
 from tradeschool.errors import (
     InvalidCandles,
     ProviderError,
@@ -37,7 +38,6 @@ from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.ohlcv.arrays import are_among
 from tradeschool.ohlcv.frame import Candles
-from tradeschool.store.atomic_files import sweep
 from tradeschool.store.frame_store import FrameStore
 
 log = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 
 from fetcher.protocol.provider import Page, PageTooLarge, Request
-from fetcher.protocol.row_parser import candles_of, error_text
+from fetcher.protocol.row_parser import candles_of, error_text, listed_instrument
 from tradeschool.errors import ProviderRejected, ProviderUnusable
-from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.instruments import Dataset, Instrument, Market
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.ohlcv.frame import Candles
 
@@ -37,6 +37,19 @@ class _Candle(msgspec.Struct):
     volume: float
 
 
+class _AdvancedProduct(msgspec.Struct):
+    base_currency_id: str
+    quote_currency_id: str
+    price_increment: str
+    status: str
+    product_type: str = "SPOT"
+    trading_disabled: bool = False
+
+
+class _Products(msgspec.Struct):
+    products: list[_AdvancedProduct]
+
+
 class _Response(msgspec.Struct):
     candles: list[_Candle]
 
@@ -49,6 +62,9 @@ class _Refusal(msgspec.Struct):
 
 _response = msgspec.json.Decoder(_Response, strict=False)
 """Not strict, because every number is a string."""
+
+
+_products = msgspec.json.Decoder(_Products)
 
 
 class CoinbaseAdvanced:
@@ -74,6 +90,33 @@ class CoinbaseAdvanced:
     def probe(self, dataset: Dataset) -> Request:
         """Request the product details, which fails for an unknown product."""
         return Request(path=f"{PRODUCTS}/{dataset.instrument.name}")
+
+    def product_list(self, account: str | None) -> Request | None:
+        """Request all spot products; the list is public."""
+        del account
+        return Request(path=PRODUCTS, query={"product_type": "SPOT", "get_all_products": "true"})
+
+    def products(self, body: bytes | None) -> tuple[Instrument, ...]:
+        """Parse the spot products; `price_increment` is the tick."""
+        if body is None:
+            return ()
+        try:
+            listed = _products.decode(body).products
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ProviderUnusable(f"coinbase: expected products, was {body[:80]!r}: {error}") from error
+        found = [
+            listed_instrument(
+                self.name,
+                each.base_currency_id,
+                each.quote_currency_id,
+                market=Market.CRYPTO,
+                tick=each.price_increment,
+                status="disabled" if each.trading_disabled and each.status == "online" else each.status,
+            )
+            for each in listed
+            if each.product_type == "SPOT"
+        ]
+        return tuple(each for each in found if each)
 
     def request(self, page: Page) -> Request:
         """Request the candles of a page; `end` is the open of the last candle, because both ends are inclusive."""

@@ -6,15 +6,17 @@ exclusive, and a range of more than 5000 intervals is rejected, not truncated.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import msgspec
 import numpy as np
 
+from fetcher.protocol.oanda_instruments import shipped_instruments
 from fetcher.protocol.provider import Page, PageTooLarge, Request
-from fetcher.protocol.row_parser import error_text
+from fetcher.protocol.row_parser import error_text, listed_instrument
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
 from tradeschool.markets.grid import alignment_of
-from tradeschool.markets.instruments import Dataset, Instrument
+from tradeschool.markets.instruments import Dataset, Instrument, Market
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.ohlcv.arrays import CandleArrays
 from tradeschool.ohlcv.frame import Candles
@@ -52,6 +54,23 @@ class _Refusal(msgspec.Struct):
     errorMessage: str
 
 
+class _Tag(msgspec.Struct):
+    type: str
+    name: str
+
+
+class _Instrument(msgspec.Struct):
+    name: str
+    type: str
+    displayPrecision: int
+    tags: list[_Tag] = []
+
+
+class _Instruments(msgspec.Struct):
+    instruments: list[_Instrument]
+
+
+_instruments = msgspec.json.Decoder(_Instruments)
 _response = msgspec.json.Decoder(_Response, strict=False)
 """Not strict, because prices and times are strings."""
 
@@ -81,6 +100,22 @@ class Oanda:
         """Request the newest candle, which fails for a wrong token, host or instrument."""
         query = {"granularity": GRANULARITIES[dataset.timeframe], "count": "1", "price": "MBA"}
         return Request(path=_path(dataset.instrument), query=query | _alignment(dataset))
+
+    def product_list(self, account: str | None) -> Request | None:
+        """Request the instruments of an account; they differ by country."""
+        return Request(path=f"/v3/accounts/{account}/instruments") if account else None
+
+    def products(self, body: bytes | None) -> tuple[Instrument, ...]:
+        """Parse the instruments of an account; without one, return OANDA's usual instruments."""
+        shipped = {each.name: each for each in shipped_instruments()}
+        if body is None:
+            return tuple(shipped.values())
+        try:
+            listed = _instruments.decode(body).instruments
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ProviderUnusable(f"oanda: expected instruments, was {body[:80]!r}: {error}") from error
+        found = [_listed(each, shipped) for each in listed]
+        return tuple(each for each in found if each)
 
     def request(self, page: Page) -> Request:
         """Request the candles of a page; all parameters are set, as some defaults are unsuitable (S5, mid only)."""
@@ -122,6 +157,17 @@ class Oanda:
 PROVIDER = Oanda()
 
 
+def _listed(each: _Instrument, shipped: Mapping[str, Instrument]) -> Instrument | None:
+    base, _, quote = each.name.partition("_")
+    known = shipped.get(f"{base}-{quote}")
+    tagged = {tag.name.removesuffix("_CFD").lower() for tag in each.tags if tag.type == "ASSET_CLASS"}
+    kinds = {"CURRENCY": Market.FX, "METAL": Market.METAL}
+    usual = known.market if known else Market.INDEX
+    market = kinds.get(each.type) or next((kind for kind in Market if kind.value in tagged), usual)
+    tick = f"{Decimal(1).scaleb(-each.displayPrecision):f}"
+    return listed_instrument("oanda", base, quote, market=market, tick=tick, status="online")
+
+
 def _arrays(candles: list[_Candle], dataset: Dataset) -> CandleArrays:
     """Convert candles to columns; consecutive duplicates are merged."""
     arrays = CandleArrays(
@@ -160,7 +206,7 @@ def _alignment(dataset: Dataset) -> dict[str, str]:
 
 
 def _symbol(instrument: Instrument) -> str:
-    return f"{instrument.base}_{instrument.quote}"
+    return instrument.symbol or f"{instrument.base}_{instrument.quote}"
 
 
 def _path(instrument: Instrument) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from optimizer.backtest import reference
 from optimizer.backtest.entries import EXIT, LONG, NONE, SHORT, Entries, entries_at
 from optimizer.backtest.reference import BOOK, Book
-from optimizer.backtest.result import TRADE, BacktestRun, TradingRules
+from optimizer.backtest.result import BacktestRun, TradingRules, trade_type
 from optimizer.bars.preparation import Prepared
 from optimizer.strategies.protocol import Bar, BarStrategy, Position
 from optimizer.strategies.trade_management import TradeManagement
@@ -59,7 +59,7 @@ class _Session:
         )
         self._decided.bar[:] = -1
         self._plan, self._count = reference.plan_of(self._decided), 0
-        self._trades = np.zeros(len(evaluated), dtype=TRADE)
+        self._trades = np.zeros(len(evaluated), dtype=trade_type(prepared.prices.dtype))
         self._equity, self._lows = np.empty(prepared.day_count), np.empty(prepared.day_count)
         self._books = np.zeros(1, dtype=BOOK)
         self._book: Book = self._books[0]

@@ -7,8 +7,8 @@ from tradeschool.markets.instruments import Dataset, Market
 from tradeschool.markets.windows import Window
 from tradeschool.ohlcv.arrays import CandleArrays
 
-START_TICKS = {Market.CRYPTO: 2_000_000, Market.FX: 110_000}
-"""First price in ticks: 20,000.00 for crypto, 1.10000 for FX."""
+START_TICKS = {market: 110_000 if market is Market.FX else 2_000_000 for market in Market}
+"""First price in ticks, such as 20,000.00 for crypto and 1.10000 for FX."""
 MISSING = 0.002
 """Share of missing bars."""
 VOLATILITY = 0.05
@@ -30,7 +30,7 @@ def random_walk(dataset: Dataset, window: Window, seed: int) -> CandleArrays:
     reach = np.rint(np.abs(random.normal(0, step / 2, (2, len(time)))) * close)
     low = np.maximum(np.minimum(opened, close) - reach[0], 1.0)
     high = np.maximum(opened, close) + reach[1]
-    is_fx = dataset.instrument.market is Market.FX
+    has_spread = dataset.instrument.has_spread
     return CandleArrays(
         dataset=dataset,
         time=time,
@@ -39,5 +39,5 @@ def random_walk(dataset: Dataset, window: Window, seed: int) -> CandleArrays:
         low=low * tick,
         close=close * tick,
         volume=random.integers(1, 1_000, len(time)).astype(np.float64),
-        half_spread=np.full(len(time), HALF_SPREAD_TICKS * tick) if is_fx else None,
+        half_spread=np.full(len(time), HALF_SPREAD_TICKS * tick) if has_spread else None,
     )

@@ -16,6 +16,17 @@ from optimizer.level.constraints import Analysis, Constraint, Fraction, StressLi
 from optimizer.level.cost_presets import presets_of
 from optimizer.level.days import with_days
 from optimizer.level.metric_names import GATE_DRAWDOWN
+from optimizer.level.search_methods import (
+    DEFAULT_PRUNER,
+    DEFAULT_SAMPLER,
+    MAX_OBJECTIVES,
+    MULTI_OBJECTIVE_SAMPLER,
+    NO_PRUNER,
+    PrunerSpec,
+    SamplerSpec,
+    check_combination,
+    check_objective,
+)
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Dataset
@@ -209,6 +220,12 @@ class Level(StrictModel):
     lag: Annotated[int, Field(ge=1)] = 8
     """Trial n is requested once trials 0..n-lag are finished; the sampler sees exactly those."""
     mode: Mode = Mode.LAGGED
+    objective: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_OBJECTIVES)] = ("sharpe",)
+    """Maximised on train: a name of `search_methods.OBJECTIVES`, `module:NAME`, or a list for a Pareto front."""
+    sampler: SamplerSpec | None = None
+    """None: TPE, or NSGA-II for several objectives."""
+    pruner: PrunerSpec | None = None
+    """None: the median pruner, or no pruning for several objectives."""
     datasets: Annotated[tuple[LevelDataset, ...], Field(min_length=1)]
     split: Split = Split()
     gate: Gate
@@ -216,6 +233,8 @@ class Level(StrictModel):
     costs: Costs = Costs()
     position_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Notional of a new position as a fraction of the equity at its fill."""
+    min_density: Fraction = 0.0
+    """Minimum share of the candle slots of each dataset in which the market traded; 0 accepts any thin market."""
     drawdown_limit: Annotated[float, Field(gt=0, le=1)] = 0.30
     """A trial is pruned once the portfolio's intrabar drawdown exceeds this; datasets not run yet count as flat."""
     ranges: dict[str, Bounds]
@@ -235,6 +254,23 @@ class Level(StrictModel):
     analyses: tuple[Analysis, ...] = ()
     """Additional analyses of the winner; none affects the gate."""
 
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _accept_one_name(cls, given: object) -> object:
+        return (given,) if isinstance(given, str) else given
+
+    @field_validator("objective")
+    @classmethod
+    def _objectives_are_known(cls, found: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(found)) != len(found):
+            raise ValueError(f"objectives must be unique, were {', '.join(found)}")
+        return tuple(check_objective(name) for name in found)
+
+    @model_validator(mode="after")
+    def _methods_fit(self) -> Self:
+        check_combination(self.objective, self.sampler, self.pruner)
+        return self
+
     @field_validator("ranges")
     @classmethod
     def _ranges_are_ordered(cls, ranges: dict[str, Bounds]) -> dict[str, Bounds]:
@@ -242,6 +278,27 @@ class Level(StrictModel):
             if not (math.isfinite(low) and math.isfinite(high) and low <= high):
                 raise ValueError(f"{name}: expected [low, high] with low <= high, was [{low:g}, {high:g}]")
         return ranges
+
+    @property
+    def is_multi_objective(self) -> bool:
+        """Whether the search looks for a Pareto front."""
+        return len(self.objective) > 1
+
+    @property
+    def used_sampler(self) -> SamplerSpec:
+        """The sampler of the search."""
+        return self.sampler or SamplerSpec(name=MULTI_OBJECTIVE_SAMPLER if self.is_multi_objective else DEFAULT_SAMPLER)
+
+    @property
+    def used_pruner(self) -> PrunerSpec:
+        """The pruner of the search."""
+        return self.pruner or PrunerSpec(name=NO_PRUNER if self.is_multi_objective else DEFAULT_PRUNER)
+
+    @property
+    def search_methods(self) -> str:
+        """Objective, sampler and pruner in a phrase, such as `objective sharpe, sampler tpe, pruner median`."""
+        kind = "objectives" if self.is_multi_objective else "objective"
+        return f"{kind} {' + '.join(self.objective)}, sampler {self.used_sampler}, pruner {self.used_pruner}"
 
     def window(self, dataset: LevelDataset, part: Part) -> Window:
         """Return the days of one part of a dataset without the embargo, at whole UTC days.

@@ -14,7 +14,7 @@ from optimizer.validation.holdout_log import HOLDOUT
 
 TEMPLATE = "report.html"
 NOTHING = "–"  # noqa: RUF001  # en dash for a missing value
-FRACTIONS = ("win_rate", "drawdown", "exposure", "cagr")
+FRACTIONS = ("win_rate", "drawdown", "exposure", "cagr", "total_return", "expectancy")
 """Parts of metric names that are shown in percent."""
 
 

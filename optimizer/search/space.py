@@ -15,12 +15,11 @@ def search_space(level: Level, seed: int, first_points: tuple[Parameters, ...] =
     Raises:
         SettingsError: See `distributions`.
     """
-    return SearchSpace(
+    return SearchSpace.of(
+        level,
         seed=seed,
-        lag=level.lag,
         distributions=distributions(level),
         repair=lambda parameters: repair(level, parameters),
-        mode=level.mode,
         first_points=first_points,
     )
 

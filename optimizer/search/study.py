@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 from pydantic import JsonValue
 from sqlalchemy import event, text
@@ -25,7 +25,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from optimizer.level.spec import Level, Parameters
 from optimizer.search.database import WRITE_SECONDS, driver_arguments, first_line_of
-from optimizer.search.sampler import silence_optuna
+from optimizer.search.methods.optuna_setup import silence_optuna
 from optimizer.search.trial_writer import can_write, write
 from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
 from tradeschool.settings.urls import mask_url
@@ -140,7 +140,8 @@ def open_study(url: str, name: str, facts: StudyFacts) -> OpenStudy:
     where = mask_url(url)
     with _translated(where):
         storage = _open_storage(url)
-        study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+        directions = [StudyDirection.MAXIMIZE for _ in facts.level.objective]
+        study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
         _check_facts(study, facts)
     return OpenStudy(storage, study, name, where)
 

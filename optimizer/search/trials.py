@@ -11,6 +11,9 @@ from pydantic import JsonValue
 from optimizer.objective.trial_result import Evaluation, TrialOutcome, finite_or_none
 from optimizer.search.sampler import TrialRequest
 
+REPEATED = ("metrics", "pruned", "objectives")
+"""User attributes that a repeated trial takes from the earlier one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialOrigin:
@@ -39,7 +42,7 @@ def finished_trial(
     """
     trial = create_trial(
         state=TrialState.COMPLETE if evaluation.state is TrialOutcome.COMPLETE else TrialState.PRUNED,
-        value=evaluation.value,
+        values=list(evaluation.objectives) or None,
         params=dict(trial_request.parameters),
         distributions=dict(distributions),
         intermediate_values=dict(enumerate(evaluation.intermediate)),
@@ -66,12 +69,12 @@ def repeated_trial(trial_request: TrialRequest, known: FrozenTrial, now: float) 
     """Build the trial of a request whose parameters are known: the earlier trial's result under a new number."""
     trial = create_trial(
         state=known.state,
-        value=known.value,
+        values=None if known.values is None else list(known.values),
         params=dict(trial_request.parameters),
         distributions=dict(known.distributions),
         intermediate_values=dict(known.intermediate_values),
         constraints=dict(known.constraints),
-        user_attrs={name: known.user_attrs[name] for name in ("metrics", "pruned") if name in known.user_attrs}
+        user_attrs={name: known.user_attrs[name] for name in REPEATED if name in known.user_attrs}
         | {"repeats": known.number},
     )
     return _placed(trial, trial_request.number, TrialOrigin(worker="", started=now, seconds=0.0))
@@ -85,7 +88,12 @@ def is_feasible(trial: FrozenTrial) -> bool:
 def _attributes(evaluation: Evaluation) -> dict[str, JsonValue]:
     """Return the metrics as JSON values, null for non-finite ones, and the reason of pruning."""
     metrics: dict[str, JsonValue] = {name: finite_or_none(value) for name, value in evaluation.metrics.items()}
-    return {"metrics": metrics} | ({"pruned": evaluation.pruned_reason} if evaluation.pruned_reason else {})
+    attributes: dict[str, JsonValue] = {"metrics": metrics}
+    if evaluation.pruned_reason:
+        attributes["pruned"] = evaluation.pruned_reason
+    if evaluation.values:
+        attributes["objectives"] = [*evaluation.values]
+    return attributes
 
 
 def _origin_attributes(origin: TrialOrigin) -> dict[str, JsonValue]:

@@ -14,10 +14,9 @@ from optimizer.objective.metrics import figures
 from optimizer.objective.portfolio import portfolio
 from optimizer.strategies.protocol import CategoricalParameter, Strategy
 from tradeschool.app.backtesting import Backtest, BacktestRequest, adjusted_costs, run_backtest, typed_parameters
-from tradeschool.app.context import candles_of
+from tradeschool.app.context import candles_of, read_settings
 from tradeschool.app.search.strategy_isolation import load_here
 from tradeschool.errors import SettingsError
-from tradeschool.settings import loading
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +133,10 @@ def backtest(
         SettingsError: If a name, a parameter or the time range is not valid.
         DataIncomplete: If candles are not sealed.
     """
+    settings = read_settings(Path(config) if config is not None else None)
     found = load_here(strategy)
     if direction not in list(Direction):
         raise SettingsError(f"direction {direction!r}: expected one of {', '.join(Direction)}")
-    settings = loading.load(file=Path(config) if config is not None else None)
     request = BacktestRequest(
         strategy=strategy,
         parameters=_complete(found, parameters or {}),

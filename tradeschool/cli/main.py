@@ -20,6 +20,7 @@ COMMANDS = {
     "down": ("operations.up:down", "Stop the embedded server."),
     "demo": ("setup.demo:demo", "Run a complete example offline in under a minute."),
     "fetch": ("candles.fetch:fetch", "Download candles and seal them."),
+    "markets": ("candles.markets:markets", "Find instruments and show what is known of them."),
     "data": ("candles.data:data", "Inspect and manage candles on disk."),
     "optimize": ("search.optimize:optimize", "Run parameter searches and inspect their results."),
     "backtest": ("strategies.backtest:backtest", "Backtest a strategy with fixed parameters."),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tradeschool.errors import InvalidCandles
 from tradeschool.markets.grid import grid_of
-from tradeschool.markets.instruments import Dataset, Market
+from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 
 PRICES = ("open", "high", "low", "close")
@@ -21,7 +21,7 @@ MICROSECONDS = 1_000_000  # per second
 
 def number_names(dataset: Dataset) -> tuple[str, ...]:
     """Return the names of a dataset's candle columns except the time, in order."""
-    spread = ("half_spread",) if dataset.instrument.market is Market.FX else ()
+    spread = ("half_spread",) if dataset.instrument.has_spread else ()
     return (*PRICES, "volume", *spread)
 
 
@@ -38,7 +38,7 @@ class CandleArrays:
     close: NDArray[np.float64]
     volume: NDArray[np.float64]
     half_spread: NDArray[np.float64] | None
-    """None for datasets without a spread (crypto)."""
+    """None for datasets without a spread, such as those of crypto."""
 
     @classmethod
     def of(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.markets.calendars import closed_windows, expected_slots
+from tradeschool.markets.calendars import FX, FX_CALENDARS, closed_windows, expected_slots
 from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Market
 from tradeschool.markets.windows import Window
@@ -23,9 +23,17 @@ VOLUME_RATIO = 100.0
 """Largest plausible ratio between the median volumes of consecutive days; years of real candles stay below 10."""
 DAY_SHARE = 0.25
 """Fraction of a day's candles required for its median to count; an FX Sunday has an eighth."""
-PRICE_JUMP_FRACTION = {Market.CRYPTO: 0.25, Market.FX: 0.05}
+PRICE_JUMP_FRACTION = {
+    Market.CRYPTO: 0.25,
+    Market.FX: 0.05,
+    Market.METAL: 0.1,
+    Market.INDEX: 0.1,
+    Market.COMMODITY: 0.25,
+    Market.BOND: 0.05,
+    Market.STOCK: 0.25,
+}
 """Largest plausible distance of a high or low from the previous close, as a fraction of that close."""
-PRICE_RATIO = {Market.CRYPTO: 5.0, Market.FX: 2.0}
+PRICE_RATIO = {market: 5.0 if market in (Market.CRYPTO, Market.COMMODITY, Market.STOCK) else 2.0 for market in Market}
 """Largest plausible ratio of consecutive closes; above it the scale or the instrument is wrong."""
 STEP_CANDLES = 6
 """Candles per day from which a coarser grid is not a coincidence."""
@@ -99,11 +107,11 @@ def _wrong_step(candles: CandleArrays) -> tuple[Rows, Values]:
 
 
 def _wrong_time_zone(candles: CandleArrays) -> tuple[Rows, Values]:
-    if candles.dataset.instrument.market is not Market.FX:
+    if candles.dataset.instrument.calendar not in FX_CALENDARS:
         return _at(candles)
     closures = [
         (closure.start_seconds, closure.end_seconds)
-        for closure in closed_windows(Market.FX, _window(candles))
+        for closure in closed_windows(FX, _window(candles))
         if closure.end_seconds - closure.start_seconds >= WEEKEND_SECONDS
     ]
     starts, ends = np.array(closures, dtype=np.int64).reshape(-1, 2).T

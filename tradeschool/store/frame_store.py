@@ -4,11 +4,11 @@ from pathlib import Path
 
 import polars as pl
 
+from tradeschool.atomic_files import publish, sha256_of
 from tradeschool.errors import ForeignFile, first_line
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from tradeschool.ohlcv.frame import Candles
-from tradeschool.store.atomic_files import publish, sha256_of
 from tradeschool.store.seal import PartFile
 from tradeschool.store.store import Store
 

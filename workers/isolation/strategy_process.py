@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tradeschool.interpreter import python_command
+from tradeschool.markets import registry
 from workers.isolation.strategy_protocol import Message, receive, send
 from workers.processes.bounded_output import forward_bounded
 from workers.processes.exit_reason import exit_reason
@@ -58,9 +59,10 @@ class StrategyProcessEnded(Exception):
 
 
 class StrategyProcess:
-    """One process that runs one strategy. Linux ends it together with the thread that starts it."""
+    """One process that runs one user's object. Linux ends it together with the thread that starts it."""
 
-    def __init__(self, strategy: str, settings: IsolationSettings) -> None:
+    def __init__(self, name: str, kind: str, settings: IsolationSettings) -> None:
+        """`kind`: strategy, objective or sampler."""
         self._settings = settings
         self.is_ended = False
         """Whether it was ended, and answers no more."""
@@ -83,12 +85,14 @@ class StrategyProcess:
             send(
                 self._socket,
                 {
-                    "strategy": strategy,
+                    "name": name,
+                    "kind": kind,
                     "call_seconds": settings.trial_seconds,
                     "import_seconds": settings.import_seconds,
                     "memory_bytes": settings.memory_bytes,
                     "log_format": settings.log_format,
                     "log_level": settings.log_level,
+                    "instruments": registry.as_json(),
                 },
             )
 

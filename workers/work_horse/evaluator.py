@@ -10,12 +10,13 @@ from rq.timeouts import BaseTimeoutException
 
 from optimizer.level.spec import Level, Parameters, Part
 from optimizer.objective.trial_result import Evaluation
+from optimizer.strategies.registry import find_objective
 from tradeschool.errors import DataError
 from tradeschool.log import about, facts_of
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from tradeschool.plain_text import plain, plain_error
-from workers.isolation.strategy_allowlist import AllowedStrategies
+from workers.isolation.strategy_allowlist import AllowedStrategies, trial_code
 from workers.queue.job_names import about_study
 from workers.queue.messages import (
     MAX_REASON,
@@ -103,13 +104,16 @@ class Evaluator(Generic[Arrays, Prepared]):
         check_digests(level, digests, self._store)
 
     def load_strategy(self, level: Level) -> None:
-        """Import a level's strategy.
+        """Import a level's strategy and objectives.
 
         Raises:
             StrategyNotAllowed: The worker's settings do not name it; nothing is imported.
         """
         self.require_strategy(level)
         self._load(level.strategy)
+        for code in trial_code(level):
+            if code.kind == "objective":
+                find_objective(code.name)
 
     def evaluate(self, batch: TrialBatch, caught: type[BaseException] = Exception) -> BatchResult:
         """Evaluate every trial of a batch; a strategy's exception fails its trial, missing candles refuse the batch.

@@ -16,7 +16,7 @@ from rq.timeouts import BaseTimeoutException
 
 from tradeschool.errors import DataError, StrategyNotImported, TradeschoolError
 from tradeschool.plain_text import located_error, plain_error
-from workers.isolation.strategy_allowlist import is_user_strategy
+from workers.isolation.strategy_allowlist import runs_user_code, trial_code_label
 from workers.queue.messages import Arrays, Prepared, TrialBatch, level_key
 from workers.queue.trial_queue import NOT_IMPORTED
 from workers.work_horse.child import PreparationStep, WorkHorseTask
@@ -127,7 +127,7 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
         if work_horse is not None and key == self._key and not is_worn and not is_fresh:
             return work_horse
         self.retire()
-        task = self._untrusted_task(batch) if is_user_strategy(batch.level) else self._trusted_task(batch, renew)
+        task = self._untrusted_task(batch) if runs_user_code(batch.level) else self._trusted_task(batch, renew)
         self._horse, self._key = WorkHorse(task), key
         return self._horse
 
@@ -137,7 +137,7 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
 
     def _untrusted_task(self, batch: TrialBatch) -> WorkHorseTask:
         self._evaluator.check(batch.level, batch.digests)
-        failure, seconds = f"{NOT_IMPORTED}: {batch.level.strategy}", self._settings.import_seconds
+        failure, seconds = f"{NOT_IMPORTED}: {trial_code_label(batch.level).name}", self._settings.import_seconds
         return WorkHorseTask(
             evaluate=self._evaluate,
             close=self._close,

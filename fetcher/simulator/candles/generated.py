@@ -1,11 +1,12 @@
 """Synthetic candles from a seed: reproducible in every process and for any order of requests.
 
 M5 is generated one calendar year at a time; longer timeframes are aggregated from it, and M1 is drawn inside it, so all
-timeframes agree. Each year has a few missing candles and one outage of some hours; FX follows the calendar of
-`tradeschool.markets.calendars`.
+timeframes agree. Each year has a few missing candles and one outage of some hours; a thin market has no candle in most
+slots. Slots follow the instrument's trading calendar.
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zlib import crc32
@@ -27,7 +28,7 @@ from fetcher.simulator.candles.source import (
 from tradeschool.markets.calendars import NEW_YORK, ROLLOVER, expected_slots
 from tradeschool.markets.catalogue import INSTRUMENTS
 from tradeschool.markets.grid import grid_of
-from tradeschool.markets.instruments import Dataset, Instrument, Market
+from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
 
@@ -54,7 +55,15 @@ class _Year:
 class GeneratedCandles:
     """Synthetic candles of every instrument from 2020 on, generated on first use."""
 
-    def __init__(self, *, seed: int = 0, instruments: tuple[Instrument, ...] = INSTRUMENTS) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        instruments: tuple[Instrument, ...] = INSTRUMENTS,
+        traded: Mapping[Instrument, float] | None = None,
+    ) -> None:
+        """Create a source; `traded` is the share of five-minute slots with a trade, by instrument."""
+        self._traded = dict(traded or {})
         self._instruments = instruments
         self._seed = seed
         self._drawn: dict[Instrument, list[_Year]] = {instrument: [] for instrument in instruments}
@@ -72,7 +81,7 @@ class GeneratedCandles:
             return aggregated_within(self, dataset.at(Timeframe.H1), grid_of(dataset), start, end)
         years = range(max(FIRST_YEAR, _year_of(start)), _year_of(end - 1) + 1)
         parts = [self._year(dataset, year).within(start, end) for year in years]
-        return joined(parts or [no_candles(dataset.instrument.market)])
+        return joined(parts or [no_candles(dataset.instrument)])
 
     def _year(self, dataset: Dataset, year: int) -> SimulatedCandles:
         if dataset.timeframe is Timeframe.M5:
@@ -99,7 +108,8 @@ class GeneratedCandles:
         drawn = self._drawn[instrument]
         while len(drawn) <= year - FIRST_YEAR:
             start_log = drawn[-1].last_log if drawn else float(np.log(market_profile_of(instrument).price))
-            drawn.append(_draw_year(self._seed, instrument, FIRST_YEAR + len(drawn), start_log))
+            share = self._traded.get(instrument, market_profile_of(instrument).traded)
+            drawn.append(_draw_year(self._seed, instrument, FIRST_YEAR + len(drawn), start_log, share))
         return drawn[year - FIRST_YEAR]
 
 
@@ -107,13 +117,22 @@ def _year_of(seconds: int) -> int:
     return datetime.fromtimestamp(seconds, UTC).year
 
 
-def _draw_year(seed: int, instrument: Instrument, year: int, start_log: float) -> _Year:
+def _draw_year(seed: int, instrument: Instrument, year: int, start_log: float, traded: float) -> _Year:
     rng = np.random.default_rng([seed, crc32(instrument.name.encode()), year])
     window = Window(datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
     slots = expected_slots(Dataset(instrument=instrument, timeframe=Timeframe.M5), window)
     times = np.delete(slots, _missing(rng, len(slots)))
+    if traded < 1:
+        times = times[_have_trades(seed, instrument, times, traded)]
     path = draw_path(rng, market_profile_of(instrument), times, start_log)
     return _Year(candles=_candles(rng, instrument, times, path, start_log), last_log=float(path.logs[-1]))
+
+
+def _have_trades(seed: int, instrument: Instrument, times: Times, traded: float) -> NDArray[np.bool_]:
+    """Return which slots of a thin market have a trade: more in busy hours, shape (n_slots,)."""
+    rng = np.random.default_rng([seed, crc32(instrument.full_name.encode()), int(times[0])])
+    swing = market_profile_of(instrument).daily_swing
+    return np.asarray(rng.random(len(times)) < traded * day_factors(times, swing))
 
 
 def _candles(
@@ -122,7 +141,7 @@ def _candles(
     profile = market_profile_of(instrument)
     ticks = _ticks(rng, 10.0**instrument.decimals, times, path, start_log)
     volumes = _volumes(rng, profile, times, path)
-    if instrument.market is Market.CRYPTO:
+    if not instrument.has_spread:
         return SimulatedCandles(
             times=times, prices=_prices(ticks, instrument), volumes=np.maximum(volumes.round(8), 1e-8)
         )

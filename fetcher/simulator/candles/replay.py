@@ -49,7 +49,7 @@ class ReplayedCandles:
     def candles(self, dataset: Dataset, start: int, end: int) -> SimulatedCandles:
         """Return the candles that open in [start, end), Unix seconds."""
         candles = self._candles.get(dataset)
-        return no_candles(dataset.instrument.market) if candles is None else candles.within(start, end)
+        return no_candles(dataset.instrument) if candles is None else candles.within(start, end)
 
 
 def _served(folder: Path, file: ReplayFile) -> dict[Dataset, SimulatedCandles]:

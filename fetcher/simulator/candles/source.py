@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.markets.grid import Alignment, CandleGrid, aligned_grid
-from tradeschool.markets.instruments import Dataset, Instrument, Market
+from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
 
@@ -104,17 +104,17 @@ class RealignedCandles:
 def aggregated_within(source: CandleSource, base: Dataset, grid: CandleGrid, start: int, end: int) -> SimulatedCandles:
     """Aggregate the candles of a shorter timeframe to the candles of a grid that open in [start, end)."""
     if start >= end:
-        return no_candles(base.instrument.market)
+        return no_candles(base.instrument)
     first, last = grid.covering(Window.of_seconds(start, end))
     whole = grid.between(first, last)
     found = aggregated(source.candles(base, whole.start_seconds, whole.end_seconds), grid)
     return found.within(start, end)
 
 
-def no_candles(market: Market) -> SimulatedCandles:
+def no_candles(instrument: Instrument) -> SimulatedCandles:
     """Return arrays of length zero, with bid and ask for FX."""
     prices = np.empty((0, 4))
-    quotes = prices if market is Market.FX else None
+    quotes = prices if instrument.has_spread else None
     return SimulatedCandles(times=np.empty(0, np.int64), prices=prices, volumes=np.empty(0), bid=quotes, ask=quotes)
 
 
@@ -187,6 +187,6 @@ def _partial(prices: Prices, elapsed_fraction: float, decimals: int) -> Prices:
 
 
 def _partial_volume(volume: float, elapsed_fraction: float, dataset: Dataset) -> float:
-    if dataset.instrument.market is Market.FX:
+    if dataset.instrument.has_spread:
         return max(1.0, float(volume * elapsed_fraction // 1))
     return round(float(volume) * elapsed_fraction, 8)

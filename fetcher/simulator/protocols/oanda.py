@@ -1,4 +1,4 @@
-"""Simulation of the instrument candles endpoint of the OANDA v20 API.
+"""Simulation of the OANDA v20 API: instrument candles and the instruments of an account.
 
 Source: OANDA v20 documentation and OpenAPI file, and recorded responses. Where none documents the body of an error (an
 invalid count, price or time, 404, 5xx), the message is invented and the envelope is theirs. The body of a v20 429 is
@@ -34,7 +34,7 @@ from fetcher.simulator.candles.source import (
 )
 from fetcher.simulator.response import CorruptBody, RequestHandler, SimulatedRefusal, SimulatedResponse, parse_moment
 from tradeschool.markets.grid import NEW_YORK_CLOSE, Alignment, aligned_grid, alignment_of
-from tradeschool.markets.instruments import Dataset, Instrument
+from tradeschool.markets.instruments import Dataset, Instrument, Market
 from tradeschool.markets.timeframes import Timeframe
 
 GRANULARITIES = {
@@ -100,6 +100,7 @@ class Oanda:
         """Return the GET handlers by path pattern."""
         return {
             "/v3/instruments/{instrument}/candles": self._candles,
+            "/v3/accounts/{account}/instruments": self._list,
             "/v3/{rest:.*}": lambda request, corrupt: self._refusal(404, "Not found"),
         }
 
@@ -110,6 +111,14 @@ class Oanda:
     def failure(self, status: int) -> SimulatedResponse:
         """Return the error envelope of the API."""
         return self._refusal(status, HTTPStatus(status).phrase)
+
+    def _list(self, request: web.Request, corrupt: CorruptBody) -> SimulatedResponse:
+        """Return the instruments of an account; any account id is accepted."""
+        if not self._is_authorized(request.headers.get("Authorization", "")):
+            return self._refusal(401, UNAUTHORIZED)
+        listed = [_listing(name, instrument) for name, instrument in self._instruments.items()]
+        body = msgspec.json.encode({"instruments": listed, "lastTransactionID": "6356"})
+        return SimulatedResponse(body=body, headers=self._headers())
 
     def _candles(self, request: web.Request, corrupt: CorruptBody) -> SimulatedResponse:
         if not self._is_authorized(request.headers.get("Authorization", "")):
@@ -137,7 +146,7 @@ class Oanda:
     def _page(self, instrument: Instrument, query: _Query, now: float) -> SimulatedCandles:
         """Return the candles of a query, oldest first."""
         if query.granularity not in TIMEFRAMES:
-            return no_candles(instrument.market)
+            return no_candles(instrument)
         dataset = Dataset(instrument=instrument, timeframe=TIMEFRAMES[query.granularity])
         candles = as_of(self._chosen(dataset, query, math.floor(now) + 1), dataset, now)
         return candles if query.include_first or query.start is None else candles[1:]
@@ -161,6 +170,19 @@ class Oanda:
 
     def _headers(self) -> dict[str, str]:
         return {"RequestID": str(next(self._request_ids))}
+
+
+def _listing(name: str, instrument: Instrument) -> dict[str, object]:
+    types = {Market.FX: "CURRENCY", Market.METAL: "METAL"}
+    return {
+        "name": name,
+        "type": types.get(instrument.market, "CFD"),
+        "displayName": instrument.pair,
+        "pipLocation": 1 - instrument.decimals,
+        "displayPrecision": instrument.decimals,
+        "tradeUnitsPrecision": 0,
+        "tags": [{"type": "ASSET_CLASS", "name": instrument.market.name}],
+    }
 
 
 def _parse(query: Mapping[str, str], now: float) -> _Query:

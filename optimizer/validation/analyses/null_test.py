@@ -18,7 +18,7 @@ from optimizer.objective.metrics import wilson_interval
 from optimizer.objective.objective import Read, backtest, prepare_level
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.search.in_process import search_in_process
-from optimizer.search.sampler import trial_seed
+from optimizer.search.methods.optuna_setup import trial_seed
 from optimizer.search.space import search_space
 from optimizer.validation.analyses.stress import StressCase, stress_readings
 from optimizer.validation.analyses.surrogate_markets import BLOCK_DAYS, surrogate

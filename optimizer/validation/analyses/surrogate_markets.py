@@ -20,7 +20,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.bars.preparation import DAY_SECONDS
+from optimizer.bars.preparation import DAY_SECONDS, largest_ticks
 from optimizer.level.spec import Level
 from optimizer.objective.objective import Read
 from tradeschool.markets.grid import grid_of
@@ -31,7 +31,6 @@ from tradeschool.ohlcv.arrays import CandleArrays
 BLOCK_DAYS = 10.0
 """Mean block length in days."""
 WEEK = 7
-LARGEST_TICKS = 2**31 - 1
 
 Floats = NDArray[np.float64]
 
@@ -174,5 +173,5 @@ def joined_to(dataset: Dataset, candles: CandleArrays) -> CandleArrays:
 
 def whole_ticks(prices: Floats, instrument: Instrument) -> Floats:
     """Round prices to whole ticks of an instrument."""
-    ticks: Floats = np.clip(np.rint(prices / instrument.tick), 1, LARGEST_TICKS) * instrument.tick
+    ticks: Floats = np.clip(np.rint(prices / instrument.tick), 1, largest_ticks(instrument)) * instrument.tick
     return ticks

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tradeschool.markets.calendars import closed_windows, expected_slots, open_windows
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD, INSTRUMENTS
 from tradeschool.markets.grid import grid_of
-from tradeschool.markets.instruments import Dataset, Market
+from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window, merge
 
@@ -73,7 +73,7 @@ def test_no_candle_of_oanda_lies_outside_the_calendar(shared: Path, symbol: str)
 def test_the_fx_weekend_follows_new_york_time(friday: str, closes: str, opens: str) -> None:
     around = Window(hours(friday), hours(friday) + timedelta(days=3))
 
-    assert closed_windows(Market.FX, around) == [Window(hours(closes), hours(opens))]
+    assert closed_windows("fx", around) == [Window(hours(closes), hours(opens))]
 
 
 @pytest.mark.parametrize(
@@ -94,25 +94,25 @@ def test_the_fx_weekend_follows_new_york_time(friday: str, closes: str, opens: s
     ],
 )
 def test_fx_holidays_end_at_17_00_in_new_york(closes: str, opens: str) -> None:
-    closed = closed_windows(Market.FX, Window(hours("2020-12-01"), hours("2025-01-10")))
+    closed = closed_windows("fx", Window(hours("2020-12-01"), hours("2025-01-10")))
 
     assert Window(hours(closes), hours(opens)) in closed
 
 
 def test_new_years_day_on_a_sunday_is_no_holiday() -> None:
-    assert open_windows(Market.FX, Window(hours("2023-01-01T22"), hours("2023-01-02T22")))
+    assert open_windows("fx", Window(hours("2023-01-01T22"), hours("2023-01-02T22")))
 
 
 def test_a_range_ending_on_new_years_eve_includes_the_closure() -> None:
     """New Year's closure belongs to the next year and begins in this one."""
-    assert not open_windows(Market.FX, Window(hours("2020-12-31T22"), hours("2020-12-31T23")))
+    assert not open_windows("fx", Window(hours("2020-12-31T22"), hours("2020-12-31T23")))
 
 
 def test_crypto_is_always_open() -> None:
     m5 = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 
     assert len(expected_slots(m5, PLAN)) == 1461 * 288
-    assert closed_windows(Market.CRYPTO, PLAN) == []
+    assert closed_windows("24/7", PLAN) == []
 
 
 @settings(max_examples=50)
@@ -129,13 +129,13 @@ def test_the_slots_of_a_window_equal_those_of_its_parts(instrument, timeframe, m
     assert joined.tolist() == expected_slots(dataset, Window(bounds[0], bounds[-1])).tolist()
 
 
-@given(st.sampled_from(Market), MOMENTS, MOMENTS)
-def test_open_and_closed_ranges_cover_the_whole(market: Market, one: datetime, other: datetime) -> None:
+@given(st.sampled_from(["24/7", "fx", "fx-breaks"]), MOMENTS, MOMENTS)
+def test_open_and_closed_ranges_cover_the_whole(calendar: str, one: datetime, other: datetime) -> None:
     if one == other:
         return
     window = Window(min(one, other), max(one, other))
 
-    assert merge(open_windows(market, window) + closed_windows(market, window)) == [window]
+    assert merge(open_windows(calendar, window) + closed_windows(calendar, window)) == [window]
 
 
 @pytest.mark.parametrize("timeframe", Timeframe, ids=lambda timeframe: timeframe.name)

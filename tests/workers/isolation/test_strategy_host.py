@@ -20,6 +20,7 @@ from tradeschool.markets.timeframes import Timeframe
 from workers.coordinator.run.curriculum_run import RunControl, run_levels_with
 from workers.coordinator.run.finalize import FinalizeOptions
 from workers.isolation import strategy_host
+from workers.isolation.strategy_allowlist import UserCode
 from workers.isolation.strategy_host import StrategyHost, isolated_strategies
 from workers.isolation.strategy_process import IsolationSettings
 from workers.processes.memory_limit import default_limit
@@ -303,7 +304,7 @@ def go_on_once_searched(harness: RunHarness) -> None:
 
     original = isolated_steps.host_for
     try:
-        isolated_steps.host_for = lambda levels: (host, levels[0].strategy)
+        isolated_steps.host_for = lambda levels: (host, UserCode(levels[0].strategy))
         with find_own_by(import_own):
             go_on(harness)
     finally:

@@ -41,8 +41,8 @@ def choose(
     Raises:
         SettingsError: If a pair, timeframe or time range is invalid.
     """
-    named = {find_instrument(pair) for pair in pairs.split(",")} if pairs else set(CURRICULUM_INSTRUMENTS)
-    instruments = [instrument for instrument in INSTRUMENTS if instrument in named]
+    named = [find_instrument(pair) for pair in pairs.split(",")] if pairs else CURRICULUM_INSTRUMENTS
+    instruments = [each for each in dict.fromkeys((*INSTRUMENTS, *named)) if each in named]
     frames = find_timeframes(timeframes) if timeframes else DEFAULT_TIMEFRAMES
     last = settled_until().replace(hour=0, minute=0, second=0, microsecond=0)
     chosen: dict[tuple[Dataset, Window], DatasetRange] = {}

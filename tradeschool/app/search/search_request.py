@@ -31,6 +31,9 @@ class SearchOptions:
     seed: int | None = None
     workers: int | None = None
     mode: str | None = None
+    objectives: Sequence[str] = ()
+    sampler: str | None = None
+    pruner: str | None = None
     early_stop: int | None = None
     min_trades: int | None = None
     constraints: Sequence[str] = ()
@@ -48,11 +51,24 @@ class SearchOptions:
         """Return the levels to search, with the options' changes.
 
         Raises:
-            SettingsError: If the file is invalid, the level does not exist, or a constraint cannot be parsed.
+            SettingsError: If the file is invalid, the level does not exist, or an option cannot be parsed.
         """
         levels = load_levels(self.curriculum)
         named = (find_level(self.level_name, levels),) if self.level_name else levels
-        return tuple(level.model_copy(update=self._changes(level)) for level in named)
+        return tuple(self._changed(level.model_copy(update=self._changes(level))) for level in named)
+
+    def _changed(self, level: Level) -> Level:
+        """Return the level with the given objective, sampler and pruner, validated like a level's file."""
+        given = {"objective": self.objectives, "sampler": self.sampler, "pruner": self.pruner}
+        changes = {name: value for name, value in given.items() if value}
+        if not changes:
+            return level
+        try:
+            return Level.model_validate({**level.model_dump(), **changes})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            options = " ".join(f"--{name}" for name in changes if name in first["loc"]) or "--objective"
+            raise SettingsError(f"{options}: {first['msg'].removeprefix('Value error, ')}") from None
 
     def _changes(self, level: Level) -> dict[str, object]:
         changes: dict[str, object] = {}

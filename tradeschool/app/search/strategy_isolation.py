@@ -5,10 +5,12 @@ from contextlib import AbstractContextManager
 
 import click
 
+from optimizer.level.spec import Level
 from optimizer.strategies.protocol import Strategy, load
 from tradeschool.app.context import load_settings
 from tradeschool.settings.model import Settings
 from tradeschool.views.terminal import say
+from workers.isolation.strategy_allowlist import user_code
 from workers.isolation.strategy_host import StrategyHost, isolated_strategies
 from workers.isolation.strategy_process import IsolationSettings
 
@@ -39,6 +41,16 @@ def load_here(name: str) -> Strategy:
         with isolation(load_settings()) as host:
             host.find(name)
     return load(name)
+
+
+def load_code_here(level: Level) -> None:
+    """Load a level's strategy, objectives and sampler as `load_here` does; raises the same errors."""
+    load_here(level.strategy)
+    others = [code for code in user_code([level]) if code.kind != "strategy"]
+    if others:
+        with isolation(load_settings()) as host:
+            for code in others:
+                host.import_code(code)
 
 
 def _terms(settings: Settings) -> IsolationSettings:

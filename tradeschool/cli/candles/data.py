@@ -16,7 +16,7 @@ from tradeschool.cli.candles.data_repair import repair
 from tradeschool.cli.options.output import json_option
 from tradeschool.cli.options.timerange import chosen_range, timerange_options
 from tradeschool.markets.calendars import expected_slots
-from tradeschool.markets.catalogue import DatasetRange, default_catalogue
+from tradeschool.markets.catalogue import DatasetRange, default_catalogue, find_dataset
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timerange import TimeRange, window_among
 from tradeschool.markets.windows import Window
@@ -46,16 +46,16 @@ data.add_command(export)
 @data.command()
 @json_option
 def status(*, as_json: bool) -> None:
-    """Show all sealed datasets with their coverage."""
+    """Show all sealed datasets with coverage (accounted for) and density (traded), shares of the expected candles."""
     store = candles_of(load_settings())
-    rows = [row for dataset in chosen_datasets(()) if (row := inventory_of(store, dataset))]
+    rows = [row for dataset in chosen_datasets((), store) if (row := inventory_of(store, dataset))]
     if as_json:
         print_json([row.to_json() for row in rows])
         return
     if not rows:
         console().print(f"no sealed candles in {store.root}; run: tradeschool fetch")
         return
-    table = Table("dataset", "sealed ranges", "candles", "expected", "coverage", "gaps", "findings", "")
+    table = Table("dataset", "sealed ranges", "candles", "expected", "coverage", "density", "gaps", "findings", "")
     for row in rows:
         table.add_row(
             row.dataset,
@@ -63,6 +63,7 @@ def status(*, as_json: bool) -> None:
             f"{row.rows:,}",
             f"{row.expected:,}",
             f"{row.coverage:.3%}",
+            f"{row.density:.3%}",
             f"{row.gaps:,}",
             ", ".join(row.findings),
             "derived" if row.derived else "imported" if row.imported else "",
@@ -80,7 +81,7 @@ def gaps(names: tuple[str, ...], *, as_json: bool) -> None:
     """
     store = candles_of(load_settings())
     with PageLedger(store.root) as ledger:
-        found = [gap for dataset in chosen_datasets(names) for gap in _gaps(dataset, store, ledger)]
+        found = [gap for dataset in chosen_datasets(names, store) for gap in _gaps(dataset, store, ledger)]
     if as_json:
         print_json(found)
         return
@@ -98,7 +99,7 @@ def findings(names: tuple[str, ...], *, as_json: bool) -> None:
     store = candles_of(load_settings())
     found = [
         {"dataset": seal.dataset, "severity": finding.severity, **finding.model_dump(mode="json")}
-        for dataset in chosen_datasets(names)
+        for dataset in chosen_datasets(names, store)
         for seal in store.seals(dataset)
         for finding in seal.findings
     ]
@@ -119,7 +120,7 @@ def verify(names: tuple[str, ...]) -> None:
     Exit code 4: a file does not match; the command stops at the first one.
     """
     store = candles_of(load_settings())
-    for dataset in chosen_datasets(names):
+    for dataset in chosen_datasets(names, store):
         seals = store.verify(dataset)
         if seals:
             console().print(f"{dataset}: {sum(len(seal.files) for seal in seals)} files match their digests")
@@ -157,7 +158,7 @@ def _wanted(names: tuple[str, ...], asked: TimeRange | None, store: Store) -> li
 
     An open end of it is that of the sealed candles, or of the catalogue if nothing is sealed.
     """
-    named = chosen_datasets(names) if names else [want.dataset for want in default_catalogue()]
+    named = [find_dataset(name) for name in names] if names else [want.dataset for want in default_catalogue()]
     timeframes = dict.fromkeys(dataset.timeframe for dataset in named)
     catalogue = default_catalogue(dict.fromkeys(dataset.instrument for dataset in named), timeframes)
     wanted = [want for want in catalogue if want.dataset in named]

@@ -73,7 +73,8 @@ def list_runs(*, as_json: bool) -> None:
         return
     for each in found:
         levels = ", ".join(level.name for level in each.levels)
-        click.echo(f"{each.name}  created {each.created:%Y-%m-%d %H:%M} UTC  seed {each.seed}  levels {levels}")
+        created = f"{each.created:%Y-%m-%d %H:%M} UTC"
+        click.echo(f"{each.name}  created {created}  seed {each.seed}  levels {levels}  {_methods(each)}")
 
 
 @optimize.command()
@@ -105,11 +106,27 @@ def export(run_name: str, level_name: str | None, attempt: int | None, form: str
     say(f"{len(trials):,} trials written to {out}")
 
 
+def _methods(record: RunRecord) -> str:
+    """Return objective, sampler and pruner, by level if they differ."""
+    methods = {level.name: level.search_methods for level in record.levels}
+    if len(set(methods.values())) == 1:
+        return record.levels[0].search_methods
+    return "; ".join(f"level {name}: {found}" for name, found in methods.items())
+
+
 def _listed(record: RunRecord) -> dict[str, object]:
     return {
         "name": record.name,
         "seed": record.seed,
         "created": record.created.isoformat(),
         "levels": [level.name for level in record.levels],
+        "search": {
+            level.name: {
+                "objective": [*level.objective],
+                "sampler": str(level.used_sampler),
+                "pruner": str(level.used_pruner),
+            }
+            for level in record.levels
+        },
         "fingerprints": record.fingerprints,
     }

@@ -9,14 +9,15 @@ from rich.table import Table
 
 from optimizer.level.spec import Part
 from optimizer.objective.objective import prepare_level
+from optimizer.report.labels import label
 from optimizer.runs import fingerprint
 from optimizer.runs.run_store import AttemptRow, RunRecord
-from optimizer.search.trial_table import trial_rows
+from optimizer.search.trial_table import named_values, trial_rows
 from optimizer.validation.selection import ranked
 from tradeschool.app.context import load_settings
 from tradeschool.app.monitoring import sources_of
 from tradeschool.app.search.search_run import begun_trials, context_of, run_status_of
-from tradeschool.app.search.strategy_isolation import load_here
+from tradeschool.app.search.strategy_isolation import load_code_here
 from tradeschool.cli.options.output import json_option
 from tradeschool.errors import SettingsError, TrialDiffers
 from tradeschool.settings.model import Settings
@@ -92,7 +93,7 @@ def show(run_name: str, number: int, level_name: str | None, attempt: int | None
 def best(run_names: Sequence[str], level_name: str | None, count: int, *, force: bool, as_json: bool) -> None:
     """Show the best feasible trials of one or several runs.
 
-    Trials are ranked by their objective on train.
+    Trials are ranked by their objective on train; with several objectives, those of the Pareto front by its rule.
     """
     context = context_of(load_settings())
     compared = [run_record.read_run(context, name) for name in run_names]
@@ -104,18 +105,22 @@ def best(run_names: Sequence[str], level_name: str | None, count: int, *, force:
         for record in compared
         for trial in _best(RecordedRun(context=context, record=record), level_name, count)
     ]
-    found.sort(key=lambda pair: -(pair[1].value or 0.0))
+    objectives = [record.level(begun_trials(record, level_name, None).level).objective for record in compared]
+    if len(set(objectives)) > 1:
+        told = "; ".join(", ".join(each) for each in objectives)
+        raise SettingsError(f"the runs have different objectives: {told}; show each run alone")
+    if len(objectives[0]) == 1:
+        found.sort(key=lambda pair: -(pair[1].value or 0.0))
     if as_json:
-        print_json(
-            [{"run": name, "trial": each.number, "value": each.value, "params": each.params} for name, each in found]
-        )
+        print_json([_ranked_json(name, trial) for name, trial in found])
         return
     if not found:
         console().print("no feasible trial: every trial violated a constraint on train")
         return
-    table = Table("run", "trial", "Sharpe on train", "parameters")
+    table = Table("run", "trial", *(f"{label(name)} on train" for name in objectives[0]), "parameters")
     for name, trial in found:
-        table.add_row(name, str(trial.number), f"{trial.value:.3f}", run_status.parameters_line(trial.params))
+        values = [f"{value:.3f}" for value in trial.values]
+        table.add_row(name, str(trial.number), *values, run_status.parameters_line(trial.params))
     console().print(table)
 
 
@@ -134,7 +139,7 @@ def verify(run_name: str, number: int, level_name: str | None, attempt: int | No
     _trials(run, row, number)
     level = run.record.level(row.level)
     run.context.require_candles(level)
-    load_here(level.strategy)
+    load_code_here(level)
     differences = verify_trial(run, row, number, prepare_level(level, Part.TRAIN, run.context.store.arrays))
     said = [str(each) for each in differences]
     if as_json:
@@ -143,6 +148,11 @@ def verify(run_name: str, number: int, level_name: str | None, attempt: int | No
         raise TrialDiffers(f"trial {number} of level {level.name} is not reproducible: {'; '.join(said[:3])}")
     if not as_json:
         console().print(f"trial {number} of level {level.name}, attempt {row.number}: reproduced, byte for byte")
+
+
+def _ranked_json(run: str, trial: FrozenTrial) -> dict[str, object]:
+    value = {"value": trial.value} if len(trial.values) == 1 else {"values": named_values(trial)}
+    return {"run": run, "trial": trial.number, **value, "params": trial.params}
 
 
 def _latest(context: RunContext) -> str:

@@ -32,9 +32,9 @@ def judge(run: RecordedRun, row: AttemptRow, stop: StopCheck) -> AttemptRow:
     found = host_for([run.record.level(row.level)])
     if found is None:
         return level_search.judge(run, row)
-    host, name = found
+    host, code = found
     facts = {**run.as_json(), "row": row.model_dump_json()}
-    content = host.call(name, "judge", facts, step=f"judging level {row.level}, attempt {row.number}", stop=stop)
+    content = host.call(code, "judge", facts, step=f"judging level {row.level}, attempt {row.number}", stop=stop)
     return AttemptRow.model_validate_json(content)
 
 
@@ -43,14 +43,14 @@ def evaluate(run: RecordedRun, action: Recommend, processes: ProcessGroup, stop:
     found = host_for([run.record.level(action.level), *run.record.levels])
     if found is None:
         return evaluate_run(run, action, processes)
-    host, name = found
+    host, code = found
     facts = {
         **run.as_json(),
         "outcome": action.outcome.value,
         "level": action.level,
         "processes": processes.count,
     }
-    return Recommendation.model_validate_json(host.call(name, "evaluate", facts, step="evaluating the run", stop=stop))
+    return Recommendation.model_validate_json(host.call(code, "evaluate", facts, step="evaluating the run", stop=stop))
 
 
 def run_null_tests(
@@ -67,7 +67,7 @@ def run_null_tests(
         for each in _null_runs(context.store, null_spec, numbers, processes):
             on_run(each)
         return
-    host, name = found
+    host, code = found
     left = [*numbers]
 
     def on_part(content: str) -> None:
@@ -81,7 +81,7 @@ def run_null_tests(
         "processes": processes.count,
     }
     step = f"the null test of level {null_spec.level.name}"
-    host.call(name, "null_test", facts, step=step, on_part=on_part, stop=stop)
+    host.call(code, "null_test", facts, step=step, on_part=on_part, stop=stop)
 
 
 def _null_runs(

@@ -16,6 +16,7 @@ from tradeschool.errors import LeadershipLost, ServiceUnreachable, SettingsError
 from workers.connection.reconnect import Outage
 from workers.coordinator.study.job_recovery import CoordinatorSettings, GivenUpCallback, JobRecovery
 from workers.coordinator.study.trial_ledger import StudyProgress, TrialLedger
+from workers.isolation.strategy_allowlist import trial_code_label
 from workers.queue.announcements import Announcement
 from workers.queue.dispatch import Dispatcher, JobKey
 from workers.queue.messages import VERSION, TrialBatch
@@ -60,7 +61,11 @@ class StudyRun:
             early_stop=level.early_stop,
         )
         self.jobs = JobRecovery(
-            ledger=self.ledger, dispatcher=dispatcher, settings=settings, strategy=level.strategy, given_up=given_up
+            ledger=self.ledger,
+            dispatcher=dispatcher,
+            settings=settings,
+            code=trial_code_label(level),
+            given_up=given_up,
         )
 
     def next_job(self) -> JobKey | None:

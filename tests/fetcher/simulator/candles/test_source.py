@@ -18,7 +18,7 @@ from fetcher.simulator.candles.source import (
 )
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD
 from tradeschool.markets.grid import grid_of
-from tradeschool.markets.instruments import Dataset, Market
+from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 
 BTC_M5 = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
@@ -58,7 +58,7 @@ def test_bid_and_ask_are_aggregated_separately(written):
 
 
 def test_no_candles_aggregate_to_no_candles():
-    assert len(aggregated(no_candles(Market.FX), M15)) == 0
+    assert len(aggregated(no_candles(EUR_USD), M15)) == 0
 
 
 def test_a_finished_last_candle_is_unchanged(written):

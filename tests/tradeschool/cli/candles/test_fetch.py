@@ -251,11 +251,6 @@ def test_settings_show_the_defaults_of_providers(command, monkeypatch: pytest.Mo
     ("words", "told"),
     [
         (
-            ("--pairs", "DOGE/USD"),
-            "tradeschool: unknown pair 'DOGE/USD': expected one of BTC/USD, EUR/USD, ETH/USD, GBP/USD, "
-            "BTC/USDT, ETH/USDT",
-        ),
-        (
             ("--timeframes", "M6"),
             "tradeschool: unknown timeframe 'M6', nearest M5 or M15: expected one of M1 (1m), M5 (5m), M15 (15m), "
             "M30 (30m), H1 (1h), H4 (4h), D1 (1d)",
@@ -266,7 +261,7 @@ def test_settings_show_the_defaults_of_providers(command, monkeypatch: pytest.Mo
             "example 20230101-20230201, 2023-01-01..2023-02-01, 20230101-, -20230201, 2023, 2023-05",
         ),
     ],
-    ids=["pair", "timeframe", "range"],
+    ids=["timeframe", "range"],
 )
 def test_a_wrong_option_is_one_line_with_exit_code_2(command, words: tuple[str, ...], told: str) -> None:
     code, out, said = command("fetch", *words)
