@@ -172,8 +172,8 @@ def optimize(
     default one per core if no worker is connected. `level` searches one level only. `trials` overrides the number of
     trials of each level. `objective`, `sampler` and `pruner` override those of each level, with options as on the
     command line, such as `cmaes,popsize=12`; several objectives give a Pareto front. Progress is printed on standard
-    error. A level that fails its gate is a result, not an error: see `Run.recommendation` and `Run.status`. Interrupt it
-    with Ctrl-C; `tradeschool optimize resume` continues it.
+    error. A level that fails its gate is a result, not an error: see `Run.recommendation` and `Run.status`. Interrupt
+    it with Ctrl-C; `tradeschool optimize resume` continues it.
 
     Raises:
         SettingsError: If a level cannot be searched, or a run of that name exists.
