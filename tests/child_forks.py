@@ -25,7 +25,7 @@ MARK = "TESTS_START_INTERPRETERS"
 """Environment variable: if it is set, each program is a new interpreter."""
 ABOVE_ALL = 500  # a file descriptor
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-Order = dict[str, Any]
+StartRequest = dict[str, Any]
 
 
 def words_of(command: Sequence[str | bytes]) -> list[str] | None:
@@ -48,13 +48,13 @@ class ChildForks:
         """Start a child and return its process id, like `_posixsubprocess.fork_exec`."""
         _, _, kept, cwd, env, stdin, _, _, stdout, _, stderr, _, failure, _, has_session, group, *others = rest
         words = words_of(command)
-        preparation = others[-2]
-        if os.getpid() != self._pid or words is None or preparation is not None or group != -1:
+        has_preparation = any(map(callable, others))
+        if os.getpid() != self._pid or words is None or has_preparation or group != -1:
             return int(self._fork_exec(command, *rest))
         passed = [fd for fd in kept if fd != failure]
         files = [number if fd == -1 else fd for number, fd in enumerate((stdin, stdout, stderr))] + passed
         variables = dict(os.environb) if env is None else dict(each.split(b"=", 1) for each in env)
-        order = {
+        request = {
             "words": words,
             "cwd": os.fsdecode(cwd) if cwd is not None else os.getcwd(),  # noqa: PTH109  # text is needed
             "env": {os.fsdecode(name): os.fsdecode(value) for name, value in variables.items()},
@@ -68,12 +68,12 @@ class ChildForks:
             self._prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(before))
             self._prctl(PR_SET_CHILD_SUBREAPER, 1)
             try:
-                return self._ask(order, files)
+                return self._ask(request, files)
             finally:
                 self._prctl(PR_SET_CHILD_SUBREAPER, before.value)
 
-    def _ask(self, order: Order, files: list[int]) -> int:
-        text = json.dumps(order).encode()
+    def _ask(self, request: StartRequest, files: list[int]) -> int:
+        text = json.dumps(request).encode()
         socket.send_fds(self._line, [len(text).to_bytes(4, "big")], files)
         self._line.sendall(text)
         return int.from_bytes(exactly(self._line, 4), "big")
@@ -89,8 +89,8 @@ def exactly(line: socket.socket, count: int) -> bytes:
     return found
 
 
-def open_child_forks() -> Order | None:
-    """Fork the helper. Returns None in the program, and its order in each process that the helper starts."""
+def open_child_forks() -> StartRequest | None:
+    """Fork the helper. Returns None in the program, and its request in each process that the helper starts."""
     if MARK in os.environ or not sys.platform.startswith("linux"):
         return None
     ours, theirs = socket.socketpair()
@@ -106,8 +106,8 @@ def open_child_forks() -> Order | None:
     return help_out(theirs)
 
 
-def help_out(line: socket.socket) -> Order:
-    """Start a process for each order until the program ends. Returns in the started process."""
+def help_out(line: socket.socket) -> StartRequest:
+    """Start a process for each request until the program ends. Returns in the started process."""
     os.chdir("/")
     for number in INTERRUPTS:
         signal.signal(number, signal.SIG_IGN)
@@ -120,13 +120,13 @@ def help_out(line: socket.socket) -> Order:
         size, files, _, _ = socket.recv_fds(line, 4, 250)
         if not size:
             os._exit(0)
-        order: Order = json.loads(exactly(line, int.from_bytes(size, "big")))
+        request: StartRequest = json.loads(exactly(line, int.from_bytes(size, "big")))
         here, there = os.pipe()
         if (between := os.fork()) == 0:
             if (pid := os.fork()) == 0:
                 line.detach()  # closed with all else
-                become_child(order, files)
-                return order
+                become_child(request, files)
+                return request
             os.write(there, pid.to_bytes(4, "big"))
             os._exit(0)
         os.waitpid(between, 0)  # from here on the program is the parent
@@ -141,23 +141,23 @@ def close_all_but(kept: int) -> None:
     os.closerange(kept + 1, 1 << 16)
 
 
-def become_child(order: Order, files: list[int]) -> None:
+def become_child(request: StartRequest, files: list[int]) -> None:
     """Set up files, parent, session and signals as for an executed program."""
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD, ABOVE_ALL) for fd in files]
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         stream.close()
     os.closerange(0, ABOVE_ALL)
-    for fd, number in zip(high, order["files"], strict=True):
+    for fd, number in zip(high, request["files"], strict=True):
         os.dup2(fd, number)
         os.close(fd)
     open_streams()
-    while os.getppid() != order["parent"]:  # until the first parent has ended
+    while os.getppid() != request["parent"]:  # until the first parent has ended
         os.sched_yield()
-    if order["has_session"]:
+    if request["has_session"]:
         os.setsid()
     for number in INTERRUPTS:
         handler = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-        signal.signal(number, signal.SIG_IGN if number in order["ignored"] else handler)
+        signal.signal(number, signal.SIG_IGN if number in request["ignored"] else handler)
 
 
 def open_streams() -> None:

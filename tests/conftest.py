@@ -25,6 +25,7 @@ from fetcher.simulator.candles.generated import GeneratedCandles
 from fetcher.simulator.server import RunningExchange, serve
 from tests.factories.exchanges import exchange_of
 from tests.revisions import keep_revisions
+from tradeschool.markets import registry
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
@@ -215,3 +216,10 @@ def visit(browser: Any) -> Callable[..., AbstractContextManager[Any]]:
         assert [text for text in visit.wrong if not (expected and expected in text)] == []
 
     return one
+
+
+@pytest.fixture(autouse=True)
+def _instruments() -> Iterator[None]:
+    """Leave only the shipped instruments known after a test."""
+    yield
+    registry.use(None)

@@ -1,4 +1,4 @@
-"""tradeschool: download candles, search strategy parameters, and validate the result against overfitting.
+"""Download candles, search strategy parameters, and validate the result against overfitting.
 
 The Python API is imported on first use, so `import tradeschool as ts` is fast:
 

@@ -15,12 +15,12 @@ from fetcher.download import run_loop
 from fetcher.download.fetch_context import RunOptions
 from fetcher.download.progress import DownloadProgress
 from fetcher.protocol.provider import Access
+from tradeschool.atomic_files import publish_text
 from tradeschool.errors import StoreUnwritable, TradeschoolError
 from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from tradeschool.store import Seal
-from tradeschool.store.atomic_files import publish_text
 from tradeschool.store.frame_store import FrameStore
 
 log = logging.getLogger(__name__)

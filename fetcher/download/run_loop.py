@@ -25,6 +25,7 @@ from fetcher.http.client import Client
 from fetcher.http.request_statistics import Traffic
 from fetcher.protocol.provider import Access, Page, PageTooLarge
 from fetcher.provider_registry import find
+from tradeschool.atomic_files import sweep
 from tradeschool.errors import (
     InvalidCandles,
     ProviderError,
@@ -37,7 +38,6 @@ from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.ohlcv.arrays import are_among
 from tradeschool.ohlcv.frame import Candles
-from tradeschool.store.atomic_files import sweep
 from tradeschool.store.frame_store import FrameStore
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ async def run(
         StoreUnwritable: if a file cannot be written; stored pages are kept, and the next run continues.
     """
     sweep(store.root)
-    plan = remaining_downloads(wanted, store, native=native)
+    plan = remaining_downloads(wanted, store, native=native, access=access)
     traffic = {name: Traffic() for name in access}
     progress = [
         DownloadProgress(download=download, traffic=traffic[download.dataset.instrument.provider]) for download in plan
@@ -235,7 +235,7 @@ async def _publish(context: FetchContext, client: Client, progress: DownloadProg
 
 async def _audit(context: FetchContext, client: Client, progress: DownloadProgress) -> None:
     """Compare derived candles with native pages and log differences; an error only ends the audit."""
-    for page in sample(progress.download, client.provider.slots_per_page, progress.done):
+    for page in sample(progress.download, client.provider, progress.done):
         try:
             _, native = await client.page(page)
             derived = await context.files.call(partial(_derived, context.store, progress.download, page))

@@ -48,6 +48,7 @@ class Client:
         access: Access,
         traffic: Traffic | None = None,
         *,
+        retry_log_level: int = logging.WARNING,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.provider = provider
@@ -59,7 +60,7 @@ class Client:
             "User-Agent": USER_AGENT,
             "Accept-Encoding": "gzip",
         }
-        self._jitter = jitter
+        self._jitter, self._retry_log_level = jitter, retry_log_level
         self._date: str | None = None
         self._failures = 0
         self._probed: set[Instrument] = set()
@@ -102,6 +103,18 @@ class Client:
             await self._request(self.provider.probe(dataset), dataset, lambda answer: answer, patience=patience)
             self._probed.add(dataset.instrument)
 
+    async def products(self, request: Request) -> tuple[Instrument, ...]:
+        """Request the provider's list of all instruments.
+
+        Raises:
+            ServiceUnreachable: if the provider does not respond within a few seconds.
+            ProviderRejected: if the provider rejects the request.
+            ProviderUnusable: if the responses remain unreadable after retries.
+        """
+        patience = min(PROBE_SECONDS, self.access.patience_seconds)
+        what = f"{self.provider.name} product list"
+        return await self._request(request, what, lambda answer: self.provider.products(answer.body), patience=patience)
+
     async def page(self, page: Page, *, fresh: bool = False) -> tuple[bytes, Candles]:
         """Request a page and return its body as received (usually gzip) and its candles.
 
@@ -125,7 +138,7 @@ class Client:
     async def _request(
         self,
         request: Request,
-        what: Page | Dataset,
+        what: Page | Dataset | str,
         read: Callable[[RawResponse], T],
         *,
         patience: float,
@@ -154,7 +167,7 @@ class Client:
                 return answer
             self.traffic.retries += 1
 
-    def _check_patience(self, failure: TransientError, what: Page | Dataset, *, is_over: bool) -> None:
+    def _check_patience(self, failure: TransientError, what: Page | Dataset | str, *, is_over: bool) -> None:
         """Raise if the provider asks for too long a pause, or has not responded for too long."""
         where = f"{self.provider.name} at {self.access.url}"
         if (failure.pause_seconds or 0.0) > MAX_REQUESTED_PAUSE:
@@ -167,7 +180,7 @@ class Client:
                 f"{where} does not respond ({what}: {failure}); check the network and the URL"
             ) from failure
 
-    async def _attempt(self, request: Request, what: Page | Dataset, *, fresh: bool) -> RawResponse:
+    async def _attempt(self, request: Request, what: Page | Dataset | str, *, fresh: bool) -> RawResponse:
         with self.traffic.throttled():
             tokens = [await self.bucket.acquire()]
         try:
@@ -199,14 +212,15 @@ class Client:
                 body=inflated(packed) if response.headers.get("Content-Encoding") == "gzip" else packed,
             )
 
-    async def _pause(self, what: Page | Dataset, reason: Exception, seconds: float | None) -> None:
+    async def _pause(self, what: Page | Dataset | str, reason: Exception, seconds: float | None) -> None:
         """Pause all requests to the provider, because a failure usually affects all pages at the same time."""
         if seconds is None:
             seconds = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures) * (0.5 + self._jitter() / 2)
         self._failures = min(self._failures + 1, 16)
         self.traffic.paused_until = max(self.traffic.paused_until, time.monotonic() + seconds)
         await self.bucket.pause(seconds)
-        log.warning(
+        log.log(
+            self._retry_log_level,
             "Retrying request",
             extra={
                 "action": "retry",

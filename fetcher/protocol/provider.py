@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tradeschool.errors import ProviderRejected
-from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.instruments import Dataset, Instrument
+from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
 from tradeschool.ohlcv.frame import Candles
 
@@ -67,6 +68,8 @@ class Provider(Protocol):
     """Whether requests require a token; other providers never receive one."""
     busy: frozenset[int]
     """HTTP statuses below 500 that mean "retry later"."""
+    timeframes: frozenset[Timeframe]
+    """Timeframes that the API has; the others are derived."""
     slots_per_page: int
     """Maximum number of candles per request."""
     connections: int
@@ -81,6 +84,18 @@ class Provider(Protocol):
 
     def probe(self, dataset: Dataset) -> Request:
         """Return a cheap request that fails for a wrong host, token or instrument."""
+
+    def product_list(self, account: str | None) -> Request | None:
+        """Return the request for the list of all instruments, None if it needs an account and none is given."""
+
+    def products(self, body: bytes | None) -> tuple[Instrument, ...]:
+        """Parse the response to that request; None returns the list that is shipped with the provider, if any.
+
+        Products that are not spot pairs, or whose names cannot be part of a file path, are dropped.
+
+        Raises:
+            ProviderUnusable: if the body is not a product list.
+        """
 
     def request(self, page: Page) -> Request:
         """Return the request for a page."""

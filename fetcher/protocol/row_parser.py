@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fetcher.protocol.provider import Page
-from tradeschool.errors import ProviderUnusable
+from tradeschool.errors import ProviderUnusable, SettingsError
+from tradeschool.markets.instrument_file import decimals_of, exact_tick, is_usable_name
+from tradeschool.markets.instruments import Instrument, Market
 from tradeschool.ohlcv.arrays import CandleArrays
 from tradeschool.ohlcv.frame import Candles
 
@@ -16,6 +18,29 @@ QUOTED_BYTES = 80
 """Bytes of an unexpected error body that are quoted in a message."""
 
 T = TypeVar("T")
+
+
+def listed_instrument(
+    provider: str, base: str, quote: str, *, market: Market, tick: str, status: str, symbol: str = ""
+) -> Instrument | None:
+    """Return the instrument of an entry of a product list; None if it has no usable name or tick."""
+    try:
+        step = exact_tick(tick)
+    except SettingsError:
+        return None
+    if not (is_usable_name(base) and is_usable_name(quote)):
+        return None
+    return Instrument(
+        provider=provider,
+        base=base,
+        quote=quote,
+        market=market,
+        decimals=decimals_of(step),
+        tick_size=step,
+        symbol=symbol,
+        status=status,
+        has_finer_history=True,  # a list tells today's tick only
+    )
 
 
 def error_text(body: bytes, form: type[T], text: Callable[[T], str]) -> str:

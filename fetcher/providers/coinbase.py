@@ -12,9 +12,10 @@ import msgspec
 import numpy as np
 
 from fetcher.protocol.provider import Page, PageTooLarge, Request
-from fetcher.protocol.row_parser import candles_of, error_text
+from fetcher.protocol.row_parser import candles_of, error_text, listed_instrument
 from tradeschool.errors import ProviderRejected, ProviderUnusable
-from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.instruments import Dataset, Instrument, Market
+from tradeschool.markets.timeframes import Timeframe
 from tradeschool.ohlcv.frame import Candles
 
 Row = tuple[int, float, float, float, float, float]
@@ -30,6 +31,17 @@ class _Refusal(msgspec.Struct):
     message: str
 
 
+class _Product(msgspec.Struct):
+    base_currency: str
+    quote_currency: str
+    quote_increment: str
+    status: str
+    trading_disabled: bool = False
+
+
+_products = msgspec.json.Decoder(list[_Product])
+
+
 class Coinbase:
     """Coinbase Exchange API: rows are newest first, empty intervals are omitted, an error is an object, not a list."""
 
@@ -40,6 +52,8 @@ class Coinbase:
     """A third of the documented limit, because other programs may use the same address."""
     needs_token = False
     busy = frozenset({429})
+    timeframes = frozenset({Timeframe.M1, Timeframe.M5, Timeframe.M15, Timeframe.H1, Timeframe.D1})
+    """Granularities 60, 300, 900, 3600 and 86400; the sixth one, 21600, is not a `Timeframe`."""
     slots_per_page = 300
     connections = 4
 
@@ -51,6 +65,32 @@ class Coinbase:
     def probe(self, dataset: Dataset) -> Request:
         """Request the product details, which fails for an unknown product."""
         return Request(path=f"/products/{dataset.instrument.name}")
+
+    def product_list(self, account: str | None) -> Request | None:
+        """Request all products; the list is public."""
+        del account
+        return Request(path="/products")
+
+    def products(self, body: bytes | None) -> tuple[Instrument, ...]:
+        """Parse the products; `quote_increment` is the tick."""
+        if body is None:
+            return ()
+        try:
+            listed = _products.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ProviderUnusable(f"coinbase: expected products, was {body[:80]!r}: {error}") from error
+        found = [
+            listed_instrument(
+                self.name,
+                each.base_currency,
+                each.quote_currency,
+                market=Market.CRYPTO,
+                tick=each.quote_increment,
+                status="disabled" if each.trading_disabled and each.status == "online" else each.status,
+            )
+            for each in listed
+        ]
+        return tuple(each for each in found if each)
 
     def request(self, page: Page) -> Request:
         """Request the candles of a page; `end` is the open of the last candle, because both ends are inclusive.

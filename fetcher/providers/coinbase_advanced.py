@@ -10,14 +10,22 @@ import msgspec
 import numpy as np
 
 from fetcher.protocol.provider import Page, PageTooLarge, Request
-from fetcher.protocol.row_parser import candles_of, error_text
+from fetcher.protocol.row_parser import candles_of, error_text, listed_instrument
 from tradeschool.errors import ProviderRejected, ProviderUnusable
-from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.instruments import Dataset, Instrument, Market
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.ohlcv.frame import Candles
 
 PRODUCTS = "/api/v3/brokerage/market/products"
-GRANULARITIES = {Timeframe.M5: "FIVE_MINUTE", Timeframe.M15: "FIFTEEN_MINUTE", Timeframe.H1: "ONE_HOUR"}
+GRANULARITIES = {
+    Timeframe.M1: "ONE_MINUTE",
+    Timeframe.M5: "FIVE_MINUTE",
+    Timeframe.M15: "FIFTEEN_MINUTE",
+    Timeframe.M30: "THIRTY_MINUTE",
+    Timeframe.H1: "ONE_HOUR",
+    Timeframe.D1: "ONE_DAY",
+}
+"""The API also has two and six hours, which are not a `Timeframe`; H4 is derived."""
 
 
 class _Candle(msgspec.Struct):
@@ -27,6 +35,19 @@ class _Candle(msgspec.Struct):
     open: float
     close: float
     volume: float
+
+
+class _AdvancedProduct(msgspec.Struct):
+    base_currency_id: str
+    quote_currency_id: str
+    price_increment: str
+    status: str
+    product_type: str = "SPOT"
+    trading_disabled: bool = False
+
+
+class _Products(msgspec.Struct):
+    products: list[_AdvancedProduct]
 
 
 class _Response(msgspec.Struct):
@@ -43,6 +64,9 @@ _response = msgspec.json.Decoder(_Response, strict=False)
 """Not strict, because every number is a string."""
 
 
+_products = msgspec.json.Decoder(_Products)
+
+
 class CoinbaseAdvanced:
     """Coinbase Advanced Trade API: candles are newest first, empty intervals are omitted, numbers are strings."""
 
@@ -53,6 +77,7 @@ class CoinbaseAdvanced:
     """No limit is published for the public endpoints; the rate of Coinbase Exchange is used."""
     needs_token = False
     busy = frozenset({429})
+    timeframes = frozenset(GRANULARITIES)
     slots_per_page = 300
     """The API allows up to 349; 300 as for Exchange, so that one API can continue a download of the other."""
     connections = 4
@@ -65,6 +90,33 @@ class CoinbaseAdvanced:
     def probe(self, dataset: Dataset) -> Request:
         """Request the product details, which fails for an unknown product."""
         return Request(path=f"{PRODUCTS}/{dataset.instrument.name}")
+
+    def product_list(self, account: str | None) -> Request | None:
+        """Request all spot products; the list is public."""
+        del account
+        return Request(path=PRODUCTS, query={"product_type": "SPOT", "get_all_products": "true"})
+
+    def products(self, body: bytes | None) -> tuple[Instrument, ...]:
+        """Parse the spot products; `price_increment` is the tick."""
+        if body is None:
+            return ()
+        try:
+            listed = _products.decode(body).products
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ProviderUnusable(f"coinbase: expected products, was {body[:80]!r}: {error}") from error
+        found = [
+            listed_instrument(
+                self.name,
+                each.base_currency_id,
+                each.quote_currency_id,
+                market=Market.CRYPTO,
+                tick=each.price_increment,
+                status="disabled" if each.trading_disabled and each.status == "online" else each.status,
+            )
+            for each in listed
+            if each.product_type == "SPOT"
+        ]
+        return tuple(each for each in found if each)
 
     def request(self, page: Page) -> Request:
         """Request the candles of a page; `end` is the open of the last candle, because both ends are inclusive."""

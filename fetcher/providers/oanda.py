@@ -6,16 +6,22 @@ exclusive, and a range of more than 5000 intervals is rejected, not truncated.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import msgspec
 import numpy as np
 
+from fetcher.protocol.oanda_instruments import shipped_instruments
 from fetcher.protocol.provider import Page, PageTooLarge, Request
-from fetcher.protocol.row_parser import error_text
+from fetcher.protocol.row_parser import error_text, listed_instrument
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
-from tradeschool.markets.instruments import Dataset, Instrument
+from tradeschool.markets.grid import alignment_of
+from tradeschool.markets.instruments import Dataset, Instrument, Market
+from tradeschool.markets.timeframes import Timeframe
 from tradeschool.ohlcv.arrays import CandleArrays
 from tradeschool.ohlcv.frame import Candles
+
+GRANULARITIES = {timeframe: timeframe.name for timeframe in Timeframe} | {Timeframe.D1: "D"}
 
 
 class _Quote(msgspec.Struct, gc=False):
@@ -48,6 +54,23 @@ class _Refusal(msgspec.Struct):
     errorMessage: str
 
 
+class _Tag(msgspec.Struct):
+    type: str
+    name: str
+
+
+class _Instrument(msgspec.Struct):
+    name: str
+    type: str
+    displayPrecision: int
+    tags: list[_Tag] = []
+
+
+class _Instruments(msgspec.Struct):
+    instruments: list[_Instrument]
+
+
+_instruments = msgspec.json.Decoder(_Instruments)
 _response = msgspec.json.Decoder(_Response, strict=False)
 """Not strict, because prices and times are strings."""
 
@@ -61,6 +84,7 @@ class Oanda:
     rate = 2.0
     needs_token = True
     busy = frozenset({429})
+    timeframes = frozenset(GRANULARITIES)
     slots_per_page = 4999
     """The documented maximum is 5000; it is unclear whether it counts both ends, so one less is used."""
     connections = 2
@@ -74,20 +98,37 @@ class Oanda:
 
     def probe(self, dataset: Dataset) -> Request:
         """Request the newest candle, which fails for a wrong token, host or instrument."""
-        query = {"granularity": dataset.timeframe.name, "count": "1", "price": "MBA"}
-        return Request(path=_path(dataset.instrument), query=query)
+        query = {"granularity": GRANULARITIES[dataset.timeframe], "count": "1", "price": "MBA"}
+        return Request(path=_path(dataset.instrument), query=query | _alignment(dataset))
+
+    def product_list(self, account: str | None) -> Request | None:
+        """Request the instruments of an account; they differ by country."""
+        return Request(path=f"/v3/accounts/{account}/instruments") if account else None
+
+    def products(self, body: bytes | None) -> tuple[Instrument, ...]:
+        """Parse the instruments of an account; without one, return OANDA's usual instruments."""
+        shipped = {each.name: each for each in shipped_instruments()}
+        if body is None:
+            return tuple(shipped.values())
+        try:
+            listed = _instruments.decode(body).instruments
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ProviderUnusable(f"oanda: expected instruments, was {body[:80]!r}: {error}") from error
+        found = [_listed(each, shipped) for each in listed]
+        return tuple(each for each in found if each)
 
     def request(self, page: Page) -> Request:
         """Request the candles of a page; all parameters are set, as some defaults are unsuitable (S5, mid only)."""
         return Request(
             path=_path(page.dataset.instrument),
             query={
-                "granularity": page.dataset.timeframe.name,
+                "granularity": GRANULARITIES[page.dataset.timeframe],
                 "price": "MBA",
                 "smooth": "false",
                 "includeFirst": "true",
                 "from": str(page.window.start_seconds),
                 "to": str(page.window.end_seconds),
+                **_alignment(page.dataset),
             },
         )
 
@@ -98,7 +139,7 @@ class Oanda:
             arrays = _arrays([candle for candle in answer.candles if candle.complete], page.dataset)
         except (ValueError, OverflowError) as error:  # from msgspec, or an invalid time
             raise ProviderUnusable(f"{page}: expected candles, was {body[:80]!r}: {error}") from error
-        expected = (_symbol(page.dataset.instrument), page.dataset.timeframe.name)
+        expected = (_symbol(page.dataset.instrument), GRANULARITIES[page.dataset.timeframe])
         if (answer.instrument, answer.granularity) != expected:
             raise ProviderUnusable(f"{page}: expected {expected}, was {(answer.instrument, answer.granularity)}")
         is_ours = (arrays.time >= page.window.start_seconds) & (arrays.time < page.window.end_seconds)
@@ -114,6 +155,17 @@ class Oanda:
 
 
 PROVIDER = Oanda()
+
+
+def _listed(each: _Instrument, shipped: Mapping[str, Instrument]) -> Instrument | None:
+    base, _, quote = each.name.partition("_")
+    known = shipped.get(f"{base}-{quote}")
+    tagged = {tag.name.removesuffix("_CFD").lower() for tag in each.tags if tag.type == "ASSET_CLASS"}
+    kinds = {"CURRENCY": Market.FX, "METAL": Market.METAL}
+    usual = known.market if known else Market.INDEX
+    market = kinds.get(each.type) or next((kind for kind in Market if kind.value in tagged), usual)
+    tick = f"{Decimal(1).scaleb(-each.displayPrecision):f}"
+    return listed_instrument("oanda", base, quote, market=market, tick=tick, status="online")
 
 
 def _arrays(candles: list[_Candle], dataset: Dataset) -> CandleArrays:
@@ -142,8 +194,19 @@ def _seconds(time: str) -> int:
     return int(float(time))
 
 
+def _alignment(dataset: Dataset) -> dict[str, str]:
+    """Return the parameters that set the begin of the day for candles that are counted from it.
+
+    They equal OANDA's defaults, which are not relied on: candles of another begin of the day are other candles.
+    """
+    if not dataset.timeframe.is_day_aligned:
+        return {}
+    begin = alignment_of(dataset.instrument)
+    return {"dailyAlignment": str(begin.hour), "alignmentTimezone": begin.zone}
+
+
 def _symbol(instrument: Instrument) -> str:
-    return f"{instrument.base}_{instrument.quote}"
+    return instrument.symbol or f"{instrument.base}_{instrument.quote}"
 
 
 def _path(instrument: Instrument) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from optimizer.backtest import reference
 from optimizer.backtest.entries import EXIT, LONG, NONE, SHORT, Entries, entries_at
 from optimizer.backtest.reference import BOOK, Book
-from optimizer.backtest.result import TRADE, BacktestRun, TradingRules
+from optimizer.backtest.result import BacktestRun, TradingRules, trade_type
 from optimizer.bars.preparation import Prepared
 from optimizer.strategies.protocol import Bar, BarStrategy, Position
 from optimizer.strategies.trade_management import TradeManagement
@@ -41,6 +41,7 @@ class _Session:
         self, strategy: BarStrategy, prepared: Prepared, parameters: Mapping[str, float], rules: TradingRules
     ) -> None:
         self._name, self._prepared, self._rules = strategy.name, prepared, rules
+        self._times = prepared.time
         self._decider = strategy.decider(prepared.dataset, parameters, rules.direction)
         self._market, self._terms = reference.market_of(prepared), reference.terms_of(prepared, rules)
         # Only the sign of a signal is unknown in advance, so distances and filters are computed for all judged bars at
@@ -58,7 +59,7 @@ class _Session:
         )
         self._decided.bar[:] = -1
         self._plan, self._count = reference.plan_of(self._decided), 0
-        self._trades = np.zeros(len(evaluated), dtype=TRADE)
+        self._trades = np.zeros(len(evaluated), dtype=trade_type(prepared.prices.dtype))
         self._equity, self._lows = np.empty(prepared.day_count), np.empty(prepared.day_count)
         self._books = np.zeros(1, dtype=BOOK)
         self._book: Book = self._books[0]
@@ -108,7 +109,7 @@ class _Session:
         candles, tick = self._prepared, self._prepared.dataset.instrument.tick
         return Bar(
             number=bar,
-            time=int(candles.slots[bar]) * candles.dataset.timeframe.seconds,
+            time=int(self._times[bar]),
             open=int(candles.open[bar]) * tick,
             high=int(candles.high[bar]) * tick,
             low=int(candles.low[bar]) * tick,

@@ -29,8 +29,8 @@ class CostRates:
 
     @classmethod
     def of(cls, costs: Costs, market: Market) -> "CostRates":
-        """Return the rates that a level sets for a market."""
-        if market is Market.CRYPTO:
+        """Return the rates that a level sets for a market: those of crypto without a spread, those of FX with one."""
+        if not market.has_spread:
             return cls(
                 fee=costs.crypto_fee_bps * BPS,
                 slippage=costs.crypto_slippage_bps * BPS,

@@ -24,7 +24,7 @@ from optimizer.backtest.reference import (
     run_of,
     terms_of,
 )
-from optimizer.backtest.result import TRADE, BacktestRun, TradingRules
+from optimizer.backtest.result import BacktestRun, TradingRules, trade_type
 from optimizer.bars.preparation import (
     BLOCK,
     CLOSE,
@@ -82,7 +82,7 @@ class ResultArrays(NamedTuple):
 
 def trade(prepared: Prepared, entries: Entries, rules: TradingRules) -> BacktestRun:
     """Return the trades and daily equity of the judged bars; same result as `reference.replay`."""
-    trades = np.empty(len(entries), dtype=TRADE)
+    trades = np.empty(len(entries), dtype=trade_type(prepared.prices.dtype))
     equity, lows = np.empty(prepared.day_count), np.empty(prepared.day_count)
     plan, terms = plan_of(entries), terms_of(prepared, rules)
     market, initial = market_of(prepared), rules.initial_equity
@@ -94,7 +94,7 @@ def trade(prepared: Prepared, entries: Entries, rules: TradingRules) -> Backtest
 @njit
 def _trade(
     market: MarketArrays,
-    blocks: NDArray[np.int32],
+    blocks: NDArray[np.signedinteger],
     day_starts: NDArray[np.int32],
     plan: SignalPlan,
     terms: EngineTerms,
@@ -240,7 +240,7 @@ def _size(equity: float, price: int, atr: float, terms: EngineTerms) -> float:
 def _keep_position(
     book: Book,
     market: MarketArrays,
-    blocks: NDArray[np.int32],
+    blocks: NDArray[np.signedinteger],
     start: int,
     end: int,
     terms: EngineTerms,
@@ -421,7 +421,7 @@ def _value_at(book: Book, price: int) -> float:
 
 
 @inlined
-def _ticks(price: np.int32) -> int:
+def _ticks(price: np.signedinteger) -> int:
     """Return the price as int64, so that callers are compiled for one integer type."""
     return int(np.int64(price))
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.backtest.entries import Entries
-from optimizer.backtest.result import TRADE, BacktestRun, TradingRules
+from optimizer.backtest.result import BacktestRun, TradingRules, trade_type
 from optimizer.bars.preparation import CLOSE, HIGH, LOW, OPEN, Prepared
 from optimizer.compilation.jit import inlined, njit
 
@@ -69,7 +69,7 @@ Book = np.void
 class MarketArrays(NamedTuple):
     """Candles that a replay reads; see `Prepared`."""
 
-    prices: NDArray[np.int32]
+    prices: NDArray[np.signedinteger]
     spreads: NDArray[np.float32]
 
 
@@ -114,7 +114,7 @@ def replay(prepared: Prepared, entries: Entries, rules: TradingRules) -> Backtes
 
     `sum(net) == final equity - initial equity`, to float64 rounding.
     """
-    trades = np.zeros(len(entries), dtype=TRADE)
+    trades = np.zeros(len(entries), dtype=trade_type(prepared.prices.dtype))
     equity, lows = np.empty(prepared.day_count), np.empty(prepared.day_count)
     plan, terms = plan_of(entries), terms_of(prepared, rules)
     book = _replay(market_of(prepared), prepared.day_starts, plan, terms, rules.initial_equity, trades, equity, lows)[0]

@@ -42,8 +42,17 @@ TRADE = np.dtype(
     ],
     align=True,
 )
+WIDE_TRADE = np.dtype(
+    [(name, np.int64 if name.endswith("price") else TRADE[name]) for name in TRADE.names or ()], align=True
+)
+"""`TRADE` with prices of 64 bits."""
 Trades = NDArray[np.void]
 """Array of `TRADE`, ordered by entry."""
+
+
+def trade_type(prices: np.dtype[np.signedinteger]) -> np.dtype[np.void]:
+    """Return the record type of trades for prices of this integer type."""
+    return WIDE_TRADE if prices.itemsize == WIDE_TRADE["entry_price"].itemsize else TRADE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

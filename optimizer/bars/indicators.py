@@ -17,7 +17,7 @@ ATR_SPACING = 24
 """Bars between two marks."""
 
 
-def wilder_atr(prices: NDArray[np.int32], period: int) -> NDArray[np.float64]:
+def wilder_atr(prices: NDArray[np.signedinteger], period: int) -> NDArray[np.float64]:
     """Return the ATR in ticks, shape (n_bars,); NaN before bar `period - 1`."""
     average = np.full(len(prices), np.nan)
     if len(prices) >= period:
@@ -25,7 +25,7 @@ def wilder_atr(prices: NDArray[np.int32], period: int) -> NDArray[np.float64]:
     return average
 
 
-def atr_marks(prices: NDArray[np.int32], periods: range) -> NDArray[np.float64]:
+def atr_marks(prices: NDArray[np.signedinteger], periods: range) -> NDArray[np.float64]:
     """Return the ATR at bars 23, 47, 71, ..., one row for each of consecutive periods.
 
     All periods are computed in one pass, because a single period would wait for its own previous value.
@@ -46,7 +46,7 @@ def marks_of(average: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def atr_at(
     bars: NDArray[np.int32],
-    prices: NDArray[np.int32],
+    prices: NDArray[np.signedinteger],
     period: int,
     marks: NDArray[np.float64],
 ) -> NDArray[np.float64]:
@@ -58,7 +58,7 @@ def atr_at(
 
 @njit
 def _fill_atr(
-    prices: NDArray[np.int32],
+    prices: NDArray[np.signedinteger],
     period: int,
     average: NDArray[np.float64],
 ) -> None:
@@ -72,7 +72,7 @@ def _fill_atr(
 
 @njit
 def _fill_marks(
-    prices: NDArray[np.int32],
+    prices: NDArray[np.signedinteger],
     periods: NDArray[np.int64],
     weights: NDArray[np.float64],
     atr: NDArray[np.float64],
@@ -92,7 +92,7 @@ def _fill_marks(
 
 @inlined
 def _begin_marks(
-    prices: NDArray[np.int32], period: int, weight: float, longest: int, number: int, marks: NDArray[np.float64]
+    prices: NDArray[np.signedinteger], period: int, weight: float, longest: int, number: int, marks: NDArray[np.float64]
 ) -> float:
     """Compute one period's ATR and marks up to the bar at which the longest period begins."""
     atr = _first_atr(prices, period)
@@ -107,7 +107,7 @@ def _begin_marks(
 @njit
 def _fill_atr_at(
     bars: NDArray[np.int32],
-    prices: NDArray[np.int32],
+    prices: NDArray[np.signedinteger],
     period: int,
     marks: NDArray[np.float64],
     average: NDArray[np.float64],
@@ -127,7 +127,7 @@ def _fill_atr_at(
 
 
 @inlined
-def _first_atr(prices: NDArray[np.int32], period: int) -> float:
+def _first_atr(prices: NDArray[np.signedinteger], period: int) -> float:
     total = int(prices[0, HIGH]) - int(prices[0, LOW])
     for bar in range(1, period):
         total += _true_range(prices, bar)
@@ -135,6 +135,6 @@ def _first_atr(prices: NDArray[np.int32], period: int) -> float:
 
 
 @inlined
-def _true_range(prices: NDArray[np.int32], bar: int) -> int:
+def _true_range(prices: NDArray[np.signedinteger], bar: int) -> int:
     before = int(prices[bar - 1, CLOSE])
     return max(int(prices[bar, HIGH]), before) - min(int(prices[bar, LOW]), before)

@@ -3,7 +3,7 @@
 This module does not import polars, because it runs in processes that fork.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from optimizer.bars.indicators import atr_marks
 from tradeschool.errors import DataIncomplete, InvalidCandles
-from tradeschool.markets.instruments import Dataset, Market
+from tradeschool.markets.grid import grid_of
+from tradeschool.markets.instrument_file import MAX_DECIMALS
+from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.windows import Window
 from tradeschool.ohlcv.arrays import PRICES, CandleArrays
 
@@ -25,6 +27,10 @@ OPEN, HIGH, LOW, CLOSE = range(4)
 """Columns of `Prepared.prices`, in the order of `PRICES`."""
 LARGEST_EXACT = 2**53
 """Largest bound up to which every whole number is exact in float64."""
+LARGEST_TICKS = {32: 2**31 - 1, 64: 2**39}
+"""Largest price in ticks by integer width; the engine's absent stops are 2^40 ticks away."""
+FINER_DECIMALS = 6
+"""Decimal places that older candles may have more than today's tick."""
 TICK_TOLERANCE = 1e-4
 """Maximum distance of a price in ticks from a whole number. A decimal price as float is off by at most 1e-6 ticks."""
 
@@ -39,9 +45,12 @@ class Prepared:
     dataset: Dataset
     window: Window
     slots: NDArray[np.int32]
-    """Open times in timeframes since 1970-01-01 UTC, ascending."""
-    prices: NDArray[np.int32]
-    """Open, high, low and close of each bar, shape (n_bars, 4); one row per bar for locality of access."""
+    """Slot numbers of the dataset's grid, ascending: for most timeframes, opens in timeframes since 1970-01-01 UTC."""
+    prices: NDArray[np.signedinteger]
+    """Open, high, low and close of each bar, shape (n_bars, 4); one row per bar for locality of access.
+
+    32-bit integers, or 64-bit ones for fine ticks (`Instrument.integer_bits`) and large prices.
+    """
     spreads: NDArray[np.float32]
     """Half-spreads in ticks; a single zero if the dataset stores none."""
     close_sums: NDArray[np.float64]
@@ -54,7 +63,7 @@ class Prepared:
     from `first_day` to the window's last day, those without a bar included."""
     hour_ends: NDArray[np.int32]
     """Last bar of each UTC hour that has a bar; shape (n_hours,)."""
-    blocks: NDArray[np.int32]
+    blocks: NDArray[np.signedinteger]
     """Lowest low, highest high, lowest and highest close of bars 16 n .. 16 n + 15 in row n; shape
     (n_bars // 16, 4).
     """
@@ -66,25 +75,29 @@ class Prepared:
     @property
     def time(self) -> NDArray[np.int64]:
         """Open times as Unix seconds; a new array at each call."""
-        return self.slots.astype(np.int64) * self.dataset.timeframe.seconds
+        return grid_of(self.dataset).open(self.slots.astype(np.int64))
+
+    def closes(self, bars: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the close times of bars as Unix seconds."""
+        return grid_of(self.dataset).open(self.slots[bars].astype(np.int64) + 1)
 
     @property
-    def open(self) -> NDArray[np.int32]:
+    def open(self) -> NDArray[np.signedinteger]:
         """First price of each bar."""
         return self.prices[:, OPEN]
 
     @property
-    def high(self) -> NDArray[np.int32]:
+    def high(self) -> NDArray[np.signedinteger]:
         """Highest price of each bar."""
         return self.prices[:, HIGH]
 
     @property
-    def low(self) -> NDArray[np.int32]:
+    def low(self) -> NDArray[np.signedinteger]:
         """Lowest price of each bar."""
         return self.prices[:, LOW]
 
     @property
-    def close(self) -> NDArray[np.int32]:
+    def close(self) -> NDArray[np.signedinteger]:
         """Last price of each bar."""
         return self.prices[:, CLOSE]
 
@@ -127,12 +140,14 @@ def prepare(
     Raises:
         DataIncomplete: no bar remains after the warm-up.
         InvalidCandles: names dataset, bar and rule. Times must ascend and lie in the window, prices must be positive
-            whole ticks within int32, low and high must be the extremes, sums of closes must be exact in float64, and FX
-            needs half-spreads.
+            whole ticks within the instrument's integers, low and high must be the extremes, sums of closes must be
+            exact in float64, and markets with a spread need half-spreads.
     """
+    candles = _with_fitting_decimals(candles)
     _check_length(candles, warm_up)
     _check_times(candles, window)
-    prices = np.column_stack([_whole_ticks(candles, name) for name in PRICES])
+    whole = np.column_stack([_whole_ticks(candles, name) for name in PRICES])
+    prices = _narrowest(whole, candles.dataset.instrument)
     prices.flags.writeable = False  # one array type for marks and trials
     _check_extremes(candles, prices)
     first_day = int(candles.time[warm_up]) // DAY_SECONDS
@@ -140,7 +155,7 @@ def prepare(
     return Prepared(
         dataset=candles.dataset,
         window=window,
-        slots=(candles.time // candles.dataset.timeframe.seconds).astype(np.int32),
+        slots=grid_of(candles.dataset).number(candles.time).astype(np.int32),
         prices=prices,
         spreads=_half_spread_ticks(candles),
         close_sums=_exact_sums(candles.dataset, prices[:, CLOSE], warm_up),
@@ -167,9 +182,31 @@ def _check_times(candles: CandleArrays, window: Window) -> None:
     _check(candles, np.diff(time, prepend=time[0] - 1) <= 0, "times must ascend")
     outside = (time < window.start_seconds) | (time >= window.end_seconds)
     _check(candles, outside, f"times must lie in {window}")
+    _check(
+        candles, ~grid_of(candles.dataset).lies_on(time), f"times must lie on the {candles.dataset.timeframe.name} grid"
+    )
 
 
-def _whole_ticks(candles: CandleArrays, name: str) -> NDArray[np.int32]:
+def _with_fitting_decimals(candles: CandleArrays) -> CandleArrays:
+    """Return the candles with the first number of decimals, from the instrument's on, in which all prices are whole.
+
+    A provider changes its tick over the years, and its product list tells today's only.
+    """
+    instrument = candles.dataset.instrument
+    if not instrument.has_finer_history:
+        return candles
+    for decimals in range(instrument.decimals, min(instrument.decimals + FINER_DECIMALS, MAX_DECIMALS) + 1):
+        if all(_are_whole(getattr(candles, name) * 10.0**decimals) for name in PRICES):
+            finer = replace(candles.dataset, instrument=replace(instrument, decimals=decimals))
+            return replace(candles, dataset=finer)
+    return candles
+
+
+def _are_whole(ticks: NDArray[np.float64]) -> bool:
+    return bool((np.abs(ticks - np.rint(ticks)) <= TICK_TOLERANCE).all())
+
+
+def _whole_ticks(candles: CandleArrays, name: str) -> NDArray[np.int64]:
     values: NDArray[np.float64] = getattr(candles, name)
     scale = _ticks_per_unit(candles.dataset)
     _check(candles, ~np.isfinite(values), f"{name} must be a finite number")
@@ -177,11 +214,25 @@ def _whole_ticks(candles: CandleArrays, name: str) -> NDArray[np.int32]:
     ticks = np.rint(exact)
     _check(candles, np.abs(exact - ticks) > TICK_TOLERANCE, f"{name} must be whole ticks of {1 / scale:g}", values)
     _check(candles, ticks < 1, f"{name} must be at least one tick", values)
-    _check(candles, ticks > np.iinfo(np.int32).max, f"{name} in ticks must fit 32 bits", values)
-    return ticks.astype(np.int32)
+    largest = largest_ticks(candles.dataset.instrument)
+    fits = "32 bits" if largest == LARGEST_TICKS[32] else f"the engine's largest price of {largest:,} ticks"
+    _check(candles, ticks > largest, f"{name} in ticks must fit {fits}", values)
+    return ticks.astype(np.int64)
 
 
-def _check_extremes(candles: CandleArrays, prices: NDArray[np.int32]) -> None:
+def largest_ticks(instrument: Instrument) -> int:
+    """Return the largest price in ticks that is accepted for an instrument."""
+    is_narrow = instrument.integer_bits == 32 and not instrument.has_finer_history
+    return LARGEST_TICKS[32 if is_narrow else 64]
+
+
+def _narrowest(prices: NDArray[np.int64], instrument: Instrument) -> NDArray[np.signedinteger]:
+    """Return prices in 32 bits if the instrument and all prices allow it, so that a trial reads fewer bytes."""
+    fits = instrument.integer_bits == 32 and prices.max() <= LARGEST_TICKS[32]
+    return prices.astype(np.int32) if fits else prices
+
+
+def _check_extremes(candles: CandleArrays, prices: NDArray[np.signedinteger]) -> None:
     opened, high, low, close = prices.T
     lowest, highest = np.minimum(np.minimum(opened, close), high), np.maximum(opened, close)
     _check(candles, low > lowest, "low must be the lowest price", candles.low)
@@ -198,15 +249,15 @@ def _half_spread_ticks(candles: CandleArrays) -> NDArray[np.float32]:
 
 
 def _check_needs_no_spread(dataset: Dataset) -> None:
-    if dataset.instrument.market is Market.FX:
-        raise InvalidCandles(f"{dataset}: half_spread is missing: FX candles need it as trading cost")
+    if dataset.instrument.has_spread:
+        raise InvalidCandles(f"{dataset}: half_spread is missing: these candles need it as trading cost")
 
 
 def _ticks_per_unit(dataset: Dataset) -> float:
     return float(10**dataset.instrument.decimals)
 
 
-def _exact_sums(dataset: Dataset, closes: NDArray[np.int32], warm_up: int) -> NDArray[np.float64]:
+def _exact_sums(dataset: Dataset, closes: NDArray[np.signedinteger], warm_up: int) -> NDArray[np.float64]:
     """Return prefix sums; checks that a window's sum times its length is exact in float64."""
     sums = np.concatenate(([0], np.cumsum(closes, dtype=np.int64)))
     largest = max(int(sums[-1]), int(closes.max()) * warm_up**2)
@@ -225,14 +276,14 @@ def _hour_ends(time: NDArray[np.int64]) -> NDArray[np.int32]:
     return np.flatnonzero(np.diff(time // HOUR_SECONDS, append=-1)).astype(np.int32)
 
 
-def extremes_of_blocks(prices: NDArray[np.int32]) -> NDArray[np.int32]:
+def extremes_of_blocks(prices: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
     """Return `Prepared.blocks` computed from `Prepared.prices`."""
     count = len(prices) // BLOCK
     whole = prices[: count * BLOCK].reshape(count, BLOCK, len(PRICES))
-    extremes = np.empty((count, 4), dtype=np.int32)
-    extremes[:, LOWEST] = whole[:, :, LOW].min(axis=1, initial=np.iinfo(np.int32).max)
+    extremes, highest = np.empty((count, 4), dtype=prices.dtype), np.iinfo(prices.dtype).max
+    extremes[:, LOWEST] = whole[:, :, LOW].min(axis=1, initial=highest)
     extremes[:, HIGHEST] = whole[:, :, HIGH].max(axis=1, initial=0)
-    extremes[:, LOWEST_CLOSE] = whole[:, :, CLOSE].min(axis=1, initial=np.iinfo(np.int32).max)
+    extremes[:, LOWEST_CLOSE] = whole[:, :, CLOSE].min(axis=1, initial=highest)
     extremes[:, HIGHEST_CLOSE] = whole[:, :, CLOSE].max(axis=1, initial=0)
     return extremes
 

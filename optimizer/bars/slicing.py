@@ -37,7 +37,7 @@ def tail(prepared: Prepared, start: int, warm_up: int) -> Prepared:
     )
 
 
-def changed(prepared: Prepared, column: str, values: NDArray[np.int32] | NDArray[np.float32]) -> Prepared:
+def changed(prepared: Prepared, column: str, values: NDArray[np.signedinteger] | NDArray[np.float32]) -> Prepared:
     """Return the candles with one column replaced; the caller keeps the prices of a bar consistent."""
     if column == "half_spread":
         return replace(prepared, spreads=values.astype(np.float32))

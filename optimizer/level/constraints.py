@@ -8,8 +8,10 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from optimizer.level.days import with_days
 from optimizer.level.metric_names import GATE_DRAWDOWN, METRICS
-from tradeschool.markets.catalogue import INSTRUMENTS
+from tradeschool.errors import SettingsError
+from tradeschool.markets.catalogue import find_instrument
 from tradeschool.markets.windows import Window
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -100,13 +102,17 @@ class StressWindow(StrictModel):
     pairs: tuple[str, ...] = ()
     """Affected pairs, such as `GBP/USD`; all pairs of a level if empty."""
 
+    _days = model_validator(mode="before")(with_days)
+
     @model_validator(mode="after")
     def _is_a_range_of_known_pairs(self) -> Self:
         if self.start >= self.end:
             raise ValueError(f"{self.name}: start {self.start} must come before end {self.end}")
-        known = [instrument.pair for instrument in INSTRUMENTS]
-        if unknown := [pair for pair in self.pairs if pair not in known]:
-            raise ValueError(f"{self.name}: unknown pair {unknown[0]!r}: expected one of {', '.join(known)}")
+        for pair in self.pairs:
+            try:
+                find_instrument(pair)
+            except SettingsError as error:
+                raise ValueError(f"{self.name}: {error}") from None
         return self
 
     @property

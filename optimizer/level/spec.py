@@ -13,6 +13,8 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from optimizer.level.constraints import Analysis, Constraint, Fraction, StressLimits, StrictModel
+from optimizer.level.cost_presets import presets_of
+from optimizer.level.days import with_days
 from optimizer.level.metric_names import GATE_DRAWDOWN
 from optimizer.level.search_methods import (
     DEFAULT_PRUNER,
@@ -68,12 +70,19 @@ class LevelDataset(StrictModel):
     end: date
     """First day after the range."""
 
-    @model_validator(mode="after")
-    def _is_known_and_not_empty(self) -> Self:
+    _days = model_validator(mode="before")(with_days)
+
+    @field_validator("dataset")
+    @classmethod
+    def _has_its_own_name(cls, name: str) -> str:
+        """Replace another spelling of a timeframe or pair, such as `coinbase/BTC-USD/1h`, by the dataset's name."""
         try:
-            find_dataset(self.dataset)
+            return find_dataset(name).name
         except SettingsError as error:
             raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> Self:
         if self.start >= self.end:
             raise ValueError(f"{self.dataset}: start {self.start} must come before end {self.end}")
         return self
@@ -140,6 +149,9 @@ class Costs(StrictModel):
     """Trading costs per side. Half-spread and slippage apply to market and stop fills, not to targets.
 
     FX pays the half-spread stored with its candles; crypto candles store none and pay slippage.
+
+    Written as `costs = "coinbase.taker.10k"`, as a list of presets, or as a table of rates, whose `preset` key names
+    presets for the rates that the table does not set.
     """
 
     crypto_fee_bps: Annotated[float, Field(ge=0)] = 5.0
@@ -151,6 +163,44 @@ class Costs(StrictModel):
     crypto_financing_bps: Annotated[float, Field(ge=0)] = 0.0
     """Basis points of the entry notional, charged at each midnight (UTC) that a position is held over."""
     fx_financing_bps: Annotated[float, Field(ge=0)] = 0.0
+    preset: Annotated[tuple[str, ...], Field(exclude_if=lambda names: not names)] = ()
+    """Names of the presets that the rates come from; empty without presets."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_presets(cls, given: object) -> object:
+        """Replace preset names by their rates; rates that are given have precedence."""
+        table = dict(given) if isinstance(given, Mapping) else {"preset": given}
+        named = table.get("preset")
+        if not named or not isinstance(named, str | list | tuple):
+            return given
+        try:
+            presets = presets_of(named.split(",") if isinstance(named, str) else [str(name) for name in named])
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
+        rates = {name: rate for preset in presets for name, rate in preset.rates.items()}
+        return {**rates, **table, "preset": tuple(preset.name for preset in presets)}
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The rates by field name."""
+        return self.model_dump(exclude={"preset"})
+
+    @property
+    def sentence(self) -> str:
+        """Presets and rates in words."""
+        crypto = f"crypto {self.crypto_fee_bps:g} bps fee and {self.crypto_slippage_bps:g} bps slippage"
+        fx = f"FX {self.fx_fee_bps:g} bps fee, {self.fx_slippage_bps:g} bps slippage and the half-spread of the candles"
+        return f"{', '.join(self.preset) or 'no preset'}; per side: {crypto}, {fx}"
+
+
+def costs_of(presets: str) -> Costs:
+    """Return the costs of preset names, separated by commas; other rates are the defaults.
+
+    Raises:
+        SettingsError: if a preset is unknown, or two are for the same market.
+    """
+    return Costs(preset=tuple(preset.name for preset in presets_of(presets.split(","))))
 
 
 Bounds = tuple[float, float]
@@ -183,6 +233,8 @@ class Level(StrictModel):
     costs: Costs = Costs()
     position_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Notional of a new position as a fraction of the equity at its fill."""
+    min_density: Fraction = 0.0
+    """Minimum share of the candle slots of each dataset in which the market traded; 0 accepts any thin market."""
     drawdown_limit: Annotated[float, Field(gt=0, le=1)] = 0.30
     """A trial is pruned once the portfolio's intrabar drawdown exceeds this; datasets not run yet count as flat."""
     ranges: dict[str, Bounds]

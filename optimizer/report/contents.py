@@ -13,7 +13,7 @@ from optimizer.validation.recommendation import Recommendation
 
 Json = dict[str, JsonValue]
 FRONT_NAME = "front"
-LEVEL_FILES = (*(analysis.value for analysis in Analysis), "stress", "equity", "metrics", FRONT_NAME)
+LEVEL_FILES = (*(analysis.value for analysis in Analysis), "stress", "equity", "metrics", "costs", FRONT_NAME)
 """Level files included in the report; null if absent."""
 
 

@@ -4,6 +4,7 @@ results/<run>/<level>/trials.parquet, trials.csv    every trial of the search, i
 results/<run>/<level>/gate.json                     each criterion: value, interval, target, met
 results/<run>/<level>/best_params.json              the winner and its trading setup; input of `backtest --params`
 results/<run>/<level>/metrics.json                  the winner's metrics on train, validation and test
+results/<run>/<level>/costs.json                    cost presets and rates, charged and break-even costs by part
 results/<run>/<level>/equity.json                   daily equity and drawdown of the winner, and buy-and-hold equity
 results/<run>/<level>/similarity.json, regimes.json, stress.json, stability.json     if the level requests them
 results/<run>/<level>/plots/*.svg                   equity and drawdown; optimization history
@@ -21,6 +22,7 @@ Files of a later attempt replace those of an earlier one.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -37,7 +39,7 @@ from optimizer.validation.holdout_log import read_holdout_log
 from optimizer.validation.selection import Winner
 from optimizer.validation.verdict import AttemptFindings
 from optimizer.validation.winner_setup import WinnerSetup
-from tradeschool.store.atomic_files import publish
+from tradeschool.atomic_files import publish
 
 MAX_BYTES = 32_000_000
 """Maximum size of a result file to read, in bytes."""
@@ -67,6 +69,7 @@ def write_findings(results_dir: Path, folder: Path, findings: AttemptFindings, s
         _publish(results_dir, here / "best_params.json", _text(setup.model_dump(mode="json")))
     if findings.winner:
         _publish(results_dir, here / "metrics.json", _text(_metrics(findings.winner, findings.test)))
+        _publish(results_dir, here / "costs.json", _text(costs_json(findings)))
         _publish(results_dir, here / EQUITY_NAME, _text(equity_json(findings)))
         _publish(results_dir, here / "plots" / "equity.svg", draw_equity(findings.accounts))
     for name, analysis in findings.analyses.items():
@@ -143,6 +146,17 @@ def gate_json(findings: AttemptFindings) -> dict[str, object]:
         "reason": findings.reason,
         "trial": findings.winner.number if findings.winner else None,
         "gate": [each.as_json() for each in findings.readings],
+    }
+
+
+def costs_json(findings: AttemptFindings) -> dict[str, object]:
+    """Return the level's cost presets and rates, and the winner's charged and break-even costs by part."""
+    costs = findings.level.costs
+    return {
+        "preset": list(costs.preset),
+        "rates": costs.rates,
+        "sentence": costs.sentence,
+        "parts": {part: {**asdict(found), "sentence": found.sentence} for part, found in findings.costs.items()},
     }
 
 

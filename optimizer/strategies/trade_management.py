@@ -127,7 +127,7 @@ def warm_up(bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
     bars = int(widest.get("atr_period", 0))
     if widest.get("trend", 0) > 0:
         # The closed hours of the period, the hour they are compared with, and the hour that is still open.
-        bars = max(bars, (int(widest["trend_period"]) + 2) * (HOUR_SECONDS // timeframe.seconds))
+        bars = max(bars, (int(widest["trend_period"]) + 2) * timeframe.bars_an_hour)
     if bounds.get("vol_low", (0, 0))[1] > 0 or bounds.get("vol_high", (1, 1))[0] < 1:
         bars = max(bars, int(widest.get("atr_period", 0)) + VOLATILITY_BARS + ATR_SPACING)
     return bars

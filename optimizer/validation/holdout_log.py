@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from tradeschool.atomic_files import append_line
 from tradeschool.errors import StoreUnwritable
-from tradeschool.store.atomic_files import append_line
 
 LOG_NAME = "holdout_log.jsonl"
 HOLDOUT = "holdout"

@@ -8,7 +8,12 @@ USAGE, DATA_INCOMPLETE, UNREACHABLE = 2, 4, 5
 BTC = ("fetch", "--pairs", "BTC/USD", "--timeframes", "H1", "--timerange", "20230101-20230105")
 EUR = ("fetch", "--pairs", "EUR/USD", "--timeframes", "H1", "--timerange", "20230101-20230105")
 CASES = {
-    "unknown pair": (("fetch", "--pairs", "BTC/EUR"), {}, USAGE, "unknown pair 'BTC/EUR': expected one of BTC/USD"),
+    "unknown pair": (
+        ("fetch", "--pairs", "BTC/UDS"),
+        {},
+        USAGE,
+        "'BTC/UDS': did you mean coinbase:BTC/USD",
+    ),
     "unknown timeframe": (("fetch", "--timeframes", "M7"), {}, USAGE, "unknown timeframe 'M7': expected one of M5"),
     "range of another form": (("fetch", "--timerange", "2020"), {}, USAGE, "expected YYYYMMDD-YYYYMMDD"),
     "range in the future": (("fetch", "--timerange", "20230101-20990101"), {}, USAGE, "the latest possible end is 20"),

@@ -9,7 +9,7 @@ import pytest
 from optimizer.bars.random_walk import random_walk
 from tradeschool.cli.main import main
 from tradeschool.markets.catalogue import find_dataset
-from tradeschool.markets.windows import parse_timerange
+from tradeschool.markets.timerange import parse_timerange
 from tradeschool.ohlcv.arrays import CandleArrays
 
 

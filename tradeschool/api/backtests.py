@@ -8,15 +8,15 @@ import numpy as np
 import polars as pl
 
 from optimizer.backtest.trade_table import trade_table
-from optimizer.level.spec import Costs, Direction
+from optimizer.level.spec import Direction, costs_of
+from optimizer.objective.break_even import TradingCosts
 from optimizer.objective.metrics import figures
 from optimizer.objective.portfolio import portfolio
 from optimizer.strategies.protocol import CategoricalParameter, Strategy
 from tradeschool.app.backtesting import Backtest, BacktestRequest, adjusted_costs, run_backtest, typed_parameters
-from tradeschool.app.context import candles_of
+from tradeschool.app.context import candles_of, read_settings
 from tradeschool.app.search.strategy_isolation import load_here
 from tradeschool.errors import SettingsError
-from tradeschool.settings import loading
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,11 @@ class BacktestResult:
     def metrics(self) -> dict[str, float]:
         """Metrics of the equally weighted portfolio of all datasets; names and formulas as in docs/backtest.md."""
         return dict(figures([each.run for each in self._backtest.tested]))
+
+    @property
+    def costs(self) -> TradingCosts:
+        """Charged and break-even costs per side, in basis points; formulas as in docs/backtest.md."""
+        return self._backtest.trading_costs
 
     @property
     def metrics_by_dataset(self) -> dict[str, dict[str, float]]:
@@ -110,6 +115,7 @@ def backtest(
     *,
     direction: str = "both",
     position_fraction: float = 1.0,
+    costs: str | None = None,
     fee_bps: float | None = None,
     slippage_bps: float | None = None,
     financing_bps: float | None = None,
@@ -119,13 +125,15 @@ def backtest(
 
     `strategy` is a built-in name or `module:NAME`. `parameters` overrides the strategy's defaults; a categorical
     parameter takes the name of its choice. `datasets` is a name or several, by default all sealed ones. `timerange`
-    is by default everything that is sealed. `position_fraction` is notional over equity. The costs are in bps a side
-    (financing: a night), by default those of the market.
+    is by default everything that is sealed. `position_fraction` is notional over equity. `costs` names cost presets,
+    such as `coinbase.taker.10k`, by default those of the settings. The other costs are in bps a side (financing: a
+    night), by default those of the presets or of the market.
 
     Raises:
         SettingsError: If a name, a parameter or the time range is not valid.
         DataIncomplete: If candles are not sealed.
     """
+    settings = read_settings(Path(config) if config is not None else None)
     found = load_here(strategy)
     if direction not in list(Direction):
         raise SettingsError(f"direction {direction!r}: expected one of {', '.join(Direction)}")
@@ -133,12 +141,13 @@ def backtest(
         strategy=strategy,
         parameters=_complete(found, parameters or {}),
         direction=Direction(direction),
-        costs=adjusted_costs(Costs(), fee=fee_bps, slippage=slippage_bps, financing=financing_bps),
+        costs=adjusted_costs(
+            costs_of(costs or settings.costs), fee=fee_bps, slippage=slippage_bps, financing=financing_bps
+        ),
         position_fraction=position_fraction,
         datasets=[datasets] if isinstance(datasets, str) else datasets,
         timerange=timerange,
     )
-    settings = loading.load(file=Path(config) if config is not None else None)
     return BacktestResult(run_backtest(candles_of(settings), request))
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import polars as pl
 
-from tradeschool.app.context import sealed_datasets
+from tradeschool.app.context import read_settings, sealed_datasets
 from tradeschool.errors import DataIncomplete
 from tradeschool.markets.catalogue import find_dataset
-from tradeschool.markets.windows import merge, parse_timerange
+from tradeschool.markets.timerange import parse_range, window_among
+from tradeschool.markets.windows import merge
 from tradeschool.ohlcv.frame import TIME
-from tradeschool.settings import loading
 from tradeschool.store.frame_store import FrameStore
 from tradeschool.store.inventory import inventory_of
 
@@ -21,18 +21,21 @@ def candles(dataset: str, timerange: str | None = None, *, config: Path | str | 
     Columns: `ts` (open of the candle, UTC), `open`, `high`, `low`, `close` (quote per base), `volume` (base units;
     for OANDA the number of prices), and for FX `half_spread` (quote per base). A slot without a candle has no row.
 
-    `dataset` is a name such as `coinbase/BTC-USD/H1`. `timerange` is a range such as `20230101-20240101`, by default
-    everything that is sealed. The holdout period is a separate store and is never returned.
+    `dataset` is a name such as `coinbase/BTC-USD/H1`. `timerange` is a range such as `2023`, `2023-05` or
+    `20230101-20240101`, by default everything that is sealed. The holdout period is a separate store and is never
+    returned.
 
     Raises:
         SettingsError: If the name or the range cannot be read.
         DataIncomplete: If a part of the range is not sealed, or nothing is.
     """
-    store = FrameStore(loading.load(file=_path(config)).data_dir)
+    store = FrameStore(read_settings(_path(config)).data_dir)
     source = find_dataset(dataset)
-    windows = [parse_timerange(timerange)] if timerange else merge([seal.window for seal in store.seals(source)])
+    windows = merge([seal.window for seal in store.seals(source)])
     if not windows:
         raise DataIncomplete(f"{source}: no sealed candles in {store.root}; run: tradeschool fetch")
+    if timerange:
+        windows = [window_among(parse_range(timerange), windows)]
     for window in windows:
         store.require(source, window)
     return pl.concat([store.candles(source, window).frame for window in windows])
@@ -43,7 +46,7 @@ def datasets(*, config: Path | str | None = None) -> pl.DataFrame:
 
     Columns: `dataset`, `rows`, `expected` (slots), `coverage` (0 to 1), `first` and `last` (open of a candle, UTC).
     """
-    store = FrameStore(loading.load(file=_path(config)).data_dir)
+    store = FrameStore(read_settings(_path(config)).data_dir)
     found = [held for dataset in sealed_datasets(store) if (held := inventory_of(store, dataset))]
     return pl.DataFrame(
         {

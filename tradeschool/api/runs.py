@@ -15,10 +15,9 @@ from optimizer.search.pareto import pareto_front
 from optimizer.search.study import read_trials
 from optimizer.search.trial_table import named_values, table_rows
 from optimizer.validation.selection import ranked
-from tradeschool.app.context import GLOBAL_OPTIONS, GlobalOptions
+from tradeschool.app.context import GLOBAL_OPTIONS, GlobalOptions, read_settings
 from tradeschool.app.search.search_request import SearchOptions
 from tradeschool.app.search.search_run import begun_trials, context_of, run_status_of, search_new_run
-from tradeschool.settings import loading
 from workers.coordinator.context import RunContext
 from workers.coordinator.run import run_record
 from workers.monitoring.run_status_json import as_result
@@ -138,7 +137,7 @@ class Run:
 
 def runs(*, config: Path | str | None = None) -> list[Run]:
     """Return all recorded runs by name."""
-    context = context_of(loading.load(file=_path(config)))
+    context = context_of(read_settings(_path(config)))
     with run_record.opened(context) as found:
         return [Run(each.name, context) for each in found.all()]
 
@@ -149,7 +148,7 @@ def run(name: str, *, config: Path | str | None = None) -> Run:
     Raises:
         SettingsError: If there is no run of that name.
     """
-    context = context_of(loading.load(file=_path(config)))
+    context = context_of(read_settings(_path(config)))
     return Run(run_record.read_run(context, name).name, context)
 
 
@@ -172,28 +171,28 @@ def optimize(
     default one per core if no worker is connected. `level` searches one level only. `trials` overrides the number of
     trials of each level. `objective`, `sampler` and `pruner` override those of each level, with options as on the
     command line, such as `cmaes,popsize=12`; several objectives give a Pareto front. Progress is printed on standard
-    error. A level that fails its gate is a result, not an error: see `Run.recommendation` and `Run.status`. Interrupt
-    it with Ctrl-C; `tradeschool optimize resume` continues it.
+    error. A level that fails its gate is a result, not an error: see `Run.recommendation` and `Run.status`. Ctrl-C
+    interrupts the search; `tradeschool optimize resume` continues it.
 
     Raises:
         SettingsError: If a level cannot be searched, or a run of that name exists.
         DataIncomplete: If candles are not sealed.
         WorkersFailed: If the workers cannot be kept running.
     """
-    options = SearchOptions(
-        curriculum=_path(curriculum),
-        level_name=level,
-        trials=trials,
-        objectives=(objective,) if isinstance(objective, str) else tuple(objective),
-        sampler=sampler,
-        pruner=pruner,
-        seed=seed,
-        workers=workers,
-    )
+    chosen = {
+        "curriculum": _path(curriculum),
+        "level_name": level,
+        "trials": trials,
+        "objectives": (objective,) if isinstance(objective, str) else tuple(objective),
+        "sampler": sampler,
+        "pruner": pruner,
+        "seed": seed,
+        "workers": workers,
+    }
     before = GLOBAL_OPTIONS.set(GlobalOptions(settings_file=_path(config)))
     try:
-        settings = loading.load(file=_path(config))
-        ended = search_new_run(settings, options, name)
+        settings = read_settings(_path(config))
+        ended = search_new_run(settings, SearchOptions.of(chosen, settings), name)
         return Run(ended.record.name, context_of(settings))
     finally:
         GLOBAL_OPTIONS.reset(before)

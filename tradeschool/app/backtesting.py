@@ -8,6 +8,7 @@ from optimizer.backtest.engine import run_strategy, warm_up_bars
 from optimizer.backtest.result import DatasetBacktest, TradingRules
 from optimizer.bars.preparation import prepare
 from optimizer.level.spec import Costs, Direction, Part
+from optimizer.objective.break_even import TradingCosts, trading_costs
 from optimizer.strategies.protocol import FloatParameter, Strategy, load, repaired
 from optimizer.strategies.trade_management import TradeManagement
 from optimizer.validation.winner_setup import BacktestSetup, WinnerSetup
@@ -15,7 +16,8 @@ from tradeschool.app.context import sealed_datasets
 from tradeschool.errors import DataIncomplete
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.windows import Window, merge, parse_timerange
+from tradeschool.markets.timerange import parse_days, window_among
+from tradeschool.markets.windows import Window, merge
 from tradeschool.store import Store
 
 
@@ -33,7 +35,9 @@ class BacktestRequest:
     datasets: Sequence[str] = ()
     """Empty: the datasets of `setup`, else every sealed dataset."""
     timerange: str | None = None
-    """None: the train windows of `setup`, else everything that is sealed."""
+    """None: the train windows of `setup`, else everything that is sealed. An open end is that of the sealed candles."""
+    days: int | None = None
+    """Number of days, before the last sealed one or of `timerange`."""
     setup: WinnerSetup | None = None
     """Setup of the run that found the parameters; it sets the minimum warm-up."""
 
@@ -48,18 +52,26 @@ class Backtest:
     """One for each dataset and window."""
 
     @property
+    def trading_costs(self) -> TradingCosts:
+        """Charged and break-even costs of all datasets."""
+        fixed_size = TradeManagement.of(self.setup.parameters).position_units > 0
+        return trading_costs([each.run for each in self.tested], fixed_size=fixed_size)
+
+    @property
     def title(self) -> str:
         """Strategy and direction, for charts."""
         return f"{self.setup.strategy}, {self.setup.direction}"
 
 
 def adjusted_costs(costs: Costs, *, fee: float | None, slippage: float | None, financing: float | None) -> Costs:
-    """Return the costs with the given rates, in bps and for both markets; None keeps a rate."""
+    """Return the costs with the given rates, in bps and for both markets; None keeps a rate.
+
+    Changed costs no longer carry the names of presets.
+    """
     named = {"fee": fee, "slippage": slippage, "financing": financing}
     given = {name: value for name, value in named.items() if value is not None}
-    return costs.model_copy(
-        update={f"{market}_{name}_bps": value for name, value in given.items() for market in ("crypto", "fx")}
-    )
+    changes = {f"{market}_{name}_bps": value for name, value in given.items() for market in ("crypto", "fx")}
+    return costs.model_copy(update={**changes, "preset": ()}) if changes else costs
 
 
 def typed_parameters(strategy: Strategy, parameters: Mapping[str, float]) -> dict[str, float]:
@@ -105,10 +117,11 @@ def _windows(store: Store, request: BacktestRequest) -> list[tuple[Dataset, Wind
     """
     setup = request.setup
     known = [each.source for each in setup.datasets] if setup else sealed_datasets(store)
-    asked = [parse_timerange(request.timerange)] if request.timerange else None
+    asked = parse_days(request.timerange, request.days)
     found = []
     for dataset in [find_dataset(name) for name in request.datasets] or list(dict.fromkeys(known)):
-        chosen = asked or _train_windows(setup, dataset) or merge([seal.window for seal in store.seals(dataset)])
+        sealed = merge([seal.window for seal in store.seals(dataset)])
+        chosen = ([window_among(asked, sealed)] if asked else _train_windows(setup, dataset)) or sealed
         for window in chosen:
             store.require(dataset, window)
         found += [(dataset, window) for window in chosen]

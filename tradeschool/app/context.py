@@ -1,7 +1,7 @@
 """Context of a command: settings, logging, candle stores and the URL of Redis."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Any
 
 from tradeschool import log
 from tradeschool.interpreter import python_command
+from tradeschool.markets import registry
 from tradeschool.markets.catalogue import HOLDOUT_WINDOW, INSTRUMENTS, find_dataset
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
@@ -17,6 +18,7 @@ from tradeschool.settings import loading
 from tradeschool.settings.model import Settings
 from tradeschool.store import Store, holdout_store
 from tradeschool.store.cached_store import CachedStore
+from tradeschool.store.inventory import stored_datasets
 from tradeschool.views.terminal import say
 
 
@@ -40,8 +42,15 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     chosen = dict(flags or {})
     if given.log_format:
         chosen["log_format"] = given.log_format
-    loaded = loading.load(chosen, file=given.settings_file)
+    loaded = read_settings(given.settings_file, chosen)
     log.configure(loaded.log_format, level=logging.INFO if given.verbose else logging.WARNING)
+    return loaded
+
+
+def read_settings(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Load the settings of a file, by default `tradeschool.toml`, and make their instruments known to this process."""
+    loaded = loading.load(flags, file=file)
+    registry.use(loaded.data_dir, [each.instrument() for each in loaded.instruments])
     return loaded
 
 
@@ -100,15 +109,23 @@ async def data_lock(store: Store) -> AsyncIterator[None]:
         yield
 
 
-def chosen_datasets(names: Sequence[str]) -> list[Dataset]:
-    """Return the named datasets, or all known ones if no name is given."""
-    return [find_dataset(name) for name in names] or _known_datasets()
+def chosen_datasets(names: Sequence[str], store: Store) -> list[Dataset]:
+    """Return the named datasets, or all stored and shipped ones if no name is given."""
+    return [find_dataset(name) for name in names] or known_datasets(store)
+
+
+def known_datasets(store: Store, tell: Callable[[str], None] = say) -> list[Dataset]:
+    """Return the datasets of all shipped instruments, stored or not, and all others in a store.
+
+    A line tells which stored datasets belong to no known instrument.
+    """
+    shipped = [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]
+    stored, unknown = stored_datasets(store)
+    for name, reason in unknown.items():
+        tell(f"{name}: {reason}; define it in an [[instruments]] table")
+    return list(dict.fromkeys((*shipped, *stored)))
 
 
 def sealed_datasets(store: Store) -> list[Dataset]:
-    """Return the datasets that have a seal."""
-    return [each for each in _known_datasets() if store.seals(each)]
-
-
-def _known_datasets() -> list[Dataset]:
-    return [Dataset(instrument=instrument, timeframe=each) for instrument in INSTRUMENTS for each in Timeframe]
+    """Return the known datasets that have a seal."""
+    return [each for each in known_datasets(store) if store.seals(each)]

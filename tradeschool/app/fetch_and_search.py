@@ -67,7 +67,7 @@ def fetch_and_search(
     Raises:
         GateNotMet: If a level failed its gate after all retries; the download was completed.
     """
-    chosen = SearchOptions(**options)
+    chosen = SearchOptions.of(options, settings)
     first = wanted_by(chosen.levels())
     every = [*first, *without(wanted, first)]
     refuse_unsettled(every)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 
-from tradeschool.app.context import candles_of, chosen_datasets
+from tradeschool.app.context import candles_of, known_datasets
 from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.settings.model import Settings
 from tradeschool.settings.signing_key import signing_key
@@ -18,10 +18,11 @@ def sources_of(settings: Settings) -> Sources:
     """Return the monitored sources named by the settings, without starting any of them."""
     embedded = None if settings.redis_url else EmbeddedValkey.of(settings.state_dir)
     url = settings.redis_url.get_secret_value() if settings.redis_url else EmbeddedValkey.of(settings.state_dir).url
+    store = candles_of(settings)
     return Sources(
         redis_url=url,
-        context=RunContext.of(settings, candles_of(settings), Signer(signing_key(settings))),
-        datasets=chosen_datasets(()),
+        context=RunContext.of(settings, store, Signer(signing_key(settings))),
+        datasets=known_datasets(store, tell=lambda line: None),
         embedded=embedded,
     )
 

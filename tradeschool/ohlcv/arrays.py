@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.errors import InvalidCandles
-from tradeschool.markets.instruments import Dataset, Market
+from tradeschool.markets.grid import grid_of
+from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 
 PRICES = ("open", "high", "low", "close")
@@ -20,7 +21,7 @@ MICROSECONDS = 1_000_000  # per second
 
 def number_names(dataset: Dataset) -> tuple[str, ...]:
     """Return the names of a dataset's candle columns except the time, in order."""
-    spread = ("half_spread",) if dataset.instrument.market is Market.FX else ()
+    spread = ("half_spread",) if dataset.instrument.has_spread else ()
     return (*PRICES, "volume", *spread)
 
 
@@ -37,7 +38,7 @@ class CandleArrays:
     close: NDArray[np.float64]
     volume: NDArray[np.float64]
     half_spread: NDArray[np.float64] | None
-    """None for datasets without a spread (crypto)."""
+    """None for datasets without a spread, such as those of crypto."""
 
     @classmethod
     def of(
@@ -129,10 +130,17 @@ def _rules(
     open_, high, low, close = (numbers[name] for name in PRICES)
     yield "low must be the lowest price", (low > open_) | (low > close) | (low > high)
     yield "high must be the highest price", (high < open_) | (high < close)
-    yield "ts must lie on the {timeframe} grid", time % (dataset.timeframe.seconds * MICROSECONDS) != 0
+    yield "ts must lie on the {timeframe} grid", _is_off_grid(time, dataset)
     start, end = window.start_seconds * MICROSECONDS, window.end_seconds * MICROSECONDS
     yield "ts must lie in {window}", (time < start) | (time >= end)
     yield "ts must be strictly increasing", time <= np.concatenate(([start - 1], time[:-1]))[: len(time)]
+
+
+def _is_off_grid(time: NDArray[np.int64], dataset: Dataset) -> NDArray[np.bool_]:
+    """Return a mask of the times, in microseconds, at which no candle of the dataset opens."""
+    seconds = time // MICROSECONDS
+    off_grid: NDArray[np.bool_] = (seconds * MICROSECONDS != time) | ~grid_of(dataset).lies_on(seconds)
+    return off_grid
 
 
 def _finding(

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.markets.calendars import closed_windows, expected_slots
+from tradeschool.markets.calendars import FX, FX_CALENDARS, closed_windows, expected_slots
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Market
 from tradeschool.markets.windows import Window
 from tradeschool.ohlcv.arrays import CandleArrays, are_among
@@ -22,9 +23,17 @@ VOLUME_RATIO = 100.0
 """Largest plausible ratio between the median volumes of consecutive days; years of real candles stay below 10."""
 DAY_SHARE = 0.25
 """Fraction of a day's candles required for its median to count; an FX Sunday has an eighth."""
-PRICE_JUMP_FRACTION = {Market.CRYPTO: 0.25, Market.FX: 0.05}
+PRICE_JUMP_FRACTION = {
+    Market.CRYPTO: 0.25,
+    Market.FX: 0.05,
+    Market.METAL: 0.1,
+    Market.INDEX: 0.1,
+    Market.COMMODITY: 0.25,
+    Market.BOND: 0.05,
+    Market.STOCK: 0.25,
+}
 """Largest plausible distance of a high or low from the previous close, as a fraction of that close."""
-PRICE_RATIO = {Market.CRYPTO: 5.0, Market.FX: 2.0}
+PRICE_RATIO = {market: 5.0 if market in (Market.CRYPTO, Market.COMMODITY, Market.STOCK) else 2.0 for market in Market}
 """Largest plausible ratio of consecutive closes; above it the scale or the instrument is wrong."""
 STEP_CANDLES = 6
 """Candles per day from which a coarser grid is not a coincidence."""
@@ -77,11 +86,11 @@ def _findings(candles: CandleArrays, check: _Check) -> Iterator[Finding]:
     rows, values = check.look(candles)
     positions = np.flatnonzero(rows)
     years = candles.time[positions].astype("datetime64[s]").astype("datetime64[Y]")
-    step = candles.dataset.timeframe.seconds
+    step, grid = candles.dataset.timeframe.seconds, grid_of(candles.dataset)
     for year in np.unique(years):
         of_year = positions[years == year]
         worst = values[of_year][np.abs(values[of_year]).argmax()]
-        window = Window.of_seconds(int(candles.time[of_year[0]]), int(candles.time[of_year[-1]]) + step)
+        window = Window.of_seconds(int(candles.time[of_year[0]]), grid.close_of(int(candles.time[of_year[-1]])))
         places = f"{len(of_year):,} {check.unit}{'s' * (len(of_year) > 1)}"
         message = check.words.format(places=places, worst=worst, step=step)
         yield Finding(kind=check.kind, start=window.start, end=window.end, rows=len(of_year), message=message)
@@ -98,16 +107,16 @@ def _wrong_step(candles: CandleArrays) -> tuple[Rows, Values]:
 
 
 def _wrong_time_zone(candles: CandleArrays) -> tuple[Rows, Values]:
-    if candles.dataset.instrument.market is not Market.FX:
+    if candles.dataset.instrument.calendar not in FX_CALENDARS:
         return _at(candles)
     closures = [
         (closure.start_seconds, closure.end_seconds)
-        for closure in closed_windows(Market.FX, _window(candles))
+        for closure in closed_windows(FX, _window(candles))
         if closure.end_seconds - closure.start_seconds >= WEEKEND_SECONDS
     ]
     starts, ends = np.array(closures, dtype=np.int64).reshape(-1, 2).T
     opening = np.searchsorted(candles.time, (starts + ends) // 2)
-    closed_late = candles.time[opening - 1] + candles.dataset.timeframe.seconds - starts
+    closed_late = grid_of(candles.dataset).close(candles.time[opening - 1]) - starts
     opened_late = candles.time[opening] - ends
     # A late open or an early close alone is normal; a wrong time zone shifts both in the same direction.
     shift = np.where(closed_late * opened_late > 0, np.minimum(np.abs(closed_late), np.abs(opened_late)), 0)
@@ -214,7 +223,7 @@ def _at(
 
 
 def _window(candles: CandleArrays) -> Window:
-    return Window.of_seconds(int(candles.time[0]), int(candles.time[-1]) + candles.dataset.timeframe.seconds)
+    return Window.of_seconds(int(candles.time[0]), grid_of(candles.dataset).close_of(int(candles.time[-1])))
 
 
 def _arrays(candles: Candles) -> CandleArrays:

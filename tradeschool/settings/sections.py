@@ -1,12 +1,15 @@
 """Settings of each part, with units and defaults; `tradeschool.settings.model` combines and loads them."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from tradeschool.errors import SettingsError
+from tradeschool.markets.calendars import check_calendar
+from tradeschool.markets.instrument_file import instrument_of
+from tradeschool.markets.instruments import Instrument
 
 EVENTS = (
     "dataset_sealed,level_passed,level_failed,level_escalated,run_finished,run_interrupted,recommendation,"
@@ -55,6 +58,41 @@ class ProviderSettings(Section):
     """File that contains only the API token."""
 
 
+class InstrumentSettings(Section):
+    """An `[[instruments]]` table: an instrument of any provider, or of the user's own files."""
+
+    provider: str
+    """Provider, or the origin of imported candles, such as `dukascopy`."""
+    base: str
+    """What is traded, such as `SOL`."""
+    quote: str
+    """Currency of the prices, such as `USD`."""
+    kind: str = "crypto"
+    """Kind of market: crypto, fx, metal, index, commodity, bond or stock."""
+    tick: str
+    """Smallest price step as a decimal in quotes, such as `"0.001"`."""
+    calendar: str | None = None
+    """Trading calendar: 24/7, fx, fx-breaks or a code of exchange_calendars; unset means that of the kind."""
+    spread: bool | None = None
+    """Whether the candles have a half-spread; unset means the kind's rule."""
+
+    @model_validator(mode="after")
+    def _is_an_instrument(self) -> Self:
+        try:
+            check_calendar(self.instrument().calendar)
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def instrument(self) -> Instrument:
+        """Return the instrument.
+
+        Raises:
+            SettingsError: if a value is invalid.
+        """
+        return instrument_of(self.model_dump(exclude_none=True))
+
+
 class FetchSettings(Section):
     """Settings of the fetcher: API URLs, request rates and time-outs."""
 
@@ -66,6 +104,8 @@ class FetchSettings(Section):
     """Base URL of the Coinbase Advanced Trade API."""
     oanda_url: Address | None = None
     """Base URL of the OANDA v20 API; the token must belong to this host (practice or live)."""
+    oanda_account: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$")] | None = None
+    """OANDA account id, whose instruments are listed; unset uses the shipped list of OANDA's usual instruments."""
     coinbase_rate: Positive | None = None
     """Maximum requests per second to Coinbase, retries included."""
     oanda_rate: Positive | None = None

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from tradeschool.atomic_files import publish_text
 from tradeschool.errors import ForeignFile, first_line
-from tradeschool.store.atomic_files import publish_text
 
 FILE_NAME = "download_status.json"
 FRESH = timedelta(seconds=15)

@@ -1,4 +1,4 @@
-"""Inventory of a store: totals and monthly coverage of each dataset, used by the CLI, the page and the metrics."""
+"""Inventory of a store: totals and monthly density of each dataset, used by the CLI, the page and the metrics."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from tradeschool.errors import DataError
+from tradeschool.errors import DataError, SettingsError
 from tradeschool.markets.calendars import expected_slots
+from tradeschool.markets.catalogue import INSTRUMENTS, find_dataset
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window, merge
 from tradeschool.store.seal import Seal
@@ -25,7 +26,9 @@ class DatasetInventory:
     rows: int
     expected: int
     coverage: float
-    """Fraction of the expected candles that is stored; 1 if no candle is expected."""
+    """Fraction of the expected candles that is stored or confirmed not to exist; 1 if no candle is expected."""
+    density: float
+    """Fraction of the expected candles that is stored: slots in which the market traded."""
     first: str | None
     """Open of the first candle."""
     last: str | None
@@ -45,12 +48,12 @@ class DatasetInventory:
 
 
 Months = dict[str, float]
-"""Coverage by month, such as `2020-03`; months without sealed data are absent."""
+"""Density by month, such as `2020-03`; months without sealed data are absent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InventoryEntry:
-    """Totals, monthly coverage and sealed ranges of one dataset."""
+    """Totals, monthly density and sealed ranges of one dataset."""
 
     inventory: DatasetInventory
     months: Months
@@ -83,7 +86,7 @@ class Inventory:
                 return None
             seals = self._store.seals(dataset)
         except (DataError, OSError) as error:
-            return InventoryEntry(inventory=_unreadable(dataset, str(error)), months={}, sealed=())
+            return InventoryEntry(inventory=_unreadable(dataset.name, str(error)), months={}, sealed=())
         sealed = tuple(merge([seal.window for seal in seals]))
         return InventoryEntry(inventory=holding, months=months_of(dataset, seals), sealed=sealed)
 
@@ -98,11 +101,13 @@ def inventory_of(store: Store, dataset: Dataset) -> DatasetInventory | None:
     if not seals:
         return None
     expected, missing = sum(seal.expected for seal in seals), sum(seal.missing for seal in seals)
+    unaccounted = sum(gap.slots for seal in seals for gap in seal.unaccounted)
     return DatasetInventory(
         dataset=dataset.name,
         rows=sum(seal.rows for seal in seals),
         expected=expected,
-        coverage=round(1 - missing / expected, 6) if expected else 1.0,
+        coverage=round(1 - unaccounted / expected, 6) if expected else 1.0,
+        density=round(1 - missing / expected, 6) if expected else 1.0,
         first=_moment(store, dataset, seals[0].window, 0),
         last=_moment(store, dataset, max(seals, key=lambda seal: seal.end).window, -1),
         gaps=sum(len(seal.gaps) for seal in seals),
@@ -114,8 +119,34 @@ def inventory_of(store: Store, dataset: Dataset) -> DatasetInventory | None:
     )
 
 
+def stored_inventory(store: Store) -> list[DatasetInventory]:
+    """Return the totals of every dataset with a seal; a dataset of an unknown instrument has its reason in `error`.
+
+    Raises:
+        ForeignFile: if a seal or a file cannot be read.
+    """
+    datasets, unknown = stored_datasets(store)
+    rows = [row for dataset in datasets if (row := inventory_of(store, dataset))]
+    return [*rows, *(_unreadable(name, reason) for name, reason in unknown.items())]
+
+
+def stored_datasets(store: Store) -> tuple[list[Dataset], dict[str, str]]:
+    """Return the datasets in a store, shipped instruments first, and the reasons why others are unknown, by name."""
+    found, unknown = [], {}
+    for name in store.dataset_names():
+        try:
+            found.append(find_dataset(name))
+        except SettingsError as error:
+            unknown[name] = str(error)
+    order = {each: place for place, each in enumerate(INSTRUMENTS)}
+    found.sort(
+        key=lambda each: (order.get(each.instrument, len(order)), each.instrument.full_name, each.timeframe.seconds)
+    )
+    return found, unknown
+
+
 def months_of(dataset: Dataset, seals: Sequence[Seal]) -> Months:
-    """Return the coverage of each month with sealed data; of a partly sealed month, that of the sealed part."""
+    """Return the density of each month with sealed data; of a partly sealed month, that of the sealed part."""
     expected = _count(dataset, merge([seal.window for seal in seals]))
     missing = _count(dataset, merge([Window(gap.start, gap.end) for seal in seals for gap in seal.gaps]))
     return {month: round(1 - missing[month] / count, 4) for month, count in sorted(expected.items())}
@@ -140,12 +171,13 @@ def _moment(store: Store, dataset: Dataset, window: Window, place: int) -> str |
     return datetime.fromtimestamp(int(times[place]), UTC).isoformat() if len(times) else None
 
 
-def _unreadable(dataset: Dataset, reason: str) -> DatasetInventory:
+def _unreadable(name: str, reason: str) -> DatasetInventory:
     return DatasetInventory(
-        dataset=dataset.name,
+        dataset=name,
         rows=0,
         expected=0,
         coverage=0.0,
+        density=0.0,
         first=None,
         last=None,
         gaps=0,

@@ -102,8 +102,18 @@ class Seal(_StrictModel):
         return sum(gap.slots for gap in self.gaps)
 
     @property
+    def unaccounted(self) -> tuple[Gap, ...]:
+        """Gaps for which nobody has told that there was no trade: those of an imported file."""
+        return tuple(gap for gap in self.gaps if self.is_imported or gap.reason is GapReason.NOT_IN_FILE)
+
+    @property
     def coverage(self) -> float:
-        """Fraction of the expected candles that is stored; 1 if no candle is expected."""
+        """Fraction of the expected candles that is accounted for: stored, or confirmed not to exist."""
+        return 1.0 - sum(gap.slots for gap in self.unaccounted) / self.expected if self.expected else 1.0
+
+    @property
+    def density(self) -> float:
+        """Fraction of the expected candles that is stored: slots in which the market traded."""
         return 1.0 - self.missing / self.expected if self.expected else 1.0
 
 

@@ -16,13 +16,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tradeschool.atomic_files import publish_text, sha256_of, sync
 from tradeschool.errors import DataIncomplete, ForeignFile, HoldoutClosed, first_line
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
-from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.grid import grid_of
+from tradeschool.markets.instruments import Dataset, Instrument
+from tradeschool.markets.shipped import INSTRUMENTS
 from tradeschool.markets.windows import Window, merge, subtract
-from tradeschool.ohlcv.arrays import CandleArrays, number_names
-from tradeschool.store.atomic_files import publish_text, sha256_of, sync
+from tradeschool.ohlcv.arrays import CandleArrays, are_among, no_candles, number_names
 from tradeschool.store.seal import PartFile, Seal, is_readable, read_seal
 
 SEAL_SUFFIX = ".seal.json"
@@ -48,6 +50,12 @@ class Store:
     def folder(self, dataset: Dataset) -> Path:
         """Return the folder of a dataset."""
         return self.root / dataset.name
+
+    def dataset_names(self) -> list[str]:
+        """Return the names of all datasets with a folder, sealed or not, in alphabetical order."""
+        folders = {path.parent for path in self.root.glob(f"*/*/*/*{SEAL_SUFFIX}")}
+        folders |= {path.parent.parent for path in self.root.glob("*/*/*/year=*/*.parquet")}
+        return sorted("/".join(folder.relative_to(self.root).parts) for folder in folders)
 
     def seal(self, dataset: Dataset, seal: Seal) -> None:
         """Write a seal; its files must already exist.
@@ -105,34 +113,42 @@ class Store:
         Raises:
             ForeignFile: if a seal cannot be read.
         """
-        return not any(subtract(want.window, self._sound_windows(want.dataset)) for want in wanted)
+        return not any(
+            subtract(whole, self._sound_windows(want.dataset))
+            for want in wanted
+            if (whole := grid_of(want.dataset).whole(want.window))
+        )
 
-    def require(self, dataset: Dataset, window: Window, min_coverage: float = 0.0) -> None:
-        """Check that the whole `window` is sealed with intact files and a sufficient coverage.
+    def require(self, dataset: Dataset, window: Window, min_coverage: float = 0.0, min_density: float = 0.0) -> None:
+        """Check that the whole `window` is sealed with intact files, and a sufficient coverage and density.
 
         Raises:
-            DataIncomplete: if a part is not sealed or the coverage is too low; says which part and what to do.
+            DataIncomplete: if a part is not sealed, or coverage or density is too low; says which part and what to do.
             ForeignFile: if a file does not match its seal.
             HoldoutClosed: if the window overlaps the holdout period.
         """
         self.require_holdout(dataset, window)
         self.check_files(dataset, window)
-        coverage = self.coverage(dataset, window)
-        if coverage < min_coverage:
-            raise DataIncomplete(
-                f"{dataset}: {window} has {coverage:.2%} of its candles, expected at least {min_coverage:.2%}; "
-                f"{self._gaps_in(dataset, window)}; see: tradeschool data gaps {dataset}"
-            )
+        for measure, minimum, meaning in (
+            (self.coverage, min_coverage, "of its candles accounted for"),
+            (self.density, min_density, "of its candles traded"),
+        ):
+            if minimum and (found := measure(dataset, window)) < minimum:
+                raise DataIncomplete(
+                    f"{dataset}: {window} has {found:.2%} {meaning}, expected at least {minimum:.2%}; "
+                    f"{self._gaps_in(dataset, window)}; see: tradeschool data gaps {dataset}"
+                )
 
     def require_holdout(self, dataset: Dataset, window: Window) -> None:
-        """Check that the whole `window` is sealed.
+        """Check that all candles that lie in `window` are sealed.
 
         Raises:
             DataIncomplete: if a part is not sealed; says which part and what to do.
             HoldoutClosed: if the window overlaps the holdout period.
         """
         self._refuse_closed(dataset, window)
-        missing = subtract(window, [seal.window for seal in self.seals(dataset)])
+        whole = grid_of(dataset).whole(window)
+        missing = subtract(whole, [seal.window for seal in self.seals(dataset)]) if whole else []
         if missing:
             parts = ", ".join(str(part) for part in missing)
             raise DataIncomplete(
@@ -155,7 +171,18 @@ class Store:
         return f"gaps: {len(inside):,}, the longest {longest}"
 
     def coverage(self, dataset: Dataset, window: Window) -> float:
-        """Return the fraction of expected candles that is stored in a sealed window; 1 if none is expected."""
+        """Return the fraction of expected candles in a sealed window that is stored or confirmed not to exist."""
+        expected = expected_slots(dataset, window)
+        if not len(expected):
+            return 1.0
+        lost = [Window(gap.start, gap.end) for seal in self.seals(dataset) for gap in seal.unaccounted]
+        inside = [part for gap in merge(lost) if (part := gap.overlap(window))]
+        slots = np.concatenate([np.empty(0, np.int64), *(expected_slots(dataset, part) for part in inside)])
+        unaccounted = slots[~are_among(slots, self.arrays(dataset, window).time)]  # another seal may have the candles
+        return 1.0 - len(unaccounted) / len(expected)
+
+    def density(self, dataset: Dataset, window: Window) -> float:
+        """Return the fraction of expected candles in a sealed window that is stored; 1 if none is expected."""
         expected = expected_slots(dataset, window)
         if not len(expected):
             return 1.0
@@ -171,6 +198,8 @@ class Store:
         tables = [
             _read_parquet(self.folder(dataset) / file.path, dataset, part) for file, part in self.parts(dataset, window)
         ]
+        if not tables:
+            return no_candles(dataset)
         columns = {name: np.concatenate([table[name] for table in tables]) for name in ("ts", *number_names(dataset))}
         half_spread = columns.pop("half_spread", None)
         return CandleArrays(dataset=dataset, time=columns.pop("ts"), half_spread=half_spread, **columns)
@@ -182,6 +211,8 @@ class Store:
             DataIncomplete: if the window is not sealed.
         """
         total = hashlib.sha256(f"{dataset.name} {window.name}".encode())
+        if dataset.instrument not in INSTRUMENTS:  # a listed instrument may have another tick on another machine
+            total.update(f" {dataset.instrument.decimals}".encode())
         for file, part in self.parts(dataset, window):
             total.update(f" {part.name} {file.sha256}".encode())
         return total.hexdigest()
@@ -242,14 +273,19 @@ class Store:
     def parts(self, dataset: Dataset, window: Window) -> list[tuple[PartFile, Window]]:
         """Return the files of a sealed window in time order, each with the part of the window to read from it.
 
+        Candles that only begin or end in the window are left out.
+
         Raises:
             DataIncomplete: if the window is not sealed.
         """
         self.require_holdout(dataset, window)
         parts: list[tuple[PartFile, Window]] = []
         taken: list[Window] = []
+        whole = grid_of(dataset).whole(window)
+        if whole is None:
+            return parts
         for seal in self.seals(dataset):
-            for piece in _overlaps(window, seal.window, taken):
+            for piece in _overlaps(whole, seal.window, taken):
                 parts += [(file, year) for file, year in _years(seal, piece)]
                 taken = merge([*taken, piece])
         return sorted(parts, key=lambda part: part[1])
@@ -265,9 +301,13 @@ def fetch_command(datasets: Sequence[Dataset], window: Window) -> str:
     last = window.end + timedelta(days=1) - timedelta(microseconds=1)
     timeframes = ",".join(dict.fromkeys(dataset.timeframe.name for dataset in datasets))
     return (
-        f"{FETCH} --pairs {datasets[0].instrument.pair} --timeframes {timeframes} "
+        f"{FETCH} --pairs {_pair_argument(datasets[0].instrument)} --timeframes {timeframes} "
         f"--timerange {window.start:%Y%m%d}-{last:%Y%m%d}"
     )
+
+
+def _pair_argument(instrument: Instrument) -> str:
+    return instrument.pair if instrument in INSTRUMENTS else instrument.full_name
 
 
 def _overlaps(window: Window, sealed: Window, taken: list[Window]) -> list[Window]:

@@ -1,7 +1,7 @@
 """Output of a backtest: a table, JSON, a trade file, or a chart."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +10,8 @@ from rich.table import Column, Table
 from optimizer.backtest.result import DatasetBacktest
 from optimizer.backtest.trade_table import trade_table
 from optimizer.level.metric_names import COUNTS
+from optimizer.level.spec import Costs
+from optimizer.objective.break_even import TradingCosts
 from optimizer.objective.metrics import figures
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.strategies.protocol import Strategy
@@ -84,6 +86,17 @@ def show(strategy: Strategy, parameters: Mapping[str, float], tested: Sequence[D
     for metric in next(iter(columns.values())):
         table.add_row(metric, *(_readable(metric, found[metric]) for found in columns.values()))
     console().print(table)
+
+
+def costs_as_json(costs: Costs, charged: TradingCosts) -> dict[str, object]:
+    """Return presets and rates, and the charged and the break-even costs per side, in basis points."""
+    return {"preset": list(costs.preset), "rates": costs.rates, **asdict(charged)}
+
+
+def show_costs(costs: Costs, charged: TradingCosts) -> None:
+    """Print the presets and the break-even costs."""
+    console().print(f"costs: {costs.sentence}", soft_wrap=True, highlight=False)
+    console().print(f"break-even cost: {charged.sentence}", soft_wrap=True, highlight=False)
 
 
 def _readable(metric: str, value: float) -> str:

@@ -10,9 +10,9 @@ from rich.table import Table
 
 from fetcher.download.audit import Audit
 from fetcher.download.progress import DownloadProgress
+from tradeschool.atomic_files import publish_text
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.store import Seal, Store
-from tradeschool.store.atomic_files import publish_text
 from tradeschool.views.terminal import console, print_json
 
 SUMMARY_NAME = "download_summary"
@@ -27,6 +27,7 @@ class DownloadSummaryRow(TypedDict):
     rows: int
     expected: int
     coverage: float
+    density: float
     gaps: int
     missing: int
     derived: bool
@@ -65,7 +66,7 @@ def show(progress: Sequence[DownloadProgress], store: Store, *, as_json: bool) -
         return
     if not rows:
         return
-    table = Table("dataset", "range", "candles", "expected", "coverage", "gaps", "requests", "retries", "")
+    table = Table("dataset", "range", "candles", "expected", "coverage", "density", "gaps", "requests", "retries", "")
     for row in rows:
         table.add_row(
             row["dataset"],
@@ -73,6 +74,7 @@ def show(progress: Sequence[DownloadProgress], store: Store, *, as_json: bool) -
             f"{row['rows']:,}",
             f"{row['expected']:,}",
             f"{row['coverage']:.3%}",
+            f"{row['density']:.1%}",
             f"{row['gaps']} ({row['missing']} candles)",
             f"{row['requests']:,}",
             f"{row['retries']:,}",
@@ -107,6 +109,7 @@ def _row(seal: Seal, requests: int, retries: int) -> DownloadSummaryRow:
         rows=seal.rows,
         expected=seal.expected,
         coverage=round(seal.coverage, 6),
+        density=round(seal.density, 6),
         gaps=len(seal.gaps),
         missing=seal.missing,
         derived=seal.derived,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +88,14 @@ class RunContext:
         """Check the candles of a level.
 
         Raises:
-            DataIncomplete: Candles are missing, or their coverage is too low; names datasets and gaps.
+            DataIncomplete: Candles are missing, or coverage or density is too low; names datasets and gaps.
             ForeignFile: A file does not match its seal.
             HoldoutClosed: The level includes days of the holdout period.
         """
         lacking = [each for dataset in level.datasets if (each := self._missing(dataset, self.store.require_holdout))]
         if not lacking:  # digests and coverage read files: only once the download is complete
-            lacking = [each for dataset in level.datasets if (each := self._missing(dataset, self._require))]
+            require = partial(self._require, level.min_density)
+            lacking = [each for dataset in level.datasets if (each := self._missing(dataset, require))]
         if lacking:
             more = f"; and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
             raise DataIncomplete(f"level {level.name} cannot start: {'; '.join(lacking[:NAMED])}{more}")
@@ -126,8 +128,8 @@ class RunContext:
             for dataset in level.datasets
         }
 
-    def _require(self, dataset: Dataset, window: Window) -> None:
-        self.store.require(dataset, window, self.min_coverage)
+    def _require(self, min_density: float, dataset: Dataset, window: Window) -> None:
+        self.store.require(dataset, window, self.min_coverage, min_density)
 
     def _missing(self, dataset: LevelDataset, require: Callable[[Dataset, Window], None]) -> str | None:
         """What is missing of a dataset; None if it is complete."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tradeschool.interpreter import python_command
+from tradeschool.markets import registry
 from workers.isolation.strategy_protocol import Message, receive, send
 from workers.processes.bounded_output import forward_bounded
 from workers.processes.exit_reason import exit_reason
@@ -91,6 +92,7 @@ class StrategyProcess:
                     "memory_bytes": settings.memory_bytes,
                     "log_format": settings.log_format,
                     "log_level": settings.log_level,
+                    "instruments": registry.as_json(),
                 },
             )
 

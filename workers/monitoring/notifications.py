@@ -16,10 +16,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from tradeschool.atomic_files import publish_text
 from tradeschool.errors import StoreUnwritable
 from tradeschool.notify import Notification
 from tradeschool.private_folders import make_private
-from tradeschool.store.atomic_files import publish_text
 from tradeschool.store.download_status import FRESH, DownloadStatus
 from workers.coordinator import event_log
 from workers.coordinator.event_log import Event, Follower

@@ -18,8 +18,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from tradeschool.atomic_files import publish_text
 from tradeschool.errors import StoreUnwritable
-from tradeschool.store.atomic_files import publish_text
 from workers.connection.bounded_reads import parse_key, read_key
 from workers.connection.damaged_keys import with_damaged_keys_removed
 from workers.connection.server_time import take_turn

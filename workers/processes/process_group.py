@@ -15,6 +15,7 @@ from typing import TypeVar
 from optimizer.strategies.time_limit import bound_each_call, seconds_of_a_call
 from tradeschool.errors import TradeschoolError
 from tradeschool.interpreter import safe_path_for_children
+from tradeschool.markets import registry
 from workers.processes.descendants import is_stopped
 from workers.processes.exit_reason import exit_reason
 from workers.processes.parent_death import die_with_parent
@@ -120,7 +121,7 @@ class ProcessGroup:
             self.count,
             multiprocessing.get_context("spawn"),
             initializer=_begin,
-            initargs=(os.getpid(), seconds_of_a_call()),
+            initargs=(os.getpid(), seconds_of_a_call(), registry.as_json()),
         )
 
     def close(self) -> None:
@@ -141,8 +142,9 @@ def _how_it_ended(members: Sequence[BaseProcess]) -> str:
     return "another process of the group has ended" if code is None else exit_reason(code, seconds_of_a_call())
 
 
-def _begin(parent: int, call_seconds: float | None) -> None:
+def _begin(parent: int, call_seconds: float | None, instruments: dict[str, object]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     bound_each_call(call_seconds)
+    registry.use_json(instruments)
     die_with_parent(parent, signal.SIGKILL)

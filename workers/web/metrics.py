@@ -144,12 +144,19 @@ def _levels(levels: Sequence[Object]) -> Iterator[Metric]:
 
 def _candles(datasets: Sequence[Object]) -> Iterator[Metric]:
     covered: list[Sample] = [([str(each.get("dataset"))], each.get("coverage")) for each in datasets]
+    traded: list[Sample] = [([str(each.get("dataset"))], each.get("density")) for each in datasets]
     stored: list[Sample] = [([str(each.get("dataset"))], each.get("rows")) for each in datasets]
     yield _gauge(
         "tradeschool_dataset_coverage_ratio",
-        "Stored share of the expected candles in the sealed ranges of a dataset.",
+        "Share of the expected candles that is stored or confirmed not to exist in the sealed ranges of a dataset.",
         ["dataset"],
         covered,
+    )
+    yield _gauge(
+        "tradeschool_dataset_density_ratio",
+        "Share of the expected candles that is stored in the sealed ranges of a dataset: slots with a trade.",
+        ["dataset"],
+        traded,
     )
     yield _gauge("tradeschool_dataset_candles", "Number of sealed candles of a dataset.", ["dataset"], stored)
 

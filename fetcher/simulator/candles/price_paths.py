@@ -1,10 +1,11 @@
 """Price model of synthetic candles: trend regimes, volatility regimes and an intraday pattern."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fetcher.simulator.candles.universe import plausible_price
 from tradeschool.markets.instruments import Instrument, Market
 
 Floats = NDArray[np.float64]
@@ -34,7 +35,9 @@ class MarketProfile:
     volume: float
     """Mean volume of a five-minute candle, in base units or number of prices."""
     half_spread_ticks: float = 0.0
-    """Half of ask - bid in a quiet hour, in ticks; FX only."""
+    """Half of ask - bid in a quiet hour, in ticks; markets with a spread only."""
+    traded: float = 1.0
+    """Mean share of five-minute slots with a trade; a slot without one has no candle."""
 
 
 BITCOIN = MarketProfile(price=24_000, volatility=0.6, trend=1.2, daily_swing=0.3, volume=40)
@@ -49,8 +52,22 @@ MARKET_PROFILES = {
     ),
     "GBP-USD": MarketProfile(price=1.29, volatility=0.09, trend=0.15, daily_swing=0.6, volume=380, half_spread_ticks=9),
 }
-ANY_CRYPTO = MarketProfile(price=100, volatility=0.8, trend=1.4, daily_swing=0.3, volume=2_000)
-ANY_FX = MarketProfile(price=1.0, volatility=0.08, trend=0.13, daily_swing=0.6, volume=300, half_spread_ticks=9)
+THIN = {"coinbase:SOL/USD": 0.33}
+"""Share of five-minute slots with a trade of the thin pairs that are always listed."""
+KINDS = {
+    Market.FX: MarketProfile(price=1, volatility=0.08, trend=0.13, daily_swing=0.6, volume=300),
+    Market.METAL: MarketProfile(price=1, volatility=0.16, trend=0.2, daily_swing=0.5, volume=400),
+    Market.INDEX: MarketProfile(price=1, volatility=0.18, trend=0.25, daily_swing=0.7, volume=350),
+    Market.COMMODITY: MarketProfile(price=1, volatility=0.35, trend=0.5, daily_swing=0.5, volume=200),
+    Market.BOND: MarketProfile(price=1, volatility=0.06, trend=0.08, daily_swing=0.5, volume=150),
+    Market.CRYPTO: MarketProfile(price=1, volatility=0.8, trend=1.4, daily_swing=0.3, volume=1),
+    Market.STOCK: MarketProfile(price=1, volatility=0.3, trend=0.4, daily_swing=0.6, volume=1),
+}
+"""Parameters by kind of market; the price and what depends on it are those of the instrument."""
+HALF_SPREAD = 6e-5
+"""Half of ask - bid as a fraction of the price, for markets with a spread."""
+TURNOVER = 200_000.0
+"""Mean turnover of a five-minute candle in the quote currency, for markets whose volume is in base units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +81,17 @@ class PricePath:
 
 
 def market_profile_of(instrument: Instrument) -> MarketProfile:
-    """Return the parameters of an instrument, or the default of its market."""
-    return MARKET_PROFILES.get(instrument.name, ANY_FX if instrument.market is Market.FX else ANY_CRYPTO)
+    """Return the parameters of an instrument; of one without its own, those of its kind at a plausible price."""
+    if instrument.name in MARKET_PROFILES:
+        return MARKET_PROFILES[instrument.name]
+    price, kind = plausible_price(instrument), KINDS[instrument.market]
+    return replace(
+        kind,
+        price=price,
+        volume=kind.volume if instrument.has_spread else TURNOVER / price,
+        half_spread_ticks=max(1.0, price * HALF_SPREAD / instrument.tick) if instrument.has_spread else 0.0,
+        traded=THIN.get(instrument.full_name, 1.0),
+    )
 
 
 def draw_path(

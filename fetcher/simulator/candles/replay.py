@@ -11,6 +11,7 @@ import polars as pl
 from fetcher.simulator.candles.replay_mapping import DEFAULT_MAPPING, ReplayFile, read_mapping
 from fetcher.simulator.candles.source import Prices, SimulatedCandles, aggregated, no_candles
 from tradeschool.errors import DataError, SettingsError
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.ohlcv.arrays import PRICES
 from tradeschool.ohlcv.frame import TIME
@@ -48,12 +49,15 @@ class ReplayedCandles:
     def candles(self, dataset: Dataset, start: int, end: int) -> SimulatedCandles:
         """Return the candles that open in [start, end), Unix seconds."""
         candles = self._candles.get(dataset)
-        return no_candles(dataset.instrument.market) if candles is None else candles.within(start, end)
+        return no_candles(dataset.instrument) if candles is None else candles.within(start, end)
 
 
 def _served(folder: Path, file: ReplayFile) -> dict[Dataset, SimulatedCandles]:
     candles = _read_candles(folder, file)
-    longer = {file.dataset.at(timeframe): aggregated(candles, timeframe) for timeframe in file.aggregate}
+    longer = {
+        file.dataset.at(timeframe): aggregated(candles, grid_of(file.dataset.at(timeframe)))
+        for timeframe in file.aggregate
+    }
     return {file.dataset: candles} | longer
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import find_instrument
-from tradeschool.markets.instruments import Dataset, Instrument, Market
+from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe, find_timeframe
 
 DEFAULT_MAPPING = Path(__file__).with_name("replay.toml")
@@ -86,7 +86,7 @@ def _replay_file(entry: _Entry, path: Path) -> ReplayFile:
     for timeframe in longer:
         if timeframe.seconds <= dataset.timeframe.seconds:
             raise SettingsError(f"{where}: aggregate: {timeframe.name} is not longer than {dataset.timeframe.name}")
-    _check_quotes(entry, dataset.instrument.market, where)
+    _check_quotes(entry, dataset.instrument, where)
     return ReplayFile(
         dataset=dataset,
         file=entry.file,
@@ -96,11 +96,11 @@ def _replay_file(entry: _Entry, path: Path) -> ReplayFile:
     )
 
 
-def _check_quotes(entry: _Entry, market: Market, where: str) -> None:
+def _check_quotes(entry: _Entry, instrument: Instrument, where: str) -> None:
     n_given = (entry.bid_ask_file is not None) + (entry.spread_pips is not None)
-    if market is Market.FX and n_given != 1:
+    if instrument.has_spread and n_given != 1:
         raise SettingsError(f"{where}: expected one of bid_ask_file and spread_pips, was {n_given}")
-    if market is Market.CRYPTO and n_given:
+    if not instrument.has_spread and n_given:
         raise SettingsError(f"{where}: crypto has no bid and ask here; remove bid_ask_file and spread_pips")
 
 

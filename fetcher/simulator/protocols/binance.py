@@ -162,7 +162,7 @@ class Binance:
         limit = min(_number(query, "limit") or DEFAULT_ROWS, MAX_ROWS)
         start, end = _number(query, "startTime"), _number(query, "endTime")
         if seconds not in (timeframe.seconds for timeframe in Timeframe):
-            return no_candles(instrument.market)
+            return no_candles(instrument)
         now = self._clock()
         dataset = Dataset(instrument=instrument, timeframe=Timeframe(seconds))
         after = math.floor(now) + 1 if end is None else min(end // 1000 + 1, math.floor(now) + 1)
@@ -206,7 +206,7 @@ def _row(time: int, prices: list[float], volume: float, seconds: int) -> tuple[i
 
 
 def _listing(instrument: Instrument) -> dict[str, object]:
-    price_filter = {"filterType": "PRICE_FILTER", "tickSize": f"{instrument.tick:.8f}"}
+    price_filter = {"filterType": "PRICE_FILTER", "tickSize": f"{instrument.exact_tick:.8f}"}
     return {
         "symbol": f"{instrument.base}{instrument.quote}",
         "status": "TRADING",

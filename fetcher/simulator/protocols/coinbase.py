@@ -157,7 +157,7 @@ def _listing(instrument: Instrument) -> dict[str, str | bool]:
         "id": instrument.name,
         "base_currency": instrument.base,
         "quote_currency": instrument.quote,
-        "quote_increment": f"{instrument.tick:.{instrument.decimals}f}",
+        "quote_increment": f"{instrument.exact_tick:f}",
         "base_increment": "0.00000001",
         "display_name": instrument.pair,
         "min_market_funds": "1",

@@ -48,6 +48,7 @@ class CoinbaseAdvanced:
     def routes(self) -> dict[str, RequestHandler]:
         """Return the GET handlers by path pattern."""
         return {
+            PRODUCTS: self._list,
             f"{PRODUCTS}/{{product}}": self._product,
             f"{PRODUCTS}/{{product}}/candles": self._candles,
             "/api/v3/brokerage/{rest:.*}": lambda request, corrupt: _refusal(404, "Not found"),
@@ -60,6 +61,11 @@ class CoinbaseAdvanced:
     def failure(self, status: int) -> SimulatedResponse:
         """Return the error envelope of the API."""
         return _refusal(status, HTTPStatus(status).phrase)
+
+    def _list(self, request: web.Request, corrupt: CorruptBody) -> SimulatedResponse:
+        listed = [_listing(instrument) for instrument in self._products.values()]
+        body = msgspec.json.encode({"products": listed, "num_products": len(listed)})
+        return SimulatedResponse(body=body)
 
     def _product(self, request: web.Request, corrupt: CorruptBody) -> SimulatedResponse:
         try:
@@ -90,7 +96,7 @@ class CoinbaseAdvanced:
         if (end - start) / seconds >= MAX_ROWS:
             raise SimulatedRefusal(400, TOO_MANY_ROWS)
         if seconds not in (timeframe.seconds for timeframe in Timeframe):
-            return no_candles(instrument.market)
+            return no_candles(instrument)
         now = self._clock()
         dataset = Dataset(instrument=instrument, timeframe=Timeframe(seconds))
         begun = math.floor(now) + 1
@@ -134,7 +140,7 @@ def _listing(instrument: Instrument) -> dict[str, str | bool]:
     return {
         "product_id": instrument.name,
         "base_increment": "0.00000001",
-        "quote_increment": f"{instrument.tick:.{instrument.decimals}f}",
+        "quote_increment": f"{instrument.exact_tick:f}",
         "quote_min_size": "1",
         "base_min_size": "0.00000001",
         "is_disabled": False,
@@ -150,7 +156,7 @@ def _listing(instrument: Instrument) -> dict[str, str | bool]:
         "base_display_symbol": instrument.base,
         "quote_display_symbol": instrument.quote,
         "view_only": False,
-        "price_increment": f"{instrument.tick:.{instrument.decimals}f}",
+        "price_increment": f"{instrument.exact_tick:f}",
         "display_name": instrument.name,
         "product_venue": "CBE",
     }

@@ -17,6 +17,7 @@ LEVEL = Level(
         for pair, (start, end) in (("coinbase/BTC-USD", BTC_BULL_MARKET), ("oanda/EUR-USD", EUR_BULL_MARKET))
         for timeframe in ("M5", "M15", "H1")
     ),
+    min_density=0.95,
     gate=Gate(win_rate=0.50, sharpe=0.8, max_drawdown_intrabar=0.15, profit_factor=1.3),
     ranges={
         "fast": (5, 50),

@@ -18,6 +18,7 @@ LEVEL = Level(
         for pair, (start, end) in (("coinbase/BTC-USD", BTC_BEAR_MARKET), ("oanda/EUR-USD", EUR_DECLINE))
         for timeframe in ("M5", "M15", "H1")
     ),
+    min_density=0.95,
     gate=Gate(win_rate=0.50, sharpe=0.8, max_drawdown_intrabar=0.15, profit_factor=1.3),
     ranges={
         "fast": (3, 40),

@@ -17,6 +17,7 @@ LEVEL = Level(
         for pair in ("coinbase/BTC-USD", "coinbase/ETH-USD", "oanda/EUR-USD", "oanda/GBP-USD")
         for timeframe in ("M5", "M15", "H1")
     ),
+    min_density=0.95,
     gate=Gate(win_rate=0.52, sharpe=1.0, max_drawdown_intrabar=0.15, profit_factor=1.3),
     ranges={
         "fast": (5, 60),

@@ -21,6 +21,7 @@ LEVEL = Level(
     direction=Direction.BOTH,
     trials=200,
     datasets=LEVEL_3.datasets,
+    min_density=0.95,
     gate=Gate(win_rate=0.53, sharpe=1.2, max_drawdown_intrabar=0.15, profit_factor=1.3),
     ranges={**LEVEL_3.ranges, **FILTERS},
     stress=StressLimits(),

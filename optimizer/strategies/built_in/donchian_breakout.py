@@ -43,7 +43,11 @@ class DonchianBreakout:
 
 @njit
 def _mark_breaks(
-    high: NDArray[np.int32], low: NDArray[np.int32], close: NDArray[np.int32], channel: int, signals: NDArray[np.int8]
+    high: NDArray[np.signedinteger],
+    low: NDArray[np.signedinteger],
+    close: NDArray[np.signedinteger],
+    channel: int,
+    signals: NDArray[np.int8],
 ) -> None:
     top = bottom = -1
     for bar in range(channel, close.size):
@@ -56,7 +60,7 @@ def _mark_breaks(
 
 
 @inlined
-def _place_of_extreme(prices: NDArray[np.int32], start: int, end: int, before: int, sign: int) -> int:
+def _place_of_extreme(prices: NDArray[np.signedinteger], start: int, end: int, before: int, sign: int) -> int:
     """Return the last index of the highest (sign 1) or lowest (sign -1) price in [start, end).
 
     `before` is the index for the range one bar earlier: while it is inside, only the newest bar can replace it.

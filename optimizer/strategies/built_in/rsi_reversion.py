@@ -51,7 +51,7 @@ class RsiReversion:
         return signals
 
 
-def relative_strength(close: NDArray[np.int32], period: int) -> NDArray[np.float64]:
+def relative_strength(close: NDArray[np.signedinteger], period: int) -> NDArray[np.float64]:
     """Return the RSI in 0 to 100, shape (n_bars,); NaN before bar `period`, 50 if no close has moved.
 
     Source: J. Welles Wilder, New Concepts in Technical Trading Systems (1978), "Relative Strength Index".
@@ -63,7 +63,7 @@ def relative_strength(close: NDArray[np.int32], period: int) -> NDArray[np.float
 
 
 @njit
-def _fill_index(close: NDArray[np.int32], period: int, index: NDArray[np.float64]) -> None:
+def _fill_index(close: NDArray[np.signedinteger], period: int, index: NDArray[np.float64]) -> None:
     gain = loss = 0.0
     weight = 1.0 / period
     for bar in range(1, close.size):

@@ -186,7 +186,7 @@ def test_deriving_from_a_damaged_base_is_refused(publisher: Publisher, ledger: P
     quarter = DatasetRange(dataset=BTC.at(Timeframe.M15), window=HOUR)
 
     with pytest.raises(ForeignFile, match="changed since it was sealed"):
-        publisher.publish(DownloadPlan(wanted=quarter, from_sealed=True))
+        publisher.publish(DownloadPlan(wanted=quarter, sealed_base=BTC))
 
 
 @given(st.sets(st.integers(0, 119)))

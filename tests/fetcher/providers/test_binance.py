@@ -50,10 +50,12 @@ def test_an_empty_list_is_an_empty_page() -> None:
     assert len(PROVIDER.parse(b"[]", PAGE)) == 0
 
 
-def test_a_slot_without_trades_has_volume_0() -> None:
+def test_a_slot_without_trades_has_no_candle() -> None:
     flat = dict.fromkeys(("open", "high", "low", "close"), "10.0")
 
-    assert PROVIDER.parse(body(row(0, **flat, volume="0.00000000")), PAGE).frame["volume"].to_list() == [0.0]
+    parsed = PROVIDER.parse(body(row(0), row(1, **flat, volume="0.00000000"), row(2)), PAGE)
+
+    assert parsed.frame["volume"].to_list() == [1.25, 1.25]
 
 
 def test_a_repeated_row_is_parsed_once() -> None:

@@ -45,7 +45,7 @@ def test_the_period_before_the_holdout_is_readable(closed: FrameStore) -> None:
     assert level_digests(level, closed)
 
 
-@pytest.mark.parametrize("method", ["arrays", "candles", "digest", "require", "require_holdout", "coverage"])
+@pytest.mark.parametrize("method", ["arrays", "candles", "digest", "require", "require_holdout", "coverage", "density"])
 @pytest.mark.parametrize(
     "days",
     [

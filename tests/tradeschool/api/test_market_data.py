@@ -1,4 +1,4 @@
-"""Tests of `tradeschool.ohlcv` and `tradeschool.datasets`, and of the import of the package."""
+"""Tests of `tradeschool.candles` and `tradeschool.datasets`, and of the import of the package."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def sealed(seal_random_walk) -> CandleArrays:
 
 
 def test_candles_are_those_of_the_store(sealed: CandleArrays) -> None:
-    found = tradeschool.ohlcv(BTC, "20210105-20210107")
+    found = tradeschool.candles(BTC, "20210105-20210107")
 
     start, end = datetime(2021, 1, 5, tzinfo=UTC), datetime(2021, 1, 7, tzinfo=UTC)
     within = (sealed.time >= start.timestamp()) & (sealed.time < end.timestamp())
@@ -32,14 +32,14 @@ def test_candles_are_those_of_the_store(sealed: CandleArrays) -> None:
 
 
 def test_candles_are_by_default_everything_sealed(sealed: CandleArrays) -> None:
-    assert len(tradeschool.ohlcv(BTC)) == len(sealed.time)
+    assert len(tradeschool.candles(BTC)) == len(sealed.time)
 
 
 def test_candles_that_are_not_sealed_are_an_error(sealed: CandleArrays) -> None:
     with pytest.raises(DataIncomplete, match="is not sealed"):
-        tradeschool.ohlcv(BTC, "20210105-20210117")
+        tradeschool.candles(BTC, "20210105-20210117")
     with pytest.raises(DataIncomplete, match="no sealed candles"):
-        tradeschool.ohlcv("oanda/EUR-USD/H1")
+        tradeschool.candles("oanda/EUR-USD/H1")
 
 
 def test_datasets_lists_what_is_sealed(sealed: CandleArrays) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tradeschool.markets.calendars import closed_windows, expected_slots, open_windows
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD, INSTRUMENTS
-from tradeschool.markets.instruments import Dataset, Market
+from tradeschool.markets.grid import grid_of
+from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window, merge
 
@@ -72,7 +73,7 @@ def test_no_candle_of_oanda_lies_outside_the_calendar(shared: Path, symbol: str)
 def test_the_fx_weekend_follows_new_york_time(friday: str, closes: str, opens: str) -> None:
     around = Window(hours(friday), hours(friday) + timedelta(days=3))
 
-    assert closed_windows(Market.FX, around) == [Window(hours(closes), hours(opens))]
+    assert closed_windows("fx", around) == [Window(hours(closes), hours(opens))]
 
 
 @pytest.mark.parametrize(
@@ -93,42 +94,75 @@ def test_the_fx_weekend_follows_new_york_time(friday: str, closes: str, opens: s
     ],
 )
 def test_fx_holidays_end_at_17_00_in_new_york(closes: str, opens: str) -> None:
-    closed = closed_windows(Market.FX, Window(hours("2020-12-01"), hours("2025-01-10")))
+    closed = closed_windows("fx", Window(hours("2020-12-01"), hours("2025-01-10")))
 
     assert Window(hours(closes), hours(opens)) in closed
 
 
 def test_new_years_day_on_a_sunday_is_no_holiday() -> None:
-    assert open_windows(Market.FX, Window(hours("2023-01-01T22"), hours("2023-01-02T22")))
+    assert open_windows("fx", Window(hours("2023-01-01T22"), hours("2023-01-02T22")))
 
 
 def test_a_range_ending_on_new_years_eve_includes_the_closure() -> None:
     """New Year's closure belongs to the next year and begins in this one."""
-    assert not open_windows(Market.FX, Window(hours("2020-12-31T22"), hours("2020-12-31T23")))
+    assert not open_windows("fx", Window(hours("2020-12-31T22"), hours("2020-12-31T23")))
 
 
 def test_crypto_is_always_open() -> None:
     m5 = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 
     assert len(expected_slots(m5, PLAN)) == 1461 * 288
-    assert closed_windows(Market.CRYPTO, PLAN) == []
+    assert closed_windows("24/7", PLAN) == []
 
 
 @settings(max_examples=50)
 @given(st.sampled_from(INSTRUMENTS), st.sampled_from(Timeframe), st.lists(MOMENTS, min_size=3, max_size=5, unique=True))
 def test_the_slots_of_a_window_equal_those_of_its_parts(instrument, timeframe, moments: list[datetime]) -> None:
     dataset = Dataset(instrument=instrument, timeframe=timeframe)
-    bounds = sorted(moments)
+    times = np.array([int(moment.timestamp()) for moment in moments])
+    bounds = [datetime.fromtimestamp(time, UTC) for time in np.unique(grid_of(dataset).floor(times)).tolist()]
+    if len(bounds) < 2:
+        return
     parts = [Window(start, end) for start, end in itertools.pairwise(bounds)]
     joined = np.concatenate([expected_slots(dataset, part) for part in parts])
 
     assert joined.tolist() == expected_slots(dataset, Window(bounds[0], bounds[-1])).tolist()
 
 
-@given(st.sampled_from(Market), MOMENTS, MOMENTS)
-def test_open_and_closed_ranges_cover_the_whole(market: Market, one: datetime, other: datetime) -> None:
+@given(st.sampled_from(["24/7", "fx", "fx-breaks"]), MOMENTS, MOMENTS)
+def test_open_and_closed_ranges_cover_the_whole(calendar: str, one: datetime, other: datetime) -> None:
     if one == other:
         return
     window = Window(min(one, other), max(one, other))
 
-    assert merge(open_windows(market, window) + closed_windows(market, window)) == [window]
+    assert merge(open_windows(calendar, window) + closed_windows(calendar, window)) == [window]
+
+
+@pytest.mark.parametrize("timeframe", Timeframe, ids=lambda timeframe: timeframe.name)
+@pytest.mark.parametrize("instrument", [BTC_USD, EUR_USD], ids=lambda instrument: instrument.name)
+def test_a_candle_is_expected_where_a_minute_of_it_is(instrument, timeframe) -> None:
+    """Over both clock changes, Christmas and New Year."""
+    dataset = Dataset(instrument=instrument, timeframe=timeframe)
+    grid = grid_of(dataset)
+    for start, end in (("2022-03-07", "2022-03-20"), ("2022-10-31", "2022-11-13"), ("2022-12-20", "2023-01-05")):
+        window = grid.whole(Window(hours(start), hours(end)))
+
+        minutes = expected_slots(dataset.at(Timeframe.M1), window)
+
+        assert expected_slots(dataset, window).tolist() == np.unique(grid.floor(minutes)).tolist()
+
+
+def test_a_trading_week_of_fx_has_five_days_and_thirty_candles_of_four_hours() -> None:
+    for week in (datetime(2024, 3, 10, 12, tzinfo=UTC), datetime(2024, 7, 7, 12, tzinfo=UTC)):
+        window = Window(week, week + timedelta(days=6))
+
+        days = expected_slots(EUR_H1.at(Timeframe.D1), window).tolist()
+
+        assert [f"{datetime.fromtimestamp(day, UTC):%a %H}" for day in days] == [
+            "Sun 21",
+            "Mon 21",
+            "Tue 21",
+            "Wed 21",
+            "Thu 21",
+        ]
+        assert len(expected_slots(EUR_H1.at(Timeframe.H4), window)) == 30

@@ -248,9 +248,10 @@ def test_insufficient_coverage_is_reported_with_both_shares(store: FrameStore, m
     candles = made(BTC, OVER_NEW_YEAR)
     put(store, Candles(BTC, candles.frame[::2]), OVER_NEW_YEAR)
 
-    assert store.coverage(BTC, OVER_NEW_YEAR) == 0.5
-    with pytest.raises(DataIncomplete, match=r"has 50\.00% of its candles, expected at least 99\.00%"):
-        store.require(BTC, OVER_NEW_YEAR, min_coverage=0.99)
+    assert (store.coverage(BTC, OVER_NEW_YEAR), store.density(BTC, OVER_NEW_YEAR)) == (1.0, 0.5)
+    store.require(BTC, OVER_NEW_YEAR, min_coverage=1.0, min_density=0.5)
+    with pytest.raises(DataIncomplete, match=r"has 50\.00% of its candles traded, expected at least 60\.00%"):
+        store.require(BTC, OVER_NEW_YEAR, min_density=0.6)
 
 
 def test_a_window_without_trading_hours_is_covered(store: FrameStore, made: Made) -> None:
@@ -316,7 +317,9 @@ def test_a_seal_counts_missing_candles() -> None:
     gap = Gap(start=window.start, end=window.start + timedelta(hours=3), slots=3, reason=GapReason.CONFIRMED_EMPTY)
     seal = seal_of(Candles.empty(BTC), window, []).model_copy(update={"gaps": (gap, gap)})
 
-    assert (seal.missing, seal.coverage) == (6, 0.75)
+    assert (seal.missing, seal.coverage, seal.density) == (6, 1.0, 0.75)
+    imported = seal.model_copy(update={"source": "imported:candles.csv"})
+    assert (imported.coverage, imported.density) == (0.75, 0.75)
 
 
 def test_a_full_disk_is_a_one_line_error_and_leaves_no_file(small_disk: Path, made: Made) -> None:

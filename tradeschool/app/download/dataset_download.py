@@ -34,7 +34,7 @@ def fetch_all(wanted: list[DatasetRange], store: Store, settings: Settings, *, n
         TradeschoolError: Error of the first failed download; the other downloads were completed.
     """
     wanted, access = reachable(wanted, settings)
-    require_space(remaining_downloads(wanted, store, native=native), store)
+    require_space(remaining_downloads(wanted, store, native=native, access=access), store)
     with _notifying(settings):
         conclude = partial(download_summary.write, store=store)
         progress = asyncio.run(download(wanted, store, access, native=native, conclude=conclude))

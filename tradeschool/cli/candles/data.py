@@ -14,10 +14,12 @@ from tradeschool.cli.candles.data_export import export
 from tradeschool.cli.candles.data_import import import_
 from tradeschool.cli.candles.data_repair import repair
 from tradeschool.cli.options.output import json_option
+from tradeschool.cli.options.timerange import chosen_range, timerange_options
 from tradeschool.markets.calendars import expected_slots
-from tradeschool.markets.catalogue import DatasetRange, default_catalogue
+from tradeschool.markets.catalogue import DatasetRange, default_catalogue, find_dataset
 from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.windows import Window, parse_timerange
+from tradeschool.markets.timerange import TimeRange, window_among
+from tradeschool.markets.windows import Window
 from tradeschool.store import Store
 from tradeschool.store.inventory import inventory_of
 from tradeschool.views.terminal import console, print_json
@@ -44,16 +46,16 @@ data.add_command(export)
 @data.command()
 @json_option
 def status(*, as_json: bool) -> None:
-    """Show all sealed datasets with their coverage."""
+    """Show all sealed datasets with coverage (accounted for) and density (traded), shares of the expected candles."""
     store = candles_of(load_settings())
-    rows = [row for dataset in chosen_datasets(()) if (row := inventory_of(store, dataset))]
+    rows = [row for dataset in chosen_datasets((), store) if (row := inventory_of(store, dataset))]
     if as_json:
         print_json([row.to_json() for row in rows])
         return
     if not rows:
         console().print(f"no sealed candles in {store.root}; run: tradeschool fetch")
         return
-    table = Table("dataset", "sealed ranges", "candles", "expected", "coverage", "gaps", "findings", "")
+    table = Table("dataset", "sealed ranges", "candles", "expected", "coverage", "density", "gaps", "findings", "")
     for row in rows:
         table.add_row(
             row.dataset,
@@ -61,6 +63,7 @@ def status(*, as_json: bool) -> None:
             f"{row.rows:,}",
             f"{row.expected:,}",
             f"{row.coverage:.3%}",
+            f"{row.density:.3%}",
             f"{row.gaps:,}",
             ", ".join(row.findings),
             "derived" if row.derived else "imported" if row.imported else "",
@@ -78,7 +81,7 @@ def gaps(names: tuple[str, ...], *, as_json: bool) -> None:
     """
     store = candles_of(load_settings())
     with PageLedger(store.root) as ledger:
-        found = [gap for dataset in chosen_datasets(names) for gap in _gaps(dataset, store, ledger)]
+        found = [gap for dataset in chosen_datasets(names, store) for gap in _gaps(dataset, store, ledger)]
     if as_json:
         print_json(found)
         return
@@ -96,7 +99,7 @@ def findings(names: tuple[str, ...], *, as_json: bool) -> None:
     store = candles_of(load_settings())
     found = [
         {"dataset": seal.dataset, "severity": finding.severity, **finding.model_dump(mode="json")}
-        for dataset in chosen_datasets(names)
+        for dataset in chosen_datasets(names, store)
         for seal in store.seals(dataset)
         for finding in seal.findings
     ]
@@ -117,7 +120,7 @@ def verify(names: tuple[str, ...]) -> None:
     Exit code 4: a file does not match; the command stops at the first one.
     """
     store = candles_of(load_settings())
-    for dataset in chosen_datasets(names):
+    for dataset in chosen_datasets(names, store):
         seals = store.verify(dataset)
         if seals:
             console().print(f"{dataset}: {sum(len(seal.files) for seal in seals)} files match their digests")
@@ -127,17 +130,17 @@ def verify(names: tuple[str, ...]) -> None:
 
 @data.command()
 @click.argument("names", metavar="[DATASET]...", nargs=-1)
-@click.option("--timerange", help="Time range, for example 20200101-20240101; end excluded. [default: the catalogue's]")
+@timerange_options("the catalogue's")
 @json_option
-def account(names: tuple[str, ...], timerange: str | None, *, as_json: bool) -> None:
+def account(names: tuple[str, ...], timerange: str | None, days: int | None, *, as_json: bool) -> None:
     """Count the candle slots of a range by state.
 
     States: stored, confirmed empty, closed by calendar, failed, not yet requested.
     """
     store = candles_of(load_settings())
-    window = parse_timerange(timerange) if timerange else None
+    asked = chosen_range(timerange, days)
     with PageLedger(store.root) as ledger:
-        found = [candle_accounting.slot_report(want, store, ledger) for want in _wanted(names, window)]
+        found = [candle_accounting.slot_report(want, store, ledger) for want in _wanted(names, asked, store)]
     if as_json:
         print_json(
             [{"dataset": each.wanted.dataset.name, "range": str(each.wanted.window), **each.slots} for each in found]
@@ -150,16 +153,19 @@ def account(names: tuple[str, ...], timerange: str | None, *, as_json: bool) -> 
     console().print(table)
 
 
-def _wanted(names: tuple[str, ...], window: Window | None) -> list[DatasetRange]:
-    """Return the catalogue's ranges of the named (or all) datasets, or their `window` if one is given."""
-    named = chosen_datasets(names) if names else [want.dataset for want in default_catalogue()]
-    catalogue = default_catalogue(dict.fromkeys(dataset.instrument for dataset in named))
+def _wanted(names: tuple[str, ...], asked: TimeRange | None, store: Store) -> list[DatasetRange]:
+    """Return the catalogue's ranges of the named (or all) datasets, or the range that is asked for.
+
+    An open end of it is that of the sealed candles, or of the catalogue if nothing is sealed.
+    """
+    named = [find_dataset(name) for name in names] if names else [want.dataset for want in default_catalogue()]
+    timeframes = dict.fromkeys(dataset.timeframe for dataset in named)
+    catalogue = default_catalogue(dict.fromkeys(dataset.instrument for dataset in named), timeframes)
     wanted = [want for want in catalogue if want.dataset in named]
-    if window:
-        return [
-            DatasetRange(dataset=dataset, window=window) for dataset in dict.fromkeys(want.dataset for want in wanted)
-        ]
-    return wanted
+    if not asked:
+        return wanted
+    sealed = {want.dataset: [seal.window for seal in store.seals(want.dataset)] or [want.window] for want in wanted}
+    return [DatasetRange(dataset=dataset, window=window_among(asked, there)) for dataset, there in sealed.items()]
 
 
 def _gaps(dataset: Dataset, store: Store, ledger: PageLedger) -> Iterator[_Gap]:

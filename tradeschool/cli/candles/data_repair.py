@@ -30,7 +30,9 @@ def repair(names: tuple[str, ...], *, gaps: bool, holdout: bool, as_json: bool) 
     """
     settings = load_settings()
     store = holdout_candles_of(settings) if holdout else candles_of(settings)
-    done = [each for each in asyncio.run(_with_lock(store, chosen_datasets(names), gaps=gaps)) if not each.is_empty]
+    done = [
+        each for each in asyncio.run(_with_lock(store, chosen_datasets(names, store), gaps=gaps)) if not each.is_empty
+    ]
     commands = [command + " --holdout" * holdout for command in _commands(done)]
     if as_json:
         print_json({"repaired": [_repair_json(each) for each in done], "run": commands})

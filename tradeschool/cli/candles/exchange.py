@@ -12,6 +12,7 @@ from fetcher.simulator.candles.generated import GeneratedCandles
 from fetcher.simulator.candles.replay import ReplayedCandles
 from fetcher.simulator.candles.replay_mapping import DEFAULT_MAPPING
 from fetcher.simulator.candles.source import CandleSource
+from fetcher.simulator.candles.universe import added_instrument, listed_instruments
 from fetcher.simulator.faults import EXAMPLE, Faults
 from fetcher.simulator.rate_limit import (
     BINANCE_LIMIT,
@@ -35,6 +36,8 @@ class ExchangeOptions:
 
     replay: Path | None
     mapping: Path
+    pairs: str | None
+    traded: float
     seed: int
     faults: str
     host: str
@@ -47,7 +50,10 @@ class ExchangeOptions:
 
     def build(self) -> Exchange:
         """Return a simulator with these options."""
-        source: CandleSource = GeneratedCandles(seed=self.seed)
+        added = [added_instrument(name) for name in self.pairs.split(",")] if self.pairs else []
+        instruments = tuple(dict.fromkeys((*listed_instruments(), *added)))
+        traded = dict.fromkeys(added, self.traded)
+        source: CandleSource = GeneratedCandles(seed=self.seed, instruments=instruments, traded=traded)
         if self.replay:
             source = ReplayedCandles(self.replay, self.mapping)
         return Exchange(
@@ -72,6 +78,14 @@ class ExchangeOptions:
     default=DEFAULT_MAPPING,
     help="TOML file that maps files to datasets.",
 )
+@click.option("--pairs", help="Further instruments to list, for example coinbase:FOO/USD,binance:FOO/BTC.")
+@click.option(
+    "--traded",
+    type=click.FloatRange(0.001, 1),
+    default=1.0,
+    show_default=True,
+    help="Share of the five-minute slots in which the instruments of --pairs trade.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of generated candles and faults.")
 @click.option("--faults", default="", help=f"Faults to inject, for example {EXAMPLE}.")
 @click.option("--host", default=LOOPBACK, show_default=True, help="Address to listen on.")
@@ -91,7 +105,8 @@ def exchange(**options: Any) -> None:
     """Simulate the candle APIs of Coinbase, OANDA and Binance until interrupted.
 
     The simulator reproduces page limits, rate limits, errors and peculiarities of the real APIs. It serves
-    generated candles by default, and real ones with --replay. Coinbase Exchange, Coinbase Advanced Trade, OANDA v20
+    generated candles of about 150 instruments by default, of which SOL/USD trades in a third of its slots, and real
+    ones with --replay. Coinbase Exchange, Coinbase Advanced Trade, OANDA v20
     and Binance spot share one port.
     """
     load_settings()

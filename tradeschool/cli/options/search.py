@@ -62,6 +62,9 @@ OPTIONS = (
         help='Additional constraint, for example "max_drawdown_intrabar <= 0.15"; repeatable.',
     ),
     click.option(
+        "--costs", help="Cost presets of all levels, for example coinbase.taker.10k. [default: the level's costs]"
+    ),
+    click.option(
         "--surrogates",
         type=click.IntRange(0, MAX_SURROGATES),
         default=SURROGATES,

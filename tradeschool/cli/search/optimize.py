@@ -45,7 +45,7 @@ def run(run_name: str | None, *, as_json: bool, **options: object) -> None:
     gate failed, after all retries.
     """
     settings = load_settings()
-    chosen = SearchOptions(**options)  # type: ignore[arg-type]  # click has checked them
+    chosen = SearchOptions.of(options, settings)
     show_end(context_of(settings), search_new_run(settings, chosen, run_name), as_json=as_json)
 
 

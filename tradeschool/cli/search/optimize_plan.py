@@ -28,7 +28,7 @@ def plan(*, as_json: bool, **options: object) -> None:
     settings = load_settings()
     keep_isolated_strategies(settings)
     store = context_of(settings).store
-    levels = SearchOptions(**options).levels()  # type: ignore[arg-type]  # click has checked them
+    levels = SearchOptions.of(options, settings).levels()
     planned = [(level, plan_level(level, store)) for level in levels]
     for level in levels:
         check_sampler(level)

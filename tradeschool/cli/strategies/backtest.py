@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
-from optimizer.level.spec import Costs, Direction, Part
+from optimizer.level.spec import Direction, Part, costs_of
 from tradeschool.app.backtesting import BacktestRequest, adjusted_costs, run_backtest
 from tradeschool.app.context import candles_of, load_settings
 from tradeschool.cli.options.parameters import ChosenParameters, parameter_options, parameters_of
+from tradeschool.cli.options.timerange import timerange_options
 from tradeschool.cli.strategies.backtest_comparison import compare
 from tradeschool.cli.strategies.backtest_recorded_trial import TrialSelection, show_replayed_trial
 from tradeschool.errors import SettingsError
-from tradeschool.views.backtest_result import OutputFiles, as_object, show
+from tradeschool.views.backtest_result import OutputFiles, as_object, costs_as_json, show, show_costs
 from tradeschool.views.terminal import print_json, say
 
 OF_A_RUN = ("level_name", "attempt", "part", "trial")
@@ -29,20 +30,23 @@ class BacktestOptions:
 
     datasets: Sequence[str]
     timerange: str | None
+    days: int | None
     direction: str | None
     fraction: float | None
     fee_bps: float | None
     slippage_bps: float | None
     financing_bps: float | None
+    presets: str | None
 
-    def request(self, given: ChosenParameters) -> BacktestRequest:
+    def request(self, given: ChosenParameters, default_costs: str) -> BacktestRequest:
         """Return the options' values, else the parameter file's, else the defaults."""
+        own = given.setup.costs if given.setup and not self.presets else costs_of(self.presets or default_costs)
         return BacktestRequest(
             strategy=given.strategy,
             parameters=given.parameters,
             direction=Direction(self.direction or given.direction or Direction.BOTH.value),
             costs=adjusted_costs(
-                given.setup.costs if given.setup else Costs(),
+                own,
                 fee=self.fee_bps,
                 slippage=self.slippage_bps,
                 financing=self.financing_bps,
@@ -50,6 +54,7 @@ class BacktestOptions:
             position_fraction=self.fraction or (given.setup.position_fraction if given.setup else 1.0),
             datasets=self.datasets,
             timerange=self.timerange,
+            days=self.days,
             setup=given.setup,
         )
 
@@ -72,10 +77,15 @@ class BacktestOptions:
     multiple=True,
     help="Dataset, for example coinbase/BTC-USD/M5; repeatable. [default: all sealed datasets]",
 )
-@click.option("--timerange", help="Time range, for example 20200101-20220101. [default: everything sealed]")
+@timerange_options("everything sealed")
 @click.option("--direction", type=click.Choice([each.value for each in Direction]), help="Sides to trade.")
 @click.option(
     "--fraction", type=click.FloatRange(0, min_open=True), help="Position size: notional / equity. [default: 1]"
+)
+@click.option(
+    "--costs",
+    "presets",
+    help="Cost presets, for example coinbase.taker.10k,oanda.spread (see: tradeschool costs list). [default: settings]",
 )
 @click.option("--fee-bps", type=click.FloatRange(0), help="Fee per side, in bps of notional. [default: the market's]")
 @click.option(
@@ -126,14 +136,16 @@ def _selected(
 def _trade(given: ChosenParameters, asked: BacktestOptions, outputs: OutputFiles, *, as_json: bool) -> None:
     settings = load_settings()
     store = candles_of(settings)
-    found = run_backtest(store, asked.request(given))
+    found = run_backtest(store, asked.request(given, settings.costs))
     remarks = compare(settings, store, given.setup, found.setup) if given.setup else []
     outputs.write(found.title, found.tested)
     if as_json:
         head = {"strategy": found.setup.strategy, "direction": found.setup.direction.value}
-        print_json({**head, "parameters": found.setup.parameters, **as_object(found.tested)})
+        costs = costs_as_json(found.setup.costs, found.trading_costs)
+        print_json({**head, "parameters": found.setup.parameters, **as_object(found.tested), "costs": costs})
     else:
         show(found.strategy, found.setup.parameters, found.tested)
+        show_costs(found.setup.costs, found.trading_costs)
     for line in remarks:
         say(line)
 

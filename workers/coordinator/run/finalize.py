@@ -12,8 +12,8 @@ from optimizer.report.files import write_escalation, write_lineage, write_null_t
 from optimizer.runs.run_store import RunRecord
 from optimizer.validation.analyses.null_test import NullTestSpec, null_test_of
 from optimizer.validation.evidence import NullRun
+from tradeschool.atomic_files import append_line
 from tradeschool.errors import SettingsError, StoreUnwritable
-from tradeschool.store.atomic_files import append_line
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import LeadershipLock, require_leadership

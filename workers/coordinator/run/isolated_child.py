@@ -18,6 +18,7 @@ from optimizer.strategies.registry import find_objective, find_sampler
 from optimizer.strategies.time_limit import bound_each_call, processor_time
 from tradeschool import log
 from tradeschool.errors import StrategyFailed, TradeschoolError
+from tradeschool.markets import registry
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.plain_text import located_error
 from workers.isolation.strategy_allowlist import UserCode
@@ -41,6 +42,7 @@ def main() -> None:
     if settings is None:
         return
     log.configure(settings["log_format"], level=settings["log_level"])
+    registry.use_json(settings["instruments"])
     limit_memory(_memory_limit(settings["memory_bytes"]))
     send(line, {"ready": True})
     while request := receive(line):

@@ -17,8 +17,8 @@ from optimizer.runs import fingerprint
 from optimizer.runs.active_runs import MarkedRuns
 from optimizer.runs.run_store import SURROGATES, ForcedResume, RunRecord, RunStore
 from optimizer.search.methods.requirements import check_sampler
+from tradeschool.atomic_files import publish_text
 from tradeschool.errors import SettingsError
-from tradeschool.store.atomic_files import publish_text
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
 

@@ -36,12 +36,12 @@ export function showCandles(box, topic) {
   const months = span(datasets);
   show(box,
     h("table", { class: "heat" },
-      h("caption", { class: "hidden" }, "Coverage: stored share of the expected candles, by dataset and month"),
+      h("caption", { class: "hidden" }, "Density: share of the expected candles that is stored, by dataset and month"),
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, h("span", { class: "hidden" }, "dataset")), years(months).map(([year, length]) => h("th", { colspan: length, scope: "colgroup" }, length > 2 ? year : "")), h("th", {}))),
       h("tbody", {}, datasets.map((each) => h("tr", { key: each.dataset },
         h("th", { scope: "row" }, each.dataset),
         months.map((month) => h("td", { class: step(each.months[month]), title: `${month}: ${month in each.months ? percent(each.months[month], 2) : "nothing sealed"}` })),
-        h("td", { class: "total" }, each.error ? h("span", { class: "chip error", title: each.error }, "unreadable") : `${percent(each.coverage, 2)} of ${count(each.expected)}${each.derived ? ", derived" : each.imported ? ", imported" : ""}`))))),
+        h("td", { class: "total" }, each.error ? h("span", { class: "chip error", title: each.error }, "unreadable") : `coverage ${percent(each.coverage, 2)}, density ${percent(each.density, 2)} of ${count(each.expected)}${each.derived ? ", derived" : each.imported ? ", imported" : ""}`))))),
     h("div", { class: "key" }, STEPS.map(([name, text]) => h("span", {}, h("i", { class: name }), text))));
 }
 

@@ -114,7 +114,7 @@ class TestRefusals:
         assert (reply.status, reply.json) == (400, {"code": code, "msg": message})
 
     async def test_a_known_interval_without_candles_is_empty(self, client):
-        assert (await page(client, MIDNIGHT, MIDNIGHT + 3600, interval="1m")).json == []
+        assert (await page(client, MIDNIGHT, MIDNIGHT + 3600, interval="3m")).json == []
 
 
 class TestLimit:

@@ -14,7 +14,7 @@ from tradeschool.cli.main import main
 from tradeschool.markets.catalogue import BTC_USD, BTC_USDT
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
-from tradeschool.markets.windows import parse_timerange
+from tradeschool.markets.timerange import parse_timerange
 from tradeschool.settings.loading import load
 from tradeschool.store import Store
 
@@ -250,18 +250,13 @@ def test_settings_show_the_defaults_of_providers(command, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (
-            ("--pairs", "DOGE/USD"),
-            "tradeschool: unknown pair 'DOGE/USD': expected one of BTC/USD, EUR/USD, ETH/USD, GBP/USD, "
-            "BTC/USDT, ETH/USDT",
-        ),
         (("--timeframes", "M6"), "tradeschool: unknown timeframe 'M6': expected one of M5, M15, H1"),
         (
             ("--timerange", "2020"),
             "tradeschool: time range '2020': expected YYYYMMDD-YYYYMMDD, such as 20200101-20240101",
         ),
     ],
-    ids=["pair", "timeframe", "range"],
+    ids=["timeframe", "range"],
 )
 def test_a_wrong_option_is_one_line_with_exit_code_2(command, words: tuple[str, ...], told: str) -> None:
     code, out, said = command("fetch", *words)

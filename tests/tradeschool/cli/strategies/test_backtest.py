@@ -17,7 +17,7 @@ from optimizer.objective.metrics import summarise
 from optimizer.strategies.protocol import completed, load
 from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.markets.catalogue import find_dataset
-from tradeschool.markets.windows import parse_timerange
+from tradeschool.markets.timerange import parse_timerange
 
 BTC, EUR = "coinbase/BTC-USD/M5", "oanda/EUR-USD/H1"
 TIMERANGE = "20210104-20210115"
@@ -68,7 +68,7 @@ def test_best_params_set_strategy_and_direction(command: Command, sealed: None) 
         ("attempt", 0, "attempt: Input should be greater than or equal to 1"),
         ("datasets", [], "datasets: Tuple should have at least 1 item"),
         ("datasets.train", "20230205-20230101", "is empty"),
-        ("datasets.dataset", "nobody/BTC-USD/M5", "comes from 'coinbase'"),
+        ("datasets.dataset", "nobody/BTC-USD/M5", "did you mean coinbase:BTC/USD"),
         ("datasets.end", "2022-01-01", "must come before end"),
         ("datasets.warm_up_bars", -1, "greater than or equal to 0"),
     ],

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tradeschool.atomic_files import STAGING, publish, publish_text, sweep
 from tradeschool.errors import StoreUnwritable
-from tradeschool.store.atomic_files import STAGING, publish, publish_text, sweep
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tradeschool.store.atomic_files import publish
+from tradeschool.atomic_files import publish
 
 def write(path):
     path.write_text("half")
