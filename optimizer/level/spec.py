@@ -57,12 +57,17 @@ class LevelDataset(StrictModel):
     end: date
     """First day after the range."""
 
-    @model_validator(mode="after")
-    def _is_known_and_not_empty(self) -> Self:
+    @field_validator("dataset")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        """Return the name in one form, because results are kept by it."""
         try:
-            find_dataset(self.dataset)
+            return find_dataset(name).name
         except SettingsError as error:
             raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> Self:
         if self.start >= self.end:
             raise ValueError(f"{self.dataset}: start {self.start} must come before end {self.end}")
         return self
