@@ -1,132 +1,131 @@
-"""Import of candle files: checks the candles of a file and seals them, with the file name as source."""
+"""Import of candle files: understands, reads, inspects and seals them; nothing is stored if anything is wrong."""
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import polars as pl
-
-from fetcher.download.sealing import gaps
-from fetcher.importing.file_formats import FileFormat, ImportedRows, read
-from tradeschool.candles.findings import Finding, FindingKind, refuse
-from tradeschool.candles.frame import Candles, schema
-from tradeschool.candles.validation import inspect, usual_spacing
-from tradeschool.errors import InvalidCandles, SettingsError
-from tradeschool.markets.calendars import expected_slots
-from tradeschool.markets.catalogue import DatasetRange
+from fetcher.importing.collection import Collection, collect
+from fetcher.importing.file_facts import FileFacts
+from fetcher.importing.file_reader import FileReader
+from fetcher.importing.files.sources import CandleFile, find_files
+from fetcher.importing.instrument_choice import (
+    check_one_instrument,
+    chosen_instrument,
+    chosen_timeframe,
+    store_definition,
+)
+from fetcher.importing.request import ImportRequest
+from fetcher.importing.sealing import Inspected, inspected, seal_import
+from tradeschool.atomic_files import STAGING
+from tradeschool.errors import InvalidCandles
 from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.windows import Window
-from tradeschool.store import GapReason, Seal, Store
+from tradeschool.store import Seal
 from tradeschool.store.frame_store import FrameStore
-from tradeschool.store.seal import IMPORTED
 
-TICKS_PER_PIP = 10
+ReportProgress = Callable[[str, int, int], None]
+"""Is told the name of the file being read, the bytes read of all files, and their total."""
 
 
-def import_file(
-    path: Path,
-    dataset: Dataset,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedDataset:
+    """What was understood of the files of one dataset, and the seal unless it was a dry run."""
+
+    ready: Inspected
+    files: tuple[FileFacts, ...]
+    notes: tuple[str, ...]
+    seal: Seal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportResult:
+    """What an import did, or with a dry run would do."""
+
+    datasets: tuple[ImportedDataset, ...]
+    ignored: tuple[str, ...]
+    """Files in folders and archives that are no candle files."""
+
+
+def import_candles(
+    paths: Iterable[str | Path],
+    request: ImportRequest,
     store: FrameStore,
     *,
-    form: FileFormat,
-    zone: str | None,
-    spread_pips: float | None,
-    window: Window | None,
     now: datetime,
-) -> Seal:
-    """Import the candles of a file, or those in `window`, and seal them; imported ranges inside are replaced.
+    dry_run: bool = False,
+    progress: ReportProgress = lambda name, done, total: None,
+) -> ImportResult:
+    """Import the candles of files, folders, globs and archives, and seal each dataset.
 
     Raises:
-        InvalidCandles: if the candles violate the contract or have a finding of severity `refuse`.
-        SettingsError: if an option such as the spread is missing, or the range is already sealed.
+        InvalidCandles: if a file cannot be read, or candles break a rule; names the file and the line.
+        SettingsError: if an option is missing or does not fit, or the range is already sealed.
         StoreUnwritable: if a file cannot be written.
     """
-    rows = read(path, dataset, form=form, zone=zone, now=now)
-    frame = _with_spread(rows.frame, dataset, spread_pips)
-    if window:
-        frame = frame.filter(pl.col("ts").is_between(window.start, window.end, closed="left"))
-    if frame.is_empty():
-        raise InvalidCandles(f"{path}: no candles{f' in {window}' if window else ''}")
-    wanted = DatasetRange(dataset=dataset, window=window or _spanned(frame, dataset))
-    candles, findings = _checked(frame, wanted, rows, path)
-    _make_room(wanted, store)
-    return _seal(wanted, candles, findings, store, source=f"{IMPORTED}{path.name}", now=now)
+    found = find_files(paths)
+    readers, ignored = _readers(found.files, request)
+    report = _reporter([reader.file for reader in readers], progress)
+    with ExitStack() as stack:
+        folder = store.root / STAGING
+        if dry_run:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tradeschool-import-")))
+        collections = []
+        for dataset, group in _by_dataset(readers, request).items():
+            collection = collect(dataset, group, request, folder, now, report)
+            stack.callback(collection.close)
+            collections.append(collection)
+        ready = [inspected(collection, request.window, store) for collection in collections]
+        if not dry_run:
+            for collection in collections:
+                store_definition(collection.dataset.instrument, store.root, request)
+        sealed = [
+            _sealed(collection, each, store, now, dry_run=dry_run)
+            for collection, each in zip(collections, ready, strict=True)
+        ]
+    return ImportResult(datasets=tuple(sealed), ignored=(*found.ignored, *ignored))
 
 
-def _with_spread(frame: pl.DataFrame, dataset: Dataset, spread_pips: float | None) -> pl.DataFrame:
-    if not dataset.instrument.has_spread:
-        if spread_pips is not None:
-            raise SettingsError(f"--spread-pips {spread_pips:g}: {dataset} has no spread; omit the option")
-        return frame.select(schema(dataset).keys())
-    if spread_pips is not None:
-        half = spread_pips * TICKS_PER_PIP * dataset.instrument.tick / 2
-        frame = frame.with_columns(half_spread=pl.lit(half))
-    elif "half_spread" not in frame.columns:
-        raise SettingsError(f"{dataset}: the file has no half_spread: give the full spread, such as --spread-pips 1.4")
-    return frame.select(schema(dataset).keys())
+def _sealed(
+    collection: Collection, ready: Inspected, store: FrameStore, now: datetime, *, dry_run: bool
+) -> ImportedDataset:
+    seal = None if dry_run else seal_import(collection, ready, store, now)
+    return ImportedDataset(ready=ready, files=tuple(collection.facts), notes=tuple(collection.notes), seal=seal)
 
 
-def _spanned(frame: pl.DataFrame, dataset: Dataset) -> Window:
-    """Return the window from the first candle's open to the last candle's close."""
-    times = frame["ts"].dt.epoch("s").to_numpy()
-    return Window.of_seconds(int(times.min()), int(times.max()) + dataset.timeframe.seconds)
+def _readers(files: Iterable[CandleFile], request: ImportRequest) -> tuple[list[FileReader], list[str]]:
+    """Open all files; texts of folders and archives that are no tables are ignored."""
+    readers, ignored = [], []
+    for file in files:
+        try:
+            readers.append(FileReader(file, request))
+        except InvalidCandles:
+            if file.is_named or file.suffix != ".txt":
+                raise
+            ignored.append(file.name)
+    if not readers:
+        raise InvalidCandles(f"{', '.join(ignored)}: no candle files")
+    return readers, ignored
 
 
-def _checked(
-    frame: pl.DataFrame, wanted: DatasetRange, rows: ImportedRows, path: Path
-) -> tuple[Candles, tuple[Finding, ...]]:
-    dataset, step = wanted.dataset, wanted.dataset.timeframe.seconds
-    spacing = usual_spacing(frame["ts"].dt.epoch("s").to_numpy())
-    if 0 < spacing < step:  # checked before the contract, which would only report candles off the grid
-        raise InvalidCandles(
-            f"{dataset}: {FindingKind.WRONG_STEP} in {path}: the candles are {spacing} s apart, expected {step} s"
-        )
-    candles = Candles.parse(frame, dataset, wanted.window)
-    start, end = wanted.window.start, wanted.window.end
-    # A dropped candle begins at `end`.
-    touching = [each for each in rows.findings if start < each.end and each.start <= end]
-    findings = (*inspect(candles), *touching)
-    refuse(dataset, findings, f"check {path}, its time zone and its timeframe")
-    return candles, findings
+def _by_dataset(readers: Sequence[FileReader], request: ImportRequest) -> dict[Dataset, list[FileReader]]:
+    check_one_instrument([(reader.file, reader.layout) for reader in readers], request)
+    groups: dict[Dataset, list[FileReader]] = {}
+    for reader in readers:
+        instrument = chosen_instrument(reader.file, reader.layout, request)
+        timeframe = chosen_timeframe(reader.file, request, reader.sample_step)
+        groups.setdefault(Dataset(instrument=instrument, timeframe=timeframe), []).append(reader)
+    return groups
 
 
-def _make_room(wanted: DatasetRange, store: Store) -> None:
-    """Unseal the imported ranges inside the window; any other overlap with a sealed range is an error."""
-    touched = [seal for seal in store.seals(wanted.dataset) if seal.window.overlap(wanted.window)]
-    for seal in touched:
-        if not (seal.is_imported and wanted.window.contains(seal.window)):
-            raise SettingsError(
-                f"{wanted.dataset}: {wanted.window} overlaps {seal.window}, which is already sealed ({seal.source}); "
-                "use a --timerange that does not overlap"
-            )
-    for seal in touched:
-        store.unseal(wanted.dataset, seal.window)
+def _reporter(files: Sequence[CandleFile], progress: ReportProgress) -> Callable[[str, int], None]:
+    """Return a function that adds up the bytes of all files and reports them."""
+    total = sum(file.size for file in files)
+    done: dict[str, int] = {}
 
+    def report(name: str, bytes_read: int) -> None:
+        done[name] = bytes_read
+        progress(name, sum(done.values()), total)
 
-def _seal(
-    wanted: DatasetRange,
-    candles: Candles,
-    findings: Sequence[Finding],
-    store: FrameStore,
-    *,
-    source: str,
-    now: datetime,
-) -> Seal:
-    expected = expected_slots(wanted.dataset, wanted.window)
-    seal = Seal(
-        dataset=wanted.dataset.name,
-        start=wanted.window.start,
-        end=wanted.window.end,
-        rows=len(candles),
-        expected=len(expected),
-        gaps=tuple(gaps(wanted.dataset, expected, candles.times, GapReason.NOT_IN_FILE)),
-        derived=False,
-        source=source,
-        files=tuple(
-            store.write_year(candles.within(part), wanted.window, year) for year, part in wanted.window.years()
-        ),
-        findings=tuple(findings),
-        sealed_at=now,
-    )
-    store.seal(wanted.dataset, seal)
-    return seal
+    return report

@@ -14,7 +14,8 @@ from optimizer.validation.recommendation import Recommendation
 Json = dict[str, JsonValue]
 CandleShares = Mapping[str, tuple[float, float]]
 """Coverage and density by `dataset window`, as in `RunRecord.candles`; a range that is no longer stored is absent."""
-LEVEL_FILES = (*(analysis.value for analysis in Analysis), "stress", "equity", "metrics")
+FRONT_NAME = "front"
+LEVEL_FILES = (*(analysis.value for analysis in Analysis), "stress", "equity", "metrics", "costs", FRONT_NAME)
 """Level files included in the report; null if absent."""
 
 
@@ -62,6 +63,9 @@ def _level_json(record: RunRecord, level: Level, files: Mapping[str, JsonValue],
         "title": level.title,
         "direction": level.direction.value,
         "strategy": level.strategy,
+        "objective": [*level.objective],
+        "sampler": str(level.used_sampler),
+        "pruner": str(level.used_pruner),
         "datasets": [f"{each.dataset} {each.window}" for each in level.datasets],
         "candles": [
             {"dataset": each.dataset, "range": str(each.window), "coverage": found[0], "density": found[1]}

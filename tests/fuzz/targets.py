@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from pathlib import Path
 import polars as pl
 from redis import Redis
 
-from fetcher.importing.file_formats import FileFormat
-from fetcher.importing.importer import import_file
+from fetcher.importing.importer import import_candles
+from fetcher.importing.request import ImportRequest
 from fetcher.protocol.provider import Page, Provider
 from fetcher.provider_registry import load
 from optimizer.curriculum.level_files import load_levels
@@ -34,6 +35,8 @@ from workers.queue.messages import BatchResult, TrialBatch
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
+LOCAL, MINUTES = "-local.csv", "-minutes.csv"
+"""Import targets that need an option: a time zone, and resampling."""
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 
 
@@ -138,11 +141,14 @@ def _job(body: bytes) -> object:
 
 
 def _import(folder: Path, suffix: str, seed: bytes) -> Target:
-    path, store = folder / f"file{suffix}", FrameStore(folder / "data")
+    path, store = folder / f"file{suffix}", FrameStore(folder / f"data{suffix}")
+    request = ImportRequest(
+        dataset=BTC, zone="America/New_York" if suffix == LOCAL else None, resample=suffix == MINUTES
+    )
 
     def read(body: bytes) -> object:
         path.write_bytes(body)
-        return import_file(path, BTC, store, form=FileFormat.AUTO, zone=None, spread_pips=None, window=None, now=NOW)
+        return import_candles([path], request, store, now=NOW)
 
     return Target(read=read, seeds=(seed,), errors=(InvalidCandles, SettingsError))
 
@@ -157,9 +163,39 @@ def _import_seeds(folder: Path) -> dict[str, bytes]:
     return {
         **seeds,
         ".csv": CSV,
+        ".csv.gz": gzip.compress(CSV),
+        ".zip": _zipped({"a/1.csv": CSV[: CSV.index(b"2024-01-01T00:15")], "readme.md": b"x"}),
+        **_import_texts(),
         ".json": json.dumps(rows).encode(),
         ".json.gz": gzip.compress(json.dumps(rows).encode()),
     }
+
+
+def _import_texts() -> dict[str, bytes]:
+    """Texts of other forms: one that is broken around each of their particular rules is refused, too."""
+    binance, local, minutes, quoted = [], [], [], []
+    for at in range(12):
+        unix = int(START.timestamp()) + at * 300
+        binance.append(f"{unix * 1000},10.0,12.0,9.0,11.0,5.0,{unix * 1000 + 299999},50,3,2,20,0")
+        local.append(f"2024.03.11\t{at // 12:02}:{at % 12 * 5:02}:00\t10.0\t12.0\t9.0\t11.0\t5\t0\t6")
+        minutes.append(f"{START.replace(minute=at):%d/%m/%Y %H:%M} +0000;10,25;12,5;9;11,75;5")
+        quoted.append(f'"{unix}","10.0","12.0","9.0","11.0","5.0","55.0"')
+    header = "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>"
+    quoted_header = ["https://www.CryptoDataDownload.com", "unix,open,high,low,close,Volume BTC,Volume USD"]
+    return {
+        "-binance.csv": "\n".join(binance).encode(),
+        LOCAL: "\r\n".join([header, *local]).encode("utf-16"),
+        MINUTES: "\n".join(["date;open;high;low;close;volume", *minutes]).encode(),
+        "-quoted.csv": "\n".join([*quoted_header, *quoted[::-1]]).encode(),
+    }
+
+
+def _zipped(members: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, body in members.items():
+            archive.writestr(name, body)
+    return buffer.getvalue()
 
 
 def _written(write: Callable[[io.BytesIO], object]) -> bytes:

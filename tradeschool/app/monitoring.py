@@ -1,4 +1,4 @@
-"""Monitoring of the configured installation: where to look, and a function that looks."""
+"""Sources of the monitoring status, and the reader of the live queue screen, from the settings."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager

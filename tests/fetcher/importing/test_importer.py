@@ -5,19 +5,21 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
-from fetcher.importing.file_formats import FileFormat
-from fetcher.importing.importer import import_file
-from tradeschool.candles.findings import FindingKind
-from tradeschool.candles.frame import Candles
+from fetcher.importing.forms.layout import FileFormat
+from fetcher.importing.importer import import_candles
+from fetcher.importing.request import ImportRequest
 from tradeschool.errors import InvalidCandles, SettingsError, TradeschoolError
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD, GBP_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.findings import FindingKind
+from tradeschool.ohlcv.frame import Candles
 from tradeschool.store import GapReason, Seal
 from tradeschool.store.frame_store import FrameStore
 
@@ -32,9 +34,10 @@ CSV = "time,open,high,low,close,volume\n"
 Made = Callable[[Dataset, Window], Candles]
 
 
-def put(path: Path, store: FrameStore, dataset: Dataset = BTC, **options: object) -> Seal:
-    defaults = {"form": FileFormat.AUTO, "zone": None, "spread_pips": None, "window": None, "now": NOW}
-    return import_file(path, dataset, store, **(defaults | options))  # type: ignore[arg-type]
+def put(path: Path, store: FrameStore, dataset: Dataset = BTC, now: datetime = NOW, **options: Any) -> Seal:
+    (imported,) = import_candles([path], ImportRequest(dataset=dataset, **options), store, now=now).datasets
+    assert imported.seal
+    return imported.seal
 
 
 def rows(count: int = 24, step: int = 3600) -> list[str]:
@@ -197,12 +200,22 @@ def test_an_import_interrupted_before_its_seal_can_be_repeated(tmp_path: Path, s
 @pytest.mark.parametrize(
     ("lines", "header", "options", "told"),
     [
-        (rows(24, 60), CSV, {}, r"wrong step in .*the candles are 60 s apart, expected 3600 s"),
-        (rows(24, 4 * 3600), CSV, {}, r"wrong step in .*14400 s apart, expected 3600 s"),
-        ([*rows(), rows()[-1]], CSV, {}, "strictly increasing"),
+        (
+            rows(24, 60),
+            CSV,
+            {},
+            r"candles.csv, line 3: wrong step: the candles are 60 s apart, expected 3600 s; add --resample",
+        ),
+        (rows(24, 4 * 3600), CSV, {}, r"candles.csv: wrong step: the candles are 14400 s apart, expected 3600 s"),
+        (
+            [*rows(), rows()[-1]],
+            CSV,
+            {},
+            "line 26: the time 2021-03-01 23:00:00 is that of line 25 again: times must be strictly incr",
+        ),
         (["2021-03-01 00:00,1,2,1,1,1"], CSV, {}, "give one, such as --time-zone"),
         (rows(), CSV.replace("volume", "amount"), {}, "column volume is missing; found time, open"),
-        (["1614556800,1,2,1,x,1"], CSV, {}, "cannot be read as candles"),
+        (["1614556800,1,2,1,x,1"], CSV, {}, r"line 2: close 'x': expected a number"),
         (["1614556800,1,2,3,1,1"], CSV, {}, "low must be the lowest price"),
         (
             ["1614556800,1,2,1,1,1,ETH/USD"],
@@ -210,7 +223,7 @@ def test_an_import_interrupted_before_its_seal_can_be_repeated(tmp_path: Path, s
             {},
             "contains symbol ETH/USD, expected BTC/USD",
         ),
-        (rows(), CSV, {"form": FileFormat.CRYPTODATADOWNLOAD}, "column 'volume btc' is missing"),
+        (rows(), CSV, {"form": FileFormat.CRYPTODATADOWNLOAD}, "is not of the form cryptodatadownload"),
         (rows(), CSV, {"form": FileFormat.FREQTRADE}, "column date is missing"),
         (rows(), CSV, {"spread_pips": 1.0}, "has no spread; omit the option"),
         (rows(), CSV, {"dataset": EUR}, "give the full spread, such as --spread-pips"),
@@ -235,7 +248,7 @@ def test_times_outside_the_calendar_are_reported(tmp_path: Path, store: FrameSto
     frame = pl.DataFrame({"date": [microseconds], **{each: [1.0] for each in PRICES}})
     frame.with_columns(pl.col("date").cast(pl.Datetime("us", "UTC"))).write_ipc(tmp_path / "x.feather")
 
-    with pytest.raises(InvalidCandles, match=r"1 of 1 times are not in 1900\.\.2200"):
+    with pytest.raises(InvalidCandles, match=r"row 1: time .* is not in 1900\.\.2200"):
         put(tmp_path / "x.feather", store)
 
 
@@ -259,7 +272,7 @@ def test_a_year_of_fx_in_the_wrong_time_zone_is_refused(tmp_path: Path, store: F
     athens = pl.col("ts").dt.convert_time_zone("Europe/Athens").dt.replace_time_zone(None)
     made(EUR, year).frame.with_columns(athens).write_csv(tmp_path / "broker.csv")
 
-    with pytest.raises(InvalidCandles, match=r"wrong time zone .* its time zone and its timeframe"):
+    with pytest.raises(InvalidCandles, match=r"wrong time zone .* the time zone and the timeframe"):
         put(tmp_path / "broker.csv", store, EUR, zone="UTC")
     put(tmp_path / "broker.csv", store, EUR, zone="Europe/Athens")
     assert store.seals(EUR)[0].missing == 0
