@@ -250,18 +250,16 @@ def test_settings_show_the_defaults_of_providers(command, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--timeframes", "M6"), "tradeschool: unknown timeframe 'M6': expected one of M5, M15, H1"),
-        (
-            ("--timerange", "2020"),
-            "tradeschool: time range '2020': expected YYYYMMDD-YYYYMMDD, such as 20200101-20240101",
-        ),
+        (("--timeframes", "M6"), "tradeschool: unknown timeframe 'M6', nearest M5 or M15: expected one of M1 (1m), M5"),
+        (("--timerange", "2020x"), "tradeschool: time range '2020x': '2020x' is no date; expected for example 2023"),
     ],
     ids=["timeframe", "range"],
 )
 def test_a_wrong_option_is_one_line_with_exit_code_2(command, words: tuple[str, ...], told: str) -> None:
     code, out, said = command("fetch", *words)
 
-    assert (code, out, one_line(said)) == (2, "", told)
+    assert (code, out) == (2, "")
+    assert one_line(said).startswith(told)
 
 
 def test_a_range_in_the_future_is_reported_with_the_latest_end(command) -> None:
