@@ -7,17 +7,11 @@ import polars as pl
 
 from fetcher.importing.files.tables import LINE
 from tradeschool.candles.arrays import PRICES
-from tradeschool.markets.instruments import Dataset
 
 FILE = "file"
 """Column with the position of the file of a part's first row."""
 SAME = ("ts", "first", "last", "rows", *PRICES, "volume")
 """Columns by which two parts are the same candle from two files."""
-
-
-def opens_of(times: pl.Series, dataset: Dataset) -> pl.Series:
-    """Return for each time the open of the candle that contains it."""
-    return times.dt.truncate(f"{dataset.timeframe.seconds}s")
 
 
 def parts_of(rows: pl.DataFrame, opens: pl.Series, file: int) -> pl.DataFrame:
