@@ -24,19 +24,22 @@ from hypothesis import settings
 from fetcher.simulator.candles.generated import GeneratedCandles
 from fetcher.simulator.server import RunningExchange, serve
 from tests.factories.exchanges import exchange_of
-from tradeschool.candles.frame import Candles, schema
+from tests.revisions import keep_revisions
 from tradeschool.markets import registry
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.frame import Candles, schema
 from tradeschool.store.frame_store import FrameStore
 
 settings.register_profile("tradeschool", deadline=None)  # how long an example takes is no property of it
 settings.load_profile("tradeschool")
+keep_revisions()
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, also by the commands that a test starts
 
-REPOSITORY = Path(__file__).parent.parent
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parent
 
 Serve = Callable[..., AbstractAsyncContextManager[RunningExchange]]
 
@@ -50,6 +53,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False
     return LoadFileScheduling(config, log)
+
+
+LONGEST = ("acceptance", "chaos", "workers")
+"""Folders whose files take longest, in the order in which they run."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run short files last, so that no process waits long for another at the end."""
+
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
+        return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from tests.child_forks import open_child_forks, open_streams
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -179,21 +181,37 @@ def become(out: int, err: int) -> None:
     for fd, number in ((nothing, 0), (out, 1), (err, 2)):
         os.dup2(fd, number)
         os.close(fd)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
+    open_streams()
 
 
-def run(words: list[str], cwd: str, env: dict[str, str]) -> None:
-    """Run `python ARGUMENTS` in this process."""
-    os.chdir(cwd)
-    os.environ.clear()
-    os.environ.update(env)
-    time.tzset()
+def run(order: Mapping[str, Any]) -> None:
+    """Run `python ARGUMENTS` in this process, or in a process that it starts."""
+    following: Mapping[str, Any] | None = order
+    while following is not None:
+        order = following
+        os.chdir(order["cwd"])
+        os.environ.clear()
+        os.environ.update(order["env"])
+        time.tzset()
+        following = open_child_forks() if starts_others(order["words"]) else None
+    run_words(order["words"], order["cwd"])
+
+
+def starts_others(words: Sequence[str]) -> bool:
+    """Whether a program starts Python programs; an evaluator has only the children of its strategy."""
+    is_ours = "tradeschool" in words[:3] and "evaluate" not in words
+    return is_ours or words[0].endswith("pool_process.py")
+
+
+def run_words(words: list[str], cwd: str) -> None:
+    """Run `python ARGUMENTS`."""
+    if is_safe := words[0] == "-P":
+        words = words[1:]
     if words[0] == "-m":
-        sys.path[0], sys.argv = cwd, words[1:]
+        sys.path[:1], sys.argv = [] if is_safe else [cwd], words[1:]
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     else:
-        sys.path[0], sys.argv = str(Path(words[0]).parent), words
+        sys.path[:1], sys.argv = [] if is_safe else [str(Path(words[0]).parent)], words
         runpy.run_path(words[0], run_name="__main__")
 
 
@@ -202,4 +220,4 @@ if __name__ == "__main__":
         __import__(_module)
     gc.freeze()  # what is there is shared with every fork for as long as nobody counts its references
     if _order := serve(socket.socket(fileno=int(sys.argv[1]))):
-        run(**_order)
+        run(_order)

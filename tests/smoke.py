@@ -22,10 +22,9 @@ import tradeschool
 import workers
 from optimizer.curriculum.level_files import load_levels
 from optimizer.level.spec import Part
-from optimizer.objective.objective import prepare_level, repair
+from optimizer.objective.objective import prepare_level
 from optimizer.search.in_process import search_in_process
-from optimizer.search.sampler import SearchSpace
-from optimizer.search.space import distributions
+from optimizer.search.space import search_space
 from optimizer.search.trial_table import export
 from tradeschool.cli.setup.demo import CURRICULUM_FILE, SEED
 from tradeschool.store.cached_store import CachedStore
@@ -87,15 +86,8 @@ def exported(demo: Path) -> bytes:
 def searched_here(demo: Path) -> bytes:
     """The trial table of the same search in this process, over the same candles."""
     (level,) = load_levels(demo / CURRICULUM_FILE)
-    space = SearchSpace(
-        seed=SEED,
-        lag=level.lag,
-        distributions=distributions(level),
-        repair=lambda parameters: repair(level, parameters),
-        mode=level.mode,
-    )
     train = prepare_level(level, Part.TRAIN, CachedStore(demo / "data", demo / "columns").arrays)
-    return export(search_in_process(level, space, train), "csv")
+    return export(search_in_process(level, search_space(level, SEED), train), "csv")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import tradeschool as tradeschool_api
 from tradeschool import errors
 from tradeschool.cli.main import COMMANDS, INTERRUPTED, tradeschool
 from tradeschool.settings.model import PROVIDERS, setting_names
@@ -36,6 +37,16 @@ def test_every_command_and_option_is_documented(words: str) -> None:
     options = [name for option in commands()[words].params for name in option.opts if not getattr(option, "hidden", 0)]
 
     assert not [name for name in options if name.startswith("-") and f"`{name}`" not in row]
+
+
+def test_every_public_name_of_the_python_api_is_documented() -> None:
+    """So is every member of the two classes that the functions return."""
+    page = (REFERENCE_FOLDER / "python.md").read_text()
+    for name in tradeschool_api.__all__:
+        assert f"`{name}" in page or f"ts.{name}" in page, name
+    for public in (tradeschool_api.BacktestResult, tradeschool_api.Run):
+        members = [member for member in vars(public) if not member.startswith("_")]
+        assert not [member for member in members if f"`{member}" not in page], public
 
 
 def test_global_options_are_documented() -> None:

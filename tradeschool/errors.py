@@ -6,7 +6,7 @@
     ├── DataError               4   required candles are missing or invalid
     │   ├── DataIncomplete      4   a dataset is missing, not sealed, or below its minimum coverage
     │   ├── HoldoutClosed       4   a search requested candles of the holdout period
-    │   ├── InvalidCandles      4   candles violate the contract of `tradeschool.candles.frame`
+    │   ├── InvalidCandles      4   candles violate the contract of `tradeschool.ohlcv.frame`
     │   └── ForeignFile         4   a file in the data folder was written or changed by another program
     ├── StoreUnwritable         1   a file cannot be written
     ├── ServiceUnreachable      5   Redis, the study database or a provider does not respond
@@ -28,7 +28,7 @@ from typing import ClassVar
 
 
 class TradeschoolError(Exception):
-    """Base class of all errors; the message alone tells an operator what failed, which object and what to do."""
+    """Base class of all errors; the message names the failure, the object and the remedy."""
 
     exit_code: ClassVar[int] = 1
 
@@ -60,7 +60,7 @@ class HoldoutClosed(DataError):
 
 
 class InvalidCandles(DataError):
-    """Candles violate the contract of `tradeschool.candles.frame.Candles`."""
+    """Candles violate the contract of `tradeschool.ohlcv.frame.Candles`."""
 
 
 class ForeignFile(DataError):
@@ -102,21 +102,23 @@ class TrialDiffers(TradeschoolError):
 class StrategyNotImported(TradeschoolError):
     """The module of a user's strategy raises, ends its process or does not end. No trial is recorded as failed."""
 
-    def __init__(self, strategy: str, reason: str, attempts: int = 1) -> None:
-        self.strategy, self.reason, self.attempts = strategy, reason, attempts
-        super().__init__(f"strategy {strategy} cannot be imported: {reason} ({_counted(attempts)})")
+    def __init__(self, strategy: str, reason: str, attempts: int = 1, kind: str = "strategy") -> None:
+        """`kind`: what the user's code is: a strategy, an objective or a sampler."""
+        self.strategy, self.reason, self.attempts, self.kind = strategy, reason, attempts, kind
+        super().__init__(f"{kind} {strategy} cannot be imported: {reason} ({_counted(attempts)})")
 
 
 class StrategyFailed(TradeschoolError):
     """A user's strategy raises, ends its process or does not end in a step of a search."""
 
-    def __init__(self, strategy: str, step: str, reason: str, attempts: int = 1) -> None:
-        self.strategy, self.step, self.reason, self.attempts = strategy, step, reason, attempts
-        super().__init__(f"strategy {strategy} failed at {step}: {reason} ({_counted(attempts)})")
+    def __init__(self, strategy: str, step: str, reason: str, attempts: int = 1, kind: str = "strategy") -> None:
+        """`kind` as in `StrategyNotImported`."""
+        self.strategy, self.step, self.reason, self.attempts, self.kind = strategy, step, reason, attempts, kind
+        super().__init__(f"{kind} {strategy} failed at {step}: {reason} ({_counted(attempts)})")
 
     def at(self, step: str) -> "StrategyFailed":
         """Return the same failure with a more precise step."""
-        return StrategyFailed(self.strategy, step, self.reason, self.attempts)
+        return StrategyFailed(self.strategy, step, self.reason, self.attempts, self.kind)
 
 
 def _counted(attempts: int) -> str:

@@ -12,11 +12,11 @@ import numpy as np
 import polars as pl
 
 from optimizer.bars.random_walk import random_walk
-from tradeschool.candles.arrays import CandleArrays
 from tradeschool.markets.catalogue import CURRICULUM_INSTRUMENTS
 from tradeschool.markets.instruments import Dataset, Instrument, Market
-from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
 
 WINDOW = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
 HALF_SPREAD = 7e-5
@@ -34,7 +34,7 @@ def catalogue() -> list[CandleArrays]:
     return [
         candles_of(Dataset(instrument=instrument, timeframe=timeframe))
         for instrument in CURRICULUM_INSTRUMENTS
-        for timeframe in Timeframe
+        for timeframe in DEFAULT_TIMEFRAMES
     ]
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from fetcher.download.plan import DownloadPlan, pages
-from fetcher.protocol.provider import Page
-from tradeschool.candles.arrays import PRICES
-from tradeschool.candles.frame import Candles
+from fetcher.protocol.provider import Page, Provider
 from tradeschool.markets.catalogue import DatasetRange
+from tradeschool.ohlcv.arrays import PRICES
+from tradeschool.ohlcv.frame import Candles
 
 AUDITED_FROM = 80
 """Minimum number of pages of a download to be audited."""
@@ -43,10 +43,14 @@ def audited_pages(asked: int) -> int:
     return 1 + asked // PAGES_FOR_EACH if asked >= AUDITED_FROM else 0
 
 
-def sample(download: DownloadPlan, slots_per_page: int, asked: int) -> list[Page]:
-    """Return the pages to audit after a download of `asked` pages, spread evenly over the range."""
+def sample(download: DownloadPlan, provider: Provider, asked: int) -> list[Page]:
+    """Return the pages to audit after a download of `asked` pages, spread evenly over the range.
+
+    Timeframes that the provider lacks are not audited.
+    """
     count = audited_pages(asked)
-    return [page for child in download.derived for page in _spread(child, slots_per_page, count)] if count else []
+    audited = [child for child in download.derived if count and child.dataset.timeframe in provider.timeframes]
+    return [page for child in audited for page in _spread(child, provider.slots_per_page, count)]
 
 
 def compare(derived: Candles, native: Candles, page: Page) -> Audit:

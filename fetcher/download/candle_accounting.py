@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from fetcher.download.page_ledger import PageLedger
 from fetcher.download.sealing import stored_candles
-from tradeschool.candles.arrays import are_among
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
-from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.windows import Window, merge, subtract
+from tradeschool.ohlcv.arrays import are_among
 from tradeschool.store import Store
 
 
@@ -44,9 +44,12 @@ def slot_report(wanted: DatasetRange, store: Store, ledger: PageLedger) -> SlotR
     Raises:
         ForeignFile: if a seal, a file or a stored page cannot be read.
     """
-    dataset, window = wanted.dataset, wanted.window
-    sealed = merge([part for seal in store.seals(dataset) if (part := seal.window.overlap(window))])
+    dataset = wanted.dataset
     slots = dict.fromkeys(SlotState, 0)
+    window = grid_of(dataset).whole(wanted.window)
+    if window is None:
+        return SlotReport(wanted=wanted, slots=slots)
+    sealed = merge([part for seal in store.seals(dataset) if (part := seal.window.overlap(window))])
     for part in sealed:
         expected = expected_slots(dataset, part)
         stored = int(are_among(expected, store.arrays(dataset, part).time).sum())
@@ -55,7 +58,7 @@ def slot_report(wanted: DatasetRange, store: Store, ledger: PageLedger) -> SlotR
     for part in subtract(window, sealed):
         for state, count in _under_way(DatasetRange(dataset=dataset, window=part), store, ledger).items():
             slots[state] += count
-    slots[SlotState.CLOSED] = _grid_slots(dataset, window) - sum(slots.values())
+    slots[SlotState.CLOSED] = grid_of(dataset).count(window) - sum(slots.values())
     return SlotReport(wanted=wanted, slots=slots)
 
 
@@ -78,8 +81,3 @@ def _inside(times: NDArray[np.int64], windows: Sequence[Window]) -> NDArray[np.b
         first, last = np.searchsorted(times, [window.start_seconds, window.end_seconds])
         chosen[first:last] = True
     return chosen
-
-
-def _grid_slots(dataset: Dataset, window: Window) -> int:
-    step = dataset.timeframe.seconds
-    return -(-window.end_seconds // step) - -(-window.start_seconds // step)

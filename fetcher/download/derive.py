@@ -1,13 +1,19 @@
-"""Aggregation of M5 candles to M15 and H1."""
+"""Aggregation of candles to a longer timeframe."""
 
 import polars as pl
+from polars.dataframe.group_by import DynamicGroupBy, GroupBy
 
-from tradeschool.candles.frame import Candles, schema
+from tradeschool.markets.grid import UTC_MIDNIGHT, alignment_of, grid_of
+from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
+from tradeschool.ohlcv.arrays import MICROSECONDS
+from tradeschool.ohlcv.frame import TIME, Candles, schema
 
 
 def derive(candles: Candles, timeframe: Timeframe) -> Candles:
     """Aggregate candles to a longer timeframe; a candle exists if at least one base candle exists.
+
+    The base must contain all candles of its first and of its last bucket; `grid.whole` finds such a range.
 
     Open and half_spread come from the first base candle, close from the last one; volume is the sum. For OANDA and
     Coinbase the result equals the native candles, because both build every timeframe from the same prices and grid.
@@ -23,5 +29,13 @@ def derive(candles: Candles, timeframe: Timeframe) -> Candles:
     ]
     if "half_spread" in candles.frame.columns:
         aggregated.append(pl.col("half_spread").first())
-    buckets = candles.frame.group_by_dynamic("ts", every=f"{timeframe.seconds}s").agg(aggregated)
+    buckets = _bucketed(candles, dataset).agg(aggregated)
     return Candles(dataset, buckets.select(schema(dataset).keys()))
+
+
+def _bucketed(candles: Candles, dataset: Dataset) -> DynamicGroupBy | GroupBy:
+    """Group base candles by the candle of `dataset` that contains them; `ts` becomes its open."""
+    if alignment_of(dataset.instrument) == UTC_MIDNIGHT or not dataset.timeframe.is_day_aligned:
+        return candles.frame.group_by_dynamic("ts", every=f"{dataset.timeframe.seconds}s")
+    opened = pl.Series("ts", grid_of(dataset).floor(candles.times) * MICROSECONDS, dtype=TIME)
+    return candles.frame.with_columns(opened).group_by("ts", maintain_order=True)

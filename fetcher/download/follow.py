@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fetcher.download import run_loop
+from fetcher.download.fetch_context import RunOptions
 from fetcher.download.progress import DownloadProgress
 from fetcher.protocol.provider import Access
 from tradeschool.atomic_files import publish_text
@@ -119,7 +120,7 @@ async def one_round(
                     access=access,
                     native=following.native,
                     now=now,
-                    options=run_loop.RunOptions(on_sealed=on_sealed, seal=seal),
+                    options=RunOptions(on_sealed=on_sealed, seal=seal),
                 )
     except StoreUnwritable:
         raise

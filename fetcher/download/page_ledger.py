@@ -7,62 +7,24 @@ until its candles are in a published file, and dropped in the transaction that r
 
 import gzip
 import hashlib
-import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
+from fetcher.download.ledger_database import LedgerDatabase
 from fetcher.protocol.provider import Page
-from tradeschool.errors import ForeignFile, StoreUnwritable
+from tradeschool.errors import ForeignFile
 from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from tradeschool.store import PartFile
 
-FILE_NAME = ".ledger.sqlite3"
-BUSY_TIMEOUT = 30.0  # seconds
 GZIP_MAGIC = b"\x1f\x8b"  # JSON never begins like this
 COMPRESSION_LEVEL = 1  # for a body received uncompressed; it is only kept until it is published
-CHECKPOINT_PAGES = 4000  # size of SQLite's write-ahead log, 16 MB: frequently changed pages are written once
 AGREEING_RESPONSES = 2  # responses required to confirm a page that lacks candles
 AGREEING_EMPTY_RESPONSES = 3  # to confirm a page without candles: providers are known to return false empty pages
-ADVICE = "free space, fix permissions, or move the file away: sealed data stays, the rest is downloaded again"
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS pages (
-    id INTEGER PRIMARY KEY,
-    dataset TEXT NOT NULL,
-    start_seconds INTEGER NOT NULL,
-    end_seconds INTEGER NOT NULL,
-    rows INTEGER NOT NULL,
-    unconfirmed INTEGER NOT NULL,   -- 1: candles are missing, and it is not confirmed yet
-    sha256 TEXT NOT NULL,        -- of the body as stored
-    body BLOB,                   -- gzip; NULL once its candles are published
-    source TEXT                  -- API of the provider; NULL is the default one
-);
-CREATE INDEX IF NOT EXISTS pages_by_window ON pages (dataset, start_seconds);
-CREATE TABLE IF NOT EXISTS failures (
-    dataset TEXT NOT NULL,
-    start_seconds INTEGER NOT NULL,
-    end_seconds INTEGER NOT NULL,
-    reason TEXT NOT NULL,        -- why no response could be stored; deleted once one is
-    PRIMARY KEY (dataset, start_seconds, end_seconds)
-);
-CREATE TABLE IF NOT EXISTS files (
-    dataset TEXT NOT NULL,
-    start_seconds INTEGER NOT NULL,
-    end_seconds INTEGER NOT NULL,
-    year INTEGER NOT NULL,
-    path TEXT NOT NULL,
-    rows INTEGER NOT NULL,
-    bytes INTEGER NOT NULL,
-    sha256 TEXT NOT NULL,
-    PRIMARY KEY (dataset, start_seconds, end_seconds, year)
-);
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,19 +46,8 @@ class PageLedger:
 
     def __init__(self, root: Path) -> None:
         """Open the ledger; create the folder and the ledger if they do not exist."""
-        self._path = root / FILE_NAME
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
-            self._db.execute("PRAGMA secure_delete=OFF")  # some builds overwrite deleted data, which doubles the writes
-            self._db.executescript(SCHEMA)
-            self._add_source()
-            self._has_failures = bool(self._db.execute("SELECT EXISTS (SELECT 1 FROM failures)").fetchone()[0])
-        except (OSError, sqlite3.Error) as error:
-            raise StoreUnwritable(f"cannot open {self._path}: {error}; {ADVICE}") from error
+        self._database = LedgerDatabase(root)
+        self._has_failures = bool(self._database.rows("SELECT EXISTS (SELECT 1 FROM failures)")[0][0])
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +57,7 @@ class PageLedger:
 
     def close(self) -> None:
         """Close the database; the ledger cannot be used afterwards."""
-        self._db.close()
+        self._database.close()
 
     def covered(self, dataset: Dataset) -> list[Window]:
         """Return the windows of complete or confirmed pages, in order."""
@@ -131,17 +82,17 @@ class PageLedger:
         start, end = page.window.start_seconds, page.window.end_seconds
         packed = body if body.startswith(GZIP_MAGIC) else gzip.compress(body, COMPRESSION_LEVEL, mtime=0)
         digest = hashlib.sha256(packed).hexdigest()
-        with self._transaction():
+        with self._database.transaction():
             if self._has_failures:
                 self._forget_failures(page.dataset, [page.window])
-            number = self._db.execute(
+            number = self._database.execute(
                 "INSERT INTO pages (dataset, start_seconds, end_seconds, rows, unconfirmed, sha256, body, source) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (page.dataset.name, start, end, rows, not complete, digest, packed, source),
             ).lastrowid
             if complete or self._agreed(page):
                 # Update as few rows as possible: SQLite rewrites a row together with its body.
-                self._db.execute(
+                self._database.execute(
                     "UPDATE pages SET unconfirmed = 0 WHERE dataset = ? AND start_seconds >= ? AND start_seconds < ? "
                     "AND end_seconds <= ? AND unconfirmed",
                     (page.dataset.name, start, end, end),
@@ -151,8 +102,8 @@ class PageLedger:
 
     def fail(self, page: Page, reason: str) -> None:
         """Record that no response could be stored for a page; the next stored response deletes the record."""
-        with self._transaction():
-            self._db.execute(
+        with self._database.transaction():
+            self._database.execute(
                 "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)",
                 (page.dataset.name, page.window.start_seconds, page.window.end_seconds, reason),
             )
@@ -160,7 +111,7 @@ class PageLedger:
 
     def failures(self, dataset: Dataset) -> list[tuple[Window, str]]:
         """Return the windows of failed pages in order, each with its reason."""
-        rows = self._rows(
+        rows = self._database.rows(
             "SELECT start_seconds, end_seconds, reason FROM failures WHERE dataset = ? ORDER BY start_seconds",
             (dataset.name,),
         )
@@ -168,7 +119,7 @@ class PageLedger:
 
     def responses(self, dataset: Dataset, window: Window) -> list[StoredPage]:
         """Return the stored responses that overlap a window and still have a body, in the order of storage."""
-        rows = self._rows(
+        rows = self._database.rows(
             "SELECT id, start_seconds, end_seconds, source FROM pages "
             "WHERE dataset = ? AND start_seconds < ? AND end_seconds > ? AND body IS NOT NULL ORDER BY id",
             (dataset.name, window.end_seconds, window.start_seconds),
@@ -184,12 +135,12 @@ class PageLedger:
         Raises:
             ForeignFile: if the body does not match its digest.
         """
-        ((digest, packed),) = self._rows("SELECT sha256, body FROM pages WHERE id = ?", (stored.number,))
+        ((digest, packed),) = self._database.rows("SELECT sha256, body FROM pages WHERE id = ?", (stored.number,))
         return self._inflate(packed, digest, stored.page)
 
     def published(self, dataset: Dataset, window: Window) -> list[tuple[Window, int, PartFile]]:
         """Return the published files of a dataset that overlap a window, as (range, year, file)."""
-        rows = self._rows(
+        rows = self._database.rows(
             "SELECT start_seconds, end_seconds, year, path, rows, bytes, sha256 FROM files "
             "WHERE dataset = ? AND start_seconds < ? AND end_seconds > ? ORDER BY start_seconds, year",
             (dataset.name, window.end_seconds, window.start_seconds),
@@ -202,8 +153,8 @@ class PageLedger:
     def publish(self, wanted: DatasetRange, year: int, window: Window, file: PartFile) -> None:
         """Record the published file of a year and drop the bodies of all pages inside it."""
         dataset, whole = wanted.dataset, wanted.window
-        with self._transaction():
-            self._db.execute(
+        with self._database.transaction():
+            self._database.execute(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     dataset.name,
@@ -216,7 +167,7 @@ class PageLedger:
                     file.sha256,
                 ),
             )
-            self._db.execute(
+            self._database.execute(
                 "UPDATE pages SET body = NULL WHERE dataset = ? AND start_seconds >= ? AND end_seconds <= ?",
                 (dataset.name, window.start_seconds, window.end_seconds),
             )
@@ -224,8 +175,8 @@ class PageLedger:
     def drop(self, wanted: DatasetRange) -> None:
         """Drop the bodies of all pages inside a sealed range."""
         window = wanted.window
-        with self._transaction():
-            self._db.execute(
+        with self._database.transaction():
+            self._database.execute(
                 "UPDATE pages SET body = NULL WHERE dataset = ? AND start_seconds >= ? AND end_seconds <= ?",
                 (wanted.dataset.name, window.start_seconds, window.end_seconds),
             )
@@ -236,12 +187,12 @@ class PageLedger:
         Pages that still have a body and the files of other years are kept.
         """
         part = dict(whole.years())[year]
-        with self._transaction():
-            self._db.execute(
+        with self._database.transaction():
+            self._database.execute(
                 "DELETE FROM pages WHERE dataset = ? AND start_seconds < ? AND end_seconds > ? AND body IS NULL",
                 (dataset.name, part.end_seconds, part.start_seconds),
             )
-            self._db.execute(
+            self._database.execute(
                 "DELETE FROM files WHERE dataset = ? AND start_seconds = ? AND end_seconds = ? AND year = ?",
                 (dataset.name, whole.start_seconds, whole.end_seconds, year),
             )
@@ -249,7 +200,7 @@ class PageLedger:
 
     def damaged(self, dataset: Dataset) -> list[Window]:
         """Return the windows of pages whose stored body does not match its digest, in the order of storage."""
-        rows = self._rows(
+        rows = self._database.rows(
             "SELECT start_seconds, end_seconds, sha256, body FROM pages "
             "WHERE dataset = ? AND body IS NOT NULL ORDER BY id",
             (dataset.name,),
@@ -259,7 +210,7 @@ class PageLedger:
 
     def stored(self, dataset: Dataset) -> list[tuple[Window, int]]:
         """Return the answered windows in order, each with the largest number of candles of any response."""
-        rows = self._rows(
+        rows = self._database.rows(
             "SELECT start_seconds, end_seconds, max(rows) FROM pages WHERE dataset = ? "
             "GROUP BY start_seconds, end_seconds ORDER BY start_seconds, end_seconds",
             (dataset.name,),
@@ -268,27 +219,21 @@ class PageLedger:
 
     def forget_pages(self, dataset: Dataset, windows: Iterable[Window]) -> None:
         """Delete every page that overlaps one of the windows, so that it is requested again."""
-        with self._transaction():
-            self._db.executemany(
+        with self._database.transaction():
+            self._database.execute_many(
                 "DELETE FROM pages WHERE dataset = ? AND start_seconds < ? AND end_seconds > ?",
                 [(dataset.name, window.end_seconds, window.start_seconds) for window in windows],
             )
 
     def _forget_failures(self, dataset: Dataset, windows: Iterable[Window]) -> None:
-        self._db.executemany(
+        self._database.execute_many(
             "DELETE FROM failures WHERE dataset = ? AND start_seconds < ? AND end_seconds > ?",
             [(dataset.name, window.end_seconds, window.start_seconds) for window in windows],
         )
 
-    def _add_source(self) -> None:
-        """Add the column `source` to a ledger of an older version."""
-        columns = {name for _, name, *_ in self._db.execute("PRAGMA table_info(pages)")}
-        if "source" not in columns:
-            self._db.execute("ALTER TABLE pages ADD COLUMN source TEXT")
-
     def _agreed(self, page: Page) -> bool:
         """Whether enough responses agree on the largest number of candles of the page."""
-        rows, answers = self._db.execute(
+        rows, answers = self._database.execute(
             "SELECT rows, count(*) FROM pages WHERE dataset = ? AND start_seconds = ? AND end_seconds = ? "
             "GROUP BY rows ORDER BY rows DESC LIMIT 1",
             (page.dataset.name, page.window.start_seconds, page.window.end_seconds),
@@ -296,40 +241,19 @@ class PageLedger:
         return bool(answers >= (AGREEING_RESPONSES if rows else AGREEING_EMPTY_RESPONSES))
 
     def _windows(self, query: str, dataset: Dataset) -> list[Window]:
-        return [Window.of_seconds(start, end) for start, end in self._rows(query, (dataset.name,))]
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Run the block as one durable transaction."""
-        with self._translated():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:  # SQLite rolls back itself when the disk is full
-                    self._db.execute("ROLLBACK")
-
-    def _rows(self, query: str, values: Sequence[str | int]) -> list[Any]:
-        with self._translated():
-            return self._db.execute(query, values).fetchall()
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StoreUnwritable(f"cannot use {self._path}: {error}; {ADVICE}") from error
+        return [Window.of_seconds(start, end) for start, end in self._database.rows(query, (dataset.name,))]
 
     def _inflate(self, packed: bytes, digest: str, page: Page) -> bytes:
         try:
             body = gzip.decompress(packed)
         except (OSError, EOFError, zlib.error) as error:
             raise ForeignFile(
-                f"{self._path}: the stored page {page} is damaged: {error}; {_with_digest(page)}"
+                f"{self._database.path}: the stored page {page} is damaged: {error}; {_with_digest(page)}"
             ) from error
         if hashlib.sha256(packed).hexdigest() != digest:
-            raise ForeignFile(f"{self._path}: the stored page {page} does not match its digest; {_with_digest(page)}")
+            raise ForeignFile(
+                f"{self._database.path}: the stored page {page} does not match its digest; {_with_digest(page)}"
+            )
         return body
 
     def _is_sound(self, deflated: bytes, digest: str, page: Page) -> bool:

@@ -2,35 +2,52 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from fetcher.download.page_ledger import PageLedger
-from fetcher.download.plan import BASE, DownloadPlan, downloads, pages
+from fetcher.download.plan import DownloadPlan, downloads, pages
 from fetcher.protocol.provider import Access, Page, Provider
 from fetcher.provider_registry import find
 from tradeschool.errors import ForeignFile
 from tradeschool.markets.catalogue import DatasetRange
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window, merge, subtract
 from tradeschool.store import Store
 
 log = logging.getLogger(__name__)
 
+ANY_SOURCE: Mapping[str, Access] = MappingProxyType({})
+
 
 def remaining(wanted: Sequence[DatasetRange], store: Store) -> list[DatasetRange]:
     """Return the parts of the wanted ranges without a valid seal; seals with damaged files are removed."""
     found = []
     for want in wanted:
-        sealed = _sound_windows(want.dataset, store)
-        found += [DatasetRange(dataset=want.dataset, window=part) for part in subtract(want.window, sealed)]
+        whole = grid_of(want.dataset).whole(want.window)
+        sealed = _sound_windows(want.dataset, store) if whole else []
+        found += [
+            DatasetRange(dataset=want.dataset, window=part) for part in (subtract(whole, sealed) if whole else ())
+        ]
     return found
 
 
-def remaining_downloads(wanted: Sequence[DatasetRange], store: Store, *, native: bool) -> list[DownloadPlan]:
-    """Plan the downloads for the parts of the wanted ranges without a valid seal."""
+def remaining_downloads(
+    wanted: Sequence[DatasetRange], store: Store, *, native: bool, access: Mapping[str, Access] = ANY_SOURCE
+) -> list[DownloadPlan]:
+    """Plan the downloads for the parts of the wanted ranges without a valid seal.
+
+    `access` names the API of each provider, because two APIs of a provider may have different timeframes.
+    """
     left = remaining(wanted, store)
-    bases = dict.fromkeys(want.dataset.at(BASE) for want in left if want.dataset.timeframe is not BASE)
+    bases = dict.fromkeys(want.dataset.at(base) for want in left for base in want.dataset.timeframe.finer)
     sealed = {base: merge(_sound_windows(base, store)) for base in bases}
-    return downloads(left, native=native, sealed=sealed)
+
+    def is_native(dataset: Dataset) -> bool:
+        name = dataset.instrument.provider
+        return dataset.timeframe in find(name, access[name].source if name in access else None).timeframes
+
+    return downloads(left, native=native, sealed=sealed, is_native=is_native)
 
 
 def planned_pages(

@@ -6,8 +6,8 @@ from datetime import datetime
 from fetcher.download.audit import Audit, audited_pages
 from fetcher.download.plan import DownloadPlan
 from fetcher.http.request_statistics import Traffic
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import TradeschoolError
+from tradeschool.ohlcv.frame import Candles
 from tradeschool.store import Seal
 
 CONFIRM_AFTER = 2.0  # seconds between the first pass and requesting unconfirmed pages again

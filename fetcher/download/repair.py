@@ -11,17 +11,15 @@ from datetime import UTC, datetime
 import polars as pl
 
 from fetcher.download.page_ledger import PageLedger, StoredPage
-from fetcher.download.plan import BASE
 from fetcher.download.sealing import parse_stored
-from tradeschool.candles.findings import Severity
-from tradeschool.candles.frame import Candles
-from tradeschool.candles.validation import inspect
 from tradeschool.errors import InvalidCandles, ProviderUnusable
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import EPOCH, Window, merge
+from tradeschool.ohlcv.findings import Severity
+from tradeschool.ohlcv.frame import Candles
+from tradeschool.ohlcv.validation import inspect
 from tradeschool.store import Seal, Store
 
 ALL_TIME = Window(EPOCH, datetime(9999, 1, 1, tzinfo=UTC))
@@ -50,7 +48,7 @@ class RepairResult:
 def repair(datasets: Iterable[Dataset], store: Store, ledger: PageLedger, *, gaps: bool) -> list[RepairResult]:
     """Remove damaged and suspect data of datasets; with `gaps`, also ranges in which candles are confirmed missing.
 
-    The gaps of a derived dataset come from its base, so the base is repaired as well.
+    The gaps of a derived dataset come from its base, so shorter timeframes of its instrument are repaired as well.
 
     Raises:
         StoreUnwritable: if a file cannot be written; the next repair completes the work.
@@ -62,7 +60,8 @@ def repair(datasets: Iterable[Dataset], store: Store, ledger: PageLedger, *, gap
 def _sources(dataset: Dataset, store: Store, *, gaps: bool) -> list[Dataset]:
     readable = not store.unreadable_seals(dataset)
     derived = gaps and readable and any(seal.derived for seal in store.seals(dataset))
-    return [dataset.at(BASE), dataset] if derived else [dataset]
+    bases = [base for each in dataset.timeframe.finer if store.seals(base := dataset.at(each))] if derived else []
+    return [*bases, dataset]
 
 
 def _repair(dataset: Dataset, store: Store, ledger: PageLedger, *, gaps: bool) -> RepairResult:
@@ -128,12 +127,10 @@ def _confirmed_empty(dataset: Dataset, ledger: PageLedger, holed: Iterable[Seal]
 
 def _derived(dataset: Dataset, holed: Iterable[Seal], store: Store) -> list[DatasetRange]:
     """Return the ranges derived from seals whose candles may change; they must be derived again."""
-    if dataset.timeframe is not BASE:
-        return []
     windows = [seal.window for seal in holed]
     return [
         DatasetRange(dataset=child, window=seal.window)
-        for child in (dataset.at(timeframe) for timeframe in Timeframe if timeframe is not BASE)
+        for child in (dataset.at(timeframe) for timeframe in dataset.timeframe.coarser)
         for seal in _readable_seals(child, store)
         if seal.derived and any(seal.window.overlap(window) for window in windows)
     ]

@@ -10,24 +10,22 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from fetcher.download.audit import compare, sample
+from fetcher.download.fetch_context import DEFAULT_OPTIONS, FetchContext, LedgerThread, RunOptions
 from fetcher.download.page_ledger import PageLedger
 from fetcher.download.pending import missing_pages, planned_pages, remaining_downloads, unconfirmed_pages
 from fetcher.download.plan import DownloadPlan, halves
-from fetcher.download.progress import CONFIRM_AFTER, DownloadProgress
+from fetcher.download.progress import DownloadProgress
 from fetcher.download.sealing import Publisher
 from fetcher.http.client import Client
 from fetcher.http.request_statistics import Traffic
 from fetcher.protocol.provider import Access, Page, PageTooLarge
 from fetcher.provider_registry import find
 from tradeschool.atomic_files import sweep
-from tradeschool.candles.arrays import are_among
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import (
     InvalidCandles,
     ProviderError,
@@ -38,7 +36,8 @@ from tradeschool.errors import (
 )
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
-from tradeschool.store import Seal
+from tradeschool.ohlcv.arrays import are_among
+from tradeschool.ohlcv.frame import Candles
 from tradeschool.store.frame_store import FrameStore
 
 log = logging.getLogger(__name__)
@@ -46,25 +45,6 @@ log = logging.getLogger(__name__)
 CONFIRM_ROUNDS = 6  # rounds in which unconfirmed pages are requested again before the download fails
 
 CACHED_CANDLES = 250_000  # parsed candles kept in memory per download (about 14 MB) so that they are not parsed again
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """Options of a download run; none of them changes a candle."""
-
-    on_sealed: Callable[[Seal], None] = lambda seal: None
-    """Called in a thread, for one seal at a time."""
-    show: Callable[[list[DownloadProgress]], None] = lambda progress: None
-    """Receives the progress of all downloads once they are planned."""
-    confirm_after_seconds: float = CONFIRM_AFTER
-    """Pause before unconfirmed pages are requested again."""
-    seal: bool = True
-    """If false, pages are only stored in the ledger for a later run, and nothing is published."""
-
-
-DEFAULT_OPTIONS = RunOptions()
 
 
 async def run(
@@ -86,16 +66,16 @@ async def run(
         StoreUnwritable: if a file cannot be written; stored pages are kept, and the next run continues.
     """
     sweep(store.root)
-    plan = remaining_downloads(wanted, store, native=native)
+    plan = remaining_downloads(wanted, store, native=native, access=access)
     traffic = {name: Traffic() for name in access}
     progress = [
         DownloadProgress(download=download, traffic=traffic[download.dataset.instrument.provider]) for download in plan
     ]
     with ThreadPoolExecutor(1, "ledger") as pages_disk, ThreadPoolExecutor(1, "publish") as files_disk:
-        context = _FetchContext(
+        context = FetchContext(
             store=store,
-            pages=_LedgerThread(pages_disk, PageLedger(store.root)),
-            files=_LedgerThread(files_disk, PageLedger(store.root)),
+            pages=LedgerThread(pages_disk, PageLedger(store.root)),
+            files=LedgerThread(files_disk, PageLedger(store.root)),
             now=now,
             options=options,
         )
@@ -106,35 +86,7 @@ async def run(
     return progress
 
 
-@dataclass(frozen=True, slots=True)
-class _LedgerThread:
-    """A ledger and the thread that uses it, so that writes do not block the event loop."""
-
-    thread: ThreadPoolExecutor
-    ledger: PageLedger
-
-    async def call(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self.thread, work)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _FetchContext:
-    """Objects shared by all provider tasks of a run."""
-
-    store: FrameStore
-    pages: _LedgerThread
-    files: _LedgerThread
-    now: Callable[[], datetime]
-    options: RunOptions
-
-    async def close(self) -> None:
-        for each in (self.pages, self.files):
-            await each.call(each.ledger.close)
-
-
-async def _run_providers(
-    context: _FetchContext, access: Mapping[str, Access], progress: list[DownloadProgress]
-) -> None:
+async def _run_providers(context: FetchContext, access: Mapping[str, Access], progress: list[DownloadProgress]) -> None:
     """Plan the pages of all downloads, then run one task per provider."""
     plan = [each.download for each in progress]
     planned = await context.pages.call(partial(planned_pages, plan, context.pages.ledger, access))
@@ -145,7 +97,7 @@ async def _run_providers(
     await _all(_provider_task(context, access[name], group) for name, group in groups.items())
 
 
-async def _provider_task(context: _FetchContext, access: Access, group: list[DownloadProgress]) -> None:
+async def _provider_task(context: FetchContext, access: Access, group: list[DownloadProgress]) -> None:
     """Run the downloads of one provider in order; an unreachable provider ends all, another error one download."""
     if not group:
         return
@@ -168,7 +120,7 @@ async def _provider_task(context: _FetchContext, access: Access, group: list[Dow
                 publishing.create_task(_publish(context, client, progress))
 
 
-async def _download(context: _FetchContext, client: Client, progress: DownloadProgress) -> None:
+async def _download(context: FetchContext, client: Client, progress: DownloadProgress) -> None:
     """Request all missing pages, then repeat incomplete pages until every missing candle is confirmed."""
     download, ledger = progress.download, context.pages.ledger
     if download.from_sealed:
@@ -210,7 +162,7 @@ def _check_clock(client: Client, download: DownloadPlan) -> None:
 
 
 async def _fetch_pages(
-    context: _FetchContext, client: Client, progress: DownloadProgress, todo: list[Page], *, fresh: bool
+    context: FetchContext, client: Client, progress: DownloadProgress, todo: list[Page], *, fresh: bool
 ) -> None:
     waiting = deque(todo)
 
@@ -257,7 +209,7 @@ def _counted(client: Client, progress: DownloadProgress) -> Iterator[None]:
         progress.retries += client.traffic.retries - before[1]
 
 
-async def _publish(context: _FetchContext, client: Client, progress: DownloadProgress) -> None:
+async def _publish(context: FetchContext, client: Client, progress: DownloadProgress) -> None:
     if not context.options.seal:
         return
     publisher = Publisher(context.store, context.files.ledger, context.now)
@@ -281,9 +233,9 @@ async def _publish(context: _FetchContext, client: Client, progress: DownloadPro
     await _audit(context, client, progress)
 
 
-async def _audit(context: _FetchContext, client: Client, progress: DownloadProgress) -> None:
+async def _audit(context: FetchContext, client: Client, progress: DownloadProgress) -> None:
     """Compare derived candles with native pages and log differences; an error only ends the audit."""
-    for page in sample(progress.download, client.provider.slots_per_page, progress.done):
+    for page in sample(progress.download, client.provider, progress.done):
         try:
             _, native = await client.page(page)
             derived = await context.files.call(partial(_derived, context.store, progress.download, page))

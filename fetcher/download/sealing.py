@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 
 from fetcher.download.derive import derive
 from fetcher.download.page_ledger import PageLedger, StoredPage
-from fetcher.download.plan import BASE, DownloadPlan
+from fetcher.download.plan import DownloadPlan
 from fetcher.provider_registry import find
-from tradeschool.candles.arrays import CandleArrays, are_among, joined
-from tradeschool.candles.findings import refuse
-from tradeschool.candles.frame import Candles
-from tradeschool.candles.validation import inspect
 from tradeschool.errors import ForeignFile
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays, are_among, joined
+from tradeschool.ohlcv.findings import refuse
+from tradeschool.ohlcv.frame import Candles
+from tradeschool.ohlcv.validation import inspect
 from tradeschool.store import Gap, GapReason, PartFile, Seal, Store
 from tradeschool.store.frame_store import FrameStore, read_frame
 
@@ -54,8 +55,8 @@ class Publisher:
             InvalidCandles: if the stored candles violate the contract or have a finding of severity `refuse`.
             StoreUnwritable: if a file cannot be written; existing files are unchanged.
         """
-        if download.from_sealed:
-            sealed = self._store.candles(download.dataset.at(BASE), download.wanted.window)
+        if download.sealed_base:
+            sealed = self._store.candles(download.sealed_base, download.wanted.window)
             return [self._seal_derived(download.wanted, sealed)]
         candles = Candles.of_arrays(
             stored_candles(download.wanted, self._store, self._ledger, parsed), download.wanted.window
@@ -135,6 +136,7 @@ def gaps(dataset: Dataset, expected: NDArray[np.int64], present: NDArray[np.int6
     """
     positions = np.flatnonzero(~are_among(expected, present))
     runs = np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1) if len(positions) else []
+    grid = grid_of(dataset)
     for run in runs:
-        window = Window.of_seconds(int(expected[run[0]]), int(expected[run[-1]]) + dataset.timeframe.seconds)
+        window = Window.of_seconds(int(expected[run[0]]), grid.close_of(int(expected[run[-1]])))
         yield Gap(start=window.start, end=window.end, slots=len(run), reason=reason)

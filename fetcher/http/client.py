@@ -1,19 +1,15 @@
 """HTTP client of one provider: rate limit, time-outs, retries and the interpretation of status codes.
 
 The layers, from the outside in: `page` retries, `_attempt` takes a token of the rate limit, `_send` performs the HTTP
-request, `_judge` turns the response into bytes or an error.
+request, `fetcher.http.response.classify` turns a status code into an error.
 """
 
-import gzip
 import logging
 import math
 import random
 import time
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from types import SimpleNamespace, TracebackType
 from typing import Self, TypeVar
 
@@ -21,10 +17,11 @@ import aiohttp
 
 from fetcher.http.rate_limiter import TokenBucket
 from fetcher.http.request_statistics import RequestOutcome, Traffic
+from fetcher.http.response import RawResponse, TransientError, classify, inflated, moment
 from fetcher.protocol.provider import Access, Page, Provider, Request
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import InvalidCandles, ProviderBanned, ProviderRejected, ProviderUnusable, ServiceUnreachable
 from tradeschool.markets.instruments import Dataset, Instrument
+from tradeschool.ohlcv.frame import Candles
 
 log = logging.getLogger(__name__)
 
@@ -40,26 +37,6 @@ UNREADABLE_ATTEMPTS = 6  # attempts if the response is HTML, truncated or violat
 UNAUTHORISED_ATTEMPTS = 2  # OANDA occasionally returns a 401 that a retry resolves
 
 T = TypeVar("T")
-
-
-class TransientError(Exception):
-    """An attempt failed and a retry may succeed; internal to this module."""
-
-    def __init__(self, reason: str, outcome: RequestOutcome, *, pause_seconds: float | None = None) -> None:
-        super().__init__(reason)
-        self.outcome = outcome
-        self.pause_seconds = pause_seconds
-        """Pause that the provider requested (Retry-After), None if it requested none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _RawResponse:
-    status: int
-    retry_after: str | None
-    packed: bytes
-    """The body as received."""
-    body: bytes
-    """The uncompressed body."""
 
 
 class Client:
@@ -112,7 +89,7 @@ class Client:
     @property
     def server_time(self) -> datetime | None:
         """Time of the provider's clock in its latest response (Date header), None before the first one."""
-        return _moment(self._date)
+        return moment(self._date)
 
     async def probe(self, dataset: Dataset) -> None:
         """Check URL, token and instrument with a cheap request before a long download; once per instrument.
@@ -162,7 +139,7 @@ class Client:
         self,
         request: Request,
         what: Page | Dataset | str,
-        read: Callable[["_RawResponse"], T],
+        read: Callable[[RawResponse], T],
         *,
         patience: float,
         fresh: bool = False,
@@ -203,7 +180,7 @@ class Client:
                 f"{where} does not respond ({what}: {failure}); check the network and the URL"
             ) from failure
 
-    async def _attempt(self, request: Request, what: Page | Dataset | str, *, fresh: bool) -> "_RawResponse":
+    async def _attempt(self, request: Request, what: Page | Dataset | str, *, fresh: bool) -> RawResponse:
         with self.traffic.throttled():
             tokens = [await self.bucket.acquire()]
         try:
@@ -214,9 +191,9 @@ class Client:
         finally:
             for token in tokens:
                 self.bucket.sent(token)
-        return self._classify(response, what)
+        return classify(response, self.provider, str(what))
 
-    async def _send(self, request: Request, tokens: list[int], *, fresh: bool) -> "_RawResponse":
+    async def _send(self, request: Request, tokens: list[int], *, fresh: bool) -> RawResponse:
         if self._session is None:
             raise RuntimeError("Client is a context manager: use async with Client(...) as client")
         async with self._session.get(
@@ -228,22 +205,12 @@ class Client:
         ) as response:
             self._date = response.headers.get("Date", self._date)
             packed = await response.read()
-            return _RawResponse(
+            return RawResponse(
                 status=response.status,
                 retry_after=response.headers.get("Retry-After"),
                 packed=packed,
-                body=_inflated(packed) if response.headers.get("Content-Encoding") == "gzip" else packed,
+                body=inflated(packed) if response.headers.get("Content-Encoding") == "gzip" else packed,
             )
-
-    def _classify(self, response: "_RawResponse", what: Page | Dataset | str) -> "_RawResponse":
-        if response.status == 200:
-            return response
-        if response.status in self.provider.busy or response.status >= 500:
-            seconds = _seconds(response.retry_after)
-            later = "" if seconds is None else f", retry after {seconds:g} s"
-            outcome = RequestOutcome.SERVER_ERROR if response.status >= 500 else RequestOutcome.BUSY
-            raise TransientError(f"status {response.status}{later}", outcome, pause_seconds=seconds)
-        raise self.provider.refusal(response.status, response.body, str(what))
 
     async def _pause(self, what: Page | Dataset | str, reason: Exception, seconds: float | None) -> None:
         """Pause all requests to the provider, because a failure usually affects all pages at the same time."""
@@ -296,26 +263,6 @@ def _bucket(provider: Provider, access: Access) -> TokenBucket:
     from fetcher.http.shared_rate_limiter import SharedTokenBucket
 
     return SharedTokenBucket(access.rate, url=access.shared_limit_url, name=provider.name)
-
-
-def _inflated(packed: bytes) -> bytes:
-    try:
-        return gzip.decompress(packed)
-    except (OSError, EOFError, zlib.error) as error:
-        raise TransientError(f"invalid gzip body: {error}", RequestOutcome.UNREADABLE) from error
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Parse a Retry-After header in whole seconds; dates are ignored, because no provider sends them."""
-    return float(retry_after) if retry_after and retry_after.isdecimal() else None
-
-
-def _moment(date: str | None) -> datetime | None:
-    """Parse a Date header; None if it is missing or invalid."""
-    try:
-        return parsedate_to_datetime(date).astimezone(UTC) if date else None
-    except ValueError:
-        return None
 
 
 def _is_retryable(failure: Exception) -> int:

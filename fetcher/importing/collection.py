@@ -17,11 +17,11 @@ from fetcher.importing.request import ImportRequest
 from fetcher.importing.resampling import FILE, merged, parts_of
 from fetcher.importing.rows.spreads import mid_of
 from fetcher.importing.year_files import YearFiles
-from tradeschool.candles.arrays import PRICES
-from tradeschool.candles.findings import Finding, FindingKind
-from tradeschool.candles.frame import schema
 from tradeschool.errors import InvalidCandles, SettingsError
 from tradeschool.markets.instruments import Dataset
+from tradeschool.ohlcv.arrays import PRICES
+from tradeschool.ohlcv.findings import Finding, FindingKind
+from tradeschool.ohlcv.frame import schema
 
 LEAST_ROWS = 6
 """Rows of a file from which a coarser grid of its times is no coincidence."""
@@ -108,12 +108,12 @@ def _read(collection: Collection, at: int, request: ImportRequest, now: datetime
     name = reader.file.name
     files = collection.parts[reader.layout.side if reader.is_one_side else Side.MID]
     for rows in reader.rows(dataset.instrument, now, lambda done: report(name, done)):
-        if request.window:
-            window = request.window
-            rows = rows.filter(pl.col("ts").is_between(window.start, window.end, closed="left"))
         opens = opens_of(rows["ts"], dataset)
         if not request.resample and (off := rows.filter(rows["ts"] != opens)).height:
             raise _off_grid(reader, dataset, off)
+        if request.window:
+            is_inside = (opens >= request.window.start) & (closes_of(opens, dataset) <= request.window.end)
+            rows, opens = rows.filter(is_inside), opens.filter(is_inside)
         files.add(parts_of(rows, opens, at))
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tradeschool.candles.arrays import PRICES
 from tradeschool.markets.calendars import ALWAYS, open_windows
 from tradeschool.markets.instruments import Instrument
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import PRICES
 
 MANY_STEPS = 1_000
 """Distinct distances between candles that are counted; the rarer ones of a thin market are not."""

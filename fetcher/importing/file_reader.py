@@ -20,11 +20,11 @@ from fetcher.importing.rows.numbers import decimal_mark, with_numbers
 from fetcher.importing.rows.spreads import to_ticks, with_spread
 from fetcher.importing.rows.timestamps import NAIVE, TimeReader
 from fetcher.importing.rows.volumes import base_column, with_base_volume
-from tradeschool.candles.arrays import PRICES
-from tradeschool.candles.validation import usual_spacing
 from tradeschool.errors import SettingsError
 from tradeschool.markets.instruments import Instrument
 from tradeschool.markets.names import ALIASES
+from tradeschool.ohlcv.arrays import PRICES
+from tradeschool.ohlcv.validation import usual_spacing
 
 FEW_DISTANCES = 5
 """Distances from which their greatest common divisor tells the timeframe of a market with missing candles."""

@@ -6,7 +6,7 @@ A part holds the rows of one candle in one batch. Without resampling, each row i
 import polars as pl
 
 from fetcher.importing.files.tables import LINE
-from tradeschool.candles.arrays import PRICES
+from tradeschool.ohlcv.arrays import PRICES
 
 FILE = "file"
 """Column with the position of the file of a part's first row."""

@@ -6,12 +6,12 @@ import numpy as np
 
 from fetcher.importing.collection import Collection
 from fetcher.importing.files.errors import invalid
-from tradeschool.candles.arrays import CandleArrays
-from tradeschool.candles.validation import PRICE_RATIO
 from tradeschool.errors import DataError
 from tradeschool.markets.instruments import Dataset, Instrument, Market
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
+from tradeschool.ohlcv.validation import PRICE_RATIO
 from tradeschool.store import Store
 
 SAMPLE = timedelta(days=7)

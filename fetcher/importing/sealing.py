@@ -11,13 +11,13 @@ from fetcher.download.sealing import gaps
 from fetcher.importing.candle_times import close_of
 from fetcher.importing.collection import Collection
 from fetcher.importing.scale_check import check_scale
-from tradeschool.candles.findings import Finding, FindingKind, refuse
-from tradeschool.candles.frame import Candles, schema
-from tradeschool.candles.validation import inspect
 from tradeschool.errors import InvalidCandles, SettingsError
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.findings import Finding, FindingKind, refuse
+from tradeschool.ohlcv.frame import Candles, schema
+from tradeschool.ohlcv.validation import inspect
 from tradeschool.store import Gap, GapReason, Seal, Store
 from tradeschool.store.frame_store import FrameStore
 from tradeschool.store.seal import IMPORTED

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderRejected
 from tradeschool.markets.instruments import Dataset, Instrument
+from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.frame import Candles
 
 
 class PageTooLarge(ProviderRejected):
@@ -67,6 +68,8 @@ class Provider(Protocol):
     """Whether requests require a token; other providers never receive one."""
     busy: frozenset[int]
     """HTTP statuses below 500 that mean "retry later"."""
+    timeframes: frozenset[Timeframe]
+    """Timeframes that the API has; the others are derived."""
     slots_per_page: int
     """Maximum number of candles per request."""
     connections: int

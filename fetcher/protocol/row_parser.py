@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fetcher.protocol.provider import Page
-from tradeschool.candles.arrays import CandleArrays
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderUnusable, SettingsError
 from tradeschool.markets.instrument_file import decimals_of, exact_tick, is_usable_name
 from tradeschool.markets.instruments import Instrument, Market
+from tradeschool.ohlcv.arrays import CandleArrays
+from tradeschool.ohlcv.frame import Candles
 
 QUOTED_BYTES = 80
 """Bytes of an unexpected error body that are quoted in a message."""

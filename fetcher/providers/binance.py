@@ -11,15 +11,16 @@ import numpy as np
 
 from fetcher.protocol.provider import Page, Request
 from fetcher.protocol.row_parser import candles_of, error_text, listed_instrument
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
 from tradeschool.markets.instruments import Dataset, Instrument, Market
 from tradeschool.markets.timeframes import Timeframe
+from tradeschool.ohlcv.frame import Candles
 
 Row = tuple[int, float, float, float, float, float, int, float, int, float, float, float]
 """Open time in ms, open, high, low, close, volume, close time in ms, and five columns that are not used."""
 
-INTERVALS = {Timeframe.M5: "5m", Timeframe.M15: "15m", Timeframe.H1: "1h"}
+INTERVALS = {timeframe: timeframe.alias for timeframe in Timeframe}
+"""1m, 5m, 15m, 30m, 1h, 4h, 1d."""
 VOLUME = 5
 """Column of the volume."""
 MILLISECONDS = 1000
@@ -73,6 +74,7 @@ class Binance:
     needs_token = False
     busy = frozenset({418, 429})
     """418 is a ban of several minutes for ignoring 429; both have a Retry-After header."""
+    timeframes = frozenset(INTERVALS)
     slots_per_page = 1000
     connections = 4
 

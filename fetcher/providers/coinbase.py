@@ -13,9 +13,10 @@ import numpy as np
 
 from fetcher.protocol.provider import Page, PageTooLarge, Request
 from fetcher.protocol.row_parser import candles_of, error_text, listed_instrument
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
 from tradeschool.markets.instruments import Dataset, Instrument, Market
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.ohlcv.frame import Candles
 
 Row = tuple[int, float, float, float, float, float]
 """time, low, high, open, close, volume; whole prices are integers."""
@@ -51,6 +52,8 @@ class Coinbase:
     """A third of the documented limit, because other programs may use the same address."""
     needs_token = False
     busy = frozenset({429})
+    timeframes = frozenset({Timeframe.M1, Timeframe.M5, Timeframe.M15, Timeframe.H1, Timeframe.D1})
+    """Granularities 60, 300, 900, 3600 and 86400; the sixth one, 21600, is not a `Timeframe`."""
     slots_per_page = 300
     connections = 4
 

@@ -11,13 +11,21 @@ import numpy as np
 
 from fetcher.protocol.provider import Page, PageTooLarge, Request
 from fetcher.protocol.row_parser import candles_of, error_text, listed_instrument
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable
 from tradeschool.markets.instruments import Dataset, Instrument, Market
 from tradeschool.markets.timeframes import Timeframe
+from tradeschool.ohlcv.frame import Candles
 
 PRODUCTS = "/api/v3/brokerage/market/products"
-GRANULARITIES = {Timeframe.M5: "FIVE_MINUTE", Timeframe.M15: "FIFTEEN_MINUTE", Timeframe.H1: "ONE_HOUR"}
+GRANULARITIES = {
+    Timeframe.M1: "ONE_MINUTE",
+    Timeframe.M5: "FIVE_MINUTE",
+    Timeframe.M15: "FIFTEEN_MINUTE",
+    Timeframe.M30: "THIRTY_MINUTE",
+    Timeframe.H1: "ONE_HOUR",
+    Timeframe.D1: "ONE_DAY",
+}
+"""The API also has two and six hours, which are not a `Timeframe`; H4 is derived."""
 
 
 class _Candle(msgspec.Struct):
@@ -69,6 +77,7 @@ class CoinbaseAdvanced:
     """No limit is published for the public endpoints; the rate of Coinbase Exchange is used."""
     needs_token = False
     busy = frozenset({429})
+    timeframes = frozenset(GRANULARITIES)
     slots_per_page = 300
     """The API allows up to 349; 300 as for Exchange, so that one API can continue a download of the other."""
     connections = 4

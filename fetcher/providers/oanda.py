@@ -14,10 +14,14 @@ import numpy as np
 from fetcher.protocol.oanda_instruments import shipped_instruments
 from fetcher.protocol.provider import Page, PageTooLarge, Request
 from fetcher.protocol.row_parser import error_text, listed_instrument
-from tradeschool.candles.arrays import CandleArrays
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
+from tradeschool.markets.grid import alignment_of
 from tradeschool.markets.instruments import Dataset, Instrument, Market
+from tradeschool.markets.timeframes import Timeframe
+from tradeschool.ohlcv.arrays import CandleArrays
+from tradeschool.ohlcv.frame import Candles
+
+GRANULARITIES = {timeframe: timeframe.name for timeframe in Timeframe} | {Timeframe.D1: "D"}
 
 
 class _Quote(msgspec.Struct, gc=False):
@@ -80,6 +84,7 @@ class Oanda:
     rate = 2.0
     needs_token = True
     busy = frozenset({429})
+    timeframes = frozenset(GRANULARITIES)
     slots_per_page = 4999
     """The documented maximum is 5000; it is unclear whether it counts both ends, so one less is used."""
     connections = 2
@@ -93,8 +98,8 @@ class Oanda:
 
     def probe(self, dataset: Dataset) -> Request:
         """Request the newest candle, which fails for a wrong token, host or instrument."""
-        query = {"granularity": dataset.timeframe.name, "count": "1", "price": "MBA"}
-        return Request(path=_path(dataset.instrument), query=query)
+        query = {"granularity": GRANULARITIES[dataset.timeframe], "count": "1", "price": "MBA"}
+        return Request(path=_path(dataset.instrument), query=query | _alignment(dataset))
 
     def product_list(self, account: str | None) -> Request | None:
         """Request the instruments of an account; they differ by country."""
@@ -117,12 +122,13 @@ class Oanda:
         return Request(
             path=_path(page.dataset.instrument),
             query={
-                "granularity": page.dataset.timeframe.name,
+                "granularity": GRANULARITIES[page.dataset.timeframe],
                 "price": "MBA",
                 "smooth": "false",
                 "includeFirst": "true",
                 "from": str(page.window.start_seconds),
                 "to": str(page.window.end_seconds),
+                **_alignment(page.dataset),
             },
         )
 
@@ -133,7 +139,7 @@ class Oanda:
             arrays = _arrays([candle for candle in answer.candles if candle.complete], page.dataset)
         except (ValueError, OverflowError) as error:  # from msgspec, or an invalid time
             raise ProviderUnusable(f"{page}: expected candles, was {body[:80]!r}: {error}") from error
-        expected = (_symbol(page.dataset.instrument), page.dataset.timeframe.name)
+        expected = (_symbol(page.dataset.instrument), GRANULARITIES[page.dataset.timeframe])
         if (answer.instrument, answer.granularity) != expected:
             raise ProviderUnusable(f"{page}: expected {expected}, was {(answer.instrument, answer.granularity)}")
         is_ours = (arrays.time >= page.window.start_seconds) & (arrays.time < page.window.end_seconds)
@@ -186,6 +192,17 @@ def _seconds(time: str) -> int:
     if "T" in time:
         return int(datetime.fromisoformat(time[:19]).replace(tzinfo=UTC).timestamp())
     return int(float(time))
+
+
+def _alignment(dataset: Dataset) -> dict[str, str]:
+    """Return the parameters that set the begin of the day for candles that are counted from it.
+
+    They equal OANDA's defaults, which are not relied on: candles of another begin of the day are other candles.
+    """
+    if not dataset.timeframe.is_day_aligned:
+        return {}
+    begin = alignment_of(dataset.instrument)
+    return {"dailyAlignment": str(begin.hour), "alignmentTimezone": begin.zone}
 
 
 def _symbol(instrument: Instrument) -> str:

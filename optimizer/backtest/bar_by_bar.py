@@ -41,6 +41,7 @@ class _Session:
         self, strategy: BarStrategy, prepared: Prepared, parameters: Mapping[str, float], rules: TradingRules
     ) -> None:
         self._name, self._prepared, self._rules = strategy.name, prepared, rules
+        self._times = prepared.time
         self._decider = strategy.decider(prepared.dataset, parameters, rules.direction)
         self._market, self._terms = reference.market_of(prepared), reference.terms_of(prepared, rules)
         # Only the sign of a signal is unknown in advance, so distances and filters are computed for all judged bars at
@@ -108,7 +109,7 @@ class _Session:
         candles, tick = self._prepared, self._prepared.dataset.instrument.tick
         return Bar(
             number=bar,
-            time=int(candles.slots[bar]) * candles.dataset.timeframe.seconds,
+            time=int(self._times[bar]),
             open=int(candles.open[bar]) * tick,
             high=int(candles.high[bar]) * tick,
             low=int(candles.low[bar]) * tick,

@@ -18,7 +18,7 @@ def in_session(prepared: Prepared, management: TradeManagement, bars: NDArray[np
 
     A bar that closes at midnight belongs to hour 0 of the next day, the first moment its signal can fill.
     """
-    closes = (prepared.slots[bars].astype(np.int64) + 1) * prepared.dataset.timeframe.seconds
+    closes = prepared.closes(bars)
     hour = closes // HOUR_SECONDS % HOURS_A_DAY
     weekday = (closes // DAY_SECONDS + EPOCH_WEEKDAY) % 7
     in_hours = (hour - management.hour_start) % HOURS_A_DAY < management.hour_length

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.backtest.costs import CostRates
+from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Costs, Direction
 from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.markets.instruments import Dataset
@@ -108,3 +109,13 @@ class BacktestRun:
     evaluated_bars: int
     stopped: bool
     """Whether the run ended early because of a total loss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetBacktest:
+    """Backtest of one dataset with its candles and its benchmark."""
+
+    prepared: Prepared
+    run: BacktestRun
+    benchmark: BacktestRun
+    """Buy-and-hold benchmark on the same bars."""

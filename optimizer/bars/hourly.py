@@ -1,4 +1,4 @@
-"""H1 aggregates at each bar of a dataset of any timeframe, from closed H1 bars only."""
+"""H1 aggregates at each bar of a dataset, from closed H1 bars only; of H4 and D1 datasets, the bars themselves."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,10 @@ def closed_hours(candles: Prepared, bars: NDArray[np.int32] | None = None) -> ND
     """Return the number of closed H1 bars at the close of each bar, or of the given bars.
 
     An hour is closed once a bar ends at its end or a later bar opens: if the hour's last bar is missing, this is known
-    only when the next bar opens. Hours without a bar do not count.
+    only when the next bar opens. Hours without a bar do not count. A bar longer than an hour counts as one.
     """
     chosen = np.arange(len(candles), dtype=np.int32) if bars is None else bars
-    bars_an_hour = HOUR_SECONDS // candles.dataset.timeframe.seconds
-    ends_an_hour = (candles.slots[chosen] + 1) % bars_an_hour == 0
+    ends_an_hour = candles.closes(chosen) % HOUR_SECONDS == 0
     closed: NDArray[np.int64] = np.searchsorted(candles.hour_ends, chosen, side="left") + ends_an_hour
     return closed
 

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.bars.indicators import atr_marks
-from tradeschool.candles.arrays import PRICES, CandleArrays
 from tradeschool.errors import DataIncomplete, InvalidCandles
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instrument_file import MAX_DECIMALS
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import PRICES, CandleArrays
 
 DAY_SECONDS = 86_400
 HOUR_SECONDS = 3_600
@@ -44,7 +45,7 @@ class Prepared:
     dataset: Dataset
     window: Window
     slots: NDArray[np.int32]
-    """Open times in timeframes since 1970-01-01 UTC, ascending."""
+    """Slot numbers of the dataset's grid, ascending: for most timeframes, opens in timeframes since 1970-01-01 UTC."""
     prices: NDArray[np.signedinteger]
     """Open, high, low and close of each bar, shape (n_bars, 4); one row per bar for locality of access.
 
@@ -74,7 +75,11 @@ class Prepared:
     @property
     def time(self) -> NDArray[np.int64]:
         """Open times as Unix seconds; a new array at each call."""
-        return self.slots.astype(np.int64) * self.dataset.timeframe.seconds
+        return grid_of(self.dataset).open(self.slots.astype(np.int64))
+
+    def closes(self, bars: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the close times of bars as Unix seconds."""
+        return grid_of(self.dataset).open(self.slots[bars].astype(np.int64) + 1)
 
     @property
     def open(self) -> NDArray[np.signedinteger]:
@@ -150,7 +155,7 @@ def prepare(
     return Prepared(
         dataset=candles.dataset,
         window=window,
-        slots=(candles.time // candles.dataset.timeframe.seconds).astype(np.int32),
+        slots=grid_of(candles.dataset).number(candles.time).astype(np.int32),
         prices=prices,
         spreads=_half_spread_ticks(candles),
         close_sums=_exact_sums(candles.dataset, prices[:, CLOSE], warm_up),
@@ -177,6 +182,9 @@ def _check_times(candles: CandleArrays, window: Window) -> None:
     _check(candles, np.diff(time, prepend=time[0] - 1) <= 0, "times must ascend")
     outside = (time < window.start_seconds) | (time >= window.end_seconds)
     _check(candles, outside, f"times must lie in {window}")
+    _check(
+        candles, ~grid_of(candles.dataset).lies_on(time), f"times must lie on the {candles.dataset.timeframe.name} grid"
+    )
 
 
 def _with_fitting_decimals(candles: CandleArrays) -> CandleArrays:

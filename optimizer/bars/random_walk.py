@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from tradeschool.candles.arrays import CandleArrays
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset, Market
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
 
 START_TICKS = {market: 110_000 if market is Market.FX else 2_000_000 for market in Market}
 """First price in ticks, such as 20,000.00 for crypto and 1.10000 for FX."""
@@ -19,7 +20,7 @@ HALF_SPREAD_TICKS = 7
 def random_walk(dataset: Dataset, window: Window, seed: int) -> CandleArrays:
     """Return synthetic candles over a window, reproducible by seed; FX has half-spreads and trades around the clock."""
     random = np.random.default_rng(seed)
-    slots = np.arange(window.start_seconds, window.end_seconds, dataset.timeframe.seconds, dtype=np.int64)
+    slots = grid_of(dataset).opens(window)
     time = slots[random.random(len(slots)) >= MISSING]
     start, tick = START_TICKS[dataset.instrument.market], dataset.instrument.tick
     step = VOLATILITY * np.sqrt(dataset.timeframe.seconds / DAY_SECONDS)

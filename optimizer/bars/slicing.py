@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from optimizer.bars.indicators import ATR_SPACING
 from optimizer.bars.preparation import BLOCK, Prepared, extremes_of_blocks
-from tradeschool.candles.arrays import PRICES
+from tradeschool.ohlcv.arrays import PRICES
 
 
 def head(prepared: Prepared, bars: int) -> Prepared:

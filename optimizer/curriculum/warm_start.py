@@ -38,7 +38,7 @@ def copied_trial(
     """Return a trial for the next attempt: same number and result, that attempt's ranges and gate."""
     copy = create_trial(
         state=trial.state,
-        value=trial.value,
+        values=None if trial.values is None else list(trial.values),
         params=dict(trial.params),
         distributions=dict(distributions),
         intermediate_values=dict(trial.intermediate_values),

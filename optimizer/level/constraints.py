@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from optimizer.level.days import with_days
 from optimizer.level.metric_names import GATE_DRAWDOWN, METRICS
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import find_instrument
@@ -100,6 +101,8 @@ class StressWindow(StrictModel):
     """First day after the period."""
     pairs: tuple[str, ...] = ()
     """Affected pairs, such as `GBP/USD`; all pairs of a level if empty."""
+
+    _days = model_validator(mode="before")(with_days)
 
     @model_validator(mode="after")
     def _is_a_range_of_known_pairs(self) -> Self:

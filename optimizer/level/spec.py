@@ -13,7 +13,20 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from optimizer.level.constraints import Analysis, Constraint, Fraction, StressLimits, StrictModel
+from optimizer.level.cost_presets import presets_of
+from optimizer.level.days import with_days
 from optimizer.level.metric_names import GATE_DRAWDOWN
+from optimizer.level.search_methods import (
+    DEFAULT_PRUNER,
+    DEFAULT_SAMPLER,
+    MAX_OBJECTIVES,
+    MULTI_OBJECTIVE_SAMPLER,
+    NO_PRUNER,
+    PrunerSpec,
+    SamplerSpec,
+    check_combination,
+    check_objective,
+)
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Dataset
@@ -57,12 +70,19 @@ class LevelDataset(StrictModel):
     end: date
     """First day after the range."""
 
-    @model_validator(mode="after")
-    def _is_known_and_not_empty(self) -> Self:
+    _days = model_validator(mode="before")(with_days)
+
+    @field_validator("dataset")
+    @classmethod
+    def _has_its_own_name(cls, name: str) -> str:
+        """Replace another spelling of a timeframe or pair, such as `coinbase/BTC-USD/1h`, by the dataset's name."""
         try:
-            find_dataset(self.dataset)
+            return find_dataset(name).name
         except SettingsError as error:
             raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> Self:
         if self.start >= self.end:
             raise ValueError(f"{self.dataset}: start {self.start} must come before end {self.end}")
         return self
@@ -129,6 +149,9 @@ class Costs(StrictModel):
     """Trading costs per side. Half-spread and slippage apply to market and stop fills, not to targets.
 
     FX pays the half-spread stored with its candles; crypto candles store none and pay slippage.
+
+    Written as `costs = "coinbase.taker.10k"`, as a list of presets, or as a table of rates, whose `preset` key names
+    presets for the rates that the table does not set.
     """
 
     crypto_fee_bps: Annotated[float, Field(ge=0)] = 5.0
@@ -140,6 +163,44 @@ class Costs(StrictModel):
     crypto_financing_bps: Annotated[float, Field(ge=0)] = 0.0
     """Basis points of the entry notional, charged at each midnight (UTC) that a position is held over."""
     fx_financing_bps: Annotated[float, Field(ge=0)] = 0.0
+    preset: Annotated[tuple[str, ...], Field(exclude_if=lambda names: not names)] = ()
+    """Names of the presets that the rates come from; empty without presets."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_presets(cls, given: object) -> object:
+        """Replace preset names by their rates; rates that are given have precedence."""
+        table = dict(given) if isinstance(given, Mapping) else {"preset": given}
+        named = table.get("preset")
+        if not named or not isinstance(named, str | list | tuple):
+            return given
+        try:
+            presets = presets_of(named.split(",") if isinstance(named, str) else [str(name) for name in named])
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
+        rates = {name: rate for preset in presets for name, rate in preset.rates.items()}
+        return {**rates, **table, "preset": tuple(preset.name for preset in presets)}
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The rates by field name."""
+        return self.model_dump(exclude={"preset"})
+
+    @property
+    def sentence(self) -> str:
+        """Presets and rates in words."""
+        crypto = f"crypto {self.crypto_fee_bps:g} bps fee and {self.crypto_slippage_bps:g} bps slippage"
+        fx = f"FX {self.fx_fee_bps:g} bps fee, {self.fx_slippage_bps:g} bps slippage and the half-spread of the candles"
+        return f"{', '.join(self.preset) or 'no preset'}; per side: {crypto}, {fx}"
+
+
+def costs_of(presets: str) -> Costs:
+    """Return the costs of preset names, separated by commas; other rates are the defaults.
+
+    Raises:
+        SettingsError: if a preset is unknown, or two are for the same market.
+    """
+    return Costs(preset=tuple(preset.name for preset in presets_of(presets.split(","))))
 
 
 Bounds = tuple[float, float]
@@ -159,6 +220,12 @@ class Level(StrictModel):
     lag: Annotated[int, Field(ge=1)] = 8
     """Trial n is requested once trials 0..n-lag are finished; the sampler sees exactly those."""
     mode: Mode = Mode.LAGGED
+    objective: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_OBJECTIVES)] = ("sharpe",)
+    """Maximised on train: a name of `search_methods.OBJECTIVES`, `module:NAME`, or a list for a Pareto front."""
+    sampler: SamplerSpec | None = None
+    """None: TPE, or NSGA-II for several objectives."""
+    pruner: PrunerSpec | None = None
+    """None: the median pruner, or no pruning for several objectives."""
     datasets: Annotated[tuple[LevelDataset, ...], Field(min_length=1)]
     split: Split = Split()
     gate: Gate
@@ -187,6 +254,23 @@ class Level(StrictModel):
     analyses: tuple[Analysis, ...] = ()
     """Additional analyses of the winner; none affects the gate."""
 
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _accept_one_name(cls, given: object) -> object:
+        return (given,) if isinstance(given, str) else given
+
+    @field_validator("objective")
+    @classmethod
+    def _objectives_are_known(cls, found: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(found)) != len(found):
+            raise ValueError(f"objectives must be unique, were {', '.join(found)}")
+        return tuple(check_objective(name) for name in found)
+
+    @model_validator(mode="after")
+    def _methods_fit(self) -> Self:
+        check_combination(self.objective, self.sampler, self.pruner)
+        return self
+
     @field_validator("ranges")
     @classmethod
     def _ranges_are_ordered(cls, ranges: dict[str, Bounds]) -> dict[str, Bounds]:
@@ -194,6 +278,27 @@ class Level(StrictModel):
             if not (math.isfinite(low) and math.isfinite(high) and low <= high):
                 raise ValueError(f"{name}: expected [low, high] with low <= high, was [{low:g}, {high:g}]")
         return ranges
+
+    @property
+    def is_multi_objective(self) -> bool:
+        """Whether the search looks for a Pareto front."""
+        return len(self.objective) > 1
+
+    @property
+    def used_sampler(self) -> SamplerSpec:
+        """The sampler of the search."""
+        return self.sampler or SamplerSpec(name=MULTI_OBJECTIVE_SAMPLER if self.is_multi_objective else DEFAULT_SAMPLER)
+
+    @property
+    def used_pruner(self) -> PrunerSpec:
+        """The pruner of the search."""
+        return self.pruner or PrunerSpec(name=NO_PRUNER if self.is_multi_objective else DEFAULT_PRUNER)
+
+    @property
+    def search_methods(self) -> str:
+        """Objective, sampler and pruner in a phrase, such as `objective sharpe, sampler tpe, pruner median`."""
+        kind = "objectives" if self.is_multi_objective else "objective"
+        return f"{kind} {' + '.join(self.objective)}, sampler {self.used_sampler}, pruner {self.used_pruner}"
 
     def window(self, dataset: LevelDataset, part: Part) -> Window:
         """Return the days of one part of a dataset without the embargo, at whole UTC days.

@@ -92,6 +92,12 @@ def profit_factor(net: NDArray[np.float64]) -> float:
     return _factor(*profit_and_loss(net))
 
 
+def pooled_profit_factor(runs: Sequence[BacktestRun]) -> float:
+    """Return the profit factor of all trades of the runs."""
+    total = trade_totals(runs)
+    return _factor(total.profit, total.loss)
+
+
 def _factor(profit: float, loss: float) -> float:
     if loss == 0:
         return math.inf if profit > 0 else math.nan

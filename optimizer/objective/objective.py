@@ -12,25 +12,34 @@ from optimizer.backtest.engine import atr_periods, engine_of, warm_up_bars
 from optimizer.backtest.result import BacktestRun, TradingRules
 from optimizer.backtest.trade_totals import trade_totals
 from optimizer.bars.preparation import Prepared, prepare
+from optimizer.level.search_methods import DEFAULT_PRUNER
 from optimizer.level.spec import Level, Part, trades_needed
 from optimizer.objective import metrics
+from optimizer.objective.measures import measured
 from optimizer.objective.portfolio import PortfolioTracker
-from optimizer.objective.trial_result import Evaluation, TrialOutcome, rounded, rounded_all
+from optimizer.objective.trial_result import Evaluation, TrialOutcome, rounded_all
 from optimizer.strategies.fixed_environment import surroundings
 from optimizer.strategies.parameter_ranges import widest
 from optimizer.strategies.protocol import check_names, load, repaired
 from optimizer.strategies.time_limit import bounded
 from optimizer.strategies.trade_management import TradeManagement
-from tradeschool.candles.arrays import CandleArrays
 from tradeschool.log import about
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
 
-VALUE_WITHOUT_SHARPE = 0.0
-"""Value of a complete trial whose daily returns do not vary, for example without a trade. Such a trial is never
-feasible, and samplers rank infeasible trials by their constraints alone.
+UNDEFINED_VALUE = 0.0
+"""Value of a complete trial whose objective is undefined, for example a Sharpe ratio without a trade. Such a trial is
+never feasible, and samplers rank infeasible trials by their constraints alone.
 """
+HYPERBAND = "hyperband"
+BELOW: Mapping[str, str] = {
+    "median": "the median",
+    "percentile": "the percentile",
+    HYPERBAND: "the best of its Hyperband bracket",
+}
+"""Phrase of the threshold by pruner, for the reason of a pruned trial."""
 WHOLLY_MISSED = 1.0
 """Violation of a constraint without a measured value; the largest fraction."""
 
@@ -58,21 +67,39 @@ def prepare_level(level: Level, part: Part, read: Read) -> tuple[Prepared, ...]:
         SettingsError: a range is missing or unknown, or a part of a dataset is empty.
         DataError: candles are missing, invalid, or not more than the warm-up.
     """
-    return prepare_windows(level, [(dataset.source, level.window(dataset, part)) for dataset in level.datasets], read)
+    return plan_level(level)(part, read)
+
+
+def plan_level(level: Level) -> Callable[[Part, Read], tuple[Prepared, ...]]:
+    """Ask a level's strategy what it needs, and return `prepare_level` without its strategy: it runs none of its code.
+
+    Raises:
+        SettingsError: a range is missing or unknown, or the strategy's `warm_up` does not return a number of bars.
+    """
+    prepare_them = _planned(level, [dataset.source for dataset in level.datasets])
+    return lambda part, read: prepare_them([(each.source, level.window(each, part)) for each in level.datasets], read)
 
 
 def prepare_windows(level: Level, windows: Sequence[tuple[Dataset, Window]], read: Read) -> tuple[Prepared, ...]:
     """Prepare any windows of datasets for a level's trials; raises the same errors as `prepare_level`."""
+    return _planned(level, [source for source, _ in windows])(windows, read)
+
+
+def _planned(
+    level: Level, sources: Sequence[Dataset]
+) -> Callable[[Sequence[tuple[Dataset, Window]], Read], tuple[Prepared, ...]]:
+    """Ask a level's strategy what it needs of these datasets, and return the function that prepares windows of them."""
     strategy = load(level.strategy)
     bounds = widest(level)
     check_names(strategy, bounds)
     periods = atr_periods(strategy, bounds)
+    warm_ups = {timeframe: warm_up_of(level, timeframe) for timeframe in {each.timeframe for each in sources}}
 
-    def one(source: Dataset, window: Window) -> Prepared:
+    def one(source: Dataset, window: Window, read: Read) -> Prepared:
         with about(dataset=source.name):
-            return prepare(read(source, window), window, warm_up_of(level, source.timeframe), periods)
+            return prepare(read(source, window), window, warm_ups[source.timeframe], periods)
 
-    return tuple(one(source, window) for source, window in windows)
+    return lambda windows, read: tuple(one(source, window, read) for source, window in windows)
 
 
 def warm_up_of(level: Level, timeframe: Timeframe) -> int:
@@ -83,13 +110,16 @@ def warm_up_of(level: Level, timeframe: Timeframe) -> int:
 def evaluate(
     level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float], thresholds: Sequence[float | None]
 ) -> Evaluation:
-    """Evaluate a trial on train, one step per dataset; prunes at the median threshold or the drawdown limit.
+    """Evaluate a trial on train, one step per dataset; prunes at the pruner's threshold or the drawdown limit.
 
-    `thresholds`: for each step the median of the complete trials; None, or the end of the sequence, disables pruning.
+    `thresholds`: for each step the pruner's threshold; None, or the end of the sequence, disables pruning. With several
+    objectives nothing is pruned: the drawdown limit is a part of the drawdown constraint.
 
     Raises:
         SettingsError: a parameter is not the strategy's.
     """
+    if level.is_multi_objective:
+        return evaluate_part(level, prepared, parameters, Part.TRAIN)
     trade = _trader(level, parameters)
     account = PortfolioTracker([(dataset.first_day, dataset.day_count) for dataset in prepared])
     runs: list[BacktestRun] = []
@@ -97,13 +127,14 @@ def evaluate(
     for dataset, threshold in zip_longest(prepared, thresholds[: len(prepared)]):
         runs.append(trade(dataset))
         account.join(runs[-1])
-        intermediate.append(rounded(metrics.sharpe(account.so_far().returns)))
+        intermediate += measured(level.objective, runs, account.so_far())
         if account.drawdown() > level.drawdown_limit:
             reason = f"drawdown limit of {level.drawdown_limit:g} exceeded after {dataset.dataset}"
             return _pruned(level, runs, account.drawdown(), intermediate, reason)
-        if is_pruned(intermediate, threshold):
-            return _pruned(level, runs, account.drawdown(), intermediate, f"below the median after {dataset.dataset}")
-    return _complete(level, Part.TRAIN, runs, intermediate)
+        if is_pruned(intermediate, threshold, level.used_pruner.name):
+            below = BELOW[level.used_pruner.name]
+            return _pruned(level, runs, account.drawdown(), intermediate, f"below {below} after {dataset.dataset}")
+    return _complete(level, Part.TRAIN, runs, intermediate, (intermediate[-1],))
 
 
 def evaluate_part(
@@ -117,8 +148,10 @@ def evaluate_part(
     for dataset in prepared:
         runs.append(trade(dataset))
         account.join(runs[-1])
-        intermediate.append(rounded(metrics.sharpe(account.so_far().returns)))
-    return _complete(level, part, runs, intermediate)
+        if not level.is_multi_objective:
+            intermediate += measured(level.objective, runs, account.so_far())
+    values = (intermediate[-1],) if intermediate else measured(level.objective, runs, account.so_far())
+    return _complete(level, part, runs, intermediate, values)
 
 
 def backtest(level: Level, prepared: Prepared, parameters: Mapping[str, float]) -> BacktestRun:
@@ -140,25 +173,31 @@ def _trader(level: Level, parameters: Mapping[str, float]) -> Callable[[Prepared
     return one
 
 
-def is_pruned(intermediate: Sequence[float], threshold: float | None) -> bool:
-    """Return what Optuna's MedianPruner decides after the last value, given the median of its step.
+def is_pruned(intermediate: Sequence[float], threshold: float | None, pruner: str = DEFAULT_PRUNER) -> bool:
+    """Return what Optuna's pruner decides after the last value, given the threshold of its step.
 
-    Source: optuna 5.0, pruners/_percentile.py, `PercentilePruner.prune`, for a study that maximises.
+    Source: optuna 5.0, for a study that maximises: pruners/_percentile.py compares the best value so far,
+    pruners/_successive_halving.py (Hyperband) the last one.
     """
     if threshold is None:
         return False
+    if pruner == HYPERBAND:
+        return math.isnan(intermediate[-1]) or intermediate[-1] < threshold
     numbers = [value for value in intermediate if not math.isnan(value)]
     return not numbers or max(numbers) < threshold
 
 
-def _complete(level: Level, part: Part, runs: Sequence[BacktestRun], intermediate: Sequence[float]) -> Evaluation:
-    value = intermediate[-1]
+def _complete(
+    level: Level, part: Part, runs: Sequence[BacktestRun], intermediate: Sequence[float], values: Sequence[float]
+) -> Evaluation:
     figures = metrics.summarise(runs)
+    known = tuple(UNDEFINED_VALUE if math.isnan(value) else value for value in values)
     return Evaluation(
         state=TrialOutcome.COMPLETE,
-        value=VALUE_WITHOUT_SHARPE if math.isnan(value) else value,
+        value=None if level.is_multi_objective else known[0],
+        values=dict(zip(level.objective, known, strict=True)) if level.is_multi_objective else {},
         intermediate=tuple(intermediate),
-        constraints=_constraints(level, part, runs, figures, figures["max_drawdown_intrabar"]),
+        constraints=_constraints(level, part, runs, figures, figures["max_drawdown_intrabar"], values),
         metrics=rounded_all(figures),
         pruned_reason=None,
     )
@@ -172,23 +211,33 @@ def _pruned(
         state=TrialOutcome.PRUNED,
         value=None if math.isnan(intermediate[-1]) else intermediate[-1],
         intermediate=tuple(intermediate),
-        constraints=_constraints(level, Part.TRAIN, runs, figures, drawdown),
+        constraints=_constraints(level, Part.TRAIN, runs, figures, drawdown, intermediate[-1:]),
         metrics=rounded_all(figures),
         pruned_reason=reason,
     )
 
 
 def _constraints(
-    level: Level, part: Part, runs: Sequence[BacktestRun], figures: Mapping[str, float], drawdown: float
+    level: Level,
+    part: Part,
+    runs: Sequence[BacktestRun],
+    figures: Mapping[str, float],
+    drawdown: float,
+    values: Sequence[float],
 ) -> dict[str, float]:
-    """Return each constraint's violation as a fraction, so that all share one scale; zero or less is feasible."""
+    """Return each constraint's violation as a fraction, so that all share one scale; zero or less is feasible.
+
+    `values`: those of the objectives, NaN where undefined.
+    """
     gate, win_rate = level.gate, figures["win_rate"]
     violations = {
         "win_rate": WHOLLY_MISSED if math.isnan(win_rate) else gate.win_rate - win_rate,
         "drawdown": drawdown - gate.max_drawdown_intrabar,
         "profit_factor": _profit_factor_violation(runs, gate.profit_factor),
-        "min_trades": _trades_violation(figures, trades_needed(level, part)),
+        "min_trades": _trades_violation(figures, trades_needed(level, part), values),
     }
+    if level.is_multi_objective and part is Part.TRAIN:
+        violations["drawdown_limit"] = drawdown - level.drawdown_limit
     further = {each.name: each.violation(figures[each.metric]) for each in level.constraints}
     return rounded_all(violations | further)
 
@@ -202,8 +251,8 @@ def _profit_factor_violation(runs: Sequence[BacktestRun], target: float) -> floa
     return (target * total.loss - total.profit) / turnover if turnover > 0 else WHOLLY_MISSED
 
 
-def _trades_violation(figures: Mapping[str, float], needed: int) -> float:
-    """Return the missing share of the required trades; the largest violation without a Sharpe ratio."""
-    if math.isnan(figures["sharpe"]):
+def _trades_violation(figures: Mapping[str, float], needed: int, values: Sequence[float]) -> float:
+    """Return the missing share of the required trades; the largest violation without a Sharpe ratio or an objective."""
+    if math.isnan(figures["sharpe"]) or any(map(math.isnan, values)):
         return WHOLLY_MISSED
     return (needed - figures["trades"]) / max(needed, 1)

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -31,11 +31,13 @@ class Evaluation:
     state: TrialOutcome
     value: float | None
     """Objective value, maximised: always finite for a complete trial; for a pruned trial its last intermediate value,
-    None if that is NaN.
+    None if that is NaN. None with several objectives.
     """
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Values of several objectives by name, finite, in the level's order; empty with one objective."""
     intermediate: tuple[float, ...]
-    """Portfolio Sharpe ratio over the first n + 1 datasets at index n, NaN if undefined. Shorter than the number of
-    datasets if the trial was pruned.
+    """Objective value over the first n + 1 datasets at index n, NaN if undefined. Shorter than the number of datasets
+    if the trial was pruned; empty with several objectives.
     """
     constraints: dict[str, float]
     """Violations by the names of `CONSTRAINTS` and of the level's further constraints, finite; zero or less is
@@ -48,6 +50,11 @@ class Evaluation:
     """Human-readable; None for a complete trial."""
 
     @property
+    def objectives(self) -> tuple[float, ...]:
+        """Values of all objectives; empty for a pruned trial without one."""
+        return tuple(self.values.values()) or (() if self.value is None else (self.value,))
+
+    @property
     def is_feasible(self) -> bool:
         """Whether all constraints are met."""
         return all(violation <= 0 for violation in self.constraints.values())
@@ -56,7 +63,7 @@ class Evaluation:
         """Serialise to one JSON object with sorted keys. Non-finite numbers are null; `infinite` lists the metrics that
         are plus infinity, the other nulls are NaN.
         """
-        wire = {
+        wire: dict[str, object] = {
             "state": self.state.value,
             "value": self.value,
             "intermediate": [finite_or_none(value) for value in self.intermediate],
@@ -65,6 +72,8 @@ class Evaluation:
             "infinite": sorted(name for name, value in self.metrics.items() if value == math.inf),
             "pruned_reason": self.pruned_reason,
         }
+        if self.values:
+            wire["values"] = [*self.values.items()]
         return json.dumps(wire, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -84,6 +93,7 @@ class Evaluation:
         return cls(
             state=wire.state,
             value=wire.value,
+            values=dict(wire.values),
             intermediate=tuple(_number(value) for value in wire.intermediate),
             constraints=_ordered(wire.constraints),
             metrics={name: _metric(wire, name) for name in METRICS},
@@ -96,6 +106,7 @@ class _EvaluationMessage(BaseModel):
 
     state: TrialOutcome
     value: float | None
+    values: list[tuple[str, float]] = []
     intermediate: list[float | None]
     constraints: dict[str, float]
     metrics: dict[str, float | None]
@@ -119,7 +130,10 @@ def _check(wire: _EvaluationMessage) -> None:
         (wire.constraints.keys() >= set(CONSTRAINTS), f"constraints: expected {', '.join(CONSTRAINTS)}"),
         (wire.metrics.keys() == set(METRICS), f"metrics: expected {', '.join(METRICS)}"),
         (_nulls(wire).issuperset(wire.infinite), "infinite: names a metric that is not null"),
-        (not is_complete or wire.value is not None, "value: a complete trial has one"),
+        (
+            (wire.value is None) == (len(wire.values) > 1) if is_complete else not wire.values,
+            "value: a complete trial has one, or several values",
+        ),
         (is_complete == (wire.pruned_reason is None), "pruned_reason: a pruned trial has one, a complete one none"),
     ):
         if not holds:

@@ -3,15 +3,13 @@
 import html
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from optimizer.backtest.result import BacktestRun
-from optimizer.bars.preparation import Prepared
+from optimizer.backtest.result import DatasetBacktest
 from optimizer.objective.portfolio import Portfolio, portfolio
 from optimizer.report.plots import BLUE, GREY, RED
 
@@ -26,16 +24,7 @@ MANY = 400
 """Number of trades from which markers are rasterised, to limit the file size."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlottedRun:
-    """A dataset with the strategy's run and the buy-and-hold run."""
-
-    prepared: Prepared
-    run: BacktestRun
-    benchmark: BacktestRun
-
-
-def draw(title: str, drawn: Sequence[PlottedRun]) -> bytes:
+def draw(title: str, drawn: Sequence[DatasetBacktest]) -> bytes:
     """Render an SVG: one price panel per dataset, then the portfolio's equity and drawdown."""
     shown = drawn[:MAX_PICTURES]
     heights = [*[PRICE_HEIGHT] * len(shown), ACCOUNT_HEIGHT * 2 / 3, ACCOUNT_HEIGHT / 3]
@@ -64,7 +53,7 @@ def page(title: str, picture: bytes, figures: Mapping[str, float]) -> bytes:
     ).encode()
 
 
-def _draw_prices(axes: Axes, drawn: PlottedRun) -> None:
+def _draw_prices(axes: Axes, drawn: DatasetBacktest) -> None:
     prepared, tick = drawn.prepared, drawn.prepared.dataset.instrument.tick
     starts = np.unique(np.linspace(0, len(prepared) - 1, min(COLUMNS, len(prepared))).astype(int))
     time = prepared.time.astype("datetime64[s]")

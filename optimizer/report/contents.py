@@ -12,7 +12,8 @@ from optimizer.validation.gate import Criterion
 from optimizer.validation.recommendation import Recommendation
 
 Json = dict[str, JsonValue]
-LEVEL_FILES = (*(analysis.value for analysis in Analysis), "stress", "equity", "metrics")
+FRONT_NAME = "front"
+LEVEL_FILES = (*(analysis.value for analysis in Analysis), "stress", "equity", "metrics", "costs", FRONT_NAME)
 """Level files included in the report; null if absent."""
 
 
@@ -55,6 +56,9 @@ def _level_json(record: RunRecord, level: Level, files: Mapping[str, JsonValue])
         "title": level.title,
         "direction": level.direction.value,
         "strategy": level.strategy,
+        "objective": [*level.objective],
+        "sampler": str(level.used_sampler),
+        "pruner": str(level.used_pruner),
         "datasets": [f"{each.dataset} {each.window}" for each in level.datasets],
         "attempts": len(attempts),
         "finished": sum(row.verdict.finished for row in attempts if row.verdict),

@@ -4,9 +4,11 @@ results/<run>/<level>/trials.parquet, trials.csv    every trial of the search, i
 results/<run>/<level>/gate.json                     each criterion: value, interval, target, met
 results/<run>/<level>/best_params.json              the winner and its trading setup; input of `backtest --params`
 results/<run>/<level>/metrics.json                  the winner's metrics on train, validation and test
+results/<run>/<level>/costs.json                    cost presets and rates, charged and break-even costs by part
 results/<run>/<level>/equity.json                   daily equity and drawdown of the winner, and buy-and-hold equity
 results/<run>/<level>/similarity.json, regimes.json, stress.json, stability.json     if the level requests them
 results/<run>/<level>/plots/*.svg                   equity and drawdown; optimization history
+results/<run>/<level>/front.json, plots/front.svg   Pareto front on train, with several objectives
 results/<run>/<level>/null.json                     null test: false-positive rate of the gate
 results/<run>/<level>/null.jsonl                    result of each surrogate market, appended
 results/<run>/recommendation.json                   deploy, paper_trade or do_not_deploy, with all checks
@@ -20,15 +22,18 @@ Files of a later attempt replace those of an earlier one.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from optimizer.level.spec import Level, Part
+from optimizer.objective.dominance import FRONT_RULE
 from optimizer.objective.trial_result import Evaluation, finite_or_none
-from optimizer.report.contents import LEVEL_FILES, recommendation_json, report_json
+from optimizer.report.contents import FRONT_NAME, LEVEL_FILES, recommendation_json, report_json
 from optimizer.runs.run_store import AttemptRow, RunRecord
-from optimizer.search.trial_table import export
+from optimizer.search.pareto import pareto_front
+from optimizer.search.trial_table import export, named_values
 from optimizer.validation.evidence import NullTest
 from optimizer.validation.holdout_log import read_holdout_log
 from optimizer.validation.selection import Winner
@@ -50,17 +55,21 @@ def write_findings(results_dir: Path, folder: Path, findings: AttemptFindings, s
     Raises:
         StoreUnwritable: the files cannot be written.
     """
-    from optimizer.report.plots import draw_equity, draw_search  # importing matplotlib takes a second
+    from optimizer.report.plots import draw_equity, draw_front, draw_search  # importing matplotlib takes a second
 
     here, trials = folder / findings.level.name, findings.case.trials
     for form in ("parquet", "csv"):
         _publish(results_dir, here / f"trials.{form}", export(trials, form))
     _publish(results_dir, here / "gate.json", _text(gate_json(findings)))
-    _publish(results_dir, here / "plots" / "search.svg", draw_search(trials))
+    _publish(results_dir, here / "plots" / "search.svg", draw_search(trials, findings.level.objective))
+    if findings.level.is_multi_objective:
+        _publish(results_dir, here / f"{FRONT_NAME}.json", _text(front_json(findings)))
+        _publish(results_dir, here / "plots" / "front.svg", draw_front(trials, findings.level.objective))
     if setup:
         _publish(results_dir, here / "best_params.json", _text(setup.model_dump(mode="json")))
     if findings.winner:
         _publish(results_dir, here / "metrics.json", _text(_metrics(findings.winner, findings.test)))
+        _publish(results_dir, here / "costs.json", _text(costs_json(findings)))
         _publish(results_dir, here / EQUITY_NAME, _text(equity_json(findings)))
         _publish(results_dir, here / "plots" / "equity.svg", draw_equity(findings.accounts))
     for name, analysis in findings.analyses.items():
@@ -137,6 +146,30 @@ def gate_json(findings: AttemptFindings) -> dict[str, object]:
         "reason": findings.reason,
         "trial": findings.winner.number if findings.winner else None,
         "gate": [each.as_json() for each in findings.readings],
+    }
+
+
+def costs_json(findings: AttemptFindings) -> dict[str, object]:
+    """Return the level's cost presets and rates, and the winner's charged and break-even costs by part."""
+    costs = findings.level.costs
+    return {
+        "preset": list(costs.preset),
+        "rates": costs.rates,
+        "sentence": costs.sentence,
+        "parts": {part: {**asdict(found), "sentence": found.sentence} for part, found in findings.costs.items()},
+    }
+
+
+def front_json(findings: AttemptFindings) -> dict[str, object]:
+    """Return the Pareto front on train, in the order of its rule, and the trial that was selected on validation."""
+    front = pareto_front(findings.case.trials)
+    return {
+        "objectives": list(findings.level.objective),
+        "rule": FRONT_RULE,
+        "winner": findings.winner.number if findings.winner else None,
+        "trials": [
+            {"trial": trial.number, "values": named_values(trial), "parameters": dict(trial.params)} for trial in front
+        ],
     }
 
 

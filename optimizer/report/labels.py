@@ -27,6 +27,8 @@ TERMS: Mapping[str, Term] = {
         "Max drawdown, intrabar", "Largest fall from a daily close to the worst price of a later bar with a position."
     ),
     "profit_factor": Term("Profit factor", "Gross profit over gross loss, after costs."),
+    "expectancy": Term("Expectancy", "Mean net result of a closed trade, as a share of the initial equity."),
+    "total_return": Term("Total return", "Return of the portfolio from its start to its end."),
     "trades": Term("Trades", "Number of closed trades."),
     "trades_open_at_end": Term("Trades open at end", "Trades that the end of the data closed."),
     "days": Term("Days", "Number of calendar days judged."),

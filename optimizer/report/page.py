@@ -1,6 +1,7 @@
 """HTML report: renders a run's report as one self-contained file from its JSON alone."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -11,13 +12,20 @@ from optimizer.report.labels import TERMS, label, meaning
 from optimizer.report.plots import draw_equity_curve
 from optimizer.validation.holdout_log import HOLDOUT
 
+TEMPLATE = "report.html"
 NOTHING = "–"  # noqa: RUF001  # en dash for a missing value
-FRACTIONS = ("win_rate", "drawdown", "exposure", "cagr")
+FRACTIONS = ("win_rate", "drawdown", "exposure", "cagr", "total_return", "expectancy")
 """Parts of metric names that are shown in percent."""
 
 
 def draw_page(report: Mapping[str, JsonValue]) -> bytes:
     """Render the HTML of `contents.report_json`."""
+    return _environment().get_template(TEMPLATE).render(report, terms=TERMS.values()).encode()
+
+
+@cache
+def _environment() -> Environment:
+    """The template engine; it compiles the template once."""
     environment = Environment(
         loader=PackageLoader("optimizer.report", "templates"),
         autoescape=select_autoescape(["html"]),
@@ -33,7 +41,7 @@ def draw_page(report: Mapping[str, JsonValue]) -> bytes:
         "meaning": meaning,
         "equity_curve": equity_curve,
     }
-    return environment.get_template("report.html").render(report, terms=TERMS.values()).encode()
+    return environment
 
 
 def figure(value: JsonValue, name: str = "") -> str:

@@ -12,7 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.level.spec import Part
 from optimizer.objective.portfolio import Portfolio
-from optimizer.search.study import is_feasible
+from optimizer.report.labels import label
+from optimizer.search.pareto import pareto_front
+from optimizer.search.trials import is_feasible
 
 SIZE = (9.0, 5.0)  # inches
 BLUE, GREY, RED = "#2b6cb0", "#a0aec0", "#c53030"
@@ -63,22 +65,39 @@ def draw_equity_curve(
     return _svg(figure)
 
 
-def draw_search(trials: Sequence[FrozenTrial]) -> bytes:
-    """Plot each trial's value on train and the best feasible value so far."""
+def draw_search(trials: Sequence[FrozenTrial], objectives: Sequence[str] = ("sharpe",)) -> bytes:
+    """Plot each trial's value on train and the best feasible value so far; one panel per objective."""
     figure = Figure(figsize=SIZE, layout="constrained")
-    axes = figure.subplots()
+    panels = figure.subplots(len(objectives), 1, sharex=True, squeeze=False)[:, 0]
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    feasible = {trial.number: trial.value or 0.0 for trial in complete if is_feasible(trial)}
-    others = {trial.number: trial.value or 0.0 for trial in complete if not is_feasible(trial)}
     pruned = [trial.number for trial in trials if trial.state is TrialState.PRUNED]
-    axes.plot(list(others), list(others.values()), ".", color=GREY, label="infeasible")
-    axes.plot(list(feasible), list(feasible.values()), "o", color=BLUE, label="feasible")
-    if feasible:
-        best = np.maximum.accumulate(list(feasible.values()))
-        axes.step(list(feasible), best, where="post", color=RED, label="best feasible so far")
-    axes.plot(pruned, [0.0] * len(pruned), "|", color=RED, transform=axes.get_xaxis_transform(), label="pruned")
-    axes.set(title="Optimization history on train", xlabel="trial", ylabel="Sharpe ratio, annualised")
-    axes.legend(frameon=False)
+    for place, (axes, name) in enumerate(zip(panels, objectives, strict=True)):
+        feasible = {trial.number: trial.values[place] for trial in complete if is_feasible(trial)}
+        others = {trial.number: trial.values[place] for trial in complete if not is_feasible(trial)}
+        axes.plot(list(others), list(others.values()), ".", color=GREY, label="infeasible")
+        axes.plot(list(feasible), list(feasible.values()), "o", color=BLUE, label="feasible")
+        if feasible:
+            best = np.maximum.accumulate(list(feasible.values()))
+            axes.step(list(feasible), best, where="post", color=RED, label="best feasible so far")
+        axes.plot(pruned, [0.0] * len(pruned), "|", color=RED, transform=axes.get_xaxis_transform(), label="pruned")
+        axes.set(ylabel="Sharpe ratio, annualised" if name == "sharpe" else label(name))
+    panels[0].set(title="Optimization history on train")
+    panels[0].legend(frameon=False)
+    panels[-1].set(xlabel="trial")
+    return _svg(figure)
+
+
+def draw_front(trials: Sequence[FrozenTrial], objectives: Sequence[str]) -> bytes:
+    """Plot the Pareto front on train among the feasible trials, for each pair of neighbouring objectives."""
+    figure = Figure(figsize=SIZE, layout="constrained")
+    feasible = [trial for trial in trials if trial.state is TrialState.COMPLETE and is_feasible(trial)]
+    front = pareto_front(trials)
+    for place, axes in enumerate(figure.subplots(1, len(objectives) - 1, squeeze=False)[0]):
+        for shown, mark, colour, name in ((feasible, ".", GREY, "feasible"), (front, "o", BLUE, "Pareto front")):
+            across, up = ([trial.values[place + each] for trial in shown] for each in (0, 1))
+            axes.plot(across, up, mark, color=colour, label=name)
+        axes.set(xlabel=label(objectives[place]), ylabel=label(objectives[place + 1]))
+        axes.legend(frameon=False)
     return _svg(figure)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import optimizer
 from optimizer.level.spec import Level
 
-LIBRARIES = ("numba", "numpy", "optuna")
+LIBRARIES = ("cmaes", "numba", "numpy", "optuna", "scipy")
 """Libraries whose version may change a result."""
 LENGTH = 16  # hexadecimal digits
 

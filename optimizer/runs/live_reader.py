@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, TextClause, bindparam, select, text
 from sqlalchemy.engine import Row
 
+from optimizer.objective.dominance import by_distance, front_of
 from optimizer.runs.run_store import RunRecord, parsed
 from optimizer.search.database import RUNS, Database
 from optimizer.search.trial_summary import TrialView
@@ -35,7 +36,9 @@ _TRIALS = text(
 _PARAMETERS = text(
     "SELECT trial_id, param_name, param_value, distribution_json FROM trial_params WHERE trial_id IN :ids"
 )
-_VALUES = text("SELECT trial_id, value, value_type FROM trial_values WHERE objective = 0 AND trial_id IN :ids")
+_VALUES = text(
+    "SELECT trial_id, value FROM trial_values WHERE value_type = 'FINITE' AND trial_id IN :ids ORDER BY objective"
+)
 _ATTRIBUTES = text('SELECT trial_id, "key", value_json FROM trial_user_attributes WHERE trial_id IN :ids')
 _CONSTRAINTS = text(
     'SELECT trial_id, "key", value_json FROM trial_system_attributes '
@@ -144,8 +147,23 @@ class StudyWatch:
         return bool(done) and len(rows) == self._piece
 
 
-def best_so_far(trials: Iterable[TrialView]) -> TrialView | None:
-    """Return the feasible trial with the highest value; the earliest of equals."""
+def pareto_front(trials: Iterable[TrialView]) -> list[TrialView]:
+    """Return the feasible trials of the Pareto front, in the order of `optimizer.objective.dominance`; empty with one
+    objective.
+    """
+    feasible = [trial for trial in trials if trial.is_feasible and trial.values]
+    distinct = {tuple(sorted(trial.parameters.items())): trial for trial in reversed(feasible)}
+    earliest = sorted(distinct.values(), key=lambda trial: trial.number)
+    front = [earliest[place] for place in front_of([[*trial.values.values()] for trial in earliest])]
+    return [front[place] for place in by_distance([[*trial.values.values()] for trial in front])]
+
+
+def best_so_far(trials: Sequence[TrialView]) -> TrialView | None:
+    """Return the feasible trial with the highest value, with several objectives the first of the front; the earliest of
+    equals.
+    """
+    if front := pareto_front(trials):
+        return front[0]
     feasible = [trial for trial in trials if trial.is_feasible and trial.value is not None]
     return max(feasible, key=lambda trial: (trial.value, -trial.number), default=None)
 
@@ -155,15 +173,15 @@ def _details(connection: Connection, rows: Sequence[Row[tuple[int, int, str, dat
     parameters: dict[int, dict[str, JsonValue]] = defaultdict(dict)
     for row in _of(connection, _PARAMETERS, ids):
         parameters[row.trial_id][row.param_name] = _external(row.param_value, row.distribution_json)
-    values = {row.trial_id: row.value for row in _of(connection, _VALUES, ids) if row.value_type == "FINITE"}
+    values: dict[int, list[float]] = defaultdict(list)
+    for row in _of(connection, _VALUES, ids):
+        values[row.trial_id].append(row.value)
     attributes: dict[int, dict[str, JsonValue]] = defaultdict(dict)
     for row in _of(connection, _ATTRIBUTES, ids):
         attributes[row.trial_id][row.key] = json.loads(row.value_json)
     missed = {row.trial_id for row in _of(connection, _CONSTRAINTS, ids) if _is_missed(json.loads(row.value_json))}
     return [
-        _trial(
-            row, parameters[row.trial_id], values.get(row.trial_id), attributes[row.trial_id], row.trial_id in missed
-        )
+        _trial(row, parameters[row.trial_id], values[row.trial_id], attributes[row.trial_id], row.trial_id in missed)
         for row in rows
     ]
 
@@ -177,7 +195,7 @@ def _of(connection: Connection, statement: TextClause, ids: Sequence[int]) -> It
 def _trial(
     row: Row[tuple[int, int, str, datetime | None]],
     parameters: Mapping[str, JsonValue],
-    value: float | None,
+    values: Sequence[float],
     attributes: Mapping[str, JsonValue],
     is_missed: bool,
 ) -> TrialView:
@@ -187,8 +205,9 @@ def _trial(
     return TrialView(
         number=row.number,
         state=STATES[row.state],
-        value=value,
-        is_feasible=row.state == "COMPLETE" and value is not None and not is_missed,
+        value=values[0] if values else None,
+        values=_named(values, attributes.get("objectives")),
+        is_feasible=row.state == "COMPLETE" and bool(values) and not is_missed,
         parameters=parameters,
         metrics=metrics if isinstance(metrics, dict) else {},  # type: ignore[arg-type]  # numbers and nulls
         worker=str(attributes.get("worker") or ""),
@@ -196,6 +215,13 @@ def _trial(
         seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
         reason=str(reason),
     )
+
+
+def _named(values: Sequence[float], names: JsonValue) -> dict[str, float]:
+    if len(values) < 2:
+        return {}
+    stored = names if isinstance(names, list) and len(names) == len(values) else range(len(values))
+    return {str(name): value for name, value in zip(stored, values, strict=True)}
 
 
 def _unix(moment: datetime | str | None) -> float | None:

@@ -1,8 +1,12 @@
-"""Early stopping: ends a search after a number of trials without improvement."""
+"""Early stopping: ends a search after a number of trials without improvement.
+
+With several objectives a trial improves if it enters the Pareto front of the trials before it.
+"""
 
 from optuna.trial import FrozenTrial, TrialState
 
-from optimizer.search.study import is_feasible
+from optimizer.objective.dominance import Point, dominates
+from optimizer.search.trials import is_feasible
 
 
 class EarlyStopping:
@@ -14,20 +18,21 @@ class EarlyStopping:
     def __init__(self, most: int | None, reused: int) -> None:
         """`most`: trials without improvement, None for no limit; the first `reused` trials do not count."""
         self._most, self._carried = most, reused
-        self._best: float | None = None
+        self._front: list[Point] = []
+        """Values of the feasible trials that no other dominates; one trial with one objective."""
         self._since = 0
 
     def is_over(self, trial: FrozenTrial) -> bool:
         """Return whether the search ends with this trial."""
         is_better = self._is_better(trial)
         if is_better:
-            self._best = trial.value
+            self._front = [each for each in self._front if not dominates(trial.values, each)] + [trial.values]
         if trial.number < self._carried:
             return False
         self._since = 0 if is_better else self._since + 1
         return self._most is not None and self._since >= self._most
 
     def _is_better(self, trial: FrozenTrial) -> bool:
-        if trial.state is not TrialState.COMPLETE or trial.value is None or not is_feasible(trial):
+        if trial.state is not TrialState.COMPLETE or not trial.values or not is_feasible(trial):
             return False
-        return self._best is None or trial.value > self._best
+        return not any(each == trial.values or dominates(each, trial.values) for each in self._front)

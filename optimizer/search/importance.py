@@ -10,7 +10,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
-from optimizer.search.sampler import silence_optuna
+from optimizer.search.methods.optuna_setup import silence_optuna
 from optimizer.search.trial_summary import TrialView
 
 MIN_TRIALS = 10

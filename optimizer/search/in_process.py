@@ -11,9 +11,9 @@ from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level
 from optimizer.objective.objective import evaluate
 from optimizer.search.early_stopping import EarlyStopping
-from optimizer.search.sampler import SearchSpace, TrialHistory, TrialRequest, ask
+from optimizer.search.sampler import SearchSpace, TrialRequest, ask
 from optimizer.search.space import distributions
-from optimizer.search.study import TrialOrigin, failed_trial, finished_trial, repeated_trial
+from optimizer.search.trials import TrialOrigin, failed_trial, finished_trial, repeated_trial
 
 NO_WORKER = TrialOrigin(worker="", started=0.0, seconds=0.0)
 MAX_REASON = 512
@@ -25,7 +25,7 @@ def search_in_process(
 ) -> list[FrozenTrial]:
     """Run all trials of a level's search and return them, trials carried over from earlier attempts first."""
     trials = list(reused)
-    history, patience = TrialHistory(space.distributions), EarlyStopping(level.early_stop, len(reused))
+    history, patience = space.history(), EarlyStopping(level.early_stop, len(reused))
     for trial in reused:
         patience.is_over(trial)
     for number in range(len(reused), len(reused) + level.trials):

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Mode
 from optimizer.search.in_process import evaluate_request
-from optimizer.search.sampler import SearchSpace, TrialHistory, TrialRequest, ask
+from optimizer.search.sampler import SearchSpace, TrialRequest, ask
 from optimizer.search.trial_table import TableCell, trial_rows
 
 
@@ -53,7 +53,7 @@ def differences(
 
 
 def _ask_again(space: SearchSpace, trials: Sequence[FrozenTrial], number: int) -> TrialRequest:
-    history = TrialHistory(space.distributions)
+    history = space.history()
     for trial in trials[: space.visible(number)]:
         history.append(trial)
     return ask(space, history, number)

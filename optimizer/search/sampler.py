@@ -6,11 +6,9 @@ density estimation is in `optimizer.search.tpe`.
 """
 
 import math
-import sys
 from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 import optuna
@@ -20,17 +18,19 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from optimizer.level.spec import Mode, Parameters
+from optimizer.level.search_methods import DEFAULT_PRUNER, DEFAULT_SAMPLER, PrunerSpec, SamplerSpec
+from optimizer.level.spec import Level, Mode, Parameters
 from optimizer.objective.trial_result import rounded
+from optimizer.search.methods.optuna_setup import silence_optuna, trial_seed
+from optimizer.search.methods.pruners import pruner_of
+from optimizer.search.methods.samplers import Proposer, SamplerCase, proposer_of
+from optimizer.search.methods.user_sampler import user_proposer
 from optimizer.search.tpe import MAX_BELOW, Array, SearchAxes, load, split, suggest
 from tradeschool.errors import StrategyFailed
 
 STARTUP_TRIALS = 10
 """Trials drawn at random before the TPE sampler is used; Optuna's default."""
-PRUNING_STARTUP_TRIALS = 5
-"""Complete trials that must be visible before a trial may be pruned; default of Optuna's `MedianPruner`."""
-LOWEST = -sys.float_info.max
-"""Threshold of a step at which no complete trial reported a number; only NaN is below it."""
+TPE, MEDIAN = SamplerSpec(name=DEFAULT_SAMPLER), PrunerSpec(name=DEFAULT_PRUNER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,40 @@ class SearchSpace:
     mode: Mode = Mode.LAGGED
     first_points: tuple[Parameters, ...] = ()
     """Parameters of trials 0, 1, ...; a parameter missing from a point is sampled."""
+    sampler: SamplerSpec = TPE
+    pruner: PrunerSpec = MEDIAN
+    objectives: int = 1
+    """Number of objectives."""
+    steps: int = 1
+    """Number of datasets, each a step at which a trial may be pruned."""
+
+    @classmethod
+    def of(
+        cls,
+        level: Level,
+        *,
+        seed: int,
+        distributions: Mapping[str, BaseDistribution],
+        repair: Callable[[Parameters], Parameters],
+        first_points: tuple[Parameters, ...] = (),
+    ) -> "SearchSpace":
+        """Return the search space of a level."""
+        return cls(
+            seed=seed,
+            lag=level.lag,
+            distributions=distributions,
+            repair=repair,
+            mode=level.mode,
+            first_points=first_points,
+            sampler=level.used_sampler,
+            pruner=level.used_pruner,
+            objectives=len(level.objective),
+            steps=len(level.datasets),
+        )
+
+    def history(self) -> "TrialHistory":
+        """Return an empty history for this search."""
+        return TrialHistory(self.distributions, self)
 
     def visible(self, number: int) -> int:
         """Return the number of finished trials, counted from trial 0, that the request of trial `number` sees."""
@@ -71,12 +105,16 @@ class TrialHistory:
     Derived values are updated on each append, so the cost of a request does not grow with the number of trials.
     """
 
-    def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
+    def __init__(self, distributions: Mapping[str, BaseDistribution], space: SearchSpace | None = None) -> None:
+        """`space`: seed, sampler and pruner of the search; None for TPE and the median pruner."""
         searched = {name: each for name, each in sorted(distributions.items()) if not each.single()}
         self.searched = searched
         """Parameters with more than one value, sorted by name."""
         self.axes = SearchAxes.of(searched)
         """Axes for the compiled sampler; None if Optuna's own sampler must be used."""
+        self.proposer = None if space is None else _proposer(space, searched)
+        """Sampler of the search; None for the compiled TPE, whose input the history keeps."""
+        self._pruner = pruner_of(space.pruner, space.seed, space.steps) if space else pruner_of(MEDIAN, 0, 1)
         self._trials: list[FrozenTrial] = []
         self._answered: dict[tuple[tuple[str, float], ...], FrozenTrial] = {}
         self._scored: list[FrozenTrial] = []
@@ -84,9 +122,6 @@ class TrialHistory:
         self._ranks: list[tuple[int, float, float, int]] = []
         """Ranks of the scored trials, best first; the last item of each is the index in `_scored`."""
         self._values = np.empty((len(searched), 64))
-        self._steps: dict[int, list[float]] = {}
-        """Sorted values that complete trials reported at each step, without NaN."""
-        self._complete = 0
 
     def append(self, trial: FrozenTrial) -> None:
         """Add a finished trial; the order of calls affects later requests."""
@@ -94,18 +129,19 @@ class TrialHistory:
         if trial.state is TrialState.FAIL:
             return
         self._answered.setdefault(_key(trial.params), trial)
-        self._score(trial)
-        if trial.state is TrialState.COMPLETE:
-            self._complete += 1
-            for step, value in trial.intermediate_values.items():
-                numbers = self._steps.setdefault(step, [])
-                if not math.isnan(value):
-                    insort(numbers, value)
+        self._pruner.append(trial)
+        if self.proposer is None:
+            self._score(trial)
 
     def get_ready(self) -> None:
         """Load the compiled functions that the first model-based request needs; takes about 0.3 s."""
-        if self.axes is not None:
+        if self.axes is not None and self.proposer is None:
             load(self.axes)
+
+    @property
+    def trials(self) -> Sequence[FrozenTrial]:
+        """All trials, in order of arrival."""
+        return self._trials
 
     @property
     def scored(self) -> int:
@@ -116,14 +152,9 @@ class TrialHistory:
         """Return the first visible complete or pruned trial with exactly these parameters."""
         return self._answered.get(_key(parameters))
 
-    def thresholds(self) -> tuple[float | None, ...]:
-        """Return the median of the complete trials by step; None, or the end, where nothing is pruned.
-
-        Source: `optuna.pruners.MedianPruner` with its defaults, maximising.
-        """
-        if self._complete < PRUNING_STARTUP_TRIALS or not self._steps:
-            return ()
-        return tuple(_median(self._steps.get(step)) for step in range(max(self._steps) + 1))
+    def thresholds(self, number: int = 0) -> tuple[float | None, ...]:
+        """Return the pruner's threshold of trial `number` by step; None, or the end, where nothing is pruned."""
+        return self._pruner.thresholds(number)
 
     def split(self) -> tuple[Array, Array]:
         """Return the values of the good and of the other trials, each of shape (n_parameters, n_trials)."""
@@ -152,13 +183,6 @@ class TrialHistory:
         insort(self._ranks, (*_rank(trial), place))
 
 
-def silence_optuna() -> None:
-    """Route Optuna's log messages to `logging`, warnings and above only."""
-    optuna.logging.disable_default_handler()
-    optuna.logging.enable_propagation()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
 def ask(space: SearchSpace, history: TrialHistory, number: int) -> TrialRequest:
     """Return the request of trial `number`; in lagged mode `history` holds exactly `space.visible(number)` trials."""
     expected = space.visible(number)
@@ -173,14 +197,9 @@ def ask(space: SearchSpace, history: TrialHistory, number: int) -> TrialRequest:
     return TrialRequest(
         number=number,
         parameters=parameters,
-        thresholds=history.thresholds(),
+        thresholds=history.thresholds(number),
         known=history.known_result(parameters),
     )
-
-
-def trial_seed(seed: int, number: int) -> int:
-    """Return the sampler seed of one trial, in [0, 2**32)."""
-    return int.from_bytes(blake2b(f"{seed}:{number}".encode(), digest_size=4).digest(), "big")
 
 
 def _sample(space: SearchSpace, history: TrialHistory, number: int) -> Parameters:
@@ -193,6 +212,8 @@ def _sample(space: SearchSpace, history: TrialHistory, number: int) -> Parameter
 
 def _sample_unseen(space: SearchSpace, history: TrialHistory, number: int) -> Parameters:
     """Sample the searched parameters."""
+    if history.proposer is not None:
+        return history.proposer.propose(number, history.trials)
     seed = trial_seed(space.seed, number)
     if history.axes is not None and history.scored >= STARTUP_TRIALS:
         return suggest(history.axes, *history.split(), np.random.RandomState(seed))  # Optuna's generator
@@ -244,13 +265,14 @@ def _rank(trial: FrozenTrial) -> tuple[int, float, float]:
     return 1, -step, math.inf if math.isnan(value) else -value
 
 
-def _median(numbers: Sequence[float] | None) -> float | None:
-    """Return the median of sorted numbers as `numpy.percentile` does; None for a step without reports."""
-    if not numbers:
-        return None if numbers is None else LOWEST
-    low, high = numbers[(len(numbers) - 1) // 2], numbers[len(numbers) // 2]
-    median = high - (high - low) * 0.5
-    return median if math.isfinite(median) else None
+def _proposer(space: SearchSpace, searched: Mapping[str, BaseDistribution]) -> Proposer | None:
+    """Return the sampler of a search; None for TPE with one objective, or without a parameter to sample."""
+    if not searched or (space.sampler.name == DEFAULT_SAMPLER and space.objectives == 1):
+        return None
+    case = SamplerCase(
+        spec=space.sampler, seed=space.seed, lag=space.lag, distributions=searched, objectives=space.objectives
+    )
+    return user_proposer(case) if space.sampler.is_user_code else proposer_of(case)
 
 
 def _key(parameters: Mapping[str, float]) -> tuple[tuple[str, float], ...]:

@@ -1,10 +1,27 @@
-"""Conversion of a level's ranges to Optuna distributions."""
+"""The search space of a level: its ranges as Optuna distributions, its rules and its sampler settings."""
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from optimizer.level.spec import Level
+from optimizer.level.spec import Level, Parameters
+from optimizer.objective.objective import repair
+from optimizer.search.sampler import SearchSpace
 from optimizer.strategies.protocol import CategoricalParameter, IntParameter, Parameter, check_names, load
 from tradeschool.errors import SettingsError
+
+
+def search_space(level: Level, seed: int, first_points: tuple[Parameters, ...] = ()) -> SearchSpace:
+    """Return the search space of a level's study; `first_points` as in `SearchSpace`.
+
+    Raises:
+        SettingsError: See `distributions`.
+    """
+    return SearchSpace.of(
+        level,
+        seed=seed,
+        distributions=distributions(level),
+        repair=lambda parameters: repair(level, parameters),
+        first_points=first_points,
+    )
 
 
 def distributions(level: Level) -> dict[str, BaseDistribution]:

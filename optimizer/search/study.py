@@ -8,14 +8,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial
 from pydantic import JsonValue
 from sqlalchemy import event, text
 from sqlalchemy.engine import Engine, make_url
@@ -26,9 +24,8 @@ from sqlalchemy.orm.unitofwork import UOWTransaction
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from optimizer.level.spec import Level, Parameters
-from optimizer.objective.trial_result import Evaluation, TrialOutcome, finite_or_none
 from optimizer.search.database import WRITE_SECONDS, driver_arguments, first_line_of
-from optimizer.search.sampler import TrialRequest, silence_optuna
+from optimizer.search.methods.optuna_setup import silence_optuna
 from optimizer.search.trial_writer import can_write, write
 from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
 from tradeschool.settings.urls import mask_url
@@ -60,21 +57,6 @@ class StudyFacts:
             "reused": self.reused,
             **{f"fingerprint:{name}": digest for name, digest in self.fingerprints.items()},
         }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialOrigin:
-    """Where and when a trial was evaluated; for display only, never read by the sampler or exported."""
-
-    worker: str
-    started: float
-    """Unix time in seconds."""
-    seconds: float
-
-    @property
-    def start(self) -> datetime:
-        """Start time of the evaluation."""
-        return datetime.fromtimestamp(self.started, UTC)
 
 
 class OpenStudy:
@@ -158,7 +140,8 @@ def open_study(url: str, name: str, facts: StudyFacts) -> OpenStudy:
     where = mask_url(url)
     with _translated(where):
         storage = _open_storage(url)
-        study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+        directions = [StudyDirection.MAXIMIZE for _ in facts.level.objective]
+        study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
         _check_facts(study, facts)
     return OpenStudy(storage, study, name, where)
 
@@ -176,78 +159,6 @@ def read_trials(url: str, name: str) -> list[FrozenTrial]:
             return optuna.load_study(study_name=name, storage=_open_storage(url)).get_trials(deepcopy=False)
         except KeyError:
             raise SettingsError(f"no study {name!r} in {mask_url(url)}") from None
-
-
-def finished_trial(
-    trial_request: TrialRequest,
-    distributions: Mapping[str, BaseDistribution],
-    evaluation: Evaluation,
-    origin: TrialOrigin,
-) -> FrozenTrial:
-    """Build the trial of an evaluation, ready to be committed.
-
-    A pruned trial without a value is one that reported no step.
-    """
-    trial = create_trial(
-        state=TrialState.COMPLETE if evaluation.state is TrialOutcome.COMPLETE else TrialState.PRUNED,
-        value=evaluation.value,
-        params=dict(trial_request.parameters),
-        distributions=dict(distributions),
-        intermediate_values=dict(enumerate(evaluation.intermediate)),
-        constraints=evaluation.constraints,
-        user_attrs={**_attributes(evaluation), **_origin_attributes(origin)},
-    )
-    return _placed(trial, trial_request.number, origin)
-
-
-def failed_trial(
-    trial_request: TrialRequest, distributions: Mapping[str, BaseDistribution], reason: str, origin: TrialOrigin
-) -> FrozenTrial:
-    """Build the trial of a failed evaluation."""
-    trial = create_trial(
-        state=TrialState.FAIL,
-        params=dict(trial_request.parameters),
-        distributions=dict(distributions),
-        user_attrs={"failure": reason, **_origin_attributes(origin)},
-    )
-    return _placed(trial, trial_request.number, origin)
-
-
-def repeated_trial(trial_request: TrialRequest, known: FrozenTrial, now: float) -> FrozenTrial:
-    """Build the trial of a request whose parameters are known: the earlier trial's result under a new number."""
-    trial = create_trial(
-        state=known.state,
-        value=known.value,
-        params=dict(trial_request.parameters),
-        distributions=dict(known.distributions),
-        intermediate_values=dict(known.intermediate_values),
-        constraints=dict(known.constraints),
-        user_attrs={name: known.user_attrs[name] for name in ("metrics", "pruned") if name in known.user_attrs}
-        | {"repeats": known.number},
-    )
-    return _placed(trial, trial_request.number, TrialOrigin(worker="", started=now, seconds=0.0))
-
-
-def is_feasible(trial: FrozenTrial) -> bool:
-    """Return whether the trial meets all constraints."""
-    return all(value <= 0 for value in trial.constraints.values())
-
-
-def _attributes(evaluation: Evaluation) -> dict[str, JsonValue]:
-    """Return the metrics as JSON values, null for non-finite ones, and the reason of pruning."""
-    metrics: dict[str, JsonValue] = {name: finite_or_none(value) for name, value in evaluation.metrics.items()}
-    return {"metrics": metrics} | ({"pruned": evaluation.pruned_reason} if evaluation.pruned_reason else {})
-
-
-def _origin_attributes(origin: TrialOrigin) -> dict[str, JsonValue]:
-    return {"worker": origin.worker, "started": origin.started, "seconds": origin.seconds}
-
-
-def _placed(trial: FrozenTrial, number: int, origin: TrialOrigin) -> FrozenTrial:
-    trial.number = number
-    trial.datetime_start = origin.start
-    trial.datetime_complete = origin.start + timedelta(seconds=origin.seconds)
-    return trial
 
 
 def _open_storage(url: str) -> RDBStorage:

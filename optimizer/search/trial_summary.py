@@ -1,7 +1,7 @@
 """A finished trial as a reader of the study sees it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
@@ -14,7 +14,9 @@ class TrialView:
     state: str
     """State: complete, pruned or failed."""
     value: float | None
-    """Value on train; None without one."""
+    """Value on train, of the first objective if there are several; None without one."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Values of several objectives by name; empty with one objective."""
     is_feasible: bool
     """Complete, with all constraints met."""
     parameters: Mapping[str, JsonValue]

@@ -9,6 +9,8 @@ from typing import Literal
 import polars as pl
 from optuna.trial import FrozenTrial
 
+from optimizer.search.pareto import pareto_front
+
 TableFormat = Literal["csv", "json", "parquet"]
 TableCell = int | float | str | None
 
@@ -16,7 +18,7 @@ TableCell = int | float | str | None
 def trial_rows(trials: Sequence[FrozenTrial]) -> list[dict[str, TableCell]]:
     """Return one row per trial, in number order: number, state, value, then parameters, steps, constraints and metrics.
 
-    Non-finite numbers are None, so that all formats agree.
+    Non-finite numbers are None, so that all formats agree. With several objectives there is one value column for each.
     """
     rows = [_row(trial) for trial in sorted(trials, key=lambda trial: trial.number)]
     columns = dict.fromkeys(name for row in rows for name in row)
@@ -26,7 +28,7 @@ def trial_rows(trials: Sequence[FrozenTrial]) -> list[dict[str, TableCell]]:
 
 def export(trials: Sequence[FrozenTrial], form: TableFormat) -> bytes:
     """Return the table as the content of one file."""
-    rows = trial_rows(trials)
+    rows = table_rows(trials)
     if form == "json":
         return (json.dumps(rows, indent=1, allow_nan=False) + "\n").encode()
     frame = pl.DataFrame(rows, infer_schema_length=None)
@@ -38,15 +40,24 @@ def export(trials: Sequence[FrozenTrial], form: TableFormat) -> bytes:
     return content.getvalue()
 
 
+def table_rows(trials: Sequence[FrozenTrial]) -> list[dict[str, TableCell]]:
+    """Return the rows; with several objectives each says whether its trial is on the Pareto front."""
+    rows = trial_rows(trials)
+    if not any(len(trial.values or ()) > 1 for trial in trials):
+        return rows
+    front = {trial.number for trial in pareto_front(trials)}
+    return [{**row, "pareto_front": int(row["number"] in front)} for row in rows]
+
+
 GROUPS = ("number", "state", "value", "params_", "intermediate_", "constraint_", "metric_", "failure")
 
 
 def _row(trial: FrozenTrial) -> dict[str, TableCell]:
-    row: dict[str, TableCell] = {
-        "number": trial.number,
-        "state": trial.state.name.lower(),
-        "value": _finite(trial.value),
-    }
+    row: dict[str, TableCell] = {"number": trial.number, "state": trial.state.name.lower()}
+    if len(trial.values or ()) > 1:
+        row |= {f"value_{name}": _finite(value) for name, value in named_values(trial).items()}
+    else:
+        row["value"] = _finite(trial.value)
     row |= {f"params_{name}": value for name, value in trial.params.items()}
     row |= {f"intermediate_{step}": _finite(value) for step, value in trial.intermediate_values.items()}
     row |= {f"constraint_{name}": _finite(value) for name, value in trial.constraints.items()}
@@ -54,6 +65,13 @@ def _row(trial: FrozenTrial) -> dict[str, TableCell]:
     if "failure" in trial.user_attrs:
         row["failure"] = trial.user_attrs["failure"]
     return row
+
+
+def named_values(trial: FrozenTrial) -> dict[str, float]:
+    """Return the values of a trial by objective, as its study stores the names; by place if it stores none."""
+    values = trial.values or ()
+    names = trial.user_attrs.get("objectives") or [str(place) for place in range(len(values))]
+    return dict(zip(names, values, strict=True))
 
 
 def _group(name: str) -> int:

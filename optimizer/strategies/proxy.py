@@ -1,4 +1,4 @@
-"""Stands for a strategy in a process that must not run its code: what it declares is known, the rest is asked for."""
+"""Proxy of a strategy in a process that must not run its code: it has the declaration and delegates all calls."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -22,12 +22,12 @@ KINDS: Mapping[str, type[Parameter]] = {
     "categorical": CategoricalParameter,
 }
 Ask = Callable[[str, dict[str, object]], Any]
-"""Has the process that runs a strategy's code do a step, by its name and what it needs; its answer as JSON has it."""
+"""Calls a step in the strategy's process, by name and arguments, and returns its result as JSON values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyDeclaration:
-    """What a strategy says of itself."""
+    """The declaration of a strategy: its name, parameters and kind."""
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -35,7 +35,7 @@ class StrategyDeclaration:
 
     @classmethod
     def of(cls, strategy: Strategy) -> "StrategyDeclaration":
-        """What a strategy says of itself now."""
+        """Read the declaration of a loaded strategy."""
         return cls(
             name=strategy.name,
             parameters=tuple(strategy.parameters),
@@ -43,7 +43,7 @@ class StrategyDeclaration:
         )
 
     def as_json(self) -> dict[str, object]:
-        """For `from_json`.
+        """Return JSON values for `from_json`.
 
         Raises:
             SettingsError: where a parameter is of no known kind.
@@ -53,7 +53,7 @@ class StrategyDeclaration:
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> "StrategyDeclaration":
-        """What `as_json` wrote."""
+        """Restore a declaration from `as_json`."""
         return cls(
             name=told["name"],
             parameters=tuple(_parameter(**row) for row in told["parameters"]),
@@ -74,21 +74,21 @@ class _StrategyProxy:
 
     @property
     def name(self) -> str:
-        """As the strategy says."""
+        """Return the declared name."""
         return self._declared.name
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """As the strategy says."""
+        """Return the declared parameters."""
         return self._declared.parameters
 
     def warm_up(self, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
-        """What the strategy says, in its own process."""
+        """Return the warm-up in bars; computed in the strategy's process."""
         asked = {name: [*pair] for name, pair in bounds.items()}
         return int(self._ask("warm_up", {"bounds": asked, "timeframe": timeframe.name}))
 
     def repair(self, parameters: Mapping[str, float]) -> dict[str, float]:
-        """What the strategy says, in its own process."""
+        """Return the repaired parameters; computed in the strategy's process."""
         return dict(self._ask("repair", {"parameters": dict(parameters)}))
 
     def _refuse(self, what: str) -> NoReturn:
@@ -96,25 +96,25 @@ class _StrategyProxy:
 
 
 class SignalStrategyProxy(_StrategyProxy):
-    """For a strategy of signals."""
+    """Proxy of a strategy that computes signals over all candles."""
 
     def signals(self, candles: object, parameters: Mapping[str, float], direction: Direction) -> NoReturn:
-        """Not here."""
+        """Raise an error: this process runs no strategy code."""
         del candles, parameters, direction
         self._refuse("a signal")
 
 
 class BarStrategyProxy(_StrategyProxy):
-    """For a decision engine."""
+    """Proxy of a strategy that decides bar by bar."""
 
     def decider(self, dataset: object, parameters: Mapping[str, float], direction: Direction) -> NoReturn:
-        """Not here."""
+        """Raise an error: this process runs no strategy code."""
         del dataset, parameters, direction
         self._refuse("a decision")
 
 
 def proxy_of(declared: StrategyDeclaration, ask: Ask) -> SignalStrategyProxy | BarStrategyProxy:
-    """What stands for the strategy that declares this."""
+    """Return the proxy of the strategy with this declaration."""
     return (BarStrategyProxy if declared.is_asked_by_bar else SignalStrategyProxy)(declared, ask)
 
 

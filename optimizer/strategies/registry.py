@@ -52,8 +52,23 @@ def _built_in(name: str) -> object:
     raise SettingsError(f"unknown strategy {name!r}: expected one of {', '.join(built_in_names())}, or module:NAME")
 
 
-def import_own(name: str) -> object:
-    """Import the module of `module:NAME` into this process and return the object.
+def find_objective(name: str) -> object:
+    """Return the object that a user's objective `module:NAME` names. The caller checks whether it can be called.
+
+    Raises:
+        SettingsError: the module, or the object in it, does not exist.
+        StrategyNotImported: the module raises an error or exits.
+    """
+    return import_own(name, "objective")
+
+
+def find_sampler(name: str) -> object:
+    """Return the object that a user's sampler `module:NAME` names; raises as `find_objective`."""
+    return import_own(name, "sampler")
+
+
+def import_own(name: str, kind: str = "strategy") -> object:
+    """Import the module of `module:NAME` into this process and return the object; `kind` is for messages.
 
     The working folder is searched last, after all installed modules.
 
@@ -67,14 +82,14 @@ def import_own(name: str) -> object:
             return getattr(importlib.import_module(module), attribute)
     except AttributeError as error:
         if module not in sys.modules:  # raised inside the module
-            raise StrategyNotImported(name, located_error(error)) from error
-        raise SettingsError(f"strategy {name!r} cannot be imported: {plain(str(error))}") from error
+            raise StrategyNotImported(name, located_error(error), kind=kind) from error
+        raise SettingsError(f"{kind} {name!r} cannot be imported: {plain(str(error))}") from error
     except (ImportError, ValueError) as error:
         if _is_absent(module, error):
-            raise SettingsError(f"strategy {name!r} cannot be imported: {plain(str(error))}") from error
-        raise StrategyNotImported(name, located_error(error)) from error
+            raise SettingsError(f"{kind} {name!r} cannot be imported: {plain(str(error))}") from error
+        raise StrategyNotImported(name, located_error(error), kind=kind) from error
     except (Exception, SystemExit) as error:
-        raise StrategyNotImported(name, located_error(error)) from error
+        raise StrategyNotImported(name, located_error(error), kind=kind) from error
 
 
 def _is_absent(module: str, error: Exception) -> bool:

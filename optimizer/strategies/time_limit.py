@@ -9,6 +9,9 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+IMPORT_FACTOR = 2
+"""Factor of the processor time of an import that it may take in all: it shares the machine, and reads from disks."""
+
 _seconds: float | None = None
 
 
@@ -41,3 +44,14 @@ def bounded() -> Iterator[None]:
             os._exit(0)
         if _seconds is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextmanager
+def processor_time(seconds: float) -> Iterator[None]:
+    """Limit the processor time of a block, such as an import; SIGPROF ends the process after it. Main thread only."""
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)

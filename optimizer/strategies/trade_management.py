@@ -41,58 +41,34 @@ TARGET_ATR = FloatParameter(name="target_atr", low=0.25, high=40.0, default=4.0,
 STOPS = (ATR_PERIOD, STOP_ATR, TARGET_ATR)
 """Stop and target in ATRs."""
 
-TRAIL_ATR = FloatParameter(
-    name="trail_atr", low=0.0, high=40.0, default=0.0, fixed=True, meaning="Trailing stop in ATRs; 0 is off."
-)
-MAX_BARS = IntParameter(
-    name="max_bars", low=0, high=100_000, default=0, fixed=True, meaning="Maximum bars in a position; 0 is off."
-)
-COOLDOWN_BARS = IntParameter(
-    name="cooldown_bars", low=0, high=1_000, default=0, fixed=True, meaning="Bars without entry after a loss."
-)
-VOL_LOW = FloatParameter(
-    name="vol_low", low=0.0, high=1.0, default=0.0, fixed=True, meaning="Lowest ATR rank for an entry."
-)
-VOL_HIGH = FloatParameter(
-    name="vol_high", low=0.0, high=1.0, default=1.0, fixed=True, meaning="Highest ATR rank for an entry."
-)
-TREND = IntParameter(name="trend", low=0, high=1, default=0, fixed=True, meaning="Enter with the H1 trend only.")
-TREND_PERIOD = IntParameter(
-    name="trend_period", low=2, high=600, default=200, fixed=True, meaning="H1 bars of the trend's average."
-)
-HOUR_START = IntParameter(
-    name="hour_start", low=0, high=23, default=0, fixed=True, meaning="First hour (UTC) for entries."
-)
-HOUR_LENGTH = IntParameter(
-    name="hour_length", low=1, high=24, default=24, fixed=True, meaning="Number of hours for entries."
-)
-WEEKDAYS = IntParameter(
-    name="weekdays",
-    low=1,
-    high=EVERY_DAY,
-    default=EVERY_DAY,
-    fixed=True,
-    meaning="Weekdays for entries, sum of Monday 1 to Sunday 64.",
-)
+
+def _optional(name: str, low: float, high: float, off: float, meaning: str) -> FloatParameter:
+    """A rule that a level does not search unless it gives the parameter a range; `off` is its default."""
+    return FloatParameter(name=name, low=low, high=high, default=off, fixed=True, meaning=meaning)
+
+
+def _optional_whole(name: str, low: int, high: int, off: int, meaning: str) -> IntParameter:
+    return IntParameter(name=name, low=low, high=high, default=off, fixed=True, meaning=meaning)
+
+
+TRAIL_ATR = _optional("trail_atr", 0.0, 40.0, 0.0, "Trailing stop in ATRs; 0 is off.")
+MAX_BARS = _optional_whole("max_bars", 0, 100_000, 0, "Maximum bars in a position; 0 is off.")
+COOLDOWN_BARS = _optional_whole("cooldown_bars", 0, 1_000, 0, "Bars without entry after a loss.")
+VOL_LOW = _optional("vol_low", 0.0, 1.0, 0.0, "Lowest ATR rank for an entry.")
+VOL_HIGH = _optional("vol_high", 0.0, 1.0, 1.0, "Highest ATR rank for an entry.")
+TREND = _optional_whole("trend", 0, 1, 0, "Enter with the H1 trend only.")
+TREND_PERIOD = _optional_whole("trend_period", 2, 600, 200, "H1 bars of the trend's average.")
+HOUR_START = _optional_whole("hour_start", 0, 23, 0, "First hour (UTC) for entries.")
+HOUR_LENGTH = _optional_whole("hour_length", 1, 24, 24, "Number of hours for entries.")
+WEEKDAYS = _optional_whole("weekdays", 1, EVERY_DAY, EVERY_DAY, "Weekdays for entries, sum of Monday 1 to Sunday 64.")
 FILTERS = (VOL_LOW, VOL_HIGH, TREND, TREND_PERIOD, HOUR_START, HOUR_LENGTH, WEEKDAYS, COOLDOWN_BARS)
 """Entry filters; all off unless a level gives them a range."""
 EXITS = (TRAIL_ATR, MAX_BARS)
 """Additional exits; both off unless a level gives them a range."""
 
-POSITION_FRACTION = FloatParameter(
-    name="position_fraction",
-    low=0.0,
-    high=1.0,
-    default=0.0,
-    fixed=True,
-    meaning="Notional over equity; 0 uses the level's.",
-)
-POSITION_UNITS = FloatParameter(
-    name="position_units", low=0.0, high=1e9, default=0.0, fixed=True, meaning="Units of the base currency; 0 is off."
-)
-ATR_RISK = FloatParameter(
-    name="atr_risk", low=0.0, high=0.1, default=0.0, fixed=True, meaning="Share of equity risked per ATR; 0 is off."
-)
+POSITION_FRACTION = _optional("position_fraction", 0.0, 1.0, 0.0, "Notional over equity; 0 uses the level's.")
+POSITION_UNITS = _optional("position_units", 0.0, 1e9, 0.0, "Units of the base currency; 0 is off.")
+ATR_RISK = _optional("atr_risk", 0.0, 0.1, 0.0, "Share of equity risked per ATR; 0 is off.")
 SIZES = (POSITION_FRACTION, POSITION_UNITS, ATR_RISK)
 """Position size; the level's fraction of the equity unless a range or flag sets another."""
 MANAGED = (*STOPS, *FILTERS, *EXITS, *SIZES)
@@ -151,7 +127,7 @@ def warm_up(bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
     bars = int(widest.get("atr_period", 0))
     if widest.get("trend", 0) > 0:
         # The closed hours of the period, the hour they are compared with, and the hour that is still open.
-        bars = max(bars, (int(widest["trend_period"]) + 2) * (HOUR_SECONDS // timeframe.seconds))
+        bars = max(bars, (int(widest["trend_period"]) + 2) * timeframe.bars_an_hour)
     if bounds.get("vol_low", (0, 0))[1] > 0 or bounds.get("vol_high", (1, 1))[0] < 1:
         bars = max(bars, int(widest.get("atr_period", 0)) + VOLATILITY_BARS + ATR_SPACING)
     return bars

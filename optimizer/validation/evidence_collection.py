@@ -1,4 +1,4 @@
-"""Computes the evidence on a winner: DSR, PBO, excess return, look-ahead check, robustness and holdout results."""
+"""Evidence on a winner: DSR, PBO, excess return, look-ahead check, robustness and holdout results."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -128,9 +128,12 @@ def trial_returns(subject: EvaluatedWinner, measure: Measure) -> Floats:
 
 
 def deflate(subject: EvaluatedWinner, winner: Floats, returns: Floats) -> DeflatedSharpe:
-    """Return the deflated Sharpe ratio; the variance is that of the level's complete trials."""
+    """Return the deflated Sharpe ratio; the variance is that of the Sharpe ratios of the level's complete trials.
+
+    It is defined for Sharpe ratios, so it reads them whatever the search's objective is.
+    """
     moments = ReturnMoments.of(winner)
-    ratios = [per_period(trial.value, DAYS_A_YEAR) for trial in _complete(subject.trials) if trial.value is not None]
+    ratios = [per_period(_sharpe_of(subject.level, trial), DAYS_A_YEAR) for trial in _complete(subject.trials)]
     variance = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else math.nan
     effective = max(1.0, subject.trials_of_run * effective_trials(returns) / returns.shape[1])
     luck, less_luck = (deflated_benchmark(variance, count) for count in (subject.trials_of_run, effective))
@@ -230,6 +233,13 @@ def _holdout(subject: EvaluatedWinner, prepared: Sequence[Prepared], runs: Seque
 
 def _trade(subject: EvaluatedWinner, prepared: Sequence[Prepared]) -> list[BacktestRun]:
     return [backtest(subject.level, each, subject.parameters) for each in prepared]
+
+
+def _sharpe_of(level: Level, trial: FrozenTrial) -> float:
+    """Return a complete trial's Sharpe ratio on train; 0 if undefined."""
+    if level.objective == ("sharpe",):
+        return trial.value or 0.0
+    return trial.user_attrs["metrics"]["sharpe"] or 0.0
 
 
 def _complete(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -1,6 +1,8 @@
 """Selection: picks candidates on train and the winner among them on validation.
 
-The search reads train only. Validation chooses among few candidates and is read by the gate.
+The search reads train only. Validation chooses among few candidates and is read by the gate. With several objectives
+the candidates are trials of the Pareto front on train, and the rule of `optimizer.objective.dominance` picks among them
+on validation.
 """
 
 from collections.abc import Sequence
@@ -10,9 +12,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Part
+from optimizer.objective.dominance import by_distance, front_of
 from optimizer.objective.objective import evaluate_part
 from optimizer.objective.trial_result import Evaluation
-from optimizer.search.study import is_feasible
+from optimizer.search.pareto import pareto_front
+from optimizer.search.trials import is_feasible
 
 CANDIDATES = 10
 """Number of best trials on train that are evaluated on validation."""
@@ -30,7 +34,12 @@ class Winner:
 
 
 def ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the feasible complete trials on train, best first; of trials with equal parameters the earliest."""
+    """Return the feasible complete trials on train, best first; of trials with equal parameters the earliest.
+
+    With several objectives, those of the Pareto front.
+    """
+    if any(len(trial.values or ()) > 1 for trial in trials):
+        return pareto_front(trials)
     feasible = [trial for trial in trials if trial.state is TrialState.COMPLETE and is_feasible(trial)]
     distinct = {tuple(sorted(trial.params.items())): trial for trial in reversed(feasible)}
     return sorted(distinct.values(), key=lambda trial: (-_value(trial), trial.number))
@@ -46,20 +55,30 @@ def choose(
 ) -> Winner | None:
     """Return the best candidate on validation; None if no trial was feasible on train.
 
-    As in the search, feasible candidates rank before infeasible ones, whatever their values.
+    As in the search, feasible candidates rank before infeasible ones, whatever their values. With several objectives
+    the candidates' values on validation are ordered by the same rule as the Pareto front.
     """
     evaluated = [
         (trial, evaluate_part(level, validation, trial.params, Part.VALIDATION)) for trial in candidates(trials)
     ]
     if not evaluated:
         return None
-    best, evaluation = max(evaluated, key=lambda pair: (pair[1].is_feasible, pair[1].value or 0.0, -pair[0].number))
+    best, evaluation = _best(evaluated)
     return Winner(
         number=best.number,
         parameters=dict(best.params),
         train=evaluate_part(level, train, best.params, Part.TRAIN),
         validation=evaluation,
     )
+
+
+def _best(evaluated: Sequence[tuple[FrozenTrial, Evaluation]]) -> tuple[FrozenTrial, Evaluation]:
+    if len(evaluated[0][1].objectives) < 2:
+        return max(evaluated, key=lambda pair: (pair[1].is_feasible, pair[1].value or 0.0, -pair[0].number))
+    eligible = [pair for pair in evaluated if pair[1].is_feasible] or list(evaluated)
+    eligible.sort(key=lambda pair: pair[0].number)
+    front = [eligible[place] for place in front_of([evaluation.objectives for _, evaluation in eligible])]
+    return front[by_distance([evaluation.objectives for _, evaluation in front])[0]]
 
 
 def closest(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:

@@ -14,9 +14,12 @@ from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
 from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Level, Part
+from optimizer.objective.break_even import TradingCosts, trading_costs
 from optimizer.objective.objective import Read, backtest, evaluate_part, prepare_level
 from optimizer.objective.portfolio import Portfolio, portfolio
 from optimizer.objective.trial_result import Evaluation
+from optimizer.strategies.protocol import load, repaired
+from optimizer.strategies.trade_management import TradeManagement
 from optimizer.validation.analyses.regimes import label, regime_table
 from optimizer.validation.analyses.sensitivity import at_the_edge, stability
 from optimizer.validation.analyses.similarity import similarity
@@ -72,6 +75,8 @@ class AttemptFindings:
     """The winner's portfolio by part."""
     benchmark: Mapping[Part, Portfolio] = field(default_factory=dict)
     """The buy-and-hold portfolio by part."""
+    costs: Mapping[Part, TradingCosts] = field(default_factory=dict)
+    """Charged and break-even costs of the winner by part."""
     analyses: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Analyses by file name."""
 
@@ -131,6 +136,7 @@ def judge_attempt(case: AttemptCase, read: Read, on_access: LogAccess, repeat: C
         readings=tuple(readings),
         test=evaluate_part(level, prepared[Part.TEST], winner.parameters, Part.TEST),
         accounts={part: portfolio(found) for part, found in runs.items()},
+        costs=_costs(level, winner.parameters, runs),
         benchmark={part: _buy_and_hold(level, bars) for part, bars in prepared.items()},
         analyses={**stressed, **_analyses(case, winner, prepared, runs, read)},
     )
@@ -177,6 +183,11 @@ def _analyses(
     if Analysis.STABILITY in level.analyses:
         found[Analysis.STABILITY] = stability(level, prepared[Part.VALIDATION], winner.parameters)
     return found
+
+
+def _costs(level: Level, parameters: Mapping[str, float], runs: Runs) -> dict[Part, TradingCosts]:
+    managed = TradeManagement.of(repaired(load(level.strategy), parameters))
+    return {part: trading_costs(found, fixed_size=managed.position_units > 0) for part, found in runs.items()}
 
 
 def _buy_and_hold(level: Level, prepared: Sequence[Prepared]) -> Portfolio:

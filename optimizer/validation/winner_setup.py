@@ -17,7 +17,8 @@ from optimizer.objective.objective import warm_up_of
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.windows import Window, parse_timerange
+from tradeschool.markets.timerange import parse_timerange
+from tradeschool.markets.windows import Window
 
 
 class DatasetSetup(StrictModel):
@@ -164,7 +165,7 @@ def _parameters(setup: WinnerSetup, traded: BacktestSetup) -> Iterator[str]:
 
 
 def _costs(was: Costs, found: Costs) -> Iterator[str]:
-    for name, rate in was.model_dump().items():
+    for name, rate in was.rates.items():
         yield from _differing(name, rate, getattr(found, name))
 
 

@@ -18,12 +18,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.child_forks import MARK
 from tests.fork_server import Forked, ForkServer
 
 IMPORTED = (
     "tradeschool.cli.main",
     "tradeschool.cli.search.optimize",
     "tradeschool.cli.operations.up",
+    "tradeschool.cli.operations.serve",
+    "tradeschool.cli.strategies.strategy",
+    "tradeschool.cli.candles.exchange",
+    "tradeschool.cli.strategies.backtest",
     "optimizer.report.plots",
     "fetcher.download.run_loop",
     "tests.warmed",
@@ -93,6 +98,10 @@ class Program:
         """Parse the output of a command with `--json`."""
         done = self.run(*arguments, "--json")
         return json.loads(done.stdout)
+
+    def in_interpreters(self) -> "Program":
+        """Return a copy whose command starts new interpreters instead of forks, as for a user."""
+        return self.with_environment({MARK: "1"})
 
     def write_curriculum(self, *, win_rate: float = EASY, trials: int = 16) -> Path:
         path = self.folder / "curriculum.toml"

@@ -91,7 +91,7 @@ def test_files_of_the_working_folder_shadow_no_module(fetched) -> None:
         (fetched.folder / f"{name}.py").write_text(f"raise RuntimeError('shadowed by {name}')")
     words = ("optimize", "run", "--curriculum", curriculum_of(fetched, "mine"), "--seed", "7", "-j", "1")
 
-    done = fetched.run(*words, "--run", "shadowed")
+    done = fetched.in_interpreters().run(*words, "--run", "shadowed")
     listed = fetched.run_through(("env",), "-m", "tradeschool", "strategy", "check", "mine:STRATEGY")
 
     assert done.returncode == 0, done.stderr

@@ -108,7 +108,7 @@ def test_a_whole_run_reveals_no_secret(fetched, hook, redis_url: str, storage_ur
         "TRADESCHOOL_SERVE__PORT": str(page_port),
         "TRADESCHOOL_LOG_FORMAT": "json",
     }
-    program = fetched.with_environment(environment)
+    program = fetched.with_environment(environment).in_interpreters()
     curriculum = str(program.write_curriculum(trials=8))
     said: dict[str, str] = {}
     with CommandLines() as lines:

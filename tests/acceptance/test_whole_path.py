@@ -17,7 +17,7 @@ MANY = 120  # trials: enough to be interrupted among them
 @pytest.fixture(scope="module")
 def up(make_lasting):
     """A folder in which `up` has run, and its result."""
-    made = make_lasting("up").with_environment({"TRADESCHOOL_SERVE__PORT": "0"})
+    made = make_lasting("up").with_environment({"TRADESCHOOL_SERVE__PORT": "0"}).in_interpreters()
     curriculum = str(made.write_curriculum())
     done = made.run("up", "--curriculum", curriculum, "--seed", "7", "-j", "1", "--json")
     assert not made.processes()

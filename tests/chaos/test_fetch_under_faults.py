@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fetcher.download.page_ledger import FILE_NAME
+from fetcher.download.ledger_database import FILE_NAME
 from fetcher.simulator.faults import Faults
 
 WORDS = ("fetch", "--pairs", "BTC/USD,EUR/USD", "--timerange", "20211220-20220120")

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from optimizer.bars.preparation import Prepared, prepare
-from tradeschool.candles.arrays import CandleArrays
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Dataset, Market
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
 
 BTC = find_dataset("coinbase/BTC-USD/M5")
 EUR = find_dataset("oanda/EUR-USD/H1")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Gate, Level, LevelDataset, MinTrades
-from optimizer.objective.objective import evaluate, prepare_level
+from optimizer.objective.objective import evaluate, plan_level
 from optimizer.runs.live_reader import StudyWatch
 from optimizer.search.study import read_trials
 from optimizer.search.trial_table import export
@@ -24,7 +24,7 @@ from tradeschool.store import Store
 from tradeschool.store.frame_store import FrameStore
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
-from workers.coordinator.run.curriculum_run import run_levels_with
+from workers.coordinator.run.curriculum_run import RunControl, run_levels_with
 from workers.coordinator.run.finalize import FinalizeOptions
 from workers.coordinator.run.run_record import begin, read_run
 from workers.monitoring.run_status import RunStatus, read_run_status
@@ -87,9 +87,10 @@ class RunHarness:
         **options,
     ):
         """Run in this process, including null tests."""
-        evaluator = Evaluator(store=self.context.store, prepare=prepare_level, evaluate=evaluate, worker="here")
+        evaluator = Evaluator(store=self.context.store, plan=plan_level, evaluate=evaluate, worker="here")
         ending = FinalizeOptions(processes=1, on_null_test=tell_luck, **options)
-        return run_levels_with(lambda _: InProcessDispatcher(evaluator), self.context, name, tell, stop, wait, ending)
+        control = RunControl(stop=stop, on_progress=tell, wait_for_candles=wait, finalize=ending)
+        return run_levels_with(lambda _: InProcessDispatcher(evaluator), self.context, name, control)
 
     def table(self, level: str, attempt: int = 1, name: str = "run") -> bytes:
         return export(read_trials(self.context.storage_url, f"{name}-L{level}-a{attempt}"), "csv")

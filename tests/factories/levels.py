@@ -7,9 +7,9 @@ import numpy as np
 
 from optimizer.level.spec import Costs, Direction, Gate, Level, LevelDataset, MinTrades
 from tests.factories.candles import random_ticks
-from tradeschool.candles.arrays import CandleArrays
 from tradeschool.markets.instruments import Dataset, Market
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
 
 RANGES = {
     "fast": (5.0, 30.0),

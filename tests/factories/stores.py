@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import polars as pl
 
 from tests.factories.levels import read_made
-from tradeschool.candles.arrays import CandleArrays
-from tradeschool.candles.frame import Candles, schema
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
+from tradeschool.ohlcv.frame import Candles, schema
 from tradeschool.store import Gap, Seal
 from tradeschool.store.frame_store import FrameStore
 

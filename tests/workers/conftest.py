@@ -118,8 +118,7 @@ class Plan:
         return StudyRun(
             study=study,
             facts=self.facts,
-            distributions=WORKER_PROGRAM["distributions"](level),
-            repair=lambda parameters: WORKER_PROGRAM["repair"](level, parameters),
+            space=WORKER_PROGRAM["search_space"](self.facts),
             digests=level_digests(level, WORKER_PROGRAM["Candles"](self.digest)),
             dispatcher=dispatcher or queued,
             settings=self.settings,

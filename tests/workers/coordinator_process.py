@@ -35,8 +35,7 @@ def main(text: str) -> None:
         return StudyRun(
             study=open_study(storage, name, facts),
             facts=facts,
-            distributions=WORKER_PROGRAM["distributions"](level),
-            repair=lambda parameters: WORKER_PROGRAM["repair"](level, parameters),
+            space=WORKER_PROGRAM["search_space"](facts),
             digests=plan["digests"],
             dispatcher=QueueDispatcher(
                 queue, study=name, url=url, job_timeout_seconds=plan["job_timeout"], signer=signer

@@ -209,6 +209,22 @@ def change_much(_):
     sys.setrecursionlimit(5000)
 
 
+class MemoryTakingWarmUp(MisbehavingStrategy):
+    """Takes a gigabyte before its first trial."""
+
+    def warm_up(self, bounds: Mapping[str, object], timeframe: object) -> int:
+        KEPT.append(bytearray(1 << 30))
+        return 40
+
+
+class EndlessWarmUp(MisbehavingStrategy):
+    """Never returns its number of bars."""
+
+    def warm_up(self, bounds: Mapping[str, object], timeframe: object) -> int:
+        spin(None)
+        return 40
+
+
 EXIT, OS_EXIT = MisbehavingStrategy(exit_with_a_word), MisbehavingStrategy(lambda _: os._exit(3))
 SEGFAULT = MisbehavingStrategy(lambda _: ctypes.string_at(0))
 LOOP, LOCKED, UNLOCKED, CONSUME = map(MisbehavingStrategy, (spin, hang_with_the_lock, hang_without_the_lock, consume))
@@ -224,3 +240,4 @@ NAN, VIEW, WRITE = map(MisbehavingStrategy, (answer_nan, answer_view, write_inpu
 UNLOCK, UNLOCK_SMALL = map(MisbehavingStrategy, (unlock_input, unlock_small_input))
 CLOSE, CLOSE_SLEEP = map(MisbehavingStrategy, (close_everything, close_everything_and_sleep))
 CHDIR, HANDLERS, MUCH = map(MisbehavingStrategy, (change_folder, change_handlers, change_much))
+MEMORY_TAKING_WARM_UP, ENDLESS_WARM_UP = MemoryTakingWarmUp(lambda _: None), EndlessWarmUp(lambda _: None)

@@ -6,16 +6,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from optimizer.objective.objective import evaluate, prepare_level
+from optimizer.objective.objective import evaluate, plan_level
 from optimizer.strategies.protocol import load
 from tests.factories.levels import read_made
-from tradeschool.candles.arrays import CandleArrays
 from tradeschool.log import configure
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
 from workers.isolation.strategy_allowlist import AllowedStrategies
 from workers.queue.trial_queue import connect
-from workers.work_horse import lifecycle
 from workers.work_horse.evaluator import Evaluator
 from workers.work_horse.shared_arrays import share
 from workers.worker.worker import WorkerSettings, run_worker, worker_name
@@ -39,10 +38,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--import-seconds", type=int, default=60)
     options = parser.parse_args(arguments)
     configure("text", level=logging.INFO)
-    lifecycle.IMPORT_SECONDS = options.import_seconds
     evaluator = Evaluator(
         store=Candles(),
-        prepare=prepare_level,
+        plan=plan_level,
         evaluate=evaluate,
         worker=worker_name(),
         share=lambda prepared, key: share(prepared, options.arrays, key),
@@ -56,6 +54,7 @@ def main(arguments: Sequence[str]) -> None:
         hang_seconds=1,
         refusal_seconds=0.05,
         memory_bytes=MEMORY,
+        import_seconds=options.import_seconds,
     )
     run_worker(connect(options.url), evaluator, settings, warm=lambda: None)
 

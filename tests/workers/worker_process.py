@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optimizer.level.metric_names import METRICS
 from optimizer.level.spec import Level, Parameters, Part
 from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, TrialOutcome
+from optimizer.search.sampler import SearchSpace
+from optimizer.search.study import StudyFacts
 from tradeschool.errors import DataIncomplete
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
@@ -86,6 +89,18 @@ def repair(level: Level, parameters: Parameters) -> Parameters:
     return {name: parameters[name] for name in sorted(level.ranges)}
 
 
+def search_space(facts: StudyFacts) -> SearchSpace:
+    level = facts.level
+    return SearchSpace(
+        seed=facts.seed,
+        lag=level.lag,
+        distributions=distributions(level),
+        repair=lambda parameters: repair(level, parameters),
+        mode=level.mode,
+        first_points=facts.first_points,
+    )
+
+
 def behave(title: str, *, is_unlucky: bool) -> None:
     what, _, seconds = title.partition(" ")
     if what == "sleep":
@@ -107,7 +122,13 @@ def behave(title: str, *, is_unlucky: bool) -> None:
 def make_evaluator(
     name: str, digest: str = "d1", allowed: AllowedStrategies | None = None
 ) -> Evaluator[Arrays, Arrays]:
-    return Evaluator(store=Candles(digest), prepare=prepare, evaluate=evaluate, worker=name, strategies=allowed)
+    return Evaluator(
+        store=Candles(digest),
+        plan=lambda level: partial(prepare, level),
+        evaluate=evaluate,
+        worker=name,
+        strategies=allowed,
+    )
 
 
 def main(arguments: Sequence[str]) -> None:

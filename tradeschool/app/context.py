@@ -3,9 +3,10 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-
-import click
 
 from tradeschool import log
 from tradeschool.interpreter import python_command
@@ -21,14 +22,34 @@ from tradeschool.store.inventory import stored_datasets
 from tradeschool.views.terminal import say
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlobalOptions:
+    """The options of `tradeschool` itself; commands that this process starts get the same."""
+
+    settings_file: Path | None = None
+    """None: `tradeschool.toml` of the working folder."""
+    log_format: str | None = None
+    verbose: bool = False
+
+
+GLOBAL_OPTIONS = ContextVar("GLOBAL_OPTIONS", default=GlobalOptions())  # noqa: B039  # frozen
+"""Set at the start of a command, or for one call of the Python API."""
+
+
 def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     """Load the settings of the running command and configure logging."""
-    given = click.get_current_context().find_root().obj
+    given = GLOBAL_OPTIONS.get()
     chosen = dict(flags or {})
-    if given["log_format"]:
-        chosen["log_format"] = given["log_format"]
-    loaded = loading.load(chosen, file=given["settings_file"])
-    log.configure(loaded.log_format, level=logging.INFO if given["verbose"] else logging.WARNING)
+    if given.log_format:
+        chosen["log_format"] = given.log_format
+    loaded = read_settings(given.settings_file, chosen)
+    log.configure(loaded.log_format, level=logging.INFO if given.verbose else logging.WARNING)
+    return loaded
+
+
+def read_settings(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Load the settings of a file, by default `tradeschool.toml`, and make their instruments known to this process."""
+    loaded = loading.load(flags, file=file)
     registry.use(loaded.data_dir, [each.instrument() for each in loaded.instruments])
     return loaded
 
@@ -70,10 +91,10 @@ def redis_url_of(loaded: Settings) -> Iterator[str]:
 
 def own_command(*words: str) -> list[str]:
     """Return the command line of another tradeschool command, with the global options of this process."""
-    given = click.get_current_context().find_root().obj
-    options = ["--config", str(given["settings_file"])] if given["settings_file"] else []
-    options += ["--log-format", given["log_format"]] if given["log_format"] else []
-    options += ["--verbose"] if given["verbose"] else []
+    given = GLOBAL_OPTIONS.get()
+    options = ["--config", str(given.settings_file)] if given.settings_file else []
+    options += ["--log-format", given.log_format] if given.log_format else []
+    options += ["--verbose"] if given.verbose else []
     return python_command("-m", "tradeschool", *options, *words)
 
 
@@ -103,3 +124,8 @@ def known_datasets(store: Store, tell: Callable[[str], None] = say) -> list[Data
     for name, reason in unknown.items():
         tell(f"{name}: {reason}; define it in an [[instruments]] table")
     return list(dict.fromkeys((*shipped, *stored)))
+
+
+def sealed_datasets(store: Store) -> list[Dataset]:
+    """Return the known datasets that have a seal."""
+    return [each for each in known_datasets(store) if store.seals(each)]

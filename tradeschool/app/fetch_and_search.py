@@ -1,21 +1,18 @@
 """Parallel download and search: a level starts as soon as its candles are sealed."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from optimizer.level.spec import Level
-from tradeschool.app.context import holdout_candles_of, redis_url_of
+from tradeschool.app.context import holdout_candles_of
 from tradeschool.app.download.dataset_download import reachable
 from tradeschool.app.download.dataset_selection import refuse_unsettled
 from tradeschool.app.download.download_thread import DownloadThread, Job
-from tradeschool.app.notifications import notifications
 from tradeschool.app.page_process import own_page
 from tradeschool.app.search.search_request import SearchOptions
-from tradeschool.app.search.search_run import begin, context_of, enough_workers, run_curriculum, strategies_of
-from tradeschool.app.search.strategy_isolation import keep_isolated_strategies
-from tradeschool.app.search.worker_pool import Look
+from tradeschool.app.search.search_run import begin, context_of, run_curriculum, services, show_end
+from tradeschool.app.search.strategy_isolation import isolation
 from tradeschool.log import about
 from tradeschool.markets.catalogue import DatasetRange, holdout_catalogue
 from tradeschool.markets.instruments import Dataset
@@ -70,7 +67,7 @@ def fetch_and_search(
     Raises:
         GateNotMet: If a level failed its gate after all retries; the download was completed.
     """
-    chosen = SearchOptions(**options)
+    chosen = SearchOptions.of(options, settings)
     first = wanted_by(chosen.levels())
     every = [*first, *without(wanted, first)]
     refuse_unsettled(every)
@@ -99,39 +96,27 @@ def search_while_fetching(
         GateNotMet: If a level failed its gate after all retries.
         TradeschoolError: Error of the download, if a level needs candles that it did not get.
     """
-    keep_isolated_strategies(settings)
     context = context_of(settings)
     reached, access = reachable(wanted, settings)
     holdout = [want for want in holdout_of(chosen, wanted) if want.dataset.instrument.provider in access]
-    name = _begin_or_resume(context, chosen, run_name)
-
-    running = DownloadThread(_jobs(settings, context, name, reached, holdout), access, native=native)
-    services = _services(settings, context, name, chosen.workers, page=page)
-    with services as (url, look), running.running(to_the_end=to_the_end):
-        run_curriculum(
-            context,
-            name,
-            url,
-            lambda level: running.wait_until(partial(context.is_ready, level)),
-            running.wait_while_possible if holdout else lambda is_there: None,
-            look=look,
-            as_json=as_json,
-        )
-
-
-@contextmanager
-def _services(
-    settings: Settings, context: RunContext, run: str, workers: int | None, *, page: bool
-) -> Iterator[tuple[str, Look]]:
-    """Run notifications, queue server, page and workers until the block ends; yield the server's URL and the check."""
-    strategies = strategies_of(context, run_record.read_run(context, run).levels)
-    with (
-        notifications(settings),
-        redis_url_of(settings) as url,
-        own_page(url, wanted=page),
-        enough_workers(url, workers, strategies, context.signer) as look,
-    ):
-        yield url, look
+    with isolation(settings):
+        name = _begin_or_resume(context, chosen, run_name)
+        running = DownloadThread(_jobs(settings, context, name, reached, holdout), access, native=native)
+        levels = run_record.read_run(context, name).levels
+        with (
+            services(settings, context, levels, chosen.workers) as (url, look),
+            own_page(url, wanted=page),
+            running.running(to_the_end=to_the_end),
+        ):
+            ended = run_curriculum(
+                context,
+                name,
+                url,
+                lambda level: running.wait_until(partial(context.is_ready, level)),
+                running.wait_while_possible if holdout else lambda is_there: None,
+                look=look,
+            )
+            show_end(context, ended, as_json=as_json)
 
 
 def _jobs(

@@ -1,4 +1,4 @@
-"""Monitoring of the configured installation: where to look, and a function that looks."""
+"""Sources of the monitoring status, and the reader of the live queue screen, from the settings."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -22,7 +22,7 @@ def sources_of(settings: Settings) -> Sources:
     return Sources(
         redis_url=url,
         context=RunContext.of(settings, store, Signer(signing_key(settings))),
-        datasets=lambda: known_datasets(store, tell=lambda line: None),
+        datasets=known_datasets(store, tell=lambda line: None),
         embedded=embedded,
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from tradeschool.app.context import GLOBAL_OPTIONS, GlobalOptions
 from tradeschool.app.hangup import end_with_the_terminal
 from tradeschool.errors import TradeschoolError
 from tradeschool.private_folders import deny_other_writers
@@ -23,6 +24,7 @@ COMMANDS = {
     "data": ("candles.data:data", "Inspect and manage candles on disk."),
     "optimize": ("search.optimize:optimize", "Run parameter searches and inspect their results."),
     "backtest": ("strategies.backtest:backtest", "Backtest a strategy with fixed parameters."),
+    "costs": ("strategies.costs:costs", "List and show presets of trading costs."),
     "strategy": ("strategies.strategy:strategy", "List, create and check strategies."),
     "worker": ("operations.worker:worker", "Start and manage workers, which evaluate trials."),
     "queue": ("operations.queue:queue", "Inspect and manage the trial queue."),
@@ -73,14 +75,13 @@ class LazyGroup(click.Group):
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="Log format on standard error.")
 @click.option("-v", "--verbose", is_flag=True, help="Log at level INFO instead of WARNING.")
 @click.version_option(package_name="tradeschool-curriculum", prog_name="tradeschool")
-@click.pass_context
-def tradeschool(ctx: click.Context, settings_file: Path | None, log_format: str | None, *, verbose: bool) -> None:
+def tradeschool(settings_file: Path | None, log_format: str | None, *, verbose: bool) -> None:
     """Download years of candles, search strategy parameters, and validate the result against overfitting.
 
     Exit codes: 0 success, 1 failure, 2 invalid usage or settings, 3 gate failed, 4 data incomplete, 5 service
     unreachable, 130 interrupted.
     """
-    ctx.obj = {"settings_file": settings_file, "log_format": log_format, "verbose": verbose}
+    GLOBAL_OPTIONS.set(GlobalOptions(settings_file=settings_file, log_format=log_format, verbose=verbose))
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from tradeschool.errors import SettingsError
 from tradeschool.markets.exchange_sessions import is_exchange, sessions
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window, subtract
 
@@ -38,25 +39,20 @@ SUNDAY = 6
 def expected_slots(dataset: Dataset, window: Window) -> NDArray[np.int64]:
     """Return the open of every candle that `window` should contain: Unix seconds, ascending, shape (n_slots,).
 
-    A candle that is longer than a trading session, or that begins before it, is expected if the market is open at any
-    time of it.
+    A window contains the candles that lie wholly inside it. One is expected if the market is open during a part of it.
     """
-    step, calendar = dataset.timeframe.seconds, dataset.instrument.calendar
-    if calendar in (ALWAYS, FX):
-        grids = [
-            np.arange(-(-part.start_seconds // step) * step, part.end_seconds, step, dtype=np.int64)
-            for part in open_windows(calendar, window)
-        ]
-        return np.concatenate(grids) if grids else np.empty(0, dtype=np.int64)
-    start, end = window.start_seconds, window.end_seconds
-    whole_slots = Window.of_seconds(start // step * step, -(-end // step) * step)
-    grids = [
-        np.arange(part.start_seconds // step * step, part.end_seconds, step, dtype=np.int64)
-        for part in open_windows(calendar, whole_slots)
-    ]
-    slots = np.unique(np.concatenate(grids)) if grids else np.empty(0, dtype=np.int64)
-    inside: NDArray[np.int64] = slots[(slots >= start) & (slots < end)]
-    return inside
+    grid = grid_of(dataset)
+    opens = grid.opens(window)
+    if dataset.instrument.calendar == ALWAYS or not len(opens):
+        return opens
+    closes = grid.close(opens)
+    parts = open_windows(dataset.instrument.calendar, window)
+    starts = np.array([part.start_seconds for part in parts], dtype=np.int64)
+    ends = np.array([part.end_seconds for part in parts], dtype=np.int64)
+    following = np.searchsorted(ends, opens, side="right")
+    is_open = following < len(parts)
+    is_open[is_open] = starts[following[is_open]] < closes[is_open]
+    return opens[is_open]
 
 
 def check_calendar(code: str) -> None:

@@ -20,7 +20,7 @@ from tradeschool.markets.shipped import (
     GBP_USD,
     INSTRUMENTS,
 )
-from tradeschool.markets.timeframes import Timeframe, find_timeframe
+from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, Timeframe, find_timeframe
 from tradeschool.markets.windows import Window
 
 __all__ = [
@@ -56,26 +56,32 @@ EUR_USD_BULL_WINDOW = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 4,
 HOLDOUT_WINDOW = Window(datetime(2024, 4, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
 
 
-def default_catalogue(instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS) -> tuple[DatasetRange, ...]:
-    """Return the dataset ranges of the curriculum for these instruments: 12 datasets for the default instruments.
+def default_catalogue(
+    instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS, timeframes: Iterable[Timeframe] = DEFAULT_TIMEFRAMES
+) -> tuple[DatasetRange, ...]:
+    """Return the dataset ranges of the curriculum for these instruments: 12 datasets by default.
 
     EUR/USD additionally has the first quarter of 2024.
     """
+    timeframes = tuple(timeframes)
     windows = {EUR_USD: (EUR_USD_BULL_WINDOW, CURRICULUM_WINDOW)}
     return tuple(
         DatasetRange(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
         for instrument in instruments
         for window in windows.get(instrument, (CURRICULUM_WINDOW,))
-        for timeframe in Timeframe
+        for timeframe in timeframes
     )
 
 
-def holdout_catalogue(instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS) -> tuple[DatasetRange, ...]:
+def holdout_catalogue(
+    instruments: Iterable[Instrument] = CURRICULUM_INSTRUMENTS, timeframes: Iterable[Timeframe] = DEFAULT_TIMEFRAMES
+) -> tuple[DatasetRange, ...]:
     """Return the same datasets over the holdout period, which is stored below a separate root."""
+    timeframes = tuple(timeframes)
     return tuple(
         DatasetRange(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=HOLDOUT_WINDOW)
         for instrument in instruments
-        for timeframe in Timeframe
+        for timeframe in timeframes
     )
 
 

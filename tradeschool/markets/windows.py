@@ -69,19 +69,6 @@ class Window:
         return f"{_readable(self.start)}..{_readable(self.end)}"
 
 
-def parse_timerange(text: str) -> Window:
-    """Parse a range such as `20200101-20240101`: whole UTC days, end exclusive.
-
-    Raises:
-        SettingsError: if the text is malformed or the range is empty.
-    """
-    try:
-        start, end = (datetime.strptime(part, "%Y%m%d").replace(tzinfo=UTC) for part in text.split("-"))
-    except ValueError:
-        raise SettingsError(f"time range {text!r}: expected YYYYMMDD-YYYYMMDD, such as 20200101-20240101") from None
-    return Window(start, end)
-
-
 def merge(windows: list[Window]) -> list[Window]:
     """Return the union of ranges as the fewest possible ranges, sorted."""
     merged: list[Window] = []

@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     """File that contains only the OANDA API token."""
     min_coverage: Annotated[float, Field(ge=0.60, le=1)] = 0.99
     """Minimum fraction of expected candles that a dataset must contain before a level starts."""
+    costs: str = ""
+    """Cost presets of levels and backtests that set no costs, such as `coinbase.taker.10k,oanda.spread`."""
     log_format: Literal["text", "json"] = "text"
     """Log format on standard error: text or JSON lines."""
     instruments: tuple[InstrumentSettings, ...] = ()

@@ -143,7 +143,9 @@ class WorkSettings(Section):
     trials_per_process: Annotated[int, Field(ge=1)] = 100
     """Number of trials after which a worker replaces its work horse process; 1 starts a process per job."""
     trial_memory_mb: Annotated[int, Field(ge=16)] | None = None
-    """Memory limit of a work horse process in megabytes; Linux only; unset means no limit."""
+    """Memory limit of a trial in megabytes; Linux only; unset means half of the machine's memory."""
+    import_timeout_seconds: Annotated[int, Field(gt=0)] = 10
+    """Processor time that importing a user's strategy may take; it may take twice as long in all."""
     strategies: Annotated[tuple[StrategyName, ...], NoDecode] = ()
     """Plug-in strategies that workers may import, as `module:NAME`; separated by commas in the environment."""
     signing_key: SecretStr | None = None

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.atomic_files import publish
-from tradeschool.candles.arrays import CandleArrays, number_names
 from tradeschool.errors import StoreUnwritable
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays, number_names
 from tradeschool.store.store import Store
 
 KEEP_SECONDS = 7 * 86_400.0

@@ -5,10 +5,10 @@ from pathlib import Path
 import polars as pl
 
 from tradeschool.atomic_files import publish, sha256_of
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import ForeignFile, first_line
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.frame import Candles
 from tradeschool.store.seal import PartFile
 from tradeschool.store.store import Store
 
@@ -46,7 +46,7 @@ class FrameStore(Store):
         for file, part in self.parts(dataset, window):
             path = self.folder(dataset) / file.path
             frames.append(read_frame(path).filter(pl.col("ts").is_between(part.start, part.end, closed="left")))
-        return Candles.parse(pl.concat(frames), dataset, window)
+        return Candles.parse(pl.concat(frames), dataset, window) if frames else Candles.empty(dataset)
 
 
 def read_frame(path: Path) -> pl.DataFrame:

@@ -10,10 +10,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tradeschool.candles.findings import Finding
 from tradeschool.errors import ForeignFile, SettingsError, first_line
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.findings import Finding
 
 FETCHED = "fetched"
 """Source of candles that were downloaded from their provider, or derived from downloaded candles."""

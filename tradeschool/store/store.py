@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.atomic_files import publish_text, sha256_of, sync
-from tradeschool.candles.arrays import CandleArrays, are_among, number_names
 from tradeschool.errors import DataIncomplete, ForeignFile, HoldoutClosed, first_line
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.shipped import INSTRUMENTS
 from tradeschool.markets.windows import Window, merge, subtract
+from tradeschool.ohlcv.arrays import CandleArrays, are_among, no_candles, number_names
 from tradeschool.store.seal import PartFile, Seal, is_readable, read_seal
 
 SEAL_SUFFIX = ".seal.json"
@@ -112,7 +113,11 @@ class Store:
         Raises:
             ForeignFile: if a seal cannot be read.
         """
-        return not any(subtract(want.window, self._sound_windows(want.dataset)) for want in wanted)
+        return not any(
+            subtract(whole, self._sound_windows(want.dataset))
+            for want in wanted
+            if (whole := grid_of(want.dataset).whole(want.window))
+        )
 
     def require(self, dataset: Dataset, window: Window, min_coverage: float = 0.0, min_density: float = 0.0) -> None:
         """Check that the whole `window` is sealed with intact files, and a sufficient coverage and density.
@@ -135,14 +140,15 @@ class Store:
                 )
 
     def require_holdout(self, dataset: Dataset, window: Window) -> None:
-        """Check that the whole `window` is sealed.
+        """Check that all candles that lie in `window` are sealed.
 
         Raises:
             DataIncomplete: if a part is not sealed; says which part and what to do.
             HoldoutClosed: if the window overlaps the holdout period.
         """
         self._refuse_closed(dataset, window)
-        missing = subtract(window, [seal.window for seal in self.seals(dataset)])
+        whole = grid_of(dataset).whole(window)
+        missing = subtract(whole, [seal.window for seal in self.seals(dataset)]) if whole else []
         if missing:
             parts = ", ".join(str(part) for part in missing)
             raise DataIncomplete(
@@ -192,6 +198,8 @@ class Store:
         tables = [
             _read_parquet(self.folder(dataset) / file.path, dataset, part) for file, part in self.parts(dataset, window)
         ]
+        if not tables:
+            return no_candles(dataset)
         columns = {name: np.concatenate([table[name] for table in tables]) for name in ("ts", *number_names(dataset))}
         half_spread = columns.pop("half_spread", None)
         return CandleArrays(dataset=dataset, time=columns.pop("ts"), half_spread=half_spread, **columns)
@@ -265,14 +273,19 @@ class Store:
     def parts(self, dataset: Dataset, window: Window) -> list[tuple[PartFile, Window]]:
         """Return the files of a sealed window in time order, each with the part of the window to read from it.
 
+        Candles that only begin or end in the window are left out.
+
         Raises:
             DataIncomplete: if the window is not sealed.
         """
         self.require_holdout(dataset, window)
         parts: list[tuple[PartFile, Window]] = []
         taken: list[Window] = []
+        whole = grid_of(dataset).whole(window)
+        if whole is None:
+            return parts
         for seal in self.seals(dataset):
-            for piece in _overlaps(window, seal.window, taken):
+            for piece in _overlaps(whole, seal.window, taken):
                 parts += [(file, year) for file, year in _years(seal, piece)]
                 taken = merge([*taken, piece])
         return sorted(parts, key=lambda part: part[1])

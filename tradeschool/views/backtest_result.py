@@ -1,16 +1,17 @@
 """Output of a backtest: a table, JSON, a trade file, or a chart."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
 from rich.table import Column, Table
 
-from optimizer.backtest.result import BacktestRun
+from optimizer.backtest.result import DatasetBacktest
 from optimizer.backtest.trade_table import trade_table
-from optimizer.bars.preparation import Prepared
 from optimizer.level.metric_names import COUNTS
+from optimizer.level.spec import Costs
+from optimizer.objective.break_even import TradingCosts
 from optimizer.objective.metrics import figures
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.strategies.protocol import Strategy
@@ -37,7 +38,7 @@ class OutputFiles:
         _check_ending("--trades", self.trades, TRADE_FORMATS)
         _check_ending("--plot", self.plot, PLOT_FORMATS)
 
-    def write(self, title: str, tested: Sequence["DatasetBacktest"]) -> None:
+    def write(self, title: str, tested: Sequence[DatasetBacktest]) -> None:
         """Write the requested files.
 
         Raises:
@@ -47,16 +48,6 @@ class OutputFiles:
             _write_trades(tested, self.trades)
         if self.plot:
             _draw(title, tested, self.plot)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetBacktest:
-    """Backtest result of one dataset."""
-
-    prepared: Prepared
-    run: BacktestRun
-    benchmark: BacktestRun
-    """Buy-and-hold benchmark on the same bars."""
 
 
 def as_object(tested: Sequence[DatasetBacktest]) -> dict[str, object]:
@@ -97,6 +88,17 @@ def show(strategy: Strategy, parameters: Mapping[str, float], tested: Sequence[D
     console().print(table)
 
 
+def costs_as_json(costs: Costs, charged: TradingCosts) -> dict[str, object]:
+    """Return presets and rates, and the charged and the break-even costs per side, in basis points."""
+    return {"preset": list(costs.preset), "rates": costs.rates, **asdict(charged)}
+
+
+def show_costs(costs: Costs, charged: TradingCosts) -> None:
+    """Print the presets and the break-even costs."""
+    console().print(f"costs: {costs.sentence}", soft_wrap=True, highlight=False)
+    console().print(f"break-even cost: {charged.sentence}", soft_wrap=True, highlight=False)
+
+
 def _readable(metric: str, value: float) -> str:
     return f"{value:,.0f}" if metric in COUNTS else f"{value:.4f}"
 
@@ -119,10 +121,9 @@ def _write_trades(tested: Sequence[DatasetBacktest], path: Path) -> None:
 
 
 def _draw(title: str, tested: Sequence[DatasetBacktest], path: Path) -> None:
-    from optimizer.report.backtest_page import PlottedRun, draw, page  # matplotlib takes a second to import
+    from optimizer.report.backtest_page import draw, page  # matplotlib takes a second to import
 
-    drawn = [PlottedRun(prepared=each.prepared, run=each.run, benchmark=each.benchmark) for each in tested]
-    picture = draw(title, drawn)
+    picture = draw(title, tested)
     content = page(title, picture, figures([each.run for each in tested])) if path.suffix == ".html" else picture
     try:
         path.write_bytes(content)

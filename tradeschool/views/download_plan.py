@@ -13,6 +13,7 @@ from fetcher.download.plan import DownloadPlan
 from fetcher.protocol.provider import Access
 from tradeschool.errors import StoreUnwritable
 from tradeschool.markets.catalogue import DatasetRange
+from tradeschool.markets.grid import grid_of
 from tradeschool.store import Store
 from tradeschool.views.terminal import console, print_json
 
@@ -43,7 +44,7 @@ def show_plan(
     Raises:
         StoreUnwritable: If the disk is too small; the plan was printed before.
     """
-    plan = remaining_downloads(wanted, store, native=native)
+    plan = remaining_downloads(wanted, store, native=native, access=access)
     with PageLedger(store.root) as ledger:
         requests = planned_pages(plan, ledger, access)
     rows = [_planned(each, requests[each.wanted]) for each in plan]
@@ -98,7 +99,7 @@ def bytes_of(plan: Iterable[DownloadPlan]) -> int:
 
 
 def _slots(wanted: DatasetRange) -> int:
-    return (wanted.window.end_seconds - wanted.window.start_seconds) // wanted.dataset.timeframe.seconds
+    return grid_of(wanted.dataset).count(wanted.window)
 
 
 def _free_bytes(root: Path) -> int:

@@ -9,6 +9,7 @@ from rich.table import Table
 from optimizer.level.metric_names import COUNTS
 from optimizer.level.spec import Part
 from optimizer.runs.run_store import RunRecord, Verdict
+from optimizer.search.trial_table import named_values
 from optimizer.validation.checks import CheckStage
 from optimizer.validation.gate import Criterion
 from optimizer.validation.recommendation import Recommendation
@@ -16,6 +17,8 @@ from tradeschool.views.terminal import console
 from workers.monitoring.run_status import AttemptStatus, RunStatus
 
 SHUT, OPEN = "failed", "met"
+MAX_FRONT = 20
+"""Trials of a Pareto front that are printed at most."""
 
 
 def show(status: RunStatus) -> None:
@@ -47,7 +50,7 @@ def show_recommendation(found: Recommendation) -> None:
 
 def show_trial(trial: FrozenTrial) -> None:
     """Print one trial: parameters, constraint violations and metrics on train."""
-    value = f", {trial.value:.6g} on train" if trial.value is not None else ""
+    value = f", {values_line(trial)} on train" if trial.values else ""
     console().print(f"trial {trial.number}: {trial.state.name.lower()}{value}")
     console().print(parameters_line(trial.params))
     for name in ("pruned", "failure", "repeats"):
@@ -60,6 +63,14 @@ def show_trial(trial: FrozenTrial) -> None:
     for name, figure in trial.user_attrs.get("metrics", {}).items():
         metrics.add_row(name, "-" if figure is None else f"{figure:.6g}")
     console().print(table, metrics)
+
+
+def values_line(trial: FrozenTrial) -> str:
+    """Return a trial's value, with several objectives by name, for example `sharpe 1.2, calmar 0.8`."""
+    values = trial.values or []
+    if len(values) == 1:
+        return f"{values[0]:.6g}"
+    return ", ".join(f"{name} {value:.6g}" for name, value in named_values(trial).items())
 
 
 def parameters_line(parameters: Mapping[str, float]) -> str:
@@ -76,7 +87,9 @@ def _show_attempt(record: RunRecord, attempt: AttemptStatus) -> None:
         f"level {row.level}, attempt {row.number}: {attempt.level.title}: "
         f"{trial_counts.finished} of {trial_counts.trials} trials ({counts}{carried}){left}"
     )
-    if trial_counts.best and trial_counts.best_value is not None:
+    console().print(attempt.level.search_methods)
+    _show_front(attempt)
+    if trial_counts.best and trial_counts.best_value is not None and not trial_counts.front:
         console().print(f"best feasible on train: trial {trial_counts.best.number}, {trial_counts.best_value:.3f}")
     if verdict is None:
         return
@@ -87,6 +100,22 @@ def _show_attempt(record: RunRecord, attempt: AttemptStatus) -> None:
     console().print(f"winner: trial {verdict.trial}: {parameters_line(verdict.parameters)}")
     console().print(_gate_table(verdict))
     console().print(verdict.reason)
+
+
+def _show_front(attempt: AttemptStatus) -> None:
+    """Print the Pareto front of a search with several objectives."""
+    front, names = attempt.counts.front, attempt.level.objective
+    if not front:
+        return
+    caption = "feasible on train; nearest to the best value of every objective first"
+    table = Table("trial", *names, "parameters", title=f"Pareto front: {len(front)} trials", caption=caption)
+    for trial in front[:MAX_FRONT]:
+        values = [f"{trial.values.get(name, math.nan):.3f}" for name in names]
+        line = parameters_line(
+            {name: value for name, value in trial.parameters.items() if isinstance(value, int | float)}
+        )
+        table.add_row(str(trial.number), *values, line)
+    console().print(table)
 
 
 def _time_left(seconds: float | None) -> str:

@@ -1,11 +1,13 @@
-"""The allowlist of strategies: the built-in ones, and those that a worker's own settings name.
+"""The allowlist of users' code: strategies and objectives that a worker's own settings name.
 
-A trial batch from Redis names a strategy. Importing a module runs its code, so the name is checked first.
+A trial batch from Redis names a strategy and objectives. Importing a module runs its code, so the names are checked
+first. A sampler runs on the coordinator's side alone, and no worker imports it.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from pkgutil import iter_modules
+from typing import NamedTuple
 
 from optimizer.level.spec import Level
 from optimizer.strategies import built_in as built_in_strategies
@@ -13,36 +15,66 @@ from tradeschool.errors import SettingsError
 
 
 class StrategyNotAllowed(SettingsError):
-    """A level names a strategy that this worker may not import."""
+    """A level names a strategy or an objective that this worker may not import."""
+
+
+class UserCode(NamedTuple):
+    """A user's object, as `module:NAME`."""
+
+    name: str
+    kind: str = "strategy"
+    """Its purpose: strategy, objective or sampler."""
 
 
 @dataclass(frozen=True, slots=True)
 class AllowedStrategies:
-    """The strategies that one worker may import."""
+    """The strategies and objectives that one worker may import."""
 
     named: Collection[str] = ()
-    """As `module:NAME`; built-in strategies are always allowed."""
+    """As `module:NAME`; built-in ones are always allowed."""
 
     def require(self, level: Level) -> None:
-        """Check a level's strategy without importing it.
+        """Check a level's strategy and objectives without importing them.
 
         Raises:
-            StrategyNotAllowed: It is not on the list.
+            StrategyNotAllowed: One is not on the list.
         """
-        name = level.strategy
         built_in = {module.name for module in iter_modules(built_in_strategies.__path__)}
-        if name not in built_in and name not in self.named:
-            raise StrategyNotAllowed(
-                f"strategy {name[:80]!r} is not allowed on this worker: name it in its work.strategies, or at: "
-                f"tradeschool worker start --strategy {name[:80]}"
-            )
+        asked = [UserCode(level.strategy), *(UserCode(name, "objective") for name in level.objective if ":" in name)]
+        for name, kind in asked:
+            if name not in self.named and (kind != "strategy" or name not in built_in):
+                raise StrategyNotAllowed(
+                    f"{kind} {name[:80]!r} is not allowed on this worker: name it in its work.strategies, or at: "
+                    f"tradeschool worker start --strategy {name[:80]}"
+                )
 
 
-def is_user_strategy(level: Level) -> bool:
-    """Whether a level's strategy is a user's module (`module:NAME`), not a built-in one."""
-    return ":" in level.strategy
+def trial_code(level: Level) -> tuple[UserCode, ...]:
+    """The users' objects that an evaluation of a level's trials imports."""
+    strategy = (UserCode(level.strategy),) if ":" in level.strategy else ()
+    return (*strategy, *(UserCode(name, "objective") for name in level.objective if ":" in name))
+
+
+def trial_code_label(level: Level) -> UserCode:
+    """The users' objects of a level's trials as one name and one kind, for messages."""
+    found = trial_code(level)
+    kind = found[0].kind if len(found) == 1 else "strategy and objective" if found else "strategy"
+    return UserCode(", ".join(code.name for code in found) or level.strategy, kind)
+
+
+def runs_user_code(level: Level) -> bool:
+    """Whether an evaluation of a level's trials imports a user's module."""
+    return bool(trial_code(level))
 
 
 def user_strategies(levels: Collection[Level]) -> tuple[str, ...]:
-    """The users' strategies of these levels, without duplicates."""
-    return tuple(dict.fromkeys(level.strategy for level in levels if is_user_strategy(level)))
+    """The names of the users' strategies and objectives of these levels, without duplicates."""
+    return tuple(dict.fromkeys(code.name for level in levels for code in trial_code(level)))
+
+
+def user_code(levels: Collection[Level]) -> tuple[UserCode, ...]:
+    """All users' objects of these levels, samplers last, without duplicates."""
+    samplers = [
+        UserCode(level.sampler.name, "sampler") for level in levels if level.sampler and level.sampler.is_user_code
+    ]
+    return tuple(dict.fromkeys([*(code for level in levels for code in trial_code(level)), *samplers]))

@@ -1,8 +1,8 @@
-"""The processes of users' strategies: one each, so that a search survives whatever a strategy's code does.
+"""The processes of users' code: one each, so that a search survives whatever a strategy's code does.
 
 The searching process knows what a strategy declares, and sends each call of its code to the strategy's process:
-repairs and warm-ups one by one, long steps as a whole (see `workers.coordinator.run.isolated_steps`). Built-in
-strategies run in the searching process itself.
+repairs and warm-ups one by one, long steps as a whole (see `workers.coordinator.run.isolated_steps`). Users' objectives
+and samplers run in such processes, too. Built-in ones run in the searching process itself.
 """
 
 import logging
@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from optimizer.level.spec import Level
+from optimizer.search.methods.remote import samplers_run_by
 from optimizer.strategies.proxy import BarStrategyProxy, SignalStrategyProxy, StrategyDeclaration, proxy_of
 from optimizer.strategies.registry import find_own_by
+from optimizer.strategies.time_limit import IMPORT_FACTOR
 from tradeschool.errors import StrategyFailed, StrategyNotImported
-from workers.isolation.strategy_allowlist import user_strategies
+from workers.isolation.strategy_allowlist import UserCode, user_code
 from workers.isolation.strategy_process import (
     IsolationSettings,
     MessageCallback,
@@ -28,12 +30,14 @@ from workers.isolation.strategy_process import (
 )
 from workers.isolation.strategy_protocol import Message, error_of
 
-IMPORT_SECONDS = 30.0
 RESPONSE_SECONDS = 10.0
 """Time limit for a repair or a warm-up."""
+SAMPLE_SECONDS = 120.0
+"""Time limit for the requests of a sampler that one call repeats at most; each repeated trial adds a second."""
+IMPORT_SETTING = "work.import_timeout_seconds"
 ATTEMPTS = 3
 """Processes that may die over one step."""
-LOG_SECONDS = 10.0
+LOG_SECONDS = 5.0
 """Wait after which a message names the step, and the time between two such messages."""
 
 log = logging.getLogger(__name__)
@@ -48,7 +52,7 @@ class StrategyHost:
 
     def __init__(self, settings: IsolationSettings, on_message: MessageCallback) -> None:
         self._settings, self._on_message = settings, on_message
-        self._processes: dict[str, StrategyProcess] = {}
+        self._processes: dict[UserCode, StrategyProcess] = {}
         self._proxies: dict[str, SignalStrategyProxy | BarStrategyProxy] = {}
         self._lock = threading.RLock()
 
@@ -61,12 +65,25 @@ class StrategyHost:
         """
         with self._lock:
             if name not in self._proxies:
-                self._running(name, _never)
+                self._running(UserCode(name), _never)
             return self._proxies[name]
+
+    def import_code(self, code: UserCode) -> None:
+        """Import a user's object in its process; raises as `find`."""
+        with self._lock:
+            self._running(code, _never)
+
+    def run_sampler(self, name: str, what: str, facts: dict[str, object]) -> Any:
+        """Run a step of a user's sampler in its process and return its result; raises as `call`."""
+        number = facts.get("number", 0)
+        assert isinstance(number, int)
+        step = f"proposing trial {number}" if what == "sample" else "the check that it can be repeated"
+        request = {"do": what, "facts": facts, "step": step}
+        return self._call(UserCode(name, "sampler"), request, SAMPLE_SECONDS + number, ignore, _never)
 
     def call(
         self,
-        name: str,
+        code: UserCode,
         what: str,
         facts: dict[str, object],
         *,
@@ -82,7 +99,7 @@ class StrategyHost:
             TradeschoolError: The step raises it.
             KeyboardInterrupt: `stop` has returned True.
         """
-        return self._call(name, {"do": what, "facts": facts, "step": step}, None, on_part, stop)
+        return self._call(code, {"do": what, "facts": facts, "step": step}, None, on_part, stop)
 
     def close(self) -> None:
         """End every process."""
@@ -91,55 +108,63 @@ class StrategyHost:
                 process.end()
             self._processes.clear()
 
-    def _call(self, name: str, request: Message, seconds: float | None, on_part: PartCallback, stop: StopCheck) -> Any:
+    def _call(
+        self, code: UserCode, request: Message, seconds: float | None, on_part: PartCallback, stop: StopCheck
+    ) -> Any:
         deaths = 0
         with self._lock:
             while True:
-                process = self._running(name, stop)
+                process = self._running(code, stop)
                 try:
-                    on_wait = self._on_wait(f"strategy {name}: waiting for {request['step']}" if seconds else "")
+                    on_wait = self._on_wait(
+                        f"{code.kind} {code.name}: waiting for {request['step']}" if seconds else ""
+                    )
                     return _result(process.call(request, seconds, on_part, stop, on_wait))
                 except StrategyProcessEnded as error:
                     deaths += 1
-                    _log_end(name, request["step"], str(error))
+                    _log_end(code.name, request["step"], str(error))
                     if deaths >= ATTEMPTS:
-                        raise StrategyFailed(name, request["step"], str(error), deaths) from None
+                        raise StrategyFailed(code.name, request["step"], str(error), deaths, code.kind) from None
 
-    def _running(self, name: str, stop: StopCheck) -> StrategyProcess:
-        """The strategy's process, its module imported."""
-        found = self._processes.get(name)
+    def _running(self, code: UserCode, stop: StopCheck) -> StrategyProcess:
+        """The process of a user's object, its module imported."""
+        found = self._processes.get(code)
         if found is not None and not found.is_ended:
             return found
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                self._processes[name] = self._start(name, stop)
+                self._processes[code] = self._start(code, stop)
             except StrategyProcessEnded as error:
-                _log_end(name, "import", str(error))
+                _log_end(code.name, "import", str(error))
                 if error.is_late or attempt == ATTEMPTS:  # an import that does not end is not tried again
-                    raise StrategyNotImported(name, str(error), attempt) from None
+                    limit = f" ({IMPORT_SETTING})" if error.is_late else ""
+                    raise StrategyNotImported(code.name, f"{error}{limit}", attempt, code.kind) from None
             else:
-                return self._processes[name]
+                return self._processes[code]
         raise AssertionError("the last attempt returns or raises")
 
-    def _start(self, name: str, stop: StopCheck) -> StrategyProcess:
-        process = StrategyProcess(name, self._settings)
+    def _start(self, code: UserCode, stop: StopCheck) -> StrategyProcess:
+        process, name = StrategyProcess(code.name, code.kind, self._settings), code.name
         try:
-            process.wait_until_ready(stop)
-            request = {"do": "describe", "facts": {}, "step": "import"}
-            on_wait = self._on_wait(f"strategy {name}: waiting for its import")
-            declared = StrategyDeclaration.from_json(
-                _result(process.call(request, IMPORT_SECONDS, ignore, stop, on_wait))
-            )
+            process.wait_until_ready(stop, self._on_wait(f"{code.kind} {name}: waiting for its process to start"))
+            request = {"do": "import", "facts": {}, "step": "import"}
+            on_wait = self._on_wait(f"{code.kind} {name}: waiting for its import")
+            seconds = IMPORT_FACTOR * self._settings.import_seconds
+            declared = _result(process.call(request, seconds, ignore, stop, on_wait))
+            if code.kind == "strategy":
+                proxy = proxy_of(
+                    StrategyDeclaration.from_json(declared), lambda what, facts: self._short_call(code, what, facts)
+                )
+                self._proxies.setdefault(name, proxy)
         except BaseException:
             process.end()
             raise
-        self._proxies.setdefault(name, proxy_of(declared, lambda what, facts: self._short_call(name, what, facts)))
         return process
 
-    def _short_call(self, name: str, what: str, facts: dict[str, object]) -> Any:
+    def _short_call(self, code: UserCode, what: str, facts: dict[str, object]) -> Any:
         seconds = min(RESPONSE_SECONDS, self._settings.trial_seconds)
         step = "warm-up" if what == "warm_up" else what
-        return self._call(name, {"do": what, "facts": facts, "step": step}, seconds, ignore, _never)
+        return self._call(code, {"do": what, "facts": facts, "step": step}, seconds, ignore, _never)
 
     def _on_wait(self, message: str) -> WaitCallback:
         due = LOG_SECONDS
@@ -162,20 +187,20 @@ def isolated_strategies(settings: IsolationSettings, on_message: MessageCallback
     global _host
     before, _host = _host, StrategyHost(settings, on_message)
     try:
-        with find_own_by(_host.find):
+        with find_own_by(_host.find), samplers_run_by(_host.run_sampler):
             yield _host
     finally:
         _host.close()
         _host = before
 
 
-def host_for(levels: Sequence[Level]) -> tuple[StrategyHost, str] | None:
-    """The host that runs steps with these levels' strategies, and the strategy whose process to use.
+def host_for(levels: Sequence[Level]) -> tuple[StrategyHost, UserCode] | None:
+    """The host that runs steps with these levels' users' code, and the object whose process to use.
 
-    None where this process runs them: all are built in, or `isolated_strategies` is not active.
+    None where this process runs them: all is built in, or `isolated_strategies` is not active.
     """
-    names = user_strategies(levels)
-    return (_host, names[0]) if _host is not None and names else None
+    found = user_code(levels)
+    return (_host, found[0]) if _host is not None and found else None
 
 
 def _result(response: Message) -> Any:

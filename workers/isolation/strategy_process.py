@@ -43,7 +43,9 @@ class IsolationSettings:
     trial_seconds: float
     """Time limit of a single backtest."""
     memory_bytes: int | None = None
-    """Memory limit of a trial; None is without limit."""
+    """Memory limit of a trial; None is half of the machine's."""
+    import_seconds: float = 60.0
+    """Processor time that importing the strategy's module may take; `IMPORT_FACTOR` times that in all."""
     log_format: Literal["text", "json"] = "text"
     log_level: int = logging.WARNING
 
@@ -57,9 +59,10 @@ class StrategyProcessEnded(Exception):
 
 
 class StrategyProcess:
-    """One process that runs one strategy. Linux ends it together with the thread that starts it."""
+    """One process that runs one user's object. Linux ends it together with the thread that starts it."""
 
-    def __init__(self, strategy: str, settings: IsolationSettings) -> None:
+    def __init__(self, name: str, kind: str, settings: IsolationSettings) -> None:
+        """`kind`: strategy, objective or sampler."""
         self._settings = settings
         self.is_ended = False
         """Whether it was ended, and answers no more."""
@@ -82,8 +85,10 @@ class StrategyProcess:
             send(
                 self._socket,
                 {
-                    "strategy": strategy,
+                    "name": name,
+                    "kind": kind,
                     "call_seconds": settings.trial_seconds,
+                    "import_seconds": settings.import_seconds,
                     "memory_bytes": settings.memory_bytes,
                     "log_format": settings.log_format,
                     "log_level": settings.log_level,
@@ -91,13 +96,13 @@ class StrategyProcess:
                 },
             )
 
-    def wait_until_ready(self, stop: StopCheck) -> None:
+    def wait_until_ready(self, stop: StopCheck, on_wait: WaitCallback = ignore) -> None:
         """Wait until it has imported the project's own modules.
 
         Raises:
             StrategyProcessEnded: It has died, or exceeded `START_SECONDS`.
         """
-        self._receive(START_SECONDS, ignore, stop, ignore)
+        self._receive(START_SECONDS, ignore, stop, on_wait)
 
     def call(
         self, request: Message, seconds: float | None, on_part: PartCallback, stop: StopCheck, on_wait: WaitCallback
@@ -166,6 +171,9 @@ class StrategyProcess:
             code = self._process.wait(1.0)
         except subprocess.TimeoutExpired:
             return StrategyProcessEnded("its process has closed its socket")
+        if code == -signal.SIGPROF:
+            limit = f"{self._settings.import_seconds:g} s of processor time"
+            return StrategyProcessEnded(f"it did not end within {limit}", is_late=True)
         return StrategyProcessEnded(exit_reason(code, self._settings.trial_seconds))
 
 

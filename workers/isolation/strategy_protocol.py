@@ -38,9 +38,9 @@ def receive(line: socket.socket) -> Message | None:
 def error_as_json(error: TradeschoolError) -> dict[str, object]:
     """Serialize one of the project's errors for `error_of`."""
     if isinstance(error, StrategyNotImported):
-        return {"strategy": error.strategy, "reason": error.reason}
+        return {"strategy": error.strategy, "reason": error.reason, "code": error.kind}
     if isinstance(error, StrategyFailed):
-        return {"strategy": error.strategy, "step": error.step, "reason": error.reason}
+        return {"strategy": error.strategy, "step": error.step, "reason": error.reason, "code": error.kind}
     known = (each.__name__ for each in type(error).__mro__ if _plain_class(each.__name__))
     return {"kind": next(known), "message": str(error)}
 
@@ -49,9 +49,10 @@ def error_of(content: Message) -> TradeschoolError:
     """Restore an error from `error_as_json`."""
     if "kind" in content:
         return (_plain_class(str(content["kind"])) or TradeschoolError)(str(content["message"]))
+    name, reason, code = (str(content[key]) for key in ("strategy", "reason", "code"))
     if "step" in content:
-        return StrategyFailed(str(content["strategy"]), str(content["step"]), str(content["reason"]))
-    return StrategyNotImported(str(content["strategy"]), str(content["reason"]))
+        return StrategyFailed(name, str(content["step"]), reason, kind=code)
+    return StrategyNotImported(name, reason, kind=code)
 
 
 def _plain_class(name: str) -> type[TradeschoolError] | None:

@@ -21,7 +21,7 @@ from tradeschool.errors import TradeschoolError
 from tradeschool.markets.instruments import Dataset
 from tradeschool.settings.urls import mask_url
 from tradeschool.store.download_status import DownloadStatus, read_download_status
-from tradeschool.store.inventory import Inventory, InventoryEntry
+from tradeschool.store.inventory import Inventory, InventoryEntry, stored_datasets
 from workers.connection.brief_connection import connect_briefly
 from workers.connection.server_time import server_now
 from workers.coordinator.context import RunContext
@@ -56,8 +56,8 @@ class Sources:
 
     redis_url: str
     context: RunContext
-    datasets: Callable[[], Sequence[Dataset]]
-    """Returns the datasets that the inventory of candles covers; a download may add some."""
+    datasets: Sequence[Dataset]
+    """Datasets that the inventory of candles covers, besides those that are stored."""
     embedded: EmbeddedValkey | None = None
     """The embedded server at `redis_url`; None for an external server."""
 
@@ -103,7 +103,11 @@ class Overview:
 
     def candles(self) -> View[list[InventoryEntry]]:
         """Return the inventory of sealed candles."""
-        return self._see("candles", lambda: self._inventory.look(self.sources.datasets()))
+        return self._see("candles", self._look_at_candles)
+
+    def _look_at_candles(self) -> list[InventoryEntry]:
+        stored, _ = stored_datasets(self.sources.context.store)
+        return self._inventory.look(list(dict.fromkeys((*self.sources.datasets, *stored))))
 
     def download(self) -> View[DownloadStatus]:
         """Return the status of the last download; no value if there was none."""

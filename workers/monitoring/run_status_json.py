@@ -3,7 +3,11 @@
 from pydantic import JsonValue
 
 from optimizer.report.contents import null_test_json, recommendation_json
+from optimizer.search.trial_summary import TrialView
 from workers.monitoring.run_status import AttemptStatus, LevelStatus, RunStatus
+
+MAX_FRONT = 100
+"""Trials of a Pareto front that the page gets at most, in the order of its rule."""
 
 
 def as_page(status: RunStatus) -> dict[str, JsonValue]:
@@ -45,6 +49,9 @@ def _level_for_page(level_status: LevelStatus) -> JsonValue:
         "level": level.name,
         "title": level.title,
         "direction": level.direction.value,
+        "objective": [*level.objective],
+        "sampler": str(level.used_sampler),
+        "pruner": str(level.used_pruner),
         "state": level_status.state,
         "retries": level.retries,
         "attempts": [_attempt_for_page(attempt) for attempt in level_status.attempts],
@@ -72,10 +79,16 @@ def _attempt_for_page(attempt: AttemptStatus) -> JsonValue:
         "pruned": trial_counts.pruned,
         "failed": trial_counts.failed,
         "finished": trial_counts.finished,
-        "best": {"number": best.number, "value": best.value, "parameters": {**best.parameters}} if best else None,
+        "best": _trial(best) if best else None,
+        "front": [_trial(trial) for trial in trial_counts.front[:MAX_FRONT]],
         "pace_per_minute": trial_counts.pace_per_minute,
         "eta_seconds": attempt.eta_seconds,
     }
+
+
+def _trial(trial: TrialView) -> JsonValue:
+    values: dict[str, JsonValue] = {"values": {**trial.values}} if trial.values else {}
+    return {"number": trial.number, "value": trial.value, **values, "parameters": {**trial.parameters}}
 
 
 def _attempt_for_commands(attempt: AttemptStatus) -> JsonValue:
@@ -90,7 +103,11 @@ def _attempt_for_commands(attempt: AttemptStatus) -> JsonValue:
         "pruned": trial_counts.pruned,
         "failed": trial_counts.failed,
         "finished": trial_counts.finished,
+        "objective": [*attempt.level.objective],
+        "sampler": str(attempt.level.used_sampler),
+        "pruner": str(attempt.level.used_pruner),
         "best_value": trial_counts.best_value,
+        "front": [_trial(trial) for trial in trial_counts.front],
         "best_trial": trial_counts.best.number if trial_counts.best else None,
         "best_params": {**verdict.parameters} if verdict and verdict.parameters else None,
         "winner": verdict.trial if verdict else None,

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optimizer.runs.live_reader import best_so_far
+from optimizer.runs.live_reader import best_so_far, pareto_front
 from optimizer.search.trial_summary import TrialView
 from workers.monitoring.stall_detection import eta_seconds
 
@@ -24,7 +24,11 @@ class TrialCounts:
     pruned: int
     failed: int
     best: TrialView | None
-    """Feasible trial with the highest value on the train part, carried-over trials included."""
+    """Feasible trial with the highest value on the train part, carried-over trials included; with several objectives
+    the first of the front.
+    """
+    front: Sequence[TrialView] = ()
+    """Pareto front on the train part, in the order of its rule; empty with one objective."""
     pace_per_minute: float
     """Trials per minute in the last two minutes."""
     idle_seconds: float | None = None
@@ -63,7 +67,8 @@ def count_trials(seen: Sequence[TrialView], *, reused: int, wanted: int, now: fl
         complete=states["complete"],
         pruned=states["pruned"],
         failed=states["failed"],
-        best=best_so_far(seen),
+        best=front[0] if (front := pareto_front(seen)) else best_so_far(seen),
+        front=front,
         pace_per_minute=_pace(ends, now),
         idle_seconds=max(0.0, now - max(ends)) if ends else None,
     )

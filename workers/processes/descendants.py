@@ -69,6 +69,11 @@ def end_all(pid: int) -> None:
             kill(pid, signal.SIGKILL)
     with suppress(ChildProcessError):
         os.waitpid(pid, 0)
+    end_children()
+
+
+def end_children() -> None:
+    """Kill and reap all children of this process, adopted ones included."""
     end, count = time.monotonic() + PATIENCE_SECONDS, 0
     while remaining := children_of(os.getpid()):
         for child in remaining:

@@ -61,6 +61,9 @@ class Dispatcher(Protocol):
     def announce(self, announcement: Announcement) -> None:
         """Publish the progress of the study."""
 
+    def withdraw(self) -> None:
+        """Remove the announcement of a study that is searched no more."""
+
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +115,11 @@ class QueueDispatcher:
         if announcement.finished < announcement.trials:
             self._done(lambda: publish_announcement(connection, self._study, announcement, self._signer))
         else:
-            self._done(lambda: remove_announcement(connection, self._study))
+            self.withdraw()
+
+    def withdraw(self) -> None:
+        """Workers that start later do not check a strategy and candles that nobody searches."""
+        self._done(lambda: remove_announcement(self._queue.connection, self._study))
 
     def _done(self, step: Callable[[], Found]) -> Found:
         """Run a step; remove keys of a wrong type and run it again."""

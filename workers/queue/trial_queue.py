@@ -5,6 +5,7 @@ A job's id is `{study}-{first}-{last}-a{attempt}`. RQ retries no job: the coordi
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ RESPONSE_SECONDS = 10
 """Time limit of a command; longer than any blocking wait for a list."""
 KEEP_SECONDS = 86_400
 """Lifetime of finished jobs and uncollected results; RQ's default of 500 s is too short for an outage."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, PAUSE_GROWTH = 0.0005, 0.02, 1.2
+"""Pauses between two looks for results: they grow with the wait, so that a short trial is not held up."""
 MAX_RESULTS_READ = 100
 MAX_RESULT_BYTES = 32_000_000
 """Bytes of all results of one read; a valid one holds at most 256 evaluations of 65,536 characters."""
@@ -182,12 +185,18 @@ def put_back(queue: TrialQueue, job_id: str) -> None:
 
 
 def pop_results(connection: Redis, study: str, wait_seconds: float, signer: Signer) -> list[BatchResult]:
-    """Wait for the first result and return all that have arrived; unreadable ones are logged and dropped."""
-    key = results_key(study)
-    texts: list[bytes | str] = []
-    if wait_seconds > 0 and (first := connection.blpop([key], timeout=wait_seconds)):
-        texts.append(first[1])
-    texts += connection.eval(POP, 1, key, str(MAX_RESULTS_READ), str(MAX_RESULT_BYTES))
+    """Wait for the first result and return all that have arrived; unreadable ones are logged and dropped.
+
+    It asks again and again: a blocking command would transfer the first result whatever its size.
+    """
+    key, began, pause = results_key(study), time.monotonic(), FIRST_PAUSE_SECONDS
+    while True:
+        texts = connection.eval(POP, 1, key, str(MAX_RESULTS_READ), str(MAX_RESULT_BYTES))
+        left = began + wait_seconds - time.monotonic()
+        if texts or left <= 0:
+            break
+        time.sleep(min(pause, left))
+        pause = min(PAUSE_GROWTH * pause, LONGEST_PAUSE_SECONDS)
     results = [_parse_result(text, study, signer) for text in texts]
     return [result for result in results if result is not None]
 
@@ -198,7 +207,7 @@ def depth(queue: TrialQueue) -> int:
 
 
 def clean(queue: TrialQueue, signer: Signer = UNSIGNED) -> None:
-    """Fail jobs with an expired lease, and remove expired entries and workers that are gone.
+    """Fail jobs with an expired lease, and remove expired entries and the entries of ended workers.
 
     Replaces RQ's maintenance, which takes a lock that a killed worker holds for fifteen minutes, and reads
     dependents, groups and rate limits as jobs of any kind.
@@ -246,7 +255,7 @@ def _drop_unknown(queue: TrialQueue) -> None:
 
 
 def _forget_workers(queue: TrialQueue) -> None:
-    """Remove from both sets the workers that are gone, and entries that are no worker's name."""
+    """Remove ended workers, and entries that are not a worker's name, from both sets."""
     connection, ours = queue.connection, WORKERS_BY_QUEUE_KEY % queue.name
     for names in (REDIS_WORKER_KEYS, ours):
         known = [name for name in connection.srandmember(names, MAX_CLEANED) or [] if isinstance(name, bytes)]

@@ -22,7 +22,7 @@ def losses_key(study: str) -> str:
 
 
 def count_loss(connection: Redis, study: str, job_id: str, signer: Signer = UNSIGNED) -> int:
-    """Add the latest worker whose lease on this job expired, and return how many of them are gone.
+    """Add the latest worker whose lease on this job expired, and return the number of recorded workers that have ended.
 
     A worker that is registered again was only delayed or cut off, and does not count. Names with a wrong signature
     are ignored.

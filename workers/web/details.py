@@ -21,6 +21,7 @@ def trial_table(study: str, trials: Sequence[TrialView], after: int) -> JsonValu
     """Return trials from offset `after` on as rows; rows need a tenth of the bytes of objects."""
     shown = trials[after : after + MAX_ROWS]
     names = sorted({name for trial in trials[:50] for name in trial.parameters})
+    objectives = list(dict.fromkeys(name for trial in trials for name in trial.values))
     rows: list[JsonValue] = [
         [
             trial.number,
@@ -30,6 +31,7 @@ def trial_table(study: str, trials: Sequence[TrialView], after: int) -> JsonValu
             round(trial.seconds, 3),
             trial.ended,
             *(trial.parameters.get(name) for name in names),
+            *(trial.values.get(name) for name in objectives),
         ]
         for trial in shown
     ]
@@ -38,7 +40,16 @@ def trial_table(study: str, trials: Sequence[TrialView], after: int) -> JsonValu
         "next": after + len(shown),
         "more": after + len(shown) < len(trials),
         "parameters": [*names],
-        "columns": ["number", "state", "value", "feasible", "seconds", "ended", *names],
+        "columns": [
+            "number",
+            "state",
+            "value",
+            "feasible",
+            "seconds",
+            "ended",
+            *names,
+            *(f"value_{name}" for name in objectives),
+        ],
         "trials": rows,
     }
 

@@ -40,7 +40,8 @@ class PreparationStep:
     timeout_seconds: int | None = None
     """Time limit where it is shorter than the batch's."""
     is_trusted: bool = False
-    """Whether only the project's code runs: the memory limit then counts from the end of the step."""
+    """Whether only the project's code runs: the memory limit then counts from the end of the step, and the step has
+    `default_limit` itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ class WorkHorseTask:
     close: Callable[[], None]
     """Closes the parent's connections in the child."""
     memory_bytes: int | None = None
-    """Limit of memory; None is without limit."""
+    """Limit of memory; None is `default_limit`."""
     steps: Sequence[PreparationStep] = ()
     is_untrusted: bool = False
     """Whether it runs a user's strategy: its output goes to a pipe, and changes of the process are reported."""
@@ -84,7 +85,7 @@ class BatchLoop:
         if task.is_untrusted:
             logging.getLogger().handlers = [self._log_handler]
         if self._is_ready:
-            self._limit_memory()
+            limit_memory(task.memory_bytes)
         self._before, self._environment = process_state(), dict(os.environ)
 
     def serve(self) -> None:
@@ -109,17 +110,16 @@ class BatchLoop:
         for place, step in enumerate(self._task.steps):
             self._send(STEP, number=place)
             seconds = min(message.number, step.timeout_seconds or message.number)
+            limit_memory(None if step.is_trusted else self._task.memory_bytes, is_hard=False)
             try:
-                if not step.is_trusted:
-                    self._limit_memory(is_hard=False)
                 with UnixSignalDeathPenalty(seconds, JobTimeoutException):
                     step.run(message.body)
             except BaseException as error:  # noqa: BLE001  # a user's module may raise SystemExit, too
+                lift_memory_limit()  # the strategy may have left no byte for the text
                 return f"{step.failure}: {step.describe(error)}".encode()
-            finally:
-                lift_memory_limit()
+            lift_memory_limit()
         self._send(STEP, number=len(self._task.steps))
-        self._limit_memory()
+        limit_memory(self._task.memory_bytes)
         self._is_ready = True
         self._before, self._environment = process_state(), dict(os.environ)
         return None
@@ -152,10 +152,6 @@ class BatchLoop:
             send(self._end, kind, body, number)
         except OSError:
             os._exit(CHANNEL_CLOSED_EXIT)
-
-    def _limit_memory(self, *, is_hard: bool = True) -> None:
-        if self._task.memory_bytes:
-            limit_memory(self._task.memory_bytes, is_hard=is_hard)
 
 
 class ChannelLogHandler(logging.Handler):

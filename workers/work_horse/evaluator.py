@@ -10,12 +10,13 @@ from rq.timeouts import BaseTimeoutException
 
 from optimizer.level.spec import Level, Parameters, Part
 from optimizer.objective.trial_result import Evaluation
+from optimizer.strategies.registry import find_objective
 from tradeschool.errors import DataError
 from tradeschool.log import about, facts_of
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from tradeschool.plain_text import plain, plain_error
-from workers.isolation.strategy_allowlist import AllowedStrategies
+from workers.isolation.strategy_allowlist import AllowedStrategies, trial_code
 from workers.queue.job_names import about_study
 from workers.queue.messages import (
     MAX_REASON,
@@ -39,18 +40,28 @@ class Evaluator(Generic[Arrays, Prepared]):
         self,
         *,
         store: CandleStore[Arrays],
-        prepare: Callable[[Level, Part, Callable[[Dataset, Window], Arrays]], tuple[Prepared, ...]],
+        plan: Callable[[Level], Callable[[Part, Callable[[Dataset, Window], Arrays]], tuple[Prepared, ...]]],
         evaluate: Callable[[Level, tuple[Prepared, ...], Parameters, Sequence[float | None]], Evaluation],
         worker: str,
         share: Callable[[tuple[Prepared, ...], str], tuple[Prepared, ...]] = lambda prepared, key: prepared,
         strategies: AllowedStrategies | None = None,
         load: Callable[[str], object] = lambda name: None,
     ) -> None:
-        """`strategies` limits the strategies of batches; None: no limit. `load` imports one."""
+        """`plan` asks a level's strategy what it needs; what it returns prepares candles and runs none of its code.
+
+        `strategies` limits the strategies of batches; None: no limit. `load` imports one.
+        """
         self.worker, self._strategies = worker, strategies
         self._share, self._load = share, load
-        self._store, self._prepare, self._evaluate = store, prepare, evaluate
+        self._store, self._plan, self._evaluate = store, plan, evaluate
+        self._planned: dict[str, Callable[[Part, Callable[[Dataset, Window], Arrays]], tuple[Prepared, ...]]] = {}
         self._ready: dict[str, tuple[Prepared, ...]] = {}
+
+    def plan(self, batch: TrialBatch) -> None:
+        """Ask the strategy of the batch's level what it needs; `make_ready` then runs none of its code."""
+        key = level_key(batch)
+        if key not in self._planned:
+            self._planned = {key: self._plan(batch.level)}
 
     def make_ready(self, batch: TrialBatch, heartbeat: Callable[[], None]) -> tuple[Prepared, ...]:
         """The prepared candles of the batch's level, read once and kept until another level comes.
@@ -63,13 +74,14 @@ class Evaluator(Generic[Arrays, Prepared]):
         key = level_key(batch)
         if key not in self._ready:
             check_digests(batch.level, batch.digests, self._store)
+            self.plan(batch)
 
             def read(dataset: Dataset, window: Window) -> Arrays:
                 heartbeat()
                 return self._store.arrays(dataset, window)
 
             self._ready = {}  # frees the memory of the last level first
-            self._ready = {key: self._share(self._prepare(batch.level, Part.TRAIN, read), key)}
+            self._ready = {key: self._share(self._planned[key](Part.TRAIN, read), key)}
         return self._ready[key]
 
     def require_strategy(self, level: Level) -> None:
@@ -92,13 +104,16 @@ class Evaluator(Generic[Arrays, Prepared]):
         check_digests(level, digests, self._store)
 
     def load_strategy(self, level: Level) -> None:
-        """Import a level's strategy.
+        """Import a level's strategy and objectives.
 
         Raises:
             StrategyNotAllowed: The worker's settings do not name it; nothing is imported.
         """
         self.require_strategy(level)
         self._load(level.strategy)
+        for code in trial_code(level):
+            if code.kind == "objective":
+                find_objective(code.name)
 
     def evaluate(self, batch: TrialBatch, caught: type[BaseException] = Exception) -> BatchResult:
         """Evaluate every trial of a batch; a strategy's exception fails its trial, missing candles refuse the batch.

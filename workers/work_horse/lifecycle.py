@@ -15,16 +15,18 @@ from typing import Generic
 from rq.timeouts import BaseTimeoutException
 
 from tradeschool.errors import DataError, StrategyNotImported, TradeschoolError
-from tradeschool.plain_text import plain_error
-from workers.isolation.strategy_allowlist import is_user_strategy
+from tradeschool.plain_text import located_error, plain_error
+from workers.isolation.strategy_allowlist import runs_user_code, trial_code_label
 from workers.queue.messages import Arrays, Prepared, TrialBatch, level_key
 from workers.queue.trial_queue import NOT_IMPORTED
 from workers.work_horse.child import PreparationStep, WorkHorseTask
 from workers.work_horse.evaluator import Evaluator, evaluate_trials
 from workers.work_horse.process import WorkHorse, WorkHorseResult
 
-IMPORT_SECONDS = 30
-"""Time limit for importing a user's strategy, where a trial's time-out is not shorter."""
+NOTICE_SECONDS = 5
+"""Time after which a warning names the import or warm-up that a work horse is waited for."""
+WARM_UP = "at warm-up"
+"""Names the step in the reason of a strategy that is imported but cannot be prepared."""
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,9 @@ class WorkHorseSettings:
     trials_per_horse: int = 100
     """Trials after which a work horse is replaced, so that memory leaks of a strategy do not add up."""
     memory_bytes: int | None = None
-    """Limit of memory; None is without limit."""
+    """Limit of memory; None is half of the machine's (`workers.processes.memory_limit`)."""
+    import_seconds: int = 60
+    """Time limit for importing a user's strategy, and of its warm-up, where a trial's time-out is not shorter."""
 
 
 class BatchNotStarted(Exception):
@@ -56,7 +60,7 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
         """`close` is called first in each work horse, to close the worker's connections."""
         self._evaluator, self._settings, self._close = evaluator, settings, close
         self._horse: WorkHorse | None = None
-        self._key = ""
+        self._key, self._noticed = "", ""
 
     @property
     def pid(self) -> int:
@@ -88,6 +92,7 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
             if work_horse.is_preparing and is_ending():
                 self.retire()
                 raise BatchNotStarted
+            self._notice_wait(work_horse, batch.level.strategy)
             work_horse.resume_if_stopped()
             renew()
         if leftovers := work_horse.leftovers() if not result.is_damaged else "":
@@ -107,6 +112,14 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
             self._horse.retire()
         self._horse = None
 
+    def _notice_wait(self, work_horse: WorkHorse, strategy: str) -> None:
+        """Log once per level that a strategy's code takes long before the first trial."""
+        is_late = work_horse.is_preparing and work_horse.elapsed_seconds > NOTICE_SECONDS
+        if is_late and self._noticed != self._key:
+            self._noticed = self._key
+            limit = {"strategy": strategy, "limit_seconds": work_horse.limit_seconds}
+            log.warning("waiting for a strategy's import or warm-up", extra={"action": "strategy_awaited", **limit})
+
     def _horse_for(self, batch: TrialBatch, renew: Callable[[], None], *, is_fresh: bool) -> WorkHorse:
         """The work horse of the batch's level."""
         key, work_horse = level_key(batch), self._horse
@@ -114,7 +127,7 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
         if work_horse is not None and key == self._key and not is_worn and not is_fresh:
             return work_horse
         self.retire()
-        task = self._untrusted_task(batch) if is_user_strategy(batch.level) else self._trusted_task(batch, renew)
+        task = self._untrusted_task(batch) if runs_user_code(batch.level) else self._trusted_task(batch, renew)
         self._horse, self._key = WorkHorse(task), key
         return self._horse
 
@@ -124,14 +137,18 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
 
     def _untrusted_task(self, batch: TrialBatch) -> WorkHorseTask:
         self._evaluator.check(batch.level, batch.digests)
-        failure = f"{NOT_IMPORTED}: {batch.level.strategy}"
+        failure, seconds = f"{NOT_IMPORTED}: {trial_code_label(batch.level).name}", self._settings.import_seconds
         return WorkHorseTask(
             evaluate=self._evaluate,
             close=self._close,
             memory_bytes=self._settings.memory_bytes,
             steps=(
+                PreparationStep(run=self._load, failure=failure, describe=_import_reason, timeout_seconds=seconds),
                 PreparationStep(
-                    run=self._load, failure=failure, describe=_import_reason, timeout_seconds=IMPORT_SECONDS
+                    run=self._plan,
+                    failure=f"{failure}: {WARM_UP}",
+                    describe=_warm_up_reason,
+                    timeout_seconds=seconds,
                 ),
                 PreparationStep(run=self._make_ready, failure=f"{failure}: preparing its candles", is_trusted=True),
             ),
@@ -144,6 +161,9 @@ class WorkHorseManager(Generic[Arrays, Prepared]):
     def _load(self, batch: bytes) -> None:
         self._evaluator.load_strategy(TrialBatch.parse(json.loads(batch)).level)
 
+    def _plan(self, batch: bytes) -> None:
+        self._evaluator.plan(TrialBatch.parse(json.loads(batch)))
+
     def _make_ready(self, batch: bytes) -> None:
         with suppress(DataError):  # `evaluate` reports it in the result
             self._evaluator.make_ready(TrialBatch.parse(json.loads(batch)), heartbeat=lambda: None)
@@ -154,3 +174,8 @@ def _import_reason(error: BaseException) -> str:
     if isinstance(error, StrategyNotImported) and not isinstance(error.__cause__, BaseTimeoutException):
         return error.reason
     return plain_error(error.__cause__ if isinstance(error, TradeschoolError) and error.__cause__ else error)
+
+
+def _warm_up_reason(error: BaseException) -> str:
+    """The reason of a failed warm-up: with its line of code, unless the project itself raises it."""
+    return plain_error(error) if isinstance(error, TradeschoolError | BaseTimeoutException) else located_error(error)

@@ -52,3 +52,6 @@ class InProcessDispatcher(Generic[Arrays, Prepared]):
 
     def announce(self, announcement: Announcement) -> None:
         """No effect: no other process takes part."""
+
+    def withdraw(self) -> None:
+        """No effect: no other process takes part."""

@@ -25,30 +25,24 @@ from rq.results import Result
 from rq.worker import WorkerStatus
 from rq.worker_registration import register
 
-from tradeschool.errors import DataError
 from tradeschool.log import about
-from tradeschool.plain_text import plain, plain_error
 from workers.connection.damaged_keys import is_damage, is_wrong_type, key_types_of, remove_damaged_keys
 from workers.connection.redis_outage import RedisOutage, may_pass
 from workers.connection.server_time import server_now
 from workers.connection.signing import UNSIGNED, Signer
-from workers.isolation.strategy_allowlist import StrategyNotAllowed
 from workers.processes.parent_death import die_with_parent, load_prctl
-from workers.queue.job_allowlist import JobRefused, TrialJob, TrialQueue
+from workers.queue.job_allowlist import TrialJob, TrialQueue
 from workers.queue.job_names import about_job, study_of
 from workers.queue.job_results import failure_fields
-from workers.queue.messages import Arrays, BatchResult, Prepared, TrialBatch
-from workers.queue.trial_queue import BATCH_REFUSED, NOT_IMPORTED, clean_in_turn, results_key
+from workers.queue.messages import Arrays, Prepared
+from workers.queue.trial_queue import NOT_IMPORTED, clean_in_turn, results_key
 from workers.work_horse.evaluator import Evaluator
 from workers.work_horse.lifecycle import BatchNotStarted, WorkHorseManager, WorkHorseSettings
-from workers.work_horse.process import WorkHorseResult
+from workers.worker.batch_evaluation import BatchEvaluation
 from workers.worker.job_lease import LeaseClient, LeasedJob
 from workers.worker.preflight_check import check_in
 from workers.worker.resource_usage import used
 from workers.worker.suspension import Suspension
-
-BATCH_SECONDS = 604_800.0
-"""Maximum age of a signed batch; the coordinator signs and sends a refused one again."""
 
 MAX_REPAIRED = 100
 """Consecutive errors during repair after which a worker ends; its pool starts another."""
@@ -81,7 +75,7 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
     ) -> None:
         self._queue = TrialQueue(connection=connection)
         super().__init__([self._queue], name=evaluator.worker, connection=connection)
-        self._evaluator, self._settings, self._signer = evaluator, settings, signer
+        self._settings, self._signer = settings, signer
         self._leases = LeaseClient(
             self._queue,
             name=self.name,
@@ -90,7 +84,12 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             silence_seconds=4 * settings.idle_seconds + settings.lease_seconds,
         )
         self._horses = WorkHorseManager(evaluator, settings, connection.connection_pool.disconnect)
+        self._batches = BatchEvaluation(
+            evaluator, self._horses, signer, worker=self.name, refusal_seconds=settings.refusal_seconds
+        )
         self._is_waiting, self._signals, self._next_usage, self._job_id = False, 0, 0.0, ""
+        self._not_imported = ""
+        """The last study whose strategy could not be imported."""
         self._suspension = Suspension(worker=self.name)
         self._outage = RedisOutage()
         load_prctl()
@@ -160,7 +159,9 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
         with about(**about_job(job_id)):
             began = time.monotonic()
             try:
-                study, outcome = self._evaluate_job(leased)
+                study, outcome = self._batches.evaluate(
+                    leased.job, renew=lambda: self._renew(leased), is_ending=lambda: self._signals > 0
+                )
             except BatchNotStarted:
                 log.info("job released", extra={"action": "job_released", "job": job_id})
                 return self._retry(lambda: self._leases.release(leased))
@@ -171,45 +172,17 @@ class TrialWorker(Worker, Generic[Arrays, Prepared]):
             result = self._signer.sign("result", job_id, outcome.result.decode(errors="replace")).encode()
             return self._retry(lambda: self._leases.submit(leased, study, result, take_next=take_next))
         reason = outcome.failure or "no reason was recorded"
-        log.warning("job failed", extra={"action": "job_failed", "job": job_id, "reason": reason})
+        about_it = {"action": "job_failed", "job": job_id, "reason": reason}
+        log.log(self._level_of(reason, study), "job failed", extra=about_it)
         signed = failure_fields(reason, job_id, self._signer)
         return self._retry(lambda: self._leases.fail(leased, reason, signed, take_next=take_next))
 
-    def _evaluate_job(self, leased: LeasedJob) -> tuple[str, WorkHorseResult]:
-        """The study of a job and the outcome of its batch; any error becomes a refusal or failure."""
-        try:
-            batch = TrialBatch.parse(
-                self._signer.check("batch", leased.job.id, leased.job.payload(), now=time.time(), seconds=BATCH_SECONDS)
-            )
-            self._evaluator.require_strategy(batch.level)
-        except (JobRefused, StrategyNotAllowed, ValueError) as error:
-            time.sleep(self._settings.refusal_seconds)
-            return "", WorkHorseResult(failure=plain(f"{BATCH_REFUSED}: {' '.join(str(error).split())}")[:512])
-        is_first, timeout = leased.job.id.endswith("-a1"), int(leased.job.timeout or 1)
-        try:
-            outcome = self._horses.evaluate(
-                batch,
-                timeout,
-                is_first=is_first,
-                renew=lambda: self._renew(leased),
-                is_ending=lambda: self._signals > 0,
-            )
-        except DataError as error:
-            return batch.study, self._refuse(batch, error)
-        except (StopRequested, RedisError, BatchNotStarted):
-            raise
-        except Exception as error:  # preparing a level may fail in many ways; the worker survives them
-            log.warning("level not ready", exc_info=True, extra={"action": "level_not_ready", "job": leased.job.id})
-            return batch.study, WorkHorseResult(failure=plain_error(error)[:512])
-        if outcome.failure and outcome.failure.startswith(NOT_IMPORTED):
-            time.sleep(self._settings.refusal_seconds)  # another worker may succeed
-        return batch.study, outcome
-
-    def _refuse(self, batch: TrialBatch, error: DataError) -> WorkHorseResult:
-        log.error("batch refused", extra={"action": "batch_refused", "study": batch.study, "reason": str(error)})
-        time.sleep(self._settings.refusal_seconds)
-        refusal = BatchResult(study=batch.study, worker=self.name, refused=plain(str(error))[:512])
-        return WorkHorseResult(result=refusal.model_dump_json().encode())
+    def _level_of(self, reason: str, study: str) -> int:
+        """Return the log level of a failure: a failed import concerns every job of a study, so only the first warns."""
+        if not reason.startswith(NOT_IMPORTED):
+            return logging.WARNING
+        is_known, self._not_imported = study == self._not_imported, study
+        return logging.INFO if is_known else logging.WARNING
 
     def _report_usage(self) -> None:
         """Publish this worker's processor time and memory every `idle_seconds`."""

@@ -21,9 +21,9 @@ if len(sys.argv) > 1:
     from optimizer.level.spec import Costs, Direction
     from optimizer.strategies.protocol import repaired
     from optimizer.strategies.trade_management import TradeManagement
-    from tradeschool.candles.arrays import CandleArrays
     from tradeschool.markets.catalogue import find_dataset
     from tradeschool.markets.windows import Window
+    from tradeschool.ohlcv.arrays import CandleArrays
 
     parameters = repaired(bag.SMA, bag.USUAL)
     ready = []

@@ -12,6 +12,7 @@ from fetcher.http import client
 from fetcher.http.rate_limiter import TokenBucket
 from fetcher.protocol.provider import Access
 from tradeschool.app.download.dataset_selection import choose
+from tradeschool.markets.timerange import parse_range
 from tradeschool.store.frame_store import FrameStore
 
 TICK = 0.01  # seconds
@@ -43,7 +44,7 @@ async def main(url: str, folder: str, pairs: str, timerange: str, rate: float) -
     any_token = "any"  # noqa: S105  # the loopback exchange insists on none
     access = {name: Access(url=url, rate=rate, token=any_token) for name in ("coinbase", "oanda")}
     progress = await run_loop.run(
-        choose(pairs, None, timerange),
+        choose(pairs, None, parse_range(timerange)),
         store=FrameStore(Path(folder)),
         access=access,
         native=False,

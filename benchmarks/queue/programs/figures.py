@@ -4,12 +4,14 @@ import json
 import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from ours import DISTRIBUTIONS, Candles, level_of, make_run, prepare, trial
 
 from optimizer.search.sampler import SearchSpace, TrialHistory, ask
-from optimizer.search.study import StudyFacts, TrialOrigin, finished_trial, open_study
+from optimizer.search.study import StudyFacts, open_study
+from optimizer.search.trials import TrialOrigin, finished_trial
 from workers.coordinator.study.coordinator import StudyRun
 from workers.work_horse.evaluator import Evaluator
 from workers.worker.in_process_dispatch import InProcessDispatcher
@@ -48,7 +50,7 @@ def write(url: str, trials: list[object], size: int) -> float:
 
 def whole(folder: Path, count: int) -> dict[str, float]:
     """A study from its first trial to its last, in this process: what a trial costs early and late; once resumed."""
-    evaluator = Evaluator(store=Candles(), prepare=prepare, evaluate=trial, worker="here")
+    evaluator = Evaluator(store=Candles(), plan=lambda level: partial(prepare, level), evaluate=trial, worker="here")
     level = level_of("none", count, 8)
 
     def until(run: StudyRun, wanted: int) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optimizer.level.metric_names import METRICS
 from optimizer.level.spec import Level, Parameters, Part
 from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, TrialOutcome, rounded
+from optimizer.search.sampler import SearchSpace
 from optimizer.search.study import StudyFacts, open_study
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
@@ -106,8 +108,9 @@ def make_run(folder: Path, name: str, level: Level, size: int, dispatcher: Dispa
     return StudyRun(
         study=open_study(f"sqlite:///{folder}/study.db", name, facts),
         facts=facts,
-        distributions=DISTRIBUTIONS,
-        repair=lambda parameters: parameters,
+        space=SearchSpace(
+            seed=facts.seed, lag=level.lag, distributions=DISTRIBUTIONS, repair=lambda parameters: parameters
+        ),
         digests=level_digests(level, Candles()),
         dispatcher=dispatcher,
         settings=CoordinatorSettings(trials_per_job=size),
@@ -124,7 +127,9 @@ def coordinate(run: StudyRun) -> float:
 
 def work(url: str, parent: int) -> None:
     """Be one worker."""
-    evaluator = Evaluator(store=Candles(), prepare=prepare, evaluate=trial, worker=worker_name())
+    evaluator = Evaluator(
+        store=Candles(), plan=lambda level: partial(prepare, level), evaluate=trial, worker=worker_name()
+    )
     run_worker(connect(url), evaluator, WorkerSettings(), warm=lambda: None, parent=parent)
 
 

@@ -8,7 +8,7 @@ import re
 
 from fetcher.importing.files.tables import Head
 from fetcher.importing.forms.layout import FileFormat, Layout
-from tradeschool.candles.arrays import PRICES
+from tradeschool.ohlcv.arrays import PRICES
 
 WIDTHS = (11, 12)
 OPEN_TIMES = ("open_time", "open time", "opentime")

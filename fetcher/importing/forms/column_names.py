@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from fetcher.importing.files.errors import invalid
 from fetcher.importing.files.tables import Head, plain_name
 from fetcher.importing.forms.layout import NONE, OURS
-from tradeschool.candles.arrays import PRICES
 from tradeschool.errors import SettingsError
+from tradeschool.ohlcv.arrays import PRICES
 
 TIMES = (
     *("ts", "unix", "unix timestamp", "unix_timestamp", "timestamp", "time", "datetime", "date", "open_time"),

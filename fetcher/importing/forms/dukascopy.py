@@ -7,7 +7,7 @@ import re
 
 from fetcher.importing.files.tables import Head
 from fetcher.importing.forms.layout import FileFormat, Layout, Side
-from tradeschool.candles.arrays import PRICES
+from tradeschool.ohlcv.arrays import PRICES
 
 ZONED = re.compile(r"time \((\w+)\)")
 ZONES = {"gmt time": "UTC", "utc time": "UTC", "local time": None}

@@ -4,7 +4,7 @@ import re
 
 from fetcher.importing.files.tables import Head
 from fetcher.importing.forms.layout import FileFormat, Layout, require
-from tradeschool.candles.arrays import PRICES
+from tradeschool.ohlcv.arrays import PRICES
 
 COLUMNS = ("date", *PRICES, "volume")
 FILE_NAME = re.compile(r"[a-z0-9.]+_[a-z0-9.]+(_[a-z0-9.]+)?-\d+[mhdwy](o)?(-\w+)?\.\w+")

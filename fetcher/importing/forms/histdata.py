@@ -9,7 +9,7 @@ import re
 from fetcher.importing.files.tables import Head
 from fetcher.importing.forms.layout import FileFormat, Layout, Side
 from fetcher.importing.forms.metatrader import CLOCK, DATE
-from tradeschool.candles.arrays import PRICES
+from tradeschool.ohlcv.arrays import PRICES
 
 EASTERN_STANDARD = "Etc/GMT+5"
 """UTC-5 all year; the sign of this name is reversed."""

@@ -7,7 +7,7 @@ import re
 
 from fetcher.importing.files.tables import Head
 from fetcher.importing.forms.layout import FileFormat, Layout
-from tradeschool.candles.arrays import PRICES
+from tradeschool.ohlcv.arrays import PRICES
 
 FILE_NAME = re.compile(r"[a-z0-9.]+_(\d+)\.csv")
 LATEST = 1e11

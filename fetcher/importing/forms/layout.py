@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from fetcher.importing.files.errors import invalid
 from fetcher.importing.files.tables import Head
-from tradeschool.candles.arrays import PRICES
+from tradeschool.ohlcv.arrays import PRICES
 
 BID_ASK = tuple(f"{side}_{name}" for side in ("bid", "ask") for name in PRICES)
 OURS = (*PRICES, "volume", "spread", "half_spread", "symbol", *BID_ASK)

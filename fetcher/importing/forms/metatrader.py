@@ -9,7 +9,7 @@ import re
 
 from fetcher.importing.files.tables import Head
 from fetcher.importing.forms.layout import FileFormat, Layout, Side
-from tradeschool.candles.arrays import PRICES
+from tradeschool.ohlcv.arrays import PRICES
 
 DATE = re.compile(r"\d{4}[.-]\d{2}[.-]\d{2}")
 CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")

@@ -10,7 +10,7 @@ from fetcher.importing.forms.column_names import named_columns, time_columns
 from fetcher.importing.forms.dukascopy import side_in
 from fetcher.importing.forms.layout import FileFormat, Layout, Side, require
 from fetcher.importing.forms.metatrader import CLOCK
-from tradeschool.candles.arrays import PRICES
+from tradeschool.ohlcv.arrays import PRICES
 
 NAMED = (*PRICES, "volume")
 ORDERS = (PRICES, ("low", "high", "open", "close"))

@@ -20,7 +20,7 @@ from fetcher.importing.forms import (
 )
 from fetcher.importing.forms.column_names import parse_columns
 from fetcher.importing.forms.layout import FileFormat, Layout, Side
-from tradeschool.candles.arrays import PRICES
+from tradeschool.ohlcv.arrays import PRICES
 
 FORMS: dict[FileFormat, Callable[[Head], Layout | None]] = {
     FileFormat.BINANCE: binance.recognise,

@@ -8,7 +8,7 @@ import re
 from fetcher.importing.files.tables import Head
 from fetcher.importing.forms.column_names import named_columns
 from fetcher.importing.forms.layout import FileFormat, Layout
-from tradeschool.candles.arrays import PRICES
+from tradeschool.ohlcv.arrays import PRICES
 
 FILE_NAME = re.compile(r"[a-z0-9]+_[^,]+, ?\w+.*\.csv")
 INDICATORS = frozenset({"volume ma", "plot", "histogram", "basis", "upper", "lower", "vwap"})

@@ -8,7 +8,7 @@ from fetcher.importing.files.errors import invalid
 from fetcher.importing.files.tables import LINE, Head
 from fetcher.importing.forms.column_names import named_columns
 from fetcher.importing.forms.layout import FileFormat, Layout
-from tradeschool.candles.arrays import PRICES
+from tradeschool.ohlcv.arrays import PRICES
 
 TIMES = ("datetime", "date", "index", "")
 SIGNS = frozenset({"adj close", "dividends", "stock splits", "capital gains"})

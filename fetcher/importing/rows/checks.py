@@ -6,7 +6,7 @@ import polars as pl
 
 from fetcher.importing.files.errors import invalid
 from fetcher.importing.files.tables import LINE, Head
-from tradeschool.candles.arrays import PRICES
+from tradeschool.ohlcv.arrays import PRICES
 
 
 def check_contract(frame: pl.DataFrame, head: Head) -> None:

@@ -8,8 +8,8 @@ import polars as pl
 
 from fetcher.importing.files.errors import invalid
 from fetcher.importing.files.tables import LINE, Head
-from tradeschool.candles.frame import TIME
 from tradeschool.errors import SettingsError
+from tradeschool.ohlcv.frame import TIME
 
 
 def zone_named(name: str) -> str:

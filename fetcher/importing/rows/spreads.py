@@ -5,8 +5,8 @@ import polars as pl
 from fetcher.importing.files.errors import invalid
 from fetcher.importing.files.tables import LINE, Head
 from fetcher.importing.forms.layout import Layout, Side
-from tradeschool.candles.arrays import PRICES
 from tradeschool.markets.instruments import Instrument
+from tradeschool.ohlcv.arrays import PRICES
 
 TICKS_PER_PIP = 10
 DECIMALS_OF_A_TICK = 4

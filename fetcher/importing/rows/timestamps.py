@@ -8,8 +8,8 @@ from fetcher.importing.files.errors import invalid
 from fetcher.importing.files.tables import LINE, Table
 from fetcher.importing.forms.layout import Layout
 from fetcher.importing.rows import time_formats
-from tradeschool.candles.frame import TIME
 from tradeschool.errors import InvalidCandles, SettingsError, first_line
+from tradeschool.ohlcv.frame import TIME
 
 NAIVE = pl.Datetime("us")
 YEARS = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)

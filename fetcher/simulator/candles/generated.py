@@ -1,9 +1,11 @@
 """Synthetic candles from a seed: reproducible in every process and for any order of requests.
 
-M5 is generated one calendar year at a time; M15 and H1 are aggregated from it. Each year has a few missing candles and
-one outage of some hours; a thin market has no candle in most slots. Slots follow the instrument's trading calendar.
+M5 is generated one calendar year at a time; longer timeframes are aggregated from it, and M1 is drawn inside it, so all
+timeframes agree. Each year has a few missing candles and one outage of some hours; a thin market has no candle in most
+slots. Slots follow the instrument's trading calendar.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -12,15 +14,27 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from fetcher.simulator.candles.minutes import split_into_minutes
 from fetcher.simulator.candles.price_paths import MarketProfile, PricePath, day_factors, draw_path, market_profile_of
-from fetcher.simulator.candles.source import Prices, SimulatedCandles, Times, aggregated, joined, no_candles
+from fetcher.simulator.candles.source import (
+    Prices,
+    SimulatedCandles,
+    Times,
+    aggregated,
+    aggregated_within,
+    joined,
+    no_candles,
+)
 from tradeschool.markets.calendars import NEW_YORK, ROLLOVER, expected_slots
 from tradeschool.markets.catalogue import INSTRUMENTS
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
 
 FIRST_YEAR = 2020
+MINUTE_YEARS = 4
+"""Years of M1 candles kept in memory, about 60 MB each."""
 MISSING_SLOTS_A_YEAR = 12
 OUTAGE_SLOTS = (24, 72)
 """Minimum and maximum length of the outage, in five-minute slots."""
@@ -54,6 +68,7 @@ class GeneratedCandles:
         self._seed = seed
         self._drawn: dict[Instrument, list[_Year]] = {instrument: [] for instrument in instruments}
         self._aggregated: dict[tuple[Dataset, int], SimulatedCandles] = {}
+        self._minutes: OrderedDict[tuple[Instrument, int], SimulatedCandles] = OrderedDict()
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:
@@ -62,6 +77,8 @@ class GeneratedCandles:
 
     def candles(self, dataset: Dataset, start: int, end: int) -> SimulatedCandles:
         """Return the candles that open in [start, end), Unix seconds."""
+        if dataset.timeframe.is_day_aligned:  # a candle may span two years
+            return aggregated_within(self, dataset.at(Timeframe.H1), grid_of(dataset), start, end)
         years = range(max(FIRST_YEAR, _year_of(start)), _year_of(end - 1) + 1)
         parts = [self._year(dataset, year).within(start, end) for year in years]
         return joined(parts or [no_candles(dataset.instrument)])
@@ -69,11 +86,22 @@ class GeneratedCandles:
     def _year(self, dataset: Dataset, year: int) -> SimulatedCandles:
         if dataset.timeframe is Timeframe.M5:
             return self._drawn_year(dataset.instrument, year).candles
-        # The begin of a year lies on every grid, so no candle spans two years.
+        if dataset.timeframe is Timeframe.M1:
+            return self._minutes_of(dataset.instrument, year)
+        # The begin of a year is a full hour, so no candle up to an hour spans two years.
         if (dataset, year) not in self._aggregated:
             finest = self._year(dataset.at(Timeframe.M5), year)
-            self._aggregated[dataset, year] = aggregated(finest, dataset.timeframe)
+            self._aggregated[dataset, year] = aggregated(finest, grid_of(dataset))
         return self._aggregated[dataset, year]
+
+    def _minutes_of(self, instrument: Instrument, year: int) -> SimulatedCandles:
+        if (instrument, year) not in self._minutes:
+            rng = np.random.default_rng([self._seed, crc32(instrument.name.encode()), year, Timeframe.M1.seconds])
+            whole = self._drawn_year(instrument, year).candles
+            self._minutes[instrument, year] = split_into_minutes(rng, whole, instrument.decimals)
+            while len(self._minutes) > MINUTE_YEARS:
+                self._minutes.popitem(last=False)
+        return self._minutes[instrument, year]
 
     def _drawn_year(self, instrument: Instrument, year: int) -> _Year:
         # Always in order, because a year continues from the last price of the previous year.

@@ -10,10 +10,11 @@ import polars as pl
 
 from fetcher.simulator.candles.replay_mapping import DEFAULT_MAPPING, ReplayFile, read_mapping
 from fetcher.simulator.candles.source import Prices, SimulatedCandles, aggregated, no_candles
-from tradeschool.candles.arrays import PRICES
-from tradeschool.candles.frame import TIME
 from tradeschool.errors import DataError, SettingsError
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset, Instrument
+from tradeschool.ohlcv.arrays import PRICES
+from tradeschool.ohlcv.frame import TIME
 
 TRADED = (*PRICES, "volume")
 BID = ("bid_o", "bid_h", "bid_l", "bid_c")
@@ -53,7 +54,10 @@ class ReplayedCandles:
 
 def _served(folder: Path, file: ReplayFile) -> dict[Dataset, SimulatedCandles]:
     candles = _read_candles(folder, file)
-    longer = {file.dataset.at(timeframe): aggregated(candles, timeframe) for timeframe in file.aggregate}
+    longer = {
+        file.dataset.at(timeframe): aggregated(candles, grid_of(file.dataset.at(timeframe)))
+        for timeframe in file.aggregate
+    }
     return {file.dataset: candles} | longer
 
 

@@ -6,8 +6,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tradeschool.markets.grid import Alignment, CandleGrid, aligned_grid
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.windows import Window
 
 Times = NDArray[np.int64]
 """Candle opens in Unix seconds, ascending, shape (n_candles,)."""
@@ -81,6 +83,34 @@ def last_candles(source: CandleSource, dataset: Dataset, end: int, count: int) -
         reach *= 4
 
 
+class RealignedCandles:
+    """Candles of a source counted from another begin of the day, aggregated from its H1 candles."""
+
+    def __init__(self, source: CandleSource, alignment: Alignment) -> None:
+        self._source = source
+        self._alignment = alignment
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """Instruments of the source."""
+        return self._source.instruments
+
+    def candles(self, dataset: Dataset, start: int, end: int) -> SimulatedCandles:
+        """Return the candles that open in [start, end), Unix seconds."""
+        grid = aligned_grid(dataset.timeframe.seconds, self._alignment)
+        return aggregated_within(self._source, dataset.at(Timeframe.H1), grid, start, end)
+
+
+def aggregated_within(source: CandleSource, base: Dataset, grid: CandleGrid, start: int, end: int) -> SimulatedCandles:
+    """Aggregate the candles of a shorter timeframe to the candles of a grid that open in [start, end)."""
+    if start >= end:
+        return no_candles(base.instrument)
+    first, last = grid.covering(Window.of_seconds(start, end))
+    whole = grid.between(first, last)
+    found = aggregated(source.candles(base, whole.start_seconds, whole.end_seconds), grid)
+    return found.within(start, end)
+
+
 def no_candles(instrument: Instrument) -> SimulatedCandles:
     """Return arrays of length zero, with bid and ask for FX."""
     prices = np.empty((0, 4))
@@ -104,14 +134,14 @@ def joined(parts: list[SimulatedCandles]) -> SimulatedCandles:
     )
 
 
-def aggregated(candles: SimulatedCandles, timeframe: Timeframe) -> SimulatedCandles:
-    """Aggregate candles to a longer timeframe; a candle exists if at least one of its parts exists.
+def aggregated(candles: SimulatedCandles, grid: CandleGrid) -> SimulatedCandles:
+    """Aggregate candles to the longer candles of a grid; a candle exists if at least one of its parts exists.
 
     Source: the providers build every timeframe from the same prices and grid.
     """
     if not len(candles):
         return candles
-    buckets = candles.times - candles.times % timeframe.seconds
+    buckets = grid.floor(candles.times)
     starts = np.flatnonzero(np.diff(buckets, prepend=buckets[0] - 1))
     return SimulatedCandles(
         times=buckets[starts],
@@ -124,7 +154,7 @@ def aggregated(candles: SimulatedCandles, timeframe: Timeframe) -> SimulatedCand
 
 def as_of(candles: SimulatedCandles, dataset: Dataset, now: float) -> SimulatedCandles:
     """Return the candles as of `now` (Unix seconds): an unfinished last candle is reduced to its elapsed part."""
-    if not len(candles) or is_finished(int(candles.times[-1]), dataset.timeframe.seconds, now):
+    if not len(candles) or int(candles.times[-1]) + dataset.timeframe.seconds <= now:
         return candles
     elapsed_fraction = (now - int(candles.times[-1])) / dataset.timeframe.seconds
     decimals = dataset.instrument.decimals
@@ -135,11 +165,6 @@ def as_of(candles: SimulatedCandles, dataset: Dataset, now: float) -> SimulatedC
         bid=None if candles.bid is None else _partial(candles.bid, elapsed_fraction, decimals),
         ask=None if candles.ask is None else _partial(candles.ask, elapsed_fraction, decimals),
     )
-
-
-def is_finished(time: int, step_seconds: int, now: float) -> bool:
-    """Whether the candle that opens at `time` is finished."""
-    return time + step_seconds <= now
 
 
 def _reach(dataset: Dataset, count: int) -> int:

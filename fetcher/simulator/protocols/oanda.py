@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import count as counted_from
 from typing import NoReturn
+from zoneinfo import available_timezones
 
 import msgspec
 import numpy as np
@@ -23,15 +24,16 @@ from fetcher.simulator.candles.source import (
     OPEN,
     CandleSource,
     Prices,
+    RealignedCandles,
     SimulatedCandles,
     Times,
     as_of,
     first_candles,
-    is_finished,
     last_candles,
     no_candles,
 )
 from fetcher.simulator.response import CorruptBody, RequestHandler, SimulatedRefusal, SimulatedResponse, parse_moment
+from tradeschool.markets.grid import NEW_YORK_CLOSE, Alignment, aligned_grid, alignment_of
 from tradeschool.markets.instruments import Dataset, Instrument, Market
 from tradeschool.markets.timeframes import Timeframe
 
@@ -44,6 +46,9 @@ GRANULARITIES = {
     "M": 30 * 86_400,
 }
 """Seconds by granularity; granularities without a `Timeframe` are valid and have no candles here."""
+TIMEFRAMES = {timeframe.name: timeframe for timeframe in Timeframe if timeframe is not Timeframe.D1} | {
+    "D": Timeframe.D1
+}
 DEFAULT_GRANULARITY = "S5"
 DEFAULT_COUNT = 500
 MAX_COUNT = 5000
@@ -71,6 +76,8 @@ class _Query:
     count: int | None
     """Number of candles; None only if both start and end are given."""
     include_first: bool
+    alignment: Alignment
+    """Begin of the day for granularities that are counted from it."""
 
 
 class Oanda:
@@ -138,20 +145,23 @@ class Oanda:
 
     def _page(self, instrument: Instrument, query: _Query, now: float) -> SimulatedCandles:
         """Return the candles of a query, oldest first."""
-        if query.granularity not in Timeframe.__members__:
+        if query.granularity not in TIMEFRAMES:
             return no_candles(instrument)
-        dataset = Dataset(instrument=instrument, timeframe=Timeframe[query.granularity])
+        dataset = Dataset(instrument=instrument, timeframe=TIMEFRAMES[query.granularity])
         candles = as_of(self._chosen(dataset, query, math.floor(now) + 1), dataset, now)
         return candles if query.include_first or query.start is None else candles[1:]
 
     def _chosen(self, dataset: Dataset, query: _Query, begun: int) -> SimulatedCandles:
         end = begun if query.end is None else min(math.ceil(query.end), begun)
+        source, grid = self._source, aligned_grid(dataset.timeframe.seconds, query.alignment)
+        if dataset.timeframe.is_day_aligned and query.alignment != alignment_of(dataset.instrument):
+            source = RealignedCandles(source, query.alignment)
         if query.start is None:
-            return last_candles(self._source, dataset, end, query.count or DEFAULT_COUNT)
-        start = int(query.start // dataset.timeframe.seconds) * dataset.timeframe.seconds
+            return last_candles(source, dataset, end, query.count or DEFAULT_COUNT)
+        start = int(grid.floor(np.array([math.floor(query.start)], dtype=np.int64))[0])
         if query.count is None:
-            return self._source.candles(dataset, start, end)
-        return first_candles(self._source, dataset, start, end, query.count)
+            return source.candles(dataset, start, end)
+        return first_candles(source, dataset, start, end, query.count)
 
     def _refusal(self, status: int, message: str) -> SimulatedResponse:
         return SimulatedResponse(
@@ -187,6 +197,7 @@ def _parse(query: Mapping[str, str], now: float) -> _Query:
         end=end,
         count=_count(query, start, end, GRANULARITIES[granularity]),
         include_first=_include_first(query),
+        alignment=_alignment(query),
     )
 
 
@@ -237,6 +248,18 @@ def _include_first(query: Mapping[str, str]) -> bool:
     return text == "true"
 
 
+def _alignment(query: Mapping[str, str]) -> Alignment:
+    hour, zone = (
+        query.get("dailyAlignment", str(NEW_YORK_CLOSE.hour)),
+        query.get("alignmentTimezone", NEW_YORK_CLOSE.zone),
+    )
+    if not (hour.isascii() and hour.isdigit() and int(hour) < 24):
+        _refuse("dailyAlignment")
+    if zone not in available_timezones():
+        _refuse("alignmentTimezone")
+    return Alignment(zone, int(hour))
+
+
 def _refuse(name: str) -> NoReturn:
     raise SimulatedRefusal(400, f"Invalid value specified for '{name}'")
 
@@ -249,7 +272,7 @@ def _body(candles: SimulatedCandles, instrument: str, query: _Query, decimals: i
     # the time of encoding objects.
     template = '{"complete":%s,"volume":%d,"time":"%s"' + "".join(_quote(name, decimals) for name in wanted) + "}"
     rows = zip(
-        ["true" if is_finished(time, step, now) else "false" for time in candles.times.tolist()],
+        ["true" if time + step <= now else "false" for time in candles.times.tolist()],
         candles.volumes.tolist(),
         _moments(candles.times, unix=unix),
         *(column for prices in wanted.values() for column in _columns(prices)),

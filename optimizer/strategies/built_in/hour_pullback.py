@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.bars.hourly import closed_hours, hour_closes
-from optimizer.bars.preparation import HOUR_SECONDS, Prepared
+from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Bounds, Direction
 from optimizer.strategies.protocol import IntParameter, Parameter
 from optimizer.strategies.trade_management import MANAGED
@@ -38,7 +38,7 @@ class HourPullback:
     def warm_up(self, bounds: Mapping[str, Bounds], timeframe: Timeframe) -> int:
         """Return the bars until the slow average has enough closed hours, plus one hour to compare with."""
         slow = max(bounds["hour_slow"][1], bounds["hour_fast"][1] + MIN_DISTANCE)
-        return int(max((slow + 2) * (HOUR_SECONDS // timeframe.seconds), bounds["pullback"][1] + 1))
+        return int(max((slow + 2) * timeframe.bars_an_hour, bounds["pullback"][1] + 1))
 
     def repair(self, parameters: Mapping[str, float]) -> dict[str, float]:
         """Return the parameters with a slow average longer than the fast one."""

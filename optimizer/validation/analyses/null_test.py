@@ -15,11 +15,11 @@ from optimizer.curriculum.inheritance import first_points
 from optimizer.curriculum.warm_start import copied_trial
 from optimizer.level.spec import Level, Part
 from optimizer.objective.metrics import wilson_interval
-from optimizer.objective.objective import Read, backtest, prepare_level, repair
+from optimizer.objective.objective import Read, backtest, prepare_level
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.search.in_process import search_in_process
-from optimizer.search.sampler import SearchSpace, trial_seed
-from optimizer.search.space import distributions
+from optimizer.search.methods.optuna_setup import trial_seed
+from optimizer.search.space import search_space
 from optimizer.validation.analyses.stress import StressCase, stress_readings
 from optimizer.validation.analyses.surrogate_markets import BLOCK_DAYS, surrogate
 from optimizer.validation.evidence import NullRun, NullTest
@@ -93,16 +93,11 @@ def _search(
     train: Sequence[Prepared],
     earlier: Sequence[FrozenTrial],
 ) -> list[FrozenTrial]:
-    seed, searched = trial_seed(spec.seed, number), distributions(level)
-    space = SearchSpace(
-        seed=seed,
-        lag=level.lag,
-        distributions=searched,
-        repair=lambda parameters: repair(level, parameters),
-        first_points=first_points(level, spec.inherited, seed) if spec.inherited and attempt == 1 else (),
-    )
+    seed = trial_seed(spec.seed, number)
+    points = first_points(level, spec.inherited, seed) if spec.inherited and attempt == 1 else ()
+    space = search_space(level, seed, points)
     was = at_attempt(spec.level, attempt - 1, spec.inherited).gate
-    reused = [copied_trial(trial, searched, was=was, now=level.gate) for trial in earlier]
+    reused = [copied_trial(trial, space.distributions, was=was, now=level.gate) for trial in earlier]
     return search_in_process(level, space, train, reused)
 
 

@@ -17,7 +17,7 @@ from optimizer.bars.preparation import DAY_SECONDS, Prepared
 from optimizer.level.spec import Part
 from optimizer.objective import metrics
 from optimizer.objective.trial_result import finite_or_none
-from tradeschool.candles.arrays import CandleArrays
+from tradeschool.ohlcv.arrays import CandleArrays
 
 TREND_DAYS = 50
 """Days over which the trend is measured."""

@@ -18,9 +18,9 @@ from optimizer.objective.trial_result import finite_or_none
 from optimizer.validation.analyses.stress import StressCase, delayed_by_one_bar, missing_bars, with_costs
 from optimizer.validation.analyses.surrogate_markets import whole_ticks
 from optimizer.validation.evidence import RobustnessCase
-from tradeschool.candles.arrays import PRICES, CandleArrays
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import PRICES, CandleArrays
 
 COST_FACTORS = (2.0, 3.0, 5.0)
 MISSING_FRACTIONS = (0.01, 0.05)

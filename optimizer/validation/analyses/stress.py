@@ -30,10 +30,10 @@ from optimizer.strategies.protocol import (
 )
 from optimizer.strategies.trade_management import TradeManagement
 from optimizer.validation.gate import Criterion
-from tradeschool.candles.arrays import CandleArrays
 from tradeschool.markets.catalogue import find_instrument
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
 
 MISSING_DRAWS = 5
 """Number of random removals of bars; the median Sharpe ratio counts."""
@@ -105,7 +105,7 @@ def stress_table(stress_case: StressCase, limits: StressLimits, readings: Sequen
 
 def with_costs(stress_case: StressCase, factor: float) -> Runs:
     """Backtest validation with fees, slippage and half-spreads multiplied."""
-    costs = {name: rate * factor for name, rate in stress_case.level.costs.model_dump().items()}
+    costs = {name: rate * factor for name, rate in stress_case.level.costs.rates.items()}
     level = stress_case.level.model_copy(update={"costs": Costs.model_validate(costs)})
     dearer = [
         replace(each, spreads=each.spreads * np.float32(factor)) for each in stress_case.prepared[Part.VALIDATION]

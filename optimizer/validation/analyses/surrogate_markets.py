@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from optimizer.bars.preparation import DAY_SECONDS, largest_ticks
 from optimizer.level.spec import Level
 from optimizer.objective.objective import Read
-from tradeschool.candles.arrays import CandleArrays
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
 
 BLOCK_DAYS = 10.0
 """Mean block length in days."""
@@ -111,7 +112,7 @@ def reordered(candles: CandleArrays, window: Window, days: NDArray[np.int64]) ->
     return RelativePrices(
         dataset=candles.dataset,
         start=float(candles.open[0]) if len(candles) else 1.0,
-        time=candles.time[places] + later,
+        time=_nearest_opens(candles.dataset, candles.time[places] + later),
         open=np.log(candles.open / before)[places],
         high=np.log(candles.high / before)[places],
         low=np.log(candles.low / before)[places],
@@ -119,6 +120,13 @@ def reordered(candles: CandleArrays, window: Window, days: NDArray[np.int64]) ->
         volume=candles.volume[places],
         half_spread=None if candles.half_spread is None else candles.half_spread[places],
     )
+
+
+def _nearest_opens(dataset: Dataset, times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the nearest candle opens: a day from summer is an hour off the grid of a trading day in winter."""
+    if not dataset.timeframe.is_day_aligned:
+        return times
+    return grid_of(dataset).floor(times + dataset.timeframe.seconds // 2)
 
 
 def sign_flipped(moves: RelativePrices, kept: NDArray[np.bool_]) -> CandleArrays:
@@ -147,14 +155,15 @@ def sign_flipped(moves: RelativePrices, kept: NDArray[np.bool_]) -> CandleArrays
 
 def joined_to(dataset: Dataset, candles: CandleArrays) -> CandleArrays:
     """Aggregate candles to a longer timeframe of the same market, by the rules of derived datasets."""
-    starts = np.flatnonzero(np.diff(candles.time // dataset.timeframe.seconds, prepend=-1))
+    grid = grid_of(dataset)
+    starts = np.flatnonzero(np.diff(grid.number(candles.time), prepend=-1))
     if not len(starts):
         return replace(candles, dataset=dataset)
     ends = np.append(starts[1:], len(candles)) - 1
     return replace(
         candles[starts],
         dataset=dataset,
-        time=candles.time[starts] // dataset.timeframe.seconds * dataset.timeframe.seconds,
+        time=grid.floor(candles.time[starts]),
         high=np.maximum.reduceat(candles.high, starts),
         low=np.minimum.reduceat(candles.low, starts),
         close=candles.close[ends],

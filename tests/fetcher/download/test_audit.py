@@ -8,13 +8,15 @@ import pytest
 from fetcher.download import run_loop
 from fetcher.download.audit import compare, sample
 from fetcher.download.derive import derive
+from fetcher.download.fetch_context import RunOptions
 from fetcher.download.plan import DownloadPlan
 from fetcher.protocol.provider import Page
-from tradeschool.candles.frame import Candles
+from fetcher.provider_registry import find
 from tradeschool.markets.catalogue import BTC_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.frame import Candles
 
 M5, M15 = (Dataset(instrument=BTC_USD, timeframe=timeframe) for timeframe in (Timeframe.M5, Timeframe.M15))
 YEARS = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
@@ -25,15 +27,26 @@ DOWNLOAD = DownloadPlan(
 
 
 def test_an_audit_of_four_years_takes_under_one_percent_of_the_requests() -> None:
-    asked = sample(DOWNLOAD, 300, 1403)
+    asked = sample(DOWNLOAD, find("coinbase"), 1403)
 
     assert {page.dataset.timeframe for page in asked} == {Timeframe.M15, Timeframe.H1}
     assert 0 < len(asked) <= 14
     assert len(set(asked)) == len(asked)
 
 
+def test_only_timeframes_that_the_provider_has_are_audited() -> None:
+    every = DownloadPlan(
+        wanted=DOWNLOAD.wanted,
+        derived=tuple(DatasetRange(dataset=M5.at(timeframe), window=YEARS) for timeframe in Timeframe.M5.coarser),
+    )
+
+    asked = sample(every, find("coinbase"), 1403)
+
+    assert {page.dataset.timeframe for page in asked} == {Timeframe.M15, Timeframe.H1, Timeframe.D1}
+
+
 def test_a_short_download_is_not_audited() -> None:
-    assert sample(DOWNLOAD, 300, 79) == []
+    assert sample(DOWNLOAD, find("coinbase"), 79) == []
 
 
 @pytest.fixture
@@ -87,7 +100,7 @@ async def test_a_download_runs_the_audit_last(serving, store, fast) -> None:
             access={"coinbase": fast(served.url)},
             native=False,
             now=lambda: datetime(2024, 1, 1, tzinfo=UTC),
-            options=run_loop.RunOptions(confirm_after_seconds=0.0),
+            options=RunOptions(confirm_after_seconds=0.0),
         )
 
     assert progress.error is None

@@ -6,6 +6,7 @@ import pytest
 
 from fetcher.download import run_loop
 from fetcher.download.candle_accounting import SlotReport, SlotState, slot_report
+from fetcher.download.fetch_context import RunOptions
 from fetcher.download.page_ledger import AGREEING_EMPTY_RESPONSES, PageLedger
 from fetcher.protocol.provider import Page
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD, DatasetRange
@@ -44,7 +45,7 @@ async def test_received_slots_are_stored_or_confirmed_empty(seal: bool, serving,
             access={"oanda": fast(served.url)},
             native=False,
             now=lambda: NOW,
-            options=run_loop.RunOptions(confirm_after_seconds=0.0, seal=seal),
+            options=RunOptions(confirm_after_seconds=0.0, seal=seal),
         )
     found = counted(m5(EUR_USD), store)
 

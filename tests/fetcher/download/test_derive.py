@@ -1,14 +1,21 @@
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 import pytest
 
 from fetcher.download.derive import derive
-from tradeschool.candles.frame import Candles, schema
+from fetcher.simulator.candles.source import SimulatedCandles
+from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import BTC_USD, ETH_USD, EUR_USD, GBP_USD
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
+from tradeschool.ohlcv.frame import Candles, schema
 
 PRICES = ["open", "high", "low", "close"]
 
@@ -99,3 +106,56 @@ def test_no_candles_derive_no_candles(instrument: Instrument) -> None:
     derived = derive(Candles.empty(dataset), Timeframe.H1)
 
     assert derived.frame.equals(Candles.empty(dataset.at(Timeframe.H1)).frame)
+
+
+@pytest.mark.parametrize("timeframe", [Timeframe.H4, Timeframe.D1])
+@pytest.mark.parametrize("sunday", [datetime(2024, 3, 10, tzinfo=UTC), datetime(2024, 11, 3, tzinfo=UTC)])
+@pytest.mark.parametrize("instrument", [BTC_USD, EUR_USD], ids=lambda instrument: instrument.name)
+def test_a_trading_day_is_derived_over_both_clock_changes(
+    generated, instrument: Instrument, sunday: datetime, timeframe: Timeframe
+) -> None:
+    """From each shorter timeframe; every candle is expected by the calendar, and none is missing."""
+    dataset = Dataset(instrument=instrument, timeframe=timeframe)
+    window = grid_of(dataset).whole(Window(sunday - timedelta(days=8), sunday + timedelta(days=8)))
+    assert window
+    native = generated.candles(dataset, window.start_seconds, window.end_seconds)
+    for base in (Timeframe.M1, Timeframe.M5, Timeframe.H1):
+        parts = generated.candles(dataset.at(base), window.start_seconds, window.end_seconds)
+
+        found = derive(_candles(dataset.at(base), parts, window), timeframe)
+
+        assert found.times.tolist() == native.times.tolist() == expected_slots(dataset, window).tolist()
+        prices = np.column_stack([found.arrays.open, found.arrays.high, found.arrays.low, found.arrays.close])
+        assert np.array_equal(prices, native.prices)
+        assert np.allclose(found.arrays.volume, native.volumes, rtol=0, atol=2e-8)
+
+
+def _candles(dataset: Dataset, parts: SimulatedCandles, window: Window) -> Candles:
+    open_, high, low, close = parts.prices.T
+    half_spread = None if parts.ask is None or parts.bid is None else (parts.ask[:, 0] - parts.bid[:, 0]) / 2
+    arrays = CandleArrays(
+        dataset=dataset,
+        time=parts.times,
+        open=open_,
+        high=high,
+        low=low,
+        close=close,
+        volume=parts.volumes,
+        half_spread=half_spread,
+    )
+    return Candles.of_arrays(arrays, window)
+
+
+def test_real_weeks_of_fx_make_trading_days_and_no_stub(shared: Path) -> None:
+    """OANDA's own H1 candles of 2020 to 2023: each week has the days that its calendar has, and no other."""
+    hours = read(shared, "oanda_EUR-USD_1h", EUR_USD, Timeframe.H1)
+    days = Dataset(instrument=EUR_USD, timeframe=Timeframe.D1)
+    window = grid_of(days).whole(Window(datetime(2020, 1, 2, tzinfo=UTC), datetime(2023, 12, 29, tzinfo=UTC)))
+    assert window
+
+    found = derive(hours.within(window), Timeframe.D1).times
+
+    assert set(found.tolist()) == set(expected_slots(days, window).tolist())
+    local = [datetime.fromtimestamp(time, ZoneInfo("America/New_York")) for time in found.tolist()]
+    assert {each.hour for each in local} == {17}
+    assert {f"{each:%a}" for each in local} == {"Sun", "Mon", "Tue", "Wed", "Thu"}

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from fetcher.download import run_loop
+from fetcher.download.fetch_context import RunOptions
 from fetcher.locks import exclusive, of_folder
 from fetcher.protocol.provider import Access
 from fetcher.simulator.faults import Faults
@@ -20,7 +21,8 @@ from tradeschool.app.download.dataset_selection import choose
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
-from tradeschool.markets.windows import Window, parse_timerange
+from tradeschool.markets.timerange import parse_range, parse_timerange
+from tradeschool.markets.windows import Window
 from tradeschool.store.frame_store import FrameStore
 
 RANGE = "20201001-20210201"
@@ -56,7 +58,7 @@ async def finished(url: str, folder: Path) -> list[dict]:
 
 async def undisturbed(url: str, folder: Path) -> None:
     """The same download in this process."""
-    wanted = choose("BTC/USD,EUR/USD", None, RANGE)
+    wanted = choose("BTC/USD,EUR/USD", None, parse_range(RANGE))
     access = {name: Access(url=url, rate=1000.0, token="any") for name in ("coinbase", "oanda")}
     now = datetime.now(UTC)
     progress = await run_loop.run(
@@ -65,7 +67,7 @@ async def undisturbed(url: str, folder: Path) -> None:
         access=access,
         native=False,
         now=lambda: now,
-        options=run_loop.RunOptions(confirm_after_seconds=0.0),
+        options=RunOptions(confirm_after_seconds=0.0),
     )
     assert not [each.error for each in progress if each.error]
 

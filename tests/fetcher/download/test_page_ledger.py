@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fetcher.download.page_ledger import FILE_NAME, PageLedger
+from fetcher.download.ledger_database import FILE_NAME
+from fetcher.download.page_ledger import PageLedger
 from fetcher.protocol.provider import Page
 from tradeschool.errors import ForeignFile, StoreUnwritable
 from tradeschool.markets.catalogue import BTC_USD, ETH_USD, DatasetRange
@@ -219,7 +220,7 @@ def test_a_failed_write_is_rolled_back(tmp_path: Path, ledger: PageLedger) -> No
 
 
 def test_a_ledger_locked_by_another_process_is_reported(tmp_path: Path, ledger: PageLedger) -> None:
-    ledger._db.execute("PRAGMA busy_timeout = 10")
+    ledger._database.execute("PRAGMA busy_timeout = 10")
     other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 

@@ -18,11 +18,12 @@ from tradeschool.markets.catalogue import (
     DatasetRange,
     default_catalogue,
 )
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window, merge
 
-M5, M15, H1 = Timeframe
+M1, M5, M15, M30, H1, H4, D1 = Timeframe
 BTC_M5 = Dataset(instrument=BTC_USD, timeframe=M5)
 FIRST = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -101,10 +102,16 @@ def test_longer_timeframes_are_derived_if_their_base_is_requested() -> None:
     assert downloads([base, quarter, hour], native=False) == [DownloadPlan(wanted=base, derived=(quarter, hour))]
 
 
-def test_longer_timeframes_are_requested_without_a_requested_base() -> None:
-    quarter, hour = want(M15, 0, 10), want(H1, 0, 10)
+def test_longer_timeframes_are_derived_from_the_shortest_requested_one() -> None:
+    hour, quarter = want(H1, 0, 10), want(M15, 0, 10)
 
-    assert downloads([quarter, hour], native=False) == [DownloadPlan(wanted=quarter), DownloadPlan(wanted=hour)]
+    assert downloads([hour, quarter], native=False) == [DownloadPlan(wanted=quarter, derived=(hour,))]
+
+
+def test_a_longer_timeframe_is_asked_for_where_no_shorter_one_is_wanted() -> None:
+    hour, later = want(H1, 0, 10), want(M15, 10, 20)
+
+    assert downloads([hour, later], native=False) == [DownloadPlan(wanted=hour), DownloadPlan(wanted=later)]
 
 
 def test_native_mode_requests_every_timeframe() -> None:
@@ -125,7 +132,7 @@ def test_longer_timeframes_are_derived_from_a_sealed_base() -> None:
     quarter = want(M15, 0, 10)
 
     assert downloads([quarter], native=False, sealed={BTC_M5: [want(M5, 0, 20).window]}) == [
-        DownloadPlan(wanted=quarter, from_sealed=True)
+        DownloadPlan(wanted=quarter, sealed_base=BTC_M5)
     ]
 
 
@@ -135,7 +142,7 @@ def test_a_range_is_split_if_its_base_has_several_sources() -> None:
 
     assert downloads([base, quarter], native=False, sealed={BTC_M5: [want(M5, 0, 4).window]}) == [
         DownloadPlan(wanted=base, derived=(want(M15, 4, 8),)),
-        DownloadPlan(wanted=want(M15, 0, 4), from_sealed=True),
+        DownloadPlan(wanted=want(M15, 0, 4), sealed_base=BTC_M5),
         DownloadPlan(wanted=want(M15, 8, 10)),
     ]
 
@@ -145,3 +152,58 @@ def test_datasets_of_the_first_level_are_requested_first() -> None:
 
     assert asked[:2] == [(BTC_USD, CURRICULUM_WINDOW), (EUR_USD, EUR_USD_BULL_WINDOW)]
     assert len(asked) == 5
+
+
+def test_a_timeframe_is_derived_from_the_shortest_one_that_is_stored() -> None:
+    minutes, fives = BTC_M5.at(M1), BTC_M5
+    sealed = {fives: [want(M5, 0, 10).window], minutes: [want(M1, 0, 4).window]}
+
+    assert downloads([want(H1, 0, 10)], native=False, sealed=sealed) == [
+        DownloadPlan(wanted=want(H1, 0, 4), sealed_base=minutes),
+        DownloadPlan(wanted=want(H1, 4, 10), sealed_base=fives),
+    ]
+
+
+def test_all_timeframes_of_a_pair_cost_the_requests_of_the_shortest() -> None:
+    every = [want(timeframe, 0, 10) for timeframe in Timeframe]
+
+    assert downloads(every, native=False) == [DownloadPlan(wanted=every[0], derived=tuple(every[1:]))]
+
+
+@pytest.mark.parametrize(("timeframe", "base"), [(M30, M15), (H4, H1)])
+@pytest.mark.parametrize("native", [False, True])
+def test_a_timeframe_that_coinbase_lacks_is_derived_from_the_longest_that_it_has(
+    timeframe: Timeframe, base: Timeframe, *, native: bool
+) -> None:
+    offered = find("coinbase").timeframes
+
+    plan = downloads([want(timeframe, 0, 10)], native=native, is_native=lambda dataset: dataset.timeframe in offered)
+
+    assert plan == [DownloadPlan(wanted=want(base, 0, 10), derived=(want(timeframe, 0, 10),))]
+
+
+def test_a_bucket_is_derived_only_where_its_whole_base_is_there() -> None:
+    """H4 of FX from M5 that ends at midnight UTC, in the middle of the bucket from 22:00 to 2:00."""
+    base, four_hours = want(M5, 0, 10, EUR_USD), want(H4, 0, 12, EUR_USD)
+    last_whole = FIRST + timedelta(days=9, hours=22)
+
+    plan = downloads([base, four_hours], native=False)
+
+    derived = Window(FIRST + timedelta(hours=2), last_whole)
+    asked = Window(last_whole, FIRST + timedelta(days=12))
+    assert plan[0].derived[0].window == derived
+    assert plan[-1].wanted.window == asked
+
+
+@pytest.mark.parametrize("timeframe", [H4, D1])
+@pytest.mark.parametrize("change", [datetime(2020, 3, 8, tzinfo=UTC), datetime(2020, 11, 1, tzinfo=UTC)])
+def test_pages_of_a_trading_day_follow_its_clock(timeframe: Timeframe, change: datetime) -> None:
+    dataset = Dataset(instrument=EUR_USD, timeframe=timeframe)
+    window = Window(change - timedelta(days=5), change + timedelta(days=5))
+
+    asked = [page.window for page in pages(dataset, window, [], 7)]
+
+    assert merge(asked) == [Window(asked[0].start, asked[-1].end)]
+    assert all(len(grid_of(dataset).opens(each)) == 7 for each in asked[:-1])
+    assert all(grid_of(dataset).whole(each) == each for each in asked)
+    assert merge([half.window for page in asked for half in halves(Page(dataset=dataset, window=page))]) == merge(asked)

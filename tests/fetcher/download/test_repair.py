@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from fetcher.download import run_loop
-from fetcher.download.page_ledger import AGREEING_EMPTY_RESPONSES, FILE_NAME, PageLedger
+from fetcher.download.fetch_context import RunOptions
+from fetcher.download.ledger_database import FILE_NAME
+from fetcher.download.page_ledger import AGREEING_EMPTY_RESPONSES, PageLedger
 from fetcher.download.plan import DownloadPlan
 from fetcher.download.repair import RepairResult, repair
 from fetcher.download.sealing import Publisher
@@ -55,7 +57,7 @@ def download(store: FrameStore, serving) -> Callable:
                 access=access,
                 native=False,
                 now=lambda: NOW,
-                options=run_loop.RunOptions(confirm_after_seconds=0.0),
+                options=RunOptions(confirm_after_seconds=0.0),
             )
             assert not [each.error for each in done if each.error]
             return len({seen.query for seen in served.requests if "start=" in str(seen.query)})

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from fetcher.download import run_loop
+from fetcher.download.candle_accounting import SlotState, slot_report
+from fetcher.download.fetch_context import RunOptions
 from fetcher.download.page_ledger import PageLedger
 from fetcher.download.progress import DownloadProgress
 from fetcher.locks import exclusive, of_folder
 from fetcher.protocol.provider import Access, Page, PageTooLarge
+from fetcher.provider_registry import find
 from fetcher.simulator.candles.generated import GeneratedCandles
 from fetcher.simulator.candles.source import SimulatedCandles
 from fetcher.simulator.faults import Faults
@@ -20,8 +23,9 @@ from tests.factories.exchanges import exchange_of
 from tradeschool.errors import DataIncomplete, ProviderRejected, ProviderUnusable, ServiceUnreachable, StoreUnwritable
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import BTC_USD, ETH_USD, EUR_USD, INSTRUMENTS, DatasetRange
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset, Instrument
-from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, Timeframe
 from tradeschool.markets.windows import Window
 from tradeschool.store import GapReason, Seal
 from tradeschool.store.frame_store import FrameStore
@@ -34,7 +38,7 @@ FAULTS = "429=0.05,5xx=0.05,html=0.05,cut=0.05,empty=0.1,duplicate=0.1"
 
 
 def wants(
-    *instruments: Instrument, window: Window = MONTH, frames: tuple[Timeframe, ...] = tuple(Timeframe)
+    *instruments: Instrument, window: Window = MONTH, frames: tuple[Timeframe, ...] = DEFAULT_TIMEFRAMES
 ) -> list[DatasetRange]:
     return [
         DatasetRange(dataset=Dataset(instrument=instrument, timeframe=timeframe), window=window)
@@ -57,7 +61,7 @@ async def fetch(
         access=access,
         native=native,
         now=lambda: NOW,
-        options=run_loop.RunOptions(confirm_after_seconds=0.0),
+        options=RunOptions(confirm_after_seconds=0.0),
     )
 
 
@@ -104,7 +108,7 @@ def test_all_candles_of_the_source_are_sealed(undisturbed: FrameStore, generated
 
 
 def test_the_half_spread_at_the_open_is_sealed(undisturbed: FrameStore, generated: GeneratedCandles) -> None:
-    for timeframe in Timeframe:
+    for timeframe in DEFAULT_TIMEFRAMES:
         dataset = Dataset(instrument=EUR_USD, timeframe=timeframe)
         source = generated.candles(dataset, MONTH.start_seconds, MONTH.end_seconds)
         assert source.bid is not None
@@ -222,7 +226,7 @@ def damage(path: Path) -> None:
 
 
 @pytest.mark.parametrize("corrupt", [damage, Path.unlink], ids=["cut", "lost"])
-@pytest.mark.parametrize("timeframe", Timeframe, ids=lambda timeframe: timeframe.name)
+@pytest.mark.parametrize("timeframe", DEFAULT_TIMEFRAMES, ids=lambda timeframe: timeframe.name)
 @pytest.mark.parametrize("year", [2020, 2021])
 async def test_only_the_damaged_file_is_fetched_again(
     store: FrameStore,
@@ -291,7 +295,7 @@ async def test_an_unreachable_provider_ends_only_its_own_downloads(store: FrameS
             access=access,
             native=False,
             now=lambda: NOW,
-            options=run_loop.RunOptions(confirm_after_seconds=0.0),
+            options=RunOptions(confirm_after_seconds=0.0),
         )
 
     assert errors(progress) == [ServiceUnreachable, ServiceUnreachable, None]
@@ -370,7 +374,7 @@ async def test_waiting_callers_are_notified_when_a_dataset_is_sealed(store: Fram
             access=access,
             native=False,
             now=lambda: NOW,
-            options=run_loop.RunOptions(on_sealed=told.append, confirm_after_seconds=0.0),
+            options=RunOptions(on_sealed=told.append, confirm_after_seconds=0.0),
         )
 
     assert [seal.dataset for seal in told] == [want.dataset.name for want in wants(BTC_USD)]
@@ -474,3 +478,53 @@ async def test_waiting_for_another_fetcher_can_be_cancelled(tmp_path: Path) -> N
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05), exclusive(of_folder(tmp_path), lambda: None):
                 pass
+
+
+@pytest.mark.parametrize("sunday", [datetime(2022, 3, 13, tzinfo=UTC), datetime(2022, 11, 6, tzinfo=UTC)])
+async def test_every_timeframe_is_sealed_over_a_clock_change(
+    serving, store: FrameStore, generated: GeneratedCandles, sunday: datetime
+) -> None:
+    """Derived from M1, accounted for to the last slot, and equal to what the provider itself makes of the days."""
+    window = Window(sunday - timedelta(days=9), sunday + timedelta(days=9))
+    wanted = wants(BTC_USD, EUR_USD, window=window, frames=tuple(Timeframe))
+    async with serving() as served:
+        progress = await fetch(wanted, store, served.url)
+        assert errors(progress) == [None, None]
+        assert await fetch(wanted, store, served.url) == []
+
+    with PageLedger(store.root) as ledger:
+        for want in wanted:
+            whole = grid_of(want.dataset).whole(window)
+            assert whole
+            source = generated.candles(want.dataset, whole.start_seconds, whole.end_seconds)
+            found = store.arrays(want.dataset, window)
+            assert found.time.tolist() == source.times.tolist()
+            assert np.array_equal(found.close, source.prices[:, 3])
+            slots = slot_report(want, store, ledger).slots
+            assert slots[SlotState.STORED] == len(source)
+            assert slots[SlotState.UNASKED] == slots[SlotState.FAILED] == 0
+            assert sum(slots.values()) == grid_of(want.dataset).count(window)
+            (seal,) = store.seals(want.dataset)
+            assert (seal.window, seal.derived) == (whole, want.dataset.timeframe is not Timeframe.M1)
+    audits = [audit for each in progress for audit in each.audits]
+    assert {audit.page.dataset.timeframe for audit in audits} == find("coinbase").timeframes - {Timeframe.M1}
+    assert all(audit.is_clean and audit.candles for audit in audits)
+
+
+async def test_days_of_fx_are_asked_for_where_nothing_is_there_to_derive_them_from(
+    serving, store: FrameStore, generated: GeneratedCandles
+) -> None:
+    sunday = datetime(2022, 11, 6, tzinfo=UTC)
+    window = Window(sunday - timedelta(days=6), sunday + timedelta(days=6))
+    (want,) = wants(EUR_USD, window=window, frames=(Timeframe.D1,))
+    async with serving() as served:
+        await fetch([want], store, served.url)
+
+    whole = grid_of(want.dataset).whole(window)
+    assert whole
+    source = generated.candles(want.dataset, whole.start_seconds, whole.end_seconds)
+    assert store.arrays(want.dataset, window).time.tolist() == source.times.tolist()
+    assert [request.query for request in served.requests if "from" in request.query] == [
+        "granularity=D&price=MBA&smooth=false&includeFirst=true"
+        f"&from={whole.start_seconds}&to={whole.end_seconds}&dailyAlignment=17&alignmentTimezone=America/New_York"
+    ]

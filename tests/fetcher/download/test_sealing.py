@@ -12,13 +12,13 @@ from fetcher.download.plan import DownloadPlan
 from fetcher.download.sealing import Publisher, gaps
 from fetcher.protocol.provider import Page
 from fetcher.provider_registry import find
-from tradeschool.candles.findings import FindingKind
 from tradeschool.errors import ForeignFile, InvalidCandles
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.findings import FindingKind
 from tradeschool.store import GapReason
 from tradeschool.store.frame_store import FrameStore
 
@@ -186,7 +186,7 @@ def test_deriving_from_a_damaged_base_is_refused(publisher: Publisher, ledger: P
     quarter = DatasetRange(dataset=BTC.at(Timeframe.M15), window=HOUR)
 
     with pytest.raises(ForeignFile, match="changed since it was sealed"):
-        publisher.publish(DownloadPlan(wanted=quarter, from_sealed=True))
+        publisher.publish(DownloadPlan(wanted=quarter, sealed_base=BTC))
 
 
 @given(st.sets(st.integers(0, 119)))

@@ -13,13 +13,13 @@ import pytest
 from fetcher.importing.forms.layout import FileFormat
 from fetcher.importing.importer import import_candles
 from fetcher.importing.request import ImportRequest
-from tradeschool.candles.findings import FindingKind
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import InvalidCandles, SettingsError, TradeschoolError
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD, GBP_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.findings import FindingKind
+from tradeschool.ohlcv.frame import Candles
 from tradeschool.store import GapReason, Seal
 from tradeschool.store.frame_store import FrameStore
 

@@ -11,6 +11,7 @@ from fetcher.protocol.provider import Page, PageTooLarge
 from fetcher.providers.oanda import PROVIDER
 from tradeschool.errors import InvalidCandles, ProviderRejected, ProviderUnusable, SettingsError
 from tradeschool.markets.catalogue import EUR_USD, GBP_USD
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
@@ -171,6 +172,18 @@ def test_parameters_with_surprising_defaults_are_sent() -> None:
         "from": "1578268800",
         "to": "1578270600",
     }
+
+
+@pytest.mark.parametrize(("timeframe", "granularity"), [(Timeframe.H4, "H4"), (Timeframe.D1, "D")])
+def test_the_begin_of_the_trading_day_is_said(timeframe: Timeframe, granularity: str) -> None:
+    dataset = PAGE.dataset.at(timeframe)
+    window = grid_of(dataset).whole(Window(datetime(2024, 3, 7, tzinfo=UTC), datetime(2024, 3, 13, tzinfo=UTC)))
+    assert window
+
+    for request in (PROVIDER.request(Page(dataset=dataset, window=window)), PROVIDER.probe(dataset)):
+        assert request.query["granularity"] == granularity
+        assert request.query["dailyAlignment"] == "17"
+        assert request.query["alignmentTimezone"] == "America/New_York"
 
 
 def test_a_too_long_range_raises_page_too_large(recorded) -> None:

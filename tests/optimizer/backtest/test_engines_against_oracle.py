@@ -16,8 +16,8 @@ from optimizer.level.spec import Direction
 from tests.factories.backtests import SMA, assert_same, fills, managed_parameters, random_parameters, random_rules
 from tests.factories.candles import BTC, EUR, SHARED, random_prepared, real_btc, real_eur, shared_candles, whole_window
 from tests.optimizer.backtest import oracle
-from tradeschool.candles.arrays import CandleArrays
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
 
 WARM_UP = 45
 SIDES = {Direction.LONG: (1,), Direction.SHORT: (-1,), Direction.BOTH: (1, -1)}

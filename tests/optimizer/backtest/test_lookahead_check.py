@@ -15,7 +15,7 @@ from optimizer.strategies.protocol import completed, load
 from tests.factories.strategies import FIRST_RISE
 from tradeschool import plugins
 from tradeschool.markets.catalogue import find_dataset
-from tradeschool.markets.windows import parse_timerange
+from tradeschool.markets.timerange import parse_timerange
 
 WINDOW = parse_timerange("20210301-20210321")
 

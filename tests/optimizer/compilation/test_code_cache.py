@@ -49,6 +49,20 @@ def installed(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compiled")
+    (folder / "made_kernel.py").write_text(KERNEL)
+    run(folder)
+    return folder
+
+
+@pytest.fixture
+def compiled(compiled_once: Path, tmp_path: Path) -> Path:
+    """A folder with a kernel and its compiled code."""
+    return shutil.copytree(compiled_once, tmp_path / "installed")
+
+
 def start(installed: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
     usual = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.Popen(
@@ -88,40 +102,35 @@ def test_a_configured_folder_has_priority(installed: Path, tmp_path: Path) -> No
     assert not (installed / "__pycache__").exists()
 
 
-def test_another_numba_version_recompiles_and_logs_it_once(installed: Path) -> None:
-    run(installed)
-    hits, _, log = run(installed, "0.0.0")
+def test_another_numba_version_recompiles_and_logs_it_once(compiled: Path) -> None:
+    hits, _, log = run(compiled, "0.0.0")
 
     assert hits == COMPILED
     assert log == "compiling machine code: none is cached for this processor, source and libraries\n"
 
 
-def test_another_processor_recompiles(installed: Path) -> None:
-    run(installed)
-
-    assert run(installed, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")[0] == COMPILED
-    assert run(installed)[0] == LOADED
+def test_another_processor_recompiles(compiled: Path) -> None:
+    assert run(compiled, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")[0] == COMPILED
+    assert run(compiled)[0] == LOADED
 
 
-def test_a_changed_source_recompiles_and_a_copied_one_does_not(installed: Path, tmp_path: Path) -> None:
-    run(installed)
+def test_a_changed_source_recompiles_and_a_copied_one_does_not(compiled: Path, tmp_path: Path) -> None:
     copied = tmp_path / "copied"
-    shutil.copytree(installed, copied, copy_function=shutil.copyfile)  # with other times
+    shutil.copytree(compiled, copied, copy_function=shutil.copyfile)  # with other times
     changed = tmp_path / "changed"
-    shutil.copytree(installed, changed)
+    shutil.copytree(compiled, changed)
     (changed / "made_kernel.py").write_text(KERNEL + "\n# changed\n")
 
     assert run(copied)[0] == LOADED
     assert run(changed)[0] == COMPILED
 
 
-def test_a_damaged_cache_file_is_recompiled(installed: Path) -> None:
-    run(installed)
-    (path,) = (installed / "__pycache__").glob("*.machine-code")
+def test_a_damaged_cache_file_is_recompiled(compiled: Path) -> None:
+    (path,) = (compiled / "__pycache__").glob("*.machine-code")
     path.write_bytes(path.read_bytes()[:-100])
 
-    assert run(installed)[0] == COMPILED
-    assert run(installed)[0] == LOADED
+    assert run(compiled)[0] == COMPILED
+    assert run(compiled)[0] == LOADED
 
 
 def test_concurrent_compilation_leaves_one_valid_file(installed: Path) -> None:

@@ -12,7 +12,8 @@ from optimizer.level.spec import Gate, Part
 from optimizer.objective.objective import evaluate, prepare_level
 from optimizer.search.sampler import TrialRequest
 from optimizer.search.space import distributions
-from optimizer.search.study import OpenStudy, StudyFacts, TrialOrigin, finished_trial, open_study
+from optimizer.search.study import OpenStudy, StudyFacts, open_study
+from optimizer.search.trials import TrialOrigin, finished_trial
 from tests.factories.levels import PARAMETERS, level_of, read_flat, read_made
 from tradeschool.errors import StudyChanged
 

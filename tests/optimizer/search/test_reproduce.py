@@ -9,7 +9,7 @@ from optimizer.objective.objective import evaluate, prepare_level, repair
 from optimizer.search.reproduce import differences, evaluated_number
 from optimizer.search.sampler import SearchSpace, TrialHistory, ask
 from optimizer.search.space import distributions
-from optimizer.search.study import TrialOrigin, failed_trial, finished_trial, repeated_trial
+from optimizer.search.trials import TrialOrigin, failed_trial, finished_trial, repeated_trial
 from tests.factories.levels import level_of, read_made
 
 LEVEL = level_of(("coinbase/BTC-USD/H1", "oanda/EUR-USD/H1"), trials=14, lag=2)

@@ -15,7 +15,7 @@ from optimizer.level.metric_names import METRICS
 from optimizer.level.spec import Parameters
 from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, TrialOutcome
 from optimizer.search.sampler import SearchSpace, TrialHistory, TrialRequest, ask
-from optimizer.search.study import TrialOrigin, failed_trial, finished_trial
+from optimizer.search.trials import TrialOrigin, failed_trial, finished_trial
 
 DISTRIBUTIONS = {"slow": IntDistribution(20, 200), "fast": IntDistribution(5, 50), "stop": FloatDistribution(1.0, 5.0)}
 ORIGIN = TrialOrigin(worker="here", started=1.0, seconds=0.5)

@@ -13,16 +13,9 @@ from optimizer.level.metric_names import METRICS
 from optimizer.level.spec import Level
 from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, TrialOutcome
 from optimizer.search.sampler import TrialRequest
-from optimizer.search.study import (
-    OpenStudy,
-    StudyFacts,
-    TrialOrigin,
-    failed_trial,
-    finished_trial,
-    open_study,
-    repeated_trial,
-)
+from optimizer.search.study import OpenStudy, StudyFacts, open_study
 from optimizer.search.trial_table import export
+from optimizer.search.trials import TrialOrigin, failed_trial, finished_trial, repeated_trial
 from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
 from tradeschool.settings.urls import mask_url
 

@@ -14,7 +14,8 @@ from optuna.samplers._tpe import _truncnorm
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optimizer.search import tpe
-from optimizer.search.sampler import SearchSpace, TrialHistory, ask, trial_seed
+from optimizer.search.methods.optuna_setup import trial_seed
+from optimizer.search.sampler import SearchSpace, TrialHistory, ask
 
 REAL = {"risk": FloatDistribution(0.001, 1.0, log=True), "stop": FloatDistribution(1.0, 5.0)}
 WHOLE = {

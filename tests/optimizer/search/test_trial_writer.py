@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from optimizer.search import trial_writer
-from optimizer.search.sampler import silence_optuna
+from optimizer.search.methods.optuna_setup import silence_optuna
 from optimizer.search.study import UNIQUE_NUMBERS
 
 DISTRIBUTIONS = {

@@ -9,7 +9,7 @@ from optimizer.level.spec import Level, LevelDataset, Part
 from optimizer.objective.objective import evaluate, prepare_level
 from optimizer.search.sampler import TrialRequest
 from optimizer.search.space import distributions
-from optimizer.search.study import TrialOrigin, finished_trial
+from optimizer.search.trials import TrialOrigin, finished_trial
 from optimizer.validation.verdict import AttemptCase, judge_attempt
 from tests.factories.levels import PARAMETERS, level_of, read_made
 from tests.factories.stores import seal_made

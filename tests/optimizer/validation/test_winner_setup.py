@@ -9,7 +9,7 @@ from optimizer.objective.objective import prepare_level
 from optimizer.validation.winner_setup import BacktestSetup, WinnerSetup, differences, setup_of
 from tests.factories.levels import PARAMETERS, level_of, read_made
 from tradeschool.markets.catalogue import find_dataset
-from tradeschool.markets.windows import parse_timerange
+from tradeschool.markets.timerange import parse_timerange
 
 LEVEL = level_of(("coinbase/BTC-USD/H1", "oanda/EUR-USD/H1"))
 DIGESTS = {f"{each.dataset} {each.window.name}": f"digest{place}" for place, each in enumerate(LEVEL.datasets)}

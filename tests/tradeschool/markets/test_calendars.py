@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tradeschool.markets.calendars import closed_windows, expected_slots, open_windows
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD, INSTRUMENTS
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window, merge
@@ -118,7 +119,10 @@ def test_crypto_is_always_open() -> None:
 @given(st.sampled_from(INSTRUMENTS), st.sampled_from(Timeframe), st.lists(MOMENTS, min_size=3, max_size=5, unique=True))
 def test_the_slots_of_a_window_equal_those_of_its_parts(instrument, timeframe, moments: list[datetime]) -> None:
     dataset = Dataset(instrument=instrument, timeframe=timeframe)
-    bounds = sorted(moments)
+    times = np.array([int(moment.timestamp()) for moment in moments])
+    bounds = [datetime.fromtimestamp(time, UTC) for time in np.unique(grid_of(dataset).floor(times)).tolist()]
+    if len(bounds) < 2:
+        return
     parts = [Window(start, end) for start, end in itertools.pairwise(bounds)]
     joined = np.concatenate([expected_slots(dataset, part) for part in parts])
 
@@ -132,3 +136,33 @@ def test_open_and_closed_ranges_cover_the_whole(calendar: str, one: datetime, ot
     window = Window(min(one, other), max(one, other))
 
     assert merge(open_windows(calendar, window) + closed_windows(calendar, window)) == [window]
+
+
+@pytest.mark.parametrize("timeframe", Timeframe, ids=lambda timeframe: timeframe.name)
+@pytest.mark.parametrize("instrument", [BTC_USD, EUR_USD], ids=lambda instrument: instrument.name)
+def test_a_candle_is_expected_where_a_minute_of_it_is(instrument, timeframe) -> None:
+    """Over both clock changes, Christmas and New Year."""
+    dataset = Dataset(instrument=instrument, timeframe=timeframe)
+    grid = grid_of(dataset)
+    for start, end in (("2022-03-07", "2022-03-20"), ("2022-10-31", "2022-11-13"), ("2022-12-20", "2023-01-05")):
+        window = grid.whole(Window(hours(start), hours(end)))
+
+        minutes = expected_slots(dataset.at(Timeframe.M1), window)
+
+        assert expected_slots(dataset, window).tolist() == np.unique(grid.floor(minutes)).tolist()
+
+
+def test_a_trading_week_of_fx_has_five_days_and_thirty_candles_of_four_hours() -> None:
+    for week in (datetime(2024, 3, 10, 12, tzinfo=UTC), datetime(2024, 7, 7, 12, tzinfo=UTC)):
+        window = Window(week, week + timedelta(days=6))
+
+        days = expected_slots(EUR_H1.at(Timeframe.D1), window).tolist()
+
+        assert [f"{datetime.fromtimestamp(day, UTC):%a %H}" for day in days] == [
+            "Sun 21",
+            "Mon 21",
+            "Tue 21",
+            "Wed 21",
+            "Thu 21",
+        ]
+        assert len(expected_slots(EUR_H1.at(Timeframe.H4), window)) == 30

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tradeschool.candles.frame import Candles
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.frame import Candles
 from tradeschool.store import Gap, GapReason, Seal
 from tradeschool.store.frame_store import FrameStore
 from tradeschool.store.inventory import Inventory, inventory_of, months_of

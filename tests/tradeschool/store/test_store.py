@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tradeschool.candles.frame import Candles, schema
 from tradeschool.errors import DataIncomplete, ForeignFile, StoreUnwritable
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import BTC_USD, ETH_USD, EUR_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.frame import Candles, schema
 from tradeschool.store import Gap, GapReason, PartFile, Seal
 from tradeschool.store.frame_store import FrameStore
 

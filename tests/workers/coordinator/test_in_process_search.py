@@ -6,10 +6,9 @@ from optimizer.curriculum.attempts import at_attempt
 from optimizer.curriculum.inheritance import first_points
 from optimizer.curriculum.warm_start import copied_trial
 from optimizer.level.spec import Level, Part
-from optimizer.objective.objective import prepare_level, repair
+from optimizer.objective.objective import prepare_level
 from optimizer.search.in_process import search_in_process
-from optimizer.search.sampler import SearchSpace
-from optimizer.search.space import distributions
+from optimizer.search.space import search_space
 from optimizer.search.trial_table import export
 from tests.factories.in_process_runs import ALMOST, ANY, RunHarness, level
 from workers.coordinator.run.run_record import read_run
@@ -19,13 +18,8 @@ SEED = 7
 
 def alone(harness: RunHarness, written: Level, attempt: int = 1, inherited=None, earlier=()) -> list:
     searched = at_attempt(written, attempt, inherited)
-    space = SearchSpace(
-        seed=SEED,
-        lag=searched.lag,
-        distributions=distributions(searched),
-        repair=lambda parameters: repair(searched, parameters),
-        first_points=first_points(searched, inherited, SEED) if inherited and attempt == 1 else (),
-    )
+    points = first_points(searched, inherited, SEED) if inherited and attempt == 1 else ()
+    space = search_space(searched, SEED, points)
     was = at_attempt(written, attempt - 1, inherited).gate
     reused = [copied_trial(trial, space.distributions, was=was, now=searched.gate) for trial in earlier]
     train = prepare_level(written, Part.TRAIN, harness.context.store.arrays)

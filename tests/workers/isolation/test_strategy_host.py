@@ -10,18 +10,20 @@ import pytest
 
 from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Direction
-from optimizer.objective.objective import evaluate, prepare_level
+from optimizer.objective.objective import evaluate, plan_level
 from optimizer.strategies.protocol import load, repaired, warm_up_of
 from optimizer.strategies.proxy import BarStrategyProxy
 from optimizer.strategies.registry import find_own_by, import_own
 from tests.factories.in_process_runs import ANY, RunHarness, level, run_harness_in
 from tradeschool.errors import SettingsError, StrategyFailed, StrategyNotImported, TradeschoolError
 from tradeschool.markets.timeframes import Timeframe
-from workers.coordinator.run.curriculum_run import run_levels_with
+from workers.coordinator.run.curriculum_run import RunControl, run_levels_with
 from workers.coordinator.run.finalize import FinalizeOptions
 from workers.isolation import strategy_host
+from workers.isolation.strategy_allowlist import UserCode
 from workers.isolation.strategy_host import StrategyHost, isolated_strategies
 from workers.isolation.strategy_process import IsolationSettings
+from workers.processes.memory_limit import default_limit
 from workers.work_horse.evaluator import Evaluator
 from workers.worker.in_process_dispatch import InProcessDispatcher
 
@@ -59,13 +61,12 @@ def write(name: str = "mine", *, repair: str = "pass", signals: str = "pass") ->
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits that valid code does not reach on a slow machine; tests of endless code set lower ones."""
-    monkeypatch.setattr(strategy_host, "IMPORT_SECONDS", 600.0)
     monkeypatch.setattr(strategy_host, "RESPONSE_SECONDS", 600.0)
 
 
 @pytest.fixture
 def limits() -> IsolationSettings:
-    return IsolationSettings(trial_seconds=600)
+    return IsolationSettings(trial_seconds=600, import_seconds=600)
 
 
 @pytest.fixture
@@ -139,21 +140,29 @@ def test_a_missing_attribute_is_a_settings_error(apart: StrategyHost, name: str)
         load(name)
 
 
+@pytest.mark.parametrize(
+    ("loop", "limit"),
+    [
+        ("while True: pass", "1 s of processor time"),
+        ("import itertools; sum(itertools.repeat(0))", "1 s of processor time"),
+        ("import time; time.sleep(1e6)", "2 s"),
+    ],
+)
 def test_an_endless_import_is_stopped_once_and_reported(
-    monkeypatch: pytest.MonkeyPatch, limits: IsolationSettings
+    monkeypatch: pytest.MonkeyPatch, limits: IsolationSettings, loop: str, limit: str
 ) -> None:
-    monkeypatch.setattr(strategy_host, "IMPORT_SECONDS", 2.0)
-    monkeypatch.setattr(strategy_host, "LOG_SECONDS", 0.5)
-    Path("mine.py").write_text("import os\nopen('pid', 'w').write(str(os.getpid()))\nwhile True: pass")
+    monkeypatch.setattr(strategy_host, "LOG_SECONDS", 0.25)
+    monkeypatch.setattr(strategy_host, "IMPORT_FACTOR", 600 if "processor" in limit else 2)
+    Path("mine.py").write_text("import os\nopen('pid', 'w').write(str(os.getpid()))\n" + loop)
     told: list[str] = []
 
     with (
-        isolated_strategies(limits, told.append),
-        pytest.raises(StrategyNotImported, match=r"did not end within 2 s \(1 attempt\)"),
+        isolated_strategies(replace(limits, import_seconds=1), told.append),
+        pytest.raises(StrategyNotImported, match=rf"within {limit} \(work.import_timeout_seconds\) \(1 attempt\)"),
     ):
         load("mine:STRATEGY")
 
-    assert told[0].startswith("strategy mine:STRATEGY: waiting for its import, ")
+    assert any(line.startswith("strategy mine:STRATEGY: waiting for its import, ") for line in told)
     assert is_gone(int(Path("pid").read_text()))
 
 
@@ -230,13 +239,11 @@ def go_on(harness: RunHarness, name: str = "run"):
 
         return done
 
-    evaluator = Evaluator(
-        store=harness.context.store, prepare=here(prepare_level), evaluate=here(evaluate), worker="here"
-    )
+    evaluator = Evaluator(store=harness.context.store, plan=here(plan_level), evaluate=here(evaluate), worker="here")
     dispatchers = lambda _: InProcessDispatcher(evaluator)  # noqa: E731
-    return run_levels_with(
-        dispatchers, harness.context, name, lambda *_: None, lambda: False, None, FinalizeOptions(processes=1)
-    )
+    options = FinalizeOptions(processes=1)
+    control = RunControl(stop=lambda: False, on_progress=lambda *_: None, finalize=options)
+    return run_levels_with(dispatchers, harness.context, name, control)
 
 
 def own_curriculum(name: str):
@@ -297,7 +304,7 @@ def go_on_once_searched(harness: RunHarness) -> None:
 
     original = isolated_steps.host_for
     try:
-        isolated_steps.host_for = lambda levels: (host, levels[0].strategy)
+        isolated_steps.host_for = lambda levels: (host, UserCode(levels[0].strategy))
         with find_own_by(import_own):
             go_on(harness)
     finally:
@@ -323,3 +330,16 @@ def test_the_memory_of_a_strategy_has_a_limit(limits: IsolationSettings) -> None
         pytest.raises(StrategyFailed, match="at repair: MemoryError"),
     ):
         load(name).repair(DEFAULTS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts data in this way")
+@pytest.mark.parametrize(("trial", "allowed"), [(None, default_limit()), (1 << 26, 1 << 28), (1 << 50, 1 << 50)])
+def test_the_strategy_process_always_has_a_memory_limit(limits: IsolationSettings, trial: int, allowed: int) -> None:
+    ask = "import resource; open('limit', 'w').write(str(resource.getrlimit(resource.RLIMIT_DATA)))"
+
+    with isolated_strategies(replace(limits, memory_bytes=trial)):
+        load(write(repair=ask)).repair(DEFAULTS)
+
+    soft, hard = map(int, Path("limit").read_text().strip("()").split(", "))
+    assert soft == hard
+    assert allowed <= soft <= allowed + (1 << 30)

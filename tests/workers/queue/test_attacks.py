@@ -80,7 +80,7 @@ def test_an_evaluator_refuses_a_strategy_not_allowed(plan, make_evaluator) -> No
     honest = make_evaluator("w")
     evaluator = Evaluator(
         store=honest._store,
-        prepare=lambda *_: pytest.fail("it was prepared"),
+        plan=lambda *_: pytest.fail("it was prepared"),
         evaluate=honest._evaluate,
         worker="w",
         strategies=AllowedStrategies(),

@@ -1,12 +1,25 @@
 """Connections report errors in one line and never show the password."""
 
+import threading
+
 import pytest
+from redis import Redis
 
 from tradeschool.errors import ServiceUnreachable, SettingsError
 from tradeschool.settings.urls import mask_url
 from workers.connection.signing import Signer
 from workers.queue.job_reports import look_at
-from workers.queue.trial_queue import JobState, connect, depth, forget, put_back
+from workers.queue.messages import BatchResult
+from workers.queue.trial_queue import (
+    MAX_RESULT_BYTES,
+    JobState,
+    connect,
+    depth,
+    forget,
+    pop_results,
+    put_back,
+    results_key,
+)
 
 
 @pytest.mark.parametrize(
@@ -64,3 +77,26 @@ def test_jobs_are_queued_orphaned_or_missing(plan) -> None:
 
     assert look_at(queue, jobs[:1], Signer())[0].state is JobState.WAITING
     assert queue.connection.lindex(queue.key, 0) == jobs[0].encode()
+
+
+def test_an_oversized_result_is_dropped_without_a_transfer(plan) -> None:
+    connection, key = plan.queue.connection, results_key(plan.study)
+    connection.rpush(key, b"x" * (MAX_RESULT_BYTES + 1), BatchResult(study=plan.study, worker="w").model_dump_json())
+    before = connection.info("stats")["total_net_output_bytes"]
+
+    results = pop_results(connection, plan.study, 600.0, Signer())
+
+    assert [result.worker for result in results] == ["w"]
+    assert connection.info("stats")["total_net_output_bytes"] - before < 100_000
+    assert connection.exists(key) == 0
+
+
+def test_the_first_result_ends_the_wait(plan) -> None:
+    connection, key = plan.queue.connection, results_key(plan.study)
+    text = BatchResult(study=plan.study, worker="w").model_dump_json()
+    arrival = threading.Timer(0.2, lambda: Redis(connection_pool=connection.connection_pool).rpush(key, text))
+    arrival.start()
+
+    assert [result.worker for result in pop_results(connection, plan.study, 600.0, Signer())] == ["w"]
+    assert pop_results(connection, plan.study, 0.01, Signer()) == []
+    arrival.join()

@@ -273,13 +273,19 @@ def test_a_stopped_embedded_server_between_runs_is_no_error(
     assert 'tradeschool_up{source="queue"} 1.0' in metrics
 
 
+def error_of_run(page) -> str | None:
+    """The reason for missing values; None before the first look, which is answered with status 503."""
+    answer = page.get("/api/run")
+    return answer.json()["error"] if answer.status_code == 200 else None
+
+
 def test_during_a_database_outage_result_files_are_served(context, serve, client, postgres) -> None:
     server, context.storage_url = postgres
     context.begin_run("away")
     with serve(context) as url, client(url) as page, stream(page):  # watched, it looks every two seconds
 
         def error() -> str | None:
-            return page.get("/api/run").json().get("error")
+            return error_of_run(page)
 
         eventually(lambda: page.get("/api/run").json().get("run"))
         server.stop()
@@ -303,7 +309,7 @@ def test_a_failing_topic_does_not_stop_the_others(page, context, monkeypatch: py
     context.begin_run()
 
     with stream(page):
-        told = eventually(lambda: page.get("/api/run").json().get("error"))
+        told = eventually(lambda: error_of_run(page))
     assert told == "run: not readable; see the log of tradeschool serve"
     assert page.get("/api/queue").status_code == 200
 

@@ -15,6 +15,7 @@ from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 from redis import Redis
 
+from optimizer.search.sampler import SearchSpace
 from optimizer.search.study import StudyFacts, open_study
 from optimizer.search.trial_table import export
 from tests.factories.levels import level_of
@@ -44,9 +45,9 @@ def forks() -> Iterator[ForkServer]:
 
 
 class Hurried(QueueDispatcher):
-    """Gives the misbehaving trial two seconds and the others no practical limit."""
+    """Gives the misbehaving trial its own limit and the others no practical limit."""
 
-    seconds = 2
+    seconds = 600
 
     def send(self, job_key: JobKey, batch: TrialBatch) -> bool:
         self._timeout = self.seconds if UNLUCKY in {each["fast"] for each in batch.parameters} else 600
@@ -62,7 +63,9 @@ class Scene:
     forks: ForkServer
     strategy: str = "misbehaving:EXIT"
     import_fault: str = "none"
-    import_seconds: int = 60
+    import_seconds: int = 600
+    unlucky_seconds: int = 2
+    """Time limit of the misbehaving trial."""
     said: str = ""
     """By its workers, on standard error."""
 
@@ -103,6 +106,7 @@ def coordinate(scene: Scene, tend: Callable[[], None]) -> tuple[bytes, list[Froz
     """Trial table and trials."""
     queue = TrialQueue(connection=Redis.from_url(scene.url))
     dispatcher = Hurried(queue, study=STUDY, url=scene.url, job_timeout_seconds=600)
+    dispatcher.seconds = scene.unlucky_seconds
     level = level_of(
         ("coinbase/BTC-USD/H1",), strategy=scene.strategy, ranges={"fast": (5, 30)}, trials=len(POINTS), lag=2
     )
@@ -111,8 +115,13 @@ def coordinate(scene: Scene, tend: Callable[[], None]) -> tuple[bytes, list[Froz
     run = StudyRun(
         study=study,
         facts=facts,
-        distributions={"fast": IntDistribution(5, 30)},
-        repair=lambda parameters: parameters,
+        space=SearchSpace(
+            seed=7,
+            lag=level.lag,
+            distributions={"fast": IntDistribution(5, 30)},
+            repair=lambda parameters: parameters,
+            first_points=POINTS,
+        ),
         digests=level_digests(level, Candles()),
         dispatcher=dispatcher,
         settings=CoordinatorSettings(reconcile_seconds=0.2, orphan_seconds=2.0, attempts=2, losses=1),
@@ -303,7 +312,7 @@ IMPORT_FAULTS = {
 @pytest.mark.parametrize("import_fault", IMPORT_FAULTS)
 def test_an_unimportable_strategy_ends_the_search(scene: Scene, import_fault: str) -> None:
     scene.strategy, scene.import_fault = "unimportable:STRATEGY", import_fault
-    scene.import_seconds = 1 if "loop" in import_fault else 60
+    scene.import_seconds, scene.unlucky_seconds = 1 if "loop" in import_fault else 600, 600
 
     with pytest.raises(StrategyNotImported) as told:
         scene.search()
@@ -311,6 +320,30 @@ def test_an_unimportable_strategy_ends_the_search(scene: Scene, import_fault: st
     said = re.escape(f"strategy unimportable:STRATEGY cannot be imported: {IMPORT_FAULTS[import_fault]}")
     assert re.fullmatch(rf"{said}( \(misbehaving.py, line \d+\))? \(2 attempts\)", str(told.value))
     assert scene.left == []
+    failures = [line for line in scene.said.splitlines() if "worker: job failed" in line]
+    assert len(failures) >= 2
+    assert [" WARNING " in line for line in failures] == [True] + [False] * (len(failures) - 1), (
+        "one warning per worker"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("MEMORY_TAKING_WARM_UP", r"MemoryError \(misbehaving.py, line \d+\)"),
+        ("ENDLESS_WARM_UP", r"JobTimeoutException: Task exceeded maximum timeout value \(1 seconds\)"),
+    ],
+)
+def test_a_warm_up_has_the_limits_of_an_import(scene: Scene, name: str, said: str) -> None:
+    """A worker's limit is 268 MB; candles are loaded without it."""
+    scene.strategy, scene.unlucky_seconds = f"misbehaving:{name}", 600
+    scene.import_seconds = 1 if name == "ENDLESS_WARM_UP" else 600
+
+    with pytest.raises(StrategyNotImported) as told:
+        scene.search()
+
+    begin = f"strategy misbehaving:{name} cannot be imported: at warm-up: "
+    assert re.fullmatch(rf"{begin}{said} \(2 attempts\)", str(told.value))
 
 
 def test_a_stopping_worker_does_not_wait_for_an_import(scene: Scene, eventually) -> None:

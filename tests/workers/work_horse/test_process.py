@@ -112,6 +112,68 @@ def test_a_batch_for_a_dead_work_horse_fails_at_once(ride) -> None:
     assert again == [None, "its process is gone", True]
 
 
+STEPS = """
+import json, resource, sys
+from workers.processes.memory_limit import default_limit
+from workers.work_horse.child import PreparationStep, WorkHorseTask
+from workers.work_horse.process import WorkHorse
+
+taken, seen = [], []
+
+def room():
+    pages = int(open("/proc/self/statm").read().split()[5])
+    return resource.getrlimit(resource.RLIMIT_DATA)[0] - pages * resource.getpagesize()
+
+def take(size):
+    def step(batch):
+        seen.append(room())
+        taken.append(bytearray(size))
+    return step
+
+def evaluate(batch):
+    return json.dumps([*seen, room(), default_limit()]).encode()
+
+limit = int(sys.argv[1]) or None
+steps = [
+    PreparationStep(run=take(int(size)), failure=name, is_trusted=name == "candles")
+    for name, size in zip(sys.argv[2::2], sys.argv[3::2])
+]
+work_horse = WorkHorse(WorkHorseTask(evaluate=evaluate, close=lambda: None, memory_bytes=limit, steps=steps))
+work_horse.send(b"x", 60, 1)
+done = work_horse.wait(60)
+work_horse.kill()
+sys.stderr.write(json.dumps([done.failure, json.loads(done.result or "[]")]))
+"""
+LIMIT, MUCH, SLACK = 1 << 28, 1 << 29, 1 << 25
+
+
+def prepared(limit: int, *steps: object) -> tuple[str | None, list[int]]:
+    command = [sys.executable, "-c", textwrap.dedent(STEPS), str(limit), *map(str, steps)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
+    failure, seen = json.loads(done.stderr)
+    return failure, seen
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts data in this way")
+def test_only_trusted_steps_exceed_the_memory_limit_of_a_trial() -> None:
+    failure, (warm_up, candles, trial, most) = prepared(LIMIT, "warm-up", 1, "candles", MUCH)
+
+    assert failure is None
+    assert warm_up == pytest.approx(LIMIT, abs=SLACK)
+    assert candles == pytest.approx(most, abs=SLACK)
+    assert trial == pytest.approx(LIMIT, abs=SLACK)
+    assert prepared(LIMIT, "candles", 1, "warm-up", MUCH) == ("warm-up: MemoryError", [])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts data in this way")
+def test_no_step_is_unlimited_without_a_setting() -> None:
+    failure, (*rooms, most) = prepared(0, "import", 1, "candles", 1)
+
+    assert failure is None
+    assert rooms == pytest.approx([most] * 3, abs=SLACK)
+
+
 def test_a_work_horse_ends_with_its_worker(plan, start_worker, eventually) -> None:
     slow = replace(plan, title="sleep 5", trials=1)
     worker, study = start_worker(), slow.open()

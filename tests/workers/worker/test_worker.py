@@ -5,14 +5,18 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from optimizer.search.trial_table import export
 from tests.fork_server import Forked
-from tradeschool.errors import SettingsError
+from tradeschool.errors import SettingsError, StrategyNotImported
+from workers.connection.reconnect import Outage
+from workers.coordinator.study.coordinator import coordinate
 from workers.processes.pool import Pool, PoolSettings
 from workers.queue.announcements import Announcement, publish_announcement, read_announcements
 from workers.queue.job_allowlist import TrialJob
@@ -150,6 +154,26 @@ def test_another_version_is_reported(plan, make_evaluator, announcement: str, re
 
     with pytest.raises(SettingsError, match=reason):
         check_in(plan.queue.connection, make_evaluator("w"))
+
+
+@pytest.mark.parametrize("error", [None, StrategyNotImported("mine:STRATEGY", "no")])
+def test_an_announcement_is_removed_when_a_search_ends_early(plan, error: StrategyNotImported | None) -> None:
+    """Workers that start for the next search check every announced strategy."""
+    study = plan.open()
+    run, announced = plan.run(study), []
+
+    def stop() -> bool:
+        announced.append([*read_announcements(plan.queue.connection)])
+        if announced[-1] and error is not None:
+            run.reconcile = Mock(side_effect=error)
+        return bool(announced[-1]) and error is None
+
+    with nullcontext() if error is None else pytest.raises(StrategyNotImported):
+        assert coordinate(lambda: run, outage=Outage(), stop=stop, report=lambda _: None, wait_seconds=0) is None
+    study.close()
+
+    assert announced[-1] == [plan.study]
+    assert read_announcements(plan.queue.connection) == {}
 
 
 def test_an_announcement_is_removed_at_the_end(served) -> None:

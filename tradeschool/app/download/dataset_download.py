@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 
 from fetcher.download import run_loop
+from fetcher.download.fetch_context import RunOptions
 from fetcher.download.follow import FollowPlan, follow
 from fetcher.download.pending import remaining_downloads
 from fetcher.download.progress import DownloadProgress
@@ -33,7 +34,7 @@ def fetch_all(wanted: list[DatasetRange], store: Store, settings: Settings, *, n
         TradeschoolError: Error of the first failed download; the other downloads were completed.
     """
     wanted, access = reachable(wanted, settings)
-    require_space(remaining_downloads(wanted, store, native=native), store)
+    require_space(remaining_downloads(wanted, store, native=native, access=access), store)
     with _notifying(settings):
         conclude = partial(download_summary.write, store=store)
         progress = asyncio.run(download(wanted, store, access, native=native, conclude=conclude))
@@ -142,7 +143,7 @@ async def download(
             access=access,
             native=native,
             now=now,
-            options=run_loop.RunOptions(on_sealed=on_sealed, show=show),
+            options=RunOptions(on_sealed=on_sealed, show=show),
         )
         conclude(progress)
     return progress

@@ -1,7 +1,7 @@
 """Selection of the ranges to download from command-line options, and checks of that selection."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import (
@@ -13,8 +13,9 @@ from tradeschool.markets.catalogue import (
     holdout_catalogue,
 )
 from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.timeframes import Timeframe, find_timeframe
-from tradeschool.markets.windows import Window, parse_timerange
+from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, find_timeframes
+from tradeschool.markets.timerange import TimeRange
+from tradeschool.markets.windows import Window
 from tradeschool.store import Store
 from tradeschool.views.terminal import console, now, print_json
 
@@ -31,23 +32,30 @@ def say_nothing_to_do(wanted: Sequence[DatasetRange], store: Store, *, as_json: 
 
 
 def choose(
-    pairs: str | None, timeframes: str | None, timerange: str | None, *, holdout: bool = False
+    pairs: str | None, timeframes: str | None, timerange: TimeRange | None, *, holdout: bool = False
 ) -> list[DatasetRange]:
     """Return the selected ranges in the catalogue's order.
+
+    An open start is that of the catalogue, an open end the last settled day.
 
     Raises:
         SettingsError: If a pair, timeframe or time range is invalid.
     """
     named = [find_instrument(pair) for pair in pairs.split(",")] if pairs else CURRICULUM_INSTRUMENTS
     instruments = [each for each in dict.fromkeys((*INSTRUMENTS, *named)) if each in named]
-    frames = {find_timeframe(name) for name in timeframes.split(",")} if timeframes else set(Timeframe)
-    window = parse_timerange(timerange) if timerange else None
+    frames = find_timeframes(timeframes) if timeframes else DEFAULT_TIMEFRAMES
+    last = settled_until().replace(hour=0, minute=0, second=0, microsecond=0)
     chosen: dict[tuple[Dataset, Window], DatasetRange] = {}
-    for want in holdout_catalogue(instruments) if holdout else default_catalogue(instruments):
-        if want.dataset.timeframe in frames:
-            this = DatasetRange(dataset=want.dataset, window=window or want.window)
-            chosen.setdefault((this.dataset, this.window), this)
+    for want in holdout_catalogue(instruments, frames) if holdout else default_catalogue(instruments, frames):
+        window = timerange.window(first=want.window.start, last=last) if timerange else want.window
+        this = DatasetRange(dataset=want.dataset, window=window)
+        chosen.setdefault((this.dataset, this.window), this)
     return list(chosen.values())
+
+
+def settled_until() -> datetime:
+    """Return the time before which providers no longer revise a candle."""
+    return now() - SETTLED_AFTER
 
 
 def refuse_with_search(*, holdout: bool, keep_up: bool, dry_run: bool) -> None:
@@ -67,7 +75,7 @@ def refuse_unsettled(wanted: Sequence[DatasetRange]) -> None:
     Raises:
         SettingsError: If a range ends too late; the message contains the latest possible end.
     """
-    settled = now() - SETTLED_AFTER
+    settled = settled_until()
     for want in wanted:
         if want.window.end > settled:
             raise SettingsError(

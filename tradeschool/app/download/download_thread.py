@@ -1,4 +1,4 @@
-"""A download in a thread of its own, beside a search."""
+"""Thread that downloads candles while a search runs."""
 
 import asyncio
 import threading

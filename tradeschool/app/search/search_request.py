@@ -1,18 +1,20 @@
 """The search that a user asks for: the levels and what the options change in them."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from optimizer.curriculum.level_files import find_level, load_levels
 from optimizer.level.constraints import Constraint
-from optimizer.level.spec import Level, MinTrades, Mode
+from optimizer.level.spec import Level, MinTrades, Mode, costs_of
 from optimizer.runs.run_store import SURROGATES
 from tradeschool.errors import SettingsError
+from tradeschool.settings.model import Settings
 
 MAX_SEED = 2**32
 VALIDATION_SHARE = 1 / 3
@@ -29,20 +31,44 @@ class SearchOptions:
     seed: int | None = None
     workers: int | None = None
     mode: str | None = None
+    objectives: Sequence[str] = ()
+    sampler: str | None = None
+    pruner: str | None = None
     early_stop: int | None = None
     min_trades: int | None = None
     constraints: Sequence[str] = ()
     surrogates: int = SURROGATES
+    costs: str | None = None
+    default_costs: str = ""
+    """Cost presets of levels that set no costs."""
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], settings: Settings) -> "SearchOptions":
+        """Return the options of a command, with the cost presets of the settings."""
+        return cls(**options, default_costs=settings.costs)
 
     def levels(self) -> tuple[Level, ...]:
         """Return the levels to search, with the options' changes.
 
         Raises:
-            SettingsError: If the file is invalid, the level does not exist, or a constraint cannot be parsed.
+            SettingsError: If the file is invalid, the level does not exist, or an option cannot be parsed.
         """
         levels = load_levels(self.curriculum)
         named = (find_level(self.level_name, levels),) if self.level_name else levels
-        return tuple(level.model_copy(update=self._changes(level)) for level in named)
+        return tuple(self._changed(level.model_copy(update=self._changes(level))) for level in named)
+
+    def _changed(self, level: Level) -> Level:
+        """Return the level with the given objective, sampler and pruner, validated like a level's file."""
+        given = {"objective": self.objectives, "sampler": self.sampler, "pruner": self.pruner}
+        changes = {name: value for name, value in given.items() if value}
+        if not changes:
+            return level
+        try:
+            return Level.model_validate({**level.model_dump(), **changes})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            options = " ".join(f"--{name}" for name in changes if name in first["loc"]) or "--objective"
+            raise SettingsError(f"{options}: {first['msg'].removeprefix('Value error, ')}") from None
 
     def _changes(self, level: Level) -> dict[str, object]:
         changes: dict[str, object] = {}
@@ -55,6 +81,8 @@ class SearchOptions:
         if self.min_trades is not None:
             validation = ceil(self.min_trades * VALIDATION_SHARE)
             changes["min_trades"] = MinTrades(train=self.min_trades, validation=validation)
+        if presets := self.costs or (self.default_costs if "costs" not in level.model_fields_set else ""):
+            changes["costs"] = costs_of(presets)
         if self.constraints:
             changes["constraints"] = (*level.constraints, *map(_constraint, self.constraints))
         return changes

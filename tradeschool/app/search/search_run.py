@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from types import FrameType
 
 from optimizer.curriculum.level_files import find_level
@@ -12,8 +12,10 @@ from optimizer.curriculum.state_machine import End, Recommend, RunOutcome
 from optimizer.level.spec import Level, Mode
 from optimizer.runs.live_reader import StudyWatch
 from optimizer.runs.run_store import AttemptRow, RunRecord
-from tradeschool.app.context import searched_candles_of
+from tradeschool.app.context import redis_url_of, searched_candles_of
+from tradeschool.app.notifications import notifications
 from tradeschool.app.search.search_request import SearchOptions, draw_seed
+from tradeschool.app.search.strategy_isolation import isolation
 from tradeschool.app.search.worker_pool import ELSEWHERE, Look, own_workers
 from tradeschool.errors import GateNotMet, SettingsError, StoreUnwritable, TradeschoolError
 from tradeschool.private_folders import make_private
@@ -24,7 +26,8 @@ from tradeschool.views.terminal import now, print_json, say
 from tradeschool.views.trial_progress import show_null_test, show_trials
 from workers.connection.signing import Signer
 from workers.coordinator.context import RunContext
-from workers.coordinator.run import curriculum_run, run_record
+from workers.coordinator.run import run_record
+from workers.coordinator.run.curriculum_run import EndedRun, RunControl, run_levels
 from workers.coordinator.run.finalize import FinalizeOptions
 from workers.coordinator.study.trial_ledger import StudyProgress
 from workers.isolation.strategy_allowlist import user_strategies
@@ -92,16 +95,14 @@ def run_curriculum(
     wait_for_holdout: Callable[[Callable[[], bool]], None] = lambda is_there: None,
     *,
     look: Look,
-    as_json: bool,
-) -> None:
-    """Execute a run to its end and print the result.
+) -> EndedRun:
+    """Execute a run to its end; progress is printed on standard error.
 
     `wait` blocks until a level's candles are sealed; without it, they must be sealed already. `wait_for_holdout` blocks
     until the holdout period is sealed or its download has ended. `look` is called repeatedly, see `enough_workers`.
 
     Raises:
         WorkersFailed: If the workers of this command cannot be kept running.
-        GateNotMet: If a level failed its gate after all retries.
     """
     record = run_record.read_run(context, name)
     say(f"run {name}, seed {record.seed}; resume after an interruption: tradeschool optimize resume {name}")
@@ -113,16 +114,80 @@ def run_curriculum(
             if not progress.is_done:
                 look()
 
-        options = FinalizeOptions(on_null_test=show_null_test(), wait_for_holdout=wait_for_holdout)
-        ended = curriculum_run.run_levels(context, name, url, tell, stop, wait, options)
+        last_step = FinalizeOptions(on_null_test=show_null_test(), wait_for_holdout=wait_for_holdout)
+        control = RunControl(stop=stop, on_progress=tell, wait_for_candles=wait, finalize=last_step)
+        return run_levels(context, name, url, control)
+
+
+def show_end(context: RunContext, ended: EndedRun, *, as_json: bool) -> None:
+    """Print the status of a run that has ended.
+
+    Raises:
+        GateNotMet: If a level failed its gate after all retries.
+    """
     status = run_status_of(context, ended.record)
-    if as_json:
-        print_json(as_result(status))
-    else:
-        run_status.show(status)
-    say(f"files: {context.folder(name).resolve()}")
+    print_json(as_result(status)) if as_json else run_status.show(status)
+    say(f"files: {context.folder(ended.record.name).resolve()}")
     if ended.outcome is RunOutcome.ESCALATED:
         raise GateNotMet(ended.reason)
+
+
+def search_new_run(settings: Settings, chosen: SearchOptions, run_name: str | None = None) -> EndedRun:
+    """Begin a run on sealed candles and execute it to its end.
+
+    Raises:
+        SettingsError: If a level cannot be searched, or a run with this name exists.
+        DataIncomplete: If candles of a level are not sealed.
+        WorkersFailed: If the workers of this command cannot be kept running.
+    """
+    with isolation(settings):
+        context, levels = context_of(settings), chosen.levels()
+        for level in levels:
+            context.require_candles(level)
+        name = begin(context, chosen, run_name)
+        with services(settings, context, levels, chosen.workers) as (url, look):
+            return run_curriculum(context, name, url, look=look)
+
+
+def resume_run(settings: Settings, run_name: str, workers: int | None = None, *, force: bool = False) -> EndedRun:
+    """Execute an existing run to its end, exactly from where it stopped.
+
+    Raises:
+        SettingsError: If the run does not exist, or its code, settings or candles changed and `force` is not set.
+        WorkersFailed: If the workers of this command cannot be kept running.
+    """
+    with isolation(settings):
+        context = context_of(settings)
+        record = run_record.resume(context, run_name, force=force)
+        needs_workers = not is_at_its_end(context, record)
+        with services(settings, context, record.levels, workers, needs_workers=needs_workers) as (url, look):
+            return run_curriculum(context, run_name, url, look=look)
+
+
+@contextmanager
+def services(
+    settings: Settings,
+    context: RunContext,
+    levels: Sequence[Level],
+    workers: int | None,
+    *,
+    needs_workers: bool = True,
+) -> Iterator[tuple[str, Look]]:
+    """Run notifications, queue server and workers until the block ends; yield the server's URL and the check.
+
+    `workers` is as in `enough_workers`.
+    """
+    strategies = strategies_of(context, levels)
+    with (
+        notifications(settings),
+        redis_url_of(settings) as url,
+        enough_workers(url, workers, strategies, context.signer) if needs_workers else nullcontext(_nothing) as look,
+    ):
+        yield url, look
+
+
+def _nothing() -> None:
+    """Check no workers."""
 
 
 def is_at_its_end(context: RunContext, record: RunRecord) -> bool:

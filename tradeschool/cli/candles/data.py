@@ -14,10 +14,12 @@ from tradeschool.cli.candles.data_export import export
 from tradeschool.cli.candles.data_import import import_
 from tradeschool.cli.candles.data_repair import repair
 from tradeschool.cli.options.output import json_option
+from tradeschool.cli.options.timerange import chosen_range, timerange_options
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import DatasetRange, default_catalogue, find_dataset
 from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.windows import Window, parse_timerange
+from tradeschool.markets.timerange import TimeRange, window_among
+from tradeschool.markets.windows import Window
 from tradeschool.store import Store
 from tradeschool.store.inventory import inventory_of
 from tradeschool.views.terminal import console, print_json
@@ -128,17 +130,17 @@ def verify(names: tuple[str, ...]) -> None:
 
 @data.command()
 @click.argument("names", metavar="[DATASET]...", nargs=-1)
-@click.option("--timerange", help="Time range, for example 20200101-20240101; end excluded. [default: the catalogue's]")
+@timerange_options("the catalogue's")
 @json_option
-def account(names: tuple[str, ...], timerange: str | None, *, as_json: bool) -> None:
+def account(names: tuple[str, ...], timerange: str | None, days: int | None, *, as_json: bool) -> None:
     """Count the candle slots of a range by state.
 
     States: stored, confirmed empty, closed by calendar, failed, not yet requested.
     """
     store = candles_of(load_settings())
-    window = parse_timerange(timerange) if timerange else None
+    asked = chosen_range(timerange, days)
     with PageLedger(store.root) as ledger:
-        found = [candle_accounting.slot_report(want, store, ledger) for want in _wanted(names, window)]
+        found = [candle_accounting.slot_report(want, store, ledger) for want in _wanted(names, asked, store)]
     if as_json:
         print_json(
             [{"dataset": each.wanted.dataset.name, "range": str(each.wanted.window), **each.slots} for each in found]
@@ -151,16 +153,19 @@ def account(names: tuple[str, ...], timerange: str | None, *, as_json: bool) -> 
     console().print(table)
 
 
-def _wanted(names: tuple[str, ...], window: Window | None) -> list[DatasetRange]:
-    """Return the catalogue's ranges of the named (or all) datasets, or their `window` if one is given."""
+def _wanted(names: tuple[str, ...], asked: TimeRange | None, store: Store) -> list[DatasetRange]:
+    """Return the catalogue's ranges of the named (or all) datasets, or the range that is asked for.
+
+    An open end of it is that of the sealed candles, or of the catalogue if nothing is sealed.
+    """
     named = [find_dataset(name) for name in names] if names else [want.dataset for want in default_catalogue()]
-    catalogue = default_catalogue(dict.fromkeys(dataset.instrument for dataset in named))
+    timeframes = dict.fromkeys(dataset.timeframe for dataset in named)
+    catalogue = default_catalogue(dict.fromkeys(dataset.instrument for dataset in named), timeframes)
     wanted = [want for want in catalogue if want.dataset in named]
-    if window:
-        return [
-            DatasetRange(dataset=dataset, window=window) for dataset in dict.fromkeys(want.dataset for want in wanted)
-        ]
-    return wanted
+    if not asked:
+        return wanted
+    sealed = {want.dataset: [seal.window for seal in store.seals(want.dataset)] or [want.window] for want in wanted}
+    return [DatasetRange(dataset=dataset, window=window_among(asked, there)) for dataset, there in sealed.items()]
 
 
 def _gaps(dataset: Dataset, store: Store, ledger: PageLedger) -> Iterator[_Gap]:

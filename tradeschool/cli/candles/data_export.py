@@ -7,11 +7,12 @@ import click
 import polars as pl
 
 from tradeschool.app.context import load_settings
-from tradeschool.candles.arrays import PRICES
+from tradeschool.cli.options.timerange import chosen_range, timerange_options
 from tradeschool.errors import DataIncomplete, SettingsError, StoreUnwritable
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.windows import parse_timerange
+from tradeschool.markets.timerange import TimeRange, window_among
+from tradeschool.ohlcv.arrays import PRICES
 from tradeschool.store.frame_store import FrameStore
 from tradeschool.views.terminal import console
 
@@ -43,28 +44,27 @@ class ExportLayout(StrEnum):
     show_default=True,
     help="Column layout and file name.",
 )
-@click.option("--timerange", help="Time range, for example 20200101-20220101. [default: everything sealed]")
-def export(dataset: str, out: Path, layout: str, timerange: str | None) -> None:
+@timerange_options("everything sealed")
+def export(dataset: str, out: Path, layout: str, timerange: str | None, days: int | None) -> None:
     """Write the candles of a dataset to one file."""
     source = find_dataset(dataset)
     if layout == ExportLayout.FREQTRADE and out.suffix != ".feather":
         out = out / freqtrade_name(source)
     if out.suffix not in FORMATS:
         raise SettingsError(f"--out {out}: expected a file name that ends in {', '.join(FORMATS)}")
-    frame = _sealed(FrameStore(load_settings().data_dir), source, timerange)
+    frame = _sealed(FrameStore(load_settings().data_dir), source, chosen_range(timerange, days))
     _write(_for_freqtrade(frame) if layout == ExportLayout.FREQTRADE else frame, out)
     console().print(f"{frame.height:,} candles in {out}", soft_wrap=True)
 
 
 def freqtrade_name(dataset: Dataset) -> str:
     """Return freqtrade's file name of a dataset, for example `BTC_USD-5m.feather`."""
-    minutes = dataset.timeframe.seconds // 60
-    timeframe = f"{minutes}m" if minutes < 60 else f"{minutes // 60}h"
-    return f"{dataset.instrument.base}_{dataset.instrument.quote}-{timeframe}.feather"
+    return f"{dataset.instrument.base}_{dataset.instrument.quote}-{dataset.timeframe.alias}.feather"
 
 
-def _sealed(store: FrameStore, source: Dataset, timerange: str | None) -> pl.DataFrame:
-    windows = [parse_timerange(timerange)] if timerange else [seal.window for seal in store.seals(source)]
+def _sealed(store: FrameStore, source: Dataset, asked: TimeRange | None) -> pl.DataFrame:
+    sealed = [seal.window for seal in store.seals(source)]
+    windows = [window_among(asked, sealed)] if asked else sealed
     if not windows:
         raise DataIncomplete(f"{source}: no sealed candles in {store.root}; run: tradeschool fetch")
     whole = pl.concat([store.candles(source, window).frame for window in windows])

@@ -16,7 +16,7 @@ from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Market
 from tradeschool.markets.timeframes import find_timeframe
-from tradeschool.markets.windows import parse_timerange
+from tradeschool.markets.timerange import parse_timerange
 from tradeschool.store import Store
 from tradeschool.store.frame_store import FrameStore
 from tradeschool.views.import_result import ImportProgress, import_json, show_import
@@ -55,7 +55,7 @@ REPLACED = ("provider", "pair", "timeframe", "tick", "calendar", "kind")
 @click.option("--decimal-mark", type=click.Choice([".", ","]), help="Decimal mark, where the files leave it open.")
 @click.option("--side", type=click.Choice([each.value for each in Side]), help="Side of the prices of FX files.")
 @click.option("--spread-pips", type=click.FloatRange(min=0), help="Spread in pips, for FX files without a spread.")
-@click.option("--timerange", help="Time range, for example 20200101-20240101. [default: the range of the files]")
+@click.option("--timerange", help="Time range in UTC, for example 2023-05 or 20230101-20230201. [default: the files]")
 @json_option
 def import_(paths: tuple[str, ...], *, as_json: bool, dry_run: bool, **options: Any) -> None:
     """Validate and seal candles from files.

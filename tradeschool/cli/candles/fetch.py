@@ -11,6 +11,7 @@ from tradeschool.app.download.dataset_selection import choose, refuse_unsettled,
 from tradeschool.app.download.product_lists import known_to_providers
 from tradeschool.atomic_files import is_swept
 from tradeschool.cli.options.output import json_option
+from tradeschool.cli.options.timerange import chosen_range, timerange_options
 from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.settings.model import Settings
 
@@ -22,6 +23,7 @@ class FetchOptions:
     pairs: str | None
     timeframes: str | None
     timerange: str | None
+    days: int | None
     native: bool
     then_optimize: bool
     curriculum: Path | None
@@ -37,9 +39,9 @@ class FetchOptions:
 
 @click.command()
 @click.option("--pairs", help="Pairs, for example BTC/USD,coinbase:SOL/USD. [default: the curriculum's]")
-@click.option("--timeframes", help="Timeframes, for example M5,H1. [default: all]")
-@click.option("--timerange", help="Time range, for example 20200101-20240101; end excluded. [default: the catalogue's]")
-@click.option("--native", is_flag=True, help="Download M15 and H1 instead of deriving them from M5.")
+@click.option("--timeframes", help="Timeframes, for example M5,H1 or 1m,4h,1d. [default: M5,M15,H1]")
+@timerange_options("the catalogue's")
+@click.option("--native", is_flag=True, help="Download each timeframe instead of deriving it from a shorter one.")
 @click.option("--then-optimize", is_flag=True, help="Search each level as soon as its datasets are sealed.")
 @click.option("--curriculum", type=click.Path(path_type=Path), help="With --then-optimize: TOML file with levels.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="With --then-optimize: seed. [default: random]")
@@ -60,8 +62,9 @@ def fetch(**options: Any) -> None:
 
 def _fetch(options: FetchOptions) -> None:
     settings = load_settings()
+    timerange = chosen_range(options.timerange, options.days)
     with known_to_providers(settings):
-        wanted = choose(options.pairs, options.timeframes, options.timerange, holdout=options.holdout)
+        wanted = choose(options.pairs, options.timeframes, timerange, holdout=options.holdout)
     store = holdout_candles_of(settings) if options.holdout else candles_of(settings)
     if options.then_optimize:
         _search_too(options, wanted, settings)

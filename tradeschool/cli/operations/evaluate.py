@@ -6,14 +6,16 @@ The module imports everything that a trial needs, so that work horses inherit it
 import click
 
 from optimizer.objective.objective import evaluate as evaluate_trial
-from optimizer.objective.objective import prepare_level
+from optimizer.objective.objective import plan_level
 from optimizer.objective.warm_up import precompile
 from optimizer.runs import fingerprint
 from optimizer.strategies.protocol import load
+from optimizer.strategies.time_limit import IMPORT_FACTOR
 from tradeschool.app.context import load_settings, redis_url_of, searched_candles_of
 from tradeschool.settings.signing_key import signing_key
 from workers.connection.signing import Signer
 from workers.isolation.strategy_allowlist import AllowedStrategies
+from workers.processes.worker_guard import continue_guarded
 from workers.queue.server_check import connect_to_work
 from workers.work_horse.evaluator import Evaluator
 from workers.work_horse.shared_arrays import share
@@ -27,11 +29,13 @@ MEGABYTE = 1_000_000
 def evaluate(parent: int | None) -> None:
     """Run one worker until interrupted; it finishes a running trial first."""
     settings = load_settings()
+    if parent is None:
+        continue_guarded()
     with redis_url_of(settings) as url:
         code, arrays = fingerprint.of_code(), settings.state_dir / "arrays"
         evaluator = Evaluator(
             store=searched_candles_of(settings),
-            prepare=prepare_level,
+            plan=plan_level,
             evaluate=evaluate_trial,
             worker=worker_name(),
             share=lambda prepared, key: share(prepared, arrays, f"{code} {key}"),
@@ -42,6 +46,7 @@ def evaluate(parent: int | None) -> None:
         watched = WorkerSettings(
             lease_seconds=work.lease_seconds,
             trials_per_horse=work.trials_per_process,
+            import_seconds=IMPORT_FACTOR * work.import_timeout_seconds,
             memory_bytes=work.trial_memory_mb * MEGABYTE if work.trial_memory_mb else None,
         )
         signer = Signer(signing_key(settings, make=True))

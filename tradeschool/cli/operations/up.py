@@ -14,7 +14,7 @@ from tradeschool.views.terminal import say
 
 @click.command()
 @search_options
-@click.option("--native", is_flag=True, help="Download M15 and H1 instead of deriving them from M5.")
+@click.option("--native", is_flag=True, help="Download each timeframe instead of deriving it from a shorter one.")
 @click.option("--run", "run_name", help="Run name; an existing run is resumed. [default: from date, time and seed]")
 @page_option
 @json_option
@@ -25,7 +25,7 @@ def up(run_name: str | None, *, native: bool, page: bool, as_json: bool, **optio
     code 0: every gate passed. Exit code 3: a gate failed.
     """
     settings = load_settings()
-    chosen = SearchOptions(**options)  # type: ignore[arg-type]  # click has checked them
+    chosen = SearchOptions.of(options, settings)
     wanted = wanted_by(chosen.levels())
     refuse_unsettled(wanted)
     search_while_fetching(

@@ -10,8 +10,9 @@ import click
 from pydantic import ValidationError
 
 from optimizer.level.spec import Direction
-from optimizer.strategies.protocol import CategoricalParameter, FloatParameter, Parameter, Strategy
+from optimizer.strategies.protocol import CategoricalParameter, Parameter, Strategy
 from optimizer.validation.winner_setup import WinnerSetup
+from tradeschool.app.backtesting import typed_parameters
 from tradeschool.app.search.strategy_isolation import load_here
 from tradeschool.errors import SettingsError
 
@@ -64,7 +65,9 @@ def parameters_of(strategy_name: str | None, file: Path | None, chosen: tuple[st
         raise SettingsError(f"--parameters {file}: direction: expected {', '.join(Direction)}, was {direction!r}")
     side = None if direction is None else str(direction)
     setup = _setup(file, read) if "datasets" in read else None
-    return ChosenParameters(strategy=name, parameters=_whole(strategy, parameters), direction=side, setup=setup)
+    return ChosenParameters(
+        strategy=name, parameters=typed_parameters(strategy, parameters), direction=side, setup=setup
+    )
 
 
 def _read(file: Path) -> dict[str, object]:
@@ -113,12 +116,3 @@ def _value(parameter: Parameter, text: str, value: str) -> float:
     except ValueError:
         choices = f" or one of {', '.join(parameter.choices)}" if isinstance(parameter, CategoricalParameter) else ""
         raise SettingsError(f"-p {text}: expected a number{choices}, was {value!r}") from None
-
-
-def _whole(strategy: Strategy, parameters: dict[str, float]) -> dict[str, float]:
-    """Convert whole numbers to int, except for float parameters."""
-    floats = {parameter.name for parameter in strategy.parameters if isinstance(parameter, FloatParameter)}
-    return {
-        name: int(value) if name not in floats and float(value).is_integer() else value
-        for name, value in parameters.items()
-    }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from optimizer.level.search_methods import OBJECTIVES, PRUNERS, SAMPLERS
 from optimizer.level.spec import Mode
 from optimizer.runs.run_store import SURROGATES
 from tradeschool.app.search.search_request import MAX_SEED
@@ -34,6 +35,23 @@ OPTIONS = (
         "arrives, not reproducible. [default: the level's, lagged]",
     ),
     click.option(
+        "--objective",
+        "objectives",
+        multiple=True,
+        help=f"Objective on train: {', '.join(OBJECTIVES)}, or module:NAME; repeat it for a Pareto front. "
+        "[default: the level's, sharpe]",
+    ),
+    click.option(
+        "--sampler",
+        help=f"Sampler: {', '.join(SAMPLERS)}, or module:NAME; with options: cmaes,popsize=12. [default: the "
+        "level's, tpe; nsgaii for several objectives]",
+    ),
+    click.option(
+        "--pruner",
+        help=f"Pruner: {', '.join(PRUNERS)}; with options: percentile,percentile=30. [default: the level's, median; "
+        "none for several objectives]",
+    ),
+    click.option(
         "--early-stop", type=click.IntRange(1), help="Stop a search after this many trials without improvement."
     ),
     click.option("--min-trades", type=click.IntRange(0), help="Minimum trades on train; a third of it on validation."),
@@ -42,6 +60,9 @@ OPTIONS = (
         "constraints",
         multiple=True,
         help='Additional constraint, for example "max_drawdown_intrabar <= 0.15"; repeatable.',
+    ),
+    click.option(
+        "--costs", help="Cost presets of all levels, for example coinbase.taker.10k. [default: the level's costs]"
     ),
     click.option(
         "--surrogates",

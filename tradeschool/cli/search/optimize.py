@@ -1,6 +1,5 @@
 """`tradeschool optimize`: run and resume parameter searches, list runs, export trials."""
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -8,19 +7,9 @@ import click
 from optimizer.runs.run_store import RunRecord
 from optimizer.search.study import read_trials
 from optimizer.search.trial_table import export as export_table
-from tradeschool.app.context import load_settings, redis_url_of
-from tradeschool.app.notifications import notifications
+from tradeschool.app.context import load_settings
 from tradeschool.app.search.search_request import SearchOptions
-from tradeschool.app.search.search_run import (
-    begin,
-    begun_trials,
-    context_of,
-    enough_workers,
-    is_at_its_end,
-    run_curriculum,
-    strategies_of,
-)
-from tradeschool.app.search.strategy_isolation import keep_isolated_strategies
+from tradeschool.app.search.search_run import begun_trials, context_of, resume_run, search_new_run, show_end
 from tradeschool.cli.options.output import json_option
 from tradeschool.cli.options.search import search_options, workers_option
 from tradeschool.cli.search.optimize_plan import plan
@@ -56,19 +45,8 @@ def run(run_name: str | None, *, as_json: bool, **options: object) -> None:
     gate failed, after all retries.
     """
     settings = load_settings()
-    keep_isolated_strategies(settings)
-    chosen, context = SearchOptions(**options), context_of(settings)  # type: ignore[arg-type]  # click has checked them
-    levels = chosen.levels()
-    for level in levels:
-        context.require_candles(level)
-    name = begin(context, chosen, run_name)
-    strategies = strategies_of(context, levels)
-    with (
-        notifications(settings),
-        redis_url_of(settings) as url,
-        enough_workers(url, chosen.workers, strategies, context.signer) as look,
-    ):
-        run_curriculum(context, name, url, look=look, as_json=as_json)
+    chosen = SearchOptions.of(options, settings)
+    show_end(context_of(settings), search_new_run(settings, chosen, run_name), as_json=as_json)
 
 
 @optimize.command()
@@ -79,16 +57,8 @@ def run(run_name: str | None, *, as_json: bool, **options: object) -> None:
 def resume(run_name: str, workers: int | None, *, force: bool, as_json: bool) -> None:
     """Resume a run exactly where it stopped."""
     settings = load_settings()
-    keep_isolated_strategies(settings)
-    context = context_of(settings)
-    record = run_record.resume(context, run_name, force=force)
-    is_searched, strategies = is_at_its_end(context, record), strategies_of(context, record.levels)
-    with (
-        notifications(settings),
-        redis_url_of(settings) as url,
-        nullcontext(lambda: None) if is_searched else enough_workers(url, workers, strategies, context.signer) as look,
-    ):
-        run_curriculum(context, run_name, url, look=look, as_json=as_json)
+    ended = resume_run(settings, run_name, workers, force=force)
+    show_end(context_of(settings), ended, as_json=as_json)
 
 
 @optimize.command(name="list")
@@ -103,7 +73,8 @@ def list_runs(*, as_json: bool) -> None:
         return
     for each in found:
         levels = ", ".join(level.name for level in each.levels)
-        click.echo(f"{each.name}  created {each.created:%Y-%m-%d %H:%M} UTC  seed {each.seed}  levels {levels}")
+        created = f"{each.created:%Y-%m-%d %H:%M} UTC"
+        click.echo(f"{each.name}  created {created}  seed {each.seed}  levels {levels}  {_methods(each)}")
 
 
 @optimize.command()
@@ -135,11 +106,27 @@ def export(run_name: str, level_name: str | None, attempt: int | None, form: str
     say(f"{len(trials):,} trials written to {out}")
 
 
+def _methods(record: RunRecord) -> str:
+    """Return objective, sampler and pruner, by level if they differ."""
+    methods = {level.name: level.search_methods for level in record.levels}
+    if len(set(methods.values())) == 1:
+        return record.levels[0].search_methods
+    return "; ".join(f"level {name}: {found}" for name, found in methods.items())
+
+
 def _listed(record: RunRecord) -> dict[str, object]:
     return {
         "name": record.name,
         "seed": record.seed,
         "created": record.created.isoformat(),
         "levels": [level.name for level in record.levels],
+        "search": {
+            level.name: {
+                "objective": [*level.objective],
+                "sampler": str(level.used_sampler),
+                "pruner": str(level.used_pruner),
+            }
+            for level in record.levels
+        },
         "fingerprints": record.fingerprints,
     }

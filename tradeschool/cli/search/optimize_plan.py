@@ -6,6 +6,7 @@ from rich.table import Table
 from optimizer.curriculum.attempts import at_attempt
 from optimizer.curriculum.plan import PlannedPart, plan_level
 from optimizer.level.spec import Level, Part
+from optimizer.search.methods.requirements import check_sampler
 from tradeschool.app.context import load_settings
 from tradeschool.app.search.search_request import SearchOptions
 from tradeschool.app.search.search_run import context_of
@@ -27,8 +28,10 @@ def plan(*, as_json: bool, **options: object) -> None:
     settings = load_settings()
     keep_isolated_strategies(settings)
     store = context_of(settings).store
-    levels = SearchOptions(**options).levels()  # type: ignore[arg-type]  # click has checked them
+    levels = SearchOptions.of(options, settings).levels()
     planned = [(level, plan_level(level, store)) for level in levels]
+    for level in levels:
+        check_sampler(level)
     if as_json:
         print_json({"levels": [_as_json(level, parts) for level, parts in planned], "holdout": str(HOLDOUT_WINDOW)})
         return
@@ -41,6 +44,7 @@ def _show(level: Level, parts: list[PlannedPart]) -> None:
     trials = [at_attempt(level, attempt).trials for attempt in range(1, level.retries + 2)]
     tried = f"{trials[0]} trials" + (f", on retries {', '.join(map(str, trials[1:]))}" if level.retries else "")
     console().print(f"level {level.name}: {level.title}: {level.direction}, {level.strategy}, {tried}")
+    console().print(level.search_methods)
     embargo = f"before each part: embargo {level.split.embargo_days} days, warm-up {parts[0].warm_up} bars"
     table = Table("dataset", "part", "window", "bars expected", "bars stored", "bars evaluated", caption=embargo)
     for each in parts:
@@ -59,6 +63,9 @@ def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:
         "level": level.name,
         "title": level.title,
         "direction": level.direction,
+        "objective": [*level.objective],
+        "sampler": str(level.used_sampler),
+        "pruner": str(level.used_pruner),
         "trials": level.trials,
         "retries": level.retries,
         "embargo_days": level.split.embargo_days,

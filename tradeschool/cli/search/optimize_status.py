@@ -9,21 +9,22 @@ from rich.table import Table
 
 from optimizer.level.spec import Part
 from optimizer.objective.objective import prepare_level
+from optimizer.report.labels import label
 from optimizer.runs import fingerprint
 from optimizer.runs.run_store import AttemptRow, RunRecord
-from optimizer.search.study import read_trials
-from optimizer.search.trial_table import trial_rows
+from optimizer.search.trial_table import named_values, trial_rows
 from optimizer.validation.selection import ranked
 from tradeschool.app.context import load_settings
 from tradeschool.app.monitoring import sources_of
 from tradeschool.app.search.search_run import begun_trials, context_of, run_status_of
-from tradeschool.app.search.strategy_isolation import load_here
+from tradeschool.app.search.strategy_isolation import load_code_here
 from tradeschool.cli.options.output import json_option
 from tradeschool.errors import SettingsError, TrialDiffers
 from tradeschool.settings.model import Settings
 from tradeschool.views import run_status
 from tradeschool.views.terminal import console, print_json
 from workers.coordinator.context import RunContext
+from workers.coordinator.recorded_run import RecordedRun
 from workers.coordinator.run import run_record
 from workers.coordinator.run.level_search import verify as verify_trial
 from workers.monitoring.overview import Overview
@@ -75,10 +76,8 @@ def _queue(settings: Settings) -> Snapshot | None:
 @json_option
 def show(run_name: str, number: int, level_name: str | None, attempt: int | None, *, as_json: bool) -> None:
     """Show parameters, constraints and metrics of one trial."""
-    context = context_of(load_settings())
-    record = run_record.read_run(context, run_name)
-    row = begun_trials(record, level_name, attempt)
-    trial = _trials(context, record, row, number)[number]
+    run, row = _chosen_attempt(run_name, level_name, attempt)
+    trial = _trials(run, row, number)[number]
     if as_json:
         print_json(trial_rows([trial])[0])
     else:
@@ -94,7 +93,7 @@ def show(run_name: str, number: int, level_name: str | None, attempt: int | None
 def best(run_names: Sequence[str], level_name: str | None, count: int, *, force: bool, as_json: bool) -> None:
     """Show the best feasible trials of one or several runs.
 
-    Trials are ranked by their objective on train.
+    Trials are ranked by their objective on train; with several objectives, those of the Pareto front by its rule.
     """
     context = context_of(load_settings())
     compared = [run_record.read_run(context, name) for name in run_names]
@@ -104,20 +103,24 @@ def best(run_names: Sequence[str], level_name: str | None, count: int, *, force:
     found = [
         (record.name, trial)
         for record in compared
-        for trial in ranked(_trials(context, record, begun_trials(record, level_name, None)))[:count]
+        for trial in _best(RecordedRun(context=context, record=record), level_name, count)
     ]
-    found.sort(key=lambda pair: -(pair[1].value or 0.0))
+    objectives = [record.level(begun_trials(record, level_name, None).level).objective for record in compared]
+    if len(set(objectives)) > 1:
+        told = "; ".join(", ".join(each) for each in objectives)
+        raise SettingsError(f"the runs have different objectives: {told}; show each run alone")
+    if len(objectives[0]) == 1:
+        found.sort(key=lambda pair: -(pair[1].value or 0.0))
     if as_json:
-        print_json(
-            [{"run": name, "trial": each.number, "value": each.value, "params": each.params} for name, each in found]
-        )
+        print_json([_ranked_json(name, trial) for name, trial in found])
         return
     if not found:
         console().print("no feasible trial: every trial violated a constraint on train")
         return
-    table = Table("run", "trial", "Sharpe on train", "parameters")
+    table = Table("run", "trial", *(f"{label(name)} on train" for name in objectives[0]), "parameters")
     for name, trial in found:
-        table.add_row(name, str(trial.number), f"{trial.value:.3f}", run_status.parameters_line(trial.params))
+        values = [f"{value:.3f}" for value in trial.values]
+        table.add_row(name, str(trial.number), *values, run_status.parameters_line(trial.params))
     console().print(table)
 
 
@@ -132,14 +135,12 @@ def verify(run_name: str, number: int, level_name: str | None, attempt: int | No
 
     The trial is sampled and evaluated again in this process. Exit code 1: the result differs.
     """
-    context = context_of(load_settings())
-    record = run_record.read_run(context, run_name)
-    row = begun_trials(record, level_name, attempt)
-    _trials(context, record, row, number)
-    level = record.level(row.level)
-    context.require_candles(level)
-    load_here(level.strategy)
-    differences = verify_trial(context, record, row, number, prepare_level(level, Part.TRAIN, context.store.arrays))
+    run, row = _chosen_attempt(run_name, level_name, attempt)
+    _trials(run, row, number)
+    level = run.record.level(row.level)
+    run.context.require_candles(level)
+    load_code_here(level)
+    differences = verify_trial(run, row, number, prepare_level(level, Part.TRAIN, run.context.store.arrays))
     said = [str(each) for each in differences]
     if as_json:
         print_json({"run": run_name, "level": level.name, "trial": number, "same": not said, "differences": said})
@@ -147,6 +148,11 @@ def verify(run_name: str, number: int, level_name: str | None, attempt: int | No
         raise TrialDiffers(f"trial {number} of level {level.name} is not reproducible: {'; '.join(said[:3])}")
     if not as_json:
         console().print(f"trial {number} of level {level.name}, attempt {row.number}: reproduced, byte for byte")
+
+
+def _ranked_json(run: str, trial: FrozenTrial) -> dict[str, object]:
+    value = {"value": trial.value} if len(trial.values) == 1 else {"values": named_values(trial)}
+    return {"run": run, "trial": trial.number, **value, "params": trial.params}
 
 
 def _latest(context: RunContext) -> str:
@@ -157,8 +163,19 @@ def _latest(context: RunContext) -> str:
     return max(found, key=lambda record: record.created).name
 
 
-def _trials(context: RunContext, record: RunRecord, row: AttemptRow, number: int = 0) -> list[FrozenTrial]:
-    trials = read_trials(context.storage_url, record.study(row.level, row.number))
+def _chosen_attempt(run_name: str, level_name: str | None, attempt: int | None) -> tuple[RecordedRun, AttemptRow]:
+    """Return a run and the attempt that the options name."""
+    context = context_of(load_settings())
+    run = RecordedRun(context=context, record=run_record.read_run(context, run_name))
+    return run, begun_trials(run.record, level_name, attempt)
+
+
+def _best(run: RecordedRun, level_name: str | None, count: int) -> list[FrozenTrial]:
+    return ranked(_trials(run, begun_trials(run.record, level_name, None)))[:count]
+
+
+def _trials(run: RecordedRun, row: AttemptRow, number: int = 0) -> list[FrozenTrial]:
+    trials = run.trials(row)
     if number >= len(trials):
         raise SettingsError(f"level {row.level}, attempt {row.number} has {len(trials)} trials, numbered from 0")
     return trials

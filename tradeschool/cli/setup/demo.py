@@ -5,12 +5,14 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from fetcher.simulator.candles.generated import GeneratedCandles
 from fetcher.simulator.server import Exchange, serve
+from tradeschool.app.context import GLOBAL_OPTIONS
 from tradeschool.cli.operations.up import up
 from tradeschool.errors import GateNotMet, StoreUnwritable
 from tradeschool.settings import loading, model
@@ -69,7 +71,7 @@ def demo(ctx: click.Context, folder: Path) -> None:
     except OSError as error:
         raise StoreUnwritable(f"cannot create {here}: {error.strerror}; choose another folder with --folder") from error
     loading.forget_environment()
-    ctx.find_root().obj["settings_file"] = None
+    GLOBAL_OPTIONS.set(replace(GLOBAL_OPTIONS.get(), settings_file=None))
     os.chdir(here)  # from here on equivalent to `cd demo/...; tradeschool up`
     say(f"all files of this demo are in {here}")
     with loopback_exchange() as url:

@@ -7,24 +7,15 @@ from typing import Any
 
 import click
 
-from optimizer.backtest.buy_and_hold import buy_and_hold
-from optimizer.backtest.engine import run_strategy, warm_up_bars
-from optimizer.backtest.result import TradingRules
-from optimizer.bars.preparation import prepare
-from optimizer.level.spec import Costs, Direction, Part
-from optimizer.strategies.protocol import Strategy, load, repaired
-from optimizer.strategies.trade_management import TradeManagement
-from optimizer.validation.winner_setup import BacktestSetup, WinnerSetup
-from tradeschool.app.context import candles_of, known_datasets, load_settings
+from optimizer.level.spec import Direction, Part, costs_of
+from tradeschool.app.backtesting import BacktestRequest, adjusted_costs, run_backtest
+from tradeschool.app.context import candles_of, load_settings
 from tradeschool.cli.options.parameters import ChosenParameters, parameter_options, parameters_of
+from tradeschool.cli.options.timerange import timerange_options
 from tradeschool.cli.strategies.backtest_comparison import compare
 from tradeschool.cli.strategies.backtest_recorded_trial import TrialSelection, show_replayed_trial
-from tradeschool.errors import DataIncomplete, SettingsError
-from tradeschool.markets.catalogue import find_dataset
-from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.windows import Window, merge, parse_timerange
-from tradeschool.store import Store
-from tradeschool.views.backtest_result import DatasetBacktest, OutputFiles, as_object, show
+from tradeschool.errors import SettingsError
+from tradeschool.views.backtest_result import OutputFiles, as_object, costs_as_json, show, show_costs
 from tradeschool.views.terminal import print_json, say
 
 OF_A_RUN = ("level_name", "attempt", "part", "trial")
@@ -34,61 +25,38 @@ OUTPUTS = ("run_name", "trades_file", "plot_file", "as_json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TradingTerms:
-    """Direction, costs and position size; the same for every dataset."""
-
-    direction: Direction
-    costs: Costs
-    fraction: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BacktestOptions:
     """Command-line options for candles, direction and costs; None or empty for options that were not given."""
 
     datasets: Sequence[str]
     timerange: str | None
+    days: int | None
     direction: str | None
     fraction: float | None
     fee_bps: float | None
     slippage_bps: float | None
     financing_bps: float | None
+    presets: str | None
 
-    def terms(self, given: ChosenParameters) -> TradingTerms:
+    def request(self, given: ChosenParameters, default_costs: str) -> BacktestRequest:
         """Return the options' values, else the parameter file's, else the defaults."""
-        return TradingTerms(
+        own = given.setup.costs if given.setup and not self.presets else costs_of(self.presets or default_costs)
+        return BacktestRequest(
+            strategy=given.strategy,
+            parameters=given.parameters,
             direction=Direction(self.direction or given.direction or Direction.BOTH.value),
-            costs=self._costs(given.setup),
-            fraction=self.fraction or (given.setup.position_fraction if given.setup else 1.0),
+            costs=adjusted_costs(
+                own,
+                fee=self.fee_bps,
+                slippage=self.slippage_bps,
+                financing=self.financing_bps,
+            ),
+            position_fraction=self.fraction or (given.setup.position_fraction if given.setup else 1.0),
+            datasets=self.datasets,
+            timerange=self.timerange,
+            days=self.days,
+            setup=given.setup,
         )
-
-    def _costs(self, setup: WinnerSetup | None) -> Costs:
-        """Return the run's or the default costs, overridden for both markets by the options."""
-        named = {"fee": self.fee_bps, "slippage": self.slippage_bps, "financing": self.financing_bps}
-        given = {name: value for name, value in named.items() if value is not None}
-        changes = {f"{market}_{name}_bps": value for name, value in given.items() for market in ("crypto", "fx")}
-        return (setup.costs if setup else Costs()).model_copy(update=changes)
-
-    def windows(self, store: Store, setup: WinnerSetup | None) -> list[tuple[Dataset, Window]]:
-        """Return the dataset windows to trade.
-
-        Without options, these are the train windows of the run, else everything that is sealed.
-
-        Raises:
-            DataIncomplete: If a window is not sealed, or nothing is.
-        """
-        known = [each.source for each in setup.datasets] if setup else _sealed(store)
-        asked = [parse_timerange(self.timerange)] if self.timerange else None
-        found = []
-        for dataset in [find_dataset(name) for name in self.datasets] or list(dict.fromkeys(known)):
-            chosen = asked or _own_windows(setup, dataset) or merge([seal.window for seal in store.seals(dataset)])
-            for window in chosen:
-                store.require(dataset, window)
-            found += [(dataset, window) for window in chosen]
-        if not found:
-            named = ", ".join(self.datasets) or "any dataset"
-            raise DataIncomplete(f"{named}: no sealed candles in {store.root}; run: tradeschool fetch")
-        return found
 
 
 @click.command()
@@ -109,10 +77,15 @@ class BacktestOptions:
     multiple=True,
     help="Dataset, for example coinbase/BTC-USD/M5; repeatable. [default: all sealed datasets]",
 )
-@click.option("--timerange", help="Time range, for example 20200101-20220101. [default: everything sealed]")
+@timerange_options("everything sealed")
 @click.option("--direction", type=click.Choice([each.value for each in Direction]), help="Sides to trade.")
 @click.option(
     "--fraction", type=click.FloatRange(0, min_open=True), help="Position size: notional / equity. [default: 1]"
+)
+@click.option(
+    "--costs",
+    "presets",
+    help="Cost presets, for example coinbase.taker.10k,oanda.spread (see: tradeschool costs list). [default: settings]",
 )
 @click.option("--fee-bps", type=click.FloatRange(0), help="Fee per side, in bps of notional. [default: the market's]")
 @click.option(
@@ -161,32 +134,18 @@ def _selected(
 
 
 def _trade(given: ChosenParameters, asked: BacktestOptions, outputs: OutputFiles, *, as_json: bool) -> None:
-    strategy, setup, terms = load(given.strategy), given.setup, asked.terms(given)
-    parameters = repaired(strategy, given.parameters)
     settings = load_settings()
     store = candles_of(settings)
-    windows = asked.windows(store, setup)
-    warm_ups = [_warm_up(strategy, parameters, setup, dataset) for dataset, _ in windows]
-    traded = BacktestSetup(
-        strategy=given.strategy,
-        direction=terms.direction,
-        parameters=parameters,
-        position_fraction=terms.fraction,
-        costs=terms.costs,
-        windows=windows,
-        warm_ups=warm_ups,
-    )
-    remarks = compare(settings, store, setup, traded) if setup else []
-    tested = [
-        _backtest(strategy, parameters, store, window, warm_up, terms)
-        for window, warm_up in zip(windows, warm_ups, strict=True)
-    ]
-    outputs.write(f"{given.strategy}, {terms.direction}", tested)
+    found = run_backtest(store, asked.request(given, settings.costs))
+    remarks = compare(settings, store, given.setup, found.setup) if given.setup else []
+    outputs.write(found.title, found.tested)
     if as_json:
-        head = {"strategy": given.strategy, "direction": terms.direction.value, "parameters": parameters}
-        print_json({**head, **as_object(tested)})
+        head = {"strategy": found.setup.strategy, "direction": found.setup.direction.value}
+        costs = costs_as_json(found.setup.costs, found.trading_costs)
+        print_json({**head, "parameters": found.setup.parameters, **as_object(found.tested), "costs": costs})
     else:
-        show(strategy, parameters, tested)
+        show(found.strategy, found.setup.parameters, found.tested)
+        show_costs(found.setup.costs, found.trading_costs)
     for line in remarks:
         say(line)
 
@@ -206,33 +165,3 @@ def _check_options(ctx: click.Context, run_name: str | None) -> None:
             f"--run {run_name} cannot be combined with {', '.join(other)}: a repeated trial has the run's settings; "
             "use --parameters best_params.json instead of --run to change them"
         )
-
-
-def _sealed(store: Store) -> list[Dataset]:
-    return [each for each in known_datasets(store) if store.seals(each)]
-
-
-def _own_windows(setup: WinnerSetup | None, dataset: Dataset) -> list[Window]:
-    """Return the run's train windows of a dataset; empty without a run."""
-    return [window for source, window in setup.windows(Part.TRAIN) if source == dataset] if setup else []
-
-
-def _warm_up(strategy: Strategy, parameters: dict[str, float], setup: WinnerSetup | None, dataset: Dataset) -> int:
-    """Return the warm-up in bars: the run's, or more if these parameters need more."""
-    needed = warm_up_bars(strategy, {name: (value, value) for name, value in parameters.items()}, dataset.timeframe)
-    return max(needed, setup.warm_up(dataset) if setup else 0)
-
-
-def _backtest(
-    strategy: Strategy,
-    parameters: dict[str, float],
-    store: Store,
-    what: tuple[Dataset, Window],
-    warm_up: int,
-    terms: TradingTerms,
-) -> DatasetBacktest:
-    dataset, window = what
-    prepared = prepare(store.arrays(dataset, window), window, warm_up)
-    rules = TradingRules.of(terms.direction, terms.costs, terms.fraction, dataset, TradeManagement.of(parameters))
-    run = run_strategy(strategy, prepared, parameters, rules)
-    return DatasetBacktest(prepared=prepared, run=run, benchmark=buy_and_hold(prepared, 1, rules.rates))

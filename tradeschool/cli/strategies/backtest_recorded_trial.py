@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from optimizer.backtest.result import DatasetBacktest
 from optimizer.level.spec import Part
 from optimizer.objective.metrics import figures
 from optimizer.strategies.protocol import load, repaired
@@ -9,8 +10,9 @@ from tradeschool.app.context import load_settings
 from tradeschool.app.search.search_run import begun_trials, context_of
 from tradeschool.app.search.strategy_isolation import load_here
 from tradeschool.errors import TrialDiffers
-from tradeschool.views.backtest_result import DatasetBacktest, OutputFiles, as_object, show
+from tradeschool.views.backtest_result import OutputFiles, as_object, show
 from tradeschool.views.terminal import now, print_json, say
+from workers.coordinator.recorded_run import RecordedRun
 from workers.coordinator.run import run_record
 from workers.coordinator.run.trial_replay import RecordedTrial, changed_since, find_trial, log_part_access, replay_trial
 
@@ -38,7 +40,7 @@ def show_replayed_trial(wanted: TrialSelection, outputs: OutputFiles, *, as_json
     record = run_record.read_run(context, wanted.run)
     row = begun_trials(record, wanted.level, wanted.attempt)
     load_here(record.level(row.level).strategy)
-    recorded = find_trial(context, record, row, wanted.trial, wanted.part)
+    recorded = find_trial(RecordedRun(context=context, record=record), row, wanted.trial, wanted.part)
     for change in changed_since(context, record):
         say(f"changed since run {record.name} started: {change}")
     if wanted.part is not Part.TRAIN:

@@ -26,11 +26,12 @@ from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.app.context import candles_of, load_settings
 from tradeschool.cli.options.output import json_option
 from tradeschool.cli.options.parameters import parameter_options, parameters_of
+from tradeschool.cli.options.timerange import chosen_range, timerange_options
 from tradeschool.cli.strategies.strategy_template import write_strategy
 from tradeschool.errors import DataIncomplete, TradeschoolError
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.windows import Window, parse_timerange
+from tradeschool.markets.timerange import TimeRange, parse_timerange, window_among
 from tradeschool.views.terminal import console, print_json, say
 
 SAMPLE = "coinbase/BTC-USD/M5"
@@ -80,7 +81,7 @@ def new(name: str, folder: Path) -> None:
 @click.argument("strategy_name", metavar="STRATEGY")
 @parameter_options
 @click.option("--dataset", "dataset_name", help="Dataset to check on. [default: synthetic candles]")
-@click.option("--timerange", help="Time range, for example 20210101-20210401. [default: the first sealed range]")
+@timerange_options("the first sealed range")
 @click.option(
     "--direction",
     type=click.Choice([each.value for each in Direction]),
@@ -95,6 +96,7 @@ def check(
     chosen: tuple[str, ...],
     dataset_name: str | None,
     timerange: str | None,
+    days: int | None,
     direction: str,
     *,
     as_json: bool,
@@ -108,9 +110,9 @@ def check(
     checked = load(given.strategy)
     parameters = repaired(checked, given.parameters)
     dataset = find_dataset(dataset_name or SAMPLE)
-    window = parse_timerange(timerange) if timerange else None
+    asked = chosen_range(timerange, days)
     warm_up = warm_up_bars(checked, {name: (value, value) for name, value in parameters.items()}, dataset.timeframe)
-    prepared = _candles(dataset, dataset_name is not None, window, warm_up)
+    prepared = _candles(dataset, dataset_name is not None, asked, warm_up)
     if isinstance(checked, BarStrategy):
         prepared = head(prepared, min(len(prepared), warm_up + MAX_BARS_ASKED))
     signals = signals_of(checked, parameters, Direction(direction))
@@ -128,15 +130,15 @@ def check(
         )
 
 
-def _candles(dataset: Dataset, is_named: bool, window: Window | None, warm_up: int) -> Prepared:
+def _candles(dataset: Dataset, is_named: bool, asked: TimeRange | None, warm_up: int) -> Prepared:
     if not is_named:
-        chosen = window or SAMPLE_WINDOW
+        chosen = window_among(asked, [SAMPLE_WINDOW]) if asked else SAMPLE_WINDOW
         return prepare(random_walk(dataset, chosen, SEED), chosen, warm_up)
     store = candles_of(load_settings())
-    seals = store.seals(dataset)
-    if not seals and not window:
+    sealed = [seal.window for seal in store.seals(dataset)]
+    if not sealed and not asked:
         raise DataIncomplete(f"{dataset}: no sealed candles in {store.root}; run: tradeschool fetch")
-    chosen = window or seals[0].window
+    chosen = window_among(asked, sealed) if asked else sealed[0]
     store.require(dataset, chosen)
     return prepare(store.arrays(dataset, chosen), chosen, warm_up)
 

@@ -67,7 +67,7 @@ from optimizer.level.spec import Costs, Direction
 from optimizer.strategies.protocol import repaired
 from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.markets.catalogue import find_dataset
-from tradeschool.markets.windows import parse_timerange
+from tradeschool.markets.timerange import parse_timerange
 
 DATASET = find_dataset("coinbase/BTC-USD/M5")
 WINDOW = parse_timerange("20210101-20210201")

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from optimizer.curriculum.state_machine import End, Judge, NextAction, Recommend, RunOutcome, Search, Wait
 from optimizer.level.spec import Level
@@ -16,6 +16,7 @@ from workers.connection.reconnect import Outage
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import LeadershipLock, wait_for_leadership
+from workers.coordinator.recorded_run import RecordedRun
 from workers.coordinator.run.finalize import FinalizeOptions, run_finalizer, write_results
 from workers.coordinator.run.isolated_steps import judge
 from workers.coordinator.run.level_search import (
@@ -46,59 +47,53 @@ class EndedRun:
         return end_reason(self.record, self.outcome, self.level)
 
 
-def run_levels(
-    context: RunContext,
-    name: str,
-    redis_url: str,
-    tell: ProgressCallback,
-    stop: Callable[[], bool],
-    wait: Callable[[Level], None] | None = None,
-    options: FinalizeOptions | None = None,
-) -> EndedRun:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunControl:
+    """What the caller of a run decides: its stop, its progress reports, the wait for candles and the last step."""
+
+    stop: Callable[[], bool]
+    """Whether to stop before the end of the run."""
+    on_progress: ProgressCallback
+    """Called at each step of a search."""
+    wait_for_candles: Callable[[Level], None] | None = None
+    """Blocks until a level's candles are sealed; without it, they must be sealed already."""
+    finalize: FinalizeOptions = field(default_factory=FinalizeOptions)
+
+
+def run_levels(context: RunContext, name: str, redis_url: str, control: RunControl) -> EndedRun:
     """Execute a run to its end with the workers of a queue; returns at once if the run has ended.
 
-    Waits while another process executes the run. `tell` is called at each step of a search. `wait` blocks until a
-    level's candles are sealed; without it, they must be sealed already. `options` are those of the last step.
+    Waits while another process executes the run.
 
     Raises:
-        KeyboardInterrupt: `stop` has returned True before the end.
+        KeyboardInterrupt: `control.stop` has returned True before the end.
         DataError: Candles are missing, too few, or changed.
         SettingsError: The candles are not those that the level's search began with.
         ServiceUnreachable: Redis or the study's database stays away.
         StoreUnwritable: The disk is full; what is stored stays.
     """
-    return run_levels_with(queue_dispatchers(context, redis_url), context, name, tell, stop, wait, options)
+    return run_levels_with(queue_dispatchers(context, redis_url), context, name, control)
 
 
-def run_levels_with(
-    dispatchers: DispatcherFactory,
-    context: RunContext,
-    name: str,
-    tell: ProgressCallback,
-    stop: Callable[[], bool],
-    wait: Callable[[Level], None] | None = None,
-    options: FinalizeOptions | None = None,
-) -> EndedRun:
+def run_levels_with(dispatchers: DispatcherFactory, context: RunContext, name: str, control: RunControl) -> EndedRun:
     """Execute a run with any dispatchers; see `run_levels`."""
     outage, action = Outage(), None
     with about(run=name), _logged(context, name), _marked(context, name) as mark:
         while True:
             try:
-                with _acquire(context, name, stop) as leadership:
+                with _acquire(context, name, control.stop) as leadership:
                     mark.set()
                     search_context = SearchContext(
-                        dispatchers=dispatchers, leadership=leadership, outage=outage, on_progress=tell, stop=stop
+                        dispatchers=dispatchers,
+                        leadership=leadership,
+                        outage=outage,
+                        on_progress=control.on_progress,
+                        stop=control.stop,
                     )
                     while not isinstance(action := next_of(context, record := read_run(context, name)), End):
+                        run = RecordedRun(context=context, record=record)
                         with about(level=action.level):
-                            _take_step(
-                                search_context,
-                                context,
-                                record,
-                                action,
-                                wait or context.require_candles,
-                                options or FinalizeOptions(),
-                            )
+                            _take_step(search_context, run, action, control)
                         outage.end()
                     write_results(context, record, action)
                     return EndedRun(record=record, outcome=action.outcome, level=action.level)
@@ -164,43 +159,37 @@ def _marked(context: RunContext, name: str) -> Iterator[RunMarker]:
             log.warning("run stays marked", extra={"action": "mark_not_cleared", "run": name, "reason": str(error)})
 
 
-def _take_step(
-    search_context: SearchContext,
-    context: RunContext,
-    record: RunRecord,
-    action: NextAction,
-    wait: Callable[[Level], None],
-    options: FinalizeOptions,
-) -> None:
+def _take_step(search_context: SearchContext, run: RecordedRun, action: NextAction, control: RunControl) -> None:
+    context, record = run.context, run.record
     match action:
         case Wait(level):
-            event_log.record(context.folder(record.name), "level_waiting", level=level, reason="for candles")
-            wait(record.level(level))
+            run.log_event("level_waiting", level=level, reason="for candles")
+            (control.wait_for_candles or context.require_candles)(record.level(level))
         case Search(level, number):
             context.require_candles(record.level(level))
-            attempt = record.attempt(level, number) or begin_attempt(context, record, level, number)
+            attempt = record.attempt(level, number) or begin_attempt(run, level, number)
             record = save(context, with_candles(context, record.with_attempt(attempt), level))
-            search_attempt(search_context, context, record, attempt)
+            search_attempt(search_context, run.with_record(record), attempt)
             search_context.require_leadership()  # another process may have written to the run
             save(context, record.with_attempt(attempt.model_copy(update={"searched": True})))
         case Judge(level, number):
             context.require_candles(record.level(level))
             found = record.attempt(level, number)
             assert found is not None, "what is judged was begun"
-            judged = judge(context, record, found, search_context.stop)
+            judged = judge(run, found, search_context.stop)
             search_context.require_leadership()
-            _record_verdict(context, record, judged)
+            _record_verdict(run, judged)
         case Recommend():
+            options = control.finalize
             with run_finalizer(context, search_context.leadership, search_context.stop, options) as finalizer:
                 finalizer.finalize(record, action)
 
 
-def _record_verdict(context: RunContext, record: RunRecord, judged: AttemptRow) -> None:
-    record = save(context, record.with_attempt(judged))
+def _record_verdict(run: RecordedRun, judged: AttemptRow) -> None:
+    save(run.context, run.record.with_attempt(judged))
     verdict = judged.verdict
     assert verdict is not None, "it was judged"
-    event_log.record(
-        context.folder(record.name),
+    run.log_event(
         "level_passed" if verdict.passed else "level_failed",
         level=judged.level,
         attempt=judged.number,

@@ -17,6 +17,7 @@ from tradeschool.errors import SettingsError, StoreUnwritable
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import LeadershipLock, require_leadership
+from workers.coordinator.recorded_run import RecordedRun
 from workers.coordinator.run import isolated_steps
 from workers.coordinator.run.run_record import end_reason, save
 from workers.processes.process_group import ProcessGroup, cores, process_group
@@ -80,7 +81,9 @@ class RunFinalizer:
         passed = [row.level for row in record.attempts if row.verdict and row.verdict.passed]
         for level in passed if record.surrogates else ():
             record = self.with_null_test(record, level, record.surrogates)
-        recommendation = isolated_steps.evaluate(self._context, record, action, self._processes, self._stop)
+        recommendation = isolated_steps.evaluate(
+            RecordedRun(context=self._context, record=record), action, self._processes, self._stop
+        )
         require_leadership(self._leadership)
         before = record.recommendation
         if before is None or (before.action, before.reason) != (recommendation.action, recommendation.reason):

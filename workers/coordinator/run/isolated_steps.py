@@ -10,12 +10,13 @@ from typing import Any
 
 from optimizer.curriculum.state_machine import Recommend, RunOutcome
 from optimizer.level.spec import Level
-from optimizer.runs.run_store import AttemptRow, RunRecord
+from optimizer.runs.run_store import AttemptRow
 from optimizer.validation.analyses.null_test import NullTestSpec, run_null_test
 from optimizer.validation.evidence import NullRun
 from optimizer.validation.recommendation import Recommendation
 from tradeschool.store import Store
 from workers.coordinator.context import RunContext
+from workers.coordinator.recorded_run import RecordedRun
 from workers.coordinator.run import level_search
 from workers.coordinator.run.run_evidence import evaluate_run
 from workers.isolation.strategy_host import host_for
@@ -26,34 +27,30 @@ Emit = Callable[[object], None]
 """Called with a part of the result."""
 
 
-def judge(context: RunContext, record: RunRecord, row: AttemptRow, stop: StopCheck) -> AttemptRow:
+def judge(run: RecordedRun, row: AttemptRow, stop: StopCheck) -> AttemptRow:
     """See `workers.coordinator.run.level_search.judge`."""
-    level = record.level(row.level)
-    found = host_for([level])
+    found = host_for([run.record.level(row.level)])
     if found is None:
-        return level_search.judge(context, record, row)
-    host, name = found
-    facts = {**_facts(context, record), "row": row.model_dump_json()}
-    content = host.call(name, "judge", facts, step=f"judging level {row.level}, attempt {row.number}", stop=stop)
+        return level_search.judge(run, row)
+    host, code = found
+    facts = {**run.as_json(), "row": row.model_dump_json()}
+    content = host.call(code, "judge", facts, step=f"judging level {row.level}, attempt {row.number}", stop=stop)
     return AttemptRow.model_validate_json(content)
 
 
-def evaluate(
-    context: RunContext, record: RunRecord, action: Recommend, processes: ProcessGroup, stop: StopCheck
-) -> Recommendation:
+def evaluate(run: RecordedRun, action: Recommend, processes: ProcessGroup, stop: StopCheck) -> Recommendation:
     """See `workers.coordinator.run.run_evidence.evaluate_run`."""
-    levels = [record.level(action.level), *record.levels]
-    found = host_for(levels)
+    found = host_for([run.record.level(action.level), *run.record.levels])
     if found is None:
-        return evaluate_run(context, record, action, processes)
-    host, name = found
+        return evaluate_run(run, action, processes)
+    host, code = found
     facts = {
-        **_facts(context, record),
+        **run.as_json(),
         "outcome": action.outcome.value,
         "level": action.level,
         "processes": processes.count,
     }
-    return Recommendation.model_validate_json(host.call(name, "evaluate", facts, step="evaluating the run", stop=stop))
+    return Recommendation.model_validate_json(host.call(code, "evaluate", facts, step="evaluating the run", stop=stop))
 
 
 def run_null_tests(
@@ -70,7 +67,7 @@ def run_null_tests(
         for each in _null_runs(context.store, null_spec, numbers, processes):
             on_run(each)
         return
-    host, name = found
+    host, code = found
     left = [*numbers]
 
     def on_part(content: str) -> None:
@@ -84,7 +81,7 @@ def run_null_tests(
         "processes": processes.count,
     }
     step = f"the null test of level {null_spec.level.name}"
-    host.call(name, "null_test", facts, step=step, on_part=on_part, stop=stop)
+    host.call(code, "null_test", facts, step=step, on_part=on_part, stop=stop)
 
 
 def _null_runs(
@@ -97,22 +94,17 @@ def _null_run(null_spec: NullTestSpec, store: Store, number: int) -> NullRun:
     return run_null_test(null_spec, store.arrays, number)
 
 
-def _facts(context: RunContext, record: RunRecord) -> dict[str, object]:
-    return {"context": context.as_json(), "record": record.model_dump_json()}
-
-
 def _judge_here(facts: Mapping[str, Any], emit: Emit) -> str:
     del emit
-    record, row = RunRecord.model_validate_json(facts["record"]), AttemptRow.model_validate_json(facts["row"])
-    return level_search.judge(RunContext.from_json(facts["context"]), record, row).model_dump_json()
+    row = AttemptRow.model_validate_json(facts["row"])
+    return level_search.judge(RecordedRun.from_json(facts), row).model_dump_json()
 
 
 def _evaluate_here(facts: Mapping[str, Any], emit: Emit) -> str:
     del emit
-    record = RunRecord.model_validate_json(facts["record"])
     action = Recommend(RunOutcome(facts["outcome"]), facts["level"])
     with process_group(facts["processes"]) as processes:
-        return evaluate_run(RunContext.from_json(facts["context"]), record, action, processes).model_dump_json()
+        return evaluate_run(RecordedRun.from_json(facts), action, processes).model_dump_json()
 
 
 def _run_null_tests_here(facts: Mapping[str, Any], emit: Emit) -> None:

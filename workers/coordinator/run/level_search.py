@@ -6,29 +6,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from optuna.trial import FrozenTrial
-
 from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.attempts import relaxed_by
 from optimizer.curriculum.inheritance import first_points
 from optimizer.curriculum.warm_start import copy_trials
 from optimizer.level.spec import Level, Part
-from optimizer.objective.objective import repair
 from optimizer.report.files import write_findings
 from optimizer.runs import fingerprint
 from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
 from optimizer.search.reproduce import ColumnDifference, differences, evaluated_number
 from optimizer.search.sampler import SearchSpace
-from optimizer.search.space import distributions
-from optimizer.search.study import OpenStudy, StudyFacts, open_study, read_trials
+from optimizer.search.space import distributions, search_space
+from optimizer.search.study import OpenStudy, StudyFacts, open_study
 from optimizer.validation.holdout_log import log_access
 from optimizer.validation.verdict import AttemptCase, AttemptFindings, PreviousLevel, judge_attempt, shortfall
 from optimizer.validation.winner_setup import WinnerSetup, setup_of
 from tradeschool.errors import TrialDiffers
 from workers.connection.reconnect import Outage
-from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import LeadershipLock, require_leadership
+from workers.coordinator.recorded_run import RecordedRun
 from workers.coordinator.study.coordinator import StudyRun, coordinate
 from workers.coordinator.study.job_recovery import CoordinatorSettings
 from workers.coordinator.study.trial_ledger import StudyProgress
@@ -61,8 +58,9 @@ def queue_dispatchers(context: RunContext, redis_url: str) -> DispatcherFactory:
     return dispatcher
 
 
-def begin_attempt(context: RunContext, record: RunRecord, level: str, number: int) -> AttemptRow:
+def begin_attempt(run: RecordedRun, level: str, number: int) -> AttemptRow:
     """Start an attempt: fix fingerprints, inherited parameters and reused trials."""
+    context, record = run.context, run.record
     before = record.before(level)
     verdict = before_verdict(record, level)
     earlier = record.attempt(level, number - 1)
@@ -74,10 +72,10 @@ def begin_attempt(context: RunContext, record: RunRecord, level: str, number: in
             "candles": fingerprint.of_data(context.digests(record.level(level))),
         },
         inherited=verdict.parameters if before and verdict else None,
-        reused=len(read_trials(context.storage_url, record.study(level, number - 1))) if earlier else 0,
+        reused=len(run.trials(earlier)) if earlier else 0,
     )
     trials = record.searched_level(attempt).trials
-    event_log.record(context.folder(record.name), "level_started", level=level, attempt=number, trials=trials)
+    run.log_event("level_started", level=level, attempt=number, trials=trials)
     return attempt
 
 
@@ -109,7 +107,7 @@ class SearchContext:
         require_leadership(self.leadership)
 
 
-def search_attempt(search_context: SearchContext, context: RunContext, record: RunRecord, attempt: AttemptRow) -> None:
+def search_attempt(search_context: SearchContext, run: RecordedRun, attempt: AttemptRow) -> None:
     """Evaluate and commit every trial of an attempt, after copying the reused ones.
 
     Raises:
@@ -117,78 +115,73 @@ def search_attempt(search_context: SearchContext, context: RunContext, record: R
         LeadershipLost: Another process may execute the run.
         DataIncomplete, SettingsError, ServiceUnreachable: See `workers.coordinator.run.curriculum_run.run_levels`.
     """
-    facts = _facts(record, attempt)
-    study = open_study(context.storage_url, record.study(attempt.level, attempt.number), facts)
+    facts = _facts(run.record, attempt)
+    study = open_study(run.context.storage_url, run.record.study(attempt.level, attempt.number), facts)
     try:
-        _carry_over(context, record, attempt, study)
-        _coordinate(search_context, context, record, attempt, study, facts)
+        _carry_over(run, attempt, study)
+        _coordinate(search_context, run, attempt, study, facts)
     finally:
         study.close()
 
 
-def judge(context: RunContext, record: RunRecord, attempt: AttemptRow) -> AttemptRow:
+def judge(run: RecordedRun, attempt: AttemptRow) -> AttemptRow:
     """Judge an attempt: write its files, and log each access to validation and test; the attempt with its verdict.
 
     Raises:
         TrialDiffers: The winner, evaluated again, differs from its record; no verdict is stored.
         DataError: Candles are missing, or changed.
     """
+    record, store = run.record, run.context.store
     level = record.searched_level(attempt)
-    trials = read_trials(context.storage_url, record.study(attempt.level, attempt.number))
     case = AttemptCase(
         level=level,
         attempt=attempt.number,
         relaxed=relaxed_by(record.level(attempt.level), attempt.number),
-        trials=trials,
+        trials=run.trials(attempt),
         reused=attempt.reused,
-        predecessor=_predecessor(context, record, attempt.level),
+        predecessor=_predecessor(run, attempt.level),
         seed=record.seed,
     )
-    folder = context.folder(record.name)
 
     def on_access(part: Part, numbers: Sequence[int]) -> None:
-        log_access(folder, part, level=level.name, attempt=attempt.number, trials=numbers, now=datetime.now(UTC))
+        log_access(run.folder, part, level=level.name, attempt=attempt.number, trials=numbers, now=datetime.now(UTC))
 
     def repeat(number: int, train: Sequence[Prepared]) -> None:
-        _require_repeatable(record, attempt, verify(context, record, attempt, number, train), number)
+        _require_repeatable(record, attempt, verify(run, attempt, number, train), number)
 
-    findings = judge_attempt(case, context.store.arrays, on_access, repeat)
-    write_findings(context.results_dir, folder, findings, _setup(context, record, attempt, findings))
+    findings = judge_attempt(case, store.arrays, on_access, repeat)
+    write_findings(run.context.results_dir, run.folder, findings, _setup(run, attempt, findings))
     return attempt.model_copy(update={"verdict": _verdict(findings)})
 
 
-def verify(
-    context: RunContext, record: RunRecord, attempt: AttemptRow, number: int, train: Sequence[Prepared]
-) -> list[ColumnDifference]:
+def verify(run: RecordedRun, attempt: AttemptRow, number: int, train: Sequence[Prepared]) -> list[ColumnDifference]:
     """Sample and evaluate a trial again; the differences from its record, normally none.
 
     A reused trial is verified in the attempt that evaluated it, a repeated one at its original. `train` are the
     level's bars, the same for all attempts.
     """
-    trials = read_trials(context.storage_url, record.study(attempt.level, attempt.number))
+    record, trials = run.record, run.trials(attempt)
     number = evaluated_number(trials, number)
     if number < attempt.reused:
         earlier = record.attempt(attempt.level, attempt.number - 1)
         assert earlier is not None, "reused trials have an earlier attempt"
-        return verify(context, record, earlier, number, train)
+        return verify(run, earlier, number, train)
     return differences(record.searched_level(attempt), _space(record, attempt), trials, number, train)
 
 
-def _setup(
-    context: RunContext, record: RunRecord, attempt: AttemptRow, findings: AttemptFindings
-) -> WinnerSetup | None:
+def _setup(run: RecordedRun, attempt: AttemptRow, findings: AttemptFindings) -> WinnerSetup | None:
     """The setup of the winner; None if there is none."""
     winner = findings.winner
     if winner is None:
         return None
     return setup_of(
         findings.level,
-        run=record.name,
+        run=run.record.name,
         attempt=attempt.number,
         trial=winner.number,
         parameters=winner.parameters,
         code=fingerprint.of_code(),
-        digests=context.digests(findings.level),
+        digests=run.context.digests(findings.level),
     )
 
 
@@ -203,15 +196,8 @@ def _require_repeatable(record: RunRecord, attempt: AttemptRow, found: Sequence[
 
 
 def _space(record: RunRecord, attempt: AttemptRow) -> SearchSpace:
-    level, facts = record.searched_level(attempt), _facts(record, attempt)
-    return SearchSpace(
-        seed=record.seed,
-        lag=level.lag,
-        distributions=distributions(level),
-        repair=lambda parameters: repair(level, parameters),
-        mode=level.mode,
-        first_points=facts.first_points,
-    )
+    facts = _facts(record, attempt)
+    return search_space(facts.level, facts.seed, facts.first_points)
 
 
 def _facts(record: RunRecord, attempt: AttemptRow) -> StudyFacts:
@@ -227,37 +213,30 @@ def _facts(record: RunRecord, attempt: AttemptRow) -> StudyFacts:
     )
 
 
-def _carry_over(context: RunContext, record: RunRecord, attempt: AttemptRow, study: OpenStudy) -> None:
-    earlier = record.attempt(attempt.level, attempt.number - 1)
+def _carry_over(run: RecordedRun, attempt: AttemptRow, study: OpenStudy) -> None:
+    earlier = run.record.attempt(attempt.level, attempt.number - 1)
     if earlier is None:
         return
-    level, was = record.searched_level(attempt), record.searched_level(earlier)
-    trials = read_trials(context.storage_url, record.study(earlier.level, earlier.number))
-    copy_trials(study, trials[: attempt.reused], distributions(level), was=was.gate, now=level.gate)
+    level, was = run.record.searched_level(attempt), run.record.searched_level(earlier)
+    copy_trials(study, run.trials(earlier)[: attempt.reused], distributions(level), was=was.gate, now=level.gate)
 
 
 def _coordinate(
-    search_context: SearchContext,
-    context: RunContext,
-    record: RunRecord,
-    attempt: AttemptRow,
-    study: OpenStudy,
-    facts: StudyFacts,
+    search_context: SearchContext, run: RecordedRun, attempt: AttemptRow, study: OpenStudy, facts: StudyFacts
 ) -> None:
     level = facts.level
-    settings = CoordinatorSettings(trials_per_job=context.work.trials_per_job)
-    digests = level_digests(level, context.store)
+    settings = CoordinatorSettings(trials_per_job=run.context.work.trials_per_job)
+    digests = level_digests(level, run.context.store)
 
     def given_up(number: int, reason: str) -> None:
-        event_log.record(context.folder(record.name), "trial_given_up", level=level.name, trial=number, reason=reason)
+        run.log_event("trial_given_up", level=level.name, trial=number, reason=reason)
 
     def make() -> StudyRun:
         search_context.require_leadership()
         return StudyRun(
             study=study,
             facts=facts,
-            distributions=distributions(level),
-            repair=lambda parameters: repair(level, parameters),
+            space=search_space(level, facts.seed, facts.first_points),
             digests=digests,
             dispatcher=search_context.dispatchers(study.name),
             settings=settings,
@@ -269,13 +248,12 @@ def _coordinate(
         raise KeyboardInterrupt
 
 
-def _predecessor(context: RunContext, record: RunRecord, level: str) -> PreviousLevel | None:
-    before, verdict = record.before(level), before_verdict(record, level)
-    last = record.last(before.name) if before else None
+def _predecessor(run: RecordedRun, level: str) -> PreviousLevel | None:
+    before, verdict = run.record.before(level), before_verdict(run.record, level)
+    last = run.record.last(before.name) if before else None
     if last is None or verdict is None or verdict.parameters is None:
         return None
-    trials: list[FrozenTrial] = read_trials(context.storage_url, record.study(last.level, last.number))
-    return PreviousLevel(level=record.searched_level(last), winner=verdict.parameters, trials=trials)
+    return PreviousLevel(level=run.record.searched_level(last), winner=verdict.parameters, trials=run.trials(last))
 
 
 def _verdict(findings: AttemptFindings) -> Verdict:

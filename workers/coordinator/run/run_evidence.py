@@ -14,15 +14,14 @@ from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Level, Part
 from optimizer.objective.objective import prepare_level, prepare_windows
 from optimizer.report.files import read_json
-from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
-from optimizer.search.study import read_trials
+from optimizer.runs.run_store import AttemptRow, Verdict
 from optimizer.validation.evidence import Evidence
 from optimizer.validation.evidence_collection import EvaluatedWinner, Floats, daily_returns, gather_evidence
 from optimizer.validation.holdout_log import HOLDOUT, log_access
 from optimizer.validation.recommendation import Recommendation, Tier, recommend, tier_of
 from tradeschool.markets.catalogue import HOLDOUT_WINDOW
 from tradeschool.store import Store
-from workers.coordinator.context import RunContext
+from workers.coordinator.recorded_run import RecordedRun
 from workers.processes.process_group import ProcessGroup
 
 SHARE = 8
@@ -31,62 +30,57 @@ _TRAIN: dict[tuple[str, Path], tuple[Level, Sequence[Prepared]]] = {}
 """The latest level by its JSON and the root of its candles, and its bars of train: the same for every share."""
 
 
-def evaluate_run(context: RunContext, record: RunRecord, action: Recommend, processes: ProcessGroup) -> Recommendation:
+def evaluate_run(run: RecordedRun, action: Recommend, processes: ProcessGroup) -> Recommendation:
     """The recommendation of an ended run; reads the holdout period if the run reached its last level, and logs it.
 
     Raises:
         DataError: Candles of the run are missing, or changed.
     """
+    record = run.record
     judged = {row.level: row.verdict for row in record.attempts if row.verdict}  # of several, the last one's
-    subject = _subject(context, record, action, judged)
-    analyses = _analyses(context, record, subject.level.name) if subject else {}
+    subject = _subject(run, action, judged)
+    analyses = _analyses(run, subject.level.name) if subject else {}
     far = tier_of(action.outcome, record.levels, judged, None) is not Tier.ESCALATED
     return recommend(
         outcome=action.outcome,
         levels=record.levels,
         verdicts=judged,
         forced=[each.what for each in record.forced],
-        evidence=_evidence(context, record, subject, processes, may_open=far) if subject else None,
+        evidence=_evidence(run, subject, processes, may_open=far) if subject else None,
         null_tests=record.null_tests,
         analyses=analyses,
     )
 
 
-def _subject(
-    context: RunContext, record: RunRecord, action: Recommend, judged: Mapping[str, Verdict]
-) -> EvaluatedWinner | None:
+def _subject(run: RecordedRun, action: Recommend, judged: Mapping[str, Verdict]) -> EvaluatedWinner | None:
     """The winner that is evaluated: that of the level before, if only the last level failed; else that of the last
     level tried. None if it has no winner."""
-    name = action.level
+    name, record = action.level, run.record
     before = record.before(name)
     if not judged[name].passed and before and record.levels[-1].name == name and judged[before.name].passed:
         name = before.name
     row, verdict = record.last(name), judged[name]
     if row is None or verdict.trial is None or verdict.parameters is None:
         return None
-    counted = sum(
-        trial.state is not TrialState.FAIL for each in record.attempts for trial in _own_trials(context, record, each)
-    )
+    counted = sum(trial.state is not TrialState.FAIL for each in record.attempts for trial in _own_trials(run, each))
     return EvaluatedWinner(
         level=record.searched_level(row),
         attempt=row.number,
         trial=verdict.trial,
         parameters=verdict.parameters,
-        trials=read_trials(context.storage_url, record.study(row.level, row.number)),
+        trials=run.trials(row),
         trials_of_run=counted,
         seed=record.seed,
     )
 
 
-def _own_trials(context: RunContext, record: RunRecord, row: AttemptRow) -> Sequence[FrozenTrial]:
-    return read_trials(context.storage_url, record.study(row.level, row.number))[row.reused :]
+def _own_trials(run: RecordedRun, row: AttemptRow) -> Sequence[FrozenTrial]:
+    return run.trials(row)[row.reused :]
 
 
-def _evidence(
-    context: RunContext, record: RunRecord, subject: EvaluatedWinner, processes: ProcessGroup, *, may_open: bool
-) -> Evidence:
-    level = subject.level
-    context.require_candles(record.level(level.name))
+def _evidence(run: RecordedRun, subject: EvaluatedWinner, processes: ProcessGroup, *, may_open: bool) -> Evidence:
+    context, level = run.context, subject.level
+    context.require_candles(run.record.level(level.name))
     lacking = (
         context.holdout_missing(level)
         if may_open
@@ -94,8 +88,8 @@ def _evidence(
     )
     holdout = None
     if lacking is None:
-        folder, trials, now = context.folder(record.name), [subject.trial], datetime.now(UTC)
-        log_access(folder, HOLDOUT, level=level.name, attempt=subject.attempt, trials=trials, now=now)
+        trials, now = [subject.trial], datetime.now(UTC)
+        log_access(run.folder, HOLDOUT, level=level.name, attempt=subject.attempt, trials=trials, now=now)
         sources = dict.fromkeys(dataset.source for dataset in level.datasets)
         holdout = prepare_windows(level, [(source, HOLDOUT_WINDOW) for source in sources], context.holdout.arrays)
     prepared = {part: prepare_level(level, part, context.store.arrays) for part in Part}
@@ -121,11 +115,11 @@ def _returns(level: str, store: Store, parameters: Sequence[Mapping[str, float]]
     return [daily_returns(searched, train, each) for each in parameters]
 
 
-def _analyses(context: RunContext, record: RunRecord, level: str) -> dict[str, dict[str, JsonValue]]:
+def _analyses(run: RecordedRun, level: str) -> dict[str, dict[str, JsonValue]]:
     """The analyses of a level in the run's folder."""
     found = {}
     for analysis in Analysis:
-        content = read_json(context.folder(record.name) / level / f"{analysis}.json")
+        content = read_json(run.folder / level / f"{analysis}.json")
         if isinstance(content, dict):
             found[analysis.value] = content
     return found

@@ -16,7 +16,7 @@ from optimizer.report.files import write_lineage
 from optimizer.runs import fingerprint
 from optimizer.runs.active_runs import MarkedRuns
 from optimizer.runs.run_store import SURROGATES, ForcedResume, RunRecord, RunStore
-from optimizer.search.space import distributions
+from optimizer.search.methods.requirements import check_sampler
 from tradeschool.atomic_files import publish_text
 from tradeschool.errors import SettingsError
 from workers.coordinator import event_log
@@ -47,7 +47,7 @@ def begin(
             f"there is a run {name} in {context.results_dir}; to continue it: tradeschool optimize resume {name}"
         )
     for level in levels:
-        distributions(level)
+        check_sampler(level)
         context.is_ready(level)
     fingerprints = {
         "code": fingerprint.of_code(),
@@ -70,10 +70,12 @@ def resume(context: RunContext, name: str, *, force: bool = False) -> RunRecord:
     """Resume a run; changes since its start are refused, or accepted and recorded with `force`.
 
     Raises:
-        SettingsError: There is no such run, or code, settings or candles have changed.
+        SettingsError: There is no such run, its sampler is not installed, or code, settings or candles have changed.
         ServiceUnreachable: The study's database does not answer.
     """
     record = read_run(context, name)
+    for level in record.levels:
+        check_sampler(level)
     found = changes(context, record)
     if found and not force:
         raise _changed(name, found)

@@ -20,10 +20,10 @@ from optimizer.level.spec import Level, Part
 from optimizer.objective.objective import backtest, prepare_level
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.runs.run_store import AttemptRow, RunRecord
-from optimizer.search.study import read_trials
 from optimizer.validation.holdout_log import log_access
 from tradeschool.errors import SettingsError
 from workers.coordinator.context import RunContext
+from workers.coordinator.recorded_run import RecordedRun
 from workers.coordinator.run.run_record import changes
 
 log = logging.getLogger(__name__)
@@ -89,17 +89,15 @@ class ReplayedTrial:
     """Buy-and-hold on the same bars."""
 
 
-def find_trial(
-    context: RunContext, record: RunRecord, row: AttemptRow, number: int | None, part: Part
-) -> RecordedTrial:
+def find_trial(run: RecordedRun, row: AttemptRow, number: int | None, part: Part) -> RecordedTrial:
     """A trial of an attempt; the winner if `number` is None.
 
     Raises:
         SettingsError: There is no such trial or no winner, it failed, or the part is not readable yet.
         ServiceUnreachable: The study's database does not answer.
     """
+    record, trials = run.record, run.trials(row)
     chosen = _winner(record, row) if number is None else number
-    trials = read_trials(context.storage_url, record.study(row.level, row.number))
     if chosen >= len(trials):
         raise SettingsError(f"{_attempt(row)} of run {record.name} has {len(trials)} trials, numbered from 0")
     trial = trials[chosen]

@@ -7,17 +7,16 @@ state can be rebuilt from the study and the queue, so another process can contin
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 
-from optuna.distributions import BaseDistribution
-
-from optimizer.level.spec import Parameters
 from optimizer.search.sampler import SearchSpace, TrialRequest
 from optimizer.search.study import OpenStudy, StudyFacts
-from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
+from tradeschool.errors import LeadershipLost, ServiceUnreachable, SettingsError, StudyChanged, TradeschoolError
 from workers.connection.reconnect import Outage
 from workers.coordinator.study.job_recovery import CoordinatorSettings, GivenUpCallback, JobRecovery
 from workers.coordinator.study.trial_ledger import StudyProgress, TrialLedger
+from workers.isolation.strategy_allowlist import trial_code_label
 from workers.queue.announcements import Announcement
 from workers.queue.dispatch import Dispatcher, JobKey
 from workers.queue.messages import VERSION, TrialBatch
@@ -36,8 +35,7 @@ class StudyRun:
         *,
         study: OpenStudy,
         facts: StudyFacts,
-        distributions: Mapping[str, BaseDistribution],
-        repair: Callable[[Parameters], Parameters],
+        space: SearchSpace,
         digests: Mapping[str, str],
         dispatcher: Dispatcher,
         settings: CoordinatorSettings,
@@ -55,7 +53,7 @@ class StudyRun:
         """Whether the ledger has loaded what the sampler needs for later trials."""
         self.ledger = TrialLedger(
             study=study,
-            space=_search_space(facts, distributions, repair),
+            space=space,
             trials=facts.reused + level.trials,
             batch=self._batch,
             clock=time.time,
@@ -63,7 +61,11 @@ class StudyRun:
             early_stop=level.early_stop,
         )
         self.jobs = JobRecovery(
-            ledger=self.ledger, dispatcher=dispatcher, settings=settings, strategy=level.strategy, given_up=given_up
+            ledger=self.ledger,
+            dispatcher=dispatcher,
+            settings=settings,
+            code=trial_code_label(level),
+            given_up=given_up,
         )
 
     def next_job(self) -> JobKey | None:
@@ -128,6 +130,11 @@ class StudyRun:
         )
         self.dispatcher.announce(announcement)
 
+    def withdraw(self) -> None:
+        """Remove the announcement of the study; where Redis does not answer, it expires."""
+        with suppress(ServiceUnreachable):
+            self.dispatcher.withdraw()
+
     def _batch(self, trial_requests: tuple[TrialRequest, ...]) -> TrialBatch:
         return TrialBatch(
             study=self._study.name,
@@ -137,21 +144,6 @@ class StudyRun:
             level=self._facts.level,
             digests=self._digests,
         )
-
-
-def _search_space(
-    facts: StudyFacts,
-    distributions: Mapping[str, BaseDistribution],
-    repair: Callable[[Parameters], Parameters],
-) -> SearchSpace:
-    return SearchSpace(
-        seed=facts.seed,
-        lag=facts.level.lag,
-        distributions=distributions,
-        repair=repair,
-        mode=facts.level.mode,
-        first_points=facts.first_points,
-    )
 
 
 def coordinate(
@@ -164,7 +156,8 @@ def coordinate(
 ) -> StudyProgress | None:
     """Reconcile until every trial is committed; None where `stop` returns True before that.
 
-    After an outage, or where another process has written to the study, `make` builds a new object.
+    After an outage, or where another process has written to the study, `make` builds a new object. A search that ends
+    early withdraws its announcement, unless another process may go on with it.
 
     Raises:
         ServiceUnreachable: Redis or the database stays away for longer than the outage may last.
@@ -178,6 +171,10 @@ def coordinate(
             run = None
             outage.wait(error)
             continue
+        except TradeschoolError as error:
+            if run is not None and not isinstance(error, LeadershipLost):
+                run.withdraw()
+            raise
         outage.end()
         report(progress)
         if time.monotonic() - logged >= LOG_SECONDS:
@@ -185,4 +182,6 @@ def coordinate(
             log.info("search progress", extra={"action": "search_goes_on", **asdict(progress)})
         if progress.is_done:
             return progress
+    if run is not None:
+        run.withdraw()
     return None

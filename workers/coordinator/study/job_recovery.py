@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from tradeschool.errors import DataIncomplete, SettingsError, StrategyNotImported, TradeschoolError
 from workers.coordinator.study.trial_ledger import TrialLedger
+from workers.isolation.strategy_allowlist import UserCode
 from workers.queue.dispatch import Dispatcher, JobKey
 from workers.queue.trial_queue import NOT_IMPORTED, JobReport, JobState
 
@@ -41,13 +42,13 @@ class JobRecovery:
         ledger: TrialLedger,
         dispatcher: Dispatcher,
         settings: CoordinatorSettings,
-        strategy: str,
+        code: UserCode,
         given_up: GivenUpCallback = lambda number, reason: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.given_up = given_up
         self._ledger, self._dispatcher, self._settings = ledger, dispatcher, settings
-        self._strategy, self._clock = strategy, clock
+        self._code, self._clock = code, clock
         self._job_keys: dict[tuple[int, int], JobKey] = {}
         self._orphans: dict[JobKey, float] = {}
         self._sent: set[JobKey] = set()
@@ -151,9 +152,9 @@ class JobRecovery:
         self._import_failures += not self.has_results  # an import that fails for one job fails for all
         attempts = max(job_key.attempt, self._import_failures)
         if attempts >= self._settings.attempts:
-            cause = reason.removeprefix(f"{NOT_IMPORTED}: {self._strategy}: ")
-            raise StrategyNotImported(self._strategy, cause, attempts)
-        self._retry(job_key, reason)
+            cause = reason.removeprefix(f"{NOT_IMPORTED}: {self._code.name}: ")
+            raise StrategyNotImported(self._code.name, cause, attempts, self._code.kind)
+        self._retry(job_key, reason, level=logging.INFO)  # the workers have warned, and the last attempt ends the run
 
     def _count_loss(self, job_key: JobKey, reason: str) -> None:
         losses = self._dispatcher.count_loss(job_key)
@@ -162,12 +163,12 @@ class JobRecovery:
         else:
             self._send_again(job_key)
 
-    def _retry(self, job_key: JobKey, reason: str) -> None:
+    def _retry(self, job_key: JobKey, reason: str, *, level: int = logging.WARNING) -> None:
         """Start the next attempt with one trial per job, so that a crashing trial takes no others with it."""
         if job_key.attempt >= self._settings.attempts:
             self._give_up(job_key, f"{job_key.attempt} attempts: {reason}")
             return
-        log.warning("job failed", extra={"action": "job_failed", "job": job_key.job_id, "reason": reason})
+        log.log(level, "job failed", extra={"action": "job_failed", "job": job_key.job_id, "reason": reason})
         del self._job_keys[job_key.first, job_key.last]
         for number in job_key.numbers:
             self.send(replace(job_key, first=number, last=number, attempt=job_key.attempt + 1))

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.level.spec import Mode
-from optimizer.objective.trial_result import Evaluation
+from optimizer.objective.trial_result import Evaluation, TrialOutcome
 from optimizer.search.early_stopping import EarlyStopping
-from optimizer.search.sampler import SearchSpace, TrialHistory, TrialRequest, ask
-from optimizer.search.study import OpenStudy, TrialOrigin, failed_trial, finished_trial, repeated_trial
+from optimizer.search.sampler import SearchSpace, TrialRequest, ask
+from optimizer.search.study import OpenStudy
+from optimizer.search.trials import TrialOrigin, failed_trial, finished_trial, repeated_trial
 from tradeschool.errors import StudyChanged, TradeschoolError
 from tradeschool.plain_text import plain
 from workers.queue.messages import BatchResult, TrialBatch, TrialResult
@@ -69,7 +70,7 @@ class TrialLedger:
         self._reused, self._early_stopping = reused, EarlyStopping(early_stop, reused)
         self._states = Counter(trial.state for trial in self._known[reused:])
         self._given_up: set[int] = set()
-        self._history = TrialHistory(space.distributions)
+        self._history = space.history()
         self._open: dict[int, TrialRequest] = {}
         self._digests: dict[int, str] = {}
         self._settled: dict[int, FrozenTrial] = {}
@@ -202,6 +203,10 @@ class TrialLedger:
         if found.failure is None and found.evaluation is not None:
             try:
                 evaluation = Evaluation.from_json(found.evaluation)
+                if evaluation.state is TrialOutcome.COMPLETE and len(evaluation.objectives) != self._space.objectives:
+                    raise TradeschoolError(  # noqa: TRY301  # handled like an evaluation that cannot be read
+                        f"expected {self._space.objectives} objective values, were {len(evaluation.objectives)}"
+                    )
                 return finished_trial(trial_request, self._space.distributions, evaluation, origin)
             except TradeschoolError as error:
                 reason = " ".join(str(error).split())[:512]

@@ -1,7 +1,7 @@
 // Panel "Curriculum": one card per level with attempt, trials and gate.
 
 import { h, show } from "./dom.js";
-import { count, duration, figure, percent, upper, words } from "./format.js";
+import { count, duration, figure, objectiveText, percent, upper, words } from "./format.js";
 
 const FRACTION = /(^win_rate|drawdown|^exposure)/;
 const SIGNS = { "<=": "≤", ">=": "≥" };
@@ -23,10 +23,11 @@ export function showCurriculum(box, run, shown, choose) {
 function card(level, isShown, choose) {
   const attempt = level.attempts.at(-1);
   return h("article", { class: `card level ${level.state}`, key: level.level, "aria-label": `Level ${level.level}` },
-    h("header", {}, h("div", {}, h("h3", {}, `${level.level}  ${level.title}`), h("div", { class: "sub" }, `${level.direction}, ${count(level.datasets.length)} datasets`)),
+    h("header", {}, h("div", {}, h("h3", {}, `${level.level}  ${level.title}`), h("div", { class: "sub" }, `${level.direction}, ${count(level.datasets.length)} datasets; ${objectiveText(level)}, sampler ${level.sampler}, pruner ${level.pruner}`)),
       h("span", { class: `chip ${level.state}` }, level.state)),
     attempt ? progress(level, attempt) : waiting(level),
     level.gate.length > 0 && gate(level),
+    attempt?.front.length > 0 && front(level, attempt),
     nullLine(level),
     level.reason && level.state !== "searching" && h("p", { class: "sub" }, level.reason),
     attempt && h("button", { class: "plain", type: "button", "aria-pressed": String(isShown), onclick: () => choose(level.level) }, isShown ? "Search shown below" : "Show search"));
@@ -56,6 +57,12 @@ function gate(level) {
       h("td", {}, `${SIGNS[reading.sign]} ${said(reading.name, reading.target)}`),
       level.attempts.length > 0 && h("td", { class: "mark" }, reading.met ? "✓" : "✗", h("span", { class: "hidden" }, reading.met ? "met" : "failed"))))));
 }
+
+/** The Pareto front of a search with several objectives, in the order of its rule. */
+const front = (level, attempt) => h("details", { class: "front", key: "front" }, h("summary", {}, `Pareto front: ${count(attempt.front.length)} trials`),
+  h("table", { class: "gate" },
+    h("thead", {}, h("tr", {}, ["trial", ...level.objective.map(words)].map((name) => h("th", { scope: "col" }, name)))),
+    h("tbody", {}, attempt.front.map((trial) => h("tr", { key: String(trial.number) }, h("th", { scope: "row" }, `trial ${trial.number}`), level.objective.map((name) => h("td", {}, said(name, trial.values[name]))))))));
 
 const NULL_TEST = "Null test: the search is repeated on surrogate markets without skill; the false-positive rate is the share that passes the same gate";
 const nullLine = (level) => level.null && h("p", { class: "sub null", title: NULL_TEST }, `${upper(level.null.sentence)}.`);

@@ -2,7 +2,7 @@
 
 import { axis, chart, cursor, dots, line } from "./charts.js";
 import { h, show } from "./dom.js";
-import { count, figure, percent, value } from "./format.js";
+import { count, figure, objectiveText, percent, value } from "./format.js";
 
 const byId = (id) => document.getElementById(id);
 const INFEASIBLE = "infeasible";
@@ -22,12 +22,12 @@ export class Search {
   /** Show the latest attempt of a level; requests only new trials. */
   async show(run, level, ask) {
     const attempt = level?.attempts.at(-1);
-    byId("search-of").textContent = attempt ? `level ${level.level}, attempt ${attempt.attempt}, objective: Sharpe ratio on train` : "";
+    byId("search-of").textContent = attempt ? `level ${level.level}, attempt ${attempt.attempt}, ${objectiveText(level)} on train` : "";
     if (!attempt) return this.clear();
     const path = `/api/runs/${encodeURIComponent(run.run)}/levels/${level.level}/attempts/${attempt.attempt}`;
     if (this.study !== attempt.study) {
       this.clear();
-      Object.assign(this, { study: attempt.study, rows: [], next: 0, columns: [], important: 0 });
+      Object.assign(this, { study: attempt.study, rows: [], next: 0, parameters: [], important: 0 });
     }
     if (this.asking || attempt.reused + attempt.finished <= this.next) return;
     this.asking = true;
@@ -40,7 +40,7 @@ export class Search {
       const found = await ask(`${path}/trials?after=${this.next}`);
       if (found.error || this.study !== attempt.study) return;
       this.rows.push(...found.trials);
-      Object.assign(this, { next: found.next, columns: found.columns });
+      Object.assign(this, { next: found.next, parameters: found.parameters });
       more = found.more;
     }
     this.draw();
@@ -70,7 +70,7 @@ export class Search {
   }
 
   drawSlices(rows) {
-    const names = this.columns.slice(6);
+    const names = this.parameters;
     if (!this.slices.size && names.length) {
       show(byId("p-slices"), names.map((name) => h("div", { class: "slice", key: `${this.study} ${name}` }, h("h4", {}, name), h("div", { class: "chart", id: `slice-${name}` }))));
       for (const name of names) this.slices.set(name, slice(byId(`slice-${name}`), name));

@@ -14,11 +14,11 @@ import pytest
 from fetcher.importing.forms.layout import FileFormat
 from fetcher.importing.importer import ImportResult
 from tests.factories.candle_files import START, row, strftime, table, times, unix, written
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import InvalidCandles, SettingsError
 from tradeschool.markets.catalogue import BTC_USD, BTC_USDT, EUR_USD, GBP_USD
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
+from tradeschool.ohlcv.frame import Candles
 from tradeschool.store.frame_store import FrameStore
 
 Import = Callable[..., ImportResult]

@@ -7,6 +7,7 @@ from fetcher.simulator.candles.generated import FIRST_YEAR, GeneratedCandles
 from fetcher.simulator.candles.source import CLOSE, HIGH, LOW, OPEN, aggregated
 from tradeschool.markets.calendars import NEW_YORK, expected_slots
 from tradeschool.markets.catalogue import BTC_USD, ETH_USD, EUR_USD, GBP_USD, INSTRUMENTS
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset, Market
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
@@ -57,7 +58,27 @@ class TestEveryInstrument:
 
     @pytest.mark.parametrize("timeframe", [Timeframe.M15, Timeframe.H1])
     def test_longer_timeframes_are_built_from_m5(self, generated, instrument, timeframe):
-        assert same(year_of(generated, instrument, timeframe), aggregated(year_of(generated, instrument), timeframe))
+        grid = grid_of(Dataset(instrument=instrument, timeframe=timeframe))
+
+        assert same(year_of(generated, instrument, timeframe), aggregated(year_of(generated, instrument), grid))
+
+    def test_minutes_add_up_to_m5(self, generated, instrument):
+        grid = grid_of(Dataset(instrument=instrument, timeframe=Timeframe.M5))
+        minutes = year_of(generated, instrument, Timeframe.M1)
+
+        assert len(minutes) > 4 * len(year_of(generated, instrument))
+        assert same(aggregated(minutes, grid), year_of(generated, instrument))
+
+    @pytest.mark.parametrize("timeframe", [Timeframe.H4, Timeframe.D1])
+    def test_candles_of_a_trading_day_are_built_from_m5(self, generated, instrument, timeframe):
+        dataset = Dataset(instrument=instrument, timeframe=timeframe)
+        whole = grid_of(dataset).whole(YEAR)
+        base = generated.candles(dataset.at(Timeframe.M5), whole.start_seconds, whole.end_seconds)
+
+        found = generated.candles(dataset, whole.start_seconds, whole.end_seconds)
+
+        assert same(found, aggregated(base, grid_of(dataset)))
+        assert set(found.times.tolist()) <= set(expected_slots(dataset, YEAR).tolist())
 
     def test_the_same_seed_gives_the_same_candles_in_any_request_order(self, generated, instrument):
         other = GeneratedCandles(seed=7)

@@ -8,12 +8,12 @@ import pytest
 from fetcher.download.derive import derive
 from fetcher.simulator.candles.replay import ReplayedCandles
 from fetcher.simulator.candles.replay_mapping import DEFAULT_MAPPING, read_mapping
-from tradeschool.candles.frame import Candles
 from tradeschool.errors import DataError, SettingsError
 from tradeschool.markets.catalogue import BTC_USD, ETH_USD, EUR_USD
 from tradeschool.markets.instruments import Dataset
-from tradeschool.markets.timeframes import Timeframe
+from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.frame import Candles
 
 BTC_M5 = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 EUR_H1 = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)
@@ -109,7 +109,7 @@ class TestTinyFolder:
         source = replayed(folder, CRYPTO + FX + "spread_pips = 1.4\n")
 
         assert source.instruments == (BTC_USD, EUR_USD)
-        assert source.datasets == (*(BTC_M5.at(timeframe) for timeframe in Timeframe), EUR_H1)
+        assert source.datasets == (*(BTC_M5.at(timeframe) for timeframe in DEFAULT_TIMEFRAMES), EUR_H1)
 
     def test_bid_and_ask_come_from_one_file_and_mid_from_the_other(self, folder):
         candles = replayed(folder, FX + 'bid_ask_file = "quotes.parquet"\n').candles(EUR_H1, *ALWAYS)

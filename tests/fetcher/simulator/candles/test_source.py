@@ -17,11 +17,13 @@ from fetcher.simulator.candles.source import (
     no_candles,
 )
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 
 BTC_M5 = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 EUR_M5 = Dataset(instrument=EUR_USD, timeframe=Timeframe.M5)
+M15 = grid_of(BTC_M5.at(Timeframe.M15))
 
 
 def row(time, open_=10.0, high=12.0, low=8.0, close=11.0, volume=1.0):
@@ -31,7 +33,7 @@ def row(time, open_=10.0, high=12.0, low=8.0, close=11.0, volume=1.0):
 def test_a_bucket_aggregates_open_high_low_close_and_volume(written):
     parts = written(BTC_M5, row(900, 10, 12, 9, 11, 0.1), row(1200, 11, 15, 10, 14, 0.2), row(1500, 14, 14, 7, 8, 0.3))
 
-    bucket = aggregated(parts.candles(BTC_M5, 0, 10_000), Timeframe.M15)
+    bucket = aggregated(parts.candles(BTC_M5, 0, 10_000), M15)
 
     assert bucket.times.tolist() == [900]
     assert bucket.prices.tolist() == [[10, 15, 7, 8]]
@@ -41,7 +43,7 @@ def test_a_bucket_aggregates_open_high_low_close_and_volume(written):
 def test_a_bucket_exists_if_one_of_its_parts_exists(written):
     parts = written(BTC_M5, row(1500), row(4500))
 
-    buckets = aggregated(parts.candles(BTC_M5, 0, 10_000), Timeframe.M15)
+    buckets = aggregated(parts.candles(BTC_M5, 0, 10_000), M15)
 
     assert buckets.times.tolist() == [900, 4500]
 
@@ -49,14 +51,14 @@ def test_a_bucket_exists_if_one_of_its_parts_exists(written):
 def test_bid_and_ask_are_aggregated_separately(written):
     parts = written(EUR_M5, row(900, 1.1, 1.3, 1.0, 1.2), row(1200, 1.2, 1.4, 1.1, 1.3), half_spread=0.001)
 
-    bucket = aggregated(parts.candles(EUR_M5, 0, 10_000), Timeframe.M15)
+    bucket = aggregated(parts.candles(EUR_M5, 0, 10_000), M15)
 
     assert bucket.bid.tolist() == [[1.099, 1.399, 0.999, 1.299]]
     assert bucket.ask.tolist() == [[1.101, 1.401, 1.001, 1.301]]
 
 
 def test_no_candles_aggregate_to_no_candles():
-    assert len(aggregated(no_candles(EUR_USD), Timeframe.H1)) == 0
+    assert len(aggregated(no_candles(EUR_USD), M15)) == 0
 
 
 def test_a_finished_last_candle_is_unchanged(written):

@@ -12,7 +12,7 @@ from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import INSTRUMENTS
 from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.timeframes import Timeframe
-from tradeschool.markets.windows import parse_timerange
+from tradeschool.markets.timerange import parse_timerange
 
 MARCH = parse_timerange("20200302-20200330")
 NAMED = {each.full_name: each for each in listed_instruments()}

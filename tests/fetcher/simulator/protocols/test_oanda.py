@@ -199,7 +199,7 @@ class TestCandles:
 
         assert reply.body == b'{"instrument":"EUR_USD","granularity":"S5","candles":[]}'
 
-    @pytest.mark.parametrize("granularity", ["S5", "M1", "M3", "H4", "D", "W", "M"])
+    @pytest.mark.parametrize("granularity", ["S5", "M3", "H8", "W", "M"])
     async def test_a_granularity_without_candles_is_echoed_and_empty(self, client, granularity):
         reply = await page(client, granularity, count=5)
 
@@ -247,3 +247,44 @@ class TestCandles:
         replies = [await page(client, count=1), await page(client, "M7"), await page(client, count=1)]
 
         assert len({reply.headers["RequestID"] for reply in replies}) == 3
+
+
+class TestTradingDay:
+    """H4 and D are counted from 17:00 New York, or from the begin of the day that is asked for."""
+
+    @pytest.mark.parametrize(
+        ("sunday", "before", "after"),
+        [(datetime(2022, 3, 13, tzinfo=UTC), 22, 21), (datetime(2022, 11, 6, tzinfo=UTC), 21, 22)],
+        ids=["spring", "autumn"],
+    )
+    async def test_days_open_at_the_new_york_close_over_a_clock_change(self, client, sunday, before, after):
+        start, end = int(sunday.timestamp()) - 4 * 86_400, int(sunday.timestamp()) + 4 * 86_400
+
+        reply = await page(client, "D", from_=str(start), to=str(end))
+
+        opened = [datetime.fromisoformat(time[:19]) for time in times(reply)]
+        assert {each.hour for each in opened if each.date() < sunday.date()} == {before}
+        assert {each.hour for each in opened if each.date() >= sunday.date()} == {after}
+        assert [f"{each:%a}" for each in opened] == ["Tue", "Wed", "Thu", "Sun", "Mon", "Tue", "Wed"]
+
+    async def test_days_of_utc_have_a_short_sunday(self, client):
+        start = datetime(2022, 3, 6, tzinfo=UTC)
+        query = {"dailyAlignment": "0", "alignmentTimezone": "UTC", "from_": str(int(start.timestamp()))}
+
+        days = await page(client, "D", to=str(int(start.timestamp()) + 7 * 86_400), **query)
+
+        opened = [datetime.fromisoformat(time[:19]) for time in times(days)]
+        assert [f"{each:%a %H}" for each in opened] == ["Sun 00", "Mon 00", "Tue 00", "Wed 00", "Thu 00", "Fri 00"]
+        sunday, *others = (candle["volume"] for candle in days.json["candles"])
+        assert sunday < min(others) / 4
+
+    async def test_a_start_inside_a_candle_begins_with_it(self, client):
+        reply = await page(client, "H4", from_=rfc3339(TUESDAY), count=2)
+
+        assert times(reply) == [rfc3339(TUESDAY - 2 * HOUR), rfc3339(TUESDAY + 2 * HOUR)]
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("dailyAlignment", "24"), ("dailyAlignment", "x"), ("alignmentTimezone", "Mars/Olympus")]
+    )
+    async def test_a_begin_that_is_none_is_refused(self, client, name, value):
+        assert message(await page(client, "D", **{name: value})) == (400, f"Invalid value specified for '{name}'")

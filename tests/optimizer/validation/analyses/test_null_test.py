@@ -7,10 +7,9 @@ import pytest
 
 from optimizer.level.constraints import StressLimits
 from optimizer.level.spec import Gate, Level, LevelDataset, MinTrades, Part
-from optimizer.objective.objective import prepare_level, repair
+from optimizer.objective.objective import prepare_level
 from optimizer.search.in_process import search_in_process
-from optimizer.search.sampler import SearchSpace
-from optimizer.search.space import distributions
+from optimizer.search.space import search_space
 from optimizer.validation.analyses.null_test import NullTestSpec, null_test_of, run_null_test
 from optimizer.validation.evidence import NullRun
 from optimizer.validation.gate import gate_readings, is_passed
@@ -35,12 +34,7 @@ def make_null_test_spec(gate: Gate, attempts: int = 1, inherited=None, **fields:
 
 def is_found(level: Level) -> bool:
     """Whether the level's search passes its gate on the real market."""
-    space = SearchSpace(
-        seed=7,
-        lag=level.lag,
-        distributions=distributions(level),
-        repair=lambda parameters: repair(level, parameters),
-    )
+    space = search_space(level, 7)
     train, validation = (prepare_level(level, part, read_trending) for part in (Part.TRAIN, Part.VALIDATION))
     winner = choose(level, search_in_process(level, space, train), train, validation)
     return winner is not None and is_passed(gate_readings(level, winner.validation.metrics, Part.VALIDATION))

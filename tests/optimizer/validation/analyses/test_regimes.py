@@ -13,7 +13,7 @@ from optimizer.objective.objective import backtest, prepare_level
 from optimizer.validation.analyses.regimes import CELLS, TREND_DAYS, UNLABELLED, Trend, Volatility, label, regime_table
 from tests.factories.candles import BTC
 from tests.factories.levels import PARAMETERS, level_of, read_made
-from tradeschool.candles.arrays import CandleArrays
+from tradeschool.ohlcv.arrays import CandleArrays
 
 DAY = 86_400
 FIRST = 18_000  # days since 1970

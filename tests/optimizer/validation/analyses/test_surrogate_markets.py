@@ -21,13 +21,13 @@ from optimizer.validation.analyses.surrogate_markets import (
     surrogate,
 )
 from tests.factories.levels import level_of, read_made
-from tradeschool.candles.arrays import CandleArrays
-from tradeschool.candles.frame import Candles, schema
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import find_dataset
 from tradeschool.markets.instruments import Dataset, Market
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays
+from tradeschool.ohlcv.frame import Candles, schema
 
 WINDOW = Window(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 5, 10, tzinfo=UTC))  # seventy days
 NAMES = ("coinbase/BTC-USD/M5", "coinbase/BTC-USD/M15", "coinbase/BTC-USD/H1", "oanda/EUR-USD/H1")

@@ -11,11 +11,11 @@ from fetcher.download.page_ledger import PageLedger
 from fetcher.download.plan import DownloadPlan
 from fetcher.download.sealing import Publisher
 from fetcher.protocol.provider import Page
-from tradeschool.candles.frame import Candles
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.frame import Candles
 from tradeschool.store import Seal
 from tradeschool.store.frame_store import FrameStore
 

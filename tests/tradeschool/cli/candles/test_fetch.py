@@ -14,7 +14,7 @@ from tradeschool.cli.main import main
 from tradeschool.markets.catalogue import BTC_USD, BTC_USDT
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
-from tradeschool.markets.windows import parse_timerange
+from tradeschool.markets.timerange import parse_timerange
 from tradeschool.settings.loading import load
 from tradeschool.store import Store
 

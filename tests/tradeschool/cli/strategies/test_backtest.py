@@ -17,7 +17,7 @@ from optimizer.objective.metrics import summarise
 from optimizer.strategies.protocol import completed, load
 from optimizer.strategies.trade_management import TradeManagement
 from tradeschool.markets.catalogue import find_dataset
-from tradeschool.markets.windows import parse_timerange
+from tradeschool.markets.timerange import parse_timerange
 
 BTC, EUR = "coinbase/BTC-USD/M5", "oanda/EUR-USD/H1"
 TIMERANGE = "20210104-20210115"
@@ -26,16 +26,9 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def sealed(command: Command, tmp_path: Path) -> None:
+def sealed(seal_random_walk: Callable[..., object]) -> None:
     """Seal eleven days of a synthetic market."""
-    candles = random_walk(find_dataset(BTC), WINDOW, seed=5)
-    frame = pl.DataFrame({"ts": candles.time * 1_000_000, **candles.numbers}).with_columns(
-        pl.col("ts").cast(pl.Datetime("us", "UTC"))
-    )
-    file = tmp_path / "made.parquet"
-    frame.write_parquet(file)
-    code, _, told = command("data", "import", str(file), "--dataset", BTC, "--timerange", TIMERANGE)
-    assert code == 0, told
+    seal_random_walk(BTC, TIMERANGE)
 
 
 def test_backtest_uses_the_engine_of_the_search(command: Command, sealed: None) -> None:
@@ -75,7 +68,7 @@ def test_best_params_set_strategy_and_direction(command: Command, sealed: None) 
         ("attempt", 0, "attempt: Input should be greater than or equal to 1"),
         ("datasets", [], "datasets: Tuple should have at least 1 item"),
         ("datasets.train", "20230205-20230101", "is empty"),
-        ("datasets.dataset", "nobody/BTC-USD/M5", "comes from 'coinbase'"),
+        ("datasets.dataset", "nobody/BTC-USD/M5", "did you mean coinbase:BTC/USD"),
         ("datasets.end", "2022-01-01", "must come before end"),
         ("datasets.warm_up_bars", -1, "greater than or equal to 0"),
     ],

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from tradeschool.candles.findings import SEVERITIES, Finding, FindingKind, Severity, refuse
 from tradeschool.errors import InvalidCandles
 from tradeschool.markets.catalogue import BTC_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
+from tradeschool.ohlcv.findings import SEVERITIES, Finding, FindingKind, Severity, refuse
 
 REFERENCE = (Path(__file__).parents[3] / "docs" / "reference.md").read_text()
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)

@@ -5,14 +5,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tradeschool.candles.findings import FindingKind, Severity
-from tradeschool.candles.frame import Candles, schema
-from tradeschool.candles.validation import inspect, usual_spacing
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD, find_instrument
 from tradeschool.markets.instruments import Dataset, Market
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.findings import FindingKind, Severity
+from tradeschool.ohlcv.frame import Candles, schema
+from tradeschool.ohlcv.validation import inspect, usual_spacing
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 EUR = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)

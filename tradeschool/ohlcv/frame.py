@@ -14,10 +14,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tradeschool.candles.arrays import MICROSECONDS, CandleArrays, check, number_names
 from tradeschool.errors import InvalidCandles
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import MICROSECONDS, CandleArrays, check, number_names
 
 TIME = pl.Datetime("us", "UTC")
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradeschool.candles.arrays import are_among, joined
-from tradeschool.candles.frame import TIME, Candles, schema
 from tradeschool.errors import InvalidCandles
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import are_among, joined
+from tradeschool.ohlcv.frame import TIME, Candles, schema
 
 BTC_M5 = Dataset(instrument=BTC_USD, timeframe=Timeframe.M5)
 EUR_M5 = Dataset(instrument=EUR_USD, timeframe=Timeframe.M5)

@@ -1,6 +1,6 @@
 """Candles as plain NumPy columns and the validation of the candle contract; safe in a process that forks.
 
-`tradeschool.candles.frame` documents the columns and converts them to polars frames.
+`tradeschool.ohlcv.frame` documents the columns and converts them to polars frames.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradeschool.errors import InvalidCandles
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 
@@ -129,10 +130,17 @@ def _rules(
     open_, high, low, close = (numbers[name] for name in PRICES)
     yield "low must be the lowest price", (low > open_) | (low > close) | (low > high)
     yield "high must be the highest price", (high < open_) | (high < close)
-    yield "ts must lie on the {timeframe} grid", time % (dataset.timeframe.seconds * MICROSECONDS) != 0
+    yield "ts must lie on the {timeframe} grid", _is_off_grid(time, dataset)
     start, end = window.start_seconds * MICROSECONDS, window.end_seconds * MICROSECONDS
     yield "ts must lie in {window}", (time < start) | (time >= end)
     yield "ts must be strictly increasing", time <= np.concatenate(([start - 1], time[:-1]))[: len(time)]
+
+
+def _is_off_grid(time: NDArray[np.int64], dataset: Dataset) -> NDArray[np.bool_]:
+    """Return a mask of the times, in microseconds, at which no candle of the dataset opens."""
+    seconds = time // MICROSECONDS
+    off_grid: NDArray[np.bool_] = (seconds * MICROSECONDS != time) | ~grid_of(dataset).lies_on(seconds)
+    return off_grid
 
 
 def _finding(

@@ -1,6 +1,6 @@
 """Anomaly checks: functions from candles to findings, without side effects.
 
-`tradeschool.candles.frame` documents the candle contract, `tradeschool.candles.findings` the kinds of findings and
+`tradeschool.ohlcv.frame` documents the candle contract, `tradeschool.ohlcv.findings` the kinds of findings and
 their severity.
 """
 
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tradeschool.candles.arrays import CandleArrays, are_among
-from tradeschool.candles.findings import Finding, FindingKind
-from tradeschool.candles.frame import Candles
 from tradeschool.markets.calendars import FX, FX_CALENDARS, closed_windows, expected_slots
+from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Market
 from tradeschool.markets.windows import Window
+from tradeschool.ohlcv.arrays import CandleArrays, are_among
+from tradeschool.ohlcv.findings import Finding, FindingKind
+from tradeschool.ohlcv.frame import Candles
 
 DAY = 86_400  # seconds
 VOLUME_RATIO = 100.0
@@ -85,11 +86,11 @@ def _findings(candles: CandleArrays, check: _Check) -> Iterator[Finding]:
     rows, values = check.look(candles)
     positions = np.flatnonzero(rows)
     years = candles.time[positions].astype("datetime64[s]").astype("datetime64[Y]")
-    step = candles.dataset.timeframe.seconds
+    step, grid = candles.dataset.timeframe.seconds, grid_of(candles.dataset)
     for year in np.unique(years):
         of_year = positions[years == year]
         worst = values[of_year][np.abs(values[of_year]).argmax()]
-        window = Window.of_seconds(int(candles.time[of_year[0]]), int(candles.time[of_year[-1]]) + step)
+        window = Window.of_seconds(int(candles.time[of_year[0]]), grid.close_of(int(candles.time[of_year[-1]])))
         places = f"{len(of_year):,} {check.unit}{'s' * (len(of_year) > 1)}"
         message = check.words.format(places=places, worst=worst, step=step)
         yield Finding(kind=check.kind, start=window.start, end=window.end, rows=len(of_year), message=message)
@@ -115,7 +116,7 @@ def _wrong_time_zone(candles: CandleArrays) -> tuple[Rows, Values]:
     ]
     starts, ends = np.array(closures, dtype=np.int64).reshape(-1, 2).T
     opening = np.searchsorted(candles.time, (starts + ends) // 2)
-    closed_late = candles.time[opening - 1] + candles.dataset.timeframe.seconds - starts
+    closed_late = grid_of(candles.dataset).close(candles.time[opening - 1]) - starts
     opened_late = candles.time[opening] - ends
     # A late open or an early close alone is normal; a wrong time zone shifts both in the same direction.
     shift = np.where(closed_late * opened_late > 0, np.minimum(np.abs(closed_late), np.abs(opened_late)), 0)
@@ -222,7 +223,7 @@ def _at(
 
 
 def _window(candles: CandleArrays) -> Window:
-    return Window.of_seconds(int(candles.time[0]), int(candles.time[-1]) + candles.dataset.timeframe.seconds)
+    return Window.of_seconds(int(candles.time[0]), grid_of(candles.dataset).close_of(int(candles.time[-1])))
 
 
 def _arrays(candles: Candles) -> CandleArrays:

@@ -1,0 +1,4 @@
+"""Python API: the functions that `import tradeschool` offers.
+
+They call the same functions as the commands and keep no state.
+"""

@@ -1,0 +1,212 @@
+"""Recorded runs and new searches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+import polars as pl
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from optimizer.report.files import REPORT_NAME
+from optimizer.runs.run_store import AttemptRow, RunRecord
+from optimizer.search.pareto import pareto_front
+from optimizer.search.study import read_trials
+from optimizer.search.trial_table import named_values, table_rows
+from optimizer.validation.selection import ranked
+from tradeschool.app.context import GLOBAL_OPTIONS, GlobalOptions, read_settings
+from tradeschool.app.search.search_request import SearchOptions
+from tradeschool.app.search.search_run import begun_trials, context_of, run_status_of, search_new_run
+from workers.coordinator.context import RunContext
+from workers.coordinator.run import run_record
+from workers.monitoring.run_status_json import as_result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestTrial:
+    """A trial of a search."""
+
+    number: int
+    value: float
+    """Objective on train, the first of several."""
+    values: dict[str, float]
+    """Objectives on train by name, if there are several; else empty."""
+    parameters: dict[str, float]
+    metrics: dict[str, float]
+    """Metrics on train."""
+
+
+class Run:
+    """A recorded run. It is read again at each call, so a run that is under way can be followed.
+
+    `level` and `attempt` choose a search of the run, by default the first level and its latest attempt.
+    """
+
+    def __init__(self, name: str, context: RunContext) -> None:
+        self.name = name
+        self._context = context
+
+    @property
+    def seed(self) -> int:
+        """The seed of all its searches."""
+        return self._record().seed
+
+    @property
+    def levels(self) -> list[str]:
+        """The names of its levels in order."""
+        return [level.name for level in self._record().levels]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its files."""
+        return self._context.folder(self.name)
+
+    @property
+    def report_path(self) -> Path | None:
+        """The report as an HTML file; None before the end of the run."""
+        path = self.folder / REPORT_NAME
+        return path if path.is_file() else None
+
+    @property
+    def recommendation(self) -> str | None:
+        """Deploy, paper trade, or do not deploy; None before the end of the run."""
+        found = self._record().recommendation
+        return found.action_words if found else None
+
+    def status(self) -> dict[str, object]:
+        """Return what `tradeschool optimize status --json` prints."""
+        return dict(as_result(run_status_of(self._context, self._record())))
+
+    def trials(self, level: str | None = None, attempt: int | None = None) -> pl.DataFrame:
+        """Return the trial table, one row per trial in number order; the columns of `tradeschool optimize export`.
+
+        Raises:
+            SettingsError: If the level does not exist, or the attempt has not started.
+        """
+        return pl.DataFrame(table_rows(self._trials(level, attempt)), infer_schema_length=None)
+
+    def best(self, level: str | None = None, attempt: int | None = None) -> BestTrial | None:
+        """Return the feasible trial with the best objective on train; None if there is none.
+
+        With several objectives it is the first trial of `front`.
+
+        Raises:
+            SettingsError: If the level does not exist, or the attempt has not started.
+        """
+        found = ranked(self._trials(level, attempt))
+        return _best_trial(found[0]) if found else None
+
+    def front(self, level: str | None = None, attempt: int | None = None) -> list[BestTrial]:
+        """Return the Pareto front on train, nearest to the best value of every objective first.
+
+        With one objective, it is the best trial alone.
+
+        Raises:
+            SettingsError: If the level does not exist, or the attempt has not started.
+        """
+        return [_best_trial(trial) for trial in pareto_front(self._trials(level, attempt))]
+
+    def study(self, level: str | None = None, attempt: int | None = None) -> optuna.Study:
+        """Return a copy of the search as an Optuna study in memory; changes to it do not reach the run.
+
+        Raises:
+            SettingsError: If the level does not exist, or the attempt has not started.
+        """
+        record = self._record()
+        row = begun_trials(record, level, attempt)
+        directions = [StudyDirection.MAXIMIZE for _ in record.level(row.level).objective]
+        copy = optuna.create_study(study_name=record.study(row.level, row.number), directions=directions)
+        copy.add_trials(self._trials_of(record, row))
+        return copy
+
+    def __repr__(self) -> str:
+        """Return the name and the seed."""
+        return f"<Run {self.name}, seed {self.seed}>"
+
+    def _record(self) -> RunRecord:
+        return run_record.read_run(self._context, self.name)
+
+    def _trials(self, level: str | None, attempt: int | None) -> Sequence[FrozenTrial]:
+        record = self._record()
+        return self._trials_of(record, begun_trials(record, level, attempt))
+
+    def _trials_of(self, record: RunRecord, row: AttemptRow) -> Sequence[FrozenTrial]:
+        return read_trials(self._context.storage_url, record.study(row.level, row.number))
+
+
+def runs(*, config: Path | str | None = None) -> list[Run]:
+    """Return all recorded runs by name."""
+    context = context_of(read_settings(_path(config)))
+    with run_record.opened(context) as found:
+        return [Run(each.name, context) for each in found.all()]
+
+
+def run(name: str, *, config: Path | str | None = None) -> Run:
+    """Return a recorded run.
+
+    Raises:
+        SettingsError: If there is no run of that name.
+    """
+    context = context_of(read_settings(_path(config)))
+    return Run(run_record.read_run(context, name).name, context)
+
+
+def optimize(
+    curriculum: Path | str | None = None,
+    *,
+    workers: int | None = None,
+    level: str | None = None,
+    trials: int | None = None,
+    objective: str | Sequence[str] = (),
+    sampler: str | None = None,
+    pruner: str | None = None,
+    seed: int | None = None,
+    name: str | None = None,
+    config: Path | str | None = None,
+) -> Run:
+    """Search the levels of a curriculum on sealed candles, and return the run at its end.
+
+    `curriculum` is a level file, by default the built-in four levels. `workers` is the number of worker processes, by
+    default one per core if no worker is connected. `level` searches one level only. `trials` overrides the number of
+    trials of each level. `objective`, `sampler` and `pruner` override those of each level, with options as on the
+    command line, such as `cmaes,popsize=12`; several objectives give a Pareto front. Progress is printed on standard
+    error. A level that fails its gate is a result, not an error: see `Run.recommendation` and `Run.status`. Ctrl-C
+    interrupts the search; `tradeschool optimize resume` continues it.
+
+    Raises:
+        SettingsError: If a level cannot be searched, or a run of that name exists.
+        DataIncomplete: If candles are not sealed.
+        WorkersFailed: If the workers cannot be kept running.
+    """
+    chosen = {
+        "curriculum": _path(curriculum),
+        "level_name": level,
+        "trials": trials,
+        "objectives": (objective,) if isinstance(objective, str) else tuple(objective),
+        "sampler": sampler,
+        "pruner": pruner,
+        "seed": seed,
+        "workers": workers,
+    }
+    before = GLOBAL_OPTIONS.set(GlobalOptions(settings_file=_path(config)))
+    try:
+        settings = read_settings(_path(config))
+        ended = search_new_run(settings, SearchOptions.of(chosen, settings), name)
+        return Run(ended.record.name, context_of(settings))
+    finally:
+        GLOBAL_OPTIONS.reset(before)
+
+
+def _best_trial(trial: FrozenTrial) -> BestTrial:
+    return BestTrial(
+        number=trial.number,
+        value=float(trial.values[0]),
+        values=named_values(trial) if len(trial.values) > 1 else {},
+        parameters=dict(trial.params),
+        metrics=dict(trial.user_attrs.get("metrics", {})),
+    )
+
+
+def _path(path: Path | str | None) -> Path | None:
+    return Path(path) if path is not None else None
