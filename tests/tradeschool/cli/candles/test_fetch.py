@@ -266,7 +266,8 @@ def test_settings_show_the_defaults_of_providers(command, monkeypatch: pytest.Mo
 def test_a_wrong_option_is_one_line_with_exit_code_2(command, words: tuple[str, ...], told: str) -> None:
     code, out, said = command("fetch", *words)
 
-    assert (code, out, one_line(said)) == (2, "", told)
+    assert (code, out) == (2, "")
+    assert one_line(said).startswith(told)
 
 
 def test_a_range_in_the_future_is_reported_with_the_latest_end(command) -> None:
