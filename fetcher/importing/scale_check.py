@@ -11,7 +11,6 @@ from tradeschool.markets.instruments import Dataset, Instrument, Market
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
 from tradeschool.ohlcv.arrays import CandleArrays
-from tradeschool.ohlcv.validation import PRICE_RATIO
 from tradeschool.store import Store
 
 SAMPLE = timedelta(days=7)
@@ -21,8 +20,9 @@ SAME_TIME_RATIO = {Market.FX: 1.02, Market.BOND: 1.02}
 OTHER_SAME_TIME = 1.1
 NEAR = timedelta(days=7)
 NEAR_RATIO = {Market.FX: 1.1, Market.BOND: 1.1}
-"""Largest ratio of prices that are at most `NEAR` apart; `OTHER_NEAR` for the rest."""
+"""Largest ratio of prices that are at most `NEAR` apart; `OTHER_NEAR` for the rest. Each further month multiplies it."""
 OTHER_NEAR = 1.6
+MONTH = timedelta(days=30)
 
 
 def check_scale(collection: Collection, window: Window, store: Store) -> None:
@@ -77,9 +77,8 @@ def limit(instrument: Instrument, distance: timedelta | None) -> float:
     """Return the largest plausible ratio between prices of an instrument that are a time apart; None at one time."""
     if distance is None:
         return SAME_TIME_RATIO.get(instrument.market, OTHER_SAME_TIME)
-    if distance <= NEAR:
-        return NEAR_RATIO.get(instrument.market, OTHER_NEAR)
-    return PRICE_RATIO[instrument.market]
+    near = NEAR_RATIO.get(instrument.market, OTHER_NEAR)
+    return float(near ** (1 + max(distance - NEAR, timedelta()) / MONTH))
 
 
 def _nearest(dataset: Dataset, window: Window, store: Store) -> list[tuple[Dataset, Window]]:

@@ -166,7 +166,8 @@ def test_the_same_time_with_other_prices_in_two_files_is_told(tmp_path: Path, ru
         (200.0, START.replace(month=3), False),
         (900.0, START.replace(month=3), True),
         (200.0, START.replace(year=2023), False),
-        (900.0, START.replace(year=2023), True),
+        (900.0, START.replace(year=2023), False),
+        (90_000.0, START.replace(year=2023), True),
     ],
     ids=[
         "twice, next hour",
@@ -174,7 +175,8 @@ def test_the_same_time_with_other_prices_in_two_files_is_told(tmp_path: Path, ru
         "twice, later",
         "nine times, later",
         "twice, before",
-        "nine times, before",
+        "nine times, a year before",
+        "nine hundred times, a year before",
     ],
 )
 def test_prices_are_compared_with_stored_ones(
