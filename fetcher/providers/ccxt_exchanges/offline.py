@@ -1,23 +1,21 @@
 """A ccxt exchange that sends nothing: its requests are captured, and its parsers read responses that others received.
 
 ccxt's method calls its `fetch` with a complete URL. The `fetch` of this module either raises `_Captured` with that URL,
-or returns the response that is to be parsed. This is the only module that imports ccxt.
+or returns the response that is to be parsed.
 """
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
+from fetcher.providers.ccxt_exchanges.library import class_of, library_for
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
 from tradeschool.markets.instruments import Instrument
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
 
-PACKAGE = "ccxt"
 MILLISECONDS = 1000
 """Milliseconds per second."""
 QUOTED_BYTES = 80
@@ -52,14 +50,17 @@ class OfflineExchange:
             SettingsError: if ccxt is not installed or has no such exchange.
         """
         self.id = exchange_id
-        self._library = _library(exchange_id)
-        self._class = _class_of(self._library, exchange_id)
+        self._library = library_for(exchange_id)
+        self._class = class_of(exchange_id)
         self._lock = threading.Lock()
         self._exchange = self._fresh()
         self._answer: bytes | None = None
         self._cost = 1.0
-        self._raw_rows: list[list[Any]] | None = None
+        self._noted: list[list[list[Any]]] = []
         self._documents: list[Any] = []
+        self._listened: list[_Captured] | None = None
+        self._market_path: str | None = None
+        self._answered_path: str | None = None
 
     @property
     def name(self) -> str:
@@ -109,20 +110,26 @@ class OfflineExchange:
             ProviderRejected: if it says that the request is wrong.
         """
         with self._lock:
-            self._raw_rows = None
+            self._noted.clear()
             self._parse(body, lambda: self._candles(instrument, timeframe, window))
-            if self._raw_rows is None:
+            if not self._noted:
                 raise ProviderUnusable(f"{self.name} sent no candles in {body[:QUOTED_BYTES]!r}")
-            return self._raw_rows
+            return self._noted[-1]
 
     def market_request(self) -> CapturedRequest:
-        """Return the request for the list of all markets.
+        """Return the request for the list of spot markets; some exchanges are asked for other lists before it.
 
         Raises:
             SettingsError: if ccxt cannot request it without a key, or not by GET.
         """
         with self._lock:
-            return self._capture(self._fresh().fetch_markets)
+            self._listened = []
+            try:
+                found = self._capture(self._fresh().fetch_markets)
+            finally:
+                self._listened = None
+            self._market_path = path_and_query(found.url)[1]
+            return found
 
     def markets(self, body: bytes) -> list[dict[str, Any]]:
         """Parse the response to that request into ccxt's market structures.
@@ -133,7 +140,7 @@ class OfflineExchange:
         """
         with self._lock:
             exchange = self._fresh()  # some exchanges keep their list for some time
-            found: list[dict[str, Any]] = self._parse(body, exchange.fetch_markets)
+            found: list[dict[str, Any]] = self._parse(body, exchange.fetch_markets, path=self._market_path)
             return found
 
     def tick_of(self, market: dict[str, Any]) -> str:
@@ -187,14 +194,17 @@ class OfflineExchange:
         """Take the place of ccxt's `parse_ohlcvs`, which sorts rows and drops those outside the requested range."""
         if not rows and not any(rows is part for document in self._documents for part in _parts(document)):
             raise ProviderUnusable(f"{self.name} sent no list of candles")
-        self._raw_rows = [exchange.parse_ohlcv(row, market) for row in rows]
-        return self._raw_rows
+        self._noted.append([exchange.parse_ohlcv(row, market) for row in rows])
+        return self._noted[-1]
 
     def _answered(self, exchange: Any, url: str, method: str) -> Any:
-        """Take the place of ccxt's `fetch`; of several requests, only the first one has an answer."""
+        """Take the place of ccxt's `fetch`; of several requests, only one has an answer that is not empty."""
+        if self._listened is not None:
+            self._listened.append(_Captured(url, method))
+            return {}
         if self._answer is None:
             raise _Captured(url, method)
-        if self._documents:
+        if self._documents or self._answered_path not in (None, path_and_query(url)[1]):
             return {}
         text = self._answer.decode()
         document = exchange.parse_json(text)
@@ -208,21 +218,30 @@ class OfflineExchange:
         exchange.handle_errors(status, "", url, "GET", {}, text, document, {}, None)
 
     def _capture(self, work: Callable[[], object]) -> CapturedRequest:
-        self._answer, self._cost, self._documents = None, 1.0, []
+        self._answer, self._cost, self._documents, self._answered_path = None, 1.0, [], None
+        sent, reason = self._sent_by(work)
+        if not sent:
+            raise SettingsError(f"ccxt.{self.id}: ccxt makes no request to {self.name}{reason}")
+        chosen = next((each for each in sent if "spot" in each.url.lower()), sent[0])
+        if chosen.method != "GET":
+            raise SettingsError(f"ccxt.{self.id}: {self.name} expects {chosen.method} requests, not GET")
+        return CapturedRequest(url=chosen.url, cost=self._cost)
+
+    def _sent_by(self, work: Callable[[], object]) -> tuple[list[_Captured], str]:
+        """Return the requests of a method of ccxt: the first one, or all while listening; and why it stopped."""
+        reason = ""
         try:
             work()
         except _Captured as sent:
-            if sent.method != "GET":
-                raise SettingsError(f"ccxt.{self.id}: {self.name} is asked by {sent.method}, not by GET") from None
-            return CapturedRequest(url=sent.url, cost=self._cost)
+            return [sent], ""
         except self._library.AuthenticationError as error:
-            raise SettingsError(f"ccxt.{self.id}: {self.name} sends its candles to accounts only: {error}") from error
-        except (self._library.BaseError, *PARSER_ERRORS) as error:
-            raise SettingsError(f"ccxt.{self.id}: ccxt makes no request to {self.name}: {error}") from error
-        raise SettingsError(f"ccxt.{self.id}: ccxt makes no request to {self.name}")
+            reason = f" without an account: {error}"
+        except (self._library.BaseError, *PARSER_ERRORS) as error:  # also that of the empty answers while listening
+            reason = f": {error}"
+        return self._listened or [], reason
 
-    def _parse(self, body: bytes, work: Callable[[], Any]) -> Any:
-        self._answer, self._documents = body, []
+    def _parse(self, body: bytes, work: Callable[[], Any], path: str | None = None) -> Any:
+        self._answer, self._documents, self._answered_path = body, [], path
         library = self._library
         try:
             return work()
@@ -238,30 +257,6 @@ def path_and_query(url: str) -> tuple[str, str, str]:
     """Split a URL into its host with scheme, its path and its query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}", parts.path or "/", parts.query
-
-
-@cache
-def _library(exchange_id: str) -> Any:
-    if find_spec(PACKAGE) is None:
-        raise SettingsError(f"provider ccxt.{exchange_id} needs the package {PACKAGE}: install tradeschool[ccxt]")
-    import ccxt  # optional, and it imports the modules of a hundred exchanges
-
-    return ccxt
-
-
-def _class_of(library: Any, exchange_id: str) -> Any:
-    if exchange_id in library.exchanges:
-        return getattr(library, exchange_id)
-    raise SettingsError(
-        f"unknown provider 'ccxt.{exchange_id}': ccxt has {len(library.exchanges)} exchanges, {_nearest(library, exchange_id)}"
-    )
-
-
-def _nearest(library: Any, exchange_id: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(exchange_id, library.exchanges, n=3) or ["binance", "bitstamp", "bybit"]
-    return "such as " + ", ".join(f"ccxt.{each}" for each in near)
 
 
 def _parts(document: Any) -> list[Any]:

@@ -25,8 +25,8 @@ from tradeschool.ohlcv.frame import Candles
 PREFIX = "ccxt."
 """First letters of the names of these providers."""
 NEWEST_ONLY = {
-    "kraken": "Kraken sends only the newest 720 candles of a timeframe, whatever the start; import its published files: "
-    "see docs/import.md",
+    "kraken": "Kraken sends only the newest 720 candles of a timeframe, whatever the start; import its published "
+    "files instead (docs/import.md)",
 }
 """Exchanges whose history cannot be requested, and the advice for each.
 
@@ -84,7 +84,7 @@ class CcxtProvider:
         return self._request(self._exchange.candle_request(dataset.instrument, timeframe, window))
 
     def product_list(self, account: str | None) -> Request | None:
-        """Return the request with which ccxt's `fetch_markets` begins; it must go to the host of the candles."""
+        """Return the request of ccxt's `fetch_markets`, if it goes to the host of the candles."""
         del account
         return self._request(self._exchange.market_request())
 
