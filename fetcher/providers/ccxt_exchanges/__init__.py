@@ -1,1 +1,1 @@
-"""Exchanges by the optional package ccxt: it builds requests and reads responses, and never sends anything."""
+"""The exchanges of the optional package ccxt, which makes requests and reads responses but sends nothing."""

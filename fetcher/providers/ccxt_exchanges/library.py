@@ -18,7 +18,9 @@ def library_for(exchange_id: str) -> Any:
         SettingsError: if it is not installed.
     """
     if find_spec(PACKAGE) is None:
-        raise SettingsError(f"provider ccxt.{exchange_id} needs the package {PACKAGE}: install tradeschool[ccxt]")
+        raise SettingsError(
+            f"provider ccxt.{exchange_id} needs the package {PACKAGE}: pip install 'tradeschool-curriculum[ccxt]'"
+        )
     import ccxt  # optional, and it imports the modules of a hundred exchanges
 
     return ccxt

@@ -339,7 +339,7 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(library, "find_spec", lambda name: None)
 
     with pytest.raises(
-        SettingsError, match=r"provider ccxt\.bitso needs the package ccxt: install tradeschool\[ccxt\]"
+        SettingsError, match=r"provider ccxt\.bitso needs the package ccxt: pip install '.*\[ccxt\]'"
     ):
         CcxtProvider("bitso")
 
