@@ -1,6 +1,7 @@
 """The run context: stores, results folder, study database and settings of a run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any
 
 from optimizer.level.spec import Level, LevelDataset
 from optimizer.runs.fingerprint import LENGTH
-from tradeschool.errors import DataIncomplete
+from tradeschool.errors import DataError, DataIncomplete, SettingsError
 from tradeschool.markets.catalogue import HOLDOUT_WINDOW
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
@@ -17,6 +18,7 @@ from tradeschool.settings.model import Settings
 from tradeschool.settings.sections import WorkSettings
 from tradeschool.store import Store, holdout_store
 from tradeschool.store.cached_store import CachedStore
+from tradeschool.store.inventory import shares_of
 from tradeschool.store.store import FETCH_SEALED
 from workers.connection.signing import UNSIGNED, Signer
 
@@ -127,6 +129,14 @@ class RunContext:
             f"{dataset.dataset} {dataset.window.name}": self.store.digest(dataset.source, dataset.window)[:LENGTH]
             for dataset in level.datasets
         }
+
+    def candle_shares(self, levels: Iterable[Level]) -> dict[str, tuple[float, float]]:
+        """Coverage and density of every sealed dataset's whole window, by `dataset window`."""
+        shares = {}
+        for each in (dataset for level in levels for dataset in level.datasets):
+            with suppress(DataError, SettingsError):  # removed since the search
+                shares[f"{each.dataset} {each.window.name}"] = shares_of(self.store, each.source, each.window)
+        return shares
 
     def _require(self, min_density: float, dataset: Dataset, window: Window) -> None:
         self.store.require(dataset, window, self.min_coverage, min_density)
