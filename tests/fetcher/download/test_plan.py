@@ -212,5 +212,7 @@ def test_pages_of_a_trading_day_follow_its_clock(timeframe: Timeframe, change: d
 
 def test_a_timeframe_below_all_those_of_a_provider_is_refused() -> None:
     """Some exchanges of ccxt have no candles of one minute."""
-    with pytest.raises(SettingsError, match=r"coinbase/BTC-USD/M1: its provider has neither this timeframe nor a shorter"):
+    with pytest.raises(
+        SettingsError, match=r"coinbase/BTC-USD/M1: its provider has neither this timeframe nor a shorter"
+    ):
         downloads([want(M1, 0, 1)], native=False, is_native=lambda dataset: dataset.timeframe is not M1)

@@ -338,9 +338,7 @@ def test_an_exchange_whose_history_cannot_be_requested_is_refused(name: str, mes
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "find_spec", lambda name: None)
 
-    with pytest.raises(
-        SettingsError, match=r"provider ccxt\.bitso needs the package ccxt: pip install '.*\[ccxt\]'"
-    ):
+    with pytest.raises(SettingsError, match=r"provider ccxt\.bitso needs the package ccxt: pip install '.*\[ccxt\]'"):
         CcxtProvider("bitso")
 
 
