@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from fetcher.protocol.provider import Page
+from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset
@@ -143,7 +144,14 @@ def _parts(
 
 
 def _with_base(want: DatasetRange, is_native: IsNative, order: int) -> list[_Part]:
-    """Return the download of the longest shorter timeframe that the provider has, and the range derived from it."""
-    base = next(base for each in reversed(want.dataset.timeframe.finer) if is_native(base := want.dataset.at(each)))
+    """Return the download of the longest shorter timeframe that the provider has, and the range derived from it.
+
+    Raises:
+        SettingsError: if there is none.
+    """
+    finer = (want.dataset.at(each) for each in reversed(want.dataset.timeframe.finer))
+    base = next((each for each in finer if is_native(each)), None)
+    if base is None:
+        raise SettingsError(f"{want.dataset}: its provider has neither this timeframe nor a shorter one")
     parent = DatasetRange(dataset=base, window=want.window)
     return [_Part(wanted=parent, order=order), _Part(wanted=want, order=order, parent=parent)]

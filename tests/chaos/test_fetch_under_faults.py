@@ -125,3 +125,28 @@ async def test_two_fetchers_give_the_same_files_if_one_is_killed(
 
     assert (killed.code, second.code) == (KILLED, 0), second.log
     assert content(data) == whole
+
+
+async def test_random_kills_of_an_exchange_of_ccxt_give_the_same_files(
+    tmp_path: Path, serving, chaos_processes, content
+) -> None:
+    words = ("fetch", "--pairs", "ccxt.binance:BTC/USDT", "--timeframes", "M5,H4", "--timerange", "20211220-20220120")
+    reached = {
+        "TRADESCHOOL_FETCH__PROVIDERS__CCXT__BINANCE__URL": "",
+        "TRADESCHOOL_FETCH__PROVIDERS__CCXT__BINANCE__RATE": "100",
+        "TRADESCHOOL_FETCH__TOTAL_TIMEOUT_SECONDS": "5",
+    }
+    url = next(iter(reached))
+    async with serving() as served:
+        ended = await chaos_processes.run(
+            *words, data=tmp_path / "undisturbed", environment={**reached, url: served.url}
+        )
+    assert ended.code == 0, ended.log
+    async with serving(faults=Faults.parse("429=0.04,5xx=0.04,html=0.04,cut=0.06,empty=0.06,duplicate=0.06")) as served:
+        for kill_at in (12, 25, 40, None):
+            ended = await chaos_processes.run(
+                *words, data=tmp_path / "killed", environment={**reached, url: served.url}, kill_at=kill_at
+            )
+            assert ended.code == (0 if kill_at is None else KILLED), ended.log
+
+    assert content(tmp_path / "killed") == content(tmp_path / "undisturbed")

@@ -13,12 +13,14 @@ from pydantic import ValidationError
 from tradeschool.errors import SettingsError
 from tradeschool.settings.model import (
     BORROWED_NAMES,
+    DELIMITER,
     DOTENV_FILE,
     PREFIX,
     SETTINGS_FILE,
     Settings,
     dotenv_values_by_name,
     environment_name,
+    is_setting,
     setting_names,
 )
 
@@ -77,7 +79,7 @@ def _refuse_unknown(file: Path) -> None:
     known = {environment_name(path) for path, _ in setting_names()}
     for origin, names in (("the environment", os.environ), (str(DOTENV_FILE), dotenv_values_by_name())):
         for name in sorted(names):
-            if name.upper().startswith(PREFIX) and name.upper() not in known:
+            if name.upper().startswith(PREFIX) and not is_setting(_dotted_name(name)):
                 raise SettingsError(f"unknown setting {name} in {origin}{_nearest(name, known)}")
     _refuse_unknown_in_file(file)
 
@@ -91,13 +93,18 @@ def _refuse_unknown_in_file(file: Path) -> None:
         raise SettingsError(f"settings file {file} cannot be read: {error}") from error
     known = {".".join(path): path for path, _ in setting_names()}
     for name in _dotted(table):
-        if name not in known:
+        if not is_setting(name):
             raise SettingsError(f"unknown setting {name} in {file}{_nearest(name, set(known))}")
         if name.endswith(("token", "signing_key")):
             variable = {setting: other for other, setting in BORROWED_NAMES.items()}.get(
                 name, environment_name(known[name])
             )
             raise SettingsError(f"{file}: {name} is a secret and not allowed here; set {variable} or {name}_file")
+
+
+def _dotted_name(variable: str) -> str:
+    """Return the name of a setting, such as `fetch.coinbase_rate`, of an environment variable."""
+    return variable[len(PREFIX) :].lower().replace(DELIMITER, ".")
 
 
 def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

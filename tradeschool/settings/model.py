@@ -6,6 +6,7 @@ tools are read as well: `OPTUNA_STORAGE`, `RQ_REDIS_URL` and `OANDA_API_TOKEN`.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -46,6 +47,8 @@ PROVIDERS = ("fetch", "providers")
 """Path of the table with one section of settings per further provider."""
 FURTHER_PROVIDERS = tuple(dict.fromkeys(each.provider for each in INSTRUMENTS if each.provider not in OLDEST_PROVIDERS))
 """Providers that are configured in that table."""
+CCXT_SETTING = re.compile(r"fetch\.providers\.ccxt\.[a-z0-9]+\.(url|rate)")
+"""Settings of an exchange of ccxt, in the table `fetch.providers.ccxt.NAME`."""
 
 
 class Settings(BaseSettings):
@@ -157,6 +160,11 @@ def setting_names(
             yield from setting_names(field.annotation, (*path, name))
         else:
             yield (*path, name), field
+
+
+def is_setting(name: str) -> bool:
+    """Return whether a name such as `fetch.coinbase_rate` is that of a setting."""
+    return any(".".join(path) == name for path, _ in setting_names()) or bool(CCXT_SETTING.fullmatch(name))
 
 
 def environment_name(path: tuple[str, ...]) -> str:

@@ -119,6 +119,15 @@ class FetchSettings(Section):
     patience_seconds: Positive = 300.0
     """Time for which an unresponsive provider is retried before the run fails."""
 
+    @field_validator("providers", mode="before")
+    @classmethod
+    def _join_names(cls, value: object) -> object:
+        """Accept the tables `ccxt.bitstamp` and so on, which TOML and the environment nest."""
+        if not isinstance(value, dict) or not isinstance(value.get("ccxt"), dict):
+            return value
+        exchanges = {f"ccxt.{name}": each for name, each in value["ccxt"].items()}
+        return {name: each for name, each in value.items() if name != "ccxt"} | exchanges
+
     def provider(self, name: str) -> ProviderSettings:
         """Return the settings of a provider by its name."""
         match name:

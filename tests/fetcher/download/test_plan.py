@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from fetcher.download.plan import DownloadPlan, downloads, halves, pages
 from fetcher.protocol.provider import Page
 from fetcher.provider_registry import find
+from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import (
     BTC_USD,
     CURRICULUM_WINDOW,
@@ -207,3 +208,11 @@ def test_pages_of_a_trading_day_follow_its_clock(timeframe: Timeframe, change: d
     assert all(len(grid_of(dataset).opens(each)) == 7 for each in asked[:-1])
     assert all(grid_of(dataset).whole(each) == each for each in asked)
     assert merge([half.window for page in asked for half in halves(Page(dataset=dataset, window=page))]) == merge(asked)
+
+
+def test_a_timeframe_below_all_those_of_a_provider_is_refused() -> None:
+    """Some exchanges of ccxt have no candles of one minute."""
+    with pytest.raises(
+        SettingsError, match=r"coinbase/BTC-USD/M1: its provider has neither this timeframe nor a shorter"
+    ):
+        downloads([want(M1, 0, 1)], native=False, is_native=lambda dataset: dataset.timeframe is not M1)

@@ -78,7 +78,9 @@ def test_a_provider_needs_one_file_only(dropped_in: str) -> None:
 
 
 def test_an_unknown_provider_is_reported_with_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match=r"unknown provider 'kraken': expected one of binance, coinbase, oanda$"):
+    with pytest.raises(
+        SettingsError, match=r"unknown provider 'kraken': expected one of binance, coinbase, oanda, or ccxt\."
+    ):
         find("kraken")
 
 

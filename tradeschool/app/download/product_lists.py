@@ -25,7 +25,7 @@ class ProductLists:
         from fetcher.product_lists import REFRESH_AFTER  # imported here: most names need no list
 
         stored = registry.current().stored().lists
-        names = [name for name in provider_names() if provider in (None, name)]
+        names = provider_names() if provider is None else [provider] if is_provider(provider) else []
         due = [
             name
             for name in names
@@ -67,6 +67,13 @@ def provider_names() -> list[str]:
     from fetcher.provider_registry import load
 
     return sorted({each.name for each in load().values()})
+
+
+def is_provider(name: str) -> bool:
+    """Return whether candles can be downloaded from a provider of this name, as far as the name tells."""
+    from fetcher.provider_registry import CCXT
+
+    return name.startswith(CCXT) or name in provider_names()
 
 
 @contextmanager
