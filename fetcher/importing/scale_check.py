@@ -20,7 +20,7 @@ SAME_TIME_RATIO = {Market.FX: 1.02, Market.BOND: 1.02}
 OTHER_SAME_TIME = 1.1
 NEAR = timedelta(days=7)
 NEAR_RATIO = {Market.FX: 1.1, Market.BOND: 1.1}
-"""Largest ratio of prices that are at most `NEAR` apart; `OTHER_NEAR` for the rest. Each further month multiplies it."""
+"""Largest ratio of prices that are at most `NEAR` apart; `OTHER_NEAR` for the rest. Each month multiplies it again."""
 OTHER_NEAR = 1.6
 MONTH = timedelta(days=30)
 

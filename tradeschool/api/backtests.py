@@ -134,21 +134,23 @@ def backtest(
         DataIncomplete: If candles are not sealed.
     """
     settings = read_settings(Path(config) if config is not None else None)
-    found = load_here(strategy)
-    if direction not in list(Direction):
-        raise SettingsError(f"direction {direction!r}: expected one of {', '.join(Direction)}")
+    own_costs = costs_of(costs or settings.costs)
     request = BacktestRequest(
         strategy=strategy,
-        parameters=_complete(found, parameters or {}),
-        direction=Direction(direction),
-        costs=adjusted_costs(
-            costs_of(costs or settings.costs), fee=fee_bps, slippage=slippage_bps, financing=financing_bps
-        ),
+        parameters=_complete(load_here(strategy, settings), parameters or {}),
+        direction=_direction(direction),
+        costs=adjusted_costs(own_costs, fee=fee_bps, slippage=slippage_bps, financing=financing_bps),
         position_fraction=position_fraction,
         datasets=[datasets] if isinstance(datasets, str) else datasets,
         timerange=timerange,
     )
     return BacktestResult(run_backtest(candles_of(settings), request))
+
+
+def _direction(name: str) -> Direction:
+    if name not in list(Direction):
+        raise SettingsError(f"direction {name!r}: expected one of {', '.join(Direction)}")
+    return Direction(name)
 
 
 def _complete(strategy: Strategy, given: Mapping[str, float | str]) -> dict[str, float]:

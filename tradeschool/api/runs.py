@@ -1,6 +1,7 @@
 """Recorded runs and new searches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,11 +170,10 @@ def optimize(
     """Search the levels of a curriculum on sealed candles, and return the run at its end.
 
     `curriculum` is a level file, by default the built-in four levels. `workers` is the number of worker processes, by
-    default one per core if no worker is connected. `level` searches one level only. `trials` overrides the number of
-    trials of each level. `objective`, `sampler` and `pruner` override those of each level, with options as on the
-    command line, such as `cmaes,popsize=12`; several objectives give a Pareto front. Progress is printed on standard
-    error. A level that fails its gate is a result, not an error: see `Run.recommendation` and `Run.status`. Ctrl-C
-    interrupts the search; `tradeschool optimize resume` continues it.
+    default one per core if no worker is connected. `level` searches one level only. The other options override those of
+    each level, as on the command line, such as `sampler="cmaes,popsize=12"`; several objectives give a Pareto front.
+    Progress is printed on standard error. A level that fails its gate is a result, not an error: see
+    `Run.recommendation`. Ctrl-C interrupts the search; `tradeschool optimize resume` continues it.
 
     Raises:
         SettingsError: If a level cannot be searched, or a run of that name exists.
@@ -190,11 +190,18 @@ def optimize(
         "seed": seed,
         "workers": workers,
     }
-    before = GLOBAL_OPTIONS.set(GlobalOptions(settings_file=_path(config)))
-    try:
-        settings = read_settings(_path(config))
+    settings = read_settings(_path(config))
+    with _global_options(GlobalOptions(settings_file=_path(config))):
         ended = search_new_run(settings, SearchOptions.of(chosen, settings), name)
-        return Run(ended.record.name, context_of(settings))
+    return Run(ended.record.name, context_of(settings))
+
+
+@contextmanager
+def _global_options(options: GlobalOptions) -> Iterator[None]:
+    """Set the options of the commands that this process starts until the block ends."""
+    before = GLOBAL_OPTIONS.set(options)
+    try:
+        yield
     finally:
         GLOBAL_OPTIONS.reset(before)
 

@@ -108,14 +108,12 @@ def search_while_fetching(
             own_page(url, wanted=page),
             running.running(to_the_end=to_the_end),
         ):
-            ended = run_curriculum(
-                context,
-                name,
-                url,
-                lambda level: running.wait_until(partial(context.is_ready, level)),
-                running.wait_while_possible if holdout else lambda is_there: None,
-                look=look,
-            )
+
+            def wait(level: Level) -> None:
+                running.wait_until(partial(context.is_ready, level))
+
+            wait_for_holdout = running.wait_while_possible if holdout else lambda is_there: None
+            ended = run_curriculum(context, name, url, wait, wait_for_holdout, look=look)
             show_end(context, ended, as_json=as_json)
 
 

@@ -27,18 +27,18 @@ def keep_isolated_strategies(settings: Settings) -> None:
     click.get_current_context().with_resource(isolation(settings))
 
 
-def load_here(name: str) -> Strategy:
+def load_here(name: str, settings: Settings | None = None) -> Strategy:
     """Return a strategy for a command that runs it in the command's process.
 
     A user's module is first imported in a separate process: one that ends its process, or never returns, is reported in
-    one line.
+    one line. `settings` are by default those of the command.
 
     Raises:
         SettingsError: where there is no such module or object, or it is no strategy.
         StrategyNotImported: where its module raises, ends its process or does not end.
     """
     if ":" in name:
-        with isolation(load_settings()) as host:
+        with isolation(settings or load_settings()) as host:
             host.find(name)
     return load(name)
 
