@@ -61,9 +61,9 @@ def _show(level: Level, parts: list[PlannedPart]) -> None:
     for part, total in totals.items():
         table.add_row("all" if part is Part.TRAIN else "", part, "", "", "", f"{total:,}")
     console().print(table)
-    for each in level.datasets:
-        if each.rule:
-            console().print(f"window of {each.dataset}: {each.window}, by rule: {each.rule}")
+    for used in level.datasets:
+        if used.rule:
+            console().print(f"window of {used.dataset}: {used.window}, by rule: {used.rule}")
 
 
 def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:
