@@ -10,9 +10,9 @@ import click
 from optimizer.curriculum.level_files import load_levels
 from tradeschool.app.context import load_settings
 from tradeschool.app.download.product_lists import known_to_providers
-from tradeschool.app.search.curriculum_draft import draft_curriculum
-from tradeschool.app.search.curriculum_text import curriculum_text
-from tradeschool.app.settings_text import settings_text
+from tradeschool.app.new_project.curriculum_draft import draft_curriculum
+from tradeschool.app.new_project.curriculum_text import curriculum_text
+from tradeschool.app.new_project.settings_text import settings_text
 from tradeschool.atomic_files import publish_text
 from tradeschool.errors import SettingsError, StoreUnwritable
 from tradeschool.markets.catalogue import find_instrument

@@ -1,14 +1,11 @@
 """A drafted curriculum as a commented TOML file."""
 
-import json
-from collections.abc import Mapping, Sequence
-from datetime import date
-
-from pydantic import BaseModel
+from collections.abc import Sequence
 
 from optimizer.level.cost_presets import PRESETS
 from optimizer.level.spec import Level, LevelDataset
-from tradeschool.app.search.curriculum_draft import HOLDOUT_SHARE, MAX_HOLDOUT_DAYS, Draft
+from tradeschool.app.new_project.curriculum_draft import HOLDOUT_SHARE, MAX_HOLDOUT_DAYS, Draft
+from tradeschool.app.new_project.toml_values import toml_value
 
 HEAD = """\
 # Curriculum of {pairs}: four levels, searched in order.
@@ -99,21 +96,3 @@ def _dataset_lines(datasets: Sequence[LevelDataset]) -> list[str]:
     if any(each.rule for each in datasets):
         lines.insert(1, '  # Windows found by rule: docs/curriculum.md, "Windows found by rule".')
     return [*lines, "]"]
-
-
-def toml_value(value: object) -> str:
-    """Return a value in TOML; models become inline tables."""
-    if isinstance(value, BaseModel):
-        return toml_value({name: getattr(value, name) for name in type(value).model_fields})
-    if isinstance(value, Mapping):
-        kept = {name: each for name, each in value.items() if each is not None and each != ()}
-        return "{ " + ", ".join(f"{name} = {toml_value(each)}" for name, each in kept.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(toml_value(each) for each in value) + "]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, int | float | date):
-        return str(value)
-    return json.dumps(str(value), ensure_ascii=False)

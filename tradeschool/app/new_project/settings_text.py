@@ -1,18 +1,16 @@
 """The settings as a commented TOML file."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 from pydantic import SecretStr
 
+from tradeschool.app.new_project.toml_values import toml_value
 from tradeschool.settings.model import PROVIDERS, Settings, setting_names
 
 HEAD = """\
 # Settings of tradeschool in this folder. A line that begins with "#" is a default: remove the "#" to change it.
 # Secrets such as oanda_api_token belong to the environment or .env, never to this file.
-# All settings: docs/reference.md, "Settings".
-"""
+# All settings: docs/reference.md, "Settings"."""
 SECRET_NAMES = ("oanda_api_token", "signing_key", "token")
 """Settings that are read from the environment or `.env` only."""
 
@@ -36,7 +34,7 @@ def settings_text(settings: Settings, kept: Mapping[tuple[str, ...], object] | N
         text += [f"\n[{'.'.join(section)}]" if section else "", *(line for line in lines if line)]
     for each in settings.instruments:
         values = each.model_dump(mode="json", exclude_defaults=True)
-        text += ["\n[[instruments]]", *(f"{name} = {_text(value)}" for name, value in values.items())]
+        text += ["\n[[instruments]]", *(f"{name} = {toml_value(value)}" for name, value in values.items())]
     return "\n".join(text) + "\n"
 
 
@@ -52,15 +50,5 @@ def _value(settings: Settings, path: tuple[str, ...]) -> object:
 def _line(name: str, value: object, default: object) -> str:
     if isinstance(value, SecretStr) or value is None:
         return f'# {name} = ""'
-    text = f"{name} = {_text(value)}"
+    text = f"{name} = {toml_value(value)}"
     return text if value != default else f"# {text}"
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_text(each) for each in value) + "]"
-    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False, default=str)
