@@ -7,13 +7,14 @@ from pathlib import Path
 
 import polars as pl
 
+from fetcher.importing.candle_times import close_of, closes_of, opens_of
 from fetcher.importing.file_facts import FileFacts
 from fetcher.importing.file_reader import FileReader
 from fetcher.importing.files.errors import invalid
 from fetcher.importing.files.tables import LINE
 from fetcher.importing.forms.layout import Side
 from fetcher.importing.request import ImportRequest
-from fetcher.importing.resampling import FILE, merged, opens_of, parts_of
+from fetcher.importing.resampling import FILE, merged, parts_of
 from fetcher.importing.rows.spreads import mid_of
 from fetcher.importing.year_files import YearFiles
 from tradeschool.errors import InvalidCandles, SettingsError
@@ -107,12 +108,12 @@ def _read(collection: Collection, at: int, request: ImportRequest, now: datetime
     name = reader.file.name
     files = collection.parts[reader.layout.side if reader.is_one_side else Side.MID]
     for rows in reader.rows(dataset.instrument, now, lambda done: report(name, done)):
-        if request.window:
-            window = request.window
-            rows = rows.filter(pl.col("ts").is_between(window.start, window.end, closed="left"))
         opens = opens_of(rows["ts"], dataset)
         if not request.resample and (off := rows.filter(rows["ts"] != opens)).height:
             raise _off_grid(reader, dataset, off)
+        if request.window:
+            is_inside = (opens >= request.window.start) & (closes_of(opens, dataset) <= request.window.end)
+            rows, opens = rows.filter(is_inside), opens.filter(is_inside)
         files.add(parts_of(rows, opens, at))
 
 
@@ -227,14 +228,14 @@ def _leave_out(collection: Collection, now: datetime) -> None:
     if not collection.candles.years:
         return
     step = pl.duration(seconds=collection.source_step)
-    length = collection.dataset.timeframe.duration
     newest, oldest = collection.candles.years[-1], collection.candles.years[0]
     rows = collection.candles.read(newest)
     is_newest = pl.col("ts") == pl.col("ts").max()
-    is_cut = is_newest & (pl.col("last") + step < pl.col("ts") + length)
+    closes = closes_of(rows["ts"], collection.dataset)
+    is_cut = is_newest & (pl.col("last") + step < closes)
     files = [at for at, reader in enumerate(collection.readers) if reader.layout.ends_unfinished]
     is_empty = is_newest & pl.col(FILE).is_in(files) & (pl.col("volume") == 0)
-    _drop(collection, newest, rows, (pl.col("ts") + length > now) | is_cut | is_empty)
+    _drop(collection, newest, rows, (closes > now) | is_cut | is_empty)
     if oldest in collection.candles.years:
         rows = collection.candles.read(oldest)
         _drop(collection, oldest, rows, (pl.col("ts") == pl.col("ts").min()) & (pl.col("first") > pl.col("ts")))
@@ -250,6 +251,6 @@ def _drop(collection: Collection, year: int, rows: pl.DataFrame, unfinished: pl.
     if collection.source_step < collection.dataset.timeframe.seconds:
         whole = collection.dataset.timeframe.seconds // collection.source_step
         words = f"left out {time:%Y-%m-%d %H:%M}, because the file has {count} of its {whole} candles"
-    end = left_out["ts"].item(-1) + collection.dataset.timeframe.duration
+    end = close_of(left_out["ts"].item(-1), collection.dataset)
     finding = Finding(kind=FindingKind.UNFINISHED, start=time, end=end, rows=left_out.height, message=words)
     collection.findings.append(finding)

@@ -6,25 +6,12 @@ A part holds the rows of one candle in one batch. Without resampling, each row i
 import polars as pl
 
 from fetcher.importing.files.tables import LINE
-from tradeschool.markets.grid import grid_of
-from tradeschool.markets.instruments import Dataset
-from tradeschool.ohlcv.arrays import MICROSECONDS, PRICES
-from tradeschool.ohlcv.frame import TIME
+from tradeschool.ohlcv.arrays import PRICES
 
-HOUR = 3600
-"""Longest timeframe whose candles open at whole multiples of it in UTC for every instrument."""
 FILE = "file"
 """Column with the position of the file of a part's first row."""
 SAME = ("ts", "first", "last", "rows", *PRICES, "volume")
 """Columns by which two parts are the same candle from two files."""
-
-
-def opens_of(times: pl.Series, dataset: Dataset) -> pl.Series:
-    """Return for each time the open of the candle that contains it."""
-    if dataset.timeframe.seconds <= HOUR:
-        return times.dt.truncate(f"{dataset.timeframe.seconds}s")
-    opens = grid_of(dataset).floor(times.dt.epoch("s").to_numpy())
-    return pl.Series(times.name, opens * MICROSECONDS).cast(TIME)
 
 
 def parts_of(rows: pl.DataFrame, opens: pl.Series, file: int) -> pl.DataFrame:
@@ -56,15 +43,18 @@ def merged(parts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, int]:
         The candles, oldest first; the parts that overlap another one, each before it in time; and how many parts were
         in two files alike, of which one was used.
     """
-    ordered = parts.sort("first", FILE, LINE)
-    distinct = ordered.unique(SAME, keep="first", maintain_order=True)
-    overlapping = pl.col("first") <= pl.col("last").shift(1)
-    clash = distinct.filter((overlapping | overlapping.shift(-1)).fill_null(False))
-    repeated = ordered.height - distinct.height
-    if not clash.height and distinct["ts"].is_duplicated().any():
-        distinct = _joined(distinct)
+    ordered = parts if parts["first"].is_sorted() else parts.sort("first", FILE, LINE)
+    is_overlapping = (pl.col("first") <= pl.col("last").shift(1)).fill_null(False)
+    clash, repeated = ordered.clear(), 0
+    if ordered.select(is_overlapping.any()).item():  # only then, because to compare all values takes much memory
+        distinct = ordered.unique(SAME, keep="first", maintain_order=True)
+        repeated = ordered.height - distinct.height
+        clash = distinct.filter(is_overlapping | is_overlapping.shift(-1, fill_value=False))
+        ordered = distinct
+    if not clash.height and ordered["ts"].is_duplicated().any():
+        ordered = _joined(ordered)
     volume = pl.when(pl.col("rows") > 1).then(pl.col("volume").round(8)).otherwise(pl.col("volume"))
-    return distinct.with_columns(volume), clash, repeated
+    return ordered.with_columns(volume), clash, repeated
 
 
 def _joined(parts: pl.DataFrame) -> pl.DataFrame:

@@ -1,18 +1,18 @@
 """Sealing of an import: inspects the candles of each year, then writes and seals them all."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from fetcher.download.sealing import gaps
+from fetcher.importing.candle_times import close_of
 from fetcher.importing.collection import Collection
 from fetcher.importing.scale_check import check_scale
 from tradeschool.errors import InvalidCandles, SettingsError
 from tradeschool.markets.calendars import expected_slots
-from tradeschool.markets.grid import grid_of
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from tradeschool.ohlcv.findings import Finding, FindingKind, refuse
@@ -115,7 +115,7 @@ def _spanned(collection: Collection) -> Window:
     """Return the window from the first candle's open to the last candle's close."""
     years = collection.candles.years
     first, last = (collection.candles.read(year)["ts"] for year in (years[0], years[-1]))
-    return Window(first.item(0), last.item(-1) + collection.dataset.timeframe.duration)
+    return Window(first.item(0), close_of(last.item(-1), collection.dataset))
 
 
 def _candles(collection: Collection, year: int, part: Window) -> Candles:
@@ -140,7 +140,7 @@ def _swapped(collection: Collection) -> list[Finding]:
         rows = sum(count for _, count in reader.facts.swapped)
         times = [time for time, _ in reader.facts.swapped]
         words = f"the volume columns of {reader.file.file_name} are swapped in {rows} rows; the base volume was used"
-        end = max(times) + collection.dataset.timeframe.duration
+        end = close_of(max(times), collection.dataset)
         start = min(times)
         found.append(Finding(kind=FindingKind.SWAPPED_VOLUMES, start=start, end=end, rows=rows, message=words))
     return found
@@ -181,7 +181,8 @@ class _GapCounter:
             before = self.found.pop()
             joined = {"start": before.start, "slots": before.slots + new[0].slots}
             new[0] = new[0].model_copy(update=joined)
-        self._ends_in_gap = bool(new) and new[-1].end.timestamp() == grid_of(self._dataset).close_of(expected[-1])
+        last = close_of(datetime.fromtimestamp(int(expected[-1]), UTC), self._dataset)
+        self._ends_in_gap = bool(new) and new[-1].end == last
         self.found += new
 
     def _expected(self, part: Window) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ exclusive, and a range of more than 5000 intervals is rejected, not truncated.
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -16,6 +17,7 @@ from fetcher.protocol.provider import Page, PageTooLarge, Request
 from fetcher.protocol.row_parser import error_text, listed_instrument
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
 from tradeschool.markets.grid import alignment_of
+from tradeschool.markets.instrument_file import MAX_DECIMALS
 from tradeschool.markets.instruments import Dataset, Instrument, Market
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.ohlcv.arrays import CandleArrays
@@ -62,7 +64,7 @@ class _Tag(msgspec.Struct):
 class _Instrument(msgspec.Struct):
     name: str
     type: str
-    displayPrecision: int
+    displayPrecision: Annotated[int, msgspec.Meta(ge=0, le=MAX_DECIMALS)]
     tags: list[_Tag] = []
 
 

@@ -75,11 +75,14 @@ def _reprint(file: Path, text: str, path: tuple[int | str, ...], message: str, f
 
 
 def _line(text: str, path: tuple[int | str, ...]) -> int:
-    """Return the line of a key: the first in its level's section that contains it, else the section's first."""
+    """Return the line of a key: the first in its level's section that contains it, else the section's first.
+
+    Keys before the first level have a section of their own.
+    """
     starts = [match.start() for match in re.finditer(r"^\s*\[\[level\]\]", text, re.MULTILINE)]
     index = next((part for part in path if isinstance(part, int)), 0)
-    start = starts[index] if index < len(starts) else 0
-    end = starts[index + 1] if index + 1 < len(starts) else len(text)
+    bounds = [0, *starts, len(text)] if path[:1] != ("level",) else [*(starts or [0]), len(text)]
+    start, end = bounds[min(index, len(bounds) - 2)], bounds[min(index, len(bounds) - 2) + 1]
     for key in reversed([part for part in path if isinstance(part, str)]):
         if found := re.search(rf"\b{re.escape(key)}\b\s*[=\]]", text[start:end]):
             start += found.start()

@@ -12,6 +12,8 @@ from optimizer.validation.gate import Criterion
 from optimizer.validation.recommendation import Recommendation
 
 Json = dict[str, JsonValue]
+CandleShares = Mapping[str, tuple[float, float]]
+"""Coverage and density by `dataset window`, as in `RunRecord.candles`; a range that is no longer stored is absent."""
 FRONT_NAME = "front"
 LEVEL_FILES = (*(analysis.value for analysis in Analysis), "stress", "equity", "metrics", "costs", FRONT_NAME)
 """Level files included in the report; null if absent."""
@@ -32,8 +34,13 @@ def report_json(
     found: Recommendation,
     files: Mapping[str, Mapping[str, JsonValue]],
     accesses: Sequence[Mapping[str, object]],
+    shares: CandleShares,
 ) -> Json:
-    """Return the report of a finished run; `files`: contents of its folder by level; `holdout_log`: the holdout log."""
+    """Return the report of a finished run.
+
+    `files` are the contents of its folder by level, `accesses` the holdout log, `shares` coverage and density of the
+    candles.
+    """
     return {
         "run": record.name,
         "seed": record.seed,
@@ -44,12 +51,12 @@ def report_json(
         "holdout_period": str(record.holdout.window),
         "recommendation": recommendation_json(found),
         "evidence": _evidence_json(found.evidence) if found.evidence else None,
-        "levels": [_level_json(record, level, files.get(level.name, {})) for level in record.levels],
+        "levels": [_level_json(record, level, files.get(level.name, {}), shares) for level in record.levels],
         "holdout_log": [{name: _plain(value) for name, value in line.items() if name != "time"} for line in accesses],
     }
 
 
-def _level_json(record: RunRecord, level: Level, files: Mapping[str, JsonValue]) -> Json:
+def _level_json(record: RunRecord, level: Level, files: Mapping[str, JsonValue], shares: CandleShares) -> Json:
     attempts = [row for row in record.attempts if row.level == level.name]
     verdict, null = attempts[-1].verdict if attempts else None, record.null_tests.get(level.name)
     return {
@@ -61,6 +68,11 @@ def _level_json(record: RunRecord, level: Level, files: Mapping[str, JsonValue])
         "sampler": str(level.used_sampler),
         "pruner": str(level.used_pruner),
         "datasets": [f"{each.dataset} {each.window}" for each in level.datasets],
+        "candles": [
+            {"dataset": each.dataset, "range": str(each.window), "coverage": found[0], "density": found[1]}
+            for each in level.datasets
+            if (found := shares.get(f"{each.dataset} {each.window.name}"))
+        ],
         "attempts": len(attempts),
         "finished": sum(row.verdict.finished for row in attempts if row.verdict),
         "passed": verdict.passed if verdict else None,

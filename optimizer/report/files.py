@@ -30,7 +30,7 @@ from pydantic import JsonValue
 from optimizer.level.spec import Level, Part
 from optimizer.objective.dominance import FRONT_RULE
 from optimizer.objective.trial_result import Evaluation, finite_or_none
-from optimizer.report.contents import FRONT_NAME, LEVEL_FILES, recommendation_json, report_json
+from optimizer.report.contents import FRONT_NAME, LEVEL_FILES, CandleShares, recommendation_json, report_json
 from optimizer.runs.run_store import AttemptRow, RunRecord
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trial_table import export, named_values
@@ -96,8 +96,10 @@ def write_escalation(results_dir: Path, folder: Path, level: Level, shortfalls: 
     _publish(results_dir, folder / "escalation.json", _text(report))
 
 
-def write_report(results_dir: Path, folder: Path, record: RunRecord) -> None:
+def write_report(results_dir: Path, folder: Path, record: RunRecord, shares: CandleShares) -> None:
     """Write `recommendation.json`, `report.json` and `report.html` of a finished run.
+
+    `shares` are coverage and density of its candles.
 
     Raises:
         StoreUnwritable: a file cannot be written.
@@ -110,7 +112,7 @@ def write_report(results_dir: Path, folder: Path, record: RunRecord) -> None:
         level.name: {name: read_json(folder / level.name / f"{name}.json") for name in LEVEL_FILES}
         for level in record.levels
     }
-    report = report_json(record, recommendation, files, read_holdout_log(folder))
+    report = report_json(record, recommendation, files, read_holdout_log(folder), shares)
     _publish(results_dir, folder / "recommendation.json", _text(recommendation_json(recommendation)))
     _publish(results_dir, folder / "report.json", _text(report))
     _publish(results_dir, folder / REPORT_NAME, draw_page(report))

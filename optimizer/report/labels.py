@@ -15,6 +15,8 @@ class Term(NamedTuple):
 
 
 TERMS: Mapping[str, Term] = {
+    "coverage": Term("Coverage", "Share of the expected candles that is stored or confirmed not to exist."),
+    "density": Term("Density", "Share of the expected candles that is stored: how often the market traded."),
     "win_rate": Term("Win rate", "Share of closed trades with a net profit after costs."),
     "win_rate_low": Term("Win rate, lower limit", "Lower limit of the 95 % Wilson score interval of the win rate."),
     "win_rate_high": Term("Win rate, upper limit", "Upper limit of the 95 % Wilson score interval of the win rate."),

@@ -21,8 +21,10 @@ from fetcher.protocol.provider import Page, Provider
 from fetcher.provider_registry import load
 from optimizer.curriculum.level_files import load_levels
 from tests.fuzz.mutations import damaged, damaged_json
-from tradeschool.errors import InvalidCandles, ProviderError, SettingsError
+from tradeschool.errors import ForeignFile, InvalidCandles, ProviderError, SettingsError
 from tradeschool.markets.catalogue import BTC_USD, find_dataset
+from tradeschool.markets.instrument_file import FILE_NAME
+from tradeschool.markets.instrument_file import read as read_instruments
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
@@ -59,6 +61,10 @@ def targets(folder: Path) -> Mapping[str, Target]:
     return {
         **{f"{each.name}-{each.source}": _page(each) for each in load().values()},
         **{f"{each.name}-{each.source}-refusal": _refusal(each) for each in load().values()},
+        **{f"{each.name}-{each.source}-products": _products(each) for each in load().values()},
+        "instruments": _file(
+            folder / FILE_NAME, lambda path: read_instruments(path.parent), (INSTRUMENT_FILE,), ForeignFile
+        ),
         "curriculum": _file(folder / "curriculum.toml", load_levels, (CURRICULUM,), SettingsError),
         "settings": _file(folder / "tradeschool.toml", _load_settings, (SETTINGS,), SettingsError),
         "dotenv": _file(folder / ".env", partial(_load_dotenv, folder), (DOTENV,), SettingsError),
@@ -75,6 +81,11 @@ def _page(provider: Provider) -> Target:
     read = partial(provider.parse, page=page)
     seeds = BODIES[f"{provider.name}-{provider.source}"]
     return Target(read=read, seeds=seeds, errors=(ProviderError, InvalidCandles), is_json=True)
+
+
+def _products(provider: Provider) -> Target:
+    seeds = (PRODUCTS[f"{provider.name}-{provider.source}"],)
+    return Target(read=provider.products, seeds=seeds, errors=(ProviderError,), is_json=True)
 
 
 def _refusal(provider: Provider) -> Target:
@@ -214,6 +225,21 @@ BODIES = {
         b"[]",
     ),
 }
+PRODUCTS = {
+    "coinbase-exchange": b'[{"id":"SOL-USD","base_currency":"SOL","quote_currency":"USD","quote_increment":"0.01",'
+    b'"status":"online","trading_disabled":false}]',
+    "coinbase-advanced_trade": b'{"products":[{"base_currency_id":"SOL","quote_currency_id":"USD","price_increment":'
+    b'"0.01","status":"online","product_type":"SPOT","trading_disabled":false}],"num_products":1}',
+    "binance-spot": b'{"symbols":[{"symbol":"SOLUSDT","status":"TRADING","baseAsset":"SOL","quoteAsset":"USDT",'
+    b'"isSpotTradingAllowed":true,"filters":[{"filterType":"PRICE_FILTER","tickSize":"0.01000000"}]}]}',
+    "oanda-v20": b'{"instruments":[{"name":"SPX500_USD","type":"CFD","displayPrecision":1,'
+    b'"tags":[{"type":"ASSET_CLASS","name":"INDEX"}]}],"lastTransactionID":"1"}',
+}
+INSTRUMENT_FILE = (
+    b'{"version":1,"providers":{"coinbase":{"fetched_at":"2026-11-30T12:00:00+00:00","instruments":[{"base":"SOL",'
+    b'"quote":"USD","kind":"crypto","tick":"0.01","status":"offline","finer_history":true}]}},"defined":[{"provider":'
+    b'"files","base":"ES","quote":"USD","kind":"index","tick":"0.25","calendar":"fx","spread":false}]}'
+)
 REFUSALS = (
     b'{"message":"NotFound"}',
     b'{"errorMessage":"Invalid value specified for \'instrument\'"}',

@@ -86,11 +86,14 @@ def holdout_catalogue(
 
 
 def find_dataset(name: str) -> Dataset:
-    """Return the dataset of a name such as `coinbase/BTC-USD/M5`.
+    """Return the dataset of a name such as `coinbase/BTC-USD/M5` or `coinbase:BTC/USD/M5`.
 
     Raises:
         SettingsError: if the name is malformed or has an unknown part.
     """
+    if ":" in name:
+        pair, _, timeframe = name.rpartition("/")
+        return Dataset(instrument=find_instrument(pair), timeframe=find_timeframe(timeframe))
     parts = name.split("/")
     if len(parts) != 3:
         raise SettingsError(f"dataset {name!r}: expected provider/PAIR/timeframe, such as coinbase/BTC-USD/M5")

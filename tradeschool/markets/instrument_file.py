@@ -28,6 +28,7 @@ LOCK_NAME = ".instruments.lock"
 VERSION = 1
 MAX_DECIMALS = 12
 """Decimal places at most; a price of one unit then still has fewer than 2^40 ticks."""
+LARGEST_TICK = 10**6
 LONGEST_NAME = 24
 OPTIONAL_TEXTS = {"calendar": "calendar_code", "symbol": "symbol", "status": "status"}
 """Optional entries of an instrument in the file, and the attribute of each."""
@@ -62,7 +63,7 @@ def read(folder: Path) -> StoredInstruments:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         return StoredInstruments()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, str(error)) from error
     if isinstance(content, dict) and content.get("version") != VERSION:
         raise ForeignFile(f"{path}: version {content.get('version')!r}, expected {VERSION}: update tradeschool")
@@ -154,7 +155,7 @@ def exact_tick(text: str) -> Decimal:
         tick = Decimal(text)
     except InvalidOperation:
         tick = Decimal(0)
-    if not tick.is_finite() or tick <= 0 or decimals_of(tick) > MAX_DECIMALS:
+    if not tick.is_finite() or not 0 < tick <= LARGEST_TICK or decimals_of(tick) > MAX_DECIMALS:
         raise SettingsError(
             f"tick {text!r}: expected a positive decimal number of at most {MAX_DECIMALS} places, such as 0.01"
         )

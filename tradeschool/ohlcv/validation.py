@@ -35,6 +35,8 @@ PRICE_JUMP_FRACTION = {
 """Largest plausible distance of a high or low from the previous close, as a fraction of that close."""
 PRICE_RATIO = {market: 5.0 if market in (Market.CRYPTO, Market.COMMODITY, Market.STOCK) else 2.0 for market in Market}
 """Largest plausible ratio of consecutive closes; above it the scale or the instrument is wrong."""
+WEEKLY = (Market.FX, Market.METAL)
+"""Markets whose weeks begin and end at the times of their calendar; those of indices have hours of their own."""
 STEP_CANDLES = 6
 """Candles per day from which a coarser grid is not a coincidence."""
 STEP_DAYS = 2
@@ -107,7 +109,8 @@ def _wrong_step(candles: CandleArrays) -> tuple[Rows, Values]:
 
 
 def _wrong_time_zone(candles: CandleArrays) -> tuple[Rows, Values]:
-    if candles.dataset.instrument.calendar not in FX_CALENDARS:
+    instrument = candles.dataset.instrument
+    if instrument.market not in WEEKLY or instrument.calendar not in FX_CALENDARS:
         return _at(candles)
     closures = [
         (closure.start_seconds, closure.end_seconds)

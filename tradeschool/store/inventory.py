@@ -1,7 +1,7 @@
 """Inventory of a store: totals and monthly density of each dataset, used by the CLI, the page and the metrics."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import INSTRUMENTS, find_dataset
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window, merge
-from tradeschool.store.seal import Seal
+from tradeschool.store.seal import Seal, slots_in
 from tradeschool.store.store import Store
 
 
@@ -145,20 +145,34 @@ def stored_datasets(store: Store) -> tuple[list[Dataset], dict[str, str]]:
     return found, unknown
 
 
+def shares_of(store: Store, dataset: Dataset, window: Window) -> tuple[float, float]:
+    """Return coverage and density of a sealed window, from its seals alone.
+
+    Raises:
+        DataIncomplete: if the window is not sealed.
+        ForeignFile: if a seal cannot be read.
+    """
+    store.require_holdout(dataset, window)
+    expected, seals = expected_slots(dataset, window), store.seals(dataset)
+    if not len(expected):
+        return 1.0, 1.0
+    lost = slots_in(expected, [gap for seal in seals for gap in seal.unaccounted])
+    missing = slots_in(expected, [gap for seal in seals for gap in seal.gaps])
+    return 1.0 - float(lost.mean()), 1.0 - float(missing.mean())
+
+
 def months_of(dataset: Dataset, seals: Sequence[Seal]) -> Months:
     """Return the density of each month with sealed data; of a partly sealed month, that of the sealed part."""
-    expected = _count(dataset, merge([seal.window for seal in seals]))
-    missing = _count(dataset, merge([Window(gap.start, gap.end) for seal in seals for gap in seal.gaps]))
-    return {month: round(1 - missing[month] / count, 4) for month, count in sorted(expected.items())}
+    windows = merge([seal.window for seal in seals])
+    slots = np.concatenate([np.empty(0, np.int64), *(expected_slots(dataset, window) for window in windows)])
+    missing = _count(slots[slots_in(slots, [gap for seal in seals for gap in seal.gaps])])
+    return {month: round(1 - missing[month] / count, 4) for month, count in sorted(_count(slots).items())}
 
 
-def _count(dataset: Dataset, windows: Iterable[Window]) -> Counter[str]:
-    """Return the number of expected candles by month."""
-    counts: Counter[str] = Counter()
-    for window in windows:
-        months, numbers = np.unique(_months(expected_slots(dataset, window)), return_counts=True)
-        counts.update(dict(zip(months.astype(str).tolist(), numbers.tolist(), strict=True)))
-    return counts
+def _count(slots: NDArray[np.int64]) -> Counter[str]:
+    """Return the number of slots by month."""
+    months, numbers = np.unique(_months(slots), return_counts=True)
+    return Counter(dict(zip(months.astype(str).tolist(), numbers.tolist(), strict=True)))
 
 
 def _months(times: NDArray[np.int64]) -> NDArray[np.datetime64]:

@@ -3,11 +3,14 @@
 It accounts for every expected candle of the range: each is either stored or listed as a gap with a reason.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tradeschool.errors import ForeignFile, SettingsError, first_line
@@ -115,6 +118,16 @@ class Seal(_StrictModel):
     def density(self) -> float:
         """Fraction of the expected candles that is stored: slots in which the market traded."""
         return 1.0 - self.missing / self.expected if self.expected else 1.0
+
+
+def slots_in(times: NDArray[np.int64], gaps: Iterable[Gap]) -> NDArray[np.bool_]:
+    """Return a mask of the times, ascending Unix seconds, that lie in a gap; shape (n_times,)."""
+    bounds = [(int(gap.start.timestamp()), int(gap.end.timestamp())) for gap in gaps]
+    begun_and_ended = np.zeros(len(times) + 1, dtype=np.int64)
+    for sign, moments in ((1, [start for start, _ in bounds]), (-1, [end for _, end in bounds])):
+        np.add.at(begun_and_ended, np.searchsorted(times, np.array(moments, dtype=np.int64)), sign)
+    inside: NDArray[np.bool_] = np.cumsum(begun_and_ended)[:-1] > 0
+    return inside
 
 
 def read_seal(path: Path, dataset: Dataset) -> Seal:

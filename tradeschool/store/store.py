@@ -27,7 +27,7 @@ from tradeschool.markets.instruments import Dataset, Instrument
 from tradeschool.markets.shipped import INSTRUMENTS
 from tradeschool.markets.windows import Window, merge, subtract
 from tradeschool.ohlcv.arrays import CandleArrays, are_among, no_candles, number_names
-from tradeschool.store.seal import PartFile, Seal, is_readable, read_seal
+from tradeschool.store.seal import PartFile, Seal, is_readable, read_seal, slots_in
 
 SEAL_SUFFIX = ".seal.json"
 HOLDOUT_FOLDER = "holdout"
@@ -183,11 +183,9 @@ class Store:
         expected = expected_slots(dataset, window)
         if not len(expected):
             return 1.0
-        lost = [Window(gap.start, gap.end) for seal in self.seals(dataset) for gap in seal.unaccounted]
-        inside = [part for gap in merge(lost) if (part := gap.overlap(window))]
-        slots = np.concatenate([np.empty(0, np.int64), *(expected_slots(dataset, part) for part in inside)])
-        unaccounted = slots[~are_among(slots, self.arrays(dataset, window).time)]  # another seal may have the candles
-        return 1.0 - len(unaccounted) / len(expected)
+        lost = slots_in(expected, [gap for seal in self.seals(dataset) for gap in seal.unaccounted])
+        lost &= ~are_among(expected, self.arrays(dataset, window).time)  # another seal may have the candles
+        return 1.0 - float(lost.mean())
 
     def density(self, dataset: Dataset, window: Window) -> float:
         """Return the fraction of expected candles in a sealed window that is stored; 1 if none is expected."""

@@ -130,7 +130,9 @@ def _age_style(worker: WorkerSnapshot) -> str:
 
 
 def _levels(run: RunStatus) -> Table:
-    table = Table("level", "state", "attempt", "trials", "", "best Sharpe", "gate", "ETA", title=f"run {run.name}")
+    is_sharpe = all(level.level.objective == ("sharpe",) for level in run.levels)
+    best = "best Sharpe" if is_sharpe else "best objective"
+    table = Table("level", "state", "attempt", "trials", "", best, "gate", "ETA", title=f"run {run.name}")
     if run.outcome is None and not run.is_active:
         table.caption = f"not running; resume it: tradeschool optimize resume {run.name}"
     elif isinstance(run.action, Recommend):

@@ -1,6 +1,7 @@
 """The run context: stores, results folder, study database and settings of a run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 from optimizer.level.searched_store import closed_for
 from optimizer.level.spec import Level, LevelDataset
 from optimizer.runs.fingerprint import LENGTH
-from tradeschool.errors import DataIncomplete
+from tradeschool.errors import DataError, DataIncomplete, SettingsError
 from tradeschool.markets.catalogue import DatasetRange, holdout_catalogue
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
@@ -18,6 +19,7 @@ from tradeschool.settings.model import Settings
 from tradeschool.settings.sections import WorkSettings
 from tradeschool.store import Store, holdout_store
 from tradeschool.store.cached_store import CachedStore
+from tradeschool.store.inventory import shares_of
 from tradeschool.store.store import FETCH_SEALED, fetch_command
 from workers.connection.signing import UNSIGNED, Signer
 
@@ -136,6 +138,14 @@ class RunContext:
             f"{dataset.dataset} {dataset.window.name}": store.digest(dataset.source, dataset.window)[:LENGTH]
             for dataset in level.datasets
         }
+
+    def candle_shares(self, levels: Iterable[Level]) -> dict[str, tuple[float, float]]:
+        """Coverage and density of every sealed dataset's whole window, by `dataset window`."""
+        shares = {}
+        for store, each in ((self.searched(level), dataset) for level in levels for dataset in level.datasets):
+            with suppress(DataError, SettingsError):  # removed since the search
+                shares[f"{each.dataset} {each.window.name}"] = shares_of(store, each.source, each.window)
+        return shares
 
     def _require(self, store: Store, min_density: float, dataset: Dataset, window: Window) -> None:
         store.require(dataset, window, self.min_coverage, min_density)

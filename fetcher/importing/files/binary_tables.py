@@ -62,7 +62,7 @@ class ArrowTable:
         if self._file.suffix == ".parquet":
             import pyarrow.parquet as pq
 
-            with pq.ParquetFile(raw) as file:
+            with pq.ParquetFile(raw, pre_buffer=False, buffer_size=1 << 20) as file:
                 yield from file.iter_batches(batch_size=self._batch_rows, columns=columns, use_threads=False)
             return
         with pa.ipc.open_file(raw) as file:

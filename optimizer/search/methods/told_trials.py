@@ -14,6 +14,8 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from optimizer.search.methods.optuna_setup import silence_optuna
+
 NAME = "visible"
 PRUNED_OFFSET, INFEASIBLE_OFFSET = -4e6, -8e6
 """Added to the value of pruned and of infeasible trials; values are within 1e6."""
@@ -24,6 +26,7 @@ class ToldStudy:
     """In-memory study to which trials are told once they are visible."""
 
     def __init__(self, distributions: Mapping[str, BaseDistribution], objectives: int) -> None:
+        silence_optuna()
         self._distributions = distributions
         self._storage = InMemoryStorage()
         self._study_id = self._storage.create_new_study([StudyDirection.MAXIMIZE] * objectives, NAME)

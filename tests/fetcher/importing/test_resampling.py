@@ -1,8 +1,9 @@
 """Candles of a shorter timeframe become those of a longer one, across batches and files."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,8 @@ from fetcher.importing.files.csv_table import CsvTable
 from fetcher.importing.importer import ImportResult
 from tests.factories.candle_files import START, table, times, unix, written
 from tradeschool.errors import InvalidCandles
-from tradeschool.markets.catalogue import BTC_USD
+from tradeschool.markets.calendars import expected_slots
+from tradeschool.markets.catalogue import BTC_USD, EUR_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window
@@ -114,6 +116,40 @@ def test_seven_minutes_do_not_make_an_hour(tmp_path: Path, run_import: Import) -
 
     with pytest.raises(InvalidCandles, match="candles 420 s apart cannot be resampled to 3600 s"):
         run_import(path, dataset=BTC.at(Timeframe.H1), resample=True)
+
+
+def test_a_candle_that_a_range_cuts_is_left_out(tmp_path: Path, store: FrameStore, run_import: Import) -> None:
+    window = Window(START.replace(minute=2), START.replace(minute=28))
+    path = written(tmp_path / "x.csv", [HEADER, *MINUTES])
+    frame = candles(run_import(path, dataset=BTC, resample=True, window=window), store)
+
+    assert frame.drop("ts").rows() == expected()[1:5]
+
+
+@pytest.mark.parametrize("summer", [datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 10, 25, tzinfo=UTC)])
+@pytest.mark.parametrize("timeframe", [Timeframe.H4, Timeframe.D1])
+def test_days_of_fx_begin_at_five_in_new_york(
+    tmp_path: Path, store: FrameStore, run_import: Import, timeframe: Timeframe, summer: datetime
+) -> None:
+    """Over a change of the clock, hours of the market's opening times make whole candles at its hours."""
+    h1 = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)
+    hours = expected_slots(h1, Window(summer, summer + timedelta(days=21)))
+    moments = [datetime.fromtimestamp(time, UTC) for time in hours.tolist()]
+    path = written(tmp_path / "x.csv", [HEADER, *table(moments, unix(), level=1.1, digits=5)])
+    result = run_import(path, dataset=h1.at(timeframe), resample=True, spread_pips=1.0)
+    ready = result.datasets[0].ready
+    local = [time.astimezone(ZoneInfo("America/New_York")).hour for time in candles(result, store)["ts"]]
+
+    assert set(local) == ({17} if timeframe is Timeframe.D1 else {17, 21, 1, 5, 9, 13})
+    assert ready.gaps == ()
+    assert ready.rows == ready.expected
+    assert candles(result, store)["volume"].sum() <= sum(range(1, len(moments) + 1))
+
+
+def test_minutes_are_a_timeframe_of_their_own(tmp_path: Path, run_import: Import) -> None:
+    result = run_import(written(tmp_path / "coinbase" / "btcusd_1-min.csv", [HEADER, *MINUTES]))
+
+    assert (result.datasets[0].ready.dataset, result.datasets[0].ready.rows) == (BTC.at(Timeframe.M1), 61)
 
 
 def test_years_are_read_written_and_inspected_one_by_one(

@@ -66,7 +66,10 @@ def test_every_level_field_can_be_set_in_a_file(write) -> None:
     assert (first.relax, first.early_stop, first.narrow) == (0.05, 40, False)
     assert second.lag == 8
     left = {name for name in Level.model_fields if f"\n{name} =" not in WHOLE and f"[level.{name}]" not in WHOLE}
-    assert left == {"costs", "position_fraction", "drawdown_limit", "mode"}
+    assert left == {
+        *("costs", "position_fraction", "drawdown_limit", "min_density", "mode"),
+        *("objective", "sampler", "pruner", "holdout"),
+    }
 
 
 WRONG = {

@@ -1,9 +1,10 @@
 """Inventory of a store by month; unchanged datasets are not read again."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD
@@ -14,6 +15,7 @@ from tradeschool.ohlcv.frame import Candles
 from tradeschool.store import Gap, GapReason, Seal
 from tradeschool.store.frame_store import FrameStore
 from tradeschool.store.inventory import Inventory, inventory_of, months_of
+from tradeschool.store.seal import slots_in
 
 BTC = Dataset(instrument=BTC_USD, timeframe=Timeframe.H1)
 EUR = Dataset(instrument=EUR_USD, timeframe=Timeframe.H1)
@@ -114,3 +116,19 @@ def test_an_unreadable_seal_is_reported_with_the_others(store: FrameStore, made:
 
 def test_a_missing_folder_has_an_empty_inventory(tmp_path: Path) -> None:
     assert Inventory(FrameStore(tmp_path / "absent")).look([BTC, EUR]) == []
+
+
+def test_shares_come_from_the_gaps_in_the_window() -> None:
+    hour = timedelta(hours=1)
+    start = datetime(2023, 1, 4, tzinfo=UTC)
+    times = np.arange(int(start.timestamp()), int((start + 10 * hour).timestamp()), 3600)
+    gaps = [
+        Gap(start=start + low * hour, end=start + high * hour, slots=high - low, reason=GapReason.CONFIRMED_EMPTY)
+        for low, high in ((-3, -1), (-1, 1), (3, 5), (4, 6), (9, 12), (12, 13))
+    ]
+
+    inside = slots_in(times, gaps)
+
+    assert np.flatnonzero(inside).tolist() == [0, 3, 4, 5, 9]
+    assert not slots_in(times, []).any()
+    assert not len(slots_in(times[:0], gaps))

@@ -149,7 +149,7 @@ def write_results(context: RunContext, record: RunRecord, end: End) -> None:
     """Write the files of an ended run. Idempotent: writes the same files, and one event."""
     folder = context.folder(record.name)
     write_lineage(context.results_dir, folder, record)
-    write_report(context.results_dir, folder, record)
+    write_report(context.results_dir, folder, record, context.candle_shares(record.levels))
     if end.outcome is RunOutcome.ESCALATED:
         missed = [each.verdict.shortfall for each in record.attempts if each.level == end.level and each.verdict]
         write_escalation(context.results_dir, folder, record.level(end.level), missed)

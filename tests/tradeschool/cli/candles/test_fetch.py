@@ -250,10 +250,15 @@ def test_settings_show_the_defaults_of_providers(command, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--timeframes", "M6"), "tradeschool: unknown timeframe 'M6': expected one of M5, M15, H1"),
         (
-            ("--timerange", "2020"),
-            "tradeschool: time range '2020': expected YYYYMMDD-YYYYMMDD, such as 20200101-20240101",
+            ("--timeframes", "M6"),
+            "tradeschool: unknown timeframe 'M6', nearest M5 or M15: expected one of M1 (1m), M5 (5m), M15 (15m), "
+            "M30 (30m), H1 (1h), H4 (4h), D1 (1d)",
+        ),
+        (
+            ("--timerange", "2020-13"),
+            "tradeschool: time range '2020-13': understood '2020' as 2020-01-01, but '13' is no date; expected for "
+            "example 20230101-20230201, 2023-01-01..2023-02-01, 20230101-, -20230201, 2023, 2023-05",
         ),
     ],
     ids=["timeframe", "range"],
@@ -261,7 +266,8 @@ def test_settings_show_the_defaults_of_providers(command, monkeypatch: pytest.Mo
 def test_a_wrong_option_is_one_line_with_exit_code_2(command, words: tuple[str, ...], told: str) -> None:
     code, out, said = command("fetch", *words)
 
-    assert (code, out, one_line(said)) == (2, "", told)
+    assert (code, out) == (2, "")
+    assert one_line(said).startswith(told)
 
 
 def test_a_range_in_the_future_is_reported_with_the_latest_end(command) -> None:
