@@ -111,7 +111,7 @@ def search_while_fetching(
     with isolation(settings):
         name = _begin_or_resume(context, chosen, run_name)
         levels = run_record.read_run(context, name).levels
-        wanted_holdout = holdout_of(levels) if _downloads_holdout(chosen) else []
+        wanted_holdout = holdout_of(levels) if downloads_holdout(chosen) else []
         holdout = [want for want in wanted_holdout if want.dataset.instrument.provider in access]
         running = DownloadThread(_jobs(settings, context, name, reached, holdout), access, native=native)
         with (
@@ -130,7 +130,7 @@ def search_while_fetching(
             show_end(context, ended, as_json=as_json)
 
 
-def _downloads_holdout(chosen: SearchOptions) -> bool:
+def downloads_holdout(chosen: SearchOptions) -> bool:
     """Whether a search needs the holdout period: whole curricula, unless their file sets none."""
     if chosen.level_name:
         return False
