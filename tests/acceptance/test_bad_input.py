@@ -14,7 +14,12 @@ CASES = {
         USAGE,
         "'BTC/UDS': did you mean coinbase:BTC/USD",
     ),
-    "unknown timeframe": (("fetch", "--timeframes", "M7"), {}, USAGE, "unknown timeframe 'M7': expected one of M5"),
+    "unknown timeframe": (
+        ("fetch", "--timeframes", "M7"),
+        {},
+        USAGE,
+        "unknown timeframe 'M7', nearest M5 or M15",
+    ),
     "range of another form": (("fetch", "--timerange", "2020-13"), {}, USAGE, "expected for example 20230101-20230201"),
     "range in the future": (("fetch", "--timerange", "20230101-20990101"), {}, USAGE, "the latest possible end is 20"),
     "no token": (EUR, {"OANDA_API_TOKEN": ""}, USAGE, "set OANDA_API_TOKEN"),

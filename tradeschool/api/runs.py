@@ -15,7 +15,8 @@ from optimizer.search.pareto import pareto_front
 from optimizer.search.study import read_trials
 from optimizer.search.trial_table import named_values, table_rows
 from optimizer.validation.selection import ranked
-from tradeschool.app.context import GLOBAL_OPTIONS, GlobalOptions, read_settings
+from tradeschool.app.context import read_settings
+from tradeschool.app.global_options import GLOBAL_OPTIONS, GlobalOptions
 from tradeschool.app.search.search_request import SearchOptions
 from tradeschool.app.search.search_run import begun_trials, context_of, run_status_of, search_new_run
 from workers.coordinator.context import RunContext

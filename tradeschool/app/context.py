@@ -3,12 +3,11 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tradeschool import log
+from tradeschool.app.global_options import GLOBAL_OPTIONS
 from tradeschool.interpreter import python_command
 from tradeschool.markets import registry
 from tradeschool.markets.catalogue import HOLDOUT_WINDOW, INSTRUMENTS, find_dataset
@@ -20,20 +19,6 @@ from tradeschool.store import Store, holdout_store
 from tradeschool.store.cached_store import CachedStore
 from tradeschool.store.inventory import stored_datasets
 from tradeschool.views.terminal import say
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GlobalOptions:
-    """The options of `tradeschool` itself; commands that this process starts get the same."""
-
-    settings_file: Path | None = None
-    """None: `tradeschool.toml` of the working folder."""
-    log_format: str | None = None
-    verbose: bool = False
-
-
-GLOBAL_OPTIONS = ContextVar("GLOBAL_OPTIONS", default=GlobalOptions())  # noqa: B039  # frozen
-"""Set at the start of a command, or for one call of the Python API."""
 
 
 def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:

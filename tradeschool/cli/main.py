@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from tradeschool.app.context import GLOBAL_OPTIONS, GlobalOptions
+from tradeschool.app.global_options import GLOBAL_OPTIONS, GlobalOptions
 from tradeschool.app.hangup import end_with_the_terminal
 from tradeschool.errors import TradeschoolError
 from tradeschool.private_folders import deny_other_writers

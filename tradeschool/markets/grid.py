@@ -1,7 +1,7 @@
 """Candle grid: the opens and closes of all candles of a dataset, whether or not the market is open.
 
 Timeframes up to H1 lie on the full hour of UTC. H4 and D1 are counted from the begin of the trading day: midnight UTC
-for crypto, 17:00 New York time for all other markets, as OANDA does with `dailyAlignment=17` and
+for crypto and stocks, 17:00 New York time for all other markets, as OANDA does with `dailyAlignment=17` and
 `alignmentTimezone=America/New_York`. A D1 candle of FX is a trading day: that of Friday opens on Thursday evening, so
 no candle carries the date of a Friday and none is missing. With days from midnight UTC, Sunday would have a candle of
 two or three hours, and every other candle would join the end of one trading day to the most of the next.
@@ -66,7 +66,7 @@ class Grid(Protocol):
 
 def alignment_of(instrument: Instrument) -> Alignment:
     """Return the begin of the trading day of an instrument."""
-    return UTC_MIDNIGHT if instrument.market is Market.CRYPTO else NEW_YORK_CLOSE
+    return UTC_MIDNIGHT if instrument.market in (Market.CRYPTO, Market.STOCK) else NEW_YORK_CLOSE
 
 
 def grid_of(dataset: Dataset) -> "CandleGrid":

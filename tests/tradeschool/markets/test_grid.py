@@ -8,9 +8,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD, GBP_USD
 from tradeschool.markets.grid import NEW_YORK_CLOSE, UTC_MIDNIGHT, Alignment, aligned_grid, alignment_of, grid_of
-from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.instruments import Dataset, Instrument, Market
 from tradeschool.markets.timeframes import Timeframe
 from tradeschool.markets.windows import Window, merge, subtract
 
@@ -34,6 +35,31 @@ def opens(dataset: Dataset, start: str, end: str) -> list[str]:
 def test_the_trading_day_of_crypto_begins_at_midnight_utc_and_that_of_fx_at_the_new_york_close() -> None:
     assert alignment_of(BTC_USD) == UTC_MIDNIGHT
     assert alignment_of(EUR_USD) == alignment_of(GBP_USD) == Alignment("America/New_York", 17) == NEW_YORK_CLOSE
+
+
+def test_metals_and_indices_have_the_trading_day_of_fx_and_stocks_that_of_utc() -> None:
+    for market in Market:
+        instrument = Instrument(provider="oanda", base="XAU", quote="USD", market=market, decimals=2)
+        is_utc = market in (Market.CRYPTO, Market.STOCK)
+        assert alignment_of(instrument) == (UTC_MIDNIGHT if is_utc else NEW_YORK_CLOSE)
+
+
+def test_a_day_of_gold_begins_with_its_break() -> None:
+    """The market opens an hour after the begin of the day; the day has its candle at 17:00 New York time."""
+    gold = Instrument(provider="oanda", base="XAU", quote="USD", market=Market.METAL, decimals=2)
+    for sunday in (SPRING, AUTUMN):
+        window = Window(sunday - timedelta(days=2), sunday + timedelta(days=5))
+        for timeframe, expected in ((Timeframe.D1, [*expected_days(window)]), (Timeframe.H4, None)):
+            dataset = Dataset(instrument=gold, timeframe=timeframe)
+            slots = expected_slots(dataset, window)
+            minutes = expected_slots(dataset.at(Timeframe.M1), grid_of(dataset).whole(window))
+            assert slots.tolist() == np.unique(grid_of(dataset).floor(minutes)).tolist()
+            assert expected is None or slots.tolist() == expected
+
+
+def expected_days(window: Window) -> list[int]:
+    """The opens of the trading days of EUR/USD."""
+    return expected_slots(EUR_D1, window).tolist()
 
 
 def test_the_day_of_the_change_in_spring_has_23_hours() -> None:

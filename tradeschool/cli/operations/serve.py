@@ -1,6 +1,7 @@
 """`tradeschool serve`: serve the monitoring page, its API and metrics."""
 
 import asyncio
+import os
 import signal
 
 import click
@@ -26,7 +27,8 @@ from workers.web.connections import raise_file_limit
     "--port", type=click.IntRange(0, 65_535), help="Port to listen on; 0 chooses a free one. [default: serve.port]"
 )
 @click.option("--parent", type=int, hidden=True, help="Process ID of the parent; the page ends with it.")
-def serve(host: str | None, port: int | None, parent: int | None) -> None:
+@click.option("--ready-to", type=int, hidden=True, help="File descriptor that is closed when the page is served.")
+def serve(host: str | None, port: int | None, parent: int | None, ready_to: int | None) -> None:
     """Serve the monitoring page, its API and metrics until interrupted.
 
     The page is read-only except for requeueing failed jobs. It starts no services and reports unreachable ones.
@@ -35,18 +37,21 @@ def serve(host: str | None, port: int | None, parent: int | None) -> None:
         die_with_parent(parent, signal.SIGTERM)
     settings = load_settings()
     with notifications(settings):
-        asyncio.run(_serve(settings, host or settings.serve.host, settings.serve.port if port is None else port))
+        place = (host or settings.serve.host, settings.serve.port if port is None else port)
+        asyncio.run(_serve(settings, place, ready_to))
 
 
-async def _serve(settings: Settings, host: str, port: int) -> None:
+async def _serve(settings: Settings, place: tuple[str, int], ready_to: int | None) -> None:
     over = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
     raise_file_limit()
     made = app.make_app(Overview(sources_of(settings)), Auth(token=settings.page_token()))
-    runner = await app.serve(made, host, port)
+    runner = await app.serve(made, *place)
     try:
         say(f"monitoring page: {app.address(runner)}; Ctrl-C stops the page only")
+        if ready_to is not None:
+            os.close(ready_to)
         await over.wait()
     finally:
         await runner.cleanup()

@@ -12,7 +12,7 @@ import click
 
 from fetcher.simulator.candles.generated import GeneratedCandles
 from fetcher.simulator.server import Exchange, serve
-from tradeschool.app.context import GLOBAL_OPTIONS
+from tradeschool.app.global_options import GLOBAL_OPTIONS
 from tradeschool.cli.operations.up import up
 from tradeschool.errors import GateNotMet, StoreUnwritable
 from tradeschool.settings import loading, model
