@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from optimizer.curriculum import levels
+from optimizer.level.holdout import DEFAULT_HOLDOUT, Holdout
 from optimizer.level.spec import Level
 from tradeschool.errors import SettingsError
 from tradeschool.plugins import entries
@@ -15,6 +16,7 @@ from tradeschool.plugins import entries
 class _File(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    holdout: Holdout = DEFAULT_HOLDOUT
     level: tuple[Level, ...] = Field(min_length=1)
 
     @field_validator("level")
@@ -23,7 +25,15 @@ class _File(BaseModel):
         names = [level.name for level in found]
         if len(set(names)) != len(names):
             raise ValueError(f"level names must be unique, were {', '.join(names)}")
+        if own := [level.name for level in found if "holdout" in level.model_fields_set]:
+            raise ValueError(f"level {own[0]}: holdout belongs at the top of the file, before the first level")
         return found
+
+    def levels(self) -> tuple[Level, ...]:
+        """The levels, each with the holdout period of the file if it sets one."""
+        if "holdout" not in self.model_fields_set:
+            return self.level
+        return tuple(level.model_copy(update={"holdout": self.holdout}) for level in self.level)
 
 
 def load_levels(file: Path | None = None) -> tuple[Level, ...]:
@@ -36,7 +46,7 @@ def load_levels(file: Path | None = None) -> tuple[Level, ...]:
         return tuple(entries(levels, "LEVEL").values())
     try:
         text = file.read_text(encoding="utf-8")
-        return _File.model_validate(tomllib.loads(text)).level
+        return _File.model_validate(tomllib.loads(text)).levels()
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"curriculum {file} cannot be read: {error}") from error
     except ValidationError as error:
@@ -65,11 +75,14 @@ def _reprint(file: Path, text: str, path: tuple[int | str, ...], message: str, f
 
 
 def _line(text: str, path: tuple[int | str, ...]) -> int:
-    """Return the line of a key: the first in its level's section that contains it, else the section's first."""
+    """Return the line of a key: the first in its level's section that contains it, else the section's first.
+
+    Keys before the first level have a section of their own.
+    """
     starts = [match.start() for match in re.finditer(r"^\s*\[\[level\]\]", text, re.MULTILINE)]
     index = next((part for part in path if isinstance(part, int)), 0)
-    start = starts[index] if index < len(starts) else 0
-    end = starts[index + 1] if index + 1 < len(starts) else len(text)
+    bounds = [0, *starts, len(text)] if path[:1] != ("level",) else [*(starts or [0]), len(text)]
+    start, end = bounds[min(index, len(bounds) - 2)], bounds[min(index, len(bounds) - 2) + 1]
     for key in reversed([part for part in path if isinstance(part, str)]):
         if found := re.search(rf"\b{re.escape(key)}\b\s*[=\]]", text[start:end]):
             start += found.start()

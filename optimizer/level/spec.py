@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from optimizer.level.constraints import Analysis, Constraint, Fraction, StressLimits, StrictModel
 from optimizer.level.cost_presets import presets_of
 from optimizer.level.days import with_days
+from optimizer.level.holdout import DEFAULT_HOLDOUT, Holdout
 from optimizer.level.metric_names import GATE_DRAWDOWN
 from optimizer.level.search_methods import (
     DEFAULT_PRUNER,
@@ -69,6 +70,8 @@ class LevelDataset(StrictModel):
     start: date
     end: date
     """First day after the range."""
+    rule: Annotated[str, Field(exclude_if=lambda rule: not rule)] = ""
+    """The rule that found the range, with its return; empty for a range that was chosen by hand."""
 
     _days = model_validator(mode="before")(with_days)
 
@@ -253,6 +256,8 @@ class Level(StrictModel):
     """Stress-test limits that the gate requires; none by default."""
     analyses: tuple[Analysis, ...] = ()
     """Additional analyses of the winner; none affects the gate."""
+    holdout: Annotated[Holdout, Field(exclude_if=lambda found: found == DEFAULT_HOLDOUT)] = DEFAULT_HOLDOUT
+    """The holdout period of the curriculum, the same for all its levels; set at the top of a curriculum file."""
 
     @field_validator("objective", mode="before")
     @classmethod

@@ -48,6 +48,7 @@ def report_json(
         "fingerprints": {**record.fingerprints},
         "candles": {**record.candles},
         "forced": [each.model_dump(mode="json") for each in record.forced],
+        "holdout_period": str(record.holdout.window),
         "recommendation": recommendation_json(found),
         "evidence": _evidence_json(found.evidence) if found.evidence else None,
         "levels": [_level_json(record, level, files.get(level.name, {}), shares) for level in record.levels],

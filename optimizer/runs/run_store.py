@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, JsonValue, ValidationError
+from pydantic import AwareDatetime, Field, JsonValue, ValidationError, field_validator
 from sqlalchemy import create_engine, insert, select, update
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from optimizer.curriculum.attempts import at_attempt
 from optimizer.curriculum.state_machine import Attempt, LevelSpec, RunFacts
+from optimizer.level.holdout import Holdout
 from optimizer.level.spec import Level, Part
 from optimizer.search.database import RUNS, driver_arguments, first_line_of
 from optimizer.validation.evidence import NullTest
@@ -97,6 +98,18 @@ class RunRecord(StoredModel):
     """Null test results by level."""
     recommendation: Recommendation | None = None
     """None before the end of the run."""
+
+    @field_validator("levels")
+    @classmethod
+    def _share_one_holdout(cls, levels: tuple[Level, ...]) -> tuple[Level, ...]:
+        if len({level.holdout for level in levels}) > 1:
+            raise ValueError("all levels of a run must have the same holdout period")
+        return levels
+
+    @property
+    def holdout(self) -> Holdout:
+        """The holdout period of the run, the same in all its levels."""
+        return self.levels[0].holdout
 
     def level(self, name: str) -> Level:
         """Return the level of that name as the curriculum defines it."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from optimizer.curriculum.level_files import load_levels
 from optimizer.level.spec import Level
 from tradeschool.app.context import holdout_candles_of
 from tradeschool.app.download.dataset_download import reachable
@@ -14,7 +16,7 @@ from tradeschool.app.search.search_request import SearchOptions
 from tradeschool.app.search.search_run import begin, context_of, run_curriculum, services, show_end
 from tradeschool.app.search.strategy_isolation import isolation
 from tradeschool.log import about
-from tradeschool.markets.catalogue import DatasetRange, holdout_catalogue
+from tradeschool.markets.catalogue import DatasetRange
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window, subtract
 from tradeschool.settings.model import Settings
@@ -43,12 +45,20 @@ def without(wanted: Sequence[DatasetRange], taken: Sequence[DatasetRange]) -> li
     return left
 
 
-def holdout_of(chosen: SearchOptions, wanted: list[DatasetRange]) -> list[DatasetRange]:
-    """Return the holdout period of the curriculum's datasets; empty for user-defined levels."""
-    if chosen.curriculum or chosen.level_name:
-        return []
-    datasets = {want.dataset for want in wanted}
-    return [want for want in holdout_catalogue() if want.dataset in datasets]
+def holdout_of(levels: Sequence[Level]) -> list[DatasetRange]:
+    """Return the holdout period of the levels' datasets."""
+    datasets = dict.fromkeys(each.source for level in levels for each in level.datasets)
+    return [DatasetRange(dataset=dataset, window=levels[0].holdout.window) for dataset in datasets]
+
+
+def ranges_of(curriculum: Path, *, holdout: bool) -> list[DatasetRange]:
+    """Return the ranges that the levels of a curriculum file read, or their holdout period.
+
+    Raises:
+        SettingsError: If the file is invalid.
+    """
+    levels = load_levels(curriculum)
+    return holdout_of(levels) if holdout else wanted_by(levels)
 
 
 def fetch_and_search(
@@ -98,11 +108,12 @@ def search_while_fetching(
     """
     context = context_of(settings)
     reached, access = reachable(wanted, settings)
-    holdout = [want for want in holdout_of(chosen, wanted) if want.dataset.instrument.provider in access]
     with isolation(settings):
         name = _begin_or_resume(context, chosen, run_name)
-        running = DownloadThread(_jobs(settings, context, name, reached, holdout), access, native=native)
         levels = run_record.read_run(context, name).levels
+        wanted_holdout = holdout_of(levels) if downloads_holdout(chosen) else []
+        holdout = [want for want in wanted_holdout if want.dataset.instrument.provider in access]
+        running = DownloadThread(_jobs(settings, context, name, reached, holdout), access, native=native)
         with (
             services(settings, context, levels, chosen.workers) as (url, look),
             own_page(url, wanted=page),
@@ -115,6 +126,13 @@ def search_while_fetching(
             wait_for_holdout = running.wait_while_possible if holdout else lambda is_there: None
             ended = run_curriculum(context, name, url, wait, wait_for_holdout, look=look)
             show_end(context, ended, as_json=as_json)
+
+
+def downloads_holdout(chosen: SearchOptions) -> bool:
+    """Whether a search needs the holdout period: whole curricula, unless their file sets none."""
+    if chosen.level_name:
+        return False
+    return chosen.curriculum is None or "holdout" in load_levels(chosen.curriculum)[0].model_fields_set
 
 
 def _jobs(

@@ -19,6 +19,7 @@ COMMANDS = {
     "up": ("operations.up:up", "Fetch, search and validate on this machine."),
     "down": ("operations.up:down", "Stop the embedded server."),
     "demo": ("setup.demo:demo", "Run a complete example offline in under a minute."),
+    "init": ("setup.init:init", "Write settings and a curriculum for your own pairs."),
     "fetch": ("candles.fetch:fetch", "Download candles and seal them."),
     "markets": ("candles.markets:markets", "Find instruments and show what is known of them."),
     "data": ("candles.data:data", "Inspect and manage candles on disk."),

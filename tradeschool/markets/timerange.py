@@ -16,11 +16,13 @@ begin: `2023..2024` is the year 2023.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from tradeschool.errors import SettingsError
 from tradeschool.markets.windows import EPOCH, Window
 
+SETTLED_AFTER = timedelta(hours=36)
+"""Age after which providers no longer revise a candle."""
 EXAMPLES = "20230101-20230201, 2023-01-01..2023-02-01, 20230101-, -20230201, 2023, 2023-05"
 DAY = timedelta(days=1)
 UNIX_DIGITS = {9: 1, 10: 1, 12: 1000, 13: 1000}
@@ -153,6 +155,11 @@ def parse_day(text: str) -> datetime:
     if (start - EPOCH) % DAY:
         raise SettingsError(f"day {text!r}, understood as {_told(start)}: expected midnight UTC, such as 2023-05-07")
     return start
+
+
+def settled_day() -> date:
+    """Return the last day before which providers no longer revise a candle."""
+    return (datetime.now(UTC) - SETTLED_AFTER).date()
 
 
 def _checked(found: TimeRange) -> TimeRange:

@@ -8,10 +8,12 @@ Parquet is read with pyarrow on one thread and returned as NumPy columns, becaus
 child of a process that has used polars hangs. `tradeschool.store.frame_store` writes files and reads polars frames.
 """
 
+import copy
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +48,12 @@ class Store:
     def __init__(self, root: Path, *, closed: Window | None = None, fetched_by: str = FETCH) -> None:
         self.root = root
         self.closed, self._fetched_by = closed, fetched_by
+
+    def with_closed(self, window: Window) -> Self:
+        """Return the same store with `window` as the only range that cannot be read."""
+        other = copy.copy(self)
+        other.closed = window
+        return other
 
     def folder(self, dataset: Dataset) -> Path:
         """Return the folder of a dataset."""

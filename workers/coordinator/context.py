@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from optimizer.level.searched_store import closed_for
 from optimizer.level.spec import Level, LevelDataset
 from optimizer.runs.fingerprint import LENGTH
 from tradeschool.errors import DataError, DataIncomplete, SettingsError
-from tradeschool.markets.catalogue import HOLDOUT_WINDOW
+from tradeschool.markets.catalogue import DatasetRange, holdout_catalogue
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from tradeschool.settings.model import Settings
@@ -19,7 +20,7 @@ from tradeschool.settings.sections import WorkSettings
 from tradeschool.store import Store, holdout_store
 from tradeschool.store.cached_store import CachedStore
 from tradeschool.store.inventory import shares_of
-from tradeschool.store.store import FETCH_SEALED
+from tradeschool.store.store import FETCH_SEALED, fetch_command
 from workers.connection.signing import UNSIGNED, Signer
 
 NAMED = 3
@@ -31,7 +32,7 @@ class RunContext:
     """Stores, folders and settings that every step of a run uses."""
 
     store: Store
-    """The candles of searches; refuses the holdout period."""
+    """The candles; a search reads those of `searched`."""
     holdout: Store
     """The candles of the holdout period, read once at the end of a run."""
     results_dir: Path
@@ -86,6 +87,10 @@ class RunContext:
         """The folder of a run."""
         return self.results_dir / run
 
+    def searched(self, level: Level) -> Store:
+        """The candles of a level's search; refuses the holdout period of its curriculum."""
+        return closed_for(self.store, level)
+
     def require_candles(self, level: Level) -> None:
         """Check the candles of a level.
 
@@ -94,9 +99,10 @@ class RunContext:
             ForeignFile: A file does not match its seal.
             HoldoutClosed: The level includes days of the holdout period.
         """
-        lacking = [each for dataset in level.datasets if (each := self._missing(dataset, self.store.require_holdout))]
+        store = self.searched(level)
+        lacking = [each for dataset in level.datasets if (each := self._missing(dataset, store.require_holdout))]
         if not lacking:  # digests and coverage read files: only once the download is complete
-            require = partial(self._require, level.min_density)
+            require = partial(self._require, store, level.min_density)
             lacking = [each for dataset in level.datasets if (each := self._missing(dataset, require))]
         if lacking:
             more = f"; and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
@@ -104,17 +110,19 @@ class RunContext:
 
     def is_ready(self, level: Level) -> bool:
         """Whether all candles of a level are sealed."""
-        return not any(self._missing(dataset, self.store.require_holdout) for dataset in level.datasets)
+        store = self.searched(level)
+        return not any(self._missing(dataset, store.require_holdout) for dataset in level.datasets)
 
     def holdout_missing(self, level: Level) -> str | None:
         """What is missing of the holdout period of a level's datasets; None if it is complete."""
+        window = level.holdout.window
         for dataset in dict.fromkeys(each.source for each in level.datasets):
             try:
-                self.holdout.require_holdout(dataset, HOLDOUT_WINDOW)
+                self.holdout.require_holdout(dataset, window)
             except DataIncomplete:
-                return f"{dataset}: {HOLDOUT_WINDOW} is incomplete; run: tradeschool fetch --holdout"
+                return f"{dataset}: {window} is incomplete; run: {_holdout_command(level, dataset)}"
             try:
-                self.holdout.require(dataset, HOLDOUT_WINDOW, self.min_coverage)
+                self.holdout.require(dataset, window, self.min_coverage)
             except DataIncomplete as error:
                 return str(error)
         return None
@@ -125,21 +133,22 @@ class RunContext:
         Raises:
             DataIncomplete: Candles are missing.
         """
+        store = self.searched(level)
         return {
-            f"{dataset.dataset} {dataset.window.name}": self.store.digest(dataset.source, dataset.window)[:LENGTH]
+            f"{dataset.dataset} {dataset.window.name}": store.digest(dataset.source, dataset.window)[:LENGTH]
             for dataset in level.datasets
         }
 
     def candle_shares(self, levels: Iterable[Level]) -> dict[str, tuple[float, float]]:
         """Coverage and density of every sealed dataset's whole window, by `dataset window`."""
         shares = {}
-        for each in (dataset for level in levels for dataset in level.datasets):
+        for store, each in ((self.searched(level), dataset) for level in levels for dataset in level.datasets):
             with suppress(DataError, SettingsError):  # removed since the search
-                shares[f"{each.dataset} {each.window.name}"] = shares_of(self.store, each.source, each.window)
+                shares[f"{each.dataset} {each.window.name}"] = shares_of(store, each.source, each.window)
         return shares
 
-    def _require(self, min_density: float, dataset: Dataset, window: Window) -> None:
-        self.store.require(dataset, window, self.min_coverage, min_density)
+    def _require(self, store: Store, min_density: float, dataset: Dataset, window: Window) -> None:
+        store.require(dataset, window, self.min_coverage, min_density)
 
     def _missing(self, dataset: LevelDataset, require: Callable[[Dataset, Window], None]) -> str | None:
         """What is missing of a dataset; None if it is complete."""
@@ -148,3 +157,11 @@ class RunContext:
         except DataIncomplete as error:
             return str(error)
         return None
+
+
+def _holdout_command(level: Level, dataset: Dataset) -> str:
+    """The command that downloads the holdout period of a level's dataset; the short one if it contains it."""
+    wanted = DatasetRange(dataset=dataset, window=level.holdout.window)
+    if wanted in holdout_catalogue():
+        return FETCH_SEALED
+    return f"{fetch_command([dataset], wanted.window)} --holdout"

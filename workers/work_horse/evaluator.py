@@ -46,14 +46,16 @@ class Evaluator(Generic[Arrays, Prepared]):
         share: Callable[[tuple[Prepared, ...], str], tuple[Prepared, ...]] = lambda prepared, key: prepared,
         strategies: AllowedStrategies | None = None,
         load: Callable[[str], object] = lambda name: None,
+        store_of: Callable[[Level], CandleStore[Arrays]] | None = None,
     ) -> None:
         """`plan` asks a level's strategy what it needs; what it returns prepares candles and runs none of its code.
 
         `strategies` limits the strategies of batches; None: no limit. `load` imports one.
+        `store_of` returns the store for a level, without the holdout period of its curriculum; None: `store`.
         """
         self.worker, self._strategies = worker, strategies
-        self._share, self._load = share, load
-        self._store, self._plan, self._evaluate = store, plan, evaluate
+        self._share, self._load, self._store_of = share, load, store_of or (lambda level: store)
+        self._plan, self._evaluate = plan, evaluate
         self._planned: dict[str, Callable[[Part, Callable[[Dataset, Window], Arrays]], tuple[Prepared, ...]]] = {}
         self._ready: dict[str, tuple[Prepared, ...]] = {}
 
@@ -73,12 +75,13 @@ class Evaluator(Generic[Arrays, Prepared]):
         """
         key = level_key(batch)
         if key not in self._ready:
-            check_digests(batch.level, batch.digests, self._store)
+            store = self._store_of(batch.level)
+            check_digests(batch.level, batch.digests, store)
             self.plan(batch)
 
             def read(dataset: Dataset, window: Window) -> Arrays:
                 heartbeat()
-                return self._store.arrays(dataset, window)
+                return store.arrays(dataset, window)
 
             self._ready = {}  # frees the memory of the last level first
             self._ready = {key: self._share(self._planned[key](Part.TRAIN, read), key)}
@@ -101,7 +104,7 @@ class Evaluator(Generic[Arrays, Prepared]):
             DataError: Candles are missing, or differ.
         """
         self.require_strategy(level)
-        check_digests(level, digests, self._store)
+        check_digests(level, digests, self._store_of(level))
 
     def load_strategy(self, level: Level) -> None:
         """Import a level's strategy and objectives.

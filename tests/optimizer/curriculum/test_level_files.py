@@ -1,5 +1,6 @@
 """Curriculum files: the same fields as built-in levels, and errors with line and key."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from optimizer.curriculum.level_files import find_level, load_levels
 from optimizer.level.spec import Level
 from tradeschool.errors import SettingsError
+from tradeschool.markets.catalogue import HOLDOUT_WINDOW
+from tradeschool.markets.timerange import settled_day
 
 WHOLE = """\
 # two levels
@@ -65,7 +68,7 @@ def test_every_level_field_can_be_set_in_a_file(write) -> None:
     left = {name for name in Level.model_fields if f"\n{name} =" not in WHOLE and f"[level.{name}]" not in WHOLE}
     assert left == {
         *("costs", "position_fraction", "drawdown_limit", "min_density", "mode"),
-        *("objective", "sampler", "pruner"),
+        *("objective", "sampler", "pruner", "holdout"),
     }
 
 
@@ -115,3 +118,45 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
 def test_an_unknown_level_is_reported_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match="unknown level '9': expected one of 1, 2, 3, 4"):
         find_level("9", load_levels())
+
+
+def test_a_file_sets_the_holdout_period_of_its_levels(write) -> None:
+    levels = load_levels(write("holdout = { start = 2023-11-01, end = 2024-02-01 }\n" + WHOLE))
+
+    assert {str(level.holdout.window) for level in levels} == {"2023-11-01..2024-02-01"}
+    assert "holdout" in levels[0].model_dump(mode="json")
+
+
+def test_a_file_without_a_holdout_period_has_the_default_one(write) -> None:
+    levels = load_levels(write(WHOLE))
+
+    assert {level.holdout.window for level in levels} == {HOLDOUT_WINDOW}
+    assert "holdout" not in levels[0].model_dump(mode="json"), "records of default levels keep their bytes"
+
+
+def test_a_holdout_period_may_last_to_the_last_settled_day(write) -> None:
+    [first, _] = load_levels(write('holdout = { start = 2023-11-01, end = "settled" }\n' + WHOLE))
+
+    assert first.holdout.end in {settled_day(), settled_day() - timedelta(days=1)}
+
+
+@pytest.mark.parametrize(
+    ("holdout", "reason"),
+    [
+        ("{ start = 2023-11-01 }", "end missing"),
+        ("{ start = 2023-11-01, end = 2023-11-01 }", "must come before end"),
+        ('{ start = "yesterday", end = 2023-11-01 }', "no date"),
+        ("{ start = 2023-11-01, end = 2023-12-01, more = 1 }", "extra inputs are not permitted"),
+        ("2023", "input should be a valid dictionary"),
+    ],
+)
+def test_an_invalid_holdout_period_is_refused(write, holdout: str, reason: str) -> None:
+    with pytest.raises(SettingsError, match=rf"my\.toml:1: holdout.*{reason}"):
+        load_levels(write(f"holdout = {holdout}\n" + WHOLE))
+
+
+def test_a_level_has_no_holdout_period_of_its_own(write) -> None:
+    own = WHOLE.replace("retries = 3", "retries = 3\nholdout = { start = 2023-11-01, end = 2024-02-01 }")
+
+    with pytest.raises(SettingsError, match="level 1: holdout belongs at the top of the file"):
+        load_levels(write(own))

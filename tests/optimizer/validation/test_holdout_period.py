@@ -1,12 +1,16 @@
 """Holdout period: no part of a search can read its candles, which are on the same disk."""
 
 from datetime import date
+from functools import partial
 
 import pytest
 
 from optimizer.curriculum.plan import plan_level
+from optimizer.level.holdout import Holdout
+from optimizer.level.searched_store import closed_for
 from optimizer.level.spec import Level, LevelDataset, Part
 from optimizer.objective.objective import evaluate, prepare_level
+from optimizer.objective.objective import plan_level as objective_plan
 from optimizer.search.sampler import TrialRequest
 from optimizer.search.space import distributions
 from optimizer.search.trials import TrialOrigin, finished_trial
@@ -21,6 +25,7 @@ from tradeschool.store import Store
 from tradeschool.store.frame_store import FrameStore
 from workers.coordinator.context import RunContext
 from workers.queue.messages import level_digests
+from workers.work_horse.evaluator import Evaluator
 
 BTC = find_dataset("coinbase/BTC-USD/H1")
 
@@ -124,3 +129,32 @@ def test_the_refused_level_is_valid_without_the_store() -> None:
 
     assert prepare_level(level, Part.VALIDATION, read_made)
     assert Window(HOLDOUT_WINDOW.start, HOLDOUT_WINDOW.end).overlap(level.window(level.datasets[0], Part.VALIDATION))
+
+
+def own_holdout(start: date, end: date, holdout: Holdout) -> Level:
+    return level_until(end, start).model_copy(update={"holdout": holdout})
+
+
+def test_a_curriculum_with_a_later_holdout_period_reads_the_default_one(closed: FrameStore) -> None:
+    """A worker's store is closed for the holdout period of each level that it evaluates."""
+    level = own_holdout(date(2024, 1, 1), date(2024, 6, 1), Holdout(start=date(2024, 6, 1), end=date(2024, 7, 1)))
+    worker = Evaluator(
+        store=closed, store_of=partial(closed_for, closed), plan=objective_plan, evaluate=evaluate, worker="here"
+    )
+
+    worker.check(level, level_digests(level, closed_for(closed, level)))
+    with pytest.raises(HoldoutClosed, match=r"2024-04-01\.\."):
+        worker.check(level_until(date(2024, 6, 1), date(2024, 4, 1)), {})
+    assert closed.closed == HOLDOUT_WINDOW, "the store itself is unchanged"
+
+
+def test_an_earlier_holdout_period_is_closed_for_workers(closed: FrameStore) -> None:
+    level = own_holdout(date(2024, 1, 1), date(2024, 4, 1), Holdout(start=date(2024, 2, 1), end=date(2024, 4, 1)))
+    worker = Evaluator(
+        store=closed, store_of=partial(closed_for, closed), plan=objective_plan, evaluate=evaluate, worker="here"
+    )
+
+    with pytest.raises(HoldoutClosed, match=r"lies in the holdout period 2024-02-01\.\.2024-04-01"):
+        worker.check(level, level_digests(level, closed))
+    with pytest.raises(HoldoutClosed):
+        plan_level(level, closed_for(closed, level))

@@ -14,9 +14,10 @@ from fetcher.locks import exclusive, of_provider
 from fetcher.protocol.provider import Access
 from fetcher.provider_registry import find
 from tradeschool.app.context import data_lock
-from tradeschool.app.download.dataset_selection import SETTLED_AFTER, say_nothing_to_do
+from tradeschool.app.download.dataset_selection import say_nothing_to_do
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import DatasetRange
+from tradeschool.markets.timerange import SETTLED_AFTER
 from tradeschool.settings.model import Settings
 from tradeschool.store import Seal, Store
 from tradeschool.store.frame_store import FrameStore

@@ -1,7 +1,7 @@
 """Selection of the ranges to download from command-line options, and checks of that selection."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import (
@@ -14,13 +14,10 @@ from tradeschool.markets.catalogue import (
 )
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, find_timeframes
-from tradeschool.markets.timerange import TimeRange
+from tradeschool.markets.timerange import SETTLED_AFTER, TimeRange
 from tradeschool.markets.windows import Window
 from tradeschool.store import Store
 from tradeschool.views.terminal import console, now, print_json
-
-SETTLED_AFTER = timedelta(hours=36)
-"""Age after which providers no longer revise a candle."""
 
 
 def say_nothing_to_do(wanted: Sequence[DatasetRange], store: Store, *, as_json: bool) -> None:
@@ -67,6 +64,18 @@ def refuse_with_search(*, holdout: bool, keep_up: bool, dry_run: bool) -> None:
     for name, is_given in (("--holdout", holdout), ("--follow", keep_up), ("--dry-run", dry_run)):
         if is_given:
             raise SettingsError(f"--then-optimize cannot be combined with {name}; remove one of them")
+
+
+def refuse_with_curriculum(*chosen: object) -> None:
+    """Refuse options that choose ranges next to a curriculum file, which names its own.
+
+    Raises:
+        SettingsError: If one of them is given.
+    """
+    if any(each is not None for each in chosen):
+        raise SettingsError(
+            "--curriculum names pairs, timeframes and ranges: remove --pairs, --timeframes, --timerange and --days"
+        )
 
 
 def refuse_unsettled(wanted: Sequence[DatasetRange]) -> None:

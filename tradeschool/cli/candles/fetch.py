@@ -7,7 +7,13 @@ from typing import Any
 import click
 
 from tradeschool.app.context import candles_of, holdout_candles_of, load_settings
-from tradeschool.app.download.dataset_selection import choose, refuse_unsettled, refuse_with_search, say_nothing_to_do
+from tradeschool.app.download.dataset_selection import (
+    choose,
+    refuse_unsettled,
+    refuse_with_curriculum,
+    refuse_with_search,
+    say_nothing_to_do,
+)
 from tradeschool.app.download.product_lists import known_to_providers
 from tradeschool.atomic_files import is_swept
 from tradeschool.cli.options.output import json_option
@@ -43,7 +49,7 @@ class FetchOptions:
 @timerange_options("the catalogue's")
 @click.option("--native", is_flag=True, help="Download each timeframe instead of deriving it from a shorter one.")
 @click.option("--then-optimize", is_flag=True, help="Search each level as soon as its datasets are sealed.")
-@click.option("--curriculum", type=click.Path(path_type=Path), help="With --then-optimize: TOML file with levels.")
+@click.option("--curriculum", type=click.Path(path_type=Path), help="TOML file: fetch what its levels read.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="With --then-optimize: seed. [default: random]")
 @click.option("-j", "--workers", type=click.IntRange(0), help="With --then-optimize: number of workers to start.")
 @click.option("--run", "run_name", help="With --then-optimize: run name; an existing run is resumed.")
@@ -64,7 +70,9 @@ def _fetch(options: FetchOptions) -> None:
     settings = load_settings()
     timerange = chosen_range(options.timerange, options.days)
     with known_to_providers(settings):
-        wanted = choose(options.pairs, options.timeframes, timerange, holdout=options.holdout)
+        wanted = _of_curriculum(options) or choose(
+            options.pairs, options.timeframes, timerange, holdout=options.holdout
+        )
     store = holdout_candles_of(settings) if options.holdout else candles_of(settings)
     if options.then_optimize:
         _search_too(options, wanted, settings)
@@ -83,6 +91,16 @@ def _fetch(options: FetchOptions) -> None:
         dataset_download.keep_up(wanted, store, settings, native=options.native, every=options.every)
     else:
         dataset_download.fetch_all(wanted, store, settings, native=options.native, as_json=options.as_json)
+
+
+def _of_curriculum(options: FetchOptions) -> list[DatasetRange]:
+    """Return the ranges of a curriculum file; none without one, or for a download that goes beyond its levels."""
+    if options.curriculum is None or options.then_optimize:
+        return []
+    refuse_with_curriculum(options.pairs, options.timeframes, options.timerange, options.days)
+    from tradeschool.app import fetch_and_search  # imported here: a plain download needs no search code
+
+    return fetch_and_search.ranges_of(options.curriculum, holdout=options.holdout)
 
 
 def _search_too(options: FetchOptions, wanted: list[DatasetRange], settings: Settings) -> None:

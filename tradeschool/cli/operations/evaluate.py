@@ -3,8 +3,11 @@
 The module imports everything that a trial needs, so that work horses inherit it.
 """
 
+from functools import partial
+
 import click
 
+from optimizer.level.searched_store import closed_for
 from optimizer.objective.objective import evaluate as evaluate_trial
 from optimizer.objective.objective import plan_level
 from optimizer.objective.warm_up import precompile
@@ -33,14 +36,16 @@ def evaluate(parent: int | None) -> None:
         continue_guarded()
     with redis_url_of(settings) as url:
         code, arrays = fingerprint.of_code(), settings.state_dir / "arrays"
+        store = searched_candles_of(settings)
         evaluator = Evaluator(
-            store=searched_candles_of(settings),
+            store=store,
             plan=plan_level,
             evaluate=evaluate_trial,
             worker=worker_name(),
             share=lambda prepared, key: share(prepared, arrays, f"{code} {key}"),
             strategies=AllowedStrategies(settings.work.strategies),
             load=load,
+            store_of=partial(closed_for, store),
         )
         work = settings.work
         watched = WorkerSettings(

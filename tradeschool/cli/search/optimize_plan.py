@@ -5,6 +5,7 @@ from rich.table import Table
 
 from optimizer.curriculum.attempts import at_attempt
 from optimizer.curriculum.plan import PlannedPart, plan_level
+from optimizer.level.searched_store import closed_for
 from optimizer.level.spec import Level, Part
 from optimizer.search.methods.requirements import check_sampler
 from tradeschool.app.context import load_settings
@@ -13,7 +14,6 @@ from tradeschool.app.search.search_run import context_of
 from tradeschool.app.search.strategy_isolation import keep_isolated_strategies
 from tradeschool.cli.options.output import json_option
 from tradeschool.cli.options.search import search_options
-from tradeschool.markets.catalogue import HOLDOUT_WINDOW
 from tradeschool.views.terminal import console, print_json
 
 
@@ -21,7 +21,7 @@ from tradeschool.views.terminal import console, print_json
 @search_options
 @json_option
 def plan(*, as_json: bool, **options: object) -> None:
-    """Show data split, bar counts and trials of each level.
+    """Show datasets, windows, costs, bar counts and trials of each level, and the holdout period.
 
     The command runs no search and reads no prices.
     """
@@ -29,15 +29,16 @@ def plan(*, as_json: bool, **options: object) -> None:
     keep_isolated_strategies(settings)
     store = context_of(settings).store
     levels = SearchOptions.of(options, settings).levels()
-    planned = [(level, plan_level(level, store)) for level in levels]
+    planned = [(level, plan_level(level, closed_for(store, level))) for level in levels]
     for level in levels:
         check_sampler(level)
+    holdout = str(levels[0].holdout.window)
     if as_json:
-        print_json({"levels": [_as_json(level, parts) for level, parts in planned], "holdout": str(HOLDOUT_WINDOW)})
+        print_json({"levels": [_as_json(level, parts) for level, parts in planned], "holdout": holdout})
         return
     for level, parts in planned:
         _show(level, parts)
-    console().print(f"holdout period (never read by a search): {HOLDOUT_WINDOW}")
+    console().print(f"holdout period (never read by a search): {holdout}")
 
 
 def _show(level: Level, parts: list[PlannedPart]) -> None:
@@ -45,6 +46,10 @@ def _show(level: Level, parts: list[PlannedPart]) -> None:
     tried = f"{trials[0]} trials" + (f", on retries {', '.join(map(str, trials[1:]))}" if level.retries else "")
     console().print(f"level {level.name}: {level.title}: {level.direction}, {level.strategy}, {tried}")
     console().print(level.search_methods)
+    console().print(f"costs: {level.costs.sentence}")
+    console().print(
+        f"position {level.position_fraction:g} of the equity, pruned above a drawdown of {level.drawdown_limit:g}"
+    )
     embargo = f"before each part: embargo {level.split.embargo_days} days, warm-up {parts[0].warm_up} bars"
     table = Table("dataset", "part", "window", "bars expected", "bars stored", "bars evaluated", caption=embargo)
     for each in parts:
@@ -56,6 +61,9 @@ def _show(level: Level, parts: list[PlannedPart]) -> None:
     for part, total in totals.items():
         table.add_row("all" if part is Part.TRAIN else "", part, "", "", "", f"{total:,}")
     console().print(table)
+    for used in level.datasets:
+        if used.rule:
+            console().print(f"window of {used.dataset}: {used.window}, by rule: {used.rule}")
 
 
 def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:
@@ -68,7 +76,13 @@ def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:
         "pruner": str(level.used_pruner),
         "trials": level.trials,
         "retries": level.retries,
+        "costs": level.costs.model_dump(mode="json"),
+        "position_fraction": level.position_fraction,
+        "drawdown_limit": level.drawdown_limit,
         "embargo_days": level.split.embargo_days,
+        "datasets": [
+            {"dataset": each.dataset, "window": str(each.window), "rule": each.rule or None} for each in level.datasets
+        ],
         "parts": [
             {
                 "dataset": each.dataset,

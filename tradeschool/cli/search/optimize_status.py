@@ -140,7 +140,7 @@ def verify(run_name: str, number: int, level_name: str | None, attempt: int | No
     level = run.record.level(row.level)
     run.context.require_candles(level)
     load_code_here(level)
-    differences = verify_trial(run, row, number, prepare_level(level, Part.TRAIN, run.context.store.arrays))
+    differences = verify_trial(run, row, number, prepare_level(level, Part.TRAIN, run.context.searched(level).arrays))
     said = [str(each) for each in differences]
     if as_json:
         print_json({"run": run_name, "level": level.name, "trial": number, "same": not said, "differences": said})

@@ -64,7 +64,7 @@ def run_null_tests(
     """Search each of these surrogate markets; `on_run` is called with each outcome, in order."""
     found = host_for([null_spec.level])
     if found is None:
-        for each in _null_runs(context.store, null_spec, numbers, processes):
+        for each in _null_runs(context.searched(null_spec.level), null_spec, numbers, processes):
             on_run(each)
         return
     host, code = found
@@ -111,7 +111,8 @@ def _run_null_tests_here(facts: Mapping[str, Any], emit: Emit) -> None:
     content = facts["null_spec"]
     null_spec = NullTestSpec(**{**content, "level": Level.model_validate_json(content["level"])})
     with process_group(facts["processes"]) as processes:
-        for each in _null_runs(RunContext.from_json(facts["context"]).store, null_spec, facts["numbers"], processes):
+        store = RunContext.from_json(facts["context"]).searched(null_spec.level)
+        for each in _null_runs(store, null_spec, facts["numbers"], processes):
             emit(each.model_dump_json())
 
 

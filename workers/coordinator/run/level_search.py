@@ -131,8 +131,9 @@ def judge(run: RecordedRun, attempt: AttemptRow) -> AttemptRow:
         TrialDiffers: The winner, evaluated again, differs from its record; no verdict is stored.
         DataError: Candles are missing, or changed.
     """
-    record, store = run.record, run.context.store
+    record = run.record
     level = record.searched_level(attempt)
+    store = run.context.searched(level)
     case = AttemptCase(
         level=level,
         attempt=attempt.number,
@@ -226,7 +227,7 @@ def _coordinate(
 ) -> None:
     level = facts.level
     settings = CoordinatorSettings(trials_per_job=run.context.work.trials_per_job)
-    digests = level_digests(level, run.context.store)
+    digests = level_digests(level, run.context.searched(level))
 
     def given_up(number: int, reason: str) -> None:
         run.log_event("trial_given_up", level=level.name, trial=number, reason=reason)

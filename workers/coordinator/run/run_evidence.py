@@ -19,7 +19,6 @@ from optimizer.validation.evidence import Evidence
 from optimizer.validation.evidence_collection import EvaluatedWinner, Floats, daily_returns, gather_evidence
 from optimizer.validation.holdout_log import HOLDOUT, log_access
 from optimizer.validation.recommendation import Recommendation, Tier, recommend, tier_of
-from tradeschool.markets.catalogue import HOLDOUT_WINDOW
 from tradeschool.store import Store
 from workers.coordinator.recorded_run import RecordedRun
 from workers.processes.process_group import ProcessGroup
@@ -91,10 +90,11 @@ def _evidence(run: RecordedRun, subject: EvaluatedWinner, processes: ProcessGrou
         trials, now = [subject.trial], datetime.now(UTC)
         log_access(run.folder, HOLDOUT, level=level.name, attempt=subject.attempt, trials=trials, now=now)
         sources = dict.fromkeys(dataset.source for dataset in level.datasets)
-        holdout = prepare_windows(level, [(source, HOLDOUT_WINDOW) for source in sources], context.holdout.arrays)
-    prepared = {part: prepare_level(level, part, context.store.arrays) for part in Part}
+        holdout = prepare_windows(level, [(source, level.holdout.window) for source in sources], context.holdout.arrays)
+    store = context.searched(level)
+    prepared = {part: prepare_level(level, part, store.arrays) for part in Part}
     return gather_evidence(
-        subject, prepared, context.store.arrays, partial(_measure, processes, context.store, level), holdout, lacking
+        subject, prepared, store.arrays, partial(_measure, processes, store, level), holdout, lacking
     )
 
 

@@ -139,7 +139,7 @@ def replay_trial(context: RunContext, recorded: RecordedTrial) -> ReplayedTrial:
     """
     level = recorded.level
     context.require_candles(level)
-    prepared = prepare_level(level, recorded.part, context.store.arrays)[: recorded.datasets_run]
+    prepared = prepare_level(level, recorded.part, context.searched(level).arrays)[: recorded.datasets_run]
     return ReplayedTrial(
         prepared=prepared,
         runs=[backtest(level, each, recorded.trial.params) for each in prepared],

@@ -17,7 +17,8 @@ export function showCurriculum(box, run, shown, choose) {
   if (!run) return show(box, h("p", { class: "empty" }, "No run yet. Start one: ", h("code", {}, "tradeschool optimize run"), " or ", h("code", {}, "tradeschool up"), "."));
   const idle = !run.is_active && !run.outcome;
   show(box, idle && h("p", { class: "idle", key: "idle" }, "This run is not active. Resume it: ", h("code", {}, `tradeschool optimize resume ${run.run}`), "."),
-    run.levels.map((level) => card(level, level.level === shown, choose)));
+    run.levels.map((level) => card(level, level.level === shown, choose)),
+    h("p", { class: "sub", key: "holdout" }, `Holdout period, which no search reads: ${run.holdout_period}`));
 }
 
 function card(level, isShown, choose) {

@@ -1,0 +1,81 @@
+"""`tradeschool init`: write settings and a curriculum for a user's own pairs."""
+
+import os
+import shlex
+from datetime import UTC, datetime, time
+from pathlib import Path
+
+import click
+
+from optimizer.curriculum.level_files import load_levels
+from tradeschool.app.context import load_settings
+from tradeschool.app.download.product_lists import known_to_providers
+from tradeschool.app.new_project.curriculum_draft import draft_curriculum
+from tradeschool.app.new_project.curriculum_text import curriculum_text
+from tradeschool.app.new_project.settings_text import settings_text
+from tradeschool.atomic_files import publish_text
+from tradeschool.errors import SettingsError, StoreUnwritable
+from tradeschool.markets.catalogue import find_instrument
+from tradeschool.markets.timeframes import DEFAULT_TIMEFRAMES, find_timeframes
+from tradeschool.markets.timerange import parse_day, settled_day
+from tradeschool.settings.model import SETTINGS_FILE, Settings
+from tradeschool.store import Store
+from tradeschool.views.terminal import say
+
+CURRICULUM_FILE = "curriculum.toml"
+
+
+@click.command()
+@click.option("--pairs", required=True, help="Pairs, for example SOL/USD,oanda:EUR/USD.")
+@click.option("--from", "first", required=True, help="First day of the candles, for example 2020 or 2020-06-01.")
+@click.option("--to", "last", help="Day after the last one. [default: that of the stored candles]")
+@click.option("--timeframes", help="Timeframes, for example M5,H1 or 1m,4h. [default: M5,M15,H1]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path(), show_default=True, help="Folder of the two files."
+)
+@click.option("--force", is_flag=True, help="Replace both files if they exist.")
+def init(pairs: str, first: str, last: str | None, timeframes: str | None, out: Path, *, force: bool) -> None:
+    """Write tradeschool.toml and curriculum.toml for your own pairs.
+
+    Windows of bull and bear markets are found on the stored candles by a rule that is written beside them. Without
+    --force, an existing curriculum is refused and existing settings are kept.
+    """
+    settings = load_settings()
+    curriculum, settings_file = out / CURRICULUM_FILE, out / SETTINGS_FILE
+    if curriculum.exists() and not force:
+        raise SettingsError(f"{curriculum} exists; choose another folder with --out, or replace it with --force")
+    with known_to_providers(settings):
+        named = list(dict.fromkeys(find_instrument(pair) for pair in pairs.split(",")))
+        frames = find_timeframes(timeframes) if timeframes else DEFAULT_TIMEFRAMES
+        end = parse_day(last) if last else datetime.combine(settled_day(), time(), UTC)
+        draft = draft_curriculum(named, tuple(frames), parse_day(first), end, Store(settings.data_dir))
+        words = ["tradeschool", "init", "--pairs", pairs, "--from", first]
+        words += [*(["--to", last] if last else []), *(["--timeframes", timeframes] if timeframes else [])]
+        _write(out, curriculum, curriculum_text(draft, command=shlex.join(words), file=CURRICULUM_FILE))
+        load_levels(curriculum)
+    say(f"written: {curriculum}")
+    if settings_file.exists() and not force:
+        say(f"kept: {settings_file} exists")
+    else:
+        _write(out, settings_file, _settings_of(settings, out))
+        say(f"written: {settings_file}")
+    for level in draft.levels:
+        for note in draft.notes[level.name]:
+            say(f"level {level.name}: {note}")
+    say(f"next: tradeschool optimize plan --curriculum {curriculum}")
+    say(f"then: tradeschool fetch --holdout --curriculum {curriculum}")
+    say(f"then: tradeschool optimize run --curriculum {curriculum}")
+
+
+def _settings_of(settings: Settings, out: Path) -> str:
+    """Return the settings file; in another folder than the current one, it names the data folder by its full path."""
+    is_here = out.resolve() == Path.cwd()
+    return settings_text(settings, {} if is_here else {("data_dir",): settings.data_dir.resolve()})
+
+
+def _write(folder: Path, path: Path, text: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnwritable(f"cannot create {folder}: {os.strerror(error.errno or 0)}") from error
+    publish_text(folder, path, text)
