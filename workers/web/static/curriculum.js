@@ -4,6 +4,7 @@ import { h, show } from "./dom.js";
 import { count, duration, figure, objectiveText, percent, upper, words } from "./format.js";
 
 const FRACTION = /(^win_rate|drawdown|^exposure)/;
+const COUNTS = ["trades", "min_trades", "days"];
 const SIGNS = { "<=": "≤", ">=": "≥" };
 
 /** The displayed level: the chosen one, else the active one, else the last one with attempts. */
@@ -71,4 +72,4 @@ const nullLine = (level) => level.null && h("p", { class: "sub null", title: NUL
 /** The 95 % bootstrap confidence interval, if known. */
 const interval = (reading) => reading.low !== null && h("span", { class: "interval", title: "95 % confidence interval (bootstrap)" }, `${said(reading.name, reading.low).replace(" %", "")} to ${said(reading.name, reading.high)}`);
 
-const said = (name, value) => (FRACTION.test(name) ? percent(value) : figure(value, name === "min_trades" ? 0 : 2));
+const said = (name, value) => (FRACTION.test(name) ? percent(value) : COUNTS.includes(name) ? count(value) : figure(value, 2));
