@@ -27,7 +27,7 @@ from optimizer.search.in_process import search_in_process
 from optimizer.search.sampler import SearchSpace
 from optimizer.search.space import distributions
 from optimizer.search.trial_table import export
-from tradeschool.cli.demo import CURRICULUM_FILE, SEED
+from tradeschool.cli.setup.demo import CURRICULUM_FILE, SEED
 from tradeschool.store.cached_store import CachedStore
 
 EXPECTED = Path(__file__).parent / "demo-table.sha256"

@@ -14,7 +14,7 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 PACKAGES = ("fetcher", "optimizer", "tradeschool", "workers")
 ENDS = {
     "A candle": ("fetcher.download.plan.pages", "optimizer.objective.metrics.figures"),
-    "A trial": ("workers.coordinator.coordinator.StudyRun.reconcile", "optimizer.search.trial_table.trial_rows"),
+    "A trial": ("workers.coordinator.study.coordinator.StudyRun.reconcile", "optimizer.search.trial_table.trial_rows"),
     "A setting": ("tradeschool.app.context.load_settings", "fetcher.http.rate_limiter.TokenBucket.acquire"),
     "A verdict": ("optimizer.curriculum.state_machine.next_action", "optimizer.report.files.write_report"),
 }

@@ -1,7 +1,7 @@
-"""Class names of the product are unique, and the test folders mirror the packages."""
+"""No class name exists twice in the product, its folders stay small, and the test folders mirror them."""
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -16,6 +16,8 @@ EXEMPT = {
     "_Refusal": "an error response of one provider, private to its module",
 }
 """Class names that exist more than once, each with its reason."""
+MAX_MODULES = 14
+"""Modules of one folder, `__init__` aside: about 12, with room for one more feature."""
 SUPPORT = frozenset({"tests/workers/faketime"})
 """Folders of files that tests need and that belong to no package folder."""
 
@@ -42,6 +44,13 @@ def test_each_exemption_is_needed_and_limited_to_providers() -> None:
         assert all(place.startswith(("fetcher/providers/", "fetcher/simulator/protocols/")) for place in found[name]), (
             name
         )
+
+
+def test_no_folder_holds_more_modules_than_a_reader_surveys() -> None:
+    modules = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py"]
+    counts = Counter(str(path.parent.relative_to(ROOT)) for path in modules)
+
+    assert {folder: count for folder, count in counts.items() if count > MAX_MODULES} == {}
 
 
 def test_each_test_folder_mirrors_a_package_folder() -> None:

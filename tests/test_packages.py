@@ -15,7 +15,7 @@ NEEDLESS = ("aiohttp", "matplotlib", "optuna", "polars", "sqlalchemy")
 
 
 def test_the_four_packages_come_from_one_directory() -> None:
-    """`fetcher`, `workers` and `optimizer` are also names of unrelated packages on the index."""
+    """`fetcher`, `workers` and `optimizer` are names that other packages on the index bear too."""
     homes = {Path(package.__file__ or "").parent.parent for package in (tradeschool, fetcher, optimizer, workers)}
 
     assert len(homes) == 1
@@ -32,7 +32,7 @@ def test_the_job_function_name_is_pinned() -> None:
 def test_a_worker_imports_only_what_an_evaluation_needs() -> None:
     """Each worker pays for memory and start time, and a process that has used polars must not fork."""
     program = (
-        "import sys, tradeschool.cli.evaluate\n"
+        "import sys, tradeschool.cli.operations.evaluate\n"
         f"print(*[name for name in {NEEDLESS!r} if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -25,10 +25,10 @@ from table import Row, machine, markdown, write
 from optimizer.curriculum.level_files import load_levels
 from optimizer.level.spec import Gate, Level, MinTrades
 from optimizer.search.study import read_trials
-from tradeschool.app.search import context_of
+from tradeschool.app.search.search_run import context_of
 from tradeschool.settings.loading import load
 from workers.coordinator.context import RunContext
-from workers.coordinator.run_record import begin, read_run
+from workers.coordinator.run.run_record import begin, read_run
 
 WORKERS = 2
 WANTED_SECONDS = 60.0

@@ -22,14 +22,14 @@ from tests.fork_server import Forked, ForkServer
 
 IMPORTED = (
     "tradeschool.cli.main",
-    "tradeschool.cli.optimize",
-    "tradeschool.cli.up",
+    "tradeschool.cli.search.optimize",
+    "tradeschool.cli.operations.up",
     "optimizer.report.plots",
     "fetcher.download.run_loop",
     "tests.warmed",
 )
 """What the command imports for most of its words."""
-STRANGE = "ein Ordner =#%?;&'\"\\ü🦜{x}"
+SPECIAL_CHARACTERS = "ein Ordner =#%?;&'\"\\ü🦜{x}"
 """The folder of every program: with each character that something on the way could take for more than a letter."""
 TIMEOUT = 300.0  # seconds; a command that takes longer is stuck
 CURRICULUM = """
@@ -153,7 +153,7 @@ def exchange(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -> Ite
 @pytest.fixture
 def program(tmp_path: Path, exchange: str, forks: ForkServer) -> Iterator[Program]:
     """The command in an empty folder, connected to the exchange; at the end none of its processes may be left."""
-    made = program_in(tmp_path / STRANGE, exchange, forks)
+    made = program_in(tmp_path / SPECIAL_CHARACTERS, exchange, forks)
     yield made
     left = made.processes()
     for pid in left:
@@ -186,8 +186,8 @@ def program_in(folder: Path, exchange: str, forks: ForkServer) -> Program:
 def make_lasting(
     make_program: Callable[[Path], Program], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Program]:
-    """Creates the command in a folder with an unusual name, for several tests."""
-    return lambda name: make_program(tmp_path_factory.mktemp(name) / STRANGE)
+    """Makes the command at home in a folder with special characters, for several tests."""
+    return lambda name: make_program(tmp_path_factory.mktemp(name) / SPECIAL_CHARACTERS)
 
 
 @pytest.fixture(scope="session")

@@ -34,10 +34,10 @@ def test_the_page_shows_a_run_from_download_to_verdict(program, page_url: str, v
     with visit(page_url) as page:
         page.set_default_timeout(60_000)
         page.get_by_text("No run yet. Start one").wait_for()
-        page.locator("#troubles .neutral", has_text="Redis is not running: no run is active").wait_for()
+        page.locator("#alerts .neutral", has_text="Redis is not running: no run is active").wait_for()
         up = program.start("up", "--curriculum", curriculum, "--seed", "7", "-j", "2")
         page.locator("#p-download .chip.running").wait_for()
-        page.locator("#troubles .trouble").wait_for(state="detached")
+        page.locator("#alerts .alert").wait_for(state="detached")
         assert "coinbase/BTC-USD/M5" in page.locator("#p-download").inner_text()
         page.locator("#p-workers tr", has_text="2 workers").wait_for()
         page.locator("#p-coverage tbody tr", has_text="coinbase/BTC-USD/M15").wait_for()
@@ -47,7 +47,7 @@ def test_the_page_shows_a_run_from_download_to_verdict(program, page_url: str, v
         page.locator("#c-search canvas").wait_for()
         page.locator("#c-queue canvas").wait_for()
         _, said = up.communicate(timeout=90)
-        page.locator("#troubles .neutral", has_text="Redis is not running: no run is active").wait_for()
+        page.locator("#alerts .neutral", has_text="Redis is not running: no run is active").wait_for()
 
         assert up.returncode == 0, said
         text = page.locator("#curriculum").inner_text()

@@ -13,11 +13,11 @@ import sqlite3
 import sys
 from collections.abc import Callable
 
-import tradeschool.app.dataset_download
+import tradeschool.app.download.dataset_download
 
 # Imported before the fork, so that no fork has to.
-import tradeschool.cli.data
-import tradeschool.cli.fetch
+import tradeschool.cli.candles.data
+import tradeschool.cli.candles.fetch
 import tradeschool.cli.main
 import tradeschool.views.download_progress
 from fetcher import provider_registry

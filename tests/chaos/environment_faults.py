@@ -1,4 +1,4 @@
-"""Faults in the environment of a search: changed clocks, damaged files and foreign Redis keys.
+"""What goes wrong around a search: clocks that are set, files that are damaged, keys that an attacker writes.
 
 The server is the embedded one, which the coordinators' own programs start, and start again: nothing here repairs what
 the product should. Workers and coordinators share a signing key, because answers are forged, too.
@@ -204,7 +204,7 @@ class Surroundings(ChaosRound):
         return f"{self._plan.study}-{first}-{first + size - 1}-a1"
 
     def _ask(self, act: Callable[[Redis], object]) -> bool:
-        """Use a foreign connection; return whether the server was reachable."""
+        """Do something over a connection of an attacker; whether the server was there."""
         with closing(Redis.from_url(self._plan.url, socket_timeout=5)) as server, suppress(RedisError):
             act(server)
             return True

@@ -35,7 +35,7 @@ def test_random_kills_do_not_change_the_trial_table(chaos_round: ModuleType, rem
 
 
 def test_environment_faults_do_not_change_the_trial_table(chaos_round: ModuleType) -> None:
-    """Changed clocks, damaged files and foreign keys; only the product repairs them."""
+    """Clocks that are set, files that are damaged, keys that an attacker writes; nobody repairs but the product."""
     if library() is None:
         pytest.skip(MISSING)
     surroundings = importlib.import_module("tests.chaos.environment_faults")

@@ -24,9 +24,9 @@ from tradeschool.store import Store
 from tradeschool.store.frame_store import FrameStore
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
-from workers.coordinator.curriculum_run import run_levels_with
-from workers.coordinator.finalize import FinalizeOptions
-from workers.coordinator.run_record import begin, read_run
+from workers.coordinator.run.curriculum_run import run_levels_with
+from workers.coordinator.run.finalize import FinalizeOptions
+from workers.coordinator.run.run_record import begin, read_run
 from workers.monitoring.run_status import RunStatus, read_run_status
 from workers.work_horse.evaluator import Evaluator
 from workers.worker.in_process_dispatch import InProcessDispatcher

@@ -45,7 +45,7 @@ FIRST_RISE = FirstRise()
 
 @dataclass
 class _Crossing:
-    """sma_cross as a bar-by-bar strategy with plain lists."""
+    """sma_cross as a user would write it: lists, one bar at a time."""
 
     fast: int
     slow: int

@@ -59,9 +59,9 @@ def test_a_traceback_is_logged(log_format, capsys: pytest.CaptureFixture[str]) -
 def test_verbose_libraries_log_only_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("text", level=logging.DEBUG)
     logging.getLogger("optuna").info("chatter")
-    logging.getLogger("optuna").warning("trouble")
+    logging.getLogger("optuna").warning("failure")
 
-    assert [line.rpartition(" ")[2] for line in lines(capsys)] == ["trouble"]
+    assert [line.rpartition(" ")[2] for line in lines(capsys)] == ["failure"]
 
 
 def test_log_lines_carry_their_context(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,9 +26,9 @@ from tests.fork_server import Forked, ForkServer
 from tradeschool.embedded_valkey.server import find_binary
 from tradeschool.store.frame_store import FrameStore
 from workers.connection.signing import Signer
-from workers.coordinator.coordinator import StudyRun
-from workers.coordinator.job_recovery import CoordinatorSettings
-from workers.coordinator.trial_ledger import StudyProgress
+from workers.coordinator.study.coordinator import StudyRun
+from workers.coordinator.study.job_recovery import CoordinatorSettings
+from workers.coordinator.study.trial_ledger import StudyProgress
 from workers.queue.dispatch import Dispatcher, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.messages import level_digests
@@ -37,7 +37,7 @@ from workers.worker.in_process_dispatch import InProcessDispatcher
 IMPORTED = (
     "optimizer.objective.trial_result",
     "optimizer.search.study",
-    "workers.coordinator.coordinator",
+    "workers.coordinator.study.coordinator",
     "workers.queue.dispatch",
     "workers.coordinator.leadership",
     "workers.worker.worker",
@@ -45,7 +45,7 @@ IMPORTED = (
 )
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-BENCH = runpy.run_path(str(HERE / "worker_process.py"))
+WORKER_PROGRAM = runpy.run_path(str(HERE / "worker_process.py"))
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ class Plan:
         return StudyRun(
             study=study,
             facts=self.facts,
-            distributions=BENCH["distributions"](level),
-            repair=lambda parameters: BENCH["repair"](level, parameters),
-            digests=level_digests(level, BENCH["Candles"](self.digest)),
+            distributions=WORKER_PROGRAM["distributions"](level),
+            repair=lambda parameters: WORKER_PROGRAM["repair"](level, parameters),
+            digests=level_digests(level, WORKER_PROGRAM["Candles"](self.digest)),
             dispatcher=dispatcher or queued,
             settings=self.settings,
         )
@@ -142,7 +142,7 @@ class Plan:
         plan = replace(self, folder=self.folder / "here", title="plain", database=None)
         plan.folder.mkdir(exist_ok=True)
         study = plan.open()
-        plan.finish(plan.run(study, InProcessDispatcher(BENCH["make_evaluator"]("here"))))
+        plan.finish(plan.run(study, InProcessDispatcher(WORKER_PROGRAM["make_evaluator"]("here"))))
         table = export(study.trials(), "csv")
         study.close()
         assert b"complete" in table, "a table that proves nothing"
@@ -160,7 +160,7 @@ class Plan:
                 "trials_per_job": self.trials_per_job,
                 "job_timeout": self.job_timeout,
                 "key": self.key,
-                "digests": level_digests(self.level, BENCH["Candles"](self.digest)),
+                "digests": level_digests(self.level, WORKER_PROGRAM["Candles"](self.digest)),
             }
         )
 
@@ -359,7 +359,7 @@ def eventually() -> Callable[..., None]:
 
 @pytest.fixture
 def make_evaluator() -> Callable[..., object]:
-    return BENCH["make_evaluator"]
+    return WORKER_PROGRAM["make_evaluator"]
 
 
 @pytest.fixture

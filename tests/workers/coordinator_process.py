@@ -10,14 +10,14 @@ from optimizer.level.spec import Level
 from optimizer.search.study import StudyFacts, open_study
 from workers.connection.reconnect import Outage
 from workers.connection.signing import Signer
-from workers.coordinator.coordinator import StudyRun, coordinate
-from workers.coordinator.job_recovery import CoordinatorSettings
 from workers.coordinator.leadership import wait_for_leadership
+from workers.coordinator.study.coordinator import StudyRun, coordinate
+from workers.coordinator.study.job_recovery import CoordinatorSettings
 from workers.queue.dispatch import QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.trial_queue import connect
 
-BENCH = runpy.run_path(str(Path(__file__).with_name("worker_process.py")))
+WORKER_PROGRAM = runpy.run_path(str(Path(__file__).with_name("worker_process.py")))
 
 
 def main(text: str) -> None:
@@ -35,8 +35,8 @@ def main(text: str) -> None:
         return StudyRun(
             study=open_study(storage, name, facts),
             facts=facts,
-            distributions=BENCH["distributions"](level),
-            repair=lambda parameters: BENCH["repair"](level, parameters),
+            distributions=WORKER_PROGRAM["distributions"](level),
+            repair=lambda parameters: WORKER_PROGRAM["repair"](level, parameters),
             digests=plan["digests"],
             dispatcher=QueueDispatcher(
                 queue, study=name, url=url, job_timeout_seconds=plan["job_timeout"], signer=signer

@@ -1,4 +1,4 @@
-"""Hostile values for every Redis key that the product reads."""
+"""What an attacker who can write to Redis may leave in any key that the product reads."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -57,7 +57,7 @@ def of_great_size(connection: Redis, key: str, kind: str) -> None:
     _add(connection, key, kind, entries, score=4e9)
 
 
-def of_strange_numbers(connection: Redis, key: str, kind: str) -> None:
+def of_extreme_numbers(connection: Redis, key: str, kind: str) -> None:
     """Invalid, infinite, negative and too large numbers."""
     numbers = [b"nan", b"inf", b"-inf", b"-1", b"1e400", b"9e15", b"9" * 400]
     _add(connection, key, kind, numbers, score=float("inf"))
@@ -76,7 +76,7 @@ KINDS: Mapping[str, Damage] = {
     "another type": of_another_type,
     "noise": of_noise,
     "great size": of_great_size,
-    "strange numbers": of_strange_numbers,
+    "extreme numbers": of_extreme_numbers,
     "nesting": of_nesting,
 }
 FIELDS = (

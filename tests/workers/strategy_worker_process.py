@@ -1,4 +1,4 @@
-"""A worker program over synthetic candles for the strategies of `strangers`."""
+"""A worker over made candles for the strategies of `misbehaving`, as a program."""
 
 import argparse
 import logging

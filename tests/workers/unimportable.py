@@ -1,19 +1,19 @@
-"""A strategy module whose import fails in the way named by STRANGER_TROUBLE."""
+"""A strategy's module that cannot be imported, in the way that IMPORT_FAULT says."""
 
 import os
 
-import strangers
+import misbehaving
 
-TROUBLE = {
-    "exit": strangers.exit_with_a_word,
+FAULTS = {
+    "exit": misbehaving.exit_with_a_word,
     "os exit": lambda _: os._exit(1),
-    "segfault": strangers.SEGFAULT.act,
-    "loop": strangers.spin,
-    "noted loop": lambda _: (strangers.noted(os.getpid()), strangers.spin(_)),
-    "native loop": strangers.hang_with_the_lock,
-    "leak": strangers.leak,
-    "exception": strangers.raise_ugly,
-    "fork": strangers.fork_a_sleeper,
+    "segfault": misbehaving.SEGFAULT.act,
+    "loop": misbehaving.spin,
+    "noted loop": lambda _: (misbehaving.noted(os.getpid()), misbehaving.spin(_)),
+    "native loop": misbehaving.hang_with_the_lock,
+    "leak": misbehaving.leak,
+    "exception": misbehaving.raise_ugly,
+    "fork": misbehaving.fork_a_sleeper,
 }
-TROUBLE[os.environ["STRANGER_TROUBLE"]](None)
-STRATEGY = strangers.CHDIR
+FAULTS[os.environ["IMPORT_FAULT"]](None)
+STRATEGY = misbehaving.CHDIR

@@ -7,23 +7,24 @@ from typing import Any
 
 from optimizer.level.spec import Level
 from tradeschool.app.context import holdout_candles_of, redis_url_of
-from tradeschool.app.dataset_download import reachable
-from tradeschool.app.dataset_selection import refuse_unsettled
-from tradeschool.app.download_thread import DownloadThread, Job
+from tradeschool.app.download.dataset_download import reachable
+from tradeschool.app.download.dataset_selection import refuse_unsettled
+from tradeschool.app.download.download_thread import DownloadThread, Job
 from tradeschool.app.notifications import notifications
 from tradeschool.app.page_process import own_page
-from tradeschool.app.search import begin, context_of, enough_workers, run_curriculum, strategies_of
-from tradeschool.app.search_request import SearchOptions
-from tradeschool.app.strategy_isolation import keep_isolated_strategies
-from tradeschool.app.worker_pool import Look
+from tradeschool.app.search.search_request import SearchOptions
+from tradeschool.app.search.search_run import begin, context_of, enough_workers, run_curriculum, strategies_of
+from tradeschool.app.search.strategy_isolation import keep_isolated_strategies
+from tradeschool.app.search.worker_pool import Look
 from tradeschool.log import about
 from tradeschool.markets.catalogue import DatasetRange, holdout_catalogue
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window, subtract
 from tradeschool.settings.model import Settings
 from tradeschool.store import Seal
-from workers.coordinator import event_log, run_record
+from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
+from workers.coordinator.run import run_record
 
 
 def wanted_by(levels: tuple[Level, ...]) -> list[DatasetRange]:

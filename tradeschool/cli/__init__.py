@@ -1,4 +1,4 @@
-"""The commands: one module per command group, named like the command.
+"""The commands: a folder for what the user does, a module per command or large subcommand, named like it.
 
-It reads options and calls `app`; it never contains the work itself.
+A command reads options and calls `app`; it never contains the work itself.
 """

@@ -15,24 +15,24 @@ from tradeschool.errors import TradeschoolError
 from tradeschool.private_folders import deny_other_writers
 
 COMMANDS = {
-    "up": ("up:up", "Fetch, search and validate on this machine."),
-    "down": ("up:down", "Stop the embedded server."),
-    "demo": ("demo:demo", "Run a complete example offline in under a minute."),
-    "fetch": ("fetch:fetch", "Download candles and seal them."),
-    "data": ("data:data", "Inspect and manage candles on disk."),
-    "optimize": ("optimize:optimize", "Run parameter searches and inspect their results."),
-    "backtest": ("backtest:backtest", "Backtest a strategy with fixed parameters."),
-    "strategy": ("strategy:strategy", "List, create and check strategies."),
-    "worker": ("worker:worker", "Start and manage workers, which evaluate trials."),
-    "queue": ("queue:queue", "Inspect and manage the trial queue."),
-    "serve": ("serve:serve", "Serve the monitoring page, its API and metrics."),
-    "exchange": ("exchange:exchange", "Simulate the candle APIs of the providers."),
-    "compile": ("compile:compile_", "Compile the backtest ahead of time."),
-    "config": ("config:config", "Show or validate the settings."),
-    "doctor": ("config:doctor", "Check the installation: packages, services, permissions, clocks."),
+    "up": ("operations.up:up", "Fetch, search and validate on this machine."),
+    "down": ("operations.up:down", "Stop the embedded server."),
+    "demo": ("setup.demo:demo", "Run a complete example offline in under a minute."),
+    "fetch": ("candles.fetch:fetch", "Download candles and seal them."),
+    "data": ("candles.data:data", "Inspect and manage candles on disk."),
+    "optimize": ("search.optimize:optimize", "Run parameter searches and inspect their results."),
+    "backtest": ("strategies.backtest:backtest", "Backtest a strategy with fixed parameters."),
+    "strategy": ("strategies.strategy:strategy", "List, create and check strategies."),
+    "worker": ("operations.worker:worker", "Start and manage workers, which evaluate trials."),
+    "queue": ("operations.queue:queue", "Inspect and manage the trial queue."),
+    "serve": ("operations.serve:serve", "Serve the monitoring page, its API and metrics."),
+    "exchange": ("candles.exchange:exchange", "Simulate the candle APIs of the providers."),
+    "compile": ("setup.compile:compile_", "Compile the backtest ahead of time."),
+    "config": ("setup.config:config", "Show or validate the settings."),
+    "doctor": ("setup.config:doctor", "Check the installation: packages, services, permissions, clocks."),
 }
 """Command name -> module and attribute below tradeschool.cli, and help text."""
-HIDDEN = {"evaluate": "evaluate:evaluate", "standby": "standby:standby"}
+HIDDEN = {"evaluate": "operations.evaluate:evaluate", "standby": "operations.standby:standby"}
 """Internal commands, started by other commands."""
 
 INTERRUPTED = 130

@@ -36,7 +36,7 @@ class DatasetInventory:
     derived: bool
     imported: bool
     ranges: tuple[str, ...]
-    trouble: str = ""
+    error: str = ""
     """Reason why the seals cannot be read, empty otherwise; all figures are then those of an empty dataset."""
 
     def to_json(self) -> dict[str, JsonValue]:
@@ -154,5 +154,5 @@ def _unreadable(dataset: Dataset, reason: str) -> DatasetInventory:
         derived=False,
         imported=False,
         ranges=(),
-        trouble=reason,
+        error=reason,
     )

@@ -32,9 +32,9 @@ class QueueScreen:
     now: datetime
 
     @property
-    def troubles(self) -> list[str]:
+    def errors(self) -> list[str]:
         """Sources that cannot be read now, one line each."""
-        return [view.trouble for view in (self.queue, self.run, self.download) if view.trouble]
+        return [view.error for view in (self.queue, self.run, self.download) if view.error]
 
     @property
     def stall(self) -> str:
@@ -45,7 +45,7 @@ class QueueScreen:
 
 def screen(look: QueueScreen) -> Group:
     """Render all data for a terminal."""
-    parts: list[RenderableType] = [Text(trouble, style="bold red") for trouble in look.troubles]
+    parts: list[RenderableType] = [Text(error, style="bold red") for error in look.errors]
     if look.stall:
         parts.append(Text(look.stall, style="bold red"))
     if look.queue.note:
@@ -61,7 +61,7 @@ def screen(look: QueueScreen) -> Group:
 
 def line(look: QueueScreen) -> str:
     """Render all data in one line, for a log."""
-    parts = [each for each in (*look.troubles, look.stall, look.queue.note) if each]
+    parts = [each for each in (*look.errors, look.stall, look.queue.note) if each]
     if queue := look.queue.value:
         parts.append(
             f"{queue.queued:,} queued, {queue.started:,} running, {queue.failed:,} failed, "

@@ -11,7 +11,7 @@ from rich.progress import Progress as Bars
 
 from optimizer.level.spec import Level
 from tradeschool.views.terminal import say
-from workers.coordinator.trial_ledger import StudyProgress as Trials
+from workers.coordinator.study.trial_ledger import StudyProgress as Trials
 
 LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
 FIRST_NULL_TEST_SECONDS = 3.0

@@ -76,7 +76,7 @@ class Bounded:
 
     parts: tuple[object, ...] = ()
     """Entries as Redis returns them, without those that are too long."""
-    trouble: str = ""
+    error: str = ""
     """Why entries are missing; empty if all were read."""
 
     @property
@@ -114,12 +114,12 @@ def read_hash(pipeline: Pipeline | Redis, key: str, fields: Sequence[str], *, mo
 def parse_key(key: str, kind: str, reply: object) -> Bounded:
     """Parse a reply to `read_key`; pairs for a hash and a sorted set."""
     if isinstance(reply, RedisError):
-        return Bounded(trouble=f"{key}: {str(reply).partition(chr(10))[0][:200]}")
+        return Bounded(error=f"{key}: {str(reply).partition(chr(10))[0][:200]}")
     match reply:
         case [bytes() as found, int() as total, [*parts]] if found.decode() == kind:
             return _bounded(key, kind, total, parts)
         case [bytes() as found, *_] if found != b"none":
-            return Bounded(trouble=f"{key} is a {found.decode(errors='replace')}, not a {kind}")
+            return Bounded(error=f"{key} is a {found.decode(errors='replace')}, not a {kind}")
     return Bounded()
 
 
@@ -186,7 +186,7 @@ def _bounded(key: str, kind: str, total: int, parts: Sequence[object]) -> Bounde
     whole = list(zip(parts[::2], parts[1::2], strict=False)) if pairs else list(parts)
     kept = tuple(each for each in whole if not _is_too_long(each))
     left = max(0, total - len(kept))
-    return Bounded(parts=kept, trouble=f"{key}: {left:,} of {total:,} entries were left out" if left else "")
+    return Bounded(parts=kept, error=f"{key}: {left:,} of {total:,} entries were left out" if left else "")
 
 
 def _is_too_long(part: object) -> bool:

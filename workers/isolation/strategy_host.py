@@ -1,8 +1,8 @@
 """The processes of users' strategies: one each, so that a search survives whatever a strategy's code does.
 
 The searching process knows what a strategy declares, and sends each call of its code to the strategy's process:
-repairs and warm-ups one by one, long steps as a whole (see `workers.coordinator.isolated_steps`). Built-in strategies
-run in the searching process itself.
+repairs and warm-ups one by one, long steps as a whole (see `workers.coordinator.run.isolated_steps`). Built-in
+strategies run in the searching process itself.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""The parent side of a process that runs a user's strategy; `workers.coordinator.isolated_child` is its program."""
+"""The parent side of a process that runs a user's strategy; `workers.coordinator.run.isolated_child` is its program."""
 
 import logging
 import os
@@ -68,7 +68,7 @@ class StrategyProcess:
         self._poll.register(self._socket, select.POLLIN)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  # our own program
-                python_command("-m", "workers.coordinator.isolated_child", str(theirs.fileno()), str(os.getpid())),
+                python_command("-m", "workers.coordinator.run.isolated_child", str(theirs.fileno()), str(os.getpid())),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

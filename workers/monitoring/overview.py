@@ -44,7 +44,7 @@ class View(Generic[T]):
     """One part of the status: its value, or the error that prevented reading it."""
 
     value: T | None = None
-    trouble: str = ""
+    error: str = ""
     """Error message; empty if there was no error."""
     note: str = ""
     """Reason for a missing value that is not an error."""
@@ -77,7 +77,7 @@ class Overview:
         self.studies = StudyWatch(sources.context.storage_url)
         self._queue: TrialQueue | None = None
         self._inventory = Inventory(sources.context.store)
-        self._troubles: dict[str, str] = {}
+        self._errors: dict[str, str] = {}
         self._queue_seen: tuple[float, View[Snapshot]] | None = None
 
     def queue(self) -> View[Snapshot]:
@@ -89,12 +89,12 @@ class Overview:
     def past(self) -> View[list[HistorySample]]:
         """Return the queue history; read it from the saved file if the embedded server is not running."""
         seen = self._see("queue", lambda: read_history(self.connection()))
-        if self.sources.embedded and not seen.value and not seen.trouble:
+        if self.sources.embedded and not seen.value and not seen.error:
             return View(value=load_history(self.sources.embedded.folder))
         return seen
 
     def run(self, name: str | None = None) -> View[RunStatus]:
-        """Return the status of a run, by default the newest; neither value nor trouble if the run does not exist."""
+        """Return the status of a run, by default the newest; neither value nor error if the run does not exist."""
         return self._see("run", lambda: self._run_status(name))
 
     def runs(self) -> View[list[str]]:
@@ -151,28 +151,28 @@ class Overview:
         except RedisError as error:
             seen = self._without_redis(error)
         except TradeschoolError as error:
-            seen = View(trouble=str(error))
+            seen = View(error=str(error))
         except OSError as error:
-            seen = View(trouble=f"{error.filename or what}: {error.strerror or error}")
-        self._tell(what, seen.trouble)
+            seen = View(error=f"{error.filename or what}: {error.strerror or error}")
+        self._tell(what, seen.error)
         return seen
 
     def _without_redis(self, error: RedisError) -> View[T]:
         embedded = self.sources.embedded
         if embedded and isinstance(error, RedisGone) and not embedded.is_in_use:
             return View(note=NOT_RUNNING)
-        return View(trouble=f"Redis {mask_url(self.sources.redis_url)} does not answer: {_reason(error)}")
+        return View(error=f"Redis {mask_url(self.sources.redis_url)} does not answer: {_reason(error)}")
 
-    def _tell(self, what: str, trouble: str) -> None:
+    def _tell(self, what: str, error: str) -> None:
         """Log once when a part becomes unavailable and once when it is available again; nothing if `is_quiet`."""
         if self._is_quiet:
             return
-        before = self._troubles.get(what, "")
-        if trouble and not before:
-            log.warning("status not available", extra={"action": "view_lost", "what": what, "reason": trouble})
-        if before and not trouble:
+        before = self._errors.get(what, "")
+        if error and not before:
+            log.warning("status not available", extra={"action": "view_lost", "what": what, "reason": error})
+        if before and not error:
             log.warning("status available again", extra={"action": "view_back", "what": what})
-        self._troubles[what] = trouble
+        self._errors[what] = error
 
 
 def _reason(error: Exception) -> str:

@@ -21,7 +21,7 @@ from optimizer.validation.gate import Criterion, gate_readings
 from optimizer.validation.recommendation import Recommendation
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import has_leader
-from workers.coordinator.run_record import end_reason, next_of
+from workers.coordinator.run.run_record import end_reason, next_of
 from workers.monitoring.snapshot import Snapshot
 from workers.monitoring.stall_detection import Stall
 from workers.monitoring.trial_counts import TrialCounts, count_trials

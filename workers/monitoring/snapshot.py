@@ -193,7 +193,7 @@ def take_snapshot(
         running_jobs=running_jobs,
         most_jobs=sum(study.most_jobs for study in studies) if studies else None,
         # Without parts[0]: only the head of the queue is read.
-        left_out=tuple(part.trouble for part in parts[1:] if part.trouble),
+        left_out=tuple(part.error for part in parts[1:] if part.error),
         is_suspended=bool(suspended),
         idle_seconds=_idle_seconds(queue, latest, now),
     )

@@ -91,8 +91,8 @@ def parse_announcements(clock: object, reply: object, signer: Signer = UNSIGNED)
     """Parse the two replies of `request_announcements`."""
     found: dict[str, Announcement] = {}
     now, listed = server_time(clock), parse_key(KEY, "hash", reply)
-    if listed.trouble:
-        log_once(KEY, listed.trouble)
+    if listed.error:
+        log_once(KEY, listed.error)
     for name, text in listed.pairs:
         study = text_of(name)
         try:

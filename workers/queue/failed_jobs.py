@@ -62,8 +62,8 @@ def failed_jobs(queue: TrialQueue, most: int = MAX_LISTED) -> list[FailedJob]:
     if isinstance(reply, RedisError):
         raise reply
     found = parse_key(key, "zset", reply)
-    if found.trouble:
-        log_once(key, found.trouble)
+    if found.error:
+        log_once(key, found.error)
     return [
         # A failed job's score is the time of its removal.
         FailedJob(job=text(name), reason=_reason(queue, text(name)), ended=_moment(number(score)))

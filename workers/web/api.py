@@ -122,8 +122,8 @@ async def list_runs(request: web.Request) -> web.Response:
     """Return the names of all runs, newest first."""
     poller = request.app[POLLER]
     view = await poller.recent("runs", poller.overview.runs)
-    if view.trouble:
-        raise web.HTTPServiceUnavailable(text=view.trouble)
+    if view.error:
+        raise web.HTTPServiceUnavailable(text=view.error)
     return _json({"runs": [*(view.value or ())]})
 
 
@@ -131,8 +131,8 @@ async def run_status(request: web.Request) -> web.Response:
     """Return the status of a run."""
     poller, run = request.app[POLLER], await _run(request)
     view = await poller.recent(("run", run), lambda: poller.overview.run(run))
-    if view.trouble:
-        raise web.HTTPServiceUnavailable(text=view.trouble)
+    if view.error:
+        raise web.HTTPServiceUnavailable(text=view.error)
     return _json(as_page(_found(view.value, "no such run")))
 
 

@@ -137,7 +137,7 @@ def _redis_state(topics: TopicStore) -> str:
     topic = json.loads(topics.text("queue") or b"{}")
     if topic.get("queue"):
         return "up"
-    if topic.get("trouble"):
+    if topic.get("error"):
         return "unreachable"
     return "not running" if topic.get("note") else "unknown"
 

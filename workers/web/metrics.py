@@ -52,7 +52,7 @@ class MetricsCollector(Collector):
             ["version"],
             [([version("tradeschool-curriculum")], 1)],
         )
-        seen = [([source], bool(topic) and not topic.get("trouble")) for source, topic in topics.items()]
+        seen = [([source], bool(topic) and not topic.get("error")) for source, topic in topics.items()]
         yield _gauge("tradeschool_up", "1 if a source was readable at the last check, else 0.", ["source"], seen)
         yield from _redis(topics["queue"], queue)
         yield from _queue(queue)

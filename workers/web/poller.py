@@ -99,15 +99,13 @@ class Poller:
             self.topic_store.put(part.topic, await self.ask(part.look))
         except Exception:  # outermost loop: an unreadable source must not stop the page
             log.exception("poll failed", extra={"action": "look_failed", "topic": part.topic})
-            self.topic_store.put(
-                part.topic, {"trouble": f"{part.topic}: not readable; see the log of tradeschool serve"}
-            )
+            self.topic_store.put(part.topic, {"error": f"{part.topic}: not readable; see the log of tradeschool serve"})
         self.looked = time.monotonic()
 
     def _queue(self) -> JsonValue:
         view = self.overview.queue()
         return {
-            "trouble": view.trouble,
+            "error": view.error,
             "note": view.note,
             "time": self.overview.clock(),
             "queue": view.value.to_json() if view.value else None,
@@ -117,7 +115,7 @@ class Poller:
         view = self.overview.run()
         self._run = view.value.name if view.value else self._run
         names: list[JsonValue] = [*(self.overview.runs().value or ())[:MAX_RUNS]]
-        return {"trouble": view.trouble, "run": as_page(view.value) if view.value else None, "runs": names}
+        return {"error": view.error, "run": as_page(view.value) if view.value else None, "runs": names}
 
     def _events(self) -> JsonValue:
         found = event_log.read(self.folder(self._run), MAX_EVENTS) if self._run else ()
@@ -127,24 +125,24 @@ class Poller:
         view = self.overview.download()
         found = view.value
         if found is None:
-            return {"trouble": view.trouble, "state": None, "download": None}
+            return {"error": view.error, "state": None, "download": None}
         told = found.model_dump(mode="json")
         for each, seconds in zip(told["downloads"], found.etas_seconds, strict=True):
             each["eta_seconds"] = seconds
         state = found.state(datetime.fromtimestamp(self.overview.clock(), UTC))
-        return {"trouble": view.trouble, "state": state, "download": told}
+        return {"error": view.error, "state": state, "download": told}
 
     def _candles(self) -> JsonValue:
         view = self.overview.candles()
         datasets: list[JsonValue] = [
             {**leased.inventory.to_json(), "months": dict(leased.months)} for leased in view.value or ()
         ]
-        return {"trouble": view.trouble, "datasets": datasets}
+        return {"error": view.error, "datasets": datasets}
 
     def history(self) -> JsonValue:
         """Return the queue history."""
         view = self.overview.past()
-        return {"trouble": view.trouble, "samples": [asdict(moment) for moment in view.value or ()]}
+        return {"error": view.error, "samples": [asdict(moment) for moment in view.value or ()]}
 
     def folder(self, run: str) -> Path:
         """Return the folder of a run; the caller has validated the name."""

@@ -11,7 +11,7 @@ from fetcher.download import run_loop
 from fetcher.http import client
 from fetcher.http.rate_limiter import TokenBucket
 from fetcher.protocol.provider import Access
-from tradeschool.app.dataset_selection import choose
+from tradeschool.app.download.dataset_selection import choose
 from tradeschool.store.frame_store import FrameStore
 
 TICK = 0.01  # seconds

@@ -10,7 +10,7 @@ from ours import DISTRIBUTIONS, Candles, level_of, make_run, prepare, trial
 
 from optimizer.search.sampler import SearchSpace, TrialHistory, ask
 from optimizer.search.study import StudyFacts, TrialOrigin, finished_trial, open_study
-from workers.coordinator.coordinator import StudyRun
+from workers.coordinator.study.coordinator import StudyRun
 from workers.work_horse.evaluator import Evaluator
 from workers.worker.in_process_dispatch import InProcessDispatcher
 

@@ -23,8 +23,8 @@ from optimizer.objective.trial_result import CONSTRAINTS, Evaluation, TrialOutco
 from optimizer.search.study import StudyFacts, open_study
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
-from workers.coordinator.coordinator import StudyRun
-from workers.coordinator.job_recovery import CoordinatorSettings
+from workers.coordinator.study.coordinator import StudyRun
+from workers.coordinator.study.job_recovery import CoordinatorSettings
 from workers.queue.dispatch import Dispatcher, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.messages import level_digests

@@ -15,8 +15,8 @@ from fetcher.download import run_loop
 from fetcher.locks import exclusive, of_folder
 from fetcher.protocol.provider import Access
 from fetcher.simulator.faults import Faults
-from tradeschool.app.dataset_download import download
-from tradeschool.app.dataset_selection import choose
+from tradeschool.app.download.dataset_download import download
+from tradeschool.app.download.dataset_selection import choose
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.timeframes import Timeframe

@@ -15,7 +15,7 @@ from fetcher.protocol.provider import Access, Page, Provider
 from fetcher.provider_registry import find, load
 from fetcher.providers import coinbase
 from fetcher.simulator.faults import Faults
-from tradeschool.app.dataset_download import access_to
+from tradeschool.app.download.dataset_download import access_to
 from tradeschool.errors import ProviderRejected, ProviderUnusable, SettingsError
 from tradeschool.markets.catalogue import INSTRUMENTS, DatasetRange
 from tradeschool.markets.instruments import Dataset

@@ -40,13 +40,13 @@ class TestServe:
         async with serve(exchange_of(generated, oanda_limit=OANDA_LIMIT, monotonic=clock)) as served:
             async with aiohttp.ClientSession(served.url, headers=TOKEN) as kept:
                 known = [(await kept.get(HOURS)).status for _ in range(5)]
-            strangers = []
+            statuses = []
             for _ in range(3):
-                async with aiohttp.ClientSession(served.url, headers=TOKEN) as stranger:
-                    strangers.append((await stranger.get(HOURS)).status)
+                async with aiohttp.ClientSession(served.url, headers=TOKEN) as client:
+                    statuses.append((await client.get(HOURS)).status)
 
         assert known == [200] * 5
-        assert strangers == [200, 429, 429]
+        assert statuses == [200, 429, 429]
 
 
 class TestCompression:

@@ -19,7 +19,7 @@ from tradeschool.errors import SettingsError
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("dataset", [BTC, EUR], ids=str)
 def test_bar_by_bar_decisions_trade_like_equal_signals(seed, dataset):
-    """A bar-by-bar strategy with plain lists equals sma_cross over all candles."""
+    """The strategy by a user, asked bar by bar, against sma_cross over all candles at once."""
     random = np.random.default_rng(seed)
     prepared = random_prepared(seed, 400, warm_up=45, dataset=dataset)
     parameters = managed_parameters(random)

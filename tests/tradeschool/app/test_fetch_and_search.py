@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tradeschool.app import download_thread
-from tradeschool.app.download_thread import DownloadThread
+from tradeschool.app.download import download_thread
+from tradeschool.app.download.download_thread import DownloadThread
 from tradeschool.errors import DataIncomplete
 from tradeschool.markets.catalogue import BTC_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset

@@ -77,7 +77,7 @@ def test_every_error_has_its_line_and_exit_code(
         raise error
 
     monkeypatch.setattr("sys.argv", ["tradeschool", "fetch"])
-    monkeypatch.setattr("tradeschool.cli.fetch.load_settings", ends)
+    monkeypatch.setattr("tradeschool.cli.candles.fetch.load_settings", ends)
     with pytest.raises(SystemExit) as ended:
         main()
 

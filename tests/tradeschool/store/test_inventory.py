@@ -107,7 +107,7 @@ def test_an_unreadable_seal_is_reported_with_the_others(store: FrameStore, made:
 
     broken, sound = (held.inventory for held in Inventory(store).look([BTC, EUR]))
 
-    assert "not a seal" in broken.trouble
+    assert "not a seal" in broken.error
     assert not broken.sealed
     assert sound.sealed
 

@@ -119,7 +119,7 @@ DOWNLOAD = DownloadStatus(
         ),
     ),
 )
-AWAY = View(trouble="Redis unix:///x does not answer: gone")
+AWAY = View(error="Redis unix:///x does not answer: gone")
 
 
 def shown(look: QueueScreen) -> str:
@@ -167,15 +167,15 @@ def test_too_many_workers_are_reported_with_advice() -> None:
 def test_unavailable_services_are_shown_on_screen_and_line() -> None:
     look = QueueScreen(queue=AWAY, run=View(value=RUN), download=View(), now=NOW)
 
-    assert AWAY.trouble in shown(look)
-    assert line(look).startswith(AWAY.trouble)
+    assert AWAY.error in shown(look)
+    assert line(look).startswith(AWAY.error)
     assert "level 1: 75 of 150 trials, ETA 2 min" in line(look)
 
 
 def test_a_server_stopped_with_its_run_is_not_an_error() -> None:
     look = QueueScreen(queue=View(note=NOT_RUNNING), run=View(), download=View(), now=NOW)
 
-    assert look.troubles == []
+    assert look.errors == []
     assert line(look) == NOT_RUNNING
     assert "no run is active" in shown(look)
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.factories.runs import make_level
 from tradeschool.views import trial_progress
-from workers.coordinator.trial_ledger import StudyProgress
+from workers.coordinator.study.trial_ledger import StudyProgress
 
 
 def test_null_test_progress_is_logged_periodically_with_eta(

@@ -1,4 +1,4 @@
-"""Hostile Redis keys never end a worker or change a result: the trial table is that of an undisturbed run."""
+"""An attacker's keys cost time, never a worker or a result: the run ends with the table of a quiet one."""
 
 import base64
 import time

@@ -12,7 +12,7 @@ from optimizer.search.sampler import SearchSpace
 from optimizer.search.space import distributions
 from optimizer.search.trial_table import export
 from tests.factories.in_process_runs import ALMOST, ANY, RunHarness, level
-from workers.coordinator.run_record import read_run
+from workers.coordinator.run.run_record import read_run
 
 SEED = 7
 

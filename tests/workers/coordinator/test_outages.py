@@ -11,8 +11,8 @@ from optimizer.search.study import OpenStudy
 from optimizer.search.trial_table import export
 from tradeschool.errors import ServiceUnreachable
 from workers.connection.reconnect import LONGEST_PAUSE_SECONDS, Outage
-from workers.coordinator.coordinator import StudyRun, coordinate
-from workers.coordinator.trial_ledger import StudyProgress
+from workers.coordinator.study.coordinator import StudyRun, coordinate
+from workers.coordinator.study.trial_ledger import StudyProgress
 
 
 def conducted(plan, at: int, breaks: Callable[[], None], mends: Callable[[], None]) -> bytes:

@@ -17,8 +17,8 @@ from optimizer.strategies.registry import find_own_by, import_own
 from tests.factories.in_process_runs import ANY, RunHarness, level, run_harness_in
 from tradeschool.errors import SettingsError, StrategyFailed, StrategyNotImported, TradeschoolError
 from tradeschool.markets.timeframes import Timeframe
-from workers.coordinator.curriculum_run import run_levels_with
-from workers.coordinator.finalize import FinalizeOptions
+from workers.coordinator.run.curriculum_run import run_levels_with
+from workers.coordinator.run.finalize import FinalizeOptions
 from workers.isolation import strategy_host
 from workers.isolation.strategy_host import StrategyHost, isolated_strategies
 from workers.isolation.strategy_process import IsolationSettings
@@ -293,7 +293,7 @@ def test_a_strategy_that_fails_only_on_validation_ends_the_run(
 def go_on_once_searched(harness: RunHarness) -> None:
     """Repairs run in this process, so that their duration does not matter."""
     host, strategy_host._host = strategy_host._host, None
-    from workers.coordinator import isolated_steps
+    from workers.coordinator.run import isolated_steps
 
     original = isolated_steps.host_for
     try:

@@ -50,7 +50,7 @@ class ServiceHarness:
 
     def queue(self) -> View[Snapshot]:
         if self.workers is None:
-            return View(trouble="away")
+            return View(error="away")
         counts = dict.fromkeys(("queued", "started", "finished", "failed", "deferred", "scheduled"), 0)
         pace = {"oldest_seconds": 0.0, "throughput_per_minute": 0}
         return View(value=Snapshot(**counts, **pace, workers=self.workers))  # type: ignore[arg-type]

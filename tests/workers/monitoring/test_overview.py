@@ -36,10 +36,10 @@ def overview(socket_folder: Path) -> Iterator[Overview]:
 
 
 def test_an_empty_installation_has_an_overview(overview: Overview) -> None:
-    assert "does not answer" in overview.queue().trouble
-    assert (overview.run().value, overview.run().trouble) == (None, "")
-    assert (overview.candles().value, overview.candles().trouble) == ([], "")
-    assert (overview.download().value, overview.download().trouble) == (None, "")
+    assert "does not answer" in overview.queue().error
+    assert (overview.run().value, overview.run().error) == (None, "")
+    assert (overview.candles().value, overview.candles().error) == ([], "")
+    assert (overview.download().value, overview.download().error) == (None, "")
 
 
 def test_a_server_outage_is_reported_and_reading_resumes(
@@ -51,7 +51,7 @@ def test_a_server_outage_is_reported_and_reading_resumes(
     server.kill()
     server.wait()
     for _ in range(3):
-        assert "does not answer" in overview.queue().trouble
+        assert "does not answer" in overview.queue().error
     start_server()
 
     end = time.monotonic() + 60
@@ -71,8 +71,8 @@ def test_a_password_is_not_shown(socket_folder: Path) -> None:
         )
     )
 
-    assert "s3cret" not in overview.queue().trouble
-    assert "127.0.0.1:9" in overview.queue().trouble
+    assert "s3cret" not in overview.queue().error
+    assert "127.0.0.1:9" in overview.queue().error
 
 
 def test_an_unreadable_data_folder_is_reported(overview: Overview, socket_folder: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_running_or_killed_download_is_read(overview: Overview, socket_folder:
     assert [seen.state(now) for now in later] == ["running", "lost"]
     assert record.model_copy(update={"running": False}).state(later[1]) == "over"
     (socket_folder / "data" / "download_status.json").write_text("{")
-    assert "download_status.json" in overview.download().trouble
+    assert "download_status.json" in overview.download().error
 
 
 def test_an_overview_writes_nothing_to_the_queue(
@@ -109,7 +109,7 @@ def test_an_overview_writes_nothing_to_the_queue(
     assert all(key.startswith(b"tradeschool:history:") for key in keys)
 
 
-def test_an_embedded_server_stopped_with_its_run_is_no_error(
+def test_an_embedded_server_that_ended_with_its_run_is_no_error_and_its_past_is_kept(
     socket_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     embedded = EmbeddedValkey.of(socket_folder / "s")
@@ -123,13 +123,13 @@ def test_an_embedded_server_stopped_with_its_run_is_no_error(
     seen = overview.queue()
     overview.close()
 
-    assert (seen.value, seen.trouble, seen.note) == (None, "", NOT_RUNNING)
+    assert (seen.value, seen.error, seen.note) == (None, "", NOT_RUNNING)
     assert past
     assert overview.past().value == past
     assert not caplog.records
 
 
-def test_an_embedded_server_killed_during_a_run_is_an_error(socket_folder: Path) -> None:
+def test_an_embedded_server_that_is_killed_during_a_run_is_an_error(socket_folder: Path) -> None:
     embedded = EmbeddedValkey.of(socket_folder / "s")
     overview = Overview(
         Sources(redis_url=embedded.url, context=make_context(socket_folder), datasets=[], embedded=embedded)
@@ -139,9 +139,9 @@ def test_an_embedded_server_killed_during_a_run_is_an_error(socket_folder: Path)
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         end = time.monotonic() + 60
-        while not (seen := overview.queue()).trouble:
+        while not (seen := overview.queue()).error:
             assert time.monotonic() < end
     overview.close()
 
-    assert "does not answer" in seen.trouble
+    assert "does not answer" in seen.error
     assert seen.note == ""

@@ -1,4 +1,4 @@
-"""Attacks by a client that can write to Redis, with and without a signing key."""
+"""What an attacker who can write to Redis achieves where coordinator and workers share a key, and where they do not."""
 
 import base64
 import json
@@ -39,7 +39,7 @@ def signed_run(plan, study):
 
 
 def failed(connection: Redis, job: str, reason: str, **fields: str) -> None:
-    """A forged failure as an attacker would write it."""
+    """What an attacker writes to have a job taken for failed."""
     connection.hset(f"rq:job:{job}", "status", "failed")
     packed = base64.b64encode(zlib.compress(reason.encode()))
     connection.xadd(f"rq:results:{job}", {"type": "2", "exc_string": packed, **fields})
@@ -66,11 +66,11 @@ def test_built_in_and_configured_strategies_are_evaluated(plan) -> None:
 def test_a_batch_for_another_strategy_ends_the_run_with_advice(plan, start_worker, eventually) -> None:
     start_worker()
     eventually(lambda: plan.queue.connection.smembers("rq:workers:trials"))
-    strange = replace(plan, strategy="antigravity:x")
-    study = strange.open()
+    forged = replace(plan, strategy="antigravity:x")
+    study = forged.open()
 
     with pytest.raises(SettingsError, match="refuse trial 0: batch refused: strategy 'antigravity:x' is not allowed"):
-        strange.finish(strange.run(study))
+        forged.finish(forged.run(study))
 
     assert study.trials() == []
     study.close()
@@ -164,7 +164,7 @@ def test_a_forged_loss_count_is_ignored(connection: Redis, stored: str) -> None:
     assert [count_loss(connection, "s", "j", SIGNER) for _ in range(2)] == [1, 1]
 
 
-def test_attackers_cannot_change_a_signed_search(plan, start_worker, make_evaluator) -> None:
+def test_an_attacker_cannot_change_a_signed_search(plan, start_worker, make_evaluator) -> None:
     """Forged failures, losses, results, batches and leases at each step do not change the table."""
     start_worker("--key", SECRET)
     connection, expected = plan.queue.connection, plan.table_in_process()

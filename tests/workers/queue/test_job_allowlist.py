@@ -39,7 +39,7 @@ def data_of(content: object) -> bytes:
 
 
 def write(connection: Redis, job_id: str, **fields: object) -> None:
-    """Write a job hash as an attacker might."""
+    """A hash in the queue, as an attacker might write it."""
     honest = {"data": data_of(ORDER), "status": "queued", "origin": "trials", "created_at": "2024-01-01T00:00:00.0Z"}
     connection.hset(f"rq:job:{job_id}", mapping=honest | fields)
     connection.rpush("rq:queue:trials", job_id)

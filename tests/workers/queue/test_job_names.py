@@ -1,4 +1,4 @@
-"""Job names: they carry study and trials, and unknown names are shown unchanged."""
+"""Names tell what they are about, and unknown ones tell nothing wrong."""
 
 import pytest
 
@@ -25,6 +25,6 @@ def test_log_lines_carry_run_level_and_trial() -> None:
     assert about_study("my-run-L2-a1") == {"run": "my-run", "level": "2"}
 
 
-def test_an_unknown_name_is_shown_unchanged() -> None:
+def test_an_unknown_name_is_told_as_it_is() -> None:
     assert about_job("nonsense") == {"job": "nonsense"}
     assert about_study("nonsense") == {"study": "nonsense"}

@@ -11,7 +11,7 @@ import pytest
 from rq.job_lifecycle import record_job_failure
 
 from optimizer.search.trial_table import export
-from workers.coordinator.coordinator import StudyRun
+from workers.coordinator.study.coordinator import StudyRun
 from workers.monitoring.snapshot import Snapshot, take_snapshot
 from workers.monitoring.stall_detection import Stall
 from workers.queue.failed_jobs import failed_jobs

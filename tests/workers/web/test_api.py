@@ -244,7 +244,7 @@ def test_during_a_redis_outage_other_topics_are_served(context, serve, client) -
         failed = page.get("/api/failed")
         health = page.get("/healthz")
 
-    assert "does not answer" in queue["trouble"]
+    assert "does not answer" in queue["error"]
     assert "s3cret" not in json.dumps(queue)
     assert run["run"]["run"] == "r1"
     assert failed.status_code == 503
@@ -265,9 +265,9 @@ def test_a_stopped_embedded_server_between_runs_is_no_error(
         queue = eventually(lambda: (found := page.get("/api/queue")).status_code == 200 and found.json())
         history, health, metrics = page.get("/api/history"), page.get("/healthz"), page.get("/metrics").text
 
-    assert (queue["trouble"], queue["queue"]) == ("", None)
+    assert (queue["error"], queue["queue"]) == ("", None)
     assert "not running: no run is active" in queue["note"]
-    assert history.json() == {"trouble": "", "samples": [asdict(MOMENT)]}
+    assert history.json() == {"error": "", "samples": [asdict(MOMENT)]}
     assert health.json() == {"status": "ok", "redis": "not running"}
     assert "tradeschool_redis_up 0.0" in metrics
     assert 'tradeschool_up{source="queue"} 1.0' in metrics
@@ -278,18 +278,18 @@ def test_during_a_database_outage_result_files_are_served(context, serve, client
     context.begin_run("away")
     with serve(context) as url, client(url) as page, stream(page):  # watched, it looks every two seconds
 
-        def trouble() -> str | None:
-            return page.get("/api/run").json().get("trouble")
+        def error() -> str | None:
+            return page.get("/api/run").json().get("error")
 
         eventually(lambda: page.get("/api/run").json().get("run"))
         server.stop()
         try:
-            told = eventually(trouble)
+            told = eventually(error)
             level_status, files = page.get("/api/runs/away"), page.get("/api/runs/away/events")
             health = page.get("/healthz")
         finally:
             server.start()
-        eventually(lambda: trouble() == "")
+        eventually(lambda: error() == "")
 
         assert told.startswith("study database postgresql")
         assert level_status.status_code == 503
@@ -303,7 +303,7 @@ def test_a_failing_topic_does_not_stop_the_others(page, context, monkeypatch: py
     context.begin_run()
 
     with stream(page):
-        told = eventually(lambda: page.get("/api/run").json().get("trouble"))
+        told = eventually(lambda: page.get("/api/run").json().get("error"))
     assert told == "run: not readable; see the log of tradeschool serve"
     assert page.get("/api/queue").status_code == 200
 

@@ -192,10 +192,10 @@ def test_a_server_outage_is_shown_until_it_ends(context, serve, visit, socket_fo
     context.redis_url = f"unix://{socket_folder / 'v'}"
     context.begin_run()
     with serve(context) as url, visit(url) as page:
-        page.locator("#troubles", has_text="does not answer").wait_for()
+        page.locator("#alerts", has_text="does not answer").wait_for()
         page.get_by_text("Long in bull markets").first.wait_for()
         start_server()
-        page.locator("#troubles .trouble").wait_for(state="detached")
+        page.locator("#alerts .alert").wait_for(state="detached")
 
         page.get_by_text("0 queued, 0 running").first.wait_for()
 

@@ -19,11 +19,11 @@ from optimizer.search.study import StudyFacts, open_study
 from optimizer.search.trial_table import export
 from tests.factories.levels import level_of
 from tests.fork_server import Forked, ForkServer
-from tests.workers.strangers import UNLUCKY
+from tests.workers.misbehaving import UNLUCKY
 from tests.workers.strategy_worker_process import Candles
 from tradeschool.errors import StrategyNotImported
-from workers.coordinator.coordinator import StudyRun
-from workers.coordinator.job_recovery import CoordinatorSettings
+from workers.coordinator.study.coordinator import StudyRun
+from workers.coordinator.study.job_recovery import CoordinatorSettings
 from workers.queue.dispatch import JobKey, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
 from workers.queue.messages import TrialBatch, level_digests
@@ -55,20 +55,20 @@ class Hurried(QueueDispatcher):
 
 @dataclass(kw_only=True)
 class Scene:
-    """Runs searches with misbehaving strategies."""
+    """Where searches with misbehaving strategies take place."""
 
     folder: Path
     url: str
     forks: ForkServer
-    strategy: str = "strangers:EXIT"
-    trouble: str = "none"
+    strategy: str = "misbehaving:EXIT"
+    import_fault: str = "none"
     import_seconds: int = 60
     said: str = ""
     """By its workers, on standard error."""
 
     @property
     def left(self) -> list[int]:
-        """Living processes started by misbehaving strategies."""
+        """The processes that strategies have started and that live."""
         pids = self.folder / "pids"
         noted = [int(line) for line in pids.read_text().split()] if pids.exists() else []
         return [pid for pid in noted if pid and is_alive(pid)]
@@ -80,8 +80,8 @@ class Scene:
         words += [word for each in strategies or [self.strategy] for word in ("--strategy", each)]
         environment = {
             **os.environ,
-            "STRANGER_PIDS": str(self.folder / "pids"),
-            "STRANGER_TROUBLE": self.trouble,
+            "STRATEGY_PIDS": str(self.folder / "pids"),
+            "IMPORT_FAULT": self.import_fault,
         }
         return self.forks.start(words, cwd=self.folder, env=environment, has_errors=has_errors)
 
@@ -138,10 +138,10 @@ def scene(server: str, folder: Path, forks: ForkServer) -> Scene:
 
 
 class ProcessGroup:
-    """Workers that serve many tests with misbehaving strategies."""
+    """Workers that serve test after test, whatever a strategy does."""
 
     def __init__(self, scene: Scene, count: int) -> None:
-        self._strategies = [f"strangers:{name}" for name in [*OUTCOMES, *FATAL]]
+        self._strategies = [f"misbehaving:{name}" for name in [*OUTCOMES, *FATAL]]
         self.scene = scene
         self.workers = [self._start() for _ in range(count)]
 
@@ -150,7 +150,7 @@ class ProcessGroup:
 
     def search(self, name: str) -> tuple[bytes, list[FrozenTrial]]:
         """Trial table and trials."""
-        self.scene.strategy = f"strangers:{name}"
+        self.scene.strategy = f"misbehaving:{name}"
         Redis.from_url(self.scene.url).flushdb()
         return coordinate(self.scene, self._start_again if name in FATAL else lambda: None)
 
@@ -212,7 +212,8 @@ OUTCOMES = {
     "STOP": (COMPLETE, None),
     "NAN": (
         FAIL,
-        r"SettingsError: strategy 'stranger' on coinbase/BTC-USD/H1: signals must be int8 .*, NaN from bar 0 on, on .*",
+        r"SettingsError: strategy 'misbehaving' on coinbase/BTC-USD/H1: "
+        r"signals must be int8 .*, NaN from bar 0 on, on .*",
     ),
     "VIEW": (COMPLETE, None),
     "WRITE": (FAIL, r"ValueError: assignment destination is read-only, on coinbase/BTC-USD/H1"),
@@ -247,12 +248,12 @@ def test_a_trial_has_the_documented_outcome(crews: tuple[ProcessGroup, ProcessGr
 
 
 def test_strategy_output_is_limited_and_forges_no_log_line(scene: Scene) -> None:
-    scene.strategy = "strangers:OUTPUT"
+    scene.strategy = "misbehaving:OUTPUT"
     scene.search()
     assert "action=strategy_wrote_more bytes_left_out=" in scene.said
     assert len(scene.said) < 200_000
 
-    scene.strategy = "strangers:PRINT"
+    scene.strategy = "misbehaving:PRINT"
     scene.search()
     lines = scene.said.splitlines()
     assert any(line.endswith('text={"forged": true}') for line in lines)
@@ -264,7 +265,7 @@ def test_strategy_output_is_limited_and_forges_no_log_line(scene: Scene) -> None
 
 
 def test_a_traceback_forges_no_log_line(scene: Scene) -> None:
-    scene.strategy = "strangers:UGLY"
+    scene.strategy = "misbehaving:UGLY"
     scene.search()
 
     assert "workers.work_horse.evaluator: trial failed" in scene.said
@@ -274,7 +275,7 @@ def test_a_traceback_forges_no_log_line(scene: Scene) -> None:
 
 @pytest.mark.parametrize("name", ["CHDIR", "HANDLERS", "MUCH", "THREAD", "DAEMON", "CLOSE"])
 def test_a_work_horse_changed_by_a_batch_is_replaced(scene: Scene, name: str) -> None:
-    scene.strategy = f"strangers:{name}"
+    scene.strategy = f"misbehaving:{name}"
     scene.search()
     told = {
         "CHDIR": "left_behind=working folder",
@@ -288,7 +289,7 @@ def test_a_work_horse_changed_by_a_batch_is_replaced(scene: Scene, name: str) ->
     assert told[name] in scene.said
 
 
-TROUBLES = {
+IMPORT_FAULTS = {
     "exit": "SystemExit: enough",
     "os exit": "its process ended with code 1",
     "segfault": "its process was killed by SIGSEGV",
@@ -299,21 +300,21 @@ TROUBLES = {
 }
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
-def test_an_unimportable_strategy_ends_the_search(scene: Scene, trouble: str) -> None:
-    scene.strategy, scene.trouble = "unimportable:STRATEGY", trouble
-    scene.import_seconds = 1 if "loop" in trouble else 60
+@pytest.mark.parametrize("import_fault", IMPORT_FAULTS)
+def test_an_unimportable_strategy_ends_the_search(scene: Scene, import_fault: str) -> None:
+    scene.strategy, scene.import_fault = "unimportable:STRATEGY", import_fault
+    scene.import_seconds = 1 if "loop" in import_fault else 60
 
     with pytest.raises(StrategyNotImported) as told:
         scene.search()
 
-    said = re.escape(f"strategy unimportable:STRATEGY cannot be imported: {TROUBLES[trouble]}")
-    assert re.fullmatch(rf"{said}( \(strangers.py, line \d+\))? \(2 attempts\)", str(told.value))
+    said = re.escape(f"strategy unimportable:STRATEGY cannot be imported: {IMPORT_FAULTS[import_fault]}")
+    assert re.fullmatch(rf"{said}( \(misbehaving.py, line \d+\))? \(2 attempts\)", str(told.value))
     assert scene.left == []
 
 
 def test_a_stopping_worker_does_not_wait_for_an_import(scene: Scene, eventually) -> None:
-    scene.strategy, scene.trouble, scene.import_seconds = "unimportable:STRATEGY", "noted loop", 6000
+    scene.strategy, scene.import_fault, scene.import_seconds = "unimportable:STRATEGY", "noted loop", 6000
     Redis.from_url(scene.url).flushdb()
     worker = scene.start()
 
@@ -334,7 +335,7 @@ def test_a_stopping_worker_does_not_wait_for_an_import(scene: Scene, eventually)
 
 
 def test_a_fork_during_an_import_leaves_no_process(scene: Scene) -> None:
-    scene.strategy, scene.trouble = "unimportable:STRATEGY", "fork"
+    scene.strategy, scene.import_fault = "unimportable:STRATEGY", "fork"
     trials = scene.search()
 
     assert trials[0].state is COMPLETE

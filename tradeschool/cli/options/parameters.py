@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from optimizer.level.spec import Direction
 from optimizer.strategies.protocol import CategoricalParameter, FloatParameter, Parameter, Strategy
 from optimizer.validation.winner_setup import WinnerSetup
-from tradeschool.app.strategy_isolation import load_here
+from tradeschool.app.search.strategy_isolation import load_here
 from tradeschool.errors import SettingsError
 
 DEFAULT_STRATEGY = "sma_cross"

@@ -8,7 +8,7 @@ import click
 
 from optimizer.level.spec import Mode
 from optimizer.runs.run_store import SURROGATES
-from tradeschool.app.search_request import MAX_SEED
+from tradeschool.app.search.search_request import MAX_SEED
 
 MAX_SURROGATES = 10_000
 Command = Callable[..., None]

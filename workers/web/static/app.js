@@ -44,7 +44,7 @@ function draw(topic) {
   if (topic === "download") showDownload(byId("p-download"), state.download);
   if (topic === "events") showTimeline(byId("p-timeline"), state.events);
   if (topic === "run") drawRun(run);
-  showTroubles();
+  showAlerts();
 }
 
 function drawRun(run) {
@@ -55,12 +55,12 @@ function drawRun(run) {
   verdict.show(run, level, ask);
 }
 
-function showTroubles() {
-  const told = new Set(TOPICS.map((topic) => state[topic]?.trouble).filter(Boolean));
+function showAlerts() {
+  const told = new Set(TOPICS.map((topic) => state[topic]?.error).filter(Boolean));
   if (state.chosen && state.older === null) told.add(`run ${state.chosen}: not available now`);
   const notes = [state.queue?.note, stalled()].filter(Boolean);
-  show(byId("troubles"), [...told].map((text) => h("p", { class: "trouble", key: text }, text)),
-    notes.map((text) => h("p", { class: `trouble ${text === state.queue?.note ? "neutral" : "stalled"}`, key: text }, text)));
+  show(byId("alerts"), [...told].map((text) => h("p", { class: "alert", key: text }, text)),
+    notes.map((text) => h("p", { class: `alert ${text === state.queue?.note ? "neutral" : "stalled"}`, key: text }, text)));
 }
 
 /** Reason why the search is stalled; empty if it is not. */

@@ -20,7 +20,7 @@ export function showDownload(box, topic) {
         h("td", {}, h("div", { class: "bar", role: "progressbar", "aria-label": each.dataset, "aria-valuemin": 0, "aria-valuemax": each.pages_total, "aria-valuenow": each.pages_done }, h("span", { style: { width: `${(100 * each.pages_done) / Math.max(1, each.pages_total)}%` } }))),
         h("td", { class: "optional" }, (each.reached ?? "").slice(0, 10)),
         h("td", {}, each.error ? h("span", { class: "chip error", title: each.error }, "failed") : each.sealed.length ? h("span", { class: "chip sealed" }, "sealed") : topic.state === "running" ? duration(each.eta_seconds) : "incomplete")))))),
-    going.filter((each) => each.error).map((each) => h("p", { class: "trouble", key: each.dataset }, `${each.dataset}: ${each.error}`)),
+    going.filter((each) => each.error).map((each) => h("p", { class: "alert", key: each.dataset }, `${each.dataset}: ${each.error}`)),
     h("p", { class: "empty" }, told.providers.map((each) => `${each.provider}: ${count(each.requests)} requests (${Object.entries(each.outcomes).map(([name, times]) => `${count(times)} ${words(name)}`).join(", ")}), ${percent(each.requests_per_second / each.limit_per_second, 0)} of the rate limit of ${each.limit_per_second}/s`).join("; ")));
 }
 
@@ -41,7 +41,7 @@ export function showCandles(box, topic) {
       h("tbody", {}, datasets.map((each) => h("tr", { key: each.dataset },
         h("th", { scope: "row" }, each.dataset),
         months.map((month) => h("td", { class: step(each.months[month]), title: `${month}: ${month in each.months ? percent(each.months[month], 2) : "nothing sealed"}` })),
-        h("td", { class: "total" }, each.trouble ? h("span", { class: "chip error", title: each.trouble }, "unreadable") : `${percent(each.coverage, 2)} of ${count(each.expected)}${each.derived ? ", derived" : each.imported ? ", imported" : ""}`))))),
+        h("td", { class: "total" }, each.error ? h("span", { class: "chip error", title: each.error }, "unreadable") : `${percent(each.coverage, 2)} of ${count(each.expected)}${each.derived ? ", derived" : each.imported ? ", imported" : ""}`))))),
     h("div", { class: "key" }, STEPS.map(([name, text]) => h("span", {}, h("i", { class: name }), text))));
 }
 

@@ -1,0 +1,360 @@
+"""End of a run: null tests, evidence, one holdout look, a recommendation, and equal files after any kill."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from optimizer.curriculum.state_machine import RunOutcome
+from optimizer.level.constraints import Analysis, StressLimits
+from optimizer.report.page import draw_page
+from optimizer.validation.evidence import NullRun
+from optimizer.validation.recommendation import RecommendedAction, Tier
+from tests.factories.in_process_runs import (
+    ALMOST,
+    ANY,
+    DATASETS,
+    NONE,
+    CrashingStore,
+    Killed,
+    RunHarness,
+    after,
+    level,
+    run_harness_in,
+)
+from tests.factories.stores import seal_made
+from tradeschool.errors import ForeignFile, SettingsError, StoreUnwritable
+from tradeschool.markets.catalogue import HOLDOUT_WINDOW, find_dataset
+from tradeschool.store import holdout_store
+from tradeschool.store.frame_store import FrameStore
+from workers.coordinator.run.curriculum_run import finalize_again
+from workers.coordinator.run.finalize import NULL_TEST_NAME, FinalizeOptions, read_null_runs
+from workers.coordinator.run.run_record import read_run
+
+MILD = StressLimits(
+    windows=(),
+    costs_profit_factor=0.01,
+    costs_sharpe_kept=0,
+    late_sharpe_kept=0,
+    missing_sharpe_kept=0,
+    shuffled_drawdown=1,
+)
+CURRICULUM = (level("1", ANY), level("2", ANY, trials=12, analyses=(Analysis.STABILITY, Analysis.REGIMES)))
+
+
+@pytest.fixture(scope="module")
+def sealed_candles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = FrameStore(tmp_path_factory.mktemp("holdout"))
+    for name in DATASETS:
+        seal_made(store, find_dataset(name), HOLDOUT_WINDOW)
+    return store.root
+
+
+@pytest.fixture
+def whole(harness: RunHarness, sealed_candles: Path) -> RunHarness:
+    """A harness with holdout candles."""
+    return RunHarness(replace(harness.context, holdout=FrameStore(sealed_candles)))
+
+
+def again(harness: RunHarness, **null_spec: object):
+    return finalize_again(harness.context, "run", FinalizeOptions(processes=1), lambda: False, **null_spec)
+
+
+def holdout_looks(harness: RunHarness) -> list[dict[str, object]]:
+    return [look for look in harness.looks() if look["part"] == "holdout"]
+
+
+def test_a_run_ends_with_a_recommendation_and_one_holdout_look(whole: RunHarness) -> None:
+    whole.begin(*CURRICULUM, surrogates=2)
+
+    ended = whole.run()
+
+    found = ended.record.recommendation
+    assert (found.level, found.parameters) == ("2", ended.record.attempts[-1].verdict.parameters)
+    assert [check.name for check in found.checks if check.met is None] == []
+    assert found.evidence.holdout.datasets == DATASETS
+    assert len(found.evidence.holdout.days) == (HOLDOUT_WINDOW.end - HOLDOUT_WINDOW.start).days - 2
+    assert [each.part for each in found.evidence.excess] == ["train", "validation", "test", "holdout"]
+    assert found.evidence.deflation.trials == 8 + 12
+    assert {name: null.surrogates for name, null in ended.record.null_tests.items()} == {"1": 2, "2": 2}
+    trial = ended.record.attempts[-1].verdict.trial
+    assert holdout_looks(whole) == [{"time": None, "level": "2", "attempt": 1, "part": "holdout", "trials": [trial]}]
+    assert whole.file("recommendation.json")["action"] == found.action
+    assert whole.file("report.json")["evidence"]["holdout"]["days"] == list(found.evidence.holdout.days)
+    assert whole.file("1/null.json")["surrogates"] == 2
+    assert b"Holdout period" in whole.files()["report.html"]
+    assert whole.events()[-4:] == ["null_test_measured", "null_test_measured", "recommendation", "run_finished"]
+
+
+def test_a_missing_holdout_is_reported_and_opened_once_available(harness: RunHarness, whole: RunHarness) -> None:
+    harness.begin(*CURRICULUM)
+    found = harness.run().record.recommendation
+
+    assert found.action is not RecommendedAction.DEPLOY
+    assert found.evidence.holdout is None
+    assert "2024-04-01..2025-01-01 is incomplete; run: tradeschool fetch --holdout" in found.evidence.holdout_missing
+    assert holdout_looks(harness) == []
+    assert b"Not opened" in harness.files()["report.html"]
+
+    for _ in range(2):
+        assert again(whole).recommendation.evidence.holdout is not None
+    assert len(holdout_looks(whole)) == 1
+    assert whole.file("recommendation.json")["checks"] != found.model_dump(mode="json")["checks"]
+
+
+def test_damaged_holdout_candles_are_not_evaluated(harness: RunHarness, folder: Path, sealed_candles: Path) -> None:
+    shutil.copytree(sealed_candles, folder / "copy" / "holdout")
+    made = RunHarness(replace(harness.context, holdout=holdout_store(folder / "copy")))
+    file = next((folder / "copy").rglob("*.parquet"))
+    file.write_bytes(file.read_bytes() + b"x")
+    made.begin(level("1", ANY))
+
+    with pytest.raises(ForeignFile, match="run tradeschool fetch --holdout to download it again"):
+        made.run()
+
+    assert made.run_status().recommendation is None
+    assert holdout_looks(made) == []
+
+
+def test_a_run_that_failed_early_does_not_open_the_holdout(whole: RunHarness) -> None:
+    whole.begin(level("1", ANY), level("2", ALMOST), level("3", ANY), surrogates=1)
+
+    ended = whole.run()
+
+    found = ended.record.recommendation
+    assert (ended.outcome, found.action, found.tier) == (
+        RunOutcome.ESCALATED,
+        RecommendedAction.DO_NOT_DEPLOY,
+        Tier.ESCALATED,
+    )
+    assert found.level == "2"
+    assert holdout_looks(whole) == []
+    assert [*ended.record.null_tests] == ["1"], "luck is asked of gates that were met alone"
+    assert [*again(whole, levels=["2"], surrogates=1).null_tests] == ["1", "2"]
+
+
+def test_a_run_that_misses_its_last_gate_evaluates_the_previous_winner(whole: RunHarness) -> None:
+    whole.begin(level("1", ANY), level("2", ALMOST, retries=1))
+
+    ended = whole.run()
+
+    found = ended.record.recommendation
+    assert (ended.outcome, found.tier, found.level) == (RunOutcome.ESCALATED, Tier.MINIMUM, "1")
+    assert found.parameters == ended.record.attempts[0].verdict.parameters
+    assert found.evidence.deflation.trials == 8 + 8 + 12
+    assert found.action is not RecommendedAction.DEPLOY
+    assert holdout_looks(whole)[0]["level"] == "1"
+
+
+def test_a_run_without_a_winner_has_a_negative_report(whole: RunHarness) -> None:
+    whole.begin(level("1", NONE), surrogates=1)
+
+    found = whole.run().record.recommendation
+
+    assert (found.action, found.level, found.evidence) == (RecommendedAction.DO_NOT_DEPLOY, None, None)
+    assert found.reason == "gate of level 1: no trial met all constraints on train"
+    assert whole.file("report.json")["evidence"] is None
+    assert again(whole, levels=["1"], surrogates=1).null_tests["1"].passed == 0
+
+
+@pytest.fixture(scope="module")
+def finalized(tmp_path_factory: pytest.TempPathFactory, candles: Path, sealed_candles: Path) -> RunHarness:
+    """A run that was finalized without interruption."""
+    made = run_harness_in(tmp_path_factory.mktemp("finalized"), candles)
+    made = RunHarness(replace(made.context, holdout=FrameStore(sealed_candles)))
+    made.begin(*CURRICULUM, surrogates=3)
+    made.run()
+    return made
+
+
+def broken(harness: RunHarness, kills: Iterator[tuple[str, int]]) -> None:
+    for kind, when in kills:
+        context = harness.context
+        if kind == "read":
+            context = replace(context, store=CrashingStore(context.store, when))
+        if kind == "holdout":
+            context = replace(context, holdout=CrashingStore(context.holdout, when))
+        try:
+            again_with = RunHarness(context).run(**({"tell_luck": after(when)} if kind == "drawn" else {}))
+        except Killed:
+            continue
+        assert again_with.outcome is RunOutcome.PASSED
+        return
+
+
+@pytest.mark.parametrize(
+    "kills",
+    [
+        [("drawn", when) for when in (0, 0, 1, 0, 2)],
+        [("read", when) for when in (12, 20, 24, 27, 29, 31, 33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55)],
+        [("drawn", 1), ("holdout", 0), ("read", 3), ("holdout", 1), ("holdout", 0)],
+    ],
+    ids=["while drawing", "while reading", "at the holdout period"],
+)
+def test_a_run_killed_while_finalizing_leaves_the_same_files(whole: RunHarness, finalized: RunHarness, kills) -> None:
+    whole.begin(*CURRICULUM, surrogates=3)
+
+    broken(whole, iter(kills))
+    whole.run()
+
+    assert whole.files() == finalized.files()
+    assert whole.looks() == finalized.looks()
+    assert whole.events().count("recommendation") == 1
+    one, other = (read_run(harness.context, "run").recommendation for harness in (whole, finalized))
+    assert one.model_dump_json() == other.model_dump_json()
+
+
+def test_damaged_candles_before_the_end_stop_the_run_until_repair(
+    folder: Path, candles: Path, sealed_candles: Path, finalized: RunHarness
+) -> None:
+    here = folder / "copy"
+    shutil.copytree(candles, here)
+    made = run_harness_in(folder, here)
+    made = RunHarness(replace(made.context, holdout=FrameStore(sealed_candles)))
+    made.begin(*CURRICULUM, surrogates=3)
+    with pytest.raises(Killed):
+        made.run(tell_luck=after(1))
+    file = next(here.rglob("oanda/**/*.parquet"))
+    sound = file.read_bytes()
+    file.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+
+    with pytest.raises(ForeignFile, match="changed since it was sealed"):
+        made.run()
+    file.write_bytes(sound)
+    made.run()
+
+    assert made.files() == finalized.files()
+
+
+def test_resuming_a_finished_run_changes_nothing(finalized: RunHarness) -> None:
+    before, told = finalized.files(), finalized.events()
+
+    finalized.run()
+    again(finalized)
+
+    assert finalized.files() == before
+    assert finalized.events() == told
+
+
+def test_additional_draws_keep_the_previous_ones(harness: RunHarness) -> None:
+    harness.begin(level("1", ANY), surrogates=2)
+    harness.run()
+    path = harness.context.folder("run") / "1" / NULL_TEST_NAME
+    first = path.read_bytes()
+
+    record = again(harness, levels=["1"], surrogates=5)
+
+    assert path.read_bytes().startswith(first)
+    assert record.null_tests["1"].surrogates == 5
+    assert again(harness, levels=["1"], surrogates=3).null_tests["1"].surrogates == 5
+    assert harness.file("1/null.json")["surrogates"] == 5
+    assert harness.file("report.json")["levels"][0]["null"]["surrogates"] == 5
+
+
+def test_a_draw_interrupted_by_a_kill_is_repeated(harness: RunHarness) -> None:
+    harness.begin(level("1", ANY), surrogates=3)
+    harness.run()
+    path = harness.context.folder("run") / "1" / NULL_TEST_NAME
+    whole = path.read_text()
+    path.write_text(whole[:-20])
+
+    assert sorted(read_null_runs(path, attempts=1)) == [0, 1]
+    again(harness, levels=["1"], surrogates=3)
+    assert path.read_text().splitlines()[-1] == whole.splitlines()[-1]
+    assert read_null_runs(path, attempts=2) == {}
+    assert read_null_runs(path.with_name("none"), attempts=1) == {}
+
+
+def test_unreadable_draws_are_reported(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnwritable, match="cannot read"):
+        read_null_runs(tmp_path, attempts=1)
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", "null", '{"surrogate": 1}', '{"surrogate": "x"}', "[" * 9999])
+def test_an_invalid_draw_line_is_skipped(tmp_path: Path, line: str) -> None:
+    path = tmp_path / NULL_TEST_NAME
+    draw = NullRun(surrogate=4, attempts_allowed=1, attempts=1, passed=True, values={"sharpe": None}, met=())
+    path.write_bytes(f"{line}\n{draw.model_dump_json()}\n{line}".encode() + b"\n\xff\xfe\n")
+
+    assert read_null_runs(path, attempts=1) == {4: draw}
+
+
+def test_the_null_test_needs_a_judged_level(harness: RunHarness) -> None:
+    harness.begin(level("1", ANY), level("2", ANY))
+    with pytest.raises(Killed):
+        harness.run(tell=lambda level, attempt, progress: (_ for _ in ()).throw(Killed) if level.name == "2" else None)
+
+    with pytest.raises(SettingsError, match="level 2 was not judged yet"):
+        again(harness, levels=["2"], surrogates=1)
+    record = again(harness, levels=["1"], surrogates=1)
+
+    assert record.null_tests["1"].surrogates == 1
+    assert record.recommendation is None
+    assert harness.run_status().levels[0].null_test == record.null_tests["1"]
+
+
+def test_a_run_with_changed_candles_is_not_evaluated_again(harness: RunHarness) -> None:
+    harness.begin(level("1", ANY))
+    harness.run()
+
+    with pytest.raises(SettingsError, match="settings"):
+        again(RunHarness(replace(harness.context, min_coverage=0.8)))
+
+
+def test_a_stop_request_ends_the_null_test_between_two_draws(harness: RunHarness) -> None:
+    harness.begin(level("1", ANY), surrogates=4)
+    told = []
+
+    with pytest.raises(KeyboardInterrupt):
+        harness.run(tell_luck=lambda *what: told.append(what), stop=lambda: len(told) >= 2)
+
+    assert told == [("1", 1, 4), ("1", 2, 4)]
+    assert harness.run(tell_luck=lambda *what: told.append(what)).record.null_tests["1"].surrogates == 4
+    assert told[2:] == [("1", 3, 4), ("1", 4, 4)]
+
+
+def test_the_holdout_download_is_awaited_only_after_a_passed_gate(harness: RunHarness, whole: RunHarness) -> None:
+    asked = []
+    harness.begin(level("1", ANY))
+    harness.run(wait_for_holdout=lambda is_there: asked.append(is_there()))
+    whole.begin(level("1", ALMOST), name="other")
+    whole.run("other", wait_for_holdout=lambda is_there: asked.append(is_there()))
+
+    assert asked == [False]
+
+
+def test_the_null_test_of_a_level_with_stress_uses_its_limits(harness: RunHarness) -> None:
+    harness.begin(level("1", ANY, stress=MILD))
+
+    harness.run()
+
+    assert "costs_x2_profit_factor" in again(harness, levels=["1"], surrogates=3).null_tests["1"].met
+
+
+def marked(told: object) -> object:
+    """The record with markup in every text."""
+    match told:
+        case str():
+            return f"{told}<script>alert()"
+        case dict():
+            return {name: value if name in {"days", "met"} else marked(value) for name, value in told.items()}
+        case list():
+            return [marked(each) for each in told]
+    return told
+
+
+def test_report_text_is_escaped(finalized: RunHarness) -> None:
+    page = draw_page(marked(finalized.file("report.json"))).decode()
+
+    assert "<script>" not in page
+    assert page.count("&lt;script&gt;alert()") > 100
+
+
+def test_a_report_loads_no_external_resource(finalized: RunHarness) -> None:
+    page = finalized.files()["report.html"].decode()
+
+    asked = re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?([^\s\"'>)]+)", page)
+    assert [each for each in asked if not each.startswith("#")] == []

@@ -1,0 +1,175 @@
+"""`tradeschool data`: inspect, verify, repair, import and export candles on disk."""
+
+from collections.abc import Iterator
+from typing import TypedDict
+
+import click
+from rich.table import Table
+
+from fetcher.download import candle_accounting
+from fetcher.download.candle_accounting import SlotState
+from fetcher.download.page_ledger import PageLedger
+from tradeschool.app.context import candles_of, chosen_datasets, load_settings
+from tradeschool.cli.candles.data_export import export
+from tradeschool.cli.candles.data_import import import_
+from tradeschool.cli.candles.data_repair import repair
+from tradeschool.cli.options.output import json_option
+from tradeschool.markets.calendars import expected_slots
+from tradeschool.markets.catalogue import DatasetRange, default_catalogue
+from tradeschool.markets.instruments import Dataset
+from tradeschool.markets.windows import Window, parse_timerange
+from tradeschool.store import Store
+from tradeschool.store.inventory import inventory_of
+from tradeschool.views.terminal import console, print_json
+
+
+class _Gap(TypedDict):
+    dataset: str
+    start: str
+    end: str
+    slots: int
+    reason: str
+
+
+@click.group()
+def data() -> None:
+    """Inspect and manage candles on disk."""
+
+
+data.add_command(repair)
+data.add_command(import_)
+data.add_command(export)
+
+
+@data.command()
+@json_option
+def status(*, as_json: bool) -> None:
+    """Show all sealed datasets with their coverage."""
+    store = candles_of(load_settings())
+    rows = [row for dataset in chosen_datasets(()) if (row := inventory_of(store, dataset))]
+    if as_json:
+        print_json([row.to_json() for row in rows])
+        return
+    if not rows:
+        console().print(f"no sealed candles in {store.root}; run: tradeschool fetch")
+        return
+    table = Table("dataset", "sealed ranges", "candles", "expected", "coverage", "gaps", "findings", "")
+    for row in rows:
+        table.add_row(
+            row.dataset,
+            ", ".join(row.ranges),
+            f"{row.rows:,}",
+            f"{row.expected:,}",
+            f"{row.coverage:.3%}",
+            f"{row.gaps:,}",
+            ", ".join(row.findings),
+            "derived" if row.derived else "imported" if row.imported else "",
+        )
+    console().print(table)
+
+
+@data.command()
+@click.argument("names", metavar="[DATASET]...", nargs=-1)
+@json_option
+def gaps(names: tuple[str, ...], *, as_json: bool) -> None:
+    """Show gaps and failed ranges, with reasons.
+
+    Gaps are missing candles in sealed ranges. Failed ranges are those that an unfinished download could not get.
+    """
+    store = candles_of(load_settings())
+    with PageLedger(store.root) as ledger:
+        found = [gap for dataset in chosen_datasets(names) for gap in _gaps(dataset, store, ledger)]
+    if as_json:
+        print_json(found)
+        return
+    table = Table("dataset", "from", "to", "candles", "reason")
+    for gap in found:
+        table.add_row(gap["dataset"], gap["start"], gap["end"], f"{gap['slots']:,}", gap["reason"])
+    console().print(table)
+
+
+@data.command()
+@click.argument("names", metavar="[DATASET]...", nargs=-1)
+@json_option
+def findings(names: tuple[str, ...], *, as_json: bool) -> None:
+    """Show anomalies in sealed candles, by kind and year."""
+    store = candles_of(load_settings())
+    found = [
+        {"dataset": seal.dataset, "severity": finding.severity, **finding.model_dump(mode="json")}
+        for dataset in chosen_datasets(names)
+        for seal in store.seals(dataset)
+        for finding in seal.findings
+    ]
+    if as_json:
+        print_json(found)
+        return
+    table = Table("dataset", "finding", "first occurrence", "message")
+    for finding in found:
+        table.add_row(finding["dataset"], finding["kind"], finding["start"], finding["message"])
+    console().print(table)
+
+
+@data.command()
+@click.argument("names", metavar="[DATASET]...", nargs=-1)
+def verify(names: tuple[str, ...]) -> None:
+    """Verify sealed files against their digests.
+
+    Exit code 4: a file does not match; the command stops at the first one.
+    """
+    store = candles_of(load_settings())
+    for dataset in chosen_datasets(names):
+        seals = store.verify(dataset)
+        if seals:
+            console().print(f"{dataset}: {sum(len(seal.files) for seal in seals)} files match their digests")
+        for orphan in store.unknown_files(dataset):
+            console().print(f"{orphan}: orphaned file: no seal lists it; it is never read")
+
+
+@data.command()
+@click.argument("names", metavar="[DATASET]...", nargs=-1)
+@click.option("--timerange", help="Time range, for example 20200101-20240101; end excluded. [default: the catalogue's]")
+@json_option
+def account(names: tuple[str, ...], timerange: str | None, *, as_json: bool) -> None:
+    """Count the candle slots of a range by state.
+
+    States: stored, confirmed empty, closed by calendar, failed, not yet requested.
+    """
+    store = candles_of(load_settings())
+    window = parse_timerange(timerange) if timerange else None
+    with PageLedger(store.root) as ledger:
+        found = [candle_accounting.slot_report(want, store, ledger) for want in _wanted(names, window)]
+    if as_json:
+        print_json(
+            [{"dataset": each.wanted.dataset.name, "range": str(each.wanted.window), **each.slots} for each in found]
+        )
+        return
+    table = Table("dataset", "range", *SlotState)
+    for each in found:
+        counts = (f"{each.slots[state]:,}" for state in SlotState)
+        table.add_row(each.wanted.dataset.name, str(each.wanted.window), *counts)
+    console().print(table)
+
+
+def _wanted(names: tuple[str, ...], window: Window | None) -> list[DatasetRange]:
+    """Return the catalogue's ranges of the named (or all) datasets, or their `window` if one is given."""
+    named = chosen_datasets(names) if names else [want.dataset for want in default_catalogue()]
+    catalogue = default_catalogue(dict.fromkeys(dataset.instrument for dataset in named))
+    wanted = [want for want in catalogue if want.dataset in named]
+    if window:
+        return [
+            DatasetRange(dataset=dataset, window=window) for dataset in dict.fromkeys(want.dataset for want in wanted)
+        ]
+    return wanted
+
+
+def _gaps(dataset: Dataset, store: Store, ledger: PageLedger) -> Iterator[_Gap]:
+    for seal in store.seals(dataset):
+        for gap in seal.gaps:
+            yield _gap(dataset, Window(gap.start, gap.end), gap.slots, gap.reason.value)
+    for window, reason in ledger.failures(dataset):
+        yield _gap(dataset, window, len(expected_slots(dataset, window)), f"failed: {reason}")
+
+
+def _gap(dataset: Dataset, window: Window, slots: int, reason: str) -> _Gap:
+    start, end = (moment.isoformat().replace("+00:00", "Z") for moment in (window.start, window.end))
+    return _Gap(dataset=dataset.name, start=start, end=end, slots=slots, reason=reason)

@@ -1,0 +1,78 @@
+"""`tradeschool optimize plan`: show the data split and the trials of a run without running it."""
+
+import click
+from rich.table import Table
+
+from optimizer.curriculum.attempts import at_attempt
+from optimizer.curriculum.plan import PlannedPart, plan_level
+from optimizer.level.spec import Level, Part
+from tradeschool.app.context import load_settings
+from tradeschool.app.search.search_request import SearchOptions
+from tradeschool.app.search.search_run import context_of
+from tradeschool.app.search.strategy_isolation import keep_isolated_strategies
+from tradeschool.cli.options.output import json_option
+from tradeschool.cli.options.search import search_options
+from tradeschool.markets.catalogue import HOLDOUT_WINDOW
+from tradeschool.views.terminal import console, print_json
+
+
+@click.command()
+@search_options
+@json_option
+def plan(*, as_json: bool, **options: object) -> None:
+    """Show data split, bar counts and trials of each level.
+
+    The command runs no search and reads no prices.
+    """
+    settings = load_settings()
+    keep_isolated_strategies(settings)
+    store = context_of(settings).store
+    levels = SearchOptions(**options).levels()  # type: ignore[arg-type]  # click has checked them
+    planned = [(level, plan_level(level, store)) for level in levels]
+    if as_json:
+        print_json({"levels": [_as_json(level, parts) for level, parts in planned], "holdout": str(HOLDOUT_WINDOW)})
+        return
+    for level, parts in planned:
+        _show(level, parts)
+    console().print(f"holdout period (never read by a search): {HOLDOUT_WINDOW}")
+
+
+def _show(level: Level, parts: list[PlannedPart]) -> None:
+    trials = [at_attempt(level, attempt).trials for attempt in range(1, level.retries + 2)]
+    tried = f"{trials[0]} trials" + (f", on retries {', '.join(map(str, trials[1:]))}" if level.retries else "")
+    console().print(f"level {level.name}: {level.title}: {level.direction}, {level.strategy}, {tried}")
+    embargo = f"before each part: embargo {level.split.embargo_days} days, warm-up {parts[0].warm_up} bars"
+    table = Table("dataset", "part", "window", "bars expected", "bars stored", "bars evaluated", caption=embargo)
+    for each in parts:
+        stored = "-" if each.stored is None else f"{each.stored:,}"
+        row = (str(each.window), f"{each.expected:,}", stored, f"{each.evaluated:,}")
+        table.add_row(each.dataset if each.part is Part.TRAIN else "", each.part, *row)
+    totals = {part: sum(each.evaluated for each in parts if each.part is part) for part in Part}
+    table.add_section()
+    for part, total in totals.items():
+        table.add_row("all" if part is Part.TRAIN else "", part, "", "", "", f"{total:,}")
+    console().print(table)
+
+
+def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:
+    return {
+        "level": level.name,
+        "title": level.title,
+        "direction": level.direction,
+        "trials": level.trials,
+        "retries": level.retries,
+        "embargo_days": level.split.embargo_days,
+        "parts": [
+            {
+                "dataset": each.dataset,
+                "part": each.part,
+                "start": each.window.start.isoformat(),
+                "end": each.window.end.isoformat(),
+                "expected": each.expected,
+                "stored": each.stored,
+                "warm_up": each.warm_up,
+                "judged": each.evaluated,
+            }
+            for each in parts
+        ],
+    }

@@ -1,0 +1,171 @@
+"""`tradeschool optimize status`, `show`, `best` and `verify`: inspect a run and reproduce its trials."""
+
+from collections.abc import Sequence
+from contextlib import closing
+
+import click
+from optuna.trial import FrozenTrial
+from rich.table import Table
+
+from optimizer.level.spec import Part
+from optimizer.objective.objective import prepare_level
+from optimizer.runs import fingerprint
+from optimizer.runs.run_store import AttemptRow, RunRecord
+from optimizer.search.study import read_trials
+from optimizer.search.trial_table import trial_rows
+from optimizer.validation.selection import ranked
+from tradeschool.app.context import load_settings
+from tradeschool.app.monitoring import sources_of
+from tradeschool.app.search.search_run import begun_trials, context_of, run_status_of
+from tradeschool.app.search.strategy_isolation import load_here
+from tradeschool.cli.options.output import json_option
+from tradeschool.errors import SettingsError, TrialDiffers
+from tradeschool.settings.model import Settings
+from tradeschool.views import run_status
+from tradeschool.views.terminal import console, print_json
+from workers.coordinator.context import RunContext
+from workers.coordinator.run import run_record
+from workers.coordinator.run.level_search import verify as verify_trial
+from workers.monitoring.overview import Overview
+from workers.monitoring.run_status import with_queue
+from workers.monitoring.run_status_json import as_result
+from workers.monitoring.snapshot import Snapshot
+
+run_argument = click.argument("run_name", metavar="RUN")
+level_option = click.option("--level", "level_name", help="Level. [default: the first]")
+attempt_option = click.option("--attempt", type=click.IntRange(1), help="Attempt. [default: the latest]")
+
+
+@click.command()
+@click.argument("run_name", metavar="[RUN]", required=False)
+@json_option
+def status(run_name: str | None, *, as_json: bool) -> None:
+    """Show attempts, trials, best trial, gate and ETA of each level.
+
+    RUN is the latest run by default.
+    """
+    settings = load_settings()
+    context = context_of(settings)
+    found = run_status_of(context, run_record.read_run(context, run_name or _latest(context)))
+    queue = _queue(settings) if found.is_active else None
+    found = with_queue(found, queue)
+    if as_json:
+        print_json(as_result(found))
+        return
+    run_status.show(found)
+    if found.outcome is None and not found.is_active:
+        console().print(f"run {found.name} is not running; resume it: tradeschool optimize resume {found.name}")
+    if found.stall:
+        console().print(f"stalled: {found.stall.sentence()}")
+    if queue and queue.advice:
+        console().print(queue.advice)
+
+
+def _queue(settings: Settings) -> Snapshot | None:
+    """Return the queue's state without starting a server; None if no server runs."""
+    with closing(Overview(sources_of(settings), is_quiet=True)) as overview:
+        return overview.queue().value
+
+
+@click.command()
+@run_argument
+@click.argument("number", metavar="TRIAL", type=click.IntRange(0))
+@level_option
+@attempt_option
+@json_option
+def show(run_name: str, number: int, level_name: str | None, attempt: int | None, *, as_json: bool) -> None:
+    """Show parameters, constraints and metrics of one trial."""
+    context = context_of(load_settings())
+    record = run_record.read_run(context, run_name)
+    row = begun_trials(record, level_name, attempt)
+    trial = _trials(context, record, row, number)[number]
+    if as_json:
+        print_json(trial_rows([trial])[0])
+    else:
+        run_status.show_trial(trial)
+
+
+@click.command()
+@click.argument("run_names", metavar="RUN...", nargs=-1, required=True)
+@level_option
+@click.option("-n", "--count", type=click.IntRange(1), default=10, show_default=True, help="Trials per run.")
+@click.option("--force", is_flag=True, help="Compare runs even if their code, settings or candles differ.")
+@json_option
+def best(run_names: Sequence[str], level_name: str | None, count: int, *, force: bool, as_json: bool) -> None:
+    """Show the best feasible trials of one or several runs.
+
+    Trials are ranked by their objective on train.
+    """
+    context = context_of(load_settings())
+    compared = [run_record.read_run(context, name) for name in run_names]
+    if not force:
+        for other in compared[1:]:
+            _refuse_to_compare(compared[0], other)
+    found = [
+        (record.name, trial)
+        for record in compared
+        for trial in ranked(_trials(context, record, begun_trials(record, level_name, None)))[:count]
+    ]
+    found.sort(key=lambda pair: -(pair[1].value or 0.0))
+    if as_json:
+        print_json(
+            [{"run": name, "trial": each.number, "value": each.value, "params": each.params} for name, each in found]
+        )
+        return
+    if not found:
+        console().print("no feasible trial: every trial violated a constraint on train")
+        return
+    table = Table("run", "trial", "Sharpe on train", "parameters")
+    for name, trial in found:
+        table.add_row(name, str(trial.number), f"{trial.value:.3f}", run_status.parameters_line(trial.params))
+    console().print(table)
+
+
+@click.command()
+@run_argument
+@click.argument("number", metavar="TRIAL", type=click.IntRange(0))
+@level_option
+@attempt_option
+@json_option
+def verify(run_name: str, number: int, level_name: str | None, attempt: int | None, *, as_json: bool) -> None:
+    """Reproduce a trial and compare it byte for byte.
+
+    The trial is sampled and evaluated again in this process. Exit code 1: the result differs.
+    """
+    context = context_of(load_settings())
+    record = run_record.read_run(context, run_name)
+    row = begun_trials(record, level_name, attempt)
+    _trials(context, record, row, number)
+    level = record.level(row.level)
+    context.require_candles(level)
+    load_here(level.strategy)
+    differences = verify_trial(context, record, row, number, prepare_level(level, Part.TRAIN, context.store.arrays))
+    said = [str(each) for each in differences]
+    if as_json:
+        print_json({"run": run_name, "level": level.name, "trial": number, "same": not said, "differences": said})
+    if said:
+        raise TrialDiffers(f"trial {number} of level {level.name} is not reproducible: {'; '.join(said[:3])}")
+    if not as_json:
+        console().print(f"trial {number} of level {level.name}, attempt {row.number}: reproduced, byte for byte")
+
+
+def _latest(context: RunContext) -> str:
+    with run_record.opened(context) as runs:
+        found = runs.all()
+    if not found:
+        raise SettingsError("no run exists yet; start one: tradeschool optimize run")
+    return max(found, key=lambda record: record.created).name
+
+
+def _trials(context: RunContext, record: RunRecord, row: AttemptRow, number: int = 0) -> list[FrozenTrial]:
+    trials = read_trials(context.storage_url, record.study(row.level, row.number))
+    if number >= len(trials):
+        raise SettingsError(f"level {row.level}, attempt {row.number} has {len(trials)} trials, numbered from 0")
+    return trials
+
+
+def _refuse_to_compare(one: RunRecord, other: RunRecord) -> None:
+    found = fingerprint.changes({**one.fingerprints, **one.candles}, {**other.fingerprints, **other.candles})
+    if found:
+        said = "; ".join(f"{what} is {was} and {now}" for what, (was, now) in found.items())
+        raise SettingsError(f"runs {one.name} and {other.name} are not comparable: {said}; use --force to compare them")

@@ -1,0 +1,219 @@
+"""Executes a run: searches each level with the queue's workers, judges it, and finalizes the run."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from optimizer.curriculum.state_machine import End, Judge, NextAction, Recommend, RunOutcome, Search, Wait
+from optimizer.level.spec import Level
+from optimizer.runs.active_runs import RunMarker
+from optimizer.runs.run_store import AttemptRow, RunRecord
+from tradeschool.errors import LeadershipLost, ServiceUnreachable
+from tradeschool.log import about
+from workers.connection.reconnect import Outage
+from workers.coordinator import event_log
+from workers.coordinator.context import RunContext
+from workers.coordinator.leadership import LeadershipLock, wait_for_leadership
+from workers.coordinator.run.finalize import FinalizeOptions, run_finalizer, write_results
+from workers.coordinator.run.isolated_steps import judge
+from workers.coordinator.run.level_search import (
+    DispatcherFactory,
+    ProgressCallback,
+    SearchContext,
+    begin_attempt,
+    queue_dispatchers,
+    search_attempt,
+)
+from workers.coordinator.run.run_record import end_reason, next_of, read_run, require_unchanged, save, with_candles
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedRun:
+    """How a run ended."""
+
+    record: RunRecord
+    outcome: RunOutcome
+    level: str
+    """The last level that was tried."""
+
+    @property
+    def reason(self) -> str:
+        """The outcome in a sentence."""
+        return end_reason(self.record, self.outcome, self.level)
+
+
+def run_levels(
+    context: RunContext,
+    name: str,
+    redis_url: str,
+    tell: ProgressCallback,
+    stop: Callable[[], bool],
+    wait: Callable[[Level], None] | None = None,
+    options: FinalizeOptions | None = None,
+) -> EndedRun:
+    """Execute a run to its end with the workers of a queue; returns at once if the run has ended.
+
+    Waits while another process executes the run. `tell` is called at each step of a search. `wait` blocks until a
+    level's candles are sealed; without it, they must be sealed already. `options` are those of the last step.
+
+    Raises:
+        KeyboardInterrupt: `stop` has returned True before the end.
+        DataError: Candles are missing, too few, or changed.
+        SettingsError: The candles are not those that the level's search began with.
+        ServiceUnreachable: Redis or the study's database stays away.
+        StoreUnwritable: The disk is full; what is stored stays.
+    """
+    return run_levels_with(queue_dispatchers(context, redis_url), context, name, tell, stop, wait, options)
+
+
+def run_levels_with(
+    dispatchers: DispatcherFactory,
+    context: RunContext,
+    name: str,
+    tell: ProgressCallback,
+    stop: Callable[[], bool],
+    wait: Callable[[Level], None] | None = None,
+    options: FinalizeOptions | None = None,
+) -> EndedRun:
+    """Execute a run with any dispatchers; see `run_levels`."""
+    outage, action = Outage(), None
+    with about(run=name), _logged(context, name), _marked(context, name) as mark:
+        while True:
+            try:
+                with _acquire(context, name, stop) as leadership:
+                    mark.set()
+                    search_context = SearchContext(
+                        dispatchers=dispatchers, leadership=leadership, outage=outage, on_progress=tell, stop=stop
+                    )
+                    while not isinstance(action := next_of(context, record := read_run(context, name)), End):
+                        with about(level=action.level):
+                            _take_step(
+                                search_context,
+                                context,
+                                record,
+                                action,
+                                wait or context.require_candles,
+                                options or FinalizeOptions(),
+                            )
+                        outage.end()
+                    write_results(context, record, action)
+                    return EndedRun(record=record, outcome=action.outcome, level=action.level)
+            except LeadershipLost as error:
+                log.warning("leadership lost", extra={"action": "leadership_lost", "reason": str(error)})
+            except ServiceUnreachable as error:
+                if isinstance(action, Wait):  # raised by the download, which has ended
+                    raise
+                outage.wait(error)
+
+
+def finalize_again(
+    context: RunContext,
+    name: str,
+    options: FinalizeOptions,
+    stop: Callable[[], bool],
+    *,
+    levels: Sequence[str] = (),
+    surrogates: int = 0,
+) -> RunRecord:
+    """Extend the null tests of these levels to `surrogates` markets, and renew the recommendation of an ended run.
+
+    Raises:
+        KeyboardInterrupt: `stop` has returned True.
+        SettingsError: A level was not judged, or code, settings or candles of the run have changed.
+        LeadershipLost: Another process may execute the run.
+    """
+    with about(run=name), _acquire(context, name, stop) as leadership:
+        record = read_run(context, name)
+        require_unchanged(context, record)
+        with run_finalizer(context, leadership, stop, options) as finalizer:
+            for level in levels:
+                record = finalizer.with_null_test(record, level, surrogates)
+            action = next_of(context, record.model_copy(update={"recommendation": None}))
+            if isinstance(action, Recommend):
+                record = finalizer.finalize(record, action)
+                write_results(context, record, End(action.outcome, action.level))
+        return record
+
+
+@contextmanager
+def _acquire(context: RunContext, name: str, stop: Callable[[], bool]) -> Iterator[LeadershipLock]:
+    """Hold the run's lock until the block ends; waits for another holder first."""
+    leadership = wait_for_leadership(context.storage_url, name, stop=stop, sleep=time.sleep)
+    if leadership is None:
+        raise KeyboardInterrupt
+    try:
+        yield leadership
+    finally:
+        leadership.release()
+
+
+@contextmanager
+def _marked(context: RunContext, name: str) -> Iterator[RunMarker]:
+    """Mark the run as active: a standby continues it if this process is killed. Any other end clears the mark."""
+    mark = RunMarker(context.storage_url, name)
+    try:
+        yield mark
+    finally:
+        try:
+            mark.clear()
+        except ServiceUnreachable as error:
+            log.warning("run stays marked", extra={"action": "mark_not_cleared", "run": name, "reason": str(error)})
+
+
+def _take_step(
+    search_context: SearchContext,
+    context: RunContext,
+    record: RunRecord,
+    action: NextAction,
+    wait: Callable[[Level], None],
+    options: FinalizeOptions,
+) -> None:
+    match action:
+        case Wait(level):
+            event_log.record(context.folder(record.name), "level_waiting", level=level, reason="for candles")
+            wait(record.level(level))
+        case Search(level, number):
+            context.require_candles(record.level(level))
+            attempt = record.attempt(level, number) or begin_attempt(context, record, level, number)
+            record = save(context, with_candles(context, record.with_attempt(attempt), level))
+            search_attempt(search_context, context, record, attempt)
+            search_context.require_leadership()  # another process may have written to the run
+            save(context, record.with_attempt(attempt.model_copy(update={"searched": True})))
+        case Judge(level, number):
+            context.require_candles(record.level(level))
+            found = record.attempt(level, number)
+            assert found is not None, "what is judged was begun"
+            judged = judge(context, record, found, search_context.stop)
+            search_context.require_leadership()
+            _record_verdict(context, record, judged)
+        case Recommend():
+            with run_finalizer(context, search_context.leadership, search_context.stop, options) as finalizer:
+                finalizer.finalize(record, action)
+
+
+def _record_verdict(context: RunContext, record: RunRecord, judged: AttemptRow) -> None:
+    record = save(context, record.with_attempt(judged))
+    verdict = judged.verdict
+    assert verdict is not None, "it was judged"
+    event_log.record(
+        context.folder(record.name),
+        "level_passed" if verdict.passed else "level_failed",
+        level=judged.level,
+        attempt=judged.number,
+        trial=verdict.trial,
+        reason=verdict.reason,
+    )
+
+
+@contextmanager
+def _logged(context: RunContext, name: str) -> Iterator[None]:
+    """Record any exception as the event `run_interrupted`."""
+    try:
+        yield
+    except BaseException as error:
+        event_log.record(context.folder(name), "run_interrupted", run=name, reason=str(error) or type(error).__name__)
+        raise

@@ -1,0 +1,296 @@
+"""One attempt at a level: start, search and verdict."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from optuna.trial import FrozenTrial
+
+from optimizer.bars.preparation import Prepared
+from optimizer.curriculum.attempts import relaxed_by
+from optimizer.curriculum.inheritance import first_points
+from optimizer.curriculum.warm_start import copy_trials
+from optimizer.level.spec import Level, Part
+from optimizer.objective.objective import repair
+from optimizer.report.files import write_findings
+from optimizer.runs import fingerprint
+from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
+from optimizer.search.reproduce import ColumnDifference, differences, evaluated_number
+from optimizer.search.sampler import SearchSpace
+from optimizer.search.space import distributions
+from optimizer.search.study import OpenStudy, StudyFacts, open_study, read_trials
+from optimizer.validation.holdout_log import log_access
+from optimizer.validation.verdict import AttemptCase, AttemptFindings, PreviousLevel, judge_attempt, shortfall
+from optimizer.validation.winner_setup import WinnerSetup, setup_of
+from tradeschool.errors import TrialDiffers
+from workers.connection.reconnect import Outage
+from workers.coordinator import event_log
+from workers.coordinator.context import RunContext
+from workers.coordinator.leadership import LeadershipLock, require_leadership
+from workers.coordinator.study.coordinator import StudyRun, coordinate
+from workers.coordinator.study.job_recovery import CoordinatorSettings
+from workers.coordinator.study.trial_ledger import StudyProgress
+from workers.queue.dispatch import Dispatcher, QueueDispatcher
+from workers.queue.job_allowlist import TrialQueue
+from workers.queue.messages import level_digests
+from workers.queue.trial_queue import connect
+
+ProgressCallback = Callable[[Level, int, StudyProgress], None]
+"""Called with a level, the number of the attempt, and the progress of its search."""
+
+DispatcherFactory = Callable[[str], Dispatcher]
+"""Makes the dispatcher of a study, by its name."""
+
+log = logging.getLogger(__name__)
+
+
+def queue_dispatchers(context: RunContext, redis_url: str) -> DispatcherFactory:
+    """Dispatchers to the workers of a Redis queue."""
+
+    def dispatcher(study: str) -> Dispatcher:
+        return QueueDispatcher(
+            TrialQueue(connection=connect(redis_url)),
+            study=study,
+            url=redis_url,
+            job_timeout_seconds=context.work.trial_timeout_seconds,
+            signer=context.signer,
+        )
+
+    return dispatcher
+
+
+def begin_attempt(context: RunContext, record: RunRecord, level: str, number: int) -> AttemptRow:
+    """Start an attempt: fix fingerprints, inherited parameters and reused trials."""
+    before = record.before(level)
+    verdict = before_verdict(record, level)
+    earlier = record.attempt(level, number - 1)
+    attempt = AttemptRow(
+        level=level,
+        number=number,
+        fingerprints={
+            "code": record.fingerprints["code"],
+            "candles": fingerprint.of_data(context.digests(record.level(level))),
+        },
+        inherited=verdict.parameters if before and verdict else None,
+        reused=len(read_trials(context.storage_url, record.study(level, number - 1))) if earlier else 0,
+    )
+    trials = record.searched_level(attempt).trials
+    event_log.record(context.folder(record.name), "level_started", level=level, attempt=number, trials=trials)
+    return attempt
+
+
+def before_verdict(record: RunRecord, level: str) -> Verdict | None:
+    """The verdict on the level before; None for the first level."""
+    before = record.before(level)
+    last = record.last(before.name) if before else None
+    return last.verdict if last else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchContext:
+    """The lock, the dispatchers and the callbacks of a run in this process."""
+
+    dispatchers: DispatcherFactory
+    leadership: LeadershipLock
+    outage: Outage
+    on_progress: ProgressCallback
+    """Called at each step of a search."""
+    stop: Callable[[], bool]
+    """Whether to stop before the end of the run."""
+
+    def require_leadership(self) -> None:
+        """Check that the lock is still held.
+
+        Raises:
+            LeadershipLost: The database has released it.
+        """
+        require_leadership(self.leadership)
+
+
+def search_attempt(search_context: SearchContext, context: RunContext, record: RunRecord, attempt: AttemptRow) -> None:
+    """Evaluate and commit every trial of an attempt, after copying the reused ones.
+
+    Raises:
+        KeyboardInterrupt: `stop` has returned True before the last trial.
+        LeadershipLost: Another process may execute the run.
+        DataIncomplete, SettingsError, ServiceUnreachable: See `workers.coordinator.run.curriculum_run.run_levels`.
+    """
+    facts = _facts(record, attempt)
+    study = open_study(context.storage_url, record.study(attempt.level, attempt.number), facts)
+    try:
+        _carry_over(context, record, attempt, study)
+        _coordinate(search_context, context, record, attempt, study, facts)
+    finally:
+        study.close()
+
+
+def judge(context: RunContext, record: RunRecord, attempt: AttemptRow) -> AttemptRow:
+    """Judge an attempt: write its files, and log each access to validation and test; the attempt with its verdict.
+
+    Raises:
+        TrialDiffers: The winner, evaluated again, differs from its record; no verdict is stored.
+        DataError: Candles are missing, or changed.
+    """
+    level = record.searched_level(attempt)
+    trials = read_trials(context.storage_url, record.study(attempt.level, attempt.number))
+    case = AttemptCase(
+        level=level,
+        attempt=attempt.number,
+        relaxed=relaxed_by(record.level(attempt.level), attempt.number),
+        trials=trials,
+        reused=attempt.reused,
+        predecessor=_predecessor(context, record, attempt.level),
+        seed=record.seed,
+    )
+    folder = context.folder(record.name)
+
+    def on_access(part: Part, numbers: Sequence[int]) -> None:
+        log_access(folder, part, level=level.name, attempt=attempt.number, trials=numbers, now=datetime.now(UTC))
+
+    def repeat(number: int, train: Sequence[Prepared]) -> None:
+        _require_repeatable(record, attempt, verify(context, record, attempt, number, train), number)
+
+    findings = judge_attempt(case, context.store.arrays, on_access, repeat)
+    write_findings(context.results_dir, folder, findings, _setup(context, record, attempt, findings))
+    return attempt.model_copy(update={"verdict": _verdict(findings)})
+
+
+def verify(
+    context: RunContext, record: RunRecord, attempt: AttemptRow, number: int, train: Sequence[Prepared]
+) -> list[ColumnDifference]:
+    """Sample and evaluate a trial again; the differences from its record, normally none.
+
+    A reused trial is verified in the attempt that evaluated it, a repeated one at its original. `train` are the
+    level's bars, the same for all attempts.
+    """
+    trials = read_trials(context.storage_url, record.study(attempt.level, attempt.number))
+    number = evaluated_number(trials, number)
+    if number < attempt.reused:
+        earlier = record.attempt(attempt.level, attempt.number - 1)
+        assert earlier is not None, "reused trials have an earlier attempt"
+        return verify(context, record, earlier, number, train)
+    return differences(record.searched_level(attempt), _space(record, attempt), trials, number, train)
+
+
+def _setup(
+    context: RunContext, record: RunRecord, attempt: AttemptRow, findings: AttemptFindings
+) -> WinnerSetup | None:
+    """The setup of the winner; None if there is none."""
+    winner = findings.winner
+    if winner is None:
+        return None
+    return setup_of(
+        findings.level,
+        run=record.name,
+        attempt=attempt.number,
+        trial=winner.number,
+        parameters=winner.parameters,
+        code=fingerprint.of_code(),
+        digests=context.digests(findings.level),
+    )
+
+
+def _require_repeatable(record: RunRecord, attempt: AttemptRow, found: Sequence[ColumnDifference], number: int) -> None:
+    """Require that the winner repeats; after a resume with --force, a difference is only logged."""
+    if not found:
+        return
+    message = f"level {attempt.level}: trial {number} is not reproducible: {'; '.join(map(str, found[:3]))}"
+    if not record.forced:
+        raise TrialDiffers(f"run {record.name}: {message}; no verdict is given")
+    log.warning("winner differs", extra={"action": "winner_differs", "run": record.name, "reason": message})
+
+
+def _space(record: RunRecord, attempt: AttemptRow) -> SearchSpace:
+    level, facts = record.searched_level(attempt), _facts(record, attempt)
+    return SearchSpace(
+        seed=record.seed,
+        lag=level.lag,
+        distributions=distributions(level),
+        repair=lambda parameters: repair(level, parameters),
+        mode=level.mode,
+        first_points=facts.first_points,
+    )
+
+
+def _facts(record: RunRecord, attempt: AttemptRow) -> StudyFacts:
+    """The facts of the study; a retry reuses the trials of its predecessor, first points included."""
+    level = record.searched_level(attempt)
+    is_first = attempt.number == 1 and attempt.inherited is not None
+    return StudyFacts(
+        level=level,
+        seed=record.seed,
+        fingerprints=attempt.fingerprints,
+        first_points=first_points(level, attempt.inherited or {}, record.seed) if is_first else (),
+        reused=attempt.reused,
+    )
+
+
+def _carry_over(context: RunContext, record: RunRecord, attempt: AttemptRow, study: OpenStudy) -> None:
+    earlier = record.attempt(attempt.level, attempt.number - 1)
+    if earlier is None:
+        return
+    level, was = record.searched_level(attempt), record.searched_level(earlier)
+    trials = read_trials(context.storage_url, record.study(earlier.level, earlier.number))
+    copy_trials(study, trials[: attempt.reused], distributions(level), was=was.gate, now=level.gate)
+
+
+def _coordinate(
+    search_context: SearchContext,
+    context: RunContext,
+    record: RunRecord,
+    attempt: AttemptRow,
+    study: OpenStudy,
+    facts: StudyFacts,
+) -> None:
+    level = facts.level
+    settings = CoordinatorSettings(trials_per_job=context.work.trials_per_job)
+    digests = level_digests(level, context.store)
+
+    def given_up(number: int, reason: str) -> None:
+        event_log.record(context.folder(record.name), "trial_given_up", level=level.name, trial=number, reason=reason)
+
+    def make() -> StudyRun:
+        search_context.require_leadership()
+        return StudyRun(
+            study=study,
+            facts=facts,
+            distributions=distributions(level),
+            repair=lambda parameters: repair(level, parameters),
+            digests=digests,
+            dispatcher=search_context.dispatchers(study.name),
+            settings=settings,
+            given_up=given_up,
+        )
+
+    report = partial(search_context.on_progress, level, attempt.number)
+    if coordinate(make, outage=search_context.outage, stop=search_context.stop, report=report) is None:
+        raise KeyboardInterrupt
+
+
+def _predecessor(context: RunContext, record: RunRecord, level: str) -> PreviousLevel | None:
+    before, verdict = record.before(level), before_verdict(record, level)
+    last = record.last(before.name) if before else None
+    if last is None or verdict is None or verdict.parameters is None:
+        return None
+    trials: list[FrozenTrial] = read_trials(context.storage_url, record.study(last.level, last.number))
+    return PreviousLevel(level=record.searched_level(last), winner=verdict.parameters, trials=trials)
+
+
+def _verdict(findings: AttemptFindings) -> Verdict:
+    winner = findings.winner
+    figures = {} if winner is None else {Part.TRAIN: winner.train.metrics, Part.VALIDATION: winner.validation.metrics}
+    if findings.test:
+        figures[Part.TEST] = findings.test.metrics
+    return Verdict(
+        passed=findings.passed,
+        reason=findings.reason,
+        finished=len(findings.trials),
+        trial=winner.number if winner else None,
+        parameters=winner.parameters if winner else None,
+        readings=findings.readings,
+        figures=figures,
+        shortfall={} if findings.passed else shortfall(findings),
+        relaxed=findings.case.relaxed,
+    )

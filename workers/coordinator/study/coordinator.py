@@ -1,0 +1,188 @@
+"""The coordinator: samples trials, sends them to workers, accepts results and commits them to the study.
+
+It is the only writer of its study, and holds the run's lock meanwhile (see `workers.coordinator.leadership`). Its
+state can be rebuilt from the study and the queue, so another process can continue after a kill at any line.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+
+from optuna.distributions import BaseDistribution
+
+from optimizer.level.spec import Parameters
+from optimizer.search.sampler import SearchSpace, TrialRequest
+from optimizer.search.study import OpenStudy, StudyFacts
+from tradeschool.errors import ServiceUnreachable, SettingsError, StudyChanged
+from workers.connection.reconnect import Outage
+from workers.coordinator.study.job_recovery import CoordinatorSettings, GivenUpCallback, JobRecovery
+from workers.coordinator.study.trial_ledger import StudyProgress, TrialLedger
+from workers.queue.announcements import Announcement
+from workers.queue.dispatch import Dispatcher, JobKey
+from workers.queue.messages import VERSION, TrialBatch
+
+LOG_SECONDS = 60.0
+"""Seconds between two log lines on the progress of a search."""
+
+log = logging.getLogger(__name__)
+
+
+class StudyRun:
+    """The search of one study; replaced by a new object after an outage."""
+
+    def __init__(
+        self,
+        *,
+        study: OpenStudy,
+        facts: StudyFacts,
+        distributions: Mapping[str, BaseDistribution],
+        repair: Callable[[Parameters], Parameters],
+        digests: Mapping[str, str],
+        dispatcher: Dispatcher,
+        settings: CoordinatorSettings,
+        given_up: GivenUpCallback = lambda number, reason: None,
+    ) -> None:
+        level = facts.level
+        if settings.trials_per_job > level.lag:
+            raise SettingsError(
+                f"trials_per_job is {settings.trials_per_job}: expected at most the study's lag, {level.lag}"
+            )
+        self.dispatcher, self._settings = dispatcher, settings
+        self._facts, self._digests, self._study = facts, dict(digests), study
+        self.next_reconcile = time.monotonic()
+        self.is_ready = False
+        """Whether the ledger has loaded what the sampler needs for later trials."""
+        self.ledger = TrialLedger(
+            study=study,
+            space=_search_space(facts, distributions, repair),
+            trials=facts.reused + level.trials,
+            batch=self._batch,
+            clock=time.time,
+            reused=facts.reused,
+            early_stop=level.early_stop,
+        )
+        self.jobs = JobRecovery(
+            ledger=self.ledger, dispatcher=dispatcher, settings=settings, strategy=level.strategy, given_up=given_up
+        )
+
+    def next_job(self) -> JobKey | None:
+        """Sample the trials of the next job; None where it has to wait for results, or every trial is sampled.
+
+        Jobs begin at multiples of their size, so every coordinator gives them the same names.
+        """
+        first, size = self.ledger.next_number, self._settings.trials_per_job
+        block = first // size * size
+        if self.ledger.ask_until(block + size) is None:
+            return None
+        return JobKey(study=self._study.name, first=block, last=block + size - 1)
+
+    def open_jobs(self) -> Iterator[JobKey]:
+        """Yield every job with an open trial."""
+        return self.jobs.open_jobs()
+
+    def reconcile(self, wait_seconds: float = 0.0) -> StudyProgress:
+        """Take one step: accept results, recover lost jobs, send new ones and commit. Idempotent after a kill.
+
+        Waits up to `wait_seconds` for the first result.
+
+        Raises:
+            ServiceUnreachable, StudyChanged: Redis, the database or the study failed; make a new object.
+            DataIncomplete, StrategyNotImported, SettingsError: Every worker refuses, see `JobRecovery.recover`.
+        """
+        # Without an open job no result can come, and workers wait for the jobs that are sent below.
+        for result in self.dispatcher.collect(0.0 if self.jobs.is_empty else wait_seconds):
+            self.ledger.accept(result)
+            self.jobs.has_results |= bool(result.trials)
+        if time.monotonic() >= self.next_reconcile:
+            self.jobs.recover()
+            self.announce()
+            self.next_reconcile = time.monotonic() + self._settings.reconcile_seconds
+        while job_key := self.next_job():
+            self.jobs.send(job_key)
+        # Last: a worker that waits for its next job does not also wait for the disk.
+        self.ledger.commit()
+        if not self.is_ready:
+            self.ledger.get_ready()
+            self.is_ready = True
+        progress = self.ledger.progress()
+        if progress.is_done:
+            self.announce()
+        return progress
+
+    def announce(self) -> None:
+        """Publish the progress of the study."""
+        level, progress = self._facts.level, self.ledger.progress()
+        announcement = Announcement(
+            v=VERSION,
+            seen=0.0,  # the dispatcher sets the server's time
+            trials=progress.trials,
+            finished=progress.finished,
+            complete=progress.complete,
+            pruned=progress.pruned,
+            failed=progress.failed,
+            lag=level.lag,
+            trials_per_job=self._settings.trials_per_job,
+            level=level,
+            digests=self._digests,
+        )
+        self.dispatcher.announce(announcement)
+
+    def _batch(self, trial_requests: tuple[TrialRequest, ...]) -> TrialBatch:
+        return TrialBatch(
+            study=self._study.name,
+            numbers=tuple(trial_request.number for trial_request in trial_requests),
+            parameters=tuple(trial_request.parameters for trial_request in trial_requests),
+            thresholds=tuple(trial_request.thresholds for trial_request in trial_requests),
+            level=self._facts.level,
+            digests=self._digests,
+        )
+
+
+def _search_space(
+    facts: StudyFacts,
+    distributions: Mapping[str, BaseDistribution],
+    repair: Callable[[Parameters], Parameters],
+) -> SearchSpace:
+    return SearchSpace(
+        seed=facts.seed,
+        lag=facts.level.lag,
+        distributions=distributions,
+        repair=repair,
+        mode=facts.level.mode,
+        first_points=facts.first_points,
+    )
+
+
+def coordinate(
+    make: Callable[[], StudyRun],
+    *,
+    outage: Outage,
+    stop: Callable[[], bool],
+    report: Callable[[StudyProgress], None],
+    wait_seconds: float = 0.5,
+) -> StudyProgress | None:
+    """Reconcile until every trial is committed; None where `stop` returns True before that.
+
+    After an outage, or where another process has written to the study, `make` builds a new object.
+
+    Raises:
+        ServiceUnreachable: Redis or the database stays away for longer than the outage may last.
+    """
+    run, logged = None, time.monotonic()
+    while not stop():
+        try:
+            run = run or make()
+            progress = run.reconcile(wait_seconds)
+        except (ServiceUnreachable, StudyChanged) as error:
+            run = None
+            outage.wait(error)
+            continue
+        outage.end()
+        report(progress)
+        if time.monotonic() - logged >= LOG_SECONDS:
+            logged = time.monotonic()
+            log.info("search progress", extra={"action": "search_goes_on", **asdict(progress)})
+        if progress.is_done:
+            return progress
+    return None
