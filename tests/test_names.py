@@ -46,7 +46,7 @@ def test_each_exemption_is_needed_and_limited_to_providers() -> None:
         )
 
 
-def test_no_folder_holds_more_modules_than_a_reader_surveys() -> None:
+def test_every_folder_holds_a_limited_number_of_modules() -> None:
     modules = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py"]
     counts = Counter(str(path.parent.relative_to(ROOT)) for path in modules)
 

@@ -131,7 +131,7 @@ class TestFaultAssignment:
         assert max(delays) <= 0.25
         assert np.std(delays) > 0.03
 
-    def test_every_status_of_a_failing_server_occurs(self):
+    def test_every_server_error_status_occurs(self):
         assert {failure_status(chance) for chance in np.arange(0, 1, 0.01)} == {500, 502, 503, 504}
 
     @given(chance=st.floats(0, 1, exclude_max=True), n_rows=st.integers(0, 5))

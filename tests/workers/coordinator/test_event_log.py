@@ -29,7 +29,7 @@ def test_a_run_without_events_has_none(tmp_path: Path) -> None:
     "noise",
     [b"", b"{", b"[1]\n", b"null\n", b'{"time": 3, "event": "x"}\n', b"\xff\xfe\n", b'{"event": "x"}\n', b"[" * 9999],
 )
-def test_a_line_that_was_cut_or_is_malformed_spoils_no_other(tmp_path: Path, noise: bytes) -> None:
+def test_a_truncated_or_invalid_line_damages_no_other(tmp_path: Path, noise: bytes) -> None:
     (tmp_path / event_log.NAME).write_bytes(b'{"time": "2026-01-01T00:00:00+00:00", "event": "a"}\n' + noise)
     event_log.record(tmp_path, "b")
 

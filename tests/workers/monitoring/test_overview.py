@@ -109,7 +109,7 @@ def test_an_overview_writes_nothing_to_the_queue(
     assert all(key.startswith(b"tradeschool:history:") for key in keys)
 
 
-def test_an_embedded_server_that_ended_with_its_run_is_no_error_and_its_past_is_kept(
+def test_an_embedded_server_stopped_with_its_run_is_no_error(
     socket_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     embedded = EmbeddedValkey.of(socket_folder / "s")
@@ -129,7 +129,7 @@ def test_an_embedded_server_that_ended_with_its_run_is_no_error_and_its_past_is_
     assert not caplog.records
 
 
-def test_an_embedded_server_that_is_killed_during_a_run_is_an_error(socket_folder: Path) -> None:
+def test_an_embedded_server_killed_during_a_run_is_an_error(socket_folder: Path) -> None:
     embedded = EmbeddedValkey.of(socket_folder / "s")
     overview = Overview(
         Sources(redis_url=embedded.url, context=make_context(socket_folder), datasets=[], embedded=embedded)

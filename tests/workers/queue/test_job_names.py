@@ -25,6 +25,6 @@ def test_log_lines_carry_run_level_and_trial() -> None:
     assert about_study("my-run-L2-a1") == {"run": "my-run", "level": "2"}
 
 
-def test_an_unknown_name_is_told_as_it_is() -> None:
+def test_an_unknown_name_is_shown_unchanged() -> None:
     assert about_job("nonsense") == {"job": "nonsense"}
     assert about_study("nonsense") == {"study": "nonsense"}

@@ -172,7 +172,7 @@ class TestInformation:
     async def test_an_unknown_path_is_404(self, client):
         assert (await client.get("/api/v3/depth")).status == 404
 
-    async def test_a_failing_server_answers_in_the_same_envelope(self, serving):
+    async def test_a_server_error_uses_the_error_format_of_the_provider(self, serving):
         async with serving(faults=Faults.parse("outage=0+1000")) as client:
             reply = await client.get("/api/v3/ping")
 

@@ -95,7 +95,7 @@ def test_the_table_is_the_same_for_any_number_of_workers(plan, start_worker: Sta
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_the_table_is_the_same_in_another_database_and_for_jobs_of_any_size(served, postgres, size: int) -> None:
+def test_the_table_is_the_same_in_any_database_and_for_any_job_size(served, postgres, size: int) -> None:
     plan = replace(served, database=postgres[1], study=f"sized{size}-L1-a1", trials=20, trials_per_job=size)
     expected = plan.table_in_process()
     study = plan.open()
