@@ -11,6 +11,7 @@ import pytest
 
 from fetcher.importing.file_formats import FileFormat
 from fetcher.importing.importer import import_file
+from tests.factories.interruptions import Stopped
 from tradeschool.candles.findings import FindingKind
 from tradeschool.candles.frame import Candles
 from tradeschool.errors import InvalidCandles, SettingsError, TradeschoolError
@@ -179,9 +180,6 @@ def test_an_import_never_replaces_fetched_candles(tmp_path: Path, store: FrameSt
 
 
 def test_an_import_interrupted_before_its_seal_can_be_repeated(tmp_path: Path, store: FrameStore) -> None:
-    class Stopped(Exception):
-        pass
-
     class StoppingStore(FrameStore):
         def seal(self, *args) -> None:
             raise Stopped
