@@ -1,4 +1,4 @@
-// Panel "Verdict": equity of the winner and of buy-and-buy_and_hold, drawdown, recommendation.
+// Panel "Verdict": equity of the winner and of buy-and-hold, drawdown, recommendation.
 
 import { axis, chart, cursor, date, line, times, utc } from "./charts.js";
 import { h, show } from "./dom.js";
@@ -63,8 +63,8 @@ function showEquity(box, found, level) {
   const sync = { ...cursor, sync: { key: "equity" } };
   chart(byId("c-equity"), () => ({
     height: 250, cursor: sync, tzDate: utc, axes: [axis({ size: 42, values: times }), axis({ size: 48 })],
-    series: [{ label: "day", value: date }, line("winner", "accent", { fill: "accent-fill" }), line("buy-and-buy_and_hold", "grey", { dash: [5, 4] })],
-  }), ([, equity, buy_and_hold]) => `Equity of the winner: final return ${percent(equity.at(-1) - 1)}, buy-and-buy_and_hold ${percent((buy_and_hold.at(-1) ?? NaN) - 1)}`)
+    series: [{ label: "day", value: date }, line("winner", "accent", { fill: "accent-fill" }), line("buy-and-hold", "grey", { dash: [5, 4] })],
+  }), ([, equity, buy_and_hold]) => `Equity of the winner: final return ${percent(equity.at(-1) - 1)}, buy-and-hold ${percent((buy_and_hold.at(-1) ?? NaN) - 1)}`)
     .feed([days.map((each) => each * 86400), equity, buy_and_hold]);
   chart(byId("c-drawdown"), () => ({
     height: 130, cursor: sync, tzDate: utc, legend: { show: false }, axes: [axis({ size: 42, values: times }), axis({ size: 48, values: (plot, ticks) => ticks.map((each) => percent(each, 0)) })],
