@@ -1,13 +1,13 @@
 """Kills the processes of a search repeatedly and compares its trial table with that of an undisturbed search.
 
-`chaos_round.py --kills 300` is what `scripts/chaos 300` runs. A round is one study, searched by three workers of a pool
-and whoever of two coordinators holds its role, while processes are killed at random moments. Its trial table has to be
-the same bytes as that of the same study searched here, in one process, with nobody disturbed.
+`chaos_round.py --kills 300` is what `scripts/chaos 300` runs. A round is one study, searched by a pool of three workers
+and the leader of two coordinators, while processes are killed at random times. Its trial table must have the same bytes
+as that of the same study searched in one process without kills.
 """
 
 import argparse
 import atexit
-import importlib.util
+import importlib
 import os
 import random
 import signal
@@ -22,30 +22,19 @@ from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from types import ModuleType
 
+from optimizer.search.trial_table import export
+from tests.factories.folders import memory_folder
 from tests.fork_server import Forked, ForkServer
+from tests.workers.programs import IMPORTED
+from tests.workers.servers import Server, private_server
+from tests.workers.study_plan import Plan
 
 WORKERS = Path(__file__).parent.parent / "workers"
 ROOT = WORKERS.parent.parent
 Program = subprocess.Popen[bytes] | Forked
 STOPPED_SECONDS = 4.0
 """How long a worker is held up: longer than its lease."""
-
-
-def shared_with(name: str) -> ModuleType:
-    """A module of the workers' tests."""
-    spec = importlib.util.spec_from_file_location(f"storm_{name}", WORKERS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-conftest = shared_with("conftest")
-Plan, Server = conftest.Plan, conftest.Server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +53,7 @@ class ChaosRound:
 
     longest_seconds = 240.0
 
-    def __init__(self, plan: Plan, server: Server | None, choose: random.Random) -> None:  # type: ignore[valid-type]  # loaded by path
+    def __init__(self, plan: Plan, server: Server | None, choose: random.Random) -> None:
         self._plan, self._server, self._choose = plan, server, choose
         self._coordinators: list[Program] = []
         self._pool: Program | None = None
@@ -82,7 +71,7 @@ class ChaosRound:
         finally:
             self.end()
         study = self._plan.open()
-        table = conftest.export(study.trials(), "csv")
+        table = export(study.trials(), "csv")
         study.close()
         return sha256(table).hexdigest()
 
@@ -166,7 +155,7 @@ class ChaosRound:
 @cache
 def forks() -> ForkServer:
     """Starts coordinators and pools in forks, because importing everything after each kill would take long."""
-    made = ForkServer((*conftest.IMPORTED, "workers.processes.pool"))
+    made = ForkServer((*IMPORTED, "workers.processes.pool"))
     atexit.register(made.close)
     return made
 
@@ -218,7 +207,7 @@ def rounds(
     kills: int,
     seed: int,
     *,
-    remembers: bool,
+    is_durable: bool,
     trials: int = 40,
     storage: str | None = None,
     a_round: int = 30,
@@ -226,14 +215,10 @@ def rounds(
 ) -> Iterator[Round]:
     """Run studies with further seeds until enough processes were killed."""
     choose, done = random.Random(seed), 0
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     while done < kills:
-        with tempfile.TemporaryDirectory(dir=memory) as name, ExitStack() as stack:
-            server = Server(Path(name), remembers=remembers)
-            server.start()
-            stack.callback(server.kill)
+        with memory_folder() as folder, private_server(is_durable=is_durable) as server:
             number = choose.randrange(1 << 30)
-            plan = Plan(folder=Path(name), url=server.url, title="sleep 0.05", trials=trials, seed=number, lag=6)
+            plan = Plan(folder=folder, url=server.url, title="sleep 0.05", trials=trials, seed=number, lag=6)
             plan = replace(
                 plan, database=storage, study=f"storm{number}-L1-a1", trials_per_job=choose.choice([1, 1, 2])
             )
@@ -261,7 +246,7 @@ def postgresql(folder: Path) -> Iterator[tuple[str, object]]:
 
 def _chosen_rounds(chosen: argparse.Namespace, storage: str | None) -> Iterator[Round]:
     if not (chosen.surroundings or chosen.kinds):
-        return rounds(chosen.kills, chosen.seed, remembers=not chosen.forgetful, storage=storage)
+        return rounds(chosen.kills, chosen.seed, is_durable=not chosen.forgetful, storage=storage)
     surroundings = importlib.import_module("tests.chaos.environment_faults")
     kinds = tuple(chosen.kinds.split(",")) if chosen.kinds else surroundings.KINDS
     found: Iterator[Round] = surroundings.rounds(chosen.kills, chosen.seed, kinds)

@@ -15,13 +15,14 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.chaos.chaos_round import ChaosRound, Plan, Program, Round, program
+from tests.chaos.chaos_round import ChaosRound, Program, Round, program
+from tests.factories.folders import memory_folder
 from tests.workers.fake_clocks import WrongClock
+from tests.workers.study_plan import Plan
 from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.errors import ServiceUnreachable
 
@@ -38,13 +39,13 @@ SHARED = (QUEUE, TAKEN, LEASES, *REGISTRIES, *WORKERS, *OURS)
 Blow = Callable[[], bool]
 
 
-class Surroundings(ChaosRound):
+class FaultyEnvironment(ChaosRound):
     """One study with faults in its environment."""
 
     longest_seconds = 900.0
     """A server that dies at every other blow leaves little time for trials in between."""
 
-    def __init__(self, plan: Plan, state: Path, choose: random.Random, kinds: tuple[str, ...]) -> None:  # type: ignore[valid-type]  # loaded by path
+    def __init__(self, plan: Plan, state: Path, choose: random.Random, kinds: tuple[str, ...]) -> None:
         super().__init__(plan, None, choose)
         self._valkey, self._state, self._kinds = EmbeddedValkey.of(state), state, kinds
         self._clocks = {name: WrongClock(state / f"{name}.clock") for name in ("first", "second", "workers")}
@@ -223,13 +224,12 @@ def rounds(
 ) -> Iterator[Round]:
     """Run studies with further seeds until enough faults were injected."""
     choose, done = random.Random(seed), 0
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     while done < blows:
-        with TemporaryDirectory(dir=memory) as name:
-            state, number = Path(name) / "state", choose.randrange(1 << 30)
+        with memory_folder() as folder:
+            state, number = folder / "state", choose.randrange(1 << 30)
             state.mkdir()
             plan = Plan(
-                folder=Path(name),
+                folder=folder,
                 url=EmbeddedValkey.of(state).url,
                 title=title,
                 trials=trials,
@@ -238,7 +238,7 @@ def rounds(
                 key=KEY,
             )
             plan = replace(plan, study=f"storm{number}-L1-a1", trials_per_job=choose.choice([1, 1, 2]))
-            began, storm = time.monotonic(), Surroundings(plan, state, choose, kinds)
+            began, storm = time.monotonic(), FaultyEnvironment(plan, state, choose, kinds)
             found = storm.run(min(a_round, blows - done), pause)
             done += storm.kills.total()
             wanted = sha256(plan.table_in_process()).hexdigest()

@@ -25,10 +25,10 @@ def chaos_round() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("remembers", [True, False], ids=["a server that remembers", "a server that forgets"])
-def test_random_kills_do_not_change_the_trial_table(chaos_round: ModuleType, remembers: bool) -> None:
+@pytest.mark.parametrize("is_durable", [True, False], ids=["durable server", "volatile server"])
+def test_random_kills_do_not_change_the_trial_table(chaos_round: ModuleType, is_durable: bool) -> None:
     """If a search ends before the last kill, another one follows."""
-    searches = list(chaos_round.rounds(7, 21 + remembers, remembers=remembers, trials=24, a_round=7))
+    searches = list(chaos_round.rounds(7, 21 + is_durable, is_durable=is_durable, trials=24, a_round=7))
 
     assert sum(done.kills.total() for done in searches) == 7
     assert [done.found for done in searches] == [done.wanted for done in searches]

@@ -2,9 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -83,14 +83,34 @@ class RunHarness:
         stop: Callable[[], bool] = lambda: False,
         tell=lambda *_: None,
         wait=None,
-        tell_luck=lambda *_: None,
+        on_null_test=lambda *_: None,
         **options,
     ):
         """Run in this process, including null tests."""
         evaluator = Evaluator(store=self.context.store, plan=plan_level, evaluate=evaluate, worker="here")
-        ending = FinalizeOptions(processes=1, on_null_test=tell_luck, **options)
+        ending = FinalizeOptions(processes=1, on_null_test=on_null_test, **options)
         control = RunControl(stop=stop, on_progress=tell, wait_for_candles=wait, finalize=ending)
         return run_levels_with(lambda _: InProcessDispatcher(evaluator), self.context, name, control)
+
+    def run_with_kills(self, kills: Iterable[tuple[str, int]]):
+        """Run until the end or the last kill; return the ended run, or None.
+
+        A kill is its place and a number: after reads of candles (`read`) or of the holdout period (`holdout`), after
+        progress reports (`told`), or after draws of the null test (`drawn`).
+        """
+        for place, count in kills:
+            context, options = self.context, {}
+            if place == "read":
+                context = replace(context, store=CrashingStore(context.store, count))
+            elif place == "holdout":
+                context = replace(context, holdout=CrashingStore(context.holdout, count))
+            else:
+                options = {{"told": "tell", "drawn": "on_null_test"}[place]: after(count)}
+            try:
+                return RunHarness(context).run(**options)
+            except Killed:
+                continue
+        return None
 
     def table(self, level: str, attempt: int = 1, name: str = "run") -> bytes:
         return export(read_trials(self.context.storage_url, f"{name}-L{level}-a{attempt}"), "csv")

@@ -1,7 +1,6 @@
 """Readers of foreign input return a value or raise a product error, and nothing else."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.factories.folders import memory_folder
 from tests.fuzz.targets import targets
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "40"))
@@ -19,9 +19,8 @@ NAMES = sorted(targets(Path("unused")))
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """A folder in memory if available, because each input is a file."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
-        yield Path(name)
+    with memory_folder() as made:
+        yield made
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -17,6 +17,7 @@ from fetcher.download.plan import DownloadPlan
 from fetcher.download.repair import RepairResult, repair
 from fetcher.download.sealing import Publisher
 from fetcher.protocol.provider import Access, Page
+from tests.factories.interruptions import Countdown, Stopped
 from tradeschool.errors import ForeignFile, InvalidCandles
 from tradeschool.markets.catalogue import BTC_USD, DatasetRange
 from tradeschool.markets.instruments import Dataset
@@ -243,16 +244,7 @@ def test_a_repair_interrupted_at_any_write_can_be_repeated(
     fill(ledger, range(90, 96), missing=range(3))
     publish(publisher)
     (store.folder(BTC) / store.seals(BTC)[0].files[0].path).unlink()
-    left = stop_after
-
-    class Stopped(Exception):
-        pass
-
-    def step() -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Stopped
+    step = Countdown(stop_after).step
 
     class StoppingStore(FrameStore):
         def unseal(self, *args) -> None:

@@ -12,6 +12,7 @@ from fetcher.download.plan import DownloadPlan
 from fetcher.download.sealing import Publisher, gaps
 from fetcher.protocol.provider import Page
 from fetcher.provider_registry import find
+from tests.factories.interruptions import Countdown, Stopped
 from tradeschool.errors import ForeignFile, InvalidCandles
 from tradeschool.markets.calendars import expected_slots
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD, DatasetRange
@@ -100,16 +101,7 @@ def test_sealing_interrupted_at_any_write_can_be_repeated(
 ) -> None:
     """Fails at each write in turn: two year files, their ledger records and the seal."""
     put(ledger, range(12))
-    left = stop_after
-
-    class Stopped(Exception):
-        pass
-
-    def step() -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Stopped
+    step = Countdown(stop_after).step
 
     class StoppingStore(FrameStore):
         def write_year(self, *args, **kwargs):

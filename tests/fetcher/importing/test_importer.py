@@ -13,6 +13,7 @@ import pytest
 from fetcher.importing.forms.layout import FileFormat
 from fetcher.importing.importer import import_candles
 from fetcher.importing.request import ImportRequest
+from tests.factories.interruptions import Stopped
 from tradeschool.errors import InvalidCandles, SettingsError, TradeschoolError
 from tradeschool.markets.catalogue import BTC_USD, EUR_USD, GBP_USD
 from tradeschool.markets.instruments import Dataset
@@ -182,9 +183,6 @@ def test_an_import_never_replaces_fetched_candles(tmp_path: Path, store: FrameSt
 
 
 def test_an_import_interrupted_before_its_seal_can_be_repeated(tmp_path: Path, store: FrameStore) -> None:
-    class Stopped(Exception):
-        pass
-
     class StoppingStore(FrameStore):
         def seal(self, *args) -> None:
             raise Stopped

@@ -10,8 +10,9 @@ from rich.console import Console
 from optimizer.curriculum.state_machine import Search
 from optimizer.runs.run_store import AttemptRow, RunRecord
 from optimizer.search.trial_summary import TrialView
+from tests.factories.downloads import provider_state
 from tests.factories.runs import make_level
-from tradeschool.store.download_status import DownloadState, DownloadStatus, Durations, ProviderState
+from tradeschool.store.download_status import DownloadState, DownloadStatus
 from tradeschool.views.live_screen import MAX_WORKERS, QueueScreen, duration, line, screen
 from workers.monitoring.overview import NOT_RUNNING, View
 from workers.monitoring.run_status import AttemptStatus, LevelStatus, RunStatus, with_queue
@@ -86,25 +87,18 @@ RUN = RunStatus(
     recommendation=None,
     has_report=False,
 )
-SPREAD = Durations(bounds_seconds=(), counts=(0,), seconds=0)
 DOWNLOAD = DownloadStatus(
     time=NOW,
     running=True,
     eta_seconds=600,
     providers=(
-        ProviderState(
-            provider="coinbase",
-            limit_per_second=3,
+        provider_state(
             requests=30,
-            retries=0,
             requests_per_second=2.9,
             waiting_for_token=1,
-            waiting_for_network=0,
             paused_seconds=7,
             eta_seconds=600,
             outcomes={"ok": 30},
-            token_seconds=SPREAD,
-            response_seconds=SPREAD,
         ),
     ),
     downloads=(

@@ -41,14 +41,14 @@ def clocks(tmp_path: Path) -> Callable[[str], WrongClock]:
     ],
 )
 def test_wrong_clocks_lose_no_trial(
-    plan, forgotten, start_interpreter, eventually, tmp_path, clocks, first, then
+    plan, volatile_server, start_interpreter, eventually, tmp_path, clocks, first, then
 ) -> None:
     """Each trial lasts several heartbeats, and clocks are changed during trials."""
     counts = tmp_path / "counts"
-    slow = replace(plan, url=forgotten.url, title="sleep 1.5", trials=6, lag=3)
+    slow = replace(plan, url=volatile_server.url, title="sleep 1.5", trials=6, lag=3)
     for name, seconds in first.items():
         clocks(name).set(seconds)
-    forgotten.start(clocks("server").environment)
+    volatile_server.start(clocks("server").environment)
     for number in range(WORKERS):
         environment = {**clocks(f"worker{number}").environment, "BENCH_COUNTS": str(counts)}
         start_interpreter("worker_process.py", "--url", slow.url, **environment)

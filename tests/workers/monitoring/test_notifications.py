@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.factories.downloads import provider_state
 from tests.factories.runs import CREATED, make_context, make_run_record
 from tradeschool.notify import Notification
 from tradeschool.settings.sections import EVENTS
-from tradeschool.store.download_status import DownloadState, DownloadStatus, Durations, ProviderState
+from tradeschool.store.download_status import DownloadState, DownloadStatus
 from workers.coordinator import event_log
 from workers.monitoring.notifications import NotificationMonitor, notification_lock
 from workers.monitoring.overview import Overview, Sources, View
@@ -21,7 +22,6 @@ from workers.monitoring.snapshot import Snapshot, WorkerSnapshot
 from workers.monitoring.stall_detection import Stall
 
 START = 1_800_000_000.0
-SPREAD = Durations(bounds_seconds=(), counts=(0,), seconds=0)
 
 
 class ServiceHarness:
@@ -77,20 +77,7 @@ class ServiceHarness:
         paused: float = 0.0,
         running: bool = True,
     ):
-        provider = ProviderState(
-            provider="coinbase",
-            limit_per_second=3,
-            requests=1,
-            retries=0,
-            requests_per_second=1,
-            waiting_for_token=0,
-            waiting_for_network=0,
-            paused_seconds=paused,
-            eta_seconds=120,
-            outcomes={},
-            token_seconds=SPREAD,
-            response_seconds=SPREAD,
-        )
+        provider = provider_state(requests=1, paused_seconds=paused)
         download = DownloadState(
             dataset="coinbase/BTC-USD/M5",
             range="2020",

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tradeschool.store.download_status import DownloadState, DownloadStatus, Durations, ProviderState
+from tests.factories.downloads import provider_state
+from tradeschool.store.download_status import DownloadState, DownloadStatus
 from workers.web.metrics import MetricsCollector
 from workers.web.topics import TopicStore
 
@@ -20,7 +21,6 @@ DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "dashboard.json").read_tex
 ALERTS = (PROMETHEUS / "alerts.yml").read_text()
 DOCUMENT = (ROOT / "docs" / "operations.md").read_text()
 NAME = re.compile(r"\b(?:rq|tradeschool)_[a-z_]+")
-SPREAD = Durations(bounds_seconds=(0.1, 1.0), counts=(3, 2, 1), seconds=4.5)
 
 
 def names() -> set[str]:
@@ -50,20 +50,7 @@ def test_every_metric_is_documented() -> None:
 def test_a_scrape_equals_the_queue_snapshot(page, context) -> None:
     context.begin_run()
     context.add_trials(12)
-    provider = ProviderState(
-        provider="coinbase",
-        limit_per_second=3,
-        requests=6,
-        retries=1,
-        requests_per_second=1,
-        waiting_for_token=0,
-        waiting_for_network=0,
-        paused_seconds=7,
-        eta_seconds=9,
-        outcomes={"ok": 5, "busy": 1},
-        token_seconds=SPREAD,
-        response_seconds=SPREAD,
-    )
+    provider = provider_state(retries=1, paused_seconds=7, eta_seconds=9, outcomes={"ok": 5, "busy": 1})
     download = DownloadState(
         dataset="coinbase/BTC-USD/M5", range="2020", pages_done=2, pages_total=9, reached=None, sealed=(), error=None
     )

@@ -2,7 +2,6 @@
 
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,6 +17,7 @@ from redis import Redis
 from optimizer.search.sampler import SearchSpace
 from optimizer.search.study import StudyFacts, open_study
 from optimizer.search.trial_table import export
+from tests.factories.folders import memory_folder
 from tests.factories.levels import level_of
 from tests.fork_server import Forked, ForkServer
 from tests.workers.misbehaving import UNLUCKY
@@ -186,11 +186,9 @@ class ProcessGroup:
 @pytest.fixture(scope="module")
 def crews(server: str, forks: ForkServer) -> Iterator[tuple[ProcessGroup, ProcessGroup]]:
     """Groups of one and of two workers."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+    with memory_folder() as folder:
         made = tuple(
-            ProcessGroup(Scene(folder=Path(name), url=f"{server}?db={5 + count}", forks=forks), count)
-            for count in (1, 2)
+            ProcessGroup(Scene(folder=folder, url=f"{server}?db={5 + count}", forks=forks), count) for count in (1, 2)
         )
         yield made
         for process_group in made:

@@ -1,8 +1,6 @@
 """A whole run in one process: levels, gates, inheritance, retries, and equal files after any interruption."""
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -23,10 +21,8 @@ from tests.factories.in_process_runs import (
     DATASETS,
     DAYS,
     NONE,
-    CrashingStore,
     Killed,
     RunHarness,
-    after,
     level,
     run_harness_in,
 )
@@ -153,21 +149,6 @@ def test_extra_constraints_and_early_stopping_are_applied(harness: RunHarness) -
     )
 
 
-def broken(harness: RunHarness, kills: Iterator[tuple[str, int]]) -> None:
-    for kind, when in kills:
-        dying = (
-            replace(harness.context, store=CrashingStore(harness.context.store, when))
-            if kind == "read"
-            else harness.context
-        )
-        tell = after(when) if kind == "told" else lambda *_: None
-        try:
-            RunHarness(dying).run(tell=tell)
-        except Killed:
-            continue
-        return
-
-
 @pytest.mark.parametrize(
     "kills",
     [
@@ -177,32 +158,32 @@ def broken(harness: RunHarness, kills: Iterator[tuple[str, int]]) -> None:
     ],
     ids=["while searching", "while reading", "both"],
 )
-def test_a_run_killed_at_any_step_leaves_the_same_files(harness: RunHarness, undisturbed: RunHarness, kills) -> None:
+def test_a_run_killed_at_any_step_leaves_the_same_files(harness: RunHarness, finished_run: RunHarness, kills) -> None:
     harness.begin(*CURRICULUM)
 
-    broken(harness, iter(kills))
+    harness.run_with_kills(kills)
     ended = harness.run()
 
     assert ended.outcome is RunOutcome.ESCALATED
-    assert harness.rows() == undisturbed.rows()
+    assert harness.rows() == finished_run.rows()
     for name, attempt in (("1", 1), ("2", 1), ("2", 2)):
-        assert harness.table(name, attempt) == undisturbed.table(name, attempt)
-    assert harness.files() == undisturbed.files()
-    assert harness.looks() == undisturbed.looks()
+        assert harness.table(name, attempt) == finished_run.table(name, attempt)
+    assert harness.files() == finished_run.files()
+    assert harness.looks() == finished_run.looks()
 
 
-def test_resuming_a_finished_run_changes_nothing(undisturbed: RunHarness) -> None:
-    before, told = undisturbed.files(), undisturbed.events()
+def test_resuming_a_finished_run_changes_nothing(finished_run: RunHarness) -> None:
+    before, told = finished_run.files(), finished_run.events()
 
-    ended = undisturbed.run()
+    ended = finished_run.run()
 
     assert ended.outcome is RunOutcome.ESCALATED
-    assert undisturbed.files() == before
-    assert undisturbed.events() == told
+    assert finished_run.files() == before
+    assert finished_run.events() == told
 
 
-def test_events_are_reported_in_order(undisturbed: RunHarness) -> None:
-    assert undisturbed.events() == [
+def test_events_are_reported_in_order(finished_run: RunHarness) -> None:
+    assert finished_run.events() == [
         "run_started",
         "level_started",
         "level_passed",
@@ -313,7 +294,7 @@ def test_missing_candles_are_reported_with_coverage_and_gaps(tmp_path: Path, fol
 
 
 def test_damaged_candles_between_two_levels_stop_the_run_until_repair(
-    folder: Path, candles: Path, undisturbed: RunHarness
+    folder: Path, candles: Path, finished_run: RunHarness
 ) -> None:
     here = folder / "copy"
     shutil.copytree(candles, here)
@@ -330,4 +311,4 @@ def test_damaged_candles_between_two_levels_stop_the_run_until_repair(
     file.write_bytes(sound)
     harness.run()
 
-    assert harness.files() == undisturbed.files()
+    assert harness.files() == finished_run.files()

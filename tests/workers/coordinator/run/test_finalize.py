@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from tests.factories.in_process_runs import (
     ANY,
     DATASETS,
     NONE,
-    CrashingStore,
     Killed,
     RunHarness,
     after,
@@ -170,21 +168,6 @@ def finalized(tmp_path_factory: pytest.TempPathFactory, candles: Path, sealed_ca
     return made
 
 
-def broken(harness: RunHarness, kills: Iterator[tuple[str, int]]) -> None:
-    for kind, when in kills:
-        context = harness.context
-        if kind == "read":
-            context = replace(context, store=CrashingStore(context.store, when))
-        if kind == "holdout":
-            context = replace(context, holdout=CrashingStore(context.holdout, when))
-        try:
-            again_with = RunHarness(context).run(**({"tell_luck": after(when)} if kind == "drawn" else {}))
-        except Killed:
-            continue
-        assert again_with.outcome is RunOutcome.PASSED
-        return
-
-
 @pytest.mark.parametrize(
     "kills",
     [
@@ -197,9 +180,10 @@ def broken(harness: RunHarness, kills: Iterator[tuple[str, int]]) -> None:
 def test_a_run_killed_while_finalizing_leaves_the_same_files(whole: RunHarness, finalized: RunHarness, kills) -> None:
     whole.begin(*CURRICULUM, surrogates=3)
 
-    broken(whole, iter(kills))
+    stopped = whole.run_with_kills(kills)
     whole.run()
 
+    assert stopped is None or stopped.outcome is RunOutcome.PASSED
     assert whole.files() == finalized.files()
     assert whole.looks() == finalized.looks()
     assert whole.events().count("recommendation") == 1
@@ -216,7 +200,7 @@ def test_damaged_candles_before_the_end_stop_the_run_until_repair(
     made = RunHarness(replace(made.context, holdout=FrameStore(sealed_candles)))
     made.begin(*CURRICULUM, surrogates=3)
     with pytest.raises(Killed):
-        made.run(tell_luck=after(1))
+        made.run(on_null_test=after(1))
     file = next(here.rglob("oanda/**/*.parquet"))
     sound = file.read_bytes()
     file.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
@@ -309,10 +293,10 @@ def test_a_stop_request_ends_the_null_test_between_two_draws(harness: RunHarness
     told = []
 
     with pytest.raises(KeyboardInterrupt):
-        harness.run(tell_luck=lambda *what: told.append(what), stop=lambda: len(told) >= 2)
+        harness.run(on_null_test=lambda *what: told.append(what), stop=lambda: len(told) >= 2)
 
     assert told == [("1", 1, 4), ("1", 2, 4)]
-    assert harness.run(tell_luck=lambda *what: told.append(what)).record.null_tests["1"].surrogates == 4
+    assert harness.run(on_null_test=lambda *what: told.append(what)).record.null_tests["1"].surrogates == 4
     assert told[2:] == [("1", 3, 4), ("1", 4, 4)]
 
 

@@ -46,7 +46,7 @@ def test_a_changed_run_resumes_only_with_force(harness: RunHarness, what: str) -
 
 
 def test_a_moved_study_database_is_reported_without_data_loss(
-    harness: RunHarness, folder: Path, undisturbed: RunHarness
+    harness: RunHarness, folder: Path, finished_run: RunHarness
 ) -> None:
     harness.begin(*CURRICULUM)
     with pytest.raises(Killed):
@@ -60,7 +60,7 @@ def test_a_moved_study_database_is_reported_without_data_loss(
     elsewhere.rename(study)
     harness.run()
 
-    assert harness.files() == undisturbed.files()
+    assert harness.files() == finished_run.files()
 
 
 def test_a_database_replaced_during_a_run_is_detected(harness: RunHarness, folder: Path) -> None:
