@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from optimizer.search.trial_table import export
+from tests.workers.worker_process import Candles
 from tradeschool.errors import SettingsError
 from workers.connection import bounded_reads
 from workers.connection.signing import UNSIGNED, Signer
@@ -79,7 +80,7 @@ def test_a_batch_for_another_strategy_ends_the_run_with_advice(plan, start_worke
 def test_an_evaluator_refuses_a_strategy_not_allowed(plan, make_evaluator) -> None:
     honest = make_evaluator("w")
     evaluator = Evaluator(
-        store=honest._store,
+        store=Candles("d1"),
         plan=lambda *_: pytest.fail("it was prepared"),
         evaluate=honest._evaluate,
         worker="w",

@@ -95,7 +95,7 @@ def test_a_date_is_midnight() -> None:
 
 
 @pytest.mark.parametrize("is_text", [False, True])
-def test_seconds_and_milliseconds_in_one_column_are_told_apart(is_text: bool) -> None:
+def test_seconds_and_milliseconds_in_one_column_are_distinguished(is_text: bool) -> None:
     values: list[object] = [SECONDS, (SECONDS + 300) * 1000]
 
     assert read([str(value) for value in values] if is_text else values) == [NOON, NOON + timedelta(minutes=5)]
