@@ -276,7 +276,7 @@ def test_missing_candles_are_reported_with_coverage_and_gaps(tmp_path: Path, fol
     store = FrameStore(tmp_path / "thin")
     dataset, days = find_dataset(DATASETS[0]), Window(*(datetime(d.year, d.month, d.day, tzinfo=UTC) for d in DAYS))
     lost = window("2021-04-01", "2021-04-21")
-    gap = Gap(start=lost.start, end=lost.end, slots=480, reason=GapReason.CONFIRMED_EMPTY)
+    gap = Gap(start=lost.start, end=lost.end, slots=480, reason=GapReason.NOT_IN_FILE)
     seal_made(store, dataset, days, gaps=(gap,))
     harness = run_harness_in(folder, store.root)
     thin = level("1", ANY).model_copy(
@@ -288,7 +288,10 @@ def test_missing_candles_are_reported_with_coverage_and_gaps(tmp_path: Path, fol
         harness.run()
 
     said = str(caught.value)
-    assert "coinbase/BTC-USD/H1: 2021-03-01..2021-06-09 has 80.00% of its candles, expected at least 90.00%" in said
+    assert (
+        "coinbase/BTC-USD/H1: 2021-03-01..2021-06-09 has 80.00% of its candles accounted for, expected at least 90.00%"
+        in said
+    )
     assert "gaps: 1, the longest 2021-04-01..2021-04-21 (480 candles)" in said
     assert caught.value.exit_code == 4
 
