@@ -32,11 +32,12 @@ note()
 worker = os.getpid()
 if os.fork() == 0:  # its work horse
     die_with_parent(worker, signal.SIGKILL)
-    if os.fork() == 0:  # what a strategy has started
+    if os.fork() == 0:  # a strategy starts a daemon
         os.setsid()
         if os.fork() == 0:
             note()
-        time.sleep(1e6)
+            time.sleep(1e6)
+        os._exit(0)
     time.sleep(1e6)
 time.sleep(1e6)
 """
