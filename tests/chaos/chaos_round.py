@@ -101,12 +101,12 @@ class ChaosRound:
         return program("fast_pool.py", self._plan.url)
 
     def _strike(self) -> None:
-        blows = self._blows()
-        _, blow = self._choose.choices(blows, [weight for weight, _ in blows])[0]
-        if blow():
-            self.kills[blow.__name__.removeprefix("_").replace("_", " ")] += 1
+        faults = self._faults()
+        _, fault = self._choose.choices(faults, [weight for weight, _ in faults])[0]
+        if fault():
+            self.kills[fault.__name__.removeprefix("_").replace("_", " ")] += 1
 
-    def _blows(self) -> list[tuple[int, Callable[[], bool]]]:
+    def _faults(self) -> list[tuple[int, Callable[[], bool]]]:
         """Each fault with its weight."""
         return [
             (8, self._kill_worker),
@@ -220,13 +220,13 @@ def rounds(
             number = choose.randrange(1 << 30)
             plan = Plan(folder=folder, url=server.url, title="sleep 0.05", trials=trials, seed=number, lag=6)
             plan = replace(
-                plan, database=storage, study=f"storm{number}-L1-a1", trials_per_job=choose.choice([1, 1, 2])
+                plan, database=storage, study=f"chaos{number}-L1-a1", trials_per_job=choose.choice([1, 1, 2])
             )
-            began, storm = time.monotonic(), ChaosRound(plan, server, choose)
-            found = storm.run(min(a_round, kills - done), pause)
-            done += storm.kills.total()
+            began, chaos = time.monotonic(), ChaosRound(plan, server, choose)
+            found = chaos.run(min(a_round, kills - done), pause)
+            done += chaos.kills.total()
             yield Round(
-                kills=storm.kills,
+                kills=chaos.kills,
                 seconds=time.monotonic() - began,
                 wanted=sha256(replace(plan, database=None).table_in_process()).hexdigest(),
                 found=found,

@@ -26,7 +26,7 @@ from tests.workers.study_plan import Plan
 from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.errors import ServiceUnreachable
 
-KEY = "a key of the storm's own"
+KEY = "a key of the chaos test"
 OFFSETS = (30.0, -30.0, 600.0, -600.0, 86_400.0, -86_400.0, 0.0)
 KINDS = ("clocks", "files", "keys", "types")
 GARBAGE = (b"", b"\xff\xfe\x00", b"[" * 5_000, b"9" * 400, b'{"v":1}', b"null", b"a b:c")
@@ -36,14 +36,14 @@ WORKERS = ("rq:workers", "rq:workers:trials")
 OURS = ("tradeschool:studies", "tradeschool:clock", "tradeschool:maintenance")
 SHARED = (QUEUE, TAKEN, LEASES, *REGISTRIES, *WORKERS, *OURS)
 
-Blow = Callable[[], bool]
+Fault = Callable[[], bool]
 
 
 class FaultyEnvironment(ChaosRound):
     """One study with faults in its environment."""
 
     longest_seconds = 900.0
-    """A server that dies at every other blow leaves little time for trials in between."""
+    """A server that dies at every other fault leaves little time for trials in between."""
 
     def __init__(self, plan: Plan, state: Path, choose: random.Random, kinds: tuple[str, ...]) -> None:
         super().__init__(plan, None, choose)
@@ -66,8 +66,8 @@ class FaultyEnvironment(ChaosRound):
     def _start_pool(self) -> Program:
         return program("fast_pool.py", self._plan.url, "--key", KEY, **self._clocks["workers"].environment)
 
-    def _blows(self) -> list[tuple[int, Blow]]:
-        blows: dict[str, list[tuple[int, Blow]]] = {
+    def _faults(self) -> list[tuple[int, Fault]]:
+        faults: dict[str, list[tuple[int, Fault]]] = {
             "clocks": [(3, self._set_coordinator_clock), (3, self._set_worker_clock)],
             "files": [
                 (1, self._damage_middle),
@@ -85,7 +85,7 @@ class FaultyEnvironment(ChaosRound):
             ],
             "types": [(2, self._change_type), (1, self._forge_failure)],
         }
-        return [blow for kind in self._kinds for blow in blows[kind]]
+        return [fault for kind in self._kinds for fault in faults[kind]]
 
     def _set_coordinator_clock(self) -> bool:
         return self._set_clock(self._choose.choice(["first", "second"]))
@@ -213,7 +213,7 @@ class FaultyEnvironment(ChaosRound):
 
 
 def rounds(
-    blows: int,
+    faults: int,
     seed: int,
     kinds: tuple[str, ...] = KINDS,
     *,
@@ -224,7 +224,7 @@ def rounds(
 ) -> Iterator[Round]:
     """Run studies with further seeds until enough faults were injected."""
     choose, done = random.Random(seed), 0
-    while done < blows:
+    while done < faults:
         with memory_folder() as folder:
             state, number = folder / "state", choose.randrange(1 << 30)
             state.mkdir()
@@ -237,9 +237,9 @@ def rounds(
                 lag=6,
                 key=KEY,
             )
-            plan = replace(plan, study=f"storm{number}-L1-a1", trials_per_job=choose.choice([1, 1, 2]))
-            began, storm = time.monotonic(), FaultyEnvironment(plan, state, choose, kinds)
-            found = storm.run(min(a_round, blows - done), pause)
-            done += storm.kills.total()
+            plan = replace(plan, study=f"chaos{number}-L1-a1", trials_per_job=choose.choice([1, 1, 2]))
+            began, chaos = time.monotonic(), FaultyEnvironment(plan, state, choose, kinds)
+            found = chaos.run(min(a_round, faults - done), pause)
+            done += chaos.kills.total()
             wanted = sha256(plan.table_in_process()).hexdigest()
-            yield Round(kills=storm.kills, seconds=time.monotonic() - began, wanted=wanted, found=found)
+            yield Round(kills=chaos.kills, seconds=time.monotonic() - began, wanted=wanted, found=found)

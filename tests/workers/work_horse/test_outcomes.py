@@ -44,7 +44,7 @@ def forks() -> Iterator[ForkServer]:
     forking.close()
 
 
-class Hurried(QueueDispatcher):
+class ShortTimeoutDispatcher(QueueDispatcher):
     """Gives the misbehaving trial its own limit and the others no practical limit."""
 
     seconds = 600
@@ -55,7 +55,7 @@ class Hurried(QueueDispatcher):
 
 
 @dataclass(kw_only=True)
-class Scene:
+class QueueSetup:
     """Where searches with misbehaving strategies take place."""
 
     folder: Path
@@ -102,16 +102,16 @@ class Scene:
             assert (lived, worker.returncode) == (True, 0), self.said
 
 
-def coordinate(scene: Scene, tend: Callable[[], None]) -> tuple[bytes, list[FrozenTrial]]:
+def coordinate(queue_setup: QueueSetup, tend: Callable[[], None]) -> tuple[bytes, list[FrozenTrial]]:
     """Trial table and trials."""
-    queue = TrialQueue(connection=Redis.from_url(scene.url))
-    dispatcher = Hurried(queue, study=STUDY, url=scene.url, job_timeout_seconds=600)
-    dispatcher.seconds = scene.unlucky_seconds
+    queue = TrialQueue(connection=Redis.from_url(queue_setup.url))
+    dispatcher = ShortTimeoutDispatcher(queue, study=STUDY, url=queue_setup.url, job_timeout_seconds=600)
+    dispatcher.seconds = queue_setup.unlucky_seconds
     level = level_of(
-        ("coinbase/BTC-USD/H1",), strategy=scene.strategy, ranges={"fast": (5, 30)}, trials=len(POINTS), lag=2
+        ("coinbase/BTC-USD/H1",), strategy=queue_setup.strategy, ranges={"fast": (5, 30)}, trials=len(POINTS), lag=2
     )
     facts = StudyFacts(level=level, seed=7, fingerprints={"data": "d1"}, first_points=POINTS)
-    study = open_study(f"sqlite:///{scene.folder / f'{uuid4().hex}.db'}", STUDY, facts)
+    study = open_study(f"sqlite:///{queue_setup.folder / f'{uuid4().hex}.db'}", STUDY, facts)
     run = StudyRun(
         study=study,
         facts=facts,
@@ -142,26 +142,26 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def scene(server: str, folder: Path, forks: ForkServer) -> Scene:
-    return Scene(folder=folder, url=f"{server}?db=5", forks=forks)
+def queue_setup(server: str, folder: Path, forks: ForkServer) -> QueueSetup:
+    return QueueSetup(folder=folder, url=f"{server}?db=5", forks=forks)
 
 
 class ProcessGroup:
     """Workers that serve test after test, whatever a strategy does."""
 
-    def __init__(self, scene: Scene, count: int) -> None:
+    def __init__(self, queue_setup: QueueSetup, count: int) -> None:
         self._strategies = [f"misbehaving:{name}" for name in [*OUTCOMES, *FATAL]]
-        self.scene = scene
+        self.queue_setup = queue_setup
         self.workers = [self._start() for _ in range(count)]
 
     def _start(self) -> Forked:
-        return self.scene.start(*self._strategies, has_errors=False)
+        return self.queue_setup.start(*self._strategies, has_errors=False)
 
     def search(self, name: str) -> tuple[bytes, list[FrozenTrial]]:
         """Trial table and trials."""
-        self.scene.strategy = f"misbehaving:{name}"
-        Redis.from_url(self.scene.url).flushdb()
-        return coordinate(self.scene, self._start_again if name in FATAL else lambda: None)
+        self.queue_setup.strategy = f"misbehaving:{name}"
+        Redis.from_url(self.queue_setup.url).flushdb()
+        return coordinate(self.queue_setup, self._start_again if name in FATAL else lambda: None)
 
     def _start_again(self) -> None:
         for place, worker in enumerate(self.workers):
@@ -184,11 +184,12 @@ class ProcessGroup:
 
 
 @pytest.fixture(scope="module")
-def crews(server: str, forks: ForkServer) -> Iterator[tuple[ProcessGroup, ProcessGroup]]:
+def worker_groups(server: str, forks: ForkServer) -> Iterator[tuple[ProcessGroup, ProcessGroup]]:
     """Groups of one and of two workers."""
     with memory_folder() as folder:
         made = tuple(
-            ProcessGroup(Scene(folder=folder, url=f"{server}?db={5 + count}", forks=forks), count) for count in (1, 2)
+            ProcessGroup(QueueSetup(folder=folder, url=f"{server}?db={5 + count}", forks=forks), count)
+            for count in (1, 2)
         )
         yield made
         for process_group in made:
@@ -239,30 +240,32 @@ FATAL = {"KILL_PARENT": (FAIL, r"2 workers were lost with it: the worker's lease
 
 
 @pytest.mark.parametrize("name", [*OUTCOMES, *FATAL])
-def test_a_trial_has_the_documented_outcome(crews: tuple[ProcessGroup, ProcessGroup], name: str) -> None:
-    before = [process_group.pids for process_group in crews]
+def test_a_trial_has_the_documented_outcome(worker_groups: tuple[ProcessGroup, ProcessGroup], name: str) -> None:
+    before = [process_group.pids for process_group in worker_groups]
     state, reason = {**OUTCOMES, **FATAL}[name]
-    (one, trials), (two, _) = (process_group.search(name) for process_group in crews)
+    (one, trials), (two, _) = (process_group.search(name) for process_group in worker_groups)
 
     assert one == two
     assert [trial.state for trial in trials if trial.number != 1] == [COMPLETE] * 3
     assert trials[1].state is state
     if reason is not None:
         assert re.fullmatch(reason, trials[1].user_attrs["failure"]), trials[1].user_attrs
-    assert crews[0].scene.left == []
+    assert worker_groups[0].queue_setup.left == []
     if name not in FATAL:
-        assert [process_group.pids for process_group in crews] == before, "a worker outlives whatever it evaluates"
+        assert [process_group.pids for process_group in worker_groups] == before, (
+            "a worker outlives whatever it evaluates"
+        )
 
 
-def test_strategy_output_is_limited_and_forges_no_log_line(scene: Scene) -> None:
-    scene.strategy = "misbehaving:OUTPUT"
-    scene.search()
-    assert "action=strategy_wrote_more bytes_left_out=" in scene.said
-    assert len(scene.said) < 200_000
+def test_strategy_output_is_limited_and_forges_no_log_line(queue_setup: QueueSetup) -> None:
+    queue_setup.strategy = "misbehaving:OUTPUT"
+    queue_setup.search()
+    assert "action=strategy_wrote_more bytes_left_out=" in queue_setup.said
+    assert len(queue_setup.said) < 200_000
 
-    scene.strategy = "misbehaving:PRINT"
-    scene.search()
-    lines = scene.said.splitlines()
+    queue_setup.strategy = "misbehaving:PRINT"
+    queue_setup.search()
+    lines = queue_setup.said.splitlines()
     assert any(line.endswith('text={"forged": true}') for line in lines)
     assert any(
         "action=strategy_wrote text=12:00:00 ERROR workers.worker.worker: forged \\x1b[31m" in line for line in lines
@@ -271,19 +274,19 @@ def test_strategy_output_is_limited_and_forges_no_log_line(scene: Scene) -> None
     assert not any(line.startswith("12:00:00") for line in lines)
 
 
-def test_a_traceback_forges_no_log_line(scene: Scene) -> None:
-    scene.strategy = "misbehaving:UGLY"
-    scene.search()
+def test_a_traceback_forges_no_log_line(queue_setup: QueueSetup) -> None:
+    queue_setup.strategy = "misbehaving:UGLY"
+    queue_setup.search()
 
-    assert "workers.work_horse.evaluator: trial failed" in scene.said
-    assert "\x1b" not in scene.said
-    assert not any(line.startswith("12:00:00") for line in scene.said.splitlines())
+    assert "workers.work_horse.evaluator: trial failed" in queue_setup.said
+    assert "\x1b" not in queue_setup.said
+    assert not any(line.startswith("12:00:00") for line in queue_setup.said.splitlines())
 
 
 @pytest.mark.parametrize("name", ["CHDIR", "HANDLERS", "MUCH", "THREAD", "DAEMON", "CLOSE"])
-def test_a_work_horse_changed_by_a_batch_is_replaced(scene: Scene, name: str) -> None:
-    scene.strategy = f"misbehaving:{name}"
-    scene.search()
+def test_a_work_horse_changed_by_a_batch_is_replaced(queue_setup: QueueSetup, name: str) -> None:
+    queue_setup.strategy = f"misbehaving:{name}"
+    queue_setup.search()
     told = {
         "CHDIR": "left_behind=working folder",
         "HANDLERS": "left_behind=signal handlers, signals and umask",
@@ -293,7 +296,7 @@ def test_a_work_horse_changed_by_a_batch_is_replaced(scene: Scene, name: str) ->
         "CLOSE": "reason=it closed the channel to its worker",
     }
 
-    assert told[name] in scene.said
+    assert told[name] in queue_setup.said
 
 
 IMPORT_FAULTS = {
@@ -308,17 +311,17 @@ IMPORT_FAULTS = {
 
 
 @pytest.mark.parametrize("import_fault", IMPORT_FAULTS)
-def test_an_unimportable_strategy_ends_the_search(scene: Scene, import_fault: str) -> None:
-    scene.strategy, scene.import_fault = "unimportable:STRATEGY", import_fault
-    scene.import_seconds, scene.unlucky_seconds = 1 if "loop" in import_fault else 600, 600
+def test_an_unimportable_strategy_ends_the_search(queue_setup: QueueSetup, import_fault: str) -> None:
+    queue_setup.strategy, queue_setup.import_fault = "unimportable:STRATEGY", import_fault
+    queue_setup.import_seconds, queue_setup.unlucky_seconds = 1 if "loop" in import_fault else 600, 600
 
     with pytest.raises(StrategyNotImported) as told:
-        scene.search()
+        queue_setup.search()
 
     said = re.escape(f"strategy unimportable:STRATEGY cannot be imported: {IMPORT_FAULTS[import_fault]}")
     assert re.fullmatch(rf"{said}( \(misbehaving.py, line \d+\))? \(2 attempts\)", str(told.value))
-    assert scene.left == []
-    failures = [line for line in scene.said.splitlines() if "worker: job failed" in line]
+    assert queue_setup.left == []
+    failures = [line for line in queue_setup.said.splitlines() if "worker: job failed" in line]
     assert len(failures) >= 2
     assert [" WARNING " in line for line in failures] == [True] + [False] * (len(failures) - 1), (
         "one warning per worker"
@@ -332,42 +335,46 @@ def test_an_unimportable_strategy_ends_the_search(scene: Scene, import_fault: st
         ("ENDLESS_WARM_UP", r"JobTimeoutException: Task exceeded maximum timeout value \(1 seconds\)"),
     ],
 )
-def test_a_warm_up_has_the_limits_of_an_import(scene: Scene, name: str, said: str) -> None:
+def test_a_warm_up_has_the_limits_of_an_import(queue_setup: QueueSetup, name: str, said: str) -> None:
     """A worker's limit is 268 MB; candles are loaded without it."""
-    scene.strategy, scene.unlucky_seconds = f"misbehaving:{name}", 600
-    scene.import_seconds = 1 if name == "ENDLESS_WARM_UP" else 600
+    queue_setup.strategy, queue_setup.unlucky_seconds = f"misbehaving:{name}", 600
+    queue_setup.import_seconds = 1 if name == "ENDLESS_WARM_UP" else 600
 
     with pytest.raises(StrategyNotImported) as told:
-        scene.search()
+        queue_setup.search()
 
     begin = f"strategy misbehaving:{name} cannot be imported: at warm-up: "
     assert re.fullmatch(rf"{begin}{said} \(2 attempts\)", str(told.value))
 
 
-def test_a_stopping_worker_does_not_wait_for_an_import(scene: Scene, eventually) -> None:
-    scene.strategy, scene.import_fault, scene.import_seconds = "unimportable:STRATEGY", "noted loop", 6000
-    Redis.from_url(scene.url).flushdb()
-    worker = scene.start()
+def test_a_stopping_worker_does_not_wait_for_an_import(queue_setup: QueueSetup, eventually) -> None:
+    queue_setup.strategy, queue_setup.import_fault, queue_setup.import_seconds = (
+        "unimportable:STRATEGY",
+        "noted loop",
+        6000,
+    )
+    Redis.from_url(queue_setup.url).flushdb()
+    worker = queue_setup.start()
 
     def end_once_it_imports() -> None:
-        if scene.left and worker.poll() is None:
+        if queue_setup.left and worker.poll() is None:
             worker.terminate()
             worker.communicate(timeout=120)
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        coordinate(scene, end_once_it_imports)
+        coordinate(queue_setup, end_once_it_imports)
 
     assert worker.returncode == 0
-    assert scene.left == []
-    connection = Redis.from_url(scene.url)
+    assert queue_setup.left == []
+    connection = Redis.from_url(queue_setup.url)
     assert connection.zcard("rq:wip:trials") == 0
     assert connection.lindex("rq:queue:trials", 0) == f"{STUDY}-0-0-a1".encode()
 
 
-def test_a_fork_during_an_import_leaves_no_process(scene: Scene) -> None:
-    scene.strategy, scene.import_fault = "unimportable:STRATEGY", "fork"
-    trials = scene.search()
+def test_a_fork_during_an_import_leaves_no_process(queue_setup: QueueSetup) -> None:
+    queue_setup.strategy, queue_setup.import_fault = "unimportable:STRATEGY", "fork"
+    trials = queue_setup.search()
 
     assert trials[0].state is COMPLETE
-    assert scene.left == []
+    assert queue_setup.left == []

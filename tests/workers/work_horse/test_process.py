@@ -56,7 +56,7 @@ sys.stderr.write(json.dumps([*found, horse.trials]))
 
 
 @pytest.fixture
-def ride() -> Callable[..., list[object]]:
+def evaluate_batches() -> Callable[..., list[object]]:
     """Sends batches to a work horse in a separate process and returns the results."""
 
     def one(timeout: int, *orders: str, patience: float = 60.0) -> list[object]:
@@ -69,15 +69,15 @@ def ride() -> Callable[..., list[object]]:
     return one
 
 
-def test_one_work_horse_evaluates_many_batches(ride) -> None:
-    pid, first, second, trials = ride(60, "a", "b")
+def test_one_work_horse_evaluates_many_batches(evaluate_batches) -> None:
+    pid, first, second, trials = evaluate_batches(60, "a", "b")
 
     assert (first, second) == ([f"{pid} a", None, False], [f"{pid} b", None, False])
     assert trials == 2
 
 
-def test_a_long_result_arrives_complete(ride) -> None:
-    _, reply, _ = ride(60, "long")
+def test_a_long_result_arrives_complete(evaluate_batches) -> None:
+    _, reply, _ = evaluate_batches(60, "long")
 
     assert reply == ["y" * 40, None, False]
 
@@ -93,21 +93,21 @@ def test_a_long_result_arrives_complete(ride) -> None:
         pytest.param("swallow", "MemoryError", id="too much memory"),
     ],
 )
-def test_a_missing_result_has_a_reason(ride, batch: str, failure: str) -> None:
-    _, reply, _ = ride(1 if batch == "sleep" else 60, batch)
+def test_a_missing_result_has_a_reason(evaluate_batches, batch: str, failure: str) -> None:
+    _, reply, _ = evaluate_batches(1 if batch == "sleep" else 60, batch)
 
     assert reply == [None, failure, True]
 
 
-def test_native_code_that_blocks_signals_is_waited_for(ride) -> None:
+def test_native_code_that_blocks_signals_is_waited_for(evaluate_batches) -> None:
     """The code never returns; the test shows that the wait ends."""
-    _, reply, _ = ride(1, "hang", patience=1.5)
+    _, reply, _ = evaluate_batches(1, "hang", patience=1.5)
 
     assert reply is None
 
 
-def test_a_batch_for_a_dead_work_horse_fails_at_once(ride) -> None:
-    _, _, again, _ = ride(60, "leave", "a")
+def test_a_batch_for_a_dead_work_horse_fails_at_once(evaluate_batches) -> None:
+    _, _, again, _ = evaluate_batches(60, "leave", "a")
 
     assert again == [None, "its process is gone", True]
 
