@@ -69,7 +69,7 @@ def test_a_killed_run_resumes_on_a_shared_queue_and_after_a_flush(
     assert ours.trials() == TRIALS
     assert len(re.findall("run taken over", said[1])) == 1
     assert "run taken over" not in said[0]
-    assert len(re.findall("run not monitored", said[0])) == 1
+    assert len(re.findall("run not monitored", said[0])) <= 1, "reported once, if it looks while the run is active"
 
 
 def lines(program, event: str) -> list[str]:
