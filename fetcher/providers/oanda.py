@@ -197,9 +197,9 @@ def _seconds(time: str) -> int:
 
 
 def _alignment(dataset: Dataset) -> dict[str, str]:
-    """Return the parameters that set the begin of the day for candles that are counted from it.
+    """Return the parameters that set the start of the day for candles that are counted from it.
 
-    They equal OANDA's defaults, which are not relied on: candles of another begin of the day are other candles.
+    They equal OANDA's defaults, which are not relied on: candles of another start of the day are other candles.
     """
     if not dataset.timeframe.is_day_aligned:
         return {}

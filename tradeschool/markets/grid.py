@@ -1,6 +1,6 @@
 """Candle grid: the opens and closes of all candles of a dataset, whether or not the market is open.
 
-Timeframes up to H1 lie on the full hour of UTC. H4 and D1 are counted from the begin of the trading day: midnight UTC
+Timeframes up to H1 lie on the full hour of UTC. H4 and D1 are counted from the start of the trading day: midnight UTC
 for crypto and stocks, 17:00 New York time for all other markets, as OANDA does with `dailyAlignment=17` and
 `alignmentTimezone=America/New_York`. A D1 candle of FX is a trading day: that of Friday opens on Thursday evening, so
 no candle carries the date of a Friday and none is missing. With days from midnight UTC, Sunday would have a candle of
@@ -40,7 +40,7 @@ PROBE_DAYS = 7
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Begin of the trading day from which day-aligned candles are counted."""
+    """Start of the trading day from which day-aligned candles are counted."""
 
     zone: str
     """Name of the time zone, such as `America/New_York`."""
@@ -65,7 +65,7 @@ class Grid(Protocol):
 
 
 def alignment_of(instrument: Instrument) -> Alignment:
-    """Return the begin of the trading day of an instrument."""
+    """Return the start of the trading day of an instrument."""
     return UTC_MIDNIGHT if instrument.market in (Market.CRYPTO, Market.STOCK) else NEW_YORK_CLOSE
 
 
@@ -75,7 +75,7 @@ def grid_of(dataset: Dataset) -> "CandleGrid":
 
 
 def aligned_grid(seconds: int, alignment: Alignment) -> "CandleGrid":
-    """Return the grid of candles of a length, counted from the begin of the day if they are longer than an hour."""
+    """Return the grid of candles of a length, counted from the start of the day if they are longer than an hour."""
     if seconds <= 3600 or alignment == UTC_MIDNIGHT:
         return CandleGrid(_UniformGrid(seconds))
     return CandleGrid(_zoned_grid(seconds, alignment))
@@ -83,7 +83,7 @@ def aligned_grid(seconds: int, alignment: Alignment) -> "CandleGrid":
 
 @dataclass(frozen=True, slots=True)
 class CandleGrid:
-    """The questions that are asked of a grid."""
+    """Opens, closes and numbers of the candles of a grid."""
 
     slots: Grid
 

@@ -36,7 +36,7 @@ class Timeframe(Enum):
 
     @property
     def is_day_aligned(self) -> bool:
-        """Whether candles are counted from the begin of the trading day, as opposed to the full hour."""
+        """Whether candles are counted from the start of the trading day, as opposed to the full hour."""
         return self.value > HOUR
 
     @property

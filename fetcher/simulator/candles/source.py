@@ -84,7 +84,7 @@ def last_candles(source: CandleSource, dataset: Dataset, end: int, count: int) -
 
 
 class RealignedCandles:
-    """Candles of a source counted from another begin of the day, aggregated from its H1 candles."""
+    """H4 and D1 candles with another start of the day, aggregated from the H1 candles of a source."""
 
     def __init__(self, source: CandleSource, alignment: Alignment) -> None:
         self._source = source

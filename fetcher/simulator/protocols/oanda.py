@@ -77,7 +77,7 @@ class _Query:
     """Number of candles; None only if both start and end are given."""
     include_first: bool
     alignment: Alignment
-    """Begin of the day for granularities that are counted from it."""
+    """Start of the day for granularities that are counted from it."""
 
 
 class Oanda:

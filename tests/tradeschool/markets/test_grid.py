@@ -45,7 +45,7 @@ def test_metals_and_indices_have_the_trading_day_of_fx_and_stocks_that_of_utc() 
 
 
 def test_a_day_of_gold_begins_with_its_break() -> None:
-    """The market opens an hour after the begin of the day; the day has its candle at 17:00 New York time."""
+    """The market opens an hour after the start of the day; the day has its candle at 17:00 New York time."""
     gold = Instrument(provider="oanda", base="XAU", quote="USD", market=Market.METAL, decimals=2)
     for sunday in (SPRING, AUTUMN):
         window = Window(sunday - timedelta(days=2), sunday + timedelta(days=5))

@@ -250,7 +250,7 @@ class TestCandles:
 
 
 class TestTradingDay:
-    """H4 and D are counted from 17:00 New York, or from the begin of the day that is asked for."""
+    """H4 and D are counted from 17:00 New York, or from the start of the day that is asked for."""
 
     @pytest.mark.parametrize(
         ("sunday", "before", "after"),
