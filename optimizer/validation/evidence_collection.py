@@ -21,6 +21,7 @@ from optimizer.objective.portfolio import Portfolio, portfolio
 from optimizer.objective.trial_result import finite_or_none, rounded
 from optimizer.strategies.protocol import BarStrategy, load, repaired
 from optimizer.validation.analyses.robustness import break_even_bps, robustness_cases
+from optimizer.validation.analyses.skill import skill_of
 from optimizer.validation.analyses.stress import StressCase
 from optimizer.validation.confidence_intervals import intervals
 from optimizer.validation.evidence import (
@@ -30,6 +31,7 @@ from optimizer.validation.evidence import (
     Evidence,
     ExcessReturn,
     HoldoutResult,
+    Skill,
 )
 from optimizer.validation.gate import gate_readings
 from optimizer.validation.holdout_log import HOLDOUT
@@ -68,6 +70,10 @@ class EvaluatedWinner:
     parameters: Mapping[str, int | float]
     trials: Sequence[FrozenTrial]
     """All trials of the attempt's study, including those carried over."""
+    out_of_sample: Skill | None
+    """Skill of the attempt's account on the days that selected nothing."""
+    looks: Sequence[Skill]
+    """Skills of all attempts of the run, which may have read the same days."""
     trials_of_run: int
     """Number of completed and pruned trials of every level and attempt."""
     seed: int
@@ -107,7 +113,9 @@ def gather_evidence(
         attempt=subject.attempt,
         trial=subject.trial,
         parameters=dict(subject.parameters),
+        out_of_sample=subject.out_of_sample,
         deflation=deflate(subject, portfolio(runs[Part.TRAIN]).returns, returns),
+        out_of_sample_deflation=deflate_out_of_sample(subject.out_of_sample, subject.looks),
         overfit=_overfit(subject, returns),
         excess=tuple(excess(subject, part, portfolio(runs[part]), found) for part, found in bars.items()),
         looks_ahead=_looks_ahead(subject, prepared[Part.VALIDATION]),
@@ -148,6 +156,35 @@ def deflate(subject: EvaluatedWinner, winner: Floats, returns: Floats) -> Deflat
     )
 
 
+def deflate_out_of_sample(found: Skill | None, looks: Sequence[Skill]) -> DeflatedSharpe | None:
+    """Return the DSR of an account out of sample; the trials are the attempts that read any of its days.
+
+    Its variance is that of their Sharpe ratios; the first attempt has no rival and is not deflated.
+    """
+    if found is None or found.sharpe is None:
+        return None
+    rivals = [look for look in looks if look.first_day <= found.last_day and look.last_day >= found.first_day]
+    ratios = [per_period(look.sharpe or 0.0, DAYS_A_YEAR) for look in rivals]
+    count = max(1, len(ratios))
+    luck = deflated_benchmark(float(np.var(ratios, ddof=1)) if count > 1 else 0.0, count)
+    moments = ReturnMoments(
+        sharpe=per_period(found.sharpe, DAYS_A_YEAR),
+        periods=found.days,
+        skewness=found.skewness or 0.0,
+        kurtosis=3.0 if found.kurtosis is None else found.kurtosis,
+    )
+    probability = finite_or_none(probabilistic_sharpe(moments, luck))
+    return DeflatedSharpe(
+        sharpe=found.sharpe,
+        days=found.days,
+        trials=count,
+        expected_maximum=_a_year(luck),
+        probability=probability,
+        effective_trials=float(count),
+        effective_probability=probability,
+    )
+
+
 def excess(subject: EvaluatedWinner, part: str, account: Portfolio, prepared: Sequence[Prepared]) -> ExcessReturn:
     """Return the winner's daily returns minus those of buy-and-hold."""
     benchmark, passive = _benchmark_of(subject.level, prepared)
@@ -176,12 +213,13 @@ def daily_returns(level: Level, train: Sequence[Prepared], parameters: Mapping[s
 
 def _benchmark_of(level: Level, prepared: Sequence[Prepared]) -> tuple[Benchmark, Portfolio]:
     found = [
-        (benchmark, _benchmark_account(level, prepared, side)) for benchmark, side in HELD_POSITIONS[level.direction]
+        (benchmark, benchmark_account(level, prepared, side)) for benchmark, side in HELD_POSITIONS[level.direction]
     ]
     return max(found, key=lambda pair: float(pair[1].returns.mean()))
 
 
-def _benchmark_account(level: Level, prepared: Sequence[Prepared], side: int) -> Portfolio:
+def benchmark_account(level: Level, prepared: Sequence[Prepared], side: int) -> Portfolio:
+    """Return the account that holds every dataset from its first bar, long (1) or short (-1)."""
     return portfolio(
         [buy_and_hold(each, side, CostRates.of(level.costs, each.dataset.instrument.market)) for each in prepared]
     )
@@ -228,6 +266,7 @@ def _holdout(subject: EvaluatedWinner, prepared: Sequence[Prepared], runs: Seque
         equity=_short(account.equity),
         drawdown=_short(account.drawdowns),
         buy_and_hold=_short(passive.equity),
+        skill=skill_of(HOLDOUT, account, benchmark_account(subject.level, prepared, 1), subject.seed),
     )
 
 

@@ -3,6 +3,7 @@
 Validation is opened for the candidates, test once after the gate is evaluated; each opening is logged before the read.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -23,8 +24,10 @@ from optimizer.strategies.trade_management import TradeManagement
 from optimizer.validation.analyses.regimes import label, regime_table
 from optimizer.validation.analyses.sensitivity import at_the_edge, stability
 from optimizer.validation.analyses.similarity import similarity
+from optimizer.validation.analyses.skill import out_of_sample_skill
 from optimizer.validation.analyses.stress import StressCase, stress_readings, stress_table
 from optimizer.validation.confidence_intervals import intervals
+from optimizer.validation.evidence import Skill
 from optimizer.validation.gate import Criterion, gate_readings, is_passed
 from optimizer.validation.selection import Winner, candidates, choose, closest
 
@@ -75,6 +78,8 @@ class AttemptFindings:
     """The winner's portfolio by part."""
     benchmark: Mapping[Part, Portfolio] = field(default_factory=dict)
     """The buy-and-hold portfolio by part."""
+    skill: Skill | None = None
+    """Skill of the winner on the days that selected nothing; None without a winner."""
     costs: Mapping[Part, TradingCosts] = field(default_factory=dict)
     """Charged and break-even costs of the winner by part."""
     analyses: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -94,6 +99,22 @@ class AttemptFindings:
     def passed(self) -> bool:
         """Whether the gate passed."""
         return self.winner is not None and is_passed(list(self.readings))
+
+    @property
+    def relaxed(self) -> float:
+        """Share by which the gate's targets were relaxed."""
+        return self.case.relaxed
+
+    @property
+    def validation_days(self) -> float:
+        """Number of days behind the gate's readings; NaN without a winner."""
+        return self.winner.validation.metrics["days"] if self.winner else math.nan
+
+    @property
+    def nearest(self) -> Mapping[str, float]:
+        """Without a winner: what the nearest trial misses on train, by constraint."""
+        near = closest(self.case.trials) if self.winner is None else None
+        return dict(near.constraints) if near else {}
 
     @property
     def reason(self) -> str:
@@ -130,14 +151,17 @@ def judge_attempt(case: AttemptCase, read: Read, on_access: LogAccess, repeat: C
     on_access(Part.TEST, [winner.number])
     prepared[Part.TEST] = prepare_level(level, Part.TEST, read)
     runs[Part.TEST] = _trade(level, prepared[Part.TEST], winner.parameters)
+    accounts = {part: portfolio(found) for part, found in runs.items()}
+    benchmark = {part: _buy_and_hold(level, bars) for part, bars in prepared.items()}
     return AttemptFindings(
         case=case,
         winner=winner,
         readings=tuple(readings),
         test=evaluate_part(level, prepared[Part.TEST], winner.parameters, Part.TEST),
-        accounts={part: portfolio(found) for part, found in runs.items()},
+        accounts=accounts,
+        skill=out_of_sample_skill(accounts, benchmark, case.seed),
         costs=_costs(level, winner.parameters, runs),
-        benchmark={part: _buy_and_hold(level, bars) for part, bars in prepared.items()},
+        benchmark=benchmark,
         analyses={**stressed, **_analyses(case, winner, prepared, runs, read)},
     )
 

@@ -16,7 +16,6 @@ from optimizer.report.files import EQUITY_NAME, REPORT_NAME
 from optimizer.runs.live_reader import StudyWatch
 from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
 from optimizer.search.trial_summary import TrialView
-from optimizer.validation.evidence import NullTest
 from optimizer.validation.gate import Criterion, gate_readings
 from optimizer.validation.recommendation import Recommendation
 from workers.coordinator.context import RunContext
@@ -59,9 +58,6 @@ class LevelStatus:
     """In order of time; the last attempt decides the level."""
     has_equity: bool
     """Whether the equity curve of the selected trial was saved."""
-    null_test: NullTest | None
-    """Result of the null test; None if none was made."""
-
     @property
     def name(self) -> str:
         """Name of the level."""
@@ -176,7 +172,6 @@ def _level(
         state=_state(level, rows, action),
         attempts=tuple(_attempt(record, row, studies, now) for row in rows),
         has_equity=(folder / level.name / EQUITY_NAME).is_file(),
-        null_test=record.null_tests.get(level.name),
     )
 
 

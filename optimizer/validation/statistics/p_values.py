@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from scipy.special import chdtrc, chdtri, stdtrit
+from scipy.special import chdtrc, chdtri, ndtri
 
 
 def monte_carlo_p(value: float, null_values: Sequence[float]) -> float:
@@ -33,14 +33,22 @@ def needed_p(others: Sequence[float], bound: float) -> float:
     return math.exp(-statistic / 2.0 - sum(math.log(max(p, 5e-324)) for p in others))
 
 
-def days_needed(t: float, days: int, p: float) -> float:
-    """Return the number of days at which a t-statistic reaches the one-sided `p` if it grows as now.
+def further_days(t: float, days: int, pace: float, p: float) -> float:
+    """Return the number of further days after which a t-statistic reaches the one-sided `p`; 0 if it does so now.
 
-    A t-statistic of a constant mean grows with the square root of the number of days. Infinite if it is not positive.
+    `pace`: t-statistic per square root of a day that is expected of further days. The statistic of n days plus m further
+    ones is (t sqrt(n) + pace m) / sqrt(n + m), so the root of a quadratic equation is returned; infinite if none is.
     """
     if p >= 1.0:
-        return float(days)
-    needed = -float(stdtrit(max(days - 2, 1), p))
-    if needed <= 0:
-        return float(days)
-    return days * (needed / t) ** 2 if t > 0 else math.inf
+        return 0.0
+    needed = -float(ndtri(p))
+    if days and t >= needed:
+        return 0.0
+    if pace <= 0:
+        return math.inf
+    constant = t * math.sqrt(days) - pace * days
+    discriminant = needed**2 - 4.0 * pace * constant
+    if discriminant < 0:  # it is reached by any number of days
+        return 0.0
+    root = (needed + math.sqrt(discriminant)) / (2.0 * pace)
+    return max(0.0, root**2 - days) if root > 0 else 0.0

@@ -272,4 +272,5 @@ def _verdict(findings: AttemptFindings) -> Verdict:
         figures=figures,
         shortfall={} if findings.passed else shortfall(findings),
         relaxed=findings.case.relaxed,
+        skill=findings.skill,
     )

@@ -18,7 +18,7 @@ from optimizer.runs.run_store import AttemptRow, Verdict
 from optimizer.validation.evidence import Evidence
 from optimizer.validation.evidence_collection import EvaluatedWinner, Floats, daily_returns, gather_evidence
 from optimizer.validation.holdout_log import HOLDOUT, log_access
-from optimizer.validation.recommendation import Recommendation, Tier, recommend, tier_of
+from optimizer.validation.recommendation import Recommendation, examined_level, may_open_holdout, recommend
 from tradeschool.store import Store
 from workers.coordinator.recorded_run import RecordedRun
 from workers.processes.process_group import ProcessGroup
@@ -39,25 +39,22 @@ def evaluate_run(run: RecordedRun, action: Recommend, processes: ProcessGroup) -
     judged = {row.level: row.verdict for row in record.attempts if row.verdict}  # of several, the last one's
     subject = _subject(run, action, judged)
     analyses = _analyses(run, subject.level.name) if subject else {}
-    far = tier_of(action.outcome, record.levels, judged, None) is not Tier.ESCALATED
+    far = may_open_holdout(record.levels, judged)
     return recommend(
         outcome=action.outcome,
         levels=record.levels,
         verdicts=judged,
         forced=[each.what for each in record.forced],
         evidence=_evidence(run, subject, processes, may_open=far) if subject else None,
-        null_tests=record.null_tests,
+        null_test=record.null_test,
         analyses=analyses,
     )
 
 
 def _subject(run: RecordedRun, action: Recommend, judged: Mapping[str, Verdict]) -> EvaluatedWinner | None:
-    """The winner that is evaluated: that of the level before, if only the last level failed; else that of the last
-    level tried. None if it has no winner."""
-    name, record = action.level, run.record
-    before = record.before(name)
-    if not judged[name].passed and before and record.levels[-1].name == name and judged[before.name].passed:
-        name = before.name
+    """The winner that is evaluated; None if no level has one."""
+    record = run.record
+    name = examined_level(record.levels, judged, action.level)
     row, verdict = record.last(name), judged[name]
     if row is None or verdict.trial is None or verdict.parameters is None:
         return None
@@ -68,6 +65,8 @@ def _subject(run: RecordedRun, action: Recommend, judged: Mapping[str, Verdict])
         trial=verdict.trial,
         parameters=verdict.parameters,
         trials=run.trials(row),
+        out_of_sample=verdict.skill,
+        looks=[row.verdict.skill for row in record.attempts if row.verdict and row.verdict.skill],
         trials_of_run=counted,
         seed=record.seed,
     )

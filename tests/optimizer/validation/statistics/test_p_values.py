@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from optimizer.validation.statistics.p_values import days_needed, fisher, monte_carlo_p, needed_p
+from optimizer.validation.statistics.p_values import fisher, further_days, monte_carlo_p, needed_p
 
 TWO_PARTS = [(0.05, 0.05), (0.001, 0.9), (0.5, 0.5), (1.0, 1.0)]
 
@@ -62,11 +62,23 @@ def test_the_needed_p_gives_the_bound(other: float, bound: float) -> None:
     assert needed_p([], bound) == pytest.approx(bound)
 
 
-def test_days_grow_with_the_square_of_the_missing_t() -> None:
-    needed = days_needed(1.2, 400, 0.01)
+def test_further_days_at_the_same_pace_grow_with_the_square_of_t() -> None:
+    found = further_days(1.2, 400, 1.2 / math.sqrt(400), 0.01)
 
-    assert needed == pytest.approx(400 * (stats.t.isf(0.01, 398) / 1.2) ** 2)
-    assert days_needed(needed**0.5, int(needed), 0.9) == int(needed)
-    assert days_needed(1.0, 100, 1.2) == 100
-    assert math.isinf(days_needed(0.0, 400, 0.01))
-    assert math.isinf(days_needed(-1.0, 400, 0.01))
+    assert found == pytest.approx(400 * (stats.norm.isf(0.01) / 1.2) ** 2 - 400)
+
+
+@pytest.mark.parametrize("pace", [0.02, 0.05, 0.2])
+@pytest.mark.parametrize(("t", "days"), [(0.0, 0), (-1.0, 200), (1.5, 300), (0.5, 900)])
+def test_after_the_further_days_the_statistic_is_at_its_bound(t: float, days: int, pace: float) -> None:
+    found = further_days(t, days, pace, 0.01)
+
+    reached = (t * math.sqrt(days) + pace * found) / math.sqrt(days + found)
+    assert reached == pytest.approx(stats.norm.isf(0.01))
+
+
+def test_no_days_are_needed_or_none_are_enough() -> None:
+    assert further_days(3.0, 100, 0.0, 0.01) == 0.0
+    assert further_days(1.0, 100, 0.1, 1.2) == 0.0
+    assert math.isinf(further_days(1.0, 100, 0.0, 0.01))
+    assert math.isinf(further_days(1.0, 100, -0.1, 0.01))
