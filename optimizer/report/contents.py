@@ -9,6 +9,7 @@ from optimizer.level.spec import Level
 from optimizer.runs.run_store import RunRecord
 from optimizer.validation.evidence import Evidence, NullTest
 from optimizer.validation.gate import Criterion
+from optimizer.validation.holdout_log import looked_at
 from optimizer.validation.recommendation import Recommendation
 
 Json = dict[str, JsonValue]
@@ -57,6 +58,7 @@ def report_json(
         if record.null_test
         else None,
         "levels": [_level_json(record, level, files.get(level.name, {}), shares) for level in record.levels],
+        "looks": [each.to_json() for each in looked_at(accesses)],
         "holdout_log": [{name: _plain(value) for name, value in line.items() if name != "time"} for line in accesses],
     }
 

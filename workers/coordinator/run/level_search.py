@@ -18,7 +18,7 @@ from optimizer.search.reproduce import ColumnDifference, differences, evaluated_
 from optimizer.search.sampler import SearchSpace
 from optimizer.search.space import distributions, search_space
 from optimizer.search.study import OpenStudy, StudyFacts, open_study
-from optimizer.validation.holdout_log import log_access
+from optimizer.validation.holdout_log import log_access, part_days
 from optimizer.validation.verdict import AttemptCase, AttemptFindings, PreviousLevel, judge_attempt, shortfall
 from optimizer.validation.winner_setup import WinnerSetup, setup_of
 from tradeschool.errors import TrialDiffers
@@ -145,7 +145,8 @@ def judge(run: RecordedRun, attempt: AttemptRow) -> AttemptRow:
     )
 
     def on_access(part: Part, numbers: Sequence[int]) -> None:
-        log_access(run.folder, part, level=level.name, attempt=attempt.number, trials=numbers, now=datetime.now(UTC))
+        days, now = part_days(level, part), datetime.now(UTC)
+        log_access(run.folder, part, level=level.name, attempt=attempt.number, trials=numbers, now=now, days=days)
 
     def repeat(number: int, train: Sequence[Prepared]) -> None:
         _require_repeatable(record, attempt, verify(run, attempt, number, train), number)

@@ -17,7 +17,7 @@ from optimizer.report.files import read_json
 from optimizer.runs.run_store import AttemptRow, Verdict
 from optimizer.validation.evidence import Evidence
 from optimizer.validation.evidence_collection import EvaluatedWinner, Floats, daily_returns, gather_evidence
-from optimizer.validation.holdout_log import HOLDOUT, log_access
+from optimizer.validation.holdout_log import HOLDOUT, holdout_days, log_access
 from optimizer.validation.recommendation import Recommendation, examined_level, may_open_holdout, recommend
 from tradeschool.store import Store
 from workers.coordinator.recorded_run import RecordedRun
@@ -87,7 +87,8 @@ def _evidence(run: RecordedRun, subject: EvaluatedWinner, processes: ProcessGrou
     holdout = None
     if lacking is None:
         trials, now = [subject.trial], datetime.now(UTC)
-        log_access(run.folder, HOLDOUT, level=level.name, attempt=subject.attempt, trials=trials, now=now)
+        days = holdout_days(level)
+        log_access(run.folder, HOLDOUT, level=level.name, attempt=subject.attempt, trials=trials, now=now, days=days)
         sources = dict.fromkeys(dataset.source for dataset in level.datasets)
         holdout = prepare_windows(level, [(source, level.holdout.window) for source in sources], context.holdout.arrays)
     store = context.searched(level)
