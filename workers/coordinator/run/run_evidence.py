@@ -5,18 +5,26 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from pydantic import JsonValue
 
 from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.state_machine import Recommend
 from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Level, Part
-from optimizer.objective.objective import prepare_level, prepare_windows
+from optimizer.objective.objective import prepare_level
 from optimizer.report.files import read_json
 from optimizer.runs.run_store import AttemptRow, Verdict
 from optimizer.validation.evidence import Evidence
-from optimizer.validation.evidence_collection import EvaluatedWinner, Floats, daily_returns, gather_evidence
+from optimizer.validation.evidence_collection import (
+    NOT_REACHED,
+    EvaluatedWinner,
+    Floats,
+    counted_trials,
+    daily_returns,
+    gather_evidence,
+    holdout_bars,
+)
 from optimizer.validation.holdout_log import HOLDOUT, holdout_days, log_access
 from optimizer.validation.recommendation import Recommendation, examined_level, may_open_holdout, recommend
 from tradeschool.store import Store
@@ -58,7 +66,6 @@ def _subject(run: RecordedRun, action: Recommend, judged: Mapping[str, Verdict])
     row, verdict = record.last(name), judged[name]
     if row is None or verdict.trial is None or verdict.parameters is None:
         return None
-    counted = sum(trial.state is not TrialState.FAIL for each in record.attempts for trial in _own_trials(run, each))
     return EvaluatedWinner(
         level=record.searched_level(row),
         attempt=row.number,
@@ -67,7 +74,7 @@ def _subject(run: RecordedRun, action: Recommend, judged: Mapping[str, Verdict])
         trials=run.trials(row),
         out_of_sample=verdict.skill,
         looks=[row.verdict.skill for row in record.attempts if row.verdict and row.verdict.skill],
-        trials_of_run=counted,
+        trials_of_run=counted_trials(_own_trials(run, each) for each in record.attempts),
         seed=record.seed,
     )
 
@@ -79,18 +86,13 @@ def _own_trials(run: RecordedRun, row: AttemptRow) -> Sequence[FrozenTrial]:
 def _evidence(run: RecordedRun, subject: EvaluatedWinner, processes: ProcessGroup, *, may_open: bool) -> Evidence:
     context, level = run.context, subject.level
     context.require_candles(run.record.level(level.name))
-    lacking = (
-        context.holdout_missing(level)
-        if may_open
-        else "a run that ended before its last level does not read the holdout period"
-    )
+    lacking = context.holdout_missing(level) if may_open else NOT_REACHED
     holdout = None
     if lacking is None:
         trials, now = [subject.trial], datetime.now(UTC)
         days = holdout_days(level)
         log_access(run.folder, HOLDOUT, level=level.name, attempt=subject.attempt, trials=trials, now=now, days=days)
-        sources = dict.fromkeys(dataset.source for dataset in level.datasets)
-        holdout = prepare_windows(level, [(source, level.holdout.window) for source in sources], context.holdout.arrays)
+        holdout = holdout_bars(level, context.holdout.arrays)
     store = context.searched(level)
     prepared = {part: prepare_level(level, part, store.arrays) for part in Part}
     return gather_evidence(
