@@ -124,6 +124,11 @@ class RunRecord(StoredModel):
         """The holdout period of the run, the same in all its levels."""
         return self.levels[0].holdout
 
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """The verdict on each level's last judged attempt, by level."""
+        return {each.level: each.verdict for each in self.attempts if each.verdict}
+
     def level(self, name: str) -> Level:
         """Return the level of that name as the curriculum defines it."""
         return next(level for level in self.levels if level.name == name)

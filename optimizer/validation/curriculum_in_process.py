@@ -42,7 +42,13 @@ from optimizer.validation.evidence_collection import (
     gather_evidence,
     holdout_bars,
 )
-from optimizer.validation.recommendation import Recommendation, examined_level, may_open_holdout, recommend
+from optimizer.validation.recommendation import (
+    Recommendation,
+    examined_level,
+    may_open_holdout,
+    needs_null_test,
+    recommend,
+)
 from optimizer.validation.verdict import AttemptCase, AttemptFindings, PreviousLevel, judge_attempt
 
 NO_HOLDOUT = "no candles of the holdout period were given"
@@ -94,7 +100,8 @@ def run_in_process(
     """
     run = _CurriculumRun(levels, seed, read)
     action = run.until_end()
-    null = null_test_of(levels, [run_surrogate(levels, seed, read, number) for number in range(surrogates)])
+    wanted = range(surrogates if needs_null_test(levels, run.verdicts()) else 0)
+    null = null_test_of(levels, [run_surrogate(levels, seed, read, number) for number in wanted])
     return InProcessRun(
         levels=run.levels,
         attempts=tuple(run.attempts),

@@ -7,6 +7,7 @@ blocking check. Evidence alone is worth a paper trade. A mandate without evidenc
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from typing import Protocol
 
 from pydantic import JsonValue
 
@@ -16,7 +17,7 @@ from optimizer.validation.checks.check import Axis, Check
 from optimizer.validation.checks.diagnostics import blocking_checks, diagnostics
 from optimizer.validation.checks.mandate import LevelVerdict, mandate_checks
 from optimizer.validation.checks.skill import SkillEvidence, Strength, skill_checks, skill_evidence
-from optimizer.validation.evidence import Evidence, NullTest
+from optimizer.validation.evidence import Evidence, NullTest, Skill
 from optimizer.validation.stored_model import StoredModel
 
 
@@ -37,6 +38,14 @@ class Tier(StrEnum):
     """Every level but the last passed, or every level with a winner not known to be stable."""
     ESCALATED = "escalated"
     """A level before the last was not passed."""
+
+
+class SkilledVerdict(LevelVerdict, Protocol):
+    """Result of a level's last attempt with its skill."""
+
+    @property
+    def skill(self) -> Skill | None:
+        """Skill of the winner on the days that selected nothing; None without a winner."""
 
 
 class Recommendation(StoredModel):
@@ -125,6 +134,16 @@ def examined_level(levels: Sequence[Level], verdicts: Mapping[str, LevelVerdict]
 def may_open_holdout(levels: Sequence[Level], verdicts: Mapping[str, LevelVerdict]) -> bool:
     """Return whether a run came far enough to read the holdout period: its last level was judged."""
     return levels[-1].name in verdicts
+
+
+def needs_null_test(levels: Sequence[Level], verdicts: Mapping[str, SkilledVerdict]) -> bool:
+    """Return whether the null test can matter: the examined winner has a positive alpha out of sample.
+
+    Without one no p-value is small, and the t distribution says so at no cost.
+    """
+    name = examined_level(levels, verdicts, levels[-1].name)
+    found = verdicts[name].skill if name in verdicts else None
+    return found is not None and found.t > 0
 
 
 def tier_of(

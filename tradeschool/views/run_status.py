@@ -141,7 +141,7 @@ def _gate_table(verdict: Verdict) -> Table:
             else f"{_number(reading.name, reading.low)} .. {_number(reading.name, reading.high)}",
             f"{reading.trades:,}",
             _target(reading),
-            OPEN if reading.met else SHUT,
+            RESULTS[reading.met],
             _figure(verdict, Part.TEST, reading),
         )
     return table

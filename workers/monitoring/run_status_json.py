@@ -23,6 +23,8 @@ def as_page(status: RunStatus) -> dict[str, JsonValue]:
         "stalled": status.stall,
         "next": None if status.outcome else status.reason,
         "null": null_test_json(status.record.null_test) if status.record.null_test else None,
+        "null_progress": {"finished": status.null_finished, "planned": status.null_planned},
+        "null_is_next": status.is_in_null_test,
         "recommendation": recommendation_json(status.recommendation) if status.recommendation else None,
         "has_report": status.has_report,
     }

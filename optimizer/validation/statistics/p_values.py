@@ -36,8 +36,9 @@ def needed_p(others: Sequence[float], bound: float) -> float:
 def further_days(t: float, days: int, pace: float, p: float) -> float:
     """Return the number of further days after which a t-statistic reaches the one-sided `p`; 0 if it does so now.
 
-    `pace`: t-statistic per square root of a day that is expected of further days. The statistic of n days plus m further
-    ones is (t sqrt(n) + pace m) / sqrt(n + m), so the root of a quadratic equation is returned; infinite if none is.
+    `pace`: t-statistic per square root of a day that is expected of further days. The statistic of n days plus m
+    further ones is (t sqrt(n) + pace m) / sqrt(n + m), so the root of a quadratic equation is returned; infinite if
+    none is.
     """
     if p >= 1.0:
         return 0.0

@@ -54,9 +54,7 @@ class Verdict:
 
 
 MET = {name: Verdict() for name in "123"}
-MISSED = Verdict(
-    passed=False, reason="missed on validation: sharpe", readings=(reading("sharpe", 0.62, 0.8, -0.3),)
-)
+MISSED = Verdict(passed=False, reason="missed on validation: sharpe", readings=(reading("sharpe", 0.62, 0.8, -0.3),))
 NO_WINNER = Verdict(
     passed=False,
     reason="no trial met all constraints on train",
@@ -85,7 +83,9 @@ def skill(t: float, days: int = 900, part: str = "test") -> Skill:
     )
 
 
-def look(sharpe: float = 2.0, low: float = 0.4, fall: float = 0.1, trades: float = 40.0, t: float = 3.0) -> HoldoutResult:
+def look(
+    sharpe: float = 2.0, low: float = 0.4, fall: float = 0.1, trades: float = 40.0, t: float = 3.0
+) -> HoldoutResult:
     return HoldoutResult(
         window="2024",
         datasets=("coinbase/BTC-USD/H1",),
@@ -329,9 +329,7 @@ def test_few_trades_say_how_many_more_months_are_needed() -> None:
 
 
 def test_without_a_winner_the_nearest_trial_is_named() -> None:
-    found = make_recommendation(
-        None, outcome=RunOutcome.ESCALATED, verdicts={"1": NO_WINNER}, null_test=None
-    )
+    found = make_recommendation(None, outcome=RunOutcome.ESCALATED, verdicts={"1": NO_WINNER}, null_test=None)
 
     assert (found.action, found.level, found.parameters, found.skill) == (NO, None, None, None)
     assert found.reason.startswith("p-value of no skill: unknown, no winner out of sample, required <= 0.05; gate of")

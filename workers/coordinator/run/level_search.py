@@ -31,6 +31,7 @@ from workers.coordinator.study.job_recovery import CoordinatorSettings
 from workers.coordinator.study.trial_ledger import StudyProgress
 from workers.queue.dispatch import Dispatcher, QueueDispatcher
 from workers.queue.job_allowlist import TrialQueue
+from workers.queue.job_names import is_null_study
 from workers.queue.messages import level_digests
 from workers.queue.trial_queue import connect
 
@@ -45,13 +46,14 @@ log = logging.getLogger(__name__)
 
 def queue_dispatchers(context: RunContext, redis_url: str) -> DispatcherFactory:
     """Dispatchers to the workers of a Redis queue."""
+    work = context.work
 
     def dispatcher(study: str) -> Dispatcher:
         return QueueDispatcher(
             TrialQueue(connection=connect(redis_url)),
             study=study,
             url=redis_url,
-            job_timeout_seconds=context.work.trial_timeout_seconds,
+            job_timeout_seconds=work.surrogate_timeout_seconds if is_null_study(study) else work.trial_timeout_seconds,
             signer=context.signer,
         )
 

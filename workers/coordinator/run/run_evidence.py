@@ -44,7 +44,7 @@ def evaluate_run(run: RecordedRun, action: Recommend, processes: ProcessGroup) -
         DataError: Candles of the run are missing, or changed.
     """
     record = run.record
-    judged = {row.level: row.verdict for row in record.attempts if row.verdict}  # of several, the last one's
+    judged = record.verdicts
     subject = _subject(run, action, judged)
     analyses = _analyses(run, subject.level.name) if subject else {}
     far = may_open_holdout(record.levels, judged)

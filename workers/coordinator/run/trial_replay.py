@@ -116,9 +116,7 @@ def changed_since(context: RunContext, record: RunRecord) -> list[str]:
     return [f"{name} was {was}, is {now}" for name, (was, now) in found.items() if name != "settings"]
 
 
-def log_part_access(
-    folder: Path, row: tuple[str, int], part: Part, trial: int, now: datetime, days: Days = ()
-) -> str:
+def log_part_access(folder: Path, row: tuple[str, int], part: Part, trial: int, now: datetime, days: Days = ()) -> str:
     """Log an access to validation or test in the run's folder, and return a message on it; `row` is level and attempt.
 
     Raises:
