@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -113,7 +114,7 @@ def looked_at(lines: Sequence[Mapping[str, object]]) -> list[LookedAt]:
     found = []
     for market, ranges in reads.items():
         borders = sorted({day for start, end, _ in ranges for day in (start, end)})
-        for start, end in zip(borders[:-1], borders[1:], strict=True):
+        for start, end in pairwise(borders):
             numbers = sorted({number for first, after, number in ranges if first <= start and end <= after})
             if numbers:
                 found.append(_looked_at(market, start, end, [lines[number] for number in numbers]))

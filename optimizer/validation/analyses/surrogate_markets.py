@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -257,7 +258,7 @@ def _is_of(dataset: LevelDataset, instrument: Instrument, seconds: int) -> bool:
 def _runs_of(values: Days) -> Iterator[tuple[int, int]]:
     """Yield start and end of each run of equal values."""
     borders = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    yield from zip(borders[:-1], borders[1:], strict=True)
+    yield from pairwise(borders)
 
 
 def whole_ticks(prices: Floats, instrument: Instrument) -> Floats:
