@@ -67,7 +67,7 @@ def holdout_looks(harness: RunHarness) -> list[dict[str, object]]:
 
 
 def test_a_run_ends_with_a_recommendation_and_one_holdout_look(whole: RunHarness) -> None:
-    whole.begin(*CURRICULUM, surrogates=2)
+    whole.begin(*CURRICULUM, seed=3, surrogates=2)
 
     ended = whole.run()
 
@@ -167,7 +167,7 @@ def finalized(tmp_path_factory: pytest.TempPathFactory, candles: Path, sealed_ca
     """A run that was finalized without interruption."""
     made = run_harness_in(tmp_path_factory.mktemp("finalized"), candles)
     made = RunHarness(replace(made.context, holdout=FrameStore(sealed_candles)))
-    made.begin(*CURRICULUM, surrogates=3)
+    made.begin(*CURRICULUM, seed=3, surrogates=3)
     made.run()
     return made
 
@@ -182,7 +182,7 @@ def finalized(tmp_path_factory: pytest.TempPathFactory, candles: Path, sealed_ca
     ids=["while drawing", "while reading", "at the holdout period"],
 )
 def test_a_run_killed_while_finalizing_leaves_the_same_files(whole: RunHarness, finalized: RunHarness, kills) -> None:
-    whole.begin(*CURRICULUM, surrogates=3)
+    whole.begin(*CURRICULUM, seed=3, surrogates=3)
 
     stopped = whole.run_with_kills(kills)
     whole.run()
@@ -202,7 +202,7 @@ def test_damaged_candles_before_the_end_stop_the_run_until_repair(
     shutil.copytree(candles, here)
     made = run_harness_in(folder, here)
     made = RunHarness(replace(made.context, holdout=FrameStore(sealed_candles)))
-    made.begin(*CURRICULUM, surrogates=3)
+    made.begin(*CURRICULUM, seed=3, surrogates=3)
     with pytest.raises(Killed):
         made.run(on_null_test=after(1))
     file = next(here.rglob("oanda/**/*.parquet"))
@@ -281,7 +281,7 @@ def test_a_run_with_changed_candles_is_not_evaluated_again(harness: RunHarness) 
 
 
 def test_a_stop_request_ends_the_null_test_between_two_draws(harness: RunHarness) -> None:
-    harness.begin(*CURRICULUM, surrogates=4)
+    harness.begin(*CURRICULUM, seed=3, surrogates=4)
     told = []
 
     def done() -> set[int]:
