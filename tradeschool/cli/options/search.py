@@ -71,8 +71,7 @@ OPTIONS = (
         type=click.IntRange(0, MAX_SURROGATES),
         default=SURROGATES,
         show_default=True,
-        help="Null test: surrogate markets without skill in which the search of each passed level is repeated; 0 "
-        "skips the test.",
+        help="Null test: surrogate markets without skill in which the whole curriculum is repeated; 0 skips the test.",
     ),
 )
 
