@@ -33,6 +33,13 @@ def first_points(level: Level, winner: Mapping[str, float], seed: int) -> tuple[
     return inside, *neighbours
 
 
+def starting_points(
+    level: Level, attempt: int, inherited: Mapping[str, float] | None, seed: int
+) -> tuple[Parameters, ...]:
+    """Return the first points of an attempt's search; a retry has none, because it reuses the trials of the first."""
+    return first_points(level, inherited, seed) if inherited is not None and attempt == 1 else ()
+
+
 def _units(seed: int, level: str, number: int, dimensions: int) -> list[float]:
     """Return point `number` of an additive recurrence in [0, 1), shifted by the seed; low discrepancy at any length.
 

@@ -1,7 +1,7 @@
 """Evidence on a winner: DSR, PBO, excess return, look-ahead check, robustness and holdout results."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Direction, Level, Part
 from optimizer.objective import metrics
 from optimizer.objective.metrics import DAYS_A_YEAR
-from optimizer.objective.objective import Read, backtest
+from optimizer.objective.objective import Read, backtest, prepare_windows
 from optimizer.objective.portfolio import Portfolio, portfolio
 from optimizer.objective.trial_result import finite_or_none, rounded
 from optimizer.strategies.protocol import BarStrategy, load, repaired
@@ -75,6 +75,25 @@ class EvaluatedWinner:
 
 Measure = Callable[[Sequence[Mapping[str, float]]], Sequence[Floats]]
 """Function that returns daily returns on train of each parameter set, each of shape (n_days,)."""
+
+
+NOT_REACHED = "a run that ended before its last level does not read the holdout period"
+"""Reason why the holdout period was not opened."""
+
+
+def counted_trials(attempts: Iterable[Sequence[FrozenTrial]]) -> int:
+    """Return the number of completed and pruned trials; `attempts`: each attempt's own trials, none carried over."""
+    return sum(trial.state is not TrialState.FAIL for own in attempts for trial in own)
+
+
+def holdout_bars(level: Level, read: Read) -> tuple[Prepared, ...]:
+    """Prepare the holdout period of each of a level's datasets once.
+
+    Raises:
+        DataError: candles are missing or invalid.
+    """
+    sources = dict.fromkeys(dataset.source for dataset in level.datasets)
+    return prepare_windows(level, [(source, level.holdout.window) for source in sources], read)
 
 
 def gather_evidence(

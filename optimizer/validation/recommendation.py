@@ -85,6 +85,24 @@ def recommend(
     )
 
 
+def examined_level(levels: Sequence[Level], verdicts: Mapping[str, LevelVerdict], last: str) -> str:
+    """Return the level whose winner is examined: the one before if only the last level failed, else the last one tried.
+
+    `last`: the last level tried.
+    """
+    names = [level.name for level in levels]
+    place = names.index(last)
+    only_last_failed = place == len(names) - 1 and not verdicts[last].passed
+    if only_last_failed and place and verdicts[names[place - 1]].passed:
+        return names[place - 1]
+    return last
+
+
+def may_open_holdout(outcome: RunOutcome, levels: Sequence[Level], verdicts: Mapping[str, LevelVerdict]) -> bool:
+    """Return whether a run came far enough to read the holdout period."""
+    return tier_of(outcome, levels, verdicts, None) is not Tier.ESCALATED
+
+
 def tier_of(
     outcome: RunOutcome,
     levels: Sequence[Level],

@@ -96,6 +96,11 @@ class AttemptFindings:
         return self.winner is not None and is_passed(list(self.readings))
 
     @property
+    def relaxed(self) -> float:
+        """Share by which the gate's targets were relaxed."""
+        return self.case.relaxed
+
+    @property
     def reason(self) -> str:
         """Human-readable reason why the gate passed or failed; mentions relaxed targets."""
         if self.winner is None:

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.attempts import at_attempt
-from optimizer.curriculum.inheritance import first_points
+from optimizer.curriculum.inheritance import starting_points
 from optimizer.curriculum.warm_start import copied_trial
 from optimizer.level.spec import Level, Part
 from optimizer.objective.metrics import wilson_interval
@@ -94,8 +94,7 @@ def _search(
     earlier: Sequence[FrozenTrial],
 ) -> list[FrozenTrial]:
     seed = trial_seed(spec.seed, number)
-    points = first_points(level, spec.inherited, seed) if spec.inherited and attempt == 1 else ()
-    space = search_space(level, seed, points)
+    space = search_space(level, seed, starting_points(level, attempt, spec.inherited, seed))
     was = at_attempt(spec.level, attempt - 1, spec.inherited).gate
     reused = [copied_trial(trial, space.distributions, was=was, now=level.gate) for trial in earlier]
     return search_in_process(level, space, train, reused)

@@ -8,7 +8,7 @@ from functools import partial
 
 from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.attempts import relaxed_by
-from optimizer.curriculum.inheritance import first_points
+from optimizer.curriculum.inheritance import starting_points
 from optimizer.curriculum.warm_start import copy_trials
 from optimizer.level.spec import Level, Part
 from optimizer.report.files import write_findings
@@ -204,12 +204,11 @@ def _space(record: RunRecord, attempt: AttemptRow) -> SearchSpace:
 def _facts(record: RunRecord, attempt: AttemptRow) -> StudyFacts:
     """The facts of the study; a retry reuses the trials of its predecessor, first points included."""
     level = record.searched_level(attempt)
-    is_first = attempt.number == 1 and attempt.inherited is not None
     return StudyFacts(
         level=level,
         seed=record.seed,
         fingerprints=attempt.fingerprints,
-        first_points=first_points(level, attempt.inherited or {}, record.seed) if is_first else (),
+        first_points=starting_points(level, attempt.number, attempt.inherited, record.seed),
         reused=attempt.reused,
     )
 

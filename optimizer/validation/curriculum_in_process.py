@@ -1,0 +1,238 @@
+"""Curriculum in this process: levels, attempts, verdicts and recommendation without queue, database and files.
+
+Every decision is that of a run with workers: the same state machine, first points, carried-over trials, verdict,
+evidence and rule of the recommendation. Simulations and tests that need many whole runs use it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+from optuna.trial import FrozenTrial
+from pydantic import JsonValue
+
+from optimizer.curriculum.attempts import at_attempt, relaxed_by
+from optimizer.curriculum.inheritance import starting_points
+from optimizer.curriculum.state_machine import (
+    Attempt,
+    LevelSpec,
+    Recommend,
+    RunFacts,
+    RunOutcome,
+    Search,
+    next_action,
+)
+from optimizer.curriculum.warm_start import copied_trial
+from optimizer.level.constraints import Analysis
+from optimizer.level.spec import Level, Parameters, Part
+from optimizer.objective.objective import Read, prepare_level
+from optimizer.search.in_process import search_in_process
+from optimizer.search.space import search_space
+from optimizer.validation.analyses.null_test import NullTestSpec, null_test_of, run_null_test
+from optimizer.validation.evidence import Evidence, NullTest
+from optimizer.validation.evidence_collection import (
+    NOT_REACHED,
+    EvaluatedWinner,
+    counted_trials,
+    daily_returns,
+    gather_evidence,
+    holdout_bars,
+)
+from optimizer.validation.recommendation import Recommendation, examined_level, may_open_holdout, recommend
+from optimizer.validation.verdict import AttemptCase, AttemptFindings, PreviousLevel, judge_attempt
+
+NO_HOLDOUT = "no candles of the holdout period were given"
+"""Reason why the holdout period was not opened, without a `read_holdout`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InProcessAttempt:
+    """One attempt at a level."""
+
+    level: Level
+    """The level as this attempt searched it."""
+    number: int
+    """Counted from 1."""
+    inherited: Parameters | None
+    """The winner of the previous level."""
+    trials: Sequence[FrozenTrial]
+    """All trials, those carried over first."""
+    reused: int
+    findings: AttemptFindings | None = None
+    """None before the attempt is judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InProcessRun:
+    """A finished run."""
+
+    levels: tuple[Level, ...]
+    """The levels as written."""
+    attempts: tuple[InProcessAttempt, ...]
+    """In the order they started."""
+    outcome: RunOutcome
+    last: str
+    """The last level tried."""
+    recommendation: Recommendation
+
+
+def run_in_process(
+    levels: Sequence[Level], seed: int, read: Read, read_holdout: Read | None, *, surrogates: int = 0
+) -> InProcessRun:
+    """Run a curriculum from its first level to its recommendation.
+
+    `read`: candles of the levels; `read_holdout`: candles of the holdout period, None if there are none; `surrogates`:
+    markets of the null test of each passed level. Winners are not evaluated again, because their trials were evaluated
+    by this process.
+
+    Raises:
+        SettingsError: a level cannot be searched.
+        DataError: candles are missing or invalid.
+    """
+    run = _CurriculumRun(levels, seed, read)
+    action = next_action(run.facts())
+    while not isinstance(action, Recommend):
+        if isinstance(action, Search):
+            run.search(action.level, action.attempt)
+        else:
+            run.judge()
+        action = next_action(run.facts())
+    return InProcessRun(
+        levels=run.levels,
+        attempts=tuple(run.attempts),
+        outcome=action.outcome,
+        last=action.level,
+        recommendation=run.recommend(action, read_holdout, run.null_tests(surrogates)),
+    )
+
+
+class _CurriculumRun:
+    """A run in progress."""
+
+    def __init__(self, levels: Sequence[Level], seed: int, read: Read) -> None:
+        self.levels, self.attempts = tuple(levels), list[InProcessAttempt]()
+        self._written = {level.name: level for level in levels}
+        self._seed, self._read = seed, read
+
+    def facts(self) -> RunFacts:
+        """The facts for the state machine; all candles are known."""
+        return RunFacts(
+            levels=[LevelSpec(name=level.name, retries=level.retries) for level in self.levels],
+            attempts=[
+                Attempt(
+                    level=each.level.name,
+                    number=each.number,
+                    searched=True,
+                    passed=each.findings.passed if each.findings else None,
+                )
+                for each in self.attempts
+            ],
+            ready=frozenset(self._written),
+        )
+
+    def search(self, name: str, number: int) -> None:
+        """Run all trials of an attempt."""
+        previous = self._previous(name)
+        inherited = dict(previous.winner) if previous else None
+        level = at_attempt(self._written[name], number, inherited)
+        space = search_space(level, self._seed, starting_points(level, number, inherited, self._seed))
+        reused: list[FrozenTrial] = []
+        if number > 1:
+            earlier = self._last(name)
+            was = earlier.level.gate
+            reused = [copied_trial(each, space.distributions, was=was, now=level.gate) for each in earlier.trials]
+        trials = search_in_process(level, space, prepare_level(level, Part.TRAIN, self._read), reused)
+        self.attempts.append(
+            InProcessAttempt(level=level, number=number, inherited=inherited, trials=trials, reused=len(reused))
+        )
+
+    def judge(self) -> None:
+        """Judge the last attempt."""
+        attempt = self.attempts[-1]
+        name = attempt.level.name
+        case = AttemptCase(
+            level=attempt.level,
+            attempt=attempt.number,
+            relaxed=relaxed_by(self._written[name], attempt.number),
+            trials=attempt.trials,
+            reused=attempt.reused,
+            predecessor=self._previous(name),
+            seed=self._seed,
+        )
+        findings = judge_attempt(case, self._read, on_access=_nothing, repeat=_nothing)
+        self.attempts[-1] = replace(attempt, findings=findings)
+
+    def null_tests(self, surrogates: int) -> dict[str, NullTest]:
+        """The null test of each passed level; none for a failed gate, where it has no meaning."""
+        passed = [each for each in self.attempts if each.findings and each.findings.passed]
+        return {each.level.name: self._null_test(each, surrogates) for each in passed if surrogates}
+
+    def recommend(
+        self, action: Recommend, read_holdout: Read | None, null_tests: Mapping[str, NullTest]
+    ) -> Recommendation:
+        """Gather the evidence and apply the rule."""
+        verdicts = {each.level.name: each.findings for each in self.attempts if each.findings}
+        name = examined_level(self.levels, verdicts, action.level)
+        far = may_open_holdout(action.outcome, self.levels, verdicts)
+        found = verdicts[name].analyses if verdicts[name].winner else {}
+        return recommend(
+            outcome=action.outcome,
+            levels=self.levels,
+            verdicts=verdicts,
+            forced=(),
+            evidence=self._evidence(self._last(name), read_holdout, may_open=far),
+            null_tests=null_tests,
+            analyses={each: cast("Mapping[str, JsonValue]", found[each]) for each in Analysis if each in found},
+        )
+
+    def _evidence(self, attempt: InProcessAttempt, read_holdout: Read | None, *, may_open: bool) -> Evidence | None:
+        winner = attempt.findings.winner if attempt.findings else None
+        if winner is None:
+            return None
+        level = attempt.level
+        subject = EvaluatedWinner(
+            level=level,
+            attempt=attempt.number,
+            trial=winner.number,
+            parameters=winner.parameters,
+            trials=attempt.trials,
+            trials_of_run=counted_trials(each.trials[each.reused :] for each in self.attempts),
+            seed=self._seed,
+        )
+        prepared = {part: prepare_level(level, part, self._read) for part in Part}
+        lacking = NOT_REACHED if not may_open else NO_HOLDOUT if read_holdout is None else None
+        holdout = holdout_bars(level, read_holdout) if may_open and read_holdout else None
+        return gather_evidence(
+            subject,
+            prepared,
+            self._read,
+            lambda sets: [daily_returns(level, prepared[Part.TRAIN], each) for each in sets],
+            holdout,
+            lacking,
+        )
+
+    def _null_test(self, attempt: InProcessAttempt, surrogates: int) -> NullTest:
+        spec = NullTestSpec(
+            level=self._written[attempt.level.name],
+            attempts=attempt.number,
+            inherited=attempt.inherited,
+            seed=self._seed,
+        )
+        return null_test_of(spec, [run_null_test(spec, self._read, number) for number in range(surrogates)])
+
+    def _last(self, name: str) -> InProcessAttempt:
+        return next(each for each in reversed(self.attempts) if each.level.name == name)
+
+    def _previous(self, name: str) -> PreviousLevel | None:
+        """The level before with its winner; None for the first level, or if the level before has none."""
+        place = [level.name for level in self.levels].index(name)
+        if not place:
+            return None
+        last = self._last(self.levels[place - 1].name)
+        if last.findings is None or last.findings.winner is None:
+            return None
+        return PreviousLevel(level=last.level, winner=last.findings.winner.parameters, trials=last.trials)
+
+
+def _nothing(*_: object) -> None:
+    """Do nothing: nothing is logged, and no trial is repeated."""
