@@ -6,6 +6,8 @@ results/<run>/<level>/best_params.json              the winner and its trading s
 results/<run>/<level>/metrics.json                  the winner's metrics on train, validation and test
 results/<run>/<level>/costs.json                    cost presets and rates, charged and break-even costs by part
 results/<run>/<level>/equity.json                   daily equity and drawdown of the winner, and buy-and-hold equity
+results/<run>/<level>/windows.json                  with walk_forward: each window's days, choice and metrics
+results/<run>/<level>/windows/<n>/trials.*          with walk_forward: every trial of each window's search
 results/<run>/<level>/similarity.json, regimes.json, stress.json, stability.json     if the level requests them
 results/<run>/<level>/plots/*.svg                   equity and drawdown; optimization history
 results/<run>/<level>/front.json, plots/front.svg   Pareto front on train, with several objectives
@@ -30,7 +32,15 @@ from pydantic import JsonValue
 from optimizer.level.spec import Level, Part
 from optimizer.objective.dominance import FRONT_RULE
 from optimizer.objective.trial_result import Evaluation, finite_or_none
-from optimizer.report.contents import FRONT_NAME, LEVEL_FILES, CandleShares, recommendation_json, report_json
+from optimizer.report.contents import (
+    FRONT_NAME,
+    LEVEL_FILES,
+    WINDOWS_NAME,
+    CandleShares,
+    recommendation_json,
+    report_json,
+)
+from optimizer.report.windows_file import window_starts, windows_by_day, windows_json
 from optimizer.runs.run_store import AttemptRow, RunRecord
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trial_table import export, named_values
@@ -47,15 +57,17 @@ EQUITY_NAME, REPORT_NAME = "equity.json", "report.html"
 Json = Mapping[str, object] | Sequence[object]
 
 
-def write_findings(results_dir: Path, folder: Path, findings: AttemptFindings, setup: WinnerSetup | None) -> Path:
+def write_findings(
+    results_dir: Path, folder: Path, findings: AttemptFindings, setup: WinnerSetup | None, attempt: AttemptRow
+) -> Path:
     """Write the files of an attempt to a run's folder inside `results_dir` and return the level's folder.
 
-    `setup`: the winner's trading setup; None without a winner.
+    `setup`: the winner's trading setup; None without a winner. `attempt`: as it was judged.
 
     Raises:
         StoreUnwritable: the files cannot be written.
     """
-    from optimizer.report.plots import draw_equity, draw_front, draw_search  # importing matplotlib takes a second
+    from optimizer.report.plots import draw_front, draw_search  # importing matplotlib takes a second
 
     here, trials = folder / findings.level.name, findings.case.trials
     for form in ("parquet", "csv"):
@@ -71,7 +83,13 @@ def write_findings(results_dir: Path, folder: Path, findings: AttemptFindings, s
         _publish(results_dir, here / "metrics.json", _text(_metrics(findings.winner, findings.test)))
         _publish(results_dir, here / "costs.json", _text(costs_json(findings)))
         _publish(results_dir, here / EQUITY_NAME, _text(equity_json(findings)))
-        _publish(results_dir, here / "plots" / "equity.svg", draw_equity(findings.accounts))
+        _publish(results_dir, here / "plots" / "equity.svg", _equity_plot(findings))
+    if attempt.windows:
+        _publish(results_dir, here / f"{WINDOWS_NAME}.json", _text(windows_json(findings.level, attempt)))
+    for window in findings.case.windows:
+        for form in ("parquet", "csv"):
+            path = here / WINDOWS_NAME / str(window.number) / f"trials.{form}"
+            _publish(results_dir, path, export(window.trials, form))
     for name, analysis in findings.analyses.items():
         _publish(results_dir, here / f"{name}.json", _text(analysis))
     return here
@@ -179,17 +197,21 @@ def equity_json(findings: AttemptFindings) -> dict[str, object]:
     """Return daily series, by day since 1970: the winner's equity and intrabar drawdown, and buy-and-hold equity.
 
     Each part starts at 1. A day in two parts, possible with datasets of different years, belongs to the earlier part.
+    With `walk_forward` it belongs to validation, and each day of validation has the number of its window.
     """
     by_day: dict[int, tuple[str, float, float, float]] = {}
-    for part, account in findings.accounts.items():
+    accounts = list(findings.accounts.items())
+    for part, account in reversed(accounts) if findings.case.windows else accounts:
         held, fallen = findings.benchmark[part].equity, account.drawdowns
         for place, day in enumerate(account.days.tolist()):
             by_day.setdefault(day, (part, account.equity[place], fallen[place], held[place]))
     days = sorted(by_day)
     columns = list(zip(*(by_day[day] for day in days), strict=True))
+    windows = windows_by_day(findings.level) if findings.case.windows else {}
     return {
         "days": days,
         "part": list(columns[0]),
+        **({"window": [windows.get(day, 0) for day in days]} if windows else {}),
         **{
             name: [float(value) for value in columns[place]]
             for place, name in ((1, "equity"), (2, "drawdown"), (3, "buy_and_hold"))
@@ -211,7 +233,7 @@ def lineage_json(record: RunRecord) -> dict[str, object]:
 
 def _attempt_json(record: RunRecord, attempt: AttemptRow) -> dict[str, object]:
     level, verdict = record.searched_level(attempt), attempt.verdict
-    before = record.before(level.name)
+    before = record.passed_before(level.name)
     return {
         "level": level.name,
         "attempt": attempt.number,
@@ -222,6 +244,8 @@ def _attempt_json(record: RunRecord, attempt: AttemptRow) -> dict[str, object]:
         "fingerprints": dict(attempt.fingerprints),
         "inherited_from": before.name if before and attempt.inherited else None,
         "inherited": attempt.inherited,
+        "inherited_reason": attempt.inherited_reason,
+        "windows": [each.model_dump(mode="json", exclude={"train", "validation"}) for each in attempt.windows],
         "verdict": {
             "passed": verdict.passed,
             "relaxed": verdict.relaxed,
@@ -234,6 +258,17 @@ def _attempt_json(record: RunRecord, attempt: AttemptRow) -> dict[str, object]:
         if verdict
         else None,
     }
+
+
+def _equity_plot(findings: AttemptFindings) -> bytes:
+    """Plot the accounts of all parts; with `walk_forward` validation alone, because train covers the same days."""
+    from optimizer.report.plots import draw_equity
+
+    if not findings.case.windows:
+        return draw_equity(findings.accounts)
+    account, windows = findings.accounts[Part.VALIDATION], windows_by_day(findings.level)
+    days = account.days.tolist()
+    return draw_equity({Part.VALIDATION: account}, window_starts(days, [windows.get(day, 0) for day in days]))
 
 
 def _metrics(winner: Winner, test: Evaluation | None) -> dict[str, object]:

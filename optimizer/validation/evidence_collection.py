@@ -16,6 +16,7 @@ from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Direction, Level, Part
 from optimizer.objective import metrics
 from optimizer.objective.metrics import DAYS_A_YEAR
+from optimizer.objective.choices import Choice, trade_choices
 from optimizer.objective.objective import Read, backtest, prepare_windows
 from optimizer.objective.portfolio import Portfolio, portfolio
 from optimizer.objective.trial_result import finite_or_none, rounded
@@ -69,8 +70,10 @@ class EvaluatedWinner:
     trials: Sequence[FrozenTrial]
     """All trials of the attempt's study, including those carried over."""
     trials_of_run: int
-    """Number of completed and pruned trials of every level and attempt."""
+    """Number of completed and pruned trials of every level and attempt, those of windows included."""
     seed: int
+    choices: Sequence[Choice]
+    """What traded validation: the winner, or the choice of each window."""
 
 
 Measure = Callable[[Sequence[Mapping[str, float]]], Sequence[Floats]]
@@ -112,13 +115,13 @@ def gather_evidence(
     bars: dict[str, Sequence[Prepared]] = dict(prepared.items())
     if holdout:
         bars[HOLDOUT] = holdout
-    runs = {part: _trade(subject, found) for part, found in bars.items()}
+    runs = {part: _trade(subject, part, found) for part, found in bars.items()}
     stress_case = StressCase(
         level=subject.level,
-        parameters=subject.parameters,
+        choices=subject.choices,
         read=read,
         prepared=prepared,
-        runs={part: runs[part] for part in Part},
+        runs={part: runs[part] for part in prepared},
         seed=subject.seed,
     )
     return Evidence(
@@ -250,8 +253,11 @@ def _holdout(subject: EvaluatedWinner, prepared: Sequence[Prepared], runs: Seque
     )
 
 
-def _trade(subject: EvaluatedWinner, prepared: Sequence[Prepared]) -> list[BacktestRun]:
-    return [backtest(subject.level, each, subject.parameters) for each in prepared]
+def _trade(subject: EvaluatedWinner, part: str, prepared: Sequence[Prepared]) -> list[BacktestRun]:
+    """Trade a part with what traded validation, any other part with the winner."""
+    if part == Part.VALIDATION:
+        return trade_choices(subject.level, prepared, subject.choices)
+    return [backtest(subject.level, each, subject.parameters, subject.size) for each in prepared]
 
 
 def _sharpe_of(level: Level, trial: FrozenTrial) -> float:

@@ -85,17 +85,17 @@ def recommend(
     )
 
 
-def examined_level(levels: Sequence[Level], verdicts: Mapping[str, LevelVerdict], last: str) -> str:
-    """Return the level whose winner is examined: the one before if only the last level failed, else the last one tried.
+def examined_level(levels: Sequence[Level], verdicts: Mapping[str, LevelVerdict], decisive: str) -> str:
+    """Return the level whose winner is examined: the last one, if it was tried.
 
-    `last`: the last level tried.
+    If only the last level failed, it is the one before. `decisive`: the level that ended the run.
     """
     names = [level.name for level in levels]
-    place = names.index(last)
-    only_last_failed = place == len(names) - 1 and not verdicts[last].passed
+    place = names.index(decisive)
+    only_last_failed = place == len(names) - 1 and not verdicts[decisive].passed
     if only_last_failed and place and verdicts[names[place - 1]].passed:
         return names[place - 1]
-    return last
+    return names[-1] if names[-1] in verdicts else decisive
 
 
 def may_open_holdout(outcome: RunOutcome, levels: Sequence[Level], verdicts: Mapping[str, LevelVerdict]) -> bool:

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from optuna.trial import FrozenTrial
-
 from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.attempts import at_attempt
+from optimizer.curriculum.earlier_choices import window_before
 from optimizer.curriculum.inheritance import starting_points
 from optimizer.curriculum.warm_start import copied_trial
 from optimizer.level.spec import Level, Part
+from optimizer.level.walk_forward import chosen_until, last_search, window_level
+from optimizer.objective.choices import Choice, evaluate_choices, trade_choices
 from optimizer.objective.metrics import wilson_interval
-from optimizer.objective.objective import Read, backtest, prepare_level
-from optimizer.objective.trial_result import finite_or_none
+from optimizer.objective.objective import Read, prepare_level
+from optimizer.objective.trial_result import Evaluation, finite_or_none
 from optimizer.search.in_process import search_in_process
 from optimizer.search.methods.optuna_setup import trial_seed
 from optimizer.search.space import search_space
@@ -25,6 +26,7 @@ from optimizer.validation.analyses.surrogate_markets import BLOCK_DAYS, surrogat
 from optimizer.validation.evidence import NullRun, NullTest
 from optimizer.validation.gate import Criterion, gate_readings, is_passed
 from optimizer.validation.selection import choose
+from optimizer.validation.walk_forward import SearchedWindow
 
 QUANTILES = (0.05, 0.5, 0.95)
 
@@ -67,11 +69,11 @@ def run_null_test(spec: NullTestSpec, read: Read, number: int) -> NullRun:
     """
     market = surrogate(spec.level, read, [spec.seed, number])
     prepared = {part: prepare_level(spec.level, part, market) for part in (Part.TRAIN, Part.VALIDATION)}
-    trials: list[FrozenTrial] = []
+    searches: list[SearchedWindow] = []
     for attempt in range(1, spec.attempts + 1):
         level = at_attempt(spec.level, attempt, spec.inherited)
-        trials = _search(spec, level, attempt, number, prepared[Part.TRAIN], trials)
-        readings = _gate(level, trials, prepared, market, spec.seed)
+        searches = _search_attempt(spec, level, attempt, number, market, searches)
+        readings = _gate(level, searches, prepared, market, spec.seed)
         passed = bool(readings) and is_passed(readings)  # empty without a winner
         if passed:
             break
@@ -85,36 +87,60 @@ def run_null_test(spec: NullTestSpec, read: Read, number: int) -> NullRun:
     )
 
 
-def _search(
-    spec: NullTestSpec,
-    level: Level,
-    attempt: int,
-    number: int,
-    train: Sequence[Prepared],
-    earlier: Sequence[FrozenTrial],
-) -> list[FrozenTrial]:
-    seed = trial_seed(spec.seed, number)
-    space = search_space(level, seed, starting_points(level, attempt, spec.inherited, seed))
+def _search_attempt(
+    spec: NullTestSpec, level: Level, attempt: int, number: int, market: Read, earlier: Sequence[SearchedWindow]
+) -> list[SearchedWindow]:
+    """Run the searches of an attempt: those of the windows of a walk-forward, then the last one."""
+    seed, found = trial_seed(spec.seed, number), list[SearchedWindow]()
     was = at_attempt(spec.level, attempt - 1, spec.inherited).gate
-    reused = [copied_trial(trial, space.distributions, was=was, now=level.gate) for trial in earlier]
-    return search_in_process(level, space, train, reused)
+    for place, window in enumerate(range(1, last_search(level) + 1)):
+        searched, before = window_level(level, window), window_before(found, window)
+        inherited = spec.inherited if window == last_search(level) else None
+        choices = [before.parameters if before else None, inherited]
+        space = search_space(searched, seed, starting_points(searched, attempt, choices, seed))
+        carried = earlier[place].trials if earlier else ()
+        reused = [copied_trial(trial, space.distributions, was=was, now=level.gate) for trial in carried]
+        trials = search_in_process(searched, space, prepare_level(searched, Part.TRAIN, market), reused)
+        until = chosen_until(level, window)
+        found.append(SearchedWindow(number=window, level=searched, trials=trials, reused=len(reused), until=until))
+    return found
 
 
 def _gate(
-    level: Level, trials: Sequence[FrozenTrial], prepared: Mapping[Part, Sequence[Prepared]], read: Read, seed: int
+    level: Level,
+    searches: Sequence[SearchedWindow],
+    prepared: Mapping[Part, Sequence[Prepared]],
+    read: Read,
+    seed: int,
 ) -> list[Criterion]:
-    """Return the gate of the search's winner; empty without a winner."""
-    winner = choose(level, trials, prepared[Part.TRAIN], prepared[Part.VALIDATION])
-    if winner is None:
+    """Return the gate of the attempt's winner; empty without a winner."""
+    found = _chosen(level, searches, prepared)
+    if found is None:
         return []
-    readings = gate_readings(level, winner.validation.metrics, Part.VALIDATION)
+    validation, winner, choices = found
+    readings = gate_readings(level, validation.metrics, Part.VALIDATION)
     if level.stress is None or not is_passed(readings):  # a failed gate needs no stress tests
         return readings
-    runs = {part: [backtest(level, each, winner.parameters) for each in bars] for part, bars in prepared.items()}
-    stress_case = StressCase(
-        level=level, parameters=winner.parameters, read=read, prepared=prepared, runs=runs, seed=seed
-    )
+    runs = {
+        Part.TRAIN: trade_choices(level, prepared[Part.TRAIN], [winner]),
+        Part.VALIDATION: trade_choices(level, prepared[Part.VALIDATION], choices),
+    }
+    stress_case = StressCase(level=level, choices=choices, read=read, prepared=prepared, runs=runs, seed=seed)
     return [*readings, *stress_readings(stress_case, level.stress)]
+
+
+def _chosen(
+    level: Level, searches: Sequence[SearchedWindow], prepared: Mapping[Part, Sequence[Prepared]]
+) -> tuple[Evaluation, Choice, Sequence[Choice]] | None:
+    """Return the evaluation on validation, the winner, and what trades validation; None without a winner."""
+    *windows, last = searches
+    if windows and last.chosen:
+        choices = [each.choice for each in windows]
+        validation = evaluate_choices(level, prepared[Part.VALIDATION], choices, Part.VALIDATION)
+        return validation, last.choice, choices
+    if windows or (winner := choose(level, last.trials, prepared[Part.TRAIN], prepared[Part.VALIDATION])) is None:
+        return None
+    return winner.validation, winner.choice, [winner.choice]
 
 
 def _quantiles(values: Sequence[float | None]) -> tuple[float | None, ...]:
