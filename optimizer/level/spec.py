@@ -17,6 +17,7 @@ from optimizer.level.cost_presets import presets_of
 from optimizer.level.days import with_days
 from optimizer.level.holdout import DEFAULT_HOLDOUT, Holdout
 from optimizer.level.metric_names import GATE_DRAWDOWN
+from optimizer.level.risk import Risk
 from optimizer.level.search_methods import (
     DEFAULT_PRUNER,
     DEFAULT_SAMPLER,
@@ -108,8 +109,8 @@ class Split(StrictModel):
     validation: Fraction = 0.2
     test: Fraction = 0.2
     embargo_days: Annotated[int, Field(ge=0)] = 1
-    """Days skipped at the start of validation and of test. The warm-up comes on top: the first bars of each part only
-    warm up indicators, so no judged bar of a part depends on a candle of the previous part.
+    """Days skipped at the start of validation and of test. Indicators warm up on the bars before a part, inside the
+    dataset's range; positions and trades never cross its border.
     """
 
     @model_validator(mode="after")
@@ -236,6 +237,8 @@ class Level(StrictModel):
     costs: Costs = Costs()
     position_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Notional of a new position as a fraction of the equity at its fill."""
+    risk: Annotated[Risk | None, Field(exclude_if=lambda found: found is None)] = None
+    """Risk budget that the account of each trial is sized to; None: the whole account is traded."""
     min_density: Fraction = 0.0
     """Minimum share of the candle slots of each dataset in which the market traded; 0 accepts any thin market."""
     drawdown_limit: Annotated[float, Field(gt=0, le=1)] = 0.30

@@ -8,6 +8,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import JsonValue
 
+from optimizer.bars.lead_in import JudgedWindow
 from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.state_machine import Recommend
 from optimizer.level.constraints import Analysis
@@ -90,7 +91,8 @@ def _evidence(run: RecordedRun, subject: EvaluatedWinner, processes: ProcessGrou
         trials, now = [subject.trial], datetime.now(UTC)
         log_access(run.folder, HOLDOUT, level=level.name, attempt=subject.attempt, trials=trials, now=now)
         sources = dict.fromkeys(dataset.source for dataset in level.datasets)
-        holdout = prepare_windows(level, [(source, level.holdout.window) for source in sources], context.holdout.arrays)
+        windows = [JudgedWindow(source=source, window=level.holdout.window) for source in sources]
+        holdout = prepare_windows(level, windows, context.holdout.arrays)
     store = context.searched(level)
     prepared = {part: prepare_level(level, part, store.arrays) for part in Part}
     return gather_evidence(
