@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from optimizer.backtest.engine import warm_up_bars
 from optimizer.level.spec import Level, LevelDataset, Part
+from optimizer.objective.objective import judged_part
 from optimizer.strategies.parameter_ranges import widest
 from optimizer.strategies.protocol import check_names, load
 from tradeschool.errors import DataIncomplete
@@ -24,12 +27,14 @@ class PlannedPart:
     stored: int | None
     """Number of sealed candles; None if the window is not fully sealed."""
     warm_up: int
-    """Number of first bars that only warm up indicators."""
+    """Number of bars that only warm up indicators."""
+    lead_in: int
+    """Number of these bars that lie before the window."""
 
     @property
     def evaluated(self) -> int:
         """Number of judged bars, from stored candles if known, else from the calendar."""
-        return max(0, (self.expected if self.stored is None else self.stored) - self.warm_up)
+        return max(0, (self.expected if self.stored is None else self.stored) - self.warm_up + self.lead_in)
 
 
 def plan_level(level: Level, store: Store) -> list[PlannedPart]:
@@ -49,16 +54,20 @@ def plan_level(level: Level, store: Store) -> list[PlannedPart]:
 
 
 def _planned(level: Level, dataset: LevelDataset, part: Part, warm_up: int, store: Store) -> PlannedPart:
-    window = level.window(dataset, part)
+    judged = judged_part(level, dataset, part)
+    window, reading = judged.window, judged.reading(warm_up)
+    expected = expected_slots(dataset.source, reading)
     try:
-        stored = len(store.arrays(dataset.source, window))
+        stored = store.arrays(dataset.source, reading).time
     except DataIncomplete:
         stored = None
+    before = np.searchsorted(expected if stored is None else stored, window.start_seconds)
     return PlannedPart(
         dataset=dataset.dataset,
         part=part,
         window=window,
-        expected=len(expected_slots(dataset.source, window)),
-        stored=stored,
+        expected=int((expected >= window.start_seconds).sum()),
+        stored=None if stored is None else int((stored >= window.start_seconds).sum()),
         warm_up=warm_up,
+        lead_in=min(int(before), warm_up),
     )

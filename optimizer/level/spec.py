@@ -17,6 +17,7 @@ from optimizer.level.cost_presets import presets_of
 from optimizer.level.days import with_days
 from optimizer.level.holdout import DEFAULT_HOLDOUT, Holdout
 from optimizer.level.metric_names import GATE_DRAWDOWN
+from optimizer.level.risk import Risk
 from optimizer.level.search_methods import (
     DEFAULT_PRUNER,
     DEFAULT_SAMPLER,
@@ -121,7 +122,10 @@ class Split(StrictModel):
     test: Fraction = 0.2
     """0 with `walk_forward`."""
     embargo_days: Annotated[int, Field(ge=0)] = 1
-    """Days skipped at the start of validation and of test, or with `walk_forward` at the end of each window's train."""
+    """Days skipped at the start of validation and of test, or with `walk_forward` at the end of each window's train.
+    Indicators warm up on the bars before a part, inside the dataset's range; positions and trades never cross its
+    border.
+    """
     windows: Annotated[int, Field(ge=1, le=52)] = 4
     """Number of out-of-sample windows of equal length with `walk_forward`."""
     anchored: bool = True
@@ -279,6 +283,8 @@ class Level(StrictModel):
     costs: Costs = Costs()
     position_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Notional of a new position as a fraction of the equity at its fill."""
+    risk: Annotated[Risk | None, Field(exclude_if=lambda found: found is None)] = None
+    """Risk budget that the account of each trial is sized to; None: the whole account is traded."""
     min_density: Fraction = 0.0
     """Minimum share of the candle slots of each dataset in which the market traded; 0 accepts any thin market."""
     drawdown_limit: Annotated[float, Field(gt=0, le=1)] = 0.30

@@ -249,6 +249,7 @@ class _CurriculumRun:
             attempt=attempt.number,
             trial=winner.number,
             parameters=winner.parameters,
+            size=winner.size,
             trials=attempt.trials,
             trials_of_run=counted_trials(
                 each.trials[each.reused :] for attempt in self.attempts for each in (attempt, *attempt.windows)

@@ -12,6 +12,7 @@ from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.costs import CostRates
 from optimizer.backtest.lookahead_check import CUTS, look_ahead, signals_of
 from optimizer.backtest.result import BacktestRun
+from optimizer.bars.lead_in import JudgedWindow
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Direction, Level, Part
 from optimizer.objective import metrics
@@ -67,6 +68,8 @@ class EvaluatedWinner:
     attempt: int
     trial: int
     parameters: Mapping[str, int | float]
+    size: float
+    """Size of its account, solved on train; 1 without a risk budget."""
     trials: Sequence[FrozenTrial]
     """All trials of the attempt's study, including those carried over."""
     trials_of_run: int
@@ -96,7 +99,8 @@ def holdout_bars(level: Level, read: Read) -> tuple[Prepared, ...]:
         DataError: candles are missing or invalid.
     """
     sources = dict.fromkeys(dataset.source for dataset in level.datasets)
-    return prepare_windows(level, [(source, level.holdout.window) for source in sources], read)
+    windows = [JudgedWindow(source=source, window=level.holdout.window) for source in sources]
+    return prepare_windows(level, windows, read)
 
 
 def gather_evidence(

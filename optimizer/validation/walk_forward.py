@@ -15,7 +15,7 @@ from optimizer.level.spec import Level, Parameters
 from optimizer.objective import metrics
 from optimizer.objective.choices import Choice
 from optimizer.objective.trial_result import finite_or_none
-from optimizer.validation.selection import ranked, size_of
+from optimizer.validation.selection import choice_of, ranked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +45,7 @@ class SearchedWindow:
     @property
     def choice(self) -> Choice:
         """What trades the window's out-of-sample days; cash without a chosen trial."""
-        chosen = self.chosen
-        if chosen is None:
-            return Choice(parameters=None)
-        return Choice(parameters=dict(chosen.params), size=size_of(chosen))
+        return choice_of(self.chosen) if self.chosen else Choice(parameters=None)
 
 
 def chosen_trial(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from optimizer.bars.lead_in import JudgedWindow
 from optimizer.level.constraints import StrictModel
 from optimizer.level.spec import Costs, Direction, Level, LevelDataset, Part
 from optimizer.objective.objective import warm_up_of
@@ -26,7 +27,8 @@ class DatasetSetup(StrictModel):
 
     dataset: str
     warm_up_bars: Annotated[int, Field(ge=0)]
-    """Number of first bars of each part that only warm up indicators."""
+    """Number of bars that only warm up indicators: before validation and test, inside the range; else the first ones.
+    """
     train: str
     validation: str
     test: str
@@ -82,6 +84,12 @@ class WinnerSetup(StrictModel):
         named = [each for each in self.datasets if each.dataset == dataset.name]
         alike = [each for each in self.datasets if each.source.timeframe is dataset.timeframe]
         return next((each.warm_up_bars for each in (*named, *alike)), 0)
+
+    def judged(self, dataset: Dataset, window: Window) -> JudgedWindow:
+        """Return a window with the time from which the run's range of its dataset warms up its indicators."""
+        ranges = [each.whole for each in self.datasets if each.source == dataset]
+        earliest = next((whole.start for whole in ranges if whole.start <= window.start < whole.end), None)
+        return JudgedWindow(source=dataset, window=window, earliest=earliest)
 
     def windows(self, part: Part) -> list[tuple[Dataset, Window]]:
         """Return the traded datasets and windows of a part, in order."""

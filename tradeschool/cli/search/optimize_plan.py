@@ -50,7 +50,10 @@ def _show(level: Level, parts: list[PlannedPart]) -> None:
     console().print(
         f"position {level.position_fraction:g} of the equity, pruned above a drawdown of {level.drawdown_limit:g}"
     )
-    embargo = f"before each part: embargo {level.split.embargo_days} days, warm-up {parts[0].warm_up} bars"
+    embargo = (
+        f"embargo of {level.split.embargo_days} days before validation and test; a warm-up of {parts[0].warm_up} bars, "
+        "which lie before validation and test and inside train"
+    )
     table = Table("dataset", "part", "window", "bars expected", "bars stored", "bars evaluated", caption=embargo)
     for each in parts:
         stored = "-" if each.stored is None else f"{each.stored:,}"
@@ -92,6 +95,7 @@ def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:
                 "expected": each.expected,
                 "stored": each.stored,
                 "warm_up": each.warm_up,
+                "lead_in": each.lead_in,
                 "judged": each.evaluated,
             }
             for each in parts

@@ -28,6 +28,7 @@ from optimizer.validation.evidence_collection import (
 )
 from optimizer.validation.holdout_log import HOLDOUT, log_access
 from optimizer.validation.recommendation import Recommendation, examined_level, may_open_holdout, recommend
+from optimizer.validation.selection import choice_of, size_of
 from tradeschool.store import Store
 from workers.coordinator.recorded_run import RecordedRun
 from workers.processes.process_group import ProcessGroup
@@ -67,15 +68,17 @@ def _subject(run: RecordedRun, action: Recommend, judged: Mapping[str, Verdict])
     row, verdict = record.last(name), judged[name]
     if row is None or verdict.trial is None or verdict.parameters is None:
         return None
+    trials = run.trials(row)
     return EvaluatedWinner(
         level=record.searched_level(row),
         attempt=row.number,
         trial=verdict.trial,
         parameters=verdict.parameters,
-        trials=run.trials(row),
+        size=size_of(trials[verdict.trial]),
+        trials=trials,
         trials_of_run=counted_trials(own for each in record.attempts for own in _own_trials(run, each)),
         seed=record.seed,
-        choices=[_choice(each) for each in row.windows] or [winner],
+        choices=[_choice(each) for each in row.windows] or [choice_of(trials[verdict.trial])],
     )
 
 
