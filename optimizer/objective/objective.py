@@ -89,18 +89,22 @@ def plan_level(level: Level) -> Callable[[Part, Read], tuple[Prepared, ...]]:
 
 
 def judged_windows(level: Level, part: Part) -> list[JudgedWindow]:
-    """Return the days of a part of each dataset, whose indicators may read the dataset's range from its start on.
+    """Return the days of a part of each dataset; with `walk_forward` those of validation window by window."""
+    days = [judged_days(level, dataset, part) for dataset in level.datasets]
+    return [judged for window in zip(*days, strict=True) for judged in window]
+
+
+def judged_days(level: Level, dataset: LevelDataset, part: Part) -> list[JudgedWindow]:
+    """Return the days of a part, whose indicators may read the dataset's range from its start on.
 
     With `walk_forward` validation has those of each window, in order.
     """
-    if part is not Part.VALIDATION or not level.split.is_walk_forward:
-        return [_judged(each, level.window(each, part)) for each in level.datasets]
-    numbers = window_numbers(level)
-    return [_judged(each, out_of_sample(level, each, number)) for number in numbers for each in level.datasets]
-
-
-def _judged(dataset: LevelDataset, window: Window) -> JudgedWindow:
-    return JudgedWindow(source=dataset.source, window=window, earliest=dataset.window.start)
+    if part is Part.VALIDATION and level.split.is_walk_forward:
+        days = [out_of_sample(level, dataset, number) for number in window_numbers(level)]
+    else:
+        days = [level.window(dataset, part)]
+    earliest = dataset.window.start
+    return [JudgedWindow(source=dataset.source, window=window, earliest=earliest) for window in days]
 
 
 def prepare_windows(level: Level, windows: Sequence[JudgedWindow], read: Read) -> tuple[Prepared, ...]:

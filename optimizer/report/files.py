@@ -27,6 +27,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from optuna.trial import FrozenTrial
 from pydantic import JsonValue
 
 from optimizer.level.spec import Level, Part
@@ -70,8 +71,7 @@ def write_findings(
     from optimizer.report.plots import draw_front, draw_search  # importing matplotlib takes a second
 
     here, trials = folder / findings.level.name, findings.case.trials
-    for form in ("parquet", "csv"):
-        _publish(results_dir, here / f"trials.{form}", export(trials, form))
+    _publish_trials(results_dir, here, trials)
     _publish(results_dir, here / "gate.json", _text(gate_json(findings)))
     _publish(results_dir, here / "plots" / "search.svg", draw_search(trials, findings.level.objective))
     if findings.level.is_multi_objective:
@@ -87,9 +87,7 @@ def write_findings(
     if attempt.windows:
         _publish(results_dir, here / f"{WINDOWS_NAME}.json", _text(windows_json(findings.level, attempt)))
     for window in findings.case.windows:
-        for form in ("parquet", "csv"):
-            path = here / WINDOWS_NAME / str(window.number) / f"trials.{form}"
-            _publish(results_dir, path, export(window.trials, form))
+        _publish_trials(results_dir, here / WINDOWS_NAME / str(window.number), window.trials)
     for name, analysis in findings.analyses.items():
         _publish(results_dir, here / f"{name}.json", _text(analysis))
     return here
@@ -278,6 +276,11 @@ def _metrics(winner: Winner, test: Evaluation | None) -> dict[str, object]:
         for part, evaluation in parts.items()
         if evaluation
     }
+
+
+def _publish_trials(results_dir: Path, here: Path, trials: Sequence[FrozenTrial]) -> None:
+    _publish(results_dir, here / "trials.parquet", export(trials, "parquet"))
+    _publish(results_dir, here / "trials.csv", export(trials, "csv"))
 
 
 def _publish(root: Path, path: Path, content: bytes) -> None:

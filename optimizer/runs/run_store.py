@@ -188,9 +188,7 @@ class RunRecord(StoredModel):
         if window is None:
             level = self.searched_level(attempt)
             return window_level(level, last_search(level))
-        return window_level(
-            at_attempt(self.level(attempt.level), attempt.number, window.inherited), window.number
-        )
+        return window_level(at_attempt(self.level(attempt.level), attempt.number, window.inherited), window.number)
 
     def study(self, level: str, attempt: int, window: int | None = None) -> str:
         """Return the name of an attempt's study, or of a window's."""

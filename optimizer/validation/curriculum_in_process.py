@@ -4,7 +4,7 @@ Every decision is that of a run with workers: the same state machine, first poin
 evidence and rule of the recommendation. Simulations and tests that need many whole runs use it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import cast
@@ -50,8 +50,8 @@ from optimizer.validation.evidence_collection import (
     holdout_bars,
 )
 from optimizer.validation.recommendation import Recommendation, examined_level, may_open_holdout, recommend
-from optimizer.validation.walk_forward import SearchedWindow
 from optimizer.validation.verdict import AttemptCase, AttemptFindings, PreviousLevel, judge_attempt
+from optimizer.validation.walk_forward import SearchedWindow
 
 NO_HOLDOUT = "no candles of the holdout period were given"
 """Reason why the holdout period was not opened, without a `read_holdout`."""
@@ -76,6 +76,11 @@ class InProcessAttempt:
     """The windows of a walk-forward, in order."""
     findings: AttemptFindings | None = None
     """None before the attempt is judged."""
+
+    def own_trials(self) -> Iterator[Sequence[FrozenTrial]]:
+        """Yield the trials of its search and of its windows, without those carried over."""
+        yield self.trials[self.reused :]
+        yield from (each.trials[each.reused :] for each in self.windows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,11 +256,9 @@ class _CurriculumRun:
             parameters=winner.parameters,
             size=winner.size,
             trials=attempt.trials,
-            trials_of_run=counted_trials(
-                each.trials[each.reused :] for attempt in self.attempts for each in (attempt, *attempt.windows)
-            ),
+            trials_of_run=counted_trials(own for each in self.attempts for own in each.own_trials()),
             seed=self._seed,
-            choices=[each.choice for each in attempt.windows] or [winner.choice],
+            windows=[each.choice for each in attempt.windows],
         )
         prepared = {part: prepare_level(level, part, self._read) for part in level.parts}
         lacking = NOT_REACHED if not may_open else NO_HOLDOUT if read_holdout is None else None

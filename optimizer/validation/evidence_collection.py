@@ -16,10 +16,11 @@ from optimizer.bars.lead_in import JudgedWindow
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Direction, Level, Part
 from optimizer.objective import metrics
-from optimizer.objective.metrics import DAYS_A_YEAR
 from optimizer.objective.choices import Choice, trade_choices
+from optimizer.objective.metrics import DAYS_A_YEAR
 from optimizer.objective.objective import Read, backtest, prepare_windows
 from optimizer.objective.portfolio import Portfolio, portfolio
+from optimizer.objective.sizing import WHOLE
 from optimizer.objective.trial_result import finite_or_none, rounded
 from optimizer.strategies.protocol import BarStrategy, load, repaired
 from optimizer.validation.analyses.robustness import break_even_bps, robustness_cases
@@ -68,15 +69,20 @@ class EvaluatedWinner:
     attempt: int
     trial: int
     parameters: Mapping[str, int | float]
-    size: float
+    size: float = WHOLE
     """Size of its account, solved on train; 1 without a risk budget."""
     trials: Sequence[FrozenTrial]
     """All trials of the attempt's study, including those carried over."""
     trials_of_run: int
     """Number of completed and pruned trials of every level and attempt, those of windows included."""
     seed: int
-    choices: Sequence[Choice]
-    """What traded validation: the winner, or the choice of each window."""
+    windows: Sequence[Choice] = ()
+    """The choice of each window of a walk-forward; empty otherwise."""
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        """What traded validation: the choice of each window, else the winner."""
+        return self.windows or [Choice(parameters=self.parameters, size=self.size)]
 
 
 Measure = Callable[[Sequence[Mapping[str, float]]], Sequence[Floats]]

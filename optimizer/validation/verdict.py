@@ -201,9 +201,7 @@ def _open_windows(case: AttemptCase, read: Read, on_access: LogAccess, repeat: C
         train=evaluate_part(level, prepared[Part.TRAIN], final.params, Part.TRAIN),
         validation=evaluate_choices(level, prepared[Part.VALIDATION], choices, Part.VALIDATION),
     )
-    return _Opened(
-        winner=winner, prepared=prepared, choices={Part.TRAIN: [winner.choice], Part.VALIDATION: choices}
-    )
+    return _Opened(winner=winner, prepared=prepared, choices={Part.TRAIN: [winner.choice], Part.VALIDATION: choices})
 
 
 def shortfall(findings: AttemptFindings) -> dict[str, object]:
@@ -243,9 +241,7 @@ def _analyses(case: AttemptCase, winner: Winner, stress_case: StressCase) -> dic
         traded = {part: list(zip(prepared[part], runs[part], strict=True)) for part in level.parts}
         found[Analysis.REGIMES] = regime_table(traded, labels)
     if Analysis.STABILITY in level.analyses:
-        found[Analysis.STABILITY] = stability(
-            level, prepared[Part.VALIDATION], winner.parameters, stress_case.choices
-        )
+        found[Analysis.STABILITY] = stability(level, prepared[Part.VALIDATION], winner.parameters, stress_case.choices)
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.attempts import at_attempt
 from optimizer.curriculum.earlier_choices import window_before

@@ -6,14 +6,15 @@ The results are reported and decide nothing.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 
 from optimizer.backtest.result import BacktestRun
 from optimizer.level.spec import Part
 from optimizer.objective import metrics
-from optimizer.objective.metrics import profit_factor
 from optimizer.objective.choices import trade_choices
+from optimizer.objective.metrics import profit_factor
 from optimizer.objective.objective import prepare_level
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.validation.analyses.stress import StressCase, delayed_by_one_bar, missing_bars, with_costs
@@ -90,7 +91,7 @@ def _with_slippage(stress_case: StressCase, bps: float) -> list[BacktestRun]:
 
 
 def _with_wider_spread(stress_case: StressCase) -> list[BacktestRun]:
-    places = iter(range(len(stress_case.level.datasets)))
+    places = count()
 
     def read(dataset: Dataset, window: Window) -> CandleArrays:
         return _with_noise(stress_case.read(dataset, window), [stress_case.seed, next(places)])

@@ -65,11 +65,7 @@ def _neighbours(level: Level, winner: Mapping[str, float]) -> list[tuple[str, fl
         for name, (low, high) in level.ranges.items()
         if high > low and not isinstance(kinds[name], CategoricalParameter)
     ]
-    moved = [
-        (name, step, _with_moved(level, winner, name, step))
-        for name in searched
-        for step in STEPS
-    ]
+    moved = [(name, step, _with_moved(level, winner, name, step)) for name in searched for step in STEPS]
     return [(name, step, each) for name, step, each in moved if each != dict(winner)]
 
 

@@ -6,6 +6,7 @@ All are computed on validation, drawdowns inside named windows also on train; te
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,7 +220,7 @@ class _LateDecider:
 
 
 def _without_bars(stress_case: StressCase, fraction: float, draw: int) -> Sequence[Prepared]:
-    places = iter(range(len(stress_case.level.datasets)))
+    places = count()
 
     def read(dataset: Dataset, window: Window) -> CandleArrays:
         return _without(stress_case.read(dataset, window), fraction, [stress_case.seed, draw, next(places)])

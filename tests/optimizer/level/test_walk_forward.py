@@ -1,6 +1,7 @@
 """Windows of a walk-forward: their days, the levels of their searches, and the days that a choice depends on."""
 
 from datetime import date, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -48,7 +49,7 @@ def test_windows_cover_every_day_after_train_once_and_search_only_earlier_days(
 
     assert found[0].start == level.window(dataset, Part.VALIDATION).start
     assert found[-1].end == dataset.window.end
-    assert all(one.end == other.start for one, other in zip(found, found[1:], strict=False))
+    assert all(one.end == other.start for one, other in pairwise(found))
     lengths = {(each.end - each.start).days for each in found}
     assert max(lengths) - min(lengths) <= 1
     for number, window in enumerate(found, 1):

@@ -13,6 +13,7 @@ from optimizer.backtest.costs import CostRates
 from optimizer.bars.lead_in import JudgedWindow
 from optimizer.level.spec import Costs, Direction, Gate, Level, LevelDataset, MinTrades, Part
 from optimizer.objective import metrics
+from optimizer.objective.choices import Choice
 from optimizer.objective.objective import backtest, prepare_level, prepare_windows
 from optimizer.objective.portfolio import portfolio
 from optimizer.strategies.protocol import IntParameter, Parameter
@@ -245,7 +246,8 @@ def test_a_winner_with_lookahead_is_reported_with_bar_and_column() -> None:
 def stress_case(level, read=read_made) -> StressCase:
     prepared = {part: prepare_level(level, part, read) for part in (Part.TRAIN, Part.VALIDATION)}
     runs = {part: [backtest(level, each, PARAMETERS) for each in bars] for part, bars in prepared.items()}
-    return StressCase(level=level, parameters=PARAMETERS, read=read, prepared=prepared, runs=runs, seed=7)
+    choices = [Choice(parameters=PARAMETERS)]
+    return StressCase(level=level, choices=choices, read=read, prepared=prepared, runs=runs, seed=7)
 
 
 def of_bitcoin(**fields: object):

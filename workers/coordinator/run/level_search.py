@@ -122,9 +122,7 @@ def judge(run: RecordedRun, attempt: AttemptRow) -> AttemptRow:
 
     def on_access(part: Part, numbers: Sequence[int], window: int | None) -> None:
         now = datetime.now(UTC)
-        log_access(
-            run.folder, part, level=level.name, attempt=attempt.number, window=window, trials=numbers, now=now
-        )
+        log_access(run.folder, part, level=level.name, attempt=attempt.number, window=window, trials=numbers, now=now)
 
     def repeat(number: int, train: Sequence[Prepared], window: int | None) -> None:
         found = verify(run, attempt, number, train, attempt.window(window) if window else None)
@@ -187,6 +185,7 @@ def _setup(run: RecordedRun, attempt: AttemptRow, findings: AttemptFindings) -> 
         parameters=winner.parameters,
         code=fingerprint.of_code(),
         digests=run.context.digests(findings.level),
+        windows=findings.case.windows,
     )
 
 

@@ -28,7 +28,7 @@ from optimizer.validation.evidence_collection import (
 )
 from optimizer.validation.holdout_log import HOLDOUT, log_access
 from optimizer.validation.recommendation import Recommendation, examined_level, may_open_holdout, recommend
-from optimizer.validation.selection import choice_of, size_of
+from optimizer.validation.selection import size_of
 from tradeschool.store import Store
 from workers.coordinator.recorded_run import RecordedRun
 from workers.processes.process_group import ProcessGroup
@@ -78,7 +78,7 @@ def _subject(run: RecordedRun, action: Recommend, judged: Mapping[str, Verdict])
         trials=trials,
         trials_of_run=counted_trials(own for each in record.attempts for own in _own_trials(run, each)),
         seed=record.seed,
-        choices=[_choice(each) for each in row.windows] or [choice_of(trials[verdict.trial])],
+        windows=[_choice(each) for each in row.windows],
     )
 
 
