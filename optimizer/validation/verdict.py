@@ -17,6 +17,7 @@ from optimizer.level.spec import Level, Part
 from optimizer.objective.break_even import TradingCosts, trading_costs
 from optimizer.objective.objective import Read, backtest, evaluate_part, prepare_level
 from optimizer.objective.portfolio import Portfolio, portfolio
+from optimizer.objective.sizing import held_size
 from optimizer.objective.trial_result import Evaluation
 from optimizer.strategies.protocol import load, repaired
 from optimizer.strategies.trade_management import TradeManagement
@@ -74,7 +75,7 @@ class AttemptFindings:
     accounts: Mapping[Part, Portfolio] = field(default_factory=dict)
     """The winner's portfolio by part."""
     benchmark: Mapping[Part, Portfolio] = field(default_factory=dict)
-    """The buy-and-hold portfolio by part."""
+    """The buy-and-hold portfolio by part; with a risk budget, at the size that has the same risk on train."""
     costs: Mapping[Part, TradingCosts] = field(default_factory=dict)
     """Charged and break-even costs of the winner by part."""
     analyses: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -121,23 +122,29 @@ def judge_attempt(case: AttemptCase, read: Read, on_access: LogAccess, repeat: C
     if winner is None:
         return AttemptFindings(case=case, winner=None)
     repeat(winner.number, prepared[Part.TRAIN])
-    runs = {part: _trade(level, bars, winner.parameters) for part, bars in prepared.items()}
+    runs = {part: _trade(level, bars, winner) for part, bars in prepared.items()}
     stress_case = StressCase(
-        level=level, parameters=winner.parameters, read=read, prepared=prepared, runs=runs, seed=case.seed
+        level=level,
+        parameters=winner.parameters,
+        size=winner.size,
+        read=read,
+        prepared=prepared,
+        runs=runs,
+        seed=case.seed,
     )
     readings, stressed = _readings(case, winner, stress_case)
 
     on_access(Part.TEST, [winner.number])
     prepared[Part.TEST] = prepare_level(level, Part.TEST, read)
-    runs[Part.TEST] = _trade(level, prepared[Part.TEST], winner.parameters)
+    runs[Part.TEST] = _trade(level, prepared[Part.TEST], winner)
     return AttemptFindings(
         case=case,
         winner=winner,
         readings=tuple(readings),
-        test=evaluate_part(level, prepared[Part.TEST], winner.parameters, Part.TEST),
+        test=evaluate_part(level, prepared[Part.TEST], winner.parameters, Part.TEST, winner.size),
         accounts={part: portfolio(found) for part, found in runs.items()},
         costs=_costs(level, winner.parameters, runs),
-        benchmark={part: _buy_and_hold(level, bars) for part, bars in prepared.items()},
+        benchmark=_benchmark(level, prepared),
         analyses={**stressed, **_analyses(case, winner, prepared, runs, read)},
     )
 
@@ -190,11 +197,17 @@ def _costs(level: Level, parameters: Mapping[str, float], runs: Runs) -> dict[Pa
     return {part: trading_costs(found, fixed_size=managed.position_units > 0) for part, found in runs.items()}
 
 
+def _benchmark(level: Level, prepared: Mapping[Part, Sequence[Prepared]]) -> dict[Part, Portfolio]:
+    held = {part: _buy_and_hold(level, bars) for part, bars in prepared.items()}
+    size = held_size(level, held[Part.TRAIN])
+    return {part: account.sized(size) for part, account in held.items()}
+
+
 def _buy_and_hold(level: Level, prepared: Sequence[Prepared]) -> Portfolio:
     return portfolio(
         [buy_and_hold(each, 1, CostRates.of(level.costs, each.dataset.instrument.market)) for each in prepared]
     )
 
 
-def _trade(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float]) -> list[BacktestRun]:
-    return [backtest(level, dataset, parameters) for dataset in prepared]
+def _trade(level: Level, prepared: Sequence[Prepared], winner: Winner) -> list[BacktestRun]:
+    return [backtest(level, dataset, winner.parameters, winner.size) for dataset in prepared]

@@ -111,9 +111,18 @@ def _gate(
     readings = gate_readings(level, winner.validation.metrics, Part.VALIDATION)
     if level.stress is None or not is_passed(readings):  # a failed gate needs no stress tests
         return readings
-    runs = {part: [backtest(level, each, winner.parameters) for each in bars] for part, bars in prepared.items()}
+    runs = {
+        part: [backtest(level, each, winner.parameters, winner.size) for each in bars]
+        for part, bars in prepared.items()
+    }
     stress_case = StressCase(
-        level=level, parameters=winner.parameters, read=read, prepared=prepared, runs=runs, seed=seed
+        level=level,
+        parameters=winner.parameters,
+        size=winner.size,
+        read=read,
+        prepared=prepared,
+        runs=runs,
+        seed=seed,
     )
     return [*readings, *stress_readings(stress_case, level.stress)]
 

@@ -8,6 +8,7 @@ import numpy as np
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Part
 from optimizer.objective.objective import evaluate_part, repair
+from optimizer.objective.sizing import WHOLE
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.strategies.protocol import CategoricalParameter, FloatParameter, Parameter, load
 
@@ -74,4 +75,5 @@ def _moved(parameter: Parameter, value: float, step: float) -> float:
 
 
 def _sharpe(level: Level, prepared: Sequence[Prepared], parameters: Mapping[str, float]) -> float:
-    return evaluate_part(level, prepared, parameters, Part.VALIDATION).metrics["sharpe"]
+    """Return the Sharpe ratio, which does not depend on the size of the account."""
+    return evaluate_part(level, prepared, parameters, Part.VALIDATION, WHOLE).metrics["sharpe"]

@@ -18,6 +18,7 @@ from optimizer.level.spec import Costs, Direction, Level, Part
 from optimizer.objective import metrics
 from optimizer.objective.objective import Read, backtest, prepare_level
 from optimizer.objective.portfolio import Portfolio, portfolio
+from optimizer.objective.sizing import sized
 from optimizer.strategies.protocol import (
     Bar,
     BarStrategy,
@@ -50,12 +51,18 @@ class StressCase:
 
     level: Level
     parameters: Mapping[str, float]
+    size: float
+    """Size of its account, solved on train without stress."""
     read: Read
     """Reads candles of train and validation."""
     prepared: Mapping[Part, Sequence[Prepared]]
     runs: Mapping[Part, Runs]
-    """The winner's runs without stress."""
+    """The winner's runs without stress, at its size."""
     seed: int
+
+    def trade(self, prepared: Sequence[Prepared], level: Level | None = None) -> list[BacktestRun]:
+        """Backtest the winner on these bars at its size; `level`: one with other costs."""
+        return [backtest(level or self.level, each, self.parameters, self.size) for each in prepared]
 
 
 def stress_readings(stress_case: StressCase, limits: StressLimits) -> list[Criterion]:
@@ -110,7 +117,7 @@ def with_costs(stress_case: StressCase, factor: float) -> Runs:
     dearer = [
         replace(each, spreads=each.spreads * np.float32(factor)) for each in stress_case.prepared[Part.VALIDATION]
     ]
-    return [backtest(level, prepared, stress_case.parameters) for prepared in dearer]
+    return stress_case.trade(dearer, level)
 
 
 def delayed_by_one_bar(stress_case: StressCase) -> Runs:
@@ -119,7 +126,7 @@ def delayed_by_one_bar(stress_case: StressCase) -> Runs:
     whole = repaired(strategy, stress_case.parameters)
     late = _LateDecisions(strategy) if isinstance(strategy, BarStrategy) else _LateSignals(strategy)
     managed, trade = TradeManagement.of(whole), engine_of(late)
-    return [
+    runs = [
         trade(
             prepared,
             whole,
@@ -127,17 +134,12 @@ def delayed_by_one_bar(stress_case: StressCase) -> Runs:
         )
         for prepared in stress_case.prepared[Part.VALIDATION]
     ]
+    return sized(runs, stress_case.size)
 
 
 def missing_bars(stress_case: StressCase, fraction: float) -> list[Runs]:
     """Backtest validation without a random share of its bars, several times."""
-    return [
-        [
-            backtest(stress_case.level, prepared, stress_case.parameters)
-            for prepared in _without_bars(stress_case, fraction, draw)
-        ]
-        for draw in range(MISSING_DRAWS)
-    ]
+    return [stress_case.trade(_without_bars(stress_case, fraction, draw)) for draw in range(MISSING_DRAWS)]
 
 
 def window_drawdowns(stress_case: StressCase, limits: StressLimits) -> dict[tuple[StressWindow, Part], float]:
@@ -247,8 +249,8 @@ def _inside(account: Portfolio, window: Window) -> Portfolio | None:
 
 
 def _gains(run: BacktestRun) -> NDArray[np.float64]:
-    """Return each trade's gain as a fraction of the equity before it; zero after a total loss."""
+    """Return each trade's gain as a fraction of the account's equity before it; zero after a total loss."""
     net = run.trades["net"]
     before = run.initial_equity + np.concatenate(([0.0], np.cumsum(net)[:-1]))[: len(net)]
     gains: NDArray[np.float64] = np.divide(net, before, out=np.zeros(len(net)), where=before > 0)
-    return gains
+    return gains * run.size

@@ -50,6 +50,8 @@ def _show(level: Level, parts: list[PlannedPart]) -> None:
     console().print(
         f"position {level.position_fraction:g} of the equity, pruned above a drawdown of {level.drawdown_limit:g}"
     )
+    if level.risk:
+        console().print(level.risk.sentence)
     embargo = (
         f"embargo of {level.split.embargo_days} days before validation and test; a warm-up of {parts[0].warm_up} bars, "
         "which lie before validation and test and inside train"
@@ -82,6 +84,7 @@ def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:
         "costs": level.costs.model_dump(mode="json"),
         "position_fraction": level.position_fraction,
         "drawdown_limit": level.drawdown_limit,
+        "risk": level.risk.model_dump(mode="json") if level.risk else None,
         "embargo_days": level.split.embargo_days,
         "datasets": [
             {"dataset": each.dataset, "window": str(each.window), "rule": each.rule or None} for each in level.datasets

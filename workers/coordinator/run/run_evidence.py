@@ -68,6 +68,7 @@ def _subject(run: RecordedRun, action: Recommend, judged: Mapping[str, Verdict])
         attempt=row.number,
         trial=verdict.trial,
         parameters=verdict.parameters,
+        size=verdict.size,
         trials=run.trials(row),
         trials_of_run=counted,
         seed=record.seed,

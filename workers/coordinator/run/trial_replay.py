@@ -17,10 +17,11 @@ from optimizer.backtest.costs import CostRates
 from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Part
-from optimizer.objective.objective import backtest, prepare_level
+from optimizer.objective.objective import backtest, prepare_level, stored_metrics
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.runs.run_store import AttemptRow, RunRecord
 from optimizer.validation.holdout_log import log_access
+from optimizer.validation.selection import size_of
 from tradeschool.errors import SettingsError
 from workers.coordinator.context import RunContext
 from workers.coordinator.recorded_run import RecordedRun
@@ -85,6 +86,8 @@ class ReplayedTrial:
 
     prepared: Sequence[Prepared]
     runs: Sequence[BacktestRun]
+    """At the size of the trial's account."""
+    metrics: Mapping[str, float]
     benchmark: Sequence[BacktestRun]
     """Buy-and-hold on the same bars."""
 
@@ -140,9 +143,12 @@ def replay_trial(context: RunContext, recorded: RecordedTrial) -> ReplayedTrial:
     level = recorded.level
     context.require_candles(level)
     prepared = prepare_level(level, recorded.part, context.searched(level).arrays)[: recorded.datasets_run]
+    parameters = recorded.trial.params
+    runs = [backtest(level, each, parameters, size_of(recorded.trial)) for each in prepared]
     return ReplayedTrial(
         prepared=prepared,
-        runs=[backtest(level, each, recorded.trial.params) for each in prepared],
+        runs=runs,
+        metrics=stored_metrics(level, parameters, runs),
         benchmark=[
             buy_and_hold(each, 1, CostRates.of(level.costs, each.dataset.instrument.market)) for each in prepared
         ],
