@@ -17,8 +17,10 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQL
 from optimizer.curriculum.attempts import at_attempt
 from optimizer.curriculum.state_machine import Attempt, LevelSpec, RunFacts
 from optimizer.level.holdout import Holdout
+from optimizer.level.metric_names import LEVERAGE, SIZE
 from optimizer.level.spec import Level, Part
 from optimizer.level.walk_forward import last_search, window_level
+from optimizer.objective.sizing import WHOLE
 from optimizer.search.database import RUNS, driver_arguments, first_line_of
 from optimizer.validation.evidence import NullTest
 from optimizer.validation.gate import Criterion
@@ -52,6 +54,16 @@ class Verdict(StoredModel):
     """Missed criteria and their shortfall; empty if none was missed."""
     relaxed: float
     """Share by which the gate's targets were relaxed; usually 0."""
+
+    @property
+    def size(self) -> float:
+        """Size of the winner's account, solved on train; 1 without a risk budget."""
+        return self.figures.get(Part.TRAIN, {}).get(SIZE, WHOLE)
+
+    @property
+    def leverage(self) -> float | None:
+        """Largest notional of a position over the equity on train; None without a risk budget."""
+        return self.figures.get(Part.TRAIN, {}).get(LEVERAGE)
 
 
 class WindowRow(StoredModel):
