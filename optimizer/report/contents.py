@@ -16,7 +16,11 @@ Json = dict[str, JsonValue]
 CandleShares = Mapping[str, tuple[float, float]]
 """Coverage and density by `dataset window`, as in `RunRecord.candles`; a range that is no longer stored is absent."""
 FRONT_NAME = "front"
-LEVEL_FILES = (*(analysis.value for analysis in Analysis), "stress", "equity", "metrics", "costs", FRONT_NAME)
+WINDOWS_NAME = "windows"
+LEVEL_FILES = (
+    *(analysis.value for analysis in Analysis),
+    *("stress", "equity", "metrics", "costs", FRONT_NAME, WINDOWS_NAME),
+)
 """Level files included in the report; null if absent."""
 
 
@@ -74,6 +78,7 @@ def _level_json(record: RunRecord, level: Level, files: Mapping[str, JsonValue],
         "objective": [*level.objective],
         "sampler": str(level.used_sampler),
         "pruner": str(level.used_pruner),
+        "scheme": level.split.scheme.value,
         "datasets": [f"{each.dataset} {each.window}" for each in level.datasets],
         "candles": [
             {"dataset": each.dataset, "range": str(each.window), "coverage": found[0], "density": found[1]}
@@ -87,6 +92,9 @@ def _level_json(record: RunRecord, level: Level, files: Mapping[str, JsonValue],
         "reason": verdict.reason if verdict else "not reached",
         "winner": verdict.trial if verdict else None,
         "parameters": {**verdict.parameters} if verdict and verdict.parameters else None,
+        "risk": level.risk.sentence if level.risk else None,
+        "size": verdict.size if level.risk and verdict and verdict.trial is not None else None,
+        "leverage": verdict.leverage if verdict else None,
         "gate": _readings(verdict.readings) if verdict else [],
         "skill": verdict.skill.model_dump(mode="json") if verdict and verdict.skill else None,
         **{name: files.get(name) if verdict else None for name in LEVEL_FILES},

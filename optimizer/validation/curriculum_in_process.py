@@ -5,14 +5,24 @@ evidence and rule of the recommendation. The null test runs it in each surrogate
 many whole runs use it, too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import cast
 
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 from pydantic import JsonValue
 
 from optimizer.curriculum.attempts import at_attempt, relaxed_by
+from optimizer.curriculum.earlier_choices import (
+    EarlierChoice,
+    Inheritance,
+    choices_of,
+    depends_until,
+    inherit,
+    window_before,
+)
 from optimizer.curriculum.inheritance import starting_points
 from optimizer.curriculum.state_machine import (
     Attempt,
@@ -25,7 +35,8 @@ from optimizer.curriculum.state_machine import (
 )
 from optimizer.curriculum.warm_start import copied_trial
 from optimizer.level.constraints import Analysis
-from optimizer.level.spec import Level, Parameters, Part
+from optimizer.level.spec import Level, Part
+from optimizer.level.walk_forward import last_search, window_level
 from optimizer.objective.objective import Read, prepare_level
 from optimizer.search.in_process import search_in_process
 from optimizer.search.methods.optuna_setup import trial_seed
@@ -50,6 +61,7 @@ from optimizer.validation.recommendation import (
     recommend,
 )
 from optimizer.validation.verdict import AttemptCase, AttemptFindings, PreviousLevel, judge_attempt
+from optimizer.validation.walk_forward import SearchedWindow
 
 NO_HOLDOUT = "no candles of the holdout period were given"
 """Reason why the holdout period was not opened, without a `read_holdout`."""
@@ -63,13 +75,22 @@ class InProcessAttempt:
     """The level as this attempt searched it."""
     number: int
     """Counted from 1."""
-    inherited: Parameters | None
-    """The winner of the previous level."""
+    inherited: Inheritance
+    """What its search starts from; with `walk_forward` the last search."""
+    until: date
+    """First day after all days that the winner depends on."""
     trials: Sequence[FrozenTrial]
     """All trials, those carried over first."""
     reused: int
+    windows: Sequence[SearchedWindow] = ()
+    """The windows of a walk-forward, in order."""
     findings: AttemptFindings | None = None
     """None before the attempt is judged."""
+
+    def own_trials(self) -> Iterator[Sequence[FrozenTrial]]:
+        """Yield the trials of its search and of its windows, without those carried over."""
+        yield self.trials[self.reused :]
+        yield from (each.trials[each.reused :] for each in self.windows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,20 +198,57 @@ class _CurriculumRun:
         return {each.level.name: each.findings for each in self.attempts if each.findings}
 
     def search(self, name: str, number: int) -> None:
-        """Run all trials of an attempt."""
-        previous = self._previous(name)
-        inherited = dict(previous.winner) if previous else None
-        level = at_attempt(self._written[name], number, inherited)
-        space = search_space(level, self._seed, starting_points(level, number, inherited, self._seed))
-        reused: list[FrozenTrial] = []
-        if number > 1:
-            earlier = self._last(name)
-            was = earlier.level.gate
-            reused = [copied_trial(each, space.distributions, was=was, now=level.gate) for each in earlier.trials]
-        trials = search_in_process(level, space, prepare_level(level, Part.TRAIN, self._read), reused)
+        """Run all trials of an attempt, with `walk_forward` window by window."""
+        windows: list[SearchedWindow] = []
+        for window in range(1, last_search(self._written[name])):
+            windows.append(self._search(name, number, window, windows)[0])
+        last, inherited = self._search(name, number, last_search(self._written[name]), windows)
         self.attempts.append(
-            InProcessAttempt(level=level, number=number, inherited=inherited, trials=trials, reused=len(reused))
+            InProcessAttempt(
+                level=at_attempt(self._written[name], number, inherited.parameters),
+                number=number,
+                inherited=inherited,
+                until=last.until,
+                trials=last.trials,
+                reused=last.reused,
+                windows=windows,
+            )
         )
+
+    def _search(
+        self, name: str, attempt: int, number: int, windows: Sequence[SearchedWindow]
+    ) -> tuple[SearchedWindow, Inheritance]:
+        """Run search `number` of an attempt, after those of these windows."""
+        written = self._written[name]
+        inherited = inherit(written, number, self._earlier_choices(name))
+        level = window_level(at_attempt(written, attempt, inherited.parameters), number)
+        before = window_before(windows, number)
+        choices = [before.parameters if before else None, inherited.parameters]
+        space = search_space(level, self._seed, starting_points(level, attempt, choices, self._seed))
+        reused = self._carried_over(name, number, level, space.distributions) if attempt > 1 else []
+        searched = SearchedWindow(
+            number=number,
+            level=level,
+            trials=search_in_process(level, space, prepare_level(level, Part.TRAIN, self._read), reused),
+            reused=len(reused),
+            until=depends_until(written, number, inherited, windows),
+        )
+        return searched, inherited
+
+    def _carried_over(
+        self, name: str, number: int, level: Level, distributions: Mapping[str, BaseDistribution]
+    ) -> list[FrozenTrial]:
+        """The trials of the same search of the attempt before, for this one."""
+        earlier = self._last(name)
+        trials = next((each.trials for each in earlier.windows if each.number == number), earlier.trials)
+        return [copied_trial(each, distributions, was=earlier.level.gate, now=level.gate) for each in trials]
+
+    def _earlier_choices(self, name: str) -> list[EarlierChoice]:
+        """The choices of the nearest earlier level whose gate passed."""
+        found = self._passed_before(name)
+        if found is None or found.findings is None or found.findings.winner is None:
+            return []
+        return choices_of(found.level.name, found.windows, found.findings.winner.parameters, found.until)
 
     def judge(self) -> None:
         """Judge the last attempt."""
@@ -204,6 +262,7 @@ class _CurriculumRun:
             reused=attempt.reused,
             predecessor=self._previous(name),
             seed=self._seed,
+            windows=attempt.windows,
         )
         findings = judge_attempt(case, self._read, on_access=_nothing, repeat=_nothing)
         self.attempts[-1] = replace(attempt, findings=findings)
@@ -234,13 +293,15 @@ class _CurriculumRun:
             attempt=attempt.number,
             trial=winner.number,
             parameters=winner.parameters,
+            size=winner.size,
             trials=attempt.trials,
             out_of_sample=attempt.findings.skill if attempt.findings else None,
             looks=[each.findings.skill for each in self.attempts if each.findings and each.findings.skill],
-            trials_of_run=counted_trials(each.trials[each.reused :] for each in self.attempts),
+            trials_of_run=counted_trials(own for each in self.attempts for own in each.own_trials()),
             seed=self._seed,
+            windows=[each.choice for each in attempt.windows],
         )
-        prepared = {part: prepare_level(level, part, self._read) for part in Part}
+        prepared = {part: prepare_level(level, part, self._read) for part in level.parts}
         lacking = NOT_REACHED if not may_open else NO_HOLDOUT if read_holdout is None else None
         holdout = holdout_bars(level, read_holdout) if may_open and read_holdout else None
         return gather_evidence(
@@ -255,13 +316,17 @@ class _CurriculumRun:
     def _last(self, name: str) -> InProcessAttempt:
         return next(each for each in reversed(self.attempts) if each.level.name == name)
 
+    def _passed_before(self, name: str) -> InProcessAttempt | None:
+        """The last attempt at the nearest earlier level whose gate passed; None if there is none."""
+        names = [level.name for level in self.levels]
+        found = [each for each in self.attempts if each.findings and each.findings.passed]
+        earlier = [each for each in found if names.index(each.level.name) < names.index(name)]
+        return max(earlier, key=lambda each: names.index(each.level.name), default=None)
+
     def _previous(self, name: str) -> PreviousLevel | None:
-        """The level before with its winner; None for the first level, or if the level before has none."""
-        place = [level.name for level in self.levels].index(name)
-        if not place:
-            return None
-        last = self._last(self.levels[place - 1].name)
-        if last.findings is None or last.findings.winner is None:
+        """The nearest earlier level whose gate passed, with its winner; None if there is none."""
+        last = self._passed_before(name)
+        if last is None or last.findings is None or last.findings.winner is None:
             return None
         return PreviousLevel(level=last.level, winner=last.findings.winner.parameters, trials=last.trials)
 

@@ -22,7 +22,9 @@ class ExcessReturn(StoredModel):
 
     part: str
     benchmark: Benchmark
-    """Buy and hold for long-only levels, short and hold for short-only levels, else the better of both."""
+    """Buy and hold for long-only levels, short and hold for short-only levels, else the better of both; with a risk
+    budget, at the size that has the same risk on train.
+    """
     a_year: float | None
     low: float | None
     """Lower limit of the 95 % interval, from the stationary bootstrap."""
@@ -90,6 +92,27 @@ class Skill(StoredModel):
     kurtosis: float | None
 
 
+class CrossValidation(StoredModel):
+    """Combinatorial purged cross-validation (CPCV) of the choice among a level's complete trials on train.
+
+    Ratios are annualised. It is reported and decides nothing.
+    """
+
+    folds: int
+    test_folds: int
+    splits: int
+    purge_days: int
+    """Days removed from train on both sides of a test fold: the longest trade of the winner."""
+    embargo_days: int
+    trials: int
+    sharpes: tuple[float, ...]
+    """Sharpe ratio of each path out of sample, ascending."""
+    mean: float
+    deviation: float
+    """Sample standard deviation over the paths; they share days and are not independent."""
+    share_above_zero: float
+
+
 class RobustnessCase(StoredModel):
     """Robustness case: the winner on validation under one adverse change."""
 
@@ -137,6 +160,8 @@ class Evidence(StoredModel):
     out_of_sample_deflation: DeflatedSharpe | None
     """DSR of that account, over the attempts that read any of its days."""
     overfit: BacktestOverfitting
+    cross_validation: CrossValidation | None = None
+    """None with fewer than two trials or too few days."""
     excess: tuple[ExcessReturn, ...]
     looks_ahead: str | None
     """Description of a signal that depends on later bars; null if none of 60 cuts changed one."""

@@ -12,14 +12,18 @@ from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.costs import CostRates
 from optimizer.backtest.lookahead_check import CUTS, look_ahead, signals_of
 from optimizer.backtest.result import BacktestRun
+from optimizer.bars.lead_in import JudgedWindow
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Direction, Level, Part
 from optimizer.objective import metrics
+from optimizer.objective.choices import Choice, trade_choices
 from optimizer.objective.metrics import DAYS_A_YEAR
 from optimizer.objective.objective import Read, backtest, prepare_windows
 from optimizer.objective.portfolio import Portfolio, portfolio
+from optimizer.objective.sizing import WHOLE, held_size
 from optimizer.objective.trial_result import finite_or_none, rounded
 from optimizer.strategies.protocol import BarStrategy, load, repaired
+from optimizer.validation.analyses.cross_validation import cross_validation
 from optimizer.validation.analyses.robustness import break_even_bps, robustness_cases
 from optimizer.validation.analyses.skill import skill_of
 from optimizer.validation.analyses.stress import StressCase
@@ -49,6 +53,8 @@ from tradeschool.markets.windows import Window
 
 Floats = NDArray[np.float64]
 HeldPosition = tuple[Benchmark, int]
+HeldSizes = Mapping[Benchmark, float]
+"""Size of each benchmark's account: that of the same risk on train."""
 LONG: HeldPosition = (Benchmark.HOLD_LONG, 1)
 SHORT: HeldPosition = (Benchmark.HOLD_SHORT, -1)
 HELD_POSITIONS: Mapping[Direction, tuple[HeldPosition, ...]] = {
@@ -68,6 +74,8 @@ class EvaluatedWinner:
     attempt: int
     trial: int
     parameters: Mapping[str, int | float]
+    size: float = WHOLE
+    """Size of its account, solved on train; 1 without a risk budget."""
     trials: Sequence[FrozenTrial]
     """All trials of the attempt's study, including those carried over."""
     out_of_sample: Skill | None
@@ -75,8 +83,15 @@ class EvaluatedWinner:
     looks: Sequence[Skill]
     """Skills of all attempts of the run, which may have read the same days."""
     trials_of_run: int
-    """Number of completed and pruned trials of every level and attempt."""
+    """Number of completed and pruned trials of every level and attempt, those of windows included."""
     seed: int
+    windows: Sequence[Choice] = ()
+    """The choice of each window of a walk-forward; empty otherwise."""
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        """What traded validation: the choice of each window, else the winner."""
+        return self.windows or [Choice(parameters=self.parameters, size=self.size)]
 
 
 Measure = Callable[[Sequence[Mapping[str, float]]], Sequence[Floats]]
@@ -99,7 +114,8 @@ def holdout_bars(level: Level, read: Read) -> tuple[Prepared, ...]:
         DataError: candles are missing or invalid.
     """
     sources = dict.fromkeys(dataset.source for dataset in level.datasets)
-    return prepare_windows(level, [(source, level.holdout.window) for source in sources], read)
+    windows = [JudgedWindow(source=source, window=level.holdout.window) for source in sources]
+    return prepare_windows(level, windows, read)
 
 
 def gather_evidence(
@@ -118,13 +134,14 @@ def gather_evidence(
     bars: dict[str, Sequence[Prepared]] = dict(prepared.items())
     if holdout:
         bars[HOLDOUT] = holdout
-    runs = {part: _trade(subject, found) for part, found in bars.items()}
+    runs = {part: _trade(subject, part, found) for part, found in bars.items()}
+    held = held_sizes(subject.level, prepared[Part.TRAIN])
     stress_case = StressCase(
         level=subject.level,
-        parameters=subject.parameters,
+        choices=subject.choices,
         read=read,
         prepared=prepared,
-        runs={part: runs[part] for part in Part},
+        runs={part: runs[part] for part in prepared},
         seed=subject.seed,
     )
     return Evidence(
@@ -136,11 +153,14 @@ def gather_evidence(
         deflation=deflate(subject, portfolio(runs[Part.TRAIN]).returns, returns),
         out_of_sample_deflation=deflate_out_of_sample(subject.out_of_sample, subject.looks),
         overfit=_overfit(subject, returns),
-        excess=tuple(excess(subject, part, portfolio(runs[part]), found) for part, found in bars.items()),
+        cross_validation=cross_validation(
+            returns, prepared[Part.TRAIN], runs[Part.TRAIN], subject.level.split.embargo_days
+        ),
+        excess=tuple(excess(subject, part, portfolio(runs[part]), found, held) for part, found in bars.items()),
         looks_ahead=_looks_ahead(subject, prepared[Part.VALIDATION]),
         robustness=robustness_cases(stress_case),
         break_even_bps=break_even_bps(stress_case),
-        holdout=_holdout(subject, holdout, runs[HOLDOUT]) if holdout else None,
+        holdout=_holdout(subject, holdout, runs[HOLDOUT], held) if holdout else None,
         holdout_missing=holdout_missing,
     )
 
@@ -204,9 +224,19 @@ def deflate_out_of_sample(found: Skill | None, looks: Sequence[Skill]) -> Deflat
     )
 
 
-def excess(subject: EvaluatedWinner, part: str, account: Portfolio, prepared: Sequence[Prepared]) -> ExcessReturn:
-    """Return the winner's daily returns minus those of buy-and-hold."""
-    benchmark, passive = _benchmark_of(subject.level, prepared)
+def held_sizes(level: Level, train: Sequence[Prepared]) -> HeldSizes:
+    """Return the size of each benchmark's account by the level's risk budget; 1 without one."""
+    return {
+        benchmark: held_size(level, benchmark_account(level, train, side))
+        for benchmark, side in HELD_POSITIONS[level.direction]
+    }
+
+
+def excess(
+    subject: EvaluatedWinner, part: str, account: Portfolio, prepared: Sequence[Prepared], held: HeldSizes
+) -> ExcessReturn:
+    """Return the winner's daily returns minus those of buy-and-hold at the same risk."""
+    benchmark, passive = _benchmark_of(subject.level, prepared, held)
     difference = account.returns - passive.returns
 
     def mean_a_year(resampled: Floats) -> Floats:
@@ -226,13 +256,14 @@ def excess(subject: EvaluatedWinner, part: str, account: Portfolio, prepared: Se
 
 
 def daily_returns(level: Level, train: Sequence[Prepared], parameters: Mapping[str, float]) -> Floats:
-    """Return the portfolio's daily returns, shape (n_days,)."""
+    """Return the portfolio's daily returns at size 1, shape (n_days,); DSR and PBO do not depend on the size."""
     return portfolio([backtest(level, each, parameters) for each in train]).returns
 
 
-def _benchmark_of(level: Level, prepared: Sequence[Prepared]) -> tuple[Benchmark, Portfolio]:
+def _benchmark_of(level: Level, prepared: Sequence[Prepared], held: HeldSizes) -> tuple[Benchmark, Portfolio]:
     found = [
-        (benchmark, benchmark_account(level, prepared, side)) for benchmark, side in HELD_POSITIONS[level.direction]
+        (benchmark, benchmark_account(level, prepared, side).sized(held[benchmark]))
+        for benchmark, side in HELD_POSITIONS[level.direction]
     ]
     return max(found, key=lambda pair: float(pair[1].returns.mean()))
 
@@ -267,9 +298,11 @@ def _looks_ahead(subject: EvaluatedWinner, prepared: Sequence[Prepared]) -> str 
     return None
 
 
-def _holdout(subject: EvaluatedWinner, prepared: Sequence[Prepared], runs: Sequence[BacktestRun]) -> HoldoutResult:
+def _holdout(
+    subject: EvaluatedWinner, prepared: Sequence[Prepared], runs: Sequence[BacktestRun], held: HeldSizes
+) -> HoldoutResult:
     account, figures = portfolio(runs), metrics.figures(runs)
-    benchmark, passive = _benchmark_of(subject.level, prepared)
+    benchmark, passive = _benchmark_of(subject.level, prepared, held)
     known = intervals(runs, figures, subject.seed)
     moments = ReturnMoments.of(account.returns)
     window: Window = prepared[0].window
@@ -289,8 +322,11 @@ def _holdout(subject: EvaluatedWinner, prepared: Sequence[Prepared], runs: Seque
     )
 
 
-def _trade(subject: EvaluatedWinner, prepared: Sequence[Prepared]) -> list[BacktestRun]:
-    return [backtest(subject.level, each, subject.parameters) for each in prepared]
+def _trade(subject: EvaluatedWinner, part: str, prepared: Sequence[Prepared]) -> list[BacktestRun]:
+    """Trade a part with what traded validation, any other part with the winner."""
+    if part == Part.VALIDATION:
+        return trade_choices(subject.level, prepared, subject.choices)
+    return [backtest(subject.level, each, subject.parameters, subject.size) for each in prepared]
 
 
 def _sharpe_of(level: Level, trial: FrozenTrial) -> float:

@@ -30,6 +30,7 @@ SENTENCES: Mapping[str, str] = {
     "download_failed": "{dataset} {window} is left unsealed: {reason}",
     "fetcher_lost": "no heartbeat of the fetcher for {seconds} s; to continue: tradeschool fetch",
     "level_started": "level {level}, attempt {attempt} started: {trials} trials",
+    "window_searched": "level {level}, attempt {attempt}, window {window}: {said}",
     "level_passed": "level {level}, attempt {attempt}: trial {trial} passed the gate",
     "level_failed": "level {level}, attempt {attempt}: the gate failed: {reason}",
     "level_escalated": "level {level} is escalated after attempt {attempt}: {reason}",

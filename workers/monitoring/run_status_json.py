@@ -2,7 +2,9 @@
 
 from pydantic import JsonValue
 
+from optimizer.level.spec import Level
 from optimizer.report.contents import null_test_json, recommendation_json
+from optimizer.runs.run_store import Verdict
 from optimizer.search.trial_summary import TrialView
 from workers.monitoring.run_status import AttemptStatus, LevelStatus, RunStatus
 
@@ -60,10 +62,12 @@ def _level_for_page(level_status: LevelStatus) -> JsonValue:
         "pruner": str(level.used_pruner),
         "state": level_status.state,
         "retries": level.retries,
+        "windows": level.split.windows if level.split.is_walk_forward else 0,
         "attempts": [_attempt_for_page(attempt) for attempt in level_status.attempts],
         "gate": [{**reading.as_json()} for reading in level_status.gate],
         "gate_part": level_status.gate_part.value,
         "winner": verdict.trial if verdict else None,
+        **_size(level=level, verdict=verdict),
         "reason": verdict.reason if verdict else "",
         "has_equity": level_status.has_equity,
         "datasets": [
@@ -73,13 +77,25 @@ def _level_for_page(level_status: LevelStatus) -> JsonValue:
     }
 
 
+def _size(*, level: Level, verdict: Verdict | None) -> dict[str, JsonValue]:
+    """Return the risk budget in words, and size and leverage of the winner's account; None without budget or winner."""
+    winner = verdict if verdict and verdict.trial is not None and level.risk else None
+    return {
+        "risk": level.risk.sentence if level.risk else None,
+        "size": winner.size if winner else None,
+        "leverage": winner.leverage if winner else None,
+    }
+
+
 def _attempt_for_page(attempt: AttemptStatus) -> JsonValue:
     trial_counts, best = attempt.counts, attempt.counts.best
     return {
         "attempt": attempt.row.number,
         "study": attempt.study,
+        "window": attempt.window,
+        "windows": _windows(attempt),
         "trials": trial_counts.trials,
-        "reused": attempt.row.reused,
+        "reused": attempt.reused,
         "complete": trial_counts.complete,
         "pruned": trial_counts.pruned,
         "failed": trial_counts.failed,
@@ -89,6 +105,22 @@ def _attempt_for_page(attempt: AttemptStatus) -> JsonValue:
         "pace_per_minute": trial_counts.pace_per_minute,
         "eta_seconds": attempt.eta_seconds,
     }
+
+
+def _windows(attempt: AttemptStatus) -> list[JsonValue]:
+    """Return the windows of a walk-forward that have begun; their parameters are in `windows.json`."""
+    return [
+        {
+            "window": row.number,
+            "searched": row.searched,
+            "trials": row.finished,
+            "trial": row.trial,
+            "size": row.size if row.trial is not None else None,
+            "train_sharpe": row.train.get("sharpe"),
+            "sharpe": row.validation.get("sharpe"),
+        }
+        for row in attempt.row.windows
+    ]
 
 
 def _trial(trial: TrialView) -> JsonValue:
@@ -102,8 +134,10 @@ def _attempt_for_commands(attempt: AttemptStatus) -> JsonValue:
         "level": row.level,
         "title": attempt.level.title,
         "attempt": row.number,
+        "window": attempt.window,
+        "windows": _windows(attempt),
         "trials": trial_counts.trials,
-        "reused": row.reused,
+        "reused": attempt.reused,
         "complete": trial_counts.complete,
         "pruned": trial_counts.pruned,
         "failed": trial_counts.failed,
@@ -116,6 +150,7 @@ def _attempt_for_commands(attempt: AttemptStatus) -> JsonValue:
         "best_trial": trial_counts.best.number if trial_counts.best else None,
         "best_params": {**verdict.parameters} if verdict and verdict.parameters else None,
         "winner": verdict.trial if verdict else None,
+        **_size(level=attempt.level, verdict=verdict),
         "gate": [{**each.as_json()} for each in verdict.readings] if verdict else [],
         "passed": verdict.passed if verdict else None,
         "relaxed": verdict.relaxed if verdict else 0.0,

@@ -2,12 +2,13 @@
 
 A study is `{run}-L{level}-a{round}`, or `{run}-null` for the surrogate markets of a null test; a job is
 `{study}-{first}-{last}-a{attempt}`.
+The study of a window of a walk-forward ends with `-w{window}`.
 """
 
 import re
 
 NULL = "null"
-STUDY = re.compile(rf"(?P<run>.+)-(?:L(?P<level>[A-Za-z0-9]+)-a(?P<round>\d+)|(?P<null>{NULL}))")
+STUDY = re.compile(rf"(?P<run>.+)-(?:L(?P<level>[A-Za-z0-9]+)-a(?P<round>\d+)(?:-w(?P<window>\d+))?|(?P<null>{NULL}))")
 JOB = re.compile(rf"{STUDY.pattern}-(?P<first>\d+)-(?P<last>\d+)-a(?P<attempt>\d+)")
 
 

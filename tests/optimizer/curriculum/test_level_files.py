@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.curriculum.level_files import find_level, load_levels, sets_holdout
+from optimizer.level.risk import Risk
 from optimizer.level.spec import Level
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import HOLDOUT_WINDOW
@@ -31,6 +32,7 @@ narrow = false
 early_stop = 40
 constraints = ["calmar >= 1", { metric = "exposure", at_most = 0.9 }]
 analyses = ["similarity", "regimes", "stability"]
+risk = { max_drawdown = 0.12, max_leverage = 2 }
 
 [level.stress]
 window_drawdown = 0.25
@@ -65,6 +67,7 @@ def test_every_level_field_can_be_set_in_a_file(write) -> None:
     assert first.stress.windows[0].pairs == ("BTC/USD",)
     assert (first.relax, first.early_stop, first.narrow) == (0.05, 40, False)
     assert second.lag == 8
+    assert (first.risk, second.risk) == (Risk(max_drawdown=0.12, max_leverage=2.0), None)
     left = {name for name in Level.model_fields if f"\n{name} =" not in WHOLE and f"[level.{name}]" not in WHOLE}
     assert left == {
         *("costs", "position_fraction", "drawdown_limit", "min_density", "mode"),
@@ -83,11 +86,11 @@ WRONG = {
     "reversed range": ("fast = [5, 50], slow", "fast = [50, 5], slow", 13, "level.0.ranges", "low <= high"),
     "unknown metric": ("calmar >= 1", "karma >= 1", 18, "level.0.constraints.0", "unknown metric 'karma'"),
     "constraint of another form": ("calmar >= 1", "calmar > 1", 18, "level.0.constraints.0", "METRIC <= NUMBER"),
-    "stress limit": ("window_drawdown = 0.25", "window_drawdown = 25", 22, "level.0.stress", "less than or equal to 1"),
-    "stress pair": ('["BTC/USD"]', '["BTC/EUR"]', 23, "level.0.stress.windows.0", "unknown pair 'BTC/EUR'"),
-    "second level": ("trials = 10\ndat", "trials = 0\ndat", 29, "level.1.trials", "greater than or equal to 1"),
+    "stress limit": ("window_drawdown = 0.25", "window_drawdown = 25", 23, "level.0.stress", "less than or equal to 1"),
+    "stress pair": ('["BTC/USD"]', '["BTC/EUR"]', 24, "level.0.stress.windows.0", "unknown pair 'BTC/EUR'"),
+    "second level": ("trials = 10\ndat", "trials = 0\ndat", 30, "level.1.trials", "greater than or equal to 1"),
     "same name twice": ('name = "2"', 'name = "1"', 2, "level", "level names must be unique"),
-    "name that is no file name": ('name = "2"', 'name = "../2"', 26, "level.1.name", "match pattern"),
+    "name that is no file name": ('name = "2"', 'name = "../2"', 27, "level.1.name", "match pattern"),
 }
 
 

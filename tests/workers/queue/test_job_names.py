@@ -21,6 +21,7 @@ from workers.queue.job_names import (
         ("r-L4-a12-16-19-a2", "16-19", "4", 2),
         ("r-L1-L2-a1-1-2-a1", "1-2", "2", 1),
         ("my-run-null-12-12-a3", "surrogate market 12", "", 3),
+        ("r-L4-a2-w3-16-19-a2", "16-19", "4", 2),
         ("nonsense", "nonsense", "", 1),
         ("", "", "", 1),
     ],
@@ -33,6 +34,8 @@ def test_log_lines_carry_run_level_and_trial() -> None:
     assert about_job("my-run-L2-a1-3-3-a1") == {"run": "my-run", "level": "2", "trial": 3}
     assert about_job("my-run-L2-a1-4-7-a2")["trial"] == "4-7"
     assert about_study("my-run-L2-a1") == {"run": "my-run", "level": "2"}
+    assert about_study("my-run-L2-a1-w4") == {"run": "my-run", "level": "2"}
+    assert study_of("my-run-L2-a1-w4-0-3-a1") == "my-run-L2-a1-w4"
 
 
 def test_a_null_test_has_a_study_of_its_own() -> None:

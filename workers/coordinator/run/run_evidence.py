@@ -1,6 +1,6 @@
 """Gathers the evidence of an ended run for its recommendation: winner, trials, holdout period and analyses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,9 +12,10 @@ from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.state_machine import Recommend
 from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Level, Part
+from optimizer.objective.choices import Choice
 from optimizer.objective.objective import prepare_level
 from optimizer.report.files import read_json
-from optimizer.runs.run_store import AttemptRow, Verdict
+from optimizer.runs.run_store import AttemptRow, Verdict, WindowRow
 from optimizer.validation.evidence import Evidence
 from optimizer.validation.evidence_collection import (
     NOT_REACHED,
@@ -71,16 +72,25 @@ def _subject(run: RecordedRun, action: Recommend, judged: Mapping[str, Verdict])
         attempt=row.number,
         trial=verdict.trial,
         parameters=verdict.parameters,
+        size=verdict.size,
         trials=run.trials(row),
         out_of_sample=verdict.skill,
         looks=[row.verdict.skill for row in record.attempts if row.verdict and row.verdict.skill],
-        trials_of_run=counted_trials(_own_trials(run, each) for each in record.attempts),
+        trials_of_run=counted_trials(own for each in record.attempts for own in _own_trials(run, each)),
         seed=record.seed,
+        windows=[_choice(each) for each in row.windows],
     )
 
 
-def _own_trials(run: RecordedRun, row: AttemptRow) -> Sequence[FrozenTrial]:
-    return run.trials(row)[row.reused :]
+def _choice(window: WindowRow) -> Choice:
+    return Choice(parameters=window.parameters, size=window.size)
+
+
+def _own_trials(run: RecordedRun, row: AttemptRow) -> Iterator[Sequence[FrozenTrial]]:
+    """Yield the trials of an attempt's search and of its windows, without those carried over."""
+    yield run.trials(row)[row.reused :]
+    for window in row.windows:
+        yield run.trials(row, window)[window.reused :]
 
 
 def _evidence(run: RecordedRun, subject: EvaluatedWinner, processes: ProcessGroup, *, may_open: bool) -> Evidence:
@@ -94,7 +104,7 @@ def _evidence(run: RecordedRun, subject: EvaluatedWinner, processes: ProcessGrou
         log_access(run.folder, HOLDOUT, level=level.name, attempt=subject.attempt, trials=trials, now=now, days=days)
         holdout = holdout_bars(level, context.holdout.arrays)
     store = context.searched(level)
-    prepared = {part: prepare_level(level, part, store.arrays) for part in Part}
+    prepared = {part: prepare_level(level, part, store.arrays) for part in level.parts}
     return gather_evidence(
         subject, prepared, store.arrays, partial(_measure, processes, store, level), holdout, lacking
     )
