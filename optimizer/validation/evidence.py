@@ -63,6 +63,27 @@ class BacktestOverfitting(StoredModel):
     parts: int
 
 
+class CrossValidation(StoredModel):
+    """Combinatorial purged cross-validation (CPCV) of the choice among a level's complete trials on train.
+
+    Ratios are annualised. It is reported and decides nothing.
+    """
+
+    folds: int
+    test_folds: int
+    splits: int
+    purge_days: int
+    """Days removed from train on both sides of a test fold: the longest trade of the winner."""
+    embargo_days: int
+    trials: int
+    sharpes: tuple[float, ...]
+    """Sharpe ratio of each path out of sample, ascending."""
+    mean: float
+    deviation: float
+    """Sample standard deviation over the paths; they share days and are not independent."""
+    share_above_zero: float
+
+
 class Skill(StoredModel):
     """Skill of one account: the t-statistic of its alpha against buy-and-hold of the same datasets."""
 
@@ -90,27 +111,6 @@ class Skill(StoredModel):
     sharpe_high: float | None
     skewness: float | None
     kurtosis: float | None
-
-
-class CrossValidation(StoredModel):
-    """Combinatorial purged cross-validation (CPCV) of the choice among a level's complete trials on train.
-
-    Ratios are annualised. It is reported and decides nothing.
-    """
-
-    folds: int
-    test_folds: int
-    splits: int
-    purge_days: int
-    """Days removed from train on both sides of a test fold: the longest trade of the winner."""
-    embargo_days: int
-    trials: int
-    sharpes: tuple[float, ...]
-    """Sharpe ratio of each path out of sample, ascending."""
-    mean: float
-    deviation: float
-    """Sample standard deviation over the paths; they share days and are not independent."""
-    share_above_zero: float
 
 
 class RobustnessCase(StoredModel):

@@ -59,22 +59,22 @@ def log_access(
     attempt: int | None,
     trials: Sequence[int],
     now: datetime,
-    days: Days = (),
     window: int | None = None,
+    days: Days = (),
 ) -> bool:
     """Append an entry for a part and the trials evaluated on it; return False if it is already logged.
 
-    `days`: the market, first day and day after the last one of each range that is read.
     `window`: the window of a walk-forward whose out-of-sample days are read, and whose search has these trials.
+    `days`: the market, first day and day after the last one of each range that is read.
 
     Raises:
         StoreUnwritable: the entry cannot be written; the part must not be read then.
     """
     what: Line = {"level": level, "attempt": attempt, "part": part, "trials": list(trials)}
-    if days:
-        what["days"] = [[market, start.isoformat(), end.isoformat()] for market, start, end in dict.fromkeys(days)]
     if window is not None:
         what["window"] = window
+    if days:
+        what["days"] = [[market, start.isoformat(), end.isoformat()] for market, start, end in dict.fromkeys(days)]
     if any({name: line.get(name) for name in what} == what for line in read_holdout_log(folder)):
         return False
     append_line(folder / LOG_NAME, json.dumps({"time": now.isoformat(), **what}))
@@ -94,11 +94,14 @@ def read_holdout_log(folder: Path) -> list[Line]:
     return [line for each in text.splitlines() if (line := _parsed(each)) is not None]
 
 
-def part_days(level: Level, part: Part, window: int | None = None) -> Days:
-    """Return the days of a part of a level, or of one window of a walk-forward, for `log_access`."""
-    if window is not None:
-        return window_days([(each.source, out_of_sample(level, each, window)) for each in level.datasets])
+def part_days(level: Level, part: Part) -> Days:
+    """Return the days of a part of a level, for `log_access`."""
     return window_days([(each.source, level.window(each, part)) for each in level.datasets])
+
+
+def out_of_sample_days(level: Level, number: int) -> Days:
+    """Return the out-of-sample days of a window of a walk-forward, for `log_access`."""
+    return window_days([(each.source, out_of_sample(level, each, number)) for each in level.datasets])
 
 
 def window_days(windows: Sequence[tuple[Dataset, Window]]) -> Days:

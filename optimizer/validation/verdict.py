@@ -96,7 +96,7 @@ class AttemptFindings:
     benchmark: Mapping[Part, Portfolio] = field(default_factory=dict)
     """The buy-and-hold portfolio by part; with a risk budget, at the size that has the same risk on train."""
     skill: Skill | None = None
-    """Skill of the winner on the days that selected nothing; None without a winner."""
+    """Skill of the account on the days that selected nothing; None without a winner."""
     costs: Mapping[Part, TradingCosts] = field(default_factory=dict)
     """Charged and break-even costs of the winner by part."""
     analyses: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -177,9 +177,9 @@ def judge_attempt(case: AttemptCase, read: Read, on_access: LogAccess, repeat: C
         if Part.TEST in prepared
         else None,
         accounts=accounts,
+        benchmark=benchmark,
         skill=out_of_sample_skill(accounts, benchmark, case.seed),
         costs=_costs(level, winner.parameters, runs),
-        benchmark=benchmark,
         analyses={**stressed, **_analyses(case, winner, stress_case)},
         window_metrics=metrics_by_window(level, runs[Part.VALIDATION]) if case.windows else (),
     )

@@ -1,8 +1,7 @@
 """Parses the names of studies and jobs.
 
-A study is `{run}-L{level}-a{round}`, or `{run}-null` for the surrogate markets of a null test; a job is
-`{study}-{first}-{last}-a{attempt}`.
-The study of a window of a walk-forward ends with `-w{window}`.
+A study is `{run}-L{level}-a{round}`, with `-w{window}` for a window of a walk-forward, or `{run}-null` for the
+surrogate markets of a null test; a job is `{study}-{first}-{last}-a{attempt}`.
 """
 
 import re

@@ -19,7 +19,7 @@ from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict, WindowRow
 from optimizer.search.reproduce import ColumnDifference, differences, evaluated_number
 from optimizer.search.space import distributions, search_space
 from optimizer.search.study import OpenStudy, StudyFacts, open_study
-from optimizer.validation.holdout_log import log_access, part_days
+from optimizer.validation.holdout_log import log_access, out_of_sample_days, part_days
 from optimizer.validation.verdict import AttemptCase, AttemptFindings, PreviousLevel, judge_attempt, shortfall
 from optimizer.validation.walk_forward import SearchedWindow
 from optimizer.validation.winner_setup import WinnerSetup, setup_of
@@ -123,15 +123,17 @@ def judge(run: RecordedRun, attempt: AttemptRow) -> AttemptRow:
     )
 
     def on_access(part: Part, numbers: Sequence[int], window: int | None) -> None:
+        days = part_days(level, part) if window is None else out_of_sample_days(level, window)
+        now, name = datetime.now(UTC), level.name
         log_access(
             run.folder,
             part,
-            level=level.name,
+            level=name,
             attempt=attempt.number,
             window=window,
             trials=numbers,
-            now=datetime.now(UTC),
-            days=part_days(level, part, window),
+            now=now,
+            days=days,
         )
 
     def repeat(number: int, train: Sequence[Prepared], window: int | None) -> None:
