@@ -78,9 +78,9 @@ class EvaluatedWinner:
     """Size of its account, solved on train; 1 without a risk budget."""
     trials: Sequence[FrozenTrial]
     """All trials of the attempt's study, including those carried over."""
-    out_of_sample: Skill | None
+    out_of_sample: Skill | None = None
     """Skill of the attempt's account on the days that selected nothing."""
-    looks: Sequence[Skill]
+    looks: Sequence[Skill] = ()
     """Skills of all attempts of the run, which may have read the same days."""
     trials_of_run: int
     """Number of completed and pruned trials of every level and attempt, those of windows included."""

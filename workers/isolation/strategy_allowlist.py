@@ -81,8 +81,8 @@ def runs_user_code(level: Level) -> bool:
 
 
 def user_strategies(levels: Collection[Level]) -> tuple[str, ...]:
-    """The names of the users' strategies and objectives of these levels, without duplicates."""
-    return tuple(dict.fromkeys(code.name for level in levels for code in trial_code(level)))
+    """The names of all users' objects of these levels, without duplicates; a null test needs samplers, too."""
+    return tuple(dict.fromkeys(code.name for code in user_code(levels)))
 
 
 def user_code(levels: Collection[Level]) -> tuple[UserCode, ...]:

@@ -56,7 +56,10 @@ def context_of(settings: Settings) -> RunContext:
 
 
 def strategies_of(context: RunContext, levels: Sequence[Level]) -> tuple[str, ...]:
-    """Return the strategies that this command's workers may import: those of settings, levels and active runs."""
+    """Return the users' code that this command's workers may import: that of settings, levels and active runs.
+
+    Samplers are part of it, because a null test runs them on workers.
+    """
     under_way = [level for record in run_record.under_way(context) for level in record.levels]
     return tuple(dict.fromkeys((*context.work.strategies, *user_strategies([*levels, *under_way]))))
 

@@ -56,6 +56,8 @@ def null(run_name: str, surrogates: int, workers: int | None, *, as_json: bool) 
     with isolation(settings):
         context = context_of(settings)
         record = run_record.read_run(context, run_name)
+        if not record.verdicts:
+            raise SettingsError(f"run {run_name}: no level has a verdict yet; wait for one, or resume the run")
         with services(settings, context, record.levels, workers) as (url, look):
             options = FinalizeOptions(on_null_test=with_look(show_null_test(), look))
             record = _finalize(queue_dispatchers(context, url), context, run_name, options, surrogates=surrogates)

@@ -61,7 +61,10 @@ def test_the_whole_curriculum_runs_with_retries_and_inheritance(monkeypatch: pyt
     real_search = curriculum_in_process.search_in_process
     monkeypatch.setattr(curriculum_in_process, "search_in_process", search)
 
-    found = run_surrogate([make_level("1"), make_level("2", ALMOST, retries=1)], 7, read_trending, 0)
+    first = make_level("1")
+    early = first.datasets[0].model_copy(update={"end": date(2020, 10, 1)})  # validation ends before that of level 2
+    levels = [first.model_copy(update={"datasets": (early,)}), make_level("2", ALMOST, retries=1)]
+    found = run_surrogate(levels, 7, read_trending, 0)
 
     assert searched == [("1", 12, 0, 0), ("2", 12, 0, 9), ("2", 18, 12, 0)]
     assert (found.attempts, found.passed, found.mandate) == (3, ("1",), False)
