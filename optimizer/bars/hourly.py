@@ -29,8 +29,7 @@ def hours_known_at(candles: Prepared) -> NDArray[np.int64]:
     It is the number of bars if the last H1 bar is still open.
     """
     ends_an_hour = candles.closes(candles.hour_ends) % HOUR_SECONDS == 0
-    known_at: NDArray[np.int64] = candles.hour_ends + np.where(ends_an_hour, 0, 1)
-    return known_at
+    return candles.hour_ends.astype(np.int64) + ~ends_an_hour
 
 
 def hour_trend(candles: Prepared, period: int, bars: NDArray[np.int32] | None = None) -> NDArray[np.int8]:
