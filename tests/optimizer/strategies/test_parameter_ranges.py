@@ -64,9 +64,8 @@ def test_the_option_of_a_search_replaces_the_strategy_and_says_so() -> None:
 
     assert (level.strategy, level.trials) == ("momentum", 7)
     assert options.strategy_notes() == {
-        "4": "level 4: momentum instead of sma_cross; searched: lookback 24..120, hold 4..48, atr_period 7..28, "
-        "vol_low 0..0.5, vol_high 0.5..1, trend 0..1, trend_period 50..400, hour_start 0..23, hour_length 4..24, "
-        "cooldown_bars 0..48; kept from the level: vol_low 0..0.5, vol_high 0.5..1, trend 0..1, "
+        "4": "level 4: momentum instead of sma_cross; its own ranges: lookback 24..120, hold 4..48, "
+        "atr_period 7..28; kept from the level: vol_low 0..0.5, vol_high 0.5..1, trend 0..1, "
         "trend_period 50..400, hour_start 0..23, hour_length 4..24, cooldown_bars 0..48"
     }
     assert SearchOptions(strategy="sma_cross").strategy_notes() == {}

@@ -68,13 +68,8 @@ class SearchOptions:
 
     def strategy_notes(self) -> dict[str, str]:
         """Return a sentence on ranges for each level that is searched with another strategy than its own, by level."""
-        return {
-            level.name: f"level {level.name}: {changed.strategy} instead of {level.strategy}; "
-            f"searched: {_listed(changed.ranges)}; kept from the level: "
-            f"{_listed(kept_ranges(level, changed.strategy)) or 'no range'}"
-            for level, changed in zip(self.written_levels(), self._with_strategy(), strict=True)
-            if changed.strategy != level.strategy
-        }
+        pairs = zip(self.written_levels(), self._with_strategy(), strict=True)
+        return {level.name: _note(level, changed) for level, changed in pairs if changed.strategy != level.strategy}
 
     def _with_strategy(self) -> tuple[Level, ...]:
         levels = self.written_levels()
@@ -109,6 +104,15 @@ class SearchOptions:
         if self.constraints:
             changes["constraints"] = (*level.constraints, *map(_constraint, self.constraints))
         return changes
+
+
+def _note(level: Level, changed: Level) -> str:
+    kept = kept_ranges(level, changed.strategy)
+    own = {name: bounds for name, bounds in changed.ranges.items() if name not in kept}
+    return (
+        f"level {level.name}: {changed.strategy} instead of {level.strategy}; its own ranges: {_listed(own)}; "
+        f"kept from the level: {_listed(kept) or 'no range'}"
+    )
 
 
 def _listed(ranges: Mapping[str, Bounds]) -> str:

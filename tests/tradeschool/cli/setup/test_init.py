@@ -101,7 +101,7 @@ def test_another_strategy_has_its_own_ranges_in_the_file_and_in_the_plan(command
     assert [level["strategy"] for level in planned] == ["momentum"] * 4
     assert planned[0]["ranges"] == {"lookback": [24, 120], "hold": [4, 48], "atr_period": [7, 28]}
     _, out, _ = command("optimize", "plan", "--curriculum", "curriculum.toml", "--strategy", "momentum")
-    assert out.count("momentum instead of band_reversion; searched: lookback 24..120") == 4
+    assert out.count("momentum instead of band_reversion; its own ranges: lookback 24..120") == 4
 
 
 def test_windows_are_found_by_the_rule_and_the_plan_tells_it(command, tmp_path: Path) -> None:
