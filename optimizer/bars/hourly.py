@@ -28,8 +28,9 @@ def hours_known_at(candles: Prepared) -> NDArray[np.int64]:
 
     It is the number of bars if the last H1 bar is still open.
     """
-    is_open = candles.closes(candles.hour_ends) % HOUR_SECONDS != 0
-    return candles.hour_ends.astype(np.int64) + is_open.astype(np.int64)
+    known_at = candles.hour_ends.astype(np.int64)
+    known_at += candles.closes(candles.hour_ends) % HOUR_SECONDS != 0
+    return known_at
 
 
 def hour_trend(candles: Prepared, period: int, bars: NDArray[np.int32] | None = None) -> NDArray[np.int8]:
