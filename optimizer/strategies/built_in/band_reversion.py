@@ -120,17 +120,15 @@ def _mark_by_window(
 @inlined
 def _beyond(distance: int, variance: float, width_squared: float) -> int:
     """Return 1 for a close on or above the upper band, -1 on or below the lower one, 0 between them."""
-    if distance == 0 or float(distance) * float(distance) < width_squared * variance:
-        return 0
-    return 1 if distance > 0 else -1
+    side = int(distance > 0) - int(distance < 0)
+    return side * int(float(distance) * float(distance) >= width_squared * variance)
 
 
 @inlined
 def _signal(side: int, before: int, beyond: int, beyond_before: int) -> int:
     """Return an entry against a close that has just moved beyond a band, or an exit if it has reached the mean."""
-    if beyond not in (0, beyond_before):
-        return -beyond
-    return 2 if side != before else 0
+    entry = -beyond * int(beyond != beyond_before)
+    return entry + 2 * int(side != before) * int(entry == 0)  # without branches, which no processor could foresee
 
 
 STRATEGY = BandReversion()
