@@ -47,11 +47,11 @@ def report(evidence: dict[str, object] | None, skill: dict[str, object] | None =
         "parameters": {"lookback": 72, "width": 2.5},
     }
     never = {"level": "2", "passed": False, "attempts": 0, "finished": 0, "reason": "not reached", "gate": []}
-    said = {"action": "do_not_deploy", "rule": "mandate missed", "reason": "gate of level 1", "evidence": evidence}
-    return {
-        "levels": [judged, {**never, "metrics": None, "parameters": None}],
-        "recommendation": {**said, **({"skill": skill} if skill else {})},
-    }
+    said: dict[str, object] = {"action": "do_not_deploy", "rule": "mandate missed", "reason": "gate of level 1"}
+    if skill:
+        said |= {"skill": skill, "would_change": ["skill: 7 more months"]}
+    levels = [judged, {**never, "metrics": None, "parameters": None}]
+    return {"levels": levels, "recommendation": said, "evidence": evidence}
 
 
 def test_a_run_that_ended_early_shows_its_validation_and_its_gate(page: Any) -> None:
@@ -60,7 +60,7 @@ def test_a_run_that_ended_early_shows_its_validation_and_its_gate(page: Any) -> 
     )
 
     assert (
-        "| `momentum` | none | 1.25 [0.25, 2.25] (validation of level 1) | - | "
+        "| `momentum` | none | 1.25 [0.25, 2.25] (validation of level 1) | - | - | "
         "level 1: max_drawdown_intrabar 0.22 (target <= 0.15) | do not deploy | 813 | 61 |"
     ) in text
     assert (
@@ -77,13 +77,14 @@ def test_the_evidence_of_a_run_replaces_its_validation(page: Any) -> None:
         "out_of_sample": {"sharpe": 0.9, "sharpe_low": -0.1, "sharpe_high": 1.9},
         "holdout": {"readings": [reading("sharpe", 0.7, 0.8, ">=", met=False)]},
     }
-    found = report(evidence, {"p": 0.0321, "surrogates": 20, "strength": "some"})
+    found = report(evidence, {"p": 0.0321, "sentence": "out of sample t = 1.90"})
     text = page.results_page(
         [page.StrategyRun(strategy="momentum", report=found, seconds=5)], load_levels(), {"seed": "7"}
     )
 
-    assert "| `momentum` | none | 0.90 [-0.10, 1.90] | 0.70 [-0.30, 1.70] |" in text
-    assert "Evidence of skill: p 0.0321." in text
+    assert "| `momentum` | none | 0.90 [-0.10, 1.90] | 0.70 [-0.30, 1.70] | 0.032 |" in text
+    assert "Evidence of skill: out of sample t = 1.90." in text
+    assert "- skill: 7 more months\n" in text
 
 
 def test_without_candles_nothing_is_run_and_the_files_are_named(tmp_path: Path) -> None:

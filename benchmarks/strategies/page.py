@@ -17,11 +17,11 @@ this page from the `report.json` of each run. Nothing is chosen by hand after a 
 NOTES = """\
 Sharpe ratios are annualised and after costs, with 95 % intervals of the stationary bootstrap. Out of sample: the
 account of the examined level on days that its search did not read. Holdout period: the days that no level reads, opened
-once at the end of a run. A dash means that the run did not come that far. The windows of levels 1 and 2 are bull and
+once at the end of a run. The p-value is that of no skill, by out of sample and holdout period. A dash means that the run did not come that far. The windows of levels 1 and 2 are bull and
 bear markets found by rule with hindsight, so a Sharpe ratio there says nothing about other markets."""
 SUMMARY = (
-    *("strategy", "levels passed", "Sharpe ratio out of sample", "Sharpe ratio on the holdout period", "gate missed"),
-    *("recommendation", "trials", "seconds"),
+    *("strategy", "levels passed", "Sharpe ratio out of sample", "Sharpe ratio on the holdout period", "p-value"),
+    *("first gate missed", "recommendation", "trials", "seconds"),
 )
 BY_LEVEL = (
     *("level", "passed", "attempts", "trials", "Sharpe ratio", "win rate", "drawdown", "profit factor"),
@@ -79,17 +79,17 @@ def _summary(runs: Sequence[StrategyRun]) -> Iterator[str]:
         levels = each.report["levels"]
         passed = [level["level"] for level in levels if level["passed"]]
         trials = sum(level["finished"] for level in levels)
-        evidence = each.report["recommendation"].get("evidence") or {}
+        evidence = each.report.get("evidence") or {}
         yield (
             f"| `{each.strategy}` | {', '.join(passed) or 'none'} | {out_of_sample(each.report)} | "
-            f"{_holdout(evidence)} | {_missed(levels)} | {_words(each.report['recommendation']['action'])} | "
+            f"{_holdout(evidence)} | {_p_value(each.report)} | {_missed(levels)} | {_words(each.report['recommendation']['action'])} | "
             f"{trials:,} | {each.seconds:,.0f} |"
         )
 
 
 def out_of_sample(report: Report) -> str:
     """Sharpe ratio of the examined account; without evidence that of the last winner on validation."""
-    skill = (report["recommendation"].get("evidence") or {}).get("out_of_sample")
+    skill = (report.get("evidence") or {}).get("out_of_sample")
     if skill:
         return _interval(skill["sharpe"], skill["sharpe_low"], skill["sharpe_high"])
     for level in reversed(report["levels"]):
@@ -102,6 +102,12 @@ def _holdout(evidence: Mapping[str, Any]) -> str:
     found = evidence.get("holdout")
     sharpe = _reading(found["readings"], "sharpe") if found else None
     return _interval(sharpe["value"], sharpe["low"], sharpe["high"]) if sharpe else "-"
+
+
+def _p_value(report: Report) -> str:
+    """The p-value of no skill, out of sample and holdout period combined."""
+    value = (report["recommendation"].get("skill") or {}).get("p")
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _missed(levels: Sequence[Report]) -> str:
@@ -121,10 +127,14 @@ def _criterion(found: Mapping[str, Any]) -> str:
 def _recommendation(report: Report) -> Iterator[str]:
     said = report["recommendation"]
     yield f"**{_words(said['action'])}** ({said['rule']}): {said['reason']}."
-    skill = said.get("skill") or {}
-    if values := [f"{name} {value:.3g}" for name, value in skill.items() if isinstance(value, float)]:
+    if sentence := (said.get("skill") or {}).get("sentence"):
         yield ""
-        yield f"Evidence of skill: {', '.join(values)}."
+        yield f"Evidence of skill: {sentence}."
+    if lines := said.get("would_change"):
+        yield ""
+        yield "What would change the recommendation:"
+        yield ""
+        yield from (f"- {line}" for line in lines)
 
 
 def _levels(report: Report) -> Iterator[str]:

@@ -88,13 +88,13 @@ def searched(project: Path, strategy: str, options: argparse.Namespace) -> Strat
 def figures_of(run: StrategyRun) -> dict[str, object]:
     """The figures of a run that the page shows, without its curves."""
     said = run.report["recommendation"]
-    evidence = said.get("evidence") or {}
+    evidence = run.report.get("evidence") or {}
     holdout = evidence.get("holdout") or {}
     kept = ("level", "passed", "attempts", "finished", "reason", "parameters", "gate", "metrics")
     return {
         "strategy": run.strategy,
         "seconds": run.seconds,
-        "recommendation": {name: said.get(name) for name in ("action", "rule", "reason", "strength", "skill")},
+        "recommendation": {name: said.get(name) for name in ("action", "rule", "reason", "skill", "would_change")},
         "checks": said["checks"],
         "out_of_sample": evidence.get("out_of_sample"),
         "holdout": {name: holdout.get(name) for name in ("window", "readings", "metrics", "skill")},
