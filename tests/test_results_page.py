@@ -60,7 +60,7 @@ def test_a_run_that_ended_early_shows_its_validation_and_its_gate(page: Any) -> 
     )
 
     assert (
-        "| `momentum` | none | 1.25 [0.25, 2.25] (validation of level 1) | - | - | "
+        "| `momentum` | none | 1.25 [0.25, 2.25] (gate of level 1) | - | - | "
         "level 1: max_drawdown_intrabar 0.22 (target <= 0.15) | do not deploy | 813 | 61 |"
     ) in text
     assert (

@@ -16,9 +16,10 @@ this page from the `report.json` of each run. Nothing is chosen by hand after a 
 """
 NOTES = """\
 Sharpe ratios are annualised and after costs, with 95 % intervals of the stationary bootstrap. Out of sample: the
-account of the examined level on days that its search did not read. Holdout period: the days that no level reads, opened
-once at the end of a run. The p-value is that of no skill, by out of sample and holdout period. A dash means that the run did not come that far. The windows of levels 1 and 2 are bull and
-bear markets found by rule with hindsight, so a Sharpe ratio there says nothing about other markets."""
+account of the examined level on days that its search did not read; before there is one, the account that a gate read.
+Holdout period: the days that no level reads, opened once at the end of a run. The p-value is that of no skill, from out
+of sample and holdout period. A dash means that the run did not come that far. The windows of levels 1 and 2 are bull
+and bear markets found by rule with hindsight, so a Sharpe ratio there says nothing about other markets."""
 SUMMARY = (
     *("strategy", "levels passed", "Sharpe ratio out of sample", "Sharpe ratio on the holdout period", "p-value"),
     *("first gate missed", "recommendation", "trials", "seconds"),
@@ -76,15 +77,15 @@ def _data_lines(levels: Sequence[Level]) -> Iterator[str]:
 def _summary(runs: Sequence[StrategyRun]) -> Iterator[str]:
     yield from _head(SUMMARY)
     for each in runs:
-        levels = each.report["levels"]
+        levels, said = each.report["levels"], each.report["recommendation"]
         passed = [level["level"] for level in levels if level["passed"]]
         trials = sum(level["finished"] for level in levels)
         evidence = each.report.get("evidence") or {}
-        yield (
-            f"| `{each.strategy}` | {', '.join(passed) or 'none'} | {out_of_sample(each.report)} | "
-            f"{_holdout(evidence)} | {_p_value(each.report)} | {_missed(levels)} | {_words(each.report['recommendation']['action'])} | "
-            f"{trials:,} | {each.seconds:,.0f} |"
+        cells = (
+            *(f"`{each.strategy}`", ", ".join(passed) or "none", out_of_sample(each.report), _holdout(evidence)),
+            *(_p_value(each.report), _missed(levels), _words(said["action"]), f"{trials:,}", f"{each.seconds:,.0f}"),
         )
+        yield f"| {' | '.join(cells)} |"
 
 
 def out_of_sample(report: Report) -> str:
@@ -94,7 +95,7 @@ def out_of_sample(report: Report) -> str:
         return _interval(skill["sharpe"], skill["sharpe_low"], skill["sharpe_high"])
     for level in reversed(report["levels"]):
         if sharpe := _reading(level["gate"], "sharpe"):
-            return f"{_interval(sharpe['value'], sharpe['low'], sharpe['high'])} (validation of level {level['level']})"
+            return f"{_interval(sharpe['value'], sharpe['low'], sharpe['high'])} (gate of level {level['level']})"
     return "-"
 
 
