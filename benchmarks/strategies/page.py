@@ -37,8 +37,8 @@ class StrategyRun:
 
     strategy: str
     report: Report
-    seconds: float
-    """Wall time of the command."""
+    seconds: float | None
+    """Wall time of the command; None for a run that was resumed."""
 
 
 def results_page(runs: Sequence[StrategyRun], levels: Sequence[Level], about: Mapping[str, str]) -> str:
@@ -83,7 +83,7 @@ def _summary(runs: Sequence[StrategyRun]) -> Iterator[str]:
         evidence = each.report.get("evidence") or {}
         cells = (
             *(f"`{each.strategy}`", ", ".join(passed) or "none", out_of_sample(each.report), _holdout(evidence)),
-            *(_p_value(each.report), _missed(levels), _words(said["action"]), f"{trials:,}", f"{each.seconds:,.0f}"),
+            *(_p_value(each.report), _missed(levels), _words(said["action"]), f"{trials:,}", _seconds(each)),
         )
         yield f"| {' | '.join(cells)} |"
 
@@ -103,6 +103,10 @@ def _holdout(evidence: Mapping[str, Any]) -> str:
     found = evidence.get("holdout")
     sharpe = _reading(found["readings"], "sharpe") if found else None
     return _interval(sharpe["value"], sharpe["low"], sharpe["high"]) if sharpe else "-"
+
+
+def _seconds(run: StrategyRun) -> str:
+    return "-" if run.seconds is None else f"{run.seconds:,.0f}"
 
 
 def _p_value(report: Report) -> str:

@@ -72,17 +72,29 @@ def searched(project: Path, strategy: str, options: argparse.Namespace) -> Strat
     name = strategy.replace("_", "-")
     folder = project / "results" / name
     if not (folder / SECONDS).exists():
+        is_begun = (folder / "run.json").exists()
         began = time.monotonic()
-        words = ["--curriculum", markets.CURRICULUM, "--strategy", strategy, "--seed", str(SEED)]
-        words += ["--run", name, "-j", str(options.workers)]
-        words += ["--trials", str(options.trials)] if options.trials else []
-        words += ["--surrogates", str(options.surrogates)] if options.surrogates is not None else []
-        markets.run(project, "optimize", "run", *words)
-        (folder / SECONDS).write_text(json.dumps(round(time.monotonic() - began, 1)))
+        words = resumed(name, options) if is_begun else begun(name, strategy, options)
+        markets.run(project, "optimize", *words)
+        seconds = None if is_begun else round(time.monotonic() - began, 1)
+        (folder / SECONDS).write_text(json.dumps(seconds))
     report = json.loads((folder / "report.json").read_bytes())
     seconds = json.loads((folder / SECONDS).read_bytes())
-    print(f"{strategy}: {report['recommendation']['action']}, {seconds:.0f} s", file=sys.stderr)
+    print(f"{strategy}: {report['recommendation']['action']}", file=sys.stderr)
     return StrategyRun(strategy=strategy, report=report, seconds=seconds)
+
+
+def begun(name: str, strategy: str, options: argparse.Namespace) -> list[str]:
+    """The words of `optimize` that begin a run."""
+    words = ["run", "--curriculum", markets.CURRICULUM, "--strategy", strategy, "--seed", str(SEED)]
+    words += ["--run", name, "-j", str(options.workers)]
+    words += ["--trials", str(options.trials)] if options.trials else []
+    return words + (["--surrogates", str(options.surrogates)] if options.surrogates is not None else [])
+
+
+def resumed(name: str, options: argparse.Namespace) -> list[str]:
+    """The words of `optimize` that continue a run that was interrupted."""
+    return ["resume", name, "-j", str(options.workers)]
 
 
 def figures_of(run: StrategyRun) -> dict[str, object]:
