@@ -18,8 +18,9 @@ NOTES = """\
 Sharpe ratios are annualised and after costs, with 95 % intervals of the stationary bootstrap. Out of sample: the
 account of the examined level on days that its search did not read; before there is one, the account that a gate read.
 Holdout period: the days that no level reads, opened once at the end of a run. The p-value is that of no skill, from out
-of sample and holdout period. A dash means that the run did not come that far. The windows of levels 1 and 2 are bull
-and bear markets found by rule with hindsight, so a Sharpe ratio there says nothing about other markets."""
+of sample and holdout period. A dash means that the run did not come that far. Trials are those of all attempts; the
+windows of a walk-forward are searched in addition. The windows of levels 1 and 2 are bull and bear markets found by
+rule with hindsight, so a Sharpe ratio there says nothing about other markets."""
 SUMMARY = (
     *("strategy", "levels passed", "Sharpe ratio out of sample", "Sharpe ratio on the holdout period", "p-value"),
     *("first gate missed", "recommendation", "trials", "seconds"),

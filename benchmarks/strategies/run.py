@@ -46,6 +46,7 @@ def main() -> None:
         "trials": f"{options.trials} a level" if options.trials else "those of the levels",
         "surrogate markets of the null test": "default" if options.surrogates is None else str(options.surrogates),
         "workers": str(options.workers),
+        "code": ", ".join(dict.fromkeys(each.report["fingerprints"]["code"] for each in runs)),
     }
     page = results_page(runs, levels, about)
     publish_text(ROOT / "docs", ROOT / "docs" / "results.md", page)
