@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from tradeschool.errors import SettingsError
 
 LONG, SHORT, EXIT, NONE = 1, -1, 2, 0
 """Signal at the close of a bar: be long, be short, be flat, no signal."""
+Number = TypeVar("Number", np.int64, np.float64)
 FURTHEST = 2**31 - 1
 """Distance in ticks beyond any price; stops and targets at this distance are never reached."""
 
@@ -30,13 +32,13 @@ class Entries:
     enters: NDArray[np.bool_]
     """Whether the signal may open a position; if not, it still closes an opposite one."""
     stop_ticks: NDArray[np.int64]
-    """Distance from the fill to the stop; 0 means no stop."""
+    """Distance from the fill to the stop; 0 means no stop, or no entry."""
     target_ticks: NDArray[np.int64]
     """Distance from the fill to the target; 0 means no target."""
     trail_ticks: NDArray[np.int64]
     """Distance from the best price so far to the stop; 0 means no trailing stop."""
     atr_ticks: NDArray[np.float64]
-    """Average true range at the signal's bar; 0 if not used."""
+    """Average true range at an entry's bar; 0 if not used, or no entry."""
 
     def __len__(self) -> int:
         return len(self.bar)
@@ -64,24 +66,37 @@ def entries_at(
     signals: NDArray[np.int8],
     direction: Direction,
 ) -> Entries:
-    """Return the given signals with their distances and whether direction and filters allow an entry."""
-    atr, marks = _average_true_ranges(prepared, management, bars)
+    """Return the given signals with whether direction and filters allow an entry, and the distances of entries.
+
+    Signals that open no position have no distances: their average true ranges are not computed.
+    """
     enters = _is_allowed(signals, direction)
     if management.has_session:
         enters &= in_session(prepared, management, bars)
     if management.trend:
         enters &= with_trend(prepared, management, bars, signals)
+    opening = np.flatnonzero(enters)
+    atr, marks = _average_true_ranges(prepared, management, bars[opening])
     if management.has_band:
-        enters &= in_band(management, bars, atr, marks)
+        enters[opening] = in_band(management, bars[opening], atr, marks)
     return Entries(
         bar=bars,
         signal=signals,
         enters=enters,
-        stop_ticks=distance_ticks(atr, management.stop_atr),
-        target_ticks=distance_ticks(atr, management.target_atr),
-        trail_ticks=distance_ticks(atr, management.trail_atr),
-        atr_ticks=atr,
+        stop_ticks=_spread(distance_ticks(atr, management.stop_atr), opening, len(bars)),
+        target_ticks=_spread(distance_ticks(atr, management.target_atr), opening, len(bars)),
+        trail_ticks=_spread(distance_ticks(atr, management.trail_atr), opening, len(bars)),
+        atr_ticks=_spread(atr, opening, len(bars)),
     )
+
+
+def _spread(values: NDArray[Number], places: NDArray[np.intp], count: int) -> NDArray[Number]:
+    """Return the values at their places among `count` zeros."""
+    if len(places) == count:
+        return values
+    spread = np.zeros(count, dtype=values.dtype)
+    spread[places] = values
+    return spread
 
 
 def evaluated_bars_of(signals: NDArray[np.int8], prepared: Prepared) -> NDArray[np.int32]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.backtest.costs import CostRates
+from optimizer.backtest.volatility import risk_of_one_atr
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Costs, Direction
 from optimizer.strategies.trade_management import TradeManagement
@@ -83,7 +84,7 @@ class TradingRules:
             rates=CostRates.of(costs, dataset.instrument.market),
             position_fraction=management.position_fraction or position_fraction,
             position_units=management.position_units,
-            atr_risk=management.atr_risk,
+            atr_risk=management.atr_risk or risk_of_one_atr(management.position_volatility, dataset),
             max_bars=management.max_bars,
             cooldown_bars=management.cooldown_bars,
         )

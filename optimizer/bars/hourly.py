@@ -23,6 +23,16 @@ def hour_closes(candles: Prepared) -> NDArray[np.int64]:
     return candles.close[candles.hour_ends].astype(np.int64)
 
 
+def hours_known_at(candles: Prepared) -> NDArray[np.int64]:
+    """Return the bar at whose close each H1 bar is closed, by the rule of `closed_hours`; shape (n_hours,).
+
+    It is the number of bars if the last H1 bar is still open.
+    """
+    known_at = candles.hour_ends.astype(np.int64)
+    known_at += candles.closes(candles.hour_ends) % HOUR_SECONDS != 0
+    return known_at
+
+
 def hour_trend(candles: Prepared, period: int, bars: NDArray[np.int32] | None = None) -> NDArray[np.int8]:
     """Return the slope of the simple average of the last `period` closed H1 bars: +1 up, -1 down, 0 flat or unknown.
 

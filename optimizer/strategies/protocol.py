@@ -71,6 +71,8 @@ class IntParameter:
     step: int = 1
     fixed: bool = False
     """Whether it keeps its default unless a level gives it a range."""
+    search: tuple[int, int] | None = None
+    """Range that a level searches if its own ranges belong to another strategy; None: low to high."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,8 @@ class FloatParameter:
     """Step between searched values; None for continuous."""
     fixed: bool = False
     """Whether it keeps its default unless a level gives it a range."""
+    search: tuple[float, float] | None = None
+    """Range that a level searches if its own ranges belong to another strategy; None: low to high."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +109,8 @@ class CategoricalParameter:
     """One-line description."""
     fixed: bool = False
     """Whether it keeps its default unless a level gives it a range."""
+    search: tuple[int, int] | None = None
+    """First and last choice that a level searches if its own ranges belong to another strategy; None: all."""
 
     @property
     def low(self) -> int:

@@ -125,4 +125,6 @@ def _fields(parameter: Parameter, kind: str) -> dict[str, object]:
 def _parameter(kind: str, **told: Any) -> Parameter:
     if kind == "categorical":
         told["choices"] = tuple(told["choices"])
+    if told.get("search") is not None:
+        told["search"] = tuple(told["search"])
     return KINDS[kind](**told)

@@ -17,8 +17,9 @@ work the same for every strategy:
 | position_fraction | notional over equity, replaces the level's; 0 uses the level's |
 | position_units | units of the base currency, independent of equity; 0 is off |
 | atr_risk | fraction of the equity gained or lost by a move of one ATR, notional capped as above; 0 is off |
+| position_volatility | volatility a year of the position, estimated from the ATR, notional capped as above; 0 is off |
 
-A signal rejected by a filter still closes an opposite position.
+A signal rejected by a filter still closes an opposite position. `atr_risk` replaces `position_volatility`.
 """
 
 from collections.abc import Mapping
@@ -35,9 +36,15 @@ EVERY_DAY = 0b111_1111
 VOLATILITY_BARS = 960
 """Number of bars among which a signal's ATR is ranked."""
 
-ATR_PERIOD = IntParameter(name="atr_period", low=2, high=50, default=14, meaning="Bars of the average true range.")
-STOP_ATR = FloatParameter(name="stop_atr", low=0.25, high=20.0, default=2.0, meaning="Stop distance in ATRs.")
-TARGET_ATR = FloatParameter(name="target_atr", low=0.25, high=40.0, default=4.0, meaning="Target distance in ATRs.")
+ATR_PERIOD = IntParameter(
+    name="atr_period", low=2, high=50, default=14, search=(7, 28), meaning="Bars of the average true range."
+)
+STOP_ATR = FloatParameter(
+    name="stop_atr", low=0.25, high=20.0, default=2.0, search=(0.8, 5.0), meaning="Stop distance in ATRs."
+)
+TARGET_ATR = FloatParameter(
+    name="target_atr", low=0.25, high=40.0, default=4.0, search=(0.8, 8.0), meaning="Target distance in ATRs."
+)
 STOPS = (ATR_PERIOD, STOP_ATR, TARGET_ATR)
 """Stop and target in ATRs."""
 
@@ -51,6 +58,9 @@ def _optional_whole(name: str, low: int, high: int, off: int, meaning: str) -> I
     return IntParameter(name=name, low=low, high=high, default=off, fixed=True, meaning=meaning)
 
 
+OPTIONAL_STOP = _optional("stop_atr", 0.0, 20.0, 0.0, "Stop distance in ATRs; 0 is off.")
+OPTIONAL_TARGET = _optional("target_atr", 0.0, 40.0, 0.0, "Target distance in ATRs; 0 is off.")
+"""Stop and target of strategies whose published rules have none."""
 TRAIL_ATR = _optional("trail_atr", 0.0, 40.0, 0.0, "Trailing stop in ATRs; 0 is off.")
 MAX_BARS = _optional_whole("max_bars", 0, 100_000, 0, "Maximum bars in a position; 0 is off.")
 COOLDOWN_BARS = _optional_whole("cooldown_bars", 0, 1_000, 0, "Bars without entry after a loss.")
@@ -69,7 +79,8 @@ EXITS = (TRAIL_ATR, MAX_BARS)
 POSITION_FRACTION = _optional("position_fraction", 0.0, 1.0, 0.0, "Notional over equity; 0 uses the level's.")
 POSITION_UNITS = _optional("position_units", 0.0, 1e9, 0.0, "Units of the base currency; 0 is off.")
 ATR_RISK = _optional("atr_risk", 0.0, 0.1, 0.0, "Share of equity risked per ATR; 0 is off.")
-SIZES = (POSITION_FRACTION, POSITION_UNITS, ATR_RISK)
+POSITION_VOLATILITY = _optional("position_volatility", 0.0, 2.0, 0.0, "Volatility a year of a position; 0 is off.")
+SIZES = (POSITION_FRACTION, POSITION_UNITS, ATR_RISK, POSITION_VOLATILITY)
 """Position size; the level's fraction of the equity unless a range or flag sets another."""
 MANAGED = (*STOPS, *FILTERS, *EXITS, *SIZES)
 """All parameters: stop and target on, everything else available but off."""
@@ -95,6 +106,7 @@ class TradeManagement:
     position_fraction: float = 0.0
     position_units: float = 0.0
     atr_risk: float = 0.0
+    position_volatility: float = 0.0
 
     @classmethod
     def of(cls, parameters: Mapping[str, float]) -> "TradeManagement":
@@ -105,7 +117,8 @@ class TradeManagement:
     @property
     def needs_atr(self) -> bool:
         """Whether any rule uses the ATR."""
-        return self.stop_atr > 0 or self.target_atr > 0 or self.trail_atr > 0 or self.atr_risk > 0 or self.has_band
+        distances = (self.stop_atr, self.target_atr, self.trail_atr, self.atr_risk, self.position_volatility)
+        return max(distances) > 0 or self.has_band
 
     @property
     def has_band(self) -> bool:

@@ -159,6 +159,7 @@ def optimize(
     *,
     workers: int | None = None,
     level: str | None = None,
+    strategy: str | None = None,
     trials: int | None = None,
     objective: str | Sequence[str] = (),
     sampler: str | None = None,
@@ -170,10 +171,11 @@ def optimize(
     """Search the levels of a curriculum on sealed candles, and return the run at its end.
 
     `curriculum` is a level file, by default the built-in four levels. `workers` is the number of worker processes, by
-    default one per core if no worker is connected. `level` searches one level only. The other options override those of
-    each level, as on the command line, such as `sampler="cmaes,popsize=12"`; several objectives give a Pareto front.
-    Progress is printed on standard error. A level that fails its gate is a result, not an error: see
-    `Run.recommendation`. Ctrl-C interrupts the search; `tradeschool optimize resume` continues it.
+    default one per core if no worker is connected. `level` searches one level only. `strategy` replaces that of all
+    levels and uses its own search ranges. The other options override those of each level, as on the command line, such
+    as `sampler="cmaes,popsize=12"`; several objectives give a Pareto front. Progress is printed on standard error. A
+    level that fails its gate is a result, not an error: see `Run.recommendation`. Ctrl-C interrupts the search;
+    `tradeschool optimize resume` continues it.
 
     Raises:
         SettingsError: If a level cannot be searched, or a run of that name exists.
@@ -183,6 +185,7 @@ def optimize(
     chosen = {
         "curriculum": _path(curriculum),
         "level_name": level,
+        "strategy": strategy,
         "trials": trials,
         "objectives": (objective,) if isinstance(objective, str) else tuple(objective),
         "sampler": sampler,

@@ -78,7 +78,7 @@ def fetch_and_search(
         GateNotMet: If a level failed its gate after all retries; the download was completed.
     """
     chosen = SearchOptions.of(options, settings)
-    first = wanted_by(chosen.levels())
+    first = wanted_by(chosen.written_levels())
     every = [*first, *without(wanted, first)]
     refuse_unsettled(every)
     search_while_fetching(

@@ -20,7 +20,7 @@ class DonchianBreakout:
 
     name: str = "donchian_breakout"
     parameters: tuple[Parameter, ...] = (
-        IntParameter(name="channel", low=2, high=500, default=55, meaning="Bars of the channel."),
+        IntParameter(name="channel", low=2, high=500, default=55, search=(10, 100), meaning="Bars of the channel."),
         *MANAGED,
     )
 

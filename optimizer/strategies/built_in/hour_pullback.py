@@ -27,10 +27,19 @@ class HourPullback:
 
     name: str = "hour_pullback"
     parameters: tuple[Parameter, ...] = (
-        IntParameter(name="hour_fast", low=2, high=100, default=20, meaning="H1 bars of the fast average."),
-        IntParameter(name="hour_slow", low=4, high=400, default=100, meaning="H1 bars of the slow average."),
         IntParameter(
-            name="pullback", low=2, high=250, default=20, meaning="Bars of the average that prices return to."
+            name="hour_fast", low=2, high=100, default=20, search=(5, 30), meaning="H1 bars of the fast average."
+        ),
+        IntParameter(
+            name="hour_slow", low=4, high=400, default=100, search=(20, 120), meaning="H1 bars of the slow average."
+        ),
+        IntParameter(
+            name="pullback",
+            low=2,
+            high=250,
+            default=20,
+            search=(5, 60),
+            meaning="Bars of the average that prices return to.",
         ),
         *MANAGED,
     )

@@ -23,10 +23,24 @@ class RsiReversion:
 
     name: str = "rsi_reversion"
     parameters: tuple[Parameter, ...] = (
-        IntParameter(name="period", low=2, high=100, default=14, meaning="Bars of the relative strength index."),
-        FloatParameter(name="oversold", low=5.0, high=45.0, default=30.0, meaning="Index below which it is oversold."),
+        IntParameter(
+            name="period", low=2, high=100, default=14, search=(5, 14), meaning="Bars of the relative strength index."
+        ),
         FloatParameter(
-            name="overbought", low=55.0, high=95.0, default=70.0, meaning="Index above which it is overbought."
+            name="oversold",
+            low=5.0,
+            high=45.0,
+            default=30.0,
+            search=(15.0, 40.0),
+            meaning="Index below which it is oversold.",
+        ),
+        FloatParameter(
+            name="overbought",
+            low=55.0,
+            high=95.0,
+            default=70.0,
+            search=(60.0, 85.0),
+            meaning="Index above which it is overbought.",
         ),
         *MANAGED,
     )

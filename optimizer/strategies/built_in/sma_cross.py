@@ -24,13 +24,14 @@ class SmaCross:
 
     Searched by default: fast, slow, atr_period, stop_atr, target_atr. Off unless a level gives them a range: vol_low,
     vol_high, trend, trend_period, hour_start, hour_length, weekdays, cooldown_bars, trail_atr, max_bars,
-    position_fraction, position_units, atr_risk. See `optimizer.strategies.trade_management` for their rules.
+    position_fraction, position_units, atr_risk, position_volatility. See `optimizer.strategies.trade_management` for
+    their rules.
     """
 
     name: str = "sma_cross"
     parameters: tuple[Parameter, ...] = (
-        IntParameter(name="fast", low=2, high=100, default=20, meaning="Bars of the fast average."),
-        IntParameter(name="slow", low=7, high=250, default=100, meaning="Bars of the slow average."),
+        IntParameter(name="fast", low=2, high=100, default=20, search=(5, 60), meaning="Bars of the fast average."),
+        IntParameter(name="slow", low=7, high=250, default=100, search=(20, 250), meaning="Bars of the slow average."),
         *MANAGED,
     )
 

@@ -65,9 +65,8 @@ class TestEveryBuiltIn:
         """Signals and distances need bars from the first one on, which are available."""
         strategy = load(name)
         dataset = find_dataset("coinbase/BTC-USD/H1")
-        prepared = random_prepared(
-            seed, 2_400, warm_up=warm_up_bars(strategy, bounds_of(strategy), dataset.timeframe), dataset=dataset
-        )
+        warm_up = warm_up_bars(strategy, bounds_of(strategy), dataset.timeframe)
+        prepared = random_prepared(seed, max(2_400, warm_up + 200), warm_up=warm_up, dataset=dataset)
         parameters = strategy.repair(data.draw(drawn_parameters(strategy)))
 
         entries = find_entries(strategy, prepared, parameters, Direction.BOTH)

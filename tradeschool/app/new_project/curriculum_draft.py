@@ -10,6 +10,7 @@ from optimizer.curriculum.plan import plan_level
 from optimizer.level.constraints import StressLimits
 from optimizer.level.holdout import Holdout
 from optimizer.level.spec import Direction, Level, LevelDataset
+from optimizer.strategies.parameter_ranges import with_strategy
 from optimizer.validation.analyses.regimes import Trend
 from optimizer.validation.analyses.trend_windows import MIN_DAYS, TrendWindow, find_trend_window
 from tradeschool.errors import DataIncomplete, SettingsError
@@ -43,8 +44,11 @@ def draft_curriculum(
     first: datetime,
     last: datetime,
     store: Store,
+    strategy: str | None = None,
 ) -> Draft:
     """Return the built-in levels over these markets, with windows from the stored candles of `first` to `last`.
+
+    `strategy` replaces that of the levels, with its own search ranges.
 
     Raises:
         DataIncomplete: If candles are missing, or no window of a level is found; says what to fetch.
@@ -53,7 +57,8 @@ def draft_curriculum(
     ranges = _stored_ranges(datasets, Window(first, last), store)
     holdout = _holdout_of(ranges)
     before = {dataset: Window(window.start, holdout.window.start) for dataset, window in ranges.items()}
-    drafted = [_draft_level(level, before, holdout, store) for level in load_levels()]
+    levels = [with_strategy(level, strategy) if strategy else level for level in load_levels()]
+    drafted = [_draft_level(level, before, holdout, store) for level in levels]
     return Draft(
         levels=tuple(level for level, _ in drafted), notes={level.name: tuple(notes) for level, notes in drafted}
     )

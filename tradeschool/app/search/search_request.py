@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from optimizer.curriculum.level_files import find_level, load_levels
 from optimizer.level.constraints import Constraint
-from optimizer.level.spec import Level, MinTrades, Mode, costs_of
+from optimizer.level.spec import Bounds, Level, MinTrades, Mode, costs_of
 from optimizer.runs.run_store import SURROGATES
+from optimizer.strategies.parameter_ranges import kept_ranges, with_strategy
 from tradeschool.errors import SettingsError
 from tradeschool.settings.model import Settings
 
@@ -27,6 +28,7 @@ class SearchOptions:
 
     curriculum: Path | None = None
     level_name: str | None = None
+    strategy: str | None = None
     trials: int | None = None
     seed: int | None = None
     workers: int | None = None
@@ -53,9 +55,25 @@ class SearchOptions:
         Raises:
             SettingsError: If the file is invalid, the level does not exist, or an option cannot be parsed.
         """
+        return tuple(self._changed(level.model_copy(update=self._changes(level))) for level in self._with_strategy())
+
+    def written_levels(self) -> tuple[Level, ...]:
+        """Return the chosen levels as written, without the changes of the options; no strategy is loaded.
+
+        Raises:
+            SettingsError: If the file is invalid, or the level does not exist.
+        """
         levels = load_levels(self.curriculum)
-        named = (find_level(self.level_name, levels),) if self.level_name else levels
-        return tuple(self._changed(level.model_copy(update=self._changes(level))) for level in named)
+        return (find_level(self.level_name, levels),) if self.level_name else levels
+
+    def strategy_notes(self) -> dict[str, str]:
+        """Return a sentence on ranges for each level that is searched with another strategy than its own, by level."""
+        pairs = zip(self.written_levels(), self._with_strategy(), strict=True)
+        return {level.name: _note(level, changed) for level, changed in pairs if changed.strategy != level.strategy}
+
+    def _with_strategy(self) -> tuple[Level, ...]:
+        levels = self.written_levels()
+        return tuple(with_strategy(level, self.strategy) for level in levels) if self.strategy else levels
 
     def _changed(self, level: Level) -> Level:
         """Return the level with the given objective, sampler and pruner, validated like a level's file."""
@@ -86,6 +104,19 @@ class SearchOptions:
         if self.constraints:
             changes["constraints"] = (*level.constraints, *map(_constraint, self.constraints))
         return changes
+
+
+def _note(level: Level, changed: Level) -> str:
+    kept = kept_ranges(level, changed.strategy)
+    own = {name: bounds for name, bounds in changed.ranges.items() if name not in kept}
+    return (
+        f"level {level.name}: {changed.strategy} instead of {level.strategy}; its own ranges: {_listed(own)}; "
+        f"kept from the level: {_listed(kept) or 'no range'}"
+    )
+
+
+def _listed(ranges: Mapping[str, Bounds]) -> str:
+    return ", ".join(f"{name} {low:g}..{high:g}" for name, (low, high) in ranges.items())
 
 
 def draw_seed(seed: int | None) -> int:

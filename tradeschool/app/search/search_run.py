@@ -73,6 +73,8 @@ def begin(context: RunContext, chosen: SearchOptions, run_name: str | None = Non
     seed = draw_seed(chosen.seed)
     if any(level.mode is Mode.ASYNC for level in chosen.levels()):
         say("mode async: the same seed will not give the same trials again")
+    for note in chosen.strategy_notes().values():
+        say(note)
     name = run_name or run_record.new_run_name(now(), seed)
     return run_record.begin(context, name, chosen.levels(), seed, now(), surrogates=chosen.surrogates).name
 

@@ -26,7 +26,7 @@ def up(run_name: str | None, *, native: bool, page: bool, as_json: bool, **optio
     """
     settings = load_settings()
     chosen = SearchOptions.of(options, settings)
-    wanted = wanted_by(chosen.levels())
+    wanted = wanted_by(chosen.written_levels())
     refuse_unsettled(wanted)
     search_while_fetching(
         settings, chosen, wanted, run_name, native=native, to_the_end=False, page=page, as_json=as_json

@@ -27,6 +27,10 @@ OPTIONS = (
         help="TOML file with levels. [default: built-in curriculum]",
     ),
     click.option("--level", "level_name", help="Search only this level."),
+    click.option(
+        "--strategy",
+        help="Strategy of all levels, a built-in name or module:NAME, with its search ranges. [default: the level's]",
+    ),
     click.option("--trials", type=click.IntRange(1), help="Trials per level. [default: the level's]"),
     click.option("--seed", type=click.IntRange(0, MAX_SEED - 1), help="Seed of the search. [default: random]"),
     workers_option,
@@ -81,4 +85,4 @@ def search_options(command: Command) -> Command:
     return reduce(lambda decorated, option: option(decorated), reversed(OPTIONS), command)
 
 
-workers_option = OPTIONS[4]
+workers_option = OPTIONS[5]

@@ -29,7 +29,8 @@ def plan(*, as_json: bool, **options: object) -> None:
     settings = load_settings()
     keep_isolated_strategies(settings)
     store = context_of(settings).store
-    levels = SearchOptions.of(options, settings).levels()
+    chosen = SearchOptions.of(options, settings)
+    levels, notes = chosen.levels(), chosen.strategy_notes()
     planned = [(level, plan_level(level, closed_for(store, level))) for level in levels]
     for level in levels:
         check_sampler(level)
@@ -38,14 +39,16 @@ def plan(*, as_json: bool, **options: object) -> None:
         print_json({"levels": [_as_json(level, parts) for level, parts in planned], "holdout": holdout})
         return
     for level, parts in planned:
-        _show(level, parts)
+        _show(level, parts, notes.get(level.name))
     console().print(f"holdout period (never read by a search): {holdout}")
 
 
-def _show(level: Level, parts: list[PlannedPart]) -> None:
+def _show(level: Level, parts: list[PlannedPart], note: str | None) -> None:
     trials = [at_attempt(level, attempt).trials for attempt in range(1, level.retries + 2)]
     tried = f"{trials[0]} trials" + (f", on retries {', '.join(map(str, trials[1:]))}" if level.retries else "")
     console().print(f"level {level.name}: {level.title}: {level.direction}, {level.strategy}, {tried}")
+    if note:
+        console().print(note, highlight=False)
     console().print(level.search_methods)
     console().print(f"costs: {level.costs.sentence}")
     console().print(
@@ -94,6 +97,8 @@ def _as_json(level: Level, parts: list[PlannedPart]) -> dict[str, object]:
         "level": level.name,
         "title": level.title,
         "direction": level.direction,
+        "strategy": level.strategy,
+        "ranges": {name: [*bounds] for name, bounds in level.ranges.items()},
         "objective": [*level.objective],
         "sampler": str(level.used_sampler),
         "pruner": str(level.used_pruner),

@@ -13,6 +13,7 @@ from tradeschool.app.download.product_lists import known_to_providers
 from tradeschool.app.new_project.curriculum_draft import draft_curriculum
 from tradeschool.app.new_project.curriculum_text import curriculum_text
 from tradeschool.app.new_project.settings_text import settings_text
+from tradeschool.app.search.strategy_isolation import keep_isolated_strategies
 from tradeschool.atomic_files import publish_text
 from tradeschool.errors import SettingsError, StoreUnwritable
 from tradeschool.markets.catalogue import find_instrument
@@ -30,17 +31,28 @@ CURRICULUM_FILE = "curriculum.toml"
 @click.option("--from", "first", required=True, help="First day of the candles, for example 2020 or 2020-06-01.")
 @click.option("--to", "last", help="Day after the last one. [default: that of the stored candles]")
 @click.option("--timeframes", help="Timeframes, for example M5,H1 or 1m,4h. [default: M5,M15,H1]")
+@click.option("--strategy", help="Strategy of the levels: a built-in name or module:NAME. [default: sma_cross]")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path(), show_default=True, help="Folder of the two files."
 )
 @click.option("--force", is_flag=True, help="Replace both files if they exist.")
-def init(pairs: str, first: str, last: str | None, timeframes: str | None, out: Path, *, force: bool) -> None:
+def init(
+    pairs: str,
+    first: str,
+    last: str | None,
+    timeframes: str | None,
+    strategy: str | None,
+    out: Path,
+    *,
+    force: bool,
+) -> None:
     """Write tradeschool.toml and curriculum.toml for your own pairs.
 
     Windows of bull and bear markets are found on the stored candles by a rule that is written beside them. Without
     --force, an existing curriculum is refused and existing settings are kept.
     """
     settings = load_settings()
+    keep_isolated_strategies(settings)
     curriculum, settings_file = out / CURRICULUM_FILE, out / SETTINGS_FILE
     if curriculum.exists() and not force:
         raise SettingsError(f"{curriculum} exists; choose another folder with --out, or replace it with --force")
@@ -48,9 +60,10 @@ def init(pairs: str, first: str, last: str | None, timeframes: str | None, out: 
         named = list(dict.fromkeys(find_instrument(pair) for pair in pairs.split(",")))
         frames = find_timeframes(timeframes) if timeframes else DEFAULT_TIMEFRAMES
         end = parse_day(last) if last else datetime.combine(settled_day(), time(), UTC)
-        draft = draft_curriculum(named, tuple(frames), parse_day(first), end, Store(settings.data_dir))
+        draft = draft_curriculum(named, tuple(frames), parse_day(first), end, Store(settings.data_dir), strategy)
         words = ["tradeschool", "init", "--pairs", pairs, "--from", first]
-        words += [*(["--to", last] if last else []), *(["--timeframes", timeframes] if timeframes else [])]
+        others = {"--to": last, "--timeframes": timeframes, "--strategy": strategy}
+        words += [word for option, value in others.items() if value for word in (option, value)]
         _write(out, curriculum, curriculum_text(draft, command=shlex.join(words), file=CURRICULUM_FILE))
         load_levels(curriculum)
     say(f"written: {curriculum}")

@@ -55,9 +55,10 @@ def list_strategies(*, as_json: bool) -> None:
         print_json([{"name": each.name, "parameters": [_as_object(one) for one in each.parameters]} for each in found])
         return
     for each in found:
-        table = Table("parameter", "from", "to", "default", "searched", "meaning", title=each.name)
+        table = Table("parameter", "from", "to", "default", "search range", "meaning", title=each.name)
         for one in each.parameters:
-            searched = "if a level enables it" if one.fixed else "always"
+            low, high = one.search or (one.low, one.high)
+            searched = "if a level enables it" if one.fixed else f"{low:g}..{high:g}"
             table.add_row(one.name, f"{one.low:g}", f"{one.high:g}", f"{one.default:g}", searched, one.meaning)
         console().print(table)
 
@@ -176,6 +177,7 @@ def _as_object(parameter: Parameter) -> dict[str, object]:
         "high": parameter.high,
         "default": parameter.default,
         "fixed": parameter.fixed,
+        "search": None if parameter.fixed else [*(parameter.search or (parameter.low, parameter.high))],
         "meaning": parameter.meaning,
     }
     return described | ({"choices": list(parameter.choices)} if isinstance(parameter, CategoricalParameter) else {})

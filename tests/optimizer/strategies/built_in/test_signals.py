@@ -5,6 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from optimizer.backtest.engine import warm_up_bars
+from optimizer.backtest.lookahead_check import look_ahead, short_warm_up
+from optimizer.backtest.lookahead_check import signals_of as signals_of_strategy
 from optimizer.bars.hourly import closed_hours, hour_trend
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Direction
@@ -13,8 +16,9 @@ from optimizer.strategies.built_in.hour_pullback import STRATEGY as PULLBACK
 from optimizer.strategies.built_in.rsi_reversion import STRATEGY as RSI
 from optimizer.strategies.built_in.rsi_reversion import relative_strength
 from optimizer.strategies.built_in.sma_cross import STRATEGY as SMA
-from optimizer.strategies.protocol import completed
-from tests.factories.candles import prepared_of, random_prepared
+from optimizer.strategies.protocol import IntParameter, completed, load, repaired
+from optimizer.strategies.registry import built_in_names
+from tests.factories.candles import prepared_of, random_prepared, random_ticks
 from tests.optimizer.backtest import oracle
 from tradeschool.markets.catalogue import find_dataset
 
@@ -151,7 +155,27 @@ def test_pullback_entries_follow_the_trend_of_closed_hours():
     assert {1, -1, 2} <= set(expected)
 
 
-@pytest.mark.parametrize("strategy", [SMA, DONCHIAN, RSI, PULLBACK], ids=lambda strategy: strategy.name)
+@pytest.mark.parametrize("name", built_in_names())
+@pytest.mark.parametrize("ranges", [(24, 1), (6, 5)], ids=["long", "short"])
+def test_no_built_in_strategy_looks_ahead_or_needs_more_than_its_warm_up(name, ranges):
+    """Every whole-number parameter of an indicator at one of two values, on candles of which a quarter are missing."""
+    rows, random = random_ticks(6, 3000), np.random.default_rng(7)
+    slots = np.flatnonzero(random.random(len(rows)) < 0.75)
+    times = [1_614_556_800 + 900 * int(slot) for slot in slots]
+    strategy = load(name)
+    own = [each for each in strategy.parameters if isinstance(each, IntParameter) and not each.fixed]
+    chosen = {each.name: min(max(ranges[place % 2], each.low), each.high) for place, each in enumerate(own)}
+    parameters = repaired(strategy, {each.name: each.default for each in strategy.parameters} | chosen)
+    warm_up = warm_up_bars(strategy, {key: (value, value) for key, value in parameters.items()}, M15.timeframe)
+    prepared = prepared_of([rows[slot] for slot in slots], dataset=M15, times=times, warm_up=warm_up)
+    signals = signals_of_strategy(strategy, parameters, Direction.BOTH)
+
+    assert look_ahead(signals, prepared, seed=1) is None
+    assert short_warm_up(signals, prepared, warm_up, seed=1, starts=60) is None
+    assert {1, -1} <= set(signals(prepared)[warm_up:].tolist())
+
+
+@pytest.mark.parametrize("strategy", [load(name) for name in built_in_names()], ids=lambda strategy: strategy.name)
 def test_fewer_bars_than_an_indicator_needs_give_no_signal(strategy):
     for count in (1, 2, 5):
         assert set(signals_of(strategy, prepared_of([(5, 6, 4, 5)] * count, dataset=M15))) == {0}

@@ -100,6 +100,24 @@ def test_the_four_levels_are_written_for_the_pairs(command, tmp_path: Path) -> N
     assert written.fetch.provider("binance") == usual_settings.fetch.provider("binance")
 
 
+def test_another_strategy_has_its_own_ranges_in_the_file_and_in_the_plan(command, tmp_path: Path) -> None:
+    stored(tmp_path)
+
+    code, _, said = command(*WORDS, "--strategy", "band_reversion")
+    assert code == 0, said
+
+    levels = load_levels(tmp_path / "curriculum.toml")
+    assert {level.strategy for level in levels} == {"band_reversion"}
+    assert levels[0].ranges["width"] == (1.5, 3.0)
+    assert "--strategy band_reversion" in (tmp_path / "curriculum.toml").read_text().splitlines()[1]
+    _, out, _ = command("optimize", "plan", "--curriculum", "curriculum.toml", "--strategy", "momentum", "--json")
+    planned = json.loads(out)["levels"]
+    assert [level["strategy"] for level in planned] == ["momentum"] * 4
+    assert planned[0]["ranges"] == {"lookback": [24, 120], "hold": [4, 48], "atr_period": [7, 28]}
+    _, out, _ = command("optimize", "plan", "--curriculum", "curriculum.toml", "--strategy", "momentum")
+    assert out.count("momentum instead of band_reversion; its own ranges: lookback 24..120") == 4
+
+
 def test_windows_are_found_by_the_rule_and_the_plan_tells_it(command, tmp_path: Path) -> None:
     stored(tmp_path)
     command(*WORDS)

@@ -24,7 +24,14 @@ def written(command: Command, request: pytest.FixtureRequest) -> str:
 def test_every_built_in_strategy_is_listed_with_its_parameters(command: Command) -> None:
     listed = {each["name"]: each["parameters"] for each in json.loads(command("strategy", "list", "--json")[1])}
 
-    assert list(listed) == ["donchian_breakout", "hour_pullback", "rsi_reversion", "sma_cross"]
+    assert list(listed) == [
+        *("band_reversion", "donchian_breakout", "hour_pullback", "momentum", "rsi_reversion", "sma_cross")
+    ]
+    assert {each["name"]: each["search"] for each in listed["momentum"] if each["search"]} == {
+        "lookback": [24, 120],
+        "hold": [4, 48],
+        "atr_period": [7, 28],
+    }
     assert [each["name"] for each in listed["sma_cross"] if not each["fixed"]] == [
         *("fast", "slow", "atr_period", "stop_atr", "target_atr")
     ]
