@@ -151,7 +151,7 @@ class ForcedResume(StoredModel):
 class RunRecord(StoredModel):
     """Complete record of a run."""
 
-    version: Literal[3] = 3
+    version: Literal[4] = 4
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     seed: int
     levels: Annotated[tuple[Level, ...], Field(min_length=1)]

@@ -21,15 +21,17 @@ from optimizer.objective.portfolio import portfolio
 from optimizer.strategies.protocol import IntParameter, Parameter
 from optimizer.validation.analyses.robustness import break_even_bps, robustness_cases
 from optimizer.validation.analyses.stress import StressCase
-from optimizer.validation.evidence import Benchmark
+from optimizer.validation.evidence import Benchmark, Skill
 from optimizer.validation.evidence_collection import (
     EvaluatedWinner,
     daily_returns,
     deflate,
+    deflate_out_of_sample,
     excess,
     gather_evidence,
     held_sizes,
 )
+from optimizer.validation.statistics.alpha import alpha_of
 from optimizer.validation.statistics.overfitting import overfitting
 from optimizer.validation.statistics.sharpe import (
     ReturnMoments,
@@ -258,6 +260,55 @@ def test_the_holdout_look_evaluates_the_winner_on_other_days() -> None:
     assert (look.window, look.datasets) == ("2021-07-01..2021-08-20", DATASETS)
     assert found.holdout_missing is None
     assert found.excess[-1].part == "holdout"
+    held = portfolio(
+        [buy_and_hold(each, 1, CostRates.of(level.costs, each.dataset.instrument.market)) for each in opened]
+    )
+    alpha = alpha_of(account.returns, held.returns)
+    assert (look.skill.t, look.skill.p, look.skill.beta) == pytest.approx((alpha.t, alpha.p, alpha.beta))
+    assert look.skill.alpha_a_year == pytest.approx(365 * alpha.alpha)
+    assert (look.skill.days, look.skill.first_day) == (len(account.days), account.days[0])
+    assert look.skill.sharpe_low < look.skill.sharpe < look.skill.sharpe_high
+
+
+def look_at(sharpe: float, first: int = 18_000, days: int = 365) -> Skill:
+    """An account out of sample with normal returns."""
+    return Skill(
+        part="test",
+        first_day=first,
+        last_day=first + days - 1,
+        days=days,
+        alpha_a_year=0.1,
+        standard_error_a_year=0.1,
+        beta=0.0,
+        t=1.0,
+        lags=5,
+        p=0.16,
+        sharpe=sharpe,
+        sharpe_low=None,
+        sharpe_high=None,
+        skewness=0.0,
+        kurtosis=3.0,
+    )
+
+
+def test_the_account_out_of_sample_is_deflated_by_the_attempts_that_read_its_days() -> None:
+    own, overlapping, elsewhere = look_at(1.5), look_at(0.5, first=18_364), look_at(9.0, first=18_365)
+
+    found = deflate_out_of_sample(own, [overlapping, elsewhere, own])
+
+    variance = np.var([0.5 / YEAR, 1.5 / YEAR], ddof=1)
+    moments = ReturnMoments(sharpe=1.5 / YEAR, periods=365)
+    assert (found.trials, found.days) == (2, 365)
+    assert found.probability == pytest.approx(deflated_sharpe(moments, variance, 2))
+
+
+def test_the_first_look_is_not_deflated() -> None:
+    own = look_at(1.5)
+
+    assert deflate_out_of_sample(own, [own]).probability == pytest.approx(
+        probabilistic_sharpe(ReturnMoments(sharpe=1.5 / YEAR, periods=365))
+    )
+    assert deflate_out_of_sample(None, []) is None
 
 
 def test_missing_evidence_is_reported() -> None:

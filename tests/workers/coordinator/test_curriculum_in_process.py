@@ -65,11 +65,11 @@ def test_one_process_decides_as_the_coordinator(whole: RunHarness, levels: tuple
 
 
 def test_the_null_test_is_left_out_where_alpha_is_not_positive(whole: RunHarness) -> None:
-    """Seeds 1 and 3 end with a negative and a positive alpha."""
+    """Seeds 12 and 3 end with a negative and a positive alpha."""
     levels = (level("1", ANY), level("2", ANY, trials=12))
     store = whole.context.store
 
-    without, tested = (run_in_process(levels, seed, store.arrays, None, surrogates=1) for seed in (1, 3))
+    without, tested = (run_in_process(levels, seed, store.arrays, None, surrogates=1) for seed in (12, 3))
 
     assert (without.recommendation.skill.surrogates, tested.recommendation.skill.surrogates) == (0, 1)
     assert without.recommendation.skill.out_of_sample.t < 0

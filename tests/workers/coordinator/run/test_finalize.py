@@ -120,19 +120,16 @@ def test_damaged_holdout_candles_are_not_evaluated(harness: RunHarness, folder: 
     assert holdout_looks(made) == []
 
 
-def test_a_run_that_failed_early_does_not_open_the_holdout(whole: RunHarness) -> None:
-    whole.begin(level("1", ANY), level("2", ALMOST), level("3", ANY), surrogates=1)
+def test_a_run_that_failed_early_gathers_the_evidence_at_its_last_level(whole: RunHarness) -> None:
+    whole.begin(level("1", ANY), level("2", ALMOST), level("3", ANY))
 
     ended = whole.run()
 
     found = ended.record.recommendation
-    assert (ended.outcome, found.action, found.tier) == (
-        RunOutcome.ESCALATED,
-        RecommendedAction.DO_NOT_DEPLOY,
-        Tier.ESCALATED,
-    )
-    assert found.level == "2"
-    assert holdout_looks(whole) == []
+    assert (ended.outcome, found.mandate, found.tier) == (RunOutcome.ESCALATED, False, Tier.ESCALATED)
+    assert found.action is not RecommendedAction.DEPLOY
+    assert found.level == "3"
+    assert [look["level"] for look in holdout_looks(whole)] == ["3"]
     assert again(whole, surrogates=1).null_test.surrogates == 1
 
 
