@@ -1,6 +1,7 @@
 """One process that continues a forward test: opens it under its lock, records settled days, and tells the decision."""
 
 import fcntl
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ from workers.coordinator.context import RunContext
 
 LIVE = "live"
 """Default name of a forward test on candles to come."""
+FORWARD_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LOCK_NAME = ".lock"
 PART = "forward"
 """Part name of a forward test's candles in the access log."""
@@ -80,7 +82,13 @@ class ForwardRequest:
 
     @property
     def test_name(self) -> str:
-        """Name of the forward test."""
+        """Name of the forward test.
+
+        Raises:
+            SettingsError: it is no name.
+        """
+        if self.name and not FORWARD_NAME.fullmatch(self.name):
+            raise SettingsError(f"--name {self.name}: expected up to 64 letters, digits, dashes and underscores")
         return self.name or (f"replay-{self.window.name}" if self.window else LIVE)
 
 

@@ -11,6 +11,7 @@ from optimizer.forward.summary import forward_json, forward_summaries, series_js
 from tradeschool.app.context import load_settings
 from tradeschool.app.forward.follow_forward import watch_forward
 from tradeschool.app.forward.forward_session import (
+    FORWARD_NAME,
     LIVE,
     ForwardRequest,
     ForwardSession,
@@ -109,7 +110,8 @@ def show(run_name: str, name: str, *, as_json: bool) -> None:
     With --json, all days are included.
     """
     folder = load_settings().results_dir / run_name / FOLDER / name
-    test = read_forward_test(folder)
+    is_named = FORWARD_NAME.fullmatch(run_name) and FORWARD_NAME.fullmatch(name)
+    test = read_forward_test(folder) if is_named else None
     if test is None:
         raise SettingsError(
             f"no forward test {name} of run {run_name} in {folder.parent}; see: tradeschool forward list"
