@@ -48,8 +48,8 @@ class ForwardDay(StoredModel):
     lower: float | None
     """Lower limit of the mean daily return; None while no candidate is rejected."""
     upper: float | None
-    evidence: float
-    """Evidence (e-value) against a mean of zero or less."""
+    e_value: float
+    """E-value against a mean of zero or less."""
     action: ForwardAction
     reason: str
     recorded: AwareDatetime

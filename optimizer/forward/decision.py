@@ -40,7 +40,7 @@ class ForwardJudge:
             drawdown=rounded(self._drawdown),
             lower=None if limits.lower is None else rounded(limits.lower),
             upper=None if limits.upper is None else rounded(limits.upper),
-            evidence=rounded(limits.evidence),
+            e_value=rounded(limits.e_value),
             action=action,
             reason=reason,
             recorded=now,
@@ -54,13 +54,13 @@ class ForwardJudge:
         rule = self._rule.limits
         if limits.lower is not None and limits.lower >= 0 and self._number >= rule.min_days:
             return ForwardAction.DEPLOY, (
-                f"the mean daily return is above zero: evidence {limits.best_evidence:,.3g}, "
+                f"the mean daily return is above zero: e-value {limits.best_e_value:,.3g}, "
                 f"required {1 / rule.alpha_deploy:g}, after {self._number:,} days"
             )
         if self._number >= rule.max_days:
             return ForwardAction.STOP, f"no decision after {self._number:,} days"
         return ForwardAction.CONTINUE, (
-            f"evidence {limits.evidence:,.3g} of {1 / rule.alpha_deploy:g} after {self._number:,} days"
+            f"e-value {limits.e_value:,.3g} of {1 / rule.alpha_deploy:g} after {self._number:,} days"
         )
 
     def _reasons_to_stop(self, change: float, limits: Limits) -> Iterator[str]:

@@ -100,7 +100,7 @@ class ForwardRule(StoredModel):
         limits = self.limits
         return (
             f"deploy: from day {limits.min_days} on, once the lower limit of the mean daily return is above zero "
-            f"(evidence of {1 / limits.alpha_deploy:g}, error rate {limits.alpha_deploy:.3g} over all days together)",
+            f"(an e-value of {1 / limits.alpha_deploy:g}, error rate {limits.alpha_deploy:.3g} over all days together)",
             f"stop: once the upper limit is below {self.worthwhile_mean:.3g} a day, a Sharpe ratio of "
             f"{limits.worthwhile_sharpe:g} at the deviation on train (error rate {limits.alpha_stop:.3g})",
             f"stop: once the drawdown exceeds {limits.max_drawdown:.1%}, or a day loses more than {self.bound:.2%}",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import JsonValue
 
-from optimizer.forward.day_log import ForwardDay
+from optimizer.forward.day_log import DAYS_NAME, ForwardDay
 from optimizer.forward.forward_test import FOLDER, ForwardTest, read_forward_test
 from optimizer.forward.rule import RULE_NAME, day_after, digest_of, midnight
 from optimizer.objective.metrics import sharpe
@@ -50,8 +50,8 @@ def forward_json(test: ForwardTest) -> dict[str, JsonValue]:
         "upper": last.upper if last else None,
         "lower_sharpe": _times(last.lower if last else None, a_year),
         "upper_sharpe": _times(last.upper if last else None, a_year),
-        "evidence": last.evidence if last else 1.0,
-        "evidence_needed": rounded(1 / rule.limits.alpha_deploy),
+        "e_value": last.e_value if last else 1.0,
+        "e_value_required": rounded(1 / rule.limits.alpha_deploy),
         "max_days": rule.limits.max_days,
         "size": rule.size,
         "bound": rule.bound,
@@ -72,7 +72,7 @@ def series_json(test: ForwardTest) -> dict[str, JsonValue]:
         "equity": [each.equity for each in days],
         "lower": [each.lower for each in days],
         "upper": [each.upper for each in days],
-        "evidence": [each.evidence for each in days],
+        "e_value": [each.e_value for each in days],
         "action": [each.action.value for each in days],
     }
 
@@ -84,8 +84,26 @@ def forward_folders(run_folder: Path) -> list[Path]:
 
 def forward_summaries(results_dir: Path) -> list[dict[str, JsonValue]]:
     """Return the summaries of all runs' forward tests; an unreadable one has its error instead."""
-    runs = sorted(path for path in results_dir.glob("*") if (path / FOLDER).is_dir())
-    return [_summary(run.name, folder) for run in runs for folder in forward_folders(run)]
+    return SummaryCache().look(results_dir)
+
+
+class SummaryCache:
+    """Summaries of all runs' forward tests; a test is read again once its files have changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[object, dict[str, JsonValue]]] = {}
+
+    def look(self, results_dir: Path) -> list[dict[str, JsonValue]]:
+        """Return all summaries, by run and name."""
+        runs = sorted(path for path in results_dir.glob("*") if (path / FOLDER).is_dir())
+        found = {folder: (run.name, _stamp(folder)) for run in runs for folder in forward_folders(run)}
+        self._known = {
+            folder: self._known[folder]
+            if folder in self._known and self._known[folder][0] == stamp
+            else (stamp, _summary(run, folder))
+            for folder, (run, stamp) in found.items()
+        }
+        return [summary for _, summary in self._known.values()]
 
 
 def run_summaries(run_folder: Path) -> list[dict[str, JsonValue]]:
@@ -99,6 +117,13 @@ def _summary(run: str, folder: Path) -> dict[str, JsonValue]:
     except TradeschoolError as error:
         return {"name": folder.name, "run": run, "error": str(error)}
     return forward_json(test) if test else {"name": folder.name, "run": run, "error": "the rule was removed"}
+
+
+def _stamp(folder: Path) -> object:
+    """Return what changes with the files of a forward test."""
+    paths = (folder / RULE_NAME, folder / DAYS_NAME)
+    looks = [path.stat() if path.exists() else None for path in paths]
+    return [look and (look.st_mtime_ns, look.st_size) for look in looks]
 
 
 def _times(value: float | None, factor: float) -> float | None:

@@ -15,7 +15,7 @@ SHOWN_DAYS = 10
 
 def show_forward_tests(found: Sequence[dict[str, JsonValue]]) -> None:
     """Print one line for each forward test."""
-    table = Table("run", "test", "from", "days", "last day", "equity", "Sharpe", "evidence", "action")
+    table = Table("run", "test", "from", "days", "last day", "equity", "Sharpe", "e-value", "action")
     for each in found:
         if each["error"]:
             table.add_row(str(each["run"]), str(each["name"]), str(each["error"]))
@@ -28,7 +28,7 @@ def show_forward_tests(found: Sequence[dict[str, JsonValue]]) -> None:
             str(each["last_day"] or "-"),
             _figure(each["equity"]),
             _figure(each["sharpe"]),
-            f"{_figure(each['evidence'])} of {_figure(each['evidence_needed'])}",
+            f"{_figure(each['e_value'])} of {_figure(each['e_value_required'])}",
             str(each["action"]).replace("_", " "),
         )
     console().print(table)
@@ -43,7 +43,7 @@ def show_forward_test(test: ForwardTest, summary: dict[str, JsonValue]) -> None:
     )
     for sentence in rule.sentences:
         console().print(f"rule: {sentence}")
-    table = Table("day", "return", "equity", "drawdown", "lower limit", "upper limit", "evidence")
+    table = Table("day", "return", "equity", "drawdown", "lower limit", "upper limit", "e-value")
     for each in test.log.days[-SHOWN_DAYS:]:
         table.add_row(
             each.day.isoformat(),
@@ -52,7 +52,7 @@ def show_forward_test(test: ForwardTest, summary: dict[str, JsonValue]) -> None:
             f"{each.drawdown:.2%}",
             _percent(each.lower),
             _percent(each.upper),
-            f"{each.evidence:.3g}",
+            f"{each.e_value:.3g}",
         )
     console().print(table)
     if summary["known_days"]:
@@ -62,7 +62,7 @@ def show_forward_test(test: ForwardTest, summary: dict[str, JsonValue]) -> None:
 
 def say_day(day: ForwardDay) -> None:
     """Print a recorded day on standard error."""
-    say(f"{day.day}: return {day.daily_return:+.3%}, equity {day.equity:.4f}, evidence {day.evidence:.3g}")
+    say(f"{day.day}: return {day.daily_return:+.3%}, equity {day.equity:.4f}, e-value {day.e_value:.3g}")
 
 
 def _figure(value: JsonValue) -> str:

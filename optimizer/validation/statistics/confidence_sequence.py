@@ -40,9 +40,9 @@ class Limits:
     """All means up to this one are rejected; None if no candidate is."""
     upper: float | None
     """All means from this one on are rejected; None if no candidate is."""
-    evidence: float
+    e_value: float
     """Capital of the bets against a mean of zero or less (e-value); the hypothesis is rejected at 1 / alpha."""
-    best_evidence: float
+    best_e_value: float
     """Largest capital so far; its inverse is an anytime-valid p-value."""
 
 
@@ -76,13 +76,13 @@ class ConfidenceSequence:
             self._lower = max(float(low[-1]), -math.inf if self._lower is None else self._lower)
         if (high := self._means[falling >= self._upper_log]).size:
             self._upper = min(float(high[0]), math.inf if self._upper is None else self._upper)
-        evidence = float(rising[self._zero])
-        self._best = max(self._best, evidence)
+        e_value = float(rising[self._zero])
+        self._best = max(self._best, e_value)
         return Limits(
             lower=self._lower,
             upper=self._upper,
-            evidence=math.exp(min(evidence, 700.0)),
-            best_evidence=math.exp(min(self._best, 700.0)),
+            e_value=math.exp(min(e_value, 700.0)),
+            best_e_value=math.exp(min(self._best, 700.0)),
         )
 
 

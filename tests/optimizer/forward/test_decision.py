@@ -29,16 +29,16 @@ def test_an_edge_is_deployed_once_the_lower_limit_is_above_zero() -> None:
     assert last.action is ForwardAction.DEPLOY
     assert last.lower is not None
     assert last.lower >= 0
-    assert last.evidence >= 20
+    assert last.e_value >= 20
     assert all(each.action is ForwardAction.CONTINUE for each in days[:-1])
-    assert "evidence" in last.reason
+    assert "e-value" in last.reason
 
 
 def test_nothing_is_deployed_before_the_minimum_number_of_days() -> None:
     days = judged(make_rule(), [0.01] * 60)
 
     assert days[-1].number == 30
-    assert days[10].evidence < 20 < days[28].evidence
+    assert days[10].e_value < 20 < days[28].e_value
 
 
 def test_a_loss_beyond_the_bound_stops_whatever_the_evidence_is() -> None:

@@ -34,7 +34,7 @@ def tell_decision(settings: Settings, test: ForwardTest) -> None:
                 kind=KINDS.get(last.action, "info"),
                 title=f"forward test {rule.name} of {rule.run}: {last.action.value}: {last.reason}",
                 time=last.recorded,
-                facts={**facts, "reason": last.reason, "equity": last.equity, "evidence": last.evidence},
+                facts={**facts, "reason": last.reason, "equity": last.equity, "e_value": last.e_value},
             )
         )
         notifier.close(CLOSE_SECONDS)

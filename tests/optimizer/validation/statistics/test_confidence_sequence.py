@@ -103,7 +103,7 @@ def test_evidence_and_limits_equal_a_plain_computation() -> None:
     last = read(returns)[-1]
     step = 0.02 * DEVIATION / math.sqrt(365)
 
-    assert last.evidence == pytest.approx(plain_capital(returns, 0.0))
+    assert last.e_value == pytest.approx(plain_capital(returns, 0.0))
     assert last.lower is not None
     assert last.upper is not None
     assert last.lower < returns.mean() < last.upper
@@ -121,7 +121,7 @@ def test_a_limit_never_retreats_and_larger_values_count_as_the_bound() -> None:
 
     assert lower == sorted(lower)
     assert read(np.array([10 * BOUND]))[-1] == read(np.array([BOUND]))[-1]
-    assert read(np.array([-10 * BOUND]))[-1].evidence == pytest.approx(plain_capital(np.array([-BOUND]), 0.0))
+    assert read(np.array([-10 * BOUND]))[-1].e_value == pytest.approx(plain_capital(np.array([-BOUND]), 0.0))
     assert plain_capital(np.array([-BOUND]), 0.0) > 0
 
 

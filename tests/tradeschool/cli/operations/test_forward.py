@@ -167,7 +167,7 @@ def test_a_decision_to_deploy_is_a_success(command: Command, sealed: None) -> No
     found = json.loads(out)
 
     assert (code, found["action"]) == (0, "deploy")
-    assert found["evidence"] >= found["evidence_needed"] == pytest.approx(1 / 0.995)
+    assert found["e_value"] >= found["e_value_required"] == pytest.approx(1 / 0.995)
     assert found["lower"] >= 0
     assert days()[-1]["action"] == "deploy"
     assert {each["action"] for each in days()[:-1]} <= {"paper_trade"}
@@ -340,7 +340,7 @@ def test_watch_says_what_it_waits_for_and_records_days_as_they_come(
         out, _ = process.communicate()
 
     assert process.returncode == 0
-    assert "evidence" in out
+    assert "e-value" in out
     assert len(days("replay-20210301-20210420")) == 50
 
 
