@@ -18,13 +18,11 @@ from optimizer.forward.forward_test import (
 from optimizer.forward.rule import RULE_NAME, code_of, write_rule
 from optimizer.forward.summary import forward_json, forward_summaries, series_json
 from tests.factories.forward_rules import START, make_rule
-from tests.optimizer.forward.test_paper_account import read
+from tests.factories.forward_tests import NOW, read_walk
 from tradeschool.errors import ForwardTestChanged
 from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
 from tradeschool.ohlcv.arrays import CandleArrays
-
-NOW = datetime(2021, 5, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -38,7 +36,7 @@ def test(folder: Path) -> ForwardTest:
 
 
 def recorded(test: ForwardTest, days: int, *, code: str = "code") -> ForwardTest:
-    return record_days(test, read, START + timedelta(days=days), lambda: NOW, code=code)
+    return record_days(test, read_walk, START + timedelta(days=days), lambda: NOW, code=code)
 
 
 def reopened(folder: Path) -> ForwardTest:
@@ -128,7 +126,7 @@ def test_revised_candles_of_a_recorded_day_are_refused(test: ForwardTest, folder
     known = recorded(test, 10)
 
     def revised(dataset: Dataset, window: Window) -> CandleArrays:
-        candles = read(dataset, window)
+        candles = read_walk(dataset, window)
         is_late = candles.time >= int(datetime(2021, 3, 15, tzinfo=UTC).timestamp())
         shift = round(candles.open[0] * 0.1, 2)
         numbers = {

@@ -14,25 +14,13 @@ from optimizer.objective.portfolio import portfolio
 from optimizer.strategies.protocol import load, repaired
 from optimizer.strategies.trade_management import TradeManagement
 from tests.factories.forward_rules import START, make_rule
-from tests.factories.levels import read_made
-from tradeschool.markets.calendars import expected_slots
+from tests.factories.forward_tests import WHOLE, read_walk
 from tradeschool.markets.catalogue import find_dataset
-from tradeschool.markets.instruments import Dataset
 from tradeschool.markets.windows import Window
-from tradeschool.ohlcv.arrays import CandleArrays, are_among
-
-WHOLE = Window(midnight(date(2021, 3, 1)), midnight(date(2021, 4, 20)))
-
-
-def read(dataset: Dataset, window: Window) -> CandleArrays:
-    """Candles of one random walk, whatever the window, when the market is open."""
-    candles = read_made(dataset, WHOLE)
-    is_in = (candles.time >= window.start_seconds) & (candles.time < window.end_seconds)
-    return candles[is_in & are_among(candles.time, expected_slots(dataset, WHOLE))]
 
 
 def account(rule: ForwardRule, days: int) -> DailySeries:
-    return paper_account(rule, read, START + timedelta(days=days))
+    return paper_account(rule, read_walk, START + timedelta(days=days))
 
 
 @pytest.mark.parametrize("strategy", ["sma_cross", "rsi_reversion", "donchian_breakout"])
@@ -59,7 +47,7 @@ def test_the_days_are_those_of_one_backtest_at_the_fixed_size() -> None:
     end = midnight(START + timedelta(days=20))
     runs = []
     for each in rule.datasets:
-        candles = read(each.source, Window(midnight(each.candles_from), end))
+        candles = read_walk(each.source, Window(midnight(each.candles_from), end))
         first = int(np.searchsorted(candles.time, int(midnight(START).timestamp()))) - each.warm_up_bars
         prepared = prepare(candles[np.arange(first, len(candles))], Window(midnight(each.candles_from), end), 50)
         whole = repaired(load(rule.strategy), rule.parameters)
@@ -86,8 +74,8 @@ def test_a_closed_market_at_the_start_begins_with_its_first_candle() -> None:
     saturday = date(2021, 3, 13)
     rule = make_rule(datasets=("oanda/EUR-USD/H1",), start=saturday)
 
-    assert paper_account(rule, read, saturday + timedelta(days=1)).days == ()
-    assert paper_account(rule, read, saturday + timedelta(days=4)).days[0] == date(2021, 3, 14)
+    assert paper_account(rule, read_walk, saturday + timedelta(days=1)).days == ()
+    assert paper_account(rule, read_walk, saturday + timedelta(days=4)).days[0] == date(2021, 3, 14)
 
 
 def test_a_candle_over_midnight_belongs_to_the_day_on_which_it_opens() -> None:
@@ -99,4 +87,6 @@ def test_a_candle_over_midnight_belongs_to_the_day_on_which_it_opens() -> None:
 
 
 def test_the_test_data_has_gaps_on_weekends() -> None:
-    assert len(read(find_dataset("oanda/EUR-USD/H1"), WHOLE)) < len(read(find_dataset("coinbase/BTC-USD/H1"), WHOLE))
+    assert len(read_walk(find_dataset("oanda/EUR-USD/H1"), WHOLE)) < len(
+        read_walk(find_dataset("coinbase/BTC-USD/H1"), WHOLE)
+    )
