@@ -7,12 +7,21 @@ from tests.workers.web.test_api import eventually
 from tests.workers.web.test_metrics import scraped
 
 
+def by_name(page) -> dict[str, dict]:
+    """The summaries that the page has now."""
+    return {each["name"]: each for each in page.get("/api/forward").json().get("tests", ())}
+
+
+def shown(page, days: int) -> dict[str, dict]:
+    """The summaries once the poller has read the whole test."""
+    return eventually(lambda: (found := by_name(page)) and found["live"].get("days") == days and found)
+
+
 def test_the_topic_and_the_series_are_those_of_the_files(page, context) -> None:
     context.begin_run()
     test = make_forward_test(context.results)
 
-    topic = eventually(lambda: (found := page.get("/api/forward").json()).get("tests") and found)
-    (found,) = topic["tests"]
+    found = shown(page, 12)["live"]
     series = page.get("/api/runs/r1/forward/live").json()
 
     assert (found["run"], found["name"], found["days"], found["action"]) == ("r1", "live", 12, "paper_trade")
@@ -29,7 +38,7 @@ def test_a_changed_log_is_an_error_of_that_test_alone(page, context) -> None:
     broken = make_forward_test(context.results, name="broken")
     (broken.folder / "days.jsonl").write_text("{}\n")
 
-    tests = {each["name"]: each for each in eventually(lambda: page.get("/api/forward").json().get("tests"))}
+    tests = eventually(lambda: (found := by_name(page)).get("broken", {}).get("error") and found)
 
     assert tests["sound"]["error"] == ""
     assert "line 1 is not what was recorded" in tests["broken"]["error"]
@@ -42,6 +51,7 @@ def test_metrics_hold_the_last_day(page, context) -> None:
     last = test.log.days[-1]
     where = '{run="r1",test="live"}'
 
+    shown(page, 12)
     samples = scraped(page, f"tradeschool_forward_days{where}")
 
     assert samples[f"tradeschool_forward_days{where}"] == 12
