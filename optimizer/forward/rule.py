@@ -73,6 +73,8 @@ class ForwardRule(StoredModel):
     """First day of the test."""
     end: date | None
     """First day after a replay; None for a test on candles to come."""
+    data_end: date
+    """First day after all days that the search has read; earlier days of a replay are no evidence."""
     strategy: str
     direction: Direction
     parameters: dict[str, int | float]

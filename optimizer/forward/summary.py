@@ -21,10 +21,12 @@ EPOCH_ORDINAL = 719_163
 
 def forward_json(test: ForwardTest) -> dict[str, JsonValue]:
     """Return the summary of a forward test."""
-    rule, last = test.rule, test.last
-    returns = np.array([each.daily_return for each in test.log.days])
-    a_year = math.sqrt(DAYS_A_YEAR) / rule.deviation
-    known = sum(midnight(day_after(each.day)) <= rule.created for each in test.log.days)
+    return {**_rule_json(test), **_result_json(test), "error": ""}
+
+
+def _rule_json(test: ForwardTest) -> dict[str, JsonValue]:
+    """Return what was written before the first day."""
+    rule = test.rule
     return {
         "name": rule.name,
         "run": rule.run,
@@ -35,23 +37,6 @@ def forward_json(test: ForwardTest) -> dict[str, JsonValue]:
         "created": rule.created.isoformat(),
         "start": rule.start.isoformat(),
         "end": rule.end.isoformat() if rule.end else None,
-        "days": len(test.log.days),
-        "known_days": known,
-        "last_day": last.day.isoformat() if last else None,
-        "next_day": None if test.is_over else test.next_day.isoformat(),
-        "action": test.action.value,
-        "reason": last.reason if last else "no day is recorded yet",
-        "is_over": test.is_over,
-        "equity": last.equity if last else 1.0,
-        "drawdown": last.drawdown if last else 0.0,
-        "sharpe": finite_or_none(rounded(sharpe(returns))) if len(returns) else None,
-        "mean": rounded(float(returns.mean())) if len(returns) else None,
-        "lower": last.lower if last else None,
-        "upper": last.upper if last else None,
-        "lower_sharpe": _times(last.lower if last else None, a_year),
-        "upper_sharpe": _times(last.upper if last else None, a_year),
-        "e_value": last.e_value if last else 1.0,
-        "e_value_required": rounded(1 / rule.limits.alpha_deploy),
         "max_days": rule.limits.max_days,
         "size": rule.size,
         "bound": rule.bound,
@@ -59,8 +44,35 @@ def forward_json(test: ForwardTest) -> dict[str, JsonValue]:
         "datasets": [each.dataset for each in rule.datasets],
         "rule": [*rule.sentences],
         "rule_digest": digest_of(test.folder),
+        "e_value_required": rounded(1 / rule.limits.alpha_deploy),
+    }
+
+
+def _result_json(test: ForwardTest) -> dict[str, JsonValue]:
+    """Return the figures of the recorded days, and what the rule says after the last one."""
+    days, last, rule = test.log.days, test.last, test.rule
+    returns = np.array([each.daily_return for each in days])
+    a_year = math.sqrt(DAYS_A_YEAR) / rule.deviation
+    lower, upper = (last.lower, last.upper) if last else (None, None)
+    return {
+        "days": len(days),
+        "known_days": sum(midnight(day_after(each.day)) <= rule.created for each in days),
+        "read_days": sum(each.day < rule.data_end for each in days),
+        "last_day": last.day.isoformat() if last else None,
+        "next_day": None if test.is_over else test.next_day.isoformat(),
+        "action": test.action.value,
+        "reason": last.reason if last else "no day is recorded yet",
+        "is_over": test.is_over,
+        "equity": last.equity if last else 1.0,
+        "drawdown": last.drawdown if last else 0.0,
+        "sharpe": finite_or_none(rounded(sharpe(returns))) if days else None,
+        "mean": rounded(float(returns.mean())) if days else None,
+        "lower": lower,
+        "upper": upper,
+        "lower_sharpe": _times(lower, a_year),
+        "upper_sharpe": _times(upper, a_year),
+        "e_value": last.e_value if last else 1.0,
         "code_changes": len(test.log.accepted),
-        "error": "",
     }
 
 

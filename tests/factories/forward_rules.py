@@ -23,6 +23,7 @@ def make_rule(
         "created": CREATED,
         "start": START,
         "end": None,
+        "data_end": START,
         "strategy": "sma_cross",
         "direction": Direction.BOTH,
         "parameters": {"fast": 5, "slow": 20, "atr_period": 14, "stop_atr": 2.0, "target_atr": 3.0},

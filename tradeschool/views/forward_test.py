@@ -57,6 +57,10 @@ def show_forward_test(test: ForwardTest, summary: dict[str, JsonValue]) -> None:
     console().print(table)
     if summary["known_days"]:
         console().print(f"{summary['known_days']} of {summary['days']} days had ended before the rule was written")
+    if summary["read_days"]:
+        console().print(
+            f"{summary['read_days']} of {summary['days']} days were read by the search: they are no evidence"
+        )
     console().print(f"{str(summary['action']).replace('_', ' ')}: {summary['reason']}")
 
 

@@ -176,7 +176,7 @@ def test_a_summary_holds_the_figures_of_the_last_day(test: ForwardTest, folder: 
     (listed,) = forward_summaries(folder.parents[2])
 
     assert listed == found
-    assert (found["days"], found["last_day"], found["known_days"]) == (12, "2021-03-22", 0)
+    assert (found["days"], found["last_day"], found["known_days"], found["read_days"]) == (12, "2021-03-22", 0, 0)
     assert found["equity"] == known.log.days[-1].equity
     assert found["next_day"] == "2021-03-23"
     series = series_json(known)

@@ -1,14 +1,10 @@
 """One process that continues a forward test: opens it under its lock, records settled days, and tells the decision."""
 
 import fcntl
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from optimizer.forward.day_log import ForwardAction, ForwardDay
 from optimizer.forward.forward_test import (
@@ -19,77 +15,31 @@ from optimizer.forward.forward_test import (
     record_days,
     require_code,
 )
-from optimizer.forward.paper_account import datasets_of, train_account
 from optimizer.forward.rule import (
-    ForwardDataset,
-    ForwardLimits,
     ForwardRule,
-    bound_of,
     code_of,
     setup_changes,
 )
-from optimizer.objective.trial_result import rounded
 from optimizer.runs import fingerprint
 from optimizer.validation.holdout_log import log_access
 from tradeschool.app.context import candles_of, holdout_candles_of
 from tradeschool.app.forward.chosen_setup import ChosenSetup, setup_of_file, setup_of_run
 from tradeschool.app.forward.decision_message import tell_decision
-from tradeschool.app.forward.settled_candles import SettledCandles, first_stored, ready_until
+from tradeschool.app.forward.forward_request import ForwardRequest
+from tradeschool.app.forward.new_rule import new_rule
+from tradeschool.app.forward.settled_candles import SettledCandles, ready_until
 from tradeschool.app.search.search_run import context_of
 from tradeschool.app.search.strategy_isolation import load_here
 from tradeschool.errors import DataIncomplete, ForwardTestChanged, SettingsError, StoreUnwritable
-from tradeschool.markets.timerange import parse_timerange, settled_day
-from tradeschool.markets.windows import EPOCH, Window
+from tradeschool.markets.timerange import settled_day
 from tradeschool.settings.model import Settings
 from tradeschool.views.terminal import now, say
 from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
 
-LIVE = "live"
-"""Default name of a forward test on candles to come."""
-FORWARD_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LOCK_NAME = ".lock"
 PART = "forward"
 """Part name of a forward test's candles in the access log."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForwardRequest:
-    """What a user asks for; None or empty for options that were not given."""
-
-    run_name: str | None = None
-    params: Path | None = None
-    name: str | None = None
-    replay: str | None = None
-    """Range of sealed candles, instead of candles to come."""
-    limits: Mapping[str, float | int] = field(default_factory=dict)
-    """Changes of the rule's limits by field name."""
-    force: bool = False
-
-    @property
-    def window(self) -> Window | None:
-        """The range of a replay, in whole days.
-
-        Raises:
-            SettingsError: it is malformed, or does not begin and end at midnight UTC.
-        """
-        if self.replay is None:
-            return None
-        window = parse_timerange(self.replay)
-        if any((each - EPOCH) % timedelta(days=1) for each in (window.start, window.end)):
-            raise SettingsError(f"--replay {self.replay}: expected whole days, such as 2024-01-01..2025-01-01")
-        return window
-
-    @property
-    def test_name(self) -> str:
-        """Name of the forward test.
-
-        Raises:
-            SettingsError: it is no name.
-        """
-        if self.name and not FORWARD_NAME.fullmatch(self.name):
-            raise SettingsError(f"--name {self.name}: expected up to 64 letters, digits, dashes and underscores")
-        return self.name or (f"replay-{self.window.name}" if self.window else LIVE)
 
 
 class ForwardSession:
@@ -143,54 +93,11 @@ def forward_session(settings: Settings, request: ForwardRequest) -> Iterator[For
     with _locked(folder), SettledCandles(stores) as candles:
         test = continued_forward_test(folder)
         if test is None:
-            test = _begun(context, folder, _new_rule(request, chosen, candles, code))
+            test = _begun(context, folder, new_rule(request, chosen, candles, code, now()))
         else:
             _require_unchanged(test, request, chosen)
             require_code(test, code, force=request.force)
         yield ForwardSession(settings, test, candles, code)
-
-
-def _new_rule(request: ForwardRequest, chosen: ChosenSetup, candles: SettledCandles, code: str) -> ForwardRule:
-    setup, window = chosen.setup, request.window
-    start = window.start.date() if window else chosen.data_end
-    train = train_account(setup, candles.arrays, chosen.size)
-    deviation = float(train.returns.std(ddof=1)) if len(train.returns) > 1 else 0.0
-    if deviation == 0:
-        raise SettingsError(f"run {setup.run}: its parameters never trade on train; there is nothing to test")
-    datasets = [
-        ForwardDataset(
-            dataset=each.name,
-            warm_up_bars=setup.warm_up(each),
-            candles_from=first_stored(candles, each, setup.warm_up(each), start),
-        )
-        for each in datasets_of(setup)
-    ]
-    fields = {"max_drawdown": chosen.max_drawdown, **request.limits}
-    try:
-        return ForwardRule(
-            name=request.test_name,
-            run=setup.run,
-            level=setup.level,
-            attempt=setup.attempt,
-            trial=setup.trial,
-            created=now(),
-            start=start,
-            end=window.end.date() if window else None,
-            strategy=setup.strategy,
-            direction=setup.direction,
-            parameters=setup.parameters,
-            position_fraction=setup.position_fraction,
-            size=chosen.size,
-            costs=setup.costs,
-            datasets=tuple(datasets),
-            code=code,
-            deviation=rounded(deviation),
-            bound=rounded(bound_of(deviation, float(train.returns.min()))),
-            limits=ForwardLimits.model_validate(fields),
-        )
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise SettingsError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
 
 
 def _begun(context: RunContext, folder: Path, rule: ForwardRule) -> ForwardTest:
@@ -198,6 +105,8 @@ def _begun(context: RunContext, folder: Path, rule: ForwardRule) -> ForwardTest:
     log_access(run, PART, level=rule.level, attempt=rule.attempt, trials=[rule.trial], now=now())
     test = begin_forward_test(context.results_dir, folder, rule)
     event_log.record(run, "forward_started", run=rule.run, name=rule.name, start=rule.start.isoformat())
+    if rule.start < rule.data_end:
+        say(f"days before {rule.data_end} were read by the search: they are no evidence")
     for line in (f"rule of forward test {rule.name}, written to {folder}:", *rule.sentences):
         say(line)
     return test

@@ -10,14 +10,8 @@ from optimizer.forward.forward_test import FOLDER, read_forward_test
 from optimizer.forward.summary import forward_json, forward_summaries, series_json
 from tradeschool.app.context import load_settings
 from tradeschool.app.forward.follow_forward import watch_forward
-from tradeschool.app.forward.forward_session import (
-    FORWARD_NAME,
-    LIVE,
-    ForwardRequest,
-    ForwardSession,
-    forward_session,
-    require_nothing_missing,
-)
+from tradeschool.app.forward.forward_request import FORWARD_NAME, LIVE, ForwardRequest
+from tradeschool.app.forward.forward_session import ForwardSession, forward_session, require_nothing_missing
 from tradeschool.cli.options.output import json_option
 from tradeschool.errors import GateNotMet, SettingsError
 from tradeschool.views.forward_test import say_day, show_forward_test, show_forward_tests

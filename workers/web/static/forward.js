@@ -48,7 +48,8 @@ function card(test) {
     h("p", { class: "sub" }, `${test.reason}.`), progress(test), readings(test),
     h("div", { class: "chart", key: `equity ${test.name}`, id: `c-forward-${test.name}` }), h("div", { class: "chart", key: `limits ${test.name}`, id: `c-limits-${test.name}` }),
     h("details", { key: "rule" }, h("summary", {}, "Rule, written before the first day"), h("ul", { class: "checks" }, test.rule.map((each) => h("li", {}, each)))),
-    test.known_days > 0 && h("p", { class: "sub", key: "known" }, `${count(test.known_days)} of ${count(test.days)} days had ended before the rule was written.`));
+    test.known_days > 0 && h("p", { class: "sub", key: "known" }, `${count(test.known_days)} of ${count(test.days)} days had ended before the rule was written.`),
+    test.read_days > 0 && h("p", { class: "sub", key: "read" }, `${count(test.read_days)} of ${count(test.days)} days were read by the search: they are no evidence.`));
 }
 
 /** E-value on a logarithmic scale: it starts at 1, and grows by a factor. */

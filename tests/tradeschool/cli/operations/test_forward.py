@@ -56,7 +56,7 @@ def test_a_replay_records_each_day_and_is_the_same_again(command: Command, seale
 
     assert (found["days"], found["action"], found["is_over"], found["is_replay"]) == (40, "paper_trade", True, True)
     assert found["last_day"] == "2021-04-09"
-    assert found["known_days"] == 40
+    assert (found["known_days"], found["read_days"]) == (40, 0)
     assert "rule of forward test replay-20210301-20210410" in told
     assert json.loads(command("forward", "--params", "best_params.json", "--replay", REPLAY, "--json")[1]) == found
     assert (folder() / DAYS_NAME).read_bytes() == before
@@ -216,6 +216,14 @@ def test_a_run_that_has_not_ended_is_refused(command: Command, monkeypatch: pyte
 
     assert code == 2
     assert "has no recommendation yet" in said
+
+
+def test_a_replay_of_days_that_the_search_read_says_so(command: Command, sealed: None) -> None:
+    code, out, told = command("forward", "--params", write_winner(), "--replay", "2021-02-20..2021-03-05", *WIDE)
+
+    assert code == 0
+    assert "days before 2021-03-01 were read by the search: they are no evidence" in told
+    assert "9 of 13 days were read by the search" in out
 
 
 def test_candles_to_come_begin_after_the_data_and_wait_for_settled_days(
