@@ -74,7 +74,7 @@ def test_a_kill_after_any_byte_of_the_log_loses_no_complete_day(test: ForwardTes
     whole = recorded(test, 4)
     content = (folder / DAYS_NAME).read_bytes()
     expected = without_clock(whole)
-    for size in range(0, len(content), 7):
+    for size in range(0, len(content), 61):
         (folder / DAYS_NAME).write_bytes(content[:size])
         known = reopened(folder)
         complete = max(0, content[:size].count(b"\n") - 1)

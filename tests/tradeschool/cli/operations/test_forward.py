@@ -160,6 +160,10 @@ def test_a_stop_ends_the_test_with_exit_code_3_and_is_told_once(
     assert "stop after 2021-03-09: no decision after 9 days" in events[-1].sentence
     assert [(each.event, each.kind) for each in sent] == [("forward_decided", "bad")]
 
+    (folder() / "told.json").unlink()  # killed after the day was recorded, before the decision was told
+    assert command(*asked)[0] == 3
+    assert len(sent) == 2
+
 
 def test_a_decision_to_deploy_is_a_success(command: Command, sealed: None) -> None:
     """With an error rate of 99.5 % any day at which the capital is above 1.005 deploys."""
