@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy.stats import beta
+from scipy.special import logsumexp
+from scipy.stats import bernoulli, beta
 
 from optimizer.validation.statistics.confidence_sequence import BETS, ConfidenceSequence, Limits, log_capital
 
@@ -123,6 +124,19 @@ def test_a_limit_never_retreats_and_larger_values_count_as_the_bound() -> None:
     assert read(np.array([10 * BOUND]))[-1] == read(np.array([BOUND]))[-1]
     assert read(np.array([-10 * BOUND]))[-1].e_value == pytest.approx(plain_capital(np.array([-BOUND]), 0.0))
     assert plain_capital(np.array([-BOUND]), 0.0) > 0
+
+
+def test_the_capital_against_coins_is_their_likelihood_ratio() -> None:
+    """A second opinion by scipy: a bet l on a coin of -b or b is the ratio of heads with (1 + l b) / 2 to fair ones."""
+    heads = np.random.default_rng(6).random(200) < 0.6
+    ratios = []
+    for each in BETS:
+        bet = min(each / math.sqrt(365) / DEVIATION, 0.9 / BOUND)
+        ratios.append(bernoulli.logpmf(heads, (1 + bet * BOUND) / 2).sum() - bernoulli.logpmf(heads, 0.5).sum())
+
+    found = log_capital(np.where(heads, BOUND, -BOUND), mean=0.0, bound=BOUND, deviation=DEVIATION)[-1]
+
+    assert found == pytest.approx(logsumexp(ratios) - math.log(len(BETS)))
 
 
 def test_a_capital_against_a_true_mean_is_a_martingale() -> None:
