@@ -15,6 +15,7 @@
     ├── StrategyNotImported     1   a user's strategy cannot be imported or prepared
     ├── StrategyFailed          1   a user's strategy raises, ends its process or does not end where a search needs it
     ├── TrialDiffers            1   re-running a recorded trial gave a different result
+    ├── ForwardTestChanged      1   rule, parameters, code or a recorded day of a forward test changed
     ├── StudyChanged            1   another process wrote to the study; its trials must be read again
     ├── LeadershipLost          1   this process no longer holds the leadership lock of a run
     └── ProviderError           1   a provider's response ends the download of one dataset
@@ -97,6 +98,10 @@ class LeadershipLost(TradeschoolError):
 
 class TrialDiffers(TradeschoolError):
     """Re-running a recorded trial gave a different result: code, candles or a stateful strategy changed it."""
+
+
+class ForwardTestChanged(TradeschoolError):
+    """A forward test cannot continue: its rule, parameters, code or a recorded day is not what it was."""
 
 
 class StrategyNotImported(TradeschoolError):

@@ -19,6 +19,8 @@ results/<run>/report.json, report.html              the whole run in one file; t
 results/<run>/lineage.json                          each attempt with its inputs and its gate
 results/<run>/escalation.json                       what was missed, if a level failed all attempts
 results/<run>/holdout_log.jsonl                        each read of validation, test and the holdout period, appended
+results/<run>/forward/<name>/rule.json              rule of a forward test, written before its first day
+results/<run>/forward/<name>/days.jsonl             each day of it: return, equity, limits, decision, appended
 
 Files of a later attempt replace those of an earlier one.
 """
@@ -31,6 +33,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 from pydantic import JsonValue
 
+from optimizer.forward.summary import run_summaries
 from optimizer.level.spec import Level, Part
 from optimizer.objective.dominance import FRONT_RULE
 from optimizer.objective.trial_result import Evaluation, finite_or_none
@@ -134,6 +137,7 @@ def write_report(results_dir: Path, folder: Path, record: RunRecord, shares: Can
     if evidence and evidence.cross_validation:
         path = folder / evidence.level / "cross_validation.json"
         _publish(results_dir, path, _text(evidence.cross_validation.model_dump(mode="json")))
+    report["forward"] = [*run_summaries(folder)]
     _publish(results_dir, folder / "recommendation.json", _text(recommendation_json(recommendation)))
     _publish(results_dir, folder / "report.json", _text(report))
     _publish(results_dir, folder / REPORT_NAME, draw_page(report))

@@ -24,6 +24,7 @@ COMMANDS = {
     "markets": ("candles.markets:markets", "Find instruments and show what is known of them."),
     "data": ("candles.data:data", "Inspect and manage candles on disk."),
     "optimize": ("search.optimize:optimize", "Run parameter searches and inspect their results."),
+    "forward": ("operations.forward:forward", "Test chosen parameters on paper on new candles."),
     "backtest": ("strategies.backtest:backtest", "Backtest a strategy with fixed parameters."),
     "costs": ("strategies.costs:costs", "List and show presets of trading costs."),
     "strategy": ("strategies.strategy:strategy", "List, create and check strategies."),

@@ -13,7 +13,8 @@ from tradeschool.markets.instruments import Instrument
 
 EVENTS = (
     "dataset_sealed,level_passed,level_failed,level_escalated,run_finished,run_interrupted,recommendation,"
-    "worker_lost,search_stalled,search_resumed,provider_paused,provider_banned,download_failed,fetcher_lost"
+    "worker_lost,search_stalled,search_resumed,provider_paused,provider_banned,download_failed,fetcher_lost,"
+    "forward_decided"
 )
 """Events that are sent by default."""
 SHORTEST_TOKEN = 16

@@ -44,6 +44,8 @@ SENTENCES: Mapping[str, str] = {
     "provider_paused": "{provider} asks for a pause of {seconds} s",
     "provider_banned": "{provider} refuses requests: {reason}",
     "recommendation": "recommendation: {action}: {reason}",
+    "forward_started": "forward test {name} of {run} started from {start}",
+    "forward_decided": "forward test {name} of {run}: {action} after {day}: {reason}",
     "jobs_requeued": "{jobs} failed jobs requeued",
 }
 """The sentence of each known event with its facts; other events are shown by name."""

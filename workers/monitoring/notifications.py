@@ -54,6 +54,8 @@ ADVICE: Mapping[str, str] = {"deploy": "good", "paper trade": "warning"}
 """Notification kind by recommendation; every other recommendation is `bad`."""
 ENDS = frozenset({"run_finished", "run_interrupted"})
 """Events after which a run is inactive until it is resumed."""
+AFTER_RUN = frozenset({"forward_started", "forward_decided"})
+"""Events of forward tests, which follow a run's end; the process that continues a test sends them itself."""
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +139,8 @@ class NotificationMonitor:
             self._follower = Follower(self.overview.sources.context.folder(run), offset=begin)
             self._memory.run = run
         for event in self._follower.new_events():
+            if event.name in AFTER_RUN:
+                continue
             self._under_way = event.name not in ENDS
             if event.name == "dataset_sealed":  # also recorded by a download that belongs to a run
                 self._is_new("dataset_sealed", f"{event.facts.get('dataset')} {event.facts.get('window')}")

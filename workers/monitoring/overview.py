@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from pydantic import JsonValue
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisGone
 from redis.exceptions import RedisError
 
+from optimizer.forward.summary import SummaryCache
 from optimizer.runs.live_reader import StudyWatch
 from tradeschool.embedded_valkey.server import EmbeddedValkey
 from tradeschool.errors import TradeschoolError
@@ -77,6 +79,7 @@ class Overview:
         self.studies = StudyWatch(sources.context.storage_url)
         self._queue: TrialQueue | None = None
         self._inventory = Inventory(sources.context.store)
+        self._forward = SummaryCache()
         self._errors: dict[str, str] = {}
         self._queue_seen: tuple[float, View[Snapshot]] | None = None
 
@@ -108,6 +111,10 @@ class Overview:
     def _look_at_candles(self) -> list[InventoryEntry]:
         stored, _ = stored_datasets(self.sources.context.store)
         return self._inventory.look(list(dict.fromkeys((*self.sources.datasets, *stored))))
+
+    def forward(self) -> View[list[dict[str, JsonValue]]]:
+        """Return the summaries of the forward tests of all runs."""
+        return self._see("forward", lambda: self._forward.look(self.sources.context.results_dir))
 
     def download(self) -> View[DownloadStatus]:
         """Return the status of the last download; no value if there was none."""

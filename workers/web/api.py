@@ -27,7 +27,7 @@ WRITE_SECONDS = 30.0
 MAX_STREAMS = 1_000
 RUN_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LEVEL_NAME = re.compile(r"[A-Za-z0-9]{1,16}")
-TOPICS = ("queue", "run", "candles", "download")
+TOPICS = ("queue", "run", "candles", "download", "forward")
 
 POLLER = web.AppKey("poller", Poller)
 TOPIC_STORE = web.AppKey("topic_store", TopicStore)
@@ -56,6 +56,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/runs/{run}", run_status),
         web.get("/api/runs/{run}/events", run_events),
         web.get("/api/runs/{run}/report", report),
+        web.get("/api/runs/{run}/forward/{name}", forward_series),
         web.get("/api/runs/{run}/levels/{level}/equity", equity),
         web.get("/api/runs/{run}/levels/{level}/attempts/{attempt}/trials", trials),
         web.get("/api/runs/{run}/levels/{level}/attempts/{attempt}/importance", importance),
@@ -159,6 +160,15 @@ async def equity(request: web.Request) -> web.Response:
     return _json(_found(await poller.recent(("equity", run, level), lambda: read_json(path)), "no winner yet"))
 
 
+async def forward_series(request: web.Request) -> web.Response:
+    """Return the daily series of a forward test."""
+    poller, run, name = request.app[POLLER], await _run_folder(request), request.match_info["name"]
+    if not RUN_NAME.fullmatch(name):
+        raise web.HTTPNotFound(text="no such forward test")
+    found = await poller.recent(("forward", run, name), lambda: details.forward_series(poller.folder(run), name))
+    return _json(_found(found, "no such forward test"), is_large=True)
+
+
 async def trials(request: web.Request) -> web.Response:
     """Return the finished trials of an attempt from an offset on, in order of commit."""
     poller, study = request.app[POLLER], await _study(request)
@@ -230,6 +240,18 @@ async def _run(request: web.Request) -> str:
     name, poller = request.match_info["run"], request.app[POLLER]
     known = (await poller.recent("runs", poller.overview.runs)).value
     if not RUN_NAME.fullmatch(name) or (known is not None and name not in known):
+        raise web.HTTPNotFound(text="no such run")
+    return name
+
+
+async def _run_folder(request: web.Request) -> str:
+    """Return the run name of a request; a forward test's run need not be in the study database.
+
+    Raises:
+        HTTPNotFound: If the name is not valid.
+    """
+    name = request.match_info["run"]
+    if not RUN_NAME.fullmatch(name):
         raise web.HTTPNotFound(text="no such run")
     return name
 

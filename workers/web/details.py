@@ -2,9 +2,12 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pydantic import JsonValue
 
+from optimizer.forward.forward_test import FOLDER, read_forward_test
+from optimizer.forward.summary import series_json
 from optimizer.search.importance import importances
 from optimizer.search.trial_summary import TrialView
 from workers.coordinator import event_log
@@ -68,6 +71,16 @@ class ImportanceCache:
             self._known[study] = counted, shares
         found: dict[str, JsonValue] = {**shares}
         return {"study": study, "trials": counted, "importances": found}
+
+
+def forward_series(run_folder: Path, name: str) -> JsonValue:
+    """Return the daily series of a run's forward test; None if there is none of that name.
+
+    Raises:
+        ForwardTestChanged: a file is not what was written.
+    """
+    test = read_forward_test(run_folder / FOLDER / name)
+    return {"run": test.rule.run, "name": name, **series_json(test)} if test else None
 
 
 def _ranges(level: JsonValue) -> dict[str, tuple[float, float]]:

@@ -5,6 +5,7 @@ The `rq_` metrics have the names and labels of rq-exporter, which does not suppo
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from itertools import accumulate
 
@@ -22,10 +23,11 @@ Object = Mapping[str, JsonValue]
 Sample = tuple[Sequence[str], JsonValue]
 """Labels and value of a sample; samples without a numeric value are omitted."""
 
-SOURCES = ("queue", "run", "candles", "download")
+SOURCES = ("queue", "run", "candles", "download", "forward")
 JOB_STATES = ("queued", "started", "finished", "failed", "deferred", "scheduled")
 TRIAL_STATES = ("complete", "pruned", "failed")
 STALLS = ("no workers", "workers suspended")
+FORWARD_ACTIONS = ("paper_trade", "deploy", "stop")
 LEVEL_STATES = ("waiting", "searching", "validating", "failed", "passed")
 
 
@@ -58,6 +60,7 @@ class MetricsCollector(Collector):
         yield from _queue(queue)
         yield from _workers(_objects(queue.get("workers")))
         yield from _levels(_objects(_object(topics["run"].get("run")).get("levels")))
+        yield from _forward(_objects(topics["forward"].get("tests")))
         yield from _candles(_objects(topics["candles"].get("datasets")))
         yield from _downloads(_object(download.get("download")), download.get("state") == "running")
         yield from _providers(_objects(_object(download.get("download")).get("providers")))
@@ -140,6 +143,33 @@ def _levels(levels: Sequence[Object]) -> Iterator[Metric]:
         yield _gauge(f"tradeschool_level_gate_{field}", description, ["level", "criterion"], readings)
     states = [([name, state], state == level.get("state")) for name, level in named for state in LEVEL_STATES]
     yield _gauge("tradeschool_level_state", "1 for the current state of a level, else 0.", ["level", "state"], states)
+
+
+def _forward(tests: Sequence[Object]) -> Iterator[Metric]:
+    named = [((str(test.get("run")), str(test.get("name"))), test) for test in tests]
+    labels = ["run", "test"]
+    for name, field, description in (
+        ("tradeschool_forward_days", "days", "Number of recorded days of a forward test."),
+        ("tradeschool_forward_equity", "equity", "Equity of a forward test; 1 at its start."),
+        ("tradeschool_forward_drawdown_ratio", "drawdown", "Maximum intrabar drawdown of a forward test so far."),
+        ("tradeschool_forward_mean_lower_limit", "lower", "Lower limit of the mean daily return of a forward test."),
+        ("tradeschool_forward_mean_upper_limit", "upper", "Upper limit of the mean daily return of a forward test."),
+        ("tradeschool_forward_e_value", "e_value", "E-value against a mean daily return of zero or less."),
+        ("tradeschool_forward_e_value_required", "e_value_required", "E-value at which a forward test deploys."),
+    ):
+        yield _gauge(name, description, labels, [(list(who), test.get(field)) for who, test in named])
+    actions = [([*who, each], each == test.get("action")) for who, test in named for each in FORWARD_ACTIONS]
+    description = "1 for what the rule of a forward test says now, else 0."
+    yield _gauge("tradeschool_forward_action", description, [*labels, "action"], actions)
+    ends = [(list(who), _end_of_day(test.get("last_day"))) for who, test in named]
+    description = "Unix time at the end of the last recorded day of a forward test."
+    yield _gauge("tradeschool_forward_recorded_until_seconds", description, labels, ends)
+
+
+def _end_of_day(day: JsonValue) -> JsonValue:
+    if not isinstance(day, str):
+        return None
+    return (datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1)).timestamp()
 
 
 def _candles(datasets: Sequence[Object]) -> Iterator[Metric]:

@@ -56,6 +56,7 @@ class Poller:
             PolledTopic(topic="run", look=self._run_status, watched_seconds=2.0, idle_seconds=10.0),
             PolledTopic(topic="events", look=self._events, watched_seconds=2.0, idle_seconds=10.0),
             PolledTopic(topic="download", look=self._download, watched_seconds=2.0, idle_seconds=10.0),
+            PolledTopic(topic="forward", look=self._forward_tests, watched_seconds=5.0, idle_seconds=30.0),
             PolledTopic(topic="candles", look=self._candles, watched_seconds=5.0, idle_seconds=30.0),
         )
 
@@ -138,6 +139,10 @@ class Poller:
             {**leased.inventory.to_json(), "months": dict(leased.months)} for leased in view.value or ()
         ]
         return {"error": view.error, "datasets": datasets}
+
+    def _forward_tests(self) -> JsonValue:
+        view = self.overview.forward()
+        return {"error": view.error, "tests": [*(view.value or ())]}
 
     def history(self) -> JsonValue:
         """Return the queue history."""

@@ -212,6 +212,21 @@ def test_the_log_of_a_finished_run_is_not_extended(context: ServiceHarness) -> N
     assert len(event_log.read(run)) == 2
 
 
+def test_forward_tests_of_a_finished_run_are_sent_by_their_own_command(context: ServiceHarness) -> None:
+    """Their events come after the run's end, and do not make the run active again."""
+    folder = context.begin_run()
+    sender = context.notifications()
+    event_log.record(folder, "run_finished", run="r1", outcome="passed", reason="every gate is met")
+    sender.look()
+    assert context.said() == ["run_finished"]
+    event_log.record(folder, "forward_started", run="r1", name="live", start="2026-01-01")
+    event_log.record(folder, "forward_decided", run="r1", name="live", action="deploy", day="2026-06-01", reason="e")
+    sender.look()
+
+    assert context.said() == []
+    assert not sender._under_way
+
+
 def test_only_a_silent_worker_is_reported_lost(context: ServiceHarness) -> None:
     notifications = context.notifications()
     context.workers = (worker(3.0, "w1"), worker(4.0, "w2"))

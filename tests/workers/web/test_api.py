@@ -55,9 +55,9 @@ def eventually(look, seconds: float = 60.0):
 def test_a_new_stream_receives_every_topic_at_once(page, context) -> None:
     context.begin_run()
     with stream(page) as told:
-        seen = dict(next(told) for _ in range(5))
+        seen = dict(next(told) for _ in range(6))
 
-    assert set(seen) == {"queue", "run", "events", "candles", "download"}
+    assert set(seen) == {"queue", "run", "events", "candles", "download", "forward"}
 
 
 def finished(topic) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.factories.forward_tests import make_forward_test
 from workers.coordinator import event_log
 from workers.coordinator.leadership import acquire_leadership
 
@@ -65,6 +66,7 @@ def busy(context, plan, study: Path, fail_a_job):
     (context.results / "r1" / "1" / "equity.json").write_text(json.dumps(equity | {"buy_and_hold": [1.0] * 100}))
     context.recommend("the gate of level 1 is not met <script>")
     (context.results / "r1" / "report.html").write_text("<h1>Report</h1>")
+    make_forward_test(context.results)
     event_log.record(context.results / "r1", "level_passed", level="1", attempt=1, trial=3)
     fail_a_job(plan, "<b>no luck</b>")
     return context

@@ -7,7 +7,7 @@ from functools import partial
 
 from fetcher.download import run_loop
 from fetcher.download.fetch_context import RunOptions
-from fetcher.download.follow import FollowPlan, follow
+from fetcher.download.follow import FollowPlan, FollowStatus, follow
 from fetcher.download.pending import remaining_downloads
 from fetcher.download.progress import DownloadProgress
 from fetcher.locks import exclusive, of_provider
@@ -52,11 +52,27 @@ def plan(wanted: list[DatasetRange], store: Store, settings: Settings, *, native
     show_plan(wanted, store, access, native=native, as_json=as_json)
 
 
-def keep_up(wanted: list[DatasetRange], store: Store, settings: Settings, *, native: bool, every: float) -> None:
-    """Keep the chosen datasets up to date until interrupted; print one line per round."""
+def keep_up(
+    wanted: list[DatasetRange],
+    store: Store,
+    settings: Settings,
+    *,
+    every: float,
+    native: bool = False,
+    after_round: Callable[[], None] = lambda: None,
+) -> None:
+    """Keep the chosen datasets up to date until interrupted; print one line per round and call `after_round`.
+
+    An exception of `after_round` ends the download and is raised here.
+    """
     wanted, access = reachable(wanted, settings)
+
+    def tell(health: FollowStatus) -> None:
+        say(health.line())
+        after_round()
+
     with _notifying(settings):
-        asyncio.run(_follow(_following(wanted, native=native), store, access, every))
+        asyncio.run(_follow(_following(wanted, native=native), store, access, every, tell))
 
 
 @contextmanager
@@ -172,8 +188,10 @@ def _following(wanted: Sequence[DatasetRange], *, native: bool) -> FollowPlan:
     )
 
 
-async def _follow(what: FollowPlan, store: Store, access: dict[str, Access], every: float) -> None:
-    """Keep datasets up to date until interrupted; print one line per round."""
+async def _follow(
+    what: FollowPlan, store: Store, access: dict[str, Access], every: float, tell: Callable[[FollowStatus], None]
+) -> None:
+    """Keep datasets up to date until interrupted; `tell` receives the result of each round."""
     async with locked(store, access):
         await follow(
             what,
@@ -181,7 +199,7 @@ async def _follow(what: FollowPlan, store: Store, access: dict[str, Access], eve
             access=access,
             now=now,
             pause=lambda: asyncio.sleep(every),
-            tell=lambda health: say(health.line()),
+            tell=tell,
         )
 
 

@@ -5,20 +5,22 @@ import { h, show } from "./dom.js";
 import { showCandles, showDownload } from "./candles.js";
 import { currentLevel, showCurriculum } from "./curriculum.js";
 import { showFigures } from "./figures.js";
+import { Forward } from "./forward.js";
 import { Search } from "./search.js";
 import { showTimeline } from "./timeline.js";
 import { Verdict } from "./verdict.js";
 import { Work } from "./work.js";
 
-const TOPICS = ["queue", "run", "candles", "download", "events"];
+const TOPICS = ["queue", "run", "candles", "download", "forward", "events"];
 const AGAIN_MS = 4000; // polling interval of a run that is not the newest
 const byId = (id) => document.getElementById(id);
 
 /** State of all panels. */
-const state = { queue: null, run: null, candles: null, download: null, events: null, chosen: null, level: null, older: null };
+const state = { queue: null, run: null, candles: null, download: null, forward: null, events: null, chosen: null, level: null, older: null };
 
 const search = new Search();
 const verdict = new Verdict();
+const forward = new Forward();
 const work = new Work(ask, say);
 
 /** Call the API; returns the JSON response, or an object with `error`. */
@@ -44,6 +46,7 @@ function draw(topic) {
   if (topic === "download") showDownload(byId("p-download"), state.download);
   if (topic === "events") showTimeline(byId("p-timeline"), state.events);
   if (topic === "run") drawRun(run);
+  if (topic === "run" || topic === "forward") forward.show(byId("p-forward"), state.forward, run, ask);
   showAlerts();
 }
 
