@@ -28,7 +28,7 @@ DRIFT_SHARPE = 1.0
 CALIBRATION = Path(__file__).with_name("calibration.json")
 LONGER = {each.name: longer for each, longer in zip(DEFAULT_TIMEFRAMES, TIMEFRAMES, strict=True)}
 """Timeframe of the bench by that of the project."""
-REVERSION_RANGES: dict[str, Bounds] = {"period": (4, 8), "oversold": (15.0, 40.0), "overbought": (60.0, 85.0)}
+REVERSION_RANGES: dict[str, Bounds] = {"period": (6, 8), "oversold": (15.0, 40.0), "overbought": (60.0, 85.0)}
 """Short periods: the exponential start value of a longer one would not fit into the quarter of EUR/USD."""
 
 
