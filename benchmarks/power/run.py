@@ -8,6 +8,7 @@ run is a line of a file; a bench that was killed continues with the runs that ar
 import argparse
 import json
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from benchmarks.power.tables import (
     level_table,
     missed_table,
     outcome_table,
+    reach_table,
     rule_table,
     target_rows,
 )
@@ -41,11 +43,14 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=cores())
     parser.add_argument("--runs", type=Path, default=RUNS, help="File of finished runs.")
     parser.add_argument("--tables", action="store_true", help="Only count the finished runs.")
+    parser.add_argument("--code", help="With --tables: fingerprint of the code whose runs are counted.")
     parser.add_argument("--name", default="power", help="Name of the files in benchmarks/results/.")
     options = parser.parse_args()
     chosen = _chosen(options.cells)
     seeds = options.seeds if options.seeds is not None else QUICK_SEEDS if options.quick else None
-    code, about, jobs = fingerprint(), machine(), jobs_of(chosen, seeds)
+    code, about, jobs = options.code or fingerprint(), machine(), jobs_of(chosen, seeds)
+    if options.code and not options.tables:
+        parser.error("--code counts finished runs: add --tables")
     if not options.tables:
         for number, run in enumerate(make_runs(options.runs, code, jobs, options.processes), 1):
             print(
@@ -72,6 +77,7 @@ def written(chosen: tuple[Cell, ...], found: list[Finished], about: dict[str, st
         "Level at which a run ended": level_table(chosen, runs),
         "Criteria that the last attempt missed": missed_table(chosen, runs),
         "Checks that were not met": check_table(chosen, runs),
+        "Gates that the rule meets": reach_table(chosen, runs),
         "Rules that know the edge": "\n\n".join(rules),
     }
     return "\n\n".join(f"## {title}\n\n{table.strip()}" for title, table in sections.items()) + "\n"
@@ -87,11 +93,13 @@ def _chosen(names: str | None) -> tuple[Cell, ...]:
 
 
 def _as_json(chosen: tuple[Cell, ...], found: list[Finished], about: dict[str, str]) -> dict[str, object]:
+    runs = by_cell(found)
     return {
         "about": about,
-        "rows": [asdict(row) for row in target_rows(chosen, by_cell(found))],
-        "cells": [asdict(cell) for cell in chosen],
-        "runs": [asdict(run) for run in sorted(found, key=lambda run: (run.cell, run.seed))],
+        "rows": [asdict(row) for row in target_rows(chosen, runs)],
+        "cells": [
+            asdict(cell) | {"actions": Counter(run.action for run in runs.get(cell.name, ()))} for cell in chosen
+        ],
     }
 
 

@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.power.cells import CALIBRATION, WINDOW, Cell, levels_of
+from benchmarks.power.cells import CALIBRATION, WINDOW, Cell, levels_of, rule_of
 from benchmarks.power.market import MadeMarket, make
-from optimizer.level.spec import Level
+from optimizer.level.spec import Level, Part
+from optimizer.objective.objective import evaluate_part, prepare_level
 from optimizer.runs.fingerprint import LENGTH, of_code
 from optimizer.runs.run_store import SURROGATES
 from optimizer.validation.curriculum_in_process import InProcessRun, run_in_process
+from optimizer.validation.gate import gate_readings
 from optimizer.validation.recommendation import RecommendedAction
 from optimizer.validation.selection import closest
 from tradeschool.atomic_files import append_line
@@ -52,6 +54,10 @@ class Finished:
     """Whether each check of the recommendation is met; null if unknown."""
     sharpes: Mapping[str, float | None]
     """Sharpe ratio of the examined winner by part."""
+    rule_missed: Mapping[str, Sequence[str]]
+    """Gate criteria on validation that the rule that knows the edge misses on the same market, by level; empty without
+    such a rule. No recommendation can be expected to meet a mandate that its rule misses.
+    """
     seconds: float
 
 
@@ -101,8 +107,10 @@ def make_run(path: Path, code: str, job: Job) -> Finished:
     """Make one run and append it to the file."""
     began = time.monotonic()
     market = make(job.cell.kind, job.cell.strength, WINDOW, job.seed)
-    run = recommended(levels_of(job.cell.kind), job.seed, market)
-    found = finished(run, job, code, time.monotonic() - began)
+    levels = levels_of(job.cell.kind)
+    run = recommended(levels, job.seed, market)
+    seconds = time.monotonic() - began
+    found = finished(run, job, code, rule_missed(levels, job.cell, market), seconds)
     append_line(path, json.dumps(asdict(found)))
     return found
 
@@ -115,7 +123,23 @@ def recommended(levels: Sequence[Level], seed: int, market: MadeMarket) -> InPro
     return run_in_process(levels, seed, market.read, market.read, surrogates=SURROGATES)
 
 
-def finished(run: InProcessRun, job: Job, code: str, seconds: float) -> Finished:
+def rule_missed(levels: Sequence[Level], cell: Cell, market: MadeMarket) -> dict[str, list[str]]:
+    """Return the gate criteria on validation that the cell's rule misses, by level; stress tests are left out."""
+    if not cell.sharpe:
+        return {}
+    parameters = rule_of(cell.kind).parameters
+    found = {}
+    for level in levels:
+        validation = prepare_level(level, Part.VALIDATION, market.read)
+        evaluation = evaluate_part(level, validation, parameters, Part.VALIDATION)
+        readings = gate_readings(level, evaluation.metrics, Part.VALIDATION)
+        found[level.name] = [reading.name for reading in readings if not reading.met]
+    return found
+
+
+def finished(
+    run: InProcessRun, job: Job, code: str, missed_by_rule: Mapping[str, Sequence[str]], seconds: float
+) -> Finished:
     """Return the line of a run."""
     attempts: dict[str, int] = {}
     for each in run.attempts:
@@ -130,6 +154,7 @@ def finished(run: InProcessRun, job: Job, code: str, seconds: float) -> Finished
         missed=_missed(run),
         checks={check.name: check.met for check in run.recommendation.checks},
         sharpes=_sharpes(run),
+        rule_missed=missed_by_rule,
         seconds=round(seconds, 2),
     )
 

@@ -112,6 +112,17 @@ def level_table(cells: Sequence[Cell], runs: Runs) -> str:
     return _frequencies("last level", cells, runs, lambda run: [f"level {run.last}"], by_name=True)
 
 
+def reach_table(cells: Sequence[Cell], runs: Runs) -> str:
+    """Return how often the rule that knows the edge meets each gate on validation, and all of them."""
+    with_rule = [cell for cell in cells if cell.sharpe]
+    return _frequencies("gate met by the rule", with_rule, runs, _gates_met, by_name=True)
+
+
+def _gates_met(run: Finished) -> list[str]:
+    met = [f"level {name}" for name, missed in run.rule_missed.items() if not missed]
+    return [*met, "all levels"] if len(met) == len(run.rule_missed) else met
+
+
 def _frequencies(
     title: str,
     cells: Sequence[Cell],

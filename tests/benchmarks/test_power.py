@@ -15,7 +15,15 @@ from benchmarks.power.calibrate import rule_returns
 from benchmarks.power.cells import DRIFT_SHARPE, LONGER, Cell, calibration, cells, levels_of, rule_of
 from benchmarks.power.market import PAIRS, YEARLY_VOLATILITY, Kind, MadeMarket, make
 from benchmarks.power.runs import Finished, Job, jobs_of, make_runs, read_finished
-from benchmarks.power.tables import by_cell, check_table, clopper_pearson, missed_table, outcome_table, target_rows
+from benchmarks.power.tables import (
+    by_cell,
+    check_table,
+    clopper_pearson,
+    missed_table,
+    outcome_table,
+    reach_table,
+    target_rows,
+)
 from optimizer.curriculum.level_files import load_levels
 from optimizer.level.spec import Level, LevelDataset
 from optimizer.objective import metrics
@@ -204,6 +212,11 @@ def test_tables_count_outcomes_and_what_blocked() -> None:
     assert outcome[3].startswith("| trend | 2 | 4 | 50% (7% to 93%) | 25% (1% to 81%) | 25% (1% to 81%) |")
     assert check_table([noise, CELL], runs).splitlines()[2:] == ["| gate_1 | 100% | 25% |", "| stable | 0% | 50% |"]
     assert missed_table([noise, CELL], runs).splitlines()[2:] == ["| sharpe | 100% | 25% |"]
+    assert reach_table([noise, CELL], runs).splitlines()[2:] == [
+        "| all levels | 75% |",
+        "| level 1 | 100% |",
+        "| level 2 | 75% |",
+    ]
     reached = {(row.target, row.what): row.met for row in target_rows([noise, CELL], runs)}
     assert reached == {
         (1, "deploy: none"): True,
@@ -226,6 +239,7 @@ def _finished(
         missed=missed or [],
         checks={"gate_1": True, "stable": True, **(checks or {})},
         sharpes={},
+        rule_missed={"1": [], "2": missed or []},
         seconds=1.0,
     )
 
