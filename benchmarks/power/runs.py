@@ -1,0 +1,173 @@
+"""Runs of the power bench: one whole curriculum per cell and seed, each a line of a file, so that none is run twice."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.power.cells import CALIBRATION, WINDOW, Cell, levels_of, rule_of
+from benchmarks.power.market import MadeMarket, make
+from optimizer.level.spec import Level, Part
+from optimizer.objective.objective import evaluate_part, prepare_level
+from optimizer.runs.fingerprint import LENGTH, of_code
+from optimizer.runs.run_store import SURROGATES
+from optimizer.validation.curriculum_in_process import InProcessRun, run_in_process
+from optimizer.validation.gate import gate_readings
+from optimizer.validation.recommendation import RecommendedAction
+from optimizer.validation.selection import closest
+from tradeschool.atomic_files import append_line
+from workers.processes.process_group import process_group
+
+INPUTS = ("market.py", "cells.py", "runs.py", CALIBRATION.name)
+"""Files of the bench that a result depends on."""
+INFEASIBLE = "no feasible trial"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run to make."""
+
+    cell: Cell
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What one run came to."""
+
+    cell: str
+    seed: int
+    code: str
+    """Fingerprint of the optimizer and of this bench."""
+    action: str
+    last: str
+    """The last level tried."""
+    attempts: Mapping[str, int]
+    """Attempts by level."""
+    missed: Sequence[str]
+    """Gate criteria that the last attempt missed, or the constraints that kept every trial from being feasible."""
+    checks: Mapping[str, bool | None]
+    """Whether each check of the recommendation is met; null if unknown."""
+    sharpes: Mapping[str, float | None]
+    """Sharpe ratio of the examined winner by part."""
+    rule_missed: Mapping[str, Sequence[str]]
+    """Gate criteria on validation that the rule that knows the edge misses on the same market, by level; empty without
+    such a rule. No recommendation can be expected to meet a mandate that its rule misses.
+    """
+    seconds: float
+
+
+def fingerprint() -> str:
+    """Return the digest of everything that a result depends on."""
+    total = hashlib.sha256(of_code().encode())
+    for name in INPUTS:
+        total.update(Path(__file__).with_name(name).read_bytes())
+    return total.hexdigest()[:LENGTH]
+
+
+def jobs_of(cells: Sequence[Cell], seeds: int | None) -> list[Job]:
+    """Return the runs in the order in which they are made: of each seed all cells, so that an early end leaves as many
+    runs of each cell.
+
+    `seeds`: of each cell; None for the number of the whole bench.
+    """
+    wanted = {cell.name: seeds if seeds is not None else cell.whole_seeds for cell in cells}
+    return [
+        Job(cell=cell, seed=seed)
+        for seed in range(max(wanted.values(), default=0))
+        for cell in cells
+        if seed < wanted[cell.name]
+    ]
+
+
+def read_finished(path: Path, code: str) -> dict[tuple[str, int], Finished]:
+    """Return the runs of a file that this code made, by cell and seed; a line that a kill has cut is left out."""
+    found: dict[tuple[str, int], Finished] = {}
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        with suppress(ValueError, TypeError):
+            run = Finished(**json.loads(line))
+            if run.code == code:
+                found[run.cell, run.seed] = run
+    return found
+
+
+def make_runs(path: Path, code: str, jobs: Sequence[Job], processes: int) -> Iterable[Finished]:
+    """Make the runs that the file lacks, and yield each once it is in the file."""
+    known = read_finished(path, code)
+    missing = [job for job in jobs if (job.cell.name, job.seed) not in known]
+    with process_group(processes, serial_seconds=0.0) as group:
+        yield from group.share(partial(make_run, path, code), missing)
+
+
+def make_run(path: Path, code: str, job: Job) -> Finished:
+    """Make one run and append it to the file."""
+    began = time.monotonic()
+    market = make(job.cell.kind, job.cell.strength, WINDOW, job.seed)
+    levels = levels_of(job.cell.kind)
+    run = recommended(levels, job.seed, market)
+    seconds = time.monotonic() - began
+    found = finished(run, job, code, rule_missed(levels, job.cell, market), seconds)
+    append_line(path, json.dumps(asdict(found)))
+    return found
+
+
+def recommended(levels: Sequence[Level], seed: int, market: MadeMarket) -> InProcessRun:
+    """Run a curriculum on a market. Null tests are run only if they can change the answer: they never improve it."""
+    run = run_in_process(levels, seed, market.read, market.read)
+    if run.recommendation.action is RecommendedAction.DO_NOT_DEPLOY:
+        return run
+    return run_in_process(levels, seed, market.read, market.read, surrogates=SURROGATES)
+
+
+def rule_missed(levels: Sequence[Level], cell: Cell, market: MadeMarket) -> dict[str, list[str]]:
+    """Return the gate criteria on validation that the cell's rule misses, by level; stress tests are left out."""
+    if not cell.sharpe:
+        return {}
+    parameters = rule_of(cell.kind).parameters
+    found = {}
+    for level in levels:
+        validation = prepare_level(level, Part.VALIDATION, market.read)
+        evaluation = evaluate_part(level, validation, parameters, Part.VALIDATION)
+        readings = gate_readings(level, evaluation.metrics, Part.VALIDATION)
+        found[level.name] = [reading.name for reading in readings if not reading.met]
+    return found
+
+
+def finished(
+    run: InProcessRun, job: Job, code: str, missed_by_rule: Mapping[str, Sequence[str]], seconds: float
+) -> Finished:
+    """Return the line of a run."""
+    attempts: dict[str, int] = {}
+    for each in run.attempts:
+        attempts[each.level.name] = each.number
+    return Finished(
+        cell=job.cell.name,
+        seed=job.seed,
+        code=code,
+        action=run.recommendation.action.value,
+        last=run.last,
+        attempts=attempts,
+        missed=_missed(run),
+        checks={check.name: check.met for check in run.recommendation.checks},
+        sharpes=_sharpes(run),
+        rule_missed=missed_by_rule,
+        seconds=round(seconds, 2),
+    )
+
+
+def _missed(run: InProcessRun) -> list[str]:
+    last = run.attempts[-1]
+    if last.findings is not None and last.findings.winner is not None:
+        return [reading.name for reading in last.findings.readings if not reading.met]
+    near = closest(last.trials)
+    violated = [name for name, value in near.constraints.items() if value > 0] if near else []
+    return [INFEASIBLE, *(f"{name} on train" for name in violated)]
+
+
+def _sharpes(run: InProcessRun) -> dict[str, float | None]:
+    evidence = run.recommendation.evidence
+    return {each.part: each.sharpe for each in evidence.excess} if evidence else {}

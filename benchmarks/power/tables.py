@@ -1,0 +1,171 @@
+"""Tables of the power bench: outcomes with exact intervals, targets, and what blocked how often."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy.stats import beta
+
+from benchmarks.fetch.table import Row
+from benchmarks.power.cells import Cell
+from benchmarks.power.market import Kind
+from benchmarks.power.runs import Finished
+from optimizer.validation.recommendation import RecommendedAction
+
+DEPLOY, PAPER, NO = RecommendedAction.DEPLOY, RecommendedAction.PAPER_TRADE, RecommendedAction.DO_NOT_DEPLOY
+Runs = Mapping[str, Sequence[Finished]]
+"""Finished runs by cell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A wanted share of outcomes at one true Sharpe ratio."""
+
+    sharpe: float
+    actions: tuple[RecommendedAction, ...]
+    share: float
+    is_ceiling: bool
+
+    @property
+    def wanted(self) -> str:
+        """Such as `>= 60 %`."""
+        return f"{'<=' if self.is_ceiling else '>='} {self.share:.0%}"
+
+
+TARGETS = (
+    Target(sharpe=0.0, actions=(DEPLOY,), share=0.01, is_ceiling=True),
+    Target(sharpe=0.0, actions=(PAPER,), share=0.10, is_ceiling=True),
+    Target(sharpe=1.0, actions=(DEPLOY, PAPER), share=0.50, is_ceiling=False),
+    Target(sharpe=2.0, actions=(DEPLOY,), share=0.60, is_ceiling=False),
+    Target(sharpe=2.0, actions=(NO,), share=0.10, is_ceiling=True),
+    Target(sharpe=3.0, actions=(DEPLOY,), share=0.90, is_ceiling=False),
+)
+
+
+def clopper_pearson(count: int, total: int) -> tuple[float, float]:
+    """Return the exact 95 % interval of a share.
+
+    Source: C. J. Clopper and E. S. Pearson, The Use of Confidence or Fiducial Limits Illustrated in the Case of the
+    Binomial (1934), Biometrika 26:404-413: its limits are quantiles of beta distributions.
+    """
+    low = float(beta.ppf(0.025, count, total - count + 1)) if count else 0.0
+    high = float(beta.ppf(0.975, count + 1, total - count)) if count < total else 1.0
+    return low, high
+
+
+def by_cell(finished: Sequence[Finished]) -> dict[str, list[Finished]]:
+    """Return the runs by cell, each in the order of the seeds."""
+    found: dict[str, list[Finished]] = defaultdict(list)
+    for run in sorted(finished, key=lambda run: run.seed):
+        found[run.cell].append(run)
+    return dict(found)
+
+
+def outcome_table(cells: Sequence[Cell], runs: Runs) -> str:
+    """Return the share of each recommendation by kind and true Sharpe ratio."""
+    lines = [
+        "| kind | true Sharpe | seeds | deploy | paper trade | do not deploy | median seconds |",
+        "|---|" + "---|" * 6,
+    ]
+    for cell in cells:
+        found = runs.get(cell.name, ())
+        if found:
+            shares = " | ".join(_share(found, (action,)) for action in (DEPLOY, PAPER, NO))
+            seconds = statistics.median(run.seconds for run in found)
+            lines.append(f"| {cell.kind} | {cell.sharpe:g} | {len(found)} | {shares} | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def target_rows(cells: Sequence[Cell], runs: Runs) -> list[Row]:
+    """Return each target with what was reached, for every cell that it is about and that has runs."""
+    rows = []
+    for number, target in enumerate(TARGETS, 1):
+        for cell in cells:
+            found = runs.get(cell.name, ())
+            if found and cell.sharpe == target.sharpe:
+                reached = _count(found, target.actions) / len(found)
+                rows.append(
+                    Row(
+                        target=number,
+                        what=f"{' or '.join(action.replace('_', ' ') for action in target.actions)}: {cell.name}",
+                        wanted=target.wanted,
+                        reached=_share(found, target.actions),
+                        met=reached <= target.share if target.is_ceiling else reached >= target.share,
+                    )
+                )
+    return rows
+
+
+def check_table(cells: Sequence[Cell], runs: Runs) -> str:
+    """Return how often each check of the recommendation was not met, unknown ones included."""
+    return _frequencies("check", cells, runs, lambda run: [name for name, met in run.checks.items() if met is not True])
+
+
+def missed_table(cells: Sequence[Cell], runs: Runs) -> str:
+    """Return how often the last attempt missed each criterion of its gate, or had no feasible trial."""
+    return _frequencies("missed by the last attempt", cells, runs, lambda run: run.missed)
+
+
+def level_table(cells: Sequence[Cell], runs: Runs) -> str:
+    """Return at which level runs ended."""
+    return _frequencies("last level", cells, runs, lambda run: [f"level {run.last}"], by_name=True)
+
+
+def reach_table(cells: Sequence[Cell], runs: Runs) -> str:
+    """Return how often the rule that knows the edge meets each gate on validation, and all of them."""
+    with_rule = [cell for cell in cells if cell.sharpe]
+    return _frequencies("gate met by the rule", with_rule, runs, _gates_met, by_name=True)
+
+
+def _gates_met(run: Finished) -> list[str]:
+    met = [f"level {name}" for name, missed in run.rule_missed.items() if not missed]
+    return [*met, "all levels"] if len(met) == len(run.rule_missed) else met
+
+
+def _frequencies(
+    title: str,
+    cells: Sequence[Cell],
+    runs: Runs,
+    names_of: Callable[[Finished], Sequence[str]],
+    *,
+    by_name: bool = False,
+) -> str:
+    measured = [cell for cell in cells if runs.get(cell.name)]
+    counts = {cell.name: defaultdict(int) for cell in measured}
+    for cell in measured:
+        for run in runs[cell.name]:
+            for name in dict.fromkeys(names_of(run)):
+                counts[cell.name][name] += 1
+    names = sorted({name for found in counts.values() for name in found})
+    if not by_name:
+        names.sort(key=lambda name: -sum(found[name] / len(runs[cell]) for cell, found in counts.items()))
+    lines = [f"| {title} | " + " | ".join(cell.name for cell in measured) + " |", "|---|" + "---|" * len(measured)]
+    for name in names:
+        shares = " | ".join(f"{counts[cell.name][name] / len(runs[cell.name]):.0%}" for cell in measured)
+        lines.append(f"| {name} | {shares} |")
+    return "\n".join(lines)
+
+
+def rule_table(kind: Kind, curve: Sequence[Mapping[str, float]]) -> str:
+    """Return what the calibrated rule of a kind earns at each strength of the edge, at full size."""
+    lines = [
+        "| kind | strength | Sharpe | standard error | win rate | profit factor | maximum intrabar drawdown | trades |",
+        "|---|" + "---|" * 7,
+    ]
+    lines += [
+        f"| {kind} | {at['strength']:g} | {at['sharpe']:.2f} | {at['standard_error']:.2f} | {at['win_rate']:.0%} "
+        f"| {at['profit_factor']:.2f} | {at['max_drawdown_intrabar']:.0%} | {at['trades']:.0f} |"
+        for at in curve
+    ]
+    return "\n".join(lines)
+
+
+def _count(found: Sequence[Finished], actions: Sequence[RecommendedAction]) -> int:
+    return sum(run.action in actions for run in found)
+
+
+def _share(found: Sequence[Finished], actions: Sequence[RecommendedAction]) -> str:
+    count = _count(found, actions)
+    low, high = clopper_pearson(count, len(found))
+    return f"{count / len(found):.0%} ({low:.0%} to {high:.0%})"
