@@ -30,7 +30,14 @@ from pydantic import JsonValue
 from optimizer.level.spec import Level, Part
 from optimizer.objective.dominance import FRONT_RULE
 from optimizer.objective.trial_result import Evaluation, finite_or_none
-from optimizer.report.contents import FRONT_NAME, LEVEL_FILES, CandleShares, recommendation_json, report_json
+from optimizer.report.contents import (
+    FRONT_NAME,
+    LEVEL_FILES,
+    CandleShares,
+    recommendation_json,
+    report_json,
+    retry_json,
+)
 from optimizer.runs.run_store import AttemptRow, RunRecord
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trial_table import export, named_values
@@ -219,6 +226,7 @@ def _attempt_json(record: RunRecord, attempt: AttemptRow) -> dict[str, object]:
         "trials": level.trials,
         "reused": attempt.reused,
         "ranges": {name: list(bounds) for name, bounds in level.ranges.items()},
+        "retry": retry_json(attempt.retry) if attempt.retry else None,
         "fingerprints": dict(attempt.fingerprints),
         "inherited_from": before.name if before and attempt.inherited else None,
         "inherited": attempt.inherited,

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, insert, select, update
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
-from optimizer.curriculum.attempts import at_attempt
+from optimizer.curriculum.attempts import AttemptFacts, RetryPlan, at_attempt, plan_retry
 from optimizer.curriculum.state_machine import Attempt, LevelSpec, RunFacts
 from optimizer.level.holdout import Holdout
 from optimizer.level.spec import Level, Part
@@ -50,6 +50,8 @@ class Verdict(StoredModel):
     """Missed criteria and their shortfall; empty if none was missed."""
     relaxed: float
     """Share by which the gate's targets were relaxed; usually 0."""
+    facts: AttemptFacts | None = None
+    """What the plan of a retry depends on; None if the gate passed."""
 
 
 class AttemptRow(StoredModel):
@@ -63,9 +65,16 @@ class AttemptRow(StoredModel):
     """The winner of the previous level."""
     reused: int
     """Number of trials carried over from earlier attempts."""
+    retries: tuple[RetryPlan, ...] = ()
+    """The plans of all retries up to this attempt, its own last; empty for the first attempt."""
     searched: bool = False
     """Whether its last trial is committed."""
     verdict: Verdict | None = None
+
+    @property
+    def retry(self) -> RetryPlan | None:
+        """The plan of this attempt; None for the first one."""
+        return self.retries[-1] if self.retries else None
 
 
 class ForcedResume(StoredModel):
@@ -130,7 +139,15 @@ class RunRecord(StoredModel):
 
     def searched_level(self, attempt: AttemptRow) -> Level:
         """Return the level as an attempt searches it."""
-        return at_attempt(self.level(attempt.level), attempt.number, attempt.inherited)
+        return at_attempt(self.level(attempt.level), attempt.number, attempt.inherited, attempt.retries)
+
+    def planned_retries(self, level: str, number: int) -> tuple[RetryPlan, ...]:
+        """Return the plans of all retries up to an attempt that has not started; the verdict before it decides."""
+        earlier = self.attempt(level, number - 1)
+        facts = earlier.verdict.facts if earlier and earlier.verdict else None
+        if earlier is None or facts is None:
+            return ()
+        return (*earlier.retries, plan_retry(self.searched_level(earlier), number, facts))
 
     def study(self, level: str, attempt: int) -> str:
         """Return the name of an attempt's study."""

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.bars.preparation import Prepared
+from optimizer.curriculum.attempts import AttemptFacts, Shortfall
 from optimizer.level.spec import Level, Part
 from optimizer.objective.dominance import by_distance, front_of
 from optimizer.objective.objective import evaluate_part
-from optimizer.objective.trial_result import Evaluation
+from optimizer.objective.trial_result import Evaluation, finite_or_none, rounded
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trials import is_feasible
+from optimizer.validation.gate import Criterion
 
 CANDIDATES = 10
 """Number of best trials on train that are evaluated on validation."""
@@ -85,6 +87,25 @@ def closest(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     """Return the complete trial with the smallest total violation; None without complete trials."""
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     return min(complete, key=lambda trial: (_missed(trial), trial.number), default=None)
+
+
+def attempt_facts(trials: Sequence[FrozenTrial], winner: Winner | None, readings: Sequence[Criterion]) -> AttemptFacts:
+    """Return what the plan of a retry depends on; `readings`: the gate of the winner on validation."""
+    near = None if winner else closest(trials)
+    return AttemptFacts(
+        feasible=winner is not None,
+        parameters=winner.parameters if winner else dict(near.params) if near else None,
+        on_train=tuple(
+            Shortfall(name=name, by=violation) for name, violation in near.constraints.items() if violation > 0
+        )
+        if near
+        else (),
+        on_validation=tuple(
+            Shortfall(name=reading.name, by=finite_or_none(rounded(abs(reading.value - reading.target))))
+            for reading in readings
+            if not reading.met
+        ),
+    )
 
 
 def _missed(trial: FrozenTrial) -> float:

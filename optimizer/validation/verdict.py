@@ -12,21 +12,23 @@ from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.costs import CostRates
 from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
+from optimizer.curriculum.attempts import AttemptFacts
 from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Level, Part
 from optimizer.objective.break_even import TradingCosts, trading_costs
 from optimizer.objective.objective import Read, backtest, evaluate_part, prepare_level
 from optimizer.objective.portfolio import Portfolio, portfolio
 from optimizer.objective.trial_result import Evaluation
+from optimizer.strategies.parameter_ranges import at_the_edge
 from optimizer.strategies.protocol import load, repaired
 from optimizer.strategies.trade_management import TradeManagement
 from optimizer.validation.analyses.regimes import label, regime_table
-from optimizer.validation.analyses.sensitivity import at_the_edge, stability
+from optimizer.validation.analyses.sensitivity import stability
 from optimizer.validation.analyses.similarity import similarity
 from optimizer.validation.analyses.stress import StressCase, stress_readings, stress_table
 from optimizer.validation.confidence_intervals import intervals
 from optimizer.validation.gate import Criterion, gate_readings, is_passed
-from optimizer.validation.selection import Winner, candidates, choose, closest
+from optimizer.validation.selection import Winner, attempt_facts, candidates, choose, closest
 
 LogAccess = Callable[[Part, Sequence[int]], None]
 """Callback before a part is read, with the part and the trial numbers whose parameters are evaluated."""
@@ -96,6 +98,11 @@ class AttemptFindings:
         return self.winner is not None and is_passed(list(self.readings))
 
     @property
+    def facts(self) -> AttemptFacts:
+        """What the plan of a retry depends on."""
+        return attempt_facts(self.case.trials, self.winner, self.readings)
+
+    @property
     def reason(self) -> str:
         """Human-readable reason why the gate passed or failed; mentions relaxed targets."""
         if self.winner is None:
@@ -150,7 +157,7 @@ def shortfall(findings: AttemptFindings) -> dict[str, object]:
         "finished": len(findings.trials),
         "reason": findings.reason,
         "missed": [reading.as_json() for reading in findings.readings if not reading.met],
-        "at_the_edge": at_the_edge(findings.level, findings.winner.parameters) if findings.winner else [],
+        "at_the_edge": [*at_the_edge(findings.level, findings.winner.parameters)] if findings.winner else [],
         "closest_on_train": {"trial": near.number, "violations": dict(near.constraints)} if near else None,
     }
 

@@ -2,7 +2,7 @@
 
 from pydantic import JsonValue
 
-from optimizer.report.contents import null_test_json, recommendation_json
+from optimizer.report.contents import null_test_json, recommendation_json, retry_json
 from optimizer.search.trial_summary import TrialView
 from workers.monitoring.run_status import AttemptStatus, LevelStatus, RunStatus
 
@@ -77,6 +77,7 @@ def _attempt_for_page(attempt: AttemptStatus) -> JsonValue:
         "study": attempt.study,
         "trials": trial_counts.trials,
         "reused": attempt.row.reused,
+        "retry": retry_json(attempt.row.retry) if attempt.row.retry else None,
         "complete": trial_counts.complete,
         "pruned": trial_counts.pruned,
         "failed": trial_counts.failed,
@@ -101,6 +102,7 @@ def _attempt_for_commands(attempt: AttemptStatus) -> JsonValue:
         "attempt": row.number,
         "trials": trial_counts.trials,
         "reused": row.reused,
+        "retry": retry_json(row.retry) if row.retry else None,
         "complete": trial_counts.complete,
         "pruned": trial_counts.pruned,
         "failed": trial_counts.failed,

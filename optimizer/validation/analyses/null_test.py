@@ -10,10 +10,10 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from optimizer.bars.preparation import Prepared
-from optimizer.curriculum.attempts import at_attempt
+from optimizer.curriculum.attempts import RetryPlan, at_attempt, plan_retry
 from optimizer.curriculum.inheritance import first_points
 from optimizer.curriculum.warm_start import copied_trial
-from optimizer.level.spec import Level, Part
+from optimizer.level.spec import Gate, Level, Part
 from optimizer.objective.metrics import wilson_interval
 from optimizer.objective.objective import Read, backtest, prepare_level
 from optimizer.objective.trial_result import finite_or_none
@@ -24,7 +24,7 @@ from optimizer.validation.analyses.stress import StressCase, stress_readings
 from optimizer.validation.analyses.surrogate_markets import BLOCK_DAYS, surrogate
 from optimizer.validation.evidence import NullRun, NullTest
 from optimizer.validation.gate import Criterion, gate_readings, is_passed
-from optimizer.validation.selection import choose
+from optimizer.validation.selection import Winner, attempt_facts, choose
 
 QUANTILES = (0.05, 0.5, 0.95)
 
@@ -68,13 +68,18 @@ def run_null_test(spec: NullTestSpec, read: Read, number: int) -> NullRun:
     market = surrogate(spec.level, read, [spec.seed, number])
     prepared = {part: prepare_level(spec.level, part, market) for part in (Part.TRAIN, Part.VALIDATION)}
     trials: list[FrozenTrial] = []
+    retries: list[RetryPlan] = []
+    gate = spec.level.gate
     for attempt in range(1, spec.attempts + 1):
-        level = at_attempt(spec.level, attempt, spec.inherited)
-        trials = _search(spec, level, attempt, number, prepared[Part.TRAIN], trials)
-        readings = _gate(level, trials, prepared, market, spec.seed)
+        level = at_attempt(spec.level, attempt, spec.inherited, retries)
+        trials = _search(spec, level, number, prepared[Part.TRAIN], trials, gate)
+        winner = choose(level, trials, prepared[Part.TRAIN], prepared[Part.VALIDATION])
+        readings = _gate(level, winner, prepared, market, spec.seed)
         passed = bool(readings) and is_passed(readings)  # empty without a winner
         if passed:
             break
+        retries.append(plan_retry(level, attempt + 1, attempt_facts(trials, winner, readings)))
+        gate = level.gate
     return NullRun(
         surrogate=number,
         attempts_allowed=spec.attempts,
@@ -88,24 +93,23 @@ def run_null_test(spec: NullTestSpec, read: Read, number: int) -> NullRun:
 def _search(
     spec: NullTestSpec,
     level: Level,
-    attempt: int,
     number: int,
     train: Sequence[Prepared],
     earlier: Sequence[FrozenTrial],
+    was: Gate,
 ) -> list[FrozenTrial]:
+    """Return the trials of an attempt; `was`: the gate of the attempt before, whose trials are `earlier`."""
     seed = trial_seed(spec.seed, number)
-    points = first_points(level, spec.inherited, seed) if spec.inherited and attempt == 1 else ()
+    points = first_points(level, spec.inherited, seed) if spec.inherited and not earlier else ()
     space = search_space(level, seed, points)
-    was = at_attempt(spec.level, attempt - 1, spec.inherited).gate
     reused = [copied_trial(trial, space.distributions, was=was, now=level.gate) for trial in earlier]
     return search_in_process(level, space, train, reused)
 
 
 def _gate(
-    level: Level, trials: Sequence[FrozenTrial], prepared: Mapping[Part, Sequence[Prepared]], read: Read, seed: int
+    level: Level, winner: Winner | None, prepared: Mapping[Part, Sequence[Prepared]], read: Read, seed: int
 ) -> list[Criterion]:
     """Return the gate of the search's winner; empty without a winner."""
-    winner = choose(level, trials, prepared[Part.TRAIN], prepared[Part.VALIDATION])
     if winner is None:
         return []
     readings = gate_readings(level, winner.validation.metrics, Part.VALIDATION)

@@ -73,7 +73,10 @@ def begin_attempt(run: RecordedRun, level: str, number: int) -> AttemptRow:
         },
         inherited=verdict.parameters if before and verdict else None,
         reused=len(run.trials(earlier)) if earlier else 0,
+        retries=record.planned_retries(level, number),
     )
+    if attempt.retry:
+        run.log_event("retry_planned", level=level, attempt=number, reason=attempt.retry.reason)
     trials = record.searched_level(attempt).trials
     run.log_event("level_started", level=level, attempt=number, trials=trials)
     return attempt
@@ -272,4 +275,5 @@ def _verdict(findings: AttemptFindings) -> Verdict:
         figures=figures,
         shortfall={} if findings.passed else shortfall(findings),
         relaxed=findings.case.relaxed,
+        facts=None if findings.passed else findings.facts,
     )
