@@ -39,11 +39,12 @@ TICK_TOLERANCE = 1e-4
 class Prepared:
     """Candles of one dataset in whole ticks, read-only; arrays of shape (n_bars,) unless stated.
 
-    Bars before `first_judged` only warm up indicators; bars from `first_judged` on are traded and judged.
+    Bars before `first_evaluated` only warm up indicators; bars from it on are traded and judged.
     """
 
     dataset: Dataset
     window: Window
+    """Days of the judged bars; bars of the lead-in lie before it (see `lead_in`)."""
     slots: NDArray[np.int32]
     """Slot numbers of the dataset's grid, ascending: for most timeframes, opens in timeframes since 1970-01-01 UTC."""
     prices: NDArray[np.signedinteger]
@@ -131,21 +132,27 @@ class Prepared:
 
 
 def prepare(
-    candles: CandleArrays, window: Window, warm_up: int, atr_periods: tuple[int, int] | None = None
+    candles: CandleArrays,
+    window: Window,
+    warm_up: int,
+    atr_periods: tuple[int, int] | None = None,
+    *,
+    lead_in: int = 0,
 ) -> Prepared:
     """Prepare the candles of `window` for any number of backtests; the first `warm_up` bars are not judged.
 
     `atr_periods`: lowest and highest period whose ATR is precomputed, all in one pass.
+    `lead_in`: number of first bars that lie before the window, at most `warm_up`.
 
     Raises:
         DataIncomplete: no bar remains after the warm-up.
-        InvalidCandles: names dataset, bar and rule. Times must ascend and lie in the window, prices must be positive
-            whole ticks within the instrument's integers, low and high must be the extremes, sums of closes must be
-            exact in float64, and markets with a spread need half-spreads.
+        InvalidCandles: names dataset, bar and rule. Times must ascend and lie in the window, those of the lead-in
+            before it. Prices must be positive whole ticks within the instrument's integers, low and high must be the
+            extremes, sums of closes must be exact in float64, and markets with a spread need half-spreads.
     """
     candles = _with_fitting_decimals(candles)
     _check_length(candles, warm_up)
-    _check_times(candles, window)
+    _check_times(candles, window, min(lead_in, warm_up))
     whole = np.column_stack([_whole_ticks(candles, name) for name in PRICES])
     prices = _narrowest(whole, candles.dataset.instrument)
     prices.flags.writeable = False  # one array type for marks and trials
@@ -177,11 +184,12 @@ def _check_length(candles: CandleArrays, warm_up: int) -> None:
         )
 
 
-def _check_times(candles: CandleArrays, window: Window) -> None:
+def _check_times(candles: CandleArrays, window: Window, lead_in: int) -> None:
     time = candles.time
     _check(candles, np.diff(time, prepend=time[0] - 1) <= 0, "times must ascend")
-    outside = (time < window.start_seconds) | (time >= window.end_seconds)
-    _check(candles, outside, f"times must lie in {window}")
+    is_before = time < window.start_seconds
+    is_before[:lead_in] ^= True
+    _check(candles, is_before | (time >= window.end_seconds), f"times must lie in {window}")
     _check(
         candles, ~grid_of(candles.dataset).lies_on(time), f"times must lie on the {candles.dataset.timeframe.name} grid"
     )

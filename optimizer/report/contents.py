@@ -16,7 +16,11 @@ Json = dict[str, JsonValue]
 CandleShares = Mapping[str, tuple[float, float]]
 """Coverage and density by `dataset window`, as in `RunRecord.candles`; a range that is no longer stored is absent."""
 FRONT_NAME = "front"
-LEVEL_FILES = (*(analysis.value for analysis in Analysis), "stress", "equity", "metrics", "costs", FRONT_NAME)
+WINDOWS_NAME = "windows"
+LEVEL_FILES = (
+    *(analysis.value for analysis in Analysis),
+    *("stress", "equity", "metrics", "costs", FRONT_NAME, WINDOWS_NAME),
+)
 """Level files included in the report; null if absent."""
 
 
@@ -73,6 +77,7 @@ def _level_json(record: RunRecord, level: Level, files: Mapping[str, JsonValue],
         "objective": [*level.objective],
         "sampler": str(level.used_sampler),
         "pruner": str(level.used_pruner),
+        "scheme": level.split.scheme.value,
         "datasets": [f"{each.dataset} {each.window}" for each in level.datasets],
         "candles": [
             {"dataset": each.dataset, "range": str(each.window), "coverage": found[0], "density": found[1]}

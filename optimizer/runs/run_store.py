@@ -5,6 +5,7 @@ Any process that reaches the database can continue any run; a run's files are de
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,7 @@ from optimizer.curriculum.attempts import AttemptFacts, RetryPlan, at_attempt, p
 from optimizer.curriculum.state_machine import Attempt, LevelSpec, RunFacts
 from optimizer.level.holdout import Holdout
 from optimizer.level.spec import Level, Part
+from optimizer.level.walk_forward import last_search, window_level
 from optimizer.search.database import RUNS, driver_arguments, first_line_of
 from optimizer.validation.evidence import NullTest
 from optimizer.validation.gate import Criterion
@@ -54,6 +56,34 @@ class Verdict(StoredModel):
     """What the plan of a retry depends on; None if the gate passed."""
 
 
+class WindowRow(StoredModel):
+    """One window of a walk-forward; stored before the first trial of its search, and again with its choice."""
+
+    number: int
+    """Counted from 1."""
+    inherited: Numbers | None
+    """The choice of the previous level that its search starts from."""
+    inherited_reason: str
+    """Where that choice comes from, or why there is none."""
+    until: date
+    """First day after all days that its choice depends on, those of its first points included."""
+    reused: int = 0
+    """Number of trials carried over from earlier attempts."""
+    searched: bool = False
+    """Whether its last trial is committed and its choice made."""
+    finished: int = 0
+    """Number of its own trials, without those carried over."""
+    trial: int | None = None
+    """The chosen trial; None if no trial met every constraint: the window holds cash."""
+    parameters: Numbers | None = None
+    size: float = 1.0
+    """Share of the account that the choice trades, solved on its train."""
+    train: dict[str, float | None] = Field(default_factory=dict)
+    """Metrics of the choice on its train."""
+    validation: dict[str, float | None] = Field(default_factory=dict)
+    """Metrics of the choice on the window's out-of-sample days; empty before the attempt is judged."""
+
+
 class AttemptRow(StoredModel):
     """One attempt at a level; stored before its first trial."""
 
@@ -62,11 +92,17 @@ class AttemptRow(StoredModel):
     fingerprints: Fingerprints
     """Fingerprints of code and candles at its start."""
     inherited: Numbers | None
-    """The winner of the previous level."""
+    """The choice of the previous level that the search starts from; with `walk_forward` the last search."""
+    inherited_reason: str = ""
+    """Where that choice comes from, or why there is none."""
+    until: date | None = None
+    """First day after all days that the winner depends on, those of its first points included."""
     reused: int
     """Number of trials carried over from earlier attempts."""
     retries: tuple[RetryPlan, ...] = ()
     """The plans of all retries up to this attempt, its own last; empty for the first attempt."""
+    windows: tuple[WindowRow, ...] = ()
+    """The windows of a walk-forward that have begun."""
     searched: bool = False
     """Whether its last trial is committed."""
     verdict: Verdict | None = None
@@ -75,6 +111,15 @@ class AttemptRow(StoredModel):
     def retry(self) -> RetryPlan | None:
         """The plan of this attempt; None for the first one."""
         return self.retries[-1] if self.retries else None
+
+    def window(self, number: int) -> WindowRow | None:
+        """Return a window; None if it has not begun."""
+        return next((each for each in self.windows if each.number == number), None)
+
+    def with_window(self, window: WindowRow) -> "AttemptRow":
+        """Return the attempt with a window added or replaced."""
+        kept = [each for each in self.windows if each.number != window.number]
+        return self.model_copy(update={"windows": (*kept, window)})
 
 
 class ForcedResume(StoredModel):
@@ -129,6 +174,12 @@ class RunRecord(StoredModel):
         place = [level.name for level in self.levels].index(name)
         return self.levels[place - 1] if place else None
 
+    def passed_before(self, name: str) -> Level | None:
+        """Return the nearest earlier level whose gate passed, from which a level inherits; None if there is none."""
+        names = [level.name for level in self.levels]
+        earlier = reversed(self.levels[: names.index(name)])
+        return next((each for each in earlier if (last := self.last(each.name)) and _has_passed(last)), None)
+
     def attempt(self, level: str, number: int) -> AttemptRow | None:
         """Return an attempt; None if it has not started."""
         return next((each for each in self.attempts if (each.level, each.number) == (level, number)), None)
@@ -149,9 +200,17 @@ class RunRecord(StoredModel):
             return ()
         return (*earlier.retries, plan_retry(self.searched_level(earlier), number, facts))
 
-    def study(self, level: str, attempt: int) -> str:
-        """Return the name of an attempt's study."""
-        return f"{self.name}-L{level}-a{attempt}"
+    def study_level(self, attempt: AttemptRow, window: WindowRow | None = None) -> Level:
+        """Return the level of an attempt's study, or of a window's: all its days are train with `walk_forward`."""
+        if window is None:
+            level = self.searched_level(attempt)
+            return window_level(level, last_search(level))
+        searched = at_attempt(self.level(attempt.level), attempt.number, window.inherited, attempt.retries)
+        return window_level(searched, window.number)
+
+    def study(self, level: str, attempt: int, window: int | None = None) -> str:
+        """Return the name of an attempt's study, or of a window's."""
+        return f"{self.name}-L{level}-a{attempt}" + (f"-w{window}" if window else "")
 
     def facts(self, ready: frozenset[str]) -> RunFacts:
         """Return the facts for the state machine; `ready`: names of the levels whose candles are sealed."""
@@ -174,6 +233,10 @@ class RunRecord(StoredModel):
         """Return the record with an attempt added or replaced."""
         kept = [each for each in self.attempts if (each.level, each.number) != (attempt.level, attempt.number)]
         return self.model_copy(update={"attempts": (*kept, attempt)})
+
+
+def _has_passed(attempt: AttemptRow) -> bool:
+    return attempt.verdict is not None and attempt.verdict.passed
 
 
 class RunStore:

@@ -1,7 +1,7 @@
 """Evidence on a winner: DSR, PBO, excess return, look-ahead check, robustness and holdout results."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +12,15 @@ from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.costs import CostRates
 from optimizer.backtest.lookahead_check import CUTS, look_ahead, signals_of
 from optimizer.backtest.result import BacktestRun
+from optimizer.bars.lead_in import JudgedWindow
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Direction, Level, Part
 from optimizer.objective import metrics
+from optimizer.objective.choices import Choice, trade_choices
 from optimizer.objective.metrics import DAYS_A_YEAR
-from optimizer.objective.objective import Read, backtest
+from optimizer.objective.objective import Read, backtest, prepare_windows
 from optimizer.objective.portfolio import Portfolio, portfolio
+from optimizer.objective.sizing import WHOLE
 from optimizer.objective.trial_result import finite_or_none, rounded
 from optimizer.strategies.protocol import BarStrategy, load, repaired
 from optimizer.validation.analyses.robustness import break_even_bps, robustness_cases
@@ -66,15 +69,44 @@ class EvaluatedWinner:
     attempt: int
     trial: int
     parameters: Mapping[str, int | float]
+    size: float = WHOLE
+    """Size of its account, solved on train; 1 without a risk budget."""
     trials: Sequence[FrozenTrial]
     """All trials of the attempt's study, including those carried over."""
     trials_of_run: int
-    """Number of completed and pruned trials of every level and attempt."""
+    """Number of completed and pruned trials of every level and attempt, those of windows included."""
     seed: int
+    windows: Sequence[Choice] = ()
+    """The choice of each window of a walk-forward; empty otherwise."""
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        """What traded validation: the choice of each window, else the winner."""
+        return self.windows or [Choice(parameters=self.parameters, size=self.size)]
 
 
 Measure = Callable[[Sequence[Mapping[str, float]]], Sequence[Floats]]
 """Function that returns daily returns on train of each parameter set, each of shape (n_days,)."""
+
+
+NOT_REACHED = "a run that ended before its last level does not read the holdout period"
+"""Reason why the holdout period was not opened."""
+
+
+def counted_trials(attempts: Iterable[Sequence[FrozenTrial]]) -> int:
+    """Return the number of completed and pruned trials; `attempts`: each attempt's own trials, none carried over."""
+    return sum(trial.state is not TrialState.FAIL for own in attempts for trial in own)
+
+
+def holdout_bars(level: Level, read: Read) -> tuple[Prepared, ...]:
+    """Prepare the holdout period of each of a level's datasets once.
+
+    Raises:
+        DataError: candles are missing or invalid.
+    """
+    sources = dict.fromkeys(dataset.source for dataset in level.datasets)
+    windows = [JudgedWindow(source=source, window=level.holdout.window) for source in sources]
+    return prepare_windows(level, windows, read)
 
 
 def gather_evidence(
@@ -93,13 +125,13 @@ def gather_evidence(
     bars: dict[str, Sequence[Prepared]] = dict(prepared.items())
     if holdout:
         bars[HOLDOUT] = holdout
-    runs = {part: _trade(subject, found) for part, found in bars.items()}
+    runs = {part: _trade(subject, part, found) for part, found in bars.items()}
     stress_case = StressCase(
         level=subject.level,
-        parameters=subject.parameters,
+        choices=subject.choices,
         read=read,
         prepared=prepared,
-        runs={part: runs[part] for part in Part},
+        runs={part: runs[part] for part in prepared},
         seed=subject.seed,
     )
     return Evidence(
@@ -231,8 +263,11 @@ def _holdout(subject: EvaluatedWinner, prepared: Sequence[Prepared], runs: Seque
     )
 
 
-def _trade(subject: EvaluatedWinner, prepared: Sequence[Prepared]) -> list[BacktestRun]:
-    return [backtest(subject.level, each, subject.parameters) for each in prepared]
+def _trade(subject: EvaluatedWinner, part: str, prepared: Sequence[Prepared]) -> list[BacktestRun]:
+    """Trade a part with what traded validation, any other part with the winner."""
+    if part == Part.VALIDATION:
+        return trade_choices(subject.level, prepared, subject.choices)
+    return [backtest(subject.level, each, subject.parameters, subject.size) for each in prepared]
 
 
 def _sharpe_of(level: Level, trial: FrozenTrial) -> float:

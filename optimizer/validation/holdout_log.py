@@ -19,14 +19,25 @@ Line = dict[str, object]
 
 
 def log_access(
-    folder: Path, part: str, *, level: str | None, attempt: int | None, trials: Sequence[int], now: datetime
+    folder: Path,
+    part: str,
+    *,
+    level: str | None,
+    attempt: int | None,
+    trials: Sequence[int],
+    now: datetime,
+    window: int | None = None,
 ) -> bool:
     """Append an entry for a part and the trials evaluated on it; return False if it is already logged.
+
+    `window`: the window of a walk-forward whose out-of-sample days are read, and whose search has these trials.
 
     Raises:
         StoreUnwritable: the entry cannot be written; the part must not be read then.
     """
     what: Line = {"level": level, "attempt": attempt, "part": part, "trials": list(trials)}
+    if window is not None:
+        what["window"] = window
     if any({name: line.get(name) for name in what} == what for line in read_holdout_log(folder)):
         return False
     append_line(folder / LOG_NAME, json.dumps({"time": now.isoformat(), **what}))

@@ -85,6 +85,24 @@ def recommend(
     )
 
 
+def examined_level(levels: Sequence[Level], verdicts: Mapping[str, LevelVerdict], decisive: str) -> str:
+    """Return the level whose winner is examined: the last one, if it was tried.
+
+    If only the last level failed, it is the one before. `decisive`: the level that ended the run.
+    """
+    names = [level.name for level in levels]
+    place = names.index(decisive)
+    only_last_failed = place == len(names) - 1 and not verdicts[decisive].passed
+    if only_last_failed and place and verdicts[names[place - 1]].passed:
+        return names[place - 1]
+    return names[-1] if names[-1] in verdicts else decisive
+
+
+def may_open_holdout(outcome: RunOutcome, levels: Sequence[Level], verdicts: Mapping[str, LevelVerdict]) -> bool:
+    """Return whether a run came far enough to read the holdout period."""
+    return tier_of(outcome, levels, verdicts, None) is not Tier.ESCALATED
+
+
 def tier_of(
     outcome: RunOutcome,
     levels: Sequence[Level],

@@ -5,16 +5,19 @@ the candidates are trials of the Pareto front on train, and the rule of `optimiz
 on validation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.attempts import AttemptFacts, Shortfall
+from optimizer.level.metric_names import SIZE
 from optimizer.level.spec import Level, Part
+from optimizer.objective.choices import Choice
 from optimizer.objective.dominance import by_distance, front_of
 from optimizer.objective.objective import evaluate_part
+from optimizer.objective.sizing import WHOLE
 from optimizer.objective.trial_result import Evaluation, finite_or_none, rounded
 from optimizer.search.pareto import pareto_front
 from optimizer.search.trials import is_feasible
@@ -31,8 +34,15 @@ class Winner:
     number: int
     """Number of its trial."""
     parameters: dict[str, float]
+    size: float
+    """Size of its account, solved on train; 1 without a risk budget."""
     train: Evaluation
     validation: Evaluation
+
+    @property
+    def choice(self) -> Choice:
+        """What trades its account."""
+        return Choice(parameters=self.parameters, size=self.size)
 
 
 def ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -45,6 +55,16 @@ def ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     feasible = [trial for trial in trials if trial.state is TrialState.COMPLETE and is_feasible(trial)]
     distinct = {tuple(sorted(trial.params.items())): trial for trial in reversed(feasible)}
     return sorted(distinct.values(), key=lambda trial: (-_value(trial), trial.number))
+
+
+def size_of(trial: FrozenTrial) -> float:
+    """Return the size of a trial's account, solved on train; 1 without a risk budget."""
+    return float(trial.user_attrs["metrics"].get(SIZE, WHOLE))
+
+
+def choice_of(trial: FrozenTrial) -> Choice:
+    """Return what trades a trial's account."""
+    return Choice(parameters=dict(trial.params), size=size_of(trial))
 
 
 def candidates(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -61,7 +81,8 @@ def choose(
     the candidates' values on validation are ordered by the same rule as the Pareto front.
     """
     evaluated = [
-        (trial, evaluate_part(level, validation, trial.params, Part.VALIDATION)) for trial in candidates(trials)
+        (trial, evaluate_part(level, validation, trial.params, Part.VALIDATION, size_of(trial)))
+        for trial in candidates(trials)
     ]
     if not evaluated:
         return None
@@ -69,6 +90,7 @@ def choose(
     return Winner(
         number=best.number,
         parameters=dict(best.params),
+        size=size_of(best),
         train=evaluate_part(level, train, best.params, Part.TRAIN),
         validation=evaluation,
     )
@@ -89,12 +111,14 @@ def closest(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     return min(complete, key=lambda trial: (_missed(trial), trial.number), default=None)
 
 
-def attempt_facts(trials: Sequence[FrozenTrial], winner: Winner | None, readings: Sequence[Criterion]) -> AttemptFacts:
-    """Return what the plan of a retry depends on; `readings`: the gate of the winner on validation."""
+def attempt_facts(
+    trials: Sequence[FrozenTrial], winner: Mapping[str, float] | None, readings: Sequence[Criterion]
+) -> AttemptFacts:
+    """Return what the plan of a retry depends on; `winner`: its parameters, `readings`: its gate on validation."""
     near = None if winner else closest(trials)
     return AttemptFacts(
         feasible=winner is not None,
-        parameters=winner.parameters if winner else dict(near.params) if near else None,
+        parameters=dict(winner) if winner else dict(near.params) if near else None,
         on_train=tuple(
             Shortfall(name=name, by=violation) for name, violation in near.constraints.items() if violation > 0
         )

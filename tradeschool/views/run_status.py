@@ -8,7 +8,7 @@ from rich.table import Table
 
 from optimizer.level.metric_names import COUNTS
 from optimizer.level.spec import Part
-from optimizer.runs.run_store import RunRecord, Verdict
+from optimizer.runs.run_store import AttemptRow, RunRecord, Verdict
 from optimizer.search.trial_table import named_values
 from optimizer.validation.checks import CheckStage
 from optimizer.validation.gate import Criterion
@@ -81,7 +81,7 @@ def parameters_line(parameters: Mapping[str, float]) -> str:
 def _show_attempt(record: RunRecord, attempt: AttemptStatus) -> None:
     row, verdict, trial_counts = attempt.row, attempt.row.verdict, attempt.counts
     counts = f"{trial_counts.complete} complete, {trial_counts.pruned} pruned, {trial_counts.failed} failed"
-    carried = f", {row.reused} from warm start" if row.reused else ""
+    carried = f", {attempt.reused} from warm start" if attempt.reused else ""
     left = _time_left(attempt.eta_seconds)
     console().print(
         f"level {row.level}, attempt {row.number}: {attempt.level.title}: "
@@ -101,6 +101,8 @@ def _show_attempt(record: RunRecord, attempt: AttemptStatus) -> None:
         return
     console().print(f"winner: trial {verdict.trial}: {parameters_line(verdict.parameters)}")
     console().print(_gate_table(verdict))
+    if row.windows:
+        console().print(_window_table(row))
     console().print(verdict.reason)
 
 
@@ -140,6 +142,25 @@ def _gate_table(verdict: Verdict) -> Table:
             _target(reading),
             OPEN if reading.met else SHUT,
             _figure(verdict, Part.TEST, reading),
+        )
+    return table
+
+
+def _window_table(row: AttemptRow) -> Table:
+    table = Table(
+        "window", "trials", "choice", "size", "Sharpe on train", "Sharpe out of sample", "trades", "parameters"
+    )
+    for each in row.windows:
+        chosen = "cash" if each.trial is None else f"trial {each.trial}"
+        figures = [each.train.get("sharpe"), each.validation.get("sharpe")]
+        table.add_row(
+            str(each.number),
+            f"{each.finished:,}",
+            chosen,
+            "" if each.trial is None else f"{each.size:.1%}",
+            *("" if value is None else f"{value:.3f}" for value in figures),
+            f"{each.validation.get('trades') or 0:,.0f}",
+            parameters_line(each.parameters or {}),
         )
     return table
 

@@ -31,6 +31,7 @@ SENTENCES: Mapping[str, str] = {
     "fetcher_lost": "no heartbeat of the fetcher for {seconds} s; to continue: tradeschool fetch",
     "retry_planned": "level {level}, attempt {attempt}: {reason}",
     "level_started": "level {level}, attempt {attempt} started: {trials} trials",
+    "window_searched": "level {level}, attempt {attempt}, window {window}: {said}",
     "level_passed": "level {level}, attempt {attempt}: trial {trial} passed the gate",
     "level_failed": "level {level}, attempt {attempt}: the gate failed: {reason}",
     "level_escalated": "level {level} is escalated after attempt {attempt}: {reason}",

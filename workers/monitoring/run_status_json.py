@@ -56,6 +56,7 @@ def _level_for_page(level_status: LevelStatus) -> JsonValue:
         "pruner": str(level.used_pruner),
         "state": level_status.state,
         "retries": level.retries,
+        "windows": level.split.windows if level.split.is_walk_forward else 0,
         "attempts": [_attempt_for_page(attempt) for attempt in level_status.attempts],
         "gate": [{**reading.as_json()} for reading in level_status.gate],
         "gate_part": level_status.gate_part.value,
@@ -75,8 +76,10 @@ def _attempt_for_page(attempt: AttemptStatus) -> JsonValue:
     return {
         "attempt": attempt.row.number,
         "study": attempt.study,
+        "window": attempt.window,
+        "windows": _windows(attempt),
         "trials": trial_counts.trials,
-        "reused": attempt.row.reused,
+        "reused": attempt.reused,
         "retry": retry_json(attempt.row.retry) if attempt.row.retry else None,
         "complete": trial_counts.complete,
         "pruned": trial_counts.pruned,
@@ -87,6 +90,22 @@ def _attempt_for_page(attempt: AttemptStatus) -> JsonValue:
         "pace_per_minute": trial_counts.pace_per_minute,
         "eta_seconds": attempt.eta_seconds,
     }
+
+
+def _windows(attempt: AttemptStatus) -> list[JsonValue]:
+    """Return the windows of a walk-forward that have begun; their parameters are in `windows.json`."""
+    return [
+        {
+            "window": row.number,
+            "searched": row.searched,
+            "trials": row.finished,
+            "trial": row.trial,
+            "size": row.size if row.trial is not None else None,
+            "train_sharpe": row.train.get("sharpe"),
+            "sharpe": row.validation.get("sharpe"),
+        }
+        for row in attempt.row.windows
+    ]
 
 
 def _trial(trial: TrialView) -> JsonValue:
@@ -100,8 +119,10 @@ def _attempt_for_commands(attempt: AttemptStatus) -> JsonValue:
         "level": row.level,
         "title": attempt.level.title,
         "attempt": row.number,
+        "window": attempt.window,
+        "windows": _windows(attempt),
         "trials": trial_counts.trials,
-        "reused": row.reused,
+        "reused": attempt.reused,
         "retry": retry_json(row.retry) if row.retry else None,
         "complete": trial_counts.complete,
         "pruned": trial_counts.pruned,

@@ -1,8 +1,11 @@
-"""Parses the names of studies, `{run}-L{level}-a{round}`, and of jobs, `{study}-{first}-{last}-a{attempt}`."""
+"""Parses the names of studies, `{run}-L{level}-a{round}`, and of jobs, `{study}-{first}-{last}-a{attempt}`.
+
+The study of a window of a walk-forward ends with `-w{window}`.
+"""
 
 import re
 
-STUDY = re.compile(r"(?P<run>.+)-L(?P<level>[A-Za-z0-9]+)-a(?P<round>\d+)")
+STUDY = re.compile(r"(?P<run>.+)-L(?P<level>[A-Za-z0-9]+)-a(?P<round>\d+)(?:-w(?P<window>\d+))?")
 JOB = re.compile(rf"{STUDY.pattern}-(?P<first>\d+)-(?P<last>\d+)-a(?P<attempt>\d+)")
 
 

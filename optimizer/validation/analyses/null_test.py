@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from optuna.trial import FrozenTrial
 
 from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.attempts import RetryPlan, at_attempt, plan_retry
-from optimizer.curriculum.inheritance import first_points
+from optimizer.curriculum.earlier_choices import window_before
+from optimizer.curriculum.inheritance import starting_points
 from optimizer.curriculum.warm_start import copied_trial
 from optimizer.level.spec import Gate, Level, Part
+from optimizer.level.walk_forward import chosen_until, last_search, window_level
+from optimizer.objective.choices import Choice, evaluate_choices, trade_choices
 from optimizer.objective.metrics import wilson_interval
-from optimizer.objective.objective import Read, backtest, prepare_level
-from optimizer.objective.trial_result import finite_or_none
+from optimizer.objective.objective import Read, prepare_level
+from optimizer.objective.trial_result import Evaluation, finite_or_none
 from optimizer.search.in_process import search_in_process
 from optimizer.search.methods.optuna_setup import trial_seed
 from optimizer.search.space import search_space
@@ -24,7 +26,8 @@ from optimizer.validation.analyses.stress import StressCase, stress_readings
 from optimizer.validation.analyses.surrogate_markets import BLOCK_DAYS, surrogate
 from optimizer.validation.evidence import NullRun, NullTest
 from optimizer.validation.gate import Criterion, gate_readings, is_passed
-from optimizer.validation.selection import Winner, attempt_facts, choose
+from optimizer.validation.selection import attempt_facts, choose
+from optimizer.validation.walk_forward import SearchedWindow
 
 QUANTILES = (0.05, 0.5, 0.95)
 
@@ -39,6 +42,15 @@ class NullTestSpec:
     """Number of attempts of the real search, and the maximum per surrogate."""
     inherited: Mapping[str, float] | None
     seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """The winner of an attempt, what trades validation, and the metrics of that."""
+
+    winner: Choice
+    validation: Evaluation
+    choices: Sequence[Choice]
 
 
 def null_test_of(spec: NullTestSpec, null_runs: Sequence[NullRun]) -> NullTest:
@@ -67,18 +79,19 @@ def run_null_test(spec: NullTestSpec, read: Read, number: int) -> NullRun:
     """
     market = surrogate(spec.level, read, [spec.seed, number])
     prepared = {part: prepare_level(spec.level, part, market) for part in (Part.TRAIN, Part.VALIDATION)}
-    trials: list[FrozenTrial] = []
+    searches: list[SearchedWindow] = []
     retries: list[RetryPlan] = []
     gate = spec.level.gate
     for attempt in range(1, spec.attempts + 1):
         level = at_attempt(spec.level, attempt, spec.inherited, retries)
-        trials = _search(spec, level, number, prepared[Part.TRAIN], trials, gate)
-        winner = choose(level, trials, prepared[Part.TRAIN], prepared[Part.VALIDATION])
-        readings = _gate(level, winner, prepared, market, spec.seed)
+        searches = _search_attempt(spec, level, number, market, searches, gate)
+        found = _chosen(level, searches, prepared)
+        readings = _gate(level, found, prepared, market, spec.seed)
         passed = bool(readings) and is_passed(readings)  # empty without a winner
         if passed:
             break
-        retries.append(plan_retry(level, attempt + 1, attempt_facts(trials, winner, readings)))
+        winner = found.winner.parameters if found else None
+        retries.append(plan_retry(level, attempt + 1, attempt_facts(searches[-1].trials, winner, readings)))
         gate = level.gate
     return NullRun(
         surrogate=number,
@@ -90,36 +103,57 @@ def run_null_test(spec: NullTestSpec, read: Read, number: int) -> NullRun:
     )
 
 
-def _search(
-    spec: NullTestSpec,
-    level: Level,
-    number: int,
-    train: Sequence[Prepared],
-    earlier: Sequence[FrozenTrial],
-    was: Gate,
-) -> list[FrozenTrial]:
-    """Return the trials of an attempt; `was`: the gate of the attempt before, whose trials are `earlier`."""
-    seed = trial_seed(spec.seed, number)
-    points = first_points(level, spec.inherited, seed) if spec.inherited and not earlier else ()
-    space = search_space(level, seed, points)
-    reused = [copied_trial(trial, space.distributions, was=was, now=level.gate) for trial in earlier]
-    return search_in_process(level, space, train, reused)
+def _search_attempt(
+    spec: NullTestSpec, level: Level, number: int, market: Read, earlier: Sequence[SearchedWindow], was: Gate
+) -> list[SearchedWindow]:
+    """Run the searches of an attempt: those of the windows of a walk-forward, then the last one.
+
+    `earlier`: the searches of the attempt before, under the gate `was`.
+    """
+    seed, found = trial_seed(spec.seed, number), list[SearchedWindow]()
+    attempt = 2 if earlier else 1  # a retry has no first points
+    for place, window in enumerate(range(1, last_search(level) + 1)):
+        searched, before = window_level(level, window), window_before(found, window)
+        inherited = spec.inherited if window == last_search(level) else None
+        choices = [before.parameters if before else None, inherited]
+        space = search_space(searched, seed, starting_points(searched, attempt, choices, seed))
+        carried = earlier[place].trials if earlier else ()
+        reused = [copied_trial(trial, space.distributions, was=was, now=level.gate) for trial in carried]
+        trials = search_in_process(searched, space, prepare_level(searched, Part.TRAIN, market), reused)
+        until = chosen_until(level, window)
+        found.append(SearchedWindow(number=window, level=searched, trials=trials, reused=len(reused), until=until))
+    return found
 
 
 def _gate(
-    level: Level, winner: Winner | None, prepared: Mapping[Part, Sequence[Prepared]], read: Read, seed: int
+    level: Level, found: _Chosen | None, prepared: Mapping[Part, Sequence[Prepared]], read: Read, seed: int
 ) -> list[Criterion]:
-    """Return the gate of the search's winner; empty without a winner."""
-    if winner is None:
+    """Return the gate of the attempt's winner; empty without a winner."""
+    if found is None:
         return []
-    readings = gate_readings(level, winner.validation.metrics, Part.VALIDATION)
+    readings, choices = gate_readings(level, found.validation.metrics, Part.VALIDATION), found.choices
     if level.stress is None or not is_passed(readings):  # a failed gate needs no stress tests
         return readings
-    runs = {part: [backtest(level, each, winner.parameters) for each in bars] for part, bars in prepared.items()}
-    stress_case = StressCase(
-        level=level, parameters=winner.parameters, read=read, prepared=prepared, runs=runs, seed=seed
-    )
+    runs = {
+        Part.TRAIN: trade_choices(level, prepared[Part.TRAIN], [found.winner]),
+        Part.VALIDATION: trade_choices(level, prepared[Part.VALIDATION], choices),
+    }
+    stress_case = StressCase(level=level, choices=choices, read=read, prepared=prepared, runs=runs, seed=seed)
     return [*readings, *stress_readings(stress_case, level.stress)]
+
+
+def _chosen(
+    level: Level, searches: Sequence[SearchedWindow], prepared: Mapping[Part, Sequence[Prepared]]
+) -> _Chosen | None:
+    """Return the winner of an attempt; None without a winner."""
+    *windows, last = searches
+    if windows and last.chosen:
+        choices = [each.choice for each in windows]
+        validation = evaluate_choices(level, prepared[Part.VALIDATION], choices, Part.VALIDATION)
+        return _Chosen(winner=last.choice, validation=validation, choices=choices)
+    if windows or (winner := choose(level, last.trials, prepared[Part.TRAIN], prepared[Part.VALIDATION])) is None:
+        return None
+    return _Chosen(winner=winner.choice, validation=winner.validation, choices=[winner.choice])
 
 
 def _quantiles(values: Sequence[float | None]) -> tuple[float | None, ...]:

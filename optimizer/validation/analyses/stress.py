@@ -6,6 +6,7 @@ All are computed on validation, drawdowns inside named windows also on train; te
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,10 @@ from optimizer.bars.preparation import DAY_SECONDS, Prepared
 from optimizer.level.constraints import StressLimits, StressWindow
 from optimizer.level.spec import Costs, Direction, Level, Part
 from optimizer.objective import metrics
-from optimizer.objective.objective import Read, backtest, prepare_level
+from optimizer.objective.choices import Choice, cash, trade_choices, traded_bars
+from optimizer.objective.objective import Read, prepare_level
 from optimizer.objective.portfolio import Portfolio, portfolio
+from optimizer.objective.sizing import sized
 from optimizer.strategies.protocol import (
     Bar,
     BarStrategy,
@@ -49,7 +52,8 @@ class StressCase:
     """A winner and the bars on which it is stressed."""
 
     level: Level
-    parameters: Mapping[str, float]
+    choices: Sequence[Choice]
+    """What trades validation: the winner, or the choice of each window."""
     read: Read
     """Reads candles of train and validation."""
     prepared: Mapping[Part, Sequence[Prepared]]
@@ -110,32 +114,30 @@ def with_costs(stress_case: StressCase, factor: float) -> Runs:
     dearer = [
         replace(each, spreads=each.spreads * np.float32(factor)) for each in stress_case.prepared[Part.VALIDATION]
     ]
-    return [backtest(level, prepared, stress_case.parameters) for prepared in dearer]
+    return trade_choices(level, dearer, stress_case.choices)
 
 
 def delayed_by_one_bar(stress_case: StressCase) -> Runs:
     """Backtest validation with every signal delayed by one bar."""
-    level, strategy = stress_case.level, load(stress_case.level.strategy)
-    whole = repaired(strategy, stress_case.parameters)
+    bars = stress_case.prepared[Part.VALIDATION]
+    return [_delayed(stress_case.level, *each) for each in traded_bars(stress_case.level, bars, stress_case.choices)]
+
+
+def _delayed(level: Level, prepared: Prepared, choice: Choice) -> BacktestRun:
+    if choice.parameters is None:
+        return cash(prepared)
+    strategy = load(level.strategy)
+    whole = repaired(strategy, choice.parameters)
     late = _LateDecisions(strategy) if isinstance(strategy, BarStrategy) else _LateSignals(strategy)
-    managed, trade = TradeManagement.of(whole), engine_of(late)
-    return [
-        trade(
-            prepared,
-            whole,
-            TradingRules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed),
-        )
-        for prepared in stress_case.prepared[Part.VALIDATION]
-    ]
+    managed = TradeManagement.of(whole)
+    rules = TradingRules.of(level.direction, level.costs, level.position_fraction, prepared.dataset, managed)
+    return sized([engine_of(late)(prepared, whole, rules)], choice.size)[0]
 
 
 def missing_bars(stress_case: StressCase, fraction: float) -> list[Runs]:
     """Backtest validation without a random share of its bars, several times."""
     return [
-        [
-            backtest(stress_case.level, prepared, stress_case.parameters)
-            for prepared in _without_bars(stress_case, fraction, draw)
-        ]
+        trade_choices(stress_case.level, _without_bars(stress_case, fraction, draw), stress_case.choices)
         for draw in range(MISSING_DRAWS)
     ]
 
@@ -157,7 +159,8 @@ def shuffled_drawdown(runs: Runs, seed: int) -> float:
 
     NaN without trades.
     """
-    gains = np.concatenate([_gains(run) for run in runs]) / len(runs)
+    datasets = len({run.dataset.name for run in runs})
+    gains = np.concatenate([_gains(run) * run.size for run in runs]) / datasets
     if not len(gains):
         return math.nan
     random = np.random.default_rng(seed)
@@ -217,7 +220,7 @@ class _LateDecider:
 
 
 def _without_bars(stress_case: StressCase, fraction: float, draw: int) -> Sequence[Prepared]:
-    places = iter(range(len(stress_case.level.datasets)))
+    places = count()
 
     def read(dataset: Dataset, window: Window) -> CandleArrays:
         return _without(stress_case.read(dataset, window), fraction, [stress_case.seed, draw, next(places)])

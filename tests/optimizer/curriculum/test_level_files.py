@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.curriculum.level_files import find_level, load_levels
+from optimizer.level.risk import Risk
 from optimizer.level.spec import Level
 from tradeschool.errors import SettingsError
 from tradeschool.markets.catalogue import HOLDOUT_WINDOW
@@ -32,6 +33,7 @@ retry = { trials_factor = 2.0, edge = 0.05 }
 early_stop = 40
 constraints = ["calmar >= 1", { metric = "exposure", at_most = 0.9 }]
 analyses = ["similarity", "regimes", "stability"]
+risk = { max_drawdown = 0.12, max_leverage = 2 }
 
 [level.stress]
 window_drawdown = 0.25
@@ -68,6 +70,7 @@ def test_every_level_field_can_be_set_in_a_file(write) -> None:
     assert (first.retry.trials_factor, first.retry.range_factor, first.retry.edge) == (2.0, 1.5, 0.05)
     assert (second.retry.trials_factor, second.inherit.neighbours, second.inherit.reach) == (1.5, 8, 0.25)
     assert second.lag == 8
+    assert (first.risk, second.risk) == (Risk(max_drawdown=0.12, max_leverage=2.0), None)
     left = {name for name in Level.model_fields if f"\n{name} =" not in WHOLE and f"[level.{name}]" not in WHOLE}
     assert left == {
         *("costs", "position_fraction", "drawdown_limit", "min_density", "mode"),

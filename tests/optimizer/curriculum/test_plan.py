@@ -41,6 +41,18 @@ def test_bars_are_counted_by_the_calendar_until_stored(level, store: FrameStore,
     assert (stored.expected, stored.stored, stored.evaluated) == (1057, 1057, 997)
 
 
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_every_bar_of_validation_and_test_is_judged(level, store: FrameStore, window, is_stored: bool) -> None:
+    if is_stored:
+        seal_made(store, find_dataset(EUR), window("2021-03-01", "2021-06-09"))
+    train, *later = plan_level(level, store)
+
+    assert (train.lead_in, train.evaluated) == (0, train.expected - 60)
+    for part in later:
+        assert (part.warm_up, part.lead_in) == (60, 60)
+        assert part.evaluated == part.expected > 300
+
+
 def test_a_part_without_a_day_is_refused(level, store: FrameStore) -> None:
     short = level.model_copy(update={"split": Split(train=0.98, validation=0.01, test=0.01, embargo_days=3)})
 

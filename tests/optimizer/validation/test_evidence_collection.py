@@ -10,8 +10,10 @@ from optuna.trial import TrialState, create_trial
 
 from optimizer.backtest.buy_and_hold import buy_and_hold
 from optimizer.backtest.costs import CostRates
-from optimizer.level.spec import Costs, Direction, Gate, LevelDataset, MinTrades, Part
+from optimizer.bars.lead_in import JudgedWindow
+from optimizer.level.spec import Costs, Direction, Gate, Level, LevelDataset, MinTrades, Part
 from optimizer.objective import metrics
+from optimizer.objective.choices import Choice
 from optimizer.objective.objective import backtest, prepare_level, prepare_windows
 from optimizer.objective.portfolio import portfolio
 from optimizer.strategies.protocol import IntParameter, Parameter
@@ -34,6 +36,10 @@ DAYS = (date(2021, 3, 1), date(2021, 6, 9))
 LATER = Window(datetime(2021, 7, 1, tzinfo=UTC), datetime(2021, 8, 20, tzinfo=UTC))
 YEAR = math.sqrt(365)
 FREE = Costs(crypto_fee_bps=0, crypto_slippage_bps=0, fx_fee_bps=0, fx_slippage_bps=0)
+
+
+def later(level: Level) -> list[JudgedWindow]:
+    return [JudgedWindow(source=each.source, window=LATER) for each in level.datasets]
 
 
 def make_level(**fields: object):
@@ -99,7 +105,7 @@ def subject(level, **changes: object) -> EvaluatedWinner:
 def make_evidence(level, *, holdout: bool = False):
     prepared = {part: prepare_level(level, part, read_made) for part in Part}
     train = prepared[Part.TRAIN]
-    opened = prepare_windows(level, [(each.source, LATER) for each in level.datasets], read_made) if holdout else None
+    opened = prepare_windows(level, later(level), read_made) if holdout else None
 
     def measure(sets):
         return [daily_returns(level, train, each) for each in sets]
@@ -199,7 +205,7 @@ def test_the_holdout_look_evaluates_the_winner_on_other_days() -> None:
     found = make_evidence(level, holdout=True)
     look = found.holdout
 
-    opened = prepare_windows(level, [(each.source, LATER) for each in level.datasets], read_made)
+    opened = prepare_windows(level, later(level), read_made)
     runs = [backtest(level, each, PARAMETERS) for each in opened]
     account, figures = portfolio(runs), metrics.summarise(runs)
     assert look.metrics["sharpe"] == pytest.approx(figures["sharpe"])
@@ -240,7 +246,8 @@ def test_a_winner_with_lookahead_is_reported_with_bar_and_column() -> None:
 def stress_case(level, read=read_made) -> StressCase:
     prepared = {part: prepare_level(level, part, read) for part in (Part.TRAIN, Part.VALIDATION)}
     runs = {part: [backtest(level, each, PARAMETERS) for each in bars] for part, bars in prepared.items()}
-    return StressCase(level=level, parameters=PARAMETERS, read=read, prepared=prepared, runs=runs, seed=7)
+    choices = [Choice(parameters=PARAMETERS)]
+    return StressCase(level=level, choices=choices, read=read, prepared=prepared, runs=runs, seed=7)
 
 
 def of_bitcoin(**fields: object):

@@ -27,7 +27,7 @@ COMMENTS = {
     "objective": "or another measure, module:NAME, or a list of them: docs/search.md",
     "sampler": "random, qmc, cmaes, gp, nsgaii, or module:NAME",
     "pruner": "percentile, hyperband, none",
-    "split": "in time order; embargo and warm-up come before validation and test",
+    "split": 'train of the first window as a share of the days; or scheme = "single": docs/curriculum.md',
     "gate": "targets on validation",
     "min_trades": "closed trades",
     "position_fraction": "notional of a position as a share of the equity",

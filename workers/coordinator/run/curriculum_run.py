@@ -17,17 +17,18 @@ from workers.coordinator import event_log
 from workers.coordinator.context import RunContext
 from workers.coordinator.leadership import LeadershipLock, wait_for_leadership
 from workers.coordinator.recorded_run import RecordedRun
+from workers.coordinator.run.attempt_begin import begin_attempt
 from workers.coordinator.run.finalize import FinalizeOptions, run_finalizer, write_results
 from workers.coordinator.run.isolated_steps import judge
 from workers.coordinator.run.level_search import (
     DispatcherFactory,
     ProgressCallback,
     SearchContext,
-    begin_attempt,
     queue_dispatchers,
-    search_attempt,
+    search,
 )
 from workers.coordinator.run.run_record import end_reason, next_of, read_run, require_unchanged, save, with_candles
+from workers.coordinator.run.window_search import search_windows
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +170,9 @@ def _take_step(search_context: SearchContext, run: RecordedRun, action: NextActi
             context.require_candles(record.level(level))
             attempt = record.attempt(level, number) or begin_attempt(run, level, number)
             record = save(context, with_candles(context, record.with_attempt(attempt), level))
-            search_attempt(search_context, run.with_record(record), attempt)
+            record = search_windows(search_context, run.with_record(record), attempt).record
+            attempt = record.attempt(level, number) or attempt
+            search(search_context, run.with_record(record), attempt, None)
             search_context.require_leadership()  # another process may have written to the run
             save(context, record.with_attempt(attempt.model_copy(update={"searched": True})))
         case Judge(level, number):

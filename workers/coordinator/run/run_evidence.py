@@ -1,24 +1,34 @@
 """Gathers the evidence of an ended run for its recommendation: winner, trials, holdout period and analyses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from pydantic import JsonValue
 
 from optimizer.bars.preparation import Prepared
 from optimizer.curriculum.state_machine import Recommend
 from optimizer.level.constraints import Analysis
 from optimizer.level.spec import Level, Part
-from optimizer.objective.objective import prepare_level, prepare_windows
+from optimizer.objective.choices import Choice
+from optimizer.objective.objective import prepare_level
 from optimizer.report.files import read_json
-from optimizer.runs.run_store import AttemptRow, Verdict
+from optimizer.runs.run_store import AttemptRow, Verdict, WindowRow
 from optimizer.validation.evidence import Evidence
-from optimizer.validation.evidence_collection import EvaluatedWinner, Floats, daily_returns, gather_evidence
+from optimizer.validation.evidence_collection import (
+    NOT_REACHED,
+    EvaluatedWinner,
+    Floats,
+    counted_trials,
+    daily_returns,
+    gather_evidence,
+    holdout_bars,
+)
 from optimizer.validation.holdout_log import HOLDOUT, log_access
-from optimizer.validation.recommendation import Recommendation, Tier, recommend, tier_of
+from optimizer.validation.recommendation import Recommendation, examined_level, may_open_holdout, recommend
+from optimizer.validation.selection import size_of
 from tradeschool.store import Store
 from workers.coordinator.recorded_run import RecordedRun
 from workers.processes.process_group import ProcessGroup
@@ -39,7 +49,7 @@ def evaluate_run(run: RecordedRun, action: Recommend, processes: ProcessGroup) -
     judged = {row.level: row.verdict for row in record.attempts if row.verdict}  # of several, the last one's
     subject = _subject(run, action, judged)
     analyses = _analyses(run, subject.level.name) if subject else {}
-    far = tier_of(action.outcome, record.levels, judged, None) is not Tier.ESCALATED
+    far = may_open_holdout(action.outcome, record.levels, judged)
     return recommend(
         outcome=action.outcome,
         levels=record.levels,
@@ -52,47 +62,48 @@ def evaluate_run(run: RecordedRun, action: Recommend, processes: ProcessGroup) -
 
 
 def _subject(run: RecordedRun, action: Recommend, judged: Mapping[str, Verdict]) -> EvaluatedWinner | None:
-    """The winner that is evaluated: that of the level before, if only the last level failed; else that of the last
-    level tried. None if it has no winner."""
-    name, record = action.level, run.record
-    before = record.before(name)
-    if not judged[name].passed and before and record.levels[-1].name == name and judged[before.name].passed:
-        name = before.name
+    """The winner that is evaluated; None if its level has none."""
+    record = run.record
+    name = examined_level(record.levels, judged, action.level)
     row, verdict = record.last(name), judged[name]
     if row is None or verdict.trial is None or verdict.parameters is None:
         return None
-    counted = sum(trial.state is not TrialState.FAIL for each in record.attempts for trial in _own_trials(run, each))
+    trials = run.trials(row)
     return EvaluatedWinner(
         level=record.searched_level(row),
         attempt=row.number,
         trial=verdict.trial,
         parameters=verdict.parameters,
-        trials=run.trials(row),
-        trials_of_run=counted,
+        size=size_of(trials[verdict.trial]),
+        trials=trials,
+        trials_of_run=counted_trials(own for each in record.attempts for own in _own_trials(run, each)),
         seed=record.seed,
+        windows=[_choice(each) for each in row.windows],
     )
 
 
-def _own_trials(run: RecordedRun, row: AttemptRow) -> Sequence[FrozenTrial]:
-    return run.trials(row)[row.reused :]
+def _choice(window: WindowRow) -> Choice:
+    return Choice(parameters=window.parameters, size=window.size)
+
+
+def _own_trials(run: RecordedRun, row: AttemptRow) -> Iterator[Sequence[FrozenTrial]]:
+    """Yield the trials of an attempt's search and of its windows, without those carried over."""
+    yield run.trials(row)[row.reused :]
+    for window in row.windows:
+        yield run.trials(row, window)[window.reused :]
 
 
 def _evidence(run: RecordedRun, subject: EvaluatedWinner, processes: ProcessGroup, *, may_open: bool) -> Evidence:
     context, level = run.context, subject.level
     context.require_candles(run.record.level(level.name))
-    lacking = (
-        context.holdout_missing(level)
-        if may_open
-        else "a run that ended before its last level does not read the holdout period"
-    )
+    lacking = context.holdout_missing(level) if may_open else NOT_REACHED
     holdout = None
     if lacking is None:
         trials, now = [subject.trial], datetime.now(UTC)
         log_access(run.folder, HOLDOUT, level=level.name, attempt=subject.attempt, trials=trials, now=now)
-        sources = dict.fromkeys(dataset.source for dataset in level.datasets)
-        holdout = prepare_windows(level, [(source, level.holdout.window) for source in sources], context.holdout.arrays)
+        holdout = holdout_bars(level, context.holdout.arrays)
     store = context.searched(level)
-    prepared = {part: prepare_level(level, part, store.arrays) for part in Part}
+    prepared = {part: prepare_level(level, part, store.arrays) for part in level.parts}
     return gather_evidence(
         subject, prepared, store.arrays, partial(_measure, processes, store, level), holdout, lacking
     )

@@ -17,10 +17,12 @@ from optimizer.backtest.costs import CostRates
 from optimizer.backtest.result import BacktestRun
 from optimizer.bars.preparation import Prepared
 from optimizer.level.spec import Level, Part
-from optimizer.objective.objective import backtest, prepare_level
+from optimizer.objective.choices import Choice, trade_choices
+from optimizer.objective.objective import prepare_level
 from optimizer.objective.trial_result import finite_or_none
 from optimizer.runs.run_store import AttemptRow, RunRecord
 from optimizer.validation.holdout_log import log_access
+from optimizer.validation.selection import choice_of
 from tradeschool.errors import SettingsError
 from workers.coordinator.context import RunContext
 from workers.coordinator.recorded_run import RecordedRun
@@ -55,6 +57,13 @@ class RecordedTrial:
     def is_winner(self) -> bool:
         """Whether it is the attempt's winner."""
         return self.row.verdict is not None and self.row.verdict.trial == self.trial.number
+
+    @property
+    def choices(self) -> list[Choice]:
+        """What trades the part: the trial, or on validation of a walk-forward the choice of each window."""
+        if self.part is Part.VALIDATION and self.row.windows:
+            return [Choice(parameters=each.parameters, size=each.size) for each in self.row.windows]
+        return [choice_of(self.trial)]
 
     @property
     def datasets_run(self) -> int:
@@ -107,6 +116,11 @@ def find_trial(run: RecordedRun, row: AttemptRow, number: int | None, part: Part
             f"trial {chosen} of run {record.name}, {_attempt(row)}, failed and has no figures to reproduce: {reason}"
         )
     _require_opened(record, row, part)
+    if row.windows and part is Part.VALIDATION and chosen != _winner(record, row):
+        raise SettingsError(
+            f"validation of {_attempt(row)} of run {record.name} is traded by the choices of its windows: leave out "
+            "--trial"
+        )
     return RecordedTrial(record=record, row=row, trial=trial, part=part)
 
 
@@ -139,10 +153,12 @@ def replay_trial(context: RunContext, recorded: RecordedTrial) -> ReplayedTrial:
     """
     level = recorded.level
     context.require_candles(level)
-    prepared = prepare_level(level, recorded.part, context.searched(level).arrays)[: recorded.datasets_run]
+    prepared = prepare_level(level, recorded.part, context.searched(level).arrays)
+    if recorded.part is Part.TRAIN:
+        prepared = prepared[: recorded.datasets_run]
     return ReplayedTrial(
         prepared=prepared,
-        runs=[backtest(level, each, recorded.trial.params) for each in prepared],
+        runs=trade_choices(level, prepared, recorded.choices),
         benchmark=[
             buy_and_hold(each, 1, CostRates.of(level.costs, each.dataset.instrument.market)) for each in prepared
         ],

@@ -27,7 +27,7 @@ function card(level, isShown, choose) {
   return h("article", { class: `card level ${level.state}`, key: level.level, "aria-label": `Level ${level.level}` },
     h("header", {}, h("div", {}, h("h3", {}, `${level.level}  ${level.title}`), h("div", { class: "sub" }, `${level.direction}, ${count(level.datasets.length)} datasets; ${objectiveText(level)}, sampler ${level.sampler}, pruner ${level.pruner}`)),
       h("span", { class: `chip ${level.state}` }, level.state)),
-    attempt ? progress(level, attempt) : waiting(level),
+    attempt ? progress(level, attempt) : level.state === "skipped" ? h("p", { class: "sub" }, "Skipped: an earlier level failed all attempts.") : waiting(level),
     attempt?.retry && h("p", { class: "sub retry", title: "What this retry changed, and why" }, `Retry: ${attempt.retry.reason}`),
     level.gate.length > 0 && gate(level),
     attempt?.front.length > 0 && front(level, attempt),
@@ -44,7 +44,19 @@ function progress(level, attempt) {
     h("div", { class: "barline" }, h("span", {}, h("b", {}, `${count(attempt.finished)} / ${count(attempt.trials)}`), " trials"), h("span", {}, `attempt ${attempt.attempt} of ${level.retries + 1}`)),
     h("div", { class: "bar", role: "progressbar", "aria-label": `Trials of level ${level.level}`, "aria-valuemin": 0, "aria-valuemax": attempt.trials, "aria-valuenow": attempt.finished },
       parts.map((name) => h("span", { class: name, style: { width: share(attempt[name]) } }))),
-    h("div", { class: "barline" }, h("span", {}, parts.map((name) => `${count(attempt[name])} ${name}`).join(", ")), h("span", {}, left)));
+    h("div", { class: "barline" }, h("span", {}, parts.map((name) => `${count(attempt[name])} ${name}`).join(", ")), h("span", {}, left)),
+    level.windows > 0 && windows(level, attempt));
+}
+
+/** The windows of a walk-forward: what each chose, and its Sharpe ratio out of sample. */
+function windows(level, attempt) {
+  const now = attempt.window ? `window ${attempt.window} of ${level.windows}` : attempt.windows.every((row) => row.searched) && attempt.windows.length === level.windows ? "last search, on the whole range" : "";
+  return h("details", { class: "front", key: "windows" }, h("summary", {}, `Walk-forward: ${now || `${level.windows} windows`}`),
+    h("table", { class: "gate" },
+      h("thead", {}, h("tr", {}, ["window", "choice", "Sharpe on train", "out of sample"].map((name) => h("th", { scope: "col" }, name)))),
+      h("tbody", {}, attempt.windows.map((row) => h("tr", { key: String(row.window) }, h("th", { scope: "row" }, `window ${row.window}`),
+        h("td", {}, !row.searched ? "searching" : row.trial === null ? "cash" : `trial ${row.trial}`),
+        h("td", {}, said("sharpe", row.train_sharpe)), h("td", {}, said("sharpe", row.sharpe)))))));
 }
 
 const waiting = (level) => h("p", { class: "sub" }, `Waiting for candles: ${[...new Set(level.datasets.map((each) => each.dataset))].join(", ")}`);

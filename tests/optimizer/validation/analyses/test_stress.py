@@ -10,6 +10,7 @@ from optimizer.bars.preparation import DAY_SECONDS
 from optimizer.level.constraints import NAMED_WINDOWS, StressLimits, StressWindow
 from optimizer.level.spec import Costs, Part
 from optimizer.objective import metrics
+from optimizer.objective.choices import Choice
 from optimizer.objective.metrics import summarise
 from optimizer.objective.objective import backtest, evaluate_part, prepare_level
 from optimizer.objective.portfolio import portfolio
@@ -37,7 +38,7 @@ def stress_case_of(read=read_made, level=LEVEL) -> StressCase:
     prepared = {part: prepare_level(level, part, read) for part in (Part.TRAIN, Part.VALIDATION)}
     return StressCase(
         level=level,
-        parameters=PARAMETERS,
+        choices=[Choice(parameters=PARAMETERS)],
         read=read,
         prepared=prepared,
         runs={part: [backtest(level, each, PARAMETERS) for each in bars] for part, bars in prepared.items()},
