@@ -133,8 +133,8 @@ class _CurriculumRun:
     """A run in progress."""
 
     def __init__(self, levels: Sequence[Level], seed: int, read: Read) -> None:
-        self.levels, self.attempts = tuple(levels), list[InProcessAttempt]()
-        self._written = {level.name: level for level in levels}
+        self.levels, self.attempts = tuple(_without_regime_sets(level) for level in levels), list[InProcessAttempt]()
+        self._written = {level.name: level for level in self.levels}
         self._seed, self._read = seed, read
 
     def facts(self) -> RunFacts:
@@ -307,6 +307,12 @@ class _CurriculumRun:
         if last is None or last.findings is None or last.findings.winner is None:
             return None
         return PreviousLevel(level=last.level, winner=last.findings.winner.parameters, trials=last.trials)
+
+
+def _without_regime_sets(level: Level) -> Level:
+    """Return a level without the analysis that only reports, and takes longer than the rest of the verdict."""
+    kept = tuple(each for each in level.analyses if each is not Analysis.REGIME_SETS)
+    return level.model_copy(update={"analyses": kept})
 
 
 def _nothing(*_: object) -> None:

@@ -24,6 +24,8 @@ from optimizer.objective.trial_result import Evaluation
 from optimizer.strategies.parameter_ranges import at_the_edge
 from optimizer.strategies.protocol import load, repaired
 from optimizer.strategies.trade_management import TradeManagement
+from optimizer.validation.analyses.regime_choice import RegimeSearch
+from optimizer.validation.analyses.regime_sets import regime_sets
 from optimizer.validation.analyses.regimes import label, regime_table
 from optimizer.validation.analyses.sensitivity import stability
 from optimizer.validation.analyses.similarity import similarity
@@ -243,13 +245,39 @@ def _analyses(case: AttemptCase, winner: Winner, stress_case: StressCase) -> dic
         found[Analysis.SIMILARITY] = similarity(
             level, winner.parameters, case.trials, before.level, before.winner, before.trials
         )
-    if Analysis.REGIMES in level.analyses:
+    if {Analysis.REGIMES, Analysis.REGIME_SETS} & set(level.analyses):
         labels = {each.dataset: label(stress_case.read(each.source, each.window)) for each in level.datasets}
+    if Analysis.REGIMES in level.analyses:
         traded = {part: list(zip(prepared[part], runs[part], strict=True)) for part in level.parts}
         found[Analysis.REGIMES] = regime_table(traded, labels)
+    if Analysis.REGIME_SETS in level.analyses:
+        searches = _regime_searches(case, winner, stress_case)
+        found[Analysis.REGIME_SETS] = regime_sets(level, searches, labels, case.seed)
     if Analysis.STABILITY in level.analyses:
         found[Analysis.STABILITY] = stability(level, prepared[Part.VALIDATION], winner.parameters, stress_case.choices)
     return found
+
+
+def _regime_searches(case: AttemptCase, winner: Winner, stress_case: StressCase) -> list[RegimeSearch]:
+    """Return the searches whose trials the regimes choose from: those of the windows, and last the level's own."""
+    count, prepared = len(case.level.datasets), stress_case.prepared
+    windows = [
+        RegimeSearch(
+            number=window.number,
+            trials=window.trials,
+            train=prepare_level(window.level, Part.TRAIN, stress_case.read),
+            single=window.choice,
+            judged={Part.VALIDATION: prepared[Part.VALIDATION][place * count : (place + 1) * count]},
+        )
+        for place, window in enumerate(case.windows)
+    ]
+    own: dict[Part, Sequence[Prepared]] = (
+        {} if windows else {part: bars for part, bars in prepared.items() if part is not Part.TRAIN}
+    )
+    last = RegimeSearch(
+        number=len(windows) + 1, trials=case.trials, train=prepared[Part.TRAIN], single=winner.choice, judged=own
+    )
+    return [*windows, last]
 
 
 def _costs(level: Level, parameters: Mapping[str, float], runs: Runs) -> dict[Part, TradingCosts]:

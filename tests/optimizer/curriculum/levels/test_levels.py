@@ -68,7 +68,7 @@ def test_each_level_has_the_analyses_of_the_docs_table() -> None:
     assert {name: level.analyses for name, level in LEVELS.items()} == {
         "1": (),
         "2": (Analysis.SIMILARITY,),
-        "3": (Analysis.REGIMES,),
+        "3": (Analysis.REGIMES, Analysis.REGIME_SETS),
         "4": (Analysis.STABILITY,),
     }
     assert [name for name, level in LEVELS.items() if level.stress] == ["4"]
